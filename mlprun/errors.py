@@ -1,0 +1,106 @@
+"""The errors a user can meet, each with the exit code that `mlprun` ends with.
+
+    MlprunError                 1    a bug in mlprun, when nothing below fits
+    ├── UsageError              2    the command line asks for what cannot be
+    │   └── ConfigError         2    a config with problems: all of them, a line each
+    ├── DataError               3    a table or dataset that cannot be used
+    ├── CheckpointError         4    a checkpoint or run folder that cannot be used
+    ├── RunInUseError           5    another process holds the run
+    ├── DeviceError             6    the device is not available
+    ├── FileError               7    reading or writing failed
+    ├── DivergedError           8    training produced NaN or infinity
+    ├── OutOfMemoryError        9    memory ran out
+    ├── CheckFailedError       10    a check the user asked for did not hold
+    └── InterruptedRunError   130    Ctrl-C (143 for SIGTERM)
+
+A message says where, what, and what would work; `str(error)` is the whole line without the leading `error: `.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class MlprunError(Exception):
+    """An expected failure: `where` it is, `what` it is, and the `remedy` that would work."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, where: str, what: str, remedy: str = "") -> None:
+        self.where, self.what, self.remedy = where, what, remedy
+        super().__init__(f"{where}: {what}" + (f"; {remedy}" if remedy else ""))
+
+
+class UsageError(MlprunError):
+    """The command line asks for something that cannot be done as asked."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A config with problems; `problems` holds each as printable text, in the order of the file."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        Exception.__init__(self, "\n".join(self.problems))
+
+
+class DataError(MlprunError):
+    """A table or dataset that cannot be read or used."""
+
+    exit_code = 3
+
+
+class CheckpointError(MlprunError):
+    """A checkpoint or run folder that is damaged, foreign or of an unknown version."""
+
+    exit_code = 4
+
+
+class RunInUseError(MlprunError):
+    """Another process is writing to the run."""
+
+    exit_code = 5
+
+
+class DeviceError(MlprunError):
+    """The device a config asks for is not available."""
+
+    exit_code = 6
+
+
+class FileError(MlprunError):
+    """The operating system refused to read or write: full disk, permissions, read-only."""
+
+    exit_code = 7
+
+
+class DivergedError(MlprunError):
+    """Training produced NaN or infinity; the last finite epoch is saved."""
+
+    exit_code = 8
+
+
+class OutOfMemoryError(MlprunError):
+    """Memory ran out, on the machine or the device."""
+
+    exit_code = 9
+
+
+class CheckFailedError(MlprunError):
+    """A check the user asked for (`--fail-under`, `verify`, `reproduce`) did not hold."""
+
+    exit_code = 10
+
+
+class InterruptedRunError(MlprunError):
+    """A signal stopped the run after its last completed epoch was saved."""
+
+    exit_code = 130
+
+    def __init__(self, where: str, what: str, remedy: str = "", *, signal_number: int = 2) -> None:
+        super().__init__(where, what, remedy)
+        self.signal_number = signal_number

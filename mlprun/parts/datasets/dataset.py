@@ -1,0 +1,110 @@
+"""What a dataset is to the rest of mlprun: options, light facts for the checks, and raw rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from mlprun.parts.datasets.split import Split
+from mlprun.parts.part import Part, PositiveInt, Registry, Seed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the checks of a config need to know of the data, without loading more than they must."""
+
+    rows: int
+    inputs: int
+    """numbers (or symbols) per row before one-hot encoding"""
+    classes: tuple[str, ...] | None
+    """class names in the order of their ids; None when targets are numbers"""
+    targets: int = 1
+    """numbers per row; 1 when targets are classes"""
+    tokens: int | None = None
+    """how many symbols integer inputs need (largest id + 1); None when inputs are not ids"""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Raw rows: N of them, in the units of their source.
+
+    `inputs` is [N, D] float (NaN where a table has a missing cell; a categorical column holds indices into its
+    `categories`, as floats) or [N, T] int64 symbols; `targets` is [N] int64 class ids or [N, K] float numbers.
+    """
+
+    inputs: NDArray[np.float32] | NDArray[np.float64] | NDArray[np.int64]
+    targets: NDArray[np.float32] | NDArray[np.float64] | NDArray[np.int64]
+    input_names: tuple[str, ...]
+    target_names: tuple[str, ...]
+    classes: tuple[str, ...] | None = None
+    categories: tuple[tuple[str, ...] | None, ...] | None = None
+    """per input column: the category names, or None for a numeric column; None when no column is categorical"""
+    parts: NDArray[np.str_] | None = None
+    """[N] the split named in each row (`split: {column: ...}`)"""
+
+    @property
+    def facts(self) -> Facts:
+        """The facts of these rows."""
+        integer = np.issubdtype(self.inputs.dtype, np.integer)
+        return Facts(
+            rows=len(self.inputs),
+            inputs=self.inputs.shape[1],
+            classes=self.classes,
+            targets=1 if self.targets.ndim == 1 else self.targets.shape[1],
+            tokens=int(self.inputs.max()) + 1 if integer and self.inputs.size else None,
+        )
+
+
+class Dataset(Part):
+    """Base of all datasets. `shuffles` says whether rows are shuffled (and classes stratified) before a split."""
+
+    shuffles: ClassVar[bool] = True
+    default_split: ClassVar[Split] = Split()
+
+    split: Split | None = Field(None, description="how rows are divided into train, dev and test")
+    standardize: bool = Field(
+        True, description="scale features and numeric targets to mean 0 and variance 1, fitted on train"
+    )
+    seed: Seed | None = Field(
+        None, description="seed of the dataset's own draws and of the split; by default training.seed"
+    )
+
+    def facts(self) -> Facts:
+        """What the rows are like, without scikit-learn or torch (a table may be read for it)."""
+        raise NotImplementedError
+
+    def load(self) -> Data:
+        """The raw rows. `seed` and `samples` are set by then."""
+        raise NotImplementedError
+
+
+class Generated(Dataset):
+    """Base of the datasets that draw their rows. They shuffle by themselves, so a split slices them."""
+
+    shuffles = False
+    default_samples: ClassVar[int] = 1000
+
+    samples: PositiveInt | None = Field(
+        None, description="number of rows; by default the sum of the split's counts"
+    )
+    standardize: bool = Field(False, description="scale features to mean 0 and variance 1, fitted on train")
+
+    def fresh(self, count: int, *, epoch: int, step: int) -> Data:
+        """`count` rows drawn anew, keyed by (seed, FRESH, epoch, step); the same arguments give the same rows."""
+        raise NotImplementedError
+
+    @property
+    def can_draw_fresh(self) -> bool:
+        """Whether `fresh` is available."""
+        return type(self).fresh is not Generated.fresh
+
+
+datasets: Registry[Dataset] = Registry("dataset", "datasets")
+
+__all__ = ["Data", "Dataset", "Facts", "Generated", "datasets"]

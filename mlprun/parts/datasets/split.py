@@ -1,0 +1,45 @@
+"""What a config says about dividing rows into train, dev and test; how they are drawn stands in experiment/splits.py."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from mlprun.parts.part import NonNegativeInt, Options, PositiveInt
+
+
+class Fresh(Options):
+    """Rows drawn anew from the dataset's generator at every evaluation."""
+
+    fresh: PositiveInt = Field(description="rows per evaluation")
+
+
+Share = NonNegativeInt | Annotated[float, Field(ge=0, lt=1)]
+"""A number of rows, or a fraction of them."""
+
+
+class Split(Options):
+    """Counts, fractions that sum to 1, a column that names the split of each row, or `same` for all three."""
+
+    train: Share = Field(0.6, description="rows, or the fraction of them")
+    dev: Share | Fresh = Field(0.2, description="rows, the fraction of them, or {fresh: rows}")
+    test: Share | Fresh = Field(0.2, description="rows, the fraction of them, or {fresh: rows}")
+    shuffle: bool | None = Field(
+        None,
+        description="shuffle before slicing; by default on for tables and bundled data, off for generators",
+    )
+    stratify: bool | None = Field(
+        None,
+        description="keep the class shares in every split; by default on where rows are shuffled and targets are classes",
+    )
+    column: str | None = Field(None, description="table column whose values are train, dev and test")
+    same: bool = Field(False, description="train, dev and test are all the rows; short form `split: same`")
+
+
+def expand_split(value: Any) -> Any:
+    """`same` stands for `{same: true}`."""
+    return {"same": True} if value == "same" else value
+
+
+SplitField = Annotated[Split, BeforeValidator(expand_split)]

@@ -1,0 +1,161 @@
+"""What every part is: a frozen set of options with a name, a docstring and a way to be built.
+
+A part is one class. Its fields are its options (with bounds and descriptions), its docstring is its documentation, its
+registry makes it nameable in a config. Schema, `mlprun list`, JSON Schema and the parametrized tests come from here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import PydanticCustomError, core_schema
+
+if TYPE_CHECKING:
+    from pydantic.json_schema import JsonSchemaValue
+
+
+class Options(BaseModel):
+    """A frozen mapping of the config: unknown keys are refused and no type is silently converted."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        validate_default=False,
+        defer_build=True,  # user code may register parts before the first validation
+        use_attribute_docstrings=False,
+    )
+
+
+class Part(Options):
+    """One thing a config can name. Subclasses declare `name: Literal["..."] = "..."` as their first field."""
+
+    name: str
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The names that a config may use for this part; the first is the one that documentation shows."""
+        return get_args(cls.model_fields["name"].annotation)
+
+    @classmethod
+    def summary(cls) -> str:
+        """The first line of the part's docstring."""
+        return (inspect.getdoc(cls) or "").partition("\n")[0]
+
+
+P = TypeVar("P", bound=Part)
+PartClass = TypeVar("PartClass", bound=type[Part])
+
+
+class Registry(Generic[P]):
+    """The parts of one kind, in the order they were registered. `kind` is singular, `plural` the drawer's name."""
+
+    def __init__(self, kind: str, plural: str) -> None:
+        self.kind, self.plural = kind, plural
+        self._parts: dict[str, type[P]] = {}
+        self.version = 0
+
+    def register(self, part: PartClass) -> PartClass:
+        """Add a part class (a decorator). A name that is already taken is an error of the code that registers."""
+        for name in part.names():
+            known = self._parts.get(name)
+            if known is not None and known.__qualname__ != part.__qualname__:
+                raise ValueError(
+                    f"{self.kind} {name!r} is already registered by {known.__module__}.{known.__name__}"
+                )
+            self._parts[name] = part  # type: ignore[assignment]
+        self.version += 1
+        return part
+
+    def __iter__(self) -> Iterator[type[P]]:
+        return iter(dict.fromkeys(self._parts.values()))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parts
+
+    def __getitem__(self, name: str) -> type[P]:
+        return self._parts[name]
+
+    def names(self) -> tuple[str, ...]:
+        """Every name that a config may use, aliases included."""
+        return tuple(self._parts)
+
+
+def suggestion(word: str, known: Sequence[str]) -> str:
+    """`did you mean X?` when a known word is near, otherwise the known words."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"expected one of {', '.join(known)}" if known else ""
+
+
+class Named:
+    """Field metadata: the value is a part of `registry`, given as its name or as a mapping with `name` and options.
+
+    A mapping without `name` means the `default` part. `Annotated[Loss, Named(losses)]` is how a field asks for a part.
+    """
+
+    def __init__(self, registry: Registry[Any], default: str | None = None) -> None:
+        self.registry, self.default = registry, default
+
+    def _expand(self, value: object) -> object:
+        if isinstance(value, str):
+            value = {"name": value}
+        elif isinstance(value, Mapping) and "name" not in value and self.default is not None:
+            value = {"name": self.default, **value}
+        elif not isinstance(value, Mapping | Part) or (isinstance(value, Mapping) and "name" not in value):
+            expected = f"expected a {self.registry.kind}: a name or a mapping with 'name'"
+            raise PydanticCustomError("part_name", "{expected}", {"expected": expected})
+        name = value["name"] if isinstance(value, Mapping) else value.name
+        if name not in self.registry:
+            hint = suggestion(str(name), self.registry.names())
+            what = {"kind": self.registry.kind, "name": repr(str(name)), "hint": hint}
+            raise PydanticCustomError("part_name", "unknown {kind} {name}; {hint}", what)
+        return value
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        choices = {name: handler.generate_schema(self.registry[name]) for name in self.registry.names()}
+        tagged = core_schema.tagged_union_schema(choices, discriminator="name")
+        return core_schema.no_info_before_validator_function(self._expand, tagged)
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        full = handler(schema)
+        short = [
+            n
+            for n in self.registry.names()
+            if not any(f.is_required() for f in self.registry[n].model_fields.values())
+        ]
+        return {"anyOf": [{"enum": short, "type": "string"}, *full.get("oneOf", [full])]}
+
+
+class Text(str):
+    """A string of a config that remembers the folder its file lies in, against which a path is resolved."""
+
+    folder: str = ""
+
+
+def _place(value: object) -> object:
+    if isinstance(value, str):
+        return os.path.normpath(os.path.join(getattr(value, "folder", ""), value))
+    return value
+
+
+ConfigPath = Annotated[str, BeforeValidator(_place), Field(json_schema_extra={"format": "path"})]
+"""A path in a config: relative to the config's folder when read, then as seen from the working directory."""
+
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+PositiveInt = Annotated[int, Field(gt=0)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
