@@ -1,0 +1,88 @@
+"""`mlprun list`: what a config can name."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from mlprun.commands import reference
+from mlprun.commands.terminal import Output, Table
+from mlprun.errors import UsageError
+from mlprun.parts.part import Part, suggestion
+
+
+def command(
+    kind: Annotated[str | None, typer.Argument(help="datasets, losses, ...; by default all kinds")] = None,
+    name: Annotated[str | None, typer.Argument(help="one of them, with all its options")] = None,
+    *,
+    output: Output,
+) -> None:
+    """List what a config can name: datasets, losses, optimizers, ...
+
+    mlprun list                      the kinds, with the names of their parts
+    mlprun list losses               the parts of one kind, a line each
+    mlprun list losses huber         one part: what it is, its options, their values and defaults
+    mlprun list huber                the same, where the name is of one kind only
+
+    --json prints, in the same order,
+      {"kinds": {KIND: [NAME, ...]}}
+      {"kind": KIND, "parts": [{"name", "names", "summary"}]}
+      {"kind": KIND, "name", "names", "documentation",
+       "options": [{"name", "values", "required", "default", "description"}]}
+
+    Exit codes: 0 done, 2 unknown kind or name.
+    """
+    kinds = reference.kinds()
+    if kind is None:
+        return _show_kinds(kinds, output)
+    if name is None and _plural(kind, kinds) is None:
+        homes = [plural for plural, parts in kinds.items() if any(kind in part.names() for part in parts)]
+        if len(homes) == 1:
+            kind, name = homes[0], kind
+    plural = _plural(kind, kinds)
+    if plural is None:
+        raise UsageError(kind, "no such kind", suggestion(kind, tuple(kinds)))
+    if name is None:
+        return _show_kind(plural, kinds[plural], output)
+    return _show_part(plural, _find(name, plural, kinds[plural]), output)
+
+
+def _plural(kind: str, kinds: dict[str, list[type[Part]]]) -> str | None:
+    """The kind's plural, from it or from the singular."""
+    singular = {registry.kind: registry.plural for registry in reference.REGISTRIES}
+    return kind if kind in kinds else singular.get(kind)
+
+
+def _find(name: str, plural: str, parts: Sequence[type[Part]]) -> type[Part]:
+    for part in parts:
+        if name in part.names():
+            return part
+    known = tuple(name for part in parts for name in part.names())
+    raise UsageError(f"{plural} {name}", "no such part", suggestion(name, known))
+
+
+def _show_kinds(kinds: dict[str, list[type[Part]]], output: Output) -> None:
+    names = {plural: [part.names()[0] for part in parts] for plural, parts in kinds.items()}
+    rows = [(plural, len(parts), ", ".join(parts)) for plural, parts in names.items()]
+    output.result(Table(("kind", "parts", "names"), rows))
+    output.document({"kinds": names})
+    output.note("\nmlprun list KIND describes the parts of a kind, mlprun list KIND NAME one of them")
+
+
+def _show_kind(plural: str, parts: Sequence[type[Part]], output: Output) -> None:
+    output.result(Table(("name", "summary"), [(", ".join(part.names()), part.summary()) for part in parts]))
+    output.document({"kind": plural, "parts": [_head(part) | {"summary": part.summary()} for part in parts]})
+
+
+def _show_part(plural: str, part: type[Part], output: Output) -> None:
+    options = list(reference.options(part))
+    rows = [(option.name, option.values, option.shown_default(), option.description) for option in options]
+    text = reference.documentation(part)
+    output.result(f"{', '.join(part.names())} ({plural})\n\n{text}\n")
+    output.result(Table(("option", "values", "default", "meaning"), rows) if rows else "It has no options.")
+    described = [option.document() for option in options]
+    output.document({"kind": plural, **_head(part), "documentation": text, "options": described})
+
+
+def _head(part: type[Part]) -> dict[str, Any]:
+    return {"name": part.names()[0], "names": part.names()}

@@ -1,0 +1,197 @@
+"""What a config can name, as documentation: kinds, parts, and options with values, default and meaning.
+
+Everything is read off the registries and classes; nothing here knows a part by name.
+"""
+
+import inspect
+import json
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import annotated_types as bounds
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from mlprun.parts.activations import activations
+from mlprun.parts.architectures import architectures
+from mlprun.parts.datasets import datasets
+from mlprun.parts.initializers import initializers, module_initializers
+from mlprun.parts.losses import losses
+from mlprun.parts.metrics import metrics
+from mlprun.parts.optimizers import optimizers
+from mlprun.parts.part import Named, Options, Part, Registry
+from mlprun.parts.penalties import penalties
+from mlprun.parts.schedules import schedules
+
+REGISTRIES: tuple[Registry[Any], ...] = (
+    datasets,
+    architectures,
+    activations,
+    initializers,
+    module_initializers,
+    losses,
+    penalties,
+    optimizers,
+    schedules,
+    metrics,
+)
+"""every registry of parts, in the order of the config"""
+
+WORDS: dict[Any, str] = {
+    int: "integer",
+    float: "number",
+    bool: "true | false",
+    str: "text",
+    type(None): "null",
+    Any: "anything",
+    object: "anything",
+}
+SIGNS = ((bounds.Gt, "gt", ">"), (bounds.Ge, "ge", ">="), (bounds.Lt, "lt", "<"), (bounds.Le, "le", "<="))
+
+
+@dataclass(frozen=True)
+class Option:
+    """One key that a part or a section of the config takes."""
+
+    name: str
+    values: str
+    """what may stand there, such as `number > 0`"""
+    required: bool
+    default: Any
+    description: str
+
+    def shown_default(self) -> str:
+        """The default as it would stand in a config, or `required`."""
+        return "required" if self.required else inline(self.default)
+
+    def document(self) -> dict[str, Any]:
+        """The option as JSON."""
+        default = {} if self.required else {"default": plain(self.default)}
+        kept = {"name": self.name, "values": self.values, "required": self.required}
+        return {**kept, **default, "description": self.description}
+
+
+def kinds() -> dict[str, list[type[Part]]]:
+    """The parts of each kind, under the kind's plural."""
+    parts: dict[str, list[type[Part]]] = {}
+    for registry in REGISTRIES:
+        parts.setdefault(registry.plural, []).extend(registry)
+    return parts
+
+
+def documentation(part: type[BaseModel]) -> str:
+    """A class's docstring, without its indentation."""
+    return inspect.getdoc(part) or ""
+
+
+def options(model: type[BaseModel], prefix: str = "") -> Iterator[Option]:
+    """The options of a part or section: its own before those of its kind, nested ones under dotted names."""
+    own = [name for name in model.model_fields if name in vars(model).get("__annotations__", {})]
+    for name in dict.fromkeys([*own, *model.model_fields]):
+        field = model.model_fields[name]
+        if get_origin(field.annotation) is Literal and name == "name":
+            continue
+        default = None if field.is_required() else field.get_default(call_default_factory=True)
+        values = describe(field.annotation, _metadata(field))
+        yield Option(prefix + name, values, field.is_required(), default, field.description or "")
+        for nested in _nested(field.annotation):
+            yield from options(nested, f"{prefix}{name}.")
+
+
+def describe(annotation: Any, metadata: Sequence[Any] = ()) -> str:
+    """What may stand for an annotation, in words: `number > 0 | null`, `mean | sum`, `list of integer`."""
+    if get_origin(annotation) is Annotated:
+        inner, *more = get_args(annotation)
+        unfolded = [
+            part for item in more for part in (_metadata(item) if isinstance(item, FieldInfo) else [item])
+        ]
+        return describe(inner, [*metadata, *unfolded])
+    for item in metadata:
+        if isinstance(item, Named):
+            return item.registry.kind
+        if isinstance(item, str):
+            return item
+    return " ".join([_shape(annotation), *_limits(metadata)])
+
+
+def inline(value: Any) -> str:
+    """A value as one line of YAML; a part without options of its own is only its name."""
+    value = plain(value)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {inline(member)}" for key, member in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(inline, value)) + "]"
+    if isinstance(value, str) and value.replace("_", "").replace("-", "").isalnum() and value[0].isalpha():
+        return value if value not in ("true", "false", "null") else f'"{value}"'
+    return json.dumps(value, ensure_ascii=False)
+
+
+def plain(value: Any) -> Any:
+    """A value as mappings, lists, numbers and text; a part with nothing but defaults is its name."""
+    if isinstance(value, Part):
+        given = {name: member for name, member in value if name not in _defaults(value)}
+        return plain({"name": value.names()[0], **given}) if given else value.names()[0]
+    if isinstance(value, BaseModel):
+        return {name: plain(member) for name, member in value if name not in _defaults(value)}
+    if isinstance(value, Mapping):
+        return {str(name): plain(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(member) for member in value]
+    return value
+
+
+def _defaults(model: BaseModel) -> set[str]:
+    """The names of the fields that stand at their default, `name` among them."""
+    fields = type(model).model_fields
+    return {name for name, field in fields.items() if name == "name" or getattr(model, name) == field.default}
+
+
+def _metadata(field: FieldInfo) -> list[Any]:
+    """The constraints of a field; a format such as `path` stands there as its word."""
+    extra = field.json_schema_extra
+    return [*field.metadata, *([extra["format"]] if isinstance(extra, dict) and "format" in extra else [])]
+
+
+def _shape(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " | ".join(map(inline, arguments))
+    if origin in (Union, types.UnionType):
+        return " | ".join(dict.fromkeys(map(describe, arguments)))
+    if origin in (tuple, list, Sequence):
+        return (
+            f"list of {describe(arguments[0])}"
+            if arguments[-1:] == (...,) or len(arguments) == 1
+            else _row(arguments)
+        )
+    if origin in (dict, Mapping):
+        return f"mapping of {describe(arguments[1])}"
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        return "mapping"
+    return WORDS.get(annotation) or getattr(annotation, "__name__", str(annotation)).lower()
+
+
+def _row(arguments: Sequence[Any]) -> str:
+    return "[" + ", ".join(map(describe, arguments)) + "]"
+
+
+def _limits(metadata: Sequence[Any]) -> list[str]:
+    signs = [
+        f"{sign} {getattr(item, key):g}"
+        for item in metadata
+        for kind, key, sign in SIGNS
+        if isinstance(item, kind)
+    ]
+    lengths = [f"(at least {item.min_length})" for item in metadata if isinstance(item, bounds.MinLen)]
+    return [" and ".join(signs)] * bool(signs) + lengths
+
+
+def _nested(annotation: Any) -> Iterator[type[Options]]:
+    """The sections that an annotation allows; parts are not among them, they are documented by themselves."""
+    if get_origin(annotation) in (Annotated, Union, types.UnionType):
+        for argument in get_args(annotation):
+            yield from _nested(argument)
+    elif inspect.isclass(annotation) and issubclass(annotation, Options) and not issubclass(annotation, Part):
+        yield annotation

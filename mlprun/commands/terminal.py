@@ -1,0 +1,174 @@
+"""What commands say, and where: results on standard output, messages on standard error.
+
+All that `mlprun` prints passes here, so that names, columns and titles that come from users can neither
+move the cursor nor be read as markup. rich draws tables on a terminal and is not imported elsewhere.
+"""
+
+import io
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TextIO
+
+import typer
+
+from mlprun.errors import FileError
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no messages, only results.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+
+JOINERS = "\u200c\u200d"  # invisible, but Persian, Indic scripts and emoji are misspelt without them
+
+
+def printable(text: str) -> str:
+    r"""One line with control, bidirectional and other invisible characters escaped: ESC becomes `\x1b`."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable() or character in JOINERS
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def printable_lines(text: str) -> str:
+    """Text of several lines, each made printable."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under column names; numbers stand to the right, floats with four significant digits."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str | float | None]]
+    title: str = ""
+
+    def cells(self) -> list[list[str]]:
+        """The rows as printable text."""
+        return [[_cell(value) for value in row] for row in self.rows]
+
+    def is_numeric(self, column: int) -> bool:
+        """Whether every value of a column is a number or absent."""
+        values = [row[column] for row in self.rows if row[column] is not None]
+        return bool(values) and not any(isinstance(value, str) for value in values)
+
+    def plain(self) -> str:
+        """Aligned columns, two spaces apart, without lines or colours, for pipes and files."""
+        from rich.cells import cell_len
+
+        lines = [[printable(name) for name in self.columns], *self.cells()]
+        widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+        right = [self.is_numeric(index) for index in range(len(widths))]
+        padded = (
+            "  ".join(
+                " " * (width - cell_len(cell)) + cell if numeric else cell + " " * (width - cell_len(cell))
+                for cell, width, numeric in zip(line, widths, right, strict=True)
+            ).rstrip()
+            for line in lines
+        )
+        return "\n".join([printable(self.title)] * bool(self.title) + list(padded))
+
+
+class Output:
+    """Where a command says things. Its arguments are the options that every command has."""
+
+    def __init__(self, *, quiet: Quiet = False, as_json: Json = False) -> None:
+        self.quiet, self.as_json = quiet, as_json
+
+    def result(self, *items: str | Table) -> None:
+        """Text and tables on standard output; nothing under `--json`."""
+        if self.as_json:
+            return
+        for item in items:
+            if isinstance(item, str):
+                write(sys.stdout, printable_lines(item) + "\n")
+            elif is_terminal(sys.stdout):
+                write(sys.stdout, _drawn(item))
+            else:
+                write(sys.stdout, item.plain() + "\n")
+
+    def document(self, data: Mapping[str, Any] | Sequence[Any]) -> None:
+        """Under `--json`, the one document on standard output; NaN and infinities are null."""
+        if self.as_json:
+            write(sys.stdout, json.dumps(_jsonable(data), indent=2, allow_nan=False) + "\n")
+
+    def data(self, text: str) -> None:
+        """Text for another program (CSV, YAML, JSON) on standard output, to the letter."""
+        write(sys.stdout, text)
+
+    def note(self, text: str) -> None:
+        """A message or a line of progress on standard error; nothing under `-q`."""
+        if not self.quiet:
+            write(sys.stderr, printable_lines(text) + "\n")
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person looks at the stream and lines may be drawn and redrawn."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def write(stream: TextIO, text: str) -> None:
+    """Write at once. A reader that has gone away is no error, and is not written to again."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        abandon(stream)
+    except OSError as error:
+        abandon(stream)
+        raise FileError(
+            "standard output", error.strerror or str(error), "send the output elsewhere"
+        ) from error
+
+
+def abandon(stream: TextIO) -> None:
+    """Point a broken stream at nothing, so that what its buffer holds does not fail when Python exits."""
+    with open(os.devnull, "w", encoding="utf-8") as nothing:
+        try:
+            os.dup2(nothing.fileno(), stream.fileno())
+        except io.UnsupportedOperation:  # a stream in memory has no descriptor and no reader that could leave
+            return
+
+
+def _cell(value: str | float | None) -> str:
+    if value is None:
+        return ""
+    return (
+        printable(value) if isinstance(value, str) else format(value, "" if isinstance(value, int) else ".4g")
+    )
+
+
+def _drawn(table: Table) -> str:
+    """The table as rich draws it on this terminal."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as Drawing
+    from rich.text import Text
+
+    title = Text(printable(table.title), style="bold") if table.title else None
+    drawing = Drawing(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for index, name in enumerate(table.columns):
+        drawing.add_column(Text(printable(name)), justify="right" if table.is_numeric(index) else "left")
+    for row in table.cells():
+        drawing.add_row(*map(Text, row))  # Text, not str: a cell such as [/x] is no markup
+    console = Console(file=sys.stdout)
+    with console.capture() as capture:
+        console.print(drawing)
+    return capture.get()
+
+
+def _jsonable(value: Any) -> Any:
+    """The value with NaN and infinities as None, which JSON can say, and NumPy scalars as Python's."""
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(member) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(member) for member in value]
+    if isinstance(value, str | int | None):
+        return value
+    number = float(value)
+    return number if math.isfinite(number) else None
