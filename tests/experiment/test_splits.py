@@ -1,0 +1,199 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlprun import randomness
+from mlprun.errors import UsageError
+from mlprun.experiment.splits import SPLITS, controlled_rounding, counts, divide, problems, spelled_out
+from mlprun.parts.datasets.dataset import Data, Facts
+from mlprun.parts.datasets.split import Fresh, Split
+
+
+def numbers(rows: int) -> Data:
+    return Data(np.arange(rows, dtype=float)[:, None], np.arange(rows, dtype=float)[:, None], ("x0",), ("y",))
+
+
+def labelled(classes: list[int]) -> Data:
+    names = tuple(str(k) for k in range(max(classes) + 1))
+    return Data(
+        np.arange(len(classes), dtype=float)[:, None], np.array(classes), ("x0",), ("y",), classes=names
+    )
+
+
+def parts(indices):
+    return [list(getattr(indices, name)) for name in SPLITS]
+
+
+def test_counts_slice_the_data_in_its_own_order():
+    split = Split(train=5, dev=2, test=3, shuffle=False)
+    assert parts(divide(split, numbers(10), seed=0)) == [[0, 1, 2, 3, 4], [5, 6], [7, 8, 9]]
+
+
+def test_counts_may_leave_rows_unused():
+    assert parts(divide(Split(train=2, dev=1, test=0), numbers(10), seed=0, shuffle=False)) == [
+        [0, 1],
+        [2],
+        [],
+    ]
+
+
+def test_shuffled_rows_come_in_the_order_drawn_for_the_split():
+    order = randomness.order(7, randomness.Purpose.SPLIT, 10)
+    indices = divide(Split(train=6, dev=2, test=2), numbers(10), seed=7)
+    assert parts(indices) == [list(order[:6]), list(order[6:8]), list(order[8:])]
+    assert all(getattr(indices, name).dtype == np.int64 for name in SPLITS)
+
+
+def test_the_split_itself_outranks_what_holds_by_default():
+    split = Split(train=6, dev=2, test=2, shuffle=False)
+    assert parts(divide(split, numbers(10), seed=7, shuffle=True))[0] == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("shares", "rows", "expected"),
+    [
+        ((0.6, 0.2, 0.2), 10, (6, 2, 2)),
+        ((0.6, 0.2, 0.2), 4, (2, 1, 1)),  # 2.4, 0.8, 0.8
+        ((0.29, 0.35, 0.36), 100, (29, 35, 36)),  # 0.29 * 100 is 28.999999999999996 in floating point
+        ((0.7, 0.1, 0.2), 10, (7, 1, 2)),
+        ((0.3333, 0.3333, 0.3334), 9, (3, 3, 3)),
+        ((0.5, 0.5, 0.0), 3, (2, 1, 0)),  # equal remainders: train first
+        ((0.5, 0, 0.5), 4, (2, 0, 2)),
+    ],
+)
+def test_fractions_use_every_row(shares, rows, expected):
+    assert counts(Split(train=shares[0], dev=shares[1], test=shares[2]), rows) == expected
+
+
+@given(st.integers(3, 500), st.integers(1, 98), st.integers(1, 98))
+def test_fractions_miss_their_share_by_less_than_a_row(rows, dev, test):
+    if dev + test >= 100:
+        return
+    shares = ((100 - dev - test) / 100, dev / 100, test / 100)
+    sizes = counts(Split(train=shares[0], dev=shares[1], test=shares[2]), rows)
+    assert sum(sizes) == rows
+    assert all(abs(size - share * rows) < 1 for size, share in zip(sizes, shares, strict=True))
+
+
+def test_fresh_splits_take_no_rows():
+    split = Split(train=8, dev=Fresh(fresh=512), test=Fresh(fresh=512))
+    assert parts(divide(split, numbers(8), seed=0, shuffle=False)) == [list(range(8)), [], []]
+
+
+def test_same_means_all_the_rows_three_times():
+    assert parts(divide(Split(same=True), numbers(3), seed=0)) == [[0, 1, 2]] * 3
+
+
+def test_a_column_names_the_split_of_each_row():
+    data = Data(
+        np.zeros((4, 1)), np.zeros((4, 1)), ("x",), ("y",), parts=np.array(["test", "train", "dev", "train"])
+    )
+    assert parts(divide(Split(column="part"), data, seed=0)) == [[1, 3], [2], [0]]
+
+
+def test_a_resolved_split_is_still_valid():
+    split = Split.model_validate(Split(column="part").model_dump())
+    assert problems(split, Facts(rows=4, inputs=1, classes=None)) == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=10, max_size=120), st.integers(0, 2**32 - 1), st.booleans())
+def test_stratified_splits_keep_class_shares_within_a_row_and_exact_totals(classes, seed, shuffle):
+    data = labelled(classes)
+    split = Split(train=0.6, dev=0.2, test=0.2, stratify=True)
+    indices = divide(split, data, seed=seed, shuffle=shuffle)
+    sizes = counts(split, len(classes))
+    chosen = [getattr(indices, name) for name in SPLITS]
+    assert tuple(len(rows) for rows in chosen) == sizes
+    assert sorted(np.concatenate(chosen)) == list(range(len(classes)))
+    for rows, size in zip(chosen, sizes, strict=True):
+        for one in set(classes):
+            share = classes.count(one) * size / len(classes)
+            assert abs(int((data.targets[rows] == one).sum()) - share) < 1
+
+
+def test_stratified_counts_leave_unused_rows_of_every_class_in_proportion():
+    indices = divide(Split(train=40, dev=10, test=10), labelled([0] * 80 + [1] * 40), seed=1)
+    tally = [
+        [int((rows < 80).sum()), int((rows >= 80).sum())]
+        for rows in (indices.train, indices.dev, indices.test)
+    ]
+    assert tally[0] in ([27, 13], [26, 14])
+    assert [sum(pair) for pair in tally] == [40, 10, 10]
+    assert all(pair in ([6, 4], [7, 3]) for pair in tally[1:])
+
+
+def test_stratified_rows_stand_in_the_drawn_order_not_class_by_class():
+    data = labelled([0, 1] * 50)
+    place = np.argsort(randomness.order(3, randomness.Purpose.SPLIT, 100))
+    train = divide(Split(), data, seed=3).train
+    assert list(place[train]) == sorted(place[train])
+    assert len(set(data.targets[train[:10]])) == 2
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.integers(0, 40), min_size=1, max_size=30),
+    st.lists(st.integers(0, 40), min_size=2, max_size=5),
+)
+def test_controlled_rounding_keeps_both_sums_and_rounds_each_cell_up_or_down(rows, columns):
+    columns = [*columns, max(sum(rows) - sum(columns), 0)]
+    rows = [*rows, sum(columns) - sum(rows)]
+    table = controlled_rounding(np.array(rows), np.array(columns))
+    assert list(table.sum(axis=1)) == rows
+    assert list(table.sum(axis=0)) == columns
+    assert (np.abs(table * sum(rows) - np.outer(rows, columns)) < max(sum(rows), 1)).all()
+
+
+@pytest.mark.parametrize(
+    ("given_shares", "rows", "expected"),
+    [
+        ({"train": 0.8, "dev": 0.2}, 10, (0.8, 0.2, 0)),
+        ({"train": 0.8, "test": 0.2}, 10, (0.8, 0, 0.2)),
+        ({"dev": 0.1, "test": 0.1}, 10, (0.8, 0.1, 0.1)),
+        ({"dev": 3}, 10, (7, 3, 0)),
+        ({"train": 6}, 10, (6, 0, 0)),
+        ({}, 10, (0.6, 0.2, 0.2)),
+        ({"shuffle": False}, 10, (0.6, 0.2, 0.2)),
+    ],
+)
+def test_shares_that_are_not_named_follow_from_those_that_are(given_shares, rows, expected):
+    split = spelled_out(Split(**given_shares), rows)
+    assert (split.train, split.dev, split.test) == expected
+    assert spelled_out(Split.model_validate(split.model_dump()), rows).model_dump() == split.model_dump()
+
+
+def test_fresh_splits_leave_every_row_to_train():
+    split = spelled_out(Split(dev=Fresh(fresh=5), test=Fresh(fresh=5)), 64)
+    assert split.train == 64
+
+
+@pytest.mark.parametrize(
+    ("split", "field", "fragment"),
+    [
+        (Split(train=8, dev=2, test=2), "", "8 + 2 + 2 = 12 rows, but the data has 10"),
+        (Split(train=0.5, dev=0.2, test=0.2), "", "sum to 0.9; expected 1"),
+        (Split(train=0.8, dev=0.3, test=0.2), "", "sum to 1.3; expected 1"),
+        (Split(train=8, dev=0.2, test=0), "", "train in rows but dev as a fraction"),
+        (Split(train=0, dev=2, test=2), "train", "at least 1"),
+        (Split(train=0.9, dev=0.04, test=0.06), "dev", "less than one row"),
+        (Split(stratify=True), "stratify", "not classes"),
+        (Split(same=True, train=5), "train", "beside same"),
+        (Split(column="part", dev=5), "dev", "beside column"),
+        (Split(column="part", same=True), "column", "beside same"),
+    ],
+)
+def test_a_split_that_cannot_be_is_refused_with_what_would_work(split, field, fragment):
+    found = problems(split, Facts(rows=10, inputs=1, classes=None))
+    assert [problem.field for problem in found] == [field]
+    assert fragment in found[0].message
+    with pytest.raises(UsageError, match=r"dataset\.split"):
+        divide(split, numbers(10), seed=0)
+
+
+def test_what_a_dataset_cannot_offer_is_refused():
+    facts = Facts(rows=10, inputs=1, classes=None)
+    fresh = Split(train=8, dev=Fresh(fresh=5), test=0)
+    assert [p.field for p in problems(fresh, facts, can_draw_fresh=False)] == ["dev"]
+    assert [p.field for p in problems(Split(column="part"), facts, has_columns=False)] == ["column"]
