@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
+from mlprun.config.text import Text
+
 if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
 
@@ -138,15 +140,10 @@ class Named:
         return {"anyOf": [{"enum": short, "type": "string"}, *full.get("oneOf", [full])]}
 
 
-class Text(str):
-    """A string of a config that remembers the folder its file lies in, against which a path is resolved."""
-
-    folder: str = ""
-
-
 def _place(value: object) -> object:
     if isinstance(value, str):
-        return os.path.normpath(os.path.join(getattr(value, "folder", ""), value))
+        folder = value.folder if isinstance(value, Text) else ""
+        return os.path.normpath(os.path.join(folder, value))
     return value
 
 

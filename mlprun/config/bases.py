@@ -1,0 +1,75 @@
+"""A config file laid over the file that its `base:` names, and that over its own."""
+
+from __future__ import annotations
+
+import os
+from typing import Final, NoReturn
+
+from mlprun.config.merge import merge
+from mlprun.config.nodes import Node, group
+from mlprun.config.places import Place
+from mlprun.config.reader import compose
+from mlprun.config.sources import read_source
+from mlprun.config.text import Text, printable
+from mlprun.errors import ConfigError, UsageError
+
+_MOST_FILES: Final = 20
+
+
+def read_chain(path: str) -> Node:
+    """The mapping of the config at `path`, laid over its bases; raises UsageError, ConfigError, FileError."""
+    layers = [_read_mapping(path, rank=0)]
+    seen = {os.path.realpath(path)}
+    while (base := _take_base(layers)) is not None:
+        target, place = base
+        if os.path.realpath(target) in seen:
+            _refuse(place, f"{target} is a base of itself; remove one of the two `base:` lines")
+        if len(layers) == _MOST_FILES:
+            _refuse(place, f"more than {_MOST_FILES} files build on each other; merge some of them")
+        seen.add(os.path.realpath(target))
+        layers.append(_read_base(target, place, rank=len(layers)))
+    whole = layers.pop()
+    while layers:
+        whole = merge(whole, layers.pop())
+    return whole
+
+
+def _read_mapping(path: str, *, rank: int) -> Node:
+    source = read_source(path, rank=rank)
+    root = compose(source.text or "", source)
+    if root is None or root.value is None:
+        raise ConfigError(
+            [Place(source, 0, 0).report("", "is empty; a config needs at least `dataset: moons`")]
+        )
+    if not isinstance(root.value, dict):
+        raise ConfigError(
+            [root.place.report("", "is not a mapping; a config starts such as `dataset: moons`")]
+        )
+    return root
+
+
+def _read_base(target: str, place: Place, *, rank: int) -> Node:
+    try:
+        return _read_mapping(target, rank=rank)
+    except ConfigError:
+        raise
+    except UsageError as error:
+        raise ConfigError([place.report("base", str(error))]) from error
+
+
+def _take_base(layers: list[Node]) -> tuple[str, Place] | None:
+    """Take `base` out of the last layer: the path it names, as seen from the working directory."""
+    top = layers[-1]
+    assert isinstance(top.value, dict)
+    entry = top.value.get("base")
+    if entry is None:
+        return None
+    layers[-1] = group({key: value for key, value in top.value.items() if key != "base"}, top.place)
+    named, place = entry.node.value, entry.node.place
+    if not isinstance(named, Text) or not named:
+        _refuse(place, "expected the path of another config, such as ../moons.yaml")
+    return os.path.normpath(os.path.join(named.folder, named)), place
+
+
+def _refuse(place: Place, message: str) -> NoReturn:
+    raise ConfigError([place.report("base", printable(message))])

@@ -1,0 +1,45 @@
+"""A Python mapping made into a tree: a dict from the API, or the config that a checkpoint carries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mlprun.config.nodes import MOST_DEPTH, Entry, Node, group
+from mlprun.config.places import Path, Place, dotted
+from mlprun.config.text import Text
+from mlprun.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mlprun.config.places import Source
+
+
+def compose_mapping(mapping: Mapping[str, Any], source: Source) -> Node:
+    """The tree of `mapping`; arrays become lists, and paths are relative to the source's folder."""
+    return _node(mapping, Place(source, 0, 0), ())
+
+
+def _node(value: Any, place: Place, path: Path) -> Node:
+    if len(path) > MOST_DEPTH:
+        raise ConfigError([place.report("", f"is nested more than {MOST_DEPTH} levels deep")])
+    if isinstance(value, Mapping):
+        entries = {}
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise ConfigError(
+                    [place.report(dotted(path), f"a key must be a string, not {key!r}; give its text")]
+                )
+            entries[str(key)] = Entry(place, _node(inner, place, (*path, key)))
+        return group(entries, place)
+    if isinstance(value, list | tuple):
+        return group(tuple(_node(inner, place, (*path, i)) for i, inner in enumerate(value)), place)
+    if isinstance(value, str):
+        folder = value.folder if isinstance(value, Text) else place.source.folder
+        return Node(Text.within(folder, value), place)
+    if value is None or type(value) in (bool, int, float):
+        return Node(value, place)
+    if hasattr(value, "tolist"):  # NumPy's arrays and scalars, and tensors
+        return _node(value.tolist(), place, path)
+    kind = type(value).__name__
+    message = f"a {kind} is not a config value; expected numbers, strings, lists and mappings"
+    raise ConfigError([place.report(dotted(path), message)])

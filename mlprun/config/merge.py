@@ -1,0 +1,42 @@
+"""One config laid over another: mappings merge key by key, anything else replaces."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mlprun.config.nodes import Entry, Node, group
+
+# their short forms are words of their own, not names of parts
+_NOT_NAMES: Final = frozenset({"split", "init"})
+
+
+def merge(under: Node, over: Node, key: str = "") -> Node:
+    """`over` laid over `under`, both the value of `key`.
+
+    A mapping with another `name` replaces, since it is another part with other options. Beside a mapping,
+    a plain string stands for `{name: string}`.
+    """
+    below, above = _as_mapping(under, over, key), _as_mapping(over, under, key)
+    if below is None or above is None or _names_differ(below, above):
+        return over
+    entries = dict(below)
+    for inner, entry in above.items():
+        former = entries.get(inner)
+        entries[inner] = (
+            entry if former is None else Entry(entry.place, merge(former.node, entry.node, inner))
+        )
+    return group(entries, over.place)
+
+
+def _as_mapping(node: Node, other: Node, key: str) -> dict[str, Entry] | None:
+    if isinstance(node.value, dict):
+        return node.value
+    if isinstance(node.value, str) and isinstance(other.value, dict) and key not in _NOT_NAMES:
+        return {"name": Entry(node.place, node)}
+    return None
+
+
+def _names_differ(below: dict[str, Entry], above: dict[str, Entry]) -> bool:
+    if "name" not in below or "name" not in above:
+        return False
+    return below["name"].node.value != above["name"].node.value
