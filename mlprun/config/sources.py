@@ -38,7 +38,7 @@ def read_source(path: str, *, rank: int) -> Source:
 
 
 def _remedy(path: str) -> str:
-    """What would work instead of a path that is no file: a config in that folder, or one of a similar name."""
+    """What would work instead of a path that is no file: a config in that folder, or of a similar name."""
     inside = _configs_in(path)
     candidates = inside or [*_configs_in(os.path.dirname(path)), *_configs_in(_NEARBY)]
     by_stem = {_stem(candidate): candidate for candidate in reversed(candidates)}

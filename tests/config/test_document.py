@@ -170,7 +170,7 @@ FILES = [
     ("base: 3", "1:7: base: expected the path of another config, such as ../moons.yaml"),
     ("base: [a.yaml]", "1:7: base: expected the path of another config, such as ../moons.yaml"),
     ("base: t.yaml", "1:7: base: t.yaml is a base of itself; remove one of the two `base:` lines"),
-    ("base: u.yaml", "1:7: base: u.yaml: there is no such config; did you mean t.yaml?"),
+    ("base: u.yaml", "1:7: base: u.yaml: there is no such config; expected a YAML file such as t.yaml"),
 ]
 
 
