@@ -20,19 +20,14 @@ from mlprun.errors import FileError
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no messages, only results.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
-JOINERS = "\u200c\u200d"  # invisible, but Persian, Indic scripts and emoji are misspelt without them
-
 
 def printable(text: str) -> str:
     r"""One line with control, bidirectional and other invisible characters escaped: ESC becomes `\x1b`."""
     if text.isprintable():
         return text
-    return "".join(
-        character
-        if character.isprintable() or character in JOINERS
-        else character.encode("unicode_escape").decode()
-        for character in text
-    )
+    from mlprun.config import printable as escaped  # here, since it brings the YAML library
+
+    return escaped(text)
 
 
 def printable_lines(text: str) -> str:
