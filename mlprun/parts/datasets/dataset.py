@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import Field
 
-from mlprun.parts.datasets.split import Split
+from mlprun.parts.datasets.split import Split, SplitField
 from mlprun.parts.part import Part, PositiveInt, Registry, Seed
 
 if TYPE_CHECKING:
@@ -34,8 +34,10 @@ class Facts:
 class Data:
     """Raw rows: N of them, in the units of their source.
 
-    `inputs` is [N, D] float (NaN where a table has a missing cell; a categorical column holds indices into its
-    `categories`, as floats) or [N, T] int64 symbols; `targets` is [N] int64 class ids or [N, K] float numbers.
+    `inputs` is [N, D] float (NaN where a table has a missing cell; a categorical column holds indices into
+    its `categories`, as floats) or [N, T] int64: whole numbers from 0, which are symbols where the
+    architecture has a vocabulary and numbers otherwise. `targets` is [N] int64 class ids or [N, K] float
+    numbers.
     """
 
     inputs: NDArray[np.float32] | NDArray[np.float64] | NDArray[np.int64]
@@ -44,9 +46,13 @@ class Data:
     target_names: tuple[str, ...]
     classes: tuple[str, ...] | None = None
     categories: tuple[tuple[str, ...] | None, ...] | None = None
-    """per input column: the category names, or None for a numeric column; None when no column is categorical"""
+    """per input column the category names, None for a numeric one; None when no column is categorical"""
     parts: NDArray[np.str_] | None = None
     """[N] the split named in each row (`split: {column: ...}`)"""
+    imputed: bool = False
+    """missing cells are allowed, here and in new rows; preprocessing fills them in"""
+    warnings: tuple[str, ...] = ()
+    """what the user should know about these rows, each a printable line"""
 
     @property
     def facts(self) -> Facts:
@@ -62,14 +68,15 @@ class Data:
 
 
 class Dataset(Part):
-    """Base of all datasets. `shuffles` says whether rows are shuffled (and classes stratified) before a split."""
+    """Base of all datasets. `shuffles`: rows are shuffled (and classes stratified) before a split."""
 
     shuffles: ClassVar[bool] = True
     default_split: ClassVar[Split] = Split()
 
-    split: Split | None = Field(None, description="how rows are divided into train, dev and test")
+    split: SplitField | None = Field(None, description="how rows are divided into train, dev and test")
     standardize: bool = Field(
-        True, description="scale features and numeric targets to mean 0 and variance 1, fitted on train"
+        default=True,
+        description="scale features and numeric targets to mean 0 and variance 1, fitted on train",
     )
     seed: Seed | None = Field(
         None, description="seed of the dataset's own draws and of the split; by default training.seed"
@@ -83,26 +90,37 @@ class Dataset(Part):
         """The raw rows. `seed` and `samples` are set by then."""
         raise NotImplementedError
 
-
-class Generated(Dataset):
-    """Base of the datasets that draw their rows. They shuffle by themselves, so a split slices them."""
-
-    shuffles = False
-    default_samples: ClassVar[int] = 1000
-
-    samples: PositiveInt | None = Field(
-        None, description="number of rows; by default the sum of the split's counts"
-    )
-    standardize: bool = Field(False, description="scale features to mean 0 and variance 1, fitted on train")
-
     def fresh(self, count: int, *, epoch: int, step: int) -> Data:
-        """`count` rows drawn anew, keyed by (seed, FRESH, epoch, step); the same arguments give the same rows."""
+        """`count` rows drawn anew, keyed by (seed, FRESH, epoch, step), so that they can be drawn again."""
         raise NotImplementedError
 
     @property
     def can_draw_fresh(self) -> bool:
         """Whether `fresh` is available."""
-        return type(self).fresh is not Generated.fresh
+        return type(self).fresh is not Dataset.fresh
+
+
+class Generated(Dataset):
+    """Base of the datasets that draw their rows. They shuffle by themselves, so a split slices them."""
+
+    shuffles: ClassVar[bool] = False
+
+    samples: PositiveInt | None = Field(
+        None, description="number of rows; by default the sum of the split's counts"
+    )
+    standardize: bool = Field(
+        default=False, description="scale features to mean 0 and variance 1, fitted on train"
+    )
+
+    @property
+    def default_samples(self) -> int:
+        """Rows where neither `samples` nor the split says how many."""
+        return 1000
+
+    @property
+    def rows(self) -> int:
+        """Rows that `load` draws."""
+        return self.default_samples if self.samples is None else self.samples
 
 
 datasets: Registry[Dataset] = Registry("dataset", "datasets")

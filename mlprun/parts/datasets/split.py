@@ -1,4 +1,4 @@
-"""What a config says about dividing rows into train, dev and test; how they are drawn stands in experiment/splits.py."""
+"""What a config says about dividing rows into train, dev and test."""
 
 from __future__ import annotations
 
@@ -31,10 +31,13 @@ class Split(Options):
     )
     stratify: bool | None = Field(
         None,
-        description="keep the class shares in every split; by default on where rows are shuffled and targets are classes",
+        description="keep the class shares in every split; by default on where rows are shuffled and "
+        "targets are classes",
     )
     column: str | None = Field(None, description="table column whose values are train, dev and test")
-    same: bool = Field(False, description="train, dev and test are all the rows; short form `split: same`")
+    same: bool = Field(
+        default=False, description="train, dev and test are all the rows; short form `split: same`"
+    )
 
 
 def expand_split(value: Any) -> Any:
