@@ -1,4 +1,4 @@
-"""What a loss is: how targets are encoded for it, what it is computed from, and the module that computes it."""
+"""What a loss is: how targets are encoded for it, what it is computed from, and the function that does it."""
 
 from __future__ import annotations
 
@@ -10,24 +10,31 @@ from pydantic import Field
 from mlprun.parts.part import Part, PositiveFloat, Registry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
     import torch
     from numpy.typing import NDArray
-    from torch import nn
 
     from mlprun.parts.datasets.dataset import Facts
+
+    LossFunction: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class Loss(Part):
     """Base of all losses.
 
-    The defaults are those of the squared-error family: targets are numbers; two classes are 0/1 in one column, more are
-    one-hot. `activation` names the output activation a loss implies: such a loss is computed stably from the values
-    before it; a loss with None is computed from the network's outputs, whatever their activation.
+    The defaults are those of the squared-error family: targets are numbers; two classes are 0/1 in one
+    column, more are one-hot. `activation` names the output activation a loss implies: such a loss is computed
+    stably from the values before it; a loss with None is computed from the network's outputs, whatever their
+    activation. On any rows the sum is the mean times `weight(targets)`, so that batches add up to the whole.
     """
 
     activation: ClassVar[str | None] = None
     threshold: ClassVar[float] = 0.5
     """with one output, class 1 means output > threshold"""
+    standardizable: ClassVar[bool] = True
+    """whether numeric targets may be standardised; not where values have a meaning (counts, probabilities)"""
 
     reduction: Literal["mean", "sum"] = Field(
         "mean", description="what is differentiated: the mean over rows and outputs, or the sum"
@@ -43,29 +50,68 @@ class Loss(Part):
         return 1 if len(facts.classes) <= 2 else len(facts.classes)
 
     def refuses(self, facts: Facts, outputs: int) -> str | None:
-        """Why this loss cannot go with these targets and outputs, ending in what would work; None if it can."""
+        """Why this loss cannot go with these targets and outputs, ending in what would work, or None."""
         expected = self.outputs(facts)
+        if outputs == expected:
+            return None
         return (
-            None
-            if outputs == expected
-            else f"{self.name} on these targets needs outputs: {expected}, not {outputs}"
+            f"{self.name} on {describe(facts)} needs {plural(expected, 'output')}, not {outputs}; "
+            f"set architecture.outputs to {expected} or leave it out"
         )
 
+    def refuses_targets(self, targets: NDArray[np.generic]) -> str | None:
+        """Why the values of raw targets do not fit ([N] ids always do), ending in what would work."""
+        return None
+
     def encode(self, targets: NDArray[np.generic], classes: int | None) -> NDArray[np.generic]:
-        """Raw targets ([N] class ids or [N, K] numbers) as this loss reads them: [N, K] float64, or [N] int64 ids."""
+        """Raw targets ([N] ids or [N, K] numbers) as this loss reads them: [N, K] numbers or [N] ids."""
         if classes is None:
             return targets
         if classes <= 2:
             return np.asarray(targets, np.float64)[:, None]
-        return np.eye(classes)[targets]
+        return np.asarray(np.eye(classes)[targets])
 
-    def build(self) -> nn.Module:
-        """A module (values [B, K], encoded targets) -> scalar: `scale` times the mean or the sum."""
+    def build(self) -> LossFunction:
+        """A function (values [B, K], encoded targets) -> scalar: `scale` times the mean or the sum.
+
+        It holds nothing that must be moved to a device. Shapes that differ are an AssertionError.
+        """
         raise NotImplementedError
 
     def weight(self, targets: torch.Tensor) -> float:
-        """What the mean over a batch of encoded targets divides by: rows times outputs, unless rows are weighted."""
+        """What the mean over encoded targets divides by: rows times outputs, unless rows are weighted."""
         return float(targets.numel())
 
 
 losses: Registry[Loss] = Registry("loss", "losses")
+
+
+def scaled(function: LossFunction, scale: float) -> LossFunction:
+    """`scale` times the value of `function`; for 1 the function itself, so that it costs nothing."""
+    if scale == 1.0:
+        return function
+    return lambda values, targets: scale * function(values, targets)
+
+
+def require_equal_shapes(values: torch.Tensor, targets: torch.Tensor) -> None:
+    """Values and targets are both [B, K]: [B, 1] against [B] would silently broadcast to [B, B]."""
+    if values.shape != targets.shape:
+        raise AssertionError(f"values {list(values.shape)} against targets {list(targets.shape)}")
+
+
+def require_ids(values: torch.Tensor, targets: torch.Tensor) -> None:
+    """Values are [B, K] and targets [B] class ids."""
+    if values.shape[:-1] != targets.shape:
+        raise AssertionError(f"values {list(values.shape)} against class ids {list(targets.shape)}")
+
+
+def describe(facts: Facts) -> str:
+    """The targets in words: `3 classes`, `1 number per row`."""
+    if facts.classes is None:
+        return f"{plural(facts.targets, 'number')} per row"
+    return plural(len(facts.classes), "class")
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 output`, `2 outputs`, `3 classes`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith('s') else 's'}"
