@@ -8,9 +8,9 @@ import difflib
 import importlib
 import inspect
 import os
+import pkgutil
 import sys
 from collections.abc import Callable, Sequence
-from importlib import resources
 from typing import Annotated, Any
 
 import typer
@@ -61,8 +61,8 @@ class Verbs(TyperGroup):
 
 def _summary(name: str) -> str:
     """The first line of the docstring of a verb's `command`."""
-    source = resources.files("mlprun.commands").joinpath(f"{name}.py").read_text(encoding="utf-8")
-    functions = (node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef))
+    source = pkgutil.get_data("mlprun.commands", f"{name}.py")
+    functions = (node for node in ast.parse(source or b"").body if isinstance(node, ast.FunctionDef))
     command = next(function for function in functions if function.name == "command")
     return (ast.get_docstring(command) or "").partition("\n")[0]
 

@@ -54,11 +54,10 @@ def _plural(kind: str, kinds: dict[str, list[type[Part]]]) -> str | None:
 
 
 def _find(name: str, plural: str, parts: Sequence[type[Part]]) -> type[Part]:
-    for part in parts:
-        if name in part.names():
-            return part
-    known = tuple(name for part in parts for name in part.names())
-    raise UsageError(f"{plural} {name}", "no such part", suggestion(name, known))
+    by_name = {known: part for part in parts for known in part.names()}
+    if name not in by_name:
+        raise UsageError(name, f"not among the {plural}", suggestion(name, tuple(by_name)))
+    return by_name[name]
 
 
 def _show_kinds(kinds: dict[str, list[type[Part]]], output: Output) -> None:

@@ -19,7 +19,7 @@ from mlprun.parts.architectures import architectures
 from mlprun.parts.datasets import datasets
 from mlprun.parts.initializers import initializers, module_initializers
 from mlprun.parts.losses import losses
-from mlprun.parts.metrics import metrics
+from mlprun.parts.metrics.metric import metrics
 from mlprun.parts.optimizers import optimizers
 from mlprun.parts.part import Named, Options, Part, Registry
 from mlprun.parts.penalties import penalties
@@ -93,11 +93,10 @@ def options(model: type[BaseModel], prefix: str = "") -> Iterator[Option]:
         field = model.model_fields[name]
         if get_origin(field.annotation) is Literal and name == "name":
             continue
-        default = None if field.is_required() else field.get_default(call_default_factory=True)
         values = describe(field.annotation, _metadata(field))
-        yield Option(prefix + name, values, field.is_required(), default, field.description or "")
-        for nested in _nested(field.annotation):
-            yield from options(nested, f"{prefix}{name}.")
+        yield Option(prefix + name, values, field.is_required(), _default(field), field.description or "")
+        for nested, place in _nested(field.annotation):
+            yield from options(nested, f"{prefix}{name}.{place}")
 
 
 def describe(annotation: Any, metadata: Sequence[Any] = ()) -> str:
@@ -120,7 +119,7 @@ def inline(value: Any) -> str:
     """A value as one line of YAML; a part without options of its own is only its name."""
     value = plain(value)
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {inline(member)}" for key, member in value.items()) + "}"
+        return "{" + ", ".join(f"{inline(key)}: {inline(member)}" for key, member in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(inline, value)) + "]"
     if isinstance(value, str) and value.replace("_", "").replace("-", "").isalnum() and value[0].isalpha():
@@ -144,8 +143,12 @@ def plain(value: Any) -> Any:
 
 def _defaults(model: BaseModel) -> set[str]:
     """The names of the fields that stand at their default, `name` among them."""
-    fields = type(model).model_fields
-    return {name for name, field in fields.items() if name == "name" or getattr(model, name) == field.default}
+    fields = type(model).model_fields.items()
+    return {name for name, field in fields if name == "name" or getattr(model, name) == _default(field)}
+
+
+def _default(field: FieldInfo) -> Any:
+    return None if field.is_required() else field.get_default(call_default_factory=True)
 
 
 def _metadata(field: FieldInfo) -> list[Any]:
@@ -179,7 +182,7 @@ def _row(arguments: Sequence[Any]) -> str:
 
 def _limits(metadata: Sequence[Any]) -> list[str]:
     signs = [
-        f"{sign} {getattr(item, key):g}"
+        f"{sign} {inline(getattr(item, key))}"
         for item in metadata
         for kind, key, sign in SIGNS
         if isinstance(item, kind)
@@ -188,10 +191,16 @@ def _limits(metadata: Sequence[Any]) -> list[str]:
     return [" and ".join(signs)] * bool(signs) + lengths
 
 
-def _nested(annotation: Any) -> Iterator[type[Options]]:
-    """The sections that an annotation allows; parts are not among them, they are documented by themselves."""
+def _nested(annotation: Any) -> Iterator[tuple[type[Options], str]]:
+    """The sections that an annotation allows, and what stands before their keys: `N.` in a list.
+
+    Parts are not among them: they are documented by themselves.
+    """
     if get_origin(annotation) in (Annotated, Union, types.UnionType):
         for argument in get_args(annotation):
             yield from _nested(argument)
+    elif get_origin(annotation) is tuple:
+        for nested, prefix in _nested(get_args(annotation)[0]):
+            yield nested, f"N.{prefix}"
     elif inspect.isclass(annotation) and issubclass(annotation, Options) and not issubclass(annotation, Part):
-        yield annotation
+        yield annotation, ""

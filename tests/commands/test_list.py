@@ -1,0 +1,152 @@
+import json
+from typing import Annotated, Literal
+
+import pytest
+from pydantic import Field
+
+from mlprun import cli
+from mlprun.commands import reference
+from mlprun.parts.activations import OneActivation
+from mlprun.parts.part import ConfigPath, Options, Part, PositiveInt, Seed
+
+PARTS = [(kind, part) for kind, parts in reference.kinds().items() for part in parts]
+NAMED = pytest.mark.parametrize(
+    ("kind", "part"), PARTS, ids=[f"{kind}-{part.names()[0]}" for kind, part in PARTS]
+)
+
+
+@pytest.fixture
+def listed(capsys):
+    def call(*arguments):
+        code = cli.main(["list", *arguments])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+def document(listed, *arguments):
+    code, out, _ = listed(*arguments, "--json")
+    assert code == 0
+    return json.loads(out)
+
+
+def test_without_arguments_every_kind_is_counted_and_its_parts_named(listed):
+    code, out, _ = listed()
+    assert code == 0
+    rows = {line.split()[0]: line for line in out.splitlines()[1:]}
+    for kind, parts in reference.kinds().items():
+        assert rows[kind].split()[1] == str(len(parts))
+        assert rows[kind].endswith(", ".join(part.names()[0] for part in parts))
+    assert {kind: set(names) for kind, names in document(listed)["kinds"].items()} == {
+        kind: {part.names()[0] for part in parts} for kind, parts in reference.kinds().items()
+    }
+
+
+@pytest.mark.parametrize("kind", reference.kinds())
+def test_a_kind_shows_a_line_for_each_part(kind, listed):
+    lines = listed(kind)[1].splitlines()
+    assert len(lines) == 1 + len(reference.kinds()[kind])
+    for line, part in zip(lines[1:], reference.kinds()[kind], strict=True):
+        assert line.startswith(", ".join(part.names()))
+        assert line.endswith(part.summary())
+
+
+def test_a_kind_may_be_named_in_the_singular(listed):
+    assert listed("loss") == listed("losses")
+
+
+@NAMED
+def test_every_part_shows_its_documentation_and_all_its_options(kind, part, listed):
+    code, out, err = listed(kind, part.names()[0])
+    assert (code, err) == (0, "")
+    assert out.startswith(f"{', '.join(part.names())} ({kind})\n\n{part.summary()}")
+    shown = {line.split()[0] for line in out.splitlines() if line}
+    assert set(part.model_fields) - {"name"} <= shown
+
+
+@NAMED
+def test_every_option_of_every_part_has_values_and_a_description(kind, part):
+    for option in reference.options(part):
+        assert option.description, option.name
+        assert not set(option.values) & set("<'") - set("<"), option
+        assert "typing" not in option.values
+        assert "class" not in option.values
+
+
+def test_a_part_is_found_by_its_name_alone_and_by_an_alias(listed):
+    assert listed("huber") == listed("losses", "huber")
+    assert listed("silu") == listed("activations", "swish")
+
+
+def test_the_documentation_of_a_part_as_json(listed):
+    said = document(listed, "losses", "huber")
+    assert said["name"] == "huber"
+    assert said["documentation"].endswith("Source: Huber (1964), doi.org/10.1214/aoms/1177703732")
+    assert said["options"][0] == {
+        "name": "delta",
+        "values": "number > 0",
+        "required": False,
+        "default": 1.0,
+        "description": "error size where the curve straightens, in the target's units",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["lossess"], "error: lossess: no such kind; did you mean losses?"),
+        (["losses", "hubr"], "error: hubr: not among the losses; did you mean huber?"),
+        (["losses", "\x1b]0;"], r"error: \x1b]0;: not among the losses; expected one of "),
+    ],
+)
+def test_an_unknown_kind_or_name_suggests_what_is_near(arguments, line, listed):
+    code, out, err = listed(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(line)
+
+
+class Section(Options):
+    depth: PositiveInt = Field(description="how deep")
+
+
+class Example(Part):
+    """A part with an option of every shape."""
+
+    name: Literal["example", "sample"] = "example"
+    mode: Literal["mean", "sum"] = "mean"
+    seed: Seed | None = None
+    path: ConfigPath = "a.csv"
+    sizes: tuple[PositiveInt, ...] = (1, 2)
+    pair: tuple[float, bool] = (0.5, True)
+    activation: OneActivation | tuple[OneActivation, ...] = ()
+    section: Section | None = None
+    sections: tuple[Section, ...] = ()
+    weights: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    share: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+
+def test_annotations_are_described_in_words():
+    described = {
+        option.name: (option.values, option.shown_default()) for option in reference.options(Example)
+    }
+    assert described == {
+        "mode": ("mean | sum", "mean"),
+        "seed": ("integer >= 0 and < 4294967296 | null", "null"),
+        "path": ("path", '"a.csv"'),
+        "sizes": ("list of integer > 0", "[1, 2]"),
+        "pair": ("[number, true | false]", "[0.5, true]"),
+        "activation": ("activation | list of activation", "[]"),
+        "section": ("mapping | null", "null"),
+        "section.depth": ("integer > 0", "required"),
+        "sections": ("list of mapping", "[]"),
+        "sections.N.depth": ("integer > 0", "required"),
+        "weights": ("mapping of list of number", "{}"),
+        "share": ("number >= 0 and < 1", "0.1"),
+    }
+
+
+def test_a_part_as_a_default_is_written_as_short_as_a_config_allows():
+    assert reference.inline(Example()) == "example"
+    assert reference.inline(Example(mode="sum")) == "{name: example, mode: sum}"
+    assert reference.inline({"a b": ["true", "x y", 1e-8, None]}) == '{"a b": ["true", "x y", 1e-08, null]}'
