@@ -112,7 +112,8 @@ class Named:
         elif isinstance(value, Mapping) and "name" not in value and self.default is not None:
             value = {"name": self.default, **value}
         elif not isinstance(value, Mapping | Part) or (isinstance(value, Mapping) and "name" not in value):
-            expected = f"expected a {self.registry.kind}: a name or a mapping with 'name'"
+            article = "an" if self.registry.kind[0] in "aeiou" else "a"
+            expected = f"expected {article} {self.registry.kind}: a name or a mapping with 'name'"
             raise PydanticCustomError("part_name", "{expected}", {"expected": expected})
         name = value["name"] if isinstance(value, Mapping) else value.name
         if name not in self.registry:
