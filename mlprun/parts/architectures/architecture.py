@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -10,9 +10,10 @@ from mlprun.parts.activations import OneActivation
 from mlprun.parts.part import Part, PositiveInt, Registry
 
 if TYPE_CHECKING:
-    from torch import nn
-
+    from mlprun.parts.architectures.network import Network
     from mlprun.parts.datasets.dataset import Facts
+
+Dtype = Literal["float32", "float64"]
 
 
 class Architecture(Part):
@@ -30,15 +31,26 @@ class Architecture(Part):
         """How many symbols integer inputs may take; None when inputs are numbers."""
         return None
 
+    @property
+    def smallest_batch(self) -> int:
+        """The fewest rows a training batch may have: batch norm has no variance of one row."""
+        return 1
+
     def refuses(self, facts: Facts) -> str | None:
         """Why this architecture cannot take these inputs, ending in what would work; None if it can."""
         return None
 
-    def build(self, inputs: int) -> nn.Module:
-        """The module for `inputs` columns ([B, inputs] numbers or symbols), with `outputs` and `output_activation` set.
+    def shapes(self, inputs: int) -> dict[str, tuple[int, ...]] | None:
+        """Every parameter's name and shape, without torch, with `outputs` set; None where it is not known."""
+        return None
 
-        It is built in float32 with PyTorch's own initialisers and then overwritten by the named ones in module order,
-        all from torch's default generator, which the caller has seeded. It is a Network (see network.py).
+    def build(self, inputs: int, *, dtype: Dtype = "float32", sparse: bool = False) -> Network:
+        """The module for `inputs` columns ([B, inputs] numbers or symbols); `outputs` must be set.
+
+        It is built in float32 with PyTorch's own initialisers and then overwritten by the named ones in
+        module order, all from torch's default generator, which the caller has seeded; then it is cast to
+        `dtype`. What is not drawn (constants, given values, a file) is set after the cast, so that float64
+        keeps every digit. `sparse` asks for sparse gradients of embeddings.
         """
         raise NotImplementedError
 

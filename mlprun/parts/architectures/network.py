@@ -1,12 +1,21 @@
-"""The module interface that engines and evaluation use; needs torch, so it is imported inside `build` only."""
+"""The module interface of engines and evaluation; needs torch, so it is imported inside `build` only."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
+import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mlprun.parts.architectures.architecture import Dtype
+    from mlprun.parts.initializers import LayerInit, ModuleInitializer
 
 
 class Network(nn.Module):
-    """A network with its output activation apart, so that losses can be computed stably from the values before it."""
+    """A network with its output activation apart: losses are computed stably from the values before it."""
 
     output_activation: nn.Module
 
@@ -18,6 +27,27 @@ class Network(nn.Module):
         """[B, D] or [B, T] to [B, K], after the output activation."""
         outputs: Tensor = self.output_activation(self.preactivation(rows))
         return outputs
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        """The modules in the order in which rows pass them, before the output activation; for the summary."""
+        leaves = (module for module in self.modules() if not any(module.children()))
+        return [module for module in leaves if module is not self.output_activation]
+
+    @property
+    def dropouts(self) -> list[Dropout]:
+        """The dropout layers in module order; their masks are set from outside."""
+        return [module for module in self.modules() if isinstance(module, Dropout)]
+
+    def weights(self) -> tuple[nn.Parameter, ...]:
+        """What penalties apply to: weight matrices and embeddings; not biases, not norm gains."""
+        matrices = (module for module in self.modules() if isinstance(module, nn.Linear | nn.Embedding))
+        return tuple(cast("nn.Parameter", module.weight) for module in matrices)
+
+    def embeddings(self) -> frozenset[str]:
+        """The names of the parameters that are embedding tables."""
+        tables = (name for name, module in self.named_modules() if isinstance(module, nn.Embedding))
+        return frozenset(f"{name}.weight" for name in tables)
 
 
 class Dropout(nn.Module):
@@ -34,3 +64,33 @@ class Dropout(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """[B, H] to [B, H]; the identity while `keep` is None."""
         return values if self.keep is None else values * self.keep / (1 - self.probability)
+
+    def extra_repr(self) -> str:
+        """The options, for printing."""
+        return f"probability={self.probability}"
+
+
+def initialize(
+    network: Network,
+    starts: Iterable[tuple[nn.Module, LayerInit]],
+    *,
+    dtype: Dtype,
+    named: ModuleInitializer | None,
+) -> None:
+    """Overwrite weights and biases of `starts` in their order, cast to `dtype`, then set what has a name."""
+    pairs = [
+        (initializer, module, kind)
+        for module, init in starts
+        for initializer, kind in ((init.weight, "weight"), (init.bias, "bias"))
+        if getattr(module, kind, None) is not None
+    ]
+    with torch.no_grad():
+        for initializer, module, kind in pairs:
+            if initializer.draws:
+                initializer.fill(getattr(module, kind))
+        network.to(getattr(torch, dtype))
+        for initializer, module, kind in pairs:
+            if not initializer.draws:  # 0.1 in float64 is not 0.1 that has been through float32
+                initializer.fill(getattr(module, kind))
+    if named is not None:
+        named.assign(network)

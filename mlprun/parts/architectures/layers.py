@@ -1,0 +1,81 @@
+"""Options of the pieces that architectures are made of, and the checks of their inputs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from mlprun.parts.activations import HiddenActivation, Identity
+from mlprun.parts.initializers import Default, InitializerField, LayerInitField
+from mlprun.parts.initializers.named import GivenValues
+from mlprun.parts.part import Options, PositiveInt, Probability
+
+if TYPE_CHECKING:
+    from mlprun.parts.architectures.architecture import Architecture
+    from mlprun.parts.datasets.dataset import Facts
+
+Norm = Literal["none", "batch", "layer"]
+
+
+class Layer(Options):
+    """A hidden layer: linear, then norm, activation and dropout; what is not given is the architecture's."""
+
+    units: PositiveInt = Field(description="outputs of the layer")
+    activation: HiddenActivation | None = Field(
+        None, description="by default architecture.activation; several in a list are summed"
+    )
+    bias: bool | None = Field(None, description="whether a bias is added; by default architecture.bias")
+    init: LayerInitField | None = Field(
+        None, description="how weight and bias start; by default architecture.init"
+    )
+    dropout: Probability | None = Field(
+        None, description="share of outputs set to 0 in training; by default architecture.dropout"
+    )
+    norm: Norm | None = Field(
+        None, description="normalisation before the activation; by default architecture.norm"
+    )
+
+
+class OutputLayer(Options):
+    """The output layer's own bias and start; what is not given is the architecture's."""
+
+    bias: bool | None = Field(None, description="whether a bias is added; by default architecture.bias")
+    init: LayerInitField | None = Field(
+        None, description="how weight and bias start; by default architecture.init"
+    )
+
+
+class Embedding(Options):
+    """A table in front of integer inputs: each symbol becomes `dim` numbers."""
+
+    vocabulary: PositiveInt = Field(description="number of symbols; inputs are 0 to vocabulary - 1")
+    dim: PositiveInt = Field(description="numbers per symbol")
+    activation: HiddenActivation = Field(Identity(), description="applied to the numbers of the table")
+    init: InitializerField = Field(Default(), description="how the table starts; by default N(0, 1)")
+
+
+def refused_inputs(facts: Facts, embedding: Embedding | None) -> str | None:
+    """Why these inputs do not go with this embedding, or without one; None if they do."""
+    if facts.tokens is None:
+        if embedding is None:
+            return None
+        return (
+            "an embedding takes integer symbols and these inputs are numbers; remove architecture.embedding"
+        )
+    if embedding is None:
+        table = f"{{vocabulary: {facts.tokens}, dim: {min(facts.tokens, 8)}}}"
+        return f"these inputs are symbols, which a network takes through a table; add embedding: {table}"
+    if facts.tokens > embedding.vocabulary:
+        what = f"embedding.vocabulary is {embedding.vocabulary} and the inputs have symbols up to"
+        return f"{what} {facts.tokens - 1}; set it to {facts.tokens}"
+    return None
+
+
+def refused_values(architecture: Architecture, init: object, inputs: int) -> str | None:
+    """Why `init: {name: values}` does not fit this network; None if it does, or before `outputs` is known."""
+    if not isinstance(init, GivenValues) or architecture.outputs is None:
+        return None
+    shapes = architecture.shapes(inputs)
+    problems = init.problems(shapes) if shapes is not None else []
+    return "init.parameters: " + "; ".join(problems) if problems else None

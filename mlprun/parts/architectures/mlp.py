@@ -1,0 +1,137 @@
+"""The multilayer perceptron: what a config may say of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from mlprun.parts.activations import HiddenActivation, Relu
+from mlprun.parts.architectures.architecture import Architecture, Dtype, architectures
+from mlprun.parts.architectures.layers import (
+    Embedding,
+    Layer,
+    Norm,
+    OutputLayer,
+    refused_inputs,
+    refused_values,
+)
+from mlprun.parts.initializers import InitField, LayerInit
+from mlprun.parts.part import PositiveInt, Probability
+
+if TYPE_CHECKING:
+    from mlprun.parts.architectures.network import Network
+    from mlprun.parts.datasets.dataset import Facts
+
+_DEFAULT_HIDDEN = (8,)
+
+
+@architectures.register
+class Mlp(Architecture):
+    """Multilayer perceptron: linear layers with activations between them.
+
+    Rows are [B, D] numbers, or with `embedding` [B, T] symbols that become T * dim numbers. `hidden: []` is
+    linear or logistic regression. The output layer follows the hidden ones by itself; parameters are
+    layers.0.weight, layers.0.bias, ..., the output layer's being the last.
+    Source: Rumelhart, Hinton and Williams (1986), doi.org/10.1038/323533a0
+    """
+
+    name: Literal["mlp"] = "mlp"
+    hidden: tuple[PositiveInt, ...] | None = Field(
+        None, description="units of each hidden layer; by default [8] where no layers are given"
+    )
+    layers: tuple[Layer, ...] | None = Field(
+        None, description="hidden layers with options of their own, instead of hidden"
+    )
+    activation: HiddenActivation = Field(
+        Relu(), description="of every hidden layer without its own; several in a list are summed"
+    )
+    bias: bool = Field(True, description="whether every layer without its own word on it adds a bias")  # noqa: FBT003
+    init: InitField = Field(
+        default_factory=LayerInit,
+        description="how every layer without its own starts, or the network by parameter name (values, file)",
+    )
+    dropout: Probability = Field(0.0, description="share of a hidden layer's outputs set to 0 in training")
+    norm: Norm = Field("none", description="normalisation of hidden layers before the activation")
+    output: OutputLayer = Field(
+        default_factory=OutputLayer, description="bias and init of the output layer alone"
+    )
+    embedding: Embedding | None = Field(None, description="a table in front of integer inputs")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_hidden(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("hidden") is None and value.get("layers") is None:
+            return {**value, "hidden": _DEFAULT_HIDDEN}
+        return value
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if self.hidden is not None and self.layers is not None:
+            message = "hidden and layers both name the hidden layers; keep one of them"
+            raise PydanticCustomError("mlp_layers", message)
+        return self
+
+    @property
+    def vocabulary(self) -> int | None:
+        return None if self.embedding is None else self.embedding.vocabulary
+
+    @property
+    def smallest_batch(self) -> int:
+        return 2 if any(layer.norm == "batch" for layer in self.hidden_layers) else 1
+
+    @property
+    def hidden_layers(self) -> tuple[Layer, ...]:
+        """The hidden layers with every option filled in."""
+        given = self.layers if self.layers is not None else tuple(Layer(units=n) for n in self.hidden or ())
+        return tuple(
+            Layer(
+                units=layer.units,
+                activation=self.activation if layer.activation is None else layer.activation,
+                bias=self.bias if layer.bias is None else layer.bias,
+                init=self._layer_init if layer.init is None else layer.init,
+                dropout=self.dropout if layer.dropout is None else layer.dropout,
+                norm=self.norm if layer.norm is None else layer.norm,
+            )
+            for layer in given
+        )
+
+    @property
+    def output_layer(self) -> OutputLayer:
+        """The output layer with every option filled in."""
+        return OutputLayer(
+            bias=self.bias if self.output.bias is None else self.output.bias,
+            init=self._layer_init if self.output.init is None else self.output.init,
+        )
+
+    @property
+    def _layer_init(self) -> LayerInit:
+        return self.init if isinstance(self.init, LayerInit) else LayerInit()
+
+    def refuses(self, facts: Facts) -> str | None:
+        return refused_inputs(facts, self.embedding) or refused_values(self, self.init, facts.inputs)
+
+    def shapes(self, inputs: int) -> dict[str, tuple[int, ...]]:
+        assert self.outputs is not None
+        shapes: dict[str, tuple[int, ...]] = {}
+        width = inputs
+        if self.embedding is not None:
+            shapes["embedding.weight"] = (self.embedding.vocabulary, self.embedding.dim)
+            width = inputs * self.embedding.dim
+        hidden = self.hidden_layers
+        sizes = [(layer.units, layer.bias) for layer in hidden] + [(self.outputs, self.output_layer.bias)]
+        for number, (units, bias) in enumerate(sizes):
+            shapes[f"layers.{number}.weight"] = (units, width)
+            if bias:
+                shapes[f"layers.{number}.bias"] = (units,)
+            width = units
+        for number, layer in enumerate(hidden):
+            if layer.norm != "none":
+                shapes |= {f"norms.{number}.{kind}": (layer.units,) for kind in ("weight", "bias")}
+        return shapes
+
+    def build(self, inputs: int, *, dtype: Dtype = "float32", sparse: bool = False) -> Network:
+        from mlprun.parts.architectures.dense import build
+
+        return build(self, inputs, dtype=dtype, sparse=sparse)
