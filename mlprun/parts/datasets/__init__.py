@@ -1,1 +1,31 @@
-"""TODO."""
+"""What training learns from: the registry of datasets and their base classes."""
+
+from __future__ import annotations
+
+from mlprun.parts.datasets import (
+    bundled,
+    clusters,
+    inline,
+    moons,
+    sequences,
+    shapes,
+    simulated,
+    truth_tables,
+)
+from mlprun.parts.datasets.dataset import Data, Dataset, Facts, Generated, datasets
+
+__all__ = [
+    "Data",
+    "Dataset",
+    "Facts",
+    "Generated",
+    "bundled",
+    "clusters",
+    "datasets",
+    "inline",
+    "moons",
+    "sequences",
+    "shapes",
+    "simulated",
+    "truth_tables",
+]
