@@ -114,10 +114,8 @@ class Inline(Dataset):
             # one class alone would leave nothing to tell apart: ids of zero only still mean two classes
             classes = digits(max(2, int(targets.max()) + 1))
             return Data(inputs, targets[:, 0], names, ("class",), classes)
-        outputs = targets.shape[1]
-        return Data(
-            inputs, targets.astype(np.float64), names, ("y",) if outputs == 1 else numbered("y", outputs)
-        )
+        outputs = ("y",) if targets.shape[1] == 1 else numbered("y", targets.shape[1])
+        return Data(inputs, targets.astype(np.float64), names, outputs)
 
 
 def _shape(row: Entry) -> str:
