@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from mlprun.parts.part import Part, PositiveFloat, Registry
+from mlprun.parts.part import Part, Probability, Registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import torch
     from torch import nn
+
+LearningRate = Annotated[float, Field(gt=0, description="learning rate")]
+WeightDecay = Annotated[
+    float, Field(ge=0, description="adds weight_decay times the parameter to its gradient; biases included")
+]
+DecoupledWeightDecay = Annotated[
+    float, Field(ge=0, description="shrinks every parameter by lr times weight_decay at each step")
+]
+Decoupled = Annotated[
+    bool, Field(description="weight decay shrinks parameters instead of entering gradients")
+]
+Eps = Annotated[float, Field(ge=0, description="added to the denominator for numerical stability")]
+Betas = Annotated[
+    tuple[Probability, Probability],
+    Field(description="decay of the running means of the gradient and of its square"),
+]
 
 
 class Optimizer(Part):
@@ -23,13 +39,45 @@ class Optimizer(Part):
     sparse: ClassVar[bool] = False
     """takes sparse gradients of embeddings"""
 
-    lr: PositiveFloat = Field(0.001, description="learning rate")
+    lr: LearningRate = 0.001
 
     def build(
         self, parameters: Mapping[str, nn.Parameter], *, embeddings: frozenset[str] = frozenset()
     ) -> list[torch.optim.Optimizer]:
-        """The torch.optim objects that together update `parameters`; `embeddings` are the names of embedding tables."""
+        """The torch.optim objects that together update `parameters`; `embeddings` names the embedding tables.
+
+        Each object's one group has `param_names` beside `params`, and `lr`, which a schedule may set.
+        """
         raise NotImplementedError
+
+
+class TorchOptimizer(Optimizer):
+    """Base of the optimizers that are one class of torch.optim over all parameters."""
+
+    torch_name: ClassVar[str]
+    """the class's name in torch.optim"""
+
+    def build(
+        self, parameters: Mapping[str, nn.Parameter], *, embeddings: frozenset[str] = frozenset()
+    ) -> list[torch.optim.Optimizer]:
+        return [construct(self.torch_name, parameters, **self.options())]
+
+    def options(self) -> dict[str, Any]:
+        """The options under the names torch gives them."""
+        return {name: value for name, value in self if name != "name"}
+
+
+def construct(
+    torch_name: str, parameters: Mapping[str, nn.Parameter], **options: object
+) -> torch.optim.Optimizer:
+    """torch.optim's class of that name over named parameters."""
+    import torch
+
+    from mlprun.parts.optimizers.light import without_dynamo
+
+    without_dynamo()
+    optimizer: torch.optim.Optimizer = getattr(torch.optim, torch_name)(list(parameters.items()), **options)
+    return optimizer
 
 
 optimizers: Registry[Optimizer] = Registry("optimizer", "optimizers")
