@@ -189,14 +189,15 @@ def read_bytes(path: Place, *, cap: int, follow: bool = True) -> bytes:
     descriptor = open_reading(where, follow=follow)
     try:
         with _reading(where):
-            room = min(system.fstat(descriptor).st_size, cap) + 1
+            size = system.fstat(descriptor).st_size
             parts, total = [], 0
-            while total <= cap and (part := system.read(descriptor, min(room, cap + 1 - total))):
+            # the size is a hint: files of /proc claim none, and one that is written meanwhile grows
+            while max(size, total) <= cap and (part := system.read(descriptor, min(size, cap - total) + 1)):
                 parts.append(part)
                 total += len(part)
     finally:
         system.close(descriptor)
-    if total > cap:
+    if max(size, total) > cap:
         limit = f"{cap / 10**6:g} MB" if cap >= 10**5 else f"{cap} bytes"
         raise TooLargeError(where, f"is larger than {limit}", "expected a smaller file")
     return b"".join(parts)

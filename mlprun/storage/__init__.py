@@ -1,0 +1,1 @@
+"""What is on disk: run folders and what stands in them. Nothing here loads torch."""

@@ -1,0 +1,147 @@
+"""Checkpoints: named arrays and JSON in one safetensors file with a checksum over every byte of it.
+
+The metadata key `mlprun` holds canonical JSON that begins with the checksum, so its 64 characters stand at a
+fixed place; the SHA-256 is that of the file with zeros there. A hash finds damage, not forgery. Nothing is
+unpickled or mapped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from mlprun import files
+from mlprun.errors import CheckpointError
+from mlprun.storage import canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+VERSION = 1
+MAX_BYTES = 2**30
+MAX_HEADER = 8_000_000
+MAX_TENSORS = 10_000
+
+_DTYPES = {"F32": "float32", "F64": "float64", "I64": "int64", "U8": "uint8", "BOOL": "bool"}
+_START = b'{"__metadata__":{"mlprun":"{\\"checksum\\":\\"'
+_CHECKSUM = slice(8 + len(_START), 8 + len(_START) + 64)
+_ZEROS = "0" * 64
+_RESTORE = "restore it from a copy or train again"
+_EXPECTED = "expected a checkpoint that mlprun wrote, such as best.safetensors in a run folder"
+_FOREIGN = {
+    b"PK\x03\x04": "is a zip archive, perhaps a PyTorch .pt file, which can run code when it is read",
+    b"\x80": "is a pickle, perhaps a PyTorch .pt file, which can run code when it is read",
+    b"\x89PNG": "is a PNG picture",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A state of a run: arrays of float32, float64, int64, uint8 or bool by name, and `meta`, JSON."""
+
+    tensors: Mapping[str, NDArray[Any]]
+    meta: Mapping[str, Any]
+
+
+def encode(checkpoint: Checkpoint) -> bytes:
+    """The file of a checkpoint; equal ones give equal bytes. One that is too large is a CheckpointError."""
+    # safetensors writes an array's memory as it lies there, so a transposed view would come out scrambled
+    tensors = {name: np.asarray(array, order="C") for name, array in checkpoint.tensors.items()}
+    for name, array in tensors.items():
+        if array.dtype.name not in _DTYPES.values():
+            raise TypeError(f"{name} is {array.dtype}, which checkpoints do not hold")
+    record = {"checksum": _ZEROS, "meta": checkpoint.meta, "version": VERSION}
+    data = safetensors.numpy.save(tensors, metadata={"mlprun": canonical.encode(record)})
+    assert data[8 : _CHECKSUM.start] == _START, "safetensors no longer writes its metadata first"
+    if problem := _too_large(data, len(tensors)):
+        raise CheckpointError("this experiment", f"has a checkpoint that {problem}", "make it smaller")
+    return data[: _CHECKSUM.start] + _checksum(data) + data[_CHECKSUM.stop :]
+
+
+def decode(data: bytes, where: str) -> Checkpoint:
+    """The checkpoint in a file's bytes; anything but an intact one is a CheckpointError about `where`."""
+    if problem := _foreign(data):
+        raise CheckpointError(where, problem, _EXPECTED)
+    if problem := _too_large(data):
+        raise CheckpointError(where, f"is damaged: it {problem}", _RESTORE)
+    if data[_CHECKSUM] != _checksum(data):
+        raise CheckpointError(where, "is damaged: its contents do not match its checksum", _RESTORE)
+    try:
+        return _parsed(data, where)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
+        # only a file made on purpose gets here: its checksum is right, its contents are not
+        raise CheckpointError(where, f"is not a checkpoint of mlprun: {error}", _EXPECTED) from error
+
+
+def read(path: files.Place, *, follow: bool = True) -> Checkpoint:
+    """The checkpoint at `path`; missing, foreign or damaged is CheckpointError, unreadable is FileError."""
+    return decode(read_bytes(path, follow=follow), str(path))
+
+
+def read_bytes(path: files.Place, *, follow: bool = True) -> bytes:
+    """The bytes of a checkpoint file, as yet unchecked; missing or of the wrong kind is CheckpointError."""
+    try:
+        return files.read_bytes(path, cap=MAX_BYTES, follow=follow)
+    except FileNotFoundError as error:
+        raise CheckpointError(str(path), "no such file", _EXPECTED) from error
+    except files.WrongKindError as error:
+        raise CheckpointError(str(path), f"is {error.kind}", _EXPECTED) from error
+    except files.TooLargeError as error:
+        raise CheckpointError(str(path), error.what, _EXPECTED) from error
+
+
+def _checksum(data: bytes) -> bytes:
+    view = memoryview(data)
+    digest = hashlib.sha256(view[: _CHECKSUM.start])
+    digest.update(_ZEROS.encode())
+    digest.update(view[_CHECKSUM.stop :])
+    return digest.hexdigest().encode()
+
+
+def _foreign(data: bytes) -> str | None:
+    """What a file is that does not begin as ours do; None for one that does."""
+    if not data:
+        return "is empty"
+    if data[8 : _CHECKSUM.start] == _START and len(data) >= _CHECKSUM.stop:
+        return None
+    for magic, what in _FOREIGN.items():
+        # a safetensors file may begin with any byte, but its ninth opens the header
+        if data.startswith(magic) and data[8:9] != b"{":
+            return what
+    if data[8:9] == b"{":
+        return "is a safetensors file that mlprun did not write, or a damaged one"
+    return "is not a safetensors file, or a damaged one"
+
+
+def _too_large(data: bytes, tensors: int = 0) -> str | None:
+    if len(data) > MAX_BYTES:
+        return f"holds more than {MAX_BYTES >> 20} MiB"
+    if tensors > MAX_TENSORS:
+        return f"holds more than {MAX_TENSORS} tensors"
+    header = int.from_bytes(data[:8], "little")
+    return f"has a header of more than {MAX_HEADER // 10**6} MB" if header > MAX_HEADER else None
+
+
+def _parsed(data: bytes, where: str) -> Checkpoint:
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    record = canonical.decode(header.pop("__metadata__")["mlprun"])
+    if record["version"] != VERSION:
+        what = f"has format {record['version']!r}, and this mlprun reads format {VERSION}"
+        raise CheckpointError(where, what, "use the version of mlprun that wrote it, or a newer one")
+    if len(header) > MAX_TENSORS:
+        raise ValueError(f"it holds more than {MAX_TENSORS} tensors")
+    for name, tensor in header.items():
+        if tensor["dtype"] not in _DTYPES:
+            raise ValueError(f"{name!r} is {tensor['dtype']!r}")
+    if not isinstance(record["meta"], dict):
+        raise TypeError("its metadata is not a mapping")
+    tensors = safetensors.numpy.load(data)
+    return Checkpoint({name: tensors[name] for name in sorted(tensors)}, record["meta"])
