@@ -56,26 +56,27 @@ class Embedding(Options):
 
 
 def refused_inputs(facts: Facts, embedding: Embedding | None) -> str | None:
-    """Why these inputs do not go with this embedding, or without one; None if they do."""
-    if facts.tokens is None:
-        if embedding is None:
-            return None
-        return (
-            "an embedding takes integer symbols and these inputs are numbers; remove architecture.embedding"
-        )
+    """Why these inputs do not go with this embedding; None if they do. Without one, symbols are numbers."""
     if embedding is None:
-        table = f"{{vocabulary: {facts.tokens}, dim: {min(facts.tokens, 8)}}}"
-        return f"these inputs are symbols, which a network takes through a table; add embedding: {table}"
+        return None
+    if facts.tokens is None:
+        return (
+            "an embedding takes whole numbers from 0 and these inputs are not; remove architecture.embedding"
+        )
     if facts.tokens > embedding.vocabulary:
         what = f"embedding.vocabulary is {embedding.vocabulary} and the inputs have symbols up to"
         return f"{what} {facts.tokens - 1}; set it to {facts.tokens}"
     return None
 
 
-def refused_values(architecture: Architecture, init: object, inputs: int) -> str | None:
+def refused_values(architecture: Architecture, init: object, facts: Facts) -> str | None:
     """Why `init: {name: values}` does not fit this network; None if it does, or before `outputs` is known."""
     if not isinstance(init, GivenValues) or architecture.outputs is None:
         return None
+    inputs = facts.inputs
+    if architecture.vocabulary is None:
+        # one-hot encoding can only widen a table, by how much is known when it has been read
+        inputs = max([inputs, *init.shapes.get("layers.0.weight", ())[1:]])
     shapes = architecture.shapes(inputs)
     problems = init.problems(shapes) if shapes is not None else []
     return "init.parameters: " + "; ".join(problems) if problems else None

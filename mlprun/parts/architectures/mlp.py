@@ -110,7 +110,7 @@ class Mlp(Architecture):
         return self.init if isinstance(self.init, LayerInit) else LayerInit()
 
     def refuses(self, facts: Facts) -> str | None:
-        return refused_inputs(facts, self.embedding) or refused_values(self, self.init, facts.inputs)
+        return refused_inputs(facts, self.embedding) or refused_values(self, self.init, facts)
 
     def shapes(self, inputs: int) -> dict[str, tuple[int, ...]]:
         assert self.outputs is not None

@@ -42,7 +42,7 @@ class Rnn(Architecture):
         return None if self.embedding is None else self.embedding.vocabulary
 
     def refuses(self, facts: Facts) -> str | None:
-        return refused_inputs(facts, self.embedding) or refused_values(self, self.init, facts.inputs)
+        return refused_inputs(facts, self.embedding) or refused_values(self, self.init, facts)
 
     def shapes(self, inputs: int) -> dict[str, tuple[int, ...]]:
         assert self.outputs is not None

@@ -92,9 +92,14 @@ class GivenValues(ModuleInitializer):
         description="parameter name to nested numbers, such as {layers.0.weight: [[0.1, -0.2]]}"
     )
 
+    @property
+    def shapes(self) -> Shapes:
+        """The shapes of what is given, by parameter name."""
+        return {name: _shape(value) for name, value in self.parameters.items()}
+
     def problems(self, shapes: Shapes) -> list[str]:
-        """What does not fit a network with these parameters: unknown names, wrong shapes."""
-        return _problems({name: _shape(value) for name, value in self.parameters.items()}, shapes)
+        """What does not fit a network with parameters of these shapes: unknown names, wrong shapes."""
+        return _problems(self.shapes, shapes)
 
     def assign(self, module: nn.Module) -> None:
         import torch
