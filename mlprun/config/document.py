@@ -11,6 +11,7 @@ from mlprun.config.mapping import compose_mapping
 from mlprun.config.nodes import Node, locate, plain
 from mlprun.config.overrides import apply_overrides
 from mlprun.config.places import Path, Source, dotted
+from mlprun.config.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +30,11 @@ class Document:
         """The values: dicts, tuples, scalars, and strings as Text; not to be changed."""
         data: dict[str, Any] = plain(self._root)
         return data
+
+    @property
+    def title(self) -> str:
+        """What problems of the whole config name."""
+        return printable(self._root.place.source.title)
 
     def problem(self, path: Path, message: str, *, at_key: bool = False) -> str:
         """`message` about the value (or key) at `path`, with file, line and caret, or naming the override.

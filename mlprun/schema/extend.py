@@ -1,0 +1,83 @@
+"""User code that a config names in `extend:`, run only when the person at the keyboard says so."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import traceback
+from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec
+from typing import TYPE_CHECKING, Final
+
+from mlprun import files
+from mlprun.config import Text
+from mlprun.errors import FileError
+from mlprun.schema.placed import placed
+from mlprun.schema.problems import Problem, refuse
+
+if TYPE_CHECKING:
+    from mlprun.config import Document
+    from mlprun.schema.model import Config
+
+_CAP: Final = 10_000_000
+_run: set[tuple[str, str]] = set()
+
+
+def run_extensions(document: Document, *, allow_code: bool) -> None:
+    """Run the files that `extend` names, once each, so that they register their parts.
+
+    Raises ConfigError without `allow_code`, and for files that are missing or fail.
+    """
+    named = document.data.get("extend")
+    if not isinstance(named, tuple) or not all(isinstance(path, Text) for path in named):
+        return  # nothing to run; what is wrong with it is told with everything else
+    if not allow_code:
+        message = "would run code from {}; add --allow-code if you trust it"
+        refuse(document, [Problem(("extend", i), message.format(path)) for i, path in enumerate(named)])
+    for index, path in enumerate(named):
+        problem = _extend(placed(path))
+        if problem:
+            refuse(document, [Problem(("extend", index), problem)])
+
+
+def extensions(config: Config) -> list[tuple[str, str]]:
+    """Each file of user code with the SHA-256 of what it holds now; raises FileError."""
+    return [(path, hashlib.sha256(_read(path)).hexdigest()) for path in config.extend]
+
+
+def _read(path: str) -> bytes:
+    try:
+        return files.read_bytes(path, cap=_CAP)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise FileError(
+            path, "there is no such file of Python code", "correct extend in the config"
+        ) from error
+
+
+def _extend(path: str) -> str | None:
+    """Run a file unless just that has run before; what went wrong, if anything."""
+    try:
+        source = _read(path)
+    except FileError as error:
+        return str(error)
+    digest = hashlib.sha256(source).hexdigest()
+    if (path, digest) in _run:
+        return None
+    module = module_from_spec(ModuleSpec(f"mlprun_extension_{digest[:16]}", None, origin=path))
+    module.__file__ = path
+    sys.modules[module.__name__] = module  # pydantic looks annotations up there
+    try:
+        exec(compile(source, path, "exec"), vars(module))  # noqa: S102 -- --allow-code was given
+    except Exception as error:  # noqa: BLE001 -- the user's code may raise anything
+        del sys.modules[module.__name__]
+        return f"{path}{_line(error, path)}: {type(error).__name__}: {error}"
+    _run.add((path, digest))
+    return None
+
+
+def _line(error: Exception, path: str) -> str:
+    """`:12` for the user's own line that failed."""
+    if isinstance(error, SyntaxError) and error.filename == path:
+        return f":{error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    return f":{lines[-1]}" if lines else ""

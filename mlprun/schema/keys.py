@@ -1,0 +1,75 @@
+"""Which keys a config may have at a place, read off the models, and which of them a wrong one may mean."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+
+from mlprun.parts.initializers import LayerInit, initializers
+from mlprun.parts.part import Named, Options, suggestion
+from mlprun.schema.model import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pydantic.fields import FieldInfo
+
+    from mlprun.config import Path
+
+
+def advice(path: Path, data: Mapping[str, Any]) -> str:
+    """What an unknown key at `path` was probably meant to be, or what may stand there."""
+    key, known = str(path[-1]), valid_keys(path[:-1], data)
+    if not difflib.get_close_matches(key, known, n=1):
+        elsewhere = _sections_with(key, data) if len(path) == 1 else []
+        if elsewhere:
+            return f"did you mean {' or '.join(elsewhere)}?"
+    return suggestion(key, known)
+
+
+def valid_keys(path: Path, data: Mapping[str, Any]) -> list[str]:
+    """The keys that the mapping at `path` may have."""
+    here: Any = data
+    types: list[Any] = [Config]
+    for step in path:
+        if isinstance(step, str):
+            models = [model for annotation in types for model in _models(annotation, here)]
+            types = [_field_type(model.model_fields[step]) for model in models if step in model.model_fields]
+        here = here[step]
+    models = [model for annotation in types for model in _models(annotation, here)]
+    return list(dict.fromkeys(name for model in models for name in model.model_fields))
+
+
+def _field_type(field: FieldInfo) -> Any:
+    return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+
+
+def _models(annotation: Any, value: Any) -> Iterator[type[Options]]:
+    """The models that `value`, a mapping, may be meant as."""
+    if get_origin(annotation) is Annotated:
+        inner, *metadata = get_args(annotation)
+        named = next((entry for entry in metadata if isinstance(entry, Named)), None)
+        yield from _models(inner, value) if named is None else _named(named, value)
+    elif annotation is LayerInit and isinstance(value, dict) and value.get("name") in initializers:
+        yield initializers[value["name"]]  # the short form of an initialiser of weights
+    elif isinstance(annotation, type) and issubclass(annotation, Options):
+        yield annotation
+    else:
+        for argument in get_args(annotation):
+            yield from _models(argument, value)
+
+
+def _named(named: Named, value: Any) -> Iterator[type[Options]]:
+    name = value.get("name", named.default) if isinstance(value, dict) else value
+    if isinstance(name, str) and name in named.registry:
+        yield named.registry[name]
+
+
+def _sections_with(key: str, data: Mapping[str, Any]) -> list[str]:
+    """The places one level down where a key of this name may stand."""
+    return [
+        f"{section}.{key}"
+        for section, field in Config.model_fields.items()
+        for model in _models(_field_type(field), data.get(section, {}))
+        if key in model.model_fields
+    ]

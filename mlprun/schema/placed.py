@@ -1,0 +1,65 @@
+"""Paths in a config: as seen from the working directory, and back to a folder's own point of view."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+from pydantic import TypeAdapter
+
+from mlprun.parts.datasets.split import Split
+from mlprun.parts.losses import Loss
+from mlprun.parts.metrics.metric import metrics
+from mlprun.parts.part import ConfigPath, Options
+
+if TYPE_CHECKING:
+    from mlprun.schema.model import Config
+
+_MARK: Final = next(entry for entry in ConfigPath.__metadata__ if hasattr(entry, "func"))  # type: ignore[attr-defined]
+_ADAPTER: Final = TypeAdapter(ConfigPath)
+
+
+def placed(path: str) -> str:
+    """A path of a config as seen from the working directory."""
+    return _ADAPTER.validate_python(path)
+
+
+def dump(config: Config, folder: str) -> dict[str, Any]:
+    """The config as a plain mapping of dicts, lists and scalars, its paths relative to `folder`."""
+    whole: dict[str, Any] = _plain(config, folder)
+    whole["metrics"] = [
+        # the options of such a loss are the default ones, and its name would be read as the metric's
+        figure.name if isinstance(figure, Loss) and figure.name in metrics else dumped
+        for figure, dumped in zip(config.metrics, whole["metrics"], strict=True)
+    ]
+    return whole
+
+
+def _plain(value: Any, folder: str, *, path: bool = False) -> Any:
+    if isinstance(value, Split):
+        return _plain_split(value)
+    if isinstance(value, Options):
+        fields = type(value).model_fields
+        return {name: _plain(inner, folder, path=_is_path(fields[name])) for name, inner in value}
+    if isinstance(value, dict):
+        return {key: _plain(inner, folder, path=path) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(inner, folder, path=path) for inner in value]
+    if path and isinstance(value, str):
+        return os.path.relpath(value, folder or ".")
+    return value
+
+
+def _plain_split(split: Split) -> Any:
+    if split.same:
+        return "same"
+    if split.column is not None:
+        return {"column": split.column}
+    return split.model_dump(exclude={"same", "column"})
+
+
+def _is_path(annotated: Any) -> bool:
+    """Whether a field, or something in its type, is a path."""
+    metadata = (*getattr(annotated, "metadata", ()), *getattr(annotated, "__metadata__", ()))
+    inner = (getattr(annotated, "annotation", None), *get_args(annotated))
+    return _MARK in metadata or any(_is_path(part) for part in inner if part is not None)

@@ -1,0 +1,102 @@
+"""Every default of a config spelled out, so that its dump says all there is to say."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from mlprun.parts.activations import activations
+from mlprun.parts.datasets import Generated
+from mlprun.parts.datasets.shares import SPLITS, spelled_out
+from mlprun.parts.losses import Loss, losses
+from mlprun.parts.metrics.metric import Metric, metrics
+from mlprun.schema.model import default_part
+
+if TYPE_CHECKING:
+    from mlprun.parts.architectures import Architecture
+    from mlprun.parts.datasets import Dataset, Facts
+    from mlprun.parts.datasets.split import Split
+    from mlprun.schema.model import Best, Config
+
+_LONGEST_NAME: Final = 64
+
+
+def run_name(stem: str) -> str:
+    """A file's stem made into a name that a run may have."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).lstrip("._-")
+    return name[:_LONGEST_NAME] or "run"
+
+
+def with_rows(dataset: Dataset, seed: int) -> Dataset:
+    """The dataset with its seed and number of rows, so that its facts can be asked for."""
+    update: dict[str, Any] = {"seed": seed if dataset.seed is None else dataset.seed}
+    if isinstance(dataset, Generated) and dataset.samples is None:
+        update["samples"] = _counted(dataset.split) or dataset.default_samples
+    return dataset.model_copy(update=update)
+
+
+def _counted(split: Split | None) -> int | None:
+    """The sum of a split's counts; None unless it names how many rows train has."""
+    if split is None or split.same or "train" not in split.model_fields_set:
+        return None
+    shares = [getattr(split, name) for name in SPLITS if name in split.model_fields_set]
+    if any(isinstance(share, float) for share in shares):
+        return None
+    return sum(share for share in shares if isinstance(share, int))
+
+
+def with_split(dataset: Dataset, facts: Facts) -> Dataset:
+    """The dataset with its split spelled out."""
+    split = spelled_out(dataset.split or dataset.default_split, facts.rows)
+    if not split.same and split.column is None:
+        shuffle = dataset.shuffles if split.shuffle is None else split.shuffle
+        stratify = (shuffle and facts.classes is not None) if split.stratify is None else split.stratify
+        shares = {name: getattr(split, name) for name in SPLITS}
+        split = split.model_copy(update={**shares, "shuffle": shuffle, "stratify": stratify})
+    return dataset.model_copy(update={"split": split})
+
+
+def resolve(config: Config, facts: Facts | None, stem: str) -> Config:
+    """`config` with the defaults that depend on the data (where `facts` are known) and on other fields."""
+    update: dict[str, Any] = {"name": config.name or run_name(stem)}
+    if facts is not None:
+        update["dataset"] = with_split(config.dataset, facts)
+        update["loss"] = config.loss or default_loss(facts)
+        update["architecture"] = _with_outputs(config.architecture, update["loss"], facts)
+        update["metrics"] = tuple(_figure(figure, facts) for figure in config.metrics or ())
+        if "metrics" not in config.model_fields_set:
+            update["metrics"] = (default_part(metrics, "r2" if facts.classes is None else "accuracy"),)
+    figures = update.get("metrics", config.metrics) or ()
+    update["best"] = _with_mode(config.best, figures)
+    return config.model_copy(update=update)
+
+
+def default_loss(facts: Facts) -> Loss:
+    """The loss that these targets call for."""
+    if facts.classes is None:
+        return default_part(losses, "mse")
+    return default_part(losses, "bce" if len(facts.classes) <= 2 else "cross_entropy")
+
+
+def _with_outputs(architecture: Architecture, loss: Loss, facts: Facts) -> Architecture:
+    outputs = architecture.outputs or loss.outputs(facts)
+    activation = architecture.output_activation or default_part(activations, loss.activation or "identity")
+    return architecture.model_copy(update={"outputs": outputs, "output_activation": activation})
+
+
+def _figure(figure: Metric | Loss, facts: Facts) -> Metric | Loss:
+    """On classes, a figure of numbers such as mse means the loss of that name."""
+    misfit = isinstance(figure, Metric) and figure.target == "numbers" and facts.classes is not None
+    return default_part(losses, figure.name) if misfit and figure.name in losses else figure
+
+
+def goal(name: str, figures: tuple[Metric | Loss, ...]) -> str:
+    """Whether `min` or `max` is good for a dev figure; losses and unknown ones are minimised."""
+    goals = {f"dev_{figure.name}": figure.goal for figure in figures if isinstance(figure, Metric)}
+    return goals.get(name, "min")
+
+
+def _with_mode(best: Best, figures: tuple[Metric | Loss, ...]) -> Best:
+    if "mode" in best.model_fields_set:
+        return best
+    return best.model_copy(update={"mode": goal(best.metric, figures)})

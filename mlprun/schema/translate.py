@@ -1,0 +1,158 @@
+"""Pydantic's errors told as problems of a config: one for each path, in words, with what would work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from mlprun.config import cut, dotted
+from mlprun.schema.keys import advice
+from mlprun.schema.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pydantic_core import ErrorDetails
+
+    from mlprun.config import Path
+
+_EXPECTED: Final = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "a string",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "mapping_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "none_required": "null",
+}
+_BOUNDS: Final = {
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "multiple_of": "must be a multiple of {multiple_of:g}",
+}
+_LENGTHS: Final = {
+    "too_short": "must have at least {min_length} entries, got {actual_length}",
+    "too_long": "must have at most {max_length} entries, got {actual_length}",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+}
+_PATTERNS: Final = {
+    "name": "must be 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit",
+    "device": "expected cpu, cuda, cuda:N (such as cuda:1) or auto",
+}
+
+
+def translate(errors: Iterable[ErrorDetails], data: Mapping[str, Any]) -> list[Problem]:
+    """The problems that pydantic found in `data`, one for each path."""
+    by_path: dict[Path, list[ErrorDetails]] = {}
+    for error in errors:
+        by_path.setdefault(_path(error, data), []).append(error)
+    inner = {path[:length] for path in by_path for length in range(len(path))}
+    problems = []
+    for path, found in by_path.items():
+        specific = [error for error in found if not _expected(error)]
+        if path in inner and not specific:
+            continue  # another form of this value was meant, and what is wrong inside it is told
+        problems.append(_problem(path, found, specific, data))
+    return problems
+
+
+def _path(error: ErrorDetails, data: Any) -> Path:
+    """The keys and indices of pydantic's location, without the names of parts and forms it puts between."""
+    location, path, here = error["loc"], [], data
+    last = len(location) - 1
+    named_here = False
+    for index, step in enumerate(location):
+        is_tag = isinstance(here, dict) and not named_here and step == here.get("name") and index < last
+        if is_tag:
+            named_here = True
+        elif _has(here, step):
+            here, named_here = here[step], False
+            path.append(step)
+        elif index == last and error["type"] in ("missing", "extra_forbidden"):
+            path.append(step)
+    wrong_name = error["type"] == "part_name" and isinstance(here, dict) and "name" in here
+    return (*path, "name") if wrong_name else tuple(path)
+
+
+def _has(here: Any, step: str | int) -> bool:
+    if isinstance(here, dict):
+        return step in here
+    return isinstance(here, tuple) and isinstance(step, int) and 0 <= step < len(here)
+
+
+def _problem(
+    path: Path, errors: list[ErrorDetails], specific: list[ErrorDetails], data: Mapping[str, Any]
+) -> Problem:
+    kind, value = errors[0]["type"], errors[0]["input"]
+    if kind == "extra_forbidden":
+        return Problem(path, f"unknown key; {advice(path, data)}", at_key=True)
+    if kind == "missing":
+        return Problem(path, "is missing; it has no default", at_key=True)
+    if not specific:
+        expected = dict.fromkeys(str(_expected(error)) for error in errors)
+        if "a number" in expected:
+            expected.pop("a whole number", None)
+        return Problem(path, f"expected {_either(list(expected))}, got {show(value)}{_hint(kind, value)}")
+    messages = [_message(error, path) for error in specific if error["type"] not in _BOUNDS]
+    if messages:
+        return Problem(path, " or ".join(dict.fromkeys(messages)))
+    words = [_expected(error) for error in errors if error["type"] == "literal_error"]
+    bounds = (_BOUNDS[error["type"]].format(**error["ctx"]) for error in specific)
+    said = _either(list(dict.fromkeys([*bounds, *filter(None, words)])))
+    return Problem(path, f"{said}, got {show(value)}")
+
+
+def _expected(error: ErrorDetails) -> str | None:
+    if error["type"] == "literal_error":
+        return str(error["ctx"]["expected"]).replace("'", "")
+    return _EXPECTED.get(error["type"])
+
+
+def _message(error: ErrorDetails, path: Path) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind in _LENGTHS:
+        return _LENGTHS[kind].format(**context)
+    if kind == "string_pattern_mismatch":
+        return f"{_PATTERNS.get(dotted(path), error['msg'])}, got {show(error['input'])}"
+    if kind in ("value_error", "assertion_error"):
+        return error["msg"].partition(", ")[2]
+    return error["msg"]
+
+
+def _either(words: list[str]) -> str:
+    # pydantic lists the words of a literal with commas already
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _hint(kind: str, value: Any) -> str:
+    if value is None:
+        return "; give a value, or remove the key"
+    if kind.startswith("int") and isinstance(value, float) and value.is_integer():
+        return f"; write {int(value)}"
+    if kind in ("int_type", "float_type") and isinstance(value, str):
+        try:
+            float(value)
+        except ValueError:
+            return ""
+        return "; write it without quotes"
+    return ""
+
+
+def show(value: Any) -> str:
+    """A value as a message shows it."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        return f"the string {cut(repr(str(value)), 60)}"
+    if isinstance(value, int | float):
+        return cut(str(value), 40)
+    return "a mapping" if isinstance(value, dict) else "a list"
