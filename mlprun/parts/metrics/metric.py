@@ -13,14 +13,16 @@ from mlprun.parts.part import Part, Registry
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mlprun.parts.datasets.dataset import Facts
+
 
 @dataclass(frozen=True)
 class Predictions:
     """What a network said of N rows, and what was true.
 
-    `outputs` is [N, K] after the output activation (log-probabilities already exponentiated, numbers already in the
-    user's units); `targets` is [N] int64 class ids or [N, K] numbers; `probabilistic` says whether outputs are
-    probabilities; with one output class 1 means output > `threshold`.
+    `outputs` is [N, K] after the output activation (log-probabilities already exponentiated, numbers already
+    in the user's units); `targets` is [N] int64 class ids or [N, K] numbers; `probabilistic` says whether
+    outputs are probabilities; with one output class 1 means output > `threshold`.
     """
 
     outputs: NDArray[np.floating]
@@ -34,7 +36,7 @@ class Predictions:
         """[N] predicted class ids."""
         if self.outputs.shape[1] == 1:
             return (self.outputs[:, 0] > self.threshold).astype(np.int64)
-        return np.argmax(self.outputs, axis=1)
+        return np.asarray(np.argmax(self.outputs, axis=1), np.int64)
 
     @cached_property
     def probabilities(self) -> NDArray[np.floating]:
@@ -53,6 +55,16 @@ class Metric(Part):
     """False for figures that are a table (a confusion matrix): shown by eval, not logged in the history"""
     needs_probabilities: ClassVar[bool] = False
     two_classes_only: ClassVar[bool] = False
+
+    def refuses(self, facts: Facts) -> str | None:
+        """Why this metric cannot be computed of these targets, ending in what would work; None if it can."""
+        given = "numbers" if facts.classes is None else "classes"
+        if given != self.target:
+            instead = "r2, rmse or mae" if given == "numbers" else "accuracy, f1 or roc_auc"
+            return f"{self.name} is of {self.target} and these targets are {given}; use {instead}"
+        if self.two_classes_only and facts.classes is not None and len(facts.classes) > 2:
+            return f"{self.name} is of two classes and these targets have {len(facts.classes)}; use accuracy"
+        return None
 
     def compute(self, predictions: Predictions) -> float | list[list[int]]:
         """The figure; nan where it is not defined for these rows."""

@@ -1,0 +1,202 @@
+"""Metrics against scikit-learn on random predictions, and where it leaves off."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics as sk
+from sklearn.preprocessing import label_binarize
+
+from mlprun.parts.datasets.dataset import Facts
+from mlprun.parts.metrics import Metric, Predictions, metrics
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def metric(name: str, **options: object) -> Metric:
+    return metrics[name].model_validate({"name": name, **options})
+
+
+def of_classes(outputs: object, targets: object, classes: int, **options: object) -> Predictions:
+    names = tuple(f"class {number}" for number in range(classes))
+    return Predictions(np.asarray(outputs), np.asarray(targets), names, probabilistic=True, **options)
+
+
+@st.composite
+def predicted_classes(draw: st.DrawFn, *, every_class: bool = False) -> Predictions:
+    """Rounded probabilities, so that ties are common; two classes in one column or two."""
+    random = np.random.default_rng(draw(SEEDS))
+    classes, rows = draw(st.integers(2, 5)), draw(st.integers(5, 40))
+    targets = random.integers(classes, size=rows)
+    if every_class:
+        targets[:classes] = np.arange(classes)
+    digits = draw(st.sampled_from([1, 2, 12]))
+    if classes == 2 and draw(st.booleans()):
+        outputs = random.random((rows, 1)).round(digits)
+        return of_classes(outputs, targets, 2)
+    # multiples of 2^-digits that sum to 1 exactly, as scikit-learn asks of probabilities
+    counts = random.multinomial(2 ** (digits + 2), np.full(classes, 1 / classes), size=rows)
+    return of_classes(counts / 2 ** (digits + 2), targets, classes)
+
+
+@st.composite
+def predicted_numbers(draw: st.DrawFn) -> Predictions:
+    random = np.random.default_rng(draw(SEEDS))
+    shape = draw(st.integers(2, 40)), draw(st.integers(1, 3))
+    targets = random.normal(3, 2, shape)
+    return Predictions(targets + random.normal(0.1, 1, shape), targets, None, probabilistic=False)
+
+
+def scores(p: Predictions) -> np.ndarray:
+    return p.probabilities[:, 1] if len(p.classes) == 2 else p.outputs
+
+
+def close(value: float) -> object:
+    return pytest.approx(value, rel=1e-12, abs=1e-12)
+
+
+@given(predicted_classes())
+def test_shares_of_right_classes_are_those_of_scikit_learn(p):
+    assert metric("accuracy").compute(p) == close(sk.accuracy_score(p.targets, p.labels))
+    present = [c for c in range(len(p.classes)) if (p.targets == c).any()]
+    recalls = sk.recall_score(p.targets, p.labels, average=None, labels=present, zero_division=0)
+    assert metric("balanced_accuracy").compute(p) == close(np.mean(recalls))
+    expected = sk.confusion_matrix(p.targets, p.labels, labels=range(len(p.classes)))
+    assert metric("confusion_matrix").compute(p) == expected.tolist()
+
+
+@given(predicted_classes(), st.sampled_from(["macro", "micro", "weighted"]))
+def test_averaged_figures_are_those_of_scikit_learn(p, average):
+    expected = sk.precision_recall_fscore_support(p.targets, p.labels, average=average, zero_division=0)
+    for name, value in zip(("precision", "recall", "f1"), expected[:3], strict=True):
+        assert metric(name, average=average).compute(p) == close(value)
+
+
+@given(predicted_classes())
+def test_figures_are_of_class_one_for_two_classes_and_macro_for_more(p):
+    average = "binary" if len(p.classes) == 2 else "macro"
+    expected = sk.precision_recall_fscore_support(p.targets, p.labels, average=average, zero_division=0)
+    for name, value in zip(("precision", "recall", "f1"), expected[:3], strict=True):
+        assert metric(name).compute(p) == close(value)
+
+
+@given(predicted_classes(every_class=True))
+def test_figures_of_the_order_are_those_of_scikit_learn(p):
+    options = {} if len(p.classes) == 2 else {"multi_class": "ovr"}
+    assert metric("roc_auc").compute(p) == close(sk.roc_auc_score(p.targets, scores(p), **options))
+    truth = p.targets if len(p.classes) == 2 else label_binarize(p.targets, classes=range(len(p.classes)))
+    assert metric("average_precision").compute(p) == close(sk.average_precision_score(truth, scores(p)))
+
+
+@given(predicted_classes(every_class=True))
+def test_figures_of_probabilities_are_those_of_scikit_learn(p):
+    labels = list(range(len(p.classes)))
+    assert metric("log_loss").compute(p) == close(sk.log_loss(p.targets, p.probabilities, labels=labels))
+    truth = np.eye(len(labels))[p.targets]
+    expected = np.mean((p.probabilities[:, 1] - p.targets) ** 2)
+    if len(labels) > 2:
+        expected = np.mean(np.sum((p.probabilities - truth) ** 2, axis=1))
+    assert metric("brier").compute(p) == close(expected)
+
+
+def test_brier_of_two_classes_is_that_of_scikit_learn():
+    p = of_classes([[0.1], [0.9], [0.4]], [0, 1, 1], 2)
+    assert metric("brier").compute(p) == close(sk.brier_score_loss(p.targets, p.outputs[:, 0]))
+
+
+@given(predicted_numbers())
+def test_figures_of_numbers_are_those_of_scikit_learn(p):
+    assert metric("mse").compute(p) == close(sk.mean_squared_error(p.targets, p.outputs))
+    assert metric("rmse").compute(p) == close(sk.root_mean_squared_error(p.targets, p.outputs))
+    assert metric("mae").compute(p) == close(sk.mean_absolute_error(p.targets, p.outputs))
+    assert metric("r2").compute(p) == close(sk.r2_score(p.targets, p.outputs))
+    columns = zip(p.targets.T, p.outputs.T, strict=True)
+    assert metric("max_error").compute(p) == close(np.mean([sk.max_error(t, o) for t, o in columns]))
+
+
+def test_class_one_is_strictly_above_the_threshold():
+    outputs = [[0.5], [0.5000001], [0.2]]
+    assert metric("accuracy").compute(of_classes(outputs, [0, 1, 0], 2)) == 1
+    assert metric("accuracy").compute(of_classes([[0.0], [0.1]], [0, 1], 2, threshold=0.0)) == 1
+
+
+def test_all_scores_equal_are_no_better_than_chance():
+    p = of_classes(np.full((6, 1), 0.3), [0, 1, 0, 1, 1, 1], 2)
+    assert metric("roc_auc").compute(p) == 0.5
+    assert metric("average_precision").compute(p) == close(4 / 6)
+
+
+@pytest.mark.parametrize("targets", [[0, 0, 0], [1, 1, 1]])
+def test_one_class_has_no_roc_auc(targets):
+    p = of_classes([[0.1], [0.7], [0.4]], targets, 2)
+    assert math.isnan(metric("roc_auc").compute(p))
+    assert math.isnan(metric("average_precision").compute(p)) == (sum(targets) == 0)
+
+
+def test_a_class_without_rows_is_left_out_of_the_mean_over_classes():
+    outputs = np.array([[0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0.3, 0.3, 0.4], [0.7, 0.2, 0.1]])
+    p = of_classes(outputs, [0, 1, 1, 0], 3)
+    areas = [sk.roc_auc_score(p.targets == number, outputs[:, number]) for number in (0, 1)]
+    assert metric("roc_auc").compute(p) == close(np.mean(areas))
+
+
+def test_a_certain_mistake_costs_much_but_not_infinity():
+    for dtype in (np.float32, np.float64):
+        p = of_classes(np.array([[1.0], [0.0]], dtype), [0, 0], 2)
+        expected = -math.log(np.finfo(dtype).eps) / 2
+        assert metric("log_loss").compute(p) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_target_that_never_changes_has_no_r2():
+    targets = np.full((5, 1), 0.1)
+    p = Predictions(targets + np.arange(5.0)[:, None], targets, None, probabilistic=False)
+    assert math.isnan(metric("r2").compute(p))
+
+
+@pytest.mark.parametrize("part", [m for m in metrics if m.scalar], ids=lambda part: part.names()[0])
+def test_no_rows_give_nan(part):
+    if part.target == "classes":
+        p = of_classes(np.zeros((0, 1)), np.zeros(0, np.int64), 2)
+    else:
+        p = Predictions(np.zeros((0, 2)), np.zeros((0, 2)), None, probabilistic=False)
+    assert math.isnan(part.model_validate({}).compute(p))
+
+
+@pytest.mark.parametrize("part", list(metrics), ids=lambda part: part.names()[0])
+def test_a_perfect_prediction_is_as_good_as_its_goal_says(part):
+    random = np.random.default_rng(0)
+    if part.target == "classes":
+        targets = np.arange(30) % 3
+        perfect, poor = (
+            of_classes(np.eye(3)[targets], targets, 3),
+            of_classes(np.eye(3)[targets[::-1]], targets, 3),
+        )
+    else:
+        targets = random.normal(size=(30, 2))
+        perfect = Predictions(targets, targets, None, probabilistic=False)
+        poor = Predictions(targets + 1, targets, None, probabilistic=False)
+    figure = part.model_validate({})
+    if not part.scalar:
+        assert figure.compute(perfect) == [[10, 0, 0], [0, 10, 0], [0, 0, 10]]
+        return
+    best = {"max": 1.0, "min": 0.0}[part.goal]
+    assert figure.compute(perfect) == pytest.approx(best, abs=1e-15)
+    assert abs(figure.compute(poor) - best) > 0.1
+    assert type(figure.compute(poor)) is float
+
+
+@pytest.mark.parametrize("part", list(metrics), ids=lambda part: part.names()[0])
+def test_a_metric_of_the_wrong_targets_is_refused(part):
+    of_numbers, of_three = Facts(9, 2, None), Facts(9, 2, ("a", "b", "c"))
+    figure = part.model_validate({})
+    assert (figure.refuses(of_numbers) is None) == (part.target == "numbers")
+    assert (figure.refuses(of_three) is None) == (part.target == "classes")
+
+
+def test_an_average_of_class_one_is_refused_for_three_classes():
+    assert "macro, micro or weighted" in metric("f1", average="binary").refuses(Facts(9, 2, ("a", "b", "c")))
+    assert metric("f1", average="binary").refuses(Facts(9, 2, ("a", "b"))) is None
