@@ -1,0 +1,167 @@
+"""history.csv: one row per logged epoch, in the shortest digits that read back exactly, without clock times.
+
+Rows are appended as whole lines in one write and synced before a checkpoint refers to their end, so a
+checkpoint's offset is always a place in the file; resume cuts off what stands behind it. An empty cell is a
+value that was not computed at that epoch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from mlprun import files
+from mlprun.errors import CheckpointError, FileError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+MAX_BYTES = 2**30
+
+# at most 18 digits, so that an integer fits 64 bits
+_CELL = r"(?:-?[0-9]{1,18}(?:\.[0-9]+)?(?:e[+-][0-9]+)?|nan|-?inf|)"
+_INTEGER = re.compile(r"-?[0-9]+")
+_REMEDY = "restore it from a copy or train again"
+
+
+class History:
+    """An open history.csv that rows are appended to; `offset` is the byte behind the last whole row."""
+
+    def __init__(self, path: str, columns: Sequence[str], descriptor: int, offset: int) -> None:
+        self.path, self.columns, self.offset = path, tuple(columns), offset
+        self._descriptor = descriptor
+
+    @classmethod
+    def open(cls, path: str, columns: Sequence[str]) -> Self:
+        """Open or create the file; raises CheckpointError when it is there with other columns."""
+        header = _header(columns)
+        history = cls(path, columns, files.open_writing(path), 0)
+        try:
+            history._begin(header)
+        except BaseException:
+            history.close()
+            raise
+        return history
+
+    def _begin(self, header: bytes) -> None:
+        data = _bytes(self.path)
+        if not data.startswith(header) and not header.startswith(data):
+            raise CheckpointError(self.path, "has other columns than its run", _REMEDY)
+        self.offset = data.rfind(b"\n") + 1  # the process may have died while it wrote a line
+        files.truncate(self._descriptor, self.offset, self.path)
+        if not self.offset:
+            files.append(self._descriptor, header, self.path)
+            self.sync()
+            files.sync_folder(os.path.dirname(self.path))
+            self.offset = len(header)
+
+    def append(self, rows: Iterable[Sequence[float | None]]) -> None:
+        """Append rows of values in the order of the columns; None where nothing was computed."""
+        lines = [",".join(map(_digits, row)) for row in rows]
+        assert all(line.count(",") == len(self.columns) - 1 for line in lines), (
+            "a row does not fit the columns"
+        )
+        data = "".join(f"{line}\n" for line in lines).encode()
+        try:
+            files.append(self._descriptor, data, self.path)
+        except BaseException:
+            with contextlib.suppress(FileError):  # half a line would hide the rows that a later append adds
+                files.truncate(self._descriptor, self.offset, self.path)
+            raise
+        self.offset += len(data)
+
+    def sync(self) -> None:
+        """Wait until the disk holds every row; a checkpoint may refer to `offset` only after that."""
+        files.sync(self._descriptor, self.path)
+
+    def truncate(self, offset: int) -> None:
+        """Cut off the rows behind a checkpoint; an offset that ends no line is a CheckpointError."""
+        ends_line = _bytes(self.path)[offset - 1 : offset] == b"\n"
+        if not len(_header(self.columns)) <= offset <= self.offset or not ends_line:
+            raise CheckpointError(self.path, "does not fit the checkpoint beside it", _REMEDY)
+        files.truncate(self._descriptor, offset, self.path)
+        self.offset = offset
+        self.sync()
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor != -1:
+            files.close(descriptor, self.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read(path: str) -> dict[str, NDArray[Any]]:
+    """The columns by name: int64 where every value is an integer, else float64; an empty cell is nan.
+
+    Only an unterminated last line is forgiven; other damage is a CheckpointError with the line's number.
+    """
+    lines = _lines(path)
+    if not lines:
+        return {}
+    columns = lines[0].split(",")
+    if not all(columns) or len(set(columns)) != len(columns) or not lines[0].isprintable():
+        raise CheckpointError(f"{path}:1", "is not a line of column names", _REMEDY)
+    row = re.compile(",".join([_CELL] * len(columns)))
+    for number, line in enumerate(lines[1:], start=2):
+        if row.fullmatch(line) is None:
+            raise CheckpointError(f"{path}:{number}", f"is not a row of {len(columns)} numbers", _REMEDY)
+    cells = zip(*(line.split(",") for line in lines[1:]), strict=True) if lines[1:] else [()] * len(columns)
+    return {column: _array(values) for column, values in zip(columns, cells, strict=True)}
+
+
+def _lines(path: str) -> list[str]:
+    """The whole lines of the file."""
+    data = _bytes(path)
+    try:
+        text = data[: data.rfind(b"\n") + 1].decode()
+    except UnicodeDecodeError as error:
+        number = data.count(b"\n", 0, error.start) + 1
+        raise CheckpointError(f"{path}:{number}", "is not a row of numbers", _REMEDY) from error
+    return text.split("\n")[:-1]
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        return files.read_bytes(path, cap=MAX_BYTES, follow=False)
+    except FileNotFoundError as error:
+        raise CheckpointError(path, "no such file", "expected a run folder's history.csv") from error
+    except files.WrongKindError as error:
+        raise CheckpointError(path, f"is {error.kind}", "expected a run folder's history.csv") from error
+
+
+def _header(columns: Sequence[str]) -> bytes:
+    for column in columns:
+        if not column.isprintable() or set(column) & set(',"') or not column:
+            raise UsageError(
+                f"column {column!r}", "cannot stand in history.csv", "choose a name without , and quotes"
+            )
+    return f"{','.join(columns)}\n".encode()
+
+
+def _digits(value: float | None) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, int | np.integer):
+        return str(int(value))
+    return repr(float(value))
+
+
+def _array(cells: Sequence[str]) -> NDArray[Any]:
+    if cells and all(map(_INTEGER.fullmatch, cells)):
+        return np.array([int(cell) for cell in cells], np.int64)
+    return np.array([float(cell or "nan") for cell in cells], np.float64)

@@ -1,0 +1,83 @@
+"""The lock of a run folder: an flock on a file that is never replaced, which dies with its process.
+
+Children that execute another program do not inherit it; a forked one would keep it alive, so workers are
+spawned.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from typing import TYPE_CHECKING, Self
+
+from mlprun import files
+from mlprun.errors import FileError, RunInUseError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_PATIENCE = 0.25  # seconds; `ls` and `show` hold the lock for microseconds while they ask whether it is held
+
+
+class Lock:
+    """The right to write to a run folder, from construction until `release` or the end of a `with` block.
+
+    Raises RunInUseError, which names the process that holds it, and FileError where nothing can be written.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor: int | None = files.open_writing(path)
+        try:
+            self._take(self._descriptor)
+        except BaseException:
+            self.release()
+            raise
+
+    def _take(self, descriptor: int) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        while not files.lock(descriptor, self._path):
+            if time.monotonic() > deadline:
+                folder = os.path.dirname(self._path) or "."
+                raise RunInUseError(folder, f"is in use by {holder(self._path)}", "wait for it or stop it")
+            time.sleep(_PATIENCE / 20)
+        files.truncate(descriptor, 0, self._path)
+        files.append(descriptor, f"{os.getpid()} {platform.node()}\n".encode(), self._path)
+
+    def release(self) -> None:
+        """Let others write to the run folder; a second call does nothing."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            files.close(descriptor, self._path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def is_held(path: str) -> bool:
+    """Whether a process holds the lock; works on a read-only file system too."""
+    try:
+        descriptor = files.open_reading(path, follow=False)
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+    try:
+        return not files.lock(descriptor, path, shared=True)
+    finally:
+        files.close(descriptor, path)
+
+
+def holder(path: str) -> str:
+    """The process that last took the lock, such as `process 4711 on lab3`, for a message."""
+    try:
+        words = files.read_text(path, cap=1000, follow=False).split()
+    except (OSError, ValueError, FileError):
+        words = []
+    if len(words) != 2 or not words[0].isdigit() or not words[1].isprintable():
+        return "another process"
+    return f"process {words[0]} on {words[1]}"

@@ -1,0 +1,284 @@
+"""Run folders: how one is created, opened, found, and written to by the one process that holds its lock.
+
+A folder is prepared under a dot-name, with config, record, status and a lock that is held, and claimed by
+rename, so a numbered folder is never without them. Symbolic links inside one are refused, and nothing is
+removed but temporaries that `files` named.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from mlprun import files
+from mlprun.errors import CheckpointError, UsageError
+from mlprun.storage import canonical, checkpoints
+from mlprun.storage.history import History
+from mlprun.storage.lock import Lock, is_held
+from mlprun.storage.log import Log
+from mlprun.storage.status import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mlprun.storage.checkpoints import Checkpoint
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_FILES = (
+    "config.yaml",
+    "run.json",
+    "status.json",
+    "history.csv",
+    "best.safetensors",
+    "last.safetensors",
+    "last.previous.safetensors",
+    "train.log",
+    "lock",
+)
+_NEEDED = ("config.yaml", "run.json", "status.json")
+_MAX_JSON = 16_000_000
+_TRAIN = "train it again with mlprun train"
+
+
+@dataclass(frozen=True)
+class Last:
+    """The newest usable checkpoint of a run; `damage` says why it is last.previous and not last, if it is."""
+
+    checkpoint: Checkpoint
+    path: str
+    damage: CheckpointError | None = None
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder that holds a run; `create`, `open_run` and `find` make these."""
+
+    path: str
+
+    @property
+    def name(self) -> str:
+        """The folder's own name, such as moons-001."""
+        return os.path.basename(os.path.abspath(self.path))
+
+    @property
+    def config(self) -> str:
+        """The path of the complete config."""
+        return os.path.join(self.path, "config.yaml")
+
+    @property
+    def history(self) -> str:
+        """The path of history.csv, for `history.read`."""
+        return os.path.join(self.path, "history.csv")
+
+    @property
+    def best(self) -> str:
+        """The path of the best epoch's checkpoint."""
+        return os.path.join(self.path, "best.safetensors")
+
+    @property
+    def last(self) -> str:
+        """The path of the newest checkpoint."""
+        return os.path.join(self.path, "last.safetensors")
+
+    @property
+    def previous(self) -> str:
+        """The path of the checkpoint before the newest."""
+        return os.path.join(self.path, "last.previous.safetensors")
+
+    def plots(self) -> str:
+        """The folder for pictures, made when it is missing; a symbolic link there is refused."""
+        path = os.path.join(self.path, "plots")
+        if files.kind(path) not in (None, "folder"):
+            raise CheckpointError(path, f"is a {files.kind(path)}", "expected a folder")
+        files.make_folder(path)
+        return path
+
+    def lock(self) -> Lock:
+        """Take the right to write; also removes the temporaries that a killed process left behind."""
+        lock = Lock(os.path.join(self.path, "lock"))
+        try:
+            for name in files.names(self.path):
+                if files.is_temporary(name) and files.kind(path := os.path.join(self.path, name)) == "file":
+                    files.remove(path)
+        except BaseException:
+            lock.release()
+            raise
+        return lock
+
+    def record(self) -> dict[str, Any]:
+        """What run.json says: what was run, where and with what."""
+        return _read_json(os.path.join(self.path, "run.json"))
+
+    def status(self) -> Status:
+        """How the run stands; one that says `running` while no process holds its lock has crashed."""
+        status = self._written_status()
+        if status.state == "running" and not is_held(os.path.join(self.path, "lock")):
+            status = self._written_status()  # it may have ended between the two looks
+            if status.state == "running":
+                return replace(status, state="crashed")
+        return status
+
+    def _written_status(self) -> Status:
+        path = os.path.join(self.path, "status.json")
+        return Status.from_json(_read_json(path), path)
+
+    def write_status(self, status: Status) -> None:
+        """Replace status.json."""
+        files.write_atomic(os.path.join(self.path, "status.json"), status.encode())
+
+    def write_config(self, text: str) -> None:
+        """Replace config.yaml where a resume has changed it, as an extension does."""
+        data = text.encode()
+        if files.read_bytes(self.config, cap=_MAX_JSON, follow=False) != data:
+            files.write_atomic(self.config, data)
+
+    def open_history(self, columns: Sequence[str]) -> History:
+        """history.csv, open for appending."""
+        return History.open(self.history, columns)
+
+    def open_log(self) -> Log:
+        """train.log, open for appending."""
+        return Log(os.path.join(self.path, "train.log"))
+
+    def save_best(self, data: bytes) -> None:
+        """Replace best.safetensors; to be called just before the `save_last` that refers to it."""
+        files.write_atomic(self.best, data)
+
+    def save_last(self, data: bytes) -> None:
+        """Replace last.safetensors, keeping the former one as last.previous.safetensors."""
+        files.write_atomic(self.last, data, previous=self.previous)
+
+    def load_last(self) -> Last | None:
+        """The newest checkpoint, or the one before when it is damaged; None before the first was written."""
+        if files.kind(self.last) is None and files.kind(self.previous) is None:
+            return None
+        try:
+            return Last(checkpoints.read(self.last, follow=False), self.last)
+        except CheckpointError as damage:
+            try:
+                checkpoint = checkpoints.read(self.previous, follow=False)
+            except CheckpointError as error:
+                what = f"has no usable checkpoint: {damage}; {error}"
+                raise CheckpointError(self.path, what, _TRAIN) from damage
+            return Last(checkpoint, self.previous, damage)
+
+    def mend_last(self) -> None:
+        """Put last.previous in the place of a damaged last, lest the next save keep the damage."""
+        data = checkpoints.read_bytes(self.previous, follow=False)
+        checkpoints.decode(data, self.previous)
+        files.write_atomic(self.last, data)
+
+    def load_best(self) -> Checkpoint:
+        """The best epoch's checkpoint."""
+        return checkpoints.read(self.best, follow=False)
+
+
+def create(
+    out: str, name: str, *, config: str, record: Mapping[str, Any], code: Mapping[str, bytes] | None = None
+) -> tuple[RunFolder, Lock]:
+    """A new folder NAME-001, NAME-002, ... below `out`, with its lock held and its status `running`.
+
+    `record` goes into run.json; `code` holds the user's source files by plain name. A process that dies
+    meanwhile leaves at most a dot-folder.
+    """
+    contents = {name: data for name, data in (code or {}).items() if _is_plain(name)}
+    assert len(contents) == len(code or {}), "source files are copied under plain names of their own"
+    contents["config.yaml"] = config.encode()
+    contents["run.json"] = f"{canonical.encode(record, indent=2)}\n".encode()
+    contents["status.json"] = Status("running").encode()
+    check_name(name)
+    files.make_folder(out)
+    prepared = os.path.join(out, f".{name}-{secrets.token_hex(8)}")
+    with contextlib.ExitStack() as undo:
+        undo.callback(_remove_prepared, prepared, (*contents, "lock"))
+        files.make_folder(prepared, exclusive=True)
+        for file, data in contents.items():
+            files.write_new(os.path.join(prepared, file), data)
+        lock = undo.enter_context(Lock(os.path.join(prepared, "lock")))
+        final = _claim(prepared, out, name)
+        undo.pop_all()
+    return RunFolder(final), lock
+
+
+def _claim(prepared: str, out: str, name: str) -> str:
+    number = max((_number(found, name) for found in files.names(out)), default=0)
+    while True:
+        number += 1
+        final = os.path.join(out, f"{name}-{number:03d}")
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            files.claim(prepared, final)
+            return final
+
+
+def _number(folder: str, name: str) -> int:
+    digits = folder.removeprefix(f"{name}-")
+    return int(digits) if digits != folder and re.fullmatch("[0-9]{3,9}", digits) else 0
+
+
+def _remove_prepared(folder: str, names: Sequence[str]) -> None:
+    for name in names:
+        with contextlib.suppress(OSError):
+            files.system.unlink(os.path.join(folder, name))
+    with contextlib.suppress(OSError):
+        files.system.rmdir(folder)
+
+
+def _is_plain(name: str) -> bool:
+    return os.path.basename(name) == name and not name.startswith(".") and name not in (*_FILES, "plots", "")
+
+
+def check_name(name: str) -> None:
+    """Refuse, with UsageError, what is not a run's name."""
+    if _NAME.fullmatch(name) is None:
+        remedy = "expected up to 64 letters, digits, '.', '_' and '-', the first a letter or a digit"
+        raise UsageError(f"run name {name!r}", "is not allowed", remedy)
+
+
+def open_run(path: str) -> RunFolder:
+    """The run folder at `path`; raises CheckpointError that says what it lacks or what is wrong with it."""
+    expected = "expected a run folder, such as runs/moons-001"
+    if not files.is_folder(path):
+        kind = files.kind(path)
+        raise CheckpointError(path, f"is a {kind}" if kind else "no such folder", expected)
+    for name in _FILES:
+        kind = files.kind(os.path.join(path, name))
+        if kind is None and name in _NEEDED:
+            raise CheckpointError(path, f"is not a run folder: it has no {name}", expected)
+        if kind not in (None, "file"):
+            what = f"is a {kind}, which mlprun does not follow out of a run folder"
+            raise CheckpointError(os.path.join(path, name), what, "put the file itself there")
+    return RunFolder(path)
+
+
+def find(folder: str) -> list[RunFolder]:
+    """The run folders below `folder`, by name and number; raises CheckpointError when it is missing."""
+    try:
+        names = files.names(folder)
+    except FileNotFoundError as error:
+        raise CheckpointError(folder, "no such folder", "expected a folder of runs, such as runs/") from error
+    found = [os.path.join(folder, name) for name in names if not name.startswith(".")]
+    runs = [path for path in found if all(files.kind(os.path.join(path, name)) == "file" for name in _NEEDED)]
+    return [RunFolder(path) for path in sorted(runs, key=_natural)]
+
+
+def _natural(path: str) -> tuple[str, int, str]:
+    stem, _, digits = path.rpartition("-")
+    return (stem, int(digits), path) if re.fullmatch("[0-9]{1,9}", digits) else (path, 0, path)
+
+
+def _read_json(path: str) -> dict[str, Any]:
+    try:
+        value = canonical.decode(files.read_bytes(path, cap=_MAX_JSON, follow=False))
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            path, "no such file", "expected a run folder, such as runs/moons-001"
+        ) from error
+    except (files.WrongKindError, files.TooLargeError, ValueError) as error:
+        raise CheckpointError(path, "is damaged: it is not the JSON that mlprun writes", _TRAIN) from error
+    if not isinstance(value, dict):
+        raise CheckpointError(path, "is damaged: it is not a mapping", _TRAIN)
+    return value

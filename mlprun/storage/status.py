@@ -1,0 +1,36 @@
+"""status.json: how a run stands and, once it has ended, its final figures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from mlprun.errors import CheckpointError
+from mlprun.storage import canonical
+
+State = Literal["running", "finished", "interrupted", "diverged", "failed", "crashed"]
+"""`crashed` is never written: it is how a run that died while running is shown."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a run stands: completed epochs, seconds of training, final figures (JSON), and why it ended."""
+
+    state: State
+    epochs: int = 0
+    seconds: float = 0.0
+    figures: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+
+    def encode(self) -> bytes:
+        """The bytes of status.json."""
+        return f"{canonical.encode(asdict(self), indent=2)}\n".encode()
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], where: str) -> Status:
+        """The status that `encode` wrote; raises CheckpointError, which names `where`, for anything else."""
+        kinds = {"state": str, "epochs": int, "seconds": float | int, "figures": dict, "reason": str}
+        sound = all(key in value and isinstance(value[key], kinds[key]) for key in kinds)
+        if not sound or value["state"] not in get_args(State):
+            raise CheckpointError(where, "is damaged: it is not a status", "resume the run to write it anew")
+        return cls(**{key: value[key] for key in kinds})

@@ -1,0 +1,125 @@
+"""The lock: one process at a time, named in the message, gone with its process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mlprun import files
+from mlprun.errors import FileError, RunInUseError
+from mlprun.storage.lock import Lock, holder, is_held
+
+HOLD = """
+import sys, time
+from mlprun.storage.lock import Lock
+with Lock(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / "lock")
+
+
+def start_holder(path: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_second_process_is_refused_with_the_name_of_the_first(path):
+    with start_holder(path) as process:
+        before = files.read_bytes(path, cap=100)
+        with pytest.raises(RunInUseError) as caught:
+            Lock(path)
+        assert caught.value.exit_code == 5
+        expected = f"is in use by process {process.pid} on {platform.node()}; wait for it or stop it"
+        assert str(caught.value) == f"{os.path.dirname(path)}: {expected}"
+        assert is_held(path)
+        assert files.read_bytes(path, cap=100) == before
+        process.kill()
+    with Lock(path):  # a killed process leaves the file but not the lock
+        assert holder(path) == f"process {os.getpid()} on {platform.node()}"
+
+
+def test_a_lock_ends_with_its_block_and_the_file_stays(path):
+    assert not is_held(path)
+    with Lock(path) as lock:
+        assert is_held(path)
+        inode = os.stat(path).st_ino
+        with pytest.raises(RunInUseError):
+            Lock(path)
+    assert not is_held(path)
+    lock.release()
+    with Lock(path):
+        assert os.stat(path).st_ino == inode
+
+
+def test_a_child_that_runs_another_program_does_not_keep_the_lock(path):
+    with Lock(path):
+        child = subprocess.Popen(["sleep", "60"], close_fds=False)
+    try:
+        assert not is_held(path)
+        Lock(path).release()
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_a_spawned_worker_does_not_keep_the_lock(path):
+    with Lock(path):
+        worker = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
+        worker.start()
+    try:
+        Lock(path).release()
+    finally:
+        worker.kill()
+        worker.join()
+
+
+def test_one_who_only_looks_does_not_keep_a_run_from_starting(path):
+    files.write_new(path, b"")
+    looking = "import sys\nfrom mlprun.storage.lock import is_held\nprint()\nwhile True: is_held(sys.argv[1])"
+    process = subprocess.Popen([sys.executable, "-c", looking, path], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        for _ in range(200):
+            Lock(path).release()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_stopped_process_still_holds_its_lock(path):
+    with start_holder(path) as process:
+        os.kill(process.pid, signal.SIGSTOP)
+        with pytest.raises(RunInUseError, match=str(process.pid)):
+            Lock(path)
+        process.kill()
+
+
+@pytest.mark.parametrize("content", [b"", b"x y", b"1", b"1 a b", b"\xff", b"1 \x1b[2J", b"9" * 2000])
+def test_a_lock_file_with_other_contents_names_nobody(path, content):
+    with open(path, "wb") as file:
+        file.write(content)
+    assert holder(path) == "another process"
+
+
+def test_a_lock_file_that_is_a_link_is_refused(path, tmp_path):
+    (tmp_path / "mine").write_bytes(b"mine")
+    os.symlink("mine", path)
+    with pytest.raises(FileError, match="a symbolic link"):
+        Lock(path)
+    assert not is_held(path)
+    assert (tmp_path / "mine").read_bytes() == b"mine"
