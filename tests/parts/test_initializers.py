@@ -276,6 +276,20 @@ def test_an_unusable_file_is_refused_and_runs_nothing(tmp_path, network, kind):
     assert "MLPRUN_CANARY" not in os.environ
 
 
+def test_a_header_beyond_belief_is_refused_before_it_is_parsed(tmp_path, network):
+    good = save({"0.weight": torch.rand(3, 2)})
+    length = int.from_bytes(good[:8], "little")
+    path = tmp_path / "start.safetensors"
+    for padded, refused in ((10**6, False), (9 * 10**6, True)):
+        header = good[8 : 8 + length].ljust(padded)
+        path.write_bytes(padded.to_bytes(8, "little") + header + good[8 + length :])
+        if refused:
+            with pytest.raises(CheckpointError):
+                File(path=str(path)).assign(network)
+        else:
+            File(path=str(path)).assign(network)
+
+
 def test_any_flipped_byte_loads_or_is_refused_as_an_expected_failure(tmp_path, network):
     good = save({"0.weight": torch.rand(3, 2)})
     path = tmp_path / "start.safetensors"
