@@ -10,6 +10,7 @@ from mlprun.parts.datasets import (
     sequences,
     shapes,
     simulated,
+    table,
     truth_tables,
 )
 from mlprun.parts.datasets.dataset import Data, Dataset, Facts, Generated, datasets
@@ -27,5 +28,6 @@ __all__ = [
     "sequences",
     "shapes",
     "simulated",
+    "table",
     "truth_tables",
 ]

@@ -1,0 +1,218 @@
+"""The dataset `table`: which columns are features and targets, and what a table must be to be learnt from."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from mlprun import files
+from mlprun.errors import UsageError
+from mlprun.parts.datasets.dataset import Data, Dataset, Facts, datasets
+from mlprun.parts.datasets.table import columns
+from mlprun.parts.datasets.table.delimited import is_number
+from mlprun.parts.datasets.table.reading import Sheet, read
+from mlprun.parts.datasets.table.source import Source, shown
+from mlprun.parts.part import ConfigPath
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Self
+
+    import polars as pl
+    from numpy.typing import NDArray
+
+SPLITS = ("train", "dev", "test")
+
+
+class UnknownColumnError(UsageError):
+    """A column that the config names and the table lacks; `option` is where below `dataset` it is named."""
+
+    def __init__(self, path: str, name: str, known: Sequence[str], *, option: tuple[str | int, ...]) -> None:
+        self.option = option
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+        some = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
+        remedy = f"did you mean {near[0]}?" if near else f"its columns are {some}"
+        super().__init__(path, f"has no column {shown(name)}", remedy)
+
+
+@datasets.register
+class Table(Dataset):
+    """Rows of a CSV, TSV, Parquet or JSON lines file.
+
+    Inputs are [N, D]: numbers, true/false as 1/0, and text as categories (at most 100), which become one-hot
+    columns. A cell is missing when it is empty, NA, N/A, NaN, nan, null or ?, exactly as written; spaces
+    around cells do not count. One target is classes when it is text, true/false, or whole numbers of which
+    there are at most 20 and each stands in two rows on average; otherwise, and with several targets, targets
+    are numbers. Class names are sorted. Text files are UTF-8 with column names in the first line, separated
+    by commas (without any: tabs or semicolons).
+    """
+
+    name: Literal["table"] = "table"
+    path: ConfigPath = Field(description="a .csv, .tsv, .parquet, .jsonl or .ndjson file of at most 2 GB")
+    target: str | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        description="the column to predict, or several of numbers"
+    )
+    features: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
+        None, description="the columns to predict from; by default all others"
+    )
+    task: Literal["auto", "classes", "numbers"] = Field(
+        "auto", description="what the target is; by default its values decide"
+    )
+    missing: Literal["refuse", "impute"] = Field(
+        "refuse", description="impute puts the train mean, or the most frequent category, into missing cells"
+    )
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The target columns."""
+        return (self.target,) if isinstance(self.target, str) else self.target
+
+    def facts(self) -> Facts:
+        return self.load().facts
+
+    def load(self) -> Data:
+        key = self._key()
+        known = _latest.get(key)
+        if known is None:
+            known = self._read()
+            _latest.clear()  # tables can be large: only the latest one is kept
+            _latest[key] = known
+        return known
+
+    @model_validator(mode="after")
+    def _roles(self) -> Self:
+        """Every column has one role."""
+        column = self.split.column if self.split is not None else None
+        named = [*self.targets, *(self.features or ()), *([] if column is None else [column])]
+        twice = next((name for k, name in enumerate(named) if name in named[:k]), None)
+        if twice is not None:
+            what = f"column {shown(twice)} is named twice among target, features and split.column"
+            raise PydanticCustomError("column_roles", "{what}; expected it once", {"what": what})
+        if self.task == "classes" and len(self.targets) > 1:
+            raise PydanticCustomError("column_roles", "classes need a single target; expected task: numbers")
+        return self
+
+    def _key(self) -> str:
+        try:
+            found = files.system.stat(self.path)
+        except (OSError, ValueError):
+            return ""  # reading says what is wrong, and nothing is kept
+        options = self.model_dump_json(include={"path", "target", "features", "task", "missing", "split"})
+        return f"{options} {found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
+
+    def _read(self) -> Data:
+        sheet = read(Source.of(self.path), header=self._refuse_rows_without_header)
+        features = self._features(sheet)
+        parts = self._parts(sheet)
+        targets, classes = self._targets(sheet)
+        inputs, categories, warnings = self._inputs(sheet, features)
+        for array in (inputs, targets):
+            array.setflags(write=False)  # the rows are kept for the next call
+        return Data(
+            inputs=inputs,
+            targets=targets,
+            input_names=features,
+            target_names=self.targets,
+            classes=classes,
+            categories=categories if any(categories) else None,
+            parts=parts,
+            imputed=self.missing == "impute",
+            warnings=warnings,
+        )
+
+    def _refuse_rows_without_header(self, source: Source, names: tuple[str, ...]) -> None:
+        if not set(names) & set(self.targets) and 2 * sum(map(is_number, names)) > len(names):
+            what = f"looks like data, not like column names: {', '.join(names[:4])}"[:100]
+            raise source.error("1", what, "put the names of the columns into the first line")
+
+    def _features(self, sheet: Sheet) -> tuple[str, ...]:
+        """The feature columns, once every named column is known to exist."""
+        column = self.split.column if self.split is not None else None
+        single = isinstance(self.target, str)
+        named: list[tuple[str, tuple[str | int, ...]]] = [
+            *((name, ("target",) if single else ("target", k)) for k, name in enumerate(self.targets)),
+            *((name, ("features", k)) for k, name in enumerate(self.features or ())),
+            *([] if column is None else [(column, ("split", "column"))]),
+        ]
+        for name, option in named:
+            if name not in sheet.columns:
+                raise UnknownColumnError(self.path, name, sheet.names, option=option)
+        features = self.features or tuple(n for n in sheet.names if n not in (*self.targets, column))
+        if not features:
+            raise sheet.source.error("", "has no column beside the target", "expected at least one feature")
+        if self.features is None and "" in features:
+            what = f"column {sheet.names.index('') + 1} has no name, as if it counted the rows"
+            raise sheet.source.error("1", what, "name it, remove it, or list dataset.features")
+        return features
+
+    def _parts(self, sheet: Sheet) -> NDArray[np.str_] | None:
+        if self.split is None or self.split.column is None:
+            return None
+        named = columns.texts(columns.settle(sheet.columns.pop(self.split.column), sheet.place))
+        wrong = ~named.is_in(list(SPLITS)).fill_null(value=False)
+        if wrong.any():
+            row = int(wrong.arg_max() or 0)
+            what = f"column {shown(named.name)} is {'missing' if named[row] is None else shown(named[row])}"
+            raise sheet.place.error(row, what, "expected train, dev or test")
+        if "train" not in named:
+            what = f"column {shown(named.name)} names no row train"
+            raise sheet.source.error("", what, "expected rows to train on")
+        return np.array(named.to_list(), dtype=np.str_)
+
+    def _targets(
+        self, sheet: Sheet
+    ) -> tuple[NDArray[np.int64] | NDArray[np.float64], tuple[str, ...] | None]:
+        settled = [self._target(sheet, name) for name in self.targets]
+        if len(settled) == 1 and self._are_classes(settled[0], sheet):
+            return columns.classes(settled[0], sheet.place)
+        values = np.stack([columns.numbers(series, sheet.place) for series in settled], axis=1)
+        return np.ascontiguousarray(values), None
+
+    def _target(self, sheet: Sheet, name: str) -> pl.Series:
+        series = columns.settle(sheet.columns.pop(name), sheet.place)
+        if series.null_count():
+            row = int(series.is_null().arg_max() or 0)
+            what = f"target {shown(name)} is missing ({series.null_count()} in all)"
+            raise sheet.place.error(row, what, "remove rows without a target: only features can be imputed")
+        if series.n_unique() == 1:
+            what = f"target {shown(name)} is {shown(series[0])} in every row"
+            raise sheet.source.error("", what, "expected a target that varies")
+        return series
+
+    def _are_classes(self, series: pl.Series, sheet: Sheet) -> bool:
+        import polars as pl
+
+        if self.task != "auto":
+            return self.task == "classes"
+        columns.refuse_strays(series, sheet.place)
+        return series.dtype in (pl.String, pl.Boolean) or columns.is_few_integers(series)
+
+    def _inputs(
+        self, sheet: Sheet, features: tuple[str, ...]
+    ) -> tuple[NDArray[np.float64], tuple[tuple[str, ...] | None, ...], tuple[str, ...]]:
+        """The feature matrix, filled column by column so that no second one stands beside it."""
+        inputs = np.empty((sheet.rows, len(features)))
+        categories, warnings, missing = [], [], []
+        for k, name in enumerate(features):
+            inputs[:, k], known = columns.feature(sheet.columns.pop(name), sheet.place)
+            categories.append(known)
+            gaps = np.isnan(inputs[:, k])
+            if gaps.any():
+                missing.append((int(gaps.argmax()), k, int(gaps.sum())))
+            if np.nanmin(inputs[:, k]) == np.nanmax(inputs[:, k]):
+                warnings.append(
+                    f"{self.path}: column {shown(name)} is the same in every row; it teaches nothing"
+                )
+        if missing and self.missing == "refuse":
+            row, k, _ = min(missing)
+            cells = f"{sum(count for *_, count in missing)} missing in {len(missing)} columns"
+            what = f"column {shown(features[k])} is missing ({cells})"
+            raise sheet.place.error(row, what, "set dataset.missing to impute, or fill the cells")
+        return inputs, tuple(categories), tuple(warnings)
+
+
+_latest: dict[str, Data] = {}

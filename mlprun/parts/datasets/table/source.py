@@ -1,0 +1,118 @@
+"""Where a table comes from: its bytes, read whole with a cap, and the place of a row in messages."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from mlprun import files
+from mlprun.errors import DataError, FileError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CAP = 2 * 10**9
+"""bytes of a file that are read at most"""
+
+CELLS = 2**28
+"""numbers that a table may hold: 2 GiB as float64"""
+
+FORMATS = "a .csv, .tsv, .parquet, .jsonl or .ndjson file"
+
+Format = Literal["text", "parquet", "json"]
+
+# files that people have instead, which would otherwise fail as unreadable text
+_OTHERS = {
+    ".json": "one JSON document",
+    ".xls": "a spreadsheet",
+    ".xlsx": "a spreadsheet",
+    ".ods": "a spreadsheet",
+    ".gz": "compressed",
+    ".zip": "compressed",
+    ".bz2": "compressed",
+    ".xz": "compressed",
+    ".zst": "compressed",
+    ".feather": "an Arrow file",
+    ".arrow": "an Arrow file",
+    ".npy": "a NumPy array",
+    ".npz": "NumPy arrays",
+    ".pkl": "a pickle",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table's origin. `name` is how messages call it."""
+
+    name: str
+    format: Format
+    tabs: bool = False
+    """cells are separated by tabs, whatever the header looks like"""
+    kept: bytes | None = field(default=None, repr=False)
+    """content that cannot be read a second time"""
+
+    @classmethod
+    def of(cls, path: str) -> Source:
+        """The source for a file name. Raises DataError for a kind of file that is not read."""
+        ending = os.path.splitext(path)[1].lower()
+        if ending in _OTHERS:
+            raise DataError(path, f"is {_OTHERS[ending]}", f"expected {FORMATS}")
+        if ending in (".parquet", ".pq"):
+            return cls(path, "parquet")
+        if ending in (".jsonl", ".ndjson"):
+            return cls(path, "json")
+        return cls(path, "text", tabs=ending in (".tsv", ".tab"))
+
+    def read(self) -> bytes:
+        """All bytes. Raises DataError for a missing path, a folder or too much, FileError for the rest."""
+        if self.kept is not None:
+            return self.kept
+        try:
+            return files.read_bytes(self.name, cap=CAP)
+        except files.TooLargeError as error:
+            what = f"is larger than {CAP / 1e9:g} GB"
+            raise DataError(self.name, what, "give fewer rows or columns") from error
+        except files.WrongKindError as error:
+            raise DataError(self.name, f"is {error.kind}, not a file", f"expected {FORMATS}") from error
+        except FileNotFoundError as error:
+            raise DataError(self.name, "no such file", _near(self.name)) from error
+
+    def error(self, place: str, what: str, remedy: str = "") -> DataError:
+        """A DataError about a place in this table, such as a line number."""
+        return DataError(f"{self.name}:{place}" if place else self.name, what, remedy)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Finds the place of a row (counted from 0); the source is read again only when it is asked."""
+
+    source: Source
+    find: Callable[[int], str]
+
+    def error(self, row: int, what: str, remedy: str = "") -> DataError:
+        """A DataError about a row."""
+        return self.source.error(self.find(row), what, remedy)
+
+
+def shown(value: object) -> str:
+    """A cell as a message shows it: quoted, control characters escaped, not longer than a glance."""
+    text = str(value)
+    return repr(text if len(text) <= 40 else text[:39] + "…")
+
+
+def check_size(source: Source, rows: int, columns: int) -> None:
+    """Raise DataError for a table that would not fit."""
+    if rows * columns > CELLS:
+        what = f"holds {rows} rows of {columns} columns, more than {CELLS} cells"
+        raise DataError(source.name, what, "give fewer rows or columns")
+
+
+def _near(path: str) -> str:
+    folder, name = os.path.split(path)
+    try:
+        near = difflib.get_close_matches(name, files.names(folder or "."), n=1, cutoff=0.6)
+    except (OSError, FileError):
+        near = []
+    return f"did you mean {os.path.join(folder, near[0])}?" if near else "check dataset.path"

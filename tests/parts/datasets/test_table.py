@@ -1,0 +1,267 @@
+import io
+import json
+import os
+
+import numpy as np
+import polars as pl
+import pytest
+from pydantic import ValidationError
+
+from mlprun.parts.datasets.table import Table, part
+from mlprun.parts.datasets.table.delimited import MISSING
+from mlprun.parts.part import Text
+
+
+@pytest.fixture
+def write(tmp_path):
+    def written(content, name="t.csv"):
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return str(path)
+
+    return written
+
+
+def flowers() -> str:
+    rows = [(k / 2, 10 - k, ("rose", "iris", "tulip")[k % 3]) for k in range(9)]
+    return "long,wide,kind\n" + "".join(f"{a},{b},{c}\n" for a, b, c in rows)
+
+
+def test_a_clean_table_becomes_features_and_sorted_classes(write):
+    data = Table(path=write(flowers()), target="kind").load()
+    assert data.inputs.tolist() == [[k / 2, 10 - k] for k in range(9)]
+    assert data.classes == ("iris", "rose", "tulip")
+    assert data.targets.tolist() == [1, 0, 2] * 3
+    assert (data.input_names, data.target_names) == (("long", "wide"), ("kind",))
+    assert data.categories is None
+    assert data.warnings == ()
+
+
+def test_facts_are_those_of_the_rows(write):
+    facts = Table(path=write(flowers()), target="kind").facts()
+    assert (facts.rows, facts.inputs, facts.classes) == (9, 2, ("iris", "rose", "tulip"))
+
+
+def test_features_are_taken_in_the_order_given(write):
+    data = Table(path=write(flowers()), target="long", features=("kind", "wide")).load()
+    assert data.input_names == ("kind", "wide")
+    assert data.categories == (("iris", "rose", "tulip"), None)
+    assert data.inputs[:3].tolist() == [[1, 10], [0, 9], [2, 8]]
+
+
+@pytest.mark.parametrize(
+    ("cells", "classes"),
+    [
+        (["1", "10", "2", "1", "10", "2"], ("1", "2", "10")),  # whole numbers sort as numbers
+        (["0", "1", "1", "0"], ("0", "1")),
+        (["-1", "1", "1", "-1"], ("-1", "1")),
+        (["1.0", "2.0", "1.0", "2.0"], ("1", "2")),
+        (["True", "false", "TRUE", "False"], ("false", "true")),
+        (["b", " a", "b ", "a"], ("a", "b")),
+        (["10a", "9a", "10a", "9a"], ("10a", "9a")),
+        (["1", "2", "x", "1", "1", "2"], ("1", "2", "x")),
+        (["1", "2", "3", "4", "5", "1"], None),  # three distinct of six at most
+        (["1.5", "2.5", "1.5", "2.5"], None),
+        ([str(k) for k in range(21)] * 3, None),  # more than 20
+        ([str(k) for k in range(20)] * 3, tuple(str(k) for k in range(20))),
+    ],
+)
+def test_the_target_decides_whether_there_are_classes(write, cells, classes):
+    content = "x,y\n" + "".join(f"{k},{cell}\n" for k, cell in enumerate(cells))
+    data = Table(path=write(content), target="y").load()
+    assert data.classes == classes
+    assert data.targets.shape == ((len(cells),) if classes else (len(cells), 1))
+
+
+def test_task_overrides_what_the_values_say(write):
+    path = write("x,y\n1,0.5\n2,1.5\n3,0.5\n4,1\n")
+    assert Table(path=path, target="y", task="classes").load().classes == ("0.5", "1", "1.5")
+    path = write("x,y\n1,0\n2,1\n3,1\n4,0\n", "u.csv")
+    assert Table(path=path, target="y", task="numbers").load().targets.tolist() == [[0], [1], [1], [0]]
+    path = write("x,y\n1,true\n2,false\n", "v.csv")
+    assert Table(path=path, target="y", task="numbers").load().targets.tolist() == [[1], [0]]
+
+
+def test_several_targets_are_numbers(write):
+    data = Table(path=write("a,y,x,b\n0,1,5,1\n1,0,6,0\n0,0,7,1\n"), target=("b", "a")).load()
+    assert data.targets.tolist() == [[1, 0], [0, 1], [1, 0]]
+    assert data.input_names == ("y", "x")
+    assert data.classes is None
+
+
+def test_text_features_are_categories_and_true_and_false_are_numbers(write):
+    data = Table(path=write("c,f,y\nred,true,1.5\n blue ,FALSE,2.5\nred,False,3.5\n"), target="y").load()
+    assert data.categories == (("blue", "red"), None)
+    assert data.inputs.tolist() == [[1, 1], [0, 0], [1, 0]]
+
+
+@pytest.mark.parametrize("cell", [*MISSING, " ", '""', " NA "])
+def test_missing_cells_are_nan_when_they_are_imputed(write, cell):
+    path = write(f"x,c,y\n1,red,1.5\n{cell},blue,2.5\n3,{cell},3.5\n")
+    data = Table(path=path, target="y", missing="impute").load()
+    expected = np.array([[1, 1], [np.nan, 0], [3, np.nan]])
+    np.testing.assert_array_equal(data.inputs, expected)
+    assert data.categories == (None, ("blue", "red"))
+    assert data.imputed
+
+
+def test_a_column_names_the_split_and_is_no_feature(write):
+    table = Table.model_validate(
+        {
+            "path": write("x,part,y\n1,train,1.5\n2,dev,2.5\n3,test,2\n"),
+            "target": "y",
+            "split": {"column": "part"},
+        }
+    )
+    data = table.load()
+    assert data.parts.tolist() == ["train", "dev", "test"]
+    assert data.input_names == ("x",)
+
+
+def test_a_constant_feature_only_warns(write):
+    data = Table(path=write("x,k,c,y\n1,7,a,1.5\n2,7,a,2.5\n"), target="y").load()
+    assert len(data.warnings) == 2
+    assert "'k' is the same in every row" in data.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "separator"), [("t.tsv", "\t"), ("t.TAB", "\t"), ("t.csv", "\t"), ("t.csv", ";"), ("t.txt", ",")]
+)
+def test_cells_are_separated_as_the_name_or_the_header_says(write, name, separator):
+    path = write("x,y z\n1,1.5\n2,2.5\n".replace(",", separator), name)
+    data = Table(path=path, target="y z").load()
+    assert data.inputs.tolist() == [[1], [2]]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "x,c,y\r\n1,a,1.5\r\n2,b,2.5\r\n",
+        "x,c,y\r1,a,1.5\r2,b,2.5\r",
+        "\ufeffx,c,y\n1,a,1.5\n2,b,2.5",
+        "\n\nx,c,y\n\n1,a,1.5\n\n\n2,b,2.5\n\n",
+        'x,"c","y"\n"1",a,1.5\n2,"b",2.5\n',
+        "x, c , y\n1, a, 1.5\n 2,b ,2.5\n",
+        '\ufeff"x",c,y\n\n1,"a",1.5\n2,b,2.5\n',
+    ],
+)
+def test_the_same_table_is_read_however_its_lines_are_written(write, content):
+    data = Table(path=write(content), target="y").load()
+    assert data.input_names == ("x", "c")
+    assert data.inputs.tolist() == [[1, 0], [2, 1]]
+    assert data.targets.tolist() == [[1.5], [2.5]]
+
+
+def test_quoted_cells_may_hold_separators_quotes_and_line_ends(write):
+    content = 'x,c,y\n1,"a,b",1.5\n2,"say ""hi""",2.5\n3,"two\nlines",3.5\n4,5" nail,4.5\n'
+    data = Table(path=write(content), target="y").load()
+    assert data.categories == (None, ('5" nail', "a,b", 'say "hi"', "two\nlines"))
+    assert data.inputs[:, 1].tolist() == [1, 2, 3, 0]
+
+
+def test_column_names_may_be_odd(write):
+    names = ("größe [cm]", "$\\frac$", "a b", "x\x1b[31m", "1")
+    content = ",".join(names) + ",y\n" + "1,2,3,4,5,1.5\n2,3,4,5,6,2.5\n"
+    data = Table(path=write(content, "größe $x$.csv"), target="y").load()
+    assert data.input_names == names
+
+
+def test_a_late_surprise_in_a_column_is_read_like_an_early_one(write):
+    rows = [f"1,{k},0.5\n" for k in range(1500)]
+    data = Table(path=write("a,b,y\n" + "".join(rows) + "1.5,x7,2.5\n"), target="y", features=("a",)).load()
+    assert data.inputs[-1].tolist() == [1.5]
+
+
+def same_as_csv() -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "n": [1, 2, None, 4],
+            "x": [0.5, None, 2.5, 3.5],
+            "c": ["a", "b", None, "a"],
+            "y": [0.1, 0.2, 0.3, 0.4],
+        }
+    )
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "parquet", "jsonl", "ndjson"])
+def test_every_format_gives_the_same_rows(write, kind):
+    frame, buffer = same_as_csv(), io.BytesIO()
+    if kind == "parquet":
+        frame.write_parquet(buffer)
+    elif kind in ("csv", "tsv"):
+        frame.write_csv(buffer, separator="," if kind == "csv" else "\t")
+    else:
+        frame.write_ndjson(buffer)
+    data = Table(path=write(buffer.getvalue(), f"t.{kind}"), target="y", missing="impute").load()
+    nan = np.nan
+    np.testing.assert_array_equal(data.inputs, [[1, 0.5, 0], [2, nan, 1], [nan, 2.5, nan], [4, 3.5, 0]])
+    np.testing.assert_array_equal(data.targets, [[0.1], [0.2], [0.3], [0.4]])
+    assert data.input_names == ("n", "x", "c")
+
+
+def test_parquet_brings_its_own_types(write):
+    buffer = io.BytesIO()
+    frame = pl.DataFrame(
+        {"d": [1, 2, 3], "b": [True, False, None], "c": ["u", "v", "u"], "f": [1.0, float("nan"), 2.0]}
+    )
+    frame = frame.with_columns(pl.col("d").cast(pl.Decimal(10, 2)), pl.col("c").cast(pl.Categorical))
+    frame.with_columns(y=pl.Series([1, 2, 3], dtype=pl.UInt8)).write_parquet(buffer)
+    data = Table(path=write(buffer.getvalue(), "t.parquet"), target="y", missing="impute").load()
+    np.testing.assert_array_equal(data.inputs, [[1, 1, 0, 1], [2, 0, 1, np.nan], [3, np.nan, 0, 2]])
+
+
+def test_json_lines_keep_the_order_of_the_first_object(write):
+    lines = [{"z": 1, "m": 2, "y": 1.5}, {"y": 2.5, "m": 3, "z": 4}]
+    path = write("\n\n".join(json.dumps(line) for line in lines), "t.jsonl")
+    assert Table(path=path, target="y").load().input_names == ("z", "m")
+
+
+def test_numbers_are_read_to_the_last_bit(write):
+    values = np.random.default_rng(0).normal(size=(200, 3)) * 10.0 ** np.arange(-150, 151, 150)
+    content = "a,b,y\n" + "".join(",".join(map(repr, row)) + "\n" for row in values.tolist())
+    data = Table(path=write(content), target="y").load()
+    np.testing.assert_array_equal(np.hstack([data.inputs, data.targets]), values)
+
+
+def test_a_table_is_read_once_until_it_changes(write, monkeypatch):
+    path = write(flowers())
+    reads = []
+    original = part.read
+    monkeypatch.setattr(part, "read", lambda *a, **k: (reads.append(1), original(*a, **k))[1])
+    table = Table(path=path, target="kind")
+    first = table.load()
+    assert table.facts() == first.facts
+    assert Table(path=path, target="kind", standardize=False, seed=3).load() is first
+    assert len(reads) == 1
+    assert not first.inputs.flags.writeable
+    write(flowers().replace("rose", "oak"))
+    os.utime(path, ns=(1, 1))
+    assert table.load().classes == ("iris", "oak", "tulip")
+    Table(path=path, target="long").load()
+    assert len(part._latest) == 1
+
+
+def test_a_table_survives_being_dumped_and_a_path_is_relative_to_its_config():
+    path = Text("data/t.csv")
+    path.folder = "configs"
+    table = Table.model_validate({"path": path, "target": ("a", "b"), "features": ("c",), "task": "numbers"})
+    assert table.path == "configs/data/t.csv"
+    assert Table.model_validate(table.model_dump()) == table
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"target": ("a", "a")},
+        {"target": "a", "features": ("a",)},
+        {"target": "a", "features": ("b", "b")},
+        {"target": "a", "split": {"column": "a"}},
+        {"target": ("a", "b"), "task": "classes"},
+        {"target": ()},
+        {"target": "a", "features": ()},
+        {"target": 3},
+    ],
+)
+def test_a_column_has_one_role(options):
+    with pytest.raises(ValidationError):
+        Table.model_validate({"path": "t.csv", **options})

@@ -1,0 +1,355 @@
+import io
+import os
+import random
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mlprun.errors import DataError, FileError, MlprunError, UsageError
+from mlprun.parts.datasets.table import Table, UnknownColumnError, columns, source
+
+GOOD = "x,y\n1,1.5\n2,2.5\n"
+
+
+def load(tmp_path, content, name="t.csv", **options):
+    path = tmp_path / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return Table(path=str(path), **{"target": "y", **options}).load()
+
+
+def parquet(**values) -> bytes:
+    buffer = io.BytesIO()
+    pl.DataFrame(values).write_parquet(buffer)
+    return buffer.getvalue()
+
+
+BAD_TEXT = [
+    ("empty", "", "", "is empty"),
+    ("nothing but line ends", "\n\r\n\n", "", "is empty"),
+    ("header only", "x,y\n", "", "has a header but no rows"),
+    ("no header", "5.1,3.5,0\n4.9,3.0,1\n", "1", "looks like data, not like column names: 5.1, 3.5, 0"),
+    ("no header, a label at the end", "5.1,3.5,a\n4.9,3.0,b\n", "1", "looks like data"),
+    ("a short row", "x,y\n1,1.5\n2\n3,2.5\n", "3", "has 1 cells, but the header has 2"),
+    ("a short last row", "x,z,y\n1,2,1.5\n2,3", "3", "has 2 cells, but the header has 3"),
+    ("a long row", "x,y\n1,1.5\n2,2.5,9\n", "3", "has 3 cells, but the header has 2"),
+    ("a long row far down", "x,y\n" + "1,1.5\n" * 3000 + "2,2.5,9\n", "3002", "has 3 cells"),
+    ("a row of spaces", "x,y\n1,1.5\n  \n2,2.5\n", "3", "has 1 cells"),
+    (
+        "a stray word",
+        "x,y\n1.5,1.5\nn/a,2.5\n3,1\n",
+        "3",
+        "column 'x' is 'n/a'; expected a number (missing values",
+    ),
+    ("a stray word far down", "x,y\n" + "1.5,1.5\n" * 3000 + "x,2\n", "3002", "column 'x' is 'x'"),
+    ("a stray word after blank lines", 'x,y\n\n"1.5",1\n\n\nx,2\n2.5,3\n', "6", "column 'x' is 'x'"),
+    (
+        "a stray word after a cell of two lines",
+        'x,c,y\n1.5,"a\nb",1\nx,b,2\n2.5,a,3\n',
+        "4",
+        "column 'x' is 'x'",
+    ),
+    ("a stray word in the target", "x,y\n1,1.5\n2,2.5\n3,oops\n", "4", "column 'y' is 'oops'"),
+    ("a control character", "x,y\n1.5,1.5\n\x1b[31m,2.5\n3,1\n", "3", r"column 'x' is '\x1b[31m'"),
+    ("a missing cell", "x,y\n1,1.5\n,2.5\n3,0\n", "3", "column 'x' is missing (1 missing in 1 columns)"),
+    (
+        "several missing cells",
+        "x,z,y\n1,NA,1.5\n?,2,2.5\n3,N/A,0\n",
+        "2",
+        "'z' is missing (3 missing in 2 columns)",
+    ),
+    ("a missing target", "x,y\n1,1.5\n2,\n", "3", "target 'y' is missing (1 in all)"),
+    ("infinity", "x,y\n1,1.5\ninf,2.5\n", "3", "column 'x' is infinite"),
+    ("minus infinity", "x,y\n1.5,1.5\n2,1\n-Infinity,2.5\n", "4", "column 'x' is infinite"),
+    ("infinity by size", "x,y\n1,1.5\n1e999,2.5\n", "3", "column 'x' is infinite"),
+    ("an infinite target", "x,y\n1,1.5\n2,inf\n", "3", "column 'y' is infinite"),
+    ("a constant number to predict", "x,y\n1,1.5\n2,1.5\n", "", "target 'y' is '1.5' in every row"),
+    ("a constant class to predict", "x,y\n1,a\n2,a\n", "", "target 'y' is 'a' in every row"),
+    ("a single row", "x,y\n1,2\n", "", "in every row"),
+    ("two columns of one name", "x,y,x\n1,1.5,2\n", "1", "the header names 'x' twice"),
+    ("two columns of one name but for spaces", "x,y, x\n1,1.5,2\n", "1", "the header names 'x' twice"),
+    ("columns without names", ",y,\n1,1.5,2\n", "1", "several columns have no name"),
+    ("a column that counts the rows", ",x,y\n0,1,1.5\n1,2,2.5\n", "1", "column 1 has no name"),
+    ("a NUL byte", "x,y\n1,1.5\n2,\0\n", "3", "holds a NUL byte"),
+    ("a quote that never closes", 'x,y\n1,1.5\n2,"2.5\n3,4\n', "3", "is never closed"),
+    ("text after a quote", 'x,y\n1,"1.5"x\n', "2", "cannot be split into cells"),
+    ("not UTF-8", b"x,y\n1,1.5\n\xe9,2.5\n", "3", "byte 0xe9 is not UTF-8"),
+    ("UTF-16", "x,y\n1,2\n".encode("utf-16"), "", "is UTF-16 text"),
+    ("a column of nothing", "x,z,y\n1,,1.5\n2,NA,2.5\n", "", "column 'z' has no value in any row"),
+    ("dates", "x,y\n2020-01-31,1.5\n2020-02-01,2.5\n", "", "column 'x' holds dates"),
+    ("dates the other way round", "x,y\n31.1.2020,1.5\n1.2.2020 12:30,2.5\n", "", "column 'x' holds dates"),
+    ("decimal commas", "x;y\n0,5;1\n1,25;2\n", "2", "column 'x' is '0,5'; write numbers with a decimal"),
+    (
+        "decimal commas in quotes",
+        'x,y\n"0,5",1\n"1,25",2\n',
+        "2",
+        "column 'x' is '0,5'; write numbers with a decimal",
+    ),
+    ("only the target", "y\n1.5\n2.5\n", "", "has no column beside the target"),
+    (
+        "names for rows",
+        "x,y\n" + "".join(f"n{k},{k}\n" for k in range(101)),
+        "",
+        "has 101 categories, such as 'n0'",
+    ),
+    (
+        "names for classes",
+        "x,y\n" + "".join(f"{k},n{k}\n" for k in range(1001)),
+        "",
+        "'y' has 1001 different values",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "message"), [b[1:] for b in BAD_TEXT], ids=[b[0] for b in BAD_TEXT]
+)
+def test_a_bad_table_is_refused_with_its_line_and_column(tmp_path, content, line, message):
+    with pytest.raises(DataError) as caught:
+        load(tmp_path, content)
+    where = f"{tmp_path}/t.csv" + (f":{line}" if line else "")
+    assert str(caught.value).startswith(f"{where}: ")
+    assert message in str(caught.value)
+    assert caught.value.exit_code == 3
+    assert caught.value.remedy
+    assert "\n" not in str(caught.value)
+
+
+def test_the_message_of_the_style_guide(tmp_path):
+    with pytest.raises(DataError) as caught:
+        load(tmp_path, "alcohol,y\n" + "12.5,1\n" * 12 + "n/a,2\n")
+    expected = (
+        ":14: column 'alcohol' is 'n/a'; expected a number (missing values: leave the cell empty and set "
+    )
+    assert str(caught.value) == f"{tmp_path}/t.csv{expected}dataset.missing)"
+
+
+BAD_FILES = [
+    (
+        "parquet cut short",
+        parquet(x=[1, 2], y=[0.5, 1.5])[:-20],
+        "t.parquet",
+        "is damaged or not a Parquet file",
+    ),
+    ("parquet by name only", GOOD.encode(), "t.parquet", "is damaged or not a Parquet file"),
+    ("parquet of lists", parquet(x=[[1], [2]], y=[0.5, 1.5]), "t.parquet", "column 'x' holds list values"),
+    (
+        "parquet of dates",
+        parquet(x=pl.Series([1, 2]).cast(pl.Date), y=[0.5, 1.5]),
+        "t.parquet",
+        "'x' holds dates",
+    ),
+    ("parquet of nothing", parquet(x=[None, None], y=[0.5, 1.5]), "t.parquet", "column 'x' has no value"),
+    (
+        "parquet of bytes",
+        parquet(x=[b"a", b"b"], y=[0.5, 1.5]),
+        "t.parquet",
+        "column 'x' holds binary values",
+    ),
+    ("parquet without rows", parquet(x=pl.Series([], dtype=pl.Int8), y=[]), "t.parquet", "no rows"),
+    (
+        "parquet missing a cell",
+        parquet(x=[1.0, None], y=[0.5, 1.5]),
+        "t.parquet",
+        ":row 2: column 'x' is missing",
+    ),
+    ("JSON cut short", '{"x":1,"y":0.5}\n{"x":2,"y"', "t.jsonl", ":2: is not JSON"),
+    ("JSON of lists", '{"x":1,"y":0.5}\n\n{"x":[2],"y":1.5}\n', "t.jsonl", ":3: column 'x' holds a list"),
+    ("JSON of objects", '{"x":{"a":1},"y":0.5}\n', "t.ndjson", ":1: column 'x' holds an object"),
+    ("JSON without objects", '[{"x":1,"y":0.5}]\n', "t.jsonl", ":1: is not a JSON object"),
+    ("JSON with NaN", '{"x":1,"y":0.5}\n{"x":NaN,"y":1.5}\n', "t.jsonl", ":2: is not JSON (NaN has no place"),
+    ("JSON of two types", '{"x":true,"y":0.5}\n{"x":3,"y":1.5}\n', "t.jsonl", "cannot be read as JSON lines"),
+    ("JSON without anything", "{}\n{}\n", "t.jsonl", "no rows"),
+    ("JSON too deep", '{"x":' + "[" * 99999 + "\n", "t.jsonl", ":1: is not JSON"),
+    (
+        "JSON with a stray word",
+        '{"x":"1.5","y":0.5}\n\n{"x":"n/a","y":1}\n{"x":"2","y":3}',
+        "t.jsonl",
+        ":3: column 'x'",
+    ),
+    ("a spreadsheet", b"PK\x03\x04", "t.xlsx", "is a spreadsheet; expected a .csv"),
+    ("a JSON document", '{"x": [1]}', "t.json", "is one JSON document"),
+    ("a compressed table", b"\x1f\x8b", "t.csv.gz", "is compressed"),
+    ("a picture", b"\x89PNG\r\n\x1a\n\x00\x00", "t.csv", "NUL byte"),
+]
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "message"), [b[1:] for b in BAD_FILES], ids=[b[0] for b in BAD_FILES]
+)
+def test_a_bad_file_is_refused_with_what_it_is(tmp_path, content, name, message):
+    with pytest.raises(DataError) as caught:
+        load(tmp_path, content, name)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_a_data_error_that_names_a_near_one(tmp_path):
+    (tmp_path / "wine.csv").write_text(GOOD)
+    with pytest.raises(DataError, match=r"wines.csv: no such file; did you mean .*/wine.csv\?"):
+        Table(path=str(tmp_path / "wines.csv"), target="y").load()
+    with pytest.raises(DataError, match="no such file; check"):
+        Table(path=str(tmp_path / "absent" / "wine.csv"), target="y").load()
+    for odd in ("a\0b.csv", "x" * 5000 + ".csv", "\ud800.csv"):
+        with pytest.raises(DataError, match="no such file"):
+            Table(path=odd, target="y").load()
+
+
+def test_a_folder_is_a_data_error(tmp_path):
+    with pytest.raises(DataError, match="is a folder, not a file"):
+        Table(path=str(tmp_path), target="y").load()
+
+
+def test_a_pipe_is_refused_without_waiting_for_it(tmp_path):
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(DataError, match="not a file"):
+        Table(path=str(tmp_path / "t.csv"), target="y").load()
+
+
+def test_a_file_that_may_not_be_read_is_a_file_error(tmp_path, monkeypatch):
+    def refuse(*_args, **_options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(source.files.system, "open", refuse, raising=False)
+    with pytest.raises(FileError, match="permission"):
+        load(tmp_path, GOOD)
+
+
+def test_a_file_beyond_the_cap_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(source, "CAP", 10)
+    with pytest.raises(DataError, match="larger than"):
+        load(tmp_path, GOOD)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("t.csv", GOOD), ("t.parquet", parquet(x=[1, 2], y=[0.5, 1.5]))]
+)
+def test_a_table_of_too_many_cells_is_refused(tmp_path, monkeypatch, name, content):
+    monkeypatch.setattr(source, "CELLS", 3)
+    with pytest.raises(DataError, match="2 rows of 2 columns"):
+        load(tmp_path, content, name)
+
+
+@pytest.mark.parametrize(
+    ("options", "option", "name"),
+    [
+        ({"target": "yy"}, ("target",), "yy"),
+        ({"target": ("y", "yy")}, ("target", 1), "yy"),
+        ({"features": ("x", "xx")}, ("features", 1), "xx"),
+        ({"split": {"column": "part"}}, ("split", "column"), "part"),
+    ],
+)
+def test_a_column_that_the_config_names_in_vain_is_a_usage_error(tmp_path, options, option, name):
+    (tmp_path / "t.csv").write_text(GOOD)
+    table = Table.model_validate({"path": str(tmp_path / "t.csv"), "target": "y", **options})
+    with pytest.raises(UnknownColumnError, match=f"has no column '{name}'") as caught:
+        table.load()
+    assert isinstance(caught.value, UsageError)
+    assert caught.value.option == option
+    hint = "did you mean" if name != "part" else "its columns are x, y"
+    assert hint in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (("train", "valid"), ":3: column 'part' is 'valid'; expected train, dev or test"),
+        (("train", ""), ":3: column 'part' is missing; expected train, dev or test"),
+        (("1", "2"), ":2: column 'part' is '1'"),
+        (("dev", "test"), "names no row train"),
+    ],
+)
+def test_a_split_column_holds_train_dev_and_test(tmp_path, cells, message):
+    content = "x,part,y\n" + "".join(f"{k},{cell},{k}\n" for k, cell in enumerate(cells))
+    (tmp_path / "t.csv").write_text(content)
+    options = {"path": str(tmp_path / "t.csv"), "target": "y", "split": {"column": "part"}}
+    with pytest.raises(DataError) as caught:
+        Table.model_validate(options).load()
+    assert message in str(caught.value)
+
+
+def test_a_stray_cell_in_a_column_that_is_not_used_does_not_matter(tmp_path):
+    data = load(tmp_path, "x,when,y\n1,2020-01-01,1.5\n2,,2.5\n", features=("x",))
+    assert data.inputs.tolist() == [[1], [2]]
+
+
+def test_the_limits_themselves_are_allowed(tmp_path):
+    content = "x,y\n" + "".join(f"n{k},{k}.5\n" for k in range(columns.CATEGORIES))
+    assert len(load(tmp_path, content).categories[0]) == columns.CATEGORIES
+
+
+SEED_TABLE = (
+    'size,colour,"odd ""name""",y\n1.5,red,7,a\n2.5,"blue, light",8,b\n,green,9,a\n4e3,red,?,b\n5,blue,-1,a\n'
+)
+PIECES = [
+    b'"',
+    b",",
+    b"\n",
+    b"\r",
+    b"\0",
+    b"\xff",
+    b"inf",
+    b"NaN",
+    b"1e999",
+    b" ",
+    b"\t",
+    b"x",
+    b"\xef\xbb\xbf",
+    b"-",
+    b"_",
+]
+
+
+def check_outcome(path, **options) -> None:
+    try:
+        data, error = Table(path=str(path), target="y", **options).load(), None
+    except MlprunError as refused:
+        data, error = None, refused
+    if data is None:
+        assert error.exit_code in (2, 3, 7)
+        assert "\n" not in str(error)
+    else:
+        assert len(data.inputs) == len(data.targets) > 1
+
+
+def mutated(draw: random.Random, content: bytes) -> bytes:
+    for _ in range(draw.randint(1, 4)):
+        at = draw.randrange(len(content) + 1)
+        match draw.randrange(4):
+            case 0:
+                content = content[:at] + draw.choice(PIECES) + content[at:]
+            case 1:
+                content = content[:at] + content[at + draw.randint(1, 6) :]
+            case 2:
+                content = content[:at] + bytes([draw.randrange(256)]) + content[at + 1 :]
+            case _:
+                content = content[:at] + content[draw.randrange(len(content) + 1) :] + content[at:]
+    return content
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.randoms(use_true_random=False), st.sampled_from(["refuse", "impute"]))
+def test_a_mutated_table_gives_rows_or_an_error_a_user_can_read(tmp_path, draw, missing):
+    path = tmp_path / "t.csv"
+    path.write_bytes(mutated(draw, SEED_TABLE.encode()))
+    check_outcome(path, missing=missing)
+
+
+JSON_TABLE = b'{"x":1.5,"c":"a","y":0.5}\n{"x":null,"c":"b","y":1.5}\n{"x":3,"c":"a","y":2}\n'
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.randoms(use_true_random=False))
+def test_mutated_json_lines_give_rows_or_an_error_a_user_can_read(tmp_path, draw):
+    path = tmp_path / "t.jsonl"
+    path.write_bytes(mutated(draw, JSON_TABLE))
+    check_outcome(path, missing="impute")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.randoms(use_true_random=False))
+def test_mutated_parquet_gives_rows_or_an_error_a_user_can_read(tmp_path, draw):
+    path = tmp_path / "t.parquet"
+    path.write_bytes(mutated(draw, parquet(x=[1.5, None, 3.0], c=["a", "b", "a"], y=[0.5, 1.5, 2.5])))
+    check_outcome(path, missing="impute")
