@@ -1,0 +1,169 @@
+"""New rows for a trained model, from a table file or standard input, with the names that training fixed."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlprun.errors import DataError
+from mlprun.parts.datasets.dataset import Data
+from mlprun.parts.datasets.table import columns
+from mlprun.parts.datasets.table.delimited import is_number
+from mlprun.parts.datasets.table.reading import Sheet, read
+from mlprun.parts.datasets.table.source import CAP, Source, shown
+
+if TYPE_CHECKING:
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from mlprun.experiment.preprocessing import Preprocessing
+
+STANDARD_INPUT = "-"
+
+
+def read_rows(path: str, preprocessing: Preprocessing, *, targets: bool) -> Data:
+    """The rows of a table for the model that `preprocessing` belongs to; `-` is CSV or TSV on standard input.
+
+    Columns may stand in any order and others are ignored. A text file of nothing but numbers may lack a
+    header where the number of columns leaves no doubt; `Data.warnings` says so then. Without `targets` the
+    targets are [N, 0]. Raises DataError for missing columns, unknown labels and cells that cannot be read.
+    """
+    source = _standard_input() if path == STANDARD_INPUT else Source.of(path)
+    header = _Header(preprocessing, targets=targets)
+    # categories that happen to be digits must stay the text that training met
+    text = any(column.categories is not None for column in preprocessing.columns)
+    sheet = read(source, header=header, text=text)
+    _check_columns(sheet, preprocessing.input_names + (preprocessing.target_names if targets else ()))
+    found = [_input(sheet, preprocessing, k) for k in range(len(preprocessing.columns))]
+    inputs = np.stack([values for values, _ in found], axis=1)
+    return Data(
+        inputs=_symbols(sheet, inputs, preprocessing) if preprocessing.symbols else inputs,
+        targets=_targets(sheet, preprocessing) if targets else np.empty((sheet.rows, 0)),
+        input_names=preprocessing.input_names,
+        target_names=preprocessing.target_names if targets else (),
+        classes=preprocessing.classes,
+        categories=tuple(known for _, known in found) if text else None,
+        imputed=preprocessing.imputed,
+        warnings=header.warnings,
+    )
+
+
+def _standard_input() -> Source:
+    content = sys.stdin.buffer.read(CAP + 1)
+    if len(content) > CAP:
+        raise DataError("standard input", f"is larger than {CAP / 1e9:g} GB", "give fewer rows")
+    return Source("standard input", "text", kept=content)
+
+
+class _Header:
+    """Decides whether a first line holds names; keeps the warning when it does not."""
+
+    def __init__(self, preprocessing: Preprocessing, *, targets: bool) -> None:
+        self.names = preprocessing.input_names + (preprocessing.target_names if targets else ())
+        self.preprocessing = preprocessing
+        self.warnings: tuple[str, ...] = ()
+
+    def __call__(self, source: Source, cells: tuple[str, ...]) -> tuple[str, ...] | None:
+        if set(self.names) & set(cells) or not self._is_row(cells):
+            return None
+        order = ", ".join(self.names)
+        if len(cells) != len(self.names):
+            what = f"has {len(cells)} columns and no header; the model's columns are {order}"
+            raise source.error("1", what, "put the names of the columns into the first line")
+        self.warnings = (f"{source.name}: has no header; its columns are taken as {order}",)
+        return self.names
+
+    def _is_row(self, cells: tuple[str, ...]) -> bool:
+        """Whether these are numbers throughout, but for the class labels at the end."""
+        known = self.preprocessing
+        if any(column.categories is not None for column in known.columns):
+            return False
+        inputs, rest = cells[: len(known.columns)], cells[len(known.columns) :]
+        if not all(map(is_number, inputs)):
+            return False
+        classes = known.classes or ()
+        return all(is_number(cell) or _class_id(cell, classes) is not None for cell in rest)
+
+
+def _check_columns(sheet: Sheet, needed: tuple[str, ...]) -> None:
+    lacking = [name for name in needed if name not in sheet.columns]
+    if lacking:
+        what = f"has no column {', '.join(shown(name) for name in lacking[:10])}"
+        raise sheet.source.error("", what, f"the model was trained on {', '.join(needed[:20])}")
+
+
+def _input(
+    sheet: Sheet, preprocessing: Preprocessing, index: int
+) -> tuple[NDArray[np.float64], tuple[str, ...] | None]:
+    """One input column: numbers, or indices into the categories of this table."""
+    column = preprocessing.columns[index]
+    series = sheet.columns.pop(column.name)
+    if column.categories is None:
+        settled = columns.settle(series, sheet.place, may_be_empty=True)
+        values, known = columns.numbers(settled, sheet.place), None
+    else:
+        labels = _labels(series, sheet)
+        known = columns.distinct(labels)
+        values = columns.codes(labels, known)
+    gaps = np.isnan(values)
+    if gaps.any() and not preprocessing.imputed:
+        what = f"column {shown(column.name)} is missing"
+        raise sheet.place.error(
+            int(gaps.argmax()), what, "the model was trained on complete rows; fill the cell"
+        )
+    return values, known
+
+
+def _labels(series: pl.Series, sheet: Sheet) -> pl.Series:
+    """A column as text, as it stands in a text file; null for missing cells."""
+    import polars as pl
+
+    if isinstance(series.dtype, pl.String):
+        return columns.stripped(series)
+    settled = columns.settle(series, sheet.place, may_be_empty=True)
+    return columns.texts(settled).cast(pl.String)
+
+
+def _symbols(sheet: Sheet, inputs: NDArray[np.float64], preprocessing: Preprocessing) -> NDArray[np.int64]:
+    wrong = (inputs < 0) | (inputs != np.floor(inputs)) | (inputs >= 2**53)
+    if wrong.any():
+        row, column = (int(at) for at in np.argwhere(wrong)[0])
+        what = f"column {shown(preprocessing.input_names[column])} is {inputs[row, column]:g}"
+        raise sheet.place.error(row, what, "expected a symbol: a whole number from 0")
+    return inputs.astype(np.int64)
+
+
+def _targets(sheet: Sheet, preprocessing: Preprocessing) -> NDArray[np.int64] | NDArray[np.float64]:
+    series = [sheet.columns.pop(name) for name in preprocessing.target_names]
+    for column in series:
+        cells = _labels(column, sheet)
+        if cells.null_count():
+            row = int(cells.is_null().arg_max() or 0)
+            what = f"target {shown(column.name)} is missing"
+            raise sheet.place.error(row, what, "remove rows without a target")
+    if preprocessing.classes is not None:
+        return _class_ids(sheet, _labels(series[0], sheet), preprocessing.classes)
+    settled = [columns.settle(column, sheet.place) for column in series]
+    return np.stack([columns.numbers(column, sheet.place) for column in settled], axis=1)
+
+
+def _class_ids(sheet: Sheet, labels: pl.Series, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    """Ids in the order of training; raises DataError for the first label that training did not know."""
+    import polars as pl
+
+    known = {label: _class_id(label, classes) for label in columns.distinct(labels)}
+    ids = labels.replace_strict(list(known), list(known.values()), return_dtype=pl.Int64)
+    if ids.null_count():
+        row = int(ids.is_null().arg_max() or 0)
+        what = f"target {shown(labels.name)} is {shown(labels[row])}"
+        more = ", ..." if len(classes) > 10 else ""
+        raise sheet.place.error(row, what, f"the model knows {', '.join(classes[:10])}{more}")
+    return ids.to_numpy().astype(np.int64, copy=False)
+
+
+def _class_id(label: str, classes: tuple[str, ...]) -> int | None:
+    """The id of a label as it is written, as a number (1.0 is 1) or in lower case (True is true)."""
+    number = columns.number_name(float(label)) if is_number(label) else label
+    return next((classes.index(form) for form in (label, number, label.lower()) if form in classes), None)

@@ -1,0 +1,215 @@
+import io
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mlprun.errors import DataError, MlprunError
+from mlprun.experiment.preprocessing import fit
+from mlprun.experiment.rows import read_rows
+from mlprun.parts.datasets.dataset import Data
+from mlprun.parts.datasets.table import Table
+
+TRAIN = "size,colour,kind\n1.5,red,rose\n2.5,blue,iris\n3.5,red,iris\n4.5,green,rose\n"
+
+
+def trained(tmp_path, content=TRAIN, target="kind", **options):
+    (tmp_path / "train.csv").write_text(content)
+    data = Table(path=str(tmp_path / "train.csv"), target=target, **options).load()
+    return data, fit(data, np.arange(len(data.inputs)), standardize=True)
+
+
+def generated(classes=("0", "1")):
+    inputs, targets = np.array([[0.0, 1.0], [1.0, 2.0]]), np.array([0, 1])
+    data = Data(inputs, targets if classes else targets[:, None] * 1.0, ("x0", "x1"), ("y",), classes)
+    return fit(data, np.arange(2), standardize=False)
+
+
+def new(tmp_path, content, name="new.csv"):
+    (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    return str(tmp_path / name)
+
+
+def test_the_training_table_itself_gives_the_same_arrays(tmp_path):
+    data, fitted = trained(tmp_path)
+    again = read_rows(str(tmp_path / "train.csv"), fitted, targets=True)
+    rows = np.arange(4)
+    np.testing.assert_array_equal(fitted.inputs(again, rows, float), fitted.inputs(data, rows, float))
+    np.testing.assert_array_equal(fitted.targets(again, rows), fitted.targets(data, rows))
+
+
+def test_columns_may_stand_in_any_order_and_others_are_ignored(tmp_path):
+    data, fitted = trained(tmp_path)
+    path = new(tmp_path, "note,kind,colour,size\n?,iris,blue,2.5\n2020-01-01,rose,red,1.5\n")
+    again = read_rows(path, fitted, targets=True)
+    expected = fitted.inputs(data, np.array([1, 0]), float)
+    np.testing.assert_array_equal(fitted.inputs(again, np.arange(2), float), expected)
+    assert again.targets.tolist() == [0, 1]
+
+
+def test_unlabelled_rows_need_no_target_column(tmp_path):
+    _, fitted = trained(tmp_path)
+    data = read_rows(new(tmp_path, "size,colour\n2.5,blue\n"), fitted, targets=False)
+    assert data.targets.shape == (1, 0)
+    assert data.facts.rows == 1
+
+
+def test_a_category_unknown_in_training_is_all_zeros(tmp_path):
+    _, fitted = trained(tmp_path)
+    data = read_rows(new(tmp_path, "size,colour\n2.5,violet\n2.5,red\n"), fitted, targets=False)
+    got = fitted.inputs(data, np.arange(2), float)
+    assert got[0, 1:].tolist() == [0, 0, 0]
+    assert dict(zip(fitted.names, got[1], strict=True))["colour=red"] == 1
+
+
+def test_categories_that_look_like_numbers_are_still_the_same_text(tmp_path):
+    _, fitted = trained(tmp_path, "c,y\n01,1.5\n2x,2.5\n01,3.5\n", target="y")
+    data = read_rows(new(tmp_path, "c\n01\n1\n"), fitted, targets=False)
+    got = fitted.inputs(data, np.arange(2), float)
+    assert got.tolist() == [[1, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("labels", [["1", "2"], ["1.0", "2.0"], [" 1", "2 "]])
+def test_labels_are_matched_as_numbers_too(tmp_path, labels):
+    _, fitted = trained(tmp_path, "x,y\n1,2\n2,1\n3,10\n4,1\n5,2\n6,10\n", target="y")
+    assert fitted.classes == ("1", "2", "10")
+    path = new(tmp_path, "x,y\n" + "".join(f"{k},{label}\n" for k, label in enumerate(labels)))
+    assert read_rows(path, fitted, targets=True).targets.tolist() == [0, 1]
+
+
+def test_true_and_false_are_labels_in_any_case(tmp_path):
+    _, fitted = trained(tmp_path, "x,y\n1,true\n2,false\n", target="y")
+    path = new(tmp_path, "x,y\n1,TRUE\n2,False\n3,true\n")
+    assert read_rows(path, fitted, targets=True).targets.tolist() == [1, 0, 1]
+
+
+def test_numeric_targets_are_read_as_numbers_even_if_there_is_one_row(tmp_path):
+    _, fitted = trained(tmp_path, "x,y\n1,1.5\n2,2.5\n", target="y")
+    data = read_rows(new(tmp_path, "y,x\n7,1\n"), fitted, targets=True)
+    assert data.targets.tolist() == [[7.0]]
+    np.testing.assert_allclose(fitted.restore(fitted.targets(data, np.array([0]))), [[7.0]])
+
+
+def test_missing_cells_are_filled_only_if_training_filled_them(tmp_path):
+    content = "x,c,y\n1,a,0.5\n,b,1.5\n3,a,2\n"
+    _, fitted = trained(tmp_path, content, target="y", missing="impute")
+    data = read_rows(new(tmp_path, "x,c\n,\n"), fitted, targets=False)
+    assert fitted.inputs(data, np.array([0]), float).tolist() == [[0, 1, 0]]
+    _, strict = trained(tmp_path, TRAIN)
+    with pytest.raises(
+        DataError, match=r"new.csv:3: column 'size' is missing; the model was trained on complete"
+    ):
+        read_rows(new(tmp_path, "size,colour\n1,red\nNA,red\n"), strict, targets=False)
+
+
+def test_parquet_and_json_lines_are_read_too(tmp_path):
+    _, fitted = trained(tmp_path)
+    buffer = io.BytesIO()
+    pl.DataFrame({"colour": ["red"], "size": [1.5], "kind": ["rose"]}).write_parquet(buffer)
+    data = read_rows(new(tmp_path, buffer.getvalue(), "new.parquet"), fitted, targets=True)
+    assert (data.inputs[0, 0], data.categories[1], data.targets[0]) == (1.5, ("red",), 1)
+    path = new(tmp_path, '{"kind":"iris","size":2,"colour":"blue"}\n', "new.jsonl")
+    assert read_rows(path, fitted, targets=True).targets.tolist() == [0]
+
+
+@pytest.mark.parametrize("content", ["x1,x0\n5,4\n", "x1\tx0\n5\t4\n", "x1;x0\n5;4", "4,5\n", "4\t5\n"])
+def test_rows_come_from_standard_input(monkeypatch, content):
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content.encode())))
+    data = read_rows("-", generated(), targets=False)
+    assert data.inputs.tolist() == [[4, 5]]
+    assert bool(data.warnings) == content.startswith("4")
+
+
+def test_an_error_in_standard_input_names_its_line(monkeypatch):
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"x0,x1\n1,2\n\n3,oops\n")))
+    with pytest.raises(DataError, match=r"^standard input:4: column 'x1' is 'oops'; expected a number"):
+        read_rows("-", generated(), targets=False)
+
+
+def test_numbers_without_a_header_are_taken_in_the_order_of_training(tmp_path):
+    path = new(tmp_path, "4,5,1\n6,7,0\n")
+    data = read_rows(path, generated(), targets=True)
+    assert (data.inputs.tolist(), data.targets.tolist()) == ([[4, 5], [6, 7]], [1, 0])
+    assert data.warnings == (f"{path}: has no header; its columns are taken as x0, x1, y",)
+
+
+def test_a_missing_header_is_refused_where_the_count_leaves_a_doubt(tmp_path):
+    with pytest.raises(DataError, match=r":1: has 3 columns and no header; the model's columns are x0, x1"):
+        read_rows(new(tmp_path, "4,5,1\n6,7,0\n"), generated(), targets=False)
+
+
+def test_a_header_of_numbers_is_a_header_where_training_had_one(tmp_path):
+    _, fitted = trained(tmp_path, "2019,2020,y\n1,2,0.5\n3,4,1.5\n", target="y")
+    data = read_rows(new(tmp_path, "2020,2019\n7,8\n"), fitted, targets=False)
+    assert data.inputs.tolist() == [[8, 7]]
+    assert data.warnings == ()
+
+
+def test_symbols_are_read_as_integers(tmp_path):
+    data = Data(np.array([[1, 2], [3, 0]]), np.array([0, 1]), ("t0", "t1"), ("y",), ("a", "b"))
+    fitted = fit(data, np.arange(2), standardize=False)
+    got = read_rows(new(tmp_path, "t1,t0\n2,1\n"), fitted, targets=False)
+    assert got.inputs.dtype == np.int64
+    assert got.inputs.tolist() == [[1, 2]]
+    for cell in ("1.5", "-1", "1e300"):
+        with pytest.raises(DataError, match=r"new.csv:3: column 't1' is .*expected a symbol"):
+            read_rows(new(tmp_path, f"t0,t1\n1,2\n1,{cell}\n"), fitted, targets=False)
+
+
+@pytest.mark.parametrize(
+    ("content", "targets", "message"),
+    [
+        ("size,kind\n1,rose\n", True, "has no column 'colour'; the model was trained on size, colour, kind"),
+        ("x\n1\n", False, "has no column 'size', 'colour'"),
+        ("size,colour\n1,red\n", True, "has no column 'kind'"),
+        (
+            "size,colour,kind\n1,red,rose\n1,red,tulip\n",
+            True,
+            ":3: target 'kind' is 'tulip'; the model knows iris, rose",
+        ),
+        ("size,colour,kind\n1,red,rose\n\n1,red,\n", True, ":4: target 'kind' is missing"),
+        ("size,colour\nbig,red\n", False, ":2: column 'size' is 'big'; expected a number"),
+        ("size,colour\ninf,red\n", False, ":2: column 'size' is infinite"),
+        ("size,colour\n1\n", False, ":2: has 1 cells"),
+        ("size,colour\n", False, "has a header but no rows"),
+        ("", False, "is empty"),
+        ("size,size,colour\n1,2,red\n", False, "names 'size' twice"),
+    ],
+)
+def test_rows_that_do_not_fit_the_model_are_refused(tmp_path, content, targets, message):
+    _, fitted = trained(tmp_path)
+    with pytest.raises(DataError) as caught:
+        read_rows(new(tmp_path, content), fitted, targets=targets)
+    assert message in str(caught.value)
+    assert caught.value.exit_code == 3
+
+
+def test_a_missing_table_is_a_data_error(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        read_rows(str(tmp_path / "absent.csv"), generated(), targets=False)
+
+
+PIECES = [b'"', b",", b"\n", b"\0", b"\xff", b"inf", b"NaN", b" ", b"\t", b"x", b"rose", b"1e999"]
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.randoms(use_true_random=False), st.booleans())
+def test_mutated_rows_give_data_or_an_error_a_user_can_read(tmp_path, draw: random.Random, targets):
+    _, fitted = trained(tmp_path, missing=draw.choice(["refuse", "impute"]))
+    content = TRAIN.encode()
+    for _ in range(draw.randint(1, 3)):
+        at = draw.randrange(len(content))
+        content = content[:at] + draw.choice(PIECES) + content[at + draw.randint(0, 3) :]
+    try:
+        data, error = read_rows(new(tmp_path, content), fitted, targets=targets), None
+    except MlprunError as refused:
+        data, error = None, refused
+    if data is None:
+        assert error.exit_code == 3
+        assert "\n" not in str(error)
+    else:
+        assert np.isfinite(fitted.inputs(data, np.arange(len(data.inputs)), float)).all()
