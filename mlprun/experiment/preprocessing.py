@@ -144,12 +144,18 @@ class Preprocessing(Options):
 
 
 def fit(
-    data: Data, train_indices: NDArray[np.int64], *, standardize: bool, symbols: bool | None = None
+    data: Data,
+    train_indices: NDArray[np.int64],
+    *,
+    standardize: bool,
+    standardize_targets: bool | None = None,
+    symbols: bool | None = None,
 ) -> Preprocessing:
     """What these rows teach: categories, values for missing cells and, with `standardize`, means and scales.
 
-    `symbols` says whether integer inputs are symbols rather than numbers; they are unless it says no.
-    Raises DataError when a column has no value in these rows, or its numbers are too large to add up.
+    Numeric targets follow `standardize` unless `standardize_targets` says otherwise. `symbols` says whether
+    integer inputs are symbols rather than numbers; they are unless it says no. Raises DataError when a column
+    has no value in these rows, or its numbers are too large to add up.
     """
     symbols = np.issubdtype(data.inputs.dtype, np.integer) and symbols is not False
     known = data.categories or (None,) * len(data.input_names)
@@ -165,7 +171,11 @@ def fit(
             columns.append(_of_categories(name, values, categories))
     return Preprocessing(
         columns=tuple(columns),
-        target_columns=_of_targets(data, train_indices, standardize=standardize),
+        target_columns=_of_targets(
+            data,
+            train_indices,
+            standardize=standardize if standardize_targets is None else standardize_targets,
+        ),
         classes=data.classes,
         symbols=symbols,
         imputed=data.imputed,

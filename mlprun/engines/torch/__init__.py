@@ -1,1 +1,45 @@
-"""TODO."""
+"""The torch engine: the definition of every experiment, on CPU and CUDA, one run after another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from mlprun.engines.contract import Advance, State, Watch
+from mlprun.engines.torch.advance import advance
+from mlprun.engines.torch.member import Member, arrays_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlprun.experiment import Experiment
+
+
+class TorchEngine:
+    """nn.Module, autograd and torch.optim."""
+
+    name = "torch"
+
+    def refuses(self, experiment: Experiment) -> str | None:
+        """It runs everything that a config can say."""
+        return None
+
+    def start(self, experiment: Experiment) -> State:
+        """The state at epoch 0."""
+        return State(0, arrays_of(experiment.network()))
+
+    def open(
+        self, experiments: Sequence[Experiment], states: Sequence[State], *, device: str
+    ) -> list[Member]:
+        """Live members that stand where the states say."""
+        pairs = zip(experiments, states, strict=True)
+        return [Member(experiment, state, torch.device(device)) for experiment, state in pairs]
+
+    def states(self, cohort: Sequence[Member]) -> list[State]:
+        """The runs as they stand, copied out."""
+        return [member.state() for member in cohort]
+
+    def advance(self, cohort: Sequence[Member], until: int, watch: Watch) -> list[Advance]:
+        """Train every run up to `until` completed epochs, or until it stops."""
+        return [advance(member, until, watch) for member in cohort]

@@ -1,0 +1,174 @@
+"""mlprun from Python, as in a notebook; the commands are made of the same functions.
+
+run = mlprun.train("configs/moons.yaml", "optimizer.lr=0.1")
+run.history["dev_loss"], run.figures, run.model, run.plot()
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from mlprun import config as reading
+from mlprun import evaluation, schema, training
+from mlprun.errors import DivergedError, InterruptedRunError
+from mlprun.experiment import Experiment
+from mlprun.storage import checkpoints, history, runs
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from mlprun.engines import Advance
+    from mlprun.experiment import Rows
+    from mlprun.parts.architectures.network import Network
+    from mlprun.schema import Config
+    from mlprun.storage.runs import RunFolder
+    from mlprun.storage.status import Status
+    from mlprun.training import Ended, Reporter
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def begin(self, folder: str, experiment: Experiment, epoch: int) -> None:
+        """Nothing."""
+
+    def say(self, message: str) -> None:
+        """Nothing."""
+
+    def report(self, advance: Advance, seconds: float) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder: what was trained, how it went, and the networks it left."""
+
+    folder: RunFolder
+    allow_code: bool = False
+
+    @property
+    def path(self) -> str:
+        """The folder's path."""
+        return self.folder.path
+
+    @property
+    def status(self) -> Status:
+        """How the run stands and, once it has ended, its final figures."""
+        return self.folder.status()
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """`best` and `last`, each with its epoch and `splits` (figures by split), and `baselines`."""
+        return self.status.figures
+
+    @cached_property
+    def config(self) -> Config:
+        """The complete config."""
+        return schema.load(self.folder.config, allow_code=self.allow_code)
+
+    @cached_property
+    def history(self) -> dict[str, NDArray[Any]]:
+        """The columns of history.csv by name; nan where dev was not evaluated."""
+        return history.read(self.folder.history)
+
+    @cached_property
+    def best(self) -> evaluation.Loaded:
+        """The best epoch's network with all that feeds it; the last one's where no dev rows chose a best."""
+        path = self.folder.best if os.path.lexists(self.folder.best) else self.folder.last
+        return load_checkpoint(path, allow_code=self.allow_code)
+
+    @cached_property
+    def last(self) -> evaluation.Loaded:
+        """The newest network with all that feeds it."""
+        return load_checkpoint(self.folder.last, allow_code=self.allow_code)
+
+    @property
+    def model(self) -> Network:
+        """The best epoch's nn.Module, on the CPU, in evaluation mode."""
+        return self.best.network
+
+    def rows(self, split: str) -> Rows:
+        """The preprocessed rows of a split, as the best epoch's evaluation saw them."""
+        return self.best.experiment.rows(split, epoch=self.best.epoch)
+
+    def plot(self, kind: str = "loss", **options: Any) -> Figure:
+        """One picture of the run as a matplotlib Figure; `mlprun list plots` names the kinds."""
+        from mlprun import plots
+
+        return plots.draw(kind, self, **options)
+
+    def __repr__(self) -> str:
+        status = self.status
+        return f"Run({self.path!r}, {status.state}, {status.epochs} epochs)"
+
+
+def train(
+    config: str | os.PathLike[str] | Mapping[str, Any],
+    *overrides: str,
+    out: str = "runs",
+    allow_code: bool = False,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Train a config (a file, or a mapping of the same form) with `KEY=VALUE` overrides in a new run folder.
+
+    Raises ConfigError, DataError, DeviceError, FileError; DivergedError and InterruptedRunError after saving.
+    """
+    resolved = load_config(config, *overrides, allow_code=allow_code)
+    experiment = Experiment.of(resolved)
+    return _ended(training.start(experiment, out=out, reporter=reporter or Silent()), allow_code=allow_code)
+
+
+def resume(
+    run: str | os.PathLike[str],
+    *,
+    epochs: int | None = None,
+    allow_code: bool = False,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Go on where a run stopped; `epochs` extends it. Raises as `train` does, and CheckpointError."""
+    folder = runs.open_run(os.fspath(run))
+    ended = training.resume(folder, epochs=epochs, reporter=reporter or Silent(), allow_code=allow_code)
+    return _ended(ended, allow_code=allow_code)
+
+
+def load(run: str | os.PathLike[str], *, allow_code: bool = False) -> Run:
+    """The run in a folder."""
+    return Run(runs.open_run(os.fspath(run)), allow_code)
+
+
+def load_config(
+    config: str | os.PathLike[str] | Mapping[str, Any], *overrides: str, allow_code: bool = False
+) -> Config:
+    """The complete, checked config of a file or a mapping."""
+    if isinstance(config, Mapping):
+        return schema.parse(reading.from_mapping(config, "", "config", overrides), allow_code=allow_code)
+    return schema.load(os.fspath(config), overrides, allow_code=allow_code)
+
+
+def load_checkpoint(
+    path: str | os.PathLike[str], *, device: str = "cpu", allow_code: bool = False
+) -> evaluation.Loaded:
+    """The network of a checkpoint file, or of a run folder's best epoch."""
+    path = os.fspath(path)
+    if os.path.isdir(path):
+        folder = runs.open_run(path)
+        path = folder.best if os.path.lexists(folder.best) else folder.last
+    checkpoint = checkpoints.read(path)
+    return evaluation.load(checkpoint, path, os.path.dirname(path), device=device, allow_code=allow_code)
+
+
+def _ended(ended: Ended, *, allow_code: bool) -> Run:
+    folder = ended.folder
+    if ended.stopped == "diverged":
+        what = f"training diverged after epoch {ended.epoch}, which is saved"
+        raise DivergedError(folder.path, what, "lower optimizer.lr or set training.clip_norm")
+    if ended.stopped == "interrupted":
+        what = f"stopped after epoch {ended.epoch}, which is saved"
+        remedy = f"go on with: mlprun resume {folder.path}"
+        raise InterruptedRunError(folder.path, what, remedy, signal_number=ended.signal_number or 2)
+    return Run(folder, allow_code)

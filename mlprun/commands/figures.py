@@ -1,0 +1,70 @@
+"""Figures as people read them: a row for each split and figure, a column for each network and baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mlprun.commands.terminal import Table
+
+ORDER = ("train", "dev", "test", "data")
+Figures = Mapping[str, Mapping[str, Any]]
+
+
+def table(columns: Mapping[str, Figures], title: str = "") -> Table:
+    """Figures by column, split and name as a table; what is no single number is left out."""
+    names = sorted(dict.fromkeys(_names(columns)), key=_place)
+    rows = [
+        (split, name, *(_number(figures, split, name) for figures in columns.values()))
+        for split, name in names
+    ]
+    return Table(("split", "figure", *columns), rows, title)
+
+
+def confusion(figures: Mapping[str, Any], classes: tuple[str, ...] | None, split: str) -> list[Table]:
+    """The figures that are tables themselves: rows are true classes, columns predicted ones."""
+    return [
+        Table(
+            ("true \\ predicted", *(classes or ())),
+            [(name, *row) for name, row in zip(classes or (), value, strict=True)],
+            f"{split} {title}",
+        )
+        for title, value in figures.items()
+        if isinstance(value, list)
+    ]
+
+
+def closing(figures: Mapping[str, Any]) -> Table:
+    """The figures a run ended with: its best and its last epoch, and the baselines."""
+    columns: dict[str, Figures] = {}
+    if figures.get("best"):
+        columns[f"best (epoch {figures['best']['epoch']})"] = figures["best"]["splits"]
+    columns[f"last (epoch {figures['last']['epoch']})"] = figures["last"]["splits"]
+    constant_first = sorted(figures["baselines"].items(), key=lambda item: "regression" in item[0])
+    return table(columns | dict(constant_first))
+
+
+def chosen(figures: Mapping[str, Any]) -> tuple[str, Figures]:
+    """What a run's figures are of: its best epoch, or its last where no dev rows chose one."""
+    of = "best" if figures.get("best") else "last"
+    return of, figures[of]["splits"]
+
+
+def _names(columns: Mapping[str, Figures]) -> list[tuple[str, str]]:
+    return [
+        (split, name)
+        for figures in columns.values()
+        for split, values in figures.items()
+        for name, value in values.items()
+        if not isinstance(value, list)
+    ]
+
+
+def _place(name: tuple[str, str]) -> tuple[int, bool]:
+    """Splits in the order of their use, losses before metrics: JSON has lost their order."""
+    return ORDER.index(name[0]), name[1] != "loss"
+
+
+def _number(figures: Figures, split: str, name: str) -> float | None:
+    value = figures.get(split, {}).get(name)
+    return None if value is None else float(value)

@@ -1,0 +1,58 @@
+"""`mlprun predict`: outputs and classes for new rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from mlprun.commands.terminal import Output
+
+
+def command(
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT|RUN", help="a checkpoint, or a run folder for its best")
+    ],
+    data: Annotated[str, typer.Argument(help="a table of new rows; - is standard input")],
+    *,
+    out: Annotated[
+        str | None, typer.Option("--out", help="Write the CSV to this file instead of standard output.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or auto.")] = "cpu",
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Run the user code that the run was made with.")
+    ] = False,
+    output: Output,
+) -> None:
+    """Predict for the rows of a table, to CSV: a line for each row, in the same order.
+
+    mlprun predict runs/wine-001 new.csv > predicted.csv
+    cat new.csv | mlprun predict runs/wine-001 -
+
+    The table has the columns that the network was trained on, in any order;
+    others are ignored. For classes the CSV has `class` and a probability for each
+    class; for numbers a column for each target, in its own units.
+
+    --json prints {"checkpoint", "epoch", "columns": [NAME, ...], "rows": [[...], ...]}.
+
+    Exit codes: 0 done, 3 data, 4 checkpoint, 6 device, 7 files.
+    """
+    from mlprun import api
+    from mlprun.engines.device import resolve
+
+    loaded = api.load_checkpoint(checkpoint, device=resolve(device), allow_code=allow_code)
+    table = loaded.predict_table(data)
+    for warning in table.warnings:
+        output.note(f"warning: {warning}")
+    output.document(
+        {"checkpoint": loaded.where, "epoch": loaded.epoch, "columns": table.columns, "rows": table.rows}
+    )
+    text = table.csv()
+    if out is not None:
+        from mlprun import files
+
+        files.write_atomic(out, text.encode())
+        output.note(f"{len(table.rows)} rows written to {out}")
+    elif not output.as_json:
+        output.data(text)

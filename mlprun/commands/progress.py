@@ -1,0 +1,79 @@
+"""How a training is followed: a bar on a terminal, a line now and then elsewhere, nothing under -q."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from mlprun.commands.terminal import Output, is_terminal
+
+if TYPE_CHECKING:
+    from mlprun.engines import Advance
+    from mlprun.experiment import Experiment
+
+LINE_SECONDS = 10.0
+"""between two lines of progress where nobody watches a terminal"""
+
+
+class Follower:
+    """A reporter that says how far a run is. Close it when the training is over, however it ended."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._bar: Any = None
+        self._epochs = 0
+        self._name, self._said_at = "", time.monotonic()
+
+    def begin(self, folder: str, experiment: Experiment, epoch: int) -> None:
+        """Show where the run is written, and the bar."""
+        self._epochs, self._name = experiment.config.training.epochs, experiment.config.name
+        for warning in experiment.warnings:
+            self.say(f"warning: {warning}")
+        self.say(f"training in {folder}")
+        if is_terminal(sys.stderr) and not (self._output.quiet or self._output.as_json):
+            self._bar = _bar(self._epochs, epoch)
+
+    def say(self, message: str) -> None:
+        """A message on standard error."""
+        self._output.note(message)
+
+    def report(self, advance: Advance, seconds: float) -> None:
+        """Move the bar; without one, say a line every few seconds."""
+        figures = _figures(advance)
+        if self._bar is not None:
+            self._bar.update(0, completed=advance.epoch, figures=figures, refresh=True)
+        elif time.monotonic() - self._said_at >= LINE_SECONDS:
+            self._said_at = time.monotonic()
+            self.say(
+                f"epoch {advance.epoch} of {self._epochs}, {seconds:.0f} s{', ' if figures else ''}{figures}"
+            )
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def _figures(advance: Advance) -> str:
+    """The newest train loss, for people."""
+    return f"train loss {advance.rows[-1][2]:.4g}" if advance.rows else ""
+
+
+def _bar(epochs: int, epoch: int) -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("epoch"),
+        MofNCompleteColumn(),
+        BarColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    # drawn when a chunk is reported, never by a thread of its own: the training loop is all that runs
+    bar = Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True)
+    bar.start()
+    bar.add_task("epoch", total=epochs, completed=epoch, figures="")
+    return bar

@@ -1,0 +1,46 @@
+"""`mlprun resume`: go on where a run stopped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from mlprun.commands.terminal import Output
+
+
+def command(
+    run: Annotated[str, typer.Argument(help="the run folder")],
+    *,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", help="Extend a run to so many epochs in all.")
+    ] = None,
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Run the user code that the run was made with.")
+    ] = False,
+    output: Output,
+) -> None:
+    """Go on exactly where a run stopped.
+
+    mlprun resume runs/moons-001
+    mlprun resume runs/moons-001 --epochs 2000
+
+    The result equals that of an undisturbed run, to the byte. A finished run
+    stays as it is unless --epochs extends it.
+
+    --json prints the document of `mlprun train`.
+
+    Exit codes: 0 done, 2 usage, 3 data, 4 checkpoint or run folder, 5 in use,
+    6 device, 7 files, 8 diverged, 9 memory, 130 Ctrl-C, 143 SIGTERM.
+    """
+    from mlprun import api
+    from mlprun.commands.progress import Follower
+    from mlprun.commands.train import show_end
+
+    follower = Follower(output)
+    try:
+        resumed = api.resume(run, epochs=epochs, allow_code=allow_code, reporter=follower)
+    finally:
+        follower.close()
+    show_end(resumed, output)

@@ -1,0 +1,104 @@
+"""`mlprun train`: train a config."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from mlprun.api import Run
+    from mlprun.commands.terminal import Output
+
+
+def command(
+    config: Annotated[str, typer.Argument(help="the config, a YAML file")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="values that replace the config's")
+    ] = None,
+    *,
+    out: Annotated[str, typer.Option("--out", help="The folder that run folders are made in.")] = "runs",
+    name: Annotated[str | None, typer.Option("--name", help="Short for name=NAME.")] = None,
+    seed: Annotated[str | None, typer.Option("--seed", help="Short for training.seed=SEED.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="Short for device=DEVICE.")] = None,
+    engine: Annotated[str | None, typer.Option("--engine", help="Short for engine=ENGINE.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything and show the network; train nothing.")
+    ] = False,
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Run the user code that the config's `extend` names.")
+    ] = False,
+    output: Output,
+) -> None:
+    """Train a config; the run lands in a folder of its own.
+
+    mlprun train configs/moons.yaml
+    mlprun train configs/moons.yaml optimizer.lr=0.1 --seed 3
+    mlprun train configs/moons.yaml --dry-run
+
+    Ends with the figures of the best and of the last epoch on train, dev and
+    test, with baselines beside them. Ctrl-C saves the last completed epoch;
+    `mlprun resume RUN` goes on from there.
+
+    --json prints {"run", "status", "engine", "device", "epochs", "seconds",
+      "best": {"epoch", "metric", "value"} or null, "of": "best" | "last",
+      "splits": {SPLIT: {"loss", METRIC, ...}}, "last": {"epoch", "splits"},
+      "baselines": {NAME: {SPLIT: {...}}}}
+      and under --dry-run {"config": {...}, "layers": [{"name", "kind", "parameters"}],
+      "parameters", "rows": {SPLIT: N}}
+
+    Exit codes: 0 done, 2 config or usage, 3 data, 6 device, 7 files, 8 diverged,
+    9 memory, 130 Ctrl-C, 143 SIGTERM.
+    """
+    short = {"name": name, "training.seed": seed, "device": device, "engine": engine}
+    words = [*(overrides or ()), *(f"{key}={value}" for key, value in short.items() if value is not None)]
+    from mlprun import api
+    from mlprun.commands.progress import Follower
+
+    if dry_run:
+        return _show_plan(api.load_config(config, *words, allow_code=allow_code), output)
+    follower = Follower(output)
+    try:
+        run = api.train(config, *words, out=out, allow_code=allow_code, reporter=follower)
+    finally:
+        follower.close()
+    show_end(run, output)
+    return None
+
+
+def show_end(run: Run, output: Output) -> None:
+    """The closing table, the run folder and what to type next."""
+    from mlprun.commands import figures
+
+    status, record = run.status, run.folder.record()
+    ended = status.figures
+    of, splits = figures.chosen(ended)
+    best = {key: ended["best"][key] for key in ("epoch", "metric", "value")} if ended["best"] else None
+    output.document(
+        {
+            "run": run.path,
+            "status": status.state,
+            "engine": record["engine"],
+            "device": record["device"],
+            "epochs": status.epochs,
+            "seconds": status.seconds,
+            "best": best,
+            "of": of,
+            "splits": splits,
+            "last": ended["last"],
+            "baselines": ended["baselines"],
+        }
+    )
+    output.result(figures.closing(ended))
+    early = ", stopped early" if status.reason == "early_stopping" else ""
+    where = f"engine {record['engine']} on {record['device']}"
+    output.result(f"\n{status.epochs} epochs{early} in {status.seconds:.2f} s, {where}")
+    output.result(f"run folder: {run.path}\nnext: mlprun plot {run.path}")
+
+
+def _show_plan(config: Any, output: Output) -> None:
+    from mlprun.commands.plan import plan
+
+    document, tables = plan(config)
+    output.result(*tables)
+    output.document(document)

@@ -1,0 +1,79 @@
+"""Best so far, patience and plateau: pure functions of the dev figures a run has met.
+
+Used by the engines that work epoch by epoch, and the reference for those that do it inside a kernel.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlprun.parts.schedules import ReduceOnPlateau
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """The state of reduce_on_plateau: the factor on the learning rate and what leads to the next cut."""
+
+    factor: float = 1.0
+    best: float | None = None
+    bad_evaluations: int = 0
+    cooldown_left: int = 0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How a run stands after the epochs it has seen: its best evaluation and the plateau's state."""
+
+    best_epoch: int = 0
+    best_value: float | None = None
+    plateau: Plateau = Plateau()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Progress:
+        """The inverse of `to_json`."""
+        return cls(value["best_epoch"], value["best_value"], Plateau(**value["plateau"]))
+
+
+def improves(value: float, best: float | None, mode: str) -> bool:
+    """Whether `value` is strictly better than `best`; nan never is, and any number is better than none."""
+    if math.isnan(value):
+        return False
+    if best is None:
+        return True
+    return value < best if mode == "min" else value > best
+
+
+def observe(progress: Progress, epoch: int, value: float, mode: str) -> Progress:
+    """Progress after the watched dev figure was `value` at `epoch`."""
+    if improves(value, progress.best_value, mode):
+        return replace(progress, best_epoch=epoch, best_value=value)
+    return progress
+
+
+def observe_plateau(
+    progress: Progress, value: float, mode: str, schedule: ReduceOnPlateau, *, lr: float
+) -> Progress:
+    """Progress after the plateau schedule saw `value`; `lr` is the config's learning rate."""
+    state = progress.plateau
+    best, bad, cooldown, factor = state.best, state.bad_evaluations, state.cooldown_left, state.factor
+    if schedule.improves(value, best, mode):
+        best, bad = value, 0
+    else:
+        bad += 1
+    if cooldown > 0:
+        cooldown, bad = cooldown - 1, 0
+    if bad > schedule.patience:
+        factor, cooldown, bad = schedule.cut(factor, lr), schedule.cooldown, 0
+    return replace(progress, plateau=Plateau(factor, best, bad, cooldown))
+
+
+def out_of_patience(progress: Progress, epoch: int, patience: int | None) -> bool:
+    """Whether `patience` epochs have passed since the best one."""
+    return patience is not None and epoch - progress.best_epoch >= patience

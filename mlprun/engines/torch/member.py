@@ -1,0 +1,217 @@
+"""One run, live in PyTorch: its module, its optimizers, and one epoch of steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from mlprun import randomness
+from mlprun.engines.contract import State
+from mlprun.engines.torch.slots import put_together, take_apart
+from mlprun.experiment import Meter, Tensors
+from mlprun.parts.optimizers.light import step_function
+from mlprun.parts.schedules import EpochSchedule
+from mlprun.randomness import Purpose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from mlprun.experiment import Experiment
+
+
+@dataclass
+class Pass:
+    """What one epoch's batches gave as each was met, before its update."""
+
+    rows: Tensors
+    """in the order of the batches"""
+    objective: float = 0.0
+    loss: float = 0.0
+    before: tuple[Tensor, ...] = ()
+    """per batch [B, K], values before the output activation"""
+
+
+class Member:
+    """A run between `open` and the last `advance`."""
+
+    def __init__(self, experiment: Experiment, state: State, device: torch.device) -> None:
+        config = experiment.config
+        self.experiment, self.config, self.device = experiment, config, device
+        self.network = experiment.network().to(device)
+        self.parameters = dict(self.network.named_parameters())
+        self.optimizers = config.optimizer.build(self.parameters, embeddings=self.network.embeddings())
+        self.meter = Meter(experiment)
+        self.train = Tensors.of(experiment.fixed["train"], device)
+        dev = experiment.fixed.get("dev")
+        self.dev = None if dev is None else Tensors.of(dev, device)
+        size = config.training.batch_size
+        self.batch = len(self.train) if size == "full" else min(size, len(self.train))
+        self._steps = [step_function(optimizer) for optimizer in self.optimizers]
+        self._loss, self._penalties, self._weights = (
+            config.loss.build(),
+            config.penalties,
+            self.network.weights(),
+        )
+        # whether train and eval mode differ: switching a network that has no such layer costs time for
+        # nothing
+        self._dropouts = self.network.dropouts
+        self._modal = any(hasattr(module, "running_mean") for module in self.network.modules())
+        self.network.eval()
+        self.has_dev = experiment.has("dev")
+        self.watched = config.best.metric.removeprefix("dev_")
+        self._live = list(self.network.state_dict().values())
+        self._kept = [tensor.clone() for tensor in self._live]
+        self.restore(state)
+
+    def restore(self, state: State) -> None:
+        """Stand where `state` says."""
+        self.epoch, self.progress = state.epoch, state.progress
+        self.network.load_state_dict(
+            {name: torch.from_numpy(np.array(array)) for name, array in state.model.items()}
+        )
+        put_together(self.optimizers, self.parameters, state.slots, state.structure)
+
+    def state(self) -> State:
+        """A copy of where the run stands."""
+        names = {id(parameter): name for name, parameter in self.parameters.items()}
+        slots, structure = take_apart(self.optimizers, names)
+        return State(self.epoch, arrays_of(self.network), slots, structure, self.progress)
+
+    def keep(self) -> None:
+        """Remember the network as it is now: it is the best so far."""
+        torch._foreach_copy_(self._kept, self._live)
+
+    def kept(self) -> dict[str, NDArray[Any]]:
+        """The network as it was at the last `keep`."""
+        return {
+            name: np.array(tensor.cpu().numpy())
+            for name, tensor in zip(self.network.state_dict(), self._kept, strict=True)
+        }
+
+    def rate(self) -> float:
+        """The learning rate of the next epoch."""
+        schedule, lr = self.config.schedule, self.config.optimizer.lr
+        if isinstance(schedule, EpochSchedule):
+            return lr * schedule.factor(self.epoch, self.config.training.epochs)
+        return lr * self.progress.plateau.factor
+
+    def run_epoch(self, stop: Callable[[], bool]) -> Pass | None:
+        """Train one epoch; None when `stop` said so between batches, with the epoch half done."""
+        rate = self.rate()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        if self._modal:
+            self.network.train()
+        done = self._batches(stop)
+        for dropout in self._dropouts:
+            dropout.keep = None
+        if done is not None:
+            self.epoch += 1
+        return done
+
+    def _batches(self, stop: Callable[[], bool]) -> Pass | None:
+        rows = self._ordered()
+        done, total, before = Pass(rows), 0.0, []
+        for step, start in enumerate(range(0, len(rows), self.batch)):
+            if stop():
+                return None
+            inputs, targets = rows.inputs, rows.targets
+            if self.batch < len(rows):
+                inputs, targets = inputs[start : start + self.batch], targets[start : start + self.batch]
+            self._draw_dropout(step, len(inputs))
+            values, loss, objective = self._step(inputs, targets)
+            weight = self.config.loss.weight(targets)
+            mean = loss / self.config.loss.scale
+            if self.config.loss.reduction == "sum":
+                mean /= weight
+            total += weight
+            done.loss += mean * weight
+            done.objective += objective * len(inputs)
+            before.append(values)
+        if self.batch < len(rows):
+            done.loss, done.objective = done.loss / total, done.objective / len(rows)
+        else:
+            done.loss, done.objective = mean, objective  # not multiplied and divided: exactly the scalar
+        done.before = tuple(before)
+        return done
+
+    def _ordered(self) -> Tensors:
+        """The train rows in this epoch's order; a full batch is one slice in any order, so it stays."""
+        training = self.config.training
+        if not training.shuffle or self.batch == len(self.train):
+            return self.train
+        return self.train.reordered(
+            randomness.order(training.seed, Purpose.ORDER, len(self.train), epoch=self.epoch)
+        )
+
+    def _draw_dropout(self, step: int, rows: int) -> None:
+        """Masks of this step: one stream for all layers, sliced in module order."""
+        layers = self._dropouts
+        if not layers:
+            return
+        widths = [layer.width for layer in layers]
+        seed = self.config.training.seed
+        drawn = randomness.uniforms(seed, Purpose.DROPOUT, rows * sum(widths), epoch=self.epoch, step=step)
+        for layer, part in zip(layers, np.split(drawn, np.cumsum(widths)[:-1] * rows), strict=True):
+            keep = part.reshape(rows, layer.width) >= layer.probability
+            layer.keep = torch.from_numpy(keep.astype(self.experiment.dtype)).to(self.device)
+
+    def _step(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, float, float]:
+        """One update; values before the output activation, the loss and the objective, all from before it."""
+        if not self.config.optimizer.needs_closure:
+            before, loss, objective = self._differentiate(inputs, targets)
+            for step in self._steps:
+                step()
+            return before, loss, objective
+        met: list[tuple[Tensor, float, float]] = []
+
+        def closure() -> float:
+            met.append(self._differentiate(inputs, targets))
+            return met[-1][2]
+
+        for step in self._steps:
+            step(closure)
+        return met[0]
+
+    def _differentiate(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, float, float]:
+        for parameter in self.parameters.values():
+            parameter.grad = None
+        before = self.network.preactivation(inputs)
+        values = before if self.config.loss.activation else self.network.output_activation(before)
+        loss = objective = self._loss(values, targets)
+        for penalty in self._penalties:
+            objective = objective + penalty.value(self._weights)
+        torch.autograd.backward(objective)
+        self._clip()
+        shown = loss.item()
+        return before.detach(), shown, shown if objective is loss else objective.item()
+
+    def _clip(self) -> None:
+        training = self.config.training
+        if training.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters.values(), training.clip_norm)
+        if training.clip_value is not None:
+            torch.nn.utils.clip_grad_value_(self.parameters.values(), training.clip_value)
+
+    def evaluate(self) -> dict[str, Any]:
+        """Figures of the dev rows as they are after the epochs so far."""
+        rows = self.dev
+        if rows is None:
+            rows = Tensors.of(self.experiment.rows("dev", epoch=self.epoch), self.device)
+        return self.meter.evaluate(self.network, rows)
+
+    def finite(self) -> bool:
+        """Whether every parameter is a finite number."""
+        return all(bool(torch.isfinite(parameter).all()) for parameter in self.parameters.values())
+
+
+def arrays_of(network: nn.Module) -> dict[str, NDArray[Any]]:
+    """Copies of a module's parameters and buffers by name."""
+    return {name: np.array(tensor.detach().cpu().numpy()) for name, tensor in network.state_dict().items()}

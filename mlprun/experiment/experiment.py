@@ -1,0 +1,205 @@
+"""An experiment: rows divided and preprocessed, a network, and how its outputs are read."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from mlprun.errors import DataError, UsageError
+from mlprun.experiment import preprocessing as pre
+from mlprun.experiment import splits
+from mlprun.parts.datasets.split import Fresh
+from mlprun.parts.initializers import LayerInit
+from mlprun.parts.losses import Loss
+from mlprun.parts.metrics.metric import Predictions
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mlprun.experiment.preprocessing import Preprocessing
+    from mlprun.parts.architectures import Architecture
+    from mlprun.parts.architectures.network import Network
+    from mlprun.parts.datasets import Data
+    from mlprun.schema import Config
+
+SPLITS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One split, ready for a network: N rows.
+
+    `inputs` is [N, D] in the run's dtype or [N, T] int64 symbols; `targets` are encoded for the loss: [N, K]
+    in the run's dtype or [N] int64, and in `extra` for each loss that is logged beside it; `truth` is what
+    metrics compare with: [N] class ids or [N, K] numbers in the user's units.
+    """
+
+    inputs: NDArray[Any]
+    targets: NDArray[Any]
+    extra: tuple[NDArray[Any], ...]
+    truth: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A config with its data. Make one with `Experiment.of(config)`."""
+
+    config: Config
+    preprocessing: Preprocessing
+    width: int
+    """columns of `Rows.inputs`"""
+    fixed: dict[str, Rows]
+    """the splits that stay as they are; fresh ones are drawn at each evaluation"""
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, config: Config, *, preprocessing: Preprocessing | None = None) -> Experiment:
+        """Load and divide the data; fit the preprocessing on train unless a checkpoint brings its own.
+
+        Raises DataError or UsageError for data that does not fit the config.
+        """
+        dataset = config.dataset
+        data = dataset.load()
+        split = dataset.split
+        assert split is not None, "the schema floor spells the split out"
+        assert dataset.seed is not None
+        indices = splits.divide(
+            split, data, seed=dataset.seed, shuffle=split.shuffle, stratify=split.stratify
+        )
+        fitted = preprocessing or _fitted(config, data, indices.train)
+        made = cls(config, fitted, fitted.width, {}, tuple(data.warnings))
+        for name in SPLITS:
+            if not isinstance(getattr(split, name), Fresh):
+                made.fixed[name] = made.prepare(data, getattr(indices, name))
+        if not len(made.fixed["train"]):
+            raise UsageError("dataset.split.train", "no rows to train on", "give train a larger share")
+        return made
+
+    @classmethod
+    def without_data(cls, config: Config, preprocessing: Preprocessing) -> Experiment:
+        """The experiment with no rows of its own: enough for its network and for rows brought along."""
+        return cls(config, preprocessing, preprocessing.width, {})
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The run's floating-point type."""
+        return np.dtype(self.config.training.dtype)
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Class names; None when targets are numbers."""
+        return self.preprocessing.classes
+
+    def prepare(self, data: Data, indices: NDArray[np.int64] | None = None) -> Rows:
+        """Raw rows (all of them, or those at `indices`) as this experiment's network and loss read them."""
+        chosen = np.arange(len(data.inputs)) if indices is None else indices
+        inputs = self.inputs(data, chosen)
+        targets = self.preprocessing.targets(data, chosen)
+        losses = (self.config.loss, *(part for part in self.config.metrics if isinstance(part, Loss)))
+        encoded, *extra = (_encoded(loss, targets, self.classes, self.dtype) for loss in losses)
+        return Rows(inputs, encoded, tuple(extra), np.asarray(data.targets[chosen]))
+
+    def inputs(self, data: Data, indices: NDArray[np.int64] | None = None) -> NDArray[Any]:
+        """Only the inputs of raw rows: [N, width] in the run's dtype, or [N, T] int64 symbols."""
+        chosen = np.arange(len(data.inputs)) if indices is None else indices
+        vocabulary = self.config.architecture.vocabulary
+        if vocabulary is None:
+            return self.preprocessing.inputs(data, chosen, self.dtype)
+        return _symbols(self.preprocessing.inputs(data, chosen, np.float64), vocabulary)
+
+    def rows(self, split: str, *, epoch: int) -> Rows:
+        """A split's rows as an evaluation after `epoch` epochs sees them (fresh ones are drawn for it)."""
+        known = self.fixed.get(split)
+        if known is not None:
+            return known
+        dataset = self.config.dataset
+        share = getattr(dataset.split, split)
+        assert isinstance(share, Fresh)
+        return self.prepare(dataset.fresh(share.fresh, epoch=epoch, step=SPLITS.index(split)))
+
+    def has(self, split: str) -> bool:
+        """Whether a split has any rows."""
+        return split not in self.fixed or len(self.fixed[split]) > 0
+
+    def network(self) -> Network:
+        """The module with its initial weights, on the CPU, in the run's dtype; the same at every call."""
+        return self._built(self.config.architecture)
+
+    def blank_network(self) -> Network:
+        """The module with arbitrary weights, to be filled from a checkpoint; reads no file of weights."""
+        return self._built(self.config.architecture.model_copy(update={"init": LayerInit()}))
+
+    def _built(self, architecture: Architecture) -> Network:
+        config = self.config
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.training.seed)
+            return architecture.build(self.width, dtype=config.training.dtype, sparse=config.optimizer.sparse)
+
+    def digest(self) -> str:
+        """SHA-256 over the rows of all fixed splits as the network reads them."""
+        digest = hashlib.sha256()
+        for name, rows in self.fixed.items():
+            digest.update(name.encode())
+            for array in (rows.inputs, rows.targets):
+                digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+    def predictions(self, outputs: NDArray[Any], truth: NDArray[Any]) -> Predictions:
+        """Outputs [N, K] and the truth of the same rows as metrics read them, in the user's units."""
+        config = self.config
+        activation = config.architecture.output_activation
+        name = activation.name if activation is not None else "identity"
+        if name == "log_softmax":
+            outputs = np.exp(outputs)
+        if self.classes is None:
+            outputs = self.preprocessing.restore(outputs)
+        return Predictions(
+            outputs,
+            truth,
+            self.classes,
+            name in ("logistic", "sigmoid", "softmax", "log_softmax"),
+            config.loss.threshold,
+        )
+
+
+def _fitted(config: Config, data: Data, train: NDArray[np.int64]) -> Preprocessing:
+    problem = config.loss.refuses_targets(data.targets)
+    if problem is not None:
+        raise UsageError("loss", problem)
+    standardize = config.dataset.standardize
+    return pre.fit(
+        data,
+        train,
+        standardize=standardize,
+        standardize_targets=standardize and config.loss.standardizable,
+        symbols=config.architecture.vocabulary is not None,
+    )
+
+
+def _symbols(inputs: NDArray[Any], vocabulary: int) -> NDArray[np.int64]:
+    symbols = inputs.astype(np.int64)
+    if symbols.size and (
+        not np.array_equal(symbols, inputs) or symbols.min() < 0 or symbols.max() >= vocabulary
+    ):
+        raise DataError(
+            "dataset",
+            f"an embedding reads whole numbers from 0 to {vocabulary - 1}",
+            "set embedding.vocabulary",
+        )
+    return symbols
+
+
+def _encoded(
+    loss: Loss, targets: NDArray[Any], classes: tuple[str, ...] | None, dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    encoded = loss.encode(targets, None if classes is None else len(classes))
+    if np.issubdtype(encoded.dtype, np.integer) and encoded.ndim == 1:
+        return np.ascontiguousarray(encoded)
+    return np.ascontiguousarray(encoded, dtype=dtype)

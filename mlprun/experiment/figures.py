@@ -1,0 +1,115 @@
+"""The figures of a network on some rows: the loss, the metrics and the extra losses that the config names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mlprun.parts.losses import Loss
+from mlprun.parts.metrics.metric import Metric
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from mlprun.experiment.experiment import Experiment, Rows
+    from mlprun.parts.architectures.network import Network
+    from mlprun.schema import Config
+
+CHUNK = 65_536
+"""rows evaluated at once, so that memory stays bounded on large tables"""
+
+
+def logged(config: Config) -> tuple[str, ...]:
+    """The names of the figures that the history keeps beside the loss."""
+    return tuple(part.name for part in config.metrics if not isinstance(part, Metric) or part.scalar)
+
+
+def columns(config: Config) -> tuple[str, ...]:
+    """The columns of history.csv, in order."""
+    names = logged(config)
+    train = (f"train_{name}" for name in ("loss", "objective", *names))
+    return ("epoch", "lr", *train, *(f"dev_{name}" for name in ("loss", *names)))
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """A split on its device; fields as in Rows, `truth` stays in NumPy."""
+
+    inputs: Tensor
+    targets: Tensor
+    extra: tuple[Tensor, ...]
+    truth: NDArray[Any]
+
+    @classmethod
+    def of(cls, rows: Rows, device: torch.device | str = "cpu") -> Tensors:
+        """The rows as tensors; on the CPU they share the rows' memory."""
+        extra = tuple(torch.from_numpy(targets).to(device) for targets in rows.extra)
+        inputs, targets = torch.from_numpy(rows.inputs), torch.from_numpy(rows.targets)
+        return cls(inputs.to(device), targets.to(device), extra, rows.truth)
+
+    def reordered(self, order: NDArray[Any]) -> Tensors:
+        """The same rows in another order."""
+        index = torch.from_numpy(order).to(self.inputs.device)
+        extra = tuple(targets[index] for targets in self.extra)
+        return Tensors(self.inputs[index], self.targets[index], extra, self.truth[order])
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+class Meter:
+    """Computes figures for one experiment's networks. It holds no state of a run."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        config = experiment.config
+        self._experiment = experiment
+        self._metrics = tuple(part for part in config.metrics if isinstance(part, Metric))
+        extra = tuple(part for part in config.metrics if isinstance(part, Loss))
+        self._loss, self._plain = config.loss, plain(config.loss).build()
+        self._extra = tuple((part, plain(part).build()) for part in extra)
+
+    def figures(
+        self, network: Network, before: Tensor, rows: Tensors, *, tables: bool = False
+    ) -> dict[str, Any]:
+        """Metrics and extra losses of [N, K] values before the output activation, and of their rows.
+
+        `tables` includes metrics that are no single number.
+        """
+        with torch.no_grad():
+            outputs = network.output_activation(before)
+            extra = {
+                part.name: mean(before if part.activation else outputs, targets).item()
+                for (part, mean), targets in zip(self._extra, rows.extra, strict=True)
+            }
+        predictions = self._experiment.predictions(outputs.cpu().numpy(), rows.truth)
+        return {
+            part.name: extra[part.name] if isinstance(part, Loss) else part.compute(predictions)
+            for part in self._experiment.config.metrics
+            if isinstance(part, Loss) or part.scalar or tables
+        }
+
+    def evaluate(self, network: Network, rows: Tensors, *, tables: bool = False) -> dict[str, Any]:
+        """`loss`, then the metrics, of a network on some rows; the network is left in evaluation mode."""
+        if network.training:
+            network.eval()
+        before = outputs_before(network, rows.inputs)
+        with torch.no_grad():
+            values = before if self._loss.activation else network.output_activation(before)
+            loss = self._plain(values, rows.targets).item()
+        return {"loss": loss, **self.figures(network, before, rows, tables=tables)}
+
+
+def plain(loss: Loss) -> Loss:
+    """The loss as the history shows it: the mean, unscaled."""
+    return loss.model_copy(update={"reduction": "mean", "scale": 1.0})
+
+
+def outputs_before(network: Network, inputs: Tensor) -> Tensor:
+    """Values before the output activation, [N, K], computed in chunks without gradients."""
+    with torch.no_grad():
+        if len(inputs) <= CHUNK:
+            return network.preactivation(inputs)
+        return torch.cat([network.preactivation(part) for part in torch.split(inputs, CHUNK)])

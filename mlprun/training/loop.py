@@ -1,0 +1,79 @@
+"""The loop above an engine: chunks of epochs, and after each what is to be logged, reported and saved."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from mlprun.engines import Watch
+from mlprun.training.pace import Pace
+
+if TYPE_CHECKING:
+    from mlprun.engines import Advance, Engine, State
+    from mlprun.engines.contract import Why
+    from mlprun.experiment import Experiment
+    from mlprun.training.record import Record
+    from mlprun.training.signals import StopFlag
+
+
+class Reporter(Protocol):
+    """Who watches a run train: a progress bar, a line printer, nobody."""
+
+    def begin(self, folder: str, experiment: Experiment, epoch: int) -> None:
+        """Called once, when the run folder stands and `epoch` epochs are completed."""
+        ...
+
+    def say(self, message: str) -> None:
+        """Something that the user should know, such as a checkpoint that was damaged."""
+        ...
+
+    def report(self, advance: Advance, seconds: float) -> None:
+        """Called after every chunk, at most every quarter of a second."""
+        ...
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a run is to be trained: which engine on which device, and whom to ask and to tell."""
+
+    engine: Engine
+    device: str
+    stop: StopFlag
+    reporter: Reporter
+
+
+def follow(experiment: Experiment, state: State, record: Record, course: Course) -> tuple[Why, State]:
+    """Train from `state` to the end of the config's epochs; returns why and where it stopped, all saved."""
+    config = experiment.config
+    epochs = config.training.epochs
+    cohort = course.engine.open([experiment], [state], device=course.device)
+    watch, pace, epoch = Watch(epochs, course.stop), Pace(), state.epoch
+    began = time.monotonic()
+    if epoch == epochs:  # nothing to train, as with `epochs: 0`
+        record.save(state, "finished")
+        return "finished", state
+    while True:
+        until = _until(epoch, pace, record, epochs)
+        start = time.monotonic()
+        (advance,) = course.engine.advance(cohort, until, watch)
+        pace.took(advance.epoch - epoch, time.monotonic() - start)
+        epoch = advance.epoch
+        record.take(advance)
+        if epoch in record.snapshots_due:
+            record.keep_snapshot(course.engine.states(cohort)[0])
+        if advance.stopped is not None or record.is_due(epoch):
+            (state,) = course.engine.states(cohort)
+            record.save(state, advance.stopped)
+        course.reporter.report(advance, time.monotonic() - began)
+        if advance.stopped is not None:
+            return advance.stopped, state
+
+
+def _until(epoch: int, pace: Pace, record: Record, epochs: int) -> int:
+    """Where the next chunk ends: not past a snapshot or a checkpoint that the config asks for."""
+    ends = [epoch + pace.epochs, epochs, *(due for due in record.snapshots_due if due > epoch)]
+    every = record.checkpoint.epochs
+    if every is not None:
+        ends.append((epoch // every + 1) * every)
+    return min(ends)

@@ -1,0 +1,89 @@
+"""A run's state as a checkpoint, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from mlprun.engines import Best, Progress, State
+from mlprun.errors import CheckpointError
+from mlprun.storage.checkpoints import Checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlprun.engines.contract import Arrays, Why
+
+
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """Everything that `last.safetensors` holds beside the config and the preprocessing."""
+
+    state: State
+    history_offset: int
+    snapshots: Mapping[int, Arrays] = field(default_factory=dict)
+    """the model at epoch 0 and at the epochs that `snapshots:` names"""
+    stopped: Why | None = None
+    """why the run was over at this state; None while it goes on"""
+
+    def going_on(self) -> Saved:
+        """The same state of a run that is not over after all."""
+        return replace(self, stopped=None)
+
+
+def last_checkpoint(saved: Saved, constants: Mapping[str, Any]) -> Checkpoint:
+    """The newest state, all that a resume needs; `constants` are the metadata that never change."""
+    state = saved.state
+    tensors = {f"model.{name}": array for name, array in state.model.items()}
+    tensors |= {f"optimizer.{name}": array for name, array in state.slots.items()}
+    for epoch, model in saved.snapshots.items():
+        tensors |= {f"snapshot.{epoch}.{name}": array for name, array in model.items()}
+    meta = {
+        **constants,
+        "kind": "last",
+        "epoch": state.epoch,
+        "optimizer": state.structure,
+        "progress": state.progress.to_json(),
+        "history_offset": saved.history_offset,
+        "stopped": saved.stopped,
+    }
+    return Checkpoint(tensors, meta)
+
+
+def best_checkpoint(best: Best, constants: Mapping[str, Any]) -> Checkpoint:
+    """The model at the best evaluation, with its dev figures."""
+    tensors = {f"model.{name}": array for name, array in best.model.items()}
+    return Checkpoint(
+        tensors, {**constants, "kind": "best", "epoch": best.epoch, "figures": {"dev": best.figures}}
+    )
+
+
+def saved_from(checkpoint: Checkpoint, where: str) -> Saved:
+    """The inverse of `last_checkpoint`. Raises CheckpointError for a checkpoint of another kind."""
+    meta = checkpoint.meta
+    if meta.get("kind") != "last":
+        raise CheckpointError(where, "is not the newest state of a run", "resume a run folder")
+    state = State(
+        int(meta["epoch"]),
+        _under("model.", checkpoint.tensors),
+        _under("optimizer.", checkpoint.tensors),
+        meta["optimizer"],
+        Progress.from_json(meta["progress"]),
+    )
+    return Saved(state, int(meta["history_offset"]), snapshots_from(checkpoint), meta["stopped"])
+
+
+def snapshots_from(checkpoint: Checkpoint) -> dict[int, Arrays]:
+    """The models that a checkpoint keeps of earlier epochs, by epoch."""
+    epochs = sorted({int(name.split(".")[1]) for name in checkpoint.tensors if name.startswith("snapshot.")})
+    return {epoch: _under(f"snapshot.{epoch}.", checkpoint.tensors) for epoch in epochs}
+
+
+def best_from(checkpoint: Checkpoint) -> Best:
+    """The inverse of `best_checkpoint`."""
+    meta = checkpoint.meta
+    return Best(int(meta["epoch"]), dict(meta["figures"]["dev"]), _under("model.", checkpoint.tensors))
+
+
+def _under(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
