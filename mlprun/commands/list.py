@@ -9,6 +9,7 @@ from mlprun.commands import reference
 from mlprun.commands.terminal import Output, Table
 from mlprun.errors import UsageError
 from mlprun.parts.part import Part, suggestion
+from mlprun.schema import registries
 
 
 def command(
@@ -49,7 +50,7 @@ def command(
 
 def _plural(kind: str, kinds: dict[str, list[type[Part]]]) -> str | None:
     """The kind's plural, from it or from the singular."""
-    singular = {registry.kind: registry.plural for registry in reference.REGISTRIES}
+    singular = {registry.kind: registry.plural for registry in registries()}
     return kind if kind in kinds else singular.get(kind)
 
 

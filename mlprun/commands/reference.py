@@ -5,6 +5,7 @@ Everything is read off the registries and classes; nothing here knows a part by 
 
 import inspect
 import json
+import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,30 +15,8 @@ import annotated_types as bounds
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from mlprun.parts.activations import activations
-from mlprun.parts.architectures import architectures
-from mlprun.parts.datasets import datasets
-from mlprun.parts.initializers import initializers, module_initializers
-from mlprun.parts.losses import losses
-from mlprun.parts.metrics.metric import metrics
-from mlprun.parts.optimizers import optimizers
-from mlprun.parts.part import Named, Options, Part, Registry
-from mlprun.parts.penalties import penalties
-from mlprun.parts.schedules import schedules
-
-REGISTRIES: tuple[Registry[Any], ...] = (
-    datasets,
-    architectures,
-    activations,
-    initializers,
-    module_initializers,
-    losses,
-    penalties,
-    optimizers,
-    schedules,
-    metrics,
-)
-"""every registry of parts, in the order of the config"""
+from mlprun.parts.part import Named, Options, Part
+from mlprun.schema import registries
 
 WORDS: dict[Any, str] = {
     int: "integer",
@@ -49,6 +28,9 @@ WORDS: dict[Any, str] = {
     object: "anything",
 }
 SIGNS = ((bounds.Gt, "gt", ">"), (bounds.Ge, "ge", ">="), (bounds.Lt, "lt", "<"), (bounds.Le, "le", "<="))
+PLAIN = re.compile(r"(\.\./)*[A-Za-z][A-Za-z0-9_./-]*")
+QUOTED = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
+"""texts that some reader of YAML takes for something else"""
 
 
 @dataclass(frozen=True)
@@ -76,7 +58,7 @@ class Option:
 def kinds() -> dict[str, list[type[Part]]]:
     """The parts of each kind, under the kind's plural."""
     parts: dict[str, list[type[Part]]] = {}
-    for registry in REGISTRIES:
+    for registry in registries():
         parts.setdefault(registry.plural, []).extend(registry)
     return parts
 
@@ -122,9 +104,10 @@ def inline(value: Any) -> str:
         return "{" + ", ".join(f"{inline(key)}: {inline(member)}" for key, member in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(inline, value)) + "]"
-    if isinstance(value, str) and value.replace("_", "").replace("-", "").isalnum() and value[0].isalpha():
-        return value if value not in ("true", "false", "null") else f'"{value}"'
-    return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str) and PLAIN.fullmatch(value) and value.lower() not in QUOTED:
+        return value
+    # a line break or direction mark must not stand in a config as itself, other letters should
+    return json.dumps(value, ensure_ascii=not str(value).isprintable())
 
 
 def plain(value: Any) -> Any:

@@ -24,15 +24,17 @@ def infer(path: str, target: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     given: dict[str, Any] = {"target": target[0] if len(target) == 1 else tuple(target)}
     if column is not None:
         given["split"] = {"column": column}
+    about: list[str] = []
     try:
         data, missing = _load(path, given, candidates)
     except DataError:
-        usable = [name for name in candidates if _is_usable(path, given, name)]
-        if not usable:
+        faults = {name: fault for name in candidates if (fault := _fault(path, given, name))}
+        if len(faults) == len(candidates):
             raise
-        data, missing = _load(path, given, usable)
+        data, missing = _load(path, given, [name for name in candidates if name not in faults])
+        about = [f"Left out: {fault}." for fault in faults.values()]
     options = {**given, "features": data.input_names, "missing": missing}
-    return options, _about(data, candidates, column)
+    return options, [*_about(data, column), *about]
 
 
 def _split_column(sheet: Sheet, target: Sequence[str]) -> str | None:
@@ -52,16 +54,16 @@ def _load(path: str, given: dict[str, Any], features: Sequence[str]) -> tuple[Da
         return Table.model_validate({**table, "missing": "impute"}).load(), "impute"
 
 
-def _is_usable(path: str, given: dict[str, Any], feature: str) -> bool:
-    """Whether a column can be learnt from: a text that differs in every row, say, cannot."""
+def _fault(path: str, given: dict[str, Any], feature: str) -> str | None:
+    """Why a column cannot be learnt from: a text that differs in every row, say."""
     try:
         _load(path, given, [feature])
-    except DataError:
-        return False
-    return True
+    except DataError as error:
+        return str(error)
+    return None
 
 
-def _about(data: Data, candidates: Sequence[str], column: str | None) -> list[str]:
+def _about(data: Data, column: str | None) -> list[str]:
     """What was found in the table, a sentence a line."""
     targets = ", ".join(data.target_names)
     task = (
@@ -72,14 +74,12 @@ def _about(data: Data, candidates: Sequence[str], column: str | None) -> list[st
     if data.classes is not None:
         more = ", ..." if len(data.classes) > SHOWN_CLASSES else ""
         task = f"to predict {targets}, one of {', '.join(data.classes[:SHOWN_CLASSES])}{more}"
-    lines = [f"{len(data.inputs)} rows with {len(data.input_names)} features {task}."]
+    features = "1 feature" if len(data.input_names) == 1 else f"{len(data.input_names)} features"
+    lines = [f"{len(data.inputs)} rows with {features} {task}."]
     categories = data.categories or (None,) * len(data.input_names)
     words = [name for name, values in zip(data.input_names, categories, strict=True) if values is not None]
-    unused = [name for name in candidates if name not in data.input_names]
     if words:
         lines.append(f"Texts, of which each value becomes a 0/1 input of its own, are {', '.join(words)}.")
-    if unused:
-        lines.append(f"Left out, since nothing can be learnt from them as they are, {', '.join(unused)}.")
     if column is not None:
         lines.append(f"The column {column} says which rows are for train, dev and test.")
     return lines

@@ -1,4 +1,5 @@
 import json
+import re
 from typing import Annotated, Literal
 
 import pytest
@@ -69,9 +70,8 @@ def test_every_part_shows_its_documentation_and_all_its_options(kind, part, list
 def test_every_option_of_every_part_has_values_and_a_description(kind, part):
     for option in reference.options(part):
         assert option.description, option.name
-        assert not set(option.values) & set("<'") - set("<"), option
-        assert "typing" not in option.values
-        assert "class" not in option.values
+        # what has no words is shown as Python writes it, which no user should meet
+        assert not re.search(r"typing|<class|'|\bint\b|fieldinfo|annotated", option.values), option
 
 
 def test_a_part_is_found_by_its_name_alone_and_by_an_alias(listed):
@@ -133,7 +133,7 @@ def test_annotations_are_described_in_words():
     assert described == {
         "mode": ("mean | sum", "mean"),
         "seed": ("integer >= 0 and < 4294967296 | null", "null"),
-        "path": ("path", '"a.csv"'),
+        "path": ("path", "a.csv"),
         "sizes": ("list of integer > 0", "[1, 2]"),
         "pair": ("[number, true | false]", "[0.5, true]"),
         "activation": ("activation | list of activation", "[]"),

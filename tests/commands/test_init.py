@@ -1,0 +1,171 @@
+import json
+import os
+import re
+
+import pytest
+
+from mlprun import cli, schema
+from mlprun.commands import templates
+from mlprun.commands.schema import SCHEMA_FILE
+
+ROWS = "area,colour,y\n" + "1.5,red,yes\n2.0,blue,no\n2.5,red,yes\n3.0,blue,no\n" * 5
+
+
+@pytest.fixture
+def init(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        code = cli.main(["init", *arguments])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return call
+
+
+def uncommented(text):
+    """The config with every option that stands in a comment made active."""
+    body = text.split("\n\n", 1)[1]
+    return re.sub(r"(?m)^( *)# ([a-z_0-9]+: )", r"\1\2", body)
+
+
+@pytest.mark.parametrize("name", templates.names())
+def test_every_template_is_a_valid_config_that_says_its_defaults_truly(name, init, tmp_path):
+    code, out, err = init(name)
+    assert (code, out) == (0, f"wrote {name}.yaml\n")
+    assert err.endswith(f"\nnext: mlprun train {name}.yaml\n")
+    text = (tmp_path / f"{name}.yaml").read_text()
+    config = schema.load(f"{name}.yaml")
+    assert config.dataset.name == name
+    (tmp_path / "all.yaml").write_text(uncommented(text))
+    everything = schema.load("all.yaml")
+    assert everything.model_dump() == config.model_dump()
+    spoken = schema.dump(everything, str(tmp_path))
+    for section in type(config).model_fields:
+        assert section in spoken
+        assert re.search(rf"(?m)^{section}:", uncommented(text)), section
+
+
+def test_without_a_template_it_is_moons(init, tmp_path):
+    assert init()[:2] == (0, "wrote moons.yaml\n")
+    lines = (tmp_path / "moons.yaml").read_text().splitlines()
+    assert lines[:2] == [
+        "# yaml-language-server: $schema=mlprun.schema.json",
+        "# Two interleaving half circles of radius 1, one class each.",
+    ]
+
+
+def test_the_schema_is_put_beside_the_config_once(init, tmp_path):
+    (tmp_path / "deep").mkdir()
+    assert init("--out", "deep/first.yaml")[0] == 0
+    beside = tmp_path / "deep" / SCHEMA_FILE
+    assert json.loads(beside.read_text()) == schema.json_schema()
+    beside.write_text("kept")
+    assert init("iris", "--out", "deep/second.yaml")[0] == 0
+    assert beside.read_text() == "kept"
+
+
+def test_a_file_that_exists_is_only_overwritten_with_force(init, tmp_path):
+    place = tmp_path / "moons.yaml"
+    place.write_text("mine")
+    code, out, err = init()
+    assert (code, out) == (2, "")
+    assert err == "error: moons.yaml: exists; choose another name or add --force\n"
+    assert place.read_text() == "mine"
+    assert init("--force")[0] == 0
+    assert schema.load("moons.yaml").name == "moons"
+
+
+def test_a_dash_writes_to_standard_output_and_no_file(init, tmp_path):
+    code, out, err = init("iris", "--out", "-")
+    assert (code, err) == (0, "")
+    assert "name: iris" in out
+    assert os.listdir(tmp_path) == []
+
+
+def test_json_names_the_files(init):
+    code, out, _ = init("iris", "--json", "-q")
+    assert (code, json.loads(out)) == (0, {"config": "iris.yaml", "schema": "mlprun.schema.json"})
+
+
+def test_a_table_becomes_a_config_beside_which_it_is_found(init, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "data" / "my rows.csv").write_text(ROWS.replace("3.0", "NA", 1))
+    code, out, err = init("--data", "data/my rows.csv", "--target", "y", "--out", "configs/first.yaml")
+    assert (code, out) == (0, "wrote configs/first.yaml\n")
+    assert err == (
+        "20 rows with 2 features to predict y, one of no, yes.\n"
+        "Texts, of which each value becomes a 0/1 input of its own, are colour.\n"
+        "next: mlprun train configs/first.yaml\n"
+    )
+    config = schema.load("configs/first.yaml")
+    assert config.name == "first"
+    assert config.dataset.path == "data/my rows.csv"
+    assert config.dataset.features == ("area", "colour")
+    assert config.dataset.missing == "impute"
+    assert config.loss.name == "bce"
+    text = (tmp_path / "configs" / "first.yaml").read_text()
+    assert '  path: "../data/my rows.csv"' in text
+    assert "# 20 rows with 2 features to predict y, one of no, yes.\n" in text
+    (tmp_path / "configs" / "all.yaml").write_text(uncommented(text))
+    assert schema.load("configs/all.yaml").model_dump() == config.model_dump()
+
+
+def test_several_targets_of_a_table_are_numbers(init, tmp_path):
+    (tmp_path / "t.csv").write_text("a,b,c\n" + "".join(f"{k},{k * 1.5},{k * 0.5}\n" for k in range(20)))
+    assert init("--data", "t.csv", "--target", "b", "--target", "c")[0] == 0
+    config = schema.load("t.yaml")
+    assert (config.dataset.target, config.loss.name, config.architecture.outputs) == (("b", "c"), "mse", 2)
+
+
+def test_odd_column_names_survive(init, tmp_path):
+    odd = ["true", "1e3", "a: b", "#x", "[/x]", "ü 東", "\u202eevil", "y"]
+    rows = "\n".join(",".join(str(k * j + 0.5) for j in range(1, 9)) for k in range(1, 20))
+    (tmp_path / "t.csv").write_text(",".join(odd) + "\n" + rows)
+    assert init("--data", "t.csv", "--target", "y")[0] == 0
+    assert schema.load("t.yaml").dataset.features == tuple(odd[:-1])
+
+
+def test_a_name_with_a_line_break_stays_in_its_comment(init, tmp_path):
+    (tmp_path / "t.csv").write_text('a,"y\ndevice: cuda"\n' + "\n".join(f"{k}.5,{k}.5" for k in range(20)))
+    assert init("--data", "t.csv", "--target", "y\ndevice: cuda", "--out", "t.yaml")[0] == 0
+    config = schema.load("t.yaml")
+    assert (config.device, config.dataset.target) == ("cpu", "y\ndevice: cuda")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "line"),
+    [
+        (["moon"], 2, "error: moon: no such template; did you mean moons?"),
+        (["table"], 2, "error: table: no such template; add --data FILE --target COLUMN"),
+        (
+            ["iris", "--data", "t.csv", "--target", "y"],
+            2,
+            "error: --data: does not go with the template iris; leave one of them out",
+        ),
+        (["--data", "t.csv"], 2, "error: --data: needs the column to predict; add --target COLUMN"),
+        (["--target", "y"], 2, "error: --target: needs a table; add --data FILE"),
+        (["--data", "t.csv", "--target", "yy"], 2, "error: t.csv: has no column 'yy'; did you mean y?"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(arguments, code, line, init, tmp_path):
+    (tmp_path / "t.csv").write_text(ROWS)
+    assert init(*arguments) == (code, "", line + "\n")
+    assert os.listdir(tmp_path) == ["t.csv"]
+
+
+def test_a_table_that_is_not_there_is_exit_3(init, tmp_path):
+    code, out, err = init("--data", "none.csv", "--target", "y")
+    assert (code, out) == (3, "")
+    assert err.startswith("error: none.csv: ")
+    assert err.count("\n") == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_is_not_there_is_exit_7(init):
+    code, out, err = init("--out", "none/a.yaml")
+    assert (code, out) == (7, "")
+    assert (
+        err == "error: none/a.yaml: cannot be written: no such file or directory; create the folder first\n"
+    )

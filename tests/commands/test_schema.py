@@ -1,0 +1,33 @@
+import json
+
+import pytest
+
+from mlprun import cli, schema
+
+
+@pytest.fixture
+def call(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code = cli.main(["schema", *arguments])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def test_the_schema_is_printed_as_json(call):
+    code, out, err = call()
+    assert (code, err) == (0, "")
+    assert json.loads(out) == schema.json_schema()
+    assert call("--json") == (code, out, err)
+
+
+def test_the_schema_is_written_to_a_file_but_not_over_one(call, tmp_path):
+    assert call("--out", "s.json") == (0, "", "wrote s.json\n")
+    assert json.loads((tmp_path / "s.json").read_text()) == schema.json_schema()
+    refused = "error: s.json: exists; choose another name or add --force\n"
+    assert call("--out", "s.json") == (2, "", refused)
+    code, out, err = call("--out", "s.json", "--force", "--json", "-q")
+    assert (code, json.loads(out), err) == (0, {"schema": "s.json"}, "")
