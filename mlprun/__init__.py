@@ -1,3 +1,28 @@
-"""mlprun: the experiment runner for small neural networks."""
+"""mlprun: the experiment runner for small neural networks.
+
+    import mlprun
+
+    run = mlprun.train("configs/moons.yaml", "optimizer.lr=0.1")
+    run.history, run.figures, run.model, run.plot()
+
+`train`, `resume` and `load` give a `Run`; `load_checkpoint` gives the network of one checkpoint.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlprun.api import Run, load, load_checkpoint, resume, train
 
 __version__ = "0.1.0"
+__all__ = ["Run", "__version__", "load", "load_checkpoint", "resume", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """What api.py offers, imported when first asked for: it brings torch, and light commands do without."""
+    if name in __all__:
+        from mlprun import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

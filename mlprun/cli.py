@@ -20,7 +20,21 @@ import mlprun
 from mlprun.commands.terminal import Output, abandon, printable_lines, write
 from mlprun.errors import ConfigError, InterruptedRunError, MlprunError, UsageError
 
-COMMANDS = ("train", "resume", "eval", "predict", "validate", "init", "list", "schema", "doctor")
+COMMANDS = (
+    "train",
+    "resume",
+    "eval",
+    "predict",
+    "plot",
+    "show",
+    "ls",
+    "compare",
+    "validate",
+    "init",
+    "list",
+    "schema",
+    "doctor",
+)
 """the verbs, in the order of `mlprun --help`"""
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback when something fails.")]

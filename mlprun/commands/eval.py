@@ -1,18 +1,13 @@
 """`mlprun eval`: the figures of a checkpoint or a run."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
+from mlprun.commands.terminal import Output
 from mlprun.errors import CheckFailedError, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from mlprun.commands.terminal import Output
 
 SPLITS = ("train", "dev", "test")
 

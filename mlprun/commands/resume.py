@@ -1,13 +1,10 @@
 """`mlprun resume`: go on where a run stopped."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from mlprun.commands.terminal import Output
+from mlprun.commands.terminal import Output
 
 
 def command(

@@ -1,14 +1,13 @@
 """`mlprun train`: train a config."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlprun.commands.terminal import Output
+
 if TYPE_CHECKING:
     from mlprun.api import Run
-    from mlprun.commands.terminal import Output
 
 
 def command(
@@ -66,7 +65,7 @@ def command(
     return None
 
 
-def show_end(run: Run, output: Output) -> None:
+def show_end(run: "Run", output: Output) -> None:
     """The closing table, the run folder and what to type next."""
     from mlprun.commands import figures
 
