@@ -1,7 +1,8 @@
 """What every part is: a frozen set of options with a name, a docstring and a way to be built.
 
-A part is one class. Its fields are its options (with bounds and descriptions), its docstring is its documentation, its
-registry makes it nameable in a config. Schema, `mlprun list`, JSON Schema and the parametrized tests come from here.
+A part is one class. Its fields are its options (with bounds and descriptions), its docstring is its
+documentation, its registry makes it nameable in a config. Schema, `mlprun list`, JSON Schema and the
+parametrized tests come from here.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ PartClass = TypeVar("PartClass", bound=type[Part])
 
 
 class Registry(Generic[P]):
-    """The parts of one kind, in the order they were registered. `kind` is singular, `plural` the drawer's name."""
+    """The parts of one kind in the order of registration; `kind` is singular, `plural` the drawer's name."""
 
     def __init__(self, kind: str, plural: str) -> None:
         self.kind, self.plural = kind, plural
@@ -64,7 +65,7 @@ class Registry(Generic[P]):
         self.version = 0
 
     def register(self, part: PartClass) -> PartClass:
-        """Add a part class (a decorator). A name that is already taken is an error of the code that registers."""
+        """Add a part class (a decorator). Raises ValueError for a name that is already taken."""
         for name in part.names():
             known = self._parts.get(name)
             if known is not None and known.__qualname__ != part.__qualname__:
@@ -98,9 +99,10 @@ def suggestion(word: str, known: Sequence[str]) -> str:
 
 
 class Named:
-    """Field metadata: the value is a part of `registry`, given as its name or as a mapping with `name` and options.
+    """Field metadata: the value is a part of `registry`, given as its name or as a mapping with options.
 
-    A mapping without `name` means the `default` part. `Annotated[Loss, Named(losses)]` is how a field asks for a part.
+    A mapping without `name` means the `default` part. `Annotated[Loss, Named(losses)]` is how a field asks
+    for a part.
     """
 
     def __init__(self, registry: Registry[Any], default: str | None = None) -> None:
