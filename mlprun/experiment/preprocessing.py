@@ -86,8 +86,10 @@ class Preprocessing(Options):
         """The chosen rows as the network reads them: [N, width] of `dtype`.
 
         Everything is computed in float64 and then rounded to `dtype`; symbols are only cast. A category
-        unknown in train is all zeros. Raises DataError for a number that `dtype` cannot hold.
+        unknown in train is all zeros. Raises DataError for a number that `dtype` cannot hold and for
+        other columns than those of the training.
         """
+        self._check_names("inputs", data.input_names, self.input_names)
         if self.symbols:
             return np.asarray(data.inputs[indices], dtype)
         result = np.zeros((len(indices), self.width), dtype)
@@ -98,6 +100,8 @@ class Preprocessing(Options):
 
     def targets(self, data: Data, indices: NDArray[np.int64]) -> NDArray[Any]:
         """The chosen rows' targets: [N] int64 class ids, or [N, K] float64, standardised if asked for."""
+        self._check_names("targets", data.target_names, self.target_names)
+        self._check_names("classes", data.classes or (), self.classes or ())
         chosen = data.targets[indices]
         if self.classes is not None:
             return np.asarray(chosen, np.int64)
@@ -121,6 +125,14 @@ class Preprocessing(Options):
         except (ValidationError, TypeError, ValueError) as error:
             what = "the stored preprocessing is damaged"
             raise CheckpointError("checkpoint", what, "use another checkpoint of the run") from error
+
+    @staticmethod
+    def _check_names(what: str, found: tuple[str, ...], known: tuple[str, ...]) -> None:
+        # a table may have changed since the training: its class 0 could be another one now
+        if found != known:
+            was, now = (", ".join(names[:10]) or "none" for names in (known, found))
+            remedy = f"expected those of the training: {was}; bring the rows by --data, or train again"
+            raise DataError("dataset", f"its {what} are now {now}", remedy)
 
     @property
     def _means(self) -> NDArray[np.float64]:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -239,3 +240,22 @@ def test_numbers_beyond_the_run_s_precision_are_refused_with_what_would_work():
     assert fit(data, rows, standardize=False).inputs(data, rows, np.float64)[0, 0] == 1e300
     with pytest.raises(DataError, match="too large to add up"):
         fit(data, rows, standardize=True)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"classes": ("q", "p")}, "its classes are now q, p; expected those of the training: p, q"),
+        ({"target_names": ("z",)}, "its targets are now z"),
+        ({"input_names": ("b", "a")}, "its inputs are now b, a"),
+    ],
+)
+def test_rows_of_another_table_are_refused(changed, message):
+    data = Data(np.eye(2), np.array([1, 0]), ("a", "b"), ("y",), classes=("p", "q"))
+    fitted = fit(data, np.arange(2), standardize=True)
+    other = replace(data, **changed)
+    read = fitted.inputs if "input_names" in changed else fitted.targets
+    options = (float,) if "input_names" in changed else ()
+    with pytest.raises(DataError) as caught:
+        read(other, np.arange(2), *options)
+    assert message in str(caught.value)

@@ -63,7 +63,8 @@ def _check_encoding(source: Source, content: bytes) -> None:
 
 def _separator(content: bytes) -> str:
     """What separates the cells of the first line: a comma, or else a tab or a semicolon."""
-    first = content.lstrip(b"\r\n").split(b"\n", 1)[0]
+    # the start is enough, and no second copy of the content is made for it
+    first = content[: 2**20].lstrip(b"\r\n").split(b"\n", 1)[0]
     return next((sign for sign in (",", "\t", ";") if sign.encode() in first), ",")
 
 

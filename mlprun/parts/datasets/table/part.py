@@ -198,12 +198,13 @@ class Table(Dataset):
         inputs = np.empty((sheet.rows, len(features)))
         categories, warnings, missing = [], [], []
         for k, name in enumerate(features):
-            inputs[:, k], known = columns.feature(sheet.columns.pop(name), sheet.place)
+            values, known = columns.feature(sheet.columns.pop(name), sheet.place)
+            inputs[:, k] = values
             categories.append(known)
-            gaps = np.isnan(inputs[:, k])
+            gaps = np.isnan(values)
             if gaps.any():
                 missing.append((int(gaps.argmax()), k, int(gaps.sum())))
-            if np.nanmin(inputs[:, k]) == np.nanmax(inputs[:, k]):
+            if np.nanmin(values) == np.nanmax(values):
                 warnings.append(
                     f"{self.path}: column {shown(name)} is the same in every row; it teaches nothing"
                 )

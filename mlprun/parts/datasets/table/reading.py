@@ -37,7 +37,7 @@ def read(source: Source, *, header: delimited.HeaderCheck | None = None, text: b
     With `text` a text file's cells are not converted. Raises DataError for anything that is not a table.
     """
     content = source.read()
-    if not content.strip(b" \t\r\n"):
+    if not content or content.isspace():
         raise source.error("", "is empty", "expected a table with a header and rows")
     if source.format == "text":
         frame, find = delimited.read(source, content, header=header, text=text)
