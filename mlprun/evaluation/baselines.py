@@ -115,15 +115,15 @@ def _logistic(features: Matrix, targets: Matrix, *, independent: bool) -> tuple[
     center, spread = features.mean(axis=0), features.std(axis=0)
     scaled = np.column_stack([(features - center) / np.where(spread > 0, spread, 1), np.ones(len(features))])
     rows, width = scaled.shape
-    bound = (scaled.T @ scaled / rows + RIDGE * np.eye(width)) * (0.25 if independent else 0.5)
+    penalty = np.append(np.full(width - 1, RIDGE), 0.0)
+    bound = scaled.T @ scaled / rows * (0.25 if independent else 0.5) + np.diag(penalty + 1e-12)
     inverse = np.linalg.inv(bound)
     weight = np.zeros((width, targets.shape[1]))
-    penalty = RIDGE * np.append(np.ones(width - 1), 0)[:, None]
     steps = int(np.clip(WORK / (2 * rows * width * targets.shape[1]), 1, STEPS))
     for _ in range(steps):
         values = scaled @ weight
         guess = 1 / (1 + np.exp(-np.clip(values, -500, 500))) if independent else _softmax(values)
-        change = inverse @ (scaled.T @ (targets - guess) / rows - penalty * weight)
+        change = inverse @ (scaled.T @ (targets - guess) / rows - penalty[:, None] * weight)
         weight += change
         if np.abs(change).max() < 1e-5:
             break
