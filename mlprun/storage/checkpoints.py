@@ -50,6 +50,16 @@ class Checkpoint:
     tensors: Mapping[str, NDArray[Any]]
     meta: Mapping[str, Any]
 
+    def under(self, prefix: str) -> dict[str, NDArray[Any]]:
+        """The arrays whose names begin with `prefix`, by the rest of their names."""
+        found = ((name, array) for name, array in self.tensors.items() if name.startswith(prefix))
+        return {name.removeprefix(prefix): array for name, array in found}
+
+    def snapshots(self) -> dict[int, dict[str, NDArray[Any]]]:
+        """The models kept of earlier epochs, by epoch."""
+        epochs = sorted({int(name.split(".")[0]) for name in self.under("snapshot.")})
+        return {epoch: self.under(f"snapshot.{epoch}.") for epoch in epochs}
+
 
 def encode(checkpoint: Checkpoint) -> bytes:
     """The file of a checkpoint; equal ones give equal bytes. One that is too large is a CheckpointError."""

@@ -65,25 +65,15 @@ def saved_from(checkpoint: Checkpoint, where: str) -> Saved:
         raise CheckpointError(where, "is not the newest state of a run", "resume a run folder")
     state = State(
         int(meta["epoch"]),
-        _under("model.", checkpoint.tensors),
-        _under("optimizer.", checkpoint.tensors),
+        checkpoint.under("model."),
+        checkpoint.under("optimizer."),
         meta["optimizer"],
         Progress.from_json(meta["progress"]),
     )
-    return Saved(state, int(meta["history_offset"]), snapshots_from(checkpoint), meta["stopped"])
-
-
-def snapshots_from(checkpoint: Checkpoint) -> dict[int, Arrays]:
-    """The models that a checkpoint keeps of earlier epochs, by epoch."""
-    epochs = sorted({int(name.split(".")[1]) for name in checkpoint.tensors if name.startswith("snapshot.")})
-    return {epoch: _under(f"snapshot.{epoch}.", checkpoint.tensors) for epoch in epochs}
+    return Saved(state, int(meta["history_offset"]), checkpoint.snapshots(), meta["stopped"])
 
 
 def best_from(checkpoint: Checkpoint) -> Best:
     """The inverse of `best_checkpoint`."""
     meta = checkpoint.meta
-    return Best(int(meta["epoch"]), dict(meta["figures"]["dev"]), _under("model.", checkpoint.tensors))
-
-
-def _under(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
-    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+    return Best(int(meta["epoch"]), dict(meta["figures"]["dev"]), checkpoint.under("model."))
