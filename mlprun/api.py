@@ -154,7 +154,7 @@ def load_checkpoint(
     path: str | os.PathLike[str], *, device: str = "cpu", allow_code: bool = False
 ) -> evaluation.Loaded:
     """The network of a checkpoint file, or of a run folder's best epoch."""
-    path = os.fspath(path)
+    path = runs.newest(os.fspath(path))
     if os.path.isdir(path):
         folder = runs.open_run(path)
         path = folder.best if os.path.lexists(folder.best) else folder.last

@@ -145,6 +145,13 @@ def kind(path: Place) -> str | None:
     return "pipe or device"
 
 
+def written_at(path: Place) -> int:
+    """When the file at `path` was last written, in nanoseconds, for telling newer from older."""
+    where = os.fspath(path)
+    with _reading(where):
+        return system.lstat(where).st_mtime_ns
+
+
 def is_folder(path: Place) -> bool:
     """Whether `path` is a folder or a symbolic link to one."""
     where = os.fspath(path)

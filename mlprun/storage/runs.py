@@ -41,6 +41,8 @@ _FILES = (
 )
 _NEEDED = ("config.yaml", "run.json", "status.json")
 _MAX_JSON = 16_000_000
+LATEST = "latest"
+"""stands for the newest run of a folder, as in runs/latest"""
 _TRAIN = "train it again with mlprun train"
 
 
@@ -238,8 +240,24 @@ def check_name(name: str) -> None:
         raise UsageError(f"run name {name!r}", "is not allowed", remedy)
 
 
+def newest(path: str) -> str:
+    """`path` itself, or for FOLDER/latest, where that is no folder of its own, the newest run in FOLDER."""
+    folder, name = os.path.split(os.path.normpath(path))
+    if name != LATEST or files.kind(path) is not None:
+        return path
+    found = find(folder or ".")
+    if not found:
+        raise CheckpointError(path, "there is no run yet", "train one with mlprun train CONFIG")
+    # the record is written once, when the run is made
+    return max(found, key=lambda run: files.written_at(os.path.join(run.path, "run.json"))).path
+
+
 def open_run(path: str) -> RunFolder:
-    """The run folder at `path`; raises CheckpointError that says what it lacks or what is wrong with it."""
+    """The run folder at `path` (`runs/latest` is the newest in `runs`).
+
+    Raises CheckpointError that says what it lacks or what is wrong with it.
+    """
+    path = newest(path)
     expected = "expected a run folder, such as runs/moons-001"
     if not files.is_folder(path):
         kind = files.kind(path)

@@ -1,0 +1,189 @@
+import json
+import os
+
+import pytest
+
+from mlprun import cli
+
+CONFIG = """
+dataset: {name: moons, split: {train: 40, dev: 20, test: 20}}
+architecture: {hidden: [3], activation: logistic}
+training: {epochs: 12}
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A working directory with a config and two runs of it."""
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "small.yaml").write_text(CONFIG)
+    former = os.getcwd()
+    os.chdir(folder)
+    assert cli.main(["train", "small.yaml", "-q"]) == 0
+    assert cli.main(["train", "small.yaml", "-q", "optimizer.lr=0.5"]) == 0
+    os.chdir(former)
+    return folder
+
+
+@pytest.fixture
+def call(home, monkeypatch, capsys):
+    monkeypatch.chdir(home)
+
+    def run(*arguments):
+        code = cli.main(list(arguments))
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def document(call, *arguments):
+    code, out, err = call(*arguments, "--json")
+    assert (code, err) == (0, "")
+    return json.loads(out)
+
+
+def test_train_says_what_programs_may_rely_on(call):
+    told = document(call, "train", "small.yaml", "-q", "--name", "told", "--seed", "3")
+    assert told["run"] == os.path.join("runs", "told-001")
+    assert (told["status"], told["engine"], told["epochs"], told["of"]) == ("finished", "torch", 12, "best")
+    assert set(told["splits"]) == {"train", "dev", "test"}
+    assert told["best"]["metric"] == "dev_loss"
+    assert told["best"]["value"] == told["splits"]["dev"]["loss"]
+    assert set(told["baselines"]) == {"majority", "logistic regression"}
+
+
+def test_train_ends_with_a_table_the_folder_and_the_next_command(call):
+    code, out, err = call("train", "small.yaml", "--name", "table")
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0].split()[:2] == ["split", "figure"]
+    assert [line.split()[:2] for line in lines[1:7]] == [
+        [split, figure] for split in ("train", "dev", "test") for figure in ("loss", "accuracy")
+    ]
+    assert lines[-2:] == ["run folder: runs/table-001", "next: mlprun plot runs/table-001"]
+    assert err == "training in runs/table-001\n"
+
+
+def test_a_dry_run_shows_rows_and_layers_and_writes_nothing(call, home):
+    before = set(os.listdir(home / "runs"))
+    told = document(call, "train", "small.yaml", "--dry-run")
+    assert told["rows"] == {"train": 40, "dev": 20, "test": 20}
+    assert told["parameters"] == sum(layer["parameters"] for layer in told["layers"]) == 3 * 3 + 4
+    assert call("train", "small.yaml", "--dry-run")[0] == 0
+    assert set(os.listdir(home / "runs")) == before
+
+
+def test_eval_repeats_the_figures_that_train_told(call, home):
+    status = json.loads((home / "runs/small-001/status.json").read_text())
+    told = document(call, "eval", "runs/small-001")
+    assert told["splits"] == status["figures"]["best"]["splits"]
+    assert told["epoch"] == status["figures"]["best"]["epoch"]
+    last = document(call, "eval", "runs/small-001/last.safetensors", "--split", "test,dev")
+    assert last["splits"] == {name: status["figures"]["last"]["splits"][name] for name in ("test", "dev")}
+
+
+def test_eval_of_another_table_gives_its_figures(call, home):
+    (home / "new.csv").write_text("x2,class,x1\n0.5,outer,0\n-0.5,inner,1\n")
+    told = document(call, "eval", "runs/small-001", "--data", "new.csv")
+    assert set(told["splits"]) == {"data"}
+    assert told["splits"]["data"]["accuracy"] in (0.0, 0.5, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line", "code"),
+    [
+        (
+            ("eval", "runs/small-001", "--split", "tets"),
+            "error: --split: 'tets' is no split; use train, dev, test",
+            2,
+        ),
+        (
+            ("eval", "runs/small-001", "--fail-under", "test_acuracy=1"),
+            "error: --fail-under: 'test_acuracy' was not evaluated; use one of ",
+            2,
+        ),
+        (
+            ("eval", "runs/small-001", "--fail-under", "high"),
+            "error: --fail-under: 'high' is no bound; write one as",
+            2,
+        ),
+        (("eval", "runs/small-001", "--fail-under", "test_loss=9"), "error: test_loss: ", 10),
+        (("eval", "runs/none-001"), "error: runs/none-001: no such file", 4),
+        (("show", "runs/none-001"), "error: runs/none-001: is no such folder", 4),
+        (("resume", "runs"), "error: runs: is not a run folder", 4),
+        (("ls", "nowhere"), "error: nowhere: no such folder", 4),
+        (("compare", "runs/small-001"), "error: compare: there is nothing to compare with", 2),
+        (("resume", "runs/small-001", "--epochs", "12"), "error: --epochs: the run already goes to 12", 2),
+        (("train", "small.yaml", "--device", "cuda:7"), "error: device: cuda:7 is not available", 6),
+        (("predict", "runs/small-001", "none.csv"), "error: none.csv: no such file", 3),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_the_documented_exit_code(call, arguments, line, code):
+    ended, out, err = call(*arguments)
+    assert (ended, err.count("\n")) == (code, 1)
+    assert err.startswith(line.replace("is no such", "no such")), err
+    if code != 10:
+        assert out == ""
+
+
+def test_predict_gives_a_line_for_each_row_in_order(call, home):
+    (home / "rows.csv").write_text("x2,x1\n0.5,0\n-0.5,1\n0.2,0.1\n")
+    code, out, _ = call("predict", "runs/small-001", "rows.csv")
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[0] == "class,p(outer),p(inner)"
+    assert len(lines) == 4
+    for line in lines[1:]:
+        label, outer, inner = line.split(",")
+        assert label == ("inner" if float(inner) > 0.5 else "outer")
+        assert float(outer) + float(inner) == pytest.approx(1)
+    assert call("predict", "runs/small-001", "rows.csv", "--out", "said.csv")[0] == 0
+    assert (home / "said.csv").read_text() == out
+    told = document(call, "predict", "runs/small-001", "rows.csv")
+    assert [",".join(map(str, row)) for row in told["rows"]] == lines[1:]
+
+
+def test_ls_lists_the_runs_and_how_they_stand(call, home):
+    told = {run["name"]: run for run in document(call, "ls")["runs"]}
+    assert told["small-001"]["status"] == "finished"
+    assert told["small-001"]["epochs"] == 12
+    assert set(told["small-001"]["splits"]) == {"train", "dev", "test"}
+    (home / "elsewhere").mkdir(exist_ok=True)
+    assert call("ls", "elsewhere")[:2] == (0, "")
+
+
+def test_a_damaged_status_is_shown_as_damaged(call, home, tmp_path):
+    import shutil
+
+    shutil.copytree(home / "runs/small-001", tmp_path / "runs/small-001")
+    (tmp_path / "runs/small-001/status.json").write_text("{")
+    told = document(call, "ls", str(tmp_path / "runs"))["runs"]
+    assert [run["status"] for run in told] == ["damaged"]
+
+
+def test_show_gives_the_network_and_the_figures(call):
+    code, out, _ = call("show", "runs/small-001")
+    assert code == 0
+    assert "network: 13 parameters" in out
+    assert "linear 2 -> 3" in out
+    assert "finished, 12 of 12 epochs" in out
+
+
+def test_compare_names_what_differs_and_nothing_else(call):
+    told = document(call, "compare", "runs/small-001", "runs/small-002")
+    assert told["differences"] == {"optimizer.lr": [0.2, 0.5]}
+    assert [len(values) for values in told["figures"].values()] == [2] * 6
+
+
+def test_latest_is_the_newest_run(call, home):
+    for name in ("newest", "again"):
+        assert call("train", "small.yaml", "-q", "--name", name, "--out", "series")[0] == 0
+    told = document(call, "show", "series/latest")
+    assert told["run"] == os.path.join("series", "again-001")
+    assert document(call, "eval", "series/latest")["checkpoint"].startswith("series/again-001")
+    code, _, err = call("show", "elsewhere-too/latest")
+    assert (code, err) == (
+        4,
+        "error: elsewhere-too: no such folder; expected a folder of runs, such as runs/\n",
+    )
