@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from mlprun import config as reading
 from mlprun.errors import MlprunError
+from mlprun.parts.datasets.table import UnknownColumnError
 from mlprun.schema import model
 from mlprun.schema.checks import check
 from mlprun.schema.extend import run_extensions
@@ -47,6 +48,8 @@ def parse(document: Document, *, allow_code: bool = False, data: bool = True) ->
         config = config.model_copy(update={"dataset": with_rows(config.dataset, config.training.seed)})
         if data:
             facts, failure = _facts(config)
+    if isinstance(failure, UnknownColumnError):
+        problems.append(Problem(("dataset", *failure.option), str(failure)))
     config = resolve(config, facts, document.name)
     problems += check(config, facts, valid)
     refuse(document, problems)

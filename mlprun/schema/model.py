@@ -13,7 +13,7 @@ from mlprun.parts.architectures import Architecture, architectures
 from mlprun.parts.datasets import Dataset, datasets
 from mlprun.parts.initializers import initializers, module_initializers
 from mlprun.parts.losses import Loss, losses
-from mlprun.parts.metrics.metric import Metric, metrics
+from mlprun.parts.metrics.metric import metrics
 from mlprun.parts.optimizers import Optimizer, optimizers
 from mlprun.parts.part import (
     ConfigPath,
@@ -29,6 +29,7 @@ from mlprun.parts.part import (
 )
 from mlprun.parts.penalties import Penalty, penalties
 from mlprun.parts.schedules import Schedule, schedules
+from mlprun.schema.figures import FigureField
 
 LATER: Any = None
 """The default of a field that is filled in from the data or from other fields, and never None after that."""
@@ -42,26 +43,6 @@ P = TypeVar("P", bound=Part)
 def default_part(registry: Registry[P], name: str) -> P:
     """The part of that name with its default options."""
     return registry[name](name=name)
-
-
-class Figures(Registry[Metric | Loss]):
-    """Everything that can be logged beside the loss: metrics, and the losses whose names no metric has."""
-
-    def __init__(self) -> None:
-        super().__init__("metric", "metrics")
-
-    def __iter__(self) -> Iterator[type[Metric | Loss]]:
-        return iter(dict.fromkeys(self[name] for name in self.names()))
-
-    def __contains__(self, name: object) -> bool:
-        return name in metrics or name in losses
-
-    def __getitem__(self, name: str) -> type[Metric | Loss]:
-        return metrics[name] if name in metrics else losses[name]
-
-    def names(self) -> tuple[str, ...]:
-        """Every name, the metrics' first."""
-        return tuple(dict.fromkeys((*metrics.names(), *losses.names())))
 
 
 def registries() -> tuple[Registry[Any], ...]:
@@ -145,7 +126,6 @@ ArchitectureField = Annotated[Architecture, Named(architectures, default=DEFAULT
 LossField = Annotated[Loss, Named(losses)]
 OptimizerField = Annotated[Optimizer, Named(optimizers, default="sgd"), BeforeValidator(_default_optimizer)]
 ScheduleField = Annotated[Schedule, Named(schedules)]
-FigureField = Annotated[Metric | Loss, Named(Figures())]
 RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from pydantic import TypeAdapter
 
 from mlprun.parts.datasets.split import Split
-from mlprun.parts.losses import Loss
-from mlprun.parts.metrics.metric import metrics
 from mlprun.parts.part import ConfigPath, Options
 
 if TYPE_CHECKING:
@@ -27,11 +25,6 @@ def placed(path: str) -> str:
 def dump(config: Config, folder: str) -> dict[str, Any]:
     """The config as a plain mapping of dicts, lists and scalars, its paths relative to `folder`."""
     whole: dict[str, Any] = _plain(config, folder)
-    whole["metrics"] = [
-        # the options of such a loss are the default ones, and its name would be read as the metric's
-        figure.name if isinstance(figure, Loss) and figure.name in metrics else dumped
-        for figure, dumped in zip(config.metrics, whole["metrics"], strict=True)
-    ]
     return whole
 
 

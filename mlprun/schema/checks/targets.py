@@ -1,0 +1,126 @@
+"""Do loss, outputs and metrics fit the targets and each other?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mlprun.parts.activations import activations
+from mlprun.parts.losses import Loss
+from mlprun.parts.part import suggestion
+from mlprun.schema.checks.check import reads, reads_data_and
+from mlprun.schema.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlprun.parts.datasets import Facts
+    from mlprun.parts.metrics.metric import Metric
+    from mlprun.schema.model import Config
+
+_PROBABILITIES: Final = ("logistic", "softmax", "log_softmax")
+_ALIKE: Final = frozenset({"softmax", "log_softmax"})  # the values before them mean the same
+_RESERVED: Final = frozenset({"loss", "objective"})
+
+
+def _is(activation: str, name: str) -> bool:
+    """Whether both names are of one activation."""
+    return name in activations and activation in activations and activations[activation] is activations[name]
+
+
+def _output(config: Config) -> str:
+    activation = config.architecture.output_activation
+    return "identity" if activation is None else activation.name
+
+
+@reads_data_and("dataset", "loss", "architecture")
+def loss_fits_targets(config: Config, facts: Facts) -> Iterator[Problem]:
+    """The loss takes these targets, and as many outputs as there are."""
+    loss, outputs = config.loss, config.architecture.outputs
+    assert outputs is not None
+    of_targets = loss.refuses(facts, loss.outputs(facts))
+    if of_targets:
+        yield Problem(("loss",), of_targets)
+    elif of_outputs := loss.refuses(facts, outputs):
+        yield Problem(("architecture", "outputs"), of_outputs)
+    if facts.classes is None and config.dataset.standardize and not loss.standardizable:
+        what = f"{loss.name} reads targets as they are; set standardize: false"
+        yield Problem(("dataset", "standardize"), what)
+
+
+@reads_data_and("dataset", "loss", "architecture")
+def activation_fits_loss(config: Config, facts: Facts) -> Iterator[Problem]:
+    """A loss that implies an output activation has that one."""
+    loss, given = config.loss, _output(config)
+    path = ("architecture", "output_activation")
+    if loss.activation is not None:
+        if not _is(given, loss.activation):
+            what = f"{loss.name} is computed from the values before {loss.activation}, not {given}"
+            yield Problem(path, f"{what}; leave output_activation out, or use loss: mse")
+    elif given in _ALIKE and config.architecture.outputs == 1:
+        yield Problem(path, f"{given} of one output is the same for every row; use logistic")
+
+
+@reads_data_and("dataset", "architecture", "loss")
+def architecture_fits_inputs(config: Config, facts: Facts) -> Iterator[Problem]:
+    """Symbols go through an embedding that is large enough, numbers through none."""
+    refusal = config.architecture.refuses(facts)
+    if refusal:
+        yield Problem(("architecture",), refusal)
+
+
+@reads_data_and("dataset", "loss", "architecture", "metrics")
+def metrics_fit(config: Config, facts: Facts) -> Iterator[Problem]:
+    """Each figure can be computed of these targets and outputs."""
+    outputs, given = config.architecture.outputs or 1, _output(config)
+    for index, figure in enumerate(config.metrics):
+        refusal = (
+            figure.refuses(facts, outputs) or _loss_misreads(figure, given)
+            if isinstance(figure, Loss)
+            else figure.refuses(facts) or _needs_probabilities(figure, given)
+        )
+        if refusal:
+            yield Problem(("metrics", index), refusal)
+
+
+def _loss_misreads(loss: Loss, given: str) -> str | None:
+    """Why a loss that is logged only is not computed from these outputs."""
+    if loss.activation is None or _is(given, loss.activation) or {given, loss.activation} <= _ALIKE:
+        return None
+    implied = loss.activation
+    what = f"{loss.name} is computed from the values before {implied}, and the output activation is {given}"
+    return f"{what}; remove it, or set architecture.output_activation: {implied}"
+
+
+def _needs_probabilities(metric: Metric, given: str) -> str | None:
+    if not metric.needs_probabilities or any(_is(given, name) for name in _PROBABILITIES):
+        return None
+    what = f"{metric.name} needs probabilities, and the output activation is {given}"
+    return f"{what}; use accuracy, or a loss such as bce or cross_entropy"
+
+
+@reads("metrics")
+def metrics_have_names_of_their_own(config: Config) -> Iterator[Problem]:
+    """Every figure is a column of the history."""
+    seen = set(_RESERVED)
+    for index, figure in enumerate(config.metrics or ()):
+        if figure.name in seen:
+            yield Problem(("metrics", index), f"{figure.name} is logged already; remove it")
+        seen.add(figure.name)
+
+
+@reads_data_and("dataset", "metrics", "best")
+def best_is_logged(config: Config, facts: Facts) -> Iterator[Problem]:
+    """The best epoch is chosen by a figure that is there."""
+    named = config.best.metric
+    figures = (one for one in config.metrics if isinstance(one, Loss) or one.scalar)
+    known = ("dev_loss", *(f"dev_{figure.name}" for figure in figures))
+    if named in known:
+        return
+    wanted = named.removeprefix("dev_")
+    if named.startswith(("train_", "test_")):
+        what = "the best epoch is chosen by dev figures only"
+        yield Problem(("best", "metric"), f"{what}; expected one of {', '.join(known)}")
+    elif wanted and f"dev_{wanted}" in known:
+        yield Problem(("best", "metric"), f"no such figure is logged; did you mean dev_{wanted}?")
+    else:
+        yield Problem(("best", "metric"), f"no such figure is logged; {suggestion(named, known)}")
