@@ -146,6 +146,11 @@ def test_controlled_rounding_keeps_both_sums_and_rounds_each_cell_up_or_down(row
     assert (np.abs(table * sum(rows) - np.outer(rows, columns)) < max(sum(rows), 1)).all()
 
 
+def test_controlled_rounding_takes_the_nearer_of_two_tables():
+    # the shares are 7.2, 1.8 and 0.8, 0.2
+    assert controlled_rounding(np.array([9, 1]), np.array([8, 2])).tolist() == [[7, 2], [1, 0]]
+
+
 @pytest.mark.parametrize(
     ("given_shares", "rows", "expected"),
     [
