@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from mlprun.commands.plan import layers
 from mlprun.commands.terminal import Output, is_terminal
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Follower:
         self._epochs, self._name = experiment.config.training.epochs, experiment.config.name
         for warning in experiment.warnings:
             self.say(f"warning: {warning}")
-        self.say(f"training in {folder}")
+        self.say(f"{layers(experiment)[1].plain()}\n\ntraining in {folder}")
         if is_terminal(sys.stderr) and not (self._output.quiet or self._output.as_json):
             self._bar = _bar(self._epochs, epoch)
 

@@ -62,7 +62,10 @@ def test_train_ends_with_a_table_the_folder_and_the_next_command(call):
         [split, figure] for split in ("train", "dev", "test") for figure in ("loss", "accuracy")
     ]
     assert lines[-2:] == ["run folder: runs/table-001", "next: mlprun plot runs/table-001"]
-    assert err == "training in runs/table-001\n"
+    told = err.splitlines()
+    assert told[0] == "network: 13 parameters"
+    assert [line.split()[-1] for line in told[2:5]] == ["9", "0", "4"]
+    assert told[-1] == "training in runs/table-001"
 
 
 def test_a_dry_run_shows_rows_and_layers_and_writes_nothing(call, home):
