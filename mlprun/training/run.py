@@ -73,6 +73,7 @@ def start(experiment: Experiment, *, out: str, reporter: Reporter) -> Ended:
     config = experiment.config
     engine, why = engines.choose(experiment, config.engine)
     device = devices.resolve(config.device)
+    engine.prepare(experiment, reporter.say)
     code = {os.path.basename(path): files.read_bytes(path, cap=MAX_CODE) for path in config.extend}
     # every folder below `out` lies equally deep, so paths relative to it hold whatever its number will be
     stored = _stored(config, os.path.join(out, config.name))
@@ -109,6 +110,7 @@ def resume(
             config, saved = _extended(config, epochs), _unfinished(saved)
         experiment = Experiment.of(config, preprocessing=preprocessing)
         engine, _ = engines.choose(experiment, str(folder.record()["engine"]))
+        engine.prepare(experiment, reporter.say)
         stored = _stored(config, folder.path)
         constants = {
             "config": stored,

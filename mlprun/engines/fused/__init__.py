@@ -5,7 +5,7 @@ Nothing here loads Numba until a run is opened: it costs the better part of a se
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlprun.engines.contract import Advance, State, Watch
 from mlprun.engines.fused import coverage
@@ -50,6 +50,3 @@ class FusedEngine:
     def advance(self, cohort: Cohort, until: int, watch: Watch) -> list[Advance]:
         """Train every run up to `until` completed epochs, or until it stops, on all cores."""
         return cohort.advance(until, watch)
-
-
-__all__ = ["Any", "FusedEngine"]

@@ -37,7 +37,10 @@ class Cohort:
             Member(experiment, state, layouts.of(experiment, width_of(experiment.dtype)), shared)
             for experiment, state in zip(experiments, states, strict=True)
         ]
-        self.threads = min(len(self.members), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        self.threads = min(
+            len(self.members),
+            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        )
 
     def advance(self, until: int, watch: Watch) -> list[Advance]:
         """Train all runs up to `until` epochs."""

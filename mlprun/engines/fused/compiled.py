@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 from mlprun import files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # `fastmath=True` would let the compiler assume that no number is NaN, and divergence would go unseen
 FLAGS = {"reassoc", "contract", "arcp", "nsz"}
@@ -26,7 +28,7 @@ def inner(function: Callable[..., Any]) -> Any:
 def kernel(function: Callable[..., Any]) -> Any:
     """A function that Python calls; its machine code is kept on disk."""
     dispatcher = numba.njit(**OPTIONS)(function)
-    dispatcher._cache = _PackageCache(function)
+    dispatcher._cache = _PackageCache(function)  # noqa: SLF001 -- what Numba's own `cache=True` sets
     return dispatcher
 
 
@@ -34,16 +36,15 @@ def is_ready(dispatcher: Any, signature: Any) -> bool:
     """Whether a kernel is compiled for a signature, here or on disk."""
     if signature in dispatcher.overloads:
         return True
-    loaded = dispatcher._cache.load_overload(signature, dispatcher.targetctx)
-    return loaded is not None
+    return dispatcher._cache.load_overload(signature, dispatcher.targetctx) is not None  # noqa: SLF001
 
 
-class _PackageCache(FunctionCache):  # type: ignore[misc]
+class _PackageCache(FunctionCache):
     """Numba's own cache looks at the age of one source file; a kernel is made of all files of its package."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(function)
-        self._cache_file = IndexDataCacheFile(
+        super().__init__(function)  # type: ignore[no-untyped-call]
+        self._cache_file = IndexDataCacheFile(  # type: ignore[no-untyped-call]
             cache_path=self._cache_path, filename_base=self._impl.filename_base, source_stamp=_stamp()
         )
 

@@ -87,7 +87,7 @@ def measures_inside(experiment: Experiment) -> bool:
 
 
 def seconds(experiment: Experiment) -> tuple[float, float]:
-    """What the run is worth in seconds of the torch engine and of this one: a function of the config alone."""
+    """What the run takes of the torch engine and of this one, by published constants and the config alone."""
     config = experiment.config
     rows = len(experiment.fixed["train"])
     batch = rows if config.training.batch_size == "full" else min(config.training.batch_size, rows)

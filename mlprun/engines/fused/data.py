@@ -22,7 +22,14 @@ def table(experiment: Experiment, rows: Rows) -> NDArray[Any]:
     assert outputs is not None
     columns, weights, constants = encoding.distributions(experiment.config.loss, rows.targets, outputs)
     classes = rows.truth if experiment.classes is not None else np.zeros(len(rows))
-    parts = [rows.inputs, columns, classes[:, None], np.ones((len(rows), 1)), weights[:, None], constants[:, None]]
+    parts = [
+        rows.inputs,
+        columns,
+        classes[:, None],
+        np.ones((len(rows), 1)),
+        weights[:, None],
+        constants[:, None],
+    ]
     return np.ascontiguousarray(np.concatenate(parts, axis=1, dtype=experiment.dtype, casting="unsafe"))
 
 

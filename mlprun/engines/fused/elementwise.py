@@ -5,18 +5,19 @@ Each intrinsic holds one loop for every entry of its table, so an entry there is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from mlprun.engines.fused import activations, encoding, losses, updates
 from mlprun.engines.fused import functions as f
 from mlprun.engines.fused.lanes import Kind, Lanes, splat, store, total
-from mlprun.engines.fused.loops import INT, Place, number, places, times, zero
+from mlprun.engines.fused.loops import INT, Place, intrinsic, number, places, register, times, zero
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 STORED = encoding.BY_VALUE
 """the number of the derivative that the forward pass has kept"""
@@ -54,7 +55,7 @@ def _shared(context: Any, builder: Any, kind: Kind, lanes: Any) -> Any:
 
 
 def _accumulator(builder: Any, kind: Kind) -> Any:
-    place = cgutils.alloca_once(builder, kind.vector)
+    place = register(builder, kind)
     builder.store(zero(kind), place)
     return place
 
@@ -118,7 +119,8 @@ def activate_and_derive(
 
 @intrinsic
 def differentiate(
-    typing: Any, code: Any, a: Any, a0: Any, d: Any, d0: Any, g: Any, g0: Any, vectors: Any, options: Any, o0: Any
+    typing: Any, code: Any, a: Any, a0: Any, d: Any, d0: Any, g: Any, g0: Any, vectors: Any, options: Any,
+    o0: Any,
 ) -> Any:  # fmt: skip
     """Multiply g by the derivative, found from the values `a` or stored in `d`; returns the sum of g."""
 
@@ -151,10 +153,10 @@ def differentiate(
 
 @intrinsic
 def lose(
-    typing: Any, code: Any, y: Any, y0: Any, t: Any, t0: Any, mask: Any, m0: Any, g: Any, g0: Any, vectors: Any,
-    factor: Any, options: Any, o0: Any,
+    typing: Any, code: Any, y: Any, y0: Any, t: Any, t0: Any, mask: Any, m0: Any, g: Any, g0: Any,
+    vectors: Any, factor: Any, options: Any, o0: Any,
 ) -> Any:  # fmt: skip
-    """The sum of a loss over rows (float64), and in g its derivative times `factor`; rows without mask give 0."""
+    """The sum of a loss over rows, and in g its derivative times `factor`; rows without mask give 0."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         outputs, targets, masks, gradient, given = places(
@@ -184,10 +186,10 @@ def lose(
 
 @intrinsic
 def lose_distribution(
-    typing: Any, z: Any, z0: Any, t: Any, t0: Any, stride: Any, outputs: Any, mask: Any, m0: Any, g: Any, g0: Any,
-    vectors: Any, factor: Any,
+    typing: Any, z: Any, z0: Any, t: Any, t0: Any, stride: Any, outputs: Any, mask: Any, m0: Any, g: Any,
+    g0: Any, vectors: Any, factor: Any,
 ) -> Any:  # fmt: skip
-    """Cross entropy of softmax outputs against target columns; as `lose`, over all outputs of a row at once."""
+    """Cross entropy of softmax outputs against target columns; as `lose`, over all outputs of a row."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         values, targets, masks, gradient = places(context, builder, signature, arguments, (0, 2, 6, 8))
@@ -220,7 +222,9 @@ def lose_distribution(
                 _accumulate(weight, t)
                 # a target of 0 asks nothing of an output, however small
                 term = t * (read(largest) - z + log_sum)
-                _accumulate(losses_, term.where(t.builder.fcmp_unordered("!=", t.value, t.of(0.0).value), 0.0))
+                _accumulate(
+                    losses_, term.where(t.builder.fcmp_unordered("!=", t.value, t.of(0.0).value), 0.0)
+                )
             counts = masks.lanes(i) > 0.0
             share = read(weight) / read(exponentials)
             with cgutils.for_range(builder, outputs) as output:
@@ -235,9 +239,7 @@ def lose_distribution(
 
 
 @intrinsic
-def update(
-    typing: Any, code: Any, w: Any, g: Any, slots: Any, length: Any, numbers: Any
-) -> Any:
+def update(typing: Any, code: Any, w: Any, g: Any, slots: Any, length: Any, numbers: Any) -> Any:
     """One optimizer step on all parameters; `slots` holds `length` numbers for each slot."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -254,16 +256,16 @@ def update(
                 with cgutils.for_range(builder, builder.sdiv(length, number(kind.count))) as each:
                     i = times(builder, each.index, kind.count)
                     slots = [kept.lanes(i, step) for step in steps]
-                    after, slots = rule(
-                        parameters.lanes(i), gradients.lanes(i), slots, options.__getitem__
-                    )
+                    after, slots = rule(parameters.lanes(i), gradients.lanes(i), slots, options.__getitem__)
                     store(after, parameters.at(i))
                     for lanes, step in zip(slots, steps, strict=True):
                         store(lanes, kept.at(i, step))
 
             return loop
 
-        _switch(builder, arguments[0], [case(rule, encoding.RULES[name]) for name, rule in updates.RULES.items()])
+        _switch(
+            builder, arguments[0], [case(rule, encoding.RULES[name]) for name, rule in updates.RULES.items()]
+        )
         return context.get_dummy_value()
 
     return types.void(code, w, g, slots, INT, numbers), emit

@@ -1,4 +1,4 @@
-"""Parts of a config under the names and options by which kernels know them. It loads neither Numba nor LLVM."""
+"""Parts of a config under the names and options by which kernels know them; loads neither Numba nor LLVM."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from mlprun.parts.part import Part
 
 ACTIVATIONS = (
-    "identity", "logistic", "tanh", "relu", "leaky_relu", "hard_tanh", "hard_logistic", "elu", "gelu", "gelu_tanh",
-    "softplus", "swish", "mish", "exp",
+    "identity", "logistic", "tanh", "relu", "leaky_relu", "hard_tanh", "hard_logistic", "elu", "gelu",
+    "gelu_tanh", "softplus", "swish", "mish", "exp",
 )  # fmt: skip
 BY_VALUE = 6
 """the derivatives of so many, from the first, follow from their values"""

@@ -1,7 +1,4 @@
-"""Whole epochs in one call: the kernel that Python calls.
-
-Evaluation, the best, patience and plateau are those of progress.py to the letter.
-"""
+"""Whole epochs in one call: the kernels that Python calls."""
 
 from __future__ import annotations
 
@@ -12,30 +9,22 @@ import numpy as np
 
 from mlprun.engines.fused import tables as t
 from mlprun.engines.fused.compiled import inner, kernel
+from mlprun.engines.fused.judging import figure_of, log, observe, wants
 from mlprun.engines.fused.lanes import VECTOR_BYTES
 from mlprun.engines.fused.order import draw_words, stable_order
 from mlprun.engines.fused.passes import forward
 from mlprun.engines.fused.steps import block_loss, gather, measure, step
+from mlprun.randomness import Purpose
 
 PAUSED, REACHED, FINISHED, OUT_OF_PATIENCE = t.PAUSED, t.REACHED, t.FINISHED, t.OUT_OF_PATIENCE
-DIVERGED, ORDER, NO_FIGURE, R2 = t.DIVERGED, 1, t.NO_FIGURE, t.R2
-
-
-@inner
-def figure_of(plan: Any, hits: Any, rows: Any, squares: Any, shares: Any) -> Any:
-    """The share of rows that are right, or r2 from squared errors and what they are to be multiplied by."""
-    if plan[t.FIGURE] != R2:
-        return hits / rows
-    total = 0.0
-    for k in range(plan[t.OUTPUTS]):
-        total += 1.0 - squares[k] * shares[k]
-    return total / plan[t.OUTPUTS]
+SEEN = True
+DIVERGED, ORDER = t.DIVERGED, int(Purpose.ORDER)
 
 
 @inner
 def evaluate(
-    plan: Any, numbers: Any, layers: Any, codes: Any, options: Any, theta: Any, zeros: Any, work: Any, rows: Any,
-    shares: Any, squares: Any, kept: Any, kept0: Any,
+    plan: Any, numbers: Any, layers: Any, codes: Any, options: Any, theta: Any, zeros: Any, work: Any,
+    rows: Any, shares: Any, squares: Any, kept: Any, kept0: Any,
 ) -> Any:  # fmt: skip
     """Loss and figure of the dev rows."""
     lanes, count = VECTOR_BYTES // work.itemsize, plan[t.DEV_ROWS]
@@ -47,7 +36,7 @@ def evaluate(
         vectors = (here + lanes - 1) // lanes
         at = kept0 + begin * plan[t.OUTPUTS] if kept0 >= 0 else -1
         forward(layers, codes, options, theta, zeros, work, rows, rows0, stride, vectors, kept, at, here)
-        total += block_loss(plan, numbers, layers, work, rows, rows0, vectors, 0.0, True)
+        total += block_loss(plan, numbers, layers, work, rows, rows0, vectors, 0.0, SEEN)
         hits += measure(plan, numbers, values, work, rows, rows0, here, squares)
         if plan[t.WEIGHTED] == 1:
             field = plan[t.INPUTS] + plan[t.OUTPUTS] + t.ROW_WEIGHT
@@ -56,42 +45,6 @@ def evaluate(
     if plan[t.WEIGHTED] == 0:
         weight = float(count * plan[t.PER_ROW])
     return total / weight, figure_of(plan, hits, count, squares, shares)
-
-
-@inner
-def beats(value: Any, best: Any, has_best: Any, maximises: Any) -> Any:
-    """Whether a value is strictly better than the best; NaN never is, any number is better than none."""
-    if math.isnan(value):
-        return False
-    if not has_best:
-        return True
-    return value > best if maximises else value < best
-
-
-@inner
-def observe_plateau(plan: Any, numbers: Any, cursor: Any, stands: Any, value: Any) -> None:
-    """The plateau's state after one evaluation."""
-    best, threshold = stands[t.PLATEAU_BEST], numbers[t.PLATEAU_THRESHOLD]
-    sign = 1.0 if plan[t.MAXIMISES] == 1 else -1.0
-    if cursor[t.PLATEAU_HAS_BEST] == 0:
-        better = not math.isnan(value)
-    elif plan[t.PLATEAU_ABSOLUTE] == 1:
-        better = sign * value > sign * best + threshold
-    else:
-        better = sign * value > sign * best * (1.0 + math.copysign(threshold, sign * best))
-    if better:
-        stands[t.PLATEAU_BEST], cursor[t.PLATEAU_HAS_BEST], cursor[t.PLATEAU_BAD] = value, 1, 0
-    else:
-        cursor[t.PLATEAU_BAD] += 1
-    if cursor[t.PLATEAU_COOLDOWN_LEFT] > 0:
-        cursor[t.PLATEAU_COOLDOWN_LEFT] -= 1
-        cursor[t.PLATEAU_BAD] = 0
-    if cursor[t.PLATEAU_BAD] > plan[t.PLATEAU_PATIENCE]:
-        share, lr = stands[t.PLATEAU_SHARE], numbers[t.LR]
-        reduced = max(share * numbers[t.PLATEAU_FACTOR], numbers[t.PLATEAU_MIN_LR] / lr)
-        if (share - reduced) * lr > numbers[t.PLATEAU_EPS]:
-            stands[t.PLATEAU_SHARE] = reduced
-        cursor[t.PLATEAU_COOLDOWN_LEFT], cursor[t.PLATEAU_BAD] = plan[t.PLATEAU_COOLDOWN], 0
 
 
 @inner
@@ -133,30 +86,41 @@ def put_back(theta: Any, slots: Any, cursor: Any, stands: Any, kept: Any, kept_c
     stands.view(np.int64)[:] = kept_cursor[t.CURSOR :]
 
 
+@inner
+def begin_epoch(
+    theta: Any,
+    slots: Any,
+    cursor: Any,
+    stands: Any,
+    squares: Any,
+    saved: Any,
+    saved_cursor: Any,
+    careful: Any,
+) -> None:
+    """Nothing is summed yet; a careful run remembers where it stands."""
+    if careful:
+        back_up(theta, slots, cursor, stands, saved, saved_cursor)
+    stands[t.LOSS_SUM], stands[t.WEIGHT_SUM], stands[t.OBJECTIVE_SUM], stands[t.HITS] = 0.0, 0.0, 0.0, 0.0
+    squares[:] = 0.0
+
+
 @kernel
-def train(
-    plan: Any, numbers: Any, layers: Any, codes: Any, options: Any, rates: Any, first_rate: Any, rows: Any, dev: Any,
-    shares: Any, theta: Any, slots: Any, best: Any, cursor: Any, stands: Any, zeros: Any, work: Any, gradient: Any,
-    scalars: Any, squares: Any, words: Any, counts: Any, order: Any, batch: Any, history: Any, improvements: Any,
-    kept: Any, saved: Any, saved_cursor: Any, until: Any, budget: Any, careful: Any,
+def train(  # noqa: C901 -- one loop over epochs whose parts stand above
+    plan: Any, numbers: Any, layers: Any, codes: Any, options: Any, rates: Any, first_rate: Any, rows: Any,
+    dev: Any, shares: Any, theta: Any, slots: Any, best: Any, cursor: Any, stands: Any, zeros: Any, work: Any,
+    gradient: Any, scalars: Any, squares: Any, words: Any, counts: Any, order: Any, batch: Any, history: Any,
+    improvements: Any, kept: Any, saved: Any, saved_cursor: Any, until: Any, budget: Any, careful: Any,
 ) -> Any:  # fmt: skip
     """Train one run up to `until` completed epochs, at most `budget` batches; returns why it returned."""
-    size, count = plan[t.BATCH], plan[t.ROWS]
+    size, count, outside = plan[t.BATCH], plan[t.ROWS], plan[t.OUTSIDE] == 1
     batches = (count + size - 1) // size
-    figure, outside = plan[t.FIGURE], plan[t.OUTSIDE] == 1
     cursor[t.ROWS_WRITTEN], cursor[t.IMPROVED], cursor[t.DRAWN] = 0, 0, -1
     while cursor[t.EPOCH] < until:
         epoch = cursor[t.EPOCH] + 1
-        last = epoch == plan[t.EPOCHS]
-        evaluates = plan[t.DEV_ROWS] > 0 and not outside and (last or epoch % plan[t.EVALUATE_EVERY] == 0)
-        logs = (last or epoch % plan[t.LOG_EVERY] == 0) and not outside
-        seen = logs or (evaluates and plan[t.PATIENCE] >= 0) or (outside and epoch == until)
+        evaluates, logs, seen = wants(plan, epoch, until)
         rate = rates[cursor[t.EPOCH] - first_rate] * numbers[t.LR] * stands[t.PLATEAU_SHARE]
         if cursor[t.BATCH_INDEX] == 0:
-            if careful:
-                back_up(theta, slots, cursor, stands, saved, saved_cursor)
-            stands[t.LOSS_SUM], stands[t.WEIGHT_SUM], stands[t.OBJECTIVE_SUM], stands[t.HITS] = 0.0, 0.0, 0.0, 0.0
-            squares[:] = 0.0
+            begin_epoch(theta, slots, cursor, stands, squares, saved, saved_cursor, careful)
         if size < count:
             draw_order(plan, cursor, words, counts, order)
         while cursor[t.BATCH_INDEX] < batches:
@@ -171,52 +135,35 @@ def train(
                 gather(rows, order, plan[t.SHUFFLED] == 1, begin, here, plan[t.FIELDS], plan[t.STRIDE], batch)
                 given = batch
             step(
-                plan, numbers, layers, codes, options, theta, slots, zeros, work, given, here, gradient, scalars, rate,
-                cursor, stands, squares, seen, kept, at,
+                plan, numbers, layers, codes, options, theta, slots, zeros, work, given, here, gradient,
+                scalars, rate, cursor, stands, squares, seen, kept, at,
             )  # fmt: skip
             cursor[t.BATCH_INDEX] += 1
-        cursor[t.BATCH_INDEX] = 0
-        cursor[t.EPOCH] = epoch
+        cursor[t.BATCH_INDEX], cursor[t.EPOCH] = 0, epoch
         loss, objective = stands[t.LOSS_SUM] / stands[t.WEIGHT_SUM], stands[t.OBJECTIVE_SUM] / count
-        status = REACHED
-        if not (math.isfinite(loss) and math.isfinite(objective)) or (careful and not all_finite(theta)):
-            status = DIVERGED
-        seen_figure = figure_of(plan, stands[t.HITS], count, squares, shares) if seen and figure != NO_FIGURE else 0.0
         stands[t.EPOCH_LOSS], stands[t.EPOCH_OBJECTIVE], stands[t.EPOCH_RATE] = loss, objective, rate
-        dev_loss, dev_figure = math.nan, math.nan
-        if status == REACHED and evaluates:
+        figure = figure_of(plan, stands[t.HITS], count, squares, shares)
+        diverged = not (math.isfinite(loss) and math.isfinite(objective))
+        diverged = diverged or (careful and not all_finite(theta))
+        dev_loss, dev_figure, status = math.nan, math.nan, REACHED
+        if evaluates and not diverged:
             dev_loss, dev_figure = evaluate(
-                plan, numbers, layers, codes, options, theta, zeros, work, dev, shares[plan[t.OUTPUTS] :], squares,
-                kept, -1,
+                plan, numbers, layers, codes, options, theta, zeros, work, dev, shares[plan[t.OUTPUTS] :],
+                squares, kept, -1,
             )  # fmt: skip
-            if not math.isfinite(dev_loss):
-                status = DIVERGED
-        if status == DIVERGED:
+            diverged = not math.isfinite(dev_loss)
+        if diverged:
             if careful:
                 put_back(theta, slots, cursor, stands, saved, saved_cursor)
             return DIVERGED
-        if evaluates:
-            value = dev_figure if plan[t.WATCHES_FIGURE] == 1 else dev_loss
-            if beats(value, stands[t.BEST_VALUE], cursor[t.HAS_BEST] == 1, plan[t.MAXIMISES] == 1):
-                place = cursor[t.IMPROVED]
-                improvements[place, 0], improvements[place, 2] = epoch, value
-                improvements[place, 1] = stands[t.BEST_VALUE] if cursor[t.HAS_BEST] == 1 else math.nan
-                cursor[t.IMPROVED] += 1
-                stands[t.BEST_VALUE], cursor[t.BEST_EPOCH], cursor[t.HAS_BEST] = value, epoch, 1
-                stands[t.BEST_LOSS], stands[t.BEST_FIGURE] = dev_loss, dev_figure
-                best[:] = theta
-            if plan[t.PLATEAU] == 1:
-                observe_plateau(plan, numbers, cursor, stands, value)
-            if plan[t.PATIENCE] >= 0 and epoch - cursor[t.BEST_EPOCH] >= plan[t.PATIENCE]:
-                status = OUT_OF_PATIENCE
-        if last and not outside:
+        if evaluates and observe(
+            plan, numbers, cursor, stands, theta, best, improvements, dev_loss, dev_figure
+        ):
+            status = OUT_OF_PATIENCE
+        if epoch == plan[t.EPOCHS] and not outside:
             status = FINISHED
         if logs or status == OUT_OF_PATIENCE:
-            place = cursor[t.ROWS_WRITTEN]
-            row = history[place]
-            row[0], row[1], row[2], row[3], row[4] = epoch, rate, loss, objective, seen_figure
-            row[5], row[6], row[7] = (1.0 if evaluates else 0.0), dev_loss, dev_figure
-            cursor[t.ROWS_WRITTEN] += 1
+            log(cursor, stands, history, figure, evaluates, dev_loss, dev_figure)
         if status != REACHED:
             return status
         if cursor[t.ROWS_WRITTEN] == history.shape[0] or cursor[t.IMPROVED] == improvements.shape[0]:
@@ -226,8 +173,8 @@ def train(
 
 @kernel
 def examine(
-    plan: Any, numbers: Any, layers: Any, codes: Any, options: Any, theta: Any, zeros: Any, work: Any, dev: Any,
-    shares: Any, squares: Any, kept: Any,
+    plan: Any, numbers: Any, layers: Any, codes: Any, options: Any, theta: Any, zeros: Any, work: Any,
+    dev: Any, shares: Any, squares: Any, kept: Any,
 ) -> Any:  # fmt: skip
     """The loss of dev rows; their values before the output activation are left in `kept`."""
     loss, _ = evaluate(

@@ -80,7 +80,7 @@ def constants(kind: Kind) -> Constants:
 
 
 def _reduced(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
-    """x = n log(2) + f: n as a number, f, and a number whose last bits hold n."""
+    """For x = n log(2) + f: n as a number, f, and a number whose last bits hold n."""
     high, low = constants(x.kind).ln2
     magic = 1.5 * 2.0**x.kind.mantissa
     shifted = x.fma(1 / math.log(2), magic)
@@ -89,7 +89,7 @@ def _reduced(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
 
 
 def _times_power(p: Lanes, shifted: Lanes) -> Lanes:
-    """p times 2^n for results that are normal numbers: n is added to the exponent."""
+    """Numbers p times 2^n for results that are normal numbers: n is added to the exponent."""
     return p.add_to_bits(p.builder.shl(shifted.bits(), p.integers(p.kind.mantissa)))
 
 
@@ -130,7 +130,7 @@ def logistic(x: Lanes) -> Lanes:
 
 
 def tanh(x: Lanes) -> Lanes:
-    """tanh(x) as (e^2|x| - 1) / (e^2|x| + 1) with x's sign."""
+    """The hyperbolic tangent as (e^2|x| - 1) / (e^2|x| + 1) with x's sign."""
     e = bounded_expm1(abs(x) * 2.0)
     return (e / (e + 2.0)).with_sign_of(x)
 
@@ -143,9 +143,7 @@ def log1p(x: Lanes) -> Lanes:
     lowest = floats(builder, kind, x.of(math.sqrt(0.5)).bits()).bits()
     offset = builder.sub(x.of(1.0).bits(), lowest)
     raised = builder.add(u.bits(), offset)
-    k_bits = builder.sub(
-        builder.ashr(raised, x.integers(kind.mantissa)), x.integers(kind.exponent_bias)
-    )
+    k_bits = builder.sub(builder.ashr(raised, x.integers(kind.mantissa)), x.integers(kind.exponent_bias))
     k = Lanes(builder, kind, builder.sitofp(k_bits, kind.vector))
     rest = builder.and_(raised, x.integers((1 << kind.mantissa) - 1))
     m = floats(builder, kind, builder.add(rest, lowest))

@@ -211,7 +211,9 @@ def total(lanes: Lanes) -> Any:
         masks = [[*range(start, start + half)] for start in (0, half)]
         low, high = (
             builder.shuffle_vector(
-                value, ir.Constant(value.type, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), half), m)
+                value,
+                ir.Constant(value.type, ir.Undefined),
+                ir.Constant(ir.VectorType(ir.IntType(32), half), m),
             )
             for m in masks
         )

@@ -62,7 +62,9 @@ class Layout:
     def named(self, theta: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Copies out of a flat array by parameter name."""
         return {
-            name: np.array(theta[offset : offset + int(np.prod(self.shapes[name]))]).reshape(self.shapes[name])
+            name: np.array(theta[offset : offset + int(np.prod(self.shapes[name]))]).reshape(
+                self.shapes[name]
+            )
             for name, offset in self.offsets.items()
         }
 
@@ -112,7 +114,8 @@ def activation_lists(experiment: Experiment) -> list[tuple[Activation, ...]]:
 
 
 def _layers(
-    experiment: Experiment, shapes: dict[str, Any], offsets: dict[str, int], stride: int, lanes: int, length: int
+    experiment: Experiment, shapes: dict[str, Any], offsets: dict[str, int], stride: int, lanes: int,
+    length: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], tuple[int, int], int]:  # fmt: skip
     lists = activation_lists(experiment)
     layers = np.zeros((len(lists), t.LAYER), np.int64)

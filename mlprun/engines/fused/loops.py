@@ -11,11 +11,12 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic as numba_intrinsic
 
 from mlprun.engines.fused.lanes import Kind, Lanes, kind_of, load, splat, store, total
 
 INT = types.int64
+intrinsic: Any = numba_intrinsic  # Numba fills in the first argument, which a type checker would ask for
 
 
 class Place:
@@ -57,11 +58,16 @@ def zero(kind: Kind) -> Any:
     return ir.Constant(kind.vector, [ir.Constant(kind.scalar, 0.0)] * kind.count)
 
 
-def places(context: Any, builder: Any, signature: Any, arguments: Any, firsts: tuple[int, ...]) -> list[Place]:
+def register(builder: Any, kind: Kind) -> Any:
+    """A place for lanes that are written again and again; LLVM keeps it in a register."""
+    return cgutils.alloca_once(builder, kind.vector)  # type: ignore[no-untyped-call]
+
+
+def places(
+    context: Any, builder: Any, signature: Any, arguments: Any, firsts: tuple[int, ...]
+) -> list[Place]:
     """The operands whose arrays are the arguments at `firsts`, each followed by its offset."""
-    return [
-        Place(context, builder, signature.args[i], arguments[i], arguments[i + 1]) for i in firsts
-    ]
+    return [Place(context, builder, signature.args[i], arguments[i], arguments[i + 1]) for i in firsts]
 
 
 def _tile(units: int, vectors: int, *, adds: bool) -> Any:
@@ -85,7 +91,7 @@ def _tile(units: int, vectors: int, *, adds: bool) -> Any:
 
         totals = {}
         for cell in cells:
-            totals[cell] = cgutils.alloca_once(builder, kind.vector)
+            totals[cell] = register(builder, kind)
             first = c.lanes(*target(*cell)) if adds else start.repeated(number(cell[0]))
             builder.store(first.value, totals[cell])
         with cgutils.for_range(builder, count) as loop:
@@ -117,7 +123,7 @@ def _dots(units: int, columns: int) -> Any:
         ldg, ldx, vectors, ldc = (arguments[i] for i in (2, 5, 6, 9))
         kind = c.kind
         cells = [(u, k) for u in range(units) for k in range(columns)]
-        totals = {cell: cgutils.alloca_once(builder, kind.vector) for cell in cells}
+        totals = {cell: register(builder, kind) for cell in cells}
         for cell in cells:
             builder.store(zero(kind), totals[cell])
         with cgutils.for_range(builder, vectors) as loop:

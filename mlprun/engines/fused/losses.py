@@ -24,7 +24,7 @@ def _bce(z: Lanes, t: Lanes, p: Lanes) -> tuple[Lanes, Lanes]:
 
 
 def _bce_without_log(z: Lanes, t: Lanes, p: Lanes) -> tuple[Lanes, Lanes]:
-    """For steps whose loss nobody sees: the value lacks log(1 + e^-|z|), at most log(2), and is finite alike."""
+    """For steps whose loss nobody sees: the value lacks log(1 + e^-|z|), and is finite where that is."""
     e = f.bounded_exp(-abs(z))
     share = 1.0 / (e + 1.0)
     return z.at_least(0.0) - z * t, share.where(z >= 0.0, e * share) - t

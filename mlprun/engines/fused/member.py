@@ -34,7 +34,9 @@ class Shared:
 
     arrays: dict[bytes, NDArray[Any]] = field(default_factory=dict)
 
-    def once(self, rows: NDArray[Any], make: Callable[[NDArray[Any]], NDArray[Any]], kind: str) -> NDArray[Any]:
+    def once(
+        self, rows: NDArray[Any], make: Callable[[NDArray[Any]], NDArray[Any]], kind: str
+    ) -> NDArray[Any]:
         """What `make` gives for these rows, made once."""
         key = hashlib.sha256(rows.data).digest() + f"{kind} {rows.shape}".encode()
         if key not in self.arrays:
@@ -85,13 +87,11 @@ class Member:
         self.rows = shared.once(rows, as_blocks if self.full else np.ravel, "train")
         seen = np.zeros((0, rows.shape[1]), layout.dtype) if dev is None else data.table(experiment, dev)
         self.dev = shared.once(seen, as_blocks, "dev")
-        self.shares = np.concatenate(
-            [data.shares(experiment, rows, self.outputs) for rows in (fixed, dev)]
-        )
+        self.shares = np.concatenate([data.shares(experiment, rows, self.outputs) for rows in (fixed, dev)])
 
     def _plan(self) -> NDArray[np.int64]:
         config, plan, layout = self.config, np.zeros(t.PLAN, np.int64), self.layout
-        training, architecture = config.training, config.architecture
+        training = config.training
         loss = encoding.loss(config.loss)
         assert loss is not None, "a loss that kernels lack is refused"
         plateau = config.schedule if isinstance(config.schedule, ReduceOnPlateau) else None
@@ -128,7 +128,7 @@ class Member:
             t.TURNED: layout.turned,
             t.OUTSIDE: not self.inside,
             t.COMPACTS: layout.compacts,
-            t.PER_ROW: 1 if by_row else architecture.outputs,
+            t.PER_ROW: 1 if by_row else self.outputs,
         }
         for place, value in values.items():
             plan[place] = value
@@ -146,7 +146,11 @@ class Member:
         config, numbers = self.config, np.zeros(t.NUMBERS)
         loss = encoding.loss(config.loss)
         assert loss is not None
-        numbers[t.LR], numbers[t.SCALE], numbers[t.LOSS_OPTION] = config.optimizer.lr, config.loss.scale, loss[1]
+        numbers[t.LR], numbers[t.SCALE], numbers[t.LOSS_OPTION] = (
+            config.optimizer.lr,
+            config.loss.scale,
+            loss[1],
+        )
         for penalty in config.penalties:
             numbers[t.L2 if penalty.name == "l2" else t.L1] = penalty.coefficient
         clip_norm, clip_value = config.training.clip_norm, config.training.clip_value
@@ -195,11 +199,16 @@ class Member:
         stands[t.BEST_VALUE] = 0.0 if progress.best_value is None else progress.best_value
         cursor[t.PLATEAU_HAS_BEST] = plateau.best is not None
         stands[t.PLATEAU_SHARE], stands[t.PLATEAU_BEST] = plateau.factor, plateau.best or 0.0
-        cursor[t.PLATEAU_BAD], cursor[t.PLATEAU_COOLDOWN_LEFT] = plateau.bad_evaluations, plateau.cooldown_left
+        cursor[t.PLATEAU_BAD], cursor[t.PLATEAU_COOLDOWN_LEFT] = (
+            plateau.bad_evaluations,
+            plateau.cooldown_left,
+        )
 
     def snapshot(self) -> Snapshot:
         """A copy of where the run stands, to come back to."""
-        return Snapshot(self.epoch, self.theta.copy(), self.slots.copy(), self.cursor.copy(), self.stands.copy())
+        return Snapshot(
+            self.epoch, self.theta.copy(), self.slots.copy(), self.cursor.copy(), self.stands.copy()
+        )
 
     def stand(self, snapshot: Snapshot) -> None:
         """Come back to where a snapshot was taken."""

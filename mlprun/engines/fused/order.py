@@ -67,12 +67,12 @@ def stable_order(words: Any, rows: Any, counts: Any, order: Any) -> None:
     for drawer in range(drawers):
         counts[drawer + 1] += counts[drawer]
     for row in range(rows):
-        drawer = words[row] >> shift if bits else NOTHING
-        order[counts[drawer]] = row
-        counts[drawer] += 1
+        chosen = words[row] >> shift if bits else NOTHING
+        order[counts[chosen]] = row
+        counts[chosen] += 1
     for place in range(1, rows):
-        row, k = order[place], place - 1
-        while k >= 0 and words[order[k]] > words[row]:
+        moved, k = order[place], place - 1
+        while k >= 0 and words[order[k]] > words[moved]:
             order[k + 1] = order[k]
             k -= 1
-        order[k + 1] = row
+        order[k + 1] = moved

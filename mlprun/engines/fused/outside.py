@@ -51,7 +51,11 @@ def advance(member: Member, space: Workspace, until: int, watch: Watch) -> Advan
                 break
             reached = member.epoch
             member.stand(start)
-            replayed = advance(member, space, reached, Watch(watch.epochs)) if reached > start.epoch else _Told().closed(member)
+            replayed = (
+                advance(member, space, reached, Watch(watch.epochs))
+                if reached > start.epoch
+                else _Told().closed(member)
+            )
             return Advance(member.epoch, replayed.rows, replayed.improvements, replayed.best, "interrupted")
         if chunk.status == t.DIVERGED or not measured.judge(told):
             return _replay(member, space, start, until)
@@ -88,11 +92,14 @@ class _Measured:
     def next_stop(self, until: int) -> int:
         """The next epoch that is logged or evaluated, or `until`."""
         training, epoch = self.member.config.training, self.member.epoch
-        every = [training.log_every, *([training.evaluate_every] if self.member.experiment.has("dev") else [])]
+        every = [
+            training.log_every,
+            *([training.evaluate_every] if self.member.experiment.has("dev") else []),
+        ]
         return min(until, training.epochs, *((epoch // each + 1) * each for each in every))
 
     def judge(self, told: _Told) -> bool:
-        """Evaluate and log the epoch that was just completed as the contract asks; False if a loss diverged."""
+        """Evaluate and log the epoch that was just completed as the contract asks; False if it diverged."""
         member, config = self.member, self.member.config
         epoch, training, last = member.epoch, config.training, member.epoch == config.training.epochs
         dev: dict[str, float] | None = None
@@ -126,8 +133,8 @@ class _Measured:
             space.kept = np.zeros(len(rows) * member.outputs, member.layout.dtype)
         layout = member.layout
         loss = epochs.examine(
-            plan, member.numbers, layout.layers, layout.codes, layout.options, member.theta, space.zeros, space.work,
-            blocks, member.shares, space.squares, space.kept,
+            plan, member.numbers, layout.layers, layout.codes, layout.options, member.theta, space.zeros,
+            space.work, blocks, member.shares, space.squares, space.kept,
         )  # fmt: skip
         figures = self.meter.figures(self.network, self._outputs(len(rows)), Tensors.of(rows))
         return {"loss": float(loss), **figures}
@@ -140,7 +147,9 @@ class _Measured:
             told.improvements.append(Improvement(member.epoch, before.best_value, value))
             told.best = Best(member.epoch, dev, member.layout.named(member.theta))
         if isinstance(config.schedule, ReduceOnPlateau):
-            after = judged.observe_plateau(after, value, config.best.mode, config.schedule, lr=config.optimizer.lr)
+            after = judged.observe_plateau(
+                after, value, config.best.mode, config.schedule, lr=config.optimizer.lr
+            )
         member.progress = after
         patience = config.early_stopping.patience if config.early_stopping else None
         if judged.out_of_patience(after, member.epoch, patience):

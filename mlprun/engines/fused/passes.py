@@ -161,7 +161,7 @@ def backward(
         din, dout, delta = table[t.DIN], table[t.DOUT], table[t.DELTA]
         for j in range(dout):
             at = j * stride
-            sum_ = differentiate(
+            sum_: Any = differentiate(
                 table[t.DERIVATIVE], work, table[t.VALUES] + at, work, table[t.SLOPES] + at, work, delta + at,
                 vectors, options, 2 * table[t.FIRST_ACTIVATION],
             )  # fmt: skip

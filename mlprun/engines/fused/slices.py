@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mlprun.engines.fused import epochs
 from mlprun.engines.fused import tables as t
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from mlprun.engines.fused.member import Member
@@ -31,7 +30,7 @@ def budget_of(member: Member) -> int:
 
 
 class Chunk:
-    """What the slices so far have brought: rows as kernels write them, improvements, and why the last returned."""
+    """What the slices so far have brought: rows as kernels write them, improvements, why it returned."""
 
     def __init__(self) -> None:
         self.rows: list[NDArray[np.float64]] = []
@@ -72,10 +71,10 @@ def _call(
     layout = member.layout
     return int(
         epochs.train(
-            member.plan, member.numbers, layout.layers, layout.codes, layout.options, rates, first, member.rows,
-            member.dev, member.shares, member.theta, member.slots, member.best, member.cursor, member.stands,
-            space.zeros, space.work, space.gradient, space.scalars, space.squares, space.words, space.counts,
-            space.order, space.batch, space.history, space.improvements, space.kept, space.saved,
-            space.saved_cursor, until, budget, careful,
+            member.plan, member.numbers, layout.layers, layout.codes, layout.options, rates, first,
+            member.rows, member.dev, member.shares, member.theta, member.slots, member.best, member.cursor,
+            member.stands, space.zeros, space.work, space.gradient, space.scalars, space.squares,
+            space.words, space.counts, space.order, space.batch, space.history, space.improvements,
+            space.kept, space.saved, space.saved_cursor, until, budget, careful,
         )
     )  # fmt: skip

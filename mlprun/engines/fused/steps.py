@@ -20,7 +20,9 @@ NO_FIGURE, HIT_OF_ONE, HIT_OF_MANY, R2 = t.NO_FIGURE, t.HIT_OF_ONE, t.HIT_OF_MAN
 
 
 @inner
-def gather(source: Any, order: Any, shuffled: Any, begin: Any, count: Any, fields: Any, stride: Any, block: Any) -> None:  # fmt: skip
+def gather(
+    source: Any, order: Any, shuffled: Any, begin: Any, count: Any, fields: Any, stride: Any, block: Any
+) -> None:
     """Rows begin ... begin + count of an order, out of row-major `source`, into feature-major blocks."""
     lanes = VECTOR_BYTES // block.itemsize
     padded = (count + lanes - 1) // lanes * lanes
@@ -36,8 +38,18 @@ def gather(source: Any, order: Any, shuffled: Any, begin: Any, count: Any, field
 
 
 @inner
-def block_loss(plan: Any, numbers: Any, layers: Any, work: Any, rows: Any, rows0: Any, vectors: Any, factor: Any, seen: Any) -> Any:  # fmt: skip
-    """The loss summed over a block's rows, and its derivative times `factor` in the place of the outputs' delta."""
+def block_loss(
+    plan: Any,
+    numbers: Any,
+    layers: Any,
+    work: Any,
+    rows: Any,
+    rows0: Any,
+    vectors: Any,
+    factor: Any,
+    seen: Any,
+) -> Any:
+    """The loss summed over a block's rows; the outputs' delta becomes its derivative times `factor`."""
     stride, inputs, outputs = plan[t.STRIDE], plan[t.INPUTS], plan[t.OUTPUTS]
     last = layers[layers.shape[0] - 1]
     mask = rows0 + (inputs + outputs + t.MASK) * stride
@@ -46,7 +58,18 @@ def block_loss(plan: Any, numbers: Any, layers: Any, work: Any, rows: Any, rows0
     total = 0.0
     if code == CROSS_ENTROPY:
         total += lose_distribution(
-            work, last[t.VALUES], rows, targets, stride, outputs, rows, mask, work, last[t.DELTA], vectors, factor
+            work,
+            last[t.VALUES],
+            rows,
+            targets,
+            stride,
+            outputs,
+            rows,
+            mask,
+            work,
+            last[t.DELTA],
+            vectors,
+            factor,
         )
     else:
         if code == BCE and not seen:
@@ -54,8 +77,8 @@ def block_loss(plan: Any, numbers: Any, layers: Any, work: Any, rows: Any, rows0
         for k in range(outputs):
             at = k * stride
             total += lose(
-                code, work, last[t.VALUES] + at, rows, targets + at, rows, mask, work, last[t.DELTA] + at, vectors,
-                factor, numbers, t.LOSS_OPTION,
+                code, work, last[t.VALUES] + at, rows, targets + at, rows, mask, work, last[t.DELTA] + at,
+                vectors, factor, numbers, t.LOSS_OPTION,
             )  # fmt: skip
     if plan[t.ADDS_CONSTANT] == 1:
         constant = rows0 + (inputs + outputs + t.ROW_CONSTANT) * stride
@@ -66,8 +89,10 @@ def block_loss(plan: Any, numbers: Any, layers: Any, work: Any, rows: Any, rows0
 
 
 @inner
-def measure(plan: Any, numbers: Any, values: Any, work: Any, rows: Any, rows0: Any, count: Any, squares: Any) -> Any:
-    """How many of a block's rows are right; under r2 the squared errors of each output are added to `squares`."""
+def measure(
+    plan: Any, numbers: Any, values: Any, work: Any, rows: Any, rows0: Any, count: Any, squares: Any
+) -> Any:
+    """How many of a block's rows are right; under r2 squared errors of each output are added to `squares`."""
     stride, inputs, outputs, figure = plan[t.STRIDE], plan[t.INPUTS], plan[t.OUTPUTS], plan[t.FIGURE]
     targets, hits = rows0 + inputs * stride, 0
     if figure == HIT_OF_ONE:
@@ -158,9 +183,9 @@ def batch_weight(plan: Any, rows: Any, rows0: Any, count: Any) -> Any:
 
 @inner
 def step(
-    plan: Any, numbers: Any, layers: Any, codes: Any, options: Any, theta: Any, slots: Any, zeros: Any, work: Any,
-    rows: Any, count: Any, gradient: Any, scalars: Any, rate: Any, cursor: Any, stands: Any, squares: Any,
-    seen: Any, kept: Any, kept0: Any,
+    plan: Any, numbers: Any, layers: Any, codes: Any, options: Any, theta: Any, slots: Any, zeros: Any,
+    work: Any, rows: Any, count: Any, gradient: Any, scalars: Any, rate: Any, cursor: Any, stands: Any,
+    squares: Any, seen: Any, kept: Any, kept0: Any,
 ) -> None:  # fmt: skip
     """One update from `count` rows in blocks; loss, weight, objective and figure are added to `stands`."""
     lanes = VECTOR_BYTES // work.itemsize

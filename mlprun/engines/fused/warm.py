@@ -22,7 +22,19 @@ def signatures(dtype: str) -> list[tuple[Any, tuple[Any, ...]]]:
     network = (whole, double, wholes, whole, double)
     state = (real, real, real, whole, double)
     space = (real, real, real, double, double, words, whole, whole, real, doubles, doubles, real, real, whole)
-    train = (*network, double, types.int64, real, real, double, *state, *space, types.int64, types.int64, types.boolean)
+    train = (
+        *network,
+        double,
+        types.int64,
+        real,
+        real,
+        double,
+        *state,
+        *space,
+        types.int64,
+        types.int64,
+        types.boolean,
+    )
     examine = (*network, real, real, real, real, double, double, real)
     return [(epochs.train, train), (epochs.examine, examine)]
 
