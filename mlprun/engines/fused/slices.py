@@ -55,26 +55,24 @@ def run(
     rates, budget = member.rates(first, until), budget_of(member)
     if careful:
         space.make_room(member)
+    given = arguments(member, space, rates, first=first)
     while True:
         if stop():
             chunk.stopped = True
             return chunk
-        chunk.status = _call(member, space, rates, first, until, budget, careful)
+        chunk.status = int(epochs.train(*given, until, budget, careful))
         chunk.take(member, space)
         if chunk.status != t.PAUSED:
             return chunk
 
 
-def _call(
-    member: Member, space: Workspace, rates: Any, first: int, until: int, budget: int, careful: bool  # noqa: FBT001
-) -> int:  # fmt: skip
+def arguments(member: Member, space: Workspace, rates: NDArray[np.float64], *, first: int) -> tuple[Any, ...]:
+    """What the kernel takes before `until`, `budget` and `careful`; `rates` begin after `first` epochs."""
     layout = member.layout
-    return int(
-        epochs.train(
-            member.plan, member.numbers, layout.layers, layout.codes, layout.options, rates, first,
-            member.rows, member.dev, member.shares, member.theta, member.slots, member.best, member.cursor,
-            member.stands, space.zeros, space.work, space.gradient, space.scalars, space.squares,
-            space.words, space.counts, space.order, space.batch, space.history, space.improvements,
-            space.kept, space.saved, space.saved_cursor, until, budget, careful,
-        )
+    return (
+        member.plan, member.numbers, layout.layers, layout.codes, layout.options, rates, first, member.rows,
+        member.dev, member.shares, member.theta, member.slots, member.best, member.cursor, member.stands,
+        space.zeros, space.work, space.gradient, space.scalars, space.squares, space.words, space.counts,
+        space.order, space.batch, space.history, space.improvements, space.kept, space.saved,
+        space.saved_cursor,
     )  # fmt: skip
