@@ -32,5 +32,7 @@ class Status:
         kinds = {"state": str, "epochs": int, "seconds": float | int, "figures": dict, "reason": str}
         sound = all(key in value and isinstance(value[key], kinds[key]) for key in kinds)
         if not sound or value["state"] not in get_args(State):
-            raise CheckpointError(where, "is damaged: it is not a status", "resume the run to write it anew")
+            raise CheckpointError(
+                where, "is damaged: it is not a status", "restore it from a copy or train again"
+            )
         return cls(**{key: value[key] for key in kinds})
