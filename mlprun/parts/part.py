@@ -113,11 +113,11 @@ class Named:
             value = {"name": value}
         elif isinstance(value, Mapping) and "name" not in value and self.default is not None:
             value = {"name": self.default, **value}
-        elif not isinstance(value, Mapping | Part) or (isinstance(value, Mapping) and "name" not in value):
+        name = value.get("name") if isinstance(value, Mapping) else getattr(value, "name", None)
+        if not isinstance(value, Mapping | Part) or not isinstance(name, str):
             article = "an" if self.registry.kind[0] in "aeiou" else "a"
             expected = f"expected {article} {self.registry.kind}: a name or a mapping with 'name'"
             raise PydanticCustomError("part_name", "{expected}", {"expected": expected})
-        name = value["name"] if isinstance(value, Mapping) else value.name
         if name not in self.registry:
             hint = suggestion(str(name), self.registry.names())
             what = {"kind": self.registry.kind, "name": repr(str(name)), "hint": hint}
