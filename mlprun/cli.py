@@ -16,9 +16,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-import mlprun
+from mlprun.commands.startup import quick_imports
 from mlprun.commands.terminal import Output, abandon, printable_lines, write
 from mlprun.errors import ConfigError, InterruptedRunError, MlprunError, UsageError
+from mlprun.version import __version__
 
 COMMANDS = (
     "train",
@@ -83,7 +84,8 @@ def _summary(name: str) -> str:
 
 def _load(name: str) -> Any:
     """Import a verb's module and make its `command` a Typer command."""
-    function = importlib.import_module(f"mlprun.commands.{name}").command
+    with quick_imports():
+        function = importlib.import_module(f"mlprun.commands.{name}").command
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
     names = {"help_option_names": ["--help", "-h"]}
     single.command(name, cls=Command, help=function.__doc__, context_settings=names)(_with_output(function))
@@ -120,7 +122,7 @@ app = typer.Typer(
 
 def _print_version(*, wanted: bool) -> None:
     if wanted:
-        write(sys.stdout, f"mlprun {mlprun.__version__}\n")
+        write(sys.stdout, f"mlprun {__version__}\n")
         raise typer.Exit
 
 

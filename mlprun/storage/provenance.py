@@ -13,8 +13,9 @@ import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-from mlprun import __version__, files
+from mlprun import files
 from mlprun.errors import FileError
+from mlprun.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
