@@ -11,6 +11,7 @@ import os
 import pkgutil
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import typer
@@ -84,8 +85,9 @@ def _summary(name: str) -> str:
 
 def _load(name: str) -> Any:
     """Import a verb's module and make its `command` a Typer command."""
-    with quick_imports():
-        function = importlib.import_module(f"mlprun.commands.{name}").command
+    module = f"mlprun.commands.{name}"
+    with nullcontext() if module in sys.modules else quick_imports():
+        function = importlib.import_module(module).command
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
     names = {"help_option_names": ["--help", "-h"]}
     single.command(name, cls=Command, help=function.__doc__, context_settings=names)(_with_output(function))
