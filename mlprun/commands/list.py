@@ -9,7 +9,7 @@ from mlprun.commands import reference
 from mlprun.commands.terminal import Output, Table
 from mlprun.errors import UsageError
 from mlprun.parts.part import Part, suggestion
-from mlprun.schema import registries
+from mlprun.schema import Config, registries
 
 
 def command(
@@ -24,25 +24,29 @@ def command(
     mlprun list losses               the parts of one kind, a line each
     mlprun list losses huber         one part: what it is, its options, their values and defaults
     mlprun list huber                the same, where the name is of one kind only
+    mlprun list config training      the keys of a section of the config; without a name, all keys
 
     --json prints, in the same order,
-      {"kinds": {KIND: [NAME, ...]}}
+      {"config": [KEY, ...], "kinds": {KIND: [NAME, ...]}}
       {"kind": KIND, "parts": [{"name", "names", "summary"}]}
       {"kind": KIND, "name", "names", "documentation",
        "options": [{"name", "values", "required", "default", "description"}]}
+      {"kind": "config", "options": [...]}
 
     Exit codes: 0 done, 2 unknown kind or name.
     """
     kinds = reference.kinds()
     if kind is None:
         return _show_kinds(kinds, output)
+    if kind == "config":
+        return _show_config(name, output)
     if name is None and _plural(kind, kinds) is None:
         homes = [plural for plural, parts in kinds.items() if any(kind in part.names() for part in parts)]
         if len(homes) == 1:
             kind, name = homes[0], kind
     plural = _plural(kind, kinds)
     if plural is None:
-        raise UsageError(kind, "no such kind", suggestion(kind, tuple(kinds)))
+        raise UsageError(kind, "no such kind", suggestion(kind, ("config", *kinds)))
     if name is None:
         return _show_kind(plural, kinds[plural], output)
     return _show_part(plural, _find(name, plural, kinds[plural]), output)
@@ -63,9 +67,10 @@ def _find(name: str, plural: str, parts: Sequence[type[Part]]) -> type[Part]:
 
 def _show_kinds(kinds: dict[str, list[type[Part]]], output: Output) -> None:
     names = {plural: [part.names()[0] for part in parts] for plural, parts in kinds.items()}
-    rows = [(plural, len(parts), ", ".join(parts)) for plural, parts in names.items()]
-    output.result(Table(("kind", "parts", "names"), rows))
-    output.document({"kinds": names})
+    keys = list(Config.model_fields)
+    rows = [(kind, len(known), ", ".join(known)) for kind, known in {"config": keys, **names}.items()]
+    output.result(Table(("kind", "count", "names"), rows))
+    output.document({"config": keys, "kinds": names})
     output.note("\nmlprun list KIND describes the parts of a kind, mlprun list KIND NAME one of them")
 
 
@@ -74,12 +79,28 @@ def _show_kind(plural: str, parts: Sequence[type[Part]], output: Output) -> None
     output.document({"kind": plural, "parts": [_head(part) | {"summary": part.summary()} for part in parts]})
 
 
+def _show_config(section: str | None, output: Output) -> None:
+    options = list(reference.options(Config))
+    if section is not None:
+        options = [option for option in options if f"{option.name}.".startswith(f"{section}.")]
+    if not options:
+        raise UsageError(
+            str(section), "no such key of a config", suggestion(str(section), tuple(Config.model_fields))
+        )
+    output.result(_table(options))
+    output.document({"kind": "config", "options": [option.document() for option in options]})
+
+
+def _table(options: Sequence[reference.Option]) -> Table:
+    rows = [(option.name, option.values, option.shown_default(), option.description) for option in options]
+    return Table(("option", "values", "default", "meaning"), rows)
+
+
 def _show_part(plural: str, part: type[Part], output: Output) -> None:
     options = list(reference.options(part))
-    rows = [(option.name, option.values, option.shown_default(), option.description) for option in options]
     text = reference.documentation(part)
     output.result(f"{', '.join(part.names())} ({plural})\n\n{text}\n")
-    output.result(Table(("option", "values", "default", "meaning"), rows) if rows else "It has no options.")
+    output.result(_table(options) if options else "It has no options.")
     described = [option.document() for option in options]
     output.document({"kind": plural, **_head(part), "documentation": text, "options": described})
 

@@ -45,8 +45,10 @@ class Option:
     description: str
 
     def shown_default(self) -> str:
-        """The default as it would stand in a config, or `required`."""
-        return "required" if self.required else inline(self.default)
+        """The default as a config would say it, or `required`; nothing where it depends on other things."""
+        if self.default is None and "null" not in self.values.split(" | "):
+            return "required" if self.required else ""
+        return inline(self.default)
 
     def document(self) -> dict[str, Any]:
         """The option as JSON."""

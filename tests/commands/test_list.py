@@ -9,6 +9,7 @@ from mlprun import cli
 from mlprun.commands import reference
 from mlprun.parts.activations import OneActivation
 from mlprun.parts.part import ConfigPath, Options, Part, PositiveInt, Seed
+from mlprun.schema import Config
 
 PARTS = [(kind, part) for kind, parts in reference.kinds().items() for part in parts]
 NAMED = pytest.mark.parametrize(
@@ -39,6 +40,7 @@ def test_without_arguments_every_kind_is_counted_and_its_parts_named(listed):
     for kind, parts in reference.kinds().items():
         assert rows[kind].split()[1] == str(len(parts))
         assert rows[kind].endswith(", ".join(part.names()[0] for part in parts))
+    assert document(listed)["config"] == list(Config.model_fields)
     assert {kind: set(names) for kind, names in document(listed)["kinds"].items()} == {
         kind: {part.names()[0] for part in parts} for kind, parts in reference.kinds().items()
     }
@@ -90,6 +92,26 @@ def test_the_documentation_of_a_part_as_json(listed):
         "default": 1.0,
         "description": "error size where the curve straightens, in the target's units",
     }
+
+
+def test_the_keys_of_a_config_are_listed_with_those_of_its_sections(listed):
+    out = listed("config")[1]
+    rows = {line.split()[0]: line for line in out.splitlines()[1:]}
+    assert set(Config.model_fields) <= set(rows)
+    assert rows["training.batch_size"].split()[1:6] == ["integer", ">", "0", "|", "full"]
+    assert "required" in rows["dataset"]
+    assert rows["loss"].split()[1:4] == [
+        "loss",
+        "what",
+        "is",
+    ]  # its default depends on the data: none is shown
+
+
+def test_one_section_of_a_config_is_listed_alone(listed):
+    said = document(listed, "config", "early_stopping")
+    assert [option["name"] for option in said["options"]] == ["early_stopping", "early_stopping.patience"]
+    error = "error: trainin: no such key of a config; did you mean training?\n"
+    assert listed("config", "trainin") == (2, "", error)
 
 
 @pytest.mark.parametrize(
