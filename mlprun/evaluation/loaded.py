@@ -107,6 +107,8 @@ def load(
     that would run code without `allow_code`.
     """
     meta = checkpoint.meta
+    if not {"config", "preprocessing", "epoch"} <= meta.keys():
+        raise CheckpointError(where, "lacks a part of its metadata", "use another checkpoint of the run")
     config = schema.parse(
         reading.from_mapping(meta["config"], folder, where), allow_code=allow_code, data=False
     )

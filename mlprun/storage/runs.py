@@ -121,8 +121,17 @@ class RunFolder:
         if status.state == "running" and not is_held(os.path.join(self.path, "lock")):
             status = self._written_status()  # it may have ended between the two looks
             if status.state == "running":
-                return replace(status, state="crashed")
+                status = replace(status, state="crashed")
+        if status.state in ("running", "crashed", "failed"):
+            return replace(status, epochs=self._saved_epochs())
         return status
+
+    def _saved_epochs(self) -> int:
+        """How far the newest checkpoint is; 0 where none can be read."""
+        with contextlib.suppress(CheckpointError):
+            last = self.load_last()
+            return 0 if last is None else int(last.checkpoint.meta["epoch"])
+        return 0
 
     def _written_status(self) -> Status:
         path = os.path.join(self.path, "status.json")

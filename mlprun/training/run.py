@@ -73,7 +73,7 @@ def start(experiment: Experiment, *, out: str, reporter: Reporter) -> Ended:
     config = experiment.config
     engine, why = engines.choose(experiment, config.engine)
     device = devices.resolve(config.device)
-    code = {os.path.basename(path): files.read_bytes(path, cap=MAX_CODE) for path in config.extend}
+    code = _code(config)
     # every folder below `out` lies equally deep, so paths relative to it hold whatever its number will be
     stored = _stored(config, os.path.join(out, config.name))
     constants = {"config": stored, "preprocessing": experiment.preprocessing.to_json(), "engine": engine.name}
@@ -115,7 +115,7 @@ def resume(
             "preprocessing": experiment.preprocessing.to_json(),
             "engine": engine.name,
         }
-        device, seconds = devices.resolve(config.device), folder.status().seconds
+        device, seconds = devices.resolve(config.device), _seconds(folder)
         session = Session(experiment, folder, engine, device, constants, reporter, seconds)
         ended = _run(session, saved, best)
         folder.write_config(_yaml(stored))  # an extension has changed it
@@ -164,6 +164,14 @@ def _follow(
         return stopped, state, record.best
 
 
+def _seconds(folder: RunFolder) -> float:
+    """The seconds of training so far; a damaged status is written anew, and is no reason not to go on."""
+    try:
+        return folder.status().seconds
+    except CheckpointError:
+        return 0.0
+
+
 def _extended(config: Config, epochs: int) -> Config:
     """The config with more epochs. Raises UsageError where that would change the epochs that were run."""
     known = config.training.epochs
@@ -196,6 +204,18 @@ def _best(folder: RunFolder, saved: Saved) -> Best | None:
         what = f"is of epoch {best.epoch}, and {folder.last} knows a better one"
         raise CheckpointError(folder.best, what, "restore it from a copy or train again")
     return best if best.epoch == saved.state.progress.best_epoch else None
+
+
+def _code(config: Config) -> dict[str, bytes]:
+    """The user's source files by the name under which the run folder keeps them."""
+    code: dict[str, bytes] = {}
+    for path in config.extend:
+        name = os.path.basename(path)
+        if name in code or name.startswith("."):
+            what = f"{name} cannot be copied into the run folder under its own name"
+            raise UsageError("extend", what, "give each file a name of its own, without a dot in front")
+        code[name] = files.read_bytes(path, cap=MAX_CODE)
+    return code
 
 
 def _stored(config: Config, folder: str) -> dict[str, Any]:
