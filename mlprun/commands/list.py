@@ -20,11 +20,12 @@ def command(
 ) -> None:
     """List what a config can name: datasets, losses, optimizers, ...
 
-    mlprun list                      the kinds, with the names of their parts
-    mlprun list losses               the parts of one kind, a line each
-    mlprun list losses huber         one part: what it is, its options, their values and defaults
-    mlprun list huber                the same, where the name is of one kind only
-    mlprun list config training      the keys of a section of the config; without a name, all keys
+    mlprun list                    the kinds, with the names of their parts
+    mlprun list losses             the parts of one kind, a line each
+    mlprun list losses huber       one part: what it is, and its options
+    mlprun list huber              the same, where only one kind has that name
+    mlprun list config             all keys of a config, or those of one section:
+    mlprun list config training
 
     --json prints, in the same order,
       {"config": [KEY, ...], "kinds": {KIND: [NAME, ...]}}

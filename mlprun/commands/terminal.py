@@ -148,7 +148,8 @@ def _drawn(table: Table) -> str:
     title = Text(printable(table.title), style="bold") if table.title else None
     drawing = Drawing(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for index, name in enumerate(table.columns):
-        drawing.add_column(Text(printable(name)), justify="right" if table.is_numeric(index) else "left")
+        heading = Text(printable(name))
+        drawing.add_column(heading, justify="right" if table.is_numeric(index) else "left", overflow="fold")
     for row in table.cells():
         drawing.add_row(*map(Text, row))  # Text, not str: a cell such as [/x] is no markup
     console = Console(file=sys.stdout)
