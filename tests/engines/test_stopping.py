@@ -120,6 +120,19 @@ def test_weights_that_the_last_update_made_infinite_are_not_the_end_of_a_run(
     assert all(np.isfinite(array).all() for array in run.state.model.values())
 
 
+@pytest.mark.parametrize("optimizer", [{"lr": 1e300}, {"name": "adam", "lr": 3e38}])
+def test_a_rate_beyond_the_runs_numbers_diverges(
+    optimizer: dict[str, Any], experiment: Make, course: Make
+) -> None:
+    run = course(experiment(optimizer=optimizer)).finish()
+    assert (run.stopped, run.epoch) == ("diverged", 0)
+
+
+def test_an_exponential_schedule_that_overflows_diverges(experiment: Make, course: Make) -> None:
+    made = experiment(schedule={"name": "exponential", "gamma": 1e200})
+    assert course(made).finish().stopped == "diverged"
+
+
 def test_a_start_whose_outputs_are_infinite_diverges_at_epoch_0(experiment: Make, course: Make) -> None:
     start = {"layers.0.weight": [[1e38, 1e38]] * 4}
     made = experiment(

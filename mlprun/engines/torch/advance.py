@@ -57,7 +57,13 @@ def _run(member: Member, until: int, watch: Watch) -> Chunk:
             chunk.stopped = "interrupted"
             break
         rate = member.rate()
-        done = member.run_epoch(watch.stop)
+        try:
+            done = member.run_epoch(watch.stop)
+        except RuntimeError as error:
+            if "without overflow" not in str(error):
+                raise
+            chunk.stopped = "diverged"  # torch refuses a rate beyond float32, which infinity is not
+            break
         if done is None:
             chunk.stopped, chunk.torn = "interrupted", True
         else:
