@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from mlprun.commands.startup import quick_imports
-from mlprun.commands.terminal import Output, abandon, printable_lines, write
+from mlprun.commands.terminal import Output, abandon, printable_lines, settle, write
 from mlprun.errors import ConfigError, InterruptedRunError, MlprunError, UsageError
 from mlprun.version import __version__
 
@@ -162,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write(sys.stderr, printable_lines(message) + "\n" if message else "")
         return code
     finally:
-        write(sys.stdout, "")
+        settle(sys.stdout)
 
 
 def _prepare_streams() -> None:
@@ -184,6 +184,7 @@ def _run(arguments: list[str]) -> int:
             command.invoke(context)
     except typer.Exit as exit_:
         return exit_.exit_code
+    write(sys.stdout, "")  # user code may have printed what is not on its way yet
     return 0
 
 

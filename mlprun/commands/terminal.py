@@ -116,9 +116,17 @@ def write(stream: TextIO, text: str) -> None:
         abandon(stream)
     except OSError as error:
         abandon(stream)
-        raise FileError(
-            "standard output", error.strerror or str(error), "send the output elsewhere"
-        ) from error
+        if stream is not sys.stderr:  # lost messages are no reason to end a training
+            what = error.strerror or str(error)
+            raise FileError("standard output", what, "send the output elsewhere") from error
+
+
+def settle(stream: TextIO) -> None:
+    """Give up what a broken stream still holds, after its failure has been told."""
+    try:
+        stream.flush()
+    except OSError:
+        abandon(stream)
 
 
 def abandon(stream: TextIO) -> None:
