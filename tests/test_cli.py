@@ -83,10 +83,9 @@ def test_without_arguments_the_overview_is_shown(run):
 
 
 def test_the_overview_names_every_command_with_the_first_line_of_its_help(run):
-    out = run("--help")[1]
+    out = " ".join(run("--help")[1].split())
     for name in cli.COMMANDS:
-        summary = cli._load(name).help.partition("\n")[0]
-        assert any(line.split(maxsplit=1) == [name, summary] for line in out.splitlines()), name
+        assert f" {name} {cli._load(name).help.partition(chr(10))[0]} " in out
 
 
 def test_every_module_with_a_command_is_a_verb():

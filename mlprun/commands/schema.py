@@ -19,7 +19,9 @@ def command(
     force: Force = False,
     output: Output,
 ) -> None:
-    """Print the JSON Schema of configs, with descriptions, defaults and bounds.
+    """Print the JSON Schema of configs.
+
+    It has a description, default and bounds for every option.
 
     mlprun schema --out mlprun.schema.json
 
