@@ -31,11 +31,11 @@ _EXPECTED: Final = {
     "none_required": "null",
 }
 _BOUNDS: Final = {
-    "greater_than": "must be greater than {gt:g}",
-    "greater_than_equal": "must be at least {ge:g}",
-    "less_than": "must be less than {lt:g}",
-    "less_than_equal": "must be at most {le:g}",
-    "multiple_of": "must be a multiple of {multiple_of:g}",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "multiple_of": "must be a multiple of {multiple_of}",
 }
 _LENGTHS: Final = {
     "too_short": "must have at least {min_length} entries, got {actual_length}",
@@ -105,9 +105,19 @@ def _problem(
     if messages:
         return Problem(path, " or ".join(dict.fromkeys(messages)))
     words = [_expected(error) for error in errors if error["type"] == "literal_error"]
-    bounds = (_BOUNDS[error["type"]].format(**error["ctx"]) for error in specific)
+    bounds = (_bound(error) for error in specific)
     said = _either(list(dict.fromkeys([*bounds, *filter(None, words)])))
     return Problem(path, f"{said}, got {show(value)}")
+
+
+def _bound(error: ErrorDetails) -> str:
+    limits = {name: _number(limit) for name, limit in error["ctx"].items()}
+    return _BOUNDS[error["type"]].format(**limits)
+
+
+def _number(value: Any) -> str:
+    """A bound as one would write it: 0 where pydantic says 0.0."""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _expected(error: ErrorDetails) -> str | None:
