@@ -166,6 +166,11 @@ def test_every_expected_failure_is_one_line_and_its_exit_code(error, exit_code, 
     assert run("probe", "a.yaml") == (exit_code, "", f"error: {error}\n")
 
 
+def test_a_line_break_in_a_name_makes_no_second_line(run, verb):
+    verb(fail_with(errors.DataError("a\nerror: b.csv", "is empty")))
+    assert run("probe", "a.yaml") == (3, "", "error: a\\nerror: b.csv: is empty\n")
+
+
 def test_every_class_of_the_error_tree_is_tried():
     tree = {
         kind
