@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun.config.nodes import MOST_DEPTH, Entry, Node, group
 from mlprun.config.places import Path, Place, Source, dotted
+from mlprun.config.scalars import fits
 from mlprun.config.text import Text
 from mlprun.errors import ConfigError
 
@@ -34,6 +35,8 @@ def _node(value: Any, places: Iterator[Place], path: Path) -> Node:
     if isinstance(value, str):
         folder = value.folder if isinstance(value, Text) else place.source.folder
         return Node(Text.within(folder, value), place)
+    if type(value) is int and not fits(value):
+        raise ConfigError([place.report(dotted(path), "has too many digits; write it as 1e99")])
     if value is None or type(value) in (bool, int, float):
         return Node(value, place)
     if hasattr(value, "tolist"):  # NumPy's arrays and scalars, and tensors

@@ -58,7 +58,8 @@ def translate(errors: Iterable[ErrorDetails], data: Mapping[str, Any]) -> list[P
     problems = []
     for path, found in by_path.items():
         specific = [error for error in found if not _expected(error)]
-        if path in inner and not specific:
+        # where entries are wrong, pydantic counts none of them
+        if path in inner and all(error["type"] == "too_short" for error in specific):
             continue  # another form of this value was meant, and what is wrong inside it is told
         problems.append(_problem(path, found, specific, data))
     return problems

@@ -68,6 +68,7 @@ LINES = [
     ("snapshots: [0, -1]", "2:16: snapshots.1: must be at least 0, got -1"),
     ("checkpoint: {seconds: 0}", "2:23: checkpoint.seconds: must be greater than 0, got 0"),
     ("early_stopping: 5", "2:17: early_stopping: expected a mapping, got 5"),
+    ("optimizer: {lr: " + "9" * 30 + "}", "2:17: optimizer.lr: has too many digits; write it as 1e99"),
     ("zzz: 1", None),
 ]  # fmt: skip
 
