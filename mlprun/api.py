@@ -68,8 +68,9 @@ class Run:
 
     @cached_property
     def config(self) -> Config:
-        """The complete config."""
-        return schema.load(self.folder.config, allow_code=self.allow_code)
+        """The complete config; a table that it names may be gone."""
+        document = reading.read(self.folder.config)
+        return schema.parse(document, allow_code=self.allow_code, data=False)
 
     @cached_property
     def history(self) -> dict[str, NDArray[Any]]:
