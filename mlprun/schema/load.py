@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mlprun.parts.datasets import Facts
     from mlprun.schema.model import Config
 
+_MOST_ERRORS = 1000  # a megabyte of nonsense has half a million; far fewer are shown
 _STAND_IN = "xor"  # for an invalid dataset, so that what else there is can be validated
 
 
@@ -68,7 +69,7 @@ def _validate(data: dict[str, Any]) -> tuple[Config, list[Problem]]:
     invalid = {error["loc"][0] for error in errors}
     rest: dict[str, Any] = {"dataset": _STAND_IN}
     rest |= {name: value for name, value in data.items() if name not in invalid}
-    return schema.model_validate(rest), translate(errors, data)
+    return schema.model_validate(rest), translate(errors[:_MOST_ERRORS], data)
 
 
 def _facts(config: Config) -> tuple[Facts | None, MlprunError | None]:

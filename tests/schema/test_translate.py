@@ -131,4 +131,4 @@ def test_values_that_steer_terminals_are_escaped(refusal):
 def test_endless_problems_end(refusal):
     found = refusal("dataset: xor\nmetrics: [" + ", ".join(["zzz"] * 500) + "]\n")
     assert len(found) == 101
-    assert found[-1] == "c.yaml: 400 more problems; correct these first"
+    assert found[-1] == "c.yaml: more problems follow; correct these first"
