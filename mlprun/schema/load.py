@@ -53,6 +53,8 @@ def parse(document: Document, *, allow_code: bool = False, data: bool = True) ->
         problems.append(Problem(("dataset", *failure.option), str(failure)))
     config = resolve(config, facts, document.name)
     problems += check(config, facts, valid)
+    if not data and not problems:
+        problems += _gaps(config)
     refuse(document, problems)
     if failure is not None:
         raise failure
@@ -70,6 +72,19 @@ def _validate(data: dict[str, Any]) -> tuple[Config, list[Problem]]:
     rest: dict[str, Any] = {"dataset": _STAND_IN}
     rest |= {name: value for name, value in data.items() if name not in invalid}
     return schema.model_validate(rest), translate(errors[:_MOST_ERRORS], data)
+
+
+def _gaps(config: Config) -> list[Problem]:
+    """What a complete config names and this one leaves to its data."""
+    named = {
+        ("loss",): config.loss,
+        ("metrics",): config.metrics,
+        ("architecture", "outputs"): config.architecture.outputs,
+        ("architecture", "output_activation"): config.architecture.output_activation,
+        ("dataset", "split"): config.dataset.split,
+    }
+    message = "is missing; a config that is used without its data names it"
+    return [Problem(path, message, at_key=True) for path, value in named.items() if value is None]
 
 
 def _facts(config: Config) -> tuple[Facts | None, MlprunError | None]:

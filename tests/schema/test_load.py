@@ -66,6 +66,14 @@ def test_a_complete_config_needs_no_look_at_its_data(name):
     assert schema.parse(reading.from_mapping(dumped, "", "c"), data=False) == config
 
 
+def test_a_config_without_data_must_be_complete():
+    with pytest.raises(ConfigError) as caught:
+        schema.parse(reading.from_mapping({"dataset": "moons"}, "", "c"), data=False)
+    told = [problem.split(": ")[1] for problem in caught.value.problems]
+    outputs = ["architecture.outputs", "architecture.output_activation"]
+    assert sorted(told) == sorted(["loss", "metrics", *outputs, "dataset.split"])
+
+
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_shipped_config_reads_back_from_its_own_yaml(path, tmp_path):
     import yaml
