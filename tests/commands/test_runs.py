@@ -205,3 +205,11 @@ def test_show_and_compare_need_no_data_and_eval_says_what_it_misses(call, home):
     code, out, err = call("eval", "runs/gone-001")
     assert (code, out) == (3, "")
     assert err == "error: gone.csv: no such file; evaluate another table with --data\n"
+
+
+def test_a_run_without_dev_rows_is_judged_by_its_last_epoch(call):
+    told = document(
+        call, "train", "small.yaml", "-q", "dataset.split={train: 40, dev: 0, test: 40}", "--name", "devless"
+    )
+    assert (told["best"], told["of"], set(told["splits"])) == (None, "last", {"train", "test"})
+    assert document(call, "eval", told["run"])["splits"] == told["splits"]

@@ -77,8 +77,9 @@ REFUSED = [
      "dataset.split.column: only a table has columns; expected counts or fractions"),
     ({"dataset": {"name": "iris", "split": {"train": 2, "dev": 10, "test": 0}}},
      "dataset.split: 2 train rows cannot show 3 classes; give train at least one row of each"),
-    ({"dataset": {"name": "moons", "split": {"train": 50, "test": 50}}},
-     "dataset.split: dev has no rows to choose the best epoch by; give dataset.split.dev some rows, or set split: same"),
+    ({"dataset": {"name": "moons", "split": {"train": 50, "test": 50}}, "schedule": "reduce_on_plateau"},
+     "schedule: reduce_on_plateau watches dev figures, and dev has no rows;"
+     " give dataset.split.dev some rows, or set split: same"),
     ({"dataset": {"name": "moons", "split": {"train": 33, "dev": 5}}, "training": {"batch_size": 16},
       "architecture": {"norm": "batch"}},
      "training.batch_size: 33 train rows leave a batch of 1 row, and batch norm needs 2; choose another size"),
