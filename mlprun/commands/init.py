@@ -58,10 +58,10 @@ def command(
     if place == "-":
         output.data(made.text)
         return
-    save(place, made.text, force=force)
+    save(place, made.text.encode(), force=force)
     beside = os.path.join(os.path.dirname(place), schema.SCHEMA_FILE)
     if files.kind(beside) is None:
-        save(beside, schema.text(), force=False)
+        save(beside, schema.text().encode(), force=False)
     output.result(f"wrote {place}")
     output.document({"config": place, "schema": beside})
     output.note("\n".join([*made.about, f"next: mlprun train {place}"]))

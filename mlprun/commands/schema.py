@@ -35,7 +35,7 @@ def command(
     if out is None:
         output.data(text())
         return
-    save(out, text(), force=force)
+    save(out, text().encode(), force=force)
     output.note(f"wrote {out}")
     output.document({"schema": out})
 

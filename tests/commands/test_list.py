@@ -5,13 +5,15 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from mlprun import cli
+from mlprun import cli, plots
 from mlprun.commands import reference
 from mlprun.parts.activations import OneActivation
 from mlprun.parts.part import ConfigPath, Options, Part, PositiveInt, Seed
-from mlprun.schema import Config
+from mlprun.schema import Config, registries
 
-PARTS = [(kind, part) for kind, parts in reference.kinds().items() for part in parts]
+KINDS = reference.kinds(registries())
+LISTED = {**KINDS, **reference.kinds([plots.kinds])}
+PARTS = [(kind, part) for kind, parts in LISTED.items() for part in parts]
 NAMED = pytest.mark.parametrize(
     ("kind", "part"), PARTS, ids=[f"{kind}-{part.names()[0]}" for kind, part in PARTS]
 )
@@ -37,20 +39,20 @@ def test_without_arguments_every_kind_is_counted_and_its_parts_named(listed):
     code, out, _ = listed()
     assert code == 0
     rows = {line.split()[0]: line for line in out.splitlines()[1:]}
-    for kind, parts in reference.kinds().items():
+    for kind, parts in KINDS.items():
         assert rows[kind].split()[1] == str(len(parts))
         assert rows[kind].endswith(", ".join(part.names()[0] for part in parts))
     assert document(listed)["config"] == list(Config.model_fields)
     assert {kind: set(names) for kind, names in document(listed)["kinds"].items()} == {
-        kind: {part.names()[0] for part in parts} for kind, parts in reference.kinds().items()
+        kind: {part.names()[0] for part in parts} for kind, parts in KINDS.items()
     }
 
 
-@pytest.mark.parametrize("kind", reference.kinds())
+@pytest.mark.parametrize("kind", LISTED)
 def test_a_kind_shows_a_line_for_each_part(kind, listed):
     lines = listed(kind)[1].splitlines()
-    assert len(lines) == 1 + len(reference.kinds()[kind])
-    for line, part in zip(lines[1:], reference.kinds()[kind], strict=True):
+    assert len(lines) == 1 + len(LISTED[kind])
+    for line, part in zip(lines[1:], LISTED[kind], strict=True):
         assert line.startswith(", ".join(part.names()))
         assert line.endswith(part.summary())
 
@@ -112,6 +114,41 @@ def test_one_section_of_a_config_is_listed_alone(listed):
     assert [option["name"] for option in said["options"]] == ["early_stopping", "early_stopping.patience"]
     error = "error: trainin: no such key of a config; did you mean training?\n"
     assert listed("config", "trainin") == (2, "", error)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place", "magic"),
+    [
+        (["datasets", "moons"], "moons.png", b"\x89PNG"),
+        (["xor", "--out", "x.svg"], "x.svg", b"<?xml"),
+        (["activations", "--out", "x.pdf"], "x.pdf", b"%PDF"),
+    ],
+)
+def test_a_dataset_and_the_activations_are_drawn_but_over_no_file(
+    arguments, place, magic, listed, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert listed(*arguments, "--plot") == (0, f"wrote {place}\n", "")
+    assert (tmp_path / place).read_bytes().startswith(magic)
+    refused = f"error: {place}: exists; choose another name or add --force\n"
+    assert listed(*arguments, "--plot") == (2, "", refused)
+    assert document(listed, *arguments, "--plot", "--force") == {"plot": place}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["losses"], "error: --plot: draws one dataset or all activations; try mlprun list datasets NAME"),
+        (["table"], "error: table: has no rows without options; "),
+        (["moons", "--out", "x.gif"], "error: x.gif: is no picture's name; "),
+    ],
+)
+def test_what_cannot_be_drawn_says_what_can(arguments, line, listed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = listed(*arguments, "--plot")
+    assert (code, out) == (2, "")
+    assert err.startswith(line)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
