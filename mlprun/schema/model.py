@@ -170,7 +170,7 @@ class Config(Options):
     device: Annotated[str, Field(pattern=r"^(cpu|cuda|cuda:[0-9]{1,3}|auto)$")] = Field(
         "cpu", description="cpu, cuda, cuda:1 and so on, or auto for a GPU if there is one"
     )
-    engine: Literal["auto", "torch", "fused", "scratch"] = Field(
+    engine: Literal["auto", "torch"] = Field(
         "auto", description="what executes the steps; auto takes the fastest that can"
     )
 
