@@ -23,7 +23,7 @@ def _line(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
     if isinstance(error, MlprunError):
         return error.exit_code, f"error: {error}"
     if isinstance(error, KeyboardInterrupt):
-        return 130, "error: interrupted"
+        return 128 + getattr(error, "number", 2), "error: interrupted"
     if isinstance(error, MemoryError):
         return 9, "error: memory: there is not enough for this; fewer rows or a smaller batch need less"
     if isinstance(error, BrokenPipeError):

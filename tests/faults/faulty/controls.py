@@ -9,7 +9,7 @@ from mlprun import files
 from mlprun.engines.contract import State
 from mlprun.storage.history import History
 from mlprun.storage.runs import RunFolder
-from mlprun.training import run
+from mlprun.training import resuming
 from mlprun.training.record import Record
 
 
@@ -55,7 +55,7 @@ def _history_not_cut() -> None:
 
 def _slots_forgotten() -> None:
     """Go on with an optimizer that has forgotten its moments."""
-    from_checkpoint = run.saved_from
+    from_checkpoint = resuming.saved_from
 
     def forgetful(checkpoint: Any, where: str) -> Any:
         saved = from_checkpoint(checkpoint, where)
@@ -63,7 +63,7 @@ def _slots_forgotten() -> None:
         bare = State(state.epoch, state.model, progress=state.progress)
         return type(saved)(bare, saved.history_offset, saved.snapshots, saved.stopped)
 
-    run.saved_from = forgetful
+    resuming.saved_from = forgetful
 
 
 def _best_never_first() -> None:
