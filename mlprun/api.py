@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mlprun.engines import Advance
     from mlprun.experiment import Rows
     from mlprun.parts.architectures.network import Network
+    from mlprun.plots import Subject
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
     from mlprun.storage.status import Status
@@ -97,11 +98,18 @@ class Run:
         """The preprocessed rows of a split, as the best epoch's evaluation saw them."""
         return self.best.experiment.rows(split, epoch=self.best.epoch)
 
+    @cached_property
+    def subject(self) -> Subject:
+        """The run as pictures need it."""
+        from mlprun.plots import Subject
+
+        return Subject.of(self.folder, allow_code=self.allow_code)
+
     def plot(self, kind: str = "loss", **options: Any) -> Figure:
         """One picture of the run as a matplotlib Figure; `mlprun list plots` names the kinds."""
         from mlprun import plots
 
-        return plots.draw(kind, self, **options)
+        return plots.draw(kind, self.subject, **options)
 
     def __repr__(self) -> str:
         status = self.status
