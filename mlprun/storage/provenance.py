@@ -52,8 +52,8 @@ def record(
     }
 
 
-def config_digest(config: Mapping[str, Any]) -> str:
-    """SHA-256 of a complete config but for `training.epochs`, which an extension may change."""
+def settings_digest(config: Mapping[str, Any]) -> str:
+    """SHA-256 of a complete config but for `training.epochs`: the same before and after an extension."""
     training = config.get("training")
     rest = (
         {key: value for key, value in training.items() if key != "epochs"}

@@ -191,8 +191,8 @@ class RunFolder:
     def _read_own(self, path: str) -> Checkpoint:
         """A checkpoint of this run; raises CheckpointError for one that another run has written."""
         checkpoint = checkpoints.read(path, follow=False)
-        digest, config = self.record().get("config_digest"), checkpoint.meta.get("config")
-        if digest is None or (isinstance(config, dict) and provenance.config_digest(config) == digest):
+        digest, config = self.record().get("settings_digest"), checkpoint.meta.get("config")
+        if digest is None or (isinstance(config, dict) and provenance.settings_digest(config) == digest):
             return checkpoint
         raise CheckpointError(path, "is of another run: it was trained with another config", _RESTORE)
 

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import torch
+import yaml
 
 from mlprun import files, schema
 from mlprun.errors import CheckpointError, DataError, UsageError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 MAX_CODE = 1_000_000
 """bytes of one file of user code"""
 _KINDS = {
-    "config_digest": str,
+    "settings_digest": str,
     "data_digest": str,
     "engine": str,
     "device": str,
@@ -51,6 +52,11 @@ def stored_config(config: Config, folder: str) -> dict[str, Any]:
     return stored
 
 
+def as_yaml(stored: Mapping[str, Any]) -> str:
+    """The text of config.yaml."""
+    return yaml.safe_dump(stored, sort_keys=False, allow_unicode=True, width=110)
+
+
 def describe(
     experiment: Experiment,
     *,
@@ -64,7 +70,7 @@ def describe(
     config = experiment.config
     assert config.dataset.seed is not None
     told = provenance.record(
-        config_digest=provenance.config_digest(stored),
+        config_digest=hashlib.sha256(as_yaml(stored).encode()).hexdigest(),
         data_digest=experiment.digest(),
         seeds={"training": config.training.seed, "dataset": config.dataset.seed},
         threads=config.training.threads,
@@ -73,7 +79,13 @@ def describe(
         engine_reason=why,
     )
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in code.items()}
-    return {"name": config.name, "device_kind": device_kind(device), "code": digests, **told}
+    return {
+        "name": config.name,
+        "settings_digest": provenance.settings_digest(stored),
+        "device_kind": device_kind(device),
+        "code": digests,
+        **told,
+    }
 
 
 def device_kind(device: str) -> str:

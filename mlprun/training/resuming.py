@@ -11,8 +11,8 @@ from mlprun.errors import CheckpointError, UsageError
 from mlprun.experiment import Experiment
 from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.storage.status import Status
-from mlprun.training.recorded import differences, record_of, refuse_other_rows, stored_config
-from mlprun.training.run import Ended, Session, as_yaml, carry_out, constants_of
+from mlprun.training.recorded import as_yaml, differences, record_of, refuse_other_rows, stored_config
+from mlprun.training.run import Ended, Session, carry_out, constants_of
 from mlprun.training.signals import StopFlag
 from mlprun.training.state import best_from, saved_from
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-import yaml
 
 from mlprun import engines
 from mlprun.engines import device as devices
@@ -20,7 +19,7 @@ from mlprun.storage.status import Status
 from mlprun.training.final import final_figures
 from mlprun.training.loop import Course, Reporter, follow
 from mlprun.training.record import Record
-from mlprun.training.recorded import code_of, describe, stored_config
+from mlprun.training.recorded import as_yaml, code_of, describe, stored_config
 from mlprun.training.signals import StopFlag
 
 if TYPE_CHECKING:
@@ -91,11 +90,6 @@ def start(experiment: Experiment, *, out: str, reporter: Reporter) -> Ended:
 def constants_of(experiment: Experiment, stored: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
     """The metadata that all checkpoints of a run share."""
     return {"config": stored, "preprocessing": experiment.preprocessing.to_json(), "engine": engine.name}
-
-
-def as_yaml(stored: Mapping[str, Any]) -> str:
-    """The text of config.yaml."""
-    return yaml.safe_dump(stored, sort_keys=False, allow_unicode=True, width=110)
 
 
 def carry_out(session: Session, saved: Saved | None, best: Best | None, stop: StopFlag) -> Ended:
