@@ -7,6 +7,7 @@ run.history["dev_loss"], run.figures, run.model, run.plot()
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -143,6 +144,24 @@ def resume(
     folder = runs.open_run(os.fspath(run))
     ended = training.resume(folder, epochs=epochs, reporter=reporter or Silent(), allow_code=allow_code)
     return _ended(ended, allow_code=allow_code)
+
+
+def reproduce(
+    run: str | os.PathLike[str],
+    *,
+    out: str | None = None,
+    allow_code: bool = False,
+    reporter: Reporter | None = None,
+) -> training.Reproduction:
+    """Train a run again, in a new folder below `out` or in one that is removed, and compare the two.
+
+    Raises CheckpointError for a run that has not ended, and as `train` does.
+    """
+    folder = runs.open_run(os.fspath(run))
+    with tempfile.TemporaryDirectory(prefix="mlprun-") as temporary:
+        return training.reproduce(
+            folder, out=out or temporary, reporter=reporter or Silent(), allow_code=allow_code
+        )
 
 
 def load(run: str | os.PathLike[str], *, allow_code: bool = False) -> Run:

@@ -25,6 +25,7 @@ from mlprun.version import __version__
 COMMANDS = (
     "train",
     "resume",
+    "reproduce",
     "eval",
     "predict",
     "plot",
