@@ -66,16 +66,12 @@ def translate(errors: Iterable[ErrorDetails], data: Mapping[str, Any]) -> list[P
 
 
 def _path(error: ErrorDetails, data: Any) -> Path:
-    """The keys and indices of pydantic's location, without the names of parts and forms it puts between."""
+    """The keys and indices of pydantic's location, without the names of forms it puts between."""
     location, path, here = error["loc"], [], data
     last = len(location) - 1
-    named_here = False
     for index, step in enumerate(location):
-        is_tag = isinstance(here, dict) and not named_here and step == here.get("name") and index < last
-        if is_tag:
-            named_here = True
-        elif _has(here, step):
-            here, named_here = here[step], False
+        if _has(here, step):
+            here = here[step]
             path.append(step)
         elif index == last and error["type"] in ("missing", "extra_forbidden"):
             path.append(step)
