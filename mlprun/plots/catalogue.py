@@ -63,14 +63,14 @@ def _label(activation: Activation) -> str:
         for name, value in activation
         if name not in ("name", "threshold")
     ]
-    return activation.names()[0] + (f" ({', '.join(options)})" if options else "")
+    return f"{activation.names()[0]}\n{', '.join(options)}"
 
 
 def draw_catalogue(found: list[Shape]) -> Figure:
     """All of them, each on a centred axis; to be called inside `style.styled()`."""
     from mlprun.plots import canvas
 
-    panels = Panels(len(found), columns=4, height=1.55, heading=1.1)
+    panels = Panels(len(found), columns=4, height=1.62, heading=1.1)
     for axes, one in zip(panels.axes, found, strict=True):
         axes.plot(one.inputs, one.values, color=style.BLUE, linewidth=1.7, label="f(z)", zorder=3)
         axes.plot(
@@ -103,7 +103,8 @@ def _broken(one: Shape) -> NDArray[np.float64]:
 
 def _center(axes: Axes) -> None:
     """Axes that cross at 0."""
-    axes.set(xlim=(-REACH, REACH), ylim=(-1.6, 2.6), xticks=(-4, -2, 2, 4), yticks=(-1, 1, 2))
+    axes.set(xlim=(-REACH, REACH), ylim=(-1.6, 2.6), yticks=(-1, 1, 2))
+    axes.set_xticks((-4, -2, 2, 4), ("−4", "", "", "4"))  # those between would lie under the curves
     for side in ("left", "bottom"):
         axes.spines[side].set_position("zero")
         axes.spines[side].set_color("#444444")

@@ -60,10 +60,10 @@ class OutputBars(Plot):
 
     def compute(self, subject: Subject) -> Outputs:
         epochs = chosen_epochs(subject, PANELS)
-        every = {epoch: subject.predictions(self.split, epoch) for epoch in epochs}
+        every_row = subject.rows(self.split)
+        chosen, rows = _sorted(every_row.truth), len(every_row)
+        every = {epoch: subject.answers(epoch, every_row.inputs[chosen]) for epoch in epochs}
         said = every[epochs[-1]]
-        chosen = _sorted(said.targets, said.outputs.shape[1])
-        rows = len(said.targets)
         names = subject.preprocessing.target_names
         details = (
             f"{self.split} rows sorted by their {'class' if said.classes else 'true value'}",
@@ -71,10 +71,13 @@ class OutputBars(Plot):
             f"{len(epochs)} of {len(subject.networks)} epochs shown"
             if len(epochs) < len(subject.networks)
             else "",
+            f"the first of {len(names)} targets" if said.classes is None and len(names) > 1 else "",
         )
+        # targets have scales of their own, which one axis cannot show together
+        shown = said.outputs.shape[1] if said.classes else 1
         kind = "probability" if said.probabilistic else "output"
         if said.classes is None:
-            axis = style.name(names[0]) if len(names) == 1 else "target"
+            axis = style.name(names[0])
         elif said.outputs.shape[1] == 1:
             axis = f"{kind} of class {style.name(said.classes[-1])}" if said.probabilistic else kind
         else:
@@ -83,11 +86,11 @@ class OutputBars(Plot):
             f"Outputs of {subject.name}",
             ("; ".join(part for part in details if part),),
             axis,
-            {epoch: np.asarray(one.outputs[chosen], np.float64) for epoch, one in every.items()},
-            np.asarray(said.targets[chosen]),
+            {epoch: np.asarray(one.outputs[:, :shown], np.float64) for epoch, one in every.items()},
+            every_row.truth[chosen],
             said.classes,
             said.threshold,
-            said.classes or names,
+            said.classes or names[:1],
         )
 
     def draw(self, values: Outputs) -> Figure:
@@ -119,7 +122,7 @@ class OutputBars(Plot):
         return panels.figure
 
 
-def _sorted(truth: NDArray[Any], width: int) -> NDArray[np.int64]:
+def _sorted(truth: NDArray[Any]) -> NDArray[np.int64]:
     """Evenly spread rows in the order of their truth, those of equal truth as they come."""
     first = truth if truth.ndim == 1 else truth[:, 0]
     order = np.argsort(first, kind="stable")
@@ -183,7 +186,7 @@ def _draw_grid(axes: Axes, outputs: NDArray[np.float64], values: Outputs) -> Any
         outputs.T, aspect="auto", cmap="cividis", vmin=low, vmax=high, interpolation="nearest"
     )
     axes.grid(visible=False)
-    if values.classes is not None:
+    if values.classes is not None and len(values.classes) <= NAMED:
         for edge in np.flatnonzero(np.diff(values.truth)) + 0.5:
             axes.axvline(edge, color="white", linewidth=0.8)
     if outputs.shape[1] <= NAMED:

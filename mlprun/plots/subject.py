@@ -99,7 +99,7 @@ class Subject:
         """Whether inputs are symbols, which have no place on an axis."""
         return self.config.architecture.vocabulary is not None
 
-    @property
+    @cached_property
     def splits(self) -> tuple[str, ...]:
         """The splits that have rows; where all of them are the same rows, only train."""
         fixed = self.experiment.fixed
@@ -130,12 +130,13 @@ class Subject:
 
     def predictions(self, split: str, epoch: int) -> Predictions:
         """What the network after `epoch` says of a split, and what is true."""
-        if (split, epoch) not in self._known:
+        known = self._known.get((split, epoch))
+        if known is None:
             rows = self.rows(split, epoch)
-            self._known[split, epoch] = self.experiment.predictions(
-                self.outputs(epoch, rows.inputs), rows.truth
-            )
-        return self._known[split, epoch]
+            known = self.experiment.predictions(self.outputs(epoch, rows.inputs), rows.truth)
+            if epoch in (self.best, self.last):  # others are asked for once, and tables can be large
+                self._known[split, epoch] = known
+        return known
 
     def call(self, epoch: int) -> str:
         """An epoch in words: `best epoch 120`, `epoch 20`."""

@@ -37,6 +37,11 @@ class Surface:
         """[GRID, GRID] the class that the network chooses, of several outputs."""
         return np.asarray(self.outputs.argmax(axis=2), np.int64)
 
+    def margin(self, index: int) -> NDArray[np.float64]:
+        """[GRID, GRID] by how much a class's output lies above all others: 0 on the rim of its region."""
+        others = np.delete(self.outputs, index, axis=2).max(axis=2)
+        return np.asarray(self.outputs[:, :, index] - others, np.float64)
+
 
 def compute_surface(subject: Subject, plane: Plane, limits: NDArray[np.float64], epoch: int) -> Surface:
     """The network's outputs on the grid between `limits`, [[left, right], [bottom, top]]."""
@@ -83,7 +88,7 @@ def _draw_regions(axes: Axes, surface: Surface, count: int) -> None:
     _show(axes, surface, palette[chosen])
     places = _places(surface)
     for index in np.unique(chosen):
-        _contour(axes, places, (chosen == index).astype(np.float64), [0.5], linewidths=0.9, colors="black")
+        _contour(axes, places, surface.margin(int(index)), [0.0], linewidths=0.9, colors="black")
         if count <= NAMED and (chosen == index).mean() > 0.01:
             _name_region(axes, surface, int(index))
 

@@ -67,7 +67,7 @@ class WeightViolins(NetworkPlot):
         axes.set_xlim(-0.6, len(names) - 0.4)
         axes.grid(visible=False, axis="x")
         axes.set_ylabel("weight")
-        canvas.entitle(figure, values.title, *values.details)
+        canvas.entitle(figure, values.title, *values.details, "white dots are medians, thick bars quartiles")
         before, after = (f"epoch {epoch:,}" for epoch in values.epochs)
         handles = {
             f"{before} (left)": Patch(facecolor=style.SKY, edgecolor="black"),
