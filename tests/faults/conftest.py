@@ -1,9 +1,12 @@
-"""What the tests of faults share: the package `faulty` beside this file, and processes that run it."""
+"""What the tests of faults share: the package `faulty` beside this file, and folders in memory."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,8 +14,21 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+
+@pytest.fixture(scope="module")
+def memory_folder() -> Iterator[Path]:
+    """A folder in memory where there is such a place, for faults that no real disk is needed for."""
+    path = tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+    yield Path(path)
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def memory(memory_folder: Path) -> Path:
+    """An empty folder in memory for one test."""
+    return Path(tempfile.mkdtemp(dir=memory_folder))
 
 
 @pytest.fixture(scope="module", autouse=True)

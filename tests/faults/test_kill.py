@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +13,7 @@ import pytest
 from faulty.variants import VARIANTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
 HERE = os.path.dirname(__file__)
 CONTROLS = {
@@ -42,16 +40,7 @@ PHASES = {
 
 
 @pytest.fixture(scope="module")
-def folder() -> Iterator[str]:
-    """In memory where there is such a place: a kill loses nothing that was written, so no disk is needed."""
-    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    path = tempfile.mkdtemp(dir=place)
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture(scope="module")
-def done(folder: str, request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+def done(memory_folder: Path, request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     """Everything at once, in two processes that fork their runs."""
     kills = 400 if request.config.getoption("--slow") else 26
     jobs: list[dict[str, Any]] = [
@@ -71,7 +60,7 @@ def done(folder: str, request: pytest.FixtureRequest) -> list[dict[str, Any]]:
         for phase in ("before the first checkpoint", "final figures", "between best and last")
     ]
     numbered = [{**job, "number": number} for number, job in enumerate(jobs)]
-    halves = [{"folder": folder, "jobs": numbered[start::2]} for start in (0, 1)]
+    halves = [{"folder": str(memory_folder), "jobs": numbered[start::2]} for start in (0, 1)]
     command = [sys.executable, "-W", "error", "-m", "faulty.storm"]
     running = [
         subprocess.Popen([*command, json.dumps(half)], cwd=HERE, stdout=subprocess.PIPE, text=True)
