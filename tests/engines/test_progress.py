@@ -141,6 +141,19 @@ def test_early_stopping_waits_its_epochs_and_keeps_the_best(
     assert run.best.figures["loss"] == min(dev)
 
 
+def test_the_best_model_is_that_of_its_epoch(
+    experiment: Callable[..., Any], course: Callable[..., Any]
+) -> None:
+    made = experiment(best={"metric": "dev_accuracy"}, training={"epochs": 30})
+    run = course(made).finish()
+    assert run.best.epoch < 30
+    there = course(made)
+    there.advance(run.best.epoch)
+    for name, array in there.state.model.items():
+        np.testing.assert_array_equal(run.best.model[name], array)
+    assert run.best.figures["accuracy"] == there.cohort[0].evaluate()["accuracy"]
+
+
 def test_patience_is_looked_at_only_when_dev_is(
     experiment: Callable[..., Any], course: Callable[..., Any]
 ) -> None:
