@@ -11,7 +11,7 @@ import difflib
 import inspect
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
@@ -34,6 +34,12 @@ class Options(BaseModel):
         defer_build=True,  # user code may register parts before the first validation
         use_attribute_docstrings=False,
     )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Spare subclasses some time: pydantic evaluates the annotations of class variables for each anew."""
+        own = vars(cls).get("__annotations__", {})
+        own.update(dict.fromkeys(own.keys() & cls.__class_vars__, ClassVar))
 
 
 class Part(Options):

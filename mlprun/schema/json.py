@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import to_jsonable_python
 
+from mlprun.parts.part import Part
 from mlprun.parts.penalties import penalties
 from mlprun.schema.model import Config, build, registries
 
 if TYPE_CHECKING:
     from pydantic.json_schema import CoreModeRef, DefsRef
+    from pydantic_core import core_schema
 
 
 class _Generator(GenerateJsonSchema):
@@ -22,6 +24,12 @@ class _Generator(GenerateJsonSchema):
         whole = core_mode_ref[0].rpartition(":")[0]
         short = whole.rpartition(".")[2]
         return cast("DefsRef", whole if short in self.defs_to_core_refs else short)
+
+    def get_default_value(self, schema: core_schema.WithDefaultSchema) -> Any:
+        """A field's default; a default part is made anew each time, which pydantic would leave out."""
+        make: Any = schema.get("default_factory")
+        part = None if make is None else make()
+        return part if isinstance(part, Part) else super().get_default_value(schema)
 
     def encode_default(self, dft: Any) -> Any:
         """A default as JSON."""
