@@ -49,7 +49,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def built_in_parts_only() -> Iterator[None]:
-    """Forget the parts that a test's user code registered: they would stand in every later test's registries."""
+    """Forget the parts that a test's user code registered: they would stand in the registries ever after."""
     before = [(registry, dict(registry._parts)) for registry in schema.registries()]
     yield
     for registry, parts in before:
