@@ -102,7 +102,7 @@ class _Place:
             if len(runs) > 1 or len(plots_) > 1:
                 raise UsageError("--out", f"{out!r} is one file", "name one run and one --kind, or a folder")
             if ending not in plots_[0].formats:
-                what = f"a {plots_[0].name} plot is no .{ending}"
+                what = f"{plots_[0].name} cannot be a .{ending}"
                 raise UsageError(
                     "--out", what, f"end it in {', '.join('.' + known for known in plots_[0].formats)}"
                 )

@@ -66,6 +66,7 @@ class WeightViolins(NetworkPlot):
         axes.set_xticks(range(len(names)), names, fontsize=style.SIZE - (1 if len(names) <= 4 else 3))
         axes.set_xlim(-0.6, len(names) - 0.4)
         axes.grid(visible=False, axis="x")
+        axes.set_xlabel("weight matrix")
         axes.set_ylabel("weight")
         canvas.entitle(figure, values.title, *values.details, "white dots are medians, thick bars quartiles")
         before, after = (f"epoch {epoch:,}" for epoch in values.epochs)
