@@ -201,7 +201,8 @@ def read_bytes(path: Place, *, cap: int, follow: bool = True) -> bytes:
                 parts.append(part)
                 total += len(part)
     finally:
-        system.close(descriptor)
+        with _reading(where):
+            system.close(descriptor)
     if max(size, total) > cap:
         limit = f"{cap / 10**6:g} MB" if cap >= 10**5 else f"{cap} bytes"
         raise TooLargeError(where, f"is larger than {limit}", "expected a smaller file")

@@ -7,9 +7,10 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,3 +39,25 @@ def untraced() -> Iterator[None]:
         for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
             patch.delenv(name, raising=False)
         yield
+
+
+@pytest.fixture(scope="session")
+def children() -> Iterator[Any]:
+    """Runs `mlprun` in forks of one process that has imported everything."""
+    from faulty.children import Children
+
+    process = Children()
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def written() -> Any:
+    """Writes a config to a file in a folder; its path."""
+
+    def write(config: Any, folder: Path, name: str = "run") -> str:
+        path = folder / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(config))
+        return str(path)
+
+    return write

@@ -8,6 +8,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from faulty.comparing import compare, read
 from faulty.disk import Disk, Recorder, harvest, plant
 from faulty.variants import config_of
 
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from faulty.disk import Step, Tree
+    from faulty.comparing import compare, read
+from faulty.disk import Step, Tree
 
-COMPARED = ("history.csv", "best.safetensors", "last.safetensors")
 EPOCHS = 5
 
 
@@ -91,8 +92,7 @@ class Replay:
             if resume:
                 self.resumed += 1
                 mlprun.resume(folder.path)
-                for name in COMPARED:
-                    assert read(self.whole.path, name) == read(folder.path, name), f"{where}: {name}"
+                compare(self.whole.path, folder.path)
             elif last is not None:
                 self.fits(folder, last.checkpoint.meta)
         except MlprunError as error:
@@ -105,11 +105,6 @@ class Replay:
         columns = read(self.whole.path, "history.csv").split(b"\n")[0].decode().split(",")
         with folder.open_history(columns) as history:
             history.truncate(meta["history_offset"])
-
-
-def read(*path: str) -> bytes:
-    with open(os.path.join(*path), "rb") as file:
-        return file.read()
 
 
 @pytest.mark.parametrize("variant", ["momentum", "early stopping"])

@@ -6,6 +6,8 @@ import mmap
 import os
 import random
 import signal
+import struct
+import time
 from typing import TYPE_CHECKING, Any
 
 from mlprun import files
@@ -41,11 +43,20 @@ class Board:
 
     def reset(self) -> None:
         """Forget the last run."""
-        self._page[0] = 0
+        self._page[:16] = bytes(16)
 
     def tell(self, phase: str) -> None:
         """Announce a phase; costs no system call."""
         self._page[0] = PHASES.index(phase)
+
+    def mark(self) -> None:
+        """Note the time, which all processes share."""
+        self._page[8:16] = struct.pack("d", time.monotonic())
+
+    @property
+    def marked(self) -> float:
+        """The time that was noted last; 0 where none was."""
+        return float(struct.unpack("d", self._page[8:16])[0])
 
     @property
     def phase(self) -> str:
@@ -57,13 +68,21 @@ class Doomed(files.System):
     """A system that tells its phase, and kills its process at a call of its choice.
 
     `at` counts down the calls that change something; at 0 the process dies before the call, after it, or in
-    the middle of a write. `phase` kills when that phase is told for the `nth` time.
+    the middle of a write. `phase` kills when that phase is told for the `nth` time; another `number` than
+    that of SIGKILL makes it a request.
     """
 
     def __init__(
-        self, board: Board, *, at: int | None = None, phase: str | None = None, nth: int = 1, seed: int = 0
+        self,
+        board: Board,
+        *,
+        at: int | None = None,
+        phase: str | None = None,
+        nth: int = 1,
+        seed: int = 0,
+        number: int = signal.SIGKILL,
     ) -> None:
-        self._board, self._at, self._phase, self._nth = board, at, phase, nth
+        self._board, self._at, self._phase, self._nth, self._number = board, at, phase, nth, number
         self._chance = random.Random(seed)
         self._paths: dict[int, str] = {}
         self.first = False
@@ -78,7 +97,8 @@ class Doomed(files.System):
         if phase == self._phase:
             self._nth -= 1
             if self._nth == 0:
-                die()
+                self._board.mark()
+                os.kill(os.getpid(), self._number)
 
     def _wrapped(self, name: str) -> Callable[..., Any]:
         call = getattr(files.System, name)

@@ -20,6 +20,7 @@ import torch
 
 import mlprun.api as mlprun
 from faulty import controls
+from faulty.comparing import compare
 from faulty.phases import Board, Doomed, announce
 from faulty.variants import config_of
 from mlprun.parts.optimizers import optimizers
@@ -28,7 +29,6 @@ from mlprun.storage import runs
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-COMPARED = ("history.csv", "best.safetensors", "last.safetensors", "config.yaml")
 LONGEST_LIFE = 400
 """kills that one run may need before it is over"""
 
@@ -166,22 +166,6 @@ class Storm:
             self.session(lambda found=found: mlprun.resume(found.path))
             compare(expected, found.path)
         return {"ahead": ahead}
-
-
-def compare(expected: str, found: str) -> None:
-    """Demand equal bytes, equal figures and no leftovers. Raises AssertionError."""
-    for name in COMPARED:
-        assert read(expected, name) == read(found, name), f"{name} differs"
-    figures, ended = (json.loads(read(path, "status.json")) for path in (expected, found))
-    for key in ("state", "epochs", "figures", "reason"):
-        assert figures[key] == ended[key], f"{key} of the status differs"
-    assert sorted(os.listdir(expected)) == sorted(os.listdir(found)), f"{sorted(os.listdir(found))} is left"
-
-
-def read(*path: str) -> bytes:
-    """A file's bytes."""
-    with open(os.path.join(*path), "rb") as file:
-        return file.read()
 
 
 def main(orders: dict[str, Any]) -> list[dict[str, Any]]:
