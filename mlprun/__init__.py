@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mlprun.version import __version__
+
 if TYPE_CHECKING:
     from mlprun.api import Run, load, load_checkpoint, resume, train
 
-__version__ = "0.1.0"
 __all__ = ["Run", "__version__", "load", "load_checkpoint", "resume", "train"]
 
 

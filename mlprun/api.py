@@ -7,6 +7,7 @@ run.history["dev_loss"], run.figures, run.model, run.plot()
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from mlprun.engines import Advance
     from mlprun.experiment import Rows
     from mlprun.parts.architectures.network import Network
+    from mlprun.plots import Subject
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
     from mlprun.storage.status import Status
@@ -68,8 +70,9 @@ class Run:
 
     @cached_property
     def config(self) -> Config:
-        """The complete config."""
-        return schema.load(self.folder.config, allow_code=self.allow_code)
+        """The complete config; a table that it names may be gone."""
+        document = reading.read(self.folder.config)
+        return schema.parse(document, allow_code=self.allow_code, data=False)
 
     @cached_property
     def history(self) -> dict[str, NDArray[Any]]:
@@ -96,11 +99,18 @@ class Run:
         """The preprocessed rows of a split, as the best epoch's evaluation saw them."""
         return self.best.experiment.rows(split, epoch=self.best.epoch)
 
+    @cached_property
+    def subject(self) -> Subject:
+        """The run as pictures need it."""
+        from mlprun.plots import Subject
+
+        return Subject.of(self.folder, allow_code=self.allow_code)
+
     def plot(self, kind: str = "loss", **options: Any) -> Figure:
         """One picture of the run as a matplotlib Figure; `mlprun list plots` names the kinds."""
         from mlprun import plots
 
-        return plots.draw(kind, self, **options)
+        return plots.draw(kind, self.subject, **options)
 
     def __repr__(self) -> str:
         status = self.status
@@ -134,6 +144,24 @@ def resume(
     folder = runs.open_run(os.fspath(run))
     ended = training.resume(folder, epochs=epochs, reporter=reporter or Silent(), allow_code=allow_code)
     return _ended(ended, allow_code=allow_code)
+
+
+def reproduce(
+    run: str | os.PathLike[str],
+    *,
+    out: str | None = None,
+    allow_code: bool = False,
+    reporter: Reporter | None = None,
+) -> training.Reproduction:
+    """Train a run again, in a new folder below `out` or in one that is removed, and compare the two.
+
+    Raises CheckpointError for a run that has not ended, and as `train` does.
+    """
+    folder = runs.open_run(os.fspath(run))
+    with tempfile.TemporaryDirectory(prefix="mlprun-") as temporary:
+        return training.reproduce(
+            folder, out=out or temporary, reporter=reporter or Silent(), allow_code=allow_code
+        )
 
 
 def load(run: str | os.PathLike[str], *, allow_code: bool = False) -> Run:

@@ -4,25 +4,28 @@ A new command is a module in commands/ with a function `command`, and its name i
 """
 
 import ast
-import difflib
 import importlib
 import inspect
 import os
 import pkgutil
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-import mlprun
-from mlprun.commands.terminal import Output, abandon, printable_lines, write
-from mlprun.errors import ConfigError, InterruptedRunError, MlprunError, UsageError
+from mlprun.commands.failures import explain, hint
+from mlprun.commands.startup import quick_imports
+from mlprun.commands.terminal import Output, printable_lines, settle, write
+from mlprun.errors import UsageError
+from mlprun.version import __version__
 
 COMMANDS = (
     "train",
     "resume",
+    "reproduce",
     "eval",
     "predict",
     "plot",
@@ -43,11 +46,38 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback when so
 class Command(TyperCommand):
     """A verb whose help is its docstring, line by line as it was written."""
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """What stands after the verb's name in the usage line."""
+        return ["[OPTIONS]", *(_label(parameter) for parameter in self.params if _is_argument(parameter))]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments and options, a line each."""
+        arguments = [_record(one) for one in self.params if _is_argument(one)]
+        options = [one.get_help_record(ctx) for one in self.get_params(ctx) if not _is_argument(one)]
+        for title, records in (("Arguments", arguments), ("Options", options)):
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
         """Write the docstring unwrapped: its examples and tables keep their shape."""
         formatter.write_paragraph()
         for line in inspect.cleandoc(self.help or "").splitlines():
             formatter.write(f"  {line}".rstrip() + "\n")
+
+
+def _is_argument(parameter: Any) -> bool:
+    return bool(parameter.param_type_name == "argument")
+
+
+def _record(argument: Any) -> tuple[str, str]:
+    return _label(argument), argument.help or ""
+
+
+def _label(argument: Any) -> str:
+    """An argument as the usage line shows it."""
+    name: str = argument.metavar or argument.name.upper()
+    return name if argument.required or argument.metavar else f"[{name}]"
 
 
 class Verbs(TyperGroup):
@@ -70,7 +100,7 @@ class Verbs(TyperGroup):
             return name, _load(name), args[1:]
         if ctx.resilient_parsing:  # a shell asks for completions in the middle of a word
             return None, None, args[1:]
-        raise UsageError(name, "no such command", _hint(name, COMMANDS, "mlprun --help"))
+        raise UsageError(name, "no such command", hint(name, COMMANDS, "mlprun --help"))
 
 
 def _summary(name: str) -> str:
@@ -83,7 +113,9 @@ def _summary(name: str) -> str:
 
 def _load(name: str) -> Any:
     """Import a verb's module and make its `command` a Typer command."""
-    function = importlib.import_module(f"mlprun.commands.{name}").command
+    module = f"mlprun.commands.{name}"
+    with nullcontext() if module in sys.modules else quick_imports():
+        function = importlib.import_module(module).command
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
     names = {"help_option_names": ["--help", "-h"]}
     single.command(name, cls=Command, help=function.__doc__, context_settings=names)(_with_output(function))
@@ -120,7 +152,7 @@ app = typer.Typer(
 
 def _print_version(*, wanted: bool) -> None:
     if wanted:
-        write(sys.stdout, f"mlprun {mlprun.__version__}\n")
+        write(sys.stdout, f"mlprun {__version__}\n")
         raise typer.Exit
 
 
@@ -150,15 +182,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place where every failure ends
-        code, message = _explain(error, arguments)
+        code, message = explain(error, arguments)
         if message and "--debug" in arguments:
             import traceback
 
-            message = "".join(traceback.format_exception(error)) + message
-        write(sys.stderr, printable_lines(message) + "\n" if message else "")
+            message = printable_lines("".join(traceback.format_exception(error))) + message
+        write(sys.stderr, message + "\n" if message else "")
         return code
     finally:
-        write(sys.stdout, "")
+        settle(sys.stdout)
 
 
 def _prepare_streams() -> None:
@@ -180,46 +212,5 @@ def _run(arguments: list[str]) -> int:
             command.invoke(context)
     except typer.Exit as exit_:
         return exit_.exit_code
+    write(sys.stdout, "")  # user code may have printed what is not on its way yet
     return 0
-
-
-def _explain(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
-    """The exit code of a failure and what standard error says of it."""
-    if isinstance(error, ConfigError):
-        return error.exit_code, str(error)
-    if isinstance(error, InterruptedRunError):
-        return 128 + error.signal_number, f"error: {error}"
-    if isinstance(error, MlprunError):
-        return error.exit_code, f"error: {error}"
-    if isinstance(error, KeyboardInterrupt):
-        return 130, "error: interrupted"
-    if isinstance(error, MemoryError):
-        return 9, "error: memory: there is not enough for this; fewer rows or a smaller batch need less"
-    if isinstance(error, BrokenPipeError):
-        abandon(sys.stdout)
-        return 0, ""
-    if isinstance(error, OSError):
-        return 7, f"error: {error.filename or 'input or output'}: {error.strerror or error}"
-    if hasattr(
-        error, "format_message"
-    ):  # Typer's usage errors; their classes have moved between its versions
-        return 2, f"error: {_explain_usage(error, arguments)}"
-    what = " ".join(str(error).split())
-    return 1, f"error: internal: {type(error).__name__}: {what}; please report it with --debug's output"
-
-
-def _explain_usage(error: Any, arguments: Sequence[str]) -> str:
-    """What is wrong with the arguments, and what would work, in one line."""
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else " ".join(["mlprun", *arguments[:1]])
-    option = getattr(error, "option_name", None)
-    if option and context and "no such option" in error.format_message().lower():
-        known = [name for parameter in context.command.get_params(context) for name in parameter.opts]
-        return f"{option}: no such option; {_hint(option, known, f'{command} --help')}"
-    what = " ".join(error.format_message().split()).rstrip(".")
-    return f"{command}: {what[:1].lower()}{what[1:]}; try {command} --help"
-
-
-def _hint(word: str, known: Sequence[str], help_command: str) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"try {help_command}"

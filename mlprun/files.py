@@ -147,9 +147,8 @@ def kind(path: Place) -> str | None:
 
 def written_at(path: Place) -> int:
     """When the file at `path` was last written, in nanoseconds, for telling newer from older."""
-    where = os.fspath(path)
-    with _reading(where):
-        return system.lstat(where).st_mtime_ns
+    with _reading(os.fspath(path)):
+        return system.lstat(os.fspath(path)).st_mtime_ns
 
 
 def is_folder(path: Place) -> bool:
@@ -164,9 +163,8 @@ def is_folder(path: Place) -> bool:
 
 def names(folder: Place) -> list[str]:
     """The names in a folder, sorted; raises FileNotFoundError when there is no such folder."""
-    where = os.fspath(folder)
-    with _reading(where):
-        return sorted(system.listdir(where))
+    with _reading(os.fspath(folder)):
+        return sorted(system.listdir(os.fspath(folder)))
 
 
 def _open_file(where: str, flags: int) -> int:
@@ -203,7 +201,8 @@ def read_bytes(path: Place, *, cap: int, follow: bool = True) -> bytes:
                 parts.append(part)
                 total += len(part)
     finally:
-        system.close(descriptor)
+        with _reading(where):
+            system.close(descriptor)
     if max(size, total) > cap:
         limit = f"{cap / 10**6:g} MB" if cap >= 10**5 else f"{cap} bytes"
         raise TooLargeError(where, f"is larger than {limit}", "expected a smaller file")
@@ -215,11 +214,11 @@ def read_text(path: Place, *, cap: int, follow: bool = True) -> str:
     return read_bytes(path, cap=cap, follow=follow).decode()
 
 
-def open_writing(path: Place, *, create: bool = True) -> int:
-    """A descriptor that appends to a regular file; a symbolic link is refused."""
+def open_writing(path: Place) -> int:
+    """A descriptor that appends to a regular file, created if missing; a symbolic link is refused."""
     where = os.fspath(path)
     with _changing(where):
-        return _open_file(where, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | (os.O_CREAT if create else 0))
+        return _open_file(where, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CREAT)
 
 
 def append(descriptor: int, data: bytes, path: Place) -> None:
@@ -240,12 +239,6 @@ def close(descriptor: int, path: Place) -> None:
     """Close a descriptor; network file systems may report a failed write here."""
     with _changing(os.fspath(path)):
         system.close(descriptor)
-
-
-def size(descriptor: int, path: Place) -> int:
-    """The bytes of an open file."""
-    with _changing(os.fspath(path), "read"):
-        return system.fstat(descriptor).st_size
 
 
 def truncate(descriptor: int, length: int, path: Place) -> None:

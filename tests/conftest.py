@@ -13,6 +13,8 @@ os.environ["MPLBACKEND"] = "agg"
 import pytest
 from hypothesis import settings
 
+from mlprun import schema
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -43,3 +45,13 @@ def one_thread() -> Iterator[None]:
     torch = sys.modules.get("torch")
     if torch is not None and torch.get_num_threads() != 1:
         torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def built_in_parts_only() -> Iterator[None]:
+    """Forget the parts that a test's user code registered: they would stand in the registries ever after."""
+    before = [(registry, dict(registry._parts)) for registry in schema.registries()]
+    yield
+    for registry, parts in before:
+        registry._parts.clear()
+        registry._parts.update(parts)

@@ -12,10 +12,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import mlprun
+from mlprun.cli import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -80,6 +82,16 @@ def test_readme_gives_both_commands_on_its_first_screen() -> None:
     assert "mlprun train configs/moons.yaml" in main
     assert tests.endswith(".venv/bin/pytest")
     assert screen.count("```") >= 4
+
+
+def test_readmes_config_is_the_first_config() -> None:
+    (shown,) = re.findall(r"^```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert yaml.safe_load(shown) == yaml.safe_load((ROOT / "configs/moons.yaml").read_text())
+
+
+def test_readme_has_a_line_for_every_command() -> None:
+    table = "".join(line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `"))
+    assert [name for name in COMMANDS if not re.search(rf"`(mlprun )?{name}\b", table)] == []
 
 
 def test_ci_installs_and_tests_as_readme_says() -> None:

@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any, Literal
 
-from mlprun import __version__, files
+from mlprun import files
 from mlprun.commands.terminal import Output, Table
 from mlprun.errors import FileError
+from mlprun.version import __version__
 
 GET_TORCH = "install PyTorch as https://pytorch.org/get-started says for your machine"
 

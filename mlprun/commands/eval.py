@@ -103,5 +103,6 @@ def _measured(bounds: Sequence[tuple[str, float]], splits: dict[str, dict[str, A
     }
     for name, _ in bounds:
         if name not in numbers:
-            raise UsageError("--fail-under", f"{name!r} was not evaluated", f"use one of {', '.join(numbers)}")
+            known = ", ".join(numbers)
+            raise UsageError("--fail-under", f"{name!r} was not evaluated", f"use one of {known}")
     return numbers

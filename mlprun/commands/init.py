@@ -32,9 +32,13 @@ def command(
 ) -> None:
     """Write a commented config that trains as it is.
 
-    mlprun init                               moons.yaml
-    mlprun init iris --out first.yaml         another dataset
-    mlprun init --data my.csv --target y      my.yaml; task, columns and missing cells as in the table
+    mlprun init                              moons.yaml
+    mlprun init iris --out first.yaml        another dataset
+    mlprun init --data my.csv --target y     my.yaml, which suits the table
+
+    For a table it finds out which columns can be learnt from, whether the target
+    is a class or a number, whether cells are missing, and whether a column says
+    which rows are for train, dev and test.
 
     Beside the config goes mlprun.schema.json, if it is not there, which lets
     editors complete and check the config.
@@ -54,10 +58,10 @@ def command(
     if place == "-":
         output.data(made.text)
         return
-    save(place, made.text, force=force)
+    save(place, made.text.encode(), force=force)
     beside = os.path.join(os.path.dirname(place), schema.SCHEMA_FILE)
     if files.kind(beside) is None:
-        save(beside, schema.text(), force=False)
+        save(beside, schema.text().encode(), force=False)
     output.result(f"wrote {place}")
     output.document({"config": place, "schema": beside})
     output.note("\n".join([*made.about, f"next: mlprun train {place}"]))

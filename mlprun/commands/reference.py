@@ -7,7 +7,7 @@ import inspect
 import json
 import re
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -15,7 +15,7 @@ import annotated_types as bounds
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from mlprun.parts.part import Named, Options, Part
+from mlprun.parts.part import Named, Options, Part, Registry
 from mlprun.schema import registries
 
 WORDS: dict[Any, str] = {
@@ -45,8 +45,10 @@ class Option:
     description: str
 
     def shown_default(self) -> str:
-        """The default as it would stand in a config, or `required`."""
-        return "required" if self.required else inline(self.default)
+        """The default as a config would say it, or `required`; nothing where it depends on other things."""
+        if self.default is None and "null" not in self.values.split(" | "):
+            return "required" if self.required else ""
+        return inline(self.default)
 
     def document(self) -> dict[str, Any]:
         """The option as JSON."""
@@ -55,10 +57,19 @@ class Option:
         return {**kept, **default, "description": self.description}
 
 
-def kinds() -> dict[str, list[type[Part]]]:
+def of_kind(kind: str | None) -> tuple[Registry[Any], ...]:
+    """The registries to look a kind up in: those of configs, or that of pictures, slower to import."""
+    if kind not in ("plot", "plots"):
+        return registries()
+    from mlprun import plots
+
+    return (plots.kinds,)
+
+
+def kinds(known: Iterable[Registry[Any]]) -> dict[str, list[type[Part]]]:
     """The parts of each kind, under the kind's plural."""
     parts: dict[str, list[type[Part]]] = {}
-    for registry in registries():
+    for registry in known:
         parts.setdefault(registry.plural, []).extend(registry)
     return parts
 

@@ -10,9 +10,8 @@ from mlprun.errors import UsageError
 Force = Annotated[bool, typer.Option("--force", help="Overwrite a file that exists.")]
 
 
-def save(path: str, text: str, *, force: bool) -> None:
-    """Write the text to a file; one that exists is only replaced with `force`."""
-    data = text.encode()
+def save(path: str, data: bytes, *, force: bool) -> None:
+    """Write a file; one that exists is only replaced with `force`."""
     if force:
         files.write_atomic(path, data)
         return

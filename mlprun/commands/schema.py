@@ -19,7 +19,9 @@ def command(
     force: Force = False,
     output: Output,
 ) -> None:
-    """Print the JSON Schema of configs, with descriptions, defaults and bounds.
+    """Print the JSON Schema of configs.
+
+    It has a description, default and bounds for every option.
 
     mlprun schema --out mlprun.schema.json
 
@@ -33,7 +35,7 @@ def command(
     if out is None:
         output.data(text())
         return
-    save(out, text(), force=force)
+    save(out, text().encode(), force=force)
     output.note(f"wrote {out}")
     output.document({"schema": out})
 

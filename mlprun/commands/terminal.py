@@ -116,9 +116,17 @@ def write(stream: TextIO, text: str) -> None:
         abandon(stream)
     except OSError as error:
         abandon(stream)
-        raise FileError(
-            "standard output", error.strerror or str(error), "send the output elsewhere"
-        ) from error
+        if stream is not sys.stderr:  # lost messages are no reason to end a training
+            what = error.strerror or str(error)
+            raise FileError("standard output", what, "send the output elsewhere") from error
+
+
+def settle(stream: TextIO) -> None:
+    """Give up what a broken stream still holds, after its failure has been told."""
+    try:
+        stream.flush()
+    except OSError:
+        abandon(stream)
 
 
 def abandon(stream: TextIO) -> None:
@@ -148,7 +156,8 @@ def _drawn(table: Table) -> str:
     title = Text(printable(table.title), style="bold") if table.title else None
     drawing = Drawing(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for index, name in enumerate(table.columns):
-        drawing.add_column(Text(printable(name)), justify="right" if table.is_numeric(index) else "left")
+        heading = Text(printable(name))
+        drawing.add_column(heading, justify="right" if table.is_numeric(index) else "left", overflow="fold")
     for row in table.cells():
         drawing.add_row(*map(Text, row))  # Text, not str: a cell such as [/x] is no markup
     console = Console(file=sys.stdout)

@@ -21,7 +21,9 @@ def command(
     ] = False,
     output: Output,
 ) -> None:
-    """Check configs without training: every problem of every file, with its place.
+    """Check configs without training.
+
+    Every problem of every file is told, with its place and what would work.
 
     mlprun validate configs/*.yaml
     mlprun validate configs/moons.yaml optimizer.lr=0.1 training.epochs=10

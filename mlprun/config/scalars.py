@@ -16,7 +16,7 @@ _FIXED: Final[dict[str, bool | float | None]] = {
 _DECIMAL = re.compile(r"[-+]?[0-9]+")
 _BASED = re.compile(r"0o(?P<octal>[0-7]+)|0x(?P<hexadecimal>[0-9a-fA-F]+)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_MOST_DIGITS: Final = 400  # beyond the largest float; Python refuses integers of more than 4300 digits
+_MOST_DIGITS: Final = 400  # Python refuses to read integers of more than 4300
 
 
 class TooManyDigitsError(ValueError):
@@ -32,11 +32,22 @@ def resolve(plain: str) -> bool | int | float | str | None:
     if len(plain) > _MOST_DIGITS:
         raise TooManyDigitsError
     if _DECIMAL.fullmatch(plain):
-        return int(plain)
+        return _whole(int(plain))
     based = _BASED.fullmatch(plain)
     if based:
-        return int(based["octal"], 8) if based["octal"] else int(based["hexadecimal"], 16)
+        return _whole(int(based["octal"], 8) if based["octal"] else int(based["hexadecimal"], 16))
     return float(plain)
+
+
+def _whole(number: int) -> int:
+    if not fits(number):
+        raise TooManyDigitsError
+    return number
+
+
+def fits(number: int) -> bool:
+    """Whether an integer has 64 bits at most: larger ones overflow wherever they are made into a float."""
+    return -(2**63) <= number < 2**63
 
 
 def _is_number(plain: str) -> bool:

@@ -41,13 +41,18 @@ def _columns(text: str) -> int:
 
 def excerpt(line: str, column: int, *, width: int = 96) -> str:
     """A source line and a caret under `column` (from 0); a long line is cut around the caret."""
-    one_each = re.sub(r"\s", " ", line.rstrip())
-    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in one_each)
+    line = line.rstrip()
     column = min(column, len(line))
     start = 0 if len(line) <= width else max(0, min(column - width // 2, len(line) - width))
-    before, after = line[start:column], line[column : start + width]
+    before, after = _one_each(line[start:column]), _one_each(line[column : start + width])
     if start:
         before = ELLIPSIS + before[1:]
     if start + width < len(line):
         after = after[:-1] + ELLIPSIS
     return f"  {before}{after}\n  {' ' * _columns(before)}^"
+
+
+def _one_each(text: str) -> str:
+    """`text` with one harmless character for each of its own."""
+    spaced = re.sub(r"\s", " ", text)
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in spaced)

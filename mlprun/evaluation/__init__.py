@@ -1,6 +1,23 @@
 """A checkpoint and a split made into figures, and a checkpoint and new rows made into predictions."""
 
 from mlprun.evaluation.baselines import baselines
-from mlprun.evaluation.loaded import Figures, Loaded, figures, load, rows_of
+from mlprun.evaluation.loaded import (
+    Figures,
+    Loaded,
+    check_metadata,
+    check_tensors,
+    figures,
+    load,
+    rows_of,
+)
 
-__all__ = ["Figures", "Loaded", "baselines", "figures", "load", "rows_of"]
+__all__ = [
+    "Figures",
+    "Loaded",
+    "baselines",
+    "check_metadata",
+    "check_tensors",
+    "figures",
+    "load",
+    "rows_of",
+]

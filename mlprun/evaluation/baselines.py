@@ -54,12 +54,18 @@ class Linear(Network):
 def baselines(experiment: Experiment, rows: Mapping[str, Tensors]) -> dict[str, dict[str, dict[str, Any]]]:
     """Figures by baseline and split: `majority` or `mean`, and `logistic regression` or `linear regression`.
 
-    There is none where the output activation is neither a probability nor the identity.
+    There is none where the output activation is neither a probability nor the identity, nor where the
+    numbers are too large to be squared.
     """
     meter = Meter(experiment)
+    with np.errstate(over="ignore", invalid="ignore"):
+        try:
+            models = _models(experiment)
+        except np.linalg.LinAlgError:
+            return {}
     return {
         name: {split: meter.evaluate(model, tensors) for split, tensors in rows.items()}
-        for name, model in _models(experiment).items()
+        for name, model in models.items()
     }
 
 
@@ -102,6 +108,8 @@ def _fitted_rows(experiment: Experiment) -> tuple[Matrix, Matrix]:
 def _least_squares(features: Matrix, targets: Matrix) -> tuple[Matrix, Matrix]:
     """Linear regression; collinear features share their weight (the minimum-norm solution)."""
     center, level = features.mean(axis=0), targets.mean(axis=0)
+    if not (np.isfinite(center).all() and np.isfinite(level).all()):
+        raise np.linalg.LinAlgError  # LAPACK would write to the terminal before it said so
     weight = np.linalg.lstsq(features - center, targets - level, rcond=None)[0]
     return weight, level - center @ weight
 

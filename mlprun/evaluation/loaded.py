@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from mlprun.schema import Config
     from mlprun.storage.checkpoints import Checkpoint
 
+_ANOTHER = "use another checkpoint of the run"
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -107,33 +109,41 @@ def load(
     that would run code without `allow_code`.
     """
     meta = checkpoint.meta
+    check_metadata(meta, where)
     config = schema.parse(
         reading.from_mapping(meta["config"], folder, where), allow_code=allow_code, data=False
     )
     preprocessing = Preprocessing.from_json(meta["preprocessing"])
+    model = checkpoint.under("model.")
+    check_tensors(config, preprocessing, model, where)
     network = Experiment.without_data(config, preprocessing).blank_network()
-    _fill(network, checkpoint, where)
-    return Loaded(where, config, preprocessing, network.to(device).eval(), int(meta["epoch"]), device)
+    network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in model.items()})
+    return Loaded(where, config, preprocessing, network.to(device).eval(), meta["epoch"], device)
 
 
-def _fill(network: Network, checkpoint: Checkpoint, where: str) -> None:
-    """Put the checkpoint's tensors in; names, shapes and types must be those that the config implies."""
-    prefix = "model."
-    found = {
-        name.removeprefix(prefix): a for name, a in checkpoint.tensors.items() if name.startswith(prefix)
-    }
-    for name, expected in network.state_dict().items():
-        array = found.pop(name, None)
+def check_metadata(meta: Mapping[str, Any], where: str) -> None:
+    """Refuse, with CheckpointError, a checkpoint that does not say what it is of."""
+    kinds = {"config": dict, "preprocessing": dict, "epoch": int}
+    if not all(isinstance(meta.get(name), kind) for name, kind in kinds.items()) or meta["epoch"] < 0:
+        raise CheckpointError(where, "lacks a part of its metadata", _ANOTHER)
+
+
+def check_tensors(
+    config: Config, preprocessing: Preprocessing, model: Mapping[str, NDArray[Any]], where: str
+) -> None:
+    """Refuse, with CheckpointError, tensors with other names, shapes or types than the config implies.
+
+    Nothing of the network's size is allocated for it: a config may claim any size.
+    """
+    with torch.device("meta"):
+        expected = Experiment.without_data(config, preprocessing).blank_network().state_dict()
+    for name, tensor in expected.items():
+        array = model.get(name)
         if array is None:
-            raise CheckpointError(where, f"tensor {name} is missing", "use another checkpoint of the run")
-        if array.shape != tuple(expected.shape) or array.dtype != expected.numpy().dtype:
-            needed = f"{expected.numpy().dtype}{list(expected.shape)}"
-            what = f"tensor {name} is {array.dtype}{list(array.shape)}, the config needs {needed}"
-            raise CheckpointError(where, what, "use another checkpoint of the run")
-    if found:
-        raise CheckpointError(
-            where, f"unknown tensor {next(iter(found))}", "use another checkpoint of the run"
-        )
-    network.load_state_dict(
-        {name: torch.from_numpy(np.array(checkpoint.tensors[prefix + name])) for name in network.state_dict()}
-    )
+            raise CheckpointError(where, f"tensor {name} is missing", _ANOTHER)
+        needed = f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
+        found = f"{array.dtype}{list(array.shape)}"
+        if found != needed:
+            raise CheckpointError(where, f"tensor {name} is {found}, the config needs {needed}", _ANOTHER)
+    if unknown := model.keys() - expected.keys():
+        raise CheckpointError(where, f"unknown tensor {min(unknown)}", _ANOTHER)

@@ -80,6 +80,10 @@ class Experiment:
                 made.fixed[name] = made.prepare(data, getattr(indices, name))
         if not len(made.fixed["train"]):
             raise UsageError("dataset.split.train", "no rows to train on", "give train a larger share")
+        if not made.has("dev") and (config.early_stopping is not None or config.schedule.plateau):
+            # known only now where a column of a table names the rows
+            which = "early_stopping" if config.early_stopping is not None else config.schedule.name
+            raise UsageError(which, "watches dev figures, and dev has no rows", "name some rows dev")
         return made
 
     @classmethod

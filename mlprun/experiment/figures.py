@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from mlprun.parts.losses import Loss
@@ -84,12 +85,14 @@ class Meter:
                 part.name: mean(before if part.activation else outputs, targets).item()
                 for (part, mean), targets in zip(self._extra, rows.extra, strict=True)
             }
-        predictions = self._experiment.predictions(outputs.cpu().numpy(), rows.truth)
-        return {
-            part.name: extra[part.name] if isinstance(part, Loss) else part.compute(predictions)
-            for part in self._experiment.config.metrics
-            if isinstance(part, Loss) or part.scalar or tables
-        }
+        # a figure may overflow to infinity, as it does in torch: that is no reason for a warning
+        with np.errstate(over="ignore", invalid="ignore"):
+            predictions = self._experiment.predictions(outputs.cpu().numpy(), rows.truth)
+            return {
+                part.name: extra[part.name] if isinstance(part, Loss) else part.compute(predictions)
+                for part in self._experiment.config.metrics
+                if isinstance(part, Loss) or part.scalar or tables
+            }
 
     def evaluate(self, network: Network, rows: Tensors, *, tables: bool = False) -> dict[str, Any]:
         """`loss`, then the metrics, of a network on some rows; the network is left in evaluation mode."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_args
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
@@ -35,6 +35,12 @@ class Options(BaseModel):
         use_attribute_docstrings=False,
     )
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Spare subclasses some time: pydantic evaluates the annotations of class variables for each anew."""
+        own = vars(cls).get("__annotations__", {})
+        own.update(dict.fromkeys(own.keys() & cls.__class_vars__, ClassVar))
+
 
 class Part(Options):
     """One thing a config can name. Subclasses declare `name: Literal["..."] = "..."` as their first field."""
@@ -50,6 +56,13 @@ class Part(Options):
     def summary(cls) -> str:
         """The first line of the part's docstring."""
         return (inspect.getdoc(cls) or "").partition("\n")[0]
+
+    @classmethod
+    def reference(cls) -> str:
+        """What pydantic calls the part where one schema refers to another."""
+        cls.model_rebuild()
+        schema: Any = cls.__pydantic_core_schema__
+        return str(schema["schema"]["ref"] if schema["type"] == "definitions" else schema["ref"])
 
 
 P = TypeVar("P", bound=Part)
@@ -108,39 +121,56 @@ class Named:
     def __init__(self, registry: Registry[Any], default: str | None = None) -> None:
         self.registry, self.default = registry, default
 
-    def _expand(self, value: object) -> object:
+    def _validate(self, value: object) -> Part:
+        """The part that `value` stands for; only the classes that are named are built by pydantic."""
+        given = self._expand(value)
+        return self._choose(given).model_validate(given)
+
+    def _expand(self, value: object) -> Mapping[str, Any] | Part:
         if isinstance(value, str):
             value = {"name": value}
         elif isinstance(value, Mapping) and "name" not in value and self.default is not None:
             value = {"name": self.default, **value}
-        elif not isinstance(value, Mapping | Part) or (isinstance(value, Mapping) and "name" not in value):
+        name = value.get("name") if isinstance(value, Mapping) else getattr(value, "name", None)
+        if not isinstance(value, Mapping | Part) or not isinstance(name, str):
             article = "an" if self.registry.kind[0] in "aeiou" else "a"
             expected = f"expected {article} {self.registry.kind}: a name or a mapping with 'name'"
             raise PydanticCustomError("part_name", "{expected}", {"expected": expected})
-        name = value["name"] if isinstance(value, Mapping) else value.name
         if name not in self.registry:
             hint = suggestion(str(name), self.registry.names())
             what = {"kind": self.registry.kind, "name": repr(str(name)), "hint": hint}
             raise PydanticCustomError("part_name", "unknown {kind} {name}; {hint}", what)
         return value
 
+    def _choose(self, given: Mapping[str, Any] | Part) -> type[Part]:
+        """The class that `given`, whose name is known, is validated as."""
+        part: type[Part] = self.registry[self._name(given)]
+        return part
+
+    @staticmethod
+    def _name(given: Mapping[str, Any] | Part) -> str:
+        return str(given.name if isinstance(given, Part) else given["name"])
+
+    def _parts(self) -> Iterable[type[Part]]:
+        """Every class that `_choose` may give."""
+        return self.registry
+
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
-        choices = {name: handler.generate_schema(self.registry[name]) for name in self.registry.names()}
-        tagged = core_schema.tagged_union_schema(choices, discriminator="name")
-        return core_schema.no_info_before_validator_function(self._expand, tagged)
+        return core_schema.no_info_plain_validator_function(self._validate)
 
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        full = handler(schema)
+        """Refers to the parts, whose own schemas are to be added to the definitions."""
         short = [
             n
             for n in self.registry.names()
             if not any(f.is_required() for f in self.registry[n].model_fields.values())
         ]
-        return {"anyOf": [{"enum": short, "type": "string"}, *full.get("oneOf", [full])]}
+        full = [handler(core_schema.definition_reference_schema(part.reference())) for part in self._parts()]
+        return {"anyOf": [{"enum": short, "type": "string"}, *full]}
 
 
 def _place(value: object) -> object:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic_core import core_schema
 
 from mlprun.parts.losses import Loss, losses
 from mlprun.parts.metrics.metric import Metric, metrics
-from mlprun.parts.part import Named, Registry
+from mlprun.parts.part import Named, Part, Registry
 
 if TYPE_CHECKING:
-    from pydantic import GetCoreSchemaHandler
+    from collections.abc import Iterator, Mapping
 
 
 class Figures(Registry[Metric | Loss]):
@@ -41,24 +38,17 @@ class NamedFigure(Named):
     def __init__(self) -> None:
         super().__init__(Figures())
 
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
-        choices = {f"metric {name}": handler.generate_schema(metrics[name]) for name in metrics.names()}
-        choices |= {f"loss {name}": handler.generate_schema(losses[name]) for name in losses.names()}
-        tagged = core_schema.tagged_union_schema(choices, discriminator=_tag)
-        return core_schema.no_info_before_validator_function(self._expand, tagged)
+    def _choose(self, given: Mapping[str, Any] | Part) -> type[Part]:
+        first, name = super()._choose(given), self._name(given)
+        if name not in losses:
+            return first
+        if isinstance(given, Part):
+            return losses[name] if isinstance(given, Loss) else first
+        return losses[name] if given.keys() & losses[name].model_fields.keys() - first.model_fields else first
 
-
-def _tag(value: Any) -> str:
-    """Which of the choices a part, or a mapping with a known name, is."""
-    if not isinstance(value, Mapping):
-        return f"{'loss' if isinstance(value, Loss) else 'metric'} {value.name}"
-    name = value["name"]
-    is_loss = name not in metrics or (
-        name in losses and bool(value.keys() & losses[name].model_fields.keys() - metrics[name].model_fields)
-    )
-    return f"{'loss' if is_loss else 'metric'} {name}"
+    def _parts(self) -> Iterator[type[Part]]:
+        yield from metrics
+        yield from losses
 
 
 FigureField = Annotated[Metric | Loss, NamedFigure()]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mlprun.parts.datasets import Facts
     from mlprun.schema.model import Config
 
+_MOST_ERRORS = 1000  # a megabyte of nonsense has half a million; far fewer are shown
 _STAND_IN = "xor"  # for an invalid dataset, so that what else there is can be validated
 
 
@@ -52,6 +53,8 @@ def parse(document: Document, *, allow_code: bool = False, data: bool = True) ->
         problems.append(Problem(("dataset", *failure.option), str(failure)))
     config = resolve(config, facts, document.name)
     problems += check(config, facts, valid)
+    if not data and not problems:
+        problems += _gaps(config)
     refuse(document, problems)
     if failure is not None:
         raise failure
@@ -68,7 +71,20 @@ def _validate(data: dict[str, Any]) -> tuple[Config, list[Problem]]:
     invalid = {error["loc"][0] for error in errors}
     rest: dict[str, Any] = {"dataset": _STAND_IN}
     rest |= {name: value for name, value in data.items() if name not in invalid}
-    return schema.model_validate(rest), translate(errors, data)
+    return schema.model_validate(rest), translate(errors[:_MOST_ERRORS], data)
+
+
+def _gaps(config: Config) -> list[Problem]:
+    """What a complete config names and this one leaves to its data."""
+    named = {
+        ("loss",): config.loss,
+        ("metrics",): config.metrics,
+        ("architecture", "outputs"): config.architecture.outputs,
+        ("architecture", "output_activation"): config.architecture.output_activation,
+        ("dataset", "split"): config.dataset.split,
+    }
+    message = "is missing; a config that is used without its data names it"
+    return [Problem(path, message, at_key=True) for path, value in named.items() if value is None]
 
 
 def _facts(config: Config) -> tuple[Facts | None, MlprunError | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
@@ -170,7 +170,7 @@ class Config(Options):
     device: Annotated[str, Field(pattern=r"^(cpu|cuda|cuda:[0-9]{1,3}|auto)$")] = Field(
         "cpu", description="cpu, cuda, cuda:1 and so on, or auto for a GPU if there is one"
     )
-    engine: Literal["auto", "torch", "fused", "scratch"] = Field(
+    engine: Literal["auto", "torch"] = Field(
         "auto", description="what executes the steps; auto takes the fastest that can"
     )
 
@@ -181,37 +181,15 @@ class Config(Options):
         return tuple(penalties[name](name=name, coefficient=factor) for name, factor in factors)
 
 
-_built: tuple[int, ...] = ()
+_built = 0
 
 
 def build() -> type[Config]:
-    """The model with every part that is registered by now.
-
-    User code registers parts after models were built, so all that may hold parts are built again then.
-    """
+    """The model with a factor for every penalty that is registered by now, those of user code included."""
     global _built  # noqa: PLW0603 -- the models themselves are global
-    versions = tuple(registry.version for registry in registries())
-    if versions != _built:
+    if penalties.version != _built:
         Penalties.add_fields()
-        if Config.__pydantic_complete__:
-            _rebuild()
+        Penalties.model_rebuild(force=True)
         Config.model_rebuild(force=True)
-        _built = versions
+        _built = penalties.version
     return Config
-
-
-def _rebuild() -> None:
-    models = list(_subclasses(Options))
-    for model in models:
-        # a model that is still complete would lend its old schema to those built before its own turn
-        for attribute in ("__pydantic_core_schema__", "__pydantic_validator__", "__pydantic_serializer__"):
-            if attribute in vars(model):
-                delattr(model, attribute)
-    for model in models:
-        model.model_rebuild(force=True)
-
-
-def _subclasses(model: type[Options]) -> Iterator[type[Options]]:
-    for derived in model.__subclasses__():
-        yield derived
-        yield from _subclasses(derived)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from pydantic import TypeAdapter
-
 from mlprun.parts.datasets.split import Split
 from mlprun.parts.part import ConfigPath, Options
 
@@ -14,12 +12,11 @@ if TYPE_CHECKING:
     from mlprun.schema.model import Config
 
 _MARK: Final = next(entry for entry in ConfigPath.__metadata__ if hasattr(entry, "func"))  # type: ignore[attr-defined]
-_ADAPTER: Final = TypeAdapter(ConfigPath)
 
 
 def placed(path: str) -> str:
     """A path of a config as seen from the working directory."""
-    return _ADAPTER.validate_python(path)
+    return str(_MARK.func(path))
 
 
 def dump(config: Config, folder: str) -> dict[str, Any]:

@@ -29,6 +29,6 @@ def refuse(document: Document, problems: Iterable[Problem]) -> None:
     found = sorted(problems, key=lambda problem: document.order(problem.path, at_key=problem.at_key))
     lines = [document.problem(p.path, p.message, at_key=p.at_key) for p in found[:_MOST]]
     if len(found) > _MOST:
-        lines.append(f"{document.title}: {len(found) - _MOST} more problems; correct these first")
+        lines.append(f"{document.title}: more problems follow; correct these first")
     if lines:
         raise ConfigError(lines)

@@ -31,11 +31,11 @@ _EXPECTED: Final = {
     "none_required": "null",
 }
 _BOUNDS: Final = {
-    "greater_than": "must be greater than {gt:g}",
-    "greater_than_equal": "must be at least {ge:g}",
-    "less_than": "must be less than {lt:g}",
-    "less_than_equal": "must be at most {le:g}",
-    "multiple_of": "must be a multiple of {multiple_of:g}",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "multiple_of": "must be a multiple of {multiple_of}",
 }
 _LENGTHS: Final = {
     "too_short": "must have at least {min_length} entries, got {actual_length}",
@@ -58,23 +58,20 @@ def translate(errors: Iterable[ErrorDetails], data: Mapping[str, Any]) -> list[P
     problems = []
     for path, found in by_path.items():
         specific = [error for error in found if not _expected(error)]
-        if path in inner and not specific:
+        # where entries are wrong, pydantic counts none of them
+        if path in inner and all(error["type"] == "too_short" for error in specific):
             continue  # another form of this value was meant, and what is wrong inside it is told
         problems.append(_problem(path, found, specific, data))
     return problems
 
 
 def _path(error: ErrorDetails, data: Any) -> Path:
-    """The keys and indices of pydantic's location, without the names of parts and forms it puts between."""
+    """The keys and indices of pydantic's location, without the names of forms it puts between."""
     location, path, here = error["loc"], [], data
     last = len(location) - 1
-    named_here = False
     for index, step in enumerate(location):
-        is_tag = isinstance(here, dict) and not named_here and step == here.get("name") and index < last
-        if is_tag:
-            named_here = True
-        elif _has(here, step):
-            here, named_here = here[step], False
+        if _has(here, step):
+            here = here[step]
             path.append(step)
         elif index == last and error["type"] in ("missing", "extra_forbidden"):
             path.append(step)
@@ -105,9 +102,19 @@ def _problem(
     if messages:
         return Problem(path, " or ".join(dict.fromkeys(messages)))
     words = [_expected(error) for error in errors if error["type"] == "literal_error"]
-    bounds = (_BOUNDS[error["type"]].format(**error["ctx"]) for error in specific)
+    bounds = (_bound(error) for error in specific)
     said = _either(list(dict.fromkeys([*bounds, *filter(None, words)])))
     return Problem(path, f"{said}, got {show(value)}")
+
+
+def _bound(error: ErrorDetails) -> str:
+    limits = {name: _number(limit) for name, limit in error["ctx"].items()}
+    return _BOUNDS[error["type"]].format(**limits)
+
+
+def _number(value: Any) -> str:
+    """A bound as one would write it: 0 where pydantic says 0.0."""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _expected(error: ErrorDetails) -> str | None:

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import safetensors.numpy
-from safetensors import SafetensorError
 
 from mlprun import files
 from mlprun.errors import CheckpointError
@@ -63,6 +61,8 @@ class Checkpoint:
 
 def encode(checkpoint: Checkpoint) -> bytes:
     """The file of a checkpoint; equal ones give equal bytes. One that is too large is a CheckpointError."""
+    import safetensors.numpy  # here, since it brings numpy, which `ls` does without
+
     # safetensors writes an array's memory as it lies there, so a transposed view would come out scrambled
     tensors = {name: np.asarray(array, order="C") for name, array in checkpoint.tensors.items()}
     for name, array in tensors.items():
@@ -78,6 +78,8 @@ def encode(checkpoint: Checkpoint) -> bytes:
 
 def decode(data: bytes, where: str) -> Checkpoint:
     """The checkpoint in a file's bytes; anything but an intact one is a CheckpointError about `where`."""
+    from safetensors import SafetensorError
+
     if problem := _foreign(data):
         raise CheckpointError(where, problem, _EXPECTED)
     if problem := _too_large(data):
@@ -141,6 +143,8 @@ def _too_large(data: bytes, tensors: int = 0) -> str | None:
 
 
 def _parsed(data: bytes, where: str) -> Checkpoint:
+    import safetensors.numpy
+
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     record = canonical.decode(header.pop("__metadata__")["mlprun"])
     if record["version"] != VERSION:

@@ -82,9 +82,14 @@ class History:
         files.sync(self._descriptor, self.path)
 
     def truncate(self, offset: int) -> None:
-        """Cut off the rows behind a checkpoint; an offset that ends no line is a CheckpointError."""
+        """Cut off the rows behind a checkpoint; 0 leaves the header alone.
+
+        Raises CheckpointError for an offset that is not the end of a line.
+        """
+        start = len(_header(self.columns))
+        offset = offset or start
         ends_line = _bytes(self.path)[offset - 1 : offset] == b"\n"
-        if not len(_header(self.columns)) <= offset <= self.offset or not ends_line:
+        if not start <= offset <= self.offset or not ends_line:
             raise CheckpointError(self.path, "does not fit the checkpoint beside it", _REMEDY)
         files.truncate(self._descriptor, offset, self.path)
         self.offset = offset

@@ -13,8 +13,10 @@ import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-from mlprun import __version__, files
+from mlprun import files
 from mlprun.errors import FileError
+from mlprun.storage import canonical
+from mlprun.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +50,17 @@ def record(
         "engine_reason": engine_reason,
         **environment(),
     }
+
+
+def settings_digest(config: Mapping[str, Any]) -> str:
+    """SHA-256 of a complete config but for `training.epochs`: the same before and after an extension."""
+    training = config.get("training")
+    rest = (
+        {key: value for key, value in training.items() if key != "epochs"}
+        if isinstance(training, dict)
+        else {}
+    )
+    return canonical.digest({**config, "training": rest})
 
 
 def environment() -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun import files
 from mlprun.errors import CheckpointError, UsageError
-from mlprun.storage import canonical, checkpoints
+from mlprun.storage import canonical, checkpoints, provenance
 from mlprun.storage.history import History
 from mlprun.storage.lock import Lock, is_held
 from mlprun.storage.log import Log
@@ -44,6 +44,7 @@ _MAX_JSON = 16_000_000
 LATEST = "latest"
 """stands for the newest run of a folder, as in runs/latest"""
 _TRAIN = "train it again with mlprun train"
+_RESTORE = "put the run's own file back"
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,17 @@ class RunFolder:
         if status.state == "running" and not is_held(os.path.join(self.path, "lock")):
             status = self._written_status()  # it may have ended between the two looks
             if status.state == "running":
-                return replace(status, state="crashed")
+                status = replace(status, state="crashed")
+        if status.state in ("running", "crashed", "failed"):
+            return replace(status, epochs=self._saved_epochs())
         return status
+
+    def _saved_epochs(self) -> int:
+        """How far the newest checkpoint is; 0 where none can be read."""
+        with contextlib.suppress(CheckpointError):
+            last = self.load_last()
+            return 0 if last is None else int(last.checkpoint.meta["epoch"])
+        return 0
 
     def _written_status(self) -> Status:
         path = os.path.join(self.path, "status.json")
@@ -159,10 +169,10 @@ class RunFolder:
         if files.kind(self.last) is None and files.kind(self.previous) is None:
             return None
         try:
-            return Last(checkpoints.read(self.last, follow=False), self.last)
+            return Last(self._read_own(self.last), self.last)
         except CheckpointError as damage:
             try:
-                checkpoint = checkpoints.read(self.previous, follow=False)
+                checkpoint = self._read_own(self.previous)
             except CheckpointError as error:
                 what = f"has no usable checkpoint: {damage}; {error}"
                 raise CheckpointError(self.path, what, _TRAIN) from damage
@@ -176,7 +186,15 @@ class RunFolder:
 
     def load_best(self) -> Checkpoint:
         """The best epoch's checkpoint."""
-        return checkpoints.read(self.best, follow=False)
+        return self._read_own(self.best)
+
+    def _read_own(self, path: str) -> Checkpoint:
+        """A checkpoint of this run; raises CheckpointError for one that another run has written."""
+        checkpoint = checkpoints.read(path, follow=False)
+        digest, config = self.record().get("settings_digest"), checkpoint.meta.get("config")
+        if digest is None or (isinstance(config, dict) and provenance.settings_digest(config) == digest):
+            return checkpoint
+        raise CheckpointError(path, "is of another run: it was trained with another config", _RESTORE)
 
 
 def create(

@@ -11,16 +11,32 @@ from mlprun.storage import canonical
 State = Literal["running", "finished", "interrupted", "diverged", "failed", "crashed"]
 """`crashed` is never written: it is how a run that died while running is shown."""
 
+_KINDS = {
+    "state": str,
+    "epochs": int,
+    "seconds": float | int,
+    "figures": dict,
+    "reason": str,
+    "differences": list,
+    "extended": list,
+}
+
 
 @dataclass(frozen=True)
 class Status:
-    """How a run stands: completed epochs, seconds of training, final figures (JSON), and why it ended."""
+    """How a run stands: completed epochs, seconds of training, final figures (JSON), and why it ended.
+
+    `differences` says what was not as recorded when the run was resumed; while it is empty, the run equals
+    one that was never disturbed, byte for byte. `extended` holds the epochs it went to before each extension.
+    """
 
     state: State
     epochs: int = 0
     seconds: float = 0.0
     figures: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
+    differences: tuple[str, ...] = ()
+    extended: tuple[int, ...] = ()
 
     def encode(self) -> bytes:
         """The bytes of status.json."""
@@ -29,8 +45,10 @@ class Status:
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> Status:
         """The status that `encode` wrote; raises CheckpointError, which names `where`, for anything else."""
-        kinds = {"state": str, "epochs": int, "seconds": float | int, "figures": dict, "reason": str}
-        sound = all(key in value and isinstance(value[key], kinds[key]) for key in kinds)
+        sound = all(isinstance(value.get(key), kind) for key, kind in _KINDS.items())
         if not sound or value["state"] not in get_args(State):
-            raise CheckpointError(where, "is damaged: it is not a status", "resume the run to write it anew")
-        return cls(**{key: value[key] for key in kinds})
+            raise CheckpointError(
+                where, "is damaged: it is not a status", "restore it from a copy or train again"
+            )
+        lists = {"differences": tuple(value["differences"]), "extended": tuple(value["extended"])}
+        return cls(**{key: value[key] for key in _KINDS} | lists)

@@ -1,6 +1,8 @@
 """The loop above an engine: new runs and resumed ones, trained, saved and measured. It knows no engine."""
 
 from mlprun.training.loop import Reporter
-from mlprun.training.run import Ended, resume, start
+from mlprun.training.reproducing import Reproduction, reproduce
+from mlprun.training.resuming import resume
+from mlprun.training.run import Ended, start
 
-__all__ = ["Ended", "Reporter", "resume", "start"]
+__all__ = ["Ended", "Reporter", "Reproduction", "reproduce", "resume", "start"]

@@ -51,7 +51,8 @@ class Record:
         self._log.close()
 
     def begin(self, state: State) -> None:
-        """Save the state at epoch 0."""
+        """Save the state at epoch 0, and nothing of a run killed before its first checkpoint."""
+        self._history.truncate(0)
         self.keep_snapshot(state)
         self.save(state, None)
 

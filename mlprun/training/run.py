@@ -1,43 +1,36 @@
-"""A run from its folder to its final figures: started from a config, or resumed where it stopped."""
+"""A run from its first checkpoint to its final figures, new or resumed, with the status that goes with it."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-import yaml
 
-from mlprun import config as reading
-from mlprun import engines, files, schema
+from mlprun import engines
 from mlprun.engines import device as devices
-from mlprun.errors import CheckpointError, MlprunError, OutOfMemoryError, UsageError
-from mlprun.experiment import Experiment
-from mlprun.experiment.preprocessing import Preprocessing
-from mlprun.storage import provenance, runs
+from mlprun.errors import MlprunError, OutOfMemoryError
+from mlprun.storage import runs
 from mlprun.storage.status import State as Standing
 from mlprun.storage.status import Status
 from mlprun.training.final import final_figures
 from mlprun.training.loop import Course, Reporter, follow
 from mlprun.training.record import Record
+from mlprun.training.recorded import as_yaml, code_of, describe, stored_config
 from mlprun.training.signals import StopFlag
-from mlprun.training.state import best_from, saved_from
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mlprun.engines import Best, Engine, State
     from mlprun.engines.contract import Why
+    from mlprun.experiment import Experiment
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
     from mlprun.training.state import Saved
-
-MAX_CODE = 1_000_000
-"""bytes of one file of user code"""
 
 
 @dataclass(frozen=True)
@@ -63,6 +56,15 @@ class Session:
     reporter: Reporter
     seconds: float = 0.0
     """of training before this session"""
+    differences: tuple[str, ...] = ()
+    """what is not as it was recorded when the run was started"""
+    extended: tuple[int, ...] = ()
+    """the epochs that the run went to before each extension"""
+
+    def status(self, state: Standing, epochs: int, seconds: float, *told: Any) -> Status:
+        """The status of this run; `seconds` are those of this session, `told` the figures and the reason."""
+        status = Status(state, epochs, self.seconds + max(0.0, seconds), *told)
+        return replace(status, differences=self.differences, extended=self.extended)
 
 
 def start(experiment: Experiment, *, out: str, reporter: Reporter) -> Ended:
@@ -74,76 +76,40 @@ def start(experiment: Experiment, *, out: str, reporter: Reporter) -> Ended:
     engine, why = engines.choose(experiment, config.engine)
     device = devices.resolve(config.device)
     engine.prepare(experiment, reporter.say)
-    code = {os.path.basename(path): files.read_bytes(path, cap=MAX_CODE) for path in config.extend}
+    code = code_of(config)
     # every folder below `out` lies equally deep, so paths relative to it hold whatever its number will be
-    stored = _stored(config, os.path.join(out, config.name))
-    constants = {"config": stored, "preprocessing": experiment.preprocessing.to_json(), "engine": engine.name}
-    record = _record(experiment, engine=engine.name, why=why, device=device, code=code, stored=stored)
-    folder, lock = runs.create(out, config.name, config=_yaml(stored), record=record, code=code)
-    with lock:
-        return _run(Session(experiment, folder, engine, device, constants, reporter), None, None)
+    stored = stored_config(config, os.path.join(out, config.name))
+    record = describe(experiment, engine=engine.name, why=why, device=device, code=code, stored=stored)
+    constants = constants_of(experiment, stored, engine)
+    with StopFlag() as stop:
+        folder, lock = runs.create(out, config.name, config=as_yaml(stored), record=record, code=code)
+        with lock:
+            session = Session(experiment, folder, engine, device, constants, reporter)
+            return carry_out(session, None, None, stop)
 
 
-def resume(
-    folder: RunFolder, *, reporter: Reporter, epochs: int | None = None, allow_code: bool = False
-) -> Ended:
-    """Go on exactly where a run stopped; with `epochs` a finished run is extended to so many.
-
-    Raises CheckpointError, RunInUseError, and UsageError for a run that cannot be extended.
-    """
-    with folder.lock():
-        last = folder.load_last()
-        saved = best = preprocessing = None
-        if last is None:  # killed before its first checkpoint: begin again
-            config = schema.load(folder.config, allow_code=allow_code)
-        else:
-            if last.damage is not None:
-                reporter.say(f"{last.damage}; going on from {last.path}")
-                folder.mend_last()
-            meta = last.checkpoint.meta
-            document = reading.from_mapping(meta["config"], folder.path, last.path)
-            config = schema.parse(document, allow_code=allow_code, data=False)
-            preprocessing = Preprocessing.from_json(meta["preprocessing"])
-            saved = saved_from(last.checkpoint, last.path)
-            best = _best(folder, saved)
-        if epochs is not None:
-            config, saved = _extended(config, epochs), _unfinished(saved)
-        experiment = Experiment.of(config, preprocessing=preprocessing)
-        engine, _ = engines.choose(experiment, str(folder.record()["engine"]))
-        engine.prepare(experiment, reporter.say)
-        stored = _stored(config, folder.path)
-        constants = {
-            "config": stored,
-            "preprocessing": experiment.preprocessing.to_json(),
-            "engine": engine.name,
-        }
-        device, seconds = devices.resolve(config.device), folder.status().seconds
-        session = Session(experiment, folder, engine, device, constants, reporter, seconds)
-        ended = _run(session, saved, best)
-        folder.write_config(_yaml(stored))  # an extension has changed it
-        return ended
+def constants_of(experiment: Experiment, stored: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
+    """The metadata that all checkpoints of a run share."""
+    return {"config": stored, "preprocessing": experiment.preprocessing.to_json(), "engine": engine.name}
 
 
-def _run(session: Session, saved: Saved | None, best: Best | None) -> Ended:
-    """Train to the end and write the status; the caller holds the lock."""
+def carry_out(session: Session, saved: Saved | None, best: Best | None, stop: StopFlag) -> Ended:
+    """Train to the end and write the status; the caller holds the lock and catches signals."""
     folder, config = session.folder, session.experiment.config
-    folder.write_status(Status("running", 0 if saved is None else saved.state.epoch, session.seconds))
+    folder.write_status(session.status("running", 0 if saved is None else saved.state.epoch, 0.0))
     began = time.monotonic()
-    with _computing(config, session.device), StopFlag() as stop:
+    with _computing(config, session.device):
         try:
             stopped, state, best = _follow(session, saved, best, stop)
             figures = final_figures(session.experiment, state, best, device=session.device)
         except (MlprunError, MemoryError, RuntimeError) as error:
             told = _as_expected(error)
-            folder.write_status(
-                Status("failed", 0, session.seconds + time.monotonic() - began, {}, str(told))
-            )
+            folder.write_status(session.status("failed", 0, time.monotonic() - began, {}, str(told)))
             if told is error:
                 raise
             raise told from error
-    status: Standing = "finished" if stopped == "early_stopping" else stopped
-    seconds = session.seconds + time.monotonic() - began
-    folder.write_status(Status(status, state.epoch, seconds, figures, stopped))
+    standing: Standing = "finished" if stopped == "early_stopping" else stopped
+    folder.write_status(session.status(standing, state.epoch, time.monotonic() - began, figures, stopped))
     return Ended(folder, stopped, state.epoch, stop.number)
 
 
@@ -164,81 +130,6 @@ def _follow(
             return saved.stopped, state, best
         stopped, state = follow(experiment, state, record, course)
         return stopped, state, record.best
-
-
-def _extended(config: Config, epochs: int) -> Config:
-    """The config with more epochs. Raises UsageError where that would change the epochs that were run."""
-    known = config.training.epochs
-    if config.schedule.depends_on_total:
-        what = f"the {config.schedule.name} schedule depends on the number of epochs"
-        raise UsageError(
-            "--epochs", f"this run cannot be extended: {what}", "train it again with more epochs"
-        )
-    if epochs <= known:
-        raise UsageError("--epochs", f"the run already goes to {known}", f"give more than {known}")
-    return config.model_copy(update={"training": config.training.model_copy(update={"epochs": epochs})})
-
-
-def _unfinished(saved: Saved | None) -> Saved | None:
-    """The state of a run that goes on to more epochs. Raises UsageError for one that would stop at once."""
-    if saved is None:
-        return None
-    if saved.stopped == "early_stopping":
-        what = f"the run stopped early at epoch {saved.state.epoch}, and would again"
-        raise UsageError("--epochs", what, "train it again with more patience")
-    return saved.going_on()
-
-
-def _best(folder: RunFolder, saved: Saved) -> Best | None:
-    """The best model that `saved` knows of; one that is newer will be found again."""
-    if saved.state.progress.best_value is None:
-        return None
-    best = best_from(folder.load_best())
-    if best.epoch < saved.state.progress.best_epoch:
-        what = f"is of epoch {best.epoch}, and {folder.last} knows a better one"
-        raise CheckpointError(folder.best, what, "restore it from a copy or train again")
-    return best if best.epoch == saved.state.progress.best_epoch else None
-
-
-def _stored(config: Config, folder: str) -> dict[str, Any]:
-    """The config as the run folder keeps it: user code lies in the folder under its own name."""
-    stored = schema.dump(config, folder)
-    if config.extend:
-        stored["extend"] = [os.path.basename(path) for path in config.extend]
-    return stored
-
-
-def _yaml(stored: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(stored, sort_keys=False, allow_unicode=True, width=110)
-
-
-def _record(
-    experiment: Experiment,
-    *,
-    engine: str,
-    why: str,
-    device: str,
-    code: Mapping[str, bytes],
-    stored: Mapping[str, Any],
-) -> dict[str, Any]:
-    """run.json: what was run, where and with what."""
-    config = experiment.config
-    assert config.dataset.seed is not None
-    told = provenance.record(
-        config_digest=hashlib.sha256(_yaml(stored).encode()).hexdigest(),
-        data_digest=experiment.digest(),
-        seeds={"training": config.training.seed, "dataset": config.dataset.seed},
-        threads=config.training.threads,
-        device=device,
-        engine=engine,
-        engine_reason=why,
-    )
-    digests = {name: hashlib.sha256(data).hexdigest() for name, data in code.items()}
-    return {"name": config.name, "device_kind": _device_kind(device), "code": digests, **told}
-
-
-def _device_kind(device: str) -> str:
-    return "cpu" if device == "cpu" else torch.cuda.get_device_name(device)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks for a stop after the last completed epoch, the second is obeyed."""
+"""Ctrl-C and SIGTERM: the first asks for a stop after the last completed epoch, the second stops at once."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StoppedAtOnceError(KeyboardInterrupt):
+    """A second signal: nothing more is saved. No Exception, so that nothing on the way keeps it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(number)
 
 
 class StopFlag:
@@ -42,5 +50,5 @@ class StopFlag:
         if self.number is not None:
             for known, handler in self._former.items():
                 signal.signal(known, handler)
-            raise KeyboardInterrupt
+            raise StoppedAtOnceError(number)
         self.number = number

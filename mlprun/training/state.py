@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from mlprun.errors import CheckpointError
 from mlprun.storage.checkpoints import Checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from mlprun.engines.contract import Arrays, Why
 
@@ -59,21 +60,44 @@ def best_checkpoint(best: Best, constants: Mapping[str, Any]) -> Checkpoint:
 
 
 def saved_from(checkpoint: Checkpoint, where: str) -> Saved:
-    """The inverse of `last_checkpoint`. Raises CheckpointError for a checkpoint of another kind."""
+    """The inverse of `last_checkpoint`.
+
+    Raises CheckpointError for a checkpoint of another kind, and for one that no run can have written.
+    """
     meta = checkpoint.meta
     if meta.get("kind") != "last":
         raise CheckpointError(where, "is not the newest state of a run", "resume a run folder")
-    state = State(
-        int(meta["epoch"]),
-        checkpoint.under("model."),
-        checkpoint.under("optimizer."),
-        meta["optimizer"],
-        Progress.from_json(meta["progress"]),
-    )
-    return Saved(state, int(meta["history_offset"]), checkpoint.snapshots(), meta["stopped"])
+    with _sound(where):
+        state = State(
+            _whole(meta["epoch"]),
+            checkpoint.under("model."),
+            checkpoint.under("optimizer."),
+            meta["optimizer"],
+            Progress.from_json(meta["progress"]),
+        )
+        if meta["stopped"] not in (None, "finished", "early_stopping"):
+            raise ValueError(f"it says that it stopped as {meta['stopped']!r}")
+        return Saved(state, _whole(meta["history_offset"]), checkpoint.snapshots(), meta["stopped"])
 
 
-def best_from(checkpoint: Checkpoint) -> Best:
-    """The inverse of `best_checkpoint`."""
+def best_from(checkpoint: Checkpoint, where: str) -> Best:
+    """The inverse of `best_checkpoint`. Raises CheckpointError as `saved_from` does."""
     meta = checkpoint.meta
-    return Best(int(meta["epoch"]), dict(meta["figures"]["dev"]), checkpoint.under("model."))
+    with _sound(where):
+        return Best(_whole(meta["epoch"]), dict(meta["figures"]["dev"]), checkpoint.under("model."))
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 2**62:
+        raise ValueError(f"{value!r} is no count")
+    return value
+
+
+@contextmanager
+def _sound(where: str) -> Iterator[None]:
+    """Tell of metadata that lacks something or holds something else: such a file was made on purpose."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"holds what no run writes: {error}"
+        raise CheckpointError(where, what, "use another checkpoint of the run") from error

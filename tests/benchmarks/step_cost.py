@@ -46,7 +46,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(
-        f"{'workload':50} {'plain':>8} {'mlprun':>8} {'ratio':>6}   (µs per step, medians of {arguments.rounds})"
+        f"{'workload':50} {'plain':>8} {'mlprun':>8} {'ratio':>6}   "
+        f"(µs per step, medians of {arguments.rounds})"
     )
     for name, parts in WORKLOADS.items():
         batch = parts[4]

@@ -46,6 +46,18 @@ def test_every_template_is_a_valid_config_that_says_its_defaults_truly(name, ini
         assert re.search(rf"(?m)^{section}:", uncommented(text)), section
 
 
+@pytest.mark.parametrize("name", templates.names())
+def test_every_template_trains_as_it_is(name, init):
+    assert init(name)[0] == 0
+    assert cli.main(["train", f"{name}.yaml", "training.epochs=2", "-q"]) == 0
+
+
+def test_a_table_s_config_trains_as_it_is(init, tmp_path):
+    (tmp_path / "t.csv").write_text(ROWS)
+    assert init("--data", "t.csv", "--target", "y")[0] == 0
+    assert cli.main(["train", "t.yaml", "training.epochs=2", "-q"]) == 0
+
+
 def test_without_a_template_it_is_moons(init, tmp_path):
     assert init()[:2] == (0, "wrote moons.yaml\n")
     lines = (tmp_path / "moons.yaml").read_text().splitlines()

@@ -5,12 +5,19 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from mlprun import cli
+from mlprun import cli, plots
 from mlprun.commands import reference
 from mlprun.parts.activations import OneActivation
 from mlprun.parts.part import ConfigPath, Options, Part, PositiveInt, Seed
+from mlprun.schema import Config, registries
 
-PARTS = [(kind, part) for kind, parts in reference.kinds().items() for part in parts]
+
+def kinds():
+    """The parts of each kind as they are now: a test that runs user code may have registered more."""
+    return {**reference.kinds(registries()), **reference.kinds([plots.kinds])}
+
+
+PARTS = [(kind, part) for kind, parts in kinds().items() for part in parts]
 NAMED = pytest.mark.parametrize(
     ("kind", "part"), PARTS, ids=[f"{kind}-{part.names()[0]}" for kind, part in PARTS]
 )
@@ -36,19 +43,20 @@ def test_without_arguments_every_kind_is_counted_and_its_parts_named(listed):
     code, out, _ = listed()
     assert code == 0
     rows = {line.split()[0]: line for line in out.splitlines()[1:]}
-    for kind, parts in reference.kinds().items():
+    for kind, parts in reference.kinds(registries()).items():
         assert rows[kind].split()[1] == str(len(parts))
         assert rows[kind].endswith(", ".join(part.names()[0] for part in parts))
+    assert document(listed)["config"] == list(Config.model_fields)
     assert {kind: set(names) for kind, names in document(listed)["kinds"].items()} == {
-        kind: {part.names()[0] for part in parts} for kind, parts in reference.kinds().items()
+        kind: {part.names()[0] for part in parts} for kind, parts in reference.kinds(registries()).items()
     }
 
 
-@pytest.mark.parametrize("kind", reference.kinds())
+@pytest.mark.parametrize("kind", kinds())
 def test_a_kind_shows_a_line_for_each_part(kind, listed):
     lines = listed(kind)[1].splitlines()
-    assert len(lines) == 1 + len(reference.kinds()[kind])
-    for line, part in zip(lines[1:], reference.kinds()[kind], strict=True):
+    assert len(lines) == 1 + len(kinds()[kind])
+    for line, part in zip(lines[1:], kinds()[kind], strict=True):
         assert line.startswith(", ".join(part.names()))
         assert line.endswith(part.summary())
 
@@ -90,6 +98,61 @@ def test_the_documentation_of_a_part_as_json(listed):
         "default": 1.0,
         "description": "error size where the curve straightens, in the target's units",
     }
+
+
+def test_the_keys_of_a_config_are_listed_with_those_of_its_sections(listed):
+    out = listed("config")[1]
+    rows = {line.split()[0]: line for line in out.splitlines()[1:]}
+    assert set(Config.model_fields) <= set(rows)
+    assert rows["training.batch_size"].split()[1:6] == ["integer", ">", "0", "|", "full"]
+    assert "required" in rows["dataset"]
+    assert rows["loss"].split()[1:4] == [
+        "loss",
+        "what",
+        "is",
+    ]  # its default depends on the data: none is shown
+
+
+def test_one_section_of_a_config_is_listed_alone(listed):
+    said = document(listed, "config", "early_stopping")
+    assert [option["name"] for option in said["options"]] == ["early_stopping", "early_stopping.patience"]
+    error = "error: trainin: no such key of a config; did you mean training?\n"
+    assert listed("config", "trainin") == (2, "", error)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place", "magic"),
+    [
+        (["datasets", "moons"], "moons.png", b"\x89PNG"),
+        (["xor", "--out", "x.svg"], "x.svg", b"<?xml"),
+        (["activations", "--out", "x.pdf"], "x.pdf", b"%PDF"),
+    ],
+)
+def test_a_dataset_and_the_activations_are_drawn_but_over_no_file(
+    arguments, place, magic, listed, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert listed(*arguments, "--plot") == (0, f"wrote {place}\n", "")
+    assert (tmp_path / place).read_bytes().startswith(magic)
+    refused = f"error: {place}: exists; choose another name or add --force\n"
+    assert listed(*arguments, "--plot") == (2, "", refused)
+    assert document(listed, *arguments, "--plot", "--force") == {"plot": place}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["losses"], "error: --plot: draws one dataset or all activations; try mlprun list datasets NAME"),
+        (["table"], "error: table: has no rows without options; "),
+        (["moons", "--out", "x.gif"], "error: x.gif: is no picture's name; "),
+    ],
+)
+def test_what_cannot_be_drawn_says_what_can(arguments, line, listed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = listed(*arguments, "--plot")
+    assert (code, out) == (2, "")
+    assert err.startswith(line)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

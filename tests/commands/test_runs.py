@@ -190,3 +190,26 @@ def test_latest_is_the_newest_run(call, home):
         4,
         "error: elsewhere-too: no such folder; expected a folder of runs, such as runs/\n",
     )
+
+
+def test_show_and_compare_need_no_data_and_eval_says_what_it_misses(call, home):
+    lines = [f"{x},{'ab'[x % 2]}" for x in range(40)]
+    (home / "gone.csv").write_text("x,y\n" + "\n".join(lines) + "\n")
+    (home / "gone.yaml").write_text(
+        "dataset: {name: table, path: gone.csv, target: y}\ntraining: {epochs: 2}\n"
+    )
+    assert call("train", "gone.yaml", "-q")[0] == 0
+    os.remove(home / "gone.csv")
+    assert call("show", "runs/gone-001")[0] == 0
+    assert call("compare", "runs/gone-001", "runs/small-001")[0] == 0
+    code, out, err = call("eval", "runs/gone-001")
+    assert (code, out) == (3, "")
+    assert err == "error: gone.csv: no such file; evaluate another table with --data\n"
+
+
+def test_a_run_without_dev_rows_is_judged_by_its_last_epoch(call):
+    told = document(
+        call, "train", "small.yaml", "-q", "dataset.split={train: 40, dev: 0, test: 40}", "--name", "devless"
+    )
+    assert (told["best"], told["of"], set(told["splits"])) == (None, "last", {"train", "test"})
+    assert document(call, "eval", told["run"])["splits"] == told["splits"]

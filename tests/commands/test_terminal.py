@@ -72,6 +72,12 @@ def test_results_go_to_standard_output_and_notes_to_standard_error(capsys):
     assert capsys.readouterr() == ("figure\n", "progress\n")
 
 
+def test_text_of_users_is_escaped_wherever_it_is_printed(capsys):
+    Output().result("a\x1b[2J", Table(("\u202eb",), [("\x07",)], title="\x9b"))
+    Output().note("c\x1b")
+    assert capsys.readouterr() == ("a\\x1b[2J\n\\x9b\n\\u202eb\n\\x07\n", "c\\x1b\n")
+
+
 def test_json_replaces_the_text_and_is_strict(capsys):
     output = Output(as_json=True)
     output.result("figure")

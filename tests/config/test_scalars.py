@@ -32,7 +32,9 @@ MEANINGS = [
     ("-.Inf", -math.inf),
     ("+.INF", math.inf),
     *[(word, word) for word in ("inf", "nan", ".iNF", "NaN")],
-    ("9" * 400, 10**400 - 1),
+    ("9223372036854775807", 2**63 - 1),
+    ("-9223372036854775808", -(2**63)),
+    ("9" * 300 + ".0", float("9" * 300)),
 ]
 
 
@@ -48,7 +50,17 @@ def test_nan_is_a_float(plain):
     assert math.isnan(resolve(plain))
 
 
-@pytest.mark.parametrize("plain", ["9" * 401, "0x" + "f" * 5000, "0." + "1" * 5000, "-" + "1" * 9999])
+@pytest.mark.parametrize(
+    "plain",
+    [
+        "9" * 401,
+        "9223372036854775808",
+        "0xffffffffffffffff",
+        "0x" + "f" * 5000,
+        "0." + "1" * 5000,
+        "-" + "1" * 9999,
+    ],
+)
 def test_a_number_of_absurd_length_is_refused(plain):
     with pytest.raises(TooManyDigitsError):
         resolve(plain)

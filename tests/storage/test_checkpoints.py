@@ -199,6 +199,9 @@ def test_deep_nesting_is_refused():
     bomb = '{"checksum":"' + "0" * 64 + '","meta":' + "[" * 100_000 + "]" * 100_000 + ',"version":1}'
     with pytest.raises(CheckpointError, match="nested too deeply"):
         decode(forged({"__metadata__": {"mlprun": bomb}}), "here")
+    text = b'{"__metadata__":' + json.dumps(ours(), separators=(",", ":")).encode() + b',"a":' + b"[" * 10**6
+    with pytest.raises(CheckpointError, match="not a checkpoint of mlprun"):
+        decode(with_true_checksum(len(text).to_bytes(8, "little") + text), "here")
 
 
 class Payload:

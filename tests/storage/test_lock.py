@@ -101,6 +101,14 @@ def test_one_who_only_looks_does_not_keep_a_run_from_starting(path):
         process.communicate()
 
 
+def test_two_who_look_at_once_do_not_take_each_other_for_a_run(path):
+    files.write_new(path, b"")
+    looking = files.open_reading(path)
+    assert files.lock(looking, path, shared=True)
+    assert not is_held(path)
+    files.close(looking, path)
+
+
 def test_a_stopped_process_still_holds_its_lock(path):
     with start_holder(path) as process:
         os.kill(process.pid, signal.SIGSTOP)

@@ -39,15 +39,14 @@ def advance(member: Member, until: int, watch: Watch) -> Advance:
     """Train one run up to `until` completed epochs, or until it stops."""
     start = member.state()
     chunk = _run(member, until, watch)
-    if chunk.stopped is None and not member.finite():
-        chunk.stopped = "diverged"
-    if chunk.stopped == "diverged":
-        return _replay(member, start, watch)
     if chunk.torn:
         reached = member.epoch
         member.restore(start)
         chunk = _run(member, reached, Watch(watch.epochs))
         chunk.stopped = "interrupted"
+    # the last epoch's losses do not tell: train was met before the update, dev may hide an infinite weight
+    if chunk.stopped == "diverged" or not member.finite():
+        return _replay(member, start, watch)
     return _closed(member, chunk)
 
 
@@ -58,7 +57,13 @@ def _run(member: Member, until: int, watch: Watch) -> Chunk:
             chunk.stopped = "interrupted"
             break
         rate = member.rate()
-        done = member.run_epoch(watch.stop)
+        try:
+            done = member.run_epoch(watch.stop)
+        except RuntimeError as error:
+            if "without overflow" not in str(error):
+                raise
+            chunk.stopped = "diverged"  # torch refuses a rate beyond float32, which infinity is not
+            break
         if done is None:
             chunk.stopped, chunk.torn = "interrupted", True
         else:

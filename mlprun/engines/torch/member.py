@@ -43,7 +43,8 @@ class Member:
     def __init__(self, experiment: Experiment, state: State, device: torch.device) -> None:
         config = experiment.config
         self.experiment, self.config, self.device = experiment, config, device
-        self.network = experiment.network().to(device)
+        # blank: the state fills it, and a file of initial weights may be gone by now
+        self.network = experiment.blank_network().to(device)
         self.parameters = dict(self.network.named_parameters())
         self.optimizers = config.optimizer.build(self.parameters, embeddings=self.network.embeddings())
         self.meter = Meter(experiment)

@@ -51,8 +51,12 @@ class Embedding(Options):
 
     vocabulary: PositiveInt = Field(description="number of symbols; inputs are 0 to vocabulary - 1")
     dim: PositiveInt = Field(description="numbers per symbol")
-    activation: HiddenActivation = Field(Identity(), description="applied to the numbers of the table")
-    init: InitializerField = Field(Default(), description="how the table starts; by default N(0, 1)")
+    activation: HiddenActivation = Field(
+        default_factory=Identity, description="applied to the numbers of the table"
+    )
+    init: InitializerField = Field(
+        default_factory=Default, description="how the table starts; by default N(0, 1)"
+    )
 
 
 def refused_inputs(facts: Facts, embedding: Embedding | None) -> str | None:

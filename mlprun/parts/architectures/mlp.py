@@ -45,7 +45,8 @@ class Mlp(Architecture):
         None, description="hidden layers with options of their own, instead of hidden"
     )
     activation: HiddenActivation = Field(
-        Relu(), description="of every hidden layer without its own; several in a list are summed"
+        default_factory=Relu,
+        description="of every hidden layer without its own; several in a list are summed",
     )
     bias: bool = Field(True, description="whether every layer without its own word on it adds a bias")  # noqa: FBT003
     init: InitField = Field(

@@ -29,7 +29,9 @@ class Rnn(Architecture):
 
     name: Literal["rnn"] = "rnn"
     hidden: PositiveInt = Field(8, description="numbers that the cell hands from step to step")
-    activation: HiddenActivation = Field(Tanh(), description="of the cell; several in a list are summed")
+    activation: HiddenActivation = Field(
+        default_factory=Tanh, description="of the cell; several in a list are summed"
+    )
     bias: bool = Field(True, description="whether input, hidden and output add a bias each")  # noqa: FBT003
     init: InitField = Field(
         default_factory=LayerInit,

@@ -71,7 +71,7 @@ class Dataset(Part):
     """Base of all datasets. `shuffles`: rows are shuffled (and classes stratified) before a split."""
 
     shuffles: ClassVar[bool] = True
-    default_split: ClassVar[Split] = Split()
+    default_split: ClassVar[Split] = Split.model_construct()  # validation would take time in every command
 
     split: SplitField | None = Field(None, description="how rows are divided into train, dev and test")
     standardize: bool = Field(

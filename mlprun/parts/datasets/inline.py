@@ -58,7 +58,7 @@ class Inline(Dataset):
     """
 
     shuffles: ClassVar[bool] = False
-    default_split: ClassVar[Split] = Split(same=True)
+    default_split: ClassVar[Split] = Split.model_construct(same=True)
 
     name: Literal["inline"] = "inline"
     inputs: tuple[Entry, ...] = Field(

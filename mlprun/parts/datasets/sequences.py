@@ -22,7 +22,7 @@ class Sequences(Generated):
     Source: Trask (2019), Grokking Deep Learning, chapter 13, ISBN 978-1-61729-370-2
     """
 
-    default_split: ClassVar[Split] = Split(same=True)
+    default_split: ClassVar[Split] = Split.model_construct(same=True)
 
     name: Literal["sequences"] = "sequences"
     symbols: Classes = Field(5, description="symbols in the circle, which are the classes")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from mlprun.parts.part import NonNegativeInt, Options, PositiveInt
 
@@ -42,7 +43,10 @@ class Split(Options):
 
 def expand_split(value: Any) -> Any:
     """`same` stands for `{same: true}`."""
+    if isinstance(value, str) and value != "same":
+        message = "expected same or a mapping, got the string {value}"
+        raise PydanticCustomError("split_word", message, {"value": repr(str(value))[:40]})
     return {"same": True} if value == "same" else value
 
 
-SplitField = Annotated[Split, BeforeValidator(expand_split)]
+SplitField = Annotated[Split, BeforeValidator(expand_split, json_schema_input_type=Literal["same"] | Split)]

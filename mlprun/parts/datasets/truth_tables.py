@@ -28,7 +28,7 @@ class Xor(Dataset):
     """
 
     shuffles: ClassVar[bool] = False
-    default_split: ClassVar[Split] = Split(same=True)
+    default_split: ClassVar[Split] = Split.model_construct(same=True)
 
     name: Literal["xor"] = "xor"
     repeat: PositiveInt = Field(1, description="how many times the four rows are in the data")

@@ -70,8 +70,8 @@ InitializerField = Annotated[Initializer, Named(initializers)]
 class LayerInit(Options):
     """How a layer's weight and bias start."""
 
-    weight: InitializerField = Field(Default(), description="initialiser of the weight matrix")
-    bias: InitializerField = Field(Default(), description="initialiser of the bias")
+    weight: InitializerField = Field(default_factory=Default, description="initialiser of the weight matrix")
+    bias: InitializerField = Field(default_factory=Default, description="initialiser of the bias")
 
     @field_validator("bias")
     @classmethod

@@ -24,7 +24,9 @@ class Warmup(EpochSchedule):
     start_factor: float = Field(
         1 / 3, gt=0, le=1, description="factor on the learning rate of the first epoch"
     )
-    then: Annotated[Schedule, Named(schedules)] = Field(Constant(), description="the schedule that follows")
+    then: Annotated[Schedule, Named(schedules)] = Field(
+        default_factory=Constant, description="the schedule that follows"
+    )
 
     @field_validator("then")
     @classmethod

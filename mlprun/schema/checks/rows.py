@@ -74,7 +74,6 @@ def dev_has_rows(config: Config, facts: Facts) -> Iterator[Problem]:
         yield Problem(
             ("schedule",), f"{config.schedule.name} watches dev figures, and dev has no rows; {remedy}"
         )
-    yield Problem(("dataset", "split"), f"dev has no rows to choose the best epoch by; {remedy}")
 
 
 @reads_data_and("dataset", "architecture", "training")

@@ -1,0 +1,37 @@
+"""The pictures that need no run: a dataset's rows, and the activation functions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlprun import plots, schema
+from mlprun.config import from_mapping
+from mlprun.errors import ConfigError, UsageError
+from mlprun.experiment import Experiment
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def of_dataset(name: str) -> Figure:
+    """The rows of a dataset with its default options."""
+    try:
+        config = schema.parse(from_mapping({"dataset": name}, "", name))
+    except ConfigError as error:
+        raise UsageError(
+            name, "has no rows without options", "draw a run of it with mlprun plot RUN"
+        ) from error
+    experiment = Experiment.of(config)
+    network = {0: experiment.network()}  # untrained: the rows are drawn, not what it makes of them
+    subject = plots.Subject(name, config, {}, experiment.preprocessing, lambda: experiment, network, None)
+    return plots.draw("data", subject)
+
+
+def of_activations() -> Figure:
+    """Every activation and its derivative."""
+    from mlprun.plots import canvas, style
+    from mlprun.plots.catalogue import draw_catalogue, shapes
+
+    found = shapes()
+    with style.styled():
+        return canvas.finished(draw_catalogue(found))

@@ -1,0 +1,113 @@
+"""What a user looks at: one file per picture, and what they share. Importing it loads no heavy library."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlprun import files
+from mlprun.errors import UsageError
+from mlprun.parts.part import suggestion
+
+# isort: off
+# importing a picture registers it, in the order in which they are listed and drawn
+from mlprun.plots import loss, metrics, learning_rate, data, regions, frames, fit, outputs  # noqa: F401
+from mlprun.plots import predictions, residuals, confusion, roc, precision_recall  # noqa: F401
+from mlprun.plots import probabilities, calibration, weights, weight_changes  # noqa: F401
+
+# isort: on
+from mlprun.plots.comparison import OVERLAYS
+from mlprun.plots.plot import Plot, kinds
+from mlprun.plots.subject import Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "OVERLAYS",
+    "Plot",
+    "Subject",
+    "draw",
+    "encode",
+    "kinds",
+    "make",
+    "names",
+    "overlay",
+    "refusal",
+    "save",
+]
+
+
+def names() -> list[str]:
+    """The names of all pictures, in the order in which they are drawn."""
+    return [part.names()[0] for part in kinds]
+
+
+def make(kind: str, **options: Any) -> Plot:
+    """The picture of that name with its options. Raises UsageError for an unknown name or option."""
+    from pydantic import ValidationError
+
+    if kind not in kinds:
+        raise UsageError(kind, "no such plot", suggestion(kind, kinds.names()))
+    part = kinds[kind]
+    unknown = [name for name in options if name not in part.model_fields]
+    if unknown:
+        known = [name for name in part.model_fields if name != "name"]
+        remedy = suggestion(unknown[0], known) if known else "it has no options"
+        raise UsageError(unknown[0], f"is no option of {kind}", remedy)
+    try:
+        return part.model_validate({"name": kind, **options})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(
+            ".".join(map(str, (kind, *first["loc"]))), first["msg"].lower(), f"mlprun list plots {kind}"
+        ) from error
+
+
+def refusal(plot: Plot, subject: Subject) -> str | None:
+    """Why a picture cannot be drawn of a run; None if it can. DataError where it needs data that is gone."""
+    reason = plot.refuses(subject)
+    if reason is None and plot.needs_data:
+        return None if len(subject.experiment.fixed["train"]) else "there are no rows"
+    return reason
+
+
+def draw(kind: str, subject: Subject, **options: Any) -> Figure:
+    """One picture of a run, which a notebook shows. Raises UsageError where it makes no sense for the run."""
+    from mlprun.plots import canvas, style
+
+    plot = make(kind, **options)
+    reason = refusal(plot, subject)
+    if reason is not None:
+        raise UsageError(kind, f"cannot be drawn of {subject.name}: {reason}", "mlprun plot RUN --list")
+    values = plot.compute(subject)
+    with style.styled():
+        return canvas.finished(plot.draw(values))
+
+
+def overlay(subjects: Sequence[Subject], figure_name: str = "loss") -> Figure:
+    """The curves of several runs in one picture: `loss` or `metrics`."""
+    from mlprun.plots import canvas, style
+    from mlprun.plots.comparison import compute_overlay, draw_overlay
+
+    values = compute_overlay(subjects, figure_name)
+    with style.styled():
+        return canvas.finished(draw_overlay(values))
+
+
+def encode(figure: Figure, path: str, *, dpi: int | None = None) -> bytes:
+    """The figure in the format that the path's ending names: png, svg or pdf."""
+    from mlprun.plots import canvas
+
+    form = path.rpartition(".")[2].lower()
+    if form not in canvas.FORMATS:
+        raise UsageError(
+            path, "is no picture's name", f"end it in {', '.join('.' + known for known in canvas.FORMATS)}"
+        )
+    return canvas.encode(figure, form, dpi=dpi or canvas.DPI)
+
+
+def save(figure: Figure, path: str, *, dpi: int | None = None) -> None:
+    """Write the figure to a file, in the format that its ending names, replacing what is there."""
+    files.write_atomic(path, encode(figure, path, dpi=dpi))

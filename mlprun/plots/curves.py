@@ -1,0 +1,95 @@
+"""Curves over epochs: what a column of the history becomes, and how the lines are drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlprun.plots import style
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+POINTS = 2000
+"""points of a drawn curve, more or less; a long history keeps the extremes of each stretch"""
+EPOCH_AXIS = "epoch (completed passes over the train rows)"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A figure over epochs."""
+
+    label: str
+    epochs: NDArray[Any]
+    values: NDArray[Any]
+    line: style.Line
+
+
+def curve(label: str, history: Mapping[str, NDArray[Any]], column: str, line: style.Line) -> Curve | None:
+    """A column of the history without the epochs at which it was not evaluated; None when nothing is left."""
+    if column not in history:
+        return None
+    values = np.asarray(history[column], np.float64)
+    known = np.isfinite(values)
+    if not known.any():
+        return None
+    epochs, values = thinned(np.asarray(history["epoch"])[known], values[known])
+    return Curve(label, epochs, values, line)
+
+
+def thinned(
+    epochs: NDArray[Any], values: NDArray[Any], points: int = POINTS
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """About `points` of the points: of each stretch its first, smallest and largest, and the very last."""
+    count = len(values)
+    if count <= points:
+        return epochs, values
+    starts = np.linspace(0, count, points // 3 + 1).astype(np.int64)
+    kept = {count - 1}
+    for start, stop in pairwise(starts):
+        stretch = values[start:stop]
+        kept |= {int(start), int(start + stretch.argmin()), int(start + stretch.argmax())}
+    index = np.array(sorted(kept))
+    return epochs[index], values[index]
+
+
+def wants_log(curves: Sequence[Curve]) -> bool:
+    """Whether positive values span so much that a linear axis would show only the largest."""
+    values = np.concatenate([one.values for one in curves])
+    return bool(values.min() > 0 and values.max() / values.min() >= 30)
+
+
+def draw_curves(axes: Axes, curves: Sequence[Curve], *, log: bool) -> None:
+    """The curves, each with some markers of its own, over epochs."""
+    for number, one in enumerate(curves):
+        count = len(one.values)
+        step = max(1, count // 8)
+        axes.plot(
+            one.epochs,
+            one.values,
+            label=one.label,
+            color=one.line.color,
+            linestyle=one.line.dashes,
+            marker=one.line.marker,
+            # markers of different curves stand at different places, so that one does not cover the other
+            markevery=1 if count <= 12 else (number * step // max(1, len(curves)), step),
+            markersize=4.0,
+        )
+    if log:
+        style.use_log(axes.yaxis)
+    axes.margins(x=0.02)
+    whole_epochs(axes)
+
+
+def whole_epochs(axes: Axes) -> None:
+    """Whole numbers, with thousands apart, on the axis of epochs."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))

@@ -1,0 +1,55 @@
+"""Small multiples: several panels in one picture, in rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlprun.plots import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class Panels:
+    """`count` panels in rows of at most `columns`, each `height` inches high, one alone `alone` inches."""
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        columns: int,
+        height: float,
+        alone: float | None = None,
+        heading: float = 0.9,
+        share: bool = False,
+        width: float = style.PAGE,
+    ) -> None:
+        from mlprun.plots import canvas
+
+        self.columns = min(columns, count)
+        rows = -(-count // self.columns)
+        tall = rows * height + heading if count > 1 or alone is None else alone
+        self.figure = canvas.picture(width, tall)
+        if count > 1:  # the panels' own titles keep a distance from the picture's
+            canvas.leave_above(self.figure, 0.07)
+        grid = self.figure.subplots(rows, self.columns, squeeze=False, sharex=share, sharey=share)
+        every: list[Axes] = list(grid.flat)
+        self.axes = every[:count]
+        for empty in every[count:]:
+            empty.remove()
+
+    def label(self, *, below: str = "", left: str = "") -> None:
+        """Name the axes once per column, under its lowest panel, and once per row, at its first."""
+        for index, axes in enumerate(self.axes):
+            if below and index + self.columns >= len(self.axes):
+                axes.xaxis.set_tick_params(labelbottom=True)
+                # a panel with nothing under it would push the row below away by its axis name
+                if index // self.columns == (len(self.axes) - 1) // self.columns:
+                    axes.set_xlabel(below)
+            if left and index % self.columns == 0:
+                axes.set_ylabel(left)
+
+
+def head(axes: Axes, text: str) -> None:
+    """A panel's own small title."""
+    axes.set_title(style.writable(text), fontsize=style.SIZE, loc="left", pad=4)

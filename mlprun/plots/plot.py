@@ -1,0 +1,61 @@
+"""What a picture of a run is: options, when it makes sense, what is computed for it, and how that is drawn.
+
+A new picture is one class in a file of this folder, registered in `kinds`. Computing and drawing are apart:
+what is computed is plain data that a test compares with something independent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from mlprun.parts.part import Part, Registry
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from mlprun.plots.subject import Subject
+
+SplitName = Literal["train", "dev", "test"]
+
+
+class Plot(Part):
+    """Base of all pictures of a run."""
+
+    formats: ClassVar[tuple[str, ...]] = ("png", "svg", "pdf")
+    """file formats, the first being the usual one"""
+    needs_data: ClassVar[bool] = True
+    """False where the history or the weights are enough, so that it can be drawn when the data is gone"""
+
+    def refuses(self, subject: Subject) -> str | None:
+        """Why this picture makes no sense for the run; None if it does."""
+        raise NotImplementedError
+
+    def compute(self, subject: Subject) -> Any:
+        """What is drawn, as plain data."""
+        raise NotImplementedError
+
+    def draw(self, values: Any) -> Figure:
+        """The picture of what `compute` gave; to be called inside `style.styled()`."""
+        raise NotImplementedError
+
+    def encode(self, values: Any, form: str, *, dpi: int) -> bytes:
+        """The picture of what `compute` gave as the bytes of a file."""
+        from mlprun.plots import canvas, style
+
+        with style.styled():
+            return canvas.encode(canvas.cleaned(self.draw(values)), form, dpi=dpi)
+
+
+class NetworkPlot(Plot):
+    """Base of the pictures that are of one network of the run."""
+
+    epoch: Literal["best", "last"] = Field("best", description="which network is asked")
+
+    def moment(self, subject: Subject) -> int:
+        """The epoch of that network; the last one where no dev rows chose a best."""
+        return subject.last if self.epoch == "last" or subject.best is None else subject.best
+
+
+kinds: Registry[Plot] = Registry("plot", "plots")

@@ -1,0 +1,175 @@
+"""What run.json says of a run, and what is different now from what it says."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+import yaml
+
+from mlprun import files, schema
+from mlprun.errors import CheckpointError, DataError, UsageError
+from mlprun.storage import provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mlprun.experiment import Experiment
+    from mlprun.schema import Config
+    from mlprun.storage.runs import RunFolder
+
+MAX_CODE = 1_000_000
+"""bytes of one file of user code"""
+_KINDS = {
+    "settings_digest": str,
+    "data_digest": str,
+    "engine": str,
+    "device": str,
+    "device_kind": str,
+    "code": dict,
+}
+
+
+def code_of(config: Config) -> dict[str, bytes]:
+    """The user's source files by the name under which the run folder keeps them."""
+    code: dict[str, bytes] = {}
+    for path in config.extend:
+        name = os.path.basename(path)
+        if name in code or name.startswith("."):
+            what = f"{name} cannot be copied into the run folder under its own name"
+            raise UsageError("extend", what, "give each file a name of its own, without a dot in front")
+        code[name] = files.read_bytes(path, cap=MAX_CODE)
+    return code
+
+
+def stored_config(config: Config, folder: str) -> dict[str, Any]:
+    """The config as the run folder keeps it: user code lies in the folder under its own name."""
+    stored = schema.dump(config, folder)
+    if config.extend:
+        stored["extend"] = [os.path.basename(path) for path in config.extend]
+    return stored
+
+
+def as_yaml(stored: Mapping[str, Any]) -> str:
+    """The text of config.yaml."""
+    return yaml.safe_dump(stored, sort_keys=False, allow_unicode=True, width=110)
+
+
+def describe(
+    experiment: Experiment,
+    *,
+    engine: str,
+    why: str,
+    device: str,
+    code: Mapping[str, bytes],
+    stored: Mapping[str, Any],
+) -> dict[str, Any]:
+    """run.json: what was run, where and with what."""
+    config = experiment.config
+    assert config.dataset.seed is not None
+    told = provenance.record(
+        config_digest=hashlib.sha256(as_yaml(stored).encode()).hexdigest(),
+        data_digest=experiment.digest(),
+        seeds={"training": config.training.seed, "dataset": config.dataset.seed},
+        threads=config.training.threads,
+        device=device,
+        engine=engine,
+        engine_reason=why,
+    )
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in code.items()}
+    return {
+        "name": config.name,
+        "settings_digest": provenance.settings_digest(stored),
+        "device_kind": device_kind(device),
+        "code": digests,
+        **told,
+    }
+
+
+def device_kind(device: str) -> str:
+    """The model of the device that computes."""
+    return "cpu" if device == "cpu" else torch.cuda.get_device_name(device)
+
+
+def record_of(folder: RunFolder) -> dict[str, Any]:
+    """What run.json says; raises CheckpointError where it lacks something that every run records."""
+    record = folder.record()
+    for name, kind in _KINDS.items():
+        if not isinstance(record.get(name), kind):
+            path = os.path.join(folder.path, "run.json")
+            raise CheckpointError(
+                path, f"is damaged: it has no {name}", "restore it from a copy or train again"
+            )
+    return record
+
+
+def differences(
+    record: Mapping[str, Any], experiment: Experiment, device: str, *, everything: bool = False
+) -> list[str]:
+    """What may change a run's bits and is not what `record` says, in words; rows are not looked at.
+
+    With `everything` also what should not matter: the kernel, the number of cores, the commit.
+    """
+    now = {
+        **provenance.environment(),
+        "threads": experiment.config.training.threads,
+        "device": device,
+        "device_kind": device_kind(device),
+        "code": {name: hashlib.sha256(data).hexdigest() for name, data in code_of(experiment.config).items()},
+    }
+    return [
+        f"{name} was {_shown(then)} and is {_shown(value)}"
+        for name, then, value in _pairs(record, now)
+        if then != value and (everything or name not in ("kernel", "cores", "commit"))
+    ]
+
+
+def _pairs(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """The name of each thing that is compared, what was recorded of it, and what it is."""
+    for section in ("versions", "code"):
+        names = sorted({*_part(then, section), *_part(now, section)})
+        yield from ((name, _part(then, section).get(name), _part(now, section).get(name)) for name in names)
+    for name, section, key in (
+        ("the system", "platform", "system"),
+        ("the machine", "platform", "machine"),
+        ("kernel", "platform", "release"),
+        ("the CPU", "cpu", "model"),
+        ("the CPU's instruction set", "cpu", "capability"),
+        ("cores", "cpu", "count"),
+        ("commit", "git", "commit"),
+    ):
+        yield name, _part(then, section).get(key), _part(now, section).get(key)
+    for name in ("threads", "device", "device_kind"):
+        yield name.replace("_", " "), then.get(name), now.get(name)
+
+
+def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = record.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _shown(value: Any) -> str:
+    """A recorded value in words; of a digest, enough to tell it from another."""
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "none"
+    if value is None:
+        return "absent"
+    return str(value)[:12] if isinstance(value, str) and len(value) in (40, 64) else str(value)
+
+
+def refuse_other_rows(record: Mapping[str, Any], experiment: Experiment, found: list[str]) -> None:
+    """Raise DataError for rows that changed under a run; say so in `found` where something else explains it.
+
+    A table is read exactly, by every version alike. What a generator draws may differ in its last bits under
+    another library or on another processor.
+    """
+    if experiment.digest() == record["data_digest"]:
+        return
+    path = getattr(experiment.config.dataset, "path", None)
+    if path is None and found:
+        found.append("the generated rows were others")
+        return
+    what = "its rows are no longer those that the run was started with"
+    raise DataError(path or "dataset", what, "put the former data back, or train a new run on this one")

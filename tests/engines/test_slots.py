@@ -1,0 +1,80 @@
+"""An optimizer's state goes through a checkpoint's bytes and comes back the same, for every optimizer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mlprun.parts.optimizers import optimizers
+from mlprun.storage import checkpoints
+from mlprun.training.state import Saved, last_checkpoint, saved_from
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SYMBOLS = {
+    "dataset": {"name": "sequences"},
+    "architecture": {"hidden": [4], "embedding": {"vocabulary": 5, "dim": 2}},
+    "loss": "cross_entropy",
+}
+OPTIONS = {
+    "momentum": {"name": "sgd", "momentum": 0.9, "nesterov": True},
+    "amsgrad": {"name": "adam", "amsgrad": True},
+    "centered": {"name": "rmsprop", "centered": True, "momentum": 0.5},
+    "wolfe": {"name": "lbfgs", "line_search_fn": "strong_wolfe", "max_iter": 3, "history_size": 2},
+    "short memory": {"name": "lbfgs", "max_iter": 4, "history_size": 3, "lr": 0.5},
+}
+CASES = {part.names()[0]: {"name": part.names()[0]} for part in optimizers} | OPTIONS
+
+
+def through_a_file(state: Any) -> Any:
+    data = checkpoints.encode(last_checkpoint(Saved(state, 0), {}))
+    return saved_from(checkpoints.decode(data, "a test"), "a test").state
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", CASES)
+def test_every_optimizer_goes_on_from_a_file_as_if_nothing_had_happened(
+    case: str, dtype: str, experiment: Callable[..., Any], course: Callable[..., Any], bytes_of: Any
+) -> None:
+    options = CASES[case]
+    sections = SYMBOLS if optimizers[options["name"]].sparse else {}
+    made = experiment(optimizer=options, training={"epochs": 8, "batch_size": 20, "dtype": dtype}, **sections)
+    straight = course(made).finish()
+    halting = course(made)
+    for epoch in (1, 3, 8):
+        halting.advance(epoch)
+        state = halting.state
+        again = through_a_file(state)
+        assert bytes_of(again) == bytes_of(state)
+        halting.reopen(again)
+        assert bytes_of(halting.state) == bytes_of(state)
+    assert bytes_of(halting.state) == bytes_of(straight.state)
+    assert halting.rows == straight.rows
+
+
+@pytest.mark.parametrize("case", ["adam", "momentum", "wolfe"])
+def test_a_state_is_a_copy(
+    case: str, experiment: Callable[..., Any], course: Callable[..., Any], bytes_of: Any
+) -> None:
+    run = course(experiment(optimizer=CASES[case]))
+    run.advance(2)
+    state = run.state
+    before = bytes_of(state)
+    run.advance(5)
+    assert bytes_of(state) == before
+    assert bytes_of(run.state) != before
+
+
+def test_a_fresh_start_forgets_the_slots(
+    experiment: Callable[..., Any], course: Callable[..., Any], bytes_of: Any
+) -> None:
+    run = course(experiment(optimizer={"name": "adam"}))
+    start = run.state
+    run.advance(3)
+    after = bytes_of(run.state)
+    run.cohort[0].restore(start)
+    assert bytes_of(run.state) == bytes_of(start)
+    run.advance(3)
+    assert bytes_of(run.state) == after

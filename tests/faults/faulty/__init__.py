@@ -1,0 +1,1 @@
+"""Faults made on purpose: kills, power losses, full disks, damage, and the runs that meet them."""

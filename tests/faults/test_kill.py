@@ -1,0 +1,119 @@
+"""SIGKILL at any moment: a resumed run equals an undisturbed one, byte for byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from faulty.variants import VARIANTS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HERE = os.path.dirname(__file__)
+CONTROLS = {
+    "in place": "is damaged",
+    "last before history": "does not fit the checkpoint",
+    "history not cut": "history.csv differs",
+    "slots forgotten": "differs",
+    "best last": "best.safetensors: no such file",
+}
+PHASES = {
+    "starting",
+    "before the first checkpoint",
+    "training",
+    "writing history",
+    "between history and checkpoint",
+    "writing a temporary",
+    "between link and replace",
+    "between the replaces",
+    "between best and last",
+    "between replace and append",
+    "final figures",
+    "writing the status",
+}
+
+
+@pytest.fixture(scope="module")
+def done(memory_folder: Path, request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    """Everything at once, in two processes that fork their runs."""
+    kills = 400 if request.config.getoption("--slow") else 26
+    jobs: list[dict[str, Any]] = [
+        {"variant": variant, "does": "run", "arguments": {"kills": kills}} for variant in VARIANTS
+    ]
+    jobs += [
+        {"variant": "momentum", "does": "run", "arguments": {"kills": 100}, "control": name}
+        for name in CONTROLS
+    ]
+    jobs += [{"variant": "adam with dropout", "does": "epoch_by_epoch", "arguments": {"epochs": 50}}]
+    jobs += [
+        {"variant": "momentum", "does": "in_phase", "arguments": {"phase": phase}}
+        for phase in ("between history and checkpoint", "between link and replace", "between the replaces")
+    ]
+    jobs += [
+        {"variant": "early stopping", "does": "in_phase", "arguments": {"phase": phase, "times": [1]}}
+        for phase in ("before the first checkpoint", "final figures", "between best and last")
+    ]
+    numbered = [{**job, "number": number} for number, job in enumerate(jobs)]
+    halves = [{"folder": str(memory_folder), "jobs": numbered[start::2]} for start in (0, 1)]
+    command = [sys.executable, "-W", "error", "-m", "faulty.storm"]
+    running = [
+        subprocess.Popen([*command, json.dumps(half)], cwd=HERE, stdout=subprocess.PIPE, text=True)
+        for half in halves
+    ]
+    told = [process.communicate()[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0]
+    return [result for text in told for result in json.loads(text)]
+
+
+def chosen(done: list[dict[str, Any]], does: str, *, control: bool = False) -> list[dict[str, Any]]:
+    return [job for job in done if job["does"] == does and ("control" in job) == control]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_run_killed_at_random_moments_ends_as_if_nothing_had_happened(
+    variant: str, done: list[dict[str, Any]]
+) -> None:
+    (job,) = (job for job in chosen(done, "run") if job["variant"] == variant)
+    assert "failed" not in job, job["failed"]
+    assert job["kills"] >= job["arguments"]["kills"]
+
+
+def test_kills_landed_in_every_phase(done: list[dict[str, Any]]) -> None:
+    storms = chosen(done, "run")
+    phases: Counter[str] = Counter()
+    for job in storms:
+        phases.update(job["phases"])
+    assert phases.total() == sum(job["kills"] for job in storms) >= 300
+    by_time = sum(job["by_time"] for job in storms)
+    assert by_time >= 100  # the others are told at which system call to die
+    for job in chosen(done, "in_phase"):
+        phases[job["arguments"]["phase"]] += len(job["ahead"])
+    assert set(phases) >= PHASES, PHASES - set(phases)
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_a_writer_without_the_protocol_fails_the_same_test(control: str, done: list[dict[str, Any]]) -> None:
+    (job,) = (job for job in chosen(done, "run", control=True) if job["control"] == control)
+    assert CONTROLS[control] in job.get("failed", ""), job
+
+
+def test_a_run_of_fifty_sessions_of_one_epoch_equals_an_undisturbed_one(done: list[dict[str, Any]]) -> None:
+    (job,) = chosen(done, "epoch_by_epoch")
+    assert "failed" not in job, job["failed"]
+    assert job["kills"] == 50
+
+
+def test_a_kill_in_each_gap_of_the_protocol_is_survived(done: list[dict[str, Any]]) -> None:
+    for job in chosen(done, "in_phase"):
+        assert "failed" not in job, job
+
+
+def test_history_survives_a_kill_between_its_line_and_its_checkpoint(done: list[dict[str, Any]]) -> None:
+    (job,) = (job for job in chosen(done, "in_phase") if "history and" in job["arguments"]["phase"])
+    assert all(length > 10 for length in job["ahead"][1:]), job  # a row stood there that no checkpoint knew

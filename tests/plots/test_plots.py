@@ -1,0 +1,271 @@
+"""Every registered picture of every shape of run, and what holds for all pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+import subprocess
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.text import Text
+from PIL import Image
+
+from mlprun import plots
+from mlprun.errors import CheckpointError, DataError, UsageError
+from mlprun.plots import canvas, style
+from mlprun.storage import runs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import mlprun.api as mlprun
+    from mlprun.plots import Subject
+
+KINDS = plots.names()
+MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF", "gif": b"GIF8"}
+
+
+def drawn(kind: str, subject: Subject, form: str | None = None, **options: Any) -> bytes:
+    plot = plots.make(kind, **options)
+    return plot.encode(plot.compute(subject), form or plot.formats[0], dpi=40)
+
+
+def texts(figure: Any) -> list[str]:
+    found = (text.get_text() for text in figure.findobj(Text))
+    return [text for text in found if text]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_picture_is_drawn_or_refused_with_a_reason(kind: str, subject: Subject) -> None:
+    reason = plots.refusal(plots.make(kind), subject)
+    if reason is None:
+        data = drawn(kind, subject)
+        assert data.startswith(MAGIC[plots.make(kind).formats[0]])
+        picture = Image.open(io.BytesIO(data)).convert("L")
+        assert len(set(picture.tobytes())) > 20  # something is on it
+    else:
+        assert reason
+        with pytest.raises(UsageError, match="cannot be drawn of"):
+            plots.draw(kind, subject)
+
+
+EXPECTED = {
+    "moons": set(KINDS) - {"fit", "predictions", "residuals"},
+    "hinge": set(KINDS)
+    - {"fit", "predictions", "residuals", "learning_rate", "animation", "probabilities", "calibration"},
+    "odd": set(KINDS) - {"fit", "predictions", "residuals", "learning_rate"},
+    "line": {
+        "loss",
+        "metrics",
+        "data",
+        "fit",
+        "outputs",
+        "predictions",
+        "residuals",
+        "weights",
+        "weight_changes",
+    },
+    "two_targets": {
+        *("loss", "metrics", "data", "regions", "frames", "outputs", "predictions", "residuals"),
+        *("weights", "weight_changes"),
+    },
+    "symbols": {
+        *("loss", "metrics", "data", "outputs", "confusion", "roc", "precision_recall", "probabilities"),
+        *("calibration", "weights", "weight_changes"),
+    },
+    "fresh": set(KINDS) - {"fit", "predictions", "residuals", "learning_rate"},
+    "untrained": {
+        *(
+            "data",
+            "regions",
+            "outputs",
+            "confusion",
+            "roc",
+            "precision_recall",
+            "probabilities",
+            "calibration",
+        )
+    },
+    "no_dev": set(KINDS) - {"fit", "predictions", "residuals", "learning_rate", "animation"},
+}
+
+
+def test_each_shape_of_run_is_drawn_by_the_pictures_that_make_sense_for_it(subject: Subject) -> None:
+    name = subject.name.rpartition("-")[0]
+    drawable = {kind for kind in KINDS if plots.refusal(plots.make(kind), subject) is None}
+    assert drawable == EXPECTED[name]
+
+
+def test_every_picture_makes_sense_for_some_run() -> None:
+    assert set.union(*EXPECTED.values()) == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", sorted(EXPECTED["moons"]))
+def test_every_picture_has_a_title_of_its_run_and_names_its_axes(
+    kind: str, subjects: dict[str, Subject]
+) -> None:
+    figure = plots.draw(kind, subjects["moons"])
+    assert subjects["moons"].name in figure.get_suptitle()
+    panels = [axes for axes in figure.axes if axes.get_subplotspec() is not None]
+    assert any(axes.get_xlabel() for axes in panels)
+    assert any(axes.get_ylabel() for axes in panels)
+
+
+@pytest.mark.parametrize("kind", sorted(EXPECTED["odd"]))
+def test_names_from_users_reach_neither_math_nor_the_screen(kind: str, subjects: dict[str, Subject]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a glyph that is missing is a warning
+        figure = plots.draw(kind, subjects["odd"])
+        figure.draw_without_rendering()
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        assert not text.get_parse_math()
+        assert all(character.isprintable() or character == "\n" for character in text.get_text())
+    assert not any(character in "".join(texts(figure)) for character in "\x1b\u202e")
+
+
+def test_a_name_is_escaped_where_no_font_can_write_it_and_shortened() -> None:
+    assert style.name("a\x1b[31m\u202eb\nc") == r"a\x1b[31m\u202eb\nc"
+    assert style.name(r"$\frac{1}{2}$") == r"$\frac{1}{2}$"
+    assert style.name("\U0001f9ff") == r"\U0001f9ff"
+    assert len(style.name("x" * 100)) == style.NAME_LENGTH
+
+
+@pytest.mark.parametrize("form", ["png", "svg", "pdf"])
+def test_the_same_picture_is_the_same_bytes_whatever_the_user_has_set(
+    form: str, subjects: dict[str, Subject]
+) -> None:
+    first = drawn("regions", subjects["moons"], form)
+    assert first.startswith(MAGIC[form])
+    with mpl.rc_context({"axes.facecolor": "red", "font.size": 30, "svg.hashsalt": "other"}):
+        assert drawn("regions", subjects["moons"], form) == first
+    assert b"/CreationDate" not in first
+    assert b"<dc:date>" not in first
+
+
+def test_the_same_picture_is_the_same_bytes_in_another_process(trained: dict[str, mlprun.Run]) -> None:
+    script = """
+import hashlib, sys
+from mlprun import plots
+from mlprun.storage import runs
+subject = plots.Subject.of(runs.open_run(sys.argv[1]))
+plot = plots.make("outputs")
+for form in plot.formats:
+    print(hashlib.sha256(plot.encode(plot.compute(subject), form, dpi=40)).hexdigest())
+print("matplotlib.pyplot" in sys.modules)
+"""
+    command = [sys.executable, "-c", script, trained["moons"].path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    here = [drawn("outputs", trained["moons"].subject, form) for form in canvas.FORMATS]
+    assert done.stdout.split() == [*(hashlib.sha256(data).hexdigest() for data in here), "False"]
+
+
+def test_drawing_leaves_the_users_settings_alone(subjects: dict[str, Subject]) -> None:
+    before = dict(mpl.rcParams)
+    plots.draw("loss", subjects["moons"])
+    assert dict(mpl.rcParams) == before
+
+
+def test_a_notebook_shows_a_picture_without_pyplot(trained: dict[str, mlprun.Run]) -> None:
+    figure = trained["moons"].plot()
+    assert figure._repr_png_().startswith(MAGIC["png"])
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert "8" in labels or "0" in labels  # ticks are labelled in our style, not later in the user's
+
+
+def test_an_animation_has_a_frame_for_each_kept_epoch(subjects: dict[str, Subject]) -> None:
+    picture = Image.open(io.BytesIO(drawn("animation", subjects["moons"])))
+    assert list(subjects["moons"].networks) == sorted({0, 1, 2, 5, subjects["moons"].best, 8})
+    assert picture.n_frames == len(subjects["moons"].networks)
+    frames = set()
+    for frame in range(picture.n_frames):
+        picture.seek(frame)
+        frames.add(picture.convert("RGB").tobytes())
+    assert len(frames) == picture.n_frames
+
+
+def test_a_run_whose_table_is_gone_still_shows_its_curves_and_weights(
+    trained: dict[str, mlprun.Run], tmp_path: Path
+) -> None:
+    import mlprun.api as api
+
+    table = tmp_path / "t.csv"
+    table.write_text("a,y\n" + "".join(f"{k},{k % 7}.5\n" for k in range(40)))
+    config = {"dataset": {"name": "table", "path": str(table), "target": "y"}, "training": {"epochs": 2}}
+    folder = api.train(config, out=str(tmp_path / "runs")).folder
+    table.unlink()
+    subject = plots.Subject.of(folder)
+    for kind in ("loss", "metrics", "weights", "weight_changes"):
+        assert drawn(kind, subject)
+    with pytest.raises(DataError, match=r"t\.csv"):
+        plots.draw("fit", subject)
+
+
+def test_a_folder_without_a_checkpoint_is_refused(trained: dict[str, mlprun.Run], tmp_path: Path) -> None:
+    source = trained["moons"].path
+    target = tmp_path / "moons-001"
+    target.mkdir()
+    for name in ("config.yaml", "run.json", "status.json"):
+        shutil.copy(f"{source}/{name}", target)
+    with pytest.raises(CheckpointError, match="no checkpoint yet"):
+        plots.Subject.of(runs.open_run(str(target)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("lsos", {}, "lsos: no such plot; did you mean loss?"),
+        ("loss", {"splitt": "dev"}, "splitt: is no option of loss"),
+        ("regions", {"split": "deev"}, "regions.split: input should be 'train', 'dev' or 'test'"),
+        ("regions", {"feature": ("a", "b")}, "feature: is no option of regions; did you mean features?"),
+    ],
+)
+def test_an_unknown_picture_or_option_says_what_is_known(
+    kind: str, options: dict[str, Any], message: str, subjects: dict[str, Subject]
+) -> None:
+    with pytest.raises(UsageError) as error:
+        plots.draw(kind, subjects["moons"], **options)
+    assert str(error.value).startswith(message)
+
+
+def test_a_picture_is_saved_in_the_format_of_its_name(subjects: dict[str, Subject], tmp_path: Path) -> None:
+    figure = plots.draw("loss", subjects["moons"])
+    for form in canvas.FORMATS:
+        plots.save(figure, str(tmp_path / f"loss.{form}"))
+        assert (tmp_path / f"loss.{form}").read_bytes().startswith(MAGIC[form])
+    with pytest.raises(UsageError, match="is no picture's name"):
+        plots.save(figure, str(tmp_path / "loss.jpg"))
+
+
+def test_runs_are_drawn_over_one_another(subjects: dict[str, Subject]) -> None:
+    figure = plots.overlay([subjects["moons"], subjects["no_dev"], subjects["moons"]])
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert set(labels) == {"moons-001 (1)", "no_dev-001", "moons-001 (3)"}
+    panels = {(axes.get_title(loc="left"), axes.get_ylabel()): axes.lines for axes in figure.axes}
+    assert {name: len(lines) for name, lines in panels.items()} == {
+        ("train", "loss"): 3,
+        ("dev", "loss"): 2,
+        ("train", "mse"): 2,
+        ("dev", "mse"): 2,
+    }
+    lines = panels["train", "loss"]
+    assert len({line.get_color() for line in lines}) == len({line.get_marker() for line in lines}) == 3
+    with pytest.raises(UsageError, match="cannot be told apart"):
+        plots.overlay([subjects["moons"]] * 13)
+    with pytest.raises(UsageError, match="expected one of loss, metrics"):
+        plots.overlay([subjects["moons"]] * 2, "roc")
+
+
+def test_colours_are_named_by_more_than_colour() -> None:
+    looks = {(style.color_of(k, 10), style.marker_of(k)) for k in range(10)}
+    assert len(looks) == 10
+    lines = {(style.COLORS[k % 8], style.dashes_of(k)) for k in range(12)}
+    assert len(lines) == 12
+    surface = style.surface_colors()(np.linspace(0, 1, 50))[:, :3] @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(surface) > 0).all()  # from dark to light, so that a copy in grey says the same

@@ -1,0 +1,128 @@
+"""SIGKILL, SIGINT and SIGTERM in the middle of a run: what follows is as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import mlprun.api as mlprun
+from mlprun.errors import InterruptedRunError
+from mlprun.training.signals import StopFlag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Train = Callable[..., mlprun.Run]
+
+LONG = 3000
+BUSY = {"seconds": 0.02, "epochs": None}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "plain": {"training": {"epochs": 2 * LONG}},
+    "batches": {
+        "optimizer": {"name": "adam", "lr": 0.01},
+        "architecture": {"dropout": 0.2},
+        "training": {"epochs": LONG // 3, "batch_size": 16},
+        "snapshots": [100, 800],
+    },
+    "patience": {
+        "optimizer": {"lr": 3.0, "momentum": 0.9},
+        "schedule": {"name": "reduce_on_plateau", "patience": 50},
+        "training": {"epochs": LONG},
+        "early_stopping": {"patience": 1500},
+        "best": {"metric": "dev_accuracy"},
+    },
+}
+
+
+def long_run(variant: str) -> dict[str, Any]:
+    return {**VARIANTS[variant], "checkpoint": BUSY}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_killed_run_that_is_resumed_equals_an_undisturbed_one(
+    variant: str, train: Train, written: Any, start: Any, wait_for: Any, contents: Any, tmp_path: Path
+) -> None:
+    undisturbed = train(out="undisturbed", **long_run(variant))
+    config, moments = written(**long_run(variant)), random.Random(variant)
+    folder = tmp_path / "killed" / "small-001"
+    process = start("train", config, "--out", str(tmp_path / "killed"), "-q")
+    history, whole = folder / "history.csv", Path(undisturbed.folder.history).stat().st_size
+    for share in (moments.uniform(0.05, 0.3), moments.uniform(0.4, 0.6)):
+        least = share * whole
+        wait_for(lambda least=least: history.exists() and history.stat().st_size > least)
+        time.sleep(moments.uniform(0.0, 0.01))  # what is being done then is left to chance
+        process.send(signal.SIGKILL)
+        assert process.end() == -signal.SIGKILL  # otherwise it had ended before
+        assert mlprun.load(str(folder)).status.state == "crashed"
+        process = start("resume", str(folder), "-q")
+    assert process.end() == 0
+    assert contents(folder) == contents(undisturbed)
+    assert mlprun.load(str(folder)).figures == undisturbed.figures
+
+
+@pytest.mark.parametrize(
+    ("variant", "number", "code"), [("plain", signal.SIGINT, 130), ("batches", signal.SIGTERM, 143)]
+)
+def test_an_interrupted_run_says_so_and_goes_on(
+    variant: str,
+    number: int,
+    code: int,
+    train: Train,
+    written: Any,
+    start: Any,
+    wait_for: Any,
+    contents: Any,
+    tmp_path: Path,
+) -> None:
+    undisturbed = train(out="undisturbed", **long_run(variant))
+    folder = tmp_path / "stopped" / "small-001"
+    process = start("train", written(**long_run(variant)), "--out", str(tmp_path / "stopped"), "-q")
+    wait_for(lambda: (folder / "history.csv").exists() and (folder / "history.csv").stat().st_size > 500)
+    process.send(number)
+    assert process.end() == code
+    run = mlprun.load(str(folder))
+    assert run.status.state == "interrupted"
+    assert 0 < run.status.epochs < undisturbed.status.epochs
+    assert run.history["epoch"][-1] == run.status.epochs == run.last.epoch
+    assert contents(mlprun.resume(str(folder))) == contents(undisturbed)
+
+
+def test_a_stop_that_comes_at_once_saves_the_start(train: Train) -> None:
+    class Impatient(mlprun.Silent):
+        def begin(self, folder: str, experiment: Any, epoch: int) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(InterruptedRunError) as caught:
+        train(reporter=Impatient())
+    assert caught.value.signal_number == signal.SIGTERM
+    run = mlprun.load(caught.value.where)
+    assert (run.status.state, run.status.epochs) == ("interrupted", 0)
+    assert mlprun.resume(run.path).status.epochs == 12
+
+
+def test_a_second_signal_is_obeyed_at_once_and_the_handlers_come_back() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with StopFlag() as stop:
+        assert not stop()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop()
+        assert stop.number == signal.SIGTERM
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_run_in_a_thread_of_its_own_leaves_signals_alone(train: Train) -> None:
+    import threading
+
+    runs: list[mlprun.Run] = []
+    thread = threading.Thread(target=lambda: runs.append(train()))
+    thread.start()
+    thread.join()
+    assert runs[0].status.state == "finished"
