@@ -25,6 +25,11 @@ def inner(function: Callable[..., Any]) -> Any:
     return numba.njit(**OPTIONS)(function)
 
 
+def merged(function: Callable[..., Any]) -> Any:
+    """An inner function without the call, whose many arguments would cost small networks much."""
+    return numba.njit(**OPTIONS, forceinline=True)(function)
+
+
 def kernel(function: Callable[..., Any]) -> Any:
     """A function that Python calls; its machine code is kept on disk."""
     dispatcher = numba.njit(**OPTIONS)(function)

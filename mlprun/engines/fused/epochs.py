@@ -9,6 +9,7 @@ import numpy as np
 
 from mlprun.engines.fused import tables as t
 from mlprun.engines.fused.compiled import inner, kernel
+from mlprun.engines.fused.denormals import flush, restore
 from mlprun.engines.fused.judging import figure_of, log, observe, wants
 from mlprun.engines.fused.lanes import VECTOR_BYTES
 from mlprun.engines.fused.order import draw_words, stable_order
@@ -104,8 +105,8 @@ def begin_epoch(
     squares[:] = 0.0
 
 
-@kernel
-def train(  # noqa: C901 -- one loop over epochs whose parts stand above
+@inner
+def trained(  # noqa: C901 -- one loop over epochs whose parts stand above
     plan: Any, numbers: Any, layers: Any, codes: Any, options: Any, rates: Any, first_rate: Any, rows: Any,
     dev: Any, shares: Any, theta: Any, slots: Any, best: Any, cursor: Any, stands: Any, zeros: Any, work: Any,
     gradient: Any, scalars: Any, squares: Any, words: Any, counts: Any, order: Any, batch: Any, history: Any,
@@ -172,12 +173,32 @@ def train(  # noqa: C901 -- one loop over epochs whose parts stand above
 
 
 @kernel
+def train(
+    plan: Any, numbers: Any, layers: Any, codes: Any, options: Any, rates: Any, first_rate: Any, rows: Any,
+    dev: Any, shares: Any, theta: Any, slots: Any, best: Any, cursor: Any, stands: Any, zeros: Any, work: Any,
+    gradient: Any, scalars: Any, squares: Any, words: Any, counts: Any, order: Any, batch: Any, history: Any,
+    improvements: Any, kept: Any, saved: Any, saved_cursor: Any, until: Any, budget: Any, careful: Any,
+) -> Any:  # fmt: skip
+    """As `trained`, without denormal numbers."""
+    state = flush()
+    status = trained(
+        plan, numbers, layers, codes, options, rates, first_rate, rows, dev, shares, theta, slots, best,
+        cursor, stands, zeros, work, gradient, scalars, squares, words, counts, order, batch, history,
+        improvements, kept, saved, saved_cursor, until, budget, careful,
+    )  # fmt: skip
+    restore(state)
+    return status
+
+
+@kernel
 def examine(
     plan: Any, numbers: Any, layers: Any, codes: Any, options: Any, theta: Any, zeros: Any, work: Any,
     dev: Any, shares: Any, squares: Any, kept: Any,
 ) -> Any:  # fmt: skip
     """The loss of dev rows; their values before the output activation are left in `kept`."""
+    state = flush()
     loss, _ = evaluate(
         plan, numbers, layers, codes, options, theta, zeros, work, dev, shares, squares, kept, 0
     )  # fmt: skip
+    restore(state)
     return loss

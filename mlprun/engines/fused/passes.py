@@ -10,7 +10,7 @@ from typing import Any
 
 from mlprun.engines.fused import elementwise, loops
 from mlprun.engines.fused import tables as t
-from mlprun.engines.fused.compiled import inner
+from mlprun.engines.fused.compiled import inner, merged
 from mlprun.engines.fused.elementwise import STORED
 from mlprun.engines.fused.lanes import VECTOR_BYTES
 
@@ -136,20 +136,18 @@ def forward(
                 for k in range(dout):
                     kept[kept0 + i * dout + k] = work[before + k * stride + i]
         first = table[t.FIRST_ACTIVATION]
-        for j in range(dout):
-            at = j * stride
-            if table[t.DERIVATIVE] != STORED:
-                activate(codes[first], work, before + at, vectors, options, 2 * first)
-            else:
-                for number in range(table[t.ACTIVATIONS]):
-                    activate_and_derive(
-                        codes[first + number], work, before + at, work, table[t.VALUES] + at, work,
-                        table[t.SLOPES] + at, 1 if number == 0 else 0, vectors, options, 2 * (first + number),
-                    )  # fmt: skip
+        if table[t.DERIVATIVE] != STORED:
+            activate(codes[first], work, before, dout, stride, vectors, options, 2 * first)
+        else:
+            for number in range(table[t.ACTIVATIONS]):
+                activate_and_derive(
+                    codes[first + number], work, before, work, table[t.VALUES], work, table[t.SLOPES],
+                    1 if number == 0 else 0, dout, stride, vectors, options, 2 * (first + number),
+                )  # fmt: skip
         source, source0 = work, table[t.VALUES]
 
 
-@inner
+@merged
 def backward(
     layers: Any, options: Any, theta: Any, zeros: Any, work: Any, rows: Any, rows0: Any, stride: Any,
     vectors: Any, count: Any, gradient: Any, turned: Any,
@@ -159,14 +157,10 @@ def backward(
     for layer in range(layers.shape[0] - 1, -1, -1):
         table = layers[layer]
         din, dout, delta = table[t.DIN], table[t.DOUT], table[t.DELTA]
-        for j in range(dout):
-            at = j * stride
-            sum_: Any = differentiate(
-                table[t.DERIVATIVE], work, table[t.VALUES] + at, work, table[t.SLOPES] + at, work, delta + at,
-                vectors, options, 2 * table[t.FIRST_ACTIVATION],
-            )  # fmt: skip
-            if table[t.BIAS] >= 0:
-                gradient[table[t.BIAS] + j] += sum_
+        differentiate(
+            table[t.DERIVATIVE], work, table[t.VALUES], work, table[t.SLOPES], work, delta, dout, stride,
+            vectors, options, 2 * table[t.FIRST_ACTIVATION], gradient, table[t.BIAS],
+        )  # fmt: skip
         source, source0 = (rows, rows0) if layer == 0 else (work, layers[layer - 1, t.VALUES])
         if table[t.TURNS] == 1:
             length = table[t.GRADIENT_STRIDE]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from mlprun.engines.fused import elementwise, encoding
+from mlprun.engines.fused import elementwise, encoding, scores
 from mlprun.engines.fused import tables as t
-from mlprun.engines.fused.compiled import inner
+from mlprun.engines.fused.compiled import inner, merged
 from mlprun.engines.fused.lanes import VECTOR_BYTES
 from mlprun.engines.fused.passes import backward, forward
 from mlprun.engines.fused.scalars import set_scalars
 
-lose, lose_distribution, update = elementwise.lose, elementwise.lose_distribution, elementwise.update
+lose, lose_distribution, update = scores.lose, scores.lose_distribution, elementwise.update
 BCE, BCE_WITHOUT_LOG, CROSS_ENTROPY = (
     encoding.code(encoding.LOSSES, name) for name in ("bce", "bce_without_log", "cross_entropy")
 )
@@ -181,7 +181,7 @@ def batch_weight(plan: Any, rows: Any, rows0: Any, count: Any) -> Any:
     return total
 
 
-@inner
+@merged
 def step(
     plan: Any, numbers: Any, layers: Any, codes: Any, options: Any, theta: Any, slots: Any, zeros: Any,
     work: Any, rows: Any, count: Any, gradient: Any, scalars: Any, rate: Any, cursor: Any, stands: Any,
