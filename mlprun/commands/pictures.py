@@ -20,7 +20,7 @@ def of_dataset(name: str) -> Figure:
         config = schema.parse(from_mapping(document, "", name))
         symbols = config.dataset.facts().tokens
         if symbols is not None:  # shown as they stand, as a network with a table in front reads them
-            document["architecture"] = {"embedding": {"vocabulary": symbols}}
+            document["architecture"] = {"embedding": {"vocabulary": symbols, "dim": 1}}
             config = schema.parse(from_mapping(document, "", name))
     except ConfigError as error:
         raise UsageError(
