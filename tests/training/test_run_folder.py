@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import mlprun.api as mlprun
+from mlprun.errors import UsageError
 from mlprun.storage import checkpoints
 
 if TYPE_CHECKING:
@@ -194,3 +195,19 @@ def test_the_threads_of_a_run_are_its_own(train: Train) -> None:
     train(training={"threads": 1}, reporter=Listener())
     assert set(seen) == {1}
     assert torch.get_num_threads() == 2
+
+
+def test_snapshots_that_no_checkpoint_can_hold_are_refused_before_anything_is_trained(
+    train: Callable[..., mlprun.Run], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"snapshots: with these, a checkpoint would hold 1\d{4} tensors"):
+        train(snapshots=tuple(range(3000)), training={"epochs": 3000})
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["lock", "history.csv", "plots", ".hidden.py"])
+def test_code_cannot_take_the_place_of_a_runs_own_files(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("")
+    config = {"extend": (str(tmp_path / name),), "dataset": "xor", "training": {"epochs": 1}}
+    with pytest.raises(UsageError, match="give each file a name of its own"):
+        mlprun.train(config, out=str(tmp_path / "runs"), allow_code=True)
