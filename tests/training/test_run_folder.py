@@ -211,3 +211,12 @@ def test_code_cannot_take_the_place_of_a_runs_own_files(name: str, tmp_path: Pat
     config = {"extend": (str(tmp_path / name),), "dataset": "xor", "training": {"epochs": 1}}
     with pytest.raises(UsageError, match="give each file a name of its own"):
         mlprun.train(config, out=str(tmp_path / "runs"), allow_code=True)
+
+
+@pytest.mark.parametrize(("log_every", "lines"), [(1, [10, 20, 30]), (7, [14, 21, 30]), (40, [30])])
+def test_the_log_tells_of_the_first_row_behind_each_multiple_of_report_every(
+    log_every: int, lines: list[int], train: Callable[..., mlprun.Run]
+) -> None:
+    run = train(training={"epochs": 30, "log_every": log_every, "report_every": 10})
+    told = [line for line in Path(run.path, "train.log").read_text().splitlines() if " lr " in line]
+    assert [int(line.split()[1].rstrip(":")) for line in told] == lines
