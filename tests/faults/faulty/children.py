@@ -24,7 +24,8 @@ class Children:
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "faulty.children"]
-        environment = {**os.environ, "PYTHONPATH": str(HERE)}
+        environment = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
+        environment["PYTHONPATH"] = str(HERE)
         self._process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
