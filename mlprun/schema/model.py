@@ -109,7 +109,7 @@ class Training(Options):
     threads: PositiveInt = Field(1, description="threads of one operation; results may depend on it")
     evaluate_every: PositiveInt = Field(1, description="epochs between evaluations of dev")
     log_every: PositiveInt = Field(1, description="epochs between rows of history.csv")
-    report_every: PositiveInt = Field(50, description="epochs between lines of train.log, which tell of logged epochs")
+    report_every: PositiveInt = Field(50, description="epochs between lines of train.log on logged epochs")
     clip_norm: PositiveFloat | None = Field(None, description="largest norm of all gradients together")
     clip_value: PositiveFloat | None = Field(None, description="largest size of each gradient")
 
