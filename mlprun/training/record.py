@@ -66,6 +66,11 @@ class Record:
         self._log.write(f"resumed after epoch {saved.state.epoch}")
 
     @property
+    def path(self) -> str:
+        """The newest checkpoint's."""
+        return self._folder.last
+
+    @property
     def snapshots_due(self) -> frozenset[int]:
         """The epochs whose model is still to be kept."""
         return self._wanted - self._snapshots.keys()
