@@ -14,8 +14,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mlprun import config as reading
-from mlprun import evaluation, schema, training
-from mlprun.errors import DivergedError, InterruptedRunError
+from mlprun import evaluation, files, schema, training
+from mlprun.errors import CheckpointError, DivergedError, InterruptedRunError
 from mlprun.experiment import Experiment
 from mlprun.storage import checkpoints, history, runs
 
@@ -82,13 +82,12 @@ class Run:
     @cached_property
     def best(self) -> evaluation.Loaded:
         """The best epoch's network with all that feeds it; the last one's where no dev rows chose a best."""
-        path = self.folder.best if os.path.lexists(self.folder.best) else self.folder.last
-        return load_checkpoint(path, allow_code=self.allow_code)
+        return _best(self.folder, allow_code=self.allow_code)
 
     @cached_property
     def last(self) -> evaluation.Loaded:
         """The newest network with all that feeds it."""
-        return load_checkpoint(self.folder.last, allow_code=self.allow_code)
+        return _newest(self.folder, allow_code=self.allow_code)
 
     @property
     def model(self) -> Network:
@@ -137,12 +136,15 @@ def resume(
     run: str | os.PathLike[str],
     *,
     epochs: int | None = None,
+    device: str | None = None,
     allow_code: bool = False,
     reporter: Reporter | None = None,
 ) -> Run:
     """Go on where a run stopped; `epochs` extends it. Raises as `train` does, and CheckpointError."""
     folder = runs.open_run(os.fspath(run))
-    ended = training.resume(folder, epochs=epochs, reporter=reporter or Silent(), allow_code=allow_code)
+    ended = training.resume(
+        folder, epochs=epochs, device=device, reporter=reporter or Silent(), allow_code=allow_code
+    )
     return _ended(ended, allow_code=allow_code)
 
 
@@ -184,10 +186,26 @@ def load_checkpoint(
     """The network of a checkpoint file, or of a run folder's best epoch."""
     path = runs.newest(os.fspath(path))
     if os.path.isdir(path):
-        folder = runs.open_run(path)
-        path = folder.best if os.path.lexists(folder.best) else folder.last
+        return _best(runs.open_run(path), device=device, allow_code=allow_code)
     checkpoint = checkpoints.read(path)
     return evaluation.load(checkpoint, path, os.path.dirname(path), device=device, allow_code=allow_code)
+
+
+def _best(folder: RunFolder, *, device: str = "cpu", allow_code: bool) -> evaluation.Loaded:
+    """The best epoch's network of a run, or the newest where no dev rows chose a best."""
+    if files.kind(folder.best) is None:
+        return _newest(folder, device=device, allow_code=allow_code)
+    checkpoint = folder.load_best()
+    return evaluation.load(checkpoint, folder.best, folder.path, device=device, allow_code=allow_code)
+
+
+def _newest(folder: RunFolder, *, device: str = "cpu", allow_code: bool) -> evaluation.Loaded:
+    """The newest network of a run that can be read."""
+    last = folder.load_last()
+    if last is None:
+        remedy = f"go on with: mlprun resume {folder.path}"
+        raise CheckpointError(folder.path, "was stopped before its first checkpoint", remedy)
+    return evaluation.load(last.checkpoint, last.path, folder.path, device=device, allow_code=allow_code)
 
 
 def _ended(ended: Ended, *, allow_code: bool) -> Run:

@@ -64,6 +64,7 @@ system = System()
 _TEMPORARY = re.compile(r"\.mlprun-[0-9a-f]{16}\.tmp")
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
+_KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "symbolic link"}
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 _REMEDIES = {
     errno.ENOENT: "create the folder first",
@@ -133,16 +134,12 @@ def _changing(path: str, doing: str = "written") -> Iterator[None]:
 
 def kind(path: Place) -> str | None:
     """`file`, `folder`, `symbolic link`, `pipe or device`: what is at `path` itself; None when nothing is."""
-    where = os.fspath(path)
     try:
-        with _reading(where):
-            mode = system.lstat(where).st_mode
+        with _reading(os.fspath(path)):
+            mode = system.lstat(os.fspath(path)).st_mode
     except FileNotFoundError:
         return None
-    for is_kind, name in ((stat.S_ISREG, "file"), (stat.S_ISDIR, "folder"), (stat.S_ISLNK, "symbolic link")):
-        if is_kind(mode):
-            return name
-    return "pipe or device"
+    return _KINDS.get(stat.S_IFMT(mode), "pipe or device")
 
 
 def written_at(path: Place) -> int:
@@ -153,10 +150,9 @@ def written_at(path: Place) -> int:
 
 def is_folder(path: Place) -> bool:
     """Whether `path` is a folder or a symbolic link to one."""
-    where = os.fspath(path)
     try:
-        with _reading(where):
-            return stat.S_ISDIR(system.stat(where).st_mode)
+        with _reading(os.fspath(path)):
+            return stat.S_ISDIR(system.stat(os.fspath(path)).st_mode)
     except (FileNotFoundError, WrongKindError):
         return False
 
@@ -179,13 +175,12 @@ def _open_file(where: str, flags: int) -> int:
 
 def open_reading(path: Place, *, follow: bool = True) -> int:
     """A descriptor to read a file with; raises FileNotFoundError, WrongKindError, FileError."""
-    where = os.fspath(path)
-    with _reading(where):
-        return _open_file(where, os.O_RDONLY | (0 if follow else os.O_NOFOLLOW))
+    with _reading(os.fspath(path)):
+        return _open_file(os.fspath(path), os.O_RDONLY | (0 if follow else os.O_NOFOLLOW))
 
 
-def read_bytes(path: Place, *, cap: int, follow: bool = True) -> bytes:
-    """All of a file, read once; the caller says how many bytes are believable.
+def read_pieces(path: Place, *, cap: int, size: int = 2**62, follow: bool = True) -> Iterator[bytes]:
+    """A file in pieces of about `size` bytes, read once; the caller says how many bytes are believable.
 
     Raises FileNotFoundError, WrongKindError (an IsADirectoryError: a folder, a pipe, a device, and with
     `follow=False` a symbolic link), TooLargeError (a FileError) beyond `cap` bytes, FileError.
@@ -194,19 +189,25 @@ def read_bytes(path: Place, *, cap: int, follow: bool = True) -> bytes:
     descriptor = open_reading(where, follow=follow)
     try:
         with _reading(where):
-            size = system.fstat(descriptor).st_size
-            parts, total = [], 0
-            # the size is a hint: files of /proc claim none, and one that is written meanwhile grows
-            while max(size, total) <= cap and (part := system.read(descriptor, min(size, cap - total) + 1)):
-                parts.append(part)
-                total += len(part)
+            claimed, total = system.fstat(descriptor).st_size, 0
+        # the size is a hint: files of /proc claim none, and one that is written meanwhile grows
+        while max(claimed, total) <= cap:
+            with _reading(where):
+                part = system.read(descriptor, min(claimed, cap - total, size) + 1)
+            if not part:
+                return
+            total += len(part)
+            yield part
     finally:
         with _reading(where):
             system.close(descriptor)
-    if max(size, total) > cap:
-        limit = f"{cap / 10**6:g} MB" if cap >= 10**5 else f"{cap} bytes"
-        raise TooLargeError(where, f"is larger than {limit}", "expected a smaller file")
-    return b"".join(parts)
+    limit = f"{cap / 10**6:g} MB" if cap >= 10**5 else f"{cap} bytes"
+    raise TooLargeError(where, f"is larger than {limit}", "expected a smaller file")
+
+
+def read_bytes(path: Place, *, cap: int, follow: bool = True) -> bytes:
+    """All of a file at once; raises as `read_pieces` does."""
+    return b"".join(read_pieces(path, cap=cap, follow=follow))
 
 
 def read_text(path: Place, *, cap: int, follow: bool = True) -> str:
@@ -216,9 +217,8 @@ def read_text(path: Place, *, cap: int, follow: bool = True) -> str:
 
 def open_writing(path: Place) -> int:
     """A descriptor that appends to a regular file, created if missing; a symbolic link is refused."""
-    where = os.fspath(path)
-    with _changing(where):
-        return _open_file(where, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CREAT)
+    with _changing(os.fspath(path)):
+        return _open_file(os.fspath(path), os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CREAT)
 
 
 def append(descriptor: int, data: bytes, path: Place) -> None:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 
 from mlprun import schema
+from mlprun.schema import extend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,3 +56,4 @@ def built_in_parts_only() -> Iterator[None]:
     for registry, parts in before:
         registry._parts.clear()
         registry._parts.update(parts)
+    extend._run.clear()

@@ -61,7 +61,13 @@ def command(
     from mlprun.engines.device import resolve
 
     loaded = api.load_checkpoint(checkpoint, device=resolve(device), allow_code=allow_code)
-    splits = loaded.figures(chosen) if data is None else {"data": loaded.figures_of_table(data)}
+    if data is None:
+        splits, warnings = loaded.figures(chosen), loaded.experiment.warnings
+    else:
+        rows = loaded.table(data)
+        splits, warnings = {"data": loaded.figures_of(rows)}, rows.warnings
+    for warning in warnings:
+        output.note(f"warning: {warning}")
     measured = _measured(bounds, splits)
     output.document({"checkpoint": loaded.where, "epoch": loaded.epoch, "splits": splits})
     output.result(figures.table({f"epoch {loaded.epoch}": splits}, f"{loaded.where}"))

@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 
 def of_dataset(name: str) -> Figure:
     """The rows of a dataset with its default options."""
+    document: dict[str, object] = {"dataset": name}
     try:
-        config = schema.parse(from_mapping({"dataset": name}, "", name))
+        config = schema.parse(from_mapping(document, "", name))
+        symbols = config.dataset.facts().tokens
+        if symbols is not None:  # shown as they stand, as a network with a table in front reads them
+            document["architecture"] = {"embedding": {"vocabulary": symbols, "dim": 1}}
+            config = schema.parse(from_mapping(document, "", name))
     except ConfigError as error:
         raise UsageError(
             name, "has no rows without options", "draw a run of it with mlprun plot RUN"

@@ -13,6 +13,9 @@ def command(
     epochs: Annotated[
         int | None, typer.Option("--epochs", help="Extend a run to so many epochs in all.")
     ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="Go on on another device than before.")
+    ] = None,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Run the user code that the run was made with.")
     ] = False,
@@ -37,7 +40,7 @@ def command(
 
     follower = Follower(output)
     try:
-        resumed = api.resume(run, epochs=epochs, allow_code=allow_code, reporter=follower)
+        resumed = api.resume(run, epochs=epochs, device=device, allow_code=allow_code, reporter=follower)
     finally:
         follower.close()
     show_end(resumed, output)

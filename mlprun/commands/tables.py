@@ -39,7 +39,8 @@ def infer(path: str, target: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
 
 def _split_column(sheet: Sheet, target: Sequence[str]) -> str | None:
     """The column that names the split of each row, if there is one."""
-    for name, series in sheet.columns.items():
+    for name, unpack in sheet.columns.items():
+        series = unpack()
         if name not in target and series.n_unique() <= len(SPLITS) and {"train"} <= set(series) <= SPLITS:
             return name
     return None

@@ -25,7 +25,7 @@ def printable(text: str) -> str:
     r"""One line with control, bidirectional and other invisible characters escaped: ESC becomes `\x1b`."""
     if text.isprintable():
         return text
-    from mlprun.config import printable as escaped  # here, since it brings the YAML library
+    from mlprun.config import printable as escaped  # here, since few texts need it
 
     return escaped(text)
 

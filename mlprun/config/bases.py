@@ -8,7 +8,6 @@ from typing import Final, NoReturn
 from mlprun.config.merge import merge
 from mlprun.config.nodes import Node, group
 from mlprun.config.places import Place
-from mlprun.config.reader import compose
 from mlprun.config.sources import read_source
 from mlprun.config.text import Text, printable
 from mlprun.errors import ConfigError, UsageError
@@ -35,6 +34,8 @@ def read_chain(path: str) -> Node:
 
 
 def _read_mapping(path: str, *, rank: int) -> Node:
+    from mlprun.config.reader import compose  # here, since it brings the YAML library
+
     source = read_source(path, rank=rank)
     root = compose(source.text or "", source)
     if root is None or root.value is None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from mlprun.config.merge import merge
 from mlprun.config.nodes import MOST_DEPTH, Entry, Node, group
 from mlprun.config.places import Place, Source, dotted
-from mlprun.config.reader import compose
 from mlprun.config.text import cut
 from mlprun.errors import ConfigError
 
@@ -34,6 +33,8 @@ def apply_overrides(root: Node, overrides: Sequence[str], *, rank: int) -> Node:
 
 
 def _apply(root: Node, override: str, *, rank: int) -> Node:
+    from mlprun.config.reader import compose  # here, since it brings the YAML library
+
     key, equals, written = override.partition("=")
     key = key.strip()
     source = Source(override, folder="", rank=rank, key=key)

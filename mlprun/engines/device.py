@@ -29,6 +29,18 @@ def resolve(name: str) -> str:
 
 
 @contextmanager
+def computing(threads: int, device: str) -> Iterator[None]:
+    """One operation on so many threads, and the same bits every time, for as long as the block runs."""
+    former = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with deterministic(device):
+            yield
+    finally:
+        torch.set_num_threads(former)
+
+
+@contextmanager
 def deterministic(device: str) -> Iterator[None]:
     """Ask CUDA for the same bits every time; the CPU gives them anyway."""
     if device == "cpu":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import torch
 
 from mlprun import config as reading
 from mlprun import schema
+from mlprun.engines.device import computing
 from mlprun.errors import CheckpointError, DataError
 from mlprun.evaluation.answers import Answers, answers
 from mlprun.experiment import SPLITS, Experiment, Meter, Tensors, outputs_before
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from mlprun.storage.checkpoints import Checkpoint
 
 _ANOTHER = "use another checkpoint of the run"
+ANOTHER_TABLE = "evaluate another table with --data"
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,29 @@ class Loaded:
     preprocessing: Preprocessing
     network: Network
     epoch: int
+    data_digest: str
+    """of the rows that the network was trained with"""
     device: str = "cpu"
 
     @cached_property
     def experiment(self) -> Experiment:
-        """The experiment with its data. Raises DataError, naming --data, when the data is gone."""
+        """The experiment with its data. Raises DataError, naming --data, when that is gone or has changed.
+
+        Other rows would be divided differently, and test rows might be ones that the network was trained on.
+        What a generator draws may differ in its last bits under another library; that is only a warning.
+        """
         try:
-            return Experiment.of(self.config, preprocessing=self.preprocessing)
+            made = Experiment.of(self.config, preprocessing=self.preprocessing)
         except DataError as error:
-            raise DataError(error.where, error.what, "evaluate another table with --data") from error
+            raise DataError(error.where, error.what, ANOTHER_TABLE) from error
+        if made.digest() == self.data_digest:
+            return made
+        path = getattr(self.config.dataset, "path", None)
+        if path is not None:
+            what = "its rows are no longer those that the network was trained with"
+            raise DataError(path, what, ANOTHER_TABLE)
+        warning = "the generated rows are not those that the network was trained with"
+        return replace(made, warnings=(*made.warnings, warning))
 
     @cached_property
     def alone(self) -> Experiment:
@@ -58,19 +74,24 @@ class Loaded:
 
     def figures(self, splits: Sequence[str] = SPLITS) -> Figures:
         """`loss` and metrics of the splits that have rows, as they were when this epoch was trained."""
-        rows = rows_of(self.experiment, splits, epoch=self.epoch, device=self.device)
-        return figures(self.experiment, self.network, rows)
+        with computing(self.config.training.threads, self.device):
+            rows = rows_of(self.experiment, splits, epoch=self.epoch, device=self.device)
+            return figures(self.experiment, self.network, rows)
 
-    def figures_of_table(self, path: str) -> dict[str, Any]:
-        """`loss` and metrics of a table with known targets; raises DataError for one that does not fit."""
-        data = read_rows(path, self.preprocessing, targets=True)
-        rows = Tensors.of(self.alone.prepare(data), self.device)
-        return Meter(self.alone).evaluate(self.network, rows, tables=True)
+    def table(self, path: str) -> Data:
+        """The rows of a table with known targets; raises DataError for one that does not fit."""
+        return read_rows(path, self.preprocessing, targets=True)
+
+    def figures_of(self, data: Data) -> dict[str, Any]:
+        """`loss` and metrics of raw rows with known targets."""
+        with computing(self.config.training.threads, self.device):
+            rows = Tensors.of(self.alone.prepare(data), self.device)
+            return Meter(self.alone).evaluate(self.network, rows, tables=True)
 
     def outputs(self, inputs: NDArray[Any]) -> NDArray[Any]:
         """[N, K] outputs after the output activation of preprocessed inputs [N, D]."""
-        before = outputs_before(self.network, torch.from_numpy(inputs).to(self.device))
-        with torch.no_grad():
+        with computing(self.config.training.threads, self.device), torch.no_grad():
+            before = outputs_before(self.network, torch.from_numpy(inputs).to(self.device))
             return np.asarray(self.network.output_activation(before).cpu().numpy())
 
     def predict(self, data: Data) -> Predictions:
@@ -118,12 +139,13 @@ def load(
     check_tensors(config, preprocessing, model, where)
     network = Experiment.without_data(config, preprocessing).blank_network()
     network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in model.items()})
-    return Loaded(where, config, preprocessing, network.to(device).eval(), meta["epoch"], device)
+    network.to(device).eval()
+    return Loaded(where, config, preprocessing, network, meta["epoch"], meta["data_digest"], device)
 
 
 def check_metadata(meta: Mapping[str, Any], where: str) -> None:
     """Refuse, with CheckpointError, a checkpoint that does not say what it is of."""
-    kinds = {"config": dict, "preprocessing": dict, "epoch": int}
+    kinds = {"config": dict, "preprocessing": dict, "epoch": int, "data_digest": str}
     if not all(isinstance(meta.get(name), kind) for name, kind in kinds.items()) or meta["epoch"] < 0:
         raise CheckpointError(where, "lacks a part of its metadata", _ANOTHER)
 

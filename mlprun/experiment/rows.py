@@ -99,7 +99,7 @@ def _input(
 ) -> tuple[NDArray[np.float64], tuple[str, ...] | None]:
     """One input column: numbers, or indices into the categories of this table."""
     column = preprocessing.columns[index]
-    series = sheet.columns.pop(column.name)
+    series = sheet.take(column.name)
     if column.categories is None:
         settled = columns.settle(series, sheet.place, may_be_empty=True)
         values, known = columns.numbers(settled, sheet.place), None
@@ -136,7 +136,7 @@ def _symbols(sheet: Sheet, inputs: NDArray[np.float64], preprocessing: Preproces
 
 
 def _targets(sheet: Sheet, preprocessing: Preprocessing) -> NDArray[np.int64] | NDArray[np.float64]:
-    series = [sheet.columns.pop(name) for name in preprocessing.target_names]
+    series = [sheet.take(name) for name in preprocessing.target_names]
     for column in series:
         cells = _labels(column, sheet)
         if cells.null_count():

@@ -11,15 +11,12 @@ import difflib
 import inspect
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
 from mlprun.config.text import Text
-
-if TYPE_CHECKING:
-    from pydantic.json_schema import JsonSchemaValue
 
 
 class Options(BaseModel):
@@ -56,13 +53,6 @@ class Part(Options):
     def summary(cls) -> str:
         """The first line of the part's docstring."""
         return (inspect.getdoc(cls) or "").partition("\n")[0]
-
-    @classmethod
-    def reference(cls) -> str:
-        """What pydantic calls the part where one schema refers to another."""
-        cls.model_rebuild()
-        schema: Any = cls.__pydantic_core_schema__
-        return str(schema["schema"]["ref"] if schema["type"] == "definitions" else schema["ref"])
 
 
 P = TypeVar("P", bound=Part)
@@ -151,7 +141,7 @@ class Named:
     def _name(given: Mapping[str, Any] | Part) -> str:
         return str(given.name if isinstance(given, Part) else given["name"])
 
-    def _parts(self) -> Iterable[type[Part]]:
+    def parts(self) -> Iterable[type[Part]]:
         """Every class that `_choose` may give."""
         return self.registry
 
@@ -159,18 +149,6 @@ class Named:
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(self._validate)
-
-    def __get_pydantic_json_schema__(
-        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        """Refers to the parts, whose own schemas are to be added to the definitions."""
-        short = [
-            n
-            for n in self.registry.names()
-            if not any(f.is_required() for f in self.registry[n].model_fields.values())
-        ]
-        full = [handler(core_schema.definition_reference_schema(part.reference())) for part in self._parts()]
-        return {"anyOf": [{"enum": short, "type": "string"}, *full]}
 
 
 def _place(value: object) -> object:

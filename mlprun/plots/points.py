@@ -75,7 +75,7 @@ def draw_classes(
     for one in points:
         for index in np.unique(one.truth):
             look = _look(one.split, style.color_of(int(index), len(classes)), points)
-            look["linewidths"] *= min(1.0, size / 18)  # the rims of many small markers must not cover them
+            look["linewidths"] *= min(1.0, size / 9)  # the rims of many small markers must not cover them
             marker = style.marker_of(int(index)) if len(classes) <= NAMED else "o"
             places = one.places[one.truth == index]
             axes.scatter(places[:, 0], places[:, 1], s=size, marker=marker, zorder=3, **look)
@@ -83,7 +83,7 @@ def draw_classes(
 
 def marker_size(points: tuple[Points, ...]) -> float:
     """Smaller markers where there are many, in points squared."""
-    return float(np.clip(9000 / max(1, sum(len(one.places) for one in points)), 9, 34))
+    return float(np.clip(9000 / max(1, sum(len(one.places) for one in points)), 5, 34))
 
 
 def class_handles(

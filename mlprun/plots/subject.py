@@ -48,14 +48,14 @@ class Subject:
         import os
 
         from mlprun import evaluation
-        from mlprun.storage import checkpoints, history
+        from mlprun.storage import history
 
         newest = folder.load_last()
         if newest is None:
             raise CheckpointError(folder.path, "has no checkpoint yet", "wait a second, or train it again")
         last = evaluation.load(newest.checkpoint, newest.path, folder.path, allow_code=allow_code)
         models = newest.checkpoint.snapshots()
-        best = checkpoints.read(folder.best, follow=False) if os.path.lexists(folder.best) else None
+        best = folder.load_best() if os.path.lexists(folder.best) else None
         if best is not None:
             models[int(best.meta["epoch"])] = best.under("model.")
         networks = {epoch: _filled(last.alone, model) for epoch, model in models.items()}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlprun.config import Document
     from mlprun.schema.model import Config
 
-_CAP: Final = 10_000_000
+MAX_CODE: Final = 10_000_000
 _run: set[tuple[str, str]] = set()
 
 
@@ -47,7 +47,7 @@ def extensions(config: Config) -> list[tuple[str, str]]:
 
 def _read(path: str) -> bytes:
     try:
-        return files.read_bytes(path, cap=_CAP)
+        return files.read_bytes(path, cap=MAX_CODE)
     except (FileNotFoundError, IsADirectoryError) as error:
         raise FileError(
             path, "there is no such file of Python code", "correct extend in the config"

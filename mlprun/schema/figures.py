@@ -46,7 +46,8 @@ class NamedFigure(Named):
             return losses[name] if isinstance(given, Loss) else first
         return losses[name] if given.keys() & losses[name].model_fields.keys() - first.model_fields else first
 
-    def _parts(self) -> Iterator[type[Part]]:
+    def parts(self) -> Iterator[type[Part]]:
+        """Every metric and every loss, of a common name both."""
         yield from metrics
         yield from losses
 

@@ -109,7 +109,7 @@ class Training(Options):
     threads: PositiveInt = Field(1, description="threads of one operation; results may depend on it")
     evaluate_every: PositiveInt = Field(1, description="epochs between evaluations of dev")
     log_every: PositiveInt = Field(1, description="epochs between rows of history.csv")
-    report_every: PositiveInt = Field(50, description="epochs between lines of train.log")
+    report_every: PositiveInt = Field(50, description="epochs between lines of train.log on logged epochs")
     clip_norm: PositiveFloat | None = Field(None, description="largest norm of all gradients together")
     clip_value: PositiveFloat | None = Field(None, description="largest size of each gradient")
 
@@ -172,8 +172,8 @@ class Config(Options):
     )
     engine: Literal["auto", "torch", "fused"] = Field(
         "auto",
-        description="what executes the steps: torch runs everything, fused compiled kernels for dense networks "
-        "on the CPU; auto takes fused where it can run the config and the run is long enough to be worth it",
+        description="what executes the steps: torch runs everything, fused compiles dense ones for the CPU; "
+        "auto takes fused where it can run the config and the run is long enough to be worth its start",
     )
 
     @property

@@ -205,7 +205,7 @@ def create(
     `record` goes into run.json; `code` holds the user's source files by plain name. A process that dies
     meanwhile leaves at most a dot-folder.
     """
-    contents = {name: data for name, data in (code or {}).items() if _is_plain(name)}
+    contents = {name: data for name, data in (code or {}).items() if is_plain(name)}
     assert len(contents) == len(code or {}), "source files are copied under plain names of their own"
     contents["config.yaml"] = config.encode()
     contents["run.json"] = f"{canonical.encode(record, indent=2)}\n".encode()
@@ -247,7 +247,8 @@ def _remove_prepared(folder: str, names: Sequence[str]) -> None:
         files.system.rmdir(folder)
 
 
-def _is_plain(name: str) -> bool:
+def is_plain(name: str) -> bool:
+    """Whether a file of the user's may lie in a run folder under this name."""
     return os.path.basename(name) == name and not name.startswith(".") and name not in (*_FILES, "plots", "")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from mlprun.engines import Watch
+from mlprun.errors import CheckpointError
 from mlprun.training.pace import Pace
 
 if TYPE_CHECKING:
@@ -47,7 +48,12 @@ def follow(experiment: Experiment, state: State, record: Record, course: Course)
     """Train from `state` to the end of the config's epochs; returns why and where it stopped, all saved."""
     config = experiment.config
     epochs = config.training.epochs
-    cohort = course.engine.open([experiment], [state], device=course.device)
+    try:
+        cohort = course.engine.open([experiment], [state], device=course.device)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        # of a state that was written on purpose: the tensors of the model have been looked at before
+        what = f"holds an optimizer's state that is none: {error}"
+        raise CheckpointError(record.path, what, "restore it from a copy or train again") from error
     watch, pace, epoch = Watch(epochs, course.stop), Pace(), state.epoch
     began = time.monotonic()
     if epoch == epochs:  # nothing to train, as with `epochs: 0`

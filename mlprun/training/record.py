@@ -37,6 +37,7 @@ class Record:
         self._wanted = frozenset(config.snapshots) | {0}
         self._snapshots: dict[int, Arrays] = {}
         self._rows: list[Row] = []
+        self._reports = 0
         self.best: Best | None = None
         self._best_written = True
         self._saved_at, self._saved_epoch = time.monotonic(), 0
@@ -61,7 +62,13 @@ class Record:
         self._history.truncate(saved.history_offset)
         self._snapshots, self.best = dict(saved.snapshots), best
         self._saved_epoch = saved.state.epoch
+        self._reports = saved.state.epoch // self._report_every
         self._log.write(f"resumed after epoch {saved.state.epoch}")
+
+    @property
+    def path(self) -> str:
+        """The newest checkpoint's."""
+        return self._folder.last
 
     @property
     def snapshots_due(self) -> frozenset[int]:
@@ -81,13 +88,15 @@ class Record:
             (item.epoch, f"epoch {item.epoch}: {self._watched} {_shown(item.before)} -> {_shown(item.value)}")
             for item in advance.improvements
         ]
-        lines += [
-            (int(row[0] or 0), self._report(row))
-            for row in advance.rows
-            if int(row[0] or 0) % self._report_every == 0
-        ]
+        lines += [(int(row[0] or 0), self._report(row)) for row in advance.rows if self._is_reported(row)]
         if lines:
             self._log.write(*(line for _, line in sorted(lines, key=lambda pair: pair[0])))
+
+    def _is_reported(self, row: Row) -> bool:
+        """Whether a line is due: at the first row at or behind each multiple of `report_every`."""
+        passed = int(row[0] or 0) // self._report_every
+        due, self._reports = passed > self._reports, passed
+        return due
 
     def _report(self, row: Row) -> str:
         figures = zip(self._columns[1:], row[1:], strict=True)

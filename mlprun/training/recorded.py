@@ -11,7 +11,8 @@ import yaml
 
 from mlprun import files, schema
 from mlprun.errors import CheckpointError, DataError, UsageError
-from mlprun.storage import provenance
+from mlprun.schema.extend import MAX_CODE
+from mlprun.storage import provenance, runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
 
-MAX_CODE = 1_000_000
-"""bytes of one file of user code"""
 _KINDS = {
     "settings_digest": str,
     "data_digest": str,
@@ -37,7 +36,7 @@ def code_of(config: Config) -> dict[str, bytes]:
     code: dict[str, bytes] = {}
     for path in config.extend:
         name = os.path.basename(path)
-        if name in code or name.startswith("."):
+        if name in code or not runs.is_plain(name):
             what = f"{name} cannot be copied into the run folder under its own name"
             raise UsageError("extend", what, "give each file a name of its own, without a dot in front")
         code[name] = files.read_bytes(path, cap=MAX_CODE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from mlprun.errors import CheckpointError, InterruptedRunError
 from mlprun.experiment import Experiment
 from mlprun.storage import history, provenance
 from mlprun.training.recorded import differences, record_of, stored_config
+from mlprun.training.resuming import resume
 from mlprun.training.run import start
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mlprun.storage.checkpoints import Checkpoint
     from mlprun.storage.runs import RunFolder
     from mlprun.training.loop import Reporter
+    from mlprun.training.run import Ended
 
 _ENDED = ("finished", "diverged")
 
@@ -75,7 +77,7 @@ def reproduce(folder: RunFolder, *, out: str, reporter: Reporter, allow_code: bo
     if provenance.settings_digest(stored) != record["settings_digest"]:
         found.append("config.yaml has been changed")
     found += [f"when it was resumed: {difference}" for difference in status.differences]
-    ended = start(experiment, out=out, reporter=reporter)
+    ended = _trained(experiment, status.extended, out=out, reporter=reporter, allow_code=allow_code)
     if ended.stopped == "interrupted":
         raise InterruptedRunError(
             folder.path,
@@ -84,6 +86,25 @@ def reproduce(folder: RunFolder, *, out: str, reporter: Reporter, allow_code: bo
             signal_number=ended.signal_number or 2,
         )
     return _compared(folder, ended.folder, tuple(found))
+
+
+def _trained(
+    experiment: Experiment, extended: tuple[int, ...], *, out: str, reporter: Reporter, allow_code: bool
+) -> Ended:
+    """Train a run as it was trained: to its first last epoch, and from there to each one it was extended to.
+
+    A last epoch is evaluated and logged whatever `evaluate_every` says, so it leaves a trace.
+    """
+    config = experiment.config
+    first, *later = (*extended, config.training.epochs)
+    training = config.training.model_copy(update={"epochs": first})
+    began = replace(experiment, config=config.model_copy(update={"training": training}))
+    ended = start(began, out=out, reporter=reporter)
+    for epochs in later:
+        if ended.stopped != "finished":
+            break
+        ended = resume(ended.folder, reporter=reporter, epochs=epochs, allow_code=allow_code)
+    return ended
 
 
 def _compared(then: RunFolder, now: RunFolder, found: tuple[str, ...]) -> Reproduction:

@@ -25,10 +25,16 @@ if TYPE_CHECKING:
 
 
 def resume(
-    folder: RunFolder, *, reporter: Reporter, epochs: int | None = None, allow_code: bool = False
+    folder: RunFolder,
+    *,
+    reporter: Reporter,
+    epochs: int | None = None,
+    device: str | None = None,
+    allow_code: bool = False,
 ) -> Ended:
     """Go on exactly where a run stopped; with `epochs` a finished run is extended to so many.
 
+    `device: auto` stays what it was when the run was started; `device` here names another one.
     Raises CheckpointError, RunInUseError, DataError for rows that changed since, and UsageError for a run
     that cannot be extended.
     """
@@ -47,14 +53,18 @@ def resume(
             if saved.state.epoch > config.training.epochs:
                 what = f"is of epoch {saved.state.epoch}, and the run goes to {config.training.epochs}"
                 raise CheckpointError(last.path, what, "restore it from a copy or train again")
+            if saved.stopped is not None and epochs is None and status.state == "finished":
+                reporter.say(f"{folder.path} has ended: nothing is left to train")
+                return Ended(folder, saved.stopped, saved.state.epoch)
             best = _best(folder, saved, config, preprocessing)
         extended = status.extended
         if epochs is not None:
             extended = (*extended, config.training.epochs)
             config, saved = _extended(config, epochs), _unfinished(saved)
         experiment = Experiment.of(config, preprocessing=preprocessing)
-        device = devices.resolve(config.device)
-        found = differences(record, experiment, device)
+        asked = record["device"] if config.device == "auto" else config.device
+        place = devices.resolve(device or asked)
+        found = differences(record, experiment, place)
         refuse_other_rows(record, experiment, found)
         if found:
             reporter.say(f"this may not end with the bytes of an undisturbed run: {'; '.join(found)}")
@@ -65,7 +75,7 @@ def resume(
             experiment,
             folder,
             engine,
-            device,
+            place,
             constants_of(experiment, stored, engine),
             reporter,
             status.seconds,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import torch
 
 from mlprun import engines
 from mlprun.engines import device as devices
-from mlprun.errors import MlprunError, OutOfMemoryError
+from mlprun.errors import MlprunError, OutOfMemoryError, UsageError
 from mlprun.storage import runs
 from mlprun.storage.status import State as Standing
 from mlprun.storage.status import Status
@@ -21,14 +20,14 @@ from mlprun.training.loop import Course, Reporter, follow
 from mlprun.training.record import Record
 from mlprun.training.recorded import as_yaml, code_of, describe, stored_config
 from mlprun.training.signals import StopFlag
+from mlprun.training.state import refuse_too_many_snapshots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from mlprun.engines import Best, Engine, State
     from mlprun.engines.contract import Why
     from mlprun.experiment import Experiment
-    from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
     from mlprun.training.state import Saved
 
@@ -75,6 +74,7 @@ def start(experiment: Experiment, *, out: str, reporter: Reporter) -> Ended:
     config = experiment.config
     engine, why = engines.choose(experiment, config.engine)
     device = devices.resolve(config.device)
+    refuse_too_many_snapshots(experiment)
     engine.prepare(experiment, reporter.say)
     code = code_of(config)
     # every folder below `out` lies equally deep, so paths relative to it hold whatever its number will be
@@ -90,7 +90,12 @@ def start(experiment: Experiment, *, out: str, reporter: Reporter) -> Ended:
 
 def constants_of(experiment: Experiment, stored: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
     """The metadata that all checkpoints of a run share."""
-    return {"config": stored, "preprocessing": experiment.preprocessing.to_json(), "engine": engine.name}
+    return {
+        "config": stored,
+        "preprocessing": experiment.preprocessing.to_json(),
+        "data_digest": experiment.digest(),
+        "engine": engine.name,
+    }
 
 
 def carry_out(session: Session, saved: Saved | None, best: Best | None, stop: StopFlag) -> Ended:
@@ -98,7 +103,7 @@ def carry_out(session: Session, saved: Saved | None, best: Best | None, stop: St
     folder, config = session.folder, session.experiment.config
     folder.write_status(session.status("running", 0 if saved is None else saved.state.epoch, 0.0))
     began = time.monotonic()
-    with _computing(config, session.device):
+    with devices.computing(config.training.threads, session.device):
         try:
             stopped, state, best = _follow(session, saved, best, stop)
             figures = final_figures(session.experiment, state, best, device=session.device)
@@ -132,21 +137,19 @@ def _follow(
         return stopped, state, record.best
 
 
-@contextmanager
-def _computing(config: Config, device: str) -> Iterator[None]:
-    """The threads and the determinism that the config asks for, for as long as the run trains."""
-    former = torch.get_num_threads()
-    torch.set_num_threads(config.training.threads)
-    try:
-        with devices.deterministic(device):
-            yield
-    finally:
-        torch.set_num_threads(former)
-
-
 def _as_expected(error: Exception) -> Exception:
     """The failure as a user should meet it: memory that ran out is told as such."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
+    told = str(error)
+    if "does not have a deterministic implementation" in told:
+        what = (
+            f"this experiment needs {told.partition(' ')[0]}, which CUDA does not compute the same way twice"
+        )
+        return UsageError("device", what, "use device: cpu")
+    if (
+        isinstance(error, MemoryError | torch.OutOfMemoryError)
+        or "allocate memory" in told
+        or "ALLOC_FAILED" in told
+    ):
         what = "memory ran out while training; the last checkpoint is intact"
         return OutOfMemoryError("memory", what, "use fewer rows, smaller layers or a smaller batch")
     return error

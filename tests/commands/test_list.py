@@ -125,6 +125,7 @@ def test_one_section_of_a_config_is_listed_alone(listed):
     [
         (["datasets", "moons"], "moons.png", b"\x89PNG"),
         (["xor", "--out", "x.svg"], "x.svg", b"<?xml"),
+        (["sequences"], "sequences.png", b"\x89PNG"),
         (["activations", "--out", "x.pdf"], "x.pdf", b"%PDF"),
     ],
 )

@@ -56,9 +56,15 @@ def test_a_run_is_reproduced_to_the_byte_and_leaves_nothing_behind(run, capsys, 
     assert said["differences"] == []
 
 
-def test_an_extended_run_is_reproduced_in_one_go(run, capsys):
+def test_an_extended_run_is_reproduced_by_way_of_its_former_last_epochs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    training = {"epochs": 7, "batch_size": 16, "evaluate_every": 5, "log_every": 5}
+    run = mlprun.train(CONFIG | {"training": training})
+    mlprun.resume(run.path, epochs=13)
     mlprun.resume(run.path, epochs=20)
-    assert told(capsys, run.path)[:1] == (0,)
+    assert list(mlprun.load(run.path).history["epoch"]) == [5, 7, 10, 13, 15, 20]
+    code, document, _ = told(capsys, run.path)
+    assert (code, document["equal"]) == (0, True)
 
 
 def test_the_new_run_is_kept_where_it_is_asked_for(run, capsys):

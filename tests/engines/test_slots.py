@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 
+from mlprun.engines.torch.slots import put_together, take_apart
 from mlprun.parts.optimizers import optimizers
 from mlprun.storage import checkpoints
 from mlprun.training.state import Saved, last_checkpoint, saved_from
@@ -78,3 +80,46 @@ def test_a_fresh_start_forgets_the_slots(
     assert bytes_of(run.state) == bytes_of(start)
     run.advance(3)
     assert bytes_of(run.state) == after
+
+
+def places(optimizer_options: dict[str, Any], device: str) -> dict[str, str]:
+    """The device of each slot that a step made on `device` and then put together again on it."""
+    part = optimizers[optimizer_options["name"]].model_validate(optimizer_options)
+    parameters = {"layers.0.weight": torch.nn.Parameter(torch.ones(3, 2))}
+    built = part.build(parameters)
+    parameters["layers.0.weight"].grad = torch.ones(3, 2)
+    for optimizer in built:
+        optimizer.step(lambda: torch.tensor(1.0))
+    names = {id(parameter): name for name, parameter in parameters.items()}
+    arrays, structure = take_apart(built, names)
+    moved = {name: torch.nn.Parameter(parameter.to(device)) for name, parameter in parameters.items()}
+    again = part.build(moved)
+    put_together(again, moved, arrays, structure, host=part.host_slots)
+    slots = [slots for optimizer in again for slots in optimizer.state.values()]
+    return {key: value.device.type for part in slots for key, value in part.items() if torch.is_tensor(value)}
+
+
+@pytest.mark.parametrize("name", [part.names()[0] for part in optimizers if not part.sparse])
+def test_slots_go_to_the_device_of_their_parameter_but_for_host_slots(
+    name: str,
+) -> None:
+    host = optimizers[name].host_slots
+    for key, device in places({"name": name}, "meta").items():
+        assert device == ("cpu" if key in host else "meta"), key
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("name", [part.names()[0] for part in optimizers if not part.sparse])
+def test_slots_on_cuda_are_where_a_fresh_step_puts_them(name: str) -> None:
+    parameter = torch.nn.Parameter(torch.ones(3, 2, device="cuda"))
+    parameter.grad = torch.ones_like(parameter)
+    for optimizer in (built := optimizers[name]().build({"layers.0.weight": parameter})):
+        optimizer.step(lambda: torch.tensor(1.0, device="cuda"))
+    fresh = {
+        key: value.device.type
+        for optimizer in built
+        for slots in optimizer.state.values()
+        for key, value in slots.items()
+        if torch.is_tensor(value)
+    }
+    assert places({"name": name}, "cuda") == fresh

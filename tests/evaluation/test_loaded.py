@@ -107,10 +107,17 @@ def test_a_table_that_is_gone_is_an_error_that_names_data(
     assert "--data" in capsys.readouterr().err
 
 
+def test_a_table_that_changed_is_no_longer_divided_as_it_was(rented: mlprun.Run, tmp_path: Path) -> None:
+    flats(tmp_path / "flats.csv", FLATS[1:])  # every row would move to another place, and perhaps split
+    with pytest.raises(DataError, match=r"no longer those .* trained with; evaluate .* --data"):
+        mlprun.load_checkpoint(rented.path).figures()
+
+
 def test_another_table_is_evaluated_where_the_first_is_gone(rented: mlprun.Run, tmp_path: Path) -> None:
     said = rented.figures["best"]["splits"]
     (tmp_path / "flats.csv").unlink()
-    again = mlprun.load_checkpoint(rented.path).figures_of_table(str(flats(tmp_path / "same.csv")))
+    loaded = mlprun.load_checkpoint(rented.path)
+    again = loaded.figures_of(loaded.table(str(flats(tmp_path / "same.csv"))))
     shares = {"train": 36, "dev": 12, "test": 12}
     for figure in ("loss", "mae"):  # means over rows: that of all is that of the splits together
         whole = sum(shares[split] * said[split][figure] for split in shares) / 60
@@ -125,7 +132,7 @@ def test_predictions_are_in_the_users_units_and_in_the_order_of_the_rows(
     assert table.columns == ("rent",)
     found = np.array(table.rows)[:, 0]
     mae = np.mean(np.abs(found - [row[3] for row in FLATS]))
-    whole = rented.best.figures_of_table(str(tmp_path / "flats.csv"))
+    whole = rented.best.figures_of(rented.best.table(str(tmp_path / "flats.csv")))
     assert mae == pytest.approx(whole["mae"], rel=1e-6)
     assert 250 < found.min() < found.max() < 450
     backwards = rented.best.predict_table(str(flats(tmp_path / "back.csv", FLATS[::-1], target=False)))

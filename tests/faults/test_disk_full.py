@@ -146,7 +146,7 @@ def test_a_command_on_a_full_disk_ends_with_seven_and_one_line(
     children: Any, memory: Path, written: Callable[..., str]
 ) -> None:
     config = written(CONFIG, memory)
-    for most in (0, 600, 2000, 4000):
+    for most in (0, 600, 2000, 3000):
         told = children.one("train", config, "-q", folder=memory, limits={"RLIMIT_FSIZE": most})
         assert told["code"] == 7, told
         assert told["err"].startswith("error: "), told["err"]

@@ -41,20 +41,6 @@ def texts(figure: Any) -> list[str]:
     return [text for text in found if text]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_picture_is_drawn_or_refused_with_a_reason(kind: str, subject: Subject) -> None:
-    reason = plots.refusal(plots.make(kind), subject)
-    if reason is None:
-        data = drawn(kind, subject)
-        assert data.startswith(MAGIC[plots.make(kind).formats[0]])
-        picture = Image.open(io.BytesIO(data)).convert("L")
-        assert len(set(picture.tobytes())) > 20  # something is on it
-    else:
-        assert reason
-        with pytest.raises(UsageError, match="cannot be drawn of"):
-            plots.draw(kind, subject)
-
-
 EXPECTED = {
     "moons": set(KINDS) - {"fit", "predictions", "residuals"},
     "hinge": set(KINDS)
@@ -98,8 +84,31 @@ EXPECTED = {
 
 def test_each_shape_of_run_is_drawn_by_the_pictures_that_make_sense_for_it(subject: Subject) -> None:
     name = subject.name.rpartition("-")[0]
-    drawable = {kind for kind in KINDS if plots.refusal(plots.make(kind), subject) is None}
-    assert drawable == EXPECTED[name]
+    reasons = {kind: plots.refusal(plots.make(kind), subject) for kind in KINDS}
+    assert {kind for kind, reason in reasons.items() if reason is None} == EXPECTED[name]
+    for kind, reason in reasons.items():
+        if reason is not None:
+            with pytest.raises(UsageError, match="cannot be drawn of"):
+                plots.draw(kind, subject)
+
+
+# what other shapes draw by the same lines is left out; odd names have a test of their own
+ONLY = {
+    "hinge": {"regions", "outputs"},
+    "odd": {"animation"},
+    "fresh": {"probabilities"},
+    "untrained": {"data", "regions", "outputs"},
+    "no_dev": {"loss", "metrics", "calibration"},
+}
+DRAWN = [(shape, kind) for shape, kinds in EXPECTED.items() for kind in sorted(ONLY.get(shape, kinds))]
+
+
+@pytest.mark.parametrize(("shape", "kind"), DRAWN)
+def test_every_picture_is_drawn(shape: str, kind: str, subjects: dict[str, Subject]) -> None:
+    data = drawn(kind, subjects[shape])
+    assert data.startswith(MAGIC[plots.make(kind).formats[0]])
+    picture = Image.open(io.BytesIO(data)).convert("L")
+    assert len(set(picture.tobytes())) > 20  # something is on it
 
 
 def test_every_picture_makes_sense_for_some_run() -> None:
@@ -110,7 +119,9 @@ def test_every_picture_makes_sense_for_some_run() -> None:
 def test_every_picture_has_a_title_of_its_run_and_names_its_axes(
     kind: str, subjects: dict[str, Subject]
 ) -> None:
-    figure = plots.draw(kind, subjects["moons"])
+    plot = plots.make(kind)
+    with style.styled():
+        figure = plot.draw(plot.compute(subjects["moons"]))
     assert subjects["moons"].name in figure.get_suptitle()
     panels = [axes for axes in figure.axes if axes.get_subplotspec() is not None]
     assert any(axes.get_xlabel() for axes in panels)
@@ -122,7 +133,7 @@ def test_names_from_users_reach_neither_math_nor_the_screen(kind: str, subjects:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a glyph that is missing is a warning
         figure = plots.draw(kind, subjects["odd"])
-        figure.draw_without_rendering()
+        canvas.encode(figure, "png", dpi=40)
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         assert not text.get_parse_math()

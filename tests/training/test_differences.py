@@ -89,17 +89,28 @@ def test_what_cannot_matter_is_not_named(train: Train) -> None:
     changed(run, lambda record: record["platform"].update(release="0"))
     changed(run, lambda record: record["cpu"].update(count=999))
     changed(run, lambda record: record.update(git={"commit": "0" * 40, "dirty": True}))
-    mlprun.resume(run.path, reporter=heard)
+    mlprun.resume(run.path, epochs=15, reporter=heard)
     assert heard.said == []
+
+
+def test_a_run_that_has_ended_is_left_as_it_is(train: Train) -> None:
+    run, heard = train(), Heard()
+    changed(run, lambda record: record["versions"].update(torch="1.0"))
+    before = {path.name: path.read_bytes() for path in Path(run.path).iterdir() if path.name != "lock"}
+    mlprun.resume(run.path, reporter=heard)
+    assert heard.said == [f"{run.path} has ended: nothing is left to train"]
+    assert {
+        path.name: path.read_bytes() for path in Path(run.path).iterdir() if path.name != "lock"
+    } == before
 
 
 def test_a_claim_that_was_dropped_stays_dropped(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     run = train()
     with monkeypatch.context() as patch:
         patch.setattr(provenance, "versions", lambda: {"torch": "9.9"})
-        mlprun.resume(run.path)
+        mlprun.resume(run.path, epochs=15)
     heard = Heard()
-    mlprun.resume(run.path, reporter=heard)
+    mlprun.resume(run.path, epochs=16, reporter=heard)
     assert heard.said == []
     assert any("torch" in difference for difference in run.status.differences)
 
@@ -148,9 +159,9 @@ def test_generated_rows_may_change_with_a_library_but_not_by_themselves(train: T
     run, heard = train(), Heard()
     changed(run, lambda record: record.update(data_digest="0"))
     with pytest.raises(DataError, match="no longer those"):
-        mlprun.resume(run.path)
+        mlprun.resume(run.path, epochs=15)
     changed(run, lambda record: record["versions"].update(numpy="1.0"))
-    mlprun.resume(run.path, reporter=heard)
+    mlprun.resume(run.path, epochs=15, reporter=heard)
     assert "the generated rows were others" in heard.said[0]
 
 

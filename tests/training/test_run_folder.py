@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import mlprun.api as mlprun
+from mlprun.errors import UsageError
 from mlprun.storage import checkpoints
 
 if TYPE_CHECKING:
@@ -194,3 +195,28 @@ def test_the_threads_of_a_run_are_its_own(train: Train) -> None:
     train(training={"threads": 1}, reporter=Listener())
     assert set(seen) == {1}
     assert torch.get_num_threads() == 2
+
+
+def test_snapshots_that_no_checkpoint_can_hold_are_refused_before_anything_is_trained(
+    train: Callable[..., mlprun.Run], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"snapshots: with these, a checkpoint would hold 1\d{4} tensors"):
+        train(snapshots=tuple(range(3000)), training={"epochs": 3000})
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["lock", "history.csv", "plots", ".hidden.py"])
+def test_code_cannot_take_the_place_of_a_runs_own_files(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("")
+    config = {"extend": (str(tmp_path / name),), "dataset": "xor", "training": {"epochs": 1}}
+    with pytest.raises(UsageError, match="give each file a name of its own"):
+        mlprun.train(config, out=str(tmp_path / "runs"), allow_code=True)
+
+
+@pytest.mark.parametrize(("log_every", "lines"), [(1, [10, 20, 30]), (7, [14, 21, 30]), (40, [30])])
+def test_the_log_tells_of_the_first_row_behind_each_multiple_of_report_every(
+    log_every: int, lines: list[int], train: Callable[..., mlprun.Run]
+) -> None:
+    run = train(training={"epochs": 30, "log_every": log_every, "report_every": 10})
+    told = [line for line in Path(run.path, "train.log").read_text().splitlines() if " lr " in line]
+    assert [int(line.split()[1].rstrip(":")) for line in told] == lines

@@ -76,7 +76,8 @@ class Member:
         self.network.load_state_dict(
             {name: torch.from_numpy(np.array(array)) for name, array in state.model.items()}
         )
-        put_together(self.optimizers, self.parameters, state.slots, state.structure)
+        host = self.config.optimizer.host_slots
+        put_together(self.optimizers, self.parameters, state.slots, state.structure, host=host)
 
     def state(self) -> State:
         """A copy of where the run stands."""

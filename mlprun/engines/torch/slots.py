@@ -39,13 +39,18 @@ def put_together(
     parameters: Mapping[str, torch.nn.Parameter],
     arrays: Arrays,
     structure: Any,
+    *,
+    host: frozenset[str],
 ) -> None:
-    """Give the optimizers the state that `take_apart` returned, on the devices of their parameters."""
+    """Give the optimizers the state that `take_apart` returned, on the devices of their parameters.
+
+    The slots named in `host` stay on the CPU.
+    """
     for optimizer, by_name in zip(optimizers, structure or [{}] * len(optimizers), strict=True):
         optimizer.state.clear()
         for name, packed in by_name.items():
             parameter = parameters[name]
-            optimizer.state[parameter] = _unpack(packed, arrays, parameter.device)
+            optimizer.state[parameter] = _unpack(packed, arrays, parameter.device, host)
 
 
 def _pack(value: Any, name: str, arrays: dict[str, NDArray[Any]]) -> Any:
@@ -60,16 +65,14 @@ def _pack(value: Any, name: str, arrays: dict[str, NDArray[Any]]) -> Any:
     return value
 
 
-def _unpack(packed: Any, arrays: Arrays, device: torch.device) -> Any:
+def _unpack(packed: Any, arrays: Arrays, device: torch.device, host: frozenset[str]) -> Any:
     if isinstance(packed, list):
-        return [_unpack(inner, arrays, device) for inner in packed]
+        return [_unpack(inner, arrays, device, host) for inner in packed]
     if not isinstance(packed, dict):
         return packed
     if "of" in packed:
-        # torch keeps step counters on the CPU unless told otherwise: reading them back would synchronise the
-        # device
         return {
-            key: _unpack(inner, arrays, torch.device("cpu") if key == "step" else device)
+            key: _unpack(inner, arrays, torch.device("cpu") if key in host else device, host)
             for key, inner in packed["of"].items()
         }
     return torch.from_numpy(np.array(arrays[packed["array"]])).to(device)

@@ -117,13 +117,16 @@ def _scope(value: Any) -> str:
     return "whole" if _name(value) in module_initializers else "per_layer"
 
 
-LayerInitField = Annotated[LayerInit, BeforeValidator(_expand_layer)]
+_Short = LayerInit | InitializerField
+LayerInitField = Annotated[LayerInit, BeforeValidator(_expand_layer, json_schema_input_type=_Short)]
 """How a layer starts: `xavier` or `{name: normal, std: 1}` for its weight, or `{weight: ..., bias: ...}`."""
 
 InitField = Annotated[
     Annotated[LayerInit, Tag("per_layer")]
     | Annotated[ModuleInitializer, Named(module_initializers), Tag("whole")],
     Discriminator(_scope),
-    BeforeValidator(_expand),
+    BeforeValidator(
+        _expand, json_schema_input_type=_Short | Annotated[ModuleInitializer, Named(module_initializers)]
+    ),
 ]
 """How every layer starts, or the whole network by parameter name (`{name: values, ...}`, `{name: file}`)."""

@@ -79,6 +79,7 @@ class NAdam(TorchOptimizer):
     """
 
     torch_name: ClassVar[str] = "NAdam"
+    host_slots: ClassVar[frozenset[str]] = frozenset({"step", "mu_product"})
 
     name: Literal["nadam"] = "nadam"
     lr: LearningRate = 0.002

@@ -48,6 +48,7 @@ class ASGD(TorchOptimizer):
     """
 
     torch_name: ClassVar[str] = "ASGD"
+    host_slots: ClassVar[frozenset[str]] = frozenset()
 
     name: Literal["asgd"] = "asgd"
     lr: LearningRate = 0.01

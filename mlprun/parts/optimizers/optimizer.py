@@ -36,6 +36,8 @@ class Optimizer(Part):
 
     needs_closure: ClassVar[bool] = False
     """L-BFGS evaluates the loss several times per step"""
+    host_slots: ClassVar[frozenset[str]] = frozenset({"step"})
+    """slots that torch keeps on the CPU whatever the device, since reading them there would synchronise it"""
     sparse: ClassVar[bool] = False
     """takes sparse gradients of embeddings"""
 

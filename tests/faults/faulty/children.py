@@ -24,7 +24,8 @@ class Children:
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "faulty.children"]
-        environment = {**os.environ, "PYTHONPATH": str(HERE)}
+        environment = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
+        environment["PYTHONPATH"] = str(HERE)
         self._process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -68,6 +69,8 @@ class Child:
             try:
                 os.close(hand)
                 code = self._live(gate)
+            except KeyboardInterrupt:  # before the command has begun
+                code = 130
             except BaseException as error:
                 os.write(self.err[1], repr(error).encode())
             finally:
@@ -145,9 +148,8 @@ def together(orders: list[dict[str, Any]]) -> list[dict[str, Any]]:
     began, alive = time.monotonic(), list(children)
     while alive:
         alive = [child for child in alive if not child.follow(time.monotonic(), began)]
-        if len(alive) == 1 and alive[0].order.get("until_alone"):
-            os.kill(alive[0].pid, signal.SIGTERM)
-            time.sleep(0.01)
+        if len(alive) == 1 and alive[0].order.pop("until_alone", False):
+            os.kill(alive[0].pid, signal.SIGTERM)  # once: a second one would stop it at once
         if time.monotonic() - began > 60:
             for child in alive:
                 os.kill(child.pid, signal.SIGKILL)

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from mlprun.parts.datasets.table import Table, part
+from mlprun import config, schema
+from mlprun.parts.datasets.table import Table, part, source
 from mlprun.parts.datasets.table.delimited import MISSING
 from mlprun.parts.part import Text
 
@@ -216,6 +217,33 @@ def test_json_lines_keep_the_order_of_the_first_object(write):
     assert Table(path=path, target="y").load().input_names == ("z", "m")
 
 
+ODDITIES = {
+    "quoted": lambda text: text.replace("red", '"red"'),
+    "quoted names": lambda text: '"x","c","n","y"\n' + text.partition("\n")[2],
+    "line ends": lambda text: text.replace("\n", "\r\n"),
+    "old line ends": lambda text: text.replace("\n", "\r"),
+    "blank lines": lambda text: text.replace("\n", "\n\n"),
+    "a blank line": lambda text: text.replace("\n7,", "\n\n7,"),
+    "byte order mark": lambda text: "\ufeff" + text,
+    "no last line end": lambda text: text.rstrip("\n"),
+    "a late type": lambda text: text + "0.5,red,1.5,7\n",
+    "plain": lambda text: text,
+}
+
+
+@pytest.mark.parametrize("odd", ODDITIES)
+@pytest.mark.parametrize("size", [1, 2, 7, 61])
+def test_where_a_file_is_cut_into_pieces_does_not_matter(write, monkeypatch, odd, size):
+    rows = [f"{k},{'größe' if k % 3 else 'red'},{k if k % 4 else ''},{k / 7}\n" for k in range(40)]
+    path = write(ODDITIES[odd]("x,c,n,y\n" + "".join(rows)))
+    whole = Table(path=path, target="y", missing="impute").load()
+    monkeypatch.setattr(source, "PIECE", size)
+    cut = Table(path=path, target="y", missing="impute").load()
+    np.testing.assert_array_equal(cut.inputs, whole.inputs)
+    np.testing.assert_array_equal(cut.targets, whole.targets)
+    assert cut.categories == whole.categories == (None, ("größe", "red"), None)
+
+
 def test_numbers_are_read_to_the_last_bit(write):
     values = np.random.default_rng(0).normal(size=(200, 3)) * 10.0 ** np.arange(-150, 151, 150)
     content = "a,b,y\n" + "".join(",".join(map(repr, row)) + "\n" for row in values.tolist())
@@ -223,22 +251,44 @@ def test_numbers_are_read_to_the_last_bit(write):
     np.testing.assert_array_equal(np.hstack([data.inputs, data.targets]), values)
 
 
-def test_a_table_is_read_once_until_it_changes(write, monkeypatch):
+@pytest.fixture
+def reads(monkeypatch):
+    """One entry for each time that a table is read."""
+    found, original = [], part.read
+    monkeypatch.setattr(part, "read", lambda *a, **k: (found.append(1), original(*a, **k))[1])
+    return found
+
+
+def test_a_table_is_read_once_until_it_changes(write, reads):
     path = write(flowers())
-    reads = []
-    original = part.read
-    monkeypatch.setattr(part, "read", lambda *a, **k: (reads.append(1), original(*a, **k))[1])
     table = Table(path=path, target="kind")
-    first = table.load()
-    assert table.facts() == first.facts
-    assert Table(path=path, target="kind", standardize=False, seed=3).load() is first
+    facts = table.facts()
+    assert Table(path=path, target="kind", standardize=False, seed=3).facts() == facts
     assert len(reads) == 1
-    assert not first.inputs.flags.writeable
     write(flowers().replace("rose", "pine"))  # as many bytes as before
     os.utime(path, ns=(1, 1))
-    assert table.load().classes == ("iris", "pine", "tulip")
-    Table(path=path, target="long").load()
-    assert len(part._latest) == 1
+    assert table.facts().classes == ("iris", "pine", "tulip")
+    Table(path=path, target="long").facts()
+    assert len(part._looked_at) == 1
+
+
+def test_rows_are_handed_over_and_not_kept(write, reads):
+    table = Table(path=write(flowers()), target="kind")
+    table.facts()
+    data = table.load()
+    assert len(reads) == 1
+    assert not part._looked_at
+    assert not data.inputs.flags.writeable
+    assert table.load().inputs is not data.inputs
+
+
+def test_a_table_is_read_once_though_its_split_is_spelled_out_between(write, reads):
+    path = write(flowers())
+    named = {"dataset": {"name": "table", "path": path, "target": "kind"}}
+    schema.parse(config.from_mapping(named, "", "t")).dataset.load()
+    given = Table.model_validate({"path": path, "target": "long", "split": {"column": "kind"}})
+    assert given._key() != Table(path=path, target="long")._key()
+    assert len(reads) == 1
 
 
 def test_a_table_survives_being_dumped_and_a_path_is_relative_to_its_config():

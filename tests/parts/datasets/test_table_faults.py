@@ -116,6 +116,19 @@ def test_a_bad_table_is_refused_with_its_line_and_column(tmp_path, content, line
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("size", [1, 2, 5])
+@pytest.mark.parametrize(
+    ("content", "line", "message"), [b[1:] for b in BAD_TEXT], ids=[b[0] for b in BAD_TEXT]
+)
+def test_where_a_file_is_cut_does_not_change_what_is_wrong(
+    tmp_path, monkeypatch, content, line, message, size
+):
+    if len(content) > 3000:
+        size *= 500
+    monkeypatch.setattr(source, "PIECE", size)
+    test_a_bad_table_is_refused_with_its_line_and_column(tmp_path, content, line, message)
+
+
 def test_the_message_of_the_style_guide(tmp_path):
     with pytest.raises(DataError) as caught:
         load(tmp_path, "alcohol,y\n" + "12.5,1\n" * 12 + "n/a,2\n")

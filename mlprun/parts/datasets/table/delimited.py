@@ -1,6 +1,7 @@
 """CSV and TSV: polars reads well-formed text fast; whatever looks odd is checked record by record first.
 
-polars fills short rows with nulls and reads blank lines as rows, so neither may reach it unseen.
+polars fills short rows with nulls and reads blank lines as rows, so neither may reach it unseen. Plain text
+is read in pieces: its bytes take more memory than the numbers in them.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ import csv
 import io
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlprun.errors import DataError
 from mlprun.parts.datasets.table.source import Source, shown
+from mlprun.parts.datasets.table.survey import Stream, survey, whole_lines
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,48 +32,41 @@ HeaderCheck = Callable[[Source, tuple[str, ...]], tuple[str, ...] | None]
 INFERRED = 1000
 
 
+@dataclass(frozen=True)
+class _Form:
+    """How a text table is written."""
+
+    separator: str
+    names: tuple[str, ...]
+    skipped: int
+    """lines that hold no row: 1 for a header"""
+    text: bool
+    """cells are not converted"""
+
+
 def read(
-    source: Source, content: bytes, *, header: HeaderCheck | None, text: bool
+    source: Source, *, header: HeaderCheck | None, text: bool
 ) -> tuple[pl.DataFrame, Callable[[int], str]]:
     """The columns of a text table, and how to find the line of a row."""
-    _check_encoding(source, content)
-    separator = "\t" if source.tabs else _separator(content)
-    names = _cells(next(iter(_records(source, content, separator)))[1])
+    looks = survey(source)
+    separator = "\t" if source.tabs else looks.separator
+    first = next(_records(source, separator), None)
+    if first is None:  # a byte order mark and nothing else
+        raise source.empty()
+    names = tuple(cell.strip() for cell in first[1])
     replaced = header(source, names) if header is not None else None
-    skipped = 0 if replaced is not None else 1
-    names = replaced or names
-    _check_names(source, names)
-    frame = _frame(source, content, separator, names=names, skipped=skipped, text=text)
-    return frame, partial(_line, source, separator, skipped)
+    form = _Form(separator, replaced or names, 0 if replaced is not None else 1, text)
+    _check_names(source, form.names)
+    frame = _plain(source, form) if looks.plain else _odd(source, form)
+    if frame is None or frame.width != len(form.names):
+        raise source.error("", "cannot be read as a table", "save it as plain CSV in UTF-8")
+    frame.columns = list(form.names)
+    return frame, partial(_line, source, form)
 
 
-def _check_encoding(source: Source, content: bytes) -> None:
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise source.error("", "is UTF-16 text", "save it as UTF-8")
-    at = content.find(b"\0")
-    if at >= 0:
-        line = content.count(b"\n", 0, at) + 1
-        raise source.error(str(line), "holds a NUL byte, so it is not text", "save it as UTF-8 text")
-    if content.isascii():
-        return
-    try:
-        content.decode()
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        what = f"byte 0x{content[error.start]:02x} is not UTF-8"
-        raise source.error(str(line), what, "save the file as UTF-8") from None
-
-
-def _separator(content: bytes) -> str:
-    """What separates the cells of the first line: a comma, or else a tab or a semicolon."""
-    # the start is enough, and no second copy of the content is made for it
-    first = content[: 2**20].lstrip(b"\r\n").split(b"\n", 1)[0]
-    return next((sign for sign in (",", "\t", ";") if sign.encode() in first), ",")
-
-
-def _records(source: Source, content: bytes, separator: str) -> Iterator[tuple[int, list[str]]]:
+def _records(source: Source, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Each record that is no blank line, with the line it starts in. Raises DataError for broken quotes."""
-    lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="")
+    lines = io.TextIOWrapper(io.BufferedReader(Stream(source)), encoding="utf-8-sig", newline="")
     reader = csv.reader(lines, delimiter=separator, strict=True)
     line = 1
     while True:
@@ -91,10 +87,6 @@ def _broken(source: Source, line: int, why: str) -> DataError:
     return source.error(str(line), f"cannot be split into cells: {why}", 'write a quote inside a cell as ""')
 
 
-def _cells(cells: list[str]) -> tuple[str, ...]:
-    return tuple(cell.strip() for cell in cells)
-
-
 def _check_names(source: Source, names: tuple[str, ...]) -> None:
     twice = next((name for k, name in enumerate(names) if name in names[:k]), None)
     if twice == "":
@@ -111,36 +103,27 @@ def is_number(cell: str) -> bool:
         return False
 
 
-def _frame(
-    source: Source, content: bytes, separator: str, *, names: tuple[str, ...], skipped: int, text: bool
-) -> pl.DataFrame:
-    parse = partial(_parse, separator=separator, skipped=skipped, text=text)
-    if not _is_plain(content):
-        rows = _check_widths(source, content, separator, len(names))
-        frame = parse(content)
-        if frame is None or frame.height != rows - skipped or frame.width != len(names):
-            frame = parse(_rewritten(source, content, separator))
-    else:
-        frame = parse(content)
-        if frame is None or frame.width != len(names) or frame.to_series(-1).null_count():
-            _check_widths(source, content, separator, len(names))
-    if frame is None or frame.width != len(names):
-        raise source.error("", "cannot be read as a table", "save it as plain CSV in UTF-8")
-    frame.columns = list(names)
+def _plain(source: Source, form: _Form) -> pl.DataFrame | None:
+    """The columns of a table whose lines are its records."""
+    frame = _parse(partial(whole_lines, source), form)
+    if frame is None or frame.width != len(form.names) or frame.to_series(-1).null_count():
+        _check_widths(source, form)
     return frame
 
 
-def _is_plain(content: bytes) -> bool:
-    """Whether lines and records are the same thing, and none is blank."""
-    if b'"' in content or content[:1] in (b"\n", b"\r") or b"\n\n" in content or b"\n\r" in content:
-        return False
-    return b"\r" not in content or content.count(b"\r") == content.count(b"\r\n")
+def _odd(source: Source, form: _Form) -> pl.DataFrame | None:
+    """The columns of a table with quotes or blank lines, whose records are counted first."""
+    rows = _check_widths(source, form) - form.skipped
+    frame = _parse(lambda: [source.read()], form)
+    if frame is None or frame.height != rows or frame.width != len(form.names):
+        frame = _parse(lambda: [_rewritten(source, form)], form)
+    return frame
 
 
-def _check_widths(source: Source, content: bytes, separator: str, width: int) -> int:
+def _check_widths(source: Source, form: _Form) -> int:
     """The number of records; raises DataError for the first with too few or too many cells."""
-    count = 0
-    for line, cells in _records(source, content, separator):
+    count, width = 0, len(form.names)
+    for line, cells in _records(source, form.separator):
         if len(cells) != width:
             what = f"has {len(cells)} cells, but the header has {width}"
             raise source.error(str(line), what, "give every row as many cells as the header")
@@ -148,37 +131,51 @@ def _check_widths(source: Source, content: bytes, separator: str, width: int) ->
     return count
 
 
-def _rewritten(source: Source, content: bytes, separator: str) -> bytes:
+def _rewritten(source: Source, form: _Form) -> bytes:
     """The same records in the plainest form: no blank lines, quotes where they must be."""
     plain = io.StringIO()
-    writer = csv.writer(plain, delimiter=separator, lineterminator="\n")
-    writer.writerows(cells for _, cells in _records(source, content, separator))
+    writer = csv.writer(plain, delimiter=form.separator, lineterminator="\n")
+    writer.writerows(cells for _, cells in _records(source, form.separator))
     return plain.getvalue().encode()
 
 
-def _parse(content: bytes, *, separator: str, skipped: int, text: bool) -> pl.DataFrame | None:
+def _parse(pieces: Callable[[], Iterable[bytes]], form: _Form) -> pl.DataFrame | None:
     """The columns as polars reads them, types found in the first rows, then in all; None if it cannot."""
     import polars as pl
 
+    options: dict[str, Any] = {"separator": form.separator, "null_values": list(MISSING)}
     for inferred in (INFERRED, None):
         try:
-            return pl.read_csv(
-                content,
-                separator=separator,
-                has_header=bool(skipped),
-                infer_schema=not text,
-                infer_schema_length=inferred,
-                null_values=list(MISSING),
-            )
+            schema = _schema(pieces(), form, inferred, options)
+            frames = [
+                pl.read_csv(piece, has_header=form.skipped > at, schema=schema, **options)
+                for at, piece in enumerate(pieces())
+            ]
+            return pl.concat(frames, rechunk=False)  # in one block they would stand in memory twice
         except pl.exceptions.PolarsError:
             continue
     return None
 
 
-def _line(source: Source, separator: str, skipped: int, row: int) -> str:
+def _schema(pieces: Iterable[bytes], form: _Form, inferred: int | None, options: dict[str, Any]) -> pl.Schema:
+    """The type of each column, as the first `inferred` rows or all of them have it."""
+    import polars as pl
+
+    sample = io.BytesIO(next(iter(pieces)) if inferred else b"".join(pieces))
+    lazy = pl.scan_csv(
+        sample,
+        has_header=form.skipped > 0,
+        infer_schema=not form.text,
+        infer_schema_length=inferred,
+        **options,
+    )
+    return lazy.collect_schema()
+
+
+def _line(source: Source, form: _Form, row: int) -> str:
     """The line in which a row starts; the file is read again for it."""
-    for at, (line, _) in enumerate(_records(source, source.read(), separator)):
-        if at == row + skipped:
+    for at, (line, _) in enumerate(_records(source, form.separator)):
+        if at == row + form.skipped:
             return str(line)
     return f"row {row + 1}"  # the file has changed since
 

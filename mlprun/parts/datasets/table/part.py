@@ -72,16 +72,16 @@ class Table(Dataset):
         return (self.target,) if isinstance(self.target, str) else self.target
 
     def facts(self) -> Facts:
-        return self.load().facts
+        key = self._key()
+        data = _looked_at.pop(key, None) or self._read()
+        if key:
+            _looked_at.clear()  # tables can be large: only the latest one is kept
+            _looked_at[key] = data
+        return data.facts
 
     def load(self) -> Data:
-        key = self._key()
-        known = _latest.get(key)
-        if known is None:
-            known = self._read()
-            _latest.clear()  # tables can be large: only the latest one is kept
-            _latest[key] = known
-        return known
+        # handed over, not shared: a table that outlived its preparation would take room beside the training
+        return _looked_at.pop(self._key(), None) or self._read()
 
     @model_validator(mode="after")
     def _roles(self) -> Self:
@@ -101,8 +101,10 @@ class Table(Dataset):
             found = files.system.stat(self.path)
         except (OSError, ValueError):
             return ""  # reading says what is wrong, and nothing is kept
-        options = self.model_dump_json(include={"path", "target", "features", "task", "missing", "split"})
-        return f"{options} {found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
+        options = self.model_dump_json(include={"path", "target", "features", "task", "missing"})
+        # the rest of a split is spelled out between the look at a table and its use
+        column = None if self.split is None else self.split.column
+        return f"{options} {column!r} {found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
 
     def _read(self) -> Data:
         sheet = read(Source.of(self.path), header=self._refuse_rows_without_header)
@@ -111,7 +113,7 @@ class Table(Dataset):
         targets, classes = self._targets(sheet)
         inputs, categories, warnings = self._inputs(sheet, features)
         for array in (inputs, targets):
-            array.setflags(write=False)  # the rows are kept for the next call
+            array.setflags(write=False)
         return Data(
             inputs=inputs,
             targets=targets,
@@ -152,7 +154,7 @@ class Table(Dataset):
     def _parts(self, sheet: Sheet) -> NDArray[np.str_] | None:
         if self.split is None or self.split.column is None:
             return None
-        named = columns.texts(columns.settle(sheet.columns.pop(self.split.column), sheet.place))
+        named = columns.texts(columns.settle(sheet.take(self.split.column), sheet.place))
         wrong = ~named.is_in(list(SPLITS)).fill_null(value=False)
         if wrong.any():
             row = int(wrong.arg_max() or 0)
@@ -173,7 +175,7 @@ class Table(Dataset):
         return np.ascontiguousarray(values), None
 
     def _target(self, sheet: Sheet, name: str) -> pl.Series:
-        series = columns.settle(sheet.columns.pop(name), sheet.place)
+        series = columns.settle(sheet.take(name), sheet.place)
         if series.null_count():
             row = int(series.is_null().arg_max() or 0)
             what = f"target {shown(name)} is missing ({series.null_count()} in all)"
@@ -198,7 +200,7 @@ class Table(Dataset):
         inputs = np.empty((sheet.rows, len(features)))
         categories, warnings, missing = [], [], []
         for k, name in enumerate(features):
-            values, known = columns.feature(sheet.columns.pop(name), sheet.place)
+            values, known = columns.feature(sheet.take(name), sheet.place)
             inputs[:, k] = values
             categories.append(known)
             gaps = np.isnan(values)
@@ -216,4 +218,5 @@ class Table(Dataset):
         return inputs, tuple(categories), tuple(warnings)
 
 
-_latest: dict[str, Data] = {}
+_looked_at: dict[str, Data] = {}
+"""the table whose facts were asked for last, until it is loaded"""

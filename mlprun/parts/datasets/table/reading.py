@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mlprun.parts.datasets.table import delimited, records
@@ -11,14 +12,20 @@ from mlprun.parts.datasets.table.source import Place, Source, check_size
 if TYPE_CHECKING:
     import polars as pl
 
+    from mlprun.parts.datasets.table.records import Unpack
+
 
 @dataclass
 class Sheet:
     """A table as it was read. Columns are taken out one by one, so that none outlives its use."""
 
     place: Place
-    columns: dict[str, pl.Series]
+    columns: dict[str, Unpack]
     rows: int
+
+    def take(self, name: str) -> pl.Series:
+        """A column, which is in the sheet no longer."""
+        return self.columns.pop(name)()
 
     @property
     def source(self) -> Source:
@@ -36,17 +43,23 @@ def read(source: Source, *, header: delimited.HeaderCheck | None = None, text: b
 
     With `text` a text file's cells are not converted. Raises DataError for anything that is not a table.
     """
-    content = source.read()
-    if not content or content.isspace():
-        raise source.error("", "is empty", "expected a table with a header and rows")
+    if source.format == "parquet":
+        columns, rows = records.read_parquet(source)
+        return _sheet(Place(source, lambda row: f"row {row + 1}"), columns, rows)
     if source.format == "text":
-        frame, find = delimited.read(source, content, header=header, text=text)
-    elif source.format == "json":
-        frame, find = records.read_json(source, content)
+        frame, find = delimited.read(source, header=header, text=text)
     else:
-        frame, find = records.read_parquet(source, content)
-    rows = frame.height
+        frame, find = records.read_json(source)
+    columns = {column.name: partial(_itself, column) for column in frame.get_columns()}
+    return _sheet(Place(source, find), columns, frame.height)
+
+
+def _itself(column: pl.Series) -> pl.Series:
+    return column
+
+
+def _sheet(place: Place, columns: dict[str, Unpack], rows: int) -> Sheet:
     if not rows:
-        raise source.error("", "has a header but no rows", "expected at least one row")
-    check_size(source, rows, frame.width)
-    return Sheet(Place(source, find), {column.name: column for column in frame.get_columns()}, rows)
+        raise place.source.error("", "has a header but no rows", "expected at least one row")
+    check_size(place.source, rows, len(columns))
+    return Sheet(place, columns, rows)

@@ -4,37 +4,62 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mlprun.parts.datasets.table.source import Source, check_size, shown
+from mlprun.parts.datasets.table.source import Source, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import polars as pl
 
+    Unpack = Callable[[], pl.Series]
 
-def read_parquet(source: Source, content: bytes) -> tuple[pl.DataFrame, Callable[[int], str]]:
-    """The columns of a Parquet file, and how to name a row (the first is row 1)."""
+
+def read_parquet(source: Source) -> tuple[dict[str, Unpack], int]:
+    """How to unpack each column of a Parquet file, and the number of rows.
+
+    What the file would unpack to is known before it is unpacked, and never stands in memory as a whole.
+    """
+    import polars as pl
+
+    content = _content(source)
+    with _refusing_damage(source):
+        lazy = pl.scan_parquet(io.BytesIO(content))
+        rows = int(lazy.select(pl.len()).collect().item())
+        names = lazy.collect_schema().names()
+    return {name: partial(_unpacked, source, lazy, name) for name in names}, rows
+
+
+def _unpacked(source: Source, lazy: pl.LazyFrame, name: str) -> pl.Series:
+    with _refusing_damage(source):
+        return lazy.select(name).collect().to_series()
+
+
+@contextmanager
+def _refusing_damage(source: Source) -> Iterator[None]:
     import polars as pl
 
     try:
-        # what the file would unpack to is asked before it is unpacked
-        lazy = pl.scan_parquet(io.BytesIO(content))
-        rows = int(lazy.select(pl.len()).collect().item())
-        check_size(source, rows, len(lazy.collect_schema()))
-        frame = pl.read_parquet(io.BytesIO(content))
+        yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
         raise source.error("", "is damaged or not a Parquet file", "write it again") from error
-    return frame, lambda row: f"row {row + 1}"
 
 
-def read_json(source: Source, content: bytes) -> tuple[pl.DataFrame, Callable[[int], str]]:
+def _content(source: Source) -> bytes:
+    content = source.read()
+    if not content or content.isspace():
+        raise source.empty()
+    return content
+
+
+def read_json(source: Source) -> tuple[pl.DataFrame, Callable[[int], str]]:
     """The columns of JSON lines in the order of the first object, and how to find the line of a row."""
     import polars as pl
 
-    content = content.removeprefix(b"\xef\xbb\xbf")
+    content = _content(source).removeprefix(b"\xef\xbb\xbf")
     try:
         frame = pl.read_ndjson(io.BytesIO(content), infer_schema_length=None)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:

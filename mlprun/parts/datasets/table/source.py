@@ -1,4 +1,4 @@
-"""Where a table comes from: its bytes, read whole with a cap, and the place of a row in messages."""
+"""Where a table comes from: its bytes, read with a cap, and the place of a row in messages."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from mlprun import files
 from mlprun.errors import DataError, FileError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 CAP = 2 * 10**9
 """bytes of a file that are read at most"""
+
+PIECE = 2**22
+"""bytes of a text file that are looked at together, so that it never stands in memory beside its numbers"""
 
 CELLS = 2**28
 """numbers that a table may hold: 2 GiB as float64"""
@@ -66,11 +69,19 @@ class Source:
         return cls(path, "text", tabs=ending in (".tsv", ".tab"))
 
     def read(self) -> bytes:
-        """All bytes. Raises DataError for a missing path, a folder or too much, FileError for the rest."""
+        """All bytes. Raises as `pieces` does."""
+        return b"".join(self.pieces(CAP))
+
+    def pieces(self, size: int | None = None) -> Iterator[bytes]:
+        """The bytes, PIECE of them at a time unless told otherwise; each call starts anew.
+
+        Raises DataError for a missing path, a folder or too much, FileError for the rest.
+        """
         if self.kept is not None:
-            return self.kept
+            yield self.kept
+            return
         try:
-            return files.read_bytes(self.name, cap=CAP)
+            yield from files.read_pieces(self.name, cap=CAP, size=size or PIECE)
         except files.TooLargeError as error:
             what = f"is larger than {CAP / 1e9:g} GB"
             raise DataError(self.name, what, "give fewer rows or columns") from error
@@ -78,6 +89,10 @@ class Source:
             raise DataError(self.name, f"is {error.kind}, not a file", f"expected {FORMATS}") from error
         except FileNotFoundError as error:
             raise DataError(self.name, "no such file", _near(self.name)) from error
+
+    def empty(self) -> DataError:
+        """The error for a table without any text."""
+        return self.error("", "is empty", "expected a table with a header and rows")
 
     def error(self, place: str, what: str, remedy: str = "") -> DataError:
         """A DataError about a place in this table, such as a line number."""

@@ -1,0 +1,189 @@
+"""JSON Schema of types and models, read off their fields.
+
+pydantic's own generator says the same, but it needs the validators of all models, which a light command has
+no time to build. It is asked for the types that are not known here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, TypeAdapter, WithJsonSchema
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined, to_jsonable_python
+
+from mlprun.parts.part import Named, Options, Part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+JsonSchema = dict[str, Any]
+
+_SCALARS: Final[Mapping[Any, str]] = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    type(None): "null",
+}
+_BOUNDS: Final = {
+    "gt": "exclusiveMinimum",
+    "ge": "minimum",
+    "lt": "exclusiveMaximum",
+    "le": "maximum",
+    "multiple_of": "multipleOf",
+    "pattern": "pattern",
+}
+_LENGTHS: Final = {
+    "string": {"min_length": "minLength", "max_length": "maxLength"},
+    "array": {"min_length": "minItems", "max_length": "maxItems"},
+    "object": {"min_length": "minProperties", "max_length": "maxProperties"},
+}
+
+
+class Shapes:
+    """Schemas that refer to `definitions`, which holds every model that they name."""
+
+    def __init__(self) -> None:
+        self.definitions: dict[str, JsonSchema] = {}
+        self._names: dict[type[Options], str] = {}
+
+    def of_model(self, model: type[Options]) -> JsonSchema:
+        """A model as an object with its fields as properties."""
+        fields = model.model_fields
+        required = [name for name, field in fields.items() if field.is_required()]
+        return {
+            "title": model.__name__,
+            **({"description": inspect.cleandoc(model.__doc__)} if model.__doc__ else {}),
+            "type": "object",
+            "properties": {name: self._of_field(name, field) for name, field in fields.items()},
+            **({"required": required} if required else {}),
+            "additionalProperties": False,
+        }
+
+    def _of_field(self, name: str, field: FieldInfo) -> JsonSchema:
+        about = {"description": field.description} if field.description else {}
+        schema = self._of_type(field.annotation, (*field.metadata, *_extra(field)))
+        return {"title": name.replace("_", " ").title(), **about, **schema, **_default(field)}
+
+    def _of_type(self, annotation: Any, metadata: Iterable[Any] = ()) -> JsonSchema:
+        while get_origin(annotation) is Annotated:
+            annotation, *inner = get_args(annotation)
+            metadata = (*inner, *metadata)
+        flat = tuple(_flattened(metadata))
+        for item in flat:
+            if isinstance(item, Named):
+                return self._of_named(item)
+            if isinstance(item, WithJsonSchema):
+                return dict(item.json_schema or {})
+        read = [getattr(item, "json_schema_input_type", PydanticUndefined) for item in flat]
+        given = [kind for kind in read if kind is not PydanticUndefined]
+        return self._of_type(given[-1]) if given else _limited(self._of_plain(annotation), flat)
+
+    def _of_named(self, named: Named) -> JsonSchema:
+        """A part: its name where it needs no options, or its options."""
+        registry = named.registry
+        short = [name for name in registry.names() if not _requires(registry[name])]
+        names = [{"type": "string", "enum": short}] if short else []
+        return {"anyOf": [*names, *map(self._reference, named.parts())]}
+
+    def _of_plain(self, annotation: Any) -> JsonSchema:
+        origin, arguments = get_origin(annotation), get_args(annotation)
+        if annotation in _SCALARS:
+            return {"type": _SCALARS[annotation]}
+        if annotation is Any:
+            return {}
+        if origin is Literal:
+            return _literal(arguments)
+        if origin in (Union, types.UnionType):
+            return {"anyOf": list(self._members(arguments))}
+        if origin is tuple:
+            return self._of_tuple(arguments)
+        if origin is dict:
+            return {"type": "object", "additionalProperties": self._of_type(arguments[1])}
+        if inspect.isclass(annotation) and issubclass(annotation, Options):
+            return self._reference(annotation)
+        schema = TypeAdapter(annotation).json_schema()
+        self.definitions |= schema.pop("$defs", {})
+        return schema
+
+    def _members(self, arguments: Iterable[Any]) -> Iterator[JsonSchema]:
+        """What each member of a union may be; a union within one is taken apart."""
+        for member in map(self._of_type, arguments):
+            yield from member["anyOf"] if member.keys() == {"anyOf"} else [member]
+
+    def _of_tuple(self, arguments: tuple[Any, ...]) -> JsonSchema:
+        if arguments[-1] is ...:
+            return {"type": "array", "items": self._of_type(arguments[0])}
+        items = [self._of_type(argument) for argument in arguments]
+        return {"type": "array", "prefixItems": items, "minItems": len(items), "maxItems": len(items)}
+
+    def _reference(self, model: type[Options]) -> JsonSchema:
+        if model not in self._names:
+            taken = model.__name__ in self.definitions
+            name = f"{model.__module__}.{model.__qualname__}" if taken else model.__name__
+            self._names[model] = name
+            self.definitions[name] = {}  # a schedule may name another schedule, this one included
+            self.definitions[name] = self.of_model(model)
+        return {"$ref": f"#/$defs/{self._names[model]}"}
+
+
+def _requires(part: type[Part]) -> bool:
+    """Whether a part has an option without a default."""
+    return any(field.is_required() for field in part.model_fields.values())
+
+
+def _flattened(metadata: Iterable[Any]) -> Iterator[Any]:
+    for item in metadata:
+        if isinstance(item, FieldInfo):
+            yield from (*item.metadata, *_extra(item))
+        else:
+            yield item
+
+
+def _extra(field: FieldInfo) -> list[JsonSchema]:
+    return [field.json_schema_extra] if isinstance(field.json_schema_extra, dict) else []
+
+
+def _limited(schema: JsonSchema, metadata: tuple[Any, ...]) -> JsonSchema:
+    """The schema with the bounds, lengths and additions that stand beside a type; null has none."""
+    if "anyOf" in schema:
+        return {"anyOf": [_limited(member, metadata) for member in schema["anyOf"]]}
+    kind = schema.get("type")
+    if kind == "null":
+        return schema
+    words = _BOUNDS | _LENGTHS.get(str(kind), {})
+    limits: JsonSchema = {}
+    for item in metadata:
+        if isinstance(item, dict):
+            limits |= item
+            continue
+        found = {key: getattr(item, name, None) for name, key in words.items()}
+        limits |= {key: limit for key, limit in found.items() if limit is not None}
+    return schema | limits
+
+
+def _literal(values: tuple[Any, ...]) -> JsonSchema:
+    kinds = {_SCALARS[type(value)] for value in values}
+    kind = {"type": kinds.pop()} if len(kinds) == 1 else {}
+    return {**kind, **({"const": values[0]} if len(values) == 1 else {"enum": list(values)})}
+
+
+def _default(field: FieldInfo) -> JsonSchema:
+    if field.is_required():
+        return {}
+    factory: Any = field.default_factory
+    if factory is None:
+        return {"default": _plain(field.default)}
+    if inspect.isclass(factory) and issubclass(factory, Part):
+        return {"default": _plain(factory.model_construct(name=factory.names()[0]))}
+    return {}
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it."""
+    if isinstance(value, BaseModel):
+        return {name: _plain(inner) for name, inner in value}
+    return to_jsonable_python(value)
