@@ -11,7 +11,7 @@ from mlprun.errors import UsageError
 if TYPE_CHECKING:
     from mlprun.experiment import Experiment
 
-__all__ = ["Advance", "Best", "Engine", "Improvement", "Progress", "State", "Watch", "choose"]
+__all__ = ["Advance", "Best", "Engine", "Improvement", "Progress", "State", "Watch", "able", "choose"]
 
 
 def _engines() -> dict[str, Engine]:
@@ -38,6 +38,11 @@ def choose(experiment: Experiment, name: str) -> tuple[Engine, str]:
     if reason is not None:
         raise UsageError("engine", f"{name} cannot run this experiment: {reason}", "use engine: auto")
     return engines[name], f"the config names {name}"
+
+
+def able(experiment: Experiment) -> list[Engine]:
+    """Every engine that can run the experiment."""
+    return [engine for engine in _engines().values() if engine.refuses(experiment) is None]
 
 
 def _chosen(experiment: Experiment, engines: dict[str, Engine]) -> tuple[Engine, str]:
