@@ -26,7 +26,7 @@ def command(
     mlprun bench configs/moons.yaml training.batch_size=32
 
     Beside the engines stands a plain PyTorch loop that trains the same network.
-    All evaluate dev and keep a row of history every 100 epochs, on one thread,
+    All evaluate dev and keep a row of history every 100 steps, on one thread,
     in turn; times are of the processor, medians over the turns.
 
     --json prints {"workloads": [{"name", "engines":

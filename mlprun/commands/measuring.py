@@ -1,7 +1,8 @@
 """What a step costs on each engine, beside a plain PyTorch loop that does the same.
 
-Each evaluates dev and keeps a row of history every `EVERY` epochs. They take turns, so that a busy machine
-slows all; times are of the processor, medians over turns, and ratios are medians of each turn's ratio.
+Each evaluates dev and keeps a row of history every `EVERY` steps, after a whole epoch. They take turns, so
+that a busy machine slows all; times are of the processor, medians over turns, and ratios are medians of each
+turn's ratio.
 """
 
 from __future__ import annotations
@@ -90,8 +91,9 @@ def workload(settings: dict[str, Any]) -> Config:
 
 def costs(config: Config, *, rounds: int, seconds: float, say: Callable[[str], None]) -> list[Cost]:
     """The plain loop and each engine that can run the config; a turn of each takes about `seconds`."""
+    every = max(1, EVERY // _steps(Experiment.of(config)))
     training = config.training.model_copy(
-        update={"epochs": LONG, "evaluate_every": EVERY, "log_every": EVERY}
+        update={"epochs": LONG, "evaluate_every": every, "log_every": every}
     )
     changed = {"training": training, "early_stopping": None, "device": "cpu", "snapshots": ()}
     experiment = Experiment.of(config.model_copy(update=changed))
@@ -101,14 +103,14 @@ def costs(config: Config, *, rounds: int, seconds: float, say: Callable[[str], N
                 update={"schedule": workload(WORKLOADS["xor, 4 rows, 2-5-1"]).schedule}
             )
         )
-    runners: dict[str, Callable[[int], None]] = {PLAIN: Plain(experiment).train}
+    runners: dict[str, Callable[[int], None]] = {PLAIN: Plain(experiment, every).train}
     for engine in engines.able(experiment):
         engine.prepare(experiment, say)
         runners[engine.name] = _trainer(engine, experiment)
     former = torch.get_num_threads()
     torch.set_num_threads(training.threads)
     try:
-        return _compared(runners, _steps(experiment), rounds, seconds)
+        return _compared(runners, (_steps(experiment), every), rounds, seconds)
     finally:
         torch.set_num_threads(former)
 
@@ -120,9 +122,10 @@ def _steps(experiment: Experiment) -> int:
 
 
 def _compared(
-    runners: dict[str, Callable[[int], None]], steps: int, rounds: int, seconds: float
+    runners: dict[str, Callable[[int], None]], extent: tuple[int, int], rounds: int, seconds: float
 ) -> list[Cost]:
-    epochs = {name: _fitting(run, seconds) for name, run in runners.items()}
+    steps, every = extent
+    epochs = {name: _fitting(run, seconds, every) for name, run in runners.items()}
     turns: list[dict[str, float]] = []
     for _ in range(rounds):
         turn = {name: _timed(run, epochs[name]) / epochs[name] / steps for name, run in runners.items()}
@@ -137,13 +140,13 @@ def _compared(
     ]
 
 
-def _fitting(run: Callable[[int], None], seconds: float) -> int:
-    """How many epochs take about that long, whole hundreds so that every turn evaluates as often."""
-    epochs = EVERY
+def _fitting(run: Callable[[int], None], seconds: float, every: int) -> int:
+    """How many epochs take about that long, multiples of `every` so that every turn evaluates as often."""
+    epochs = every
     while True:
         took = _timed(run, epochs)
         if took >= seconds / 4 or epochs >= LONG // 1000:
-            return max(1, round(epochs * seconds / took / EVERY)) * EVERY
+            return max(1, round(epochs * seconds / took / every)) * every
         epochs *= 4
 
 
@@ -172,8 +175,8 @@ def _trainer(engine: Engine, experiment: Experiment) -> Callable[[int], None]:
 class Plain:
     """The loop that a competent user would write."""
 
-    def __init__(self, experiment: Experiment) -> None:
-        config = experiment.config
+    def __init__(self, experiment: Experiment, every: int) -> None:
+        config, self.every = experiment.config, every
         self.model = experiment.network()
         self.train_rows = Tensors.of(experiment.fixed["train"])
         self.dev = Tensors.of(experiment.rows("dev", epoch=0)) if experiment.has("dev") else None
@@ -209,7 +212,7 @@ class Plain:
         return loss
 
     def train(self, epochs: int) -> None:
-        """Epochs with a row of history at every hundredth."""
+        """Epochs with a row of history at every so many."""
         inputs, targets = self.train_rows.inputs, self.train_rows.targets
         for epoch in range(1, epochs + 1):
             order = torch.randperm(len(inputs)) if self.size < len(inputs) else None
@@ -219,7 +222,7 @@ class Plain:
                 else:
                     chosen = order[start : start + self.size]
                     loss = self._step(inputs[chosen], targets[chosen])
-            if epoch % EVERY == 0:
+            if epoch % self.every == 0:
                 self.history.append((loss.item(), *self._evaluated()))
 
     def _evaluated(self) -> tuple[float, ...]:

@@ -45,7 +45,7 @@ def test_the_plain_loop_learns_what_the_torch_engine_learns(name: str) -> None:
     from mlprun.engines import Watch
 
     experiment = Experiment.of(measuring.workload(measuring.WORKLOADS[name]))
-    plain, torch = measuring.Plain(experiment), TorchEngine()
+    plain, torch = measuring.Plain(experiment, 100), TorchEngine()
     plain.train(5)
     cohort = torch.open([experiment], [torch.start(experiment)], device="cpu")
     torch.advance(cohort, 5, Watch(1000))

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 TORCH_STEP = 100e-6
 """seconds that a step of the torch engine takes at least, nearly all of it overhead"""
-TORCH_PRODUCTS = 20e9
+TORCH_PRODUCTS = 80e9
 """multiplications per second of the torch engine in wide layers"""
-FUSED_PRODUCTS = 20e9
+FUSED_PRODUCTS = 40e9
 """multiplications per second of the kernels in wide layers"""
 STARTUP = 1.5
 """seconds that the kernels take to be imported and read from disk"""
