@@ -12,6 +12,7 @@ import torch
 from mlprun.errors import DataError, UsageError
 from mlprun.experiment import preprocessing as pre
 from mlprun.experiment import splits
+from mlprun.parts.activations import Identity
 from mlprun.parts.datasets.split import Fresh
 from mlprun.parts.initializers import LayerInit
 from mlprun.parts.losses import Loss
@@ -158,9 +159,8 @@ class Experiment:
     def predictions(self, outputs: NDArray[Any], truth: NDArray[Any]) -> Predictions:
         """Outputs [N, K] and the truth of the same rows as metrics read them, in the user's units."""
         config = self.config
-        activation = config.architecture.output_activation
-        name = activation.name if activation is not None else "identity"
-        if name == "log_softmax":
+        gives = (config.architecture.output_activation or Identity()).gives
+        if gives == "log_probabilities":
             outputs = np.exp(outputs)
         if self.classes is None:
             outputs = self.preprocessing.restore(outputs)
@@ -168,7 +168,7 @@ class Experiment:
             outputs,
             truth,
             self.classes,
-            name in ("logistic", "sigmoid", "softmax", "log_softmax"),
+            gives != "numbers",
             config.loss.threshold,
         )
 
