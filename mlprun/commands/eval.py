@@ -9,8 +9,6 @@ import typer
 from mlprun.commands.terminal import Output
 from mlprun.errors import CheckFailedError, UsageError
 
-SPLITS = ("train", "dev", "test")
-
 
 def command(
     checkpoint: Annotated[
@@ -80,6 +78,8 @@ def command(
 
 
 def _splits(text: str | None) -> Sequence[str]:
+    from mlprun.parts.datasets.shares import SPLITS
+
     if text is None:
         return SPLITS
     words = [word.strip() for word in text.split(",")]

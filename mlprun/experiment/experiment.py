@@ -13,6 +13,7 @@ from mlprun.errors import DataError, UsageError
 from mlprun.experiment import preprocessing as pre
 from mlprun.experiment import splits
 from mlprun.parts.activations import Identity
+from mlprun.parts.datasets.shares import SPLITS
 from mlprun.parts.datasets.split import Fresh
 from mlprun.parts.initializers import LayerInit
 from mlprun.parts.losses import Loss
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from mlprun.parts.architectures.network import Network
     from mlprun.parts.datasets import Data
     from mlprun.schema import Config
-
-SPLITS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)
@@ -71,9 +70,7 @@ class Experiment:
         split = dataset.split
         assert split is not None, "the schema floor spells the split out"
         assert dataset.seed is not None
-        indices = splits.divide(
-            split, data, seed=dataset.seed, shuffle=split.shuffle, stratify=split.stratify
-        )
+        indices = splits.divide(split, data, seed=dataset.seed)
         fitted = preprocessing or _fitted(config, data, indices.train)
         made = cls(config, fitted, fitted.width, {}, tuple(data.warnings))
         for name in SPLITS:
