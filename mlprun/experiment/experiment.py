@@ -18,6 +18,7 @@ from mlprun.parts.datasets.split import Fresh
 from mlprun.parts.initializers import LayerInit
 from mlprun.parts.losses import Loss
 from mlprun.parts.metrics.metric import Predictions
+from mlprun.schema.checks import too_short
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,13 +77,20 @@ class Experiment:
         for name in SPLITS:
             if not isinstance(getattr(split, name), Fresh):
                 made.fixed[name] = made.prepare(data, getattr(indices, name))
-        if not len(made.fixed["train"]):
+        made._check_rows()
+        return made
+
+    def _check_rows(self) -> None:
+        """What the schema checks, for rows that a column of a table names: they are known only now."""
+        config, rows = self.config, len(self.fixed["train"])
+        if not rows:
             raise UsageError("dataset.split.train", "no rows to train on", "give train a larger share")
-        if not made.has("dev") and (config.early_stopping is not None or config.schedule.plateau):
-            # known only now where a column of a table names the rows
+        if not self.has("dev") and (config.early_stopping is not None or config.schedule.plateau):
             which = "early_stopping" if config.early_stopping is not None else config.schedule.name
             raise UsageError(which, "watches dev figures, and dev has no rows", "name some rows dev")
-        return made
+        what = too_short(config, rows)
+        if what is not None:
+            raise UsageError("training.batch_size", what, "choose another size")
 
     @classmethod
     def without_data(cls, config: Config, preprocessing: Preprocessing) -> Experiment:

@@ -1,0 +1,31 @@
+"""What an experiment finds only when it has the rows."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlprun import config as reading
+from mlprun import schema
+from mlprun.errors import UsageError
+from mlprun.experiment import Experiment
+
+
+def experiment(path, rows: str, **sections) -> Experiment:
+    path.write_text(rows)
+    dataset = {"name": "table", "path": str(path), "target": "y", **sections.pop("dataset", {})}
+    return Experiment.of(schema.parse(reading.from_mapping({"dataset": dataset, **sections}, "", "c")))
+
+
+@pytest.mark.parametrize(("size", "fits"), [(8, False), (16, False), (9, True), (17, True), (100, True)])
+def test_batches_of_rows_that_a_column_names_are_large_enough_for_batch_norm(tmp_path, size, fits):
+    rows = "x,part,y\n" + "".join(f"{k},{'train' if k < 17 else 'dev'},{k * k}\n" for k in range(20))
+    sections = {
+        "dataset": {"split": {"column": "part"}},
+        "architecture": {"hidden": [4], "norm": "batch"},
+        "training": {"batch_size": size},
+    }
+    if fits:
+        assert len(experiment(tmp_path / "t.csv", rows, **sections).fixed["train"]) == 17
+        return
+    with pytest.raises(UsageError, match=r"training.batch_size: 17 train rows leave a batch of 1 row"):
+        experiment(tmp_path / "t.csv", rows, **sections)
