@@ -29,3 +29,13 @@ def test_batches_of_rows_that_a_column_names_are_large_enough_for_batch_norm(tmp
         return
     with pytest.raises(UsageError, match=r"training.batch_size: 17 train rows leave a batch of 1 row"):
         experiment(tmp_path / "t.csv", rows, **sections)
+
+
+def test_targets_stay_as_they_are_for_a_loss_of_counts_while_features_are_scaled(tmp_path):
+    rows = "x,y\n" + "".join(f"{k},{k * k}\n" for k in range(40))
+    of_counts = experiment(tmp_path / "t.csv", rows, loss="poisson_nll")
+    train = of_counts.fixed["train"]
+    assert train.targets.tolist() == train.truth.tolist()
+    assert train.inputs.mean() == pytest.approx(0, abs=1e-6)
+    of_numbers = experiment(tmp_path / "t.csv", rows, loss="mse")
+    assert of_numbers.fixed["train"].targets.mean() == pytest.approx(0, abs=1e-6)

@@ -34,9 +34,6 @@ def loss_fits_targets(config: Config, facts: Facts) -> Iterator[Problem]:
         yield Problem(("loss",), of_targets)
     elif of_outputs := loss.refuses(facts, outputs):
         yield Problem(("architecture", "outputs"), of_outputs)
-    if facts.classes is None and config.dataset.standardize and not loss.standardizable:
-        what = f"{loss.name} reads targets as they are; set standardize: false"
-        yield Problem(("dataset", "standardize"), what)
 
 
 @reads_data_and("dataset", "loss", "architecture")
