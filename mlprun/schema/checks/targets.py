@@ -9,6 +9,7 @@ from mlprun.parts.losses import Loss
 from mlprun.parts.part import suggestion
 from mlprun.schema.checks.check import reads, reads_data_and
 from mlprun.schema.problems import Problem
+from mlprun.schema.resolve import goal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,14 +104,17 @@ def metrics_have_names_of_their_own(config: Config) -> Iterator[Problem]:
 
 @reads_data_and("dataset", "metrics", "best")
 def best_is_logged(config: Config, facts: Facts) -> Iterator[Problem]:
-    """The best epoch is chosen by a figure that is there."""
+    """The best epoch is chosen by a figure that is there, and by what is good for it."""
     named = config.best.metric
+    wanted = named.removeprefix("dev_")
     figures = (one for one in config.metrics if isinstance(one, Loss) or one.scalar)
     known = ("dev_loss", *(f"dev_{figure.name}" for figure in figures))
     if named in known:
-        return
-    wanted = named.removeprefix("dev_")
-    if named.startswith(("train_", "test_")):
+        good = goal(wanted, config.metrics)
+        if config.best.mode != good:
+            size = "larger" if good == "max" else "smaller"
+            yield Problem(("best", "mode"), f"{wanted} is better when {size}; set best.mode: {good}")
+    elif named.startswith(("train_", "test_")):
         what = "the best epoch is chosen by dev figures only"
         yield Problem(("best", "metric"), f"{what}; expected one of {', '.join(known)}")
     elif wanted and f"dev_{wanted}" in known:
