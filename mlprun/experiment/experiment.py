@@ -111,7 +111,7 @@ class Experiment:
         """Raw rows (all of them, or those at `indices`) as this experiment's network and loss read them."""
         chosen = np.arange(len(data.inputs)) if indices is None else indices
         inputs = self.inputs(data, chosen)
-        targets = self.preprocessing.targets(data, chosen)
+        targets = self.preprocessing.targets(data, chosen, self.dtype)
         losses = (self.config.loss, *(part for part in self.config.metrics if isinstance(part, Loss)))
         encoded, *extra = (_encoded(loss, targets, self.classes, self.dtype) for loss in losses)
         return Rows(inputs, encoded, tuple(extra), np.asarray(data.targets[chosen]))

@@ -6,7 +6,7 @@ import pytest
 
 from mlprun import config as reading
 from mlprun import schema
-from mlprun.errors import UsageError
+from mlprun.errors import DataError, UsageError
 from mlprun.experiment import Experiment
 
 
@@ -39,3 +39,13 @@ def test_targets_stay_as_they_are_for_a_loss_of_counts_while_features_are_scaled
     assert train.inputs.mean() == pytest.approx(0, abs=1e-6)
     of_numbers = experiment(tmp_path / "t.csv", rows, loss="mse")
     assert of_numbers.fixed["train"].targets.mean() == pytest.approx(0, abs=1e-6)
+
+
+def test_targets_beyond_the_run_s_precision_are_refused_with_what_would_work(tmp_path):
+    rows = "x,y\n" + "".join(f"{k},{k}e39\n" for k in range(20))
+    sections = {"dataset": {"standardize": False, "split": "same"}}
+    with pytest.raises(DataError, match=r"'y' is 1e\+39, which float32 cannot hold.*float64"):
+        experiment(tmp_path / "t.csv", rows, **sections)
+    made = experiment(tmp_path / "t.csv", rows, **sections, training={"dtype": "float64"})
+    assert made.fixed["train"].targets[1] == 1e39
+    assert len(experiment(tmp_path / "t.csv", rows).fixed["train"]) == 12  # standardised numbers are small
