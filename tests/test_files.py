@@ -296,5 +296,23 @@ def test_a_lock_is_held_by_one_descriptor_at_a_time(tmp_path):
 
 
 def test_a_file_system_that_cannot_sync_folders_is_not_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "system", Failing("fsync", errno.EINVAL))
+    cannot = Failing("fsync", errno.EINVAL)
+    monkeypatch.setattr(files, "system", cannot)
     files.sync_folder(tmp_path)
+    assert cannot.failures == 1
+    monkeypatch.setattr(files, "system", Failing("fsync", errno.EIO))
+    with pytest.raises(errors.FileError, match="check the disk"):
+        files.sync_folder(tmp_path)
+
+
+def test_a_file_in_pieces_is_the_whole_file_and_closed_wherever_one_stops(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(bytes(range(100)))
+    recorded = Recording()
+    monkeypatch.setattr(files, "system", recorded)
+    pieces = list(files.read_pieces(tmp_path / "a", cap=100, size=30))
+    assert b"".join(pieces) == bytes(range(100))
+    assert len(pieces) > 3
+    assert next(files.read_pieces(tmp_path / "a", cap=100, size=30)) == pieces[0]
+    assert recorded.calls == ["close", "close"]
+    with pytest.raises(files.TooLargeError, match="larger than 99 bytes"):
+        list(files.read_pieces(tmp_path / "a", cap=99, size=30))

@@ -247,3 +247,35 @@ def test_a_part_that_needs_something_unknown_is_a_failure_with_its_name() -> Non
 
     with pytest.raises(pytest.fail.Exception, match="Strange requires moon_phase"):
         of_schedule(Strange, Path())
+
+
+DEVICES = ["cpu", *(pytest.param(name, marks=pytest.mark.cuda) for name in ("cuda", "cuda:0"))]
+"""the CPU too: there it holds that moving a run changes nothing but its device"""
+ON_DEVICES = [
+    pytest.param(part, make, id=f"{kind} {part.names()[0]}")
+    for kind, (registry, make) in MAKERS.items()
+    if kind in ("architecture", "loss", "optimizer")
+    for part in registry
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("part", "make"), ON_DEVICES)
+def test_a_part_trains_on_every_device_and_its_runs_move_between_them(
+    part: type[Part], make: Any, device: str, tmp_path: Path
+) -> None:
+    config = complete(make(part, tmp_path), "float32")
+    config["training"] = config["training"] | {"epochs": 50}
+    here = mlprun.train(config, out=str(tmp_path / "here"))
+    there = mlprun.train(config | {"device": device}, out=str(tmp_path / "there"))
+    for name, curve in here.history.items():
+        if name.endswith(("loss", "objective")):
+            apart = np.abs(curve - there.history[name]) / np.maximum(1, np.abs(curve))
+            assert apart.max() <= 1e-4, name
+    loaded = mlprun.load_checkpoint(there.path)  # on the CPU
+    for split, figures in loaded.figures().items():
+        assert figures["loss"] == pytest.approx(there.figures["best"]["splits"][split]["loss"], rel=1e-4)
+    back = mlprun.resume(there.path, epochs=55, device="cpu")
+    forth = mlprun.resume(here.path, epochs=55, device=device)
+    assert back.status.epochs == forth.status.epochs == 55
+    np.testing.assert_allclose(back.history["train_loss"], forth.history["train_loss"], rtol=1e-4, atol=1e-4)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mlprun.commands.saving import Force, save
 from mlprun.commands.terminal import Output, Table
 from mlprun.errors import UsageError
 
@@ -15,6 +16,7 @@ def command(
     plot: Annotated[
         str | None, typer.Option("--plot", metavar="FILE", help="Draw the runs' curves over one another.")
     ] = None,
+    force: Force = False,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Run the user code that the runs were made with.")
     ] = False,
@@ -28,7 +30,7 @@ def command(
     --json prints {"runs": [RUN, ...], "differences": {KEY: [VALUE, ...]},
       "figures": {SPLIT_FIGURE: [NUMBER or null, ...]}}, values in the order of runs.
 
-    Exit codes: 0 done, 2 fewer than two runs, 4 run folder, 7 files.
+    Exit codes: 0 done, 2 usage or fewer than two runs, 4 run folder, 7 files.
     """
     from mlprun import api
     from mlprun.commands import figures
@@ -57,7 +59,8 @@ def command(
     if plot is not None:
         from mlprun import plots
 
-        plots.save(plots.overlay([run.subject for run in runs]), plot)
+        picture = plots.encode(plots.overlay([run.subject for run in runs]), plot)
+        save(plot, picture, force=force)
         output.note(f"curves drawn in {plot}")
 
 

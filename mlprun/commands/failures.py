@@ -24,7 +24,10 @@ def _line(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
         return error.exit_code, f"error: {error}"
     if isinstance(error, KeyboardInterrupt):
         return 128 + getattr(error, "number", 2), "error: interrupted"
-    if isinstance(error, MemoryError):
+    # torch tells of memory that ran out as a RuntimeError
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    ):
         return 9, "error: memory: there is not enough for this; fewer rows or a smaller batch need less"
     if isinstance(error, BrokenPipeError):
         abandon(sys.stdout)

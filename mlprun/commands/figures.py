@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlprun.commands.terminal import Table
+from mlprun.parts.datasets.shares import SPLITS
 
-ORDER = ("train", "dev", "test", "data")
+ORDER = (*SPLITS, "data")
 Figures = Mapping[str, Mapping[str, Any]]
 
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from mlprun.commands.saving import Force, save
 from mlprun.commands.terminal import Output
 
 
@@ -16,6 +17,7 @@ def command(
     out: Annotated[
         str | None, typer.Option("--out", help="Write the CSV to this file instead of standard output.")
     ] = None,
+    force: Force = False,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or auto.")] = "cpu",
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Run the user code that the run was made with.")
@@ -33,7 +35,7 @@ def command(
 
     --json prints {"checkpoint", "epoch", "columns": [NAME, ...], "rows": [[...], ...]}.
 
-    Exit codes: 0 done, 3 data, 4 checkpoint, 6 device, 7 files.
+    Exit codes: 0 done, 2 usage, 3 data, 4 checkpoint, 6 device, 7 files.
     """
     from mlprun import api
     from mlprun.engines.device import resolve
@@ -47,9 +49,7 @@ def command(
     )
     text = table.csv()
     if out is not None:
-        from mlprun import files
-
-        files.write_atomic(out, text.encode())
+        save(out, text.encode(), force=force)
         output.note(f"{len(table.rows)} rows written to {out}")
     elif not output.as_json:
         output.data(text)

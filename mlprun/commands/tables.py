@@ -5,11 +5,11 @@ from typing import Any
 
 from mlprun.errors import DataError
 from mlprun.parts.datasets import Data
+from mlprun.parts.datasets.shares import SPLITS
 from mlprun.parts.datasets.table import Table
 from mlprun.parts.datasets.table.reading import Sheet, read
 from mlprun.parts.datasets.table.source import Source
 
-SPLITS = {"train", "dev", "test"}
 SHOWN_CLASSES = 8
 
 
@@ -41,7 +41,11 @@ def _split_column(sheet: Sheet, target: Sequence[str]) -> str | None:
     """The column that names the split of each row, if there is one."""
     for name, unpack in sheet.columns.items():
         series = unpack()
-        if name not in target and series.n_unique() <= len(SPLITS) and {"train"} <= set(series) <= SPLITS:
+        if (
+            name not in target
+            and series.n_unique() <= len(SPLITS)
+            and {"train"} <= set(series) <= set(SPLITS)
+        ):
             return name
     return None
 

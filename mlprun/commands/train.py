@@ -1,5 +1,6 @@
 """`mlprun train`: train a config."""
 
+import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -43,14 +44,19 @@ def command(
       "best": {"epoch", "metric", "value"} or null, "of": "best" | "last",
       "splits": {SPLIT: {"loss", METRIC, ...}}, "last": {"epoch", "splits"},
       "baselines": {NAME: {SPLIT: {...}}}}
-      and under --dry-run {"config": {...}, "layers": [{"name", "kind", "parameters"}],
-      "parameters", "rows": {SPLIT: N}}
+      and under --dry-run {"config": {...}, "engine": {"name", "why"}, "device",
+      "rows": {SPLIT: N}, "layers": [{"name", "kind", "shape", "parameters"}],
+      "parameters"}
 
     Exit codes: 0 done, 2 config or usage, 3 data, 6 device, 7 files, 8 diverged,
     9 memory, 130 Ctrl-C, 143 SIGTERM.
     """
-    short = {"name": name, "training.seed": seed, "device": device, "engine": engine}
-    words = [*(overrides or ()), *(f"{key}={value}" for key, value in short.items() if value is not None)]
+    # quoted, since a value is read as YAML: a run may be called 2024 or null
+    texts = {"name": name, "device": device, "engine": engine}
+    quoted = [
+        f"{key}={json.dumps(text, ensure_ascii=False)}" for key, text in texts.items() if text is not None
+    ]
+    words = [*(overrides or ()), *quoted, *([] if seed is None else [f"training.seed={seed}"])]
     from mlprun import api
     from mlprun.commands.progress import Follower
 

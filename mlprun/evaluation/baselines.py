@@ -6,6 +6,7 @@ take longer to import than most runs take to train.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from mlprun.experiment import Experiment, Meter, Tensors
+from mlprun.parts.activations import Identity
 from mlprun.parts.architectures.network import Network
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -26,72 +28,90 @@ ROWS = 10_000
 """train rows that a baseline is fitted on, at most: the first ones"""
 RIDGE = 1e-4
 """added to the mean squares of the features; keeps weights finite where classes can be separated"""
+WIDTH = 1000
+"""columns that a linear model is fitted to, at most"""
 WORK = 3e8
-"""multiplications that the logistic fit may take, so that it never costs more than a moment"""
+"""multiplications that a fit may take, so that it never costs more than a moment"""
 STEPS = 500
 """updates of the logistic fit, at most"""
 
 
 class Linear(Network):
-    """Values before the output activation are `inputs · weight + bias`; symbols are one-hot encoded first."""
+    """Values before the output activation are `inputs · weight + bias`; symbols pick rows of the weight.
 
-    def __init__(self, experiment: Experiment, weight: Matrix, bias: Matrix) -> None:
+    Without a weight they are the bias.
+    """
+
+    def __init__(self, experiment: Experiment, weight: Matrix | None, bias: Matrix) -> None:
         super().__init__()
         architecture = experiment.config.architecture
         self.vocabulary = architecture.vocabulary
-        self.weight = torch.from_numpy(weight.astype(experiment.dtype))
+        self.weight = None if weight is None else torch.from_numpy(weight.astype(experiment.dtype))
         self.bias = torch.from_numpy(bias.astype(experiment.dtype))
         activation = architecture.output_activation
         self.output_activation = nn.Identity() if activation is None else activation.build()
 
     def preactivation(self, rows: Tensor) -> Tensor:
         """[B, D] numbers or [B, T] symbols to [B, K]."""
-        if self.vocabulary is not None:
-            rows = nn.functional.one_hot(rows, self.vocabulary).flatten(1).to(self.weight.dtype)
-        return rows @ self.weight + self.bias
+        if self.weight is None:
+            return self.bias.expand(len(rows), -1)
+        if self.vocabulary is None:
+            return rows @ self.weight + self.bias
+        # as if symbols were one-hot, which would take as many columns as there are symbols
+        places = rows + self.vocabulary * torch.arange(rows.shape[1])
+        return nn.functional.embedding_bag(places, self.weight, mode="sum") + self.bias
 
 
 def baselines(experiment: Experiment, rows: Mapping[str, Tensors]) -> dict[str, dict[str, dict[str, Any]]]:
     """Figures by baseline and split: `majority` or `mean`, and `logistic regression` or `linear regression`.
 
-    There is none where the output activation is neither a probability nor the identity, nor where the
-    numbers are too large to be squared.
+    There is none where the output activation is neither a probability nor the identity. The regression is
+    left out where it would take long, and where the numbers are too large to be squared.
     """
     meter = Meter(experiment)
     with np.errstate(over="ignore", invalid="ignore"):
-        try:
-            models = _models(experiment)
-        except np.linalg.LinAlgError:
-            return {}
+        models = dict(_models(experiment))
     return {
         name: {split: meter.evaluate(model, tensors) for split, tensors in rows.items()}
         for name, model in models.items()
     }
 
 
-def _models(experiment: Experiment) -> dict[str, Linear]:
-    activation = experiment.config.architecture.output_activation
-    name = "identity" if activation is None else activation.name
+def _models(experiment: Experiment) -> Iterator[tuple[str, Linear]]:
+    link = (experiment.config.architecture.output_activation or Identity()).link
+    if link is None:
+        return
+    constant, mean = "mean" if experiment.classes is None else "majority", _mean(experiment)
+    if not np.isfinite(mean).all():
+        return
+    share = np.clip(mean, 1e-7, 1 - 1e-7)
+    levels = {"identity": mean, "logit": np.log(share / (1 - share)), "multinomial": np.log(share)}
+    yield constant, Linear(experiment, None, levels[link])
+    if not _is_quick(experiment, len(mean)):
+        return
     features, targets = _fitted_rows(experiment)
-    constant = "mean" if experiment.classes is None else "majority"
-    flat = np.zeros((features.shape[1], targets.shape[1]))
-    mean = targets.mean(axis=0)
-    if name == "identity":
-        weight, bias = _least_squares(features, targets)
-        return {
-            constant: Linear(experiment, flat, mean),
-            "linear regression": Linear(experiment, weight, bias),
-        }
-    if name in ("logistic", "sigmoid", "softmax", "log_softmax"):
-        independent = name in ("logistic", "sigmoid")
-        share = np.clip(mean, 1e-7, 1 - 1e-7)
-        level = np.log(share / (1 - share)) if independent else np.log(share)
-        weight, bias = _logistic(features, targets, independent=independent)
-        return {
-            constant: Linear(experiment, flat, level),
-            "logistic regression": Linear(experiment, weight, bias),
-        }
-    return {}
+    with suppress(np.linalg.LinAlgError):
+        if link == "identity":
+            weight, bias = _least_squares(features, targets)
+        else:
+            weight, bias = _logistic(features, targets, independent=link == "logit")
+        yield f"{'linear' if link == 'identity' else 'logistic'} regression", Linear(experiment, weight, bias)
+
+
+def _mean(experiment: Experiment) -> Matrix:
+    """[K] mean of the train targets that baselines learn from; of classes their shares."""
+    targets = experiment.fixed["train"].targets[:ROWS]
+    if targets.ndim == 1:
+        assert experiment.classes is not None
+        return np.bincount(targets, minlength=len(experiment.classes)) / len(targets)
+    return np.asarray(targets.mean(axis=0, dtype=np.float64))
+
+
+def _is_quick(experiment: Experiment, outputs: int) -> bool:
+    """Whether a linear model of these rows is fitted in a moment."""
+    rows, columns = experiment.fixed["train"].inputs[:ROWS].shape
+    width: int = columns * (experiment.config.architecture.vocabulary or 1)
+    return width <= WIDTH and rows * width * (width + outputs) <= WORK
 
 
 def _fitted_rows(experiment: Experiment) -> tuple[Matrix, Matrix]:

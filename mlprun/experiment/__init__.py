@@ -1,6 +1,7 @@
 """A config made into an experiment: splits as arrays, the nn.Module with its initial weights, and figures."""
 
-from mlprun.experiment.experiment import SPLITS, Experiment, Rows
+from mlprun.experiment.experiment import Experiment, Rows
 from mlprun.experiment.figures import Meter, Tensors, columns, logged, outputs_before
+from mlprun.parts.datasets.shares import SPLITS
 
 __all__ = ["SPLITS", "Experiment", "Meter", "Rows", "Tensors", "columns", "logged", "outputs_before"]

@@ -12,10 +12,13 @@ import torch
 from mlprun.errors import DataError, UsageError
 from mlprun.experiment import preprocessing as pre
 from mlprun.experiment import splits
+from mlprun.parts.activations import Identity
+from mlprun.parts.datasets.shares import SPLITS
 from mlprun.parts.datasets.split import Fresh
 from mlprun.parts.initializers import LayerInit
 from mlprun.parts.losses import Loss
 from mlprun.parts.metrics.metric import Predictions
+from mlprun.schema.checks import too_short
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,8 +28,6 @@ if TYPE_CHECKING:
     from mlprun.parts.architectures.network import Network
     from mlprun.parts.datasets import Data
     from mlprun.schema import Config
-
-SPLITS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)
@@ -70,21 +71,26 @@ class Experiment:
         split = dataset.split
         assert split is not None, "the schema floor spells the split out"
         assert dataset.seed is not None
-        indices = splits.divide(
-            split, data, seed=dataset.seed, shuffle=split.shuffle, stratify=split.stratify
-        )
+        indices = splits.divide(split, data, seed=dataset.seed)
         fitted = preprocessing or _fitted(config, data, indices.train)
         made = cls(config, fitted, fitted.width, {}, tuple(data.warnings))
         for name in SPLITS:
             if not isinstance(getattr(split, name), Fresh):
                 made.fixed[name] = made.prepare(data, getattr(indices, name))
-        if not len(made.fixed["train"]):
+        made._check_rows()
+        return made
+
+    def _check_rows(self) -> None:
+        """What the schema checks, for rows that a column of a table names: they are known only now."""
+        config, rows = self.config, len(self.fixed["train"])
+        if not rows:
             raise UsageError("dataset.split.train", "no rows to train on", "give train a larger share")
-        if not made.has("dev") and (config.early_stopping is not None or config.schedule.plateau):
-            # known only now where a column of a table names the rows
+        if not self.has("dev") and (config.early_stopping is not None or config.schedule.plateau):
             which = "early_stopping" if config.early_stopping is not None else config.schedule.name
             raise UsageError(which, "watches dev figures, and dev has no rows", "name some rows dev")
-        return made
+        what = too_short(config, rows)
+        if what is not None:
+            raise UsageError("training.batch_size", what, "choose another size")
 
     @classmethod
     def without_data(cls, config: Config, preprocessing: Preprocessing) -> Experiment:
@@ -105,7 +111,7 @@ class Experiment:
         """Raw rows (all of them, or those at `indices`) as this experiment's network and loss read them."""
         chosen = np.arange(len(data.inputs)) if indices is None else indices
         inputs = self.inputs(data, chosen)
-        targets = self.preprocessing.targets(data, chosen)
+        targets = self.preprocessing.targets(data, chosen, self.dtype)
         losses = (self.config.loss, *(part for part in self.config.metrics if isinstance(part, Loss)))
         encoded, *extra = (_encoded(loss, targets, self.classes, self.dtype) for loss in losses)
         return Rows(inputs, encoded, tuple(extra), np.asarray(data.targets[chosen]))
@@ -158,9 +164,8 @@ class Experiment:
     def predictions(self, outputs: NDArray[Any], truth: NDArray[Any]) -> Predictions:
         """Outputs [N, K] and the truth of the same rows as metrics read them, in the user's units."""
         config = self.config
-        activation = config.architecture.output_activation
-        name = activation.name if activation is not None else "identity"
-        if name == "log_softmax":
+        gives = (config.architecture.output_activation or Identity()).gives
+        if gives == "log_probabilities":
             outputs = np.exp(outputs)
         if self.classes is None:
             outputs = self.preprocessing.restore(outputs)
@@ -168,7 +173,7 @@ class Experiment:
             outputs,
             truth,
             self.classes,
-            name in ("logistic", "sigmoid", "softmax", "log_softmax"),
+            gives != "numbers",
             config.loss.threshold,
         )
 

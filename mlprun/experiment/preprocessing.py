@@ -98,14 +98,22 @@ class Preprocessing(Options):
             self._fill(result[rows], np.asarray(data.inputs[indices[rows]], np.float64), data)
         return result
 
-    def targets(self, data: Data, indices: NDArray[np.int64]) -> NDArray[Any]:
-        """The chosen rows' targets: [N] int64 class ids, or [N, K] float64, standardised if asked for."""
+    def targets(self, data: Data, indices: NDArray[np.int64], dtype: DTypeLike = np.float64) -> NDArray[Any]:
+        """The chosen rows' targets: [N] int64 class ids, or [N, K] float64, standardised if asked for.
+
+        Raises DataError for a number that `dtype` cannot hold and for other targets than those of the
+        training.
+        """
         self._check_names("targets", data.target_names, self.target_names)
         self._check_names("classes", data.classes or (), self.classes or ())
         chosen = data.targets[indices]
         if self.classes is not None:
             return np.asarray(chosen, np.int64)
-        return (np.asarray(chosen, np.float64) - self._means) / self._scales
+        numbers = np.asarray(chosen, np.float64)
+        result: NDArray[np.float64] = (numbers - self._means) / self._scales
+        for k, column in enumerate(self.target_columns):
+            _rounded(result[:, k], numbers[:, k], column.name, np.dtype(dtype))
+        return result
 
     def restore(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Outputs [N, K] for numeric targets back in the user's units, float64; class outputs as they are."""
@@ -259,12 +267,21 @@ def _scaled(values: NDArray[np.float64], column: Column, dtype: np.dtype[Any]) -
     if column.fill is not None:
         values[np.isnan(values)] = column.fill
     with np.errstate(over="ignore"):
-        result = ((values - column.mean) / column.scale).astype(dtype)
-    if not np.isfinite(result).all():
-        worst = values[~np.isfinite(result)][0]
-        what = f"column {column.name!r} is {worst:g}, which {dtype} cannot hold"
+        result = (values - column.mean) / column.scale
+    return _rounded(result, values, column.name, dtype)
+
+
+def _rounded(
+    result: NDArray[np.float64], values: NDArray[np.float64], name: str, dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """`result` in `dtype`. Raises DataError where it cannot hold what became of one of `values`."""
+    with np.errstate(over="ignore"):
+        rounded = result.astype(dtype)
+    if not np.isfinite(rounded).all():
+        worst = values[~np.isfinite(rounded)][0]
+        what = f"column {name!r} is {worst:g}, which {dtype} cannot hold"
         raise DataError("dataset", what, "give it in a larger unit, or set training.dtype to float64")
-    return result
+    return rounded
 
 
 def _one_hot(

@@ -38,14 +38,11 @@ class Indices:
     test: NDArray[np.int64]
 
 
-def divide(
-    split: Split, data: Data, *, seed: int, shuffle: bool | None = None, stratify: bool | None = None
-) -> Indices:
+def divide(split: Split, data: Data, *, seed: int) -> Indices:
     """The rows of each split.
 
-    `shuffle` and `stratify` hold where the split leaves them open; rows are stratified by default when they
-    are shuffled and targets are classes. Shuffled rows come in the order drawn from (seed, SPLIT), others in
-    the data's.
+    Where the split leaves it open, rows are shuffled, and shuffled rows stratified when targets are classes.
+    Shuffled rows come in the order drawn from (seed, SPLIT), others in the data's.
     """
     found = problems(split, data.facts, has_columns=data.parts is not None)
     if found:
@@ -56,9 +53,8 @@ def divide(
         return Indices(*(np.arange(rows) for _ in SPLITS))
     if split.column is not None:
         return Indices(*(np.flatnonzero(data.parts == name) for name in SPLITS))
-    shuffle = next((asked for asked in (split.shuffle, shuffle) if asked is not None), True)
-    stratify = split.stratify if split.stratify is not None else stratify
-    stratify = (shuffle if stratify is None else stratify) and data.classes is not None
+    shuffle = split.shuffle is not False
+    stratify = (shuffle if split.stratify is None else split.stratify) and data.classes is not None
     order = randomness.order(seed, randomness.Purpose.SPLIT, rows) if shuffle else np.arange(rows)
     sizes = counts(split, rows)
     if not stratify:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
 
-from mlprun.config.text import Text
+from mlprun.config.text import Text, cut
 
 
 class Options(BaseModel):
@@ -83,7 +83,7 @@ class Registry(Generic[P]):
         return iter(dict.fromkeys(self._parts.values()))
 
     def __contains__(self, name: object) -> bool:
-        return name in self._parts
+        return isinstance(name, str) and name in self._parts  # a config may say `name: {}`
 
     def __getitem__(self, name: str) -> type[P]:
         return self._parts[name]
@@ -127,8 +127,9 @@ class Named:
             expected = f"expected {article} {self.registry.kind}: a name or a mapping with 'name'"
             raise PydanticCustomError("part_name", "{expected}", {"expected": expected})
         if name not in self.registry:
-            hint = suggestion(str(name), self.registry.names())
-            what = {"kind": self.registry.kind, "name": repr(str(name)), "hint": hint}
+            given = cut(str(name), 100)
+            hint = suggestion(given, self.registry.names())
+            what = {"kind": self.registry.kind, "name": repr(given), "hint": hint}
             raise PydanticCustomError("part_name", "unknown {kind} {name}; {hint}", what)
         return value
 

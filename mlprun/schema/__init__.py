@@ -1,6 +1,5 @@
 """What a config may say: validated, checked and complete, or refused with every problem at once."""
 
-from mlprun.schema.extend import extensions
 from mlprun.schema.json import json_schema
 from mlprun.schema.load import load, parse
 from mlprun.schema.model import Best, CheckpointSettings, Config, EarlyStopping, Training, registries
@@ -13,7 +12,6 @@ __all__ = [
     "EarlyStopping",
     "Training",
     "dump",
-    "extensions",
     "json_schema",
     "load",
     "parse",

@@ -17,7 +17,6 @@ from mlprun.schema.problems import Problem, refuse
 
 if TYPE_CHECKING:
     from mlprun.config import Document
-    from mlprun.schema.model import Config
 
 MAX_CODE: Final = 10_000_000
 _run: set[tuple[str, str]] = set()
@@ -38,11 +37,6 @@ def run_extensions(document: Document, *, allow_code: bool) -> None:
         problem = _extend(placed(path))
         if problem:
             refuse(document, [Problem(("extend", index), problem)])
-
-
-def extensions(config: Config) -> list[tuple[str, str]]:
-    """Each file of user code with the SHA-256 of what it holds now; raises FileError."""
-    return [(path, hashlib.sha256(_read(path)).hexdigest()) for path in config.extend]
 
 
 def _read(path: str) -> bytes:

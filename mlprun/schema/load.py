@@ -10,7 +10,7 @@ from mlprun import config as reading
 from mlprun.errors import MlprunError
 from mlprun.parts.datasets.table import UnknownColumnError
 from mlprun.schema import model
-from mlprun.schema.checks import check
+from mlprun.schema.checks.check import check
 from mlprun.schema.extend import run_extensions
 from mlprun.schema.problems import Problem, refuse
 from mlprun.schema.resolve import resolve, with_rows

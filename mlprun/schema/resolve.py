@@ -91,12 +91,12 @@ def _figure(figure: Metric | Loss, facts: Facts) -> Metric | Loss:
 
 
 def goal(name: str, figures: tuple[Metric | Loss, ...]) -> str:
-    """Whether `min` or `max` is good for a dev figure; losses and unknown ones are minimised."""
-    goals = {f"dev_{figure.name}": figure.goal for figure in figures if isinstance(figure, Metric)}
+    """Whether `min` or `max` is good for a figure such as accuracy; losses and unknown ones are minimised."""
+    goals = {figure.name: figure.goal for figure in figures if isinstance(figure, Metric)}
     return goals.get(name, "min")
 
 
 def _with_mode(best: Best, figures: tuple[Metric | Loss, ...]) -> Best:
     if "mode" in best.model_fields_set:
         return best
-    return best.model_copy(update={"mode": goal(best.metric, figures)})
+    return best.model_copy(update={"mode": goal(best.metric.removeprefix("dev_"), figures)})

@@ -17,6 +17,15 @@ _FLOAT = "$float"
 _SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
+class Prepared(dict[str, Any]):
+    """A mapping that `prepare` has made ready to be written, and that `encode` takes as it is."""
+
+
+def prepare(mapping: Mapping[str, Any]) -> Prepared:
+    """A mapping that is written again and again, looked through once: that is most of the work."""
+    return Prepared((_key(key), _plain(item)) for key, item in mapping.items())
+
+
 def encode(value: object, *, indent: int | None = None) -> str:
     """The text of a value made of mappings with string keys, sequences, strings, numbers, booleans and None.
 
@@ -40,7 +49,7 @@ def decode(text: str | bytes) -> Any:
 
 
 def _plain(value: object) -> object:
-    if value is None or isinstance(value, str | bool | int):
+    if value is None or isinstance(value, str | bool | int | Prepared):
         return value
     if isinstance(value, float | np.floating):
         number = float(value)

@@ -12,7 +12,7 @@ import torch
 from mlprun import engines
 from mlprun.engines import device as devices
 from mlprun.errors import MlprunError, OutOfMemoryError, UsageError
-from mlprun.storage import runs
+from mlprun.storage import canonical, runs
 from mlprun.storage.status import State as Standing
 from mlprun.storage.status import Status
 from mlprun.training.final import final_figures
@@ -91,8 +91,8 @@ def start(experiment: Experiment, *, out: str, reporter: Reporter) -> Ended:
 def constants_of(experiment: Experiment, stored: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
     """The metadata that all checkpoints of a run share."""
     return {
-        "config": stored,
-        "preprocessing": experiment.preprocessing.to_json(),
+        "config": canonical.prepare(stored),
+        "preprocessing": canonical.prepare(experiment.preprocessing.to_json()),
         "data_digest": experiment.digest(),
         "engine": engine.name,
     }

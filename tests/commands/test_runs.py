@@ -71,6 +71,9 @@ def test_train_ends_with_a_table_the_folder_and_the_next_command(call):
 def test_a_dry_run_shows_rows_and_layers_and_writes_nothing(call, home):
     before = set(os.listdir(home / "runs"))
     told = document(call, "train", "small.yaml", "--dry-run")
+    help_text = call("train", "--help")[1]
+    for name in (*told, *told["engine"], *told["layers"][0]):
+        assert f'"{name}"' in help_text
     assert told["rows"] == {"train": 40, "dev": 20, "test": 20}
     assert told["parameters"] == sum(layer["parameters"] for layer in told["layers"]) == 3 * 3 + 4
     assert call("train", "small.yaml", "--dry-run")[0] == 0
@@ -111,7 +114,23 @@ def test_eval_of_another_table_gives_its_figures(call, home):
             "error: --fail-under: 'high' is no bound; write one as",
             2,
         ),
-        (("eval", "runs/small-001", "--fail-under", "test_loss=9"), "error: test_loss: ", 10),
+        (
+            ("eval", "runs/small-001", "--fail-over", "test_loss"),
+            "error: --fail-over: 'test_loss' is no bound; write one as test_loss=0.3",
+            2,
+        ),
+        (
+            ("eval", "runs/small-001", "--fail-under", "test_loss=0.5"),
+            "error: --fail-under: loss is better when smaller; use --fail-over test_loss=0.5",
+            2,
+        ),
+        (
+            ("eval", "runs/small-001", "--fail-over", "dev_accuracy=0.5"),
+            "error: --fail-over: accuracy is better when larger; use --fail-under dev_accuracy=0.5",
+            2,
+        ),
+        (("eval", "runs/small-001", "--fail-over", "test_loss=0"), "error: test_loss: ", 10),
+        (("eval", "runs/small-001", "--fail-under", "test_accuracy=1.1"), "error: test_accuracy: ", 10),
         (("eval", "runs/none-001"), "error: runs/none-001: no such file", 4),
         (("show", "runs/none-001"), "error: runs/none-001: is no such folder", 4),
         (("resume", "runs"), "error: runs: is not a run folder", 4),
@@ -130,6 +149,26 @@ def test_what_cannot_be_done_is_one_line_and_the_documented_exit_code(call, argu
         assert out == ""
 
 
+def test_bounds_that_hold_change_nothing(call):
+    bounds = ("--fail-over", "test_loss=1e9", "--fail-over", "dev_loss=9", "--fail-under", "test_accuracy=0")
+    assert call("eval", "runs/small-001", *bounds) == call("eval", "runs/small-001")
+
+
+@pytest.mark.parametrize("name", ["2024", "null", "true"])
+def test_a_run_may_be_called_what_yaml_takes_for_something_else(call, home, name):
+    assert call("train", "small.yaml", "-q", "training.epochs=1", "--name", name, "--out", "odd")[0] == 0
+    path = os.path.join("odd", f"{name}-001")
+    assert document(call, "show", path)["config"]["name"] == name
+
+
+def test_a_short_option_says_what_is_wrong_with_it(call):
+    for option in ("name", "device", "engine"):
+        code, _, err = call("train", "small.yaml", f"--{option}", '"')
+        assert code == 2
+        assert option in err
+        assert "the string" in err or "expected" in err
+
+
 def test_predict_gives_a_line_for_each_row_in_order(call, home):
     (home / "rows.csv").write_text("x2,x1\n0.5,0\n-0.5,1\n0.2,0.1\n")
     code, out, _ = call("predict", "runs/small-001", "rows.csv")
@@ -143,6 +182,11 @@ def test_predict_gives_a_line_for_each_row_in_order(call, home):
         assert float(outer) + float(inner) == pytest.approx(1)
     assert call("predict", "runs/small-001", "rows.csv", "--out", "said.csv")[0] == 0
     assert (home / "said.csv").read_text() == out
+    rows = (home / "rows.csv").read_bytes()
+    code, out, err = call("predict", "runs/small-001", "rows.csv", "--out", "rows.csv")
+    assert (code, out, err) == (2, "", "error: rows.csv: exists; choose another name or add --force\n")
+    assert (home / "rows.csv").read_bytes() == rows
+    assert call("predict", "runs/small-001", "rows.csv", "--out", "said.csv", "--force")[0] == 0
     told = document(call, "predict", "runs/small-001", "rows.csv")
     assert [",".join(map(str, row)) for row in told["rows"]] == lines[1:]
 
@@ -177,6 +221,16 @@ def test_compare_names_what_differs_and_nothing_else(call):
     told = document(call, "compare", "runs/small-001", "runs/small-002")
     assert told["differences"] == {"optimizer.lr": [0.2, 0.5]}
     assert [len(values) for values in told["figures"].values()] == [2] * 6
+
+
+def test_compare_draws_over_no_file_unless_it_is_told_to(call, home):
+    arguments = ("compare", "runs/small-001", "runs/small-002", "--plot", "curves.png")
+    (home / "curves.png").write_bytes(b"mine")
+    code, _, err = call(*arguments)
+    assert (code, err) == (2, "error: curves.png: exists; choose another name or add --force\n")
+    assert (home / "curves.png").read_bytes() == b"mine"
+    assert call(*arguments, "--force")[0] == 0
+    assert (home / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_latest_is_the_newest_run(call, home):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pytest
@@ -13,9 +14,12 @@ from sklearn.metrics import accuracy_score, log_loss, r2_score
 import mlprun.api as mlprun
 from mlprun import evaluation
 from mlprun.experiment import SPLITS, Experiment
+from mlprun.parts.activations import Logistic, activations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+module = import_module("mlprun.evaluation.baselines")  # the package gives that name to its function
 
 
 def measured(dataset: Any, **sections: Any) -> tuple[Experiment, dict[str, Any]]:
@@ -133,3 +137,49 @@ def test_classes_under_a_squared_error_have_a_linear_model_too() -> None:
 def test_outputs_that_are_neither_have_no_baseline() -> None:
     _, found = measured("moons", loss="mse", architecture={"output_activation": "tanh"})
     assert found == {}
+
+
+def wide(rows: int, columns: int) -> dict[str, Any]:
+    inputs = np.random.RandomState(0).randn(rows, columns)
+    return {"name": "inline", "inputs": inputs, "targets": inputs[:, :1]}
+
+
+@pytest.mark.parametrize("columns", [module.WIDTH, module.WIDTH + 1])
+def test_very_wide_rows_are_compared_with_a_constant_only(columns: int) -> None:
+    _, found = measured(wide(20, columns))
+    assert set(found) == {"mean"} | ({"linear regression"} if columns == module.WIDTH else set())
+
+
+def test_a_fit_that_would_take_long_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = 20 * 7 * (7 + 1)
+    for limit, names in ((work, {"mean", "linear regression"}), (work - 1, {"mean"})):
+        monkeypatch.setattr(module, "WORK", limit)
+        assert set(measured(wide(20, 7))[1]) == names
+
+
+def test_a_large_vocabulary_is_never_one_hot(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(np, "eye", refuse)
+    inputs, targets = [[0, 19_999], [7, 8], [9, 8], [1, 2]], [0, 1, 0, 1]
+    _, found = measured(
+        {"name": "inline", "inputs": inputs, "targets": targets},
+        architecture={"embedding": {"vocabulary": 20_000, "dim": 2}},
+    )
+    assert set(found) == {"majority"}
+    assert found["majority"]["train"]["loss"] == pytest.approx(np.log(2))
+
+
+def test_an_activation_says_itself_what_it_gives_and_which_regression_it_is() -> None:
+    class Own(Logistic):
+        """A logistic function of my own."""
+
+        name: Literal["own"] = "own"  # type: ignore[assignment]
+
+    activations.register(Own)
+    _, found = measured(
+        "breast_cancer", loss="mse", architecture={"output_activation": "own"}, metrics=["brier"]
+    )
+    assert set(found) == {"majority", "logistic regression"}
+    assert found["logistic regression"]["train"]["brier"] < 0.05

@@ -262,3 +262,20 @@ def test_a_mistake_is_reported_once(value, message):
 def test_every_name_survives_a_round_trip(name):
     part = FIELD.validate_python(name)
     assert FIELD.validate_python(FIELD.dump_python(part)) == part
+
+
+@pytest.mark.parametrize("part", list(activations), ids=lambda part: part.names()[0])
+def test_what_activations_give_is_what_they_say(part):
+    values = 3 * torch.randn(50, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    outputs = part(name=part.names()[0]).build()(values)
+    if part.gives == "log_probabilities":
+        outputs = outputs.exp()
+    if part.gives != "numbers":
+        assert bool(((outputs >= 0) & (outputs <= 1)).all())
+    if part.link == "identity":
+        assert torch.equal(outputs, values)
+    elif part.link == "logit":
+        assert torch.allclose(torch.logit(outputs), values)
+    elif part.link == "multinomial":
+        shifts = outputs.log() - values
+        assert torch.allclose(shifts, shifts[:, :1])

@@ -81,6 +81,8 @@ def test_a_spawned_worker_does_not_keep_the_lock(path):
         worker = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,))
         worker.start()
     try:
+        assert worker.is_alive()
+        assert not is_held(path)
         Lock(path).release()
     finally:
         worker.kill()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,8 @@ def merged(function: Callable[..., Any]) -> Any:
 def kernel(function: Callable[..., Any]) -> Any:
     """A function that Python calls; its machine code is kept on disk."""
     dispatcher = numba.njit(**OPTIONS)(function)
-    dispatcher._cache = _PackageCache(function)  # noqa: SLF001 -- what Numba's own `cache=True` sets
+    with suppress(RuntimeError):  # no folder can be written to: every process compiles for itself
+        dispatcher._cache = _PackageCache(function)  # noqa: SLF001 -- what Numba's own `cache=True` sets
     return dispatcher
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Discriminator, Tag
 from pydantic_core import PydanticCustomError
@@ -18,6 +18,10 @@ class Activation(Part):
 
     elementwise: ClassVar[bool] = True
     """False where an output depends on the whole row: such an activation stands on the output layer only"""
+    gives: ClassVar[Literal["numbers", "probabilities", "log_probabilities"]] = "numbers"
+    """what metrics may take the outputs for"""
+    link: ClassVar[Literal["identity", "logit", "multinomial"] | None] = None
+    """which regression a single layer with these outputs is: linear, logistic, softmax; None for any other"""
 
     def build(self) -> nn.Module:
         """The activation as a module, [B, H] to [B, H]."""

@@ -15,6 +15,8 @@ class Softmax(Activation):
     """exp(z) divided by its sum over the row: probabilities of the classes. For outputs only."""
 
     elementwise: ClassVar[bool] = False
+    gives: ClassVar[Literal["probabilities"]] = "probabilities"
+    link: ClassVar[Literal["multinomial"]] = "multinomial"
 
     name: Literal["softmax"] = "softmax"
 
@@ -29,6 +31,8 @@ class LogSoftmax(Activation):
     """Logarithm of the softmax of a row: log-probabilities of the classes. For outputs only."""
 
     elementwise: ClassVar[bool] = False
+    gives: ClassVar[Literal["log_probabilities"]] = "log_probabilities"
+    link: ClassVar[Literal["multinomial"]] = "multinomial"
 
     name: Literal["log_softmax"] = "log_softmax"
 

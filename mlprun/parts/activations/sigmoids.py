@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class Identity(Activation):
     """f(z) = z."""
 
+    link: ClassVar[Literal["identity"]] = "identity"
+
     name: Literal["identity"] = "identity"
 
     def build(self) -> nn.Module:
@@ -28,6 +30,9 @@ class Identity(Activation):
 @activations.register
 class Logistic(Activation):
     """f(z) = 1 / (1 + exp(-z)), between 0 and 1."""
+
+    gives: ClassVar[Literal["probabilities"]] = "probabilities"
+    link: ClassVar[Literal["logit"]] = "logit"
 
     name: Literal["logistic", "sigmoid"] = "logistic"
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mlprun.parts.datasets.dataset import Facts
 
 _DEFAULT_HIDDEN = (8,)
+MOST_LAYERS = 1000
+"""hidden layers: a checkpoint with more of them would hold too many tensors"""
 
 
 @architectures.register
@@ -39,10 +41,14 @@ class Mlp(Architecture):
 
     name: Literal["mlp"] = "mlp"
     hidden: tuple[PositiveInt, ...] | None = Field(
-        None, description="units of each hidden layer; by default [8] where no layers are given"
+        None,
+        max_length=MOST_LAYERS,
+        description="units of each hidden layer; by default [8] where no layers are given",
     )
     layers: tuple[Layer, ...] | None = Field(
-        None, description="hidden layers with options of their own, instead of hidden"
+        None,
+        max_length=MOST_LAYERS,
+        description="hidden layers with options of their own, instead of hidden",
     )
     activation: HiddenActivation = Field(
         default_factory=Relu,

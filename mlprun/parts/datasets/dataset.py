@@ -67,6 +67,12 @@ class Data:
         )
 
 
+STANDARDIZE = (
+    "scale features and numeric targets to mean 0 and variance 1, fitted on train; targets stay as they are "
+    "where the loss reads counts or probabilities"
+)
+
+
 class Dataset(Part):
     """Base of all datasets. `shuffles`: rows are shuffled (and classes stratified) before a split."""
 
@@ -76,7 +82,7 @@ class Dataset(Part):
     split: SplitField | None = Field(None, description="how rows are divided into train, dev and test")
     standardize: bool = Field(
         default=True,
-        description="scale features and numeric targets to mean 0 and variance 1, fitted on train",
+        description=STANDARDIZE,
     )
     seed: Seed | None = Field(
         None, description="seed of the dataset's own draws and of the split; by default training.seed"
@@ -109,7 +115,8 @@ class Generated(Dataset):
         None, description="number of rows; by default the sum of the split's counts"
     )
     standardize: bool = Field(
-        default=False, description="scale features to mean 0 and variance 1, fitted on train"
+        default=False,
+        description=STANDARDIZE,
     )
 
     @property

@@ -6,5 +6,6 @@ runs when the facts of the dataset are known.
 
 from mlprun.schema.checks import optimization, rows, targets
 from mlprun.schema.checks.check import CHECKS, check
+from mlprun.schema.checks.rows import too_short
 
-__all__ = ["CHECKS", "check", "optimization", "rows", "targets"]
+__all__ = ["CHECKS", "check", "optimization", "rows", "targets", "too_short"]

@@ -79,15 +79,19 @@ def dev_has_rows(config: Config, facts: Facts) -> Iterator[Problem]:
 @reads_data_and("dataset", "architecture", "training")
 def batches_are_large_enough(config: Config, facts: Facts) -> Iterator[Problem]:
     """Batch norm has no variance of a single row, the last and shortest batch included."""
-    least, rows = config.architecture.smallest_batch, _train_rows(config.dataset, facts)
-    if least == 1 or rows is None or not _divides(config, facts):
-        return
-    size = rows if config.training.batch_size == "full" else min(config.training.batch_size, rows)
-    shortest = rows % size or size
-    if shortest < least:
-        batch = "row" if shortest == 1 else "rows"
-        what = f"{rows} train rows leave a batch of {shortest} {batch}, and batch norm needs {least}"
+    rows = _train_rows(config.dataset, facts)
+    if rows and _divides(config, facts) and (what := too_short(config, rows)):
         yield Problem(("training", "batch_size"), f"{what}; choose another size")
+
+
+def too_short(config: Config, rows: int) -> str | None:
+    """Why `rows` train rows leave a batch that this network cannot be trained on; None if they do not."""
+    least, size = config.architecture.smallest_batch, config.training.batch_size
+    shortest = rows if size == "full" or size > rows else rows % size or size
+    if shortest >= least:
+        return None
+    batch = "row" if shortest == 1 else "rows"
+    return f"{rows} train rows leave a batch of {shortest} {batch}, and batch norm needs {least}"
 
 
 @reads("snapshots", "training")

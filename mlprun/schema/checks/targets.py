@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mlprun.parts.activations import activations
+from mlprun.parts.activations import Activation, Identity, activations
 from mlprun.parts.losses import Loss
 from mlprun.parts.part import suggestion
 from mlprun.schema.checks.check import reads, reads_data_and
 from mlprun.schema.problems import Problem
+from mlprun.schema.resolve import goal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,19 +18,11 @@ if TYPE_CHECKING:
     from mlprun.parts.metrics.metric import Metric
     from mlprun.schema.model import Config
 
-_PROBABILITIES: Final = ("logistic", "softmax", "log_softmax")
-_ALIKE: Final = frozenset({"softmax", "log_softmax"})  # the values before them mean the same
 _RESERVED: Final = frozenset({"loss", "objective"})
 
 
-def _is(activation: str, name: str) -> bool:
-    """Whether both names are of one activation."""
-    return name in activations and activation in activations and activations[activation] is activations[name]
-
-
-def _output(config: Config) -> str:
-    activation = config.architecture.output_activation
-    return "identity" if activation is None else activation.name
+def _output(config: Config) -> Activation:
+    return config.architecture.output_activation or Identity()
 
 
 @reads_data_and("dataset", "loss", "architecture")
@@ -42,9 +35,6 @@ def loss_fits_targets(config: Config, facts: Facts) -> Iterator[Problem]:
         yield Problem(("loss",), of_targets)
     elif of_outputs := loss.refuses(facts, outputs):
         yield Problem(("architecture", "outputs"), of_outputs)
-    if facts.classes is None and config.dataset.standardize and not loss.standardizable:
-        what = f"{loss.name} reads targets as they are; set standardize: false"
-        yield Problem(("dataset", "standardize"), what)
 
 
 @reads_data_and("dataset", "loss", "architecture")
@@ -53,11 +43,11 @@ def activation_fits_loss(config: Config, facts: Facts) -> Iterator[Problem]:
     loss, given = config.loss, _output(config)
     path = ("architecture", "output_activation")
     if loss.activation is not None:
-        if not _is(given, loss.activation):
-            what = f"{loss.name} is computed from the values before {loss.activation}, not {given}"
+        if type(given) is not activations[loss.activation]:
+            what = f"{loss.name} is computed from the values before {loss.activation}, not {given.name}"
             yield Problem(path, f"{what}; leave output_activation out, or use loss: mse")
-    elif given in _ALIKE and config.architecture.outputs == 1:
-        yield Problem(path, f"{given} of one output is the same for every row; use logistic")
+    elif given.link == "multinomial" and config.architecture.outputs == 1:
+        yield Problem(path, f"{given.name} of one output is the same for every row; use logistic")
 
 
 @reads_data_and("dataset", "architecture", "loss")
@@ -82,19 +72,23 @@ def metrics_fit(config: Config, facts: Facts) -> Iterator[Problem]:
             yield Problem(("metrics", index), refusal)
 
 
-def _loss_misreads(loss: Loss, given: str) -> str | None:
+def _loss_misreads(loss: Loss, given: Activation) -> str | None:
     """Why a loss that is logged only is not computed from these outputs."""
-    if loss.activation is None or _is(given, loss.activation) or {given, loss.activation} <= _ALIKE:
+    if loss.activation is None:
         return None
-    implied = loss.activation
-    what = f"{loss.name} is computed from the values before {implied}, and the output activation is {given}"
-    return f"{what}; remove it, or set architecture.output_activation: {implied}"
+    # before a softmax and before its logarithm the values are the same
+    implied = activations[loss.activation]
+    if type(given) is implied or given.link == implied.link == "multinomial":
+        return None
+    before, after = f"the values before {loss.activation}", f"the output activation is {given.name}"
+    what = f"{loss.name} is computed from {before}, and {after}"
+    return f"{what}; remove it, or set architecture.output_activation: {loss.activation}"
 
 
-def _needs_probabilities(metric: Metric, given: str) -> str | None:
-    if not metric.needs_probabilities or any(_is(given, name) for name in _PROBABILITIES):
+def _needs_probabilities(metric: Metric, given: Activation) -> str | None:
+    if not metric.needs_probabilities or given.gives != "numbers":
         return None
-    what = f"{metric.name} needs probabilities, and the output activation is {given}"
+    what = f"{metric.name} needs probabilities, and the output activation is {given.name}"
     return f"{what}; use accuracy, or a loss such as bce or cross_entropy"
 
 
@@ -110,14 +104,17 @@ def metrics_have_names_of_their_own(config: Config) -> Iterator[Problem]:
 
 @reads_data_and("dataset", "metrics", "best")
 def best_is_logged(config: Config, facts: Facts) -> Iterator[Problem]:
-    """The best epoch is chosen by a figure that is there."""
+    """The best epoch is chosen by a figure that is there, and by what is good for it."""
     named = config.best.metric
+    wanted = named.removeprefix("dev_")
     figures = (one for one in config.metrics if isinstance(one, Loss) or one.scalar)
     known = ("dev_loss", *(f"dev_{figure.name}" for figure in figures))
     if named in known:
-        return
-    wanted = named.removeprefix("dev_")
-    if named.startswith(("train_", "test_")):
+        good = goal(wanted, config.metrics)
+        if config.best.mode != good:
+            size = "larger" if good == "max" else "smaller"
+            yield Problem(("best", "mode"), f"{wanted} is better when {size}; set best.mode: {good}")
+    elif named.startswith(("train_", "test_")):
         what = "the best epoch is chosen by dev figures only"
         yield Problem(("best", "metric"), f"{what}; expected one of {', '.join(known)}")
     elif wanted and f"dev_{wanted}" in known:

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from mlprun import files
 from mlprun.errors import UsageError
 from mlprun.parts.datasets.dataset import Data, Dataset, Facts, datasets
+from mlprun.parts.datasets.shares import SPLITS
 from mlprun.parts.datasets.table import columns
 from mlprun.parts.datasets.table.delimited import is_number
 from mlprun.parts.datasets.table.reading import Sheet, read
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
     import polars as pl
     from numpy.typing import NDArray
-
-SPLITS = ("train", "dev", "test")
 
 
 class UnknownColumnError(UsageError):

@@ -1,0 +1,94 @@
+"""What durable checkpoints cost: milliseconds an epoch when each is saved, the ratio at the default interval.
+
+    python tests/benchmarks/checkpoint_cost.py [FOLDER]
+
+FOLDER lies on the disk that is measured (by default the working folder). Runs without and with checkpoints
+take turns, so that a slow spell of the machine meets both; medians and their ratio are printed. A plain
+write and fsync of as many bytes shows what of it is the disk's own.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import mlprun.api as mlprun
+
+CONFIG: dict[str, Any] = {
+    "dataset": {"name": "moons", "noise": 0.2, "split": {"train": 640, "dev": 160, "test": 200}},
+    "architecture": {"hidden": [5], "activation": "logistic"},
+    "optimizer": {"name": "adam", "lr": 0.01},
+}
+NEVER = {"seconds": 1e9}
+ROUNDS = 7
+
+
+class Stopwatch(mlprun.Silent):
+    """A reporter that times a training from its first epoch to its last report."""
+
+    def begin(self, folder: str, experiment: Any, epoch: int) -> None:
+        """The run folder stands."""
+        self.began = self.last = time.perf_counter()
+
+    def report(self, advance: Any, seconds: float) -> None:
+        """A chunk is over and saved."""
+        self.last = time.perf_counter()
+
+
+def seconds(checkpoint: dict[str, Any], epochs: int, folder: str) -> float:
+    """How long the training of so many epochs takes."""
+    watch = Stopwatch()
+    config = {**CONFIG, "training": {"epochs": epochs}, "checkpoint": checkpoint}
+    mlprun.train(config, out=tempfile.mkdtemp(dir=folder), reporter=watch)
+    return watch.last - watch.began
+
+
+def compared(
+    checkpoint: dict[str, Any], without: dict[str, Any], epochs: int, folder: str
+) -> tuple[float, float]:
+    """Medians of the seconds without and with checkpoints, measured by turns."""
+    pairs = [(seconds(without, epochs, folder), seconds(checkpoint, epochs, folder)) for _ in range(ROUNDS)]
+    return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
+
+
+def disk(folder: str, size: int = 8_000) -> float:
+    """Milliseconds of a plain write and fsync of one small file."""
+    path, times = Path(folder, "probe"), []
+    for _ in range(50):
+        began = time.perf_counter()
+        with path.open("wb") as file:
+            file.write(bytes(size))
+            file.flush()
+            os.fsync(file.fileno())
+        times.append((time.perf_counter() - began) * 1000)
+    return statistics.median(times)
+
+
+def main(folder: str) -> None:
+    """Measure and print."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        seconds(NEVER, 50, place)
+        print(f"plain write and fsync      {disk(place):8.3f} ms")
+        # that every epoch ends a chunk of its own counts as well
+        epochs = 200
+        without, every = compared({"epochs": 1}, NEVER, epochs, place)
+        print(f"without checkpoints        {without / epochs * 1000:8.3f} ms an epoch")
+        print(f"a checkpoint every epoch   {every / epochs * 1000:8.3f} ms an epoch")
+        cost = (every - without) / epochs * 1000
+        print(f"cost                       {cost:8.3f} ms an epoch (at most 2)")
+        epochs = 4000
+        without, default = compared({}, NEVER, epochs, place)
+        print(f"default interval           {default:8.3f} s against {without:.3f} s")
+        print(f"ratio                      {default / without:8.3f} (at most 1.02)")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else ".")

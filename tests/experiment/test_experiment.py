@@ -1,0 +1,51 @@
+"""What an experiment finds only when it has the rows."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlprun import config as reading
+from mlprun import schema
+from mlprun.errors import DataError, UsageError
+from mlprun.experiment import Experiment
+
+
+def experiment(path, rows: str, **sections) -> Experiment:
+    path.write_text(rows)
+    dataset = {"name": "table", "path": str(path), "target": "y", **sections.pop("dataset", {})}
+    return Experiment.of(schema.parse(reading.from_mapping({"dataset": dataset, **sections}, "", "c")))
+
+
+@pytest.mark.parametrize(("size", "fits"), [(8, False), (16, False), (9, True), (17, True), (100, True)])
+def test_batches_of_rows_that_a_column_names_are_large_enough_for_batch_norm(tmp_path, size, fits):
+    rows = "x,part,y\n" + "".join(f"{k},{'train' if k < 17 else 'dev'},{k * k}\n" for k in range(20))
+    sections = {
+        "dataset": {"split": {"column": "part"}},
+        "architecture": {"hidden": [4], "norm": "batch"},
+        "training": {"batch_size": size},
+    }
+    if fits:
+        assert len(experiment(tmp_path / "t.csv", rows, **sections).fixed["train"]) == 17
+        return
+    with pytest.raises(UsageError, match=r"training.batch_size: 17 train rows leave a batch of 1 row"):
+        experiment(tmp_path / "t.csv", rows, **sections)
+
+
+def test_targets_stay_as_they_are_for_a_loss_of_counts_while_features_are_scaled(tmp_path):
+    rows = "x,y\n" + "".join(f"{k},{k * k}\n" for k in range(40))
+    of_counts = experiment(tmp_path / "t.csv", rows, loss="poisson_nll")
+    train = of_counts.fixed["train"]
+    assert train.targets.tolist() == train.truth.tolist()
+    assert train.inputs.mean() == pytest.approx(0, abs=1e-6)
+    of_numbers = experiment(tmp_path / "t.csv", rows, loss="mse")
+    assert of_numbers.fixed["train"].targets.mean() == pytest.approx(0, abs=1e-6)
+
+
+def test_targets_beyond_the_run_s_precision_are_refused_with_what_would_work(tmp_path):
+    rows = "x,y\n" + "".join(f"{k},{k}e39\n" for k in range(20))
+    sections = {"dataset": {"standardize": False, "split": "same"}}
+    with pytest.raises(DataError, match=r"'y' is 1e\+39, which float32 cannot hold.*float64"):
+        experiment(tmp_path / "t.csv", rows, **sections)
+    made = experiment(tmp_path / "t.csv", rows, **sections, training={"dtype": "float64"})
+    assert made.fixed["train"].targets[1] == 1e39
+    assert len(experiment(tmp_path / "t.csv", rows).fixed["train"]) == 12  # standardised numbers are small
