@@ -36,6 +36,7 @@ COMMANDS = (
     "init",
     "list",
     "schema",
+    "bench",
     "doctor",
 )
 """the verbs, in the order of `mlprun --help`"""

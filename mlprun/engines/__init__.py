@@ -11,24 +11,25 @@ from mlprun.errors import UsageError
 if TYPE_CHECKING:
     from mlprun.experiment import Experiment
 
-__all__ = ["Advance", "Best", "Engine", "Improvement", "Progress", "State", "Watch", "choose"]
+__all__ = ["Advance", "Best", "Engine", "Improvement", "Progress", "State", "Watch", "able", "choose"]
 
 
 def _engines() -> dict[str, Engine]:
+    from mlprun.engines.fused import FusedEngine
     from mlprun.engines.torch import TorchEngine
 
-    return {engine.name: engine for engine in (TorchEngine(),)}
+    return {engine.name: engine for engine in (TorchEngine(), FusedEngine())}
 
 
 def choose(experiment: Experiment, name: str) -> tuple[Engine, str]:
     """The engine that `engine: name` means for this experiment, and why it is that one.
 
-    `auto` is a function of the config alone. Raises UsageError when the named engine cannot run the
-    experiment.
+    `auto` is a function of the config and its rows alone. Raises UsageError when the named engine cannot run
+    the experiment.
     """
     engines = _engines()
     if name == "auto":
-        return engines["torch"], "auto: torch runs every config"
+        return _chosen(experiment, engines)
     if name not in engines:
         raise UsageError(
             "engine", f"{name!r} is not an engine of this version", f"use {', '.join(engines)} or auto"
@@ -37,3 +38,21 @@ def choose(experiment: Experiment, name: str) -> tuple[Engine, str]:
     if reason is not None:
         raise UsageError("engine", f"{name} cannot run this experiment: {reason}", "use engine: auto")
     return engines[name], f"the config names {name}"
+
+
+def able(experiment: Experiment) -> list[Engine]:
+    """Every engine that can run the experiment."""
+    return [engine for engine in _engines().values() if engine.refuses(experiment) is None]
+
+
+def _chosen(experiment: Experiment, engines: dict[str, Engine]) -> tuple[Engine, str]:
+    """What `auto` takes: the fused engine where it can run the experiment and is worth loading."""
+    from mlprun.engines.fused import coverage
+
+    reason = engines["fused"].refuses(experiment)
+    if reason is not None:
+        return engines["torch"], f"auto: fused cannot run it: {reason}"
+    torch, fused = coverage.seconds(experiment)
+    if fused < torch:
+        return engines["fused"], "auto: the fastest that can run it"
+    return engines["torch"], "auto: fused would take no less time, its start included"

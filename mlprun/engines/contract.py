@@ -92,6 +92,10 @@ class Engine(Protocol):
         """Why this engine cannot run the experiment; None if it can."""
         ...
 
+    def prepare(self, experiment: Experiment, say: Callable[[str], None]) -> None:
+        """Do what is done once before the first step, and tell `say` if the user has to wait for it."""
+        ...
+
     def start(self, experiment: Experiment) -> State:
         """The state at epoch 0."""
         ...

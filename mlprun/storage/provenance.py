@@ -21,7 +21,7 @@ from mlprun.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PACKAGES = ("torch", "numpy", "scikit-learn", "polars", "safetensors")
+PACKAGES = ("torch", "numpy", "numba", "llvmlite", "scikit-learn", "polars", "safetensors")
 
 # the instruction sets that numeric libraries choose their kernels by
 _CAPABILITY = re.compile(

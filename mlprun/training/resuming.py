@@ -69,6 +69,7 @@ def resume(
         if found:
             reporter.say(f"this may not end with the bytes of an undisturbed run: {'; '.join(found)}")
         engine, _ = engines.choose(experiment, record["engine"])
+        engine.prepare(experiment, reporter.say)
         stored = stored_config(config, folder.path)
         session = Session(
             experiment,

@@ -11,7 +11,7 @@ from mlprun.engines.torch.advance import advance
 from mlprun.engines.torch.member import Member, arrays_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mlprun.experiment import Experiment
 
@@ -24,6 +24,9 @@ class TorchEngine:
     def refuses(self, experiment: Experiment) -> str | None:
         """It runs everything that a config can say."""
         return None
+
+    def prepare(self, experiment: Experiment, say: Callable[[str], None]) -> None:
+        """Nothing is to be done."""
 
     def start(self, experiment: Experiment) -> State:
         """The state at epoch 0."""

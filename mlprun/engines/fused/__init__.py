@@ -1,0 +1,52 @@
+"""The fused engine: whole epochs of dense networks in compiled kernels on the CPU, many runs in parallel.
+
+Nothing here loads Numba until a run is opened: it costs the better part of a second.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlprun.engines.contract import Advance, State, Watch
+from mlprun.engines.fused import coverage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mlprun.engines.fused.cohort import Cohort
+    from mlprun.experiment import Experiment
+
+
+class FusedEngine:
+    """Numba kernels, compiled once per floating-point type."""
+
+    name = "fused"
+
+    def refuses(self, experiment: Experiment) -> str | None:
+        """Why there is no kernel for the experiment; None if there is."""
+        return coverage.refuses(experiment)
+
+    def prepare(self, experiment: Experiment, say: Callable[[str], None]) -> None:
+        """Load the kernels; where they must be compiled first, say so."""
+        from mlprun.engines.fused import warm
+
+        warm.up(experiment.config.training.dtype, say)
+
+    def start(self, experiment: Experiment) -> State:
+        """The state at epoch 0."""
+        model = {name: tensor.numpy().copy() for name, tensor in experiment.network().state_dict().items()}
+        return State(0, model)
+
+    def open(self, experiments: Sequence[Experiment], states: Sequence[State], *, device: str) -> Cohort:
+        """Runs in flat arrays that stand where the states say."""
+        from mlprun.engines.fused.cohort import Cohort
+
+        return Cohort(experiments, states)
+
+    def states(self, cohort: Cohort) -> list[State]:
+        """The runs as they stand, copied out."""
+        return [member.state() for member in cohort.members]
+
+    def advance(self, cohort: Cohort, until: int, watch: Watch) -> list[Advance]:
+        """Train every run up to `until` completed epochs, or until it stops, on all cores."""
+        return cohort.advance(until, watch)

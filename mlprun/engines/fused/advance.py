@@ -1,0 +1,93 @@
+"""A chunk of epochs of one run, as the contract tells it: rows, improvements, the best, and why it stopped.
+
+As in the torch engine the way back is a replay: a chunk that met a NaN or was stopped inside an epoch runs
+again from its start, up to the last epoch that counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+
+from mlprun.engines.contract import Advance, Best, Improvement, Watch, never
+from mlprun.engines.fused import outside, slices
+from mlprun.engines.fused import tables as t
+from mlprun.experiment import logged
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mlprun.engines.contract import Row, Why
+    from mlprun.engines.fused.member import Member
+    from mlprun.engines.fused.slices import Chunk
+    from mlprun.engines.fused.workspace import Workspace
+
+_WHY: dict[int, Why] = {
+    t.FINISHED: "finished",
+    t.OUT_OF_PATIENCE: "early_stopping",
+    t.DIVERGED: "diverged",
+}
+
+
+class Rows(Sequence["Row"]):
+    """History rows that are made as they are read: those of ten thousand runs would not fit as tuples."""
+
+    def __init__(self, pieces: list[NDArray[np.float64]], *, figures: int) -> None:
+        self._table = np.concatenate(pieces) if pieces else np.zeros((0, 8))
+        self._figures = figures
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        epoch, rate, loss, objective, figure, evaluated, dev_loss, dev_figure = self._table[index].tolist()
+        seen = (figure,) * self._figures
+        unseen = (dev_loss, *(dev_figure,) * self._figures) if evaluated else (None,) * (1 + self._figures)
+        return (int(epoch), rate, loss, objective, *seen, *unseen)
+
+
+def advance(member: Member, space: Workspace, until: int, watch: Watch) -> Advance:
+    """Train one run up to `until` completed epochs, or until it stops."""
+    if not member.inside:
+        return outside.advance(member, space, until, watch)
+    start, best = member.snapshot(), member.best.copy()
+    chunk = slices.run(member, space, until, watch.stop)
+    diverged = chunk.status == t.DIVERGED
+    if chunk.status == t.REACHED and not chunk.stopped and not np.isfinite(member.theta).all():
+        diverged = True
+    if diverged:
+        member.stand(start)
+        member.best[:] = best
+        chunk = slices.run(member, space, until, never, careful=True)
+    elif chunk.stopped and member.cursor[t.BATCH_INDEX]:
+        reached = member.epoch
+        member.stand(start)
+        member.best[:] = best
+        chunk = slices.run(member, space, reached, never)
+        chunk.stopped = True
+    return _told(member, chunk)
+
+
+def _told(member: Member, chunk: Chunk) -> Advance:
+    names = logged(member.config)
+    why = "interrupted" if chunk.stopped else _WHY.get(chunk.status)
+    improvements = [
+        Improvement(int(epoch), None if math.isnan(before) else before, value)
+        for piece in chunk.improvements
+        for epoch, before, value in piece.tolist()
+    ]
+    best = None
+    if improvements:
+        figures = [float(member.stands[t.BEST_LOSS]), *(float(member.stands[t.BEST_FIGURE]) for _ in names)]
+        kept = member.layout.named(member.best)
+        best = Best(int(member.cursor[t.BEST_EPOCH]), dict(zip(("loss", *names), figures, strict=True)), kept)
+    return Advance(member.epoch, Rows(chunk.rows, figures=len(names)), improvements, best, why)

@@ -1,0 +1,99 @@
+"""What the fused engine can run, and what it is worth taking for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlprun.engines.fused import encoding
+from mlprun.parts.activations import each
+from mlprun.parts.architectures.mlp import Mlp
+from mlprun.parts.metrics.classification import Accuracy
+from mlprun.parts.metrics.metric import Metric
+from mlprun.parts.metrics.numbers import R2
+from mlprun.parts.penalties import L1, L2
+from mlprun.parts.schedules import EpochSchedule, ReduceOnPlateau
+
+if TYPE_CHECKING:
+    from mlprun.experiment import Experiment
+    from mlprun.parts.activations import Activation
+
+TORCH_STEP = 100e-6
+"""seconds that a step of the torch engine takes at least, nearly all of it overhead"""
+TORCH_PRODUCTS = 80e9
+"""multiplications per second of the torch engine in wide layers"""
+FUSED_PRODUCTS = 40e9
+"""multiplications per second of the kernels in wide layers"""
+STARTUP = 1.5
+"""seconds that the kernels take to be imported and read from disk"""
+
+
+def refuses(experiment: Experiment) -> str | None:
+    """Why the kernels cannot run an experiment; None if they can."""
+    config = experiment.config
+    if config.device != "cpu":
+        return f"it runs on the CPU, not on device {config.device}"
+    return _refused_architecture(experiment) or _refused_training(experiment)
+
+
+def _refused_architecture(experiment: Experiment) -> str | None:
+    architecture = experiment.config.architecture
+    if type(architecture) is not Mlp:
+        return f"it has no kernel for the architecture {architecture.name}"
+    if architecture.embedding is not None:
+        return "it has no kernel for embeddings"
+    for layer in architecture.hidden_layers:
+        if layer.dropout:
+            return "it has no kernel for dropout"
+        if layer.norm != "none":
+            return f"it has no kernel for {layer.norm} norm"
+    given: list[Activation] = []
+    for layer in architecture.hidden_layers:
+        assert layer.activation is not None
+        given += each(layer.activation)
+    if not experiment.config.loss.activation and architecture.output_activation is not None:
+        given.append(architecture.output_activation)
+    unknown = [part.name for part in given if encoding.activation(part) is None]
+    return f"it has no kernel for the activation {unknown[0]}" if unknown else None
+
+
+def _refused_training(experiment: Experiment) -> str | None:
+    config = experiment.config
+    if encoding.loss(config.loss) is None:
+        return f"it has no kernel for the loss {config.loss.name} with these options"
+    if encoding.rule(config.optimizer) is None:
+        return f"it has no kernel for the optimizer {config.optimizer.name}"
+    strange = [part.name for part in config.penalties if type(part) not in (L1, L2)]
+    if strange:
+        return f"it has no kernel for the penalty {strange[0]}"
+    schedule = config.schedule
+    if not isinstance(schedule, EpochSchedule) and type(schedule) is not ReduceOnPlateau:
+        return f"it has no kernel for the schedule {schedule.name}"
+    return None
+
+
+def measures_inside(experiment: Experiment) -> bool:
+    """Whether kernels compute all figures that are logged; others are computed outside, between two calls."""
+    config = experiment.config
+    figures = [part for part in config.metrics if not isinstance(part, Metric) or part.scalar]
+    if experiment.has("dev") and "dev" not in experiment.fixed:
+        return False
+    if not figures:
+        return True
+    if len(figures) > 1:
+        return False
+    if type(figures[0]) is Accuracy:
+        return True
+    return type(figures[0]) is R2 and config.loss.activation is None
+
+
+def seconds(experiment: Experiment) -> tuple[float, float]:
+    """What the run takes of the torch engine and of this one, by published constants and the config alone."""
+    config = experiment.config
+    rows = len(experiment.fixed["train"])
+    batch = rows if config.training.batch_size == "full" else min(config.training.batch_size, rows)
+    steps = config.training.epochs * -(-rows // batch)
+    shapes = config.architecture.shapes(experiment.width) or {}
+    products = 3 * sum(shape[0] * shape[1] for shape in shapes.values() if len(shape) == 2)
+    # rows are computed in whole registers of sixteen
+    torch = steps * (TORCH_STEP + products * batch / TORCH_PRODUCTS)
+    return torch, STARTUP + steps * products * (-(-batch // 16) * 16) / FUSED_PRODUCTS

@@ -1,0 +1,204 @@
+"""Whole epochs in one call: the kernels that Python calls."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from mlprun.engines.fused import tables as t
+from mlprun.engines.fused.compiled import inner, kernel
+from mlprun.engines.fused.denormals import flush, restore
+from mlprun.engines.fused.judging import figure_of, log, observe, wants
+from mlprun.engines.fused.lanes import VECTOR_BYTES
+from mlprun.engines.fused.order import draw_words, stable_order
+from mlprun.engines.fused.passes import forward
+from mlprun.engines.fused.steps import block_loss, gather, measure, step
+from mlprun.randomness import Purpose
+
+PAUSED, REACHED, FINISHED, OUT_OF_PATIENCE = t.PAUSED, t.REACHED, t.FINISHED, t.OUT_OF_PATIENCE
+SEEN = True
+DIVERGED, ORDER = t.DIVERGED, int(Purpose.ORDER)
+
+
+@inner
+def evaluate(
+    plan: Any, numbers: Any, layers: Any, codes: Any, options: Any, theta: Any, zeros: Any, work: Any,
+    rows: Any, shares: Any, squares: Any, kept: Any, kept0: Any,
+) -> Any:  # fmt: skip
+    """Loss and figure of the dev rows."""
+    lanes, count = VECTOR_BYTES // work.itemsize, plan[t.DEV_ROWS]
+    stride, size = plan[t.STRIDE], plan[t.FIELDS] * plan[t.STRIDE]
+    values, total, hits, weight = layers[layers.shape[0] - 1, t.VALUES], 0.0, 0, 0.0
+    squares[:] = 0.0
+    for begin in range(0, count, stride):
+        here, rows0 = min(stride, count - begin), begin // stride * size
+        vectors = (here + lanes - 1) // lanes
+        at = kept0 + begin * plan[t.OUTPUTS] if kept0 >= 0 else -1
+        forward(layers, codes, options, theta, zeros, work, rows, rows0, stride, vectors, kept, at, here)
+        total += block_loss(plan, numbers, layers, work, rows, rows0, vectors, 0.0, SEEN)
+        hits += measure(plan, numbers, values, work, rows, rows0, here, squares)
+        if plan[t.WEIGHTED] == 1:
+            field = plan[t.INPUTS] + plan[t.OUTPUTS] + t.ROW_WEIGHT
+            for i in range(here):
+                weight += rows[rows0 + field * stride + i]
+    if plan[t.WEIGHTED] == 0:
+        weight = float(count * plan[t.PER_ROW])
+    return total / weight, figure_of(plan, hits, count, squares, shares)
+
+
+@inner
+def all_finite(theta: Any) -> Any:
+    """Whether every parameter is a finite number: what is not makes the sum of its zero-folds NaN."""
+    total = 0.0
+    for i in range(theta.shape[0]):
+        total += theta[i] * 0
+    return total == 0.0
+
+
+@inner
+def draw_order(plan: Any, cursor: Any, words: Any, counts: Any, order: Any) -> None:
+    """The row order of the running epoch, unless it is there already."""
+    if plan[t.SHUFFLED] == 1 and cursor[t.DRAWN] != cursor[t.EPOCH]:
+        draw_words(plan[t.SEED], ORDER, cursor[t.EPOCH], words)
+        stable_order(words, plan[t.ROWS], counts, order)
+        cursor[t.DRAWN] = cursor[t.EPOCH]
+
+
+@inner
+def back_up(theta: Any, slots: Any, cursor: Any, stands: Any, kept: Any, kept_cursor: Any) -> None:
+    """Keep where a run stands before an epoch that may diverge."""
+    length = theta.shape[0]
+    kept[:length] = theta
+    kept[length : length + slots.shape[0]] = slots
+    kept_cursor[: t.CURSOR] = cursor
+    for i in range(t.STANDS):
+        kept_cursor[t.CURSOR + i] = stands[i : i + 1].view(np.int64)[0]
+
+
+@inner
+def put_back(theta: Any, slots: Any, cursor: Any, stands: Any, kept: Any, kept_cursor: Any) -> None:
+    """Stand again where `back_up` was."""
+    length = theta.shape[0]
+    theta[:] = kept[:length]
+    slots[:] = kept[length : length + slots.shape[0]]
+    cursor[:] = kept_cursor[: t.CURSOR]
+    stands.view(np.int64)[:] = kept_cursor[t.CURSOR :]
+
+
+@inner
+def begin_epoch(
+    theta: Any,
+    slots: Any,
+    cursor: Any,
+    stands: Any,
+    squares: Any,
+    saved: Any,
+    saved_cursor: Any,
+    careful: Any,
+) -> None:
+    """Nothing is summed yet; a careful run remembers where it stands."""
+    if careful:
+        back_up(theta, slots, cursor, stands, saved, saved_cursor)
+    stands[t.LOSS_SUM], stands[t.WEIGHT_SUM], stands[t.OBJECTIVE_SUM], stands[t.HITS] = 0.0, 0.0, 0.0, 0.0
+    squares[:] = 0.0
+
+
+@inner
+def trained(  # noqa: C901 -- one loop over epochs whose parts stand above
+    plan: Any, numbers: Any, layers: Any, codes: Any, options: Any, rates: Any, first_rate: Any, rows: Any,
+    dev: Any, shares: Any, theta: Any, slots: Any, best: Any, cursor: Any, stands: Any, zeros: Any, work: Any,
+    gradient: Any, scalars: Any, squares: Any, words: Any, counts: Any, order: Any, batch: Any, history: Any,
+    improvements: Any, kept: Any, saved: Any, saved_cursor: Any, until: Any, budget: Any, careful: Any,
+) -> Any:  # fmt: skip
+    """Train one run up to `until` completed epochs, at most `budget` batches; returns why it returned."""
+    size, count, outside = plan[t.BATCH], plan[t.ROWS], plan[t.OUTSIDE] == 1
+    batches = (count + size - 1) // size
+    cursor[t.ROWS_WRITTEN], cursor[t.IMPROVED], cursor[t.DRAWN] = 0, 0, -1
+    while cursor[t.EPOCH] < until:
+        epoch = cursor[t.EPOCH] + 1
+        evaluates, logs, seen = wants(plan, epoch, until)
+        rate = rates[cursor[t.EPOCH] - first_rate] * numbers[t.LR] * stands[t.PLATEAU_SHARE]
+        if cursor[t.BATCH_INDEX] == 0:
+            begin_epoch(theta, slots, cursor, stands, squares, saved, saved_cursor, careful)
+        if size < count:
+            draw_order(plan, cursor, words, counts, order)
+        while cursor[t.BATCH_INDEX] < batches:
+            if budget <= 0:
+                return PAUSED
+            budget -= 1
+            begin = cursor[t.BATCH_INDEX] * size
+            here = min(size, count - begin)
+            at = begin * plan[t.OUTPUTS] if outside and epoch == until else -1
+            given = rows
+            if size < count:
+                gather(rows, order, plan[t.SHUFFLED] == 1, begin, here, plan[t.FIELDS], plan[t.STRIDE], batch)
+                given = batch
+            step(
+                plan, numbers, layers, codes, options, theta, slots, zeros, work, given, here, gradient,
+                scalars, rate, cursor, stands, squares, seen, kept, at,
+            )  # fmt: skip
+            cursor[t.BATCH_INDEX] += 1
+        cursor[t.BATCH_INDEX], cursor[t.EPOCH] = 0, epoch
+        loss, objective = stands[t.LOSS_SUM] / stands[t.WEIGHT_SUM], stands[t.OBJECTIVE_SUM] / count
+        stands[t.EPOCH_LOSS], stands[t.EPOCH_OBJECTIVE], stands[t.EPOCH_RATE] = loss, objective, rate
+        figure = figure_of(plan, stands[t.HITS], count, squares, shares)
+        diverged = not (math.isfinite(loss) and math.isfinite(objective))
+        diverged = diverged or (careful and not all_finite(theta))
+        dev_loss, dev_figure, status = math.nan, math.nan, REACHED
+        if evaluates and not diverged:
+            dev_loss, dev_figure = evaluate(
+                plan, numbers, layers, codes, options, theta, zeros, work, dev, shares[plan[t.OUTPUTS] :],
+                squares, kept, -1,
+            )  # fmt: skip
+            diverged = not math.isfinite(dev_loss)
+        if diverged:
+            if careful:
+                put_back(theta, slots, cursor, stands, saved, saved_cursor)
+            return DIVERGED
+        if evaluates and observe(
+            plan, numbers, cursor, stands, theta, best, improvements, dev_loss, dev_figure
+        ):
+            status = OUT_OF_PATIENCE
+        if epoch == plan[t.EPOCHS] and not outside:
+            status = FINISHED
+        if logs or status == OUT_OF_PATIENCE:
+            log(cursor, stands, history, figure, evaluates, dev_loss, dev_figure)
+        if status != REACHED:
+            return status
+        if cursor[t.ROWS_WRITTEN] == history.shape[0] or cursor[t.IMPROVED] == improvements.shape[0]:
+            return PAUSED if epoch < until else REACHED
+    return REACHED
+
+
+@kernel
+def train(
+    plan: Any, numbers: Any, layers: Any, codes: Any, options: Any, rates: Any, first_rate: Any, rows: Any,
+    dev: Any, shares: Any, theta: Any, slots: Any, best: Any, cursor: Any, stands: Any, zeros: Any, work: Any,
+    gradient: Any, scalars: Any, squares: Any, words: Any, counts: Any, order: Any, batch: Any, history: Any,
+    improvements: Any, kept: Any, saved: Any, saved_cursor: Any, until: Any, budget: Any, careful: Any,
+) -> Any:  # fmt: skip
+    """As `trained`, without denormal numbers."""
+    state = flush()
+    status = trained(
+        plan, numbers, layers, codes, options, rates, first_rate, rows, dev, shares, theta, slots, best,
+        cursor, stands, zeros, work, gradient, scalars, squares, words, counts, order, batch, history,
+        improvements, kept, saved, saved_cursor, until, budget, careful,
+    )  # fmt: skip
+    restore(state)
+    return status
+
+
+@kernel
+def examine(
+    plan: Any, numbers: Any, layers: Any, codes: Any, options: Any, theta: Any, zeros: Any, work: Any,
+    dev: Any, shares: Any, squares: Any, kept: Any,
+) -> Any:  # fmt: skip
+    """The loss of dev rows; their values before the output activation are left in `kept`."""
+    state = flush()
+    loss, _ = evaluate(
+        plan, numbers, layers, codes, options, theta, zeros, work, dev, shares, squares, kept, 0
+    )  # fmt: skip
+    restore(state)
+    return loss

@@ -1,0 +1,78 @@
+"""Row orders inside kernels: raw words of Philox4x64-10 as NumPy draws them, and their stable argsort.
+
+Source: Salmon et al. (2011), doi.org/10.1145/2063384.2063405; the words are those of randomness.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import uint64
+
+from mlprun.engines.fused.compiled import inner
+
+ROUNDS = 10
+M0, M1 = np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157)
+W0, W1 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B)
+LOW, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
+ONE = np.uint64(1)
+NOTHING = np.uint64(0)
+WORD = np.uint64(64)
+
+
+@inner
+def high_product(a: Any, b: Any) -> Any:
+    """The upper 64 bits of a product of two words."""
+    a_low, a_high, b_low, b_high = a & LOW, a >> HALF, b & LOW, b >> HALF
+    low, middle, other = a_low * b_low, a_high * b_low, a_low * b_high
+    carried = (low >> HALF) + (middle & LOW) + (other & LOW)
+    return a_high * b_high + (middle >> HALF) + (other >> HALF) + (carried >> HALF)
+
+
+@inner
+def draw_words(seed: Any, purpose: Any, epoch: Any, words: Any) -> None:
+    """Fill `words` with the stream (seed, purpose) at (epoch, step 0); its length is a multiple of 4."""
+    for block in range(words.shape[0] // 4):
+        # NumPy counts before it draws: the first block has the counter 1
+        c0, c1, c2, c3 = uint64(block) + ONE, NOTHING, NOTHING, uint64(epoch)
+        k0, k1 = uint64(seed), uint64(purpose)
+        for _ in range(ROUNDS):
+            h0, l0 = high_product(M0, c0), M0 * c0
+            h1, l1 = high_product(M1, c2), M1 * c2
+            c0, c1, c2, c3 = h1 ^ c1 ^ k0, l1, h0 ^ c3 ^ k1, l0
+            k0, k1 = k0 + W0, k1 + W1
+        words[4 * block] = c0
+        words[4 * block + 1] = c1
+        words[4 * block + 2] = c2
+        words[4 * block + 3] = c3
+
+
+@inner
+def stable_order(words: Any, rows: Any, counts: Any, order: Any) -> None:
+    """The stable argsort of the first `rows` words into `order`.
+
+    Rows are dealt by the highest bits into as many drawers as `counts` has but one (a power of two), then
+    sorted by insertion: drawers hold about one row each.
+    """
+    drawers = counts.shape[0] - 1
+    bits = 0
+    while (1 << bits) < drawers:
+        bits += 1
+    shift = WORD - uint64(bits)
+    for drawer in range(drawers + 1):
+        counts[drawer] = 0
+    for row in range(rows):
+        counts[(words[row] >> shift if bits else NOTHING) + ONE] += 1
+    for drawer in range(drawers):
+        counts[drawer + 1] += counts[drawer]
+    for row in range(rows):
+        chosen = words[row] >> shift if bits else NOTHING
+        order[counts[chosen]] = row
+        counts[chosen] += 1
+    for place in range(1, rows):
+        moved, k = order[place], place - 1
+        while k >= 0 and words[order[k]] > words[moved]:
+            order[k + 1] = order[k]
+            k -= 1
+        order[k + 1] = moved

@@ -1,0 +1,48 @@
+"""The kernels made ready before a run, with word to the user where that takes its time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import types
+
+from mlprun.engines.fused import compiled, epochs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def signatures(dtype: str) -> list[tuple[Any, tuple[Any, ...]]]:
+    """Each kernel that Python calls and the types of its arguments."""
+    real = types.Array(types.float32 if dtype == "float32" else types.float64, 1, "C")
+    whole, double = types.Array(types.int64, 1, "C"), types.Array(types.float64, 1, "C")
+    words, wholes = types.Array(types.uint64, 1, "C"), types.Array(types.int64, 2, "C")
+    doubles = types.Array(types.float64, 2, "C")
+    network = (whole, double, wholes, whole, double)
+    state = (real, real, real, whole, double)
+    space = (real, real, real, double, double, words, whole, whole, real, doubles, doubles, real, real, whole)
+    train = (
+        *network,
+        double,
+        types.int64,
+        real,
+        real,
+        double,
+        *state,
+        *space,
+        types.int64,
+        types.int64,
+        types.boolean,
+    )
+    examine = (*network, real, real, real, real, double, double, real)
+    return [(epochs.train, train), (epochs.examine, examine)]
+
+
+def up(dtype: str, say: Callable[[str], None]) -> None:
+    """Load or compile all kernels for one floating-point type."""
+    missing = [pair for pair in signatures(np.dtype(dtype).name) if not compiled.is_ready(*pair)]
+    if missing:
+        say(f"compiling the fused engine's {dtype} kernels, once for this machine")
+    for dispatcher, signature in signatures(dtype):
+        dispatcher.compile(signature)

@@ -1,0 +1,86 @@
+"""What the engine refuses, with which reason, and what `auto` takes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from mlprun import engines
+from mlprun.engines.fused import coverage
+from mlprun.errors import UsageError
+from mlprun.parts.activations import activations
+from mlprun.parts.losses import losses
+from mlprun.parts.optimizers import optimizers
+
+REFUSED = {
+    "the architecture rnn": {"architecture": {"name": "rnn"}},
+    "dropout": {"architecture": {"hidden": [4], "dropout": 0.5}},
+    "batch norm": {"architecture": {"hidden": [4], "norm": "batch"}},
+    "embeddings": {
+        "architecture": {"hidden": [4], "embedding": {"vocabulary": 2, "dim": 2}},
+        "dataset": {"name": "inline", "inputs": [[0], [1]], "targets": [0, 1]},
+    },
+    "the optimizer lbfgs": {"optimizer": {"name": "lbfgs"}},
+    "the activation softmax": {
+        "architecture": {"output_activation": "softmax"},
+        "loss": "mse",
+        "dataset": {"name": "inline", "inputs": [[0], [1], [2]], "targets": [0, 1, 2]},
+    },
+    "not on device auto": {"device": "auto"},
+}
+
+
+def config(**changes: Any) -> dict[str, Any]:
+    """XOR with changes."""
+    return {"dataset": "xor", "loss": "bce", "training": {"epochs": 3}, **changes}
+
+
+@pytest.mark.parametrize(("reason", "changes"), REFUSED.items(), ids=REFUSED)
+def test_what_has_no_kernel_is_refused_with_the_reason(
+    lab: Any, reason: str, changes: dict[str, Any]
+) -> None:
+    experiment = lab.make(config(**changes))
+    with pytest.raises(UsageError, match=reason):
+        engines.choose(experiment, "fused")
+    engine, why = engines.choose(experiment, "auto")
+    assert engine.name == "torch"
+    assert reason in why
+
+
+def test_all_parts_have_kernels_but_these() -> None:
+    from mlprun.engines.fused import encoding
+
+    def lacking(registry: Any, encode: Any) -> set[str]:
+        return {part.names()[0] for part in registry if encode(part.model_validate({})) is None}
+
+    assert lacking(losses, encoding.loss) == set()
+    assert lacking(activations, encoding.activation) == {"softmax", "log_softmax"}
+    others = {"adamax", "radam", "adafactor", "asgd", "rprop", "lbfgs", "sparseadam", "muon"}
+    assert lacking(optimizers, encoding.rule) == others
+
+
+def test_auto_takes_fused_for_long_runs_and_torch_for_short_ones(lab: Any) -> None:
+    assert engines.choose(lab.make(config()), "auto")[0].name == "torch"
+    assert engines.choose(lab.make(config(training={"epochs": 10**6})), "auto")[0].name == "fused"
+
+
+def test_what_auto_takes_depends_on_the_config_alone(lab: Any) -> None:
+    """The constants are published numbers, and nothing of this machine is asked."""
+    experiment = lab.make(config(training={"epochs": 1000}))
+    torch, fused = coverage.seconds(experiment)
+    assert torch == pytest.approx(
+        1000 * (coverage.TORCH_STEP + 3 * 15 * 4 / coverage.TORCH_PRODUCTS), rel=0.5
+    )
+    assert fused > coverage.STARTUP
+
+
+def test_choosing_an_engine_loads_no_compiler() -> None:
+    probe = (
+        "import sys; from mlprun import api, engines; from mlprun.experiment import Experiment;"
+        "engines.choose(Experiment.of(api.load_config({'dataset': 'xor'})), 'fused');"
+        "assert not {'numba', 'llvmlite'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", probe], check=True)

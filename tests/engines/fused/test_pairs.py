@@ -1,0 +1,136 @@
+"""Every pair of activation, loss, optimizer, penalty, schedule and dtype against the torch engine."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from mlprun.engines.fused import encoding
+from mlprun.parts.activations import activations
+from mlprun.parts.losses import losses
+from mlprun.parts.optimizers import optimizers
+from mlprun.parts.schedules import schedules
+
+REQUIRED = {"step": {"step_size": 2}, "multi_step": {"milestones": (2, 4)}, "exponential": {"gamma": 0.9},
+            "cosine_restarts": {"t_0": 2}, "reduce_on_plateau": {"patience": 0, "factor": 0.5}}  # fmt: skip
+VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "sgd": [
+        {"momentum": 0.9, "dampening": 0.3, "weight_decay": 0.01},
+        {"momentum": 0.8, "nesterov": True},
+    ],
+    "adam": [{"amsgrad": True}, {"weight_decay": 0.1, "decoupled_weight_decay": True, "eps": 1e-3}],
+    "adamw": [{"weight_decay": 0.1}],
+    "nadam": [{"weight_decay": 0.1, "decoupled_weight_decay": True}, {"weight_decay": 0.1}],
+    "rmsprop": [{"centered": True, "momentum": 0.5, "eps": 1e-3}, {"weight_decay": 0.1}],
+    "adagrad": [{"lr_decay": 0.1, "initial_accumulator_value": 0.2}],
+    "adadelta": [{"weight_decay": 0.1}],
+}
+MORE_LOSSES = [
+    {"name": "mse", "reduction": "sum", "scale": 0.25},
+    {"name": "cross_entropy", "label_smoothing": 0.1, "class_weights": (0.5, 2.0, 1.0)},
+    {"name": "huber", "delta": 0.3},
+    {"name": "smooth_l1", "beta": 0.3},
+]
+
+
+def axes() -> dict[str, list[Any]]:
+    """What can be combined, from the registries, without what the engine refuses."""
+    shapes: list[Any] = [
+        name
+        for part in activations
+        if part.elementwise and encoding.activation(part.model_validate({})) is not None
+        for name in part.names()[:1]
+    ]
+    rules = [
+        {"name": part.names()[0], **options}
+        for part in optimizers
+        if encoding.rule(part.model_validate({})) is not None
+        for options in ({}, *VARIANTS.get(part.names()[0], []))
+    ]
+    simple = [
+        {"name": part.names()[0]} for part in losses if encoding.loss(part.model_validate({})) is not None
+    ]
+    return {
+        "activation": [*shapes, ("relu", "tanh")],
+        "loss": [*simple, *MORE_LOSSES],
+        "optimizer": rules,
+        "penalty": [{}, {"l2": 0.01}, {"l1": 0.01, "l2": 0.001}],
+        "schedule": [{"name": part.names()[0], **REQUIRED.get(part.names()[0], {})} for part in schedules],
+        "dtype": ["float32", "float64"],
+    }
+
+
+def pairwise(options: dict[str, list[Any]]) -> list[tuple[int, ...]]:
+    """Combinations, as places in each list, in which every pair of two lists occurs."""
+    sizes = [len(values) for values in options.values()]
+    left = {
+        (a, i, b, j)
+        for a, b in itertools.combinations(range(len(sizes)), 2)
+        for i in range(sizes[a])
+        for j in range(sizes[b])
+    }
+    found = []
+    while left:
+        a, i, b, j = min(left)
+        row: dict[int, int] = {a: i, b: j}
+        for axis in range(len(sizes)):
+            if axis in row:
+                continue
+            news = [
+                sum((min(axis, k), *_ordered(axis, value, k, v)) in left for k, v in row.items())
+                for value in range(sizes[axis])
+            ]
+            row[axis] = news.index(max(news))
+        chosen = tuple(row[axis] for axis in range(len(sizes)))
+        for x, y in itertools.combinations(range(len(sizes)), 2):
+            left.discard((x, chosen[x], y, chosen[y]))
+        found.append(chosen)
+    return found
+
+
+def _ordered(axis: int, value: int, other: int, known: int) -> tuple[int, int, int]:
+    return (value, other, known) if axis < other else (known, axis, value)
+
+
+AXES = axes()
+PAIRS = pairwise(AXES)
+
+
+def compare(lab: Any, row: tuple[int, ...]) -> None:
+    """Both engines after three epochs of minibatches, as far apart as rounding explains."""
+    given = {name: values[place] for (name, values), place in zip(AXES.items(), row, strict=True)}
+    name = given["loss"]["name"]
+    config = {
+        "dataset": lab.rows(17, 3, 3, name),
+        "architecture": {"name": "mlp", "hidden": [6], "activation": given["activation"]},
+        **{key: given[key] for key in ("loss", "optimizer", "penalty", "schedule")},
+        "training": {"epochs": 4, "batch_size": 5},
+    }
+    exact = lab.model("torch", config, "float64")
+    bound = 1e-9
+    if given["dtype"] == "float32":
+        bound = 4 * lab.distance(exact, lab.model("torch", config, "float32")) + 1e-6
+    assert lab.distance(exact, lab.model("fused", config, given["dtype"])) <= bound, given
+
+
+def test_every_pair_is_among_the_combinations() -> None:
+    for a, b in itertools.combinations(range(len(AXES)), 2):
+        seen = {(row[a], row[b]) for row in PAIRS}
+        values = list(AXES.values())
+        assert len(seen) == len(values[a]) * len(values[b])
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_every_pair_agrees_with_torch(lab: Any, part: int) -> None:
+    for row in PAIRS[part::4]:
+        compare(lab, row)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("activation", range(len(AXES["activation"])))
+def test_every_combination_agrees_with_torch(lab: Any, activation: int) -> None:
+    others = [range(len(values)) for values in AXES.values()][1:]
+    for row in itertools.product(*others):
+        compare(lab, (activation, *row))

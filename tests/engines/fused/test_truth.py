@@ -1,0 +1,127 @@
+"""The kernels against the torch engine, on random shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+SMOOTH = ("logistic", "tanh", "softplus", "swish", "gelu")
+KINKED = ("relu", "leaky_relu", "hard_tanh", "hard_logistic")
+SHAPES = {
+    "count": st.integers(1, 70),
+    "inputs": st.integers(1, 40),
+    "hidden": st.lists(st.integers(1, 40), max_size=3),
+    "outputs": st.integers(1, 5),
+    "batch": st.sampled_from(["full", 7, 1, 16]),
+    "bias": st.booleans(),
+    "loss": st.sampled_from(["mse", "bce", "cross_entropy"]),
+    "seed": st.integers(0, 1000),
+}
+BOUND = {"float32": 1e-5, "float64": 1e-12}
+odd = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+def settings_of(lab: Any, shape: dict[str, Any], activation: str, **training: Any) -> dict[str, Any]:
+    """The config of a drawn shape."""
+    loss, outputs = shape["loss"], shape["outputs"]
+    if loss == "cross_entropy":
+        outputs = max(2, outputs)
+        shape = {**shape, "count": max(shape["count"], outputs)}
+    return {
+        "dataset": lab.rows(shape["count"], shape["inputs"], outputs, loss, shape["seed"]),
+        "architecture": {
+            "name": "mlp", "hidden": shape["hidden"], "activation": activation, "bias": shape["bias"],
+        },
+        "loss": loss,
+        "optimizer": {"name": "sgd", "lr": 0.05},
+        "training": {"batch_size": shape["batch"], "seed": shape["seed"], **training},
+        "penalty": {"l2": 0.01, "l1": 0.001},
+    }  # fmt: skip
+
+
+def torch_gradient(experiment: Any) -> dict[str, Any]:
+    """The gradient of the first batch by autograd."""
+    config, network, data = experiment.config, experiment.network(), experiment.fixed["train"]
+    size = config.training.batch_size
+    order = np.arange(len(data))
+    if size != "full" and size < len(data):
+        from mlprun.randomness import Purpose
+        from mlprun.randomness import order as drawn
+
+        order = drawn(config.training.seed, Purpose.ORDER, len(data), epoch=0)[:size]
+    values = network.preactivation(torch.from_numpy(data.inputs[order]))
+    values = values if config.loss.activation else network.output_activation(values)
+    objective = config.loss.build()(values, torch.from_numpy(data.targets[order]))
+    for penalty in config.penalties:
+        objective = objective + penalty.value(network.weights())
+    objective.backward()
+    return {name: parameter.grad.numpy() for name, parameter in network.named_parameters()}
+
+
+def kernel_gradient(experiment: Any) -> dict[str, Any]:
+    """The gradient of the first batch as the kernel leaves it behind."""
+    from mlprun.engines.fused import FusedEngine, slices
+    from mlprun.engines.fused.epochs import train
+    from mlprun.engines.fused.workspace import Workspace
+
+    engine = FusedEngine()
+    (member,) = engine.open([experiment], [engine.start(experiment)], device="cpu").members
+    space, layout = Workspace(member), member.layout
+    train(*slices.arguments(member, space, member.rates(0, 1), first=0), 1, 1, False)
+    return layout.named(space.gradient)
+
+
+@odd
+@given(**SHAPES, activation=st.sampled_from(SMOOTH + KINKED))
+@example(
+    count=1, inputs=1, hidden=[1], outputs=1, batch="full", bias=True, loss="mse", seed=0, activation="relu"
+)
+@example(
+    count=300,
+    inputs=33,
+    hidden=[70, 17, 16],
+    outputs=3,
+    batch="full",
+    bias=True,
+    loss="cross_entropy",
+    seed=1,
+    activation="tanh",
+)
+@example(
+    count=50, inputs=16, hidden=[16, 4], outputs=1, batch=7, bias=False, loss="bce", seed=2, activation="elu"
+)
+@settings(max_examples=40)
+def test_the_first_gradient_is_autograds(lab: Any, dtype: str, activation: str, **shape: Any) -> None:
+    experiment = lab.make(settings_of(lab, shape, activation, dtype=dtype, epochs=1))
+    expected, found = torch_gradient(experiment), kernel_gradient(experiment)
+    assert lab.distance(expected, found) <= BOUND[dtype] * max(lab.largest(expected), 1e-30)
+
+
+@given(**SHAPES, activation=st.sampled_from(SMOOTH))
+@settings(max_examples=15)
+def test_after_a_hundred_steps_rounding_has_grown_as_little_as_in_torch(
+    lab: Any, activation: str, **shape: Any
+) -> None:
+    config = settings_of(lab, shape, activation, epochs=1)
+    steps = 1 if shape["batch"] == "full" else -(-len(config["dataset"]["inputs"]) // shape["batch"])
+    config["training"]["epochs"] = max(1, 100 // steps)
+    exact = lab.model("torch", config, "float64")
+    theirs = lab.distance(exact, lab.model("torch", config, "float32"))
+    ours = lab.distance(exact, lab.model("fused", config, "float32"))
+    assert ours <= 4 * theirs + 1e-6
+    assert lab.distance(exact, lab.model("fused", config, "float64")) <= 1e-9
+
+
+@given(**{**SHAPES, "batch": st.just("full")}, activation=st.sampled_from(KINKED))
+@settings(max_examples=15)
+def test_activations_with_kinks_agree_over_ten_steps(lab: Any, activation: str, **shape: Any) -> None:
+    config = settings_of(lab, shape, activation, epochs=10)
+    exact = lab.model("torch", config, "float64")
+    theirs = lab.distance(exact, lab.model("torch", config, "float32"))
+    assert lab.distance(exact, lab.model("fused", config, "float32")) <= 4 * theirs + 1e-6
+    assert lab.distance(exact, lab.model("fused", config, "float64")) <= 1e-9
