@@ -25,7 +25,7 @@ def test_of_two_hundred_simultaneous_starts_one_wins_each_time(
 ) -> None:
     rounds = 80 if request.config.getoption("--slow") else 8
     config = config_of("momentum", training={"epochs": 10**6}, checkpoint={"seconds": 1})
-    first = children.one("train", written(config, memory), "-q", folder=memory, signals=[[0.3, 2]])
+    first = children.one("train", written(config, memory), "-q", folder=memory, signals=[[2.0, 2]])
     assert first["code"] == 130
     path = str(memory / "runs/run-001")
     files = set(os.listdir(path))

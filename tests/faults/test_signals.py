@@ -73,8 +73,8 @@ def test_a_hundred_signals_at_random_times(
     if path:
         assert children.one("resume", path, "-q", folder=memory)["code"] == 0
         compare(whole, str(memory / path))
-    assert codes[130] > 10
-    assert codes[143] > 10
+    assert codes[130] > 4
+    assert codes[143] > 4
 
 
 @pytest.mark.parametrize("number", CODES, ids=["SIGINT", "SIGTERM"])

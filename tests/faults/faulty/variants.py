@@ -9,6 +9,7 @@ EVERY_EPOCH = {"epochs": 1}
 BATCHES = {"batch_size": 16, "shuffle": True}
 
 BASE: dict[str, Any] = {
+    "engine": "torch",
     "name": "run",
     "dataset": {"name": "moons", "noise": 0.3, "split": {"train": 45, "dev": 20, "test": 15}},
     "architecture": {"hidden": [4], "activation": "tanh"},
