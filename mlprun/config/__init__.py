@@ -2,6 +2,7 @@
 
 from mlprun.config.document import Document, from_mapping, read
 from mlprun.config.places import Path, dotted
+from mlprun.config.scalars import is_text
 from mlprun.config.text import Text, cut, printable
 
-__all__ = ["Document", "Path", "Text", "cut", "dotted", "from_mapping", "printable", "read"]
+__all__ = ["Document", "Path", "Text", "cut", "dotted", "from_mapping", "is_text", "printable", "read"]

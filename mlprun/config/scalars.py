@@ -39,6 +39,14 @@ def resolve(plain: str) -> bool | int | float | str | None:
     return float(plain)
 
 
+def is_text(plain: str) -> bool:
+    """Whether a plain scalar is read as the string that it is."""
+    try:
+        return isinstance(resolve(plain), str)
+    except TooManyDigitsError:
+        return False
+
+
 def _whole(number: int) -> int:
     if not fits(number):
         raise TooManyDigitsError

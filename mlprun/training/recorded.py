@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import yaml
 
+from mlprun import config as reading
 from mlprun import files, schema
 from mlprun.errors import CheckpointError, DataError, UsageError
 from mlprun.schema.extend import MAX_CODE
@@ -53,7 +54,19 @@ def stored_config(config: Config, folder: str) -> dict[str, Any]:
 
 def as_yaml(stored: Mapping[str, Any]) -> str:
     """The text of config.yaml."""
-    return yaml.safe_dump(stored, sort_keys=False, allow_unicode=True, width=110)
+    return yaml.dump(stored, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML leaves bare what YAML 1.1 reads as a string; configs are YAML 1.2, where 1e3 is a number."""
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    style = None if reading.is_text(value) else "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _text)
 
 
 def describe(

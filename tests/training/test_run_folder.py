@@ -220,3 +220,13 @@ def test_the_log_tells_of_the_first_row_behind_each_multiple_of_report_every(
     run = train(training={"epochs": 30, "log_every": log_every, "report_every": 10})
     told = [line for line in Path(run.path, "train.log").read_text().splitlines() if " lr " in line]
     assert [int(line.split()[1].rstrip(":")) for line in told] == lines
+
+
+@pytest.mark.parametrize(
+    "name", ["1e3", "0o7", "012", "0x1F", "true", "null", "1.5", "9" * 30, "on", "1_000"]
+)
+def test_a_name_that_looks_like_something_else_is_stored_as_the_name_it_is(
+    name: str, train: Callable[..., mlprun.Run]
+) -> None:
+    run = train(name=name, training={"epochs": 1})
+    assert mlprun.load(run.path).config.name == name
