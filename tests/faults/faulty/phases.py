@@ -10,8 +10,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any
 
-from mlprun import files
-from mlprun.engines.torch import TorchEngine
+from mlprun import engines, files
 from mlprun.training import record, run
 
 if TYPE_CHECKING:
@@ -173,7 +172,8 @@ def announce(system: Doomed) -> None:
 
         setattr(owner, name, told)
 
-    around(TorchEngine, "advance", "training", "before the history")
+    for engine in engines._engines().values():
+        around(type(engine), "advance", "training", "before the history")
     around(run, "final_figures", "final figures", "writing the status")
     begin = record.Record.begin
 

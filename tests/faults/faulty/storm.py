@@ -11,6 +11,7 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -27,18 +28,22 @@ from mlprun.parts.optimizers import optimizers
 from mlprun.storage import runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 LONGEST_LIFE = 400
 """kills that one run may need before it is over"""
 
 
-def prepare() -> None:
-    """Import what runs need, so that their forks begin at once; no thread may live here."""
+def prepare(variants: Iterable[str] = ()) -> None:
+    """Import and compile what runs need, so that their forks begin at once; no thread may live here."""
     torch.set_num_threads(1)
     parameter = torch.nn.Parameter(torch.zeros(2, 2))
     for name in ("sgd", "adam", "lbfgs", "muon", "adamw"):
         optimizers[name]().build({"layers.0.weight": parameter}, embeddings=frozenset())
+    for variant in variants:
+        if config_of(variant).get("engine") == "fused":  # its kernels take a second to load
+            with tempfile.TemporaryDirectory() as folder:
+                mlprun.train(config_of(variant, training={"epochs": 2}), out=folder)
     assert threading.active_count() == 1
     assert len(os.listdir("/proc/self/task")) == 1
 
@@ -170,7 +175,7 @@ class Storm:
 
 def main(orders: dict[str, Any]) -> list[dict[str, Any]]:
     """Do every job, and tell what came of each: its result, or why it failed."""
-    prepare()
+    prepare({job["variant"] for job in orders["jobs"]})
     told: list[dict[str, Any]] = []
     for job in orders["jobs"]:
         number, arguments = job["number"], job.get("arguments", {})

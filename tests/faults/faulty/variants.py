@@ -56,6 +56,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "best": {"metric": "dev_accuracy", "mode": "max"},
         "checkpoint": {"epochs": 5},
     },
+    "fused": {
+        "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9},
+        "training": BATCHES,
+        "engine": "fused",
+    },
+    "fused, adam, float64": {
+        "optimizer": {"name": "adam", "lr": 0.02},
+        "early_stopping": {"patience": 15},
+        "training": {**BATCHES, "dtype": "float64"},
+        "engine": "fused",
+    },
     "default interval": {
         "optimizer": {"name": "adam", "lr": 0.02},
         "training": {**BATCHES, "epochs": 120},
