@@ -37,6 +37,8 @@ def _line(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
     if hasattr(error, "format_message"):  # a usage error of Typer's, whose class has moved between versions
         return 2, f"error: {_usage(error, arguments)}"
     what = " ".join(str(error).split())
+    if "KeyboardInterrupt" in what:  # Ctrl-C while pydantic builds a validator comes out as its SchemaError
+        return 130, "error: interrupted"
     return 1, f"error: internal: {type(error).__name__}: {what}; please report it with --debug's output"
 
 

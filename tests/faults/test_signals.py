@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from faulty.comparing import compare, state
 from faulty.variants import config_of
+from mlprun import cli
 
 import mlprun.api as mlprun
 
@@ -156,3 +157,14 @@ def test_an_interrupted_run_is_one_to_go_on_with(children: Any, memory: Path, wr
     said = children.one("show", "runs/run-001", folder=memory)["out"]
     assert "interrupted" in said
     assert "next: mlprun resume runs/run-001" in said
+
+
+def test_an_interrupt_that_a_library_wraps_is_still_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def wrapped(*_: Any, **__: Any) -> None:
+        raise ValueError("SchemaError: Error building validator: KeyboardInterrupt:")
+
+    monkeypatch.setattr(mlprun, "load_config", wrapped)
+    assert cli.main(["train", "x.yaml", "--dry-run"]) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
