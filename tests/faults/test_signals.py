@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from faulty.comparing import compare, state
 from faulty.variants import config_of
-from mlprun import cli
 
 import mlprun.api as mlprun
+from mlprun import cli
 
 if TYPE_CHECKING:
     from collections.abc import Callable
