@@ -27,3 +27,8 @@ def __getattr__(name: str) -> Any:
 
         return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What completion offers: the functions above too, before they are imported."""
+    return sorted({*globals(), *__all__})

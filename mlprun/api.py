@@ -7,6 +7,7 @@ run.history["dev_loss"], run.figures, run.model, run.plot()
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,8 +92,15 @@ class Run:
 
     @property
     def model(self) -> Network:
-        """The best epoch's nn.Module, on the CPU, in evaluation mode."""
+        """The best epoch's nn.Module, on the CPU, in evaluation mode.
+
+        It takes preprocessed rows, as `rows` gives them; `predict` takes them as they stand in a table.
+        """
         return self.best.network
+
+    def predict(self, table: str | os.PathLike[str]) -> evaluation.Answers:
+        """What the best epoch's network says of each row of a table (columns, rows, and `csv()`)."""
+        return self.best.predict_table(os.fspath(table))
 
     def rows(self, split: str) -> Rows:
         """The preprocessed rows of a split, as the best epoch's evaluation saw them."""
@@ -203,7 +211,7 @@ def _newest(folder: RunFolder, *, device: str = "cpu", allow_code: bool) -> eval
     """The newest network of a run that can be read."""
     last = folder.load_last()
     if last is None:
-        remedy = f"go on with: mlprun resume {folder.path}"
+        remedy = f"go on with: mlprun resume {shlex.quote(folder.path)}"
         raise CheckpointError(folder.path, "was stopped before its first checkpoint", remedy)
     return evaluation.load(last.checkpoint, last.path, folder.path, device=device, allow_code=allow_code)
 
@@ -215,6 +223,6 @@ def _ended(ended: Ended, *, allow_code: bool) -> Run:
         raise DivergedError(folder.path, what, "lower optimizer.lr or set training.clip_norm")
     if ended.stopped == "interrupted":
         what = f"stopped after epoch {ended.epoch}, which is saved"
-        remedy = f"go on with: mlprun resume {folder.path}"
+        remedy = f"go on with: mlprun resume {shlex.quote(folder.path)}"
         raise InterruptedRunError(folder.path, what, remedy, signal_number=ended.signal_number or 2)
     return Run(folder, allow_code)

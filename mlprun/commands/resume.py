@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from mlprun.commands.terminal import Output
+from mlprun.errors import DivergedError, InterruptedRunError
 
 
 def command(
@@ -36,11 +37,14 @@ def command(
     """
     from mlprun import api
     from mlprun.commands.progress import Follower
-    from mlprun.commands.train import show_end
+    from mlprun.commands.train import show_end, tell
 
     follower = Follower(output)
     try:
         resumed = api.resume(run, epochs=epochs, device=device, allow_code=allow_code, reporter=follower)
+    except (DivergedError, InterruptedRunError) as error:
+        tell(api.load(error.where, allow_code=allow_code), output)
+        raise
     finally:
         follower.close()
     show_end(resumed, output)

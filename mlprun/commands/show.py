@@ -51,7 +51,8 @@ def command(
         f"{status.state}, {status.epochs} of {shown.config.training.epochs} epochs, {status.seconds:.2f} s"
     )
     output.result(f"{shown.path}: {standing}, engine {record['engine']} on {record['device']}\n")
-    output.result(Table(("section", "what the config says"), _sections(shown), "config"), "", network)
+    title = "config, but for what stands at its default"
+    output.result(Table(("section", "value"), _sections(shown), title), "", network)
     if status.figures:
         output.result("", figures.closing(status.figures))
     if status.state in ("crashed", "interrupted"):

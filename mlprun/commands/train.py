@@ -1,11 +1,13 @@
 """`mlprun train`: train a config."""
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlprun.commands.terminal import Output
+from mlprun.errors import DivergedError, InterruptedRunError
 
 if TYPE_CHECKING:
     from mlprun.api import Run
@@ -43,7 +45,8 @@ def command(
     --json prints {"run", "status", "engine", "device", "epochs", "seconds",
       "best": {"epoch", "metric", "value"} or null, "of": "best" | "last",
       "splits": {SPLIT: {"loss", METRIC, ...}}, "last": {"epoch", "splits"},
-      "baselines": {NAME: {SPLIT: {...}}}}
+      "baselines": {NAME: {SPLIT: {...}}}}, also of a run that diverged or was
+      interrupted
       and under --dry-run {"config": {...}, "engine": {"name", "why"}, "device",
       "rows": {SPLIT: N}, "layers": [{"name", "kind", "shape", "parameters"}],
       "parameters"}
@@ -65,14 +68,17 @@ def command(
     follower = Follower(output)
     try:
         run = api.train(config, *words, out=out, allow_code=allow_code, reporter=follower)
+    except (DivergedError, InterruptedRunError) as error:
+        tell(api.load(error.where, allow_code=allow_code), output)
+        raise
     finally:
         follower.close()
     show_end(run, output)
     return None
 
 
-def show_end(run: "Run", output: Output) -> None:
-    """The closing table, the run folder and what to type next."""
+def tell(run: "Run", output: Output) -> None:
+    """The document of a run that has ended, well or not."""
     from mlprun.commands import figures
 
     status, record = run.status, run.folder.record()
@@ -94,11 +100,19 @@ def show_end(run: "Run", output: Output) -> None:
             "baselines": ended["baselines"],
         }
     )
+
+
+def show_end(run: "Run", output: Output) -> None:
+    """The closing table, the run folder and what to type next."""
+    from mlprun.commands import figures
+
+    tell(run, output)
+    status, record, ended = run.status, run.folder.record(), run.figures
     output.result(figures.closing(ended))
     early = ", stopped early" if status.reason == "early_stopping" else ""
     where = f"engine {record['engine']} on {record['device']}"
     output.result(f"\n{status.epochs} epochs{early} in {status.seconds:.2f} s, {where}")
-    output.result(f"run folder: {run.path}\nnext: mlprun plot {run.path}")
+    output.result(f"run folder: {run.path}\nnext: mlprun plot {shlex.quote(run.path)}")
 
 
 def _show_plan(config: Any, output: Output) -> None:

@@ -17,7 +17,7 @@ def merge(under: Node, over: Node, key: str = "") -> Node:
     a plain string stands for `{name: string}`.
     """
     below, above = _as_mapping(under, over, key), _as_mapping(over, under, key)
-    if below is None or above is None or _names_differ(below, above):
+    if below is None or above is None or _names_differ(below, above, key):
         return over
     entries = dict(below)
     for inner, entry in above.items():
@@ -36,7 +36,8 @@ def _as_mapping(node: Node, other: Node, key: str) -> dict[str, Entry] | None:
     return None
 
 
-def _names_differ(below: dict[str, Entry], above: dict[str, Entry]) -> bool:
+def _names_differ(below: dict[str, Entry], above: dict[str, Entry], key: str) -> bool:
     if "name" not in below or "name" not in above:
-        return False
+        # an `init` without a name speaks of weight and bias, and those are no options of one with a name
+        return key == "init" and ("name" in below or "name" in above)
     return below["name"].node.value != above["name"].node.value

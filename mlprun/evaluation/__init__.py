@@ -1,5 +1,6 @@
 """A checkpoint and a split made into figures, and a checkpoint and new rows made into predictions."""
 
+from mlprun.evaluation.answers import Answers
 from mlprun.evaluation.baselines import baselines
 from mlprun.evaluation.loaded import (
     Figures,
@@ -12,6 +13,7 @@ from mlprun.evaluation.loaded import (
 )
 
 __all__ = [
+    "Answers",
     "Figures",
     "Loaded",
     "baselines",

@@ -17,6 +17,7 @@ def json_schema() -> dict[str, Any]:
         "description": "another config, relative to this one, that this one is laid over",
         "type": "string",
     }
+    schema["anyOf"] = [{"required": [name]} for name in (*schema.pop("required"), "base")]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,

@@ -75,6 +75,7 @@ def start(experiment: Experiment, *, out: str, reporter: Reporter) -> Ended:
     engine, why = engines.choose(experiment, config.engine)
     device = devices.resolve(config.device)
     refuse_too_many_snapshots(experiment)
+    engine.start(experiment)  # a start that cannot be made, as from a file of other shapes, leaves no folder
     engine.prepare(experiment, reporter.say)
     code = code_of(config)
     # every folder below `out` lies equally deep, so paths relative to it hold whatever its number will be

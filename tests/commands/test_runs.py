@@ -3,6 +3,7 @@ import os
 
 import pytest
 
+import mlprun
 from mlprun import cli
 
 CONFIG = """
@@ -267,3 +268,31 @@ def test_a_run_without_dev_rows_is_judged_by_its_last_epoch(call):
     )
     assert (told["best"], told["of"], set(told["splits"])) == (None, "last", {"train", "test"})
     assert document(call, "eval", told["run"])["splits"] == told["splits"]
+
+
+def test_json_tells_of_a_run_that_diverged_too(call):
+    code, out, err = call(
+        "train", "small.yaml", "-q", "--json", "--name", "far", "loss=mse", "optimizer.lr=1e38"
+    )
+    told = json.loads(out)
+    assert (code, told["status"], told["run"]) == (8, "diverged", "runs/far-001")
+    assert err.startswith("error: runs/far-001: training diverged after epoch ")
+
+
+def test_a_start_that_cannot_be_made_leaves_no_folder(call, home):
+    start = "architecture.init={name: file, path: runs/small-001/last.safetensors}"
+    for more in ((), ("--dry-run",)):
+        code, _, err = call("train", "small.yaml", "architecture.hidden=[4]", start, "--name", "odd", *more)
+        assert code == 2
+        assert "shape [3, 2] where the network has [4, 2]" in err
+    assert not (home / "runs/odd-001").exists()
+    assert call("train", "small.yaml", start, "--name", "even", "-q")[0] == 0
+
+
+def test_a_table_is_predicted_from_python_too(home):
+    run = mlprun.load(str(home / "runs/small-001"))
+    (home / "few.csv").write_text("x1,x2\n0,0.5\n1,-0.5\n")
+    answers = run.predict(home / "few.csv")
+    assert answers.columns == ("class", "p(outer)", "p(inner)")
+    assert len(answers.rows) == 2
+    assert {"train", "load", "resume"} <= set(dir(mlprun))

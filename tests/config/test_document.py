@@ -93,6 +93,8 @@ def test_every_part_of_an_override_is_named_with_it(write):
         ("{split: same}", "{split: {train: 0.5}}", {"split": {"train": 0.5}}),
         ("{split: {train: 0.5}}", "{split: same}", {"split": "same"}),
         ("{init: {weight: zeros}}", "{init: xavier}", {"init": "xavier"}),
+        ("{init: {weight: zeros}}", "{init: {name: file}}", {"init": {"name": "file"}}),
+        ("{init: {name: file}}", "{init: {bias: zeros}}", {"init": {"bias": "zeros"}}),
     ],
 )
 def test_a_mapping_merges_unless_it_names_another_part(write, under, over, merged):

@@ -27,7 +27,7 @@ def test_it_is_json_schema_that_refers_to_itself_only(document):
 def test_every_field_of_the_config_is_described(document):
     assert set(document["properties"]) == {"base", *schema.Config.model_fields}
     assert all(field["description"] for field in document["properties"].values())
-    assert document["required"] == ["dataset"]
+    assert document["anyOf"] == [{"required": ["dataset"]}, {"required": ["base"]}]
     assert document["additionalProperties"] is False
 
 
