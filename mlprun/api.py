@@ -65,6 +65,11 @@ class Run:
         return self.folder.status()
 
     @property
+    def record(self) -> dict[str, Any]:
+        """What run.json says: what was run, where and with what."""
+        return training.record_of(self.folder)
+
+    @property
     def figures(self) -> dict[str, Any]:
         """`best` and `last`, each with its epoch and `splits` (figures by split), and `baselines`."""
         return self.status.figures

@@ -32,7 +32,7 @@ def command(
     from mlprun.commands.plan import layers
 
     shown = api.load(run, allow_code=allow_code)
-    status, record = shown.status, shown.folder.record()
+    status, record = shown.status, shown.record
     described, network = layers(shown.best.alone)
     output.document(
         {

@@ -81,7 +81,7 @@ def tell(run: "Run", output: Output) -> None:
     """The document of a run that has ended, well or not."""
     from mlprun.commands import figures
 
-    status, record = run.status, run.folder.record()
+    status, record = run.status, run.record
     ended = status.figures
     of, splits = figures.chosen(ended)
     best = {key: ended["best"][key] for key in ("epoch", "metric", "value")} if ended["best"] else None
@@ -107,7 +107,7 @@ def show_end(run: "Run", output: Output) -> None:
     from mlprun.commands import figures
 
     tell(run, output)
-    status, record, ended = run.status, run.folder.record(), run.figures
+    status, record, ended = run.status, run.record, run.figures
     output.result(figures.closing(ended))
     early = ", stopped early" if status.reason == "early_stopping" else ""
     where = f"engine {record['engine']} on {record['device']}"
