@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mlprun.parts.activations import Activation, Identity, activations
+from mlprun.parts.datasets.inline import Inline
 from mlprun.parts.losses import Loss
 from mlprun.parts.part import suggestion
 from mlprun.schema.checks.check import reads, reads_data_and
@@ -35,6 +36,15 @@ def loss_fits_targets(config: Config, facts: Facts) -> Iterator[Problem]:
         yield Problem(("loss",), of_targets)
     elif of_outputs := loss.refuses(facts, outputs):
         yield Problem(("architecture", "outputs"), of_outputs)
+
+
+@reads_data_and("dataset", "loss")
+def loss_takes_the_targets_that_stand_in_the_config(config: Config, facts: Facts) -> Iterator[Problem]:
+    """Rows written in the config are looked at here, so that the problem is shown where they stand."""
+    if isinstance(config.dataset, Inline) and config.loss.refuses(facts, config.loss.outputs(facts)) is None:
+        refusal = config.loss.refuses_targets(config.dataset.load().targets)
+        if refusal:
+            yield Problem(("dataset", "targets"), refusal)
 
 
 @reads_data_and("dataset", "loss", "architecture")
