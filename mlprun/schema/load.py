@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -17,7 +20,8 @@ from mlprun.schema.resolve import resolve, with_rows
 from mlprun.schema.translate import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
 
     from mlprun.config import Document
     from mlprun.parts.datasets import Facts
@@ -42,7 +46,8 @@ def parse(document: Document, *, allow_code: bool = False, data: bool = True) ->
     Without `data` a table is not looked at: for the complete config of a checkpoint, whose table may be gone.
     """
     run_extensions(document, allow_code=allow_code)
-    config, problems = _validate(document.data)
+    with _interrupts_later():
+        config, problems = _validate(document.data)
     valid = frozenset(model.Config.model_fields) - {problem.path[0] for problem in problems if problem.path}
     facts, failure = None, None
     if "dataset" in valid:
@@ -59,6 +64,23 @@ def parse(document: Document, *, allow_code: bool = False, data: bool = True) ->
     if failure is not None:
         raise failure
     return config
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Let a Ctrl-C wait until the block is left: pydantic swallows one that comes while it calls Python."""
+    former = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(former):
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+        if came:
+            former(*came[0])
 
 
 def _validate(data: dict[str, Any]) -> tuple[Config, list[Problem]]:

@@ -69,7 +69,9 @@ def test_a_hundred_signals_at_random_times(
             assert state(str(memory / path)) == "interrupted"
         else:
             # before the run takes signals: Python's own answer, and nothing has changed
-            assert told["code"] in (130, -signal.SIGTERM), told
+            # (pydantic may swallow a Ctrl-C that comes while it reads a stored part; Python then says so)
+            swallowed = "Exception ignored in" in told["err"]
+            assert swallowed or told["code"] in (130, -signal.SIGTERM), told
             assert state(str(memory / path)) != "failed"
     if path:
         assert children.one("resume", path, "-q", folder=memory)["code"] == 0
