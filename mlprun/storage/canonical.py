@@ -21,6 +21,9 @@ class Prepared(dict[str, Any]):
     """A mapping that `prepare` has made ready to be written, and that `encode` takes as it is."""
 
 
+_READY = frozenset({str, int, bool, type(None), Prepared})
+
+
 def prepare(mapping: Mapping[str, Any]) -> Prepared:
     """A mapping that is written again and again, looked through once: that is most of the work."""
     return Prepared((_key(key), _plain(item)) for key, item in mapping.items())
@@ -49,7 +52,7 @@ def decode(text: str | bytes) -> Any:
 
 
 def _plain(value: object) -> object:
-    if value is None or isinstance(value, str | bool | int | Prepared):
+    if type(value) in _READY or isinstance(value, str | int):
         return value
     if isinstance(value, float | np.floating):
         number = float(value)

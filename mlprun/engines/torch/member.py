@@ -72,6 +72,7 @@ class Member:
 
     def restore(self, state: State) -> None:
         """Stand where `state` says."""
+        self._state: State | None = state
         self.epoch, self.progress = state.epoch, state.progress
         self.network.load_state_dict(
             {name: torch.from_numpy(np.array(array)) for name, array in state.model.items()}
@@ -80,10 +81,13 @@ class Member:
         put_together(self.optimizers, self.parameters, state.slots, state.structure, host=host)
 
     def state(self) -> State:
-        """A copy of where the run stands."""
+        """A copy of where the run stands; one copy serves until the run goes on."""
+        if self._state is not None:
+            return self._state
         names = {id(parameter): name for name, parameter in self.parameters.items()}
         slots, structure = take_apart(self.optimizers, names)
-        return State(self.epoch, arrays_of(self.network), slots, structure, self.progress)
+        self._state = State(self.epoch, arrays_of(self.network), slots, structure, self.progress)
+        return self._state
 
     def keep(self) -> None:
         """Remember the network as it is now: it is the best so far."""
@@ -105,7 +109,7 @@ class Member:
 
     def run_epoch(self, stop: Callable[[], bool]) -> Pass | None:
         """Train one epoch; None when `stop` said so between batches, with the epoch half done."""
-        rate = self.rate()
+        rate, self._state = self.rate(), None
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
