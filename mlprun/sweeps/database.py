@@ -1,0 +1,358 @@
+"""The database of a sweep, `trials.sqlite` in its folder: settings, trials, and how each trial came out.
+
+    sweep(key, value)     what the sweep is, JSON by key: the fields of `Description`
+    settings(id, chosen)  one row per combination of parameter values; `chosen` is JSON {dotted path: value}
+    trials(id, setting, seed, fold, cohort, member, status, engine, epochs, best_epoch, seconds, error)
+                          one row per trial; `cohort` and `member` say where its curves and weights lie:
+                          place `member` (from 0) of the file `cohorts/cohort-0007.safetensors`
+    figures(trial, ...)   one row per trial that has figures, a column for each of `Description.figures`
+    results               a view of all that: a column for each parameter, trials and figures, for
+                          SELECT "optimizer.lr", avg(test_loss) FROM results GROUP BY 1
+
+Ids count from 1. A trial is `pending` until it is `finished`, stopped by `early_stopping`, `diverged` (its
+figures are those up to the last finite epoch) or `failed` (`error` says why, it has no figures). The column
+`test_loss` is of the best epoch, as is every other without a prefix, `last_test_loss` of the last one; where
+no dev rows choose a best the two are equal and `best_epoch` is NULL. SQL knows no nan: NULL is a figure that
+is not a number or that was never computed. `seconds` is the trial's share of its cohort's time, and the only
+column that two runs of one sweep do not have in common.
+
+While the sweep runs the database is in WAL mode, so that it can be read at any moment; trials come in by
+whole cohorts, in one transaction each. When the sweep ends it is a single ordinary file.
+
+    with database.create(path, description) as writer:
+        writer.add_settings([Setting(1, {"optimizer.lr": 0.1})])
+        writer.add_trials([Trial(1, setting=1, seed=0)])
+        writer.record([Trial(1, setting=1, seed=0, status="finished", figures={"test_loss": 0.4})])
+    with database.open_reading(path) as results:
+        results.description.total, results.settings(), results.trials()
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sqlite3
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from urllib.parse import quote
+
+from mlprun import files
+from mlprun.errors import CheckpointError, FileError
+from mlprun.storage import canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from types import TracebackType
+
+VERSION = 1
+APPLICATION = 0x6D6C7072
+"""what SQLite calls the application id of a file"""
+TrialStatus = Literal["pending", "finished", "early_stopping", "diverged", "failed"]
+Scale = Literal["linear", "log", "choice"]
+
+_WAIT = 10.0  # seconds that a writer waits for a reader that holds the file, and the other way round
+_PLAIN = re.compile(r"[A-Za-z0-9_.-]+")
+_RESTORE = "restore it from a copy or run the sweep again in another folder"
+_STANDING = (
+    "setting",
+    "seed",
+    "fold",
+    "cohort",
+    "member",
+    "status",
+    "engine",
+    "epochs",
+    "best_epoch",
+    "seconds",
+    "error",
+)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a sweep is, as everything that shows or draws it needs to know."""
+
+    name: str
+    parameters: tuple[str, ...]
+    """dotted paths of what differs between settings, in the order of the sweep file"""
+    figures: tuple[str, ...]
+    """the columns of `figures`: loss and scalar metrics of each split that has rows, then those of `last_`"""
+    scales: Mapping[str, Scale] = field(default_factory=dict)
+    """of each parameter: `log` where the space is logarithmic, `choice` for what is no number"""
+    objective: Mapping[str, Any] = field(default_factory=dict)
+    """`metric` (a figure's name), `mode` (min or max), `aggregate` (mean, median or success)"""
+    success: Mapping[str, Any] | None = None
+    """`figure`, `operator` (one of >= <= > < ==), `number`, and `text`, as the sweep file has it"""
+    folds: int | None = None
+    history: tuple[str, ...] = ()
+    """the columns of each trial's history, as in history.csv"""
+    total: int = 0
+    """trials that the sweep ends with"""
+    definition: Mapping[str, Any] = field(default_factory=dict)
+    """the sweep file's own words"""
+    base: Mapping[str, Any] = field(default_factory=dict)
+    """the complete config that settings are laid over"""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One combination of parameter values; lists are Python lists, as in JSON."""
+
+    id: int
+    chosen: Mapping[str, Any]
+
+    @property
+    def label(self) -> str:
+        """The values in one line, such as `hidden=[4] lr=0.1`; paths are shortened to their last word."""
+        return " ".join(f"{path.rpartition('.')[2]}={json.dumps(v)}" for path, v in self.chosen.items())
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a sweep and, once it has ended, how it came out."""
+
+    id: int
+    setting: int
+    seed: int
+    fold: int | None = None
+    cohort: int | None = None
+    member: int | None = None
+    status: TrialStatus = "pending"
+    engine: str | None = None
+    epochs: int | None = None
+    best_epoch: int | None = None
+    seconds: float | None = None
+    error: str | None = None
+    figures: Mapping[str, float | None] = field(default_factory=dict)
+    """by column; None is a figure that is not a number"""
+
+    @property
+    def has_figures(self) -> bool:
+        """Whether it was trained to some end."""
+        return bool(self.figures)
+
+
+def create(path: str, description: Description) -> Writer:
+    """A new database at `path`, which must not exist. Raises FileError."""
+    files.write_new(path, b"")  # an empty file is an empty database
+    writer = Writer(path)
+    with _told(path):
+        writer.connection.executescript(_tables(description))
+        writer.connection.executemany(
+            "INSERT INTO sweep VALUES (?, ?)",
+            [(key, canonical.encode(value)) for key, value in asdict(description).items()],
+        )
+        writer.connection.commit()
+    return writer
+
+
+def _tables(description: Description) -> str:
+    assert all(map(_PLAIN.fullmatch, (*description.parameters, *description.figures)))
+    figures = "".join(f', "{name}" REAL' for name in description.figures)
+    paths = description.parameters
+    chosen = "".join(f""", json_extract(chosen, '$."{path}"') AS "{path}\"""" for path in paths)
+    standing = ", ".join(f"trials.{name}" for name in _STANDING)
+    shown = "".join(f', figures."{name}"' for name in description.figures)
+    return f"""
+        PRAGMA application_id = {APPLICATION};
+        PRAGMA user_version = {VERSION};
+        CREATE TABLE sweep (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+        CREATE TABLE settings (id INTEGER PRIMARY KEY, chosen TEXT NOT NULL);
+        CREATE TABLE trials (
+            id INTEGER PRIMARY KEY, setting INTEGER NOT NULL, seed INTEGER NOT NULL, fold INTEGER,
+            cohort INTEGER, member INTEGER, status TEXT NOT NULL, engine TEXT, epochs INTEGER,
+            best_epoch INTEGER, seconds REAL, error TEXT);
+        CREATE INDEX trials_of_setting ON trials (setting, seed, fold);
+        CREATE TABLE figures (trial INTEGER PRIMARY KEY{figures});
+        CREATE VIEW results AS SELECT trials.id AS trial, {standing}{chosen}{shown}
+            FROM trials JOIN settings ON settings.id = trials.setting
+            LEFT JOIN figures ON figures.trial = trials.id ORDER BY trials.id;
+    """  # noqa: S608
+
+
+class Writer:
+    """The database as the one process that holds the sweep's lock writes it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        with _told(path):
+            self.connection = sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, timeout=_WAIT)
+            self.connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            self.connection.execute("PRAGMA synchronous = FULL")
+
+    @property
+    def results(self) -> Results:
+        """What is in it so far."""
+        return Results(self.connection, self.path)
+
+    def describe(self, key: str, value: Any) -> None:
+        """Replace a field of the description, such as `total`."""
+        with _told(self.path), self.connection as changing:
+            changing.execute("INSERT OR REPLACE INTO sweep VALUES (?, ?)", (key, canonical.encode(value)))
+
+    def add_settings(self, settings: Iterable[Setting]) -> None:
+        """Add settings that are not in it yet."""
+        rows = ((one.id, json.dumps(dict(one.chosen), allow_nan=False)) for one in settings)
+        with _told(self.path), self.connection as changing:
+            changing.executemany("INSERT INTO settings VALUES (?, ?)", rows)
+
+    def add_trials(self, trials: Iterable[Trial]) -> None:
+        """Add trials that are not in it yet, all in one transaction."""
+        with _told(self.path), self.connection as changing:
+            _put(changing, "INSERT", trials)
+
+    def record(self, trials: Iterable[Trial]) -> None:
+        """Replace trials by what they are now, figures included, all in one transaction."""
+        kept = list(trials)
+        names = self.results.description.figures
+        columns = ", ".join(f'"{name}"' for name in names)
+        with _told(self.path), self.connection as changing:
+            _put(changing, "INSERT OR REPLACE", kept)
+            changing.executemany(
+                f"INSERT OR REPLACE INTO figures (trial{', ' if names else ''}{columns}) "  # noqa: S608
+                f"VALUES (?{', ?' * len(names)})",
+                ((one.id, *map(one.figures.get, names)) for one in kept if one.figures),
+            )
+
+    def close(self, *, final: bool = False) -> None:
+        """Close it; with `final` as one ordinary file, unless a reader is in the way."""
+        if final:
+            with contextlib.suppress(sqlite3.OperationalError):
+                self.connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+        with _told(self.path):
+            self.connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _put(connection: sqlite3.Connection, verb: str, trials: Iterable[Trial]) -> None:
+    marks = ", ?" * len(_STANDING)
+    rows = ((one.id, *(getattr(one, name) for name in _STANDING)) for one in trials)
+    connection.executemany(f"{verb} INTO trials VALUES (?{marks})", rows)
+
+
+def open_reading(path: str) -> Results:
+    """The database at `path`, whether its sweep runs or not. Raises CheckpointError and FileError."""
+    if files.kind(path) != "file":
+        what = "no such file" if files.kind(path) is None else f"is a {files.kind(path)}"
+        raise CheckpointError(path, what, "expected the trials.sqlite of a sweep's folder")
+    with _told(path):
+        connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=_WAIT)
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.OperationalError:
+            # a file system that is read-only has no room for what readers of a WAL share
+            connection.close()
+            connection = sqlite3.connect(f"file:{quote(path)}?immutable=1", uri=True)
+        results = Results(connection, path)
+        results.check()
+    return results
+
+
+class Results:
+    """What a database says; a context that closes it."""
+
+    def __init__(self, connection: sqlite3.Connection, path: str) -> None:
+        self._connection, self.path = connection, path
+        self._description: Description | None = None
+
+    def check(self) -> None:
+        """Raise CheckpointError for a database that no sweep of this version wrote."""
+        (application,) = self._rows("PRAGMA application_id")[0]
+        (version,) = self._rows("PRAGMA user_version")[0]
+        if application != APPLICATION:
+            raise CheckpointError(self.path, "is not the database of a sweep", _RESTORE)
+        if version != VERSION:
+            what = f"has format {version}, and this mlprun reads format {VERSION}"
+            raise CheckpointError(self.path, what, "use the version of mlprun that wrote it, or a newer one")
+
+    @property
+    def description(self) -> Description:
+        """What the sweep is."""
+        if self._description is None:
+            known = {key: canonical.decode(value) for key, value in self._rows("SELECT * FROM sweep")}
+            for key in ("parameters", "figures", "history"):
+                known[key] = tuple(known.get(key, ()))
+            names = Description.__dataclass_fields__
+            self._description = Description(**{key: value for key, value in known.items() if key in names})
+        return self._description
+
+    def settings(self) -> list[Setting]:
+        """All settings, by id."""
+        rows = self._rows("SELECT id, chosen FROM settings ORDER BY id")
+        return [Setting(number, json.loads(chosen)) for number, chosen in rows]
+
+    def trials(self) -> list[Trial]:
+        """All trials, by id."""
+        return list(self.each())
+
+    def each(self) -> Iterator[Trial]:
+        """All trials, by id, without holding them all."""
+        yield from self._trials("", ())
+
+    def trial(self, number: int) -> Trial | None:
+        """The trial of that id; None where there is none."""
+        return next(self._trials("WHERE trials.id = ?", (number,)), None)
+
+    def counts(self) -> dict[TrialStatus, int]:
+        """How many trials there are of each status, those of which there are none included."""
+        found = dict(self._rows("SELECT status, count(*) FROM trials GROUP BY status"))
+        return {status: found.get(status, 0) for status in get_args(TrialStatus)}
+
+    def figure(self, name: str) -> list[tuple[int, int, int | None, float | None]]:
+        """(setting, seed, fold, value) of each trial that has figures, by trial id."""
+        assert name in self.description.figures
+        return self._rows(
+            f'SELECT setting, seed, fold, "{name}" FROM trials JOIN figures ON trial = id '  # noqa: S608
+            "ORDER BY id"
+        )
+
+    def _trials(self, where: str, values: tuple[Any, ...]) -> Iterator[Trial]:
+        names = self.description.figures
+        columns = "".join(f', figures."{name}"' for name in names)
+        standing = ", ".join(f"trials.{name}" for name in _STANDING)
+        query = (
+            f"SELECT figures.trial IS NOT NULL, trials.id, {standing}{columns} FROM trials "  # noqa: S608
+            f"LEFT JOIN figures ON figures.trial = trials.id {where} ORDER BY trials.id"
+        )
+        with _told(self.path):
+            for has, *row in self._connection.execute(query, values):
+                figures = dict(zip(names, row[1 + len(_STANDING) :], strict=True)) if has else {}
+                yield Trial(**dict(zip(("id", *_STANDING), row, strict=False)), figures=figures)
+
+    def _rows(self, query: str) -> list[Any]:
+        with _told(self.path):
+            return self._connection.execute(query).fetchall()
+
+    def close(self) -> None:
+        """Close it."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@contextlib.contextmanager
+def _told(path: str) -> Iterator[None]:
+    """Tell of what SQLite refuses as mlprun tells of files: damage is one thing, a full disk another."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error) or "no such column" in str(error):
+            raise CheckpointError(path, f"is damaged: {error}", _RESTORE) from error
+        remedy = "free some space or choose another folder" if "full" in str(error) else "try again"
+        raise FileError(path, f"cannot be used: {error}", remedy) from error
+    except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+        raise CheckpointError(path, f"is damaged: {error}", _RESTORE) from error
