@@ -1,0 +1,226 @@
+"""What figures over seeds say: means with intervals, success rates, and whether settings differ.
+
+Numbers that are not finite have no mean; whoever calls leaves them out and counts them apart.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from mlprun.sweeps.distributions import heads, normal_reach, t_reach, t_tails
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping, Sequence
+
+LEVEL = 0.95
+"""of all intervals: so often they cover the truth, were the whole sweep repeated with other seeds"""
+
+
+class Interval(NamedTuple):
+    """From `low` to `high`."""
+
+    low: float
+    high: float
+
+
+class Sample(NamedTuple):
+    """Figures of one setting over its seeds; None is what so few of them cannot say.
+
+    `interval` is Student's, of the mean; `median_interval` lies between two of the figures themselves and
+    assumes nothing of their distribution.
+    """
+
+    n: int
+    mean: float | None = None
+    deviation: float | None = None
+    interval: Interval | None = None
+    median: float | None = None
+    median_interval: Interval | None = None
+    smallest: float | None = None
+    largest: float | None = None
+
+
+class Rate(NamedTuple):
+    """A share of trials with Wilson's interval; None without trials."""
+
+    successes: int
+    n: int
+    rate: float | None = None
+    interval: Interval | None = None
+
+
+def sample(values: Sequence[float], level: float = LEVEL) -> Sample:
+    """Mean, standard deviation (n − 1), median and their intervals of finite numbers."""
+    assert all(map(math.isfinite, values)), "figures without a value are counted apart"
+    if not values:
+        return Sample(0)
+    ordered = sorted(values)
+    mean = mean_of(ordered)
+    middle = mean_of(ordered[(len(ordered) - 1) // 2 : len(ordered) // 2 + 1])
+    deviation = deviation_of(ordered, mean)
+    return Sample(
+        len(ordered),
+        mean,
+        deviation,
+        None if deviation is None else _around(mean, deviation, len(ordered), level),
+        middle,
+        _between(ordered, level),
+        ordered[0],
+        ordered[-1],
+    )
+
+
+def mean_of(values: Sequence[float]) -> float:
+    """The mean, which of equal numbers is that number."""
+    return min(max(math.fsum(values) / len(values), min(values)), max(values))
+
+
+def deviation_of(values: Sequence[float], mean: float) -> float | None:
+    """The standard deviation with n − 1; None of a single number."""
+    if len(values) < 2:
+        return None
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def _around(mean: float, deviation: float, n: int, level: float) -> Interval:
+    half = t_reach(level, n - 1) * deviation / math.sqrt(n)
+    return Interval(mean - half, mean + half)
+
+
+def _between(ordered: Sequence[float], level: float) -> Interval | None:
+    """The innermost two of the sorted figures that hold the median with probability `level`, or more."""
+    low, high = 0, len(ordered) // 2 + 1
+    while high - low > 1:  # the largest place k with heads(k - 1) small enough
+        middle = (low + high) // 2
+        low, high = (middle, high) if heads(middle - 1, len(ordered)) <= (1 - level) / 2 else (low, middle)
+    return Interval(ordered[low - 1], ordered[-low]) if low else None
+
+
+def rate(successes: int, n: int, level: float = LEVEL) -> Rate:
+    """A share with its interval, which is of use near 0 and 1 and for few trials too.
+
+    Source: Wilson (1927), doi.org/10.1080/01621459.1927.10502953
+    """
+    if not n:
+        return Rate(0, 0)
+    share, z = successes / n, normal_reach(level)
+    weight = 1 + z * z / n
+    middle = (share + z * z / (2 * n)) / weight
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / weight
+    # the ends are exactly 0 and 1 where none or all succeeded, but for the last digit
+    low = 0.0 if successes == 0 else max(0.0, middle - half)
+    high = 1.0 if successes == n else min(1.0, middle + half)
+    return Rate(successes, n, share, Interval(low, high))
+
+
+class Comparison(NamedTuple):
+    """What setting `second` does to a figure against `first`.
+
+    `effect` is second less first: the mean over seeds that both have (`paired`), or, where they share none,
+    the difference of their means. `p` is how often chance alone would give so large an effect (by `test`),
+    `adjusted` that among all comparisons made beside it, `comparisons` of them. None is what cannot be said.
+    """
+
+    n: int
+    paired: bool
+    test: str
+    effect: float | None = None
+    interval: Interval | None = None
+    p: float | None = None
+    adjusted: float | None = None
+    comparisons: int = 1
+
+    @property
+    def is_evidence(self) -> bool:
+        """Whether there is evidence of a difference."""
+        return self.adjusted is not None and self.adjusted <= 1 - LEVEL
+
+
+def compare(
+    first: Mapping[Hashable, float], second: Mapping[Hashable, float], level: float = LEVEL
+) -> Comparison:
+    """Two settings' finite figures by seed (or seed and fold).
+
+    Over common seeds the t interval is of the differences; with fewer than two of them, of two independent
+    means (Welch). Where every difference is the same number, t says nothing and p is that of the sign test.
+    """
+    common = [seed for seed in first if seed in second]
+    if len(common) < 2:
+        return _unpaired(list(first.values()), list(second.values()), level)
+    differences = [second[seed] - first[seed] for seed in common]
+    n, effect = len(common), mean_of(differences)
+    deviation = deviation_of(differences, effect) or 0.0
+    rounding = 4 * math.ulp(max(max(abs(first[seed]), abs(second[seed])) for seed in common))
+    if deviation <= rounding:
+        p = 1.0 if abs(effect) <= rounding else 2 * 0.5**n
+        interval = Interval(effect, effect)
+        return Comparison(n, paired=True, test="sign test", effect=effect, interval=interval, p=p, adjusted=p)
+    p = t_tails(effect / (deviation / math.sqrt(n)), n - 1)
+    interval = _around(effect, deviation, n, level)
+    return Comparison(n, paired=True, test="paired t", effect=effect, interval=interval, p=p, adjusted=p)
+
+
+def _unpaired(first: Sequence[float], second: Sequence[float], level: float) -> Comparison:
+    """Two independent samples of unequal spread. Source: Welch (1947), doi.org/10.1093/biomet/34.1-2.28."""
+    fewest = min(len(first), len(second))
+    plain = Comparison(len(first) + len(second), paired=False, test="Welch's t")
+    if fewest == 0:
+        return plain
+    means = [mean_of(values) for values in (first, second)]
+    plain = plain._replace(effect=means[1] - means[0])
+    shares = [
+        ((deviation_of(values, mean) or 0.0) ** 2 / len(values), len(values) - 1)
+        for values, mean in zip((first, second), means, strict=True)
+    ]
+    variance = sum(share for share, _ in shares)
+    if fewest < 2 or not variance:
+        return plain
+    freedom = variance**2 / sum(share**2 / less for share, less in shares)
+    effect, half = means[1] - means[0], t_reach(level, freedom) * math.sqrt(variance)
+    p = t_tails(effect / math.sqrt(variance), freedom)
+    return plain._replace(interval=Interval(effect - half, effect + half), p=p, adjusted=p)
+
+
+def compare_rates(
+    first: Mapping[Hashable, bool], second: Mapping[Hashable, bool], level: float = LEVEL
+) -> Comparison:
+    """Two settings' successes by seed, over the seeds that both have: the difference of their rates.
+
+    The interval is the Wald interval after half a trial is added to each of the four cases (Agresti and Min,
+    2005, Statistics in Medicine 24, 729-740); p is exact, of the seeds on which only one setting succeeds
+    (McNemar, 1947, doi.org/10.1007/BF02295996).
+    """
+    common = [seed for seed in first if seed in second]
+    n = len(common)
+    plain = Comparison(n, paired=True, test="McNemar's exact test")
+    if not n:
+        return plain
+    lost = sum(first[seed] and not second[seed] for seed in common)
+    won = sum(second[seed] and not first[seed] for seed in common)
+    effect = (won - lost) / n
+    plain = plain._replace(effect=effect)
+    if n < 2:
+        return plain
+    middle = (won - lost) / (n + 2)
+    half = normal_reach(level) * math.sqrt(won + lost + 1 - (won - lost) ** 2 / (n + 2)) / (n + 2)
+    interval = Interval(max(-1.0, middle - half), min(1.0, middle + half))
+    p = min(1.0, 2 * heads(min(won, lost), won + lost))
+    return plain._replace(interval=interval, p=p, adjusted=p)
+
+
+def among(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons, each with p as it is when all of them are made at once.
+
+    Source: Holm (1979), jstor.org/stable/4615733
+    """
+    known = sorted((one.p, place) for place, one in enumerate(comparisons) if one.p is not None)
+    adjusted: dict[int, float] = {}
+    largest = 0.0
+    for rank, (p, place) in enumerate(known):
+        largest = max(largest, min(1.0, (len(known) - rank) * p))
+        adjusted[place] = largest
+    return [
+        one._replace(adjusted=adjusted.get(place), comparisons=max(1, len(known)))
+        for place, one in enumerate(comparisons)
+    ]

@@ -1,0 +1,93 @@
+"""Statistics as sentences and short texts, which say no more than the figures do."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlprun.sweeps.statistics import Comparison, Interval, Rate, Sample
+
+MINUS = "\N{MINUS SIGN}"
+
+
+def plus_minus(value: Sample) -> str:
+    """`0.8003 ± 0.0041`: the mean and half its interval, to two digits of the latter."""
+    if value.mean is None:
+        return "none"
+    if value.interval is None:
+        return shown(value.mean)
+    half = (value.interval.high - value.interval.low) / 2
+    return f"{_to(value.mean, half)} ± {_to(half, half)}"
+
+
+def ends(interval: Interval | None) -> str:
+    """`0.7962 to 0.8044`, to two digits of half its width."""
+    if interval is None:
+        return ""
+    half = (interval.high - interval.low) / 2
+    return f"{_to(interval.low, half)} to {_to(interval.high, half)}"
+
+
+def share(value: Rate) -> str:
+    """`39/40`."""
+    return f"{value.successes}/{value.n}"
+
+
+def percent(interval: Interval | None) -> str:
+    """`87% to 100%`, with a digit more where the ends would look equal."""
+    if interval is None:
+        return ""
+    digits = 0 if interval.high - interval.low >= 0.02 else 1
+    return f"{100 * interval.low:.{digits}f}% to {100 * interval.high:.{digits}f}%"
+
+
+def verdict(one: Comparison, first: str, second: str, figure: str) -> str:
+    """Whether there is evidence that a figure of `second` differs from that of `first`, and what of."""
+    if one.effect is None:
+        return "nothing to compare: a setting has no such figure"
+    if one.interval is None or one.p is None:
+        return "too few seeds to tell: two that both settings have are the least"
+    if one.p == 1 and one.interval == (one.effect, one.effect):
+        return f"no difference: {figure} is equal on all {one.n} seeds"
+    if one.is_evidence:
+        return f"evidence of a difference: {_lies(one, first, second, figure)}, {_p(one)}"
+    none = "no evidence of a difference"
+    inside = f"the interval of the difference, {ends(one.interval)},"
+    if one.interval.low <= 0 <= one.interval.high:
+        return f"{none}: {inside} contains 0"
+    if one.interval.low == one.interval.high:
+        return f"{none}: too few seeds, though {_lies(one, first, second, figure)}, {_p(one)}"
+    return f"{none}: {inside} leaves out 0, but {_p(one)}"
+
+
+def shown(value: float) -> str:
+    """Four significant digits, the minus as typographers set it."""
+    return f"{value:.4g}".replace("-", MINUS)
+
+
+def _lies(one: Comparison, first: str, second: str, figure: str) -> str:
+    assert one.effect is not None
+    assert one.interval is not None
+    word = "higher" if one.effect > 0 else "lower"
+    low, high = sorted(map(abs, one.interval)) if one.interval.low * one.interval.high > 0 else one.interval
+    half = (high - low) / 2
+    amount = f"{_to(abs(one.effect), half)} ({_to(low, half)} to {_to(high, half)})"
+    if not half:
+        amount = f"{shown(abs(one.effect))} on each of {one.n} seeds"
+    return f"{figure} is {word} by {amount} with {second} than with {first}"
+
+
+def _p(one: Comparison) -> str:
+    assert one.adjusted is not None
+    value = "p < 0.001" if one.adjusted < 0.001 else f"p = {one.adjusted:.2g}"
+    how = one.test + (f", Holm's correction for {one.comparisons} comparisons" if one.comparisons > 1 else "")
+    return f"{value} ({how})"
+
+
+def _to(value: float, half: float) -> str:
+    """A value to the second digit of `half`, the width that makes further ones meaningless."""
+    if not half or not math.isfinite(half) or abs(value) >= 1e6 or half < 1e-6:
+        return shown(value)
+    digits = max(0, 1 - math.floor(math.log10(half)))
+    return f"{value:.{digits}f}".replace("-", MINUS)

@@ -1,0 +1,158 @@
+"""Statistics over seeds against SciPy, closed forms and figures worked by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from mlprun.sweeps import statistics
+from mlprun.sweeps.statistics import Comparison, among, compare, compare_rates, rate, sample
+
+DRAW = np.random.default_rng(20)
+
+
+def by_seed(values) -> dict:
+    return {seed: float(value) for seed, value in enumerate(values)}
+
+
+@pytest.mark.parametrize("n", [2, 3, 20, 1000])
+def test_mean_deviation_and_interval_are_those_of_student(n: int) -> None:
+    values = DRAW.normal(0.8, 0.02, n)
+    found = sample(list(values))
+    error = scipy.stats.sem(values)
+    low, high = scipy.stats.t.interval(0.95, n - 1, values.mean(), error)
+    assert found.n == n
+    assert found.mean == pytest.approx(values.mean(), rel=1e-13)
+    assert found.deviation == pytest.approx(values.std(ddof=1), rel=1e-12)
+    assert found.interval == pytest.approx((low, high), rel=1e-10)
+    assert (found.median, found.smallest, found.largest) == (np.median(values), values.min(), values.max())
+
+
+@pytest.mark.parametrize("n", [*range(1, 40), 200, 10_001])
+def test_the_interval_of_the_median_is_the_innermost_that_covers_it(n: int) -> None:
+    found = sample([float(k) for k in range(1, n + 1)]).median_interval
+    fitting = [k for k in range(1, n // 2 + 1) if scipy.stats.binom.cdf(k - 1, n, 0.5) <= 0.025]
+    assert found == ((max(fitting), n + 1 - max(fitting)) if fitting else None)
+    assert (found is None) == (n < 6)
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
+    draws = np.random.default_rng(3).exponential(size=(2000, 12))
+    medians = [sample(list(row)).median_interval for row in draws]
+    covered = np.mean([low <= math.log(2) <= high for low, high in medians])
+    expected = 1 - 2 * scipy.stats.binom.cdf(2, 12, 0.5)  # what the third of 12 figures promises: 0.961
+    assert covered == pytest.approx(expected, abs=0.015)
+    normal = np.random.default_rng(4).normal(size=(2000, 5))
+    means = [sample(list(row)).interval for row in normal]
+    assert np.mean([low <= 0 <= high for low, high in means]) == pytest.approx(0.95, abs=0.015)
+
+
+def test_few_or_equal_figures_say_what_they_can() -> None:
+    assert sample([]) == statistics.Sample(0)
+    one = sample([0.3])
+    assert (one.n, one.mean, one.deviation, one.interval, one.median) == (1, 0.3, None, None, 0.3)
+    equal = sample([0.1] * 3)  # whose sum is not three times 0.1 in binary
+    assert (equal.mean, equal.deviation, equal.interval) == (0.1, 0.0, (0.1, 0.1))
+
+
+@pytest.mark.parametrize(("count", "n"), [(0, 1), (1, 1), (0, 20), (39, 40), (40, 40), (7, 12), (801, 1000)])
+def test_a_rate_has_wilsons_interval(count: int, n: int) -> None:
+    expected = scipy.stats.binomtest(count, n).proportion_ci(method="wilson")
+    found = rate(count, n)
+    assert (found.successes, found.n, found.rate) == (count, n, count / n)
+    assert found.interval == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert 0 <= found.interval.low <= found.rate <= found.interval.high <= 1
+
+
+def test_a_rate_of_nothing_is_no_rate() -> None:
+    assert rate(0, 0) == statistics.Rate(0, 0)
+
+
+@pytest.mark.parametrize("n", [2, 5, 50])
+def test_settings_are_compared_seed_by_seed(n: int) -> None:
+    first = DRAW.normal(size=n)
+    second = first + DRAW.normal(0.2, 0.1, n)
+    keys = [(seed, fold) for seed in range(n) for fold in range(1)]
+    shuffled = dict(reversed(list(zip(keys, second, strict=True))))
+    found = compare(dict(zip(keys, first, strict=True)) | {"only here": 100.0}, shuffled)
+    expected = scipy.stats.ttest_rel(second, first)
+    assert (found.n, found.paired, found.test) == (n, True, "paired t")
+    assert found.effect == pytest.approx(np.mean(second - first), rel=1e-12)
+    assert found.p == found.adjusted == pytest.approx(expected.pvalue, rel=1e-9)
+    assert found.interval == pytest.approx(tuple(expected.confidence_interval()), rel=1e-9)
+
+
+def test_settings_without_common_seeds_are_compared_as_independent_samples() -> None:
+    first, second = DRAW.normal(size=9), DRAW.normal(1, 3, 14)
+    found = compare(by_seed(first), {f"other {k}": float(value) for k, value in enumerate(second)})
+    expected = scipy.stats.ttest_ind(second, first, equal_var=False)
+    assert (found.n, found.paired, found.test) == (23, False, "Welch's t")
+    assert found.p == pytest.approx(expected.pvalue, rel=1e-9)
+    assert found.interval == pytest.approx(tuple(expected.confidence_interval()), rel=1e-9)
+
+
+def test_what_cannot_be_compared_has_no_p() -> None:
+    assert compare({}, {1: 2.0}) == Comparison(1, False, "Welch's t")
+    one = compare({1: 1.0}, {1: 2.0})
+    assert (one.effect, one.interval, one.p, one.is_evidence) == (1.0, None, None, False)
+    flat = compare({1: 1.0, 2: 1.0}, {3: 2.0, 4: 2.0})
+    assert (flat.effect, flat.p) == (1.0, None)
+
+
+def test_a_difference_that_is_the_same_on_every_seed_counts_seeds() -> None:
+    rounded = {seed: 0.1 * seed for seed in range(1, 8)}
+    found = compare(rounded, {seed: value + 0.2 for seed, value in rounded.items()})
+    assert found.effect == pytest.approx(0.2)
+    assert (found.test, found.p) == ("sign test", scipy.stats.binomtest(7, 7).pvalue)
+    assert found.is_evidence
+    assert not compare({1: 0.0, 2: 0.0}, {1: 1.0, 2: 1.0}).is_evidence
+    same = compare(rounded, dict(rounded))
+    assert (same.effect, same.p, same.is_evidence) == (0.0, 1.0, False)
+
+
+@pytest.mark.parametrize(("both", "lost", "won", "neither"), [(10, 2, 9, 3), (0, 0, 5, 0), (40, 1, 0, 0)])
+def test_success_rates_are_compared_by_the_seeds_that_differ(
+    both: int, lost: int, won: int, neither: int
+) -> None:
+    cases = (
+        [(True, True)] * both + [(True, False)] * lost + [(False, True)] * won + [(False, False)] * neither
+    )
+    found = compare_rates(
+        {k: case[0] for k, case in enumerate(cases)}, {k: case[1] for k, case in enumerate(cases)}
+    )
+    n = len(cases)
+    assert found.effect == pytest.approx((won - lost) / n)
+    assert found.p == pytest.approx(scipy.stats.binomtest(won, won + lost).pvalue)
+    # the plain Wald interval of a table with half a trial more in each cell
+    cells, total = np.array([both, lost, won, neither]) + 0.5, n + 2
+    share = (cells[2] - cells[1]) / total
+    half = 1.959963984540054 * math.sqrt((cells[1] + cells[2]) / total - share**2) / math.sqrt(total)
+    assert found.interval == pytest.approx((max(-1, share - half), min(1, share + half)))
+
+
+def test_success_rates_of_few_seeds_have_no_p() -> None:
+    assert compare_rates({}, {1: True}) == Comparison(0, True, "McNemar's exact test")
+    one = compare_rates({1: False}, {1: True})
+    assert (one.effect, one.p) == (1.0, None)
+
+
+def test_many_comparisons_are_corrected_as_holm_says() -> None:
+    alone = [Comparison(5, True, "paired t", 1.0, p=p, adjusted=p) for p in (0.01, 0.04, 0.03, 0.005)]
+    found = among([*alone, Comparison(1, False, "Welch's t")])
+    assert [one.adjusted for one in found] == pytest.approx([0.03, 0.06, 0.06, 0.02, None])
+    assert [one.comparisons for one in found] == [4] * 5
+    assert [one.is_evidence for one in found] == [True, False, False, True, False]
+    assert among(alone[:1]) == alone[:1]
+
+
+def test_no_difference_is_found_no_more_often_than_promised() -> None:
+    draw = np.random.default_rng(8)
+    false = 0
+    for _ in range(400):
+        settings = [by_seed(draw.normal(size=6)) for _ in range(5)]
+        pairs = [compare(a, b) for k, a in enumerate(settings) for b in settings[k + 1 :]]
+        false += any(one.is_evidence for one in among(pairs))
+    assert false / 400 <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 400)

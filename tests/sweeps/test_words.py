@@ -1,0 +1,79 @@
+"""Sentences about figures: what is said must follow from the figures and no more."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlprun.sweeps.statistics import Interval, Sample, among, compare, compare_rates, rate, sample
+from mlprun.sweeps.words import ends, percent, plus_minus, share, verdict
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "text"),
+    [
+        (0.80031, 0.00412, "0.8003 ± 0.0041"),
+        (0.80031, 0.0412, "0.800 ± 0.041"),
+        (-12.3456, 3.21, "−12.3 ± 3.2"),
+        (1234.5, 220.0, "1234 ± 220"),
+        (0.5, 0.0, "0.5 ± 0"),
+    ],
+)
+def test_a_mean_has_the_digits_that_its_interval_leaves(mean: float, half: float, text: str) -> None:
+    assert plus_minus(Sample(9, mean, 1.0, Interval(mean - half, mean + half))) == text
+
+
+def test_a_mean_without_an_interval_stands_alone() -> None:
+    assert plus_minus(sample([0.123456])) == "0.1235"
+    assert plus_minus(sample([])) == "none"
+    assert ends(None) == percent(None) == ""
+
+
+def test_rates_are_counts_and_percent() -> None:
+    assert (share(rate(39, 40)), percent(rate(39, 40).interval)) == ("39/40", "87% to 100%")
+    assert percent(rate(99_900, 100_000).interval) == "99.9% to 99.9%"
+
+
+def said(first: list, second: list) -> str:
+    by_seed = [dict(enumerate(values)) for values in (first, second)]
+    return verdict(compare(*by_seed), "A", "B", "test_loss")
+
+
+def test_no_evidence_is_said_with_the_interval() -> None:
+    assert said([0.1, 0.2, 0.3], [0.11, 0.19, 0.301]) == (
+        "no evidence of a difference: the interval of the difference, −0.025 to 0.025, contains 0"
+    )
+
+
+def test_evidence_is_said_with_its_direction_size_and_p() -> None:
+    assert said([0.1, 0.2, 0.3, 0.4], [0.31, 0.39, 0.49, 0.61]) == (
+        "evidence of a difference: test_loss is higher by 0.200 (0.182 to 0.218) with B than with A, "
+        "p < 0.001 (paired t)"
+    )
+    assert "is lower by 0.200 (0.182 to 0.218)" in said([0.31, 0.39, 0.49, 0.61], [0.1, 0.2, 0.3, 0.4])
+
+
+def test_too_little_is_said_to_be_too_little() -> None:
+    assert said([], [1.0]) == "nothing to compare: a setting has no such figure"
+    assert said([1.0], [2.0]).startswith("too few seeds to tell")
+    assert said([1.0, 1.0], [1.0, 1.0]) == "no difference: test_loss is equal on all 2 seeds"
+    assert said([1.0, 2.0], [1.5, 2.5]) == (
+        "no evidence of a difference: too few seeds, though test_loss is higher by 0.5 on each of 2 seeds "
+        "with B than with A, p = 0.5 (sign test)"
+    )
+
+
+def test_what_many_comparisons_take_away_is_said() -> None:
+    near = compare({1: 0.0, 2: 0.1, 3: 0.0, 4: 0.0}, {1: 0.2, 2: 0.2, 3: 0.1, 4: 0.1})
+    assert near.is_evidence
+    lost = among([near] * 5)[0]
+    text = verdict(lost, "A", "B", "loss")
+    assert text.startswith("no evidence of a difference: the interval of the difference, 0.045 to")
+    assert text.endswith("leaves out 0, but p = 0.077 (paired t, Holm's correction for 5 comparisons)")
+
+
+def test_success_rates_are_compared_in_words() -> None:
+    first, second = ({k: k < few for k in range(20)} for few in (2, 14))
+    assert verdict(compare_rates(first, second), "2 units", "8 units", "the success rate") == (
+        "evidence of a difference: the success rate is higher by 0.60 (0.32 to 0.77) with 8 units than "
+        "with 2 units, p < 0.001 (McNemar's exact test)"
+    )
