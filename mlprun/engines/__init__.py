@@ -11,7 +11,18 @@ from mlprun.errors import UsageError
 if TYPE_CHECKING:
     from mlprun.experiment import Experiment
 
-__all__ = ["Advance", "Best", "Engine", "Improvement", "Progress", "State", "Watch", "able", "choose"]
+__all__ = [
+    "Advance",
+    "Best",
+    "Engine",
+    "Improvement",
+    "Progress",
+    "State",
+    "Watch",
+    "able",
+    "choose",
+    "every",
+]
 
 
 def _engines() -> dict[str, Engine]:
@@ -40,9 +51,14 @@ def choose(experiment: Experiment, name: str) -> tuple[Engine, str]:
     return engines[name], f"the config names {name}"
 
 
+def every() -> list[Engine]:
+    """All engines, the definition first."""
+    return list(_engines().values())
+
+
 def able(experiment: Experiment) -> list[Engine]:
     """Every engine that can run the experiment."""
-    return [engine for engine in _engines().values() if engine.refuses(experiment) is None]
+    return [engine for engine in every() if engine.refuses(experiment) is None]
 
 
 def _chosen(experiment: Experiment, engines: dict[str, Engine]) -> tuple[Engine, str]:

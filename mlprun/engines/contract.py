@@ -100,6 +100,13 @@ class Engine(Protocol):
         """The state at epoch 0."""
         ...
 
+    def gradients(self, experiment: Experiment, state: State, *, device: str) -> Arrays:
+        """The gradient of `train_objective` on the first batch of the epoch after `state`, before clipping.
+
+        By parameter name, in the shape of the parameter and the run's dtype; nothing is updated.
+        """
+        ...
+
     def open(self, experiments: Sequence[Experiment], states: Sequence[State], *, device: str) -> Any:
         """A cohort that stands where the states say."""
         ...

@@ -13,6 +13,7 @@ from mlprun.engines.fused import coverage
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from mlprun.engines.contract import Arrays
     from mlprun.engines.fused.cohort import Cohort
     from mlprun.experiment import Experiment
 
@@ -36,6 +37,12 @@ class FusedEngine:
         """The state at epoch 0."""
         model = {name: tensor.numpy().copy() for name, tensor in experiment.network().state_dict().items()}
         return State(0, model)
+
+    def gradients(self, experiment: Experiment, state: State, *, device: str) -> Arrays:
+        """What the kernels step along on the first batch after `state`."""
+        from mlprun.engines.fused import gradients
+
+        return gradients.of(experiment, state)
 
     def open(self, experiments: Sequence[Experiment], states: Sequence[State], *, device: str) -> Cohort:
         """Runs in flat arrays that stand where the states say."""

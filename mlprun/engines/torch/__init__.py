@@ -13,6 +13,7 @@ from mlprun.engines.torch.member import Member, arrays_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from mlprun.engines.contract import Arrays
     from mlprun.experiment import Experiment
 
 
@@ -31,6 +32,10 @@ class TorchEngine:
     def start(self, experiment: Experiment) -> State:
         """The state at epoch 0."""
         return State(0, arrays_of(experiment.network()))
+
+    def gradients(self, experiment: Experiment, state: State, *, device: str) -> Arrays:
+        """What autograd says of the first batch after `state`."""
+        return Member(experiment, state, torch.device(device)).first_gradient()
 
     def open(
         self, experiments: Sequence[Experiment], states: Sequence[State], *, device: str

@@ -189,15 +189,40 @@ class Member:
     def _differentiate(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, float, float]:
         for parameter in self.parameters.values():
             parameter.grad = None
+        before, loss, objective = self._forward(inputs, targets)
+        torch.autograd.backward(objective)
+        self._clip()
+        shown = loss.item()
+        return before.detach(), shown, shown if objective is loss else objective.item()
+
+    def _forward(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Values before the output activation, the loss, and the loss with its penalties."""
         before = self.network.preactivation(inputs)
         values = before if self.config.loss.activation else self.network.output_activation(before)
         loss = objective = self._loss(values, targets)
         for penalty in self._penalties:
             objective = objective + penalty.value(self._weights)
-        torch.autograd.backward(objective)
-        self._clip()
-        shown = loss.item()
-        return before.detach(), shown, shown if objective is loss else objective.item()
+        return before, loss, objective
+
+    def first_objective(self) -> Tensor:
+        """What the next step would differentiate; nothing is updated."""
+        rows = self._ordered()
+        inputs, targets = rows.inputs[: self.batch], rows.targets[: self.batch]
+        if self._modal:
+            self.network.train()
+        self._draw_dropout(0, len(inputs))
+        return self._forward(inputs, targets)[2]
+
+    def first_gradient(self) -> dict[str, NDArray[Any]]:
+        """The gradient of `first_objective` by parameter name; 0 where it does not depend on a parameter."""
+        for parameter in self.parameters.values():
+            parameter.grad = None
+        torch.autograd.backward(self.first_objective())
+        found = {}
+        for name, parameter in self.parameters.items():
+            gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            found[name] = np.array(gradient.to_dense().cpu().numpy())
+        return found
 
     def _clip(self) -> None:
         training = self.config.training
