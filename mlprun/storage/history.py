@@ -39,11 +39,17 @@ class History:
         self._descriptor = descriptor
 
     @classmethod
-    def open(cls, path: str, columns: Sequence[str]) -> Self:
-        """Open or create the file; raises CheckpointError when it is there with other columns."""
+    def open(cls, path: str, columns: Sequence[str], *, anew: bool = False) -> Self:
+        """Open or create the file; raises CheckpointError when it is there with other columns.
+
+        `anew` is for a run without a checkpoint: whatever stands there, such as the zeros that a power loss
+        leaves of bytes that were not synced, is replaced by the header.
+        """
         header = _header(columns)
         history = cls(path, columns, files.open_writing(path), 0)
         try:
+            if anew:
+                files.truncate(history._descriptor, 0, path)
             history._begin(header)
         except BaseException:
             history.close()
@@ -82,12 +88,8 @@ class History:
         files.sync(self._descriptor, self.path)
 
     def truncate(self, offset: int) -> None:
-        """Cut off the rows behind a checkpoint; 0 leaves the header alone.
-
-        Raises CheckpointError for an offset that is not the end of a line.
-        """
+        """Cut off the rows behind a checkpoint; raises CheckpointError for what is not the end of a line."""
         start = len(_header(self.columns))
-        offset = offset or start
         ends_line = _bytes(self.path)[offset - 1 : offset] == b"\n"
         if not start <= offset <= self.offset or not ends_line:
             raise CheckpointError(self.path, "does not fit the checkpoint beside it", _REMEDY)

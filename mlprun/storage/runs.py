@@ -148,9 +148,9 @@ class RunFolder:
         if files.read_bytes(self.config, cap=_MAX_JSON, follow=False) != data:
             files.write_atomic(self.config, data)
 
-    def open_history(self, columns: Sequence[str]) -> History:
-        """history.csv, open for appending."""
-        return History.open(self.history, columns)
+    def open_history(self, columns: Sequence[str], *, anew: bool = False) -> History:
+        """history.csv, open for appending; `anew` for a run without a checkpoint."""
+        return History.open(self.history, columns, anew=anew)
 
     def open_log(self) -> Log:
         """train.log, open for appending."""

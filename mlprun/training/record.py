@@ -25,15 +25,20 @@ if TYPE_CHECKING:
 
 
 class Record:
-    """The open files of a run that is training; a context that closes them."""
+    """The open files of a run that is training; a context that closes them.
 
-    def __init__(self, folder: RunFolder, experiment: Experiment, constants: Mapping[str, Any]) -> None:
+    A run that has no checkpoint yet `begins`, and has no history either, whatever a kill left of it.
+    """
+
+    def __init__(
+        self, folder: RunFolder, experiment: Experiment, constants: Mapping[str, Any], *, begins: bool
+    ) -> None:
         config = experiment.config
         self._folder, self._constants, self.checkpoint = folder, constants, config.checkpoint
         self._columns = columns(config)
         self._watched, self._report_every = config.best.metric, config.training.report_every
         self._log = folder.open_log()
-        self._history = folder.open_history(self._columns)
+        self._history = folder.open_history(self._columns, anew=begins)
         self._wanted = frozenset(config.snapshots) | {0}
         self._snapshots: dict[int, Arrays] = {}
         self._rows: list[Row] = []
@@ -52,8 +57,7 @@ class Record:
         self._log.close()
 
     def begin(self, state: State) -> None:
-        """Save the state at epoch 0, and nothing of a run killed before its first checkpoint."""
-        self._history.truncate(0)
+        """Save the state at epoch 0."""
         self.keep_snapshot(state)
         self.save(state, None)
 

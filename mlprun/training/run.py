@@ -124,7 +124,7 @@ def _follow(
 ) -> tuple[Why, State, Best | None]:
     experiment, engine = session.experiment, session.engine
     course = Course(engine, session.device, stop, session.reporter)
-    with Record(session.folder, experiment, session.constants) as record:
+    with Record(session.folder, experiment, session.constants, begins=saved is None) as record:
         if saved is None:
             state = engine.start(experiment)
             record.begin(state)

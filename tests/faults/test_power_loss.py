@@ -89,7 +89,7 @@ class Replay:
             epoch = -1 if last is None else last.checkpoint.meta["epoch"]
             assert epoch >= acknowledged, f"{where}: epoch {acknowledged} was promised, {epoch} is there"
             folder.status()
-            if resume:
+            if resume or last is None:
                 self.resumed += 1
                 mlprun.resume(folder.path)
                 compare(self.whole.path, folder.path)

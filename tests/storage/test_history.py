@@ -139,14 +139,14 @@ def test_rows_behind_a_checkpoint_are_cut_off_and_written_again(path):
     assert content(path) == undisturbed
 
 
-def test_a_run_that_begins_again_has_no_rows(path):
-    with History.open(written(path, b"epoch,loss\n1,0.5\n"), ["epoch", "loss"]) as log:
-        log.truncate(0)
+@pytest.mark.parametrize("data", [b"epoch,loss\n1,0.5\n", bytes(11), bytes(3), b"epoch,lr\n"])
+def test_a_run_that_begins_again_has_no_rows_whatever_stands_there(path, data):
+    with History.open(written(path, data), ["epoch", "loss"], anew=True) as log:
         log.append([(1, 0.25)])
     assert content(path) == b"epoch,loss\n1,0.25\n"
 
 
-@pytest.mark.parametrize("offset", [-1, 5, 12, 18, 100])
+@pytest.mark.parametrize("offset", [-1, 0, 5, 12, 18, 100])
 def test_an_offset_that_ends_no_row_is_refused_and_nothing_is_cut(path, offset):
     data = b"epoch,loss\n1,0.5\n"
     refused = pytest.raises(CheckpointError, match="does not fit the checkpoint beside it")
