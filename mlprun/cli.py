@@ -1,6 +1,7 @@
 """The `mlprun` command: finds the verb, imports its module, and makes every failure a line and an exit code.
 
-A new command is a module in commands/ with a function `command`, and its name in `COMMANDS`.
+A new command is a module in commands/ with a function `command`, and its name in `COMMANDS`; of a group such
+as `sweep` it is a module in the group's folder, and its name in `GROUPS`.
 """
 
 import ast
@@ -40,6 +41,8 @@ COMMANDS = (
     "doctor",
 )
 """the verbs, in the order of `mlprun --help`"""
+GROUPS: dict[str, tuple[str, ...]] = {}
+"""verbs that have verbs of their own; what a group is for stands at the top of its folder's __init__.py"""
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback when something fails.")]
 
@@ -84,42 +87,95 @@ def _label(argument: Any) -> str:
 class Verbs(TyperGroup):
     """All verbs. Help and completion see names and summaries; only a verb that is called is imported."""
 
+    @property
+    def verbs(self) -> tuple[str, ...]:
+        """The names, in the order of the help."""
+        return (*COMMANDS, *GROUPS)
+
+    @property
+    def group(self) -> str:
+        """The folder of the verbs' modules, with a dot behind it; nothing for the verbs of mlprun itself."""
+        return ""
+
     def list_commands(self, ctx: Any) -> list[str]:
         """The names, in the order of the help."""
-        return list(COMMANDS)
+        return list(self.verbs)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A verb as help and completion show it: its name and summary, read without importing its module."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.verbs:
             return None
-        return TyperCommand(name=cmd_name, short_help=_summary(cmd_name), rich_markup_mode=None)
+        if cmd_name in GROUPS and not self.group:
+            return _group(cmd_name)
+        summary = _summary(f"{self.group}{cmd_name}")
+        return TyperCommand(name=cmd_name, short_help=summary, rich_markup_mode=None)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The verb that is called, imported."""
         name = args[0]
-        if name in COMMANDS:
-            return name, _load(name), args[1:]
+        if name in self.verbs:
+            return name, _load(f"{self.group}{name}"), args[1:]
         if ctx.resilient_parsing:  # a shell asks for completions in the middle of a word
             return None, None, args[1:]
-        raise UsageError(name, "no such command", hint(name, COMMANDS, "mlprun --help"))
+        raise UsageError(name, "no such command", hint(name, self.verbs, f"{ctx.command_path} --help"))
+
+
+class SubVerbs(Verbs):
+    """The verbs of a group."""
+
+    @property
+    def verbs(self) -> tuple[str, ...]:
+        """The names, in the order of the help."""
+        return GROUPS[self.name or ""]
+
+    @property
+    def group(self) -> str:
+        """The group's folder."""
+        return f"{self.name}."
+
+
+def _group(name: str) -> Any:
+    """The verb of that name, which shows its help when it is called alone."""
+    context = typer.Typer(
+        name=name, cls=SubVerbs, rich_markup_mode=None, add_completion=False, help=_docstring(name)
+    )
+
+    @context.callback(invoke_without_command=True, epilog=f"`mlprun {name} COMMAND --help` explains one.")
+    def show(context: typer.Context) -> None:
+        if context.invoked_subcommand is None:
+            write(sys.stdout, context.get_help() + "\n")
+
+    made = typer.main.get_command(context)
+    made.context_settings["help_option_names"] = ["--help", "-h"]
+    return made
+
+
+def _docstring(group: str) -> str:
+    """The docstring of a group's folder, read without importing it."""
+    source = pkgutil.get_data(f"mlprun.commands.{group}", "__init__.py")
+    return ast.get_docstring(ast.parse(source or b"")) or ""
 
 
 def _summary(name: str) -> str:
     """The first line of the docstring of a verb's `command`."""
-    source = pkgutil.get_data("mlprun.commands", f"{name}.py")
+    source = pkgutil.get_data("mlprun.commands", f"{name.replace('.', '/')}.py")
     functions = (node for node in ast.parse(source or b"").body if isinstance(node, ast.FunctionDef))
     command = next(function for function in functions if function.name == "command")
     return (ast.get_docstring(command) or "").partition("\n")[0]
 
 
 def _load(name: str) -> Any:
-    """Import a verb's module and make its `command` a Typer command."""
+    """Import a verb's module and make its `command` a Typer command; `sweep.run` is a verb of a group."""
+    if name in GROUPS:
+        return _group(name)
     module = f"mlprun.commands.{name}"
     with nullcontext() if module in sys.modules else quick_imports():
         function = importlib.import_module(module).command
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
     names = {"help_option_names": ["--help", "-h"]}
-    single.command(name, cls=Command, help=function.__doc__, context_settings=names)(_with_output(function))
+    single.command(name.rpartition(".")[2], cls=Command, help=function.__doc__, context_settings=names)(
+        _with_output(function)
+    )
     return typer.main.get_command(single)
 
 

@@ -90,13 +90,61 @@ def test_the_overview_names_every_command_with_the_first_line_of_its_help(run):
 
 def test_every_module_with_a_command_is_a_verb():
     folder = os.path.dirname(sys.modules["mlprun.commands"].__file__)
-    verbs = [path.stem for path in pathlib.Path(folder).glob("*.py") if "\ndef command(" in path.read_text()]
-    assert sorted(verbs) == sorted(cli.COMMANDS)
+    paths = pathlib.Path(folder).rglob("*.py")
+    verbs = [path.relative_to(folder) for path in paths if "\ndef command(" in path.read_text()]
+    known = [*cli.COMMANDS, *(f"{group}/{name}" for group, names in cli.GROUPS.items() for name in names)]
+    assert sorted(str(path.with_suffix("")) for path in verbs) == sorted(known)
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.fixture
+def group(monkeypatch, tmp_path):
+    """A group `many` with the verbs `one` and `two`, in a package of its own."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    (folder / "__init__.py").write_text('"""Many things."""\n')
+    for name in ("one", "two"):
+        lines = ["from mlprun.commands.terminal import Output"]
+        lines += [
+            "def command(*, output: Output) -> None:",
+            f'    """Do {name}."""',
+            f"    output.result({name!r})",
+        ]
+        (folder / f"{name}.py").write_text("\n".join(lines))
+    package = sys.modules["mlprun.commands"]
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+    original = cli.pkgutil.get_data
+    monkeypatch.setattr(
+        cli.pkgutil,
+        "get_data",
+        lambda package, name: (
+            path.read_bytes() if (path := tmp_path / name).exists() else original(package, name)
+        ),
+    )
+    monkeypatch.setitem(cli.GROUPS, "many", ("one", "two"))
+    yield
+    for name in [name for name in sys.modules if name.startswith("mlprun.commands.many")]:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("group")
+def test_a_group_has_verbs_of_its_own(run):
+    assert "  many  " in run("--help")[1]
+    assert run("many", "one") == (0, "one\n", "")
+    alone = run("many")
+    assert alone == run("many", "--help")
+    assert alone[0] == 0
+    assert "one  Do one." in alone[1]
+    assert run("many", "twoo") == (2, "", "error: twoo: no such command; did you mean two?\n")
+
+
+VERBS = [[name] for name in cli.COMMANDS] + [
+    [group, name] for group, names in cli.GROUPS.items() for name in names
+]
+
+
+@pytest.mark.parametrize("name", VERBS, ids=" ".join)
 def test_every_help_is_narrow_and_documents_json_and_exit_codes(name, run):
-    code, out, _ = run(name, "--help")
+    code, out, _ = run(*name, "--help")
     assert code == 0
     assert "--json prints" in out
     assert "Exit codes: 0 " in out
