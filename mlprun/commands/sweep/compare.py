@@ -1,0 +1,135 @@
+"""`mlprun sweep compare`: settings of a sweep against one another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlprun.commands.terminal import Output, Table
+from mlprun.errors import UsageError
+from mlprun.sweeps import reading, words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mlprun.sweeps.comparing import Pair
+
+OF = ("best", "last")
+SENTENCES = 6
+"""comparisons that are told in words, at most; more are a table alone"""
+
+
+def command(
+    folder: Annotated[str, typer.Argument(help="the sweep's folder")],
+    settings: Annotated[
+        list[int] | None,
+        typer.Argument(
+            metavar="[SETTING SETTING]...",
+            help="settings by their numbers in `sweep show`; all pairs of them",
+        ),
+    ] = None,
+    *,
+    metric: Annotated[
+        str | None,
+        typer.Option("--metric", help="The figure, such as test_accuracy; by default the objective's."),
+    ] = None,
+    of: Annotated[str, typer.Option("--of", help="Figures of each trial's best or last epoch.")] = "best",
+    output: Output,
+) -> None:
+    """Say whether settings differ: the effect, its 95% interval, and the evidence in words.
+
+    mlprun sweep compare sweeps/xor_width 3 5
+    mlprun sweep compare sweeps/xor_width 3 5 7 --metric test_loss
+    mlprun sweep compare sweeps/xor_width        the best setting against each other
+
+    The effect is the second setting's figure less the first's, seed by seed: the
+    mean difference over the seeds that both settings have, with Student's t
+    interval of it; without common seeds it is the difference of the means (Welch).
+    Success rates are compared by the seeds on which only one setting succeeds
+    (McNemar's exact test). Of several comparisons p is corrected as Holm says;
+    the intervals are those of each alone. The best setting was chosen by the same
+    seeds, so that its lead is rather too large than too small.
+
+    --json prints {"sweep", "metric", "of", "comparisons": [{"first", "second",
+      "figure", "n", "paired", "left_out", "effect", "interval": [LOW, HIGH], "test",
+      "p", "adjusted_p", "evidence": true | false, "verdict"}]}; "figure" is the metric
+      or "success", "first" and "second" are settings' numbers, "left_out" counts the
+      seeds of only one of them, null stands for what so few seeds cannot say.
+
+    Exit codes: 0 done, 2 usage, 4 not a sweep, 7 files.
+    """
+    from mlprun.sweeps.comparing import compare_settings
+    from mlprun.sweeps.summary import summarize
+
+    if of not in OF:
+        raise UsageError("--of", f"{of!r} is neither", "use best or last")
+    with reading.open_folder(folder) as results:
+        summary = summarize(results, metric=metric, of=of)
+    pairs = compare_settings(summary, settings or ())
+    plain = summary.column.removeprefix(reading.LAST)
+    output.document(
+        {"sweep": folder, "metric": plain, "of": of, "comparisons": [_document(pair) for pair in pairs]}
+    )
+    for figure in dict.fromkeys(pair.figure for pair in pairs):
+        _show([pair for pair in pairs if pair.figure == figure], summary.description.success, output)
+
+
+def _show(pairs: Sequence[Pair], success: Mapping[str, Any] | None, output: Output) -> None:
+    figure = pairs[0].figure
+    title = f"success rate ({success['text']})" if figure == "success" and success else figure
+    output.result(_table(pairs, title), "")
+    if len(pairs) <= SENTENCES:
+        for pair in pairs:
+            output.result(f"{pair.first.setting.id} and {pair.second.setting.id}: {pair.verdict}")
+    else:
+        count = sum(pair.comparison.is_evidence for pair in pairs)
+        output.result(
+            f"evidence of a difference in {count} of {len(pairs)} comparisons, by Holm's correction"
+        )
+    output.result("")
+
+
+def _table(pairs: Sequence[Pair], title: str) -> Table:
+    several = len(pairs) > 1
+    left_out = any(pair.left_out for pair in pairs)
+    columns = ["first", "second", "n", *["left out"] * left_out, "effect", "95% interval", "p"]
+    rows = []
+    for pair in pairs:
+        one = pair.comparison
+        rows.append(
+            (
+                _name(pair.first),
+                _name(pair.second),
+                one.n,
+                *[pair.left_out] * left_out,
+                one.effect,
+                words.ends(one.interval),
+                one.p,
+                *([one.adjusted, "yes" if one.is_evidence else "no"] if several else []),
+            )
+        )
+    return Table([*columns, *(["p (Holm)", "evidence"] if several else [])], rows, title)
+
+
+def _name(line: Any) -> str:
+    return f"{line.setting.id}: {line.setting.label}"
+
+
+def _document(pair: Pair) -> Mapping[str, Any]:
+    one = pair.comparison
+    return {
+        "first": pair.first.setting.id,
+        "second": pair.second.setting.id,
+        "figure": pair.figure,
+        "n": one.n,
+        "paired": one.paired,
+        "left_out": pair.left_out,
+        "effect": one.effect,
+        "interval": one.interval,
+        "test": one.test,
+        "p": one.p,
+        "adjusted_p": one.adjusted,
+        "evidence": one.is_evidence,
+        "verdict": pair.verdict,
+    }

@@ -1,0 +1,175 @@
+"""`mlprun sweep show`: a sweep as a table by setting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mlprun.commands.reference import inline
+from mlprun.commands.terminal import Output, Table
+from mlprun.errors import UsageError
+from mlprun.sweeps import reading, words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mlprun.sweeps.statistics import Rate
+    from mlprun.sweeps.summary import Line, Summary
+
+OF = ("best", "last")
+
+
+def command(
+    folder: Annotated[str, typer.Argument(help="the sweep's folder")],
+    *,
+    metric: Annotated[
+        str | None,
+        typer.Option("--metric", help="The figure, such as test_accuracy; by default the objective's."),
+    ] = None,
+    of: Annotated[str, typer.Option("--of", help="Figures of each trial's best or last epoch.")] = "best",
+    top: Annotated[int, typer.Option("--top", min=0, help="Settings to show, at most; 0 is all.")] = 30,
+    output: Output,
+) -> None:
+    """Show a sweep's settings, the best first: what each reached over its seeds.
+
+    mlprun sweep show sweeps/xor_width
+    mlprun sweep show sweeps/xor_width --metric test_accuracy --of last
+
+    Works while the sweep runs. n counts the seeds behind mean, standard
+    deviation and the 95% interval of the mean (Student's t); trials that
+    diverged or failed are counted apart, have no place in a mean, and a
+    diverged one is no success. The success rate has Wilson's 95% interval.
+    With folds a seed's figure is the mean over its folds.
+
+    --json prints {"sweep", "name", "metric", "of", "goal", "sorted_by", "success",
+      "trials": {STATUS: N}, "total", "settings": [{"setting", "values": {PATH: VALUE},
+      "n", "mean", "deviation", "interval": [LOW, HIGH], "median", "median_interval",
+      "success": {"successes", "n", "rate", "interval"} or null, "trials": {STATUS: N},
+      "best": {"trial", "seed", "fold", "value"} or null}]}, all settings, the best
+      first; null stands for what so few seeds cannot say.
+
+    Exit codes: 0 done, 2 usage, 4 not a sweep, 7 files.
+    """
+    from mlprun.sweeps.summary import summarize
+
+    if of not in OF:
+        raise UsageError("--of", f"{of!r} is neither", "use best or last")
+    with reading.open_folder(folder) as results:
+        summary = summarize(results, metric=metric, of=of)
+    output.document(_document(folder, summary))
+    shown = summary.lines[: top or None]
+    output.result(_standing(folder, summary) + "\n", table(summary, shown), "")
+    for text in _remarks(folder, summary, len(shown)):
+        output.result(text)
+
+
+def table(summary: Summary, lines: Sequence[Line]) -> Table:
+    """The settings as rows: their values, then what they reached."""
+    description = summary.description
+    names = reading.short_names(description.parameters)
+    counted = {
+        status: [line.counts.get(status, 0) for line in lines] for status in ("diverged", "failed", "pending")
+    }
+    present = [status for status, counts in counted.items() if any(counts)]
+    has_success = description.success is not None
+    columns = [
+        "setting",
+        *names.values(),
+        "n",
+        *(("median", "95% interval") if summary.aggregate == "median" else ("mean", "std", "95% interval")),
+        *(("success", "95% interval") if has_success else ()),
+        *present,
+        "best",
+        "trial",
+    ]
+    rows = [
+        (
+            line.setting.id,
+            *(_value(line.setting.chosen.get(path)) for path in names),
+            line.sample.n,
+            *_middle(line, summary.aggregate),
+            *(_share(line.success) if has_success else ()),
+            *(counted[status][place] for status in present),
+            line.best[1] if line.best else None,
+            line.best[0].id if line.best else None,
+        )
+        for place, line in enumerate(lines)
+    ]
+    of = "last" if summary.column.startswith(reading.LAST) else "best"
+    plain = summary.column.removeprefix(reading.LAST)
+    return Table(columns, rows, f"{plain} of each trial's {of} epoch, over seeds")
+
+
+def _middle(line: Line, aggregate: str) -> tuple[str | float | None, ...]:
+    sample = line.sample
+    if aggregate == "median":
+        return sample.median, words.ends(sample.median_interval)
+    return sample.mean, sample.deviation, words.ends(sample.interval)
+
+
+def _share(rate: Rate | None) -> tuple[str | None, str]:
+    if rate is None or rate.rate is None:
+        return None, ""
+    return words.share(rate), words.percent(rate.interval)
+
+
+def _value(value: Any) -> str | float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else inline(value)
+
+
+def _standing(folder: str, summary: Summary) -> str:
+    counts = summary.counts
+    total = max(summary.description.total, sum(counts.values()))
+    ended = sum(counts.values()) - counts.get("pending", 0)
+    parts = [f"{ended:,} of {total:,} trials", f"{len(summary.lines):,} settings"]
+    parts += [f"{counts[status]:,} {status}" for status in ("diverged", "failed") if counts.get(status)]
+    return f"{folder}: {', '.join(parts)}"
+
+
+def _remarks(folder: str, summary: Summary, shown: int) -> list[str]:
+    remarks = []
+    best = "larger" if summary.goal == "max" else "smaller"
+    how = {"success": "success rate", "median": f"median, {best} first"}
+    remarks.append(f"sorted by {how.get(summary.aggregate, f'mean, {best} first')}")
+    if summary.description.success is not None:
+        remarks[0] += f"; success: {summary.description.success['text']}"
+    if shown < len(summary.lines):
+        remarks.append(f"{len(summary.lines) - shown:,} more settings; --top 0 shows all")
+    remarks.append(f"next: mlprun sweep compare {folder}")
+    return remarks
+
+
+def _document(folder: str, summary: Summary) -> Mapping[str, Any]:
+    description = summary.description
+    return {
+        "sweep": folder,
+        "name": description.name,
+        "metric": summary.column.removeprefix(reading.LAST),
+        "of": "last" if summary.column.startswith(reading.LAST) else "best",
+        "goal": summary.goal,
+        "sorted_by": summary.aggregate,
+        "success": description.success["text"] if description.success else None,
+        "trials": summary.counts,
+        "total": description.total,
+        "settings": [_told(line) for line in summary.lines],
+    }
+
+
+def _told(line: Line) -> Mapping[str, Any]:
+    sample, best = line.sample, line.best
+    return {
+        "setting": line.setting.id,
+        "values": line.setting.chosen,
+        "n": sample.n,
+        "mean": sample.mean,
+        "deviation": sample.deviation,
+        "interval": sample.interval,
+        "median": sample.median,
+        "median_interval": sample.median_interval,
+        "success": line.success._asdict() if line.success else None,
+        "trials": line.counts,
+        "best": {"trial": best[0].id, "seed": best[0].seed, "fold": best[0].fold, "value": best[1]}
+        if best
+        else None,
+    }

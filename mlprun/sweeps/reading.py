@@ -1,0 +1,77 @@
+"""Which folders are sweeps, and their databases opened to be read."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from mlprun import files
+from mlprun.errors import CheckpointError, UsageError
+from mlprun.parts.part import suggestion
+from mlprun.sweeps import database
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlprun.sweeps.database import Description, Results
+
+DATABASE = "trials.sqlite"
+LAST = "last_"
+"""stands before the figures of a trial's last epoch; those without it are of its best"""
+
+
+def is_sweep(folder: str) -> bool:
+    """Whether a folder holds a sweep."""
+    return files.kind(os.path.join(folder, DATABASE)) == "file"
+
+
+def open_folder(folder: str) -> Results:
+    """The results in a sweep's folder, a context that closes them. Raises CheckpointError and FileError."""
+    if is_sweep(folder):
+        return database.open_reading(os.path.join(folder, DATABASE))
+    expected = "expected the folder of a sweep, such as sweeps/widths"
+    if not files.is_folder(folder):
+        kind = files.kind(folder)
+        raise CheckpointError(folder, f"is a {kind}" if kind else "no such folder", expected)
+    raise CheckpointError(folder, f"is not a sweep: it has no {DATABASE}", expected)
+
+
+def column_of(description: Description, metric: str | None, of: str) -> str:
+    """The column of a figure's name, by default the objective's; `of` is best or last. UsageError if none."""
+    plain = metric or str(description.objective.get("metric") or _usual(description.figures))
+    column = plain if of == "best" or plain.startswith(LAST) else LAST + plain
+    if column in description.figures:
+        return column
+    known = [name for name in description.figures if not name.startswith(LAST)]
+    raise UsageError(metric or plain, "is no figure of this sweep", suggestion(plain, known))
+
+
+def _usual(figures: Sequence[str]) -> str:
+    """The figure that a sweep without an objective is judged by: the loss on rows not trained on."""
+    return next((name for name in ("dev_loss", "test_loss") if name in figures), figures[0])
+
+
+def goal_of(description: Description, column: str) -> str:
+    """Whether small values of a figure are good (`min`) or large ones (`max`)."""
+    plain = column.removeprefix(LAST)
+    if plain == description.objective.get("metric") and description.objective.get("mode"):
+        return str(description.objective["mode"])
+    from mlprun.parts.metrics import metrics  # here, since only figures without a mode of their own need it
+
+    name = plain.partition("_")[2]
+    return metrics[name].goal if name in metrics else "min"
+
+
+def short_names(paths: Sequence[str]) -> dict[str, str]:
+    """The shortest ending of each dotted path that no other has: `lr` for optimizer.lr."""
+
+    def ending(path: str, words: int) -> str:
+        return ".".join(path.split(".")[-words:])
+
+    names = {}
+    for path in paths:
+        others = [other for other in paths if other != path]
+        lengths = range(1, path.count(".") + 2)
+        fitting = (n for n in lengths if ending(path, n) not in {ending(other, n) for other in others})
+        names[path] = ending(path, next(fitting, path.count(".") + 1))
+    return names

@@ -1,0 +1,153 @@
+"""A sweep's trials as lines of a table: what each setting reached over its seeds.
+
+A trial that diverged or failed has no place in a mean, which is of those that came to their end; it is
+counted beside it. A diverged trial is no success; a failed one, which says nothing of its setting, is none
+of the trials that a success rate is a share of.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mlprun.sweeps import reading, statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping, Sequence
+
+    from mlprun.sweeps.database import Description, Results, Setting, Trial
+    from mlprun.sweeps.statistics import Rate, Sample
+
+SOUND = ("finished", "early_stopping")
+"""how a trial ends whose figures count"""
+OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+    "==": operator.eq,
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One setting over its seeds."""
+
+    setting: Setting
+    counts: Mapping[str, int]
+    """trials by status"""
+    values: Mapping[Hashable, float]
+    """the figure by seed; with folds the mean over them, or by (seed, fold) where there is one seed"""
+    sample: Sample
+    """of `values`"""
+    success: Rate | None
+    """of trials; None where the sweep does not say what success is"""
+    successes: Mapping[Hashable, bool]
+    """by (seed, fold), for comparisons"""
+    best: tuple[Trial, float] | None
+    """the trial of the best value, and it"""
+    score: tuple[float, float]
+    """what settings are sorted by, small being good; infinite where there is none"""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All settings, the best first, by one figure."""
+
+    description: Description
+    column: str
+    """of the figures, such as test_loss or last_test_loss"""
+    goal: str
+    """min or max"""
+    aggregate: str
+    """what settings are sorted by: mean, median or success"""
+    lines: Sequence[Line]
+    counts: Mapping[Any, int]
+    """trials by status"""
+
+    def line(self, setting: int) -> Line | None:
+        """The line of a setting by its id."""
+        return next((line for line in self.lines if line.setting.id == setting), None)
+
+
+def summarize(results: Results, *, metric: str | None = None, of: str = "best") -> Summary:
+    """Every setting's figures by `metric`, by default the objective's, as they stand now."""
+    description = results.description
+    column = reading.column_of(description, metric, of)
+    goal = reading.goal_of(description, column)
+    aggregate = str(description.objective.get("aggregate", "mean"))
+    if metric is not None and aggregate == "success":
+        aggregate = "mean"
+    by_setting: dict[int, list[Trial]] = {}
+    for trial in results.each():
+        by_setting.setdefault(trial.setting, []).append(trial)
+    lines = [
+        _line(setting, by_setting.get(setting.id, ()), description, (column, goal, aggregate))
+        for setting in results.settings()
+    ]
+    lines.sort(key=lambda line: (line.score, line.setting.id))
+    return Summary(description, column, goal, aggregate, lines, dict(results.counts()))
+
+
+def value_of(trial: Trial, column: str) -> float | None:
+    """A trial's figure where it counts: it came to its end and the figure is a number."""
+    return trial.figures.get(column) if trial.status in SOUND else None
+
+
+def succeeded(trial: Trial, success: Mapping[str, Any]) -> bool | None:
+    """Whether a trial is a success; None where it says nothing: it is pending or failed."""
+    if trial.status in ("pending", "failed"):
+        return None
+    value = value_of(trial, success["figure"])
+    return value is not None and OPERATORS[success["operator"]](value, success["number"])
+
+
+def _line(
+    setting: Setting, trials: Sequence[Trial], description: Description, by: tuple[str, str, str]
+) -> Line:
+    column, goal, aggregate = by
+    sign = 1 if goal == "min" else -1
+    known = [(trial, value) for trial in trials if (value := value_of(trial, column)) is not None]
+    values = _by_seed(known, len({trial.seed for trial in trials}), description.folds)
+    sample = statistics.sample(list(values.values()))
+    successes: dict[Hashable, bool] = {}
+    if description.success is not None:
+        told = {(trial.seed, trial.fold): succeeded(trial, description.success) for trial in trials}
+        successes = {key: said for key, said in told.items() if said is not None}
+    success = statistics.rate(sum(successes.values()), len(successes)) if description.success else None
+    best = min(known, key=lambda pair: (sign * pair[1], pair[0].id), default=None)
+    return Line(
+        setting,
+        Counter(trial.status for trial in trials),
+        values,
+        sample,
+        success,
+        successes,
+        best,
+        _score(sample, success, sign, aggregate),
+    )
+
+
+def _by_seed(known: Sequence[tuple[Trial, float]], seeds: int, folds: int | None) -> dict[Hashable, float]:
+    """The figures that are independent: one for each seed.
+
+    The folds of one seed share most of their rows and count as one, all of them or none; only where there is
+    a single seed do they stand for themselves.
+    """
+    if folds is None or seeds < 2:
+        return {trial.seed if folds is None else (trial.seed, trial.fold): value for trial, value in known}
+    by_seed: dict[int, list[float]] = {}
+    for trial, value in known:
+        by_seed.setdefault(trial.seed, []).append(value)
+    return {seed: statistics.mean_of(values) for seed, values in by_seed.items() if len(values) == folds}
+
+
+def _score(sample: Sample, success: Rate | None, sign: int, aggregate: str) -> tuple[float, float]:
+    middle = sample.median if aggregate == "median" else sample.mean
+    value = math.inf if middle is None else sign * middle
+    if aggregate != "success" or success is None:
+        return value, 0.0
+    return (math.inf if success.rate is None else -success.rate), value

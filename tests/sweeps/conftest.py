@@ -1,0 +1,76 @@
+"""A sweep's database with known figures: settings whose statistics are easily worked out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mlprun.sweeps import database
+from mlprun.sweeps.database import Description, Setting, Trial
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FIGURES = ("dev_loss", "test_loss", "test_accuracy", "last_dev_loss", "last_test_loss", "last_test_accuracy")
+DEV = {
+    1: [0.4, 0.5, 0.6, 0.5],
+    2: [0.1, 0.2, 0.3, 0.2],
+    3: [0.35, 0.6, None, 0.55],  # the third diverged
+    4: [None, None, None, None],  # pending, failed, diverged, and no number
+}
+STATUS = {(3, 2): "diverged", (4, 0): "pending", (4, 1): "failed", (4, 2): "diverged"}
+VALUES = {1: ([2], 0.1), 2: ([8, 4], 0.1), 3: ([2], 1), 4: ([8, 4], 1)}
+
+
+def trial(number: int, setting: int, seed: int) -> Trial:
+    status = STATUS.get((setting, seed), "finished")
+    place: dict[str, Any] = {"cohort": 1, "member": seed, "engine": "fused", "epochs": 10, "seconds": 0.5}
+    if status == "pending":
+        return Trial(number, setting, seed)
+    if status == "failed":
+        return Trial(number, setting, seed, status="failed", error="memory: there is not enough", **place)
+    dev = DEV[setting][seed]
+    figures = {
+        "dev_loss": 99.0 if status == "diverged" else dev,
+        "test_loss": None if dev is None else dev + 0.1,
+        "test_accuracy": None if dev is None else 1 - dev,
+        "last_dev_loss": None if dev is None else 2 * dev,
+        "last_test_loss": None if dev is None else 3 * dev,
+        "last_test_accuracy": None if dev is None else 1 - dev / 2,
+    }
+    return Trial(number, setting, seed, status=status, best_epoch=7, figures=figures, **place)
+
+
+def describe(**changes: Any) -> Description:
+    given: dict[str, Any] = {
+        "name": "widths",
+        "parameters": ("architecture.hidden", "optimizer.lr"),
+        "scales": {"architecture.hidden": "choice", "optimizer.lr": "log"},
+        "figures": FIGURES,
+        "objective": {"metric": "dev_loss", "mode": "min", "aggregate": "mean"},
+        "success": {"figure": "test_accuracy", "operator": ">", "number": 0.6, "text": "test_accuracy > 0.6"},
+        "history": ("epoch", "lr", "dev_loss"),
+        "total": 16,
+    }
+    return Description(**{**given, **changes})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    """The folder of that sweep."""
+    path = tmp_path / "widths"
+    path.mkdir()
+    trials = [trial(4 * (setting - 1) + seed + 1, setting, seed) for setting in VALUES for seed in range(4)]
+    write(path, describe(), trials)
+    return str(path)
+
+
+def write(path: Path, description: Description, trials: list[Trial], values: Any = None) -> None:
+    chosen = values or {
+        number: {"architecture.hidden": hidden, "optimizer.lr": lr} for number, (hidden, lr) in VALUES.items()
+    }
+    with database.create(str(path / "trials.sqlite"), description) as writer:
+        writer.add_settings(Setting(number, one) for number, one in chosen.items())
+        writer.add_trials([Trial(one.id, one.setting, one.seed, one.fold) for one in trials])
+        writer.record([one for one in trials if one.status != "pending"])

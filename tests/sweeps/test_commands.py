@@ -1,0 +1,184 @@
+"""What `mlprun sweep show`, `compare` and `export` say of a sweep with known figures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from mlprun import cli
+from mlprun.sweeps import database
+
+from .conftest import DEV
+
+
+@pytest.fixture
+def call(capsys):
+    def run(*arguments):
+        code = cli.main(["sweep", *map(str, arguments)])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def document(call, *arguments):
+    code, out, err = call(*arguments, "--json")
+    assert (code, err) == (0, "")
+    return json.loads(out)
+
+
+def test_show_is_a_table_by_setting_the_best_first(call, folder):
+    code, out, err = call("show", folder)
+    assert (code, err) == (0, "")
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert lines == [
+        f"{folder}: 15 of 16 trials, 4 settings, 2 diverged, 1 failed",
+        "",
+        "dev_loss of each trial's best epoch, over seeds",
+        "setting hidden lr n mean std 95% interval success 95% interval diverged failed pending best trial",
+        "2 [8, 4] 0.1 4 0.2 0.08165 0.07 to 0.33 4/4 51% to 100% 0 0 0 0.1 5",
+        "1 [2] 0.1 4 0.5 0.08165 0.37 to 0.63 0/4 0% to 49% 0 0 0 0.4 1",
+        "3 [2] 1 3 0.5 0.1323 0.17 to 0.83 1/4 5% to 70% 1 0 0 0.35 9",
+        "4 [8, 4] 1 0 0/2 0% to 66% 1 1 1",
+        "",
+        "sorted by mean, smaller first; success: test_accuracy > 0.6",
+        f"next: mlprun sweep compare {folder}",
+    ]
+
+
+def test_show_prints_a_document_of_all_settings(call, folder):
+    told = document(call, "show", folder, "--metric", "test_loss", "--of", "last", "--top", "1")
+    assert (told["metric"], told["of"], told["goal"], told["sorted_by"]) == (
+        "test_loss",
+        "last",
+        "min",
+        "mean",
+    )
+    assert told["trials"] == {"pending": 1, "finished": 12, "early_stopping": 0, "diverged": 2, "failed": 1}
+    assert [line["setting"] for line in told["settings"]] == [2, 1, 3, 4]
+    first, last = told["settings"][0], told["settings"][-1]
+    assert first["values"] == {"architecture.hidden": [8, 4], "optimizer.lr": 0.1}
+    assert first["mean"] == pytest.approx(3 * np.mean(DEV[2]))
+    assert first["deviation"] == pytest.approx(3 * np.std(DEV[2], ddof=1))
+    assert first["success"] == {
+        "successes": 4,
+        "n": 4,
+        "rate": 1.0,
+        "interval": [pytest.approx(0.51, abs=0.01), 1],
+    }
+    assert first["best"] == {"trial": 5, "seed": 0, "fold": None, "value": pytest.approx(0.3)}
+    assert (last["n"], last["mean"], last["interval"], last["best"]) == (0, None, None, None)
+
+
+def test_show_shows_as_many_settings_as_asked(call, folder):
+    out = call("show", folder, "--top", "1")[1]
+    assert "3 more settings; --top 0 shows all" in out
+    assert "[2]" not in out
+    assert "more settings" not in call("show", folder, "--top", "0")[1]
+
+
+def test_show_follows_a_sweep_that_runs(call, folder):
+    with database.Writer(str(Path(folder) / "trials.sqlite")) as writer:
+        assert "15 of 16 trials" in call("show", folder)[1]
+        writer.record(
+            [database.Trial(13, 4, 0, status="finished", engine="torch", figures={"dev_loss": 0.01})]
+        )
+        told = document(call, "show", folder)
+    assert told["trials"]["pending"] == 0
+    assert (told["settings"][0]["setting"], told["settings"][0]["mean"]) == (4, 0.01)
+
+
+def test_compare_says_in_words_whether_settings_differ(call, folder):
+    code, out, err = call("compare", folder, 1, 3)
+    assert (code, err) == (0, "")
+    assert "left out" in out
+    assert (
+        "1 and 3: no evidence of a difference: the interval of the difference, −0.16 to 0.22, contains 0"
+        in out
+    )
+    assert "success rate (test_accuracy > 0.6)" in out
+    told = document(call, "compare", folder, 2, 1)["comparisons"]
+    assert [(one["figure"], one["first"], one["second"], one["evidence"]) for one in told] == [
+        ("dev_loss", 2, 1, False),
+        ("success", 2, 1, False),
+    ]
+    assert told[0]["verdict"].endswith("p = 0.12 (sign test)")
+
+
+def test_compare_without_settings_counts_the_evidence(call, folder):
+    out = call("compare", folder, "--metric", "test_accuracy", "--of", "last")[1]
+    assert out.startswith("last_test_accuracy\n")
+    assert out.count("2: hidden=[8, 4] lr=0.1  ") == 6
+
+
+def test_export_writes_the_rows_of_the_view(call, folder, tmp_path):
+    out = call("export", folder)[1]
+    rows = list(csv.DictReader(io.StringIO(out)))
+    view = sqlite3.connect(str(Path(folder) / "trials.sqlite")).execute(
+        'SELECT trial, seed, "optimizer.lr", test_loss FROM results'
+    )
+    assert [
+        (int(row["trial"]), int(row["seed"]), float(row["optimizer.lr"]), float(row["test_loss"] or "nan"))
+        for row in rows
+    ] == [(*row[:3], pytest.approx(float("nan") if row[3] is None else row[3], nan_ok=True)) for row in view]
+    path = tmp_path / "trials.parquet"
+    code, out, err = call("export", folder, "-o", path)
+    assert (code, out, err) == (0, "", f"16 trials written to {path}\n")
+    assert pl.read_parquet(path)["trial"].to_list() == list(range(1, 17))
+    assert call("export", folder, "--to", "csv", "-o", path)[0] == 2  # it exists
+    assert call("export", folder, "--to", "csv", "-o", path, "--force", "-q") == (0, "", "")
+    assert path.read_text().startswith("trial,setting,architecture.hidden,")
+
+
+def test_export_prints_a_document(call, folder, tmp_path):
+    told = document(call, "export", folder)
+    assert told["columns"][:2] == ["trial", "setting"]
+    assert [row[0] for row in told["rows"]] == list(range(1, 17))
+    path = str(tmp_path / "x.csv")
+    written = json.loads(call("export", folder, "-o", path, "--json", "-q")[1])
+    assert (written["out"], written["to"], written["trials"], "rows" in written) == (path, "csv", 16, False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["show", "nowhere"], 4, "error: nowhere: no such folder; expected the folder of a sweep"),
+        (["show", "FOLDER", "--of", "first"], 2, "error: --of: 'first' is neither; use best or last"),
+        (["show", "FOLDER", "--metric", "tets_loss"], 2, "did you mean test_loss?"),
+        (["compare", "FOLDER", "1"], 2, "nothing to compare with; name two settings or none"),
+        (["compare", "FOLDER", "one", "two"], 2, "error: mlprun sweep compare: "),
+        (["export", "FOLDER", "--to", "xlsx"], 2, "error: --to: 'xlsx' is none; use csv or parquet"),
+        (["export", "FOLDER", "--to", "parquet"], 2, "name a file with -o FILE"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(arguments, code, message, call, folder):
+    ended, out, err = call(*(folder if word == "FOLDER" else word for word in arguments))
+    assert (ended, out, err.count("\n")) == (code, "", 1)
+    assert message in err
+
+
+def test_reading_a_sweep_loads_nothing_heavy(folder):
+    heavy = {"torch", "sklearn", "matplotlib", "scipy", "polars", "numba", "numpy.linalg"}
+    script = (
+        "import json, sys; from mlprun import cli\n"
+        "for words in json.loads(sys.argv[1]): assert cli.main(words) == 0\n"
+        f"print([name for name in {sorted(heavy)!r} if name in sys.modules])"
+    )
+    words = [
+        ["sweep", "show", folder, "--metric", "test_accuracy"],
+        ["sweep", "compare", folder],
+        ["sweep", "export", folder],
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", script, json.dumps(words)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"

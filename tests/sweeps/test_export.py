@@ -1,0 +1,93 @@
+"""The table of all trials: read back by csv and polars it is what the database holds."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+
+from mlprun.sweeps import export, reading
+from mlprun.sweeps.database import Trial
+
+from .conftest import FIGURES, describe, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAMES = [
+    *("trial", "setting", "architecture.hidden", "optimizer.lr", "seed", "fold", "status", "engine"),
+    *("epochs", "best_epoch", "seconds", "error", *FIGURES),
+]
+
+
+def test_csv_reads_back_to_the_last_digit(folder: str) -> None:
+    with reading.open_folder(folder) as results:
+        rows = list(csv.DictReader(io.StringIO(export.as_csv(results))))
+        trials, settings = results.trials(), results.settings()
+    assert list(rows[0]) == NAMES
+    assert len(rows) == len(trials) == 16
+    for row, trial in zip(rows, trials, strict=True):
+        assert (int(row["trial"]), int(row["seed"]), row["status"]) == (trial.id, trial.seed, trial.status)
+        assert (
+            json.loads(row["architecture.hidden"])
+            == settings[trial.setting - 1].chosen["architecture.hidden"]
+        )
+        read = {name: float(row[name]) if row[name] else None for name in FIGURES}
+        assert read == {name: trial.figures.get(name) for name in FIGURES}
+        assert row["error"] == (trial.error or "")
+
+
+def test_parquet_reads_back_with_types(folder: str) -> None:
+    with reading.open_folder(folder) as results:
+        table = pl.read_parquet(export.as_parquet(results))
+        rows = list(export.rows(results))
+    assert table.columns == NAMES
+    assert table.schema["trial"] == table.schema["fold"] == pl.Int64
+    assert table.schema["optimizer.lr"] == table.schema["test_loss"] == pl.Float64
+    assert table.schema["architecture.hidden"] == table.schema["status"] == pl.String
+    for read, row in zip(table.rows(), rows, strict=True):
+        assert read == tuple(json.dumps(value) if isinstance(value, list) else value for value in row)
+
+
+def test_a_sweep_without_trials_has_columns_alone(tmp_path: Path) -> None:
+    write(tmp_path, describe(), [], {1: {"architecture.hidden": [1], "optimizer.lr": 1}})
+    with reading.open_folder(str(tmp_path)) as results:
+        assert pl.read_parquet(export.as_parquet(results)).columns == NAMES
+        assert export.as_csv(results) == ",".join(NAMES) + "\n"
+
+
+def test_a_parameter_of_a_columns_name_keeps_it(tmp_path: Path) -> None:
+    values = {1: {"engine": "auto", "a,b.x": True}, 2: {"engine": "torch", "a,b.x": False}}
+    about = describe(parameters=("engine",), success=None)
+    write(
+        tmp_path,
+        about,
+        [Trial(1, 1, 0, status="finished", engine="fused", figures={"dev_loss": 1.0})],
+        values,
+    )
+    with reading.open_folder(str(tmp_path)) as results:
+        row = pl.read_parquet(export.as_parquet(results)).rows(named=True)[0]
+    assert (row["engine"], row["trial_engine"]) == ("auto", "fused")
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "read"),
+    [
+        ([1, 2], pl.Int64, [1, 2]),
+        ([1, 2.5], pl.Float64, [1.0, 2.5]),
+        ([True, False], pl.Boolean, [True, False]),
+        (["relu", "tanh"], pl.String, ["relu", "tanh"]),
+        ([1, "auto"], pl.String, ["1", '"auto"']),
+        ([{"name": "sgd", "lr": 0.1}, "adam"], pl.String, ['{"name": "sgd", "lr": 0.1}', '"adam"']),
+    ],
+)
+def test_values_of_a_parameter_have_one_type(values: list, kind, read: list, tmp_path: Path) -> None:
+    trials = [Trial(k, k, 0, status="finished", figures={"dev_loss": 1.0}) for k in (1, 2)]
+    write(tmp_path, describe(parameters=("x.y",)), trials, {k + 1: {"x.y": v} for k, v in enumerate(values)})
+    with reading.open_folder(str(tmp_path)) as results:
+        column = pl.read_parquet(export.as_parquet(results))["x.y"]
+    assert (column.dtype, column.to_list()) == (kind, read)

@@ -1,0 +1,133 @@
+"""Trials by setting: which figures count, which trials are apart, and in what order settings come."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import scipy.stats
+
+from mlprun.errors import CheckpointError, UsageError
+from mlprun.sweeps import reading
+from mlprun.sweeps.database import Trial
+from mlprun.sweeps.summary import succeeded, summarize
+
+from .conftest import DEV, describe, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def of(folder: str, **options: str):
+    with reading.open_folder(folder) as results:
+        return summarize(results, **options)
+
+
+def test_settings_come_by_their_mean_with_their_statistics(folder: str) -> None:
+    summary = of(folder)
+    assert [line.setting.id for line in summary.lines] == [2, 1, 3, 4]
+    best = summary.lines[0]
+    assert (best.sample.n, best.sample.mean) == (4, pytest.approx(0.2))
+    expected = scipy.stats.t.interval(0.95, 3, 0.2, scipy.stats.sem(DEV[2]))
+    assert best.sample.interval == pytest.approx(expected)
+    assert (best.best[0].id, best.best[1]) == (5, 0.1)
+    assert summary.counts["diverged"] == 2
+
+
+def test_what_diverged_or_failed_has_no_place_in_a_mean_and_is_counted(folder: str) -> None:
+    third, fourth = of(folder).lines[2:]
+    assert (third.sample.n, third.sample.mean) == (3, pytest.approx(0.5))
+    assert dict(third.counts) == {"finished": 3, "diverged": 1}
+    assert (fourth.sample.n, fourth.sample.mean, fourth.best) == (0, None, None)
+    assert dict(fourth.counts) == {"pending": 1, "failed": 1, "diverged": 1, "finished": 1}
+
+
+def test_a_success_rate_is_of_the_trials_that_say_something(folder: str) -> None:
+    lines = {line.setting.id: line.success for line in of(folder).lines}
+    assert {number: (rate.successes, rate.n) for number, rate in lines.items()} == {
+        1: (0, 4),  # an accuracy of 0.6 is not more than 0.6
+        2: (4, 4),
+        3: (1, 4),  # the diverged one is no success
+        4: (0, 2),  # nor is a figure that is no number; pending and failed ones say nothing
+    }
+    wilson = scipy.stats.binomtest(1, 4).proportion_ci(method="wilson")
+    assert lines[3].interval == pytest.approx((wilson.low, wilson.high))
+
+
+@pytest.mark.parametrize(
+    ("operator", "said"), [(">=", True), ("<=", True), ("==", True), (">", False), ("<", False)]
+)
+def test_success_is_figure_operator_number(operator: str, said: bool) -> None:
+    trial = Trial(1, 1, 0, status="early_stopping", figures={"x": 0.5})
+    success = {"figure": "x", "operator": operator, "number": 0.5}
+    assert succeeded(trial, success) is said
+    assert succeeded(replace(trial, status="diverged"), success) is False
+    assert succeeded(replace(trial, status="pending"), success) is None
+
+
+def test_a_figure_is_of_the_best_epoch_or_of_the_last(folder: str) -> None:
+    last = of(folder, of="last")
+    assert (last.column, last.lines[0].sample.mean) == ("last_dev_loss", pytest.approx(0.4))
+    named = of(folder, metric="test_accuracy", of="last")
+    assert (named.column, named.goal) == ("last_test_accuracy", "max")
+    assert [line.setting.id for line in named.lines] == [2, 1, 3, 4]
+    assert of(folder, metric="last_test_loss").column == "last_test_loss"
+    with pytest.raises(UsageError, match="dev_los: is no figure of this sweep; did you mean dev_loss"):
+        of(folder, metric="dev_los")
+
+
+def test_settings_are_sorted_by_what_the_objective_aggregates(tmp_path: Path) -> None:
+    losses = {1: [1.0, 1.0, 10.0], 2: [3.0, 3.0, 3.1], 3: [2.0, 4.0, 4.0]}
+    trials = [
+        Trial(10 * setting + seed, setting, seed, status="finished", figures={"dev_loss": value})
+        for setting, values in losses.items()
+        for seed, value in enumerate(values)
+    ]
+    success = {"figure": "dev_loss", "operator": "<", "number": 2.5, "text": "dev_loss < 2.5"}
+    orders = {"mean": [2, 3, 1], "median": [1, 2, 3], "success": [1, 3, 2]}
+    for aggregate, order in orders.items():
+        path = tmp_path / aggregate
+        path.mkdir()
+        objective = {"metric": "dev_loss", "mode": "min", "aggregate": aggregate}
+        about = describe(objective=objective, success=success)
+        write(path, about, trials, {number: {"optimizer.lr": number} for number in losses})
+        assert [line.setting.id for line in of(str(path)).lines] == order
+
+
+def test_folds_of_a_seed_count_as_one(tmp_path: Path) -> None:
+    def sweep(name: str, values: dict) -> str:
+        path = tmp_path / name
+        path.mkdir()
+        trials = [
+            Trial(number, 1, seed, fold, status="finished", figures={"dev_loss": value})
+            for number, ((seed, fold), value) in enumerate(values.items(), start=1)
+        ]
+        write(path, describe(folds=2, success=None), trials, {1: {"optimizer.lr": 1}})
+        return str(path)
+
+    two = {(0, 0): 1.0, (0, 1): 2.0, (1, 0): 3.0, (1, 1): 5.0, (2, 0): 100.0}  # the last lacks a fold
+    assert of(sweep("two", two)).lines[0].values == {0: 1.5, 1: 4.0}
+    assert of(sweep("one", {(7, 0): 1.0, (7, 1): 2.0})).lines[0].values == {(7, 0): 1.0, (7, 1): 2.0}
+
+
+def test_parameters_are_called_by_their_shortest_ending() -> None:
+    assert reading.short_names(("optimizer.lr", "architecture.hidden")) == {
+        "optimizer.lr": "lr",
+        "architecture.hidden": "hidden",
+    }
+    assert reading.short_names(("optimizer.name", "loss.name", "name")) == {
+        "optimizer.name": "optimizer.name",
+        "loss.name": "loss.name",
+        "name": "name",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("nowhere", "no such folder"), ("file", "is a file"), (".", "is not a sweep: it has no trials.sqlite")],
+)
+def test_what_is_no_sweep_is_said_to_be_none(name: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match=message):
+        reading.open_folder(str(tmp_path / name))
