@@ -1,10 +1,15 @@
 """`mlprun bench`: what a training step costs on this machine."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlprun.commands.terminal import Output, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlprun.commands.measuring import Measured
 
 
 def command(
@@ -30,45 +35,51 @@ def command(
     in turn; times are of the processor, medians over the turns.
 
     --json prints {"workloads": [{"name", "engines":
-      [{"engine", "microseconds", "steps_per_second", "ratio"}]}]}
+      [{"engine", "microseconds", "steps_per_second", "ratio"}],
+      "refused": [{"engine", "reason"}]}]}
       where ratio says how many times faster than the plain loop.
 
     Exit codes: 0 done, 2 config or usage, 3 data.
     """
     from mlprun import schema
     from mlprun.commands import measuring
+    from mlprun.commands.workloads import WORKLOADS, workload
 
     if config is None:
-        configs = {name: measuring.workload(given) for name, given in measuring.WORKLOADS.items()}
+        configs = {name: workload(given) for name, given in WORKLOADS.items()}
     else:
         loaded = schema.load(config, tuple(overrides or ()), allow_code=allow_code)
         configs = {loaded.name: loaded}
     found = {
-        name: measuring.costs(each, rounds=rounds, seconds=seconds, say=output.note)
+        name: measuring.measure(each, rounds=rounds, seconds=seconds, say=output.note)
         for name, each in configs.items()
     }
+    _show(found, output)
+
+
+def _show(found: "Mapping[str, Measured]", output: Output) -> None:
+    """A row for each engine that was measured, a line for each that was not."""
     rows = [
         (name, cost.engine, cost.microseconds, cost.steps_per_second, cost.ratio)
-        for name, costs in found.items()
-        for cost in costs
+        for name, measured in found.items()
+        for cost in measured.costs
     ]
     output.result(Table(("workload", "engine", "µs per step", "steps per second", "ratio"), rows))
-    output.document(
+    for name, measured in found.items():
+        for engine, reason in measured.refusals.items():
+            output.result(f"{engine} cannot run {name}: {reason}")
+    output.document({"workloads": [_document(name, measured) for name, measured in found.items()]})
+
+
+def _document(name: str, measured: "Measured") -> dict[str, Any]:
+    costs = [
         {
-            "workloads": [
-                {
-                    "name": name,
-                    "engines": [
-                        {
-                            "engine": cost.engine,
-                            "microseconds": cost.microseconds,
-                            "steps_per_second": cost.steps_per_second,
-                            "ratio": cost.ratio,
-                        }
-                        for cost in costs
-                    ],
-                }
-                for name, costs in found.items()
-            ]
+            "engine": cost.engine,
+            "microseconds": cost.microseconds,
+            "steps_per_second": cost.steps_per_second,
+            "ratio": cost.ratio,
         }
-    )
+        for cost in measured.costs
+    ]
+    refused = [{"engine": engine, "reason": reason} for engine, reason in measured.refusals.items()]
+    return {"name": name, "engines": costs, "refused": refused}

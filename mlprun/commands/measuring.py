@@ -1,76 +1,44 @@
 """What a step costs on each engine, beside a plain PyTorch loop that does the same.
 
-Each evaluates dev and keeps a row of history every `EVERY` steps, after a whole epoch. They take turns, so
-that a busy machine slows all; times are of the processor, medians over turns, and ratios are medians of each
-turn's ratio.
+All evaluate dev and keep a row of history as often, after a whole epoch. They take turns, so that a busy
+machine slows all; figures are medians over turns, ratios medians of each turn's ratio.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from mlprun import engines
+from mlprun.commands.plain import Plain
+from mlprun.commands.workloads import LONG, endless, steps_of
 from mlprun.engines import Watch
-from mlprun.errors import UsageError
-from mlprun.experiment import Experiment, Tensors
-from mlprun.schema import parse
+from mlprun.errors import DivergedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from mlprun.engines import Engine
+    from mlprun.engines import Advance, Engine
+    from mlprun.experiment import Experiment
     from mlprun.schema import Config
 
-EVERY = 100
-LONG = 10**9
-"""epochs of a run that is never at its end"""
+    Runner = Callable[[int], object]
+    """trains so many epochs beyond those of the call before"""
+
 PLAIN = "plain PyTorch"
-_SGD, _ADAM = {"name": "sgd", "lr": 0.1}, {"name": "adam", "lr": 0.001}
-_HIDDEN = {"name": "mlp", "activation": "logistic"}
-WORKLOADS: dict[str, dict[str, Any]] = {
-    "xor, 4 rows, 2-5-1": {"dataset": "xor", "architecture": {**_HIDDEN, "hidden": [5]}, "optimizer": _SGD},
-    "moons, 640 rows, 2-5-1": {
-        "dataset": {"name": "moons", "split": {"train": 640, "dev": 160, "test": 200}},
-        "architecture": {**_HIDDEN, "hidden": [5]},
-        "optimizer": _SGD,
-    },
-    "parity, 1024 rows, 3-4-1": {
-        "dataset": {"name": "parity", "bits": 3, "split": {"train": 1024, "dev": 512, "test": 512}},
-        "architecture": {**_HIDDEN, "hidden": [4], "bias": False},
-        "optimizer": {"name": "sgd", "lr": 0.01},
-        "penalty": {"l2": 1e-4},
-    },
-    "1000 rows, 5-8-4-1 ReLU": {
-        "dataset": {
-            "name": "classification",
-            "features": 5,
-            "informative": 3,
-            "split": {"train": 1000, "dev": 200, "test": 200},
-        },
-        "architecture": {"name": "mlp", "hidden": [8, 4], "activation": "relu"},
-        "optimizer": _SGD,
-    },
-    "32 rows, 20-64-64-1 ReLU, Adam": {
-        "dataset": {
-            "name": "classification",
-            "features": 20,
-            "informative": 10,
-            "split": {"train": 32, "dev": 80, "test": 80},
-        },
-        "architecture": {"name": "mlp", "hidden": [64, 64], "activation": "relu"},
-        "optimizer": _ADAM,
-    },
-}
+SLOWER = 10.0
+"""how much smaller the learning rate is made for a run that diverges while it is measured"""
+TRIES = 8
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a step takes on one engine: microseconds, and how many times less than the plain loop."""
+    """What a step takes: microseconds, and how many times less than the plain loop."""
 
     engine: str
     microseconds: float
@@ -82,151 +50,127 @@ class Cost:
         return 1e6 / self.microseconds
 
 
-def workload(settings: dict[str, Any]) -> Config:
-    """One of the workloads as a config."""
-    from mlprun import config as reading
+@dataclass(frozen=True)
+class Measured:
+    """What was found of a config: costs, the plain loop's first, and why other engines cannot run it."""
 
-    return parse(reading.from_mapping({"loss": "bce", **settings}, "", "workload"))
+    costs: Sequence[Cost]
+    refusals: Mapping[str, str]
 
 
-def costs(config: Config, *, rounds: int, seconds: float, say: Callable[[str], None]) -> list[Cost]:
-    """The plain loop and each engine that can run the config; a turn of each takes about `seconds`."""
-    every = max(1, EVERY // _steps(Experiment.of(config)))
-    training = config.training.model_copy(
-        update={"epochs": LONG, "evaluate_every": every, "log_every": every}
+def measure(config: Config, *, rounds: int, seconds: float, say: Callable[[str], None]) -> Measured:
+    """The plain loop and every engine that can run a config; a turn of each takes about `seconds`.
+
+    A run that diverges is measured with a smaller learning rate, which is the same arithmetic.
+    """
+    for _ in range(TRIES):
+        try:
+            return _measured(config, rounds=rounds, seconds=seconds, say=say)
+        except DivergedError:
+            rate = config.optimizer.lr
+            smaller = config.optimizer.model_copy(update={"lr": rate / SLOWER})
+            config = config.model_copy(update={"optimizer": smaller})
+            say(f"{config.name} diverges in the long run with lr {rate:g}; measured with {smaller.lr:g}")
+    return _measured(config, rounds=rounds, seconds=seconds, say=say)
+
+
+def _measured(config: Config, *, rounds: int, seconds: float, say: Callable[[str], None]) -> Measured:
+    experiment, every = endless(config)
+    refusals = {engine.name: engine.refuses(experiment) for engine in engines.every()}
+    clock = time.thread_time if config.training.threads == 1 else time.perf_counter
+    with threads(experiment):
+        runners = runners_of(experiment, every, say)
+        turns = by_turns(runners, rounds=rounds, seconds=seconds, unit=every, clock=clock)
+    return Measured(
+        compared(turns, steps_of(experiment)),
+        {name: reason for name, reason in refusals.items() if reason is not None},
     )
-    changed = {"training": training, "early_stopping": None, "device": "cpu", "snapshots": ()}
-    experiment = Experiment.of(config.model_copy(update=changed))
-    if config.schedule.depends_on_total:
-        experiment = Experiment.of(
-            experiment.config.model_copy(
-                update={"schedule": workload(WORKLOADS["xor, 4 rows, 2-5-1"]).schedule}
-            )
-        )
-    runners: dict[str, Callable[[int], None]] = {PLAIN: Plain(experiment, every).train}
-    for engine in engines.able(experiment):
-        engine.prepare(experiment, say)
-        runners[engine.name] = _trainer(engine, experiment)
+
+
+def runners_of(experiment: Experiment, every: int, say: Callable[[str], None]) -> dict[str, Runner]:
+    """The plain loop and the engines that can run an experiment, by name."""
+    runners: dict[str, Runner] = {PLAIN: Plain(experiment, every).train}
+    for engine in engines.every():
+        if engine.refuses(experiment) is None:
+            engine.prepare(experiment, say)
+            runners[engine.name] = Training(engine, [experiment]).train
+    return runners
+
+
+class Training:
+    """Runs on an engine that go on from call to call."""
+
+    def __init__(self, engine: Engine, experiments: Sequence[Experiment]) -> None:
+        self.engine, self.done = engine, 0
+        starts = [engine.start(experiment) for experiment in experiments]
+        self.cohort = engine.open(experiments, starts, device="cpu")
+
+    def train(self, epochs: int) -> Sequence[Advance]:
+        """Epochs of every run. Raises DivergedError."""
+        self.done += epochs
+        advances = self.engine.advance(self.cohort, self.done, Watch(LONG))
+        for advance in advances:
+            if advance.stopped is not None:
+                what = f"a run {advance.stopped} after epoch {advance.epoch} while it was measured"
+                raise DivergedError("bench", what, "choose a smaller learning rate")
+        return advances
+
+
+@contextmanager
+def threads(experiment: Experiment) -> Iterator[None]:
+    """Let PyTorch compute on as many threads as the config says."""
     former = torch.get_num_threads()
-    torch.set_num_threads(training.threads)
+    torch.set_num_threads(experiment.config.training.threads)
     try:
-        return _compared(runners, (_steps(experiment), every), rounds, seconds)
+        yield
     finally:
         torch.set_num_threads(former)
 
 
-def _steps(experiment: Experiment) -> int:
-    """Batches of an epoch."""
-    size, rows = experiment.config.training.batch_size, len(experiment.fixed["train"])
-    return 1 if size == "full" else -(-rows // size)
+def by_turns(
+    runners: Mapping[str, Runner],
+    *,
+    rounds: int,
+    seconds: float,
+    unit: int,
+    clock: Callable[[], float] = time.thread_time,
+) -> list[dict[str, float]]:
+    """Seconds of an epoch of each runner, turn by turn.
 
-
-def _compared(
-    runners: dict[str, Callable[[int], None]], extent: tuple[int, int], rounds: int, seconds: float
-) -> list[Cost]:
-    steps, every = extent
-    epochs = {name: _fitting(run, seconds, every) for name, run in runners.items()}
-    turns: list[dict[str, float]] = []
-    for _ in range(rounds):
-        turn = {name: _timed(run, epochs[name]) / epochs[name] / steps for name, run in runners.items()}
-        turns.append(turn)
+    Turns are multiples of `unit` epochs, so that each evaluates as often. The clock is of this thread's
+    processor unless work is done by others.
+    """
+    epochs = {name: _fitting(run, seconds, unit, clock) for name, run in runners.items()}
     return [
-        Cost(
-            name,
-            1e6 * statistics.median(turn[name] for turn in turns),
-            statistics.median(turn[PLAIN] / turn[name] for turn in turns),
-        )
-        for name in runners
+        {name: _timed(run, epochs[name], clock) / epochs[name] for name, run in runners.items()}
+        for _ in range(rounds)
     ]
 
 
-def _fitting(run: Callable[[int], None], seconds: float, every: int) -> int:
-    """How many epochs take about that long, multiples of `every` so that every turn evaluates as often."""
-    epochs = every
+def compared(turns: Sequence[Mapping[str, float]], steps: int) -> list[Cost]:
+    """What a step of each runner costs, an epoch having so many; ratios are to the first runner."""
+    first = next(iter(turns[0]))
+    return [
+        Cost(
+            name,
+            1e6 * statistics.median(turn[name] for turn in turns) / steps,
+            statistics.median(turn[first] / turn[name] for turn in turns),
+        )
+        for name in turns[0]
+    ]
+
+
+def _fitting(run: Runner, seconds: float, unit: int, clock: Callable[[], float]) -> int:
+    """How many epochs take about that long."""
+    epochs = unit
     while True:
-        took = _timed(run, epochs)
+        took = _timed(run, epochs, clock)
         if took >= seconds / 4 or epochs >= LONG // 1000:
-            return max(1, round(epochs * seconds / took / every)) * every
+            return max(1, round(epochs * seconds / took / unit)) * unit
         epochs *= 4
 
 
-def _timed(run: Callable[[int], None], epochs: int) -> float:
-    began = time.thread_time()
+def _timed(run: Runner, epochs: int, clock: Callable[[], float]) -> float:
+    began = clock()
     run(epochs)
-    return max(time.thread_time() - began, 1e-9)
-
-
-def _trainer(engine: Engine, experiment: Experiment) -> Callable[[int], None]:
-    """Trains a run of an engine that goes on from call to call."""
-    cohort = engine.open([experiment], [engine.start(experiment)], device="cpu")
-    done = 0
-
-    def train(epochs: int) -> None:
-        nonlocal done
-        (advance,) = engine.advance(cohort, done + epochs, Watch(LONG))
-        done = advance.epoch
-        if advance.stopped is not None:
-            what = f"the run {advance.stopped} at epoch {done} while it was measured"
-            raise UsageError("bench", what, "choose a smaller learning rate")
-
-    return train
-
-
-class Plain:
-    """The loop that a competent user would write."""
-
-    def __init__(self, experiment: Experiment, every: int) -> None:
-        config, self.every = experiment.config, every
-        self.model = experiment.network()
-        self.train_rows = Tensors.of(experiment.fixed["train"])
-        self.dev = Tensors.of(experiment.rows("dev", epoch=0)) if experiment.has("dev") else None
-        parameters = dict(self.model.named_parameters())
-        self.optimizers = config.optimizer.build(parameters, embeddings=self.model.embeddings())
-        self.loss, self.penalties = config.loss.build(), config.penalties
-        self.activation = config.loss.activation is None
-        size = config.training.batch_size
-        self.size = len(self.train_rows) if size == "full" else size
-        self.closure = config.optimizer.needs_closure
-        self.history: list[tuple[float, ...]] = []
-
-    def _objective(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        values = self.model(inputs) if self.activation else self.model.preactivation(inputs)
-        loss: torch.Tensor = self.loss(values, targets)
-        for penalty in self.penalties:
-            loss = loss + penalty.value(self.model.weights())
-        return loss
-
-    def _step(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        def closure() -> torch.Tensor:
-            for optimizer in self.optimizers:
-                optimizer.zero_grad()
-            loss = self._objective(inputs, targets)
-            torch.autograd.backward(loss)
-            return loss
-
-        if self.closure:
-            return torch.as_tensor(self.optimizers[0].step(closure))  # type: ignore[arg-type]
-        loss = closure()
-        for optimizer in self.optimizers:
-            optimizer.step()
-        return loss
-
-    def train(self, epochs: int) -> None:
-        """Epochs with a row of history at every so many."""
-        inputs, targets = self.train_rows.inputs, self.train_rows.targets
-        for epoch in range(1, epochs + 1):
-            order = torch.randperm(len(inputs)) if self.size < len(inputs) else None
-            for start in range(0, len(inputs), self.size):
-                if order is None:
-                    loss = self._step(inputs, targets)
-                else:
-                    chosen = order[start : start + self.size]
-                    loss = self._step(inputs[chosen], targets[chosen])
-            if epoch % self.every == 0:
-                self.history.append((loss.item(), *self._evaluated()))
-
-    def _evaluated(self) -> tuple[float, ...]:
-        if self.dev is None:
-            return ()
-        with torch.no_grad():
-            return (self._objective(self.dev.inputs, self.dev.targets).item(),)
+    return max(clock() - began, 1e-9)
