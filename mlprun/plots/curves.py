@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
+    from mlprun.plots.subject import Subject
+
 POINTS = 2000
 """points of a drawn curve, more or less; a long history keeps the extremes of each stretch"""
 EPOCH_AXIS = "epoch (completed passes over the train rows)"
+
+
+BEST_LINE: Any = {"color": style.GREY, "linewidth": 0.9, "linestyle": (0, (4, 3)), "zorder": 1}
+BEST_STAR: Any = {"color": style.BLACK, "marker": "*", "linestyle": "none", "markersize": 11, "zorder": 5}
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,42 @@ class Curve:
     epochs: NDArray[Any]
     values: NDArray[Any]
     line: style.Line
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The best epoch and its dev figure, where that is a finite number.
+
+    An epoch may be evaluated without being logged, and then the point lies beside the drawn curve.
+    """
+
+    epoch: int
+    value: float | None
+    logged: bool
+
+    @property
+    def label(self) -> str:
+        """What a legend calls it."""
+        return f"best epoch {self.epoch:,}" + ("" if self.logged else " (evaluated, not logged)")
+
+
+def mark_of(subject: Subject, column: str) -> Mark | None:
+    """The best epoch in the picture of a dev column; None where no dev rows chose one or nothing is drawn."""
+    epochs = subject.history.get("epoch", ())
+    if subject.best is None or not len(epochs):
+        return None
+    value = subject.best_figures.get(column, math.nan)
+    logged = bool(np.isin(subject.best, epochs))
+    return Mark(subject.best, value if math.isfinite(value) else None, logged)
+
+
+def draw_mark(axes: Axes, mark: Mark, label: str = "") -> None:
+    """A line at the best epoch and, where its figure is known, a star at that."""
+    if mark.value is None:
+        axes.axvline(mark.epoch, label=label or mark.label, **BEST_LINE)
+        return
+    axes.axvline(mark.epoch, **BEST_LINE)
+    axes.plot([mark.epoch], [mark.value], label=label or mark.label, **BEST_STAR)
 
 
 def curve(label: str, history: Mapping[str, NDArray[Any]], column: str, line: style.Line) -> Curve | None:
@@ -59,9 +102,10 @@ def thinned(
     return epochs[index], values[index]
 
 
-def wants_log(curves: Sequence[Curve]) -> bool:
+def wants_log(curves: Sequence[Curve], mark: Mark | None = None) -> bool:
     """Whether positive values span so much that a linear axis would show only the largest."""
-    values = np.concatenate([one.values for one in curves])
+    marked = [] if mark is None or mark.value is None else [[mark.value]]
+    values = np.concatenate([*(one.values for one in curves), *marked])
     return bool(values.min() > 0 and values.max() / values.min() >= 30)
 
 

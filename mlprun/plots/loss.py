@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from mlprun.parts.losses import Loss
 from mlprun.plots import style
-from mlprun.plots.curves import EPOCH_AXIS, Curve, curve, draw_curves, wants_log
+from mlprun.plots.curves import EPOCH_AXIS, Curve, Mark, curve, draw_curves, draw_mark, mark_of, wants_log
 from mlprun.plots.plot import Plot, kinds
 
 if TYPE_CHECKING:
@@ -25,13 +23,13 @@ EXTRA = (style.GREEN, style.PURPLE, style.SKY, style.ORANGE)
 
 @dataclass(frozen=True)
 class Losses:
-    """The curves, and the epoch that was kept with its value where the loss is what was watched."""
+    """The curves, and the epoch that was kept with its dev loss."""
 
     title: str
     details: tuple[str, ...]
     curves: tuple[Curve, ...]
     axis: str
-    best: tuple[int, float | None] | None
+    best: Mark | None
 
 
 @kinds.register
@@ -55,34 +53,24 @@ class LossCurves(Plot):
         extra = [part.name for part in config.metrics if isinstance(part, Loss)]
         names = " and ".join(dict.fromkeys([config.loss.name, *extra]))
         unit = ", of standardised targets" if subject.scaled_targets else ""
+        best = mark_of(subject, "dev_loss")
         details = (
-            "logarithmic axis" if wants_log(curves) else "",
+            "logarithmic axis" if wants_log(curves, best) else "",
             f"best epoch by {config.best.metric}" if subject.best is not None else "no dev rows",
         )
         about = "; ".join(detail for detail in details if detail)
-        return Losses(f"Loss of {subject.name}", (about,), curves, f"{names} (mean{unit})", _best(subject))
+        return Losses(f"Loss of {subject.name}", (about,), curves, f"{names} (mean{unit})", best)
 
     def draw(self, values: Losses) -> Figure:
         from mlprun.plots import canvas
 
         figure = canvas.picture()
         axes = figure.subplots()
-        draw_curves(axes, values.curves, log=wants_log(values.curves))
+        draw_curves(axes, values.curves, log=wants_log(values.curves, values.best))
         if values.best is not None:
-            epoch, height = values.best
-            axes.axvline(epoch, color=style.GREY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
-            mark: dict[str, Any] = {
-                "color": style.BLACK,
-                "marker": "*",
-                "linestyle": "none",
-                "markersize": 11,
-                "zorder": 5,
-            }
-            label = f"best epoch {epoch:,}"
-            if height is None:
-                axes.plot([], [], color=style.GREY, linewidth=0.9, linestyle=(0, (4, 3)), label=label)
-            else:
-                axes.plot([epoch], [height], label=f"{label} ({style.number(height)})", **mark)
+            height = values.best.value
+            value = "" if height is None else f", dev loss {style.number(height)}"
+            draw_mark(axes, values.best, values.best.label + value)
         axes.set_xlabel(EPOCH_AXIS)
         axes.set_ylabel(values.axis)
         canvas.entitle(figure, values.title, *values.details)
@@ -112,13 +100,3 @@ def _curves(subject: Subject) -> list[Curve]:
 def differs(config: Config) -> bool:
     """Whether what is differentiated is the loss and penalties: another number, on the same scale."""
     return bool(config.penalties) and config.loss.reduction == "mean" and config.loss.scale == 1.0
-
-
-def _best(subject: Subject) -> tuple[int, float | None] | None:
-    if subject.best is None or not len(subject.history.get("epoch", ())):
-        return None
-    at = np.flatnonzero(subject.history["epoch"] == subject.best)
-    watched = subject.config.best.metric
-    if watched != "dev_loss" or not len(at):
-        return subject.best, None
-    return subject.best, float(subject.history[watched][at[0]])

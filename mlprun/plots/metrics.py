@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from mlprun.parts.losses import Loss
 from mlprun.plots import style
-from mlprun.plots.curves import Curve, curve, draw_curves
+from mlprun.plots.curves import Curve, Mark, curve, draw_curves, draw_mark, mark_of
 from mlprun.plots.panels import Panels
 from mlprun.plots.plot import Plot, kinds
 
@@ -21,12 +21,12 @@ PANELS = 12
 
 @dataclass(frozen=True)
 class Metrics:
-    """The curves of each metric by its name."""
+    """The curves of each metric by its name, and the best epoch in each."""
 
     title: str
     details: tuple[str, ...]
     curves: dict[str, tuple[Curve, ...]]
-    best: int | None
+    best: dict[str, Mark | None]
 
 
 @kinds.register
@@ -41,8 +41,10 @@ class MetricCurves(Plot):
         return None if _curves(subject) else "no metric was logged, or none is a finite number"
 
     def compute(self, subject: Subject) -> Metrics:
+        curves = _curves(subject)
+        best = {name: mark_of(subject, f"dev_{name}") for name in curves}
         details = (f"best epoch by {subject.config.best.metric}",) if subject.best is not None else ()
-        return Metrics(f"Metrics of {subject.name}", details, _curves(subject), subject.best)
+        return Metrics(f"Metrics of {subject.name}", details, curves, best)
 
     def draw(self, values: Metrics) -> Figure:
         from mlprun.plots import canvas
@@ -53,11 +55,9 @@ class MetricCurves(Plot):
         for axes, (name, curves) in zip(panels.axes, values.curves.items(), strict=True):
             draw_curves(axes, curves, log=False)
             axes.set_ylabel(name)
-            if values.best is not None:
-                label = f"best epoch {values.best:,}"
-                axes.axvline(
-                    values.best, color=style.GREY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1, label=label
-                )
+            mark = values.best[name]
+            if mark is not None:
+                draw_mark(axes, mark)
         panels.label(below="epoch")
         canvas.entitle(panels.figure, values.title, *values.details)
         canvas.legend_below(panels.figure)

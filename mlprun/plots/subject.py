@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,8 @@ class Subject:
     """by epoch, in order: the first, the snapshots, the best, the last"""
     best: int | None
     """the best epoch; None where no dev rows chose one"""
+    best_figures: Mapping[str, float] = field(default_factory=dict)
+    """its dev figures by column of the history, which need not have a row of that epoch"""
 
     @classmethod
     def of(cls, folder: RunFolder, *, allow_code: bool = False) -> Subject:
@@ -49,15 +51,16 @@ class Subject:
 
         from mlprun import evaluation
         from mlprun.storage import history
+        from mlprun.training.state import best_from
 
         newest = folder.load_last()
         if newest is None:
             raise CheckpointError(folder.path, "has no checkpoint yet", "wait a second, or train it again")
         last = evaluation.load(newest.checkpoint, newest.path, folder.path, allow_code=allow_code)
         models = newest.checkpoint.snapshots()
-        best = folder.load_best() if os.path.lexists(folder.best) else None
+        best = best_from(folder.load_best(), folder.best) if os.path.lexists(folder.best) else None
         if best is not None:
-            models[int(best.meta["epoch"])] = best.under("model.")
+            models[best.epoch] = dict(best.model)
         networks = {epoch: _filled(last.alone, model) for epoch, model in models.items()}
         networks[last.epoch] = last.network
         return cls(
@@ -67,7 +70,8 @@ class Subject:
             last.preprocessing,
             lambda: last.experiment,
             {epoch: networks[epoch] for epoch in sorted(networks)},
-            int(best.meta["epoch"]) if best is not None else None,
+            None if best is None else best.epoch,
+            {} if best is None else {f"dev_{name}": value for name, value in best.figures.items()},
         )
 
     @property

@@ -105,7 +105,8 @@ def best_from(checkpoint: Checkpoint, where: str) -> Best:
     """The inverse of `best_checkpoint`. Raises CheckpointError as `saved_from` does."""
     meta = checkpoint.meta
     with _sound(where):
-        return Best(_whole(meta["epoch"]), dict(meta["figures"]["dev"]), checkpoint.under("model."))
+        figures = {str(name): float(value) for name, value in meta["figures"]["dev"].items()}
+        return Best(_whole(meta["epoch"]), figures, checkpoint.under("model."))
 
 
 def _whole(value: object) -> int:

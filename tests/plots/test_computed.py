@@ -10,6 +10,7 @@ import torch
 from sklearn import calibration, decomposition
 from sklearn import metrics as reference
 
+import mlprun.api as mlprun
 from mlprun import plots
 from mlprun.errors import UsageError
 from mlprun.parts.activations import activations
@@ -21,7 +22,6 @@ from mlprun.plots.points import POINTS
 from mlprun.storage import checkpoints
 
 if TYPE_CHECKING:
-    import mlprun.api as mlprun
     from mlprun.plots import Subject
 
 
@@ -218,10 +218,38 @@ def test_curves_are_the_columns_of_the_history_where_they_were_evaluated(
     assert np.array_equal(drawn["train bce"].values, history["train_loss"])
     assert list(drawn["dev bce"].epochs) == [2, 4, 6, 8]
     best = trained["moons"].figures["best"]
-    assert values.best == (best["epoch"], pytest.approx(best["value"]))
+    assert values.best == curves.Mark(best["epoch"], pytest.approx(best["value"]), logged=True)
     assert list(computed("metrics", subjects["moons"]).curves) == ["accuracy", "roc_auc"]
     rates = computed("learning_rate", subjects["moons"]).curve.values
     np.testing.assert_allclose(rates, 0.5 * 0.9 ** np.arange(8))
+
+
+def test_a_best_epoch_that_was_not_logged_is_marked_at_its_true_value(tmp_path: Any) -> None:
+    config = {
+        "name": "sparse",
+        "dataset": {"name": "moons", "noise": 0.3},
+        "optimizer": {"name": "sgd", "lr": 30.0},
+        "metrics": ["accuracy", "mse"],
+        "training": {"epochs": 12, "log_every": 5},
+    }
+    every = {**config, "training": {"epochs": 12}}
+    full = mlprun.train(every, out=str(tmp_path)).history
+    subject = mlprun.train(config, out=str(tmp_path)).subject
+    at = int(full["dev_loss"].argmin())
+    assert full["epoch"][at] not in subject.history["epoch"]  # what this is about
+    mark = computed("loss", subject).best
+    assert mark == curves.Mark(at + 1, full["dev_loss"][at], logged=False)
+    assert computed("metrics", subject).best == {
+        "accuracy": curves.Mark(at + 1, full["dev_accuracy"][at], logged=False)
+    }
+    for kind in ("loss", "metrics"):
+        (legend,) = plots.draw(kind, subject).legends
+        assert any("evaluated, not logged" in text.get_text() for text in legend.get_texts())
+        (star,) = [
+            line for axes in plots.draw(kind, subject).axes for line in axes.lines if line.get_marker() == "*"
+        ]
+        value = full["dev_loss" if kind == "loss" else "dev_accuracy"][at]
+        assert (star.get_xdata()[0], star.get_ydata()[0]) == (at + 1, value)
 
 
 def test_a_long_history_keeps_its_ends_and_extremes() -> None:
