@@ -7,7 +7,7 @@ from typing import Final, NoReturn
 
 from mlprun.config.merge import merge
 from mlprun.config.nodes import Node, group
-from mlprun.config.places import Place
+from mlprun.config.places import Complaint, Place
 from mlprun.config.sources import read_source
 from mlprun.config.text import Text, printable
 from mlprun.errors import ConfigError, UsageError
@@ -15,9 +15,12 @@ from mlprun.errors import ConfigError, UsageError
 _MOST_FILES: Final = 20
 
 
-def read_chain(path: str) -> Node:
-    """The mapping of the config at `path`, laid over its bases; raises UsageError, ConfigError, FileError."""
-    layers = [_read_mapping(path, rank=0)]
+def read_chain(path: str, complaints: list[Complaint]) -> Node:
+    """The mapping of the config at `path`, laid over its bases; raises UsageError, ConfigError, FileError.
+
+    What is wrong in a file that can be read even so is added to `complaints`.
+    """
+    layers = [_read_mapping(path, complaints, rank=0)]
     seen = {os.path.realpath(path)}
     while (base := _take_base(layers)) is not None:
         target, place = base
@@ -26,18 +29,18 @@ def read_chain(path: str) -> Node:
         if len(layers) == _MOST_FILES:
             _refuse(place, f"more than {_MOST_FILES} files build on each other; merge some of them")
         seen.add(os.path.realpath(target))
-        layers.append(_read_base(target, place, rank=len(layers)))
+        layers.append(_read_base(target, place, complaints, rank=len(layers)))
     whole = layers.pop()
     while layers:
         whole = merge(whole, layers.pop())
     return whole
 
 
-def _read_mapping(path: str, *, rank: int) -> Node:
+def _read_mapping(path: str, complaints: list[Complaint], *, rank: int) -> Node:
     from mlprun.config.reader import compose  # here, since it brings the YAML library
 
     source = read_source(path, rank=rank)
-    root = compose(source.text or "", source)
+    root = compose(source.text or "", source, complaints)
     if root is None or root.value is None:
         raise ConfigError(
             [Place(source, 0, 0).report("", "is empty; a config needs at least `dataset: moons`")]
@@ -49,9 +52,9 @@ def _read_mapping(path: str, *, rank: int) -> Node:
     return root
 
 
-def _read_base(target: str, place: Place, *, rank: int) -> Node:
+def _read_base(target: str, place: Place, complaints: list[Complaint], *, rank: int) -> Node:
     try:
-        return _read_mapping(target, rank=rank)
+        return _read_mapping(target, complaints, rank=rank)
     except ConfigError:
         raise
     except UsageError as error:

@@ -67,3 +67,14 @@ def locate(root: Node, path: Path, *, at_key: bool) -> Place:
         place = entry.place if at_key or not is_last else entry.node.place
         node = entry.node
     return place
+
+
+def exists(root: Node, path: Path) -> bool:
+    """Whether there is a value at `path`."""
+    node = root
+    for part in path:
+        entry = child(node, part)
+        if entry is None:
+            return False
+        node = entry.node
+    return True

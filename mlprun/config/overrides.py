@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from mlprun.config.merge import merge
 from mlprun.config.nodes import MOST_DEPTH, Entry, Node, group
-from mlprun.config.places import Place, Source, dotted
+from mlprun.config.places import Complaint, Path, Place, Source, dotted
 from mlprun.config.text import cut
 from mlprun.errors import ConfigError
 
@@ -19,17 +19,21 @@ _INDEX = re.compile("[0-9]{1,8}")
 _FORM: Final = "expected KEY=VALUE such as optimizer.lr=0.1"
 
 
-def apply_overrides(root: Node, overrides: Sequence[str], *, rank: int) -> Node:
-    """`root` with every override laid over it in turn; raises ConfigError with all that are wrong."""
-    problems: list[str] = []
+def apply_overrides(
+    root: Node, overrides: Sequence[str], complaints: list[Complaint], *, rank: int
+) -> tuple[Node, list[Path]]:
+    """`root` with every override laid over it in turn, and the paths of those that are wrong.
+
+    What is wrong with them is added to `complaints`.
+    """
+    failed: list[Path] = []
     for index, override in enumerate(overrides):
         try:
             root = _apply(root, override, rank=rank + index)
         except ConfigError as error:
-            problems += error.problems
-    if problems:
-        raise ConfigError(problems)
-    return root
+            complaints += (Complaint((rank + index, 0, 0), problem) for problem in error.problems)
+            failed.append(tuple(override.partition("=")[0].strip().split(".")))
+    return root, failed
 
 
 def _apply(root: Node, override: str, *, rank: int) -> Node:

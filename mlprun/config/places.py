@@ -41,6 +41,14 @@ class Source:
         return lines_of(self.text or "")
 
 
+class Complaint(NamedTuple):
+    """A problem found while reading, after which there is still something to read."""
+
+    order: tuple[int, int, int]
+    """where it stands, as `Place.order` says"""
+    text: str
+
+
 class Place(NamedTuple):
     """A position in a source, line and column counted from 0."""
 

@@ -13,7 +13,7 @@ import yaml
 from yaml import events
 
 from mlprun.config.nodes import MOST_DEPTH, Entry, Node, group
-from mlprun.config.places import Path, Place, Source, dotted, lines_of
+from mlprun.config.places import Complaint, Path, Place, Source, dotted, lines_of
 from mlprun.config.scalars import TooManyDigitsError, resolve
 from mlprun.config.text import Text, cut, printable
 from mlprun.errors import ConfigError
@@ -25,15 +25,23 @@ _MOST_REPEATED: Final = 100_000
 _MOST_PROBLEMS: Final = 100
 
 
-def compose(text: str, source: Source) -> Node | None:
-    """The tree of one YAML document, None when it is empty; raises ConfigError with every problem found."""
+def compose(text: str, source: Source, complaints: list[Complaint] | None = None) -> Node | None:
+    """The tree of one YAML document, None when it is empty; raises ConfigError with every problem found.
+
+    Given `complaints`, it adds to them what does not stop the reading, and raises for what does.
+    """
     bad = _FORBIDDEN.search(text)
     if bad:
         before = lines_of(text[: bad.start()])
         place = Place(source, len(before) - 1, len(before[-1]))
         message = f"the character U+{ord(bad[0]):04X} is not allowed in YAML; remove it"
         raise ConfigError([place.report("", message)])
-    return _Composer(source).compose(text)
+    composer = _Composer(source)
+    root = composer.compose(text)
+    if composer.problems and complaints is None:
+        raise ConfigError([problem.text for problem in composer.problems])
+    (complaints if complaints is not None else []).extend(composer.problems)
+    return root
 
 
 class _Frame:
@@ -51,7 +59,7 @@ class _Composer:
         self.stack: list[_Frame] = []
         self.anchors: dict[str, Node | None] = {}
         self.repeated = 0
-        self.problems: list[str] = []
+        self.problems: list[Complaint] = []
         self.root: Node | None = None
 
     def compose(self, text: str) -> Node | None:
@@ -68,19 +76,21 @@ class _Composer:
                 parser.dispose()
         except (yaml.YAMLError, ValueError, OverflowError, IndexError) as error:
             # not YAMLError alone: the Python parser lets impossible escapes through as other errors
-            self.problems.append(_syntax_problem(error, text, place))
-        if self.problems:
-            raise ConfigError(self.problems)
+            self.stop(_syntax_problem(error, text, place))
         return self.root
 
     def fatal(self, place: Place, message: str) -> NoReturn:
         """Stop reading: what follows cannot be understood, or would take too long."""
-        raise ConfigError([*self.problems, place.report(dotted(self.path()), message)])
+        self.stop(place.report(dotted(self.path()), message))
+
+    def stop(self, last: str) -> NoReturn:
+        raise ConfigError([*(problem.text for problem in self.problems), last])
 
     def problem(self, place: Place, message: str) -> None:
-        self.problems.append(place.report(dotted(self.path()), message))
-        if len(self.problems) >= _MOST_PROBLEMS:
-            raise ConfigError(self.problems)
+        told = place.report(dotted(self.path()), message)
+        if len(self.problems) >= _MOST_PROBLEMS - 1:
+            self.stop(told)
+        self.problems.append(Complaint(place.order, told))
 
     def path(self) -> Path:
         parts: list[str | int] = list(self.source.key.split(".")) if self.source.key else []

@@ -13,8 +13,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
+from pydantic_core.core_schema import ErrorType
 
 from mlprun.config.text import Text, cut
 
@@ -92,13 +93,34 @@ class Registry(Generic[P]):
         """Every name that a config may use, aliases included."""
         return tuple(self._parts)
 
+    def meant(self, name: str) -> type[P] | None:
+        """The part of that name, or the one whose name it resembles; None where none does."""
+        if name in self:
+            return self[name]
+        near = _nearest(name, self.names())
+        return self[near] if near is not None else None
+
+
+def _nearest(word: str, known: Sequence[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=0.6)), None)
+
 
 def suggestion(word: str, known: Sequence[str]) -> str:
     """`did you mean X?` when a known word is near, otherwise the known words."""
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean {near[0]}?"
+    near = _nearest(word, known)
+    if near is not None:
+        return f"did you mean {near}?"
     return f"expected one of {', '.join(known)}" if known else ""
+
+
+_TYPES = frozenset(get_args(ErrorType))
+
+
+def _again(error: ErrorDetails) -> InitErrorDetails:
+    """An error that pydantic told, to be told once more as part of another."""
+    kind = error["type"]
+    known: Any = kind if kind in _TYPES else PydanticCustomError(kind, "{text}", {"text": error["msg"]})
+    return InitErrorDetails(type=known, loc=error["loc"], input=error["input"], ctx=error.get("ctx", {}))
 
 
 class Named:
@@ -113,8 +135,24 @@ class Named:
 
     def _validate(self, value: object) -> Part:
         """The part that `value` stands for; only the classes that are named are built by pydantic."""
-        given = self._expand(value)
+        try:
+            given = self._expand(value)
+        except PydanticCustomError as error:
+            raise self._with_options(error, value) from error
         return self._choose(given).model_validate(given)
+
+    def _with_options(self, error: PydanticCustomError, value: object) -> ValidationError:
+        """An unknown name, and what is wrong with the options beside it if the nearest name is meant."""
+        name = value.get("name") if isinstance(value, Mapping) else None
+        meant = self.registry.meant(cut(name, 100)) if isinstance(name, str) else None
+        found = [InitErrorDetails(type=error, input=value)]
+        if meant is not None and isinstance(value, Mapping):
+            given = {**value, "name": meant.names()[0]}
+            try:
+                self._choose(given).model_validate(given)
+            except ValidationError as inner:
+                found += map(_again, inner.errors(include_url=False))
+        return ValidationError.from_exception_data(self.registry.kind, found)
 
     def _expand(self, value: object) -> Mapping[str, Any] | Part:
         if isinstance(value, str):

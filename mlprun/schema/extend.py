@@ -13,7 +13,7 @@ from mlprun import files
 from mlprun.config import Text
 from mlprun.errors import FileError
 from mlprun.schema.placed import placed
-from mlprun.schema.problems import Problem, refuse
+from mlprun.schema.problems import Problem
 
 if TYPE_CHECKING:
     from mlprun.config import Document
@@ -22,21 +22,19 @@ MAX_CODE: Final = 10_000_000
 _run: set[tuple[str, str]] = set()
 
 
-def run_extensions(document: Document, *, allow_code: bool) -> None:
+def run_extensions(document: Document, *, allow_code: bool) -> list[Problem]:
     """Run the files that `extend` names, once each, so that they register their parts.
 
-    Raises ConfigError without `allow_code`, and for files that are missing or fail.
+    Returns why they were not run: `allow_code` was not given, or they are missing or fail.
     """
     named = document.data.get("extend")
     if not isinstance(named, tuple) or not all(isinstance(path, Text) for path in named):
-        return  # nothing to run; what is wrong with it is told with everything else
+        return []  # nothing to run; what is wrong with it is told with everything else
     if not allow_code:
         message = "would run code from {}; add --allow-code if you trust it"
-        refuse(document, [Problem(("extend", i), message.format(path)) for i, path in enumerate(named)])
-    for index, path in enumerate(named):
-        problem = _extend(placed(path))
-        if problem:
-            refuse(document, [Problem(("extend", index), problem)])
+        return [Problem(("extend", i), message.format(path)) for i, path in enumerate(named)]
+    failures = ((index, _extend(placed(path))) for index, path in enumerate(named))
+    return [Problem(("extend", index), failure) for index, failure in failures if failure]
 
 
 def _read(path: str) -> bytes:

@@ -61,8 +61,9 @@ def _models(annotation: Any, value: Any) -> Iterator[type[Options]]:
 
 def _named(named: Named, value: Any) -> Iterator[type[Options]]:
     name = value.get("name", named.default) if isinstance(value, dict) else value
-    if isinstance(name, str) and name in named.registry:
-        yield named.registry[name]
+    meant = named.registry.meant(name) if isinstance(name, str) else None
+    if meant is not None:
+        yield meant
 
 
 def _sections_with(key: str, data: Mapping[str, Any]) -> list[str]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from mlprun import config as reading
-from mlprun.errors import MlprunError
-from mlprun.parts.datasets.table import UnknownColumnError
+from mlprun.errors import DataError, MlprunError
+from mlprun.parts.datasets.table import UnknownColumnsError
 from mlprun.schema import model
 from mlprun.schema.checks.check import check
 from mlprun.schema.extend import run_extensions
@@ -22,6 +22,8 @@ from mlprun.schema.translate import translate
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import FrameType
+
+    from pydantic_core import ErrorDetails
 
     from mlprun.config import Document
     from mlprun.parts.datasets import Facts
@@ -45,25 +47,35 @@ def parse(document: Document, *, allow_code: bool = False, data: bool = True) ->
 
     Without `data` a table is not looked at: for the complete config of a checkpoint, whose table may be gone.
     """
-    run_extensions(document, allow_code=allow_code)
+    problems = run_extensions(document, allow_code=allow_code)
     with _interrupts_later():
-        config, problems = _validate(document.data)
-    valid = frozenset(model.Config.model_fields) - {problem.path[0] for problem in problems if problem.path}
+        config, invalid, found = _validate(document.data, complete=not problems)
+    problems += found
+    valid = frozenset(model.Config.model_fields) - invalid - {path[0] for path in document.failed}
     facts, failure = None, None
     if "dataset" in valid:
         config = config.model_copy(update={"dataset": with_rows(config.dataset, config.training.seed)})
         if data:
             facts, failure = _facts(config)
-    if isinstance(failure, UnknownColumnError):
-        problems.append(Problem(("dataset", *failure.option), str(failure)))
+    if isinstance(failure, UnknownColumnsError):
+        problems += [Problem(("dataset", *option), message) for option, message in failure.missing]
     config = resolve(config, facts, document.name)
     problems += check(config, facts, valid)
     if not data and not problems:
         problems += _gaps(config)
+    if failure is not None and (problems or document.complaints):
+        problems += _as_problems(failure)
     refuse(document, problems)
     if failure is not None:
         raise failure
     return config
+
+
+def _as_problems(failure: MlprunError) -> list[Problem]:
+    """Data that cannot be read, told among the problems of a config that has others."""
+    if isinstance(failure, UnknownColumnsError):
+        return []
+    return [Problem(("dataset", "path") if isinstance(failure, DataError) else ("dataset",), str(failure))]
 
 
 @contextmanager
@@ -83,17 +95,31 @@ def _interrupts_later() -> Iterator[None]:
             former(*came[0])
 
 
-def _validate(data: dict[str, Any]) -> tuple[Config, list[Problem]]:
-    """The config, with defaults instead of the sections that are invalid, and the problems of those."""
+def _validate(data: dict[str, Any], *, complete: bool) -> tuple[Config, set[str | int], list[Problem]]:
+    """The config, with defaults instead of the sections that are invalid, those sections, and their problems.
+
+    Where code that would register parts has not run (not `complete`), an unknown part is no problem.
+    """
     schema = model.build()
     try:
-        return schema.model_validate(data), []
+        return schema.model_validate(data), set(), []
     except ValidationError as error:
         errors = error.errors(include_url=False)
     invalid = {error["loc"][0] for error in errors}
     rest: dict[str, Any] = {"dataset": _STAND_IN}
     rest |= {name: value for name, value in data.items() if name not in invalid}
-    return schema.model_validate(rest), translate(errors[:_MOST_ERRORS], data)
+    told = errors if complete else _of_known_parts(errors)
+    return schema.model_validate(rest), invalid, translate(told[:_MOST_ERRORS], data)
+
+
+def _of_known_parts(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """The errors but those of parts that may be the user's own, which are not registered."""
+    unknown = [error["loc"] for error in errors if error["type"] == "part_name"]
+    return [
+        error
+        for error in errors
+        if error["loc"][0] != "penalty" and not any(error["loc"][: len(at)] == at for at in unknown)
+    ]
 
 
 def _gaps(config: Config) -> list[Problem]:

@@ -25,10 +25,23 @@ class Problem:
 
 
 def refuse(document: Document, problems: Iterable[Problem]) -> None:
-    """Raise ConfigError with every problem; does nothing when there is none."""
-    found = sorted(problems, key=lambda problem: document.order(problem.path, at_key=problem.at_key))
-    lines = [document.problem(p.path, p.message, at_key=p.at_key) for p in found[:_MOST]]
+    """Raise ConfigError with every problem, those of reading among them; does nothing when there is none."""
+    found: list[tuple[tuple[int, int, int], Problem | str]] = [*document.complaints]
+    read = {order for order, _ in found}
+    for problem in problems:
+        order = document.order(problem.path, at_key=problem.at_key)
+        # a value that could not be read is wrong again as what stands there in its stead
+        if not document.is_unknown(problem.path) and (problem.at_key or order not in read):
+            found.append((order, problem))
+    found.sort(key=lambda pair: pair[0])
+    lines = [_told(document, problem) for _, problem in found[:_MOST]]
     if len(found) > _MOST:
         lines.append(f"{document.title}: more problems follow; correct these first")
     if lines:
         raise ConfigError(lines)
+
+
+def _told(document: Document, problem: Problem | str) -> str:
+    if isinstance(problem, str):
+        return problem
+    return document.problem(problem.path, problem.message, at_key=problem.at_key)

@@ -21,9 +21,11 @@ def write(tmp_path, monkeypatch):
 
 
 def refusal(path, *overrides):
-    with pytest.raises(UsageError) as caught:
-        read(path, overrides)
-    return str(caught.value)
+    try:
+        document = read(path, overrides)
+    except UsageError as error:
+        return str(error)
+    return "\n".join(complaint.text for complaint in document.complaints)
 
 
 def test_a_problem_shows_file_line_column_source_and_caret(write):

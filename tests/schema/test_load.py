@@ -196,11 +196,14 @@ def test_paths_are_relative_to_their_file_and_those_of_overrides_to_the_working_
     assert schema.load("sub/m.yaml", ["dataset.path=b.csv"]).dataset.path == "b.csv"
 
 
-def test_problems_of_the_config_come_before_those_of_the_data(tmp_path):
+def test_a_table_that_is_gone_is_one_of_the_problems_of_a_config_that_has_others(tmp_path):
     dataset = {"name": "table", "path": str(tmp_path / "none.csv"), "target": "y"}
     with pytest.raises(DataError):
         parse({"dataset": dataset})
-    assert refusal({"dataset": dataset, "loss": "bec"}) == ("c: loss: unknown loss 'bec'; did you mean bce?",)
+    assert refusal({"dataset": dataset, "loss": "bec"}) == (
+        f"c: dataset.path: {dataset['path']}: no such file; check dataset.path",
+        "c: loss: unknown loss 'bec'; did you mean bce?",
+    )
 
 
 def test_a_column_that_the_table_lacks_is_a_problem_of_the_config(tmp_path):

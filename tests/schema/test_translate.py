@@ -113,7 +113,15 @@ def test_every_problem_is_told_in_the_order_of_the_file(refusal):
         "loss.scale=-1",
     )
     places = [problem.split(": ")[0] for problem in found]
-    assert places == ["c.yaml:1:20", "c.yaml:2:7", "c.yaml:3:17", "c.yaml:3:20", "c.yaml:4:1", "engine=fast"]
+    assert places == [
+        "c.yaml:1:20",
+        "c.yaml:2:7",
+        "c.yaml:3:17",
+        "c.yaml:3:20",
+        "c.yaml:4:1",
+        "engine=fast",
+        "loss.scale=-1",
+    ]
 
 
 def test_an_error_in_an_override_names_the_override(refusal):

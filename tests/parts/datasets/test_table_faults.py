@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlprun.errors import DataError, FileError, MlprunError, UsageError
-from mlprun.parts.datasets.table import Table, UnknownColumnError, columns, source
+from mlprun.parts.datasets.table import Table, UnknownColumnsError, columns, source
 
 GOOD = "x,y\n1,1.5\n2,2.5\n"
 
@@ -256,10 +256,10 @@ def test_a_table_of_too_many_cells_is_refused(tmp_path, monkeypatch, name, conte
 def test_a_column_that_the_config_names_in_vain_is_a_usage_error(tmp_path, options, option, name):
     (tmp_path / "t.csv").write_text(GOOD)
     table = Table.model_validate({"path": str(tmp_path / "t.csv"), "target": "y", **options})
-    with pytest.raises(UnknownColumnError, match=f"has no column '{name}'") as caught:
+    with pytest.raises(UnknownColumnsError, match=f"has no column '{name}'") as caught:
         table.load()
     assert isinstance(caught.value, UsageError)
-    assert caught.value.option == option
+    assert [found for found, _ in caught.value.missing] == [option]
     hint = "did you mean" if name != "part" else "its columns are x, y"
     assert hint in str(caught.value)
 

@@ -1,5 +1,5 @@
 """Tables as datasets: CSV, TSV, Parquet and JSON lines, and which cell is wrong when one is."""
 
-from mlprun.parts.datasets.table.part import Table, UnknownColumnError
+from mlprun.parts.datasets.table.part import Table, UnknownColumnsError
 
-__all__ = ["Table", "UnknownColumnError"]
+__all__ = ["Table", "UnknownColumnsError"]

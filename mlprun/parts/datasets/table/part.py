@@ -26,16 +26,26 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    Option = tuple[str | int, ...]
 
-class UnknownColumnError(UsageError):
-    """A column that the config names and the table lacks; `option` is where below `dataset` it is named."""
 
-    def __init__(self, path: str, name: str, known: Sequence[str], *, option: tuple[str | int, ...]) -> None:
-        self.option = option
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-        some = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
-        remedy = f"did you mean {near[0]}?" if near else f"its columns are {some}"
-        super().__init__(path, f"has no column {shown(name)}", remedy)
+class UnknownColumnsError(UsageError):
+    """Columns that the config names and the table lacks.
+
+    `missing` holds where below `dataset` each is named, and what is wrong there.
+    """
+
+    def __init__(self, path: str, named: Sequence[tuple[Option, str]], known: Sequence[str]) -> None:
+        problems = [(option, f"has no column {shown(name)}", _meant(name, known)) for option, name in named]
+        self.missing = [(option, f"{path}: {what}; {remedy}") for option, what, remedy in problems]
+        _, what, remedy = problems[0]
+        super().__init__(path, what, remedy)
+
+
+def _meant(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    some = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
+    return f"did you mean {near[0]}?" if near else f"its columns are {some}"
 
 
 @datasets.register
@@ -134,14 +144,14 @@ class Table(Dataset):
         """The feature columns, once every named column is known to exist."""
         column = self.split.column if self.split is not None else None
         single = isinstance(self.target, str)
-        named: list[tuple[str, tuple[str | int, ...]]] = [
-            *((name, ("target",) if single else ("target", k)) for k, name in enumerate(self.targets)),
-            *((name, ("features", k)) for k, name in enumerate(self.features or ())),
-            *([] if column is None else [(column, ("split", "column"))]),
+        named: list[tuple[Option, str]] = [
+            *((("target",) if single else ("target", k), name) for k, name in enumerate(self.targets)),
+            *((("features", k), name) for k, name in enumerate(self.features or ())),
+            *([] if column is None else [(("split", "column"), column)]),
         ]
-        for name, option in named:
-            if name not in sheet.columns:
-                raise UnknownColumnError(self.path, name, sheet.names, option=option)
+        missing = [(option, name) for option, name in named if name not in sheet.columns]
+        if missing:
+            raise UnknownColumnsError(self.path, missing, sheet.names)
         features = self.features or tuple(n for n in sheet.names if n not in (*self.targets, column))
         if not features:
             raise sheet.source.error("", "has no column beside the target", "expected at least one feature")
