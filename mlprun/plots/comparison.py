@@ -62,7 +62,7 @@ def compute_overlay(subjects: Sequence[Subject], figure_name: str) -> Overlay:
 
 
 def _line(index: int) -> style.Line:
-    # colours repeat after 8 runs and dashes after 6, so that no two of 12 share both
+    # colours repeat after 10 runs and dashes after 6, so that no two of 12 share both
     return style.Line(
         style.COLORS[index % len(style.COLORS)],
         style.dashes_of(index),

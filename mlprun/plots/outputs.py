@@ -72,6 +72,9 @@ class OutputBars(Plot):
             if len(epochs) < len(subject.networks)
             else "",
             f"the first of {len(names)} targets" if said.classes is None and len(names) > 1 else "",
+            f"outputs of {said.outputs.shape[1]} classes, the first on top"
+            if said.classes is not None and said.outputs.shape[1] > NAMED
+            else "",
         )
         # targets have scales of their own, which one axis cannot show together
         shown = said.outputs.shape[1] if said.classes else 1

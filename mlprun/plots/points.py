@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 POINTS = 2000
 """points of a split in one picture, at most: evenly spread rows"""
-NAMED = 12
-"""classes that a legend names, at most"""
+NAMED = len(style.COLORS)
+"""classes that have a colour and a marker of their own and stand in a legend, at most"""
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def rankings(subject: Subject, epoch: int, split: str | None, what: str) -> Rank
     one = subject.predictions(chosen, epoch)
     largest = frequent(one)
     lines = [
-        style.Line(style.color_of(k, CLASSES), style.dashes_of(k), style.marker_of(k))
+        style.Line(style.color_of(k, len(largest)), style.dashes_of(k), style.marker_of(k))
         for k in range(len(largest))
     ]
     found = {

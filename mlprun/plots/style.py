@@ -29,13 +29,17 @@ NAME_LENGTH = 28
 
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#000000"
+VIOLET, BROWN = "#8833EE", "#663311"
 GREY = "#777777"
 
-COLORS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, YELLOW, BLACK)
-"""Source: Okabe and Ito (2008), jfly.uni-koeln.de/color"""
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+COLORS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, YELLOW, BLACK, VIOLET, BROWN)
+"""Source of the first eight: Okabe and Ito (2008), jfly.uni-koeln.de/color.
+
+The other two lie farthest in CIELAB from those and from each other, whichever cones a reader lacks.
+"""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.3)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (9, 3)))
-HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++", "----", "oooo")
+HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++", "----", "oooo", "||||", "**")
 
 
 class Line(NamedTuple):
@@ -149,8 +153,8 @@ def number(value: float) -> str:
 
 def color_of(index: int, count: int) -> str:
     """The colour of class `index` among `count`; many classes are shades from dark to light."""
-    if count <= len(COLORS) + 2:
-        return COLORS[index % len(COLORS)]
+    if count <= len(COLORS):
+        return COLORS[index]
     import matplotlib as mpl
     from matplotlib.colors import to_hex
 
@@ -158,8 +162,8 @@ def color_of(index: int, count: int) -> str:
 
 
 def marker_of(index: int) -> str:
-    """The marker of class `index`; colour and marker together repeat after 64 classes only."""
-    return MARKERS[(index + index // len(COLORS)) % len(MARKERS)]
+    """The marker of class `index`, of at most as many classes as there are colours."""
+    return MARKERS[index % len(MARKERS)]
 
 
 def dashes_of(index: int) -> str | tuple[int, tuple[float, ...]]:

@@ -16,15 +16,16 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
+import mlprun.api as mlprun
 from mlprun import plots
 from mlprun.errors import CheckpointError, DataError, UsageError
-from mlprun.plots import canvas, style
+from mlprun.plots import canvas, comparison, style
+from mlprun.plots.points import NAMED
 from mlprun.storage import runs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import mlprun.api as mlprun
     from mlprun.plots import Subject
 
 KINDS = plots.names()
@@ -274,9 +275,73 @@ def test_runs_are_drawn_over_one_another(subjects: dict[str, Subject]) -> None:
 
 
 def test_colours_are_named_by_more_than_colour() -> None:
-    looks = {(style.color_of(k, 10), style.marker_of(k)) for k in range(10)}
-    assert len(looks) == 10
-    lines = {(style.COLORS[k % 8], style.dashes_of(k)) for k in range(12)}
-    assert len(lines) == 12
+    for count in range(1, NAMED + 1):
+        assert len({style.color_of(k, count) for k in range(count)}) == count
+        assert len({style.marker_of(k) for k in range(count)}) == count
+    assert len({line[:2] for line in map(comparison._line, range(comparison.RUNS))}) == comparison.RUNS
     surface = style.surface_colors()(np.linspace(0, 1, 50))[:, :3] @ [0.2126, 0.7152, 0.0722]
     assert (np.diff(surface) > 0).all()  # from dark to light, so that a copy in grey says the same
+
+
+# Machado, Oliveira and Fernandes (2009), doi.org/10.1109/TVCG.2009.113, of full severity, on linear RGB
+SEEN_BY = {
+    "all cones": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "no long ones": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "no middle ones": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "no short ones": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+
+
+def lab(linear: np.ndarray) -> np.ndarray:
+    """CIELAB [N, 3] of linear sRGB [N, 3]."""
+    to_xyz = [
+        [0.4124564, 0.3575761, 0.1804375],
+        [0.2126729, 0.7151522, 0.0721750],
+        [0.0193339, 0.119192, 0.9503041],
+    ]
+    of_white = linear @ np.transpose(to_xyz) / [0.95047, 1, 1.08883]
+    fx, fy, fz = np.where(of_white > 0.008856, np.cbrt(of_white), 7.787 * of_white + 16 / 116).T
+    return np.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], axis=1)
+
+
+@pytest.mark.parametrize("cones", SEEN_BY)
+def test_colours_of_classes_are_told_apart_by_colour_blind_readers(cones: str) -> None:
+    given = np.array([mpl.colors.to_rgb(color) for color in style.COLORS])
+    linear = np.where(given <= 0.04045, given / 12.92, ((given + 0.055) / 1.055) ** 2.4)
+    seen = lab(np.clip(linear @ np.transpose(SEEN_BY[cones]), 0, 1))
+    distances = np.linalg.norm(seen[:, None] - seen[None], axis=2)
+    # a difference of 2.3 is just noticed; the eight of Okabe and Ito are 16.05 apart at least
+    assert distances[~np.eye(len(seen), dtype=bool)].min() > 16
+
+
+def test_more_classes_than_colours_are_shades_and_the_pictures_say_so(tmp_path: Path) -> None:
+    places = np.stack([np.cos(np.arange(48)), np.sin(np.arange(48) * 1.7)], axis=1)
+    for count, expected in ((10, False), (12, True)):
+        config = {
+            "name": f"of{count}",
+            "dataset": {
+                "name": "inline",
+                "inputs": places.tolist(),
+                "targets": [k % count for k in range(48)],
+            },
+            "training": {"epochs": 2},
+        }
+        subject = mlprun.train(config, out=str(tmp_path)).subject
+        for kind in ("data", "regions", "frames"):
+            figure = plots.draw(kind, subject)
+            assert any("dark to light" in text for text in texts(figure)) is expected
+            (legend, *_) = [one.get_texts() for one in figure.legends] or [[]]
+            named = {text.get_text() for text in legend if text.get_text().startswith("class ")}
+            assert len(named) == (0 if expected else count)
