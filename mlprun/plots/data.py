@@ -128,6 +128,7 @@ def draw_numbers(
             edgecolors="black" if limits else "white",
             linewidths=0.5 if limits else 0.3,
             zorder=3,
+            alpha=one.opacity,  # type: ignore[arg-type]  # matplotlib takes one for each mark too
         )
     if bar:
         axes.figure.colorbar(marks, ax=axes, label=target)

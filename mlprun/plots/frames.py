@@ -64,7 +64,7 @@ class DecisionFrames(_Frames):
 
     def refuses(self, subject: Subject) -> str | None:
         few = "there is only one epoch to draw" if len(subject.networks) < 2 else None
-        return refuses_plane(subject) or few
+        return refuses_plane(subject, self.features) or few
 
     def compute(self, subject: Subject) -> Regions:
         return self._regions(subject, PANELS)
@@ -103,7 +103,7 @@ class Animation(_Frames):
             if len(subject.networks) < 3
             else None
         )
-        return refuses_plane(subject) or few
+        return refuses_plane(subject, self.features) or few
 
     def compute(self, subject: Subject) -> Regions:
         return self._regions(subject, MOVING)

@@ -1,12 +1,13 @@
 """A plane through input space: what two axes of a picture mean, and back.
 
 Two inputs are the plane themselves. Of more, it is a chosen pair with all others at their mean over train, or
-the plane of the two directions in which the train rows vary most.
+the plane through the mean of the two directions in which the train rows vary most. What a network says there
+is a slice of all that it says: rows lie off such a plane, and a picture of the slice shows how far.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 ROWS = 10_000
 """train rows that the principal components are computed from, at most: evenly spread ones"""
+FAINTEST = 0.15
+"""opacity of a row far off the plane"""
+OFF_THE_PLANE = "rows lie off it, the fainter the farther"
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,23 @@ class Plane:
     reading: NDArray[np.float64]
     writing: NDArray[np.float64]
     offset: NDArray[np.float64]
+    near: float = np.inf
+    """how far train rows lie from `origin` within the plane: the root of the mean square"""
+    share: float = 1.0
+    """of the variance of the train rows, what lies within the plane"""
     about: str = ""
-    """what a reader must know of it"""
+    """what a reader must know of rows that are shown in it"""
+    slice: str = ""
+    """what a reader must know of a network that is asked in it"""
 
     def show(self, inputs: NDArray[Any]) -> NDArray[np.float64]:
         """[N, D] inputs of the network to [N, 2] places in the picture."""
         return np.asarray((inputs - self.origin) @ self.reading + self.offset)
+
+    def opacity(self, inputs: NDArray[Any]) -> NDArray[np.float64]:
+        """[N] from 1 for a row in the plane to FAINTEST for one far off it, as `near` measures it."""
+        distances = np.linalg.norm(inputs - self.inputs(self.show(inputs)), axis=1)
+        return np.asarray(FAINTEST + (1 - FAINTEST) * np.exp(-0.5 * (distances / self.near) ** 2))
 
     def inputs(self, shown: NDArray[np.float64]) -> NDArray[np.float64]:
         """[N, 2] places in the picture to [N, D] inputs of the network."""
@@ -59,7 +74,7 @@ def plane_of(subject: Subject, features: tuple[str, str] | None) -> Plane:
         if places[0] == places[1]:
             raise UsageError("--features", f"{features[0]!r} is named twice", "name two different inputs")
         return _pair(subject, places[0], places[1])
-    return _pair(subject, 0, 1) if len(names) == 2 else _principal(subject)
+    return _pair(subject, 0, 1) if len(names) == 2 else subject.principal
 
 
 def input_units(preprocessing: Preprocessing) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -94,19 +109,23 @@ def _pair(subject: Subject, across: int, up: int) -> Plane:
     reading[places, [0, 1]] = scales[places]
     writing = np.zeros((2, len(names)))
     writing[[0, 1], places] = 1 / scales[places]
-    about = "" if len(names) == 2 else f"the other {len(names) - 2} inputs at their mean over train"
     shown = (style.name(names[across]), style.name(names[up]))
-    return Plane(shown, shown, origin, reading, writing, offset, about)
+    plane = Plane(shown, shown, origin, reading, writing, offset)
+    if len(names) == 2:
+        return plane
+    near = float(np.sqrt(np.square(inputs[:, places] - origin[places]).sum(axis=1).mean()))
+    about = f"slice with the other {len(names) - 2} inputs at their mean over train; {OFF_THE_PLANE}"
+    return replace(plane, near=near, slice=about)
 
 
-def _principal(subject: Subject) -> Plane:
-    inputs = subject.rows("train").inputs
+def principal(inputs: NDArray[Any]) -> Plane:
+    """The plane through the mean of rows [N, D] in the two directions in which they vary most."""
     chosen = np.asarray(inputs[spread(len(inputs), ROWS)], np.float64)
     origin = chosen.mean(axis=0)
     _, sizes, directions = np.linalg.svd(chosen - origin, full_matrices=False)
     directions = _two(directions, chosen.shape[1])
     total = float(np.square(sizes).sum()) or 1.0
-    shares = [float(size) ** 2 / total for size in (*sizes[:2], 0.0, 0.0)]
+    shares = [float(size) ** 2 / total for size in (*sizes[:2], 0.0, 0.0)][:2]
     names = [f"PC {k + 1} ({shares[k]:.0%} of the variance)" for k in range(2)]
     return Plane(
         (names[0], names[1]),
@@ -115,7 +134,11 @@ def _principal(subject: Subject) -> Plane:
         directions.T,
         directions,
         np.zeros(2),
-        f"plane of the first two principal components (PC) of {chosen.shape[1]} inputs",
+        near=float(np.sqrt(total * sum(shares) / len(chosen))),
+        share=sum(shares),
+        about=f"plane of the first two principal components (PC) of {chosen.shape[1]} inputs",
+        slice=f"slice through the mean in the plane of the first two principal components (PC) of "
+        f"{chosen.shape[1]} inputs; {OFF_THE_PLANE}",
     )
 
 

@@ -33,6 +33,8 @@ class Points:
     truth: NDArray[Any]
     rows: int
     """rows of the split, of which these are some"""
+    opacity: NDArray[np.float64] | None = None
+    """[N] of each mark; None where all are full"""
 
 
 def points_of(
@@ -40,6 +42,7 @@ def points_of(
     show: Callable[[NDArray[Any]], NDArray[np.float64]],
     splits: tuple[str, ...],
     epoch: int | None = None,
+    opacity: Callable[[NDArray[Any]], NDArray[np.float64]] | None = None,
 ) -> tuple[Points, ...]:
     """The rows of the splits where `show` places their inputs, with class ids or their first target."""
     found = []
@@ -47,9 +50,9 @@ def points_of(
         rows = subject.rows(split, epoch)
         chosen = spread(len(rows), POINTS)
         truth = rows.truth[chosen]
-        found.append(
-            Points(split, show(rows.inputs[chosen]), truth if truth.ndim == 1 else truth[:, 0], len(rows))
-        )
+        inputs, truth = rows.inputs[chosen], truth if truth.ndim == 1 else truth[:, 0]
+        marks = None if opacity is None else opacity(inputs)
+        found.append(Points(split, show(inputs), truth, len(rows), marks))
     return tuple(found)
 
 
@@ -77,8 +80,9 @@ def draw_classes(
             look = _look(one.split, style.color_of(int(index), len(classes)), points)
             look["linewidths"] *= min(1.0, size / 9)  # the rims of many small markers must not cover them
             marker = style.marker_of(int(index)) if len(classes) <= NAMED else "o"
-            places = one.places[one.truth == index]
-            axes.scatter(places[:, 0], places[:, 1], s=size, marker=marker, zorder=3, **look)
+            here = one.truth == index
+            places, opacity = one.places[here], None if one.opacity is None else one.opacity[here]
+            axes.scatter(places[:, 0], places[:, 1], s=size, marker=marker, zorder=3, alpha=opacity, **look)
 
 
 def marker_size(points: tuple[Points, ...]) -> float:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from mlprun.plots.subject import Subject
 
+SHARE = 0.5
+"""of the variance of the train rows, what a plane must hold to be drawn unasked"""
+
 
 @dataclass(frozen=True)
 class Regions:
@@ -44,8 +47,9 @@ class Regions:
 class DecisionRegions(NetworkPlot):
     """Where the network chooses which class, or its output as a surface, with the rows over it.
 
-    Two inputs are the axes; of more, `features` names a pair (all others stay at their mean), or the plane in
-    which the train rows vary most is drawn. The grid has 200 x 200 points.
+    Two inputs are the axes; of more, `features` names a pair (all others stay at their mean), or the plane
+    through the mean in which the train rows vary most is drawn, if half of their variance lies in it. Rows
+    off the plane are drawn fainter. The grid has 200 x 200 points.
     """
 
     name: Literal["regions"] = "regions"
@@ -55,7 +59,7 @@ class DecisionRegions(NetworkPlot):
     split: SplitName | None = Field(None, description="only this split's rows; by default all")
 
     def refuses(self, subject: Subject) -> str | None:
-        return refuses_plane(subject)
+        return refuses_plane(subject, self.features)
 
     def compute(self, subject: Subject) -> Regions:
         epoch = self.moment(subject)
@@ -74,11 +78,17 @@ class DecisionRegions(NetworkPlot):
         return figure
 
 
-def refuses_plane(subject: Subject) -> str | None:
-    """Why inputs span no plane."""
+def refuses_plane(subject: Subject, features: tuple[str, str] | None) -> str | None:
+    """Why inputs span no plane, or none that would say much of what the network does."""
     if subject.symbols:
         return "inputs are symbols, which have no place on an axis"
-    return "there is only one input; see fit" if subject.preprocessing.width < 2 else None
+    width = subject.preprocessing.width
+    if width < 2:
+        return "there is only one input; see fit"
+    if width > 2 and features is None and subject.principal.share < SHARE:
+        share = f"{subject.principal.share:.0%} of the variance of {width} inputs"
+        return f"any plane holds at most {share}; name two of them with --features A,B"
+    return None
 
 
 def regions(
@@ -92,7 +102,8 @@ def regions(
     """Surfaces of the network at some epochs, all in the same plane and on the same scale."""
     plane = plane_of(subject, features)
     splits = subject.splits if split is None else tuple(name for name in subject.splits if name == split)
-    points = points_of(subject, plane.show, splits or subject.splits, epochs[-1])
+    opacity = plane.opacity if plane.slice else None
+    points = points_of(subject, plane.show, splits or subject.splits, epochs[-1], opacity)
     area = limits(points)
     surfaces = tuple(compute_surface(subject, plane, area, epoch) for epoch in epochs)
     output, levels = _scale(subject, surfaces, points)
@@ -102,7 +113,7 @@ def regions(
     what = "Decision regions" if classes is not None else f"Predicted {style.name(target[0])}"
     parts = (
         *details,
-        plane.about,
+        plane.slice,
         thinning(points),
         f"the first of {len(target)} targets" if classes is None and several else "",
         "bold line: where the class changes" if classes is not None and not several else "",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mlprun.experiment.preprocessing import Preprocessing
     from mlprun.parts.architectures.network import Network
     from mlprun.parts.metrics.metric import Predictions
+    from mlprun.plots.plane import Plane
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
 
@@ -102,6 +103,13 @@ class Subject:
     def symbols(self) -> bool:
         """Whether inputs are symbols, which have no place on an axis."""
         return self.config.architecture.vocabulary is not None
+
+    @cached_property
+    def principal(self) -> Plane:
+        """The plane in which the train rows vary most."""
+        from mlprun.plots.plane import principal
+
+        return principal(self.rows("train").inputs)
 
     @cached_property
     def splits(self) -> tuple[str, ...]:

@@ -97,6 +97,46 @@ def test_the_plane_of_more_inputs_is_that_of_the_principal_components(subjects: 
     assert f"{pca.explained_variance_ratio_[0]:.0%}" in plane_of(subject, None).names[0]
 
 
+def test_rows_are_the_fainter_the_farther_they_lie_off_the_slice(subjects: dict[str, Subject]) -> None:
+    subject = subjects["odd"]
+    rows = subject.rows("train").inputs.astype(np.float64)
+    pca = decomposition.PCA(2).fit(rows)
+    within = pca.transform(rows)
+    off = np.linalg.norm(rows - pca.inverse_transform(within), axis=1)
+    near = np.square(within).sum(axis=1).mean()
+    values = computed("regions", subject)
+    assert "slice through the mean" in values.details[0]
+    expected = 0.15 + 0.85 * np.exp(-(off**2) / (2 * near))
+    assert values.points[0].split == "train"
+    np.testing.assert_allclose(values.points[0].opacity, expected, rtol=1e-6)
+    assert (
+        "slice with the other 3 inputs at their mean"
+        in computed("regions", subject, features=subject.preprocessing.names[:2]).details[0]
+    )
+    plain = computed("regions", subjects["moons"])
+    assert "slice" not in plain.details[0]
+    assert plain.points[0].opacity is None
+
+
+def test_regions_in_a_plane_that_holds_little_of_the_data_are_drawn_only_when_asked_for(
+    tmp_path: Any,
+) -> None:
+    draw = np.random.default_rng(0).normal(size=(60, 8))
+    dataset = {"name": "inline", "inputs": draw.tolist(), "targets": [int(x) for x in draw[:, 0] > 0]}
+    subject = mlprun.train(
+        {"name": "ball", "dataset": dataset}, "training.epochs=3", out=str(tmp_path)
+    ).subject
+    share = decomposition.PCA(2).fit(draw).explained_variance_ratio_.sum()
+    assert share < 0.5
+    for kind in ("regions", "frames"):
+        reason = plots.refusal(plots.make(kind), subject)
+        assert reason is not None
+        assert f"at most {share:.0%} of the variance of 8 inputs; name two of them with --features" in reason
+        names = subject.preprocessing.names
+        assert plots.refusal(plots.make(kind, features=(names[0], names[5])), subject) is None
+    assert plots.refusal(plots.make("data"), subject) is None
+
+
 @pytest.mark.parametrize("ties", [False, True])
 def test_curves_over_all_thresholds_are_scikit_learns(ties: bool) -> None:
     draw = np.random.default_rng(1)
