@@ -24,7 +24,8 @@ def command(
     names: Annotated[list[str], typer.Argument(metavar="RUN...", help="run folders")],
     *,
     kind: Annotated[
-        str | None, typer.Option("--kind", metavar="A,B", help="Only these; see mlprun list plots.")
+        list[str] | None,
+        typer.Option("--kind", metavar="A,B", help="Only these; may be repeated. See mlprun list plots."),
     ] = None,
     list_: Annotated[
         bool, typer.Option("--list", help="Draw nothing; say what can be drawn, and why the rest cannot.")
@@ -33,7 +34,7 @@ def command(
     out: Annotated[
         str | None,
         typer.Option(
-            "--out", metavar="FOLDER|FILE", help="Where to; by default RUN/plots. A file for one plot."
+            "--out", metavar="FOLDER|FILE", help="Where to; by default RUN/plots. A file for one --kind."
         ),
     ] = None,
     features: Annotated[
@@ -72,7 +73,7 @@ def command(
     if form not in FORMATS:
         raise UsageError("--format", f"{form!r} is none", f"use {', '.join(FORMATS)}")
     options = _options(features=features, split=split, epoch=epoch, epochs=epochs)
-    plots_ = _chosen(kind, options)
+    plots_ = _chosen(",".join(kind) if kind else None, options)
     from mlprun import api
 
     runs = [api.load(path, allow_code=allow_code) for path in dict.fromkeys(names)]
@@ -80,7 +81,7 @@ def command(
         _list(runs, plots_, output)
         return
     place = _Place(runs, plots_, form, out)
-    told = [_draw(run, plots_, place, dpi, output, all_wanted=kind is None) for run in runs]
+    told = [_draw(run, plots_, place, dpi, output, all_wanted=not kind) for run in runs]
     together = list(_draw_together(runs, plots_, place, dpi, output)) if len(runs) > 1 else []
     output.document(told[0] if len(runs) == 1 else {"runs": told, "together": together})
 
@@ -90,8 +91,7 @@ class _Place:
 
     def __init__(self, runs: Sequence[Run], plots_: Sequence[Plot], form: str, out: str | None) -> None:
         self.form, self.out = form, out
-        ending = (out or "").rpartition(".")[2].lower()
-        self.file = out if ending in (*FORMATS, "gif") and not os.path.isdir(out or "") else None
+        self.file = out if out is not None and _names_file(out) else None
         names = [run.folder.name for run in runs]
         # two runs of one name from different folders
         self.folders = {
@@ -101,6 +101,7 @@ class _Place:
         if self.file is not None:
             if len(runs) > 1 or len(plots_) > 1:
                 raise UsageError("--out", f"{out!r} is one file", "name one run and one --kind, or a folder")
+            ending = _ending(self.file)
             if ending not in plots_[0].formats:
                 what = f"{plots_[0].name} cannot be a .{ending}"
                 raise UsageError(
@@ -131,6 +132,21 @@ class _Place:
 
         files.make_folder(folder)
         return folder
+
+
+def _names_file(out: str) -> bool:
+    """Whether `--out` is a picture and not a folder. Raises UsageError for what looks like another file."""
+    if not _ending(out) or os.path.isdir(out) or out.endswith(os.sep):
+        return False
+    if _ending(out) not in (*FORMATS, "gif"):
+        endings = ", ".join(f".{form}" for form in FORMATS)
+        remedy = f"end it in {endings} or .gif, or in {os.sep} for a folder"
+        raise UsageError("--out", f"{out!r} is no picture's name", remedy)
+    return True
+
+
+def _ending(path: str) -> str:
+    return os.path.splitext(path)[1].removeprefix(".").lower()
 
 
 def _options(**texts: str | None) -> dict[str, Any]:

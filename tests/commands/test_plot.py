@@ -86,6 +86,22 @@ def test_one_picture_goes_to_the_file_that_is_named(
     assert Path(place).read_bytes().startswith(b"%PDF")
 
 
+def test_a_folder_is_one_by_its_name_or_because_it_is_there(
+    plotted: Plotted, folders: tuple[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "there.png").mkdir()
+    for folder in ("new", "new.v2/", "there.png"):
+        place = os.path.join(tmp_path, folder)
+        assert plotted(folders[0], "--kind", "loss", "--dpi", "40", "--out", place)[0] == 0
+        assert os.listdir(place) == ["loss.png"]
+
+
+def test_kinds_may_be_named_one_by_one(plotted: Plotted, folders: tuple[str, str], tmp_path: Path) -> None:
+    kinds = ("--kind", "loss,roc", "--kind", "confusion", "--kind", "loss")
+    assert plotted(folders[0], *kinds, "--dpi", "40", "--out", str(tmp_path))[0] == 0
+    assert sorted(os.listdir(tmp_path)) == ["confusion.png", "loss.png", "roc.png"]
+
+
 def test_a_list_says_what_can_be_drawn_and_writes_nothing(
     plotted: Plotted, folders: tuple[str, str], tmp_path: Path
 ) -> None:
@@ -121,6 +137,11 @@ def test_options_reach_the_pictures_that_have_them(
             ("--kind", "animation", "--out", "a.png"),
             "error: --out: animation cannot be a .png; end it in .gif",
         ),
+        (
+            ("--kind", "loss", "--out", "a.jpeg"),
+            "error: --out: 'a.jpeg' is no picture's name; end it in .png, .svg, .pdf or .gif, or in / for",
+        ),
+        (("--out", "b.c/a.v2"), "error: --out: 'b.c/a.v2' is no picture's name; "),
         (("--features", "a"), "error: --features: 'a' is no pair"),
         (("--epochs", "a,b"), "error: --epochs: 'a,b' are no epochs"),
         (("--kind", "loss", "--split", "dev"), "error: --split: loss does not take it; "),
