@@ -107,6 +107,13 @@ class Engine(Protocol):
         """
         ...
 
+    def flaw(self, experiment: Experiment, state: State) -> str | None:
+        """Why this engine cannot have left a state whose model is sound; None if it can.
+
+        Looked at where a state was read from a file: what passes here, `open` takes.
+        """
+        ...
+
     def open(self, experiments: Sequence[Experiment], states: Sequence[State], *, device: str) -> Any:
         """A cohort that stands where the states say."""
         ...

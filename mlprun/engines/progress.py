@@ -37,8 +37,19 @@ class Progress:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Progress:
-        """The inverse of `to_json`."""
-        return cls(value["best_epoch"], value["best_value"], Plateau(**value["plateau"]))
+        """The inverse of `to_json`. Raises an error of Python's own for what it cannot have given."""
+        plateau = Plateau(**value["plateau"])
+        counts = value["best_epoch"], plateau.bad_evaluations, plateau.cooldown_left
+        figures = [figure for figure in (value["best_value"], plateau.best) if figure is not None]
+        if not all(type(count) is int and 0 <= count < 2**53 for count in counts):
+            raise ValueError("its progress counts what is no count")
+        if not all(type(figure) in (int, float) and not math.isnan(figure) for figure in figures):
+            raise ValueError("its progress knows a best value that is no number")
+        if not (type(plateau.factor) in (int, float) and 0 <= plateau.factor < math.inf):
+            raise ValueError("its plateau has a factor that is none")
+        if (value["best_value"] is None) != (value["best_epoch"] == 0):
+            raise ValueError("its progress has a best epoch without a value, or a value without an epoch")
+        return cls(value["best_epoch"], value["best_value"], plateau)
 
 
 def improves(value: float, best: float | None, mode: str) -> bool:

@@ -10,6 +10,7 @@ from mlprun.evaluation.loaded import (
     figures,
     load,
     rows_of,
+    snapshots,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "figures",
     "load",
     "rows_of",
+    "snapshots",
 ]

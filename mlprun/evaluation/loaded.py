@@ -137,16 +137,33 @@ def load(
     preprocessing = Preprocessing.from_json(meta["preprocessing"])
     model = checkpoint.under("model.")
     check_tensors(config, preprocessing, model, where)
+    if meta["epoch"] > config.training.epochs:
+        what = f"is of epoch {meta['epoch']}, and its config goes to {config.training.epochs}"
+        raise CheckpointError(where, what, _ANOTHER)
     network = Experiment.without_data(config, preprocessing).blank_network()
     network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in model.items()})
     network.to(device).eval()
     return Loaded(where, config, preprocessing, network, meta["epoch"], meta["data_digest"], device)
 
 
+def snapshots(
+    checkpoint: Checkpoint, config: Config, preprocessing: Preprocessing, where: str
+) -> dict[int, dict[str, NDArray[Any]]]:
+    """The models kept of earlier epochs, by epoch. Raises CheckpointError for tensors that are none."""
+    try:
+        models = checkpoint.snapshots()
+    except ValueError as error:
+        raise CheckpointError(where, "holds a snapshot of no epoch", _ANOTHER) from error
+    for model in models.values():
+        check_tensors(config, preprocessing, model, where)
+    return models
+
+
 def check_metadata(meta: Mapping[str, Any], where: str) -> None:
     """Refuse, with CheckpointError, a checkpoint that does not say what it is of."""
     kinds = {"config": dict, "preprocessing": dict, "epoch": int, "data_digest": str}
-    if not all(isinstance(meta.get(name), kind) for name, kind in kinds.items()) or meta["epoch"] < 0:
+    sound = all(isinstance(meta.get(name), kind) for name, kind in kinds.items())
+    if not sound or isinstance(meta["epoch"], bool) or meta["epoch"] < 0:
         raise CheckpointError(where, "lacks a part of its metadata", _ANOTHER)
 
 

@@ -58,9 +58,10 @@ class Subject:
         if newest is None:
             raise CheckpointError(folder.path, "has no checkpoint yet", "wait a second, or train it again")
         last = evaluation.load(newest.checkpoint, newest.path, folder.path, allow_code=allow_code)
-        models = newest.checkpoint.snapshots()
+        models = evaluation.snapshots(newest.checkpoint, last.config, last.preprocessing, newest.path)
         best = best_from(folder.load_best(), folder.best) if os.path.lexists(folder.best) else None
         if best is not None:
+            evaluation.check_tensors(last.config, last.preprocessing, best.model, folder.best)
             models[best.epoch] = dict(best.model)
         networks = {epoch: _filled(last.alone, model) for epoch, model in models.items()}
         networks[last.epoch] = last.network

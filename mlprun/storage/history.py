@@ -89,10 +89,7 @@ class History:
 
     def truncate(self, offset: int) -> None:
         """Cut off the rows behind a checkpoint; raises CheckpointError for what is not the end of a line."""
-        start = len(_header(self.columns))
-        ends_line = _bytes(self.path)[offset - 1 : offset] == b"\n"
-        if not start <= offset <= self.offset or not ends_line:
-            raise CheckpointError(self.path, "does not fit the checkpoint beside it", _REMEDY)
+        check(self.path, self.columns, offset)
         files.truncate(self._descriptor, offset, self.path)
         self.offset = offset
         self.sync()
@@ -110,6 +107,15 @@ class History:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def check(path: str, columns: Sequence[str], offset: int) -> None:
+    """Raise CheckpointError for a file of other columns or without a row that ends at `offset`."""
+    header, data = _header(columns), _bytes(path)
+    if not data.startswith(header):
+        raise CheckpointError(path, "has other columns than its run", _REMEDY)
+    if not len(header) <= offset <= len(data) or data[offset - 1 : offset] != b"\n":
+        raise CheckpointError(path, "does not fit the checkpoint beside it", _REMEDY)
 
 
 def read(path: str) -> dict[str, NDArray[Any]]:

@@ -191,6 +191,9 @@ class RunFolder:
     def _read_own(self, path: str) -> Checkpoint:
         """A checkpoint of this run; raises CheckpointError for one that another run has written."""
         checkpoint = checkpoints.read(path, follow=False)
+        epoch = checkpoint.meta.get("epoch")
+        if type(epoch) is not int or epoch < 0:
+            raise CheckpointError(path, "does not say of which epoch it is", _RESTORE)
         digest, config = self.record().get("settings_digest"), checkpoint.meta.get("config")
         if digest is None or (isinstance(config, dict) and provenance.settings_digest(config) == digest):
             return checkpoint

@@ -16,6 +16,7 @@ from mlprun.storage import history, provenance
 from mlprun.training.recorded import differences, record_of, stored_config
 from mlprun.training.resuming import resume
 from mlprun.training.run import start
+from mlprun.training.state import saved_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -138,7 +139,7 @@ def _checkpoints(then: RunFolder, now: RunFolder) -> list[tuple[str, Any, Any]]:
     again = now.load_last()
     assert again is not None
     pairs: list[tuple[str, Checkpoint, Checkpoint]] = [("last", last.checkpoint, again.checkpoint)]
-    if last.checkpoint.meta["progress"]["best_value"] is not None:
+    if saved_from(last.checkpoint, last.path).state.progress.best_value is not None:
         pairs.insert(0, ("best", then.load_best(), now.load_best()))
     return [(name, dict(one.tensors), dict(other.tensors)) for name, one, other in pairs]
 

@@ -8,8 +8,9 @@ from mlprun import config as reading
 from mlprun import engines, evaluation, schema
 from mlprun.engines import device as devices
 from mlprun.errors import CheckpointError, UsageError
-from mlprun.experiment import Experiment
+from mlprun.experiment import Experiment, columns, logged
 from mlprun.experiment.preprocessing import Preprocessing
+from mlprun.storage import history
 from mlprun.storage.status import Status
 from mlprun.training.recorded import as_yaml, differences, record_of, refuse_other_rows, stored_config
 from mlprun.training.run import Ended, Session, carry_out, constants_of
@@ -17,11 +18,13 @@ from mlprun.training.signals import StopFlag
 from mlprun.training.state import best_from, saved_from
 
 if TYPE_CHECKING:
-    from mlprun.engines import Best
+    from mlprun.engines import Best, Engine
     from mlprun.schema import Config
     from mlprun.storage.runs import Last, RunFolder
     from mlprun.training.loop import Reporter
     from mlprun.training.state import Saved
+
+_RESTORE = "restore it from a copy or train again"
 
 
 def resume(
@@ -43,20 +46,13 @@ def resume(
         last = folder.load_last()
         if last is not None and last.damage is not None:
             reporter.say(f"{last.damage}; going on from {last.path}")
-            folder.mend_last()
         config = _config(folder, last, allow_code=allow_code)
-        preprocessing = saved = best = None
-        if last is not None:
-            preprocessing = Preprocessing.from_json(last.checkpoint.meta["preprocessing"])
-            saved = saved_from(last.checkpoint, last.path)
-            evaluation.check_tensors(config, preprocessing, saved.state.model, last.path)
-            if saved.state.epoch > config.training.epochs:
-                what = f"is of epoch {saved.state.epoch}, and the run goes to {config.training.epochs}"
-                raise CheckpointError(last.path, what, "restore it from a copy or train again")
-            if saved.stopped is not None and epochs is None and status.state == "finished":
-                reporter.say(f"{folder.path} has ended: nothing is left to train")
-                return Ended(folder, saved.stopped, saved.state.epoch)
-            best = _best(folder, saved, config, preprocessing)
+        preprocessing, saved = (None, None) if last is None else _kept(folder, last, config)
+        if saved is not None and saved.stopped is not None and epochs is None and status.state == "finished":
+            _mend(folder, last)
+            reporter.say(f"{folder.path} has ended: nothing is left to train")
+            return Ended(folder, saved.stopped, saved.state.epoch)
+        best = _best(folder, saved, config, preprocessing)
         extended = status.extended
         if epochs is not None:
             extended = (*extended, config.training.epochs)
@@ -69,6 +65,7 @@ def resume(
         if found:
             reporter.say(f"this may not end with the bytes of an undisturbed run: {'; '.join(found)}")
         engine, _ = engines.choose(experiment, record["engine"])
+        _refuse_flaw(engine, experiment, saved, last)
         engine.prepare(experiment, reporter.say)
         stored = stored_config(config, folder.path)
         session = Session(
@@ -83,6 +80,7 @@ def resume(
             extended,
         )
         with StopFlag() as stop:
+            _mend(folder, last)  # until here nothing has been written
             ended = carry_out(session, saved, best, stop)
             folder.write_config(as_yaml(stored))  # an extension has changed it
         return ended
@@ -95,6 +93,36 @@ def _config(folder: RunFolder, last: Last | None, *, allow_code: bool) -> Config
     evaluation.check_metadata(last.checkpoint.meta, last.path)
     document = reading.from_mapping(last.checkpoint.meta["config"], folder.path, last.path)
     return schema.parse(document, allow_code=allow_code, data=False)
+
+
+def _kept(folder: RunFolder, last: Last, config: Config) -> tuple[Preprocessing, Saved]:
+    """What the checkpoint holds, its models and epochs being those that the config leads to."""
+    saved = saved_from(last.checkpoint, last.path)
+    preprocessing = Preprocessing.from_json(last.checkpoint.meta["preprocessing"])
+    epoch, until = saved.state.epoch, config.training.epochs
+    if epoch > until:
+        raise CheckpointError(last.path, f"is of epoch {epoch}, and the run goes to {until}", _RESTORE)
+    if saved.state.progress.best_epoch > epoch:
+        raise CheckpointError(last.path, "knows a best epoch that is still to come", _RESTORE)
+    evaluation.check_tensors(config, preprocessing, saved.state.model, last.path)
+    snapshots = evaluation.snapshots(last.checkpoint, config, preprocessing, last.path)
+    if snapshots.keys() != {kept for kept in (0, *config.snapshots) if kept <= epoch}:
+        raise CheckpointError(last.path, "keeps models of other epochs than its config says", _RESTORE)
+    history.check(folder.history, columns(config), saved.history_offset)
+    return preprocessing, saved
+
+
+def _refuse_flaw(engine: Engine, experiment: Experiment, saved: Saved | None, last: Last | None) -> None:
+    """Raise CheckpointError for an optimizer's state that the engine cannot have left."""
+    flaw = None if saved is None else engine.flaw(experiment, saved.state)
+    if flaw is not None and last is not None:
+        raise CheckpointError(last.path, f"holds what no run writes: {flaw}", _RESTORE)
+
+
+def _mend(folder: RunFolder, last: Last | None) -> None:
+    """Put the checkpoint that is gone on from in the place of a damaged one."""
+    if last is not None and last.damage is not None:
+        folder.mend_last()
 
 
 def _status(folder: RunFolder) -> Status:
@@ -128,13 +156,17 @@ def _unfinished(saved: Saved | None) -> Saved | None:
     return saved.going_on()
 
 
-def _best(folder: RunFolder, saved: Saved, config: Config, preprocessing: Preprocessing) -> Best | None:
+def _best(
+    folder: RunFolder, saved: Saved | None, config: Config, preprocessing: Preprocessing | None
+) -> Best | None:
     """The best model that `saved` knows of; one that is newer will be found again."""
-    if saved.state.progress.best_value is None:
+    if saved is None or preprocessing is None or saved.state.progress.best_value is None:
         return None
     best = best_from(folder.load_best(), folder.best)
     if best.epoch < saved.state.progress.best_epoch:
         what = f"is of epoch {best.epoch}, and {folder.last} knows a better one"
-        raise CheckpointError(folder.best, what, "restore it from a copy or train again")
+        raise CheckpointError(folder.best, what, _RESTORE)
+    if best.figures.keys() != {"loss", *logged(config)}:
+        raise CheckpointError(folder.best, "has other figures than its run", _RESTORE)
     evaluation.check_tensors(config, preprocessing, best.model, folder.best)
     return best if best.epoch == saved.state.progress.best_epoch else None

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SLOTS = 4
 """arrays that an optimizer keeps for each parameter, at most, but for L-BFGS"""
 
+_PREFIXES = ("model.", "optimizer.", "snapshot.")
+
 
 @dataclass(frozen=True, eq=False)
 class Saved:
@@ -89,6 +91,9 @@ def saved_from(checkpoint: Checkpoint, where: str) -> Saved:
     if meta.get("kind") != "last":
         raise CheckpointError(where, "is not the newest state of a run", "resume a run folder")
     with _sound(where):
+        unknown = [name for name in checkpoint.tensors if not name.startswith(_PREFIXES)]
+        if unknown:
+            raise ValueError(f"unknown tensor {unknown[0]}")
         state = State(
             _whole(meta["epoch"]),
             checkpoint.under("model."),
@@ -105,7 +110,9 @@ def best_from(checkpoint: Checkpoint, where: str) -> Best:
     """The inverse of `best_checkpoint`. Raises CheckpointError as `saved_from` does."""
     meta = checkpoint.meta
     with _sound(where):
-        figures = {str(name): float(value) for name, value in meta["figures"]["dev"].items()}
+        figures = {name: float(value) for name, value in meta["figures"]["dev"].items()}
+        if not all(type(value) in (int, float) for value in meta["figures"]["dev"].values()):
+            raise ValueError("a dev figure is no number")
         return Best(_whole(meta["epoch"]), figures, checkpoint.under("model."))
 
 

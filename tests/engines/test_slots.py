@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
+from mlprun.engines.contract import State
 from mlprun.engines.torch.slots import put_together, take_apart
 from mlprun.parts.optimizers import optimizers
 from mlprun.storage import checkpoints
@@ -38,7 +40,12 @@ def through_a_file(state: Any) -> Any:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("case", CASES)
 def test_every_optimizer_goes_on_from_a_file_as_if_nothing_had_happened(
-    case: str, dtype: str, experiment: Callable[..., Any], course: Callable[..., Any], bytes_of: Any
+    case: str,
+    dtype: str,
+    engine: Any,
+    experiment: Callable[..., Any],
+    course: Callable[..., Any],
+    bytes_of: Any,
 ) -> None:
     options = CASES[case]
     sections = SYMBOLS if optimizers[options["name"]].sparse else {}
@@ -50,10 +57,49 @@ def test_every_optimizer_goes_on_from_a_file_as_if_nothing_had_happened(
         state = halting.state
         again = through_a_file(state)
         assert bytes_of(again) == bytes_of(state)
+        assert engine.flaw(made, again) is None
         halting.reopen(again)
         assert bytes_of(halting.state) == bytes_of(state)
     assert bytes_of(halting.state) == bytes_of(straight.state)
     assert halting.rows == straight.rows
+
+
+NETWORKS = {
+    "norms": {"architecture": {"hidden": [4, 3], "norm": "batch", "dropout": 0.2}},
+    "layer norms": {"architecture": {"hidden": [4], "norm": "layer"}},
+    "no bias": {"architecture": {"hidden": [4], "bias": False}},
+    "linear": {"architecture": {"hidden": []}},
+    "embedding": SYMBOLS,
+    "recurrent": {
+        "dataset": {"name": "sequences"},
+        "architecture": {"name": "rnn", "hidden": 3},
+        "loss": "cross_entropy",
+    },
+}
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "muon"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_no_state_of_any_network_is_refused(
+    network: str, optimizer: str, engine: Any, experiment: Callable[..., Any], course: Callable[..., Any]
+) -> None:
+    sections = NETWORKS[network]
+    made = experiment(optimizer={"name": optimizer}, training={"epochs": 3, "batch_size": 7}, **sections)
+    run = course(made)
+    for epoch in (0, 1, 3):
+        if epoch:
+            run.advance(epoch)
+        assert engine.flaw(made, run.state) is None
+
+
+def test_a_user_s_optimizer_keeps_what_it_likes(engine: Any, experiment: Callable[..., Any]) -> None:
+    made = experiment(optimizer={"name": "adam"})
+    config = made.config
+    theirs = type("Theirs", (type(config.optimizer),), {"__module__": "my_parts"})
+    changed = config.model_copy(update={"optimizer": theirs.model_construct(**dict(config.optimizer))})
+    state = State(1, {}, {}, [{"x": {"of": {"y": 1}}}])
+    assert engine.flaw(made, state) is not None
+    assert engine.flaw(replace(made, config=changed), state) is None
 
 
 @pytest.mark.parametrize("case", ["adam", "momentum", "wolfe"])

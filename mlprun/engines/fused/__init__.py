@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mlprun.engines import kinds
 from mlprun.engines.contract import Advance, State, Watch
-from mlprun.engines.fused import coverage
+from mlprun.engines.fused import coverage, encoding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,6 +44,12 @@ class FusedEngine:
         from mlprun.engines.fused import gradients
 
         return gradients.of(experiment, state)
+
+    def flaw(self, experiment: Experiment, state: State) -> str | None:
+        """What is wrong with an optimizer's state."""
+        if state.epoch == 0:
+            return kinds.untrained_flaw(state)
+        return kinds.flaw(state, encoding.expected(experiment, state.epoch))
 
     def open(self, experiments: Sequence[Experiment], states: Sequence[State], *, device: str) -> Cohort:
         """Runs in flat arrays that stand where the states say."""

@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlprun.engines.kinds import Array, Number, steps_so_far
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mlprun.engines.kinds import Expected, Slots
+    from mlprun.experiment import Experiment
     from mlprun.parts.activations import Activation
     from mlprun.parts.losses import Loss
     from mlprun.parts.optimizers import Optimizer
@@ -111,3 +115,17 @@ def rule(part: Optimizer) -> str | None:
     if name == "rmsprop":
         return "rmsprop_centered" if given["centered"] else "rmsprop"
     return name if name in RULES else None
+
+
+def expected(experiment: Experiment, epoch: int) -> Expected:
+    """What is kept of each parameter after so many epochs, in the terms of torch's engine."""
+    found = rule(experiment.config.optimizer)
+    names = RULES[found] if found is not None else ()
+    if not names:
+        return [{}]
+    slots: Slots = {"step": Number(1, steps_so_far(experiment, epoch), whole=True)}
+    if found == "nadam":
+        slots["mu_product"] = Number(0, 1)
+    shapes = experiment.config.architecture.shapes(experiment.width) or {}
+    dtype = str(experiment.dtype)
+    return [{name: {**slots, **dict.fromkeys(names, Array(dtype, shape))} for name, shape in shapes.items()}]

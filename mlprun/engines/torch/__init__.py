@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from mlprun.engines import kinds
 from mlprun.engines.contract import Advance, State, Watch
 from mlprun.engines.torch.advance import advance
+from mlprun.engines.torch.expected import expected
 from mlprun.engines.torch.member import Member, arrays_of
 
 if TYPE_CHECKING:
@@ -36,6 +38,13 @@ class TorchEngine:
     def gradients(self, experiment: Experiment, state: State, *, device: str) -> Arrays:
         """What autograd says of the first batch after `state`."""
         return Member(experiment, state, torch.device(device)).first_gradient()
+
+    def flaw(self, experiment: Experiment, state: State) -> str | None:
+        """What is wrong with an optimizer's state; of one that a user wrote, nothing is known."""
+        if state.epoch == 0:
+            return kinds.untrained_flaw(state)
+        known = expected(experiment, state)
+        return None if known is None else kinds.flaw(state, known)
 
     def open(
         self, experiments: Sequence[Experiment], states: Sequence[State], *, device: str

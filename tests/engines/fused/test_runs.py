@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from mlprun.engines import Advance, State, Watch
-from mlprun.engines.fused import FusedEngine
+from mlprun.engines.fused import FusedEngine, encoding
 from mlprun.engines.torch import TorchEngine
 from mlprun.experiment import columns
+from mlprun.parts.optimizers import optimizers
 
 ENGINE = FusedEngine()
 
@@ -199,6 +200,20 @@ def test_a_stop_inside_an_epoch_drops_it(
     expected, state = in_pieces(experiment, [advance.epoch], reopened=False)
     assert told([advance])[2:] == expected[2:]
     assert same(ENGINE.states(cohort)[0], state)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "optimizer", [part.names()[0] for part in optimizers if encoding.rule(part.model_construct()) is not None]
+)
+def test_no_state_of_any_optimizer_is_refused(lab: Any, optimizer: str, dtype: str) -> None:
+    experiment = lab.make({**config(dtype=dtype), "optimizer": {"name": optimizer}})
+    for epoch in (0, 1, 3):
+        cohort = ENGINE.open([experiment], [ENGINE.start(experiment)], device="cpu")
+        if epoch:
+            ENGINE.advance(cohort, epoch, Watch(12))
+        (state,) = ENGINE.states(cohort)
+        assert ENGINE.flaw(experiment, state) is None
 
 
 def test_torch_can_go_on_from_a_model_of_this_engine(lab: Any) -> None:

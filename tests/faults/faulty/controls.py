@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 from mlprun import files
-from mlprun.engines.contract import State
 from mlprun.storage.history import History
 from mlprun.storage.runs import RunFolder
 from mlprun.training import resuming
@@ -59,9 +59,8 @@ def _slots_forgotten() -> None:
 
     def forgetful(checkpoint: Any, where: str) -> Any:
         saved = from_checkpoint(checkpoint, where)
-        state = saved.state
-        bare = State(state.epoch, state.model, progress=state.progress)
-        return type(saved)(bare, saved.history_offset, saved.snapshots, saved.stopped)
+        slots = {name: array * 0 for name, array in saved.state.slots.items()}
+        return replace(saved, state=replace(saved.state, slots=slots))
 
     resuming.saved_from = forgetful
 

@@ -1,0 +1,142 @@
+"""What an optimizer's state must be made of: a state that was forged must not reach a kernel.
+
+A checksum finds damage, not forgery. Each engine says what it keeps of each parameter, as kinds by slot, and
+anything else is refused before a run goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mlprun.engines.contract import Arrays, State
+    from mlprun.experiment import Experiment
+
+MOST = 2**53
+"""numbers are below: a float holds them exactly, and so does a kernel"""
+
+
+class Kind(Protocol):
+    """One kind of slot."""
+
+    def fits(self, packed: Any, name: str, arrays: Arrays) -> bool:
+        """Whether what the structure holds at `name` is of this kind; arrays have the slot's name."""
+        ...
+
+
+@dataclass(frozen=True)
+class Array:
+    """An array of this shape and type."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    def fits(self, packed: Any, name: str, arrays: Arrays) -> bool:
+        """See Kind."""
+        if packed != {"array": name} or name not in arrays:
+            return False
+        return arrays[name].shape == self.shape and str(arrays[name].dtype) == self.dtype
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number: a `plain` one, or an array of no dimensions where `dtype` says of which type.
+
+    `least` and `most` bound what is computed with outside of arrays: there a wrong number ends in an
+    exception and not in NaN.
+    """
+
+    least: float | None = None
+    most: float | None = None
+    whole: bool = False
+    plain: bool = True
+    dtype: str | None = None
+
+    def fits(self, packed: Any, name: str, arrays: Arrays) -> bool:
+        """See Kind."""
+        value: Any = packed if self.plain else None
+        if self.dtype is not None and Array(self.dtype, ()).fits(packed, name, arrays):
+            value = arrays[name].item()
+        if type(value) not in (int, float) or (type(value) is int and abs(value) >= MOST):
+            return False
+        if self.least is not None and not value >= self.least:
+            return False
+        if self.most is not None and not value <= self.most:
+            return False
+        return not self.whole or value == int(value)
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list of exactly `count` of a kind, with `gaps` where some may be None."""
+
+    kind: Kind
+    count: int
+    gaps: bool = False
+
+    def fits(self, packed: Any, name: str, arrays: Arrays) -> bool:
+        """See Kind."""
+        if not isinstance(packed, list) or len(packed) != self.count:
+            return False
+        return all(
+            (one is None and self.gaps) or self.kind.fits(one, f"{name}.{index}", arrays)
+            for index, one in enumerate(packed)
+        )
+
+
+Slots = dict[str, Kind]
+"""what is kept of one parameter"""
+Expected = list[dict[str, Slots]]
+"""for each of the optimizers, what is kept of its parameters by name"""
+
+
+def steps_so_far(experiment: Experiment, epoch: int) -> int:
+    """Updates in so many epochs."""
+    rows, size = len(experiment.fixed["train"]), experiment.config.training.batch_size
+    return epoch * (1 if size == "full" else -(-rows // min(size, rows)))
+
+
+def flaw(state: State, expected: Expected) -> str | None:
+    """What stands in a state that was trained that an engine which keeps this cannot have left there."""
+    structure = [{}] * len(expected) if state.structure is None else state.structure
+    if not isinstance(structure, list) or len(structure) != len(expected):
+        return "the optimizer's state is not a list of one mapping for each optimizer"
+    for number, (found, kept) in enumerate(zip(structure, expected, strict=True)):
+        if not isinstance(found, dict) or found.keys() != kept.keys():
+            return "the optimizer's state is of other parameters"
+        for name, slots in kept.items():
+            packed = found[name]
+            if not _are_slots(packed) or packed["of"].keys() != slots.keys():
+                return f"the optimizer keeps other slots of {name}"
+            for slot, kind in slots.items():
+                if not kind.fits(packed["of"][slot], f"{number}.{name}.{slot}", state.slots):
+                    return f"the optimizer's slot {slot} of {name} is not what the config needs"
+    unknown = state.slots.keys() - set(_named(structure))
+    return f"unknown slot {min(unknown)}" if unknown else None
+
+
+def untrained_flaw(state: State) -> str | None:
+    """What stands in a state at epoch 0, where no optimizer keeps anything."""
+    return "an optimizer has a state before its first step" if state.structure or state.slots else None
+
+
+def _are_slots(packed: Any) -> bool:
+    return isinstance(packed, dict) and packed.keys() == {"of"} and isinstance(packed["of"], dict)
+
+
+def _named(packed: Any) -> Iterator[str]:
+    """The names of all arrays in a structure whose kinds are right."""
+    pending: Sequence[Any] = [packed]
+    while pending:
+        inner: list[Any] = []
+        for value in pending:
+            if isinstance(value, list):
+                inner += value
+            elif isinstance(value, dict) and isinstance(value.get("array"), str):
+                yield value["array"]
+            elif isinstance(value, dict):
+                inner += value.values()
+        pending = inner
