@@ -15,6 +15,7 @@ import numpy as np
 from mlprun.engines.contract import Advance, Best, Improvement, Watch, never
 from mlprun.engines.fused import outside, slices
 from mlprun.engines.fused import tables as t
+from mlprun.engines.fused.slices import Chunk
 from mlprun.experiment import logged
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from mlprun.engines.contract import Row, Why
     from mlprun.engines.fused.member import Member
-    from mlprun.engines.fused.slices import Chunk
     from mlprun.engines.fused.workspace import Workspace
 
 _WHY: dict[int, Why] = {
@@ -59,22 +59,38 @@ def advance(member: Member, space: Workspace, until: int, watch: Watch) -> Advan
     """Train one run up to `until` completed epochs, or until it stops."""
     if not member.inside:
         return outside.advance(member, space, until, watch)
-    start, best = member.snapshot(), member.best.copy()
+    start = member.snapshot()
     chunk = slices.run(member, space, until, watch.stop)
-    diverged = chunk.status == t.DIVERGED
-    if chunk.status == t.REACHED and not chunk.stopped and not np.isfinite(member.theta).all():
-        diverged = True
-    if diverged:
-        member.stand(start)
-        member.best[:] = best
-        chunk = slices.run(member, space, until, never, careful=True)
-    elif chunk.stopped and member.cursor[t.BATCH_INDEX]:
+    if chunk.stopped and member.cursor[t.BATCH_INDEX]:
         reached = member.epoch
         member.stand(start)
-        member.best[:] = best
         chunk = slices.run(member, space, reached, never)
         chunk.stopped = True
+    if chunk.status == t.DIVERGED or not np.isfinite(member.theta).all():
+        failed = member.epoch
+        member.stand(start)
+        chunk = _before_divergence(member, space, failed)
     return _told(member, chunk)
+
+
+def _before_divergence(member: Member, space: Workspace, failed: int) -> Chunk:
+    """Again, up to the last epoch whose figures and parameters are finite; that of `failed` is not.
+
+    A number that is not finite stays so: what is tried is how many of the last epochs are bad, 1, 2, 4 ...,
+    and from there how many more are good.
+    """
+    good, told, back = member.snapshot(), Chunk(), 1
+    while failed - good.epoch > 1:
+        tried = max(good.epoch + 1, failed - back)
+        chunk = slices.run(member, space, tried, never)
+        if chunk.status != t.DIVERGED and np.isfinite(member.theta).all():
+            good, back = member.snapshot(), (failed - tried) // 2
+            told.join(chunk)
+        else:
+            failed, back = member.epoch, 2 * back
+            member.stand(good)
+    told.status = t.DIVERGED
+    return told
 
 
 def _told(member: Member, chunk: Chunk) -> Advance:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from mlprun.engines.fused import tables as t
 from mlprun.engines.fused.compiled import inner, kernel
 from mlprun.engines.fused.denormals import flush, restore
@@ -18,26 +16,25 @@ from mlprun.engines.fused.steps import block_loss, gather, measure, step
 from mlprun.randomness import Purpose
 
 PAUSED, REACHED, FINISHED, OUT_OF_PATIENCE = t.PAUSED, t.REACHED, t.FINISHED, t.OUT_OF_PATIENCE
-SEEN = True
 DIVERGED, ORDER = t.DIVERGED, int(Purpose.ORDER)
 
 
 @inner
 def evaluate(
     plan: Any, numbers: Any, layers: Any, codes: Any, options: Any, theta: Any, zeros: Any, work: Any,
-    rows: Any, shares: Any, squares: Any, kept: Any, kept0: Any,
+    rows: Any, shares: Any, squares: Any, kept: Any,
 ) -> Any:  # fmt: skip
-    """Loss and figure of the dev rows."""
+    """Loss and figure of the dev rows; figures from outside find the outputs in `kept`."""
     lanes, count = VECTOR_BYTES // work.itemsize, plan[t.DEV_ROWS]
     stride, size = plan[t.STRIDE], plan[t.FIELDS] * plan[t.STRIDE]
-    values, total, hits, weight = layers[layers.shape[0] - 1, t.VALUES], 0.0, 0, 0.0
+    values, total, hits, weight = layers[layers.shape[0] - 1, t.VALUES], 0.0, 0.0, 0.0
     squares[:] = 0.0
     for begin in range(0, count, stride):
         here, rows0 = min(stride, count - begin), begin // stride * size
         vectors = (here + lanes - 1) // lanes
-        at = kept0 + begin * plan[t.OUTPUTS] if kept0 >= 0 else -1
+        at = begin * plan[t.OUTPUTS] if plan[t.OUTSIDE] == 1 else -1
         forward(layers, codes, options, theta, zeros, work, rows, rows0, stride, vectors, kept, at, here)
-        total += block_loss(plan, numbers, layers, work, rows, rows0, vectors, 0.0, SEEN)
+        total += block_loss(plan, numbers, layers, work, rows, rows0, vectors, 0.0, plan[t.LOSS])
         hits += measure(plan, numbers, values, work, rows, rows0, here, squares)
         if plan[t.WEIGHTED] == 1:
             field = plan[t.INPUTS] + plan[t.OUTPUTS] + t.ROW_WEIGHT
@@ -46,15 +43,6 @@ def evaluate(
     if plan[t.WEIGHTED] == 0:
         weight = float(count * plan[t.PER_ROW])
     return total / weight, figure_of(plan, hits, count, squares, shares)
-
-
-@inner
-def all_finite(theta: Any) -> Any:
-    """Whether every parameter is a finite number: what is not makes the sum of its zero-folds NaN."""
-    total = 0.0
-    for i in range(theta.shape[0]):
-        total += theta[i] * 0
-    return total == 0.0
 
 
 @inner
@@ -67,40 +55,8 @@ def draw_order(plan: Any, cursor: Any, words: Any, counts: Any, order: Any) -> N
 
 
 @inner
-def back_up(theta: Any, slots: Any, cursor: Any, stands: Any, kept: Any, kept_cursor: Any) -> None:
-    """Keep where a run stands before an epoch that may diverge."""
-    length = theta.shape[0]
-    kept[:length] = theta
-    kept[length : length + slots.shape[0]] = slots
-    kept_cursor[: t.CURSOR] = cursor
-    for i in range(t.STANDS):
-        kept_cursor[t.CURSOR + i] = stands[i : i + 1].view(np.int64)[0]
-
-
-@inner
-def put_back(theta: Any, slots: Any, cursor: Any, stands: Any, kept: Any, kept_cursor: Any) -> None:
-    """Stand again where `back_up` was."""
-    length = theta.shape[0]
-    theta[:] = kept[:length]
-    slots[:] = kept[length : length + slots.shape[0]]
-    cursor[:] = kept_cursor[: t.CURSOR]
-    stands.view(np.int64)[:] = kept_cursor[t.CURSOR :]
-
-
-@inner
-def begin_epoch(
-    theta: Any,
-    slots: Any,
-    cursor: Any,
-    stands: Any,
-    squares: Any,
-    saved: Any,
-    saved_cursor: Any,
-    careful: Any,
-) -> None:
-    """Nothing is summed yet; a careful run remembers where it stands."""
-    if careful:
-        back_up(theta, slots, cursor, stands, saved, saved_cursor)
+def begin_epoch(stands: Any, squares: Any) -> None:
+    """Nothing is summed yet."""
     stands[t.LOSS_SUM], stands[t.WEIGHT_SUM], stands[t.OBJECTIVE_SUM], stands[t.HITS] = 0.0, 0.0, 0.0, 0.0
     squares[:] = 0.0
 
@@ -110,7 +66,7 @@ def trained(  # noqa: C901 -- one loop over epochs whose parts stand above
     plan: Any, numbers: Any, layers: Any, codes: Any, options: Any, rates: Any, first_rate: Any, rows: Any,
     dev: Any, shares: Any, theta: Any, slots: Any, best: Any, cursor: Any, stands: Any, zeros: Any, work: Any,
     gradient: Any, scalars: Any, squares: Any, words: Any, counts: Any, order: Any, batch: Any, history: Any,
-    improvements: Any, kept: Any, saved: Any, saved_cursor: Any, until: Any, budget: Any, careful: Any,
+    improvements: Any, kept: Any, until: Any, budget: Any,
 ) -> Any:  # fmt: skip
     """Train one run up to `until` completed epochs, at most `budget` batches; returns why it returned."""
     size, count, outside = plan[t.BATCH], plan[t.ROWS], plan[t.OUTSIDE] == 1
@@ -121,7 +77,7 @@ def trained(  # noqa: C901 -- one loop over epochs whose parts stand above
         evaluates, logs, seen = wants(plan, epoch, until)
         rate = rates[cursor[t.EPOCH] - first_rate] * numbers[t.LR] * stands[t.PLATEAU_SHARE]
         if cursor[t.BATCH_INDEX] == 0:
-            begin_epoch(theta, slots, cursor, stands, squares, saved, saved_cursor, careful)
+            begin_epoch(stands, squares)
         if size < count:
             draw_order(plan, cursor, words, counts, order)
         while cursor[t.BATCH_INDEX] < batches:
@@ -145,17 +101,14 @@ def trained(  # noqa: C901 -- one loop over epochs whose parts stand above
         stands[t.EPOCH_LOSS], stands[t.EPOCH_OBJECTIVE], stands[t.EPOCH_RATE] = loss, objective, rate
         figure = figure_of(plan, stands[t.HITS], count, squares, shares)
         diverged = not (math.isfinite(loss) and math.isfinite(objective))
-        diverged = diverged or (careful and not all_finite(theta))
         dev_loss, dev_figure, status = math.nan, math.nan, REACHED
         if evaluates and not diverged:
             dev_loss, dev_figure = evaluate(
                 plan, numbers, layers, codes, options, theta, zeros, work, dev, shares[plan[t.OUTPUTS] :],
-                squares, kept, -1,
+                squares, kept,
             )  # fmt: skip
             diverged = not math.isfinite(dev_loss)
         if diverged:
-            if careful:
-                put_back(theta, slots, cursor, stands, saved, saved_cursor)
             return DIVERGED
         if evaluates and observe(
             plan, numbers, cursor, stands, theta, best, improvements, dev_loss, dev_figure
@@ -177,14 +130,14 @@ def train(
     plan: Any, numbers: Any, layers: Any, codes: Any, options: Any, rates: Any, first_rate: Any, rows: Any,
     dev: Any, shares: Any, theta: Any, slots: Any, best: Any, cursor: Any, stands: Any, zeros: Any, work: Any,
     gradient: Any, scalars: Any, squares: Any, words: Any, counts: Any, order: Any, batch: Any, history: Any,
-    improvements: Any, kept: Any, saved: Any, saved_cursor: Any, until: Any, budget: Any, careful: Any,
+    improvements: Any, kept: Any, until: Any, budget: Any,
 ) -> Any:  # fmt: skip
     """As `trained`, without denormal numbers."""
     state = flush()
     status = trained(
         plan, numbers, layers, codes, options, rates, first_rate, rows, dev, shares, theta, slots, best,
         cursor, stands, zeros, work, gradient, scalars, squares, words, counts, order, batch, history,
-        improvements, kept, saved, saved_cursor, until, budget, careful,
+        improvements, kept, until, budget,
     )  # fmt: skip
     restore(state)
     return status
@@ -198,7 +151,7 @@ def examine(
     """The loss of dev rows; their values before the output activation are left in `kept`."""
     state = flush()
     loss, _ = evaluate(
-        plan, numbers, layers, codes, options, theta, zeros, work, dev, shares, squares, kept, 0
+        plan, numbers, layers, codes, options, theta, zeros, work, dev, shares, squares, kept
     )  # fmt: skip
     restore(state)
     return loss

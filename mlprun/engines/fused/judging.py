@@ -75,7 +75,8 @@ def observe(
         cursor[t.IMPROVED] += 1
         stands[t.BEST_VALUE], cursor[t.BEST_EPOCH], cursor[t.HAS_BEST] = value, epoch, 1
         stands[t.BEST_LOSS], stands[t.BEST_FIGURE] = dev_loss, dev_figure
-        best[:] = theta
+        for i in range(theta.shape[0]):
+            best[i] = theta[i]
     if plan[t.PLATEAU] == 1:
         observe_plateau(plan, numbers, cursor, stands, value)
     return plan[t.PATIENCE] >= 0 and epoch - cursor[t.BEST_EPOCH] >= plan[t.PATIENCE]

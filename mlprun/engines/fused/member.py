@@ -50,6 +50,7 @@ class Snapshot(NamedTuple):
     epoch: int
     theta: NDArray[Any]
     slots: NDArray[Any]
+    best: NDArray[Any]
     cursor: NDArray[np.int64]
     stands: NDArray[np.float64]
 
@@ -206,13 +207,12 @@ class Member:
 
     def snapshot(self) -> Snapshot:
         """A copy of where the run stands, to come back to."""
-        return Snapshot(
-            self.epoch, self.theta.copy(), self.slots.copy(), self.cursor.copy(), self.stands.copy()
-        )
+        theta, slots, best = self.theta.copy(), self.slots.copy(), self.best.copy()
+        return Snapshot(self.epoch, theta, slots, best, self.cursor.copy(), self.stands.copy())
 
     def stand(self, snapshot: Snapshot) -> None:
         """Come back to where a snapshot was taken."""
-        self.theta[:], self.slots[:] = snapshot.theta, snapshot.slots
+        self.theta[:], self.slots[:], self.best[:] = snapshot.theta, snapshot.slots, snapshot.best
         self.cursor[:], self.stands[:] = snapshot.cursor, snapshot.stands
 
     def restore(self, state: State) -> None:

@@ -46,33 +46,33 @@ class Chunk:
         if improved:
             self.improvements.append(space.improvements[:improved].copy())
 
+    def join(self, later: Chunk) -> None:
+        """Add what a later chunk has brought."""
+        self.rows += later.rows
+        self.improvements += later.improvements
 
-def run(
-    member: Member, space: Workspace, until: int, stop: Callable[[], bool], *, careful: bool = False
-) -> Chunk:
+
+def run(member: Member, space: Workspace, until: int, stop: Callable[[], bool]) -> Chunk:
     """Train up to `until` epochs; a stop may leave an epoch half done (`cursor[BATCH_INDEX]` is not 0)."""
     chunk, first = Chunk(), member.epoch
     rates, budget = member.rates(first, until), budget_of(member)
-    if careful:
-        space.make_room(member)
     given = arguments(member, space, rates, first=first)
     while True:
         if stop():
             chunk.stopped = True
             return chunk
-        chunk.status = int(epochs.train(*given, until, budget, careful))
+        chunk.status = int(epochs.train(*given, until, budget))
         chunk.take(member, space)
         if chunk.status != t.PAUSED:
             return chunk
 
 
 def arguments(member: Member, space: Workspace, rates: NDArray[np.float64], *, first: int) -> tuple[Any, ...]:
-    """What the kernel takes before `until`, `budget` and `careful`; `rates` begin after `first` epochs."""
+    """What the kernel takes before `until` and `budget`; `rates` begin after `first` epochs."""
     layout = member.layout
     return (
         member.plan, member.numbers, layout.layers, layout.codes, layout.options, rates, first, member.rows,
         member.dev, member.shares, member.theta, member.slots, member.best, member.cursor, member.stands,
         space.zeros, space.work, space.gradient, space.scalars, space.squares, space.words, space.counts,
-        space.order, space.batch, space.history, space.improvements, space.kept, space.saved,
-        space.saved_cursor,
+        space.order, space.batch, space.history, space.improvements, space.kept,
     )  # fmt: skip

@@ -47,14 +47,13 @@ def block_loss(
     rows0: Any,
     vectors: Any,
     factor: Any,
-    seen: Any,
+    code: Any,
 ) -> Any:
-    """The loss summed over a block's rows; the outputs' delta becomes its derivative times `factor`."""
+    """The loss `code` summed over a block's rows; the outputs' delta becomes its slope times `factor`."""
     stride, inputs, outputs = plan[t.STRIDE], plan[t.INPUTS], plan[t.OUTPUTS]
     last = layers[layers.shape[0] - 1]
     mask = rows0 + (inputs + outputs + t.MASK) * stride
     targets = rows0 + inputs * stride
-    code = plan[t.LOSS]
     total = 0.0
     if code == CROSS_ENTROPY:
         total += lose_distribution(
@@ -72,8 +71,6 @@ def block_loss(
             factor,
         )
     else:
-        if code == BCE and not seen:
-            code = BCE_WITHOUT_LOG
         for k in range(outputs):
             at = k * stride
             total += lose(
@@ -94,7 +91,7 @@ def measure(
 ) -> Any:
     """How many of a block's rows are right; under r2 squared errors of each output are added to `squares`."""
     stride, inputs, outputs, figure = plan[t.STRIDE], plan[t.INPUTS], plan[t.OUTPUTS], plan[t.FIGURE]
-    targets, hits = rows0 + inputs * stride, 0
+    targets, hits = rows0 + inputs * stride, 0.0
     if figure == HIT_OF_ONE:
         border, wanted = numbers[t.OUTPUT_THRESHOLD], numbers[t.TARGET_THRESHOLD]
         for i in range(count):
@@ -192,6 +189,7 @@ def step(
     stride, size = plan[t.STRIDE], plan[t.FIELDS] * plan[t.STRIDE]
     weight = batch_weight(plan, rows, 0, count)
     factor = numbers[t.SCALE] if plan[t.SUMS] == 1 else numbers[t.SCALE] / weight
+    code = BCE_WITHOUT_LOG if plan[t.LOSS] == BCE and not seen else plan[t.LOSS]
     gradient[:] = 0
     total = 0.0
     for begin in range(0, count, stride):
@@ -199,7 +197,7 @@ def step(
         vectors = (here + lanes - 1) // lanes
         at = kept0 + begin * plan[t.OUTPUTS] if kept0 >= 0 else -1
         forward(layers, codes, options, theta, zeros, work, rows, rows0, stride, vectors, kept, at, here)
-        total += block_loss(plan, numbers, layers, work, rows, rows0, vectors, factor, seen)
+        total += block_loss(plan, numbers, layers, work, rows, rows0, vectors, factor, code)
         if seen:
             values = layers[layers.shape[0] - 1, t.VALUES]
             stands[t.HITS] += measure(plan, numbers, values, work, rows, rows0, here, squares)

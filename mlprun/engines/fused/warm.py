@@ -21,7 +21,7 @@ def signatures(dtype: str) -> list[tuple[Any, tuple[Any, ...]]]:
     doubles = types.Array(types.float64, 2, "C")
     network = (whole, double, wholes, whole, double)
     state = (real, real, real, whole, double)
-    space = (real, real, real, double, double, words, whole, whole, real, doubles, doubles, real, real, whole)
+    space = (real, real, real, double, double, words, whole, whole, real, doubles, doubles, real)
     train = (
         *network,
         double,
@@ -33,16 +33,18 @@ def signatures(dtype: str) -> list[tuple[Any, tuple[Any, ...]]]:
         *space,
         types.int64,
         types.int64,
-        types.boolean,
     )
     examine = (*network, real, real, real, real, double, double, real)
     return [(epochs.train, train), (epochs.examine, examine)]
 
 
-def up(dtype: str, say: Callable[[str], None]) -> None:
-    """Load or compile all kernels for one floating-point type."""
-    missing = [pair for pair in signatures(np.dtype(dtype).name) if not compiled.is_ready(*pair)]
-    if missing:
+def up(dtype: str, say: Callable[[str], None], *, outside: bool = False) -> None:
+    """Load or compile the kernels for one floating-point type.
+
+    Only runs with figures that are computed `outside` of the kernels need the second.
+    """
+    wanted = signatures(np.dtype(dtype).name)[: 2 if outside else 1]
+    if not all(compiled.is_ready(*pair) for pair in wanted):
         say(f"compiling the fused engine's {dtype} kernels, once for this machine")
-    for dispatcher, signature in signatures(dtype):
+    for dispatcher, signature in wanted:
         dispatcher.compile(signature)

@@ -38,8 +38,6 @@ class Workspace:
         self.improvements = np.zeros((HISTORY_ROWS, 3))
         outside = 0 if member.inside else max(rows, member.dev_count)
         self.kept = np.zeros(outside * member.outputs, dtype)
-        self.saved = np.zeros(0, dtype)
-        self.saved_cursor = np.zeros(t.CURSOR + t.STANDS, np.int64)
 
     @staticmethod
     def key(member: Member) -> tuple[Any, ...]:
@@ -47,9 +45,3 @@ class Workspace:
         plan = member.plan
         shape = (member.layout, member.count, member.dev_count, member.full, member.inside)
         return (*shape, int(plan[t.SHUFFLED]), int(plan[t.FIELDS]))
-
-    def make_room(self, member: Member) -> None:
-        """Arrays to keep a member's state in, for a careful run."""
-        size = member.theta.size + member.slots.size
-        if self.saved.size < size:
-            self.saved = np.zeros(size, member.layout.dtype)

@@ -169,6 +169,16 @@ DIVERGING: dict[str, dict[str, Any]] = {
 }
 
 
+def test_a_run_whose_last_step_overflows_diverges_without_dev_rows_as_in_torch(lab: Any) -> None:
+    settings = config(epochs=1, batch_size="full") | TOO_LARGE
+    settings |= {"optimizer": {"name": "sgd", "lr": 1e38}, "loss": {"name": "mse", "scale": 1e6}}
+    settings["dataset"] = {"name": "moons", "split": {"train": 45, "dev": 0, "test": 5}}
+    (ours, state), (theirs, _) = (lab.run(engine, lab.make(settings)) for engine in ("fused", "torch"))
+    assert (ours.epoch, ours.stopped) == (theirs.epoch, theirs.stopped) == (0, "diverged")
+    assert not ours.rows
+    assert all(np.isfinite(array).all() for array in state.model.values())
+
+
 @pytest.mark.parametrize("variant", DIVERGING.values(), ids=DIVERGING)
 def test_a_run_that_diverges_ends_at_its_last_finite_epoch_as_in_torch(
     lab: Any, variant: dict[str, Any]
