@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class FusedEngine:
-    """Numba kernels, compiled once per floating-point type."""
+    """Numba kernels, compiled once per floating-point type and machine."""
 
     name = "fused"
 
@@ -32,7 +32,7 @@ class FusedEngine:
         """Load the kernels; where they must be compiled first, say so."""
         from mlprun.engines.fused import warm
 
-        warm.up(experiment.config.training.dtype, say)
+        warm.up(experiment.config.training.dtype, say, outside=not coverage.measures_inside(experiment))
 
     def start(self, experiment: Experiment) -> State:
         """The state at epoch 0."""

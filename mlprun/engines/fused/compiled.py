@@ -12,6 +12,7 @@ import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 from mlprun import files
+from mlprun.engines.fused.linking import PartCompiler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,19 +22,29 @@ FLAGS = {"reassoc", "contract", "arcp", "nsz"}
 OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": FLAGS, "error_model": "numpy", "boundscheck": False}
 
 
+_njit: Any = numba.njit  # not all of its options are declared
+# arrays belong to those who call kernels: counting who refers to them took three quarters of a small step
+_PART: dict[str, Any] = {
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "_nrt": False,
+    "pipeline_class": PartCompiler,
+}
+
+
 def inner(function: Callable[..., Any]) -> Any:
     """A function that becomes part of the kernels that call it."""
-    return numba.njit(**OPTIONS)(function)
+    return _njit(**OPTIONS, **_PART)(function)
 
 
 def merged(function: Callable[..., Any]) -> Any:
     """An inner function without the call, whose many arguments would cost small networks much."""
-    return numba.njit(**OPTIONS, forceinline=True)(function)
+    return _njit(**OPTIONS, **_PART, forceinline=True)(function)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
     """A function that Python calls; its machine code is kept on disk."""
-    dispatcher = numba.njit(**OPTIONS)(function)
+    dispatcher = _njit(**OPTIONS, no_cfunc_wrapper=True)(function)
     with suppress(RuntimeError):  # no folder can be written to: every process compiles for itself
         dispatcher._cache = _PackageCache(function)  # noqa: SLF001 -- what Numba's own `cache=True` sets
     return dispatcher
