@@ -5,24 +5,38 @@ from __future__ import annotations
 from typing import Any
 
 from mlprun.schema.model import Config, Penalties
-from mlprun.schema.shapes import Shapes
+from mlprun.schema.shapes import Shapes, without_repetition
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema 2020-12 of a config file, with descriptions and short forms."""
+    """JSON Schema 2020-12 of a config file, with descriptions and short forms.
+
+    A config with `base:` may be partial anywhere but in lists, so what its sections may be is said twice.
+    """
     Penalties.add_fields()
-    shapes = Shapes()
-    schema = shapes.of_model(Config)
+    whole = Shapes()
+    partial = Shapes(whole)
+    schema, laid_over = whole.of_model(Config), partial.of_model(Config)
     base = {
         "description": "another config, relative to this one, that this one is laid over",
         "type": "string",
     }
-    schema["anyOf"] = [{"required": [name]} for name in (*schema.pop("required"), "base")]
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **schema,
-        "title": "mlprun config",
-        "description": "A small neural network, its data and how it is trained.",
-        "properties": {"base": base, **schema["properties"]},
-        "$defs": shapes.definitions,
-    }
+    required, properties = schema.pop("required"), schema.pop("properties")
+    return without_repetition(
+        {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            **schema,
+            "title": "mlprun config",
+            "description": "A small neural network, its data and how it is trained.",
+            "properties": {"base": base, **{name: _about(one) for name, one in properties.items()}},
+            "if": {"required": ["base"]},
+            "then": {"properties": laid_over["properties"]},
+            "else": {"properties": properties, "required": required},
+            "$defs": whole.definitions | partial.definitions,
+        }
+    )
+
+
+def _about(section: dict[str, Any]) -> dict[str, Any]:
+    """What a section is, without what may stand there."""
+    return {key: section[key] for key in ("title", "description", "default") if key in section}

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 JsonSchema = dict[str, Any]
 
+PARTIAL: Final = ".partial"
+"""ends the names of definitions of values that are laid over others"""
 _SCALARS: Final[Mapping[Any, str]] = {
     str: "string",
     int: "integer",
@@ -44,16 +46,22 @@ _LENGTHS: Final = {
 
 
 class Shapes:
-    """Schemas that refer to `definitions`, which holds every model that they name."""
+    """Schemas that refer to `definitions`, which holds every model that they name.
 
-    def __init__(self) -> None:
+    Given the shapes of `whole` values, these are of partial ones, which are laid over others: no option is
+    required and every part may be named alone. Lists are not merged, so that what stands in them is whole.
+    """
+
+    def __init__(self, whole: Shapes | None = None) -> None:
         self.definitions: dict[str, JsonSchema] = {}
         self._names: dict[type[Options], str] = {}
+        self._whole = whole
 
     def of_model(self, model: type[Options]) -> JsonSchema:
         """A model as an object with its fields as properties."""
         fields = model.model_fields
-        required = [name for name, field in fields.items() if field.is_required()]
+        needed = [name for name, field in fields.items() if field.is_required()]
+        required = needed if self._whole is None else []
         return {
             "title": model.__name__,
             **({"description": inspect.cleandoc(model.__doc__)} if model.__doc__ else {}),
@@ -85,7 +93,7 @@ class Shapes:
     def _of_named(self, named: Named) -> JsonSchema:
         """A part: its name where it needs no options, or its options."""
         registry = named.registry
-        short = [name for name in registry.names() if not _requires(registry[name])]
+        short = [name for name in registry.names() if self._whole or not _requires(registry[name])]
         names = [{"type": "string", "enum": short}] if short else []
         return {"anyOf": [*names, *map(self._reference, named.parts())]}
 
@@ -100,7 +108,7 @@ class Shapes:
         if origin in (Union, types.UnionType):
             return {"anyOf": list(self._members(arguments))}
         if origin is tuple:
-            return self._of_tuple(arguments)
+            return (self._whole or self).of_tuple(arguments)
         if origin is dict:
             return {"type": "object", "additionalProperties": self._of_type(arguments[1])}
         if inspect.isclass(annotation) and issubclass(annotation, Options):
@@ -114,7 +122,8 @@ class Shapes:
         for member in map(self._of_type, arguments):
             yield from member["anyOf"] if member.keys() == {"anyOf"} else [member]
 
-    def _of_tuple(self, arguments: tuple[Any, ...]) -> JsonSchema:
+    def of_tuple(self, arguments: tuple[Any, ...]) -> JsonSchema:
+        """A list of any length, or one with a type for each place."""
         if arguments[-1] is ...:
             return {"type": "array", "items": self._of_type(arguments[0])}
         items = [self._of_type(argument) for argument in arguments]
@@ -122,12 +131,42 @@ class Shapes:
 
     def _reference(self, model: type[Options]) -> JsonSchema:
         if model not in self._names:
-            taken = model.__name__ in self.definitions
+            taken = model.__name__ + (PARTIAL if self._whole else "") in self.definitions
             name = f"{model.__module__}.{model.__qualname__}" if taken else model.__name__
+            name += PARTIAL if self._whole else ""
             self._names[model] = name
             self.definitions[name] = {}  # a schedule may name another schedule, this one included
             self.definitions[name] = self.of_model(model)
         return {"$ref": f"#/$defs/{self._names[model]}"}
+
+
+def without_repetition(shapes: JsonSchema) -> JsonSchema:
+    """A document without the definitions of partial values that say what those of whole ones say."""
+    definitions: dict[str, JsonSchema] = shapes["$defs"]
+    same = {name for name in definitions if name.endswith(PARTIAL)}
+    while True:
+        # a definition stays when it differs, or refers to one that does
+        kept = {
+            name
+            for name in same
+            if _renamed(definitions[name], same) != definitions[name.removesuffix(PARTIAL)]
+        }
+        if not kept:
+            break
+        same -= kept
+    rest = {name: one for name, one in definitions.items() if name not in same}
+    renamed: JsonSchema = _renamed({**shapes, "$defs": rest}, same)
+    return renamed
+
+
+def _renamed(value: Any, same: set[str]) -> Any:
+    """`value` with references to whole definitions instead of those partial ones."""
+    if isinstance(value, dict):
+        reference = str(value.get("$ref", "")).removeprefix("#/$defs/")
+        if reference in same:
+            return {**value, "$ref": f"#/$defs/{reference.removesuffix(PARTIAL)}"}
+        return {key: _renamed(inner, same) for key, inner in value.items()}
+    return [_renamed(inner, same) for inner in value] if isinstance(value, list) else value
 
 
 def _requires(part: type[Part]) -> bool:
