@@ -1,16 +1,21 @@
 """What a table says of itself: which columns can be learnt from, what the target is, how rows are split."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from mlprun.errors import DataError
 from mlprun.parts.datasets import Data
 from mlprun.parts.datasets.shares import SPLITS
-from mlprun.parts.datasets.table import Table
+from mlprun.parts.datasets.table import Table, columns
 from mlprun.parts.datasets.table.reading import Sheet, read
-from mlprun.parts.datasets.table.source import Source
+from mlprun.parts.datasets.table.source import Source, shown
 
 SHOWN_CLASSES = 8
+FEW_ROWS = 5
+"""rows of which it says nothing that all values of a column are different"""
+IDENTITY = re.compile(r"(?i:^|[\W_])(?i:id|uid|uuid|guid|idx|index|rowid|row)(?:$|[\W_])|[a-z](?:Id|ID)$")
+"""finds names such as id, customer_id, row-index, userId"""
 
 
 def infer(path: str, target: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
@@ -33,6 +38,14 @@ def infer(path: str, target: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
             raise
         data, missing = _load(path, given, [name for name in candidates if name not in faults])
         about = [f"Left out: {fault}." for fault in faults.values()]
+    names = [name for name in data.input_names if not _is_identity(sheet, name)]
+    if names and len(names) < len(data.input_names):
+        about += [
+            f"Left out: column {shown(name)} only names the rows; add it to features if it says more."
+            for name in data.input_names
+            if name not in names
+        ]
+        data, missing = _load(path, given, names)
     options = {**given, "features": data.input_names, "missing": missing}
     return options, [*_about(data, column), *about]
 
@@ -48,6 +61,26 @@ def _split_column(sheet: Sheet, target: Sequence[str]) -> str | None:
         ):
             return name
     return None
+
+
+def _is_identity(sheet: Sheet, name: str) -> bool:
+    """Whether a column says which row it is and nothing of it.
+
+    Texts that are all different do; whole numbers that are, when they count the rows or the column is called
+    an id: others, such as years or prices, may well be different by themselves.
+    """
+    import polars as pl
+
+    series = columns.settle(sheet.take(name), sheet.place)
+    if series.null_count() or series.n_unique() < len(series) or len(series) < FEW_ROWS:
+        return False
+    if series.dtype == pl.String:
+        return True
+    values = series.cast(pl.Float64)
+    if not (values == values.round()).all():
+        return False
+    counting = values.is_sorted() and values[0] in (0, 1) and values[-1] == values[0] + len(values) - 1
+    return counting or IDENTITY.search(name) is not None
 
 
 def _load(path: str, given: dict[str, Any], features: Sequence[str]) -> tuple[Data, str]:

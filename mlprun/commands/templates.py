@@ -15,8 +15,11 @@ from mlprun import schema
 from mlprun.commands import reference, tables
 from mlprun.commands.schema import SCHEMA_FILE
 from mlprun.config import from_mapping, printable
+from mlprun.errors import ConfigError
 from mlprun.parts.datasets import datasets
+from mlprun.parts.datasets.split import Split
 from mlprun.parts.part import Part
+from mlprun.schema.placed import plain_split
 
 CHOSEN: Mapping[str, Any] = {
     "optimizer": {"name": "adam", "lr": 0.01},  # forgives the scales that tables come in
@@ -60,7 +63,14 @@ def for_table(path: str, target: Sequence[str], *, out: str) -> Template:
     """A config for a table: columns, task, splits and missing cells as the table shows them."""
     options, about = tables.infer(path, target)
     place = os.path.relpath(path, os.path.dirname(out) or ".")
-    return _render({"name": "table", "path": place, **options}, about, out)
+    dataset = {"name": "table", "path": place, **options}
+    try:
+        return _render(dataset, about, out)
+    except ConfigError:
+        if "split" in dataset:
+            raise
+        few = "There are too few rows to hold some back: train, dev and test are all of them."
+        return _render({**dataset, "split": "same"}, [*about, few], out)
 
 
 def _parse(config: Mapping[str, Any], out: str) -> schema.Config:
@@ -158,6 +168,8 @@ def _comment(option: reference.Option) -> str:
 
 def full(value: Any) -> Any:
     """A value with all that it says, but for what is absent or switched off."""
+    if isinstance(value, Split) and (value.same or value.column is not None):
+        return plain_split(value)
     if isinstance(value, BaseModel) and not isinstance(value, Part):
         fields = type(value).model_fields
         off = {name for name, member in value if member is None or member is fields[name].default is False}

@@ -27,7 +27,7 @@ def dump(config: Config, folder: str) -> dict[str, Any]:
 
 def _plain(value: Any, folder: str, *, path: bool = False) -> Any:
     if isinstance(value, Split):
-        return _plain_split(value)
+        return plain_split(value)
     if isinstance(value, Options):
         fields = type(value).model_fields
         return {name: _plain(inner, folder, path=_is_path(fields[name])) for name, inner in value}
@@ -40,7 +40,8 @@ def _plain(value: Any, folder: str, *, path: bool = False) -> Any:
     return value
 
 
-def _plain_split(split: Split) -> Any:
+def plain_split(split: Split) -> Any:
+    """A split as a config says it: a word, a column, or who gets how many rows."""
     if split.same:
         return "same"
     if split.column is not None:

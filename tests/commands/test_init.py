@@ -124,6 +124,44 @@ def test_a_table_becomes_a_config_beside_which_it_is_found(init, tmp_path):
     assert schema.load("configs/all.yaml").model_dump() == config.model_dump()
 
 
+def test_a_column_that_only_names_the_rows_is_left_out(init, tmp_path):
+    lines = [f"{k},u{k:03d},{1950 + k},{(k * 37) % 60 + 500},{k % 7},{k % 2}" for k in range(1, 61)]
+    (tmp_path / "t.csv").write_text("\n".join(["Nr,who,year,customer_id,grade,y", *lines]))
+    code, _, err = init("--data", "t.csv", "--target", "y")
+    assert code == 0
+    assert schema.load("t.yaml").dataset.features == ("year", "grade")
+    for name in ("Nr", "who", "customer_id"):
+        assert f"Left out: column '{name}' only names the rows; add it to features if it says more." in err
+
+
+@pytest.mark.parametrize("header", ["id,y", "a,y"])
+def test_what_is_the_only_feature_or_few_rows_is_kept(header, init, tmp_path):
+    (tmp_path / "one.csv").write_text("\n".join([header, *(f"{k},{k * 0.5 + k % 3}" for k in range(1, 30))]))
+    (tmp_path / "few.csv").write_text("a,word,y\n1,one,3.5\n2,two,4.5\n3,three,6\n4,four,7\n")
+    assert init("--data", "one.csv", "--target", "y")[0] == 0
+    assert schema.load("one.yaml").dataset.features == (header[:-2],)
+    assert init("--data", "few.csv", "--target", "y")[0] == 0
+    assert schema.load("few.yaml").dataset.features == ("a", "word")
+
+
+@pytest.mark.parametrize("targets", [("3.5", "4.5", "5.5"), ("x", "z", "x")])
+def test_a_table_of_three_rows_becomes_a_config_that_trains(targets, init, tmp_path):
+    rows = "\n".join(f"{k},{k * k},{target}" for k, target in enumerate(targets))
+    (tmp_path / "t.csv").write_text("a,b,y\n" + rows)
+    code, _, err = init("--data", "t.csv", "--target", "y")
+    assert code == 0
+    assert "There are too few rows to hold some back: train, dev and test are all of them.\n" in err
+    assert "  split: same " in (tmp_path / "t.yaml").read_text()
+    assert cli.main(["train", "t.yaml", "training.epochs=2", "-q"]) == 0
+
+
+def test_a_column_of_splits_stands_alone(init, tmp_path):
+    rows = "\n".join(f"{k}.5,{('train', 'dev', 'test')[k % 3]},{k % 2}" for k in range(30))
+    (tmp_path / "t.csv").write_text("a,part,y\n" + rows)
+    assert init("--data", "t.csv", "--target", "y")[0] == 0
+    assert "  split: {column: part} " in (tmp_path / "t.yaml").read_text()
+
+
 def test_several_targets_of_a_table_are_numbers(init, tmp_path):
     (tmp_path / "t.csv").write_text("a,b,c\n" + "".join(f"{k},{k * 1.5},{k * 0.5}\n" for k in range(20)))
     assert init("--data", "t.csv", "--target", "b", "--target", "c")[0] == 0
