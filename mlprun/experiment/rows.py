@@ -15,19 +15,24 @@ from mlprun.parts.datasets.table.reading import Sheet, read
 from mlprun.parts.datasets.table.source import CAP, Source, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import polars as pl
     from numpy.typing import NDArray
 
     from mlprun.experiment.preprocessing import Preprocessing
 
 STANDARD_INPUT = "-"
+NAMED = 3
+"""categories that a warning names, at most"""
 
 
 def read_rows(path: str, preprocessing: Preprocessing, *, targets: bool) -> Data:
     """The rows of a table for the model that `preprocessing` belongs to; `-` is CSV or TSV on standard input.
 
     Columns may stand in any order and others are ignored. A text file of nothing but numbers may lack a
-    header where the number of columns leaves no doubt; `Data.warnings` says so then. Without `targets` the
+    header where the number of columns leaves no doubt; `Data.warnings` says so then, and of categories that
+    training did not meet. Without `targets` the
     targets are [N, 0]. Raises DataError for missing columns, unknown labels and cells that cannot be read.
     """
     source = _standard_input() if path == STANDARD_INPUT else Source.of(path)
@@ -46,7 +51,7 @@ def read_rows(path: str, preprocessing: Preprocessing, *, targets: bool) -> Data
         classes=preprocessing.classes,
         categories=tuple(known for _, known in found) if text else None,
         imputed=preprocessing.imputed,
-        warnings=header.warnings,
+        warnings=(*header.warnings, *_unmet(sheet, preprocessing, found)),
     )
 
 
@@ -114,6 +119,23 @@ def _input(
             int(gaps.argmax()), what, "the model was trained on complete rows; fill the cell"
         )
     return values, known
+
+
+def _unmet(
+    sheet: Sheet,
+    preprocessing: Preprocessing,
+    found: list[tuple[NDArray[np.float64], tuple[str, ...] | None]],
+) -> Iterator[str]:
+    """A warning for each column with categories that training did not meet: the network sees none there."""
+    for column, (values, known) in zip(preprocessing.columns, found, strict=True):
+        new = [k for k, name in enumerate(known or ()) if name not in (column.categories or ())]
+        if new:
+            assert known is not None
+            count = int(np.isin(values, new).sum())
+            named = ", ".join(shown(known[k]) for k in new[:NAMED]) + (", ..." if len(new) > NAMED else "")
+            rows = f"{count} of {len(values)} rows {'holds' if count == 1 else 'hold'}"
+            where = f"{sheet.source.name}: column {shown(column.name)}"
+            yield f"{where}: {rows} {named}, which training did not meet; all its inputs are 0 there"
 
 
 def _labels(series: pl.Series, sheet: Sheet) -> pl.Series:

@@ -192,6 +192,21 @@ def test_predict_gives_a_line_for_each_row_in_order(call, home):
     assert [",".join(map(str, row)) for row in told["rows"]] == lines[1:]
 
 
+def test_unknown_categories_are_a_warning_of_one_line(call, home):
+    (home / "c.csv").write_text("c,y\n" + "a,1.5\nb,2\nc,2.5\na,1\n" * 5)
+    (home / "c.yaml").write_text("dataset: {name: table, path: c.csv, target: y}\ntraining: {epochs: 1}\n")
+    assert call("train", "c.yaml", "-q")[0] == 0
+    (home / "n.csv").write_text("c,y\na,1\nzz,2\n")
+    warning = (
+        "warning: n.csv: column 'c': 1 of 2 rows holds 'zz', which training did not meet; "
+        "all its inputs are 0 there\n"
+    )
+    for arguments in (("predict", "runs/c-001", "n.csv"), ("eval", "runs/c-001", "--data", "n.csv")):
+        code, out, err = call(*arguments)
+        assert (code, err) == (0, warning)
+        assert out
+
+
 def test_ls_lists_the_runs_and_how_they_stand(call, home):
     told = {run["name"]: run for run in document(call, "ls")["runs"]}
     assert told["small-001"]["status"] == "finished"

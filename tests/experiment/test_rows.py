@@ -66,6 +66,24 @@ def test_a_category_unknown_in_training_is_all_zeros(tmp_path):
     assert dict(zip(fitted.names, got[1], strict=True))["colour=red"] == 1
 
 
+def test_categories_unknown_in_training_are_told_by_column_with_their_number(tmp_path):
+    _, fitted = trained(tmp_path)
+    one = read_rows(new(tmp_path, "size,colour\n2.5,violet\n2.5,red\n"), fitted, targets=False)
+    what = (
+        "column 'colour': 1 of 2 rows holds 'violet', which training did not meet; all its inputs are 0 there"
+    )
+    assert one.warnings == (f"{tmp_path}/new.csv: {what}",)
+    rows = "".join(f"1,{colour},rose\n" for colour in ["d", "c", "b", "a", "red", "a"])
+    (many,) = read_rows(new(tmp_path, f"size,colour,kind\n{rows}"), fitted, targets=True).warnings
+    assert ": 5 of 6 rows hold 'a', 'b', 'c', ..., which training did not meet;" in many
+    assert read_rows(new(tmp_path, "size,colour\n2.5,red\n"), fitted, targets=False).warnings == ()
+
+
+def test_a_missing_cell_is_no_unknown_category(tmp_path):
+    _, fitted = trained(tmp_path, missing="impute")
+    assert read_rows(new(tmp_path, "size,colour\n2.5,\n"), fitted, targets=False).warnings == ()
+
+
 def test_categories_that_look_like_numbers_are_still_the_same_text(tmp_path):
     _, fitted = trained(tmp_path, "c,y\n01,1.5\n2x,2.5\n01,3.5\n", target="y")
     data = read_rows(new(tmp_path, "c\n01\n1\n"), fitted, targets=False)
