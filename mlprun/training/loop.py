@@ -11,6 +11,8 @@ from mlprun.errors import CheckpointError
 from mlprun.training.pace import Pace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mlprun.engines import Advance, Engine, State
     from mlprun.engines.contract import Why
     from mlprun.experiment import Experiment
@@ -42,6 +44,8 @@ class Course:
     device: str
     stop: StopFlag
     reporter: Reporter
+    saved: Callable[[int], None] = lambda epoch: None
+    """told the epoch of every checkpoint that has been written"""
 
 
 def follow(experiment: Experiment, state: State, record: Record, course: Course) -> tuple[Why, State]:
@@ -71,6 +75,7 @@ def follow(experiment: Experiment, state: State, record: Record, course: Course)
         if advance.stopped is not None or record.is_due(epoch):
             (state,) = course.engine.states(cohort)
             record.save(state, advance.stopped)
+            course.saved(epoch)
         course.reporter.report(advance, time.monotonic() - began)
         if advance.stopped is not None:
             return advance.stopped, state

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +12,14 @@ from mlprun import engines
 from mlprun.engines import device as devices
 from mlprun.errors import MlprunError, OutOfMemoryError, UsageError
 from mlprun.storage import canonical, runs
-from mlprun.storage.status import State as Standing
+from mlprun.storage.status import State as StatusState
 from mlprun.storage.status import Status
 from mlprun.training.final import final_figures
 from mlprun.training.loop import Course, Reporter, follow
 from mlprun.training.record import Record
 from mlprun.training.recorded import as_yaml, code_of, describe, stored_config
 from mlprun.training.signals import StopFlag
+from mlprun.training.standing import Standing
 from mlprun.training.state import refuse_too_many_snapshots
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Session:
     extended: tuple[int, ...] = ()
     """the epochs that the run went to before each extension"""
 
-    def status(self, state: Standing, epochs: int, seconds: float, *told: Any) -> Status:
+    def status(self, state: StatusState, epochs: int, seconds: float, *told: Any) -> Status:
         """The status of this run; `seconds` are those of this session, `told` the figures and the reason."""
         status = Status(state, epochs, self.seconds + max(0.0, seconds), *told)
         return replace(status, differences=self.differences, extended=self.extended)
@@ -101,29 +101,27 @@ def constants_of(experiment: Experiment, stored: Mapping[str, Any], engine: Engi
 
 def carry_out(session: Session, saved: Saved | None, best: Best | None, stop: StopFlag) -> Ended:
     """Train to the end and write the status; the caller holds the lock and catches signals."""
-    folder, config = session.folder, session.experiment.config
-    folder.write_status(session.status("running", 0 if saved is None else saved.state.epoch, 0.0))
-    began = time.monotonic()
+    config = session.experiment.config
+    standing = Standing(session, 0 if saved is None else saved.state.epoch)
     with devices.computing(config.training.threads, session.device):
         try:
-            stopped, state, best = _follow(session, saved, best, stop)
+            stopped, state, best = _follow(session, saved, best, stop, standing)
             figures = final_figures(session.experiment, state, best, device=session.device)
         except (MlprunError, MemoryError, RuntimeError) as error:
             told = _as_expected(error)
-            folder.write_status(session.status("failed", 0, time.monotonic() - began, {}, str(told)))
+            standing.end("failed", {}, str(told))
             if told is error:
                 raise
             raise told from error
-    standing: Standing = "finished" if stopped == "early_stopping" else stopped
-    folder.write_status(session.status(standing, state.epoch, time.monotonic() - began, figures, stopped))
-    return Ended(folder, stopped, state.epoch, stop.number)
+    standing.end("finished" if stopped == "early_stopping" else stopped, figures, stopped)
+    return Ended(session.folder, stopped, state.epoch, stop.number)
 
 
 def _follow(
-    session: Session, saved: Saved | None, best: Best | None, stop: StopFlag
+    session: Session, saved: Saved | None, best: Best | None, stop: StopFlag, standing: Standing
 ) -> tuple[Why, State, Best | None]:
     experiment, engine = session.experiment, session.engine
-    course = Course(engine, session.device, stop, session.reporter)
+    course = Course(engine, session.device, stop, session.reporter, standing.saved)
     with Record(session.folder, experiment, session.constants, begins=saved is None) as record:
         if saved is None:
             state = engine.start(experiment)

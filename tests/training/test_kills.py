@@ -7,12 +7,14 @@ import random
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import mlprun.api as mlprun
 from mlprun.errors import InterruptedRunError
+from mlprun.training import standing
 from mlprun.training.signals import StopFlag
 
 if TYPE_CHECKING:
@@ -91,6 +93,41 @@ def test_an_interrupted_run_says_so_and_goes_on(
     assert 0 < run.status.epochs < undisturbed.status.epochs
     assert run.history["epoch"][-1] == run.status.epochs == run.last.epoch
     assert contents(mlprun.resume(str(folder))) == contents(undisturbed)
+
+
+def test_the_seconds_before_a_kill_are_counted(
+    train: Train, written: Any, start: Any, wait_for: Any, contents: Any, tmp_path: Path
+) -> None:
+    config = {**VARIANTS["plain"], "checkpoint": {"seconds": 0.1, "epochs": None}, "engine": "torch"}
+    config["training"] = {"epochs": 12 * LONG}
+    folder = tmp_path / "killed" / "small-001"
+    process = start("train", written(**config), "--out", str(tmp_path / "killed"), "-q")
+    wait_for(lambda: (folder / "status.json").exists() and mlprun.load(str(folder)).status.seconds > 1)
+    process.send(signal.SIGKILL)
+    assert process.end() == -signal.SIGKILL
+    before = mlprun.load(str(folder)).status
+    assert (before.state, before.epochs > 0) == ("crashed", True)
+    whole = mlprun.resume(str(folder)).status
+    undisturbed = train(out="undisturbed", **config)
+    assert whole.seconds > before.seconds
+    assert contents(folder) == contents(undisturbed)  # no clock time is in what is compared
+
+
+def test_the_status_is_written_seldom_beside_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, written = [0.0], []
+    monkeypatch.setattr(standing.time, "monotonic", lambda: clock[0])
+    session = SimpleNamespace(
+        folder=SimpleNamespace(write_status=written.append), status=lambda *told: told[:3]
+    )
+    stands = standing.Standing(session, 0)  # type: ignore[arg-type]
+    for epoch in range(1, 10_001):
+        clock[0] += 0.1
+        stands.saved(epoch)
+        # at most a second or a tenth is not counted yet
+        assert clock[0] - written[-1][2] < max(1.0, 0.1 * written[-1][2] + 0.1)
+    assert len(written) < 80
+    stands.end("finished", {}, "")
+    assert written[-1] == ("finished", 10_000, clock[0])
 
 
 def test_a_stop_that_comes_at_once_saves_the_start(train: Train) -> None:
