@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import shlex
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mlprun import config as reading
-from mlprun import evaluation, files, schema, training
+from mlprun import evaluation, files, schema, training, verification
 from mlprun.errors import CheckpointError, DivergedError, InterruptedRunError
 from mlprun.experiment import Experiment
 from mlprun.storage import checkpoints, history, runs
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mlprun.storage.runs import RunFolder
     from mlprun.storage.status import Status
     from mlprun.training import Ended, Reporter
+    from mlprun.verification import Verification
 
 
 class Silent:
@@ -177,6 +178,31 @@ def reproduce(
         return training.reproduce(
             folder, out=out or temporary, reporter=reporter or Silent(), allow_code=allow_code
         )
+
+
+def verify(
+    config: str | os.PathLike[str] | Mapping[str, Any],
+    *overrides: str,
+    steps: int | None = None,
+    against: str | os.PathLike[str] | None = None,
+    coordinates: int = verification.LIMIT,
+    allow_code: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Verification:
+    """Train a config with every engine that can run it, from the same weights, and compare; check gradients.
+
+    `against` names a run folder, a config or a CSV of losses that is compared, too. Nothing is raised where
+    they do not agree: ask `agrees` and `problems`.
+    """
+    resolved = load_config(config, *overrides, allow_code=allow_code)
+    return verification.verify(
+        resolved,
+        steps=steps,
+        coordinates=coordinates,
+        against=None if against is None else os.fspath(against),
+        allow_code=allow_code,
+        say=say,
+    )
 
 
 def load(run: str | os.PathLike[str], *, allow_code: bool = False) -> Run:

@@ -37,6 +37,7 @@ COMMANDS = (
     "init",
     "list",
     "schema",
+    "verify",
     "bench",
     "doctor",
 )

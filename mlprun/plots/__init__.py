@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from mlprun.verification import Verification
+
 __all__ = [
     "OVERLAYS",
     "Plot",
@@ -36,6 +38,7 @@ __all__ = [
     "overlay",
     "refusal",
     "save",
+    "verified",
 ]
 
 
@@ -94,6 +97,16 @@ def overlay(subjects: Sequence[Subject], figure_name: str = "loss") -> Figure:
     values = compute_overlay(subjects, figure_name)
     with style.styled():
         return canvas.finished(draw_overlay(values))
+
+
+def verified(verification: Verification) -> Figure:
+    """The curves of a verification in one picture, and how far they are apart."""
+    from mlprun.plots import canvas, style
+    from mlprun.plots.agreement import compute_agreement, draw_agreement
+
+    values = compute_agreement(verification)
+    with style.styled():
+        return canvas.finished(draw_agreement(values))
 
 
 def encode(figure: Figure, path: str, *, dpi: int | None = None) -> bytes:

@@ -204,20 +204,23 @@ class Member:
             objective = objective + penalty.value(self._weights)
         return before, loss, objective
 
-    def first_objective(self) -> Tensor:
-        """What the next step would differentiate; nothing is updated."""
+    def first_batch(self) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of the next step; its dropout is drawn, and nothing is updated."""
         rows = self._ordered()
-        inputs, targets = rows.inputs[: self.batch], rows.targets[: self.batch]
         if self._modal:
             self.network.train()
-        self._draw_dropout(0, len(inputs))
+        self._draw_dropout(0, self.batch)
+        return rows.inputs[: self.batch], rows.targets[: self.batch]
+
+    def objective(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """What a step on a batch differentiates."""
         return self._forward(inputs, targets)[2]
 
     def first_gradient(self) -> dict[str, NDArray[Any]]:
-        """The gradient of `first_objective` by parameter name; 0 where it does not depend on a parameter."""
+        """The gradient of the next step by parameter name; 0 for one that it does not depend on."""
         for parameter in self.parameters.values():
             parameter.grad = None
-        torch.autograd.backward(self.first_objective())
+        torch.autograd.backward(self.objective(*self.first_batch()))
         found = {}
         for name, parameter in self.parameters.items():
             gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

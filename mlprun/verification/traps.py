@@ -1,0 +1,203 @@
+"""Why a curve is not this config's: the classic traps, each tried before it is named.
+
+The mean taken for the sum, a missing bias, another initialisation, another definition of the logged loss. A
+trap is named when this config, changed by it, gives the other's curve; what nothing explains is said to be
+unexplained. Only that the first losses differ is told without such a proof, as what it may mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlprun.verification.factors import Factors
+from mlprun.verification.variants import Change, Variants
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from mlprun.verification.rivals import Rival
+
+    Values = NDArray[np.float64]
+
+ROWS = 3
+"""fewer rows could be explained by anything"""
+MOST = 2
+"""traps that are tried together"""
+TELLING = 10.0
+"""times the bound that a curve must move, and a trap bring it nearer, to be told from chance"""
+ITERATIONS = 25
+
+
+@dataclass(frozen=True)
+class Trap:
+    """What is otherwise: `kind` is factor, bias, initialisation, logged loss or step."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Traps that together make this curve the other's, and how far it is then; None if that was not tried."""
+
+    traps: tuple[Trap, ...]
+    difference: float | None
+
+
+class Search:
+    """Looks for what makes this config's curve the rival's."""
+
+    def __init__(self, variants: Variants, rival: Rival, bound: Values) -> None:
+        self.variants, self.rival, self.bound = variants, rival, bound
+        self.rows, self.losses = rival.epochs - 1, rival.losses
+        self.factors = Factors(variants.experiment)
+
+    def explanations(self) -> tuple[Explanation, ...]:
+        """The simplest that fit, the nearest first; empty where nothing does."""
+        if len(self.losses) < ROWS:
+            return ()
+        changes = [
+            change
+            for values in product(self._biases(), self._starts(), (1.0, *self.factors.values))
+            if (change := Change(*values)).count <= MOST
+        ]
+        for count in range(1, MOST + 1):
+            found = [
+                Explanation((*self._named(change), *reading), difference)
+                for change in changes
+                for reading, values in self._readings(change)
+                if change.count + len(reading) == count and (difference := self._fits(values)) is not None
+            ]
+            if found:
+                return tuple(sorted(found, key=lambda one: one.difference or 0.0))
+        return self._by_rate()
+
+    def _biases(self) -> tuple[bool, ...]:
+        other = self.variants.other
+        if other is None:
+            return (False, True)
+        return (set(other.model) != set(self.variants.state.model),)
+
+    def _starts(self) -> tuple[bool, ...]:
+        return (False,) if self.variants.other is None else (False, True)
+
+    def _fits(self, values: Values) -> float | None:
+        """The largest difference where every row is within its bound and far nearer than without the trap."""
+        here, bound = self.losses[: len(values)], self.bound[: len(values)]
+        if len(values) < min(ROWS, len(self.losses)):
+            return None
+        distance = np.abs(values - here)
+        plain = self.variants.history(Change())
+        assert plain is not None
+        before = np.abs(_taken(plain["train_loss"], self.rows)[: len(here)] - here)
+        worst = float(distance.max())
+        if not (distance <= bound).all() or worst * TELLING > float(before.max(initial=0.0)):
+            return None
+        return worst
+
+    def _readings(self, change: Change) -> Iterator[tuple[tuple[Trap, ...], Values]]:
+        """A variant's curve, and whatever else of it may have been logged in its place."""
+        history = self.variants.history(change)
+        if history is None:
+            return
+        curve = history["train_loss"]
+        yield (), _taken(curve, self.rows)
+        if change.count == MOST:
+            return
+        text = "it is recorded after each update, where this one's is before: a row earlier"
+        yield (Trap("logged loss", text),), _taken(curve, self.rows + 1)
+        yield from self._multiples(_taken(curve, self.rows))
+        yield (
+            (Trap("logged loss", "it is the root of this one's"),),
+            np.sqrt(np.maximum(_taken(curve, self.rows), 0.0)),
+        )
+        for name in history:
+            if name.startswith(("train_", "dev_")) and name != "train_loss":
+                text = f"it is what mlprun logs as {name}"
+                yield (Trap("logged loss", text),), _taken(history[name], self.rows)
+
+    def _multiples(self, values: Values) -> Iterator[tuple[tuple[Trap, ...], Values]]:
+        """The curve times what the first rows' ratio is."""
+        moved = float(np.ptp(self.losses)) > TELLING * float(self.bound.max())
+        if not len(values) or values[0] == 0 or not moved:
+            return
+        ratio = float(self.losses[0] / values[0])
+        within = max(1e-6, 2 * float(self.bound[0]) / abs(self.losses[0])) if self.losses[0] else 1e-6
+        known = self.factors.nearest(ratio, within=within)
+        text = f"it is {known or ratio:.6g} times this one's from the first row on: "
+        text += "none of the known factors" if known is None else self.factors.name(known)
+        yield (Trap("logged loss", text),), values * (known or ratio)
+
+    def _named(self, change: Change) -> Iterator[Trap]:
+        """A change as traps."""
+        variants = self.variants
+        if change.biases:
+            has = any(name.endswith(".bias") for name in variants.state.model)
+            start = "" if change.start or has else ", which start at 0"
+            yield Trap("bias", "it has no biases" if has else f"it has biases{start}")
+        if change.start and variants.other is not None:
+            yield Trap("initialisation", f"it starts from other weights: {_farthest(variants)}")
+        if change.factor != 1.0:
+            text = f"its loss's gradient, or its learning rate, is {change.factor:.6g} times this one's: "
+            yield Trap("factor", text + self.factors.name(change.factor))
+
+    def _by_rate(self) -> tuple[Explanation, ...]:
+        """A learning rate that explains the second row, if it explains all of them."""
+        if list(self.rows[:2]) != [0, 1] or abs(self._first() - self.losses[0]) > self.bound[0]:
+            return ()
+        rate = self._rate()
+        history = None if rate is None else self.variants.history(Change(rate=rate))
+        if rate is None or history is None:
+            return ()
+        difference = self._fits(_taken(history["train_loss"], self.rows))
+        text = f"its steps are {rate:.6g} times as long from the first on, as with another learning rate"
+        return () if difference is None else (Explanation((Trap("step", text),), difference),)
+
+    def _first(self) -> float:
+        history = self.variants.history(Change())
+        assert history is not None
+        return float(history["train_loss"][0])
+
+    def _second(self, rate: float) -> float:
+        history = self.variants.history(Change(rate=rate), 2)
+        assert history is not None
+        return float(history["train_loss"][1]) if len(history["train_loss"]) > 1 else np.nan
+
+    def _rate(self) -> float | None:
+        """The factor on the learning rate that gives the rival's second loss, by the secant method."""
+        target, tried, missed = float(self.losses[1]), [0.0, 1.0], []
+        missed = [self._first() - target, self._second(1.0) - target]
+        for _ in range(ITERATIONS):
+            slope = (missed[-1] - missed[-2]) / (tried[-1] - tried[-2]) if tried[-1] != tried[-2] else 0.0
+            if slope == 0 or not np.isfinite(slope):
+                break
+            following = tried[-1] - missed[-1] / slope
+            if following <= 0:
+                return None
+            tried.append(following)
+            missed.append(self._second(following) - target)
+        return tried[-1] if abs(missed[-1]) <= self.bound[1] and tried[-1] != 1.0 else None
+
+
+def _taken(column: Values, rows: NDArray[np.int64]) -> Values:
+    """The values at rows, as far as there are any."""
+    return column[rows[rows < len(column)]]
+
+
+def _farthest(variants: Variants) -> str:
+    """Which start differs most, and by how much."""
+    assert variants.other is not None
+    mine: Mapping[str, NDArray[np.float64]] = variants.state.model
+    found = {
+        name: float(np.abs(mine[name] - array).max())
+        for name, array in variants.other.model.items()
+        if name in mine and mine[name].shape == array.shape
+    }
+    name = max(found, key=lambda key: found[key], default="")
+    return f"{name} is up to {found[name]:.3g} away" if name else "none is the same"

@@ -1,0 +1,32 @@
+"""Kinks are found where the derivative jumps, in built-in activations and in functions that have none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mlprun import api
+from mlprun.parts.activations import activations
+from mlprun.verification.kinks import has_kink, kinked
+
+KINKED = {"relu", "leaky_relu", "selu", "hard_logistic", "hard_sigmoid", "hard_tanh"}
+
+
+@pytest.mark.parametrize("name", [part.names()[0] for part in activations if part.elementwise])
+def test_activations_are_known_by_their_derivatives(name: str) -> None:
+    config = api.load_config({"dataset": "xor", "architecture": {"hidden": [3], "activation": name}})
+    assert kinked(config) == (name in KINKED)
+
+
+def test_one_kinked_activation_among_layers_and_in_parallel_is_enough() -> None:
+    for layers in ([{"units": 3, "activation": "relu"}], [{"units": 3, "activation": ["tanh", "relu"]}]):
+        layers = [{"units": 2, "activation": "tanh"}, *layers]
+        assert kinked(api.load_config({"dataset": "xor", "architecture": {"layers": layers}}))
+
+
+@pytest.mark.parametrize(
+    ("function", "kink"),
+    [(np.exp, False), (np.square, False), (np.abs, True), (lambda x: np.abs(x - 0.123), True)],
+)
+def test_steepness_is_no_kink(function: object, kink: bool) -> None:
+    assert has_kink(function) is kink
