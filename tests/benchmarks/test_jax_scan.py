@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -19,16 +18,6 @@ runpy.run_path({script!r}, run_name="__main__")
 """
 
 
-@pytest.fixture
-def script() -> Any:
-    spec = importlib.util.spec_from_file_location("jax_scan", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_without_jax_a_line_says_what_to_install() -> None:
     code = WITHOUT_JAX.format(script=str(SCRIPT), arguments=["moons"])
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -40,7 +29,8 @@ def test_without_jax_a_line_says_what_to_install() -> None:
 def test_the_workloads_are_those_of_the_bench_command(script: Any) -> None:
     from mlprun.commands.workloads import WORKLOADS
 
-    titles = [script.subjects(name)[0] for name in script.MUSTS if name != script.COHORT]
+    jax_scan = script("jax_scan")
+    titles = [jax_scan.subjects(name)[0] for name in jax_scan.MUSTS if name != jax_scan.COHORT]
     assert titles == list(WORKLOADS)
 
 
@@ -50,12 +40,13 @@ def test_both_sides_come_to_the_same_losses(script: Any, name: str, monkeypatch:
     from mlprun.commands import measuring
     from mlprun.engines.fused import FusedEngine
 
-    monkeypatch.setattr(script, "RUNS", 5)
-    monkeypatch.setattr(script, "CHECKED", 200)
-    _, experiments, every = script.subjects(name)
+    jax_scan = script("jax_scan")
+    monkeypatch.setattr(jax_scan, "RUNS", 5)
+    monkeypatch.setattr(jax_scan, "CHECKED", 200)
+    _, experiments, every = jax_scan.subjects(name)
     sides = {
-        script.FUSED: measuring.Training(FusedEngine(), experiments),
-        script.JAX: script.Scan(experiments, every),
-        script.TRANSPOSED: script.Scan(experiments, every, transposed=True),
+        jax_scan.FUSED: measuring.Training(FusedEngine(), experiments),
+        jax_scan.JAX: jax_scan.Scan(experiments, every),
+        jax_scan.TRANSPOSED: jax_scan.Scan(experiments, every, transposed=True),
     }
-    assert script.check(sides) < script.TOLERANCE
+    assert jax_scan.check(sides) < jax_scan.TOLERANCE
