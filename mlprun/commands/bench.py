@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlprun.commands.saving import Force, check, save
 from mlprun.commands.terminal import Output, Table
+from mlprun.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +22,11 @@ def command(
     *,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Turns of each engine.")] = 5,
     seconds: Annotated[float, typer.Option("--seconds", min=0.001, help="Length of a turn.")] = 0.2,
+    plot: Annotated[
+        str | None,
+        typer.Option("--plot", metavar="FILE", help="Draw cost over rows, width and runs; takes a minute."),
+    ] = None,
+    force: Force = False,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Run the user code that the config's `extend` names.")
     ] = False,
@@ -29,18 +36,27 @@ def command(
 
     mlprun bench
     mlprun bench configs/moons.yaml training.batch_size=32
+    mlprun bench --plot cost.pdf
 
     Beside the engines stands a plain PyTorch loop that trains the same network.
     All evaluate dev and keep a row of history every 100 steps, on one thread,
     in turn; times are of the processor, medians over the turns.
 
+    --plot draws how the cost grows with rows, width and the number of runs
+    that are trained together (those in wall time, on all cores). A curve ends
+    where a turn of 100 steps takes too long for the minute.
+
     --json prints {"workloads": [{"name", "engines":
       [{"engine", "microseconds", "steps_per_second", "ratio"}],
       "refused": [{"engine", "reason"}]}]}
-      where ratio says how many times faster than the plain loop.
+      where ratio says how many times faster than the plain loop;
+      with --plot {"plot": FILE, "curves": [{"over", "work", "sizes",
+      "microseconds": {ENGINE: [number or null, ...]}}]}
 
-    Exit codes: 0 done, 2 config or usage, 3 data.
+    Exit codes: 0 done, 2 config or usage, 3 data, 7 the picture cannot be written.
     """
+    if plot is not None:
+        return _draw(plot, config, output, force=force)
     from mlprun import schema
     from mlprun.commands import measuring
     from mlprun.commands.workloads import WORKLOADS, workload
@@ -54,7 +70,30 @@ def command(
         name: measuring.measure(each, rounds=rounds, seconds=seconds, say=output.note)
         for name, each in configs.items()
     }
-    _show(found, output)
+    return _show(found, output)
+
+
+def _draw(place: str, config: str | None, output: Output, *, force: bool) -> None:
+    """The curves as tables and as a picture; what would stop it from being written is found first."""
+    from mlprun import plots
+    from mlprun.commands import scaling
+
+    if config is not None:
+        raise UsageError("--plot", "draws networks of its own", "leave the config out")
+    plots.form_of(place)
+    check(place, force=force)
+    panels = scaling.curves(scaling.FAMILIES, scaling.SECONDS, output.note)
+    save(place, plots.encode(scaling.picture(panels), place), force=force)
+    for panel in panels:
+        names = list(panel.microseconds)
+        rows = list(zip(panel.sizes, *panel.microseconds.values(), strict=True))
+        output.result(Table((panel.axis, *names), rows, f"µs per step: {panel.heading}"))
+    output.result(f"wrote {place}")
+    curves = [
+        {"over": one.axis, "work": one.heading, "sizes": one.sizes, "microseconds": one.microseconds}
+        for one in panels
+    ]
+    output.document({"plot": place, "curves": curves})
 
 
 def _show(found: "Mapping[str, Measured]", output: Output) -> None:

@@ -78,7 +78,7 @@ def _measured(config: Config, *, rounds: int, seconds: float, say: Callable[[str
     experiment, every = endless(config)
     refusals = {engine.name: engine.refuses(experiment) for engine in engines.every()}
     clock = time.thread_time if config.training.threads == 1 else time.perf_counter
-    with threads(experiment):
+    with threads(config.training.threads):
         runners = runners_of(experiment, every, say)
         turns = by_turns(runners, rounds=rounds, seconds=seconds, unit=every, clock=clock)
     return Measured(
@@ -117,10 +117,10 @@ class Training:
 
 
 @contextmanager
-def threads(experiment: Experiment) -> Iterator[None]:
-    """Let PyTorch compute on as many threads as the config says."""
+def threads(count: int) -> Iterator[None]:
+    """Let PyTorch compute on so many threads."""
     former = torch.get_num_threads()
-    torch.set_num_threads(experiment.config.training.threads)
+    torch.set_num_threads(count)
     try:
         yield
     finally:

@@ -19,7 +19,6 @@ __all__ = [
     "Progress",
     "State",
     "Watch",
-    "able",
     "choose",
     "every",
 ]
@@ -54,11 +53,6 @@ def choose(experiment: Experiment, name: str) -> tuple[Engine, str]:
 def every() -> list[Engine]:
     """All engines, the definition first."""
     return list(_engines().values())
-
-
-def able(experiment: Experiment) -> list[Engine]:
-    """Every engine that can run the experiment."""
-    return [engine for engine in every() if engine.refuses(experiment) is None]
 
 
 def _chosen(experiment: Experiment, engines: dict[str, Engine]) -> tuple[Engine, str]:

@@ -32,6 +32,7 @@ __all__ = [
     "Subject",
     "draw",
     "encode",
+    "form_of",
     "kinds",
     "make",
     "names",
@@ -109,8 +110,8 @@ def verified(verification: Verification) -> Figure:
         return canvas.finished(draw_agreement(values))
 
 
-def encode(figure: Figure, path: str, *, dpi: int | None = None) -> bytes:
-    """The figure in the format that the path's ending names: png, svg or pdf."""
+def form_of(path: str) -> str:
+    """The format that a path's ending names: png, svg or pdf. UsageError for another ending."""
     from mlprun.plots import canvas
 
     form = path.rpartition(".")[2].lower()
@@ -118,7 +119,14 @@ def encode(figure: Figure, path: str, *, dpi: int | None = None) -> bytes:
         raise UsageError(
             path, "is no picture's name", f"end it in {', '.join('.' + known for known in canvas.FORMATS)}"
         )
-    return canvas.encode(figure, form, dpi=dpi or canvas.DPI)
+    return form
+
+
+def encode(figure: Figure, path: str, *, dpi: int | None = None) -> bytes:
+    """The figure in the format that the path's ending names."""
+    from mlprun.plots import canvas
+
+    return canvas.encode(figure, form_of(path), dpi=dpi or canvas.DPI)
 
 
 def save(figure: Figure, path: str, *, dpi: int | None = None) -> None:
