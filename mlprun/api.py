@@ -19,6 +19,9 @@ from mlprun import evaluation, files, schema, training, verification
 from mlprun.errors import CheckpointError, DivergedError, InterruptedRunError
 from mlprun.experiment import Experiment
 from mlprun.storage import checkpoints, history, runs
+from mlprun.sweeps import cohorts
+from mlprun.sweeps import definition as definitions
+from mlprun.sweeps import run as sweeping
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,8 +34,26 @@ if TYPE_CHECKING:
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
     from mlprun.storage.status import Status
+    from mlprun.sweeps.database import Description, Setting, Trial
+    from mlprun.sweeps.definition import Definition
+    from mlprun.sweeps.folder import SweepFolder, SweepStatus
+    from mlprun.sweeps.plan import Plan
+    from mlprun.sweeps.run import Reporter as SweepReporter
     from mlprun.training import Ended, Reporter
     from mlprun.verification import Verification
+
+
+class SilentSweep:
+    """A reporter of sweeps that says nothing."""
+
+    def begin(self, folder: str, plan: Plan, done: int) -> None:
+        """Nothing."""
+
+    def say(self, message: str) -> None:
+        """Nothing."""
+
+    def report(self, done: int, seconds: float) -> None:
+        """Nothing."""
 
 
 class Silent:
@@ -128,6 +149,99 @@ class Run:
     def __repr__(self) -> str:
         status = self.status
         return f"Run({self.path!r}, {status.state}, {status.epochs} epochs)"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep's folder: what was swept, and how each trial came out."""
+
+    folder: SweepFolder
+
+    @property
+    def path(self) -> str:
+        """The folder's path."""
+        return self.folder.path
+
+    @property
+    def status(self) -> SweepStatus:
+        """How the sweep stands."""
+        return self.folder.status()
+
+    @cached_property
+    def description(self) -> Description:
+        """The parameters, figures, objective and success of the sweep."""
+        with self.folder.results() as results:
+            return results.description
+
+    @cached_property
+    def settings(self) -> dict[int, Setting]:
+        """The settings by number."""
+        with self.folder.results() as results:
+            return {setting.id: setting for setting in results.settings()}
+
+    @cached_property
+    def trials(self) -> list[Trial]:
+        """Every trial, by number."""
+        with self.folder.results() as results:
+            return results.trials()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat dict for each trial that has ended: its values by path, `seed`, `status`, figures."""
+        return [
+            {
+                "trial": trial.id,
+                **self.settings[trial.setting].chosen,
+                "seed": trial.seed,
+                **({} if trial.fold is None else {"fold": trial.fold}),
+                "status": trial.status,
+                **trial.figures,
+            }
+            for trial in self.trials
+            if trial.status != "pending"
+        ]
+
+    def history(self, number: int) -> dict[str, NDArray[Any]]:
+        """The curves of a trial by column; nan is no value. Raises CheckpointError where it has none."""
+        trial = next((one for one in self.trials if one.id == number), None)
+        if trial is None or trial.cohort is None or trial.member is None or trial.status == "pending":
+            raise CheckpointError(self.path, f"has no trial {number} that has ended", "choose another")
+        found = cohorts.read(self.folder.cohort(trial.cohort))
+        return dict(zip(found.columns, found.history(trial.member).T, strict=True))
+
+    def __repr__(self) -> str:
+        status = self.status
+        return f"Sweep({self.path!r}, {status.state}, {status.done} of {status.total} trials)"
+
+
+def sweep(
+    definition: str | os.PathLike[str] | Mapping[str, Any],
+    *overrides: str,
+    out: str = "runs",
+    allow_code: bool = False,
+    fail_fast: bool = False,
+    reporter: SweepReporter | None = None,
+) -> Sweep:
+    """Run a sweep (a file, or a mapping of the same form), or go on with the one that is below `out`.
+
+    Raises ConfigError, DataError, DeviceError, FileError; InterruptedRunError after saving; with `fail_fast`
+    DivergedError and CheckFailedError.
+    """
+    defined = load_sweep(definition, *overrides)
+    ended = sweeping.run(
+        defined, out=out, reporter=reporter or SilentSweep(), allow_code=allow_code, fail_fast=fail_fast
+    )
+    if ended.signal_number is not None and ended.status.state == "interrupted":
+        what = f"stopped after {ended.status.done} of {ended.status.total} trials, which are saved"
+        remedy = "the same command goes on"
+        raise InterruptedRunError(ended.folder.path, what, remedy, signal_number=ended.signal_number)
+    return Sweep(ended.folder)
+
+
+def load_sweep(definition: str | os.PathLike[str] | Mapping[str, Any], *overrides: str) -> Definition:
+    """A sweep that was read but not looked at any further; raises ConfigError, UsageError."""
+    if isinstance(definition, Mapping):
+        return definitions.from_mapping(definition, "", "sweep", overrides)
+    return definitions.read(os.fspath(definition), overrides)
 
 
 def train(

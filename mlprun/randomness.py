@@ -27,6 +27,7 @@ class Purpose(IntEnum):
     FRESH = 4
     DATASET = 5
     FOLDS = 6
+    SPACE = 7
 
 
 def words(

@@ -24,6 +24,10 @@ def command(
     seed: Annotated[str | None, typer.Option("--seed", help="Short for training.seed=SEED.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="Short for device=DEVICE.")] = None,
     engine: Annotated[str | None, typer.Option("--engine", help="Short for engine=ENGINE.")] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", min=1, help="Train so many seeds, as a sweep, and show means."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything and show the network; train nothing.")
     ] = False,
@@ -38,9 +42,15 @@ def command(
     mlprun train configs/moons.yaml optimizer.lr=0.1 --seed 3
     mlprun train configs/moons.yaml --dry-run
 
+    mlprun train configs/moons.yaml --seeds 20
+
     Ends with the figures of the best and of the last epoch on train, dev and
     test, with baselines beside them. Ctrl-C saves the last completed epoch;
     `mlprun resume RUN` goes on from there.
+
+    --seeds N makes a sweep of the seeds from training.seed on, and ends with
+    the mean of each figure and its 95% interval; the same command goes on with
+    a sweep that was stopped.
 
     --json prints {"run", "status", "engine", "device", "epochs", "seconds",
       "best": {"epoch", "metric", "value"} or null, "of": "best" | "last",
@@ -50,6 +60,9 @@ def command(
       and under --dry-run {"config": {...}, "engine": {"name", "why"}, "device",
       "rows": {SPLIT: N}, "layers": [{"name", "kind", "shape", "parameters"}],
       "parameters"}
+      and with --seeds {"sweep": FOLDER, "status", "seeds", "counts": {STATUS: N},
+      "seconds", "of": "best" | "last", "figures": {SPLIT_FIGURE: {"n", "mean",
+      "deviation", "interval": [LOW, HIGH]}}}
 
     Exit codes: 0 done, 2 config or usage, 3 data, 6 device, 7 files, 8 diverged,
     9 memory, 130 Ctrl-C, 143 SIGTERM.
@@ -65,6 +78,10 @@ def command(
 
     if dry_run:
         return _show_plan(api.load_config(config, *words, allow_code=allow_code), output)
+    if seeds is not None:
+        from mlprun.commands.sweep.seeds import train_seeds
+
+        return train_seeds(config, words, seeds, output, out=out, allow_code=allow_code)
     follower = Follower(output)
     try:
         run = api.train(config, *words, out=out, allow_code=allow_code, reporter=follower)

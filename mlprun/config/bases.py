@@ -20,8 +20,13 @@ def read_chain(path: str, complaints: list[Complaint]) -> Node:
 
     What is wrong in a file that can be read even so is added to `complaints`.
     """
-    layers = [_read_mapping(path, complaints, rank=0)]
-    seen = {os.path.realpath(path)}
+    root = read_mapping(path, complaints, rank=0)
+    return lay_over_bases(root, complaints, rank=0, seen={os.path.realpath(path)})
+
+
+def lay_over_bases(root: Node, complaints: list[Complaint], *, rank: int, seen: set[str]) -> Node:
+    """A mapping laid over the files that it builds on; its own problems come at `rank`, theirs behind it."""
+    layers = [root]
     while (base := _take_base(layers)) is not None:
         target, place = base
         if os.path.realpath(target) in seen:
@@ -29,14 +34,15 @@ def read_chain(path: str, complaints: list[Complaint]) -> Node:
         if len(layers) == _MOST_FILES:
             _refuse(place, f"more than {_MOST_FILES} files build on each other; merge some of them")
         seen.add(os.path.realpath(target))
-        layers.append(_read_base(target, place, complaints, rank=len(layers)))
+        layers.append(_read_base(target, place, complaints, rank=rank + len(layers)))
     whole = layers.pop()
     while layers:
         whole = merge(whole, layers.pop())
     return whole
 
 
-def _read_mapping(path: str, complaints: list[Complaint], *, rank: int) -> Node:
+def read_mapping(path: str, complaints: list[Complaint], *, rank: int) -> Node:
+    """The mapping in the file at `path`, its `base` a value like others; raises as `read_chain` does."""
     from mlprun.config.reader import compose  # here, since it brings the YAML library
 
     source = read_source(path, rank=rank)
@@ -54,7 +60,7 @@ def _read_mapping(path: str, complaints: list[Complaint], *, rank: int) -> Node:
 
 def _read_base(target: str, place: Place, complaints: list[Complaint], *, rank: int) -> Node:
     try:
-        return _read_mapping(target, complaints, rank=rank)
+        return read_mapping(target, complaints, rank=rank)
     except ConfigError:
         raise
     except UsageError as error:

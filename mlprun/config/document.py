@@ -6,10 +6,10 @@ import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from mlprun.config.bases import read_chain
+from mlprun.config.bases import lay_over_bases, read_chain, read_mapping
 from mlprun.config.mapping import compose_mapping
-from mlprun.config.nodes import Node, exists, locate, plain
-from mlprun.config.overrides import apply_overrides
+from mlprun.config.nodes import Node, child, exists, group, locate, plain
+from mlprun.config.overrides import apply_overrides, assign
 from mlprun.config.places import Complaint, Path, Source, dotted
 from mlprun.config.text import printable
 from mlprun.errors import ConfigError
@@ -50,6 +50,40 @@ class Document:
         """What problems of the whole config name."""
         return printable(self._root.place.source.title)
 
+    def node(self, path: Path) -> Node:
+        """The value at `path`, which must exist, with its places."""
+        node = self._root
+        for part in path:
+            entry = child(node, part)
+            assert entry is not None
+            node = entry.node
+        return node
+
+    def with_values(self, values: Mapping[str, Node]) -> Document:
+        """The config with values laid over it, by dotted path; problems with one are told where it stands.
+
+        Raises ConfigError for a path that does not exist and cannot be made.
+        """
+        root = self._root
+        for key, value in values.items():
+            root = assign(root, key, value)
+        return Document(
+            root, name=self.name, folder=self.folder, complaints=self.complaints, failed=self.failed
+        )
+
+    def base(self, overrides: Sequence[str] = ()) -> Document:
+        """The config that `base` names or holds, laid over its own bases; raises as `read` does."""
+        node, given = self.node(("base",)), self.data["base"]
+        if not isinstance(node.value, dict):
+            assert isinstance(self._root.value, dict)
+            node = group({"base": self._root.value["base"]}, node.place)
+        complaints: list[Complaint] = []
+        root = lay_over_bases(node, complaints, rank=1, seen=set())
+        root, failed = apply_overrides(root, overrides, complaints, rank=_AFTER_FILES)
+        named = str(given.get("name", given.get("base", self.name)) if isinstance(given, dict) else given)
+        stem = os.path.splitext(os.path.basename(named))[0]
+        return Document(root, name=stem, folder=self.folder, complaints=complaints, failed=failed)
+
     def problem(self, path: Path, message: str, *, at_key: bool = False) -> str:
         """`message` about the value (or key) at `path`, with file, line and caret, or naming the override.
 
@@ -88,6 +122,16 @@ def read(path: str, overrides: Sequence[str] = ()) -> Document:
         apply_overrides(nothing, overrides, complaints, rank=_AFTER_FILES)
         told = ([one.text for one in files], error.problems, [one.text for one in complaints])
         raise ConfigError([text for texts in told for text in texts]) from error
+    root, failed = apply_overrides(root, overrides, complaints, rank=_AFTER_FILES)
+    return Document(root, name=stem, folder=folder, complaints=complaints, failed=failed)
+
+
+def read_alone(path: str, overrides: Sequence[str] = ()) -> Document:
+    """The YAML file at `path` as it stands, its `base` a value like others; raises as `read` does."""
+    path = os.fspath(path)
+    stem, folder = os.path.splitext(os.path.basename(path))[0], os.path.dirname(path)
+    complaints: list[Complaint] = []
+    root = read_mapping(path, complaints, rank=0)
     root, failed = apply_overrides(root, overrides, complaints, rank=_AFTER_FILES)
     return Document(root, name=stem, folder=folder, complaints=complaints, failed=failed)
 

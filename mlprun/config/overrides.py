@@ -57,6 +57,11 @@ def _apply(root: Node, override: str, *, rank: int) -> Node:
     return _assign(root, parts, value, 0)
 
 
+def assign(root: Node, key: str, value: Node) -> Node:
+    """`root` with `value` laid over what stands at a dotted path; a ConfigError names the value's place."""
+    return _assign(root, key.split("."), value, 0)
+
+
 def _assign(node: Node, parts: list[str], value: Node, depth: int) -> Node:
     """`node` with `value` laid over what stands at `parts[depth:]`."""
     if depth == len(parts):

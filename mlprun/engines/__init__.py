@@ -55,6 +55,11 @@ def every() -> list[Engine]:
     return list(_engines().values())
 
 
+def named(name: str) -> Engine:
+    """The engine of that name, which must be one."""
+    return _engines()[name]
+
+
 def _chosen(experiment: Experiment, engines: dict[str, Engine]) -> tuple[Engine, str]:
     """What `auto` takes: the fused engine where it can run the experiment and is worth loading."""
     from mlprun.engines.fused import coverage

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from mlprun.parts.architectures.network import Network
     from mlprun.parts.datasets import Data
     from mlprun.schema import Config
+
+
+_DRAWING = threading.Lock()
+"""torch's default generator, from which initial weights are drawn, is one for all threads"""
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,7 @@ class Experiment:
 
     def _built(self, architecture: Architecture) -> Network:
         config = self.config
-        with torch.random.fork_rng(devices=[]):
+        with _DRAWING, torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.training.seed)
             return architecture.build(self.width, dtype=config.training.dtype, sparse=config.optimizer.sparse)
 

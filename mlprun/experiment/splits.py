@@ -9,9 +9,19 @@ import numpy as np
 
 from mlprun import randomness
 from mlprun.errors import UsageError
-from mlprun.parts.datasets.shares import SPLITS, Problem, counts, problems, spelled_out
+from mlprun.parts.datasets.shares import (
+    SPLITS,
+    Problem,
+    counts,
+    fold_sizes,
+    problems,
+    rest_sizes,
+    spelled_out,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from mlprun.parts.datasets.dataset import Data
@@ -55,23 +65,49 @@ def divide(split: Split, data: Data, *, seed: int) -> Indices:
         return Indices(*(np.flatnonzero(data.parts == name) for name in SPLITS))
     shuffle = split.shuffle is not False
     stratify = (shuffle if split.stratify is None else split.stratify) and data.classes is not None
+    if split.folds is not None:
+        return _of_fold(split, data, seed=seed, shuffle=shuffle, stratify=stratify)
     order = randomness.order(seed, randomness.Purpose.SPLIT, rows) if shuffle else np.arange(rows)
     sizes = counts(split, rows)
     if not stratify:
         train, dev, _ = sizes
         return Indices(*np.split(order[: sum(sizes)], [train, train + dev]))
-    return _stratified(order, np.asarray(data.targets), sizes)
+    return Indices(*_stratified(order, np.asarray(data.targets), sizes)[: len(SPLITS)])
 
 
-def _stratified(order: NDArray[np.int64], classes: NDArray[np.generic], sizes: tuple[int, ...]) -> Indices:
-    """Rows taken class by class in the given order, then put back into that order within each split."""
+def _of_fold(split: Split, data: Data, *, seed: int, shuffle: bool, stratify: bool) -> Indices:
+    """One fold as test, the others divided between train and dev.
+
+    All folds of a seed come from one order, drawn from (seed, FOLDS), so that each row is in one of them.
+    """
+    assert split.folds is not None
+    assert split.fold is not None
+    rows, classes = len(data.inputs), np.asarray(data.targets)
+    order = randomness.order(seed, randomness.Purpose.FOLDS, rows) if shuffle else np.arange(rows)
+
+    def parted(chosen: NDArray[np.int64], sizes: Sequence[int]) -> list[NDArray[np.int64]]:
+        if stratify:
+            return _stratified(chosen, classes, sizes)
+        return np.split(chosen, np.cumsum(sizes)[:-1])
+
+    folds = parted(order, fold_sizes(split.folds, rows))
+    test = folds[split.fold - 1]
+    rest = order[~np.isin(order, test)]
+    train, dev = parted(rest, rest_sizes(split, len(rest)))
+    return Indices(train, dev, test)
+
+
+def _stratified(
+    order: NDArray[np.int64], classes: NDArray[np.generic], sizes: Sequence[int]
+) -> list[NDArray[np.int64]]:
+    """Rows taken class by class in the given order, then put back into that order within each part."""
     # position in `order` of each row, sorted by class: the rows of a class stand together
     by_class = np.argsort(classes[order], kind="stable")
-    class_sizes = np.bincount(np.unique(classes, return_inverse=True)[1])
+    class_sizes = np.bincount(np.unique(classes[order], return_inverse=True)[1])
     unused = len(order) - sum(sizes)
     allotted = controlled_rounding(class_sizes, np.array([*sizes, unused]))
     labels = np.repeat(np.tile(np.arange(allotted.shape[1]), len(allotted)), allotted.ravel())
-    return Indices(*(order[np.sort(by_class[labels == k])] for k in range(len(SPLITS))))
+    return [order[np.sort(by_class[labels == k])] for k in range(len(sizes))]
 
 
 def controlled_rounding(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int64]:

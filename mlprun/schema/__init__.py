@@ -1,9 +1,10 @@
 """What a config may say: validated, checked and complete, or refused with every problem at once."""
 
 from mlprun.schema.json import json_schema
-from mlprun.schema.load import load, parse
+from mlprun.schema.load import given, load, parse, validated
 from mlprun.schema.model import Best, CheckpointSettings, Config, EarlyStopping, Training, registries
 from mlprun.schema.placed import dump
+from mlprun.schema.resolve import run_name
 
 __all__ = [
     "Best",
@@ -12,8 +13,11 @@ __all__ = [
     "EarlyStopping",
     "Training",
     "dump",
+    "given",
     "json_schema",
     "load",
     "parse",
     "registries",
+    "run_name",
+    "validated",
 ]

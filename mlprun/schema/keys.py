@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from mlprun.config import Path
 
 
-def advice(path: Path, data: Mapping[str, Any]) -> str:
-    """What an unknown key at `path` was probably meant to be, or what may stand there."""
-    key, known = str(path[-1]), valid_keys(path[:-1], data)
-    if not difflib.get_close_matches(key, known, n=1):
+def advice(path: Path, data: Mapping[str, Any], model: type[Options] = Config) -> str:
+    """What an unknown key at `path` of a `model` was probably meant to be, or what may stand there."""
+    key, known = str(path[-1]), valid_keys(path[:-1], data, model)
+    if model is Config and not difflib.get_close_matches(key, known, n=1):
         elsewhere = _sections_with(key, data) if len(path) == 1 else []
         if elsewhere:
             return f"did you mean {' or '.join(elsewhere)}?"
     return suggestion(key, known)
 
 
-def valid_keys(path: Path, data: Mapping[str, Any]) -> list[str]:
+def valid_keys(path: Path, data: Mapping[str, Any], model: type[Options] = Config) -> list[str]:
     """The keys that the mapping at `path` may have."""
     here: Any = data
-    types: list[Any] = [Config]
+    types: list[Any] = [model]
     for step in path:
         if isinstance(step, str):
             models = [model for annotation in types for model in _models(annotation, here)]

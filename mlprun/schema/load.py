@@ -5,29 +5,33 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
 from mlprun import config as reading
 from mlprun.errors import DataError, MlprunError
 from mlprun.parts.datasets.table import UnknownColumnsError
+from mlprun.parts.part import Options
 from mlprun.schema import model
 from mlprun.schema.checks.check import check
 from mlprun.schema.extend import run_extensions
+from mlprun.schema.placed import dump
 from mlprun.schema.problems import Problem, refuse
 from mlprun.schema.resolve import resolve, with_rows
 from mlprun.schema.translate import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
     from pydantic_core import ErrorDetails
 
     from mlprun.config import Document
-    from mlprun.parts.datasets import Facts
+    from mlprun.parts.datasets import Dataset, Facts
     from mlprun.schema.model import Config
+
+OptionsOf = TypeVar("OptionsOf", bound=Options)
 
 _MOST_ERRORS = 1000  # a megabyte of nonsense has half a million; far fewer are shown
 _STAND_IN = "xor"  # for an invalid dataset, so that what else there is can be validated
@@ -42,10 +46,17 @@ def load(path: str, overrides: Sequence[str] = (), *, allow_code: bool = False) 
     return parse(reading.read(path, overrides), allow_code=allow_code)
 
 
-def parse(document: Document, *, allow_code: bool = False, data: bool = True) -> Config:
+def parse(
+    document: Document,
+    *,
+    allow_code: bool = False,
+    data: bool = True,
+    facts_of: Callable[[Dataset], Facts] | None = None,
+) -> Config:
     """The config that a document describes. Raises ConfigError, DataError, FileError.
 
     Without `data` a table is not looked at: for the complete config of a checkpoint, whose table may be gone.
+    `facts_of` answers for the dataset, for those who read many configs of the same data.
     """
     problems = run_extensions(document, allow_code=allow_code)
     with _interrupts_later():
@@ -56,7 +67,7 @@ def parse(document: Document, *, allow_code: bool = False, data: bool = True) ->
     if "dataset" in valid:
         config = config.model_copy(update={"dataset": with_rows(config.dataset, config.training.seed)})
         if data:
-            facts, failure = _facts(config)
+            facts, failure = _facts(config, facts_of)
     if isinstance(failure, UnknownColumnsError):
         problems += [Problem(("dataset", *option), message) for option, message in failure.missing]
     config = resolve(config, facts, document.name)
@@ -76,6 +87,24 @@ def _as_problems(failure: MlprunError) -> list[Problem]:
     if isinstance(failure, UnknownColumnsError):
         return []
     return [Problem(("dataset", "path") if isinstance(failure, DataError) else ("dataset",), str(failure))]
+
+
+def given(document: Document, folder: str) -> dict[str, Any]:
+    """What a valid config says itself, without defaults, as a plain mapping; paths relative to `folder`."""
+    config = model.build().model_validate(document.data)
+    return dump(config, folder, unset=False)
+
+
+def validated(document: Document, kind: type[OptionsOf]) -> OptionsOf:
+    """A document that is no config but another kind of file. Raises ConfigError with every problem."""
+    errors: list[ErrorDetails] = []
+    try:
+        with _interrupts_later():
+            made = kind.model_validate(document.data)
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+    refuse(document, translate(errors[:_MOST_ERRORS], document.data, kind))
+    return made
 
 
 @contextmanager
@@ -135,9 +164,11 @@ def _gaps(config: Config) -> list[Problem]:
     return [Problem(path, message, at_key=True) for path, value in named.items() if value is None]
 
 
-def _facts(config: Config) -> tuple[Facts | None, MlprunError | None]:
+def _facts(
+    config: Config, facts_of: Callable[[Dataset], Facts] | None
+) -> tuple[Facts | None, MlprunError | None]:
     """The facts of the dataset, or why there are none; problems of the config are told before that."""
     try:
-        return config.dataset.facts(), None
+        return config.dataset.facts() if facts_of is None else facts_of(config.dataset), None
     except MlprunError as error:
         return None, error

@@ -19,22 +19,29 @@ def placed(path: str) -> str:
     return str(_MARK.func(path))
 
 
-def dump(config: Config, folder: str) -> dict[str, Any]:
-    """The config as a plain mapping of dicts, lists and scalars, its paths relative to `folder`."""
-    whole: dict[str, Any] = _plain(config, folder)
+def dump(config: Config, folder: str, *, unset: bool = True) -> dict[str, Any]:
+    """The config as a plain mapping of dicts, lists and scalars, its paths relative to `folder`.
+
+    With `unset=False` without what it was not given: the defaults.
+    """
+    whole: dict[str, Any] = _plain(config, folder, unset=unset)
     return whole
 
 
-def _plain(value: Any, folder: str, *, path: bool = False) -> Any:
-    if isinstance(value, Split):
+def _plain(value: Any, folder: str, *, unset: bool, path: bool = False) -> Any:
+    if isinstance(value, Split) and (unset or value.same or value.column is not None):
         return plain_split(value)
     if isinstance(value, Options):
-        fields = type(value).model_fields
-        return {name: _plain(inner, folder, path=_is_path(fields[name])) for name, inner in value}
+        fields, given = type(value).model_fields, value.model_fields_set
+        return {
+            name: _plain(inner, folder, unset=unset, path=_is_path(fields[name]))
+            for name, inner in value
+            if unset or name in given
+        }
     if isinstance(value, dict):
-        return {key: _plain(inner, folder, path=path) for key, inner in value.items()}
+        return {key: _plain(inner, folder, unset=unset, path=path) for key, inner in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(inner, folder, path=path) for inner in value]
+        return [_plain(inner, folder, unset=unset, path=path) for inner in value]
     if path and isinstance(value, str):
         return os.path.relpath(value, folder or ".")
     return value
@@ -46,7 +53,9 @@ def plain_split(split: Split) -> Any:
         return "same"
     if split.column is not None:
         return {"column": split.column}
-    return split.model_dump(exclude={"same", "column"})
+    return split.model_dump(
+        exclude={"same", "column"} | ({"folds", "fold"} if split.folds is None else set())
+    )
 
 
 def _is_path(annotated: Any) -> bool:

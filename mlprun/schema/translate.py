@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mlprun.config import cut, dotted
 from mlprun.schema.keys import advice
+from mlprun.schema.model import Config
 from mlprun.schema.problems import Problem
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from mlprun.config import Path
+    from mlprun.parts.part import Options
 
 _EXPECTED: Final = {
     "int_type": "a whole number",
@@ -49,8 +51,10 @@ _PATTERNS: Final = {
 }
 
 
-def translate(errors: Iterable[ErrorDetails], data: Mapping[str, Any]) -> list[Problem]:
-    """The problems that pydantic found in `data`, one for each path."""
+def translate(
+    errors: Iterable[ErrorDetails], data: Mapping[str, Any], model: type[Options] = Config
+) -> list[Problem]:
+    """The problems that pydantic found in `data`, meant as a `model`: one for each path."""
     by_path: dict[Path, list[ErrorDetails]] = {}
     for error in errors:
         by_path.setdefault(_path(error, data), []).append(error)
@@ -61,7 +65,7 @@ def translate(errors: Iterable[ErrorDetails], data: Mapping[str, Any]) -> list[P
         # where entries are wrong, pydantic counts none of them
         if path in inner and all(error["type"] == "too_short" for error in specific):
             continue  # another form of this value was meant, and what is wrong inside it is told
-        problems.append(_problem(path, found, specific, data))
+        problems.append(_problem(path, found, specific, data, model))
     return problems
 
 
@@ -86,11 +90,15 @@ def _has(here: Any, step: str | int) -> bool:
 
 
 def _problem(
-    path: Path, errors: list[ErrorDetails], specific: list[ErrorDetails], data: Mapping[str, Any]
+    path: Path,
+    errors: list[ErrorDetails],
+    specific: list[ErrorDetails],
+    data: Mapping[str, Any],
+    model: type[Options],
 ) -> Problem:
     kind, value = errors[0]["type"], errors[0]["input"]
     if kind == "extra_forbidden":
-        return Problem(path, f"unknown key; {advice(path, data)}", at_key=True)
+        return Problem(path, f"unknown key; {advice(path, data, model)}", at_key=True)
     if kind == "missing":
         return Problem(path, "is missing; it has no default", at_key=True)
     if not specific:

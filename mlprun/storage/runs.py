@@ -217,17 +217,18 @@ def create(
     files.make_folder(out)
     prepared = os.path.join(out, f".{name}-{secrets.token_hex(8)}")
     with contextlib.ExitStack() as undo:
-        undo.callback(_remove_prepared, prepared, (*contents, "lock"))
+        undo.callback(remove_prepared, prepared, (*contents, "lock"))
         files.make_folder(prepared, exclusive=True)
         for file, data in contents.items():
             files.write_new(os.path.join(prepared, file), data)
         lock = undo.enter_context(Lock(os.path.join(prepared, "lock")))
-        final = _claim(prepared, out, name)
+        final = claim(prepared, out, name)
         undo.pop_all()
     return RunFolder(final), lock
 
 
-def _claim(prepared: str, out: str, name: str) -> str:
+def claim(prepared: str, out: str, name: str) -> str:
+    """Give a prepared folder the next free name NAME-001, NAME-002, ... below `out`."""
     number = max((_number(found, name) for found in files.names(out)), default=0)
     while True:
         number += 1
@@ -242,7 +243,8 @@ def _number(folder: str, name: str) -> int:
     return int(digits) if digits != folder and re.fullmatch("[0-9]{3,9}", digits) else 0
 
 
-def _remove_prepared(folder: str, names: Sequence[str]) -> None:
+def remove_prepared(folder: str, names: Sequence[str]) -> None:
+    """Remove a folder that got no name, with the files that were put into it."""
     for name in names:
         with contextlib.suppress(OSError):
             files.system.unlink(os.path.join(folder, name))

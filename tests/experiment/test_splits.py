@@ -194,3 +194,47 @@ def test_what_a_dataset_cannot_offer_is_refused():
     fresh = Split(train=8, dev=Fresh(fresh=5), test=0)
     assert [p.field for p in problems(fresh, facts, can_draw_fresh=False)] == ["dev"]
     assert [p.field for p in problems(Split(column="part"), facts, has_columns=False)] == ["column"]
+
+
+@given(
+    classes=st.lists(st.integers(0, 2), min_size=8, max_size=60),
+    folds=st.integers(2, 6),
+    shuffle=st.booleans(),
+    stratify=st.booleans(),
+)
+@settings(max_examples=60)
+def test_folds_test_on_every_row_once_and_keep_the_shares_of_the_rest(classes, folds, shuffle, stratify):
+    data = labelled([*classes, 2])
+    rows, tested = len(data.inputs), []
+    for fold in range(1, folds + 1):
+        split = Split(
+            train=0.6, dev=0.2, test=0.2, folds=folds, fold=fold, shuffle=shuffle, stratify=stratify
+        )
+        train, dev, test = parts(divide(split, data, seed=3))
+        assert sorted(train + dev + test) == list(range(rows))
+        assert (len(train), len(dev), len(test)) == counts(split, rows)
+        assert abs(len(dev) - len(train + dev) / 4) < 1
+        assert not shuffle or len(test) in (rows // folds, rows // folds + 1)
+        if not (shuffle or stratify):
+            assert test == list(range(rows))[sum(map(len, tested)) :][: len(test)]
+        if stratify:
+            for k in range(3):
+                assert abs(sum(data.targets[test] == k) - sum(data.targets == k) * len(test) / rows) < 1
+        tested.append(test)
+    assert sorted(row for test in tested for row in test) == list(range(rows))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fold": 1}, "fold: has no meaning without folds"),
+        ({"folds": 3}, "add fold: 1"),
+        ({"folds": 3, "fold": 4}, "fold: there are 3 folds; expected 1 to 3"),
+        ({"folds": 11, "fold": 1}, "10 rows cannot be divided into 11 folds"),
+        ({"folds": 3, "fold": 1, "test": Fresh(fresh=3)}, "test: is not drawn anew where folds"),
+        ({"folds": 3, "fold": 1, "same": True}, "folds: has no meaning beside same"),
+    ],
+)
+def test_folds_that_make_no_sense_are_refused(options, message):
+    found = problems(Split(**options), numbers(10).facts)
+    assert message in " and ".join(f"{one.field}: {one.message}" for one in found)

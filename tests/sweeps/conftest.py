@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import mlprun
 from mlprun.sweeps import database
 from mlprun.sweeps.database import Description, Setting, Trial
 
@@ -74,3 +76,36 @@ def write(path: Path, description: Description, trials: list[Trial], values: Any
         writer.add_settings(Setting(number, one) for number, one in chosen.items())
         writer.add_trials([Trial(one.id, one.setting, one.seed, one.fold) for one in trials])
         writer.record([one for one in trials if one.status != "pending"])
+
+
+ROWS = """
+dataset: {name: moons, split: {train: 40, dev: 20, test: 20}}
+architecture: {hidden: [3], activation: tanh}
+optimizer: {name: sgd, lr: 0.5}
+training: {epochs: 12}
+"""
+
+
+@pytest.fixture
+def base(tmp_path):
+    """A config that is trained in a moment; `base(more)` adds lines to it."""
+    path = tmp_path / "small.yaml"
+
+    def write(more="", text=ROWS):
+        path.write_text(text + textwrap.dedent(more))
+        return path.name
+
+    write()
+    return write
+
+
+@pytest.fixture
+def sweep(tmp_path, base):
+    """Runs a sweep file's text, or a mapping, in a folder of the test's own."""
+
+    def run(text, *overrides, **options):
+        path = tmp_path / "trials.yaml"
+        path.write_text("base: small.yaml\n" + textwrap.dedent(text))
+        return mlprun.sweep(path, *overrides, out=str(tmp_path / "runs"), **options)
+
+    return run

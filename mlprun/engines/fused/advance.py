@@ -42,6 +42,14 @@ class Rows(Sequence["Row"]):
     def __len__(self) -> int:
         return len(self._table)
 
+    def table(self) -> NDArray[np.float64]:
+        """All rows as [rows, columns], nan in the place of None."""
+        some = self._figures
+        columns = [0, 1, 2, 3, *[4] * some, 6, *[7] * some]
+        made = self._table[:, columns]
+        made[self._table[:, 5] == 0, 4 + some :] = np.nan
+        return made
+
     @overload
     def __getitem__(self, index: int) -> Row: ...
     @overload

@@ -51,6 +51,8 @@ def counts(split: Split, rows: int) -> tuple[int, int, int]:
     Fractions use every row: each split gets the whole rows of its share, and the rows left over go to the
     largest remainders (train before dev before test among equals).
     """
+    if split.folds is not None:
+        return _of_fold(split, rows)
     shares = _shares(split)
     if not any(isinstance(share, float) and share > 0 for share in shares):
         train, dev, test = (int(share) for share in shares)
@@ -58,6 +60,25 @@ def counts(split: Split, rows: int) -> tuple[int, int, int]:
     exact = [_exact(share) for share in shares]
     train, dev, test = _largest_remainder([part / sum(exact) * rows for part in exact])
     return train, dev, test
+
+
+def fold_sizes(folds: int, rows: int) -> list[int]:
+    """Rows of each fold: equally many, and one more in the first where they do not divide."""
+    return [rows // folds + (number < rows % folds) for number in range(folds)]
+
+
+def rest_sizes(split: Split, rest: int) -> tuple[int, int]:
+    """How train and dev share `rest` rows that are in neither fold of test: as their shares say."""
+    train, dev, _ = (_exact(share) for share in _shares(split))
+    whole = train + dev
+    of_train, of_dev = _largest_remainder([train / whole * rest, dev / whole * rest])
+    return of_train, of_dev
+
+
+def _of_fold(split: Split, rows: int) -> tuple[int, int, int]:
+    assert split.folds is not None
+    test = fold_sizes(split.folds, rows)[(split.fold or 1) - 1]
+    return (*rest_sizes(split, rows - test), test)
 
 
 def problems(
@@ -71,6 +92,8 @@ def problems(
     split = spelled_out(split, facts.rows)
     if split.same or split.column is not None:
         return _without_shares(split, has_columns=has_columns)
+    if split.folds is not None or split.fold is not None:
+        return [*_of_stratify(split, facts), *_of_folds(split, facts.rows)]
     found = _of_stratify(split, facts)
     for name in ("dev", "test"):
         if isinstance(getattr(split, name), Fresh) and not can_draw_fresh:
@@ -111,11 +134,16 @@ def _without_shares(split: Split, *, has_columns: bool) -> list[Problem]:
     way = "same" if split.same else "column"
     given = [name for name in SPLITS if name in split.model_fields_set and not _is_default(split, name)]
     found = [Problem(name, f"has no meaning beside {way}; remove one of them") for name in given]
+    found += [Problem(name, f"has no meaning beside {way}; remove one of them") for name in _folded(split)]
     if split.same and split.column is not None:
         found.append(Problem("column", "has no meaning beside same; remove one of them"))
     if split.column is not None and not has_columns:
         found.append(Problem("column", "only a table has columns; expected counts or fractions"))
     return found
+
+
+def _folded(split: Split) -> list[str]:
+    return [name for name in ("folds", "fold") if getattr(split, name) is not None]
 
 
 def _is_default(split: Split, name: str) -> bool:
@@ -127,6 +155,28 @@ def _of_stratify(split: Split, facts: Facts) -> list[Problem]:
     if split.stratify and facts.classes is None:
         return [Problem("stratify", "targets are numbers, not classes; expected false")]
     return []
+
+
+def _of_folds(split: Split, rows: int) -> list[Problem]:
+    if split.folds is None:
+        return [Problem("fold", "has no meaning without folds; add folds: 5, or remove it")]
+    found = [
+        Problem(name, "is not drawn anew where folds divide the rows; expected a count or a fraction")
+        for name in ("dev", "test")
+        if isinstance(getattr(split, name), Fresh)
+    ]
+    if split.fold is None:
+        found.append(Problem("folds", "says into how many parts and not which of them is test; add fold: 1"))
+    elif split.fold > split.folds:
+        found.append(Problem("fold", f"there are {split.folds} folds; expected 1 to {split.folds}"))
+    if not split.train:
+        found.append(Problem("train", "no rows to train on; expected at least 1"))
+    if split.folds > rows:
+        what = f"{rows} rows cannot be divided into {split.folds} folds; expected at most {rows}"
+        found.append(Problem("folds", what))
+    elif not found and not _of_fold(split, rows)[0]:
+        found.append(Problem("folds", f"{rows} rows leave none to train on; expected fewer folds"))
+    return found
 
 
 def _of_counts(split: Split, rows: int) -> list[Problem]:

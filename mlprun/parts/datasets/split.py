@@ -36,6 +36,13 @@ class Split(Options):
         "targets are classes",
     )
     column: str | None = Field(None, description="table column whose values are train, dev and test")
+    folds: Annotated[int, Field(ge=2)] | None = Field(
+        None, description="cross-validation: parts of the rows, equally many in each"
+    )
+    fold: PositiveInt | None = Field(
+        None,
+        description="the part, from 1, that is test; train and dev share the others as they share the rows",
+    )
     same: bool = Field(
         default=False, description="train, dev and test are all the rows; short form `split: same`"
     )

@@ -1,0 +1,66 @@
+"""How a sweep is followed: a bar on a terminal, a line now and then elsewhere, nothing under -q."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from mlprun.commands.progress import LINE_SECONDS
+from mlprun.commands.sweep.planned import told
+from mlprun.commands.terminal import Output, is_terminal
+
+if TYPE_CHECKING:
+    from mlprun.sweeps.plan import Plan
+
+
+class SweepFollower:
+    """A reporter that says how far a sweep is. Close it when the sweep is over, however it ended."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._bar: Any = None
+        self._total, self._before = 0, 0
+        self._said_at = time.monotonic()
+
+    def begin(self, folder: str, plan: Plan, done: int) -> None:
+        """Show what is to be done, where it is written, and the bar."""
+        self._total, self._before = plan.total, done
+        if done == plan.total:
+            self.say(f"all {done} trials of {folder} have ended before; nothing is left to do")
+            return
+        self.say(told(plan))
+        self.say(f"running in {folder}" + (f", {done} trials are there already" if done else ""))
+        if is_terminal(sys.stderr) and not (self._output.quiet or self._output.as_json):
+            self._bar = _bar(plan.total, done)
+
+    def say(self, message: str) -> None:
+        """A message on standard error."""
+        self._output.note(message)
+
+    def report(self, done: int, seconds: float) -> None:
+        """Move the bar; without one, say a line every few seconds."""
+        if self._bar is not None:
+            self._bar.update(0, completed=done, refresh=True)
+        elif time.monotonic() - self._said_at >= LINE_SECONDS:
+            self._said_at = time.monotonic()
+            now = done - self._before
+            left = f", {seconds / now * (self._total - done):.0f} s left" if now else ""
+            self.say(f"{done} of {self._total} trials, {seconds:.0f} s{left}")
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def _bar(total: int, done: int) -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("trial"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True)
+    bar.start()
+    bar.add_task("trial", total=total, completed=done)
+    return bar

@@ -1,0 +1,113 @@
+"""`mlprun sweep run`: run a sweep, or go on with it."""
+
+import shlex
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlprun.commands.terminal import Output
+
+if TYPE_CHECKING:
+    from mlprun.api import Sweep
+
+
+def command(
+    sweep: Annotated[str, typer.Argument(help="the sweep, a YAML file")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...", help="values that replace the sweep's, or base.KEY its base's"
+        ),
+    ] = None,
+    *,
+    out: Annotated[str, typer.Option("--out", help="The folder that sweep folders are made in.")] = "runs",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check every trial and say what would run; run nothing.")
+    ] = False,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop at the first trial that diverges or fails.")
+    ] = False,
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Run the user code that the base's `extend` names.")
+    ] = False,
+    output: Output,
+) -> None:
+    """Run a sweep: every setting with every seed, as one experiment.
+
+    mlprun sweep run configs/sweeps/xor_width.yaml
+    mlprun sweep run configs/sweeps/xor_width.yaml seeds=20 base.training.epochs=500
+    mlprun sweep run configs/sweeps/xor_width.yaml --dry-run
+
+    A sweep file names a base config and what replaces its values:
+
+    base: ../xor.yaml                  a config; paths are relative to this file
+    seeds: 200                         how many, or a list
+    grid: {optimizer.lr: [0.1, 1.0]}   all combinations
+    paired: {KEY: [...], KEY: [...]}   first with first, second with second
+    random: {optimizer.lr: {log_uniform: [1e-3, 1]}}, with trials: 100
+                                       or uniform, integers, choice
+    folds: 5                           cross-validation: each trial tests on one
+                                       fifth of the rows
+    objective: {metric: dev_loss, mode: min, aggregate: mean}
+    success: test_accuracy >= 0.99     when a trial counts as a success
+
+    Every problem of every trial is told before anything runs. A trial's bytes
+    are those of `mlprun train` with its config. One that diverges or fails is
+    marked, and the sweep goes on. Ctrl-C saves what stands; the same command
+    goes on with it, and does nothing when all trials have ended.
+
+    --json prints {"sweep": FOLDER, "status", "trials", "counts": {STATUS: N},
+      "seconds"}
+      and under --dry-run {"name", "trials", "settings", "seeds", "folds",
+      "parameters", "figures", "objective", "success", "cohorts", "engines":
+      {NAME: TRIALS}, "cores", "estimate": {"core_seconds", "seconds",
+      "bytes_of_a_cohort"}}
+
+    Exit codes: 0 done, 2 config or usage, 3 data, 4 sweep folder, 5 in use,
+    6 device, 7 files, 9 memory, 130 Ctrl-C, 143 SIGTERM; with --fail-fast
+    8 diverged, 10 failed.
+    """
+    from mlprun import api
+    from mlprun.commands.sweep.following import SweepFollower
+
+    words = overrides or []
+    if dry_run:
+        return _show_plan(sweep, words, output, allow_code=allow_code)
+    follower = SweepFollower(output)
+    try:
+        ended = api.sweep(
+            sweep, *words, out=out, allow_code=allow_code, fail_fast=fail_fast, reporter=follower
+        )
+    finally:
+        follower.close()
+    show_end(ended, output)
+    return None
+
+
+def show_end(ended: "Sweep", output: Output) -> None:
+    """How many trials came to which end, the folder and what to type next."""
+    status = ended.status
+    with ended.folder.results() as results:
+        counts = results.counts()
+    output.document(
+        {
+            "sweep": ended.path,
+            "status": status.state,
+            "trials": status.total,
+            "counts": dict(counts),
+            "seconds": status.seconds,
+        }
+    )
+    told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+    output.result(f"{status.done} of {status.total} trials in {status.seconds:.2f} s: {told}")
+    output.result(f"sweep folder: {ended.path}\nnext: mlprun sweep show {shlex.quote(ended.path)}")
+
+
+def _show_plan(sweep: str, words: list[str], output: Output, *, allow_code: bool) -> None:
+    from mlprun import api
+    from mlprun.commands.sweep.planned import described, told
+    from mlprun.sweeps.plan import Plan
+
+    plan = Plan(api.load_sweep(sweep, *words), allow_code=allow_code)
+    output.result(told(plan))
+    output.document(described(plan))

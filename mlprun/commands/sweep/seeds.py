@@ -1,0 +1,89 @@
+"""`mlprun train --seeds N`: the smallest sweep, and what its figures say."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from mlprun import api
+from mlprun.commands.sweep.following import SweepFollower
+from mlprun.commands.terminal import Output, Table
+from mlprun.sweeps import statistics
+from mlprun.sweeps.statistics import LEVEL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mlprun.sweeps.statistics import Sample
+
+SOUND = ("finished", "early_stopping")
+"""how a trial ends whose figures count"""
+_LONGEST = 58
+
+
+def train_seeds(
+    config: str, words: Sequence[str], seeds: int, output: Output, *, out: str, allow_code: bool
+) -> None:
+    """Sweep over the seeds of a config and show each figure's mean."""
+    name = api.load_config(config, *words, allow_code=allow_code).name
+    follower = SweepFollower(output)
+    try:
+        ended = api.sweep(
+            {"name": f"{name[:_LONGEST]}-seeds", "base": config, "seeds": seeds},
+            *words,
+            out=out,
+            allow_code=allow_code,
+            reporter=follower,
+        )
+    finally:
+        follower.close()
+    _show(ended, seeds, output)
+
+
+def _show(ended: api.Sweep, seeds: int, output: Output) -> None:
+    samples = figures(ended)
+    counts = {name: sum(one.status == name for one in ended.trials) for name in ("diverged", "failed")}
+    of = "best" if any(one.best_epoch is not None for one in ended.trials) else "last"
+    status = ended.status
+    output.document(
+        {
+            "sweep": ended.path,
+            "status": status.state,
+            "seeds": seeds,
+            "counts": counts | {"ended": seeds - sum(counts.values())},
+            "seconds": status.seconds,
+            "of": of,
+            "figures": {name: _as_json(sample) for name, sample in samples.items()},
+        }
+    )
+    percent = f"{100 * LEVEL:g}%"
+    rows = [(name, *_cells(sample)) for name, sample in samples.items()]
+    title = f"{of} epoch, mean over {seeds - sum(counts.values())} seeds with its {percent} interval"
+    output.result(Table(("figure", "mean", "±", "deviation", "lowest", "highest"), rows, title))
+    for name, count in counts.items():
+        if count:
+            output.result(f"{count} {name}: not in these means")
+    output.result(f"\n{status.total} trials in {status.seconds:.2f} s\nsweep folder: {ended.path}")
+    output.result(f"next: mlprun sweep show {shlex.quote(ended.path)}")
+
+
+def figures(ended: api.Sweep) -> Mapping[str, Sample]:
+    """The figures of the best epoch over the trials that came to their end, infinite ones left out."""
+    sound = [one for one in ended.trials if one.status in SOUND]
+    names = [name for name in ended.description.figures if not name.startswith("last_")]
+    values = {name: [one.figures.get(name) for one in sound] for name in names}
+    return {
+        name: statistics.sample([v for v in of_seeds if v is not None and math.isfinite(v)])
+        for name, of_seeds in values.items()
+    }
+
+
+def _cells(sample: Sample) -> tuple[Any, ...]:
+    half = None if sample.interval is None else (sample.interval.high - sample.interval.low) / 2
+    return sample.mean, half, sample.deviation, sample.smallest, sample.largest
+
+
+def _as_json(sample: Sample) -> dict[str, Any]:
+    interval = None if sample.interval is None else list(sample.interval)
+    return {"n": sample.n, "mean": sample.mean, "deviation": sample.deviation, "interval": interval}

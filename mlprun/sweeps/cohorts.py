@@ -1,0 +1,183 @@
+"""The file of a cohort: curves and weights of all its trials, stacked, with a checksum over every byte.
+
+It is a checkpoint file (safetensors) with these arrays:
+
+    trials                     [M] int64: trial numbers by place
+    history                    [rows of all, columns] float64; `columns` in the metadata, nan is no value
+    history.ends               [M] int64: where each trial's rows end; they begin where the one before ends
+    form                       [M] int64: which of the forms in the metadata a trial's weights have
+    place                      [M] int64: its place among the trials of that form
+    0.last.layers.0.weight     [trials of form 0, ...]: the newest weights of each, by parameter name
+    0.best.layers.0.weight     the same of the best epoch, where dev rows choose one
+
+A trial that failed has no rows and form -1. While a cohort is trained, what stands so far lies beside it in
+a file of the same kind, with `running.N.*`: the whole state of trial N, all that it takes to go on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlprun.engines import Progress, State
+from mlprun.errors import CheckpointError
+from mlprun.storage import checkpoints
+from mlprun.storage.checkpoints import Checkpoint
+from mlprun.sweeps.outcome import Outcome, Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+_RESTORE = "restore it from a copy or run the sweep again in another folder"
+_TOLD = ("trial", "status", "epochs", "best_epoch", "seconds", "error", "figures")
+
+
+def encode(outcomes: Sequence[Outcome], columns: Sequence[str], digest: str) -> bytes:
+    """The file of a cohort that has ended; equal outcomes give equal bytes. `digest` is the sweep's."""
+    return checkpoints.encode(_stacked(outcomes, columns, digest, {}))
+
+
+def encode_partial(
+    outcomes: Sequence[Outcome], standings: Sequence[Standing], columns: Sequence[str], digest: str
+) -> bytes:
+    """The file of a cohort that has not: trials that have ended, and those that are in the middle."""
+    ended = [{name: getattr(one, name) for name in _TOLD} for one in outcomes]
+    running = [_standing_meta(one) for one in standings]
+    made = _stacked(outcomes, columns, digest, {"ended": ended, "running": running})
+    tensors = dict(made.tensors)
+    for one in standings:
+        tensors |= {f"running.{one.trial}.{name}": array for name, array in _standing_arrays(one).items()}
+    return checkpoints.encode(Checkpoint(tensors, made.meta))
+
+
+def _stacked(
+    outcomes: Sequence[Outcome], columns: Sequence[str], digest: str, more: Mapping[str, Any]
+) -> Checkpoint:
+    forms: dict[tuple[Any, ...], list[Outcome]] = {}
+    placed: list[tuple[int, int]] = []
+    for one in outcomes:
+        if one.last is None:
+            placed.append((-1, -1))
+            continue
+        shapes = tuple((name, array.shape) for name, array in one.last.items())
+        alike = forms.setdefault((shapes, one.best is not None), [])
+        placed.append((list(forms).index((shapes, one.best is not None)), len(alike)))
+        alike.append(one)
+    rows = [np.zeros((0, len(columns))) if one.history is None else one.history for one in outcomes]
+    tensors: dict[str, NDArray[Any]] = {
+        "trials": np.array([one.trial for one in outcomes], np.int64),
+        "history": np.concatenate([np.zeros((0, len(columns))), *rows]),
+        "history.ends": np.cumsum([len(piece) for piece in rows], dtype=np.int64),
+        "form": np.array([form for form, _ in placed], np.int64),
+        "place": np.array([place for _, place in placed], np.int64),
+    }
+    for number, alike in enumerate(forms.values()):
+        for kind in ("last", "best"):
+            for name in getattr(alike[0], kind) or ():
+                stack = np.stack([np.asarray(getattr(one, kind)[name]) for one in alike])
+                tensors[f"{number}.{kind}.{name}"] = stack
+    meta = {"kind": "cohort", "sweep": digest, "columns": list(columns), "forms": len(forms), **more}
+    return Checkpoint(tensors, meta)
+
+
+def _standing_meta(one: Standing) -> dict[str, Any]:
+    state = one.state
+    return {
+        "trial": one.trial,
+        "epoch": state.epoch,
+        "optimizer": state.structure,
+        "progress": state.progress.to_json(),
+        "best_epoch": one.best_epoch,
+        "seconds": one.seconds,
+    }
+
+
+def _standing_arrays(one: Standing) -> dict[str, NDArray[Any]]:
+    arrays = {f"model.{name}": array for name, array in one.state.model.items()}
+    arrays |= {f"slots.{name}": array for name, array in one.state.slots.items()}
+    arrays |= {f"best.{name}": array for name, array in (one.best or {}).items()}
+    return arrays | {"history": one.history}
+
+
+@dataclass(frozen=True, eq=False)
+class CohortFile:
+    """A cohort's file that was read."""
+
+    path: str
+    checkpoint: Checkpoint
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the history's columns."""
+        return tuple(self.checkpoint.meta["columns"])
+
+    @cached_property
+    def trials(self) -> list[int]:
+        """Trial numbers by place."""
+        numbers: list[int] = self.checkpoint.tensors["trials"].tolist()
+        return numbers
+
+    def history(self, member: int) -> NDArray[Any]:
+        """[rows, columns] of the trial at a place; nan is no value."""
+        ends = self.checkpoint.tensors["history.ends"]
+        begin = int(ends[member - 1]) if member else 0
+        return self.checkpoint.tensors["history"][begin : int(ends[member])]
+
+    def curve(self, column: str) -> list[NDArray[Any]]:
+        """One column of every trial's history, by place."""
+        index = self.columns.index(column)
+        return [self.history(member)[:, index] for member in range(len(self.trials))]
+
+    def best(self, member: int) -> dict[str, NDArray[Any]] | None:
+        """The weights of the best epoch of the trial at a place; None where no dev rows chose one."""
+        return self._weights(member, "best") or None
+
+    def last(self, member: int) -> dict[str, NDArray[Any]] | None:
+        """The newest weights of the trial at a place; None of one that failed."""
+        return self._weights(member, "last") or None
+
+    def _weights(self, member: int, kind: str) -> dict[str, NDArray[Any]]:
+        tensors = self.checkpoint.tensors
+        form, place = int(tensors["form"][member]), int(tensors["place"][member])
+        stacks = self.checkpoint.under(f"{form}.{kind}.")
+        return {name: stack[place] for name, stack in stacks.items()}
+
+    def ended(self) -> list[Outcome]:
+        """The trials of an unfinished cohort that have ended."""
+        return [
+            Outcome(**told, history=self.history(place), best=self.best(place), last=self.last(place))
+            for place, told in enumerate(self.checkpoint.meta["ended"])
+        ]
+
+    def standings(self) -> list[Standing]:
+        """The trials of an unfinished cohort that are in the middle."""
+        return [self._standing(told) for told in self.checkpoint.meta["running"]]
+
+    def _standing(self, told: Mapping[str, Any]) -> Standing:
+        own = Checkpoint(self.checkpoint.under(f"running.{told['trial']}."), {})
+        state = State(
+            told["epoch"],
+            own.under("model."),
+            own.under("slots."),
+            told["optimizer"],
+            Progress.from_json(told["progress"]),
+        )
+        best = own.under("best.") or None
+        return Standing(
+            told["trial"], state, own.tensors["history"], told["best_epoch"], best, told["seconds"]
+        )
+
+
+def read(path: str, digest: str | None = None) -> CohortFile:
+    """The cohort's file at `path`. Raises CheckpointError for a damaged one, and one of another sweep."""
+    checkpoint = checkpoints.read(path, follow=False)
+    if checkpoint.meta.get("kind") != "cohort":
+        raise CheckpointError(path, "is not the file of a cohort", _RESTORE)
+    if digest is not None and checkpoint.meta.get("sweep") != digest:
+        raise CheckpointError(path, "is of another sweep", _RESTORE)
+    return CohortFile(path, checkpoint)

@@ -1,0 +1,207 @@
+"""What a sweep file may say: a base config, the values that replace its own, seeds, and what is good.
+
+    base: ../moons.yaml                     # or a config written out here, which may have a base of its own
+    seeds: 200                              # counted from the base's training.seed; or a list
+    folds: 5                                # cross-validation: each trial tests on one fold of the rows
+    grid: {architecture.hidden: [[2], [4], [8]], optimizer.lr: [0.1, 1.0]}    # every combination
+    paired: {dataset.noise: [0, 0.5], training.epochs: [500, 1000]}           # the first two, the second two
+    random: {optimizer.lr: {log_uniform: [1e-3, 1]}, penalty.l2: {choice: [0, 1e-4]}}
+    trials: 500                             # settings that are drawn
+    seed: 0                                 # of those draws
+    objective: {metric: dev_loss, mode: min, aggregate: mean}
+    success: test_accuracy >= 0.99
+
+`grid`, `paired` and `random` are combined: every combination of the grid with every pair and every draw, and
+each of these settings with every seed and every fold.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from mlprun import config as reading
+from mlprun import schema
+from mlprun.parts.part import Options, PositiveInt, Seed
+from mlprun.schema.model import RunName
+from mlprun.schema.problems import Problem, refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from mlprun.config import Document
+
+MOST_TRIALS = 1_000_000
+_BASE = "base."
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_-]+)*")
+_SUCCESS = re.compile(
+    r"\s*(?P<figure>[A-Za-z_][A-Za-z0-9_]*)\s*(?P<operator>>=|<=|==|>|<)\s*"
+    r"(?P<number>[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)\s*"
+)
+_NOT_HERE = {
+    "training.seed": "is what `seeds` is for",
+    "name": "names a run; settings have numbers",
+    "base": "belongs to the base config",
+    "extend": "belongs to the base config",
+}
+
+Interval = tuple[float, float]
+Values = Annotated[tuple[Any, ...], Field(min_length=1)]
+
+
+class Draw(Options):
+    """How the values of one parameter are drawn."""
+
+    uniform: Interval | None = Field(None, description="evenly between two numbers")
+    log_uniform: Interval | None = Field(None, description="between two numbers, evenly in their logarithm")
+    integers: tuple[int, int] | None = Field(None, description="whole numbers between two, both included")
+    choice: Values | None = Field(None, description="one of a list, each as likely")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if len(self.model_fields_set) != 1:
+            kinds = ", ".join(type(self).model_fields)
+            raise PydanticCustomError("draw", "expected exactly one of {kinds}", {"kinds": kinds})
+        bounds = self.uniform or self.log_uniform or self.integers
+        if bounds is not None and bounds[0] >= bounds[1]:
+            raise PydanticCustomError("draw", "the first number must be the smaller one")
+        if self.log_uniform is not None and self.log_uniform[0] <= 0:
+            raise PydanticCustomError("draw", "logarithms are of numbers greater than 0")
+        return self
+
+
+class Objective(Options):
+    """What tells a good setting from a bad one."""
+
+    metric: str = Field("dev_loss", description="a figure of a trial: SPLIT_loss or SPLIT_METRIC")
+    mode: Literal["min", "max"] | None = Field(
+        None, description="whether small or large is good; by default what the figure calls for"
+    )
+    aggregate: Literal["mean", "median", "success"] = Field(
+        "mean", description="of a setting's seeds and folds: mean, median, or the share that is a success"
+    )
+
+
+class Sweep(Options):
+    """A sweep file; see the top of this module for what it looks like."""
+
+    name: RunName | None = Field(None, description="what the sweep is called; by default the file's name")
+    base: Any = Field(description="the config that settings are laid over: a path, or the config itself")
+    seeds: PositiveInt | Annotated[tuple[Seed, ...], Field(min_length=1)] = Field(
+        1, description="how many, counted from the base's training.seed, or a list of them"
+    )
+    folds: Annotated[int, Field(ge=2)] | None = Field(
+        None, description="parts of the rows, each of which is tested on once"
+    )
+    grid: dict[str, Values] = Field(default_factory=dict, description="values of parameters, all combined")
+    paired: dict[str, Values] = Field(default_factory=dict, description="values that belong together")
+    random: dict[str, Draw] = Field(default_factory=dict, description="how values are drawn")
+    trials: PositiveInt | None = Field(None, description="how many settings `random` draws")
+    seed: Seed = Field(0, description="of the draws of `random`")
+    objective: Objective = Field(default_factory=Objective, description="which settings are good")
+    success: str | None = Field(None, description="when a trial is one: figure, operator, number")
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The dotted paths of what differs between settings."""
+        return (*self.grid, *self.paired, *self.random)
+
+
+class Success(NamedTuple):
+    """`test_accuracy >= 0.99` taken apart."""
+
+    figure: str
+    operator: str
+    number: float
+    text: str
+
+    @classmethod
+    def of(cls, text: str) -> Success | None:
+        """The parts of an expression; None for what is none. Nothing is ever evaluated."""
+        found = _SUCCESS.fullmatch(text)
+        if found is None:
+            return None
+        return cls(found["figure"], found["operator"], float(found["number"]), " ".join(text.split()))
+
+
+class Definition(NamedTuple):
+    """A sweep file that was read: what it says, where it says it, and its base config."""
+
+    sweep: Sweep
+    document: Document
+    base: Document
+
+    @property
+    def name(self) -> str:
+        """What the sweep is called."""
+        return self.sweep.name or schema.run_name(self.document.name)
+
+
+def read(path: str, overrides: Sequence[str] = ()) -> Definition:
+    """The sweep file at `path`; overrides such as `seeds=20` change it, `base.training.epochs=9` its base.
+
+    Raises UsageError, ConfigError with every problem of the sweep file, FileError.
+    """
+    of_sweep = [one for one in overrides if not one.startswith(_BASE)]
+    of_base = [one.removeprefix(_BASE) for one in overrides if one.startswith(_BASE)]
+    return _defined(reading.read_alone(path, of_sweep), of_base)
+
+
+def from_mapping(
+    mapping: Mapping[str, Any], folder: str, name: str, base_overrides: Sequence[str] = ()
+) -> Definition:
+    """A sweep given as a mapping, its paths relative to `folder`. Raises as `read` does."""
+    return _defined(reading.from_mapping(mapping, folder, name), base_overrides)
+
+
+def _defined(document: Document, base_overrides: Sequence[str]) -> Definition:
+    sweep = schema.validated(document, Sweep)
+    refuse(document, _problems(sweep))
+    return Definition(sweep, document, document.base(base_overrides))
+
+
+def _problems(sweep: Sweep) -> Iterator[Problem]:
+    """What fields cannot see each for itself."""
+    if not isinstance(sweep.base, str | dict):
+        yield Problem(("base",), "expected the path of a config, such as ../moons.yaml, or a config")
+    elif not sweep.base:
+        yield Problem(("base",), "is empty; expected the path of a config, or a config")
+    seen: dict[str, str] = {}
+    for section in ("grid", "paired", "random"):
+        for key in getattr(sweep, section):
+            yield from _of_key(sweep, section, key, seen)
+    lengths = {key: len(values) for key, values in sweep.paired.items()}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{key} has {length}" for key, length in lengths.items())
+        yield Problem(("paired",), f"lists that belong together are equally long, and {told}")
+    if sweep.random and sweep.trials is None:
+        yield Problem(("random",), "says how to draw and not how often; add `trials: 100`", at_key=True)
+    if sweep.trials is not None and not sweep.random:
+        yield Problem(("trials",), "counts what `random` draws, and there is no `random`", at_key=True)
+    if isinstance(sweep.seeds, tuple) and len(set(sweep.seeds)) < len(sweep.seeds):
+        yield Problem(("seeds",), "names a seed twice")
+    if sweep.success is not None and Success.of(sweep.success) is None:
+        message = "expected a figure, an operator (>= <= > < ==) and a number, such as test_accuracy >= 0.99"
+        yield Problem(("success",), message)
+    if sweep.objective.aggregate == "success" and sweep.success is None:
+        message = "needs `success:` to say when a trial is one"
+        yield Problem(("objective", "aggregate"), message)
+
+
+def _of_key(sweep: Sweep, section: str, key: str, seen: dict[str, str]) -> Iterator[Problem]:
+    """What is wrong with naming `key` in a section; `seen` holds the sections of the keys before it."""
+    path = (section, key)
+    root = key.partition(".")[0]
+    if _KEY.fullmatch(key) is None:
+        yield Problem(path, "is not a dotted path such as optimizer.lr", at_key=True)
+    elif key in _NOT_HERE or root in _NOT_HERE:
+        yield Problem(path, f"cannot be swept: it {_NOT_HERE.get(key) or _NOT_HERE[root]}", at_key=True)
+    elif sweep.folds is not None and key.startswith("dataset.split"):
+        yield Problem(path, "cannot be swept beside `folds`, which divide the rows", at_key=True)
+    for other, its_section in seen.items():
+        if other == key or other.startswith(f"{key}.") or key.startswith(f"{other}."):
+            yield Problem(path, f"is set by {other} in {its_section} too; keep one of them", at_key=True)
+    seen[key] = section

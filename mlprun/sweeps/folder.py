@@ -1,0 +1,230 @@
+"""The folder of a sweep: how it is made, found again, and written to by the one process with its lock.
+
+runs/widths-001/
+  sweep.yaml                     the sweep with its base config written out; can be run again as it is
+  run.json, status.json          what was run, where and with what (written once); how it stands
+  trials.sqlite                  settings, trials, figures: see `database`
+  cohorts/cohort-0001.safetensors  curves and weights of up to a thousand trials: see `cohorts`
+  lock
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from mlprun import files
+from mlprun.errors import CheckpointError
+from mlprun.storage import canonical, runs
+from mlprun.storage.lock import Lock, is_held
+from mlprun.sweeps import database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from mlprun.sweeps.database import Description, Results, Setting, Trial, Writer
+
+DATABASE = "trials.sqlite"
+_NEEDED = ("sweep.yaml", "run.json", "status.json", DATABASE)
+_MAX_JSON = 16_000_000
+_RESTORE = "restore it from a copy or run the sweep again"
+
+State = Literal["running", "finished", "interrupted", "failed", "crashed"]
+"""`crashed` is never written: it is how a sweep whose process died is shown"""
+
+
+@dataclass(frozen=True)
+class SweepStatus:
+    """How a sweep stands: trials that have ended, of how many, and the seconds it has taken."""
+
+    state: State
+    done: int = 0
+    total: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+
+    def encode(self) -> bytes:
+        """The bytes of status.json."""
+        return f"{canonical.encode(asdict(self), indent=2)}\n".encode()
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """A folder that holds a sweep; `create`, `open_sweep` and `find` make these."""
+
+    path: str
+
+    @property
+    def name(self) -> str:
+        """The folder's own name, such as widths-001."""
+        return os.path.basename(os.path.abspath(self.path))
+
+    @property
+    def definition(self) -> str:
+        """The path of the complete sweep file."""
+        return os.path.join(self.path, "sweep.yaml")
+
+    @property
+    def database(self) -> str:
+        """The path of the database."""
+        return os.path.join(self.path, DATABASE)
+
+    def cohort(self, number: int) -> str:
+        """The path of a cohort's curves and weights."""
+        return os.path.join(self.path, "cohorts", f"cohort-{number:04d}.safetensors")
+
+    def partial(self, number: int) -> str:
+        """The path of what stands of a cohort that has not ended."""
+        return os.path.join(self.path, "cohorts", f"cohort-{number:04d}.partial.safetensors")
+
+    def results(self) -> Results:
+        """What the database says; a context that closes it."""
+        return database.open_reading(self.database)
+
+    def writer(self) -> Writer:
+        """The database, to be written by the holder of the lock."""
+        return database.Writer(self.database)
+
+    def record(self) -> dict[str, Any]:
+        """What run.json says: the sweep's digest, and where and with what it was started."""
+        return _read_json(os.path.join(self.path, "run.json"))
+
+    def status(self) -> SweepStatus:
+        """How the sweep stands; one that says `running` while no process holds its lock has crashed."""
+        status = self._written_status()
+        if status.state == "running" and not is_held(os.path.join(self.path, "lock")):
+            status = self._written_status()
+            if status.state == "running":
+                status = replace(status, state="crashed")
+        if status.state in ("running", "crashed"):
+            with self.results() as results:
+                counts = results.counts()
+                return replace(status, done=sum(counts.values()) - counts["pending"])
+        return status
+
+    def _written_status(self) -> SweepStatus:
+        path = os.path.join(self.path, "status.json")
+        value = _read_json(path)
+        sound = value.keys() == SweepStatus.__dataclass_fields__.keys()
+        if not sound or value["state"] not in get_args(State):
+            raise CheckpointError(path, "is damaged: it is not the status of a sweep", _RESTORE)
+        return SweepStatus(**value)
+
+    def write_status(self, status: SweepStatus) -> None:
+        """Replace status.json."""
+        files.write_atomic(os.path.join(self.path, "status.json"), status.encode())
+
+    def write_definition(self, text: str) -> None:
+        """Replace sweep.yaml where a continued sweep asks for another objective."""
+        data = text.encode()
+        if files.read_bytes(self.definition, cap=_MAX_JSON, follow=False) != data:
+            files.write_atomic(self.definition, data)
+
+    def lock(self) -> Lock:
+        """Take the right to write; also removes the temporaries that a killed process left behind."""
+        lock = Lock(os.path.join(self.path, "lock"))
+        try:
+            for folder in (self.path, os.path.join(self.path, "cohorts")):
+                for name in files.names(folder):
+                    path = os.path.join(folder, name)
+                    if files.is_temporary(name) and files.kind(path) == "file":
+                        files.remove(path)
+        except BaseException:
+            lock.release()
+            raise
+        return lock
+
+    def remove_partial(self, number: int) -> None:
+        """Remove what is no longer needed of a cohort that has ended."""
+        if files.kind(self.partial(number)) == "file":
+            files.remove(self.partial(number))
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a new sweep folder holds."""
+
+    text: str
+    """of sweep.yaml"""
+    record: Mapping[str, Any]
+    description: Description
+    settings: Iterable[Setting]
+    trials: Iterable[Trial]
+
+
+def create(out: str, name: str, contents: Contents) -> tuple[SweepFolder, Lock]:
+    """A new folder NAME-001, NAME-002, ... below `out`, with its lock held and its status `running`.
+
+    A process that dies meanwhile leaves at most a dot-folder.
+    """
+    runs.check_name(name)
+    files.make_folder(out)
+    prepared = os.path.join(out, f".{name}-{secrets.token_hex(8)}")
+    small = {
+        "sweep.yaml": contents.text.encode(),
+        "run.json": f"{canonical.encode(contents.record, indent=2)}\n".encode(),
+        "status.json": SweepStatus("running", total=contents.description.total).encode(),
+    }
+    written = (*small, "lock", DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm")
+    with contextlib.ExitStack() as undo:
+        undo.callback(runs.remove_prepared, prepared, written)
+        files.make_folder(prepared, exclusive=True)
+        for file, data in small.items():
+            files.write_new(os.path.join(prepared, file), data)
+        with database.create(os.path.join(prepared, DATABASE), contents.description) as writer:
+            writer.add_settings(contents.settings)
+            writer.add_trials(contents.trials)
+        undo.callback(runs.remove_prepared, os.path.join(prepared, "cohorts"), ())
+        files.make_folder(os.path.join(prepared, "cohorts"), exclusive=True)
+        lock = undo.enter_context(Lock(os.path.join(prepared, "lock")))
+        final = runs.claim(prepared, out, name)
+        undo.pop_all()
+    return SweepFolder(final), lock
+
+
+def is_sweep(path: str) -> bool:
+    """Whether a folder holds a sweep."""
+    return all(files.kind(os.path.join(path, name)) == "file" for name in _NEEDED)
+
+
+def open_sweep(path: str) -> SweepFolder:
+    """The sweep folder at `path`. Raises CheckpointError that says what it lacks."""
+    expected = "expected the folder of a sweep, such as runs/widths-001"
+    if not files.is_folder(path):
+        kind = files.kind(path)
+        raise CheckpointError(path, f"is a {kind}" if kind else "no such folder", expected)
+    missing = [name for name in _NEEDED if files.kind(os.path.join(path, name)) != "file"]
+    if missing:
+        raise CheckpointError(path, f"is not a sweep: it has no {missing[0]}", expected)
+    return SweepFolder(path)
+
+
+def find(out: str) -> list[SweepFolder]:
+    """The sweep folders below `out`, by name; none where there is no such folder."""
+    if not files.is_folder(out):
+        return []
+    paths = [os.path.join(out, name) for name in files.names(out) if not name.startswith(".")]
+    return [SweepFolder(path) for path in paths if is_sweep(path)]
+
+
+def find_same(out: str, name: str, digest: str) -> SweepFolder | None:
+    """The newest folder NAME-... below `out` of the sweep with this digest; None where there is none."""
+    for found in reversed(find(out)):
+        if found.name.rpartition("-")[0] == name and found.record().get("sweep_digest") == digest:
+            return found
+    return None
+
+
+def _read_json(path: str) -> dict[str, Any]:
+    try:
+        value = canonical.decode(files.read_bytes(path, cap=_MAX_JSON, follow=False))
+    except FileNotFoundError as error:
+        raise CheckpointError(path, "no such file", "expected the folder of a sweep") from error
+    except (files.WrongKindError, files.TooLargeError, ValueError) as error:
+        raise CheckpointError(path, "is damaged: it is not the JSON that mlprun writes", _RESTORE) from error
+    if not isinstance(value, dict):
+        raise CheckpointError(path, "is damaged: it is not a mapping", _RESTORE)
+    return value

@@ -1,0 +1,47 @@
+"""How a trial came out: its status, its figures, its curves and its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mlprun.engines import State
+    from mlprun.sweeps.database import TrialStatus
+
+Weights = Mapping[str, "NDArray[Any]"]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One trial that has ended.
+
+    `history` is [rows, columns] float64, nan where dev was not evaluated or a figure is nan; `best` and
+    `last` hold the weights by name; there is no best where no dev rows choose one.
+    """
+
+    trial: int
+    status: TrialStatus
+    epochs: int = 0
+    best_epoch: int | None = None
+    seconds: float = 0.0
+    error: str | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
+    history: NDArray[Any] | None = None
+    best: Weights | None = None
+    last: Weights | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """One trial between two chunks, all that it takes to go on with it."""
+
+    trial: int
+    state: State
+    history: NDArray[Any]
+    best_epoch: int | None
+    best: Weights | None
+    seconds: float

@@ -1,0 +1,119 @@
+"""The settings of a sweep: every combination of its grid, its pairs and its draws, in that order.
+
+A draw is keyed by the sweep's seed, the parameter's path and the draw's number, so that more trials or other
+parameters leave the first draws as they are.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import zlib
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mlprun import randomness
+from mlprun.config import Node
+from mlprun.sweeps.database import Scale, Setting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from mlprun.config import Document
+    from mlprun.sweeps.definition import Definition, Draw, Sweep
+
+LOG_RANGE = 10.0
+"""numbers of a grid that span so many times their smallest are shown on a logarithmic axis"""
+
+
+class Point(NamedTuple):
+    """A setting, and its values as they stand in the sweep file."""
+
+    setting: Setting
+    nodes: Mapping[str, Node]
+
+
+def size(sweep: Sweep) -> int:
+    """How many settings there are."""
+    lists = [len(values) for values in sweep.grid.values()]
+    lists += [len(values) for values in itertools.islice(sweep.paired.values(), 1)]
+    return math.prod(lists) * (sweep.trials or 1)
+
+
+def points(definition: Definition) -> Iterator[Point]:
+    """Every setting, numbered from 1."""
+    sweep, document = definition.sweep, definition.document
+    grid = [_listed(document, ("grid", key)) for key in sweep.grid]
+    paired = [_listed(document, ("paired", key)) for key in sweep.paired]
+    pairs: list[tuple[Node, ...]] = list(zip(*paired, strict=True)) or [()]
+    draws = _draws(sweep, document)
+    combinations = itertools.product(itertools.product(*grid), pairs, draws)
+    for number, parts in enumerate(combinations, start=1):
+        nodes = dict(zip(sweep.parameters, itertools.chain(*parts), strict=True))
+        chosen = {key: plain(node) for key, node in nodes.items()}
+        yield Point(Setting(number, chosen), nodes)
+
+
+def _listed(document: Document, path: tuple[str, ...]) -> tuple[Node, ...]:
+    """The values of a list with their places."""
+    items = document.node(path).value
+    assert isinstance(items, tuple)
+    return items
+
+
+def _draws(sweep: Sweep, document: Document) -> Iterable[tuple[Node, ...]]:
+    if not sweep.random:
+        return [()]
+    columns = [_drawn(sweep, document, key, draw) for key, draw in sweep.random.items()]
+    return list(zip(*columns, strict=True))
+
+
+def _drawn(sweep: Sweep, document: Document, key: str, draw: Draw) -> list[Node]:
+    assert sweep.trials is not None
+    shares = randomness.uniforms(
+        sweep.seed, randomness.Purpose.SPACE, sweep.trials, epoch=zlib.crc32(key.encode())
+    ).tolist()
+    if draw.choice is not None:
+        items = _listed(document, ("random", key, "choice"))
+        return [items[int(share * len(items))] for share in shares]
+    place = document.node(("random", key)).place
+    return [Node(_at(draw, share), place) for share in shares]
+
+
+def _at(draw: Draw, share: float) -> int | float:
+    """The number at a share in [0, 1) of what is drawn from."""
+    if draw.integers is not None:
+        first, last = draw.integers
+        return first + int(share * (last - first + 1))
+    if draw.log_uniform is not None:
+        low, high = draw.log_uniform
+        return min(max(math.exp(math.log(low) + share * math.log(high / low)), low), high)
+    assert draw.uniform is not None
+    low, high = draw.uniform
+    return low + share * (high - low)
+
+
+def scales(sweep: Sweep) -> dict[str, Scale]:
+    """How each parameter's axis is meant."""
+    listed = {key: _of_list(values) for key, values in (*sweep.grid.items(), *sweep.paired.items())}
+    return listed | {key: _of_draw(draw) for key, draw in sweep.random.items()}
+
+
+def _of_draw(draw: Draw) -> Scale:
+    if draw.choice is not None:
+        return _of_list(draw.choice)
+    return "linear" if draw.log_uniform is None else "log"
+
+
+def _of_list(values: tuple[Any, ...]) -> Scale:
+    if not all(type(value) in (int, float) for value in values):
+        return "choice"
+    return "log" if min(values) > 0 and max(values) >= LOG_RANGE * min(values) else "linear"
+
+
+def plain(node: Node) -> Any:
+    """A value as JSON has it: lists, not tuples."""
+    if isinstance(node.value, dict):
+        return {key: plain(entry.node) for key, entry in node.value.items()}
+    if isinstance(node.value, tuple):
+        return [plain(item) for item in node.value]
+    return str(node.value) if isinstance(node.value, str) else node.value

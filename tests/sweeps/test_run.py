@@ -1,0 +1,232 @@
+"""Sweeps that are run: trials equal runs, to the byte, and what ends badly is marked."""
+
+import os
+
+import numpy as np
+import pytest
+
+import mlprun
+from mlprun import schema
+from mlprun.config import from_mapping
+from mlprun.errors import CheckFailedError, ConfigError, DivergedError, RunInUseError, UsageError
+from mlprun.experiment import Experiment
+from mlprun.storage.lock import Lock
+from mlprun.sweeps import cohorts
+from mlprun.sweeps.definition import read
+from mlprun.sweeps.plan import Plan
+
+
+def file_of(swept, trial):
+    return cohorts.read(swept.folder.cohort(trial.cohort))
+
+
+def trained_alone(swept, trial, tmp_path):
+    """`mlprun train` of a trial's config, written out."""
+    plan = Plan(read(swept.folder.definition), allow_code=True)
+    (member,) = [one for one in plan.members() if one.trial == trial.id]
+    config = schema.dump(plan.config(member), "")
+    return mlprun.train(config, out=str(tmp_path / "alone"))
+
+
+def assert_equal(swept, trial, alone):
+    """Weights, curves and figures to the last bit."""
+    found = file_of(swept, trial)
+    table = np.stack(list(alone.history.values()), axis=1)
+    assert tuple(alone.history) == found.columns
+    np.testing.assert_array_equal(found.history(trial.member), table)
+    for kind, loaded in (("last", alone.last), ("best", alone.best)):
+        stored = getattr(found, kind)(trial.member)
+        expected = {name: tensor.numpy() for name, tensor in loaded.network.state_dict().items()}
+        assert stored.keys() == expected.keys()
+        for name, array in expected.items():
+            assert stored[name].tobytes() == array.tobytes(), name
+    assert trial.best_epoch == alone.figures["best"]["epoch"]
+    for prefix, of in (("", "best"), ("last_", "last")):
+        for split, named in alone.figures[of]["splits"].items():
+            for name, value in named.items():
+                if not isinstance(value, list):
+                    assert trial.figures[f"{prefix}{split}_{name}"] == value
+
+
+@pytest.mark.parametrize("engine", ["fused", "torch"])
+@pytest.mark.parametrize(
+    "override",
+    [
+        "name=plain",
+        "early_stopping.patience=2",
+        "metrics=[accuracy, mse, f1]",
+        "training={batch_size: 7, dtype: float64}",
+    ],
+)
+def test_a_trial_equals_the_same_config_trained_alone(engine, override, sweep, tmp_path):
+    text = "seeds: [3, 4]\ngrid: {architecture.hidden: [[3], [4, 2]], optimizer.lr: [0.5, 2]}"
+    swept = sweep(text, f"base.engine={engine}", f"base.{override}")
+    assert [trial.status in ("finished", "early_stopping") for trial in swept.trials] == [True] * 8
+    for trial in (swept.trials[1], swept.trials[6]):
+        assert trial.engine == engine
+        assert_equal(swept, trial, trained_alone(swept, trial, tmp_path))
+
+
+def test_seeds_are_counted_from_the_bases_own(sweep):
+    assert [trial.seed for trial in sweep("seeds: 3", "base.training.seed=7").trials] == [7, 8, 9]
+
+
+def test_each_seed_draws_its_own_rows_unless_the_base_names_a_seed_for_them(sweep):
+    own = [row["train_loss"] for row in sweep("seeds: 2", "base.optimizer.lr=1e-30").rows()]
+    text = "seeds: 2\ngrid: {architecture.hidden: [[]]}"
+    init = "base.architecture.init={weight: zeros, bias: zeros}"
+    drawn = sweep(text, "base.optimizer.lr=1e-30", "base.training.epochs=1", init)
+    fixed = sweep(text, "base.optimizer.lr=1", "base.training.epochs=1", init, "base.dataset.seed=5")
+    assert own[0] != own[1]
+    assert len({row["train_loss"] for row in fixed.rows()}) == 1
+    assert len({row["seed"] for row in drawn.rows()}) == 2
+
+
+def test_a_sweep_that_has_ended_is_left_alone(sweep):
+    def written(swept):
+        names = set(os.listdir(swept.path)) - {"lock"}
+        return {name: os.stat(os.path.join(swept.path, name)).st_mtime_ns for name in names}
+
+    first = sweep("seeds: 4")
+    before = written(first)
+    again = sweep("seeds: 4")
+    assert again.path == first.path
+    assert before == written(again)
+
+
+def test_another_sweep_gets_another_folder_and_another_objective_does_not(sweep):
+    first = sweep("seeds: 2\nsuccess: test_accuracy > 0.5")
+    other = sweep("seeds: 3\nsuccess: test_accuracy > 0.5")
+    same = sweep("seeds: 2\nsuccess: test_accuracy > 0.9")
+    assert [os.path.basename(one.path) for one in (first, other, same)] == [
+        "trials-001",
+        "trials-002",
+        "trials-001",
+    ]
+    assert same.description.success["number"] == 0.9
+
+
+def test_a_sweep_folder_holds_a_sweep_file_that_runs_again(sweep, tmp_path):
+    first = sweep("seeds: 2\ngrid: {optimizer.lr: [0.1, 0.2]}")
+    again = mlprun.sweep(first.folder.definition, out=str(tmp_path / "again"))
+    assert [one.figures for one in again.trials] == [one.figures for one in first.trials]
+
+
+def test_a_trial_that_diverges_is_marked_and_the_others_are_as_they_are_alone(sweep, tmp_path):
+    text = "seeds: 3\ngrid: {optimizer.lr: [0.5, 1e38]}"
+    swept = sweep(text, "base.loss=mse", "base.architecture.activation=identity")
+    assert [trial.status for trial in swept.trials] == ["finished"] * 3 + ["diverged"] * 3
+    assert swept.trials[4].epochs < 12
+    assert file_of(swept, swept.trials[4]).history(4).shape == (swept.trials[4].epochs, 7)
+    assert_equal(swept, swept.trials[1], trained_alone(swept, swept.trials[1], tmp_path))
+    assert swept.status.state == "finished"
+
+
+def test_fail_fast_stops_at_a_trial_that_diverges_and_the_same_command_goes_on(sweep):
+    text = "seeds: 3\ngrid: {optimizer.lr: [1e38, 0.5]}"
+    words = ("base.loss=mse", "base.architecture.activation=identity")
+    with pytest.raises(DivergedError, match=r"trials-001: trial \d+: diverged after epoch"):
+        sweep(text, *words, fail_fast=True)
+    counts = [trial.status for trial in sweep(text, *words).trials]
+    assert counts == ["diverged"] * 3 + ["finished"] * 3
+
+
+def test_a_trial_that_cannot_be_made_is_marked_with_its_line(sweep, monkeypatch):
+    original = Experiment.of
+
+    def of(config, **options):
+        if config.training.seed == 1:
+            raise UsageError("dataset", "no rows of this seed", "choose another")
+        return original(config, **options)
+
+    monkeypatch.setattr(Experiment, "of", of)
+    swept = sweep("seeds: 3")
+    assert [trial.status for trial in swept.trials] == ["finished", "failed", "finished"]
+    assert swept.trials[1].error == "dataset: no rows of this seed; choose another"
+    assert swept.trials[1].figures == {}
+    assert file_of(swept, swept.trials[1]).last(1) is None
+    with pytest.raises(CheckFailedError, match="trial 2: failed: dataset: no rows"):
+        sweep("seeds: 3\nfolds: null", "base.training.epochs=5", fail_fast=True)
+
+
+def test_problems_of_all_trials_are_told_at_once_with_the_sweep_files_lines(sweep, tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        sweep(
+            "grid:\n  optimizer.lr: [0.1, -1]\n  training.batch_size: [3, no]\n  optimizer.momentun: [0.9]\n"
+        )
+    assert [problem.splitlines()[0].replace(f"{tmp_path}/", "") for problem in caught.value.problems] == [
+        "trials.yaml:5:24: optimizer.momentun: unknown key; did you mean momentum?",
+        "trials.yaml:4:28: training.batch_size: expected a whole number or full, got the string 'no'",
+        "trials.yaml:3:23: optimizer.lr: must be greater than 0, got -1",
+    ]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_figure_that_trials_do_not_have_is_refused(sweep):
+    with pytest.raises(
+        ConfigError, match="success: test_r2 is not a figure of these trials; expected one of"
+    ):
+        sweep("success: test_r2 > 0.5")
+    with pytest.raises(ConfigError, match=r"objective.metric: loss is not a figure"):
+        sweep("objective: {metric: loss}")
+
+
+def test_two_processes_do_not_run_one_sweep(sweep):
+    swept = sweep("seeds: 2")
+    with Lock(os.path.join(swept.path, "lock")), pytest.raises(RunInUseError):
+        sweep("seeds: 2")
+
+
+def test_the_engine_is_a_function_of_the_whole_sweep(sweep):
+    few = sweep("seeds: 2")
+    many = Plan(from_definition(few, "seeds=200000"))
+    assert {trial.engine for trial in few.trials} == {"torch"}
+    assert {cohort.kind.engine for cohort in many.cohorts} == {"fused"}
+
+
+def from_definition(swept, *overrides):
+    return read(swept.folder.definition, overrides)
+
+
+def test_cohorts_are_bounded_and_hold_every_trial_once(sweep):
+    plan = Plan(from_definition(sweep("seeds: 1\ngrid: {architecture.hidden: [[2], [3]]}"), "seeds=1500"))
+    assert [len(cohort.members) for cohort in plan.cohorts] == [1000, 1000, 1000]
+    assert [one.trial for cohort in plan.cohorts for one in cohort.members] == list(range(1, 3001))
+
+
+def test_folds_test_on_every_row_once(sweep, tmp_path):
+    swept = sweep("seeds: [1, 2]\nfolds: 4")
+    assert [(trial.seed, trial.fold) for trial in swept.trials] == [
+        (s, f) for s in (1, 2) for f in (1, 2, 3, 4)
+    ]
+    plan = Plan(from_definition(swept))
+    experiments = [Experiment.of(plan.config(member)) for member in plan.members()]
+    assert [[len(one.fixed[split]) for split in ("train", "dev", "test")] for one in experiments] == [
+        [40, 20, 20]
+    ] * 8
+    for one in (experiments[:4], experiments[4:]):
+        tested = np.concatenate([fold.fixed["test"].inputs for fold in one])
+        assert len(np.unique(tested, axis=0)) == 80
+    assert_equal(swept, swept.trials[2], trained_alone(swept, swept.trials[2], tmp_path))
+
+
+def test_folds_that_cannot_be_are_told_of_at_their_line(sweep):
+    with pytest.raises(
+        ConfigError, match=r"trials.yaml:2:8: dataset.split.folds: 80 rows cannot be divided into 90"
+    ):
+        sweep("folds: 90")
+    with pytest.raises(ConfigError, match=r"grid.dataset.split: cannot be swept beside `folds`"):
+        sweep("folds: 3\ngrid: {dataset.split: [same]}")
+
+
+def test_the_api_gives_rows_and_curves(sweep):
+    swept = sweep("seeds: 2\ngrid: {optimizer.lr: [0.5]}")
+    first = swept.rows()[0]
+    assert first["optimizer.lr"] == 0.5
+    assert {"trial", "seed", "status", "test_loss", "last_test_accuracy"} < first.keys()
+    assert list(swept.history(2)["epoch"]) == list(range(1, 13))
+    assert repr(swept).endswith("finished, 2 of 2 trials)")
+    same = mlprun.sweep(
+        from_mapping({}, "", "").data | {"base": swept.description.base, "seeds": 1}, out=swept.path + "x"
+    )
+    assert same.trials[0].figures == swept.trials[0].figures
