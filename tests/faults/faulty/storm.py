@@ -22,7 +22,7 @@ import torch
 import mlprun.api as mlprun
 from faulty import controls
 from faulty.comparing import compare
-from faulty.phases import Board, Doomed, announce
+from faulty.phases import PHASES, Board, Doomed, announce
 from faulty.variants import config_of
 from mlprun.parts.optimizers import optimizers
 from mlprun.storage import runs
@@ -30,6 +30,8 @@ from mlprun.storage import runs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+PROTOCOL = PHASES[PHASES.index("before the history") : PHASES.index("final figures")]
+"""the phases of saving"""
 LONGEST_LIFE = 400
 """kills that one run may need before it is over"""
 
@@ -123,9 +125,12 @@ class Storm:
         out, killed = os.path.join(self.folder, f"life-{number}"), 0
         while True:
             doom: dict[str, Any] = {"seed": self.chance.randrange(2**32)}
+            how = self.chance.random()
             if killed >= min(kills, LONGEST_LIFE):
                 doom = {}
-            elif self.chance.random() < 0.6:
+            elif how < 0.15:  # a gap of microseconds, which the others seldom find
+                doom |= {"phase": self.chance.choice(PROTOCOL), "nth": self.chance.randint(1, 12)}
+            elif how < 0.65:
                 doom["delay"] = self.chance.uniform(0.15, 1.0) * self.seconds
             else:
                 doom["at"] = int(self.chance.choice([10, 40, 160]) * self.chance.random())
