@@ -188,6 +188,13 @@ def test_values_are_those_of_the_closed_form(name, options, function):
     assert values.tolist() == pytest.approx([function(z) for z in Z], rel=1e-13, abs=1e-15)
 
 
+def test_the_slope_of_hard_logistic_is_exact_in_float64():
+    """PyTorch's own Hardsigmoid multiplies with 1/6 as float32 has it, in every precision."""
+    values = torch.tensor([0.3, -1.0, 2.0], dtype=torch.float64, requires_grad=True)
+    build_activation(activations["hard_logistic"](name="hard_logistic"))(values).sum().backward()
+    assert values.grad.tolist() == [1 / 6] * 3
+
+
 @pytest.mark.parametrize("part", ELEMENTWISE, ids=lambda part: part.names()[0])
 def test_an_elementwise_activation_looks_at_one_value_and_is_differentiated_rightly(part):
     module = part.model_validate({}).build()

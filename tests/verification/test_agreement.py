@@ -71,6 +71,16 @@ def test_a_run_that_diverged_alone_does_not_agree() -> None:
     assert found.curve.value == math.inf
 
 
+def test_where_float32_alone_diverges_in_torch_too_it_may_elsewhere() -> None:
+    diverged = course("torch", "float32", stopped="diverged")
+    pairs = compare(
+        [diverged, EXACT, course("fused", "float32", stopped="diverged"), course("fused", "float64")]
+    )
+    assert all(found.agrees for found in pairs)
+    wrong = course("fused", "float64", weight=2.0 + 1e-9)
+    assert not pair(compare([diverged, EXACT, wrong]), "fused float64", "torch float64").agrees
+
+
 @pytest.mark.parametrize(
     ("one", "other", "distance"),
     [
