@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mlprun.engines.fused import tables as t
 from mlprun.engines.fused import updates as u
 from mlprun.engines.fused.compiled import inner
@@ -64,8 +66,9 @@ def set_scalars(family: Any, numbers: Any, rate: Any, steps: Any, stands: Any, s
         else:
             now = o[0] * (1.0 - 0.5 * 0.96 ** (steps * o[5]))
             following = o[0] * (1.0 - 0.5 * 0.96 ** ((steps + 1) * o[5]))
-            stands[t.MOMENTUM_PRODUCT] *= now
-            product = stands[t.MOMENTUM_PRODUCT]
+            # torch keeps this product in float32 whatever the parameters are
+            product = float(np.float32(stands[t.MOMENTUM_PRODUCT]) * np.float32(now))
+            stands[t.MOMENTUM_PRODUCT] = product
             scalars[u.RATE] = rate * (1.0 - now) / (1.0 - product)
             scalars[u.B] = rate * following / (1.0 - product * following)
             scalars[u.C] = 1.0 / second
