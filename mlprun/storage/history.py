@@ -16,10 +16,10 @@ import numpy as np
 
 from mlprun import files
 from mlprun.errors import CheckpointError, FileError, UsageError
+from mlprun.storage.opened import Opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from types import TracebackType
 
     from numpy.typing import NDArray
 
@@ -31,12 +31,12 @@ _INTEGER = re.compile(r"-?[0-9]+")
 _REMEDY = "restore it from a copy or train again"
 
 
-class History:
+class History(Opened):
     """An open history.csv that rows are appended to; `offset` is the byte behind the last whole row."""
 
-    def __init__(self, path: str, columns: Sequence[str], descriptor: int, offset: int) -> None:
-        self.path, self.columns, self.offset = path, tuple(columns), offset
-        self._descriptor = descriptor
+    def __init__(self, path: str, columns: Sequence[str]) -> None:
+        super().__init__(path)
+        self.columns, self.offset = tuple(columns), 0
 
     @classmethod
     def open(cls, path: str, columns: Sequence[str], *, anew: bool = False) -> Self:
@@ -46,7 +46,7 @@ class History:
         leaves of bytes that were not synced, is replaced by the header.
         """
         header = _header(columns)
-        history = cls(path, columns, files.open_writing(path), 0)
+        history = cls(path, columns)
         try:
             if anew:
                 files.truncate(history._descriptor, 0, path)
@@ -93,20 +93,6 @@ class History:
         files.truncate(self._descriptor, offset, self.path)
         self.offset = offset
         self.sync()
-
-    def close(self) -> None:
-        """Close the file; a second call does nothing."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor != -1:
-            files.close(descriptor, self.path)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def check(path: str, columns: Sequence[str], offset: int) -> None:

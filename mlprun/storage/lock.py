@@ -9,55 +9,37 @@ from __future__ import annotations
 import os
 import platform
 import time
-from typing import TYPE_CHECKING, Self
 
 from mlprun import files
 from mlprun.errors import FileError, RunInUseError
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from mlprun.storage.opened import Opened
 
 _PATIENCE = 0.25  # seconds; `ls` and `show` hold the lock for microseconds while they ask whether it is held
 
 
-class Lock:
-    """The right to write to a run folder, from construction until `release` or the end of a `with` block.
+class Lock(Opened):
+    """The right to write to a run folder, from construction until it is closed or the end of a `with` block.
 
     Raises RunInUseError, which names the process that holds it, and FileError where nothing can be written.
     """
 
     def __init__(self, path: str) -> None:
-        self._path = path
-        self._descriptor: int | None = files.open_writing(path)
+        super().__init__(path)
         try:
-            self._take(self._descriptor)
+            self._take()
         except BaseException:
-            self.release()
+            self.close()
             raise
 
-    def _take(self, descriptor: int) -> None:
+    def _take(self) -> None:
         deadline = time.monotonic() + _PATIENCE
-        while not files.lock(descriptor, self._path):
+        while not files.lock(self._descriptor, self.path):
             if time.monotonic() > deadline:
-                folder = os.path.dirname(self._path) or "."
-                raise RunInUseError(folder, f"is in use by {holder(self._path)}", "wait for it or stop it")
+                folder = os.path.dirname(self.path) or "."
+                raise RunInUseError(folder, f"is in use by {holder(self.path)}", "wait for it or stop it")
             time.sleep(_PATIENCE / 20)
-        files.truncate(descriptor, 0, self._path)
-        files.append(descriptor, f"{os.getpid()} {platform.node()}\n".encode(), self._path)
-
-    def release(self) -> None:
-        """Let others write to the run folder; a second call does nothing."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            files.close(descriptor, self._path)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
+        files.truncate(self._descriptor, 0, self.path)
+        files.append(self._descriptor, f"{os.getpid()} {platform.node()}\n".encode(), self.path)
 
 
 def is_held(path: str) -> bool:

@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
-
 from mlprun import files
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from mlprun.storage.opened import Opened
 
 
-class Log:
+class Log(Opened):
     """An open train.log that lines are appended to."""
-
-    def __init__(self, path: str) -> None:
-        self._path, self._descriptor = path, files.open_writing(path)
 
     def write(self, *lines: str) -> None:
         """Append lines in one write; what a terminal would act on is spelled out."""
         text = "".join(f"{_printable(line)}\n" for line in lines)
-        files.append(self._descriptor, text.encode(), self._path)
-
-    def close(self) -> None:
-        """Close the file; a second call does nothing."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor != -1:
-            files.close(descriptor, self._path)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        files.append(self._descriptor, text.encode(), self.path)
 
 
 def _printable(line: str) -> str:

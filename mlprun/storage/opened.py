@@ -1,0 +1,31 @@
+"""An open file of a run folder that is closed once, by hand or at the end of a `with` block."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from mlprun import files
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class Opened:
+    """A file that is appended to, created if missing; base of what a run keeps open."""
+
+    def __init__(self, path: str) -> None:
+        self.path, self._descriptor = path, files.open_writing(path)
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor != -1:
+            files.close(descriptor, self.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
