@@ -107,7 +107,7 @@ def command(
 
 
 def _splits(text: str | None) -> Sequence[str]:
-    from mlprun.parts.datasets.shares import SPLITS
+    from mlprun.parts.splits import SPLITS
 
     if text is None:
         return SPLITS

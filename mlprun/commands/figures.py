@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlprun.commands.terminal import Table
-from mlprun.parts.datasets.shares import SPLITS
+from mlprun.parts.splits import SPLITS
 
 ORDER = (*SPLITS, "data")
 Figures = Mapping[str, Mapping[str, Any]]

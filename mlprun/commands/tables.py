@@ -6,10 +6,10 @@ from typing import Any
 
 from mlprun.errors import DataError
 from mlprun.parts.datasets import Data
-from mlprun.parts.datasets.shares import SPLITS
 from mlprun.parts.datasets.table import Table, columns
 from mlprun.parts.datasets.table.reading import Sheet, read
 from mlprun.parts.datasets.table.source import Source, shown
+from mlprun.parts.splits import SPLITS
 
 SHOWN_CLASSES = 8
 FEW_ROWS = 5

@@ -53,6 +53,6 @@ def _kinds(split: dict[str, Entry]) -> set[str]:
         value = entry.node.value
         if key in ("column", "same") and value:
             kinds.add(key)
-        elif key in ("train", "dev", "test") and type(value) in (int, float) and value:
+        elif type(value) in (int, float) and value:  # of train, dev or test
             kinds.add(type(value).__name__)
     return kinds

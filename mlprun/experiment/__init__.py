@@ -2,6 +2,6 @@
 
 from mlprun.experiment.experiment import Experiment, Rows
 from mlprun.experiment.figures import Meter, Tensors, columns, logged, outputs_before
-from mlprun.parts.datasets.shares import SPLITS
+from mlprun.parts.splits import SPLITS
 
 __all__ = ["SPLITS", "Experiment", "Meter", "Rows", "Tensors", "columns", "logged", "outputs_before"]

@@ -14,11 +14,11 @@ from mlprun.errors import DataError, UsageError
 from mlprun.experiment import preprocessing as pre
 from mlprun.experiment import splits
 from mlprun.parts.activations import Identity
-from mlprun.parts.datasets.shares import SPLITS
 from mlprun.parts.datasets.split import Fresh
 from mlprun.parts.initializers import LayerInit
 from mlprun.parts.losses import Loss
 from mlprun.parts.metrics.metric import Predictions
+from mlprun.parts.splits import SPLITS
 from mlprun.schema.checks import too_short
 
 if TYPE_CHECKING:

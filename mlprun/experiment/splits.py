@@ -10,7 +10,6 @@ import numpy as np
 from mlprun import randomness
 from mlprun.errors import UsageError
 from mlprun.parts.datasets.shares import (
-    SPLITS,
     Problem,
     counts,
     fold_sizes,
@@ -18,6 +17,7 @@ from mlprun.parts.datasets.shares import (
     rest_sizes,
     spelled_out,
 )
+from mlprun.parts.splits import SPLITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

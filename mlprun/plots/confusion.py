@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
+from mlprun.parts.splits import SplitName
 from mlprun.plots import style
-from mlprun.plots.plot import NetworkPlot, SplitName, kinds
+from mlprun.plots.plot import NetworkPlot, kinds
 from mlprun.plots.scores import refuses_classes, tested
 
 if TYPE_CHECKING:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from mlprun.parts.splits import SplitName
 from mlprun.plots import style
 from mlprun.plots.frames import chosen_epochs
 from mlprun.plots.panels import Panels, head
 from mlprun.plots.plane import spread
-from mlprun.plots.plot import Plot, SplitName, kinds
+from mlprun.plots.plot import Plot, kinds
 from mlprun.plots.points import NAMED, class_label
 
 if TYPE_CHECKING:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from mlprun.plots.subject import Subject
 
-SplitName = Literal["train", "dev", "test"]
-
 
 class Plot(Part):
     """Base of all pictures of a run."""

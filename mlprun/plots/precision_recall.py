@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from mlprun.parts.splits import SplitName
 from mlprun.plots import style
-from mlprun.plots.plot import NetworkPlot, SplitName, kinds
+from mlprun.plots.plot import NetworkPlot, kinds
 from mlprun.plots.scores import Rankings, draw_steps, rankings, refuses_ranking
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
+from mlprun.parts.splits import SplitName
 from mlprun.plots import style
 from mlprun.plots.frames import chosen_epochs
 from mlprun.plots.panels import Panels, head
-from mlprun.plots.plot import NetworkPlot, SplitName, kinds
+from mlprun.plots.plot import NetworkPlot, kinds
 from mlprun.plots.scores import frequent, refuses_probabilities, tested
 
 if TYPE_CHECKING:

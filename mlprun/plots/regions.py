@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from mlprun.parts.splits import SplitName
 from mlprun.plots import style
 from mlprun.plots.data import draw_numbers, handles_of
 from mlprun.plots.plane import plane_of
-from mlprun.plots.plot import NetworkPlot, SplitName, kinds
+from mlprun.plots.plot import NetworkPlot, kinds
 from mlprun.plots.points import NAMED, Points, draw_classes, limits, points_of, thinning
 from mlprun.plots.surface import Surface, compute_surface, draw_surface
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlprun.parts.metrics.ranking import Ranking, rank
 from mlprun.plots import style
 from mlprun.plots.plane import spread
 
@@ -47,59 +48,6 @@ def refuses_ranking(subject: Subject) -> str | None:
 def tested(subject: Subject, split: str | None) -> str:
     """The split that is asked for, or the one that training saw least of."""
     return split if split in subject.splits else subject.splits[-1]
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """Rows ranked by the score of one class: how many at each threshold are rightly and wrongly above it.
-
-    Entry 0 is the threshold that no row passes; `right` and `wrong` are counts of rows, [T].
-    """
-
-    right: NDArray[np.int64]
-    wrong: NDArray[np.int64]
-
-    @property
-    def positives(self) -> int:
-        """Rows of the class."""
-        return int(self.right[-1])
-
-    @property
-    def negatives(self) -> int:
-        """Rows of other classes."""
-        return int(self.wrong[-1])
-
-    @property
-    def roc(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """False and true positive rates."""
-        return self.wrong / max(1, self.negatives), self.right / max(1, self.positives)
-
-    @property
-    def area(self) -> float:
-        """Area under the ROC curve."""
-        across, up = self.roc
-        return float(np.trapezoid(up, across))
-
-    @property
-    def precision_recall(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Recall and precision; where nothing is above the threshold, precision is 1."""
-        above = self.right + self.wrong
-        precision = np.where(above > 0, self.right / np.maximum(above, 1), 1.0)
-        return self.right / max(1, self.positives), precision
-
-    @property
-    def average_precision(self) -> float:
-        """The mean of precision over recall, in steps."""
-        recall, precision = self.precision_recall
-        return float(np.sum(np.diff(recall) * precision[1:]))
-
-
-def rank(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> Ranking:
-    """The ranking of rows by `scores` [N], those of equal score together."""
-    order = np.argsort(-scores, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
-    right = np.cumsum(positive[order])[ends]
-    return Ranking(np.append(0, right), np.append(0, ends + 1 - right))
 
 
 @dataclass(frozen=True)

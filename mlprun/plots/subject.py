@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlprun.errors import CheckpointError
+from mlprun.parts.splits import SPLITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from mlprun.plots.plane import Plane
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
-
-SPLITS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mlprun.parts.activations import activations
 from mlprun.parts.datasets import Generated
-from mlprun.parts.datasets.shares import SPLITS, spelled_out
+from mlprun.parts.datasets.shares import spelled_out
 from mlprun.parts.losses import Loss, losses
 from mlprun.parts.metrics.metric import Metric, metrics
+from mlprun.parts.splits import SPLITS
 from mlprun.schema.model import default_part
 
 if TYPE_CHECKING:

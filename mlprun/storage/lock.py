@@ -18,7 +18,7 @@ _PATIENCE = 0.25  # seconds; `ls` and `show` hold the lock for microseconds whil
 
 
 class Lock(Opened):
-    """The right to write to a run folder, from construction until it is closed or the end of a `with` block.
+    """The right to write to a run folder, from construction until `release` or the end of a `with` block.
 
     Raises RunInUseError, which names the process that holds it, and FileError where nothing can be written.
     """
@@ -30,6 +30,10 @@ class Lock(Opened):
         except BaseException:
             self.close()
             raise
+
+    def release(self) -> None:
+        """Let others write to the run folder; a second call does nothing."""
+        self.close()
 
     def _take(self) -> None:
         deadline = time.monotonic() + _PATIENCE

@@ -108,7 +108,7 @@ class RunFolder:
                 if files.is_temporary(name) and files.kind(path := os.path.join(self.path, name)) == "file":
                     files.remove(path)
         except BaseException:
-            lock.close()
+            lock.release()
             raise
         return lock
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from mlprun.errors import CheckpointError
+from mlprun.parts.splits import SPLITS
 from mlprun.storage import canonical
 
 State = Literal["running", "finished", "interrupted", "diverged", "failed", "crashed"]
@@ -76,7 +77,7 @@ def _are_figures(value: dict[str, Any]) -> bool:
 def _are_splits(value: Any) -> bool:
     """Whether these are figures by name, by split: numbers, or tables of them."""
     return isinstance(value, dict) and all(
-        split in ("train", "dev", "test")
+        split in SPLITS
         and isinstance(named, dict)
         and all(isinstance(figure, float | int | list | None) for figure in named.values())
         for split, named in value.items()

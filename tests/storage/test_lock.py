@@ -60,7 +60,7 @@ def test_a_lock_ends_with_its_block_and_the_file_stays(path):
         with pytest.raises(RunInUseError):
             Lock(path)
     assert not is_held(path)
-    lock.close()
+    lock.release()
     with Lock(path):
         assert os.stat(path).st_ino == inode
 
@@ -70,7 +70,7 @@ def test_a_child_that_runs_another_program_does_not_keep_the_lock(path):
         child = subprocess.Popen(["sleep", "60"], close_fds=False)
     try:
         assert not is_held(path)
-        Lock(path).close()
+        Lock(path).release()
     finally:
         child.kill()
         child.wait()
@@ -83,7 +83,7 @@ def test_a_spawned_worker_does_not_keep_the_lock(path):
     try:
         assert worker.is_alive()
         assert not is_held(path)
-        Lock(path).close()
+        Lock(path).release()
     finally:
         worker.kill()
         worker.join()
@@ -97,7 +97,7 @@ def test_one_who_only_looks_does_not_keep_a_run_from_starting(path):
         assert process.stdout is not None
         process.stdout.readline()
         for _ in range(200):
-            Lock(path).close()
+            Lock(path).release()
     finally:
         process.kill()
         process.communicate()

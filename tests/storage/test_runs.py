@@ -22,7 +22,7 @@ from mlprun.storage.status import Status
 
 def create(out: object, name: str = "moons", **more: object) -> RunFolder:
     run, lock = runs.create(str(out), name, config="name: moons\n", record={"threads": 1}, **more)
-    lock.close()
+    lock.release()
     return run
 
 
@@ -79,7 +79,7 @@ def create_many(out: str, start: object, queue: object) -> None:
     for _ in range(10):
         run, lock = runs.create(out, "moons", config="name: moons\n", record={"pid": os.getpid()})
         queue.put((run.path, run.record()["pid"] == os.getpid(), run.status().state))
-        lock.close()
+        lock.release()
 
 
 def test_simultaneous_creators_get_folders_of_their_own(tmp_path):
@@ -118,7 +118,7 @@ def test_at_no_moment_has_a_numbered_folder_no_config_or_no_lock(tmp_path, monke
     assert run.status().state == "running"  # with the lock held from the first moment
     with pytest.raises(RunInUseError):
         run.lock()
-    lock.close()
+    lock.release()
     assert seen == {"moons-001"}
 
 
@@ -156,7 +156,7 @@ def test_a_creation_that_fails_at_any_call_is_7_and_leaves_nothing(tmp_path, mon
         monkeypatch.undo()
         left = os.listdir(out) if out.exists() else []
         if lock is not None:
-            lock.close()
+            lock.release()
             break
         assert left in ([], ["moons-001"])  # claimed already when only the last sync failed
     assert after > 0

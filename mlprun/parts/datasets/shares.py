@@ -6,13 +6,10 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlprun.parts.datasets.split import Fresh, Split
+from mlprun.parts.splits import SPLITS
 
 if TYPE_CHECKING:
     from mlprun.parts.datasets.dataset import Facts
-
-
-SPLITS = ("train", "dev", "test")
-"""The splits, in the order in which rows are handed out."""
 
 # hand-written fractions such as 0.3333 three times are meant to be the whole; 0.9 is not
 TOLERANCE = Fraction(1, 1000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -27,35 +28,70 @@ def _one_against_rest(predictions: Predictions) -> Iterator[tuple[Scores, Truth]
         yield scores, predictions.targets == number
 
 
-def _mean(predictions: Predictions, figure: Callable[[Scores, Truth], float]) -> float:
+def _mean(predictions: Predictions, figure: Callable[[Ranking], float]) -> float:
     """The mean over the classes for which the figure is defined; nan where it is for none."""
     if np.isnan(predictions.outputs).any():
         return math.nan
-    figures = [figure(scores, truth) for scores, truth in _one_against_rest(predictions)]
+    figures = [figure(rank(scores, truth)) for scores, truth in _one_against_rest(predictions)]
     defined = [value for value in figures if not math.isnan(value)]
     return float(np.mean(defined)) if defined else math.nan
 
 
-def _area(scores: Scores, truth: Truth) -> float:
-    positives = np.count_nonzero(truth)
-    pairs = positives * (len(truth) - positives)
-    if pairs == 0:
-        return math.nan
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(counts) - (counts - 1) / 2  # equal scores share the mean of their ranks
-    above = float(ranks[place[truth]].sum()) - positives * (positives + 1) / 2
-    return above / pairs
+@dataclass(frozen=True)
+class Ranking:
+    """Rows ranked by the score of one class: how many at each threshold are rightly and wrongly above it.
+
+    Entry 0 is the threshold that no row passes; `right` and `wrong` are counts of rows, [T].
+    """
+
+    right: NDArray[np.int64]
+    wrong: NDArray[np.int64]
+
+    @property
+    def positives(self) -> int:
+        """Rows of the class."""
+        return int(self.right[-1])
+
+    @property
+    def negatives(self) -> int:
+        """Rows of other classes."""
+        return int(self.wrong[-1])
+
+    @property
+    def roc(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """False and true positive rates."""
+        return self.wrong / max(1, self.negatives), self.right / max(1, self.positives)
+
+    @property
+    def area(self) -> float:
+        """Area under the ROC curve; nan where all rows are of the class, or none is."""
+        pairs = self.positives * self.negatives
+        # pairs that stand in the right order, those of equal score counted half: exact up to 2^53
+        ordered = np.sum(np.diff(self.wrong) * ((self.right[1:] + self.right[:-1]) / 2))
+        return float(ordered) / pairs if pairs else math.nan
+
+    @property
+    def precision_recall(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Recall and precision; where nothing is above the threshold, precision is 1."""
+        above = self.right + self.wrong
+        precision = np.where(above > 0, self.right / np.maximum(above, 1), 1.0)
+        return self.right / max(1, self.positives), precision
+
+    @property
+    def average_precision(self) -> float:
+        """The mean of precision over the rows of the class; nan where there are none."""
+        _, precision = self.precision_recall
+        gained = float(np.sum(precision[1:] * np.diff(self.right)))
+        return gained / self.positives if self.positives else math.nan
 
 
-def _average_precision(scores: Scores, truth: Truth) -> float:
-    positives = np.count_nonzero(truth)
-    if positives == 0:
-        return math.nan
-    values, place = np.unique(scores, return_inverse=True)
-    right = np.bincount(place[truth], minlength=len(values))[::-1]
-    all_rows = np.bincount(place, minlength=len(values))[::-1]
-    precision = np.cumsum(right) / np.cumsum(all_rows)
-    return float(np.sum(precision * right) / positives)
+def rank(scores: Scores, positive: Truth) -> Ranking:
+    """The ranking of rows by `scores` [N], those of equal score together."""
+    order = np.argsort(-scores, kind="stable")
+    is_last = np.append(np.diff(scores[order]) != 0, True)[: len(scores)]  # of those with its score
+    ends = np.flatnonzero(is_last)
+    right = np.cumsum(positive[order])[ends]
+    return Ranking(np.append(0, right), np.append(0, ends + 1 - right))
 
 
 @metrics.register
@@ -69,7 +105,7 @@ class RocAuc(Metric):
     name: Literal["roc_auc"] = "roc_auc"
 
     def compute(self, predictions: Predictions) -> float:
-        return _mean(predictions, _area)
+        return _mean(predictions, lambda ranking: ranking.area)
 
 
 @metrics.register
@@ -84,4 +120,4 @@ class AveragePrecision(Metric):
     name: Literal["average_precision"] = "average_precision"
 
     def compute(self, predictions: Predictions) -> float:
-        return _mean(predictions, _average_precision)
+        return _mean(predictions, lambda ranking: ranking.average_precision)
