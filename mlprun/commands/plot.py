@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlprun.commands.sweep import pictures
 from mlprun.commands.terminal import Output, Table
 from mlprun.errors import DataError, UsageError
+from mlprun.sweeps.folder import is_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +23,7 @@ FORMATS = ("png", "svg", "pdf")
 
 
 def command(
-    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="run folders")],
+    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="run folders, or folders of sweeps")],
     *,
     kind: Annotated[
         list[str] | None,
@@ -46,13 +48,20 @@ def command(
     epochs: Annotated[
         str | None, typer.Option("--epochs", metavar="A,B", help="Two kept epochs for weight_changes.")
     ] = None,
+    metric: Annotated[
+        str | None, typer.Option("--metric", help="The figure of a sweep; by default its objective's.")
+    ] = None,
+    parameters: Annotated[
+        str | None,
+        typer.Option("--parameters", metavar="A,B", help="Two parameters of a sweep, for its maps."),
+    ] = None,
     dpi: Annotated[int, typer.Option("--dpi", min=40, max=600, help="Dots per inch of a PNG.")] = 200,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Run the user code that the runs were made with.")
     ] = False,
     output: Output,
 ) -> None:
-    """Draw every picture that makes sense for a run.
+    """Draw every picture that makes sense for a run, or for a sweep.
 
     mlprun plot runs/moons-001
     mlprun plot runs/moons-001 --kind loss,regions --format pdf
@@ -60,23 +69,36 @@ def command(
     mlprun plot runs/wine-001 --kind regions --features alcohol,hue
     mlprun plot runs/moons-00* --out pictures/    also draws their curves together
     mlprun plot runs/moons-001 --list
+    mlprun plot runs/xor_width-001 --kind heat_map --metric test_accuracy    a sweep
 
     A run folder that cannot be written to is drawn with --out. An animation is
     a GIF whatever the format.
 
     --json prints {"run", "plots": [{"kind", "path"}], "skipped": [{"kind", "reason"}]}
       and for several runs {"runs": [{...}, ...], "together": [{"kind", "path"}]};
-      with --list {"runs": [{"run", "kinds": [{"kind", "summary", "reason" or null}]}]}
+      with --list {"runs": [{"run", "kinds": [{"kind", "summary", "reason" or null}]}]};
+      of sweeps the same with "sweep" and "sweeps" for "run" and "runs"
 
     Exit codes: 0 done, 2 usage or nothing to draw, 3 data, 4 run folder, 7 files.
     """
     if form not in FORMATS:
         raise UsageError("--format", f"{form!r} is none", f"use {', '.join(FORMATS)}")
+    paths = list(dict.fromkeys(names))
+    if any(map(is_sweep, paths)):
+        _refuse_for_sweeps(paths, features=features, split=split, epochs=epochs)
+        file = out if out is not None and _names_file(out) else None
+        pair = None if parameters is None else _options(parameters=parameters)["parameters"]
+        kinds = [word.strip() for word in ",".join(kind or ()).split(",") if word.strip()]
+        request = pictures.Request(kinds, form, out, file, dpi, metric, epoch or "best", pair)
+        (pictures.list_kinds if list_ else pictures.draw)(paths, request, output)
+        return
+    if metric or parameters:
+        raise UsageError("--metric" if metric else "--parameters", "is of sweeps", "leave it out")
     options = _options(features=features, split=split, epoch=epoch, epochs=epochs)
     plots_ = _chosen(",".join(kind) if kind else None, options)
     from mlprun import api
 
-    runs = [api.load(path, allow_code=allow_code) for path in dict.fromkeys(names)]
+    runs = [api.load(path, allow_code=allow_code) for path in paths]
     if list_:
         _list(runs, plots_, output)
         return
@@ -84,6 +106,16 @@ def command(
     told = [_draw(run, plots_, place, dpi, output, all_wanted=not kind) for run in runs]
     together = list(_draw_together(runs, plots_, place, dpi, output)) if len(runs) > 1 else []
     output.document(told[0] if len(runs) == 1 else {"runs": told, "together": together})
+
+
+def _refuse_for_sweeps(paths: Sequence[str], **texts: str | None) -> None:
+    """Raise UsageError for what cannot be asked of sweeps, or of runs together with them."""
+    for path in paths:
+        if not is_sweep(path):
+            raise UsageError(path, "is not a sweep as the others are", "draw runs and sweeps apart")
+    for name, text in texts.items():
+        if text is not None:
+            raise UsageError(f"--{name}", "is of runs", "leave it out for a sweep")
 
 
 class _Place:
@@ -152,7 +184,7 @@ def _ending(path: str) -> str:
 def _options(**texts: str | None) -> dict[str, Any]:
     """The options as pictures take them: pairs from lists with a comma, in which names may be quoted."""
     options: dict[str, Any] = {name: text for name, text in texts.items() if text is not None}
-    for name in ("features", "epochs"):
+    for name in ("features", "epochs", "parameters"):
         if name in options:
             words = tuple(word.strip() for word in next(csv.reader([options[name]]), ()))
             if len(words) != 2:

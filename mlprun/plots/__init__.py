@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun import files
 from mlprun.errors import UsageError
-from mlprun.parts.part import suggestion
 
 # isort: off
 # importing a picture registers it, in the order in which they are listed and drawn
@@ -16,7 +15,7 @@ from mlprun.plots import probabilities, calibration, weights, weight_changes  # 
 
 # isort: on
 from mlprun.plots.comparison import OVERLAYS
-from mlprun.plots.plot import Plot, kinds
+from mlprun.plots.plot import Plot, kinds, named
 from mlprun.plots.subject import Subject
 
 if TYPE_CHECKING:
@@ -50,23 +49,7 @@ def names() -> list[str]:
 
 def make(kind: str, **options: Any) -> Plot:
     """The picture of that name with its options. Raises UsageError for an unknown name or option."""
-    from pydantic import ValidationError
-
-    if kind not in kinds:
-        raise UsageError(kind, "no such plot", suggestion(kind, kinds.names()))
-    part = kinds[kind]
-    unknown = [name for name in options if name not in part.model_fields]
-    if unknown:
-        known = [name for name in part.model_fields if name != "name"]
-        remedy = suggestion(unknown[0], known) if known else "it has no options"
-        raise UsageError(unknown[0], f"is no option of {kind}", remedy)
-    try:
-        return part.model_validate({"name": kind, **options})
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(
-            ".".join(map(str, (kind, *first["loc"]))), first["msg"].lower(), f"mlprun list plots {kind}"
-        ) from error
+    return named(kinds, kind, options)
 
 
 def refusal(plot: Plot, subject: Subject) -> str | None:

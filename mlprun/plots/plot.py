@@ -6,23 +6,45 @@ what is computed is plain data that a test compares with something independent.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
-from mlprun.parts.part import Part, Registry
+from mlprun.errors import UsageError
+from mlprun.parts.part import Part, Registry, suggestion
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from matplotlib.figure import Figure
 
     from mlprun.plots.subject import Subject
 
 
-class Plot(Part):
-    """Base of all pictures of a run."""
+class Picture(Part):
+    """Base of all pictures, of runs and of sweeps."""
 
     formats: ClassVar[tuple[str, ...]] = ("png", "svg", "pdf")
     """file formats, the first being the usual one"""
+
+    def draw(self, values: Any) -> Figure:
+        """The picture of what was computed for it; to be called inside `style.styled()`."""
+        raise NotImplementedError
+
+    def encode(self, values: Any, form: str, *, dpi: int) -> bytes:
+        """The picture of what was computed for it as the bytes of a file."""
+        from mlprun.plots import canvas, style
+
+        with style.styled():
+            return canvas.encode(canvas.cleaned(self.draw(values)), form, dpi=dpi)
+
+
+P = TypeVar("P", bound=Picture)
+
+
+class Plot(Picture):
+    """Base of all pictures of a run."""
+
     needs_data: ClassVar[bool] = True
     """False where the history or the weights are enough, so that it can be drawn when the data is gone"""
 
@@ -33,17 +55,6 @@ class Plot(Part):
     def compute(self, subject: Subject) -> Any:
         """What is drawn, as plain data."""
         raise NotImplementedError
-
-    def draw(self, values: Any) -> Figure:
-        """The picture of what `compute` gave; to be called inside `style.styled()`."""
-        raise NotImplementedError
-
-    def encode(self, values: Any, form: str, *, dpi: int) -> bytes:
-        """The picture of what `compute` gave as the bytes of a file."""
-        from mlprun.plots import canvas, style
-
-        with style.styled():
-            return canvas.encode(canvas.cleaned(self.draw(values)), form, dpi=dpi)
 
 
 class NetworkPlot(Plot):
@@ -57,3 +68,24 @@ class NetworkPlot(Plot):
 
 
 kinds: Registry[Plot] = Registry("plot", "plots")
+
+
+def named(registry: Registry[P], kind: str, options: Mapping[str, Any]) -> P:
+    """The picture of that name with its options. Raises UsageError for an unknown name or option."""
+    from pydantic import ValidationError
+
+    if kind not in registry:
+        raise UsageError(kind, "no such plot", suggestion(kind, registry.names()))
+    part = registry[kind]
+    unknown = [name for name in options if name not in part.model_fields]
+    if unknown:
+        known = [name for name in part.model_fields if name != "name"]
+        remedy = suggestion(unknown[0], known) if known else "it has no options"
+        raise UsageError(unknown[0], f"is no option of {kind}", remedy)
+    try:
+        return part.model_validate({"name": kind, **options})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(
+            ".".join(map(str, (kind, *first["loc"]))), first["msg"].lower(), f"mlprun list plots {kind}"
+        ) from error

@@ -1,39 +1,25 @@
-"""Which folders are sweeps, and their databases opened to be read."""
+"""The results of a sweep opened, and what its figures and parameters are called."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from mlprun import files
-from mlprun.errors import CheckpointError, UsageError
+from mlprun.errors import UsageError
 from mlprun.parts.part import suggestion
-from mlprun.sweeps import database
+from mlprun.sweeps.folder import open_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlprun.sweeps.database import Description, Results
 
-DATABASE = "trials.sqlite"
 LAST = "last_"
 """stands before the figures of a trial's last epoch; those without it are of its best"""
 
 
-def is_sweep(folder: str) -> bool:
-    """Whether a folder holds a sweep."""
-    return files.kind(os.path.join(folder, DATABASE)) == "file"
-
-
-def open_folder(folder: str) -> Results:
+def open_folder(path: str) -> Results:
     """The results in a sweep's folder, a context that closes them. Raises CheckpointError and FileError."""
-    if is_sweep(folder):
-        return database.open_reading(os.path.join(folder, DATABASE))
-    expected = "expected the folder of a sweep, such as sweeps/widths"
-    if not files.is_folder(folder):
-        kind = files.kind(folder)
-        raise CheckpointError(folder, f"is a {kind}" if kind else "no such folder", expected)
-    raise CheckpointError(folder, f"is not a sweep: it has no {DATABASE}", expected)
+    return open_sweep(path).results()
 
 
 def column_of(description: Description, metric: str | None, of: str) -> str:

@@ -93,8 +93,9 @@ def summarize(results: Results, *, metric: str | None = None, of: str = "best") 
 
 
 def value_of(trial: Trial, column: str) -> float | None:
-    """A trial's figure where it counts: it came to its end and the figure is a number."""
-    return trial.figures.get(column) if trial.status in SOUND else None
+    """A trial's figure where it counts: it came to its end and the figure is a finite number."""
+    value = trial.figures.get(column) if trial.status in SOUND else None
+    return value if value is not None and math.isfinite(value) else None
 
 
 def succeeded(trial: Trial, success: Mapping[str, Any]) -> bool | None:

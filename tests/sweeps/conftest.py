@@ -72,6 +72,8 @@ def write(path: Path, description: Description, trials: list[Trial], values: Any
     chosen = values or {
         number: {"architecture.hidden": hidden, "optimizer.lr": lr} for number, (hidden, lr) in VALUES.items()
     }
+    for file in ("sweep.yaml", "run.json", "status.json"):
+        (path / file).touch()
     with database.create(str(path / "trials.sqlite"), description) as writer:
         writer.add_settings(Setting(number, one) for number, one in chosen.items())
         writer.add_trials([Trial(one.id, one.setting, one.seed, one.fold) for one in trials])

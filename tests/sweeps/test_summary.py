@@ -66,6 +66,16 @@ def test_success_is_figure_operator_number(operator: str, said: bool) -> None:
     assert succeeded(replace(trial, status="pending"), success) is None
 
 
+def test_an_infinite_figure_has_no_place_in_a_mean(tmp_path: Path) -> None:
+    trials = [
+        Trial(k + 1, 1, k, status="finished", figures={"dev_loss": loss})
+        for k, loss in enumerate((1.0, float("inf"), 2.0))
+    ]
+    write(tmp_path, describe(success=None), trials, {1: {"optimizer.lr": 1}})
+    line = of(str(tmp_path)).lines[0]
+    assert (line.sample.n, line.sample.mean, line.best[1]) == (2, 1.5, 1.0)
+
+
 def test_a_figure_is_of_the_best_epoch_or_of_the_last(folder: str) -> None:
     last = of(folder, of="last")
     assert (last.column, last.lines[0].sample.mean) == ("last_dev_loss", pytest.approx(0.4))
@@ -125,7 +135,7 @@ def test_parameters_are_called_by_their_shortest_ending() -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("nowhere", "no such folder"), ("file", "is a file"), (".", "is not a sweep: it has no trials.sqlite")],
+    [("nowhere", "no such folder"), ("file", "is a file"), (".", "is not a sweep: it has no sweep.yaml")],
 )
 def test_what_is_no_sweep_is_said_to_be_none(name: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")

@@ -39,9 +39,9 @@ def command(
 ) -> None:
     """Say whether settings differ: the effect, its 95% interval, and the evidence in words.
 
-    mlprun sweep compare sweeps/xor_width 3 5
-    mlprun sweep compare sweeps/xor_width 3 5 7 --metric test_loss
-    mlprun sweep compare sweeps/xor_width        the best setting against each other
+    mlprun sweep compare runs/xor_width-001 3 5
+    mlprun sweep compare runs/xor_width-001 3 5 7 --metric test_loss
+    mlprun sweep compare runs/xor_width-001        the best setting against each other
 
     The effect is the second setting's figure less the first's, seed by seed: the
     mean difference over the seeds that both settings have, with Student's t

@@ -26,9 +26,9 @@ def command(
 ) -> None:
     """Write a sweep's trials as one table, a row for each trial.
 
-    mlprun sweep export sweeps/xor_width --to csv -o trials.csv
-    mlprun sweep export sweeps/xor_width -o trials.parquet
-    mlprun sweep export sweeps/xor_width | head
+    mlprun sweep export runs/xor_width-001 --to csv -o trials.csv
+    mlprun sweep export runs/xor_width-001 -o trials.parquet
+    mlprun sweep export runs/xor_width-001 | head
 
     Columns: trial, setting, the parameters by dotted path (lists as JSON), seed,
     fold, status, engine, epochs, best_epoch, seconds, error, then the figures:

@@ -33,8 +33,8 @@ def command(
 ) -> None:
     """Show a sweep's settings, the best first: what each reached over its seeds.
 
-    mlprun sweep show sweeps/xor_width
-    mlprun sweep show sweeps/xor_width --metric test_accuracy --of last
+    mlprun sweep show runs/xor_width-001
+    mlprun sweep show runs/xor_width-001 --metric test_accuracy --of last
 
     Works while the sweep runs. n counts the seeds behind mean, standard
     deviation and the 95% interval of the mean (Student's t); trials that

@@ -1,0 +1,392 @@
+"""Maps over two parameters: of the figure, and of how often trials succeed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from mlprun.errors import UsageError
+from mlprun.plots import style
+from mlprun.plots.sweeps.plot import SweepPlot, kinds
+from mlprun.plots.sweeps.subject import wants_log
+from mlprun.sweeps import statistics, words
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from mlprun.plots.sweeps.dimensions import Dimension
+    from mlprun.plots.sweeps.subject import Sweep
+    from mlprun.sweeps.summary import Line
+
+CELLS = 20
+"""values of a parameter that have a row or a column of their own, at most"""
+TEXTS = 10
+"""columns of cells that have room for a number, at most"""
+
+
+@dataclass(frozen=True)
+class Map:
+    """Cells [rows, columns] over two parameters, or dots at (across, up) where values rarely meet."""
+
+    title: str
+    details: tuple[str, ...]
+    bar: str
+    across: Dimension
+    up: Dimension
+    values: NDArray[np.float64]
+    """[rows, columns] or [dots]; nan where there is nothing"""
+    texts: list[list[str]]
+    places: tuple[NDArray[np.float64], NDArray[np.float64]] | None
+    is_log: bool
+    limits: tuple[float, float] | None
+
+
+class OverTwo(SweepPlot):
+    """Base of the maps."""
+
+    parameters: tuple[str, str] | None = Field(
+        None, description="the two parameters, across and up; by default the first two that vary"
+    )
+
+    def chosen(self, sweep: Sweep) -> tuple[Dimension, Dimension]:
+        """The two parameters. Raises UsageError for one that does not vary."""
+        if self.parameters is None:
+            return sweep.dimensions[0], sweep.dimensions[1]
+        known = {name: one for one in sweep.dimensions for name in (one.path, one.name)}
+        for name in self.parameters:
+            if name not in known:
+                paths = ", ".join(one.path for one in sweep.dimensions)
+                raise UsageError("--parameters", f"{name} does not vary", f"expected two of {paths}")
+        return known[self.parameters[0]], known[self.parameters[1]]
+
+    @staticmethod
+    def over_others(sweep: Sweep) -> str:
+        """What is said where other parameters vary too."""
+        return "averaged over the other parameters" if len(sweep.dimensions) > 2 else ""
+
+    def draw(self, values: Map) -> Figure:
+        from mlprun.plots import canvas
+
+        rows = len(values.up.levels)
+        height = 4.0 if values.places is not None else float(np.clip(1.7 + 0.34 * rows, 2.9, 7.5))
+        figure = canvas.picture(height=height)
+        axes = figure.subplots()
+        axes.grid(visible=False)
+        drawn = _draw_dots(axes, values) if values.places is not None else _draw_cells(axes, values)
+        bar = figure.colorbar(drawn, ax=axes, pad=0.02, aspect=25)
+        bar.set_label(values.bar)
+        bar.outline.set_linewidth(0.5)
+        if values.is_log:
+            style.use_log(bar.ax.yaxis)
+        canvas.entitle(figure, values.title, *values.details)
+        return figure
+
+
+@kinds.register
+class HeatMap(OverTwo):
+    """The mean of the figure over two parameters."""
+
+    name: Literal["heat_map"] = "heat_map"
+
+    def refuses(self, sweep: Sweep) -> str | None:
+        if len(sweep.dimensions) < 2:
+            return "fewer than two parameters vary"
+        return None if any(line.sample.n for line in sweep.lines) else "no trial has ended well"
+
+    def compute(self, sweep: Sweep) -> Map:
+        across, up = self.chosen(sweep)
+        places = None if _are_cells(across, up) else _places(sweep, across, up)
+        if places is not None:
+            values = np.array([_or_nan(line.sample.mean) for line in sweep.lines], np.float64)
+            texts: list[list[str]] = []
+        else:
+            cells = _cells(sweep, across, up)
+            means = [[_mean(lines) for lines in row] for row in cells]
+            values = np.array([[_or_nan(mean) for mean in row] for row in means], np.float64)
+            texts = [
+                [_text(lines, mean) for lines, mean in zip(*pair, strict=True)]
+                for pair in zip(cells, means, strict=True)
+            ]
+        what = (
+            f"means over {sweep.seeds}"
+            if places is None
+            else f"a dot is a setting, its colour the mean over {sweep.seeds}"
+        )
+        averaged = self.over_others(sweep) if places is None else ""
+        details = "; ".join(part for part in (what, averaged, sweep.missing()) if part)
+        title = f"{sweep.figure.capitalize()} over two parameters of {sweep.name}"
+        return Map(
+            title, (details,), sweep.axis, across, up, values, texts, places, wants_log(values.ravel()), None
+        )
+
+
+@kinds.register
+class SuccessMap(OverTwo):
+    """How often trials succeed: over two parameters as a map, over one with Wilson's intervals."""
+
+    name: Literal["success"] = "success"
+
+    def refuses(self, sweep: Sweep) -> str | None:
+        if sweep.description.success is None:
+            return "the sweep does not say what success is"
+        if not sweep.dimensions:
+            return "no parameter has two values"
+        return None if any(line.successes for line in sweep.lines) else "no trial has ended"
+
+    def compute(self, sweep: Sweep) -> Any:
+        assert sweep.description.success is not None
+        text = sweep.description.success["text"]
+        title = f"Success rate of {sweep.name}"
+        if len(sweep.dimensions) == 1:
+            return _rates(sweep, title, text)
+        across, up = self.chosen(sweep)
+        places = None if _are_cells(across, up) else _places(sweep, across, up)
+        if places is not None:
+            values = np.array([_or_nan(line.success.rate if line.success else None) for line in sweep.lines])
+            texts: list[list[str]] = []
+        else:
+            cells = [[_rate(lines) for lines in row] for row in _cells(sweep, across, up)]
+            values = np.array([[_or_nan(rate.rate) for rate in row] for row in cells], np.float64)
+            texts = [[words.share(rate) if rate.n else "" for rate in row] for row in cells]
+        averaged = (
+            "all values of the other parameters together"
+            if len(sweep.dimensions) > 2 and places is None
+            else ""
+        )
+        details = "; ".join(part for part in (f"success: {text}", averaged, _not_counted(sweep)) if part)
+        return Map(
+            title,
+            (details,),
+            "share of successful trials",
+            across,
+            up,
+            values,
+            texts,
+            places,
+            is_log=False,
+            limits=(0, 1),
+        )
+
+    def draw(self, values: Any) -> Figure:
+        return super().draw(values) if isinstance(values, Map) else _draw_rates(values)
+
+
+def _not_counted(sweep: Sweep) -> str:
+    counts = sweep.summary.counts
+    parts = [f"{counts['diverged']:,} diverged, which are no success"] if counts.get("diverged") else []
+    gone = [f"{counts[status]:,} {status}" for status in ("failed", "pending") if counts.get(status)]
+    parts += [f"without {', '.join(gone)} trials"] if gone else []
+    return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Success rates with their intervals over one parameter."""
+
+    title: str
+    details: tuple[str, ...]
+    dimension: Dimension
+    places: NDArray[np.float64]
+    rates: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    texts: tuple[str, ...]
+
+
+def _rates(sweep: Sweep, title: str, text: str) -> Rates:
+    one = sweep.dimensions[0]
+    rows, texts = [], []
+    for level in one.levels:
+        lines = [line for line in sweep.lines if one.index(line.setting.chosen[one.path]) == one.index(level)]
+        rate = _rate(lines)
+        if rate.rate is not None and rate.interval is not None:
+            rows.append((one.place(level), rate.rate, *rate.interval))
+            texts.append(words.share(rate))
+    places, rates, low, high = np.array(rows, np.float64).T
+    details = "; ".join(
+        part for part in (f"success: {text}", "Wilson's 95% intervals", _not_counted(sweep)) if part
+    )
+    return Rates(title, (details,), one, places, rates, low, high, tuple(texts))
+
+
+def _draw_rates(values: Rates) -> Figure:
+    from mlprun.plots import canvas
+
+    figure = canvas.picture(height=3.7)
+    axes = figure.subplots()
+    axes.errorbar(
+        values.places,
+        values.rates,
+        yerr=np.maximum(0, [values.rates - values.low, values.high - values.rates]),
+        color=style.BLUE,
+        marker="o",
+        linestyle="-",
+        linewidth=1.2,
+        elinewidth=1.0,
+        capsize=3,
+        zorder=3,
+        clip_on=False,
+    )
+    if len(values.places) <= CELLS:
+        for place, high, text in zip(values.places, values.high, values.texts, strict=True):
+            axes.annotate(
+                text,
+                (place, high),
+                xytext=(0, 4),
+                textcoords="offset points",
+                ha="center",
+                fontsize=style.SIZE - 2,
+                clip_on=False,
+            )
+    values.dimension.prepare(axes.xaxis)
+    if not values.dimension.is_number:
+        axes.set_xlim(-0.5, len(values.dimension.levels) - 0.5)
+    axes.set(ylim=(0, 1.06), yticks=np.linspace(0, 1, 6))
+    axes.set_ylabel("share of successful trials")
+    canvas.entitle(figure, values.title, *values.details)
+    return figure
+
+
+def _are_cells(across: Dimension, up: Dimension) -> bool:
+    return len(across.levels) <= CELLS and len(up.levels) <= CELLS
+
+
+def _places(
+    sweep: Sweep, across: Dimension, up: Dimension
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return tuple(  # type: ignore[return-value]
+        np.array([one.place(line.setting.chosen.get(one.path)) for line in sweep.lines])
+        for one in (across, up)
+    )
+
+
+def _cells(sweep: Sweep, across: Dimension, up: Dimension) -> list[list[list[Line]]]:
+    """The settings in each cell."""
+    cells: list[list[list[Line]]] = [[[] for _ in across.levels] for _ in up.levels]
+    for line in sweep.lines:
+        chosen = line.setting.chosen
+        if across.path in chosen and up.path in chosen:
+            cells[up.index(chosen[up.path])][across.index(chosen[across.path])].append(line)
+    return cells
+
+
+def _mean(lines: list[Line]) -> float | None:
+    means = [line.sample.mean for line in lines if line.sample.mean is not None]
+    return statistics.mean_of(means) if means else None
+
+
+def _rate(lines: list[Line]) -> statistics.Rate:
+    return statistics.rate(
+        sum(sum(line.successes.values()) for line in lines), sum(len(line.successes) for line in lines)
+    )
+
+
+def _text(lines: list[Line], mean: float | None) -> str:
+    if mean is None:
+        return "diverged" if any(line.counts.get("diverged") for line in lines) else ""
+    return _digits(mean)
+
+
+def _digits(value: float) -> str:
+    """Three significant digits, those at the end too, so that all cells show as many."""
+    return f"{value:#.3g}".removesuffix(".").replace("-", words.MINUS)
+
+
+def _or_nan(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+def _norm(values: Map) -> Any:
+    from matplotlib.colors import LogNorm, Normalize
+
+    known = values.values[np.isfinite(values.values)]
+    low, high = values.limits or (float(known.min()), float(known.max()))
+    return (LogNorm if values.is_log else Normalize)(low, high)
+
+
+def _draw_cells(axes: Axes, values: Map) -> Any:
+    from matplotlib.patches import Rectangle
+
+    rows, columns = values.values.shape
+    norm = _norm(values)
+    drawn = axes.imshow(
+        np.ma.masked_invalid(values.values), origin="lower", aspect="auto", norm=norm, cmap="cividis"
+    )
+    for row in range(rows):
+        for column in range(columns):
+            value = values.values[row, column]
+            if not np.isfinite(value):
+                axes.add_patch(
+                    Rectangle(
+                        (column - 0.5, row - 0.5),
+                        1,
+                        1,
+                        facecolor="#eeeeee",
+                        hatch="////",
+                        edgecolor="#bbbbbb",
+                        linewidth=0,
+                    )
+                )
+            text = values.texts[row][column]
+            if text and columns <= TEXTS:
+                light = np.isfinite(value) and norm(value) < 0.55
+                box = None if np.isfinite(value) else {"facecolor": "#eeeeee", "edgecolor": "none", "pad": 1}
+                axes.text(
+                    column,
+                    row,
+                    text,
+                    ha="center",
+                    va="center",
+                    fontsize=style.SIZE - 1 - (columns > 6),
+                    color="white" if light else "black",
+                    bbox=box,
+                )
+    for axis, one in ((axes.xaxis, values.across), (axes.yaxis, values.up)):
+        axis.set_ticks(range(len(one.levels)), one.labels)
+        axis.set_label_text(style.name(one.name, 30))
+        axis.set_tick_params(length=0)
+    if sum(map(len, values.across.labels)) > 55:
+        for label in axes.get_xticklabels():
+            label.set(rotation=30, ha="right", rotation_mode="anchor")
+    for side in ("left", "bottom"):
+        axes.spines[side].set_visible(False)
+    return drawn
+
+
+def _draw_dots(axes: Axes, values: Map) -> Any:
+    assert values.places is not None
+    across, up = values.places
+    known = np.isfinite(values.values)
+    size = float(np.clip(8000 / max(1, len(across)), 12, 60))
+    drawn = axes.scatter(
+        across[known],
+        up[known],
+        c=values.values[known],
+        norm=_norm(values),
+        cmap="cividis",
+        s=size,
+        edgecolors="black",
+        linewidths=0.3,
+        zorder=3,
+    )
+    if not known.all():
+        axes.scatter(
+            across[~known],
+            up[~known],
+            marker="x",
+            color=style.VERMILLION,
+            s=size * 0.7,
+            linewidths=1.1,
+            zorder=4,
+            label="no trial ended well",
+        )
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.1)
+    values.across.prepare(axes.xaxis)
+    values.up.prepare(axes.yaxis)
+    axes.grid(visible=True)
+    return drawn

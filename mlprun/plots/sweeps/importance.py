@@ -1,0 +1,220 @@
+"""How much of the spread of the figure each parameter explains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from mlprun.plots import style
+from mlprun.plots.sweeps.plot import SweepPlot, kinds
+from mlprun.plots.sweeps.subject import wants_log
+from mlprun.sweeps.distributions import f_reach
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from mlprun.plots.sweeps.dimensions import Dimension
+    from mlprun.plots.sweeps.subject import Sweep
+    from mlprun.sweeps.summary import Line
+
+GROUPS = 8
+"""groups of equal size that the values of a parameter with more values are put in, at most"""
+CHANCE = 0.95
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one parameter alone explains of the variance, and what chance stays below in 95% of sweeps."""
+
+    name: str
+    share: float
+    chance: float
+    """nan where there is nothing to tell chance from"""
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Shares of the variance over all trials: of parameters alone, of their interplay, of seeds."""
+
+    title: str
+    details: tuple[str, ...]
+    shares: tuple[Share, ...]
+    """the largest first"""
+    interplay: float
+    """of settings, beyond what parameters explain alone"""
+    seeds: float
+    """within settings"""
+
+
+@kinds.register
+class ImportancePlot(SweepPlot):
+    """The share of the figure's variance that each parameter explains alone (main effects).
+
+    The variance of the figure over all trials is taken apart as in an analysis of variance: what the means at
+    each value of a parameter differ by (its main effect; values beyond 8 are put in groups of equal size),
+    what settings differ by beyond a sum of such effects (interplay), and what seeds of one setting differ by.
+    In a complete grid these add up to the whole; elsewhere shares of parameters overlap. Figures that span
+    a factor of 30 are taken as logarithms. The mark at a bar is what a parameter without any effect stays
+    below in 95% of sweeps, by the F test against the spread of seeds or, with one seed, against what single
+    parameters do not explain.
+    """
+
+    name: Literal["importance"] = "importance"
+
+    def refuses(self, sweep: Sweep) -> str | None:
+        if len(sweep.dimensions) < 2:
+            return "fewer than two parameters vary"
+        known = [line for line in sweep.lines if line.sample.n]
+        if len(known) < 4:
+            return "fewer than four settings have a figure"
+        values = np.concatenate([sweep.values(line) for line in known])
+        return None if values.max() > values.min() else "the figure is equal everywhere"
+
+    def compute(self, sweep: Sweep) -> Importance:
+        known = [line for line in sweep.lines if line.sample.n]
+        figures = [sweep.values(line) for line in known]
+        is_log = wants_log(np.concatenate(figures))
+        spread = Spread.of([np.log10(values) for values in figures] if is_log else figures)
+        groups = [groups_of(one, known) for one in sweep.dimensions]
+        shares = [
+            Share(one.name, spread.between(group) / spread.total, spread.chance(group, groups) / spread.total)
+            for one, group in zip(sweep.dimensions, groups, strict=True)
+        ]
+        interplay = spread.beyond(groups) / spread.total
+        what = f"log {sweep.axis}" if is_log else sweep.axis
+        about = f"shares of the variance of {what} over {len(spread.every):,} trials (analysis of variance)"
+        title = f"What explains the {sweep.figure} of {sweep.name}"
+        shares.sort(key=lambda one: -one.share)
+        details = (about, _rough(sweep, known))
+        return Importance(title, details, tuple(shares), interplay, spread.within / spread.total)
+
+    def draw(self, values: Importance) -> Figure:
+        from mlprun.plots import canvas
+
+        rest = [("interplay of parameters" if values.seeds else "interplay, and seeds", values.interplay)]
+        rest += [("seeds, within a setting", values.seeds)] if values.seeds else []
+        names = [*(style.name(one.name, 30) for one in values.shares), *(name for name, _ in rest)]
+        shares = np.array([*(one.share for one in values.shares), *(share for _, share in rest)])
+        figure = canvas.picture(height=float(np.clip(1.6 + 0.34 * len(names), 2.6, 7.0)))
+        axes = figure.subplots()
+        parts, others = np.split(np.arange(len(names)), [len(values.shares)])
+        axes.barh(parts, shares[parts], height=0.62, color=style.BLUE, label="a parameter alone")
+        axes.barh(
+            others, shares[others], height=0.62, color="#d9d9d9", hatch="////", edgecolor="#888888",
+            linewidth=0.5, label="the rest",
+        )  # fmt: skip
+        chances = np.array([one.chance for one in values.shares])
+        if np.isfinite(chances).any():
+            axes.vlines(
+                chances, parts - 0.42, parts + 0.42, color=style.VERMILLION, linewidth=1.8, zorder=4,
+                label="no effect stays below (95%)",
+            )  # fmt: skip
+        for place, share in enumerate(shares):
+            _write(axes, place, share)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.set_xlim(0, max(float(shares.max()), float(np.nanmax([0.02, *chances]))) * 1.13)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axes.set_xlabel("share of the variance")
+        axes.set_ylabel("parameter")
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+        canvas.entitle(figure, values.title, *values.details)
+        canvas.legend_below(figure)
+        return figure
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Sums of squares of trials [N] that belong to settings [S]."""
+
+    every: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    means: NDArray[np.float64]
+    total: float
+    within: float
+    """of trials around the means of their settings"""
+
+    @classmethod
+    def of(cls, figures: Sequence[NDArray[np.float64]]) -> Spread:
+        """The spread of the figures of each setting."""
+        every = np.concatenate(figures)
+        total = float(np.sum((every - every.mean()) ** 2))
+        within = float(sum(np.sum((values - values.mean()) ** 2) for values in figures))
+        counts = np.array([len(values) for values in figures])
+        return cls(every, counts, np.array([values.mean() for values in figures]), total, within)
+
+    def between(self, groups: NDArray[np.int64]) -> float:
+        """What the means of groups of settings differ by."""
+        weights = np.bincount(groups, weights=self.counts)
+        sums = np.bincount(groups, weights=self.counts * self.means)
+        filled = weights > 0
+        return float(np.sum(weights[filled] * (sums[filled] / weights[filled] - self.every.mean()) ** 2))
+
+    @property
+    def has_seeds(self) -> bool:
+        """Whether settings were trained more than once."""
+        return len(self.every) > len(self.counts)
+
+    def beyond(self, groups: Sequence[NDArray[np.int64]]) -> float:
+        """What settings differ by beyond the sum of an effect of each parameter, fitted by least squares."""
+        columns = [one == level for one in groups for level in np.unique(one)[1:]]
+        design = np.column_stack([np.ones(len(self.means)), *columns]).astype(np.float64)
+        root = np.sqrt(self.counts)
+        fitted = design @ np.linalg.lstsq(design * root[:, None], self.means * root, rcond=None)[0]
+        return float(np.sum(self.counts * (self.means - fitted) ** 2))
+
+    def chance(self, group: NDArray[np.int64], groups: Sequence[NDArray[np.int64]]) -> float:
+        """What stands between the groups of a parameter without effect at most, in 95% of sweeps (F test).
+
+        Noise is what seeds of one setting differ by or, with one seed, what settings differ by beyond effects
+        of single parameters; nan where nothing is left for it.
+        """
+        if self.has_seeds:
+            rest, freedom = self.within, len(self.every) - len(self.counts)
+        else:
+            rest = self.beyond(groups)
+            freedom = len(self.counts) - 1 - sum(len(np.unique(one)) - 1 for one in groups)
+        own = len(np.unique(group)) - 1
+        if freedom < 1 or own < 1 or rest <= 1e-12 * self.total:
+            return np.nan
+        return own * f_reach(CHANCE, own, freedom) * rest / freedom
+
+
+def groups_of(one: Dimension, lines: Sequence[Line]) -> NDArray[np.int64]:
+    """The group of each setting: its value, or where there are many the share of settings below it."""
+    values = [line.setting.chosen.get(one.path) for line in lines]
+    if not one.is_number or len(one.levels) <= GROUPS:
+        return np.array([one.index(value) for value in values])
+    most = max(2, min(GROUPS, len(lines) // 5))
+    places = np.array([one.place(value) for value in values])
+    edges = np.quantile(places, np.linspace(0, 1, most + 1)[1:-1])
+    return np.searchsorted(edges, places, side="right")
+
+
+def _rough(sweep: Sweep, known: Sequence[Line]) -> str:
+    """What makes the shares rough: parameters that were not varied independently, values put in groups."""
+    parts = []
+    if len(known) != np.prod([len(one.levels) for one in sweep.dimensions]):
+        parts.append("settings are no complete grid, so that shares may overlap")
+    if any(len(one.levels) > GROUPS and one.is_number for one in sweep.dimensions):
+        parts.append("many values are put in groups of equal size")
+    return "; ".join(part for part in (*parts, sweep.missing()) if part)
+
+
+def _write(axes: object, place: int, share: float) -> None:
+    axes.annotate(  # type: ignore[attr-defined]
+        f"{share:.1%}",
+        (share, place),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize=style.SIZE - 2,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.85},
+        zorder=5,
+    )

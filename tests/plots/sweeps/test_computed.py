@@ -1,0 +1,275 @@
+"""What pictures of sweeps draw, against NumPy, SciPy and closed forms."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from mlprun.plots import sweeps as pictures
+from mlprun.plots.sweeps.curves import band
+from mlprun.plots.sweeps.dimensions import dimension, labelled, text_of
+from mlprun.plots.sweeps.importance import Spread, groups_of
+
+from .conftest import GRID, bent, history, trials_of
+from .conftest import SHAPES as MADE
+
+if TYPE_CHECKING:
+    from mlprun.plots.sweeps import Sweep
+
+SEEDS = 5
+
+
+def computed(kind: str, sweep: Sweep, **options: Any) -> Any:
+    return pictures.make(kind, **options).compute(sweep)
+
+
+def losses(setting: int) -> list[float]:
+    """Of the grid: the losses of a setting's seeds, without those that diverged."""
+    found = (bent(GRID[setting], seed) for seed in range(SEEDS))
+    return [loss for loss in found if loss is not None]
+
+
+def test_a_band_is_the_quantiles_over_trials_at_each_epoch() -> None:
+    curves = np.random.default_rng(0).normal(size=(21, 40))
+    found = band([{"epoch": np.arange(1, 41), "x": curve} for curve in curves], "x")
+    assert found is not None
+    assert found.trials == 21
+    assert np.array_equal(found.epochs, np.arange(1, 41))
+    for side, share in ((found.low, 0.1), (found.middle, 0.5), (found.high, 0.9)):
+        assert side == pytest.approx(np.quantile(curves, share, axis=0))
+
+
+def test_a_band_ends_where_half_of_the_trials_have_stopped() -> None:
+    ends = (10, 20, 30, 40)
+    found = band([{"epoch": np.arange(1, end + 1), "x": np.full(end, float(end))} for end in ends], "x")
+    assert found is not None
+    assert found.epochs[-1] == 30
+    assert found.middle[-1] == 35.0  # of the two that are left
+    assert band([], "x") is None
+    assert band([{"epoch": np.arange(3), "x": np.full(3, np.nan)}], "x") is None
+
+
+def test_curves_are_of_the_best_settings_and_leave_out_what_diverged(sweeps: dict[str, Sweep]) -> None:
+    values = computed("curves", sweeps["rates"])
+    assert list(values.bands) == ["lr 0.1", "lr 0.01", "lr 1", "lr 3"]
+    trials = [one for one in trials_of(MADE["rates"]) if one.setting == 4 and one.status == "finished"]
+    kept = np.array([history(trial)["dev_loss"] for trial in trials])
+    shown = values.bands["lr 3"]["dev"]
+    assert shown.trials == len(trials) == 5
+    assert np.array_equal(shown.epochs, np.arange(2, 13, 2))  # dev was evaluated at even epochs
+    assert shown.middle == pytest.approx(np.median(kept[:, 1::2], axis=0))
+
+
+def test_means_over_a_parameter_have_students_intervals_over_seeds(sweeps: dict[str, Sweep]) -> None:
+    values = computed("parameter", sweeps["grid"])
+    rates = next(panel for panel in values.panels if panel.dimension.name == "lr")
+    assert (rates.other, [line.label for line in rates.lines]) == ("hidden", ["2", "4", "8"])
+    for units, line in enumerate(rates.lines):
+        assert list(line.places) == [0.01, 0.1, 1.0]  # at 10 every trial diverged
+        for rate in range(3):
+            seen = losses(4 * units + rate)
+            interval = scipy.stats.t.interval(0.95, len(seen) - 1, np.mean(seen), scipy.stats.sem(seen))
+            assert line.means[rate] == pytest.approx(np.mean(seen))
+            assert (line.low[rate], line.high[rate]) == pytest.approx(interval)
+    assert rates.diverged == {10.0: (15, 15)}
+
+
+def test_means_over_one_of_three_parameters_are_averaged_seed_by_seed(sweeps: dict[str, Sweep]) -> None:
+    sweep = sweeps["cube"]
+    panel = next(p for p in computed("parameter", sweep).panels if p.dimension.name == "hidden")
+    (line,) = panel.lines
+    for place, units in enumerate((2, 4, 8)):
+        chosen = [one for one in MADE["cube"].settings if one["architecture.hidden"] == [units]]
+        table = [[bent(one, seed) for seed in range(3)] for one in chosen if one["optimizer.lr"] < 10]
+        seeds = np.mean(table, axis=0)
+        interval = scipy.stats.t.interval(0.95, 2, seeds.mean(), scipy.stats.sem(seeds))
+        assert line.means[place] == pytest.approx(seeds.mean())
+        assert (line.low[place], line.high[place]) == pytest.approx(interval)
+
+
+def test_settings_that_were_drawn_are_what_intervals_are_over(sweeps: dict[str, Sweep]) -> None:
+    values = computed("parameter", sweeps["random"])
+    named = {panel.dimension.name: panel for panel in values.panels}
+    assert not named["lr"].lines
+    (line,) = named["activation"].lines
+    made = MADE["random"].settings
+    tanh = [bent(one, 0) for one in made if one["architecture.activation"] == "tanh"]
+    known = [loss for loss in tanh if loss is not None]
+    assert line.means[
+        line.places.tolist().index(named["activation"].dimension.place("tanh"))
+    ] == pytest.approx(np.mean(known))
+    assert "means over settings with 95% intervals" in values.details[0]
+
+
+def test_cells_of_a_map_are_means_over_seeds_and_other_parameters(sweeps: dict[str, Sweep]) -> None:
+    values = computed("heat_map", sweeps["grid"])
+    assert (values.across.name, values.up.name, values.values.shape) == ("hidden", "lr", (4, 3))
+    for units, rate in product(range(3), range(3)):
+        assert values.values[rate, units] == pytest.approx(np.mean(losses(4 * units + rate)))
+    assert np.isnan(values.values[3]).all()
+    assert values.texts[3] == ["diverged"] * 3
+    turned = computed("heat_map", sweeps["grid"], parameters=("optimizer.lr", "hidden"))
+    assert pytest.approx(values.values, nan_ok=True) == turned.values.T
+    cube = computed("heat_map", sweeps["cube"])
+    pair = [bent(one, seed) for one in MADE["cube"].settings[:2] for seed in range(3)]
+    assert cube.values[0, 0] == pytest.approx(np.mean(pair))
+    assert "averaged over the other parameters" in cube.details[0]
+
+
+def test_success_rates_count_what_diverged_as_no_success(sweeps: dict[str, Sweep]) -> None:
+    values = computed("success", sweeps["grid"])
+    for units, rate in product(range(3), range(4)):
+        good = sum(1 - loss >= 0.7 for loss in losses(4 * units + rate))
+        assert values.values[rate, units] == good / SEEDS
+        assert values.texts[rate][units] == f"{good}/{SEEDS}"
+    rates = computed("success", sweeps["rates"])
+    assert len(rates.texts) == 5
+    for count, rate, low, high in zip(rates.texts, rates.rates, rates.low, rates.high, strict=True):
+        good, n = map(int, count.split("/"))
+        wilson = scipy.stats.binomtest(good, n).proportion_ci(method="wilson")
+        assert (rate, low, high) == (
+            good / n,
+            pytest.approx(wilson.low, abs=1e-12),
+            pytest.approx(wilson.high),
+        )
+
+
+def test_parallel_lines_stand_where_their_values_are(sweeps: dict[str, Sweep]) -> None:
+    values = computed("parallel", sweeps["grid"])
+    assert [one.name for one in values.dimensions] == ["hidden", "lr"]
+    assert list(values.figures) == sorted(values.figures)
+    best = sweeps["grid"].lines[0].setting.chosen
+    assert best == {"architecture.hidden": [8], "optimizer.lr": 0.1}
+    assert values.places[0] == pytest.approx([1.0, 1 / 3, 0.0])  # lr: 0.01 to 10 is three decades
+    assert len(values.figures) == 9
+    assert "left out: 3 without a figure" in values.details[0]
+
+
+def test_a_distribution_has_every_figure_of_a_setting(sweeps: dict[str, Sweep]) -> None:
+    values = computed("distribution", sweeps["rates"])
+    assert [row.label for row in values.rows] == ["lr 0.1", "lr 0.01", "lr 1", "lr 3", "lr 10"]
+    best = np.sort([bent({"optimizer.lr": 0.1}, seed) for seed in range(6)])
+    assert values.rows[0].values == pytest.approx(best)
+    assert values.rows[0].mean == pytest.approx(best.mean())
+    assert [(row.diverged, len(row.values)) for row in values.rows[3:]] == [(1, 5), (6, 0)]
+
+
+def analysis(table: np.ndarray) -> dict[str, float]:
+    """Two-way analysis of variance of [A, B, seeds] by least squares on dummy variables."""
+    first, second, seeds = table.shape
+    rows = [(a, b) for a in range(first) for b in range(second) for _ in range(seeds)]
+    values = table.reshape(-1)
+
+    def left(columns: list[list[float]]) -> float:
+        design = np.array([[1.0] * len(rows), *columns]).T
+        return float(np.sum((values - design @ np.linalg.lstsq(design, values, rcond=None)[0]) ** 2))
+
+    of_first = [[float(a == k) for a, _ in rows] for k in range(1, first)]
+    of_second = [[float(b == k) for _, b in rows] for k in range(1, second)]
+    both = [[x * y for x, y in zip(p, q, strict=True)] for p in of_first for q in of_second]
+    total, additive = left([]), left([*of_first, *of_second])
+    full = left([*of_first, *of_second, *both])
+    return {
+        "first": (total - left(of_first)) / total,
+        "second": (total - left(of_second)) / total,
+        "interplay": (additive - full) / total,
+        "seeds": full / total,
+        "noise": full / max(1, len(rows) - first * second) / total,
+    }
+
+
+def test_importance_is_the_analysis_of_variance_of_a_grid(sweeps: dict[str, Sweep]) -> None:
+    sweep = sweeps["grid"]
+    found = computed("importance", sweep)
+    kept = np.array([losses(setting) for setting in range(12) if GRID[setting]["optimizer.lr"] < 10])
+    expected = analysis(kept.reshape(3, 3, SEEDS))
+    shares = {one.name: one for one in found.shares}
+    assert shares["hidden"].share == pytest.approx(expected["first"])
+    assert shares["lr"].share == pytest.approx(expected["second"])
+    assert found.interplay == pytest.approx(expected["interplay"])
+    assert found.seeds == pytest.approx(expected["seeds"])
+    whole = sum(one.share for one in found.shares) + found.interplay + found.seeds
+    assert whole == pytest.approx(1.0)
+    chance = 2 * scipy.stats.f.ppf(0.95, 2, 36) * expected["noise"]
+    assert shares["lr"].chance == pytest.approx(chance)
+
+
+def test_a_parameter_without_effect_stays_below_its_mark_as_often_as_promised() -> None:
+    draw = np.random.default_rng(5)
+    groups = [np.repeat(np.arange(3), 4), np.tile(np.arange(4), 3)]
+    below = 0
+    for _ in range(600):
+        settings = draw.normal(size=(12, 4)) + 3.0 * groups[0][:, None]  # the first parameter matters
+        spread = Spread.of(list(settings))
+        below += spread.between(groups[1]) < spread.chance(groups[1], groups)
+    assert below / 600 == pytest.approx(0.95, abs=0.03)
+
+
+def test_with_one_seed_what_parameters_leave_over_is_the_noise() -> None:
+    table = np.random.default_rng(2).normal(size=(3, 4)) + np.arange(4)
+    expected = analysis(table[:, :, None])
+    groups = [np.repeat(np.arange(3), 4), np.tile(np.arange(4), 3)]
+    spread = Spread.of([np.array([value]) for value in table.reshape(-1)])
+    assert spread.beyond(groups) / spread.total == pytest.approx(expected["interplay"])
+    mark = 3 * scipy.stats.f.ppf(0.95, 3, 6) * expected["interplay"] / 6
+    assert spread.chance(groups[1], groups) / spread.total == pytest.approx(mark)
+
+
+def test_importance_of_drawn_values_puts_them_in_groups_of_equal_size(sweeps: dict[str, Sweep]) -> None:
+    sweep = sweeps["random"]
+    known = [line for line in sweep.lines if line.sample.n]
+    rate = next(one for one in sweep.dimensions if one.name == "lr")
+    groups = groups_of(rate, known)
+    sizes = np.bincount(groups)
+    assert len(sizes) == 8
+    assert sizes.max() - sizes.min() <= 1
+    rates = np.array([line.setting.chosen["optimizer.lr"] for line in known])
+    assert all(rates[groups == k].max() < rates[groups == k + 1].min() for k in range(7))
+    found = computed("importance", sweep)
+    assert found.shares[0].name == "lr"
+    assert found.shares[0].share > found.shares[0].chance
+    assert found.seeds == 0.0
+
+
+def test_parameters_stand_on_an_axis_by_their_size_or_side_by_side() -> None:
+    rates = dimension("optimizer.lr", "lr", [1, 0.01, 0.1, 1.0], "log")
+    assert (rates.levels, rates.is_number, rates.is_log) == ((0.01, 0.1, 1), True, True)
+    assert [rates.scaled(value) for value in (0.01, 0.1, 1)] == pytest.approx([0, 0.5, 1])
+    layers = dimension("hidden", "hidden", [[8, 8], [16], [2], [4, 4]], "choice")
+    assert layers.labels == ["2", "16", "4-4", "8-8"]
+    assert [layers.place(value) for value in ([2], [8, 8])] == [0.0, 3.0]
+    mixed = dimension("stop", "stop", [None, 5, True, "auto"], "choice")
+    assert (mixed.labels, mixed.is_number) == (["none", "5", "true", "auto"], False)
+    assert not dimension("x", "x", [0.0, 1.0], "log").is_log  # 0 has no logarithm
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.1, "0.1"),
+        (1e-05, "1e−5"),
+        (0.0123456, "0.0123"),
+        (12.25, "12.25"),
+        (-3, "−3"),
+        ([], "none"),
+        (["relu", "tanh"], "relu, tanh"),
+        ({"name": "sgd", "lr": 0.5}, "sgd lr 0.5"),
+        (True, "true"),
+    ],
+)
+def test_values_are_written_short(value: Any, text: str) -> None:
+    assert text_of(value) == text
+
+
+def test_labels_give_up_names_before_values() -> None:
+    settings = [{"momentum_of_the_optimizer": 0.9, "lr": rate} for rate in (0.1, 0.25)]
+    for length in (60, 30, 20, 9):
+        first, second = labelled(settings, length)
+        assert first.endswith("0.1")
+        assert second.endswith("0.25")
+        assert max(len(first), len(second)) <= length
+    assert labelled(settings, 9) == ["0.9, 0.1", "0.9, 0.25"]

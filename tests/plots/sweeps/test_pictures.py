@@ -1,0 +1,110 @@
+"""Every picture of every shape of sweep, and what holds for all of them."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import pytest
+from matplotlib.text import Text
+from PIL import Image
+
+from mlprun.errors import UsageError
+from mlprun.plots import canvas
+from mlprun.plots import sweeps as pictures
+
+from .conftest import SHAPES
+
+if TYPE_CHECKING:
+    from mlprun.plots.sweeps import Sweep
+
+KINDS = pictures.names()
+EXPECTED = {
+    "grid": set(KINDS),
+    "rates": {"curves", "parameter", "success", "distribution"},
+    "seeds": {"curves", "distribution"},
+    "random": set(KINDS) - {"distribution"},
+    "cube": set(KINDS) - {"success"},
+    "odd": set(KINDS),
+    "folds": {"curves", "parameter", "success", "distribution"},
+    "gone": {"success"},
+    "begun": {"curves", "parameter", "success"},
+    "equal": {"curves", "parameter", "success"},
+}
+DRAWN = [(shape, kind) for shape, kinds in EXPECTED.items() for kind in sorted(kinds)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_each_shape_of_sweep_is_drawn_by_the_pictures_that_make_sense_for_it(
+    shape: str, sweeps: dict[str, Sweep]
+) -> None:
+    reasons = {kind: pictures.make(kind).refuses(sweeps[shape]) for kind in KINDS}
+    assert {kind for kind, reason in reasons.items() if reason is None} == EXPECTED[shape]
+    for kind, reason in reasons.items():
+        if reason is not None:
+            with pytest.raises(UsageError, match=f"cannot be drawn of {shape}: "):
+                pictures.draw(kind, sweeps[shape])
+
+
+@pytest.mark.parametrize(("shape", "kind"), DRAWN)
+def test_every_picture_is_drawn_and_reads_well(shape: str, kind: str, sweeps: dict[str, Sweep]) -> None:
+    sweep = sweeps[shape]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a layout that does not fit and a glyph that is missing are warnings
+        figure = pictures.draw(kind, sweep)
+        data = canvas.encode(figure, "png", dpi=40)
+    assert len(set(Image.open(io.BytesIO(data)).convert("L").tobytes())) > 20  # something is on it
+    assert sweep.name in figure.get_suptitle()
+    panels = [axes for axes in figure.axes if axes.get_subplotspec() is not None]
+    assert any(axes.get_xlabel() for axes in panels)
+    rows = [label.get_text() for axes in panels for label in axes.get_yticklabels()]
+    assert any([axes.get_ylabel() for axes in figure.axes] + rows)
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        assert not text.get_parse_math()
+        assert all(character.isprintable() or character == "\n" for character in text.get_text())
+
+
+def test_what_is_left_out_is_said(sweeps: dict[str, Sweep]) -> None:
+    for kind in ("curves", "parameter", "heat_map", "importance"):
+        figure = pictures.draw(kind, sweeps["grid"])
+        said = " ".join(text.get_text() for text in figure.texts).replace("\n", " ")
+        assert "left out: 15 diverged" in said
+
+
+def test_the_same_picture_is_the_same_bytes_whatever_the_user_has_set(sweeps: dict[str, Sweep]) -> None:
+    plot = pictures.make("parallel")
+    values = plot.compute(sweeps["grid"])
+    before = dict(mpl.rcParams)
+    for form, magic in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")):
+        first = plot.encode(values, form, dpi=40)
+        assert first.startswith(magic)
+        with mpl.rc_context({"axes.facecolor": "red", "font.size": 30}):
+            assert plot.encode(values, form, dpi=40) == first
+    assert dict(mpl.rcParams) == before
+
+
+def test_no_two_settings_of_a_picture_have_one_label(sweeps: dict[str, Sweep]) -> None:
+    for sweep in (sweeps["odd"], sweeps["random"]):
+        for length in (20, 44):
+            labels = sweep.labels(sweep.lines, length)
+            assert len(set(labels)) == len(labels)
+            assert max(map(len, labels)) <= length + 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("heatmap", {}, "heatmap: no such plot; did you mean heat_map?"),
+        ("curves", {"parameters": ("a", "b")}, "parameters: is no option of curves; it has no options"),
+        ("heat_map", {"parameters": ("lr", "x")}, "--parameters: x does not vary; expected two of"),
+    ],
+)
+def test_an_unknown_picture_or_option_says_what_is_known(
+    kind: str, options: dict[str, Any], message: str, sweeps: dict[str, Sweep]
+) -> None:
+    with pytest.raises(UsageError) as error:
+        pictures.draw(kind, sweeps["grid"], **options)
+    assert str(error.value).startswith(message)
