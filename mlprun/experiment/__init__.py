@@ -1,7 +1,17 @@
 """A config made into an experiment: splits as arrays, the nn.Module with its initial weights, and figures."""
 
 from mlprun.experiment.experiment import Experiment, Rows
-from mlprun.experiment.figures import Meter, Tensors, columns, logged, outputs_before
+from mlprun.experiment.figures import Meter, Tensors, columns, logged, measured, outputs_before
 from mlprun.parts.splits import SPLITS
 
-__all__ = ["SPLITS", "Experiment", "Meter", "Rows", "Tensors", "columns", "logged", "outputs_before"]
+__all__ = [
+    "SPLITS",
+    "Experiment",
+    "Meter",
+    "Rows",
+    "Tensors",
+    "columns",
+    "logged",
+    "measured",
+    "outputs_before",
+]

@@ -147,6 +147,10 @@ class Experiment:
         """The module with its initial weights, on the CPU, in the run's dtype; the same at every call."""
         return self._built(self.config.architecture)
 
+    def initial(self) -> dict[str, NDArray[Any]]:
+        """The initial parameters and buffers by name, as arrays of their own."""
+        return {name: tensor.numpy().copy() for name, tensor in self.network().state_dict().items()}
+
     def blank_network(self) -> Network:
         """The module with arbitrary weights, to be filled from a checkpoint; reads no file of weights."""
         return self._built(self.config.architecture.model_copy(update={"init": LayerInit()}))

@@ -12,6 +12,8 @@ from mlprun.parts.losses import Loss
 from mlprun.parts.metrics.metric import Metric
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -61,13 +63,34 @@ class Tensors:
         return len(self.inputs)
 
 
+def measured(
+    experiment: Experiment,
+    outputs: NDArray[Any],
+    truth: NDArray[Any],
+    extra: Mapping[str, float],
+    *,
+    tables: bool = False,
+) -> dict[str, Any]:
+    """Metrics of [N, K] outputs and the truth of their rows, with the values of extra losses in their places.
+
+    `tables` includes metrics that are no single number.
+    """
+    # a figure may overflow to infinity, as it does in torch: that is no reason for a warning
+    with np.errstate(over="ignore", invalid="ignore"):
+        predictions = experiment.predictions(outputs, truth)
+        return {
+            part.name: extra[part.name] if isinstance(part, Loss) else part.compute(predictions)
+            for part in experiment.config.metrics
+            if isinstance(part, Loss) or part.scalar or tables
+        }
+
+
 class Meter:
     """Computes figures for one experiment's networks. It holds no state of a run."""
 
     def __init__(self, experiment: Experiment) -> None:
         config = experiment.config
         self._experiment = experiment
-        self._metrics = tuple(part for part in config.metrics if isinstance(part, Metric))
         extra = tuple(part for part in config.metrics if isinstance(part, Loss))
         self._loss, self._plain = config.loss, plain(config.loss).build()
         self._extra = tuple((part, plain(part).build()) for part in extra)
@@ -85,14 +108,7 @@ class Meter:
                 part.name: mean(before if part.activation else outputs, targets).item()
                 for (part, mean), targets in zip(self._extra, rows.extra, strict=True)
             }
-        # a figure may overflow to infinity, as it does in torch: that is no reason for a warning
-        with np.errstate(over="ignore", invalid="ignore"):
-            predictions = self._experiment.predictions(outputs.cpu().numpy(), rows.truth)
-            return {
-                part.name: extra[part.name] if isinstance(part, Loss) else part.compute(predictions)
-                for part in self._experiment.config.metrics
-                if isinstance(part, Loss) or part.scalar or tables
-            }
+        return measured(self._experiment, outputs.cpu().numpy(), rows.truth, extra, tables=tables)
 
     def evaluate(self, network: Network, rows: Tensors, *, tables: bool = False) -> dict[str, Any]:
         """`loss`, then the metrics, of a network on some rows; the network is left in evaluation mode."""

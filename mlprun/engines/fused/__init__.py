@@ -36,8 +36,7 @@ class FusedEngine:
 
     def start(self, experiment: Experiment) -> State:
         """The state at epoch 0."""
-        model = {name: tensor.numpy().copy() for name, tensor in experiment.network().state_dict().items()}
-        return State(0, model)
+        return State(0, experiment.initial())
 
     def gradients(self, experiment: Experiment, state: State, *, device: str) -> Arrays:
         """What the kernels step along on the first batch after `state`."""

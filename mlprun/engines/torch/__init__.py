@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from mlprun.engines import kinds
+from mlprun.engines.advance import advance
 from mlprun.engines.contract import Advance, State, Watch
-from mlprun.engines.torch.advance import advance
 from mlprun.engines.torch.expected import expected
-from mlprun.engines.torch.member import Member, arrays_of
+from mlprun.engines.torch.member import Member
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ class TorchEngine:
 
     def start(self, experiment: Experiment) -> State:
         """The state at epoch 0."""
-        return State(0, arrays_of(experiment.network()))
+        return State(0, experiment.initial())
 
     def gradients(self, experiment: Experiment, state: State, *, device: str) -> Arrays:
         """What autograd says of the first batch after `state`."""

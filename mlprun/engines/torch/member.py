@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from mlprun import randomness
+from mlprun.engines import epoch as epochs
 from mlprun.engines.contract import State
 from mlprun.engines.torch.slots import put_together, take_apart
 from mlprun.experiment import Meter, Tensors
 from mlprun.parts.optimizers.light import step_function
-from mlprun.parts.schedules import EpochSchedule
 from mlprun.randomness import Purpose
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ class Member:
         self.train = Tensors.of(experiment.fixed["train"], device)
         dev = experiment.fixed.get("dev")
         self.dev = None if dev is None else Tensors.of(dev, device)
-        size = config.training.batch_size
-        self.batch = len(self.train) if size == "full" else min(size, len(self.train))
+        self.batch = epochs.batch_size(config, len(self.train))
         self._steps = [step_function(optimizer) for optimizer in self.optimizers]
         self._loss, self._penalties, self._weights = (
             config.loss.build(),
@@ -65,7 +64,6 @@ class Member:
         self._modal = any(hasattr(module, "running_mean") for module in self.network.modules())
         self.network.eval()
         self.has_dev = experiment.has("dev")
-        self.watched = config.best.metric.removeprefix("dev_")
         self._live = list(self.network.state_dict().values())
         self._kept = [tensor.clone() for tensor in self._live]
         self.restore(state)
@@ -102,20 +100,26 @@ class Member:
 
     def rate(self) -> float:
         """The learning rate of the next epoch."""
-        schedule, lr = self.config.schedule, self.config.optimizer.lr
-        if isinstance(schedule, EpochSchedule):
-            return lr * schedule.factor(self.epoch, self.config.training.epochs)
-        return lr * self.progress.plateau.factor
+        return epochs.rate(self.config, self.epoch, self.progress)
 
     def run_epoch(self, stop: Callable[[], bool]) -> Pass | None:
-        """Train one epoch; None when `stop` said so between batches, with the epoch half done."""
+        """Train one epoch; None when `stop` said so between batches, with the epoch half done.
+
+        Raises OverflowError for a learning rate that the run's dtype cannot hold.
+        """
         rate, self._state = self.rate(), None
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
         if self._modal:
             self.network.train()
-        done = self._batches(stop)
+        try:
+            done = self._batches(stop)
+        except RuntimeError as error:
+            if "without overflow" not in str(error):
+                raise
+            # torch refuses a rate beyond float32, which infinity is not
+            raise OverflowError(str(error)) from error
         for dropout in self._dropouts:
             dropout.keep = None
         if done is not None:
@@ -149,13 +153,9 @@ class Member:
         return done
 
     def _ordered(self) -> Tensors:
-        """The train rows in this epoch's order; a full batch is one slice in any order, so it stays."""
-        training = self.config.training
-        if not training.shuffle or self.batch == len(self.train):
-            return self.train
-        return self.train.reordered(
-            randomness.order(training.seed, Purpose.ORDER, len(self.train), epoch=self.epoch)
-        )
+        """The train rows in this epoch's order."""
+        order = epochs.row_order(self.config, len(self.train), self.epoch)
+        return self.train if order is None else self.train.reordered(order)
 
     def _draw_dropout(self, step: int, rows: int) -> None:
         """Masks of this step: one stream for all layers, sliced in module order."""
@@ -233,6 +233,11 @@ class Member:
             torch.nn.utils.clip_grad_norm_(self.parameters.values(), training.clip_norm)
         if training.clip_value is not None:
             torch.nn.utils.clip_grad_value_(self.parameters.values(), training.clip_value)
+
+    def figures(self, done: Pass) -> dict[str, Any]:
+        """The metrics and extra losses of the train rows as the epoch met them."""
+        before = done.before[0] if len(done.before) == 1 else torch.cat(done.before)
+        return self.meter.figures(self.network, before, done.rows)
 
     def evaluate(self) -> dict[str, Any]:
         """Figures of the dev rows as they are after the epochs so far."""

@@ -1,17 +1,15 @@
 """A chunk of epochs: what is evaluated and logged, what is best, when a run stops, and the way back.
 
-The way back is a replay: every draw is a function of (seed, epoch, step), so a chunk that met a NaN or was
-stopped inside an epoch is rewound to its start and run again up to the last epoch that counts. No epoch pays
-for a copy.
+For engines that work epoch by epoch. The way back is a replay: every draw is a function of (seed, epoch,
+step), so a chunk that met a NaN or was stopped inside an epoch is rewound to its start and run again up to
+the last epoch that counts. No epoch pays for a copy.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-import torch
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from mlprun.engines import progress as judged
 from mlprun.engines.contract import Advance, Best, Improvement, Watch
@@ -19,8 +17,69 @@ from mlprun.experiment import logged
 from mlprun.parts.schedules import ReduceOnPlateau
 
 if TYPE_CHECKING:
-    from mlprun.engines.contract import Row, State, Why
-    from mlprun.engines.torch.member import Member, Pass
+    from collections.abc import Callable
+
+    from mlprun.engines.contract import Arrays, Row, State, Why
+    from mlprun.engines.progress import Progress
+    from mlprun.schema import Config
+
+
+class Pass(Protocol):
+    """What one epoch's batches gave as each was met, before its update: means over its rows."""
+
+    loss: float
+    objective: float
+
+
+P = TypeVar("P", bound=Pass)
+
+
+class Member(Protocol[P]):
+    """A run between `open` and the last `advance`, as an engine keeps it."""
+
+    config: Config
+    epoch: int
+    progress: Progress
+    has_dev: bool
+
+    def rate(self) -> float:
+        """The learning rate of the next epoch."""
+        ...
+
+    def run_epoch(self, stop: Callable[[], bool]) -> P | None:
+        """Train one epoch; None when `stop` said so between batches, with the epoch half done.
+
+        Raises OverflowError for a number that the run's dtype cannot hold.
+        """
+        ...
+
+    def figures(self, done: P) -> dict[str, Any]:
+        """The metrics and extra losses of the train rows as the epoch met them."""
+        ...
+
+    def evaluate(self) -> dict[str, Any]:
+        """`loss` and the figures of the dev rows as they are after the epochs so far."""
+        ...
+
+    def keep(self) -> None:
+        """Remember the network as it is now: it is the best so far."""
+        ...
+
+    def kept(self) -> Arrays:
+        """The network as it was at the last `keep`."""
+        ...
+
+    def finite(self) -> bool:
+        """Whether every parameter is a finite number."""
+        ...
+
+    def state(self) -> State:
+        """A copy of where the run stands."""
+        ...
+
+    def restore(self, state: State) -> None:
+        """Stand where `state` says."""
+        ...
 
 
 @dataclass
@@ -35,7 +94,7 @@ class Chunk:
     """whether an epoch was left half done"""
 
 
-def advance(member: Member, until: int, watch: Watch) -> Advance:
+def advance(member: Member[P], until: int, watch: Watch) -> Advance:
     """Train one run up to `until` completed epochs, or until it stops."""
     start = member.state()
     chunk = _run(member, until, watch)
@@ -50,7 +109,7 @@ def advance(member: Member, until: int, watch: Watch) -> Advance:
     return _closed(member, chunk)
 
 
-def _run(member: Member, until: int, watch: Watch) -> Chunk:
+def _run(member: Member[P], until: int, watch: Watch) -> Chunk:
     chunk = Chunk()
     while member.epoch < until and chunk.stopped is None:
         if watch.stop():
@@ -59,10 +118,8 @@ def _run(member: Member, until: int, watch: Watch) -> Chunk:
         rate = member.rate()
         try:
             done = member.run_epoch(watch.stop)
-        except RuntimeError as error:
-            if "without overflow" not in str(error):
-                raise
-            chunk.stopped = "diverged"  # torch refuses a rate beyond float32, which infinity is not
+        except OverflowError:
+            chunk.stopped = "diverged"
             break
         if done is None:
             chunk.stopped, chunk.torn = "interrupted", True
@@ -71,7 +128,7 @@ def _run(member: Member, until: int, watch: Watch) -> Chunk:
     return chunk
 
 
-def _judge(member: Member, rate: float, done: Pass, chunk: Chunk, watch: Watch) -> None:
+def _judge(member: Member[P], rate: float, done: P, chunk: Chunk, watch: Watch) -> None:
     """Evaluate and log the epoch that was just completed, and see whether the run goes on."""
     training, epoch, last = member.config.training, member.epoch, member.epoch == watch.epochs
     dev: dict[str, float] | None = None
@@ -90,9 +147,9 @@ def _judge(member: Member, rate: float, done: Pass, chunk: Chunk, watch: Watch) 
         chunk.rows.append(_row(member, rate, done, dev))
 
 
-def _observe(member: Member, dev: dict[str, float], chunk: Chunk) -> None:
+def _observe(member: Member[P], dev: dict[str, float], chunk: Chunk) -> None:
     config, before, epoch = member.config, member.progress, member.epoch
-    value = dev[member.watched]
+    value = dev[config.best.metric.removeprefix("dev_")]
     member.progress = judged.observe(before, epoch, value, config.best.mode)
     if member.progress.best_epoch == epoch:
         chunk.improvements.append(Improvement(epoch, before.best_value, value))
@@ -107,16 +164,15 @@ def _observe(member: Member, dev: dict[str, float], chunk: Chunk) -> None:
         chunk.stopped = "early_stopping"
 
 
-def _row(member: Member, rate: float, done: Pass, dev: dict[str, float] | None) -> Row:
-    before = done.before[0] if len(done.before) == 1 else torch.cat(done.before)
-    train = member.meter.figures(member.network, before, done.rows)
+def _row(member: Member[P], rate: float, done: P, dev: dict[str, float] | None) -> Row:
+    train = member.figures(done)
     names = logged(member.config)
     seen = [train[name] for name in names]
     unseen = [None if dev is None else dev[name] for name in ("loss", *names)]
     return (member.epoch, rate, done.loss, done.objective, *seen, *unseen)
 
 
-def _replay(member: Member, start: State, watch: Watch) -> Advance:
+def _replay(member: Member[P], start: State, watch: Watch) -> Advance:
     """The chunk again from its start, up to the last epoch whose figures and parameters are finite."""
     member.restore(start)
     rows: list[Row] = []
@@ -133,6 +189,6 @@ def _replay(member: Member, start: State, watch: Watch) -> Advance:
         best = closed.best or best
 
 
-def _closed(member: Member, chunk: Chunk) -> Advance:
+def _closed(member: Member[P], chunk: Chunk) -> Advance:
     best = None if chunk.best is None else Best(*chunk.best, model=member.kept())
     return Advance(member.epoch, chunk.rows, chunk.improvements, best, chunk.stopped)
