@@ -51,7 +51,8 @@ class HardLogistic(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """[B, H] to [B, H]."""
-        return torch.clamp(self.slope * values + self.offset, 0.0, 1.0)
+        # not clamp, whose slope at 0 and 1 themselves is that of the line: hard_tanh has 0 there
+        return nn.functional.hardtanh(self.slope * values + self.offset, 0.0, 1.0)
 
     def extra_repr(self) -> str:
         """The options, for printing."""
