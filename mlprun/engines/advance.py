@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from mlprun.engines import epoch as epochs
 from mlprun.engines import progress as judged
 from mlprun.engines.contract import Advance, Best, Improvement, Watch
 from mlprun.experiment import logged
@@ -21,39 +22,28 @@ if TYPE_CHECKING:
 
     from mlprun.engines.contract import Arrays, Row, State, Why
     from mlprun.engines.progress import Progress
-    from mlprun.schema import Config
+    from mlprun.experiment import Experiment
 
 
-class Pass(Protocol):
-    """What one epoch's batches gave as each was met, before its update: means over its rows."""
-
-    loss: float
-    objective: float
+R = TypeVar("R")
+V = TypeVar("V")
 
 
-P = TypeVar("P", bound=Pass)
-
-
-class Member(Protocol[P]):
+class Member(Protocol[R, V]):
     """A run between `open` and the last `advance`, as an engine keeps it."""
 
-    config: Config
+    experiment: Experiment
     epoch: int
     progress: Progress
-    has_dev: bool
 
-    def rate(self) -> float:
-        """The learning rate of the next epoch."""
-        ...
-
-    def run_epoch(self, stop: Callable[[], bool]) -> P | None:
-        """Train one epoch; None when `stop` said so between batches, with the epoch half done.
+    def run_epoch(self, rate: float, stop: Callable[[], bool]) -> epochs.Met[R, V] | None:
+        """Train one epoch at a learning rate; None when `stop` said so between batches, the epoch half done.
 
         Raises OverflowError for a number that the run's dtype cannot hold.
         """
         ...
 
-    def figures(self, done: P) -> dict[str, Any]:
+    def figures(self, done: epochs.Met[R, V]) -> dict[str, Any]:
         """The metrics and extra losses of the train rows as the epoch met them."""
         ...
 
@@ -94,7 +84,7 @@ class Chunk:
     """whether an epoch was left half done"""
 
 
-def advance(member: Member[P], until: int, watch: Watch) -> Advance:
+def advance(member: Member[R, V], until: int, watch: Watch) -> Advance:
     """Train one run up to `until` completed epochs, or until it stops."""
     start = member.state()
     chunk = _run(member, until, watch)
@@ -109,15 +99,15 @@ def advance(member: Member[P], until: int, watch: Watch) -> Advance:
     return _closed(member, chunk)
 
 
-def _run(member: Member[P], until: int, watch: Watch) -> Chunk:
+def _run(member: Member[R, V], until: int, watch: Watch) -> Chunk:
     chunk = Chunk()
     while member.epoch < until and chunk.stopped is None:
         if watch.stop():
             chunk.stopped = "interrupted"
             break
-        rate = member.rate()
+        rate = epochs.rate(member.experiment.config, member.epoch, member.progress)
         try:
-            done = member.run_epoch(watch.stop)
+            done = member.run_epoch(rate, watch.stop)
         except OverflowError:
             chunk.stopped = "diverged"
             break
@@ -128,14 +118,15 @@ def _run(member: Member[P], until: int, watch: Watch) -> Chunk:
     return chunk
 
 
-def _judge(member: Member[P], rate: float, done: P, chunk: Chunk, watch: Watch) -> None:
+def _judge(member: Member[R, V], rate: float, done: epochs.Met[R, V], chunk: Chunk, watch: Watch) -> None:
     """Evaluate and log the epoch that was just completed, and see whether the run goes on."""
-    training, epoch, last = member.config.training, member.epoch, member.epoch == watch.epochs
+    experiment, epoch, last = member.experiment, member.epoch, member.epoch == watch.epochs
+    training = experiment.config.training
     dev: dict[str, float] | None = None
     if not (math.isfinite(done.loss) and math.isfinite(done.objective)):
         chunk.stopped = "diverged"
         return
-    if member.has_dev and (last or epoch % training.evaluate_every == 0):
+    if experiment.has("dev") and (last or epoch % training.evaluate_every == 0):
         dev = member.evaluate()
         if not math.isfinite(dev["loss"]):
             chunk.stopped = "diverged"
@@ -147,8 +138,8 @@ def _judge(member: Member[P], rate: float, done: P, chunk: Chunk, watch: Watch) 
         chunk.rows.append(_row(member, rate, done, dev))
 
 
-def _observe(member: Member[P], dev: dict[str, float], chunk: Chunk) -> None:
-    config, before, epoch = member.config, member.progress, member.epoch
+def _observe(member: Member[R, V], dev: dict[str, float], chunk: Chunk) -> None:
+    config, before, epoch = member.experiment.config, member.progress, member.epoch
     value = dev[config.best.metric.removeprefix("dev_")]
     member.progress = judged.observe(before, epoch, value, config.best.mode)
     if member.progress.best_epoch == epoch:
@@ -164,15 +155,15 @@ def _observe(member: Member[P], dev: dict[str, float], chunk: Chunk) -> None:
         chunk.stopped = "early_stopping"
 
 
-def _row(member: Member[P], rate: float, done: P, dev: dict[str, float] | None) -> Row:
+def _row(member: Member[R, V], rate: float, done: epochs.Met[R, V], dev: dict[str, float] | None) -> Row:
     train = member.figures(done)
-    names = logged(member.config)
+    names = logged(member.experiment.config)
     seen = [train[name] for name in names]
     unseen = [None if dev is None else dev[name] for name in ("loss", *names)]
     return (member.epoch, rate, done.loss, done.objective, *seen, *unseen)
 
 
-def _replay(member: Member[P], start: State, watch: Watch) -> Advance:
+def _replay(member: Member[R, V], start: State, watch: Watch) -> Advance:
     """The chunk again from its start, up to the last epoch whose figures and parameters are finite."""
     member.restore(start)
     rows: list[Row] = []
@@ -189,6 +180,6 @@ def _replay(member: Member[P], start: State, watch: Watch) -> Advance:
         best = closed.best or best
 
 
-def _closed(member: Member[P], chunk: Chunk) -> Advance:
+def _closed(member: Member[R, V], chunk: Chunk) -> Advance:
     best = None if chunk.best is None else Best(*chunk.best, model=member.kept())
     return Advance(member.epoch, chunk.rows, chunk.improvements, best, chunk.stopped)

@@ -49,6 +49,11 @@ class Rows:
     extra: tuple[NDArray[Any], ...]
     truth: NDArray[Any]
 
+    def at(self, places: NDArray[np.int64] | slice) -> Rows:
+        """The rows at some places."""
+        extra = tuple(targets[places] for targets in self.extra)
+        return Rows(self.inputs[places], self.targets[places], extra, self.truth[places])
+
     def __len__(self) -> int:
         return len(self.inputs)
 

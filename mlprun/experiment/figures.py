@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from mlprun.parts.losses import Loss
 from mlprun.parts.metrics.metric import Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlprun.parts.architectures.network import Network
     from mlprun.schema import Config
 
+T = TypeVar("T")
 CHUNK = 65_536
 """rows evaluated at once, so that memory stays bounded on large tables"""
 
@@ -67,19 +68,21 @@ def measured(
     experiment: Experiment,
     outputs: NDArray[Any],
     truth: NDArray[Any],
-    extra: Mapping[str, float],
+    extra: Sequence[T],
+    mean: Callable[[Loss, T], float],
     *,
     tables: bool = False,
 ) -> dict[str, Any]:
-    """Metrics of [N, K] outputs and the truth of their rows, with the values of extra losses in their places.
+    """Metrics of [N, K] outputs and the truth of their rows, and what `mean` says of each loss among them.
 
-    `tables` includes metrics that are no single number.
+    `extra` has the targets of these losses; `tables` includes metrics that are no single number.
     """
+    targets = iter(extra)
     # a figure may overflow to infinity, as it does in torch: that is no reason for a warning
     with np.errstate(over="ignore", invalid="ignore"):
         predictions = experiment.predictions(outputs, truth)
         return {
-            part.name: extra[part.name] if isinstance(part, Loss) else part.compute(predictions)
+            part.name: mean(part, next(targets)) if isinstance(part, Loss) else part.compute(predictions)
             for part in experiment.config.metrics
             if isinstance(part, Loss) or part.scalar or tables
         }
@@ -91,9 +94,9 @@ class Meter:
     def __init__(self, experiment: Experiment) -> None:
         config = experiment.config
         self._experiment = experiment
-        extra = tuple(part for part in config.metrics if isinstance(part, Loss))
         self._loss, self._plain = config.loss, plain(config.loss).build()
-        self._extra = tuple((part, plain(part).build()) for part in extra)
+        extra = (part for part in config.metrics if isinstance(part, Loss))
+        self._means = {part.name: plain(part).build() for part in extra}
 
     def figures(
         self, network: Network, before: Tensor, rows: Tensors, *, tables: bool = False
@@ -104,11 +107,13 @@ class Meter:
         """
         with torch.no_grad():
             outputs = network.output_activation(before)
-            extra = {
-                part.name: mean(before if part.activation else outputs, targets).item()
-                for (part, mean), targets in zip(self._extra, rows.extra, strict=True)
-            }
-        return measured(self._experiment, outputs.cpu().numpy(), rows.truth, extra, tables=tables)
+
+        def mean(loss: Loss, targets: Tensor) -> float:
+            with torch.no_grad():
+                return self._means[loss.name](before if loss.activation else outputs, targets).item()
+
+        array = outputs.cpu().numpy()
+        return measured(self._experiment, array, rows.truth, rows.extra, mean, tables=tables)
 
     def evaluate(self, network: Network, rows: Tensors, *, tables: bool = False) -> dict[str, Any]:
         """`loss`, then the metrics, of a network on some rows; the network is left in evaluation mode."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,18 +22,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from mlprun.experiment import Experiment
-
-
-@dataclass
-class Pass:
-    """What one epoch's batches gave as each was met, before its update."""
-
-    rows: Tensors
-    """in the order of the batches"""
-    objective: float = 0.0
-    loss: float = 0.0
-    before: tuple[Tensor, ...] = ()
-    """per batch [B, K], values before the output activation"""
 
 
 class Member:
@@ -63,7 +50,6 @@ class Member:
         self._dropouts = self.network.dropouts
         self._modal = any(hasattr(module, "running_mean") for module in self.network.modules())
         self.network.eval()
-        self.has_dev = experiment.has("dev")
         self._live = list(self.network.state_dict().values())
         self._kept = [tensor.clone() for tensor in self._live]
         self.restore(state)
@@ -98,16 +84,12 @@ class Member:
             for name, tensor in zip(self.network.state_dict(), self._kept, strict=True)
         }
 
-    def rate(self) -> float:
-        """The learning rate of the next epoch."""
-        return epochs.rate(self.config, self.epoch, self.progress)
-
-    def run_epoch(self, stop: Callable[[], bool]) -> Pass | None:
+    def run_epoch(self, rate: float, stop: Callable[[], bool]) -> epochs.Met[Tensors, Tensor] | None:
         """Train one epoch; None when `stop` said so between batches, with the epoch half done.
 
         Raises OverflowError for a learning rate that the run's dtype cannot hold.
         """
-        rate, self._state = self.rate(), None
+        self._state = None
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -126,9 +108,9 @@ class Member:
             self.epoch += 1
         return done
 
-    def _batches(self, stop: Callable[[], bool]) -> Pass | None:
+    def _batches(self, stop: Callable[[], bool]) -> epochs.Met[Tensors, Tensor] | None:
         rows = self._ordered()
-        done, total, before = Pass(rows), 0.0, []
+        met: epochs.Met[Tensors, Tensor] = epochs.Met(rows)
         for step, start in enumerate(range(0, len(rows), self.batch)):
             if stop():
                 return None
@@ -138,19 +120,9 @@ class Member:
             self._draw_dropout(step, len(inputs))
             values, loss, objective = self._step(inputs, targets)
             weight = self.config.loss.weight(targets)
-            mean = loss / self.config.loss.scale
-            if self.config.loss.reduction == "sum":
-                mean /= weight
-            total += weight
-            done.loss += mean * weight
-            done.objective += objective * len(inputs)
-            before.append(values)
-        if self.batch < len(rows):
-            done.loss, done.objective = done.loss / total, done.objective / len(rows)
-        else:
-            done.loss, done.objective = mean, objective  # not multiplied and divided: exactly the scalar
-        done.before = tuple(before)
-        return done
+            shown = epochs.mean_of(self.config.loss, loss, weight)
+            met.add(values, shown, objective, weight=weight, rows=len(inputs))
+        return met
 
     def _ordered(self) -> Tensors:
         """The train rows in this epoch's order."""
@@ -234,7 +206,7 @@ class Member:
         if training.clip_value is not None:
             torch.nn.utils.clip_grad_value_(self.parameters.values(), training.clip_value)
 
-    def figures(self, done: Pass) -> dict[str, Any]:
+    def figures(self, done: epochs.Met[Tensors, Tensor]) -> dict[str, Any]:
         """The metrics and extra losses of the train rows as the epoch met them."""
         before = done.before[0] if len(done.before) == 1 else torch.cat(done.before)
         return self.meter.figures(self.network, before, done.rows)

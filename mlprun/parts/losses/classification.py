@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -92,13 +92,11 @@ class ClassLoss(Loss):
     def encode(self, targets: NDArray[np.generic], classes: int | None) -> NDArray[np.generic]:
         return np.asarray(targets, np.int64)
 
-    def weight(self, targets: torch.Tensor) -> float:
+    def weight(self, targets: torch.Tensor | NDArray[Any]) -> float:
         if self.class_weights is None:
             return float(len(targets))
-        import torch
-
-        weights = torch.tensor(self.class_weights, dtype=torch.float64, device=targets.device)
-        return float(weights[targets].sum())
+        ids = targets if isinstance(targets, np.ndarray) else targets.cpu().numpy()
+        return float(np.asarray(self.class_weights)[ids].sum())
 
     def _function(self, label_smoothing: float) -> LossFunction:
         """Cross entropy of class ids, from the values before softmax or log-softmax (the same for both)."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -78,9 +79,9 @@ class Loss(Part):
         """
         raise NotImplementedError
 
-    def weight(self, targets: torch.Tensor) -> float:
+    def weight(self, targets: torch.Tensor | NDArray[Any]) -> float:
         """What the mean over encoded targets divides by: rows times outputs, unless rows are weighted."""
-        return float(targets.numel())
+        return float(math.prod(targets.shape))
 
 
 losses: Registry[Loss] = Registry("loss", "losses")
