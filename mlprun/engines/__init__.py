@@ -26,9 +26,10 @@ __all__ = [
 
 def _engines() -> dict[str, Engine]:
     from mlprun.engines.fused import FusedEngine
+    from mlprun.engines.scratch.engine import ScratchEngine
     from mlprun.engines.torch import TorchEngine
 
-    return {engine.name: engine for engine in (TorchEngine(), FusedEngine())}
+    return {engine.name: engine for engine in (TorchEngine(), FusedEngine(), ScratchEngine())}
 
 
 def choose(experiment: Experiment, name: str) -> tuple[Engine, str]:

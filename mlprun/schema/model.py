@@ -170,10 +170,11 @@ class Config(Options):
     device: Annotated[str, Field(pattern=r"^(cpu|cuda|cuda:[0-9]{1,3}|auto)$")] = Field(
         "cpu", description="cpu, cuda, cuda:1 and so on, or auto for a GPU if there is one"
     )
-    engine: Literal["auto", "torch", "fused"] = Field(
+    engine: Literal["auto", "torch", "fused", "scratch"] = Field(
         "auto",
-        description="what executes the steps: torch runs everything, fused compiles dense ones for the CPU; "
-        "auto takes fused where it can run the config and the run is long enough to be worth its start",
+        description="what executes the steps: torch runs everything, fused compiles dense ones for the CPU, "
+        "scratch is written to be read, in NumPy and float64; auto takes fused where it can run the config "
+        "and the run is long enough to be worth its start, else torch",
     )
 
     @property

@@ -62,7 +62,7 @@ LINES = [
     ("metrics: [accurcy]", "2:11: metrics.0: unknown metric 'accurcy'; did you mean accuracy?"),
     ("device: gpu", "2:9: device: expected cpu, cuda, cuda:N (such as cuda:1) or auto, got the string 'gpu'"),
     ("device: 'cuda:'", "2:9: device: expected cpu, cuda, cuda:N (such as cuda:1) or auto, got the string 'cuda:'"),
-    ("engine: fast", "2:9: engine: expected auto, torch or fused, got the string 'fast'"),
+    ("engine: fast", "2:9: engine: expected auto, torch, fused or scratch, got the string 'fast'"),
     ("name: a/b", "2:7: name: must be 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit, got the string 'a/b'"),
     ("extend: x.py", "2:9: extend: expected a list, got the string 'x.py'"),
     ("snapshots: [0, -1]", "2:16: snapshots.1: must be at least 0, got -1"),

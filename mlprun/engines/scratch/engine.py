@@ -1,0 +1,92 @@
+"""Chapter 7: a config as layers, losses and an optimizer of the chapters before."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mlprun.engines.abilities import Abilities, entry
+from mlprun.engines.arrays import Differentiated, Member
+from mlprun.engines.scratch.functions import ACTIVATIONS, absolute
+from mlprun.engines.scratch.layers import Embedding, Layer, Linear, RNNCell, Sequential
+from mlprun.engines.scratch.losses import LOSSES
+from mlprun.engines.scratch.optimizers import OPTIMIZERS, Slots, clipped
+from mlprun.engines.scratch.tensor import Array, Tensor, no_grad
+from mlprun.engines.stepwise import Stepwise
+from mlprun.parts.activations import each
+from mlprun.parts.architectures import Rnn
+from mlprun.parts.losses import Loss
+
+PENALTIES: dict[str, Callable[[Tensor], Tensor]] = {"l2": lambda w: w * w, "l1": absolute}
+ABILITIES = Abilities(("float64",), ("mlp", "rnn"), ACTIVATIONS, LOSSES, OPTIMIZERS, PENALTIES)
+
+
+def activation(parts: Any) -> Layer:
+    """One activation, or several side by side whose results are summed."""
+    first, *others = (entry(ACTIVATIONS, part) for part in each(parts))
+    return lambda z: sum((other(z) for other in others), first(z))
+
+
+def network(architecture: Any, p: dict[str, Tensor]) -> Layer:
+    """The layers before the output activation, of tensors that go by torch's names."""
+
+    def linear(name: str) -> Linear:
+        return Linear(p[f"{name}.weight"], p.get(f"{name}.bias"))
+
+    table, inner, read = architecture.embedding, activation(architecture.activation), Sequential(Tensor)
+    if table is not None:
+        read = Sequential(Embedding(p["embedding.weight"]), activation(table.activation))
+    if isinstance(architecture, Rnn):
+        cell = RNNCell(linear("cell.input"), linear("cell.hidden"), linear("cell.output"), inner)
+        return lambda rows: cell.unroll([read(column if table else column[:, None]) for column in rows.T])
+    layers = Sequential(read, lambda values: values.reshape(len(values.data), -1))  # symbols side by side
+    for number, layer in enumerate(architecture.hidden_layers):
+        layers.add(linear(f"layers.{number}"), activation(layer.activation))
+    layers.add(linear(f"layers.{len(architecture.hidden_layers)}"))
+    return layers
+
+
+class Learner:
+    """The network of a config, and what its optimizer remembers of each parameter."""
+
+    def __init__(self, config: Any, model: Mapping[str, Array], slots: dict[str, Slots]) -> None:
+        self.config, self.model, self.slots = config, dict(model), slots
+        self.activate = activation(config.architecture.output_activation)
+
+    def before(self, inputs: Array) -> Array:
+        with no_grad():
+            return network(self.config.architecture, self.tensors())(inputs).data
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {name: Tensor(array, requires_grad=True) for name, array in self.model.items()}
+
+    def outputs(self, before: Array) -> Array:
+        return self.activate(Tensor(before)).data
+
+    def mean(self, loss: Loss, before: Array, targets: Array) -> float:
+        return float(self.summed(loss, Tensor(before), targets).data) / loss.weight(targets)
+
+    def summed(self, loss: Loss, before: Tensor, targets: Array) -> Tensor:
+        """A loss before it is averaged, of the values before the output activation or after it."""
+        return entry(LOSSES, loss)(before if loss.activation else self.activate(before), targets).sum()
+
+    def differentiate(self, inputs: Array, targets: Array) -> Differentiated:
+        """Forward through the network, the loss and the penalties, then all the way back."""
+        tensors, loss = self.tensors(), self.config.loss
+        before = network(self.config.architecture, tensors)(inputs)
+        total = self.summed(loss, before, targets)
+        scaled = objective = (total if loss.reduction == "sum" else total / loss.weight(targets)) * loss.scale
+        for penalty in self.config.penalties:
+            for weight in (tensor for name, tensor in tensors.items() if name.endswith("weight")):
+                objective = objective + PENALTIES[penalty.name](weight).sum() * penalty.coefficient
+        objective.backward()
+        gradients = {name: tensor.grad for name, tensor in tensors.items()}
+        return Differentiated(before.data, float(scaled.data), float(objective.data), gradients)
+
+    def step(self, gradients: dict[str, Array], rate: float) -> None:
+        rule, training = entry(OPTIMIZERS, self.config.optimizer), self.config.training
+        for name, g in clipped(gradients, training.clip_norm, training.clip_value).items():
+            self.model[name] = rule(self.model[name], g, self.slots.setdefault(name, {}), rate)
+
+
+def ScratchEngine() -> Stepwise[Member]:  # noqa: N802 -- engines are made like objects of their own classes
+    """The explained engine."""
+    return Stepwise("scratch", lambda run, state, _: Member(run, state, Learner), ABILITIES.lacking)

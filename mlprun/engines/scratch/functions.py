@@ -1,0 +1,99 @@
+"""Chapter 2: functions of each number, f(z) with f'(z), one of a whole row, and what is composed of these.
+
+What is composed needs no derivative of its own: chapter 1 finds it. Options are those of the config.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from mlprun.engines.scratch.tensor import Array, Tensor
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def exp(z: Tensor) -> Tensor:
+    """f = e^z = f'."""
+    f = np.exp(z.data)
+    return z.apply(f, f)
+
+
+def logistic(z: Tensor) -> Tensor:
+    """f = 1 / (1 + e^-z), f' = e^-z / (1 + e^-z)^2 = f (1 - f). e^-|z| cannot overflow."""
+    e = np.exp(-np.abs(z.data))
+    f: Array = np.where(z.data >= 0, 1.0, e) / (1 + e)
+    return z.apply(f, f * (1 - f))
+
+
+def tanh(z: Tensor) -> Tensor:
+    """f = sinh z / cosh z, f' = (cosh^2 z - sinh^2 z) / cosh^2 z = 1 - f^2."""
+    f = np.tanh(z.data)
+    return z.apply(f, 1 - f * f)
+
+
+def clip(z: Tensor, low: float, high: float) -> Tensor:
+    """f = z, cut off at both ends; f' = 1 between them, else 0."""
+    return z.apply(np.clip(z.data, low, high), np.where((z.data > low) & (z.data < high), 1.0, 0.0))
+
+
+def absolute(z: Tensor) -> Tensor:
+    """f = |z|, f' = the sign of z. At such a kink any number between the two slopes is as good."""
+    return z.apply(np.abs(z.data), np.sign(z.data))
+
+
+def leaky_relu(z: Tensor, slope: float = 0.01) -> Tensor:
+    """f = z above 0, else slope z, so f' = 1 or slope."""
+    factor = np.where(z.data > 0, 1.0, slope)
+    return z.apply(factor * z.data, factor)
+
+
+def elu(z: Tensor, alpha: float = 1.0) -> Tensor:
+    """f = z above 0, else alpha (e^z - 1), so f' = 1 or alpha e^z = f + alpha. expm1 is exact near 0."""
+    below = alpha * np.expm1(np.minimum(z.data, 0))
+    return z.apply(np.where(z.data > 0, z.data, below), np.where(z.data > 0, 1.0, below + alpha))
+
+
+def softplus(z: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """f = log(1 + e^(beta z)) / beta, f' = logistic(beta z); z itself for beta z above `threshold`."""
+    y = beta * z.data
+    value, slope = np.logaddexp(0, y) / beta, logistic(Tensor(y)).data
+    return z.apply(np.where(y > threshold, z.data, value), np.where(y > threshold, 1.0, slope))
+
+
+def gelu(z: Tensor, approximate: str = "none") -> Tensor:
+    """Z times the probability P that a normal variable is below z; P' is the density. tanh comes near P."""
+    if approximate == "tanh":
+        return z * (tanh((z + z * z * z * 0.044715) * math.sqrt(2 / math.pi)) + 1) * 0.5
+    density = np.exp(-z.data * z.data / 2) / math.sqrt(2 * math.pi)
+    return z * z.apply((1 + _erf(z.data / math.sqrt(2))) / 2, density)
+
+
+def log_softmax(z: Tensor) -> Tensor:
+    """y_k = log p_k = z_k - log S for p_k = e^z_k / S, S the row's sum of e^z.
+
+    d log S = sum_j e^z_j dz_j / S, so dy_k = dz_k - sum_j p_j dz_j and g(z) = g - p sum_k g_k.
+    """
+    shifted = z.data - z.data.max(axis=-1, keepdims=True)
+    y = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return Tensor(y, [(z, lambda g: g - np.exp(y) * g.sum(axis=-1, keepdims=True))])
+
+
+ACTIVATIONS: dict[str, Callable[..., Tensor]] = {
+    "identity": lambda z: z,
+    "logistic": logistic,
+    "tanh": tanh,
+    "hard_logistic": lambda z, slope=1 / 6, offset=0.5: clip(z * slope + offset, 0, 1),
+    "hard_tanh": lambda z: clip(z, -1, 1),
+    "relu": lambda z: leaky_relu(z, 0.0),
+    "leaky_relu": leaky_relu,
+    "elu": elu,
+    "selu": lambda z: elu(z, 1.6732632423543772) * 1.0507009873554805,  # keeps mean 0 and variance 1
+    "gelu": gelu,
+    "softplus": softplus,
+    "swish": lambda z, beta=1.0: z * logistic(z * beta),
+    "mish": lambda z: z * tanh(softplus(z)),
+    "log_softmax": log_softmax,
+    "softmax": lambda z: exp(log_softmax(z)),
+    "exp": exp,
+}
