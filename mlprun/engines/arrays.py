@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from mlprun.engines import epoch as epochs
+from mlprun.engines import kinds
 from mlprun.engines import slots as kept_slots
 from mlprun.engines.contract import State
+from mlprun.engines.stepwise import Stepwise
 from mlprun.experiment import measured
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mlprun.engines.abilities import Abilities
     from mlprun.engines.contract import Arrays
     from mlprun.engines.slots import Slots
     from mlprun.experiment import Experiment, Rows
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from mlprun.schema import Config
 
     Array = NDArray[np.float64]
+    Make = Callable[[Config, Arrays, Slots], "Learner"]
 
 
 class Differentiated(NamedTuple):
@@ -65,12 +69,30 @@ class Learner(Protocol):
         ...
 
 
+def expected(experiment: Experiment, state: State, learner: Make) -> kinds.Expected:
+    """What a learner's optimizer keeps of each parameter: found by letting it take one step of nothing."""
+    nothing = {name: np.zeros_like(array) for name, array in state.model.items()}
+    blank = learner(experiment.config, nothing, {})
+    blank.step(nothing, 0.0)
+    steps = kinds.steps_so_far(experiment, state.epoch)
+    return [
+        {
+            parameter: {
+                slot: kinds.Number(1, steps, whole=True, plain=False, dtype=str(array.dtype))
+                if slot == "step"
+                else kinds.Array(str(array.dtype), array.shape)
+                for slot, array in kept.items()
+            }
+            for parameter, kept in blank.slots.items()
+            if kept
+        }
+    ]
+
+
 class Member:
     """A run between `open` and the last `advance`."""
 
-    def __init__(
-        self, experiment: Experiment, state: State, learner: Callable[[Config, Arrays, Slots], Learner]
-    ) -> None:
+    def __init__(self, experiment: Experiment, state: State, learner: Make) -> None:
         self.experiment, self.config, self.train = experiment, experiment.config, experiment.fixed["train"]
         self._learner = learner
         self.restore(state)
@@ -144,3 +166,13 @@ class Member:
     def _batches(self, rows: Rows) -> list[Rows]:
         size = epochs.batch_size(self.config, len(rows))
         return [rows.at(slice(start, start + size)) for start in range(0, len(rows), size)]
+
+
+def engine(name: str, learner: Make, abilities: Abilities) -> Stepwise[Member]:
+    """The engine of that name whose runs are members around such learners."""
+    return Stepwise(
+        name,
+        lambda experiment, state, _: Member(experiment, state, learner),
+        abilities.lacking,
+        lambda experiment, state: expected(experiment, state, learner),
+    )

@@ -25,6 +25,8 @@ def taken_apart(slots: Mapping[str, Arrays]) -> tuple[dict[str, NDArray[Any]], A
     arrays: dict[str, NDArray[Any]] = {}
     structure: dict[str, Any] = {}
     for parameter, kept in slots.items():
+        if not kept:  # as torch's engine leaves such a parameter out
+            continue
         names = {slot: f"{FIRST}{parameter}.{slot}" for slot in kept}
         arrays |= {names[slot]: np.array(array) for slot, array in kept.items()}
         structure[parameter] = {"of": {slot: {"array": name} for slot, name in names.items()}}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import mlprun.api as mlprun
-from mlprun.engines.torch import TorchEngine
+from mlprun.engines.stepwise import Stepwise
 from mlprun.errors import DeviceError, DivergedError, FileError, OutOfMemoryError
 from mlprun.storage.runs import RunFolder
 
@@ -51,15 +51,15 @@ def test_a_diverged_run_diverges_again_when_it_is_resumed(train: Train, contents
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, *, after: int) -> None:
     """Let the engine fail with `error` in its chunk number `after`."""
-    advance, calls = TorchEngine.advance, []
+    advance, calls = Stepwise.advance, []
 
-    def broken(self: TorchEngine, *arguments: Any) -> Any:
+    def broken(self: Stepwise[Any], *arguments: Any) -> Any:
         calls.append(1)
         if len(calls) > after:
             raise error
         return advance(self, *arguments)
 
-    monkeypatch.setattr(TorchEngine, "advance", broken)
+    monkeypatch.setattr(Stepwise, "advance", broken)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mlprun.engines.abilities import Abilities, entry
-from mlprun.engines.arrays import Differentiated, Member
+from mlprun.engines.arrays import Differentiated, Member, engine
 from mlprun.engines.scratch.functions import ACTIVATIONS, absolute
 from mlprun.engines.scratch.layers import Embedding, Layer, Linear, RNNCell, Sequential
 from mlprun.engines.scratch.losses import LOSSES
@@ -89,4 +89,4 @@ class Learner:
 
 def ScratchEngine() -> Stepwise[Member]:  # noqa: N802 -- engines are made like objects of their own classes
     """The explained engine."""
-    return Stepwise("scratch", lambda run, state, _: Member(run, state, Learner), ABILITIES.lacking)
+    return engine("scratch", Learner, ABILITIES)

@@ -67,6 +67,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "training": {**BATCHES, "dtype": "float64"},
         "engine": "fused",
     },
+    "scratch": {
+        "optimizer": {"name": "adam", "lr": 0.02, "amsgrad": True},
+        "schedule": "cosine",
+        "training": {**BATCHES, "dtype": "float64"},
+        "engine": "scratch",
+    },
+    "scratch, momentum, plateau": {
+        "optimizer": {"name": "sgd", "lr": 0.5, "momentum": 0.9},
+        "schedule": {"name": "reduce_on_plateau", "patience": 1, "factor": 0.5},
+        "training": {"dtype": "float64"},
+        "engine": "scratch",
+    },
     "default interval": {
         "optimizer": {"name": "adam", "lr": 0.02},
         "training": {**BATCHES, "epochs": 120},
