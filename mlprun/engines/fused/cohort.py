@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlprun.engines.fused.advance import advance
-from mlprun.engines.fused.layout import Layout, layout_of
-from mlprun.engines.fused.member import Member, Shared
+from mlprun.engines.fused.layout import layout_of
+from mlprun.engines.fused.member import Member
 from mlprun.engines.fused.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from mlprun.engines.contract import Advance, State, Watch
     from mlprun.experiment import Experiment
 
-LOOK = 0.05
-"""seconds between two looks at signals while threads work"""
+_LOCAL = threading.local()
+MOST_WORKSPACES = 16
+"""that a thread keeps"""
 
 
 class Cohort:
@@ -32,9 +33,8 @@ class Cohort:
     def __init__(self, experiments: Sequence[Experiment], states: Sequence[State]) -> None:
         from mlprun.engines.fused.lanes import width_of
 
-        shared, layouts = Shared(), _Layouts()
         self.members = [
-            Member(experiment, state, layouts.of(experiment, width_of(experiment.dtype)), shared)
+            Member(experiment, state, layout_of(experiment, width_of(experiment.dtype)))
             for experiment, state in zip(experiments, states, strict=True)
         ]
         self.threads = min(
@@ -44,14 +44,9 @@ class Cohort:
 
     def advance(self, until: int, watch: Watch) -> list[Advance]:
         """Train all runs up to `until` epochs."""
-        local = threading.local()
 
         def one(member: Member) -> Advance:
-            spaces = local.__dict__.setdefault("spaces", {})
-            key = Workspace.key(member)
-            if key not in spaces:
-                spaces[key] = Workspace(member)
-            return advance(member, spaces[key], until, watch)
+            return advance(member, _workspace(member), until, watch)
 
         if self.threads < 2:
             return [one(member) for member in self.members]
@@ -59,14 +54,12 @@ class Cohort:
             return list(pool.map(one, self.members))
 
 
-class _Layouts:
-    """Layouts that runs of one architecture share."""
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, Layout] = {}
-
-    def of(self, experiment: Experiment, lanes: int) -> Layout:
-        made = layout_of(experiment, lanes)
-        parts = (made.layers, made.codes, made.options)
-        key = b"".join(part.tobytes() for part in parts) + f"{made.dtype} {made.stride}".encode()
-        return self._known.setdefault(key, made)
+def _workspace(member: Member) -> Workspace:
+    """This thread's arrays for runs like this one: cohorts of one run may come in thousands."""
+    spaces: dict[Any, Workspace] = _LOCAL.__dict__.setdefault("spaces", {})
+    key = Workspace.key(member)
+    space = spaces.pop(key, None) or Workspace(member)
+    if len(spaces) >= MOST_WORKSPACES:
+        del spaces[next(iter(spaces))]
+    spaces[key] = space  # the last to be forgotten
+    return space

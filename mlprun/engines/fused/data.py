@@ -1,13 +1,12 @@
-"""Rows as kernels read them: each with its inputs, targets, class, mask, weight and constant."""
+"""Rows as kernels read them: inputs, targets, a mask, and what the loss or the figure asks for besides."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from mlprun.engines.fused import encoding
-from mlprun.engines.fused import tables as t
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,21 +15,48 @@ if TYPE_CHECKING:
     from mlprun.experiment import Experiment, Rows
 
 
+class Fields(NamedTuple):
+    """Where the numbers of a row stand behind its inputs and targets; 0 for what it has not."""
+
+    mask: int
+    """1 in rows, 0 in what fills up the last block"""
+    classes: int
+    weight: int
+    constant: int
+    numbers: int
+    """how many a row has"""
+
+
+def fields_of(experiment: Experiment) -> Fields:
+    """What rows have: classes where one of several outputs is chosen, the rest where the loss asks for it."""
+    loss, outputs = experiment.config.loss, experiment.config.architecture.outputs
+    assert outputs is not None
+    mask = experiment.width + outputs
+    wanted = (
+        experiment.classes is not None and outputs > 1,
+        getattr(loss, "class_weights", None) is not None,
+        encoding.adds_constant(loss),
+    )
+    places, numbers = [], mask + 1
+    for present in wanted:
+        places.append(numbers if present else 0)
+        numbers += present
+    return Fields(mask, places[0], places[1], places[2], numbers)
+
+
 def table(experiment: Experiment, rows: Rows) -> NDArray[Any]:
     """Row-major [N, fields] in the run's dtype."""
-    outputs = experiment.config.architecture.outputs
+    outputs, fields = experiment.config.architecture.outputs, fields_of(experiment)
     assert outputs is not None
     columns, weights, constants = encoding.distributions(experiment.config.loss, rows.targets, outputs)
-    classes = rows.truth if experiment.classes is not None else np.zeros(len(rows))
-    parts = [
-        rows.inputs,
-        columns,
-        classes[:, None],
-        np.ones((len(rows), 1)),
-        weights[:, None],
-        constants[:, None],
-    ]
-    return np.ascontiguousarray(np.concatenate(parts, axis=1, dtype=experiment.dtype, casting="unsafe"))
+    made = np.ones((len(rows), fields.numbers), experiment.dtype)
+    made[:, : experiment.width] = rows.inputs
+    made[:, experiment.width : fields.mask] = columns
+    kept = ((fields.classes, rows.truth), (fields.weight, weights), (fields.constant, constants))
+    for place, values in kept:
+        if place:
+            made[:, place] = values
+    return made
 
 
 def blocks(layout: Layout, rows: NDArray[Any]) -> NDArray[Any]:
@@ -55,8 +81,3 @@ def shares(experiment: Experiment, rows: Rows | None, outputs: int) -> NDArray[n
     spread[np.ptp(truth, axis=0) == 0] = np.nan
     units = experiment.preprocessing.restore(np.array([np.zeros(outputs), np.ones(outputs)]))
     return np.ascontiguousarray((units[1] - units[0]) ** 2 / spread)
-
-
-def fields_of(inputs: int, outputs: int) -> int:
-    """How many numbers a row has."""
-    return inputs + outputs + t.EXTRA_FIELDS

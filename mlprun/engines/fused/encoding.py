@@ -103,6 +103,11 @@ def distributions(part: Loss, targets: NDArray[Any], outputs: int) -> tuple[NDAr
     return columns, weights[targets], nothing
 
 
+def adds_constant(part: Loss) -> bool:
+    """Whether rows have a constant that is added to their loss."""
+    return type(part).names()[0] == "kl_div"
+
+
 def rule(part: Optimizer) -> str | None:
     """The name of the rule for an optimizer with its options; None if there is none."""
     name, given = type(part).names()[0], part.model_dump()

@@ -36,11 +36,11 @@ def evaluate(
         forward(layers, codes, options, theta, zeros, work, rows, rows0, stride, vectors, kept, at, here)
         total += block_loss(plan, numbers, layers, work, rows, rows0, vectors, 0.0, plan[t.LOSS])
         hits += measure(plan, numbers, values, work, rows, rows0, here, squares)
-        if plan[t.WEIGHTED] == 1:
-            field = plan[t.INPUTS] + plan[t.OUTPUTS] + t.ROW_WEIGHT
+        field = plan[t.WEIGHT_FIELD]
+        if field > 0:
             for i in range(here):
                 weight += rows[rows0 + field * stride + i]
-    if plan[t.WEIGHTED] == 0:
+    if plan[t.WEIGHT_FIELD] == 0:
         weight = float(count * plan[t.PER_ROW])
     return total / weight, figure_of(plan, hits, count, squares, shares)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from mlprun.engines.fused import tables as t
 from mlprun.parts.activations import Identity, each
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
 
     from numpy.typing import NDArray
 
@@ -54,33 +55,66 @@ class Layout:
     def flat(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         """Arrays by parameter name as one flat array."""
         theta = np.zeros(self.length, self.dtype)
-        for name, offset in self.offsets.items():
-            values = np.asarray(arrays[name]).ravel()
-            theta[offset : offset + values.size] = values
+        for name, (begin, end, _) in self._places.items():
+            theta[begin:end] = np.asarray(arrays[name]).ravel()
         return theta
 
     def named(self, theta: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Copies out of a flat array by parameter name."""
         return {
-            name: np.array(theta[offset : offset + int(np.prod(self.shapes[name]))]).reshape(
-                self.shapes[name]
-            )
-            for name, offset in self.offsets.items()
+            name: theta[begin:end].reshape(shape).copy() for name, (begin, end, shape) in self._places.items()
         }
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[int, int, tuple[int, ...]]]:
+        return {
+            name: (begin, begin + int(np.prod(self.shapes[name])), self.shapes[name])
+            for name, begin in self.offsets.items()
+        }
+
+    @cached_property
+    def products(self) -> int:
+        """Multiplications for one row, there and back."""
+        return 3 * int((self.layers[:, t.DIN] * self.layers[:, t.DOUT]).sum())
+
+
+_KNOWN: dict[Hashable, Layout] = {}
+_EQUAL: dict[bytes, Layout] = {}
+MOST_KNOWN = 10_000
 
 
 def layout_of(experiment: Experiment, lanes: int) -> Layout:
-    """The layout of an experiment that the engine does not refuse."""
-    config = experiment.config
-    architecture: Mlp = config.architecture  # type: ignore[assignment]
+    """The layout of an experiment that the engine does not refuse; equal ones are one."""
+    architecture: Mlp = experiment.config.architecture  # type: ignore[assignment]
+    rows, batch = len(experiment.fixed["train"]), experiment.config.training.batch_size
+    stride = _stride(rows if batch == "full" else min(batch, rows), lanes)
+    # all that stands in the architecture but how it starts; what layers say of that is in the way at most
+    said = tuple(getattr(architecture, name) for name in type(architecture).model_fields if name != "init")
+    key = (said, experiment.config.loss.activation is None, experiment.width, experiment.dtype, stride, lanes)
+    try:
+        known = _KNOWN.get(key)
+    except TypeError:  # parameters by name stand in lists
+        return _shared(_made(experiment, stride, lanes))
+    if known is None:
+        if len(_KNOWN) >= MOST_KNOWN:
+            _KNOWN.clear()
+            _EQUAL.clear()
+        known = _KNOWN[key] = _shared(_made(experiment, stride, lanes))
+    return known
+
+
+def _shared(made: Layout) -> Layout:
+    parts = b"".join(part.tobytes() for part in (made.layers, made.codes, made.options))
+    return _EQUAL.setdefault(parts + f"{made.dtype} {made.stride}".encode(), made)
+
+
+def _made(experiment: Experiment, stride: int, lanes: int) -> Layout:
+    architecture = experiment.config.architecture
     shapes = architecture.shapes(experiment.width)
     assert shapes is not None
     sizes = {name: int(np.prod(shape)) for name, shape in shapes.items()}
     ends = np.cumsum([0, *sizes.values()])
     offsets = {name: int(begin) for name, begin in zip(shapes, ends, strict=False)}
-    rows = len(experiment.fixed["train"])
-    batch = config.training.batch_size
-    stride = _stride(rows if batch == "full" else min(batch, rows), lanes)
     length = _padded(int(ends[-1]), lanes)
     layers, codes, options, work, gradient = _layers(experiment, shapes, offsets, stride, lanes, length)
     return Layout(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,36 +10,19 @@ from mlprun.engines.contract import State
 from mlprun.engines.fused import data, encoding, scalars
 from mlprun.engines.fused import tables as t
 from mlprun.engines.fused.coverage import measures_inside
+from mlprun.engines.fused.shared import SHARED
 from mlprun.engines.progress import Plateau, Progress
 from mlprun.parts.metrics.numbers import R2
 from mlprun.parts.schedules import EpochSchedule, ReduceOnPlateau
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from mlprun.engines.fused.layout import Layout
-    from mlprun.experiment import Experiment
+    from mlprun.experiment import Experiment, Rows
 
 FIRST = "0."
 """how torch's engine names the arrays of the first of an experiment's optimizers"""
-
-
-@dataclass
-class Shared:
-    """Rows that several runs have in common, by their content."""
-
-    arrays: dict[bytes, NDArray[Any]] = field(default_factory=dict)
-
-    def once(
-        self, rows: NDArray[Any], make: Callable[[NDArray[Any]], NDArray[Any]], kind: str
-    ) -> NDArray[Any]:
-        """What `make` gives for these rows, made once."""
-        key = hashlib.sha256(rows.data).digest() + f"{kind} {rows.shape}".encode()
-        if key not in self.arrays:
-            self.arrays[key] = make(rows)
-        return self.arrays[key]
 
 
 class Snapshot(NamedTuple):
@@ -58,14 +39,14 @@ class Snapshot(NamedTuple):
 class Member:
     """A run's tables and its state."""
 
-    def __init__(self, experiment: Experiment, state: State, layout: Layout, shared: Shared) -> None:
+    def __init__(self, experiment: Experiment, state: State, layout: Layout) -> None:
         config = experiment.config
         self.experiment, self.config, self.layout = experiment, config, layout
         rule = encoding.rule(config.optimizer)
         assert rule is not None, "an optimizer without a rule is refused"
         self.rule, self.inside = rule, measures_inside(experiment)
         self.outputs = config.architecture.outputs or 0
-        self._rows(shared)
+        self._rows()
         self.plan, self.numbers = self._plan(), self._numbers()
         dtype, slots = layout.dtype, len(encoding.RULES[rule])
         self.theta, self.best = np.zeros(layout.length, dtype), np.zeros(layout.length, dtype)
@@ -73,22 +54,26 @@ class Member:
         self.cursor, self.stands = np.zeros(t.CURSOR, np.int64), np.zeros(t.STANDS)
         self.restore(state)
 
-    def _rows(self, shared: Shared) -> None:
+    def _rows(self) -> None:
         experiment, layout = self.experiment, self.layout
-        fixed, dev = experiment.fixed["train"], experiment.fixed.get("dev")
-        rows = data.table(experiment, fixed)
-        self.count, self.dev_count = len(rows), 0 if dev is None else len(dev)
+        train, dev = experiment.fixed["train"], experiment.fixed.get("dev")
+        self.count, self.dev_count = len(train), 0 if dev is None else len(dev)
         size = self.config.training.batch_size
         self.batch = self.count if size == "full" else min(size, self.count)
         self.full = self.batch == self.count
+        self.rows = self._array(train, in_blocks=self.full)
+        self.dev = np.zeros(0, layout.dtype) if dev is None else self._array(dev, in_blocks=True)
+        self.shares = np.concatenate([data.shares(experiment, rows, self.outputs) for rows in (train, dev)])
 
-        def as_blocks(given: NDArray[Any]) -> NDArray[Any]:
-            return data.blocks(layout, given)
+    def _array(self, rows: Rows, *, in_blocks: bool) -> NDArray[Any]:
+        experiment, layout = self.experiment, self.layout
+        stride = layout.stride if in_blocks else 0
 
-        self.rows = shared.once(rows, as_blocks if self.full else np.ravel, "train")
-        seen = np.zeros((0, rows.shape[1]), layout.dtype) if dev is None else data.table(experiment, dev)
-        self.dev = shared.once(seen, as_blocks, "dev")
-        self.shares = np.concatenate([data.shares(experiment, rows, self.outputs) for rows in (fixed, dev)])
+        def make() -> NDArray[Any]:
+            table = data.table(experiment, rows)
+            return data.blocks(layout, table) if in_blocks else table.ravel()
+
+        return SHARED.once(rows, (self.config.loss, self.outputs, layout.lanes, stride), make)
 
     def _plan(self) -> NDArray[np.int64]:
         config, plan, layout = self.config, np.zeros(t.PLAN, np.int64), self.layout
@@ -96,13 +81,13 @@ class Member:
         loss = encoding.loss(config.loss)
         assert loss is not None, "a loss that kernels lack is refused"
         plateau = config.schedule if isinstance(config.schedule, ReduceOnPlateau) else None
-        weighted = getattr(config.loss, "class_weights", None) is not None
-        by_row = loss[0] == "cross_entropy" and type(config.loss).names()[0] != "kl_div"
+        fields = data.fields_of(self.experiment)
+        by_row = loss[0] == "cross_entropy" and not encoding.adds_constant(config.loss)
         values = {
             t.ROWS: self.count,
             t.BATCH: self.batch,
             t.STRIDE: layout.stride,
-            t.FIELDS: data.fields_of(self.experiment.width, self.outputs),
+            t.FIELDS: fields.numbers,
             t.SHUFFLED: training.shuffle and not self.full,
             t.SEED: training.seed,
             t.INPUTS: self.experiment.width,
@@ -116,8 +101,9 @@ class Member:
             t.FIGURE: self._figure(),
             t.LOSS: encoding.code(encoding.LOSSES, loss[0]),
             t.SUMS: config.loss.reduction == "sum",
-            t.WEIGHTED: weighted,
-            t.ADDS_CONSTANT: type(config.loss).names()[0] == "kl_div",
+            t.CLASS_FIELD: fields.classes,
+            t.WEIGHT_FIELD: fields.weight,
+            t.CONSTANT_FIELD: fields.constant,
             t.RULE: encoding.code(encoding.RULES, self.rule),
             t.FAMILY: scalars.FAMILIES[type(config.optimizer).names()[0]],
             t.PATIENCE: config.early_stopping.patience if config.early_stopping else -1,

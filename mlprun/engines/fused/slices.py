@@ -24,8 +24,7 @@ STEP_PRODUCTS = 1000
 
 def budget_of(member: Member) -> int:
     """Batches of one call: a function of the network's shape, though it changes no byte."""
-    layers = member.layout.layers
-    products = 3 * int((layers[:, t.DIN] * layers[:, t.DOUT]).sum()) * max(16, member.batch)
+    products = member.layout.products * max(16, member.batch)
     return max(1, SLICE_PRODUCTS // (STEP_PRODUCTS + products))
 
 

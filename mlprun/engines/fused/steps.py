@@ -52,7 +52,7 @@ def block_loss(
     """The loss `code` summed over a block's rows; the outputs' delta becomes its slope times `factor`."""
     stride, inputs, outputs = plan[t.STRIDE], plan[t.INPUTS], plan[t.OUTPUTS]
     last = layers[layers.shape[0] - 1]
-    mask = rows0 + (inputs + outputs + t.MASK) * stride
+    mask = rows0 + (inputs + outputs) * stride
     targets = rows0 + inputs * stride
     total = 0.0
     if code == CROSS_ENTROPY:
@@ -77,8 +77,8 @@ def block_loss(
                 code, work, last[t.VALUES] + at, rows, targets + at, rows, mask, work, last[t.DELTA] + at,
                 vectors, factor, numbers, t.LOSS_OPTION,
             )  # fmt: skip
-    if plan[t.ADDS_CONSTANT] == 1:
-        constant = rows0 + (inputs + outputs + t.ROW_CONSTANT) * stride
+    if plan[t.CONSTANT_FIELD] > 0:
+        constant = rows0 + plan[t.CONSTANT_FIELD] * stride
         lanes = VECTOR_BYTES // work.itemsize
         for i in range(vectors * lanes):
             total += rows[constant + i]
@@ -97,7 +97,7 @@ def measure(
         for i in range(count):
             hits += (work[values + i] > border) == (rows[targets + i] > wanted)
     elif figure == HIT_OF_MANY:
-        truth = rows0 + (inputs + outputs + t.CLASS) * stride
+        truth = rows0 + plan[t.CLASS_FIELD] * stride
         for i in range(count):
             chosen = 0
             for k in range(1, outputs):
@@ -169,10 +169,9 @@ def compact(layers: Any, gradient: Any) -> None:
 @inner
 def batch_weight(plan: Any, rows: Any, rows0: Any, count: Any) -> Any:
     """What the mean over a batch divides by."""
-    if plan[t.WEIGHTED] == 0:
+    if plan[t.WEIGHT_FIELD] == 0:
         return float(count * plan[t.PER_ROW])
-    total, stride = 0.0, plan[t.STRIDE]
-    field = plan[t.INPUTS] + plan[t.OUTPUTS] + t.ROW_WEIGHT
+    total, stride, field = 0.0, plan[t.STRIDE], plan[t.WEIGHT_FIELD]
     for i in range(count):
         total += rows[rows0 + (i // stride * plan[t.FIELDS] + field) * stride + i % stride]
     return total

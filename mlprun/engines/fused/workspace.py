@@ -43,5 +43,5 @@ class Workspace:
     def key(member: Member) -> tuple[Any, ...]:
         """Members with equal keys can share a workspace, one after another."""
         plan = member.plan
-        shape = (member.layout, member.count, member.dev_count, member.full, member.inside)
+        shape = (member.layout, member.count, member.dev_count, member.batch, member.inside)
         return (*shape, int(plan[t.SHUFFLED]), int(plan[t.FIELDS]))

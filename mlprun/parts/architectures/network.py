@@ -88,7 +88,8 @@ def initialize(
         for initializer, module, kind in pairs:
             if initializer.draws:
                 initializer.fill(getattr(module, kind))
-        network.to(getattr(torch, dtype))
+        if dtype != "float32":  # as which parameters are made
+            network.to(getattr(torch, dtype))
         for initializer, module, kind in pairs:
             if not initializer.draws:  # 0.1 in float64 is not 0.1 that has been through float32
                 initializer.fill(getattr(module, kind))

@@ -10,6 +10,7 @@ import pytest
 
 from mlprun.engines import Advance, State, Watch
 from mlprun.engines.fused import FusedEngine, encoding
+from mlprun.engines.fused.workspace import Workspace
 from mlprun.engines.torch import TorchEngine
 from mlprun.experiment import columns
 from mlprun.parts.optimizers import optimizers
@@ -153,6 +154,21 @@ def test_a_runs_bytes_are_the_same_alone_in_company_and_on_any_number_of_threads
             assert told([advance]) == expected
             assert same(state, expected_state)
     assert [expected[1] for expected, _ in alone[-2:]] == ["diverged", "early_stopping"]
+
+
+def test_batches_that_fill_as_many_rows_of_a_block_need_not_be_as_many_blocks(lab: Any) -> None:
+    """272 rows are one block and 500 are two: what a thread works with must fit both."""
+    dataset = {"name": "moons", "noise": 0.3, "split": {"train": 600, "dev": 20, "test": 5}}
+    many = [lab.make(config(epochs=3, batch_size=size) | {"dataset": dataset}) for size in (272, 500)]
+    alone = [in_pieces(experiment, [3], reopened=False) for experiment in many]
+    cohort = ENGINE.open(many, [ENGINE.start(experiment) for experiment in many], device="cpu")
+    one, other = cohort.members
+    assert one.layout is other.layout
+    assert Workspace.key(one) != Workspace.key(other)
+    cohort.threads = 1
+    ENGINE.advance(cohort, 3, Watch(3))
+    for state, (_, expected) in zip(ENGINE.states(cohort), alone, strict=True):
+        assert same(state, expected)
 
 
 TOO_LARGE = {
