@@ -21,6 +21,7 @@ from mlprun.commands.failures import explain, hint
 from mlprun.commands.startup import quick_imports
 from mlprun.commands.terminal import Output, printable_lines, settle, write
 from mlprun.errors import UsageError
+from mlprun.interrupts import Heard, heed
 from mlprun.version import __version__
 
 COMMANDS = (
@@ -238,17 +239,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     _prepare_streams()
     try:
-        return _run(arguments)
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place where every failure ends
-        code, message = explain(error, arguments)
-        if message and "--debug" in arguments:
-            import traceback
-
-            message = printable_lines("".join(traceback.format_exception(error))) + message
-        write(sys.stderr, message + "\n" if message else "")
-        return code
+        with Heard() as heard:
+            return _answered(arguments, heard)
+    except KeyboardInterrupt as error:  # after the answer
+        return _told(error, arguments)
     finally:
         settle(sys.stdout)
+
+
+def _answered(arguments: list[str], heard: Heard) -> int:
+    """Do what is asked and tell of what fails; a Ctrl-C that a library lost is told as one."""
+    try:
+        code = _run(arguments)
+        heed()
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place where every failure ends
+        lost = heard.came and not isinstance(error, KeyboardInterrupt)
+        return _told(KeyboardInterrupt() if lost else error, arguments)
+    return code
+
+
+def _told(error: BaseException, arguments: list[str]) -> int:
+    """The exit code of a failure, which standard error is told."""
+    code, message = explain(error, arguments)
+    if message and "--debug" in arguments:
+        import traceback
+
+        message = printable_lines("".join(traceback.format_exception(error))) + message
+    write(sys.stderr, message + "\n" if message else "")
+    return code
 
 
 def _prepare_streams() -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, model_validator
 
+from mlprun import interrupts
 from mlprun.errors import CheckpointError, DataError
 from mlprun.parts.part import NonNegativeInt, Options, PositiveFloat
 
@@ -30,7 +31,7 @@ class Column(Options):
     """What is known of one input or target column."""
 
     name: str
-    categories: tuple[str, ...] | None = None
+    categories: tuple[str, ...] | None = Field(None, min_length=1)
     """the category names met in train; None for numbers"""
     fill: float | None = None
     """what a missing number becomes; None where none may be missing"""
@@ -38,6 +39,12 @@ class Column(Options):
     """which category a missing cell becomes"""
     mean: float = 0.0
     scale: PositiveFloat = 1.0
+
+    @model_validator(mode="after")
+    def _frequent_is_a_category(self) -> Self:
+        if self.frequent >= len(self.categories or (None,)):
+            raise ValueError("frequent is the number of a category")
+        return self
 
     @property
     def width(self) -> int:
@@ -48,7 +55,7 @@ class Column(Options):
 class Preprocessing(Options):
     """Fitted on train rows by `fit`; makes arrays of raw rows, and numbers in user's units of outputs."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[Column, ...] = Field(min_length=1)
     """the inputs, in the order of `Data.input_names`"""
     target_columns: tuple[Column, ...]
     classes: tuple[str, ...] | None = None
@@ -129,7 +136,8 @@ class Preprocessing(Options):
     def from_json(cls, values: dict[str, Any]) -> Preprocessing:
         """The preprocessing that `to_json` gave. Raises CheckpointError for anything else."""
         try:
-            return cls.model_validate_json(json.dumps(values))
+            with interrupts.later():
+                return cls.model_validate_json(json.dumps(values))
         except (ValidationError, TypeError, ValueError) as error:
             what = "the stored preprocessing is damaged"
             raise CheckpointError("checkpoint", what, "use another checkpoint of the run") from error

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
 from mlprun import config as reading
+from mlprun import interrupts
 from mlprun.errors import DataError, MlprunError
 from mlprun.parts.datasets.table import UnknownColumnsError
 from mlprun.parts.part import Options
@@ -22,8 +20,7 @@ from mlprun.schema.resolve import resolve, with_rows
 from mlprun.schema.translate import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from types import FrameType
+    from collections.abc import Callable, Sequence
 
     from pydantic_core import ErrorDetails
 
@@ -59,7 +56,7 @@ def parse(
     `facts_of` answers for the dataset, for those who read many configs of the same data.
     """
     problems = run_extensions(document, allow_code=allow_code)
-    with _interrupts_later():
+    with interrupts.later():
         config, invalid, found = _validate(document.data, complete=not problems)
     problems += found
     valid = frozenset(model.Config.model_fields) - invalid - {path[0] for path in document.failed}
@@ -99,29 +96,12 @@ def validated(document: Document, kind: type[OptionsOf]) -> OptionsOf:
     """A document that is no config but another kind of file. Raises ConfigError with every problem."""
     errors: list[ErrorDetails] = []
     try:
-        with _interrupts_later():
+        with interrupts.later():
             made = kind.model_validate(document.data)
     except ValidationError as error:
         errors = error.errors(include_url=False)
     refuse(document, translate(errors[:_MOST_ERRORS], document.data, kind))
     return made
-
-
-@contextmanager
-def _interrupts_later() -> Iterator[None]:
-    """Let a Ctrl-C wait until the block is left: pydantic swallows one that comes while it calls Python."""
-    former = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(former):
-        yield
-        return
-    came: list[tuple[int, FrameType | None]] = []
-    signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, former)
-        if came:
-            former(*came[0])
 
 
 def _validate(data: dict[str, Any], *, complete: bool) -> tuple[Config, set[str | int], list[Problem]]:

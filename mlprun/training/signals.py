@@ -6,6 +6,8 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
+from mlprun import interrupts
+
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
@@ -35,6 +37,7 @@ class StopFlag:
         return self.number is not None
 
     def __enter__(self) -> Self:
+        interrupts.heed()  # before anything is written
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 self._former[number] = signal.signal(number, self._catch)

@@ -207,6 +207,37 @@ BESTS: dict[str, Change] = {
 }
 
 
+def column(meta: dict[str, Any]) -> dict[str, Any]:
+    """What the preprocessing says of the first input."""
+    known: dict[str, Any] = meta["preprocessing"]["columns"][0]
+    return known
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _, meta: meta["preprocessing"].update(columns=[]),
+        lambda _, meta: column(meta).update(categories=[]),
+        lambda _, meta: column(meta).update(categories=["a"], frequent=1),
+        lambda _, meta: column(meta).update(frequent=1),
+        lambda _, meta: column(meta).update(scale=0.0),
+    ],
+    ids=["no column", "no category", "an unknown category", "a category of numbers", "a scale of 0"],
+)
+def test_a_forged_preprocessing_is_refused(
+    change: Change, run: Callable[[str], str], memory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run("momentum")
+    (memory / "rows.csv").write_text("x1,x2\n0,1\n")
+    for name in ("best", "last"):
+        forge(f"{path}/{name}.safetensors", change)
+    before = contents(path)
+    for arguments in (["eval", path], ["predict", path, str(memory / "rows.csv")], ["resume", path]):
+        assert cli.main([*arguments, "-q"]) == 4
+        assert capsys.readouterr().err.count("\n") == 1
+    assert contents(path) == before
+
+
 @pytest.mark.parametrize("what", BESTS)
 @pytest.mark.parametrize("config", ["momentum", "fused"])
 def test_a_forged_best_is_refused_and_the_run_stays_as_it_is(

@@ -1,5 +1,4 @@
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -303,17 +302,3 @@ def test_any_value_anywhere_is_taken_or_refused(data):
             config = None
             assert all(line.isprintable() for line in str(error).splitlines())  # noqa: PT017
         assert config is None or parse(schema.dump(config, "")) == config
-
-
-def test_an_interrupt_during_validation_comes_when_it_is_over():
-    after = []
-
-    def block() -> None:
-        with sys.modules["mlprun.schema.load"]._interrupts_later():
-            signal.raise_signal(signal.SIGINT)
-            after.append("it is not left half way")
-
-    with pytest.raises(KeyboardInterrupt):
-        block()
-    assert after
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
