@@ -22,6 +22,7 @@ from mlprun.storage import checkpoints, history, runs
 from mlprun.sweeps import cohorts
 from mlprun.sweeps import definition as definitions
 from mlprun.sweeps import run as sweeping
+from mlprun.sweeps.summary import summarize
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from mlprun.sweeps.folder import SweepFolder, SweepStatus
     from mlprun.sweeps.plan import Plan
     from mlprun.sweeps.run import Reporter as SweepReporter
+    from mlprun.sweeps.summary import Summary
     from mlprun.training import Ended, Reporter
     from mlprun.verification import Verification
 
@@ -207,6 +209,19 @@ class Sweep:
             raise CheckpointError(self.path, f"has no trial {number} that has ended", "choose another")
         found = cohorts.read(self.folder.cohort(trial.cohort))
         return dict(zip(found.columns, found.history(trial.member).T, strict=True))
+
+    def summary(self, metric: str | None = None, *, of: str = "best") -> Summary:
+        """The settings, the best first, with their statistics over seeds; `of` is best or last."""
+        with self.folder.results() as results:
+            return summarize(results, metric=metric, of=of)
+
+    def plot(
+        self, kind: str = "curves", *, metric: str | None = None, of: str = "best", **options: Any
+    ) -> Figure:
+        """One picture of the sweep as a matplotlib Figure; `mlprun list sweep_plots` names the kinds."""
+        from mlprun.plots import sweeps
+
+        return sweeps.draw(kind, sweeps.Sweep.of(self.path, metric=metric, of=of), **options)
 
     def __repr__(self) -> str:
         status = self.status

@@ -43,7 +43,7 @@ COMMANDS = (
     "doctor",
 )
 """the verbs, in the order of `mlprun --help`"""
-GROUPS: dict[str, tuple[str, ...]] = {"sweep": ("run", "show", "compare", "export")}
+GROUPS: dict[str, tuple[str, ...]] = {"sweep": ("run", "show", "compare", "export", "trial")}
 """verbs that have verbs of their own; what a group is for stands at the top of its folder's __init__.py"""
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback when something fails.")]

@@ -37,7 +37,8 @@ def command(
     mlprun list huber              the same, where only one kind has that name
     mlprun list config             all keys of a config, or those of one section:
     mlprun list config training
-    mlprun list plots              the pictures that mlprun plot draws
+    mlprun list plots              the pictures that mlprun plot draws of a run
+    mlprun list sweep_plots        and those of a sweep
     mlprun list datasets moons --plot
     mlprun list activations --plot --out activations.pdf
 
@@ -108,7 +109,9 @@ def _show_kinds(kinds: Kinds, output: Output) -> None:
     output.result(Table(("kind", "count", "names"), rows))
     output.document({"config": keys, "kinds": names})
     output.note("\nmlprun list KIND describes the parts of a kind, mlprun list KIND NAME one of them,")
-    output.note("mlprun list plots the pictures that mlprun plot draws")
+    output.note(
+        "mlprun list plots the pictures that mlprun plot draws, mlprun list sweep_plots those of sweeps"
+    )
 
 
 def _show_kind(plural: str, parts: Sequence[type[Part]], output: Output) -> None:

@@ -1,4 +1,4 @@
-"""`mlprun ls`: the runs in a folder."""
+"""`mlprun ls`: the runs and sweeps in a folder."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +10,7 @@ from mlprun.errors import MlprunError
 
 if TYPE_CHECKING:
     from mlprun.storage.runs import RunFolder
+    from mlprun.sweeps.folder import SweepFolder
 
 
 def command(
@@ -17,7 +18,7 @@ def command(
     *,
     output: Output,
 ) -> None:
-    """List the runs in a folder: how each stands, and its figures on test rows.
+    """List the runs and sweeps in a folder: how each stands, and figures on test rows.
 
     mlprun ls
     mlprun ls runs/sweep-of-monday
@@ -25,21 +26,26 @@ def command(
     A run that says `crashed` was killed; `mlprun resume RUN` goes on with it.
 
     --json prints {"runs": [{"run", "name", "status", "epochs", "seconds",
-      "best": {"epoch", "metric", "value"} or null, "of", "splits"}]}; a run folder
-      that is damaged has "status": "damaged" and "problem".
+      "best": {"epoch", "metric", "value"} or null, "of", "splits"}], "sweeps":
+      [{"sweep", "name", "status", "trials", "total", "seconds"}]}; a folder that is
+      damaged has "status": "damaged" and "problem".
 
     Exit codes: 0 done, 4 no such folder, 7 files.
     """
     from mlprun.storage import runs
+    from mlprun.sweeps import folder as sweeps
 
     described = [_describe(run) for run in runs.find(folder)]
-    output.document({"runs": described})
-    if not described:
+    swept = [_describe_sweep(sweep) for sweep in sweeps.find(folder)]
+    output.document({"runs": described, "sweeps": swept})
+    if not described and not swept:
         output.note(f"no runs in {folder}; mlprun train CONFIG makes one")
-        return
-    output.result(
-        Table(("run", "status", "epochs", "seconds", "of", "test"), [_row(run) for run in described])
-    )
+    if described:
+        columns = ("run", "status", "epochs", "seconds", "of", "test")
+        output.result(Table(columns, [_row(run) for run in described]), *[""] * bool(swept))
+    if swept:
+        columns = ("sweep", "status", "trials", "of", "seconds", "")
+        output.result(Table(columns, [_sweep_row(sweep) for sweep in swept]))
 
 
 def _describe(run: "RunFolder") -> dict[str, Any]:
@@ -59,6 +65,27 @@ def _describe(run: "RunFolder") -> dict[str, Any]:
         "of": of,
         "splits": splits,
     }
+
+
+def _describe_sweep(sweep: "SweepFolder") -> dict[str, Any]:
+    try:
+        status = sweep.status()
+    except MlprunError as error:
+        return {"sweep": sweep.path, "name": sweep.name, "status": "damaged", "problem": str(error)}
+    return {
+        "sweep": sweep.path,
+        "name": sweep.name,
+        "status": status.state,
+        "trials": status.done,
+        "total": status.total,
+        "seconds": status.seconds,
+    }
+
+
+def _sweep_row(sweep: dict[str, Any]) -> tuple[str | float | None, ...]:
+    if "problem" in sweep:
+        return (sweep["sweep"], "damaged", None, None, None, sweep["problem"])
+    return (*(sweep[name] for name in ("sweep", "status", "trials", "total", "seconds")), "")
 
 
 def _row(run: dict[str, Any]) -> tuple[str | float | None, ...]:

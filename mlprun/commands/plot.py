@@ -86,6 +86,8 @@ def command(
     paths = list(dict.fromkeys(names))
     if any(map(is_sweep, paths)):
         _refuse_for_sweeps(paths, features=features, split=split, epochs=epochs)
+        if epoch not in (None, "best", "last"):
+            raise UsageError("--epoch", f"{epoch!r} is neither best nor last", "use one of them")
         file = out if out is not None and _names_file(out) else None
         pair = None if parameters is None else _options(parameters=parameters)["parameters"]
         kinds = [word.strip() for word in ",".join(kind or ()).split(",") if word.strip()]

@@ -58,12 +58,16 @@ class Option:
 
 
 def of_kind(kind: str | None) -> tuple[Registry[Any], ...]:
-    """The registries to look a kind up in: those of configs, or that of pictures, slower to import."""
-    if kind not in ("plot", "plots"):
-        return registries()
-    from mlprun import plots
+    """The registries to look a kind up in: those of configs, or one of pictures, slower to import."""
+    if kind in ("plot", "plots"):
+        from mlprun import plots
 
-    return (plots.kinds,)
+        return (plots.kinds,)
+    if kind in ("sweep_plot", "sweep_plots"):
+        from mlprun.plots import sweeps
+
+        return (sweeps.kinds,)
+    return registries()
 
 
 def kinds(known: Iterable[Registry[Any]]) -> dict[str, list[type[Part]]]:

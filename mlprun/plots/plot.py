@@ -87,5 +87,7 @@ def named(registry: Registry[P], kind: str, options: Mapping[str, Any]) -> P:
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(
-            ".".join(map(str, (kind, *first["loc"]))), first["msg"].lower(), f"mlprun list plots {kind}"
+            ".".join(map(str, (kind, *first["loc"]))),
+            first["msg"].lower(),
+            f"mlprun list {registry.plural} {kind}",
         ) from error

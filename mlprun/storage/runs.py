@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import secrets
+import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,8 @@ _FILES = (
 )
 _NEEDED = ("config.yaml", "run.json", "status.json")
 _MAX_JSON = 16_000_000
+_SWEEP = "trials.sqlite"
+"""what a folder has that is no run's but a sweep's"""
 LATEST = "latest"
 """stands for the newest run of a folder, as in runs/latest"""
 _TRAIN = "train it again with mlprun train"
@@ -289,6 +292,9 @@ def open_run(path: str) -> RunFolder:
     for name in _FILES:
         kind = files.kind(os.path.join(path, name))
         if kind is None and name in _NEEDED:
+            if files.kind(os.path.join(path, _SWEEP)) == "file":
+                remedy = f"see mlprun sweep show {shlex.quote(path)}"
+                raise CheckpointError(path, "is the folder of a sweep, not of a run", remedy)
             raise CheckpointError(path, f"is not a run folder: it has no {name}", expected)
         if kind not in (None, "file"):
             what = f"is a {kind}, which mlprun does not follow out of a run folder"

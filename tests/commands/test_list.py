@@ -9,12 +9,13 @@ from mlprun import cli, plots
 from mlprun.commands import reference
 from mlprun.parts.activations import OneActivation
 from mlprun.parts.part import ConfigPath, Options, Part, PositiveInt, Seed
+from mlprun.plots import sweeps as sweep_plots
 from mlprun.schema import Config, registries
 
 
 def kinds():
     """The parts of each kind as they are now: a test that runs user code may have registered more."""
-    return {**reference.kinds(registries()), **reference.kinds([plots.kinds])}
+    return {**reference.kinds(registries()), **reference.kinds([plots.kinds, sweep_plots.kinds])}
 
 
 PARTS = [(kind, part) for kind, parts in kinds().items() for part in parts]

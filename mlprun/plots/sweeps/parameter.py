@@ -116,7 +116,7 @@ def _about(sweep: Sweep, panels: tuple[Panel, ...]) -> str:
     """What dots, lines and intervals are."""
     drawn = [panel for panel in panels if panel.lines]
     if not drawn:
-        return f"a dot is a setting ({sweep.seeds})"
+        return f"a dot is a {'trial' if len(sweep.dimensions) == 1 else 'setting'} ({sweep.seeds})"
     over = sweep.seeds if drawn[0].of_seeds else "settings"
     means = f"means over {over} with 95% intervals"
     if len(sweep.dimensions) == 1:
@@ -137,9 +137,9 @@ def _panel(sweep: Sweep, one: Dimension) -> Panel:
     ][:DOTS]
     places, figures = (np.array(side, np.float64) for side in zip(*dots, strict=True))
     other = _other(sweep, one)
-    of_seeds = sweep.is_grid and max(line.sample.n for line in known) > 1
+    of_seeds = (lone or sweep.is_grid) and max(line.sample.n for line in known) > 1
     drawn: tuple[Means, ...] = ()
-    if one.is_few:
+    if one.is_few or (lone and of_seeds):
         groups = {"": known}
         if other is not None:
             groups = {
@@ -206,10 +206,10 @@ def _draw_panel(axes: Axes, panel: Panel, values: AgainstParameters, *, legend: 
             color=look.color,
             linestyle=look.dashes,
             marker=look.marker,
-            markersize=4.5,
+            markersize=4.5 if panel.dimension.is_few else 2.5,
             linewidth=1.3,
             elinewidth=1.0,
-            capsize=2.5,
+            capsize=2.5 if panel.dimension.is_few else 0,
             label=_line_label(panel, line, legend=legend),
             zorder=3,
         )

@@ -23,4 +23,4 @@ class SweepPlot(Picture):
         raise NotImplementedError
 
 
-kinds: Registry[SweepPlot] = Registry("sweep plot", "sweep_plots")
+kinds: Registry[SweepPlot] = Registry("sweep_plot", "sweep_plots")
