@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlprun.engines import Watch
-from mlprun.engines.fused.advance import Rows
 from mlprun.errors import MlprunError
 from mlprun.experiment import columns
 from mlprun.sweeps.outcome import Outcome, Standing
@@ -129,8 +128,10 @@ class _Training:
 
 def as_table(rows: Sequence[Row], width: int) -> NDArray[np.float64]:
     """History rows as [rows, width] float64, nan for what was not evaluated."""
-    if isinstance(rows, Rows):
-        return rows.table()
+    table = getattr(rows, "table", None)  # of the fused engine's rows, whose class brings Numba along
+    if table is not None:
+        made: NDArray[np.float64] = table()
+        return made
     if not rows:
         return np.zeros((0, width))
     return np.array([[math.nan if value is None else value for value in row] for row in rows], np.float64)

@@ -52,3 +52,20 @@ def test_garbage_is_collected_again_after_the_imports():
     with quick_imports():
         assert not gc.isenabled()
     assert gc.isenabled()
+
+
+TRAINED = """
+import sys
+from mlprun.cli import main
+assert main(["train", "own.yaml", "-q"]) == 0
+sys.exit("numba" in sys.modules)
+"""
+
+
+def test_a_run_on_the_torch_engine_does_not_wait_for_numba(tmp_path):
+    (tmp_path / "own.yaml").write_text("dataset: xor\ntraining: {epochs: 1}\n")
+    done = subprocess.run(
+        [sys.executable, "-c", TRAINED], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "engine torch" in done.stdout
