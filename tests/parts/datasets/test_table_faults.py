@@ -188,6 +188,36 @@ BAD_FILES = [
 ]
 
 
+@pytest.mark.parametrize("lying", [1, 8])
+def test_a_parquet_file_whose_columns_have_other_lengths_is_damaged(tmp_path, monkeypatch, lying):
+    """As one bit of its footer can say."""
+    rows = pl.LazyFrame({"x": [1.0, 2.0], "y": [0.5, 1.5]})
+    read = pl.scan_parquet
+    monkeypatch.setattr(pl, "scan_parquet", lambda content: Lying(read(content), rows, lying))
+    with pytest.raises(DataError, match="is damaged or not a Parquet file"):
+        load(tmp_path, parquet(x=[1.0, 2.0], y=[0.5, 1.5]), "t.parquet")
+
+
+class Lying:
+    """A Parquet file that says it has other rows than its columns have."""
+
+    def __init__(self, true, frame, rows):
+        self.true, self.frame, self.rows = true, frame, rows
+        self.collect_schema = true.collect_schema
+
+    def select(self, what):
+        return self.frame.select(what) if isinstance(what, str) else pl.LazyFrame({"len": [self.rows]})
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[2J", "x" * 5000])
+def test_the_columns_of_a_table_are_named_in_one_line(tmp_path, name):
+    with pytest.raises(UsageError) as caught:
+        load(tmp_path, f'"{name}",z\n1,2\n3,4\n')
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
+    assert "; its columns are 'a" in str(caught.value) or "…', z" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("content", "name", "message"), [b[1:] for b in BAD_FILES], ids=[b[0] for b in BAD_FILES]
 )
@@ -363,3 +393,23 @@ def test_mutated_parquet_gives_rows_or_an_error_a_user_can_read(tmp_path, draw):
     path = tmp_path / "t.parquet"
     path.write_bytes(mutated(draw, parquet(x=[1.5, None, 3.0], c=["a", "b", "a"], y=[0.5, 1.5, 2.5])))
     assert is_readable(path, missing="impute")
+
+
+def seeds():
+    """Every table of this file, good and bad, as (name, bytes)."""
+    texts = [("t.csv", bad[1].encode() if isinstance(bad[1], str) else bad[1]) for bad in BAD_TEXT]
+    given = [(name, data.encode() if isinstance(data, str) else data) for _, data, name, _ in BAD_FILES]
+    good = [("t.csv", SEED_TABLE.encode()), ("t.csv", GOOD.encode()), ("t.jsonl", JSON_TABLE)]
+    good.append(("t.parquet", parquet(x=[1.5, None, 3.0], c=["a", "b", "a"], y=[0.5, 1.5, 2.5])))
+    return [(name, data) for name, data in (*texts, *given, *good) if len(data) < 20_000]
+
+
+def test_mutations_of_all_these_tables_give_rows_or_an_error_a_user_can_read(tmp_path, request):
+    chance, tables, most = random.Random(1), seeds(), 10_000
+    assert len(tables) > 50
+    for number in range(most if request.config.getoption("--slow") else 200):
+        name, data = chance.choice(tables)
+        path = tmp_path / name
+        path.write_bytes(changed := mutated(chance, data))
+        missing = chance.choice(["refuse", "impute"])
+        assert is_readable(path, missing=missing), (number, name, changed)

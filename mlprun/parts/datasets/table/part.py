@@ -44,8 +44,10 @@ class UnknownColumnsError(UsageError):
 
 def _meant(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    some = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
-    return f"did you mean {near[0]}?" if near else f"its columns are {some}"
+    # bare where that is one word of a line: a name with a line break in it would make a second one
+    named = [one if one.isprintable() and len(one) <= 40 else shown(one) for one in [*near, *known[:10]]]
+    some = ", ".join(named[len(near) :]) + (", ..." if len(known) > 10 else "")
+    return f"did you mean {named[0]}?" if near else f"its columns are {some}"
 
 
 @datasets.register

@@ -30,12 +30,15 @@ def read_parquet(source: Source) -> tuple[dict[str, Unpack], int]:
         lazy = pl.scan_parquet(io.BytesIO(content))
         rows = int(lazy.select(pl.len()).collect().item())
         names = lazy.collect_schema().names()
-    return {name: partial(_unpacked, source, lazy, name) for name in names}, rows
+    return {name: partial(_unpacked, source, lazy, name, rows) for name in names}, rows
 
 
-def _unpacked(source: Source, lazy: pl.LazyFrame, name: str) -> pl.Series:
+def _unpacked(source: Source, lazy: pl.LazyFrame, name: str, rows: int) -> pl.Series:
     with _refusing_damage(source):
-        return lazy.select(name).collect().to_series()
+        series = lazy.select(name).collect().to_series()
+        if len(series) != rows:
+            raise ValueError(f"{len(series)} values in a column of {rows} rows")
+        return series
 
 
 @contextmanager
