@@ -68,7 +68,7 @@ def _tell_held(held: Held, output: Output) -> None:
     epochs = f"{plural(held.rows, 'epoch')} in common"
     sizes = f"largest difference {_short(held.difference)}, bound {_short(held.bound)}"
     if held.agrees:
-        output.result(f"{held.rival.name}: the same curve; {epochs}, {sizes}")
+        output.result(f"{held.rival.name}: the same curve in {held.rival.dtype}; {epochs}, {sizes}")
     else:
         output.result(f"{held.rival.name}: another curve from epoch {held.first_epoch} on; {epochs}, {sizes}")
         if not held.explanations:
@@ -79,7 +79,10 @@ def _tell_held(held: Held, output: Output) -> None:
             output.result(f"  {word}: {trap.text}")
             word = "and"
         if explanation.difference is not None:
-            output.result(f"  with that, the largest difference is {_short(explanation.difference)}")
+            where = (
+                "" if explanation.rows == held.rows else f" in the first {plural(explanation.rows, 'row')}"
+            )
+            output.result(f"  with that, the largest difference{where} is {_short(explanation.difference)}")
     for note in held.notes:
         output.result(f"  {note}")
 
@@ -147,12 +150,14 @@ def _held(held: Held) -> Mapping[str, Any]:
         "rows": held.rows,
         "difference": held.difference,
         "bound": held.bound,
+        "precision": held.rival.dtype,
         "first_epoch": held.first_epoch,
         "notes": list(held.notes),
         "explanations": [
             {
                 "traps": [{"kind": trap.kind, "text": trap.text} for trap in one.traps],
                 "difference": one.difference,
+                "rows": one.rows,
             }
             for one in held.explanations
         ],

@@ -71,8 +71,9 @@ def command(
       "gradients": [{"engine", "agree", "parameters", "checked", "kinks", "wrong",
         "difference", "largest", "bound", "where"}],
       "against": {"other", "kind": "run" | "config" | "curve", "agree", "rows",
-        "difference", "bound", "first_epoch": epoch or null, "notes": [...],
-        "explanations": [{"traps": [{"kind", "text"}], "difference": d or null}]} or null,
+        "difference", "bound", "precision", "first_epoch": epoch or null, "notes": [...],
+        "explanations": [{"traps": [{"kind", "text"}], "difference": d or null,
+          "rows"}]} or null,
       "problems": [...]}]}
       where D is {"difference", "roundings", "bound": b or null, "agree"}; kinds of
       traps are factor, bias, initialisation, logged loss, step; an explanation that

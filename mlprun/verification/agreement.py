@@ -32,6 +32,8 @@ GROWTH = 4.0
 """times what rounding has grown to in torch's own float32"""
 SLACK = {"float32": 1e-6, "float64": 1e-12}
 """beside that, of the largest number, which counts as 1 at least in float32"""
+STRAYED = 1e-3
+"""of the largest number: where torch's own float32 is farther from float64, rounding no longer just grows"""
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlprun import schema
 from mlprun.engines.torch import TorchEngine
 from mlprun.errors import DataError
 from mlprun.verification.agreement import EPS, GROWTH, SLACK, apart, largest
@@ -17,6 +18,8 @@ from mlprun.verification.traps import ROWS, Explanation, Search, Trap
 from mlprun.verification.variants import Variants
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from mlprun.engines import State
@@ -24,6 +27,10 @@ if TYPE_CHECKING:
     from mlprun.verification.courses import Course
     from mlprun.verification.rivals import Rival
 
+MATTER = ("dataset", "architecture", "loss", "penalty", "optimizer", "schedule", "training")
+"""the sections that make a curve"""
+IGNORED = tuple(f"training.{name}" for name in ("epochs", "dtype", "threads", "log_every", "report_every"))
+MOST_SETTINGS = 8
 CONSTANT = 1e-9
 """of the largest gradient: how far gradients may be from a constant ratio to be said to have one"""
 
@@ -57,26 +64,39 @@ def hold(rival: Rival, experiment: Experiment, state: State, courses: tuple[Cour
     """
     exact, rounded = (course.history[LOSSES[0]] for course in courses)
     rival = _within(rival, len(exact))
-    mine = exact[rival.epochs - 1]
     own = apart({"": exact}, {"": rounded})
-    bound = _bound(rival, own if math.isfinite(own) else 0.0)
+    variants = Variants(experiment, state, rival.state, len(exact) + 1)
+    notes = tuple(_notes(rival, experiment, state))
+    # all digits of a mean may be there though its terms were float32; first it is taken at its word
+    for dtype in dict.fromkeys((rival.dtype, "float32") if rival.kind == "curve" else (rival.dtype,)):
+        bound = _bound(rival, dtype, own if math.isfinite(own) else 0.0)
+        found = _held(replace(rival, dtype=dtype), exact[rival.epochs - 1], bound, variants, notes)
+        if found.agrees or found.explanations:
+            return found
+    return replace(
+        found, explanations=_suspicion(exact, rival, bound), notes=(*notes, *_others(rival, experiment))
+    )
+
+
+def _held(
+    rival: Rival,
+    mine: NDArray[np.float64],
+    bound: NDArray[np.float64],
+    variants: Variants,
+    notes: tuple[str, ...],
+) -> Held:
     distance = np.abs(mine - rival.losses)
     beyond = np.flatnonzero(~(distance <= bound))
     worst = int(np.argmax(np.where(np.isnan(distance), np.inf, distance / bound)))
-    explanations: tuple[Explanation, ...] = ()
-    if len(beyond):
-        variants = Variants(experiment, state, rival.state, len(exact) + 1)
-        explanations = Search(variants, rival, bound).explanations() or _suspicion(
-            mine, rival, bound, variants
-        )
+    search = Search(variants, rival, bound, dtype=rival.dtype) if len(beyond) else None
     return Held(
         rival,
         len(mine),
         float(distance[worst]),
         float(bound[worst]),
         int(rival.epochs[beyond[0]]) if len(beyond) else None,
-        explanations,
-        tuple(_notes(rival, experiment, state)),
+        () if search is None else search.explanations(),
+        notes,
     )
 
 
@@ -94,23 +114,45 @@ def _within(rival: Rival, epochs: int) -> Rival:
     )
 
 
-def _bound(rival: Rival, own: float) -> NDArray[np.float64]:
+def _bound(rival: Rival, dtype: str, own: float) -> NDArray[np.float64]:
     """What rounding, and the digits that were written, may make of each loss."""
-    grown = own * EPS[rival.dtype] / EPS["float32"]
-    return GROWTH * grown + SLACK[rival.dtype] * largest({"": rival.losses}) + rival.printed
+    grown = own * EPS[dtype] / EPS["float32"]
+    return GROWTH * grown + SLACK[dtype] * largest({"": rival.losses}) + rival.printed
 
 
 def _suspicion(
-    mine: NDArray[np.float64], rival: Rival, bound: NDArray[np.float64], variants: Variants
+    exact: NDArray[np.float64], rival: Rival, bound: NDArray[np.float64]
 ) -> tuple[Explanation, ...]:
     """What differing first losses may mean, where nothing that was tried explains the curve."""
-    if rival.state is not None or rival.epochs[0] != 1 or abs(mine[0] - rival.losses[0]) <= bound[0]:
+    here, there = float(exact[0]), float(rival.losses[0])
+    if rival.state is not None or rival.epochs[0] != 1 or abs(here - there) <= bound[0]:
         return ()
     text = (
-        f"the first losses, before any update, are {mine[0]:.6g} here and {rival.losses[0]:.6g} there: "
-        "other initial weights would do that, and so would other rows"
+        f"the first losses, before any update, are {here:.9g} here and {there:.9g} there: "
+        "other initial weights would do that, and so would other rows or batches"
     )
-    return (Explanation((Trap("initialisation", text),), None),)
+    return (Explanation((Trap("initialisation", text),), None, 0),)
+
+
+def _others(rival: Rival, experiment: Experiment) -> list[str]:
+    """The settings that differ, where the other's are known."""
+    if rival.experiment is None:
+        return []
+    whole = [schema.dump(one.config, ".") for one in (experiment, rival.experiment)]
+    configs = [{name: config[name] for name in MATTER} for config in whole]
+    here, there = (dict(_flat(config, "")) for config in configs)
+    keys = [key for key in {**here, **there} if key not in IGNORED and here.get(key) != there.get(key)]
+    more = f" and {len(keys) - MOST_SETTINGS} more" if len(keys) > MOST_SETTINGS else ""
+    return [f"the configs differ in {', '.join(keys[:MOST_SETTINGS])}{more}"] if keys else []
+
+
+def _flat(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """The values of a nested mapping by their dotted keys."""
+    if not isinstance(value, dict):
+        yield prefix, value
+        return
+    for key, inner in value.items():
+        yield from _flat(inner, f"{prefix}.{key}" if prefix else key)
 
 
 def _notes(rival: Rival, experiment: Experiment, state: State) -> list[str]:

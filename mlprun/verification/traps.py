@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlprun.verification.agreement import EPS, GROWTH, STRAYED
 from mlprun.verification.factors import Factors
-from mlprun.verification.variants import Change, Variants
+from mlprun.verification.variants import Biases, Change, Variants
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,6 +32,8 @@ MOST = 2
 """traps that are tried together"""
 TELLING = 10.0
 """times the bound that a curve must move, and a trap bring it nearer, to be told from chance"""
+NEARLY = 100.0
+"""times its bound that an early row may miss by, if the variant is to be looked at more closely"""
 ITERATIONS = 25
 
 
@@ -48,13 +51,15 @@ class Explanation:
 
     traps: tuple[Trap, ...]
     difference: float | None
+    rows: int
+    """that were compared: fewer than there are where rounding takes over on the way"""
 
 
 class Search:
     """Looks for what makes this config's curve the rival's."""
 
-    def __init__(self, variants: Variants, rival: Rival, bound: Values) -> None:
-        self.variants, self.rival, self.bound = variants, rival, bound
+    def __init__(self, variants: Variants, rival: Rival, bound: Values, *, dtype: str) -> None:
+        self.variants, self.bound, self.eps = variants, bound, EPS[dtype]
         self.rows, self.losses = rival.epochs - 1, rival.losses
         self.factors = Factors(variants.experiment)
 
@@ -69,37 +74,56 @@ class Search:
         ]
         for count in range(1, MOST + 1):
             found = [
-                Explanation((*self._named(change), *reading), difference)
+                Explanation((*self._named(change), *reading), *fit)
                 for change in changes
                 for reading, values in self._readings(change)
-                if change.count + len(reading) == count and (difference := self._fits(values)) is not None
+                if change.count + len(reading) == count and (fit := self._fits(change, values)) is not None
             ]
             if found:
                 return tuple(sorted(found, key=lambda one: one.difference or 0.0))
         return self._by_rate()
 
-    def _biases(self) -> tuple[bool, ...]:
+    def _biases(self) -> tuple[Biases, ...]:
         other = self.variants.other
         if other is None:
-            return (False, True)
-        return (set(other.model) != set(self.variants.state.model),)
+            return ("", "otherwise", "drawn")
+        return ("otherwise" if set(other.model) != set(self.variants.state.model) else "",)
 
     def _starts(self) -> tuple[bool, ...]:
         return (False,) if self.variants.other is None else (False, True)
 
-    def _fits(self, values: Values) -> float | None:
-        """The largest difference where every row is within its bound and far nearer than without the trap."""
+    def _fits(self, change: Change, values: Values) -> tuple[float, int] | None:
+        """The largest difference and its rows where all are within bounds and far nearer than without traps.
+
+        A variant with longer steps may answer to rounding as this config does not: then it has bounds of
+        its own, and is compared up to where rounding takes over.
+        """
         here, bound = self.losses[: len(values)], self.bound[: len(values)]
-        if len(values) < min(ROWS, len(self.losses)):
-            return None
         distance = np.abs(values - here)
+        if len(values) < ROWS or not (distance[:ROWS] <= bound[:ROWS] * NEARLY).all():
+            return None
+        if not (distance <= bound).all():
+            bound = bound + self._growth(change, values)
+            strayed = np.flatnonzero(~(bound <= STRAYED * np.abs(here).max()))
+            rows = int(strayed[0]) if len(strayed) else len(here)
+            here, distance, bound = here[:rows], distance[:rows], bound[:rows]
+        if len(here) < ROWS or not (distance <= bound).all():
+            return None
         plain = self.variants.history(Change())
         assert plain is not None
         before = np.abs(_taken(plain["train_loss"], self.rows)[: len(here)] - here)
         worst = float(distance.max())
-        if not (distance <= bound).all() or worst * TELLING > float(before.max(initial=0.0)):
-            return None
-        return worst
+        return None if worst * TELLING > float(before.max()) else (worst, len(here))
+
+    def _growth(self, change: Change, values: Values) -> Values:
+        """What roundings may have grown to in a variant by each of the rows, in the values read of it."""
+        history, growth = self.variants.history(change), self.variants.growth(change)
+        assert history is not None
+        share = np.abs(values).max() / max(float(np.abs(history["train_loss"]).max()), 1e-300)
+        padded = np.concatenate([growth, np.full(max(0, int(self.rows[-1]) + 1 - len(growth)), np.inf)])
+        return np.asarray(
+            GROWTH * self.eps / EPS["float32"] * share * _taken(padded, self.rows)[: len(values)]
+        )
 
     def _readings(self, change: Change) -> Iterator[tuple[tuple[Trap, ...], Values]]:
         """A variant's curve, and whatever else of it may have been logged in its place."""
@@ -139,8 +163,10 @@ class Search:
         variants = self.variants
         if change.biases:
             has = any(name.endswith(".bias") for name in variants.state.model)
-            start = "" if change.start or has else ", which start at 0"
-            yield Trap("bias", "it has no biases" if has else f"it has biases{start}")
+            how = "" if change.start or has else ", which start at 0"
+            if change.biases == "drawn":
+                how = ", and begins with the weights that the seed draws then"
+            yield Trap("bias", f"it has {'no ' if has else ''}biases{how}")
         if change.start and variants.other is not None:
             yield Trap("initialisation", f"it starts from other weights: {_farthest(variants)}")
         if change.factor != 1.0:
@@ -155,9 +181,9 @@ class Search:
         history = None if rate is None else self.variants.history(Change(rate=rate))
         if rate is None or history is None:
             return ()
-        difference = self._fits(_taken(history["train_loss"], self.rows))
+        fit = self._fits(Change(rate=rate), _taken(history["train_loss"], self.rows))
         text = f"its steps are {rate:.6g} times as long from the first on, as with another learning rate"
-        return () if difference is None else (Explanation((Trap("step", text),), difference),)
+        return () if fit is None else (Explanation((Trap("step", text),), *fit),)
 
     def _first(self) -> float:
         history = self.variants.history(Change())

@@ -6,7 +6,8 @@ A suspicion is tried and not guessed: the variant is trained, and its curve is c
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from mlprun.errors import MlprunError
 from mlprun.experiment import columns
 from mlprun.parts.losses import losses
 from mlprun.parts.part import Options
-from mlprun.verification.courses import in_dtype, table
+from mlprun.verification.courses import cast, in_dtype, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from mlprun.experiment import Experiment
     from mlprun.schema import Config
+
+Biases = Literal["", "otherwise", "drawn"]
 
 
 @dataclass(frozen=True)
@@ -37,31 +40,40 @@ class Change:
     gradient of the loss and on the learning rate.
     """
 
-    biases: bool = False
+    biases: Biases = ""
+    """`drawn`: with the weights that the seed gives without them (or with them)"""
     start: bool = False
     factor: float = 1.0
     rate: float = 1.0
+    dtype: str = "float64"
+    """no suspicion, but a look at how a variant answers to rounding"""
 
     @property
     def count(self) -> int:
         """How many things are otherwise."""
-        return self.biases + self.start + (self.factor != 1.0) + (self.rate != 1.0)
+        return bool(self.biases) + self.start + (self.factor != 1.0) + (self.rate != 1.0)
 
 
 @dataclass
 class Variants:
     """Variants of an experiment in float64, each trained once, for so many epochs."""
 
-    experiment: Experiment
+    given: Experiment
     state: State
     other: State | None
     """the rival's start, where it is known"""
     epochs: int
     _known: dict[tuple[Change, int], Mapping[str, NDArray[np.float64]] | None] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.experiment = with_losses(self.experiment)
-        self._bare = _rebuilt(self.experiment, biases=not _has_biases(self.state))
+    @cached_property
+    def experiment(self) -> Experiment:
+        """The experiment with every other loss logged, too."""
+        return with_losses(self.given)
+
+    @cached_property
+    def _bare(self) -> Experiment:
+        """The experiment with biases otherwise."""
+        return _rebuilt(self.experiment, biases=not _has_biases(self.state))
 
     def history(self, change: Change, epochs: int | None = None) -> Mapping[str, NDArray[np.float64]] | None:
         """The columns of a variant's history; None where there is no such variant."""
@@ -77,22 +89,41 @@ class Variants:
         if change.start:
             fits = self.other is not None and shapes == _shapes(self.other)
             return self.other if fits else None
+        if change.biases == "drawn":
+            return self._drawn
         given = {
             name: self.state.model.get(name, np.zeros(shape, np.float64)) for name, shape in shapes.items()
         }
         return replace(self.state, model=given)
+
+    @cached_property
+    def _drawn(self) -> State | None:
+        """The start that the seed gives when biases are otherwise; None where it is given by name."""
+        try:
+            return TorchEngine().start(self._bare)
+        except MlprunError:
+            return None
+
+    def growth(self, change: Change) -> NDArray[np.float64]:
+        """How far a variant in float32 is from itself in float64 by each epoch, at most."""
+        found = [self.history(one) for one in (change, replace(change, dtype="float32"))]
+        curves = [np.zeros(0) if history is None else history["train_loss"] for history in found]
+        rows = min(map(len, curves))
+        return np.maximum.accumulate(np.abs(curves[1][:rows] - curves[0][:rows]))
 
     def _trained(self, change: Change, epochs: int) -> Mapping[str, NDArray[np.float64]] | None:
         state = self.start(change)
         if state is None or (change.biases and _shapes(state) == _shapes(self.state)):
             return None
         experiment = self._bare if change.biases else self.experiment
+        if change.dtype == "float32":
+            experiment = in_dtype(experiment.config, change.dtype)
         config = experiment.config
         loss = config.loss.model_copy(update={"scale": config.loss.scale * change.factor})
         optimizer = config.optimizer.model_copy(update={"lr": config.optimizer.lr * change.rate})
         changed = config.model_copy(update={"loss": loss, "optimizer": optimizer})
         torch, made = TorchEngine(), replace(experiment, config=changed)
-        cohort = torch.open([made], [state], device="cpu")
+        cohort = torch.open([made], [cast(state, change.dtype)], device="cpu")
         (told,) = torch.advance(cohort, min(epochs, config.training.epochs), Watch(config.training.epochs))
         return table(columns(changed), told.rows)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mlprun import engines
 from mlprun.engines import device as devices
 from mlprun.verification import slopes
-from mlprun.verification.agreement import DEFINITION, Pair, apart, compare, largest
+from mlprun.verification.agreement import DEFINITION, STRAYED, Pair, apart, compare, largest
 from mlprun.verification.courses import LOSSES, Course, cast, epochs_for, steps_of
 from mlprun.verification.held import Held, hold
 from mlprun.verification.rivals import open_rival
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
     from mlprun.schema import Config
     from mlprun.verification.slopes import Check
-
-STRAYED = 1e-3
-"""of the largest number: where torch's own float32 is farther from float64, rounding no longer just grows"""
 
 
 @dataclass(frozen=True)
