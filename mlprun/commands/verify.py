@@ -128,8 +128,10 @@ def _fail(found: "Mapping[str, Verification]") -> None:
     if len(first.problems) > 3:
         what += f"; and {len(first.problems) - 3} more"
     more = f" ({len(failed)} of {len(found)} configs do not agree)" if len(found) > 1 else ""
-    held = first.held is not None and not first.held.agrees
-    remedy = (
-        "see what explains it above" if held else "use engine: torch, which is the definition, and report it"
-    )
+    if first.held is not None and not first.held.agrees:
+        remedy = "see what explains it above"
+    elif first.alone is not None:
+        remedy = f"only {first.alone} differs from the others: report it, and use another engine"
+    else:
+        remedy = "report it, and use engine: torch, which is the definition"
     raise CheckFailedError(config, what + more, remedy)

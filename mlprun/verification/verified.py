@@ -47,6 +47,14 @@ class Verification:
         return tuple(dict.fromkeys(course.engine for course in self.courses))
 
     @property
+    def alone(self) -> str | None:
+        """The one engine that every pair out of bounds has a part in, where others agree; else None."""
+        courses = {course.label: course.engine for course in self.courses}
+        failing = [{courses[pair.one], courses[pair.other]} for pair in self.pairs if not pair.agrees]
+        common = set.intersection(*failing) if failing else set()
+        return common.pop() if len(common) == 1 and len(self.engines) > 2 else None
+
+    @property
     def agrees(self) -> bool:
         """Whether every pair and every gradient keeps to its bounds."""
         return not self.problems

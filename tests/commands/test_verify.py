@@ -98,11 +98,12 @@ def test_a_step_that_is_broken_on_purpose_is_caught_though_gradients_are_right(
         return [state]
 
     monkeypatch.setattr(FusedEngine, "states", wrong)
-    code, found, _ = told(capsys, XOR)
+    code, found, err = told(capsys, XOR)
     assert code == 10
     assert all(one["agree"] for one in found["gradients"])
-    assert len(found["problems"]) == 1
-    assert "differ in weights by 1e-10" in found["problems"][0]
+    assert found["problems"]
+    assert all("fused float64" in text and "differ in weights by 1e-10" in text for text in found["problems"])
+    assert "only fused differs from the others" in err
 
 
 def test_a_backward_pass_of_the_users_own_that_is_wrong_is_caught(
