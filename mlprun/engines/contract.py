@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from mlprun.engines.progress import Progress
 
@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, "NDArray[Any]"]
 Row = tuple[float | None, ...]
 """one history row, aligned with `experiment.columns`; None where dev was not evaluated"""
+
+
+@runtime_checkable
+class Tabled(Protocol):
+    """Rows that come as an array at once."""
+
+    def table(self) -> NDArray[Any]:
+        """All rows as [rows, columns] float64, nan in the place of None."""
+        ...
+
+
 Why = Literal["finished", "early_stopping", "diverged", "interrupted"]
 
 

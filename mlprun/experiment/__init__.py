@@ -2,6 +2,7 @@
 
 from mlprun.experiment.experiment import Experiment, Rows
 from mlprun.experiment.figures import Meter, Tensors, columns, logged, measured, outputs_before
+from mlprun.experiment.starts import Starts
 from mlprun.parts.splits import SPLITS
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "Experiment",
     "Meter",
     "Rows",
+    "Starts",
     "Tensors",
     "columns",
     "logged",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ from mlprun.parts.splits import SPLITS
 from mlprun.schema.checks import too_short
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from mlprun.experiment.preprocessing import Preprocessing
@@ -33,6 +36,22 @@ if TYPE_CHECKING:
 
 _DRAWING = threading.Lock()
 """torch's default generator, from which initial weights are drawn, is one for all threads"""
+
+
+@contextmanager
+def drawing(seed: int) -> Iterator[None]:
+    """The CPU's default generator as a script has it behind `torch.manual_seed(seed)`, and then as before.
+
+    `manual_seed` itself asks every kind of device, which takes longer than drawing.
+    """
+    generator = torch.default_generator
+    with _DRAWING:
+        former = generator.get_state()
+        generator.manual_seed(seed)
+        try:
+            yield
+        finally:
+            generator.set_state(former)
 
 
 @dataclass(frozen=True)
@@ -162,9 +181,7 @@ class Experiment:
 
     def _built(self, architecture: Architecture) -> Network:
         config = self.config
-        with _DRAWING, torch.random.fork_rng(devices=[]):
-            # torch.manual_seed does the same, and asks every kind of device, which takes longer than drawing
-            torch.default_generator.manual_seed(config.training.seed)
+        with drawing(config.training.seed):
             return architecture.build(self.width, dtype=config.training.dtype, sparse=config.optimizer.sparse)
 
     def digest(self) -> str:

@@ -274,6 +274,8 @@ def _scaled(values: NDArray[np.float64], column: Column, dtype: np.dtype[Any]) -
     """Numbers of one column, missing ones filled, standardised and rounded; `values` is overwritten."""
     if column.fill is not None:
         values[np.isnan(values)] = column.fill
+    if column.mean == 0 and column.scale == 1:  # as where nothing is standardised
+        return _rounded(values, values, column.name, dtype)
     with np.errstate(over="ignore"):
         result = (values - column.mean) / column.scale
     return _rounded(result, values, column.name, dtype)

@@ -234,7 +234,7 @@ class _Session:
                         self._record(begun.popleft())
             if self._stopped():
                 for batch in begun:
-                    batch.cancel()
+                    batch.wait()
                     self._save(batch)
 
     def _begin(self, workshop: Workshop, cohort: Cohort) -> Batch:

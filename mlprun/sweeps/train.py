@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlprun.engines import Watch
+from mlprun.engines import State, Watch
+from mlprun.engines.contract import Tabled
 from mlprun.errors import MlprunError
-from mlprun.experiment import columns
+from mlprun.experiment import Starts, columns
+from mlprun.sweeps.measure import Gauge
 from mlprun.sweeps.outcome import Outcome, Standing
 
 if TYPE_CHECKING:
@@ -19,11 +21,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlprun.engines import Advance, Engine, State
+    from mlprun.engines import Advance, Engine
     from mlprun.engines.contract import Row, Why
     from mlprun.experiment import Experiment
     from mlprun.sweeps.database import TrialStatus
-    from mlprun.sweeps.measure import Gauge
 
 CHUNK_SECONDS = 1.0
 """between two looks at where a trial stands"""
@@ -31,26 +32,36 @@ EXPECTED = (MlprunError, MemoryError, RuntimeError)
 """what makes a trial fail and not the sweep"""
 
 
-@dataclass(frozen=True)
 class Course:
-    """How trials are trained: which engine on which device, what stops them, and who hears of chunks."""
+    """How the trials of a cohort are trained, several threads at once, and what they have in common."""
 
-    engine: Engine
-    device: str
-    stop: Callable[[], bool]
-    gauge: Gauge
-    chunk: int
-    """epochs of the first chunk"""
-    stands: Callable[[Standing], None]
+    def __init__(self, engine: Engine, device: str, stop: Callable[[], bool]) -> None:
+        self.engine, self.device, self.stop = engine, device, stop
+        self.starts, self._local = Starts(), threading.local()
+
+    @property
+    def gauge(self) -> Gauge:
+        """The calling thread's own."""
+        gauge: Gauge = self._local.__dict__.setdefault("gauge", Gauge())
+        return gauge
 
 
 def train(
-    trial: int, make: Callable[[], Experiment], course: Course, standing: Standing | None = None
+    trial: int,
+    make: Callable[[], Experiment],
+    course: Course,
+    stands: Callable[[Standing], None],
+    *,
+    chunk: int,
+    standing: Standing | None = None,
 ) -> Outcome | None:
-    """The trial trained to its end; None where it was stopped. What it raises makes it a failed one."""
+    """The trial trained to its end; None where it was stopped. What it raises makes it a failed one.
+
+    `chunk` is the number of epochs until the first look at it; `stands` hears of each look but the last.
+    """
     began = time.perf_counter()
     try:
-        return _Training(trial, make(), course, standing).run(began)
+        return _Training(trial, make(), course, standing).run(began, chunk, stands)
     except EXPECTED as error:
         line = " ".join(str(error).split()) or type(error).__name__
         return Outcome(trial, "failed", seconds=time.perf_counter() - began, error=line)
@@ -62,15 +73,15 @@ class _Training:
     def __init__(self, trial: int, experiment: Experiment, course: Course, standing: Standing | None) -> None:
         self.trial, self.experiment, self.course = trial, experiment, course
         self.width = len(columns(experiment.config))
-        self.state = course.engine.start(experiment) if standing is None else standing.state
+        self.state = State(0, course.starts.model(experiment)) if standing is None else standing.state
         self.pieces = [] if standing is None else [standing.history]
         self.best = None if standing is None else standing.best
         self.best_epoch = None if standing is None else standing.best_epoch
         self.before = 0.0 if standing is None else standing.seconds
 
-    def run(self, began: float) -> Outcome | None:
+    def run(self, began: float, chunk: int, stands: Callable[[Standing], None]) -> Outcome | None:
         course, epochs = self.course, self.experiment.config.training.epochs
-        chunk, epoch = course.chunk, self.state.epoch
+        epoch = self.state.epoch
         if epoch == epochs:
             return self._ended("finished", self.state, began)
         cohort = course.engine.open([self.experiment], [self.state], device=course.device)
@@ -86,7 +97,7 @@ class _Training:
                 return self._ended(advance.stopped, course.engine.states(cohort)[0], began)
             (state,) = course.engine.states(cohort)
             seconds = self.before + time.perf_counter() - began
-            course.stands(Standing(self.trial, state, self.history, self.best_epoch, self.best, seconds))
+            stands(Standing(self.trial, state, self.history, self.best_epoch, self.best, seconds))
             if advance.stopped is not None:
                 return None
 
@@ -128,10 +139,8 @@ class _Training:
 
 def as_table(rows: Sequence[Row], width: int) -> NDArray[np.float64]:
     """History rows as [rows, width] float64, nan for what was not evaluated."""
-    table = getattr(rows, "table", None)  # of the fused engine's rows, whose class brings Numba along
-    if table is not None:
-        made: NDArray[np.float64] = table()
-        return made
+    if isinstance(rows, Tabled):
+        return rows.table()
     if not rows:
         return np.zeros((0, width))
     return np.array([[math.nan if value is None else value for value in row] for row in rows], np.float64)

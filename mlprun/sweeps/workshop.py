@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
+
+import torch
 
 from mlprun import engines
 from mlprun.engines import device as devices
 from mlprun.experiment import Experiment
 from mlprun.sweeps import train as training
-from mlprun.sweeps.measure import Gauge
+from mlprun.sweeps.train import Course
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,87 +36,119 @@ def cores() -> int:
 class Batch:
     """A cohort that is being trained."""
 
-    def __init__(self, cohort: Cohort, known: Mapping[int, Outcome]) -> None:
-        self.cohort, self.known = cohort, dict(known)
-        self.futures: dict[int, Future[Outcome | None]] = {}
-        self.standing: dict[int, Standing] = {}
+    def __init__(self, cohort: Cohort, known: Mapping[int, Outcome], course: Course) -> None:
+        self.cohort, self.course = cohort, course
+        self._ended: dict[int, Outcome] = dict(known)
+        self._standing: dict[int, Standing] = {}
+        self._left = len(cohort.members) - len(known)
+        self._lock, self._over = threading.Lock(), threading.Event()
+        self._error: BaseException | None = None
+        if not self._left:
+            self._over.set()
 
-    def wait(self, seconds: float) -> bool:
+    def stands(self, standing: Standing) -> None:
+        """Remember where a trial stands."""
+        self._standing[standing.trial] = standing
+
+    def standing(self, trial: int) -> Standing | None:
+        """Where a trial stands, if it was begun before."""
+        return self._standing.get(trial)
+
+    def take(self, trial: int, outcome: Outcome | None, error: BaseException | None = None) -> None:
+        """A trial has ended, or was stopped."""
+        with self._lock:
+            if outcome is not None:
+                self._ended[trial] = outcome
+                self._standing.pop(trial, None)
+            self._error = self._error or error
+            self._left -= 1
+            if not self._left or error is not None:
+                self._over.set()
+
+    def wait(self, seconds: float | None = None) -> bool:
         """Whether every trial has ended or was stopped, after so many seconds at most."""
-        return not wait(self.futures.values(), timeout=seconds).not_done
+        over = self._over.wait(seconds)
+        if self._error is not None:
+            raise self._error
+        return over
 
     @property
     def ended(self) -> int:
-        """How many trials have ended, about."""
-        return len(self.known) + sum(future.done() for future in self.futures.values())
-
-    def cancel(self) -> None:
-        """Begin no more trials, and wait for those that were told to stop."""
-        for future in self.futures.values():
-            future.cancel()
-        wait(self.futures.values())
+        """How many trials have ended."""
+        return len(self._ended)
 
     def outcomes(self) -> list[Outcome]:
         """The trials that have ended, in the cohort's order."""
-        ended = dict(self.known)
-        for trial, future in self.futures.items():
-            if future.done() and not future.cancelled() and (outcome := future.result()) is not None:
-                ended[trial] = outcome
-                self.standing.pop(trial, None)
-        return [ended[member.trial] for member in self.cohort.members if member.trial in ended]
+        with self._lock:
+            return [self._ended[one.trial] for one in self.cohort.members if one.trial in self._ended]
 
     def standings(self) -> list[Standing]:
         """The trials that are in the middle, in the cohort's order."""
-        standing = dict(self.standing)
-        return [standing[one.trial] for one in self.cohort.members if one.trial in standing]
+        with self._lock:
+            return [self._standing[one.trial] for one in self.cohort.members if one.trial in self._standing]
 
 
 class Workshop:
-    """Trains cohorts of a plan. A context; leaving it waits for the trials that are in the middle."""
+    """Trains cohorts of a plan. A context; leaving it stops the trials that are in the middle."""
 
     def __init__(self, plan: Plan, stop: Callable[[], bool]) -> None:
-        self._plan, self._stop = plan, stop
-        self._pool = ThreadPoolExecutor(cores())
-        self._local = threading.local()
+        self._plan, self._asked, self._closing = plan, stop, False
+        self._queue: SimpleQueue[tuple[Member, Batch] | None] = SimpleQueue()
         self._rows = Rows()
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(cores())]
+        for thread in self._threads:
+            thread.start()
 
     def submit(
         self, cohort: Cohort, known: Mapping[int, Outcome], standings: Mapping[int, Standing]
     ) -> Batch:
         """Begin with a cohort, but for the trials that are `known`, going on with those that stand."""
-        batch = Batch(cohort, known)
-        batch.standing |= standings
-        engine = engines.named(cohort.kind.engine)
-        device = devices.resolve(cohort.kind.device)
+        engine, device = engines.named(cohort.kind.engine), devices.resolve(cohort.kind.device)
+        batch = Batch(cohort, known, Course(engine, device, self._stop))
+        for standing in standings.values():
+            batch.stands(standing)
         for member in cohort.members:
             if member.trial not in known:
-                batch.futures[member.trial] = self._pool.submit(self._train, member, engine, device, batch)
+                self._queue.put((member, batch))
         return batch
 
-    def _train(self, member: Member, engine: engines.Engine, device: str, batch: Batch) -> Outcome | None:
-        if self._stop():
-            return None
-        cost = self._plan.cost_of(member)
-        epochs = batch.cohort.kind.epochs
-        course = training.Course(
-            engine,
-            device,
-            self._stop,
-            self._local.__dict__.setdefault("gauge", Gauge()),
-            chunk=max(1, int(epochs * training.CHUNK_SECONDS / max(cost.seconds, training.CHUNK_SECONDS))),
-            stands=lambda standing: batch.standing.__setitem__(member.trial, standing),
-        )
-        known = batch.standing.get(member.trial)
-        return training.train(member.trial, lambda: self._experiment(member), course, known)
+    def _stop(self) -> bool:
+        return self._closing or self._asked()
 
-    def _experiment(self, member: Member) -> Experiment:
-        return self._rows.experiment(self._plan.config(member))
+    def _work(self) -> None:
+        """Train one trial after another, until there are no more."""
+        while (given := self._queue.get()) is not None:
+            member, batch = given
+            try:
+                outcome = None if self._stop() else self._train(member, batch)
+            except BaseException as error:  # noqa: BLE001 -- a bug, raised again by the thread that waits
+                batch.take(member.trial, None, error)
+            else:
+                batch.take(member.trial, outcome)
+
+    def _train(self, member: Member, batch: Batch) -> Outcome | None:
+        threads, epochs = batch.cohort.kind.threads, batch.cohort.kind.epochs
+        if torch.get_num_threads() != threads:  # each thread has a number of its own
+            torch.set_num_threads(threads)
+        seconds = max(self._plan.cost_of(member).seconds, training.CHUNK_SECONDS)
+        return training.train(
+            member.trial,
+            lambda: self._rows.experiment(self._plan.config(member)),
+            batch.course,
+            batch.stands,
+            chunk=max(1, int(epochs * training.CHUNK_SECONDS / seconds)),
+            standing=batch.standing(member.trial),
+        )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._closing = True
+        for _thread in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
 
 
 class Rows:

@@ -63,6 +63,26 @@ class Rows(Sequence["Row"]):
         return (int(epoch), rate, loss, objective, *seen, *unseen)
 
 
+class Improvements(Sequence[Improvement]):
+    """Improvements that are made as they are read, for the same reason."""
+
+    def __init__(self, pieces: list[NDArray[np.float64]]) -> None:
+        self._table = np.concatenate(pieces) if pieces else np.zeros((0, 3))
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    @overload
+    def __getitem__(self, index: int) -> Improvement: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Improvement]: ...
+    def __getitem__(self, index: int | slice) -> Improvement | Sequence[Improvement]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        epoch, before, value = self._table[index].tolist()
+        return Improvement(int(epoch), None if math.isnan(before) else before, value)
+
+
 def advance(member: Member, space: Workspace, until: int, watch: Watch) -> Advance:
     """Train one run up to `until` completed epochs, or until it stops."""
     if not member.inside:
@@ -104,11 +124,7 @@ def _before_divergence(member: Member, space: Workspace, failed: int) -> Chunk:
 def _told(member: Member, chunk: Chunk) -> Advance:
     names = logged(member.config)
     why = "interrupted" if chunk.stopped else _WHY.get(chunk.status)
-    improvements = [
-        Improvement(int(epoch), None if math.isnan(before) else before, value)
-        for piece in chunk.improvements
-        for epoch, before, value in piece.tolist()
-    ]
+    improvements = Improvements(chunk.improvements)
     best = None
     if improvements:
         figures = [float(member.stands[t.BEST_LOSS]), *(float(member.stands[t.BEST_FIGURE]) for _ in names)]

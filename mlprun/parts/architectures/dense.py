@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+import torch
 from torch import Tensor, nn
 
 from mlprun.parts.activations import build_activation
-from mlprun.parts.architectures.network import Dropout, Network, initialize
+from mlprun.parts.architectures.network import Dropout, Network, initialize, redrawn
 from mlprun.parts.initializers import LayerInit
 
 if TYPE_CHECKING:
     from mlprun.parts.architectures.architecture import Dtype
     from mlprun.parts.architectures.layers import Layer
     from mlprun.parts.architectures.mlp import Mlp
+    from mlprun.parts.initializers import ModuleInitializer
 
 _NORMS = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
 
 class MlpNetwork(Network):
     """Linear layers with norm, activation and dropout between; `norms` and `dropout` go by layer number."""
+
+    starts: list[tuple[nn.Module, LayerInit]]
+    dtype: Dtype
+    named: ModuleInitializer | None
+    resets: list[nn.Module] | None
 
     def __init__(self, architecture: Mlp, inputs: int, *, sparse: bool) -> None:
         super().__init__()
@@ -65,6 +72,17 @@ class MlpNetwork(Network):
         steps += [self.layers[-1]]
         return [step for step in steps if not isinstance(step, nn.Identity)]
 
+    def redraw(self) -> bool:
+        """Start anew in place."""
+        if self.resets is None:
+            return False
+        if self.dtype != "float32":
+            self.to(torch.float32)
+        for module in self.resets:
+            cast("nn.Linear", module).reset_parameters()
+        initialize(self, self.starts, dtype=self.dtype, named=self.named)
+        return True
+
     @property
     def stages(self) -> list[nn.Module]:
         """The steps themselves."""
@@ -96,6 +114,7 @@ def build(architecture: Mlp, inputs: int, *, dtype: Dtype, sparse: bool) -> MlpN
     if architecture.embedding is not None:
         starts.append((network.embedding, LayerInit(weight=architecture.embedding.init)))
     starts += [(layer, init) for layer, init in zip(network.layers, inits, strict=True) if init is not None]
-    named = None if isinstance(architecture.init, LayerInit) else architecture.init
-    initialize(network, starts, dtype=dtype, named=named)
+    network.starts, network.dtype, network.resets = starts, dtype, redrawn(network)
+    network.named = None if isinstance(architecture.init, LayerInit) else architecture.init
+    initialize(network, starts, dtype=dtype, named=network.named)
     return network

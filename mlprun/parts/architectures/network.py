@@ -19,6 +19,13 @@ class Network(nn.Module):
 
     output_activation: nn.Module
 
+    def redraw(self) -> bool:
+        """Start anew in place, as if just built, from torch's default generator as it stands.
+
+        False where that cannot be done and the network must be built again.
+        """
+        return False
+
     def preactivation(self, rows: Tensor) -> Tensor:
         """[B, D] numbers or [B, T] int64 symbols to [B, K], before the output activation."""
         raise NotImplementedError
@@ -68,6 +75,16 @@ class Dropout(nn.Module):
     def extra_repr(self) -> str:
         """The options, for printing."""
         return f"probability={self.probability}"
+
+
+_DRAWN = (nn.Linear, nn.Embedding, nn.BatchNorm1d, nn.LayerNorm)
+"""modules that make all their parameters in `reset_parameters`, with the draws of their construction"""
+
+
+def redrawn(network: Network) -> list[nn.Module] | None:
+    """The modules to reset for a start anew, in the order of construction; None where one cannot be."""
+    own = [module for module in network.modules() if any(True for _ in module.parameters(recurse=False))]
+    return own if all(type(module) in _DRAWN for module in own) else None
 
 
 def initialize(
