@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 CELLS = 20
 """values of a parameter that have a row or a column of their own, at most"""
-TEXTS = 10
-"""columns of cells that have room for a number, at most"""
+ROOM = 62
+"""characters that a row of cells has room for"""
+SMALLEST = 5.0
+"""points of the smallest letters in a cell"""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ class SuccessMap(OverTwo):
         else:
             cells = [[_rate(lines) for lines in row] for row in _cells(sweep, across, up)]
             values = np.array([[_or_nan(rate.rate) for rate in row] for row in cells], np.float64)
-            texts = [[words.share(rate) if rate.n else "" for rate in row] for row in cells]
+            texts = _rate_texts(cells)
         averaged = (
             "all values of the other parameters together"
             if len(sweep.dimensions) > 2 and places is None
@@ -174,6 +176,14 @@ class SuccessMap(OverTwo):
 
     def draw(self, values: Any) -> Figure:
         return super().draw(values) if isinstance(values, Map) else _draw_rates(values)
+
+
+def _rate_texts(cells: list[list[statistics.Rate]]) -> list[list[str]]:
+    """Counts such as 39/40; where there is no room for them, percent."""
+    texts = [[words.share(rate) if rate.n else "" for rate in row] for row in cells]
+    if max(len(text) for row in texts for text in row) * len(texts[0]) <= ROOM:
+        return texts
+    return [["" if rate.rate is None else f"{rate.rate:.0%}" for rate in row] for row in cells]
 
 
 def _not_counted(sweep: Sweep) -> str:
@@ -310,52 +320,41 @@ def _norm(values: Map) -> Any:
 
 
 def _draw_cells(axes: Axes, values: Map) -> Any:
-    from matplotlib.patches import Rectangle
-
-    rows, columns = values.values.shape
     norm = _norm(values)
-    drawn = axes.imshow(
-        np.ma.masked_invalid(values.values), origin="lower", aspect="auto", norm=norm, cmap="cividis"
-    )
-    for row in range(rows):
-        for column in range(columns):
-            value = values.values[row, column]
-            if not np.isfinite(value):
-                axes.add_patch(
-                    Rectangle(
-                        (column - 0.5, row - 0.5),
-                        1,
-                        1,
-                        facecolor="#eeeeee",
-                        hatch="////",
-                        edgecolor="#bbbbbb",
-                        linewidth=0,
-                    )
-                )
-            text = values.texts[row][column]
-            if text and columns <= TEXTS:
-                light = np.isfinite(value) and norm(value) < 0.55
-                box = None if np.isfinite(value) else {"facecolor": "#eeeeee", "edgecolor": "none", "pad": 1}
-                axes.text(
-                    column,
-                    row,
-                    text,
-                    ha="center",
-                    va="center",
-                    fontsize=style.SIZE - 1 - (columns > 6),
-                    color="white" if light else "black",
-                    bbox=box,
-                )
+    shown = np.ma.masked_invalid(values.values)
+    drawn = axes.imshow(shown, origin="lower", aspect="auto", norm=norm, cmap="cividis")
+    columns = values.values.shape[1]
+    longest = max(len(text) for row in values.texts for text in row)
+    size = min(style.SIZE - 1, (style.SIZE - 1) * ROOM / max(1, longest * columns))
+    for row, column in np.ndindex(values.values.shape):
+        value = values.values[row, column]
+        known = bool(np.isfinite(value))
+        if not known:
+            _hatch(axes, row, column)
+        if values.texts[row][column] and size >= SMALLEST:
+            color = "white" if known and norm(value) < 0.55 else "black"
+            box = None if known else {"facecolor": "#eeeeee", "edgecolor": "none", "pad": 1}
+            text = axes.text(column, row, values.texts[row][column], ha="center", va="center", bbox=box)
+            text.set(fontsize=size, color=color)
     for axis, one in ((axes.xaxis, values.across), (axes.yaxis, values.up)):
         axis.set_ticks(range(len(one.levels)), one.labels)
         axis.set_label_text(style.name(one.name, 30))
         axis.set_tick_params(length=0)
-    if sum(map(len, values.across.labels)) > 55:
+    if max(map(len, values.across.labels)) * columns > ROOM - 4:
         for label in axes.get_xticklabels():
             label.set(rotation=30, ha="right", rotation_mode="anchor")
     for side in ("left", "bottom"):
         axes.spines[side].set_visible(False)
     return drawn
+
+
+def _hatch(axes: Axes, row: int, column: int) -> None:
+    """A cell of which nothing is known."""
+    from matplotlib.patches import Rectangle
+
+    cell = Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor="#eeeeee", hatch="////", linewidth=0)
+    cell.set_edgecolor("#bbbbbb")
+    axes.add_patch(cell)
 
 
 def _draw_dots(axes: Axes, values: Map) -> Any:

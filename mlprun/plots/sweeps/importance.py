@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 GROUPS = 8
 """groups of equal size that the values of a parameter with more values are put in, at most"""
+SHARED = 3
+"""settings that a value has on average at least, to be a group of its own"""
 CHANCE = 0.95
 
 
@@ -56,8 +58,9 @@ class ImportancePlot(SweepPlot):
     """The share of the figure's variance that each parameter explains alone (main effects).
 
     The variance of the figure over all trials is taken apart as in an analysis of variance: what the means at
-    each value of a parameter differ by (its main effect; values beyond 8 are put in groups of equal size),
-    what settings differ by beyond a sum of such effects (interplay), and what seeds of one setting differ by.
+    each value of a parameter differ by (its main effect; values that few settings share are put in groups of
+    equal size), what settings differ by beyond a sum of such effects (interplay), and what seeds of one
+    setting differ by.
     In a complete grid these add up to the whole; elsewhere shares of parameters overlap. Figures that span
     a factor of 30 are taken as logarithms. The mark at a bar is what a parameter without any effect stays
     below in 95% of sweeps, by the F test against the spread of seeds or, with one seed, against what single
@@ -189,7 +192,7 @@ class Spread:
 def groups_of(one: Dimension, lines: Sequence[Line]) -> NDArray[np.int64]:
     """The group of each setting: its value, or where there are many the share of settings below it."""
     values = [line.setting.chosen.get(one.path) for line in lines]
-    if not one.is_number or len(one.levels) <= GROUPS:
+    if not one.is_number or not _is_many(one, len(lines)):
         return np.array([one.index(value) for value in values])
     most = max(2, min(GROUPS, len(lines) // 5))
     places = np.array([one.place(value) for value in values])
@@ -197,12 +200,17 @@ def groups_of(one: Dimension, lines: Sequence[Line]) -> NDArray[np.int64]:
     return np.searchsorted(edges, places, side="right")
 
 
+def _is_many(one: Dimension, settings: int) -> bool:
+    """Whether values are so many that too few settings share one."""
+    return len(one.levels) > GROUPS and len(one.levels) * SHARED > settings
+
+
 def _rough(sweep: Sweep, known: Sequence[Line]) -> str:
     """What makes the shares rough: parameters that were not varied independently, values put in groups."""
     parts = []
     if len(known) != np.prod([len(one.levels) for one in sweep.dimensions]):
         parts.append("settings are no complete grid, so that shares may overlap")
-    if any(len(one.levels) > GROUPS and one.is_number for one in sweep.dimensions):
+    if any(one.is_number and _is_many(one, len(known)) for one in sweep.dimensions):
         parts.append("many values are put in groups of equal size")
     return "; ".join(part for part in (*parts, sweep.missing()) if part)
 
