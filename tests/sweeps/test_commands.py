@@ -114,6 +114,15 @@ def test_compare_says_in_words_whether_settings_differ(call, folder):
     assert told[0]["verdict"].endswith("p = 0.12 (sign test)")
 
 
+def test_compare_by_a_parameter_names_its_values(call, folder):
+    told = document(call, "compare", folder, "--by", "hidden")["comparisons"]
+    assert [(one["first"], one["second"], one["figure"]) for one in told] == [
+        ([2], [8, 4], "dev_loss"),
+        ([2], [8, 4], "success"),
+    ]
+    assert "[2] and [8, 4]: no evidence of a difference: " in call("compare", folder, "--by", "hidden")[1]
+
+
 def test_compare_without_settings_counts_the_evidence(call, folder):
     out = call("compare", folder, "--metric", "test_accuracy", "--of", "last")[1]
     assert out.startswith("last_test_accuracy\n")
@@ -155,6 +164,7 @@ def test_export_prints_a_document(call, folder, tmp_path):
         (["show", "FOLDER", "--of", "first"], 2, "error: --of: 'first' is neither; use best or last"),
         (["show", "FOLDER", "--metric", "tets_loss"], 2, "did you mean test_loss?"),
         (["compare", "FOLDER", "1"], 2, "nothing to compare with; name two settings or none"),
+        (["compare", "FOLDER", "1", "2", "--by", "lr"], 2, "error: --by: compares values of a parameter"),
         (["compare", "FOLDER", "one", "two"], 2, "error: mlprun sweep compare: "),
         (["export", "FOLDER", "--to", "xlsx"], 2, "error: --to: 'xlsx' is none; use csv or parquet"),
         (["export", "FOLDER", "--to", "parquet"], 2, "name a file with -o FILE"),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import scipy.stats
 
 from mlprun.errors import UsageError
 from mlprun.sweeps import reading
-from mlprun.sweeps.comparing import compare_settings
+from mlprun.sweeps.comparing import compare_settings, compare_values
+from mlprun.sweeps.database import Trial
 from mlprun.sweeps.summary import summarize
 
-from .conftest import DEV
+from .conftest import DEV, describe, write
 
 
 def compared(folder: str, *settings: int):
@@ -31,7 +33,7 @@ def test_two_settings_are_compared_over_the_seeds_they_share(folder: str) -> Non
 
 def test_without_settings_the_best_is_compared_with_every_other(folder: str) -> None:
     pairs = [pair for pair in compared(folder) if pair.figure == "dev_loss"]
-    assert [(pair.first.setting.id, pair.second.setting.id) for pair in pairs] == [(2, 1), (2, 3), (2, 4)]
+    assert [(pair.first.told, pair.second.told) for pair in pairs] == [(2, 1), (2, 3), (2, 4)]
     assert pairs[0].verdict == (
         "no evidence of a difference: too few seeds, though dev_loss is higher by 0.3 on each of 4 seeds "
         "with hidden=[2] lr=0.1 than with hidden=[8, 4] lr=0.1, p = 0.12 (sign test, Holm's correction for "
@@ -46,7 +48,7 @@ def test_without_settings_the_best_is_compared_with_every_other(folder: str) -> 
 
 def test_several_settings_are_compared_in_all_pairs(folder: str) -> None:
     pairs = [pair for pair in compared(folder, 3, 1, 2, 1) if pair.figure == "dev_loss"]
-    assert [(pair.first.setting.id, pair.second.setting.id) for pair in pairs] == [(3, 1), (3, 2), (1, 2)]
+    assert [(pair.first.told, pair.second.told) for pair in pairs] == [(3, 1), (3, 2), (1, 2)]
 
 
 @pytest.mark.parametrize(
@@ -56,3 +58,52 @@ def test_several_settings_are_compared_in_all_pairs(folder: str) -> None:
 def test_what_cannot_be_compared_is_refused(settings: tuple, message: str, folder: str) -> None:
     with pytest.raises(UsageError, match=message):
         compared(folder, *settings)
+
+
+def by(folder: str, parameter: str):
+    with reading.open_folder(folder) as results:
+        return compare_values(summarize(results), parameter)
+
+
+def test_values_of_a_parameter_are_compared_over_settings_alike_in_all_others(folder: str) -> None:
+    loss, success = by(folder, "hidden")
+    assert (loss.first.name, loss.second.name, loss.second.told) == ("hidden=[2]", "hidden=[8, 4]", [8, 4])
+    # with a learning rate of 1 the wide network has no figure: only settings 1 and 2 are a pair
+    assert loss.comparison.effect == pytest.approx(-0.3)
+    assert loss.comparison.n == 4
+    # successes: 0 of 4 and (1 of 4) against 4 of 4 and (0 of 2), over the seeds that all of them have
+    assert (success.comparison.n, success.comparison.effect) == (2, 0.5)
+    assert by(folder, "optimizer.lr")[0].comparison == compare_settings_of(folder, 1, 3)
+
+
+def compare_settings_of(folder: str, *settings: int):
+    return compared(folder, *settings)[0].comparison
+
+
+def test_means_over_settings_are_paired_by_seed(tmp_path) -> None:
+    draw = np.random.default_rng(1)
+    table = draw.normal(size=(2, 3, 8))  # two values, three settings of the others, eight seeds
+    values = {1 + 3 * a + b: {"x": a, "y": "abc"[b]} for a in range(2) for b in range(3)}
+    trials = [
+        Trial(100 * setting + seed, setting, seed, status="finished", figures={"dev_loss": table[a, b, seed]})
+        for setting, (a, b) in enumerate(((a, b) for a in range(2) for b in range(3)), start=1)
+        for seed in range(8)
+    ]
+    write(tmp_path, describe(parameters=("x", "y"), success=None), trials, values)
+    (pair,) = by(str(tmp_path), "x")
+    expected = scipy.stats.ttest_rel(table[1].mean(axis=0), table[0].mean(axis=0))
+    assert pair.comparison.p == pytest.approx(expected.pvalue)
+    assert pair.comparison.interval == pytest.approx(tuple(expected.confidence_interval()))
+    assert len(by(str(tmp_path), "y")) == 3
+
+
+@pytest.mark.parametrize(
+    ("parameter", "message"),
+    [("hiden", "hiden is no parameter of this sweep; did you mean hidden"), ("lr", "no two settings differ")],
+)
+def test_what_no_settings_differ_in_alone_is_refused(parameter: str, message: str, tmp_path) -> None:
+    values = {1: {"hidden": 2, "lr": 0.1}, 2: {"hidden": 3, "lr": 0.2}}
+    trials = [Trial(k, k, 0, status="finished", figures={"dev_loss": 1.0}) for k in (1, 2)]
+    write(tmp_path, describe(parameters=("hidden", "lr"), success=None), trials, values)
+    with pytest.raises(UsageError, match=message):
+        by(str(tmp_path), parameter)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlprun.commands.reference import inline
 from mlprun.commands.terminal import Output, Table
 from mlprun.errors import UsageError
 from mlprun.sweeps import reading, words
@@ -30,6 +31,10 @@ def command(
         ),
     ] = None,
     *,
+    by: Annotated[
+        str | None,
+        typer.Option("--by", metavar="PARAMETER", help="Compare its values over all other settings."),
+    ] = None,
     metric: Annotated[
         str | None,
         typer.Option("--metric", help="The figure, such as test_accuracy; by default the objective's."),
@@ -42,31 +47,37 @@ def command(
     mlprun sweep compare runs/xor_width-001 3 5
     mlprun sweep compare runs/xor_width-001 3 5 7 --metric test_loss
     mlprun sweep compare runs/xor_width-001        the best setting against each other
+    mlprun sweep compare runs/xor_width-001 --by optimizer.lr
 
     The effect is the second setting's figure less the first's, seed by seed: the
     mean difference over the seeds that both settings have, with Student's t
     interval of it; without common seeds it is the difference of the means (Welch).
     Success rates are compared by the seeds on which only one setting succeeds
-    (McNemar's exact test). Of several comparisons p is corrected as Holm says;
+    (McNemar's exact test). With --by the values of one parameter are compared: seed
+    by seed the means over all settings that have a partner alike in everything
+    else. Of several comparisons p is corrected as Holm says;
     the intervals are those of each alone. The best setting was chosen by the same
     seeds, so that its lead is rather too large than too small.
 
     --json prints {"sweep", "metric", "of", "comparisons": [{"first", "second",
       "figure", "n", "paired", "left_out", "effect", "interval": [LOW, HIGH], "test",
       "p", "adjusted_p", "evidence": true | false, "verdict"}]}; "figure" is the metric
-      or "success", "first" and "second" are settings' numbers, "left_out" counts the
-      seeds of only one of them, null stands for what so few seeds cannot say.
+      or "success", "first" and "second" are settings' numbers (with --by values),
+      "left_out" counts the seeds of only one of them, null stands for what so few
+      seeds cannot say.
 
     Exit codes: 0 done, 2 usage, 4 not a sweep, 7 files.
     """
-    from mlprun.sweeps.comparing import compare_settings
+    from mlprun.sweeps.comparing import compare_settings, compare_values
     from mlprun.sweeps.summary import summarize
 
     if of not in OF:
         raise UsageError("--of", f"{of!r} is neither", "use best or last")
     with reading.open_folder(folder) as results:
         summary = summarize(results, metric=metric, of=of)
-    pairs = compare_settings(summary, settings or ())
+    if by is not None and settings:
+        raise UsageError("--by", "compares values of a parameter, not settings", "name one or the other")
+    pairs = compare_settings(summary, settings or ()) if by is None else compare_values(summary, by)
     plain = summary.column.removeprefix(reading.LAST)
     output.document(
         {"sweep": folder, "metric": plain, "of": of, "comparisons": [_document(pair) for pair in pairs]}
@@ -81,7 +92,7 @@ def _show(pairs: Sequence[Pair], success: Mapping[str, Any] | None, output: Outp
     output.result(_table(pairs, title), "")
     if len(pairs) <= SENTENCES:
         for pair in pairs:
-            output.result(f"{pair.first.setting.id} and {pair.second.setting.id}: {pair.verdict}")
+            output.result(f"{inline(pair.first.told)} and {inline(pair.second.told)}: {pair.verdict}")
     else:
         count = sum(pair.comparison.is_evidence for pair in pairs)
         output.result(
@@ -99,8 +110,8 @@ def _table(pairs: Sequence[Pair], title: str) -> Table:
         one = pair.comparison
         rows.append(
             (
-                _name(pair.first),
-                _name(pair.second),
+                pair.first.label,
+                pair.second.label,
                 one.n,
                 *[pair.left_out] * left_out,
                 one.effect,
@@ -112,15 +123,11 @@ def _table(pairs: Sequence[Pair], title: str) -> Table:
     return Table([*columns, *(["p (Holm)", "evidence"] if several else [])], rows, title)
 
 
-def _name(line: Any) -> str:
-    return f"{line.setting.id}: {line.setting.label}"
-
-
 def _document(pair: Pair) -> Mapping[str, Any]:
     one = pair.comparison
     return {
-        "first": pair.first.setting.id,
-        "second": pair.second.setting.id,
+        "first": pair.first.told,
+        "second": pair.second.told,
         "figure": pair.figure,
         "n": one.n,
         "paired": one.paired,
