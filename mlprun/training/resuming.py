@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from mlprun import config as reading
 from mlprun import engines, evaluation, schema
@@ -18,6 +19,8 @@ from mlprun.training.signals import StopFlag
 from mlprun.training.state import best_from, saved_from
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mlprun.engines import Best, Engine
     from mlprun.schema import Config
     from mlprun.storage.runs import Last, RunFolder
@@ -58,32 +61,49 @@ def resume(
             extended = (*extended, config.training.epochs)
             config, saved = _extended(config, epochs), _unfinished(saved)
         experiment = Experiment.of(config, preprocessing=preprocessing)
-        asked = record["device"] if config.device == "auto" else config.device
-        place = devices.resolve(device or asked)
-        found = differences(record, experiment, place)
-        refuse_other_rows(record, experiment, found)
-        if found:
-            reporter.say(f"this may not end with the bytes of an undisturbed run: {'; '.join(found)}")
-        engine, _ = engines.choose(experiment, record["engine"])
-        _refuse_flaw(engine, experiment, saved, last)
-        engine.prepare(experiment, reporter.say)
-        stored = stored_config(config, folder.path)
-        session = Session(
-            experiment,
-            folder,
-            engine,
-            place,
-            constants_of(experiment, stored, engine),
-            reporter,
-            status.seconds,
-            tuple(dict.fromkeys((*status.differences, *found))),
-            extended,
-        )
+        before = replace(status, extended=extended)
+        session = _session(experiment, folder, before, record=record, device=device, reporter=reporter)
+        _refuse_flaw(session.engine, experiment, saved, last)
+        session.engine.prepare(experiment, reporter.say)
         with StopFlag() as stop:
             _mend(folder, last)  # until here nothing has been written
             ended = carry_out(session, saved, best, stop)
-            folder.write_config(as_yaml(stored))  # an extension has changed it
+            folder.write_config(as_yaml(stored_config(config, folder.path)))  # an extension has changed it
         return ended
+
+
+def _session(
+    experiment: Experiment,
+    folder: RunFolder,
+    before: Status,
+    *,
+    record: Mapping[str, Any],
+    device: str | None,
+    reporter: Reporter,
+) -> Session:
+    """What the run goes on with: the engine of its record, and what of that is not so any more.
+
+    Raises DataError for other rows, DeviceError.
+    """
+    config = experiment.config
+    asked = record["device"] if config.device == "auto" else config.device
+    place = devices.resolve(device or asked)
+    found = differences(record, experiment, place)
+    refuse_other_rows(record, experiment, found)
+    if found:
+        reporter.say(f"this may not end with the bytes of an undisturbed run: {'; '.join(found)}")
+    engine, _ = engines.choose(experiment, record["engine"])
+    return Session(
+        experiment,
+        folder,
+        engine,
+        place,
+        constants_of(experiment, stored_config(config, folder.path), engine),
+        reporter,
+        before.seconds,
+        tuple(dict.fromkeys((*before.differences, *found))),
+        before.extended,
+    )
 
 
 def _config(folder: RunFolder, last: Last | None, *, allow_code: bool) -> Config:
