@@ -48,10 +48,30 @@ def _usage(error: Any, arguments: Sequence[str]) -> str:
     command = context.command_path if context else " ".join(["mlprun", *arguments[:1]])
     option = getattr(error, "option_name", None)
     if option and context and "no such option" in error.format_message().lower():
-        known = [name for parameter in context.command.get_params(context) for name in parameter.opts]
-        return f"{option}: no such option; {hint(option, known, f'{command} --help')}"
+        parameters = context.command.get_params(context)
+        known = [name for parameter in parameters for name in parameter.opts if name.startswith("-")]
+        arguments = [parameter for parameter in parameters if parameter.param_type_name == "argument"]
+        meant = _as_argument(option, arguments) or hint(option, known, f"{command} --help")
+        return f"{option}: no such option; {meant}"
     what = " ".join(error.format_message().split()).rstrip(".")
     return f"{command}: {what[:1].lower()}{what[1:]}; try {command} --help"
+
+
+def _as_argument(option: str, arguments: Sequence[Any]) -> str:
+    """How to write an option that is an argument here: a path, or a value of the config."""
+    word = option.lstrip("-").replace("-", "_")
+    if any(word == argument.name for argument in arguments):
+        return f"write it without {option}"
+    if not any("KEY=VALUE" in str(argument.metavar) for argument in arguments):
+        return ""
+    from mlprun.parts import foreign
+    from mlprun.schema.keys import sections_with
+
+    keys = [*sections_with(word, {"optimizer": "sgd", "dataset": "moons"}), foreign.key_meant(word, "")]
+    # epochs and the like stand in more than one section, and training's are meant
+    ranked = sorted(filter(None, keys), key=lambda key: not key.startswith("training"))
+    found = ranked[0] if ranked else ""
+    return f"write {found}=VALUE after the config" if found else ""
 
 
 def hint(word: str, known: Sequence[str], help_command: str) -> str:

@@ -6,8 +6,10 @@ from typing import Final
 
 from mlprun.config.nodes import Entry, Node, group
 
-# their short forms are words of their own, not names of parts
-_NOT_NAMES: Final = frozenset({"split", "init"})
+# a word in their place is no name of a part
+_NOT_NAMES: Final = frozenset(
+    {"split", "init", "best", "penalty", "training", "early_stopping", "checkpoint"}
+)
 
 
 def merge(under: Node, over: Node, key: str = "") -> Node:

@@ -7,7 +7,6 @@ parametrized tests come from here.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, c
 from pydantic_core.core_schema import ErrorType
 
 from mlprun.config.text import Text, cut
+from mlprun.parts import foreign
 
 
 class Options(BaseModel):
@@ -97,17 +97,13 @@ class Registry(Generic[P]):
         """The part of that name, or the one whose name it resembles; None where none does."""
         if name in self:
             return self[name]
-        near = _nearest(name, self.names())
+        near = foreign.meant(name, self.names())
         return self[near] if near is not None else None
-
-
-def _nearest(word: str, known: Sequence[str]) -> str | None:
-    return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=0.6)), None)
 
 
 def suggestion(word: str, known: Sequence[str]) -> str:
     """`did you mean X?` when a known word is near, otherwise the known words."""
-    near = _nearest(word, known)
+    near = foreign.meant(word, known)
     if near is not None:
         return f"did you mean {near}?"
     return f"expected one of {', '.join(known)}" if known else ""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
+from mlprun.config import dotted
+from mlprun.parts import foreign
 from mlprun.parts.initializers import LayerInit, initializers
 from mlprun.parts.part import Named, Options, suggestion
 from mlprun.schema.model import Config
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
 def advice(path: Path, data: Mapping[str, Any], model: type[Options] = Config) -> str:
     """What an unknown key at `path` of a `model` was probably meant to be, or what may stand there."""
     key, known = str(path[-1]), valid_keys(path[:-1], data, model)
-    if model is Config and not difflib.get_close_matches(key, known, n=1):
-        elsewhere = _sections_with(key, data) if len(path) == 1 else []
+    if model is Config:
+        elsewhere = sections_with(key, data) if len(path) == 1 else []
         if elsewhere:
             return f"did you mean {' or '.join(elsewhere)}?"
+        meant = foreign.key_meant(key, dotted(path[:-1]))
+        if meant is not None and ("." in meant or meant in known):
+            return f"did you mean {meant}?"
     return suggestion(key, known)
 
 
@@ -66,7 +70,7 @@ def _named(named: Named, value: Any) -> Iterator[type[Options]]:
         yield meant
 
 
-def _sections_with(key: str, data: Mapping[str, Any]) -> list[str]:
+def sections_with(key: str, data: Mapping[str, Any]) -> list[str]:
     """The places one level down where a key of this name may stand."""
     return [
         f"{section}.{key}"

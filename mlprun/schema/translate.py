@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from mlprun.config import cut, dotted
-from mlprun.schema.keys import advice
+from mlprun.schema.keys import advice, valid_keys
 from mlprun.schema.model import Config
 from mlprun.schema.problems import Problem
 
@@ -105,7 +105,10 @@ def _problem(
         expected = dict.fromkeys(str(_expected(error)) for error in errors)
         if "a number" in expected:
             expected.pop("a whole number", None)
-        return Problem(path, f"expected {_either(list(expected))}, got {show(value)}{_hint(kind, value)}")
+        hint = _hint(kind, value)
+        if list(expected) == ["a mapping"] and (keys := valid_keys(path, data, model)):
+            hint = f"; its keys are {', '.join(keys)}"
+        return Problem(path, f"expected {_either(list(expected))}, got {show(value)}{hint}")
     messages = [_message(error, path) for error in specific if error["type"] not in _BOUNDS]
     if messages:
         return Problem(path, " or ".join(dict.fromkeys(messages)))
@@ -151,6 +154,8 @@ def _either(words: list[str]) -> str:
 def _hint(kind: str, value: Any) -> str:
     if value is None:
         return "; give a value, or remove the key"
+    if kind in ("tuple_type", "list_type") and isinstance(value, str | int | float):
+        return f"; write [{cut(str(value), 40)}]"
     if kind.startswith("int") and isinstance(value, float) and value.is_integer():
         return f"; write {int(value)}"
     if kind in ("int_type", "float_type") and isinstance(value, str):

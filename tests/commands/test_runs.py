@@ -192,6 +192,23 @@ def test_predict_gives_a_line_for_each_row_in_order(call, home):
     assert [",".join(map(str, row)) for row in told["rows"]] == lines[1:]
 
 
+@pytest.mark.parametrize(
+    ("option", "remedy"),
+    [
+        ("--lr=0.1", "write optimizer.lr=VALUE after the config"),
+        ("--epochs=3", "write training.epochs=VALUE after the config"),
+        ("--max-epochs=3", "write training.epochs=VALUE after the config"),
+        ("--config=small.yaml", "write it without --config"),
+        ("--sed=3", "did you mean --seed?"),
+        ("--zzz", "try mlprun train --help"),
+    ],
+)
+def test_a_value_of_the_config_given_as_an_option_is_told_how_to_write_it(call, option, remedy):
+    name = option.partition("=")[0]
+    code, _, err = call("train", "small.yaml", option)
+    assert (code, err) == (2, f"error: {name}: no such option; {remedy}\n")
+
+
 def test_unknown_categories_are_a_warning_of_one_line(call, home):
     (home / "c.csv").write_text("c,y\n" + "a,1.5\nb,2\nc,2.5\na,1\n" * 5)
     (home / "c.yaml").write_text("dataset: {name: table, path: c.csv, target: y}\ntraining: {epochs: 1}\n")
