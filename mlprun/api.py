@@ -353,7 +353,7 @@ def load_checkpoint(
 ) -> evaluation.Loaded:
     """The network of a checkpoint file, or of a run folder's best epoch."""
     path = runs.newest(os.fspath(path))
-    if os.path.isdir(path):
+    if os.path.isdir(path) or (files.kind(path) is None and not path.endswith(".safetensors")):
         return _best(runs.open_run(path), device=device, allow_code=allow_code)
     checkpoint = checkpoints.read(path)
     return evaluation.load(checkpoint, path, os.path.dirname(path), device=device, allow_code=allow_code)

@@ -119,7 +119,10 @@ class Verbs(TyperGroup):
             return name, _load(f"{self.group}{name}"), args[1:]
         if ctx.resilient_parsing:  # a shell asks for completions in the middle of a word
             return None, None, args[1:]
-        raise UsageError(name, "no such command", hint(name, self.verbs, f"{ctx.command_path} --help"))
+        remedy = hint(name, self.verbs, f"{ctx.command_path} --help")
+        if name in ("help", "version"):
+            remedy = f"did you mean mlprun --{name}?"
+        raise UsageError(name, "no such command", remedy)
 
 
 class SubVerbs(Verbs):

@@ -8,6 +8,8 @@ from typing import Any
 from mlprun.commands.terminal import abandon, printable, printable_lines
 from mlprun.errors import ConfigError, InterruptedRunError, MlprunError
 
+_OF_EVERY_COMMAND = ("--json", "--quiet", "-q", "--debug")
+
 
 def explain(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
     """The exit code of a failure and what standard error says of it: a line, or the problems of a config."""
@@ -48,6 +50,8 @@ def _usage(error: Any, arguments: Sequence[str]) -> str:
     command = context.command_path if context else " ".join(["mlprun", *arguments[:1]])
     option = getattr(error, "option_name", None)
     if option and context and "no such option" in error.format_message().lower():
+        if context.parent is None and option in _OF_EVERY_COMMAND:
+            return f"{option}: stands after the command; write mlprun COMMAND {option}"
         parameters = context.command.get_params(context)
         known = [name for parameter in parameters for name in parameter.opts if name.startswith("-")]
         arguments = [parameter for parameter in parameters if parameter.param_type_name == "argument"]

@@ -65,4 +65,5 @@ def _sections(run: "Run") -> list[tuple[str, str]]:
 
     left_out = ("name", "extend")
     sections: list[tuple[str, Any]] = [(name, value) for name, value in run.config if name not in left_out]
-    return [(name, inline(value)) for name, value in sections if value not in (None, ())]
+    told = [(name, inline(value)) for name, value in sections if value not in (None, ())]
+    return [(name, text) for name, text in told if text != "{}"]

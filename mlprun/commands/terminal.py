@@ -11,13 +11,15 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, Literal, TextIO
 
 import typer
 
 from mlprun.errors import FileError
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no messages, only results.")]
+GAP = 3
+"""characters between the columns of a drawn table"""
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
@@ -153,17 +155,51 @@ def _drawn(table: Table) -> str:
     from rich.table import Table as Drawing
     from rich.text import Text
 
+    console = Console(file=sys.stdout)
+    widths = _widths(table, console.width)
+    if widths is None:
+        return _listed(table)
     title = Text(printable(table.title), style="bold") if table.title else None
     drawing = Drawing(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for index, name in enumerate(table.columns):
         heading = Text(printable(name))
-        drawing.add_column(heading, justify="right" if table.is_numeric(index) else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if table.is_numeric(index) else "left"
+        drawing.add_column(heading, justify=justify, overflow="fold", width=widths[index])
     for row in table.cells():
         drawing.add_row(*map(Text, row))  # Text, not str: a cell such as [/x] is no markup
-    console = Console(file=sys.stdout)
     with console.capture() as capture:
         console.print(drawing)
     return capture.get()
+
+
+def _widths(table: Table, room: int) -> list[int] | None:
+    """How wide each column is drawn so that all fit and no word is broken; None where that cannot be.
+
+    rich itself lets what does not fit fall off the edge.
+    """
+    from rich.cells import cell_len
+
+    columns = [(printable(name), *cells) for name, *cells in zip(table.columns, *table.cells(), strict=True)]
+    widths = [max(map(cell_len, cells)) for cells in columns]
+    least = [max((cell_len(word) for cell in cells for word in cell.split()), default=0) for cells in columns]
+    least[0] = widths[0] if len(widths) > 1 and widths[0] <= room // 2 else least[0]
+    over = sum(widths) + GAP * (len(widths) - 1) - room
+    if over > sum(widths) - sum(least):
+        return None
+    for _ in range(over):
+        widest = max(range(len(widths)), key=lambda index: widths[index] - least[index])
+        widths[widest] -= 1
+    return widths
+
+
+def _listed(table: Table) -> str:
+    """The table as a list, for a terminal on which its columns do not fit side by side."""
+    lines = [printable(table.title)] * bool(table.title)
+    first, *names = map(printable, table.columns)
+    for key, *cells in table.cells():
+        lines.append(f"{first} {key}")
+        lines += [f"  {name}: {cell}" for name, cell in zip(names, cells, strict=True) if cell]
+    return "\n".join(lines) + "\n"
 
 
 def _jsonable(value: Any) -> Any:

@@ -8,6 +8,7 @@ removed but temporaries that `files` named.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import re
 import secrets
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mlprun import files
-from mlprun.errors import CheckpointError, UsageError
+from mlprun.errors import CheckpointError, FileError, UsageError
 from mlprun.storage import canonical, checkpoints, provenance
 from mlprun.storage.history import History
 from mlprun.storage.lock import Lock, is_held
@@ -268,8 +269,13 @@ def check_name(name: str) -> None:
 
 
 def newest(path: str) -> str:
-    """`path` itself, or for FOLDER/latest, where that is no folder of its own, the newest run in FOLDER."""
+    """`path` itself, or for FOLDER/latest, where that is no folder of its own, the newest run in FOLDER.
+
+    The same goes for a file in it, such as FOLDER/latest/last.safetensors.
+    """
     folder, name = os.path.split(os.path.normpath(path))
+    if os.path.basename(folder) == LATEST and files.kind(folder) is None:
+        return os.path.join(newest(folder), name)
     if name != LATEST or files.kind(path) is not None:
         return path
     found = find(folder or ".")
@@ -285,21 +291,36 @@ def open_run(path: str) -> RunFolder:
     Raises CheckpointError that says what it lacks or what is wrong with it.
     """
     path = newest(path)
-    expected = "expected a run folder, such as runs/moons-001"
     if not files.is_folder(path):
         kind = files.kind(path)
-        raise CheckpointError(path, f"is a {kind}" if kind else "no such folder", expected)
+        raise CheckpointError(path, f"is a {kind}" if kind else "no such folder", instead_of(path))
     for name in _FILES:
         kind = files.kind(os.path.join(path, name))
         if kind is None and name in _NEEDED:
             if files.kind(os.path.join(path, _SWEEP)) == "file":
                 remedy = f"see mlprun sweep show {shlex.quote(path)}"
                 raise CheckpointError(path, "is the folder of a sweep, not of a run", remedy)
-            raise CheckpointError(path, f"is not a run folder: it has no {name}", expected)
+            raise CheckpointError(path, f"is not a run folder: it has no {name}", instead_of(path))
         if kind not in (None, "file"):
             what = f"is a {kind}, which mlprun does not follow out of a run folder"
             raise CheckpointError(os.path.join(path, name), what, "put the file itself there")
     return RunFolder(path)
+
+
+def instead_of(path: str) -> str:
+    """What would work instead of a path that is no run: one in that folder, or one with such a name."""
+    for folder in (path, os.path.dirname(path), "runs"):
+        try:
+            known = [run.path for run in find(folder or ".")]
+        except (CheckpointError, FileError):
+            continue
+        by_name = {os.path.basename(run): run for run in known}
+        near = difflib.get_close_matches(os.path.basename(path), by_name, n=1)
+        if near and folder != path:
+            return f"did you mean {by_name[near[0]]}?"
+        if known:
+            return f"expected a run folder, such as {known[-1]}"
+    return "expected a run folder, such as runs/moons-001"
 
 
 def find(folder: str) -> list[RunFolder]:

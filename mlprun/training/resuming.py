@@ -53,7 +53,7 @@ def resume(
         preprocessing, saved = (None, None) if last is None else _kept(folder, last, config)
         if saved is not None and saved.stopped is not None and epochs is None and status.state == "finished":
             _mend(folder, last)
-            reporter.say(f"{folder.path} has ended: nothing is left to train")
+            reporter.say(f"{folder.path} has ended: nothing is left to train; --epochs N extends it")
             return Ended(folder, saved.stopped, saved.state.epoch)
         best = _best(folder, saved, config, preprocessing)
         extended = status.extended

@@ -132,7 +132,7 @@ def test_eval_of_another_table_gives_its_figures(call, home):
         ),
         (("eval", "runs/small-001", "--fail-over", "test_loss=0"), "error: test_loss: ", 10),
         (("eval", "runs/small-001", "--fail-under", "test_accuracy=1.1"), "error: test_accuracy: ", 10),
-        (("eval", "runs/none-001"), "error: runs/none-001: no such file", 4),
+        (("eval", "runs/none-001"), "error: runs/none-001: no such folder", 4),
         (("show", "runs/none-001"), "error: runs/none-001: is no such folder", 4),
         (("resume", "runs"), "error: runs: is not a run folder", 4),
         (("ls", "nowhere"), "error: nowhere: no such folder", 4),
@@ -207,6 +207,38 @@ def test_a_value_of_the_config_given_as_an_option_is_told_how_to_write_it(call, 
     name = option.partition("=")[0]
     code, _, err = call("train", "small.yaml", option)
     assert (code, err) == (2, f"error: {name}: no such option; {remedy}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("show", "runs/smal-001"), "error: runs/smal-001: no such folder; did you mean runs/small-001?"),
+        (("eval", "runs/smal-001"), "error: runs/smal-001: no such folder; did you mean runs/small-001?"),
+        (("eval", "small-001"), "error: small-001: no such folder; did you mean runs/small-001?"),
+        (("show", "zzz"), "error: zzz: no such folder; expected a run folder, such as runs/"),
+        (
+            ("plot", "runs"),
+            "error: runs: is not a run folder: it has no config.yaml; expected a run folder, such as",
+        ),
+        (("eval", "x.safetensors"), "error: x.safetensors: no such file; expected a checkpoint that"),
+        (("predict", "runs/small-001", "absent.csv"), "error: absent.csv: no such file; check the path"),
+        (("--json", "ls"), "error: --json: stands after the command; write mlprun COMMAND --json"),
+        (("version",), "error: version: no such command; did you mean mlprun --version?"),
+    ],
+)
+def test_a_wrong_path_or_word_says_what_to_type(call, arguments, line):
+    code, out, err = call(*arguments)
+    assert (code, out) == (
+        2 if arguments[0] in ("--json", "version") else 3 if "absent.csv" in arguments else 4,
+        "",
+    )
+    assert err.startswith(line)
+
+
+def test_a_file_of_the_newest_run_is_found_by_latest(call):
+    code, out, _ = call("eval", "runs/latest/last.safetensors")
+    assert code == 0
+    assert "last.safetensors" in out
 
 
 def test_unknown_categories_are_a_warning_of_one_line(call, home):

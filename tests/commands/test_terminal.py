@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from mlprun.commands import terminal
 from mlprun.commands.terminal import Output, Table, printable, printable_lines
 from mlprun.errors import FileError
 
@@ -111,3 +112,22 @@ def test_a_full_disk_is_a_file_error(monkeypatch):
     monkeypatch.setattr("sys.stdout", Full())
     with pytest.raises(FileError, match="standard output: No space left on device"):
         Output().result("figure")
+
+
+FIGURES = Table(
+    ("run", "status", "a long heading", "test"),
+    [("runs/moons-001", "interrupted", 0.123456, "loss 0.359, accuracy 0.825"), ("runs/a", "ok", 1, "")],
+)
+
+
+@pytest.mark.parametrize("width", [200, 70, 60, 52, 48, 40, 20])
+def test_on_a_narrow_terminal_nothing_is_lost_and_no_word_is_broken(width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("NO_COLOR", "1")
+    shown = terminal._drawn(FIGURES)
+    words = shown.replace(":", " ").split()
+    for cell in ("runs/moons-001", "interrupted", "0.1235", "0.359,", "accuracy", "0.825", "heading"):
+        assert cell in words, (cell, shown)
+    if width >= 52:
+        assert max(map(len, shown.splitlines())) <= width
+    assert ("  status: interrupted" in shown) == (width < 52)

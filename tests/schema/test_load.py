@@ -200,7 +200,7 @@ def test_a_table_that_is_gone_is_one_of_the_problems_of_a_config_that_has_others
     with pytest.raises(DataError):
         parse({"dataset": dataset})
     assert refusal({"dataset": dataset, "loss": "bec"}) == (
-        f"c: dataset.path: {dataset['path']}: no such file; check dataset.path",
+        f"c: dataset.path: {dataset['path']}: no such file; check the path",
         "c: loss: unknown loss 'bec'; did you mean bce?",
     )
 

@@ -98,7 +98,7 @@ def test_a_run_that_has_ended_is_left_as_it_is(train: Train) -> None:
     changed(run, lambda record: record["versions"].update(torch="1.0"))
     before = {path.name: path.read_bytes() for path in Path(run.path).iterdir() if path.name != "lock"}
     mlprun.resume(run.path, reporter=heard)
-    assert heard.said == [f"{run.path} has ended: nothing is left to train"]
+    assert heard.said == [f"{run.path} has ended: nothing is left to train; --epochs N extends it"]
     assert {
         path.name: path.read_bytes() for path in Path(run.path).iterdir() if path.name != "lock"
     } == before

@@ -130,4 +130,4 @@ def _near(path: str) -> str:
         near = difflib.get_close_matches(name, files.names(folder or "."), n=1, cutoff=0.6)
     except (OSError, FileError):
         near = []
-    return f"did you mean {os.path.join(folder, near[0])}?" if near else "check dataset.path"
+    return f"did you mean {os.path.join(folder, near[0])}?" if near else "check the path"
