@@ -104,9 +104,13 @@ def _show(found: "Mapping[str, Measured]", output: Output) -> None:
         for cost in measured.costs
     ]
     output.result(Table(("workload", "engine", "µs per step", "steps per second", "ratio"), rows))
+    refused: dict[tuple[str, str], list[str]] = {}
     for name, measured in found.items():
-        for engine, reason in measured.refusals.items():
-            output.result(f"{engine} cannot run {name}: {reason}")
+        for told in measured.refusals.items():
+            refused.setdefault(told, []).append(name)
+    for (engine, reason), names in refused.items():
+        what = "any of them" if len(names) == len(found) > 1 else "; ".join(names)
+        output.result(f"{engine} cannot run {what}: {reason}")
     output.document({"workloads": [_document(name, measured) for name, measured in found.items()]})
 
 

@@ -56,6 +56,17 @@ def test_an_engine_that_refuses_a_config_is_shown_with_the_reason(
     assert "fused cannot run own: it has no kernel for dropout" in capsys.readouterr().out
 
 
+def test_an_engine_that_refuses_all_workloads_is_named_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "by_turns", lambda runners, **_: [dict.fromkeys(runners, 1.0)])
+    assert main(["bench"]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if "cannot run" in line]
+    assert told
+    assert all(" cannot run any of them: " in line for line in told)
+    assert len({line.split()[0] for line in told}) == len(told)
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_any_shipped_config_can_be_measured(path: Path) -> None:
     config = schema.load(str(path), (), allow_code=True)
