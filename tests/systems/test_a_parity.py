@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     Mapping = dict[str, Any]
 
 ROWS, BITS, HIDDEN, STEPS = 1024, 3, 4, 14_000
+ENGINES = [
+    ("torch", "float64", 1e-10),
+    ("fused", "float64", 1e-10),
+    ("scratch", "float64", 1e-10),
+    ("torch", "float32", 5e-6),
+    ("fused", "float32", 5e-6),
+]
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +57,17 @@ def test_the_recipe_gives_the_recorded_rows_and_weights(
     assert odd.sum() == figures["odd_rows"]
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 5e-6)])
+@pytest.mark.parametrize(("engine", "dtype", "tolerance"), ENGINES)
 def test_fourteen_thousand_steps_give_the_recorded_losses(
-    dtype: str, tolerance: float, drawn: Any, figures: Mapping, shipped: Callable[..., Mapping], train: Train
+    engine: str,
+    dtype: str,
+    tolerance: float,
+    drawn: Any,
+    figures: Mapping,
+    shipped: Callable[..., Mapping],
+    train: Train,
 ) -> None:
-    config = on_given_rows(shipped("parity"), drawn)
+    config = on_given_rows(shipped("parity"), drawn) | {"engine": engine}
     config["training"] |= {"epochs": STEPS, "dtype": dtype, "evaluate_every": STEPS}
     history = train(config).history
     for step, loss in figures["train_loss"].items():

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     Mapping = dict[str, Any]
 
 
+EVERY = pytest.mark.parametrize("engine", ["torch", "fused", "scratch"])
+OF_SYMBOLS = pytest.mark.parametrize("engine", ["torch", "scratch"])
+"""the fused engine has no kernel for embeddings and cells"""
+
+
+@EVERY
 @pytest.mark.parametrize(
     ("config", "table", "shown", "tolerance"),
     [
@@ -32,15 +38,18 @@ if TYPE_CHECKING:
     ],
 )
 def test_a_shipped_config_prints_the_table(
-    config: str, table: str, shown: Any, tolerance: float, figures: Mapping, train: Train
+    config: str, table: str, shown: Any, tolerance: float, engine: str, figures: Mapping, train: Train
 ) -> None:
-    history = train(config).history
+    history = train(config, f"engine={engine}").history
     np.testing.assert_allclose(shown(history), figures[table], rtol=0, atol=tolerance)
 
 
+@EVERY
 @pytest.mark.parametrize("config", ["second_bit_two_layers", "second_bit_tanh"])
-def test_the_mean_is_shown_beside_the_sum_that_is_differentiated(config: str, train: Train) -> None:
-    history = train(config).history
+def test_the_mean_is_shown_beside_the_sum_that_is_differentiated(
+    config: str, engine: str, train: Train
+) -> None:
+    history = train(config, f"engine={engine}").history
     np.testing.assert_allclose(history["train_objective"], 4 * history["train_loss"], rtol=1e-14)
 
 
@@ -62,9 +71,10 @@ def start_of(run: Run) -> dict[str, torch.Tensor]:
     return run.last.experiment.network().state_dict()
 
 
+@OF_SYMBOLS
 @pytest.mark.parametrize("config", ["embedding_classes", "embedding_numbers"])
-def test_an_embedding_learns_as_in_a_plain_script(config: str, train: Train) -> None:
-    run = train(config)
+def test_an_embedding_learns_as_in_a_plain_script(config: str, engine: str, train: Train) -> None:
+    run = train(config, f"engine={engine}")
     lr = run.config.optimizer.lr
     start = start_of(run)
     table, layer = nn.Embedding(*start["embedding.weight"].shape), nn.Linear(3, 2, dtype=torch.float64)
@@ -85,10 +95,12 @@ def test_an_embedding_learns_as_in_a_plain_script(config: str, train: Train) -> 
     assert torch.equal(left, start["embedding.weight"][sorted(unused)])  # symbols that no row has
 
 
+@OF_SYMBOLS
 @pytest.mark.parametrize("activation", ["tanh", "logistic"])
-def test_a_recurrent_cell_learns_as_in_a_plain_script(activation: str, train: Train) -> None:
+def test_a_recurrent_cell_learns_as_in_a_plain_script(activation: str, engine: str, train: Train) -> None:
     run = train(
         "recurrent",
+        f"engine={engine}",
         "training.epochs=20",
         "training.dtype=float64",
         f"architecture.activation={activation}",

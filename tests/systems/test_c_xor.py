@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 ROWS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float64)
 TARGETS = np.array([[0], [1], [1], [0]], np.float64)
+EVERY = pytest.mark.parametrize("engine", ["torch", "fused", "scratch"])
+ENGINES = [
+    ("torch", "float64", 1e-11),
+    ("fused", "float64", 1e-11),
+    ("scratch", "float64", 1e-11),
+    ("torch", "float32", 2e-6),
+    ("fused", "float32", 2e-6),
+]
 
 
 def by_hand(
@@ -45,11 +53,12 @@ def test_the_seed_alone_gives_the_recorded_start(figures: Mapping, train: Train)
     np.testing.assert_array_equal(start["layers.1.weight"].T, figures["second"])
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-11), ("float32", 2e-6)])
+@pytest.mark.parametrize(("engine", "dtype", "tolerance"), ENGINES)
 def test_the_shipped_config_gives_the_recorded_curve(
-    dtype: str, tolerance: float, figures: Mapping, train: Train
+    engine: str, dtype: str, tolerance: float, figures: Mapping, train: Train
 ) -> None:
-    run = train("xor_no_bias", f"training.dtype={dtype}", "training.evaluate_every=5000", "metrics=[]")
+    given = f"engine={engine}", f"training.dtype={dtype}", "training.evaluate_every=5000", "metrics=[]"
+    run = train("xor_no_bias", *given)
     for epoch, loss in figures["loss"].items():
         assert run.history["train_loss"][int(epoch)] == pytest.approx(loss, abs=tolerance)
     outputs = run.last.outputs(ROWS.astype(dtype))
@@ -57,20 +66,26 @@ def test_the_shipped_config_gives_the_recorded_curve(
         np.testing.assert_allclose(outputs[:, 0], figures["outputs"], rtol=0, atol=tolerance)
 
 
+@EVERY
 def test_the_hand_written_network_with_half_the_rate_is_the_same_curve(
-    figures: Mapping, train: Train
+    engine: str, figures: Mapping, train: Train
 ) -> None:
     """N K / 2 is 2 for these four rows and one output."""
-    curve = train("xor_no_bias", "training.epochs=500", "metrics=[]").history["train_loss"]
+    run = train("xor_no_bias", f"engine={engine}", "training.epochs=500", "metrics=[]")
+    curve = run.history["train_loss"]
     hand = by_hand(np.array(figures["first"]), np.array(figures["second"]), ROWS, TARGETS, lr=0.3, epochs=500)
     np.testing.assert_allclose(curve, hand, rtol=0, atol=1e-14)
 
 
-def test_the_factor_between_the_rates_is_rows_times_outputs_over_two(train: Train) -> None:
+@EVERY
+@pytest.mark.parametrize(("count", "outputs"), [(6, 2), (5, 1), (1, 3), (8, 4), (2, 1)])
+def test_the_factor_between_the_rates_is_rows_times_outputs_over_two(
+    count: int, outputs: int, engine: str, train: Train
+) -> None:
     """Six rows and two outputs: the hand-written rate is 6 times smaller, not 2."""
     generator = np.random.RandomState(1)
-    rows, targets = generator.rand(6, 2), generator.rand(6, 2)
-    first, second = generator.randn(2, 5), generator.randn(5, 2)
+    rows, targets = generator.rand(count, 2), generator.rand(count, outputs)
+    first, second = generator.randn(2, 5), generator.randn(5, outputs)
     start = {"layers.0.weight": first.T, "layers.1.weight": second.T}
     config = {
         "dataset": {"name": "inline", "inputs": rows, "targets": targets},
@@ -82,9 +97,10 @@ def test_the_factor_between_the_rates_is_rows_times_outputs_over_two(train: Trai
             "init": {"name": "values", "parameters": start},
         },
         "loss": "mse",
-        "optimizer": {"name": "sgd", "lr": 0.6},
+        "optimizer": {"name": "sgd", "lr": 0.1 * count * outputs / 2},
         "training": {"epochs": 200, "dtype": "float64"},
         "metrics": [],
+        "engine": engine,
     }
     curve = train(config).history["train_loss"]
     hand = by_hand(first, second, rows, targets, lr=0.1, epochs=200)

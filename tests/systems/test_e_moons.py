@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     Mapping = dict[str, Any]
 
 
+EVERY = pytest.mark.parametrize("engine", ["torch", "fused", "scratch"])
+ENGINES = [
+    ("torch", "float64", 1e-9),
+    ("fused", "float64", 1e-9),
+    ("scratch", "float64", 1e-9),
+    ("torch", "float32", 2e-6),
+    ("fused", "float32", 2e-6),
+]
+
+
 def drawn(seed: int, noise: float) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
     """Rows, classes and initial weights of the course's script, all from one stream."""
     generator = torch.Generator().manual_seed(seed)
@@ -56,11 +66,16 @@ def test_the_dataset_draws_the_scripts_rows(train: Train) -> None:
     np.testing.assert_array_equal(np.concatenate([piece.truth for piece in pieces]), classes)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-9), ("float32", 2e-6)])
+@pytest.mark.parametrize(("engine", "dtype", "tolerance"), ENGINES)
 def test_a_thousand_epochs_give_the_recorded_figures(
-    dtype: str, tolerance: float, figures: Mapping, shipped: Callable[..., Mapping], train: Train
+    engine: str,
+    dtype: str,
+    tolerance: float,
+    figures: Mapping,
+    shipped: Callable[..., Mapping],
+    train: Train,
 ) -> None:
-    run = train(exercise(shipped, dtype))
+    run = train(exercise(shipped, dtype) | {"engine": engine})
     history = run.history
     np.testing.assert_array_equal(history["epoch"], np.arange(1, 1001))
     for column in ("train_loss", "dev_loss"):
@@ -74,10 +89,11 @@ def test_a_thousand_epochs_give_the_recorded_figures(
     assert run.figures["best"]["epoch"] == figures["checkpoint_log"][-1][0] + 1
 
 
+@EVERY
 def test_the_log_has_a_line_for_every_strict_improvement(
-    figures: Mapping, shipped: Callable[..., Mapping], train: Train
+    engine: str, figures: Mapping, shipped: Callable[..., Mapping], train: Train
 ) -> None:
-    run = train(exercise(shipped, "float64"))
+    run = train(exercise(shipped, "float64") | {"engine": engine})
     lines = Path(run.path, "train.log").read_text().splitlines()
     found = [re.search(r"epoch (\d+): dev_accuracy (\S+) -> (\S+)$", line) for line in lines]
     said = [match.groups() for match in found if match]
