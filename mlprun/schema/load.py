@@ -62,7 +62,9 @@ def parse(
     valid = frozenset(model.Config.model_fields) - invalid - {path[0] for path in document.failed}
     facts, failure = None, None
     if "dataset" in valid:
-        config = config.model_copy(update={"dataset": with_rows(config.dataset, config.training.seed)})
+        outputs = config.architecture.outputs if "architecture" in valid else None
+        dataset = with_rows(config.dataset, config.training.seed, outputs)
+        config = config.model_copy(update={"dataset": dataset})
         if data:
             facts, failure = _facts(config, facts_of)
     if isinstance(failure, UnknownColumnsError):

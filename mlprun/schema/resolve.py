@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mlprun.parts.activations import activations
 from mlprun.parts.datasets import Generated
+from mlprun.parts.datasets.inline import Inline
 from mlprun.parts.datasets.shares import spelled_out
 from mlprun.parts.losses import Loss, losses
 from mlprun.parts.metrics.metric import Metric, metrics
@@ -28,9 +29,14 @@ def run_name(stem: str) -> str:
     return name[:_LONGEST_NAME] or "run"
 
 
-def with_rows(dataset: Dataset, seed: int) -> Dataset:
-    """The dataset with its seed and number of rows, so that its facts can be asked for."""
+def with_rows(dataset: Dataset, seed: int, outputs: int | None) -> Dataset:
+    """The dataset with its seed, number of rows and of classes, so that its facts can be asked for.
+
+    `outputs` are those of the network where the config names them: class ids do not show the classes above.
+    """
     update: dict[str, Any] = {"seed": seed if dataset.seed is None else dataset.seed}
+    if isinstance(dataset, Inline) and dataset.classes is None and 0 < dataset.least_classes < (outputs or 0):
+        update["classes"] = outputs
     if isinstance(dataset, Generated) and dataset.samples is None:
         update["samples"] = _counted(dataset.split) or dataset.default_samples
     return dataset.model_copy(update=update)

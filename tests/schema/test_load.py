@@ -302,3 +302,20 @@ def test_any_value_anywhere_is_taken_or_refused(data):
             config = None
             assert all(line.isprintable() for line in str(error).splitlines())  # noqa: PT017
         assert config is None or parse(schema.dump(config, "")) == config
+
+
+def test_named_outputs_say_how_many_classes_ids_are_of():
+    """Two rows of four classes: that a class has no row is no mistake where ids stand in the config."""
+    mapping = {
+        "dataset": {"name": "inline", "inputs": [1, 2], "targets": [0, 1]},
+        "architecture": {"outputs": 4},
+    }
+    made = parse(mapping)
+    assert (made.dataset.classes, made.loss.name, made.architecture.outputs) == (4, "cross_entropy", 4)
+    assert parse({**mapping, "architecture": {}}).loss.name == "bce"
+    numbers = {
+        "dataset": {"name": "inline", "inputs": [1], "targets": [[0.5]]},
+        "architecture": {"outputs": 4},
+    }
+    (problem,) = refusal(numbers)
+    assert "mse on 1 number per row needs 1 output, not 4" in problem

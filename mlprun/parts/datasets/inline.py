@@ -67,6 +67,10 @@ class Inline(Dataset):
     targets: tuple[Entry, ...] = Field(
         min_length=1, description="class ids (integers in a flat list), numbers, or rows of numbers"
     )
+    classes: Annotated[int, Field(ge=2, le=MOST_CLASSES)] | None = Field(
+        None,
+        description="how many classes there are; by default architecture.outputs or as the largest id says",
+    )
     standardize: bool = Field(
         default=False,
         description="scale features and numeric targets to mean 0 and variance 1, fitted on train",
@@ -102,6 +106,24 @@ class Inline(Dataset):
             )
         return self
 
+    @model_validator(mode="after")
+    def _classes_are_of_the_ids(self) -> Inline:
+        if self.classes is not None and not _are_ids(self.targets):
+            raise ValueError("targets are numbers; leave classes out, or write class ids in a flat list")
+        if self.classes is not None and self.classes < self.least_classes:
+            raise ValueError(
+                f"classes is {self.classes} and the class ids go up to {self.least_classes - 1}; "
+                f"set it to {self.least_classes}"
+            )
+        return self
+
+    @property
+    def least_classes(self) -> int:
+        """As many as the largest id says; 0 when targets are numbers."""
+        # one class alone would leave nothing to tell apart: ids of zero only still mean two classes
+        ids = [row for row in self.targets if isinstance(row, int)]
+        return max(2, max(ids) + 1) if len(ids) == len(self.targets) else 0
+
     def facts(self) -> Facts:
         return self.load().facts
 
@@ -111,8 +133,7 @@ class Inline(Dataset):
             inputs = inputs.astype(np.float64)
         names = numbered("x", inputs.shape[1])
         if _are_ids(self.targets):
-            # one class alone would leave nothing to tell apart: ids of zero only still mean two classes
-            classes = digits(max(2, int(targets.max()) + 1))
+            classes = digits(self.classes or self.least_classes)
             return Data(inputs, targets[:, 0], names, ("class",), classes)
         outputs = ("y",) if targets.shape[1] == 1 else numbered("y", targets.shape[1])
         return Data(inputs, targets.astype(np.float64), names, outputs)

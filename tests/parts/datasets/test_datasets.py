@@ -73,9 +73,12 @@ def test_rows_have_the_documented_shapes_and_types(dataset):
     data = dataset.load()
     rows, columns = data.inputs.shape
     assert rows > 0
-    assert data.inputs.dtype == {"moons": np.float32, "sequences": np.int64, "inline": np.int64}.get(
-        dataset.name, np.float64
-    )
+    assert data.inputs.dtype == {
+        "moons": np.float32,
+        "sequences": np.int64,
+        "inline": np.int64,
+        "table": np.int64,
+    }.get(dataset.name, np.float64)
     assert np.isfinite(data.inputs).all()
     assert len(data.input_names) == len(set(data.input_names)) == columns
     if data.classes is None:

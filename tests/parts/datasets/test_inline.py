@@ -44,6 +44,23 @@ def test_class_ids_of_zero_alone_still_mean_two_classes():
     assert Inline(inputs=(1, 2), targets=(0, 0)).facts().classes == ("0", "1")
 
 
+def test_there_may_be_more_classes_than_the_ids_show():
+    assert Inline(inputs=(1, 2), targets=(0, 1), classes=4).facts().classes == ("0", "1", "2", "3")
+
+
+@pytest.mark.parametrize(
+    ("targets", "classes", "message"),
+    [
+        ((0, 3), 3, "classes is 3 and the class ids go up to 3; set it to 4"),
+        ((0.5, 3), 4, "targets are numbers; leave classes out"),
+        ((0, 1), 1, "greater than or equal to 2"),
+    ],
+)
+def test_classes_that_are_not_of_the_ids_are_refused(targets, classes, message):
+    with pytest.raises(ValidationError, match=message):
+        Inline(inputs=(1, 2), targets=targets, classes=classes)
+
+
 @pytest.mark.parametrize(
     ("inputs", "tokens"),
     [((0, 1, 4), 5), (((0, 1), (7, 2), (0, 0)), 8), ((0, 1.0, 4), None), ((0, -1, 4), None)],

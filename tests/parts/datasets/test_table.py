@@ -315,3 +315,19 @@ def test_a_table_survives_being_dumped_and_a_path_is_relative_to_its_config():
 def test_a_column_has_one_role(options):
     with pytest.raises(ValidationError):
         Table.model_validate({"path": "t.csv", **options})
+
+
+def test_whole_numbers_from_zero_can_be_symbols(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("a,b,y\n3,0,0.5\n0,12,1.5\n7,1,2.5\n")
+    data = Table(path=str(path), target="y").load()
+    assert data.inputs.tolist() == [[3, 0], [0, 12], [7, 1]]
+    assert (data.inputs.dtype, data.facts.tokens) == (np.int64, 13)
+
+
+@pytest.mark.parametrize("cells", [("0", "-1"), ("0", "0.5"), ("0", ""), ("red", "blue")])
+def test_one_other_cell_makes_all_of_them_numbers(tmp_path, cells):
+    path = tmp_path / "rows.csv"
+    path.write_text("a,b,y\n3,{},0.5\n0,{},1.5\n7,{},2.5\n".format(*cells, cells[0]))
+    data = Table(path=str(path), target="y", missing="impute").load()
+    assert (data.inputs.dtype, data.facts.tokens) == (np.float64, None)

@@ -55,11 +55,12 @@ class Table(Dataset):
     """Rows of a CSV, TSV, Parquet or JSON lines file.
 
     Inputs are [N, D]: numbers, true/false as 1/0, and text as categories (at most 100), which become one-hot
-    columns. A cell is missing when it is empty, NA, N/A, NaN, nan, null or ?, exactly as written; spaces
-    around cells do not count. One target is classes when it is text, true/false, or whole numbers of which
-    there are at most 20 and each stands in two rows on average; otherwise, and with several targets, targets
-    are numbers. Class names are sorted. Text files are UTF-8 with column names in the first line, separated
-    by commas (without any: tabs or semicolons).
+    columns; where all are whole numbers from 0, an architecture with an embedding reads them as symbols. A
+    cell is missing when it is empty, NA, N/A, NaN, nan, null or ?, exactly as written; spaces around cells do
+    not count. One target is classes when it is text, true/false, or whole numbers of which there are at most
+    20 and each stands in two rows on average; otherwise, and with several targets, targets are numbers. Class
+    names are sorted. Text files are UTF-8 with column names in the first line, separated by commas (without
+    any: tabs or semicolons).
     """
 
     name: Literal["table"] = "table"
@@ -123,10 +124,11 @@ class Table(Dataset):
         parts = self._parts(sheet)
         targets, classes = self._targets(sheet)
         inputs, categories, warnings = self._inputs(sheet, features)
-        for array in (inputs, targets):
+        held = _as_symbols(inputs) if _could_be_symbols(inputs, categories) else inputs
+        for array in (held, targets):
             array.setflags(write=False)
         return Data(
-            inputs=inputs,
+            inputs=held,
             targets=targets,
             input_names=features,
             target_names=self.targets,
@@ -231,3 +233,19 @@ class Table(Dataset):
 
 _looked_at: dict[str, Data] = {}
 """the table whose facts were asked for last, until it is loaded"""
+
+
+def _could_be_symbols(inputs: NDArray[np.float64], categories: tuple[tuple[str, ...] | None, ...]) -> bool:
+    """Whether every column holds whole numbers from 0, which an embedding reads as symbols."""
+    if any(categories):
+        return False
+    columns = (inputs[:, k] for k in range(inputs.shape[1]))
+    return all(bool(((c >= 0) & (c < 2**53) & (c == np.floor(c))).all()) for c in columns)
+
+
+def _as_symbols(inputs: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The same whole numbers as int64, in the same memory: no second matrix stands beside a large table."""
+    symbols = inputs.view(np.int64)
+    for k in range(inputs.shape[1]):
+        symbols[:, k] = inputs[:, k]
+    return symbols
