@@ -129,7 +129,7 @@ def _suspicion(
         return ()
     text = (
         f"the first losses, before any update, are {here:.9g} here and {there:.9g} there: "
-        "other initial weights would do that, and so would other rows or batches"
+        "other initial weights would do that, and so would other rows, batches or layers"
     )
     return (Explanation((Trap("initialisation", text),), None, 0),)
 
