@@ -59,12 +59,16 @@ def table(experiment: Experiment, rows: Rows) -> NDArray[Any]:
     return made
 
 
-def blocks(layout: Layout, rows: NDArray[Any]) -> NDArray[Any]:
-    """Feature-major blocks [blocks, fields, stride] as one flat array, and some room behind for turning."""
+def blocks(layout: Layout, rows: NDArray[Any], *, turns: bool = False) -> NDArray[Any]:
+    """Feature-major blocks [blocks, fields, stride] as one flat array.
+
+    Inputs that are turned are read in whole squares of lanes: behind the last block there is room for them.
+    """
     count, fields = rows.shape
     stride = layout.stride
     number = -(-count // stride)
-    made = np.zeros(number * fields * stride + layout.lanes * stride, layout.dtype)
+    room = layout.lanes * stride if turns else 0
+    made = np.zeros(number * fields * stride + room, layout.dtype)
     shaped = made[: number * fields * stride].reshape(number, fields, stride)
     for block in range(number):
         part = rows[block * stride : (block + 1) * stride]

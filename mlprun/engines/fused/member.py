@@ -61,19 +61,19 @@ class Member:
         size = self.config.training.batch_size
         self.batch = self.count if size == "full" else min(size, self.count)
         self.full = self.batch == self.count
-        self.rows = self._array(train, in_blocks=self.full)
+        self.rows = self._array(train, in_blocks=self.full, turns=bool(layout.layers[0, t.TURNS]))
         self.dev = np.zeros(0, layout.dtype) if dev is None else self._array(dev, in_blocks=True)
         self.shares = np.concatenate([data.shares(experiment, rows, self.outputs) for rows in (train, dev)])
 
-    def _array(self, rows: Rows, *, in_blocks: bool) -> NDArray[Any]:
+    def _array(self, rows: Rows, *, in_blocks: bool, turns: bool = False) -> NDArray[Any]:
         experiment, layout = self.experiment, self.layout
         stride = layout.stride if in_blocks else 0
 
         def make() -> NDArray[Any]:
             table = data.table(experiment, rows)
-            return data.blocks(layout, table) if in_blocks else table.ravel()
+            return data.blocks(layout, table, turns=turns) if in_blocks else table.ravel()
 
-        return SHARED.once(rows, (self.config.loss, self.outputs, layout.lanes, stride), make)
+        return SHARED.once(rows, (self.config.loss, self.outputs, layout.lanes, stride, turns), make)
 
     def _plan(self) -> NDArray[np.int64]:
         config, plan, layout = self.config, np.zeros(t.PLAN, np.int64), self.layout

