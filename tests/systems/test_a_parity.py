@@ -11,6 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+import mlprun.api as mlprun
+from mlprun.engines import Watch
+from mlprun.engines.fused import FusedEngine
+from mlprun.experiment import Experiment, Rows
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -122,3 +127,42 @@ def test_most_starts_converge_to_the_published_test_loss(train: Train) -> None:
     converged = [loss for loss in losses if loss < 0.1]
     assert len(converged) >= 10
     assert 0.022 < np.median(converged) < 0.057
+
+
+@pytest.mark.slow
+def test_forty_starts_of_1400000_steps_end_as_the_published_ones(shipped: Callable[..., Mapping]) -> None:
+    """Of 40 published runs 39 converged: test losses of 0.022 to 0.057 (5 to 95 %), 0.031 in the middle.
+
+    Few rows are logged, which changes no byte of the weights. Of 40 runs the ends of that range are known to
+    some 20 %.
+    """
+    engine, epochs = FusedEngine(), 1_400_000
+    config = mlprun.load_config(shipped("parity_1400000_steps"))
+
+    def experiment(seed: int) -> Experiment:
+        training = {"seed": seed, "evaluate_every": epochs, "log_every": epochs}
+        changed = {
+            "training": config.training.model_copy(update=training),
+            "dataset": config.dataset.model_copy(update={"seed": seed}),
+        }
+        return Experiment.of(config.model_copy(update=changed))
+
+    experiments = [experiment(seed) for seed in range(40)]
+    cohort = engine.open(experiments, [engine.start(one) for one in experiments], device="cpu")
+    engine.advance(cohort, epochs, Watch(epochs))
+    losses = [
+        log_loss(one.rows("test", epoch=epochs), state.model)
+        for one, state in zip(experiments, engine.states(cohort), strict=True)
+    ]
+    assert sum(loss < 0.1 for loss in losses) >= 38
+    low, middle, high = np.percentile(losses, [5, 50, 95])
+    assert low == pytest.approx(0.022, rel=0.2)
+    assert middle == pytest.approx(0.031, rel=0.1)
+    assert high == pytest.approx(0.057, rel=0.2)
+
+
+def log_loss(rows: Rows, model: Any) -> float:
+    """The mean log loss of the network's two layers, by hand."""
+    hidden = 1 / (1 + np.exp(-rows.inputs.astype(float) @ model["layers.0.weight"].T))
+    z = hidden @ model["layers.1.weight"].T
+    return float(np.mean(np.logaddexp(0, z) - rows.targets * z))
