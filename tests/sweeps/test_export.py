@@ -31,7 +31,8 @@ def test_csv_reads_back_to_the_last_digit(folder: str) -> None:
     assert list(rows[0]) == NAMES
     assert len(rows) == len(trials) == 16
     for row, trial in zip(rows, trials, strict=True):
-        assert (int(row["trial"]), int(row["seed"]), row["status"]) == (trial.id, trial.seed, trial.status)
+        standing = (int(row["trial"]), int(row["setting"]), int(row["seed"]), row["status"])
+        assert standing == (trial.id, trial.setting, trial.seed, trial.status)
         assert (
             json.loads(row["architecture.hidden"])
             == settings[trial.setting - 1].chosen["architecture.hidden"]

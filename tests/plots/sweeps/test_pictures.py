@@ -15,9 +15,11 @@ from mlprun.errors import UsageError
 from mlprun.plots import canvas
 from mlprun.plots import sweeps as pictures
 
-from .conftest import SHAPES
+from .conftest import SHAPES, Shape, write
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mlprun.plots.sweeps import Sweep
 
 KINDS = pictures.names()
@@ -86,8 +88,10 @@ def test_the_same_picture_is_the_same_bytes_whatever_the_user_has_set(sweeps: di
     assert dict(mpl.rcParams) == before
 
 
-def test_no_two_settings_of_a_picture_have_one_label(sweeps: dict[str, Sweep]) -> None:
-    for sweep in (sweeps["odd"], sweeps["random"]):
+def test_no_two_settings_of_a_picture_have_one_label(sweeps: dict[str, Sweep], tmp_path: Path) -> None:
+    twins = [{"dataset.path": f"{'a' * 60}/{k}.csv"} for k in range(3)]
+    write(tmp_path / "twins", "twins", Shape(("dataset.path",), twins, 1, lambda _chosen, _seed: 0.5))
+    for sweep in (sweeps["odd"], sweeps["random"], pictures.Sweep.of(str(tmp_path / "twins"))):
         for length in (20, 44):
             labels = sweep.labels(sweep.lines, length)
             assert len(set(labels)) == len(labels)
