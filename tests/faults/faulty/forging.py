@@ -95,7 +95,7 @@ def _filled(number: float) -> Callable[[NDArray[Any], random.Random], NDArray[An
 WAYS: dict[str, Callable[[NDArray[Any], random.Random], NDArray[Any] | None]] = {
     "removed": lambda *_: None,
     "renamed": lambda *_: None,
-    "of another type": lambda array, chance: array.astype(
+    "of another type": lambda array, chance: np.clip(np.nan_to_num(array), 0, 100).astype(
         chance.choice([t for t in ("f4", "f8", "i8", "u1", "b1") if t != array.dtype.str[1:]])
     ),
     "flat": lambda array, _: array.reshape(1, -1),
