@@ -323,3 +323,44 @@ def test_no_epochs_are_the_start(experiment: Make, engine: Any) -> None:
     np.testing.assert_array_equal(start.model["layers.0.weight"], nn.Linear(2, 4).weight.detach())
     assert start.epoch == 0
     assert start.slots == {}
+
+
+def test_sparse_adam_on_an_embedding_is_a_plain_loops(experiment: Make, course: Make) -> None:
+    """SparseAdam takes the table, of which a batch names some rows, and Adam the rest."""
+    symbols = [[1, 2], [2, 2], [4, 1], [1, 0], [4, 4], [2, 1]]
+    made = experiment(
+        dataset={"name": "inline", "inputs": symbols, "targets": [0, 1, 2, 0, 1, 2]},
+        architecture={"hidden": [], "embedding": {"vocabulary": 6, "dim": 3}},
+        loss="cross_entropy",
+        optimizer={"name": "sparseadam", "lr": 0.05, "betas": [0.8, 0.9], "eps": 1e-6},
+        training={"epochs": 30, "dtype": "float64", "batch_size": 2, "shuffle": False},
+    )
+    run = course(made)
+    start = run.state.model
+    run.finish()
+    embedding = nn.Embedding(6, 3, sparse=True, dtype=torch.float64)
+    layer = nn.Linear(6, 3, dtype=torch.float64)
+    embedding.load_state_dict({"weight": torch.from_numpy(start["embedding.weight"])})
+    layer.load_state_dict({name: torch.from_numpy(start[f"layers.0.{name}"]) for name in ("weight", "bias")})
+    options = {"lr": 0.05, "betas": (0.8, 0.9), "eps": 1e-6}
+    optimizers = [
+        torch.optim.SparseAdam(embedding.parameters(), **options),
+        torch.optim.Adam(layer.parameters(), **options),
+    ]
+    rows, ids, means = torch.tensor(symbols), torch.tensor([0, 1, 2, 0, 1, 2]), []
+    for _ in range(30):
+        met = []
+        for places in (slice(0, 2), slice(2, 4), slice(4, 6)):
+            loss = nn.functional.cross_entropy(layer(embedding(rows[places]).flatten(1)), ids[places])
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            loss.backward()
+            for optimizer in optimizers:
+                optimizer.step()
+            met.append(loss.item())
+        means.append(sum(met) / 3)
+    np.testing.assert_array_equal(run.state.model["embedding.weight"], embedding.weight.detach())
+    np.testing.assert_array_equal(run.state.model["layers.0.weight"], layer.weight.detach())
+    np.testing.assert_allclose(table(run)["train_loss"], means, rtol=1e-15)
+    for unnamed in (3, 5):
+        np.testing.assert_array_equal(embedding.weight.detach()[unnamed], start["embedding.weight"][unnamed])

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import train_test_split
 
 from mlprun import randomness
 from mlprun.errors import UsageError
@@ -103,6 +104,23 @@ def test_stratified_splits_keep_class_shares_within_a_row_and_exact_totals(class
         for one in set(classes):
             share = classes.count(one) * size / len(classes)
             assert abs(int((data.targets[rows] == one).sum()) - share) < 1
+
+
+def test_slices_are_those_of_scikit_learn():
+    """Without shuffling, its train_test_split cuts the data in their order too."""
+    indices = divide(Split(train=70, dev=20, test=13, shuffle=False), numbers(103), seed=0)
+    train, rest = train_test_split(np.arange(103), train_size=70, shuffle=False)
+    dev, test = train_test_split(rest, train_size=20, shuffle=False)
+    assert parts(indices) == [list(train), list(dev), list(test)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_stratified_splits_have_as_many_of_each_class_as_scikit_learns(seed):
+    classes = np.random.default_rng(seed).permutation([0] * 60 + [1] * 30 + [2] * 10)
+    indices = divide(Split(train=80, dev=0, test=20, stratify=True), labelled(list(classes)), seed=seed)
+    theirs = train_test_split(classes, train_size=80, test_size=20, stratify=classes, random_state=seed)
+    for mine, other in zip((indices.train, indices.test), theirs, strict=True):
+        assert np.bincount(classes[mine]).tolist() == np.bincount(other).tolist()
 
 
 def test_stratified_counts_leave_unused_rows_of_every_class_in_proportion():
