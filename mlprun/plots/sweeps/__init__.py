@@ -8,7 +8,8 @@ from mlprun.errors import UsageError
 
 # isort: off
 # importing a picture registers it, in the order in which they are listed and drawn
-from mlprun.plots.sweeps import curves, parameter, heat_map, parallel, distribution, importance  # noqa: F401
+from mlprun.plots.sweeps import curves, parameter, heat_map, success, parallel  # noqa: F401
+from mlprun.plots.sweeps import distribution, importance  # noqa: F401
 
 # isort: on
 from mlprun.plots.plot import named

@@ -1,4 +1,4 @@
-"""Maps over two parameters: of the figure, and of how often trials succeed."""
+"""The figure over two parameters, as a map; and what maps have in common."""
 
 from __future__ import annotations
 
@@ -102,14 +102,14 @@ class HeatMap(OverTwo):
 
     def compute(self, sweep: Sweep) -> Map:
         across, up = self.chosen(sweep)
-        places = None if _are_cells(across, up) else _places(sweep, across, up)
+        places = None if are_cells(across, up) else places_of(sweep, across, up)
         if places is not None:
-            values = np.array([_or_nan(line.sample.mean) for line in sweep.lines], np.float64)
+            values = np.array([or_nan(line.sample.mean) for line in sweep.lines], np.float64)
             texts: list[list[str]] = []
         else:
-            cells = _cells(sweep, across, up)
+            cells = cells_of(sweep, across, up)
             means = [[_mean(lines) for lines in row] for row in cells]
-            values = np.array([[_or_nan(mean) for mean in row] for row in means], np.float64)
+            values = np.array([[or_nan(mean) for mean in row] for row in means], np.float64)
             texts = [
                 [_text(lines, mean) for lines, mean in zip(*pair, strict=True)]
                 for pair in zip(cells, means, strict=True)
@@ -127,155 +127,22 @@ class HeatMap(OverTwo):
         )
 
 
-@kinds.register
-class SuccessMap(OverTwo):
-    """How often trials succeed: over two parameters as a map, over one with Wilson's intervals."""
-
-    name: Literal["success"] = "success"
-
-    def refuses(self, sweep: Sweep) -> str | None:
-        if sweep.description.success is None:
-            return "the sweep does not say what success is"
-        if not sweep.dimensions:
-            return "no parameter has two values"
-        return None if any(line.successes for line in sweep.lines) else "no trial has ended"
-
-    def compute(self, sweep: Sweep) -> Any:
-        assert sweep.description.success is not None
-        text = sweep.description.success["text"]
-        title = f"Success rate of {sweep.name}"
-        if len(sweep.dimensions) == 1:
-            return _rates(sweep, title, text)
-        across, up = self.chosen(sweep)
-        places = None if _are_cells(across, up) else _places(sweep, across, up)
-        if places is not None:
-            values = np.array([_or_nan(line.success.rate if line.success else None) for line in sweep.lines])
-            texts: list[list[str]] = []
-        else:
-            cells = [[_rate(lines) for lines in row] for row in _cells(sweep, across, up)]
-            values = np.array([[_or_nan(rate.rate) for rate in row] for row in cells], np.float64)
-            texts = _rate_texts(cells)
-        averaged = (
-            "all values of the other parameters together"
-            if len(sweep.dimensions) > 2 and places is None
-            else ""
-        )
-        details = "; ".join(part for part in (f"success: {text}", averaged, _not_counted(sweep)) if part)
-        return Map(
-            title,
-            (details,),
-            "share of successful trials",
-            across,
-            up,
-            values,
-            texts,
-            places,
-            is_log=False,
-            limits=(0, 1),
-        )
-
-    def draw(self, values: Any) -> Figure:
-        return super().draw(values) if isinstance(values, Map) else _draw_rates(values)
-
-
-def _rate_texts(cells: list[list[statistics.Rate]]) -> list[list[str]]:
-    """Counts such as 39/40; where there is no room for them, percent."""
-    texts = [[words.share(rate) if rate.n else "" for rate in row] for row in cells]
-    if max(len(text) for row in texts for text in row) * len(texts[0]) <= ROOM:
-        return texts
-    return [["" if rate.rate is None else f"{rate.rate:.0%}" for rate in row] for row in cells]
-
-
-def _not_counted(sweep: Sweep) -> str:
-    counts = sweep.summary.counts
-    parts = [f"{counts['diverged']:,} diverged, which are no success"] if counts.get("diverged") else []
-    gone = [f"{counts[status]:,} {status}" for status in ("failed", "pending") if counts.get(status)]
-    parts += [f"without {', '.join(gone)} trials"] if gone else []
-    return "; ".join(parts)
-
-
-@dataclass(frozen=True)
-class Rates:
-    """Success rates with their intervals over one parameter."""
-
-    title: str
-    details: tuple[str, ...]
-    dimension: Dimension
-    places: NDArray[np.float64]
-    rates: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-    texts: tuple[str, ...]
-
-
-def _rates(sweep: Sweep, title: str, text: str) -> Rates:
-    one = sweep.dimensions[0]
-    rows, texts = [], []
-    for level in one.levels:
-        lines = [line for line in sweep.lines if one.index(line.setting.chosen[one.path]) == one.index(level)]
-        rate = _rate(lines)
-        if rate.rate is not None and rate.interval is not None:
-            rows.append((one.place(level), rate.rate, *rate.interval))
-            texts.append(words.share(rate))
-    places, rates, low, high = np.array(rows, np.float64).T
-    details = "; ".join(
-        part for part in (f"success: {text}", "Wilson's 95% intervals", _not_counted(sweep)) if part
-    )
-    return Rates(title, (details,), one, places, rates, low, high, tuple(texts))
-
-
-def _draw_rates(values: Rates) -> Figure:
-    from mlprun.plots import canvas
-
-    figure = canvas.picture(height=3.7)
-    axes = figure.subplots()
-    axes.errorbar(
-        values.places,
-        values.rates,
-        yerr=np.maximum(0, [values.rates - values.low, values.high - values.rates]),
-        color=style.BLUE,
-        marker="o",
-        linestyle="-",
-        linewidth=1.2,
-        elinewidth=1.0,
-        capsize=3,
-        zorder=3,
-        clip_on=False,
-    )
-    if len(values.places) <= CELLS:
-        for place, high, text in zip(values.places, values.high, values.texts, strict=True):
-            axes.annotate(
-                text,
-                (place, high),
-                xytext=(0, 4),
-                textcoords="offset points",
-                ha="center",
-                fontsize=style.SIZE - 2,
-                clip_on=False,
-            )
-    values.dimension.prepare(axes.xaxis)
-    if not values.dimension.is_number:
-        axes.set_xlim(-0.5, len(values.dimension.levels) - 0.5)
-    axes.set(ylim=(0, 1.06), yticks=np.linspace(0, 1, 6))
-    axes.set_ylabel("share of successful trials")
-    canvas.entitle(figure, values.title, *values.details)
-    return figure
-
-
-def _are_cells(across: Dimension, up: Dimension) -> bool:
+def are_cells(across: Dimension, up: Dimension) -> bool:
+    """Whether values are few enough for a row or a column each."""
     return len(across.levels) <= CELLS and len(up.levels) <= CELLS
 
 
-def _places(
+def places_of(
     sweep: Sweep, across: Dimension, up: Dimension
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where each setting stands."""
     return tuple(  # type: ignore[return-value]
         np.array([one.place(line.setting.chosen.get(one.path)) for line in sweep.lines])
         for one in (across, up)
     )
 
 
-def _cells(sweep: Sweep, across: Dimension, up: Dimension) -> list[list[list[Line]]]:
+def cells_of(sweep: Sweep, across: Dimension, up: Dimension) -> list[list[list[Line]]]:
     """The settings in each cell."""
     cells: list[list[list[Line]]] = [[[] for _ in across.levels] for _ in up.levels]
     for line in sweep.lines:
@@ -290,12 +157,6 @@ def _mean(lines: list[Line]) -> float | None:
     return statistics.mean_of(means) if means else None
 
 
-def _rate(lines: list[Line]) -> statistics.Rate:
-    return statistics.rate(
-        sum(sum(line.successes.values()) for line in lines), sum(len(line.successes) for line in lines)
-    )
-
-
 def _text(lines: list[Line], mean: float | None) -> str:
     if mean is None:
         return "diverged" if any(line.counts.get("diverged") for line in lines) else ""
@@ -307,7 +168,8 @@ def _digits(value: float) -> str:
     return f"{value:#.3g}".removesuffix(".").replace("-", words.MINUS)
 
 
-def _or_nan(value: float | None) -> float:
+def or_nan(value: float | None) -> float:
+    """The value; nan where there is none."""
     return np.nan if value is None else value
 
 

@@ -114,14 +114,7 @@ class ParallelCoordinates(SweepPlot):
             axes.plot([place, place], [-0.1, 1.1], color="black", linewidth=0.8, zorder=3)
             ticks = _figure_ticks(values) if place == count - 1 else _ticks(values.dimensions[place])
             _write(axes, place, ticks, last=place == count - 1)
-        names = [style.name(one.name, 16) for one in values.dimensions]
-        axes.set_xticks(range(count), [*names, values.axis.replace(" (", "\n(")])
-        axes.tick_params(axis="x", length=0, pad=6)
-        axes.set(xlim=(-0.12, count - 1 + 0.25), ylim=(-0.12, 1.12), yticks=[])
-        axes.set_xlabel("parameter")
-        axes.grid(visible=False)
-        for side in ("left", "bottom"):
-            axes.spines[side].set_visible(False)
+        _dress(axes, values)
         bar = figure.colorbar(colors, ax=axes, pad=0.02, aspect=28)
         bar.set_label(values.axis)
         bar.outline.set_linewidth(0.5)
@@ -130,6 +123,19 @@ class ParallelCoordinates(SweepPlot):
         canvas.entitle(figure, values.title, *values.details)
         canvas.legend_below(figure, axes)
         return figure
+
+
+def _dress(axes: Axes, values: Parallel) -> None:
+    """Name the axes, and take away what belongs to none of them."""
+    count = len(values.dimensions) + 1
+    names = [style.name(one.name, 16) for one in values.dimensions]
+    axes.set_xticks(range(count), [*names, values.axis.replace(" (", "\n(")])
+    axes.tick_params(axis="x", length=0, pad=6)
+    axes.set(xlim=(-0.12, count - 1 + 0.25), ylim=(-0.12, 1.12), yticks=[])
+    axes.set_xlabel("parameter")
+    axes.grid(visible=False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_visible(False)
 
 
 def _share(figures: NDArray[np.float64], *, is_log: bool) -> NDArray[np.float64]:
