@@ -64,7 +64,8 @@ def _stacked(
         if one.last is None:
             placed.append((-1, -1))
             continue
-        shapes = tuple((name, array.shape) for name, array in one.last.items())
+        # sorted, since what was read from a file has its names in another order
+        shapes = tuple(sorted((name, array.shape) for name, array in one.last.items()))
         alike = forms.setdefault((shapes, one.best is not None), [])
         placed.append((list(forms).index((shapes, one.best is not None)), len(alike)))
         alike.append(one)

@@ -1,0 +1,156 @@
+"""Sweeps that are killed and stopped: the same command ends as if they were not, timings aside."""
+
+from __future__ import annotations
+
+import glob
+import os
+import random
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mlprun
+import mlprun.api
+from mlprun.errors import MlprunError
+from mlprun.sweeps import run as running
+from mlprun.sweeps.run import _Session
+
+SWEEP = """
+base:
+  dataset: {name: moons, split: {train: 64, dev: 16, test: 16}}
+  architecture: {hidden: [3], activation: tanh}
+  optimizer: {name: adam, lr: 0.05}
+  early_stopping: {patience: 60}
+  training: {epochs: 150}
+  engine: %s
+seeds: %d
+grid: {optimizer.lr: [0.01, 0.1, 1e+30]}
+"""
+
+
+def written(folder: Path, engine: str, seeds: int) -> str:
+    path = folder / "many.yaml"
+    path.write_text(SWEEP % (engine, seeds))
+    return str(path)
+
+
+def state(path: str) -> tuple[Any, ...]:
+    """All that a sweep's folder says but how long things took, and the bytes of its cohorts."""
+    swept = mlprun.Sweep(running.folder.open_sweep(path))
+    trials = [replace(trial, seconds=None) for trial in swept.trials]
+    names = sorted(glob.glob(os.path.join(path, "cohorts", "*")))
+    cohorts = {os.path.basename(name): Path(name).read_bytes() for name in names}
+    return swept.description, swept.settings, trials, cohorts
+
+
+@pytest.fixture(scope="module", params=[("fused", 150), ("torch", 2)], ids=["fused", "torch"])
+def whole(request: pytest.FixtureRequest, memory_folder: Path, monkeypatch_module: Any) -> Any:
+    """A sweep that nothing disturbs, in several cohorts."""
+    engine, seeds = request.param
+    folder = memory_folder / engine
+    folder.mkdir()
+    return engine, seeds, state(mlprun.sweep(written(folder, engine, seeds), out=str(folder / "whole")).path)
+
+
+@pytest.fixture(scope="module")
+def monkeypatch_module() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+def test_a_sweep_that_is_killed_at_any_moment_ends_as_if_it_were_not(
+    whole: Any, children: Any, memory: Path, request: pytest.FixtureRequest
+) -> None:
+    engine, seeds, expected = whole
+    sweep, chance = written(memory, engine, seeds), random.Random(7)
+    kills = 50 if request.config.getoption("--slow") else 8
+    took = min(
+        children.one("sweep", "run", sweep, "--out", f"first{i}", folder=memory)["seconds"] for i in "12"
+    )
+    landed, alone = 0, 0
+    while landed < kills:
+        out, times = f"killed{alone}", 0
+        alone += 1
+        while times < 4:
+            delay = chance.uniform(0.0, 1.1 * took)
+            told = children.one(
+                "sweep", "run", sweep, "--out", out, folder=memory, signals=[[delay, signal.SIGKILL]]
+            )
+            landed += told["code"] == -signal.SIGKILL
+            times += 1
+            if told["code"] == 0:
+                break
+        last = children.one("sweep", "run", sweep, "--out", out, folder=memory)
+        assert last["code"] == 0, last["err"]
+        (path,) = glob.glob(str(memory / out / "many-*"))
+        assert state(path) == expected
+
+
+def test_a_sweep_that_is_stopped_says_so_and_goes_on(whole: Any, children: Any, memory: Path) -> None:
+    engine, seeds, expected = whole
+    sweep, chance = written(memory, engine, seeds), random.Random(3)
+    took = children.one("sweep", "run", sweep, "--out", "first", folder=memory)["seconds"]
+    codes = []
+    for number in (signal.SIGINT, signal.SIGTERM) * 3:
+        signals = [[chance.uniform(0.5, 0.95) * took, number]]
+        told = children.one("sweep", "run", sweep, "--out", "stopped", folder=memory, signals=signals)
+        codes.append(told["code"])
+        # before the first trial there is nothing to be saved, and a SIGTERM ends the process
+        assert told["code"] in (0, 128 + number, -number), told["err"]
+        if told["code"] > 0:
+            assert told["err"].splitlines()[-1].startswith("error: ")
+            assert told["late"] < 2
+    assert children.one("sweep", "run", sweep, "--out", "stopped", folder=memory)["code"] == 0
+    assert {130, 143} & set(codes)
+    (path,) = glob.glob(str(memory / "stopped" / "many-*"))
+    assert state(path) == expected
+
+
+class DeathError(MlprunError):
+    """Stands for a process that dies."""
+
+
+@pytest.mark.parametrize("after", [1, 2, 5])
+def test_what_was_saved_of_a_cohort_in_the_middle_is_gone_on_from(
+    after: int, whole: Any, memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, seeds, expected = whole
+    sweep, saved = written(memory, engine, seeds), []
+    original = _Session._save
+
+    def save(self: Any, batch: Any) -> None:
+        original(self, batch)
+        saved.extend([1] * bool(batch.outcomes()))
+        if len(saved) == after:
+            raise DeathError("now", "the process dies")
+
+    monkeypatch.setattr(running, "SAVE", 0.01)
+    monkeypatch.setattr(running, "LOOK", 0.005)
+    monkeypatch.setattr("mlprun.sweeps.train.CHUNK_SECONDS", 0.005)
+    monkeypatch.setattr(_Session, "_save", save)
+    with pytest.raises(DeathError):
+        mlprun.sweep(sweep, out=str(memory / "out"))
+    assert glob.glob(str(memory / "out" / "many-001" / "cohorts" / "*.partial.safetensors"))
+    monkeypatch.setattr(_Session, "_save", original)
+    assert state(mlprun.sweep(sweep, out=str(memory / "out")).path) == expected
+
+
+def test_a_damaged_file_of_a_cohort_in_the_middle_is_told_of_and_done_without(
+    whole: Any, memory: Path
+) -> None:
+    engine, seeds, expected = whole
+    sweep = written(memory, engine, seeds)
+    said: list[str] = []
+
+    class Hearing(mlprun.api.SilentSweep):
+        def begin(self, folder: str, plan: Any, done: int) -> None:
+            Path(folder, "cohorts", "cohort-0001.partial.safetensors").write_bytes(b"damaged")
+
+        def say(self, message: str) -> None:
+            said.append(message)
+
+    assert state(mlprun.sweep(sweep, out=str(memory / "out"), reporter=Hearing()).path) == expected
+    assert any("starts again" in line for line in said)
