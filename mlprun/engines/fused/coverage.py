@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from mlprun.experiment import Experiment
     from mlprun.parts.activations import Activation
 
-TORCH_STEP = 100e-6
+# CPU times of one core of a server of 2023; measured anew by tests/benchmarks/auto_constants.py
+TORCH_STEP = 120e-6
 """seconds that a step of the torch engine takes at least, nearly all of it overhead"""
 TORCH_PRODUCTS = 80e9
 """multiplications per second of the torch engine in wide layers"""
-FUSED_PRODUCTS = 40e9
-"""multiplications per second of the kernels in wide layers"""
-STARTUP = 1.5
+TORCH_UNIT = 1.3e-9
+"""seconds that the torch engine takes for the activation of a unit in a row, there and back"""
+FUSED_PRODUCTS = 55e9
+"""multiplications per second of the kernels, what else they compute included"""
+STARTUP = 0.6
 """seconds that the kernels take to be imported and read from disk"""
 
 
@@ -92,8 +95,9 @@ def seconds(experiment: Experiment) -> tuple[float, float]:
     rows = len(experiment.fixed["train"])
     batch = rows if config.training.batch_size == "full" else min(config.training.batch_size, rows)
     steps = config.training.epochs * -(-rows // batch)
-    shapes = config.architecture.shapes(experiment.width) or {}
-    products = 3 * sum(shape[0] * shape[1] for shape in shapes.values() if len(shape) == 2)
+    shapes = (config.architecture.shapes(experiment.width) or {}).values()
+    matrices = [shape for shape in shapes if len(shape) == 2]
+    units, products = sum(m[0] for m in matrices), 3 * sum(m[0] * m[1] for m in matrices)
+    torch = steps * (TORCH_STEP + batch * (products / TORCH_PRODUCTS + units * TORCH_UNIT))
     # rows are computed in whole registers of sixteen
-    torch = steps * (TORCH_STEP + products * batch / TORCH_PRODUCTS)
     return torch, STARTUP + steps * products * (-(-batch // 16) * 16) / FUSED_PRODUCTS
