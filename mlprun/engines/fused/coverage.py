@@ -24,7 +24,7 @@ TORCH_PRODUCTS = 80e9
 """multiplications per second of the torch engine in wide layers"""
 TORCH_UNIT = 1.3e-9
 """seconds that the torch engine takes for the activation of a unit in a row, there and back"""
-FUSED_PRODUCTS = 55e9
+FUSED_PRODUCTS = 60e9
 """multiplications per second of the kernels, what else they compute included"""
 STARTUP = 0.6
 """seconds that the kernels take to be imported and read from disk"""
