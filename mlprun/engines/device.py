@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from mlprun.errors import DeviceError
 
@@ -34,7 +35,8 @@ def computing(threads: int, device: str) -> Iterator[None]:
     former = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with deterministic(device):
+        # NumPy's products have other bits with another number of threads as well
+        with threadpool_limits(threads, user_api="blas"), deterministic(device):
             yield
     finally:
         torch.set_num_threads(former)
