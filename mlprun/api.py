@@ -234,16 +234,25 @@ def sweep(
     out: str = "runs",
     allow_code: bool = False,
     fail_fast: bool = False,
+    processes: bool = False,
     reporter: SweepReporter | None = None,
 ) -> Sweep:
     """Run a sweep (a file, or a mapping of the same form), or go on with the one that is below `out`.
+
+    With `processes`, long trials of engines other than fused are trained in processes of their own; a script
+    that asks for it stands behind `if __name__ == "__main__":`.
 
     Raises ConfigError, DataError, DeviceError, FileError; InterruptedRunError after saving; with `fail_fast`
     DivergedError and CheckFailedError.
     """
     defined = load_sweep(definition, *overrides)
     ended = sweeping.run(
-        defined, out=out, reporter=reporter or SilentSweep(), allow_code=allow_code, fail_fast=fail_fast
+        defined,
+        out=out,
+        reporter=reporter or SilentSweep(),
+        allow_code=allow_code,
+        fail_fast=fail_fast,
+        processes=processes,
     )
     if ended.signal_number is not None and ended.status.state == "interrupted":
         what = f"stopped after {ended.status.done} of {ended.status.total} trials, which are saved"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,7 +17,8 @@ from mlprun.storage import canonical, provenance
 from mlprun.sweeps import cohorts, folder
 from mlprun.sweeps.database import Trial
 from mlprun.sweeps.plan import Plan
-from mlprun.sweeps.workshop import Workshop
+from mlprun.sweeps.processes import WORTH, Processes
+from mlprun.sweeps.workshop import Workshop, cores
 from mlprun.training.recorded import as_yaml, code_of
 from mlprun.training.signals import StopFlag
 
@@ -73,8 +75,12 @@ def run(
     reporter: Reporter,
     allow_code: bool = False,
     fail_fast: bool = False,
+    processes: bool = False,
 ) -> Ended:
     """Run a sweep in a new folder below `out`, or go on with the one that is there.
+
+    With `processes`, trials of engines that run in Python are trained in processes of their own, where there
+    is enough to do for them; these import the main module, which must not run a sweep when it is imported.
 
     Raises ConfigError with the problems of all trials, UsageError, DataError and DeviceError before a folder
     exists; RunInUseError; FileError; with `fail_fast` DivergedError or CheckFailedError after saving.
@@ -89,7 +95,9 @@ def run(
                 reporter.begin(place.path, plan, status.done)
                 return Ended(place, status, plan)
             with place.writer() as writer:
-                return _Session(plan, place, writer, reporter, stop).carry_out(fail_fast=fail_fast)
+                session = _Session(plan, place, writer, reporter, stop)
+                session.fail_fast, session.processes = fail_fast, processes
+                return session.carry_out()
 
 
 def _prepare(plan: Plan, reporter: Reporter) -> None:
@@ -190,14 +198,15 @@ class _Session:
         self.before = place.status().seconds
         self.began = time.monotonic()
         self.bad: Outcome | None = None
-        self.fail_fast = False
+        self.places: dict[bool, Workshop | Processes] = {}
+        """where trials are trained: in this process or, where True, in others"""
+        self.fail_fast = self.processes = False
         done = {trial.id for trial in writer.results.each() if trial.status != "pending"}
         self.done = len(done)
         self.todo = [one for one in plan.cohorts if any(m.trial not in done for m in one.members)]
 
-    def carry_out(self, *, fail_fast: bool) -> Ended:
+    def carry_out(self) -> Ended:
         """Run what is left, and write the status."""
-        self.fail_fast = fail_fast
         self.reporter.begin(self.place.path, self.plan, self.done)
         if self.todo:
             self.place.write_status(self._status("running"))
@@ -225,21 +234,37 @@ class _Session:
         """Train cohort after cohort, the next one begun before the last is written."""
         waiting = deque(self.todo)
         begun: deque[Batch] = deque()
-        with Workshop(self.plan, self._stopped) as workshop:
+        with ExitStack() as places:
             while (waiting or begun) and not self._stopped():
                 while waiting and len(begun) <= AHEAD and _go_together(begun, waiting[0]):
-                    begun.append(self._begin(workshop, waiting.popleft()))
+                    begun.append(self._begin(places, waiting.popleft()))
                 with devices.computing(begun[0].cohort.kind.threads, "cpu"):
                     if self._await(begun):
                         self._record(begun.popleft())
             if self._stopped():
+                for place in self.places.values():
+                    place.halt()
                 for batch in begun:
                     batch.wait()
                     self._save(batch)
 
-    def _begin(self, workshop: Workshop, cohort: Cohort) -> Batch:
+    def _begin(self, places: ExitStack, cohort: Cohort) -> Batch:
+        apart = self.processes and self._is_worth_processes(cohort)
+        if apart not in self.places:
+            made = Processes(self.plan) if apart else Workshop(self.plan, self._stopped)
+            place: Workshop | Processes = made
+            self.places[apart] = place
+            places.enter_context(place)
         known, standings = self._partial(cohort)
-        return workshop.submit(cohort, known, standings)
+        return self.places[apart].submit(cohort, known, standings)
+
+    def _is_worth_processes(self, cohort: Cohort) -> bool:
+        """Whether trials hold Python while they are trained, and long enough to start processes for them."""
+        kind = cohort.kind
+        if kind.engine == "fused" or kind.device != "cpu" or cores() < 2:
+            return False
+        alike = [member for one in self.todo if one.kind == kind for member in one.members]
+        return sum(self.plan.cost_of(member).seconds for member in alike) > WORTH
 
     def _partial(self, cohort: Cohort) -> tuple[dict[int, Outcome], dict[int, Standing]]:
         """What an interrupted session left of a cohort; a damaged file is told of and done without."""

@@ -46,6 +46,11 @@ class Course:
         return gauge
 
 
+def first_chunk(epochs: int, seconds: float) -> int:
+    """Epochs until the first look at a trial that is expected to take so many seconds."""
+    return max(1, int(epochs * CHUNK_SECONDS / max(seconds, CHUNK_SECONDS)))
+
+
 def train(
     trial: int,
     make: Callable[[], Experiment],

@@ -130,21 +130,24 @@ class Workshop:
         threads, epochs = batch.cohort.kind.threads, batch.cohort.kind.epochs
         if torch.get_num_threads() != threads:  # each thread has a number of its own
             torch.set_num_threads(threads)
-        seconds = max(self._plan.cost_of(member).seconds, training.CHUNK_SECONDS)
         return training.train(
             member.trial,
             lambda: self._rows.experiment(self._plan.config(member)),
             batch.course,
             batch.stands,
-            chunk=max(1, int(epochs * training.CHUNK_SECONDS / seconds)),
+            chunk=training.first_chunk(epochs, self._plan.cost_of(member).seconds),
             standing=batch.standing(member.trial),
         )
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def halt(self) -> None:
+        """Let the trials in the middle stop, and begin no more."""
         self._closing = True
+
+    def __exit__(self, *_: object) -> None:
+        self.halt()
         for _thread in self._threads:
             self._queue.put(None)
         for thread in self._threads:

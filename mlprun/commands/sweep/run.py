@@ -76,7 +76,13 @@ def command(
     follower = SweepFollower(output)
     try:
         ended = api.sweep(
-            sweep, *words, out=out, allow_code=allow_code, fail_fast=fail_fast, reporter=follower
+            sweep,
+            *words,
+            out=out,
+            allow_code=allow_code,
+            fail_fast=fail_fast,
+            processes=True,
+            reporter=follower,
         )
     finally:
         follower.close()

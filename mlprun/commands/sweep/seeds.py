@@ -34,6 +34,7 @@ def train_seeds(
             *words,
             out=out,
             allow_code=allow_code,
+            processes=True,
             reporter=follower,
         )
     finally:
