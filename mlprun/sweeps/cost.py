@@ -16,6 +16,15 @@ FIGURE = 8
 """bytes of a number in a history"""
 
 
+TRIAL = 1e-3
+"""seconds of a trial beside its epochs"""
+CALL = 0.6e-6
+"""seconds of an epoch with an evaluation in the kernels, however few its rows"""
+SMALL, WIDE = 10e9, 40e9
+"""multiplications per second of the kernels in small networks, and in those of more than `MANY` weights"""
+MANY = 10_000
+
+
 @dataclass(frozen=True)
 class Cost:
     """The cost of one trial, or of several together."""
@@ -39,12 +48,23 @@ class Cost:
         rows = -(-config.training.epochs // config.training.log_every)
         weights = 2 * numbers * experiment.dtype.itemsize
         return cls(
-            seconds=fused - coverage.STARTUP if engine == "fused" else torch,
+            seconds=TRIAL + (_kernels(experiment, numbers) if engine == "fused" else torch),
             bytes=rows * len(columns(config)) * FIGURE + weights,
             tensors=2 * len(shapes),
             saved=torch - (fused - coverage.STARTUP),
             form=hash(tuple(shapes.items())),
         )
+
+
+def _kernels(experiment: Experiment, numbers: int) -> float:
+    """Seconds in the kernels, by what one core of a common machine does."""
+    training, rows = experiment.config.training, len(experiment.fixed["train"])
+    batch = rows if training.batch_size == "full" else min(training.batch_size, rows)
+    steps = training.epochs * -(-rows // batch)
+    seen = len(experiment.fixed["dev"]) if "dev" in experiment.fixed else 0
+    trained = 3 * steps * (-(-batch // 16) * 16)
+    evaluated = training.epochs / training.evaluate_every * (-(-seen // 16) * 16)
+    return steps * CALL + (trained + evaluated) * numbers / (SMALL if numbers < MANY else WIDE)
 
 
 def _product(shape: tuple[int, ...]) -> int:
