@@ -34,7 +34,8 @@ def fields_of(experiment: Experiment) -> Fields:
     mask = experiment.width + outputs
     wanted = (
         experiment.classes is not None and outputs > 1,
-        getattr(loss, "class_weights", None) is not None,
+        # asked of the class first: pydantic is slow to say that an option is missing
+        "class_weights" in type(loss).model_fields and getattr(loss, "class_weights", None) is not None,
         encoding.adds_constant(loss),
     )
     places, numbers = [], mask + 1
