@@ -19,7 +19,7 @@ from mlprun import evaluation, files, schema, training, verification
 from mlprun.errors import CheckpointError, DivergedError, InterruptedRunError
 from mlprun.experiment import Experiment
 from mlprun.storage import checkpoints, history, runs
-from mlprun.sweeps import cohorts
+from mlprun.sweeps import cohorts, launchers
 from mlprun.sweeps import definition as definitions
 from mlprun.sweeps import run as sweeping
 from mlprun.sweeps.summary import summarize
@@ -235,6 +235,8 @@ def sweep(
     allow_code: bool = False,
     fail_fast: bool = False,
     processes: bool = False,
+    on: str = "local",
+    address: str | None = None,
     reporter: SweepReporter | None = None,
 ) -> Sweep:
     """Run a sweep (a file, or a mapping of the same form), or go on with the one that is below `out`.
@@ -242,9 +244,12 @@ def sweep(
     With `processes`, long trials of engines other than fused are trained in processes of their own; a script
     that asks for it stands behind `if __name__ == "__main__":`.
 
-    Raises ConfigError, DataError, DeviceError, FileError; InterruptedRunError after saving; with `fail_fast`
-    DivergedError and CheckFailedError.
+    With `on="ray"` trials are trained by the Ray cluster at `address`, or by one on this machine without.
+
+    Raises UsageError, ConfigError, DataError, DeviceError, FileError; InterruptedRunError after saving; with
+    `fail_fast` DivergedError and CheckFailedError.
     """
+    elsewhere = launchers.elsewhere(on, address)
     defined = load_sweep(definition, *overrides)
     ended = sweeping.run(
         defined,
@@ -253,6 +258,7 @@ def sweep(
         allow_code=allow_code,
         fail_fast=fail_fast,
         processes=processes,
+        elsewhere=elsewhere,
     )
     if ended.signal_number is not None and ended.status.state == "interrupted":
         what = f"stopped after {ended.status.done} of {ended.status.total} trials, which are saved"

@@ -138,20 +138,14 @@ class Plan:
 
     def config(self, member: Member) -> Config:
         """The complete config of a trial, such as `mlprun train` takes it; threads may ask at once."""
+        config, own_seed = self.common(member.setting)
+        return seeded(config, member, own_seed=own_seed)
+
+    def common(self, setting: int) -> tuple[Config, bool]:
+        """What the configs of a setting's trials have in common, and whether it names the dataset's seed."""
         with self._lock:
-            config, own_seed = self._config(self._points[member.setting - 1])
-        training = config.training.model_copy(update={"seed": member.seed})
-        dataset = config.dataset
-        update: dict[str, Any] = {}
-        if not own_seed:
-            update["seed"] = member.seed
-        if member.fold is not None:
-            assert dataset.split is not None
-            update["split"] = dataset.split.model_copy(update={"fold": member.fold})
-        engine = self._checked[member.setting - 1].kind.engine
-        return config.model_copy(
-            update={"training": training, "dataset": dataset.model_copy(update=update), "engine": engine}
-        )
+            config, own_seed = self._config(self._points[setting - 1])
+        return config.model_copy(update={"engine": self._checked[setting - 1].kind.engine}), own_seed
 
     def examples(self) -> list[tuple[str, Experiment]]:
         """An experiment for each engine that is used and each dtype it is used with."""
@@ -324,6 +318,19 @@ class Plan:
                 problems.append(document.problem(path, message))
         if problems:
             raise ConfigError(problems)
+
+
+def seeded(config: Config, member: Member, *, own_seed: bool) -> Config:
+    """The config of a setting's trial; its seed is the dataset's as well, unless that has its own."""
+    dataset = config.dataset
+    update: dict[str, Any] = {}
+    if not own_seed:
+        update["seed"] = member.seed
+    if member.fold is not None:
+        assert dataset.split is not None
+        update["split"] = dataset.split.model_copy(update={"fold": member.fold})
+    training = config.training.model_copy(update={"seed": member.seed})
+    return config.model_copy(update={"training": training, "dataset": dataset.model_copy(update=update)})
 
 
 class _Gathering:

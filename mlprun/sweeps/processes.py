@@ -22,7 +22,7 @@ from mlprun.errors import OutOfMemoryError
 from mlprun.experiment import Experiment
 from mlprun.sweeps import train as training
 from mlprun.sweeps.train import Course
-from mlprun.sweeps.workshop import Batch, cores
+from mlprun.sweeps.workshop import AHEAD, Batch, cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +55,10 @@ class Processes:
         context = get_context("spawn")
         self._plan, self._stop = plan, context.Event()
         self._pool = ProcessPoolExecutor(cores(), context, initializer=_begin, initargs=(self._stop,))
+
+    def has_room(self, begun: int) -> bool:
+        """Whether another cohort would find it idle, beside so many that are begun and not recorded."""
+        return begun <= AHEAD
 
     def submit(
         self, cohort: Cohort, known: Mapping[int, Outcome], standings: Mapping[int, Standing]

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mlprun import engines, files, schema
@@ -23,12 +24,13 @@ from mlprun.training.recorded import as_yaml, code_of
 from mlprun.training.signals import StopFlag
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from mlprun.storage.lock import Lock
     from mlprun.sweeps.database import Description, Writer
     from mlprun.sweeps.definition import Definition
     from mlprun.sweeps.folder import SweepFolder, SweepStatus
+    from mlprun.sweeps.launchers import Launcher
     from mlprun.sweeps.outcome import Outcome, Standing
     from mlprun.sweeps.plan import Cohort
     from mlprun.sweeps.workshop import Batch
@@ -37,8 +39,6 @@ LOOK = 0.1
 """seconds between two looks at signals and at trials that have ended"""
 SAVE = 10.0
 """seconds between two saves of a cohort that is in the middle"""
-AHEAD = 1
-"""cohorts that are begun before the one before them is recorded"""
 _BAD = ("diverged", "failed")
 
 
@@ -76,18 +76,21 @@ def run(
     allow_code: bool = False,
     fail_fast: bool = False,
     processes: bool = False,
+    elsewhere: Callable[[Plan], Launcher] | None = None,
 ) -> Ended:
     """Run a sweep in a new folder below `out`, or go on with the one that is there.
 
     With `processes`, trials of engines that run in Python are trained in processes of their own, where there
     is enough to do for them; these import the main module, which must not run a sweep when it is imported.
+    `elsewhere` makes the launcher that trains all trials instead, see `launchers`.
 
     Raises ConfigError with the problems of all trials, UsageError, DataError and DeviceError before a folder
     exists; RunInUseError; FileError; with `fail_fast` DivergedError or CheckFailedError after saving.
     """
     plan = Plan(definition, allow_code=allow_code)
     _prepare(plan, reporter)
-    with StopFlag() as stop:
+    with StopFlag() as stop, ExitStack() as stack:
+        launcher = stack.enter_context(elsewhere(plan)) if elsewhere is not None else None
         place, lock = _opened(plan, out)
         with lock:
             status = place.status()
@@ -96,7 +99,7 @@ def run(
                 return Ended(place, status, plan)
             with place.writer() as writer:
                 session = _Session(plan, place, writer, reporter, stop)
-                session.fail_fast, session.processes = fail_fast, processes
+                session.fail_fast, session.processes, session.elsewhere = fail_fast, processes, launcher
                 return session.carry_out()
 
 
@@ -198,8 +201,10 @@ class _Session:
         self.before = place.status().seconds
         self.began = time.monotonic()
         self.bad: Outcome | None = None
-        self.places: dict[bool, Workshop | Processes] = {}
+        self.places: dict[bool, Launcher] = {}
         """where trials are trained: in this process or, where True, in others"""
+        self.elsewhere: Launcher | None = None
+        """what trains them instead"""
         self.fail_fast = self.processes = False
         done = {trial.id for trial in writer.results.each() if trial.status != "pending"}
         self.done = len(done)
@@ -236,27 +241,36 @@ class _Session:
         begun: deque[Batch] = deque()
         with ExitStack() as places:
             while (waiting or begun) and not self._stopped():
-                while waiting and len(begun) <= AHEAD and _go_together(begun, waiting[0]):
-                    begun.append(self._begin(places, waiting.popleft()))
+                self._begin_more(places, begun, waiting)
                 with devices.computing(begun[0].cohort.kind.threads, "cpu"):
-                    if self._await(begun):
+                    if self._await(begun, partial(self._begin_more, places, begun, waiting)):
                         self._record(begun.popleft())
             if self._stopped():
-                for place in self.places.values():
-                    place.halt()
+                for place in (self.elsewhere, *self.places.values()):
+                    if place is not None:
+                        place.halt()
                 for batch in begun:
                     batch.wait()
                     self._save(batch)
 
-    def _begin(self, places: ExitStack, cohort: Cohort) -> Batch:
+    def _begin_more(self, places: ExitStack, begun: deque[Batch], waiting: deque[Cohort]) -> None:
+        """Begin with as many cohorts as there is room for."""
+        while waiting:
+            place = self._place(places, waiting[0])
+            if begun and not (place.has_room(len(begun)) and _go_together(begun, waiting[0])):
+                return
+            cohort = waiting.popleft()
+            begun.append(place.submit(cohort, *self._partial(cohort)))
+
+    def _place(self, places: ExitStack, cohort: Cohort) -> Launcher:
+        """Where a cohort is trained."""
+        if self.elsewhere is not None:
+            return self.elsewhere
         apart = self.processes and self._is_worth_processes(cohort)
         if apart not in self.places:
-            made = Processes(self.plan) if apart else Workshop(self.plan, self._stopped)
-            place: Workshop | Processes = made
-            self.places[apart] = place
-            places.enter_context(place)
-        known, standings = self._partial(cohort)
-        return self.places[apart].submit(cohort, known, standings)
+            made: Launcher = Processes(self.plan) if apart else Workshop(self.plan, self._stopped)
+            self.places[apart] = places.enter_context(made)
+        return self.places[apart]
 
     def _is_worth_processes(self, cohort: Cohort) -> bool:
         """Whether trials hold Python while they are trained, and long enough to start processes for them."""
@@ -278,13 +292,14 @@ class _Session:
             self.reporter.say(f"warning: {error}; its cohort starts again")
             return {}, {}
 
-    def _await(self, begun: deque[Batch]) -> bool:
-        """Wait for the first cohort to end; False where the sweep is stopped before."""
+    def _await(self, begun: deque[Batch], begin_more: Callable[[], None]) -> bool:
+        """Wait for the first cohort to end, meanwhile beginning others; False where the sweep is stopped."""
         first, saved = begun[0], time.monotonic()
         while not first.wait(LOOK):
             self._look(begun)
             if self._stopped():
                 return False
+            begin_more()
             if time.monotonic() - saved >= SAVE:
                 for batch in begun:
                     self._save(batch)

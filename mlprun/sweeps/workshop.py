@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mlprun.sweeps.outcome import Outcome, Standing
     from mlprun.sweeps.plan import Cohort, Member, Plan
 
+AHEAD = 1
+"""cohorts that are begun before the one before them is recorded"""
 MOST_ROWS = 2**26
 """bytes of rows that are kept for other trials with the same data"""
 
@@ -98,6 +100,10 @@ class Workshop:
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(cores())]
         for thread in self._threads:
             thread.start()
+
+    def has_room(self, begun: int) -> bool:
+        """Whether another cohort would find it idle, beside so many that are begun and not recorded."""
+        return begun <= AHEAD
 
     def submit(
         self, cohort: Cohort, known: Mapping[int, Outcome], standings: Mapping[int, Standing]

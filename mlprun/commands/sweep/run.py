@@ -27,6 +27,13 @@ def command(
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Stop at the first trial that diverges or fails.")
     ] = False,
+    on: Annotated[
+        str, typer.Option("--on", metavar="PLACE", help="Where trials are trained: local or ray.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option("--address", help="The Ray cluster, as HOST:PORT; by default one on this machine."),
+    ] = None,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Run the user code that the base's `extend` names.")
     ] = False,
@@ -56,6 +63,11 @@ def command(
     marked, and the sweep goes on. Ctrl-C saves what stands; the same command
     goes on with it, and does nothing when all trials have ended.
 
+    --on ray trains the trials as tasks of a Ray cluster; this process gathers
+    and writes, and the bytes are the same. Tables and user code lie at the same
+    paths on all its machines, and all have the same versions. Tasks whose worker
+    dies are started again. Needs pip install 'mlprun[ray]'.
+
     --json prints {"sweep": FOLDER, "status", "trials", "counts": {STATUS: N},
       "seconds"}
       and under --dry-run {"name", "trials", "settings", "seeds", "folds",
@@ -64,8 +76,8 @@ def command(
       "bytes_of_a_cohort"}}
 
     Exit codes: 0 done, 2 config or usage, 3 data, 4 sweep folder, 5 in use,
-    6 device, 7 files, 9 memory, 130 Ctrl-C, 143 SIGTERM; with --fail-fast
-    8 diverged, 10 failed.
+    6 device or Ray cluster, 7 files, 9 memory, 130 Ctrl-C, 143 SIGTERM; with
+    --fail-fast 8 diverged, 10 failed.
     """
     from mlprun import api
     from mlprun.commands.sweep.following import SweepFollower
@@ -82,6 +94,8 @@ def command(
             allow_code=allow_code,
             fail_fast=fail_fast,
             processes=True,
+            on=on,
+            address=address,
             reporter=follower,
         )
     finally:

@@ -1,0 +1,190 @@
+"""Cohorts as tasks of a Ray cluster, whose workers train and whose results this process gathers.
+
+Ray starts a task again when its worker or its whole machine dies, and computes a result again that died with
+it; a result is taken from its task once. So nothing is lost and nothing counts twice.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+import ray
+from ray import exceptions
+
+from mlprun import engines
+from mlprun.engines import device as devices
+from mlprun.errors import DeviceError, OutOfMemoryError, UsageError
+from mlprun.sweeps.launchers import pieces
+from mlprun.sweeps.train import Course
+from mlprun.sweeps.workshop import Batch, cores
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlprun.sweeps.launchers.pieces import Piece
+    from mlprun.sweeps.outcome import Outcome, Standing
+    from mlprun.sweeps.plan import Cohort, Plan
+
+RETRIES = 10
+"""how often Ray starts a task again whose worker died; one that always kills its worker must end"""
+AHEAD = 2
+"""tasks that wait or run for each core of the cluster"""
+REACH = 5.0
+"""seconds that a cluster has to accept a connection"""
+LOOK = 0.1
+"""seconds between two looks at whether to stop"""
+_GOES_ON = "the same command goes on with what is saved"
+
+
+class Ray:
+    """Trains cohorts of a plan on a Ray cluster, a local one without an address.
+
+    Uses the connection of a process that has one. Raises DeviceError for a cluster that does not answer.
+    """
+
+    def __init__(self, plan: Plan, *, address: str | None = None) -> None:
+        self._plan, self._closing = plan, threading.Event()
+        self._given: dict[Any, tuple[Piece, Batch]] = {}
+        self._lock, self._news = threading.Lock(), threading.Event()
+        self._own = not ray.is_initialized()
+        if self._own:
+            _connect(address)
+        self._task = ray.remote(max_retries=RETRIES)(_train)
+        self._gatherer = threading.Thread(target=self._gather, daemon=True)
+        self._gatherer.start()
+
+    def has_room(self, begun: int) -> bool:
+        """Whether the cluster's cores have less than enough to do."""
+        most = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        return begun < most and len(self._given) < most
+
+    def submit(
+        self, cohort: Cohort, known: Mapping[int, Outcome], standings: Mapping[int, Standing]
+    ) -> Batch:
+        """Begin with a cohort, but for the trials that are `known`, going on with those that stand."""
+        device = cohort.kind.device
+        batch = Batch(cohort, known, Course(engines.named(cohort.kind.engine), device, self._closing.is_set))
+        for standing in standings.values():
+            batch.stands(standing)
+        largest = max((node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"]), default=1)
+        needs = {
+            "num_cpus": min(cohort.kind.threads, largest),
+            "num_gpus": 0 if devices.resolve(device) == "cpu" else 1,
+        }
+        for piece in pieces.cut(self._plan, cohort, known, standings):
+            reference = self._task.options(**needs).remote(piece)
+            with self._lock:
+                self._given[reference] = (piece, batch)
+        self._news.set()
+        return batch
+
+    def halt(self) -> None:
+        """Cancel every task."""
+        self._closing.set()
+        self._news.set()
+
+    def _gather(self) -> None:
+        """Take results as they come, until there is to be an end; then let go of what is in the middle."""
+        while not self._closing.is_set():
+            with self._lock:
+                waiting = list(self._given)
+            if not waiting:
+                self._news.wait()
+                self._news.clear()
+                continue
+            for reference in ray.wait(waiting, num_returns=1, timeout=LOOK)[0]:
+                self._take(reference)
+        for reference, (piece, batch) in self._given.items():
+            ray.cancel(reference, force=True)
+            _let_go(piece, batch)
+
+    def _take(self, reference: Any) -> None:
+        """Hand a task's outcomes to its cohort."""
+        with self._lock:
+            piece, batch = self._given.pop(reference)
+        try:
+            found = ray.get(reference)
+            if isinstance(found, str):
+                what = f"a worker computes with {found}, which may change the figures"
+                raise DeviceError("--on ray", what, "install the same versions on every machine")  # noqa: TRY301
+        except Exception as error:  # noqa: BLE001 -- raised again by the thread that waits for the cohort
+            _let_go(piece, batch, _told(error))
+            return
+        for outcome in found:
+            batch.take(outcome.trial, outcome)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.halt()
+        self._gatherer.join()
+        if self._own:
+            ray.shutdown()
+
+
+def _train(piece: Piece) -> list[Outcome] | str:
+    """A task: the outcomes of a piece, or in what the worker differs from the driver."""
+    return pieces.differing(piece) or pieces.carry_out(piece)
+
+
+def _let_go(piece: Piece, batch: Batch, error: BaseException | None = None) -> None:
+    for trial, *_ in piece.members:
+        batch.take(trial, None, error)
+
+
+def _told(error: Exception) -> Exception:
+    """What Ray raises, as mlprun tells of it."""
+    if isinstance(error, exceptions.OutOfMemoryError):
+        what = "a worker ran out of memory again and again"
+        return OutOfMemoryError("--on ray", what, f"give it more, or fewer tasks at once; {_GOES_ON}")
+    if isinstance(error, exceptions.RayTaskError):
+        cause: object = error.cause
+        if isinstance(cause, ImportError):
+            what = f"a worker cannot load mlprun: {_line(cause)}"
+            return DeviceError("--on ray", what, "install mlprun on every machine of the cluster")
+    elif isinstance(error, exceptions.RayError):
+        return DeviceError("--on ray", f"a task was lost for good: {_line(error)}", _GOES_ON)
+    return error
+
+
+def _line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def _connect(address: str | None) -> None:
+    """Connect to the cluster at `address`, or start one on this machine."""
+    if address is not None:
+        _refuse_unreachable(address)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a local cluster reports to nobody
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do, without its warning
+    own = {"num_cpus": cores(), "include_dashboard": False} if address is None else {}
+    former = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **own)
+    except (ConnectionError, RuntimeError, ValueError, exceptions.RayError) as error:
+        what = f"no Ray cluster at {address or 'this machine'}: {_line(error)}"
+        raise DeviceError("--on ray", what, "see `ray status`") from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, former)  # Ray takes it, and a sweep that is stopped saves first
+
+
+def _refuse_unreachable(address: str) -> None:
+    """Find at once what Ray takes a minute for. `auto` is an address that Ray looks up."""
+    if address == "auto":
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        what = f"{address!r} is no address of a cluster"
+        raise UsageError("--address", what, "expected HOST:PORT, ray://HOST:PORT or auto")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH).close()
+    except (OSError, OverflowError) as error:
+        what = f"no Ray cluster answers at {address}: {error}"
+        remedy = "start one with `ray start --head`, or leave out --address for one on this machine"
+        raise DeviceError("--on ray", what, remedy) from error
