@@ -16,7 +16,7 @@ from mlprun.schema.checks.check import check
 from mlprun.schema.extend import run_extensions
 from mlprun.schema.placed import dump
 from mlprun.schema.problems import Problem, refuse
-from mlprun.schema.resolve import resolve, with_rows
+from mlprun.schema.resolve import are_class_ids, read_as_classes, resolve, with_rows
 from mlprun.schema.translate import translate
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ def parse(
         dataset = with_rows(config.dataset, config.training.seed, outputs)
         config = config.model_copy(update={"dataset": dataset})
         if data:
-            facts, failure = _facts(config, facts_of)
+            facts, failure = _facts(config.dataset, facts_of)
+            if facts is not None and {"loss", "architecture"} <= valid:
+                config, facts = _with_classes(config, facts, facts_of)
     if isinstance(failure, UnknownColumnsError):
         problems += [Problem(("dataset", *option), message) for option, message in failure.missing]
     config = resolve(config, facts, document.name)
@@ -147,10 +149,21 @@ def _gaps(config: Config) -> list[Problem]:
 
 
 def _facts(
-    config: Config, facts_of: Callable[[Dataset], Facts] | None
+    dataset: Dataset, facts_of: Callable[[Dataset], Facts] | None
 ) -> tuple[Facts | None, MlprunError | None]:
     """The facts of the dataset, or why there are none; problems of the config are told before that."""
     try:
-        return config.dataset.facts() if facts_of is None else facts_of(config.dataset), None
+        return dataset.facts() if facts_of is None else facts_of(dataset), None
     except MlprunError as error:
         return None, error
+
+
+def _with_classes(
+    config: Config, facts: Facts, facts_of: Callable[[Dataset], Facts] | None
+) -> tuple[Config, Facts]:
+    """The config and facts with targets read as the classes that the loss needs, where they can be."""
+    for dataset in read_as_classes(config.dataset, facts, config.loss, config.architecture.outputs):
+        found, _ = _facts(dataset, facts_of)
+        if found is not None and (facts.classes or dataset.classes or are_class_ids(found)):
+            return config.model_copy(update={"dataset": dataset}), found
+    return config, facts

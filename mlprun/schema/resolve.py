@@ -9,7 +9,9 @@ from mlprun.parts.activations import activations
 from mlprun.parts.datasets import Generated
 from mlprun.parts.datasets.inline import Inline
 from mlprun.parts.datasets.shares import spelled_out
+from mlprun.parts.datasets.table import FEW, Table
 from mlprun.parts.losses import Loss, losses
+from mlprun.parts.losses.classification import ClassLoss
 from mlprun.parts.metrics.metric import Metric, metrics
 from mlprun.parts.splits import SPLITS
 from mlprun.schema.model import default_part
@@ -40,6 +42,27 @@ def with_rows(dataset: Dataset, seed: int, outputs: int | None) -> Dataset:
     if isinstance(dataset, Generated) and dataset.samples is None:
         update["samples"] = _counted(dataset.split) or dataset.default_samples
     return dataset.model_copy(update=update)
+
+
+def read_as_classes(dataset: Dataset, facts: Facts, loss: Loss | None, outputs: int | None) -> list[Table]:
+    """A table as a loss that takes classes only may have to read its whole numbers, the likeliest first.
+
+    In few rows each class id may stand once, and classes of the network may be in no row at all.
+    """
+    if not isinstance(dataset, Table) or not isinstance(loss, ClassLoss) or len(dataset.targets) > 1:
+        return []
+    if dataset.task == "numbers" or dataset.classes is not None:
+        return []
+    known = len(facts.classes or ())
+    ids = [] if outputs is None or outputs <= known else [{"classes": outputs}]
+    updates: list[dict[str, Any]] = ids if known else [*ids, {"task": "classes"}]
+    return [dataset.model_copy(update=update) for update in updates]
+
+
+def are_class_ids(facts: Facts) -> bool:
+    """Whether classes are named by so few whole numbers from 0 that they are ids rather than amounts."""
+    names = facts.classes or ()
+    return all(name.isdecimal() for name in names) and len(names) <= FEW
 
 
 def _counted(split: Split | None) -> int | None:

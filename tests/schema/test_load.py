@@ -319,3 +319,36 @@ def test_named_outputs_say_how_many_classes_ids_are_of():
     }
     (problem,) = refusal(numbers)
     assert "mse on 1 number per row needs 1 output, not 4" in problem
+
+
+def of_table(tmp_path, ids, **others):
+    lines = ["x,y", *(f"{k % 3},{value}" for k, value in enumerate(ids))]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    dataset = {"name": "table", "path": str(tmp_path / "t.csv"), "target": "y", "split": "same"}
+    return parse({"dataset": dataset, **others})
+
+
+def test_a_loss_that_takes_classes_only_makes_classes_of_a_tables_few_whole_numbers(tmp_path):
+    ids = [0, 1, 2, 3, 4]  # each in one row, as in five rows of a sequence
+    assert of_table(tmp_path, ids).loss.name == "mse"
+    config = of_table(tmp_path, ids, loss="cross_entropy")
+    assert (config.dataset.task, config.architecture.outputs) == ("classes", 5)
+    for loss in ("mse", "huber"):
+        assert of_table(tmp_path, ids, loss=loss).dataset.task == "auto"
+    for amounts in ([0.5, 1, 2, 3, 4], [-1, 0, 1, 2, 3], range(30)):
+        with pytest.raises(ConfigError, match="cross_entropy takes classes, not numbers"):
+            of_table(tmp_path, amounts, loss="cross_entropy")
+
+
+def test_named_outputs_say_how_many_classes_a_tables_ids_are_of(tmp_path):
+    for ids in ([0, 1, 0, 1], [3, 0, 3, 0], [0, 1, 3]):
+        outputs = {"architecture": {"outputs": 4}}
+        config = of_table(tmp_path, ids, loss="cross_entropy", **outputs)
+        assert config.dataset.classes == 4
+        assert config.dataset.load().targets.tolist() == ids
+        assert config.dataset.load().classes == ("0", "1", "2", "3")
+    for ids in ([1, 4, 1, 4], ["a", "b", "a", "b"]):
+        with pytest.raises(ConfigError, match="needs 2 outputs, not 4"):
+            of_table(tmp_path, ids, loss="cross_entropy", **outputs)
+    with pytest.raises(ConfigError, match="bce on 2 classes needs 1 output, not 4"):
+        of_table(tmp_path, [0, 1, 0, 1], loss="bce", **outputs)

@@ -136,7 +136,7 @@ def test_a_recurrent_cell(
             *(",".join(map(str, [*row, k])) for row, k in zip(symbols, ids, strict=True)),
         ]
         (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
-        dataset = {"name": "table", "path": str(tmp_path / "rows.csv"), "target": "next", "task": "classes"}
+        dataset = {"name": "table", "path": str(tmp_path / "rows.csv"), "target": "next"}
         dataset |= {"standardize": False, "split": "same"}
     config = {
         "dataset": dataset,

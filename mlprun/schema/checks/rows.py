@@ -56,8 +56,8 @@ def split_fits(config: Config, facts: Facts) -> Iterator[Problem]:
 
 @reads_data_and("dataset")
 def train_has_rows_for_every_class(config: Config, facts: Facts) -> Iterator[Problem]:
-    """A class without a single train row cannot be learnt; ids in a config may leave classes out."""
-    if isinstance(config.dataset, Inline):
+    """A class without a single train row cannot be learnt; class ids may leave classes out."""
+    if isinstance(config.dataset, Inline) or (isinstance(config.dataset, Table) and config.dataset.classes):
         return
     rows = _train_rows(config.dataset, facts) if _divides(config, facts) else None
     if rows is not None and facts.classes is not None and rows < len(facts.classes):

@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from mlprun import config, schema
+from mlprun.errors import DataError
 from mlprun.parts.datasets.table import Table, part, source
 from mlprun.parts.datasets.table.delimited import MISSING
 from mlprun.parts.part import Text
@@ -72,6 +73,19 @@ def test_the_target_decides_whether_there_are_classes(write, cells, classes):
     data = Table(path=write(content), target="y").load()
     assert data.classes == classes
     assert data.targets.shape == ((len(cells),) if classes else (len(cells), 1))
+
+
+def test_ids_beyond_the_number_of_classes_are_named_with_their_row(write):
+    path = write("x,y\n1,0\n2,2\n3,0\n")
+    data = Table(path=path, target="y", classes=4).load()
+    assert (data.classes, data.targets.tolist()) == (("0", "1", "2", "3"), [0, 2, 0])
+    with pytest.raises(DataError, match=r"t\.csv:3: column 'y' is 2; expected a class id from 0 to 1"):
+        Table(path=path, target="y", classes=2).load()
+    with pytest.raises(DataError, match=r"t\.csv:2: column 'y' is 'a'; expected a class id from 0 to 2"):
+        Table(path=write("x,y\n1,a\n2,b\n3,a\n"), target="y", classes=3).load()
+    for others in ({"task": "numbers"}, {"target": ("y", "x")}):
+        with pytest.raises(ValidationError, match="classes counts the ids of a single target"):
+            Table(**{"path": path, "target": "y", "classes": 3, **others})
 
 
 def test_task_overrides_what_the_values_say(write):

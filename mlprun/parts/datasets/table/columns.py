@@ -148,6 +148,18 @@ def classes(series: pl.Series, place: Place) -> tuple[NDArray[np.int64], tuple[s
     return codes(texts(series), names).astype(np.int64), names
 
 
+def ids(series: pl.Series, count: int, place: Place) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Class ids that a settled column holds itself, and the names of all: those of absent ones, too."""
+    unit = f"a class id from 0 to {count - 1}"
+    values = numbers(series, place, unit=unit)
+    wrong = np.flatnonzero((values < 0) | (values >= count) | (values != np.floor(values)))
+    if len(wrong):
+        row = int(wrong[0])
+        what = f"column {shown(series.name)} is {number_name(values[row])}"
+        raise place.error(row, what, f"expected {unit}, as dataset.classes is {count}")
+    return values.astype(np.int64), tuple(str(number) for number in range(count))
+
+
 def refuse_strays(series: pl.Series, place: Place) -> None:
     """Raise DataError for the first text in a settled column that is numbers but for a few cells."""
     import polars as pl

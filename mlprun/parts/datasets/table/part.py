@@ -58,9 +58,9 @@ class Table(Dataset):
     columns; where all are whole numbers from 0, an architecture with an embedding reads them as symbols. A
     cell is missing when it is empty, NA, N/A, NaN, nan, null or ?, exactly as written; spaces around cells do
     not count. One target is classes when it is text, true/false, or whole numbers of which there are at most
-    20 and each stands in two rows on average; otherwise, and with several targets, targets are numbers. Class
-    names are sorted. Text files are UTF-8 with column names in the first line, separated by commas (without
-    any: tabs or semicolons).
+    20 and each stands in two rows on average (or the loss takes classes only); otherwise, and with several
+    targets, targets are numbers. Class names are sorted. Text files are UTF-8 with column names in the first
+    line, separated by commas (without any: tabs or semicolons).
     """
 
     name: Literal["table"] = "table"
@@ -72,7 +72,12 @@ class Table(Dataset):
         None, description="the columns to predict from; by default all others"
     )
     task: Literal["auto", "classes", "numbers"] = Field(
-        "auto", description="what the target is; by default its values decide"
+        "auto", description="what the target is; by default its values and the loss decide"
+    )
+    classes: Annotated[int, Field(ge=2, le=columns.CLASSES)] | None = Field(
+        None,
+        description="how many classes there are, where the target holds class ids from 0 and rows may lack "
+        "some; by default architecture.outputs, or those in the rows",
     )
     missing: Literal["refuse", "impute"] = Field(
         "refuse", description="impute puts the train mean, or the most frequent category, into missing cells"
@@ -106,6 +111,9 @@ class Table(Dataset):
             raise PydanticCustomError("column_roles", "{what}; expected it once", {"what": what})
         if self.task == "classes" and len(self.targets) > 1:
             raise PydanticCustomError("column_roles", "classes need a single target; expected task: numbers")
+        if self.classes is not None and (self.task == "numbers" or len(self.targets) > 1):
+            what = "classes counts the ids of a single target that is classes; leave it out"
+            raise PydanticCustomError("column_roles", "{what}", {"what": what})
         return self
 
     def _key(self) -> str:
@@ -113,7 +121,7 @@ class Table(Dataset):
             found = files.system.stat(self.path)
         except (OSError, ValueError):
             return ""  # reading says what is wrong, and nothing is kept
-        options = self.model_dump_json(include={"path", "target", "features", "task", "missing"})
+        options = self.model_dump_json(include={"path", "target", "features", "task", "classes", "missing"})
         # the rest of a split is spelled out between the look at a table and its use
         column = None if self.split is None else self.split.column
         return f"{options} {column!r} {found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
@@ -182,6 +190,8 @@ class Table(Dataset):
         self, sheet: Sheet
     ) -> tuple[NDArray[np.int64] | NDArray[np.float64], tuple[str, ...] | None]:
         settled = [self._target(sheet, name) for name in self.targets]
+        if self.classes is not None:
+            return columns.ids(settled[0], self.classes, sheet.place)
         if len(settled) == 1 and self._are_classes(settled[0], sheet):
             return columns.classes(settled[0], sheet.place)
         values = np.stack([columns.numbers(series, sheet.place) for series in settled], axis=1)
