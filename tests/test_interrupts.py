@@ -15,6 +15,7 @@ from mlprun.experiment import Experiment
 from mlprun.experiment.preprocessing import Column, Preprocessing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 CONFIG = {
@@ -30,6 +31,14 @@ def swallowed() -> None:
     except KeyboardInterrupt:
         return
     raise AssertionError("it did not come")
+
+
+@pytest.fixture(autouse=True)
+def listening() -> Iterator[None]:
+    """Ctrl-C as Python has it, also where the tests run in the background of a shell, which ignores it."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
 
 
 @pytest.fixture
