@@ -37,11 +37,20 @@ def valid_keys(path: Path, data: Mapping[str, Any], model: type[Options] = Confi
     types: list[Any] = [model]
     for step in path:
         if isinstance(step, str):
-            models = [model for annotation in types for model in _models(annotation, here)]
-            types = [_field_type(model.model_fields[step]) for model in models if step in model.model_fields]
+            types = [inner for annotation in types for inner in _types_at(step, annotation, here)]
         here = here[step]
     models = [model for annotation in types for model in _models(annotation, here)]
     return list(dict.fromkeys(name for model in models for name in model.model_fields))
+
+
+def _types_at(key: str, annotation: Any, value: Any) -> Iterator[Any]:
+    """What may stand at a key of `value`, a mapping whose own keys may be free."""
+    if get_origin(annotation) is dict:
+        yield get_args(annotation)[1]
+        return
+    for model in _models(annotation, value):
+        if key in model.model_fields:
+            yield _field_type(model.model_fields[key])
 
 
 def _field_type(field: FieldInfo) -> Any:

@@ -20,7 +20,7 @@ from mlprun.schema.resolve import are_class_ids, read_as_classes, resolve, with_
 from mlprun.schema.translate import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pydantic_core import ErrorDetails
 
@@ -96,15 +96,25 @@ def given(document: Document, folder: str) -> dict[str, Any]:
     return dump(config, folder, unset=False)
 
 
-def validated(document: Document, kind: type[OptionsOf]) -> OptionsOf:
-    """A document that is no config but another kind of file. Raises ConfigError with every problem."""
-    errors: list[ErrorDetails] = []
+def validated(
+    document: Document, kind: type[OptionsOf], problems: Callable[[OptionsOf], Iterable[Problem]]
+) -> OptionsOf:
+    """A document that is no config but another kind of file, all of whose keys have defaults.
+
+    `problems` finds what fields cannot see each for itself; those that are invalid stand at their defaults.
+    Raises ConfigError with every problem.
+    """
+    found: list[Problem] = []
+    data = document.data
     try:
         with interrupts.later():
-            made = kind.model_validate(document.data)
+            made = kind.model_validate(data)
     except ValidationError as error:
         errors = error.errors(include_url=False)
-    refuse(document, translate(errors[:_MOST_ERRORS], document.data, kind))
+        found = translate(errors[:_MOST_ERRORS], data, kind)
+        invalid = {error["loc"][0] for error in errors}
+        made = kind.model_validate({key: value for key, value in data.items() if key not in invalid})
+    refuse(document, [*found, *problems(made)])
     return made
 
 

@@ -17,6 +17,7 @@ each of these settings with every seed and every fold.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
@@ -25,12 +26,13 @@ from pydantic_core import PydanticCustomError
 
 from mlprun import config as reading
 from mlprun import schema
+from mlprun.errors import UsageError
 from mlprun.parts.part import Options, PositiveInt, Seed
 from mlprun.schema.model import RunName
-from mlprun.schema.problems import Problem, refuse
+from mlprun.schema.problems import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Hashable, Iterator, Mapping, Sequence
 
     from mlprun.config import Document
 
@@ -89,7 +91,9 @@ class Sweep(Options):
     """A sweep file; see the top of this module for what it looks like."""
 
     name: RunName | None = Field(None, description="what the sweep is called; by default the file's name")
-    base: Any = Field(description="the config that settings are laid over: a path, or the config itself")
+    base: Any = Field(
+        None, description="the config that settings are laid over: a path, or the config itself"
+    )
     seeds: PositiveInt | Annotated[tuple[Seed, ...], Field(min_length=1)] = Field(
         1, description="how many, counted from the base's training.seed, or a list of them"
     )
@@ -158,37 +162,64 @@ def from_mapping(
 
 
 def _defined(document: Document, base_overrides: Sequence[str]) -> Definition:
-    sweep = schema.validated(document, Sweep)
-    refuse(document, _problems(sweep))
+    data = document.data
+    if "dataset" in data and "base" not in data:
+        what = "is a config; a sweep names one as its `base:` and says what to vary"
+        raise UsageError(
+            document.title, what, "mlprun train trains it, with --seeds 20 as a sweep over seeds"
+        )
+    sweep = schema.validated(document, Sweep, lambda sweep: _problems(sweep, data))
     return Definition(sweep, document, document.base(base_overrides))
 
 
-def _problems(sweep: Sweep) -> Iterator[Problem]:
-    """What fields cannot see each for itself."""
-    if not isinstance(sweep.base, str | dict):
+def _problems(sweep: Sweep, data: Mapping[str, Any]) -> Iterator[Problem]:
+    """What fields cannot see each for itself; `data` says which keys are there, be they valid or not."""
+    there = {key for key, value in data.items() if value is not None}
+    if "base" not in data:
+        yield Problem(("base",), "is missing; name a config, such as `base: ../moons.yaml`")
+    elif not isinstance(sweep.base, str | dict):
         yield Problem(("base",), "expected the path of a config, such as ../moons.yaml, or a config")
     elif not sweep.base:
         yield Problem(("base",), "is empty; expected the path of a config, or a config")
-    seen: dict[str, str] = {}
-    for section in ("grid", "paired", "random"):
-        for key in getattr(sweep, section):
-            yield from _of_key(sweep, section, key, seen)
-    lengths = {key: len(values) for key, values in sweep.paired.items()}
-    if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{key} has {length}" for key, length in lengths.items())
-        yield Problem(("paired",), f"lists that belong together are equally long, and {told}")
-    if sweep.random and sweep.trials is None:
+    yield from _of_space(sweep)
+    if "random" in there and "trials" not in there:
         yield Problem(("random",), "says how to draw and not how often; add `trials: 100`", at_key=True)
-    if sweep.trials is not None and not sweep.random:
+    if "trials" in there and "random" not in there:
         yield Problem(("trials",), "counts what `random` draws, and there is no `random`", at_key=True)
     if isinstance(sweep.seeds, tuple) and len(set(sweep.seeds)) < len(sweep.seeds):
         yield Problem(("seeds",), "names a seed twice")
     if sweep.success is not None and Success.of(sweep.success) is None:
         message = "expected a figure, an operator (>= <= > < ==) and a number, such as test_accuracy >= 0.99"
         yield Problem(("success",), message)
-    if sweep.objective.aggregate == "success" and sweep.success is None:
+    if sweep.objective.aggregate == "success" and "success" not in there:
         message = "needs `success:` to say when a trial is one"
         yield Problem(("objective", "aggregate"), message)
+
+
+def _of_space(sweep: Sweep) -> Iterator[Problem]:
+    """What is wrong with what is swept, the values themselves apart."""
+    seen: dict[str, str] = {}
+    for section in ("grid", "paired", "random"):
+        for key in getattr(sweep, section):
+            yield from _of_key(sweep, section, key, seen)
+    for key, values in sweep.grid.items():
+        yield from _twice(key, values)
+    lengths = {key: len(values) for key, values in sweep.paired.items()}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{key} has {length}" for key, length in lengths.items())
+        yield Problem(("paired",), f"lists that belong together are equally long, and {told}")
+
+
+def _twice(key: str, values: Sequence[Any]) -> Iterator[Problem]:
+    """Values of a grid that stand there twice, and would be settings with equal trials."""
+    known: set[Hashable] = set()
+    for place, value in enumerate(values):
+        # as JSON, since True == 1 is no reason to take one for the other; 1 and 1.0 are one number
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        one = value if number else json.dumps(value, sort_keys=True)
+        if one in known:
+            yield Problem(("grid", key, place), "is there twice; seeds are what repeats a setting")
+        known.add(one)
 
 
 def _of_key(sweep: Sweep, section: str, key: str, seen: dict[str, str]) -> Iterator[Problem]:

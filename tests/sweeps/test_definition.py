@@ -1,0 +1,92 @@
+"""What a sweep file may say, and that all that is wrong with one is told at once."""
+
+import textwrap
+
+import pytest
+
+from mlprun.errors import ConfigError, UsageError
+from mlprun.sweeps.definition import read
+
+EQUAL = "lists that belong together are equally long"
+EXPRESSION = "expected a figure, an operator (>= <= > < ==) and a number"
+NO_RANDOM = "counts what `random` draws, and there is no `random`"
+
+
+@pytest.fixture
+def refused(tmp_path, base):
+    """The first line of each problem of a sweep file's text, without its folder."""
+
+    def run(text):
+        path = tmp_path / "s.yaml"
+        path.write_text(textwrap.dedent(text))
+        with pytest.raises(ConfigError) as caught:
+            read(str(path))
+        return [one.splitlines()[0].replace(f"{tmp_path}/", "") for one in caught.value.problems]
+
+    return run
+
+
+def test_fields_that_are_wrong_hide_nothing_that_is_wrong_elsewhere(refused):
+    told = refused(
+        """\
+        base: small.yaml
+        seeds: 0
+        grid: {optimizer.lr: [1, 2], optimizer.lr.x: [1], training.seed: [1], "a b": [1]}
+        paired: {training.epochs: [5, 6], dataset.noise: [1]}
+        random: {penalty.l2: {loguniform: [1, 2]}, penalty.l1: {uniform: [1, 0]}}
+        objective: {aggregate: success, mode: minn}
+        success: test_accuracy => 0.9
+        sucess: 3
+        """
+    )
+    assert told == [
+        "s.yaml:2:8: seeds: must be greater than 0, got 0",
+        "s.yaml:3:30: grid.optimizer.lr.x: is set by optimizer.lr in grid too; keep one of them",
+        "s.yaml:3:51: grid.training.seed: cannot be swept: it is what `seeds` is for",
+        "s.yaml:3:71: grid.a b: is not a dotted path such as optimizer.lr",
+        f"s.yaml:4:9: paired: {EQUAL}, and training.epochs has 2, dataset.noise has 1",
+        "s.yaml:5:1: random: says how to draw and not how often; add `trials: 100`",
+        "s.yaml:5:23: random.penalty.l2.loguniform: unknown key; did you mean log_uniform?",
+        "s.yaml:5:56: random.penalty.l1: the first number must be the smaller one",
+        "s.yaml:6:39: objective.mode: expected min or max, got the string 'minn'",
+        f"s.yaml:7:10: success: {EXPRESSION}, such as test_accuracy >= 0.99",
+        "s.yaml:8:1: sucess: unknown key; did you mean success?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("grid: {optimizer.lr: [1]}", "1:1: base: is missing; name a config, such as `base: ../moons.yaml`"),
+        ("base: ''", "1:7: base: is empty; expected the path of a config, or a config"),
+        ("base: 3", "1:7: base: expected the path of a config, such as ../moons.yaml, or a config"),
+        ("base: small.yaml\nseeds: [1, 2, 1]", "2:8: seeds: names a seed twice"),
+        ("base: small.yaml\nseeds: [0, a]", "2:12: seeds.1: expected a whole number, got the string 'a'"),
+        ("base: small.yaml\ntrials: 3", f"2:1: trials: {NO_RANDOM}"),
+        (
+            "base: small.yaml\nobjective: {aggregate: success}",
+            "2:24: objective.aggregate: needs `success:` to say when a trial is one",
+        ),
+        (
+            "base: small.yaml\ngrid: {optimizer.lr: []}",
+            "2:22: grid.optimizer.lr: must have at least 1 entries, got 0",
+        ),
+    ],
+)
+def test_a_mistake_is_told_at_its_place(refused, text, problem):
+    assert refused(text) == [f"s.yaml:{problem}"]
+
+
+def test_a_value_that_is_there_twice_is_refused(refused, tmp_path):
+    grid = "grid: {optimizer.lr: [0.5, 1, 0.5, 1.0], architecture.hidden: [[2], [2, 2], [2]]}"
+    assert refused(f"base: small.yaml\n{grid}") == [
+        f"s.yaml:2:{column}: grid.{path}: is there twice; seeds are what repeats a setting"
+        for column, path in ((31, "optimizer.lr.2"), (36, "optimizer.lr.3"), (77, "architecture.hidden.2"))
+    ]
+    (tmp_path / "s.yaml").write_text("base: small.yaml\ngrid: {training.shuffle: [true, 1]}")
+    assert read(str(tmp_path / "s.yaml")).sweep.grid == {"training.shuffle": (True, 1)}
+
+
+def test_a_config_that_is_no_sweep_is_told_what_it_is(tmp_path, base):
+    with pytest.raises(UsageError, match=r"small.yaml: is a config; a sweep names one as its `base:`"):
+        read(str(tmp_path / base()))
