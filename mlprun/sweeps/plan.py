@@ -21,6 +21,7 @@ from mlprun.sweeps import space
 from mlprun.sweeps.cost import STARTUP, Cost
 from mlprun.sweeps.database import Description
 from mlprun.sweeps.definition import MOST_TRIALS, Success
+from mlprun.sweeps.problems import Problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -238,18 +239,19 @@ class Plan:
 
     def _check(self) -> list[_Checked]:
         """Look at every setting; raises ConfigError with the problems of all, equal ones told once."""
-        problems: dict[str, None] = {}
+        problems = Problems(self.sweep.random)
         checked: list[_Checked] = []
         for point in self._points:
             try:
                 checked.append(self._look_at(point))
             except ConfigError as error:
-                problems |= dict.fromkeys(error.problems)
+                problems.add(point, error.problems)
             if len(problems) > MOST_PROBLEMS:
                 title = self.definition.document.title
-                raise ConfigError([*problems, f"{title}: more problems follow; correct these first"])
+                more = f"{title}: more problems follow; correct these first"
+                raise ConfigError([*problems.lines(self._points), more])
         if problems:
-            raise ConfigError(list(problems))
+            raise ConfigError(problems.lines(self._points))
         return checked
 
     def _look_at(self, point: Point) -> _Checked:

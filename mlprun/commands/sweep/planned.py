@@ -45,7 +45,7 @@ def told(plan: Plan) -> str:
     engines = ", ".join(f"{count} on {engine}" for engine, count in said["engines"].items())
     cohorts = "1 cohort" if said["cohorts"] == 1 else f"{said['cohorts']} cohorts"
     return (
-        f"{said['trials']} trials: {_count(said['settings'], 'setting')} × "
+        f"{_count(said['trials'], 'trial')}: {_count(said['settings'], 'setting')} × "
         f"{_count(said['seeds'], 'seed')}{folds}\n"
         f"{cohorts}, {engines}, {_count(said['cores'], 'core')}\n"
         f"about {duration(said['estimate']['seconds'])} and "

@@ -1,0 +1,74 @@
+"""What is wrong with the settings of a sweep: each problem once, with the values that bring it about."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mlprun.config.text import cut, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mlprun.sweeps.space import Point
+
+_MOST_WITH = 120
+"""characters of the values that are told beside a problem"""
+
+
+class Problems:
+    """The problems of settings, in the order in which they are met."""
+
+    def __init__(self, drawn: Iterable[str]) -> None:
+        """`drawn` are the parameters whose values are drawn: one wrong number of each says enough."""
+        self._drawn = frozenset(drawn)
+        self._found: dict[tuple[str, str], _Found] = {}
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def add(self, point: Point, texts: Iterable[str]) -> None:
+        """What is wrong with one setting, as ConfigError has it."""
+        heads = {key: node.place.report(key, "").splitlines()[0] for key, node in point.nodes.items()}
+        for text in texts:
+            head = text.splitlines()[0]
+            key = next((key for key, start in heads.items() if head.startswith(start)), "")
+            # of a key that is unknown, each value stands elsewhere and says the same
+            about = "" if key in self._drawn else head.removeprefix(heads.get(key, ""))
+            found = self._found.setdefault((key, about), _Found(text, key, []))
+            if text == found.text:
+                found.points.append(point)
+
+    def lines(self, points: Sequence[Point]) -> list[str]:
+        """Each problem and, where only some of all `points` have it, what these have in common."""
+        first = points[0].setting.chosen
+        varied = [key for key in first if any(one.setting.chosen[key] != first[key] for one in points)]
+        return [_told(one, () if one.key in self._drawn else varied) for one in self._found.values()]
+
+
+class _Found(NamedTuple):
+    """A problem, the parameter at whose value it is told, if any, and the settings that have it."""
+
+    text: str
+    key: str
+    points: list[Point]
+
+
+def _told(found: _Found, varied: Sequence[str]) -> str:
+    """`file:3:7: optimizer.momentum: unknown key (with optimizer.name=adam)`, and the lines below it."""
+    values = found.points[0].setting.chosen
+    shared = [
+        f"{key}={_shown(values[key])}"
+        for key in varied
+        if key != found.key
+        and f": {key}." not in found.text
+        and all(one.setting.chosen[key] == values[key] for one in found.points)
+    ]
+    if not shared:
+        return found.text
+    head, *below = found.text.splitlines()
+    return "\n".join([f"{head} (with {printable(cut(', '.join(shared), _MOST_WITH))})", *below])
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
