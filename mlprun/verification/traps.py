@@ -76,8 +76,8 @@ class Search:
             found = [
                 Explanation((*self._named(change), *reading), *fit)
                 for change in changes
-                for reading, values in self._readings(change)
-                if change.count + len(reading) == count and (fit := self._fits(change, values)) is not None
+                for reading, values in self._readings(change, count - change.count)
+                if (fit := self._fits(change, values)) is not None
             ]
             if found:
                 return tuple(sorted(found, key=lambda one: one.difference or 0.0))
@@ -125,22 +125,22 @@ class Search:
             GROWTH * self.eps / EPS["float32"] * share * _taken(padded, self.rows)[: len(values)]
         )
 
-    def _readings(self, change: Change) -> Iterator[tuple[tuple[Trap, ...], Values]]:
-        """A variant's curve, and whatever else of it may have been logged in its place."""
-        history = self.variants.history(change)
+    def _readings(self, change: Change, more: int) -> Iterator[tuple[tuple[Trap, ...], Values]]:
+        """A variant's curve, or with one trap more whatever else of it may have been logged in its place."""
+        history = self.variants.history(change) if more in (0, 1) else None
         if history is None:
             return
-        curve = history["train_loss"]
-        yield (), _taken(curve, self.rows)
-        if change.count == MOST:
+        values = _taken(history["train_loss"], self.rows)
+        if more == 0:
+            yield (), values
+            if change.factor != 1.0:  # one mistake: a sum is most often logged as it is differentiated
+                text = f"so is what it logs: {change.factor:.6g} times, too"
+                yield (Trap("logged loss", text),), values * change.factor
             return
         text = "it is recorded after each update, where this one's is before: a row earlier"
-        yield (Trap("logged loss", text),), _taken(curve, self.rows + 1)
-        yield from self._multiples(_taken(curve, self.rows))
-        yield (
-            (Trap("logged loss", "it is the root of this one's"),),
-            np.sqrt(np.maximum(_taken(curve, self.rows), 0.0)),
-        )
+        yield (Trap("logged loss", text),), _taken(history["train_loss"], self.rows + 1)
+        yield from self._multiples(values)
+        yield (Trap("logged loss", "it is the root of this one's"),), np.sqrt(np.maximum(values, 0.0))
         for name in history:
             if name.startswith(("train_", "dev_")) and name != "train_loss":
                 text = f"it is what mlprun logs as {name}"

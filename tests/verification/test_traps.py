@@ -143,13 +143,29 @@ def test_penalties_in_the_logged_loss_are_found(config: Make, curve: Write, tmp_
     assert "logs as train_objective" in texts(found)
 
 
-def test_two_traps_at_once_are_told_apart(config: Make, by_hand: Hand, curve: Write) -> None:
-    """The sum is logged and differentiated: a hand-written sum of squares."""
+def test_a_sum_that_is_both_differentiated_and_logged_is_one_mistake(
+    config: Make, by_hand: Hand, curve: Write
+) -> None:
     losses = 12 * np.array(by_hand(lr=0.05, delta=2.0))
     found = held(config(optimizer={"name": "sgd", "lr": 0.05}), curve(losses))
-    assert set(traps(found)) == {("factor", "logged loss")}
+    assert traps(found) == [("factor", "logged loss")]
     assert "gradient, or its learning rate, is 12 times" in texts(found)
-    assert "it is 12 times this one's from the first row on: N·K" in texts(found)
+    assert "so is what it logs: 12 times, too" in texts(found)
+
+
+def test_such_a_sum_is_found_beside_missing_biases(config: Make, by_hand: Hand, curve: Write) -> None:
+    losses = 12 * np.array(by_hand(lr=0.05, delta=2.0, bias=False))
+    found = held(config(optimizer={"name": "sgd", "lr": 0.05}), curve(losses))
+    assert traps(found) == [("bias", "factor", "logged loss")]
+    assert found.explanations[0].difference < 1e-12
+
+
+def test_two_traps_at_once_are_told_apart(config: Make, by_hand: Hand, curve: Write) -> None:
+    losses = np.sqrt(by_hand(lr=0.05, delta=2.0))
+    found = held(config(optimizer={"name": "sgd", "lr": 0.05}), curve(losses))
+    assert traps(found) == [("factor", "logged loss")]
+    assert "gradient, or its learning rate, is 12 times" in texts(found)
+    assert "it is the root of this one's" in texts(found)
 
 
 def test_another_initialisation_is_found_by_its_weights(config: Make, other: Callable[..., str]) -> None:
