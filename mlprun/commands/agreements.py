@@ -21,6 +21,8 @@ def tell(config: str, found: Verification, output: Output) -> None:
         )
     for name, reason in found.refused.items():
         output.result(f"{name} does not take part: {reason}")
+    if len(found.engines) == 1:
+        output.result(f"{found.engines[0]} stands alone: only its gradients are held against anything")
     output.result("", _of_pairs(found), "", _of_gradients(found), "")
     if found.held is not None:
         _tell_held(found.held, output)
@@ -49,15 +51,16 @@ def _of_gradients(found: Verification) -> Table:
             one.engine,
             f"{one.checked} of {one.parameters}",
             one.kinks,
-            _short(one.difference / (one.magnitude or 1)),
-            _short(one.bound / (one.magnitude or 1)),
+            _short(one.difference / one.unit),
+            _short(one.bound / one.unit),
             one.where,
             _agrees(agrees=one.agrees) + (f", {one.wrong} wrong" if one.wrong else ""),
         )
         for one in found.checks
     ]
     columns = ("engine", "checked", "at kinks", "difference", "bound", "at", "agree")
-    return Table(columns, rows, "gradients against central differences, in shares of the largest")
+    shares = ", in shares of the largest" if all(one.unit == one.magnitude for one in found.checks) else ""
+    return Table(columns, rows, f"gradients against central differences{shares}")
 
 
 def _agrees(*, agrees: bool) -> str:
@@ -68,7 +71,8 @@ def _tell_held(held: Held, output: Output) -> None:
     epochs = f"{plural(held.rows, 'epoch')} in common"
     sizes = f"largest difference {_short(held.difference)}, bound {_short(held.bound)}"
     if held.agrees:
-        output.result(f"{held.rival.name}: the same curve in {held.rival.dtype}; {epochs}, {sizes}")
+        how = "to the digits written" if held.rival.printed.any() else f"in {held.rival.dtype}"
+        output.result(f"{held.rival.name}: the same curve {how}; {epochs}, {sizes}")
     else:
         output.result(f"{held.rival.name}: another curve from epoch {held.first_epoch} on; {epochs}, {sizes}")
         if not held.explanations:
@@ -183,7 +187,7 @@ def _line(config: str, found: Verification) -> str:
         else ""
         for name in ("gradient", "curve", "weights")
     }
-    checks = max(one.difference / (one.magnitude or 1) for one in found.checks)
+    checks = max(one.difference / one.unit for one in found.checks)
     single = [one for pair in found.pairs for one in pair.differences.values() if one.dtype == "float32"]
     agree = [one.agrees for one in single if one.bound is not None]
     verdict = "" if not agree else ("within bounds" if all(agree) else "NOT within bounds")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlprun.commands.saving import Force, save
+from mlprun.commands.saving import Force, check, save
 from mlprun.commands.terminal import Output
 from mlprun.errors import CheckFailedError, UsageError
 
@@ -89,6 +89,11 @@ def command(
     configs, overrides = divide(arguments)
     if len(configs) > 1 and (against is not None or plot is not None):
         raise UsageError("verify", "--against and --plot are for one config", "name one")
+    if plot is not None:
+        from mlprun import plots
+
+        plots.form_of(plot)
+        check(plot, force=force)
     found = {}
     for config in configs:
         found[config] = api.verify(
@@ -111,8 +116,6 @@ def command(
     if markdown:
         output.result(*agreements.table(found))
     if plot is not None:
-        from mlprun import plots
-
         save(plot, plots.encode(plots.verified(found[configs[0]]), plot), force=force)
         output.note(f"curves drawn in {plot}")
     _fail(found)
@@ -129,7 +132,8 @@ def _fail(found: "Mapping[str, Verification]") -> None:
         what += f"; and {len(first.problems) - 3} more"
     more = f" ({len(failed)} of {len(found)} configs do not agree)" if len(found) > 1 else ""
     if first.held is not None and not first.held.agrees:
-        remedy = "see what explains it above"
+        tried = "no trap that was tried explains it: compare setups"
+        remedy = "see above what may explain it" if first.held.explanations else tried
     elif first.alone is not None:
         remedy = f"only {first.alone} differs from the others: report it, and use another engine"
     else:

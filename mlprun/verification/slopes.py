@@ -56,6 +56,11 @@ class Check:
     bound: float
 
     @property
+    def unit(self) -> float:
+        """What differences are shown in: the largest slope, or 1 where no slope is more than rounding."""
+        return self.magnitude if self.magnitude > self.bound else 1.0
+
+    @property
     def agrees(self) -> bool:
         """Whether no coordinate is beyond the bound."""
         return self.wrong == 0

@@ -58,7 +58,9 @@ def test_an_engine_that_cannot_run_a_config_is_named_with_the_reason(
 ) -> None:
     dropout = str(CONFIGS / "moons_dropout.yaml")
     assert main(["verify", dropout, "--steps", "2", "--coordinates", "10", "-q"]) == 0
-    assert "fused does not take part: it has no kernel for dropout" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "fused does not take part: it has no kernel for dropout" in out
+    assert "torch stands alone: only its gradients are held against anything" in out
     _, found, _ = told(capsys, dropout, "--steps", "2", "--coordinates", "10")
     assert found["refused"]["fused"] == "it has no kernel for dropout"
     assert found["engines"] == ["torch"]
@@ -177,10 +179,33 @@ def test_a_script_at_half_the_rate_agrees_and_at_the_same_rate_is_explained(
     (explanation,) = found["against"]["explanations"]
     assert [trap["kind"] for trap in explanation["traps"]] == ["factor"]
     assert explanation["difference"] < 1e-14
-    assert "losses.csv is another curve from epoch 2 on; see what explains it above" in err
+    assert "losses.csv is another curve from epoch 2 on; see above what may explain it" in err
     assert main(["verify", XOR, "--against", losses(0.6), "-q"]) == 10
     out = capsys.readouterr().out
     assert "because: its loss's gradient, or its learning rate, is 2 times this one's: N·K/2" in out
+
+
+def test_a_curve_that_nothing_explains_is_said_to_be_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "noise.csv").write_text("loss\n0.26973519506749455\n0.5\n0.3\n0.4\n0.2\n")
+    code, _, err = told(capsys, XOR, "--against", str(tmp_path / "noise.csv"), "--coordinates", "1")
+    assert code == 10
+    assert "no trap that was tried explains it: compare setups" in err
+
+
+def test_gradients_that_are_all_zero_are_not_shown_in_shares_of_rounding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At weights of zero XOR pulls nowhere."""
+    path = tmp_path / "zero.yaml"
+    start = "{weight: zeros, bias: zeros}"
+    path.write_text(f"dataset: xor\narchitecture: {{hidden: [2], activation: tanh, init: {start}}}\n")
+    assert main(["verify", str(path), "training.dtype=float64", "-q"]) == 0
+    out = capsys.readouterr().out
+    assert "gradients against central differences\n" in out
+    shown = next(row for line in out.splitlines() if "of 9" in line and (row := line.split()))
+    assert float(shown[5]) < float(shown[6]) < 1e-6  # difference and bound, as they are
 
 
 def test_curves_are_drawn_into_a_file(
@@ -190,8 +215,11 @@ def test_curves_are_drawn_into_a_file(
     arguments = ["verify", XOR, "--against", losses(0.6), "--plot", str(picture), "-q"]
     assert main(arguments) == 10  # drawn all the same
     assert picture.read_bytes().startswith(b"\x89PNG")
+    capsys.readouterr()
     assert main(arguments) == 2
-    assert "exists; choose another name or add --force" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "exists; choose another name or add --force" in said.err
+    assert said.out == ""  # before any work
 
 
 def test_several_configs_make_a_table_in_markdown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -217,6 +245,8 @@ def test_several_configs_make_a_table_in_markdown(capsys: pytest.CaptureFixture[
         ([XOR, "training.epochs=0"], 2, "there is no step to compare"),
         ([XOR, "device=cuda:99"], 6, "cuda:99 is not available"),
         ([str(CONFIGS / "regression_fourth_power.yaml")], 2, "--allow-code"),
+        ([XOR, "--plot", "curves.bmp"], 2, "curves.bmp: is no picture's name; end it in .png"),
+        ([XOR, "--plot", "/nowhere/curves.png"], 7, "/nowhere: is no folder"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_a_line(
