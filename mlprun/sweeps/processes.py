@@ -21,7 +21,7 @@ from mlprun.engines import device as devices
 from mlprun.errors import OutOfMemoryError
 from mlprun.experiment import Experiment
 from mlprun.sweeps import train as training
-from mlprun.sweeps.train import Course
+from mlprun.sweeps.train import Course, Task
 from mlprun.sweeps.workshop import AHEAD, Batch, cores
 
 if TYPE_CHECKING:
@@ -126,12 +126,11 @@ def _work(work: Work) -> tuple[Outcome | None, Standing | None]:
     config = schema.parse(document, allow_code=work.allow_code)
     course = Course(engines.named(config.engine), devices.resolve(config.device), stop.is_set)
     stands: list[Standing | None] = [work.standing]
-    outcome = training.train(
+    task = Task(
         work.trial,
         partial(Experiment.of, config),
-        course,
         lambda standing: stands.__setitem__(0, standing),
-        chunk=work.chunk,
-        standing=work.standing,
+        work.chunk,
+        work.standing,
     )
-    return outcome, stands[0]
+    return training.train(task, course), stands[0]

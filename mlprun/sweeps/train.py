@@ -1,11 +1,11 @@
-"""One trial from its start, or from where it stood, to its end; it knows no sweep and no file."""
+"""Trials from their start, or from where they stood, to their end; they know no sweep and no file."""
 
 from __future__ import annotations
 
 import math
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from mlprun.sweeps.measure import Gauge
 from mlprun.sweeps.outcome import Outcome, Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -51,60 +51,125 @@ def first_chunk(epochs: int, seconds: float) -> int:
     return max(1, int(epochs * CHUNK_SECONDS / max(seconds, CHUNK_SECONDS)))
 
 
-def train(
-    trial: int,
-    make: Callable[[], Experiment],
-    course: Course,
-    stands: Callable[[Standing], None],
-    *,
-    chunk: int,
-    standing: Standing | None = None,
-) -> Outcome | None:
-    """The trial trained to its end; None where it was stopped. What it raises makes it a failed one.
+class Task(NamedTuple):
+    """A trial to be trained: `make` gives its experiment, `stands` hears of each look at it but the last.
 
-    `chunk` is the number of epochs until the first look at it; `stands` hears of each look but the last.
+    `chunk` is the number of epochs until the first look; `standing` is where it was left before.
     """
+
+    trial: int
+    make: Callable[[], Experiment]
+    stands: Callable[[Standing], None]
+    chunk: int
+    standing: Standing | None = None
+
+
+def train(task: Task, course: Course) -> Outcome | None:
+    """The trial trained to its end; None where it was stopped. What it raises makes it a failed one."""
+    ((_, outcome),) = together([task], course)
+    return outcome
+
+
+def together(tasks: Sequence[Task], course: Course) -> Iterator[tuple[int, Outcome | None]]:
+    """The outcomes of trials, which are trained step by step: each step of all of them, then the next.
+
+    What a short trial costs is mostly code that is not in the cache; so it is there for the next trial.
+    Trials that have been trained for CHUNK_SECONDS are told of before the next one is begun.
+    """
+    runs = [_Training(task, course) for task in tasks]
+    for step in (_Training.load, _Training.draw, _Training.open):
+        for run in runs:
+            run.take(step)
+    trained: list[_Training] = []
     began = time.perf_counter()
-    try:
-        return _Training(trial, make(), course, standing).run(began, chunk, stands)
-    except EXPECTED as error:
-        line = " ".join(str(error).split()) or type(error).__name__
-        return Outcome(trial, "failed", seconds=time.perf_counter() - began, error=line)
+    for run in runs:
+        run.take(_Training.advance)
+        trained.append(run)
+        if run is runs[-1] or time.perf_counter() - began >= CHUNK_SECONDS:
+            for one in trained:
+                one.take(_Training.measure)
+            yield from ((one.task.trial, one.outcome) for one in trained)
+            trained, began = [], time.perf_counter()
 
 
 class _Training:
-    """A trial while it is trained."""
+    """A trial while it is trained, by the steps `load`, `draw`, `open`, `advance` and `measure`."""
 
-    def __init__(self, trial: int, experiment: Experiment, course: Course, standing: Standing | None) -> None:
-        self.trial, self.experiment, self.course = trial, experiment, course
-        self.width = len(columns(experiment.config))
-        self.state = State(0, course.starts.model(experiment)) if standing is None else standing.state
+    experiment: Experiment
+    state: State
+    stopped: Why | None = None
+    outcome: Outcome | None = None
+
+    def __init__(self, task: Task, course: Course) -> None:
+        self.task, self.course, self.over = task, course, False
+        standing = task.standing
         self.pieces = [] if standing is None else [standing.history]
         self.best = None if standing is None else standing.best
         self.best_epoch = None if standing is None else standing.best_epoch
         self.before = 0.0 if standing is None else standing.seconds
+        self.began = 0.0
+        self.cohort: Any = None
 
-    def run(self, began: float, chunk: int, stands: Callable[[Standing], None]) -> Outcome | None:
-        course, epochs = self.course, self.experiment.config.training.epochs
-        epoch = self.state.epoch
-        if epoch == epochs:
-            return self._ended("finished", self.state, began)
-        cohort = course.engine.open([self.experiment], [self.state], device=course.device)
-        watch = Watch(epochs, course.stop)
-        while True:
+    def take(self, step: Callable[[_Training], None]) -> None:
+        """One step, unless the trial has failed or was stopped in one before."""
+        if self.over:
+            return
+        self.began = time.perf_counter()
+        try:
+            step(self)
+        except EXPECTED as error:
+            line = " ".join(str(error).split()) or type(error).__name__
+            self.outcome = Outcome(self.task.trial, "failed", seconds=self.seconds, error=line)
+            self.over = True
+        self.before = self.seconds
+
+    @property
+    def seconds(self) -> float:
+        """What the trial has taken up to now, in earlier sessions too."""
+        return self.before + time.perf_counter() - self.began
+
+    def load(self) -> None:
+        """Its rows."""
+        self.experiment = self.task.make()
+        self.width = len(columns(self.experiment.config))
+
+    def draw(self) -> None:
+        """Its weights, or where it was left."""
+        standing = self.task.standing
+        self.state = (
+            State(0, self.course.starts.model(self.experiment)) if standing is None else standing.state
+        )
+        if self.state.epoch == self.experiment.config.training.epochs:
+            self.stopped = "finished"
+
+    def open(self) -> None:
+        """Its place in the engine."""
+        if self.stopped is None:
+            course = self.course
+            self.cohort = course.engine.open([self.experiment], [self.state], device=course.device)
+
+    def advance(self) -> None:
+        """Its epochs, with a look at it between chunks of them."""
+        course, task, epochs = self.course, self.task, self.experiment.config.training.epochs
+        epoch, chunk, watch = self.state.epoch, task.chunk, Watch(epochs, course.stop)
+        self.over = self.stopped is None and course.stop()
+        if self.over:
+            return
+        while self.stopped is None:
             start = time.perf_counter()
-            (advance,) = course.engine.advance(cohort, min(epochs, epoch + chunk), watch)
+            (advance,) = course.engine.advance(self.cohort, min(epochs, epoch + chunk), watch)
             took = max(time.perf_counter() - start, 1e-6)
             chunk = max(1, min(4 * chunk, math.ceil((advance.epoch - epoch) * CHUNK_SECONDS / took)))
             epoch = advance.epoch
             self._take(advance)
-            if advance.stopped is not None and advance.stopped != "interrupted":
-                return self._ended(advance.stopped, course.engine.states(cohort)[0], began)
-            (state,) = course.engine.states(cohort)
-            seconds = self.before + time.perf_counter() - began
-            stands(Standing(self.trial, state, self.history, self.best_epoch, self.best, seconds))
-            if advance.stopped is not None:
-                return None
+            (self.state,) = course.engine.states(self.cohort)
+            self.stopped = advance.stopped
+            if self.stopped is None or self.stopped == "interrupted":
+                seconds = self.seconds
+                task.stands(
+                    Standing(task.trial, self.state, self.history, self.best_epoch, self.best, seconds)
+                )
+        self.cohort, self.over = None, self.stopped == "interrupted"
 
     def _take(self, advance: Advance) -> None:
         if advance.rows:
@@ -119,8 +184,10 @@ class _Training:
             self.pieces = [np.concatenate(self.pieces) if self.pieces else np.zeros((0, self.width))]
         return self.pieces[0]
 
-    def _ended(self, stopped: Why, state: State, began: float) -> Outcome:
-        gauge, last = self.course.gauge, state.model
+    def measure(self) -> None:
+        """Its figures."""
+        gauge, state = self.course.gauge, self.state
+        last = state.model
         of_last = gauge.figures(self.experiment, last, state.epoch)
         best, best_epoch = self.best, self.best_epoch
         of_best = (
@@ -128,13 +195,13 @@ class _Training:
             if best is None or best_epoch is None or best_epoch == state.epoch
             else gauge.figures(self.experiment, best, best_epoch)
         )
-        status: TrialStatus = stopped  # type: ignore[assignment]
-        return Outcome(
-            self.trial,
+        status: TrialStatus = self.stopped  # type: ignore[assignment]
+        self.outcome = Outcome(
+            self.task.trial,
             status,
             state.epoch,
             best_epoch,
-            self.before + time.perf_counter() - began,
+            self.seconds,
             figures={**of_best, **{f"last_{name}": value for name, value in of_last.items()}},
             history=self.history,
             best=best,

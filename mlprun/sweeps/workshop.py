@@ -6,6 +6,7 @@ import os
 import threading
 from collections import OrderedDict
 from dataclasses import replace
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,10 +16,10 @@ from mlprun import engines
 from mlprun.engines import device as devices
 from mlprun.experiment import Experiment
 from mlprun.sweeps import train as training
-from mlprun.sweeps.train import Course
+from mlprun.sweeps.train import Course, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from mlprun.schema import Config
     from mlprun.sweeps.outcome import Outcome, Standing
@@ -29,10 +30,27 @@ AHEAD = 1
 MOST_ROWS = 2**26
 """bytes of rows that are kept for other trials with the same data"""
 
+TOGETHER = 16
+"""trials that a thread trains together at most"""
+TOGETHER_SECONDS = 0.2
+"""that trials which are trained together are expected to take"""
+
 
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def groups(members: list[Member], seconds_of: Callable[[Member], float]) -> Iterator[list[Member]]:
+    """Trials that one thread trains together: short ones, and fewer of them towards the end."""
+    begin = 0
+    while begin < len(members):
+        most = min(TOGETHER, max(1, (len(members) - begin) // (2 * cores())))
+        seconds, end = seconds_of(members[begin]), begin + 1
+        while end - begin < most and seconds + seconds_of(members[end]) <= TOGETHER_SECONDS:
+            seconds, end = seconds + seconds_of(members[end]), end + 1
+        yield members[begin:end]
+        begin = end
 
 
 class Batch:
@@ -95,7 +113,7 @@ class Workshop:
 
     def __init__(self, plan: Plan, stop: Callable[[], bool]) -> None:
         self._plan, self._asked, self._closing = plan, stop, False
-        self._queue: SimpleQueue[tuple[Member, Batch] | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[list[Member], Batch] | None] = SimpleQueue()
         self._rows = Rows()
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(cores())]
         for thread in self._threads:
@@ -113,37 +131,48 @@ class Workshop:
         batch = Batch(cohort, known, Course(engine, device, self._stop))
         for standing in standings.values():
             batch.stands(standing)
-        for member in cohort.members:
-            if member.trial not in known:
-                self._queue.put((member, batch))
+        members = [member for member in cohort.members if member.trial not in known]
+        for group in groups(members, lambda member: self._plan.cost_of(member).seconds):
+            self._queue.put((group, batch))
         return batch
 
     def _stop(self) -> bool:
         return self._closing or self._asked()
 
     def _work(self) -> None:
-        """Train one trial after another, until there are no more."""
+        """Train one group of trials after another, until there are no more."""
         while (given := self._queue.get()) is not None:
-            member, batch = given
+            members, batch = given
+            left = dict.fromkeys(member.trial for member in members)
             try:
-                outcome = None if self._stop() else self._train(member, batch)
+                for trial, outcome in () if self._stop() else self._train(members, batch):
+                    batch.take(trial, outcome)
+                    del left[trial]
             except BaseException as error:  # noqa: BLE001 -- a bug, raised again by the thread that waits
-                batch.take(member.trial, None, error)
+                for trial in left:
+                    batch.take(trial, None, error)
             else:
-                batch.take(member.trial, outcome)
+                for trial in left:
+                    batch.take(trial, None)
 
-    def _train(self, member: Member, batch: Batch) -> Outcome | None:
+    def _train(self, members: list[Member], batch: Batch) -> Iterator[tuple[int, Outcome | None]]:
         threads, epochs = batch.cohort.kind.threads, batch.cohort.kind.epochs
         if torch.get_num_threads() != threads:  # each thread has a number of its own
             torch.set_num_threads(threads)
-        return training.train(
-            member.trial,
-            lambda: self._rows.experiment(self._plan.config(member)),
-            batch.course,
-            batch.stands,
-            chunk=training.first_chunk(epochs, self._plan.cost_of(member).seconds),
-            standing=batch.standing(member.trial),
-        )
+        tasks = [
+            Task(
+                member.trial,
+                partial(self._experiment, member),
+                batch.stands,
+                training.first_chunk(epochs, self._plan.cost_of(member).seconds),
+                batch.standing(member.trial),
+            )
+            for member in members
+        ]
+        return training.together(tasks, batch.course)
+
+    def _experiment(self, member: Member) -> Experiment:
+        return self._rows.experiment(self._plan.config(member))
 
     def __enter__(self) -> Self:
         return self

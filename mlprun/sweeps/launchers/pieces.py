@@ -16,7 +16,7 @@ from mlprun.engines import device as devices
 from mlprun.storage import provenance
 from mlprun.sweeps import train as training
 from mlprun.sweeps.plan import Member, seeded
-from mlprun.sweeps.train import Course
+from mlprun.sweeps.train import Course, Task
 from mlprun.sweeps.workshop import Rows
 
 if TYPE_CHECKING:
@@ -105,14 +105,14 @@ def carry_out(piece: Piece) -> list[Outcome]:
         for given, chunk in zip(piece.members, piece.chunks, strict=True):
             member = Member(*given)
             config, own_seed = configs[member.setting]
-            outcome = training.train(
+            task = Task(
                 member.trial,
                 partial(rows.experiment, seeded(config, member, own_seed=own_seed)),
-                course,
                 lambda _: None,
-                chunk=chunk,
-                standing=piece.standings.get(member.trial),
+                chunk,
+                piece.standings.get(member.trial),
             )
+            outcome = training.train(task, course)
             assert outcome is not None, "nothing stops it"
             outcomes.append(outcome)
     return outcomes
