@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun import config as reading
 from mlprun import evaluation, files, schema, training, verification
-from mlprun.errors import CheckpointError, DivergedError, InterruptedRunError
+from mlprun.errors import CheckpointError, ConfigError, DivergedError, InterruptedRunError, UsageError
 from mlprun.experiment import Experiment
 from mlprun.storage import checkpoints, history, runs
 from mlprun.sweeps import cohorts, launchers
@@ -360,7 +360,14 @@ def load_config(
     """The complete, checked config of a file or a mapping."""
     if isinstance(config, Mapping):
         return schema.parse(reading.from_mapping(config, "", "config", overrides), allow_code=allow_code)
-    return schema.load(os.fspath(config), overrides, allow_code=allow_code)
+    path = os.fspath(config)
+    try:
+        return schema.load(path, overrides, allow_code=allow_code)
+    except ConfigError as error:
+        if not definitions.is_sweep(path):
+            raise
+        what = "is a sweep file, not the config of a single run"
+        raise UsageError(path, what, f"mlprun sweep run {shlex.quote(path)}") from error
 
 
 def load_checkpoint(

@@ -57,14 +57,14 @@ def command(
     """
     if plot is not None:
         return _draw(plot, config, output, force=force)
-    from mlprun import schema
+    from mlprun import api
     from mlprun.commands import measuring
     from mlprun.commands.workloads import WORKLOADS, workload
 
     if config is None:
         configs = {name: workload(given) for name, given in WORKLOADS.items()}
     else:
-        loaded = schema.load(config, tuple(overrides or ()), allow_code=allow_code)
+        loaded = api.load_config(config, *(overrides or ()), allow_code=allow_code)
         configs = {loaded.name: loaded}
     found = {
         name: measuring.measure(each, rounds=rounds, seconds=seconds, say=output.note)

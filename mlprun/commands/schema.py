@@ -1,4 +1,4 @@
-"""`mlprun schema`: the JSON Schema of configs, for editors and other programs."""
+"""`mlprun schema`: the JSON Schema of configs and sweep files, for editors and other programs."""
 
 from typing import Annotated
 
@@ -16,10 +16,11 @@ def command(
         str | None, typer.Option(metavar="FILE", help="Write to a file, not to the screen.")
     ] = None,
     *,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Of sweep files, not of configs.")] = False,
     force: Force = False,
     output: Output,
 ) -> None:
-    """Print the JSON Schema of configs.
+    """Print the JSON Schema of configs, or with --sweep of sweep files.
 
     It has a description, default and bounds for every option.
 
@@ -32,18 +33,20 @@ def command(
     --json prints the schema too; with --out, {"schema": FILE}.
     Exit codes: 0 done, 2 the file exists, 7 it cannot be written.
     """
+    printed = text(sweep=sweep)
     if out is None:
-        output.data(text())
+        output.data(printed)
         return
-    save(out, text().encode(), force=force)
+    save(out, printed.encode(), force=force)
     output.note(f"wrote {out}")
     output.document({"schema": out})
 
 
-def text() -> str:
+def text(*, sweep: bool = False) -> str:
     """The schema as JSON."""
     import json
 
-    from mlprun.schema import json_schema
+    from mlprun import schema
+    from mlprun.sweeps.definition import Sweep
 
-    return json.dumps(json_schema(), indent=2) + "\n"
+    return json.dumps(schema.json_schema_of(Sweep) if sweep else schema.json_schema(), indent=2) + "\n"

@@ -1,4 +1,4 @@
-"""`mlprun validate`: whether configs can be trained, with every problem in them."""
+"""`mlprun validate`: whether configs and sweeps can be trained, with every problem in them."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -8,6 +8,7 @@ import typer
 from mlprun import files, schema
 from mlprun.commands.terminal import Output
 from mlprun.errors import ConfigError, MlprunError, UsageError
+from mlprun.sweeps.definition import is_sweep, read
 
 
 def command(
@@ -21,11 +22,11 @@ def command(
     ] = False,
     output: Output,
 ) -> None:
-    """Check configs without training.
+    """Check configs and sweep files without training.
 
     Every problem of every file is told, with its place and what would work.
 
-    mlprun validate configs/*.yaml
+    mlprun validate configs/*.yaml configs/sweeps/*.yaml
     mlprun validate configs/moons.yaml optimizer.lr=0.1 training.epochs=10
 
     An argument with = that is no file replaces a value in all of the configs.
@@ -60,6 +61,19 @@ def divide(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def _failure(config: str, overrides: Sequence[str], *, allow_code: bool) -> MlprunError | None:
     try:
         schema.load(config, overrides, allow_code=allow_code)
+    except ConfigError as error:
+        return _of_sweep(config, overrides, allow_code=allow_code) if is_sweep(config) else error
+    except MlprunError as error:
+        return error
+    return None
+
+
+def _of_sweep(path: str, overrides: Sequence[str], *, allow_code: bool) -> MlprunError | None:
+    """What is wrong with any trial of a sweep file."""
+    from mlprun.sweeps.plan import Plan  # here, since it brings torch, which configs do without
+
+    try:
+        Plan(read(path, overrides), allow_code=allow_code)
     except MlprunError as error:
         return error
     return None

@@ -1,6 +1,6 @@
 """What a config may say: validated, checked and complete, or refused with every problem at once."""
 
-from mlprun.schema.json import json_schema
+from mlprun.schema.json import json_schema, json_schema_of
 from mlprun.schema.load import given, load, parse, validated
 from mlprun.schema.model import Best, CheckpointSettings, Config, EarlyStopping, Training, registries
 from mlprun.schema.placed import dump
@@ -15,6 +15,7 @@ __all__ = [
     "dump",
     "given",
     "json_schema",
+    "json_schema_of",
     "load",
     "parse",
     "registries",

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlprun.schema.model import Config, Penalties
 from mlprun.schema.shapes import Shapes, without_repetition
+
+if TYPE_CHECKING:
+    from mlprun.parts.part import Options
+
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def json_schema_of(model: type[Options]) -> dict[str, Any]:
+    """JSON Schema 2020-12 of a file that is one model as it stands, such as a sweep file."""
+    shapes = Shapes()
+    return {"$schema": DIALECT, **shapes.of_model(model), "$defs": shapes.definitions}
 
 
 def json_schema() -> dict[str, Any]:
@@ -24,7 +36,7 @@ def json_schema() -> dict[str, Any]:
     required, properties = schema.pop("required"), schema.pop("properties")
     return without_repetition(
         {
-            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "$schema": DIALECT,
             **schema,
             "title": "mlprun config",
             "description": "A small neural network, its data and how it is trained.",

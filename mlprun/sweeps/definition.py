@@ -26,7 +26,7 @@ from pydantic_core import PydanticCustomError
 
 from mlprun import config as reading
 from mlprun import schema
-from mlprun.errors import UsageError
+from mlprun.errors import MlprunError, UsageError
 from mlprun.parts.part import Options, PositiveInt, Seed
 from mlprun.schema.model import RunName
 from mlprun.schema.problems import Problem
@@ -88,7 +88,7 @@ class Objective(Options):
 
 
 class Sweep(Options):
-    """A sweep file; see the top of this module for what it looks like."""
+    """Many runs as one: a base config, the values that replace its own, seeds, and what is good."""
 
     name: RunName | None = Field(None, description="what the sweep is called; by default the file's name")
     base: Any = Field(
@@ -112,6 +112,9 @@ class Sweep(Options):
     def parameters(self) -> tuple[str, ...]:
         """The dotted paths of what differs between settings."""
         return (*self.grid, *self.paired, *self.random)
+
+
+_SWEEP_ONLY = Sweep.model_fields.keys() - schema.Config.model_fields.keys() - {"base"}
 
 
 class Success(NamedTuple):
@@ -159,6 +162,14 @@ def from_mapping(
 ) -> Definition:
     """A sweep given as a mapping, its paths relative to `folder`. Raises as `read` does."""
     return _defined(reading.from_mapping(mapping, folder, name), base_overrides)
+
+
+def is_sweep(path: str) -> bool:
+    """Whether a YAML file has words that only a sweep file has."""
+    try:
+        return not _SWEEP_ONLY.isdisjoint(reading.read_alone(path).data)
+    except MlprunError:
+        return False
 
 
 def _defined(document: Document, base_overrides: Sequence[str]) -> Definition:

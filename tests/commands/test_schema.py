@@ -3,6 +3,7 @@ import json
 import pytest
 
 from mlprun import cli, schema
+from mlprun.sweeps.definition import Sweep
 
 
 @pytest.fixture
@@ -31,3 +32,15 @@ def test_the_schema_is_written_to_a_file_but_not_over_one(call, tmp_path):
     assert call("--out", "s.json") == (2, "", refused)
     code, out, err = call("--out", "s.json", "--force", "--json", "-q")
     assert (code, json.loads(out), err) == (0, {"schema": "s.json"}, "")
+
+
+def test_sweep_files_have_a_schema_with_every_word_and_its_description(call):
+    code, out, err = call("--sweep")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert told["properties"].keys() == Sweep.model_fields.keys()
+    assert all(one["description"] for one in told["properties"].values())
+    assert told["additionalProperties"] is False
+    draw = told["$defs"]["Draw"]["properties"]
+    assert draw["log_uniform"]["anyOf"][0]["prefixItems"] == [{"type": "number"}, {"type": "number"}]
+    assert told["properties"]["folds"]["anyOf"][0]["minimum"] == 2

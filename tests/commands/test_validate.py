@@ -100,3 +100,23 @@ def test_user_code_runs_only_when_it_is_allowed(validate, tmp_path):
 @pytest.mark.parametrize("config", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_config_is_valid(config, validate):
     assert validate(str(config), "--allow-code") == (0, f"{config}: ok\n", "")
+
+
+SWEEP = "base: good.yaml\ngrid: {optimizer.lr: [0.1, -1]}\n"
+
+
+def test_a_sweep_file_is_checked_as_one(validate, tmp_path):
+    (tmp_path / "sweep.yaml").write_text(SWEEP.replace("-1", "1"))
+    assert validate("sweep.yaml") == (0, "sweep.yaml: ok\n", "")
+    (tmp_path / "sweep.yaml").write_text(SWEEP)
+    code, out, err = validate("sweep.yaml")
+    assert (code, out) == (2, "")
+    assert err.startswith("sweep.yaml:2:28: optimizer.lr: must be greater than 0, got -1\n")
+
+
+@pytest.mark.parametrize("command", [["train"], ["train", "--dry-run"], ["verify"], ["bench"]])
+def test_a_sweep_file_where_a_config_belongs_is_told_in_one_line(command, validate, tmp_path, capsys):
+    (tmp_path / "sweep.yaml").write_text(SWEEP)
+    assert cli.main([command[0], "sweep.yaml", *command[1:]]) == 2
+    told = "is a sweep file, not the config of a single run; mlprun sweep run sweep.yaml"
+    assert capsys.readouterr().err == f"error: sweep.yaml: {told}\n"
