@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from mlprun.parts.activations import Activation, build_activation
+from mlprun.parts.architectures import Mlp
 from mlprun.parts.part import Options
 
 if TYPE_CHECKING:
@@ -25,7 +26,11 @@ NOISE = 1e-6
 
 def kinked(config: Config) -> bool:
     """Whether an activation between layers has a kink, as relu and hard_tanh do."""
-    return any(has_kink(_function(part)) for part in _activations(config.architecture) if part.elementwise)
+    architecture = config.architecture
+    used: Any = architecture
+    if isinstance(architecture, Mlp):  # without a hidden layer `activation` stands there unused
+        used = (*architecture.hidden_layers, architecture.embedding, architecture.output_activation)
+    return any(has_kink(_function(part)) for part in _activations(used) if part.elementwise)
 
 
 def has_kink(function: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> bool:

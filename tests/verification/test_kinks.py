@@ -24,6 +24,17 @@ def test_one_kinked_activation_among_layers_and_in_parallel_is_enough() -> None:
         assert kinked(api.load_config({"dataset": "xor", "architecture": {"layers": layers}}))
 
 
+def test_an_activation_that_no_layer_takes_is_no_kink() -> None:
+    smooth = [{"units": 3, "activation": "tanh"}]
+    for layers in ({"hidden": []}, {"layers": smooth}, {"layers": smooth, "activation": "relu"}):
+        assert not kinked(api.load_config({"dataset": "xor", "architecture": layers}))
+    table = {"vocabulary": 2, "dim": 2, "activation": "relu"}
+    symbols = {"name": "inline", "inputs": [0, 1], "targets": [0, 1]}
+    assert kinked(api.load_config({"dataset": symbols, "architecture": {"hidden": [], "embedding": table}}))
+    output = {"hidden": [], "output_activation": "relu"}
+    assert kinked(api.load_config({"dataset": "xor", "architecture": output, "loss": "mse"}))
+
+
 @pytest.mark.parametrize(
     ("function", "kink"),
     [(np.exp, False), (np.square, False), (np.abs, True), (lambda x: np.abs(x - 0.123), True)],
