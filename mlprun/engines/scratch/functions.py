@@ -62,7 +62,7 @@ def softplus(z: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
 
 
 def gelu(z: Tensor, approximate: str = "none") -> Tensor:
-    """Z times the probability P that a normal variable is below z; P' is the density. tanh comes near P."""
+    """f = z P for P, how likely a normal variable is below z: P' is its density. tanh comes near P."""
     if approximate == "tanh":
         return z * (tanh((z + z * z * z * 0.044715) * math.sqrt(2 / math.pi)) + 1) * 0.5
     density = np.exp(-z.data * z.data / 2) / math.sqrt(2 * math.pi)

@@ -19,7 +19,8 @@ def sgd(
 ) -> Array:  # fmt: skip
     """w <- w - lr v. Without momentum v is the gradient g, with it a running sum: v <- m v + (1 - d) g.
 
-    Nesterov's looks ahead and takes g + m v. Weight decay adds the gradient of decay / 2 times the squares.
+    The sum begins with the whole first g. Nesterov's looks ahead and takes g + m v. Weight decay adds to g
+    the gradient of decay / 2 times the squares.
     """
     g = g + weight_decay * w
     if not momentum:
