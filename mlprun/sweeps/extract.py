@@ -16,6 +16,7 @@ from mlprun.sweeps.plan import Plan
 
 NAME_LENGTH = 44
 """characters of the sweep's name in a run's, which leaves room for the trial's number"""
+_RESTORE = "restore its cohorts from a copy or run the sweep again with another --out"
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -71,7 +72,7 @@ def _trained(place: SweepFolder, number: int) -> Trial:
     if trial.status == "failed":
         raise UsageError(where, f"failed and left no weights: {trial.error}", "choose another")
     if trial.cohort is None or trial.member is None or files.kind(place.cohort(trial.cohort)) is None:
-        raise CheckpointError(place.path, f"lacks the curves of trial {number}", "run the sweep again")
+        raise CheckpointError(place.path, f"lacks the curves of trial {number}", _RESTORE)
     return trial
 
 

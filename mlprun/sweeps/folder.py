@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 DATABASE = "trials.sqlite"
 _NEEDED = ("sweep.yaml", "run.json", "status.json", DATABASE)
 _MAX_JSON = 16_000_000
-_RESTORE = "restore it from a copy or run the sweep again"
+_RESTORE = "restore it from a copy or run the sweep again in another folder"
 
 State = Literal["running", "finished", "interrupted", "failed", "crashed"]
 """`crashed` is never written: it is how a sweep whose process died is shown"""
