@@ -37,8 +37,10 @@ if TYPE_CHECKING:
 
 LOOK = 0.1
 """seconds between two looks at signals and at trials that have ended"""
-SAVE = 10.0
-"""seconds between two saves of a cohort that is in the middle"""
+SAVE = 1.0
+"""seconds between two saves of a cohort that is in the middle, at least"""
+SPARING = 50
+"""times as long as a save took the next one waits: writing large cohorts takes no more than its share"""
 _BAD = ("diverged", "failed")
 
 
@@ -294,16 +296,18 @@ class _Session:
 
     def _await(self, begun: deque[Batch], begin_more: Callable[[], None]) -> bool:
         """Wait for the first cohort to end, meanwhile beginning others; False where the sweep is stopped."""
-        first, saved = begun[0], time.monotonic()
+        first, due = begun[0], time.monotonic() + SAVE
         while not first.wait(LOOK):
             self._look(begun)
             if self._stopped():
                 return False
             begin_more()
-            if time.monotonic() - saved >= SAVE:
+            began = time.monotonic()
+            if began >= due:
                 for batch in begun:
                     self._save(batch)
-                saved = time.monotonic()
+                ended = time.monotonic()
+                due = ended + max(SAVE, SPARING * (ended - began))
         self._look(begun)
         return not self._stopped()
 

@@ -6,6 +6,7 @@ import glob
 import os
 import random
 import signal
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,7 @@ def test_what_was_saved_of_a_cohort_in_the_middle_is_gone_on_from(
             raise DeathError("now", "the process dies")
 
     monkeypatch.setattr(running, "SAVE", 0.01)
+    monkeypatch.setattr(running, "SPARING", 0)
     monkeypatch.setattr(running, "LOOK", 0.005)
     monkeypatch.setattr("mlprun.sweeps.train.CHUNK_SECONDS", 0.005)
     monkeypatch.setattr(_Session, "_save", save)
@@ -136,6 +138,29 @@ def test_what_was_saved_of_a_cohort_in_the_middle_is_gone_on_from(
     assert glob.glob(str(memory / "out" / "many-001" / "cohorts" / "*.partial.safetensors"))
     monkeypatch.setattr(_Session, "_save", original)
     assert state(mlprun.sweep(sweep, out=str(memory / "out")).path) == expected
+
+
+def test_a_save_that_took_long_is_not_soon_followed_by_another(
+    whole: Any, memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, seeds, expected = whole
+    sweep, counts = written(memory, engine, seeds), []
+    original = _Session._save
+
+    def save(self: Any, batch: Any) -> None:
+        counts[-1][batch.cohort.number] += 1
+        original(self, batch)
+
+    monkeypatch.setattr(running, "SAVE", 0)
+    monkeypatch.setattr(running, "LOOK", 0.001)
+    monkeypatch.setattr(_Session, "_save", save)
+    for sparing in (1e9, 0):
+        counts.append(Counter[int]())
+        monkeypatch.setattr(running, "SPARING", sparing)
+        mlprun.sweep(sweep, out=str(memory / f"out{sparing}"))
+    # a cohort may be saved once while each of those before it is waited for
+    assert max(counts[0].values()) <= len(expected[-1])
+    assert max(counts[1].values()) > 5
 
 
 def test_a_damaged_file_of_a_cohort_in_the_middle_is_told_of_and_done_without(
