@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from mlprun.schema import Config
 
 
+FEW = 10_000
+"""rows of all splits that are prepared together"""
 _DRAWING = threading.Lock()
 """torch's default generator, from which initial weights are drawn, is one for all threads"""
 
@@ -73,6 +75,11 @@ class Rows:
         extra = tuple(targets[places] for targets in self.extra)
         return Rows(self.inputs[places], self.targets[places], extra, self.truth[places])
 
+    def copy(self) -> Rows:
+        """The same rows in arrays of their own."""
+        extra = tuple(targets.copy() for targets in self.extra)
+        return Rows(self.inputs.copy(), self.targets.copy(), extra, self.truth.copy())
+
     def __len__(self) -> int:
         return len(self.inputs)
 
@@ -103,11 +110,20 @@ class Experiment:
         indices = splits.divide(split, data, seed=dataset.seed)
         fitted = preprocessing or _fitted(config, data, indices.train)
         made = cls(config, fitted, fitted.width, {}, tuple(data.warnings))
-        for name in SPLITS:
-            if not isinstance(getattr(split, name), Fresh):
-                made.fixed[name] = made.prepare(data, getattr(indices, name))
+        fixed = {n: getattr(indices, n) for n in SPLITS if not isinstance(getattr(split, n), Fresh)}
+        made.fixed.update(made._prepared(data, fixed))
         made._check_rows()
         return made
+
+    def _prepared(self, data: Data, indices: dict[str, NDArray[np.int64]]) -> dict[str, Rows]:
+        """The rows of each split; few of them are prepared in one go, which takes a third of the time."""
+        ends = np.cumsum([len(places) for places in indices.values()]).tolist()
+        if ends[-1] > FEW:
+            return {name: self.prepare(data, places) for name, places in indices.items()}
+        every, begin, found = self.prepare(data, np.concatenate(list(indices.values()))), 0, {}
+        for name, end in zip(indices, ends, strict=True):
+            found[name], begin = every.at(slice(begin, end)).copy(), end
+        return found
 
     def _check_rows(self) -> None:
         """What the schema checks, for rows that a column of a table names: they are known only now."""

@@ -128,6 +128,8 @@ class Meter:
 
 def plain(loss: Loss) -> Loss:
     """The loss as the history shows it: the mean, unscaled."""
+    if loss.reduction == "mean" and loss.scale == 1.0:
+        return loss
     return loss.model_copy(update={"reduction": "mean", "scale": 1.0})
 
 

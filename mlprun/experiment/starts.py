@@ -9,33 +9,38 @@ from mlprun.experiment.experiment import drawing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from mlprun.experiment.experiment import Experiment
     from mlprun.parts.architectures import Architecture
     from mlprun.parts.architectures.network import Network
+
+    State = dict[str, Tensor]
 
 
 class Starts:
     """Draws what `Experiment.network` starts with, in a module that is built once for each architecture."""
 
     def __init__(self) -> None:
-        self._networks: dict[tuple[Any, ...], tuple[Architecture, Network]] = {}
+        self._networks: dict[tuple[Any, ...], tuple[Architecture, Network, State]] = {}
         self._lock = threading.Lock()
 
     def model(self, experiment: Experiment) -> dict[str, NDArray[Any]]:
         """The initial parameters and buffers by name."""
         with self._lock:
-            network = self._drawn(experiment)
-            return {name: tensor.numpy().copy() for name, tensor in network.state_dict().items()}
+            state = self._drawn(experiment)
+            return {name: tensor.numpy().copy() for name, tensor in state.items()}
 
-    def _drawn(self, experiment: Experiment) -> Network:
+    def _drawn(self, experiment: Experiment) -> State:
         config = experiment.config
         key = (id(config.architecture), experiment.width, experiment.dtype, config.optimizer.sparse)
         known = self._networks.get(key)
         if known is not None:
             with drawing(config.training.seed):
                 if known[1].redraw():
-                    return known[1]
+                    # a cast has put other tensors in the place of those that are kept
+                    return known[2] if config.training.dtype == "float32" else known[1].state_dict()
         network = experiment.network()
-        self._networks[key] = (config.architecture, network)  # kept, so that no other takes its id
-        return network
+        state: State = network.state_dict()
+        self._networks[key] = (config.architecture, network, state)  # kept, so that no other takes its id
+        return state

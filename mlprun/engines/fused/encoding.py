@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache, wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from mlprun.engines.kinds import Array, Number, steps_so_far
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from mlprun.engines.kinds import Expected, Slots
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from mlprun.parts.optimizers import Optimizer
     from mlprun.parts.part import Part
 
+P = TypeVar("P")
+T = TypeVar("T")
 ACTIVATIONS = (
     "identity", "logistic", "tanh", "relu", "leaky_relu", "hard_tanh", "hard_logistic", "elu", "gelu",
     "gelu_tanh", "softplus", "swish", "mish", "exp",
@@ -40,6 +45,20 @@ RULES: dict[str, tuple[str, ...]] = {
 }
 """the rules of optimizers and the names that torch gives their slots"""
 _DISTRIBUTIONS = ("cross_entropy", "nll", "kl_div")
+
+
+def once(function: Callable[[P], T]) -> Callable[[P], T]:
+    """`function` of a part, computed once for equal ones: a sweep asks of the same part for every trial."""
+    kept = lru_cache(maxsize=1024)(function)
+
+    @wraps(function)
+    def remembering(part: P) -> T:
+        try:
+            return kept(part)
+        except TypeError:  # one of a user may have options in a list
+            return function(part)
+
+    return remembering
 
 
 def _is_ours(part: Part) -> bool:
@@ -70,6 +89,7 @@ def activation(part: Activation) -> tuple[str, float, float] | None:
     return found, float(first), float(second)
 
 
+@once
 def loss(part: Loss) -> tuple[str, float] | None:
     """The name and the option under which kernels compute a loss; None if they do not."""
     name, given = type(part).names()[0], part.model_dump()
@@ -108,6 +128,7 @@ def adds_constant(part: Loss) -> bool:
     return type(part).names()[0] == "kl_div"
 
 
+@once
 def rule(part: Optimizer) -> str | None:
     """The name of the rule for an optimizer with its options; None if there is none."""
     name, given = type(part).names()[0], part.model_dump()

@@ -10,6 +10,7 @@ import numpy as np
 from mlprun.engines.fused import tables as t
 from mlprun.engines.fused import updates as u
 from mlprun.engines.fused.compiled import inner
+from mlprun.engines.fused.encoding import once
 
 if TYPE_CHECKING:
     from mlprun.parts.optimizers import Optimizer
@@ -25,6 +26,7 @@ FAMILIES = {
 }
 
 
+@once
 def options(optimizer: Optimizer) -> tuple[float, ...]:
     """The options of an optimizer as `set_scalars` reads them."""
     given = optimizer.model_dump()
