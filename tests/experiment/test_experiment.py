@@ -49,3 +49,19 @@ def test_targets_beyond_the_run_s_precision_are_refused_with_what_would_work(tmp
     made = experiment(tmp_path / "t.csv", rows, **sections, training={"dtype": "float64"})
     assert made.fixed["train"].targets[1] == 1e39
     assert len(experiment(tmp_path / "t.csv", rows).fixed["train"]) == 12  # standardised numbers are small
+
+
+@pytest.mark.parametrize("few", [0, 39, 40, 10_000])
+def test_splits_are_the_same_prepared_together_and_apart(tmp_path, monkeypatch, few):
+    rows = "x,colour,y\n" + "".join(f"{k * k},{'rgb'[k % 3]},{'abcd'[k % 4]}\n" for k in range(40))
+    sections = {"dataset": {"split": {"train": 22, "dev": 7, "test": 11}}, "loss": "cross_entropy"}
+    usual = experiment(tmp_path / "t.csv", rows, **sections, metrics=["accuracy", "cross_entropy"])
+    monkeypatch.setattr("mlprun.experiment.experiment.FEW", few)
+    made = experiment(tmp_path / "t.csv", rows, **sections, metrics=["accuracy", "cross_entropy"])
+    assert {name: len(split) for name, split in made.fixed.items()} == {"train": 22, "dev": 7, "test": 11}
+    for name, split in made.fixed.items():
+        other = usual.fixed[name]
+        pairs = [(split.inputs, other.inputs), (split.targets, other.targets), (split.truth, other.truth)]
+        for array, expected in [*pairs, *zip(split.extra, other.extra, strict=True)]:
+            assert array.tobytes() == expected.tobytes()
+            assert array.base is None  # memory of its own, aligned as any other
