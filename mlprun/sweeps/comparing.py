@@ -100,7 +100,7 @@ def compare_values(summary: Summary, parameter: str) -> list[Pair]:
     if not pairs:
         remedy = "compare settings by their numbers, or vary it under grid:"
         raise UsageError("--by", f"no two settings differ in {parameter} alone", remedy)
-    return _compared(summary, pairs, statistics.compare)
+    return _compared(summary, pairs, statistics.compare_shares)
 
 
 def _path(summary: Summary, parameter: str) -> str:

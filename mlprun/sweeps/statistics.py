@@ -209,6 +209,16 @@ def compare_rates(
     return plain._replace(interval=interval, p=p, adjusted=p)
 
 
+def compare_shares(
+    first: Mapping[Hashable, float], second: Mapping[Hashable, float], level: float = LEVEL
+) -> Comparison:
+    """As `compare`, of figures between 0 and 1, whose difference is at most 1 either way."""
+    one = compare(first, second, level)
+    if one.interval is None:
+        return one
+    return one._replace(interval=Interval(max(-1.0, one.interval.low), min(1.0, one.interval.high)))
+
+
 def among(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """The comparisons, each with p as it is when all of them are made at once.
 

@@ -76,6 +76,21 @@ def test_values_of_a_parameter_are_compared_over_settings_alike_in_all_others(fo
     assert by(folder, "optimizer.lr")[0].comparison == compare_settings_of(folder, 1, 3)
 
 
+def test_a_difference_of_success_rates_over_settings_is_at_most_1(tmp_path) -> None:
+    settings = {1: {"x": 1}, 2: {"x": 2}}
+    reached = {1: (0.0, 0.0, 0.0, 1.0), 2: (1.0, 1.0, 1.0, 1.0)}
+    trials = [
+        Trial(10 * k + seed, k, seed, status="finished", figures={"dev_loss": 0.5, "test_accuracy": value})
+        for k, values in reached.items()
+        for seed, value in enumerate(values)
+    ]
+    write(tmp_path, describe(parameters=("x",)), trials, settings)
+    (_, success) = by(str(tmp_path), "x")
+    expected = scipy.stats.ttest_rel(reached[2], reached[1]).confidence_interval()
+    assert expected.high > 1
+    assert success.comparison.interval == pytest.approx((expected.low, 1.0))
+
+
 def compare_settings_of(folder: str, *settings: int):
     return compared(folder, *settings)[0].comparison
 

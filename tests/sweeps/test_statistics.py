@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from mlprun.sweeps import statistics
-from mlprun.sweeps.statistics import Comparison, among, compare, compare_rates, rate, sample
+from mlprun.sweeps.statistics import Comparison, among, compare, compare_rates, compare_shares, rate, sample
 
 DRAW = np.random.default_rng(20)
 
@@ -137,6 +137,15 @@ def test_success_rates_of_few_seeds_have_no_p() -> None:
     assert compare_rates({}, {1: True}) == Comparison(0, True, "McNemar's exact test")
     one = compare_rates({1: False}, {1: True})
     assert (one.effect, one.p) == (1.0, None)
+
+
+def test_a_difference_of_shares_lies_within_1():
+    low, high = {1: 0.0, 2: 0.0, 3: 0.1}, {1: 1.0, 2: 1.0, 3: 0.9}
+    plain = compare(low, high)
+    assert plain.interval.high > 1
+    assert compare_shares(low, high) == plain._replace(interval=(plain.interval.low, 1.0))
+    assert compare_shares(high, low).interval.low == -1.0
+    assert compare_shares({}, high) == compare({}, high)
 
 
 def test_many_comparisons_are_corrected_as_holm_says() -> None:
