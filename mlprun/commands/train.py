@@ -62,7 +62,7 @@ def command(
       "parameters"}
       and with --seeds {"sweep": FOLDER, "status", "seeds", "counts": {STATUS: N},
       "seconds", "of": "best" | "last", "figures": {SPLIT_FIGURE: {"n", "mean",
-      "deviation", "interval": [LOW, HIGH]}}}
+      "deviation", "interval": [LOW, HIGH]}}}, under --dry-run as `sweep run`
 
     Exit codes: 0 done, 2 config or usage, 3 data, 6 device, 7 files, 8 diverged,
     9 memory, 130 Ctrl-C, 143 SIGTERM.
@@ -76,12 +76,12 @@ def command(
     from mlprun import api
     from mlprun.commands.progress import Follower
 
-    if dry_run:
-        return _show_plan(api.load_config(config, *words, allow_code=allow_code), output)
     if seeds is not None:
         from mlprun.commands.sweep.seeds import train_seeds
 
-        return train_seeds(config, words, seeds, output, out=out, allow_code=allow_code)
+        return train_seeds(config, words, seeds, output, out=out, allow_code=allow_code, dry_run=dry_run)
+    if dry_run:
+        return _show_plan(api.load_config(config, *words, allow_code=allow_code), output)
     follower = Follower(output)
     try:
         run = api.train(config, *words, out=out, allow_code=allow_code, reporter=follower)

@@ -1,13 +1,15 @@
 """`mlprun sweep run`: run a sweep, or go on with it."""
 
 import shlex
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlprun.commands.terminal import Output
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from mlprun.api import Sweep
 
 
@@ -84,7 +86,7 @@ def command(
 
     words = overrides or []
     if dry_run:
-        return _show_plan(sweep, words, output, allow_code=allow_code)
+        return show_plan(sweep, words, output, allow_code=allow_code)
     follower = SweepFollower(output)
     try:
         ended = api.sweep(
@@ -123,7 +125,10 @@ def show_end(ended: "Sweep", output: Output) -> None:
     output.result(f"sweep folder: {ended.path}\nnext: mlprun sweep show {shlex.quote(ended.path)}")
 
 
-def _show_plan(sweep: str, words: list[str], output: Output, *, allow_code: bool) -> None:
+def show_plan(
+    sweep: "str | Mapping[str, Any]", words: "Sequence[str]", output: Output, *, allow_code: bool
+) -> None:
+    """What a sweep, a file or a mapping, would run."""
     from mlprun import api
     from mlprun.commands.sweep.planned import described, told
     from mlprun.sweeps.plan import Plan

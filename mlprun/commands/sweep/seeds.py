@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun import api
 from mlprun.commands.sweep.following import SweepFollower
+from mlprun.commands.sweep.run import show_plan
 from mlprun.commands.terminal import Output, Table
 from mlprun.sweeps import statistics
 from mlprun.sweeps.statistics import LEVEL
@@ -23,14 +24,24 @@ _LONGEST = 58
 
 
 def train_seeds(
-    config: str, words: Sequence[str], seeds: int, output: Output, *, out: str, allow_code: bool
+    config: str,
+    words: Sequence[str],
+    seeds: int,
+    output: Output,
+    *,
+    out: str,
+    allow_code: bool,
+    dry_run: bool,
 ) -> None:
-    """Sweep over the seeds of a config and show each figure's mean."""
+    """Sweep over the seeds of a config and show each figure's mean; with `dry_run` what would be run."""
     name = api.load_config(config, *words, allow_code=allow_code).name
+    sweep = {"name": f"{name[:_LONGEST]}-seeds", "base": config, "seeds": seeds}
+    if dry_run:
+        return show_plan(sweep, words, output, allow_code=allow_code)
     follower = SweepFollower(output)
     try:
         ended = api.sweep(
-            {"name": f"{name[:_LONGEST]}-seeds", "base": config, "seeds": seeds},
+            sweep,
             *words,
             out=out,
             allow_code=allow_code,
@@ -40,6 +51,7 @@ def train_seeds(
     finally:
         follower.close()
     _show(ended, seeds, output)
+    return None
 
 
 def _show(ended: api.Sweep, seeds: int, output: Output) -> None:
