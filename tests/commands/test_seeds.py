@@ -52,15 +52,17 @@ def test_the_means_are_of_the_runs_that_each_seed_gives_alone(train, tmp_path):
 
 
 def test_a_table_shows_means_and_what_was_left_out(train):
-    code, out, err = train("--seeds", "3", "-q", "loss=mse", "architecture.activation=identity")
+    words = ("--seeds", "3", "-q", "loss=mse", "architecture.activation=identity")
+    code, out, err = train(*words)
     assert (code, err) == (0, "")
     assert "best epoch, mean over 3 seeds with its 95% interval" in out
     assert "next: mlprun sweep show" in out
-    code, out, _ = train(
-        "--seeds", "3", "-q", "loss=mse", "architecture.activation=identity", "optimizer.lr=1e38"
-    )
+    code, out, _ = train(*words, "optimizer.lr=1e38")
     assert code == 0
     assert "3 diverged: not in these means" in out
+    told = json.loads(train(*words, "optimizer.lr=1e38", "--json")[1])
+    assert told["counts"] == {"diverged": 3, "failed": 0, "ended": 0}
+    assert {one["n"] for one in told["figures"].values()} == {0}
 
 
 def test_the_same_command_does_nothing_twice_and_a_dry_run_nothing_at_all(train, tmp_path):
