@@ -202,6 +202,13 @@ class Writer:
         with _told(self.path), self.connection as changing:
             _put(changing, "INSERT", trials)
 
+    def extend(self, settings: Iterable[Setting], trials: Iterable[Trial]) -> None:
+        """Add settings and their trials, all or none of them."""
+        rows = ((one.id, json.dumps(dict(one.chosen), allow_nan=False)) for one in settings)
+        with _told(self.path), self.connection as changing:
+            changing.executemany("INSERT INTO settings VALUES (?, ?)", rows)
+            _put(changing, "INSERT", trials)
+
     def record(self, trials: Iterable[Trial]) -> None:
         """Replace trials by what they are now, figures included, all in one transaction."""
         kept = list(trials)

@@ -8,6 +8,7 @@
     random: {optimizer.lr: {log_uniform: [1e-3, 1]}, penalty.l2: {choice: [0, 1e-4]}}
     trials: 500                             # settings that are drawn
     seed: 0                                 # of those draws
+    search: {name: tpe, trials: 200, batch: 32, seed: 0}    # in place of trials and seed: ask Optuna
     objective: {metric: dev_loss, mode: min, aggregate: mean}
     success: test_accuracy >= 0.99
 
@@ -33,6 +34,7 @@ from mlprun.schema.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from mlprun.config import Document
 
@@ -87,6 +89,15 @@ class Objective(Options):
     )
 
 
+class Search(Options):
+    """How settings are chosen in the light of those before them."""
+
+    name: Literal["tpe"] = Field("tpe", description="tree-structured Parzen estimators, of Optuna")
+    trials: PositiveInt = Field(description="how many settings are tried")
+    batch: PositiveInt = Field(32, description="settings of one round, trained together")
+    seed: Seed = Field(0, description="of the search")
+
+
 class Sweep(Options):
     """Many runs as one: a base config, the values that replace its own, seeds, and what is good."""
 
@@ -105,6 +116,7 @@ class Sweep(Options):
     random: dict[str, Draw] = Field(default_factory=dict, description="how values are drawn")
     trials: PositiveInt | None = Field(None, description="how many settings `random` draws")
     seed: Seed = Field(0, description="of the draws of `random`")
+    search: Search | None = Field(None, description="asks for settings of `random` round by round")
     objective: Objective = Field(default_factory=Objective, description="which settings are good")
     success: str | None = Field(None, description="when a trial is one: figure, operator, number")
 
@@ -193,9 +205,11 @@ def _problems(sweep: Sweep, data: Mapping[str, Any]) -> Iterator[Problem]:
     elif not sweep.base:
         yield Problem(("base",), "is empty; expected the path of a config, or a config")
     yield from _of_space(sweep)
-    if "random" in there and "trials" not in there:
+    if "search" in there:
+        yield from _of_search(sweep, there)
+    elif "random" in there and "trials" not in there:
         yield Problem(("random",), "says how to draw and not how often; add `trials: 100`", at_key=True)
-    if "trials" in there and "random" not in there:
+    if "trials" in there and "random" not in there and "search" not in there:
         yield Problem(("trials",), "counts what `random` draws, and there is no `random`", at_key=True)
     if isinstance(sweep.seeds, tuple) and len(set(sweep.seeds)) < len(sweep.seeds):
         yield Problem(("seeds",), "names a seed twice")
@@ -231,6 +245,19 @@ def _twice(key: str, values: Sequence[Any]) -> Iterator[Problem]:
         if one in known:
             yield Problem(("grid", key, place), "is there twice; seeds are what repeats a setting")
         known.add(one)
+
+
+def _of_search(sweep: Sweep, there: AbstractSet[str]) -> Iterator[Problem]:
+    """What does not go with a search."""
+    if "random" not in there:
+        yield Problem(("search",), "goes through what `random` names, and there is no `random`", at_key=True)
+    for key in ("grid", "paired"):
+        if getattr(sweep, key):
+            message = "cannot be combined with `search`; name its parameters in `random` as a choice"
+            yield Problem((key,), message, at_key=True)
+    for key in ("trials", "seed"):
+        if key in there:
+            yield Problem((key,), f"is for draws without `search`; say search.{key}", at_key=True)
 
 
 def _of_key(sweep: Sweep, section: str, key: str, seen: dict[str, str]) -> Iterator[Problem]:

@@ -24,7 +24,7 @@ from mlprun.sweeps.definition import MOST_TRIALS, Success
 from mlprun.sweeps.problems import Problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mlprun.parts.datasets import Dataset, Facts
     from mlprun.schema import Config
@@ -98,10 +98,36 @@ class Plan:
         self.seeds = self._seeds()
         self.folds = self.sweep.folds
         self._refuse_too_many()
-        self._points = list(space.points(definition))
-        self._checked = self._check()
-        self._choose_engines()
+        self._points: list[Point] = []
+        self._checked: list[_Checked] = []
+        self._uses_fused: bool | None = None
+        first = space.points(definition) if self.sweep.search is None else space.probes(definition)
+        self._extend(list(first))
+        self._looked_at = tuple(self._checked)
         self._refuse_unknown_figures()
+        if self.sweep.search is not None:
+            self.recall(())
+
+    def extend(self, points: Sequence[Point]) -> None:
+        """Add a round of a search. Raises ConfigError."""
+        self._extend(points)
+        self.__dict__.pop("cohorts", None)
+
+    def recall(self, settings: Sequence[Setting]) -> None:
+        """Put the settings of a search, as its database has them, in place of those of the plan."""
+        self._points, self._checked, self._uses_fused = [], [], None
+        self._configs.clear()
+        drawn = [(one.id, space.drawn(self.sweep, one.chosen)) for one in settings]
+        points = [space.point(self.definition, number, one) for number, one in drawn]
+        each = self._round
+        for start in range(0, len(points), each):
+            self.extend(points[start : start + each])
+
+    @property
+    def _round(self) -> int:
+        """Settings that are known at once."""
+        search = self.sweep.search
+        return len(self._points) if search is None else search.batch
 
     @property
     def settings(self) -> list[Setting]:
@@ -110,8 +136,8 @@ class Plan:
 
     @property
     def total(self) -> int:
-        """How many trials there are."""
-        return len(self._points) * len(self.seeds) * (self.folds or 1)
+        """How many trials the sweep ends with; more than there are yet while a search goes on."""
+        return space.size(self.sweep) * len(self.seeds) * (self.folds or 1)
 
     def members(self) -> Iterator[Member]:
         """Every trial: settings in their order, for each its seeds, for each of these its folds."""
@@ -128,7 +154,10 @@ class Plan:
         """Every trial in one cohort, those that were open first before those that were opened later."""
         gathering: dict[Kind, _Gathering] = {}
         closed: list[_Gathering] = []
+        each = self._round * len(self.seeds) * (self.folds or 1)
         for member in self.members():
+            if (member.trial - 1) % each == 0:  # a search has cohorts of their own for each of its rounds
+                gathering.clear()
             checked = self._checked[member.setting - 1]
             room = gathering.get(checked.kind)
             if room is None or not room.has_room(checked.cost):
@@ -163,7 +192,7 @@ class Plan:
     def description(self) -> Description:
         """What the database says of the sweep, but for the words of the sweep file."""
         sweep = self.sweep
-        figures = list(dict.fromkeys(name for one in self._checked for name in one.figures))
+        figures = list(dict.fromkeys(name for one in self._looked_at for name in one.figures))
         success = Success.of(sweep.success) if sweep.success is not None else None
         return Description(
             name=self.definition.name,
@@ -173,17 +202,16 @@ class Plan:
             objective={"metric": self._metric, "mode": self._mode, "aggregate": sweep.objective.aggregate},
             success=None if success is None else success._asdict(),
             folds=self.folds,
-            history=tuple(dict.fromkeys(name for one in self._checked for name in one.kind.columns)),
+            history=tuple(dict.fromkeys(name for one in self._looked_at for name in one.kind.columns)),
             total=self.total,
             base=schema.dump(self.base, ""),
         )
 
     @property
     def cost(self) -> Cost:
-        """What all trials take together; the bytes are those of the largest cohort."""
-        each = len(self.seeds) * (self.folds or 1)
+        """What all trials take together, by those that are known; bytes are of the largest cohort."""
         return Cost(
-            seconds=each * sum(one.cost.seconds for one in self._checked),
+            seconds=self.total * sum(one.cost.seconds for one in self._checked) / len(self._checked),
             bytes=max(
                 sum(self._checked[member.setting - 1].cost.bytes for member in cohort.members)
                 for cohort in self.cohorts
@@ -237,11 +265,25 @@ class Plan:
         place = self.definition.document.node(("folds",)).place
         return {"dataset.split.folds": Node(self.folds, place), "dataset.split.fold": Node(1, place)}
 
-    def _check(self) -> list[_Checked]:
+    def _extend(self, points: Sequence[Point]) -> None:
+        checked = self._check(points)
+        if self._uses_fused is None:
+            self._uses_fused = self._is_worth_fused(checked)
+        if not self._uses_fused:
+            checked = [
+                one._replace(kind=one.kind._replace(engine="torch"))
+                if one.free and one.kind.engine == "fused"
+                else one
+                for one in checked
+            ]
+        self._points += points
+        self._checked += checked
+
+    def _check(self, points: Sequence[Point]) -> list[_Checked]:
         """Look at every setting; raises ConfigError with the problems of all, equal ones told once."""
         problems = Problems(self.sweep.random)
         checked: list[_Checked] = []
-        for point in self._points:
+        for point in points:
             try:
                 checked.append(self._look_at(point))
             except ConfigError as error:
@@ -249,9 +291,9 @@ class Plan:
             if len(problems) > MOST_PROBLEMS:
                 title = self.definition.document.title
                 more = f"{title}: more problems follow; correct these first"
-                raise ConfigError([*problems.lines(self._points), more])
+                raise ConfigError([*problems.lines(points), more])
         if problems:
-            raise ConfigError(problems.lines(self._points))
+            raise ConfigError(problems.lines(points))
         return checked
 
     def _look_at(self, point: Point) -> _Checked:
@@ -281,22 +323,16 @@ class Plan:
             self._prototypes[key] = Experiment.of(config)
         return replace(self._prototypes[key], config=config)
 
-    def _choose_engines(self) -> None:
-        """Take the torch engine after all where the sweep is too short to be worth loading the kernels."""
-        each = len(self.seeds) * (self.folds or 1)
-        fused = [one for one in self._checked if one.free and one.kind.engine == "fused"]
-        if each * sum(one.cost.saved for one in fused) > STARTUP:
-            return
-        self._checked = [
-            one._replace(kind=one.kind._replace(engine="torch")) if one in fused else one
-            for one in self._checked
-        ]
+    def _is_worth_fused(self, checked: Sequence[_Checked]) -> bool:
+        """Whether the sweep is long enough for the kernels to be loaded, going by its first settings."""
+        saved = sum(one.cost.saved for one in checked if one.free and one.kind.engine == "fused")
+        return self.total * saved / len(checked) > STARTUP
 
     @property
     def _metric(self) -> str:
         """The objective's figure; train_loss where no trial has dev rows and the sweep names none."""
         objective = self.sweep.objective
-        names = {name for one in self._checked for name in one.figures}
+        names = {name for one in self._looked_at for name in one.figures}
         if "metric" in objective.model_fields_set or objective.metric in names:
             return objective.metric
         return "train_loss"

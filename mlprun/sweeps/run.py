@@ -15,7 +15,7 @@ from mlprun.config import Text
 from mlprun.engines import device as devices
 from mlprun.errors import CheckFailedError, CheckpointError, DivergedError, MlprunError
 from mlprun.storage import canonical, provenance
-from mlprun.sweeps import cohorts, folder
+from mlprun.sweeps import cohorts, folder, search
 from mlprun.sweeps.database import Trial
 from mlprun.sweeps.plan import Plan
 from mlprun.sweeps.processes import WORTH, Processes
@@ -90,6 +90,8 @@ def run(
     exists; RunInUseError; FileError; with `fail_fast` DivergedError or CheckFailedError after saving.
     """
     plan = Plan(definition, allow_code=allow_code)
+    if plan.sweep.search is not None:
+        plan.extend(search.first(definition))
     _prepare(plan, reporter)
     with StopFlag() as stop, ExitStack() as stack:
         launcher = stack.enter_context(elsewhere(plan)) if elsewhere is not None else None
@@ -166,15 +168,16 @@ def _opened(plan: Plan, out: str) -> tuple[SweepFolder, Lock]:
     return place, lock
 
 
-def _placed(plan: Plan) -> Iterator[tuple[Trial, int, int]]:
-    """Every trial, pending, with its cohort and its place in it, by number."""
+def _placed(plan: Plan, after: int = 0) -> Iterator[tuple[Trial, int, int]]:
+    """Every trial of the settings after one, pending, with its cohort and its place in it, by number."""
     places = {
         one.trial: (cohort.number, place)
         for cohort in plan.cohorts
         for place, one in enumerate(cohort.members)
     }
     for one in plan.members():
-        yield Trial(one.trial, one.setting, one.seed, one.fold), *places[one.trial]
+        if one.setting > after:
+            yield Trial(one.trial, one.setting, one.seed, one.fold), *places[one.trial]
 
 
 def _refresh(place: SweepFolder, words: Mapping[str, Any], description: Description) -> None:
@@ -210,25 +213,45 @@ class _Session:
         self.fail_fast = self.processes = False
         done = {trial.id for trial in writer.results.each() if trial.status != "pending"}
         self.done = len(done)
+        if plan.sweep.search is not None:
+            plan.recall(writer.results.settings())
         self.todo = [one for one in plan.cohorts if any(m.trial not in done for m in one.members)]
 
     def carry_out(self) -> Ended:
         """Run what is left, and write the status."""
         self.reporter.begin(self.place.path, self.plan, self.done)
-        if self.todo:
+        unfinished = self.done < self.plan.total
+        if unfinished:
             self.place.write_status(self._status("running"))
             try:
                 self._run()
+                while not self._stopped() and self._search_on():
+                    self._run()
             except (MlprunError, MemoryError) as error:
                 self.place.write_status(self._status("failed", str(error)))
                 raise
         state: folder.State = "finished" if self.done == self.plan.total else "interrupted"
-        if self.todo:
+        if unfinished:
             self.place.write_status(self._status(state))
         self.writer.close(final=state == "finished")
         if self.bad is not None and self.fail_fast:
             self._raise(self.bad)
         return Ended(self.place, self.place.status(), self.plan, self.stop.number)
+
+    def _search_on(self) -> bool:
+        """Ask for another round of a search; False where there is none."""
+        if self.plan.sweep.search is None:
+            return False
+        points = search.following(self.plan.definition, self.writer.results)
+        before, begun = len(self.plan.settings), len(self.plan.cohorts)
+        self.plan.extend(points)
+        trials = (
+            replace(trial, cohort=cohort, member=member)
+            for trial, cohort, member in _placed(self.plan, before)
+        )
+        self.writer.extend([point.setting for point in points], trials)
+        self.todo = self.plan.cohorts[begun:]
+        return bool(points)
 
     def _status(self, state: folder.State, reason: str = "") -> SweepStatus:
         seconds = self.before + time.monotonic() - self.began
@@ -241,6 +264,7 @@ class _Session:
         """Train cohort after cohort, the next one begun before the last is written."""
         waiting = deque(self.todo)
         begun: deque[Batch] = deque()
+        self.places.clear()  # those of an earlier round of a search are closed
         with ExitStack() as places:
             while (waiting or begun) and not self._stopped():
                 self._begin_more(places, begun, waiting)

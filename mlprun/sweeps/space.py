@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlprun import randomness
 from mlprun.config import Node
+from mlprun.storage import canonical
 from mlprun.sweeps.database import Scale, Setting
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def size(sweep: Sweep) -> int:
     """How many settings there are."""
     lists = [len(values) for values in sweep.grid.values()]
     lists += [len(values) for values in itertools.islice(sweep.paired.values(), 1)]
-    return math.prod(lists) * (sweep.trials or 1)
+    trials = sweep.trials if sweep.search is None else sweep.search.trials
+    return math.prod(lists) * (trials or 1)
 
 
 def points(definition: Definition) -> Iterator[Point]:
@@ -51,6 +53,47 @@ def points(definition: Definition) -> Iterator[Point]:
         nodes = dict(zip(sweep.parameters, itertools.chain(*parts), strict=True))
         chosen = {key: plain(node) for key, node in nodes.items()}
         yield Point(Setting(number, chosen), nodes)
+
+
+def point(definition: Definition, number: int, drawn: Mapping[str, Any]) -> Point:
+    """A setting by what was drawn of each parameter of `random`: a number or, of a choice, its place."""
+    sweep, document = definition.sweep, definition.document
+    nodes = {
+        key: Node(drawn[key], document.node(("random", key)).place)
+        if draw.choice is None
+        else _listed(document, ("random", key, "choice"))[drawn[key]]
+        for key, draw in sweep.random.items()
+    }
+    return Point(Setting(number, {key: plain(node) for key, node in nodes.items()}), nodes)
+
+
+def drawn(sweep: Sweep, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """What was drawn for a setting, from its values as the database has them."""
+    return {
+        key: chosen[key] if draw.choice is None else _place_of(chosen[key], draw.choice)
+        for key, draw in sweep.random.items()
+    }
+
+
+def _place_of(value: Any, values: tuple[Any, ...]) -> int:
+    text = canonical.encode(value)
+    return next(place for place, one in enumerate(values) if canonical.encode(one) == text)
+
+
+def probes(definition: Definition) -> list[Point]:
+    """Settings at the ends of each range and with each choice, all else in the middle."""
+    draws = definition.sweep.random
+    middle = {key: 0 if draw.choice is not None else _at(draw, 0.5) for key, draw in draws.items()}
+    found = [middle | {key: end} for key, draw in draws.items() for end in _ends(draw)]
+    return [point(definition, number, one) for number, one in enumerate(found, start=1)]
+
+
+def _ends(draw: Draw) -> tuple[int | float, ...]:
+    if draw.choice is not None:
+        return tuple(range(len(draw.choice)))
+    ends = draw.uniform or draw.log_uniform or draw.integers
+    assert ends is not None
+    return ends
 
 
 def _listed(document: Document, path: tuple[str, ...]) -> tuple[Node, ...]:

@@ -55,6 +55,9 @@ def command(
     paired: {KEY: [...], KEY: [...]}   first with first, second with second
     random: {optimizer.lr: {log_uniform: [1e-3, 1]}}, with trials: 100
                                        or uniform, integers, choice
+    search: {name: tpe, trials: 200}   in place of trials: Optuna asks for the
+                                       settings, a `batch` of 32 at a time;
+                                       needs pip install 'mlprun[optuna]'
     folds: 5                           cross-validation: each trial tests on one
                                        fifth of the rows
     objective: {metric: dev_loss, mode: min, aggregate: mean}
@@ -73,8 +76,8 @@ def command(
     --json prints {"sweep": FOLDER, "status", "trials", "counts": {STATUS: N},
       "seconds"}
       and under --dry-run {"name", "trials", "settings", "seeds", "folds",
-      "parameters", "figures", "objective", "success", "cohorts", "engines":
-      {NAME: TRIALS}, "cores", "estimate": {"core_seconds", "seconds",
+      "parameters", "figures", "objective", "success", "search", "cohorts",
+      "engines": {NAME: TRIALS}, "cores", "estimate": {"core_seconds", "seconds",
       "bytes_of_a_cohort"}}
 
     Exit codes: 0 done, 2 config or usage, 3 data, 4 sweep folder, 5 in use,
@@ -131,8 +134,11 @@ def show_plan(
     """What a sweep, a file or a mapping, would run."""
     from mlprun import api
     from mlprun.commands.sweep.planned import described, told
+    from mlprun.sweeps import search
     from mlprun.sweeps.plan import Plan
 
     plan = Plan(api.load_sweep(sweep, *words), allow_code=allow_code)
+    if plan.sweep.search is not None:
+        plan.extend(search.first(plan.definition))
     output.result(told(plan))
     output.document(described(plan))

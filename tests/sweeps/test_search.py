@@ -1,0 +1,189 @@
+"""A search asks round by round, and asks the same when it is continued."""
+
+import importlib.util
+from dataclasses import replace
+
+import pytest
+
+import mlprun
+from mlprun import randomness
+from mlprun.errors import ConfigError, InterruptedRunError, UsageError
+from mlprun.sweeps import search, space
+from mlprun.sweeps.definition import read
+from mlprun.sweeps.plan import Plan
+from mlprun.training.signals import StopFlag
+
+TEXT = """
+seeds: 2
+random:
+  optimizer.lr: {log_uniform: [1e-4, 1e4]}
+  training.epochs: {integers: [4, 12]}
+  architecture.hidden: {choice: [[2], [3, 2], []]}
+  dataset.noise: {uniform: [0, 0.5]}
+search: {trials: 11, batch: 4, seed: 3}
+objective: {metric: train_loss}
+"""
+
+
+def draw(definition, known):
+    """In Optuna's place where it is absent: draws by how many are known, and by the best."""
+    wanted = definition.sweep.search
+    count = min(wanted.batch, wanted.trials - len(known))
+    best = min(known, key=lambda pair: pair[1])[0] if known else {}
+    points = []
+    for number in range(len(known) + 1, len(known) + count + 1):
+        drawn = {}
+        for step, (key, one) in enumerate(definition.sweep.random.items()):
+            (share,) = randomness.uniforms(number, 7, 1, step=step)
+            drawn[key] = int(share * len(one.choice)) if one.choice else space._at(one, float(share))
+            if key in best and number % 2:
+                drawn[key] = space.drawn(definition.sweep, best)[key]
+        points.append(space.point(definition, number, drawn))
+    return points
+
+
+@pytest.fixture(params=["drawn", "optuna"])
+def asker(request, monkeypatch):
+    if request.param == "optuna":
+        pytest.importorskip("optuna", reason="the extra optuna is not installed")
+    else:
+        monkeypatch.setattr(search, "_ask", draw)
+
+
+def content(swept):
+    trials = [replace(trial, seconds=None) for trial in swept.trials]
+    files = []
+    for number in sorted({trial.cohort for trial in trials}):
+        with open(swept.folder.cohort(number), "rb") as file:
+            files.append(file.read())
+    return swept.settings, trials, files
+
+
+def test_each_round_has_cohorts_of_its_own_and_knows_the_rounds_before(asker, sweep):
+    swept = sweep(TEXT)
+    assert swept.status.state == "finished"
+    assert [trial.id for trial in swept.trials] == list(range(1, 23))
+    rounds = [{trial.cohort for trial in swept.trials if (trial.setting - 1) // 4 == one} for one in range(3)]
+    assert not rounds[0] & rounds[1]
+    assert not rounds[1] & rounds[2]
+    values = {setting.chosen["optimizer.lr"] for setting in swept.settings.values()}
+    assert len(values) > 4
+    assert all(1e-4 <= value <= 1e4 for value in values)
+    assert {trial.epochs for trial in swept.trials} <= set(range(4, 13))
+
+
+@pytest.mark.parametrize("stop_at", [0, 1, 8, 13, 16])
+def test_a_search_that_was_stopped_asks_for_the_same_again(stop_at, asker, sweep, tmp_path, monkeypatch):
+    whole = content(sweep(TEXT))
+    looks = []
+
+    class Stopping(mlprun.api.SilentSweep):
+        def begin(self, folder, plan, done):
+            looks.append(done)
+
+        def report(self, done, seconds):
+            looks.append(done)
+
+    path, out = tmp_path / "trials.yaml", str(tmp_path / "stopped")
+    with monkeypatch.context() as patch:
+        patch.setattr(StopFlag, "__call__", lambda self: bool(looks and looks[-1] >= stop_at))
+        patch.setattr(StopFlag, "number", 2, raising=False)
+        patch.setattr(StopFlag, "__init__", lambda self: setattr(self, "_former", {}))
+        with pytest.raises(InterruptedRunError):
+            mlprun.sweep(path, out=out, reporter=Stopping())
+    assert content(mlprun.sweep(path, out=out)) == whole
+
+
+def test_a_search_that_was_killed_between_two_rounds_goes_on(asker, sweep, tmp_path, monkeypatch):
+    whole = content(sweep(TEXT))
+    path, out = tmp_path / "trials.yaml", str(tmp_path / "killed")
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(search, "following", die)
+        with pytest.raises(KeyboardInterrupt):
+            mlprun.sweep(path, out=out)
+    assert content(mlprun.sweep(path, out=out)) == whole
+
+
+def test_a_trial_of_a_search_is_an_ordinary_run(asker, sweep, tmp_path):
+    from mlprun.sweeps import extract
+
+    swept = sweep(TEXT)
+    trial = next(one for one in swept.trials if one.setting > 8 and one.status == "finished")
+    made = extract.extract(swept.folder, trial.id, out=str(tmp_path / "alone"), reporter=mlprun.api.Silent())
+    assert made.differences == ()
+
+
+def test_later_rounds_come_nearer_to_the_best(sweep):
+    pytest.importorskip("optuna", reason="the extra optuna is not installed")
+    text = """
+    random: {optimizer.lr: {log_uniform: [1e-6, 1]}}
+    search: {trials: 36, batch: 12}
+    objective: {metric: train_loss}
+    """
+    settings = sweep(text, "base.training.epochs=40").settings.values()
+    rates = [setting.chosen["optimizer.lr"] for setting in settings]
+    # large rates are the better ones here: a fifth of what is drawn evenly would be above 0.06
+    assert sum(rate > 0.06 for rate in rates[:12]) < 6
+    assert sum(rate > 0.06 for rate in rates[24:]) >= 8
+
+
+def test_a_search_without_optuna_is_told_of_in_one_line(sweep, tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "find_spec", lambda name: None)
+    with pytest.raises(
+        UsageError, match=r"^search: Optuna is not installed; pip install 'mlprun\[optuna\]'$"
+    ):
+        sweep(TEXT)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_problems_of_what_may_be_asked_are_told_before_anything_runs(sweep, tmp_path, monkeypatch):
+    monkeypatch.setattr(search, "find_spec", lambda name: None)
+    text = """
+    random:
+      optimizer.lr: {uniform: [-1, 1]}
+      architecture.activation: {choice: [tanh, soft]}
+      training.epochs: {integers: [-1, 5]}
+    search: {trials: 8}
+    """
+    with pytest.raises(ConfigError) as caught:
+        sweep(text)
+    told = "\n".join(caught.value.problems)
+    assert all(word in told for word in ("soft", "optimizer.lr", "training.epochs"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("search: {trials: 8}", "goes through what `random` names"),
+        ("trials: 3\nrandom: {optimizer.lr: {uniform: [0.1, 1]}}\nsearch: {trials: 8}", "say search.trials"),
+        (
+            "grid: {penalty.l2: [0, 1]}\nrandom: {optimizer.lr: {uniform: [0.1, 1]}}\nsearch: {trials: 8}",
+            "cannot be combined with `search`",
+        ),
+    ],
+)
+def test_what_does_not_go_with_a_search_is_a_problem_of_the_file(text, message, sweep):
+    with pytest.raises(ConfigError, match=message):
+        sweep(text)
+
+
+def test_the_numbers_of_a_search_are_known_before_it_runs(asker, sweep, tmp_path, base):
+    from mlprun.commands.sweep.planned import described
+
+    (tmp_path / "trials.yaml").write_text(f"base: small.yaml\n{TEXT}")
+    definition = read(str(tmp_path / "trials.yaml"))
+    plan = Plan(definition)
+    assert plan.total == 22
+    plan.extend(search.first(definition))
+    said = described(plan)
+    assert (said["trials"], said["settings"], said["seeds"]) == (22, 11, 2)
+    assert said["search"] == {"name": "tpe", "rounds": 3, "batch": 4}
+    assert sum(said["engines"].values()) == 22
+
+
+def test_optuna_is_looked_for_where_it_is():
+    assert search.find_spec is importlib.util.find_spec
