@@ -13,8 +13,6 @@ from functools import partial
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-import torch
-
 from mlprun import config as reading
 from mlprun import engines, schema
 from mlprun.engines import device as devices
@@ -120,8 +118,6 @@ def _work(work: Work) -> tuple[Outcome | None, Standing | None]:
     (stop,) = _told_to_stop
     if stop.is_set():
         return None, work.standing
-    if torch.get_num_threads() != work.threads:
-        torch.set_num_threads(work.threads)
     document = reading.from_mapping(work.config, "", "trial")
     config = schema.parse(document, allow_code=work.allow_code)
     course = Course(engines.named(config.engine), devices.resolve(config.device), stop.is_set)
@@ -133,4 +129,5 @@ def _work(work: Work) -> tuple[Outcome | None, Standing | None]:
         work.chunk,
         work.standing,
     )
-    return training.train(task, course), stands[0]
+    with devices.computing(work.threads, course.device):
+        return training.train(task, course), stands[0]

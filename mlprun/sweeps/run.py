@@ -266,18 +266,26 @@ class _Session:
         begun: deque[Batch] = deque()
         self.places.clear()  # those of an earlier round of a search are closed
         with ExitStack() as places:
-            while (waiting or begun) and not self._stopped():
-                self._begin_more(places, begun, waiting)
+            while waiting and not self._stopped():
+                begin_more = partial(self._begin_more, places, begun, waiting)
+                begin_more()
+                # all that are begun have one number of threads, which holds until the last has ended
                 with devices.computing(begun[0].cohort.kind.threads, "cpu"):
-                    if self._await(begun, partial(self._begin_more, places, begun, waiting)):
+                    while begun and self._await(begun, begin_more):
                         self._record(begun.popleft())
-            if self._stopped():
-                for place in (self.elsewhere, *self.places.values()):
-                    if place is not None:
-                        place.halt()
-                for batch in begun:
-                    batch.wait()
-                    self._save(batch)
+                        if begun:
+                            begin_more()
+                    self._save_all(begun)
+
+    def _save_all(self, begun: deque[Batch]) -> None:
+        """Let what was stopped in the middle end its chunk, and write where it stands."""
+        if begun:
+            for place in (self.elsewhere, *self.places.values()):
+                if place is not None:
+                    place.halt()
+        for batch in begun:
+            batch.wait()
+            self._save(batch)
 
     def _begin_more(self, places: ExitStack, begun: deque[Batch], waiting: deque[Cohort]) -> None:
         """Begin with as many cohorts as there is room for."""
