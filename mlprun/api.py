@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from mlprun.sweeps.definition import Definition
     from mlprun.sweeps.folder import SweepFolder, SweepStatus
     from mlprun.sweeps.plan import Plan
-    from mlprun.sweeps.run import Reporter as SweepReporter
+    from mlprun.sweeps.session import Reporter as SweepReporter
     from mlprun.sweeps.summary import Summary
     from mlprun.training import Ended, Reporter
     from mlprun.verification import Verification

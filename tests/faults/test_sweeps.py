@@ -16,8 +16,8 @@ import pytest
 import mlprun
 import mlprun.api
 from mlprun.errors import MlprunError
-from mlprun.sweeps import run as running
-from mlprun.sweeps.run import _Session
+from mlprun.sweeps import session as running
+from mlprun.sweeps.session import Session
 
 SWEEP = """
 base:
@@ -120,7 +120,7 @@ def test_what_was_saved_of_a_cohort_in_the_middle_is_gone_on_from(
 ) -> None:
     engine, seeds, expected = whole
     sweep, saved = written(memory, engine, seeds), []
-    original = _Session._save
+    original = Session._save
 
     def save(self: Any, batch: Any) -> None:
         original(self, batch)
@@ -132,11 +132,11 @@ def test_what_was_saved_of_a_cohort_in_the_middle_is_gone_on_from(
     monkeypatch.setattr(running, "SPARING", 0)
     monkeypatch.setattr(running, "LOOK", 0.005)
     monkeypatch.setattr("mlprun.sweeps.train.CHUNK_SECONDS", 0.005)
-    monkeypatch.setattr(_Session, "_save", save)
+    monkeypatch.setattr(Session, "_save", save)
     with pytest.raises(DeathError):
         mlprun.sweep(sweep, out=str(memory / "out"))
     assert glob.glob(str(memory / "out" / "many-001" / "cohorts" / "*.partial.safetensors"))
-    monkeypatch.setattr(_Session, "_save", original)
+    monkeypatch.setattr(Session, "_save", original)
     assert state(mlprun.sweep(sweep, out=str(memory / "out")).path) == expected
 
 
@@ -145,7 +145,7 @@ def test_a_save_that_took_long_is_not_soon_followed_by_another(
 ) -> None:
     engine, seeds, expected = whole
     sweep, counts = written(memory, engine, seeds), []
-    original = _Session._save
+    original = Session._save
 
     def save(self: Any, batch: Any) -> None:
         counts[-1][batch.cohort.number] += 1
@@ -153,7 +153,7 @@ def test_a_save_that_took_long_is_not_soon_followed_by_another(
 
     monkeypatch.setattr(running, "SAVE", 0)
     monkeypatch.setattr(running, "LOOK", 0.001)
-    monkeypatch.setattr(_Session, "_save", save)
+    monkeypatch.setattr(Session, "_save", save)
     for sparing in (1e9, 0):
         counts.append(Counter[int]())
         monkeypatch.setattr(running, "SPARING", sparing)

@@ -6,7 +6,7 @@ import pytest
 
 import mlprun
 from mlprun.errors import InterruptedRunError
-from mlprun.sweeps import run as running
+from mlprun.sweeps import session as running
 from mlprun.training.signals import StopFlag
 
 
