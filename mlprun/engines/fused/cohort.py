@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _LOCAL = threading.local()
 MOST_WORKSPACES = 16
 """that a thread keeps"""
+NEIGHBOURS = 16
+"""runs that a thread takes at a time, at most"""
 
 
 class Cohort:
@@ -45,13 +47,16 @@ class Cohort:
     def advance(self, until: int, watch: Watch) -> list[Advance]:
         """Train all runs up to `until` epochs."""
 
-        def one(member: Member) -> Advance:
-            return advance(member, _workspace(member), until, watch)
+        def some(members: list[Member]) -> list[Advance]:
+            return [advance(member, _workspace(member), until, watch) for member in members]
 
         if self.threads < 2:
-            return [one(member) for member in self.members]
+            return some(self.members)
+        # small arrays of neighbours may share a line of cache, which two threads would wrest from each other
+        size = max(1, min(NEIGHBOURS, len(self.members) // (4 * self.threads)))
+        groups = [self.members[first : first + size] for first in range(0, len(self.members), size)]
         with ThreadPoolExecutor(self.threads) as pool:
-            return list(pool.map(one, self.members))
+            return [told for group in pool.map(some, groups) for told in group]
 
 
 def _workspace(member: Member) -> Workspace:
