@@ -11,6 +11,7 @@ from mlprun.engines.fused import data, encoding, scalars
 from mlprun.engines.fused import tables as t
 from mlprun.engines.fused.coverage import measures_inside
 from mlprun.engines.fused.shared import SHARED
+from mlprun.engines.fused.workspace import apart
 from mlprun.engines.progress import Plateau, Progress
 from mlprun.parts.metrics.numbers import R2
 from mlprun.parts.schedules import EpochSchedule, ReduceOnPlateau
@@ -49,9 +50,9 @@ class Member:
         self._rows()
         self.plan, self.numbers = self._plan(), self._numbers()
         dtype, slots = layout.dtype, len(encoding.RULES[rule])
-        self.theta, self.best = np.zeros(layout.length, dtype), np.zeros(layout.length, dtype)
-        self.slots = np.zeros(slots * layout.length, dtype)
-        self.cursor, self.stands = np.zeros(t.CURSOR, np.int64), np.zeros(t.STANDS)
+        self.theta, self.best = apart(layout.length, dtype), apart(layout.length, dtype)
+        self.slots = apart(slots * layout.length, dtype)
+        self.cursor, self.stands = apart(t.CURSOR, np.int64), apart(t.STANDS, np.float64)
         self.restore(state)
 
     def _rows(self) -> None:

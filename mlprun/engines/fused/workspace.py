@@ -10,11 +10,23 @@ from mlprun.engines.fused import tables as t
 from mlprun.engines.fused import updates
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from mlprun.engines.fused.member import Member
 
 HISTORY_ROWS = 4096
 """rows and improvements that a call of a kernel can leave; more end the call, and another follows"""
 HISTORY_COLUMNS = 8
+LINE = 128
+"""bytes that processors fetch together: two lines of cache"""
+
+
+def apart(count: int, dtype: Any) -> NDArray[Any]:
+    """Zeros that share no line of cache with other arrays, from which another thread would wrest it."""
+    used = count * np.dtype(dtype).itemsize
+    room = np.zeros(-(-used // LINE) * LINE + LINE, np.uint8)
+    first = -room.ctypes.data % LINE
+    return room[first : first + used].view(dtype)
 
 
 class Workspace:
@@ -24,10 +36,10 @@ class Workspace:
         layout, dtype = member.layout, member.layout.dtype
         rows, fields = member.count, int(member.plan[t.FIELDS])
         self.zeros = np.zeros(layout.lanes, dtype)
-        self.work = np.zeros(layout.work_size, dtype)
-        self.gradient = np.zeros(layout.gradient_size, dtype)
-        self.scalars = np.zeros(updates.COUNT)
-        self.squares = np.zeros(member.outputs)
+        self.work = apart(layout.work_size, dtype)
+        self.gradient = apart(layout.gradient_size, dtype)
+        self.scalars = apart(updates.COUNT, np.float64)
+        self.squares = apart(member.outputs, np.float64)
         drawn = 0 if member.full or not member.config.training.shuffle else rows
         self.words = np.zeros(-(-drawn // 4) * 4, np.uint64)
         self.counts = np.zeros((1 << max(0, drawn - 1).bit_length()) + 1, np.int64)

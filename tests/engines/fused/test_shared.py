@@ -10,6 +10,7 @@ import pytest
 
 from mlprun.engines.fused import FusedEngine
 from mlprun.engines.fused.shared import SHARED, Shared
+from mlprun.engines.fused.workspace import LINE, apart
 
 ENGINE = FusedEngine()
 
@@ -66,3 +67,16 @@ def test_rows_that_are_gone_are_forgotten(lab: Any) -> None:
     assert key not in shared._of_rows
     assert not len(shared._of_content)
     assert key not in SHARED._of_rows
+
+
+def test_what_a_thread_writes_shares_no_line_of_cache_with_other_arrays() -> None:
+    for count in (1, 21, 33, 64):
+        array = apart(count, np.float32)
+        assert array.ctypes.data % LINE == 0
+        assert array.flags.c_contiguous
+        assert not array.any()
+        room = array.base
+        while room.base is not None:
+            room = room.base
+        end = room.ctypes.data + room.nbytes
+        assert (end - array.ctypes.data) // LINE >= -(-array.nbytes // LINE)
