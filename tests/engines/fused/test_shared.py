@@ -6,6 +6,7 @@ import gc
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mlprun.engines.fused import FusedEngine
