@@ -6,11 +6,14 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from mlprun import api
 from mlprun.commands.progress import LINE_SECONDS
 from mlprun.commands.sweep.planned import told
 from mlprun.commands.terminal import Output, is_terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from mlprun.sweeps.plan import Plan
 
 
@@ -53,6 +56,15 @@ class SweepFollower:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def follow(sweep: str | Mapping[str, Any], words: Sequence[str], output: Output, **options: Any) -> api.Sweep:
+    """Run a sweep before the user's eyes; `options` are those of `api.sweep`."""
+    follower = SweepFollower(output)
+    try:
+        return api.sweep(sweep, *words, processes=True, reporter=follower, **options)
+    finally:
+        follower.close()
 
 
 def _bar(total: int, done: int) -> Any:

@@ -84,27 +84,13 @@ def command(
     6 device or Ray cluster, 7 files, 9 memory, 130 Ctrl-C, 143 SIGTERM; with
     --fail-fast 8 diverged, 10 failed.
     """
-    from mlprun import api
-    from mlprun.commands.sweep.following import SweepFollower
+    from mlprun.commands.sweep.following import follow
 
     words = overrides or []
     if dry_run:
         return show_plan(sweep, words, output, allow_code=allow_code)
-    follower = SweepFollower(output)
-    try:
-        ended = api.sweep(
-            sweep,
-            *words,
-            out=out,
-            allow_code=allow_code,
-            fail_fast=fail_fast,
-            processes=True,
-            on=on,
-            address=address,
-            reporter=follower,
-        )
-    finally:
-        follower.close()
+    options = {"allow_code": allow_code, "fail_fast": fail_fast, "on": on, "address": address}
+    ended = follow(sweep, words, output, out=out, **options)
     show_end(ended, output)
     return None
 

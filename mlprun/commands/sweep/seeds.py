@@ -7,19 +7,18 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from mlprun import api
-from mlprun.commands.sweep.following import SweepFollower
+from mlprun.commands.sweep.following import follow
 from mlprun.commands.sweep.run import show_plan
 from mlprun.commands.terminal import Output, Table
 from mlprun.sweeps import statistics
 from mlprun.sweeps.statistics import LEVEL
+from mlprun.sweeps.summary import SOUND
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mlprun.sweeps.statistics import Sample
 
-SOUND = ("finished", "early_stopping")
-"""how a trial ends whose figures count"""
 _LONGEST = 58
 
 
@@ -38,18 +37,7 @@ def train_seeds(
     sweep = {"name": f"{name[:_LONGEST]}-seeds", "base": config, "seeds": seeds}
     if dry_run:
         return show_plan(sweep, words, output, allow_code=allow_code)
-    follower = SweepFollower(output)
-    try:
-        ended = api.sweep(
-            sweep,
-            *words,
-            out=out,
-            allow_code=allow_code,
-            processes=True,
-            reporter=follower,
-        )
-    finally:
-        follower.close()
+    ended = follow(sweep, words, output, out=out, allow_code=allow_code)
     _show(ended, seeds, output)
     return None
 
