@@ -22,7 +22,7 @@ __all__ = ["Run", "Sweep", "__version__", "load", "load_checkpoint", "resume", "
 
 
 def __getattr__(name: str) -> Any:
-    """What api.py offers, imported when first asked for: it brings torch, and light commands do without."""
+    """What api offers, imported when first asked for: it brings torch, and light commands do without."""
     if name in __all__:
         from mlprun import api
 

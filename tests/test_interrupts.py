@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import mlprun.api as mlprun
-from mlprun import cli, interrupts
+from mlprun import cli, interrupts, schema
 from mlprun.experiment import Experiment
 from mlprun.experiment.preprocessing import Column, Preprocessing
 
@@ -62,7 +62,7 @@ def test_an_interrupt_waits_until_the_block_is_left() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-@pytest.mark.parametrize("place", [(mlprun, "load_config"), (Experiment, "digest")])
+@pytest.mark.parametrize("place", [(schema, "load"), (Experiment, "digest")])
 def test_no_run_begins_after_an_interrupt_that_was_swallowed(
     place: tuple[Any, str],
     config: str,

@@ -1,0 +1,29 @@
+"""mlprun from Python, as in a notebook; the commands are made of the same functions.
+
+run = mlprun.train("configs/moons.yaml", "optimizer.lr=0.1")
+run.history["dev_loss"], run.figures, run.model, run.plot()
+"""
+
+from mlprun.api.configs import load_config
+from mlprun.api.networks import load_checkpoint
+from mlprun.api.run import Run, load
+from mlprun.api.silent import Silent, SilentSweep
+from mlprun.api.sweeps import Sweep, load_sweep, sweep
+from mlprun.api.training import reproduce, resume, train
+from mlprun.api.verifying import verify
+
+__all__ = [
+    "Run",
+    "Silent",
+    "SilentSweep",
+    "Sweep",
+    "load",
+    "load_checkpoint",
+    "load_config",
+    "load_sweep",
+    "reproduce",
+    "resume",
+    "sweep",
+    "train",
+    "verify",
+]

@@ -1,0 +1,147 @@
+"""Sweeps from Python: running one, and its folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from mlprun.api.silent import SilentSweep
+from mlprun.errors import CheckpointError, InterruptedRunError
+from mlprun.sweeps import cohorts, launchers
+from mlprun.sweeps import definition as definitions
+from mlprun.sweeps import run as sweeping
+from mlprun.sweeps.summary import summarize
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from mlprun.sweeps.database import Description, Setting, Trial
+    from mlprun.sweeps.definition import Definition
+    from mlprun.sweeps.folder import SweepFolder, SweepStatus
+    from mlprun.sweeps.session import Reporter as SweepReporter
+    from mlprun.sweeps.summary import Summary
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep's folder: what was swept, and how each trial came out."""
+
+    folder: SweepFolder
+
+    @property
+    def path(self) -> str:
+        """The folder's path."""
+        return self.folder.path
+
+    @property
+    def status(self) -> SweepStatus:
+        """How the sweep stands."""
+        return self.folder.status()
+
+    @cached_property
+    def description(self) -> Description:
+        """The parameters, figures, objective and success of the sweep."""
+        with self.folder.results() as results:
+            return results.description
+
+    @cached_property
+    def settings(self) -> dict[int, Setting]:
+        """The settings by number."""
+        with self.folder.results() as results:
+            return {setting.id: setting for setting in results.settings()}
+
+    @cached_property
+    def trials(self) -> list[Trial]:
+        """Every trial, by number."""
+        with self.folder.results() as results:
+            return results.trials()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat dict for each trial that has ended: its values by path, `seed`, `status`, figures."""
+        return [
+            {
+                "trial": trial.id,
+                **self.settings[trial.setting].chosen,
+                "seed": trial.seed,
+                **({} if trial.fold is None else {"fold": trial.fold}),
+                "status": trial.status,
+                **trial.figures,
+            }
+            for trial in self.trials
+            if trial.status != "pending"
+        ]
+
+    def history(self, number: int) -> dict[str, NDArray[Any]]:
+        """The curves of a trial by column; nan is no value. Raises CheckpointError where it has none."""
+        trial = next((one for one in self.trials if one.id == number), None)
+        if trial is None or trial.cohort is None or trial.member is None or trial.status == "pending":
+            raise CheckpointError(self.path, f"has no trial {number} that has ended", "choose another")
+        found = cohorts.read(self.folder.cohort(trial.cohort))
+        return dict(zip(found.columns, found.history(trial.member).T, strict=True))
+
+    def summary(self, metric: str | None = None, *, of: str = "best") -> Summary:
+        """The settings, the best first, with their statistics over seeds; `of` is best or last."""
+        with self.folder.results() as results:
+            return summarize(results, metric=metric, of=of)
+
+    def plot(
+        self, kind: str = "curves", *, metric: str | None = None, of: str = "best", **options: Any
+    ) -> Figure:
+        """One picture of the sweep as a matplotlib Figure; `mlprun list sweep_plots` names the kinds."""
+        from mlprun.plots import sweeps
+
+        return sweeps.draw(kind, sweeps.Sweep.of(self.path, metric=metric, of=of), **options)
+
+    def __repr__(self) -> str:
+        status = self.status
+        return f"Sweep({self.path!r}, {status.state}, {status.done} of {status.total} trials)"
+
+
+def sweep(
+    definition: str | os.PathLike[str] | Mapping[str, Any],
+    *overrides: str,
+    out: str = "runs",
+    allow_code: bool = False,
+    fail_fast: bool = False,
+    processes: bool = False,
+    on: str = "local",
+    address: str | None = None,
+    reporter: SweepReporter | None = None,
+) -> Sweep:
+    """Run a sweep (a file, or a mapping of the same form), or go on with the one that is below `out`.
+
+    With `processes`, long trials of engines other than fused are trained in processes of their own; a script
+    that asks for it stands behind `if __name__ == "__main__":`.
+
+    With `on="ray"` trials are trained by the Ray cluster at `address`, or by one on this machine without.
+
+    Raises UsageError, ConfigError, DataError, DeviceError, FileError; InterruptedRunError after saving; with
+    `fail_fast` DivergedError and CheckFailedError.
+    """
+    elsewhere = launchers.elsewhere(on, address)
+    defined = load_sweep(definition, *overrides)
+    ended = sweeping.run(
+        defined,
+        out=out,
+        reporter=reporter or SilentSweep(),
+        allow_code=allow_code,
+        fail_fast=fail_fast,
+        processes=processes,
+        elsewhere=elsewhere,
+    )
+    if ended.signal_number is not None and ended.status.state == "interrupted":
+        what = f"stopped after {ended.status.done} of {ended.status.total} trials, which are saved"
+        remedy = "the same command goes on"
+        raise InterruptedRunError(ended.folder.path, what, remedy, signal_number=ended.signal_number)
+    return Sweep(ended.folder)
+
+
+def load_sweep(definition: str | os.PathLike[str] | Mapping[str, Any], *overrides: str) -> Definition:
+    """A sweep that was read but not looked at any further; raises ConfigError, UsageError."""
+    if isinstance(definition, Mapping):
+        return definitions.from_mapping(definition, "", "sweep", overrides)
+    return definitions.read(os.fspath(definition), overrides)

@@ -1,0 +1,83 @@
+"""Training from Python: new runs, runs that go on, and runs made once more."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+from mlprun import training
+from mlprun.api.configs import load_config
+from mlprun.api.run import Run
+from mlprun.api.silent import Silent
+from mlprun.errors import DivergedError, InterruptedRunError
+from mlprun.experiment import Experiment
+from mlprun.storage import runs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlprun.training import Ended, Reporter
+
+
+def train(
+    config: str | os.PathLike[str] | Mapping[str, Any],
+    *overrides: str,
+    out: str = "runs",
+    allow_code: bool = False,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Train a config (a file, or a mapping of the same form) with `KEY=VALUE` overrides in a new run folder.
+
+    Raises ConfigError, DataError, DeviceError, FileError; DivergedError and InterruptedRunError after saving.
+    """
+    resolved = load_config(config, *overrides, allow_code=allow_code)
+    experiment = Experiment.of(resolved)
+    return _ended(training.start(experiment, out=out, reporter=reporter or Silent()), allow_code=allow_code)
+
+
+def resume(
+    run: str | os.PathLike[str],
+    *,
+    epochs: int | None = None,
+    device: str | None = None,
+    allow_code: bool = False,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Go on where a run stopped; `epochs` extends it. Raises as `train` does, and CheckpointError."""
+    folder = runs.open_run(os.fspath(run))
+    ended = training.resume(
+        folder, epochs=epochs, device=device, reporter=reporter or Silent(), allow_code=allow_code
+    )
+    return _ended(ended, allow_code=allow_code)
+
+
+def reproduce(
+    run: str | os.PathLike[str],
+    *,
+    out: str | None = None,
+    allow_code: bool = False,
+    reporter: Reporter | None = None,
+) -> training.Reproduction:
+    """Train a run again, in a new folder below `out` or in one that is removed, and compare the two.
+
+    Raises CheckpointError for a run that has not ended, and as `train` does.
+    """
+    folder = runs.open_run(os.fspath(run))
+    with tempfile.TemporaryDirectory(prefix="mlprun-") as temporary:
+        return training.reproduce(
+            folder, out=out or temporary, reporter=reporter or Silent(), allow_code=allow_code
+        )
+
+
+def _ended(ended: Ended, *, allow_code: bool) -> Run:
+    folder = ended.folder
+    if ended.stopped == "diverged":
+        what = f"training diverged after epoch {ended.epoch}, which is saved"
+        raise DivergedError(folder.path, what, "lower optimizer.lr or set training.clip_norm")
+    if ended.stopped == "interrupted":
+        what = f"stopped after epoch {ended.epoch}, which is saved"
+        remedy = f"go on with: mlprun resume {shlex.quote(folder.path)}"
+        raise InterruptedRunError(folder.path, what, remedy, signal_number=ended.signal_number or 2)
+    return Run(folder, allow_code)
