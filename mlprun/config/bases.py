@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 from mlprun.config.merge import merge
 from mlprun.config.nodes import Node, group
 from mlprun.config.places import Complaint, Place
-from mlprun.config.sources import read_source
+from mlprun.config.sources import CONFIG, Kind, read_source
 from mlprun.config.text import Text, printable
 from mlprun.errors import ConfigError, UsageError
 
@@ -41,20 +41,18 @@ def lay_over_bases(root: Node, complaints: list[Complaint], *, rank: int, seen: 
     return whole
 
 
-def read_mapping(path: str, complaints: list[Complaint], *, rank: int) -> Node:
+def read_mapping(path: str, complaints: list[Complaint], *, rank: int, kind: Kind = CONFIG) -> Node:
     """The mapping in the file at `path`, its `base` a value like others; raises as `read_chain` does."""
     from mlprun.config.reader import compose  # here, since it brings the YAML library
 
-    source = read_source(path, rank=rank)
+    source = read_source(path, rank=rank, kind=kind)
     root = compose(source.text or "", source, complaints)
     if root is None or root.value is None:
-        raise ConfigError(
-            [Place(source, 0, 0).report("", "is empty; a config needs at least `dataset: moons`")]
-        )
+        message = f"is empty; a {kind.name} needs at least {kind.least}"
+        raise ConfigError([Place(source, 0, 0).report("", message)])
     if not isinstance(root.value, dict):
-        raise ConfigError(
-            [root.place.report("", "is not a mapping; a config starts such as `dataset: moons`")]
-        )
+        message = f"is not a mapping; a {kind.name} says at least {kind.least}"
+        raise ConfigError([root.place.report("", message)])
     return root
 
 

@@ -11,6 +11,7 @@ from mlprun.config.mapping import compose_mapping
 from mlprun.config.nodes import Node, child, exists, group, locate, plain
 from mlprun.config.overrides import apply_overrides, assign
 from mlprun.config.places import Complaint, Path, Source, dotted
+from mlprun.config.sources import CONFIG, Kind
 from mlprun.config.text import printable
 from mlprun.errors import ConfigError
 
@@ -71,15 +72,18 @@ class Document:
             root, name=self.name, folder=self.folder, complaints=self.complaints, failed=self.failed
         )
 
-    def base(self, overrides: Sequence[str] = ()) -> Document:
-        """The config that `base` names or holds, laid over its own bases; raises as `read` does."""
+    def base(self, overrides: Sequence[str] = (), *, section: str = "") -> Document:
+        """The config that `base` names or holds, laid over its own bases; raises as `read` does.
+
+        `section` is what stood before each of the overrides where they were typed.
+        """
         node, given = self.node(("base",)), self.data["base"]
         if not isinstance(node.value, dict):
             assert isinstance(self._root.value, dict)
             node = group({"base": self._root.value["base"]}, node.place)
         complaints: list[Complaint] = []
         root = lay_over_bases(node, complaints, rank=1, seen=set())
-        root, failed = apply_overrides(root, overrides, complaints, rank=_AFTER_FILES)
+        root, failed = apply_overrides(root, overrides, complaints, rank=_AFTER_FILES, section=section)
         named = str(given.get("name", given.get("base", self.name)) if isinstance(given, dict) else given)
         stem = os.path.splitext(os.path.basename(named))[0]
         return Document(root, name=stem, folder=self.folder, complaints=complaints, failed=failed)
@@ -126,12 +130,15 @@ def read(path: str, overrides: Sequence[str] = ()) -> Document:
     return Document(root, name=stem, folder=folder, complaints=complaints, failed=failed)
 
 
-def read_alone(path: str, overrides: Sequence[str] = ()) -> Document:
-    """The YAML file at `path` as it stands, its `base` a value like others; raises as `read` does."""
+def read_alone(path: str, overrides: Sequence[str] = (), *, kind: Kind = CONFIG) -> Document:
+    """The YAML file at `path` as it stands, its `base` a value like others; raises as `read` does.
+
+    `kind` is what the file should be, told where it is nothing of the sort.
+    """
     path = os.fspath(path)
     stem, folder = os.path.splitext(os.path.basename(path))[0], os.path.dirname(path)
     complaints: list[Complaint] = []
-    root = read_mapping(path, complaints, rank=0)
+    root = read_mapping(path, complaints, rank=0, kind=kind)
     root, failed = apply_overrides(root, overrides, complaints, rank=_AFTER_FILES)
     return Document(root, name=stem, folder=folder, complaints=complaints, failed=failed)
 

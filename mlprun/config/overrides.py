@@ -16,43 +16,43 @@ if TYPE_CHECKING:
 
 _MOST_CHARACTERS: Final = 100_000
 _INDEX = re.compile("[0-9]{1,8}")
-_FORM: Final = "expected KEY=VALUE such as optimizer.lr=0.1"
 
 
 def apply_overrides(
-    root: Node, overrides: Sequence[str], complaints: list[Complaint], *, rank: int
+    root: Node, overrides: Sequence[str], complaints: list[Complaint], *, rank: int, section: str = ""
 ) -> tuple[Node, list[Path]]:
     """`root` with every override laid over it in turn, and the paths of those that are wrong.
 
-    What is wrong with them is added to `complaints`.
+    What is wrong with them is added to `complaints`. `section` is where `root` stands for those who typed
+    the overrides, such as `base.`, and begins them where they are told of.
     """
     failed: list[Path] = []
     for index, override in enumerate(overrides):
         try:
-            root = _apply(root, override, rank=rank + index)
+            root = _apply(root, override, section=section, rank=rank + index)
         except ConfigError as error:
             complaints += (Complaint((rank + index, 0, 0), problem) for problem in error.problems)
             failed.append(tuple(override.partition("=")[0].strip().split(".")))
     return root, failed
 
 
-def _apply(root: Node, override: str, *, rank: int) -> Node:
+def _apply(root: Node, override: str, *, section: str, rank: int) -> Node:
     from mlprun.config.reader import compose  # here, since it brings the YAML library
 
     key, equals, written = override.partition("=")
     key = key.strip()
-    source = Source(override, folder="", rank=rank, key=key)
+    source = Source(section + override, folder="", rank=rank, key=key)
     place = Place(source, 0, 0)
     parts = key.split(".")
     if not equals or not all(parts):
-        _refuse(place, _FORM)
+        _refuse(place, f"expected KEY=VALUE such as {section}optimizer.lr=0.1")
     if parts[0] == "base":
-        _refuse(place, "base cannot be overridden; name it in the config file")
+        _refuse(place, "base cannot be overridden; name it in the file")
     if len(parts) > MOST_DEPTH or len(override) > _MOST_CHARACTERS:
         _refuse(place, "is too long; write it in the config file")
     value = compose(written, source) if written.strip() else None
     if value is None:
-        short = cut(key, 40)
+        short = cut(section + key, 40)
         _refuse(place, f"no value; write {short}=null for none, or {short}=\"''\" for an empty text")
     return _assign(root, parts, value, 0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from typing import Final
+from typing import Final, NamedTuple
 
 from mlprun import files
 from mlprun.config.places import Place, Source, lines_of
@@ -15,14 +15,32 @@ _CAP: Final = 1_000_000
 _NEARBY: Final = "configs"
 
 
-def read_source(path: str, *, rank: int) -> Source:
-    """The text of a config file; raises UsageError, ConfigError where it is not UTF-8, FileError."""
+class Kind(NamedTuple):
+    """What a file was given as, for those who gave another."""
+
+    name: str
+    least: str
+    """what it says at least"""
+    way: str
+    """how one comes to such a file"""
+    folder: str = ""
+    """where they stand below a folder of configs"""
+
+
+CONFIG: Final = Kind("config", "`dataset: moons`", "`mlprun init` writes one")
+
+
+def read_source(path: str, *, rank: int, kind: Kind = CONFIG) -> Source:
+    """The text of a file; raises UsageError, ConfigError where it is not UTF-8, FileError."""
     try:
         raw = files.read_bytes(path, cap=_CAP)
     except FileNotFoundError as error:
-        raise UsageError(printable(path) or "''", "there is no such config", _remedy(path)) from error
+        raise UsageError(
+            printable(path) or "''", f"there is no such {kind.name}", _remedy(path, kind)
+        ) from error
     except IsADirectoryError as error:
-        raise UsageError(printable(path), "is not a config file", _remedy(path)) from error
+        what = f"is a folder, not a {kind.name}"
+        raise UsageError(printable(path), what, _remedy(path, kind)) from error
     except files.TooLargeError as error:
         remedy = "keep large data in a table: `dataset: {name: table, path: ...}`"
         raise UsageError(printable(path), "is larger than 1 MB", remedy) from error
@@ -37,17 +55,18 @@ def read_source(path: str, *, rank: int) -> Source:
     return Source.of_file(path, text, rank=rank)
 
 
-def _remedy(path: str) -> str:
-    """What would work instead of a path that is no file: a config in that folder, or of a similar name."""
-    inside = _configs_in(path)
-    candidates = inside or [*_configs_in(os.path.dirname(path)), *_configs_in(_NEARBY)]
+def _remedy(path: str, kind: Kind) -> str:
+    """What would work instead of a path that is no file: one in that folder, or of a similar name."""
+    inside = _configs_in(os.path.join(path, kind.folder)) or _configs_in(path)
+    nearby = _configs_in(os.path.join(_NEARBY, kind.folder))
+    candidates = inside or [*_configs_in(os.path.dirname(path)), *nearby]
     by_stem = {_stem(candidate): candidate for candidate in reversed(candidates)}
     near = difflib.get_close_matches(_stem(path), by_stem, n=1)
     if near and not inside:
         return f"did you mean {printable(by_stem[near[0]])}?"
     if candidates:
         return f"expected a YAML file such as {printable(candidates[0])}"
-    return "expected a YAML file; `mlprun init` writes one"
+    return f"expected a YAML file; {kind.way}"
 
 
 def _stem(path: str) -> str:

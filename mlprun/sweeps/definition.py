@@ -40,6 +40,12 @@ if TYPE_CHECKING:
 
 MOST_TRIALS = 1_000_000
 _BASE = "base."
+_KIND = reading.Kind(
+    "sweep file",
+    "`base: moons.yaml` (a config) and what to vary, such as `seeds: 20`",
+    "`mlprun sweep run --help` shows one",
+    folder="sweeps",
+)
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_-]+)*")
 _SUCCESS = re.compile(
     r"\s*(?P<figure>[A-Za-z_][A-Za-z0-9_]*)\s*(?P<operator>>=|<=|==|>|<)\s*"
@@ -166,7 +172,7 @@ def read(path: str, overrides: Sequence[str] = ()) -> Definition:
     """
     of_sweep = [one for one in overrides if not one.startswith(_BASE)]
     of_base = [one.removeprefix(_BASE) for one in overrides if one.startswith(_BASE)]
-    return _defined(reading.read_alone(path, of_sweep), of_base)
+    return _defined(reading.read_alone(path, of_sweep, kind=_KIND), of_base, section=_BASE)
 
 
 def from_mapping(
@@ -184,7 +190,7 @@ def is_sweep(path: str) -> bool:
         return False
 
 
-def _defined(document: Document, base_overrides: Sequence[str]) -> Definition:
+def _defined(document: Document, base_overrides: Sequence[str], *, section: str = "") -> Definition:
     data = document.data
     if "dataset" in data and "base" not in data:
         what = "is a config; a sweep names one as its `base:` and says what to vary"
@@ -192,7 +198,7 @@ def _defined(document: Document, base_overrides: Sequence[str]) -> Definition:
             document.title, what, "mlprun train trains it, with --seeds 20 as a sweep over seeds"
         )
     sweep = schema.validated(document, Sweep, lambda sweep: _problems(sweep, data))
-    return Definition(sweep, document, document.base(base_overrides))
+    return Definition(sweep, document, document.base(base_overrides, section=section))
 
 
 def _problems(sweep: Sweep, data: Mapping[str, Any]) -> Iterator[Problem]:

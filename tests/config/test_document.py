@@ -156,7 +156,7 @@ def test_an_override_finds_keys_that_contain_dots(write):
         ("x.-1=1", "x.-1=1: x is a list of 2; expected an index from 0 to 1"),
         ("x.a=1", "x.a=1: x is a list of 2; expected an index from 0 to 1"),
         ("e.0=1", "e.0=1: e is an empty list; give the whole list"),
-        ("base=b.yaml", "base=b.yaml: base cannot be overridden; name it in the config file"),
+        ("base=b.yaml", "base=b.yaml: base cannot be overridden; name it in the file"),
         (
             "a={b: 1, b: 2}",
             "a={b: 1, b: 2}: a.b: duplicate key; first given at line 1, column 2; keep one of them",
@@ -179,8 +179,8 @@ FILES = [
     ("", "1:1: is empty; a config needs at least `dataset: moons`"),
     ("# only\n# comments", "1:1: is empty; a config needs at least `dataset: moons`"),
     ("null", "1:1: is empty; a config needs at least `dataset: moons`"),
-    ("- a", "1:1: is not a mapping; a config starts such as `dataset: moons`"),
-    ("moons", "1:1: is not a mapping; a config starts such as `dataset: moons`"),
+    ("- a", "1:1: is not a mapping; a config says at least `dataset: moons`"),
+    ("moons", "1:1: is not a mapping; a config says at least `dataset: moons`"),
     (b"a: \xff", "1:4: is not UTF-8 text: byte 0xff; save the file as UTF-8"),
     (b"\xff\xfea\x00", "1:1: is not UTF-8 text: byte 0xff; save the file as UTF-8"),
     (b"ok: 1\nname: caf\xe9\n", "2:10: is not UTF-8 text: byte 0xe9; save the file as UTF-8"),
@@ -219,7 +219,7 @@ def test_a_path_without_a_config_says_what_would_work(write):
     )
     assert refusal("moons") == "moons: there is no such config; did you mean configs/moons.yaml?"
     assert refusal("configs") == (
-        "configs: is not a config file; expected a YAML file such as configs/moons.yaml"
+        "configs: is a folder, not a config; expected a YAML file such as configs/moons.yaml"
     )
     assert refusal("zzz") == "zzz: there is no such config; expected a YAML file such as configs/moons.yaml"
     assert refusal("a\x1b").startswith("a\\x1b: there is no such config")

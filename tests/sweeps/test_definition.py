@@ -6,6 +6,7 @@ import pytest
 
 from mlprun.errors import ConfigError, UsageError
 from mlprun.sweeps.definition import read
+from mlprun.sweeps.plan import Plan
 
 EQUAL = "lists that belong together are equally long"
 EXPRESSION = "expected a figure, an operator (>= <= > < ==) and a number"
@@ -85,6 +86,50 @@ def test_a_value_that_is_there_twice_is_refused(refused, tmp_path):
     ]
     (tmp_path / "s.yaml").write_text("base: small.yaml\ngrid: {training.shuffle: [true, 1]}")
     assert read(str(tmp_path / "s.yaml")).sweep.grid == {"training.shuffle": (True, 1)}
+
+
+@pytest.mark.parametrize(
+    ("text", "what"), [("", "is empty"), ("# seeds", "is empty"), ("[1]", "is not a mapping")]
+)
+def test_a_file_without_keys_is_told_what_a_sweep_needs(refused, text, what):
+    (told,) = refused(text)
+    verb = "needs" if what == "is empty" else "says"
+    least = "`base: moons.yaml` (a config) and what to vary, such as `seeds: 20`"
+    assert told == f"s.yaml:1:1: {what}; a sweep file {verb} at least {least}"
+
+
+def test_a_path_without_a_sweep_file_says_what_would_work(tmp_path, monkeypatch):
+    def told(path):
+        with pytest.raises(UsageError) as caught:
+            read(path)
+        return str(caught.value)
+
+    monkeypatch.chdir(tmp_path)
+    shown = "expected a YAML file; `mlprun sweep run --help` shows one"
+    assert told("lr.yaml") == f"lr.yaml: there is no such sweep file; {shown}"
+    (tmp_path / "configs" / "sweeps").mkdir(parents=True)
+    (tmp_path / "configs" / "moons.yaml").touch()
+    (tmp_path / "configs" / "sweeps" / "moons_lr.yaml").touch()
+    shown = "expected a YAML file such as configs/sweeps/moons_lr.yaml"
+    assert told("zzz") == f"zzz: there is no such sweep file; {shown}"
+    assert told("configs") == f"configs: is a folder, not a sweep file; {shown}"
+    assert (
+        told("moon_lr") == "moon_lr: there is no such sweep file; did you mean configs/sweeps/moons_lr.yaml?"
+    )
+
+
+def test_an_override_of_the_base_is_told_as_it_was_typed(tmp_path, base):
+    (tmp_path / "s.yaml").write_text(f"base: {base()}")
+    words = ["optimizer.lrr=3", "optimizer.lr=x", "architecture.hidden.4=3", "training", "loss="]
+    with pytest.raises(ConfigError) as caught:
+        Plan(read(str(tmp_path / "s.yaml"), [f"base.{one}" for one in words]))
+    assert caught.value.problems == (
+        "base.optimizer.lrr=3: unknown key; did you mean lr?",
+        "base.optimizer.lr=x: expected a number, got the string 'x'",
+        "base.architecture.hidden.4=3: architecture.hidden is a list of 1; expected an index from 0 to 0",
+        "base.training: expected KEY=VALUE such as base.optimizer.lr=0.1",
+        "base.loss=: no value; write base.loss=null for none, or base.loss=\"''\" for an empty text",
+    )
 
 
 def test_a_config_that_is_no_sweep_is_told_what_it_is(tmp_path, base):
