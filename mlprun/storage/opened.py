@@ -1,7 +1,8 @@
-"""An open file of a run folder that is closed once, by hand or at the end of a `with` block."""
+"""What is open and closed once, by hand or at the end of a `with` block."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self
 
 from mlprun import files
@@ -10,7 +11,23 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
-class Opened:
+class Closing(ABC):
+    """A context that closes itself."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close what is open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Opened(Closing):
     """A file that is appended to, created if missing; base of what a run keeps open."""
 
     def __init__(self, path: str) -> None:
@@ -21,11 +38,3 @@ class Opened:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor != -1:
             files.close(descriptor, self.path)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

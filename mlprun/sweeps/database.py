@@ -34,16 +34,16 @@ import json
 import re
 import sqlite3
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import quote
 
 from mlprun import files
 from mlprun.errors import CheckpointError, FileError
 from mlprun.storage import canonical
+from mlprun.storage.opened import Closing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from types import TracebackType
 
 VERSION = 1
 APPLICATION = 0x6D6C7072
@@ -171,7 +171,7 @@ def _tables(description: Description) -> str:
     """  # noqa: S608
 
 
-class Writer:
+class Writer(Closing):
     """The database as the one process that holds the sweep's lock writes it."""
 
     def __init__(self, path: str) -> None:
@@ -230,14 +230,6 @@ class Writer:
         with _told(self.path):
             self.connection.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
 
 def _put(connection: sqlite3.Connection, verb: str, trials: Iterable[Trial]) -> None:
     marks = ", ?" * len(_STANDING)
@@ -263,7 +255,7 @@ def open_reading(path: str) -> Results:
     return results
 
 
-class Results:
+class Results(Closing):
     """What a database says; a context that closes it."""
 
     def __init__(self, connection: sqlite3.Connection, path: str) -> None:
@@ -341,14 +333,6 @@ class Results:
     def close(self) -> None:
         """Close it."""
         self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 @contextlib.contextmanager

@@ -8,15 +8,15 @@ training on.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from mlprun.experiment import columns
 from mlprun.storage import checkpoints
+from mlprun.storage.opened import Closing
 from mlprun.training.state import Saved, best_checkpoint, last_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
     from mlprun.engines import Advance, Best, State
     from mlprun.engines.contract import Arrays, Row, Why
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlprun.storage.runs import RunFolder
 
 
-class Record:
+class Record(Closing):
     """The open files of a run that is training; a context that closes them.
 
     A run that has no checkpoint yet `begins`, and has no history either, whatever a kill left of it.
@@ -47,12 +47,8 @@ class Record:
         self._best_written = True
         self._saved_at, self._saved_epoch = time.monotonic(), 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close the history and the log."""
         self._history.close()
         self._log.close()
 
