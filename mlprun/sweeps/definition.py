@@ -27,7 +27,7 @@ from pydantic_core import PydanticCustomError
 
 from mlprun import config as reading
 from mlprun import schema
-from mlprun.errors import MlprunError, UsageError
+from mlprun.errors import ConfigError, MlprunError, UsageError
 from mlprun.parts.part import Options, PositiveInt, Seed
 from mlprun.schema.model import RunName
 from mlprun.schema.problems import Problem
@@ -197,8 +197,27 @@ def _defined(document: Document, base_overrides: Sequence[str], *, section: str 
         raise UsageError(
             document.title, what, "mlprun train trains it, with --seeds 20 as a sweep over seeds"
         )
-    sweep = schema.validated(document, Sweep, lambda sweep: _problems(sweep, data))
+    try:
+        sweep = schema.validated(document, Sweep, lambda sweep: _problems(sweep, data))
+    except ConfigError as error:
+        of_base = _problems_of_base(document, base_overrides, section)
+        raise ConfigError([*error.problems, *of_base]) from error
     return Definition(sweep, document, document.base(base_overrides, section=section))
+
+
+def _problems_of_base(document: Document, overrides: Sequence[str], section: str) -> Sequence[str]:
+    """What else is wrong where a sweep file has problems of its own; nothing where there is no telling."""
+    try:
+        base = document.data.get("base")
+        if base and isinstance(base, str | dict):
+            config = document.base(overrides, section=section)
+            if "extend" not in config.data:  # whose code may be what a part is known by
+                schema.parse(config)
+    except ConfigError as error:
+        return error.problems
+    except MlprunError:  # of data: told when the files say what they should
+        return ()
+    return ()
 
 
 def _problems(sweep: Sweep, data: Mapping[str, Any]) -> Iterator[Problem]:

@@ -78,6 +78,27 @@ def test_a_mistake_is_told_at_its_place(refused, text, problem):
     assert refused(text) == [f"s.yaml:{problem}"]
 
 
+def test_what_is_wrong_with_the_base_is_told_with_what_is_wrong_with_the_sweep(refused, base, tmp_path):
+    base("loss: mes")
+    told = refused("base: small.yaml\nseeds: 0")
+    assert told[0] == "s.yaml:2:8: seeds: must be greater than 0, got 0"
+    assert told[1].startswith("small.yaml:6:7: loss: ")
+    told = refused("base: nothing.yaml\nseeds: 0")
+    assert told[1].startswith("s.yaml:1:7: base: nothing.yaml: there is no such config")
+    base("extend: [own.py]\nloss: mine")  # a part that its code may have
+    assert len(refused("base: small.yaml\nseeds: 0")) == 1
+    base("loss: mes")
+    (tmp_path / "s.yaml").write_text("base: small.yaml\nseeds: 0")
+    with pytest.raises(ConfigError) as caught:
+        read(str(tmp_path / "s.yaml"), ["base.optimizer.lrr=1"])
+    assert caught.value.problems[2] == "base.optimizer.lrr=1: unknown key; did you mean lr?"
+
+
+def test_data_that_cannot_be_read_hides_nothing_that_is_wrong_with_a_sweep(refused, base):
+    base(text="dataset: {name: table, path: nothing.csv, target: y}")
+    assert refused("base: small.yaml\nseeds: 0") == ["s.yaml:2:8: seeds: must be greater than 0, got 0"]
+
+
 def test_a_value_that_is_there_twice_is_refused(refused, tmp_path):
     grid = "grid: {optimizer.lr: [0.5, 1, 0.5, 1.0], architecture.hidden: [[2], [2, 2], [2]]}"
     assert refused(f"base: small.yaml\n{grid}") == [
