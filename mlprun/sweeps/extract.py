@@ -54,13 +54,13 @@ def extract(
 
 def config_of(place: SweepFolder, trial: Trial, *, allow_code: bool = False) -> Config:
     """The complete config of a trial, its run called after sweep and trial."""
-    plan = Plan(definition.read(place.definition), allow_code=allow_code)
-    if plan.sweep.search is not None:
-        with place.results() as results:
-            plan.recall(results.settings())
+    with place.results() as results:
+        words, name = results.description.definition, results.description.name
+        defined = definition.from_mapping(words, place.path, name)
+        plan = Plan(defined, allow_code=allow_code, known=results)
     member = next(one for one in plan.members() if one.trial == trial.id)
-    name = f"{plan.definition.name[:NAME_LENGTH]}-trial-{trial.id}"
-    return plan.config(member).model_copy(update={"name": name})
+    called = f"{name[:NAME_LENGTH]}-trial-{trial.id}"
+    return plan.config(member).model_copy(update={"name": called})
 
 
 def _trained(place: SweepFolder, number: int) -> Trial:

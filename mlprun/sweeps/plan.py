@@ -1,55 +1,49 @@
 """A sweep worked out before anything runs: every setting checked, every trial numbered and put in a cohort.
 
-All of it is a function of the sweep file and its data, so that a sweep that is continued has the same plan.
+All of it is a function of the sweep file, its data and what the database of a folder has of it already, so
+that a sweep that is continued has the same plan.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from dataclasses import dataclass, replace
+import itertools
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mlprun import engines, schema
-from mlprun.config import Node
-from mlprun.errors import ConfigError, UsageError
-from mlprun.experiment import SPLITS, Experiment, columns, logged
+from mlprun import schema
+from mlprun.errors import CheckpointError, ConfigError, UsageError
 from mlprun.schema.resolve import goal
-from mlprun.storage import canonical
 from mlprun.sweeps import space
+from mlprun.sweeps.checking import Configs
 from mlprun.sweeps.cost import STARTUP, Cost
 from mlprun.sweeps.database import Description
 from mlprun.sweeps.definition import MOST_TRIALS, Success
-from mlprun.sweeps.problems import Problems
+from mlprun.sweeps.gathering import gather
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
-    from mlprun.parts.datasets import Dataset, Facts
+    from mlprun.experiment import Experiment
     from mlprun.schema import Config
-    from mlprun.sweeps.database import Setting
+    from mlprun.sweeps.checking import Checked, Kind
+    from mlprun.sweeps.database import Results, Setting, Trial
     from mlprun.sweeps.definition import Definition
     from mlprun.sweeps.space import Point
 
-MOST_MEMBERS = 1000
-MOST_BYTES = 2**26
-"""of curves and weights in one cohort's file"""
-MOST_SECONDS = 60.0
-"""of training in one cohort, by published constants: trials are recorded by whole cohorts"""
-MOST_TENSORS = 5000
-MOST_KEPT = 1000
-"""configs of settings that are kept; others are read again when their turn comes"""
-MOST_PROBLEMS = 100
+Key = tuple[int, int, int | None]
+"""of a trial: its setting, its seed and its fold"""
+_RESTORE = "restore it from a copy or run the sweep again in another folder"
 
 
 class Member(NamedTuple):
-    """A trial of the plan: its number and its setting's, its seed and its fold; all but seeds from 1."""
+    """A trial of the plan: its number and its setting's, all from 1, its seed, its fold, and its engine."""
 
     trial: int
     setting: int
     seed: int
     fold: int | None
+    engine: str
 
 
 @dataclass(frozen=True)
@@ -61,73 +55,54 @@ class Cohort:
     kind: Kind
 
 
-class Kind(NamedTuple):
-    """What the trials of a cohort have in common."""
-
-    engine: str
-    device: str
-    dtype: str
-    threads: int
-    epochs: int
-    columns: tuple[str, ...]
-
-
-class _Checked(NamedTuple):
-    """What is kept of a setting that was checked."""
-
-    kind: Kind
-    cost: Cost
-    figures: tuple[str, ...]
-    free: bool
-    """whether the config leaves the engine open"""
-
-
 class Plan:
     """The settings, trials and cohorts of a sweep. Making one checks every setting.
 
-    Raises ConfigError with the problems of all settings, UsageError, DataError for data that cannot be used.
+    What `known` has already, the database of this sweep or of one that it contains, keeps its numbers and
+    its cohorts; new settings and trials come after those. `configs` are the definition's, where they are
+    there already.
+
+    Raises ConfigError with the problems of all settings, UsageError, DataError for data that cannot be used,
+    CheckpointError for a database of another sweep.
     """
 
-    def __init__(self, definition: Definition, *, allow_code: bool = False) -> None:
-        self.definition, self.sweep, self.allow_code = definition, definition.sweep, allow_code
-        self._lock = threading.Lock()
-        self._facts: dict[str, Facts] = {}
-        self._prototypes: dict[str, Experiment] = {}
-        self._configs: OrderedDict[int, tuple[Config, bool]] = OrderedDict()
-        self.base = schema.parse(definition.base, allow_code=allow_code, facts_of=self._facts_of)
+    def __init__(
+        self,
+        definition: Definition,
+        *,
+        allow_code: bool = False,
+        known: Results | None = None,
+        configs: Configs | None = None,
+    ) -> None:
+        self.definition, self.sweep = definition, definition.sweep
+        self.configs = configs or Configs(definition, allow_code=allow_code)
+        self.allow_code = self.configs.allow_code
+        self.base = self.configs.base
         self.seeds = self._seeds()
         self.folds = self.sweep.folds
         self._refuse_too_many()
+        self.cohorts: list[Cohort] = []
         self._points: list[Point] = []
-        self._checked: list[_Checked] = []
+        self._checked: list[Checked] = []
         self._uses_fused: bool | None = None
-        first = space.points(definition) if self.sweep.search is None else space.probes(definition)
-        self._extend(list(first))
-        self._looked_at = tuple(self._checked)
+        settings = [] if known is None else known.settings()
+        if self.sweep.search is None:
+            points = space.numbered(definition, settings)
+            looked_at = self._add(points)
+        else:
+            points = space.recalled(definition, settings)
+            looked_at = self.configs.check(space.probes(definition))
+            self.configs.forget()
+            self._add(points)
+        self._looked_at = tuple(looked_at)
         self._refuse_unknown_figures()
-        if self.sweep.search is not None:
-            self.recall(())
+        self._trials = 0
+        self._gather(points, () if known is None else self._recall(known))
 
-    def extend(self, points: Sequence[Point]) -> None:
-        """Add a round of a search. Raises ConfigError."""
-        self._extend(points)
-        self.__dict__.pop("cohorts", None)
-
-    def recall(self, settings: Sequence[Setting]) -> None:
-        """Put the settings of a search, as its database has them, in place of those of the plan."""
-        self._points, self._checked, self._uses_fused = [], [], None
-        self._configs.clear()
-        drawn = [(one.id, space.drawn(self.sweep, one.chosen)) for one in settings]
-        points = [space.point(self.definition, number, one) for number, one in drawn]
-        each = self._round
-        for start in range(0, len(points), each):
-            self.extend(points[start : start + each])
-
-    @property
-    def _round(self) -> int:
-        """Settings that are known at once."""
-        search = self.sweep.search
-        return len(self._points) if search is None else search.batch
+    def extend(self, points: Sequence[Point]) -> list[Cohort]:
+        """Add a round of a search: its cohorts. Raises ConfigError."""
+        self._add(points)
+        return self._gather(points)
 
     @property
     def settings(self) -> list[Setting]:
@@ -140,49 +115,26 @@ class Plan:
         return space.size(self.sweep) * len(self.seeds) * (self.folds or 1)
 
     def members(self) -> Iterator[Member]:
-        """Every trial: settings in their order, for each its seeds, for each of these its folds."""
-        folds: list[int | None] = [None] if self.folds is None else list(range(1, self.folds + 1))
-        trial = 0
-        for point in self._points:
-            for seed in self.seeds:
-                for fold in folds:
-                    trial += 1
-                    yield Member(trial, point.setting.id, seed, fold)
-
-    @cached_property
-    def cohorts(self) -> list[Cohort]:
-        """Every trial in one cohort, those that were open first before those that were opened later."""
-        gathering: dict[Kind, _Gathering] = {}
-        closed: list[_Gathering] = []
-        each = self._round * len(self.seeds) * (self.folds or 1)
-        for member in self.members():
-            if (member.trial - 1) % each == 0:  # a search has cohorts of their own for each of its rounds
-                gathering.clear()
-            checked = self._checked[member.setting - 1]
-            room = gathering.get(checked.kind)
-            if room is None or not room.has_room(checked.cost):
-                room = gathering[checked.kind] = _Gathering(checked.kind)
-                closed.append(room)
-            room.add(member, checked.cost)
-        return [Cohort(number, tuple(one.members), one.kind) for number, one in enumerate(closed, start=1)]
+        """Every trial, by number."""
+        return iter(sorted(member for cohort in self.cohorts for member in cohort.members))
 
     def config(self, member: Member) -> Config:
         """The complete config of a trial, such as `mlprun train` takes it; threads may ask at once."""
-        config, own_seed = self.common(member.setting)
+        config, own_seed = self.common(member)
         return seeded(config, member, own_seed=own_seed)
 
-    def common(self, setting: int) -> tuple[Config, bool]:
-        """What the configs of a setting's trials have in common, and whether it names the dataset's seed."""
-        with self._lock:
-            config, own_seed = self._config(self._points[setting - 1])
-        return config.model_copy(update={"engine": self._checked[setting - 1].kind.engine}), own_seed
+    def common(self, member: Member) -> tuple[Config, bool]:
+        """What the configs of a setting's trials share, and whether it names the dataset's seed itself."""
+        config, own_seed = self.configs.of(self._points[member.setting - 1])
+        return config.model_copy(update={"engine": member.engine}), own_seed
 
-    def examples(self) -> list[tuple[str, Experiment]]:
-        """An experiment for each engine that is used and each dtype it is used with."""
+    def examples(self, cohorts: Iterable[Cohort]) -> list[tuple[str, Experiment]]:
+        """An experiment for each engine that cohorts use and each dtype it is used with."""
         first: dict[tuple[str, str], Cohort] = {}
-        for cohort in self.cohorts:
+        for cohort in cohorts:
             first.setdefault((cohort.kind.engine, cohort.kind.dtype), cohort)
-        return [(engine, self._prototype(self.config(one.members[0]))) for (engine, _), one in first.items()]
+        made = self.configs.prototype
+        return [(engine, made(self.config(one.members[0]))) for (engine, _), one in first.items()]
 
     def cost_of(self, member: Member) -> Cost:
         """What a trial takes."""
@@ -236,39 +188,12 @@ class Plan:
             what = f"has {total} trials, and {MOST_TRIALS} are the most"
             raise UsageError(self.definition.document.title, what, "sweep fewer values or seeds")
 
-    def _facts_of(self, dataset: Dataset) -> Facts:
-        """The facts of a dataset, asked for once."""
-        key = dataset.model_dump_json(exclude={"seed", "split"})
-        if key not in self._facts:
-            self._facts[key] = dataset.facts()
-        return self._facts[key]
-
-    def _config(self, point: Point) -> tuple[Config, bool]:
-        """The config of a setting with the base's seed, and whether it names the dataset's seed itself."""
-        number = point.setting.id
-        if number not in self._configs:
-            document = self.definition.base.with_values({**point.nodes, **self._fold_nodes})
-            config = schema.parse(document, allow_code=self.allow_code, facts_of=self._facts_of)
-            given = document.data["dataset"]
-            own_seed = isinstance(given, dict) and given.get("seed") is not None
-            self._configs[number] = (config, own_seed)
-            if len(self._configs) > MOST_KEPT:
-                self._configs.popitem(last=False)
-        self._configs.move_to_end(number)
-        return self._configs[number]
-
-    @cached_property
-    def _fold_nodes(self) -> dict[str, Node]:
-        """What folds lay over every setting; the first fold stands for all, whose sizes hardly differ."""
-        if self.folds is None:
-            return {}
-        place = self.definition.document.node(("folds",)).place
-        return {"dataset.split.folds": Node(self.folds, place), "dataset.split.fold": Node(1, place)}
-
-    def _extend(self, points: Sequence[Point]) -> None:
-        checked = self._check(points)
-        if self._uses_fused is None:
-            self._uses_fused = self._is_worth_fused(checked)
+    def _add(self, points: Sequence[Point]) -> list[Checked]:
+        """Check settings and choose the engine of their trials."""
+        checked = self.configs.check(points)
+        if checked and self._uses_fused is None:
+            search = self.sweep.search  # its first round decides, as it did when there was no other
+            self._uses_fused = self._is_worth_fused(checked[: None if search is None else search.batch])
         if not self._uses_fused:
             checked = [
                 one._replace(kind=one.kind._replace(engine="torch"))
@@ -278,52 +203,42 @@ class Plan:
             ]
         self._points += points
         self._checked += checked
-
-    def _check(self, points: Sequence[Point]) -> list[_Checked]:
-        """Look at every setting; raises ConfigError with the problems of all, equal ones told once."""
-        problems = Problems(self.sweep.random)
-        checked: list[_Checked] = []
-        for point in points:
-            try:
-                checked.append(self._look_at(point))
-            except ConfigError as error:
-                problems.add(point, error.problems)
-            if len(problems) > MOST_PROBLEMS:
-                title = self.definition.document.title
-                more = f"{title}: more problems follow; correct these first"
-                raise ConfigError([*problems.lines(points), more])
-        if problems:
-            raise ConfigError(problems.lines(points))
         return checked
 
-    def _look_at(self, point: Point) -> _Checked:
-        config, _ = self._config(point)
-        experiment = self._prototype(config)
-        able = [engine.name for engine in engines.every() if engine.refuses(experiment) is None]
-        if config.engine not in ("auto", *able):
-            engines.choose(experiment, config.engine)  # raises, with the reason
-        has = [split for split in SPLITS if experiment.has(split)]
-        named = ("loss", *logged(config))
-        training = config.training
-        engine = config.engine if config.engine != "auto" else ("fused" if "fused" in able else "torch")
-        kind = Kind(engine, config.device, training.dtype, training.threads, training.epochs, columns(config))
-        figures = tuple(f"{split}_{name}" for split in has for name in named)
-        return _Checked(kind, Cost.of(experiment, engine), figures, config.engine == "auto")
+    def _recall(self, known: Results) -> set[Key]:
+        """Take the trials that have numbers and cohorts. Raises CheckpointError."""
+        gathered: dict[int, list[Trial]] = {}
+        for trial in known.planned():
+            if trial.cohort is None or trial.member is None or trial.setting > len(self._points):
+                raise CheckpointError(known.path, "is damaged: it holds trials of no cohort", _RESTORE)
+            gathered.setdefault(trial.cohort, []).append(trial)
+        for number, trials in sorted(gathered.items()):
+            kind = self._checked[trials[0].setting - 1].kind
+            kind = kind._replace(engine=trials[0].engine or kind.engine)
+            trials.sort(key=lambda one: one.member or 0)
+            members = (Member(one.id, one.setting, one.seed, one.fold, kind.engine) for one in trials)
+            self.cohorts.append(Cohort(number, tuple(members), kind))
+        found = {one[1:4] for cohort in self.cohorts for one in cohort.members}
+        self._trials = len(found)
+        return found
 
-    def _prototype(self, config: Config) -> Experiment:
-        """An experiment with rows like those of a setting's trials; data is loaded once for each kind."""
-        dataset = {
-            key: value
-            for key, value in config.dataset.model_dump(exclude={"seed"}).items()
-            if not isinstance(value, float)
-        }
-        loss = config.loss.model_dump(include={"name"})
-        key = canonical.digest([dataset, loss, config.training.dtype, config.architecture.vocabulary])
-        if key not in self._prototypes:
-            self._prototypes[key] = Experiment.of(config)
-        return replace(self._prototypes[key], config=config)
+    def _gather(self, points: Sequence[Point], known: Container[Key] = ()) -> list[Cohort]:
+        """New cohorts of all trials of settings that are not known: seeds in their order, then folds."""
+        folds: list[int | None] = [None] if self.folds is None else list(range(1, self.folds + 1))
+        every = itertools.product((point.setting.id for point in points), self.seeds, folds)
+        new = (key for key in every if key not in known)
+        gathered = gather(
+            (Member(trial, *key, checked.kind.engine), checked.kind, checked.cost)
+            for trial, key in enumerate(new, start=self._trials + 1)
+            for checked in (self._checked[key[0] - 1],)
+        )
+        self._trials += sum(len(members) for members, _ in gathered)
+        first = self.cohorts[-1].number + 1 if self.cohorts else 1
+        made = [Cohort(number, *one) for number, one in enumerate(gathered, start=first)]
+        self.cohorts += made
+        return made
 
-    def _is_worth_fused(self, checked: Sequence[_Checked]) -> bool:
+    def _is_worth_fused(self, checked: Sequence[Checked]) -> bool:
         """Whether the sweep is long enough for the kernels to be loaded, going by its first settings."""
         saved = sum(one.cost.saved for one in checked if one.free and one.kind.engine == "fused")
         return self.total * saved / len(checked) > STARTUP
@@ -369,25 +284,3 @@ def seeded(config: Config, member: Member, *, own_seed: bool) -> Config:
         update["split"] = dataset.split.model_copy(update={"fold": member.fold})
     training = config.training.model_copy(update={"seed": member.seed})
     return config.model_copy(update={"training": training, "dataset": dataset.model_copy(update=update)})
-
-
-class _Gathering:
-    """A cohort that is being filled."""
-
-    def __init__(self, kind: Kind) -> None:
-        self.kind, self.members = kind, list[Member]()
-        self.seconds, self.bytes, self.tensors = 0.0, 0, dict[Any, int]()
-
-    def has_room(self, cost: Cost) -> bool:
-        return (
-            len(self.members) < MOST_MEMBERS
-            and self.bytes + cost.bytes <= MOST_BYTES
-            and self.seconds + cost.seconds <= MOST_SECONDS
-            and sum(self.tensors.values()) + cost.tensors <= MOST_TENSORS
-        )
-
-    def add(self, member: Member, cost: Cost) -> None:
-        self.members.append(member)
-        self.seconds += cost.seconds
-        self.bytes += cost.bytes
-        self.tensors[cost.form] = cost.tensors

@@ -12,17 +12,16 @@ from mlprun.config import Text
 from mlprun.engines import device as devices
 from mlprun.errors import CheckpointError
 from mlprun.storage import canonical, provenance
-from mlprun.sweeps import folder, search
+from mlprun.sweeps import folder, search, space
+from mlprun.sweeps.checking import Configs
 from mlprun.sweeps.plan import Plan
-from mlprun.sweeps.session import Ended, Session, placed
+from mlprun.sweeps.session import Ended, Session, pending
 from mlprun.training.recorded import as_yaml, code_of
 from mlprun.training.signals import StopFlag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mlprun.storage.lock import Lock
-    from mlprun.sweeps.database import Description
     from mlprun.sweeps.definition import Definition
     from mlprun.sweeps.folder import SweepFolder
     from mlprun.sweeps.launchers import Launcher
@@ -48,14 +47,17 @@ def run(
     Raises ConfigError with the problems of all trials, UsageError, DataError and DeviceError before a folder
     exists; RunInUseError; FileError; with `fail_fast` DivergedError or CheckFailedError after saving.
     """
-    plan = Plan(definition, allow_code=allow_code)
-    if plan.sweep.search is not None:
-        plan.extend(search.first(definition))
-    _prepare(plan, reporter)
-    with StopFlag() as stop, ExitStack() as stack:
-        launcher = stack.enter_context(elsewhere(plan)) if elsewhere is not None else None
-        place, lock = _opened(plan, out)
-        with lock:
+    configs = Configs(definition, allow_code=allow_code)
+    with ExitStack() as stack:
+        place = _held(definition, out, stack)
+        plan = _plan(configs, place)
+        _prepare(plan, reporter)
+        with StopFlag() as stop:
+            launcher = stack.enter_context(elsewhere(plan)) if elsewhere is not None else None
+            if place is None:
+                place = _created(plan, out, stack)
+            else:
+                _refresh(plan, place)
             status = place.status()
             if status.state == "finished":
                 reporter.begin(place.path, plan, status.done)
@@ -66,19 +68,46 @@ def run(
                 return session.carry_out()
 
 
+def _held(definition: Definition, out: str, stack: ExitStack) -> SweepFolder | None:
+    """The folder of this very sweep, its lock held by `stack`; None where there is none."""
+    words = stored(definition, _beside(definition, out))
+    place = folder.find_same(out, definition.name, digest_of(words))
+    if place is not None:
+        stack.enter_context(place.lock())
+    return place
+
+
+def _plan(configs: Configs, place: SweepFolder | None) -> Plan:
+    """The plan of a sweep, with the first round of a search where nothing was asked for yet."""
+    definition = configs.definition
+    if place is None:
+        plan = Plan(definition, configs=configs)
+    else:
+        with place.results() as results:
+            plan = Plan(definition, configs=configs, known=results)
+    if plan.sweep.search is not None and not plan.settings:
+        plan.extend(search.first(definition))
+    return plan
+
+
 def _prepare(plan: Plan, reporter: Reporter) -> None:
     """Do what is done once before the first trial: refuse a device that is absent, load kernels."""
     for kind in dict.fromkeys(cohort.kind for cohort in plan.cohorts):
         devices.resolve(kind.device)
-    for engine, experiment in plan.examples():
+    for engine, experiment in plan.examples(plan.cohorts):
         engines.named(engine).prepare(experiment, reporter.say)
 
 
-def stored(plan: Plan, place: str) -> dict[str, Any]:
+def _beside(definition: Definition, out: str) -> str:
+    """A folder beside the sweep's: as deep, so that paths relative to it hold whatever its number will be."""
+    return os.path.join(out, definition.name)
+
+
+def stored(definition: Definition, place: str) -> dict[str, Any]:
     """The sweep as its folder keeps it: the base written out, paths relative to the folder."""
-    data = plan.definition.document.data
+    data = definition.document.data
     words = {key: _portable(value, key, place) for key, value in data.items() if key not in ("base", "name")}
-    return {"name": plan.definition.name, "base": schema.given(plan.definition.base, place), **words}
+    return {"name": definition.name, "base": schema.given(definition.base, place), **words}
 
 
 def _portable(value: Any, key: str, place: str) -> Any:
@@ -88,9 +117,8 @@ def _portable(value: Any, key: str, place: str) -> Any:
     if isinstance(value, tuple):
         return [_portable(item, key, place) for item in value]
     if isinstance(value, Text):
-        is_path = key.rpartition(".")[2] == "path"
         path = os.path.join(value.folder, value)
-        return os.path.relpath(path, place) if is_path else str(value)
+        return os.path.relpath(path, place) if space.is_path(key) else str(value)
     return value
 
 
@@ -99,38 +127,29 @@ def digest_of(words: Mapping[str, Any]) -> str:
     return canonical.digest({k: v for k, v in words.items() if k not in ("name", "objective", "success")})
 
 
-def _opened(plan: Plan, out: str) -> tuple[SweepFolder, Lock]:
-    """The folder of this very sweep, or a new one, and its lock."""
-    name = plan.definition.name
-    # every folder below `out` lies equally deep, so paths relative to it hold whatever its number will be
-    words = stored(plan, os.path.join(out, name))
-    digest, description = digest_of(words), replace(plan.description, definition=words)
-    place = folder.find_same(out, name, digest)
-    if place is None:
-        trials = (replace(trial, cohort=cohort, member=member) for trial, cohort, member in placed(plan))
-        code = code_of(plan.base)
-        record = {
-            "name": name,
-            "sweep_digest": digest,
-            "trials": plan.total,
-            "code": {name: canonical.digest(data.hex()) for name, data in code.items()},
-            **provenance.environment(),
-        }
-        contents = folder.Contents(as_yaml(words), record, description, plan.settings, trials)
-        return folder.create(out, name, contents)
-    lock = place.lock()
-    try:
-        _refresh(place, words, description)
-    except BaseException:
-        lock.release()
-        raise
-    return place, lock
+def _created(plan: Plan, out: str, stack: ExitStack) -> SweepFolder:
+    """A new folder for a sweep, its lock held by `stack`."""
+    definition, code = plan.definition, code_of(plan.base)
+    words = stored(definition, _beside(definition, out))
+    record = {
+        "name": definition.name,
+        "sweep_digest": digest_of(words),
+        "trials": plan.total,
+        "code": {name: canonical.digest(data.hex()) for name, data in code.items()},
+        **provenance.environment(),
+    }
+    description = replace(plan.description, definition=words)
+    contents = folder.Contents(as_yaml(words), record, description, plan.settings, pending(plan.cohorts))
+    place, lock = folder.create(out, definition.name, contents)
+    stack.enter_context(lock)
+    return place
 
 
-def _refresh(place: SweepFolder, words: Mapping[str, Any], description: Description) -> None:
+def _refresh(plan: Plan, place: SweepFolder) -> None:
     """Keep what a continued sweep may say differently: what is good, and when a trial is a success."""
+    words = stored(plan.definition, place.path)
     with place.results() as results:
-        known, now = asdict(results.description), asdict(description)
+        known, now = asdict(results.description), asdict(replace(plan.description, definition=words))
     if known["figures"] != now["figures"] or known["total"] != now["total"]:
         what = "is of this sweep, and its database holds other trials"
         raise CheckpointError(place.path, what, "run the sweep with another --out")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,7 +18,7 @@ from mlprun.sweeps.processes import WORTH, Processes
 from mlprun.sweeps.workshop import Workshop, cores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from mlprun.sweeps.database import Writer
     from mlprun.sweeps.folder import SweepFolder, SweepStatus
@@ -63,16 +63,11 @@ class Ended:
     signal_number: int | None = None
 
 
-def placed(plan: Plan, after: int = 0) -> Iterator[tuple[Trial, int, int]]:
-    """Every trial of the settings after one, pending, with its cohort and its place in it, by number."""
-    places = {
-        one.trial: (cohort.number, place)
-        for cohort in plan.cohorts
-        for place, one in enumerate(cohort.members)
-    }
-    for one in plan.members():
-        if one.setting > after:
-            yield Trial(one.trial, one.setting, one.seed, one.fold), *places[one.trial]
+def pending(cohorts: Iterable[Cohort]) -> Iterator[Trial]:
+    """Every trial of cohorts as it is before it is trained."""
+    for cohort in cohorts:
+        for place, one in enumerate(cohort.members):
+            yield Trial(one.trial, one.setting, one.seed, one.fold, cohort.number, place, engine=one.engine)
 
 
 class Session:
@@ -91,11 +86,9 @@ class Session:
         self.elsewhere: Launcher | None = None
         """what trains them instead"""
         self.fail_fast = self.processes = False
-        done = {trial.id for trial in writer.results.each() if trial.status != "pending"}
-        self.done = len(done)
-        if plan.sweep.search is not None:
-            plan.recall(writer.results.settings())
-        self.todo = [one for one in plan.cohorts if any(m.trial not in done for m in one.members)]
+        left = {trial.id for trial in writer.results.planned() if trial.status == "pending"}
+        self.done = sum(len(cohort.members) for cohort in plan.cohorts) - len(left)
+        self.todo = [one for one in plan.cohorts if any(m.trial in left for m in one.members)]
 
     def carry_out(self) -> Ended:
         """Run what is left, and write the status."""
@@ -123,14 +116,8 @@ class Session:
         if self.plan.sweep.search is None:
             return False
         points = search.following(self.plan.definition, self.writer.results)
-        before, begun = len(self.plan.settings), len(self.plan.cohorts)
-        self.plan.extend(points)
-        trials = (
-            replace(trial, cohort=cohort, member=member)
-            for trial, cohort, member in placed(self.plan, before)
-        )
-        self.writer.extend([point.setting for point in points], trials)
-        self.todo = self.plan.cohorts[begun:]
+        self.todo = self.plan.extend(points)
+        self.writer.extend([point.setting for point in points], pending(self.todo))
         return bool(points)
 
     def _status(self, state: folder.State, reason: str = "") -> SweepStatus:

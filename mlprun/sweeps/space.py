@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import zlib
+from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlprun import randomness
@@ -17,7 +18,7 @@ from mlprun.storage import canonical
 from mlprun.sweeps.database import Scale, Setting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from mlprun.config import Document
     from mlprun.sweeps.definition import Definition, Draw, Sweep
@@ -53,6 +54,43 @@ def points(definition: Definition) -> Iterator[Point]:
         nodes = dict(zip(sweep.parameters, itertools.chain(*parts), strict=True))
         chosen = {key: plain(node) for key, node in nodes.items()}
         yield Point(Setting(number, chosen), nodes)
+
+
+def numbered(definition: Definition, settings: Sequence[Setting]) -> list[Point]:
+    """Every setting by number: those that are known keep theirs, others come after them.
+
+    Equal settings are told apart by their order. A path may be written in other words than it was.
+    """
+    waiting: dict[str, deque[int]] = {}
+    for setting in settings:
+        waiting.setdefault(_key(setting), deque()).append(setting.id)
+    places: dict[int, Point] = {}
+    new: list[Point] = []
+    for point in points(definition):
+        numbers = waiting.get(_key(point.setting))
+        if numbers:
+            number = numbers.popleft()
+            places[number] = point._replace(setting=Setting(number, point.setting.chosen))
+        else:
+            new.append(point)
+    assert len(places) == len(settings), "a sweep is continued by one that contains it"
+    known = [places[number] for number in sorted(places)]
+    more = enumerate(new, start=len(known) + 1)
+    return known + [one._replace(setting=Setting(number, one.setting.chosen)) for number, one in more]
+
+
+def _key(setting: Setting) -> str:
+    return canonical.encode({key: None if is_path(key) else value for key, value in setting.chosen.items()})
+
+
+def is_path(key: str) -> bool:
+    """Whether the values of a parameter are paths, which are relative to the file they stand in."""
+    return key.rpartition(".")[2] == "path"
+
+
+def recalled(definition: Definition, settings: Sequence[Setting]) -> list[Point]:
+    """The settings of a search, as its database has them."""
+    return [point(definition, one.id, drawn(definition.sweep, one.chosen)) for one in settings]
 
 
 def point(definition: Definition, number: int, drawn: Mapping[str, Any]) -> Point:

@@ -73,7 +73,7 @@ def _piece(plan: Plan, cohort: Cohort, members: list[Member], standings: Mapping
     kind, configs = cohort.kind, dict[int, tuple[dict[str, Any], bool]]()
     for member in members:
         if member.setting not in configs:
-            config, own_seed = plan.common(member.setting)
+            config, own_seed = plan.common(member)
             configs[member.setting] = (schema.dump(config, _ROOT), own_seed)
     return Piece(
         tuple((one.trial, one.setting, one.seed, one.fold) for one in members),
@@ -103,7 +103,7 @@ def carry_out(piece: Piece) -> list[Outcome]:
     outcomes: list[Outcome] = []
     with devices.computing(piece.threads, device):
         for given, chunk in zip(piece.members, piece.chunks, strict=True):
-            member = Member(*given)
+            member = Member(*given, piece.engine)
             config, own_seed = configs[member.setting]
             task = Task(
                 member.trial,

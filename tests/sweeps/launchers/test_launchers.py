@@ -76,7 +76,7 @@ def content(place):
 @pytest.fixture
 def few(monkeypatch):
     """Cohorts of six trials in pieces of one."""
-    monkeypatch.setattr("mlprun.sweeps.plan.MOST_MEMBERS", 6)
+    monkeypatch.setattr("mlprun.sweeps.gathering.MOST_MEMBERS", 6)
     monkeypatch.setattr(pieces, "SECONDS", 1e-9)
 
 
