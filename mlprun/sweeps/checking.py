@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlprun import engines, schema
 from mlprun.config import Node
-from mlprun.errors import ConfigError
+from mlprun.errors import ConfigError, MlprunError
 from mlprun.experiment import SPLITS, Experiment, columns, logged
 from mlprun.storage import canonical
+from mlprun.sweeps import space
 from mlprun.sweeps.cost import Cost
-from mlprun.sweeps.problems import Problems
+from mlprun.sweeps.database import Setting
+from mlprun.sweeps.definition import MOST_TRIALS
+from mlprun.sweeps.problems import Problems, unknown_figures
+from mlprun.sweeps.space import Point
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from mlprun.config import Document
     from mlprun.parts.datasets import Dataset, Facts
     from mlprun.schema import Config
     from mlprun.sweeps.definition import Definition
-    from mlprun.sweeps.space import Point
 
 MOST_KEPT = 1000
 """configs of settings that are kept; others are read again when their turn comes"""
@@ -50,6 +55,11 @@ class Checked(NamedTuple):
     """whether the config leaves the engine open"""
 
 
+def figures_of(checked: Iterable[Checked]) -> list[str]:
+    """The figures of settings, those of the best epoch."""
+    return list(dict.fromkeys(name for one in checked for name in one.figures))
+
+
 class Configs:
     """The configs of settings, read when they are asked for; threads may ask at once."""
 
@@ -59,7 +69,10 @@ class Configs:
         self._facts: dict[str, Facts] = {}
         self._prototypes: dict[str, Experiment] = {}
         self._configs: OrderedDict[int, tuple[Config, bool]] = OrderedDict()
-        self.base = schema.parse(definition.base, allow_code=allow_code, facts_of=self._facts_of)
+        try:
+            self.base = self._parse(definition.base)
+        except ConfigError as error:
+            raise ConfigError([*error.problems, *self._beside(error.problems)]) from error
 
     def of(self, point: Point) -> tuple[Config, bool]:
         """The config of a setting with the base's seed, and whether it names the dataset's seed itself."""
@@ -68,20 +81,46 @@ class Configs:
 
     def check(self, points: Sequence[Point]) -> list[Checked]:
         """Look at every setting; raises ConfigError with the problems of all, equal ones told once."""
+        checked, problems = self._look(points)
+        if problems:
+            raise ConfigError([*problems, *self._unknown_figures(checked)])
+        return checked
+
+    def _look(self, points: Sequence[Point], but: Sequence[str] = ()) -> tuple[list[Checked], Sequence[str]]:
+        """The settings without problems, and the problems of the others `but` those told already."""
         problems = Problems(self.definition.sweep.random)
         checked: list[Checked] = []
         for point in points:
             try:
                 checked.append(self._look_at(point))
             except ConfigError as error:
-                problems.add(point, error.problems)
+                problems.add(point, [one for one in error.problems if one not in but])
             if len(problems) > MOST_PROBLEMS:
                 title = self.definition.document.title
                 more = f"{title}: more problems follow; correct these first"
-                raise ConfigError([*problems.lines(points), more])
-        if problems:
-            raise ConfigError(problems.lines(points))
-        return checked
+                return checked, [*problems.lines(points), more]
+        return checked, problems.lines(points)
+
+    def _beside(self, problems: Sequence[str]) -> Sequence[str]:
+        """What is wrong with settings and figures beside the problems of the base."""
+        definition = self.definition
+        if space.size(definition.sweep) > MOST_TRIALS:
+            return ()
+        points = space.points(definition) if definition.sweep.search is None else space.probes(definition)
+        try:
+            checked, more = self._look(list(points), problems)
+        except MlprunError:  # of data: told when the files say what they should
+            return ()
+        return [*more, *self._unknown_figures(checked)]
+
+    def _unknown_figures(self, checked: Sequence[Checked]) -> list[str]:
+        """What is wrong with objective and success, where the settings with problems leave no doubt of it."""
+        if any(path.partition(".")[0] in ("dataset", "metrics") for path in self.definition.sweep.parameters):
+            return []
+        if not checked:
+            with suppress(MlprunError):  # all have problems; the base need not
+                checked = [self._look_at(Point(Setting(0, {}), {}))]
+        return unknown_figures(self.definition, figures_of(checked)) if checked else []
 
     def prototype(self, config: Config) -> Experiment:
         """An experiment with rows like those of a setting's trials; data is loaded once for each kind."""
@@ -96,6 +135,9 @@ class Configs:
             self._prototypes[key] = Experiment.of(config)
         return replace(self._prototypes[key], config=config)
 
+    def _parse(self, document: Document) -> Config:
+        return schema.parse(document, allow_code=self.allow_code, facts_of=self._facts_of)
+
     def _facts_of(self, dataset: Dataset) -> Facts:
         """The facts of a dataset, asked for once."""
         key = dataset.model_dump_json(exclude={"seed", "split"})
@@ -107,7 +149,7 @@ class Configs:
         number = point.setting.id
         if number not in self._configs:
             document = self.definition.base.with_values({**point.nodes, **self._fold_nodes})
-            config = schema.parse(document, allow_code=self.allow_code, facts_of=self._facts_of)
+            config = self._parse(document)
             given = document.data["dataset"]
             own_seed = isinstance(given, dict) and given.get("seed") is not None
             self._configs[number] = (config, own_seed)

@@ -15,11 +15,12 @@ from mlprun import schema
 from mlprun.errors import CheckpointError, ConfigError, UsageError
 from mlprun.schema.resolve import goal
 from mlprun.sweeps import space
-from mlprun.sweeps.checking import Configs
+from mlprun.sweeps.checking import Configs, figures_of
 from mlprun.sweeps.cost import STARTUP, Cost
 from mlprun.sweeps.database import Description
 from mlprun.sweeps.definition import MOST_TRIALS, Success
 from mlprun.sweeps.gathering import gather
+from mlprun.sweeps.problems import unknown_figures
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
@@ -95,7 +96,8 @@ class Plan:
             self.configs.forget()
             self._add(points)
         self._looked_at = tuple(looked_at)
-        self._refuse_unknown_figures()
+        if unknown := unknown_figures(definition, figures_of(looked_at)):
+            raise ConfigError(unknown)
         self._trials = 0
         self._gather(points, () if known is None else self._recall(known))
 
@@ -144,7 +146,7 @@ class Plan:
     def description(self) -> Description:
         """What the database says of the sweep, but for the words of the sweep file."""
         sweep = self.sweep
-        figures = list(dict.fromkeys(name for one in self._looked_at for name in one.figures))
+        figures = figures_of(self._looked_at)
         success = Success.of(sweep.success) if sweep.success is not None else None
         return Description(
             name=self.definition.name,
@@ -247,8 +249,8 @@ class Plan:
     def _metric(self) -> str:
         """The objective's figure; train_loss where no trial has dev rows and the sweep names none."""
         objective = self.sweep.objective
-        names = {name for one in self._looked_at for name in one.figures}
-        if "metric" in objective.model_fields_set or objective.metric in names:
+        known = objective.metric in figures_of(self._looked_at)
+        if known or "metric" in objective.model_fields_set:
             return objective.metric
         return "train_loss"
 
@@ -256,21 +258,6 @@ class Plan:
     def _mode(self) -> str:
         figure = self._metric.removeprefix("last_").partition("_")[2]
         return self.sweep.objective.mode or goal(figure, self.base.metrics)
-
-    def _refuse_unknown_figures(self) -> None:
-        names = self.description.figures
-        document, problems = self.definition.document, []
-        success = Success.of(self.sweep.success) if self.sweep.success is not None else None
-        for path, name in (
-            (("objective", "metric"), self._metric),
-            (("success",), names[0] if success is None else success.figure),
-        ):
-            if name not in names:
-                shown = ", ".join(name for name in names if not name.startswith("last_"))
-                message = f"{name} is not a figure of these trials; expected one of {shown}, or last_ and one"
-                problems.append(document.problem(path, message))
-        if problems:
-            raise ConfigError(problems)
 
 
 def seeded(config: Config, member: Member, *, own_seed: bool) -> Config:

@@ -6,10 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlprun.config.text import cut, printable
+from mlprun.sweeps.definition import Success
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from mlprun.config import Path
+    from mlprun.sweeps.definition import Definition
     from mlprun.sweeps.space import Point
 
 _MOST_WITH = 120
@@ -44,6 +47,22 @@ class Problems:
         first = points[0].setting.chosen
         varied = [key for key in first if any(one.setting.chosen[key] != first[key] for one in points)]
         return [_told(one, () if one.key in self._drawn else varied) for one in self._found.values()]
+
+
+def unknown_figures(definition: Definition, names: Sequence[str]) -> list[str]:
+    """What is wrong with the figures of objective and success; `names` are those of each best epoch."""
+    sweep, success = definition.sweep, Success.of(definition.sweep.success or "")
+    named: dict[Path, str] = {}
+    if "metric" in sweep.objective.model_fields_set:
+        named["objective", "metric"] = sweep.objective.metric
+    if success is not None:
+        named["success",] = success.figure
+    expected = f"expected one of {', '.join(names)}, or last_ and one"
+    return [
+        definition.document.problem(path, f"{name} is not a figure of these trials; {expected}")
+        for path, name in named.items()
+        if name.removeprefix("last_") not in names
+    ]
 
 
 class _Found(NamedTuple):

@@ -49,3 +49,35 @@ def test_one_wrong_number_of_a_draw_is_enough(refused):
         "random: {optimizer.lr: {uniform: [-2, -1]}, penalty.l2: {uniform: [0, 1]}}\ntrials: 300"
     )
     assert told.startswith("trials.yaml:2:24: optimizer.lr: must be greater than 0, got -1.")
+
+
+def test_base_settings_and_figures_are_told_at_once(refused, base):
+    base("loss: bce\npenalty: {l3: 1}")
+    wrong = "grid: {optimizer.lr: [1, -1]}\nobjective: {metric: dev_lss}\nsuccess: tst_loss < 1"
+    told = refused(wrong)
+    assert told[:2] == [
+        "small.yaml:7:11: penalty.l3: unknown key; expected one of l2, l1",
+        "trials.yaml:2:26: optimizer.lr: must be greater than 0, got -1",
+    ]
+    assert len(told) == 2  # no figure is known: no setting has only sound values
+    base("loss: bce")
+    told = refused(wrong)
+    assert told[0] == "trials.yaml:2:26: optimizer.lr: must be greater than 0, got -1"
+    names = "train_loss, train_accuracy, dev_loss, dev_accuracy, test_loss, test_accuracy"
+    expected = f"is not a figure of these trials; expected one of {names}, or last_ and one"
+    figures = [
+        f"trials.yaml:3:21: objective.metric: dev_lss {expected}",
+        f"trials.yaml:4:10: success: tst_loss {expected}",
+    ]
+    assert told[1:] == figures
+    # where no setting is sound, the base says which figures there are
+    assert refused(wrong.replace("[1, -1]", "[-1]"))[1:] == figures
+    # a base that is mended by every setting is wrong even so
+    base("loss: bce\npenalty: {l2: -1}")
+    told = refused(wrong.replace("{optimizer.lr: [1, -1]}", "{penalty.l2: [0, 1]}"))
+    assert told == ["small.yaml:7:15: penalty.l2: must be at least 0, got -1", *figures]
+
+
+def test_figures_that_settings_with_problems_may_have_are_not_called_unknown(refused):
+    (told,) = refused("grid: {metrics: [[accuracy], [f1, 3]]}\nobjective: {metric: dev_f1}")
+    assert "metrics.1" in told
