@@ -44,6 +44,8 @@ class Problems:
 
     def lines(self, points: Sequence[Point]) -> list[str]:
         """Each problem and, where only some of all `points` have it, what these have in common."""
+        if not self._found:
+            return []
         first = points[0].setting.chosen
         varied = [key for key in first if any(one.setting.chosen[key] != first[key] for one in points)]
         return [_told(one, () if one.key in self._drawn else varied) for one in self._found.values()]
