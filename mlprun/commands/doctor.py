@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any, Literal
 
-from mlprun import files
+from mlprun import extras, files
 from mlprun.commands.terminal import Output, Table
 from mlprun.errors import FileError
 from mlprun.version import __version__
@@ -50,33 +50,18 @@ def command(*, output: Output) -> None:
 def _look() -> Iterator[Finding]:
     yield Finding("mlprun", "ok", __version__)
     yield Finding("python", "ok", f"{platform.python_version()} on {platform.platform()}")
-    required, extras = _requirements()
-    yield from (_package(requirement) for requirement in required)
-    yield from (_extra(name, requirements) for name, requirements in extras.items())
+    needed = extras.requirements()
+    yield from (_package(requirement) for requirement in needed.always)
+    yield from (_extra(name, requirements) for name, requirements in needed.extras.items())
     yield from _torch()
     yield _folder("runs", "runs")
     yield _plots()
 
 
-def _requirements() -> tuple[list[str], dict[str, list[str]]]:
-    """What this installation of mlprun requires, and what each of its extras does."""
-    required: list[str] = []
-    extras: dict[str, list[str]] = {}
-    try:
-        lines = metadata.requires("mlprun") or []
-    except metadata.PackageNotFoundError:  # run from its source folder without being installed
-        lines = []
-    for line in lines:
-        requirement, _, marker = line.partition(";")
-        extra = re.search(r"extra == ['\"]([^'\"]+)", marker)
-        (extras.setdefault(extra[1], []) if extra else required).append(requirement.strip())
-    return required, extras
-
-
 def _package(requirement: str) -> Finding:
     """Whether a package is there in the version that is required."""
     name = re.match(r"[\w.-]+", requirement)[0]  # type: ignore[index]  # a requirement starts with its name
-    remedy = f"pip install '{requirement}'"
+    remedy = extras.remedy([requirement])
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -94,11 +79,10 @@ def _numbers(version: str) -> list[int]:
 
 
 def _extra(name: str, requirements: list[str]) -> Finding:
-    missing = [finding.subject for finding in map(_package, requirements) if finding.state != "ok"]
+    missing = {one: found for one in requirements if (found := _package(one)).state != "ok"}
     if missing:
-        return Finding(
-            f"extra {name}", "absent", f"lacks {', '.join(missing)}", f"pip install 'mlprun[{name}]'"
-        )
+        lacks = ", ".join(found.subject for found in missing.values())
+        return Finding(f"extra {name}", "absent", f"lacks {lacks}", extras.remedy(missing))
     return Finding(f"extra {name}", "ok", "installed")
 
 

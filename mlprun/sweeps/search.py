@@ -8,11 +8,9 @@ Akiba et al. (2019), doi.org/10.1145/3292500.3330701
 from __future__ import annotations
 
 import zlib
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from mlprun import randomness
-from mlprun.errors import UsageError
+from mlprun import extras, randomness
 from mlprun.sweeps import space
 from mlprun.sweeps.summary import summarize
 
@@ -41,8 +39,7 @@ def following(definition: Definition, results: Results) -> list[Point]:
 
 def _ask(definition: Definition, known: Sequence[tuple[Mapping[str, Any], float]]) -> list[Point]:
     """The next round, given settings with their scores by number; small is good, infinity worst."""
-    if find_spec("optuna") is None:
-        raise UsageError("search", "Optuna is not installed", "pip install 'mlprun[optuna]'")
+    extras.need("optuna", where="search")
     search = definition.sweep.search
     assert search is not None
     count = min(search.batch, search.trials - len(known))

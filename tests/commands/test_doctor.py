@@ -109,7 +109,7 @@ def test_a_package_that_is_missing_or_old_says_what_to_type(requirement, state):
 def test_an_extra_that_is_not_complete_is_absent_not_broken():
     finding = doctor._extra("fast", ["numpy>=1", "no-such-thing-anywhere>=1"])
     assert finding == doctor.Finding(
-        "extra fast", "absent", "lacks no-such-thing-anywhere", "pip install 'mlprun[fast]'"
+        "extra fast", "absent", "lacks no-such-thing-anywhere", "pip install 'no-such-thing-anywhere>=1'"
     )
 
 

@@ -57,7 +57,7 @@ def command(
                                        or uniform, integers, choice
     search: {name: tpe, trials: 200}   in place of trials: Optuna asks for the
                                        settings, a `batch` of 32 at a time;
-                                       needs pip install 'mlprun[optuna]'
+                                       mlprun doctor says how to install it
     folds: 5                           cross-validation: each trial tests on one
                                        fifth of the rows
     objective: {metric: dev_loss, mode: min, aggregate: mean}
@@ -71,7 +71,7 @@ def command(
     --on ray trains the trials as tasks of a Ray cluster; this process gathers
     and writes, and the bytes are the same. Tables and user code lie at the same
     paths on all its machines, and all have the same versions. Tasks whose worker
-    dies are started again. Needs pip install 'mlprun[ray]'.
+    dies are started again. mlprun doctor says how to install Ray.
 
     --json prints {"sweep": FOLDER, "status", "trials", "counts": {STATUS: N},
       "seconds"}

@@ -7,9 +7,9 @@ that was asked to run the sweep alone holds its lock, its database and its cohor
 from __future__ import annotations
 
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol, Self
 
+from mlprun import extras
 from mlprun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,8 +55,7 @@ def elsewhere(on: str, address: str | None) -> Callable[[Plan], Launcher] | None
         if address is not None:
             raise UsageError("--address", "is the address of a Ray cluster", "add --on ray")
         return None
-    if find_spec("ray") is None:
-        raise UsageError("--on ray", "Ray is not installed", "pip install 'mlprun[ray]'")
+    extras.need("ray", where="--on ray")
     from mlprun.sweeps.launchers.ray import Ray
 
     return partial(Ray, address=address)
