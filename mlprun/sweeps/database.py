@@ -34,6 +34,7 @@ import json
 import re
 import sqlite3
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 from urllib.parse import quote
 
@@ -186,11 +187,6 @@ class Writer(Closing):
         """What is in it so far."""
         return Results(self.connection, self.path)
 
-    def describe(self, key: str, value: Any) -> None:
-        """Replace a field of the description, such as `total`."""
-        with _told(self.path), self.connection as changing:
-            changing.execute("INSERT OR REPLACE INTO sweep VALUES (?, ?)", (key, canonical.encode(value)))
-
     def add_settings(self, settings: Iterable[Setting]) -> None:
         """Add settings that are not in it yet."""
         rows = ((one.id, json.dumps(dict(one.chosen), allow_nan=False)) for one in settings)
@@ -202,10 +198,17 @@ class Writer(Closing):
         with _told(self.path), self.connection as changing:
             _put(changing, "INSERT", trials)
 
-    def extend(self, settings: Iterable[Setting], trials: Iterable[Trial]) -> None:
-        """Add settings and their trials, all or none of them."""
+    def extend(
+        self,
+        settings: Iterable[Setting],
+        trials: Iterable[Trial],
+        described: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        """Add settings and their trials, and replace fields of the description: all of that or nothing."""
         rows = ((one.id, json.dumps(dict(one.chosen), allow_nan=False)) for one in settings)
+        said = ((key, canonical.encode(value)) for key, value in described.items())
         with _told(self.path), self.connection as changing:
+            changing.executemany("INSERT OR REPLACE INTO sweep VALUES (?, ?)", said)
             changing.executemany("INSERT INTO settings VALUES (?, ?)", rows)
             _put(changing, "INSERT", trials)
 

@@ -101,8 +101,8 @@ class SweepFolder:
                 status = replace(status, state="crashed")
         if status.state in ("running", "crashed"):
             with self.results() as results:
-                counts = results.counts()
-                return replace(status, done=sum(counts.values()) - counts["pending"])
+                counts, total = results.counts(), results.description.total
+                return replace(status, done=sum(counts.values()) - counts["pending"], total=total)
         return status
 
     def _written_status(self) -> SweepStatus:
@@ -118,7 +118,7 @@ class SweepFolder:
         files.write_atomic(os.path.join(self.path, "status.json"), status.encode())
 
     def write_definition(self, text: str) -> None:
-        """Replace sweep.yaml where a continued sweep asks for another objective."""
+        """Replace sweep.yaml where a continued sweep asks for more, or for another objective."""
         data = text.encode()
         if files.read_bytes(self.definition, cap=_MAX_JSON, follow=False) != data:
             files.write_atomic(self.definition, data)
@@ -210,12 +210,9 @@ def find(out: str) -> list[SweepFolder]:
     return [SweepFolder(path) for path in paths if is_sweep(path)]
 
 
-def find_same(out: str, name: str, digest: str) -> SweepFolder | None:
-    """The newest folder NAME-... below `out` of the sweep with this digest; None where there is none."""
-    for found in reversed(find(out)):
-        if found.name.rpartition("-")[0] == name and found.record().get("sweep_digest") == digest:
-            return found
-    return None
+def named(out: str, name: str) -> list[SweepFolder]:
+    """The folders NAME-... below `out`, the newest first."""
+    return [found for found in reversed(find(out)) if found.name.rpartition("-")[0] == name]
 
 
 def _read_json(path: str) -> dict[str, Any]:

@@ -98,8 +98,10 @@ class Plan:
         self._looked_at = tuple(looked_at)
         if unknown := unknown_figures(definition, figures_of(looked_at)):
             raise ConfigError(unknown)
-        self._trials = 0
-        self._gather(points, () if known is None else self._recall(known))
+        self._trials = self.done = 0
+        self.added = self._gather(points, () if known is None else self._recall(known))
+        """cohorts of trials that are not known"""
+        self.new_settings = self.settings[len(settings) :]
 
     def extend(self, points: Sequence[Point]) -> list[Cohort]:
         """Add a round of a search: its cohorts. Raises ConfigError."""
@@ -213,6 +215,7 @@ class Plan:
         for trial in known.planned():
             if trial.cohort is None or trial.member is None or trial.setting > len(self._points):
                 raise CheckpointError(known.path, "is damaged: it holds trials of no cohort", _RESTORE)
+            self.done += trial.status != "pending"
             gathered.setdefault(trial.cohort, []).append(trial)
         for number, trials in sorted(gathered.items()):
             kind = self._checked[trials[0].setting - 1].kind

@@ -1,21 +1,20 @@
-"""A sweep from its first trial to its last: found or made in a folder of its own, and carried out there."""
+"""A sweep from its first trial to its last: in a folder that is made, or found and brought up to it."""
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from mlprun import engines, schema
-from mlprun.config import Text
+from mlprun import engines
 from mlprun.engines import device as devices
 from mlprun.errors import CheckpointError
 from mlprun.storage import canonical, provenance
-from mlprun.sweeps import folder, search, space
+from mlprun.sweeps import folder, search
 from mlprun.sweeps.checking import Configs
 from mlprun.sweeps.plan import Plan
 from mlprun.sweeps.session import Ended, Session, pending
+from mlprun.sweeps.stored import beside, contains, digest_of, stored
 from mlprun.training.recorded import as_yaml, code_of
 from mlprun.training.signals import StopFlag
 
@@ -26,6 +25,10 @@ if TYPE_CHECKING:
     from mlprun.sweeps.folder import SweepFolder
     from mlprun.sweeps.launchers import Launcher
     from mlprun.sweeps.session import Reporter
+
+
+_SAID = ("objective", "success", "definition", "total", "scales", "history")
+"""what a continued sweep may say differently than before"""
 
 
 def run(
@@ -49,32 +52,71 @@ def run(
     """
     configs = Configs(definition, allow_code=allow_code)
     with ExitStack() as stack:
-        place = _held(definition, out, stack)
+        place = _held(configs, out, stack)
         plan = _plan(configs, place)
-        _prepare(plan, reporter)
+        is_over = place is not None and _is_over(place, plan)
+        if not is_over:
+            _prepare(plan, reporter)
         with StopFlag() as stop:
-            launcher = stack.enter_context(elsewhere(plan)) if elsewhere is not None else None
             if place is None:
+                launcher = stack.enter_context(elsewhere(plan)) if elsewhere is not None else None
                 place = _created(plan, out, stack)
             else:
-                _refresh(plan, place)
-            status = place.status()
-            if status.state == "finished":
-                reporter.begin(place.path, plan, status.done)
-                return Ended(place, status, plan)
+                _bring_up(plan, place)
+                if is_over:
+                    status = place.status()
+                    reporter.begin(place.path, plan, status.done)
+                    return Ended(place, status, plan)
+                launcher = stack.enter_context(elsewhere(plan)) if elsewhere is not None else None
             with place.writer() as writer:
                 session = Session(plan, place, writer, reporter, stop)
                 session.fail_fast, session.processes, session.elsewhere = fail_fast, processes, launcher
                 return session.carry_out()
 
 
-def _held(definition: Definition, out: str, stack: ExitStack) -> SweepFolder | None:
-    """The folder of this very sweep, its lock held by `stack`; None where there is none."""
-    words = stored(definition, _beside(definition, out))
-    place = folder.find_same(out, definition.name, digest_of(words))
-    if place is not None:
-        stack.enter_context(place.lock())
-    return place
+def look(definition: Definition, *, out: str, allow_code: bool = False) -> tuple[Plan, SweepFolder | None]:
+    """What `run` would do, and the folder that it would go on with. Raises as it does before one exists."""
+    configs = Configs(definition, allow_code=allow_code)
+    place = _find(configs, out)
+    return _plan(configs, place), place
+
+
+def _held(configs: Configs, out: str, stack: ExitStack) -> SweepFolder | None:
+    """The folder that a sweep goes on in, its lock held by `stack`; None where it needs a new one."""
+    while (place := _find(configs, out)) is not None:
+        lock = place.lock()
+        if _find(configs, out) == place:  # and was not made another sweep meanwhile
+            stack.enter_context(lock)
+            return place
+        lock.release()
+    return None
+
+
+def _find(configs: Configs, out: str) -> SweepFolder | None:
+    """The newest folder of the same sweep or, where there is none, of one that it contains."""
+    definition, first = configs.definition, configs.base.training.seed
+    words = stored(definition, beside(definition, out))
+    digest, contained = digest_of(words), None
+    for place in folder.named(out, definition.name):
+        then = _words(place, digest)
+        if then is not None and digest_of(then) == digest:
+            return place
+        if then is not None and contains(words, then, first):
+            if contains(then, words, first):
+                return place
+            contained = contained or place
+    return contained
+
+
+def _words(place: SweepFolder, digest: str) -> Mapping[str, Any] | None:
+    """What a folder says its sweep is; None where it cannot be read. That of `digest` must be readable."""
+    try:
+        with place.results() as results:
+            return results.description.definition
+    except CheckpointError:
+        if place.record().get("sweep_digest") == digest:
+            raise
+        return None
 
 
 def _plan(configs: Configs, place: SweepFolder | None) -> Plan:
@@ -90,6 +132,12 @@ def _plan(configs: Configs, place: SweepFolder | None) -> Plan:
     return plan
 
 
+def _is_over(place: SweepFolder, plan: Plan) -> bool:
+    """Whether nothing is left to do."""
+    status = place.status()
+    return status.state == "finished" and status.done == plan.total
+
+
 def _prepare(plan: Plan, reporter: Reporter) -> None:
     """Do what is done once before the first trial: refuse a device that is absent, load kernels."""
     for kind in dict.fromkeys(cohort.kind for cohort in plan.cohorts):
@@ -98,39 +146,10 @@ def _prepare(plan: Plan, reporter: Reporter) -> None:
         engines.named(engine).prepare(experiment, reporter.say)
 
 
-def _beside(definition: Definition, out: str) -> str:
-    """A folder beside the sweep's: as deep, so that paths relative to it hold whatever its number will be."""
-    return os.path.join(out, definition.name)
-
-
-def stored(definition: Definition, place: str) -> dict[str, Any]:
-    """The sweep as its folder keeps it: the base written out, paths relative to the folder."""
-    data = definition.document.data
-    words = {key: _portable(value, key, place) for key, value in data.items() if key not in ("base", "name")}
-    return {"name": definition.name, "base": schema.given(definition.base, place), **words}
-
-
-def _portable(value: Any, key: str, place: str) -> Any:
-    """A value of a sweep file as JSON; the values of parameters that are paths are relative to `place`."""
-    if isinstance(value, dict):
-        return {inner: _portable(item, inner, place) for inner, item in value.items()}
-    if isinstance(value, tuple):
-        return [_portable(item, key, place) for item in value]
-    if isinstance(value, Text):
-        path = os.path.join(value.folder, value)
-        return os.path.relpath(path, place) if space.is_path(key) else str(value)
-    return value
-
-
-def digest_of(words: Mapping[str, Any]) -> str:
-    """What two sweeps with the same trials have in common; objective and success may differ."""
-    return canonical.digest({k: v for k, v in words.items() if k not in ("name", "objective", "success")})
-
-
 def _created(plan: Plan, out: str, stack: ExitStack) -> SweepFolder:
     """A new folder for a sweep, its lock held by `stack`."""
     definition, code = plan.definition, code_of(plan.base)
-    words = stored(definition, _beside(definition, out))
+    words = stored(definition, beside(definition, out))
     record = {
         "name": definition.name,
         "sweep_digest": digest_of(words),
@@ -145,17 +164,23 @@ def _created(plan: Plan, out: str, stack: ExitStack) -> SweepFolder:
     return place
 
 
-def _refresh(plan: Plan, place: SweepFolder) -> None:
-    """Keep what a continued sweep may say differently: what is good, and when a trial is a success."""
+def _bring_up(plan: Plan, place: SweepFolder) -> None:
+    """Let a folder hold what a continued sweep has more, and what it says differently.
+
+    The database changes as a whole, and is what counts: sweep.yaml follows it, and where a process dies
+    between the two, the next one that continues lets it follow. Raises CheckpointError.
+    """
     words = stored(plan.definition, place.path)
     with place.results() as results:
         known, now = asdict(results.description), asdict(replace(plan.description, definition=words))
-    if known["figures"] != now["figures"] or known["total"] != now["total"]:
-        what = "is of this sweep, and its database holds other trials"
+    if known["figures"] != now["figures"]:
+        what = "is of this sweep, and its database holds other figures"
         raise CheckpointError(place.path, what, "run the sweep with another --out")
-    changed = [key for key in ("objective", "success", "definition") if known[key] != now[key]]
-    if changed:
-        place.write_definition(as_yaml(words))
+    changed = {key: now[key] for key in _SAID if known[key] != now[key]}
+    if known["total"] != now["total"]:
+        place.write_status(replace(place.status(), state="running", total=plan.total))
+    if changed or plan.added:
         with place.writer() as writer:
-            for key in changed:
-                writer.describe(key, now[key])
+            writer.extend(plan.new_settings, pending(plan.added), changed)
+            writer.close(final=plan.done == plan.total)
+    place.write_definition(as_yaml(words))

@@ -104,8 +104,7 @@ class Session:
                 self.place.write_status(self._status("failed", str(error)))
                 raise
         state: folder.State = "finished" if self.done == self.plan.total else "interrupted"
-        if unfinished:
-            self.place.write_status(self._status(state))
+        self.place.write_status(self._status(state))
         self.writer.close(final=state == "finished")
         if self.bad is not None and self.fail_fast:
             self._raise(self.bad)

@@ -38,8 +38,12 @@ def size(sweep: Sweep) -> int:
     """How many settings there are."""
     lists = [len(values) for values in sweep.grid.values()]
     lists += [len(values) for values in itertools.islice(sweep.paired.values(), 1)]
-    trials = sweep.trials if sweep.search is None else sweep.search.trials
-    return math.prod(lists) * (trials or 1)
+    return math.prod(lists) * draws(sweep)
+
+
+def draws(sweep: Sweep) -> int:
+    """How many times `random` is drawn from, or searched; 1 where there is none."""
+    return (sweep.trials if sweep.search is None else sweep.search.trials) or 1
 
 
 def points(definition: Definition) -> Iterator[Point]:

@@ -32,6 +32,10 @@ grid: {optimizer.lr: [0.01, 0.1, 1e+30]}
 """
 
 
+LESS = ("seeds=1", "grid={optimizer.lr: [0.01, 1e+30]}")
+"""of that sweep"""
+
+
 def written(folder: Path, engine: str, seeds: int) -> str:
     path = folder / "many.yaml"
     path.write_text(SWEEP % (engine, seeds))
@@ -85,6 +89,37 @@ def test_a_sweep_that_is_killed_at_any_moment_ends_as_if_it_were_not(
             if told["code"] == 0:
                 break
         last = children.one("sweep", "run", sweep, "--out", out, folder=memory)
+        assert last["code"] == 0, last["err"]
+        (path,) = glob.glob(str(memory / out / "many-*"))
+        assert state(path) == expected
+
+
+def test_a_sweep_that_is_killed_while_it_is_extended_ends_as_one_that_was_not(
+    whole: Any, children: Any, memory: Path, request: pytest.FixtureRequest
+) -> None:
+    engine, seeds, _ = whole
+    sweep, chance = written(memory, engine, seeds), random.Random(11)
+    wider = (*LESS, "grid={optimizer.lr: [0.01, 0.1, 1e+30]}")
+    forms = (LESS, wider, ())  # the first is extended by a value and then by seeds
+    kills = 50 if request.config.getoption("--slow") else 4
+
+    def run(out: str, words: Any, **options: Any) -> Any:
+        return children.one("sweep", "run", sweep, *words, "--out", out, folder=memory, **options)
+
+    for words in forms:
+        told = run("first", words)
+        assert told["code"] == 0, told["err"]
+    expected = state(str(memory / "first" / "many-001"))
+    landed, alone = 0, 0
+    while landed < kills:
+        out = f"killed{alone}"
+        alone += 1
+        for words in forms:
+            delay = chance.uniform(0.3, 1.0) * told["seconds"]
+            landed += run(out, words, signals=[[delay, signal.SIGKILL]])["code"] == -signal.SIGKILL
+            if words is not forms[-1]:
+                assert run(out, words)["code"] == 0
+        last = run(out, ())
         assert last["code"] == 0, last["err"]
         (path,) = glob.glob(str(memory / out / "many-*"))
         assert state(path) == expected

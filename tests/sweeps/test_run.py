@@ -96,7 +96,7 @@ def test_a_sweep_that_has_ended_is_left_alone(sweep):
 
 def test_another_sweep_gets_another_folder_and_another_objective_does_not(sweep):
     first = sweep("seeds: 2\nsuccess: test_accuracy > 0.5")
-    other = sweep("seeds: 3\nsuccess: test_accuracy > 0.5")
+    other = sweep("seeds: [1, 2]\nsuccess: test_accuracy > 0.5")
     same = sweep("seeds: 2\nsuccess: test_accuracy > 0.9")
     assert [os.path.basename(one.path) for one in (first, other, same)] == [
         "trials-001",

@@ -1,6 +1,7 @@
 """A search asks round by round, and asks the same when it is continued."""
 
 import importlib.util
+import os
 from dataclasses import replace
 
 import pytest
@@ -108,6 +109,39 @@ def test_a_search_that_was_killed_between_two_rounds_goes_on(asker, sweep, tmp_p
     assert content(mlprun.sweep(path, out=out)) == whole
 
 
+def test_a_search_for_more_goes_on_asking_and_asks_the_same_when_it_was_killed(
+    asker, sweep, tmp_path, monkeypatch
+):
+    first, text = sweep(TEXT), TEXT.replace("trials: 11", "trials: 17")
+    settings, trials = first.settings, first.trials
+    more = sweep(text)
+    assert more.path == first.path
+    assert {number: more.settings[number] for number in settings} == settings
+    assert more.trials[: len(trials)] == trials
+    assert (len(more.settings), len(more.trials), more.status.state) == (17, 34, "finished")
+    rounds = [
+        {one.cohort for one in more.trials if one.setting in numbers} for numbers in ((11, 12), (16, 17))
+    ]
+    assert not rounds[0] & rounds[1]
+    whole, original = content(more), search.following
+    os.rename(more.path, tmp_path / "whole")
+    assert sweep(TEXT).path == first.path
+    for round_ in (1, 2):
+        asked = []
+
+        def die(*given, asked=asked, round_=round_):
+            asked.append(1)
+            if len(asked) == round_:
+                raise KeyboardInterrupt
+            return original(*given)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(search, "following", die)
+            with pytest.raises(KeyboardInterrupt):
+                sweep(text)
+    assert content(sweep(text)) == whole
+
+
 def test_a_trial_of_a_search_is_an_ordinary_run(asker, sweep, tmp_path):
     from mlprun.sweeps import extract
 
@@ -177,7 +211,7 @@ def test_the_numbers_of_a_search_are_known_before_it_runs(asker, sweep, tmp_path
     plan = Plan(definition)
     assert plan.total == 22
     plan.extend(search.first(definition))
-    said = described(plan)
+    said = described(plan, None, 0)
     assert (said["trials"], said["settings"], said["seeds"]) == (22, 11, 2)
     assert said["search"] == {"name": "tpe", "rounds": 3, "batch": 4}
     assert sum(said["engines"].values()) == 22

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun import api
 from mlprun.commands.progress import LINE_SECONDS
-from mlprun.commands.sweep.planned import told
+from mlprun.commands.sweep.planned import going_on, told
 from mlprun.commands.terminal import Output, is_terminal
 
 if TYPE_CHECKING:
@@ -30,10 +30,11 @@ class SweepFollower:
         """Show what is to be done, where it is written, and the bar."""
         self._total, self._before = plan.total, done
         if done == plan.total:
-            self.say(f"all {done} trials of {folder} have ended before; nothing is left to do")
+            self.say(going_on(folder, done, plan.total))
             return
-        self.say(told(plan))
-        self.say(f"running in {folder}" + (f", {done} trials are there already" if done else ""))
+        self.say(told(plan, folder if done else None, done))
+        if not done:
+            self.say(f"running in {folder}")
         if is_terminal(sys.stderr) and not (self._output.quiet or self._output.as_json):
             self._bar = _bar(plan.total, done)
 

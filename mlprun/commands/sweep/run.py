@@ -68,6 +68,13 @@ def command(
     marked, and the sweep goes on. Ctrl-C saves what stands; the same command
     goes on with it, and does nothing when all trials have ended.
 
+    A sweep that asks for more than one that is there goes on in its folder: more
+    seeds, values, `trials` or `search.trials`, all else alike. What is there
+    keeps its numbers and its bytes, and new trials come after it. A search asks
+    on with all that it knows by then, which are not the settings that it would
+    have asked for had it been as long from the start. One that asks for less
+    gets a folder of its own.
+
     --on ray trains the trials as tasks of a Ray cluster; this process gathers
     and writes, and the bytes are the same. Tables and user code lie at the same
     paths on all its machines, and all have the same versions. Tasks whose worker
@@ -75,10 +82,10 @@ def command(
 
     --json prints {"sweep": FOLDER, "status", "trials", "counts": {STATUS: N},
       "seconds"}
-      and under --dry-run {"name", "trials", "settings", "seeds", "folds",
-      "parameters", "figures", "objective", "success", "search", "cohorts",
-      "engines": {NAME: TRIALS}, "cores", "estimate": {"core_seconds", "seconds",
-      "bytes_of_a_cohort"}}
+      and under --dry-run {"name", "sweep": FOLDER that it goes on with or null,
+      "done": N, "trials", "settings", "seeds", "folds", "parameters", "figures",
+      "objective", "success", "search", "cohorts", "engines": {NAME: TRIALS},
+      "cores", "estimate": {"core_seconds", "seconds", "bytes_of_a_cohort"}}
 
     Exit codes: 0 done, 2 config or usage, 3 data, 4 sweep folder, 5 in use,
     6 device or Ray cluster, 7 files, 9 memory, 130 Ctrl-C, 143 SIGTERM; with
@@ -88,7 +95,7 @@ def command(
 
     words = overrides or []
     if dry_run:
-        return show_plan(sweep, words, output, allow_code=allow_code)
+        return show_plan(sweep, words, output, out=out, allow_code=allow_code)
     options = {"allow_code": allow_code, "fail_fast": fail_fast, "on": on, "address": address}
     ended = follow(sweep, words, output, out=out, **options)
     show_end(ended, output)
@@ -115,16 +122,19 @@ def show_end(ended: "Sweep", output: Output) -> None:
 
 
 def show_plan(
-    sweep: "str | Mapping[str, Any]", words: "Sequence[str]", output: Output, *, allow_code: bool
+    sweep: "str | Mapping[str, Any]",
+    words: "Sequence[str]",
+    output: Output,
+    *,
+    out: str,
+    allow_code: bool,
 ) -> None:
     """What a sweep, a file or a mapping, would run."""
     from mlprun import api
     from mlprun.commands.sweep.planned import described, told
-    from mlprun.sweeps import search
-    from mlprun.sweeps.plan import Plan
+    from mlprun.sweeps import run
 
-    plan = Plan(api.load_sweep(sweep, *words), allow_code=allow_code)
-    if plan.sweep.search is not None:
-        plan.extend(search.first(plan.definition))
-    output.result(told(plan))
-    output.document(described(plan))
+    plan, place = run.look(api.load_sweep(sweep, *words), out=out, allow_code=allow_code)
+    folder = None if place is None else place.path
+    output.result(told(plan, folder, plan.done))
+    output.document(described(plan, folder, plan.done))

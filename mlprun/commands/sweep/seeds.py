@@ -36,7 +36,7 @@ def train_seeds(
     name = api.load_config(config, *words, allow_code=allow_code).name
     sweep = {"name": f"{name[:_LONGEST]}-seeds", "base": config, "seeds": seeds}
     if dry_run:
-        return show_plan(sweep, words, output, allow_code=allow_code)
+        return show_plan(sweep, words, output, out=out, allow_code=allow_code)
     ended = follow(sweep, words, output, out=out, allow_code=allow_code)
     _show(ended, seeds, output)
     return None
