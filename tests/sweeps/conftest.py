@@ -10,6 +10,7 @@ import pytest
 import mlprun
 from mlprun.sweeps import database
 from mlprun.sweeps.database import Description, Setting, Trial
+from mlprun.sweeps.folder import SweepStatus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,8 +73,10 @@ def write(path: Path, description: Description, trials: list[Trial], values: Any
     chosen = values or {
         number: {"architecture.hidden": hidden, "optimizer.lr": lr} for number, (hidden, lr) in VALUES.items()
     }
-    for file in ("sweep.yaml", "run.json", "status.json"):
+    for file in ("sweep.yaml", "run.json"):
         (path / file).touch()
+    ended = sum(one.status != "pending" for one in trials)
+    (path / "status.json").write_bytes(SweepStatus("interrupted", ended, len(trials)).encode())
     with database.create(str(path / "trials.sqlite"), description) as writer:
         writer.add_settings(Setting(number, one) for number, one in chosen.items())
         writer.add_trials([Trial(one.id, one.setting, one.seed, one.fold) for one in trials])

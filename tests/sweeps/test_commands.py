@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +18,11 @@ import polars as pl
 import pytest
 
 from mlprun import cli
+from mlprun.storage.lock import Lock
 from mlprun.sweeps import database
+from mlprun.sweeps.folder import SweepFolder, SweepStatus
 
-from .conftest import DEV
+from .conftest import DEV, describe, trial, write
 
 
 @pytest.fixture
@@ -41,7 +46,7 @@ def test_show_is_a_table_by_setting_the_best_first(call, folder):
     assert (code, err) == (0, "")
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert lines == [
-        f"{folder}: 15 of 16 trials, 4 settings, 2 diverged, 1 failed",
+        f"{folder}: interrupted, 15 of 16 trials, 4 settings, 2 diverged, 1 failed",
         "",
         "dev_loss of each trial's best epoch, over seeds",
         "setting hidden lr n mean std 95% interval success 95% interval diverged failed pending best trial",
@@ -51,7 +56,7 @@ def test_show_is_a_table_by_setting_the_best_first(call, folder):
         "4 [8, 4] 1 0 0/2 0% to 66% 1 1 1",
         "",
         "sorted by mean, smaller first; success: test_accuracy > 0.6",
-        f"next: mlprun sweep compare {folder}",
+        "to go on, call the folder widths-001 again: its name is how it is found",
     ]
 
 
@@ -87,14 +92,47 @@ def test_show_shows_as_many_settings_as_asked(call, folder):
 
 
 def test_show_follows_a_sweep_that_runs(call, folder):
-    with database.Writer(str(Path(folder) / "trials.sqlite")) as writer:
-        assert "15 of 16 trials" in call("show", folder)[1]
+    place = SweepFolder(folder)
+    with Lock(f"{folder}/lock"), place.writer() as writer:
+        place.write_status(SweepStatus("running", total=16))
+        out = call("show", folder)[1]
+        assert out.startswith(f"{folder}: running, 15 of 16 trials, ")
+        assert out.endswith(f"\nnext: mlprun sweep compare {folder}\n")
         writer.record(
             [database.Trial(13, 4, 0, status="finished", engine="torch", figures={"dev_loss": 0.01})]
         )
         told = document(call, "show", folder)
-    assert told["trials"]["pending"] == 0
+    assert (told["status"], told["trials"]["pending"]) == ("running", 0)
+    told = document(call, "show", folder)
+    assert (told["status"], told["reason"]) == ("crashed", "")
     assert (told["settings"][0]["setting"], told["settings"][0]["mean"]) == (4, 0.01)
+
+
+def test_show_says_what_goes_on_with_a_sweep_that_stopped(call, sweep, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    swept = sweep("seeds: 3")
+    head = "runs/trials-001: {}, 3 of 3 trials, 1 setting\n"
+    assert call("show", "runs/trials-001")[1].startswith(head.format("finished"))
+    for state, reason in (("interrupted", ""), ("failed", "trials.sqlite: cannot be used: it is full")):
+        swept.folder.write_status(replace(swept.status, state=state, reason=reason))
+        out = call("show", "runs/trials-001")[1]
+        assert out.startswith(head.format(state))
+        assert (f"\nfailed: {reason}\n" in out) == (state == "failed")
+    command = out.splitlines()[-1].removeprefix("to go on: mlprun sweep ")
+    assert command == "run runs/trials-001/sweep.yaml"
+    with closing(sqlite3.connect(swept.folder.database)) as connection, connection:
+        connection.execute("UPDATE trials SET status = 'pending'")
+    assert call(*shlex.split(command), "-q")[0] == 0
+    assert (swept.status.state, {one.status for one in swept.trials}) == ("finished", {"finished"})
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["trials-001"]
+
+
+def test_show_names_the_folder_and_the_trust_that_going_on_needs(call, tmp_path):
+    path = tmp_path / "my runs" / "widths-001"
+    path.mkdir(parents=True)
+    write(path, describe(base={"extend": ["own.py"]}), [trial(1, 1, 0)])
+    last = call("show", path)[1].splitlines()[-1]
+    assert last == (f"to go on: mlprun sweep run '{path}/sweep.yaml' --out '{tmp_path}/my runs' --allow-code")
 
 
 def test_compare_says_in_words_whether_settings_differ(call, folder):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,10 +12,13 @@ from mlprun.commands.reference import inline
 from mlprun.commands.terminal import Output, Table
 from mlprun.errors import UsageError
 from mlprun.sweeps import reading, words
+from mlprun.sweeps.folder import open_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from mlprun.sweeps.database import Description
+    from mlprun.sweeps.folder import SweepFolder, SweepStatus
     from mlprun.sweeps.statistics import Rate
     from mlprun.sweeps.summary import Line, Summary
 
@@ -36,13 +41,15 @@ def command(
     mlprun sweep show runs/xor_width-001
     mlprun sweep show runs/xor_width-001 --metric test_accuracy --of last
 
-    Works while the sweep runs. n counts the seeds behind mean, standard
+    Works while the sweep runs; says how it stands and, where it stopped before
+    its end, what goes on with it. n counts the seeds behind mean, standard
     deviation and the 95% interval of the mean (Student's t); trials that
     diverged or failed are counted apart, have no place in a mean, and a
     diverged one is no success. The success rate has Wilson's 95% interval.
     With folds a seed's figure is the mean over its folds.
 
-    --json prints {"sweep", "name", "metric", "of", "goal", "sorted_by", "success",
+    --json prints {"sweep", "name", "status": "running" | "finished" | "interrupted"
+      | "failed" | "crashed", "reason", "metric", "of", "goal", "sorted_by", "success",
       "trials": {STATUS: N}, "total", "settings": [{"setting", "values": {PATH: VALUE},
       "n", "mean", "deviation", "interval": [LOW, HIGH], "median", "median_interval",
       "success": {"successes", "n", "rate", "interval"} or null, "trials": {STATUS: N},
@@ -55,12 +62,14 @@ def command(
 
     if of not in OF:
         raise UsageError("--of", f"{of!r} is neither", "use best or last")
-    with reading.open_folder(folder) as results:
+    place = open_sweep(folder)
+    status = place.status()
+    with place.results() as results:
         summary = summarize(results, metric=metric, of=of)
-    output.document(_document(folder, summary))
+    output.document(_document(folder, status, summary))
     shown = summary.lines[: top or None]
-    output.result(_standing(folder, summary) + "\n", table(summary, shown), "")
-    for text in _remarks(folder, summary, len(shown)):
+    output.result(_standing(folder, status, summary) + "\n", table(summary, shown), "")
+    for text in (*_remarks(summary, len(shown)), *_next(place, status, summary.description)):
         output.result(text)
 
 
@@ -118,16 +127,17 @@ def _value(value: Any) -> str | float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else inline(value)
 
 
-def _standing(folder: str, summary: Summary) -> str:
-    counts = summary.counts
+def _standing(folder: str, status: SweepStatus, summary: Summary) -> str:
+    counts, settings = summary.counts, len(summary.lines)
     total = max(summary.description.total, sum(counts.values()))
     ended = sum(counts.values()) - counts.get("pending", 0)
-    parts = [f"{ended:,} of {total:,} trials", f"{len(summary.lines):,} settings"]
-    parts += [f"{counts[status]:,} {status}" for status in ("diverged", "failed") if counts.get(status)]
+    parts = [status.state, f"{ended:,} of {total:,} trials"]
+    parts.append(f"{settings:,} setting{'' if settings == 1 else 's'}")
+    parts += [f"{counts[name]:,} {name}" for name in ("diverged", "failed") if counts.get(name)]
     return f"{folder}: {', '.join(parts)}"
 
 
-def _remarks(folder: str, summary: Summary, shown: int) -> list[str]:
+def _remarks(summary: Summary, shown: int) -> list[str]:
     remarks = []
     best = "larger" if summary.goal == "max" else "smaller"
     how = {"success": "success rate", "median": f"median, {best} first"}
@@ -136,15 +146,30 @@ def _remarks(folder: str, summary: Summary, shown: int) -> list[str]:
         remarks[0] += f"; success: {summary.description.success['text']}"
     if shown < len(summary.lines):
         remarks.append(f"{len(summary.lines) - shown:,} more settings; --top 0 shows all")
-    remarks.append(f"next: mlprun sweep compare {folder}")
     return remarks
 
 
-def _document(folder: str, summary: Summary) -> Mapping[str, Any]:
+def _next(place: SweepFolder, status: SweepStatus, description: Description) -> list[str]:
+    """What to type: what goes on with a sweep that stopped, or what compares its settings."""
+    if status.state in ("running", "finished"):
+        return [f"next: mlprun sweep compare {shlex.quote(place.path)}"]
+    why = [f"{status.state}: {status.reason}"] if status.reason else []
+    if place.name.rpartition("-")[0] != description.name:
+        return [*why, f"to go on, call the folder {description.name}-001 again: its name is how it is found"]
+    out = os.path.dirname(place.path.rstrip("/")) or "."
+    words = ["mlprun", "sweep", "run", place.definition, *(["--out", out] if out != "runs" else [])]
+    # code of the user's runs only where the person at the keyboard says so
+    trusted = " --allow-code" if description.base.get("extend") else ""
+    return [*why, f"to go on: {shlex.join(words)}{trusted}"]
+
+
+def _document(folder: str, status: SweepStatus, summary: Summary) -> Mapping[str, Any]:
     description = summary.description
     return {
         "sweep": folder,
         "name": description.name,
+        "status": status.state,
+        "reason": status.reason,
         "metric": summary.column.removeprefix(reading.LAST),
         "of": "last" if summary.column.startswith(reading.LAST) else "best",
         "goal": summary.goal,
