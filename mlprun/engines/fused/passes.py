@@ -16,12 +16,33 @@ from mlprun.engines.fused.lanes import VECTOR_BYTES
 
 activate, activate_and_derive = elementwise.activate, elementwise.activate_and_derive
 differentiate = elementwise.differentiate
-tile_4_2, tile_4_1, tile_1_2, tile_1_1 = loops.tile_4_2, loops.tile_4_1, loops.tile_1_2, loops.tile_1_1
-adding_4_2, adding_4_1 = loops.adding_4_2, loops.adding_4_1
-adding_1_2, adding_1_1 = loops.adding_1_2, loops.adding_1_1
-dots_4_4, dots_4_2, dots_4_1 = loops.dots_4_4, loops.dots_4_2, loops.dots_4_1
-dots_1_4, dots_1_2, dots_1_1 = loops.dots_1_4, loops.dots_1_2, loops.dots_1_1
 turn = loops.turn
+
+
+def _rows_of(four: Any, one: Any) -> Any:
+    """Rows of a product as wide as its tiles: four at a time, then one by one."""
+
+    @merged
+    def rows_of(
+        c: Any, c0: Any, ldc: Any, a: Any, a0: Any, su: Any, sk: Any, b: Any, b0: Any, ldb: Any, count: Any,
+        units: Any, start: Any, start0: Any, per_unit: Any,
+    ) -> None:  # fmt: skip
+        u = 0
+        while u + 4 <= units:
+            first = start0 + u * per_unit
+            four(c, c0 + u * ldc, ldc, a, a0 + u * su, su, sk, b, b0, ldb, count, start, first)
+            u += 4
+        while u < units:
+            first = start0 + u * per_unit
+            one(c, c0 + u * ldc, ldc, a, a0 + u * su, su, sk, b, b0, ldb, count, start, first)
+            u += 1
+
+    return rows_of
+
+
+rows_2, rows_1 = _rows_of(loops.tile_4_2, loops.tile_1_2), _rows_of(loops.tile_4_1, loops.tile_1_1)
+more_2 = _rows_of(loops.adding_4_2, loops.adding_1_2)
+more_1 = _rows_of(loops.adding_4_1, loops.adding_1_1)
 
 
 @inner
@@ -33,26 +54,12 @@ def multiply(
     lanes = VECTOR_BYTES // c.itemsize
     v = 0
     while v + 2 <= vectors:
-        i, u = v * lanes, 0
-        while u + 4 <= units:
-            first = start0 + u * per_unit
-            tile_4_2(c, c0 + u * ldc + i, ldc, a, a0 + u * su, su, sk, b, b0 + i, ldb, count, start, first)
-            u += 4
-        while u < units:
-            first = start0 + u * per_unit
-            tile_1_2(c, c0 + u * ldc + i, ldc, a, a0 + u * su, su, sk, b, b0 + i, ldb, count, start, first)
-            u += 1
+        i = v * lanes
+        rows_2(c, c0 + i, ldc, a, a0, su, sk, b, b0 + i, ldb, count, units, start, start0, per_unit)
         v += 2
     if v < vectors:
-        i, u = v * lanes, 0
-        while u + 4 <= units:
-            first = start0 + u * per_unit
-            tile_4_1(c, c0 + u * ldc + i, ldc, a, a0 + u * su, su, sk, b, b0 + i, ldb, count, start, first)
-            u += 4
-        while u < units:
-            first = start0 + u * per_unit
-            tile_1_1(c, c0 + u * ldc + i, ldc, a, a0 + u * su, su, sk, b, b0 + i, ldb, count, start, first)
-            u += 1
+        i = v * lanes
+        rows_1(c, c0 + i, ldc, a, a0, su, sk, b, b0 + i, ldb, count, units, start, start0, per_unit)
 
 
 @inner
@@ -64,22 +71,36 @@ def add_product(
     lanes = VECTOR_BYTES // c.itemsize
     v = 0
     while v + 2 <= vectors:
-        i, u = v * lanes, 0
-        while u + 4 <= units:
-            adding_4_2(c, c0 + u * ldc + i, ldc, a, a0 + u * su, su, 1, b, b0 + i, ldb, count, c, c0)
-            u += 4
-        while u < units:
-            adding_1_2(c, c0 + u * ldc + i, ldc, a, a0 + u * su, su, 1, b, b0 + i, ldb, count, c, c0)
-            u += 1
+        i = v * lanes
+        more_2(c, c0 + i, ldc, a, a0, su, 1, b, b0 + i, ldb, count, units, c, c0, 0)
         v += 2
     if v < vectors:
-        i, u = v * lanes, 0
-        while u + 4 <= units:
-            adding_4_1(c, c0 + u * ldc + i, ldc, a, a0 + u * su, su, 1, b, b0 + i, ldb, count, c, c0)
-            u += 4
-        while u < units:
-            adding_1_1(c, c0 + u * ldc + i, ldc, a, a0 + u * su, su, 1, b, b0 + i, ldb, count, c, c0)
-            u += 1
+        i = v * lanes
+        more_1(c, c0 + i, ldc, a, a0, su, 1, b, b0 + i, ldb, count, units, c, c0, 0)
+
+
+def _row_of_dots(four: Any, two: Any, one: Any) -> Any:
+    """Inner products of a few rows of g with all of x: four columns at a time, then two, then one."""
+
+    @merged
+    def row_of_dots(
+        g: Any, g0: Any, x: Any, x0: Any, stride: Any, vectors: Any, c: Any, c0: Any, columns: Any
+    ) -> None:  # fmt: skip
+        k = 0
+        while k + 4 <= columns:
+            four(g, g0, stride, x, x0 + k * stride, stride, vectors, c, c0 + k, columns)
+            k += 4
+        if k + 2 <= columns:
+            two(g, g0, stride, x, x0 + k * stride, stride, vectors, c, c0 + k, columns)
+            k += 2
+        if k < columns:
+            one(g, g0, stride, x, x0 + k * stride, stride, vectors, c, c0 + k, columns)
+
+    return row_of_dots
+
+
+dots_of_four = _row_of_dots(loops.dots_4_4, loops.dots_4_2, loops.dots_4_1)
+dots_of_one = _row_of_dots(loops.dots_1_4, loops.dots_1_2, loops.dots_1_1)
 
 
 @inner
@@ -89,26 +110,10 @@ def add_dots(
     """c[u, k] grows by the inner product of row u of g and row k of x."""
     u = 0
     while u + 4 <= units:
-        k, left = 0, g0 + u * stride
-        while k + 4 <= columns:
-            dots_4_4(g, left, stride, x, x0 + k * stride, stride, vectors, c, c0 + u * columns + k, columns)
-            k += 4
-        if k + 2 <= columns:
-            dots_4_2(g, left, stride, x, x0 + k * stride, stride, vectors, c, c0 + u * columns + k, columns)
-            k += 2
-        if k < columns:
-            dots_4_1(g, left, stride, x, x0 + k * stride, stride, vectors, c, c0 + u * columns + k, columns)
+        dots_of_four(g, g0 + u * stride, x, x0, stride, vectors, c, c0 + u * columns, columns)
         u += 4
     while u < units:
-        k, left = 0, g0 + u * stride
-        while k + 4 <= columns:
-            dots_1_4(g, left, stride, x, x0 + k * stride, stride, vectors, c, c0 + u * columns + k, columns)
-            k += 4
-        if k + 2 <= columns:
-            dots_1_2(g, left, stride, x, x0 + k * stride, stride, vectors, c, c0 + u * columns + k, columns)
-            k += 2
-        if k < columns:
-            dots_1_1(g, left, stride, x, x0 + k * stride, stride, vectors, c, c0 + u * columns + k, columns)
+        dots_of_one(g, g0 + u * stride, x, x0, stride, vectors, c, c0 + u * columns, columns)
         u += 1
 
 
