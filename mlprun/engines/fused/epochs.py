@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from mlprun.engines.fused import tables as t
-from mlprun.engines.fused.compiled import inner, kernel
+from mlprun.engines.fused.compiled import inner, kernel, merged
 from mlprun.engines.fused.denormals import flush, restore
 from mlprun.engines.fused.judging import figure_of, log, observe, wants
 from mlprun.engines.fused.lanes import VECTOR_BYTES
@@ -61,8 +61,58 @@ def begin_epoch(stands: Any, squares: Any) -> None:
     squares[:] = 0.0
 
 
+@merged
+def train_batches(
+    plan: Any, numbers: Any, layers: Any, codes: Any, options: Any, rate: Any, rows: Any, theta: Any,
+    slots: Any, cursor: Any, stands: Any, zeros: Any, work: Any, gradient: Any, scalars: Any, squares: Any,
+    order: Any, batch: Any, kept: Any, seen: Any, keeps: Any, budget: Any,
+) -> Any:  # fmt: skip
+    """The batches that the running epoch has left, at most `budget`; returns how many may still follow."""
+    size, count = plan[t.BATCH], plan[t.ROWS]
+    batches = (count + size - 1) // size
+    while cursor[t.BATCH_INDEX] < batches and budget > 0:
+        budget -= 1
+        begin = cursor[t.BATCH_INDEX] * size
+        here = min(size, count - begin)
+        at = begin * plan[t.OUTPUTS] if keeps else -1
+        given = rows
+        if size < count:
+            gather(rows, order, plan[t.SHUFFLED] == 1, begin, here, plan[t.FIELDS], plan[t.STRIDE], batch)
+            given = batch
+        step(
+            plan, numbers, layers, codes, options, theta, slots, zeros, work, given, here, gradient, scalars,
+            rate, cursor, stands, squares, seen, kept, at,
+        )  # fmt: skip
+        cursor[t.BATCH_INDEX] += 1
+    return budget
+
+
+@merged
+def judge(
+    plan: Any, numbers: Any, layers: Any, codes: Any, options: Any, dev: Any, shares: Any, theta: Any,
+    best: Any, cursor: Any, stands: Any, zeros: Any, work: Any, squares: Any, improvements: Any, kept: Any,
+    evaluates: Any,
+) -> Any:  # fmt: skip
+    """How training stands after an epoch, with the loss and figure of dev where it `evaluates`."""
+    loss, objective = stands[t.EPOCH_LOSS], stands[t.EPOCH_OBJECTIVE]
+    dev_loss, dev_figure = math.nan, math.nan
+    if not (math.isfinite(loss) and math.isfinite(objective)):
+        return DIVERGED, dev_loss, dev_figure
+    status = REACHED
+    if evaluates:
+        dev_loss, dev_figure = evaluate(
+            plan, numbers, layers, codes, options, theta, zeros, work, dev, shares[plan[t.OUTPUTS] :],
+            squares, kept,
+        )  # fmt: skip
+        if not math.isfinite(dev_loss):
+            status = DIVERGED
+        elif observe(plan, numbers, cursor, stands, theta, best, improvements, dev_loss, dev_figure):
+            status = OUT_OF_PATIENCE
+    return status, dev_loss, dev_figure
+
+
 @inner
-def trained(  # noqa: C901 -- one loop over epochs whose parts stand above
+def trained(
     plan: Any, numbers: Any, layers: Any, codes: Any, options: Any, rates: Any, first_rate: Any, rows: Any,
     dev: Any, shares: Any, theta: Any, slots: Any, best: Any, cursor: Any, stands: Any, zeros: Any, work: Any,
     gradient: Any, scalars: Any, squares: Any, words: Any, counts: Any, order: Any, batch: Any, history: Any,
@@ -70,7 +120,6 @@ def trained(  # noqa: C901 -- one loop over epochs whose parts stand above
 ) -> Any:  # fmt: skip
     """Train one run up to `until` completed epochs, at most `budget` batches; returns why it returned."""
     size, count, outside = plan[t.BATCH], plan[t.ROWS], plan[t.OUTSIDE] == 1
-    batches = (count + size - 1) // size
     cursor[t.ROWS_WRITTEN], cursor[t.IMPROVED], cursor[t.DRAWN] = 0, 0, -1
     while cursor[t.EPOCH] < until:
         epoch = cursor[t.EPOCH] + 1
@@ -80,40 +129,22 @@ def trained(  # noqa: C901 -- one loop over epochs whose parts stand above
             begin_epoch(stands, squares)
         if size < count:
             draw_order(plan, cursor, words, counts, order)
-        while cursor[t.BATCH_INDEX] < batches:
-            if budget <= 0:
-                return PAUSED
-            budget -= 1
-            begin = cursor[t.BATCH_INDEX] * size
-            here = min(size, count - begin)
-            at = begin * plan[t.OUTPUTS] if outside and epoch == until else -1
-            given = rows
-            if size < count:
-                gather(rows, order, plan[t.SHUFFLED] == 1, begin, here, plan[t.FIELDS], plan[t.STRIDE], batch)
-                given = batch
-            step(
-                plan, numbers, layers, codes, options, theta, slots, zeros, work, given, here, gradient,
-                scalars, rate, cursor, stands, squares, seen, kept, at,
-            )  # fmt: skip
-            cursor[t.BATCH_INDEX] += 1
+        budget = train_batches(
+            plan, numbers, layers, codes, options, rate, rows, theta, slots, cursor, stands, zeros, work,
+            gradient, scalars, squares, order, batch, kept, seen, outside and epoch == until, budget,
+        )  # fmt: skip
+        if cursor[t.BATCH_INDEX] * size < count:
+            return PAUSED
         cursor[t.BATCH_INDEX], cursor[t.EPOCH] = 0, epoch
-        loss, objective = stands[t.LOSS_SUM] / stands[t.WEIGHT_SUM], stands[t.OBJECTIVE_SUM] / count
-        stands[t.EPOCH_LOSS], stands[t.EPOCH_OBJECTIVE], stands[t.EPOCH_RATE] = loss, objective, rate
+        stands[t.EPOCH_LOSS] = stands[t.LOSS_SUM] / stands[t.WEIGHT_SUM]
+        stands[t.EPOCH_OBJECTIVE], stands[t.EPOCH_RATE] = stands[t.OBJECTIVE_SUM] / count, rate
         figure = figure_of(plan, stands[t.HITS], count, squares, shares)
-        diverged = not (math.isfinite(loss) and math.isfinite(objective))
-        dev_loss, dev_figure, status = math.nan, math.nan, REACHED
-        if evaluates and not diverged:
-            dev_loss, dev_figure = evaluate(
-                plan, numbers, layers, codes, options, theta, zeros, work, dev, shares[plan[t.OUTPUTS] :],
-                squares, kept,
-            )  # fmt: skip
-            diverged = not math.isfinite(dev_loss)
-        if diverged:
+        status, dev_loss, dev_figure = judge(
+            plan, numbers, layers, codes, options, dev, shares, theta, best, cursor, stands, zeros, work,
+            squares, improvements, kept, evaluates,
+        )  # fmt: skip
+        if status == DIVERGED:
             return DIVERGED
-        if evaluates and observe(
-            plan, numbers, cursor, stands, theta, best, improvements, dev_loss, dev_figure
-        ):
-            status = OUT_OF_PATIENCE
         if epoch == plan[t.EPOCHS] and not outside:
             status = FINISHED
         if logs or status == OUT_OF_PATIENCE:
