@@ -66,7 +66,7 @@ BAD_TEXT = [
     ("an infinite target", "x,y\n1,1.5\n2,inf\n", "3", "column 'y' is infinite"),
     ("a constant number to predict", "x,y\n1,1.5\n2,1.5\n", "", "target 'y' is '1.5' in every row"),
     ("a constant class to predict", "x,y\n1,a\n2,a\n", "", "target 'y' is 'a' in every row"),
-    ("a single row", "x,y\n1,2\n", "", "in every row"),
+    ("a single row", "x,y\n1,2\n", "", "t.csv: has a single row; expected several, with targets that differ"),
     ("two columns of one name", "x,y,x\n1,1.5,2\n", "1", "the header names 'x' twice"),
     ("two columns of one name but for spaces", "x,y, x\n1,1.5,2\n", "1", "the header names 'x' twice"),
     ("columns without names", ",y,\n1,1.5,2\n", "1", "several columns have no name"),

@@ -203,6 +203,8 @@ class Table(Dataset):
             row = int(series.is_null().arg_max() or 0)
             what = f"target {shown(name)} is missing ({series.null_count()} in all)"
             raise sheet.place.error(row, what, "remove rows without a target: only features can be imputed")
+        if len(series) == 1:
+            raise sheet.source.error("", "has a single row", "expected several, with targets that differ")
         if series.n_unique() == 1:
             what = f"target {shown(name)} is {shown(series[0])} in every row"
             raise sheet.source.error("", what, "expected a target that varies")
