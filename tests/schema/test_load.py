@@ -321,10 +321,10 @@ def test_named_outputs_say_how_many_classes_ids_are_of():
     assert "mse on 1 number per row needs 1 output, not 4" in problem
 
 
-def of_table(tmp_path, ids, **others):
+def of_table(tmp_path, ids, task="auto", **others):
     lines = ["x,y", *(f"{k % 3},{value}" for k, value in enumerate(ids))]
     (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
-    dataset = {"name": "table", "path": str(tmp_path / "t.csv"), "target": "y", "split": "same"}
+    dataset = {"name": "table", "path": str(tmp_path / "t.csv"), "target": "y", "split": "same", "task": task}
     return parse({"dataset": dataset, **others})
 
 
@@ -338,6 +338,35 @@ def test_a_loss_that_takes_classes_only_makes_classes_of_a_tables_few_whole_numb
     for amounts in ([0.5, 1, 2, 3, 4], [-1, 0, 1, 2, 3], range(30)):
         with pytest.raises(ConfigError, match="cross_entropy takes classes, not numbers"):
             of_table(tmp_path, amounts, loss="cross_entropy")
+
+
+def test_a_regression_on_few_whole_numbers_is_told_what_to_say(tmp_path):
+    one = {"architecture": {"outputs": 1}}
+    hint = "; for a regression on these numbers set dataset.task: numbers"
+
+    def told(targets, **changes):
+        with pytest.raises(ConfigError) as caught:
+            of_table(tmp_path, targets, **changes)
+        return str(caught.value)
+
+    counts = [0, 1, 2, 0, 1, 2]
+    for targets, changes in (
+        (counts, {"loss": "mse", **one}),
+        (counts, {"loss": "huber", **one}),
+        (counts, {"loss": "poisson_nll"}),
+        (counts, {"loss": "mse", "metrics": ["r2"]}),
+        ([-1, 1, 4, 1, 4, -1], {"loss": "mse", **one}),
+    ):
+        assert told(targets, **changes).endswith(hint)
+        assert of_table(tmp_path, targets, task="numbers", **changes).dataset.task == "numbers"
+    for targets, changes in (
+        (counts, {"loss": "cross_entropy", **one}),
+        (counts, {"loss": "bce"}),
+        (counts, {"loss": "mse", "architecture": {"outputs": 2}}),
+        (counts, {"loss": "cross_entropy", "metrics": ["r2"]}),
+        (["a", "b", "c", "a", "b", "c"], {"loss": "mse", **one}),
+    ):
+        assert hint not in told(targets, **changes)
 
 
 def test_named_outputs_say_how_many_classes_a_tables_ids_are_of(tmp_path):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from mlprun.parts.activations import Activation, Identity, activations
 from mlprun.parts.datasets.inline import Inline
+from mlprun.parts.datasets.table import Table
 from mlprun.parts.losses import Loss
 from mlprun.parts.part import suggestion
 from mlprun.schema.checks.check import reads, reads_data_and
@@ -33,9 +37,25 @@ def loss_fits_targets(config: Config, facts: Facts) -> Iterator[Problem]:
     assert outputs is not None
     of_targets = loss.refuses(facts, loss.outputs(facts))
     if of_targets:
-        yield Problem(("loss",), of_targets)
+        yield Problem(("loss",), of_targets + _or_numbers(config, facts))
     elif of_outputs := loss.refuses(facts, outputs):
-        yield Problem(("architecture", "outputs"), of_outputs)
+        yield Problem(("architecture", "outputs"), of_outputs + _or_numbers(config, facts, outputs))
+
+
+def _or_numbers(config: Config, facts: Facts, outputs: int | None = None) -> str:
+    """What makes a loss and its outputs fit where a table's numbers were taken for class ids, after a `;`."""
+    dataset, loss = config.dataset, config.loss
+    if not isinstance(dataset, Table) or dataset.task != "auto" or dataset.classes is not None:
+        return ""
+    try:
+        values = np.array([[float(name)] for name in facts.classes or ()])
+    except ValueError:  # words
+        return ""
+    numbers = replace(facts, classes=None, targets=1)
+    needed = loss.outputs(numbers)
+    if not len(values) or loss.refuses(numbers, outputs or needed) or loss.refuses_targets(values):
+        return ""
+    return "; for a regression on these numbers set dataset.task: numbers"
 
 
 @reads_data_and("dataset", "loss")
@@ -79,7 +99,9 @@ def metrics_fit(config: Config, facts: Facts) -> Iterator[Problem]:
             else figure.refuses(facts) or _needs_probabilities(figure, given)
         )
         if refusal:
-            yield Problem(("metrics", index), refusal)
+            as_numbers = not isinstance(figure, Loss) and figure.target == "numbers"
+            hint = _or_numbers(config, facts) if as_numbers and facts.classes else ""
+            yield Problem(("metrics", index), refusal + hint)
 
 
 def _loss_misreads(loss: Loss, given: Activation) -> str | None:
