@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 def advice(path: Path, data: Mapping[str, Any], model: type[Options] = Config) -> str:
     """What an unknown key at `path` of a `model` was probably meant to be, or what may stand there."""
     key, known = str(path[-1]), valid_keys(path[:-1], data, model)
+    elsewhere = _elsewhere(key, data, model) if len(path) == 1 else []
+    if elsewhere:
+        return f"did you mean {' or '.join(elsewhere)}?"
     if model is Config:
-        elsewhere = sections_with(key, data) if len(path) == 1 else []
-        if elsewhere:
-            return f"did you mean {' or '.join(elsewhere)}?"
         meant = foreign.key_meant(key, dotted(path[:-1]))
         if meant is not None and ("." in meant or meant in known):
             return f"did you mean {meant}?"
@@ -79,11 +79,21 @@ def _named(named: Named, value: Any) -> Iterator[type[Options]]:
         yield meant
 
 
-def sections_with(key: str, data: Mapping[str, Any]) -> list[str]:
+def _elsewhere(key: str, data: Mapping[str, Any], model: type[Options]) -> list[str]:
+    """The places where a key that the model has not may stand: one level down, or in its base config."""
+    found = sections_with(key, data, model)
+    if found or model is Config or "base" not in model.model_fields:
+        return found
+    places = [key] if key in Config.model_fields else sections_with(key, {}, Config)
+    return [f"base.{place}" for place in places]
+
+
+def sections_with(key: str, data: Mapping[str, Any], model: type[Options] = Config) -> list[str]:
     """The places one level down where a key of this name may stand."""
     return [
         f"{section}.{key}"
-        for section, field in Config.model_fields.items()
-        for model in _models(_field_type(field), data.get(section, {}))
-        if key in model.model_fields
+        for section, field in model.model_fields.items()
+        if get_origin(field.annotation) is not dict  # whose keys are free
+        for inner in _models(_field_type(field), data.get(section, {}))
+        if key in inner.model_fields
     ]

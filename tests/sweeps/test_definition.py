@@ -78,6 +78,30 @@ def test_a_mistake_is_told_at_its_place(refused, text, problem):
     assert refused(text) == [f"s.yaml:{problem}"]
 
 
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("metric: dev_loss", "objective.metric"),
+        ("batch: 3", "search.batch"),
+        ("training: {epochs: 3}", "base.training"),
+        ("batch_size: 3", "base.training.batch_size"),
+        ("epochs: 3", "base.training.epochs or base.checkpoint.epochs"),
+        ("trails: 3", "trials"),
+        ("objective: {agregate: mean}", "aggregate"),
+        ("search: {trials: 3, bacth: 2}\nrandom: {optimizer.lr: {choice: [1]}}", "batch"),
+        ("trials: 3\nrandom: {optimizer.lr: {chioce: [1], choice: [1]}}", "choice"),
+    ],
+)
+def test_a_key_in_the_wrong_place_is_told_where_it_belongs(refused, key, meant):
+    (told,) = [one for one in refused(f"base: small.yaml\n{key}") if "unknown key" in one]
+    assert told.endswith(f": unknown key; did you mean {meant}?")
+
+
+def test_a_key_of_a_dict_of_parameters_belongs_nowhere_else(refused):
+    (told,) = refused("base: small.yaml\nuniform: 3")
+    assert told.startswith("s.yaml:2:1: uniform: unknown key; expected one of name, base, ")
+
+
 def test_what_is_wrong_with_the_base_is_told_with_what_is_wrong_with_the_sweep(refused, base, tmp_path):
     base("loss: mes")
     told = refused("base: small.yaml\nseeds: 0")
