@@ -22,7 +22,7 @@ from mlprun.sweeps.problems import Problems, unknown_figures
 from mlprun.sweeps.space import Point
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from mlprun.config import Document
     from mlprun.parts.datasets import Dataset, Facts
@@ -134,6 +134,11 @@ class Configs:
         if key not in self._prototypes:
             self._prototypes[key] = Experiment.of(config)
         return replace(self._prototypes[key], config=config)
+
+    @property
+    def prototypes(self) -> Collection[Experiment]:
+        """Those that were made, each with the config that it was made for."""
+        return self._prototypes.values()
 
     def _parse(self, document: Document) -> Config:
         return schema.parse(document, allow_code=self.allow_code, facts_of=self._facts_of)

@@ -94,6 +94,8 @@ class Description:
     """the sweep file's own words"""
     base: Mapping[str, Any] = field(default_factory=dict)
     """the complete config that settings are laid over"""
+    rows: Mapping[str, str] = field(default_factory=dict)
+    """digests of the rows that trials had when the sweep was started, see `recorded`"""
 
 
 @dataclass(frozen=True)

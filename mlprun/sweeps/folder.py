@@ -38,13 +38,17 @@ State = Literal["running", "finished", "interrupted", "failed", "crashed"]
 
 @dataclass(frozen=True)
 class SweepStatus:
-    """How a sweep stands: trials that have ended, of how many, and the seconds it has taken."""
+    """How a sweep stands: trials that have ended, of how many, and the seconds it has taken.
+
+    `differences` says what was not as recorded when the sweep was continued.
+    """
 
     state: State
     done: int = 0
     total: int = 0
     seconds: float = 0.0
     reason: str = ""
+    differences: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         """The bytes of status.json."""
@@ -107,11 +111,11 @@ class SweepFolder:
 
     def _written_status(self) -> SweepStatus:
         path = os.path.join(self.path, "status.json")
-        value = _read_json(path)
+        value = {"differences": (), **_read_json(path)}
         sound = value.keys() == SweepStatus.__dataclass_fields__.keys()
         if not sound or value["state"] not in get_args(State):
             raise CheckpointError(path, "is damaged: it is not the status of a sweep", _RESTORE)
-        return SweepStatus(**value)
+        return SweepStatus(**{**value, "differences": tuple(value["differences"])})
 
     def write_status(self, status: SweepStatus) -> None:
         """Replace status.json."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -78,7 +78,7 @@ class Session:
     ) -> None:
         self.plan, self.place, self.writer, self.reporter, self.stop = plan, place, writer, reporter, stop
         self.digest = str(place.record()["sweep_digest"])
-        self.before = place.status().seconds
+        self.before = place.status()
         self.began = time.monotonic()
         self.bad: Outcome | None = None
         self.places: dict[bool, Launcher] = {}
@@ -120,8 +120,9 @@ class Session:
         return bool(points)
 
     def _status(self, state: folder.State, reason: str = "") -> SweepStatus:
-        seconds = self.before + time.monotonic() - self.began
-        return folder.SweepStatus(state, self.done, self.plan.total, seconds, reason)
+        seconds = self.before.seconds + time.monotonic() - self.began
+        done, total = self.done, self.plan.total
+        return replace(self.before, state=state, done=done, total=total, seconds=seconds, reason=reason)
 
     def _stopped(self) -> bool:
         return self.stop() or (self.fail_fast and self.bad is not None)

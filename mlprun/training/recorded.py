@@ -131,18 +131,24 @@ def differences(
         "device_kind": device_kind(device),
         "code": {name: hashlib.sha256(data).hexdigest() for name, data in code_of(experiment.config).items()},
     }
+    return differing(record, now, everything=everything)
+
+
+def differing(then: Mapping[str, Any], now: Mapping[str, Any], *, everything: bool = False) -> list[str]:
+    """What two records do not say alike, in words."""
     return [
-        f"{name} was {_shown(then)} and is {_shown(value)}"
-        for name, then, value in _pairs(record, now)
-        if then != value and (everything or name not in ("kernel", "cores", "commit"))
+        f"{name} was {_shown(before)} and is {_shown(value)}"
+        for name, before, value in _pairs(then, now)
+        if before != value and (everything or name not in ("kernel", "cores", "commit"))
     ]
 
 
 def _pairs(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """The name of each thing that is compared, what was recorded of it, and what it is."""
-    for section in ("versions", "code"):
-        names = sorted({*_part(then, section), *_part(now, section)})
-        yield from ((name, _part(then, section).get(name), _part(now, section).get(name)) for name in names)
+    for section, prefix in (("versions", ""), ("code", ""), ("devices", "device ")):
+        before, after = _part(then, section), _part(now, section)
+        names = sorted({*before, *after})
+        yield from ((f"{prefix}{name}", before.get(name), after.get(name)) for name in names)
     for name, section, key in (
         ("the system", "platform", "system"),
         ("the machine", "platform", "machine"),

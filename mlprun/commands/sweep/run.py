@@ -75,6 +75,10 @@ def command(
     have asked for had it been as long from the start. One that asks for less
     gets a folder of its own.
 
+    Where versions, the processor or user code are not those that a sweep was
+    started with, a line says so and status.json keeps it; a table whose rows
+    changed is refused.
+
     --on ray trains the trials as tasks of a Ray cluster; this process gathers
     and writes, and the bytes are the same. Tables and user code lie at the same
     paths on all its machines, and all have the same versions. Tasks whose worker

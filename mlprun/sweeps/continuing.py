@@ -1,0 +1,101 @@
+"""The folder that a sweep goes on in: found, held, and brought up to what the sweep asks for."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from mlprun.errors import CheckpointError
+from mlprun.sweeps import folder, recorded
+from mlprun.sweeps.session import pending
+from mlprun.sweeps.stored import beside, contains, digest_of, stored
+from mlprun.training.recorded import as_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import ExitStack
+
+    from mlprun.sweeps.checking import Configs
+    from mlprun.sweeps.folder import SweepFolder
+    from mlprun.sweeps.plan import Plan
+
+_SAID = ("objective", "success", "definition", "total", "scales", "history", "rows")
+"""what a continued sweep may say differently than before"""
+
+
+def held(configs: Configs, out: str, stack: ExitStack) -> SweepFolder | None:
+    """The folder that a sweep goes on in, its lock held by `stack`; None where it needs a new one."""
+    while (place := find(configs, out)) is not None:
+        lock = place.lock()
+        if find(configs, out) == place:  # and was not made another sweep meanwhile
+            stack.enter_context(lock)
+            return place
+        lock.release()
+    return None
+
+
+def find(configs: Configs, out: str) -> SweepFolder | None:
+    """The newest folder of the same sweep or, where there is none, of one that it contains."""
+    definition, first = configs.definition, configs.base.training.seed
+    words = stored(definition, beside(definition, out))
+    digest, contained = digest_of(words), None
+    for place in folder.named(out, definition.name):
+        then = _words(place, digest)
+        if then is not None and digest_of(then) == digest:
+            return place
+        if then is not None and contains(words, then, first):
+            if contains(then, words, first):
+                return place
+            contained = contained or place
+    return contained
+
+
+def _words(place: SweepFolder, digest: str) -> Mapping[str, Any] | None:
+    """What a folder says its sweep is; None where it cannot be read. That of `digest` must be readable."""
+    try:
+        with place.results() as results:
+            return results.description.definition
+    except CheckpointError:
+        if place.record().get("sweep_digest") == digest:
+            raise
+        return None
+
+
+def is_over(place: SweepFolder, plan: Plan) -> bool:
+    """Whether nothing is left to do."""
+    status = place.status()
+    return status.state == "finished" and status.done == plan.total
+
+
+def differences(plan: Plan, place: SweepFolder) -> list[str]:
+    """What is not as it was when a sweep was started. Raises DataError for other rows."""
+    found = recorded.differences(place.record(), plan)
+    with place.results() as results:
+        recorded.refuse_other_rows(results.description.rows, plan, place.path, found)
+    return found
+
+
+def bring_up(plan: Plan, place: SweepFolder, found: Sequence[str] = ()) -> None:
+    """Let a folder hold what a continued sweep has more, and what it says differently.
+
+    The database changes as a whole, and is what counts: sweep.yaml follows it, and where a process dies
+    between the two, the next one that continues lets it follow. Raises CheckpointError.
+    """
+    words = stored(plan.definition, place.path)
+    with place.results() as results:
+        known, now = asdict(results.description), asdict(replace(plan.description, definition=words))
+    if known["figures"] != now["figures"]:
+        what = "is of this sweep, and its database holds other figures"
+        raise CheckpointError(place.path, what, "run the sweep with another --out")
+    if known["rows"]:  # a folder that says nothing of them may have trials with others
+        now["rows"] = {**recorded.rows(plan, place.path), **known["rows"]}
+    changed = {key: now[key] for key in _SAID if known[key] != now[key]}
+    status = place.status()
+    differences = tuple(dict.fromkeys((*status.differences, *found)))
+    if known["total"] != now["total"] or differences != status.differences:
+        place.write_status(replace(status, state="running", total=plan.total, differences=differences))
+    if changed or plan.added:
+        with place.writer() as writer:
+            writer.extend(plan.new_settings, pending(plan.added), changed)
+            writer.close(final=plan.done == plan.total)
+    place.write_definition(as_yaml(words))
