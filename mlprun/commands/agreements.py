@@ -100,8 +100,15 @@ def _short(value: float) -> str:
     return f"{value:.2g}"
 
 
-def document(config: str, found: Verification) -> Mapping[str, Any]:
-    """What `--json` says of one config."""
+def document(found: Mapping[str, Verification]) -> Mapping[str, Any]:
+    """What `--json` says."""
+    return {
+        "agree": all(one.agrees for one in found.values()),
+        "configs": [_config(config, one) for config, one in found.items()],
+    }
+
+
+def _config(config: str, found: Verification) -> Mapping[str, Any]:
     return {
         "config": config,
         "agree": found.agrees,

@@ -1,13 +1,16 @@
 """`mlprun compare`: runs side by side."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlprun.commands.saving import Force, save
 from mlprun.commands.terminal import Output, Table
 from mlprun.errors import UsageError
+
+if TYPE_CHECKING:
+    from mlprun.api import Run
 
 
 def command(
@@ -40,13 +43,7 @@ def command(
     if len(paths) < 2:
         raise UsageError("compare", "there is nothing to compare with", "name two or more run folders")
     runs = [api.load(path, allow_code=allow_code) for path in paths]
-    flat = [_flat(run.config.model_dump(mode="json")) for run in runs]
-    keys = dict.fromkeys(key for values in flat for key in values)
-    differences = {
-        key: [values.get(key) for values in flat]
-        for key in keys
-        if len({repr(values.get(key)) for values in flat}) > 1
-    }
+    differences = _differences(runs)
     columns = {run.folder.name: figures.chosen(run.figures)[1] if run.figures else {} for run in runs}
     table = figures.table(columns, "figures of each run's best epoch")
     output.document({"runs": paths, "differences": differences, "figures": _by_figure(table)})
@@ -62,6 +59,17 @@ def command(
         picture = plots.encode(plots.overlay([run.subject for run in runs]), plot)
         save(plot, picture, force=force)
         output.note(f"curves drawn in {plot}")
+
+
+def _differences(runs: "Sequence[Run]") -> dict[str, list[Any]]:
+    """The values of each config by dotted key, where they are not all the same."""
+    flat = [_flat(run.config.model_dump(mode="json")) for run in runs]
+    keys = dict.fromkeys(key for values in flat for key in values)
+    return {
+        key: [values.get(key) for values in flat]
+        for key in keys
+        if len({repr(values.get(key)) for values in flat}) > 1
+    }
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

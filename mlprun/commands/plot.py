@@ -85,9 +85,7 @@ def command(
         raise UsageError("--format", f"{form!r} is none", f"use {', '.join(FORMATS)}")
     paths = list(dict.fromkeys(names))
     if any(map(is_sweep, paths)):
-        _refuse_for_sweeps(paths, features=features, split=split, epochs=epochs)
-        if epoch not in (None, "best", "last"):
-            raise UsageError("--epoch", f"{epoch!r} is neither best nor last", "use one of them")
+        _refuse_for_sweeps(paths, epoch, features=features, split=split, epochs=epochs)
         file = out if out is not None and _names_file(out) else None
         pair = None if parameters is None else _options(parameters=parameters)["parameters"]
         kinds = [word.strip() for word in ",".join(kind or ()).split(",") if word.strip()]
@@ -110,7 +108,7 @@ def command(
     output.document(told[0] if len(runs) == 1 else {"runs": told, "together": together})
 
 
-def _refuse_for_sweeps(paths: Sequence[str], **texts: str | None) -> None:
+def _refuse_for_sweeps(paths: Sequence[str], epoch: str | None, **texts: str | None) -> None:
     """Raise UsageError for what cannot be asked of sweeps, or of runs together with them."""
     for path in paths:
         if not is_sweep(path):
@@ -118,6 +116,8 @@ def _refuse_for_sweeps(paths: Sequence[str], **texts: str | None) -> None:
     for name, text in texts.items():
         if text is not None:
             raise UsageError(f"--{name}", "is of runs", "leave it out for a sweep")
+    if epoch not in (None, "best", "last"):
+        raise UsageError("--epoch", f"{epoch!r} is neither best nor last", "use one of them")
 
 
 class _Place:

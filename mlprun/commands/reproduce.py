@@ -1,5 +1,6 @@
 """`mlprun reproduce`: train a run again and compare."""
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -52,25 +53,12 @@ def command(
     from mlprun import api
     from mlprun.commands.progress import Follower
 
-    follower = Follower(output)
-    try:
+    with closing(Follower(output)) as follower:
         made = api.reproduce(run, out=out, allow_code=allow_code, reporter=follower)
-    finally:
-        follower.close()
-    output.document(
-        {
-            "run": run,
-            "again": made.path if out is not None else None,
-            "equal": made.equal,
-            "tolerance": tolerance,
-            "largest": made.largest,
-            "first_epoch": made.first_epoch,
-            "rows": made.rows,
-            "history": made.history,
-            "weights": made.weights,
-            "differences": made.differences,
-        }
-    )
+    kept = made.path if out is not None else None
+    names = ("largest", "first_epoch", "rows", "history", "weights", "differences")
+    found = {name: getattr(made, name) for name in names}
+    output.document({"run": run, "again": kept, "equal": made.equal, "tolerance": tolerance, **found})
     _tell(made, output)
     if not made.equal and not (tolerance > 0 and made.largest <= tolerance):
         raise CheckFailedError(run, _what(made), _remedy(made))

@@ -1,11 +1,11 @@
 """`mlprun resume`: go on where a run stopped."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from mlprun.commands.terminal import Output
-from mlprun.errors import DivergedError, InterruptedRunError
 
 
 def command(
@@ -36,15 +36,6 @@ def command(
     6 device, 7 files, 8 diverged, 9 memory, 130 Ctrl-C, 143 SIGTERM.
     """
     from mlprun import api
-    from mlprun.commands.progress import Follower
-    from mlprun.commands.train import show_end, tell
+    from mlprun.commands.train import follow
 
-    follower = Follower(output)
-    try:
-        resumed = api.resume(run, epochs=epochs, device=device, allow_code=allow_code, reporter=follower)
-    except (DivergedError, InterruptedRunError) as error:
-        tell(api.load(error.where, allow_code=allow_code), output)
-        raise
-    finally:
-        follower.close()
-    show_end(resumed, output)
+    follow(partial(api.resume, run, epochs=epochs, device=device, allow_code=allow_code), output)

@@ -32,31 +32,37 @@ def command(
     from mlprun.commands.plan import layers
 
     shown = api.load(run, allow_code=allow_code)
-    status, record = shown.status, shown.record
+    status = shown.status
     described, network = layers(shown.best.alone)
-    output.document(
-        {
-            "run": shown.path,
-            "status": status.state,
-            "epochs": status.epochs,
-            "seconds": status.seconds,
-            "reason": status.reason,
-            "figures": status.figures,
-            "config": shown.config.model_dump(mode="json"),
-            "layers": described,
-            "record": record,
-        }
-    )
-    standing = (
-        f"{status.state}, {status.epochs} of {shown.config.training.epochs} epochs, {status.seconds:.2f} s"
-    )
-    output.result(f"{shown.path}: {standing}, engine {record['engine']} on {record['device']}\n")
+    output.document(_document(shown, described))
+    output.result(_standing(shown))
     title = "config, but for what stands at its default"
     output.result(Table(("section", "value"), _sections(shown), title), "", network)
     if status.figures:
         output.result("", figures.closing(status.figures))
     if status.state in ("crashed", "interrupted"):
         output.result(f"\nnext: mlprun resume {shown.path}")
+
+
+def _document(run: "Run", described: list[dict[str, Any]]) -> dict[str, Any]:
+    status = run.status
+    return {
+        "run": run.path,
+        "status": status.state,
+        "epochs": status.epochs,
+        "seconds": status.seconds,
+        "reason": status.reason,
+        "figures": status.figures,
+        "config": run.config.model_dump(mode="json"),
+        "layers": described,
+        "record": run.record,
+    }
+
+
+def _standing(run: "Run") -> str:
+    status, record = run.status, run.record
+    epochs = f"{status.state}, {status.epochs} of {run.config.training.epochs} epochs, {status.seconds:.2f} s"
+    return f"{run.path}: {epochs}, engine {record['engine']} on {record['device']}\n"
 
 
 def _sections(run: "Run") -> list[tuple[str, str]]:

@@ -2,6 +2,8 @@
 
 import json
 import shlex
+from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -67,14 +69,10 @@ def command(
     Exit codes: 0 done, 2 config or usage, 3 data, 6 device, 7 files, 8 diverged,
     9 memory, 130 Ctrl-C, 143 SIGTERM.
     """
-    # quoted, since a value is read as YAML: a run may be called 2024 or null
-    texts = {"name": name, "device": device, "engine": engine}
-    quoted = [
-        f"{key}={json.dumps(text, ensure_ascii=False)}" for key, text in texts.items() if text is not None
-    ]
-    words = [*(overrides or ()), *quoted, *([] if seed is None else [f"training.seed={seed}"])]
+    words = [*(overrides or ()), *_quoted(name=name, device=device, engine=engine)]
+    if seed is not None:
+        words.append(f"training.seed={seed}")
     from mlprun import api
-    from mlprun.commands.progress import Follower
 
     if seeds is not None:
         from mlprun.commands.sweep.seeds import train_seeds
@@ -82,19 +80,31 @@ def command(
         return train_seeds(config, words, seeds, output, out=out, allow_code=allow_code, dry_run=dry_run)
     if dry_run:
         return _show_plan(api.load_config(config, *words, allow_code=allow_code), output)
-    follower = Follower(output)
+    return follow(partial(api.train, config, *words, out=out, allow_code=allow_code), output)
+
+
+def _quoted(**texts: str | None) -> list[str]:
+    """Overrides of what was given; quoted, since values are read as YAML: a run may be called 2024."""
+    return [
+        f"{key}={json.dumps(text, ensure_ascii=False)}" for key, text in texts.items() if text is not None
+    ]
+
+
+def follow(training: "partial[Run]", output: Output) -> None:
+    """Train before the user's eyes, and say how the run ended, well or not."""
+    from mlprun import api
+    from mlprun.commands.progress import Follower
+
     try:
-        run = api.train(config, *words, out=out, allow_code=allow_code, reporter=follower)
+        with closing(Follower(output)) as follower:
+            run = training(reporter=follower)
     except (DivergedError, InterruptedRunError) as error:
-        tell(api.load(error.where, allow_code=allow_code), output)
+        _tell(api.load(error.where, allow_code=training.keywords["allow_code"]), output)
         raise
-    finally:
-        follower.close()
-    show_end(run, output)
-    return None
+    _show_end(run, output)
 
 
-def tell(run: "Run", output: Output) -> None:
+def _tell(run: "Run", output: Output) -> None:
     """The document of a run that has ended, well or not."""
     from mlprun.commands import figures
 
@@ -119,11 +129,11 @@ def tell(run: "Run", output: Output) -> None:
     )
 
 
-def show_end(run: "Run", output: Output) -> None:
+def _show_end(run: "Run", output: Output) -> None:
     """The closing table, the run folder and what to type next."""
     from mlprun.commands import figures
 
-    tell(run, output)
+    _tell(run, output)
     status, record, ended = run.status, run.record, run.figures
     output.result(figures.closing(ended))
     early = ", stopped early" if status.reason == "early_stopping" else ""

@@ -90,10 +90,7 @@ def command(
     if len(configs) > 1 and (against is not None or plot is not None):
         raise UsageError("verify", "--against and --plot are for one config", "name one")
     if plot is not None:
-        from mlprun import plots
-
-        plots.form_of(plot)
-        check(plot, force=force)
+        _check(plot, force=force)
     found = {}
     for config in configs:
         found[config] = api.verify(
@@ -107,18 +104,27 @@ def command(
         )
         if not markdown:
             agreements.tell(config, found[config], output)
-    output.document(
-        {
-            "agree": all(one.agrees for one in found.values()),
-            "configs": [agreements.document(config, one) for config, one in found.items()],
-        }
-    )
+    output.document(agreements.document(found))
     if markdown:
         output.result(*agreements.table(found))
     if plot is not None:
-        save(plot, plots.encode(plots.verified(found[configs[0]]), plot), force=force)
+        _draw(found[configs[0]], plot, force=force)
         output.note(f"curves drawn in {plot}")
     _fail(found)
+
+
+def _check(path: str, *, force: bool) -> None:
+    """Refuse a picture that cannot be drawn before engines are compared."""
+    from mlprun import plots
+
+    plots.form_of(path)
+    check(path, force=force)
+
+
+def _draw(found: "Verification", path: str, *, force: bool) -> None:
+    from mlprun import plots
+
+    save(path, plots.encode(plots.verified(found), path), force=force)
 
 
 def _fail(found: "Mapping[str, Verification]") -> None:

@@ -1,6 +1,7 @@
 """`mlprun sweep trial`: a trial of a sweep as an ordinary run."""
 
 import shlex
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -39,11 +40,8 @@ def command(
     from mlprun.sweeps.extract import extract
     from mlprun.sweeps.folder import open_sweep
 
-    follower = Follower(output)
-    try:
+    with closing(Follower(output)) as follower:
         made = extract(open_sweep(folder), number, out=out, reporter=follower, allow_code=allow_code)
-    finally:
-        follower.close()
     path = made.folder.path
     output.document(
         {
