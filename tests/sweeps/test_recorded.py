@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import mlprun
+import mlprun.api
 from mlprun import cli
 from mlprun.errors import ConfigError, DataError, InterruptedRunError
 from mlprun.sweeps import database
