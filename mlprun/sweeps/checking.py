@@ -18,7 +18,7 @@ from mlprun.sweeps import space
 from mlprun.sweeps.cost import Cost
 from mlprun.sweeps.database import Setting
 from mlprun.sweeps.definition import MOST_TRIALS
-from mlprun.sweeps.problems import Problems, unknown_figures
+from mlprun.sweeps.problems import Problems, late_rungs, unknown_figures
 from mlprun.sweeps.space import Point
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ class Configs:
         """Look at every setting; raises ConfigError with the problems of all, equal ones told once."""
         checked, problems = self._look(points)
         if problems:
-            raise ConfigError([*problems, *self._unknown_figures(checked)])
+            late = late_rungs(self.definition, self.base.training.epochs)
+            raise ConfigError([*problems, *self._unknown_figures(checked), *late])
         return checked
 
     def _look(self, points: Sequence[Point], but: Sequence[str] = ()) -> tuple[list[Checked], Sequence[str]]:

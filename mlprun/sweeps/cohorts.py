@@ -95,6 +95,7 @@ def _standing_meta(one: Standing) -> dict[str, Any]:
         "progress": state.progress.to_json(),
         "best_epoch": one.best_epoch,
         "seconds": one.seconds,
+        "figures": one.figures,
     }
 
 
@@ -169,9 +170,8 @@ class CohortFile:
             Progress.from_json(told["progress"]),
         )
         best = own.under("best.") or None
-        return Standing(
-            told["trial"], state, own.tensors["history"], told["best_epoch"], best, told["seconds"]
-        )
+        history, seconds, figures = own.tensors["history"], told["seconds"], told["figures"]
+        return Standing(told["trial"], state, history, told["best_epoch"], best, seconds, figures)
 
 
 def read(path: str, digest: str | None = None) -> CohortFile:

@@ -6,11 +6,14 @@
                           one row per trial; `cohort` and `member` say where its curves and weights lie:
                           place `member` (from 0) of the file `cohorts/cohort-0007.safetensors`
     figures(trial, ...)   one row per trial that has figures, a column for each of `Description.figures`
+    rungs(setting, epoch, objective, promoted)
+                          how a setting stood where a pruner looked at it, and whether it went on
     results               a view of all that: a column for each parameter, trials and figures, for
                           SELECT "optimizer.lr", avg(test_loss) FROM results GROUP BY 1
 
-Ids count from 1. A trial is `pending` until it is `finished`, stopped by `early_stopping`, `diverged` (its
-figures are those up to the last finite epoch) or `failed` (`error` says why, it has no figures). The column
+Ids count from 1. A trial is `pending` until it is `finished`, stopped by `early_stopping`, `pruned` (its
+figures are those up to the epoch where its setting was given up), `diverged` (those up to the last finite
+epoch) or `failed` (`error` says why, it has no figures). The column
 `test_loss` is of the best epoch, as is every other without a prefix, `last_test_loss` of the last one; where
 no dev rows choose a best the two are equal and `best_epoch` is NULL. SQL knows no nan: NULL is a figure that
 is not a number or that was never computed. `seconds` is the trial's share of its cohort's time, and the only
@@ -35,7 +38,7 @@ import re
 import sqlite3
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 from urllib.parse import quote
 
 from mlprun import files
@@ -49,7 +52,7 @@ if TYPE_CHECKING:
 VERSION = 1
 APPLICATION = 0x6D6C7072
 """what SQLite calls the application id of a file"""
-TrialStatus = Literal["pending", "finished", "early_stopping", "diverged", "failed"]
+TrialStatus = Literal["pending", "finished", "early_stopping", "pruned", "diverged", "failed"]
 Scale = Literal["linear", "log", "choice"]
 
 _WAIT = 10.0  # seconds that a writer waits for a reader that holds the file, and the other way round
@@ -136,6 +139,17 @@ class Trial:
         return bool(self.figures)
 
 
+class Rung(NamedTuple):
+    """How a setting stood at an epoch where a pruner looked at it."""
+
+    setting: int
+    epoch: int
+    objective: float | None
+    """what the sweep goes by, over the setting's trials; None where none of them has a finite figure"""
+    promoted: bool
+    """whether it went on"""
+
+
 def create(path: str, description: Description) -> Writer:
     """A new database at `path`, which must not exist. Raises FileError."""
     files.write_new(path, b"")  # an empty file is an empty database
@@ -168,6 +182,9 @@ def _tables(description: Description) -> str:
             best_epoch INTEGER, seconds REAL, error TEXT);
         CREATE INDEX trials_of_setting ON trials (setting, seed, fold);
         CREATE TABLE figures (trial INTEGER PRIMARY KEY{figures});
+        CREATE TABLE rungs (
+            setting INTEGER NOT NULL, epoch INTEGER NOT NULL, objective REAL, promoted INTEGER NOT NULL,
+            PRIMARY KEY (setting, epoch)) WITHOUT ROWID;
         CREATE VIEW results AS SELECT trials.id AS trial, {standing}{chosen}{shown}
             FROM trials JOIN settings ON settings.id = trials.setting
             LEFT JOIN figures ON figures.trial = trials.id ORDER BY trials.id;
@@ -226,6 +243,11 @@ class Writer(Closing):
                 f"VALUES (?{', ?' * len(names)})",
                 ((one.id, *map(one.figures.get, names)) for one in kept if one.figures),
             )
+
+    def add_rung(self, rung: Iterable[Rung]) -> None:
+        """Add how settings stood at a rung, all in one transaction."""
+        with _told(self.path), self.connection as changing:
+            changing.executemany("INSERT INTO rungs VALUES (?, ?, ?, ?)", rung)
 
     def close(self, *, final: bool = False) -> None:
         """Close it; with `final` as one ordinary file, unless a reader is in the way."""
@@ -314,6 +336,13 @@ class Results(Closing):
         """How many trials there are of each status, those of which there are none included."""
         found = dict(self._rows("SELECT status, count(*) FROM trials GROUP BY status"))
         return {status: found.get(status, 0) for status in get_args(TrialStatus)}
+
+    def rungs(self) -> list[Rung]:
+        """How settings stood where a pruner looked at them, by setting and epoch."""
+        rows = self._rows("SELECT setting, epoch, objective, promoted FROM rungs ORDER BY setting, epoch")
+        return [
+            Rung(setting, epoch, objective, bool(promoted)) for setting, epoch, objective, promoted in rows
+        ]
 
     def figure(self, name: str) -> list[tuple[int, int, int | None, float | None]]:
         """(setting, seed, fold, value) of each trial that has figures, by trial id."""

@@ -9,6 +9,7 @@
     trials: 500                             # settings that are drawn
     seed: 0                                 # of those draws
     search: {name: tpe, trials: 200, batch: 32, seed: 0}    # in place of trials and seed: ask Optuna
+    #        and with `pruner: {name: successive_halving}` only the better ones are trained to their end
     objective: {metric: dev_loss, mode: min, aggregate: mean}
     success: test_accuracy >= 0.99
 
@@ -95,13 +96,30 @@ class Objective(Options):
     )
 
 
+class Pruner(Options):
+    """Which settings are trained to their end, by how they stand before it."""
+
+    name: Literal["successive_halving"] = Field(
+        "successive_halving", description="at each rung the best share of all that came so far goes on"
+    )
+    min_epochs: PositiveInt | None = Field(
+        None, description="epochs of the first rung; by default a hundredth of the base's training.epochs"
+    )
+    reduction_factor: Annotated[int, Field(ge=2)] = Field(
+        4, description="one in so many goes on, and to so many times as many epochs"
+    )
+
+
 class Search(Options):
     """How settings are chosen in the light of those before them."""
 
-    name: Literal["tpe"] = Field("tpe", description="tree-structured Parzen estimators, of Optuna")
+    name: Literal["tpe", "random"] = Field(
+        "tpe", description="tree-structured Parzen estimators, of Optuna; or draws as without a search"
+    )
     trials: PositiveInt = Field(description="how many settings are tried")
     batch: PositiveInt = Field(32, description="settings of one round, trained together")
     seed: Seed = Field(0, description="of the search")
+    pruner: Pruner | None = Field(None, description="ends the settings that do not look good")
 
 
 class Sweep(Options):

@@ -14,6 +14,8 @@ from mlprun.storage import history
 from mlprun.sweeps import cohorts, definition
 from mlprun.sweeps.plan import Plan
 
+_ENDS = {"early_stopping": "finished", "pruned": "interrupted"}
+"""what a run is called that ends as a trial did, where its name is another"""
 NAME_LENGTH = 44
 """characters of the sweep's name in a run's, which leaves room for the trial's number"""
 _RESTORE = "restore its cohorts from a copy or run the sweep again with another --out"
@@ -43,12 +45,14 @@ def extract(
 ) -> Extracted:
     """Train a trial alone, in a new run folder below `out`, and hold it against what the sweep kept of it.
 
-    Raises UsageError for a trial that is not there or has not been trained, and as `train` does.
+    One that was pruned stops where it was pruned, and can be resumed. Raises UsageError for a trial that is
+    not there or has not been trained, and as `train` does.
     """
     trial = _trained(place, number)
     kept = cohorts.read(place.cohort(trial.cohort or 0))
     config = config_of(place, trial, allow_code=allow_code)
-    ended = training.start(Experiment.of(config), out=out, reporter=reporter)
+    pause = trial.epochs if trial.status == "pruned" else None
+    ended = training.start(Experiment.of(config), out=out, reporter=reporter, pause=pause)
     return Extracted(trial, ended.folder, tuple(_differences(ended.folder, trial, kept)))
 
 
@@ -83,7 +87,7 @@ def _differences(folder: RunFolder, trial: Trial, kept: CohortFile) -> Iterator[
     """What of a run is not as the sweep kept it, to the last bit."""
     assert trial.member is not None
     status = folder.status()
-    stood = "finished" if trial.status == "early_stopping" else trial.status
+    stood = _ENDS.get(trial.status, trial.status)
     if (status.state, status.epochs) != (stood, trial.epochs):
         yield f"the end ({status.state} after epoch {status.epochs}, {stood} after epoch {trial.epochs})"
     last = folder.load_last()

@@ -1,10 +1,10 @@
-"""How a trial came out: its status, its figures, its curves and its weights."""
+"""How a trial came out: its status, its figures, its curves and its weights; or how far it is to go."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from mlprun.sweeps.database import TrialStatus
 
 Weights = Mapping[str, "NDArray[Any]"]
+
+
+class Until(NamedTuple):
+    """How far a trial is trained for now: up to `epoch`, where it waits to go on or, if `pruned`, ends."""
+
+    epoch: int
+    pruned: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,3 +52,16 @@ class Standing:
     best_epoch: int | None
     best: Weights | None
     seconds: float
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """of a trial that waits to go on"""
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known of a cohort's trials, by number, before it is trained."""
+
+    ended: Mapping[int, Outcome] = field(default_factory=dict)
+    standings: Mapping[int, Standing] = field(default_factory=dict)
+    """of those that go on where they were left"""
+    until: Mapping[int, Until] = field(default_factory=dict)
+    """of those that are not trained to the end of their config"""

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mlprun import schema
 from mlprun.errors import CheckpointError, ConfigError, UsageError
 from mlprun.schema.resolve import goal
-from mlprun.sweeps import space
+from mlprun.sweeps import pruning, space
 from mlprun.sweeps.checking import Configs, figures_of
 from mlprun.sweeps.cost import STARTUP, Cost
 from mlprun.sweeps.database import Description
 from mlprun.sweeps.definition import MOST_TRIALS, Success
 from mlprun.sweeps.gathering import gather
-from mlprun.sweeps.problems import unknown_figures
+from mlprun.sweeps.problems import late_rungs, unknown_figures
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mlprun.schema import Config
     from mlprun.sweeps.checking import Checked, Kind
     from mlprun.sweeps.database import Results, Setting, Trial
-    from mlprun.sweeps.definition import Definition
+    from mlprun.sweeps.definition import Definition, Pruner
     from mlprun.sweeps.space import Point
 
 Key = tuple[int, int, int | None]
@@ -96,8 +96,9 @@ class Plan:
             self.configs.forget()
             self._add(points)
         self._looked_at = tuple(looked_at)
-        if unknown := unknown_figures(definition, figures_of(looked_at)):
-            raise ConfigError(unknown)
+        epochs = self.base.training.epochs
+        if problems := unknown_figures(definition, figures_of(looked_at)) + late_rungs(definition, epochs):
+            raise ConfigError(problems)
         self._trials = self.done = 0
         self.added = self._gather(points, () if known is None else self._recall(known))
         """cohorts of trials that are not known"""
@@ -107,6 +108,16 @@ class Plan:
         """Add a round of a search: its cohorts. Raises ConfigError."""
         self._add(points)
         return self._gather(points)
+
+    @cached_property
+    def rungs(self) -> tuple[int, ...]:
+        """The epochs at which a pruner looks at the settings of a round."""
+        pruner = self._pruner
+        return () if pruner is None else pruning.epochs_of(pruner, self.base.training.epochs)
+
+    @property
+    def _pruner(self) -> Pruner | None:
+        return None if self.sweep.search is None else self.sweep.search.pruner
 
     @property
     def settings(self) -> list[Setting]:
@@ -166,8 +177,10 @@ class Plan:
     @property
     def cost(self) -> Cost:
         """What all trials take together, by those that are known; bytes are of the largest cohort."""
+        pruner = self._pruner
+        part = 1.0 if pruner is None else pruning.share(pruner, self.base.training.epochs)
         return Cost(
-            seconds=self.total * sum(one.cost.seconds for one in self._checked) / len(self._checked),
+            seconds=part * self.total * sum(one.cost.seconds for one in self._checked) / len(self._checked),
             bytes=max(
                 sum(self._checked[member.setting - 1].cost.bytes for member in cohort.members)
                 for cohort in self.cohorts

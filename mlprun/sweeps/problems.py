@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlprun.config.text import cut, printable
+from mlprun.sweeps import pruning
 from mlprun.sweeps.definition import Success
 
 if TYPE_CHECKING:
@@ -65,6 +66,15 @@ def unknown_figures(definition: Definition, names: Sequence[str]) -> list[str]:
         for path, name in named.items()
         if name.removeprefix("last_") not in names
     ]
+
+
+def late_rungs(definition: Definition, epochs: int) -> list[str]:
+    """What is wrong with a pruner whose first rung is not before the end of all epochs."""
+    search = definition.sweep.search
+    if search is None or search.pruner is None or pruning.epochs_of(search.pruner, epochs):
+        return []
+    message = f"has nothing to look at before the end; expected fewer than the base's {epochs} epochs"
+    return [definition.document.problem(("search", "pruner", "min_epochs"), message)]
 
 
 class _Found(NamedTuple):

@@ -23,11 +23,10 @@ from mlprun.sweeps.train import Course, Task
 from mlprun.sweeps.workshop import AHEAD, Batch, cores
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from concurrent.futures import Future
     from multiprocessing.synchronize import Event
 
-    from mlprun.sweeps.outcome import Outcome, Standing
+    from mlprun.sweeps.outcome import Known, Outcome, Standing, Until
     from mlprun.sweeps.plan import Cohort, Plan
 
 WORTH = 30.0
@@ -44,6 +43,7 @@ class Work(NamedTuple):
     threads: int
     chunk: int
     standing: Standing | None
+    until: Until | None
 
 
 class Processes:
@@ -58,16 +58,12 @@ class Processes:
         """Whether another cohort would find it idle, beside so many that are begun and not recorded."""
         return begun <= AHEAD
 
-    def submit(
-        self, cohort: Cohort, known: Mapping[int, Outcome], standings: Mapping[int, Standing]
-    ) -> Batch:
-        """Begin with a cohort, but for the trials that are `known`, going on with those that stand."""
+    def submit(self, cohort: Cohort, known: Known) -> Batch:
+        """Begin with a cohort as `Launcher.submit` says."""
         engine, device = engines.named(cohort.kind.engine), devices.resolve(cohort.kind.device)
         batch = Batch(cohort, known, Course(engine, device, self._stop.is_set))
-        for standing in standings.values():
-            batch.stands(standing)
         for member in cohort.members:
-            if member.trial not in known:
+            if member.trial not in known.ended:
                 config = schema.dump(self._plan.config(member), "")
                 work = Work(
                     member.trial,
@@ -75,7 +71,8 @@ class Processes:
                     self._plan.allow_code,
                     cohort.kind.threads,
                     training.first_chunk(cohort.kind.epochs, self._plan.cost_of(member).seconds),
-                    standings.get(member.trial),
+                    known.standings.get(member.trial),
+                    known.until.get(member.trial),
                 )
                 future = self._pool.submit(_work, work)
                 future.add_done_callback(partial(_take, batch, member.trial))
@@ -93,7 +90,9 @@ class Processes:
         self._pool.shutdown(wait=True)
 
 
-def _take(batch: Batch, trial: int, future: Future[tuple[Outcome | None, Standing | None]]) -> None:
+def _take(
+    batch: Batch, trial: int, future: Future[tuple[Outcome | Standing | None, Standing | None]]
+) -> None:
     error = future.exception()
     if isinstance(error, BrokenProcessPool):
         what = "a process that trained was killed, perhaps for its memory"
@@ -113,8 +112,8 @@ def _begin(stop: Event) -> None:
     _told_to_stop.append(stop)
 
 
-def _work(work: Work) -> tuple[Outcome | None, Standing | None]:
-    """A trial's outcome, or where it stands when it is to stop."""
+def _work(work: Work) -> tuple[Outcome | Standing | None, Standing | None]:
+    """What `train` returns of a trial, and where it stands when it is stopped."""
     (stop,) = _told_to_stop
     if stop.is_set():
         return None, work.standing
@@ -128,6 +127,7 @@ def _work(work: Work) -> tuple[Outcome | None, Standing | None]:
         lambda standing: stands.__setitem__(0, standing),
         work.chunk,
         work.standing,
+        work.until,
     )
     with devices.computing(work.threads, course.device):
         return training.train(task, course), stands[0]

@@ -1,4 +1,4 @@
-"""Settings that are asked for round by round, each round knowing how those before it came out: TPE of Optuna.
+"""Settings that are asked for round by round: of Optuna, which knows how earlier rounds came out, or drawn.
 
 A round is a function of the sweep file and of what the database says of earlier rounds, so that a sweep that
 is continued asks the same. Sources: Bergstra et al. (2011), Algorithms for hyper-parameter optimization;
@@ -8,21 +8,29 @@ Akiba et al. (2019), doi.org/10.1145/3292500.3330701
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlprun import extras, randomness
-from mlprun.sweeps import space
-from mlprun.sweeps.summary import summarize
+from mlprun.sweeps import space, summary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mlprun.sweeps.database import Results
-    from mlprun.sweeps.definition import Definition, Draw
+    from mlprun.sweeps.definition import Definition, Draw, Search
     from mlprun.sweeps.space import Point
 
 _ROUNDS = zlib.crc32(b"rounds")
 """where the seeds of rounds stand among the draws of a space"""
+
+
+class Ended(NamedTuple):
+    """A setting whose trials have ended; of a score small is good and infinity worst."""
+
+    chosen: Mapping[str, Any]
+    score: float
+    pruned_at: int | None = None
+    """the epoch where it was pruned, which `score` then is of"""
 
 
 def first(definition: Definition) -> list[Point]:
@@ -32,19 +40,35 @@ def first(definition: Definition) -> list[Point]:
 
 def following(definition: Definition, results: Results) -> list[Point]:
     """The settings of the round after those that have ended; none after the last."""
-    lines = summarize(results).lines
-    scored = [(line.setting.chosen, line.score[0]) for line in sorted(lines, key=lambda one: one.setting.id)]
-    return _ask(definition, scored)
+    lines = sorted(summary.summarize(results).lines, key=lambda one: one.setting.id)
+    pruned = {one.setting: one for one in results.rungs() if not one.promoted}
+    ended = [Ended(line.setting.chosen, line.score[0]) for line in lines]
+    for place, line in enumerate(lines):
+        if (rung := pruned.get(line.setting.id)) is not None:
+            score = summary.score(results.description, rung.objective)
+            ended[place] = Ended(line.setting.chosen, score, rung.epoch)
+    return _ask(definition, ended)
 
 
-def _ask(definition: Definition, known: Sequence[tuple[Mapping[str, Any], float]]) -> list[Point]:
-    """The next round, given settings with their scores by number; small is good, infinity worst."""
-    extras.need("optuna", where="search")
+def _ask(definition: Definition, known: Sequence[Ended]) -> list[Point]:
+    """The next round, given the settings of earlier ones by number."""
     search = definition.sweep.search
     assert search is not None
+    if search.name == "tpe":
+        extras.need("optuna", where="search")
     count = min(search.batch, search.trials - len(known))
     if count < 1:
         return []
+    if search.name == "random":
+        asked = space.sampled(definition.sweep, search.seed, count, len(known))
+    else:
+        asked = _ask_optuna(definition, search, count, known)
+    return [space.point(definition, number, one) for number, one in enumerate(asked, start=len(known) + 1)]
+
+
+def _ask_optuna(
+    definition: Definition, search: Search, count: int, known: Sequence[Ended]
+) -> list[dict[str, Any]]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -55,11 +79,14 @@ def _ask(definition: Definition, known: Sequence[tuple[Mapping[str, Any], float]
     sampler = optuna.samplers.TPESampler(seed=int(share * 2**32), constant_liar=True)
     study = optuna.create_study(sampler=sampler, direction="minimize")
     ranges = {key: _range(draw) for key, draw in definition.sweep.random.items()}
-    for chosen, score in known:
-        drawn = space.drawn(definition.sweep, chosen)
-        study.add_trial(optuna.trial.create_trial(params=drawn, distributions=ranges, value=score))
-    asked = [study.ask(ranges).params for _ in range(count)]
-    return [space.point(definition, number, one) for number, one in enumerate(asked, start=len(known) + 1)]
+    for one in known:
+        came: dict[str, Any] = {"value": one.score}
+        if one.pruned_at is not None:
+            pruned = optuna.trial.TrialState.PRUNED
+            came = {"state": pruned, "intermediate_values": {one.pruned_at: one.score}}
+        drawn = space.drawn(definition.sweep, one.chosen)
+        study.add_trial(optuna.trial.create_trial(params=drawn, distributions=ranges, **came))
+    return [study.ask(ranges).params for _ in range(count)]
 
 
 def _range(draw: Draw) -> Any:

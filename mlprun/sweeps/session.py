@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Protocol
 from mlprun import files
 from mlprun.engines import device as devices
 from mlprun.errors import CheckFailedError, CheckpointError, DivergedError, MlprunError
-from mlprun.sweeps import cohorts, folder, search
+from mlprun.sweeps import cohorts, folder, pruning, search
 from mlprun.sweeps.database import Trial
+from mlprun.sweeps.outcome import Known, Until
 from mlprun.sweeps.processes import WORTH, Processes
 from mlprun.sweeps.workshop import Workshop, cores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from mlprun.sweeps.database import Writer
     from mlprun.sweeps.folder import SweepFolder, SweepStatus
@@ -83,9 +84,12 @@ class Session:
         self.bad: Outcome | None = None
         self.places: dict[bool, Launcher] = {}
         """where trials are trained: in this process or, where True, in others"""
+        self._open_places = ExitStack()
         self.elsewhere: Launcher | None = None
         """what trains them instead"""
         self.fail_fast = self.processes = False
+        self.pruned: dict[int, int] = {}
+        """settings that a search has given up, and the epochs where they end"""
         left = {trial.id for trial in writer.results.planned() if trial.status == "pending"}
         self.done = sum(len(cohort.members) for cohort in plan.cohorts) - len(left)
         self.todo = [one for one in plan.cohorts if any(m.trial in left for m in one.members)]
@@ -97,9 +101,10 @@ class Session:
         if unfinished:
             self.place.write_status(self._status("running"))
             try:
-                self._run()
-                while not self._stopped() and self._search_on():
-                    self._run()
+                with self._open_places:
+                    self._round()
+                    while not self._stopped() and self._search_on():
+                        self._round()
             except (MlprunError, MemoryError) as error:
                 self.place.write_status(self._status("failed", str(error)))
                 raise
@@ -109,6 +114,29 @@ class Session:
         if self.bad is not None and self.fail_fast:
             self._raise(self.bad)
         return Ended(self.place, self.place.status(), self.plan, self.stop.number)
+
+    def _round(self) -> None:
+        """Train what is left of a round: all that is left of the sweep, where nothing asks for more."""
+        settings = {member.setting for cohort in self.todo for member in cohort.members}
+        for epoch in self.plan.rungs:
+            rungs = self.writer.results.rungs()
+            self.pruned = {one.setting: one.epoch for one in rungs if not one.promoted}
+            undecided = settings - self.pruned.keys() - {one.setting for one in rungs if one.epoch == epoch}
+            if undecided:
+                stand = self._run(epoch)
+                if self._stopped():
+                    return
+                self._look_from(epoch, [one for one in stand if one.setting in undecided])
+        self._run()
+
+    def _look_from(self, epoch: int, stand: Sequence[Trial]) -> None:
+        """Decide which settings go on from a rung, by how their trials stand there."""
+        search, results = self.plan.sweep.search, self.writer.results
+        assert search is not None
+        assert search.pruner is not None
+        rung = pruning.rung(search.pruner, epoch, stand, results.rungs(), results.description)
+        self.writer.add_rung(rung)
+        self.pruned |= {one.setting: epoch for one in rung if not one.promoted}
 
     def _search_on(self) -> bool:
         """Ask for another round of a search; False where there is none."""
@@ -127,22 +155,29 @@ class Session:
     def _stopped(self) -> bool:
         return self.stop() or (self.fail_fast and self.bad is not None)
 
-    def _run(self) -> None:
-        """Train cohort after cohort, the next one begun before the last is written."""
-        waiting = deque(self.todo)
+    def _run(self, rung: int | None = None) -> list[Trial]:
+        """Train cohort after cohort, the next one begun before the last is written.
+
+        With a `rung` up to that epoch; returned is then how the trials stand there.
+        """
+        waiting, stand = deque(self.todo), list[Trial]()
         begun: deque[Batch] = deque()
-        self.places.clear()  # those of an earlier round of a search are closed
-        with ExitStack() as places:
-            while waiting and not self._stopped():
-                begin_more = partial(self._begin_more, places, begun, waiting)
-                begin_more()
-                # all that are begun have one number of threads, which holds until the last has ended
-                with devices.computing(begun[0].cohort.kind.threads, "cpu"):
-                    while begun and self._await(begun, begin_more):
-                        self._record(begun.popleft())
-                        if begun:
-                            begin_more()
-                    self._save_all(begun)
+        while waiting and not self._stopped():
+            begin_more = partial(self._begin_more, begun, waiting, rung)
+            begin_more()
+            # all that are begun have one number of threads, which holds until the last has ended
+            with devices.computing(begun[0].cohort.kind.threads, "cpu"):
+                while begun and self._await(begun, begin_more):
+                    batch = begun.popleft()
+                    if rung is None:
+                        self._record(batch)
+                    else:
+                        self._save(batch)
+                        stand += _standing(batch)
+                    if begun:
+                        begin_more()
+                self._save_all(begun)
+        return stand
 
     def _save_all(self, begun: deque[Batch]) -> None:
         """Let what was stopped in the middle end its chunk, and write where it stands."""
@@ -154,23 +189,34 @@ class Session:
             batch.wait()
             self._save(batch)
 
-    def _begin_more(self, places: ExitStack, begun: deque[Batch], waiting: deque[Cohort]) -> None:
+    def _begin_more(self, begun: deque[Batch], waiting: deque[Cohort], rung: int | None) -> None:
         """Begin with as many cohorts as there is room for."""
         while waiting:
-            place = self._place(places, waiting[0])
+            place = self._place(waiting[0])
             if begun and not (place.has_room(len(begun)) and _go_together(begun, waiting[0])):
                 return
             cohort = waiting.popleft()
-            begun.append(place.submit(cohort, *self._partial(cohort)))
+            known = Known(*self._partial(cohort), self._until(cohort, rung))
+            begun.append(place.submit(cohort, known))
 
-    def _place(self, places: ExitStack, cohort: Cohort) -> Launcher:
+    def _until(self, cohort: Cohort, rung: int | None) -> dict[int, Until]:
+        """How far the trials go that do not go to their end."""
+        until: dict[int, Until] = {}
+        for member in cohort.members:
+            if member.setting in self.pruned:
+                until[member.trial] = Until(self.pruned[member.setting], pruned=True)
+            elif rung is not None:
+                until[member.trial] = Until(rung)
+        return until
+
+    def _place(self, cohort: Cohort) -> Launcher:
         """Where a cohort is trained."""
         if self.elsewhere is not None:
             return self.elsewhere
         apart = self.processes and self._is_worth_processes(cohort)
         if apart not in self.places:
             made: Launcher = Processes(self.plan) if apart else Workshop(self.plan, self._stopped)
-            self.places[apart] = places.enter_context(made)
+            self.places[apart] = self._open_places.enter_context(made)
         return self.places[apart]
 
     def _is_worth_processes(self, cohort: Cohort) -> bool:
@@ -247,6 +293,20 @@ class Session:
 def _go_together(begun: deque[Batch], cohort: Cohort) -> bool:
     """Whether a cohort may be trained beside those that are: all use one number of torch's threads."""
     return not begun or begun[0].cohort.kind.threads == cohort.kind.threads
+
+
+def _standing(batch: Batch) -> Iterator[Trial]:
+    """The trials of a cohort as they stand at a rung, or came out before it."""
+    ended = {one.trial: one for one in batch.outcomes()}
+    waiting = {one.trial: one for one in batch.standings()}
+    for place, member in enumerate(batch.cohort.members):
+        if member.trial in ended:
+            yield _recorded(batch.cohort, place, ended[member.trial])
+        else:
+            figures = waiting[member.trial].figures
+            yield Trial(
+                member.trial, member.setting, member.seed, member.fold, status="finished", figures=figures
+            )
 
 
 def _recorded(cohort: Cohort, place: int, outcome: Outcome) -> Trial:

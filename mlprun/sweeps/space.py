@@ -52,8 +52,11 @@ def points(definition: Definition) -> Iterator[Point]:
     grid = [_listed(document, ("grid", key)) for key in sweep.grid]
     paired = [_listed(document, ("paired", key)) for key in sweep.paired]
     pairs: list[tuple[Node, ...]] = list(zip(*paired, strict=True)) or [()]
-    draws = _draws(sweep, document)
-    combinations = itertools.product(itertools.product(*grid), pairs, draws)
+    random: Iterable[tuple[Node, ...]] = [()]
+    if sweep.random:
+        assert sweep.trials is not None
+        random = [_nodes(definition, one) for one in sampled(sweep, sweep.seed, sweep.trials)]
+    combinations = itertools.product(itertools.product(*grid), pairs, random)
     for number, parts in enumerate(combinations, start=1):
         nodes = dict(zip(sweep.parameters, itertools.chain(*parts), strict=True))
         chosen = {key: plain(node) for key, node in nodes.items()}
@@ -99,14 +102,35 @@ def recalled(definition: Definition, settings: Sequence[Setting]) -> list[Point]
 
 def point(definition: Definition, number: int, drawn: Mapping[str, Any]) -> Point:
     """A setting by what was drawn of each parameter of `random`: a number or, of a choice, its place."""
-    sweep, document = definition.sweep, definition.document
-    nodes = {
-        key: Node(drawn[key], document.node(("random", key)).place)
+    nodes = dict(zip(definition.sweep.random, _nodes(definition, drawn), strict=True))
+    return Point(Setting(number, {key: plain(node) for key, node in nodes.items()}), nodes)
+
+
+def _nodes(definition: Definition, drawn: Mapping[str, Any]) -> tuple[Node, ...]:
+    """What was drawn, as it would stand in the sweep file."""
+    document = definition.document
+    return tuple(
+        Node(drawn[key], document.node(("random", key)).place)
         if draw.choice is None
         else _listed(document, ("random", key, "choice"))[drawn[key]]
-        for key, draw in sweep.random.items()
-    }
-    return Point(Setting(number, {key: plain(node) for key, node in nodes.items()}), nodes)
+        for key, draw in definition.sweep.random.items()
+    )
+
+
+def sampled(sweep: Sweep, seed: int, count: int, skip: int = 0) -> list[dict[str, Any]]:
+    """So many draws of each parameter of `random` after the first `skip`: numbers or, of choices, places."""
+    purpose = randomness.Purpose.SPACE
+    shares = [
+        randomness.uniforms(seed, purpose, count, epoch=zlib.crc32(key.encode()), skip=skip).tolist()
+        for key in sweep.random
+    ]
+    return [
+        {
+            key: _at(draw, share) if draw.choice is None else int(share * len(draw.choice))
+            for (key, draw), share in zip(sweep.random.items(), row, strict=True)
+        }
+        for row in zip(*shares, strict=True)
+    ]
 
 
 def drawn(sweep: Sweep, chosen: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,9 +148,9 @@ def _place_of(value: Any, values: tuple[Any, ...]) -> int:
 
 def probes(definition: Definition) -> list[Point]:
     """Settings at the ends of each range and with each choice, all else in the middle."""
-    draws = definition.sweep.random
-    middle = {key: 0 if draw.choice is not None else _at(draw, 0.5) for key, draw in draws.items()}
-    found = [middle | {key: end} for key, draw in draws.items() for end in _ends(draw)]
+    ranges = definition.sweep.random
+    middle = {key: 0 if draw.choice is not None else _at(draw, 0.5) for key, draw in ranges.items()}
+    found = [middle | {key: end} for key, draw in ranges.items() for end in _ends(draw)]
     return [point(definition, number, one) for number, one in enumerate(found, start=1)]
 
 
@@ -143,25 +167,6 @@ def _listed(document: Document, path: tuple[str, ...]) -> tuple[Node, ...]:
     items = document.node(path).value
     assert isinstance(items, tuple)
     return items
-
-
-def _draws(sweep: Sweep, document: Document) -> Iterable[tuple[Node, ...]]:
-    if not sweep.random:
-        return [()]
-    columns = [_drawn(sweep, document, key, draw) for key, draw in sweep.random.items()]
-    return list(zip(*columns, strict=True))
-
-
-def _drawn(sweep: Sweep, document: Document, key: str, draw: Draw) -> list[Node]:
-    assert sweep.trials is not None
-    shares = randomness.uniforms(
-        sweep.seed, randomness.Purpose.SPACE, sweep.trials, epoch=zlib.crc32(key.encode())
-    ).tolist()
-    if draw.choice is not None:
-        items = _listed(document, ("random", key, "choice"))
-        return [items[int(share * len(items))] for share in shares]
-    place = document.node(("random", key)).place
-    return [Node(_at(draw, share), place) for share in shares]
 
 
 def _at(draw: Draw, share: float) -> int | float:

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
     from mlprun.sweeps.definition import Definition
 
-_FREE = {"name", "base", "objective", "success"}
-"""what does not say which trials there are; the base is compared apart"""
-
 
 def beside(definition: Definition, out: str) -> str:
     """A folder beside the sweep's: as deep, so that paths relative to it hold whatever its number will be."""
@@ -49,8 +46,16 @@ def _portable(value: Any, key: str, place: str) -> Any:
 
 
 def digest_of(words: Mapping[str, Any]) -> str:
-    """What two sweeps with the same trials have in common; objective and success may differ."""
-    return canonical.digest({k: v for k, v in words.items() if k not in ("name", "objective", "success")})
+    """What two sweeps with the same trials have in common."""
+    free = _free(words.get("search"), words.get("objective") or {})
+    return canonical.digest({key: value for key, value in words.items() if key not in free})
+
+
+def _free(searched: object, objective: Mapping[str, Any]) -> set[str]:
+    """The keys that do not say which trials there are: a search goes by its objective."""
+    if searched is None:
+        return {"name", "objective", "success"}
+    return {"name"} if objective.get("aggregate") == "success" else {"name", "success"}
 
 
 def contains(now: Mapping[str, Any], then: Mapping[str, Any], first: int) -> bool:
@@ -73,7 +78,8 @@ def _read(words: Mapping[str, Any]) -> Sweep:
 
 def _rest(sweep: Sweep) -> str:
     """All that must be equal."""
-    counted = dict.fromkeys((*_FREE, "seeds", "grid", "paired", "trials"), True)
+    free = _free(sweep.search, sweep.objective.model_dump())
+    counted = dict.fromkeys((*free, "base", "seeds", "grid", "paired", "trials"), True)
     return canonical.encode(sweep.model_dump(exclude={**counted, "search": {"trials"}}))
 
 

@@ -1,8 +1,8 @@
 """A sweep's trials as lines of a table: what each setting reached over its seeds.
 
-A trial that diverged or failed has no place in a mean, which is of those that came to their end; it is
-counted beside it. A diverged trial is no success; a failed one, which says nothing of its setting, is none
-of the trials that a success rate is a share of.
+A trial that diverged, failed or was pruned has no place in a mean, which is of those that came to their end;
+it is counted beside it. A diverged trial is no success; a failed or pruned one, which does not say how it
+would have ended, is none of the trials that a success rate is a share of. Pruned settings come last.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class Line:
     best: tuple[Trial, float] | None
     """the trial of the best value, and it"""
     score: tuple[float, float]
-    """what settings are sorted by, small being good; infinite where there is none"""
+    """what settings are sorted by, small being good; infinite where there is none or it was pruned"""
+    pruned_at: int | None = None
+    """the epoch where a search gave it up"""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,20 @@ def summarize(results: Results, *, metric: str | None = None, of: str = "best") 
     return Summary(description, column, goal, aggregate, lines, dict(results.counts()))
 
 
+def objective(description: Description, trials: Sequence[Trial]) -> float | None:
+    """What a setting's trials reach by the sweep's objective; None where none has a finite figure."""
+    column, folds, success = description.objective["metric"], description.folds, description.success
+    sample = statistics.sample(list(_values(trials, column, folds).values()))
+    rate = _rate(_successes(trials, success)) if success else None
+    return _middle(sample, rate, description.objective["aggregate"])
+
+
+def score(description: Description, value: float | None) -> float:
+    """An objective such that small is good, infinity standing for none."""
+    small = description.objective["mode"] == "min" and description.objective["aggregate"] != "success"
+    return math.inf if value is None else value if small else -value
+
+
 def value_of(trial: Trial, column: str) -> float | None:
     """A trial's figure where it counts: it came to its end and the figure is a finite number."""
     value = trial.figures.get(column) if trial.status in SOUND else None
@@ -99,8 +115,8 @@ def value_of(trial: Trial, column: str) -> float | None:
 
 
 def succeeded(trial: Trial, success: Mapping[str, Any]) -> bool | None:
-    """Whether a trial is a success; None where it says nothing: it is pending or failed."""
-    if trial.status in ("pending", "failed"):
+    """Whether a trial is a success; None where it does not say: it is pending, pruned or failed."""
+    if trial.status in ("pending", "pruned", "failed"):
         return None
     value = value_of(trial, success["figure"])
     return value is not None and OPERATORS[success["operator"]](value, success["number"])
@@ -112,24 +128,29 @@ def _line(
     column, goal, aggregate = by
     sign = 1 if goal == "min" else -1
     known = [(trial, value) for trial in trials if (value := value_of(trial, column)) is not None]
-    values = _by_seed(known, len({trial.seed for trial in trials}), description.folds)
+    values = _values(trials, column, description.folds)
     sample = statistics.sample(list(values.values()))
-    successes: dict[Hashable, bool] = {}
-    if description.success is not None:
-        told = {(trial.seed, trial.fold): succeeded(trial, description.success) for trial in trials}
-        successes = {key: said for key, said in told.items() if said is not None}
-    success = statistics.rate(sum(successes.values()), len(successes)) if description.success else None
+    successes = _successes(trials, description.success) if description.success else {}
+    success = _rate(successes) if description.success else None
     best = min(known, key=lambda pair: (sign * pair[1], pair[0].id), default=None)
-    return Line(
-        setting,
-        Counter(trial.status for trial in trials),
-        values,
-        sample,
-        success,
-        successes,
-        best,
-        _score(sample, success, sign, aggregate),
-    )
+    counts: Counter[str] = Counter(trial.status for trial in trials)
+    pruned_at = max((trial.epochs or 0 for trial in trials if trial.status == "pruned"), default=None)
+    place = (math.inf, -pruned_at) if pruned_at is not None else _score(sample, success, sign, aggregate)
+    return Line(setting, counts, values, sample, success, successes, best, place, pruned_at)
+
+
+def _successes(trials: Sequence[Trial], success: Mapping[str, Any]) -> dict[Hashable, bool]:
+    told = {(trial.seed, trial.fold): succeeded(trial, success) for trial in trials}
+    return {key: said for key, said in told.items() if said is not None}
+
+
+def _rate(successes: Mapping[Hashable, bool]) -> Rate:
+    return statistics.rate(sum(successes.values()), len(successes))
+
+
+def _values(trials: Sequence[Trial], column: str, folds: int | None) -> dict[Hashable, float]:
+    known = [(trial, value) for trial in trials if (value := value_of(trial, column)) is not None]
+    return _by_seed(known, len({trial.seed for trial in trials}), folds)
 
 
 def _by_seed(known: Sequence[tuple[Trial, float]], seeds: int, folds: int | None) -> dict[Hashable, float]:
@@ -147,8 +168,15 @@ def _by_seed(known: Sequence[tuple[Trial, float]], seeds: int, folds: int | None
 
 
 def _score(sample: Sample, success: Rate | None, sign: int, aggregate: str) -> tuple[float, float]:
-    middle = sample.median if aggregate == "median" else sample.mean
+    middle = _middle(sample, None, aggregate)
     value = math.inf if middle is None else sign * middle
     if aggregate != "success" or success is None:
         return value, 0.0
     return (math.inf if success.rate is None else -success.rate), value
+
+
+def _middle(sample: Sample, success: Rate | None, aggregate: str) -> float | None:
+    """The figure that stands for a setting."""
+    if aggregate == "success" and success is not None:
+        return success.rate
+    return sample.median if aggregate == "median" else sample.mean

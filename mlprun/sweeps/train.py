@@ -18,7 +18,7 @@ from mlprun.sweeps.measure import Gauge
 from mlprun.sweeps.outcome import Outcome, Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mlprun.engines.contract import Row, Why
     from mlprun.experiment import Experiment
     from mlprun.sweeps.database import TrialStatus
+    from mlprun.sweeps.outcome import Until
 
 CHUNK_SECONDS = 1.0
 """between two looks at where a trial stands"""
@@ -59,7 +60,8 @@ def first_chunk(epochs: int, seconds: float) -> int:
 class Task(NamedTuple):
     """A trial to be trained: `make` gives its experiment, `stands` hears of each look at it but the last.
 
-    `chunk` is the number of epochs until the first look; `standing` is where it was left before.
+    `chunk` is the number of epochs until the first look; `standing` is where it was left before; `until` is
+    how far it goes, by default to its end.
     """
 
     trial: int
@@ -67,16 +69,17 @@ class Task(NamedTuple):
     stands: Callable[[Standing], None]
     chunk: int
     standing: Standing | None = None
+    until: Until | None = None
 
 
-def train(task: Task, course: Course) -> Outcome | None:
-    """The trial trained to its end; None where it was stopped. What it raises makes it a failed one."""
+def train(task: Task, course: Course) -> Outcome | Standing | None:
+    """How a trial came out, or where it waits; None where it was stopped. What it raises makes it fail."""
     ((_, outcome),) = together([task], course)
     return outcome
 
 
-def together(tasks: Sequence[Task], course: Course) -> Iterator[tuple[int, Outcome | None]]:
-    """The outcomes of trials, which are trained step by step: each step of all of them, then the next.
+def together(tasks: Sequence[Task], course: Course) -> Iterator[tuple[int, Outcome | Standing | None]]:
+    """`train` for trials that are trained step by step: each step of all of them, then the next.
 
     What a short trial costs is mostly code that is not in the cache; so it is there for the next trial.
     Trials that have been trained for CHUNK_SECONDS are told of before the next one is begun.
@@ -105,8 +108,10 @@ class _Training:
 
     experiment: Experiment
     state: State
+    end: int
+    """the epoch up to which it is trained"""
     stopped: Why | None = None
-    outcome: Outcome | None = None
+    outcome: Outcome | Standing | None = None
 
     def __init__(self, task: Task, course: Course) -> None:
         self.task, self.course, self.over = task, course, False
@@ -140,6 +145,8 @@ class _Training:
         """Its rows."""
         self.experiment = self.task.make()
         self.width = len(columns(self.experiment.config))
+        epochs, until = self.experiment.config.training.epochs, self.task.until
+        self.end = epochs if until is None else min(epochs, until.epoch)
 
     def draw(self) -> None:
         """Its weights, or where it was left."""
@@ -152,7 +159,7 @@ class _Training:
 
     def open(self) -> None:
         """Its place in the engine."""
-        if self.stopped is None:
+        if self.stopped is None and self.state.epoch < self.end:
             course = self.course
             self.cohort = course.engine.open([self.experiment], [self.state], device=course.device)
 
@@ -160,12 +167,12 @@ class _Training:
         """Its epochs, with a look at it between chunks of them."""
         course, task, epochs = self.course, self.task, self.experiment.config.training.epochs
         epoch, chunk, watch = self.state.epoch, task.chunk, Watch(epochs, course.stop)
-        self.over = self.stopped is None and course.stop()
+        self.over = self.stopped is None and epoch < self.end and course.stop()
         if self.over:
             return
-        while self.stopped is None:
+        while self.stopped is None and epoch < self.end:
             start = time.perf_counter()
-            (advance,) = course.engine.advance(self.cohort, min(epochs, epoch + chunk), watch)
+            (advance,) = course.engine.advance(self.cohort, min(self.end, epoch + chunk), watch)
             took = max(time.perf_counter() - start, 1e-6)
             chunk = max(1, min(4 * chunk, math.ceil((advance.epoch - epoch) * CHUNK_SECONDS / took)))
             epoch = advance.epoch
@@ -173,11 +180,12 @@ class _Training:
             (self.state,) = course.engine.states(self.cohort)
             self.stopped = advance.stopped
             if self.stopped is None or self.stopped == "interrupted":
-                seconds = self.seconds
-                task.stands(
-                    Standing(task.trial, self.state, self.history, self.best_epoch, self.best, seconds)
-                )
+                task.stands(self._standing({}))
         self.cohort, self.over = None, self.stopped == "interrupted"
+
+    def _standing(self, figures: Mapping[str, float]) -> Standing:
+        trial, best_epoch = self.task.trial, self.best_epoch
+        return Standing(trial, self.state, self.history, best_epoch, self.best, self.seconds, figures)
 
     def _take(self, advance: Advance) -> None:
         if advance.rows:
@@ -193,7 +201,7 @@ class _Training:
         return self.pieces[0]
 
     def measure(self) -> None:
-        """Its figures."""
+        """Its figures, with which it ends or waits."""
         gauge, state = self.course.gauge, self.state
         last = state.model
         of_last = gauge.figures(self.experiment, last, state.epoch)
@@ -203,14 +211,19 @@ class _Training:
             if best is None or best_epoch is None or best_epoch == state.epoch
             else gauge.figures(self.experiment, best, best_epoch)
         )
-        status: TrialStatus = self.stopped  # type: ignore[assignment]
+        figures = {**of_best, **{f"last_{name}": value for name, value in of_last.items()}}
+        until = self.task.until
+        if self.stopped is None and until is not None and not until.pruned:
+            self.outcome = self._standing(figures)
+            return
+        status: TrialStatus = self.stopped or "pruned"  # type: ignore[assignment]
         self.outcome = Outcome(
             self.task.trial,
             status,
             state.epoch,
             best_epoch,
             self.seconds,
-            figures={**of_best, **{f"last_{name}": value for name, value in of_last.items()}},
+            figures=figures,
             history=self.history,
             best=best,
             last=last,

@@ -16,13 +16,14 @@ from mlprun import engines
 from mlprun.engines import device as devices
 from mlprun.experiment import Experiment
 from mlprun.sweeps import train as training
+from mlprun.sweeps.outcome import Outcome
 from mlprun.sweeps.train import Course, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from mlprun.schema import Config
-    from mlprun.sweeps.outcome import Outcome, Standing
+    from mlprun.sweeps.outcome import Known, Standing
     from mlprun.sweeps.plan import Cohort, Member, Plan
 
 AHEAD = 1
@@ -56,11 +57,11 @@ def groups(members: list[Member], seconds_of: Callable[[Member], float]) -> Iter
 class Batch:
     """A cohort that is being trained."""
 
-    def __init__(self, cohort: Cohort, known: Mapping[int, Outcome], course: Course) -> None:
-        self.cohort, self.course = cohort, course
-        self._ended: dict[int, Outcome] = dict(known)
-        self._standing: dict[int, Standing] = {}
-        self._left = len(cohort.members) - len(known)
+    def __init__(self, cohort: Cohort, known: Known, course: Course) -> None:
+        self.cohort, self.course, self.until = cohort, course, known.until
+        self._ended: dict[int, Outcome] = dict(known.ended)
+        self._standing: dict[int, Standing] = dict(known.standings)
+        self._left = len(cohort.members) - len(known.ended)
         self._lock, self._over = threading.Lock(), threading.Event()
         self._error: BaseException | None = None
         if not self._left:
@@ -74,19 +75,23 @@ class Batch:
         """Where a trial stands, if it was begun before."""
         return self._standing.get(trial)
 
-    def take(self, trial: int, outcome: Outcome | None, error: BaseException | None = None) -> None:
-        """A trial has ended, or was stopped."""
+    def take(
+        self, trial: int, outcome: Outcome | Standing | None, error: BaseException | None = None
+    ) -> None:
+        """A trial has ended, or was stopped, or waits to go on."""
         with self._lock:
-            if outcome is not None:
+            if isinstance(outcome, Outcome):
                 self._ended[trial] = outcome
                 self._standing.pop(trial, None)
+            elif outcome is not None:
+                self._standing[trial] = outcome
             self._error = self._error or error
             self._left -= 1
             if not self._left or error is not None:
                 self._over.set()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Whether every trial has ended or was stopped, after so many seconds at most."""
+        """Whether every trial has ended, was stopped or waits, after so many seconds at most."""
         over = self._over.wait(seconds)
         if self._error is not None:
             raise self._error
@@ -123,15 +128,11 @@ class Workshop:
         """Whether another cohort would find it idle, beside so many that are begun and not recorded."""
         return begun <= AHEAD
 
-    def submit(
-        self, cohort: Cohort, known: Mapping[int, Outcome], standings: Mapping[int, Standing]
-    ) -> Batch:
-        """Begin with a cohort, but for the trials that are `known`, going on with those that stand."""
+    def submit(self, cohort: Cohort, known: Known) -> Batch:
+        """Begin with a cohort as `Launcher.submit` says."""
         engine, device = engines.named(cohort.kind.engine), devices.resolve(cohort.kind.device)
         batch = Batch(cohort, known, Course(engine, device, self._stop))
-        for standing in standings.values():
-            batch.stands(standing)
-        members = [member for member in cohort.members if member.trial not in known]
+        members = [member for member in cohort.members if member.trial not in known.ended]
         for group in groups(members, lambda member: self._plan.cost_of(member).seconds):
             self._queue.put((group, batch))
         return batch
@@ -155,7 +156,7 @@ class Workshop:
                 for trial in left:
                     batch.take(trial, None)
 
-    def _train(self, members: list[Member], batch: Batch) -> Iterator[tuple[int, Outcome | None]]:
+    def _train(self, members: list[Member], batch: Batch) -> Iterator[tuple[int, Outcome | Standing | None]]:
         threads, epochs = batch.cohort.kind.threads, batch.cohort.kind.epochs
         if torch.get_num_threads() != threads:  # each thread has a number of its own
             torch.set_num_threads(threads)
@@ -166,6 +167,7 @@ class Workshop:
                 batch.stands,
                 training.first_chunk(epochs, self._plan.cost_of(member).seconds),
                 batch.standing(member.trial),
+                batch.until.get(member.trial),
             )
             for member in members
         ]

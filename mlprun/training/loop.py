@@ -46,6 +46,8 @@ class Course:
     reporter: Reporter
     saved: Callable[[int], None] = lambda epoch: None
     """told the epoch of every checkpoint that has been written"""
+    pause: int | None = None
+    """an epoch to stop at as if interrupted, from which the run can go on"""
 
 
 def follow(experiment: Experiment, state: State, record: Record, course: Course) -> tuple[Why, State]:
@@ -64,7 +66,7 @@ def follow(experiment: Experiment, state: State, record: Record, course: Course)
         record.save(state, "finished")
         return "finished", state
     while True:
-        until = _until(epoch, pace, record, epochs)
+        until = min(_until(epoch, pace, record, epochs), course.pause or epochs)
         start = time.monotonic()
         (advance,) = course.engine.advance(cohort, until, watch)
         pace.took(advance.epoch - epoch, time.monotonic() - start)
@@ -72,13 +74,14 @@ def follow(experiment: Experiment, state: State, record: Record, course: Course)
         record.take(advance)
         if epoch in record.snapshots_due:
             record.keep_snapshot(course.engine.states(cohort)[0])
-        if advance.stopped is not None or record.is_due(epoch):
+        stopped = advance.stopped or ("interrupted" if epoch == course.pause else None)
+        if stopped is not None or record.is_due(epoch):
             (state,) = course.engine.states(cohort)
-            record.save(state, advance.stopped)
+            record.save(state, stopped)
             course.saved(epoch)
         course.reporter.report(advance, time.monotonic() - began)
-        if advance.stopped is not None:
-            return advance.stopped, state
+        if stopped is not None:
+            return stopped, state
 
 
 def _until(epoch: int, pace: Pace, record: Record, epochs: int) -> int:

@@ -59,6 +59,8 @@ class Session:
     """what is not as it was recorded when the run was started"""
     extended: tuple[int, ...] = ()
     """the epochs that the run went to before each extension"""
+    pause: int | None = None
+    """an epoch to stop at"""
 
     def status(self, state: StatusState, epochs: int, seconds: float, *told: Any) -> Status:
         """The status of this run; `seconds` are those of this session, `told` the figures and the reason."""
@@ -66,8 +68,8 @@ class Session:
         return replace(status, differences=self.differences, extended=self.extended)
 
 
-def start(experiment: Experiment, *, out: str, reporter: Reporter) -> Ended:
-    """Train a new run in a new folder below `out`.
+def start(experiment: Experiment, *, out: str, reporter: Reporter, pause: int | None = None) -> Ended:
+    """Train a new run in a new folder below `out`; up to an epoch `pause`, it ends there as interrupted.
 
     Raises UsageError, DeviceError or FileError before a folder exists when it cannot be done as asked.
     """
@@ -85,7 +87,7 @@ def start(experiment: Experiment, *, out: str, reporter: Reporter) -> Ended:
     with StopFlag() as stop:
         folder, lock = runs.create(out, config.name, config=as_yaml(stored), record=record, code=code)
         with lock:
-            session = Session(experiment, folder, engine, device, constants, reporter)
+            session = Session(experiment, folder, engine, device, constants, reporter, pause=pause)
             return carry_out(session, None, None, stop)
 
 
@@ -121,7 +123,7 @@ def _follow(
     session: Session, saved: Saved | None, best: Best | None, stop: StopFlag, standing: Standing
 ) -> tuple[Why, State, Best | None]:
     experiment, engine = session.experiment, session.engine
-    course = Course(engine, session.device, stop, session.reporter, standing.saved)
+    course = Course(engine, session.device, stop, session.reporter, standing.saved, session.pause)
     with Record(session.folder, experiment, session.constants, begins=saved is None) as record:
         if saved is None:
             state = engine.start(experiment)

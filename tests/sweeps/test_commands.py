@@ -68,7 +68,8 @@ def test_show_prints_a_document_of_all_settings(call, folder):
         "min",
         "mean",
     )
-    assert told["trials"] == {"pending": 1, "finished": 12, "early_stopping": 0, "diverged": 2, "failed": 1}
+    counts = {"pending": 1, "finished": 12, "early_stopping": 0, "pruned": 0, "diverged": 2, "failed": 1}
+    assert told["trials"] == counts
     assert [line["setting"] for line in told["settings"]] == [2, 1, 3, 4]
     first, last = told["settings"][0], told["settings"][-1]
     assert first["values"] == {"architecture.hidden": [8, 4], "optimizer.lr": 0.1}

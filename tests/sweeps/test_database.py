@@ -50,7 +50,7 @@ def test_what_is_written_is_read_back(path):
         assert results.trial(5) is None
         assert results.figure("test_loss") == [(1, 1, None, 0.1 + 0.2)]
         assert results.counts() == {
-            "pending": 2, "finished": 1, "early_stopping": 0, "diverged": 0, "failed": 1,
+            "pending": 2, "finished": 1, "early_stopping": 0, "pruned": 0, "diverged": 0, "failed": 1,
         }  # fmt: skip
 
 

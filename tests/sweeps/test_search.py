@@ -30,7 +30,7 @@ def draw(definition, known):
     """In Optuna's place where it is absent: draws by how many are known, and by the best."""
     wanted = definition.sweep.search
     count = min(wanted.batch, wanted.trials - len(known))
-    best = min(known, key=lambda pair: pair[1])[0] if known else {}
+    best = min(known, key=lambda one: one.score).chosen if known else {}
     points = []
     for number in range(len(known) + 1, len(known) + count + 1):
         drawn = {}

@@ -35,6 +35,7 @@ def described(plan: Plan, folder: str | None, done: int) -> dict[str, Any]:
         "objective": dict(description.objective),
         "success": description.success and description.success["text"],
         "search": search and {"name": search.name, "rounds": rounds, "batch": search.batch},
+        "rungs": list(plan.rungs),
         "cohorts": len(plan.cohorts) * rounds // begun,
         "engines": {name: round(plan.total * count / known) for name, count in engines.items()},
         "cores": cores(),
@@ -55,9 +56,11 @@ def told(plan: Plan, folder: str | None, done: int) -> str:
     search = said["search"]
     rounds = f", asked for in {_count(search['rounds'], 'round')}" if search else ""
     going = "" if folder is None else f"\n{going_on(folder, done, plan.total)}"
+    epochs = ", ".join(map(str, said["rungs"]))
+    pruned = f"the better ones go on from epochs {epochs}\n" if epochs else ""
     return (
         f"{_count(said['trials'], 'trial')}: {_count(said['settings'], 'setting')} × "
-        f"{_count(said['seeds'], 'seed')}{folds}{rounds}\n"
+        f"{_count(said['seeds'], 'seed')}{folds}{rounds}\n{pruned}"
         f"{cohorts}, {engines}, {_count(said['cores'], 'core')}\n"
         f"about {duration(said['estimate']['seconds'])} and "
         f"{said['estimate']['bytes_of_a_cohort'] / 1e6:.3g} MB of curves and weights at a time{going}"

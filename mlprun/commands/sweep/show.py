@@ -45,14 +45,16 @@ def command(
     its end, what goes on with it. n counts the seeds behind mean, standard
     deviation and the 95% interval of the mean (Student's t); trials that
     diverged or failed are counted apart, have no place in a mean, and a
-    diverged one is no success. The success rate has Wilson's 95% interval.
+    diverged one is no success; settings that were pruned come last, with the
+    epoch where they were given up. The success rate has Wilson's 95% interval.
     With folds a seed's figure is the mean over its folds.
 
     --json prints {"sweep", "name", "status": "running" | "finished" | "interrupted"
       | "failed" | "crashed", "reason", "metric", "of", "goal", "sorted_by", "success",
       "trials": {STATUS: N}, "total", "settings": [{"setting", "values": {PATH: VALUE},
       "n", "mean", "deviation", "interval": [LOW, HIGH], "median", "median_interval",
-      "success": {"successes", "n", "rate", "interval"} or null, "trials": {STATUS: N},
+      "success": {"successes", "n", "rate", "interval"} or null, "pruned_at": EPOCH or null,
+      "trials": {STATUS: N},
       "best": {"trial", "seed", "fold", "value"} or null}]}, all settings, the best
       first; null stands for what so few seeds cannot say.
 
@@ -82,12 +84,14 @@ def table(summary: Summary, lines: Sequence[Line]) -> Table:
     }
     present = [status for status, counts in counted.items() if any(counts)]
     has_success = description.success is not None
+    has_pruned = any(line.pruned_at is not None for line in lines)
     columns = [
         "setting",
         *names.values(),
         "n",
         *(("median", "95% interval") if summary.aggregate == "median" else ("mean", "std", "95% interval")),
         *(("success", "95% interval") if has_success else ()),
+        *(("pruned at",) if has_pruned else ()),
         *present,
         "best",
         "trial",
@@ -99,6 +103,7 @@ def table(summary: Summary, lines: Sequence[Line]) -> Table:
             line.sample.n,
             *_middle(line, summary.aggregate),
             *(_share(line.success) if has_success else ()),
+            *((line.pruned_at,) if has_pruned else ()),
             *(counted[status][place] for status in present),
             line.best[1] if line.best else None,
             line.best[0].id if line.best else None,
@@ -133,7 +138,7 @@ def _standing(folder: str, status: SweepStatus, summary: Summary) -> str:
     ended = sum(counts.values()) - counts.get("pending", 0)
     parts = [status.state, f"{ended:,} of {total:,} trials"]
     parts.append(f"{settings:,} setting{'' if settings == 1 else 's'}")
-    parts += [f"{counts[name]:,} {name}" for name in ("diverged", "failed") if counts.get(name)]
+    parts += [f"{counts[name]:,} {name}" for name in ("pruned", "diverged", "failed") if counts.get(name)]
     return f"{folder}: {', '.join(parts)}"
 
 
@@ -193,6 +198,7 @@ def _told(line: Line) -> Mapping[str, Any]:
         "median": sample.median,
         "median_interval": sample.median_interval,
         "success": line.success._asdict() if line.success else None,
+        "pruned_at": line.pruned_at,
         "trials": line.counts,
         "best": {"trial": best[0].id, "seed": best[0].seed, "fold": best[0].fold, "value": best[1]}
         if best

@@ -13,9 +13,9 @@ from mlprun import extras
 from mlprun.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from mlprun.sweeps.outcome import Outcome, Standing
+    from mlprun.sweeps.outcome import Known
     from mlprun.sweeps.plan import Cohort, Plan
     from mlprun.sweeps.workshop import Batch
 
@@ -29,10 +29,8 @@ class Launcher(Protocol):
         """Whether another cohort would find it idle, beside so many that are begun and not recorded."""
         ...
 
-    def submit(
-        self, cohort: Cohort, known: Mapping[int, Outcome], standings: Mapping[int, Standing]
-    ) -> Batch:
-        """Begin with a cohort, but for the trials that are `known`, going on with those that stand."""
+    def submit(self, cohort: Cohort, known: Known) -> Batch:
+        """Begin with a cohort, but for the trials that have ended, going on with those that stand."""
         ...
 
     def halt(self) -> None:

@@ -22,7 +22,7 @@ from mlprun.sweeps.workshop import Rows
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mlprun.sweeps.outcome import Outcome, Standing
+    from mlprun.sweeps.outcome import Known, Outcome, Standing, Until
     from mlprun.sweeps.plan import Cohort, Plan
 
 SECONDS = 5.0
@@ -42,6 +42,8 @@ class Piece(NamedTuple):
     """epochs of each trial until the first look at it"""
     standings: Mapping[int, Standing]
     """of the trials that were begun before"""
+    until: Mapping[int, Until]
+    """of the trials that do not go to their end"""
     engine: str
     device: str
     threads: int
@@ -50,26 +52,24 @@ class Piece(NamedTuple):
     """of what computes, where the sweep was started"""
 
 
-def cut(
-    plan: Plan, cohort: Cohort, known: Mapping[int, Outcome], standings: Mapping[int, Standing]
-) -> Iterator[Piece]:
-    """The trials of a cohort that are not known, in pieces."""
+def cut(plan: Plan, cohort: Cohort, known: Known) -> Iterator[Piece]:
+    """The trials of a cohort that have not ended, in pieces."""
     members: list[Member] = []
     seconds = 0.0
     for member in cohort.members:
-        if member.trial in known:
+        if member.trial in known.ended:
             continue
         cost = plan.cost_of(member).seconds
         if members and seconds + cost > SECONDS:
-            yield _piece(plan, cohort, members, standings)
+            yield _piece(plan, cohort, members, known)
             members, seconds = [], 0.0
         members.append(member)
         seconds += cost
     if members:
-        yield _piece(plan, cohort, members, standings)
+        yield _piece(plan, cohort, members, known)
 
 
-def _piece(plan: Plan, cohort: Cohort, members: list[Member], standings: Mapping[int, Standing]) -> Piece:
+def _piece(plan: Plan, cohort: Cohort, members: list[Member], known: Known) -> Piece:
     kind, configs = cohort.kind, dict[int, tuple[dict[str, Any], bool]]()
     for member in members:
         if member.setting not in configs:
@@ -79,7 +79,8 @@ def _piece(plan: Plan, cohort: Cohort, members: list[Member], standings: Mapping
         tuple((one.trial, one.setting, one.seed, one.fold) for one in members),
         configs,
         tuple(training.first_chunk(kind.epochs, plan.cost_of(member).seconds) for member in members),
-        {one.trial: standings[one.trial] for one in members if one.trial in standings},
+        {one.trial: known.standings[one.trial] for one in members if one.trial in known.standings},
+        {one.trial: known.until[one.trial] for one in members if one.trial in known.until},
         kind.engine,
         kind.device,
         kind.threads,
@@ -88,8 +89,11 @@ def _piece(plan: Plan, cohort: Cohort, members: list[Member], standings: Mapping
     )
 
 
-def carry_out(piece: Piece) -> list[Outcome]:
-    """Train the trials of a piece. Raises DeviceError where its device is absent."""
+def carry_out(piece: Piece) -> list[Outcome | Standing]:
+    """Train the trials of a piece: how each came out, or where it waits to go on.
+
+    Raises DeviceError where its device is absent.
+    """
     device = devices.resolve(piece.device)
     course = Course(engines.named(piece.engine), device, lambda: False)
     configs = {
@@ -100,7 +104,7 @@ def carry_out(piece: Piece) -> list[Outcome]:
         for setting, (config, own) in piece.configs.items()
     }
     rows = Rows()
-    outcomes: list[Outcome] = []
+    outcomes: list[Outcome | Standing] = []
     with devices.computing(piece.threads, device):
         for given, chunk in zip(piece.members, piece.chunks, strict=True):
             member = Member(*given, piece.engine)
@@ -111,6 +115,7 @@ def carry_out(piece: Piece) -> list[Outcome]:
                 lambda _: None,
                 chunk,
                 piece.standings.get(member.trial),
+                piece.until.get(member.trial),
             )
             outcome = training.train(task, course)
             assert outcome is not None, "nothing stops it"

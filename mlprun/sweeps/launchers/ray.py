@@ -23,10 +23,8 @@ from mlprun.sweeps.train import Course
 from mlprun.sweeps.workshop import Batch, cores
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from mlprun.sweeps.launchers.pieces import Piece
-    from mlprun.sweeps.outcome import Outcome, Standing
+    from mlprun.sweeps.outcome import Known, Outcome, Standing
     from mlprun.sweeps.plan import Cohort, Plan
 
 RETRIES = 10
@@ -62,20 +60,16 @@ class Ray:
         most = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
         return begun < most and len(self._given) < most
 
-    def submit(
-        self, cohort: Cohort, known: Mapping[int, Outcome], standings: Mapping[int, Standing]
-    ) -> Batch:
-        """Begin with a cohort, but for the trials that are `known`, going on with those that stand."""
+    def submit(self, cohort: Cohort, known: Known) -> Batch:
+        """Begin with a cohort as `Launcher.submit` says."""
         device = cohort.kind.device
         batch = Batch(cohort, known, Course(engines.named(cohort.kind.engine), device, self._closing.is_set))
-        for standing in standings.values():
-            batch.stands(standing)
         largest = max((node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"]), default=1)
         needs = {
             "num_cpus": min(cohort.kind.threads, largest),
             "num_gpus": 0 if devices.resolve(device) == "cpu" else 1,
         }
-        for piece in pieces.cut(self._plan, cohort, known, standings):
+        for piece in pieces.cut(self._plan, cohort, known):
             reference = self._task.options(**needs).remote(piece)
             with self._lock:
                 self._given[reference] = (piece, batch)
@@ -127,8 +121,8 @@ class Ray:
             ray.shutdown()
 
 
-def _train(piece: Piece) -> list[Outcome] | str:
-    """A task: the outcomes of a piece, or in what the worker differs from the driver."""
+def _train(piece: Piece) -> list[Outcome | Standing] | str:
+    """A task: how the trials of a piece came out, or in what the worker differs from the driver."""
     return pieces.differing(piece) or pieces.carry_out(piece)
 
 

@@ -13,6 +13,7 @@ from mlprun.errors import UsageError
 from mlprun.sweeps import launchers, run
 from mlprun.sweeps.definition import read
 from mlprun.sweeps.launchers import pieces
+from mlprun.sweeps.outcome import Known
 from mlprun.sweeps.train import Course
 from mlprun.sweeps.workshop import Batch
 
@@ -31,14 +32,14 @@ class Far:
     def has_room(self, begun):
         return begun < 3
 
-    def submit(self, cohort, known, standings):
-        self.resumed += len(known)
+    def submit(self, cohort, known):
+        self.resumed += len(known.ended)
         batch = Batch(cohort, known, Course(named(cohort.kind.engine), "cpu", self.closing.is_set))
-        threading.Thread(target=self._train, args=(cohort, known, standings, batch), daemon=True).start()
+        threading.Thread(target=self._train, args=(cohort, known, batch), daemon=True).start()
         return batch
 
-    def _train(self, cohort, known, standings, batch):
-        cut = list(pieces.cut(self.plan, cohort, known, standings))
+    def _train(self, cohort, known, batch):
+        cut = list(pieces.cut(self.plan, cohort, known))
         for number, piece in enumerate(reversed(cut)):
             travelled = pickle.loads(pickle.dumps(piece))
             assert pieces.differing(travelled) == ""
@@ -133,7 +134,7 @@ def test_a_piece_tells_in_which_versions_a_machine_differs(few, sweep, tmp_path)
 
     (tmp_path / "trials.yaml").write_text("base: small.yaml\nseeds: 1")
     plan = Plan(read(str(tmp_path / "trials.yaml")))
-    (piece,) = pieces.cut(plan, plan.cohorts[0], {}, {})
+    (piece,) = pieces.cut(plan, plan.cohorts[0], Known())
     other = piece._replace(versions={**piece.versions, "numpy": "0.1"})
     assert pieces.differing(other) == f"numpy {piece.versions['numpy']} in place of 0.1"
 
