@@ -27,9 +27,12 @@ def test_a_shipped_sweep_begins_by_saying_what_it_shows_and_all_its_trials_are_v
 @EVERY
 def test_a_shipped_sweep_runs(path: Path, tmp_path: Path) -> None:
     text = path.read_text()
-    if "search:" in text:
+    if "name: tpe" in text:
         pytest.importorskip("optuna", reason="the extra optuna is not installed")
     trials = "search.trials=3" if "search:" in text else "trials=3"
     few = ["seeds=2", "base.training.epochs=2"] + [trials] * ("random:" in text)
+    few += ["search.pruner.min_epochs=1"] * ("pruner:" in text)
     swept = mlprun.sweep(path, *few, out=str(tmp_path))
-    assert {trial.status for trial in swept.trials} == {"finished"}
+    assert {trial.status for trial in swept.trials} == (
+        {"finished", "pruned"} if "pruner:" in text else {"finished"}
+    )

@@ -58,6 +58,9 @@ def command(
     search: {name: tpe, trials: 200}   in place of trials: Optuna asks for the
                                        settings, a `batch` of 32 at a time;
                                        mlprun doctor says how to install it
+    search: {name: random, trials: 200, pruner: {name: successive_halving}}
+                                       only the settings that look good are trained
+                                       to their end, with tpe as well
     folds: 5                           cross-validation: each trial tests on one
                                        fifth of the rows
     objective: {metric: dev_loss, mode: min, aggregate: mean}
@@ -88,8 +91,8 @@ def command(
       "seconds"}
       and under --dry-run {"name", "sweep": FOLDER that it goes on with or null,
       "done": N, "trials", "settings", "seeds", "folds", "parameters", "figures",
-      "objective", "success", "search", "cohorts", "engines": {NAME: TRIALS},
-      "cores", "estimate": {"core_seconds", "seconds", "bytes_of_a_cohort"}}
+      "objective", "success", "search", "rungs", "cohorts",
+      "engines": {NAME: TRIALS}, "cores", "estimate": {"core_seconds", "seconds", "bytes_of_a_cohort"}}
 
     Exit codes: 0 done, 2 config or usage, 3 data, 4 sweep folder, 5 in use,
     6 device or Ray cluster, 7 files, 9 memory, 130 Ctrl-C, 143 SIGTERM; with
