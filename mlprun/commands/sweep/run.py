@@ -92,7 +92,8 @@ def command(
       and under --dry-run {"name", "sweep": FOLDER that it goes on with or null,
       "done": N, "trials", "settings", "seeds", "folds", "parameters", "figures",
       "objective", "success", "search", "rungs", "cohorts",
-      "engines": {NAME: TRIALS}, "cores", "estimate": {"core_seconds", "seconds", "bytes_of_a_cohort"}}
+      "engines": {NAME: TRIALS}, "cores", "estimate": {"core_seconds", "seconds",
+      "bytes_of_a_cohort"}}
 
     Exit codes: 0 done, 2 config or usage, 3 data, 4 sweep folder, 5 in use,
     6 device or Ray cluster, 7 files, 9 memory, 130 Ctrl-C, 143 SIGTERM; with
