@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING
 
 # set before torch or a subprocess starts: two threads can give other bits than one, and tests compare bits
@@ -17,7 +19,8 @@ from mlprun import schema
 from mlprun.schema import extend
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
@@ -37,6 +40,27 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         if not torch.cuda.is_available():
             pytest.skip("needs a CUDA device")
+
+
+@contextlib.contextmanager
+def _unmeasured() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def unmeasured() -> Callable[[], AbstractContextManager[None]]:
+    """A context whose new processes measure no coverage."""
+    return _unmeasured
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unmeasured_tracker() -> None:
+    """Begin the tracker of semaphores, which outlives the tests and would write its coverage too late."""
+    with _unmeasured():
+        resource_tracker.ensure_running()
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
@@ -33,11 +34,9 @@ def memory(memory_folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def untraced() -> Iterator[None]:
+def untraced(unmeasured: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
     """Measure no coverage in processes that are killed: it slows them until kills miss whole phases."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
-            patch.delenv(name, raising=False)
+    with unmeasured():
         yield
 
 
