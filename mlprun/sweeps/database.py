@@ -20,7 +20,8 @@ is not a number or that was never computed. `seconds` is the trial's share of it
 column that two runs of one sweep do not have in common.
 
 While the sweep runs the database is in WAL mode, so that it can be read at any moment; trials come in by
-whole cohorts, in one transaction each. When the sweep ends it is a single ordinary file.
+whole cohorts, in one transaction each. When the sweep ends it is a single ordinary file, and `seal`
+keeps its digest beside it.
 
     with database.create(path, description) as writer:
         writer.add_settings([Setting(1, {"optimizer.lr": 0.1})])
@@ -45,6 +46,7 @@ from mlprun import files
 from mlprun.errors import CheckpointError, FileError
 from mlprun.storage import canonical
 from mlprun.storage.opened import Closing
+from mlprun.sweeps import seal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -196,6 +198,7 @@ class Writer(Closing):
 
     def __init__(self, path: str) -> None:
         self.path = path
+        seal.remove(path)
         with _told(path):
             self.connection = sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, timeout=_WAIT)
             self.connection.execute("PRAGMA journal_mode = WAL").fetchone()
@@ -251,11 +254,14 @@ class Writer(Closing):
 
     def close(self, *, final: bool = False) -> None:
         """Close it; with `final` as one ordinary file, unless a reader is in the way."""
+        mode = "wal"
         if final:
             with contextlib.suppress(sqlite3.OperationalError):
-                self.connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+                (mode,) = self.connection.execute("PRAGMA journal_mode = DELETE").fetchone()
         with _told(self.path):
             self.connection.close()
+        if mode == "delete":
+            seal.put(self.path)
 
 
 def _put(connection: sqlite3.Connection, verb: str, trials: Iterable[Trial]) -> None:
@@ -269,6 +275,7 @@ def open_reading(path: str) -> Results:
     if files.kind(path) != "file":
         what = "no such file" if files.kind(path) is None else f"is a {files.kind(path)}"
         raise CheckpointError(path, what, "expected the trials.sqlite of a sweep's folder")
+    seal.check(path)
     with _told(path):
         connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=_WAIT)
         try:
@@ -303,17 +310,22 @@ class Results(Closing):
     def description(self) -> Description:
         """What the sweep is."""
         if self._description is None:
-            known = {key: canonical.decode(value) for key, value in self._rows("SELECT * FROM sweep")}
-            for key in ("parameters", "figures", "history"):
-                known[key] = tuple(known.get(key, ()))
-            names = Description.__dataclass_fields__
-            self._description = Description(**{key: value for key, value in known.items() if key in names})
+            with _told(self.path):
+                self._description = self._described()
         return self._description
+
+    def _described(self) -> Description:
+        known = {key: canonical.decode(value) for key, value in self._rows("SELECT * FROM sweep")}
+        for key in ("parameters", "figures", "history"):
+            known[key] = tuple(known.get(key, ()))
+        names = Description.__dataclass_fields__
+        return Description(**{key: value for key, value in known.items() if key in names})
 
     def settings(self) -> list[Setting]:
         """All settings, by id."""
         rows = self._rows("SELECT id, chosen FROM settings ORDER BY id")
-        return [Setting(number, json.loads(chosen)) for number, chosen in rows]
+        with _told(self.path):
+            return [Setting(number, json.loads(chosen)) for number, chosen in rows]
 
     def trials(self) -> list[Trial]:
         """All trials, by id."""

@@ -4,6 +4,7 @@ runs/widths-001/
   sweep.yaml                     the sweep with its base config written out; can be run again as it is
   run.json, status.json          what was run, where and with what (written once); how it stands
   trials.sqlite                  settings, trials, figures: see `database`
+  trials.sqlite.sha256           its digest once the sweep is finished: see `seal`
   cohorts/cohort-0001.safetensors  curves and weights of up to a thousand trials: see `cohorts`
   lock
 """

@@ -76,7 +76,7 @@ def test_any_program_reads_the_view_of_results(path):
 
 def test_a_closed_database_is_one_file(path, tmp_path):
     database.Writer(path).close(final=True)
-    assert os.listdir(tmp_path) == ["trials.sqlite"]
+    assert sorted(os.listdir(tmp_path)) == ["trials.sqlite", "trials.sqlite.sha256"]
     assert sqlite3.connect(path).execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
