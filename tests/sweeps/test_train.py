@@ -33,7 +33,9 @@ def lost():
 @pytest.mark.parametrize("engine", ["torch", "scratch"])
 def test_a_trial_is_the_same_in_company_and_alone(engine):
     of = course(engine)
-    for trial, outcome in training.together([task(seed) for seed in range(3)], of):
+    told = dict(training.together([task(seed) for seed in range(3)], of))
+    assert set(told) == {0, 1, 2}
+    for trial, outcome in told.items():
         alone = training.train(task(trial), course(engine))
         assert outcome.figures == alone.figures
         assert outcome.last.keys() == alone.last.keys()
