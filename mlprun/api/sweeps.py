@@ -107,12 +107,15 @@ def sweep(
     out: str = "runs",
     allow_code: bool = False,
     fail_fast: bool = False,
+    retry_failed: bool = False,
     processes: bool = False,
     on: str = "local",
     address: str | None = None,
     reporter: SweepReporter | None = None,
 ) -> Sweep:
     """Run a sweep (a file, or a mapping of the same form), or go on with the one that is below `out`.
+
+    With `retry_failed` trials that failed are trained again.
 
     With `processes`, long trials of engines other than fused are trained in processes of their own; a script
     that asks for it stands behind `if __name__ == "__main__":`.
@@ -130,6 +133,7 @@ def sweep(
         reporter=reporter or SilentSweep(),
         allow_code=allow_code,
         fail_fast=fail_fast,
+        retry_failed=retry_failed,
         processes=processes,
         elsewhere=elsewhere,
     )

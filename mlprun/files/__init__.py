@@ -11,7 +11,7 @@ from __future__ import annotations
 from mlprun.files.appending import append, close, lock, open_writing, sync, truncate
 from mlprun.files.calls import System
 from mlprun.files.folders import claim, make_folder, remove, sync_folder
-from mlprun.files.looking import is_folder, kind, names, written_at
+from mlprun.files.looking import is_folder, kind, names, size, written_at
 from mlprun.files.reading import open_reading, read_bytes, read_pieces, read_text
 from mlprun.files.refusals import Place, TooLargeError, WrongKindError, failure
 from mlprun.files.writing import is_temporary, link_previous, write_atomic, write_new
@@ -38,6 +38,7 @@ __all__ = [
     "read_pieces",
     "read_text",
     "remove",
+    "size",
     "sync",
     "sync_folder",
     "system",

@@ -32,6 +32,12 @@ def written_at(path: Place) -> int:
         return files.system.lstat(os.fspath(path)).st_mtime_ns
 
 
+def size(path: Place) -> int:
+    """How many bytes the file at `path` has."""
+    with while_reading(os.fspath(path)):
+        return files.system.lstat(os.fspath(path)).st_size
+
+
 def is_folder(path: Place) -> bool:
     """Whether `path` is a folder or a symbolic link to one."""
     try:

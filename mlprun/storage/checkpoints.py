@@ -33,6 +33,8 @@ _STORED = {"f4", "f8", "i8", "u1", "b1"}
 _START = b'{"__metadata__":{"mlprun":"{\\"checksum\\":\\"'
 _CHECKSUM = slice(8 + len(_START), 8 + len(_START) + 64)
 _ZEROS = "0" * 64
+_LOOK = 2**16
+"""bytes in which most headers end"""
 _RESTORE = "restore it from a copy or train again"
 _EXPECTED = "expected a checkpoint that mlprun wrote, such as best.safetensors in a run folder"
 _FOREIGN = {
@@ -110,6 +112,27 @@ def read_bytes(path: files.Place, *, follow: bool = True) -> bytes:
         raise CheckpointError(str(path), f"is {error.kind}", _EXPECTED) from error
     except files.TooLargeError as error:
         raise CheckpointError(str(path), error.what, _EXPECTED) from error
+
+
+def is_complete(path: files.Place) -> bool:
+    """Whether a file is there and as long as it says itself: a quick look, however large it is.
+
+    Only `read` finds bytes that are others. Raises FileError for a file that cannot be read.
+    """
+    if files.kind(path) != "file":
+        return False
+    start, header = b"", MAX_HEADER
+    for piece in files.read_pieces(path, cap=MAX_BYTES, size=_LOOK, follow=False):
+        start += piece
+        header = int.from_bytes(start[:8], "little")
+        if header > MAX_HEADER or len(start) >= 8 + header:
+            break
+    try:
+        told = json.loads(start[8 : 8 + header])
+        ends = [told[name]["data_offsets"][1] for name in told if name != "__metadata__"]
+        return files.size(path) == 8 + header + max(ends, default=0)
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return False
 
 
 def _checksum(data: bytes) -> bytes:

@@ -16,6 +16,7 @@ a file of the same kind, with `running.N.*`: the whole state of trial N, all tha
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -29,11 +30,13 @@ from mlprun.storage.checkpoints import Checkpoint
 from mlprun.sweeps.outcome import Outcome, Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-_RESTORE = "restore it from a copy or run the sweep again in another folder"
+    from mlprun.sweeps.database import Trial
+
+_RESTORE = "restore it from a copy, or remove it and run the same sweep again, which trains its trials anew"
 _TOLD = ("trial", "status", "epochs", "best_epoch", "seconds", "error", "figures")
 
 
@@ -148,6 +151,27 @@ class CohortFile:
         form, place = int(tensors["form"][member]), int(tensors["place"][member])
         stacks = self.checkpoint.under(f"{form}.{kind}.")
         return {name: stack[place] for name, stack in stacks.items()}
+
+    def outcomes(self, trials: Iterable[Trial]) -> list[Outcome]:
+        """How trials of the cohort came out, as the database has them. Raises ValueError for others."""
+        return [self._outcome(one) for one in trials]
+
+    def _outcome(self, one: Trial) -> Outcome:
+        member = one.member
+        if member is None or self.trials[member] != one.id:
+            raise ValueError(f"{self.path} does not hold trial {one.id}")
+        return Outcome(
+            one.id,
+            one.status,
+            one.epochs or 0,
+            one.best_epoch,
+            one.seconds or 0.0,
+            one.error,
+            {name: math.nan if value is None else value for name, value in one.figures.items()},
+            self.history(member),
+            self.best(member),
+            self.last(member),
+        )
 
     def ended(self) -> list[Outcome]:
         """The trials of an unfinished cohort that have ended."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mlprun import files
 from mlprun.errors import CheckpointError
+from mlprun.storage import checkpoints
 from mlprun.sweeps import folder, recorded
 from mlprun.sweeps.session import pending
 from mlprun.sweeps.stored import beside, contains, digest_of, stored
@@ -61,10 +63,37 @@ def _words(place: SweepFolder, digest: str) -> Mapping[str, Any] | None:
         return None
 
 
+class Again(NamedTuple):
+    """Trials that are trained once more, and why, in lines for the user."""
+
+    trials: frozenset[int] = frozenset()
+    said: tuple[str, ...] = ()
+
+
+def again(place: SweepFolder, *, retry_failed: bool) -> Again:
+    """The trials whose cohort's file is gone or cut off and, if asked for, those that failed."""
+    with place.results() as results:
+        lost = [one for one in results.recorded() if not checkpoints.is_complete(place.cohort(one))]
+        if not lost and not retry_failed:
+            return Again()
+        trials = [one for one in results.planned() if one.status != "pending"]
+    said, found = [], set[int]()
+    for number in lost:
+        gone = [one.id for one in trials if one.cohort == number]
+        path = place.cohort(number)
+        what = "is missing" if files.kind(path) is None else "is damaged: it is not as long as it says"
+        said.append(f"{path} {what}; trials to be trained again: {len(gone):,}")
+        found.update(gone)
+    failed = [one.id for one in trials if one.status == "failed" and one.id not in found]
+    if retry_failed and failed:
+        said.append(f"failed trials to be trained again: {len(failed):,}")
+        found.update(failed)
+    return Again(frozenset(found), tuple(said))
+
+
 def is_over(place: SweepFolder, plan: Plan) -> bool:
     """Whether nothing is left to do."""
-    status = place.status()
-    return status.state == "finished" and status.done == plan.total
+    return place.status().state == "finished" and plan.done == plan.total
 
 
 def differences(plan: Plan, place: SweepFolder) -> list[str]:
@@ -92,10 +121,12 @@ def bring_up(plan: Plan, place: SweepFolder, found: Sequence[str] = ()) -> None:
     changed = {key: now[key] for key in _SAID if known[key] != now[key]}
     status = place.status()
     differences = tuple(dict.fromkeys((*status.differences, *found)))
-    if known["total"] != now["total"] or differences != status.differences:
+    if known["total"] != now["total"] or plan.again or differences != status.differences:
         place.write_status(replace(status, state="running", total=plan.total, differences=differences))
-    if changed or plan.added:
+    if changed or plan.added or plan.again:
         with place.writer() as writer:
+            writer.reopen(plan.again)
             writer.extend(plan.new_settings, pending(plan.added), changed)
             writer.close(final=plan.done == plan.total)
     place.write_definition(as_yaml(words))
+    place.make_cohorts()

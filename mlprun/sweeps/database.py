@@ -234,6 +234,17 @@ class Writer(Closing):
             changing.executemany("INSERT INTO settings VALUES (?, ?)", rows)
             _put(changing, "INSERT", trials)
 
+    def reopen(self, trials: Iterable[int]) -> None:
+        """Make trials pending again, all or none of them; what they came to is forgotten."""
+        numbers = [(number,) for number in trials]
+        forgotten = "epochs = NULL, best_epoch = NULL, seconds = NULL, error = NULL"
+        with _told(self.path), self.connection as changing:
+            changing.executemany(
+                f"UPDATE trials SET status = 'pending', {forgotten} WHERE id = ?",  # noqa: S608
+                numbers,
+            )
+            changing.executemany("DELETE FROM figures WHERE trial = ?", numbers)
+
     def record(self, trials: Iterable[Trial]) -> None:
         """Replace trials by what they are now, figures included, all in one transaction."""
         kept = list(trials)
@@ -339,6 +350,16 @@ class Results(Closing):
         """All trials by id, without their figures."""
         rows = self._rows(f"SELECT id, {', '.join(_STANDING)} FROM trials ORDER BY id")  # noqa: S608
         return [Trial(*row) for row in rows]
+
+    def ended(self, cohort: int, first: int, last: int) -> list[Trial]:
+        """The trials of a cohort that are not pending; its numbers are from `first` to `last`."""
+        where = "WHERE trials.id BETWEEN ? AND ? AND cohort = ? AND status <> 'pending'"
+        return list(self._trials(where, (first, last, cohort)))
+
+    def recorded(self) -> list[int]:
+        """The cohorts with trials that are not pending."""
+        query = "SELECT DISTINCT cohort FROM trials WHERE status <> 'pending' AND cohort IS NOT NULL"
+        return [number for (number,) in self._rows(f"{query} ORDER BY cohort")]
 
     def trial(self, number: int) -> Trial | None:
         """The trial of that id; None where there is none."""

@@ -18,7 +18,7 @@ _ENDS = {"early_stopping": "finished", "pruned": "interrupted"}
 """what a run is called that ends as a trial did, where its name is another"""
 NAME_LENGTH = 44
 """characters of the sweep's name in a run's, which leaves room for the trial's number"""
-_RESTORE = "restore its cohorts from a copy or run the sweep again with another --out"
+_RESTORE = "restore its cohorts from a copy, or run the same sweep again, which trains them anew"
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -104,7 +104,7 @@ class SweepFolder:
             status = self._written_status()
             if status.state == "running":
                 status = replace(status, state="crashed")
-        if status.state in ("running", "crashed"):
+        if status.state != "finished":
             with self.results() as results:
                 counts, total = results.counts(), results.description.total
                 return replace(status, done=sum(counts.values()) - counts["pending"], total=total)
@@ -132,7 +132,7 @@ class SweepFolder:
         """Take the right to write; also removes the temporaries that a killed process left behind."""
         lock = Lock(os.path.join(self.path, "lock"))
         try:
-            for folder in (self.path, os.path.join(self.path, "cohorts")):
+            for folder in filter(files.is_folder, (self.path, os.path.join(self.path, "cohorts"))):
                 for name in files.names(folder):
                     path = os.path.join(folder, name)
                     if files.is_temporary(name) and files.kind(path) == "file":
@@ -141,6 +141,10 @@ class SweepFolder:
             lock.release()
             raise
         return lock
+
+    def make_cohorts(self) -> None:
+        """Make the folder of cohorts where it is missing."""
+        files.make_folder(os.path.join(self.path, "cohorts"))
 
     def remove_partial(self, number: int) -> None:
         """Remove what is no longer needed of a cohort that has ended."""

@@ -60,8 +60,8 @@ class Plan:
     """The settings, trials and cohorts of a sweep. Making one checks every setting.
 
     What `known` has already, the database of this sweep or of one that it contains, keeps its numbers and
-    its cohorts; new settings and trials come after those. `configs` are the definition's, where they are
-    there already.
+    its cohorts; new settings and trials come after those. `again` are trials that are trained once more.
+    `configs` are the definition's, where they are there already.
 
     Raises ConfigError with the problems of all settings, UsageError, DataError for data that cannot be used,
     CheckpointError for a database of another sweep.
@@ -74,10 +74,12 @@ class Plan:
         allow_code: bool = False,
         known: Results | None = None,
         configs: Configs | None = None,
+        again: frozenset[int] = frozenset(),
     ) -> None:
         self.definition, self.sweep = definition, definition.sweep
         self.configs = configs or Configs(definition, allow_code=allow_code)
         self.allow_code = self.configs.allow_code
+        self.again = again
         self.base = self.configs.base
         self.seeds = self._seeds()
         self.folds = self.sweep.folds
@@ -100,7 +102,7 @@ class Plan:
         if problems := unknown_figures(definition, figures_of(looked_at)) + late_rungs(definition, epochs):
             raise ConfigError(problems)
         self._trials = self.done = 0
-        self.added = self._gather(points, () if known is None else self._recall(known))
+        self.added = self._gather(points, () if known is None else self._recall(known, again))
         """cohorts of trials that are not known"""
         self.new_settings = self.settings[len(settings) :]
 
@@ -222,13 +224,13 @@ class Plan:
         self._checked += checked
         return checked
 
-    def _recall(self, known: Results) -> set[Key]:
+    def _recall(self, known: Results, again: frozenset[int]) -> set[Key]:
         """Take the trials that have numbers and cohorts. Raises CheckpointError."""
         gathered: dict[int, list[Trial]] = {}
         for trial in known.planned():
             if trial.cohort is None or trial.member is None or trial.setting > len(self._points):
                 raise CheckpointError(known.path, "is damaged: it holds trials of no cohort", _RESTORE)
-            self.done += trial.status != "pending"
+            self.done += trial.status != "pending" and trial.id not in again
             gathered.setdefault(trial.cohort, []).append(trial)
         for number, trials in sorted(gathered.items()):
             kind = self._checked[trials[0].setting - 1].kind

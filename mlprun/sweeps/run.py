@@ -32,11 +32,13 @@ def run(
     reporter: Reporter,
     allow_code: bool = False,
     fail_fast: bool = False,
+    retry_failed: bool = False,
     processes: bool = False,
     elsewhere: Callable[[Plan], Launcher] | None = None,
 ) -> Ended:
     """Run a sweep in a new folder below `out`, or go on with the one that is there.
 
+    With `retry_failed` trials that failed are trained again, others of their cohorts kept as they are.
     With `processes`, trials of engines that run in Python are trained in processes of their own, where there
     is enough to do for them; these import the main module, which must not run a sweep when it is imported.
     `elsewhere` makes the launcher that trains all trials instead, see `launchers`.
@@ -48,7 +50,8 @@ def run(
     configs = Configs(definition, allow_code=allow_code)
     with ExitStack() as stack:
         place = continuing.held(configs, out, stack)
-        plan = _plan(configs, place)
+        again = continuing.Again() if place is None else continuing.again(place, retry_failed=retry_failed)
+        plan = _plan(configs, place, again.trials)
         found = [] if place is None else continuing.differences(plan, place)
         if place is not None and continuing.is_over(place, plan):
             continuing.bring_up(plan, place)
@@ -57,6 +60,8 @@ def run(
             return Ended(place, status, plan)
         if found:
             reporter.say(f"this may not end with the bytes of an undisturbed sweep: {'; '.join(found)}")
+        for line in again.said:
+            reporter.say(line)
         _prepare(plan, reporter)
         with StopFlag() as stop:
             launcher = stack.enter_context(elsewhere(plan)) if elsewhere is not None else None
@@ -66,28 +71,32 @@ def run(
                 continuing.bring_up(plan, place, found)
             with place.writer() as writer:
                 session = Session(plan, place, writer, reporter, stop)
-                session.fail_fast, session.processes, session.elsewhere = fail_fast, processes, launcher
+                session.fail_fast, session.retry_failed = fail_fast, retry_failed
+                session.processes, session.elsewhere = processes, launcher
                 return session.carry_out()
 
 
-def look(definition: Definition, *, out: str, allow_code: bool = False) -> tuple[Plan, SweepFolder | None]:
+def look(
+    definition: Definition, *, out: str, allow_code: bool = False, retry_failed: bool = False
+) -> tuple[Plan, SweepFolder | None]:
     """What `run` would do, and the folder that it would go on with. Raises as it does before one exists."""
     configs = Configs(definition, allow_code=allow_code)
     place = continuing.find(configs, out)
-    plan = _plan(configs, place)
+    again = continuing.Again() if place is None else continuing.again(place, retry_failed=retry_failed)
+    plan = _plan(configs, place, again.trials)
     if place is not None:
         continuing.differences(plan, place)
     return plan, place
 
 
-def _plan(configs: Configs, place: SweepFolder | None) -> Plan:
+def _plan(configs: Configs, place: SweepFolder | None, again: frozenset[int]) -> Plan:
     """The plan of a sweep, with the first round of a search where nothing was asked for yet."""
     definition = configs.definition
     if place is None:
         plan = Plan(definition, configs=configs)
     else:
         with place.results() as results:
-            plan = Plan(definition, configs=configs, known=results)
+            plan = Plan(definition, configs=configs, known=results, again=again)
     if plan.sweep.search is not None and not plan.settings:
         plan.extend(search.first(definition))
     return plan

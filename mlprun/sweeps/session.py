@@ -87,16 +87,17 @@ class Session:
         self._open_places = ExitStack()
         self.elsewhere: Launcher | None = None
         """what trains them instead"""
-        self.fail_fast = self.processes = False
+        self.fail_fast = self.retry_failed = self.processes = False
         self.pruned: dict[int, int] = {}
         """settings that a search has given up, and the epochs where they end"""
         left = {trial.id for trial in writer.results.planned() if trial.status == "pending"}
-        self.done = sum(len(cohort.members) for cohort in plan.cohorts) - len(left)
         self.todo = [one for one in plan.cohorts if any(m.trial in left for m in one.members)]
+        self.done = sum(len(one.members) for one in plan.cohorts) - sum(len(one.members) for one in self.todo)
+        """trials of whole cohorts"""
 
     def carry_out(self) -> Ended:
         """Run what is left, and write the status."""
-        self.reporter.begin(self.place.path, self.plan, self.done)
+        self.reporter.begin(self.place.path, self.plan, self.plan.done)
         unfinished = self.done < self.plan.total
         if unfinished:
             self.place.write_status(self._status("running"))
@@ -228,16 +229,34 @@ class Session:
         return sum(self.plan.cost_of(member).seconds for member in alike) > WORTH
 
     def _partial(self, cohort: Cohort) -> tuple[dict[int, Outcome], dict[int, Standing]]:
-        """What an interrupted session left of a cohort; a damaged file is told of and done without."""
-        path = self.place.partial(cohort.number)
+        """What earlier sessions left of a cohort; a damaged file is told of and done without."""
+        kept, path = self._kept(cohort), self.place.partial(cohort.number)
         if files.kind(path) is None:
-            return {}, {}
+            return kept, {}
         try:
             found = cohorts.read(path, self.digest)
-            return {one.trial: one for one in found.ended()}, {one.trial: one for one in found.standings()}
+            ended = (one for one in found.ended() if not (self.retry_failed and one.status == "failed"))
+            standings = (one for one in found.standings() if one.trial not in kept)
+            return {one.trial: one for one in ended} | kept, {one.trial: one for one in standings}
         except (CheckpointError, KeyError, TypeError, ValueError) as error:
             self.reporter.say(f"warning: {error}; its cohort starts again")
-            return {}, {}
+            return kept, {}
+
+    def _kept(self, cohort: Cohort) -> dict[int, Outcome]:
+        """The trials of a cohort that stay as they are while others of it are trained again."""
+        path, members = self.place.cohort(cohort.number), cohort.members
+        if files.kind(path) is None:
+            return {}
+        first, last = min(one.trial for one in members), max(one.trial for one in members)
+        trials = self.writer.results.ended(cohort.number, first, last)
+        if not trials:
+            return {}
+        try:
+            return {one.trial: one for one in cohorts.read(path, self.digest).outcomes(trials)}
+        except (CheckpointError, KeyError, TypeError, ValueError, IndexError) as error:
+            self.reporter.say(f"warning: {error}; all its trials are trained again")
+            self.writer.reopen(one.id for one in trials)
+            return {}
 
     def _await(self, begun: deque[Batch], begin_more: Callable[[], None]) -> bool:
         """Wait for the first cohort to end, meanwhile beginning others; False where the sweep is stopped."""

@@ -108,7 +108,7 @@ def test_a_trial_that_is_not_there_or_was_not_trained_is_refused(few, tmp_path):
     assert "has not been trained yet" in refused(3)
     assert "failed and left no weights: no rows" in refused(4)
     shutil.rmtree(Path(few.path) / "cohorts")
-    with pytest.raises(CheckpointError, match=r"lacks the curves of trial 1; .* another --out"):
+    with pytest.raises(CheckpointError, match=r"lacks the curves of trial 1; .* run the same sweep again"):
         extract(few.folder, 1, out=str(tmp_path / "trials"), reporter=Silent())
     assert not (tmp_path / "trials").exists()
 

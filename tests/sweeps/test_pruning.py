@@ -77,6 +77,29 @@ def test_how_a_setting_stands_at_a_rung_is_what_it_would_reach_in_so_many_epochs
                 assert one.objective == np.mean(figures)
 
 
+def test_more_of_a_pruned_search_goes_on_by_the_rungs_that_are_there(sweep):
+    first, looked_at = sweep(TEXT), rungs(sweep(TEXT))
+    trials = first.trials
+    more = sweep(TEXT.replace("trials: 10", "trials: 14"))
+    assert (more.path, more.trials[: len(trials)]) == (first.path, trials)
+    assert [one for one in rungs(more) if one.setting <= 10] == looked_at
+    assert {one.setting for one in rungs(more)} == set(range(1, 15))
+    wider = sweep(TEXT.replace("trials: 10", "trials: 14").replace("seeds: 2", "seeds: 3"))
+    assert (wider.path, len(wider.trials)) == (first.path, 42)
+    ends = {
+        setting: {one.epochs for one in wider.trials if one.setting == setting} for setting in range(1, 15)
+    }
+    assert all(len(epochs) == 1 for epochs in ends.values())
+    assert rungs(wider) == rungs(more)
+
+
+def test_a_lost_cohort_of_a_pruned_search_is_trained_as_far_as_before(sweep):
+    swept = sweep(TEXT)
+    whole = content(swept)
+    Path(swept.folder.cohort(1)).unlink()
+    assert content(sweep(TEXT)) == whole
+
+
 def test_settings_that_went_on_are_those_of_the_same_draws_without_a_pruner(sweep):
     pruned, whole = sweep(TEXT), sweep(f"{SPACE}trials: 10")
     assert pruned.settings == whole.settings

@@ -29,6 +29,9 @@ def command(
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Stop at the first trial that diverges or fails.")
     ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Train the trials again that failed.")
+    ] = False,
     on: Annotated[
         str, typer.Option("--on", metavar="PLACE", help="Where trials are trained: local or ray.")
     ] = "local",
@@ -78,6 +81,10 @@ def command(
     have asked for had it been as long from the start. One that asks for less
     gets a folder of its own.
 
+    --retry-failed trains the trials again that failed, and keeps the others of
+    their cohorts. A file of cohorts/ that is missing or cut off is noticed, and
+    its trials are trained again.
+
     Where versions, the processor or user code are not those that a sweep was
     started with, a line says so and status.json keeps it; a table whose rows
     changed is refused.
@@ -103,9 +110,9 @@ def command(
 
     words = overrides or []
     if dry_run:
-        return show_plan(sweep, words, output, out=out, allow_code=allow_code)
-    options = {"allow_code": allow_code, "fail_fast": fail_fast, "on": on, "address": address}
-    ended = follow(sweep, words, output, out=out, **options)
+        return show_plan(sweep, words, output, out=out, allow_code=allow_code, retry_failed=retry_failed)
+    options = {"allow_code": allow_code, "fail_fast": fail_fast, "retry_failed": retry_failed}
+    ended = follow(sweep, words, output, out=out, on=on, address=address, **options)
     show_end(ended, output)
     return None
 
@@ -136,13 +143,15 @@ def show_plan(
     *,
     out: str,
     allow_code: bool,
+    retry_failed: bool = False,
 ) -> None:
     """What a sweep, a file or a mapping, would run."""
     from mlprun import api
     from mlprun.commands.sweep.planned import described, told
     from mlprun.sweeps import run
 
-    plan, place = run.look(api.load_sweep(sweep, *words), out=out, allow_code=allow_code)
+    options = {"allow_code": allow_code, "retry_failed": retry_failed}
+    plan, place = run.look(api.load_sweep(sweep, *words), out=out, **options)
     folder = None if place is None else place.path
     output.result(told(plan, folder, plan.done))
     output.document(described(plan, folder, plan.done))
