@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from mlprun.sweeps.database import Description, Setting, Trial
     from mlprun.sweeps.definition import Definition
+    from mlprun.sweeps.entries import Description, Setting, Trial
     from mlprun.sweeps.folder import SweepFolder, SweepStatus
     from mlprun.sweeps.session import Reporter as SweepReporter
     from mlprun.sweeps.summary import Summary

@@ -16,8 +16,8 @@ from mlprun.experiment import SPLITS, Experiment, columns, logged
 from mlprun.storage import canonical
 from mlprun.sweeps import space
 from mlprun.sweeps.cost import Cost
-from mlprun.sweeps.database import Setting
 from mlprun.sweeps.definition import MOST_TRIALS
+from mlprun.sweeps.entries import Setting
 from mlprun.sweeps.problems import Problems, late_rungs, unknown_figures
 from mlprun.sweeps.space import Point
 

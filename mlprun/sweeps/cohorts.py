@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlprun.sweeps.database import Trial
+    from mlprun.sweeps.entries import Trial
 
 _RESTORE = "restore it from a copy, or remove it and run the same sweep again, which trains its trials anew"
 _TOLD = ("trial", "status", "epochs", "best_epoch", "seconds", "error", "figures")

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from mlprun.sweeps.database import Description, Results
+    from mlprun.sweeps.database import Results
+    from mlprun.sweeps.entries import Description
 
 _STANDING = ("seed", "fold", "status", "engine", "epochs", "best_epoch", "seconds", "error")
 _KINDS = {

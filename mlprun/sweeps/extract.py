@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
     from mlprun.sweeps.cohorts import CohortFile
-    from mlprun.sweeps.database import Trial
+    from mlprun.sweeps.entries import Trial
     from mlprun.sweeps.folder import SweepFolder
     from mlprun.training import Reporter
 

@@ -26,7 +26,8 @@ from mlprun.sweeps import database
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from mlprun.sweeps.database import Description, Results, Setting, Trial, Writer
+    from mlprun.sweeps.database import Results, Writer
+    from mlprun.sweeps.entries import Description, Setting, Trial
 
 DATABASE = "trials.sqlite"
 _NEEDED = ("sweep.yaml", "run.json", "status.json", DATABASE)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlprun.engines import State
-    from mlprun.sweeps.database import TrialStatus
+    from mlprun.sweeps.entries import TrialStatus
 
 Weights = Mapping[str, "NDArray[Any]"]
 

@@ -17,8 +17,8 @@ from mlprun.schema.resolve import goal
 from mlprun.sweeps import pruning, space
 from mlprun.sweeps.checking import Configs, figures_of
 from mlprun.sweeps.cost import STARTUP, Cost
-from mlprun.sweeps.database import Description
 from mlprun.sweeps.definition import MOST_TRIALS, Success
+from mlprun.sweeps.entries import Description
 from mlprun.sweeps.gathering import gather
 from mlprun.sweeps.problems import late_rungs, unknown_figures
 
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from mlprun.experiment import Experiment
     from mlprun.schema import Config
     from mlprun.sweeps.checking import Checked, Kind
-    from mlprun.sweeps.database import Results, Setting, Trial
+    from mlprun.sweeps.database import Results
     from mlprun.sweeps.definition import Definition, Pruner
+    from mlprun.sweeps.entries import Setting, Trial
     from mlprun.sweeps.space import Point
 
 Key = tuple[int, int, int | None]

@@ -11,7 +11,8 @@ from mlprun.sweeps.folder import open_sweep
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlprun.sweeps.database import Description, Results
+    from mlprun.sweeps.database import Results
+    from mlprun.sweeps.entries import Description
 
 LAST = "last_"
 """stands before the figures of a trial's last epoch; those without it are of its best"""

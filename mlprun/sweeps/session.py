@@ -13,7 +13,7 @@ from mlprun import files
 from mlprun.engines import device as devices
 from mlprun.errors import CheckFailedError, CheckpointError, DivergedError, MlprunError
 from mlprun.sweeps import cohorts, folder, pruning, search
-from mlprun.sweeps.database import Trial
+from mlprun.sweeps.entries import Trial
 from mlprun.sweeps.outcome import Known, Until
 from mlprun.sweeps.processes import WORTH, Processes
 from mlprun.sweeps.workshop import Workshop, cores

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mlprun import randomness
 from mlprun.config import Node
 from mlprun.storage import canonical
-from mlprun.sweeps.database import Scale, Setting
+from mlprun.sweeps.entries import Scale, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

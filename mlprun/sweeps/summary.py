@@ -18,7 +18,8 @@ from mlprun.sweeps import reading, statistics
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
 
-    from mlprun.sweeps.database import Description, Results, Setting, Trial
+    from mlprun.sweeps.database import Results
+    from mlprun.sweeps.entries import Description, Setting, Trial
     from mlprun.sweeps.statistics import Rate, Sample
 
 SOUND = ("finished", "early_stopping")

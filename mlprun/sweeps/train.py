@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mlprun.engines import Advance, Engine
     from mlprun.engines.contract import Row, Why
     from mlprun.experiment import Experiment
-    from mlprun.sweeps.database import TrialStatus
+    from mlprun.sweeps.entries import TrialStatus
     from mlprun.sweeps.outcome import Until
 
 CHUNK_SECONDS = 1.0

@@ -9,7 +9,7 @@ import pytest
 
 import mlprun
 from mlprun.sweeps import database
-from mlprun.sweeps.database import Description, Setting, Trial
+from mlprun.sweeps.entries import Description, Setting, Trial
 from mlprun.sweeps.folder import SweepStatus
 
 if TYPE_CHECKING:

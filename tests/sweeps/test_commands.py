@@ -19,7 +19,7 @@ import pytest
 
 from mlprun import cli
 from mlprun.storage.lock import Lock
-from mlprun.sweeps import database, seal
+from mlprun.sweeps import seal
 from mlprun.sweeps.folder import SweepFolder, SweepStatus
 
 from .conftest import DEV, describe, trial, write
@@ -99,9 +99,7 @@ def test_show_follows_a_sweep_that_runs(call, folder):
         out = call("show", folder)[1]
         assert out.startswith(f"{folder}: running, 15 of 16 trials, ")
         assert out.endswith(f"\nnext: mlprun sweep compare {folder}\n")
-        writer.record(
-            [database.Trial(13, 4, 0, status="finished", engine="torch", figures={"dev_loss": 0.01})]
-        )
+        writer.record([Trial(13, 4, 0, status="finished", engine="torch", figures={"dev_loss": 0.01})])
         told = document(call, "show", folder)
     assert (told["status"], told["trials"]["pending"]) == ("running", 0)
     told = document(call, "show", folder)

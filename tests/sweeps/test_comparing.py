@@ -9,7 +9,7 @@ import scipy.stats
 from mlprun.errors import UsageError
 from mlprun.sweeps import reading
 from mlprun.sweeps.comparing import compare_settings, compare_values
-from mlprun.sweeps.database import Trial
+from mlprun.sweeps.entries import Trial
 from mlprun.sweeps.summary import summarize
 
 from .conftest import DEV, describe, write

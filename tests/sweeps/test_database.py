@@ -7,7 +7,7 @@ import pytest
 
 from mlprun.errors import CheckpointError, FileError
 from mlprun.sweeps import database
-from mlprun.sweeps.database import Description, Setting, Trial
+from mlprun.sweeps.entries import Description, Setting, Trial
 
 FIGURES = ("train_loss", "test_loss", "test_accuracy", "last_train_loss", "last_test_loss")
 DESCRIPTION = Description(

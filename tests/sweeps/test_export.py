@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from mlprun.sweeps import export, reading
-from mlprun.sweeps.database import Trial
+from mlprun.sweeps.entries import Trial
 
 from .conftest import FIGURES, describe, write
 

@@ -14,8 +14,8 @@ import mlprun
 from mlprun.errors import ConfigError, InterruptedRunError
 from mlprun.sweeps import extract, pruning, run, search
 from mlprun.sweeps import session as running
-from mlprun.sweeps.database import Rung, Trial
 from mlprun.sweeps.definition import Pruner, read
+from mlprun.sweeps.entries import Rung, Trial
 from mlprun.sweeps.session import Session
 from mlprun.training.signals import StopFlag
 

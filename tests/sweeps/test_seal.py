@@ -11,7 +11,7 @@ import pytest
 from mlprun import cli
 from mlprun.errors import CheckpointError
 from mlprun.sweeps import database, seal
-from mlprun.sweeps.database import Setting
+from mlprun.sweeps.entries import Setting
 
 from .conftest import describe
 

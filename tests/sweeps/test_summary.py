@@ -10,7 +10,7 @@ import scipy.stats
 
 from mlprun.errors import CheckpointError, UsageError
 from mlprun.sweeps import reading
-from mlprun.sweeps.database import Trial
+from mlprun.sweeps.entries import Trial
 from mlprun.sweeps.summary import succeeded, summarize
 
 from .conftest import DEV, describe, write

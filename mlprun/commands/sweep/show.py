@@ -17,7 +17,7 @@ from mlprun.sweeps.folder import open_sweep
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mlprun.sweeps.database import Description
+    from mlprun.sweeps.entries import Description
     from mlprun.sweeps.folder import SweepFolder, SweepStatus
     from mlprun.sweeps.statistics import Rate
     from mlprun.sweeps.summary import Line, Summary

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlprun.sweeps.database import Description, Trial
+    from mlprun.sweeps.entries import Description, Trial
     from mlprun.sweeps.summary import Line, Summary
 
 History = dict[str, "NDArray[Any]"]

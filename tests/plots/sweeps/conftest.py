@@ -11,7 +11,7 @@ import pytest
 
 from mlprun.plots.sweeps import Sweep
 from mlprun.sweeps import database
-from mlprun.sweeps.database import Description, Setting, Trial
+from mlprun.sweeps.entries import Description, Setting, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
