@@ -20,6 +20,7 @@ import pytest
 from mlprun import cli
 from mlprun.storage.lock import Lock
 from mlprun.sweeps import seal
+from mlprun.sweeps.entries import Trial
 from mlprun.sweeps.folder import SweepFolder, SweepStatus
 
 from .conftest import DEV, describe, trial, write
