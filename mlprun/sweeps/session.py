@@ -16,6 +16,7 @@ from mlprun.sweeps import cohorts, folder, pruning, search
 from mlprun.sweeps.entries import Trial
 from mlprun.sweeps.outcome import Known, Until
 from mlprun.sweeps.processes import WORTH, Processes
+from mlprun.sweeps.summary import BAD
 from mlprun.sweeps.workshop import Workshop, cores
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ SAVE = 1.0
 """seconds between two saves of a cohort that is in the middle, at least"""
 SPARING = 50
 """times as long as a save took the next one waits: writing large cohorts takes no more than its share"""
-_BAD = ("diverged", "failed")
 
 
 class Reporter(Protocol):
@@ -280,7 +280,7 @@ class Session:
         ended = sum(batch.ended for batch in begun)
         self.reporter.report(self.done + ended, time.monotonic() - self.began)
         if self.fail_fast and self.bad is None:
-            bad = (one for batch in begun for one in batch.outcomes() if one.status in _BAD)
+            bad = (one for batch in begun for one in batch.outcomes() if one.status in BAD)
             self.bad = next(bad, None)
 
     def _save(self, batch: Batch) -> None:

@@ -11,19 +11,28 @@ import math
 import operator
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from mlprun.sweeps import reading, statistics
+from mlprun.sweeps.entries import TrialStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
     from mlprun.sweeps.database import Results
     from mlprun.sweeps.entries import Description, Setting, Trial
     from mlprun.sweeps.statistics import Rate, Sample
 
-SOUND = ("finished", "early_stopping")
+SOUND: tuple[TrialStatus, ...] = ("finished", "early_stopping")
 """how a trial ends whose figures count"""
+BAD: tuple[TrialStatus, ...] = ("diverged", "failed")
+"""how one ends that could not be trained as far as it should"""
+UNSOUND = tuple(one for one in get_args(TrialStatus) if one not in (*SOUND, "pending"))
+"""how one ends whose figures do not count"""
+APART = (*UNSOUND, "pending")
+"""trials that have no place in a mean"""
+SILENT = tuple(one for one in APART if one != "diverged")
+"""trials that do not say whether they are a success"""
 OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
     "<=": operator.le,
@@ -109,6 +118,11 @@ def score(description: Description, value: float | None) -> float:
     return math.inf if value is None else value if small else -value
 
 
+def counted(counts: Mapping[Any, int], statuses: Iterable[str]) -> list[str]:
+    """How many trials there are of each of these statuses, such as `3 diverged`; nothing where none."""
+    return [f"{counts[one]:,} {one}" for one in statuses if counts.get(one)]
+
+
 def value_of(trial: Trial, column: str) -> float | None:
     """A trial's figure where it counts: it came to its end and the figure is a finite number."""
     value = trial.figures.get(column) if trial.status in SOUND else None
@@ -117,7 +131,7 @@ def value_of(trial: Trial, column: str) -> float | None:
 
 def succeeded(trial: Trial, success: Mapping[str, Any]) -> bool | None:
     """Whether a trial is a success; None where it does not say: it is pending, pruned or failed."""
-    if trial.status in ("pending", "pruned", "failed"):
+    if trial.status in SILENT:
         return None
     value = value_of(trial, success["figure"])
     return value is not None and OPERATORS[success["operator"]](value, success["number"])

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 import scipy.stats
 
 from mlprun.errors import CheckpointError, UsageError
 from mlprun.sweeps import reading
-from mlprun.sweeps.entries import Trial
-from mlprun.sweeps.summary import succeeded, summarize
+from mlprun.sweeps.entries import Trial, TrialStatus
+from mlprun.sweeps.summary import APART, BAD, SOUND, UNSOUND, counted, succeeded, summarize
 
 from .conftest import DEV, describe, write
 
@@ -141,3 +141,10 @@ def test_what_is_no_sweep_is_said_to_be_none(name: str, message: str, tmp_path: 
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match=message):
         reading.open_folder(str(tmp_path / name))
+
+
+def test_every_way_a_trial_stands_counts_or_is_apart():
+    assert {*SOUND, *APART} == set(get_args(TrialStatus))
+    assert not {*SOUND} & {*APART}
+    assert set(BAD) < set(UNSOUND) == {*APART} - {"pending"}
+    assert counted({"failed": 1, "diverged": 1234, "pruned": 0}, APART) == ["1,234 diverged", "1 failed"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlprun.commands.reference import inline
+from mlprun.commands.sweep.figure import Metric, Of, refuse
 from mlprun.commands.terminal import Output, Table
 from mlprun.errors import UsageError
 from mlprun.sweeps import reading, words
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from mlprun.sweeps.comparing import Pair
 
-OF = ("best", "last")
 SENTENCES = 6
 """comparisons that are told in words, at most; more are a table alone"""
 
@@ -35,11 +35,8 @@ def command(
         str | None,
         typer.Option("--by", metavar="PARAMETER", help="Compare its values over all other settings."),
     ] = None,
-    metric: Annotated[
-        str | None,
-        typer.Option("--metric", help="The figure, such as test_accuracy; by default the objective's."),
-    ] = None,
-    of: Annotated[str, typer.Option("--of", help="Figures of each trial's best or last epoch.")] = "best",
+    metric: Metric = None,
+    of: Of = "best",
     output: Output,
 ) -> None:
     """Say whether settings differ: the effect, its 95% interval, and the evidence in words.
@@ -71,8 +68,7 @@ def command(
     from mlprun.sweeps.comparing import compare_settings, compare_values
     from mlprun.sweeps.summary import summarize
 
-    if of not in OF:
-        raise UsageError("--of", f"{of!r} is neither", "use best or last")
+    refuse(of)
     with reading.open_folder(folder) as results:
         summary = summarize(results, metric=metric, of=of)
     if by is not None and settings:

@@ -12,7 +12,7 @@ from mlprun.commands.sweep.run import show_plan
 from mlprun.commands.terminal import Output, Table
 from mlprun.sweeps import statistics
 from mlprun.sweeps.statistics import LEVEL
-from mlprun.sweeps.summary import SOUND
+from mlprun.sweeps.summary import BAD, SOUND
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ def train_seeds(
 
 def _show(ended: api.Sweep, seeds: int, output: Output) -> None:
     samples = figures(ended)
-    counts = {name: sum(one.status == name for one in ended.trials) for name in ("diverged", "failed")}
+    counts = {name: sum(one.status == name for one in ended.trials) for name in BAD}
     of = "best" if any(one.best_epoch is not None for one in ended.trials) else "last"
     status = ended.status
     output.document(

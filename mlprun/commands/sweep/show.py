@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlprun.commands.reference import inline
+from mlprun.commands.sweep.figure import Metric, Of, refuse
 from mlprun.commands.terminal import Output, Table
-from mlprun.errors import UsageError
 from mlprun.sweeps import reading, words
 from mlprun.sweeps.folder import open_sweep
 
@@ -22,17 +22,12 @@ if TYPE_CHECKING:
     from mlprun.sweeps.statistics import Rate
     from mlprun.sweeps.summary import Line, Summary
 
-OF = ("best", "last")
-
 
 def command(
     folder: Annotated[str, typer.Argument(help="the sweep's folder")],
     *,
-    metric: Annotated[
-        str | None,
-        typer.Option("--metric", help="The figure, such as test_accuracy; by default the objective's."),
-    ] = None,
-    of: Annotated[str, typer.Option("--of", help="Figures of each trial's best or last epoch.")] = "best",
+    metric: Metric = None,
+    of: Of = "best",
     top: Annotated[int, typer.Option("--top", min=0, help="Settings to show, at most; 0 is all.")] = 30,
     output: Output,
 ) -> None:
@@ -62,8 +57,7 @@ def command(
     """
     from mlprun.sweeps.summary import summarize
 
-    if of not in OF:
-        raise UsageError("--of", f"{of!r} is neither", "use best or last")
+    refuse(of)
     place = open_sweep(folder)
     status = place.status()
     with place.results() as results:
@@ -77,14 +71,15 @@ def command(
 
 def table(summary: Summary, lines: Sequence[Line]) -> Table:
     """The settings as rows: their values, then what they reached."""
+    from mlprun.sweeps.summary import APART
+
     description = summary.description
     names = reading.short_names(description.parameters)
-    counted = {
-        status: [line.counts.get(status, 0) for line in lines] for status in ("diverged", "failed", "pending")
-    }
-    present = [status for status, counts in counted.items() if any(counts)]
     has_success = description.success is not None
     has_pruned = any(line.pruned_at is not None for line in lines)
+    there = {status for line in lines for status, count in line.counts.items() if count}
+    # a setting is pruned as a whole, and its epoch says so
+    apart = [status for status in APART if status in there and status != "pruned"]
     columns = [
         "setting",
         *names.values(),
@@ -92,7 +87,7 @@ def table(summary: Summary, lines: Sequence[Line]) -> Table:
         *(("median", "95% interval") if summary.aggregate == "median" else ("mean", "std", "95% interval")),
         *(("success", "95% interval") if has_success else ()),
         *(("pruned at",) if has_pruned else ()),
-        *present,
+        *apart,
         "best",
         "trial",
     ]
@@ -104,11 +99,11 @@ def table(summary: Summary, lines: Sequence[Line]) -> Table:
             *_middle(line, summary.aggregate),
             *(_share(line.success) if has_success else ()),
             *((line.pruned_at,) if has_pruned else ()),
-            *(counted[status][place] for status in present),
+            *(line.counts.get(status, 0) for status in apart),
             line.best[1] if line.best else None,
             line.best[0].id if line.best else None,
         )
-        for place, line in enumerate(lines)
+        for line in lines
     ]
     of = "last" if summary.column.startswith(reading.LAST) else "best"
     plain = summary.column.removeprefix(reading.LAST)
@@ -133,12 +128,14 @@ def _value(value: Any) -> str | float | None:
 
 
 def _standing(folder: str, status: SweepStatus, summary: Summary) -> str:
+    from mlprun.sweeps.summary import UNSOUND, counted
+
     counts, settings = summary.counts, len(summary.lines)
     total = max(summary.description.total, sum(counts.values()))
     ended = sum(counts.values()) - counts.get("pending", 0)
     parts = [status.state, f"{ended:,} of {total:,} trials"]
     parts.append(f"{settings:,} setting{'' if settings == 1 else 's'}")
-    parts += [f"{counts[name]:,} {name}" for name in ("pruned", "diverged", "failed") if counts.get(name)]
+    parts += counted(counts, UNSOUND)
     return f"{folder}: {', '.join(parts)}"
 
 

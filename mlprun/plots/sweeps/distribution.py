@@ -10,6 +10,7 @@ import numpy as np
 from mlprun.plots import style
 from mlprun.plots.sweeps.plot import SweepPlot, kinds
 from mlprun.plots.sweeps.subject import wants_log
+from mlprun.sweeps.summary import UNSOUND, counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,8 +34,8 @@ class Row:
     values: NDArray[np.float64]
     mean: float | None
     interval: tuple[float, float] | None
-    diverged: int
-    failed: int
+    apart: str
+    """trials without a figure that counts, such as `1 diverged`"""
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,8 @@ class DistributionPlot(SweepPlot):
     name: Literal["distribution"] = "distribution"
 
     def refuses(self, sweep: Sweep) -> str | None:
-        most = max((line.sample.n for line in sweep.lines), default=0)
-        if not most:
-            return "no trial has ended well"
-        return "no setting has two seeds" if most < 2 else None
+        few = all(line.sample.n < 2 for line in sweep.lines)
+        return sweep.lacks_figures() or ("no setting has two seeds" if few else None)
 
     def compute(self, sweep: Sweep) -> Distributions:
         lines = sweep.lines[:ROWS]
@@ -68,8 +67,7 @@ class DistributionPlot(SweepPlot):
                 np.sort(sweep.values(line)),
                 line.sample.mean,
                 line.sample.interval,
-                line.counts.get("diverged", 0),
-                line.counts.get("failed", 0),
+                ", ".join(counted(line.counts, UNSOUND)),
             )
             for label, line in zip(sweep.labels(lines, LABEL), lines, strict=True)
         )
@@ -137,13 +135,11 @@ def _draw_row(axes: Axes, row: Row, place: int) -> None:
 
 
 def _note_apart(axes: Axes, rows: tuple[Row, ...]) -> None:
-    """How many trials of a setting diverged or failed, at the right of its row."""
+    """How many trials of a setting have no figure that counts, at the right of its row."""
     for place, row in enumerate(rows):
-        parts = [f"{row.diverged} diverged"] if row.diverged else []
-        parts += [f"{row.failed} failed"] if row.failed else []
-        if parts:
+        if row.apart:
             axes.annotate(
-                ", ".join(parts),
+                row.apart,
                 (1, place),
                 xycoords=axes.get_yaxis_transform(),
                 xytext=(4, 0),

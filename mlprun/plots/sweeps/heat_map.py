@@ -10,9 +10,11 @@ from pydantic import Field
 
 from mlprun.errors import UsageError
 from mlprun.plots import style
+from mlprun.plots.sweeps import colors
 from mlprun.plots.sweeps.plot import SweepPlot, kinds
 from mlprun.plots.sweeps.subject import wants_log
 from mlprun.sweeps import statistics, words
+from mlprun.sweeps.summary import UNSOUND
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,11 +82,7 @@ class OverTwo(SweepPlot):
         axes = figure.subplots()
         axes.grid(visible=False)
         drawn = _draw_dots(axes, values) if values.places is not None else _draw_cells(axes, values)
-        bar = figure.colorbar(drawn, ax=axes, pad=0.02, aspect=25)
-        bar.set_label(values.bar)
-        bar.outline.set_linewidth(0.5)
-        if values.is_log:
-            style.use_log(bar.ax.yaxis)
+        colors.bar(axes, drawn, values.bar, is_log=values.is_log)
         canvas.entitle(figure, values.title, *values.details)
         return figure
 
@@ -98,7 +96,7 @@ class HeatMap(OverTwo):
     def refuses(self, sweep: Sweep) -> str | None:
         if len(sweep.dimensions) < 2:
             return "fewer than two parameters vary"
-        return None if any(line.sample.n for line in sweep.lines) else "no trial has ended well"
+        return sweep.lacks_figures()
 
     def compute(self, sweep: Sweep) -> Map:
         across, up = self.chosen(sweep)
@@ -159,7 +157,7 @@ def _mean(lines: list[Line]) -> float | None:
 
 def _text(lines: list[Line], mean: float | None) -> str:
     if mean is None:
-        return "diverged" if any(line.counts.get("diverged") for line in lines) else ""
+        return next((one for one in UNSOUND if any(line.counts.get(one) for line in lines)), "")
     return _digits(mean)
 
 
@@ -174,11 +172,9 @@ def or_nan(value: float | None) -> float:
 
 
 def _norm(values: Map) -> Any:
-    from matplotlib.colors import LogNorm, Normalize
-
     known = values.values[np.isfinite(values.values)]
     low, high = values.limits or (float(known.min()), float(known.max()))
-    return (LogNorm if values.is_log else Normalize)(low, high)
+    return colors.between(low, high, is_log=values.is_log)
 
 
 def _draw_cells(axes: Axes, values: Map) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from mlprun.plots import style
+from mlprun.plots.sweeps import colors
 from mlprun.plots.sweeps.dimensions import number
 from mlprun.plots.sweeps.plot import SweepPlot, kinds
 from mlprun.plots.sweeps.subject import wants_log
@@ -87,7 +88,6 @@ class ParallelCoordinates(SweepPlot):
 
     def draw(self, values: Parallel) -> Figure:
         from matplotlib.cm import ScalarMappable
-        from matplotlib.colors import LogNorm, Normalize
 
         from mlprun.plots import canvas
 
@@ -95,16 +95,16 @@ class ParallelCoordinates(SweepPlot):
         axes = figure.subplots()
         count = len(values.dimensions) + 1
         limits = float(values.figures.min()), float(values.figures.max())
-        norm = (LogNorm if values.is_log else Normalize)(*limits)
+        norm = colors.between(*limits, is_log=values.is_log)
         # good settings are dark and lie on top
-        colors = ScalarMappable(norm=norm, cmap="cividis" if values.best_is_small else "cividis_r")
+        shades = ScalarMappable(norm=norm, cmap="cividis" if values.best_is_small else "cividis_r")
         spread = _apart(values)
         thin = float(np.clip(40 / len(values.figures), 0.5, 1.4))
         for place in reversed(range(len(values.figures))):
             best = place == 0
             axes.plot(
                 *_smooth(spread[place]),
-                color=style.VERMILLION if best else colors.to_rgba(values.figures[place]),
+                color=style.VERMILLION if best else shades.to_rgba(values.figures[place]),
                 linewidth=2.4 if best else thin,
                 alpha=1.0 if best else 0.75,
                 zorder=4 if best else 2,
@@ -115,11 +115,7 @@ class ParallelCoordinates(SweepPlot):
             ticks = _figure_ticks(values) if place == count - 1 else _ticks(values.dimensions[place])
             _write(axes, place, ticks, last=place == count - 1)
         _dress(axes, values)
-        bar = figure.colorbar(colors, ax=axes, pad=0.02, aspect=28)
-        bar.set_label(values.axis)
-        bar.outline.set_linewidth(0.5)
-        if values.is_log:
-            style.use_log(bar.ax.yaxis)
+        colors.bar(axes, shades, values.axis, is_log=values.is_log)
         canvas.entitle(figure, values.title, *values.details)
         canvas.legend_below(figure, axes)
         return figure

@@ -75,7 +75,7 @@ class AgainstParameter(SweepPlot):
     def refuses(self, sweep: Sweep) -> str | None:
         if not sweep.dimensions:
             return "no parameter has two values"
-        return None if any(line.sample.n for line in sweep.lines) else "no trial has ended well"
+        return sweep.lacks_figures()
 
     def compute(self, sweep: Sweep) -> AgainstParameters:
         chosen = sweep.dimensions[:PANELS]

@@ -127,10 +127,13 @@ class Sweep:
     def _has_seeds(self) -> bool:
         return len({trial.seed for trials in self.trials.values() for trial in trials}) > 1
 
+    def lacks_figures(self) -> str | None:
+        """Why nothing can be drawn of the figure; None where something can."""
+        return None if any(line.sample.n for line in self.lines) else "no trial has ended well"
+
     def missing(self) -> str:
         """What a picture leaves out, in words; empty where it leaves out nothing."""
-        counts = self.summary.counts
-        parts = [f"{counts[one]:,} {one}" for one in ("diverged", "failed", "pending") if counts.get(one)]
+        parts = summary.counted(self.summary.counts, summary.APART)
         return f"left out: {', '.join(parts)}" if parts else ""
 
 

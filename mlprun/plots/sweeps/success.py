@@ -11,6 +11,7 @@ from mlprun.plots import style
 from mlprun.plots.sweeps.heat_map import CELLS, ROOM, Map, OverTwo, are_cells, cells_of, or_nan, places_of
 from mlprun.plots.sweeps.plot import kinds
 from mlprun.sweeps import statistics, words
+from mlprun.sweeps.summary import SILENT, counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,7 +84,7 @@ def _rate_texts(cells: list[list[statistics.Rate]]) -> list[list[str]]:
 def _not_counted(sweep: Sweep) -> str:
     counts = sweep.summary.counts
     parts = [f"{counts['diverged']:,} diverged, which are no success"] if counts.get("diverged") else []
-    gone = [f"{counts[status]:,} {status}" for status in ("failed", "pending") if counts.get(status)]
+    gone = counted(counts, SILENT)
     parts += [f"without {', '.join(gone)} trials"] if gone else []
     return "; ".join(parts)
 

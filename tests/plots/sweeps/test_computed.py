@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -155,7 +156,7 @@ def test_a_distribution_has_every_figure_of_a_setting(sweeps: dict[str, Sweep]) 
     best = np.sort([bent({"optimizer.lr": 0.1}, seed) for seed in range(6)])
     assert values.rows[0].values == pytest.approx(best)
     assert values.rows[0].mean == pytest.approx(best.mean())
-    assert [(row.diverged, len(row.values)) for row in values.rows[3:]] == [(1, 5), (6, 0)]
+    assert [(row.apart, len(row.values)) for row in values.rows[3:]] == [("1 diverged", 5), ("6 diverged", 0)]
 
 
 def analysis(table: np.ndarray) -> dict[str, float]:
@@ -273,3 +274,16 @@ def test_labels_give_up_names_before_values() -> None:
         assert second.endswith("0.25")
         assert max(len(first), len(second)) <= length
     assert labelled(settings, 9) == ["0.9, 0.1", "0.9, 0.25"]
+
+
+def test_pictures_say_that_pruned_trials_are_left_out(sweeps: dict[str, Sweep]) -> None:
+    grid = sweeps["grid"]
+    lines = [replace(line, counts={"pruned": 5}) if line.sample.mean is None else line for line in grid.lines]
+    counts = {"finished": 45, "pruned": 1015}
+    pruned = replace(grid, summary=replace(grid.summary, lines=lines, counts=counts))
+    assert pruned.missing() == "left out: 1,015 pruned"
+    values = computed("heat_map", pruned)
+    assert values.texts[3] == ["pruned"] * 3
+    assert "left out: 1,015 pruned" in values.details[0]
+    assert "without 1,015 pruned trials" in " ".join(computed("success", pruned).details)
+    assert [row.apart for row in computed("distribution", pruned).rows[-3:]] == ["5 pruned"] * 3

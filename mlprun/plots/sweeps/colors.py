@@ -1,0 +1,27 @@
+"""Figures as colours: the scale that they are on, and the bar that says what each colour is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlprun.plots import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+
+
+def between(low: float, high: float, *, is_log: bool) -> Any:
+    """The scale from the first colour to the last."""
+    from matplotlib.colors import LogNorm, Normalize
+
+    return (LogNorm if is_log else Normalize)(low, high)
+
+
+def bar(axes: Axes, drawn: ScalarMappable, label: str, *, is_log: bool) -> None:
+    """A bar of the colours of what was drawn, at the right of the axes."""
+    beside = axes.figure.colorbar(drawn, ax=axes, pad=0.02, aspect=26)
+    beside.set_label(label)
+    beside.outline.set_linewidth(0.5)
+    if is_log:
+        style.use_log(beside.ax.yaxis)
