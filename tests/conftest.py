@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 from multiprocessing import resource_tracker
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # set before torch or a subprocess starts: two threads can give other bits than one, and tests compare bits
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -15,7 +15,7 @@ os.environ["MPLBACKEND"] = "agg"
 import pytest
 from hypothesis import settings
 
-from mlprun import schema
+from mlprun import cli, schema
 from mlprun.schema import extend
 
 if TYPE_CHECKING:
@@ -61,6 +61,33 @@ def unmeasured_tracker() -> None:
     """Begin the tracker of semaphores, which outlives the tests and would write its coverage too late."""
     with _unmeasured():
         resource_tracker.ensure_running()
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Calls mlprun here: its exit code, and what it wrote to standard output and to standard error."""
+
+    def run(*arguments: Any) -> tuple[int, str, str]:
+        code = cli.main(list(map(str, arguments)))
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def heard() -> Any:
+    """A reporter of runs that keeps in `said` what it is told."""
+    from mlprun.api import Silent  # brings torch
+
+    class Heard(Silent):
+        def __init__(self) -> None:
+            self.said: list[str] = []
+
+        def say(self, message: str) -> None:
+            self.said.append(message)
+
+    return Heard()
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+from functools import partial
 
 import pytest
 
@@ -12,15 +13,9 @@ ROWS = "area,colour,y\n" + "1.5,red,yes\n2.0,blue,no\n2.5,red,yes\n3.0,blue,no\n
 
 
 @pytest.fixture
-def init(capsys, tmp_path, monkeypatch):
+def init(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        code = cli.main(["init", *arguments])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
+    return partial(call, "init")
 
 
 def uncommented(text):

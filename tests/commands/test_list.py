@@ -1,11 +1,12 @@
 import json
 import re
+from functools import partial
 from typing import Annotated, Literal
 
 import pytest
 from pydantic import Field
 
-from mlprun import cli, plots
+from mlprun import plots
 from mlprun.commands import reference
 from mlprun.parts.activations import OneActivation
 from mlprun.parts.part import ConfigPath, Options, Part, PositiveInt, Seed
@@ -25,13 +26,8 @@ NAMED = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def listed(capsys):
-    def call(*arguments):
-        code = cli.main(["list", *arguments])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
+def listed(call):
+    return partial(call, "list")
 
 
 def document(listed, *arguments):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import mlprun.api as mlprun
-from mlprun import cli, files, plots
+from mlprun import files, plots
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,13 +32,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 
 
 @pytest.fixture
-def plotted(capsys: pytest.CaptureFixture[str]) -> Plotted:
-    def call(*arguments: str) -> tuple[int, str, str]:
-        code = cli.main(["plot", *arguments])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
+def plotted(call: Plotted) -> Plotted:
+    return partial(call, "plot")
 
 
 def test_a_run_is_drawn_into_its_own_folder(plotted: Plotted, folders: tuple[str, str]) -> None:

@@ -27,15 +27,9 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture
-def call(home, monkeypatch, capsys):
+def call(home, monkeypatch, call):
     monkeypatch.chdir(home)
-
-    def run(*arguments):
-        code = cli.main(list(arguments))
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
+    return call
 
 
 def document(call, *arguments):

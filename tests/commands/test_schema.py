@@ -1,21 +1,16 @@
 import json
+from functools import partial
 
 import pytest
 
-from mlprun import cli, schema
+from mlprun import schema
 from mlprun.sweeps.definition import Sweep
 
 
 @pytest.fixture
-def call(capsys, tmp_path, monkeypatch):
+def call(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        code = cli.main(["schema", *arguments])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
+    return partial(call, "schema")
 
 
 def test_the_schema_is_printed_as_json(call):

@@ -2,12 +2,12 @@
 
 import json
 import os
+from functools import partial
 
 import pytest
 import scipy.stats
 
 import mlprun
-from mlprun import cli
 
 CONFIG = """
 dataset: {name: moons, split: {train: 40, dev: 20, test: 20}}
@@ -17,16 +17,10 @@ training: {epochs: 8, seed: 5}
 
 
 @pytest.fixture
-def train(tmp_path, capsys):
+def train(tmp_path, call):
     path = tmp_path / "small.yaml"
     path.write_text(CONFIG)
-
-    def run(*arguments):
-        code = cli.main(["train", str(path), "--out", str(tmp_path / "runs"), *arguments])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
+    return partial(call, "train", path, "--out", tmp_path / "runs")
 
 
 def test_the_means_are_of_the_runs_that_each_seed_gives_alone(train, tmp_path):

@@ -1,5 +1,6 @@
 import json
 import pathlib
+from functools import partial
 
 import pytest
 
@@ -9,18 +10,12 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture
-def validate(capsys, tmp_path, monkeypatch):
+def validate(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "good.yaml").write_text("dataset: moons\n")
     (tmp_path / "bad.yaml").write_text("dataset: moons\noptimizer: {momentun: 0.9}\ntraining: {epochs: -1}\n")
     (tmp_path / "worse.yaml").write_text("dataset: mons\n")
-
-    def call(*arguments):
-        code = cli.main(["validate", *arguments])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
+    return partial(call, "validate")
 
 
 BAD = (

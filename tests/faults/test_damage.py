@@ -8,7 +8,7 @@ import random
 import shutil
 import time
 import zipfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from faulty.comparing import compare, read
@@ -24,16 +24,6 @@ if TYPE_CHECKING:
 
 TINY = config_of("momentum", architecture={"hidden": [1]}, training={"epochs": 2})
 CI_SECONDS = 12.0
-
-
-class Heard(mlprun.Silent):
-    """A reporter that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +69,9 @@ def test_every_flipped_bit_and_every_truncation_leads_to_the_checkpoint_before(
         falls_back(run)
 
 
-def test_resume_goes_on_from_the_checkpoint_before_and_says_so(whole: str, run: runs.RunFolder) -> None:
+def test_resume_goes_on_from_the_checkpoint_before_and_says_so(
+    whole: str, run: runs.RunFolder, heard: Any
+) -> None:
     data, chance = read(run.last), random.Random(1)
     places = [
         0,
@@ -92,7 +84,7 @@ def test_resume_goes_on_from_the_checkpoint_before_and_says_so(whole: str, run: 
         *(chance.randrange(len(data)) for _ in range(20)),
     ]
     for place in places:
-        heard = Heard()
+        heard.said.clear()
         flipped = bytearray(data)
         flipped[place] ^= 1 << chance.randrange(8)
         put(run.last, bytes(flipped) if place % 2 else data[:place])
@@ -195,7 +187,7 @@ def test_a_file_of_another_kind_is_refused_and_resume_falls_back(
 
 
 def test_a_checkpoint_of_another_run_is_refused(
-    whole: str, run: runs.RunFolder, memory: Path, capsys: pytest.CaptureFixture[str]
+    whole: str, run: runs.RunFolder, memory: Path, capsys: pytest.CaptureFixture[str], heard: Any
 ) -> None:
     other = mlprun.train({**TINY, "optimizer": {"lr": 0.4}}, out=str(memory / "other"))
     put(run.best, read(other.folder.best))
@@ -205,7 +197,6 @@ def test_a_checkpoint_of_another_run_is_refused(
     assert cli.main(["eval", run.best, "-q"]) == 0  # on its own it is what it says
     put(run.best, read(whole, "best.safetensors"))
     put(run.last, read(other.folder.last))
-    heard = Heard()
     mlprun.resume(run.path, reporter=heard)
     assert "is of another run" in heard.said[0]
     compare(whole, run.path)

@@ -11,6 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from faulty.phases import PHASES
 from faulty.variants import VARIANTS
 
 if TYPE_CHECKING:
@@ -24,20 +25,8 @@ CONTROLS = {
     "slots forgotten": "differs",
     "best last": r"best\.safetensors: no such file",
 }
-PHASES = {
-    "starting",
-    "before the first checkpoint",
-    "training",
-    "writing history",
-    "between history and checkpoint",
-    "writing a temporary",
-    "between link and replace",
-    "between the replaces",
-    "between best and last",
-    "between replace and append",
-    "final figures",
-    "writing the status",
-}
+SURVIVED = set(PHASES) - {"before the history", "over"}
+"""where kills must have landed: between training and history is next to no time, and behind the end none"""
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +84,7 @@ def test_kills_landed_in_every_phase(done: list[dict[str, Any]]) -> None:
     assert by_time >= 100  # the others are told at which system call to die
     for job in chosen(done, "in_phase"):
         phases[job["arguments"]["phase"]] += len(job["ahead"])
-    assert set(phases) >= PHASES, PHASES - set(phases)
+    assert set(phases) >= SURVIVED, SURVIVED - set(phases)
 
 
 @pytest.mark.parametrize("control", CONTROLS)

@@ -11,13 +11,13 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from mlprun import cli
 from mlprun.storage.lock import Lock
 from mlprun.sweeps import seal
 from mlprun.sweeps.entries import Trial
@@ -27,13 +27,8 @@ from .conftest import DEV, describe, trial, write
 
 
 @pytest.fixture
-def call(capsys):
-    def run(*arguments):
-        code = cli.main(["sweep", *map(str, arguments)])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
+def call(call):
+    return partial(call, "sweep")
 
 
 def document(call, *arguments):

@@ -12,7 +12,6 @@ import polars as pl
 import pytest
 
 import mlprun
-from mlprun import cli
 from mlprun.api import Silent
 from mlprun.errors import CheckpointError, UsageError
 from mlprun.storage import checkpoints
@@ -35,15 +34,9 @@ def few(sweep, base):
 
 
 @pytest.fixture
-def call(capsys, tmp_path, monkeypatch):
+def call(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        code = cli.main([str(word) for word in arguments])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
+    return call
 
 
 def test_a_trial_becomes_a_run_folder_that_equals_it(few, tmp_path):

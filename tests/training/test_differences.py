@@ -33,16 +33,6 @@ class Doubled(Activation):
 """
 
 
-class Heard(mlprun.Silent):
-    """A reporter that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
-
-
 def changed(run: mlprun.Run, change: Callable[[dict[str, Any]], Any]) -> None:
     """Let run.json say something else."""
     path = Path(run.path, "run.json")
@@ -51,8 +41,8 @@ def changed(run: mlprun.Run, change: Callable[[dict[str, Any]], Any]) -> None:
     path.write_text(json.dumps(record))
 
 
-def test_nothing_is_said_where_nothing_differs(train: Train) -> None:
-    run, heard = train(), Heard()
+def test_nothing_is_said_where_nothing_differs(train: Train, heard: Any) -> None:
+    run = train()
     mlprun.resume(run.path, epochs=20, reporter=heard)
     assert heard.said == []
     assert run.status.differences == ()
@@ -73,9 +63,9 @@ def test_nothing_is_said_where_nothing_differs(train: Train) -> None:
     ],
 )
 def test_what_differs_is_named_and_the_claim_of_equal_bytes_is_dropped(
-    change: Any, told: str, train: Train
+    change: Any, told: str, train: Train, heard: Any
 ) -> None:
-    run, heard = train(), Heard()
+    run = train()
     changed(run, change)
     mlprun.resume(run.path, epochs=15, reporter=heard)
     (said,) = heard.said
@@ -84,8 +74,8 @@ def test_what_differs_is_named_and_the_claim_of_equal_bytes_is_dropped(
     assert any(told in difference for difference in run.status.differences)
 
 
-def test_what_cannot_matter_is_not_named(train: Train) -> None:
-    run, heard = train(), Heard()
+def test_what_cannot_matter_is_not_named(train: Train, heard: Any) -> None:
+    run = train()
     changed(run, lambda record: record["platform"].update(release="0"))
     changed(run, lambda record: record["cpu"].update(count=999))
     changed(run, lambda record: record.update(git={"commit": "0" * 40, "dirty": True}))
@@ -93,8 +83,8 @@ def test_what_cannot_matter_is_not_named(train: Train) -> None:
     assert heard.said == []
 
 
-def test_a_run_that_has_ended_is_left_as_it_is(train: Train) -> None:
-    run, heard = train(), Heard()
+def test_a_run_that_has_ended_is_left_as_it_is(train: Train, heard: Any) -> None:
+    run = train()
     changed(run, lambda record: record["versions"].update(torch="1.0"))
     before = {path.name: path.read_bytes() for path in Path(run.path).iterdir() if path.name != "lock"}
     mlprun.resume(run.path, reporter=heard)
@@ -104,12 +94,13 @@ def test_a_run_that_has_ended_is_left_as_it_is(train: Train) -> None:
     } == before
 
 
-def test_a_claim_that_was_dropped_stays_dropped(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_claim_that_was_dropped_stays_dropped(
+    train: Train, monkeypatch: pytest.MonkeyPatch, heard: Any
+) -> None:
     run = train()
     with monkeypatch.context() as patch:
         patch.setattr(provenance, "versions", lambda: {"torch": "9.9"})
         mlprun.resume(run.path, epochs=15)
-    heard = Heard()
     mlprun.resume(run.path, epochs=16, reporter=heard)
     assert heard.said == []
     assert any("torch" in difference for difference in run.status.differences)
@@ -155,8 +146,8 @@ def test_a_table_that_changed_under_a_run_is_refused(tmp_path: Path) -> None:
     assert mlprun.resume(run.path, epochs=9).status.epochs == 9
 
 
-def test_generated_rows_may_change_with_a_library_but_not_by_themselves(train: Train) -> None:
-    run, heard = train(), Heard()
+def test_generated_rows_may_change_with_a_library_but_not_by_themselves(train: Train, heard: Any) -> None:
+    run = train()
     changed(run, lambda record: record.update(data_digest="0"))
     with pytest.raises(DataError, match="no longer those"):
         mlprun.resume(run.path, epochs=15)
@@ -165,7 +156,7 @@ def test_generated_rows_may_change_with_a_library_but_not_by_themselves(train: T
     assert "the generated rows were others" in heard.said[0]
 
 
-def test_code_that_changed_in_the_run_folder_is_reported(tmp_path: Path) -> None:
+def test_code_that_changed_in_the_run_folder_is_reported(tmp_path: Path, heard: Any) -> None:
     (tmp_path / "my_parts.py").write_text(CODE)
     (tmp_path / "mine.yaml").write_text(
         "extend: [my_parts.py]\ndataset: {name: moons, samples: 60}\n"
@@ -175,7 +166,6 @@ def test_code_that_changed_in_the_run_folder_is_reported(tmp_path: Path) -> None
     for call in (mlprun.resume, mlprun.load_checkpoint, mlprun.reproduce):
         with pytest.raises(ConfigError, match=r"would run code from .*my_parts\.py; add --allow-code"):
             call(run.path)
-    heard = Heard()
     mlprun.resume(run.path, epochs=5, allow_code=True, reporter=heard)
     assert heard.said == []
     with open(Path(run.path, "my_parts.py"), "a") as file:

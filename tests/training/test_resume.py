@@ -21,16 +21,6 @@ if TYPE_CHECKING:
     Contents = Callable[[Any], dict[str, bytes]]
 
 
-class Listener(mlprun.Silent):
-    """Remembers what was said."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.said.append(message)
-
-
 def test_resuming_a_finished_run_does_nothing(train: Train, contents: Contents) -> None:
     run = train()
     before, figures, epochs = contents(run), run.figures, run.status.epochs
@@ -93,17 +83,16 @@ def test_a_schedule_with_a_length_of_its_own_can_be_extended(train: Train) -> No
     assert mlprun.resume(run.path, epochs=20).status.epochs == 20
 
 
-def test_a_damaged_last_falls_back_to_the_one_before(train: Train, contents: Contents) -> None:
+def test_a_damaged_last_falls_back_to_the_one_before(train: Train, contents: Contents, heard: Any) -> None:
     run = train(checkpoint={"epochs": 5})
     before = contents(run)
     last = Path(run.folder.last)
     data = bytearray(last.read_bytes())
     data[len(data) // 2] ^= 1
     last.write_bytes(data)
-    listener = Listener()
-    again = mlprun.resume(run.path, reporter=listener)
+    again = mlprun.resume(run.path, reporter=heard)
     assert contents(again) == before
-    assert any("last.previous.safetensors" in message and "damaged" in message for message in listener.said)
+    assert any("last.previous.safetensors" in message and "damaged" in message for message in heard.said)
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a checkpoint", b"\x89PNG\r\n", b"PK\x03\x04" + b"0" * 400])
