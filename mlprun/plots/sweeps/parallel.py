@@ -177,7 +177,7 @@ def _ticks(one: Dimension) -> list[tuple[float, str]]:
         return [
             pair for k, pair in enumerate(found[::step]) if not k or pair[0] - found[::step][k - 1][0] > 0.03
         ]
-    return _round_ticks(float(one.levels[0]), float(one.levels[-1]), is_log=one.is_log)
+    return _round_ticks(float(one.levels[0]), float(one.levels[-1]), is_log=one.scale == "log")
 
 
 def _figure_ticks(values: Parallel) -> list[tuple[float, str]]:

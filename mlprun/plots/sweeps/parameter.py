@@ -142,10 +142,7 @@ def _panel(sweep: Sweep, one: Dimension) -> Panel:
     if one.is_few or (lone and of_seeds):
         groups = {"": known}
         if other is not None:
-            groups = {
-                label: [line for line in known if other.index(line.setting.chosen[other.path]) == k]
-                for k, label in enumerate(other.labels)
-            }
+            groups = dict(zip(other.labels, other.sorted_in(known), strict=True))
         drawn = tuple(_means(label, one, some, of_seeds=of_seeds) for label, some in groups.items() if some)
     name = other.name if other else ""
     return Panel(one, drawn, name, of_seeds, (places, figures), _diverged(one, lines))
@@ -170,8 +167,7 @@ def _other(sweep: Sweep, one: Dimension) -> Dimension | None:
 def _means(label: str, one: Dimension, lines: list[Line], *, of_seeds: bool) -> Means:
     """The mean at each value with its interval."""
     rows = []
-    for level in one.levels:
-        settings = [line for line in lines if one.index(line.setting.chosen[one.path]) == one.index(level)]
+    for level, settings in zip(one.levels, one.sorted_in(lines), strict=True):
         found = statistics.sample(over_seeds(settings) if of_seeds else means_of(settings))
         if found.mean is not None:
             rows.append((one.place(level), found.mean, *(found.interval or (np.nan, np.nan))))
@@ -219,7 +215,6 @@ def _draw_panel(axes: Axes, panel: Panel, values: AgainstParameters, *, legend: 
     if not one.is_number:
         axes.set_xlim(-0.5, len(one.levels) - 0.5)
     _mark_diverged(axes, panel, label=not legend)
-    _long_labels(axes)
     if legend and panel.other:
         short = max(len(line.label) for line in panel.lines) <= 6
         axes.legend(
@@ -277,29 +272,9 @@ def _beside(places: NDArray[np.float64], one: Dimension) -> NDArray[np.float64]:
     if not one.is_few:
         return places
     shift = (np.arange(len(places)) * 0.6180339887 % 1 - 0.5) * 0.5
-    return _moved(places, one, np.asarray(shift, np.float64))
+    return one.moved(places, np.asarray(shift, np.float64))
 
 
 def _dodged(places: NDArray[np.float64], one: Dimension, place: int, count: int) -> NDArray[np.float64]:
     """Places moved a little, so that the intervals of several lines stand beside one another."""
-    return _moved(places, one, np.full(len(places), (place - (count - 1) / 2) * 0.07))
-
-
-def _moved(places: NDArray[np.float64], one: Dimension, shift: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Places moved by a share of the distance between values."""
-    if not one.is_number:
-        return places + shift
-    step = 1 / max(1, len(one.levels) - 1)
-    if one.is_log:
-        reach = np.log10(one.levels[-1] / one.levels[0])
-        return np.asarray(places * 10 ** (shift * step * reach * 0.5), np.float64)
-    return np.asarray(places + shift * step * (one.levels[-1] - one.levels[0]) * 0.5, np.float64)
-
-
-def _long_labels(axes: Axes) -> None:
-    """Turn the names of values that would run into one another."""
-    labels = [label.get_text() for label in axes.get_xticklabels()]
-    width = axes.get_position().width * axes.figure.get_size_inches()[0]  # type: ignore[union-attr]
-    if sum(map(len, labels)) * 0.075 > width:
-        for label in axes.get_xticklabels():
-            label.set(rotation=30, ha="right", rotation_mode="anchor")
+    return one.moved(places, np.full(len(places), (place - (count - 1) / 2) * 0.07))

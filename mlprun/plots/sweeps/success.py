@@ -106,8 +106,7 @@ class Rates:
 def _rates(sweep: Sweep, title: str, text: str) -> Rates:
     one = sweep.dimensions[0]
     rows, texts = [], []
-    for level in one.levels:
-        lines = [line for line in sweep.lines if one.index(line.setting.chosen[one.path]) == one.index(level)]
+    for level, lines in zip(one.levels, one.sorted_in(sweep.lines), strict=True):
         rate = _rate(lines)
         if rate.rate is not None and rate.interval is not None:
             rows.append((one.place(level), rate.rate, *rate.interval))

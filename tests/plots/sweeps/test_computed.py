@@ -12,7 +12,6 @@ import scipy.stats
 
 from mlprun.plots import sweeps as pictures
 from mlprun.plots.sweeps.curves import band
-from mlprun.plots.sweeps.dimensions import dimension, labelled, text_of
 from mlprun.plots.sweeps.importance import Spread, groups_of
 
 from .conftest import GRID, bent, history, trials_of
@@ -234,46 +233,6 @@ def test_importance_of_drawn_values_puts_them_in_groups_of_equal_size(sweeps: di
     assert found.shares[0].name == "lr"
     assert found.shares[0].share > found.shares[0].chance
     assert found.seeds == 0.0
-
-
-def test_parameters_stand_on_an_axis_by_their_size_or_side_by_side() -> None:
-    rates = dimension("optimizer.lr", "lr", [1, 0.01, 0.1, 1.0], "log")
-    assert (rates.levels, rates.is_number, rates.is_log) == ((0.01, 0.1, 1), True, True)
-    assert [rates.scaled(value) for value in (0.01, 0.1, 1)] == pytest.approx([0, 0.5, 1])
-    layers = dimension("hidden", "hidden", [[8, 8], [16], [2], [4, 4]], "choice")
-    assert layers.labels == ["2", "16", "4-4", "8-8"]
-    assert [layers.place(value) for value in ([2], [8, 8])] == [0.0, 3.0]
-    mixed = dimension("stop", "stop", [None, 5, True, "auto"], "choice")
-    assert (mixed.labels, mixed.is_number) == (["none", "5", "true", "auto"], False)
-    assert not dimension("x", "x", [0.0, 1.0], "log").is_log  # 0 has no logarithm
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.1, "0.1"),
-        (1e-05, "1e−5"),
-        (0.0123456, "0.0123"),
-        (12.25, "12.25"),
-        (-3, "−3"),
-        ([], "none"),
-        (["relu", "tanh"], "relu, tanh"),
-        ({"name": "sgd", "lr": 0.5}, "sgd lr 0.5"),
-        (True, "true"),
-    ],
-)
-def test_values_are_written_short(value: Any, text: str) -> None:
-    assert text_of(value) == text
-
-
-def test_labels_give_up_names_before_values() -> None:
-    settings = [{"momentum_of_the_optimizer": 0.9, "lr": rate} for rate in (0.1, 0.25)]
-    for length in (60, 30, 20, 9):
-        first, second = labelled(settings, length)
-        assert first.endswith("0.1")
-        assert second.endswith("0.25")
-        assert max(len(first), len(second)) <= length
-    assert labelled(settings, 9) == ["0.9, 0.1", "0.9, 0.25"]
 
 
 def test_pictures_say_that_pruned_trials_are_left_out(sweeps: dict[str, Sweep]) -> None:
