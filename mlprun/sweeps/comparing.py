@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from mlprun.errors import UsageError
 from mlprun.parts.part import suggestion
-from mlprun.sweeps import reading, statistics, words
+from mlprun.sweeps import pooling, reading, statistics, words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from mlprun.sweeps.pooling import Figures
     from mlprun.sweeps.statistics import Comparison
     from mlprun.sweeps.summary import Line, Summary
 
-Figures = Mapping[Hashable, float]
+SUCCESS = "success"
+"""the figure of a pair that is compared by its success rates"""
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,7 @@ class Side:
     label: str
     """the name as a table has it: with the setting's number"""
     values: Figures
-    successes: Mapping[Hashable, float]
-    """by seed and fold; the share of successes where several settings stand behind a seed"""
+    """of what is compared, such as test_loss or the share of successes"""
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Pair:
     figure: str
     comparison: Comparison
     left_out: int
-    """seeds that only one side has: the trial of the other diverged, failed or is pending"""
+    """figures without a partner: the other side's trial of that seed diverged, failed or is pending"""
 
     @property
     def verdict(self) -> str:
         """Whether there is evidence of a difference, in words."""
-        figure = "the success rate" if self.figure == "success" else self.figure
+        figure = "the success rate" if self.figure == SUCCESS else self.figure
         return words.verdict(self.comparison, self.first.name, self.second.name, figure)
 
 
@@ -59,24 +59,34 @@ def compare_settings(summary: Summary, settings: Sequence[int] = ()) -> list[Pai
     They are compared by the figure and, where the sweep says what it is, by success; p is corrected within
     each. Raises UsageError for a setting that is not there and where there is nothing to compare.
     """
-    sides = {line.setting.id: _side(line) for line in summary.lines}
+    lines = {line.setting.id: line for line in summary.lines}
     for number in settings:
-        if number not in sides:
-            remedy = f"expected 1 to {max(sides, default=0)}"
+        if number not in lines:
+            remedy = f"expected 1 to {max(lines, default=0)}"
             raise UsageError(f"setting {number}", "is not in this sweep", remedy)
-    if len(sides) < 2:
+    if len(lines) < 2:
         raise UsageError("compare", "the sweep has one setting", "vary something under grid: or random:")
-    chosen = [sides[number] for number in dict.fromkeys(settings)]
+    chosen = [lines[number] for number in dict.fromkeys(settings)]
     if len(chosen) == 1:
         raise UsageError("compare", "there is nothing to compare with", "name two settings or none")
-    best, *others = sides.values()
-    pairs = list(combinations(chosen, 2)) or [(best, other) for other in others]
-    return _compared(summary, pairs, statistics.compare_rates)
+    best, *others = lines.values()
+    of_lines = list(combinations(chosen, 2)) or [(best, other) for other in others]
+
+    def pairs(figure: str) -> list[tuple[Side, Side, int]]:
+        sides = {line.setting.id: _side(summary, line, figure) for both in of_lines for line in both}
+        found = [(sides[first.setting.id], sides[second.setting.id]) for first, second in of_lines]
+        return [(one, two, len(one.values.keys() ^ two.values.keys())) for one, two in found]
+
+    return _compared(summary, pairs, statistics.compare, statistics.compare_rates)
 
 
-def _side(line: Line) -> Side:
-    name = line.setting.label
-    return Side(line.setting.id, name, f"{line.setting.id}: {name}", line.values, line.successes)
+def _side(summary: Summary, line: Line, figure: str) -> Side:
+    name = reading.label(summary.description.parameters, line.setting.chosen)
+    return Side(line.setting.id, name, f"{line.setting.id}: {name}", _figures(line, figure))
+
+
+def _figures(line: Line, figure: str) -> Figures:
+    return line.successes if figure == SUCCESS else line.values
 
 
 def compare_values(summary: Summary, parameter: str) -> list[Pair]:
@@ -86,67 +96,66 @@ def compare_values(summary: Summary, parameter: str) -> list[Pair]:
     """
     path = _path(summary, parameter)
     name = reading.short_names(summary.description.parameters)[path]
-    by_value: dict[str, dict[str, Line]] = {}
-    for line in sorted(summary.lines, key=lambda line: line.setting.id):
-        others = {key: value for key, value in line.setting.chosen.items() if key != path}
-        value = json.dumps(line.setting.chosen.get(path))
-        by_value.setdefault(value, {})[json.dumps(others, sort_keys=True)] = line
-    pairs = []
-    for first, second in combinations(by_value, 2):
-        alike = by_value[first].keys() & by_value[second].keys()
-        both = [(by_value[first][key], by_value[second][key]) for key in alike]
-        if both:
-            pairs.append((_over(name, first, both, 0), _over(name, second, both, 1)))
-    if not pairs:
+    by_value = pooling.alike(summary.lines, path)
+    chosen = [
+        (first, second)
+        for first, second in combinations(by_value, 2)
+        if by_value[first].keys() & by_value[second].keys()
+    ]
+    if not chosen:
         remedy = "compare settings by their numbers, or vary it under grid:"
         raise UsageError("--by", f"no two settings differ in {parameter} alone", remedy)
-    return _compared(summary, pairs, statistics.compare_shares)
+
+    def pairs(figure: str) -> list[tuple[Side, Side, int]]:
+        return [_over(name, (first, second), by_value, figure) for first, second in chosen]
+
+    return _compared(summary, pairs, statistics.compare_paired, statistics.compare_shares)
+
+
+def _over(
+    name: str, values: tuple[str, str], by_value: Mapping[str, Mapping[str, Line]], figure: str
+) -> tuple[Side, Side, int]:
+    """Two values of a parameter, by the means over the settings that both have."""
+    lines = [by_value[value] for value in values]
+    shared = [others for others in lines[0] if others in lines[1]]
+    found = pooling.pooled([{others: _figures(one[others], figure) for others in shared} for one in lines])
+    sides = []
+    for value, means in zip(values, found.means, strict=True):
+        label = f"{name}={reading.text(json.loads(value))}"
+        sides.append(Side(json.loads(value), label, label, means))
+    return sides[0], sides[1], found.left_out
 
 
 def _path(summary: Summary, parameter: str) -> str:
-    """The dotted path of a parameter that is named by it or by its short name."""
+    """The dotted path of a parameter that is named by it or by an ending that no other has."""
     paths = summary.description.parameters
-    known = {short: path for path, short in reading.short_names(paths).items()} | {
-        path: path for path in paths
-    }
-    if parameter not in known:
-        raise UsageError(
-            "--by", f"{parameter} is no parameter of this sweep", suggestion(parameter, list(known))
-        )
-    return known[parameter]
-
-
-def _over(name: str, value: str, both: Sequence[tuple[Line, Line]], side: int) -> Side:
-    """One side of pairs of settings: for every seed that all of it have, the mean over the settings.
-
-    Pairs of which a setting has no figure, as where all its trials diverged, are left out of the figure.
-    """
-    known = [pair[side].values for pair in both if pair[0].values and pair[1].values]
-    told = [pair[side].successes for pair in both if pair[0].successes and pair[1].successes]
-    label = f"{name}={value}"
-    return Side(json.loads(value), label, label, _means(known), _means(told))
-
-
-def _means(values: Sequence[Mapping[Hashable, float]]) -> Figures:
-    shared = set.intersection(*(set(one) for one in values)) if values else set()
-    return {seed: statistics.mean_of([one[seed] for one in values]) for seed in shared}
+    found = [path for path in paths if path == parameter or path.endswith(f".{parameter}")]
+    if parameter in found or len(found) == 1:
+        return parameter if parameter in found else found[0]
+    if found:
+        raise UsageError("--by", f"{parameter} may be {' or '.join(found)}", "name one of them")
+    known = [*reading.short_names(paths).values(), *paths]
+    raise UsageError("--by", f"{parameter} is no parameter of this sweep", suggestion(parameter, known))
 
 
 def _compared(
-    summary: Summary, pairs: Sequence[tuple[Side, Side]], of_success: Callable[..., Comparison]
+    summary: Summary,
+    pairs: Callable[[str], Sequence[tuple[Side, Side, int]]],
+    of_figures: Callable[..., Comparison],
+    of_success: Callable[..., Comparison],
 ) -> list[Pair]:
-    figures = [statistics.compare(first.values, second.values) for first, second in pairs]
-    found = _paired(summary.column, pairs, figures, "values")
+    """The pairs by the figure and, where the sweep says what it is, by success."""
+    found = _tested(summary.column, pairs(summary.column), of_figures)
     if summary.description.success is not None:
-        rates = [of_success(first.successes, second.successes) for first, second in pairs]
-        found += _paired("success", pairs, rates, "successes")
+        found += _tested(SUCCESS, pairs(SUCCESS), of_success)
     return found
 
 
-def _paired(
-    figure: str, pairs: Sequence[tuple[Side, Side]], comparisons: Sequence[Comparison], seen: str
+def _tested(
+    figure: str, pairs: Sequence[tuple[Side, Side, int]], test: Callable[..., Comparison]
 ) -> list[Pair]:
+    comparisons = statistics.among([test(first.values, second.values) for first, second, _ in pairs])
     return [
-        Pair(first, second, figure, one, len(getattr(first, seen).keys() ^ getattr(second, seen).keys()))
-        for (first, second), one in zip(pairs, statistics.among(comparisons), strict=True)
+        Pair(first, second, figure, one, left_out)
+        for (first, second, left_out), one in zip(pairs, comparisons, strict=True)
     ]

@@ -48,11 +48,6 @@ class Setting:
     id: int
     chosen: Mapping[str, Any]
 
-    @property
-    def label(self) -> str:
-        """The values in one line, such as `hidden=[4] lr=0.1`; paths are shortened to their last word."""
-        return " ".join(f"{path.rpartition('.')[2]}={json.dumps(v)}" for path, v in self.chosen.items())
-
 
 @dataclass(frozen=True)
 class Trial:

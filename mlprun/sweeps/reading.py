@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 from mlprun.errors import UsageError
 from mlprun.parts.part import suggestion
 from mlprun.sweeps.folder import open_sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mlprun.sweeps.database import Results
     from mlprun.sweeps.entries import Description
 
 LAST = "last_"
 """stands before the figures of a trial's last epoch; those without it are of its best"""
+_COLUMNS = ("setting", "n", "mean", "std", "median", "success", "pruned at", "best", "trial", "epoch", "rows")
+_TAKEN = frozenset(("name", "seed", "fold", "status", "diverged", "failed", "pending", *_COLUMNS))
+"""endings of paths that say nothing by themselves, or are columns beside them"""
 
 
 def open_folder(path: str) -> Results:
@@ -50,15 +54,29 @@ def goal_of(description: Description, column: str) -> str:
 
 
 def short_names(paths: Sequence[str]) -> dict[str, str]:
-    """The shortest ending of each dotted path that no other has: `lr` for optimizer.lr."""
+    """The shortest ending of each dotted path that says which one it is: `lr` for optimizer.lr.
 
-    def ending(path: str, words: int) -> str:
-        return ".".join(path.split(".")[-words:])
+    No other path ends so, nor is a column of a table called so; `optimizer.name` is not called `name`.
+    """
+
+    def is_fitting(path: str, ending: str) -> bool:
+        others = (f".{other}" for other in paths if other != path)
+        return ending not in _TAKEN and not any(other.endswith(f".{ending}") for other in others)
 
     names = {}
     for path in paths:
-        others = [other for other in paths if other != path]
-        lengths = range(1, path.count(".") + 2)
-        fitting = (n for n in lengths if ending(path, n) not in {ending(other, n) for other in others})
-        names[path] = ending(path, next(fitting, path.count(".") + 1))
+        words = path.split(".")
+        endings = (".".join(words[place:]) for place in range(len(words) - 1, 0, -1))
+        names[path] = next((one for one in endings if is_fitting(path, one)), path)
     return names
+
+
+def label(parameters: Sequence[str], chosen: Mapping[str, Any]) -> str:
+    """A setting in one line, such as `hidden=[4] lr=0.1`."""
+    names = short_names(parameters)
+    return " ".join(f"{names.get(path, path)}={text(value)}" for path, value in chosen.items())
+
+
+def text(value: Any) -> str:
+    """A parameter's value as JSON, a number with the four digits that tables show."""
+    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)

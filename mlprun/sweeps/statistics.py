@@ -130,6 +130,8 @@ class Comparison(NamedTuple):
     p: float | None = None
     adjusted: float | None = None
     comparisons: int = 1
+    sizes: tuple[int, int] | None = None
+    """of two samples that share no seeds: n is their sum"""
 
     @property
     def is_evidence(self) -> bool:
@@ -142,12 +144,26 @@ def compare(
 ) -> Comparison:
     """Two settings' finite figures by seed (or seed and fold).
 
-    Over common seeds the t interval is of the differences; with fewer than two of them, of two independent
-    means (Welch). Where every difference is the same number, t says nothing and p is that of the sign test.
+    Over common seeds it is `compare_paired`; where they share one at most and both have two, the interval is
+    of two independent means (Welch).
+    """
+    common = sum(seed in second for seed in first)
+    if common > 1 or (common and min(len(first), len(second)) < 2):
+        return compare_paired(first, second, level)
+    return _unpaired(list(first.values()), list(second.values()), level)
+
+
+def compare_paired(
+    first: Mapping[Hashable, float], second: Mapping[Hashable, float], level: float = LEVEL
+) -> Comparison:
+    """Finite figures over the seeds that both sides have, with the t interval of their differences.
+
+    Where every difference is the same number, t says nothing and p is that of the sign test.
     """
     common = [seed for seed in first if seed in second]
     if len(common) < 2:
-        return _unpaired(list(first.values()), list(second.values()), level)
+        effect = second[common[0]] - first[common[0]] if common else None
+        return Comparison(len(common), paired=True, test="paired t", effect=effect)
     differences = [second[seed] - first[seed] for seed in common]
     n, effect = len(common), mean_of(differences)
     deviation = deviation_of(differences, effect) or 0.0
@@ -164,7 +180,8 @@ def compare(
 def _unpaired(first: Sequence[float], second: Sequence[float], level: float) -> Comparison:
     """Two independent samples of unequal spread. Source: Welch (1947), doi.org/10.1093/biomet/34.1-2.28."""
     fewest = min(len(first), len(second))
-    plain = Comparison(len(first) + len(second), paired=False, test="Welch's t")
+    sizes = len(first), len(second)
+    plain = Comparison(sum(sizes), paired=False, test="Welch's t", sizes=sizes)
     if fewest == 0:
         return plain
     means = [mean_of(values) for values in (first, second)]
@@ -212,8 +229,8 @@ def compare_rates(
 def compare_shares(
     first: Mapping[Hashable, float], second: Mapping[Hashable, float], level: float = LEVEL
 ) -> Comparison:
-    """As `compare`, of figures between 0 and 1, whose difference is at most 1 either way."""
-    one = compare(first, second, level)
+    """As `compare_paired`, of figures between 0 and 1, whose difference is at most 1 either way."""
+    one = compare_paired(first, second, level)
     if one.interval is None:
         return one
     return one._replace(interval=Interval(max(-1.0, one.interval.low), min(1.0, one.interval.high)))

@@ -42,6 +42,18 @@ def percent(interval: Interval | None) -> str:
     return f"{100 * interval.low:.{digits}f}% to {100 * interval.high:.{digits}f}%"
 
 
+def size(one: Comparison) -> str | int:
+    """How many seeds were compared: `20`, or `4+5` where the two sides have other ones."""
+    return one.n if one.sizes is None else "+".join(map(str, one.sizes))
+
+
+def evidence(one: Comparison) -> str:
+    """`yes`, `no`, or a dash where nothing could be tested."""
+    if one.p is None:
+        return "–"
+    return "yes" if one.is_evidence else "no"
+
+
 def verdict(one: Comparison, first: str, second: str, figure: str) -> str:
     """Whether there is evidence that a figure of `second` differs from that of `first`, and what of."""
     if one.effect is None:

@@ -228,7 +228,7 @@ def test_what_is_trained_again_and_what_is_new_come_together(failed, sweep, tmp_
     assert len(swept.trials) == 20
     at_once = mlprun.sweep(tmp_path / "trials.yaml", *WORDS, out=str(tmp_path / "at_once"))
     keys = [
-        {(one.settings[trial.setting].label, trial.seed): trial.figures for trial in one.trials}
+        {(str(one.settings[trial.setting].chosen), trial.seed): trial.figures for trial in one.trials}
         for one in (swept, at_once)
     ]
     assert keys[0] == keys[1]

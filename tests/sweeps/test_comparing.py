@@ -71,8 +71,9 @@ def test_values_of_a_parameter_are_compared_over_settings_alike_in_all_others(fo
     # with a learning rate of 1 the wide network has no figure: only settings 1 and 2 are a pair
     assert loss.comparison.effect == pytest.approx(-0.3)
     assert loss.comparison.n == 4
-    # successes: 0 of 4 and (1 of 4) against 4 of 4 and (0 of 2), over the seeds that all of them have
-    assert (success.comparison.n, success.comparison.effect) == (2, 0.5)
+    assert (loss.left_out, success.left_out) == (3, 2)
+    # successes: settings 1 and 2 differ on all seeds; 3 and 4 on none of the two seeds that 4 tells of
+    assert (success.comparison.n, success.comparison.effect) == (4, 0.75)
     assert by(folder, "optimizer.lr")[0].comparison == compare_settings_of(folder, 1, 3)
 
 
@@ -89,6 +90,63 @@ def test_a_difference_of_success_rates_over_settings_is_at_most_1(tmp_path) -> N
     expected = scipy.stats.ttest_rel(reached[2], reached[1]).confidence_interval()
     assert expected.high > 1
     assert success.comparison.interval == pytest.approx((expected.low, 1.0))
+
+
+def test_a_diverged_trial_takes_away_its_partner_and_no_more(tmp_path) -> None:
+    draw = np.random.default_rng(3)
+    table = draw.normal(size=(2, 6, 4))  # two values, six settings of the others, four seeds
+    table[1] += 0.5
+    lost = {(1, 0, 0), (1, 1, 1), (1, 2, 2), (0, 3, 3), (1, 4, 3)}  # one seed or two of every setting
+    trials = [
+        Trial(
+            100 * a + 10 * b + seed,
+            6 * a + b + 1,
+            seed,
+            status="diverged" if (a, b, seed) in lost else "finished",
+            figures={"dev_loss": value},
+        )
+        for (a, b, seed), value in np.ndenumerate(table)
+    ]
+    values = {6 * a + b + 1: {"x": a, "y": b} for a in range(2) for b in range(6)}
+    write(tmp_path, describe(parameters=("x", "y"), success=None), trials, values)
+    (pair,) = by(str(tmp_path), "x")
+    known = np.ones((6, 4), dtype=bool)
+    for _, b, seed in lost:
+        known[b, seed] = False
+    differences = np.where(known, table[1] - table[0], np.nan)
+    expected = scipy.stats.ttest_1samp(np.nanmean(differences, axis=0), 0)
+    assert (pair.comparison.n, pair.comparison.paired, pair.left_out) == (4, True, 5)
+    assert pair.comparison.p == pytest.approx(expected.pvalue)
+    assert pair.comparison.interval == pytest.approx(tuple(expected.confidence_interval()))
+
+
+def test_values_that_share_one_seed_are_not_taken_for_samples(tmp_path) -> None:
+    ended = {1: range(4), 2: (0,), 3: ()}
+    trials = [
+        Trial(10 * k + seed, k, seed, status="finished" if seed in ended[k] else "diverged", figures=figures)
+        for k in ended
+        for seed in range(4)
+        for figures in ({"dev_loss": k + 0.1 * seed},)
+    ]
+    write(tmp_path, describe(parameters=("x",), success=None), trials, {k: {"x": k} for k in ended})
+    first, second, third = (pair.comparison for pair in by(str(tmp_path), "x"))
+    assert [(one.n, one.paired, one.p) for one in (first, second, third)] == [
+        (1, True, None),
+        (0, True, None),
+        (0, True, None),
+    ]
+    assert (first.effect, second.effect) == (1.0, None)
+
+
+def test_an_ending_that_two_parameters_have_is_refused(tmp_path) -> None:
+    values = {k: {"optimizer.name": k, "loss.name": 1} for k in (1, 2)}
+    trials = [Trial(k, k, 0, status="finished", figures={"dev_loss": 1.0}) for k in (1, 2)]
+    write(tmp_path, describe(parameters=("optimizer.name", "loss.name"), success=None), trials, values)
+    with pytest.raises(
+        UsageError, match=r"--by: name may be optimizer\.name or loss\.name; name one of them"
+    ):
+        by(str(tmp_path), "name")
+    assert by(str(tmp_path), "optimizer.name")[0].first.label == "optimizer.name=1"
 
 
 def compare_settings_of(folder: str, *settings: int):

@@ -106,7 +106,3 @@ def test_another_file_is_told_from_a_damaged_one(path, tmp_path):
 def test_a_database_is_never_laid_over_something_else(path):
     with pytest.raises((FileExistsError, FileError)):
         database.create(path, DESCRIPTION)
-
-
-def test_a_label_shortens_paths_to_their_last_word():
-    assert SETTINGS[1].label == "hidden=[3, 2] lr=0.001"

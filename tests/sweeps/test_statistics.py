@@ -89,15 +89,17 @@ def test_settings_without_common_seeds_are_compared_as_independent_samples() -> 
     first, second = DRAW.normal(size=9), DRAW.normal(1, 3, 14)
     found = compare(by_seed(first), {f"other {k}": float(value) for k, value in enumerate(second)})
     expected = scipy.stats.ttest_ind(second, first, equal_var=False)
-    assert (found.n, found.paired, found.test) == (23, False, "Welch's t")
+    assert (found.n, found.sizes, found.paired, found.test) == (23, (9, 14), False, "Welch's t")
     assert found.p == pytest.approx(expected.pvalue, rel=1e-9)
     assert found.interval == pytest.approx(tuple(expected.confidence_interval()), rel=1e-9)
 
 
 def test_what_cannot_be_compared_has_no_p() -> None:
-    assert compare({}, {1: 2.0}) == Comparison(1, False, "Welch's t")
+    assert compare({}, {1: 2.0}) == Comparison(1, False, "Welch's t", sizes=(0, 1))
     one = compare({1: 1.0}, {1: 2.0})
-    assert (one.effect, one.interval, one.p, one.is_evidence) == (1.0, None, None, False)
+    assert one == Comparison(1, True, "paired t", effect=1.0)
+    assert not one.is_evidence
+    assert compare({1: 1.0, 2: 5.0, 3: 7.0}, {1: 2.0}) == one
     flat = compare({1: 1.0, 2: 1.0}, {3: 2.0, 4: 2.0})
     assert (flat.effect, flat.p) == (1.0, None)
 
@@ -145,7 +147,7 @@ def test_a_difference_of_shares_lies_within_1():
     assert plain.interval.high > 1
     assert compare_shares(low, high) == plain._replace(interval=(plain.interval.low, 1.0))
     assert compare_shares(high, low).interval.low == -1.0
-    assert compare_shares({}, high) == compare({}, high)
+    assert compare_shares({}, high) == Comparison(0, True, "paired t")
 
 
 def test_many_comparisons_are_corrected_as_holm_says() -> None:

@@ -133,6 +133,17 @@ def test_parameters_are_called_by_their_shortest_ending() -> None:
     }
 
 
+def test_a_parameter_is_called_neither_like_a_column_nor_by_a_word_that_says_nothing() -> None:
+    paths = ("architecture.init.weight.std", "optimizer.name", "dataset.seed", "seed")
+    assert list(reading.short_names(paths).values()) == ["weight.std", *paths[1:]]
+    assert reading.short_names(("a.lr", "b.lr.c", "lr")) == {"a.lr": "a.lr", "b.lr.c": "c", "lr": "lr"}
+
+
+def test_a_setting_is_told_in_a_line_with_the_digits_of_tables() -> None:
+    chosen = {"optimizer.lr": 6.977743084427995, "architecture.hidden": [3, 2], "optimizer.name": "sgd"}
+    assert reading.label(tuple(chosen), chosen) == 'lr=6.978 hidden=[3, 2] optimizer.name="sgd"'
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [("nowhere", "no such folder"), ("file", "is a file"), (".", "is not a sweep: it has no sweep.yaml")],

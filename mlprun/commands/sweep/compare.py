@@ -15,7 +15,7 @@ from mlprun.sweeps import reading, words
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mlprun.sweeps.comparing import Pair
+    from mlprun.sweeps.comparing import Pair, Side
 
 SENTENCES = 6
 """comparisons that are told in words, at most; more are a table alone"""
@@ -52,16 +52,17 @@ def command(
     Success rates are compared by the seeds on which only one setting succeeds
     (McNemar's exact test). With --by the values of one parameter are compared: seed
     by seed the means over all settings that have a partner alike in everything
-    else. Of several comparisons p is corrected as Holm says;
-    the intervals are those of each alone. The best setting was chosen by the same
-    seeds, so that its lead is rather too large than too small.
+    else; a trial that diverged takes only its partner away. Of several comparisons
+    p is corrected as Holm says; the intervals are those of each alone. The best
+    setting was chosen by the same seeds, so that its lead is rather too large than
+    too small.
 
     --json prints {"sweep", "metric", "of", "comparisons": [{"first", "second",
       "figure", "n", "paired", "left_out", "effect", "interval": [LOW, HIGH], "test",
-      "p", "adjusted_p", "evidence": true | false, "verdict"}]}; "figure" is the metric
-      or "success", "first" and "second" are settings' numbers (with --by values),
-      "left_out" counts the seeds of only one of them, null stands for what so few
-      seeds cannot say.
+      "p", "adjusted_p", "evidence": true | false | null, "verdict"}]}; "figure" is
+      the metric or "success", "first" and "second" are settings' numbers (with --by
+      values), "left_out" counts the figures of only one of them, null stands for
+      what so few seeds cannot say.
 
     Exit codes: 0 done, 2 usage, 4 not a sweep, 7 files.
     """
@@ -88,13 +89,17 @@ def _show(pairs: Sequence[Pair], success: Mapping[str, Any] | None, output: Outp
     output.result(_table(pairs, title), "")
     if len(pairs) <= SENTENCES:
         for pair in pairs:
-            output.result(f"{inline(pair.first.told)} and {inline(pair.second.told)}: {pair.verdict}")
+            output.result(f"{_told(pair.first)} and {_told(pair.second)}: {pair.verdict}")
     else:
         count = sum(pair.comparison.is_evidence for pair in pairs)
         output.result(
             f"evidence of a difference in {count} of {len(pairs)} comparisons, by Holm's correction"
         )
     output.result("")
+
+
+def _told(side: Side) -> str:
+    return reading.text(side.told) if isinstance(side.told, float) else inline(side.told)
 
 
 def _table(pairs: Sequence[Pair], title: str) -> Table:
@@ -108,12 +113,12 @@ def _table(pairs: Sequence[Pair], title: str) -> Table:
             (
                 pair.first.label,
                 pair.second.label,
-                one.n,
+                words.size(one),
                 *[pair.left_out] * left_out,
                 one.effect,
                 words.ends(one.interval),
                 one.p,
-                *([one.adjusted, "yes" if one.is_evidence else "no"] if several else []),
+                *([one.adjusted, words.evidence(one)] if several else []),
             )
         )
     return Table([*columns, *(["p (Holm)", "evidence"] if several else [])], rows, title)
@@ -133,6 +138,6 @@ def _document(pair: Pair) -> Mapping[str, Any]:
         "test": one.test,
         "p": one.p,
         "adjusted_p": one.adjusted,
-        "evidence": one.is_evidence,
+        "evidence": None if one.p is None else one.is_evidence,
         "verdict": pair.verdict,
     }
