@@ -74,14 +74,7 @@ class CalibrationCurve(NetworkPlot):
 
         figure = canvas.picture(width=4.9, height=5.6)
         upper, lower = figure.subplots(2, 1, height_ratios=(3.2, 1), sharex=True)
-        upper.plot(
-            [0, 1],
-            [0, 1],
-            color=style.GREY,
-            linewidth=1.0,
-            linestyle=(0, (4, 3)),
-            label="perfectly calibrated",
-        )
+        upper.plot([0, 1], [0, 1], label="perfectly calibrated", **style.GUIDE)
         edges = np.linspace(0, 1, BINS + 1)
         for one in values.curves:
             look = style.SPLIT_LINES[one.split]

@@ -24,7 +24,7 @@ POINTS = 2000
 EPOCH_AXIS = "epoch (completed passes over the train rows)"
 
 
-BEST_LINE: Any = {"color": style.GREY, "linewidth": 0.9, "linestyle": (0, (4, 3)), "zorder": 1}
+BEST_LINE: Any = {**style.GUIDE, "linewidth": 0.9, "zorder": 1}
 BEST_STAR: Any = {"color": style.BLACK, "marker": "*", "linestyle": "none", "markersize": 11, "zorder": 5}
 
 

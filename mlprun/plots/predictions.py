@@ -45,15 +45,7 @@ class PredictedAgainstTrue(NetworkPlot):
                 [side[:, index] for one in values.answers for side in (one.true, one.predicted)]
             )
             low, high = float(both.min()), float(both.max())
-            axes.axline(
-                (low, low),
-                slope=1,
-                color=style.GREY,
-                linewidth=1.0,
-                linestyle=(0, (4, 3)),
-                label="predicted = true",
-                zorder=1,
-            )
+            axes.axline((low, low), slope=1, label="predicted = true", zorder=1, **style.GUIDE)
             for one in values.answers:
                 draw_points(axes, one, one.true[:, index], one.predicted[:, index], total)
             room = (high - low) * 0.04 or 1.0

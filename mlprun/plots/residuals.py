@@ -52,7 +52,7 @@ class Residuals(NetworkPlot):
                     linewidth=1.5,
                 )
             for axes in (left, right):
-                axes.axhline(0, color=style.GREY, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
+                axes.axhline(0, zorder=1, **style.GUIDE)
             left.set_xlabel(f"predicted {target}")
             left.set_ylabel(f"residual of {target}\n(predicted − true)")
             right.set_xlabel("share of rows")

@@ -41,14 +41,7 @@ class RocCurve(NetworkPlot):
 
         figure = canvas.picture(width=4.7, height=5.1)
         axes = figure.subplots()
-        axes.plot(
-            [0, 1],
-            [0, 1],
-            color=style.GREY,
-            linewidth=1.0,
-            linestyle=(0, (4, 3)),
-            label="by chance (area 0.5)",
-        )
+        axes.plot([0, 1], [0, 1], label="by chance (area 0.5)", **style.GUIDE)
         for name, (ranking, line) in values.rankings.items():
             draw_steps(axes, *ranking.roc, f"{name} (area {ranking.area:.3f})", line, steps=False)
         axes.set_xlabel("false positive rate")

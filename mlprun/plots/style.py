@@ -31,6 +31,8 @@ BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#000000"
 VIOLET, BROWN = "#8833EE", "#663311"
 GREY = "#777777"
+GUIDE: Any = {"color": GREY, "linewidth": 1.0, "linestyle": (0, (4, 3))}
+"""a line that values are held against, such as equality or chance"""
 
 COLORS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, YELLOW, BLACK, VIOLET, BROWN)
 """Source of the first eight: Okabe and Ito (2008), jfly.uni-koeln.de/color.

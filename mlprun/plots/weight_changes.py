@@ -68,15 +68,7 @@ class WeightChanges(Plot):
             zip(panels.axes, values.matrices.items(), strict=True)
         ):
             chosen = spread(len(before), POINTS)
-            axes.axline(
-                (0, 0),
-                slope=1,
-                color=style.GREY,
-                linewidth=1.0,
-                linestyle=(0, (4, 3)),
-                label="unchanged",
-                zorder=1,
-            )
+            axes.axline((0, 0), slope=1, label="unchanged", zorder=1, **style.GUIDE)
             color = style.COLORS[index % 3]
             size = float(np.clip(2000 / len(chosen), 4, 26))
             axes.scatter(
