@@ -6,6 +6,7 @@ import typer
 
 from mlprun.commands.saving import Force, check, save
 from mlprun.commands.terminal import Output, Table
+from mlprun.commands.trust import ConfigCode
 from mlprun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,9 +28,7 @@ def command(
         typer.Option("--plot", metavar="FILE", help="Draw cost over rows, width and runs; takes a minute."),
     ] = None,
     force: Force = False,
-    allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Run the user code that the config's `extend` names.")
-    ] = False,
+    allow_code: ConfigCode = False,
     output: Output,
 ) -> None:
     """Measure what a training step costs on each engine.

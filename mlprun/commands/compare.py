@@ -7,6 +7,7 @@ import typer
 
 from mlprun.commands.saving import Force, save
 from mlprun.commands.terminal import Output, Table
+from mlprun.commands.trust import RunsCode
 from mlprun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,9 +21,7 @@ def command(
         str | None, typer.Option("--plot", metavar="FILE", help="Draw the runs' curves over one another.")
     ] = None,
     force: Force = False,
-    allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Run the user code that the runs were made with.")
-    ] = False,
+    allow_code: RunsCode = False,
     output: Output,
 ) -> None:
     """Line runs up: what differs in their configs, their figures, their curves.

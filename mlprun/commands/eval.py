@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from mlprun.commands.terminal import Output
+from mlprun.commands.trust import RunCode
 from mlprun.errors import CheckFailedError, UsageError
 
 if TYPE_CHECKING:
@@ -59,9 +60,7 @@ def command(
         ),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or auto.")] = "cpu",
-    allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Run the user code that the run was made with.")
-    ] = False,
+    allow_code: RunCode = False,
     output: Output,
 ) -> None:
     """Give loss and metrics on train, dev and test.

@@ -10,6 +10,7 @@ import typer
 
 from mlprun.commands.sweep import pictures
 from mlprun.commands.terminal import Output, Table
+from mlprun.commands.trust import RunsCode  # noqa: TC001 -- Typer reads it
 from mlprun.errors import DataError, UsageError
 from mlprun.sweeps.folder import is_sweep
 
@@ -56,9 +57,7 @@ def command(
         typer.Option("--parameters", metavar="A,B", help="Two parameters of a sweep, for its maps."),
     ] = None,
     dpi: Annotated[int, typer.Option("--dpi", min=40, max=600, help="Dots per inch of a PNG.")] = 200,
-    allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Run the user code that the runs were made with.")
-    ] = False,
+    allow_code: RunsCode = False,
     output: Output,
 ) -> None:
     """Draw every picture that makes sense for a run, or for a sweep.

@@ -6,6 +6,7 @@ import typer
 
 from mlprun.commands.saving import Force, save
 from mlprun.commands.terminal import Output
+from mlprun.commands.trust import RunCode
 
 
 def command(
@@ -19,9 +20,7 @@ def command(
     ] = None,
     force: Force = False,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or auto.")] = "cpu",
-    allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Run the user code that the run was made with.")
-    ] = False,
+    allow_code: RunCode = False,
     output: Output,
 ) -> None:
     """Predict for the rows of a table, to CSV: a line for each row, in the same order.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlprun.commands.terminal import Output, Table
+from mlprun.commands.trust import RunCode
 from mlprun.errors import CheckFailedError
 
 if TYPE_CHECKING:
@@ -27,9 +28,7 @@ def command(
     out: Annotated[
         str | None, typer.Option("--out", help="Keep the new run in this folder; by default it is removed.")
     ] = None,
-    allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Run the user code that the run was made with.")
-    ] = False,
+    allow_code: RunCode = False,
     output: Output,
 ) -> None:
     """Train a run again elsewhere and compare history and weights.

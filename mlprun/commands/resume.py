@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mlprun.commands.terminal import Output
+from mlprun.commands.trust import RunCode
 
 
 def command(
@@ -17,9 +18,7 @@ def command(
     device: Annotated[
         str | None, typer.Option("--device", help="Go on on another device than before.")
     ] = None,
-    allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Run the user code that the run was made with.")
-    ] = False,
+    allow_code: RunCode = False,
     output: Output,
 ) -> None:
     """Go on exactly where a run stopped.

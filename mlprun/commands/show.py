@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlprun.commands.terminal import Output, Table
+from mlprun.commands.trust import RunCode
 
 if TYPE_CHECKING:
     from mlprun.api import Run
@@ -13,9 +14,7 @@ if TYPE_CHECKING:
 def command(
     run: Annotated[str, typer.Argument(help="the run folder")],
     *,
-    allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Run the user code that the run was made with.")
-    ] = False,
+    allow_code: RunCode = False,
     output: Output,
 ) -> None:
     """Show a run: how it stands, what was run, its network and its figures.

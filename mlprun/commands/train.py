@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlprun.commands.terminal import Output
+from mlprun.commands.trust import ConfigCode
 from mlprun.errors import DivergedError, InterruptedRunError
 
 if TYPE_CHECKING:
@@ -33,9 +34,7 @@ def command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything and show the network; train nothing.")
     ] = False,
-    allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Run the user code that the config's `extend` names.")
-    ] = False,
+    allow_code: ConfigCode = False,
     output: Output,
 ) -> None:
     """Train a config; the run lands in a folder of its own.

@@ -7,6 +7,7 @@ import typer
 
 from mlprun import files, schema
 from mlprun.commands.terminal import Output
+from mlprun.commands.trust import ConfigsCode
 from mlprun.errors import ConfigError, MlprunError, UsageError
 from mlprun.sweeps.definition import is_sweep, read
 
@@ -17,9 +18,7 @@ def command(
         typer.Argument(metavar="CONFIG... [KEY=VALUE]...", help="configs, and values that replace theirs"),
     ],
     *,
-    allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Run the user code that a config's `extend` names.")
-    ] = False,
+    allow_code: ConfigsCode = False,
     output: Output,
 ) -> None:
     """Check configs and sweep files without training.

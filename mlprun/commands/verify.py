@@ -6,6 +6,7 @@ import typer
 
 from mlprun.commands.saving import Force, check, save
 from mlprun.commands.terminal import Output
+from mlprun.commands.trust import ConfigsCode
 from mlprun.errors import CheckFailedError, UsageError
 
 if TYPE_CHECKING:
@@ -40,9 +41,7 @@ def command(
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print one table in Markdown, a line for each config.")
     ] = False,
-    allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Run the user code that a config's `extend` names.")
-    ] = False,
+    allow_code: ConfigsCode = False,
     output: Output,
 ) -> None:
     """Train with every engine from the same weights and compare.
