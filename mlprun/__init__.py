@@ -5,8 +5,8 @@
     run = mlprun.train("configs/moons.yaml", "optimizer.lr=0.1")
     run.history, run.figures, run.model, run.plot()
 
-`train`, `resume` and `load` give a `Run`; `load_checkpoint` gives the network of one checkpoint; `sweep` runs
-many trials and gives a `Sweep`.
+`train`, `resume` and `load` give a `Run`; `load_checkpoint` gives the network of one checkpoint; `sweep`,
+which runs many trials, and `load_sweep` give a `Sweep`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from mlprun.version import __version__
 
 if TYPE_CHECKING:
-    from mlprun.api import Run, Sweep, load, load_checkpoint, resume, sweep, train
+    from mlprun.api import Run, Sweep, load, load_checkpoint, load_sweep, resume, sweep, train
 
-__all__ = ["Run", "Sweep", "__version__", "load", "load_checkpoint", "resume", "sweep", "train"]
+__all__ = ["Run", "Sweep", "__version__", "load", "load_checkpoint", "load_sweep", "resume", "sweep", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ from mlprun.api.configs import load_config
 from mlprun.api.networks import load_checkpoint
 from mlprun.api.run import Run, load
 from mlprun.api.silent import Silent, SilentSweep
-from mlprun.api.sweeps import Sweep, load_sweep, sweep
+from mlprun.api.sweeps import Sweep, load_definition, load_sweep, sweep
 from mlprun.api.training import reproduce, resume, train
 from mlprun.api.verifying import verify
 
@@ -20,6 +20,7 @@ __all__ = [
     "load",
     "load_checkpoint",
     "load_config",
+    "load_definition",
     "load_sweep",
     "reproduce",
     "resume",

@@ -13,6 +13,7 @@ from mlprun.errors import CheckpointError, InterruptedRunError
 from mlprun.sweeps import cohorts, launchers
 from mlprun.sweeps import definition as definitions
 from mlprun.sweeps import run as sweeping
+from mlprun.sweeps.folder import open_sweep
 from mlprun.sweeps.summary import summarize
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def sweep(
     `fail_fast` DivergedError and CheckFailedError.
     """
     elsewhere = launchers.elsewhere(on, address)
-    defined = load_sweep(definition, *overrides)
+    defined = load_definition(definition, *overrides)
     ended = sweeping.run(
         defined,
         out=out,
@@ -144,8 +145,13 @@ def sweep(
     return Sweep(ended.folder)
 
 
-def load_sweep(definition: str | os.PathLike[str] | Mapping[str, Any], *overrides: str) -> Definition:
-    """A sweep that was read but not looked at any further; raises ConfigError, UsageError."""
+def load_sweep(path: str | os.PathLike[str]) -> Sweep:
+    """The sweep in a folder, be it over or not. Raises CheckpointError."""
+    return Sweep(open_sweep(os.fspath(path)))
+
+
+def load_definition(definition: str | os.PathLike[str] | Mapping[str, Any], *overrides: str) -> Definition:
+    """A sweep file that was read but not looked at any further; raises ConfigError, UsageError."""
     if isinstance(definition, Mapping):
         return definitions.from_mapping(definition, "", "sweep", overrides)
     return definitions.read(os.fspath(definition), overrides)

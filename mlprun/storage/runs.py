@@ -298,7 +298,7 @@ def open_run(path: str) -> RunFolder:
         kind = files.kind(os.path.join(path, name))
         if kind is None and name in _NEEDED:
             if files.kind(os.path.join(path, _SWEEP)) == "file":
-                remedy = f"see mlprun sweep show {shlex.quote(path)}"
+                remedy = f"see mlprun sweep show {shlex.quote(path)}, or mlprun.load_sweep in Python"
                 raise CheckpointError(path, "is the folder of a sweep, not of a run", remedy)
             raise CheckpointError(path, f"is not a run folder: it has no {name}", instead_of(path))
         if kind not in (None, "file"):

@@ -8,7 +8,14 @@ import pytest
 import mlprun
 from mlprun import schema
 from mlprun.config import from_mapping
-from mlprun.errors import CheckFailedError, ConfigError, DivergedError, RunInUseError, UsageError
+from mlprun.errors import (
+    CheckFailedError,
+    CheckpointError,
+    ConfigError,
+    DivergedError,
+    RunInUseError,
+    UsageError,
+)
 from mlprun.experiment import Experiment
 from mlprun.storage.lock import Lock
 from mlprun.sweeps import cohorts
@@ -226,6 +233,9 @@ def test_the_api_gives_rows_and_curves(sweep):
     assert {"trial", "seed", "status", "test_loss", "last_test_accuracy"} < first.keys()
     assert list(swept.history(2)["epoch"]) == list(range(1, 13))
     assert repr(swept).endswith("finished, 2 of 2 trials)")
+    assert mlprun.load_sweep(swept.path).rows() == swept.rows()
+    with pytest.raises(CheckpointError, match=r"mlprun\.load_sweep in Python"):
+        mlprun.load(swept.path)
     same = mlprun.sweep(
         from_mapping({}, "", "").data | {"base": swept.description.base, "seeds": 1}, out=swept.path + "x"
     )
