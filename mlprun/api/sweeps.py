@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun.api.silent import SilentSweep
 from mlprun.errors import CheckpointError, InterruptedRunError
-from mlprun.sweeps import cohorts, launchers
+from mlprun.sweeps import cohorts, export, launchers
 from mlprun.sweeps import definition as definitions
 from mlprun.sweeps import run as sweeping
+from mlprun.sweeps.comparing import compare
 from mlprun.sweeps.folder import open_sweep
 from mlprun.sweeps.summary import summarize
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from mlprun.sweeps.comparing import Pair
     from mlprun.sweeps.definition import Definition
     from mlprun.sweeps.entries import Description, Setting, Trial
     from mlprun.sweeps.folder import SweepFolder, SweepStatus
@@ -62,19 +64,16 @@ class Sweep:
             return results.trials()
 
     def rows(self) -> list[dict[str, Any]]:
-        """One flat dict for each trial that has ended: its values by path, `seed`, `status`, figures."""
-        return [
-            {
-                "trial": trial.id,
-                **self.settings[trial.setting].chosen,
-                "seed": trial.seed,
-                **({} if trial.fold is None else {"fold": trial.fold}),
-                "status": trial.status,
-                **trial.figures,
-            }
-            for trial in self.trials
-            if trial.status != "pending"
-        ]
+        """A flat dict for each trial that has ended, with the columns of `mlprun sweep export`.
+
+        Lists are JSON text such as "[4]", as in an export and in the database's view; None is no value:
+
+            table = pandas.DataFrame(swept.rows())
+            table.groupby("architecture.hidden")["test_loss"].mean()
+            polars.DataFrame(swept.rows(), infer_schema_length=None)
+        """
+        with self.folder.results() as results:
+            return [row for row in export.records(results) if row["status"] != "pending"]
 
     def history(self, number: int) -> dict[str, NDArray[Any]]:
         """The curves of a trial by column; nan is no value. Raises CheckpointError where it has none."""
@@ -88,6 +87,15 @@ class Sweep:
         """The settings, the best first, with their statistics over seeds; `of` is best or last."""
         with self.folder.results() as results:
             return summarize(results, metric=metric, of=of)
+
+    def compare(
+        self, *settings: int, by: str | None = None, metric: str | None = None, of: str = "best"
+    ) -> list[Pair]:
+        """Do these settings differ, or the best and each other one, or with `by` a parameter's values?
+
+        Raises UsageError where there is nothing to compare.
+        """
+        return compare(self.summary(metric, of=of), settings, by)
 
     def plot(
         self, kind: str = "curves", *, metric: str | None = None, of: str = "best", **options: Any

@@ -53,6 +53,15 @@ class Pair:
         return words.verdict(self.comparison, self.first.name, self.second.name, figure)
 
 
+def compare(summary: Summary, settings: Sequence[int] = (), by: str | None = None) -> list[Pair]:
+    """Settings or, with `by`, a parameter's values against one another. Raises UsageError as these do."""
+    if by is None:
+        return compare_settings(summary, settings)
+    if settings:
+        raise UsageError("--by", "compares values of a parameter, not settings", "name one or the other")
+    return compare_values(summary, by)
+
+
 def compare_settings(summary: Summary, settings: Sequence[int] = ()) -> list[Pair]:
     """All pairs of the settings with these ids or, without any, the best against each other one.
 

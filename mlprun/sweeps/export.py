@@ -48,6 +48,13 @@ def rows(results: Results) -> Iterator[list[Any]]:
         ]
 
 
+def records(results: Results) -> Iterator[dict[str, Any]]:
+    """A dict for each trial by column, lists and mappings as JSON text: values that can be grouped by."""
+    names = columns(results.description)
+    for row in rows(results):
+        yield dict(zip(names, map(_flat, row), strict=True))
+
+
 def as_csv(results: Results) -> str:
     """The table as CSV: numbers in the digits that read back exactly, lists as JSON, nothing as nothing."""
     text = io.StringIO()
@@ -58,8 +65,10 @@ def as_csv(results: Results) -> str:
 
 
 def _cell(value: Any) -> Any:
-    if isinstance(value, bool):
-        return json.dumps(value)
+    return json.dumps(value) if isinstance(value, bool) else _flat(value)
+
+
+def _flat(value: Any) -> Any:
     return value if isinstance(value, str | int | float | None) else json.dumps(value, ensure_ascii=False)
 
 

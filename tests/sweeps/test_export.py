@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
+import mlprun
 from mlprun.sweeps import export, reading
 from mlprun.sweeps.entries import Trial
 
@@ -52,6 +53,16 @@ def test_parquet_reads_back_with_types(folder: str) -> None:
     assert table.schema["architecture.hidden"] == table.schema["status"] == pl.String
     for read, row in zip(table.rows(), rows, strict=True):
         assert read == tuple(json.dumps(value) if isinstance(value, list) else value for value in row)
+
+
+def test_python_has_the_rows_of_an_export_in_values_that_can_be_grouped_by(folder: str) -> None:
+    rows = mlprun.load_sweep(folder).rows()
+    with reading.open_folder(folder) as results:
+        exported = pl.read_parquet(export.as_parquet(results)).filter(pl.col("status") != "pending")
+    assert rows == exported.to_dicts()
+    assert {row["architecture.hidden"] for row in rows} == {"[2]", "[8, 4]"}
+    assert [row["error"] for row in rows if row["status"] == "failed"] == ["memory: there is not enough"]
+    assert pl.DataFrame(rows, infer_schema_length=None).equals(exported)
 
 
 def test_a_sweep_without_trials_has_columns_alone(tmp_path: Path) -> None:

@@ -149,6 +149,10 @@ def test_real_trials_are_shown_exported_and_drawn(few, call, tmp_path):
 def test_a_notebook_has_the_same_table_and_pictures(few):
     summary = few.summary("test_accuracy", of="last")
     assert (summary.column, summary.goal) == ("last_test_accuracy", "max")
+    pair, success = few.compare(2, 1, metric="test_loss")
+    assert success.figure == "success"
+    assert (pair.first.told, pair.second.told, pair.figure) == (2, 1, "test_loss")
+    assert few.compare(by="optimizer.lr")[0].first.label.startswith("lr=")
     figure = few.plot("parameter", metric="test_accuracy")
     assert figure._repr_png_().startswith(b"\x89PNG")
     assert "accuracy" in figure.get_suptitle()

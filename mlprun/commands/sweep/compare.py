@@ -9,7 +9,6 @@ import typer
 from mlprun.commands.reference import inline
 from mlprun.commands.sweep.figure import Metric, Of, refuse
 from mlprun.commands.terminal import Output, Table
-from mlprun.errors import UsageError
 from mlprun.sweeps import reading, words
 
 if TYPE_CHECKING:
@@ -66,15 +65,13 @@ def command(
 
     Exit codes: 0 done, 2 usage, 4 not a sweep, 7 files.
     """
-    from mlprun.sweeps.comparing import compare_settings, compare_values
+    from mlprun.sweeps.comparing import compare as compared
     from mlprun.sweeps.summary import summarize
 
     refuse(of)
     with reading.open_folder(folder) as results:
         summary = summarize(results, metric=metric, of=of)
-    if by is not None and settings:
-        raise UsageError("--by", "compares values of a parameter, not settings", "name one or the other")
-    pairs = compare_settings(summary, settings or ()) if by is None else compare_values(summary, by)
+    pairs = compared(summary, settings or (), by)
     plain = summary.column.removeprefix(reading.LAST)
     output.document(
         {"sweep": folder, "metric": plain, "of": of, "comparisons": [_document(pair) for pair in pairs]}
