@@ -48,8 +48,8 @@ def command(
       | "failed" | "crashed", "reason", "metric", "of", "goal", "sorted_by", "success",
       "trials": {STATUS: N}, "total", "settings": [{"setting", "values": {PATH: VALUE},
       "n", "mean", "deviation", "interval": [LOW, HIGH], "median", "median_interval",
-      "success": {"successes", "n", "rate", "interval"} or null, "pruned_at": EPOCH or null,
-      "trials": {STATUS: N},
+      "success": {"successes", "n", "rate", "interval"} or null,
+      "pruned_at": EPOCH or null, "trials": {STATUS: N},
       "best": {"trial", "seed", "fold", "value"} or null}]}, all settings, the best
       first; null stands for what so few seeds cannot say.
 
