@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mlprun.sweeps.distributions import heads, normal_reach, t_reach, t_tails
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 LEVEL = 0.95
 """of all intervals: so often they cover the truth, were the whole sweep repeated with other seeds"""
@@ -73,18 +73,28 @@ def sample(values: Sequence[float], level: float = LEVEL) -> Sample:
 
 def mean_of(values: Sequence[float]) -> float:
     """The mean, which of equal numbers is that number."""
-    return min(max(math.fsum(values) / len(values), min(values)), max(values))
+    scale = scale_of(values)
+    mean = math.fsum(value / scale for value in values) / len(values) * scale
+    return min(max(mean, min(values)), max(values))
 
 
 def deviation_of(values: Sequence[float], mean: float) -> float | None:
     """The standard deviation with n − 1; None of a single number."""
     if len(values) < 2:
         return None
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    scale = scale_of(values)
+    squares = ((value / scale - mean / scale) ** 2 for value in values)
+    return math.sqrt(math.fsum(squares) / (len(values) - 1)) * scale
+
+
+def scale_of(values: Iterable[float]) -> float:
+    """The power of two by which numbers are divided, exactly, so that their squares are finite and not 0."""
+    largest = max(map(abs, values), default=0.0)
+    return math.ldexp(1.0, math.frexp(largest)[1] - 1) if largest else 1.0
 
 
 def _around(mean: float, deviation: float, n: int, level: float) -> Interval:
-    half = t_reach(level, n - 1) * deviation / math.sqrt(n)
+    half = t_reach(level, n - 1) * (deviation / math.sqrt(n))
     return Interval(mean - half, mean + half)
 
 
@@ -164,17 +174,19 @@ def compare_paired(
     if len(common) < 2:
         effect = second[common[0]] - first[common[0]] if common else None
         return Comparison(len(common), paired=True, test="paired t", effect=effect)
-    differences = [second[seed] - first[seed] for seed in common]
+    scale = scale_of(side[seed] for side in (first, second) for seed in common)
+    differences = [second[seed] / scale - first[seed] / scale for seed in common]
     n, effect = len(common), mean_of(differences)
     deviation = deviation_of(differences, effect) or 0.0
-    rounding = 4 * math.ulp(max(max(abs(first[seed]), abs(second[seed])) for seed in common))
+    plain = Comparison(n, paired=True, test="paired t", effect=effect * scale)
+    rounding = 4 * math.ulp(max(max(abs(first[seed]), abs(second[seed])) / scale for seed in common))
     if deviation <= rounding:
         p = 1.0 if abs(effect) <= rounding else 2 * 0.5**n
-        interval = Interval(effect, effect)
-        return Comparison(n, paired=True, test="sign test", effect=effect, interval=interval, p=p, adjusted=p)
+        interval = Interval(effect * scale, effect * scale)
+        return plain._replace(test="sign test", interval=interval, p=p, adjusted=p)
     p = t_tails(effect / (deviation / math.sqrt(n)), n - 1)
-    interval = _around(effect, deviation, n, level)
-    return Comparison(n, paired=True, test="paired t", effect=effect, interval=interval, p=p, adjusted=p)
+    low, high = _around(effect, deviation, n, level)
+    return plain._replace(interval=Interval(low * scale, high * scale), p=p, adjusted=p)
 
 
 def _unpaired(first: Sequence[float], second: Sequence[float], level: float) -> Comparison:
@@ -184,19 +196,23 @@ def _unpaired(first: Sequence[float], second: Sequence[float], level: float) -> 
     plain = Comparison(sum(sizes), paired=False, test="Welch's t", sizes=sizes)
     if fewest == 0:
         return plain
-    means = [mean_of(values) for values in (first, second)]
-    plain = plain._replace(effect=means[1] - means[0])
+    scale = scale_of((*first, *second))
+    scaled = [[value / scale for value in values] for values in (first, second)]
+    means = [mean_of(values) for values in scaled]
+    effect = means[1] - means[0]
+    plain = plain._replace(effect=effect * scale)
     shares = [
         ((deviation_of(values, mean) or 0.0) ** 2 / len(values), len(values) - 1)
-        for values, mean in zip((first, second), means, strict=True)
+        for values, mean in zip(scaled, means, strict=True)
     ]
     variance = sum(share for share, _ in shares)
     if fewest < 2 or not variance:
         return plain
     freedom = variance**2 / sum(share**2 / less for share, less in shares)
-    effect, half = means[1] - means[0], t_reach(level, freedom) * math.sqrt(variance)
+    half = t_reach(level, freedom) * math.sqrt(variance)
     p = t_tails(effect / math.sqrt(variance), freedom)
-    return plain._replace(interval=Interval(effect - half, effect + half), p=p, adjusted=p)
+    interval = Interval((effect - half) * scale, (effect + half) * scale)
+    return plain._replace(interval=interval, p=p, adjusted=p)
 
 
 def compare_rates(

@@ -58,6 +58,23 @@ def test_few_or_equal_figures_say_what_they_can() -> None:
     assert (equal.mean, equal.deviation, equal.interval) == (0.1, 0.0, (0.1, 0.1))
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e-160, 1e154, 1e200, 8e307])
+def test_figures_whose_squares_are_too_large_or_small_have_statistics(size: float) -> None:
+    first, second = [0.5, 1.0, 1.5, -0.25], [0.7, 1.1, 1.9, 0.0]
+    plain, found = sample(first), sample([size * value for value in first])
+    for name in ("mean", "deviation", "median", "largest"):
+        assert getattr(found, name) == pytest.approx(size * getattr(plain, name))
+    assert found.interval == pytest.approx([size * end for end in plain.interval])
+    for keys in (range(4), range(4, 8)):  # the same seeds, and others
+        sides = by_seed(first), dict(zip(keys, second, strict=True))
+        one = compare(*sides)
+        large = compare(*({seed: size * value for seed, value in side.items()} for side in sides))
+        assert large.p == pytest.approx(one.p)
+        assert (large.effect, *large.interval) == pytest.approx(
+            [size * value for value in (one.effect, *one.interval)]
+        )
+
+
 @pytest.mark.parametrize(("count", "n"), [(0, 1), (1, 1), (0, 20), (39, 40), (40, 40), (7, 12), (801, 1000)])
 def test_a_rate_has_wilsons_interval(count: int, n: int) -> None:
     expected = scipy.stats.binomtest(count, n).proportion_ci(method="wilson")
