@@ -143,9 +143,9 @@ def abandon(stream: TextIO) -> None:
 def _cell(value: str | float | None) -> str:
     if value is None:
         return ""
-    return (
-        printable(value) if isinstance(value, str) else format(value, "" if isinstance(value, int) else ".4g")
-    )
+    if isinstance(value, str):
+        return printable(value)
+    return str(value) if isinstance(value, int) else f"{value + 0.0:.4g}"  # adding 0 unsigns a minus zero
 
 
 def _drawn(table: Table) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from mlprun.errors import UsageError
 from mlprun.parts.part import suggestion
+from mlprun.sweeps.entries import TrialStatus
 from mlprun.sweeps.folder import open_sweep
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 LAST = "last_"
 """stands before the figures of a trial's last epoch; those without it are of its best"""
 _COLUMNS = ("setting", "n", "mean", "std", "median", "success", "pruned at", "best", "trial", "epoch", "rows")
-_TAKEN = frozenset(("name", "seed", "fold", "status", "diverged", "failed", "pending", *_COLUMNS))
+_TAKEN = frozenset(("name", "seed", "fold", "status", *_COLUMNS, *get_args(TrialStatus)))
 """endings of paths that say nothing by themselves, or are columns beside them"""
 
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mlprun.sweeps.statistics import Comparison, Interval, Rate, Sample
 
-MINUS = "\N{MINUS SIGN}"
-
 
 def plus_minus(value: Sample) -> str:
     """`0.8003 ± 0.0041`: the mean and half its interval, to two digits of the latter."""
@@ -74,8 +72,8 @@ def verdict(one: Comparison, first: str, second: str, figure: str) -> str:
 
 
 def shown(value: float) -> str:
-    """Four significant digits, the minus as typographers set it."""
-    return f"{value:.4g}".replace("-", MINUS)
+    """Four significant digits."""
+    return f"{value + 0.0:.4g}"  # 0 is added since it makes 0 of a minus zero
 
 
 def _lies(one: Comparison, first: str, second: str, figure: str) -> str:
@@ -102,4 +100,5 @@ def _to(value: float, half: float) -> str:
     if not half or not math.isfinite(half) or abs(value) >= 1e6 or half < 1e-6:
         return shown(value)
     digits = max(0, 1 - math.floor(math.log10(half)))
-    return f"{value:.{digits}f}".replace("-", MINUS)
+    text = f"{value:.{digits}f}"
+    return text if float(text) else text.removeprefix("-")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shlex
 import sqlite3
 import subprocess
@@ -136,10 +137,10 @@ def test_compare_says_in_words_whether_settings_differ(call, folder):
     assert (code, err) == (0, "")
     assert "left out" in out
     assert (
-        "1 and 3: no evidence of a difference: the interval of the difference, −0.16 to 0.22, contains 0"
+        "1 and 3: no evidence of a difference: the interval of the difference, -0.16 to 0.22, contains 0"
         in out
     )
-    assert "success rate (test_accuracy > 0.6)" in out
+    assert "success rate (test_accuracy > 0.6), second less first" in out
     told = document(call, "compare", folder, 2, 1)["comparisons"]
     assert [(one["figure"], one["first"], one["second"], one["evidence"]) for one in told] == [
         ("dev_loss", 2, 1, False),
@@ -159,8 +160,30 @@ def test_compare_by_a_parameter_names_its_values(call, folder):
 
 def test_compare_without_settings_counts_the_evidence(call, folder):
     out = call("compare", folder, "--metric", "test_accuracy", "--of", "last")[1]
-    assert out.startswith("last_test_accuracy\n")
+    assert out.startswith("last_test_accuracy, second less first\n")
     assert out.count("2: hidden=[8, 4] lr=0.1  ") == 6
+    assert re.findall(r"[^\x00-\x7f]", out) == ["–"]  # one sign for minus; a dash where nothing was tested
+
+
+def test_many_comparisons_are_told_by_those_that_are_clearest(call, tmp_path):
+    shift, noise = (
+        (-0.05, 0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
+        np.random.default_rng(1).normal(0, 0.1, (9, 5)),
+    )
+    trials = [
+        Trial(10 * k + seed, k, seed, status="finished", figures={"dev_loss": far + noise[k - 1, seed]})
+        for k, far in enumerate(shift, start=1)
+        for seed in range(5)
+    ]
+    about = describe(parameters=("optimizer.lr",), success=None, total=45)
+    write(tmp_path, about, trials, {k + 1: {"optimizer.lr": 1.5**k} for k in range(9)})
+    told = document(call, "compare", tmp_path)["comparisons"]
+    clear = sorted((one["p"], one["second"]) for one in told if one["evidence"])
+    out = call("compare", tmp_path)[1]
+    assert len(told) == 8 > len(clear) > 1
+    assert f"evidence of a difference in {len(clear)} of 8 comparisons, by Holm's correction" in out
+    lines = [line for line in out.splitlines() if ": evidence of" in line]
+    assert [line.partition(":")[0] for line in lines] == [f"1 and {number}" for _, number in clear][:6]
 
 
 def test_export_writes_the_rows_of_the_view(call, folder, tmp_path):

@@ -13,13 +13,18 @@ from mlprun.sweeps.words import ends, percent, plus_minus, share, verdict
     [
         (0.80031, 0.00412, "0.8003 ± 0.0041"),
         (0.80031, 0.0412, "0.800 ± 0.041"),
-        (-12.3456, 3.21, "−12.3 ± 3.2"),
+        (-12.3456, 3.21, "-12.3 ± 3.2"),
         (1234.5, 220.0, "1234 ± 220"),
         (0.5, 0.0, "0.5 ± 0"),
     ],
 )
 def test_a_mean_has_the_digits_that_its_interval_leaves(mean: float, half: float, text: str) -> None:
     assert plus_minus(Sample(9, mean, 1.0, Interval(mean - half, mean + half))) == text
+
+
+def test_an_end_that_rounds_to_0_has_no_sign() -> None:
+    assert ends(Interval(-0.04, -0.0001)) == "-0.040 to 0.000"
+    assert ends(Interval(-0.0, 0.0)) == "0 to 0"
 
 
 def test_a_mean_without_an_interval_stands_alone() -> None:
@@ -40,7 +45,7 @@ def said(first: list, second: list) -> str:
 
 def test_no_evidence_is_said_with_the_interval() -> None:
     assert said([0.1, 0.2, 0.3], [0.11, 0.19, 0.301]) == (
-        "no evidence of a difference: the interval of the difference, −0.025 to 0.025, contains 0"
+        "no evidence of a difference: the interval of the difference, -0.025 to 0.025, contains 0"
     )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mlprun.sweeps.comparing import Pair, Side
 
 SENTENCES = 6
-"""comparisons that are told in words, at most; more are a table alone"""
+"""comparisons that are told in words, at most: of more those that are clearest"""
 
 
 def command(
@@ -83,15 +83,15 @@ def command(
 def _show(pairs: Sequence[Pair], success: Mapping[str, Any] | None, output: Output) -> None:
     figure = pairs[0].figure
     title = f"success rate ({success['text']})" if figure == "success" and success else figure
-    output.result(_table(pairs, title), "")
-    if len(pairs) <= SENTENCES:
-        for pair in pairs:
-            output.result(f"{_told(pair.first)} and {_told(pair.second)}: {pair.verdict}")
-    else:
-        count = sum(pair.comparison.is_evidence for pair in pairs)
+    output.result(_table(pairs, f"{title}, second less first"), "")
+    if len(pairs) > SENTENCES:
+        clear = [pair for pair in pairs if pair.comparison.is_evidence]
         output.result(
-            f"evidence of a difference in {count} of {len(pairs)} comparisons, by Holm's correction"
+            f"evidence of a difference in {len(clear)} of {len(pairs)} comparisons, by Holm's correction"
         )
+        pairs = sorted(clear, key=lambda pair: pair.comparison.p or 0.0)[:SENTENCES]
+    for pair in pairs:
+        output.result(f"{_told(pair.first)} and {_told(pair.second)}: {pair.verdict}")
     output.result("")
 
 

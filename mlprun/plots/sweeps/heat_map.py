@@ -13,7 +13,7 @@ from mlprun.plots import style
 from mlprun.plots.sweeps import colors
 from mlprun.plots.sweeps.plot import SweepPlot, kinds
 from mlprun.plots.sweeps.subject import wants_log
-from mlprun.sweeps import statistics, words
+from mlprun.sweeps import statistics
 from mlprun.sweeps.summary import UNSOUND
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _text(lines: list[Line], mean: float | None) -> str:
 
 def _digits(value: float) -> str:
     """Three significant digits, those at the end too, so that all cells show as many."""
-    return f"{value:#.3g}".removesuffix(".").replace("-", words.MINUS)
+    return f"{value:#.3g}".removesuffix(".").replace("-", "\N{MINUS SIGN}")
 
 
 def or_nan(value: float | None) -> float:
