@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import textwrap
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import mlprun
+from mlprun.api import SilentSweep
+from mlprun.errors import InterruptedRunError
 from mlprun.sweeps import database
 from mlprun.sweeps.entries import Description, Setting, Trial
 from mlprun.sweeps.folder import SweepStatus
+from mlprun.training.signals import StopFlag
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,3 +118,28 @@ def sweep(tmp_path, base):
         return mlprun.sweep(path, *overrides, out=str(tmp_path / "runs"), **options)
 
     return run
+
+
+@pytest.fixture
+def stopping(monkeypatch):
+    """A context in which a Ctrl-C must come once so many trials have ended; it gives what counts them."""
+
+    @contextlib.contextmanager
+    def stop(after):
+        looks = []
+
+        class Counting(SilentSweep):
+            def begin(self, folder, plan, done):
+                looks.append(done)
+
+            def report(self, done, seconds):
+                looks.append(done)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(StopFlag, "__call__", lambda self: bool(looks and looks[-1] >= after))
+            patch.setattr(StopFlag, "number", 2, raising=False)
+            patch.setattr(StopFlag, "__init__", lambda self: setattr(self, "_former", {}))
+            with pytest.raises(InterruptedRunError):
+                yield Counting()
+
+    return stop

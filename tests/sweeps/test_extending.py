@@ -17,7 +17,6 @@ from mlprun.sweeps import database, folder
 from mlprun.sweeps.definition import read
 from mlprun.sweeps.extract import extract
 from mlprun.sweeps.plan import Plan
-from mlprun.training.signals import StopFlag
 
 RANDOM = "random: {optimizer.lr: {log_uniform: [1e-3, 1]}, architecture.hidden: {choice: [[2], [3]]}}"
 MORE = {
@@ -243,20 +242,10 @@ def test_a_kill_leaves_the_old_sweep_or_the_extended_one(
     assert content(sweep(many)) == expected
 
 
-def test_a_sweep_that_was_stopped_is_extended_in_the_middle(sweep, tmp_path, monkeypatch):
+def test_a_sweep_that_was_stopped_is_extended_in_the_middle(sweep, tmp_path, stopping, monkeypatch):
     monkeypatch.setattr("mlprun.sweeps.gathering.MOST_MEMBERS", 3)
-    looks = []
-
-    class Stopping(mlprun.api.SilentSweep):
-        def report(self, done, seconds):
-            looks.append(done)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(StopFlag, "__call__", lambda self: bool(looks and looks[-1] >= 4))
-        patch.setattr(StopFlag, "number", 2, raising=False)
-        patch.setattr(StopFlag, "__init__", lambda self: setattr(self, "_former", {}))
-        with pytest.raises(InterruptedRunError):
-            sweep("seeds: 8", reporter=Stopping())
+    with stopping(after=4) as reporter:
+        sweep("seeds: 8", reporter=reporter)
     swept = sweep("seeds: 10")
     assert os.path.basename(swept.path) == "trials-001"
     assert [len([one for one in swept.trials if one.cohort == n]) for n in (1, 2, 3, 4)] == [3, 3, 2, 2]

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 import mlprun
-from mlprun.errors import ConfigError, InterruptedRunError
+from mlprun.errors import ConfigError
 from mlprun.sweeps import extract, pruning, run, search
 from mlprun.sweeps import session as running
 from mlprun.sweeps.definition import Pruner, read
 from mlprun.sweeps.entries import Rung, Trial
 from mlprun.sweeps.session import Session
-from mlprun.training.signals import StopFlag
 
 from .conftest import describe
 from .launchers.test_launchers import Far
@@ -111,24 +110,11 @@ def test_settings_that_went_on_are_those_of_the_same_draws_without_a_pruner(swee
 
 
 @pytest.mark.parametrize("stop_at", [0, 1, 8, 12, 14, 19])
-def test_a_pruned_search_that_was_stopped_ends_as_if_it_were_not(stop_at, sweep, tmp_path, monkeypatch):
+def test_a_pruned_search_that_was_stopped_ends_as_if_it_were_not(stop_at, sweep, tmp_path, stopping):
     whole = content(sweep(TEXT))
-    looks = []
-
-    class Stopping(mlprun.api.SilentSweep):
-        def begin(self, folder, plan, done):
-            looks.append(done)
-
-        def report(self, done, seconds):
-            looks.append(done)
-
     path, out = tmp_path / "trials.yaml", str(tmp_path / "stopped")
-    with monkeypatch.context() as patch:
-        patch.setattr(StopFlag, "__call__", lambda self: bool(looks and looks[-1] >= stop_at))
-        patch.setattr(StopFlag, "number", 2, raising=False)
-        patch.setattr(StopFlag, "__init__", lambda self: setattr(self, "_former", {}))
-        with pytest.raises(InterruptedRunError):
-            mlprun.sweep(path, out=out, reporter=Stopping())
+    with stopping(after=stop_at) as reporter:
+        mlprun.sweep(path, out=out, reporter=reporter)
     assert content(mlprun.sweep(path, out=out)) == whole
 
 

@@ -8,11 +8,10 @@ import pytest
 
 import mlprun
 from mlprun import extras, randomness
-from mlprun.errors import ConfigError, InterruptedRunError, UsageError
+from mlprun.errors import ConfigError, UsageError
 from mlprun.sweeps import search, space
 from mlprun.sweeps.definition import read
 from mlprun.sweeps.plan import Plan
-from mlprun.training.signals import StopFlag
 
 TEXT = """
 seeds: 2
@@ -74,24 +73,11 @@ def test_each_round_has_cohorts_of_its_own_and_knows_the_rounds_before(asker, sw
 
 
 @pytest.mark.parametrize("stop_at", [0, 1, 8, 13, 16])
-def test_a_search_that_was_stopped_asks_for_the_same_again(stop_at, asker, sweep, tmp_path, monkeypatch):
+def test_a_search_that_was_stopped_asks_for_the_same_again(stop_at, asker, sweep, tmp_path, stopping):
     whole = content(sweep(TEXT))
-    looks = []
-
-    class Stopping(mlprun.api.SilentSweep):
-        def begin(self, folder, plan, done):
-            looks.append(done)
-
-        def report(self, done, seconds):
-            looks.append(done)
-
     path, out = tmp_path / "trials.yaml", str(tmp_path / "stopped")
-    with monkeypatch.context() as patch:
-        patch.setattr(StopFlag, "__call__", lambda self: bool(looks and looks[-1] >= stop_at))
-        patch.setattr(StopFlag, "number", 2, raising=False)
-        patch.setattr(StopFlag, "__init__", lambda self: setattr(self, "_former", {}))
-        with pytest.raises(InterruptedRunError):
-            mlprun.sweep(path, out=out, reporter=Stopping())
+    with stopping(after=stop_at) as reporter:
+        mlprun.sweep(path, out=out, reporter=reporter)
     assert content(mlprun.sweep(path, out=out)) == whole
 
 
