@@ -1,4 +1,4 @@
-"""Student's t, F, the normal and the binomial distribution in plain Python: light commands load no SciPy.
+"""Student's t, the normal and the binomial distribution in plain Python: light commands load no SciPy.
 
 Agrees with SciPy to 9 digits or more where it is used (tests/sweeps/test_distributions.py).
 """
@@ -31,12 +31,6 @@ def t_reach(level: float, freedom: float) -> float:
 
 
 @cache
-def f_reach(level: float, above: float, below: float) -> float:
-    """What F with so many degrees of freedom above and below its line stays under with that probability."""
-    return _root(lambda f: _beta_ratio(above * f, below, above, below) <= 1 - level)
-
-
-@cache
 def normal_reach(level: float) -> float:
     """How far from 0 a standard normal number stays with probability `level`: 1.96 for 0.95."""
     return _root(lambda z: math.erfc(z / math.sqrt(2)) <= 1 - level)
@@ -47,12 +41,6 @@ def heads(most: int, throws: int) -> float:
     if most < 0:
         return 0.0
     return 1.0 if most >= throws else _beta(0.5, 0.5, throws - most, most + 1)
-
-
-def _beta_ratio(left: float, right: float, above: float, below: float) -> float:
-    """How likely F is beyond the ratio of `left` to `right`."""
-    whole = left + right
-    return _beta(right / whole, left / whole, below / 2, above / 2)
 
 
 def _root(beyond: Callable[[float], bool]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import scipy.stats
 
-from mlprun.sweeps.distributions import f_reach, heads, normal_reach, t_reach, t_tails
+from mlprun.sweeps.distributions import heads, normal_reach, t_reach, t_tails
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4.7, 9, 19, 100.5, 999, 99_999])
@@ -18,11 +18,6 @@ def test_tails_of_student_s_t_are_scipys(t: float, freedom: float) -> None:
 @pytest.mark.parametrize("freedom", [1, 2, 5.5, 19, 199, 99_999])
 def test_the_reach_of_student_s_t_is_scipys(level: float, freedom: float) -> None:
     assert t_reach(level, freedom) == pytest.approx(scipy.stats.t.ppf((1 + level) / 2, freedom), rel=1e-9)
-
-
-@pytest.mark.parametrize(("above", "below"), [(1, 1), (2, 9), (7, 228), (3, 99_999)])
-def test_the_reach_of_f_is_scipys(above: int, below: int) -> None:
-    assert f_reach(0.95, above, below) == pytest.approx(scipy.stats.f.ppf(0.95, above, below), rel=1e-9)
 
 
 def test_the_reach_of_the_normal_is_scipys() -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from mlprun.plots import style
+from mlprun.plots.sweeps import chance
 from mlprun.plots.sweeps.plot import SweepPlot, kinds
 from mlprun.plots.sweeps.subject import wants_log
-from mlprun.sweeps.distributions import f_reach
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,6 @@ GROUPS = 8
 """groups of equal size that the values of a parameter with more values are put in, at most"""
 SHARED = 3
 """settings that a value has on average at least, to be a group of its own"""
-CHANCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,9 @@ class ImportancePlot(SweepPlot):
     setting differ by.
     In a complete grid these add up to the whole; elsewhere shares of parameters overlap. Figures that span
     a factor of 30 are taken as logarithms. The mark at a bar is what a parameter without any effect stays
-    below in 95% of sweeps, by the F test against the spread of seeds or, with one seed, against what single
-    parameters do not explain.
+    below in 95% of sweeps: what it explains when its values are exchanged, between trials of one seed whose
+    settings are alike in all else or, where they were drawn at random, between all draws. There is none where
+    too few could be exchanged, and where a search chose settings by how earlier ones came out.
     """
 
     name: Literal["importance"] = "importance"
@@ -80,12 +80,20 @@ class ImportancePlot(SweepPlot):
 
     def compute(self, sweep: Sweep) -> Importance:
         known = [line for line in sweep.lines if line.sample.n]
-        figures = [sweep.values(line) for line in known]
-        is_log = wants_log(np.concatenate(figures))
-        spread = Spread.of([np.log10(values) for values in figures] if is_log else figures)
+        is_log = wants_log(np.concatenate([sweep.values(line) for line in known]))
+        if is_log:
+            known = [
+                replace(line, values={seed: np.log10(one) for seed, one in line.values.items()})
+                for line in known
+            ]
+        spread = Spread.of([sweep.values(line) for line in known])
         groups = [groups_of(one, known) for one in sweep.dimensions]
         shares = [
-            Share(one.name, spread.between(group) / spread.total, spread.chance(group, groups) / spread.total)
+            Share(
+                one.name,
+                spread.between(group) / spread.total,
+                _reach(sweep, one, known, group) / spread.total,
+            )
             for one, group in zip(sweep.dimensions, groups, strict=True)
         ]
         interplay = spread.beyond(groups) / spread.total
@@ -93,8 +101,8 @@ class ImportancePlot(SweepPlot):
         about = f"shares of the variance of {what} over {len(spread.every):,} trials (analysis of variance)"
         title = f"What explains the {sweep.figure} of {sweep.name}"
         shares.sort(key=lambda one: -one.share)
-        details = (about, _rough(sweep, known))
-        return Importance(title, details, tuple(shares), interplay, spread.within / spread.total)
+        details = "; ".join(part for part in (about, _rough(sweep, known), _unmarked(sweep, shares)) if part)
+        return Importance(title, (details,), tuple(shares), interplay, spread.within / spread.total)
 
     def draw(self, values: Importance) -> Figure:
         from mlprun.plots import canvas
@@ -124,7 +132,6 @@ class ImportancePlot(SweepPlot):
         axes.set_xlim(0, max(float(shares.max()), float(np.nanmax([0.02, *chances]))) * 1.13)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
         axes.set_xlabel("share of the variance")
-        axes.set_ylabel("parameter")
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
         canvas.entitle(figure, values.title, *values.details)
@@ -159,11 +166,6 @@ class Spread:
         filled = weights > 0
         return float(np.sum(weights[filled] * (sums[filled] / weights[filled] - self.every.mean()) ** 2))
 
-    @property
-    def has_seeds(self) -> bool:
-        """Whether settings were trained more than once."""
-        return len(self.every) > len(self.counts)
-
     def beyond(self, groups: Sequence[NDArray[np.int64]]) -> float:
         """What settings differ by beyond the sum of an effect of each parameter, fitted by least squares."""
         columns = [one == level for one in groups for level in np.unique(one)[1:]]
@@ -172,21 +174,21 @@ class Spread:
         fitted = design @ np.linalg.lstsq(design * root[:, None], self.means * root, rcond=None)[0]
         return float(np.sum(self.counts * (self.means - fitted) ** 2))
 
-    def chance(self, group: NDArray[np.int64], groups: Sequence[NDArray[np.int64]]) -> float:
-        """What stands between the groups of a parameter without effect at most, in 95% of sweeps (F test).
 
-        Noise is what seeds of one setting differ by or, with one seed, what settings differ by beyond effects
-        of single parameters; nan where nothing is left for it.
-        """
-        if self.has_seeds:
-            rest, freedom = self.within, len(self.every) - len(self.counts)
-        else:
-            rest = self.beyond(groups)
-            freedom = len(self.counts) - 1 - sum(len(np.unique(one)) - 1 for one in groups)
-        own = len(np.unique(group)) - 1
-        if freedom < 1 or own < 1 or rest <= 1e-12 * self.total:
-            return np.nan
-        return own * f_reach(CHANCE, own, freedom) * rest / freedom
+def _reach(sweep: Sweep, one: Dimension, known: Sequence[Line], group: NDArray[np.int64]) -> float:
+    """What stands between the groups of a parameter without effect at most, in 95% of sweeps."""
+    units = chance.units(one, group, known, sweep.description)
+    return np.nan if units is None else units.reach()
+
+
+def _unmarked(sweep: Sweep, shares: Sequence[Share]) -> str:
+    """Why parameters have no mark."""
+    names = [style.name(one.name, 20) for one in shares if np.isnan(one.chance)]
+    if not names:
+        return ""
+    if chance.is_adaptive(sweep.description):
+        return "no marks, since a search chose settings by how earlier ones came out"
+    return f"no mark at {', '.join(names)}: too little to exchange"
 
 
 def groups_of(one: Dimension, lines: Sequence[Line]) -> NDArray[np.int64]:

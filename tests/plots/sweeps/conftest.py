@@ -37,6 +37,7 @@ class Shape:
     success: bool = True
     folds: int | None = None
     pending: int = 0
+    is_drawn: bool = False
 
 
 def bent(chosen: dict[str, Any], seed: int) -> float | None:
@@ -86,7 +87,7 @@ SHAPES = {
     "grid": Shape(("architecture.hidden", *LR), GRID, 5, bent, LOG),
     "rates": Shape(LR, [at(rate) for rate in (0.01, 0.1, 1.0, 3.0, 10.0)], 6, bent, LOG),
     "seeds": Shape((), [{}], 9, bent),
-    "random": Shape(tuple(random_settings(1)[0]), random_settings(60), 1, bent, LOG),
+    "random": Shape(tuple(random_settings(1)[0]), random_settings(60), 1, bent, LOG, is_drawn=True),
     "cube": Shape(tuple(CUBE[0]), CUBE, 3, bent, LOG, success=False),
     "odd": Shape((LONG, "loss"), ODDS, 2, odd),
     "folds": Shape(LR, [at(0.01), at(0.1)], 1, bent, LOG, folds=4),
@@ -133,6 +134,7 @@ def write(folder: Path, name: str, shape: Shape) -> None:
         folds=shape.folds,
         history=("epoch", "train_loss", "dev_loss"),
         total=len(shape.settings) * shape.seeds,
+        definition={"random" if shape.is_drawn else "grid": {path: {} for path in shape.parameters}},
     )
     folder.mkdir()
     for file in ("sweep.yaml", "run.json", "status.json"):
