@@ -77,7 +77,8 @@ def _trained(place: SweepFolder, number: int) -> Trial:
     if trial.status == "pending":
         raise UsageError(where, "has not been trained yet", "go on with mlprun sweep run, or choose another")
     if trial.status == "failed":
-        raise UsageError(where, f"failed and left no weights: {trial.error}", "choose another")
+        remedy = "mlprun sweep run with --retry-failed trains it again"
+        raise UsageError(where, f"failed and left no weights: {trial.error}", remedy)
     if trial.cohort is None or trial.member is None or files.kind(place.cohort(trial.cohort)) is None:
         raise CheckpointError(place.path, f"lacks the curves of trial {number}", _RESTORE)
     return trial

@@ -133,6 +133,8 @@ def show_end(ended: "Sweep", output: Output) -> None:
     )
     told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
     output.result(f"{status.done} of {status.total} trials in {status.seconds:.2f} s: {told}")
+    if counts["failed"]:
+        output.result("the same command with --retry-failed trains what failed again")
     output.result(f"sweep folder: {ended.path}\nnext: mlprun sweep show {shlex.quote(ended.path)}")
 
 
