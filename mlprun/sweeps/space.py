@@ -66,18 +66,20 @@ def points(definition: Definition) -> Iterator[Point]:
 def numbered(definition: Definition, settings: Sequence[Setting]) -> list[Point]:
     """Every setting by number: those that are known keep theirs, others come after them.
 
-    Equal settings are told apart by their order. A path may be written in other words than it was.
+    Draws of the same values of grid and pairs are told apart by their order. A path may be written in other
+    words than it was, and a number that another machine drew may differ in its last digit: it stays.
     """
-    waiting: dict[str, deque[int]] = {}
+    sweep = definition.sweep
+    waiting: dict[str, deque[Setting]] = {}
     for setting in settings:
-        waiting.setdefault(_key(setting), deque()).append(setting.id)
+        waiting.setdefault(_key(sweep, setting), deque()).append(setting)
     places: dict[int, Point] = {}
     new: list[Point] = []
     for point in points(definition):
-        numbers = waiting.get(_key(point.setting))
-        if numbers:
-            number = numbers.popleft()
-            places[number] = point._replace(setting=Setting(number, point.setting.chosen))
+        alike = waiting.get(_key(sweep, point.setting))
+        if alike:
+            setting = alike.popleft()
+            places[setting.id] = _kept(sweep, point, setting)
         else:
             new.append(point)
     assert len(places) == len(settings), "a sweep is continued by one that contains it"
@@ -86,8 +88,20 @@ def numbered(definition: Definition, settings: Sequence[Setting]) -> list[Point]
     return known + [one._replace(setting=Setting(number, one.setting.chosen)) for number, one in more]
 
 
-def _key(setting: Setting) -> str:
-    return canonical.encode({key: None if is_path(key) else value for key, value in setting.chosen.items()})
+def _key(sweep: Sweep, setting: Setting) -> str:
+    listed = ((key, value) for key, value in setting.chosen.items() if key not in sweep.random)
+    return canonical.encode({key: None if is_path(key) else value for key, value in listed})
+
+
+def _kept(sweep: Sweep, point: Point, setting: Setting) -> Point:
+    """A setting that is known, with the numbers that were drawn for it."""
+    numbers = {
+        key: setting.chosen[key]
+        for key, draw in sweep.random.items()
+        if draw.choice is None and setting.chosen[key] != point.setting.chosen[key]
+    }
+    nodes = {**point.nodes, **{key: Node(value, point.nodes[key].place) for key, value in numbers.items()}}
+    return Point(Setting(setting.id, {**point.setting.chosen, **numbers}), nodes)
 
 
 def is_path(key: str) -> bool:

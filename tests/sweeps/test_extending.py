@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import mlprun
@@ -280,6 +282,21 @@ def test_a_damaged_database_of_another_sweep_is_no_obstacle(sweep):
     assert os.path.basename(sweep("seeds: 2").path) == "trials-002"
     with pytest.raises(MlprunError, match="is damaged"):
         sweep("seeds: [8]")
+
+
+def test_what_another_machine_drew_is_gone_on_with_as_it_is(sweep, monkeypatch):
+    text = f"grid: {{optimizer.name: [sgd, adam]}}\n{RANDOM}\ntrials: "
+    with monkeypatch.context() as patch:
+        patch.setattr(math, "exp", lambda x: math.nextafter(float(np.exp(x)), 2.0))  # its libm
+        first = sweep(f"{text}3")
+    kept, trials = [setting.chosen for setting in first.settings.values()], first.trials
+    again, more = sweep(f"{text}3"), sweep(f"{text}5", "seeds=2")
+    assert first.path == again.path == more.path
+    here = [setting.chosen for setting in Plan(read(first.folder.definition)).settings]
+    assert here != kept
+    assert [setting.chosen for setting in more.settings.values()][:6] == kept
+    assert more.trials[:6] == trials
+    assert extract(first.folder, 2, out=f"{first.path}x", reporter=Silent()).differences == ()
 
 
 def test_a_plan_of_what_is_known_keeps_its_order(sweep):
