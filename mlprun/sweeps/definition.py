@@ -20,6 +20,7 @@ each of these settings with every seed and every fold.
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
@@ -32,6 +33,7 @@ from mlprun.errors import ConfigError, MlprunError, UsageError
 from mlprun.parts.part import Options, PositiveInt, Seed
 from mlprun.schema.model import RunName
 from mlprun.schema.problems import Problem
+from mlprun.storage import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -82,6 +84,13 @@ class Draw(Options):
         if self.log_uniform is not None and self.log_uniform[0] <= 0:
             raise PydanticCustomError("draw", "logarithms are of numbers greater than 0")
         return self
+
+    @property
+    def size(self) -> float:
+        """How many different values there are to be drawn."""
+        if self.choice is not None:
+            return len(set(map(canonical.encode, self.choice)))
+        return math.inf if self.integers is None else self.integers[1] - self.integers[0] + 1
 
 
 class Objective(Options):
@@ -148,6 +157,11 @@ class Sweep(Options):
     def parameters(self) -> tuple[str, ...]:
         """The dotted paths of what differs between settings."""
         return (*self.grid, *self.paired, *self.random)
+
+    @property
+    def different(self) -> float:
+        """How many different settings `random` can draw."""
+        return math.prod(draw.size for draw in self.random.values())
 
 
 _SWEEP_ONLY = Sweep.model_fields.keys() - schema.Config.model_fields.keys() - {"base"}
@@ -254,6 +268,7 @@ def _problems(sweep: Sweep, data: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(("random",), "says how to draw and not how often; add `trials: 100`", at_key=True)
     if "trials" in there and "random" not in there and "search" not in there:
         yield Problem(("trials",), "counts what `random` draws, and there is no `random`", at_key=True)
+    yield from _of_draws(sweep)
     if isinstance(sweep.seeds, tuple) and len(set(sweep.seeds)) < len(sweep.seeds):
         yield Problem(("seeds",), "names a seed twice")
     if sweep.success is not None and Success.of(sweep.success) is None:
@@ -264,6 +279,15 @@ def _problems(sweep: Sweep, data: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(("objective", "aggregate"), message)
 
 
+def _of_draws(sweep: Sweep) -> Iterator[Problem]:
+    """More settings than there are: no two that are drawn are equal."""
+    search = sweep.search
+    path, count = (("trials",), sweep.trials) if search is None else (("search", "trials"), search.trials)
+    if sweep.random and count is not None and count > sweep.different:
+        remedy = f"set {'.'.join(path)} to {sweep.different}, or repeat settings by seeds"
+        yield Problem(path, f"`random` has {sweep.different} different settings to draw; {remedy}")
+
+
 def _of_space(sweep: Sweep) -> Iterator[Problem]:
     """What is wrong with what is swept, the values themselves apart."""
     seen: dict[str, str] = {}
@@ -271,22 +295,24 @@ def _of_space(sweep: Sweep) -> Iterator[Problem]:
         for key in getattr(sweep, section):
             yield from _of_key(sweep, section, key, seen)
     for key, values in sweep.grid.items():
-        yield from _twice(key, values)
+        yield from _twice(("grid", key), values)
     lengths = {key: len(values) for key, values in sweep.paired.items()}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{key} has {length}" for key, length in lengths.items())
         yield Problem(("paired",), f"lists that belong together are equally long, and {told}")
+    elif lengths:
+        yield from _twice(("paired", next(iter(lengths))), list(zip(*sweep.paired.values(), strict=True)))
 
 
-def _twice(key: str, values: Sequence[Any]) -> Iterator[Problem]:
-    """Values of a grid that stand there twice, and would be settings with equal trials."""
+def _twice(path: tuple[str, str], values: Sequence[Any]) -> Iterator[Problem]:
+    """Values of a grid, or pairs, that stand there twice, and would be settings with equal trials."""
     known: set[Hashable] = set()
     for place, value in enumerate(values):
         # as JSON, since True == 1 is no reason to take one for the other; 1 and 1.0 are one number
         number = isinstance(value, int | float) and not isinstance(value, bool)
         one = value if number else json.dumps(value, sort_keys=True)
         if one in known:
-            yield Problem(("grid", key, place), "is there twice; seeds are what repeats a setting")
+            yield Problem((*path, place), "is there twice; seeds are what repeats a setting")
         known.add(one)
 
 

@@ -7,6 +7,7 @@ Akiba et al. (2019), doi.org/10.1145/3292500.3330701
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,14 +15,16 @@ from mlprun import extras, randomness
 from mlprun.sweeps import space, summary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mlprun.sweeps.database import Results
-    from mlprun.sweeps.definition import Definition, Draw, Search
+    from mlprun.sweeps.definition import Definition, Draw, Search, Sweep
     from mlprun.sweeps.space import Point
 
 _ROUNDS = zlib.crc32(b"rounds")
 """where the seeds of rounds stand among the draws of a space"""
+ASKED = 4
+"""times as many settings are asked of Optuna as there is room for, at most, while it repeats itself"""
 
 
 class Ended(NamedTuple):
@@ -86,7 +89,25 @@ def _ask_optuna(
             came = {"state": pruned, "intermediate_values": {one.pruned_at: one.score}}
         drawn = space.drawn(definition.sweep, one.chosen)
         study.add_trial(optuna.trial.create_trial(params=drawn, distributions=ranges, **came))
-    return [study.ask(ranges).params for _ in range(count)]
+    return _new(definition.sweep, known, (study.ask(ranges).params for _ in range(ASKED * count)), count)
+
+
+def _new(
+    sweep: Sweep, known: Sequence[Ended], asked: Iterable[dict[str, Any]], count: int
+) -> list[dict[str, Any]]:
+    """So many of the settings asked for that are not known; draws where these keep coming back."""
+    assert sweep.search is not None
+    seen = {tuple(space.drawn(sweep, one.chosen).values()) for one in known}
+    drawn = space.sampled(sweep, sweep.search.seed, len(known) + count)
+    found: list[dict[str, Any]] = []
+    for one in itertools.chain(asked, drawn):
+        key = tuple(one[name] for name in sweep.random)
+        if key not in seen:
+            seen.add(key)
+            found.append(one)
+        if len(found) == count:
+            break
+    return found
 
 
 def _range(draw: Draw) -> Any:
@@ -94,7 +115,7 @@ def _range(draw: Draw) -> Any:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if draw.choice is not None:
-        return CategoricalDistribution(range(len(draw.choice)))
+        return CategoricalDistribution(sorted(set(space.firsts(draw.choice))))
     if draw.integers is not None:
         return IntDistribution(*draw.integers)
     if draw.log_uniform is not None:

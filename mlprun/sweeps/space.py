@@ -1,7 +1,8 @@
 """The settings of a sweep: every combination of its grid, its pairs and its draws, in that order.
 
 A draw is keyed by the sweep's seed, the parameter's path and the draw's number, so that more trials or other
-parameters leave the first draws as they are.
+parameters leave the first draws as they are. Where there are only so many different settings, a draw that
+came before is left out, and the next one takes its place.
 """
 
 from __future__ import annotations
@@ -132,19 +133,38 @@ def _nodes(definition: Definition, drawn: Mapping[str, Any]) -> tuple[Node, ...]
 
 
 def sampled(sweep: Sweep, seed: int, count: int, skip: int = 0) -> list[dict[str, Any]]:
-    """So many draws of each parameter of `random` after the first `skip`: numbers or, of choices, places."""
-    purpose = randomness.Purpose.SPACE
-    shares = [
-        randomness.uniforms(seed, purpose, count, epoch=zlib.crc32(key.encode()), skip=skip).tolist()
-        for key in sweep.random
-    ]
-    return [
-        {
-            key: _at(draw, share) if draw.choice is None else int(share * len(draw.choice))
-            for (key, draw), share in zip(sweep.random.items(), row, strict=True)
-        }
-        for row in zip(*shares, strict=True)
-    ]
+    """So many draws of each parameter of `random` after the first `skip`: numbers or, of choices, places.
+
+    Where there are only so many different ones, no two of all draws are equal.
+    """
+    if math.isinf(sweep.different):
+        drawn = _draws(sweep, seed, count, skip)
+    else:
+        known, begin = dict[tuple[Any, ...], None](), 0
+        while len(known) < skip + count:
+            known |= dict.fromkeys(_draws(sweep, seed, skip + count, begin))
+            begin += skip + count
+        drawn = itertools.islice(known, skip, skip + count)
+    return [dict(zip(sweep.random, one, strict=True)) for one in drawn]
+
+
+def _draws(sweep: Sweep, seed: int, count: int, skip: int) -> Iterator[tuple[int | float, ...]]:
+    """As `sampled` has them, equal ones too; of a choice that names a value twice the first place."""
+    purpose, columns = randomness.Purpose.SPACE, []
+    for key, draw in sweep.random.items():
+        shares = randomness.uniforms(seed, purpose, count, epoch=zlib.crc32(key.encode()), skip=skip)
+        if draw.choice is None:
+            columns.append([_at(draw, share) for share in shares.tolist()])
+        else:
+            places = firsts(draw.choice)
+            columns.append([places[int(share * len(places))] for share in shares.tolist()])
+    return zip(*columns, strict=True)
+
+
+def firsts(values: Sequence[Any]) -> list[int]:
+    """For each value of a choice the first place where it stands."""
+    known: dict[str, int] = {}
+    return [known.setdefault(canonical.encode(value), place) for place, value in enumerate(values)]
 
 
 def drawn(sweep: Sweep, chosen: Mapping[str, Any]) -> dict[str, Any]:

@@ -129,8 +129,22 @@ def test_a_value_that_is_there_twice_is_refused(refused, tmp_path):
         f"s.yaml:2:{column}: grid.{path}: is there twice; seeds are what repeats a setting"
         for column, path in ((31, "optimizer.lr.2"), (36, "optimizer.lr.3"), (77, "architecture.hidden.2"))
     ]
+    pairs = "paired: {optimizer.lr: [0.5, 1, 0.5, 0.5], training.epochs: [3, 4, 4, 3]}"
+    assert refused(f"base: small.yaml\n{pairs}") == [
+        "s.yaml:2:38: paired.optimizer.lr.3: is there twice; seeds are what repeats a setting"
+    ]
     (tmp_path / "s.yaml").write_text("base: small.yaml\ngrid: {training.shuffle: [true, 1]}")
     assert read(str(tmp_path / "s.yaml")).sweep.grid == {"training.shuffle": (True, 1)}
+
+
+@pytest.mark.parametrize("draws", ["trials: 7", "search: {name: random, trials: 7}", "search: {trials: 7}"])
+def test_more_draws_than_there_are_different_ones_are_refused(draws, refused):
+    random = "{dataset.noise: {choice: [0, 0.1, 0]}, training.epochs: {integers: [1, 3]}}"
+    key = draws.partition(":")[0] if draws[0] == "t" else "search.trials"
+    (told,) = refused(f"base: small.yaml\nrandom: {random}\n{draws}")
+    assert told.endswith(
+        f"{key}: `random` has 6 different settings to draw; set {key} to 6, or repeat settings by seeds"
+    )
 
 
 @pytest.mark.parametrize(

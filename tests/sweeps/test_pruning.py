@@ -176,7 +176,7 @@ def test_a_pruned_trial_is_a_run_that_can_go_on(sweep, tmp_path):
 def test_trials_that_end_before_a_rung_stand_where_they_ended(sweep):
     text = """
     seeds: 2
-    random: {optimizer.lr: {choice: [0.01, 0.1, 1.0, 1e+38]}}
+    random: {optimizer.lr: {choice: [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1e+38]}}
     search: {name: random, trials: 8, pruner: {min_epochs: 5, reduction_factor: 2}}
     objective: {metric: train_loss}
     """

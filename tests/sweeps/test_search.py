@@ -81,6 +81,17 @@ def test_a_search_that_was_stopped_asks_for_the_same_again(stop_at, asker, sweep
     assert content(mlprun.sweep(path, out=out)) == whole
 
 
+def test_what_optuna_asks_for_again_is_not_tried_again(sweep):
+    pytest.importorskip("optuna", reason="the extra optuna is not installed")
+    swept = sweep(
+        """
+        random: {optimizer.lr: {choice: [0.1, 0.2, 0.3, 0.1]}, training.epochs: {integers: [2, 4]}}
+        search: {trials: 9, batch: 4}
+        """
+    )
+    assert len({str(setting.chosen) for setting in swept.settings.values()}) == 9
+
+
 def test_a_search_that_was_killed_between_two_rounds_goes_on(asker, sweep, tmp_path, monkeypatch):
     whole = content(sweep(TEXT))
     path, out = tmp_path / "trials.yaml", str(tmp_path / "killed")
