@@ -239,7 +239,19 @@ def text_of(value: Any) -> str:
 def number(value: float) -> str:
     """A number in at most four digits; one that has more, as drawn ones do, in three."""
     short = f"{value:.4g}"
-    text = short if float(short) == value else f"{value:.3g}"
+    return _typeset(short if float(short) == value else f"{value:.3g}")
+
+
+def round_numbers(values: Sequence[float]) -> list[str]:
+    """Round numbers of one axis in all of their digits, but for what is rounding: 0.9745, 0.9760."""
+    texts = [f"{value:.10g}" for value in values]
+    if not any("e" in text for text in texts):
+        decimals = max((len(text.partition(".")[2]) for text in texts), default=0)
+        texts = [f"{value:.{decimals}f}" for value in values]
+    return list(map(_typeset, texts))
+
+
+def _typeset(text: str) -> str:
     mantissa, exponent, power = text.partition("e")
     return (mantissa + (f"e{int(power)}" if exponent else "")).replace("-", "\N{MINUS SIGN}")
 

@@ -48,6 +48,7 @@ class Map:
     places: tuple[NDArray[np.float64], NDArray[np.float64]] | None
     is_log: bool
     limits: tuple[float, float] | None
+    best_is_small: bool
 
 
 class OverTwo(SweepPlot):
@@ -82,7 +83,7 @@ class OverTwo(SweepPlot):
         axes = figure.subplots()
         axes.grid(visible=False)
         drawn = _draw_dots(axes, values) if values.places is not None else _draw_cells(axes, values)
-        colors.bar(axes, drawn, values.bar, is_log=values.is_log)
+        colors.bar(axes, drawn, values.bar, is_log=values.is_log, best_is_small=values.best_is_small)
         canvas.entitle(figure, values.title, *values.details)
         return figure
 
@@ -121,7 +122,17 @@ class HeatMap(OverTwo):
         details = "; ".join(part for part in (what, averaged, sweep.missing()) if part)
         title = f"{sweep.figure.capitalize()} over two parameters of {sweep.name}"
         return Map(
-            title, (details,), sweep.axis, across, up, values, texts, places, wants_log(values.ravel()), None
+            title,
+            (details,),
+            sweep.axis,
+            across,
+            up,
+            values,
+            texts,
+            places,
+            is_log=wants_log(values.ravel()),
+            limits=None,
+            best_is_small=sweep.best_is_small,
         )
 
 
@@ -180,7 +191,8 @@ def _norm(values: Map) -> Any:
 def _draw_cells(axes: Axes, values: Map) -> Any:
     norm = _norm(values)
     shown = np.ma.masked_invalid(values.values)
-    drawn = axes.imshow(shown, origin="lower", aspect="auto", norm=norm, cmap="cividis")
+    shades = colors.shades(best_is_small=values.best_is_small)
+    drawn = axes.imshow(shown, origin="lower", aspect="auto", norm=norm, cmap=shades)
     columns = values.values.shape[1]
     longest = max(len(text) for row in values.texts for text in row)
     size = min(style.SIZE - 1, (style.SIZE - 1) * ROOM / max(1, longest * columns))
@@ -190,7 +202,8 @@ def _draw_cells(axes: Axes, values: Map) -> Any:
         if not known:
             _hatch(axes, row, column)
         if values.texts[row][column] and size >= SMALLEST:
-            color = "white" if known and norm(value) < 0.55 else "black"
+            light = norm(value) if values.best_is_small else 1 - norm(value)
+            color = "white" if known and light < 0.55 else "black"
             box = None if known else {"facecolor": "#eeeeee", "edgecolor": "none", "pad": 1}
             text = axes.text(column, row, values.texts[row][column], ha="center", va="center", bbox=box)
             text.set(fontsize=size, color=color)
@@ -225,7 +238,7 @@ def _draw_dots(axes: Axes, values: Map) -> Any:
         up[known],
         c=values.values[known],
         norm=_norm(values),
-        cmap="cividis",
+        cmap=colors.shades(best_is_small=values.best_is_small),
         s=size,
         edgecolors="black",
         linewidths=0.3,

@@ -72,9 +72,14 @@ class Sweep:
         return f"{self.figure} ({of} epoch)" if chosen else self.figure
 
     @property
-    def sign(self) -> int:
-        """1 where small values are good, −1 where large ones are."""
-        return 1 if self.summary.goal == "min" else -1
+    def best_is_small(self) -> bool:
+        """Whether small values are good."""
+        return self.summary.goal == "min"
+
+    @property
+    def pruned(self) -> list[Line]:
+        """The settings that a search gave up, which have no place in means."""
+        return [line for line in self.lines if line.pruned_at is not None]
 
     @cached_property
     def dimensions(self) -> tuple[Dimension, ...]:

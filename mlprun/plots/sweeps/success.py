@@ -67,6 +67,7 @@ class SuccessMap(OverTwo):
             places,
             is_log=False,
             limits=(0, 1),
+            best_is_small=False,
         )
 
     def draw(self, values: Any) -> Figure:

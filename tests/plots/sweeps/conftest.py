@@ -101,7 +101,7 @@ def history(trial: Trial) -> dict[str, Any] | None:
     """Curves that fall to the trial's figures; the trial with the number 2 stopped early."""
     if not trial.figures:
         return None
-    epochs = np.arange(1, (EPOCHS // 3 if trial.id == 2 else EPOCHS) + 1)
+    epochs = np.arange(1, (EPOCHS // 3 if trial.id == 2 or trial.status == "pruned" else EPOCHS) + 1)
     curve = trial.figures["dev_loss"] * (1 + 1 / epochs)
     return {"epoch": epochs, "train_loss": curve * 0.9, "dev_loss": np.where(epochs % 2, np.nan, curve)}
 
@@ -123,7 +123,10 @@ def trials_of(shape: Shape) -> list[Trial]:
     return [*begun, *found[shape.pending :]]
 
 
-def write(folder: Path, name: str, shape: Shape) -> None:
+def write(
+    folder: Path, name: str, shape: Shape, *, prune: Callable[[dict[str, Any]], bool] = lambda _chosen: False
+) -> None:
+    """A sweep's folder; settings that are to be pruned were given up at epoch 4."""
     description = Description(
         name=name,
         parameters=shape.parameters,
@@ -139,7 +142,12 @@ def write(folder: Path, name: str, shape: Shape) -> None:
     folder.mkdir()
     for file in ("sweep.yaml", "run.json", "status.json"):
         (folder / file).touch()
-    trials = trials_of(shape)
+    trials = [
+        replace(one, status="pruned", epochs=4, best_epoch=4)
+        if prune(shape.settings[one.setting - 1])
+        else one
+        for one in trials_of(shape)
+    ]
     with database.create(str(folder / "trials.sqlite"), description) as writer:
         writer.add_settings(Setting(number, chosen) for number, chosen in enumerate(shape.settings, start=1))
         writer.add_trials(trials)
@@ -152,3 +160,11 @@ def sweeps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sweep]:
     for name, shape in SHAPES.items():
         write(folder / name, name, shape)
     return {name: replace(Sweep.of(str(folder / name)), history=history) for name in SHAPES}
+
+
+@pytest.fixture(scope="session")
+def halved(sweeps: dict[str, Sweep], tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """The grid, whose settings that start at 0.01 or less or at 10 or more were given up at epoch 4."""
+    folder = tmp_path_factory.mktemp("halved") / "halved"
+    write(folder, "halved", SHAPES["grid"], prune=lambda chosen: not 0.01 < chosen["optimizer.lr"] < 10)
+    return replace(Sweep.of(str(folder)), history=history)

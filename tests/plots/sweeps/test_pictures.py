@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+import numpy as np
 import pytest
 from matplotlib.text import Text
 from PIL import Image
@@ -14,6 +16,7 @@ from PIL import Image
 from mlprun.errors import UsageError
 from mlprun.plots import canvas
 from mlprun.plots import sweeps as pictures
+from mlprun.plots.sweeps.parallel import _round_ticks
 
 from .conftest import SHAPES, Shape, write
 
@@ -60,7 +63,8 @@ def test_every_picture_is_drawn_and_reads_well(shape: str, kind: str, sweeps: di
     assert len(set(Image.open(io.BytesIO(data)).convert("L").tobytes())) > 20  # something is on it
     assert sweep.name in figure.get_suptitle()
     panels = [axes for axes in figure.axes if axes.get_subplotspec() is not None]
-    assert any(axes.get_xlabel() for axes in panels)
+    columns = [label.get_text() for axes in panels for label in axes.get_xticklabels()]
+    assert any([axes.get_xlabel() for axes in panels] + columns)
     rows = [label.get_text() for axes in panels for label in axes.get_yticklabels()]
     assert any([axes.get_ylabel() for axes in figure.axes] + rows)
     for text in figure.findobj(Text):
@@ -86,6 +90,64 @@ def test_the_same_picture_is_the_same_bytes_whatever_the_user_has_set(sweeps: di
         with mpl.rc_context({"axes.facecolor": "red", "font.size": 30}):
             assert plot.encode(values, form, dpi=40) == first
     assert dict(mpl.rcParams) == before
+
+
+def test_what_is_good_is_dark_in_every_picture_and_so_the_bar_says(sweeps: dict[str, Sweep]) -> None:
+    grid = sweeps["grid"]
+    upward = replace(grid, summary=replace(grid.summary, goal="max", lines=grid.lines[:9][::-1]))
+    for kind, sweep, is_small in (
+        ("heat_map", grid, True),
+        ("heat_map", upward, False),
+        ("heat_map", sweeps["random"], True),
+        ("parallel", grid, True),
+        ("parallel", upward, False),
+        ("success", grid, False),
+        ("success", sweeps["random"], False),
+    ):
+        figure = pictures.draw(kind, sweep)
+        (bar,) = (axes for axes in figure.axes if axes.get_label() == "<colorbar>")
+        shades = [mpl.colors.rgb_to_hsv(color[:3])[2] for color in bar._colorbar.cmap([0.0, 1.0])]
+        assert (shades[0] < shades[1]) == is_small
+        (good,) = bar.texts
+        assert (good.get_text(), good.xy[1]) == ("good", 0.0 if is_small else 1.0)
+
+
+def test_lines_of_parallel_axes_pass_through_their_values(sweeps: dict[str, Sweep]) -> None:
+    for name in ("grid", "cube", "random"):
+        values = pictures.make("parallel").compute(sweeps[name])
+        axes = pictures.draw("parallel", sweeps[name]).axes[0]
+        met = np.array([patch.get_path().vertices[::3, 1] for patch in axes.patches])[::-1]
+        assert met[0] == pytest.approx(values.places[0])  # the best
+        assert len(met) == len(values.places)
+        for place, one in enumerate(values.dimensions):
+            off = np.abs(met[:, place] - values.places[:, place]).max()
+            assert off == 0 if one.is_number else off < 0.061 / max(2, len(one.levels) - 1)
+        assert met[:, -1] == pytest.approx(values.places[:, -1])
+
+
+def test_settings_that_were_pruned_end_before_the_figure(halved: Sweep) -> None:
+    values = pictures.make("parallel").compute(halved)
+    assert (len(values.figures), len(values.pruned)) == (6, 6)
+    figure = pictures.draw("parallel", halved)
+    grey = [patch for patch in figure.axes[0].patches if patch.get_linewidth() < 0.5]
+    assert len(grey) == 6
+    assert all(patch.get_path().vertices[:, 0].max() == len(values.dimensions) - 1 for patch in grey)
+    assert any("6 pruned" in text.get_text() for text in figure.legends[0].get_texts())
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.9741, 0.979, ["0.975", "0.976", "0.977", "0.978", "0.979"]),
+        (0.9744, 0.9779, ["0.9745", "0.9750", "0.9755", "0.9760", "0.9765", "0.9770", "0.9775"]),
+        (-0.1, 0.31, ["−0.08", "0.00", "0.08", "0.16", "0.24"]),
+    ],
+)
+def test_ticks_of_the_figure_say_what_they_stand_at(low: float, high: float, expected: list[str]) -> None:
+    ticks = _round_ticks(low, high, is_log=False)
+    for place, text in ticks:
+        assert low + place * (high - low) == pytest.approx(float(text.replace("−", "-")))
+    assert [text for _, text in ticks] == expected
 
 
 def test_no_two_settings_of_a_picture_have_one_label(sweeps: dict[str, Sweep], tmp_path: Path) -> None:
