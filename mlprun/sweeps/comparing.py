@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from mlprun.errors import UsageError
 from mlprun.parts.part import suggestion
-from mlprun.sweeps import pooling, reading, statistics, words
+from mlprun.sweeps import pooling, ranks, reading, statistics, words
+from mlprun.sweeps.summary import SOUND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +35,8 @@ class Side:
     """the name as a table has it: with the setting's number"""
     values: Figures
     """of what is compared, such as test_loss or the share of successes"""
+    lacks: str = ""
+    """why it has none"""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,9 @@ class Pair:
     @property
     def verdict(self) -> str:
         """Whether there is evidence of a difference, in words."""
+        lacking = [side for side in (self.first, self.second) if side.lacks]
+        if lacking:
+            return "nothing to compare: " + " and ".join(f"{side.name} {side.lacks}" for side in lacking)
         figure = "the success rate" if self.figure == SUCCESS else self.figure
         return words.verdict(self.comparison, self.first.name, self.second.name, figure)
 
@@ -66,7 +73,8 @@ def compare_settings(summary: Summary, settings: Sequence[int] = ()) -> list[Pai
     """All pairs of the settings with these ids or, without any, the best against each other one.
 
     They are compared by the figure and, where the sweep says what it is, by success; p is corrected within
-    each. Raises UsageError for a setting that is not there and where there is nothing to compare.
+    each. The best is compared with those that were not pruned. Raises UsageError for a setting that is not
+    there and where there is nothing to compare.
     """
     lines = {line.setting.id: line for line in summary.lines}
     for number in settings:
@@ -78,20 +86,40 @@ def compare_settings(summary: Summary, settings: Sequence[int] = ()) -> list[Pai
     chosen = [lines[number] for number in dict.fromkeys(settings)]
     if len(chosen) == 1:
         raise UsageError("compare", "there is nothing to compare with", "name two settings or none")
-    best, *others = lines.values()
-    of_lines = list(combinations(chosen, 2)) or [(best, other) for other in others]
+    of_lines = list(combinations(chosen, 2)) or _with_best(summary)
 
     def pairs(figure: str) -> list[tuple[Side, Side, int]]:
         sides = {line.setting.id: _side(summary, line, figure) for both in of_lines for line in both}
         found = [(sides[first.setting.id], sides[second.setting.id]) for first, second in of_lines]
         return [(one, two, len(one.values.keys() ^ two.values.keys())) for one, two in found]
 
-    return _compared(summary, pairs, statistics.compare, statistics.compare_rates)
+    of_success = statistics.compare_shares if summary.has_folds_by_seed else statistics.compare_rates
+    return _compared(summary, pairs, statistics.compare, of_success)
+
+
+def _with_best(summary: Summary) -> list[tuple[Line, Line]]:
+    """The best setting with every other one that was trained to its end."""
+    lines = [line for line in summary.lines if line.pruned_at is None]
+    if len(lines) < 2:
+        what = f"all settings but {lines[0].setting.id} were pruned" if lines else "all settings were pruned"
+        raise UsageError("compare", what, "mlprun sweep show says where")
+    return [(lines[0], other) for other in lines[1:]]
 
 
 def _side(summary: Summary, line: Line, figure: str) -> Side:
-    name = reading.label(summary.description.parameters, line.setting.chosen)
-    return Side(line.setting.id, name, f"{line.setting.id}: {name}", _figures(line, figure))
+    number, name = line.setting.id, reading.label(summary.description.parameters, line.setting.chosen)
+    values = _figures(line, figure)
+    return Side(number, name, f"{number}: {name}", values, "" if values else _lacks(line))
+
+
+def _lacks(line: Line) -> str:
+    """Why a setting has no figure."""
+    if line.pruned_at is not None:
+        return f"was pruned at epoch {line.pruned_at}"
+    (status, count), *others = Counter(line.counts).most_common() or [("", 0)]
+    if others or status in SOUND or not count:
+        return "has no such figure"
+    return f"has {count} {status} trial{'' if count == 1 else 's'} and no other"
 
 
 def _figures(line: Line, figure: str) -> Figures:
@@ -153,8 +181,12 @@ def _compared(
     of_figures: Callable[..., Comparison],
     of_success: Callable[..., Comparison],
 ) -> list[Pair]:
-    """The pairs by the figure and, where the sweep says what it is, by success."""
-    found = _tested(summary.column, pairs(summary.column), of_figures)
+    """The pairs by the figure and, where the sweep says what it is, by success.
+
+    A sweep that goes by medians is compared by ranks in place of means.
+    """
+    test = ranks.compare_ranks if summary.aggregate == "median" else of_figures
+    found = _tested(summary.column, pairs(summary.column), test)
     if summary.description.success is not None:
         found += _tested(SUCCESS, pairs(SUCCESS), of_success)
     return found

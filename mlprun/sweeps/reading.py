@@ -54,6 +54,14 @@ def goal_of(description: Description, column: str) -> str:
     return metrics[name].goal if name in metrics else "min"
 
 
+def is_share(column: str) -> bool:
+    """Whether a figure lies between 0 and 1, as an accuracy does."""
+    from mlprun.parts.metrics import metrics  # here, as in `goal_of`
+
+    name = column.removeprefix(LAST).partition("_")[2]
+    return name in metrics and metrics[name].target == "classes" and metrics[name].goal == "max"
+
+
 def short_names(paths: Sequence[str]) -> dict[str, str]:
     """The shortest ending of each dotted path that says which one it is: `lr` for optimizer.lr.
 

@@ -48,6 +48,8 @@ class Rate(NamedTuple):
     n: int
     rate: float | None = None
     interval: Interval | None = None
+    independent: int = 0
+    """what the interval takes for n: all trials, or the seeds where each has several"""
 
 
 def sample(values: Sequence[float], level: float = LEVEL) -> Sample:
@@ -57,7 +59,7 @@ def sample(values: Sequence[float], level: float = LEVEL) -> Sample:
         return Sample(0)
     ordered = sorted(values)
     mean = mean_of(ordered)
-    middle = mean_of(ordered[(len(ordered) - 1) // 2 : len(ordered) // 2 + 1])
+    middle = middle_of(ordered)
     deviation = deviation_of(ordered, mean)
     return Sample(
         len(ordered),
@@ -76,6 +78,11 @@ def mean_of(values: Sequence[float]) -> float:
     scale = scale_of(values)
     mean = math.fsum(value / scale for value in values) / len(values) * scale
     return min(max(mean, min(values)), max(values))
+
+
+def middle_of(ordered: Sequence[float]) -> float:
+    """The median of sorted numbers."""
+    return mean_of(ordered[(len(ordered) - 1) // 2 : len(ordered) // 2 + 1])
 
 
 def deviation_of(values: Sequence[float], mean: float) -> float | None:
@@ -107,21 +114,25 @@ def _between(ordered: Sequence[float], level: float) -> Interval | None:
     return Interval(ordered[low - 1], ordered[-low]) if low else None
 
 
-def rate(successes: int, n: int, level: float = LEVEL) -> Rate:
+def rate(successes: int, n: int, independent: int | None = None, level: float = LEVEL) -> Rate:
     """A share with its interval, which is of use near 0 and 1 and for few trials too.
+
+    Where trials depend on one another, as those of a seed do, so many as are independent stand for n in the
+    interval: the worst case, in which a seed's trials all say the same.
 
     Source: Wilson (1927), doi.org/10.1080/01621459.1927.10502953
     """
     if not n:
         return Rate(0, 0)
+    of = n if independent is None else independent
     share, z = successes / n, normal_reach(level)
-    weight = 1 + z * z / n
-    middle = (share + z * z / (2 * n)) / weight
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / weight
+    weight = 1 + z * z / of
+    middle = (share + z * z / (2 * of)) / weight
+    half = z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of)) / weight
     # the ends are exactly 0 and 1 where none or all succeeded, but for the last digit
     low = 0.0 if successes == 0 else max(0.0, middle - half)
     high = 1.0 if successes == n else min(1.0, middle + half)
-    return Rate(successes, n, share, Interval(low, high))
+    return Rate(successes, n, share, Interval(low, high), of)
 
 
 class Comparison(NamedTuple):
@@ -158,7 +169,7 @@ def compare(
     of two independent means (Welch).
     """
     common = sum(seed in second for seed in first)
-    if common > 1 or (common and min(len(first), len(second)) < 2):
+    if common > 1 or min(len(first), len(second)) < (2 if common else 1):
         return compare_paired(first, second, level)
     return _unpaired(list(first.values()), list(second.values()), level)
 
@@ -216,9 +227,9 @@ def _unpaired(first: Sequence[float], second: Sequence[float], level: float) -> 
 
 
 def compare_rates(
-    first: Mapping[Hashable, bool], second: Mapping[Hashable, bool], level: float = LEVEL
+    first: Mapping[Hashable, float], second: Mapping[Hashable, float], level: float = LEVEL
 ) -> Comparison:
-    """Two settings' successes by seed, over the seeds that both have: the difference of their rates.
+    """Two settings' successes, 0 or 1, by seed, over the seeds that both have: the difference of their rates.
 
     The interval is the Wald interval after half a trial is added to each of the four cases (Agresti and Min,
     2005, Statistics in Medicine 24, 729-740); p is exact, of the seeds on which only one setting succeeds
@@ -229,8 +240,8 @@ def compare_rates(
     plain = Comparison(n, paired=True, test="McNemar's exact test")
     if not n:
         return plain
-    lost = sum(first[seed] and not second[seed] for seed in common)
-    won = sum(second[seed] and not first[seed] for seed in common)
+    lost = sum(first[seed] > second[seed] for seed in common)
+    won = sum(second[seed] > first[seed] for seed in common)
     effect = (won - lost) / n
     plain = plain._replace(effect=effect)
     if n < 2:

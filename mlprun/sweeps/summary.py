@@ -2,7 +2,8 @@
 
 A trial that diverged, failed or was pruned has no place in a mean, which is of those that came to their end;
 it is counted beside it. A diverged trial is no success; a failed or pruned one, which does not say how it
-would have ended, is none of the trials that a success rate is a share of. Pruned settings come last.
+would have ended, is none of the trials that a success rate is a share of. Pruned settings come last, and
+before them those of which most trials diverged: the figure of few survivors says little of a setting.
 """
 
 from __future__ import annotations
@@ -54,15 +55,28 @@ class Line:
     sample: Sample
     """of `values`"""
     success: Rate | None
-    """of trials; None where the sweep does not say what success is"""
-    successes: Mapping[Hashable, bool]
-    """by (seed, fold), for comparisons"""
+    """of trials, with an interval over seeds; None where the sweep does not say what success is"""
+    successes: Mapping[Hashable, float]
+    """for comparisons, by what `values` are: with folds the share over them, else 0 or 1"""
     best: tuple[Trial, float] | None
     """the trial of the best value, and it"""
     score: tuple[float, float]
     """what settings are sorted by, small being good; infinite where there is none or it was pruned"""
     pruned_at: int | None = None
     """the epoch where a search gave it up"""
+
+    @property
+    def has_mostly_diverged(self) -> bool:
+        """Whether the figures are those of few survivors: more trials diverged than came to their end."""
+        return self.counts.get("diverged", 0) > sum(self.counts.get(one, 0) for one in SOUND)
+
+    def place(self, aggregate: str) -> tuple[int, tuple[float, float], int]:
+        """Where it stands among settings: first by score, then survivors, those without a figure last.
+
+        A success rate counts what diverged, and ranks it by itself.
+        """
+        is_survivor = self.has_mostly_diverged and aggregate != "success"
+        return (2 if math.isinf(self.score[0]) else int(is_survivor)), self.score, self.setting.id
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,13 @@ class Summary:
     lines: Sequence[Line]
     counts: Mapping[Any, int]
     """trials by status"""
+
+    @property
+    def has_folds_by_seed(self) -> bool:
+        """Whether a seed's figure is the mean over its folds, and a seed's success the share of them."""
+        return self.description.folds is not None and not any(
+            isinstance(key, tuple) for line in self.lines for key in (*line.values, *line.successes)
+        )
 
     def line(self, setting: int) -> Line | None:
         """The line of a setting by its id."""
@@ -100,7 +121,7 @@ def summarize(results: Results, *, metric: str | None = None, of: str = "best") 
         _line(setting, by_setting.get(setting.id, ()), description, (column, goal, aggregate))
         for setting in results.settings()
     ]
-    lines.sort(key=lambda line: (line.score, line.setting.id))
+    lines.sort(key=lambda line: line.place(aggregate))
     return Summary(description, column, goal, aggregate, lines, dict(results.counts()))
 
 
@@ -108,7 +129,7 @@ def objective(description: Description, trials: Sequence[Trial]) -> float | None
     """What a setting's trials reach by the sweep's objective; None where none has a finite figure."""
     column, folds, success = description.objective["metric"], description.folds, description.success
     sample = statistics.sample(list(_values(trials, column, folds).values()))
-    rate = _rate(_successes(trials, success)) if success else None
+    rate = _rate(trials, success, folds) if success else None
     return _middle(sample, rate, description.objective["aggregate"])
 
 
@@ -145,8 +166,11 @@ def _line(
     known = [(trial, value) for trial in trials if (value := value_of(trial, column)) is not None]
     values = _values(trials, column, description.folds)
     sample = statistics.sample(list(values.values()))
-    successes = _successes(trials, description.success) if description.success else {}
-    success = _rate(successes) if description.success else None
+    successes, success = {}, None
+    if description.success is not None:
+        told = [(trial, float(said)) for trial, said in _told(trials, description.success)]
+        successes = _by_seed(told, _seeds(trials), description.folds)
+        success = _rate(trials, description.success, description.folds)
     best = min(known, key=lambda pair: (sign * pair[1], pair[0].id), default=None)
     counts: Counter[str] = Counter(trial.status for trial in trials)
     pruned_at = max((trial.epochs or 0 for trial in trials if trial.status == "pruned"), default=None)
@@ -154,18 +178,26 @@ def _line(
     return Line(setting, counts, values, sample, success, successes, best, place, pruned_at)
 
 
-def _successes(trials: Sequence[Trial], success: Mapping[str, Any]) -> dict[Hashable, bool]:
-    told = {(trial.seed, trial.fold): succeeded(trial, success) for trial in trials}
-    return {key: said for key, said in told.items() if said is not None}
+def _told(trials: Sequence[Trial], success: Mapping[str, Any]) -> list[tuple[Trial, bool]]:
+    """The trials that say whether they are a success."""
+    every = ((trial, succeeded(trial, success)) for trial in trials)
+    return [(trial, said) for trial, said in every if said is not None]
 
 
-def _rate(successes: Mapping[Hashable, bool]) -> Rate:
-    return statistics.rate(sum(successes.values()), len(successes))
+def _rate(trials: Sequence[Trial], success: Mapping[str, Any], folds: int | None) -> Rate:
+    """The share of successes. The folds of a seed share their rows, so that its interval counts seeds."""
+    told = _told(trials, success)
+    seeds = None if folds is None or _seeds(trials) < 2 else _seeds([trial for trial, _ in told])
+    return statistics.rate(sum(said for _, said in told), len(told), seeds)
+
+
+def _seeds(trials: Sequence[Trial]) -> int:
+    return len({trial.seed for trial in trials})
 
 
 def _values(trials: Sequence[Trial], column: str, folds: int | None) -> dict[Hashable, float]:
     known = [(trial, value) for trial in trials if (value := value_of(trial, column)) is not None]
-    return _by_seed(known, len({trial.seed for trial in trials}), folds)
+    return _by_seed(known, _seeds(trials), folds)
 
 
 def _by_seed(known: Sequence[tuple[Trial, float]], seeds: int, folds: int | None) -> dict[Hashable, float]:

@@ -56,6 +56,8 @@ def verdict(one: Comparison, first: str, second: str, figure: str) -> str:
     """Whether there is evidence that a figure of `second` differs from that of `first`, and what of."""
     if one.effect is None:
         return "nothing to compare: a setting has no such figure"
+    if one.interval is None and one.p is not None:
+        return f"no evidence of a difference: too few seeds for an interval, {_p(one)}"
     if one.interval is None or one.p is None:
         return "too few seeds to tell: two that both settings have are the least"
     if one.p == 1 and one.interval == (one.effect, one.effect):

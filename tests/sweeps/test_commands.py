@@ -77,9 +77,52 @@ def test_show_prints_a_document_of_all_settings(call, folder):
         "n": 4,
         "rate": 1.0,
         "interval": [pytest.approx(0.51, abs=0.01), 1],
+        "independent": 4,
     }
     assert first["best"] == {"trial": 5, "seed": 0, "fold": None, "value": pytest.approx(0.3)}
     assert (last["n"], last["mean"], last["interval"], last["best"]) == (0, None, None, None)
+
+
+def test_show_says_what_its_figures_are_not(call, tmp_path):
+    def shown(name, trials, **about):
+        path = tmp_path / name
+        path.mkdir()
+        numbers = {one.setting for one in trials}
+        write(path, describe(parameters=("lr",), **about), trials, {k: {"lr": 0.1 * k} for k in numbers})
+        return call("show", path)[1]
+
+    def one(number, setting, seed, accuracy, fold=None, status="finished"):
+        figures = {"dev_loss": 1 - accuracy, "test_accuracy": accuracy}
+        return Trial(number, setting, seed, fold, status=status, figures=figures, epochs=3)
+
+    by_test = {"metric": "test_accuracy", "mode": "max", "aggregate": "mean"}
+    two = [one(1, 1, 0, 0.5), one(2, 1, 1, 0.95), one(3, 2, 0, 0.9), one(4, 2, 1, 0.8)]
+    out = shown("test", two, objective=by_test)
+    assert "the first setting's test_accuracy is too good for new rows; choose by dev rows\n" in out
+    assert "intervals pass 0 or 1 since Student's t knows no bounds" in out
+    out = shown("dev", two)
+    assert "too good" not in out
+    assert "no bounds" not in out  # a loss may be more than 1
+    assert "too good" not in shown("alone", two[:2], objective=by_test)
+    assert "6 seeds or more" in shown("median", two, objective={**by_test, "aggregate": "median"})
+    folds = [one(1 + 2 * seed + fold, 1, seed, 0.9, fold) for seed in range(2) for fold in range(2)]
+    assert "and say nothing of new rows\n" in shown("folds", folds, folds=2)
+    assert "the folds of one seed share rows" in shown("fold", folds[:2], folds=2)
+    lost = [one(5, 3, 0, 0.99), one(6, 3, 1, 0.1, status="diverged"), one(7, 3, 2, 0.1, status="diverged")]
+    out = shown("lost", [*two, *lost])
+    assert "most trials of setting 3 diverged: the figures are of those that did not; they come after" in out
+    assert "most trials of setting 3 diverged" in call("compare", tmp_path / "lost")[1]
+    assert "most trials" not in call("compare", tmp_path / "lost", 1, 2)[1]
+
+
+def test_a_command_that_would_fail_is_not_what_comes_next(call, tmp_path):
+    for name, settings in (("one", 1), ("two", 2)):
+        path = tmp_path / name
+        path.mkdir()
+        write(path, describe(parameters=(), total=settings), [trial(k, k, 0) for k in range(1, settings + 1)])
+        SweepFolder(str(path)).write_status(SweepStatus("finished", settings, settings))
+    assert call("show", tmp_path / "one")[1].endswith(f"\nnext: mlprun plot {tmp_path}/one\n")
+    assert call("show", tmp_path / "two")[1].endswith(f"\nnext: mlprun sweep compare {tmp_path}/two\n")
 
 
 def test_show_shows_as_many_settings_as_asked(call, folder):

@@ -39,7 +39,7 @@ def test_without_settings_the_best_is_compared_with_every_other(folder: str) -> 
         "with hidden=[2] lr=0.1 than with hidden=[8, 4] lr=0.1, p = 0.12 (sign test, Holm's correction for "
         "2 comparisons)"
     )
-    assert pairs[2].verdict == "nothing to compare: a setting has no such figure"
+    assert pairs[2].verdict == "nothing to compare: hidden=[8, 4] lr=1 has no such figure"
     known = [pair.comparison for pair in pairs[:2]]
     assert [one.comparisons for one in known] == [2, 2]
     assert known[0].p == 0.125 > known[1].p  # the fewer by chance is corrected for both, the other for one
@@ -136,6 +136,76 @@ def test_values_that_share_one_seed_are_not_taken_for_samples(tmp_path) -> None:
         (0, True, None),
     ]
     assert (first.effect, second.effect) == (1.0, None)
+
+
+def test_medians_are_compared_by_ranks(tmp_path) -> None:
+    table = np.random.default_rng(6).normal([[0.0], [1.0]], 1.0, (2, 7))
+    trials = [
+        Trial(10 * k + seed, k + 1, seed, status="finished", figures={"dev_loss": value})
+        for (k, seed), value in np.ndenumerate(table)
+    ]
+    objective = {"metric": "dev_loss", "mode": "min", "aggregate": "median"}
+    write(
+        tmp_path,
+        describe(parameters=("x",), success=None, objective=objective),
+        trials,
+        {1: {"x": 1}, 2: {"x": 2}},
+    )
+    for (pair,) in (compared(str(tmp_path), 1, 2), by(str(tmp_path), "x")):
+        expected = scipy.stats.wilcoxon(table[1], table[0])
+        assert (pair.comparison.test, pair.comparison.p) == ("Wilcoxon's signed ranks", expected.pvalue)
+
+
+def test_success_rates_over_folds_are_compared_by_seed(tmp_path) -> None:
+    draw = np.random.default_rng(2)
+    won = 1.0 * (draw.random((2, 4, 5)) < [[[0.3]], [[0.8]]])
+    trials = [
+        Trial(
+            100 * k + 10 * seed + fold, k + 1, seed, fold, status="finished", figures={"test_accuracy": value}
+        )
+        for (k, seed, fold), value in np.ndenumerate(won)
+    ]
+    write(tmp_path, describe(parameters=("x",), folds=5), trials, {1: {"x": 1}, 2: {"x": 2}})
+    success = compared(str(tmp_path), 1, 2)[-1]
+    expected = scipy.stats.ttest_rel(won[1].mean(axis=1), won[0].mean(axis=1))
+    assert (success.comparison.n, success.comparison.test) == (4, "paired t")
+    assert success.comparison.p == pytest.approx(expected.pvalue)
+
+
+def test_pruned_settings_are_not_compared_unless_they_are_named(tmp_path) -> None:
+    trials = [
+        Trial(
+            10 * k + seed,
+            k,
+            seed,
+            status="pruned" if k == 2 else "finished",
+            epochs=9,
+            figures={"dev_loss": k},
+        )
+        for k in (1, 2, 3)
+        for seed in range(2)
+    ]
+    values = {k: {"x": k} for k in (1, 2, 3)}
+    write(tmp_path, describe(parameters=("x",), success=None), trials, values)
+    assert [(pair.first.told, pair.second.told) for pair in compared(str(tmp_path))] == [(1, 3)]
+    (pair,) = compared(str(tmp_path), 1, 2)
+    assert pair.verdict == "nothing to compare: x=2 was pruned at epoch 9"
+    (tmp_path / "most").mkdir()
+    write(
+        tmp_path / "most", describe(parameters=("x",), success=None), trials[:4], {1: {"x": 1}, 2: {"x": 2}}
+    )
+    with pytest.raises(UsageError, match="compare: all settings but 1 were pruned"):
+        compared(str(tmp_path / "most"))
+
+
+def test_a_setting_of_diverged_trials_alone_says_so(tmp_path) -> None:
+    trials = [
+        Trial(10 * k + seed, k, seed, status="diverged" if k == 2 else "finished", figures={"dev_loss": k})
+        for k in (1, 2)
+        for seed in range(2)
+    ]
+    write(tmp_path, describe(parameters=("x",), success=None), trials, {1: {"x": 1}, 2: {"x": 2}})
+    assert compared(str(tmp_path))[0].verdict == "nothing to compare: x=2 has 2 diverged trials and no other"
 
 
 def test_an_ending_that_two_parameters_have_is_refused(tmp_path) -> None:

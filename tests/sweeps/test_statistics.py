@@ -112,7 +112,9 @@ def test_settings_without_common_seeds_are_compared_as_independent_samples() -> 
 
 
 def test_what_cannot_be_compared_has_no_p() -> None:
-    assert compare({}, {1: 2.0}) == Comparison(1, False, "Welch's t", sizes=(0, 1))
+    assert compare({}, {1: 2.0}) == Comparison(0, True, "paired t")
+    apart = Comparison(3, False, "Welch's t", effect=2.0, sizes=(1, 2))
+    assert compare({1: 1.0}, {2: 2.0, 3: 4.0}) == apart
     one = compare({1: 1.0}, {1: 2.0})
     assert one == Comparison(1, True, "paired t", effect=1.0)
     assert not one.is_evidence

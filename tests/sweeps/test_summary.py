@@ -121,6 +121,70 @@ def test_folds_of_a_seed_count_as_one(tmp_path: Path) -> None:
     assert of(sweep("one", {(7, 0): 1.0, (7, 1): 2.0})).lines[0].values == {(7, 0): 1.0, (7, 1): 2.0}
 
 
+def test_successes_of_folds_are_counted_by_seed(tmp_path: Path) -> None:
+    won = {(0, 0), (0, 1), (1, 0), (2, 0), (2, 1)}
+    trials = [
+        Trial(
+            1 + 2 * seed + fold,
+            1,
+            seed,
+            fold,
+            status="finished",
+            figures={"test_accuracy": (seed, fold) in won},
+        )
+        for seed in range(3)
+        for fold in range(2)
+    ]
+    write(tmp_path, describe(folds=2), trials, {1: {"optimizer.lr": 1}})
+    summary = of(str(tmp_path))
+    (line,) = summary.lines
+    assert summary.has_folds_by_seed
+    assert line.successes == {0: 1.0, 1: 0.5, 2: 1.0}
+    assert (line.success.successes, line.success.n, line.success.independent) == (5, 6, 3)
+    # Wilson's equation |p - x| = z sqrt(x (1 - x) / n), of three seeds in place of six trials
+    for end in line.success.interval:
+        assert abs(5 / 6 - end) == pytest.approx(1.959964 * (end * (1 - end) / 3) ** 0.5, rel=1e-6)
+
+
+def test_one_seed_s_folds_stand_for_themselves(tmp_path: Path) -> None:
+    trials = [
+        Trial(1 + fold, 1, 7, fold, status="finished", figures={"test_accuracy": 1.0}) for fold in range(3)
+    ]
+    write(tmp_path, describe(folds=3), trials, {1: {"optimizer.lr": 1}})
+    summary = of(str(tmp_path))
+    assert not summary.has_folds_by_seed
+    assert (summary.lines[0].successes, summary.lines[0].success.independent) == (
+        dict.fromkeys(((7, 0), (7, 1), (7, 2)), 1.0),
+        3,
+    )
+
+
+def test_settings_of_which_most_trials_diverged_come_after_the_others(tmp_path: Path) -> None:
+    ends = {1: (0.5, 0.6, 0.7), 2: (0.1, None, None), 3: (0.9, 0.9, None), 4: (None, None, None)}
+    trials = [
+        Trial(
+            10 * k + seed,
+            k,
+            seed,
+            status="finished" if loss else "diverged",
+            figures={"dev_loss": loss or 9.0},
+        )
+        for k, losses in ends.items()
+        for seed, loss in enumerate(losses)
+    ]
+    for aggregate, order in {"mean": [1, 3, 2, 4], "median": [1, 3, 2, 4], "success": [1, 3, 2, 4]}.items():
+        path = tmp_path / aggregate
+        path.mkdir()
+        success = {"figure": "dev_loss", "operator": "<", "number": 1.0, "text": "dev_loss < 1"}
+        about = describe(
+            objective={"metric": "dev_loss", "mode": "min", "aggregate": aggregate}, success=success
+        )
+        write(path, about, trials, {number: {"optimizer.lr": number} for number in ends})
+        lines = of(str(path)).lines
+        assert [line.setting.id for line in lines] == order
+        assert [line.has_mostly_diverged for line in lines] == [False, False, True, True]
+
+
 def test_parameters_are_called_by_their_shortest_ending() -> None:
     assert reading.short_names(("optimizer.lr", "architecture.hidden")) == {
         "optimizer.lr": "lr",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mlprun.sweeps.ranks import compare_ranks
 from mlprun.sweeps.statistics import Interval, Sample, among, compare, compare_rates, rate, sample
 from mlprun.sweeps.words import ends, percent, plus_minus, share, verdict
 
@@ -64,6 +65,13 @@ def test_too_little_is_said_to_be_too_little() -> None:
     assert said([1.0, 2.0], [1.5, 2.5]) == (
         "no evidence of a difference: too few seeds, though test_loss is higher by 0.5 on each of 2 seeds "
         "with B than with A, p = 0.5 (sign test)"
+    )
+
+
+def test_an_interval_that_too_few_seeds_have_is_not_asked_for() -> None:
+    five = compare_ranks(dict.fromkeys(range(5), 0.0), {k: 1.0 + k for k in range(5)})
+    assert verdict(five, "A", "B", "loss") == (
+        "no evidence of a difference: too few seeds for an interval, p = 0.062 (Wilcoxon's signed ranks)"
     )
 
 

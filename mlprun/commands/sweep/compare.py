@@ -8,6 +8,7 @@ import typer
 
 from mlprun.commands.reference import inline
 from mlprun.commands.sweep.figure import Metric, Of, refuse
+from mlprun.commands.sweep.remarks import survivors
 from mlprun.commands.terminal import Output, Table
 from mlprun.sweeps import reading, words
 
@@ -48,13 +49,15 @@ def command(
     The effect is the second setting's figure less the first's, seed by seed: the
     mean difference over the seeds that both settings have, with Student's t
     interval of it; without common seeds it is the difference of the means (Welch).
-    Success rates are compared by the seeds on which only one setting succeeds
-    (McNemar's exact test). With --by the values of one parameter are compared: seed
-    by seed the means over all settings that have a partner alike in everything
-    else; a trial that diverged takes only its partner away. Of several comparisons
-    p is corrected as Holm says; the intervals are those of each alone. The best
-    setting was chosen by the same seeds, so that its lead is rather too large than
-    too small.
+    A sweep whose objective is a median is compared by the median of differences
+    (Hodges and Lehmann) and Wilcoxon's signed ranks. Success rates are compared by
+    the seeds on which only one setting succeeds (McNemar's exact test), with folds
+    by each seed's share of successes, as means are. With --by the values of one
+    parameter are compared: seed by seed the means over all settings that have a
+    partner alike in everything else; a trial that diverged takes only its partner
+    away. Of several comparisons p is corrected as Holm says; the intervals are
+    those of each alone. The best setting was chosen by the same seeds, so that its
+    lead is rather too large than too small.
 
     --json prints {"sweep", "metric", "of", "comparisons": [{"first", "second",
       "figure", "n", "paired", "left_out", "effect", "interval": [LOW, HIGH], "test",
@@ -78,6 +81,9 @@ def command(
     )
     for figure in dict.fromkeys(pair.figure for pair in pairs):
         _show([pair for pair in pairs if pair.figure == figure], summary.description.success, output)
+    numbers = [side.told for pair in pairs for side in (pair.first, pair.second)]
+    for text in survivors([line for line in summary.lines if by or line.setting.id in numbers]):
+        output.result(text)
 
 
 def _show(pairs: Sequence[Pair], success: Mapping[str, Any] | None, output: Output) -> None:

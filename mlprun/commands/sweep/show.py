@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlprun.commands.reference import inline
 from mlprun.commands.sweep.figure import Metric, Of, refuse
+from mlprun.commands.sweep.remarks import following, remarks
 from mlprun.commands.terminal import Output, Table
 from mlprun.sweeps import reading, words
 from mlprun.sweeps.folder import open_sweep
@@ -17,8 +16,7 @@ from mlprun.sweeps.folder import open_sweep
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mlprun.sweeps.entries import Description
-    from mlprun.sweeps.folder import SweepFolder, SweepStatus
+    from mlprun.sweeps.folder import SweepStatus
     from mlprun.sweeps.statistics import Rate
     from mlprun.sweeps.summary import Line, Summary
 
@@ -40,9 +38,11 @@ def command(
     its end, what goes on with it. n counts the seeds behind mean, standard
     deviation and the 95% interval of the mean (Student's t); trials that
     diverged or failed are counted apart, have no place in a mean, and a
-    diverged one is no success; settings that were pruned come last, with the
-    epoch where they were given up. The success rate has Wilson's 95% interval.
-    With folds a seed's figure is the mean over its folds.
+    diverged one is no success. Settings of which most trials diverged come
+    after the others, and settings that were pruned last, with the epoch where
+    they were given up. The success rate has Wilson's 95% interval. With folds a
+    seed's figure is the mean over its folds, and the interval of the success
+    rate counts seeds and not folds.
 
     --json prints {"sweep", "name", "status": "running" | "finished" | "interrupted"
       | "failed" | "crashed", "reason", "metric", "of", "goal", "sorted_by", "success",
@@ -65,7 +65,7 @@ def command(
     output.document(_document(folder, status, summary))
     shown = summary.lines[: top or None]
     output.result(_standing(folder, status, summary) + "\n", table(summary, shown), "")
-    for text in (*_remarks(summary, len(shown)), *_next(place, status, summary.description)):
+    for text in (*remarks(summary, shown), *following(place, status, summary)):
         output.result(text)
 
 
@@ -137,32 +137,6 @@ def _standing(folder: str, status: SweepStatus, summary: Summary) -> str:
     parts.append(f"{settings:,} setting{'' if settings == 1 else 's'}")
     parts += counted(counts, UNSOUND)
     return f"{folder}: {', '.join(parts)}"
-
-
-def _remarks(summary: Summary, shown: int) -> list[str]:
-    remarks = []
-    best = "larger" if summary.goal == "max" else "smaller"
-    how = {"success": "success rate", "median": f"median, {best} first"}
-    remarks.append(f"sorted by {how.get(summary.aggregate, f'mean, {best} first')}")
-    if summary.description.success is not None:
-        remarks[0] += f"; success: {summary.description.success['text']}"
-    if shown < len(summary.lines):
-        remarks.append(f"{len(summary.lines) - shown:,} more settings; --top 0 shows all")
-    return remarks
-
-
-def _next(place: SweepFolder, status: SweepStatus, description: Description) -> list[str]:
-    """What to type: what goes on with a sweep that stopped, or what compares its settings."""
-    if status.state in ("running", "finished"):
-        return [f"next: mlprun sweep compare {shlex.quote(place.path)}"]
-    why = [f"{status.state}: {status.reason}"] if status.reason else []
-    if place.name.rpartition("-")[0] != description.name:
-        return [*why, f"to go on, call the folder {description.name}-001 again: its name is how it is found"]
-    out = os.path.dirname(place.path.rstrip("/")) or "."
-    words = ["mlprun", "sweep", "run", place.definition, *(["--out", out] if out != "runs" else [])]
-    # code of the user's runs only where the person at the keyboard says so
-    trusted = " --allow-code" if description.base.get("extend") else ""
-    return [*why, f"to go on: {shlex.join(words)}{trusted}"]
 
 
 def _document(folder: str, status: SweepStatus, summary: Summary) -> Mapping[str, Any]:

@@ -158,6 +158,9 @@ def _draw_rates(values: Rates) -> Figure:
 
 
 def _rate(lines: list[Line]) -> statistics.Rate:
+    rates = [line.success for line in lines if line.success is not None]
     return statistics.rate(
-        sum(sum(line.successes.values()) for line in lines), sum(len(line.successes) for line in lines)
+        sum(rate.successes for rate in rates),
+        sum(rate.n for rate in rates),
+        sum(rate.independent for rate in rates),
     )

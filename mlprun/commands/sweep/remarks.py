@@ -1,0 +1,89 @@
+"""What stands below the table of `mlprun sweep show`: what its figures are not, and what to type next."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+from mlprun.sweeps import reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mlprun.sweeps.folder import SweepFolder, SweepStatus
+    from mlprun.sweeps.summary import Line, Summary
+
+_NAMED = 8
+"""settings that a remark names by number, at most"""
+_FEWEST_OF_MEDIAN = 6
+
+
+def remarks(summary: Summary, shown: Sequence[Line]) -> Iterator[str]:
+    """How the lines of a table are sorted, and what a reader could take them for and they are not."""
+    best = "larger" if summary.goal == "max" else "smaller"
+    how = {"success": "success rate", "median": f"median, {best} first"}
+    success = summary.description.success
+    told = f"; success: {success['text']}" if success is not None else ""
+    yield f"sorted by {how.get(summary.aggregate, f'mean, {best} first')}{told}"
+    if len(shown) < len(summary.lines):
+        yield f"{len(summary.lines) - len(shown):,} more settings; --top 0 shows all"
+    yield from (f"{text}; they come after the others" for text in survivors(shown))
+    yield from _of_test_rows(summary)
+    yield from _of_intervals(summary, shown)
+
+
+def survivors(lines: Sequence[Line]) -> Iterator[str]:
+    """That figures are those of few survivors."""
+    few = [line for line in lines if line.has_mostly_diverged and line.sample.n]
+    if few:
+        yield f"most trials of {_named(few)} diverged: the figures are of those that did not"
+
+
+def _named(lines: Sequence[Line]) -> str:
+    numbers = [str(line.setting.id) for line in lines[:_NAMED]]
+    more = f" and {len(lines) - _NAMED} more" if len(lines) > _NAMED else ""
+    return f"setting{'' if len(lines) == 1 else 's'} {', '.join(numbers)}{more}"
+
+
+def _of_test_rows(summary: Summary) -> Iterator[str]:
+    """That who chooses by test rows knows nothing of new ones."""
+    success = summary.description.success
+    by = success["figure"] if summary.aggregate == "success" and success else summary.column
+    if by.removeprefix(reading.LAST).startswith("test_") and len(summary.lines) > 1:
+        yield f"sorted by test rows: the first setting's {by} is too good for new rows; choose by dev rows"
+
+
+def _of_intervals(summary: Summary, shown: Sequence[Line]) -> Iterator[str]:
+    """What the intervals are not."""
+    if summary.description.folds is not None:
+        if summary.has_folds_by_seed:
+            yield "intervals are over other seeds and folds of these rows, and say nothing of new rows"
+        else:
+            yield "the folds of one seed share rows: intervals over them are too narrow; more seeds say more"
+    sizes = {line.sample.n for line in shown if line.sample.n}
+    if summary.aggregate == "median" and sizes and min(sizes) < _FEWEST_OF_MEDIAN:
+        yield f"an interval of the median takes {_FEWEST_OF_MEDIAN} seeds or more"
+    intervals = [line.sample.interval for line in shown if line.sample.interval is not None]
+    beyond = any(one.low < 0 or one.high > 1 for one in intervals)
+    if summary.aggregate != "median" and beyond and reading.is_share(summary.column):
+        yield "intervals pass 0 or 1 since Student's t knows no bounds; with more seeds they are narrower"
+
+
+def following(place: SweepFolder, status: SweepStatus, summary: Summary) -> Iterator[str]:
+    """What to type: what goes on with a sweep that stopped, or what shows more of it."""
+    if status.state in ("running", "finished"):
+        known = sum(line.sample.n > 0 for line in summary.lines)
+        yield f"next: mlprun {'sweep compare' if known > 1 else 'plot'} {shlex.quote(place.path)}"
+        return
+    if status.reason:
+        yield f"{status.state}: {status.reason}"
+    description = summary.description
+    if place.name.rpartition("-")[0] != description.name:
+        yield f"to go on, call the folder {description.name}-001 again: its name is how it is found"
+        return
+    out = os.path.dirname(place.path.rstrip("/")) or "."
+    words = ["mlprun", "sweep", "run", place.definition, *(["--out", out] if out != "runs" else [])]
+    # code of the user's runs only where the person at the keyboard says so
+    trusted = " --allow-code" if description.base.get("extend") else ""
+    yield f"to go on: {shlex.join(words)}{trusted}"
