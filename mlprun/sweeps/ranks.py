@@ -73,7 +73,7 @@ def _below(most: int, doubled: Sequence[int]) -> float:
         # half the distance of two sums of ranks without ties is 1 of doubled ones
         distance = (most + 1 - sum(doubled) / 2) / math.sqrt(sum(rank * rank for rank in doubled) / 4)
         return math.erfc(-distance / math.sqrt(2)) / 2
-    return sum(_ways(tuple(doubled))[: most + 1]) / 2 ** len(doubled)
+    return sum(_ways(tuple(doubled))[: most + 1]) / (1 << len(doubled))
 
 
 @cache
