@@ -233,13 +233,19 @@ def create(
 
 def claim(prepared: str, out: str, name: str) -> str:
     """Give a prepared folder the next free name NAME-001, NAME-002, ... below `out`."""
-    number = max((_number(found, name) for found in files.names(out)), default=0)
+    final = next_free(out, name)
     while True:
-        number += 1
-        final = os.path.join(out, f"{name}-{number:03d}")
         with contextlib.suppress(FileExistsError):  # another process was faster
             files.claim(prepared, final)
             return final
+        final = next_free(out, name)
+
+
+def next_free(out: str, name: str) -> str:
+    """The path below `out` of the name NAME-001, NAME-002, ... after those that are taken."""
+    taken = files.names(out) if files.is_folder(out) else []
+    number = max((_number(found, name) for found in taken), default=0) + 1
+    return os.path.join(out, f"{name}-{number:03d}")
 
 
 def _number(folder: str, name: str) -> int:

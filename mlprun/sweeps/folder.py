@@ -165,12 +165,13 @@ class Contents:
     trials: Iterable[Trial]
 
 
-def create(out: str, name: str, contents: Contents) -> tuple[SweepFolder, Lock]:
-    """A new folder NAME-001, NAME-002, ... below `out`, with its lock held and its status `running`.
+def create(final: str, name: str, contents: Contents) -> tuple[SweepFolder, Lock]:
+    """A new folder at `final`, with its lock held and its status `running`.
 
-    A process that dies meanwhile leaves at most a dot-folder.
+    Raises FileExistsError where that is taken. A process that dies meanwhile leaves at most a dot-folder.
     """
     runs.check_name(name)
+    out = os.path.dirname(final)
     files.make_folder(out)
     prepared = os.path.join(out, f".{name}-{secrets.token_hex(8)}")
     small = {
@@ -190,7 +191,7 @@ def create(out: str, name: str, contents: Contents) -> tuple[SweepFolder, Lock]:
         undo.callback(runs.remove_prepared, os.path.join(prepared, "cohorts"), ())
         files.make_folder(os.path.join(prepared, "cohorts"), exclusive=True)
         lock = undo.enter_context(Lock(os.path.join(prepared, "lock")))
-        final = runs.claim(prepared, out, name)
+        files.claim(prepared, final)
         undo.pop_all()
     return SweepFolder(final), lock
 

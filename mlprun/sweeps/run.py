@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlprun import engines
 from mlprun.engines import device as devices
+from mlprun.errors import RunInUseError
+from mlprun.storage import runs
 from mlprun.sweeps import continuing, folder, recorded, search
 from mlprun.sweeps.checking import Configs
 from mlprun.sweeps.plan import Plan
@@ -66,7 +68,7 @@ def run(
         with StopFlag() as stop:
             launcher = stack.enter_context(elsewhere(plan)) if elsewhere is not None else None
             if place is None:
-                place = _created(plan, out, stack)
+                place = _created(configs, plan, out, stack)
             else:
                 continuing.bring_up(plan, place, found)
             with place.writer() as writer:
@@ -110,8 +112,8 @@ def _prepare(plan: Plan, reporter: Reporter) -> None:
         engines.named(engine).prepare(experiment, reporter.say)
 
 
-def _created(plan: Plan, out: str, stack: ExitStack) -> SweepFolder:
-    """A new folder for a sweep, its lock held by `stack`."""
+def _created(configs: Configs, plan: Plan, out: str, stack: ExitStack) -> SweepFolder:
+    """A new folder for a sweep, its lock held by `stack`; RunInUseError where another process was faster."""
     definition = plan.definition
     words = stored(definition, beside(definition, out))
     record = {
@@ -122,7 +124,14 @@ def _created(plan: Plan, out: str, stack: ExitStack) -> SweepFolder:
     }
     rows = recorded.rows(plan, beside(definition, out))
     description = replace(plan.description, definition=words, rows=rows)
-    contents = folder.Contents(as_yaml(words), record, description, plan.settings, pending(plan.cohorts))
-    place, lock = folder.create(out, definition.name, contents)
-    stack.enter_context(lock)
-    return place
+    while True:
+        # chosen before the last look: who makes such a folder after it takes this name first
+        final = runs.next_free(out, definition.name)
+        if (faster := continuing.held(configs, out, stack)) is not None:
+            what = "was made by another process meanwhile"
+            raise RunInUseError(faster.path, what, "the same command goes on with it")
+        contents = folder.Contents(as_yaml(words), record, description, plan.settings, pending(plan.cohorts))
+        with suppress(FileExistsError):
+            place, lock = folder.create(final, definition.name, contents)
+            stack.enter_context(lock)
+            return place
