@@ -18,9 +18,13 @@ Figures = dict[str, float]
 
 
 class Gauge:
-    """Measures trials one after another, with networks that are built once for each architecture."""
+    """Measures trials one after another, with networks that are built once for each architecture.
 
-    def __init__(self) -> None:
+    On the device that they are trained on, as the figures of a run are.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
         self._networks: dict[tuple[Any, ...], tuple[Any, Network, dict[str, torch.Tensor]]] = {}
 
     def figures(self, experiment: Experiment, weights: Weights, epoch: int) -> Figures:
@@ -36,18 +40,17 @@ class Gauge:
                 measured |= {f"{split}_{k}": v for k, v in self._of(meter, network, rows, seen).items()}
         return measured
 
-    @staticmethod
-    def _of(meter: Meter, network: Network, rows: Rows, seen: dict[int, Figures]) -> Figures:
+    def _of(self, meter: Meter, network: Network, rows: Rows, seen: dict[int, Figures]) -> Figures:
         """The figures of some rows, computed once where splits are the same rows."""
         if id(rows) not in seen:
-            seen[id(rows)] = meter.evaluate(network, Tensors.of(rows))
+            seen[id(rows)] = meter.evaluate(network, Tensors.of(rows, self._device))
         return seen[id(rows)]
 
     def _network(self, experiment: Experiment) -> tuple[Network, dict[str, torch.Tensor]]:
         architecture = experiment.config.architecture
         key = (id(architecture), experiment.width, experiment.dtype)
         if key not in self._networks:
-            network = experiment.blank_network().eval()
+            network = experiment.blank_network().to(self._device).eval()
             state = {name: tensor.detach() for name, tensor in network.state_dict().items()}
             self._networks[key] = (architecture, network, state)  # kept, so that no other takes its id
         _, network, state = self._networks[key]

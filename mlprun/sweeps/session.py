@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -16,12 +16,14 @@ from mlprun.sweeps import cohorts, folder, pruning, search
 from mlprun.sweeps.entries import Trial
 from mlprun.sweeps.outcome import Known, Until
 from mlprun.sweeps.processes import WORTH, Processes
+from mlprun.sweeps.sparing import Sparing
 from mlprun.sweeps.summary import BAD
 from mlprun.sweeps.workshop import Workshop, cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from mlprun.sweeps.checking import Kind
     from mlprun.sweeps.database import Writer
     from mlprun.sweeps.folder import SweepFolder, SweepStatus
     from mlprun.sweeps.launchers import Launcher
@@ -32,10 +34,6 @@ if TYPE_CHECKING:
 
 LOOK = 0.1
 """seconds between two looks at signals and at trials that have ended"""
-SAVE = 1.0
-"""seconds between two saves of a cohort that is in the middle, at least"""
-SPARING = 50
-"""times as long as a save took the next one waits: writing large cohorts takes no more than its share"""
 
 
 class Reporter(Protocol):
@@ -85,6 +83,9 @@ class Session:
         self.places: dict[bool, Launcher] = {}
         """where trials are trained: in this process or, where True, in others"""
         self._open_places = ExitStack()
+        self._saving = Sparing()
+        self._seconds: dict[Kind, float] = {}
+        """of training in a round, by what its trials have in common"""
         self.elsewhere: Launcher | None = None
         """what trains them instead"""
         self.fail_fast = self.retry_failed = self.processes = False
@@ -119,6 +120,9 @@ class Session:
     def _round(self) -> None:
         """Train what is left of a round: all that is left of the sweep, where nothing asks for more."""
         settings = {member.setting for cohort in self.todo for member in cohort.members}
+        self._seconds = dict.fromkeys((cohort.kind for cohort in self.todo), 0.0)
+        for cohort in self.todo:
+            self._seconds[cohort.kind] += sum(self.plan.cost_of(one).seconds for one in cohort.members)
         for epoch in self.plan.rungs:
             rungs = self.writer.results.rungs()
             self.pruned = {one.setting: one.epoch for one in rungs if not one.promoted}
@@ -162,39 +166,55 @@ class Session:
         With a `rung` up to that epoch; returned is then how the trials stand there.
         """
         waiting, stand = deque(self.todo), list[Trial]()
-        begun: deque[Batch] = deque()
+        begun: list[Batch] = []
         while waiting and not self._stopped():
             begin_more = partial(self._begin_more, begun, waiting, rung)
-            begin_more()
-            # all that are begun have one number of threads, which holds until the last has ended
-            with devices.computing(begun[0].cohort.kind.threads, "cpu"):
-                while begun and self._await(begun, begin_more):
-                    batch = begun.popleft()
+            # from before the first of those that go together is begun until the last of them has ended
+            with devices.computing(*self._conditions(waiting[0])), self._saving_all(begun):
+                begin_more()
+                while begun and (batch := self._await(begun, begin_more)) is not None:
                     if rung is None:
                         self._record(batch)
                     else:
                         self._save(batch)
                         stand += _standing(batch)
+                    begun.remove(batch)
                     if begun:
                         begin_more()
-                self._save_all(begun)
-        return stand
+        return sorted(stand, key=lambda trial: trial.id)  # whichever ended first
 
-    def _save_all(self, begun: deque[Batch]) -> None:
-        """Let what was stopped in the middle end its chunk, and write where it stands."""
+    @contextmanager
+    def _saving_all(self, begun: list[Batch]) -> Iterator[None]:
+        """Leave no cohort that is begun without a file of how far it is, also where something fails."""
+        try:
+            yield
+        except Exception:
+            for batch in self._settled(begun):
+                with suppress(MlprunError, MemoryError, OSError):  # what was first is raised
+                    self._save(batch)
+            raise
+        for batch in self._settled(begun):
+            self._save(batch)
+        for batch in begun:
+            batch.wait()
+
+    def _settled(self, begun: Sequence[Batch]) -> Iterator[Batch]:
+        """Let what is in the middle end its chunk: each cohort once none of its trials is trained."""
         if begun:
             for place in (self.elsewhere, *self.places.values()):
                 if place is not None:
                     place.halt()
         for batch in begun:
-            batch.wait()
-            self._save(batch)
+            batch.settle()
+            yield batch
 
-    def _begin_more(self, begun: deque[Batch], waiting: deque[Cohort], rung: int | None) -> None:
+    def _begin_more(self, begun: list[Batch], waiting: deque[Cohort], rung: int | None) -> None:
         """Begin with as many cohorts as there is room for."""
         while waiting:
             place = self._place(waiting[0])
-            if begun and not (place.has_room(len(begun)) and _go_together(begun, waiting[0])):
+            if begun and not (
+                place.has_room(begun) and self._conditions(waiting[0]) == self._conditions(begun[0].cohort)
+            ):
                 return
             cohort = waiting.popleft()
             known = Known(*self._partial(cohort), self._until(cohort, rung))
@@ -209,6 +229,12 @@ class Session:
             elif rung is not None:
                 until[member.trial] = Until(rung)
         return until
+
+    def _conditions(self, cohort: Cohort) -> tuple[int, str]:
+        """What cohorts share that are trained beside each other: torch's threads, and the device."""
+        kind = cohort.kind
+        device = "cpu" if self.elsewhere is not None else devices.resolve(kind.device)
+        return kind.threads, device.partition(":")[0]
 
     def _place(self, cohort: Cohort) -> Launcher:
         """Where a cohort is trained."""
@@ -225,8 +251,7 @@ class Session:
         kind = cohort.kind
         if kind.engine == "fused" or kind.device != "cpu" or cores() < 2:
             return False
-        alike = [member for one in self.todo if one.kind == kind for member in one.members]
-        return sum(self.plan.cost_of(member).seconds for member in alike) > WORTH
+        return self._seconds[kind] > WORTH
 
     def _partial(self, cohort: Cohort) -> tuple[dict[int, Outcome], dict[int, Standing]]:
         """What earlier sessions left of a cohort; a damaged file is told of and done without."""
@@ -258,24 +283,21 @@ class Session:
             self.writer.reopen(one.id for one in trials)
             return {}
 
-    def _await(self, begun: deque[Batch], begin_more: Callable[[], None]) -> bool:
-        """Wait for the first cohort to end, meanwhile beginning others; False where the sweep is stopped."""
-        first, due = begun[0], time.monotonic() + SAVE
-        while not first.wait(LOOK):
+    def _await(self, begun: Sequence[Batch], begin_more: Callable[[], None]) -> Batch | None:
+        """A cohort that has ended, meanwhile beginning others; None where the sweep is stopped."""
+        while (over := _over(begun)) is None:
             self._look(begun)
             if self._stopped():
-                return False
+                return None
             begin_more()
-            began = time.monotonic()
-            if began >= due:
-                for batch in begun:
-                    self._save(batch)
-                ended = time.monotonic()
-                due = ended + max(SAVE, SPARING * (ended - began))
+            if self._saving.is_due():
+                with self._saving.doing():
+                    for batch in begun:
+                        self._save(batch)
         self._look(begun)
-        return not self._stopped()
+        return None if self._stopped() else over
 
-    def _look(self, begun: deque[Batch]) -> None:
+    def _look(self, begun: Sequence[Batch]) -> None:
         """Report how far the sweep is, and notice a trial that came out badly."""
         ended = sum(batch.ended for batch in begun)
         self.reporter.report(self.done + ended, time.monotonic() - self.began)
@@ -309,9 +331,10 @@ class Session:
         raise CheckFailedError(where, f"failed: {bad.error}", "without --fail-fast the sweep goes on")
 
 
-def _go_together(begun: deque[Batch], cohort: Cohort) -> bool:
-    """Whether a cohort may be trained beside those that are: all use one number of torch's threads."""
-    return not begun or begun[0].cohort.kind.threads == cohort.kind.threads
+def _over(begun: Sequence[Batch]) -> Batch | None:
+    """The first cohort that has ended; None where none does for a moment."""
+    begun[0].wait(LOOK)
+    return next((batch for batch in begun if batch.wait(0)), None)
 
 
 def _standing(batch: Batch) -> Iterator[Trial]:

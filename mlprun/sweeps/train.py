@@ -48,7 +48,7 @@ class Course:
     @property
     def gauge(self) -> Gauge:
         """The calling thread's own."""
-        gauge: Gauge = self._local.__dict__.setdefault("gauge", Gauge())
+        gauge: Gauge = self._local.__dict__.setdefault("gauge", Gauge(self.device))
         return gauge
 
 

@@ -20,14 +20,16 @@ from mlprun.sweeps.outcome import Outcome
 from mlprun.sweeps.train import Course, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from mlprun.schema import Config
     from mlprun.sweeps.outcome import Known, Standing
     from mlprun.sweeps.plan import Cohort, Member, Plan
 
 AHEAD = 1
-"""cohorts that are begun before the one before them is recorded"""
+"""cohorts that are begun before the one before them is recorded, however many trials they have"""
+AT_ONCE = 2
+"""trials that wait or are trained for each core, where no other cohort is begun"""
 MOST_ROWS = 2**26
 """bytes of rows that are kept for other trials with the same data"""
 
@@ -40,6 +42,12 @@ TOGETHER_SECONDS = 0.2
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def has_room(begun: Sequence[Batch]) -> bool:
+    """Whether cores of this machine may be idle without another cohort beside those, each held in memory."""
+    most = AT_ONCE * cores()
+    return len(begun) <= AHEAD or (len(begun) < most and sum(batch.left for batch in begun) < most)
 
 
 def groups(members: list[Member], seconds_of: Callable[[Member], float]) -> Iterator[list[Member]]:
@@ -62,14 +70,16 @@ class Batch:
         self._ended: dict[int, Outcome] = dict(known.ended)
         self._standing: dict[int, Standing] = dict(known.standings)
         self._left = len(cohort.members) - len(known.ended)
-        self._lock, self._over = threading.Lock(), threading.Event()
+        self._lock, self._over, self._settled = threading.Lock(), threading.Event(), threading.Event()
         self._error: BaseException | None = None
         if not self._left:
             self._over.set()
+            self._settled.set()
 
     def stands(self, standing: Standing) -> None:
         """Remember where a trial stands."""
-        self._standing[standing.trial] = standing
+        with self._lock:
+            self._standing[standing.trial] = standing
 
     def standing(self, trial: int) -> Standing | None:
         """Where a trial stands, if it was begun before."""
@@ -87,6 +97,8 @@ class Batch:
                 self._standing[trial] = outcome
             self._error = self._error or error
             self._left -= 1
+            if not self._left:
+                self._settled.set()
             if not self._left or error is not None:
                 self._over.set()
 
@@ -96,6 +108,15 @@ class Batch:
         if self._error is not None:
             raise self._error
         return over
+
+    def settle(self) -> None:
+        """Wait until no trial is trained any more, whatever became of it."""
+        self._settled.wait()
+
+    @property
+    def left(self) -> int:
+        """How many trials wait or are trained."""
+        return self._left
 
     @property
     def ended(self) -> int:
@@ -124,9 +145,9 @@ class Workshop:
         for thread in self._threads:
             thread.start()
 
-    def has_room(self, begun: int) -> bool:
-        """Whether another cohort would find it idle, beside so many that are begun and not recorded."""
-        return begun <= AHEAD
+    def has_room(self, begun: Sequence[Batch]) -> bool:
+        """Whether `Launcher.has_room` says so."""
+        return has_room(begun)
 
     def submit(self, cohort: Cohort, known: Known) -> Batch:
         """Begin with a cohort as `Launcher.submit` says."""

@@ -74,6 +74,12 @@ def test_a_trial_equals_the_same_config_trained_alone(engine, override, sweep, t
         assert_equal(swept, trial, trained_alone(swept, trial, tmp_path))
 
 
+@pytest.mark.cuda
+def test_a_trial_on_a_device_equals_the_same_config_trained_alone_there(sweep, tmp_path):
+    swept = sweep("seeds: [3, 4]", "base.engine=torch", "base.device=cuda")
+    assert_equal(swept, swept.trials[1], trained_alone(swept, swept.trials[1], tmp_path))
+
+
 def test_seeds_are_counted_from_the_bases_own(sweep):
     assert [trial.seed for trial in sweep("seeds: 3", "base.training.seed=7").trials] == [7, 8, 9]
 

@@ -13,7 +13,7 @@ from mlprun import extras
 from mlprun.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mlprun.sweeps.outcome import Known
     from mlprun.sweeps.plan import Cohort, Plan
@@ -25,8 +25,8 @@ PLACES = ("local", "ray")
 class Launcher(Protocol):
     """Trains cohorts of a plan. A context; leaving it stops the trials that are in the middle."""
 
-    def has_room(self, begun: int) -> bool:
-        """Whether another cohort would find it idle, beside so many that are begun and not recorded."""
+    def has_room(self, begun: Sequence[Batch]) -> bool:
+        """Whether another cohort is of use, beside those that are begun and not recorded."""
         ...
 
     def submit(self, cohort: Cohort, known: Known) -> Batch:

@@ -23,6 +23,8 @@ from mlprun.sweeps.train import Course
 from mlprun.sweeps.workshop import Batch, cores
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mlprun.sweeps.launchers.pieces import Piece
     from mlprun.sweeps.outcome import Known, Outcome, Standing
     from mlprun.sweeps.plan import Cohort, Plan
@@ -55,10 +57,10 @@ class Ray:
         self._gatherer = threading.Thread(target=self._gather, daemon=True)
         self._gatherer.start()
 
-    def has_room(self, begun: int) -> bool:
+    def has_room(self, begun: Sequence[Batch]) -> bool:
         """Whether the cluster's cores have less than enough to do."""
         most = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
-        return begun < most and len(self._given) < most
+        return len(begun) < most and len(self._given) < most
 
     def submit(self, cohort: Cohort, known: Known) -> Batch:
         """Begin with a cohort as `Launcher.submit` says."""

@@ -30,7 +30,7 @@ class Far:
         self.waiting = []
 
     def has_room(self, begun):
-        return begun < 3
+        return len(begun) < 3
 
     def submit(self, cohort, known):
         self.resumed += len(known.ended)

@@ -1,0 +1,160 @@
+"""Cohorts beside each other: enough of them for every core, none lost, each trained as a run is."""
+
+import os
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from mlprun.engines import device as devices
+from mlprun.errors import FileError
+from mlprun.sweeps import cohorts, workshop
+from mlprun.sweeps import session as running
+from mlprun.sweeps.database import Writer
+from mlprun.sweeps.folder import SweepFolder
+from mlprun.sweeps.plan import Plan
+
+TORCH = "base.engine=torch"
+
+
+@pytest.fixture
+def long(monkeypatch):
+    """Each trial is as long as a cohort may be."""
+    monkeypatch.setattr("mlprun.sweeps.gathering.MOST_SECONDS", 1e-9)
+
+
+def cores(monkeypatch, count):
+    monkeypatch.setattr(workshop, "cores", lambda: count)
+
+
+def before_training(monkeypatch, do):
+    """Have `do` called with a trial's number before it is trained."""
+    original = workshop.Workshop._train
+
+    def train(self, members, batch):
+        do(members[0].trial)
+        return original(self, members, batch)
+
+    monkeypatch.setattr(workshop.Workshop, "_train", train)
+
+
+def test_as_many_long_trials_are_trained_at_once_as_there_are_cores(long, sweep, monkeypatch):
+    cores(monkeypatch, 4)
+    together = threading.Barrier(4, timeout=20)
+    before_training(monkeypatch, lambda trial: together.wait())
+    swept = sweep("seeds: 8", TORCH)
+    assert {trial.cohort for trial in swept.trials} == set(range(1, 9))
+
+
+def test_cohorts_are_recorded_as_they_end_and_few_are_in_memory(long, sweep, monkeypatch):
+    cores(monkeypatch, 2)
+    others, begun = threading.Event(), []
+    before_training(monkeypatch, lambda trial: others.wait(30) if trial == 1 else None)
+    record, submit = running.Session._record, workshop.Workshop.submit
+
+    def recorded(self, batch):
+        record(self, batch)
+        begun.append(batch.cohort.number)
+        if self.done == 19:
+            others.set()
+
+    most = []
+    monkeypatch.setattr(running.Session, "_record", recorded)
+    monkeypatch.setattr(
+        workshop.Workshop,
+        "submit",
+        lambda self, cohort, known: most.append(cohort.number - len(begun)) or submit(self, cohort, known),
+    )
+    sweep("seeds: 20", TORCH)
+    assert others.is_set()
+    assert begun[-1] == 1
+    assert max(most) <= workshop.AT_ONCE * 2
+
+
+@pytest.mark.parametrize("what", ["recording", "training"])
+def test_what_fails_in_one_cohort_leaves_the_others_saved(what, long, sweep, monkeypatch, tmp_path):
+    cores(monkeypatch, 2)
+    monkeypatch.setattr("mlprun.sweeps.sparing.EVERY", 1000.0)
+    looked = threading.Event()
+    original = workshop.Batch.stands
+    monkeypatch.setattr(
+        workshop.Batch, "stands", lambda self, standing: original(self, standing) or looked.set()
+    )
+    error = FileError("disk", "is full", "free some")
+
+    def fail(*_):
+        raise error
+
+    def wait(trial):
+        if trial == 1:
+            assert looked.wait(30)  # the other is in the middle
+            if what == "training":
+                fail()
+
+    before_training(monkeypatch, wait)
+    if what == "recording":
+        monkeypatch.setattr(Writer, "record", fail)
+    text = "seeds: 1\npaired: {training.epochs: [4, 10000000]}"
+    with pytest.raises(FileError, match="disk: is full"):
+        sweep(text, TORCH)
+    place = SweepFolder(str(tmp_path / "runs" / "trials-001"))
+    (standing,) = cohorts.read(place.partial(2)).standings()
+    assert 0 < standing.state.epoch < 10_000_000
+    assert os.path.exists(place.partial(1)) == (what == "recording")
+
+
+def test_an_error_waits_until_what_is_trained_has_stopped(long, sweep, monkeypatch):
+    cores(monkeypatch, 2)
+    states, begun = [], threading.Event()
+
+    def fail(trial):
+        if trial == 1:
+            assert begun.wait(20)
+            raise FileError("disk", "is full", "free some")
+        begun.set()
+        time.sleep(0.5)
+        states.append(torch.are_deterministic_algorithms_enabled())
+
+    monkeypatch.setattr(running, "devices", on_cuda())
+    before_training(monkeypatch, fail)
+    with pytest.raises(FileError):
+        sweep("seeds: 2", TORCH)
+    assert states == [True]
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def on_cuda():
+    """As `device` tells of a machine with CUDA; training itself stays on the CPU."""
+    return SimpleNamespace(resolve=lambda name: "cuda:1", computing=devices.computing)
+
+
+def test_trials_on_a_device_compute_with_the_same_bits_every_time_as_a_run_does(sweep, monkeypatch):
+    seen = []
+    before_training(monkeypatch, lambda trial: seen.append(torch.are_deterministic_algorithms_enabled()))
+    sweep("seeds: 1", TORCH)
+    monkeypatch.setattr(running, "devices", on_cuda())
+    sweep("seeds: 2", TORCH)
+    assert seen == [False, True]
+
+
+def test_trials_on_another_device_wait_for_those_that_are_trained(sweep, monkeypatch):
+    resolved = {"cpu": "cpu", "auto": "cuda:0"}
+    monkeypatch.setattr(
+        running, "devices", SimpleNamespace(resolve=resolved.get, computing=devices.computing)
+    )
+    seen = []
+    before_training(
+        monkeypatch, lambda trial: seen.append((trial, torch.are_deterministic_algorithms_enabled()))
+    )
+    sweep("seeds: 1\ngrid: {device: [cpu, auto]}", TORCH)
+    assert seen == [(1, False), (2, True)]
+
+
+def test_whether_processes_are_worth_it_is_worked_out_once(long, sweep, monkeypatch):
+    calls, original = [], Plan.cost_of
+    monkeypatch.setattr(Plan, "cost_of", lambda self, member: calls.append(member) or original(self, member))
+    monkeypatch.setattr(running, "cores", lambda: 2)
+    sweep("seeds: 40", TORCH, processes=True)
+    assert len(calls) <= 4 * 40
