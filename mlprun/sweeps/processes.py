@@ -2,61 +2,79 @@
 
 Processes are spawned, since a forked one would keep the sweep's lock alive. A trial travels as its config
 and, where it was begun before, its state; it comes back as its outcome or, when it was stopped, its state.
+While it is trained its process tells now and then where it stands, so that a sweep that is killed has that.
 """
 
 from __future__ import annotations
 
 import signal
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from functools import partial
-from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from multiprocessing.context import SpawnContext, SpawnProcess
+from typing import TYPE_CHECKING, Self
 
-from mlprun import config as reading
 from mlprun import engines, schema
 from mlprun.engines import device as devices
 from mlprun.errors import OutOfMemoryError
-from mlprun.experiment import Experiment
 from mlprun.sweeps import train as training
-from mlprun.sweeps.train import Course, Task
-from mlprun.sweeps.workshop import AHEAD, Batch, cores
+from mlprun.sweeps import worker
+from mlprun.sweeps.train import Course
+from mlprun.sweeps.worker import Line, Work
+from mlprun.sweeps.workshop import Batch, cores, has_room
+from mlprun.training.signals import SIGNALS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from concurrent.futures import Future
-    from multiprocessing.synchronize import Event
 
-    from mlprun.sweeps.outcome import Known, Outcome, Standing, Until
-    from mlprun.sweeps.plan import Cohort, Plan
+    from mlprun.sweeps.outcome import Known, Outcome, Standing
+    from mlprun.sweeps.plan import Cohort, Member, Plan
 
 WORTH = 30.0
 """seconds of training on one core that are worth starting processes for"""
-_told_to_stop: list[Event] = []
 
 
-class Work(NamedTuple):
-    """What a process is given of a trial."""
+class _Process(SpawnProcess):
+    """One that no Ctrl-C and no SIGTERM ends, from its first moment on."""
 
-    trial: int
-    config: dict[str, Any]
-    allow_code: bool
-    threads: int
-    chunk: int
-    standing: Standing | None
-    until: Until | None
+    def start(self) -> None:
+        # blocked until the process ignores them, which is after it has loaded its libraries
+        former = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+    def terminate(self) -> None:
+        """End it as the pool does with the others when one was killed."""
+        self.kill()
+
+
+class _Context(SpawnContext):
+    Process = _Process
 
 
 class Processes:
     """Trains cohorts of a plan as `Workshop` does. A context; leaving it stops the trials in the middle."""
 
     def __init__(self, plan: Plan) -> None:
-        context = get_context("spawn")
+        context = _Context()
         self._plan, self._stop = plan, context.Event()
-        self._pool = ProcessPoolExecutor(cores(), context, initializer=_begin, initargs=(self._stop,))
+        self._batches: dict[int, Batch] = {}
+        """of the trials that are given to processes"""
+        self._lock = threading.Lock()
+        self._reader, self._writer = context.Pipe(duplex=False)
+        line = Line(self._stop, self._writer, context.Lock())
+        self._pool = ProcessPoolExecutor(cores(), context, initializer=worker.begin, initargs=(line,))
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
-    def has_room(self, begun: int) -> bool:
-        """Whether another cohort would find it idle, beside so many that are begun and not recorded."""
-        return begun <= AHEAD
+    def has_room(self, begun: Sequence[Batch]) -> bool:
+        """Whether `Launcher.has_room` says so."""
+        return has_room(begun)
 
     def submit(self, cohort: Cohort, known: Known) -> Batch:
         """Begin with a cohort as `Launcher.submit` says."""
@@ -64,19 +82,51 @@ class Processes:
         batch = Batch(cohort, known, Course(engine, device, self._stop.is_set))
         for member in cohort.members:
             if member.trial not in known.ended:
-                config = schema.dump(self._plan.config(member), "")
-                work = Work(
-                    member.trial,
-                    config,
-                    self._plan.allow_code,
-                    cohort.kind.threads,
-                    training.first_chunk(cohort.kind.epochs, self._plan.cost_of(member).seconds),
-                    known.standings.get(member.trial),
-                    known.until.get(member.trial),
-                )
-                future = self._pool.submit(_work, work)
-                future.add_done_callback(partial(_take, batch, member.trial))
+                with self._lock:
+                    self._batches[member.trial] = batch
+                try:
+                    future = self._pool.submit(worker.work, self._work(cohort, member, known))
+                except BrokenProcessPool:
+                    batch.take(member.trial, None, _lost())
+                else:
+                    future.add_done_callback(partial(self._take, batch, member.trial))
         return batch
+
+    def _work(self, cohort: Cohort, member: Member, known: Known) -> Work:
+        return Work(
+            member.trial,
+            schema.dump(self._plan.config(member), ""),
+            self._plan.allow_code,
+            cohort.kind.threads,
+            training.first_chunk(cohort.kind.epochs, self._plan.cost_of(member).seconds),
+            known.standings.get(member.trial),
+            known.until.get(member.trial),
+        )
+
+    def _take(
+        self, batch: Batch, trial: int, future: Future[tuple[Outcome | Standing | None, Standing | None]]
+    ) -> None:
+        with self._lock:
+            self._batches.pop(trial, None)
+        error = future.exception()
+        if error is not None:
+            batch.take(trial, None, _lost() if isinstance(error, BrokenProcessPool) else error)
+            return
+        outcome, standing = future.result()
+        if standing is not None and outcome is None:
+            batch.stands(standing)
+        batch.take(trial, outcome)
+
+    def _listen(self) -> None:
+        """Hear where trials stand, until every process has ended."""
+        # a process that tells while nobody listens is told so, and goes on training
+        with self._reader, suppress(EOFError, OSError, MemoryError):
+            while True:
+                standing: Standing = self._reader.recv()
+                with self._lock:
+                    batch = self._batches.get(standing.trial)
+                    if batch is not None:
+                        batch.stands(standing)
 
     def halt(self) -> None:
         """Let the trials in the middle stop, and begin no more."""
@@ -88,46 +138,10 @@ class Processes:
     def __exit__(self, *_: object) -> None:
         self.halt()
         self._pool.shutdown(wait=True)
+        self._writer.close()
+        self._listener.join()
 
 
-def _take(
-    batch: Batch, trial: int, future: Future[tuple[Outcome | Standing | None, Standing | None]]
-) -> None:
-    error = future.exception()
-    if isinstance(error, BrokenProcessPool):
-        what = "a process that trained was killed, perhaps for its memory"
-        error = OutOfMemoryError("memory", what, "the same command goes on; smaller trials need less")
-    if error is not None:
-        batch.take(trial, None, error)
-        return
-    outcome, standing = future.result()
-    if standing is not None and outcome is None:
-        batch.stands(standing)
-    batch.take(trial, outcome)
-
-
-def _begin(stop: Event) -> None:
-    """Ctrl-C reaches every process of a terminal; the first of them says what comes of it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _told_to_stop.append(stop)
-
-
-def _work(work: Work) -> tuple[Outcome | Standing | None, Standing | None]:
-    """What `train` returns of a trial, and where it stands when it is stopped."""
-    (stop,) = _told_to_stop
-    if stop.is_set():
-        return None, work.standing
-    document = reading.from_mapping(work.config, "", "trial")
-    config = schema.parse(document, allow_code=work.allow_code)
-    course = Course(engines.named(config.engine), devices.resolve(config.device), stop.is_set)
-    stands: list[Standing | None] = [work.standing]
-    task = Task(
-        work.trial,
-        partial(Experiment.of, config),
-        lambda standing: stands.__setitem__(0, standing),
-        work.chunk,
-        work.standing,
-        work.until,
-    )
-    with devices.computing(work.threads, course.device):
-        return training.train(task, course), stands[0]
+def _lost() -> OutOfMemoryError:
+    what = "a process that trained was killed, perhaps for its memory"
+    return OutOfMemoryError("memory", what, "the same command goes on; smaller trials need less")

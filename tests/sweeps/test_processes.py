@@ -1,13 +1,34 @@
-"""Trials that other processes train are the same trials, stopped or not."""
+"""Trials that other processes train are the same trials, stopped or not, and no signal loses them."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
 import mlprun
-from mlprun.errors import InterruptedRunError
+from mlprun.errors import OutOfMemoryError
+from mlprun.sweeps import cohorts, processes, worker
 from mlprun.sweeps import session as running
-from mlprun.training.signals import StopFlag
+from mlprun.sweeps.folder import SweepFolder
+
+LONG = 10_000_000
+"""epochs that no test waits for"""
+SCRIPT = """
+import sys
+from mlprun import cli
+from mlprun.sweeps import processes, session
+if __name__ == "__main__":
+    session.WORTH = 0.0
+    session.cores = processes.cores = lambda: int(sys.argv[1])
+    sys.exit(cli.main(["sweep", "run", *sys.argv[2:]]))
+"""
 
 
 def trials(swept):
@@ -32,38 +53,186 @@ def apart(monkeypatch):
     return given
 
 
-def test_other_processes_train_the_same_trials_and_go_on_with_them(apart, sweep, tmp_path, monkeypatch):
+def test_other_processes_train_the_same_trials_and_go_on_with_them(
+    apart, sweep, stopping, tmp_path, monkeypatch
+):
     text = "seeds: 3\ngrid: {optimizer.lr: [0.5, 1e+38]}"
     words = (
         "base.engine=torch",
         "base.loss=mse",
         "base.architecture.activation=identity",
-        "base.training.epochs=400",
+        "base.training.epochs=1200",
     )
     here = sweep(text, *words)
     assert not apart
-    looks = []
 
-    class Stopping(mlprun.api.SilentSweep):
-        def report(self, done, seconds):
-            looks.append(done)
-
-    # a Ctrl-C once the first trial has ended
-    monkeypatch.setattr(StopFlag, "__call__", lambda self: bool(looks and looks[-1]))
-    monkeypatch.setattr(StopFlag, "number", 2, raising=False)
-    monkeypatch.setattr(StopFlag, "__init__", lambda self: setattr(self, "_former", {}))
-    with pytest.raises(InterruptedRunError):
-        mlprun.sweep(
-            tmp_path / "trials.yaml", *words, out=str(tmp_path / "there"), processes=True, reporter=Stopping()
+    def there(**options):
+        return mlprun.sweep(
+            tmp_path / "trials.yaml", *words, out=str(tmp_path / "there"), processes=True, **options
         )
-    monkeypatch.undo()
-    there = mlprun.sweep(tmp_path / "trials.yaml", *words, out=str(tmp_path / "there"))
-    assert apart
-    assert trials(there) == trials(here)
-    assert cohort(there) == cohort(here)
+
+    with stopping(1) as counting:
+        there(reporter=counting)
+    left = cohorts.read(SweepFolder(str(tmp_path / "there" / "trials-001")).partial(1))
+    begun = {standing.trial: standing.state.epoch for standing in left.standings()}
+    assert begun
+    assert all(0 < epoch < 1200 for epoch in begun.values())
+    resumed = given_to_processes(monkeypatch)
+    assert trials(there()) == trials(here)
+    assert cohort(there()) == cohort(here)
+    assert len(apart) == 2
+    assert begun.items() <= resumed.items()
+    assert len(resumed) == 6 - len(left.ended())
+
+
+def given_to_processes(monkeypatch):
+    """The epochs at which trials are handed to processes from now on, by trial."""
+    handed, original = {}, processes.Work
+
+    def work(trial, *rest):
+        made = original(trial, *rest)
+        handed[trial] = 0 if made.standing is None else made.standing.state.epoch
+        return made
+
+    monkeypatch.setattr(processes, "Work", work)
+    return handed
 
 
 def test_a_sweep_ends_that_other_processes_train(apart, sweep):
     swept = sweep("seeds: 2", "base.engine=torch", processes=True)
     assert apart
     assert [trial.status for trial in swept.trials] == ["finished", "finished"]
+
+
+@pytest.fixture
+def alone(tmp_path, base, unmeasured):
+    """Starts `sweep run` in a group of its own, with processes for six trials that never end."""
+    base("engine: torch")
+    (tmp_path / "trials.yaml").write_text("base: small.yaml\nseeds: 6")
+    (tmp_path / "script.py").write_text(SCRIPT)
+
+    @contextmanager
+    def start(cores):
+        words = [sys.executable, "script.py", str(cores), "trials.yaml", f"base.training.epochs={LONG}", "-q"]
+        with (
+            unmeasured(),
+            subprocess.Popen(
+                words, cwd=tmp_path, start_new_session=True, stderr=subprocess.PIPE, text=True
+            ) as process,
+        ):
+            try:
+                yield process
+            finally:
+                process.kill()
+                for child in children(process.pid):
+                    os.kill(child, signal.SIGKILL)
+
+    return start
+
+
+def children(group):
+    """The processes of a group, but for the first of them and for what counts semaphores."""
+    found = []
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat") as stat, open(f"/proc/{name}/cmdline") as line:
+                state, _parent, leader = stat.read().rpartition(")")[2].split()[:3]
+                command = line.read()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(leader) == group != int(name) and state != "Z" and "spawn_main" in command:
+            found.append(int(name))
+    return found
+
+
+def until(condition, seconds=60.0):
+    """Wait for what a condition gives once that is something."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.05)
+    return found
+
+
+def stands(tmp_path):
+    """The epochs of the trials that partial files have in the middle."""
+    place = SweepFolder(str(tmp_path / "runs" / "trials-001"))
+    paths = [place.partial(number) for number in range(1, 7)]
+    found = [cohorts.read(path).standings() for path in paths if os.path.exists(path)]
+    return {standing.trial: standing.state.epoch for standings in found for standing in standings}
+
+
+def further(now, then):
+    """Whether some trials have gone on, and none has gone back."""
+    return then.keys() <= now.keys() and then != now and all(now[one] >= then[one] for one in then)
+
+
+def test_a_sweep_that_is_killed_keeps_where_its_processes_stood_and_they_end(alone, tmp_path):
+    with alone(3) as process:
+        first = until(lambda: len(found := stands(tmp_path)) == 3 and found)
+        assert len(children(process.pid)) == 3
+        os.kill(process.pid, signal.SIGKILL)
+        until(lambda: not children(process.pid), seconds=20)
+    assert all(0 < epoch < LONG for epoch in first.values())
+    left = stands(tmp_path)
+    with alone(2) as process:
+        until(lambda: further(stands(tmp_path), left))
+        os.killpg(process.pid, signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 143, said
+    assert further(stands(tmp_path), left)
+    with open(tmp_path / "runs" / "trials-001" / "status.json") as file:
+        assert json.load(file)["state"] == "interrupted"
+
+
+def test_a_service_that_stops_a_sweep_at_its_very_start_finds_it_saved(alone, tmp_path):
+    with alone(2) as process:
+        until(lambda: children(process.pid))
+        os.killpg(process.pid, signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 143, said
+
+
+def test_a_killed_process_ends_the_sweep_and_its_neighbours_with_what_stood(alone, tmp_path):
+    with alone(2) as process:
+        until(lambda: len(stands(tmp_path)) == 2)
+        os.kill(children(process.pid)[0], signal.SIGKILL)
+        _, said = process.communicate(timeout=60)
+        assert not children(process.pid)
+    assert process.returncode == 9
+    assert said.startswith("error: memory: a process that trained was killed, perhaps for its memory; ")
+    assert len(stands(tmp_path)) == 2
+    with open(tmp_path / "runs" / "trials-001" / "status.json") as file:
+        assert json.load(file)["state"] == "failed"
+
+
+def test_a_process_that_is_killed_while_trials_are_handed_out_is_told_of_the_same(apart, sweep, monkeypatch):
+    def broken(self, *given):
+        raise processes.BrokenProcessPool("terminated abruptly")
+
+    monkeypatch.setattr(processes.ProcessPoolExecutor, "submit", broken)
+    with pytest.raises(OutOfMemoryError, match="a process that trained was killed"):
+        sweep("seeds: 2", "base.engine=torch", processes=True)
+
+
+def test_a_process_tells_now_and_then_where_a_trial_stands(monkeypatch):
+    class Writer:
+        def __init__(self):
+            self.sent = []
+
+        def send(self, standing):
+            clock[0] += 0.1  # it is a large one
+            self.sent.append(standing)
+            if len(self.sent) == 3:
+                raise BrokenPipeError
+
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    writer = Writer()
+    line = worker.Line(threading.Event(), writer, threading.Lock())
+    post = worker.Post(line)
+    for second in range(100):
+        clock[0] = max(clock[0], float(second))
+        post.tell(second)
+    # a fiftieth of the time at most, and its own end where nobody listens
+    assert writer.sent == [1, 7, 13, *range(19, 100, 6)]
