@@ -268,6 +268,9 @@ def _problems(sweep: Sweep, data: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(("random",), "says how to draw and not how often; add `trials: 100`", at_key=True)
     if "trials" in there and "random" not in there and "search" not in there:
         yield Problem(("trials",), "counts what `random` draws, and there is no `random`", at_key=True)
+    if "seed" in there and "random" not in there and "search" not in there:
+        what = "is of the draws of `random`, and there is no `random`; did you mean seeds?"
+        yield Problem(("seed",), what, at_key=True)
     yield from _of_draws(sweep)
     if isinstance(sweep.seeds, tuple) and len(set(sweep.seeds)) < len(sweep.seeds):
         yield Problem(("seeds",), "names a seed twice")

@@ -65,6 +65,10 @@ def test_fields_that_are_wrong_hide_nothing_that_is_wrong_elsewhere(refused):
         ("base: small.yaml\nseeds: [0, a]", "2:12: seeds.1: expected a whole number, got the string 'a'"),
         ("base: small.yaml\ntrials: 3", f"2:1: trials: {NO_RANDOM}"),
         (
+            "base: small.yaml\nseed: 3",
+            "2:1: seed: is of the draws of `random`, and there is no `random`; did you mean seeds?",
+        ),
+        (
             "base: small.yaml\nobjective: {aggregate: success}",
             "2:24: objective.aggregate: needs `success:` to say when a trial is one",
         ),
