@@ -18,7 +18,7 @@ from mlprun.sweeps import space
 from mlprun.sweeps.cost import Cost
 from mlprun.sweeps.definition import MOST_TRIALS
 from mlprun.sweeps.entries import Setting
-from mlprun.sweeps.problems import Problems, late_rungs, unknown_figures
+from mlprun.sweeps.problems import Problems, late_rungs, of_figures
 from mlprun.sweeps.space import Point
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Configs:
         if not checked:
             with suppress(MlprunError):  # all have problems; the base need not
                 checked = [self._look_at(Point(Setting(0, {}), {}))]
-        return unknown_figures(self.definition, figures_of(checked)) if checked else []
+        return of_figures(self.definition, figures_of(checked)) if checked else []
 
     def prototype(self, config: Config) -> Experiment:
         """An experiment with rows like those of a setting's trials; data is loaded once for each kind."""

@@ -20,7 +20,7 @@ from mlprun.sweeps.cost import STARTUP, Cost
 from mlprun.sweeps.definition import MOST_TRIALS, Success
 from mlprun.sweeps.entries import Description
 from mlprun.sweeps.gathering import gather
-from mlprun.sweeps.problems import late_rungs, unknown_figures
+from mlprun.sweeps.problems import late_rungs, of_figures
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
@@ -100,7 +100,7 @@ class Plan:
             self._add(points)
         self._looked_at = tuple(looked_at)
         epochs = self.base.training.epochs
-        if problems := unknown_figures(definition, figures_of(looked_at)) + late_rungs(definition, epochs):
+        if problems := of_figures(definition, figures_of(looked_at)) + late_rungs(definition, epochs):
             raise ConfigError(problems)
         self._trials = self.done = 0
         self.added = self._gather(points, () if known is None else self._recall(known, again))

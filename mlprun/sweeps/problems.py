@@ -6,6 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlprun.config.text import cut, printable
+from mlprun.parts.losses import losses
+from mlprun.parts.metrics import metrics
 from mlprun.sweeps import pruning
 from mlprun.sweeps.definition import Success
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from mlprun.config import Path
-    from mlprun.sweeps.definition import Definition
+    from mlprun.sweeps.definition import Definition, Sweep
     from mlprun.sweeps.space import Point
 
 _MOST_WITH = 120
@@ -52,8 +54,50 @@ class Problems:
         return [_told(one, () if one.key in self._drawn else varied) for one in self._found.values()]
 
 
-def unknown_figures(definition: Definition, names: Sequence[str]) -> list[str]:
-    """What is wrong with the figures of objective and success; `names` are those of each best epoch."""
+def of_figures(definition: Definition, names: Sequence[str]) -> list[str]:
+    """What is wrong with objective and success; `names` are the figures of each best epoch."""
+    unknown = _unknown_figures(definition, names)
+    found = (_of_mode(definition.sweep), _of_success(definition.sweep))
+    return unknown or [definition.document.problem(*one) for one in found if one is not None]
+
+
+def _of_mode(sweep: Sweep) -> tuple[Path, str] | None:
+    """A mode that is not what the figure calls for, which `best.mode` is refused for as well."""
+    objective = sweep.objective
+    name = _plain(objective.metric)
+    good = metrics[name].goal if name in metrics else "min" if name == "loss" or name in losses else None
+    if good is None or objective.mode in (None, good):
+        return None
+    what = f"{objective.metric} is better when {'larger' if good == 'max' else 'smaller'}"
+    return ("objective", "mode"), f"{what}; set mode: {good}, or leave it out"
+
+
+def _of_success(sweep: Sweep) -> tuple[Path, str] | None:
+    """A success that no trial can be."""
+    success = Success.of(sweep.success or "")
+    if success is None or _plain(success.figure) not in metrics:
+        return None
+    low, high = metrics[_plain(success.figure)].bounds
+    number = success.number
+    if {
+        ">=": number <= high,
+        ">": number < high,
+        "<=": number >= low,
+        "<": number > low,
+        "==": low <= number <= high,
+    }[success.operator]:
+        return None
+    end = f"below {low:g}" if number <= low else f"above {high:g}"
+    share = f"; {number:g}% is {number / 100:g}" if high == 1 < number <= 100 else ""
+    return ("success",), f"no trial can be one: {success.figure} is never {end}{share}"
+
+
+def _plain(figure: str) -> str:
+    """What a figure is called in every split: accuracy of last_test_accuracy."""
+    return figure.removeprefix("last_").partition("_")[2]
+
+
+def _unknown_figures(definition: Definition, names: Sequence[str]) -> list[str]:
     sweep, success = definition.sweep, Success.of(definition.sweep.success or "")
     named: dict[Path, str] = {}
     if "metric" in sweep.objective.model_fields_set:

@@ -103,6 +103,16 @@ def test_figures_of_probabilities_are_those_of_scikit_learn(p):
     assert metric("brier").compute(p) == close(expected)
 
 
+@pytest.mark.parametrize("name", [name for name, one in metrics.items() if one.scalar])
+@given(data=st.data())
+def test_no_value_is_out_of_the_bounds_that_a_metric_names(name, data):
+    low, high = metrics[name].bounds
+    p = data.draw(predicted_classes() if metrics[name].target == "classes" else predicted_numbers())
+    if not (metrics[name].two_classes_only and len(p.classes) > 2):
+        value = metric(name).compute(p)
+        assert math.isnan(value) or low - 1e-12 <= value <= high + 1e-12
+
+
 def test_brier_of_two_classes_is_that_of_scikit_learn():
     p = of_classes([[0.1], [0.9], [0.4]], [0, 1, 1], 2)
     assert metric("brier").compute(p) == close(sk.brier_score_loss(p.targets, p.outputs[:, 0]))

@@ -78,6 +78,40 @@ def test_base_settings_and_figures_are_told_at_once(refused, base):
     assert told == ["small.yaml:7:15: penalty.l2: must be at least 0, got -1", *figures]
 
 
+@pytest.mark.parametrize(
+    ("goodness", "problems"),
+    [
+        (
+            "objective: {metric: test_accuracy, mode: min}",
+            ["2:42: objective.mode: test_accuracy is better when larger; set mode: max, or leave it out"],
+        ),
+        (
+            "objective: {mode: max}\nsuccess: last_dev_accuracy >= 99",
+            [
+                "2:19: objective.mode: dev_loss is better when smaller; set mode: min, or leave it out",
+                "3:10: success: no trial can be one: last_dev_accuracy is never above 1; 99% is 0.99",
+            ],
+        ),
+        (
+            "success: test_accuracy > 1",
+            ["2:10: success: no trial can be one: test_accuracy is never above 1"],
+        ),
+        (
+            "success: test_log_loss < 0",
+            ["2:10: success: no trial can be one: test_log_loss is never below 0"],
+        ),
+        ("success: test_accuracy >= 1\nobjective: {metric: test_loss, mode: min}", []),
+        ("success: test_log_loss <= 0\nobjective: {metric: test_accuracy, mode: max}", []),
+    ],
+)
+def test_goodness_that_no_trial_can_have_is_refused(goodness, problems, refused, sweep, base):
+    base("metrics: [accuracy, log_loss]")
+    if problems:
+        assert refused(goodness) == [f"trials.yaml:{one}" for one in problems]
+    else:
+        sweep(goodness, "seeds=1")
+
+
 def test_figures_that_settings_with_problems_may_have_are_not_called_unknown(refused):
     (told,) = refused("grid: {metrics: [[accuracy], [f1, 3]]}\nobjective: {metric: dev_f1}")
     assert "metrics.1" in told

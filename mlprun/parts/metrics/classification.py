@@ -35,6 +35,7 @@ def _ratio(numerator: NDArray[np.int64], denominator: NDArray[np.int64]) -> NDAr
 class Accuracy(Metric):
     """Share of rows whose class is predicted."""
 
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     name: Literal["accuracy"] = "accuracy"
 
     def compute(self, predictions: Predictions) -> float:
@@ -51,6 +52,7 @@ class BalancedAccuracy(Metric):
     Source: Brodersen et al. (2010), doi.org/10.1109/ICPR.2010.764
     """
 
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     name: Literal["balanced_accuracy"] = "balanced_accuracy"
 
     def compute(self, predictions: Predictions) -> float:
@@ -61,6 +63,8 @@ class BalancedAccuracy(Metric):
 
 
 class _Averaged(Metric):
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
     average: Average = Field(
         "auto",
         description="binary: of class 1; macro: mean over classes; micro: of all rows together; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -51,6 +52,8 @@ class Metric(Part):
 
     target: ClassVar[Literal["classes", "numbers"]] = "classes"
     goal: ClassVar[Literal["min", "max"]] = "max"
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    """no value is below the first or above the second"""
     scalar: ClassVar[bool] = True
     """False for figures that are a table (a confusion matrix): shown by eval, not logged in the history"""
     needs_probabilities: ClassVar[bool] = False

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 class _OfNumbers(Metric):
     target: ClassVar[Literal["classes", "numbers"]] = "numbers"
     goal: ClassVar[Literal["min", "max"]] = "min"
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
 
     def compute(self, predictions: Predictions) -> float:
         truth = np.asarray(predictions.targets, np.float64)
@@ -76,6 +77,7 @@ class R2(_OfNumbers):
     """
 
     goal: ClassVar[Literal["min", "max"]] = "max"
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, 1.0)
 
     name: Literal["r2"] = "r2"
 

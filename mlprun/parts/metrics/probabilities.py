@@ -19,6 +19,7 @@ class LogLoss(Metric):
     """
 
     goal: ClassVar[Literal["min", "max"]] = "min"
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     needs_probabilities: ClassVar[bool] = True
 
     name: Literal["log_loss"] = "log_loss"
@@ -42,6 +43,7 @@ class Brier(Metric):
     """
 
     goal: ClassVar[Literal["min", "max"]] = "min"
+    bounds: ClassVar[tuple[float, float]] = (0.0, 2.0)
     needs_probabilities: ClassVar[bool] = True
 
     name: Literal["brier"] = "brier"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -102,6 +102,7 @@ class RocAuc(Metric):
     Source: Hanley and McNeil (1982), doi.org/10.1148/radiology.143.1.7063747
     """
 
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     name: Literal["roc_auc"] = "roc_auc"
 
     def compute(self, predictions: Predictions) -> float:
@@ -117,6 +118,7 @@ class AveragePrecision(Metric):
     Source: Manning, Raghavan and Schuetze (2008), nlp.stanford.edu/IR-book, chapter 8
     """
 
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     name: Literal["average_precision"] = "average_precision"
 
     def compute(self, predictions: Predictions) -> float:
