@@ -103,7 +103,7 @@ def test_figures_of_probabilities_are_those_of_scikit_learn(p):
     assert metric("brier").compute(p) == close(expected)
 
 
-@pytest.mark.parametrize("name", [name for name, one in metrics.items() if one.scalar])
+@pytest.mark.parametrize("name", [name for name in metrics.names() if metrics[name].scalar])
 @given(data=st.data())
 def test_no_value_is_out_of_the_bounds_that_a_metric_names(name, data):
     low, high = metrics[name].bounds
