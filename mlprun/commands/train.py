@@ -66,7 +66,8 @@ def command(
       "deviation", "interval": [LOW, HIGH]}}}, under --dry-run as `sweep run`
 
     Exit codes: 0 done, 2 config or usage, 3 data, 6 device, 7 files, 8 diverged,
-    9 memory, 130 Ctrl-C, 143 SIGTERM.
+    9 memory, 130 Ctrl-C, 143 SIGTERM; with --seeds 8 or 10 where no seed came to its
+    end and some diverged or all failed.
     """
     words = [*(overrides or ()), *_quoted(name=name, device=device, engine=engine)]
     if seed is not None:

@@ -2,12 +2,16 @@
 
 import json
 import os
+import re
 from functools import partial
+from typing import get_args
 
 import pytest
 import scipy.stats
 
 import mlprun
+from mlprun.sweeps.entries import TrialStatus
+from mlprun.sweeps.workshop import Rows
 
 CONFIG = """
 dataset: {name: moons, split: {train: 40, dev: 20, test: 20}}
@@ -28,7 +32,7 @@ def test_the_means_are_of_the_runs_that_each_seed_gives_alone(train, tmp_path):
     assert (code, err) == (0, "")
     told = json.loads(out)
     assert (told["seeds"], told["status"], told["of"]) == (4, "finished", "best")
-    assert told["counts"] == {"diverged": 0, "failed": 0, "ended": 4}
+    assert {name: count for name, count in told["counts"].items() if count} == {"finished": 4}
     assert os.path.basename(told["sweep"]) == "many-seeds-001"
     alone = [
         mlprun.train(tmp_path / "small.yaml", "optimizer.lr=20", f"training.seed={seed}", out=str(tmp_path))
@@ -51,12 +55,43 @@ def test_a_table_shows_means_and_what_was_left_out(train):
     assert (code, err) == (0, "")
     assert "best epoch, mean over 3 seeds with its 95% interval" in out
     assert "next: mlprun sweep show" in out
-    code, out, _ = train(*words, "optimizer.lr=1e38")
-    assert code == 0
-    assert "3 diverged: not in these means" in out
-    told = json.loads(train(*words, "optimizer.lr=1e38", "--json")[1])
-    assert told["counts"] == {"diverged": 3, "failed": 0, "ended": 0}
+    swept = shown(train(*words, "--json"))["counts"]
+    assert list(swept) == list(get_args(TrialStatus))
+    assert swept == {**dict.fromkeys(swept, 0), "finished": 3}
+
+
+def shown(said):
+    return json.loads(said[1])
+
+
+def test_seeds_of_which_none_came_to_its_end_fail_as_one_does(train):
+    words = ("--seeds", "3", "-q", "loss=mse", "architecture.activation=identity", "optimizer.lr=1e38")
+    code, out, err = train(*words)
+    assert (code, out, err.count("\n")) == (8, "", 1)
+    assert "small-seeds-001: no seed came to its end: 3 diverged after " in err
+    code, out, _ = train(*words, "--json")
+    told = json.loads(out)
+    assert (code, told["counts"]["diverged"]) == (8, 3)
     assert {one["n"] for one in told["figures"].values()} == {0}
+
+
+def test_seeds_that_failed_say_why_and_how_they_are_trained_again(train, monkeypatch):
+    def no_memory(*_):
+        raise MemoryError("there is not enough")
+
+    monkeypatch.setattr(Rows, "experiment", no_memory)
+    code, out, err = train("--seeds", "2", "-q")
+    assert (code, out) == (10, "")
+    assert "no seed came to its end: there is not enough; mlprun sweep run " in err
+    assert err.endswith("small-seeds-001/sweep.yaml --retry-failed trains them again\n")
+
+
+def test_what_diverged_beside_others_is_counted(train):
+    words = ("loss=mse", "architecture.activation=relu", "architecture.hidden=[16]", "optimizer.lr=1.25")
+    code, out, _ = train("--seeds", "6", "-q", *words)
+    assert code == 0
+    assert re.search(r"mean over [2-5] seeds with its 95% interval", out)
+    assert re.search(r"\n[1-4] diverged: not in these means\n", out)
 
 
 def test_the_same_command_does_nothing_twice_and_a_dry_run_nothing_at_all(train, tmp_path):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mlprun import api
 from mlprun.commands.sweep.following import follow
 from mlprun.commands.sweep.run import show_plan
 from mlprun.commands.terminal import Output, Table
+from mlprun.errors import CheckFailedError, DivergedError
 from mlprun.sweeps import statistics
 from mlprun.sweeps.statistics import LEVEL
-from mlprun.sweeps.summary import BAD, SOUND
+from mlprun.sweeps.summary import BAD, SOUND, counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,30 +44,45 @@ def train_seeds(
 
 
 def _show(ended: api.Sweep, seeds: int, output: Output) -> None:
-    samples = figures(ended)
-    counts = {name: sum(one.status == name for one in ended.trials) for name in BAD}
+    samples, status = figures(ended), ended.status
+    with ended.folder.results() as results:
+        counts = results.counts()
     of = "best" if any(one.best_epoch is not None for one in ended.trials) else "last"
-    status = ended.status
     output.document(
         {
             "sweep": ended.path,
             "status": status.state,
             "seeds": seeds,
-            "counts": counts | {"ended": seeds - sum(counts.values())},
+            "counts": dict(counts),
             "seconds": status.seconds,
             "of": of,
             "figures": {name: _as_json(sample) for name, sample in samples.items()},
         }
     )
-    percent = f"{100 * LEVEL:g}%"
+    sound = sum(counts[one] for one in SOUND)
+    if not sound:
+        _raise(ended)
     rows = [(name, *_cells(sample)) for name, sample in samples.items()]
-    title = f"{of} epoch, mean over {seeds - sum(counts.values())} seeds with its {percent} interval"
+    title = (
+        f"{of} epoch, mean over {sound} seed{'' if sound == 1 else 's'} with its {100 * LEVEL:g}% interval"
+    )
     output.result(Table(("figure", "mean", "±", "deviation", "lowest", "highest"), rows, title))
-    for name, count in counts.items():
-        if count:
-            output.result(f"{count} {name}: not in these means")
+    for text in counted(counts, BAD):
+        output.result(f"{text}: not in these means")
     output.result(f"\n{status.total} trials in {status.seconds:.2f} s\nsweep folder: {ended.path}")
     output.result(f"next: mlprun sweep show {shlex.quote(ended.path)}")
+
+
+def _raise(ended: api.Sweep) -> NoReturn:
+    """End as `train` does where no seed came to its end."""
+    epochs = [one.epochs or 0 for one in ended.trials if one.status == "diverged"]
+    if epochs:
+        after = f"after {'' if min(epochs) == max(epochs) else f'{min(epochs)} to '}{max(epochs)} epochs"
+        remedy = "mlprun sweep show counts them; a smaller learning rate may help"
+        raise DivergedError(ended.path, f"no seed came to its end: {len(epochs)} diverged {after}", remedy)
+    what = f"no seed came to its end: {ended.trials[0].error}"
+    again = f"mlprun sweep run {shlex.quote(ended.folder.definition)} --retry-failed trains them again"
+    raise CheckFailedError(ended.path, what, again)
 
 
 def figures(ended: api.Sweep) -> Mapping[str, Sample]:
