@@ -104,7 +104,7 @@ def test_a_sweep_that_is_killed_at_any_moment_ends_as_if_it_were_not(
         assert state(path) == expected
 
 
-def test_a_sweep_that_is_killed_while_it_is_extended_ends_as_one_that_was_not(
+def test_a_sweep_that_is_killed_while_it_is_extended_and_mended_ends_as_one_that_was_not(
     whole: Any, children: Any, memory: Path, request: pytest.FixtureRequest
 ) -> None:
     kind, _ = whole
@@ -131,6 +131,8 @@ def test_a_sweep_that_is_killed_while_it_is_extended_ends_as_one_that_was_not(
             landed += run(out, words, signals=[[delay, signal.SIGKILL]])["code"] == -signal.SIGKILL
             if words is not forms[-1]:
                 assert run(out, words)["code"] == 0
+                kept = sorted(glob.glob(str(memory / out / "many-001" / "cohorts" / "*")))
+                Path(chance.choice(kept)).unlink()  # its trials are trained again, beside the new ones
         last = run(out, ())
         assert last["code"] == 0, last["err"]
         (path,) = glob.glob(str(memory / out / "many-*"))
