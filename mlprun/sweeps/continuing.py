@@ -42,7 +42,7 @@ def find(configs: Configs, out: str) -> SweepFolder | None:
     words = stored(definition, beside(definition, out))
     digest, contained = digest_of(words), None
     for place in folder.named(out, definition.name):
-        then = _words(place, digest)
+        then = _words(place, words)
         if then is not None and digest_of(then) == digest:
             return place
         if then is not None and contains(words, then, first):
@@ -52,13 +52,14 @@ def find(configs: Configs, out: str) -> SweepFolder | None:
     return contained
 
 
-def _words(place: SweepFolder, digest: str) -> Mapping[str, Any] | None:
-    """What a folder says its sweep is; None where it cannot be read. That of `digest` must be readable."""
+def _words(place: SweepFolder, wanted: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What a folder says its sweep is; None where its database is damaged, unless it is the one wanted."""
     try:
         with place.results() as results:
             return results.description.definition
     except CheckpointError:
-        if place.record().get("sweep_digest") == digest:
+        was = place.record().get("sweep_digest")  # before it was extended, if it was
+        if was == digest_of(wanted) or place.keeps(as_yaml(wanted)):
             raise
         return None
 
@@ -77,10 +78,12 @@ def again(place: SweepFolder, *, retry_failed: bool) -> Again:
         if not lost and not retry_failed:
             return Again()
         trials = [one for one in results.planned() if one.status != "pending"]
+    cohorts: dict[int | None, list[int]] = {}
+    for one in trials:
+        cohorts.setdefault(one.cohort, []).append(one.id)
     said, found = [], set[int]()
     for number in lost:
-        gone = [one.id for one in trials if one.cohort == number]
-        path = place.cohort(number)
+        gone, path = cohorts[number], place.cohort(number)
         what = "is missing" if files.kind(path) is None else "is damaged: it is not as long as it says"
         said.append(f"{path} {what}; trials to be trained again: {len(gone):,}")
         found.update(gone)

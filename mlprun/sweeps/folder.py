@@ -125,9 +125,12 @@ class SweepFolder:
 
     def write_definition(self, text: str) -> None:
         """Replace sweep.yaml where a continued sweep asks for more, or for another objective."""
-        data = text.encode()
-        if files.read_bytes(self.definition, cap=_MAX_JSON, follow=False) != data:
-            files.write_atomic(self.definition, data)
+        if not self.keeps(text):
+            files.write_atomic(self.definition, text.encode())
+
+    def keeps(self, text: str) -> bool:
+        """Whether sweep.yaml has this text."""
+        return files.read_bytes(self.definition, cap=_MAX_JSON, follow=False) == text.encode()
 
     def lock(self) -> Lock:
         """Take the right to write; also removes the temporaries that a killed process left behind."""

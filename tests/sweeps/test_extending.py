@@ -277,11 +277,13 @@ def test_what_is_extended_is_told_before_and_while_it_runs(sweep, tmp_path, caps
 
 
 def test_a_damaged_database_of_another_sweep_is_no_obstacle(sweep):
-    first = sweep("seeds: [8]")
+    sweep("seeds: [8]")
+    first = sweep("seeds: [8, 9]")
     Path(first.folder.database).write_bytes(b"damaged" * 1000)
     assert os.path.basename(sweep("seeds: 2").path) == "trials-002"
-    with pytest.raises(MlprunError, match="is damaged"):
-        sweep("seeds: [8]")
+    for seeds in ("[8]", "[8, 9]"):  # as it began, and as it was extended
+        with pytest.raises(MlprunError, match="is damaged"):
+            sweep(f"seeds: {seeds}")
 
 
 def test_what_another_machine_drew_is_gone_on_with_as_it_is(sweep, monkeypatch):
