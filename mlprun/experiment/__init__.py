@@ -1,6 +1,6 @@
 """A config made into an experiment: splits as arrays, the nn.Module with its initial weights, and figures."""
 
-from mlprun.experiment.experiment import Experiment, Rows
+from mlprun.experiment.experiment import Experiment, Rows, source
 from mlprun.experiment.figures import Meter, Tensors, columns, logged, measured, outputs_before
 from mlprun.experiment.starts import Starts
 from mlprun.parts.splits import SPLITS
@@ -16,4 +16,5 @@ __all__ = [
     "logged",
     "measured",
     "outputs_before",
+    "source",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mlprun.parts.architectures import Architecture
     from mlprun.parts.architectures.network import Network
     from mlprun.parts.datasets import Data
+    from mlprun.parts.part import Part
     from mlprun.schema import Config
 
 
@@ -112,7 +113,7 @@ class Experiment:
         made = cls(config, fitted, fitted.width, {}, tuple(data.warnings))
         fixed = {n: getattr(indices, n) for n in SPLITS if not isinstance(getattr(split, n), Fresh)}
         made.fixed.update(made._prepared(data, fixed))
-        made._check_rows()
+        made._check_rows(config)
         return made
 
     def _prepared(self, data: Data, indices: dict[str, NDArray[np.int64]]) -> dict[str, Rows]:
@@ -125,9 +126,9 @@ class Experiment:
             found[name], begin = every.at(slice(begin, end)).copy(), end
         return found
 
-    def _check_rows(self) -> None:
+    def _check_rows(self, config: Config) -> None:
         """What the schema checks, for rows that a column of a table names: they are known only now."""
-        config, rows = self.config, len(self.fixed["train"])
+        rows = len(self.fixed["train"])
         if not rows:
             raise UsageError("dataset.split.train", "no rows to train on", "give train a larger share")
         if not self.has("dev") and (config.early_stopping is not None or config.schedule.plateau):
@@ -136,6 +137,11 @@ class Experiment:
         what = too_short(config, rows)
         if what is not None:
             raise UsageError("training.batch_size", what, "choose another size")
+
+    def under(self, config: Config) -> Experiment:
+        """The same rows under another config, of the same `source`. Raises UsageError as `of` does."""
+        self._check_rows(config)
+        return replace(self, config=config)
 
     @classmethod
     def without_data(cls, config: Config, preprocessing: Preprocessing) -> Experiment:
@@ -224,6 +230,20 @@ class Experiment:
             gives != "numbers",
             config.loss.threshold,
         )
+
+
+def source(config: Config, *, alike: bool = False) -> tuple[Any, ...]:
+    """What `Experiment.of` makes rows of: equal for configs whose experiments have equal rows.
+
+    With `alike` it leaves out seeds and real numbers such as noise, of which the shapes of rows know nothing.
+    """
+
+    def told(part: Part) -> str:
+        left_out = {name for name, value in part if name == "seed" or isinstance(value, float)}
+        return part.model_dump_json(exclude=left_out if alike else None)
+
+    losses = (config.loss, *(part for part in config.metrics if isinstance(part, Loss)))
+    return told(config.dataset), *map(told, losses), config.training.dtype, config.architecture.vocabulary
 
 
 def _fitted(config: Config, data: Data, train: NDArray[np.int64]) -> Preprocessing:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from contextlib import suppress
-from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlprun import engines, schema
 from mlprun.config import Node
-from mlprun.errors import ConfigError, MlprunError
-from mlprun.experiment import SPLITS, Experiment, columns, logged
-from mlprun.storage import canonical
+from mlprun.errors import ConfigError, MlprunError, UsageError
+from mlprun.experiment import SPLITS, Experiment, columns, logged, source
 from mlprun.sweeps import space
 from mlprun.sweeps.cost import Cost
 from mlprun.sweeps.definition import MOST_TRIALS
@@ -67,7 +65,7 @@ class Configs:
         self.definition, self.allow_code = definition, allow_code
         self._lock = threading.Lock()
         self._facts: dict[str, Facts] = {}
-        self._prototypes: dict[str, Experiment] = {}
+        self._prototypes: dict[tuple[Any, ...], Experiment] = {}
         self._configs: OrderedDict[int, tuple[Config, bool]] = OrderedDict()
         try:
             self.base = self._parse(definition.base)
@@ -94,8 +92,9 @@ class Configs:
         for point in points:
             try:
                 checked.append(self._look_at(point))
-            except ConfigError as error:
-                problems.add(point, [one for one in error.problems if one not in but])
+            except UsageError as error:
+                told = error.problems if isinstance(error, ConfigError) else [str(error)]
+                problems.add(point, [one for one in told if one not in but])
             if len(problems) > MOST_PROBLEMS:
                 title = self.definition.document.title
                 more = f"{title}: more problems follow; correct these first"
@@ -125,16 +124,12 @@ class Configs:
 
     def prototype(self, config: Config) -> Experiment:
         """An experiment with rows like those of a setting's trials; data is loaded once for each kind."""
-        dataset = {
-            key: value
-            for key, value in config.dataset.model_dump(exclude={"seed"}).items()
-            if not isinstance(value, float)
-        }
-        loss = config.loss.model_dump(include={"name"})
-        key = canonical.digest([dataset, loss, config.training.dtype, config.architecture.vocabulary])
-        if key not in self._prototypes:
-            self._prototypes[key] = Experiment.of(config)
-        return replace(self._prototypes[key], config=config)
+        key = source(config, alike=True)
+        known = self._prototypes.get(key)
+        if known is None:
+            known = self._prototypes[key] = Experiment.of(config)
+            return known
+        return known.under(config)
 
     @property
     def prototypes(self) -> Collection[Experiment]:

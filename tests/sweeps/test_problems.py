@@ -78,6 +78,24 @@ def test_base_settings_and_figures_are_told_at_once(refused, base):
     assert told == ["small.yaml:7:15: penalty.l2: must be at least 0, got -1", *figures]
 
 
+@pytest.mark.parametrize("sizes", ["[2, 5]", "[5, 2]"])
+def test_batches_of_rows_that_a_column_names_are_looked_at_in_every_setting(sizes, refused, base, tmp_path):
+    parts = ["train"] * 5 + ["dev"] * 2 + ["test"] * 2
+    rows = "".join(f"{n},{n % 2},{part}\n" for n, part in enumerate(parts))
+    (tmp_path / "rows.csv").write_text(f"x,y,part\n{rows}")
+    base(
+        """
+        dataset: {name: table, path: rows.csv, target: y, split: {column: part}}
+        architecture: {hidden: [3], norm: batch}
+        training: {epochs: 2}
+        """,
+        text="",
+    )
+    (told,) = refused(f"grid: {{training.batch_size: {sizes}, optimizer.lr: [0.1, 0.2]}}")
+    what = "training.batch_size: 5 train rows leave a batch of 1 row, and batch norm needs 2"
+    assert told == f"{what}; choose another size (with training.batch_size=2)"
+
+
 @pytest.mark.parametrize(
     ("goodness", "problems"),
     [
