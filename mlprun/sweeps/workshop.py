@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from dataclasses import replace
 from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
@@ -14,7 +13,7 @@ import torch
 
 from mlprun import engines
 from mlprun.engines import device as devices
-from mlprun.experiment import Experiment
+from mlprun.experiment import Experiment, source
 from mlprun.sweeps import train as training
 from mlprun.sweeps.outcome import Outcome
 from mlprun.sweeps.train import Course, Task
@@ -213,7 +212,10 @@ class Workshop:
 
 
 class Rows:
-    """Experiments whose rows are loaded once for all trials with the same data."""
+    """Experiments whose rows are loaded once for all trials with the same data.
+
+    Where they become too many, those are let go of that were not asked for for the longest time.
+    """
 
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[Any, ...], Experiment] = OrderedDict()
@@ -222,27 +224,23 @@ class Rows:
 
     def experiment(self, config: Config) -> Experiment:
         """The experiment of a config. Raises as `Experiment.of` does."""
-        key = _key(config)
+        key = source(config)
         with self._lock:
             known = self._known.get(key)
+            if known is not None:
+                self._known.move_to_end(key)
         if known is not None:
-            return replace(known, config=config)
+            return known.under(config)
         made = Experiment.of(config)
         with self._lock:
-            self._known[key] = made
-            self._bytes += _size(made)
+            if key not in self._known:  # another thread may have loaded the same rows meanwhile
+                self._known[key] = made
+                self._bytes += _size(made)
             while self._bytes > MOST_ROWS and len(self._known) > 1:
                 self._bytes -= _size(self._known.popitem(last=False)[1])
         return made
 
 
-def _key(config: Config) -> tuple[Any, ...]:
-    """Equal for configs whose experiments have equal rows."""
-    losses = [part.model_dump_json() for part in (config.loss, *config.metrics)]
-    architecture = config.architecture
-    return (config.dataset.model_dump_json(), *losses, config.training.dtype, architecture.vocabulary)
-
-
 def _size(experiment: Experiment) -> int:
-    rows = experiment.fixed.values()
-    return sum(one.inputs.nbytes + one.targets.nbytes + one.truth.nbytes for one in rows)
+    arrays = [(one.inputs, one.targets, one.truth, *one.extra) for one in experiment.fixed.values()]
+    return sum(array.nbytes for one in arrays for array in one)

@@ -1,0 +1,78 @@
+"""Rows that trials share: loaded once, counted once, and let go of by when they were asked for."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from mlprun import api, experiment
+from mlprun.experiment import Experiment
+from mlprun.sweeps import workshop
+from mlprun.sweeps.workshop import Rows
+
+
+def config(*overrides):
+    return api.load_config({"dataset": {"name": "moons"}}, *overrides)
+
+
+def held(rows):
+    arrays = [
+        (part.inputs, part.targets, part.truth, *part.extra)
+        for one in rows._known.values()
+        for part in one.fixed.values()
+    ]
+    return sum(array.nbytes for part in arrays for array in part)
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """The seeds of the datasets that were loaded, in this order."""
+    seeds, make = [], Experiment.of
+    monkeypatch.setattr(Experiment, "of", lambda one: seeds.append(one.dataset.seed) or make(one))
+    return seeds
+
+
+def test_rows_that_two_threads_load_at_once_are_counted_once(monkeypatch):
+    both, make, rows = threading.Barrier(2), Experiment.of, Rows()
+    monkeypatch.setattr(Experiment, "of", lambda one: (both.wait(10), make(one))[1])
+    threads = [threading.Thread(target=rows.experiment, args=(config(),)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert rows._bytes == held(rows) > 0
+
+
+def test_rows_that_were_not_asked_for_for_the_longest_time_are_let_go_of(monkeypatch, loaded):
+    rows = Rows()
+    rows.experiment(config("training.seed=1"))
+    monkeypatch.setattr(workshop, "MOST_ROWS", 2 * rows._bytes)
+    for seed in (2, 1, 3, 1, 2):
+        rows.experiment(config(f"training.seed={seed}"))
+    assert loaded == [1, 2, 3, 2]
+    assert rows._bytes == held(rows) == workshop.MOST_ROWS
+
+
+@pytest.mark.parametrize(
+    ("overrides", "same", "alike"),
+    [
+        (["optimizer.lr=0.5", "training.epochs=3", "architecture.hidden=[7]"], True, True),
+        (["dataset.seed=9"], False, True),
+        (["dataset.noise=0.4"], False, True),
+        (["dataset.split={train: 0.5, dev: 0.25, test: 0.25}"], False, False),
+        (["training.dtype=float64"], False, False),
+        (["loss=mse"], False, False),
+        (["metrics=[accuracy, hinge]"], False, False),
+        (["metrics=[accuracy, roc_auc]"], True, True),
+    ],
+)
+def test_a_source_says_which_rows_are_equal_and_which_are_alike(overrides, same, alike):
+    one, other = config(), config(*overrides)
+    assert (experiment.source(one) == experiment.source(other)) is same
+    assert (experiment.source(one, alike=True) == experiment.source(other, alike=True)) is alike
+    made, others = Experiment.of(one), Experiment.of(other)
+    assert not same or made.digest() == others.digest()
+    assert not alike or [rows.inputs.shape for rows in made.fixed.values()] == [
+        rows.inputs.shape for rows in others.fixed.values()
+    ]
