@@ -147,7 +147,9 @@ def sweep(
         elsewhere=elsewhere,
     )
     if ended.signal_number is not None and ended.status.state == "interrupted":
-        what = f"stopped after {ended.status.done} of {ended.status.total} trials, which are saved"
+        status = ended.status
+        kept = f"; {status.kept} more are kept in the middle" if status.kept else ""
+        what = f"stopped after {status.done} of {status.total} trials, which are saved{kept}"
         remedy = "the same command goes on"
         raise InterruptedRunError(ended.folder.path, what, remedy, signal_number=ended.signal_number)
     return Sweep(ended.folder)

@@ -42,7 +42,8 @@ State = Literal["running", "finished", "interrupted", "failed", "crashed"]
 class SweepStatus:
     """How a sweep stands: trials that have ended, of how many, and the seconds it has taken.
 
-    `differences` says what was not as recorded when the sweep was continued.
+    `kept` counts those of cohorts that have not ended: what they have reached lies in a file of its own, and
+    nothing of it in the database. `differences` says what was not as recorded when the sweep was continued.
     """
 
     state: State
@@ -51,6 +52,7 @@ class SweepStatus:
     seconds: float = 0.0
     reason: str = ""
     differences: tuple[str, ...] = ()
+    kept: int = 0
 
     def encode(self) -> bytes:
         """The bytes of status.json."""
@@ -113,7 +115,7 @@ class SweepFolder:
 
     def _written_status(self) -> SweepStatus:
         path = os.path.join(self.path, "status.json")
-        value = {"differences": (), **_read_json(path)}
+        value = {"differences": (), "kept": 0, **_read_json(path)}
         sound = value.keys() == SweepStatus.__dataclass_fields__.keys()
         if not sound or value["state"] not in get_args(State):
             raise CheckpointError(path, "is damaged: it is not the status of a sweep", _RESTORE)

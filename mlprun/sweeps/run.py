@@ -11,6 +11,7 @@ from mlprun.engines import device as devices
 from mlprun.errors import RunInUseError
 from mlprun.storage import runs
 from mlprun.sweeps import continuing, folder, recorded, search
+from mlprun.sweeps.bad import Bad
 from mlprun.sweeps.checking import Configs
 from mlprun.sweeps.plan import Plan
 from mlprun.sweeps.session import Ended, Session, pending
@@ -59,6 +60,8 @@ def run(
             continuing.bring_up(plan, place)
             status = place.status()
             reporter.begin(place.path, plan, status.done)
+            if fail_fast:
+                _fail_at_bad(place)
             return Ended(place, status, plan)
         if found:
             reporter.say(f"this may not end with the bytes of an undisturbed sweep: {'; '.join(found)}")
@@ -76,6 +79,14 @@ def run(
                 session.fail_fast, session.retry_failed = fail_fast, retry_failed
                 session.processes, session.elsewhere = processes, launcher
                 return session.carry_out()
+
+
+def _fail_at_bad(place: SweepFolder) -> None:
+    """End with the first trial that diverged or failed, if there is one."""
+    with place.results() as results:
+        bad = Bad.recorded(results)
+    if bad is not None:
+        raise bad.error_in(place.path)
 
 
 def look(

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from mlprun import files
 from mlprun.engines import device as devices
-from mlprun.errors import CheckFailedError, CheckpointError, DivergedError, MlprunError
+from mlprun.errors import CheckpointError, MlprunError
 from mlprun.sweeps import cohorts, folder, pruning, search
+from mlprun.sweeps.bad import Bad
 from mlprun.sweeps.entries import Trial
 from mlprun.sweeps.outcome import Known, Until
 from mlprun.sweeps.processes import WORTH, Processes
 from mlprun.sweeps.sparing import Sparing
-from mlprun.sweeps.summary import BAD
 from mlprun.sweeps.workshop import Workshop, cores
 
 if TYPE_CHECKING:
@@ -79,7 +79,10 @@ class Session:
         self.digest = str(place.record()["sweep_digest"])
         self.before = place.status()
         self.began = time.monotonic()
-        self.bad: Outcome | None = None
+        self.bad: Bad | None = None
+        """the trial at which a sweep stops that is to fail fast"""
+        self._middle: dict[int, int] = {}
+        """trials that a cohort's file of its middle holds and the database does not, by cohort"""
         self.places: dict[bool, Launcher] = {}
         """where trials are trained: in this process or, where True, in others"""
         self._open_places = ExitStack()
@@ -91,14 +94,16 @@ class Session:
         self.fail_fast = self.retry_failed = self.processes = False
         self.pruned: dict[int, int] = {}
         """settings that a search has given up, and the epochs where they end"""
-        left = {trial.id for trial in writer.results.planned() if trial.status == "pending"}
-        self.todo = [one for one in plan.cohorts if any(m.trial in left for m in one.members)]
+        self._pending = {trial.id for trial in writer.results.planned() if trial.status == "pending"}
+        self.todo = [one for one in plan.cohorts if any(m.trial in self._pending for m in one.members)]
         self.done = sum(len(one.members) for one in plan.cohorts) - sum(len(one.members) for one in self.todo)
         """trials of whole cohorts"""
 
     def carry_out(self) -> Ended:
         """Run what is left, and write the status."""
         self.reporter.begin(self.place.path, self.plan, self.plan.done)
+        if self.fail_fast:
+            self.bad = Bad.recorded(self.writer.results)
         unfinished = self.done < self.plan.total
         if unfinished:
             self.place.write_status(self._status("running"))
@@ -111,10 +116,10 @@ class Session:
                 self.place.write_status(self._status("failed", str(error)))
                 raise
         state: folder.State = "finished" if self.done == self.plan.total else "interrupted"
-        self.place.write_status(self._status(state))
+        self.place.write_status(self._status(state, self._why_stopped() if state == "interrupted" else ""))
         self.writer.close(final=state == "finished")
-        if self.bad is not None and self.fail_fast:
-            self._raise(self.bad)
+        if self.bad is not None:
+            raise self.bad.error_in(self.place.path)
         return Ended(self.place, self.place.status(), self.plan, self.stop.number)
 
     def _round(self) -> None:
@@ -149,16 +154,23 @@ class Session:
             return False
         points = search.following(self.plan.definition, self.writer.results)
         self.todo = self.plan.extend(points)
-        self.writer.extend([point.setting for point in points], pending(self.todo))
+        added = list(pending(self.todo))
+        self._pending.update(one.id for one in added)
+        self.writer.extend([point.setting for point in points], added)
         return bool(points)
 
     def _status(self, state: folder.State, reason: str = "") -> SweepStatus:
         seconds = self.before.seconds + time.monotonic() - self.began
-        done, total = self.done, self.plan.total
-        return replace(self.before, state=state, done=done, total=total, seconds=seconds, reason=reason)
+        stands = replace(self.before, done=self.done, total=self.plan.total, kept=sum(self._middle.values()))
+        return replace(stands, state=state, seconds=seconds, reason=reason)
+
+    def _why_stopped(self) -> str:
+        return (
+            "" if self.bad is None else f"trial {self.bad.trial} {self.bad.what}, and --fail-fast stops there"
+        )
 
     def _stopped(self) -> bool:
-        return self.stop() or (self.fail_fast and self.bad is not None)
+        return self.stop() or self.bad is not None
 
     def _run(self, rung: int | None = None) -> list[Trial]:
         """Train cohort after cohort, the next one begun before the last is written.
@@ -179,6 +191,7 @@ class Session:
                         self._save(batch)
                         stand += _standing(batch)
                     begun.remove(batch)
+                    self._save_now_and_then(begun)
                     if begun:
                         begin_more()
         return sorted(stand, key=lambda trial: trial.id)  # whichever ended first
@@ -218,6 +231,7 @@ class Session:
                 return
             cohort = waiting.popleft()
             known = Known(*self._partial(cohort), self._until(cohort, rung))
+            self._count(cohort, (*known.ended, *known.standings))
             begun.append(place.submit(cohort, known))
 
     def _until(self, cohort: Cohort, rung: int | None) -> dict[int, Until]:
@@ -290,10 +304,7 @@ class Session:
             if self._stopped():
                 return None
             begin_more()
-            if self._saving.is_due():
-                with self._saving.doing():
-                    for batch in begun:
-                        self._save(batch)
+            self._save_now_and_then(begun)
         self._look(begun)
         return None if self._stopped() else over
 
@@ -302,8 +313,19 @@ class Session:
         ended = sum(batch.ended for batch in begun)
         self.reporter.report(self.done + ended, time.monotonic() - self.began)
         if self.fail_fast and self.bad is None:
-            bad = (one for batch in begun for one in batch.outcomes() if one.status in BAD)
-            self.bad = next(bad, None)
+            self.bad = Bad.among(one for batch in begun for one in batch.outcomes())
+
+    def _save_now_and_then(self, begun: Sequence[Batch]) -> None:
+        """Write where cohorts stand that are in the middle, and how long the sweep has run."""
+        if self._saving.is_due():
+            with self._saving.doing():
+                for batch in begun:
+                    self._save(batch)
+                self.place.write_status(self._status("running"))
+
+    def _count(self, cohort: Cohort, trials: Iterable[int]) -> None:
+        """Count what a cohort's file of its middle holds."""
+        self._middle[cohort.number] = sum(trial in self._pending for trial in trials)
 
     def _save(self, batch: Batch) -> None:
         """Write what stands of a cohort in the middle."""
@@ -312,6 +334,8 @@ class Session:
             columns = batch.cohort.kind.columns
             data = cohorts.encode_partial(outcomes, standings, columns, self.digest)
             files.write_atomic(self.place.partial(batch.cohort.number), data)
+            trials = [one.trial for one in outcomes] + [one.trial for one in standings]
+            self._count(batch.cohort, trials)
 
     def _record(self, batch: Batch) -> None:
         """Write the file of a cohort that has ended, then its trials: who sees these finds the file."""
@@ -320,15 +344,8 @@ class Session:
         files.write_atomic(self.place.cohort(cohort.number), data)
         self.writer.record(_recorded(cohort, place, outcome) for place, outcome in enumerate(outcomes))
         self.place.remove_partial(cohort.number)
+        self._middle.pop(cohort.number, None)
         self.done += len(outcomes)
-
-    def _raise(self, bad: Outcome) -> None:
-        """End with the trial that came out badly."""
-        where = f"{self.place.path}: trial {bad.trial}"
-        if bad.status == "diverged":
-            what = f"diverged after epoch {bad.epochs}"
-            raise DivergedError(where, what, "without --fail-fast the sweep goes on and marks it")
-        raise CheckFailedError(where, f"failed: {bad.error}", "without --fail-fast the sweep goes on")
 
 
 def _over(begun: Sequence[Batch]) -> Batch | None:

@@ -1,12 +1,15 @@
 """Sweeps that are run: trials equal runs, to the byte, and what ends badly is marked."""
 
 import os
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import mlprun
 from mlprun import schema
+from mlprun.api.silent import SilentSweep
 from mlprun.config import from_mapping
 from mlprun.errors import (
     CheckFailedError,
@@ -18,7 +21,7 @@ from mlprun.errors import (
 )
 from mlprun.experiment import Experiment
 from mlprun.storage.lock import Lock
-from mlprun.sweeps import cohorts
+from mlprun.sweeps import cohorts, folder, sparing
 from mlprun.sweeps.definition import read
 from mlprun.sweeps.plan import Plan
 
@@ -135,13 +138,64 @@ def test_a_trial_that_diverges_is_marked_and_the_others_are_as_they_are_alone(sw
     assert swept.status.state == "finished"
 
 
-def test_fail_fast_stops_at_a_trial_that_diverges_and_the_same_command_goes_on(sweep):
+def test_fail_fast_stops_at_a_trial_that_diverges_and_the_same_command_goes_on(sweep, tmp_path):
     text = "seeds: 3\ngrid: {optimizer.lr: [1e38, 0.5]}"
     words = ("base.loss=mse", "base.architecture.activation=identity")
-    with pytest.raises(DivergedError, match=r"trials-001: trial \d+: diverged after epoch"):
+    with pytest.raises(DivergedError, match=r"trials-001: trial \d+: diverged after epoch") as caught:
         sweep(text, *words, fail_fast=True)
+    (place,) = folder.find(str(tmp_path / "runs"))
+    trial = re.search(r"trial \d+", str(caught.value))[0]
+    status = place.status()
+    assert (status.state, status.done) == ("interrupted", 0)
+    assert 1 <= status.kept <= 6
+    assert re.fullmatch(rf"{trial} diverged after epoch \d+, and --fail-fast stops there", status.reason)
+    with pytest.raises(DivergedError, match=r"trials-001: trial \d+: diverged after epoch"):
+        sweep(text, *words, fail_fast=True)  # what was kept is not trained again to fail again
+    assert place.status().kept >= status.kept
     counts = [trial.status for trial in sweep(text, *words).trials]
     assert counts == ["diverged"] * 3 + ["finished"] * 3
+    assert (place.status().state, place.status().kept, place.status().reason) == ("finished", 0, "")
+    with pytest.raises(DivergedError, match="trial 1: diverged after epoch"):
+        sweep(text, *words, fail_fast=True)
+    assert place.status().state == "finished"
+
+
+def test_a_sweep_that_is_stopped_says_what_it_keeps_in_the_middle(sweep, tmp_path, stopping, call):
+    text = "seeds: 400"
+    with stopping(after=20) as counting:
+        sweep(text, "base.training.epochs=300", reporter=counting)
+    (place,) = folder.find(str(tmp_path / "runs"))
+    status = place.status()
+    found = cohorts.read(place.partial(1))
+    in_the_middle = len(found.ended()) + len(found.standings())
+    assert (status.state, status.done, status.kept) == ("interrupted", 0, in_the_middle)
+    assert 20 <= in_the_middle < 400
+    out = call("sweep", "show", place.path)[1]
+    assert f": interrupted, 0 of 400 trials, {in_the_middle} more in the middle, 1 setting\n" in out
+    place.write_status(replace(status, state="running"))  # as one that was killed now had written it
+    assert (
+        f": crashed, 0 of 400 trials, {in_the_middle} more in the middle, "
+        in call("sweep", "show", place.path)[1]
+    )
+    with stopping(after=20) as counting:
+        sweep(text, "base.training.epochs=300", reporter=counting)
+    assert sweep(text, "base.training.epochs=300").status.kept == 0
+
+
+def test_a_sweep_that_runs_says_how_long_it_has(sweep, tmp_path, monkeypatch):
+    monkeypatch.setattr(sparing, "EVERY", 0.05)
+    seen = []
+
+    class Looking(SilentSweep):
+        def report(self, done, seconds):
+            (place,) = folder.find(str(tmp_path / "runs"))
+            seen.append((seconds, place.status()))
+
+    sweep("seeds: 2000", "base.training.epochs=300", reporter=Looking())
+    late = [(seconds, status) for seconds, status in seen if seconds > 0.3]
+    assert late
+    assert all(status.state == "running" and status.seconds > 0 for _, status in late)
+    assert max(status.seconds for _, status in late) > 0.2
 
 
 def test_a_trial_that_cannot_be_made_is_marked_with_its_line(sweep, monkeypatch):

@@ -27,7 +27,7 @@ def command(
         bool, typer.Option("--dry-run", help="Check every trial and say what would run; run nothing.")
     ] = False,
     fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at the first trial that diverges or fails.")
+        bool, typer.Option("--fail-fast", help="Stop at a trial that diverges or fails, or did so before.")
     ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Train the trials again that failed.")

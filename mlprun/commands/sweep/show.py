@@ -46,12 +46,13 @@ def command(
 
     --json prints {"sweep", "name", "status": "running" | "finished" | "interrupted"
       | "failed" | "crashed", "reason", "metric", "of", "goal", "sorted_by", "success",
-      "trials": {STATUS: N}, "total", "settings": [{"setting", "values": {PATH: VALUE},
-      "n", "mean", "deviation", "interval": [LOW, HIGH], "median", "median_interval",
-      "success": {"successes", "n", "rate", "interval"} or null,
-      "pruned_at": EPOCH or null, "trials": {STATUS: N},
-      "best": {"trial", "seed", "fold", "value"} or null}]}, all settings, the best
-      first; null stands for what so few seeds cannot say.
+      "trials": {STATUS: N}, "total", "kept": trials that are in the middle of their
+      cohort, "settings": [{"setting", "values": {PATH: VALUE}, "n", "mean",
+      "deviation", "interval": [LOW, HIGH], "median", "median_interval",
+      "success": {"successes", "n", "rate", "interval", "independent": what the
+      interval takes for n} or null, "pruned_at": EPOCH or null,
+      "trials": {STATUS: N}, "best": {"trial", "seed", "fold", "value"} or null}]},
+      all settings, the best first; null stands for what so few seeds cannot say.
 
     Exit codes: 0 done, 2 usage, 4 not a sweep, 7 files.
     """
@@ -134,6 +135,7 @@ def _standing(folder: str, status: SweepStatus, summary: Summary) -> str:
     total = max(summary.description.total, sum(counts.values()))
     ended = sum(counts.values()) - counts.get("pending", 0)
     parts = [status.state, f"{ended:,} of {total:,} trials"]
+    parts += [f"{status.kept:,} more in the middle"] if status.kept else []
     parts.append(f"{settings:,} setting{'' if settings == 1 else 's'}")
     parts += counted(counts, UNSOUND)
     return f"{folder}: {', '.join(parts)}"
@@ -153,6 +155,7 @@ def _document(folder: str, status: SweepStatus, summary: Summary) -> Mapping[str
         "success": description.success["text"] if description.success else None,
         "trials": summary.counts,
         "total": description.total,
+        "kept": status.kept,
         "settings": [_told(line) for line in summary.lines],
     }
 
