@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 class Panels:
-    """`count` panels in rows of at most `columns`, each `height` inches high, one alone `alone` inches."""
+    """`count` panels in rows of at most `columns`, each `height` inches high, one alone `alone` inches.
+
+    With `share` all have the same axes, with `share_up` the same upward axis.
+    """
 
     def __init__(
         self,
@@ -22,6 +25,7 @@ class Panels:
         alone: float | None = None,
         heading: float = 0.9,
         share: bool = False,
+        share_up: bool = False,
         width: float = style.PAGE,
     ) -> None:
         from mlprun.plots import canvas
@@ -32,7 +36,7 @@ class Panels:
         self.figure = canvas.picture(width, tall)
         if count > 1:  # the panels' own titles keep a distance from the picture's
             canvas.leave_above(self.figure, 0.07)
-        grid = self.figure.subplots(rows, self.columns, squeeze=False, sharex=share, sharey=share)
+        grid = self.figure.subplots(rows, self.columns, squeeze=False, sharex=share, sharey=share or share_up)
         every: list[Axes] = list(grid.flat)
         self.axes = every[:count]
         for empty in every[count:]:

@@ -43,12 +43,9 @@ def pooled(values: Sequence[Mapping[Hashable, Figures]]) -> Pooled:
     else, and nothing more: the other settings keep the seed. So the values differ by themselves alone and
     not by which of their settings diverged.
     """
-    places = [
-        {(others, seed): figure for others, figures in value.items() for seed, figure in figures.items()}
-        for value in values
-    ]
-    shared = [place for place in (places[0] if places else ()) if all(place in one for one in places)]
-    by_seed: dict[Hashable, list[tuple[Hashable, Hashable]]] = {}
+    places = [_places(value) for value in values]
+    shared = _shared(places)
+    by_seed: dict[Hashable, list[_Place]] = {}
     for others, seed in shared:
         by_seed.setdefault(seed, []).append((others, seed))
     means = tuple(
@@ -56,3 +53,42 @@ def pooled(values: Sequence[Mapping[Hashable, Figures]]) -> Pooled:
         for one in places
     )
     return Pooled(means, sum(map(len, places)) - len(places) * len(shared))
+
+
+def levelled(values: Sequence[Mapping[Hashable, Figures]]) -> Pooled:
+    """As `pooled`, for the spread of each value over seeds: without what settings differ by among themselves.
+
+    The mean of a seed that lacks a setting would be off by what that setting differs from others, so figures
+    are taken by what they are off the mean of their setting. Where none lacks, all is as in `pooled`.
+    """
+    places = [_places(value) for value in values]
+    of_setting: dict[Hashable, list[Hashable]] = {}
+    for others, seed in _shared(places):
+        of_setting.setdefault(others, []).append(seed)
+    even = []
+    for one in places:
+        middles = {
+            others: statistics.mean_of([one[others, seed] for seed in seeds])
+            for others, seeds in of_setting.items()
+        }
+        whole = statistics.mean_of(list(middles.values())) if middles else 0.0
+        even.append(
+            {
+                others: {seed: one[others, seed] - middles[others] + whole for seed in seeds}
+                for others, seeds in of_setting.items()
+            }
+        )
+    return Pooled(pooled(even).means, pooled(values).left_out)
+
+
+_Place = tuple[Hashable, Hashable]
+"""of a figure: what its setting has in all other parameters, and its seed"""
+
+
+def _places(value: Mapping[Hashable, Figures]) -> dict[_Place, float]:
+    return {(others, seed): figure for others, figures in value.items() for seed, figure in figures.items()}
+
+
+def _shared(places: Sequence[Mapping[_Place, float]]) -> list[_Place]:
+    """The places that all values have a figure at."""
+    return [place for place in (places[0] if places else ()) if all(place in one for one in places)]

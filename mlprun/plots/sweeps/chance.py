@@ -94,14 +94,17 @@ def units(
         return Units(groups[of_setting], strata, np.ones(len(trials)), figures)
     if is_adaptive(description):
         return None
-    draws = _numbered([_key({k: v for k, v in line.setting.chosen.items() if k in random}) for line in lines])
-    of_draw = np.zeros(draws.max() + 1, np.int64)
-    of_draw[draws] = groups
+    of_random = [{k: v for k, v in line.setting.chosen.items() if k in random} for line in lines]
+    draws = _numbered([_key(chosen) for chosen in of_random])
+    first = np.unique(draws, return_index=True)[1]
     counts, sums = (
         np.bincount(draws[of_setting], weights=some).astype(np.float64)
         for some in (np.ones(len(trials)), figures)
     )
-    return Units(of_draw, np.zeros(len(of_draw), np.int64), counts, sums)
+    rest = _numbered([_key({k: v for k, v in of_random[place].items() if k != one.path}) for place in first])
+    # draws from few combinations never repeat one: they are more like a grid, and exchanged as in one
+    is_dense = 2 * len(np.unique(rest)) <= len(rest)
+    return Units(groups[first], rest if is_dense else np.zeros_like(rest), counts, sums)
 
 
 def drawn(description: Description) -> Mapping[str, Any]:

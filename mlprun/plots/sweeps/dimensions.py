@@ -149,6 +149,9 @@ class Dimension:
             axis.set_minor_formatter(NullFormatter())
         else:
             axis.set_minor_locator(NullLocator())
+        ends = np.array([self.place(self.levels[0]), self.place(self.levels[-1])], np.float64)
+        margin = 0.12 * (len(self.levels) - 1) if self.is_number else 0.5  # of half the distance, and of it
+        axis.axes.set(**{f"{'x' if across else 'y'}lim": self.moved(ends, np.array([-margin, margin]))})
 
     def _fitting(self, inches: float, widths: Sequence[float]) -> list[int]:
         """The levels whose labels do not touch: all, powers of ten, or each far from the one before."""

@@ -9,48 +9,36 @@ import numpy as np
 
 from mlprun.plots import style
 from mlprun.plots.panels import Panels
+from mlprun.plots.sweeps.means import averages
 from mlprun.plots.sweeps.plot import SweepPlot, kinds
-from mlprun.plots.sweeps.subject import line_of, wants_log
-from mlprun.sweeps import statistics
+from mlprun.plots.sweeps.subject import amount, line_of, wants_log
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from mlprun.plots.sweeps.dimensions import Dimension
+    from mlprun.plots.sweeps.means import Averages, Means
     from mlprun.plots.sweeps.subject import Sweep
     from mlprun.sweeps.summary import Line
 
 PANELS = 6
-LINES = 6
-"""values of the other parameter that have a line of their own, at most"""
 DOTS = 1500
 
 
 @dataclass(frozen=True)
-class Means:
-    """A line over the values of a parameter: the mean at each, its interval and the figures behind it."""
-
-    label: str
-    places: NDArray[np.float64]
-    means: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
 class Panel:
-    """One parameter: lines where each value has several figures, and the figures themselves as dots."""
+    """One parameter: means where values have several figures, and the figures themselves as dots."""
 
     dimension: Dimension
-    lines: tuple[Means, ...]
-    other: str
-    """the parameter that the lines are values of; empty where there is one line"""
-    of_seeds: bool
-    """whether the intervals of the lines are over seeds; else they are over settings"""
+    averages: Averages
     dots: tuple[NDArray[np.float64], NDArray[np.float64]]
     """places and figures: of trials where one parameter varies, else of settings"""
+    pruned: tuple[NDArray[np.float64], NDArray[np.float64]]
+    """of settings that were given up: places, and what they had reached by then"""
     diverged: dict[float, tuple[int, int]]
     """trials that diverged, of how many, by place"""
 
@@ -87,7 +75,8 @@ class AgainstParameter(SweepPlot):
             else ""
         )
         crosses = "crosses: trials that diverged" if any(panel.diverged for panel in panels) else ""
-        parts = (_about(sweep, panels), fewer, sweep.missing(), crosses)
+        pruned = "triangles: pruned settings, by what they had reached" if len(panels[0].pruned[0]) else ""
+        parts = (*_about(sweep, panels), fewer, sweep.missing(), crosses, pruned)
         details = "; ".join(part for part in parts if part)
         title = f"{sweep.figure.capitalize()} against parameters of {sweep.name}"
         if len(chosen) == 1:
@@ -98,8 +87,9 @@ class AgainstParameter(SweepPlot):
         from mlprun.plots import canvas
 
         count = len(values.panels)
-        high = 3.1 if count > 1 and any(panel.other for panel in values.panels) else 2.6
-        panels = Panels(count, columns=2 if count in (2, 4) else 3, height=high, alone=3.9, heading=0.9)
+        high = 3.1 if count > 1 and any(panel.averages.other for panel in values.panels) else 2.6
+        columns = 2 if count in (2, 4) else 3
+        panels = Panels(count, columns=columns, height=high, alone=3.9, heading=0.9, share_up=True)
         several = count > 1
         for axes, panel in zip(panels.axes, values.panels, strict=True):
             _draw_panel(axes, panel, values, legend=several)
@@ -112,40 +102,69 @@ class AgainstParameter(SweepPlot):
         return panels.figure
 
 
-def _about(sweep: Sweep, panels: tuple[Panel, ...]) -> str:
-    """What dots, lines and intervals are."""
-    drawn = [panel for panel in panels if panel.lines]
-    if not drawn:
-        return f"a dot is a {'trial' if len(sweep.dimensions) == 1 else 'setting'} ({sweep.seeds})"
-    over = sweep.seeds if drawn[0].of_seeds else "settings"
-    means = f"means over {over} with 95% intervals"
-    if len(sweep.dimensions) == 1:
-        return f"{means}; dots are single seeds"
-    if any(panel.other for panel in drawn):
-        return means
-    return f"{means}, averaged over the other parameters; dots are settings"
+def _about(sweep: Sweep, panels: tuple[Panel, ...]) -> list[str]:
+    """What dots, lines and intervals are, and what is left out of them."""
+    lone = len(sweep.dimensions) == 1
+    parts = []
+    for over in ("seeds", "settings"):
+        some = [panel.averages for panel in panels if panel.averages.over == over]
+        if not some:
+            continue
+        parts.append(_told(sweep, some))
+    if not any(panel.averages.other for panel in panels):
+        parts.append(f"dots are {'single ' + sweep.seeds_word if lone else 'settings'}")
+        if not any(panel.averages.over for panel in panels) and not lone:
+            parts[-1] += f" ({sweep.seeds})"
+    left = max(panel.averages.left_out for panel in panels)
+    without = sum(panel.averages.without for panel in panels)
+    if left:
+        parts.append(f"means leave out up to {amount(left, 'trial')} without a partner at another value")
+    if without:
+        parts.append(f"no mean at {amount(without, 'value')} of which few trials are left")
+    return parts
+
+
+def _told(sweep: Sweep, some: Sequence[Averages]) -> str:
+    """What means are over, and whether they have intervals."""
+    means = [line for one in some for line in one.lines]
+    counts = [count for line in means for count in line.counts]
+    low, high, of_seeds = min(counts), max(counts), some[0].over == "seeds"
+    if of_seeds and high == 1 and (some[0].other or len(sweep.dimensions) == 1):
+        return f"one {sweep.seeds_word[:-1]} each, and so no intervals"
+    word = sweep.seeds_word[:-1] if of_seeds else "setting"
+    over = amount(high, word) if low == high else f"{low:,} to {amount(high, word)}"
+    averaged = of_seeds and len(sweep.dimensions) > 1 and not some[0].other
+    others = ", averaged over the other parameters" if averaged else "" if of_seeds else " drawn with a value"
+    return f"means over {over}{others}{_intervals(means)}"
+
+
+def _intervals(means: Sequence[Means]) -> str:
+    known = np.concatenate([np.isfinite(line.low) for line in means])
+    if not known.any():
+        return ""
+    return " with 95% intervals" + ("" if known.all() else " where there are enough")
 
 
 def _panel(sweep: Sweep, one: Dimension) -> Panel:
     lines = [line for line in sweep.lines if one.path in line.setting.chosen]
-    known = [line for line in lines if line.sample.n]
     lone = len(sweep.dimensions) == 1
     dots = [
         (one.place(line.setting.chosen[one.path]), value)
-        for line in known
+        for line in lines
+        if line.sample.n
         for value in (line.values.values() if lone else (line.sample.mean,))
     ][:DOTS]
-    places, figures = (np.array(side, np.float64) for side in zip(*dots, strict=True))
-    other = _other(sweep, one)
-    of_seeds = (lone or sweep.is_grid) and max(line.sample.n for line in known) > 1
-    drawn: tuple[Means, ...] = ()
-    if one.is_few or (lone and of_seeds):
-        groups = {"": known}
-        if other is not None:
-            groups = dict(zip(other.labels, other.sorted_in(known), strict=True))
-        drawn = tuple(_means(label, one, some, of_seeds=of_seeds) for label, some in groups.items() if some)
-    name = other.name if other else ""
-    return Panel(one, drawn, name, of_seeds, (places, figures), _diverged(one, lines))
+    pruned = [
+        (one.place(line.setting.chosen[one.path]), reached)
+        for line in lines
+        if (reached := sweep.given_up(line)) is not None
+    ][:DOTS]
+    return Panel(one, averages(sweep, one), _columns(dots), _columns(pruned), _diverged(one, lines))
+
+
+def _columns(dots: Sequence[tuple[float, float | None]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    table = np.array(dots, np.float64).reshape(-1, 2)
+    return table[:, 0], table[:, 1]
 
 
 def _diverged(one: Dimension, lines: list[Line]) -> dict[float, tuple[int, int]]:
@@ -157,46 +176,31 @@ def _diverged(one: Dimension, lines: list[Line]) -> dict[float, tuple[int, int]]
     return {place: counts for place, counts in found.items() if counts[0]}
 
 
-def _other(sweep: Sweep, one: Dimension) -> Dimension | None:
-    """The parameter whose values have lines of their own: the only other one of a grid, with few values."""
-    others = [other for other in sweep.dimensions if other.path != one.path]
-    alone = len(others) == 1 and len(others[0].levels) <= LINES and sweep.is_grid
-    return others[0] if alone else None
-
-
-def _means(label: str, one: Dimension, lines: list[Line], *, of_seeds: bool) -> Means:
-    """The mean at each value with its interval."""
-    rows = []
-    for level, settings in zip(one.levels, one.sorted_in(lines), strict=True):
-        found = statistics.sample(over_seeds(settings) if of_seeds else means_of(settings))
-        if found.mean is not None:
-            rows.append((one.place(level), found.mean, *(found.interval or (np.nan, np.nan))))
-    return Means(label, *np.array(rows, np.float64).reshape(-1, 4).T)
-
-
-def over_seeds(lines: list[Line]) -> list[float]:
-    """For each seed that all settings have, the mean over the settings."""
-    shared = set.intersection(*(set(line.values) for line in lines)) if lines else set()
-    return [statistics.mean_of([line.values[seed] for line in lines]) for seed in shared]
-
-
-def means_of(lines: list[Line]) -> list[float]:
-    """The mean of each setting that has one."""
-    return [line.sample.mean for line in lines if line.sample.mean is not None]
-
-
 def _draw_panel(axes: Axes, panel: Panel, values: AgainstParameters, *, legend: bool) -> None:
     one = panel.dimension
     places, figures = panel.dots
-    if not panel.lines or not panel.other:
+    lines, other = panel.averages.lines, panel.averages.other
+    if len(panel.pruned[0]):
+        axes.scatter(
+            _beside(panel.pruned[0], one),
+            panel.pruned[1],
+            marker="v",
+            s=10,
+            facecolors="none",
+            edgecolors=style.GREY,
+            linewidths=0.4,
+            alpha=0.7,
+            zorder=1.5,
+        )
+    if not other:
         size = float(np.clip(3000 / max(1, len(places)), 5, 18))
         axes.scatter(
             _beside(places, one), figures, s=size, color=style.GREY, alpha=0.55, linewidths=0, zorder=2
         )
-    for place, line in enumerate(panel.lines):
-        look = line_of(place) if panel.other else style.Line(style.BLUE, "-", "o")
+    for place, line in enumerate(lines):
+        look = line_of(place) if other else style.Line(style.BLUE, "-", "o")
         axes.errorbar(
-            _dodged(line.places, one, place, len(panel.lines)),
+            _dodged(line.places, one, place, len(lines)),
             line.means,
             yerr=np.nan_to_num([line.means - line.low, line.high - line.means]).clip(0),
             color=look.color,
@@ -212,16 +216,14 @@ def _draw_panel(axes: Axes, panel: Panel, values: AgainstParameters, *, legend: 
     if values.is_log:
         style.use_log(axes.yaxis)
     one.prepare(axes.xaxis)
-    if not one.is_number:
-        axes.set_xlim(-0.5, len(one.levels) - 0.5)
     _mark_diverged(axes, panel, label=not legend)
-    if legend and panel.other:
-        short = max(len(line.label) for line in panel.lines) <= 6
+    if legend and other:
+        short = max(len(line.label) for line in lines) <= 6
         axes.legend(
             loc="lower center",
             bbox_to_anchor=(0.5, 1.02),
             ncols=4 if short else 2,
-            title=style.name(panel.other, 30),
+            title=style.name(other, 30),
             title_fontsize=style.SIZE - 1.5,
             fontsize=style.SIZE - 2,
             handlelength=2.2,
@@ -262,9 +264,10 @@ def _mark_diverged(axes: Axes, panel: Panel, *, label: bool) -> None:
 
 def _line_label(panel: Panel, line: Means, *, legend: bool) -> str | None:
     """A line in the legend: under the parameter's name where the legend has that for its title."""
-    if not panel.other:
+    other = panel.averages.other
+    if not other:
         return None
-    return style.name(line.label, 14) if legend else f"{style.name(panel.other, 18)} {line.label}"
+    return style.name(line.label, 14) if legend else f"{style.name(other, 18)} {line.label}"
 
 
 def _beside(places: NDArray[np.float64], one: Dimension) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mlprun.plots import style
 from mlprun.plots.sweeps.dimensions import Dimension, dimension, labelled
-from mlprun.sweeps import reading, summary
+from mlprun.sweeps import reading, statistics, summary
 from mlprun.sweeps.folder import SweepFolder
 
 if TYPE_CHECKING:
@@ -98,6 +98,12 @@ class Sweep:
         """The figures of a setting, one for each seed, in the order of seeds."""
         return np.array([line.values[seed] for seed in sorted(line.values)], np.float64)  # type: ignore[type-var]
 
+    def given_up(self, line: Line) -> float | None:
+        """What a setting reached until it was pruned, as the mean over its trials; None for any other."""
+        figures = [trial.figures.get(self.summary.column) for trial in self.trials[line.setting.id]]
+        known = [one for one in figures if one is not None and math.isfinite(one)]
+        return statistics.mean_of(known) if known and line.pruned_at is not None else None
+
     def labels(self, lines: Sequence[Line], length: int) -> list[str]:
         """Settings in so many characters each, no two alike; the sweep's name where nothing varies."""
         names = reading.short_names(self.description.parameters)
@@ -119,9 +125,13 @@ class Sweep:
         counts = [line.sample.n for line in self.lines if line.sample.n]
         if not counts:
             return "no seeds"
-        low, high = min(counts), max(counts)
-        what = "folds" if self.description.folds and not self._has_seeds else "seeds"
+        low, high, what = min(counts), max(counts), self.seeds_word
         return f"{high:,} {what if high > 1 else what[:-1]}" if low == high else f"{low:,} to {high:,} {what}"
+
+    @property
+    def seeds_word(self) -> str:
+        """What figures of one setting are told apart by."""
+        return "folds" if self.description.folds and not self._has_seeds else "seeds"
 
     @cached_property
     def is_grid(self) -> bool:
@@ -156,6 +166,11 @@ def histories(folder: str) -> Callable[[Trial], History | None]:
         return dict(zip(cohort.columns, cohort.history(trial.member).T, strict=True))
 
     return history
+
+
+def amount(count: int, noun: str) -> str:
+    """So many of what a noun names: `1 trial`, `1,000 trials`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def wants_log(values: NDArray[np.float64]) -> bool:

@@ -149,8 +149,6 @@ def _draw_rates(values: Rates) -> Figure:
                 clip_on=False,
             )
     values.dimension.prepare(axes.xaxis)
-    if not values.dimension.is_number:
-        axes.set_xlim(-0.5, len(values.dimension.levels) - 0.5)
     axes.set(ylim=(0, 1.06), yticks=np.linspace(0, 1, 6))
     axes.set_ylabel("share of successful trials")
     canvas.entitle(figure, values.title, *values.details)

@@ -55,6 +55,11 @@ def both(draw: np.random.Generator) -> list[dict[str, Any]]:
     return [one | {"b": b} for one in drawn(draw) for b in ("p", "q")]
 
 
+def some_of_few(draw: np.random.Generator) -> list[dict[str, Any]]:
+    every = grid(draw)
+    return [every[k] for k in sorted(draw.choice(len(every), 18, replace=False))]
+
+
 GRID = {"grid": {FIRST: [], "b": [], LAST: []}}
 RANDOM = {"random": {FIRST: {}, "b": {}, LAST: {}}}
 CASES: dict[str, tuple[dict[str, Any], Design, int]] = {
@@ -62,6 +67,7 @@ CASES: dict[str, tuple[dict[str, Any], Design, int]] = {
     "a grid with one seed": (GRID, grid, 1),
     "a random search with seeds": (RANDOM, drawn, 5),
     "a random search with one seed": (RANDOM, drawn, 1),
+    "a random search of few combinations": (RANDOM, some_of_few, 3),
     "a grid of draws": ({"grid": {"b": []}, "random": {FIRST: {}, LAST: {}}}, both, 3),
 }
 """the sweep file's words, settings, seeds"""

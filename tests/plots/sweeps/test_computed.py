@@ -64,47 +64,6 @@ def test_curves_are_of_the_best_settings_and_leave_out_what_diverged(sweeps: dic
     assert shown.middle == pytest.approx(np.median(kept[:, 1::2], axis=0))
 
 
-def test_means_over_a_parameter_have_students_intervals_over_seeds(sweeps: dict[str, Sweep]) -> None:
-    values = computed("parameter", sweeps["grid"])
-    rates = next(panel for panel in values.panels if panel.dimension.name == "lr")
-    assert (rates.other, [line.label for line in rates.lines]) == ("hidden", ["2", "4", "8"])
-    for units, line in enumerate(rates.lines):
-        assert list(line.places) == [0.01, 0.1, 1.0]  # at 10 every trial diverged
-        for rate in range(3):
-            seen = losses(4 * units + rate)
-            interval = scipy.stats.t.interval(0.95, len(seen) - 1, np.mean(seen), scipy.stats.sem(seen))
-            assert line.means[rate] == pytest.approx(np.mean(seen))
-            assert (line.low[rate], line.high[rate]) == pytest.approx(interval)
-    assert rates.diverged == {10.0: (15, 15)}
-
-
-def test_means_over_one_of_three_parameters_are_averaged_seed_by_seed(sweeps: dict[str, Sweep]) -> None:
-    sweep = sweeps["cube"]
-    panel = next(p for p in computed("parameter", sweep).panels if p.dimension.name == "hidden")
-    (line,) = panel.lines
-    for place, units in enumerate((2, 4, 8)):
-        chosen = [one for one in MADE["cube"].settings if one["architecture.hidden"] == [units]]
-        table = [[bent(one, seed) for seed in range(3)] for one in chosen if one["optimizer.lr"] < 10]
-        seeds = np.mean(table, axis=0)
-        interval = scipy.stats.t.interval(0.95, 2, seeds.mean(), scipy.stats.sem(seeds))
-        assert line.means[place] == pytest.approx(seeds.mean())
-        assert (line.low[place], line.high[place]) == pytest.approx(interval)
-
-
-def test_settings_that_were_drawn_are_what_intervals_are_over(sweeps: dict[str, Sweep]) -> None:
-    values = computed("parameter", sweeps["random"])
-    named = {panel.dimension.name: panel for panel in values.panels}
-    assert not named["lr"].lines
-    (line,) = named["activation"].lines
-    made = MADE["random"].settings
-    tanh = [bent(one, 0) for one in made if one["architecture.activation"] == "tanh"]
-    known = [loss for loss in tanh if loss is not None]
-    assert line.means[
-        line.places.tolist().index(named["activation"].dimension.place("tanh"))
-    ] == pytest.approx(np.mean(known))
-    assert "means over settings with 95% intervals" in values.details[0]
-
-
 def test_cells_of_a_map_are_means_over_seeds_and_other_parameters(sweeps: dict[str, Sweep]) -> None:
     values = computed("heat_map", sweeps["grid"])
     assert (values.across.name, values.up.name, values.values.shape) == ("hidden", "lr", (4, 3))
