@@ -92,7 +92,8 @@ def command(
     --on ray trains the trials as tasks of a Ray cluster; this process gathers
     and writes, and the bytes are the same. Tables and user code lie at the same
     paths on all its machines, and all have the same versions. Tasks whose worker
-    dies are started again. mlprun doctor says how to install Ray.
+    dies are started again, and what is trained when the sweep is stopped or killed
+    loses some five seconds there. mlprun doctor says how to install Ray.
 
     --json prints {"sweep": FOLDER, "status", "trials", "counts": {STATUS: N},
       "seconds"}

@@ -1,12 +1,15 @@
 """A cohort in pieces that can travel: plain data to train trials by, wherever mlprun is installed.
 
-A piece is trained by one process, trial after trial. Since a trial's bytes do not depend on the trials beside
-it, it does not matter how a cohort is cut, which process gets which piece, and whether one is trained twice.
+A piece is trained by one process, trial after trial, a turn of some seconds long; what is left of it then is
+a piece again, that goes on where this one stood. Since a trial's bytes depend neither on the trials beside it
+nor on where it was left, it does not matter how a cohort is cut, which process gets which piece, and whether
+one is trained twice.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,7 +29,11 @@ if TYPE_CHECKING:
     from mlprun.sweeps.plan import Cohort, Plan
 
 SECONDS = 5.0
-"""of training in one piece, by published constants: what is lost where a process dies"""
+"""of training in one piece, by published constants"""
+TURN = 5.0
+"""seconds of training until a process says how far it is: what is lost where it dies or is stopped"""
+PACE = 4e6
+"""bytes of a trial in the middle for which a turn is a second longer"""
 _ROOT = os.path.abspath(os.sep)
 """what the paths of a travelling config are relative to"""
 
@@ -50,6 +57,13 @@ class Piece(NamedTuple):
     allow_code: bool
     versions: Mapping[str, str | None]
     """of what computes, where the sweep was started"""
+
+
+class Turn(NamedTuple):
+    """What came of a piece: trials that ended or wait, and where one stands that is in the middle."""
+
+    came_out: list[Outcome | Standing]
+    standing: Standing | None = None
 
 
 def cut(plan: Plan, cohort: Cohort, known: Known) -> Iterator[Piece]:
@@ -82,20 +96,50 @@ def _piece(plan: Plan, cohort: Cohort, members: list[Member], known: Known) -> P
         {one.trial: known.standings[one.trial] for one in members if one.trial in known.standings},
         {one.trial: known.until[one.trial] for one in members if one.trial in known.until},
         kind.engine,
-        kind.device,
+        devices.resolve(kind.device),  # here: were it each machine's own choice, so were the bytes
         kind.threads,
         plan.allow_code,
         provenance.versions(),
     )
 
 
-def carry_out(piece: Piece) -> list[Outcome | Standing]:
-    """Train the trials of a piece: how each came out, or where it waits to go on.
+class _Clock:
+    """Ends a turn: between two chunks of a trial, or between two trials."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self.over = False
+        self.standing: Standing | None = None
+
+    def stands(self, standing: Standing) -> None:
+        """Hear of a trial in the middle."""
+        self.standing = standing
+        self.over = self.is_late(_size(standing))
+
+    def is_late(self, size: int = 0) -> bool:
+        """Whether a turn has been long enough for what is to be told of a trial in the middle."""
+        return time.monotonic() - self._began >= TURN + size / PACE
+
+
+def carry_out(piece: Piece) -> Turn:
+    """Train the trials of a piece for a turn, the first of them for a chunk at least.
 
     Raises DeviceError where its device is absent.
     """
-    device = devices.resolve(piece.device)
-    course = Course(engines.named(piece.engine), device, lambda: False)
+    clock, turn = _Clock(), Turn([])
+    course = Course(engines.named(piece.engine), devices.resolve(piece.device), lambda: clock.over)
+    with devices.computing(piece.threads, course.device):
+        for task in _tasks(piece, clock):
+            outcome = training.train(task, course)
+            if outcome is None:
+                return turn._replace(standing=clock.standing)
+            turn.came_out.append(outcome)
+            if clock.is_late():
+                break
+    return turn
+
+
+def _tasks(piece: Piece, clock: _Clock) -> Iterator[Task]:
     configs = {
         setting: (
             schema.parse(reading.from_mapping(config, _ROOT, "trial"), allow_code=piece.allow_code),
@@ -104,23 +148,38 @@ def carry_out(piece: Piece) -> list[Outcome | Standing]:
         for setting, (config, own) in piece.configs.items()
     }
     rows = Rows()
-    outcomes: list[Outcome | Standing] = []
-    with devices.computing(piece.threads, device):
-        for given, chunk in zip(piece.members, piece.chunks, strict=True):
-            member = Member(*given, piece.engine)
-            config, own_seed = configs[member.setting]
-            task = Task(
-                member.trial,
-                partial(rows.experiment, seeded(config, member, own_seed=own_seed)),
-                lambda _: None,
-                chunk,
-                piece.standings.get(member.trial),
-                piece.until.get(member.trial),
-            )
-            outcome = training.train(task, course)
-            assert outcome is not None, "nothing stops it"
-            outcomes.append(outcome)
-    return outcomes
+    for given, chunk in zip(piece.members, piece.chunks, strict=True):
+        member = Member(*given, piece.engine)
+        config, own_seed = configs[member.setting]
+        yield Task(
+            member.trial,
+            partial(rows.experiment, seeded(config, member, own_seed=own_seed)),
+            clock.stands,
+            chunk,
+            piece.standings.get(member.trial),
+            piece.until.get(member.trial),
+        )
+
+
+def rest(piece: Piece, turn: Turn) -> Piece | None:
+    """What is left of a piece after a turn."""
+    over = {one.trial for one in turn.came_out}
+    left = [place for place, (trial, *_) in enumerate(piece.members) if trial not in over]
+    if not left:
+        return None
+    members, chunks = piece.members, piece.chunks
+    standings = piece.standings if turn.standing is None else {turn.standing.trial: turn.standing}
+    return piece._replace(
+        members=tuple(members[place] for place in left),
+        chunks=tuple(chunks[place] for place in left),
+        standings={**piece.standings, **standings},
+    )
+
+
+def _size(standing: Standing) -> int:
+    state = standing.state
+    arrays = (*state.model.values(), *state.slots.values(), *(standing.best or {}).values(), standing.history)
+    return sum(array.nbytes for array in arrays)
 
 
 def differing(piece: Piece) -> str:

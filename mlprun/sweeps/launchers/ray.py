@@ -10,23 +10,24 @@ import os
 import signal
 import socket
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import ray
 from ray import exceptions
 
 from mlprun import engines
 from mlprun.engines import device as devices
-from mlprun.errors import DeviceError, OutOfMemoryError, UsageError
+from mlprun.errors import DeviceError, MlprunError, OutOfMemoryError, UsageError
 from mlprun.sweeps.launchers import pieces
 from mlprun.sweeps.train import Course
 from mlprun.sweeps.workshop import Batch, cores
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from mlprun.sweeps.launchers.pieces import Piece
-    from mlprun.sweeps.outcome import Known, Outcome, Standing
+    from mlprun.sweeps.launchers.pieces import Piece, Turn
+    from mlprun.sweeps.outcome import Known
     from mlprun.sweeps.plan import Cohort, Plan
 
 RETRIES = 10
@@ -40,6 +41,14 @@ LOOK = 0.1
 _GOES_ON = "the same command goes on with what is saved"
 
 
+class _Given(NamedTuple):
+    """What a task of the cluster was given, of which cohort, and what starts another such task."""
+
+    piece: Piece
+    batch: Batch
+    task: Any
+
+
 class Ray:
     """Trains cohorts of a plan on a Ray cluster, a local one without an address.
 
@@ -48,7 +57,8 @@ class Ray:
 
     def __init__(self, plan: Plan, *, address: str | None = None) -> None:
         self._plan, self._closing = plan, threading.Event()
-        self._given: dict[Any, tuple[Piece, Batch]] = {}
+        self._given: dict[Any, _Given] = {}
+        self._failure: Exception | None = None
         self._lock, self._news = threading.Lock(), threading.Event()
         self._own = not ray.is_initialized()
         if self._own:
@@ -59,24 +69,33 @@ class Ray:
 
     def has_room(self, begun: Sequence[Batch]) -> bool:
         """Whether the cluster's cores have less than enough to do."""
-        most = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        with _asking():
+            most = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
         return len(begun) < most and len(self._given) < most
 
     def submit(self, cohort: Cohort, known: Known) -> Batch:
-        """Begin with a cohort as `Launcher.submit` says."""
-        device = cohort.kind.device
+        """Begin with a cohort as `Launcher.submit` says. Raises DeviceError for a cluster that is lost."""
+        device = devices.resolve(cohort.kind.device)
         batch = Batch(cohort, known, Course(engines.named(cohort.kind.engine), device, self._closing.is_set))
-        largest = max((node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"]), default=1)
-        needs = {
-            "num_cpus": min(cohort.kind.threads, largest),
-            "num_gpus": 0 if devices.resolve(device) == "cpu" else 1,
-        }
-        for piece in pieces.cut(self._plan, cohort, known):
-            reference = self._task.options(**needs).remote(piece)
-            with self._lock:
-                self._given[reference] = (piece, batch)
-        self._news.set()
+        with _asking():
+            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            largest = max((resources.get("CPU", 1) for resources in nodes), default=1)
+            needs = {
+                "num_cpus": min(cohort.kind.threads, largest),
+                "num_gpus": 0 if device == "cpu" else 1,
+            }
+            task = self._task.options(**needs)
+            for piece in pieces.cut(self._plan, cohort, known):
+                self._give(_Given(piece, batch, task))
         return batch
+
+    def _give(self, given: _Given) -> None:
+        """Start a task."""
+        with self._lock:
+            if self._failure is not None:
+                raise self._failure
+            self._given[given.task.remote(given.piece)] = given
+        self._news.set()
 
     def halt(self) -> None:
         """Cancel every task."""
@@ -85,33 +104,55 @@ class Ray:
 
     def _gather(self) -> None:
         """Take results as they come, until there is to be an end; then let go of what is in the middle."""
-        while not self._closing.is_set():
-            with self._lock:
-                waiting = list(self._given)
-            if not waiting:
-                self._news.wait()
-                self._news.clear()
-                continue
-            for reference in ray.wait(waiting, num_returns=1, timeout=LOOK)[0]:
-                self._take(reference)
-        for reference, (piece, batch) in self._given.items():
-            ray.cancel(reference, force=True)
-            _let_go(piece, batch)
+        failure: Exception | None = None
+        try:
+            with _asking():
+                while not self._closing.is_set():
+                    self._look()
+        except Exception as error:  # noqa: BLE001 -- raised again by the thread that waits for a cohort
+            failure = error
+        with self._lock:
+            self._failure, given = failure, dict(self._given)
+            self._given.clear()
+        for reference, (piece, batch, _) in given.items():
+            with suppress(Exception):  # a cluster that is lost trains nothing more
+                ray.cancel(reference, force=True)
+            _let_go(piece, batch, failure)
+
+    def _look(self) -> None:
+        """Take what has come for a moment, or wait until there is something to wait for."""
+        with self._lock:
+            waiting = list(self._given)
+        if not waiting:
+            self._news.wait()
+            self._news.clear()
+            return
+        for reference in ray.wait(waiting, num_returns=1, timeout=LOOK)[0]:
+            self._take(reference)
 
     def _take(self, reference: Any) -> None:
-        """Hand a task's outcomes to its cohort."""
+        """Hand what a task's turn came to to its cohort, and start another for what is left."""
         with self._lock:
-            piece, batch = self._given.pop(reference)
+            given = self._given.pop(reference)
+        piece, batch, _ = given
         try:
-            found = ray.get(reference)
-            if isinstance(found, str):
-                what = f"a worker computes with {found}, which may change the figures"
+            turn: Turn | str = ray.get(reference)
+            if isinstance(turn, str):
+                what = f"a worker computes with {turn}, which may change the figures"
                 raise DeviceError("--on ray", what, "install the same versions on every machine")  # noqa: TRY301
         except Exception as error:  # noqa: BLE001 -- raised again by the thread that waits for the cohort
             _let_go(piece, batch, _told(error))
             return
-        for outcome in found:
+        for outcome in turn.came_out:
             batch.take(outcome.trial, outcome)
+        if turn.standing is not None:
+            batch.stands(turn.standing)
+        if (left := pieces.rest(piece, turn)) is not None:
+            try:
+                self._give(given._replace(piece=left))
+            except Exception as error:
+                _let_go(left, batch, _lost(error))
+                raise
 
     def __enter__(self) -> Self:
         return self
@@ -123,14 +164,30 @@ class Ray:
             ray.shutdown()
 
 
-def _train(piece: Piece) -> list[Outcome | Standing] | str:
-    """A task: how the trials of a piece came out, or in what the worker differs from the driver."""
+def _train(piece: Piece) -> Turn | str:
+    """A task: what a turn of a piece came to, or in what the worker differs from the driver."""
     return pieces.differing(piece) or pieces.carry_out(piece)
 
 
 def _let_go(piece: Piece, batch: Batch, error: BaseException | None = None) -> None:
     for trial, *_ in piece.members:
         batch.take(trial, None, error)
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Raises DeviceError where the cluster does not answer any more."""
+    try:
+        yield
+    except MlprunError:
+        raise
+    except Exception as error:
+        raise _lost(error) from error
+
+
+def _lost(error: Exception) -> DeviceError:
+    what = f"the cluster was lost: {type(error).__name__}: {_line(error)}"
+    return DeviceError("--on ray", what, _GOES_ON)
 
 
 def _told(error: Exception) -> Exception:

@@ -14,6 +14,7 @@ from mlprun.sweeps import launchers, run
 from mlprun.sweeps.definition import read
 from mlprun.sweeps.launchers import pieces
 from mlprun.sweeps.outcome import Known
+from mlprun.sweeps.plan import Plan
 from mlprun.sweeps.train import Course
 from mlprun.sweeps.workshop import Batch
 
@@ -27,7 +28,7 @@ class Far:
     def __init__(self, plan, stop_after=None):
         self.plan, self.stop_after = plan, stop_after
         self.closing, self.trained, self.resumed = threading.Event(), [], 0
-        self.waiting = []
+        self.turns = 0
 
     def has_room(self, begun):
         return len(begun) < 3
@@ -49,11 +50,14 @@ class Far:
                 for trial, *_ in piece.members:
                     batch.take(trial, None)
                 continue
-            for _attempt in range(1 + number % 2):
-                outcomes = pickle.loads(pickle.dumps(pieces.carry_out(travelled)))
-            for outcome in outcomes:
-                self.trained.append(outcome.trial)
-                batch.take(outcome.trial, outcome)
+            while travelled is not None:
+                for _attempt in range(1 + number % 2):
+                    turn = pickle.loads(pickle.dumps(pieces.carry_out(travelled)))
+                self.turns += 1
+                for outcome in turn.came_out:
+                    self.trained.append(outcome.trial)
+                    batch.take(outcome.trial, outcome)
+                travelled = pieces.rest(travelled, turn)
 
     def halt(self):
         self.closing.set()
@@ -102,6 +106,52 @@ def test_trials_trained_elsewhere_are_the_same_to_the_byte(engine, few, sweep, t
     assert {trial.status for trial in here.trials} == {"finished", "diverged"}
 
 
+def test_a_long_trial_elsewhere_goes_on_turn_by_turn_to_the_same_bytes(sweep, tmp_path, monkeypatch):
+    words = ("base.engine=torch", "base.training.epochs=50", *WORDS)
+    here = sweep("seeds: 3", *words)
+    monkeypatch.setattr(pieces, "TURN", 0.0)
+    monkeypatch.setattr("mlprun.sweeps.train.CHUNK_SECONDS", 0.0)
+    made = []
+
+    def elsewhere(plan):
+        made.append(Far(plan))
+        return made[0]
+
+    definition = read(str(tmp_path / "trials.yaml"), words)
+    there = run.run(
+        definition, out=str(tmp_path / "far"), reporter=mlprun.api.SilentSweep(), elsewhere=elsewhere
+    )
+    assert made[0].turns > 3 * 5
+    assert content(there.folder) == content(here.folder)
+
+
+def test_a_turn_is_longer_where_there_is_more_to_tell(sweep, tmp_path, monkeypatch):
+    (tmp_path / "trials.yaml").write_text("base: small.yaml\nseeds: 2")
+    plan = Plan(read(str(tmp_path / "trials.yaml"), ["base.engine=torch", "base.training.epochs=200"]))
+    monkeypatch.setattr("mlprun.sweeps.train.CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(pieces, "TURN", 0.0)
+    (piece,) = pieces.cut(plan, plan.cohorts[0], Known())
+    short = pieces.carry_out(piece)
+    assert short.came_out == []
+    assert short.standing.trial == 1
+    left = pieces.rest(piece, short)
+    monkeypatch.setattr(pieces, "PACE", 1e-9)  # telling of any trial takes longer than training it
+    (first,) = pieces.carry_out(piece).came_out
+    assert (first.trial, first.status) == (1, "finished")
+    assert [trial for trial, *_ in left.members] == [1, 2]
+    assert left.standings[1].state.epoch == short.standing.state.epoch
+
+
+def test_every_machine_trains_on_the_device_that_auto_is_where_the_sweep_was_started(
+    sweep, tmp_path, monkeypatch
+):
+    (tmp_path / "trials.yaml").write_text("base: small.yaml\nseeds: 1")
+    plan = Plan(read(str(tmp_path / "trials.yaml"), ["base.device=auto"]))
+    monkeypatch.setattr(pieces.devices, "resolve", {"auto": "cuda"}.get)
+    (piece,) = pieces.cut(plan, plan.cohorts[0], Known())
+    assert piece.device == "cuda"
+
+
 def test_what_was_trained_elsewhere_is_kept_when_it_is_stopped(few, sweep, tmp_path, monkeypatch):
     from mlprun.training.signals import StopFlag
 
@@ -130,8 +180,6 @@ def test_what_was_trained_elsewhere_is_kept_when_it_is_stopped(few, sweep, tmp_p
 
 
 def test_a_piece_tells_in_which_versions_a_machine_differs(few, sweep, tmp_path):
-    from mlprun.sweeps.plan import Plan
-
     (tmp_path / "trials.yaml").write_text("base: small.yaml\nseeds: 1")
     plan = Plan(read(str(tmp_path / "trials.yaml")))
     (piece,) = pieces.cut(plan, plan.cohorts[0], Known())
