@@ -11,8 +11,9 @@ from mlprun import files, training
 from mlprun.errors import CheckpointError, UsageError
 from mlprun.experiment import Experiment
 from mlprun.storage import history
-from mlprun.sweeps import cohorts, definition
-from mlprun.sweeps.plan import Plan
+from mlprun.sweeps import cohorts, definition, space
+from mlprun.sweeps.checking import Configs
+from mlprun.sweeps.plan import Member, seeded
 
 _ENDS = {"early_stopping": "finished", "pruned": "interrupted"}
 """what a run is called that ends as a trial did, where its name is another"""
@@ -61,10 +62,14 @@ def config_of(place: SweepFolder, trial: Trial, *, allow_code: bool = False) -> 
     with place.results() as results:
         words, name = results.description.definition, results.description.name
         defined = definition.from_mapping(words, place.path, name)
-        plan = Plan(defined, allow_code=allow_code, known=results)
-    member = next(one for one in plan.members() if one.trial == trial.id)
+        configs = Configs(defined, allow_code=allow_code)
+        points = space.known(defined, results.settings())
+    # the others need no look: they were checked before any of them was trained
+    config, own_seed = configs.of(next(one for one in points if one.setting.id == trial.setting))
+    member = Member(trial.id, trial.setting, trial.seed, trial.fold, trial.engine or config.engine)
     called = f"{name[:NAME_LENGTH]}-trial-{trial.id}"
-    return plan.config(member).model_copy(update={"name": called})
+    update = {"name": called, "engine": member.engine}
+    return seeded(config, member, own_seed=own_seed).model_copy(update=update)
 
 
 def _trained(place: SweepFolder, number: int) -> Trial:

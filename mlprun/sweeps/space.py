@@ -110,6 +110,13 @@ def is_path(key: str) -> bool:
     return key.rpartition(".")[2] == "path"
 
 
+def known(definition: Definition, settings: Sequence[Setting]) -> list[Point]:
+    """The settings that a database has."""
+    if definition.sweep.search is not None:
+        return recalled(definition, settings)
+    return numbered(definition, settings)
+
+
 def recalled(definition: Definition, settings: Sequence[Setting]) -> list[Point]:
     """The settings of a search, as its database has them."""
     return [point(definition, one.id, drawn(definition.sweep, one.chosen)) for one in settings]

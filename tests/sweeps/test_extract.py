@@ -16,6 +16,7 @@ from mlprun.api import Silent
 from mlprun.errors import CheckpointError, UsageError
 from mlprun.storage import checkpoints
 from mlprun.sweeps import cohorts, seal
+from mlprun.sweeps.checking import Configs
 from mlprun.sweeps.extract import extract
 
 TEXT = """
@@ -104,6 +105,15 @@ def test_a_trial_that_is_not_there_or_was_not_trained_is_refused(few, tmp_path):
     with pytest.raises(CheckpointError, match=r"lacks the curves of trial 1; .* run the same sweep again"):
         extract(few.folder, 1, out=str(tmp_path / "trials"), reporter=Silent())
     assert not (tmp_path / "trials").exists()
+
+
+def test_no_setting_is_looked_at_but_that_of_the_trial(few, tmp_path, monkeypatch):
+    looked_at, look = [], Configs.of
+    monkeypatch.setattr(Configs, "of", lambda self, point: looked_at.append(point) or look(self, point))
+    monkeypatch.setattr(Configs, "check", None)
+    made = extract(few.folder, 5, out=str(tmp_path / "out"), reporter=Silent())
+    assert made.differences == ()
+    assert [point.setting for point in looked_at] == [few.settings[made.trial.setting]]
 
 
 def test_the_run_of_a_trial_works_like_any_other(few, call, tmp_path):
