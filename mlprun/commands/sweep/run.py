@@ -53,6 +53,9 @@ def command(
     A sweep file names a base config and what replaces its values:
 
     base: ../xor.yaml                  a config; paths are relative to this file
+    base: {base: ../xor.yaml, training: {epochs: 500}}
+                                       or one written here, with or without a
+                                       `base` of its own
     seeds: 200                         how many, or a list
     grid: {optimizer.lr: [0.1, 1.0]}   all combinations
     paired: {KEY: [...], KEY: [...]}   first with first, second with second
