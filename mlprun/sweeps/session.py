@@ -313,7 +313,7 @@ class Session:
         ended = sum(batch.ended for batch in begun)
         self.reporter.report(self.done + ended, time.monotonic() - self.began)
         if self.fail_fast and self.bad is None:
-            self.bad = Bad.among(one for batch in begun for one in batch.outcomes())
+            self.bad = Bad.among(one for batch in begun for one in batch.snapshot().ended)
 
     def _save_now_and_then(self, begun: Sequence[Batch]) -> None:
         """Write where cohorts stand that are in the middle, and how long the sweep has run."""
@@ -329,7 +329,7 @@ class Session:
 
     def _save(self, batch: Batch) -> None:
         """Write what stands of a cohort in the middle."""
-        outcomes, standings = batch.outcomes(), batch.standings()
+        outcomes, standings = batch.snapshot()
         if outcomes or standings:
             columns = batch.cohort.kind.columns
             data = cohorts.encode_partial(outcomes, standings, columns, self.digest)
@@ -339,7 +339,7 @@ class Session:
 
     def _record(self, batch: Batch) -> None:
         """Write the file of a cohort that has ended, then its trials: who sees these finds the file."""
-        cohort, outcomes = batch.cohort, batch.outcomes()
+        cohort, outcomes = batch.cohort, batch.snapshot().ended
         data = cohorts.encode(outcomes, cohort.kind.columns, self.digest)
         files.write_atomic(self.place.cohort(cohort.number), data)
         self.writer.record(_recorded(cohort, place, outcome) for place, outcome in enumerate(outcomes))
@@ -356,8 +356,8 @@ def _over(begun: Sequence[Batch]) -> Batch | None:
 
 def _standing(batch: Batch) -> Iterator[Trial]:
     """The trials of a cohort as they stand at a rung, or came out before it."""
-    ended = {one.trial: one for one in batch.outcomes()}
-    waiting = {one.trial: one for one in batch.standings()}
+    outcomes, standings = batch.snapshot()
+    ended, waiting = {one.trial: one for one in outcomes}, {one.trial: one for one in standings}
     for place, member in enumerate(batch.cohort.members):
         if member.trial in ended:
             yield _recorded(batch.cohort, place, ended[member.trial])

@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 
@@ -59,6 +59,13 @@ def groups(members: list[Member], seconds_of: Callable[[Member], float]) -> Iter
             seconds, end = seconds + seconds_of(members[end]), end + 1
         yield members[begin:end]
         begin = end
+
+
+class Snapshot(NamedTuple):
+    """The trials of a cohort that have ended, and those that are in the middle, both in its order."""
+
+    ended: list[Outcome]
+    standings: list[Standing]
 
 
 class Batch:
@@ -122,15 +129,12 @@ class Batch:
         """How many trials have ended."""
         return len(self._ended)
 
-    def outcomes(self) -> list[Outcome]:
-        """The trials that have ended, in the cohort's order."""
+    def snapshot(self) -> Snapshot:
+        """The trials that have ended and those that are in the middle, at one moment."""
+        numbers = [one.trial for one in self.cohort.members]
         with self._lock:
-            return [self._ended[one.trial] for one in self.cohort.members if one.trial in self._ended]
-
-    def standings(self) -> list[Standing]:
-        """The trials that are in the middle, in the cohort's order."""
-        with self._lock:
-            return [self._standing[one.trial] for one in self.cohort.members if one.trial in self._standing]
+            ended = [self._ended[trial] for trial in numbers if trial in self._ended]
+            return Snapshot(ended, [self._standing[trial] for trial in numbers if trial in self._standing])
 
 
 class Workshop:
