@@ -186,15 +186,26 @@ class Writer(Closing):
             changing.executemany("INSERT INTO rungs VALUES (?, ?, ?, ?)", rung)
 
     def close(self, *, final: bool = False) -> None:
-        """Close it; with `final` as one ordinary file, unless a reader is in the way."""
-        mode = "wal"
-        if final:
-            with contextlib.suppress(sqlite3.OperationalError):
-                (mode,) = self.connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+        """Close it; with `final` as one ordinary file.
+
+        Where a reader is in the way, all is at least in that file, unless the reader holds on to former rows.
+        """
         with _told(self.path):
+            alone = final and self._fold_in()
             self.connection.close()
-        if mode == "delete":
+        if alone:
             seal.put(self.path)
+
+    def _fold_in(self) -> bool:
+        """Put all into the database's own file; whether that is the only one now."""
+        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        try:
+            (mode,) = self.connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
+            return False
+        return bool(mode == "delete")
 
 
 def _put(connection: sqlite3.Connection, verb: str, trials: Iterable[Trial]) -> None:
@@ -291,6 +302,12 @@ class Results(Closing):
         """How many trials there are of each status, those of which there are none included."""
         found = dict(self._rows("SELECT status, count(*) FROM trials GROUP BY status"))
         return {status: found.get(status, 0) for status in get_args(TrialStatus)}
+
+    def unended(self) -> set[int | None]:
+        """The cohorts with trials that are pending."""
+        return {
+            number for (number,) in self._rows("SELECT DISTINCT cohort FROM trials WHERE status = 'pending'")
+        }
 
     def rungs(self) -> list[Rung]:
         """How settings stood where a pruner looked at them, by setting and epoch."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 DATABASE = "trials.sqlite"
 _NEEDED = ("sweep.yaml", "run.json", "status.json", DATABASE)
+_PARTIAL = re.compile(r"cohort-([0-9]{4,})\.partial\.safetensors")
 _MAX_JSON = 16_000_000
 _RESTORE = "restore it from a copy or run the sweep again in another folder"
 
@@ -151,6 +153,12 @@ class SweepFolder:
     def make_cohorts(self) -> None:
         """Make the folder of cohorts where it is missing."""
         files.make_folder(os.path.join(self.path, "cohorts"))
+
+    def partials(self) -> list[int]:
+        """The cohorts of which something stands that had not ended."""
+        folder = os.path.join(self.path, "cohorts")
+        found = map(_PARTIAL.fullmatch, files.names(folder) if files.is_folder(folder) else ())
+        return [int(name[1]) for name in found if name is not None]
 
     def remove_partial(self, number: int) -> None:
         """Remove what is no longer needed of a cohort that has ended."""

@@ -14,6 +14,7 @@ from mlprun.sweeps import continuing, folder, recorded, search
 from mlprun.sweeps.bad import Bad
 from mlprun.sweeps.checking import Configs
 from mlprun.sweeps.plan import Plan
+from mlprun.sweeps.recovering import recover
 from mlprun.sweeps.session import Ended, Session, pending
 from mlprun.sweeps.stored import beside, digest_of, stored
 from mlprun.training.recorded import as_yaml
@@ -53,6 +54,8 @@ def run(
     configs = Configs(definition, allow_code=allow_code)
     with ExitStack() as stack:
         place = continuing.held(configs, out, stack)
+        if place is not None:
+            recover(place)
         again = continuing.Again() if place is None else continuing.again(place, retry_failed=retry_failed)
         plan = _plan(configs, place, again.trials)
         found = [] if place is None else continuing.differences(plan, place)

@@ -30,6 +30,11 @@ def remove(database: str) -> None:
         files.sync_folder(os.path.dirname(database))
 
 
+def is_there(database: str) -> bool:
+    """Whether a database was closed for good and not written to since."""
+    return files.kind(_beside(database)) == "file"
+
+
 def check(database: str) -> None:
     """Raise CheckpointError where a database is not as its digest says; one without a digest may change."""
     said = _said(database)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mlprun import files
 from mlprun.engines import device as devices
-from mlprun.errors import CheckpointError, MlprunError
+from mlprun.errors import CheckpointError, FileError, MlprunError
 from mlprun.sweeps import cohorts, folder, pruning, search
 from mlprun.sweeps.bad import Bad
 from mlprun.sweeps.entries import Trial
@@ -104,20 +104,20 @@ class Session:
         self.reporter.begin(self.place.path, self.plan, self.plan.done)
         if self.fail_fast:
             self.bad = Bad.recorded(self.writer.results)
-        unfinished = self.done < self.plan.total
-        if unfinished:
-            self.place.write_status(self._status("running"))
-            try:
-                with self._open_places:
+        self.place.write_status(self._status("running"))
+        try:
+            with self._open_places:
+                self._round()
+                while not self._stopped() and self._search_on():
                     self._round()
-                    while not self._stopped() and self._search_on():
-                        self._round()
-            except (MlprunError, MemoryError) as error:
+            finished = self.done == self.plan.total
+            self.writer.close(final=finished)  # before the status, which nobody doubts who reads `finished`
+        except (MlprunError, MemoryError) as error:
+            with suppress(FileError):  # what is in its way is told of already
                 self.place.write_status(self._status("failed", str(error)))
-                raise
-        state: folder.State = "finished" if self.done == self.plan.total else "interrupted"
-        self.place.write_status(self._status(state, self._why_stopped() if state == "interrupted" else ""))
-        self.writer.close(final=state == "finished")
+            raise
+        state: folder.State = "finished" if finished else "interrupted"
+        self.place.write_status(self._status(state, "" if finished else self._why_stopped()))
         if self.bad is not None:
             raise self.bad.error_in(self.place.path)
         return Ended(self.place, self.place.status(), self.plan, self.stop.number)

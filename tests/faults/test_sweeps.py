@@ -58,7 +58,8 @@ def state(path: str) -> tuple[Any, ...]:
     names = sorted(glob.glob(os.path.join(path, "cohorts", "*")))
     cohorts = {os.path.basename(name): Path(name).read_bytes() for name in names}
     with swept.folder.results() as results:
-        return swept.description, swept.settings, trials, results.rungs(), cohorts
+        how = swept.status.state, sorted(set(os.listdir(path)) - {"lock"})
+        return swept.description, swept.settings, trials, results.rungs(), cohorts, how
 
 
 @pytest.fixture(scope="module", params=list(KINDS))
@@ -208,7 +209,7 @@ def test_a_save_that_took_long_is_not_soon_followed_by_another(
         monkeypatch.setattr(running, "SPARING", sparing)
         mlprun.sweep(sweep, out=str(memory / f"out{sparing}"))
     # a cohort may be saved once while each of those before it is waited for, and is where it waits at a rung
-    *_, rungs, cohorts = expected
+    *_, rungs, cohorts, _ = expected
     looks = len({one.epoch for one in rungs})
     assert max(counts[0].values(), default=0) <= len(cohorts) * (looks + 1) + looks
     assert max(counts[1].values()) > 5

@@ -1,0 +1,140 @@
+"""What a process that died in a sweep's folder left undone is done by the next one, wherever it died."""
+
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from mlprun.sweeps import database, seal
+from mlprun.sweeps.database import Writer
+from mlprun.sweeps.folder import SweepFolder
+from mlprun.sweeps.recovering import recover
+
+
+class DeathError(BaseException):
+    """Stands for the end of the process: nothing catches it."""
+
+
+def mode(path):
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute("PRAGMA journal_mode").fetchone()[0]
+    finally:
+        connection.close()
+
+
+def names(place):
+    return sorted(set(os.listdir(place)) - {"lock"})
+
+
+WHOLE = ["cohorts", "run.json", "status.json", "sweep.yaml", "trials.sqlite", "trials.sqlite.sha256"]
+
+
+def die_at(monkeypatch, owner, name, *, after):
+    """Let the process die before or after it calls something, as often as it does."""
+    call = getattr(owner, name)
+
+    def dying(*arguments, **options):
+        if after:
+            call(*arguments, **options)
+        raise DeathError
+
+    monkeypatch.setattr(owner, name, dying)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "after"),
+    [
+        (Writer, "record", True),
+        (SweepFolder, "remove_partial", True),
+        (Writer, "_fold_in", False),
+        (Writer, "_fold_in", True),
+        (seal, "put", False),
+        (seal, "put", True),
+    ],
+)
+def test_a_sweep_that_died_after_its_last_trial_is_ended(owner, name, after, sweep, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        die_at(patch, owner, name, after=after)
+        with pytest.raises(DeathError):
+            sweep("seeds: 3")
+    place = SweepFolder(str(tmp_path / "runs" / "trials-001"))
+    assert place.status().state == "crashed"
+    Path(place.partial(1)).write_bytes(b"what stood of a cohort that has ended")
+    swept = sweep("seeds: 3")
+    assert (swept.status.state, swept.status.done) == ("finished", 3)
+    assert names(place.path) == WHOLE
+    assert os.listdir(tmp_path / "runs" / "trials-001" / "cohorts") == ["cohort-0001.safetensors"]
+    assert mode(place.database) == "delete"
+
+
+def test_a_partial_file_that_a_finished_sweep_was_left_with_is_removed(sweep):
+    swept = sweep("seeds: 2")
+    Path(swept.folder.partial(1)).write_bytes(b"")
+    before = {name: os.stat(os.path.join(swept.path, name)).st_mtime_ns for name in names(swept.path)}
+    assert sweep("seeds: 2").path == swept.path
+    assert swept.folder.partials() == []
+    assert before.pop("cohorts")
+    assert (
+        before.items()
+        <= {name: os.stat(os.path.join(swept.path, name)).st_mtime_ns for name in names(swept.path)}.items()
+    )
+
+
+def test_what_stands_of_a_cohort_that_has_not_ended_is_kept(sweep, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        die_at(patch, Writer, "record", after=False)
+        with pytest.raises(DeathError):
+            sweep("seeds: 2")
+    place = SweepFolder(str(tmp_path / "runs" / "trials-001"))
+    Path(place.partial(1)).write_bytes(b"")
+    recover(place)
+    assert place.partials() == [1]
+    assert place.status().state == "crashed"
+
+
+def test_a_sweep_is_told_to_be_finished_when_its_database_is_one_file(sweep, monkeypatch):
+    seen = []
+    write = SweepFolder.write_status
+
+    def noticing(self, status):
+        seen.append((status.state, names(self.path)))
+        write(self, status)
+
+    monkeypatch.setattr(SweepFolder, "write_status", noticing)
+    swept = sweep("seeds: 2")
+    assert [state for state, _ in seen] == ["running", "finished"]
+    assert seen[-1][1] == WHOLE == names(swept.path)
+
+
+def test_a_reader_that_is_in_the_way_leaves_all_in_one_file_that_is_closed_later(
+    sweep, tmp_path, monkeypatch
+):
+    record, readers = Writer.record, []
+
+    def recording(self, trials):
+        record(self, trials)
+        readers.append(database.open_reading(self.path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "record", recording)
+        swept = sweep("seeds: 2")
+    assert swept.status.state == "finished"
+    assert not seal.is_there(swept.folder.database)
+    shutil.copy(swept.folder.database, tmp_path / "copied.sqlite")
+    with database.open_reading(str(tmp_path / "copied.sqlite")) as results:
+        assert results.counts()["pending"] == 0
+    for reader in readers:
+        reader.close()
+    assert names(sweep("seeds: 2").path) == WHOLE
+    assert mode(swept.folder.database) == "delete"
+
+
+def test_another_objective_of_a_finished_sweep_leaves_it_closed(sweep):
+    sweep("seeds: 2\nsuccess: test_accuracy > 0.5")
+    swept = sweep("seeds: 2\nsuccess: test_accuracy > 0.9")
+    assert swept.description.success["number"] == 0.9
+    assert names(swept.path) == WHOLE
+    assert mode(swept.folder.database) == "delete"
