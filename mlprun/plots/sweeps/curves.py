@@ -12,11 +12,11 @@ from mlprun.plots import style
 from mlprun.plots.curves import EPOCH_AXIS, whole_epochs
 from mlprun.plots.panels import Panels, head
 from mlprun.plots.sweeps.plot import SweepPlot, kinds
-from mlprun.plots.sweeps.subject import line_of, wants_log
+from mlprun.plots.sweeps.subject import amount, line_of, wants_log
 from mlprun.sweeps.summary import SOUND
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -34,7 +34,11 @@ SHARE = 0.1
 """of the trials lie below a band, and as many above"""
 SPLITS = ("train", "dev")
 LABEL = 58
-"""characters of a setting, in two lines over a panel"""
+"""characters of a setting in a legend"""
+ACROSS = 27
+"""characters of a setting in a line over a panel"""
+PRUNED = 120
+"""settings that were given up whose curves are drawn, at most"""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class Bands:
     details: tuple[str, ...]
     axis: str
     bands: dict[str, dict[str, Band]]
+    pruned: tuple[dict[str, Band], ...]
+    """of settings that were given up, up to that epoch; only beside few others"""
     is_log: bool
 
 
@@ -72,36 +78,34 @@ class SweepCurves(SweepPlot):
 
     def compute(self, sweep: Sweep) -> Bands:
         found = self._found(sweep, most=PANELS)
-        values = np.concatenate(
-            [
-                getattr(band, side)
-                for bands in found.values()
-                for band in bands.values()
-                for side in ("low", "middle", "high")
-            ]
-        )
-        fewer = (
-            f"the best {len(found)} of {len(sweep.lines):,} settings" if len(found) < len(sweep.lines) else ""
-        )
+        pruned = _pruned(sweep) if len(found) <= TOGETHER else ()
+        every = [band for bands in (*found.values(), *pruned) for band in bands.values()]
+        values = np.concatenate([side for one in every for side in (one.low, one.middle, one.high)])
+        whole = len(sweep.lines) - len(sweep.pruned)
+        fewer = f"the best {len(found)} of {whole:,} settings" if len(found) < whole else ""
         several = max(band.trials for bands in found.values() for band in bands.values()) > 1
         about = (
             f"medians over {sweep.seeds}; bands hold the middle {1 - 2 * SHARE:.0%}"
             if several
-            else "one seed"
+            else f"one {sweep.seeds_word[:-1]}"
         )
-        details = "; ".join(part for part in (about, fewer, sweep.missing()) if part)
-        name = _columns(sweep)[0].partition("_")[2]
-        return Bands(f"Curves of {sweep.name}", (details,), name.replace("_", " "), found, wants_log(values))
+        grey = f"grey: {amount(len(pruned), 'pruned setting')}, medians to where given up" if pruned else ""
+        details = "; ".join(part for part in (about, fewer, grey, sweep.missing()) if part)
+        name = _columns(sweep)[0].partition("_")[2].replace("_", " ")
+        return Bands(f"Curves of {sweep.name}", (details,), name, found, pruned, wants_log(values))
 
     def draw(self, values: Bands) -> Figure:
-        return _draw_together(values) if 1 < len(values.bands) <= TOGETHER else _draw_apart(values)
+        is_together = len(values.bands) > 1 or values.pruned
+        return (
+            _draw_together(values) if is_together and len(values.bands) <= TOGETHER else _draw_apart(values)
+        )
 
     @staticmethod
     def _found(sweep: Sweep, *, most: int) -> dict[str, dict[str, Band]]:
         """The bands of the best settings that have any, by label."""
         found: list[tuple[Line, dict[str, Band]]] = []
         for line in sweep.lines:
-            bands = _bands(sweep, line)
+            bands = _bands(sweep, line, SOUND)
             found += [(line, bands)] if bands else []
             if len(found) == most:
                 break
@@ -115,8 +119,13 @@ def _columns(sweep: Sweep) -> list[str]:
     return [column for split in SPLITS if (column := f"{split}_{name}") in sweep.description.history]
 
 
-def _bands(sweep: Sweep, line: Line) -> dict[str, Band]:
-    trials = [trial for trial in sweep.trials[line.setting.id] if trial.status in SOUND]
+def _pruned(sweep: Sweep) -> tuple[dict[str, Band], ...]:
+    found = (_bands(sweep, line, ("pruned",)) for line in sweep.pruned[:PRUNED])
+    return tuple(bands for bands in found if bands)
+
+
+def _bands(sweep: Sweep, line: Line, statuses: Sequence[str]) -> dict[str, Band]:
+    trials = [trial for trial in sweep.trials[line.setting.id] if trial.status in statuses]
     histories = [history for trial in trials if (history := sweep.history(trial)) is not None]
     found = {column.partition("_")[0]: band(histories, column) for column in _columns(sweep)}
     return {split: one for split, one in found.items() if one is not None}
@@ -151,6 +160,16 @@ def _draw_together(values: Bands) -> Figure:
     splits = list(dict.fromkeys(split for bands in values.bands.values() for split in bands))
     panels = Panels(len(splits), columns=2, height=3.0, alone=3.9, heading=1.0, share=True)
     for axes, split in zip(panels.axes, splits, strict=True):
+        for bands in values.pruned:
+            if split in bands:
+                axes.plot(
+                    bands[split].epochs,
+                    bands[split].middle,
+                    color=style.GREY,
+                    linewidth=0.4,
+                    alpha=0.5,
+                    zorder=1,
+                )
         for place, (label, bands) in enumerate(values.bands.items()):
             if split in bands:
                 _draw_band(axes, bands[split], label, line_of(place), len(values.bands))
@@ -170,13 +189,14 @@ def _draw_apart(values: Bands) -> Figure:
     from mlprun.plots import canvas
 
     count = len(values.bands)
-    high = max(map(len, values.bands)) > LABEL // 2
-    panels = Panels(count, columns=3, height=1.9 if high else 1.75, alone=3.9, heading=1.1, share=True)
-    for axes, (label, bands) in zip(panels.axes, values.bands.items(), strict=True):
+    titles = _titles(values.bands)
+    high = 1.62 + 0.13 * max(title.count("\n") + 1 for title in titles)
+    panels = Panels(count, columns=3, height=high, alone=3.9, heading=1.1, share=True)
+    for axes, title, bands in zip(panels.axes, titles, values.bands.values(), strict=True):
         for split, one in bands.items():
             _draw_band(axes, one, split, style.SPLIT_LINES[split], len(bands))
         if count > 1:
-            head(axes, "\n".join(textwrap.wrap(label, LABEL // 2)))
+            head(axes, title)
             axes.title.set_fontsize(style.SIZE - 1.5)
         _finish(axes, values)
         if panels.columns > 2:  # epochs in thousands would run into one another
@@ -185,6 +205,23 @@ def _draw_apart(values: Bands) -> Figure:
     canvas.entitle(panels.figure, values.title, *values.details)
     canvas.legend_below(panels.figure)
     return panels.figure
+
+
+def _titles(labels: Iterable[str]) -> list[str]:
+    """Labels of settings in two lines each; by their numbers alone where one has no room."""
+    labels = list(labels)
+    lines = [list(_wrapped(label)) for label in labels]
+    if all(len(some) <= 2 and max(map(len, some)) <= ACROSS for some in lines):
+        return ["\n".join(some) for some in lines]
+    numbers = [label.partition(":")[0] for label in labels]
+    return [f"setting {number}" if number.isdecimal() else number for number in numbers]
+
+
+def _wrapped(label: str) -> Iterator[str]:
+    """Lines that are broken between parameters, and not between a name and its value."""
+    solid = ", ".join(part.replace(" ", "\xa0") for part in label.split(", "))
+    for line in textwrap.wrap(solid, ACROSS, break_long_words=False):
+        yield line.replace("\xa0", " ")
 
 
 def _draw_band(axes: Axes, one: Band, label: str, line: style.Line, count: int) -> None:

@@ -259,22 +259,16 @@ def _typeset(text: str) -> str:
     return (mantissa + (f"e{int(power)}" if exponent else "")).replace("-", "\N{MINUS SIGN}")
 
 
-def labelled(settings: Sequence[Mapping[str, Any]], length: int) -> list[str]:
-    """Settings by names and values of their parameters, `hidden 4, lr 0.1`, each in so many characters.
-
-    Where there is no room names are shortened first, those of all settings alike, and left out last: the
-    values tell settings apart.
-    """
-    texts: list[str] = []
-    for most in (NAME, 14, 9, 5, 0):
-        texts = [", ".join(_pair(name, value, most) for name, value in one.items()) for one in settings]
-        if all(len(text) <= length for text in texts):
-            break
-    return [style.name(text, length) for text in texts]
-
-
-def _pair(name: str, value: Any, most: int) -> str:
-    return f"{style.name(name, most)} {text_of(value)}" if most else text_of(value)
+def labelled(dimensions: Sequence[Dimension], settings: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Settings by names and values of what varies, `hidden 4, lr 0.1`: with whole and with shorter names."""
+    values = [
+        [(one.name, one.labels[one.index(chosen[one.path])]) for one in dimensions if one.path in chosen]
+        for chosen in settings
+    ]
+    return [
+        [", ".join(f"{style.name(name, most)} {value}" for name, value in pairs) for pairs in values]
+        for most in (NAME, 14, 9)
+    ]
 
 
 def _key(value: Any) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from mlprun.plots import style
 from mlprun.plots.sweeps.plot import SweepPlot, kinds
-from mlprun.plots.sweeps.subject import wants_log
+from mlprun.plots.sweeps.subject import amount, wants_log
 from mlprun.sweeps.summary import UNSOUND, counted
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ class DistributionPlot(SweepPlot):
         return sweep.lacks_figures() or ("no setting has two seeds" if few else None)
 
     def compute(self, sweep: Sweep) -> Distributions:
-        lines = sweep.lines[:ROWS]
+        every = [line for line in sweep.lines if line.pruned_at is None]
+        lines = every[:ROWS]
         rows = tuple(
             Row(
                 label,
@@ -71,14 +72,13 @@ class DistributionPlot(SweepPlot):
             )
             for label, line in zip(sweep.labels(lines, LABEL), lines, strict=True)
         )
-        fewer = (
-            f"the best {len(rows)} of {len(sweep.lines):,} settings" if len(rows) < len(sweep.lines) else ""
-        )
-        about = f"{sweep.seeds}; dots are single seeds, boxes quartiles, diamonds means with 95% intervals"
-        details = "; ".join(part for part in (about, fewer) if part)
-        every = np.concatenate([row.values for row in rows])
+        fewer = f"the best {len(rows)} of {len(every):,} settings" if len(rows) < len(every) else ""
+        gone = f"left out: {amount(len(sweep.pruned), 'pruned setting')}" if sweep.pruned else ""
+        dots = f"dots are single {sweep.seeds_word}, boxes quartiles, diamonds means with 95% intervals"
+        details = "; ".join(part for part in (sweep.seeds, dots, fewer, gone) if part)
+        figures = np.concatenate([row.values for row in rows])
         title = f"{sweep.figure.capitalize()} of each setting of {sweep.name}"
-        return Distributions(title, (details,), sweep.axis, rows, wants_log(every))
+        return Distributions(title, (details,), sweep.axis, rows, wants_log(figures))
 
     def draw(self, values: Distributions) -> Figure:
         from mlprun.plots import canvas

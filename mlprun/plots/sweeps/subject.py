@@ -105,19 +105,19 @@ class Sweep:
         return statistics.mean_of(known) if known and line.pruned_at is not None else None
 
     def labels(self, lines: Sequence[Line], length: int) -> list[str]:
-        """Settings in so many characters each, no two alike; the sweep's name where nothing varies."""
-        names = reading.short_names(self.description.parameters)
-        varied = [one.path for one in self.dimensions] or list(names)
-        if not varied:
-            return [style.name(self.name, length)] * len(lines)
-        chosen = [line.setting.chosen for line in lines]
-        texts = labelled(
-            [{names[path]: one[path] for path in varied if path in one} for one in chosen], length
-        )
-        return [
-            text if texts.count(text) == 1 else f"{style.name(text, length - 8)} (no. {line.setting.id})"
-            for text, line in zip(texts, lines, strict=True)
+        """Settings by the numbers that `sweep show` gives them, with their values where these have room.
+
+        `17: hidden 4, lr 0.1` in so many characters, or `setting 17`, alike for all; the sweep's name where
+        nothing varies.
+        """
+        plain = [f"setting {line.setting.id}" for line in lines]
+        if not self.dimensions:
+            return [style.name(self.name, length)] if len(self.lines) == 1 else plain
+        texts = labelled(self.dimensions, [line.setting.chosen for line in lines])
+        full = [
+            [f"{line.setting.id}: {text}" for line, text in zip(lines, some, strict=True)] for some in texts
         ]
+        return next((some for some in full if max(map(len, some), default=0) <= length), plain)
 
     @property
     def seeds(self) -> str:

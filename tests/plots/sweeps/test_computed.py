@@ -55,10 +55,10 @@ def test_a_band_ends_where_half_of_the_trials_have_stopped() -> None:
 
 def test_curves_are_of_the_best_settings_and_leave_out_what_diverged(sweeps: dict[str, Sweep]) -> None:
     values = computed("curves", sweeps["rates"])
-    assert list(values.bands) == ["lr 0.1", "lr 0.01", "lr 1", "lr 3"]
+    assert list(values.bands) == ["2: lr 0.1", "1: lr 0.01", "3: lr 1", "4: lr 3"]
     trials = [one for one in trials_of(MADE["rates"]) if one.setting == 4 and one.status == "finished"]
     kept = np.array([history(trial)["dev_loss"] for trial in trials])
-    shown = values.bands["lr 3"]["dev"]
+    shown = values.bands["4: lr 3"]["dev"]
     assert shown.trials == len(trials) == 5
     assert np.array_equal(shown.epochs, np.arange(2, 13, 2))  # dev was evaluated at even epochs
     assert shown.middle == pytest.approx(np.median(kept[:, 1::2], axis=0))
@@ -110,7 +110,7 @@ def test_parallel_lines_stand_where_their_values_are(sweeps: dict[str, Sweep]) -
 
 def test_a_distribution_has_every_figure_of_a_setting(sweeps: dict[str, Sweep]) -> None:
     values = computed("distribution", sweeps["rates"])
-    assert [row.label for row in values.rows] == ["lr 0.1", "lr 0.01", "lr 1", "lr 3", "lr 10"]
+    assert [row.label for row in values.rows] == ["2: lr 0.1", "1: lr 0.01", "3: lr 1", "4: lr 3", "5: lr 10"]
     best = np.sort([bent({"optimizer.lr": 0.1}, seed) for seed in range(6)])
     assert values.rows[0].values == pytest.approx(best)
     assert values.rows[0].mean == pytest.approx(best.mean())

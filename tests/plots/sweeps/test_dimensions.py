@@ -103,11 +103,13 @@ def test_values_are_written_short(value: Any, text: str) -> None:
     assert text_of(value) == text
 
 
-def test_labels_give_up_names_before_values() -> None:
-    settings = [{"momentum_of_the_optimizer": 0.9, "lr": rate} for rate in (0.1, 0.25)]
-    for length in (60, 30, 20, 9):
-        first, second = labelled(settings, length)
-        assert first.endswith("0.1")
-        assert second.endswith("0.25")
-        assert max(len(first), len(second)) <= length
-    assert labelled(settings, 9) == ["0.9, 0.1", "0.9, 0.25"]
+def test_labels_shorten_names_and_never_values() -> None:
+    path = "momentum_of_the_optimizer"
+    settings = [{path: 0.9, "lr": rate} for rate in (0.1, 0.25)]
+    varied = dimension(path, path, [0.9, 0.8], "linear"), dimension("lr", "lr", [0.1, 0.25], "linear")
+    texts = labelled(varied, settings)
+    assert [some[1] for some in texts] == [
+        f"{style.name(path, most)} 0.9, lr 0.25" for most in (dimensions.NAME, 14, 9)
+    ]
+    alike = labelled([dimension("lr", "lr", [0.1, 0.25], "linear")], settings)
+    assert alike[0] == ["lr 0.1", "lr 0.25"]  # what does not vary is not told

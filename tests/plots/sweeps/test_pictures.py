@@ -14,11 +14,11 @@ from matplotlib.text import Text
 from PIL import Image
 
 from mlprun.errors import UsageError
-from mlprun.plots import canvas
+from mlprun.plots import canvas, style
 from mlprun.plots import sweeps as pictures
 from mlprun.plots.sweeps.parallel import _round_ticks
 
-from .conftest import SHAPES, Shape, write
+from .conftest import SHAPES, Shape, history, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -150,6 +150,16 @@ def test_ticks_of_the_figure_say_what_they_stand_at(low: float, high: float, exp
     assert [text for _, text in ticks] == expected
 
 
+def test_settings_are_called_by_the_numbers_that_the_table_has(sweeps: dict[str, Sweep]) -> None:
+    grid = sweeps["grid"]
+    labels = grid.labels(grid.lines, 40)
+    assert labels[0] == "10: hidden 8, lr 0.1"
+    assert [int(label.partition(":")[0]) for label in labels] == [line.setting.id for line in grid.lines]
+    random = sweeps["random"]
+    assert random.labels(random.lines, 44) == [f"setting {line.setting.id}" for line in random.lines]
+    assert sweeps["seeds"].labels(sweeps["seeds"].lines, 40) == ["seeds"]
+
+
 def test_no_two_settings_of_a_picture_have_one_label(sweeps: dict[str, Sweep], tmp_path: Path) -> None:
     twins = [{"dataset.path": f"{'a' * 60}/{k}.csv"} for k in range(3)]
     write(tmp_path / "twins", "twins", Shape(("dataset.path",), twins, 1, lambda _chosen, _seed: 0.5))
@@ -157,7 +167,52 @@ def test_no_two_settings_of_a_picture_have_one_label(sweeps: dict[str, Sweep], t
         for length in (20, 44):
             labels = sweep.labels(sweep.lines, length)
             assert len(set(labels)) == len(labels)
-            assert max(map(len, labels)) <= length + 2
+            assert max(map(len, labels)) <= length
+
+
+def test_titles_of_panels_neither_touch_nor_are_cut_off(sweeps: dict[str, Sweep], tmp_path: Path) -> None:
+    long = [
+        {"dataset.kind": a, "optimizer.kind": b, "penalty.kind": c}
+        for a in ("modified_national_institute", "another_long_choice")
+        for b in ("stochastic_gradient_descent", "adam_with_decoupled_decay")
+        for c in ("none", "something_else")
+    ]
+    write(tmp_path / "long", "long", Shape(tuple(long[0]), long, 1, lambda _chosen, _seed: 0.5))
+    named = replace(pictures.Sweep.of(str(tmp_path / "long")), history=history)
+    for sweep in (sweeps["grid"], sweeps["random"], sweeps["cube"], named):
+        with style.styled():
+            plot = pictures.make("curves")
+            figure = plot.draw(plot.compute(sweep))
+            figure.draw_without_rendering()
+            titles = [axes.title if axes.get_title() else axes._left_title for axes in figure.axes]
+            boxes = [title.get_window_extent() for title in titles]
+        for one, box in enumerate(boxes):
+            assert box.x1 <= figure.bbox.width
+            for other in boxes[one + 1 :]:
+                assert not (
+                    box.x0 < other.x1 and other.x0 < box.x1 and box.y0 < other.y1 and other.y0 < box.y1
+                )
+
+
+def test_curves_of_pruned_settings_are_grey_and_end_where_they_were_given_up(halved: Sweep) -> None:
+    few = replace(halved, summary=replace(halved.summary, lines=halved.lines[:3] + halved.lines[6:]))
+    values = pictures.make("curves").compute(few)
+    assert (len(values.bands), len(values.pruned)) == (3, 6)
+    assert all(bands["train"].epochs[-1] == 4 for bands in values.pruned)
+    assert all(bands["train"].epochs[-1] == 12 for bands in values.bands.values())
+    assert "grey: 6 pruned settings" in values.details[0]
+    drawn = [line for line in pictures.draw("curves", few).axes[0].get_lines() if line.get_linewidth() == 0.4]
+    assert len(drawn) == 6
+    assert {line.get_xdata()[-1] for line in drawn} == {4}
+    many = pictures.make("curves").compute(halved)
+    assert (len(many.bands), many.pruned) == (6, ())
+    assert "left out: 30 pruned" in many.details[0]
+
+
+def test_distributions_have_no_rows_of_pruned_settings(halved: Sweep) -> None:
+    values = pictures.make("distribution").compute(halved)
+    assert len(values.rows) == 6
+    assert "left out: 6 pruned settings" in values.details[0]
 
 
 @pytest.mark.parametrize(
