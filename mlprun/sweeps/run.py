@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlprun import engines
 from mlprun.engines import device as devices
@@ -21,7 +21,7 @@ from mlprun.training.recorded import as_yaml
 from mlprun.training.signals import StopFlag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mlprun.sweeps.definition import Definition
     from mlprun.sweeps.folder import SweepFolder
@@ -56,19 +56,15 @@ def run(
         place = continuing.held(configs, out, stack)
         if place is not None:
             recover(place)
-        again = continuing.Again() if place is None else continuing.again(place, retry_failed=retry_failed)
-        plan = _plan(configs, place, again.trials)
-        found = [] if place is None else continuing.differences(plan, place)
-        if place is not None and continuing.is_over(place, plan):
+        plan, _, found, said, is_over = _outlook(configs, place, retry_failed=retry_failed)
+        if place is not None and is_over:
             continuing.bring_up(plan, place)
             status = place.status()
             reporter.begin(place.path, plan, status.done)
             if fail_fast:
                 _fail_at_bad(place)
             return Ended(place, status, plan)
-        if found:
-            reporter.say(f"this may not end with the bytes of an undisturbed sweep: {'; '.join(found)}")
-        for line in again.said:
+        for line in said:
             reporter.say(line)
         _prepare(plan, reporter)
         with StopFlag() as stop:
@@ -92,20 +88,40 @@ def _fail_at_bad(place: SweepFolder) -> None:
         raise bad.error_in(place.path)
 
 
+class Outlook(NamedTuple):
+    """What a sweep is to do: its plan and, where it goes on with one, the folder of that."""
+
+    plan: Plan
+    place: SweepFolder | None
+    differences: Sequence[str] = ()
+    """what is not as it was when the folder's sweep was started"""
+    said: Sequence[str] = ()
+    """lines that a user should see"""
+    is_over: bool = False
+    """whether nothing is left to do"""
+
+
 def look(
     definition: Definition, *, out: str, allow_code: bool = False, retry_failed: bool = False
-) -> tuple[Plan, SweepFolder | None]:
-    """What `run` would do, and the folder that it would go on with. Raises as it does before one exists."""
+) -> Outlook:
+    """What `run` would do. Raises as it does before there is a folder."""
     configs = Configs(definition, allow_code=allow_code)
-    place = continuing.find(configs, out)
-    again = continuing.Again() if place is None else continuing.again(place, retry_failed=retry_failed)
+    return _outlook(configs, continuing.find(configs, out), retry_failed=retry_failed)
+
+
+def _outlook(configs: Configs, place: SweepFolder | None, *, retry_failed: bool) -> Outlook:
+    if place is None:
+        return Outlook(_plan(configs, None), None)
+    again = continuing.again(place, retry_failed=retry_failed)
     plan = _plan(configs, place, again.trials)
-    if place is not None:
-        continuing.differences(plan, place)
-    return plan, place
+    found = continuing.differences(plan, place)
+    if continuing.is_over(place, plan):
+        return Outlook(plan, place, is_over=True)
+    warned = f"this may not end with the bytes of an undisturbed sweep: {'; '.join(found)}"
+    return Outlook(plan, place, found, [*([warned] if found else []), *again.said])
 
 
-def _plan(configs: Configs, place: SweepFolder | None, again: frozenset[int]) -> Plan:
+def _plan(configs: Configs, place: SweepFolder | None, again: frozenset[int] = frozenset()) -> Plan:
     """The plan of a sweep, with the first round of a search where nothing was asked for yet."""
     definition = configs.definition
     if place is None:

@@ -211,7 +211,9 @@ def test_a_sweep_that_lost_a_file_is_not_said_to_be_over(failed, capsys, monkeyp
     assert cli.main([*words, "--dry-run"]) == 0
     assert "all 16 trials of runs/trials-001 have ended before" in capsys.readouterr().out
     assert cli.main([*words, "--dry-run", "--retry-failed"]) == 0
-    assert "goes on with runs/trials-001: 12 of its 16 trials are there" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "goes on with runs/trials-001: 12 of its 16 trials are there" in said.out
+    assert "failed trials to be trained again: 4" in said.err
     assert cli.main(words) == 0
     hint = "the same command with --retry-failed trains what failed again"
     assert hint in capsys.readouterr().out

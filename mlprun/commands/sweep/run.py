@@ -157,7 +157,9 @@ def show_plan(
     from mlprun.sweeps import run
 
     options = {"allow_code": allow_code, "retry_failed": retry_failed}
-    plan, place = run.look(api.load_definition(sweep, *words), out=out, **options)
+    plan, place, _, said, _ = run.look(api.load_definition(sweep, *words), out=out, **options)
     folder = None if place is None else place.path
+    for line in said:
+        output.note(line)
     output.result(told(plan, folder, plan.done))
     output.document(described(plan, folder, plan.done))
