@@ -13,7 +13,7 @@ from mlprun.files.calls import System
 from mlprun.files.folders import claim, make_folder, remove, sync_folder
 from mlprun.files.looking import is_folder, kind, names, size, written_at
 from mlprun.files.reading import open_reading, read_bytes, read_pieces, read_text
-from mlprun.files.refusals import Place, TooLargeError, WrongKindError, failure
+from mlprun.files.refusals import Place, TooLargeError, WrongKindError, failure, remedy
 from mlprun.files.writing import is_temporary, link_previous, write_atomic, write_new
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "read_bytes",
     "read_pieces",
     "read_text",
+    "remedy",
     "remove",
     "size",
     "sync",

@@ -47,8 +47,12 @@ def failure(error: OSError, path: Place, doing: str) -> FileError:
     why = (
         f"it is {error.kind}" if isinstance(error, WrongKindError) else os.strerror(error.errno or 0).lower()
     )
-    remedy = _REMEDIES.get(error.errno or 0, "choose another path")
-    return FileError(os.fspath(path), f"cannot be {doing}: {why}", remedy)
+    return FileError(os.fspath(path), f"cannot be {doing}: {why}", remedy(error.errno))
+
+
+def remedy(code: int | None) -> str:
+    """What would work where the operating system refused with this number."""
+    return _REMEDIES.get(code or 0, "choose another path")
 
 
 @contextlib.contextmanager

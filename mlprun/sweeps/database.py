@@ -33,8 +33,8 @@ keeps its digest beside it.
 
 from __future__ import annotations
 
-import contextlib
 import json
+import os
 import re
 import sqlite3
 from dataclasses import asdict
@@ -46,7 +46,7 @@ from mlprun import files
 from mlprun.errors import CheckpointError, FileError
 from mlprun.storage import canonical
 from mlprun.storage.opened import Closing
-from mlprun.sweeps import seal
+from mlprun.sweeps import refused, seal
 from mlprun.sweeps.entries import Description, Rung, Setting, Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -58,7 +58,6 @@ APPLICATION = 0x6D6C7072
 
 _WAIT = 10.0  # seconds that a writer waits for a reader that holds the file, and the other way round
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]+")
-_RESTORE = "restore it from a copy or run the sweep again in another folder"
 _STANDING = (
     "setting",
     "seed",
@@ -78,7 +77,7 @@ def create(path: str, description: Description) -> Writer:
     """A new database at `path`, which must not exist. Raises FileError."""
     files.write_new(path, b"")  # an empty file is an empty database
     writer = Writer(path)
-    with _told(path):
+    with refused.told(path):
         writer.connection.executescript(_tables(description))
         writer.connection.executemany(
             "INSERT INTO sweep VALUES (?, ?)",
@@ -121,7 +120,7 @@ class Writer(Closing):
     def __init__(self, path: str) -> None:
         self.path = path
         seal.remove(path)
-        with _told(path):
+        with refused.told(path):
             self.connection = sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, timeout=_WAIT)
             self.connection.execute("PRAGMA journal_mode = WAL").fetchone()
             self.connection.execute("PRAGMA synchronous = FULL")
@@ -134,12 +133,12 @@ class Writer(Closing):
     def add_settings(self, settings: Iterable[Setting]) -> None:
         """Add settings that are not in it yet."""
         rows = ((one.id, json.dumps(dict(one.chosen), allow_nan=False)) for one in settings)
-        with _told(self.path), self.connection as changing:
+        with refused.told(self.path), self.connection as changing:
             changing.executemany("INSERT INTO settings VALUES (?, ?)", rows)
 
     def add_trials(self, trials: Iterable[Trial]) -> None:
         """Add trials that are not in it yet, all in one transaction."""
-        with _told(self.path), self.connection as changing:
+        with refused.told(self.path), self.connection as changing:
             _put(changing, "INSERT", trials)
 
     def extend(
@@ -151,7 +150,7 @@ class Writer(Closing):
         """Add settings and their trials, and replace fields of the description: all of that or nothing."""
         rows = ((one.id, json.dumps(dict(one.chosen), allow_nan=False)) for one in settings)
         said = ((key, canonical.encode(value)) for key, value in described.items())
-        with _told(self.path), self.connection as changing:
+        with refused.told(self.path), self.connection as changing:
             changing.executemany("INSERT OR REPLACE INTO sweep VALUES (?, ?)", said)
             changing.executemany("INSERT INTO settings VALUES (?, ?)", rows)
             _put(changing, "INSERT", trials)
@@ -160,7 +159,7 @@ class Writer(Closing):
         """Make trials pending again, all or none of them; what they came to is forgotten."""
         numbers = [(number,) for number in trials]
         forgotten = "epochs = NULL, best_epoch = NULL, seconds = NULL, error = NULL"
-        with _told(self.path), self.connection as changing:
+        with refused.told(self.path), self.connection as changing:
             changing.executemany(
                 f"UPDATE trials SET status = 'pending', {forgotten} WHERE id = ?",  # noqa: S608
                 numbers,
@@ -172,7 +171,7 @@ class Writer(Closing):
         kept = list(trials)
         names = self.results.description.figures
         columns = ", ".join(f'"{name}"' for name in names)
-        with _told(self.path), self.connection as changing:
+        with refused.told(self.path), self.connection as changing:
             _put(changing, "INSERT OR REPLACE", kept)
             changing.executemany(
                 f"INSERT OR REPLACE INTO figures (trial{', ' if names else ''}{columns}) "  # noqa: S608
@@ -182,7 +181,7 @@ class Writer(Closing):
 
     def add_rung(self, rung: Iterable[Rung]) -> None:
         """Add how settings stood at a rung, all in one transaction."""
-        with _told(self.path), self.connection as changing:
+        with refused.told(self.path), self.connection as changing:
             changing.executemany("INSERT INTO rungs VALUES (?, ?, ?, ?)", rung)
 
     def close(self, *, final: bool = False) -> None:
@@ -190,7 +189,7 @@ class Writer(Closing):
 
         Where a reader is in the way, all is at least in that file, unless the reader holds on to former rows.
         """
-        with _told(self.path):
+        with refused.told(self.path):
             alone = final and self._fold_in()
             self.connection.close()
         if alone:
@@ -220,17 +219,29 @@ def open_reading(path: str) -> Results:
         what = "no such file" if files.kind(path) is None else f"is a {files.kind(path)}"
         raise CheckpointError(path, what, "expected the trials.sqlite of a sweep's folder")
     seal.check(path)
-    with _told(path):
-        connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=_WAIT)
-        try:
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.OperationalError:
-            # a file system that is read-only has no room for what readers of a WAL share
-            connection.close()
-            connection = sqlite3.connect(f"file:{quote(path)}?immutable=1", uri=True)
-        results = Results(connection, path)
-        results.check()
+    with refused.told(path):
+        results = Results(_connected(path), path)
+    results.check()
     return results
+
+
+def _connected(path: str) -> sqlite3.Connection:
+    """A connection that reads. Raises FileError."""
+    connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=_WAIT)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if not refused.is_no_place_to_write(error):
+            raise
+    else:
+        return connection
+    # a file system that is read-only has no room for what readers of a WAL share
+    log = f"{path}-wal"
+    if files.kind(log) is not None and files.size(log):
+        what = f"cannot be read here: its newest rows are in {os.path.basename(log)}"
+        raise FileError(path, what, "copy the folder to where it can be written to")
+    return sqlite3.connect(f"file:{quote(path)}?immutable=1", uri=True)
 
 
 class Results(Closing):
@@ -245,7 +256,7 @@ class Results(Closing):
         (application,) = self._rows("PRAGMA application_id")[0]
         (version,) = self._rows("PRAGMA user_version")[0]
         if application != APPLICATION:
-            raise CheckpointError(self.path, "is not the database of a sweep", _RESTORE)
+            raise CheckpointError(self.path, "is not the database of a sweep", refused.RESTORE)
         if version != VERSION:
             what = f"has format {version}, and this mlprun reads format {VERSION}"
             raise CheckpointError(self.path, what, "use the version of mlprun that wrote it, or a newer one")
@@ -254,7 +265,7 @@ class Results(Closing):
     def description(self) -> Description:
         """What the sweep is."""
         if self._description is None:
-            with _told(self.path):
+            with refused.told_of_values(self.path):
                 self._description = self._described()
         return self._description
 
@@ -268,7 +279,7 @@ class Results(Closing):
     def settings(self) -> list[Setting]:
         """All settings, by id."""
         rows = self._rows("SELECT id, chosen FROM settings ORDER BY id")
-        with _told(self.path):
+        with refused.told_of_values(self.path):
             return [Setting(number, json.loads(chosen)) for number, chosen in rows]
 
     def trials(self) -> list[Trial]:
@@ -332,29 +343,15 @@ class Results(Closing):
             f"SELECT figures.trial IS NOT NULL, trials.id, {standing}{columns} FROM trials "  # noqa: S608
             f"LEFT JOIN figures ON figures.trial = trials.id {where} ORDER BY trials.id"
         )
-        with _told(self.path):
+        with refused.told_of_values(self.path):
             for has, *row in self._connection.execute(query, values):
                 figures = dict(zip(names, row[1 + len(_STANDING) :], strict=True)) if has else {}
                 yield Trial(**dict(zip(("id", *_STANDING), row, strict=False)), figures=figures)
 
     def _rows(self, query: str) -> list[Any]:
-        with _told(self.path):
+        with refused.told_of_values(self.path):
             return self._connection.execute(query).fetchall()
 
     def close(self) -> None:
         """Close it."""
         self._connection.close()
-
-
-@contextlib.contextmanager
-def _told(path: str) -> Iterator[None]:
-    """Tell of what SQLite refuses as mlprun tells of files: damage is one thing, a full disk another."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if "no such table" in str(error) or "no such column" in str(error):
-            raise CheckpointError(path, f"is damaged: {error}", _RESTORE) from error
-        remedy = "free some space or choose another folder" if "full" in str(error) else "try again"
-        raise FileError(path, f"cannot be used: {error}", remedy) from error
-    except (sqlite3.DatabaseError, ValueError, TypeError) as error:
-        raise CheckpointError(path, f"is damaged: {error}", _RESTORE) from error
