@@ -33,6 +33,7 @@ keeps its digest beside it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -260,6 +261,16 @@ class Results(Closing):
         if version != VERSION:
             what = f"has format {version}, and this mlprun reads format {VERSION}"
             raise CheckpointError(self.path, what, "use the version of mlprun that wrote it, or a newer one")
+
+    @contextlib.contextmanager
+    def moment(self) -> Iterator[None]:
+        """Let all that is read inside be of one moment, whatever a writer does meanwhile."""
+        with refused.told(self.path):
+            self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.rollback()
 
     @property
     def description(self) -> Description:

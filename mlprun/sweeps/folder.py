@@ -110,7 +110,7 @@ class SweepFolder:
             if status.state == "running":
                 status = replace(status, state="crashed")
         if status.state != "finished":
-            with self.results() as results:
+            with self.results() as results, results.moment():
                 counts, total = results.counts(), results.description.total
                 return replace(status, done=sum(counts.values()) - counts["pending"], total=total)
         return status

@@ -108,6 +108,11 @@ class Summary:
 
 def summarize(results: Results, *, metric: str | None = None, of: str = "best") -> Summary:
     """Every setting's figures by `metric`, by default the objective's, as they stand now."""
+    with results.moment():
+        return _summary(results, metric, of)
+
+
+def _summary(results: Results, metric: str | None, of: str) -> Summary:
     description = results.description
     column = reading.column_of(description, metric, of)
     goal = reading.goal_of(description, column)

@@ -10,6 +10,7 @@ import pytest
 from mlprun.errors import CheckpointError, FileError
 from mlprun.sweeps import database, refused
 from mlprun.sweeps.database import Setting, Trial, Writer
+from mlprun.sweeps.summary import summarize
 
 WORDS = {
     sqlite3.SQLITE_FULL: "free some space",
@@ -135,3 +136,19 @@ def test_what_has_no_sense_is_damage(path):
         pytest.raises(CheckpointError, match="is damaged"),
     ):
         results.settings()
+
+
+def test_a_summary_is_of_one_moment(path, monkeypatch):
+    original = database.Results.settings
+
+    def late(self):
+        with Writer(path) as writer:  # between the trials and the counts
+            writer.record([Trial(13, 4, 0, status="failed", error="now")])
+        return original(self)
+
+    monkeypatch.setattr(database.Results, "settings", late)
+    with database.open_reading(path) as results:
+        summary = summarize(results)
+        assert summary.counts["pending"] == sum(line.counts["pending"] for line in summary.lines) == 1
+        monkeypatch.undo()
+        assert summarize(results).counts["pending"] == 0
