@@ -11,10 +11,11 @@ from pydantic import Field
 from mlprun.errors import UsageError
 from mlprun.plots import style
 from mlprun.plots.sweeps import colors
+from mlprun.plots.sweeps.importance import most_important
 from mlprun.plots.sweeps.plot import SweepPlot, kinds
 from mlprun.plots.sweeps.subject import wants_log
 from mlprun.sweeps import statistics
-from mlprun.sweeps.summary import UNSOUND
+from mlprun.sweeps.summary import APART, UNSOUND
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,6 +47,8 @@ class Map:
     """[rows, columns] or [dots]; nan where there is nothing"""
     texts: list[list[str]]
     places: tuple[NDArray[np.float64], NDArray[np.float64]] | None
+    given_up: NDArray[np.bool_]
+    """which settings were pruned [dots]"""
     is_log: bool
     limits: tuple[float, float] | None
     best_is_small: bool
@@ -55,13 +58,13 @@ class OverTwo(SweepPlot):
     """Base of the maps."""
 
     parameters: tuple[str, str] | None = Field(
-        None, description="the two parameters, across and up; by default the first two that vary"
+        None, description="the two parameters, across and up; by default the two most important"
     )
 
     def chosen(self, sweep: Sweep) -> tuple[Dimension, Dimension]:
         """The two parameters. Raises UsageError for one that does not vary."""
         if self.parameters is None:
-            return sweep.dimensions[0], sweep.dimensions[1]
+            return _default(sweep)
         known = {name: one for one in sweep.dimensions for name in (one.path, one.name)}
         for name in self.parameters:
             if name not in known:
@@ -69,10 +72,12 @@ class OverTwo(SweepPlot):
                 raise UsageError("--parameters", f"{name} does not vary", f"expected two of {paths}")
         return known[self.parameters[0]], known[self.parameters[1]]
 
-    @staticmethod
-    def over_others(sweep: Sweep) -> str:
-        """What is said where other parameters vary too."""
-        return "averaged over the other parameters" if len(sweep.dimensions) > 2 else ""
+    def about_others(self, sweep: Sweep) -> str:
+        """How the two were chosen where more parameters vary."""
+        count = len(sweep.dimensions)
+        return (
+            f"the two most important of {count} parameters" if count > 2 and self.parameters is None else ""
+        )
 
     def draw(self, values: Map) -> Figure:
         from mlprun.plots import canvas
@@ -118,8 +123,12 @@ class HeatMap(OverTwo):
             if places is None
             else f"a dot is a setting, its colour the mean over {sweep.seeds}"
         )
-        averaged = self.over_others(sweep) if places is None else ""
-        details = "; ".join(part for part in (what, averaged, sweep.missing()) if part)
+        averaged = (
+            "averaged over the other parameters" if len(sweep.dimensions) > 2 and places is None else ""
+        )
+        starred = "* of those trials of a cell that have a figure" if any_starred(texts) else ""
+        parts = (what, self.about_others(sweep), averaged, sweep.missing(), starred)
+        details = "; ".join(part for part in parts if part)
         title = f"{sweep.figure.capitalize()} over two parameters of {sweep.name}"
         return Map(
             title,
@@ -130,10 +139,29 @@ class HeatMap(OverTwo):
             values,
             texts,
             places,
+            given_up=given_up(sweep),
             is_log=wants_log(values.ravel()),
             limits=None,
             best_is_small=sweep.best_is_small,
         )
+
+
+def _default(sweep: Sweep) -> tuple[Dimension, Dimension]:
+    """The two most important parameters, of those that spread over a plane where there are two of these."""
+    wide = [one for one in sweep.dimensions if one.is_number and len(one.levels) > CELLS]
+    best = most_important(sweep, wide if len(wide) > 1 else sweep.dimensions)[:2]
+    across, up = (one for one in sweep.dimensions if one in best)
+    return across, up
+
+
+def given_up(sweep: Sweep) -> NDArray[np.bool_]:
+    """Which settings were pruned."""
+    return np.array([line.pruned_at is not None for line in sweep.lines])
+
+
+def any_starred(texts: list[list[str]]) -> bool:
+    """Whether a cell is marked as one of which trials are left out."""
+    return any(text.endswith("*") for row in texts for text in row)
 
 
 def are_cells(across: Dimension, up: Dimension) -> bool:
@@ -169,7 +197,7 @@ def _mean(lines: list[Line]) -> float | None:
 def _text(lines: list[Line], mean: float | None) -> str:
     if mean is None:
         return next((one for one in UNSOUND if any(line.counts.get(one) for line in lines)), "")
-    return _digits(mean)
+    return _digits(mean) + ("*" if any(line.counts.get(one) for line in lines for one in APART) else "")
 
 
 def _digits(value: float) -> str:
@@ -244,18 +272,16 @@ def _draw_dots(axes: Axes, values: Map) -> Any:
         linewidths=0.3,
         zorder=3,
     )
+    looks: Any = {"marker": "x", "color": style.VERMILLION, "s": size * 0.7, "linewidths": 1.1, "zorder": 4}
+    grey: Any = {"marker": "v", "facecolors": "none", "edgecolors": style.GREY, "s": 14, "linewidths": 0.5}
+    for some, look, label in (
+        (~known & ~values.given_up, looks, "no trial ended well"),
+        (~known & values.given_up, grey, "pruned"),
+    ):
+        if some.any():
+            axes.scatter(across[some], up[some], label=label, **look)
     if not known.all():
-        axes.scatter(
-            across[~known],
-            up[~known],
-            marker="x",
-            color=style.VERMILLION,
-            s=size * 0.7,
-            linewidths=1.1,
-            zorder=4,
-            label="no trial ended well",
-        )
-        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.1)
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.1, ncols=2)
     values.across.prepare(axes.xaxis)
     values.up.prepare(axes.yaxis)
     axes.grid(visible=True)

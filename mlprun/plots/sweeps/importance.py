@@ -79,13 +79,7 @@ class ImportancePlot(SweepPlot):
         return None if values.max() > values.min() else "the figure is equal everywhere"
 
     def compute(self, sweep: Sweep) -> Importance:
-        known = [line for line in sweep.lines if line.sample.n]
-        is_log = wants_log(np.concatenate([sweep.values(line) for line in known]))
-        if is_log:
-            known = [
-                replace(line, values={seed: np.log10(one) for seed, one in line.values.items()})
-                for line in known
-            ]
+        known, is_log = _known(sweep)
         spread = Spread.of([sweep.values(line) for line in known])
         groups = [groups_of(one, known) for one in sweep.dimensions]
         shares = [
@@ -173,6 +167,26 @@ class Spread:
         root = np.sqrt(self.counts)
         fitted = design @ np.linalg.lstsq(design * root[:, None], self.means * root, rcond=None)[0]
         return float(np.sum(self.counts * (self.means - fitted) ** 2))
+
+
+def most_important(sweep: Sweep, among: Sequence[Dimension]) -> list[Dimension] | None:
+    """The parameters by what they explain alone, the most important first; None where that is not known."""
+    if ImportancePlot().refuses(sweep) is not None:
+        return None
+    known, _ = _known(sweep)
+    spread = Spread.of([sweep.values(line) for line in known])
+    return sorted(among, key=lambda one: -spread.between(groups_of(one, known)))
+
+
+def _known(sweep: Sweep) -> tuple[list[Line], bool]:
+    """The settings that have figures, and whether these were taken as logarithms."""
+    known = [line for line in sweep.lines if line.sample.n]
+    if not wants_log(np.concatenate([sweep.values(line) for line in known])):
+        return known, False
+    return [
+        replace(line, values={seed: float(np.log10(one)) for seed, one in line.values.items()})
+        for line in known
+    ], True
 
 
 def _reach(sweep: Sweep, one: Dimension, known: Sequence[Line], group: NDArray[np.int64]) -> float:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mlprun.plots import style
-from mlprun.plots.sweeps.heat_map import CELLS, ROOM, Map, OverTwo, are_cells, cells_of, or_nan, places_of
+from mlprun.plots.sweeps.heat_map import (
+    CELLS,
+    ROOM,
+    Map,
+    OverTwo,
+    are_cells,
+    cells_of,
+    given_up,
+    or_nan,
+    places_of,
+)
 from mlprun.plots.sweeps.plot import kinds
 from mlprun.sweeps import statistics, words
 from mlprun.sweeps.summary import SILENT, counted
@@ -55,7 +65,8 @@ class SuccessMap(OverTwo):
             if len(sweep.dimensions) > 2 and places is None
             else ""
         )
-        details = "; ".join(part for part in (f"success: {text}", averaged, _not_counted(sweep)) if part)
+        parts = (f"success: {text}", self.about_others(sweep), averaged, _not_counted(sweep))
+        details = "; ".join(part for part in parts if part)
         return Map(
             title,
             (details,),
@@ -65,6 +76,7 @@ class SuccessMap(OverTwo):
             values,
             texts,
             places,
+            given_up=given_up(sweep),
             is_log=False,
             limits=(0, 1),
             best_is_small=False,

@@ -11,14 +11,15 @@ import pytest
 import scipy.stats
 
 from mlprun.plots import sweeps as pictures
+from mlprun.plots.sweeps import Sweep
 from mlprun.plots.sweeps.curves import band
 from mlprun.plots.sweeps.importance import Spread, groups_of
 
-from .conftest import GRID, bent, history, trials_of
+from .conftest import GRID, Shape, bent, history, trials_of, write
 from .conftest import SHAPES as MADE
 
 if TYPE_CHECKING:
-    from mlprun.plots.sweeps import Sweep
+    from pathlib import Path
 
 SEEDS = 5
 
@@ -77,6 +78,50 @@ def test_cells_of_a_map_are_means_over_seeds_and_other_parameters(sweeps: dict[s
     pair = [bent(one, seed) for one in MADE["cube"].settings[:2] for seed in range(3)]
     assert cube.values[0, 0] == pytest.approx(np.mean(pair))
     assert "averaged over the other parameters" in cube.details[0]
+
+
+def test_a_map_is_of_the_two_parameters_that_make_a_picture(sweeps: dict[str, Sweep], tmp_path: Path) -> None:
+    random = computed("heat_map", sweeps["random"])
+    assert {random.across.name, random.up.name} == {
+        "lr",
+        "momentum",
+    }  # of three that spread, as importance says
+    assert "the two most important of 5 parameters" in random.details[0]
+    first = [{"a": k % 2, "b": k // 2 % 3, "c": k // 6} for k in range(12)]
+    write(
+        tmp_path / "x",
+        "x",
+        Shape(("a", "b", "c"), first, 2, lambda one, seed: one["b"] + 2.0 * one["c"] + seed),
+    )
+    values = computed("heat_map", Sweep.of(str(tmp_path / "x")))
+    assert (values.across.name, values.up.name) == ("b", "c")
+    asked = computed("heat_map", Sweep.of(str(tmp_path / "x")), parameters=("a", "c"))
+    assert (asked.across.name, asked.up.name) == ("a", "c")
+    assert "most important" not in asked.details[0]
+
+
+def test_cells_that_lack_trials_have_a_star(tmp_path: Path) -> None:
+    def loss(chosen: dict[str, Any], seed: int) -> float | None:
+        return None if chosen["optimizer.lr"] == 1.0 and seed == 0 else bent(chosen, seed)
+
+    write(tmp_path / "x", "x", Shape(("architecture.hidden", "optimizer.lr"), GRID, 3, loss))
+    values = computed("heat_map", Sweep.of(str(tmp_path / "x")))
+    assert [[text.endswith("*") for text in row] for row in values.texts[:3]] == [[False] * 3] * 2 + [
+        [True] * 3
+    ]
+    assert "* of those trials of a cell that have a figure" in values.details[0]
+
+
+def test_pruned_settings_are_not_as_those_that_diverged(sweeps: dict[str, Sweep], tmp_path: Path) -> None:
+    write(tmp_path / "x", "x", MADE["random"], prune=lambda chosen: chosen["optimizer.momentum"] > 0.5)
+    sweep = Sweep.of(str(tmp_path / "x"))
+    for kind in ("heat_map", "success"):
+        values = computed(kind, sweep)
+        pruned = [one["optimizer.momentum"] > 0.5 for one in (line.setting.chosen for line in sweep.lines)]
+        assert values.given_up.tolist() == pruned
+        assert np.isnan(values.values[values.given_up]).all()
+        legend = pictures.draw(kind, sweep).axes[0].get_legend()
+        assert "pruned" in [text.get_text() for text in legend.get_texts()]
 
 
 def test_success_rates_count_what_diverged_as_no_success(sweeps: dict[str, Sweep]) -> None:
