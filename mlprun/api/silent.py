@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mlprun.engines import Advance
     from mlprun.experiment import Experiment
     from mlprun.sweeps.plan import Plan
@@ -32,5 +34,5 @@ class SilentSweep:
     def say(self, message: str) -> None:
         """Nothing."""
 
-    def report(self, done: int, seconds: float) -> None:
+    def report(self, done: int, seconds: float, left: Callable[[], float | None]) -> None:
         """Nothing."""

@@ -17,6 +17,7 @@ from mlprun.sweeps.bad import Bad
 from mlprun.sweeps.entries import Trial
 from mlprun.sweeps.outcome import Known, Until
 from mlprun.sweeps.processes import WORTH, Processes
+from mlprun.sweeps.progress import Progress
 from mlprun.sweeps.sparing import Sparing
 from mlprun.sweeps.workshop import Workshop, cores
 
@@ -47,8 +48,8 @@ class Reporter(Protocol):
         """Something that the user should know."""
         ...
 
-    def report(self, done: int, seconds: float) -> None:
-        """Called several times a second: trials that have ended, and seconds of this session."""
+    def report(self, done: int, seconds: float, left: Callable[[], float | None]) -> None:
+        """Called several times a second: trials that have ended, seconds of this session, and of the rest."""
         ...
 
 
@@ -81,6 +82,7 @@ class Session:
         self.began = time.monotonic()
         self.bad: Bad | None = None
         """the trial at which a sweep stops that is to fail fast"""
+        self._progress = Progress(plan)
         self._middle: dict[int, int] = {}
         """trials that a cohort's file of its middle holds and the database does not, by cohort"""
         self.places: dict[bool, Launcher] = {}
@@ -178,6 +180,7 @@ class Session:
         With a `rung` up to that epoch; returned is then how the trials stand there.
         """
         waiting, stand = deque(self.todo), list[Trial]()
+        self._progress.plan_round(self.todo)
         begun: list[Batch] = []
         while waiting and not self._stopped():
             begin_more = partial(self._begin_more, begun, waiting, rung)
@@ -232,6 +235,7 @@ class Session:
             cohort = waiting.popleft()
             known = Known(*self._partial(cohort), self._until(cohort, rung))
             self._count(cohort, (*known.ended, *known.standings))
+            self._progress.begin(cohort, known.ended, known.standings.values())
             begun.append(place.submit(cohort, known))
 
     def _until(self, cohort: Cohort, rung: int | None) -> dict[int, Until]:
@@ -311,7 +315,8 @@ class Session:
     def _look(self, begun: Sequence[Batch]) -> None:
         """Report how far the sweep is, and notice a trial that came out badly."""
         ended = sum(batch.ended for batch in begun)
-        self.reporter.report(self.done + ended, time.monotonic() - self.began)
+        seconds = time.monotonic() - self.began
+        self.reporter.report(self.done + ended, seconds, partial(self._progress.left, begun, seconds))
         if self.fail_fast and self.bad is None:
             self.bad = Bad.among(one for batch in begun for one in batch.snapshot().ended)
 
@@ -345,6 +350,7 @@ class Session:
         self.writer.record(_recorded(cohort, place, outcome) for place, outcome in enumerate(outcomes))
         self.place.remove_partial(cohort.number)
         self._middle.pop(cohort.number, None)
+        self._progress.record(cohort)
         self.done += len(outcomes)
 
 

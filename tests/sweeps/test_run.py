@@ -187,7 +187,7 @@ def test_a_sweep_that_runs_says_how_long_it_has(sweep, tmp_path, monkeypatch):
     seen = []
 
     class Looking(SilentSweep):
-        def report(self, done, seconds):
+        def report(self, done, seconds, left):
             (place,) = folder.find(str(tmp_path / "runs"))
             seen.append((seconds, place.status()))
 

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun import api
 from mlprun.commands.progress import LINE_SECONDS
-from mlprun.commands.sweep.planned import going_on, told
+from mlprun.commands.sweep.planned import duration, going_on, told
 from mlprun.commands.terminal import Output, is_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mlprun.sweeps.plan import Plan
+
+FIRST_SECONDS = 2.0
+"""until the first line of progress"""
 
 
 class SweepFollower:
@@ -23,12 +26,11 @@ class SweepFollower:
     def __init__(self, output: Output) -> None:
         self._output = output
         self._bar: Any = None
-        self._total, self._before = 0, 0
-        self._said_at = time.monotonic()
+        self._total, self._due = 0, 0.0
 
     def begin(self, folder: str, plan: Plan, done: int) -> None:
         """Show what is to be done, where it is written, and the bar."""
-        self._total, self._before = plan.total, done
+        self._total, self._due = plan.total, time.monotonic() + FIRST_SECONDS
         if done == plan.total:
             self.say(going_on(folder, done, plan.total))
             return
@@ -42,15 +44,15 @@ class SweepFollower:
         """A message on standard error."""
         self._output.note(message)
 
-    def report(self, done: int, seconds: float) -> None:
-        """Move the bar; without one, say a line every few seconds."""
+    def report(self, done: int, seconds: float, left: Callable[[], float | None]) -> None:
+        """Move the bar; without one, say a line after a moment and then every few seconds."""
         if self._bar is not None:
             self._bar.update(0, completed=done, refresh=True)
-        elif time.monotonic() - self._said_at >= LINE_SECONDS:
-            self._said_at = time.monotonic()
-            now = done - self._before
-            left = f", {seconds / now * (self._total - done):.0f} s left" if now else ""
-            self.say(f"{done} of {self._total} trials, {seconds:.0f} s{left}")
+        elif time.monotonic() >= self._due:
+            self._due = time.monotonic() + LINE_SECONDS
+            more = left()
+            rest = "" if more is None else f", about {duration(more)} left"
+            self.say(f"{done} of {self._total} trials, {seconds:.0f} s{rest}")
 
     def close(self) -> None:
         """Leave the terminal as it was."""

@@ -160,7 +160,7 @@ def test_what_was_trained_elsewhere_is_kept_when_it_is_stopped(few, sweep, tmp_p
     made = []
 
     class Stopping(mlprun.api.SilentSweep):
-        def report(self, done, seconds):
+        def report(self, done, seconds, left):
             looks.append(done)
 
     def begin(stop_after):
