@@ -18,6 +18,8 @@ from mlprun.sweeps import statistics
 from mlprun.sweeps.summary import APART, UNSOUND
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
@@ -74,9 +76,13 @@ class OverTwo(SweepPlot):
 
     def about_others(self, sweep: Sweep) -> str:
         """How the two were chosen where more parameters vary."""
-        count = len(sweep.dimensions)
+        count, wide = len(sweep.dimensions), _wide(sweep)
+        if count < 3 or self.parameters is not None:
+            return ""
+        if most_important(sweep, wide) is None:
+            return f"two of {count} parameters"
         return (
-            f"the two most important of {count} parameters" if count > 2 and self.parameters is None else ""
+            f"the two most important of {len(wide)} {'parameters' if len(wide) == count else 'that spread'}"
         )
 
     def draw(self, values: Map) -> Figure:
@@ -147,11 +153,17 @@ class HeatMap(OverTwo):
 
 
 def _default(sweep: Sweep) -> tuple[Dimension, Dimension]:
-    """The two most important parameters, of those that spread over a plane where there are two of these."""
-    wide = [one for one in sweep.dimensions if one.is_number and len(one.levels) > CELLS]
-    best = most_important(sweep, wide if len(wide) > 1 else sweep.dimensions)[:2]
+    """The two most important parameters of those that make a picture, in the sweep file's order."""
+    wide = _wide(sweep)
+    best = (most_important(sweep, wide) or wide)[:2]
     across, up = (one for one in sweep.dimensions if one in best)
     return across, up
+
+
+def _wide(sweep: Sweep) -> Sequence[Dimension]:
+    """The parameters that spread over a plane where there are two of these, else all."""
+    wide = [one for one in sweep.dimensions if one.is_number and len(one.levels) > CELLS]
+    return wide if len(wide) > 1 else sweep.dimensions
 
 
 def given_up(sweep: Sweep) -> NDArray[np.bool_]:

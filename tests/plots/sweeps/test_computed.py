@@ -86,7 +86,7 @@ def test_a_map_is_of_the_two_parameters_that_make_a_picture(sweeps: dict[str, Sw
         "lr",
         "momentum",
     }  # of three that spread, as importance says
-    assert "the two most important of 5 parameters" in random.details[0]
+    assert "the two most important of 3 that spread" in random.details[0]
     first = [{"a": k % 2, "b": k // 2 % 3, "c": k // 6} for k in range(12)]
     write(
         tmp_path / "x",
