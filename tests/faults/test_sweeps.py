@@ -17,6 +17,7 @@ import mlprun
 import mlprun.api
 from mlprun.errors import MlprunError
 from mlprun.sweeps import session as running
+from mlprun.sweeps import sparing
 from mlprun.sweeps.session import Session
 
 SWEEP = """
@@ -178,8 +179,8 @@ def test_what_was_saved_of_a_cohort_in_the_middle_is_gone_on_from(
         if len(saved) == after:
             raise DeathError("now", "the process dies")
 
-    monkeypatch.setattr(running, "SAVE", 0.01)
-    monkeypatch.setattr(running, "SPARING", 0)
+    monkeypatch.setattr(sparing, "EVERY", 0.01)
+    monkeypatch.setattr(sparing, "SPARING", 0)
     monkeypatch.setattr(running, "LOOK", 0.005)
     monkeypatch.setattr("mlprun.sweeps.train.CHUNK_SECONDS", 0.005)
     monkeypatch.setattr(Session, "_save", save)
@@ -201,13 +202,13 @@ def test_a_save_that_took_long_is_not_soon_followed_by_another(
         counts[-1][batch.cohort.number] += 1
         original(self, batch)
 
-    monkeypatch.setattr(running, "SAVE", 0)
+    monkeypatch.setattr(sparing, "EVERY", 0)
     monkeypatch.setattr(running, "LOOK", 0.001)
     monkeypatch.setattr(Session, "_save", save)
-    for sparing in (1e9, 0):
+    for times in (1e9, 0):
         counts.append(Counter[int]())
-        monkeypatch.setattr(running, "SPARING", sparing)
-        mlprun.sweep(sweep, out=str(memory / f"out{sparing}"))
+        monkeypatch.setattr(sparing, "SPARING", times)
+        mlprun.sweep(sweep, out=str(memory / f"out{times}"))
     # a cohort may be saved once while each of those before it is waited for, and is where it waits at a rung
     *_, rungs, cohorts, _ = expected
     looks = len({one.epoch for one in rungs})
