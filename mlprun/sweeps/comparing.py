@@ -131,7 +131,7 @@ def compare_values(summary: Summary, parameter: str) -> list[Pair]:
 
     Raises UsageError for a parameter that does not vary and where no two settings differ in it alone.
     """
-    path = _path(summary, parameter)
+    path = path_of(summary, parameter)
     name = reading.short_names(summary.description.parameters)[path]
     by_value = pooling.alike(summary.lines, path)
     chosen = [
@@ -163,7 +163,7 @@ def _over(
     return sides[0], sides[1], found.left_out
 
 
-def _path(summary: Summary, parameter: str) -> str:
+def path_of(summary: Summary, parameter: str) -> str:
     """The dotted path of a parameter that is named by it or by an ending that no other has."""
     paths = summary.description.parameters
     found = [path for path in paths if path == parameter or path.endswith(f".{parameter}")]

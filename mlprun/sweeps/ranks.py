@@ -47,7 +47,7 @@ def compare_ranks(
 
 def signed_ranks(differences: Sequence[float]) -> float:
     """How likely chance alone would make differences, none of them 0, so one-sided, on either side."""
-    doubled = _doubled(differences)
+    doubled = doubled_ranks([abs(one) for one in differences])
     whole, positive = (
         sum(doubled),
         sum(rank for rank, one in zip(doubled, differences, strict=True) if one > 0),
@@ -56,15 +56,14 @@ def signed_ranks(differences: Sequence[float]) -> float:
     return min(1.0, 2 * _below(few, tuple(sorted(doubled))))
 
 
-def _doubled(values: Sequence[float]) -> list[int]:
-    """Twice the rank of each value by its size, from 2; equal ones share the mean of theirs."""
-    sizes = sorted(map(abs, values))
+def doubled_ranks(values: Sequence[float]) -> list[int]:
+    """Twice the rank of each value, from 2; equal ones share the mean of theirs."""
     first: dict[float, int] = {}
     last: dict[float, int] = {}
-    for place, size in enumerate(sizes, start=1):
-        first.setdefault(size, place)
-        last[size] = place
-    return [first[abs(value)] + last[abs(value)] for value in values]
+    for place, value in enumerate(sorted(values), start=1):
+        first.setdefault(value, place)
+        last[value] = place
+    return [first[value] + last[value] for value in values]
 
 
 def _below(most: int, doubled: Sequence[int]) -> float:

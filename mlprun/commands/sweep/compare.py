@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mlprun.sweeps.comparing import Pair, Side
+    from mlprun.sweeps.correlating import Correlation
 
 SENTENCES = 6
 """comparisons that are told in words, at most: of more those that are clearest"""
@@ -55,30 +56,46 @@ def command(
     by each seed's share of successes, as means are. With --by the values of one
     parameter are compared: seed by seed the means over all settings that have a
     partner alike in everything else; a trial that diverged takes only its partner
-    away. Of several comparisons p is corrected as Holm says; the intervals are
-    those of each alone. The best setting was chosen by the same seeds, so that its
-    lead is rather too large than too small.
+    away. A number with more than eight values, as drawn ones have, is correlated
+    with the figure instead, over settings and by ranks (Spearman). Of several
+    comparisons p is corrected as Holm says; the intervals are those of each alone.
+    The best setting was chosen by the same seeds, so that its lead is rather too
+    large than too small.
 
     --json prints {"sweep", "metric", "of", "comparisons": [{"first", "second",
       "figure", "n", "paired", "left_out", "effect", "interval": [LOW, HIGH], "test",
-      "p", "adjusted_p", "evidence": true | false | null, "verdict"}]}; "figure" is
+      "p", "adjusted_p", "evidence": true | false | null, "verdict"}], "correlations":
+      [{"parameter", "figure", "n", "rho", "p", "verdict"}]}; "figure" is
       the metric or "success", "first" and "second" are settings' numbers (with --by
       values), "left_out" counts the figures of only one of them, null stands for
       what so few seeds cannot say.
 
     Exit codes: 0 done, 2 usage, 4 not a sweep, 7 files.
     """
+    from mlprun.sweeps import correlating
     from mlprun.sweeps.comparing import compare as compared
     from mlprun.sweeps.summary import summarize
 
     refuse(of)
     with reading.open_folder(folder) as results:
         summary = summarize(results, metric=metric, of=of)
-    pairs = compared(summary, settings or (), by)
+    by_many = by is not None and not settings and correlating.is_for(summary, by)
+    correlations = correlating.correlate(summary, by) if by is not None and by_many else []
+    pairs = [] if by_many else compared(summary, settings or (), by)
     plain = summary.column.removeprefix(reading.LAST)
     output.document(
-        {"sweep": folder, "metric": plain, "of": of, "comparisons": [_document(pair) for pair in pairs]}
+        {
+            "sweep": folder,
+            "metric": plain,
+            "of": of,
+            "comparisons": [_document(pair) for pair in pairs],
+            "correlations": [_correlation(one) for one in correlations],
+        }
     )
+    for one in correlations:
+        output.result(one.verdict)
+    if any(one.spearman.rho is not None for one in correlations):
+        output.result("what is best in the middle has no such direction: mlprun plot shows it")
     for figure in dict.fromkeys(pair.figure for pair in pairs):
         _show([pair for pair in pairs if pair.figure == figure], summary.description.success, output)
     numbers = [side.told for pair in pairs for side in (pair.first, pair.second)]
@@ -125,6 +142,10 @@ def _table(pairs: Sequence[Pair], title: str) -> Table:
             )
         )
     return Table([*columns, *(["p (Holm)", "evidence"] if several else [])], rows, title)
+
+
+def _correlation(one: Correlation) -> Mapping[str, Any]:
+    return {"parameter": one.path, "figure": one.figure, **one.spearman._asdict(), "verdict": one.verdict}
 
 
 def _document(pair: Pair) -> Mapping[str, Any]:
