@@ -11,7 +11,7 @@ It is a checkpoint file (safetensors) with these arrays:
     0.best.layers.0.weight     the same of the best epoch, where dev rows choose one
 
 A trial that failed has no rows and form -1. While a cohort is trained, what stands so far lies beside it in
-a file of the same kind, with `running.N.*`: the whole state of trial N, all that it takes to go on.
+a file of the same kind that holds those in the middle too, see `middle`.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlprun.engines import Progress, State
 from mlprun.errors import CheckpointError
 from mlprun.storage import checkpoints
 from mlprun.storage.checkpoints import Checkpoint
-from mlprun.sweeps.outcome import Outcome, Standing
+from mlprun.sweeps import middle
+from mlprun.sweeps.outcome import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from mlprun.sweeps.entries import Trial
+    from mlprun.sweeps.outcome import Standing
 
 _RESTORE = "restore it from a copy, or remove it and run the same sweep again, which trains its trials anew"
 _TOLD = ("trial", "status", "epochs", "best_epoch", "seconds", "error", "figures")
@@ -42,7 +43,7 @@ _TOLD = ("trial", "status", "epochs", "best_epoch", "seconds", "error", "figures
 
 def encode(outcomes: Sequence[Outcome], columns: Sequence[str], digest: str) -> bytes:
     """The file of a cohort that has ended; equal outcomes give equal bytes. `digest` is the sweep's."""
-    return checkpoints.encode(_stacked(outcomes, columns, digest, {}))
+    return checkpoints.encode(_stacked(outcomes, columns, digest))
 
 
 def encode_partial(
@@ -50,17 +51,13 @@ def encode_partial(
 ) -> bytes:
     """The file of a cohort that has not: trials that have ended, and those that are in the middle."""
     ended = [{name: getattr(one, name) for name in _TOLD} for one in outcomes]
-    running = [_standing_meta(one) for one in standings]
-    made = _stacked(outcomes, columns, digest, {"ended": ended, "running": running})
-    tensors = dict(made.tensors)
-    for one in standings:
-        tensors |= {f"running.{one.trial}.{name}": array for name, array in _standing_arrays(one).items()}
-    return checkpoints.encode(Checkpoint(tensors, made.meta))
+    made = _stacked(outcomes, columns, digest)
+    return checkpoints.encode(
+        Checkpoint({**made.tensors, **middle.encode(ended, standings, len(columns))}, made.meta)
+    )
 
 
-def _stacked(
-    outcomes: Sequence[Outcome], columns: Sequence[str], digest: str, more: Mapping[str, Any]
-) -> Checkpoint:
+def _stacked(outcomes: Sequence[Outcome], columns: Sequence[str], digest: str) -> Checkpoint:
     forms: dict[tuple[Any, ...], list[Outcome]] = {}
     placed: list[tuple[int, int]] = []
     for one in outcomes:
@@ -85,28 +82,8 @@ def _stacked(
             for name in getattr(alike[0], kind) or ():
                 stack = np.stack([np.asarray(getattr(one, kind)[name]) for one in alike])
                 tensors[f"{number}.{kind}.{name}"] = stack
-    meta = {"kind": "cohort", "sweep": digest, "columns": list(columns), "forms": len(forms), **more}
+    meta = {"kind": "cohort", "sweep": digest, "columns": list(columns), "forms": len(forms)}
     return Checkpoint(tensors, meta)
-
-
-def _standing_meta(one: Standing) -> dict[str, Any]:
-    state = one.state
-    return {
-        "trial": one.trial,
-        "epoch": state.epoch,
-        "optimizer": state.structure,
-        "progress": state.progress.to_json(),
-        "best_epoch": one.best_epoch,
-        "seconds": one.seconds,
-        "figures": one.figures,
-    }
-
-
-def _standing_arrays(one: Standing) -> dict[str, NDArray[Any]]:
-    arrays = {f"model.{name}": array for name, array in one.state.model.items()}
-    arrays |= {f"slots.{name}": array for name, array in one.state.slots.items()}
-    arrays |= {f"best.{name}": array for name, array in (one.best or {}).items()}
-    return arrays | {"history": one.history}
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,25 +154,12 @@ class CohortFile:
         """The trials of an unfinished cohort that have ended."""
         return [
             Outcome(**told, history=self.history(place), best=self.best(place), last=self.last(place))
-            for place, told in enumerate(self.checkpoint.meta["ended"])
+            for place, told in enumerate(middle.ended(self.checkpoint.tensors))
         ]
 
     def standings(self) -> list[Standing]:
         """The trials of an unfinished cohort that are in the middle."""
-        return [self._standing(told) for told in self.checkpoint.meta["running"]]
-
-    def _standing(self, told: Mapping[str, Any]) -> Standing:
-        own = Checkpoint(self.checkpoint.under(f"running.{told['trial']}."), {})
-        state = State(
-            told["epoch"],
-            own.under("model."),
-            own.under("slots."),
-            told["optimizer"],
-            Progress.from_json(told["progress"]),
-        )
-        best = own.under("best.") or None
-        history, seconds, figures = own.tensors["history"], told["seconds"], told["figures"]
-        return Standing(told["trial"], state, history, told["best_epoch"], best, seconds, figures)
+        return middle.standings(self.checkpoint.tensors)
 
 
 def read(path: str, digest: str | None = None) -> CohortFile:
