@@ -66,10 +66,12 @@ class Sweep:
     def rows(self) -> list[dict[str, Any]]:
         """A flat dict for each trial that has ended, with the columns of `mlprun sweep export`.
 
-        Lists are JSON text such as "[4]", as in an export and in the database's view; None is no value:
+        Lists are JSON text such as "[4]", as in an export and in the database's view; None is no value.
+        Trials that diverged or were pruned have figures up to where they ended, with no place in a mean:
 
             table = pandas.DataFrame(swept.rows())
-            table.groupby("architecture.hidden")["test_loss"].mean()
+            sound = table[table["status"].isin(["finished", "early_stopping"])]
+            sound.groupby("architecture.hidden")["test_loss"].mean()
             polars.DataFrame(swept.rows(), infer_schema_length=None)
         """
         with self.folder.results() as results:

@@ -9,7 +9,8 @@
     rungs(setting, epoch, objective, promoted)
                           how a setting stood where a pruner looked at it, and whether it went on
     results               a view of all that: a column for each parameter, trials and figures, for
-                          SELECT "optimizer.lr", avg(test_loss) FROM results GROUP BY 1
+                          SELECT "optimizer.lr", avg(test_loss) FROM results
+                          WHERE status IN ('finished', 'early_stopping') GROUP BY 1
 
 Ids count from 1. A trial is `pending` until it is `finished`, stopped by `early_stopping`, `pruned` (its
 figures are those up to the epoch where its setting was given up), `diverged` (those up to the last finite

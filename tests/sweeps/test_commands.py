@@ -20,7 +20,7 @@ import polars as pl
 import pytest
 
 from mlprun.storage.lock import Lock
-from mlprun.sweeps import seal
+from mlprun.sweeps import database, seal
 from mlprun.sweeps.entries import Trial
 from mlprun.sweeps.folder import SweepFolder, SweepStatus
 
@@ -241,11 +241,33 @@ def test_export_writes_the_rows_of_the_view(call, folder, tmp_path):
     ] == [(*row[:3], pytest.approx(float("nan") if row[3] is None else row[3], nan_ok=True)) for row in view]
     path = tmp_path / "trials.parquet"
     code, out, err = call("export", folder, "-o", path)
-    assert (code, out, err) == (0, "", f"16 trials written to {path}\n")
+    apart = "2 diverged: their figures are up to where they ended; a mean is of finished and early_stopping"
+    assert (code, out, err) == (0, "", f"16 trials written to {path}\n{apart}\n")
+    assert call("export", folder)[2] == f"{apart}\n"
     assert pl.read_parquet(path)["trial"].to_list() == list(range(1, 17))
     assert call("export", folder, "--to", "csv", "-o", path)[0] == 2  # it exists
     assert call("export", folder, "--to", "csv", "-o", path, "--force", "-q") == (0, "", "")
     assert path.read_text().startswith("trial,setting,architecture.hidden,")
+
+
+def test_a_format_is_what_the_name_ends_in_or_what_is_asked_for(call, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, words in (("a.CSV", ()), ("b", ()), ("c.xlsx", ("--to", "csv"))):
+        assert call("export", folder, "-o", name, "-q", *words) == (0, "", "")
+        assert Path(name).read_text().startswith("trial,setting,")
+    assert call("export", folder, "-o", "d.xlsx")[0] == 2
+    assert not Path("d.xlsx").exists()
+
+
+def test_means_of_the_view_leave_out_what_diverged(folder):
+    example = re.search(r"SELECT .*?GROUP BY 1", database.__doc__, re.DOTALL)[0]
+    with closing(sqlite3.connect(f"{folder}/trials.sqlite")) as connection:
+        means = dict(connection.execute(example))
+    three = [loss for loss in DEV[3] if loss is not None]
+    assert means == {
+        0.1: pytest.approx(np.mean(DEV[1] + DEV[2]) + 0.1),
+        1: pytest.approx(np.mean(three) + 0.1),
+    }
 
 
 def test_export_prints_a_document(call, folder, tmp_path):
@@ -268,6 +290,11 @@ def test_export_prints_a_document(call, folder, tmp_path):
         (["compare", "FOLDER", "one", "two"], 2, "error: mlprun sweep compare: "),
         (["export", "FOLDER", "--to", "xlsx"], 2, "error: --to: 'xlsx' is none; use csv or parquet"),
         (["export", "FOLDER", "--to", "parquet"], 2, "name a file with -o FILE"),
+        (
+            ["export", "FOLDER", "-o", "g3.xlsx"],
+            2,
+            "ends in .xlsx, which is none of .csv or .parquet; name one",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_one_line(arguments, code, message, call, folder):
