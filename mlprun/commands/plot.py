@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlprun.commands.sweep import pictures
+from mlprun.commands.sweep import figure, pictures
 from mlprun.commands.terminal import Output, Table
 from mlprun.commands.trust import RunsCode  # noqa: TC001 -- Typer reads it
 from mlprun.errors import DataError, UsageError
@@ -56,6 +57,13 @@ def command(
         str | None,
         typer.Option("--parameters", metavar="A,B", help="Two parameters of a sweep, for its maps."),
     ] = None,
+    of: Annotated[
+        str | None,
+        typer.Option("--of", help="Figures of each trial's best or last epoch, of a sweep; by default best."),
+    ] = None,
+    no_title: Annotated[
+        bool, typer.Option("--no-title", help="Leave out title and subtitle, for a caption of your own.")
+    ] = False,
     dpi: Annotated[int, typer.Option("--dpi", min=40, max=600, help="Dots per inch of a PNG.")] = 200,
     allow_code: RunsCode = False,
     output: Output,
@@ -69,6 +77,7 @@ def command(
     mlprun plot runs/moons-00* --out pictures/    also draws their curves together
     mlprun plot runs/moons-001 --list
     mlprun plot runs/xor_width-001 --kind heat_map --metric test_accuracy    a sweep
+    mlprun plot runs/xor_width-001 --format pdf --no-title    for a page with captions
 
     A run folder that cannot be written to is drawn with --out. An animation is
     a GIF whatever the format.
@@ -83,40 +92,51 @@ def command(
     if form not in FORMATS:
         raise UsageError("--format", f"{form!r} is none", f"use {', '.join(FORMATS)}")
     paths = list(dict.fromkeys(names))
-    if any(map(is_sweep, paths)):
-        _refuse_for_sweeps(paths, epoch, features=features, split=split, epochs=epochs)
-        file = out if out is not None and _names_file(out) else None
-        pair = None if parameters is None else _options(parameters=parameters)["parameters"]
-        kinds = [word.strip() for word in ",".join(kind or ()).split(",") if word.strip()]
-        request = pictures.Request(kinds, form, out, file, dpi, metric, epoch or "best", pair)
-        (pictures.list_kinds if list_ else pictures.draw)(paths, request, output)
-        return
-    if metric or parameters:
-        raise UsageError("--metric" if metric else "--parameters", "is of sweeps", "leave it out")
-    options = _options(features=features, split=split, epoch=epoch, epochs=epochs)
-    plots_ = _chosen(",".join(kind) if kind else None, options)
-    from mlprun import api
+    from mlprun.plots import style
 
-    runs = [api.load(path, allow_code=allow_code) for path in paths]
-    if list_:
-        _list(runs, plots_, output)
-        return
-    place = _Place(runs, plots_, form, out)
-    told = [_draw(run, plots_, place, dpi, output, all_wanted=not kind) for run in runs]
-    together = list(_draw_together(runs, plots_, place, dpi, output)) if len(runs) > 1 else []
-    output.document(told[0] if len(runs) == 1 else {"runs": told, "together": together})
+    with style.without_titles() if no_title else contextlib.nullcontext():
+        if any(map(is_sweep, paths)):
+            _refuse_for_sweeps(paths, features=features, split=split, epoch=epoch, epochs=epochs)
+            figure.refuse(of or "best")
+            file = out if out is not None and _names_file(out) else None
+            pair = None if parameters is None else _options(parameters=parameters)["parameters"]
+            kinds = [word.strip() for word in ",".join(kind or ()).split(",") if word.strip()]
+            request = pictures.Request(kinds, form, out, file, dpi, metric, of or "best", pair)
+            (pictures.list_kinds if list_ else pictures.draw)(paths, request, output)
+            return
+        _refuse_for_runs(metric=metric, parameters=parameters, of=of)
+        options = _options(features=features, split=split, epoch=epoch, epochs=epochs)
+        plots_ = _chosen(",".join(kind) if kind else None, options)
+        from mlprun import api
+
+        runs = [api.load(path, allow_code=allow_code) for path in paths]
+        if list_:
+            _list(runs, plots_, output)
+            return
+        place = _Place(runs, plots_, form, out)
+        told = [_draw(run, plots_, place, dpi, output, all_wanted=not kind) for run in runs]
+        together = list(_draw_together(runs, plots_, place, dpi, output)) if len(runs) > 1 else []
+        output.document(told[0] if len(runs) == 1 else {"runs": told, "together": together})
 
 
-def _refuse_for_sweeps(paths: Sequence[str], epoch: str | None, **texts: str | None) -> None:
+def _refuse_for_runs(**texts: str | None) -> None:
+    """Raise UsageError for what can be asked of sweeps alone."""
+    for name, text in texts.items():
+        if text is not None:
+            raise UsageError(f"--{name}", "is of sweeps", "leave it out")
+
+
+def _refuse_for_sweeps(paths: Sequence[str], **texts: str | None) -> None:
     """Raise UsageError for what cannot be asked of sweeps, or of runs together with them."""
     for path in paths:
         if not is_sweep(path):
             raise UsageError(path, "is not a sweep as the others are", "draw runs and sweeps apart")
     for name, text in texts.items():
         if text is not None:
-            raise UsageError(f"--{name}", "is of runs", "leave it out for a sweep")
-    if epoch not in (None, "best", "last"):
-        raise UsageError("--epoch", f"{epoch!r} is neither best nor last", "use one of them")
+            remedy = (
+                "say --of best or --of last for a sweep" if name == "epoch" else "leave it out for a sweep"
+            )
+            raise UsageError(f"--{name}", "is of runs", remedy)
 
 
 class _Place:
@@ -260,7 +280,8 @@ def _explain(
     if gone is not None:
         output.note(f"warning: {gone}")
     if skipped and all_wanted:
-        output.note(f"{len(skipped)} kinds are not for this run; mlprun plot {run.path} --list says why")
+        few = "1 kind is" if len(skipped) == 1 else f"{len(skipped)} kinds are"
+        output.note(f"{few} not for this run; mlprun plot {run.path} --list says why")
     elif skipped:
         output.note("\n".join(f"{one['kind']} not drawn: {one['reason']}" for one in skipped))
 
@@ -276,12 +297,12 @@ def _draw_together(
         if plot.name not in plots.OVERLAYS:
             continue
         try:
-            figure = plots.overlay(subjects, plot.name)
+            drawn = plots.overlay(subjects, plot.name)
         except UsageError as error:
             output.note(f"{plot.name} not drawn together: {error}")
             continue
         path = place.together(runs[0], plot.name)
-        plots.save(figure, path, dpi=dpi)
+        plots.save(drawn, path, dpi=dpi)
         output.result(path)
         yield {"kind": plot.name, "path": path}
 

@@ -47,14 +47,20 @@ def leave_above(figure: Figure, inches: float) -> None:
 
 
 def entitle(figure: Figure, title: str, *details: str) -> None:
-    """A title in bold and, in smaller letters under it, what must be known to read the picture."""
+    """A title in bold and, in smaller letters under it, what must be known to read the picture.
+
+    A picture without a title is as much lower.
+    """
     width, height = figure.get_size_inches()
     per_line = int(width * 14.5)
     lines = [line for detail in details if detail for line in textwrap.wrap(style.writable(detail), per_line)]
     bold = textwrap.wrap(style.writable(title), int(width * 10.5)) or [""]
+    step = (style.SIZE + 2) * 1.25 / 72
+    if not style.has_titles():
+        figure.set_size_inches(width, height - step * (len(bold) + len(lines)))
+        return
     # blank lines of the title keep the place that the smaller lines are put in
     figure.suptitle("\n".join(bold) + "\n" * len(lines), x=0.012, ha="left", linespacing=1.25)
-    step = (style.SIZE + 2) * 1.25 / 72
     top = 1 - (0.06 + step * len(bold) + 0.03) / height
     below = figure.text(
         0.012, top, "\n".join(lines), ha="left", va="top", fontsize=style.SIZE - 0.5, color="#444444"

@@ -8,6 +8,7 @@ hatches differ too.
 from __future__ import annotations
 
 import contextlib
+from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -117,6 +118,24 @@ def styled() -> Iterator[None]:
         mpl.rcParams.update(RC)
         mpl.rcParams["font.family"] = list(_fonts())
         yield
+
+
+_titled: ContextVar[bool] = ContextVar("titled", default=True)
+
+
+def has_titles() -> bool:
+    """Whether pictures are given titles."""
+    return _titled.get()
+
+
+@contextlib.contextmanager
+def without_titles() -> Iterator[None]:
+    """Draw without titles and what stands under them: a page has them in its caption."""
+    before = _titled.set(False)
+    try:
+        yield
+    finally:
+        _titled.reset(before)
 
 
 @cache

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 
 import mlprun.api as mlprun
 from mlprun import files, plots
+from mlprun.plots import style
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,6 +122,25 @@ def test_options_reach_the_pictures_that_have_them(
     plain = str(tmp_path / "plain.svg")
     plotted(folders[0], "--kind", "regions", "--out", plain)
     assert Path(plain).read_bytes() != (tmp_path / "regions.svg").read_bytes()
+
+
+def test_pictures_for_a_page_have_no_titles_and_are_as_much_lower(
+    plotted: Plotted, folders: tuple[str, str], tmp_path: Path
+) -> None:
+    sizes: dict[tuple[str, ...], dict[Path, tuple[int, int]]] = {}
+    for words in ((), ("--no-title",)):
+        out = tmp_path / "-".join(("with", *words))
+        assert plotted(*folders, *FAST, "--out", str(out), *words)[0] == 0
+        sizes[words] = {}
+        for path in out.rglob("*.png"):
+            with Image.open(path) as picture:
+                sizes[words][path.relative_to(out)] = picture.size
+    assert len(sizes[()]) > 4
+    for path, (width, height) in sizes[()].items():
+        across, up = sizes["--no-title",][path]
+        assert across == width
+        assert 7 < height - up < 40  # at 40 dpi: a line of the title, and what is under it
+    assert style.has_titles()
 
 
 @pytest.mark.parametrize(

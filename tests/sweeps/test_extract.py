@@ -194,7 +194,8 @@ def test_sweeps_are_listed_and_other_commands_point_to_their_own(few, call):
         ),
         (["--out", "x.png"], "'x.png' is one file"),
         (["--metric", "x"], "error: x: is no figure of this sweep"),
-        (["--epoch", "first"], "error: --epoch: 'first' is neither best nor last"),
+        (["--of", "first"], "error: --of: 'first' is neither; use best or last"),
+        (["--epoch", "last"], "error: --epoch: is of runs; say --of best or --of last for a sweep"),
     ],
 )
 def test_what_cannot_be_drawn_of_a_sweep_is_one_line(words, message, few, call):
@@ -209,16 +210,21 @@ def test_a_picture_of_a_sweep_is_drawn_where_and_how_it_is_asked_for(few, call, 
         "heat_map",
         "--metric",
         "test_accuracy",
-        "--epoch",
+        "--of",
         "last",
         "--parameters",
         "lr,hidden",
     ]
     assert call("plot", few.path, *words, "--out", tmp_path / "map.svg", "-q")[0] == 0
     assert (tmp_path / "map.svg").read_bytes().startswith(b"<?xml")
+    words[words.index("--of") + 1] = "best"
+    assert call("plot", few.path, *words, "--out", tmp_path / "best.svg", "-q")[0] == 0
+    assert (tmp_path / "best.svg").read_bytes() != (tmp_path / "map.svg").read_bytes()
     assert call("plot", few.path, few.path + "/", "--kind", "success", "--out", tmp_path / "p", "-q")[0] == 0
     code, out, _ = call("plot", few.path, "--list", "--json")
     (listed,) = json.loads(out)["sweeps"]
     assert code == 0
     assert [one["kind"] for one in listed["kinds"]][:2] == ["curves", "parameter"]
-    assert call("plot", "x", "--metric", "loss")[2] == "error: --metric: is of sweeps; leave it out\n"
+    for name, value in (("metric", "loss"), ("of", "last"), ("parameters", "a,b")):
+        error = f"error: --{name}: is of sweeps; leave it out\n"
+        assert call("plot", "x", f"--{name}", value)[2] == error

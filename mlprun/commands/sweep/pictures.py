@@ -101,7 +101,8 @@ def _draw(
         reasons = "; ".join(f"{one['kind']}: {one['reason']}" for one in skipped)
         raise UsageError(path, f"has nothing to draw: {reasons}", "mlprun plot SWEEP --list shows what has")
     if skipped and not request.kinds:
-        output.note(f"{len(skipped)} kinds are not for this sweep; mlprun plot {path} --list says why")
+        few = "1 kind is" if len(skipped) == 1 else f"{len(skipped)} kinds are"
+        output.note(f"{few} not for this sweep; mlprun plot {path} --list says why")
     elif skipped:
         output.note("\n".join(f"{one['kind']} not drawn: {one['reason']}" for one in skipped))
     return {"sweep": path, "plots": drawn, "skipped": skipped}

@@ -73,6 +73,17 @@ def test_every_picture_is_drawn_and_reads_well(shape: str, kind: str, sweeps: di
         assert all(character.isprintable() or character == "\n" for character in text.get_text())
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_picture_without_a_title_shows_the_same_below_it(kind: str, sweeps: dict[str, Sweep]) -> None:
+    whole = pictures.draw(kind, sweeps["grid"])
+    with style.without_titles():
+        plain = pictures.draw(kind, sweeps["grid"])
+    assert (plain.get_suptitle(), plain.texts) == ("", [])
+    inches = [figure.axes[0].get_window_extent().height for figure in (whole, plain)]
+    assert inches[1] == pytest.approx(inches[0], abs=16)  # of 72 in an inch
+    assert plain.get_figheight() < whole.get_figheight() - 0.2
+
+
 def test_what_is_left_out_is_said(sweeps: dict[str, Sweep]) -> None:
     for kind in ("curves", "parameter", "heat_map", "importance"):
         figure = pictures.draw(kind, sweeps["grid"])
