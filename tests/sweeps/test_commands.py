@@ -100,6 +100,10 @@ def test_show_says_what_its_figures_are_not(call, tmp_path):
     out = shown("test", two, objective=by_test)
     assert "the first setting's test_accuracy is too good for new rows; choose by dev rows\n" in out
     assert "intervals pass 0 or 1 since Student's t knows no bounds" in out
+    no_dev = tuple(one for one in describe().figures if "dev" not in one)
+    without = [replace(one, figures={"test_accuracy": one.figures["test_accuracy"]}) for one in two]
+    out = shown("no-dev", without, objective=by_test, figures=no_dev)
+    assert "the first setting's test_accuracy is too good for new rows\n" in out
     out = shown("dev", two)
     assert "too good" not in out
     assert "no bounds" not in out  # a loss may be more than 1
@@ -190,6 +194,43 @@ def test_compare_says_in_words_whether_settings_differ(call, folder):
         ("success", 2, 1, False),
     ]
     assert told[0]["verdict"].endswith("p = 0.12 (sign test)")
+
+
+def test_settings_of_other_seeds_are_compared_as_two_samples(call, tmp_path):
+    ended = {1: {0: 0.1, 1: 0.2}, 2: {2: 0.4, 3: 0.3, 4: 0.35, 5: 0.37, 6: 0.33}}
+    trials = [
+        Trial(10 * k + seed, k, seed, status="finished", figures={"dev_loss": loss})
+        for k, losses in ended.items()
+        for seed, loss in losses.items()
+    ]
+    about = describe(parameters=("optimizer.lr",), success=None)
+    write(tmp_path, about, trials, {k: {"optimizer.lr": k} for k in ended})
+    row = next(line for line in call("compare", tmp_path, 1, 2)[1].splitlines() if line.startswith("1: lr=1"))
+    assert " 2+5 " in row
+    (told,) = document(call, "compare", tmp_path, 1, 2)["comparisons"]
+    assert (told["n"], told["paired"], told["sizes"]) == (7, False, [2, 5])
+
+
+def test_what_cannot_be_tested_is_neither_evidence_nor_none(call, tmp_path):
+    trials = [
+        Trial(
+            10 * k + seed,
+            k,
+            seed,
+            status="finished" if k < 3 or not seed else "diverged",
+            figures={"dev_loss": k},
+        )
+        for k in (1, 2, 3)
+        for seed in range(3)
+    ]
+    about = describe(parameters=("optimizer.lr",), success=None)
+    write(tmp_path, about, trials, {k: {"optimizer.lr": k} for k in (1, 2, 3)})
+    told = {one["second"]: one for one in document(call, "compare", tmp_path)["comparisons"]}
+    assert (told[2]["evidence"], told[3]["evidence"], told[3]["n"]) == (False, None, 1)
+    (row,) = [
+        line for line in call("compare", tmp_path)[1].splitlines() if line.startswith("1: lr=1  3: lr=3")
+    ]
+    assert row.endswith("–")
 
 
 def test_compare_by_a_parameter_names_its_values(call, folder):

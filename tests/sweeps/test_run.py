@@ -16,6 +16,7 @@ from mlprun.errors import (
     CheckpointError,
     ConfigError,
     DivergedError,
+    InterruptedRunError,
     RunInUseError,
     UsageError,
 )
@@ -24,6 +25,7 @@ from mlprun.storage.lock import Lock
 from mlprun.sweeps import cohorts, folder, sparing
 from mlprun.sweeps.definition import read
 from mlprun.sweeps.plan import Plan
+from mlprun.sweeps.session import Ended
 
 
 def file_of(swept, trial):
@@ -180,6 +182,17 @@ def test_a_sweep_that_is_stopped_says_what_it_keeps_in_the_middle(sweep, tmp_pat
     with stopping(after=20) as counting:
         sweep(text, "base.training.epochs=300", reporter=counting)
     assert sweep(text, "base.training.epochs=300").status.kept == 0
+
+
+def test_ctrl_c_is_no_total_loss_where_trials_are_kept(sweep, monkeypatch):
+    whole = sweep("seeds: 2")
+    for kept, more in ((0, ""), (703, "; 703 more are kept in the middle")):
+        status = folder.SweepStatus("interrupted", done=5, total=1800, kept=kept)
+        ended = Ended(whole.folder, status, None, signal_number=2)
+        monkeypatch.setattr("mlprun.sweeps.run.run", lambda *_, ended=ended, **options: ended)
+        with pytest.raises(InterruptedRunError) as caught:
+            sweep("seeds: 2")
+        assert caught.value.what == f"stopped after 5 of 1800 trials, which are saved{more}"
 
 
 def test_a_sweep_that_runs_says_how_long_it_has(sweep, tmp_path, monkeypatch):

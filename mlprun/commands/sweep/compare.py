@@ -63,12 +63,13 @@ def command(
     large than too small.
 
     --json prints {"sweep", "metric", "of", "comparisons": [{"first", "second",
-      "figure", "n", "paired", "left_out", "effect", "interval": [LOW, HIGH], "test",
-      "p", "adjusted_p", "evidence": true | false | null, "verdict"}], "correlations":
-      [{"parameter", "figure", "n", "rho", "p", "verdict"}]}; "figure" is
-      the metric or "success", "first" and "second" are settings' numbers (with --by
-      values), "left_out" counts the figures of only one of them, null stands for
-      what so few seeds cannot say.
+      "figure", "n", "paired", "sizes", "left_out", "effect", "interval": [LOW, HIGH],
+      "test", "p", "adjusted_p", "evidence": true | false | null, "verdict"}],
+      "correlations": [{"parameter", "figure", "n", "rho", "p", "verdict"}]}; "figure"
+      is the metric or "success", "first" and "second" are settings' numbers (with
+      --by values), "sizes" are those of two samples without common seeds, n their
+      sum, "left_out" counts the figures of only one of them, null stands for what
+      so few seeds cannot say.
 
     Exit codes: 0 done, 2 usage, 4 not a sweep, 7 files.
     """
@@ -156,6 +157,7 @@ def _document(pair: Pair) -> Mapping[str, Any]:
         "figure": pair.figure,
         "n": one.n,
         "paired": one.paired,
+        "sizes": one.sizes,
         "left_out": pair.left_out,
         "effect": one.effect,
         "interval": one.interval,

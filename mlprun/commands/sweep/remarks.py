@@ -51,7 +51,12 @@ def _of_test_rows(summary: Summary) -> Iterator[str]:
     success = summary.description.success
     by = success["figure"] if summary.aggregate == "success" and success else summary.column
     if by.removeprefix(reading.LAST).startswith("test_") and len(summary.lines) > 1:
-        yield f"sorted by test rows: the first setting's {by} is too good for new rows; choose by dev rows"
+        instead = (
+            "; choose by dev rows"
+            if any(one.startswith("dev_") for one in summary.description.figures)
+            else ""
+        )
+        yield f"sorted by test rows: the first setting's {by} is too good for new rows{instead}"
 
 
 def _of_intervals(summary: Summary, shown: Sequence[Line]) -> Iterator[str]:
