@@ -15,7 +15,6 @@ from mlprun.experiment import SPLITS, Experiment, columns, logged, source
 from mlprun.sweeps import space
 from mlprun.sweeps.cost import Cost
 from mlprun.sweeps.definition import MOST_TRIALS
-from mlprun.sweeps.entries import Setting
 from mlprun.sweeps.problems import Problems, late_rungs, of_figures
 from mlprun.sweeps.space import Point
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from mlprun.sweeps.definition import Definition
 
 MOST_KEPT = 1000
-"""configs of settings that are kept; others are read again when their turn comes"""
+"""configs of settings, and facts of datasets, that are kept; others are read again when their turn comes"""
 MOST_PROBLEMS = 100
 
 
@@ -64,7 +63,7 @@ class Configs:
     def __init__(self, definition: Definition, *, allow_code: bool = False) -> None:
         self.definition, self.allow_code = definition, allow_code
         self._lock = threading.Lock()
-        self._facts: dict[str, Facts] = {}
+        self._facts: OrderedDict[str, Facts] = OrderedDict()
         self._prototypes: dict[tuple[Any, ...], Experiment] = {}
         self._configs: OrderedDict[int, tuple[Config, bool]] = OrderedDict()
         try:
@@ -89,9 +88,11 @@ class Configs:
         """The settings without problems, and the problems of the others `but` those told already."""
         problems = Problems(self.definition.sweep.random)
         checked: list[Checked] = []
+        alike: dict[Checked, Checked] = {}
         for point in points:
             try:
-                checked.append(self._look_at(point))
+                one = self._look_at(point)
+                checked.append(alike.setdefault(one, one))
             except UsageError as error:
                 told = error.problems if isinstance(error, ConfigError) else [str(error)]
                 problems.add(point, [one for one in told if one not in but])
@@ -119,7 +120,7 @@ class Configs:
             return []
         if not checked:
             with suppress(MlprunError):  # all have problems; the base need not
-                checked = [self._look_at(Point(Setting(0, {}), {}))]
+                checked = [self._look_at(Point(0, (), ()))]
         return of_figures(self.definition, figures_of(checked)) if checked else []
 
     def prototype(self, config: Config) -> Experiment:
@@ -140,14 +141,16 @@ class Configs:
         return schema.parse(document, allow_code=self.allow_code, facts_of=self._facts_of)
 
     def _facts_of(self, dataset: Dataset) -> Facts:
-        """The facts of a dataset, asked for once."""
+        """The facts of a dataset, asked for once unless very many were asked for since."""
         key = dataset.model_dump_json(exclude={"seed", "split"})
         if key not in self._facts:
             self._facts[key] = dataset.facts()
+            if len(self._facts) > MOST_KEPT:
+                self._facts.popitem(last=False)
         return self._facts[key]
 
     def _config(self, point: Point) -> tuple[Config, bool]:
-        number = point.setting.id
+        number = point.number
         if number not in self._configs:
             document = self.definition.base.with_values({**point.nodes, **self._fold_nodes})
             config = self._parse(document)

@@ -129,7 +129,7 @@ def bring_up(plan: Plan, place: SweepFolder, found: Sequence[str] = ()) -> None:
     if changed or plan.added or plan.again:
         with place.writer() as writer:
             writer.reopen(plan.again)
-            writer.extend(plan.new_settings, pending(plan.added), changed)
+            writer.extend(plan.each_setting(new=True), pending(plan.added), changed)
             writer.close(final=plan.done == plan.total)
     place.write_definition(as_yaml(words))
     place.make_cohorts()

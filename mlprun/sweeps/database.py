@@ -302,10 +302,12 @@ class Results(Closing):
         """All trials, by id, without holding them all."""
         yield from self._trials("", ())
 
-    def planned(self) -> list[Trial]:
-        """All trials by id, without their figures."""
-        rows = self._rows(f"SELECT id, {', '.join(_STANDING)} FROM trials ORDER BY id")  # noqa: S608
-        return [Trial(*row) for row in rows]
+    def planned(self) -> Iterator[Trial]:
+        """All trials by cohort and place in it, without their figures and without holding them all."""
+        query = f"SELECT id, {', '.join(_STANDING)} FROM trials ORDER BY cohort, member"  # noqa: S608
+        with refused.told_of_values(self.path):
+            for row in self._connection.execute(query):
+                yield Trial(*row)
 
     def ended(self, cohort: int, first: int, last: int) -> list[Trial]:
         """The trials of a cohort that are not pending; its numbers are from `first` to `last`."""

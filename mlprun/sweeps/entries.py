@@ -40,7 +40,7 @@ class Description:
     """digests of the rows that trials had when the sweep was started, see `recorded`"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Setting:
     """One combination of parameter values; lists are Python lists, as in JSON."""
 
@@ -48,7 +48,7 @@ class Setting:
     chosen: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Trial:
     """One run of a sweep and, once it has ended, how it came out."""
 

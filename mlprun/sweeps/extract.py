@@ -13,7 +13,8 @@ from mlprun.experiment import Experiment
 from mlprun.storage import history
 from mlprun.sweeps import cohorts, definition, space
 from mlprun.sweeps.checking import Configs
-from mlprun.sweeps.plan import Member, seeded
+from mlprun.sweeps.members import Member
+from mlprun.sweeps.plan import seeded
 
 _ENDS = {"early_stopping": "finished", "pruned": "interrupted"}
 """what a run is called that ends as a trial did, where its name is another"""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mlprun.sweeps.members import Members
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mlprun.sweeps.checking import Kind
     from mlprun.sweeps.cost import Cost
-    from mlprun.sweeps.plan import Member
+    from mlprun.sweeps.members import Member
 
 MOST_MEMBERS = 1000
 MOST_BYTES = 2**26
@@ -19,7 +21,7 @@ MOST_SECONDS = 60.0
 MOST_TENSORS = 5000
 
 
-def gather(trials: Iterable[tuple[Member, Kind, Cost]]) -> list[tuple[tuple[Member, ...], Kind]]:
+def gather(trials: Iterable[tuple[Member, Kind, Cost]]) -> list[tuple[Members, Kind]]:
     """Every trial in one cohort of its kind, those that were open first before those opened later."""
     gathering: dict[Kind, _Gathering] = {}
     every: list[_Gathering] = []
@@ -29,7 +31,7 @@ def gather(trials: Iterable[tuple[Member, Kind, Cost]]) -> list[tuple[tuple[Memb
             room = gathering[kind] = _Gathering(kind)
             every.append(room)
         room.add(member, cost)
-    return [(tuple(one.members), one.kind) for one in every]
+    return [(one.members, one.kind) for one in every]
 
 
 class _Gathering:
@@ -37,7 +39,7 @@ class _Gathering:
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
-        self.members: list[Member] = []
+        self.members = Members(kind.engine)
         self.seconds, self.bytes, self.tensors = 0.0, 0, dict[Any, int]()
 
     def has_room(self, cost: Cost) -> bool:
@@ -49,7 +51,7 @@ class _Gathering:
         )
 
     def add(self, member: Member, cost: Cost) -> None:
-        self.members.append(member)
+        self.members.add(member)
         self.seconds += cost.seconds
         self.bytes += cost.bytes
         self.tensors[cost.form] = cost.tensors

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from mlprun import schema
 from mlprun.errors import CheckpointError, ConfigError, UsageError
@@ -20,6 +20,7 @@ from mlprun.sweeps.cost import STARTUP, Cost
 from mlprun.sweeps.definition import MOST_TRIALS, Success
 from mlprun.sweeps.entries import Description
 from mlprun.sweeps.gathering import gather
+from mlprun.sweeps.members import Member, Members
 from mlprun.sweeps.problems import late_rungs, of_figures
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from mlprun.sweeps.checking import Checked, Kind
     from mlprun.sweeps.database import Results
     from mlprun.sweeps.definition import Definition, Pruner
-    from mlprun.sweeps.entries import Setting, Trial
+    from mlprun.sweeps.entries import Setting
     from mlprun.sweeps.space import Point
 
 Key = tuple[int, int, int | None]
@@ -38,22 +39,12 @@ Key = tuple[int, int, int | None]
 _RESTORE = "restore it from a copy or run the sweep again in another folder"
 
 
-class Member(NamedTuple):
-    """A trial of the plan: its number and its setting's, all from 1, its seed, its fold, and its engine."""
-
-    trial: int
-    setting: int
-    seed: int
-    fold: int | None
-    engine: str
-
-
 @dataclass(frozen=True)
 class Cohort:
     """Trials whose curves and weights share a file: the same engine, device, dtype, columns and epochs."""
 
     number: int
-    members: tuple[Member, ...]
+    members: Members
     kind: Kind
 
 
@@ -103,9 +94,10 @@ class Plan:
         if problems := of_figures(definition, figures_of(looked_at)) + late_rungs(definition, epochs):
             raise ConfigError(problems)
         self._trials = self.done = 0
-        self.added = self._gather(points, () if known is None else self._recall(known, again))
+        recalled = set[Key]() if known is None else self._recall(known, again)
+        self.added = [] if recalled is None else self._gather(points, recalled)
         """cohorts of trials that are not known"""
-        self.new_settings = self.settings[len(settings) :]
+        self._new = slice(len(settings), len(self._points))
 
     def extend(self, points: Sequence[Point]) -> list[Cohort]:
         """Add a round of a search: its cohorts. Raises ConfigError."""
@@ -125,7 +117,11 @@ class Plan:
     @property
     def settings(self) -> list[Setting]:
         """All settings, by number."""
-        return [point.setting for point in self._points]
+        return list(self.each_setting())
+
+    def each_setting(self, *, new: bool = False) -> Iterator[Setting]:
+        """All settings, by number, without holding them all; `new` are those that were not known at first."""
+        return (point.setting for point in (self._points[self._new] if new else self._points))
 
     @property
     def total(self) -> int:
@@ -191,7 +187,7 @@ class Plan:
             tensors=0,
         )
 
-    def _seeds(self) -> tuple[int, ...]:
+    def _seeds(self) -> Sequence[int]:
         seeds = self.sweep.seeds
         first = self.base.training.seed
         if isinstance(seeds, tuple):
@@ -200,7 +196,7 @@ class Plan:
             raise UsageError(
                 "seeds", f"{seeds} seeds from {first} on go beyond 2^32", "choose a smaller seed"
             )
-        return tuple(range(first, first + seeds))
+        return range(first, first + seeds)
 
     def _refuse_too_many(self) -> None:
         total = space.size(self.sweep) * len(self.seeds) * (self.folds or 1)
@@ -215,38 +211,40 @@ class Plan:
             search = self.sweep.search  # its first round decides, as it did when there was no other
             self._uses_fused = self._is_worth_fused(checked[: None if search is None else search.batch])
         if not self._uses_fused:
-            checked = [
-                one._replace(kind=one.kind._replace(engine="torch"))
+            other = {
+                one: one._replace(kind=one.kind._replace(engine="torch"))
+                for one in set(checked)
                 if one.free and one.kind.engine == "fused"
-                else one
-                for one in checked
-            ]
+            }
+            checked = [other.get(one, one) for one in checked]
         self._points += points
         self._checked += checked
         return checked
 
-    def _recall(self, known: Results, again: frozenset[int]) -> set[Key]:
-        """Take the trials that have numbers and cohorts. Raises CheckpointError."""
-        gathered: dict[int, list[Trial]] = {}
+    def _recall(self, known: Results, again: frozenset[int]) -> set[Key] | None:
+        """Take the trials that have numbers and cohorts; None where that is all. Raises CheckpointError."""
+        found, count = set[Key](), sum(known.counts().values())
+        is_whole = count == len(self._points) * len(self.seeds) * (self.folds or 1)
         for trial in known.planned():
-            if trial.cohort is None or trial.member is None or trial.setting > len(self._points):
+            number, place = trial.cohort, trial.member
+            if number is None or place is None or trial.setting > len(self._points):
                 raise CheckpointError(known.path, "is damaged: it holds trials of no cohort", _RESTORE)
             self.done += trial.status != "pending" and trial.id not in again
-            gathered.setdefault(trial.cohort, []).append(trial)
-        for number, trials in sorted(gathered.items()):
-            kind = self._checked[trials[0].setting - 1].kind
-            kind = kind._replace(engine=trials[0].engine or kind.engine)
-            trials.sort(key=lambda one: one.member or 0)
-            members = (Member(one.id, one.setting, one.seed, one.fold, kind.engine) for one in trials)
-            self.cohorts.append(Cohort(number, tuple(members), kind))
-        found = {one[1:4] for cohort in self.cohorts for one in cohort.members}
-        self._trials = len(found)
-        return found
+            if not self.cohorts or self.cohorts[-1].number != number:
+                kind = self._checked[trial.setting - 1].kind
+                kind = kind._replace(engine=trial.engine or kind.engine)
+                self.cohorts.append(Cohort(number, Members(kind.engine), kind))
+            members = self.cohorts[-1].members
+            members.add(Member(trial.id, trial.setting, trial.seed, trial.fold, members.engine))
+            if not is_whole:
+                found.add((trial.setting, trial.seed, trial.fold))
+        self._trials = count
+        return None if is_whole else found
 
     def _gather(self, points: Sequence[Point], known: Container[Key] = ()) -> list[Cohort]:
         """New cohorts of all trials of settings that are not known: seeds in their order, then folds."""
         folds: list[int | None] = [None] if self.folds is None else list(range(1, self.folds + 1))
-        every = itertools.product((point.setting.id for point in points), self.seeds, folds)
+        every = itertools.product((point.number for point in points), self.seeds, folds)
         new = (key for key in every if key not in known)
         gathered = gather(
             (Member(trial, *key, checked.kind.engine), checked.kind, checked.cost)

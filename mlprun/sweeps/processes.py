@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Future
 
+    from mlprun.sweeps.members import Member
     from mlprun.sweeps.outcome import Known, Outcome, Standing
-    from mlprun.sweeps.plan import Cohort, Member, Plan
+    from mlprun.sweeps.plan import Cohort, Plan
 
 WORTH = 30.0
 """seconds of training on one core that are worth starting processes for"""

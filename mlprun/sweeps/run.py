@@ -160,7 +160,9 @@ def _created(configs: Configs, plan: Plan, out: str, stack: ExitStack) -> SweepF
         if (faster := continuing.held(configs, out, stack)) is not None:
             what = "was made by another process meanwhile"
             raise RunInUseError(faster.path, what, "the same command goes on with it")
-        contents = folder.Contents(as_yaml(words), record, description, plan.settings, pending(plan.cohorts))
+        contents = folder.Contents(
+            as_yaml(words), record, description, plan.each_setting(), pending(plan.cohorts)
+        )
         with suppress(FileExistsError):
             place, lock = folder.create(final, definition.name, contents)
             stack.enter_context(lock)

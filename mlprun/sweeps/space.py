@@ -29,10 +29,24 @@ LOG_RANGE = 10.0
 
 
 class Point(NamedTuple):
-    """A setting, and its values as they stand in the sweep file."""
+    """A setting: its number, its parameters, which all settings share, and its values in the sweep file.
 
-    setting: Setting
-    nodes: Mapping[str, Node]
+    There may be a million of them, so that whatever can be made of these is made when it is asked for.
+    """
+
+    number: int
+    parameters: tuple[str, ...]
+    values: tuple[Node, ...]
+
+    @property
+    def setting(self) -> Setting:
+        """As the database has it."""
+        return Setting(self.number, {key: plain(node) for key, node in self.nodes.items()})
+
+    @property
+    def nodes(self) -> dict[str, Node]:
+        """The values by parameter."""
+        return dict(zip(self.parameters, self.values, strict=True))
 
 
 def size(sweep: Sweep) -> int:
@@ -58,10 +72,9 @@ def points(definition: Definition) -> Iterator[Point]:
         assert sweep.trials is not None
         random = [_nodes(definition, one) for one in sampled(sweep, sweep.seed, sweep.trials)]
     combinations = itertools.product(itertools.product(*grid), pairs, random)
+    parameters = sweep.parameters
     for number, parts in enumerate(combinations, start=1):
-        nodes = dict(zip(sweep.parameters, itertools.chain(*parts), strict=True))
-        chosen = {key: plain(node) for key, node in nodes.items()}
-        yield Point(Setting(number, chosen), nodes)
+        yield Point(number, parameters, tuple(itertools.chain(*parts)))
 
 
 def numbered(definition: Definition, settings: Sequence[Setting]) -> list[Point]:
@@ -77,7 +90,7 @@ def numbered(definition: Definition, settings: Sequence[Setting]) -> list[Point]
     places: dict[int, Point] = {}
     new: list[Point] = []
     for point in points(definition):
-        alike = waiting.get(_key(sweep, point.setting))
+        alike = waiting.get(_key(sweep, point.setting)) if waiting else None
         if alike:
             setting = alike.popleft()
             places[setting.id] = _kept(sweep, point, setting)
@@ -86,7 +99,7 @@ def numbered(definition: Definition, settings: Sequence[Setting]) -> list[Point]
     assert len(places) == len(settings), "a sweep is continued by one that contains it"
     known = [places[number] for number in sorted(places)]
     more = enumerate(new, start=len(known) + 1)
-    return known + [one._replace(setting=Setting(number, one.setting.chosen)) for number, one in more]
+    return known + [one._replace(number=number) for number, one in more]
 
 
 def _key(sweep: Sweep, setting: Setting) -> str:
@@ -96,13 +109,11 @@ def _key(sweep: Sweep, setting: Setting) -> str:
 
 def _kept(sweep: Sweep, point: Point, setting: Setting) -> Point:
     """A setting that is known, with the numbers that were drawn for it."""
-    numbers = {
-        key: setting.chosen[key]
-        for key, draw in sweep.random.items()
-        if draw.choice is None and setting.chosen[key] != point.setting.chosen[key]
-    }
-    nodes = {**point.nodes, **{key: Node(value, point.nodes[key].place) for key, value in numbers.items()}}
-    return Point(Setting(setting.id, {**point.setting.chosen, **numbers}), nodes)
+    numbers = {key for key, draw in sweep.random.items() if draw.choice is None}
+    values = tuple(
+        Node(setting.chosen[key], node.place) if key in numbers else node for key, node in point.nodes.items()
+    )
+    return Point(setting.id, point.parameters, values)
 
 
 def is_path(key: str) -> bool:
@@ -124,8 +135,7 @@ def recalled(definition: Definition, settings: Sequence[Setting]) -> list[Point]
 
 def point(definition: Definition, number: int, drawn: Mapping[str, Any]) -> Point:
     """A setting by what was drawn of each parameter of `random`: a number or, of a choice, its place."""
-    nodes = dict(zip(definition.sweep.random, _nodes(definition, drawn), strict=True))
-    return Point(Setting(number, {key: plain(node) for key, node in nodes.items()}), nodes)
+    return Point(number, definition.sweep.parameters, _nodes(definition, drawn))
 
 
 def _nodes(definition: Definition, drawn: Mapping[str, Any]) -> tuple[Node, ...]:

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from mlprun.schema import Config
+    from mlprun.sweeps.members import Member
     from mlprun.sweeps.outcome import Known, Standing
-    from mlprun.sweeps.plan import Cohort, Member, Plan
+    from mlprun.sweeps.plan import Cohort, Plan
 
 AHEAD = 1
 """cohorts that are begun before the one before them is recorded, however many trials they have"""

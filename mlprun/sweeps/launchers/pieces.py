@@ -18,7 +18,8 @@ from mlprun import engines, schema
 from mlprun.engines import device as devices
 from mlprun.storage import provenance
 from mlprun.sweeps import train as training
-from mlprun.sweeps.plan import Member, seeded
+from mlprun.sweeps.members import Member
+from mlprun.sweeps.plan import seeded
 from mlprun.sweeps.train import Course, Task
 from mlprun.sweeps.workshop import Rows
 

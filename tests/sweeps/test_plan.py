@@ -1,0 +1,50 @@
+"""What a plan holds of a sweep: next to nothing for each trial, and little for each setting."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+
+import pytest
+
+from mlprun.sweeps import checking
+from mlprun.sweeps.definition import from_mapping
+from mlprun.sweeps.members import Member, Members
+from mlprun.sweeps.plan import Plan
+
+RANDOM = {"training.clip_norm": {"log_uniform": [1, 9]}, "training.clip_value": {"uniform": [1, 9]}}
+
+
+def held(**words):
+    """Bytes that a plan holds."""
+    definition = from_mapping({"base": {"dataset": {"name": "moons"}}, **words}, "", "x")
+    gc.collect()
+    tracemalloc.start()
+    try:
+        plan = Plan(definition)
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+        del plan
+
+
+def test_a_trial_more_takes_a_few_bytes():
+    held(seeds=10)
+    assert held(seeds=12_000) - held(seeds=2_000) < 10_000 * 64
+
+
+def test_a_setting_more_takes_a_few_hundred_bytes(monkeypatch):
+    monkeypatch.setattr(checking, "MOST_KEPT", 10)
+    held(random=RANDOM, trials=10)
+    assert held(random=RANDOM, trials=700) - held(random=RANDOM, trials=200) < 500 * 600
+
+
+@pytest.mark.parametrize("fold", [None, 1, 3])
+def test_members_are_what_was_put_in(fold):
+    put = [Member(trial, 2 * trial, 2**32 - trial, fold, "fused") for trial in range(1, 5)]
+    members = Members("fused")
+    for one in put:
+        members.add(one)
+    assert list(members) == put == [members[place] for place in range(len(members))]
+    assert members[-1] == put[-1]
