@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import glob
-import os
 import random
 import signal
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from faulty.swept import state
 
 import mlprun
 import mlprun.api
@@ -50,17 +49,6 @@ def written(folder: Path, kind: str) -> str:
     path = folder / "many.yaml"
     path.write_text(KINDS[kind])
     return str(path)
-
-
-def state(path: str) -> tuple[Any, ...]:
-    """All that a sweep's folder says but how long things took, and the bytes of its cohorts."""
-    swept = mlprun.Sweep(running.folder.open_sweep(path))
-    trials = [replace(trial, seconds=None) for trial in swept.trials]
-    names = sorted(glob.glob(os.path.join(path, "cohorts", "*")))
-    cohorts = {os.path.basename(name): Path(name).read_bytes() for name in names}
-    with swept.folder.results() as results:
-        how = swept.status.state, sorted(set(os.listdir(path)) - {"lock"})
-        return swept.description, swept.settings, trials, results.rungs(), cohorts, how
 
 
 @pytest.fixture(scope="module", params=list(KINDS))

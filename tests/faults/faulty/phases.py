@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mlprun import engines, files
+from mlprun.sweeps import database
 from mlprun.training import record, run
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ PHASES = (
     "final figures",
     "writing the status",
     "over",
+    "saving a cohort in the middle",
+    "between a cohort's file and its rows",
+    "after a cohort's rows",
+    "after a rung",
+    "folding in",
+    "between folding in and the status",
 )
 
 
@@ -148,6 +155,11 @@ class Doomed(files.System):
             "last.safetensors": "between replace and append",
         }
         name = os.path.basename(target)
+        if name.startswith("cohort-"):
+            is_partial = ".partial." in name
+            told[name] = (
+                "saving a cohort in the middle" if is_partial else "between a cohort's file and its rows"
+            )
         if name in told:
             self.tell(told[name])
 
@@ -175,6 +187,9 @@ def announce(system: Doomed) -> None:
     for engine in engines._engines().values():
         around(type(engine), "advance", "training", "before the history")
     around(run, "final_figures", "final figures", "writing the status")
+    around(database.Writer, "record", "between a cohort's file and its rows", "after a cohort's rows")
+    around(database.Writer, "add_rung", "saving a cohort in the middle", "after a rung")
+    around(database.Writer, "_fold_in", "folding in", "between folding in and the status")
     begin = record.Record.begin
 
     def first(self: Any, state: Any) -> None:
