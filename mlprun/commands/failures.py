@@ -41,6 +41,10 @@ def _line(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
     what = " ".join(str(error).split())
     if "KeyboardInterrupt" in what:  # Ctrl-C while pydantic builds a validator comes out as its SchemaError
         return 130, "error: interrupted"
+    from mlprun.schema import extend
+
+    if (failure := extend.failure(error)) is not None:
+        return failure.exit_code, f"error: {failure}"
     return 1, f"error: internal: {type(error).__name__}: {what}; please report it with --debug's output"
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from mlprun import files
 from mlprun.config import Text
-from mlprun.errors import FileError
+from mlprun.errors import FileError, UsageError
 from mlprun.schema.placed import placed
 from mlprun.schema.problems import Problem
 
@@ -64,6 +64,16 @@ def _extend(path: str) -> str | None:
         del sys.modules[module.__name__]
         return f"{path}{_line(error, path)}: {type(error).__name__}: {error}"
     _run.add((path, digest))
+    return None
+
+
+def failure(error: BaseException) -> UsageError | None:
+    """What failed in user code, where it did."""
+    paths = dict.fromkeys(path for path, _ in _run)
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename in paths:
+            what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            return UsageError(f"{frame.filename}:{frame.lineno}", what, "correct this code")
     return None
 
 

@@ -12,10 +12,10 @@ import numpy as np
 
 from mlprun.engines import State, Watch
 from mlprun.engines.contract import Tabled
-from mlprun.errors import MlprunError
 from mlprun.experiment import Starts, columns
 from mlprun.sweeps.measure import Gauge
 from mlprun.sweeps.outcome import Outcome, Standing
+from mlprun.training.expected import EXPECTED, as_expected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 CHUNK_SECONDS = 1.0
 """between two looks at where a trial stands"""
-EXPECTED = (MlprunError, MemoryError, RuntimeError)
-"""what makes a trial fail and not the sweep"""
-
 _PYTHON = threading.Lock()
 """held by a thread that does for short trials what is mostly Python: two at once would only wait for each
 other at every call of torch, which lets go of the interpreter, and take twice as much of the CPU"""
@@ -130,8 +127,11 @@ class _Training:
         self.began = time.perf_counter()
         try:
             step(self)
-        except EXPECTED as error:
-            line = " ".join(str(error).split()) or type(error).__name__
+        except Exception as error:
+            told = as_expected(error)
+            if not isinstance(told, EXPECTED):
+                raise
+            line = " ".join(str(told).split()) or type(told).__name__
             self.outcome = Outcome(self.task.trial, "failed", seconds=self.seconds, error=line)
             self.over = True
         self.before = self.seconds

@@ -6,14 +6,12 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from mlprun import engines
 from mlprun.engines import device as devices
-from mlprun.errors import MlprunError, OutOfMemoryError, UsageError
 from mlprun.storage import canonical, runs
 from mlprun.storage.status import State as StatusState
 from mlprun.storage.status import Status
+from mlprun.training.expected import EXPECTED, as_expected
 from mlprun.training.final import final_figures
 from mlprun.training.loop import Course, Reporter, follow
 from mlprun.training.record import Record
@@ -109,8 +107,10 @@ def carry_out(session: Session, saved: Saved | None, best: Best | None, stop: St
         try:
             stopped, state, best = _follow(session, saved, best, stop, standing)
             figures = final_figures(session.experiment, state, best, device=session.device)
-        except (MlprunError, MemoryError, RuntimeError) as error:
-            told = _as_expected(error)
+        except Exception as error:
+            told = as_expected(error)
+            if not isinstance(told, EXPECTED):
+                raise
             standing.end("failed", {}, str(told))
             if told is error:
                 raise
@@ -136,21 +136,3 @@ def _follow(
             return saved.stopped, state, best
         stopped, state = follow(experiment, state, record, course)
         return stopped, state, record.best
-
-
-def _as_expected(error: Exception) -> Exception:
-    """The failure as a user should meet it: memory that ran out is told as such."""
-    told = str(error)
-    if "does not have a deterministic implementation" in told:
-        what = (
-            f"this experiment needs {told.partition(' ')[0]}, which CUDA does not compute the same way twice"
-        )
-        return UsageError("device", what, "use device: cpu")
-    if (
-        isinstance(error, MemoryError | torch.OutOfMemoryError)
-        or "allocate memory" in told
-        or "ALLOC_FAILED" in told
-    ):
-        what = "memory ran out while training; the last checkpoint is intact"
-        return OutOfMemoryError("memory", what, "use fewer rows, smaller layers or a smaller batch")
-    return error
