@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from mlprun.engines import State
     from mlprun.sweeps.entries import TrialStatus
+    from mlprun.sweeps.members import Member
+    from mlprun.sweeps.plan import Cohort
 
 Weights = Mapping[str, "NDArray[Any]"]
 
@@ -56,6 +58,16 @@ class Standing:
     """of a trial that waits to go on"""
 
 
+class Lacking(NamedTuple):
+    """A trial for which there was not enough memory beside others, left as it was before."""
+
+    trial: int
+
+
+Result = Outcome | Standing | Lacking
+"""what comes of a trial that was not stopped"""
+
+
 @dataclass(frozen=True, eq=False)
 class Known:
     """What is known of a cohort's trials, by number, before it is trained."""
@@ -65,3 +77,9 @@ class Known:
     """of those that go on where they were left"""
     until: Mapping[int, Until] = field(default_factory=dict)
     """of those that are not trained to the end of their config"""
+    later: frozenset[int] = frozenset()
+    """those that are not trained for now, since they lacked memory"""
+
+    def to_train(self, cohort: Cohort) -> list[Member]:
+        """What is to be trained of the cohort."""
+        return [one for one in cohort.members if one.trial not in self.ended and one.trial not in self.later]

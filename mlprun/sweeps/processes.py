@@ -21,6 +21,7 @@ from mlprun.engines import device as devices
 from mlprun.errors import OutOfMemoryError
 from mlprun.sweeps import train as training
 from mlprun.sweeps import worker
+from mlprun.sweeps.outcome import Outcome, Standing
 from mlprun.sweeps.train import Course
 from mlprun.sweeps.worker import Line, Work
 from mlprun.sweeps.workshop import Batch, cores, has_room
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from mlprun.sweeps.members import Member
-    from mlprun.sweeps.outcome import Known, Outcome, Standing
+    from mlprun.sweeps.outcome import Known, Result
     from mlprun.sweeps.plan import Cohort, Plan
 
 WORTH = 30.0
@@ -81,16 +82,15 @@ class Processes:
         """Begin with a cohort as `Launcher.submit` says."""
         engine, device = engines.named(cohort.kind.engine), devices.resolve(cohort.kind.device)
         batch = Batch(cohort, known, Course(engine, device, self._stop.is_set))
-        for member in cohort.members:
-            if member.trial not in known.ended:
-                with self._lock:
-                    self._batches[member.trial] = batch
-                try:
-                    future = self._pool.submit(worker.work, self._work(cohort, member, known))
-                except BrokenProcessPool:
-                    batch.take(member.trial, None, _lost())
-                else:
-                    future.add_done_callback(partial(self._take, batch, member.trial))
+        for member in known.to_train(cohort):
+            with self._lock:
+                self._batches[member.trial] = batch
+            try:
+                future = self._pool.submit(worker.work, self._work(cohort, member, known))
+            except BrokenProcessPool:
+                batch.take(member.trial, None, _lost())
+            else:
+                future.add_done_callback(partial(self._take, batch, member.trial))
         return batch
 
     def _work(self, cohort: Cohort, member: Member, known: Known) -> Work:
@@ -104,9 +104,7 @@ class Processes:
             known.until.get(member.trial),
         )
 
-    def _take(
-        self, batch: Batch, trial: int, future: Future[tuple[Outcome | Standing | None, Standing | None]]
-    ) -> None:
+    def _take(self, batch: Batch, trial: int, future: Future[tuple[Result | None, Standing | None]]) -> None:
         with self._lock:
             self._batches.pop(trial, None)
         error = future.exception()
@@ -114,7 +112,7 @@ class Processes:
             batch.take(trial, None, _lost() if isinstance(error, BrokenProcessPool) else error)
             return
         outcome, standing = future.result()
-        if standing is not None and outcome is None:
+        if standing is not None and not isinstance(outcome, Outcome | Standing):
             batch.stands(standing)
         batch.take(trial, outcome)
 

@@ -76,7 +76,7 @@ def run(
             with place.writer() as writer:
                 session = Session(plan, place, writer, reporter, stop)
                 session.fail_fast, session.retry_failed = fail_fast, retry_failed
-                session.processes, session.elsewhere = processes, launcher
+                session.places.processes, session.places.elsewhere = processes, launcher
                 return session.carry_out()
 
 

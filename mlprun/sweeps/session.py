@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -15,19 +15,17 @@ from mlprun.errors import CheckpointError, FileError, MlprunError
 from mlprun.sweeps import cohorts, folder, pruning, search
 from mlprun.sweeps.bad import Bad
 from mlprun.sweeps.entries import Trial
+from mlprun.sweeps.lacking import Again
 from mlprun.sweeps.outcome import Known, Until
-from mlprun.sweeps.processes import WORTH, Processes
+from mlprun.sweeps.places import Places
 from mlprun.sweeps.progress import Progress
 from mlprun.sweeps.sparing import Sparing
-from mlprun.sweeps.workshop import Workshop, cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from mlprun.sweeps.checking import Kind
     from mlprun.sweeps.database import Writer
     from mlprun.sweeps.folder import SweepFolder, SweepStatus
-    from mlprun.sweeps.launchers import Launcher
     from mlprun.sweeps.outcome import Outcome, Standing
     from mlprun.sweeps.plan import Cohort, Plan
     from mlprun.sweeps.workshop import Batch
@@ -85,15 +83,9 @@ class Session:
         self._progress = Progress(plan)
         self._middle: dict[int, int] = {}
         """trials that a cohort's file of its middle holds and the database does not, by cohort"""
-        self.places: dict[bool, Launcher] = {}
-        """where trials are trained: in this process or, where True, in others"""
-        self._open_places = ExitStack()
-        self._saving = Sparing()
-        self._seconds: dict[Kind, float] = {}
-        """of training in a round, by what its trials have in common"""
-        self.elsewhere: Launcher | None = None
-        """what trains them instead"""
-        self.fail_fast = self.retry_failed = self.processes = False
+        self.places = Places(plan, self._stopped)
+        self._again, self._saving = Again(), Sparing()
+        self.fail_fast = self.retry_failed = False
         self.pruned: dict[int, int] = {}
         """settings that a search has given up, and the epochs where they end"""
         self._pending = {trial.id for trial in writer.results.planned() if trial.status == "pending"}
@@ -108,7 +100,7 @@ class Session:
             self.bad = Bad.recorded(self.writer.results)
         self.place.write_status(self._status("running"))
         try:
-            with self._open_places:
+            with self.places:
                 self._round()
                 while not self._stopped() and self._search_on():
                     self._round()
@@ -127,9 +119,7 @@ class Session:
     def _round(self) -> None:
         """Train what is left of a round: all that is left of the sweep, where nothing asks for more."""
         settings = {member.setting for cohort in self.todo for member in cohort.members}
-        self._seconds = dict.fromkeys((cohort.kind for cohort in self.todo), 0.0)
-        for cohort in self.todo:
-            self._seconds[cohort.kind] += sum(self.plan.cost_of(one).seconds for one in cohort.members)
+        self.places.expect(self.todo)
         for epoch in self.plan.rungs:
             rungs = self.writer.results.rungs()
             self.pruned = {one.setting: one.epoch for one in rungs if not one.promoted}
@@ -185,10 +175,12 @@ class Session:
         while waiting and not self._stopped():
             begin_more = partial(self._begin_more, begun, waiting, rung)
             # from before the first of those that go together is begun until the last of them has ended
-            with devices.computing(*self._conditions(waiting[0])), self._saving_all(begun):
+            with devices.computing(*self.places.conditions(waiting[0])), self._saving_all(begun):
                 begin_more()
                 while begun and (batch := self._await(begun, begin_more)) is not None:
-                    if rung is None:
+                    if self._again.takes(batch):
+                        self._save(batch)
+                    elif rung is None:
                         self._record(batch)
                     else:
                         self._save(batch)
@@ -197,6 +189,8 @@ class Session:
                     self._save_now_and_then(begun)
                     if begun:
                         begin_more()
+                    else:
+                        self._try_again(begun)
         return sorted(stand, key=lambda trial: trial.id)  # whichever ended first
 
     @contextmanager
@@ -205,31 +199,23 @@ class Session:
         try:
             yield
         except Exception:
-            for batch in self._settled(begun):
+            for batch in self.places.settled(begun):
                 with suppress(MlprunError, MemoryError, OSError):  # what was first is raised
                     self._save(batch)
             raise
-        for batch in self._settled(begun):
+        for batch in self.places.settled(begun):
             self._save(batch)
         for batch in begun:
             batch.wait()
 
-    def _settled(self, begun: Sequence[Batch]) -> Iterator[Batch]:
-        """Let what is in the middle end its chunk: each cohort once none of its trials is trained."""
-        if begun:
-            for place in (self.elsewhere, *self.places.values()):
-                if place is not None:
-                    place.halt()
-        for batch in begun:
-            batch.settle()
-            yield batch
-
     def _begin_more(self, begun: list[Batch], waiting: deque[Cohort], rung: int | None) -> None:
         """Begin with as many cohorts as there is room for."""
         while waiting:
-            place = self._place(waiting[0])
-            if begun and not (
-                place.has_room(begun) and self._conditions(waiting[0]) == self._conditions(begun[0].cohort)
+            place, conditions = self.places.of(waiting[0]), self.places.conditions
+            if begun and (
+                self._again.holds
+                or not place.has_room(begun)
+                or conditions(waiting[0]) != conditions(begun[0].cohort)
             ):
                 return
             cohort = waiting.popleft()
@@ -237,6 +223,14 @@ class Session:
             self._count(cohort, (*known.ended, *known.standings))
             self._progress.begin(cohort, known.ended, known.standings.values())
             begun.append(place.submit(cohort, known))
+
+    def _try_again(self, begun: list[Batch]) -> None:
+        """Train a trial that lacked memory, now that nothing is trained beside it."""
+        found = self._again.next()
+        if found is not None:
+            trial, cohort, known = found
+            self.reporter.say(f"memory ran out in trial {trial}: it is tried once more, with none beside it")
+            begun.append(self.places.of(cohort).submit(cohort, known))
 
     def _until(self, cohort: Cohort, rung: int | None) -> dict[int, Until]:
         """How far the trials go that do not go to their end."""
@@ -247,29 +241,6 @@ class Session:
             elif rung is not None:
                 until[member.trial] = Until(rung)
         return until
-
-    def _conditions(self, cohort: Cohort) -> tuple[int, str]:
-        """What cohorts share that are trained beside each other: torch's threads, and the device."""
-        kind = cohort.kind
-        device = "cpu" if self.elsewhere is not None else devices.resolve(kind.device)
-        return kind.threads, device.partition(":")[0]
-
-    def _place(self, cohort: Cohort) -> Launcher:
-        """Where a cohort is trained."""
-        if self.elsewhere is not None:
-            return self.elsewhere
-        apart = self.processes and self._is_worth_processes(cohort)
-        if apart not in self.places:
-            made: Launcher = Processes(self.plan) if apart else Workshop(self.plan, self._stopped)
-            self.places[apart] = self._open_places.enter_context(made)
-        return self.places[apart]
-
-    def _is_worth_processes(self, cohort: Cohort) -> bool:
-        """Whether trials hold Python while they are trained, and long enough to start processes for them."""
-        kind = cohort.kind
-        if kind.engine == "fused" or kind.device != "cpu" or cores() < 2:
-            return False
-        return self._seconds[kind] > WORTH
 
     def _partial(self, cohort: Cohort) -> tuple[dict[int, Outcome], dict[int, Standing]]:
         """What earlier sessions left of a cohort; a damaged file is told of and done without."""

@@ -12,9 +12,10 @@ import numpy as np
 
 from mlprun.engines import State, Watch
 from mlprun.engines.contract import Tabled
+from mlprun.errors import OutOfMemoryError
 from mlprun.experiment import Starts, columns
 from mlprun.sweeps.measure import Gauge
-from mlprun.sweeps.outcome import Outcome, Standing
+from mlprun.sweeps.outcome import Lacking, Outcome, Standing
 from mlprun.training.expected import EXPECTED, as_expected
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from mlprun.engines.contract import Row, Why
     from mlprun.experiment import Experiment
     from mlprun.sweeps.entries import TrialStatus
-    from mlprun.sweeps.outcome import Until
+    from mlprun.sweeps.outcome import Result, Until
 
 CHUNK_SECONDS = 1.0
 """between two looks at where a trial stands"""
@@ -69,13 +70,16 @@ class Task(NamedTuple):
     until: Until | None = None
 
 
-def train(task: Task, course: Course) -> Outcome | Standing | None:
-    """How a trial came out, or where it waits; None where it was stopped. What it raises makes it fail."""
+def train(task: Task, course: Course) -> Result | None:
+    """How a trial came out, where it waits, that it lacks memory; None where it was stopped.
+
+    What it raises makes it fail, and not the sweep.
+    """
     ((_, outcome),) = together([task], course)
     return outcome
 
 
-def together(tasks: Sequence[Task], course: Course) -> Iterator[tuple[int, Outcome | Standing | None]]:
+def together(tasks: Sequence[Task], course: Course) -> Iterator[tuple[int, Result | None]]:
     """`train` for trials that are trained step by step: each step of all of them, then the next.
 
     What a short trial costs is mostly code that is not in the cache; so it is there for the next trial.
@@ -108,7 +112,7 @@ class _Training:
     end: int
     """the epoch up to which it is trained"""
     stopped: Why | None = None
-    outcome: Outcome | Standing | None = None
+    outcome: Result | None = None
 
     def __init__(self, task: Task, course: Course) -> None:
         self.task, self.course, self.over = task, course, False
@@ -132,8 +136,12 @@ class _Training:
             if not isinstance(told, EXPECTED):
                 raise
             line = " ".join(str(told).split()) or type(told).__name__
-            self.outcome = Outcome(self.task.trial, "failed", seconds=self.seconds, error=line)
-            self.over = True
+            self.outcome = (
+                Lacking(self.task.trial)
+                if isinstance(told, OutOfMemoryError)
+                else Outcome(self.task.trial, "failed", seconds=self.seconds, error=line)
+            )
+            self.over, self.cohort = True, None
         self.before = self.seconds
 
     @property

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.synchronize import Event, Lock
 
-    from mlprun.sweeps.outcome import Outcome, Standing, Until
+    from mlprun.sweeps.outcome import Result, Standing, Until
 
 
 class Work(NamedTuple):
@@ -84,8 +84,8 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def work(given: Work) -> tuple[Outcome | Standing | None, Standing | None]:
-    """What `train` returns of a trial, and where it stands when it is stopped."""
+def work(given: Work) -> tuple[Result | None, Standing | None]:
+    """What `train` returns of a trial, and where it stands when it is stopped or lacks memory."""
     (post,) = _post
     if post.stop():
         return None, given.standing

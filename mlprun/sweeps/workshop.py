@@ -15,7 +15,7 @@ from mlprun import engines
 from mlprun.engines import device as devices
 from mlprun.experiment import Experiment, source
 from mlprun.sweeps import train as training
-from mlprun.sweeps.outcome import Outcome
+from mlprun.sweeps.outcome import Lacking, Outcome
 from mlprun.sweeps.train import Course, Task
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from mlprun.schema import Config
     from mlprun.sweeps.members import Member
-    from mlprun.sweeps.outcome import Known, Standing
+    from mlprun.sweeps.outcome import Known, Result, Standing
     from mlprun.sweeps.plan import Cohort, Plan
 
 AHEAD = 1
@@ -76,7 +76,8 @@ class Batch:
         self.cohort, self.course, self.until = cohort, course, known.until
         self._ended: dict[int, Outcome] = dict(known.ended)
         self._standing: dict[int, Standing] = dict(known.standings)
-        self._left = len(cohort.members) - len(known.ended)
+        self._lacking = set(known.later)
+        self._left = len(known.to_train(cohort))
         self._lock, self._over, self._settled = threading.Lock(), threading.Event(), threading.Event()
         self._error: BaseException | None = None
         if not self._left:
@@ -92,14 +93,14 @@ class Batch:
         """Where a trial stands, if it was begun before."""
         return self._standing.get(trial)
 
-    def take(
-        self, trial: int, outcome: Outcome | Standing | None, error: BaseException | None = None
-    ) -> None:
-        """A trial has ended, or was stopped, or waits to go on."""
+    def take(self, trial: int, outcome: Result | None, error: BaseException | None = None) -> None:
+        """A trial has ended, or was stopped, or waits to go on, or lacks memory."""
         with self._lock:
             if isinstance(outcome, Outcome):
                 self._ended[trial] = outcome
                 self._standing.pop(trial, None)
+            elif isinstance(outcome, Lacking):
+                self._lacking.add(trial)
             elif outcome is not None:
                 self._standing[trial] = outcome
             self._error = self._error or error
@@ -130,6 +131,12 @@ class Batch:
         """How many trials have ended."""
         return len(self._ended)
 
+    @property
+    def lacking(self) -> list[int]:
+        """The trials that lack memory, in order."""
+        with self._lock:
+            return sorted(self._lacking)
+
     def snapshot(self) -> Snapshot:
         """The trials that have ended and those that are in the middle, at one moment."""
         numbers = [one.trial for one in self.cohort.members]
@@ -157,8 +164,7 @@ class Workshop:
         """Begin with a cohort as `Launcher.submit` says."""
         engine, device = engines.named(cohort.kind.engine), devices.resolve(cohort.kind.device)
         batch = Batch(cohort, known, Course(engine, device, self._stop))
-        members = [member for member in cohort.members if member.trial not in known.ended]
-        for group in groups(members, lambda member: self._plan.cost_of(member).seconds):
+        for group in groups(known.to_train(cohort), lambda member: self._plan.cost_of(member).seconds):
             self._queue.put((group, batch))
         return batch
 
@@ -181,7 +187,7 @@ class Workshop:
                 for trial in left:
                     batch.take(trial, None)
 
-    def _train(self, members: list[Member], batch: Batch) -> Iterator[tuple[int, Outcome | Standing | None]]:
+    def _train(self, members: list[Member], batch: Batch) -> Iterator[tuple[int, Result | None]]:
         threads, epochs = batch.cohort.kind.threads, batch.cohort.kind.epochs
         if torch.get_num_threads() != threads:  # each thread has a number of its own
             torch.set_num_threads(threads)

@@ -14,8 +14,7 @@ import pytest
 
 import mlprun
 from mlprun.errors import OutOfMemoryError
-from mlprun.sweeps import cohorts, processes, worker
-from mlprun.sweeps import session as running
+from mlprun.sweeps import cohorts, places, processes, worker
 from mlprun.sweeps.folder import SweepFolder
 
 LONG = 10_000_000
@@ -23,10 +22,10 @@ LONG = 10_000_000
 SCRIPT = """
 import sys
 from mlprun import cli
-from mlprun.sweeps import processes, session
+from mlprun.sweeps import places, processes
 if __name__ == "__main__":
-    session.WORTH = 0.0
-    session.cores = processes.cores = lambda: int(sys.argv[1])
+    places.WORTH = 0.0
+    places.cores = processes.cores = lambda: int(sys.argv[1])
     sys.exit(cli.main(["sweep", "run", *sys.argv[2:]]))
 """
 
@@ -44,11 +43,11 @@ def cohort(swept):
 def apart(monkeypatch):
     """Counts the cohorts that are given to processes; everything is worth them."""
     given = []
-    original = running.Processes.submit
-    monkeypatch.setattr(running, "WORTH", 0.0)
-    monkeypatch.setattr(running, "cores", lambda: 2)
+    original = places.Processes.submit
+    monkeypatch.setattr(places, "WORTH", 0.0)
+    monkeypatch.setattr(places, "cores", lambda: 2)
     monkeypatch.setattr(
-        running.Processes, "submit", lambda self, *rest: given.append(1) or original(self, *rest)
+        places.Processes, "submit", lambda self, *rest: given.append(1) or original(self, *rest)
     )
     return given
 

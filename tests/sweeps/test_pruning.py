@@ -12,8 +12,7 @@ import pytest
 
 import mlprun
 from mlprun.errors import ConfigError
-from mlprun.sweeps import extract, pruning, run, search
-from mlprun.sweeps import session as running
+from mlprun.sweeps import extract, places, pruning, run, search
 from mlprun.sweeps.definition import Pruner, read
 from mlprun.sweeps.entries import Rung, Trial
 from mlprun.sweeps.session import Session
@@ -153,8 +152,8 @@ def test_it_does_not_matter_who_trains(sweep, tmp_path, monkeypatch):
     silent = mlprun.api.SilentSweep()
     far = run.run(definition, out=str(tmp_path / "far"), reporter=silent, elsewhere=Far)
     assert content(mlprun.Sweep(far.folder)) == content(here)
-    monkeypatch.setattr(running, "WORTH", 0.0)
-    monkeypatch.setattr(running, "cores", lambda: 2)
+    monkeypatch.setattr(places, "WORTH", 0.0)
+    monkeypatch.setattr(places, "cores", lambda: 2)
     apart = run.run(definition, out=str(tmp_path / "apart"), reporter=silent, processes=True)
     assert content(mlprun.Sweep(apart.folder)) == content(here)
 

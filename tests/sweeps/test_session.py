@@ -8,9 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mlprun.engines import device as devices
 from mlprun.errors import FileError
-from mlprun.sweeps import cohorts, workshop
+from mlprun.sweeps import cohorts, places, workshop
 from mlprun.sweeps import session as running
 from mlprun.sweeps.database import Writer
 from mlprun.sweeps.folder import SweepFolder
@@ -117,7 +116,7 @@ def test_an_error_waits_until_what_is_trained_has_stopped(long, sweep, monkeypat
         time.sleep(0.5)
         states.append(torch.are_deterministic_algorithms_enabled())
 
-    monkeypatch.setattr(running, "devices", on_cuda())
+    monkeypatch.setattr(places, "devices", on_cuda())
     before_training(monkeypatch, fail)
     with pytest.raises(FileError):
         sweep("seeds: 2", TORCH)
@@ -127,23 +126,21 @@ def test_an_error_waits_until_what_is_trained_has_stopped(long, sweep, monkeypat
 
 def on_cuda():
     """As `device` tells of a machine with CUDA; training itself stays on the CPU."""
-    return SimpleNamespace(resolve=lambda name: "cuda:1", computing=devices.computing)
+    return SimpleNamespace(resolve=lambda name: "cuda:1")
 
 
 def test_trials_on_a_device_compute_with_the_same_bits_every_time_as_a_run_does(sweep, monkeypatch):
     seen = []
     before_training(monkeypatch, lambda trial: seen.append(torch.are_deterministic_algorithms_enabled()))
     sweep("seeds: 1", TORCH)
-    monkeypatch.setattr(running, "devices", on_cuda())
+    monkeypatch.setattr(places, "devices", on_cuda())
     sweep("seeds: 2", TORCH)
     assert seen == [False, True]
 
 
 def test_trials_on_another_device_wait_for_those_that_are_trained(sweep, monkeypatch):
     resolved = {"cpu": "cpu", "auto": "cuda:0"}
-    monkeypatch.setattr(
-        running, "devices", SimpleNamespace(resolve=resolved.get, computing=devices.computing)
-    )
+    monkeypatch.setattr(places, "devices", SimpleNamespace(resolve=resolved.get))
     seen = []
     before_training(
         monkeypatch, lambda trial: seen.append((trial, torch.are_deterministic_algorithms_enabled()))
@@ -155,6 +152,6 @@ def test_trials_on_another_device_wait_for_those_that_are_trained(sweep, monkeyp
 def test_whether_processes_are_worth_it_is_worked_out_once(long, sweep, monkeypatch):
     calls, original = [], Plan.cost_of
     monkeypatch.setattr(Plan, "cost_of", lambda self, member: calls.append(member) or original(self, member))
-    monkeypatch.setattr(running, "cores", lambda: 2)
+    monkeypatch.setattr(places, "cores", lambda: 2)
     sweep("seeds: 40", TORCH, processes=True)
     assert len(calls) <= 4 * 40

@@ -26,7 +26,7 @@ from mlprun.sweeps.workshop import Rows
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mlprun.sweeps.outcome import Known, Outcome, Standing, Until
+    from mlprun.sweeps.outcome import Known, Result, Standing, Until
     from mlprun.sweeps.plan import Cohort, Plan
 
 SECONDS = 5.0
@@ -61,9 +61,9 @@ class Piece(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What came of a piece: trials that ended or wait, and where one stands that is in the middle."""
+    """What came of a piece: trials that ended, wait or lack memory, and where one stands in the middle."""
 
-    came_out: list[Outcome | Standing]
+    came_out: list[Result]
     standing: Standing | None = None
 
 
@@ -71,9 +71,7 @@ def cut(plan: Plan, cohort: Cohort, known: Known) -> Iterator[Piece]:
     """The trials of a cohort that have not ended, in pieces."""
     members: list[Member] = []
     seconds = 0.0
-    for member in cohort.members:
-        if member.trial in known.ended:
-            continue
+    for member in known.to_train(cohort):
         cost = plan.cost_of(member).seconds
         if members and seconds + cost > SECONDS:
             yield _piece(plan, cohort, members, known)

@@ -1,0 +1,116 @@
+"""A trial that lacks memory for a moment is trained once more; a sweep that lacks it for good says so."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+import mlprun
+from mlprun.errors import OutOfMemoryError
+from mlprun.experiment import Experiment
+from mlprun.sweeps import cohorts, workshop
+from mlprun.sweeps.definition import read
+from mlprun.sweeps.folder import SweepFolder
+from mlprun.sweeps.launchers import pieces
+from mlprun.sweeps.outcome import Known, Lacking
+from mlprun.sweeps.plan import Plan
+
+TORCH = "base.engine=torch"
+
+
+@pytest.fixture
+def lacking(monkeypatch):
+    """Lets memory run out for seeds, so many times for each; records what is trained at each moment."""
+
+    def lack(times, kind=MemoryError):
+        left, running, beside, lock = dict(times), set(), [], threading.Lock()
+        train, made = workshop.Workshop._train, Experiment.of
+
+        def of(config, **options):
+            seed = config.training.seed
+            if left.get(seed, 0):
+                left[seed] -= 1
+                raise kind("cannot allocate memory")
+            return made(config, **options)
+
+        def recorded(self, members, batch):
+            with lock:
+                running.update(member.seed for member in members)
+                beside.append(set(running))
+            yield from train(self, members, batch)
+            with lock:
+                running.difference_update(member.seed for member in members)
+
+        monkeypatch.setattr(Experiment, "of", of)
+        monkeypatch.setattr(workshop.Workshop, "_train", recorded)
+        return beside
+
+    monkeypatch.setattr(workshop, "MOST_ROWS", 0)
+    monkeypatch.setattr(workshop, "TOGETHER", 1)
+    monkeypatch.setattr(workshop, "cores", lambda: 3)
+    monkeypatch.setattr("mlprun.sweeps.gathering.MOST_MEMBERS", 4)
+    return lack
+
+
+def content(place):
+    with place.results() as results:
+        trials = [replace(trial, seconds=None) for trial in results.trials()]
+    found = []
+    for number in {trial.cohort for trial in trials}:
+        with open(place.cohort(number), "rb") as file:
+            found.append(file.read())
+    return trials, found
+
+
+@pytest.mark.parametrize("kind", [MemoryError, RuntimeError])
+def test_a_trial_that_lacked_memory_beside_others_is_the_same_alone(kind, lacking, sweep, tmp_path):
+    here = sweep("seeds: 12", TORCH)
+    beside, heard = lacking({1: 1, 2: 1, 9: 1}, kind), []
+
+    class Hearing(mlprun.api.SilentSweep):
+        def say(self, message):
+            heard.append(message)
+
+    there = mlprun.sweep(tmp_path / "trials.yaml", TORCH, out=str(tmp_path / "there"), reporter=Hearing())
+    assert content(there.folder) == content(here.folder)
+    assert [line.partition(":")[0] for line in heard] == [
+        f"memory ran out in trial {trial}" for trial in (2, 3, 10)
+    ]
+    assert len(beside) == 12 + 3
+    for seed in (1, 2, 9):
+        assert beside.count({seed}) >= 1
+        last = max(place for place, seeds in enumerate(beside) if seed in seeds)
+        assert beside[last] == {seed}
+
+
+def test_memory_that_runs_out_alone_as_well_ends_the_sweep_with_all_else_saved(lacking, sweep, tmp_path):
+    lacking({1: 2})
+    message = "memory: memory ran out in trial 2, with nothing trained beside it as well; "
+    with pytest.raises(OutOfMemoryError, match=message):
+        sweep("seeds: 4", TORCH)
+    place = SweepFolder(str(tmp_path / "runs" / "trials-001"))
+    assert place.status().state == "failed"
+    assert place.status().reason.startswith(message)
+    assert [one.trial for one in cohorts.read(place.partial(1)).ended()] == [1, 3, 4]
+    again = sweep("seeds: 4", TORCH)
+    assert [trial.status for trial in again.trials] == ["finished"] * 4
+    here = mlprun.sweep(tmp_path / "trials.yaml", TORCH, out=str(tmp_path / "there"))
+    assert content(again.folder) == content(here.folder)
+
+
+def test_a_machine_elsewhere_that_lacks_memory_says_so_of_the_trial(sweep, tmp_path, monkeypatch):
+    (tmp_path / "trials.yaml").write_text("base: small.yaml\nseeds: 2")
+    plan = Plan(read(str(tmp_path / "trials.yaml")))
+    (piece,) = pieces.cut(plan, plan.cohorts[0], Known())
+    original = Experiment.of
+
+    def of(config, **options):
+        if config.training.seed == 0:
+            raise MemoryError
+        return original(config, **options)
+
+    monkeypatch.setattr(Experiment, "of", of)
+    turn = pieces.carry_out(piece)
+    assert turn.came_out[0] == Lacking(1)
+    assert turn.came_out[1].status == "finished"
+    assert pieces.rest(piece, turn) is None
