@@ -96,9 +96,11 @@ def _rate_texts(cells: list[list[statistics.Rate]]) -> list[list[str]]:
 
 def _not_counted(sweep: Sweep) -> str:
     counts = sweep.summary.counts
-    parts = [f"{counts['diverged']:,} diverged, which are no success"] if counts.get("diverged") else []
-    gone = counted(counts, SILENT)
-    parts += [f"without {', '.join(gone)} trials"] if gone else []
+    diverged, silent = counts.get("diverged", 0), counted(counts, SILENT)
+    parts = (
+        [f"{diverged:,} diverged, which {'is' if diverged == 1 else 'are'} no success"] if diverged else []
+    )
+    parts += [f"left out: {', '.join(silent)}"] if silent else []
     return "; ".join(parts)
 
 

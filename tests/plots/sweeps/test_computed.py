@@ -233,5 +233,5 @@ def test_pictures_say_that_pruned_trials_are_left_out(sweeps: dict[str, Sweep]) 
     values = computed("heat_map", pruned)
     assert values.texts[3] == ["pruned"] * 3
     assert "left out: 1,015 pruned" in values.details[0]
-    assert "without 1,015 pruned trials" in " ".join(computed("success", pruned).details)
+    assert "left out: 1,015 pruned" in " ".join(computed("success", pruned).details)
     assert [row.apart for row in computed("distribution", pruned).rows[-3:]] == ["5 pruned"] * 3

@@ -220,6 +220,14 @@ def test_curves_of_pruned_settings_are_grey_and_end_where_they_were_given_up(hal
     assert "left out: 30 pruned" in many.details[0]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_picture_says_that_settings_were_pruned(kind: str, halved: Sweep) -> None:
+    figure = pictures.draw(kind, halved)
+    written = [text.get_text() for text in figure.findobj(Text)]
+    assert "pruned" in " ".join(written)
+    canvas.encode(figure, "png", dpi=40)
+
+
 def test_distributions_have_no_rows_of_pruned_settings(halved: Sweep) -> None:
     values = pictures.make("distribution").compute(halved)
     assert len(values.rows) == 6
