@@ -88,8 +88,11 @@ class Session:
         self.fail_fast = self.retry_failed = False
         self.pruned: dict[int, int] = {}
         """settings that a search has given up, and the epochs where they end"""
-        self._pending = {trial.id for trial in writer.results.planned() if trial.status == "pending"}
-        self.todo = [one for one in plan.cohorts if any(m.trial in self._pending for m in one.members)]
+        unended = writer.results.unended()
+        self.todo = [one for one in plan.cohorts if one.number in unended]
+        planned = (one for one in writer.results.planned() if one.cohort in unended)
+        self._recorded = {one.id for one in planned if one.status != "pending"}
+        """trials of these cohorts that the database has"""
         self.done = sum(len(one.members) for one in plan.cohorts) - sum(len(one.members) for one in self.todo)
         """trials of whole cohorts"""
 
@@ -146,9 +149,7 @@ class Session:
             return False
         points = search.following(self.plan.definition, self.writer.results)
         self.todo = self.plan.extend(points)
-        added = list(pending(self.todo))
-        self._pending.update(one.id for one in added)
-        self.writer.extend([point.setting for point in points], added)
+        self.writer.extend((point.setting for point in points), pending(self.todo))
         return bool(points)
 
     def _status(self, state: folder.State, reason: str = "") -> SweepStatus:
@@ -301,7 +302,7 @@ class Session:
 
     def _count(self, cohort: Cohort, trials: Iterable[int]) -> None:
         """Count what a cohort's file of its middle holds."""
-        self._middle[cohort.number] = sum(trial in self._pending for trial in trials)
+        self._middle[cohort.number] = sum(trial not in self._recorded for trial in trials)
 
     def _save(self, batch: Batch) -> None:
         """Write what stands of a cohort in the middle."""
