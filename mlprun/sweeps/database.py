@@ -298,9 +298,9 @@ class Results(Closing):
         """All trials, by id."""
         return list(self.each())
 
-    def each(self) -> Iterator[Trial]:
-        """All trials, by id, without holding them all."""
-        yield from self._trials("", ())
+    def each(self, *, by_setting: bool = False) -> Iterator[Trial]:
+        """All trials, by id or by setting and id, without holding them all."""
+        yield from self._trials("", (), "trials.setting, trials.id" if by_setting else "trials.id")
 
     def planned(self) -> Iterator[Trial]:
         """All trials by cohort and place in it, without their figures and without holding them all."""
@@ -349,13 +349,13 @@ class Results(Closing):
             "ORDER BY id"
         )
 
-    def _trials(self, where: str, values: tuple[Any, ...]) -> Iterator[Trial]:
+    def _trials(self, where: str, values: tuple[Any, ...], order: str = "trials.id") -> Iterator[Trial]:
         names = self.description.figures
         columns = "".join(f', figures."{name}"' for name in names)
         standing = ", ".join(f"trials.{name}" for name in _STANDING)
         query = (
             f"SELECT figures.trial IS NOT NULL, trials.id, {standing}{columns} FROM trials "  # noqa: S608
-            f"LEFT JOIN figures ON figures.trial = trials.id {where} ORDER BY trials.id"
+            f"LEFT JOIN figures ON figures.trial = trials.id {where} ORDER BY {order}"
         )
         with refused.told_of_values(self.path):
             for has, *row in self._connection.execute(query, values):

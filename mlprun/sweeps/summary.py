@@ -12,6 +12,7 @@ import math
 import operator
 from collections import Counter
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, get_args
 
 from mlprun.sweeps import reading, statistics
@@ -43,7 +44,7 @@ OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Line:
     """One setting over its seeds."""
 
@@ -119,13 +120,14 @@ def _summary(results: Results, metric: str | None, of: str) -> Summary:
     aggregate = str(description.objective.get("aggregate", "mean"))
     if metric is not None and aggregate == "success":
         aggregate = "mean"
-    by_setting: dict[int, list[Trial]] = {}
-    for trial in results.each():
-        by_setting.setdefault(trial.setting, []).append(trial)
+    settings, by = {setting.id: setting for setting in results.settings()}, (column, goal, aggregate)
+    grouped = groupby(results.each(by_setting=True), key=operator.attrgetter("setting"))
     lines = [
-        _line(setting, by_setting.get(setting.id, ()), description, (column, goal, aggregate))
-        for setting in results.settings()
+        _line(settings.pop(number), list(trials), description, by)
+        for number, trials in grouped
+        if number in settings
     ]
+    lines += [_line(setting, (), description, by) for setting in settings.values()]
     lines.sort(key=lambda line: line.place(aggregate))
     return Summary(description, column, goal, aggregate, lines, dict(results.counts()))
 

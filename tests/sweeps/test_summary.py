@@ -35,6 +35,20 @@ def test_settings_come_by_their_mean_with_their_statistics(folder: str) -> None:
     assert summary.counts["diverged"] == 2
 
 
+def test_the_trials_of_a_setting_need_not_follow_one_another(folder: str, tmp_path: Path) -> None:
+    with reading.open_folder(folder) as results:
+        trials = [replace(one, id=1 + one.seed * 4 + one.setting - 1) for one in results.trials()]
+        assert [one.setting for one in results.each(by_setting=True)] == [
+            setting for setting in range(1, 5) for _ in range(4)
+        ]
+    write(tmp_path, describe(), sorted(trials, key=lambda one: one.id))
+    told = [
+        [(line.setting.id, line.counts, line.values, line.sample, line.success) for line in of(path).lines]
+        for path in (folder, str(tmp_path))
+    ]
+    assert told[0] == told[1]
+
+
 def test_what_diverged_or_failed_has_no_place_in_a_mean_and_is_counted(folder: str) -> None:
     third, fourth = of(folder).lines[2:]
     assert (third.sample.n, third.sample.mean) == (3, pytest.approx(0.5))
