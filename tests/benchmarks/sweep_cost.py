@@ -1,6 +1,7 @@
 """What a sweep costs: beside plain PyTorch loops, above its own training, per trial, and in memory.
 
     python tests/benchmarks/sweep_cost.py [--seeds 1000] [--loops 20] [--long 1000] [--short 100000]
+                                          [--drawn 100000]
 
 Plain loops and sweeps take turns in one process, so that a slow spell of the machine meets both. Seconds on
 the clock say what a user waits; seconds of the CPU say what is computed, whatever else the machine does. A
@@ -24,11 +25,14 @@ from mlprun import schema
 from mlprun.commands.measuring import Plain
 from mlprun.engines.fused import FusedEngine
 from mlprun.experiment import Experiment
+from mlprun.sweeps import definition
+from mlprun.sweeps.plan import Plan
 from mlprun.sweeps.workshop import cores
 
 MOONS = str(Path(__file__).parents[2] / "configs" / "moons.yaml")
 TURNS = 4
 LONG = ["training.epochs=30000", "training.log_every=100"]
+DRAWN = {"optimizer.lr": {"log_uniform": [0.001, 1]}, "dataset.noise": {"uniform": [0, 0.5]}}
 SHORT = ["training.epochs=5", "dataset.split={train: 64, dev: 16, test: 20}"]
 trained = [0.0]
 """seconds of the CPU inside the engine"""
@@ -108,10 +112,31 @@ def short_ones(trials: int) -> None:
     print(f"{took.wall:.1f} s on the clock; {more / 1024:.0f} MB more than a tenth of them take")
 
 
+def drawn_ones(settings: int) -> None:
+    """What it costs to look at settings that all differ, before any of them is trained."""
+    peak = 0
+    for count in (settings // 10, settings):
+        words = {"base": MOONS, "random": DRAWN, "trials": count}
+        before = peak
+        with Took() as took:
+            plan = Plan(definition.from_mapping(words, "", "drawn"))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        del plan
+    each = 1e3 * took.cpu / settings
+    print(f"{settings} drawn settings: {each:.3f} ms of the CPU each to check and plan")
+    print(f"{(peak - before) / 1024:.0f} MB more than a tenth of them take")
+
+
 def main() -> None:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser()
-    for name, default in (("seeds", 1000), ("loops", 20), ("long", 1000), ("short", 100_000)):
+    for name, default in (
+        ("seeds", 1000),
+        ("loops", 20),
+        ("long", 1000),
+        ("short", 100_000),
+        ("drawn", 100_000),
+    ):
         parser.add_argument(f"--{name}", type=int, default=default)
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -122,6 +147,8 @@ def main() -> None:
         above_training(asked.long)
     if asked.short:
         short_ones(asked.short)
+    if asked.drawn:
+        drawn_ones(asked.drawn)
 
 
 if __name__ == "__main__":
