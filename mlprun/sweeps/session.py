@@ -188,7 +188,7 @@ class Session:
                         stand += _standing(batch)
                     begun.remove(batch)
                     self._save_now_and_then(begun)
-                    if begun:
+                    if begun and not self._stopped():
                         begin_more()
                     else:
                         self._try_again(begun)
@@ -274,7 +274,7 @@ class Session:
             return {}
 
     def _await(self, begun: Sequence[Batch], begin_more: Callable[[], None]) -> Batch | None:
-        """A cohort that has ended, meanwhile beginning others; None where the sweep is stopped."""
+        """A cohort that has ended, meanwhile beginning others; None where the sweep is stopped before."""
         while (over := _over(begun)) is None:
             self._look(begun)
             if self._stopped():
@@ -282,7 +282,9 @@ class Session:
             begin_more()
             self._save_now_and_then(begun)
         self._look(begun)
-        return None if self._stopped() else over
+        if self.stop() or (self.bad is not None and over.ended < len(over.cohort.members)):
+            return None  # whole cohorts are recorded where a trial of them stops the sweep
+        return over
 
     def _look(self, begun: Sequence[Batch]) -> None:
         """Report how far the sweep is, and notice a trial that came out badly."""

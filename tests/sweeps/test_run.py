@@ -140,11 +140,15 @@ def test_a_trial_that_diverges_is_marked_and_the_others_are_as_they_are_alone(sw
     assert swept.status.state == "finished"
 
 
-def test_fail_fast_stops_at_a_trial_that_diverges_and_the_same_command_goes_on(sweep, tmp_path):
+FLAT = ("base.loss=mse", "base.architecture.activation=identity")  # so that a large lr diverges at once
+
+
+def test_fail_fast_stops_at_a_trial_that_diverges_and_the_same_command_goes_on(sweep, tmp_path, monkeypatch):
+    monkeypatch.setattr("mlprun.sweeps.session.LOOK", 0.01)
     text = "seeds: 3\ngrid: {optimizer.lr: [1e38, 0.5]}"
-    words = ("base.loss=mse", "base.architecture.activation=identity")
+    long = (*FLAT, "base.training.epochs=100000", "base.training.log_every=5000")
     with pytest.raises(DivergedError, match=r"trials-001: trial \d+: diverged after epoch") as caught:
-        sweep(text, *words, fail_fast=True)
+        sweep(text, *long, fail_fast=True)
     (place,) = folder.find(str(tmp_path / "runs"))
     trial = re.search(r"trial \d+", str(caught.value))[0]
     status = place.status()
@@ -152,14 +156,26 @@ def test_fail_fast_stops_at_a_trial_that_diverges_and_the_same_command_goes_on(s
     assert 1 <= status.kept <= 6
     assert re.fullmatch(rf"{trial} diverged after epoch \d+, and --fail-fast stops there", status.reason)
     with pytest.raises(DivergedError, match=r"trials-001: trial \d+: diverged after epoch"):
-        sweep(text, *words, fail_fast=True)  # what was kept is not trained again to fail again
-    assert place.status().kept >= status.kept
-    counts = [trial.status for trial in sweep(text, *words).trials]
+        sweep(text, *long, fail_fast=True)  # what was kept is not trained again to fail again
+    assert place.status().kept + place.status().done >= status.kept
+    counts = [trial.status for trial in sweep(text, *long).trials]
     assert counts == ["diverged"] * 3 + ["finished"] * 3
     assert (place.status().state, place.status().kept, place.status().reason) == ("finished", 0, "")
     with pytest.raises(DivergedError, match="trial 1: diverged after epoch"):
-        sweep(text, *words, fail_fast=True)
+        sweep(text, *long, fail_fast=True)
     assert place.status().state == "finished"
+
+
+def test_a_cohort_that_ended_is_recorded_where_a_trial_of_it_stops_the_sweep(sweep, tmp_path, monkeypatch):
+    monkeypatch.setattr("mlprun.sweeps.gathering.MOST_MEMBERS", 3)
+    monkeypatch.setattr("mlprun.sweeps.session.LOOK", 5.0)  # the first look finds it over
+    with pytest.raises(DivergedError, match="trial 1: diverged"):
+        sweep("seeds: 3\ngrid: {optimizer.lr: [1e38, 0.5]}", *FLAT, fail_fast=True)
+    (place,) = folder.find(str(tmp_path / "runs"))
+    with place.results() as results:
+        assert [trial.status for trial in results.trials()][:3] == ["diverged"] * 3
+    swept = sweep("seeds: 3\ngrid: {optimizer.lr: [1e38, 0.5]}", *FLAT)
+    assert [trial.status for trial in swept.trials] == ["diverged"] * 3 + ["finished"] * 3
 
 
 def test_a_sweep_that_is_stopped_says_what_it_keeps_in_the_middle(sweep, tmp_path, stopping, call):
