@@ -133,9 +133,9 @@ def _told(sweep: Sweep, some: Sequence[Averages]) -> str:
         return f"one {sweep.seeds_word[:-1]} each, and so no intervals"
     word = sweep.seeds_word[:-1] if of_seeds else "setting"
     over = amount(high, word) if low == high else f"{low:,} to {amount(high, word)}"
-    averaged = of_seeds and len(sweep.dimensions) > 1 and not some[0].other
-    others = ", averaged over the other parameters" if averaged else "" if of_seeds else " drawn with a value"
-    return f"means over {over}{others}{_intervals(means)}"
+    is_averaged = of_seeds and len(sweep.dimensions) > 1 and not some[0].other
+    averaged = ", averaged over the other parameters" if is_averaged else ""
+    return f"means over {over}{'' if of_seeds else ' of one value'}{_intervals(means)}{averaged}"
 
 
 def _intervals(means: Sequence[Means]) -> str:

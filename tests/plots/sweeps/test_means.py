@@ -55,6 +55,8 @@ def test_means_of_two_parameters_have_students_intervals_over_seeds(sweeps: dict
 
 
 def test_means_over_one_of_three_parameters_are_averaged_seed_by_seed(sweeps: dict[str, Sweep]) -> None:
+    said = "means over 3 seeds with 95% intervals, averaged over the other parameters; dots are settings"
+    assert said in computed(sweeps["cube"]).details[0]
     (line,) = panel_of(sweeps["cube"], "hidden").averages.lines
     for place, units in enumerate((2, 4, 8)):
         chosen = [one for one in CUBE if one["architecture.hidden"] == [units] and one["optimizer.lr"] < 10]
@@ -134,7 +136,7 @@ def test_settings_that_were_drawn_are_what_intervals_are_over(sweeps: dict[str, 
     place = line.places.tolist().index(activation.dimension.place("tanh"))
     assert line.means[place] == pytest.approx(np.mean(known))
     assert (line.low[place], line.high[place]) == pytest.approx(interval_of(known))
-    assert "settings drawn with a value with 95% intervals" in values.details[0]
+    assert "settings of one value with 95% intervals" in values.details[0]
 
 
 def test_two_settings_are_too_few_for_an_interval(tmp_path: Path) -> None:
