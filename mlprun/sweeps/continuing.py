@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlprun import files
-from mlprun.errors import CheckpointError
+from mlprun.errors import CheckpointError, FileError
 from mlprun.storage import checkpoints
 from mlprun.sweeps import folder, recorded
 from mlprun.sweeps.session import pending
@@ -14,20 +15,26 @@ from mlprun.sweeps.stored import beside, contains, digest_of, stored
 from mlprun.training.recorded import as_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import ExitStack
 
     from mlprun.sweeps.checking import Configs
     from mlprun.sweeps.folder import SweepFolder
     from mlprun.sweeps.plan import Plan
 
+    Say = Callable[[str], None]
+
 _SAID = ("objective", "success", "definition", "total", "scales", "history", "rows")
 """what a continued sweep may say differently than before"""
 
 
-def held(configs: Configs, out: str, stack: ExitStack) -> SweepFolder | None:
+def _silent(_: str) -> None:
+    pass
+
+
+def held(configs: Configs, out: str, stack: ExitStack, say: Say = _silent) -> SweepFolder | None:
     """The folder that a sweep goes on in, its lock held by `stack`; None where it needs a new one."""
-    while (place := find(configs, out)) is not None:
+    while (place := find(configs, out, say)) is not None:
         lock = place.lock()
         if find(configs, out) == place:  # and was not made another sweep meanwhile
             stack.enter_context(lock)
@@ -36,13 +43,16 @@ def held(configs: Configs, out: str, stack: ExitStack) -> SweepFolder | None:
     return None
 
 
-def find(configs: Configs, out: str) -> SweepFolder | None:
-    """The newest folder of the same sweep or, where there is none, of one that it contains."""
+def find(configs: Configs, out: str, say: Say = _silent) -> SweepFolder | None:
+    """The newest folder of the same sweep or, where there is none, of one that it contains.
+
+    One that cannot be read is told of and passed over, unless it is the very one that is wanted.
+    """
     definition, first = configs.definition, configs.base.training.seed
     words = stored(definition, beside(definition, out))
     digest, contained = digest_of(words), None
     for place in folder.named(out, definition.name):
-        then = _words(place, words)
+        then = _words(place, words, say)
         if then is not None and digest_of(then) == digest:
             return place
         if then is not None and contains(words, then, first):
@@ -52,15 +62,18 @@ def find(configs: Configs, out: str) -> SweepFolder | None:
     return contained
 
 
-def _words(place: SweepFolder, wanted: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What a folder says its sweep is; None where its database is damaged, unless it is the one wanted."""
+def _words(place: SweepFolder, wanted: Mapping[str, Any], say: Say) -> Mapping[str, Any] | None:
+    """What a folder says its sweep is; None where its database cannot be read."""
     try:
         with place.results() as results:
             return results.description.definition
-    except CheckpointError:
-        was = place.record().get("sweep_digest")  # before it was extended, if it was
+    except (CheckpointError, FileError) as error:
+        was = None
+        with suppress(CheckpointError):
+            was = place.record().get("sweep_digest")  # before it was extended, if it was
         if was == digest_of(wanted) or place.keeps(as_yaml(wanted)):
             raise
+        say(f"warning: {error.where}: {error.what}; it is passed over")
         return None
 
 

@@ -53,7 +53,7 @@ def run(
     """
     configs = Configs(definition, allow_code=allow_code)
     with ExitStack() as stack:
-        place = continuing.held(configs, out, stack)
+        place = continuing.held(configs, out, stack, reporter.say)
         if place is not None:
             recover(place)
         plan, _, found, said, is_over = _outlook(configs, place, retry_failed=retry_failed)

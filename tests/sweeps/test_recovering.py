@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import mlprun
+import mlprun.api
+from mlprun.errors import CheckpointError, FileError
 from mlprun.sweeps import database, seal
 from mlprun.sweeps.database import Writer
 from mlprun.sweeps.folder import SweepFolder
@@ -138,3 +141,30 @@ def test_another_objective_of_a_finished_sweep_leaves_it_closed(sweep):
     assert swept.description.success["number"] == 0.9
     assert names(swept.path) == WHOLE
     assert mode(swept.folder.database) == "delete"
+
+
+@pytest.mark.parametrize("damage", ["database", "both", "locked"])
+def test_another_sweep_of_the_name_that_cannot_be_read_is_told_of_and_passed_over(damage, sweep, monkeypatch):
+    other, said = sweep("seeds: [7]"), []
+    if damage == "locked":
+        os.remove(f"{other.folder.database}.sha256")
+        monkeypatch.setattr(database, "_WAIT", 0.05)
+        holding = sqlite3.connect(other.folder.database)
+        holding.execute("BEGIN EXCLUSIVE")
+    else:
+        Path(other.folder.database).write_bytes(b"damaged" * 1000)
+    if damage == "both":
+        Path(other.path, "run.json").write_text("{")
+
+    class Hearing(mlprun.api.SilentSweep):
+        def say(self, message):
+            said.append(message)
+
+    mine = sweep("seeds: [8]", reporter=Hearing())
+    assert mine.path.endswith("trials-002")
+    assert [line for line in said if "passed over" in line] == [line for line in said if "-001" in line]
+    assert len([line for line in said if "passed over" in line]) == 1
+    with pytest.raises(FileError if damage == "locked" else CheckpointError):
+        sweep("seeds: [7]")
+    if damage == "locked":
+        holding.close()
