@@ -10,6 +10,7 @@ import pytest
 import scipy.stats
 
 import mlprun
+from mlprun.errors import DataError
 from mlprun.sweeps.entries import TrialStatus
 from mlprun.sweeps.workshop import Rows
 
@@ -76,13 +77,13 @@ def test_seeds_of_which_none_came_to_its_end_fail_as_one_does(train):
 
 
 def test_seeds_that_failed_say_why_and_how_they_are_trained_again(train, monkeypatch):
-    def no_memory(*_):
-        raise MemoryError("there is not enough")
+    def no_rows(*_):
+        raise DataError("wine.csv", "has no rows", "choose another")
 
-    monkeypatch.setattr(Rows, "experiment", no_memory)
+    monkeypatch.setattr(Rows, "experiment", no_rows)
     code, out, err = train("--seeds", "2", "-q")
     assert (code, out) == (10, "")
-    assert "no seed came to its end: there is not enough; mlprun sweep run " in err
+    assert "no seed came to its end: wine.csv: has no rows; choose another; mlprun sweep run " in err
     assert err.endswith("small-seeds-001/sweep.yaml --retry-failed trains them again\n")
 
 
