@@ -57,6 +57,20 @@ def test_a_run_on_a_read_only_file_system_can_be_looked_at_and_not_be_trained(
     assert json.loads(read(str(tmp_path / "locked/run-001/status.json")))["state"] == "finished"
 
 
+def test_a_sweep_on_a_read_only_file_system_is_shown_unless_rows_would_be_missing(
+    done: Callable[[str, Path], list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    shown, exported, died, again, new = done("sweeps", tmp_path)
+    assert (shown["code"], exported["code"]) == (0, 0), (shown, exported)
+    assert len((tmp_path / "trials.csv").read_text().splitlines()) == 3
+    assert died["code"] == 7, died
+    assert "its newest rows are in trials.sqlite-wal; copy the folder to where it can be" in died["err"]
+    for command in (again, new):
+        assert command["code"] == 7, command
+        assert "ead-only file system; choose a folder that can be written to" in command["err"]
+        assert command["err"].count("\n") == 1
+
+
 def test_a_file_system_that_is_full_at_any_page_keeps_the_run(
     done: Callable[[str, Path], list[dict[str, Any]]], tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -19,6 +20,7 @@ from faulty.variants import config_of
 from mlprun import cli
 from mlprun.errors import FileError
 from mlprun.storage import runs
+from mlprun.sweeps.database import Writer
 
 CONFIG = config_of("momentum", training={"epochs": 3})
 PAGE = 4096
@@ -62,6 +64,32 @@ def read_only(folder: str) -> list[dict[str, Any]]:
     ]
 
 
+def sweeps(folder: str) -> list[dict[str, Any]]:
+    """Commands on a finished sweep and on one whose newest rows are in its log, in FOLDER/locked."""
+    locked, file = f"{folder}/locked", f"{folder}/small.yaml"
+    with open(file, "w") as stream:
+        json.dump({"base": CONFIG, "seeds": 2}, stream)
+    done = mlprun.sweep(file, out=locked).path
+    died = f"{locked}/died-001"
+    shutil.copytree(done, died)
+    os.unlink(f"{died}/trials.sqlite.sha256")
+    with Writer(f"{died}/trials.sqlite") as writer:
+        writer.reopen([1])
+        for ending in ("", "-wal"):  # as they are when the process is killed
+            shutil.copy(f"{died}/trials.sqlite{ending}", f"{folder}/kept{ending}")
+    for ending in ("", "-wal"):
+        shutil.copy(f"{folder}/kept{ending}", f"{died}/trials.sqlite{ending}")
+    mount("--bind", locked, locked)
+    mount("-o", "remount,ro,bind", locked)
+    return [
+        call("sweep", "show", done),
+        call("sweep", "export", done, "-o", f"{folder}/trials.csv"),
+        call("sweep", "show", died),
+        call("sweep", "run", file, "--out", locked),
+        call("sweep", "run", file, "seeds=[9]", "--out", locked),
+    ]
+
+
 def full(folder: str) -> list[dict[str, Any]]:
     """A run on a tmpfs that has room for ever more pages; after it failed there is room, and it goes on."""
     disk = f"{folder}/disk"
@@ -96,4 +124,4 @@ def met(out: str, ballast: str, whole: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps({"read-only": read_only, "full": full}[sys.argv[1]](sys.argv[2])))
+    print(json.dumps({"read-only": read_only, "full": full, "sweeps": sweeps}[sys.argv[1]](sys.argv[2])))
