@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mlprun.experiment.experiment import Experiment
-    from mlprun.parts.architectures import Architecture
     from mlprun.parts.architectures.network import Network
 
     State = dict[str, Tensor]
@@ -22,7 +21,7 @@ class Starts:
     """Draws what `Experiment.network` starts with, in a module that is built once for each architecture."""
 
     def __init__(self) -> None:
-        self._networks: dict[tuple[Any, ...], tuple[Architecture, Network, State]] = {}
+        self._networks: dict[tuple[Any, ...], tuple[Network, State]] = {}
         self._lock = threading.Lock()
 
     def model(self, experiment: Experiment) -> dict[str, NDArray[Any]]:
@@ -33,14 +32,15 @@ class Starts:
 
     def _drawn(self, experiment: Experiment) -> State:
         config = experiment.config
-        key = (id(config.architecture), experiment.width, experiment.dtype, config.optimizer.sparse)
+        told = config.architecture.model_dump_json()  # settings that differ elsewhere have equal ones
+        key = (told, experiment.width, experiment.dtype, config.optimizer.sparse)
         known = self._networks.get(key)
         if known is not None:
             with drawing(config.training.seed):
-                if known[1].redraw():
+                if known[0].redraw():
                     # a cast has put other tensors in the place of those that are kept
-                    return known[2] if config.training.dtype == "float32" else known[1].state_dict()
+                    return known[1] if config.training.dtype == "float32" else known[0].state_dict()
         network = experiment.network()
         state: State = network.state_dict()
-        self._networks[key] = (config.architecture, network, state)  # kept, so that no other takes its id
+        self._networks[key] = (network, state)
         return state

@@ -25,7 +25,7 @@ class Gauge:
 
     def __init__(self, device: str) -> None:
         self._device = device
-        self._networks: dict[tuple[Any, ...], tuple[Any, Network, dict[str, torch.Tensor]]] = {}
+        self._networks: dict[tuple[Any, ...], tuple[Network, dict[str, torch.Tensor]]] = {}
 
     def figures(self, experiment: Experiment, weights: Weights, epoch: int) -> Figures:
         """`train_loss`, `train_accuracy`, ... of a model after `epoch` epochs."""
@@ -47,11 +47,10 @@ class Gauge:
         return seen[id(rows)]
 
     def _network(self, experiment: Experiment) -> tuple[Network, dict[str, torch.Tensor]]:
-        architecture = experiment.config.architecture
-        key = (id(architecture), experiment.width, experiment.dtype)
+        told = experiment.config.architecture.model_dump_json()  # settings that differ elsewhere share it
+        key = (told, experiment.width, experiment.dtype)
         if key not in self._networks:
             network = experiment.blank_network().to(self._device).eval()
             state = {name: tensor.detach() for name, tensor in network.state_dict().items()}
-            self._networks[key] = (architecture, network, state)  # kept, so that no other takes its id
-        _, network, state = self._networks[key]
-        return network, state
+            self._networks[key] = (network, state)
+        return self._networks[key]
