@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 from functools import partial
 from typing import get_args
 
@@ -10,6 +11,7 @@ import pytest
 import scipy.stats
 
 import mlprun
+import mlprun.api
 from mlprun.errors import DataError
 from mlprun.sweeps.entries import TrialStatus
 from mlprun.sweeps.workshop import Rows
@@ -76,15 +78,22 @@ def test_seeds_of_which_none_came_to_its_end_fail_as_one_does(train):
     assert {one["n"] for one in told["figures"].values()} == {0}
 
 
-def test_seeds_that_failed_say_why_and_how_they_are_trained_again(train, monkeypatch):
+@pytest.mark.parametrize("out", ["runs", "else where"])
+def test_seeds_that_failed_say_why_and_how_they_are_trained_again(out, call, train, tmp_path, monkeypatch):
     def no_rows(*_):
         raise DataError("wine.csv", "has no rows", "choose another")
 
-    monkeypatch.setattr(Rows, "experiment", no_rows)
-    code, out, err = train("--seeds", "2", "-q")
-    assert (code, out) == (10, "")
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Rows, "experiment", no_rows)
+        code, shown, err = train("--out", out, "--seeds", "2", "-q")
+    assert (code, shown) == (10, "")
     assert "no seed came to its end: wine.csv: has no rows; choose another; mlprun sweep run " in err
-    assert err.endswith("small-seeds-001/sweep.yaml --retry-failed trains them again\n")
+    hint = err[err.index("mlprun sweep run") :].removesuffix(" trains them again\n")
+    assert ("--out" in hint) == (out != "runs")
+    assert call(*shlex.split(hint)[1:], "-q")[0] == 0
+    assert os.listdir(out) == ["small-seeds-001"]
+    assert {one.status for one in mlprun.api.load_sweep(f"{out}/small-seeds-001").trials} == {"finished"}
 
 
 def test_what_diverged_beside_others_is_counted(train):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from mlprun.sweeps.statistics import Sample
 
 _LONGEST = 58
+_OUT = "runs"
+"""where `sweep run` looks for the folder without --out"""
 
 
 def train_seeds(
@@ -81,8 +84,14 @@ def _raise(ended: api.Sweep) -> NoReturn:
         remedy = "mlprun sweep show counts them; a smaller learning rate may help"
         raise DivergedError(ended.path, f"no seed came to its end: {len(epochs)} diverged {after}", remedy)
     what = f"no seed came to its end: {ended.trials[0].error}"
-    again = f"mlprun sweep run {shlex.quote(ended.folder.definition)} --retry-failed trains them again"
-    raise CheckFailedError(ended.path, what, again)
+    raise CheckFailedError(ended.path, what, f"{_again(ended)} trains them again")
+
+
+def _again(ended: api.Sweep) -> str:
+    """The command that goes on with the sweep in its own folder, and trains what failed once more."""
+    out = os.path.dirname(ended.path) or "."
+    elsewhere = "" if out == _OUT else f" --out {shlex.quote(out)}"
+    return f"mlprun sweep run {shlex.quote(ended.folder.definition)} --retry-failed{elsewhere}"
 
 
 def figures(ended: api.Sweep) -> Mapping[str, Sample]:
