@@ -112,7 +112,9 @@ class SweepFolder:
         if status.state != "finished":
             with self.results() as results, results.moment():
                 counts, total = results.counts(), results.description.total
-                return replace(status, done=sum(counts.values()) - counts["pending"], total=total)
+            done = sum(counts.values()) - counts["pending"]
+            # who died between a cohort's end and the status still counts its trials as kept
+            return replace(status, done=done, total=total, kept=min(status.kept, total - done))
         return status
 
     def _written_status(self) -> SweepStatus:

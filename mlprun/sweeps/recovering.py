@@ -31,5 +31,5 @@ def recover(place: SweepFolder) -> None:
         with place.writer() as writer:
             writer.close(final=True)
     status = place.status()
-    if over and (status.state != "finished" or status.done != total):
-        place.write_status(replace(status, state="finished", done=total, total=total, reason=""))
+    if over and (status.state != "finished" or status.done != total or status.kept):
+        place.write_status(replace(status, state="finished", done=total, total=total, reason="", kept=0))

@@ -1,5 +1,7 @@
 """What a process that died in a sweep's folder left undone is done by the next one, wherever it died."""
 
+import dataclasses
+import json
 import os
 import shutil
 import sqlite3
@@ -141,6 +143,22 @@ def test_another_objective_of_a_finished_sweep_leaves_it_closed(sweep):
     assert swept.description.success["number"] == 0.9
     assert names(swept.path) == WHOLE
     assert mode(swept.folder.database) == "delete"
+
+
+def test_who_died_at_the_end_has_nothing_more_in_the_middle(sweep, tmp_path, monkeypatch):
+    status = SweepFolder.write_status
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            SweepFolder, "write_status", lambda self, one: status(self, dataclasses.replace(one, kept=3))
+        )
+        die_at(patch, seal, "put", after=False)
+        with pytest.raises(DeathError):
+            sweep("seeds: 3")
+    place = SweepFolder(str(tmp_path / "runs" / "trials-001"))
+    assert json.loads(Path(place.path, "status.json").read_text())["kept"] == 3
+    assert (place.status().state, place.status().done, place.status().kept) == ("crashed", 3, 0)
+    recover(place)
+    assert (place.status().state, place.status().done, place.status().kept) == ("finished", 3, 0)
 
 
 @pytest.mark.parametrize("damage", ["database", "both", "locked"])
