@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +16,6 @@ from mlprun.training.recorded import as_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from contextlib import ExitStack
 
     from mlprun.sweeps.checking import Configs
     from mlprun.sweeps.folder import SweepFolder
@@ -35,11 +34,12 @@ def _silent(_: str) -> None:
 def held(configs: Configs, out: str, stack: ExitStack, say: Say = _silent) -> SweepFolder | None:
     """The folder that a sweep goes on in, its lock held by `stack`; None where it needs a new one."""
     while (place := find(configs, out, say)) is not None:
-        lock = place.lock()
-        if find(configs, out) == place:  # and was not made another sweep meanwhile
-            stack.enter_context(lock)
-            return place
-        lock.release()
+        with ExitStack() as undo:
+            lock = undo.enter_context(place.lock())
+            if find(configs, out) == place:  # and was not made another sweep meanwhile
+                undo.pop_all()
+                stack.enter_context(lock)
+                return place
     return None
 
 

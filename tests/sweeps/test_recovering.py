@@ -12,7 +12,8 @@ import pytest
 import mlprun
 import mlprun.api
 from mlprun.errors import CheckpointError, FileError
-from mlprun.sweeps import database, seal
+from mlprun.storage.lock import is_held
+from mlprun.sweeps import continuing, database, seal
 from mlprun.sweeps.database import Writer
 from mlprun.sweeps.folder import SweepFolder
 from mlprun.sweeps.recovering import recover
@@ -159,6 +160,23 @@ def test_who_died_at_the_end_has_nothing_more_in_the_middle(sweep, tmp_path, mon
     assert (place.status().state, place.status().done, place.status().kept) == ("crashed", 3, 0)
     recover(place)
     assert (place.status().state, place.status().done, place.status().kept) == ("finished", 3, 0)
+
+
+def test_a_folder_that_cannot_be_read_once_it_is_held_is_let_go(sweep, monkeypatch):
+    swept, find, calls = sweep("seeds: 2"), continuing.find, []
+
+    def failing(*given):
+        calls.append(given)
+        if len(calls) == 2:
+            raise FileError("disk", "cannot be read", "try again")
+        return find(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(continuing, "find", failing)
+        with pytest.raises(FileError) as caught:
+            sweep("seeds: 3")
+    assert not is_held(os.path.join(swept.path, "lock")), caught.value
+    assert len(sweep("seeds: 3").trials) == 3
 
 
 @pytest.mark.parametrize("damage", ["database", "both", "locked"])
