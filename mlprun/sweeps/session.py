@@ -80,7 +80,7 @@ class Session:
         self.began = time.monotonic()
         self.bad: Bad | None = None
         """the trial at which a sweep stops that is to fail fast"""
-        self._progress = Progress(plan)
+        self._progress, self._told = Progress(plan), plan.done
         self._middle: dict[int, int] = {}
         """trials that a cohort's file of its middle holds and the database does not, by cohort"""
         self.places = Places(plan, self._stopped)
@@ -288,9 +288,10 @@ class Session:
 
     def _look(self, begun: Sequence[Batch]) -> None:
         """Report how far the sweep is, and notice a trial that came out badly."""
-        ended = sum(batch.ended for batch in begun)
+        # a cohort that waits at a rung is not begun, though trials of it may have ended
+        self._told = max(self._told, self.done + sum(batch.ended for batch in begun))
         seconds = time.monotonic() - self.began
-        self.reporter.report(self.done + ended, seconds, partial(self._progress.left, begun, seconds))
+        self.reporter.report(self._told, seconds, partial(self._progress.left, begun, seconds))
         if self.fail_fast and self.bad is None:
             self.bad = Bad.among(one for batch in begun for one in batch.snapshot().ended)
 

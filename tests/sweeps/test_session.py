@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+import mlprun.api
+from mlprun.api import SilentSweep
 from mlprun.errors import FileError
 from mlprun.sweeps import cohorts, places, workshop
 from mlprun.sweeps import session as running
@@ -155,3 +157,49 @@ def test_whether_processes_are_worth_it_is_worked_out_once(long, sweep, monkeypa
     monkeypatch.setattr(places, "cores", lambda: 2)
     sweep("seeds: 40", TORCH, processes=True)
     assert len(calls) <= 4 * 40
+
+
+def test_what_is_reported_never_goes_down_though_cohorts_wait_at_rungs(long, sweep, stopping, monkeypatch):
+    cores(monkeypatch, 1)
+    text = """
+    seeds: 3
+    random: {optimizer.lr: {log_uniform: [1e-4, 1e4]}}
+    objective: {metric: dev_loss}
+    search: {name: random, trials: 6, batch: 6, pruner: {min_epochs: 2, reduction_factor: 2}}
+    """
+    reported = []
+    with stopping(after=15) as counting:
+        report = counting.report
+
+        def noting(done, *rest):
+            reported.append(done)
+            report(done, *rest)
+
+        counting.report = noting
+        sweep(text, TORCH, reporter=counting)
+    assert reported == sorted(reported)
+    assert reported[-1] >= 15
+    count = len(reported)
+    sweep(text, TORCH, reporter=Noting(reported))
+    assert reported[count:] == sorted(reported[count:])
+    assert reported[-1] == 18
+
+
+class Noting(SilentSweep):
+    def __init__(self, reported):
+        self.reported = reported
+
+    def begin(self, folder, plan, done):
+        self.reported.append(done)
+
+    def report(self, done, seconds, left):
+        self.reported.append(done)
+
+
+def test_every_trial_that_was_reported_is_told_of_at_the_stop(sweep, tmp_path, stopping):
+    with stopping(after=20) as counting:
+        noting, report = [], counting.report
+        counting.report = lambda done, *rest: noting.append(done) or report(done, *rest)
+        sweep("seeds: 400", "base.training.epochs=300", reporter=counting)
+    status = mlprun.api.load_sweep(tmp_path / "runs" / "trials-001").status
+    assert status.done + status.kept >= noting[-1] >= 20
