@@ -36,6 +36,8 @@ class Description:
     """the sweep file's own words"""
     base: Mapping[str, Any] = field(default_factory=dict)
     """the complete config that settings are laid over"""
+    paths: Mapping[str, list[Any]] = field(default_factory=dict)
+    """of each parameter whose values hold paths: its list, in the words in which settings have them"""
     rows: Mapping[str, str] = field(default_factory=dict)
     """digests of the rows that trials had when the sweep was started, see `recorded`"""
 

@@ -64,7 +64,7 @@ def config_of(place: SweepFolder, trial: Trial, *, allow_code: bool = False) -> 
         words, name = results.description.definition, results.description.name
         defined = definition.from_mapping(words, place.path, name)
         configs = Configs(defined, allow_code=allow_code)
-        points = space.known(defined, results.settings())
+        points = space.known(defined, results.settings(), results.description.paths)
     # the others need no look: they were checked before any of them was trained
     config, own_seed = configs.of(next(one for one in points if one.setting.id == trial.setting))
     member = Member(trial.id, trial.setting, trial.seed, trial.fold, trial.engine or config.engine)

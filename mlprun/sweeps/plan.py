@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mlprun import schema
 from mlprun.errors import CheckpointError, ConfigError, UsageError
 from mlprun.schema.resolve import goal
-from mlprun.sweeps import pruning, space
+from mlprun.sweeps import paths, pruning, space
 from mlprun.sweeps.checking import Configs, figures_of
 from mlprun.sweeps.cost import STARTUP, Cost
 from mlprun.sweeps.definition import MOST_TRIALS, Success
@@ -80,12 +80,13 @@ class Plan:
         self._points: list[Point] = []
         self._checked: list[Checked] = []
         self._uses_fused: bool | None = None
+        self._words = paths.lists(self.sweep)
+        self._words_before = self._words if known is None else known.description.paths
         settings = [] if known is None else known.settings()
+        points = space.known(definition, settings, self._words_before)
         if self.sweep.search is None:
-            points = space.numbered(definition, settings)
             looked_at = self._add(points)
         else:
-            points = space.recalled(definition, settings)
             looked_at = self.configs.check(space.probes(definition))
             self.configs.forget()
             self._add(points)
@@ -121,7 +122,11 @@ class Plan:
 
     def each_setting(self, *, new: bool = False) -> Iterator[Setting]:
         """All settings, by number, without holding them all; `new` are those that were not known at first."""
-        return (point.setting for point in (self._points[self._new] if new else self._points))
+        return map(self.written, self._points[self._new] if new else self._points)
+
+    def written(self, point: Point) -> Setting:
+        """A setting as the database has it: with paths in the words that are there already."""
+        return paths.reworded(point.setting, self._words, self._words_before)
 
     @property
     def total(self) -> int:
@@ -170,6 +175,7 @@ class Plan:
             folds=self.folds,
             history=tuple(dict.fromkeys(name for one in self._looked_at for name in one.kind.columns)),
             total=self.total,
+            paths=self._words_before,
             base=schema.dump(self.base, ""),
         )
 

@@ -12,7 +12,7 @@ import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlprun import extras, randomness
-from mlprun.sweeps import space, summary
+from mlprun.sweeps import paths, space, summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -45,11 +45,13 @@ def following(definition: Definition, results: Results) -> list[Point]:
     """The settings of the round after those that have ended; none after the last."""
     lines = sorted(summary.summarize(results).lines, key=lambda one: one.setting.id)
     pruned = {one.setting: one for one in results.rungs() if not one.promoted}
-    ended = [Ended(line.setting.chosen, line.score[0]) for line in lines]
+    before, after = results.description.paths, paths.lists(definition.sweep)
+    chosen = [paths.reworded(line.setting, before, after).chosen for line in lines]
+    ended = [Ended(one, line.score[0]) for one, line in zip(chosen, lines, strict=True)]
     for place, line in enumerate(lines):
         if (rung := pruned.get(line.setting.id)) is not None:
             score = summary.score(results.description, rung.objective)
-            ended[place] = Ended(line.setting.chosen, score, rung.epoch)
+            ended[place] = Ended(chosen[place], score, rung.epoch)
     return _ask(definition, ended)
 
 

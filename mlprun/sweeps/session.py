@@ -149,7 +149,7 @@ class Session:
             return False
         points = search.following(self.plan.definition, self.writer.results)
         self.todo = self.plan.extend(points)
-        self.writer.extend((point.setting for point in points), pending(self.todo))
+        self.writer.extend(map(self.plan.written, points), pending(self.todo))
         return bool(points)
 
     def _status(self, state: folder.State, reason: str = "") -> SweepStatus:

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlprun import randomness
 from mlprun.config import Node
+from mlprun.errors import CheckpointError
 from mlprun.storage import canonical
+from mlprun.sweeps import paths
 from mlprun.sweeps.entries import Scale, Setting
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from mlprun.config import Document
     from mlprun.sweeps.definition import Definition, Draw, Sweep
 
+_ELSEWHERE = "run the sweep with another --out"
 LOG_RANGE = 10.0
 """numbers of a grid that span so many times their smallest are shown on a logarithmic axis"""
 
@@ -80,8 +83,8 @@ def points(definition: Definition) -> Iterator[Point]:
 def numbered(definition: Definition, settings: Sequence[Setting]) -> list[Point]:
     """Every setting by number: those that are known keep theirs, others come after them.
 
-    Draws of the same values of grid and pairs are told apart by their order. A path may be written in other
-    words than it was, and a number that another machine drew may differ in its last digit: it stays.
+    Draws of the same values of grid and pairs are told apart by their order. A number that another machine
+    drew may differ in its last digit: it stays. Raises CheckpointError for a setting that is not the sweep's.
     """
     sweep = definition.sweep
     waiting: dict[str, deque[Setting]] = {}
@@ -96,7 +99,8 @@ def numbered(definition: Definition, settings: Sequence[Setting]) -> list[Point]
             places[setting.id] = _kept(sweep, point, setting)
         else:
             new.append(point)
-    assert len(places) == len(settings), "a sweep is continued by one that contains it"
+    if len(places) < len(settings):
+        raise CheckpointError(definition.name, "its database holds other settings", _ELSEWHERE)
     known = [places[number] for number in sorted(places)]
     more = enumerate(new, start=len(known) + 1)
     return known + [one._replace(number=number) for number, one in more]
@@ -104,7 +108,7 @@ def numbered(definition: Definition, settings: Sequence[Setting]) -> list[Point]
 
 def _key(sweep: Sweep, setting: Setting) -> str:
     listed = ((key, value) for key, value in setting.chosen.items() if key not in sweep.random)
-    return canonical.encode({key: None if is_path(key) else value for key, value in listed})
+    return canonical.encode(dict(listed))
 
 
 def _kept(sweep: Sweep, point: Point, setting: Setting) -> Point:
@@ -116,13 +120,13 @@ def _kept(sweep: Sweep, point: Point, setting: Setting) -> Point:
     return Point(setting.id, point.parameters, values)
 
 
-def is_path(key: str) -> bool:
-    """Whether the values of a parameter are paths, which are relative to the file they stand in."""
-    return key.rpartition(".")[2] == "path"
+def known(definition: Definition, settings: Sequence[Setting], words: paths.Lists) -> list[Point]:
+    """The settings that a database has and, without a search, those that it lacks.
 
-
-def known(definition: Definition, settings: Sequence[Setting]) -> list[Point]:
-    """The settings that a database has."""
+    `words` are those that the database has for lists with paths. Raises CheckpointError.
+    """
+    after = paths.lists(definition.sweep)
+    settings = [paths.reworded(one, words, after) for one in settings]
     if definition.sweep.search is not None:
         return recalled(definition, settings)
     return numbered(definition, settings)
@@ -194,7 +198,10 @@ def drawn(sweep: Sweep, chosen: Mapping[str, Any]) -> dict[str, Any]:
 
 def _place_of(value: Any, values: tuple[Any, ...]) -> int:
     text = canonical.encode(value)
-    return next(place for place, one in enumerate(values) if canonical.encode(one) == text)
+    for place, one in enumerate(values):
+        if canonical.encode(one) == text:
+            return place
+    raise CheckpointError(text, "is in the database and not among the sweep's choices", _ELSEWHERE)
 
 
 def probes(definition: Definition) -> list[Point]:

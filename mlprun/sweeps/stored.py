@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from mlprun import schema
 from mlprun.config import Text
 from mlprun.storage import canonical
-from mlprun.sweeps import space
+from mlprun.sweeps import paths, space
 from mlprun.sweeps.definition import Sweep
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def stored(definition: Definition, place: str) -> dict[str, Any]:
     """The sweep as its folder keeps it: the base written out, paths relative to the folder."""
     data = definition.document.data
     words = {key: _portable(value, key, place) for key, value in data.items() if key not in ("base", "name")}
+    for key, draw in data.get("random", {}).items():
+        words["random"][key] = {kind: _portable(value, key, place) for kind, value in draw.items()}
     return {"name": definition.name, "base": schema.given(definition.base, place), **words}
 
 
@@ -41,7 +43,7 @@ def _portable(value: Any, key: str, place: str) -> Any:
         return [_portable(item, key, place) for item in value]
     if isinstance(value, Text):
         path = os.path.join(value.folder, value)
-        return os.path.relpath(path, place) if space.is_path(key) else str(value)
+        return os.path.relpath(path, place) if paths.is_path(key) else str(value)
     return value
 
 
@@ -93,7 +95,7 @@ def _has_seeds(now: int | tuple[int, ...], then: int | tuple[int, ...], first: i
 def _has_settings(now: Sweep, then: Sweep) -> bool:
     if now.grid.keys() != then.grid.keys() or now.paired.keys() != then.paired.keys():
         return False
-    if any(map(space.is_path, now.parameters)):  # whose values cannot tell old settings from new ones
+    if paths.lists(now) or paths.lists(then):  # whose values are told apart by their places alone
         return _space(now) == _space(then)
     return (
         all(_texts(values) >= _texts(then.grid[key]) for key, values in now.grid.items())
