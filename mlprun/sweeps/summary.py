@@ -2,8 +2,9 @@
 
 A trial that diverged, failed or was pruned has no place in a mean, which is of those that came to their end;
 it is counted beside it. A diverged trial is no success; a failed or pruned one, which does not say how it
-would have ended, is none of the trials that a success rate is a share of. Pruned settings come last, and
-before them those of which most trials diverged: the figure of few survivors says little of a setting.
+would have ended, is none of the trials that a success rate is a share of. Pruned settings come last, in the
+order of their objective where they were given up, and before them those of which most trials diverged: the
+figure of few survivors says little of a setting.
 """
 
 from __future__ import annotations
@@ -61,17 +62,19 @@ class Line:
     """for comparisons, by what `values` are: with folds the share over them, else 0 or 1"""
     best: tuple[Trial, float] | None
     """the trial of the best value, and it"""
-    score: tuple[float, float]
+    score: tuple[float, ...]
     """what settings are sorted by, small being good; infinite where there is none or it was pruned"""
     pruned_at: int | None = None
     """the epoch where a search gave it up"""
+    pruned_objective: float | None = None
+    """what the sweep goes by, as it stood there"""
 
     @property
     def has_mostly_diverged(self) -> bool:
         """Whether the figures are those of few survivors: more trials diverged than came to their end."""
         return self.counts.get("diverged", 0) > sum(self.counts.get(one, 0) for one in SOUND)
 
-    def place(self, aggregate: str) -> tuple[int, tuple[float, float], int]:
+    def place(self, aggregate: str) -> tuple[int, tuple[float, ...], int]:
         """Where it stands among settings: first by score, then survivors, those without a figure last.
 
         A success rate counts what diverged, and ranks it by itself.
@@ -122,8 +125,9 @@ def _summary(results: Results, metric: str | None, of: str) -> Summary:
         aggregate = "mean"
     settings, by = {setting.id: setting for setting in results.settings()}, (column, goal, aggregate)
     grouped = groupby(results.each(by_setting=True), key=operator.attrgetter("setting"))
+    given_up = {one.setting: one.objective for one in results.rungs() if not one.promoted}
     lines = [
-        _line(settings.pop(number), list(trials), description, by)
+        _line(settings.pop(number), list(trials), description, by, given_up.get(number))
         for number, trials in grouped
         if number in settings
     ]
@@ -166,8 +170,13 @@ def succeeded(trial: Trial, success: Mapping[str, Any]) -> bool | None:
 
 
 def _line(
-    setting: Setting, trials: Sequence[Trial], description: Description, by: tuple[str, str, str]
+    setting: Setting,
+    trials: Sequence[Trial],
+    description: Description,
+    by: tuple[str, str, str],
+    at_rung: float | None = None,
 ) -> Line:
+    """`at_rung` is the objective of a setting where it was given up."""
     column, goal, aggregate = by
     sign = 1 if goal == "min" else -1
     known = [(trial, value) for trial in trials if (value := value_of(trial, column)) is not None]
@@ -181,8 +190,11 @@ def _line(
     best = min(known, key=lambda pair: (sign * pair[1], pair[0].id), default=None)
     counts: Counter[str] = Counter(trial.status for trial in trials)
     pruned_at = max((trial.epochs or 0 for trial in trials if trial.status == "pruned"), default=None)
-    place = (math.inf, -pruned_at) if pruned_at is not None else _score(sample, success, sign, aggregate)
-    return Line(setting, counts, values, sample, success, successes, best, place, pruned_at)
+    if pruned_at is None:
+        place, at_rung = _score(sample, success, sign, aggregate), None
+    else:
+        place = math.inf, -pruned_at, score(description, at_rung)
+    return Line(setting, counts, values, sample, success, successes, best, place, pruned_at, at_rung)
 
 
 def _told(trials: Sequence[Trial], success: Mapping[str, Any]) -> list[tuple[Trial, bool]]:
@@ -221,7 +233,7 @@ def _by_seed(known: Sequence[tuple[Trial, float]], seeds: int, folds: int | None
     return {seed: statistics.mean_of(values) for seed, values in by_seed.items() if len(values) == folds}
 
 
-def _score(sample: Sample, success: Rate | None, sign: int, aggregate: str) -> tuple[float, float]:
+def _score(sample: Sample, success: Rate | None, sign: int, aggregate: str) -> tuple[float, ...]:
     middle = _middle(sample, None, aggregate)
     value = math.inf if middle is None else sign * middle
     if aggregate != "success" or success is None:

@@ -2,6 +2,7 @@
 
 import glob
 import itertools
+import json
 import math
 import os
 from dataclasses import replace
@@ -63,6 +64,21 @@ def test_at_each_rung_the_best_share_of_all_that_came_so_far_goes_on(sweep):
     for trial in swept.trials:
         expected = ("pruned", gone[trial.setting]) if trial.setting in gone else ("finished", 12)
         assert (trial.status, trial.epochs) == expected
+
+
+def test_pruned_settings_are_shown_by_what_they_reached_at_their_rung(sweep, call):
+    for objective, sign in (("dev_loss", 1), ("dev_accuracy", -1)):
+        swept = sweep(TEXT.replace("dev_loss", objective), f"name={objective}")
+        gone = {one.setting: one for one in rungs(swept) if not one.promoted}
+        expected = sorted(gone.values(), key=lambda one: (-one.epoch, sign * one.objective, one.setting))
+        assert [one.setting for one in expected] != sorted(gone, key=lambda n: (-gone[n].epoch, n))
+        for words in ((), ("--metric", "test_loss")):
+            told = json.loads(call("sweep", "show", swept.path, "--json", *words)[1])["settings"]
+            ended = len(told) - len(gone)
+            assert all(one["pruned_objective"] is None for one in told[:ended])
+            found = [(one["setting"], one["pruned_at"], one["pruned_objective"]) for one in told[ended:]]
+            assert found == [(one.setting, one.epoch, one.objective) for one in expected]
+            assert f"{objective} then" in call("sweep", "show", swept.path, *words)[1]
 
 
 def test_how_a_setting_stands_at_a_rung_is_what_it_would_reach_in_so_many_epochs(sweep, tmp_path):

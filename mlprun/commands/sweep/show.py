@@ -40,9 +40,9 @@ def command(
     diverged or failed are counted apart, have no place in a mean, and a
     diverged one is no success. Settings of which most trials diverged come
     after the others, and settings that were pruned last, with the epoch where
-    they were given up. The success rate has Wilson's 95% interval. With folds a
-    seed's figure is the mean over its folds, and the interval of the success
-    rate counts seeds and not folds.
+    they were given up and the sweep's objective then. The success rate has
+    Wilson's 95% interval. With folds a seed's figure is the mean over its folds,
+    and the interval of the success rate counts seeds and not folds.
 
     --json prints {"sweep", "name", "status": "running" | "finished" | "interrupted"
       | "failed" | "crashed", "reason", "metric", "of", "goal", "sorted_by", "success",
@@ -51,6 +51,7 @@ def command(
       "deviation", "interval": [LOW, HIGH], "median", "median_interval",
       "success": {"successes", "n", "rate", "interval", "independent": what the
       interval takes for n} or null, "pruned_at": EPOCH or null,
+      "pruned_objective": the sweep's objective then or null,
       "trials": {STATUS: N}, "best": {"trial", "seed", "fold", "value"} or null}]},
       all settings, the best first; null stands for what so few seeds cannot say.
 
@@ -87,7 +88,7 @@ def table(summary: Summary, lines: Sequence[Line]) -> Table:
         "n",
         *(("median", "95% interval") if summary.aggregate == "median" else ("mean", "std", "95% interval")),
         *(("success", "95% interval") if has_success else ()),
-        *(("pruned at",) if has_pruned else ()),
+        *(("pruned at", f"{_goes_by(summary)} then") if has_pruned else ()),
         *apart,
         "best",
         "trial",
@@ -99,7 +100,7 @@ def table(summary: Summary, lines: Sequence[Line]) -> Table:
             line.sample.n,
             *_middle(line, summary.aggregate),
             *(_share(line.success) if has_success else ()),
-            *((line.pruned_at,) if has_pruned else ()),
+            *((line.pruned_at, line.pruned_objective) if has_pruned else ()),
             *(line.counts.get(status, 0) for status in apart),
             line.best[1] if line.best else None,
             line.best[0].id if line.best else None,
@@ -109,6 +110,12 @@ def table(summary: Summary, lines: Sequence[Line]) -> Table:
     of = "last" if summary.column.startswith(reading.LAST) else "best"
     plain = summary.column.removeprefix(reading.LAST)
     return Table(columns, rows, f"{plain} of each trial's {of} epoch, over seeds")
+
+
+def _goes_by(summary: Summary) -> str:
+    """What a pruner looks at, whatever figure the table is of."""
+    objective = summary.description.objective
+    return "success" if objective["aggregate"] == "success" else str(objective["metric"])
 
 
 def _middle(line: Line, aggregate: str) -> tuple[str | float | None, ...]:
@@ -173,6 +180,7 @@ def _told(line: Line) -> Mapping[str, Any]:
         "median_interval": sample.median_interval,
         "success": line.success._asdict() if line.success else None,
         "pruned_at": line.pruned_at,
+        "pruned_objective": line.pruned_objective,
         "trials": line.counts,
         "best": {"trial": best[0].id, "seed": best[0].seed, "fold": best[0].fold, "value": best[1]}
         if best
