@@ -44,29 +44,35 @@ def held(configs: Configs, out: str, stack: ExitStack, say: Say = _silent) -> Sw
 
 
 def find(configs: Configs, out: str, say: Say = _silent) -> SweepFolder | None:
-    """The newest folder of the same sweep or, where there is none, of one that it contains.
+    """The newest folder of the same sweep or, where there is none, the fullest of one that it contains.
 
-    One that cannot be read is told of and passed over, unless it is the very one that is wanted.
+    That is where most trials have ended, the newest of several such. One that cannot be read is told of and
+    passed over, unless it is the very one that is wanted.
     """
     definition, first = configs.definition, configs.base.training.seed
     words = stored(definition, beside(definition, out))
-    digest, contained = digest_of(words), None
+    digest, contained, most = digest_of(words), None, -1
     for place in folder.named(out, definition.name):
-        then = _words(place, words, say)
-        if then is not None and digest_of(then) == digest:
+        known = _known(place, words, say)
+        if known is None:
+            continue
+        then, ended = known
+        if digest_of(then) == digest:
             return place
-        if then is not None and contains(words, then, first):
+        if contains(words, then, first):
             if contains(then, words, first):
                 return place
-            contained = contained or place
+            if ended > most:
+                contained, most = place, ended
     return contained
 
 
-def _words(place: SweepFolder, wanted: Mapping[str, Any], say: Say) -> Mapping[str, Any] | None:
-    """What a folder says its sweep is; None where its database cannot be read."""
+def _known(place: SweepFolder, wanted: Mapping[str, Any], say: Say) -> tuple[Mapping[str, Any], int] | None:
+    """What a folder says its sweep is, and how many trials have ended; None where that cannot be read."""
     try:
         with place.results() as results:
-            return results.description.definition
+            counts = results.counts()
+            return results.description.definition, sum(counts.values()) - counts["pending"]
     except (CheckpointError, FileError) as error:
         was = None
         with suppress(CheckpointError):
@@ -113,9 +119,15 @@ def is_over(place: SweepFolder, plan: Plan) -> bool:
 
 
 def differences(plan: Plan, place: SweepFolder) -> list[str]:
-    """What is not as it was when a sweep was started. Raises DataError for other rows."""
+    """What is not as it was when a sweep was started.
+
+    Raises DataError for other rows, CheckpointError where values lead to other figures.
+    """
     found = recorded.differences(place.record(), plan)
     with place.results() as results:
+        if results.description.figures != plan.description.figures:
+            what = "is of this sweep, and its database holds other figures"
+            raise CheckpointError(place.path, what, "run the sweep with another --out")
         recorded.refuse_other_rows(results.description.rows, plan, place.path, found)
     return found
 
@@ -124,14 +136,11 @@ def bring_up(plan: Plan, place: SweepFolder, found: Sequence[str] = ()) -> None:
     """Let a folder hold what a continued sweep has more, and what it says differently.
 
     The database changes as a whole, and is what counts: sweep.yaml follows it, and where a process dies
-    between the two, the next one that continues lets it follow. Raises CheckpointError.
+    between the two, the next one that continues lets it follow.
     """
     words = stored(plan.definition, place.path)
     with place.results() as results:
         known, now = asdict(results.description), asdict(replace(plan.description, definition=words))
-    if known["figures"] != now["figures"]:
-        what = "is of this sweep, and its database holds other figures"
-        raise CheckpointError(place.path, what, "run the sweep with another --out")
     if known["rows"]:  # a folder that says nothing of them may have trials with others
         now["rows"] = {**recorded.rows(plan, place.path), **known["rows"]}
     changed = {key: now[key] for key in _SAID if known[key] != now[key]}

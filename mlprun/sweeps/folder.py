@@ -238,7 +238,14 @@ def find(out: str) -> list[SweepFolder]:
 
 def named(out: str, name: str) -> list[SweepFolder]:
     """The folders NAME-... below `out`, the newest first."""
-    return [found for found in reversed(find(out)) if found.name.rpartition("-")[0] == name]
+    every = [found for found in find(out) if found.name.rpartition("-")[0] == name]
+    return sorted(every, key=_number, reverse=True)
+
+
+def _number(found: SweepFolder) -> int:
+    """Of a folder NAME-1000: 1000; 0 where it was renamed."""
+    digits = found.name.rpartition("-")[2]
+    return int(digits) if re.fullmatch("[0-9]+", digits) else 0
 
 
 def _read_json(path: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,7 +158,7 @@ def test_the_very_sweep_is_gone_on_with_before_one_that_can_be_extended(sweep):
     assert os.path.basename(sweep("seeds: 2").path) == "trials-002"
     assert os.path.basename(sweep("seeds: [3, 2, 1, 0]").path) == "trials-001"
     assert os.path.basename(sweep("seeds: 3").path) == "trials-002"
-    assert os.path.basename(sweep("seeds: 9").path) == "trials-002"
+    assert os.path.basename(sweep("seeds: 9").path) == "trials-001"
 
 
 def test_an_engine_is_chosen_for_new_trials_and_kept_for_old_ones(sweep, monkeypatch, tmp_path):
@@ -190,10 +191,32 @@ def test_a_sweep_over_paths_is_extended_by_seeds_alone(sweep, tmp_path, monkeypa
     assert os.path.basename(other.path) == "trials-002"
 
 
-def test_values_that_lead_to_other_figures_are_refused(sweep):
+def test_values_that_lead_to_other_figures_are_refused_before_anything_is_prepared(
+    sweep, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
     sweep("grid: {metrics: [[accuracy]]}")
+    monkeypatch.setattr("mlprun.sweeps.run._prepare", die)
     with pytest.raises(MlprunError, match=r"trials-001: .* other figures; run the sweep with another --out"):
         sweep("grid: {metrics: [[accuracy], [accuracy, f1]]}")
+    assert cli.main(["sweep", "run", "trials.yaml", "--dry-run"]) == 4
+    assert "other figures" in capsys.readouterr().err
+
+
+def test_a_longer_sweep_goes_on_where_most_trials_have_ended(sweep):
+    for seeds in ("[7]", "[1, 2, 3]", "[8, 9]", "[4, 5, 6]", "[0]"):
+        sweep(f"seeds: {seeds}")
+    assert os.path.basename(sweep("seeds: 12").path) == "trials-004"
+
+
+def test_the_newest_folder_is_the_one_with_the_highest_number(sweep):
+    first = sweep("seeds: 1")
+    paths = [first.path, *(first.path.replace("001", number) for number in ("999", "1000", "10000", "old"))]
+    for path in paths[1:]:
+        shutil.copytree(first.path, path)
+    found = folder.named(os.path.dirname(first.path), "trials")
+    assert [one.name for one in found] == [f"trials-{n}" for n in ("10000", "1000", "999", "001", "old")]
+    assert sweep("seeds: 1").path == paths[3]
 
 
 def test_a_problem_of_a_new_setting_leaves_the_folder_as_it_is(sweep):
