@@ -11,7 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from faulty.phases import PHASES
+from faulty.phases import OF_A_RUN
 from faulty.variants import VARIANTS
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ CONTROLS = {
     "slots forgotten": "differs",
     "best last": r"best\.safetensors: no such file",
 }
-SURVIVED = set(PHASES) - {"before the history", "over"}
+SURVIVED = set(OF_A_RUN) - {"before the history", "over"}
 """where kills must have landed: between training and history is next to no time, and behind the end none"""
 
 

@@ -17,7 +17,7 @@ from mlprun.training import record, run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PHASES = (
+OF_A_RUN = (
     "starting",
     "before the first checkpoint",
     "training",
@@ -32,6 +32,9 @@ PHASES = (
     "final figures",
     "writing the status",
     "over",
+)
+PHASES = (
+    *OF_A_RUN,
     "saving a cohort in the middle",
     "between a cohort's file and its rows",
     "after a cohort's rows",
