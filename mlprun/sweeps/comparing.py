@@ -195,8 +195,18 @@ def _compared(
 def _tested(
     figure: str, pairs: Sequence[tuple[Side, Side, int]], test: Callable[..., Comparison]
 ) -> list[Pair]:
-    comparisons = statistics.among([test(first.values, second.values) for first, second, _ in pairs])
+    """The pairs with their comparisons, all by one test.
+
+    Where the differences of one pair have no spread, t is of no use for it, and all pairs are compared by
+    signed ranks: by t a smaller effect beside it would be the stronger evidence.
+    """
+    found = [test(first.values, second.values) for first, second, _ in pairs]
+    if any(one.same and one.p != 1 for one in found):
+        found = [
+            ranks.by_ranks(one, first.values, second.values)
+            for one, (first, second, _) in zip(found, pairs, strict=True)
+        ]
     return [
         Pair(first, second, figure, one, left_out)
-        for (first, second, left_out), one in zip(pairs, comparisons, strict=True)
+        for (first, second, left_out), one in zip(pairs, statistics.among(found), strict=True)
     ]

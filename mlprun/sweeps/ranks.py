@@ -24,7 +24,7 @@ def compare_ranks(
     The effect is the median of the means of all pairs of differences (Hodges and Lehmann, 1963,
     doi.org/10.1214/aoms/1177704172), the interval the innermost two of these means that hold it; p is
     that of Wilcoxon's signed ranks (1945, doi.org/10.2307/3001968), ties sharing theirs and differences of 0
-    left out. Fewer than six differences have no interval of 95%.
+    left out. Fewer than six differences have no interval of 95%, nor have those that are nearly all equal.
     """
     common = [seed for seed in first if seed in second]
     plain = Comparison(len(common), paired=True, test=TEST)
@@ -42,7 +42,19 @@ def compare_ranks(
     p = signed_ranks([one for one in differences if abs(one) > rounding])
     place = _place(len(common), level)
     interval = None if place is None else Interval(means[place] * scale, means[-1 - place] * scale)
-    return plain._replace(interval=interval, p=p, adjusted=p)
+    if interval is not None and interval.high - interval.low <= 2 * rounding * scale:
+        interval = None  # of no width, as if there were no doubt: most differences are one number
+    return plain._replace(interval=interval, p=p, adjusted=p, same=means[-1] - means[0] <= 2 * rounding)
+
+
+def by_ranks(
+    one: Comparison, first: Mapping[Hashable, float], second: Mapping[Hashable, float]
+) -> Comparison:
+    """A comparison of means over common seeds with its p by signed ranks; any other as it is."""
+    if one.p is None or not one.paired:
+        return one
+    p = compare_ranks(first, second).p
+    return one._replace(test=TEST, p=p, adjusted=p)
 
 
 def signed_ranks(differences: Sequence[float]) -> float:

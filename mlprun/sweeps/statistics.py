@@ -153,6 +153,8 @@ class Comparison(NamedTuple):
     comparisons: int = 1
     sizes: tuple[int, int] | None = None
     """of two samples that share no seeds: n is their sum"""
+    same: bool = False
+    """the difference is the same number on every seed: no spread tells how sure that is"""
 
     @property
     def is_evidence(self) -> bool:
@@ -179,7 +181,8 @@ def compare_paired(
 ) -> Comparison:
     """Finite figures over the seeds that both sides have, with the t interval of their differences.
 
-    Where every difference is the same number, t says nothing and p is that of the sign test.
+    Where every difference is the same number, t says nothing: there is no interval, and p is that of the
+    sign test, which n seeds cannot bring below 2 * 0.5^n.
     """
     common = [seed for seed in first if seed in second]
     if len(common) < 2:
@@ -193,8 +196,7 @@ def compare_paired(
     rounding = 4 * math.ulp(max(max(abs(first[seed]), abs(second[seed])) / scale for seed in common))
     if deviation <= rounding:
         p = 1.0 if abs(effect) <= rounding else 2 * 0.5**n
-        interval = Interval(effect * scale, effect * scale)
-        return plain._replace(test="sign test", interval=interval, p=p, adjusted=p)
+        return plain._replace(test="sign test", p=p, adjusted=p, same=True)
     p = t_tails(effect / (deviation / math.sqrt(n)), n - 1)
     low, high = _around(effect, deviation, n, level)
     return plain._replace(interval=Interval(low * scale, high * scale), p=p, adjusted=p)

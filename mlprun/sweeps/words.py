@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from mlprun.sweeps.statistics import Comparison, Interval, Rate, Sample
 
 
+FEWEST_OF_RANKS = 6
+"""seeds that an interval by ranks takes"""
+
+
 def plus_minus(value: Sample) -> str:
     """`0.8003 ± 0.0041`: the mean and half its interval, to two digits of the latter."""
     if value.mean is None:
@@ -20,11 +24,11 @@ def plus_minus(value: Sample) -> str:
 
 
 def ends(interval: Interval | None) -> str:
-    """`0.7962 to 0.8044`, to two digits of half its width."""
+    """`0.7962 to 0.8044`, to two digits of half its width; an end that is not 0 is not shown as 0."""
     if interval is None:
         return ""
     half = (interval.high - interval.low) / 2
-    return f"{_to(interval.low, half)} to {_to(interval.high, half)}"
+    return f"{_end(interval.low, half)} to {_end(interval.high, half)}"
 
 
 def share(value: Rate) -> str:
@@ -56,20 +60,23 @@ def verdict(one: Comparison, first: str, second: str, figure: str) -> str:
     """Whether there is evidence that a figure of `second` differs from that of `first`, and what of."""
     if one.effect is None:
         return "nothing to compare: a setting has no such figure"
-    if one.interval is None and one.p is not None:
-        return f"no evidence of a difference: too few seeds for an interval, {_p(one)}"
-    if one.interval is None or one.p is None:
+    if one.p is None:
         return "too few seeds to tell: two that both settings have are the least"
-    if one.p == 1 and one.interval == (one.effect, one.effect):
+    if one.same and one.p == 1:
         return f"no difference: {figure} is equal on all {one.n} seeds"
     if one.is_evidence:
         return f"evidence of a difference: {_lies(one, first, second, figure)}, {_p(one)}"
     none = "no evidence of a difference"
+    if one.same:
+        least = f"{one.n} seeds cannot give less than p = {2 * 0.5**one.n:.2g}"
+        lies = _lies(one, first, second, figure)
+        return f"{none}: too few seeds, though {lies}, {_p(one)}; {least}"
+    if one.interval is None:
+        why = "too few seeds for an interval" if one.n < FEWEST_OF_RANKS else "most seeds differ alike"
+        return f"{none}: {why}, {_p(one)}"
     inside = f"the interval of the difference, {ends(one.interval)},"
     if one.interval.low <= 0 <= one.interval.high:
         return f"{none}: {inside} contains 0"
-    if one.interval.low == one.interval.high:
-        return f"{none}: too few seeds, though {_lies(one, first, second, figure)}, {_p(one)}"
     return f"{none}: {inside} leaves out 0, but {_p(one)}"
 
 
@@ -80,13 +87,15 @@ def shown(value: float) -> str:
 
 def _lies(one: Comparison, first: str, second: str, figure: str) -> str:
     assert one.effect is not None
-    assert one.interval is not None
     word = "higher" if one.effect > 0 else "lower"
-    low, high = sorted(map(abs, one.interval)) if one.interval.low * one.interval.high > 0 else one.interval
-    half = (high - low) / 2
-    amount = f"{_to(abs(one.effect), half)} ({_to(low, half)} to {_to(high, half)})"
-    if not half:
-        amount = f"{shown(abs(one.effect))} on each of {one.n} seeds"
+    if one.interval is None:
+        amount = shown(abs(one.effect)) + (f" on each of {one.n} seeds" if one.same else "")
+    else:
+        low, high = (
+            sorted(map(abs, one.interval)) if one.interval.low * one.interval.high > 0 else one.interval
+        )
+        half = (high - low) / 2
+        amount = f"{_to(abs(one.effect), half)} ({_end(low, half)} to {_end(high, half)})"
     return f"{figure} is {word} by {amount} with {second} than with {first}"
 
 
@@ -95,6 +104,12 @@ def _p(one: Comparison) -> str:
     value = "p < 0.001" if one.adjusted < 0.001 else f"p = {one.adjusted:.2g}"
     how = one.test + (f", Holm's correction for {one.comparisons} comparisons" if one.comparisons > 1 else "")
     return f"{value} ({how})"
+
+
+def _end(value: float, half: float) -> str:
+    """An end of an interval: whether it reaches 0 shows."""
+    text = _to(value, half)
+    return f"{value:.1g}" if value and not float(text) else text
 
 
 def _to(value: float, half: float) -> str:

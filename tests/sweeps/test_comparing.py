@@ -10,6 +10,7 @@ from mlprun.errors import UsageError
 from mlprun.sweeps import reading
 from mlprun.sweeps.comparing import compare_settings, compare_values
 from mlprun.sweeps.entries import Trial
+from mlprun.sweeps.ranks import TEST
 from mlprun.sweeps.summary import summarize
 
 from .conftest import DEV, describe, write
@@ -36,14 +37,15 @@ def test_without_settings_the_best_is_compared_with_every_other(folder: str) -> 
     assert [(pair.first.told, pair.second.told) for pair in pairs] == [(2, 1), (2, 3), (2, 4)]
     assert pairs[0].verdict == (
         "no evidence of a difference: too few seeds, though dev_loss is higher by 0.3 on each of 4 seeds "
-        "with hidden=[2] lr=0.1 than with hidden=[8, 4] lr=0.1, p = 0.12 (sign test, Holm's correction for "
-        "2 comparisons)"
+        "with hidden=[2] lr=0.1 than with hidden=[8, 4] lr=0.1, p = 0.25 (Wilcoxon's signed ranks, Holm's "
+        "correction for 2 comparisons); 4 seeds cannot give less than p = 0.12"
     )
     assert pairs[2].verdict == "nothing to compare: hidden=[8, 4] lr=1 has no such figure"
     known = [pair.comparison for pair in pairs[:2]]
     assert [one.comparisons for one in known] == [2, 2]
-    assert known[0].p == 0.125 > known[1].p  # the fewer by chance is corrected for both, the other for one
-    assert [one.adjusted for one in known] == [0.125, pytest.approx(2 * known[1].p)]
+    # by one test, which differences without spread have too; the other has fewer seeds
+    assert [(one.test, one.p) for one in known] == [(TEST, 0.125), (TEST, 0.25)]
+    assert [one.adjusted for one in known] == [0.25, 0.25]
 
 
 def test_several_settings_are_compared_in_all_pairs(folder: str) -> None:
@@ -90,6 +92,29 @@ def test_a_difference_of_success_rates_over_settings_is_at_most_1(tmp_path) -> N
     expected = scipy.stats.ttest_rel(reached[2], reached[1]).confidence_interval()
     assert expected.high > 1
     assert success.comparison.interval == pytest.approx((expected.low, 1.0))
+
+
+def test_a_larger_effect_is_no_weaker_evidence_where_it_has_no_spread(tmp_path) -> None:
+    """Of two settings each, over six seeds: x = 1 fails always, x = 2 wins nearly always and x = 3 always."""
+    lost = {(2, 0, 3)}
+    settings = {2 * x + y: {"x": x, "y": y} for x in (1, 2, 3, 4) for y in (0, 1)}
+    trials = [
+        Trial(100 * k + seed, k, seed, status="finished", figures={"dev_loss": 0.5, "test_accuracy": reached})
+        for k, one in settings.items()
+        for seed in range(6)
+        for reached in (float(one["x"] in (2, 3) and (one["x"], one["y"], seed) not in lost),)
+    ]
+    write(tmp_path, describe(parameters=("x", "y")), trials, settings)
+    success = [pair for pair in by(str(tmp_path), "x") if pair.figure == "success"]
+    found = {(pair.first.told, pair.second.told): pair for pair in success}
+    less, whole, none = (found[values].comparison for values in ((1, 2), (1, 3), (1, 4)))
+    assert (less.effect, whole.effect, none.effect) == (pytest.approx(11 / 12), 1.0, 0.0)
+    assert less.p == whole.p == scipy.stats.binomtest(6, 6).pvalue
+    assert less.interval is not None
+    assert (whole.interval, none.interval, none.p) == (None, None, 1.0)
+    assert {one.comparison.test for one in success} == {TEST}
+    assert found[1, 3].verdict.endswith("; 6 seeds cannot give less than p = 0.031")
+    assert found[1, 4].verdict == "no difference: the success rate is equal on all 6 seeds"
 
 
 def test_a_diverged_trial_takes_away_its_partner_and_no_more(tmp_path) -> None:

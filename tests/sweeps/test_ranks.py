@@ -48,7 +48,9 @@ def test_ties_share_their_ranks(differences: tuple) -> None:
 def test_differences_of_nothing_are_left_out_of_the_ranks() -> None:
     assert compared((0, 0, 1, 2, 3)).p == pytest.approx(compared((1, 2, 3)).p) == 0.25
     same = compared((0, 0, 0, 0, 0, 0))
-    assert (same.effect, same.interval, same.p) == (0, (0, 0), 1)
+    assert (same.effect, same.interval, same.p, same.same) == (0, None, 1, True)
+    nearly = compared((1,) * 11 + (2,))
+    assert (nearly.effect, nearly.interval, nearly.same) == (1, None, False)
     third = {seed: 0.1 * seed for seed in range(1, 8)}
     assert compare_ranks(third, {seed: value + 0.2 - 0.2 for seed, value in third.items()}).p == 1
 

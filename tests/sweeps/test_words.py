@@ -23,8 +23,11 @@ def test_a_mean_has_the_digits_that_its_interval_leaves(mean: float, half: float
     assert plus_minus(Sample(9, mean, 1.0, Interval(mean - half, mean + half))) == text
 
 
-def test_an_end_that_rounds_to_0_has_no_sign() -> None:
-    assert ends(Interval(-0.04, -0.0001)) == "-0.040 to 0.000"
+def test_an_end_is_shown_as_0_only_where_it_is() -> None:
+    assert ends(Interval(-0.04, -0.0001)) == "-0.040 to -0.0001"
+    assert ends(Interval(-0.25, -0.0041)) == "-0.25 to -0.004"
+    assert ends(Interval(0.00034, 0.04)) == "0.0003 to 0.040"
+    assert ends(Interval(-0.0, 0.04)) == "0.000 to 0.040"
     assert ends(Interval(-0.0, 0.0)) == "0 to 0"
 
 
@@ -64,7 +67,7 @@ def test_too_little_is_said_to_be_too_little() -> None:
     assert said([1.0, 1.0], [1.0, 1.0]) == "no difference: test_loss is equal on all 2 seeds"
     assert said([1.0, 2.0], [1.5, 2.5]) == (
         "no evidence of a difference: too few seeds, though test_loss is higher by 0.5 on each of 2 seeds "
-        "with B than with A, p = 0.5 (sign test)"
+        "with B than with A, p = 0.5 (sign test); 2 seeds cannot give less than p = 0.5"
     )
 
 

@@ -51,7 +51,8 @@ def command(
     mean difference over the seeds that both settings have, with Student's t
     interval of it; without common seeds it is the difference of the means (Welch).
     A sweep whose objective is a median is compared by the median of differences
-    (Hodges and Lehmann) and Wilcoxon's signed ranks. Success rates are compared by
+    (Hodges and Lehmann) and Wilcoxon's signed ranks, by which p is also found for
+    all where one difference is the same on every seed. Success rates are compared by
     the seeds on which only one setting succeeds (McNemar's exact test), with folds
     by each seed's share of successes, as means are. With --by the values of one
     parameter are compared: seed by seed the means over all settings that have a
@@ -137,7 +138,7 @@ def _table(pairs: Sequence[Pair], title: str) -> Table:
                 words.size(one),
                 *[pair.left_out] * left_out,
                 one.effect,
-                words.ends(one.interval),
+                words.ends(one.interval) or "–",
                 one.p,
                 *([one.adjusted, words.evidence(one)] if several else []),
             )
