@@ -36,6 +36,7 @@ _ZEROS = "0" * 64
 _LOOK = 2**16
 """bytes in which most headers end"""
 _RESTORE = "restore it from a copy or train again"
+NEWER = "use the version of mlprun that wrote it, or a newer one"
 _EXPECTED = "expected a checkpoint that mlprun wrote, such as best.safetensors in a run folder"
 _FOREIGN = {
     b"PK\x03\x04": "is a zip archive, perhaps a PyTorch .pt file, which can run code when it is read",
@@ -174,7 +175,7 @@ def _parsed(data: bytes, where: str) -> Checkpoint:
     record = canonical.decode(header.pop("__metadata__")["mlprun"])
     if record["version"] != VERSION:
         what = f"has format {record['version']!r}, and this mlprun reads format {VERSION}"
-        raise CheckpointError(where, what, "use the version of mlprun that wrote it, or a newer one")
+        raise CheckpointError(where, what, NEWER)
     if len(header) > MAX_TENSORS:
         raise ValueError(f"it holds more than {MAX_TENSORS} tensors")
     for name, tensor in header.items():

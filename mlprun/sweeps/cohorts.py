@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlprun import files
 from mlprun.errors import CheckpointError
 from mlprun.storage import checkpoints
 from mlprun.storage.checkpoints import Checkpoint
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from mlprun.sweeps.outcome import Standing
 
 _RESTORE = "restore it from a copy, or remove it and run the same sweep again, which trains its trials anew"
+_LOST = "restore it from a copy, or run the same sweep again, which trains its trials anew"
 _TOLD = ("trial", "status", "epochs", "best_epoch", "seconds", "error", "figures")
 
 
@@ -164,7 +166,14 @@ class CohortFile:
 
 def read(path: str, digest: str | None = None) -> CohortFile:
     """The cohort's file at `path`. Raises CheckpointError for a damaged one, and one of another sweep."""
-    checkpoint = checkpoints.read(path, follow=False)
+    try:
+        checkpoint = checkpoints.read(path, follow=False)
+    except CheckpointError as error:
+        if error.remedy == checkpoints.NEWER:
+            raise
+        # any other remedy is of a run's file, and one sweep trains a cohort again only where it is gone
+        gone = files.kind(path) is None
+        raise CheckpointError(path, error.what, _LOST if gone else _RESTORE) from error
     if checkpoint.meta.get("kind") != "cohort":
         raise CheckpointError(path, "is not the file of a cohort", _RESTORE)
     if digest is not None and checkpoint.meta.get("sweep") != digest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,28 @@ def test_what_is_not_as_the_sweep_kept_it_is_named(array, named, few, tmp_path):
     Path(path).write_bytes(checkpoints.encode(checkpoints.Checkpoint(arrays, kept.meta)))
     made = extract(few.folder, 1, out=str(tmp_path / "trials"), reporter=Silent())
     assert made.differences == (named,)
+
+
+def test_what_is_said_of_a_damaged_cohort_mends_it(sweep, tmp_path):
+    swept = sweep("seeds: 3")
+    path, before = Path(swept.folder.cohort(1)), swept.trials
+    whole = path.read_bytes()
+    for damage in (whole[:-1] + bytes([whole[-1] ^ 1]), whole[:-1], b"", None):
+        if damage is None:
+            path.unlink()
+        else:
+            path.write_bytes(damage)
+        with pytest.raises(CheckpointError) as caught:
+            extract(swept.folder, 1, out=str(tmp_path / "trials"), reporter=Silent())
+        assert ("or remove it and run the same sweep again" in str(caught.value)) == (damage is not None)
+        assert "or run the same sweep again" in str(caught.value) or damage is not None
+        path.unlink(missing_ok=True)
+        again = sweep("seeds: 3")
+        assert again.path == swept.path
+        assert path.read_bytes() == whole
+        assert [replace(one, seconds=0) for one in again.trials] == [
+            replace(one, seconds=0) for one in before
+        ]
 
 
 def test_figures_that_are_not_the_sweeps_are_named(few, call):
