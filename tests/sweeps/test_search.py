@@ -216,3 +216,28 @@ def test_the_numbers_of_a_search_are_known_before_it_runs(asker, sweep, tmp_path
 
 def test_optuna_is_looked_for_where_it_is():
     assert extras.find_spec is importlib.util.find_spec
+
+
+@pytest.mark.parametrize(
+    ("search", "metric", "how"),
+    [
+        ("{name: tpe, trials: 4}", "test_loss", "searched"),
+        ("{name: random, trials: 4, pruner: {min_epochs: 2}}", "test_loss", "pruned"),
+        ("{name: random, trials: 4}", "test_loss", ""),
+        ("{name: tpe, trials: 4}", "dev_loss", ""),
+    ],
+)
+def test_who_searches_by_test_rows_is_told_before(search, metric, how, base, tmp_path, call):
+    if "tpe" in search:
+        pytest.importorskip("optuna")
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "base: small.yaml\nseeds: 2\nrandom: {optimizer.lr: {log_uniform: [1e-4, 1]}}\n"
+        f"objective: {{metric: {metric}}}\nsearch: {search}\n"
+    )
+    code, out, _ = call("sweep", "run", path, "--dry-run")
+    said = "searched by test rows" if how == "searched" else "pruned by test rows"
+    rest = ": the best setting's test_loss is too good for new rows; choose by dev rows\n"
+    assert code == 0
+    assert (said + rest in out) == bool(how)
+    assert ("by test rows" in out) == bool(how)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from mlprun.commands.sweep.remarks import of_search
+
 if TYPE_CHECKING:
     from mlprun.sweeps.plan import Plan
 
@@ -58,9 +60,10 @@ def told(plan: Plan, folder: str | None, done: int) -> str:
     going = "" if folder is None else f"\n{going_on(folder, done, plan.total)}"
     epochs = ", ".join(map(str, said["rungs"]))
     pruned = f"the better ones go on from epochs {epochs}\n" if epochs else ""
+    remarks = "".join(f"{text}\n" for text in of_search(plan))
     return (
         f"{_count(said['trials'], 'trial')}: {_count(said['settings'], 'setting')} × "
-        f"{_count(said['seeds'], 'seed')}{folds}{rounds}\n{pruned}"
+        f"{_count(said['seeds'], 'seed')}{folds}{rounds}\n{pruned}{remarks}"
         f"{cohorts}, {engines}, {_count(said['cores'], 'core')}\n"
         f"about {duration(said['estimate']['seconds'])} and "
         f"{said['estimate']['bytes_of_a_cohort'] / 1e6:.3g} MB of curves and weights at a time{going}"

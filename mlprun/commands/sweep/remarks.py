@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from mlprun.sweeps import reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mlprun.sweeps.folder import SweepFolder, SweepStatus
+    from mlprun.sweeps.plan import Plan
     from mlprun.sweeps.summary import Line, Summary
 
 _NAMED = 8
@@ -50,13 +51,24 @@ def _of_test_rows(summary: Summary) -> Iterator[str]:
     """That who chooses by test rows knows nothing of new ones."""
     success = summary.description.success
     by = success["figure"] if summary.aggregate == "success" and success else summary.column
-    if by.removeprefix(reading.LAST).startswith("test_") and len(summary.lines) > 1:
-        instead = (
-            "; choose by dev rows"
-            if any(one.startswith("dev_") for one in summary.description.figures)
-            else ""
-        )
-        yield f"sorted by test rows: the first setting's {by} is too good for new rows{instead}"
+    if len(summary.lines) > 1:
+        yield from _too_good("sorted", "first", by, summary.description.figures)
+
+
+def of_search(plan: Plan) -> Iterator[str]:
+    """That a search or a pruner that goes by test rows fits the settings to them."""
+    search, description = plan.sweep.search, plan.description
+    if search is None or (search.name == "random" and search.pruner is None):
+        return
+    objective, success = description.objective, description.success
+    by = success["figure"] if objective["aggregate"] == "success" and success else objective["metric"]
+    yield from _too_good("searched" if search.name != "random" else "pruned", "best", by, description.figures)
+
+
+def _too_good(how: str, which: str, by: str, figures: Iterable[str]) -> Iterator[str]:
+    if by.removeprefix(reading.LAST).startswith("test_"):
+        instead = "; choose by dev rows" if any(one.startswith("dev_") for one in figures) else ""
+        yield f"{how} by test rows: the {which} setting's {by} is too good for new rows{instead}"
 
 
 def _of_intervals(summary: Summary, shown: Sequence[Line]) -> Iterator[str]:
