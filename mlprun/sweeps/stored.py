@@ -53,9 +53,9 @@ def digest_of(words: Mapping[str, Any]) -> str:
     return canonical.digest({key: value for key, value in words.items() if key not in free})
 
 
-def _free(searched: object, objective: Mapping[str, Any]) -> set[str]:
-    """The keys that do not say which trials there are: a search goes by its objective."""
-    if searched is None:
+def _free(searched: Mapping[str, Any] | None, objective: Mapping[str, Any]) -> set[str]:
+    """The keys that do not say which trials there are: where something goes by the objective, that does."""
+    if searched is None or (searched.get("name") == "random" and searched.get("pruner") is None):
         return {"name", "objective", "success"}
     return {"name"} if objective.get("aggregate") == "success" else {"name", "success"}
 
@@ -80,7 +80,8 @@ def _read(words: Mapping[str, Any]) -> Sweep:
 
 def _rest(sweep: Sweep) -> str:
     """All that must be equal."""
-    free = _free(sweep.search, sweep.objective.model_dump())
+    searched = None if sweep.search is None else sweep.search.model_dump()
+    free = _free(searched, sweep.objective.model_dump())
     counted = dict.fromkeys((*free, "base", "seeds", "grid", "paired", "trials"), True)
     return canonical.encode(sweep.model_dump(exclude={**counted, "search": {"trials"}}))
 

@@ -124,6 +124,23 @@ def test_another_sweep_gets_another_folder_and_another_objective_does_not(sweep)
     assert same.description.success["number"] == 0.9
 
 
+@pytest.mark.parametrize(
+    ("more", "name"), [("", "trials-001"), (", pruner: {}", "trials-002"), (", pruner: null", "trials-001")]
+)
+def test_a_search_that_only_draws_is_the_same_by_another_objective(more, name, sweep):
+    text = (
+        "random: {optimizer.lr: {log_uniform: [0.1, 1]}}\n"
+        f"search: {{name: random, trials: 2{more}}}\nobjective: {{metric: %s}}"
+    )
+    first = sweep(text % "dev_loss")
+    other = sweep(text % "test_loss")
+    assert os.path.basename(other.path) == name
+    assert other.description.objective["metric"] == "test_loss"
+    if not more:
+        assert other.trials == first.trials
+        assert sweep(text.replace("trials: 2", "trials: 4") % "dev_loss").path == first.path
+
+
 def test_a_sweep_folder_holds_a_sweep_file_that_runs_again(sweep, tmp_path):
     first = sweep("seeds: 2\ngrid: {optimizer.lr: [0.1, 0.2]}")
     again = mlprun.sweep(first.folder.definition, out=str(tmp_path / "again"))
