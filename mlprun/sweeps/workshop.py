@@ -32,6 +32,8 @@ AT_ONCE = 2
 """trials that wait or are trained for each core, where no other cohort is begun"""
 MOST_ROWS = 2**26
 """bytes of rows that are kept for other trials with the same data"""
+BESIDE = 2**14
+"""bytes that are kept beside the rows of an experiment, its config and the engine's view of it among them"""
 
 TOGETHER = 16
 """trials that a thread trains together at most"""
@@ -254,4 +256,4 @@ class Rows:
 
 def _size(experiment: Experiment) -> int:
     arrays = [(one.inputs, one.targets, one.truth, *one.extra) for one in experiment.fixed.values()]
-    return sum(array.nbytes for one in arrays for array in one)
+    return BESIDE + sum(array.nbytes for one in arrays for array in one)
