@@ -7,14 +7,29 @@ exact, and NaN stays NaN.
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
+from numba.core import codegen, config
 
-VECTOR_BYTES = 64 if binding.get_host_cpu_features().get("avx512f") else 32
-"""what one register holds; a machine without such registers works on it in two or four pieces"""
+
+def _vector_bytes() -> int:
+    """Return the width of a vector register of the CPU that Numba compiles for.
+
+    That is this machine's CPU unless `NUMBA_CPU_FEATURES` or `NUMBA_CPU_NAME=generic` restricts it. Processors
+    other than x86 use 32 bytes, which the compiler splits over narrower registers.
+    """
+    restricted = config.CPU_FEATURES
+    features = set((codegen.get_host_cpu_features() if restricted is None else restricted).split(","))
+    if "+avx512f" in features:
+        return 64
+    return 16 if platform.machine() in ("x86_64", "AMD64") and "+avx" not in features else 32
+
+
+VECTOR_BYTES = _vector_bytes()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from scipy import special
 
 from mlprun.engines.fused import activations as kernels
 from mlprun.engines.fused import encoding, functions
-from mlprun.engines.fused.lanes import Lanes, store
+from mlprun.engines.fused.lanes import VECTOR_BYTES, Lanes, store
 from mlprun.engines.fused.loops import Place, intrinsic, number, times
 
 if TYPE_CHECKING:
@@ -43,11 +43,11 @@ def on_lanes(function: Callable[[Lanes], Lanes]) -> Callable[[NDArray[Any]], NDA
 
     @numba.njit
     def compute(x: Any, y: Any) -> None:
-        over(x, y, x.size * x.itemsize // 64)
+        over(x, y, x.size * x.itemsize // VECTOR_BYTES)
 
     def whole(x: NDArray[Any]) -> NDArray[Any]:
         padded = np.resize(x, (len(x) + 15) // 16 * 16)
-        result = np.empty_like(padded)
+        result = np.full_like(padded, -123)  # shows where nothing was computed
         compute(padded, result)
         return result[: len(x)]
 
