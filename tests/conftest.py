@@ -1,4 +1,12 @@
-"""What holds for every test: one thread, repeatable property tests, markers for slow tests and CUDA."""
+"""What holds for every test: one thread, repeatable property tests, markers for slow tests and CUDA.
+
+Tests run in parallel processes (pytest-xdist, at most eight; `-n 0` for one). The tests of a file share a process
+and with it the file's fixtures; tests of signals, locks and clocks share one among themselves, because they
+disturb one another. To see what a CPU with narrower vectors does, restrict Numba's target and torch:
+
+    NUMBA_CPU_FEATURES=+sse4.2,+avx,+avx2,+fma pytest                      # vectors of 32 bytes
+    NUMBA_CPU_NAME=generic ATEN_CPU_CAPABILITY=default pytest              # vectors of 16 bytes
+"""
 
 from __future__ import annotations
 
@@ -30,6 +38,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--slow", action="store_true", help="run the tests marked slow too, with their large counts"
     )
+
+
+SEQUENTIAL = (
+    "tests/faults/",
+    "tests/storage/test_lock.py",
+    "tests/storage/test_runs.py",
+    "tests/sweeps/test_processes.py",
+    "tests/test_interrupts.py",
+    "tests/training/",
+)
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        path = item.nodeid.partition("::")[0]
+        group = "sequential" if path.startswith(SEQUENTIAL) else path
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
