@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 PACKAGES = ("torch", "numpy", "numba", "llvmlite", "scikit-learn", "polars", "safetensors")
 
+_COMMIT = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
+_MAX_LINE = 10_000
+_MAX_PACKED_REFS = 20_000_000
+_MAX_SYMBOLIC_REFS = 5
+
 # the instruction sets that numeric libraries choose their kernels by
 _CAPABILITY = re.compile(
     r"sse4_[12]|avx\w*|fma|f16c|amx\w*|asimd\w*|neon|sve\w*|bf16|i8mm|vsx|vxe?", re.IGNORECASE
@@ -64,7 +69,7 @@ def settings_digest(config: Mapping[str, Any]) -> str:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, platform, CPU and the working folder's commit, as JSON."""
+    """Versions, platform, CPU and the working directory's commit, as JSON."""
     return {
         "versions": versions(),
         "platform": {
@@ -97,7 +102,7 @@ def cpu() -> dict[str, Any]:
     )
     words = flags.group(1).lower().split() if flags else []
     return {
-        "model": model.group(1).strip() if model else platform.processor() or platform.machine(),
+        "model": model.group(1).strip() if model else platform.machine(),
         "capability": sorted({word for word in words if _CAPABILITY.fullmatch(word)}),
         "count": os.cpu_count(),
     }
@@ -105,38 +110,66 @@ def cpu() -> dict[str, Any]:
 
 def _cpu_text() -> str:
     """The first processor of /proc/cpuinfo, or what sysctl says on macOS."""
-    if platform.system() == "Darwin":
-        return _output("sysctl", "machdep.cpu") or ""
     try:
+        if platform.system() == "Darwin":
+            # an absolute path, because PATH may name the working directory
+            command = ("/usr/sbin/sysctl", "machdep.cpu")
+            return subprocess.run(command, capture_output=True, check=True, timeout=2).stdout.decode()
         return files.read_text("/proc/cpuinfo", cap=10_000_000).partition("\n\n")[0]
-    except (OSError, FileError, UnicodeDecodeError):
+    except (OSError, FileError, UnicodeDecodeError, subprocess.SubprocessError):
         return ""
 
 
 def git() -> dict[str, Any] | None:
-    """The working folder's commit and whether tracked files differ from it; None outside a repository."""
-    commit = _output("git", "rev-parse", "--verify", "HEAD")
-    if commit is None or re.fullmatch("[0-9a-f]{40,64}", commit.strip()) is None:
-        return None
-    # a repository's own settings may name programs to run; the monitor is the one that status would start
-    changes = _output(
-        "git",
-        "-c",
-        "core.fsmonitor=false",
-        "status",
-        "--porcelain",
-        "--untracked-files=no",
-        "--ignore-submodules",
-    )
-    return {"commit": commit.strip(), "dirty": None if changes is None else bool(changes.strip())}
+    """The commit that is checked out in the working directory; None outside a repository.
+
+    Files are read and no git process is started: the configuration of a repository can name programs that
+    `git status` runs. Whether files differ from the commit cannot be known this way, so `dirty` is None.
+    """
+    with contextlib.suppress(OSError, FileError, ValueError):
+        folder = os.path.realpath(os.getcwd())
+        while not os.path.lexists(os.path.join(folder, ".git")):
+            above = os.path.dirname(folder)
+            if above == folder:
+                return None
+            folder = above
+        commit = _head(os.path.join(folder, ".git"))
+        return None if commit is None else {"commit": commit, "dirty": None}
+    return None
 
 
-def _output(*command: str) -> str | None:
-    """What a program prints; None when it is missing, fails or takes longer than a start may."""
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
-    with contextlib.suppress(OSError, subprocess.SubprocessError, UnicodeDecodeError):
-        done = subprocess.run(
-            command, capture_output=True, check=True, timeout=2, env=environment, stdin=subprocess.DEVNULL
-        )
-        return done.stdout.decode()
+def _head(repository: str) -> str | None:
+    """The commit that HEAD names; None for a repository without one or in a format that is not known."""
+    if not files.is_folder(repository):  # a worktree or a submodule keeps its repository elsewhere
+        pointer = _line(repository)
+        if pointer is None or not pointer.startswith("gitdir: "):
+            return None
+        repository = os.path.join(os.path.dirname(repository), pointer.removeprefix("gitdir: "))
+    shared = os.path.join(repository, _line(os.path.join(repository, "commondir")) or "")
+    value = _line(os.path.join(repository, "HEAD"))
+    for _ in range(_MAX_SYMBOLIC_REFS):
+        if value is None or _COMMIT.fullmatch(value):
+            return value
+        name = value.removeprefix("ref: ")
+        if name == value or not name.startswith("refs/") or ".." in name.split("/"):
+            return None
+        value = _line(os.path.join(repository, name)) or _line(os.path.join(shared, name))
+        if value is None:
+            return _packed(os.path.join(shared, "packed-refs"), name)
+    return None
+
+
+def _packed(path: str, name: str) -> str | None:
+    """The commit of a reference in `packed-refs`, whose lines hold a commit and a name."""
+    with contextlib.suppress(FileNotFoundError):
+        text = files.read_bytes(path, cap=_MAX_PACKED_REFS, follow=False).decode()
+        found = re.search(rf"^({_COMMIT.pattern}) {re.escape(name)}$", text, re.MULTILINE)
+        return found and found[1]
+    return None
+
+
+def _line(path: str) -> str | None:
+    """The text of a small file without its line break; None where there is no such file."""
+    with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+        return files.read_bytes(path, cap=_MAX_LINE, follow=False).decode().rstrip("\n")
     return None
