@@ -22,6 +22,7 @@ from mlprun.commands.startup import quick_imports
 from mlprun.commands.terminal import Output, printable_lines, settle, write
 from mlprun.errors import UsageError
 from mlprun.interrupts import Heard, heed
+from mlprun.isolation import isolate_command
 from mlprun.version import __version__
 
 COMMANDS = (
@@ -241,6 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run `mlprun` with the arguments (by default the process's) and return its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     _prepare_streams()
+    isolate_command()
     try:
         with Heard() as heard:
             return _answered(arguments, heard)

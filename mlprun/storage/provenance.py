@@ -13,7 +13,7 @@ import re
 import subprocess
 from typing import TYPE_CHECKING, Any
 
-from mlprun import files
+from mlprun import files, isolation
 from mlprun.errors import FileError
 from mlprun.storage import canonical
 from mlprun.version import __version__
@@ -21,6 +21,21 @@ from mlprun.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+VARIABLES = (
+    *isolation.NUMBA_VARIABLES,
+    "ATEN_CPU_CAPABILITY",
+    "DNNL_MAX_CPU_ISA",
+    "ONEDNN_MAX_CPU_ISA",
+    "MKL_CBWR",
+    "MKL_DEBUG_CPU_TYPE",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "OPENBLAS_CORETYPE",
+    "NPY_DISABLE_CPU_FEATURES",
+    "NPY_ENABLE_CPU_FEATURES",
+    "NVIDIA_TF32_OVERRIDE",
+    "CUBLAS_WORKSPACE_CONFIG",
+)
+"""environment variables by which libraries choose their code"""
 PACKAGES = ("torch", "numpy", "numba", "llvmlite", "scikit-learn", "polars", "safetensors")
 
 _COMMIT = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
@@ -69,7 +84,7 @@ def settings_digest(config: Mapping[str, Any]) -> str:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, platform, CPU and the working directory's commit, as JSON."""
+    """Versions, platform, CPU, environment variables and the working directory's commit, as JSON."""
     return {
         "versions": versions(),
         "platform": {
@@ -78,6 +93,7 @@ def environment() -> dict[str, Any]:
             "machine": platform.machine(),
         },
         "cpu": cpu(),
+        "variables": {name: os.environ[name][:200] for name in VARIABLES if name in os.environ},
         "git": git(),
     }
 

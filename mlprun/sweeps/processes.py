@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self
 from mlprun import engines, schema
 from mlprun.engines import device as devices
 from mlprun.errors import OutOfMemoryError
+from mlprun.isolation import safe_path
 from mlprun.sweeps import train as training
 from mlprun.sweeps import worker
 from mlprun.sweeps.outcome import Outcome, Standing
@@ -46,7 +47,8 @@ class _Process(SpawnProcess):
         # blocked until the process ignores them, which is after it has loaded its libraries
         former = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
-            super().start()
+            with safe_path():
+                super().start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
@@ -64,7 +66,8 @@ class Processes:
 
     def __init__(self, plan: Plan) -> None:
         context = _Context()
-        self._plan, self._stop = plan, context.Event()
+        with safe_path():  # the first of these starts a process that counts them
+            self._plan, self._stop = plan, context.Event()
         self._batches: dict[int, Batch] = {}
         """of the trials that are given to processes"""
         self._lock = threading.Lock()

@@ -145,7 +145,7 @@ def differing(then: Mapping[str, Any], now: Mapping[str, Any], *, everything: bo
 
 def _pairs(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """The name of each thing that is compared, what was recorded of it, and what it is."""
-    for section, prefix in (("versions", ""), ("code", ""), ("devices", "device ")):
+    for section, prefix in (("versions", ""), ("code", ""), ("devices", "device "), ("variables", "")):
         before, after = _part(then, section), _part(now, section)
         names = sorted({*before, *after})
         yield from ((f"{prefix}{name}", before.get(name), after.get(name)) for name in names)

@@ -238,7 +238,7 @@ def test_the_record_is_json_that_says_what_and_where():
     record = provenance.record(**chosen)
     assert json.loads(canonical.encode(record)) == record
     assert record.items() >= chosen.items()
-    assert record.keys() - chosen.keys() == {"versions", "platform", "cpu", "git"}
+    assert record.keys() - chosen.keys() == {"versions", "platform", "cpu", "variables", "git"}
 
 
 def test_storage_loads_nothing_heavy():

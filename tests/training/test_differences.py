@@ -59,6 +59,10 @@ def test_nothing_is_said_where_nothing_differs(train: Train, heard: Any) -> None
         (lambda record: record["platform"].update(machine="abacus"), "the machine was abacus and is "),
         (lambda record: record.update(threads=2), "threads was 2 and is 1"),
         (lambda record: record.update(device="cuda"), "device was cuda and is cpu"),
+        (
+            lambda record: record.update(variables={"NUMBA_CPU_NAME": "haswell"}),
+            "NUMBA_CPU_NAME was haswell and is absent",
+        ),
         (lambda record: record.update(versions="?"), "torch was absent and is "),
     ],
 )
@@ -72,6 +76,17 @@ def test_what_differs_is_named_and_the_claim_of_equal_bytes_is_dropped(
     assert said.startswith("this may not end with the bytes of an undisturbed run: ")
     assert told in said
     assert any(told in difference for difference in run.status.differences)
+
+
+def test_a_variable_that_chooses_code_is_recorded_and_its_change_is_named(
+    train: Train, monkeypatch: pytest.MonkeyPatch, heard: Any
+) -> None:
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    run = train()
+    assert run.record["variables"]["ATEN_CPU_CAPABILITY"] == "default"
+    monkeypatch.delenv("ATEN_CPU_CAPABILITY")
+    mlprun.resume(run.path, epochs=15, reporter=heard)
+    assert "ATEN_CPU_CAPABILITY was default and is absent" in heard.said[0]
 
 
 def test_what_cannot_matter_is_not_named(train: Train, heard: Any) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mlprun import isolation
 from mlprun.engines import kinds
 from mlprun.engines.contract import Advance, State, Watch
 from mlprun.engines.fused import coverage, encoding
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from mlprun.engines.contract import Arrays
     from mlprun.engines.fused.cohort import Cohort
     from mlprun.experiment import Experiment
+
+isolation.isolate_numba()  # before anything here imports it
 
 
 class FusedEngine:

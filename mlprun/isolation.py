@@ -1,0 +1,126 @@
+"""Keeps files of the working directory and stray settings of the environment out of libraries and processes.
+
+A received folder may hold a `.numba_config.yaml`, a `matplotlibrc` or a `socket.py`: none of them may change
+what mlprun computes or draws, and none may run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.abc
+import io
+import logging
+import os
+import sys
+import warnings
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import ModuleType
+
+NUMBA_VARIABLES = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")
+"""choose the processor to compile for; run.json records them, and Numba's other variables are ignored"""
+
+_DROPPED = ("JOBLIB_", "SKLEARN_", "TORCH_LOGS")
+"""beginnings of variables that no command needs; a wrong value would fail the import of a library"""
+
+_NUMBA, _MATPLOTLIB = "numba.core.config", "matplotlib"
+
+
+class _Loader(SourceFileLoader):
+    """Executes a module that reads settings from files: they are empty but for those of its own package."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        own = (os.path.dirname(self.path) + os.sep, "/proc/")
+
+        def open_own(path: Any, *rest: Any, **options: Any) -> Any:
+            return open(path, *rest, **options) if os.fspath(path).startswith(own) else io.StringIO()
+
+        module.open = open_own  # type: ignore[attr-defined]  # a module's names hide the built-in ones
+        with _no_warnings() if self.name == _NUMBA else contextlib.nullcontext():
+            super().exec_module(module)
+        del module.open
+        if self.name == _NUMBA:
+            _settle(module)
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds the modules that are named as Python does, and has them executed by `_Loader`."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname not in self.names:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = _Loader(fullname, spec.loader.path)
+        return spec
+
+
+_finder = _Finder()
+
+
+def isolate_numba() -> None:
+    """Let Numba have its default settings in this process, apart from `NUMBA_VARIABLES`.
+
+    Where it is loaded already, this holds for what is compiled from now on.
+    """
+    if _NUMBA in sys.modules:
+        _settle(sys.modules[_NUMBA])
+    _isolate(_NUMBA)
+
+
+def _settle(config: Any) -> None:
+    kept = {name: os.environ[name] for name in (*NUMBA_VARIABLES, "NUMBA_NUM_THREADS") if name in os.environ}
+    with _no_warnings():
+        config._env_reloader.process_environ(kept)  # noqa: SLF001 -- there is no public way
+    config.reload_config = lambda: None  # the compiler would read the file and the environment again
+
+
+@contextlib.contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Without Numba's warnings of values that it cannot read, in settings that are ignored."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def isolate_command() -> None:
+    """Prepare this process for a command, whatever the working directory and the environment hold."""
+    _isolate(_MATPLOTLIB)
+    os.environ["MPLBACKEND"] = "agg"  # pictures are files
+    # it warns of a home that cannot be written to, where it makes do with a temporary folder
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    for name in [name for name in os.environ if name.startswith(_DROPPED)]:
+        del os.environ[name]
+    path = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    os.environ["PATH"] = os.pathsep.join(filter(os.path.isabs, path))  # others mean the working directory
+
+
+def _isolate(name: str) -> None:
+    _finder.names.add(name)
+    if _finder not in sys.meta_path:
+        sys.meta_path.insert(0, _finder)
+
+
+@contextlib.contextmanager
+def safe_path() -> Iterator[None]:
+    """Let Python processes that are started meanwhile import nothing from the working directory.
+
+    multiprocessing starts them with `python -c`, which looks there first.
+    """
+    former = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if former is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = former
