@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from mlprun.files.appending import append, close, lock, open_writing, sync, truncate
 from mlprun.files.calls import System
-from mlprun.files.folders import claim, make_folder, remove, sync_folder
-from mlprun.files.looking import is_folder, kind, names, size, written_at
+from mlprun.files.folders import claim, make_folder, make_private, remove, sync_folder
+from mlprun.files.looking import is_folder, kind, names, owner, size, written_at
 from mlprun.files.reading import open_reading, read_bytes, read_pieces, read_text
 from mlprun.files.refusals import Place, TooLargeError, WrongKindError, failure, remedy
 from mlprun.files.writing import is_temporary, link_previous, write_atomic, write_new
@@ -31,9 +31,11 @@ __all__ = [
     "link_previous",
     "lock",
     "make_folder",
+    "make_private",
     "names",
     "open_reading",
     "open_writing",
+    "owner",
     "read_bytes",
     "read_pieces",
     "read_text",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from mlprun import files
+from mlprun.errors import FileError
 from mlprun.files.looking import is_folder, kind
 from mlprun.files.refusals import failure, while_changing
 
@@ -48,6 +51,18 @@ def make_folder(path: Place, *, exclusive: bool = False) -> None:
         if not is_folder(where):  # another process may have made it meanwhile
             raise failure(error, where, "created") from error
     sync_folder(above)
+
+
+def make_private(path: Place) -> bool:
+    """Create a folder for this user alone, unless it exists; return whether nobody else can write to it."""
+    where = os.fspath(path)
+    with contextlib.suppress(OSError, FileError):
+        make_folder(os.path.dirname(where))
+        with contextlib.suppress(FileExistsError):
+            files.system.mkdir(where, 0o700)
+        found = files.system.lstat(where)
+        return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
+    return False
 
 
 def claim(prepared: Place, final: Place) -> None:

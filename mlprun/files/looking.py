@@ -32,6 +32,12 @@ def written_at(path: Place) -> int:
         return files.system.lstat(os.fspath(path)).st_mtime_ns
 
 
+def owner(path: Place) -> int:
+    """The number of the user whom the file at `path` belongs to."""
+    with while_reading(os.fspath(path)):
+        return files.system.lstat(os.fspath(path)).st_uid
+
+
 def size(path: Place) -> int:
     """How many bytes the file at `path` has."""
     with while_reading(os.fspath(path)):

@@ -44,7 +44,18 @@ def up(dtype: str, say: Callable[[str], None], *, outside: bool = False) -> None
     Only runs with figures that are computed `outside` of the kernels need the second.
     """
     wanted = signatures(np.dtype(dtype).name)[: 2 if outside else 1]
-    if not all(compiled.is_ready(*pair) for pair in wanted):
-        say(f"compiling the fused engine's {dtype} kernels, once for this machine")
+    if missing := [
+        dispatcher for dispatcher, signature in wanted if not compiled.is_ready(dispatcher, signature)
+    ]:
+        say(f"compiling the fused engine's {dtype} kernels{_reason(missing)}")
     for dispatcher, signature in wanted:
         dispatcher.compile(signature)
+
+
+def _reason(missing: list[Any]) -> str:
+    """Why kernels must be compiled, or how often."""
+    if damaged := [path for path in map(compiled.damaged, missing) if path is not None]:
+        return f" again: {damaged[0]} could not be loaded"
+    if compiled.cache_folder() is None:
+        return " for this process only: neither the cache folder nor the temporary folder can keep them"
+    return ", once for this machine"

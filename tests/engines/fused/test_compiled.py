@@ -1,29 +1,179 @@
-"""Kernels are kept on disk where there is a place for them, and compiled all the same where there is none."""
+"""Kernels are kept in a private folder; whatever is wrong with what is kept, they are compiled again."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+import os
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from numba import types
 
+from mlprun import files
 from mlprun.engines.fused import compiled
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Callable, Iterator
+
+SIGNATURE = (types.float64,)
 
 
 def twice(value: float) -> float:
     return 2 * value
 
 
-def test_without_a_place_for_the_cache_a_kernel_is_compiled_by_each_process(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def refuse(self: object, function: object) -> None:
-        raise RuntimeError("cannot cache function: no locator available")
+def thrice(value: float) -> float:
+    return 3 * value
 
-    monkeypatch.setattr(compiled._PackageCache, "__init__", refuse)
-    kernel, signature = compiled.kernel(twice), (types.float64,)
-    assert not compiled.is_ready(kernel, signature)
+
+class Payload:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.canary),)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of kernels of this test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    compiled.cache_folder.cache_clear()
+    yield tmp_path / "cache/mlprun/kernels"
+    compiled.cache_folder.cache_clear()
+
+
+@pytest.fixture
+def kept(cache: Path) -> Path:
+    """The file of a kernel that has been compiled."""
+    assert compiled.kernel(twice)(1.5) == 3.0
+    (path,) = cache.iterdir()
+    return path
+
+
+def digested(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest() + content
+
+
+def flipped(place: float) -> Callable[[bytes], bytes]:
+    def flip(data: bytes) -> bytes:
+        i = int(place * (len(data) - 1))
+        return data[:i] + bytes([data[i] ^ 1]) + data[i + 1 :]
+
+    return flip
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda _: b"",
+    "cut in the digest": lambda data: data[:20],
+    "cut after the digest": lambda data: data[:32],
+    "cut": lambda data: data[:-1],
+    "zeros": lambda data: bytes(len(data)),
+    "first bit": flipped(0),
+    "a bit of the code": flipped(0.5),
+    "last bit": flipped(1),
+    "an image": lambda _: b"\x89PNG\r\n\x1a\n" + bytes(1000),
+    "no pickle": lambda _: digested(b"abc"),
+    "another pickle": lambda _: digested(pickle.dumps({"a": 1})),
+    "another tuple": lambda _: digested(pickle.dumps(tuple(range(12)))),
+}
+
+
+def test_a_kernel_is_loaded_by_the_next_process(kept: Path) -> None:
+    kernel = compiled.kernel(twice)
+    assert compiled.is_ready(kernel, SIGNATURE)
+    assert kernel(2.0) == 4.0
+    assert kernel.stats.cache_hits == {SIGNATURE: 1}
+    assert not compiled.is_ready(compiled.kernel(thrice), SIGNATURE)
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_file_is_replaced(kept: Path, damage: Callable[[bytes], bytes]) -> None:
+    kept.write_bytes(damage(kept.read_bytes()))
+    kernel = compiled.kernel(twice)
+    assert not compiled.is_ready(kernel, SIGNATURE)
+    assert compiled.damaged(kernel) == str(kept)
     assert kernel(1.5) == 3.0
-    assert compiled.is_ready(kernel, signature)
+    following = compiled.kernel(twice)
+    assert compiled.is_ready(following, SIGNATURE)
+    assert compiled.damaged(following) is None
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink("/etc/passwd", path)])
+def test_what_is_no_file_does_not_matter(kept: Path, make: Callable[[Path], None]) -> None:
+    kept.unlink()
+    make(kept)
+    kernel = compiled.kernel(twice)
+    assert not compiled.is_ready(kernel, SIGNATURE)
+    assert kernel(1.5) == 3.0
+
+
+def test_the_folder_is_made_for_this_user_alone(kept: Path) -> None:
+    for folder in (kept.parent, kept.parent.parent):
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("above", [0, 1], ids=["kernels", "mlprun"])
+def test_a_folder_that_others_can_write_to_is_not_used(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, above: int
+) -> None:
+    canary = tmp_path / "canary"
+    kept.write_bytes(digested(pickle.dumps(Payload(canary))))
+    kernel = compiled.kernel(twice)
+    assert not compiled.is_ready(kernel, SIGNATURE)
+    canary.rmdir()  # the payload works, so that its absence below proves something
+    kept.parents[above].chmod(0o777)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    compiled.cache_folder.cache_clear()
+    assert compiled.cache_folder() == str(tmp_path / f"mlprun-{os.geteuid()}/kernels")
+    kernel = compiled.kernel(twice)
+    assert not compiled.is_ready(kernel, SIGNATURE)
+    assert kernel(1.5) == 3.0
+    assert not canary.exists()
+
+
+def test_another_users_file_is_not_loaded(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "owner", lambda _: os.geteuid() + 1)
+    assert not compiled.is_ready(compiled.kernel(twice), SIGNATURE)
+
+
+@pytest.mark.parametrize("variables", [{"XDG_CACHE_HOME": "here"}, {"XDG_CACHE_HOME": "", "HOME": "."}])
+def test_the_working_directory_is_no_cache(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TMPDIR", ".")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert compiled.cache_folder() is None
+    kernel = compiled.kernel(twice)
+    assert not compiled.is_ready(kernel, SIGNATURE)
+    assert kernel(1.5) == 3.0
+    assert compiled.is_ready(kernel, SIGNATURE)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_does_not_matter(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(files.System):
+        def write(self, *_: Any) -> int:  # type: ignore[override]
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "system", Full())
+    assert compiled.kernel(twice)(1.5) == 3.0
+    assert list(cache.iterdir()) == []
+
+
+def test_the_newest_kernels_are_kept(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "_MOST", 2)
+    for place in range(3):
+        old = kept.with_name(f"old-{place}.kernel")
+        old.write_bytes(b"")
+        os.utime(old, (place, place))
+    (kept.parent / "notes.txt").write_text("")
+    assert compiled.kernel(thrice)(1.0) == 3.0
+    names = {path.name.partition("-")[0] for path in kept.parent.iterdir()}
+    assert names == {"twice", "thrice", "notes.txt"}

@@ -77,3 +77,14 @@ def test_the_user_is_told_when_kernels_are_compiled(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(compiled, "is_ready", lambda *_: False)
     warm.up("float32", told.append)
     assert told == ["compiling the fused engine's float32 kernels, once for this machine"]
+    told.clear()
+    monkeypatch.setattr(compiled, "damaged", lambda _: "/cache/train.kernel")
+    warm.up("float32", told.append)
+    assert told == [
+        "compiling the fused engine's float32 kernels again: /cache/train.kernel could not be loaded"
+    ]
+    told.clear()
+    monkeypatch.setattr(compiled, "damaged", lambda _: None)
+    monkeypatch.setattr(compiled, "cache_folder", lambda: None)
+    warm.up("float32", told.append)
+    assert "for this process only: neither the cache folder nor" in told[0]
