@@ -8,13 +8,22 @@ things pass as themselves, because only the caller knows their exit code: `FileN
 
 from __future__ import annotations
 
-from mlprun.files.appending import append, close, lock, open_writing, sync, truncate
+from mlprun.files.appending import (
+    append,
+    close,
+    is_at,
+    is_shared,
+    lock,
+    open_writing,
+    sync,
+    truncate,
+)
 from mlprun.files.calls import System
 from mlprun.files.folders import claim, make_folder, make_private, remove, sync_folder
 from mlprun.files.looking import is_folder, kind, names, owner, size, written_at
 from mlprun.files.reading import open_reading, read_bytes, read_pieces, read_text
 from mlprun.files.refusals import Place, TooLargeError, WrongKindError, failure, remedy
-from mlprun.files.writing import is_temporary, link_previous, write_atomic, write_new
+from mlprun.files.writing import is_temporary, link_previous, replace_locked, unshare, write_atomic, write_new
 
 __all__ = [
     "Place",
@@ -25,7 +34,9 @@ __all__ = [
     "claim",
     "close",
     "failure",
+    "is_at",
     "is_folder",
+    "is_shared",
     "is_temporary",
     "kind",
     "link_previous",
@@ -41,11 +52,13 @@ __all__ = [
     "read_text",
     "remedy",
     "remove",
+    "replace_locked",
     "size",
     "sync",
     "sync_folder",
     "system",
     "truncate",
+    "unshare",
     "write_atomic",
     "write_new",
     "written_at",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mlprun import files
 from mlprun.files.reading import open_file
-from mlprun.files.refusals import while_changing
+from mlprun.files.refusals import while_changing, while_reading
 
 if TYPE_CHECKING:
     from mlprun.files.refusals import Place
@@ -44,6 +44,21 @@ def truncate(descriptor: int, length: int, path: Place) -> None:
     """Cut an open file to `length` bytes."""
     with while_changing(os.fspath(path)):
         files.system.ftruncate(descriptor, length)
+
+
+def is_shared(descriptor: int, path: Place) -> bool:
+    """Return True if the open file has further hard links, as in a copy made with `cp -al`."""
+    with while_changing(os.fspath(path)):
+        return files.system.fstat(descriptor).st_nlink > 1
+
+
+def is_at(descriptor: int, path: Place) -> bool:
+    """Return True if `path` still names the open file, False if it was removed or replaced."""
+    try:
+        with while_reading(os.fspath(path)):
+            return os.path.samestat(files.system.fstat(descriptor), files.system.lstat(os.fspath(path)))
+    except FileNotFoundError:
+        return False
 
 
 def lock(descriptor: int, path: Place, *, shared: bool = False) -> bool:

@@ -10,14 +10,14 @@ import secrets
 from typing import TYPE_CHECKING
 
 from mlprun import files
-from mlprun.files.appending import append, close, sync
+from mlprun.files.appending import append, close, lock, sync
 from mlprun.files.folders import sync_folder
 from mlprun.files.looking import kind
-from mlprun.files.reading import read_bytes
+from mlprun.files.reading import read_pieces
 from mlprun.files.refusals import WrongKindError, failure, while_changing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from mlprun.files.refusals import Place
 
@@ -46,13 +46,18 @@ def _removed_on_failure(temporary: str) -> Iterator[None]:
         raise
 
 
-def _create(where: str, path: str, data: bytes) -> None:
-    """Create the file `where` with `data`, synced and closed, or leave nothing; messages speak of `path`."""
+def _open_new(where: str, path: str, flags: int = os.O_WRONLY) -> int:
     with while_changing(path):
-        descriptor = files.system.open(where, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+        return files.system.open(where, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+
+
+def _create(where: str, path: str, pieces: Iterable[bytes]) -> None:
+    """Create the file `where`, synced and closed, or leave nothing; messages speak of `path`."""
+    descriptor = _open_new(where, path)
     with _removed_on_failure(where):
         try:
-            append(descriptor, data, path)
+            for data in pieces:
+                append(descriptor, data, path)
             sync(descriptor, path)
         finally:
             close(descriptor, path)
@@ -73,7 +78,7 @@ def _refuse_other_kinds(where: str) -> None:
 def write_new(path: Place, data: bytes) -> None:
     """Create a file; raises FileExistsError when something is there already."""
     where = os.fspath(path)
-    _create(where, where, data)
+    _create(where, where, (data,))
     sync_folder(os.path.dirname(where))
 
 
@@ -86,12 +91,45 @@ def write_atomic(path: Place, data: bytes, *, previous: Place | None = None) -> 
     where = os.fspath(path)
     _refuse_other_kinds(where)
     temporary = _temporary_beside(where)
-    _create(temporary, where, data)
+    _create(temporary, where, (data,))
     if previous is not None:
         with _removed_on_failure(temporary):
             link_previous(where, previous)
     _put_in_place(temporary, where)
     sync_folder(os.path.dirname(where))
+
+
+def unshare(path: Place) -> None:
+    """Replace a file that has several hard links by a copy, so that writing to it changes no other path.
+
+    `cp -al` makes such copies of folders. Does nothing for a file with one link and for a missing one.
+    """
+    where = os.fspath(path)
+    if kind(where) == "file" and files.system.lstat(where).st_nlink > 1:
+        temporary = _temporary_beside(where)
+        _create(temporary, where, _pieces(where))
+        _put_in_place(temporary, where)
+        sync_folder(os.path.dirname(where))
+
+
+def replace_locked(path: Place, data: bytes) -> int:
+    """Replace a file by a new one that is already locked when it appears; returns its descriptor."""
+    where = os.fspath(path)
+    temporary = _temporary_beside(where)
+    descriptor = _open_new(temporary, where, os.O_RDWR | os.O_APPEND)
+    try:
+        with _removed_on_failure(temporary):
+            lock(descriptor, where)
+            append(descriptor, data, where)
+        _put_in_place(temporary, where)
+    except BaseException:
+        close(descriptor, where)
+        raise
+    return descriptor
+
+
+def _pieces(path: str) -> Iterator[bytes]:
+    return read_pieces(path, cap=2**62, size=2**20, follow=False)
 
 
 def link_previous(path: Place, previous: Place) -> None:
@@ -108,5 +146,5 @@ def link_previous(path: Place, previous: Place) -> None:
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise failure(error, former, "written") from error
-        _create(temporary, former, read_bytes(where, cap=2**62, follow=False))
+        _create(temporary, former, _pieces(where))
     _put_in_place(temporary, former)

@@ -16,7 +16,7 @@ import numpy as np
 
 from mlprun import files
 from mlprun.errors import CheckpointError, FileError, UsageError
-from mlprun.storage.opened import Opened
+from mlprun.storage.opened import AppendFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,7 +31,7 @@ _INTEGER = re.compile(r"-?[0-9]+")
 _REMEDY = "restore it from a copy or train again"
 
 
-class History(Opened):
+class History(AppendFile):
     """An open history.csv that rows are appended to; `offset` is the byte behind the last whole row."""
 
     def __init__(self, path: str, columns: Sequence[str]) -> None:
@@ -76,7 +76,7 @@ class History(Opened):
         )
         data = "".join(f"{line}\n" for line in lines).encode()
         try:
-            files.append(self._descriptor, data, self.path)
+            self._append(data)
         except BaseException:
             with contextlib.suppress(FileError):  # half a line would hide the rows that a later append adds
                 files.truncate(self._descriptor, self.offset, self.path)

@@ -1,4 +1,8 @@
-"""The lock of a run folder: an flock on a file that is never replaced, which dies with its process.
+"""The lock of a run folder: an flock on a file, which ends with its process.
+
+Only the process that holds the lock replaces the file, namely when other paths share it by hard links, as in
+copies made with `cp -al`: two copies are two runs. So who acquires the lock checks that the path still names
+the locked file, and otherwise starts again with the new one.
 
 Children that execute another program do not inherit it; a forked one would keep it alive, so workers are
 spawned.
@@ -37,25 +41,44 @@ class Lock(Opened):
 
     def _take(self) -> None:
         deadline = time.monotonic() + _PATIENCE
-        while not files.lock(self._descriptor, self.path):
+        while not self._acquired():
             if time.monotonic() > deadline:
                 folder = os.path.dirname(self.path) or "."
                 raise RunInUseError(folder, f"is in use by {holder(self.path)}", "wait for it or stop it")
             time.sleep(_PATIENCE / 20)
-        files.truncate(self._descriptor, 0, self.path)
-        files.append(self._descriptor, f"{os.getpid()} {platform.node()}\n".encode(), self.path)
+        line = f"{os.getpid()} {platform.node()}\n".encode()
+        if files.is_shared(self._descriptor, self.path):
+            descriptor = files.replace_locked(self.path, line)
+            self.close()
+            self._descriptor = descriptor
+        else:
+            files.truncate(self._descriptor, 0, self.path)
+            files.append(self._descriptor, line, self.path)
+
+    def _acquired(self) -> bool:
+        """Lock the file that is at the path now."""
+        while files.lock(self._descriptor, self.path):
+            if files.is_at(self._descriptor, self.path):
+                return True
+            self.close()
+            self._descriptor = files.open_writing(self.path)
+        return False
 
 
 def is_held(path: str) -> bool:
     """Whether a process holds the lock; works on a read-only file system too."""
-    try:
-        descriptor = files.open_reading(path, follow=False)
-    except (FileNotFoundError, IsADirectoryError):
-        return False
-    try:
-        return not files.lock(descriptor, path, shared=True)
-    finally:
-        files.close(descriptor, path)
+    while True:
+        try:
+            descriptor = files.open_reading(path, follow=False)
+        except (FileNotFoundError, IsADirectoryError):
+            return False
+        try:
+            if not files.lock(descriptor, path, shared=True):
+                return True
+            if files.is_at(descriptor, path):
+                return False
+        finally:
+            files.close(descriptor, path)
 
 
 def holder(path: str) -> str:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from mlprun import files
-from mlprun.storage.opened import Opened
+from mlprun.storage.opened import AppendFile
 
 
-class Log(Opened):
+class Log(AppendFile):
     """An open train.log that lines are appended to."""
 
     def write(self, *lines: str) -> None:
         """Append lines in one write; what a terminal would act on is spelled out."""
         text = "".join(f"{_printable(line)}\n" for line in lines)
-        files.append(self._descriptor, text.encode(), self.path)
+        self._append(text.encode())
 
 
 def _printable(line: str) -> str:

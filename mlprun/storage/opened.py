@@ -38,3 +38,22 @@ class Opened(Closing):
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor != -1:
             files.close(descriptor, self.path)
+
+
+class AppendFile(Opened):
+    """A file to append to that shares no hard link with another path, as copies made with `cp -al` do.
+
+    The process must hold the lock of the run.
+    """
+
+    def __init__(self, path: str) -> None:
+        files.unshare(path)
+        super().__init__(path)
+
+    def _append(self, data: bytes) -> None:
+        """Append to the file; when it was hard-linked since it was opened, to a copy that replaces it."""
+        if files.is_shared(self._descriptor, self.path):
+            self.close()
+            files.unshare(self.path)
+            self._descriptor = files.open_writing(self.path)
+        files.append(self._descriptor, data, self.path)

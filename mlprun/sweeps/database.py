@@ -122,6 +122,8 @@ class Writer(Closing):
     def __init__(self, path: str) -> None:
         self.path = path
         seal.remove(path)
+        for suffix in ("", "-wal", "-shm"):  # SQLite writes in place: copies by hard links must not change
+            files.unshare(f"{path}{suffix}")
         with refused.told(path):
             self.connection = sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, timeout=_WAIT)
             self.connection.execute("PRAGMA journal_mode = WAL").fetchone()

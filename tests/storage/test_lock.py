@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import platform
@@ -133,3 +134,46 @@ def test_a_lock_file_that_is_a_link_is_refused(path, tmp_path):
         Lock(path)
     assert not is_held(path)
     assert (tmp_path / "mine").read_bytes() == b"mine"
+
+
+def test_a_hard_linked_copy_has_a_lock_of_its_own(path):
+    copy = f"{path}-copy"
+    with Lock(path):
+        os.link(path, copy)
+        with pytest.raises(RunInUseError):
+            Lock(copy)
+        before = files.read_bytes(path, cap=100)
+    os.truncate(path, 0)  # whoever takes a shared lock may not write its process there
+    with Lock(copy):
+        assert is_held(copy)
+        assert files.read_bytes(copy, cap=100) == before
+        assert files.read_bytes(path, cap=100) == b""
+        assert not is_held(path)
+        with Lock(path), pytest.raises(RunInUseError):
+            Lock(copy)
+    assert sorted(os.listdir(os.path.dirname(path))) == ["lock", "lock-copy"]
+
+
+@pytest.mark.parametrize("ask", [Lock, is_held])
+def test_a_lock_file_that_is_replaced_meanwhile_is_looked_at_again(path, monkeypatch, ask):
+    files.write_new(path, b"")
+
+    class Replacing(files.System):
+        """Another process replaces the lock file between its opening and its locking."""
+
+        locked = None
+
+        @classmethod
+        def flock(cls, descriptor, operation):
+            if cls.locked is None:
+                cls.locked = -1
+                cls.locked = files.replace_locked(path, b"1 other\n")
+            fcntl.flock(descriptor, operation)
+
+    monkeypatch.setattr(files, "system", Replacing())
+    if ask is is_held:
+        assert is_held(path)
+    else:
+        with pytest.raises(RunInUseError, match="process 1 on other"):
+            Lock(path)
+    os.close(Replacing.locked)
