@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from mlprun.config import dotted
 from mlprun.errors import DataError, UsageError
 from mlprun.experiment import preprocessing as pre
 from mlprun.experiment import splits
@@ -21,6 +22,7 @@ from mlprun.parts.losses import Loss
 from mlprun.parts.metrics.metric import Predictions
 from mlprun.parts.splits import SPLITS
 from mlprun.schema.checks import too_short
+from mlprun.schema.checks.size import too_large, too_many_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from mlprun.parts.datasets import Data
     from mlprun.parts.part import Part
     from mlprun.schema import Config
+    from mlprun.schema.problems import Problem
 
 
 FEW = 10_000
@@ -111,6 +114,7 @@ class Experiment:
         indices = splits.divide(split, data, seed=dataset.seed)
         fitted = preprocessing or _fitted(config, data, indices.train)
         made = cls(config, fitted, fitted.width, {}, tuple(data.warnings))
+        made._refuse(too_many_rows(config, len(data.inputs), fitted.width))  # one-hot encoded
         fixed = {n: getattr(indices, n) for n in SPLITS if not isinstance(getattr(split, n), Fresh)}
         made.fixed.update(made._prepared(data, fixed))
         made._check_rows(config)
@@ -134,9 +138,24 @@ class Experiment:
         if not self.has("dev") and (config.early_stopping is not None or config.schedule.plateau):
             which = "early_stopping" if config.early_stopping is not None else config.schedule.name
             raise UsageError(which, "watches dev figures, and dev has no rows", "name some rows dev")
+        shapes = config.architecture.shapes(self.width)
+        self._refuse(too_large(config, shapes, rows) if shapes is not None else None)
         what = too_short(config, rows)
         if what is not None:
             raise UsageError("training.batch_size", what, "choose another size")
+
+    def check_size(self) -> None:
+        """Raise UsageError for a network of user code that is too large for a checkpoint, unallocated."""
+        if self.config.architecture.shapes(self.width) is None:
+            with torch.device("meta"):
+                network = self.blank_network().state_dict()
+            shapes = {name: tuple(tensor.shape) for name, tensor in network.items()}
+            self._refuse(too_large(self.config, shapes, len(self.fixed["train"])))
+
+    @staticmethod
+    def _refuse(problem: Problem | None) -> None:
+        if problem is not None:
+            raise UsageError(dotted(problem.path), problem.message)
 
     def under(self, config: Config) -> Experiment:
         """The same rows under another config, of the same `source`. Raises UsageError as `of` does."""

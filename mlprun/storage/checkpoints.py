@@ -16,6 +16,7 @@ import numpy as np
 
 from mlprun import files
 from mlprun.errors import CheckpointError
+from mlprun.parts.limits import MAX_BYTES, MAX_TENSORS
 from mlprun.storage import canonical
 
 if TYPE_CHECKING:
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VERSION = 1
-MAX_BYTES = 2**30
 MAX_HEADER = 8_000_000
-MAX_TENSORS = 10_000
 
 _DTYPES = {"F32": "float32", "F64": "float64", "I64": "int64", "U8": "uint8", "BOOL": "bool"}
 _STORED = {"f4", "f8", "i8", "u1", "b1"}

@@ -18,7 +18,6 @@ from mlprun.training.record import Record
 from mlprun.training.recorded import as_yaml, code_of, describe, stored_config
 from mlprun.training.signals import StopFlag
 from mlprun.training.standing import Standing
-from mlprun.training.state import refuse_too_many_snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,7 +73,7 @@ def start(experiment: Experiment, *, out: str, reporter: Reporter, pause: int | 
     config = experiment.config
     engine, why = engines.choose(experiment, config.engine)
     device = devices.resolve(config.device)
-    refuse_too_many_snapshots(experiment)
+    experiment.check_size()
     engine.start(experiment)  # a start that cannot be made, as from a file of other shapes, leaves no folder
     engine.prepare(experiment, reporter.say)
     code = code_of(config)

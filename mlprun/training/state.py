@@ -7,18 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from mlprun.engines import Best, Progress, State
-from mlprun.errors import CheckpointError, UsageError
-from mlprun.storage import checkpoints
+from mlprun.errors import CheckpointError
 from mlprun.storage.checkpoints import Checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mlprun.engines.contract import Arrays, Why
-    from mlprun.experiment import Experiment
-
-SLOTS = 4
-"""arrays that an optimizer keeps for each parameter, at most, but for L-BFGS"""
 
 _PREFIXES = ("model.", "optimizer.", "snapshot.")
 
@@ -37,22 +32,6 @@ class Saved:
     def going_on(self) -> Saved:
         """The same state of a run that is not over after all."""
         return replace(self, stopped=None)
-
-
-def refuse_too_many_snapshots(experiment: Experiment) -> None:
-    """Raise UsageError, before anything is trained, for snapshots that no checkpoint can hold."""
-    model = experiment.blank_network().state_dict()
-    kept = len({0, *experiment.config.snapshots}) + 1 + SLOTS  # each snapshot, the newest state and its slots
-    tensors, size = kept * len(model), kept * sum(tensor.nbytes for tensor in model.values())
-    if tensors > checkpoints.MAX_TENSORS or size > checkpoints.MAX_BYTES:
-        what = f"with these, a checkpoint would hold {tensors} tensors and {size >> 20} MiB"
-        most = f"{checkpoints.MAX_TENSORS} tensors and {checkpoints.MAX_BYTES >> 20} MiB"
-        where, remedy = (
-            ("snapshots", "name fewer")
-            if experiment.config.snapshots
-            else ("architecture", "make it smaller")
-        )
-        raise UsageError(where, what, f"{remedy}: {most} fit")
 
 
 def last_checkpoint(saved: Saved, constants: Mapping[str, Any]) -> Checkpoint:

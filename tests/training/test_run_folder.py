@@ -200,7 +200,7 @@ def test_the_threads_of_a_run_are_its_own(train: Train) -> None:
 def test_snapshots_that_no_checkpoint_can_hold_are_refused_before_anything_is_trained(
     train: Callable[..., mlprun.Run], tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match=r"snapshots: with these, a checkpoint would hold 1\d{4} tensors"):
+    with pytest.raises(UsageError, match=r"snapshots.*checkpoint would hold 1\d,\d{3} tensors"):
         train(snapshots=tuple(range(3000)), training={"epochs": 3000})
     assert not (tmp_path / "runs").exists()
 

@@ -44,6 +44,15 @@ class Architecture(Part):
         """Every parameter's name and shape, without torch, with `outputs` set; None where it is not known."""
         return None
 
+    @property
+    def buffers(self) -> int:
+        """Tensors beside the parameters, such as the running means of batch norm."""
+        return 0
+
+    def activations(self, inputs: int, *, fused: bool) -> int:
+        """Numbers per row of a batch that a training step keeps at least; `fused` if that engine may run."""
+        return 0
+
     def build(self, inputs: int, *, dtype: Dtype = "float32", sparse: bool = False) -> Network:
         """The module for `inputs` columns ([B, inputs] numbers or symbols); `outputs` must be set.
 

@@ -138,6 +138,13 @@ class Mlp(Architecture):
                 shapes |= {f"norms.{number}.{kind}": (layer.units,) for kind in ("weight", "bias")}
         return shapes
 
+    @property
+    def buffers(self) -> int:
+        return 3 * sum(layer.norm == "batch" for layer in self.hidden_layers)
+
+    def activations(self, inputs: int, *, fused: bool) -> int:
+        return 0 if fused else sum(layer.units for layer in self.hidden_layers)
+
     def build(self, inputs: int, *, dtype: Dtype = "float32", sparse: bool = False) -> Network:
         from mlprun.parts.architectures.dense import build
 

@@ -60,6 +60,9 @@ class Rnn(Architecture):
                 shapes[f"cell.{name}.bias"] = size[:1]
         return shapes
 
+    def activations(self, inputs: int, *, fused: bool) -> int:
+        return inputs * self.hidden
+
     def build(self, inputs: int, *, dtype: Dtype = "float32", sparse: bool = False) -> Network:
         from mlprun.parts.architectures.recurrent import build
 

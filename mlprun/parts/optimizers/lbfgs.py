@@ -34,3 +34,7 @@ class LBFGS(TorchOptimizer):
     line_search_fn: Literal["strong_wolfe"] | None = Field(
         None, description="search along the direction; by default its length is lr"
     )
+
+    def state_size(self, parameters: int, numbers: int, steps: int) -> tuple[int, int]:
+        kept = min(self.history_size, steps * self.max_iter)
+        return 4 * kept + 6, (2 * kept + 4) * numbers  # all parameters are one vector

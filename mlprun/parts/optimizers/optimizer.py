@@ -43,6 +43,10 @@ class Optimizer(Part):
 
     lr: LearningRate = 0.001
 
+    def state_size(self, parameters: int, numbers: int, steps: int) -> tuple[int, int]:
+        """Tensors and numbers of the state after `steps` steps, at most, for so many parameter tensors."""
+        return 4 * parameters, 4 * numbers
+
     def build(
         self, parameters: Mapping[str, nn.Parameter], *, embeddings: frozenset[str] = frozenset()
     ) -> list[torch.optim.Optimizer]:

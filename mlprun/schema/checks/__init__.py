@@ -4,8 +4,8 @@ A check names the sections it reads and runs when those are valid, whatever else
 runs when the facts of the dataset are known.
 """
 
-from mlprun.schema.checks import optimization, rows, targets
+from mlprun.schema.checks import optimization, rows, size, targets
 from mlprun.schema.checks.check import CHECKS, check
 from mlprun.schema.checks.rows import too_short
 
-__all__ = ["CHECKS", "check", "optimization", "rows", "targets", "too_short"]
+__all__ = ["CHECKS", "check", "optimization", "rows", "size", "targets", "too_short"]
