@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from mlprun import config as reading
 from mlprun import schema, training
 from mlprun.api import networks
 from mlprun.storage import history, runs
@@ -55,7 +54,7 @@ class Run:
     @cached_property
     def config(self) -> Config:
         """The complete config; a table that it names may be gone."""
-        document = reading.read(self.folder.config)
+        document = schema.read(self.folder.config)
         return schema.parse(document, allow_code=self.allow_code, data=False)
 
     @cached_property

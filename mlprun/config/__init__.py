@@ -4,10 +4,11 @@ from mlprun.config.document import Document, from_mapping, read, read_alone
 from mlprun.config.nodes import Node
 from mlprun.config.places import Path, dotted
 from mlprun.config.scalars import is_text
-from mlprun.config.sources import Kind
+from mlprun.config.sources import CONFIG, Kind
 from mlprun.config.text import Text, cut, printable
 
 __all__ = [
+    "CONFIG",
     "Document",
     "Kind",
     "Node",

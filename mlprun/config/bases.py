@@ -15,16 +15,18 @@ from mlprun.errors import ConfigError, UsageError
 _MOST_FILES: Final = 20
 
 
-def read_chain(path: str, complaints: list[Complaint]) -> Node:
+def read_chain(path: str, complaints: list[Complaint], *, kind: Kind = CONFIG) -> Node:
     """The mapping of the config at `path`, laid over its bases; raises UsageError, ConfigError, FileError.
 
     What is wrong in a file that can be read even so is added to `complaints`.
     """
-    root = read_mapping(path, complaints, rank=0)
-    return lay_over_bases(root, complaints, rank=0, seen={os.path.realpath(path)})
+    root = read_mapping(path, complaints, rank=0, kind=kind)
+    return lay_over_bases(root, complaints, rank=0, seen={os.path.realpath(path)}, kind=kind)
 
 
-def lay_over_bases(root: Node, complaints: list[Complaint], *, rank: int, seen: set[str]) -> Node:
+def lay_over_bases(
+    root: Node, complaints: list[Complaint], *, rank: int, seen: set[str], kind: Kind = CONFIG
+) -> Node:
     """A mapping laid over the files that it builds on; its own problems come at `rank`, theirs behind it."""
     layers = [root]
     while (base := _take_base(layers)) is not None:
@@ -34,7 +36,7 @@ def lay_over_bases(root: Node, complaints: list[Complaint], *, rank: int, seen: 
         if len(layers) == _MOST_FILES:
             _refuse(place, f"more than {_MOST_FILES} files build on each other; merge some of them")
         seen.add(os.path.realpath(target))
-        layers.append(_read_base(target, place, complaints, rank=rank + len(layers)))
+        layers.append(_read_base(target, place, complaints, rank=rank + len(layers), kind=kind))
     whole = layers.pop()
     while layers:
         whole = merge(whole, layers.pop())
@@ -56,9 +58,9 @@ def read_mapping(path: str, complaints: list[Complaint], *, rank: int, kind: Kin
     return root
 
 
-def _read_base(target: str, place: Place, complaints: list[Complaint], *, rank: int) -> Node:
+def _read_base(target: str, place: Place, complaints: list[Complaint], *, rank: int, kind: Kind) -> Node:
     try:
-        return read_mapping(target, complaints, rank=rank)
+        return read_mapping(target, complaints, rank=rank, kind=kind)
     except ConfigError:
         raise
     except UsageError as error:

@@ -72,7 +72,7 @@ class Document:
             root, name=self.name, folder=self.folder, complaints=self.complaints, failed=self.failed
         )
 
-    def base(self, overrides: Sequence[str] = (), *, section: str = "") -> Document:
+    def base(self, overrides: Sequence[str] = (), *, section: str = "", kind: Kind = CONFIG) -> Document:
         """The config that `base` names or holds, laid over its own bases; raises as `read` does.
 
         `section` is what stood before each of the overrides where they were typed.
@@ -82,7 +82,7 @@ class Document:
             assert isinstance(self._root.value, dict)
             node = group({"base": self._root.value["base"]}, node.place)
         complaints: list[Complaint] = []
-        root = lay_over_bases(node, complaints, rank=1, seen=set())
+        root = lay_over_bases(node, complaints, rank=1, seen=set(), kind=kind)
         root, failed = apply_overrides(root, overrides, complaints, rank=_AFTER_FILES, section=section)
         named = str(given.get("name", given.get("base", self.name)) if isinstance(given, dict) else given)
         stem = os.path.splitext(os.path.basename(named))[0]
@@ -110,7 +110,7 @@ class Document:
         return locate(self._root, path, at_key=at_key).order
 
 
-def read(path: str, overrides: Sequence[str] = ()) -> Document:
+def read(path: str, overrides: Sequence[str] = (), *, kind: Kind = CONFIG) -> Document:
     """The config file at `path`, laid over its bases, with `overrides` (`KEY=VALUE`) laid over it.
 
     Raises UsageError when there is no such file, ConfigError for what leaves nothing to read, FileError.
@@ -119,7 +119,7 @@ def read(path: str, overrides: Sequence[str] = ()) -> Document:
     stem, folder = os.path.splitext(os.path.basename(path))[0], os.path.dirname(path)
     complaints: list[Complaint] = []
     try:
-        root = read_chain(path, complaints)
+        root = read_chain(path, complaints, kind=kind)
     except ConfigError as error:
         nothing = compose_mapping({}, Source(path, folder=folder, rank=0))
         files, complaints = complaints, []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
+import textwrap
 from typing import Final, NamedTuple
 
 from mlprun import files
@@ -13,6 +15,13 @@ from mlprun.errors import ConfigError, UsageError
 
 _CAP: Final = 1_000_000
 _NEARBY: Final = "configs"
+_GENERAL: Final = frozenset({"name", "device", "engine"})
+"""keys that are found in other programs' files too"""
+_TOP_KEY: Final = re.compile(r"""(["']?)([^\s"':#\[\]{},.]+)(?:\.[^\s"':]+)?\1\s*:(?=\s|$)""")
+_FLOW_KEY: Final = re.compile(r"""[{,]\s*(["']?)([^\s"':#\[\]{},.]+)\1\s*:""")
+_NOT_KEYS: Final = re.compile(r"\s|#|$|---|\.\.\.|%|[\]}]")
+_NEAR: Final = 0.85
+_MOST_COMPARED: Final = 100
 
 
 class Kind(NamedTuple):
@@ -25,6 +34,8 @@ class Kind(NamedTuple):
     """how one comes to such a file"""
     folder: str = ""
     """where they stand below a folder of configs"""
+    keys: frozenset[str] = frozenset()
+    """what it may have at its top; a file without these is something else, and no message quotes it"""
 
 
 CONFIG: Final = Kind("config", "`dataset: moons`", "`mlprun init` writes one")
@@ -50,9 +61,37 @@ def read_source(path: str, *, rank: int, kind: Kind = CONFIG) -> Source:
         before = lines_of(raw[: error.start].decode("utf-8-sig", "replace"))
         source = Source.of_file(path, "", rank=rank)
         place = Place(source, len(before) - 1, len(before[-1]))
-        message = f"is not UTF-8 text: byte 0x{raw[error.start]:02x}; save the file as UTF-8"
-        raise ConfigError([place.report("", message)]) from error
-    return Source.of_file(path, text, rank=rank)
+        raise ConfigError([place.report("", "is not UTF-8 text; save the file as UTF-8")]) from error
+    source = Source.of_file(path, text, rank=rank)
+    line = _first_foreign_line(text, kind.keys, is_base=rank > 0)
+    if line is not None:
+        message = f"is not a {kind.name}; a {kind.name} says at least {kind.least}"
+        raise ConfigError([Place(Source.of_file(path, "", rank=rank), line, 0).report("", message)])
+    return source
+
+
+def _first_foreign_line(text: str, known: frozenset[str], *, is_base: bool) -> int | None:
+    """The first line, from 0, without a known key, of a text that is no file of these keys; None if it is.
+
+    A config may come from somebody else and name any file of this machine as its base. So messages may show
+    lines of a file only if most of its keys are a config's; of a file that the user named, one of them.
+    """
+    lines = lines_of(textwrap.dedent(text))
+    if text.lstrip().startswith("{"):
+        found, others = {match[2] for match in _FLOW_KEY.finditer(text)}, [0]
+    else:
+        top = [(number, line) for number, line in enumerate(lines) if not _NOT_KEYS.match(line)]
+        keys = {number: match[2] for number, line in top if (match := _TOP_KEY.match(line))}
+        if not is_base:  # a mistyped key
+            for number in list(keys)[:_MOST_COMPARED]:
+                near = difflib.get_close_matches(keys[number], known, n=1, cutoff=_NEAR)
+                keys[number] = near[0] if near else keys[number]
+        found = known & set(keys.values())
+        items = not keys  # `- ...` is an item of the key above, if there is one
+        others = [n for n, line in top if keys.get(n) not in known and (items or not line.startswith("-"))]
+    if not known or not others or (found & known - _GENERAL and (not is_base or len(found) >= len(others))):
+        return None
+    return others[0]
 
 
 def _remedy(path: str, kind: Kind) -> str:

@@ -1,12 +1,13 @@
 """What a config may say: validated, checked and complete, or refused with every problem at once."""
 
 from mlprun.schema.json import json_schema, json_schema_of
-from mlprun.schema.load import given, load, parse, validated
+from mlprun.schema.load import CONFIG_FILE, given, load, parse, read, validated
 from mlprun.schema.model import Best, CheckpointSettings, Config, EarlyStopping, Training, registries
 from mlprun.schema.placed import dump
 from mlprun.schema.resolve import run_name
 
 __all__ = [
+    "CONFIG_FILE",
     "Best",
     "CheckpointSettings",
     "Config",
@@ -18,6 +19,7 @@ __all__ = [
     "json_schema_of",
     "load",
     "parse",
+    "read",
     "registries",
     "run_name",
     "validated",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 OptionsOf = TypeVar("OptionsOf", bound=Options)
 
 _MOST_ERRORS = 1000  # a megabyte of nonsense has half a million; far fewer are shown
+CONFIG_FILE = reading.CONFIG._replace(keys=frozenset({"base", *model.Config.model_fields}))
 _STAND_IN = "xor"  # for an invalid dataset, so that what else there is can be validated
 
 
@@ -40,7 +41,12 @@ def load(path: str, overrides: Sequence[str] = (), *, allow_code: bool = False) 
     Raises UsageError when there is no such file, ConfigError with every problem, DataError for a table that
     cannot be read, FileError.
     """
-    return parse(reading.read(path, overrides), allow_code=allow_code)
+    return parse(read(path, overrides), allow_code=allow_code)
+
+
+def read(path: str, overrides: Sequence[str] = ()) -> Document:
+    """The document of a config file. Quotes nothing of a file that is no config. Raises as `load` does."""
+    return reading.read(path, overrides, kind=CONFIG_FILE)
 
 
 def parse(

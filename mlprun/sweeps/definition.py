@@ -43,12 +43,6 @@ if TYPE_CHECKING:
 
 MOST_TRIALS = 1_000_000
 _BASE = "base."
-_KIND = reading.Kind(
-    "sweep file",
-    "`base: moons.yaml` (a config) and what to vary, such as `seeds: 20`",
-    "`mlprun sweep run --help` shows one",
-    folder="sweeps",
-)
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_-]+)*")
 _SUCCESS = re.compile(
     r"\s*(?P<figure>[A-Za-z_][A-Za-z0-9_]*)\s*(?P<operator>>=|<=|==|>|<)\s*"
@@ -164,6 +158,13 @@ class Sweep(Options):
         return math.prod(draw.size for draw in self.random.values())
 
 
+_KIND = reading.Kind(
+    "sweep file",
+    "`base: moons.yaml` (a config) and what to vary, such as `seeds: 20`",
+    "`mlprun sweep run --help` shows one",
+    folder="sweeps",
+    keys=frozenset(Sweep.model_fields) | schema.CONFIG_FILE.keys,  # a config is told that it is one
+)
 _SWEEP_ONLY = Sweep.model_fields.keys() - schema.Config.model_fields.keys() - {"base"}
 
 
@@ -234,7 +235,9 @@ def _defined(document: Document, base_overrides: Sequence[str], *, section: str 
     except ConfigError as error:
         of_base = _problems_of_base(document, base_overrides, section)
         raise ConfigError([*error.problems, *of_base]) from error
-    return Definition(sweep, document, document.base(base_overrides, section=section))
+    return Definition(
+        sweep, document, document.base(base_overrides, section=section, kind=schema.CONFIG_FILE)
+    )
 
 
 def _problems_of_base(document: Document, overrides: Sequence[str], section: str) -> Sequence[str]:
@@ -242,7 +245,7 @@ def _problems_of_base(document: Document, overrides: Sequence[str], section: str
     try:
         base = document.data.get("base")
         if base and isinstance(base, str | dict):
-            config = document.base(overrides, section=section)
+            config = document.base(overrides, section=section, kind=schema.CONFIG_FILE)
             if "extend" not in config.data:  # whose code may be what a part is known by
                 schema.parse(config)
     except ConfigError as error:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlprun import config as reading
 from mlprun import files, schema
 from mlprun.errors import DataError, UsageError
 from mlprun.storage import history, runs
@@ -67,7 +66,7 @@ def open_rival(path: str, *, epochs: int, allow_code: bool = False) -> Rival:
 def _of_run(path: str, *, allow_code: bool) -> Rival:
     folder = runs.open_run(path)
     table = history.read(folder.history)
-    config = schema.parse(reading.read(folder.config), allow_code=allow_code, data=False)
+    config = schema.parse(schema.read(folder.config), allow_code=allow_code, data=False)
     losses = np.asarray(table.get(LOSSES[0], ()), np.float64)
     steps = np.asarray(table.get("epoch", ()), np.int64)
     given = (steps, losses, np.zeros(len(losses)), config.training.dtype)

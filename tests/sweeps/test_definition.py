@@ -152,7 +152,7 @@ def test_more_draws_than_there_are_different_ones_are_refused(draws, refused):
 
 
 @pytest.mark.parametrize(
-    ("text", "what"), [("", "is empty"), ("# seeds", "is empty"), ("[1]", "is not a mapping")]
+    ("text", "what"), [("", "is empty"), ("# seeds", "is empty"), ("[1]", "is not a sweep file")]
 )
 def test_a_file_without_keys_is_told_what_a_sweep_needs(refused, text, what):
     (told,) = refused(text)

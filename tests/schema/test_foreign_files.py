@@ -1,0 +1,66 @@
+"""No message quotes a file that is not a config: a received config may name any file as its base."""
+
+import pytest
+
+SECRETS = {
+    "passwords": ("root:Kx9:19000:0:99999:7:::\nKx9:!:19000::::\n", 1),
+    "keys": ("# Kx9\n\nKx9: Kx9\nother:\n  Kx9: [1\n", 3),
+    "credentials": ("name: Kx9\npassword: Kx9\n", 2),
+    "a database": ("database: Kx9\n", 1),
+    "a list": ("- Kx9\n- Kx9: 1\n", 1),
+    "text": ("Kx9\n", 1),
+    "json": ('{"type": "Kx9", "private_key": "Kx9", "Kx9": }', 1),
+    "another program's": ("dataset: Kx9\nkey_Kx9: Kx9\ntoken: Kx9\nurl: Kx9\n", 2),
+    "bytes": (b"\x00\xffKx9", 1),
+    "tabs": ("Kx9:\n\tKx9: 1\n", 1),
+}
+
+
+@pytest.mark.parametrize(("secret", "line"), SECRETS.values(), ids=SECRETS)
+def test_a_base_that_is_no_config_is_not_quoted(secret, line, tmp_path, call, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = secret.encode() if isinstance(secret, str) else secret
+    (tmp_path / "secret").write_bytes(data)
+    (tmp_path / "one.yaml").write_text("base: secret\ndataset: moons\nloss: bce\n")
+    (tmp_path / "two.yaml").write_text("base: one.yaml\n")
+    (tmp_path / "sweep.yaml").write_text("base: secret\nseeds: 3\n")
+    (tmp_path / "both.yaml").write_text("base: {base: secret, dataset: moons}\nseeds: 3\n")
+    for arguments in (
+        ["train", "one.yaml"],
+        ["validate", "two.yaml", "sweep.yaml", "both.yaml"],
+        ["sweep", "run", "sweep.yaml"],
+        ["verify", "one.yaml"],
+    ):
+        code, out, err = call(*arguments)
+        assert code == 2
+        assert f"secret:{line}:" in err
+        assert "Kx9" not in out + err
+        assert "ff" not in err
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SECRETS if kind != "another program's"])
+def test_a_file_that_is_no_config_is_not_quoted_when_it_is_named_as_one(kind, tmp_path, call, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    secret, line = SECRETS[kind]
+    (tmp_path / "secret").write_bytes(secret.encode() if isinstance(secret, str) else secret)
+    for arguments in (["train", "secret"], ["validate", "secret"], ["sweep", "run", "secret"]):
+        code, out, err = call(*arguments)
+        assert (code, out) == (2, "")
+        assert f"secret:{line}:" in err
+        assert "Kx9" not in err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("dateset: moons\n", "did you mean dataset?"),
+        ("  dataset: moons\n  lr: 1\n  epochs: 2\n", "did you mean optimizer.lr?"),
+        ('{"dataset": "moons", "los": "bce"}', "did you mean loss?"),
+        ("---\n'dataset': moons\noptimizer: {lr: 1, momentun: 2}\n", "momentun: 2"),
+    ],
+)
+def test_a_config_with_mistakes_is_quoted(text, said, tmp_path, call):
+    (tmp_path / "c.yaml").write_text(text)
+    code, _, err = call("validate", tmp_path / "c.yaml")
+    assert code == 2
+    assert said in err
