@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from mlprun import schema, training
+from mlprun import training
 from mlprun.api import networks
 from mlprun.storage import history, runs
 
@@ -51,11 +51,19 @@ class Run:
         """`best` and `last`, each with its epoch and `splits` (figures by split), and `baselines`."""
         return self.status.figures
 
-    @cached_property
+    @property
     def config(self) -> Config:
-        """The complete config; a table that it names may be gone."""
-        document = schema.read(self.folder.config)
-        return schema.parse(document, allow_code=self.allow_code, data=False)
+        """The complete config that was trained; a table that it names may be gone."""
+        return self._config[0]
+
+    @property
+    def edited(self) -> str | None:
+        """A warning where config.yaml was edited after the run was started; None where it was not."""
+        return self._config[1]
+
+    @cached_property
+    def _config(self) -> tuple[Config, str | None]:
+        return training.trained_config(self.folder, allow_code=self.allow_code)
 
     @cached_property
     def history(self) -> dict[str, NDArray[Any]]:

@@ -42,6 +42,8 @@ def command(
     if len(paths) < 2:
         raise UsageError("compare", "there is nothing to compare with", "name two or more run folders")
     runs = [api.load(path, allow_code=allow_code) for path in paths]
+    for warning in filter(None, (run.edited for run in runs)):
+        output.note(f"warning: {warning}")
     differences = _differences(runs)
     columns = {run.folder.name: figures.chosen(run.figures)[1] if run.figures else {} for run in runs}
     table = figures.table(columns, "figures of each run's best epoch")

@@ -22,7 +22,8 @@ def command(
     mlprun show runs/moons-001
 
     --json prints {"run", "status", "epochs", "seconds", "reason", "figures",
-      "config", "layers": [{"name", "kind", "shape", "parameters"}], "record"}.
+      "config", "edited": WARNING or null,
+      "layers": [{"name", "kind", "shape", "parameters"}], "record"}.
 
     Exit codes: 0 done, 4 run folder, 7 files.
     """
@@ -31,6 +32,8 @@ def command(
     from mlprun.commands.plan import layers
 
     shown = api.load(run, allow_code=allow_code)
+    if shown.edited is not None:
+        output.note(f"warning: {shown.edited}")
     status = shown.status
     described, network = layers(shown.best.alone)
     output.document(_document(shown, described))
@@ -53,6 +56,7 @@ def _document(run: "Run", described: list[dict[str, Any]]) -> dict[str, Any]:
         "reason": status.reason,
         "figures": status.figures,
         "config": run.config.model_dump(mode="json"),
+        "edited": run.edited,
         "layers": described,
         "record": run.record,
     }

@@ -147,10 +147,8 @@ class RunFolder:
         files.write_atomic(os.path.join(self.path, "status.json"), status.encode())
 
     def write_config(self, text: str) -> None:
-        """Replace config.yaml where a resume has changed it, as an extension does."""
-        data = text.encode()
-        if files.read_bytes(self.config, cap=_MAX_JSON, follow=False) != data:
-            files.write_atomic(self.config, data)
+        """Replace config.yaml."""
+        files.write_atomic(self.config, text.encode())
 
     def open_history(self, columns: Sequence[str], *, anew: bool = False) -> History:
         """history.csv, open for appending; `anew` for a run without a checkpoint."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +13,7 @@ import yaml
 
 from mlprun import config as reading
 from mlprun import files, schema
-from mlprun.errors import CheckpointError, DataError, UsageError
+from mlprun.errors import CheckpointError, DataError, MlprunError, UsageError
 from mlprun.schema.extend import MAX_CODE
 from mlprun.storage import provenance, runs
 
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
 
     from mlprun.experiment import Experiment
     from mlprun.schema import Config
+    from mlprun.storage.checkpoints import Checkpoint
     from mlprun.storage.runs import RunFolder
 
+_MAX_CONFIG = 16_000_000
 _KINDS = {
     "settings_digest": str,
     "data_digest": str,
@@ -115,6 +119,60 @@ def record_of(folder: RunFolder) -> dict[str, Any]:
                 path, f"is damaged: it has no {name}", "restore it from a copy or train again"
             )
     return record
+
+
+def config_of(checkpoint: Checkpoint, path: str, folder: RunFolder, *, allow_code: bool) -> Config:
+    """The config that is stored in a checkpoint of a run."""
+    document = reading.from_mapping(checkpoint.meta["config"], folder.path, path)
+    return schema.parse(document, allow_code=allow_code, data=False)
+
+
+def trained_config(folder: RunFolder, *, allow_code: bool = False) -> tuple[Config, str | None]:
+    """The config that a run was trained with, and a warning where config.yaml says something else."""
+    last = None if is_as_recorded(folder) else folder.load_last()
+    if last is None:
+        return schema.parse(schema.read(folder.config), allow_code=allow_code, data=False), None
+    config = config_of(last.checkpoint, last.path, folder, allow_code=allow_code)
+    return config, edit_warning(folder, config, last.path, allow_code=allow_code)
+
+
+def edit_warning(folder: RunFolder, config: Config, path: str, *, allow_code: bool = False) -> str | None:
+    """A warning where config.yaml was edited and differs from `config`, that of the checkpoint at `path`.
+
+    Extending a run replaces config.yaml, so only its meaning is compared.
+    """
+    if not _is_edited(folder, config, allow_code=allow_code):
+        return None
+    train = f"mlprun train {shlex.quote(folder.config)} starts a new run with the edited one"
+    return f"{folder.config} was edited after the run was started; the config in {path} is used ({train})"
+
+
+def _is_edited(folder: RunFolder, config: Config, *, allow_code: bool) -> bool:
+    if is_as_recorded(folder):
+        return False
+    epochs = [config.training.epochs]
+    with contextlib.suppress(CheckpointError):
+        epochs += folder.status().extended  # config.yaml is replaced when an extension has ended
+    return not any(says(folder, _with_epochs(config, number), allow_code=allow_code) for number in epochs)
+
+
+def says(folder: RunFolder, config: Config, *, allow_code: bool) -> bool:
+    """Return True if config.yaml means this config, whatever its comments and form."""
+    try:
+        found = schema.parse(schema.read(folder.config), allow_code=allow_code, data=False)
+    except MlprunError:
+        return False
+    return stored_config(found, folder.path) == stored_config(config, folder.path)
+
+
+def _with_epochs(config: Config, epochs: int) -> Config:
+    return config.model_copy(update={"training": config.training.model_copy(update={"epochs": epochs})})
+
+
+def is_as_recorded(folder: RunFolder) -> bool:
+    """Return True if config.yaml has the bytes that it had when the run was started."""
+    data = files.read_bytes(folder.config, cap=_MAX_CONFIG, follow=False)
+    return hashlib.sha256(data).hexdigest() == folder.record().get("config_digest")
 
 
 def differences(

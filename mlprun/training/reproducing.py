@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlprun import schema
 from mlprun.engines import device as devices
 from mlprun.errors import CheckpointError, InterruptedRunError
 from mlprun.experiment import Experiment
-from mlprun.storage import history, provenance
-from mlprun.training.recorded import differences, record_of, stored_config
+from mlprun.storage import history
+from mlprun.training.recorded import differences, record_of, trained_config
 from mlprun.training.resuming import resume
 from mlprun.training.run import start
 from mlprun.training.state import saved_from
@@ -68,15 +67,15 @@ def reproduce(folder: RunFolder, *, out: str, reporter: Reporter, allow_code: bo
     if status.state not in _ENDED:
         what = f"has not come to its end: it is {status.state}"
         raise CheckpointError(folder.path, what, f"finish it with mlprun resume {folder.path}")
-    config = schema.load(folder.config, allow_code=allow_code)
+    config, edited = trained_config(folder, allow_code=allow_code)
     config = config.model_copy(update={"engine": record["engine"]})
     experiment = Experiment.of(config)
     found = differences(record, experiment, devices.resolve(config.device), everything=True)
     if experiment.digest() != record["data_digest"]:
         found.append("the rows were others")
-    stored = stored_config(schema.load(folder.config, allow_code=allow_code), folder.path)
-    if provenance.settings_digest(stored) != record["settings_digest"]:
-        found.append("config.yaml has been changed")
+    if edited is not None:
+        found.append(edited)
+        reporter.say(f"warning: {edited}")
     found += [f"when it was resumed: {difference}" for difference in status.differences]
     ended = _trained(experiment, status.extended, out=out, reporter=reporter, allow_code=allow_code)
     if ended.stopped == "interrupted":

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mlprun import config as reading
 from mlprun import engines, evaluation, schema
 from mlprun.engines import device as devices
 from mlprun.errors import CheckpointError, UsageError
 from mlprun.experiment import Experiment, columns, logged
 from mlprun.experiment.preprocessing import Preprocessing
-from mlprun.storage import history
+from mlprun.storage import history, provenance
 from mlprun.storage.status import Status
-from mlprun.training.recorded import as_yaml, differences, record_of, refuse_other_rows, stored_config
+from mlprun.training.recorded import (
+    as_yaml,
+    config_of,
+    differences,
+    edit_warning,
+    is_as_recorded,
+    record_of,
+    refuse_other_rows,
+    says,
+    stored_config,
+)
 from mlprun.training.run import Ended, Session, carry_out, constants_of
 from mlprun.training.signals import StopFlag
 from mlprun.training.state import best_from, saved_from
@@ -49,7 +59,9 @@ def resume(
         last = folder.load_last()
         if last is not None and last.damage is not None:
             reporter.say(f"{last.damage}; going on from {last.path}")
-        config = _config(folder, last, allow_code=allow_code)
+        config, edited = _config(folder, last, record, allow_code=allow_code)
+        if edited is not None:
+            reporter.say(f"warning: {edited}")
         preprocessing, saved = (None, None) if last is None else _kept(folder, last, config)
         if saved is not None and saved.stopped is not None and epochs is None and status.state == "finished":
             _mend(folder, last)
@@ -68,7 +80,11 @@ def resume(
         with StopFlag() as stop:
             _mend(folder, last)  # until here nothing has been written
             ended = carry_out(session, saved, best, stop)
-            folder.write_config(as_yaml(stored_config(config, folder.path)))  # an extension has changed it
+            if not says(folder, config, allow_code=allow_code):  # an extension or the user has changed it
+                by_user = edited is not None or not (before.extended or is_as_recorded(folder))
+                folder.write_config(as_yaml(stored_config(config, folder.path)))
+                if by_user:
+                    reporter.say(f"replaced the edited {folder.config} by the config that was used")
         return ended
 
 
@@ -106,13 +122,25 @@ def _session(
     )
 
 
-def _config(folder: RunFolder, last: Last | None, *, allow_code: bool) -> Config:
-    """The run's config; of one that was killed before its first checkpoint, what its folder says."""
-    if last is None:
-        return schema.load(folder.config, allow_code=allow_code)
-    evaluation.check_metadata(last.checkpoint.meta, last.path)
-    document = reading.from_mapping(last.checkpoint.meta["config"], folder.path, last.path)
-    return schema.parse(document, allow_code=allow_code, data=False)
+def _config(
+    folder: RunFolder, last: Last | None, record: Mapping[str, Any], *, allow_code: bool
+) -> tuple[Config, str | None]:
+    """The run's config, and a warning where config.yaml says something else.
+
+    Of a run that was killed before its first checkpoint, it is what config.yaml says; CheckpointError where
+    that was edited, since the checkpoints of another config are not this run's.
+    """
+    if last is not None:
+        evaluation.check_metadata(last.checkpoint.meta, last.path)
+        config = config_of(last.checkpoint, last.path, folder, allow_code=allow_code)
+        return config, edit_warning(folder, config, last.path, allow_code=allow_code)
+    config = schema.load(folder.config, allow_code=allow_code)
+    settings = provenance.settings_digest(stored_config(config, folder.path))
+    if not is_as_recorded(folder) and settings != record["settings_digest"]:
+        what = "was edited after the run was started, and there is no checkpoint yet that has the config"
+        train = f"start a new run with mlprun train {shlex.quote(folder.config)}"
+        raise CheckpointError(folder.config, what, f"put the former text back, or {train}")
+    return config, None
 
 
 def _kept(folder: RunFolder, last: Last, config: Config) -> tuple[Preprocessing, Saved]:

@@ -12,6 +12,7 @@ import numpy as np
 from mlprun import files, schema
 from mlprun.errors import DataError, UsageError
 from mlprun.storage import history, runs
+from mlprun.training import trained_config
 from mlprun.verification.courses import LOSSES, cast
 from mlprun.verification.start import Start
 
@@ -66,7 +67,7 @@ def open_rival(path: str, *, epochs: int, allow_code: bool = False) -> Rival:
 def _of_run(path: str, *, allow_code: bool) -> Rival:
     folder = runs.open_run(path)
     table = history.read(folder.history)
-    config = schema.parse(schema.read(folder.config), allow_code=allow_code, data=False)
+    config, _ = trained_config(folder, allow_code=allow_code)
     losses = np.asarray(table.get(LOSSES[0], ()), np.float64)
     steps = np.asarray(table.get("epoch", ()), np.int64)
     given = (steps, losses, np.zeros(len(losses)), config.training.dtype)

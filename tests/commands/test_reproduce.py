@@ -112,10 +112,12 @@ def test_every_recorded_difference_is_named(run, capsys):
     path.write_text(json.dumps(record))
     config = Path(run.folder.config)
     config.write_text(config.read_text().replace("lr: 0.05", "lr: 0.06"))
+    history = Path(run.folder.history)
+    history.write_text(history.read_text().replace("0.05", "0.06"))  # the learning rate of every epoch
     code, said, err = told(capsys, run.path)
     assert code == 10
     names = ("torch was 1.0", "the CPU was Abacus", "kernel was 0", "cores was 99", "the rows were others")
-    for name in (*names, "config.yaml has been changed"):
+    for name in (*names, "config.yaml was edited"):
         assert any(name in difference for difference in said["differences"]), name
         assert name in err
 
