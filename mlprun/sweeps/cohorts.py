@@ -107,7 +107,9 @@ class CohortFile:
         return numbers
 
     def history(self, member: int) -> NDArray[Any]:
-        """[rows, columns] of the trial at a place; nan is no value."""
+        """[rows, columns] of the trial at a place; nan is no value. Raises CheckpointError."""
+        if member >= len(self.trials):
+            raise CheckpointError(self.path, f"is damaged: it has no trial at place {member}", _RESTORE)
         ends = self.checkpoint.tensors["history.ends"]
         begin = int(ends[member - 1]) if member else 0
         return self.checkpoint.tensors["history"][begin : int(ends[member])]

@@ -37,7 +37,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import sqlite3
 from dataclasses import asdict
 from types import MappingProxyType
@@ -48,7 +47,7 @@ from mlprun import files
 from mlprun.errors import CheckpointError, FileError
 from mlprun.storage import canonical
 from mlprun.storage.opened import Closing
-from mlprun.sweeps import refused, seal
+from mlprun.sweeps import refused, seal, validation
 from mlprun.sweeps.entries import Description, Rung, Setting, Trial, TrialStatus
 
 if TYPE_CHECKING:
@@ -59,7 +58,6 @@ APPLICATION = 0x6D6C7072
 """what SQLite calls the application id of a file"""
 
 _WAIT = 10.0  # seconds that a writer waits for a reader that holds the file, and the other way round
-_PLAIN = re.compile(r"[A-Za-z0-9_.-]+")
 _STANDING = (
     "setting",
     "seed",
@@ -90,7 +88,7 @@ def create(path: str, description: Description) -> Writer:
 
 
 def _tables(description: Description) -> str:
-    assert all(map(_PLAIN.fullmatch, (*description.parameters, *description.figures)))
+    assert all(map(validation.NAME.fullmatch, (*description.parameters, *description.figures)))
     figures = "".join(f', "{name}" REAL' for name in description.figures)
     paths = description.parameters
     chosen = "".join(f""", json_extract(chosen, '$."{path}"') AS "{path}\"""" for path in paths)
@@ -121,6 +119,7 @@ class Writer(Closing):
 
     def __init__(self, path: str) -> None:
         self.path = path
+        validation.refuse_journal(path)
         seal.remove(path)
         for suffix in ("", "-wal", "-shm"):  # SQLite writes in place: copies by hard links must not change
             files.unshare(f"{path}{suffix}")
@@ -223,9 +222,14 @@ def open_reading(path: str) -> Results:
         what = "no such file" if files.kind(path) is None else f"is a {files.kind(path)}"
         raise CheckpointError(path, what, "expected the trials.sqlite of a sweep's folder")
     seal.check(path)
+    validation.refuse_journal(path)
     with refused.told(path):
         results = Results(_connected(path), path)
-    results.check()
+    try:
+        results.check()
+    except BaseException:
+        results.close()
+        raise
     return results
 
 
@@ -233,7 +237,7 @@ def _connected(path: str) -> sqlite3.Connection:
     """A connection that reads. Raises FileError."""
     connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=_WAIT)
     try:
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        connection.execute("PRAGMA schema_version").fetchone()
     except sqlite3.OperationalError as error:
         connection.close()
         if not refused.is_no_place_to_write(error):
@@ -254,20 +258,30 @@ class Results(Closing):
     def __init__(self, connection: sqlite3.Connection, path: str) -> None:
         self._connection, self.path = connection, path
         self._description: Description | None = None
+        self._calls = self._most_calls = 0
 
     def check(self) -> None:
-        """Raise CheckpointError for a database that no sweep of this version wrote."""
-        (application,) = self._rows("PRAGMA application_id")[0]
-        (version,) = self._rows("PRAGMA user_version")[0]
+        """Limit what reading may take; raise CheckpointError unless a sweep of this version wrote it all."""
+        with refused.told(self.path):
+            self._most_calls = validation.limit(self._connection, self.path)
+        self._connection.set_progress_handler(self._is_too_long, validation.CALL_EVERY)
+        ((application,),) = self.rows("PRAGMA application_id")
+        ((version,),) = self.rows("PRAGMA user_version")
         if application != APPLICATION:
             raise CheckpointError(self.path, "is not the database of a sweep", refused.RESTORE)
         if version != VERSION:
             what = f"has format {version}, and this mlprun reads format {VERSION}"
             raise CheckpointError(self.path, what, "use the version of mlprun that wrote it, or a newer one")
+        validation.check(self, _tables)
+
+    def _is_too_long(self) -> bool:
+        self._calls += 1
+        return self._calls > self._most_calls
 
     @contextlib.contextmanager
     def moment(self) -> Iterator[None]:
         """Let all that is read inside be of one moment, whatever a writer does meanwhile."""
+        self._description = None  # which is read again, and makes the transaction begin
         with refused.told(self.path):
             self._connection.execute("BEGIN")
         try:
@@ -284,17 +298,17 @@ class Results(Closing):
         return self._description
 
     def _described(self) -> Description:
-        known = {key: canonical.decode(value) for key, value in self._rows("SELECT * FROM sweep")}
+        known = {key: canonical.decode(value) for key, value in self.rows("SELECT key, value FROM sweep")}
         for key in ("parameters", "figures", "history"):
             known[key] = tuple(known.get(key, ()))
-        names = Description.__dataclass_fields__
-        return Description(**{key: value for key, value in known.items() if key in names})
+        return validation.description(known)
 
     def settings(self) -> list[Setting]:
         """All settings, by id."""
-        rows = self._rows("SELECT id, chosen FROM settings ORDER BY id")
+        rows = self.rows("SELECT id, chosen FROM settings ORDER BY id")
+        parameters = self.description.parameters
         with refused.told_of_values(self.path):
-            return [Setting(number, json.loads(chosen)) for number, chosen in rows]
+            return [Setting(number, validation.chosen(text, parameters)) for number, text in rows]
 
     def trials(self) -> list[Trial]:
         """All trials, by id."""
@@ -307,9 +321,8 @@ class Results(Closing):
     def planned(self) -> Iterator[Trial]:
         """All trials by cohort and place in it, without their figures and without holding them all."""
         query = f"SELECT id, {', '.join(_STANDING)} FROM trials ORDER BY cohort, member"  # noqa: S608
-        with refused.told_of_values(self.path):
-            for row in self._connection.execute(query):
-                yield Trial(*row)
+        for row in self._query(query):
+            yield Trial(*row)
 
     def ended(self, cohort: int, first: int, last: int) -> list[Trial]:
         """The trials of a cohort that are not pending; its numbers are from `first` to `last`."""
@@ -319,7 +332,7 @@ class Results(Closing):
     def recorded(self) -> list[int]:
         """The cohorts with trials that are not pending."""
         query = "SELECT DISTINCT cohort FROM trials WHERE status <> 'pending' AND cohort IS NOT NULL"
-        return [number for (number,) in self._rows(f"{query} ORDER BY cohort")]
+        return [number for (number,) in self.rows(f"{query} ORDER BY cohort")]
 
     def trial(self, number: int) -> Trial | None:
         """The trial of that id; None where there is none."""
@@ -327,18 +340,18 @@ class Results(Closing):
 
     def counts(self) -> dict[TrialStatus, int]:
         """How many trials there are of each status, those of which there are none included."""
-        found = dict(self._rows("SELECT status, count(*) FROM trials GROUP BY status"))
+        found = dict(self.rows("SELECT status, count(*) FROM trials GROUP BY status"))
         return {status: found.get(status, 0) for status in get_args(TrialStatus)}
 
     def unended(self) -> set[int | None]:
         """The cohorts with trials that are pending."""
         return {
-            number for (number,) in self._rows("SELECT DISTINCT cohort FROM trials WHERE status = 'pending'")
+            number for (number,) in self.rows("SELECT DISTINCT cohort FROM trials WHERE status = 'pending'")
         }
 
     def rungs(self) -> list[Rung]:
         """How settings stood where a pruner looked at them, by setting and epoch."""
-        rows = self._rows("SELECT setting, epoch, objective, promoted FROM rungs ORDER BY setting, epoch")
+        rows = self.rows("SELECT setting, epoch, objective, promoted FROM rungs ORDER BY setting, epoch")
         return [
             Rung(setting, epoch, objective, bool(promoted)) for setting, epoch, objective, promoted in rows
         ]
@@ -346,7 +359,7 @@ class Results(Closing):
     def figure(self, name: str) -> list[tuple[int, int, int | None, float | None]]:
         """(setting, seed, fold, value) of each trial that has figures, by trial id."""
         assert name in self.description.figures
-        return self._rows(
+        return self.rows(
             f'SELECT setting, seed, fold, "{name}" FROM trials JOIN figures ON trial = id '  # noqa: S608
             "ORDER BY id"
         )
@@ -359,14 +372,24 @@ class Results(Closing):
             f"SELECT figures.trial IS NOT NULL, trials.id, {standing}{columns} FROM trials "  # noqa: S608
             f"LEFT JOIN figures ON figures.trial = trials.id {where} ORDER BY {order}"
         )
-        with refused.told_of_values(self.path):
-            for has, *row in self._connection.execute(query, values):
-                figures = dict(zip(names, row[1 + len(_STANDING) :], strict=True)) if has else {}
-                yield Trial(**dict(zip(("id", *_STANDING), row, strict=False)), figures=figures)
+        for has, *row in self._query(query, values):
+            figures = dict(zip(names, row[1 + len(_STANDING) :], strict=True)) if has else {}
+            yield Trial(**dict(zip(("id", *_STANDING), row, strict=False)), figures=figures)
 
-    def _rows(self, query: str) -> list[Any]:
+    def rows(self, query: str) -> list[Any]:
+        """All rows of a query. Raises CheckpointError and FileError."""
+        return list(self._query(query))
+
+    def _query(self, query: str, values: tuple[Any, ...] = ()) -> Iterator[Any]:
+        self._calls = 0
         with refused.told_of_values(self.path):
-            return self._connection.execute(query).fetchall()
+            try:
+                yield from self._connection.execute(query, values)
+            except sqlite3.OperationalError as error:
+                # SQLite swallows a KeyboardInterrupt that is raised in the progress handler
+                if refused.is_interruption(error) and self._calls <= self._most_calls:
+                    raise KeyboardInterrupt from error
+                raise
 
     def close(self) -> None:
         """Close it."""

@@ -11,7 +11,7 @@ from mlprun import files, training
 from mlprun.errors import CheckpointError, UsageError
 from mlprun.experiment import Experiment
 from mlprun.storage import history
-from mlprun.sweeps import cohorts, definition, space
+from mlprun.sweeps import cohorts, definition, refused, space
 from mlprun.sweeps.checking import Configs
 from mlprun.sweeps.members import Member
 from mlprun.sweeps.plan import seeded
@@ -52,6 +52,7 @@ def extract(
     """
     trial = _trained(place, number)
     kept = cohorts.read(place.cohort(trial.cohort or 0))
+    kept.history(trial.member or 0)
     config = config_of(place, trial, allow_code=allow_code)
     pause = trial.epochs if trial.status == "pruned" else None
     ended = training.start(Experiment.of(config), out=out, reporter=reporter, pause=pause)
@@ -62,7 +63,11 @@ def config_of(place: SweepFolder, trial: Trial, *, allow_code: bool = False) -> 
     """The complete config of a trial, its run called after sweep and trial."""
     with place.results() as results:
         words, name = results.description.definition, results.description.name
-        defined = definition.from_mapping(words, place.path, name)
+        try:
+            defined = definition.from_mapping(words, place.path, name)
+        except UsageError as error:
+            what = f"is damaged: {' '.join(str(error).split())}"
+            raise CheckpointError(place.database, what, refused.RESTORE) from error
         configs = Configs(defined, allow_code=allow_code)
         points = space.known(defined, results.settings(), results.description.paths)
     # the others need no look: they were checked before any of them was trained

@@ -120,8 +120,16 @@ class SweepFolder:
     def _written_status(self) -> SweepStatus:
         path = os.path.join(self.path, "status.json")
         value = {"differences": (), "kept": 0, **_read_json(path)}
-        sound = value.keys() == SweepStatus.__dataclass_fields__.keys()
-        if not sound or value["state"] not in get_args(State):
+        sound = (
+            value.keys() == SweepStatus.__dataclass_fields__.keys()
+            and value["state"] in get_args(State)
+            and all(type(value[key]) is int and 0 <= value[key] <= 2**53 for key in ("done", "total", "kept"))
+            and isinstance(value["seconds"], int | float)
+            and 0 <= value["seconds"] <= 2**53
+            and isinstance(value["differences"], list | tuple)
+            and all(isinstance(text, str) for text in (value["reason"], *value["differences"]))
+        )
+        if not sound:
             raise CheckpointError(path, "is damaged: it is not the status of a sweep", _RESTORE)
         return SweepStatus(**{**value, "differences": tuple(value["differences"])})
 

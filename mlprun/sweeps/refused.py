@@ -24,6 +24,8 @@ _CAUSES = {
     sqlite3.SQLITE_IOERR: errno.EIO,
 }
 """what the operating system said, for SQLite keeps it to itself"""
+_DAMAGE = (0, sqlite3.SQLITE_ERROR)
+"""codes of a missing table or column, and of what Python itself refuses, such as text that is not UTF-8"""
 _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
@@ -35,7 +37,11 @@ def told(path: str) -> Iterator[None]:
     except (sqlite3.ProgrammingError, sqlite3.InterfaceError):  # of our own making
         raise
     except sqlite3.OperationalError as error:
-        if "no such table" in str(error) or "no such column" in str(error):
+        if is_interruption(error):
+            raise CheckpointError(
+                path, "is damaged: reading it takes too long for its size", RESTORE
+            ) from error
+        if _primary(error) in _DAMAGE:
             raise CheckpointError(path, f"is damaged: {error}", RESTORE) from error
         raise FileError(path, f"cannot be used: {error}", _remedy(error)) from error
     except sqlite3.DatabaseError as error:
@@ -48,13 +54,18 @@ def told_of_values(path: str) -> Iterator[None]:
     try:
         with told(path):
             yield
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise CheckpointError(path, f"is damaged: {error}", RESTORE) from error
 
 
 def is_no_place_to_write(error: sqlite3.Error) -> bool:
     """Whether SQLite refused to read because it cannot write there, which readers of a WAL have to."""
     return _primary(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+
+
+def is_interruption(error: sqlite3.Error) -> bool:
+    """Return True if a progress handler ended the query."""
+    return _primary(error) == sqlite3.SQLITE_INTERRUPT
 
 
 def _primary(error: sqlite3.Error) -> int:

@@ -123,7 +123,9 @@ def test_a_command_that_would_fail_is_not_what_comes_next(call, tmp_path):
     for name, settings in (("one", 1), ("two", 2)):
         path = tmp_path / name
         path.mkdir()
-        write(path, describe(parameters=(), total=settings), [trial(k, k, 0) for k in range(1, settings + 1)])
+        numbers = range(1, settings + 1)
+        about, trials = describe(parameters=(), total=settings), [trial(k, k, 0) for k in numbers]
+        write(path, about, trials, {k: {} for k in numbers})
         SweepFolder(str(path)).write_status(SweepStatus("finished", settings, settings))
     assert call("show", tmp_path / "one")[1].endswith(f"\nnext: mlprun plot {tmp_path}/one\n")
     assert call("show", tmp_path / "two")[1].endswith(f"\nnext: mlprun sweep compare {tmp_path}/two\n")

@@ -15,7 +15,7 @@ DESCRIPTION = Description(
     parameters=("architecture.hidden", "optimizer.lr"),
     scales={"architecture.hidden": "choice", "optimizer.lr": "log"},
     figures=FIGURES,
-    objective={"metric": "dev_loss", "mode": "min", "aggregate": "mean"},
+    objective={"metric": "test_loss", "mode": "min", "aggregate": "mean"},
     success={"figure": "test_accuracy", "operator": ">=", "number": 0.99, "text": "test_accuracy >= 0.99"},
     history=("epoch", "lr", "train_loss"),
     total=4,

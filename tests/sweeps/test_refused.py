@@ -87,7 +87,7 @@ def unwritable(monkeypatch):
     monkeypatch.setattr(
         sqlite3,
         "connect",
-        lambda name, **options: connect(name, **options) if "immutable" in name else Unopened(),
+        lambda name, **options: connect(name, **options) if "mode=ro" not in name else Unopened(),
     )
 
 
