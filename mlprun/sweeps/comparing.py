@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mlprun.errors import UsageError
 from mlprun.parts.part import suggestion
 from mlprun.sweeps import pooling, ranks, reading, statistics, words
+from mlprun.sweeps.statistics import LEVEL
 from mlprun.sweeps.summary import SOUND
 
 if TYPE_CHECKING:
@@ -195,17 +196,24 @@ def _compared(
 def _tested(
     figure: str, pairs: Sequence[tuple[Side, Side, int]], test: Callable[..., Comparison]
 ) -> list[Pair]:
-    """The pairs with their comparisons, all by one test.
+    """The pairs with their comparisons, all by one test and corrected for their number.
 
     Where the differences of one pair have no spread, t is of no use for it, and all pairs are compared by
     signed ranks: by t a smaller effect beside it would be the stronger evidence.
     """
-    found = [test(first.values, second.values) for first, second, _ in pairs]
-    if any(one.same and one.p != 1 for one in found):
-        found = [
-            ranks.by_ranks(one, first.values, second.values)
-            for one, (first, second, _) in zip(found, pairs, strict=True)
+
+    def every(level: float = LEVEL) -> list[Comparison]:
+        return [
+            one(first.values, second.values, level)
+            for one, (first, second, _) in zip(tests, pairs, strict=True)
         ]
+
+    tests = [test] * len(pairs)
+    found = every()
+    if any(one.same and one.p != 1 for one in found):
+        tests = [ranks.compare_ranks if one.paired else test for one in found]
+        found = every()
+    found = every(statistics.simultaneous(statistics.tested(found)))
     return [
         Pair(first, second, figure, one, left_out)
         for (first, second, left_out), one in zip(pairs, statistics.among(found), strict=True)

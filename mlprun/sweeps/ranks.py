@@ -6,7 +6,7 @@ import math
 from functools import cache
 from typing import TYPE_CHECKING
 
-from mlprun.sweeps.statistics import LEVEL, Comparison, Interval, middle_of, scale_of
+from mlprun.sweeps.statistics import FEWEST, LEVEL, Comparison, Interval, middle_of, scale_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -21,10 +21,11 @@ def compare_ranks(
 ) -> Comparison:
     """Finite figures over the seeds that both sides have, by the median of their differences.
 
-    The effect is the median of the means of all pairs of differences (Hodges and Lehmann, 1963,
-    doi.org/10.1214/aoms/1177704172), the interval the innermost two of these means that hold it; p is
-    that of Wilcoxon's signed ranks (1945, doi.org/10.2307/3001968), ties sharing theirs and differences of 0
-    left out. Fewer than six differences have no interval of 95%, nor have those that are nearly all equal.
+    All come from the means of pairs of differences, each with itself too: the effect is their median (Hodges
+    and Lehmann, 1963, doi.org/10.1214/aoms/1177704172), p is that of Wilcoxon's signed ranks (1945,
+    doi.org/10.2307/3001968), whose sum counts those on one side of 0 (Tukey, 1949), and the interval holds
+    the shifts that this test does not reject. A mean of 0 counts for both sides, which makes p larger. Fewer
+    than six differences have no interval of 95%, nor have those that are nearly all equal.
     """
     common = [seed for seed in first if seed in second]
     plain = Comparison(len(common), paired=True, test=TEST)
@@ -32,40 +33,19 @@ def compare_ranks(
         return plain
     scale = scale_of(side[seed] for side in (first, second) for seed in common)
     differences = [second[seed] / scale - first[seed] / scale for seed in common]
-    means = sorted(
-        (one + other) / 2 for place, one in enumerate(differences) for other in differences[place:]
-    )
-    plain = plain._replace(effect=middle_of(means) * scale)
-    if len(common) < 2:
-        return plain
     rounding = 4 * math.ulp(max(max(abs(first[seed]), abs(second[seed])) / scale for seed in common))
-    p = signed_ranks([one for one in differences if abs(one) > rounding])
+    pairs = ((one + other) / 2 for place, one in enumerate(differences) for other in differences[place:])
+    means = sorted(0.0 if abs(mean) <= rounding else mean for mean in pairs)
+    plain = plain._replace(effect=middle_of(means) * scale)
+    if len(common) < FEWEST:
+        return plain
+    few = min(sum(one <= 0 for one in means), sum(one >= 0 for one in means))
+    p = min(1.0, 2 * _below(few, len(common)))
     place = _place(len(common), level)
     interval = None if place is None else Interval(means[place] * scale, means[-1 - place] * scale)
     if interval is not None and interval.high - interval.low <= 2 * rounding * scale:
         interval = None  # of no width, as if there were no doubt: most differences are one number
     return plain._replace(interval=interval, p=p, adjusted=p, same=means[-1] - means[0] <= 2 * rounding)
-
-
-def by_ranks(
-    one: Comparison, first: Mapping[Hashable, float], second: Mapping[Hashable, float]
-) -> Comparison:
-    """A comparison of means over common seeds with its p by signed ranks; any other as it is."""
-    if one.p is None or not one.paired:
-        return one
-    p = compare_ranks(first, second).p
-    return one._replace(test=TEST, p=p, adjusted=p)
-
-
-def signed_ranks(differences: Sequence[float]) -> float:
-    """How likely chance alone would make differences, none of them 0, so one-sided, on either side."""
-    doubled = doubled_ranks([abs(one) for one in differences])
-    whole, positive = (
-        sum(doubled),
-        sum(rank for rank, one in zip(doubled, differences, strict=True) if one > 0),
-    )
-    few = min(positive, whole - positive)
-    return min(1.0, 2 * _below(few, tuple(sorted(doubled))))
 
 
 def doubled_ranks(values: Sequence[float]) -> list[int]:
@@ -78,20 +58,19 @@ def doubled_ranks(values: Sequence[float]) -> list[int]:
     return [first[value] + last[value] for value in values]
 
 
-def _below(most: int, doubled: Sequence[int]) -> float:
-    """How likely the doubled ranks that get a plus by the throw of a coin add up to `most` or less."""
-    if len(doubled) > EXACT:
-        # half the distance of two sums of ranks without ties is 1 of doubled ones
-        distance = (most + 1 - sum(doubled) / 2) / math.sqrt(sum(rank * rank for rank in doubled) / 4)
-        return math.erfc(-distance / math.sqrt(2)) / 2
-    return sum(_ways(tuple(doubled))[: most + 1]) / (1 << len(doubled))
+def _below(most: int, n: int) -> float:
+    """How likely the ranks 1 to n that get a plus by the throw of a coin add up to `most` or less."""
+    if n > EXACT:
+        mean, variance = n * (n + 1) / 4, n * (n + 1) * (2 * n + 1) / 24
+        return math.erfc((mean - most - 0.5) / math.sqrt(2 * variance)) / 2
+    return sum(_ways(n)[: most + 1]) / 2**n
 
 
 @cache
-def _ways(doubled: tuple[int, ...]) -> list[int]:
-    """How many choices of ranks have each sum, from 0."""
+def _ways(n: int) -> list[int]:
+    """How many choices of the ranks 1 to n have each sum, from 0."""
     ways = [1]
-    for rank in doubled:
+    for rank in range(1, n + 1):
         longer = ways + [0] * rank
         for total, count in enumerate(ways):
             longer[total + rank] += count
@@ -102,9 +81,8 @@ def _ways(doubled: tuple[int, ...]) -> list[int]:
 @cache
 def _place(n: int, level: float) -> int | None:
     """Where the interval begins among the sorted means of pairs; None where n differences have none."""
-    doubled = tuple(range(2, 2 * n + 1, 2))
     low, high = -1, n * (n + 1) // 4 + 1
     while high - low > 1:  # the largest sum of ranks that is rare enough
         middle = (low + high) // 2
-        low, high = (middle, high) if _below(2 * middle, doubled) <= (1 - level) / 2 else (low, middle)
+        low, high = (middle, high) if _below(middle, n) <= (1 - level) / 2 else (low, middle)
     return None if low < 0 else low

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LEVEL = 0.95
 """of all intervals: so often they cover the truth, were the whole sweep repeated with other seeds"""
+FEWEST = 3
+"""values that an interval or a test of means takes: with two, Student's t reaches 12.7 standard errors"""
 
 
 class Interval(NamedTuple):
@@ -65,7 +67,7 @@ def sample(values: Sequence[float], level: float = LEVEL) -> Sample:
         len(ordered),
         mean,
         deviation,
-        None if deviation is None else _around(mean, deviation, len(ordered), level),
+        None if deviation is None or len(ordered) < FEWEST else _around(mean, deviation, len(ordered), level),
         middle,
         _between(ordered, level),
         ordered[0],
@@ -167,11 +169,11 @@ def compare(
 ) -> Comparison:
     """Two settings' finite figures by seed (or seed and fold).
 
-    Over common seeds it is `compare_paired`; where they share one at most and both have two, the interval is
-    of two independent means (Welch).
+    Over common seeds it is `compare_paired`; where they share one at most and both have three, test and
+    interval are of two independent means (Welch).
     """
     common = sum(seed in second for seed in first)
-    if common > 1 or min(len(first), len(second)) < (2 if common else 1):
+    if common > 1 or min(len(first), len(second)) < (FEWEST if common else 1):
         return compare_paired(first, second, level)
     return _unpaired(list(first.values()), list(second.values()), level)
 
@@ -179,20 +181,21 @@ def compare(
 def compare_paired(
     first: Mapping[Hashable, float], second: Mapping[Hashable, float], level: float = LEVEL
 ) -> Comparison:
-    """Finite figures over the seeds that both sides have, with the t interval of their differences.
+    """Finite figures over the seeds that both sides have: the paired t test and the interval that inverts it.
 
     Where every difference is the same number, t says nothing: there is no interval, and p is that of the
     sign test, which n seeds cannot bring below 2 * 0.5^n.
     """
     common = [seed for seed in first if seed in second]
-    if len(common) < 2:
-        effect = second[common[0]] - first[common[0]] if common else None
-        return Comparison(len(common), paired=True, test="paired t", effect=effect)
+    if not common:
+        return Comparison(0, paired=True, test="paired t")
     scale = scale_of(side[seed] for side in (first, second) for seed in common)
     differences = [second[seed] / scale - first[seed] / scale for seed in common]
     n, effect = len(common), mean_of(differences)
     deviation = deviation_of(differences, effect) or 0.0
     plain = Comparison(n, paired=True, test="paired t", effect=effect * scale)
+    if n < FEWEST:
+        return plain
     rounding = 4 * math.ulp(max(max(abs(first[seed]), abs(second[seed])) / scale for seed in common))
     if deviation <= rounding:
         p = 1.0 if abs(effect) <= rounding else 2 * 0.5**n
@@ -219,7 +222,7 @@ def _unpaired(first: Sequence[float], second: Sequence[float], level: float) -> 
         for values, mean in zip(scaled, means, strict=True)
     ]
     variance = sum(share for share, _ in shares)
-    if fewest < 2 or not variance:
+    if fewest < FEWEST or not variance:
         return plain
     freedom = variance**2 / sum(share**2 / less for share, less in shares)
     half = t_reach(level, freedom) * math.sqrt(variance)
@@ -233,26 +236,38 @@ def compare_rates(
 ) -> Comparison:
     """Two settings' successes, 0 or 1, by seed, over the seeds that both have: the difference of their rates.
 
-    The interval is the Wald interval after half a trial is added to each of the four cases (Agresti and Min,
-    2005, Statistics in Medicine 24, 729-740); p is exact, of the seeds on which only one setting succeeds
-    (McNemar, 1947, doi.org/10.1007/BF02295996).
+    p is McNemar's (1947, doi.org/10.1007/BF02295996) for the seeds on which only one setting succeeds, with
+    the continuity correction of Edwards (1948, doi.org/10.1007/BF02289261), by which it is close to the exact
+    p for few seeds too. The interval inverts this test as Tango does (1998, Statistics in Medicine 17,
+    891-908).
     """
     common = [seed for seed in first if seed in second]
     n = len(common)
-    plain = Comparison(n, paired=True, test="McNemar's exact test")
+    plain = Comparison(n, paired=True, test="McNemar's test")
     if not n:
         return plain
     lost = sum(first[seed] > second[seed] for seed in common)
     won = sum(second[seed] > first[seed] for seed in common)
-    effect = (won - lost) / n
-    plain = plain._replace(effect=effect)
-    if n < 2:
+    plain = plain._replace(effect=(won - lost) / n)
+    if n < FEWEST:
         return plain
-    middle = (won - lost) / (n + 2)
-    half = normal_reach(level) * math.sqrt(won + lost + 1 - (won - lost) ** 2 / (n + 2)) / (n + 2)
-    interval = Interval(max(-1.0, middle - half), min(1.0, middle + half))
-    p = min(1.0, 2 * heads(min(won, lost), won + lost))
+    z = max(0, abs(won - lost) - 1) / math.sqrt(max(1, won + lost))
+    p = math.erfc(z / math.sqrt(2))
+    # exchanging the settings mirrors the interval
+    interval = Interval(-_largest_difference(lost, won, n, level), _largest_difference(won, lost, n, level))
     return plain._replace(interval=interval, p=p, adjusted=p)
+
+
+def _largest_difference(won: int, lost: int, n: int, level: float) -> float:
+    """The largest difference of two paired rates that the score test does not reject."""
+    reach, low, high = normal_reach(level), (won - lost) / n, 1.0
+    while low < (middle := (low + high) / 2) < high:
+        # the most likely share of seeds on which only the first succeeds, given this difference
+        b = (2 * n - won + lost) * middle - won - lost
+        share = (math.sqrt(b * b + 8 * n * lost * middle * (1 - middle)) - b) / (4 * n)
+        error = math.sqrt(n * (2 * share + middle * (1 - middle)))
+        low, high = (low, middle) if n * middle - (won - lost) - 1 >= reach * error else (middle, high)
+    return high
 
 
 def compare_shares(
@@ -266,17 +281,25 @@ def compare_shares(
 
 
 def among(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The comparisons, each with p as it is when all of them are made at once.
+    """The comparisons, each with p as it is when all of them are made at once: Bonferroni's correction.
 
-    Source: Holm (1979), jstor.org/stable/4615733
+    Holm's correction would find a little more, but no interval of each comparison corresponds to it; here an
+    interval of level `simultaneous` excludes 0 if and only if the corrected p is at most 0.05.
+
+    Source: Dunn (1961), doi.org/10.1080/01621459.1961.10482090
     """
-    known = sorted((one.p, place) for place, one in enumerate(comparisons) if one.p is not None)
-    adjusted: dict[int, float] = {}
-    largest = 0.0
-    for rank, (p, place) in enumerate(known):
-        largest = max(largest, min(1.0, (len(known) - rank) * p))
-        adjusted[place] = largest
+    count = tested(comparisons)
     return [
-        one._replace(adjusted=adjusted.get(place), comparisons=max(1, len(known)))
-        for place, one in enumerate(comparisons)
+        one._replace(adjusted=None if one.p is None else min(1.0, count * one.p), comparisons=count)
+        for one in comparisons
     ]
+
+
+def tested(comparisons: Iterable[Comparison]) -> int:
+    """How many comparisons have a p, 1 at least."""
+    return max(1, sum(one.p is not None for one in comparisons))
+
+
+def simultaneous(count: int) -> float:
+    """The level of each of so many intervals that all of them cover the truth with probability `LEVEL`."""
+    return 1 - (1 - LEVEL) / count

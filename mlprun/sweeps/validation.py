@@ -111,13 +111,13 @@ def _queries(description: Description) -> list[str]:
     def whole(low: int, high: int = 2**53) -> str:
         return f"typeof({{0}}) = 'integer' AND {{0}} BETWEEN {low} AND {high}"
 
-    in_settings = whole(1) + " AND {0} IN (SELECT id FROM settings)"  # noqa: S608
+    in_settings = whole(0) + " AND {0} IN (SELECT id FROM settings)"  # noqa: S608
     statuses = ", ".join(f"'{status}'" for status in get_args(TrialStatus))
     fold = "{0} IS NULL" if description.folds is None else whole(0, description.folds)
     rules: dict[str, dict[str, str]] = {
-        "settings": {"id": whole(1), "chosen": "typeof({0}) = 'text'"},
+        "settings": {"id": whole(0), "chosen": "typeof({0}) = 'text'"},
         "trials": {
-            "id": whole(1),
+            "id": whole(0),
             "setting": in_settings,
             "seed": whole(0, 2**32 - 1),
             "fold": fold,
@@ -131,7 +131,7 @@ def _queries(description: Description) -> list[str]:
             "error": "typeof({0}) IN ('text', 'null')",
         },
         "figures": {
-            "trial": whole(1) + " AND {0} IN (SELECT id FROM trials)",  # noqa: S608
+            "trial": whole(0) + " AND {0} IN (SELECT id FROM trials)",  # noqa: S608
             **dict.fromkeys(description.figures, "typeof({0}) IN ('real', 'null')"),
         },
         "rungs": {
@@ -150,8 +150,6 @@ def _queries(description: Description) -> list[str]:
             f"SELECT '{table} ' || quote({key}), CASE {cases} END AS wrong FROM {table} "  # noqa: S608
             "WHERE wrong IS NOT NULL LIMIT 1"
         )
-    # settings are numbered from 1 without gaps, and no two trials are the same
-    queries.append("SELECT 'settings', 'id' WHERE (SELECT count(*) <> coalesce(max(id), 0) FROM settings)")
     twice = "SELECT 1 FROM trials GROUP BY setting, seed, fold HAVING count(*) > 1"
     return [*queries, f"SELECT 'trials', 'seed' WHERE EXISTS ({twice})"]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from mlprun.sweeps.statistics import FEWEST
+
 if TYPE_CHECKING:
     from mlprun.sweeps.statistics import Comparison, Interval, Rate, Sample
 
-
-FEWEST_OF_RANKS = 6
-"""seeds that an interval by ranks takes"""
+FEW = 5
+"""seeds; what is found with fewer is said to be unreliable first"""
 
 
 def plus_minus(value: Sample) -> str:
@@ -61,23 +62,25 @@ def verdict(one: Comparison, first: str, second: str, figure: str) -> str:
     if one.effect is None:
         return "nothing to compare: a setting has no such figure"
     if one.p is None:
-        return "too few seeds to tell: two that both settings have are the least"
+        return f"too few seeds to tell: it takes {FEWEST} that both settings have, or {FEWEST} of each"
+    if min(one.sizes or (one.n,)) < FEW:
+        return f"{size(one)} seeds are too few for a reliable answer: {_answer(one, first, second, figure)}"
+    return _answer(one, first, second, figure)
+
+
+def _answer(one: Comparison, first: str, second: str, figure: str) -> str:
     if one.same and one.p == 1:
         return f"no difference: {figure} is equal on all {one.n} seeds"
     if one.is_evidence:
         return f"evidence of a difference: {_lies(one, first, second, figure)}, {_p(one)}"
     none = "no evidence of a difference"
     if one.same:
-        least = f"{one.n} seeds cannot give less than p = {2 * 0.5**one.n:.2g}"
-        lies = _lies(one, first, second, figure)
-        return f"{none}: too few seeds, though {lies}, {_p(one)}; {least}"
+        return (
+            f"{none}, though {_lies(one, first, second, figure)}: {one.n} seeds give {_p(one)} at the least"
+        )
     if one.interval is None:
-        why = "too few seeds for an interval" if one.n < FEWEST_OF_RANKS else "most seeds differ alike"
-        return f"{none}: {why}, {_p(one)}"
-    inside = f"the interval of the difference, {ends(one.interval)},"
-    if one.interval.low <= 0 <= one.interval.high:
-        return f"{none}: {inside} contains 0"
-    return f"{none}: {inside} leaves out 0, but {_p(one)}"
+        return f"{none}: {_p(one)}; too few seeds for an interval, or most of them differ alike"
+    return f"{none}: the interval of the difference, {ends(one.interval)}, contains 0, {_p(one)}"
 
 
 def shown(value: float) -> str:
@@ -101,8 +104,11 @@ def _lies(one: Comparison, first: str, second: str, figure: str) -> str:
 
 def _p(one: Comparison) -> str:
     assert one.adjusted is not None
-    value = "p < 0.001" if one.adjusted < 0.001 else f"p = {one.adjusted:.2g}"
-    how = one.test + (f", Holm's correction for {one.comparisons} comparisons" if one.comparisons > 1 else "")
+    digits = 4 if 0.045 < one.adjusted < 0.055 else 2  # so that it shows on which side of 0.05 it is
+    value = "p < 0.001" if one.adjusted < 0.001 else f"p = {one.adjusted:.{digits}g}"
+    how = one.test + (
+        f", Bonferroni's correction for {one.comparisons} comparisons" if one.comparisons > 1 else ""
+    )
     return f"{value} ({how})"
 
 

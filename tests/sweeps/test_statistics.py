@@ -6,10 +6,21 @@ import math
 
 import numpy as np
 import pytest
+import scipy.optimize
+import scipy.special
 import scipy.stats
 
 from mlprun.sweeps import statistics
-from mlprun.sweeps.statistics import Comparison, among, compare, compare_rates, compare_shares, rate, sample
+from mlprun.sweeps.statistics import (
+    Comparison,
+    among,
+    compare,
+    compare_paired,
+    compare_rates,
+    compare_shares,
+    rate,
+    sample,
+)
 
 DRAW = np.random.default_rng(20)
 
@@ -18,7 +29,7 @@ def by_seed(values) -> dict:
     return {seed: float(value) for seed, value in enumerate(values)}
 
 
-@pytest.mark.parametrize("n", [2, 3, 20, 1000])
+@pytest.mark.parametrize("n", [3, 20, 1000])
 def test_mean_deviation_and_interval_are_those_of_student(n: int) -> None:
     values = DRAW.normal(0.8, 0.02, n)
     found = sample(list(values))
@@ -54,6 +65,10 @@ def test_few_or_equal_figures_say_what_they_can() -> None:
     assert sample([]) == statistics.Sample(0)
     one = sample([0.3])
     assert (one.n, one.mean, one.deviation, one.interval, one.median) == (1, 0.3, None, None, 0.3)
+    two = sample([0.3, 0.5])  # Student's interval of two is 12.7 standard errors wide on either side
+    assert (two.mean, two.interval) == (0.4, None)
+    pair = compare({1: 0.3, 2: 0.5}, {1: 0.4, 2: 0.7})
+    assert (pair.n, pair.effect, pair.interval, pair.p) == (2, pytest.approx(0.15), None, None)
     equal = sample([0.1] * 3)  # whose sum is not three times 0.1 in binary
     assert (equal.mean, equal.deviation, equal.interval) == (0.1, 0.0, (0.1, 0.1))
 
@@ -88,7 +103,7 @@ def test_a_rate_of_nothing_is_no_rate() -> None:
     assert rate(0, 0) == statistics.Rate(0, 0)
 
 
-@pytest.mark.parametrize("n", [2, 5, 50])
+@pytest.mark.parametrize("n", [3, 5, 50])
 def test_settings_are_compared_seed_by_seed(n: int) -> None:
     first = DRAW.normal(size=n)
     second = first + DRAW.normal(0.2, 0.1, n)
@@ -134,30 +149,45 @@ def test_a_difference_that_is_the_same_on_every_seed_counts_seeds() -> None:
     assert (same.effect, same.p, same.is_evidence) == (0.0, 1.0, False)
 
 
-@pytest.mark.parametrize(("both", "lost", "won", "neither"), [(10, 2, 9, 3), (0, 0, 5, 0), (40, 1, 0, 0)])
-def test_success_rates_are_compared_by_the_seeds_that_differ(
+@pytest.mark.parametrize(
+    ("both", "lost", "won", "neither"),
+    [(10, 2, 9, 3), (0, 0, 5, 0), (40, 1, 0, 0), (3, 0, 0, 3), (9, 2, 8, 5)],
+)
+def test_success_rates_are_compared_by_the_score_test_and_its_interval(
     both: int, lost: int, won: int, neither: int
 ) -> None:
-    cases = (
-        [(True, True)] * both + [(True, False)] * lost + [(False, True)] * won + [(False, False)] * neither
-    )
-    found = compare_rates(
-        {k: case[0] for k, case in enumerate(cases)}, {k: case[1] for k, case in enumerate(cases)}
-    )
+    cases = [(1, 1)] * both + [(1, 0)] * lost + [(0, 1)] * won + [(0, 0)] * neither
+    found = compare_rates(by_seed(case[0] for case in cases), by_seed(case[1] for case in cases))
     n = len(cases)
     assert found.effect == pytest.approx((won - lost) / n)
-    assert found.p == pytest.approx(scipy.stats.binomtest(won, won + lost).pvalue)
-    # the plain Wald interval of a table with half a trial more in each cell
-    cells, total = np.array([both, lost, won, neither]) + 0.5, n + 2
-    share = (cells[2] - cells[1]) / total
-    half = 1.959963984540054 * math.sqrt((cells[1] + cells[2]) / total - share**2) / math.sqrt(total)
-    assert found.interval == pytest.approx((max(-1, share - half), min(1, share + half)))
+    chi_square = max(0, abs(won - lost) - 1) ** 2 / max(1, won + lost)
+    assert found.p == pytest.approx(scipy.stats.chi2.sf(chi_square, 1))
+    assert (found.p <= 0.05) == (not found.interval.low <= 0 <= found.interval.high)
+
+    def statistic(difference: float) -> float:
+        """The score statistic, its nuisance parameter found by maximizing the likelihood numerically."""
+
+        def loss(share: float) -> float:
+            cells = (share + difference, share, 1 - 2 * share - difference)
+            counts = (won, lost, both + neither)
+            return -sum(scipy.special.xlogy(count, cell) for count, cell in zip(counts, cells, strict=True))
+
+        bounds = (max(0.0, -difference), (1 - difference) / 2)
+        share = scipy.optimize.minimize_scalar(
+            loss, bounds=bounds, method="bounded", options={"xatol": 1e-12}
+        ).x
+        error = math.sqrt(n * (2 * share + difference - difference**2))
+        return (abs(won - lost - n * difference) - 1) / error
+
+    for end in found.interval:
+        if abs(end) < 1:
+            assert statistic(end) == pytest.approx(1.959964, abs=1e-3)
 
 
 def test_success_rates_of_few_seeds_have_no_p() -> None:
-    assert compare_rates({}, {1: True}) == Comparison(0, True, "McNemar's exact test")
-    one = compare_rates({1: False}, {1: True})
-    assert (one.effect, one.p) == (1.0, None)
+    assert compare_rates({}, {1: True}) == Comparison(0, True, "McNemar's test")
+    two = compare_rates({1: False, 2: False}, {1: True, 2: True})
+    assert (two.effect, two.p, two.interval) == (1.0, None, None)
 
 
 def test_a_difference_of_shares_lies_within_1():
@@ -169,13 +199,32 @@ def test_a_difference_of_shares_lies_within_1():
     assert compare_shares({}, high) == Comparison(0, True, "paired t")
 
 
-def test_many_comparisons_are_corrected_as_holm_says() -> None:
-    alone = [Comparison(5, True, "paired t", 1.0, p=p, adjusted=p) for p in (0.01, 0.04, 0.03, 0.005)]
+def test_many_comparisons_are_corrected_as_bonferroni_says() -> None:
+    alone = [Comparison(5, True, "paired t", 1.0, p=p, adjusted=p) for p in (0.01, 0.04, 0.3, 0.005)]
     found = among([*alone, Comparison(1, False, "Welch's t")])
-    assert [one.adjusted for one in found] == pytest.approx([0.03, 0.06, 0.06, 0.02, None])
+    assert [one.adjusted for one in found] == pytest.approx([0.04, 0.16, 1.0, 0.02, None])
     assert [one.comparisons for one in found] == [4] * 5
     assert [one.is_evidence for one in found] == [True, False, False, True, False]
     assert among(alone[:1]) == alone[:1]
+
+
+@pytest.mark.parametrize("test", [compare_paired, compare_shares, compare_rates, compare])
+def test_an_interval_excludes_0_if_and_only_if_p_is_small_however_many_are_compared(test) -> None:
+    draw, kinds = np.random.default_rng(9), set()
+    for _ in range(40):
+        n, seeds = int(draw.integers(5, 12)), 100 if test is compare else 0
+        settings = [
+            by_seed(draw.random(n) < share) if test is compare_rates else by_seed(draw.normal(share, 0.2, n))
+            for share in draw.choice([0.1, 0.5, 0.9], 4)
+        ]
+        others = [{seed + seeds: value for seed, value in one.items()} for one in settings]
+        pairs = [(a, b) for k, a in enumerate(settings) for b in others[k + 1 :]]
+        count = statistics.tested([test(*pair) for pair in pairs])
+        for one in among([test(*pair, statistics.simultaneous(count)) for pair in pairs]):
+            if one.interval is not None:
+                assert one.is_evidence == (not one.interval.low <= 0 <= one.interval.high)
+                kinds.add(one.is_evidence)
+    assert kinds == {False, True}
 
 
 def test_no_difference_is_found_no_more_often_than_promised() -> None:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from mlprun.sweeps.ranks import compare_ranks
-from mlprun.sweeps.statistics import Interval, Sample, among, compare, compare_rates, rate, sample
+from mlprun.sweeps.statistics import (
+    Interval,
+    Sample,
+    among,
+    compare,
+    compare_rates,
+    rate,
+    sample,
+    simultaneous,
+)
 from mlprun.sweeps.words import ends, percent, plus_minus, share, verdict
 
 
@@ -49,13 +58,14 @@ def said(first: list, second: list) -> str:
 
 def test_no_evidence_is_said_with_the_interval() -> None:
     assert said([0.1, 0.2, 0.3], [0.11, 0.19, 0.301]) == (
-        "no evidence of a difference: the interval of the difference, -0.025 to 0.025, contains 0"
+        "3 seeds are too few for a reliable answer: no evidence of a difference: the interval of the "
+        "difference, -0.025 to 0.025, contains 0, p = 0.96 (paired t)"
     )
 
 
 def test_evidence_is_said_with_its_direction_size_and_p() -> None:
-    assert said([0.1, 0.2, 0.3, 0.4], [0.31, 0.39, 0.49, 0.61]) == (
-        "evidence of a difference: test_loss is higher by 0.200 (0.182 to 0.218) with B than with A, "
+    assert said([0.1, 0.2, 0.3, 0.4, 0.5], [0.31, 0.39, 0.49, 0.61, 0.7]) == (
+        "evidence of a difference: test_loss is higher by 0.200 (0.188 to 0.212) with B than with A, "
         "p < 0.001 (paired t)"
     )
     assert "is lower by 0.200 (0.182 to 0.218)" in said([0.31, 0.39, 0.49, 0.61], [0.1, 0.2, 0.3, 0.4])
@@ -64,32 +74,35 @@ def test_evidence_is_said_with_its_direction_size_and_p() -> None:
 def test_too_little_is_said_to_be_too_little() -> None:
     assert said([], [1.0]) == "nothing to compare: a setting has no such figure"
     assert said([1.0], [2.0]).startswith("too few seeds to tell")
-    assert said([1.0, 1.0], [1.0, 1.0]) == "no difference: test_loss is equal on all 2 seeds"
-    assert said([1.0, 2.0], [1.5, 2.5]) == (
-        "no evidence of a difference: too few seeds, though test_loss is higher by 0.5 on each of 2 seeds "
-        "with B than with A, p = 0.5 (sign test); 2 seeds cannot give less than p = 0.5"
+    assert said([1.0] * 5, [1.0] * 5) == "no difference: test_loss is equal on all 5 seeds"
+    assert said([1.0, 1.1], [2.0, 2.2]).startswith("too few seeds to tell: it takes 3 that both")
+    assert said([1.0, 2.0, 3.0], [1.5, 2.5, 3.5]) == (
+        "3 seeds are too few for a reliable answer: no evidence of a difference, though test_loss is higher "
+        "by 0.5 on each of 3 seeds with B than with A: 3 seeds give p = 0.25 (sign test) at the least"
     )
 
 
 def test_an_interval_that_too_few_seeds_have_is_not_asked_for() -> None:
     five = compare_ranks(dict.fromkeys(range(5), 0.0), {k: 1.0 + k for k in range(5)})
     assert verdict(five, "A", "B", "loss") == (
-        "no evidence of a difference: too few seeds for an interval, p = 0.062 (Wilcoxon's signed ranks)"
+        "no evidence of a difference: p = 0.062 (Wilcoxon's signed ranks); too few seeds for an interval, or "
+        "most of them differ alike"
     )
 
 
 def test_what_many_comparisons_take_away_is_said() -> None:
-    near = compare({1: 0.0, 2: 0.1, 3: 0.0, 4: 0.0}, {1: 0.2, 2: 0.2, 3: 0.1, 4: 0.1})
-    assert near.is_evidence
-    lost = among([near] * 5)[0]
-    text = verdict(lost, "A", "B", "loss")
-    assert text.startswith("no evidence of a difference: the interval of the difference, 0.045 to")
-    assert text.endswith("leaves out 0, but p = 0.077 (paired t, Holm's correction for 5 comparisons)")
+    sides = {1: 0.0, 2: 0.1, 3: 0.0, 4: 0.0, 5: 0.0}, {1: 0.25, 2: 0.2, 3: 0.1, 4: 0.05, 5: 0.1}
+    assert compare(*sides).is_evidence
+    lost = among([compare(*sides, simultaneous(5))] * 5)[0]
+    assert verdict(lost, "A", "B", "loss") == (
+        "no evidence of a difference: the interval of the difference, -0.04 to 0.28, contains 0, "
+        "p = 0.12 (paired t, Bonferroni's correction for 5 comparisons)"
+    )
 
 
 def test_success_rates_are_compared_in_words() -> None:
     first, second = ({k: k < few for k in range(20)} for few in (2, 14))
     assert verdict(compare_rates(first, second), "2 units", "8 units", "the success rate") == (
-        "evidence of a difference: the success rate is higher by 0.60 (0.32 to 0.77) with 8 units than "
-        "with 2 units, p < 0.001 (McNemar's exact test)"
+        "evidence of a difference: the success rate is higher by 0.60 (0.26 to 0.82) with 8 units than "
+        "with 2 units, p = 0.0015 (McNemar's test)"
     )

@@ -51,17 +51,19 @@ def command(
     mean difference over the seeds that both settings have, with Student's t
     interval of it; without common seeds it is the difference of the means (Welch).
     A sweep whose objective is a median is compared by the median of differences
-    (Hodges and Lehmann) and Wilcoxon's signed ranks, by which p is also found for
-    all where one difference is the same on every seed. Success rates are compared by
-    the seeds on which only one setting succeeds (McNemar's exact test), with folds
+    (Hodges and Lehmann) and Wilcoxon's signed ranks, and so are means where one
+    difference is the same on every seed. Success rates are compared by the seeds
+    on which only one setting succeeds (McNemar's test, Tango's interval), with folds
     by each seed's share of successes, as means are. With --by the values of one
     parameter are compared: seed by seed the means over all settings that have a
     partner alike in everything else; a trial that diverged takes only its partner
     away. A number with more than eight values, as drawn ones have, is correlated
-    with the figure instead, over settings and by ranks (Spearman). Of several
-    comparisons p is corrected as Holm says; the intervals are those of each alone.
-    The best setting was chosen by the same seeds, so that its lead is rather too
-    large than too small.
+    with the figure instead, over settings and by ranks (Spearman). An interval
+    inverts the test beside it: it excludes 0 if and only if p is at most 0.05. For
+    several comparisons both are corrected (Bonferroni), so that all intervals cover
+    the truth with a probability of 95%. Two seeds have no interval and no p, and
+    what fewer than five say is called unreliable. The best setting was chosen by
+    the same seeds, so that its lead is rather too large than too small.
 
     --json prints {"sweep", "metric", "of", "comparisons": [{"first", "second",
       "figure", "n", "paired", "sizes", "left_out", "effect", "interval": [LOW, HIGH],
@@ -69,8 +71,8 @@ def command(
       "correlations": [{"parameter", "figure", "n", "rho", "p", "verdict"}]}; "figure"
       is the metric or "success", "first" and "second" are settings' numbers (with
       --by values), "sizes" are those of two samples without common seeds, n their
-      sum, "left_out" counts the figures of only one of them, null stands for what
-      so few seeds cannot say.
+      sum, "left_out" counts the figures of only one of them, "interval" is that of
+      "adjusted_p", and null stands for what so few seeds cannot say.
 
     Exit codes: 0 done, 2 usage, 4 not a sweep, 7 files.
     """
@@ -108,12 +110,12 @@ def command(
 def _show(pairs: Sequence[Pair], success: Mapping[str, Any] | None, output: Output) -> None:
     figure = pairs[0].figure
     title = f"success rate ({success['text']})" if figure == "success" and success else figure
-    output.result(_table(pairs, f"{title}, second less first"), "")
+    count = pairs[0].comparison.comparisons
+    corrected = f", corrected for {count} comparisons (Bonferroni)" if count > 1 else ""
+    output.result(_table(pairs, f"{title}, second less first{corrected}"), "")
     if len(pairs) > SENTENCES:
         clear = [pair for pair in pairs if pair.comparison.is_evidence]
-        output.result(
-            f"evidence of a difference in {len(clear)} of {len(pairs)} comparisons, by Holm's correction"
-        )
+        output.result(f"evidence of a difference in {len(clear)} of {len(pairs)} comparisons")
         pairs = sorted(clear, key=lambda pair: pair.comparison.p or 0.0)[:SENTENCES]
     for pair in pairs:
         output.result(f"{_told(pair.first)} and {_told(pair.second)}: {pair.verdict}")
@@ -139,11 +141,11 @@ def _table(pairs: Sequence[Pair], title: str) -> Table:
                 *[pair.left_out] * left_out,
                 one.effect,
                 words.ends(one.interval) or "–",
-                one.p,
-                *([one.adjusted, words.evidence(one)] if several else []),
+                one.adjusted,
+                *([words.evidence(one)] if several else []),
             )
         )
-    return Table([*columns, *(["p (Holm)", "evidence"] if several else [])], rows, title)
+    return Table([*columns, *(["evidence"] if several else [])], rows, title)
 
 
 def _correlation(one: Correlation) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from mlprun.sweeps import reading
+from mlprun.sweeps import reading, statistics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -81,6 +81,8 @@ def _of_intervals(summary: Summary, shown: Sequence[Line]) -> Iterator[str]:
     sizes = {line.sample.n for line in shown if line.sample.n}
     if summary.aggregate == "median" and sizes and min(sizes) < _FEWEST_OF_MEDIAN:
         yield f"an interval of the median takes {_FEWEST_OF_MEDIAN} seeds or more"
+    if summary.aggregate != "median" and any(1 < size < statistics.FEWEST for size in sizes):
+        yield f"no interval of a mean over 2 seeds: it takes {statistics.FEWEST} or more"
     intervals = [line.sample.interval for line in shown if line.sample.interval is not None]
     beyond = any(one.low < 0 or one.high > 1 for one in intervals)
     if summary.aggregate != "median" and beyond and reading.is_share(summary.column):

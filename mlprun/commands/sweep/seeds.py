@@ -66,8 +66,11 @@ def _show(ended: api.Sweep, seeds: int, output: Output) -> None:
     if not sound:
         _raise(ended)
     rows = [(name, *_cells(sample)) for name, sample in samples.items()]
-    title = (
-        f"{of} epoch, mean over {sound} seed{'' if sound == 1 else 's'} with its {100 * LEVEL:g}% interval"
+    title = f"{of} epoch, mean over {sound} seed{'' if sound == 1 else 's'}"
+    title += (
+        f" with its {100 * LEVEL:g}% interval"
+        if sound >= statistics.FEWEST
+        else f": too few for an interval, which takes {statistics.FEWEST}"
     )
     output.result(Table(("figure", "mean", "±", "deviation", "lowest", "highest"), rows, title))
     for text in counted(counts, BAD):

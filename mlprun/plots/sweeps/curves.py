@@ -13,6 +13,7 @@ from mlprun.plots.curves import EPOCH_AXIS, whole_epochs
 from mlprun.plots.panels import Panels, head
 from mlprun.plots.sweeps.plot import SweepPlot, kinds
 from mlprun.plots.sweeps.subject import amount, line_of, wants_log
+from mlprun.sweeps.statistics import FEWEST
 from mlprun.sweeps.summary import SOUND
 
 if TYPE_CHECKING:
@@ -83,12 +84,9 @@ class SweepCurves(SweepPlot):
         values = np.concatenate([side for one in every for side in (one.low, one.middle, one.high)])
         whole = len(sweep.lines) - len(sweep.pruned)
         fewer = f"the best {len(found)} of {whole:,} settings" if len(found) < whole else ""
-        several = max(band.trials for bands in found.values() for band in bands.values()) > 1
-        about = (
-            f"medians over {sweep.seeds}; bands hold the middle {1 - 2 * SHARE:.0%}"
-            if several
-            else f"one {sweep.seeds_word[:-1]}"
-        )
+        most = max(band.trials for bands in found.values() for band in bands.values())
+        bands = f"; bands hold the middle {1 - 2 * SHARE:.0%}" if most >= FEWEST else ", too few for bands"
+        about = f"medians over {sweep.seeds}{bands}" if most > 1 else f"one {sweep.seeds_word[:-1]}"
         grey = f"grey: {amount(len(pruned), 'pruned setting')}, medians to where given up" if pruned else ""
         details = "; ".join(part for part in (about, fewer, grey, sweep.missing()) if part)
         name = _columns(sweep)[0].partition("_")[2].replace("_", " ")
@@ -150,6 +148,8 @@ def band(histories: Sequence[History], column: str) -> Band | None:
         return None
     chosen = np.unique(np.linspace(0, len(every) - 1, min(len(every), POINTS)).astype(np.int64))
     low, middle, high = np.nanquantile(table[:, chosen], [SHARE, 0.5, 1 - SHARE], axis=0)
+    if len(known) < FEWEST:
+        low = high = middle
     return Band(every[chosen], low, middle, high, len(known))
 
 

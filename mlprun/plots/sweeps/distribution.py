@@ -74,7 +74,8 @@ class DistributionPlot(SweepPlot):
         )
         fewer = f"the best {len(rows)} of {len(every):,} settings" if len(rows) < len(every) else ""
         gone = f"left out: {amount(len(sweep.pruned), 'pruned setting')}" if sweep.pruned else ""
-        dots = f"dots are single {sweep.seeds_word}, boxes quartiles, diamonds means with 95% intervals"
+        intervals = "with 95% intervals" if any(row.interval for row in rows) else "of too few for intervals"
+        dots = f"dots are single {sweep.seeds_word}, boxes quartiles, diamonds means {intervals}"
         details = "; ".join(part for part in (sweep.seeds, dots, fewer, gone) if part)
         figures = np.concatenate([row.values for row in rows])
         title = f"{sweep.figure.capitalize()} of each setting of {sweep.name}"

@@ -141,7 +141,7 @@ def _told(sweep: Sweep, some: Sequence[Averages]) -> str:
 def _intervals(means: Sequence[Means]) -> str:
     known = np.concatenate([np.isfinite(line.low) for line in means])
     if not known.any():
-        return ""
+        return ", too few for intervals"
     return " with 95% intervals" + ("" if known.all() else " where there are enough")
 
 
