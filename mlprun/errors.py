@@ -18,6 +18,8 @@ A message says where, what, and what would work; `str(error)` is the whole line 
 
 from __future__ import annotations
 
+import os
+import shlex
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -104,3 +106,22 @@ class InterruptedRunError(MlprunError):
     def __init__(self, where: str, what: str, remedy: str = "", *, signal_number: int = 2) -> None:
         super().__init__(where, what, remedy)
         self.signal_number = signal_number
+
+
+def shell_path(path: str | os.PathLike[str]) -> str:
+    """A path as it can be typed or pasted into a shell: one word, and never an option."""
+    text = os.fspath(path)
+    text = f"./{text}" if text.startswith("-") else text
+    if text.isprintable():
+        return shlex.quote(text)
+    # control and bidirectional characters must not reach a terminal; bash, zsh and ksh decode $'\033'
+    octal = (
+        c if c.isprintable() else "".join(f"\\{byte:03o}" for byte in c.encode("utf-8", "surrogateescape"))
+        for c in text.replace("\\", "\\\\").replace("'", "\\'")
+    )
+    return f"$'{''.join(octal)}'"
+
+
+def command_line(command: str, *paths: str | os.PathLike[str]) -> str:
+    """`mlprun COMMAND PATH...` with the paths quoted for a shell."""
+    return " ".join(["mlprun", command, *map(shell_path, paths)])

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mlprun import config as reading
 from mlprun import schema
-from mlprun.errors import ConfigError, UsageError
+from mlprun.errors import ConfigError, UsageError, command_line
 from mlprun.sweeps import definition as definitions
 
 if TYPE_CHECKING:
@@ -29,4 +28,4 @@ def load_config(
         if not definitions.is_sweep(path):
             raise
         what = "is a sweep file, not the config of a single run"
-        raise UsageError(path, what, f"mlprun sweep run {shlex.quote(path)}") from error
+        raise UsageError(path, what, command_line("sweep run", path)) from error

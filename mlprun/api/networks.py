@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shlex
 from typing import TYPE_CHECKING
 
 from mlprun import evaluation, files
-from mlprun.errors import CheckpointError
+from mlprun.errors import CheckpointError, command_line
 from mlprun.storage import checkpoints, runs
 
 if TYPE_CHECKING:
@@ -37,6 +36,6 @@ def newest(folder: RunFolder, *, device: str = "cpu", allow_code: bool) -> evalu
     """The newest network of a run that can be read."""
     last = folder.load_last()
     if last is None:
-        remedy = f"go on with: mlprun resume {shlex.quote(folder.path)}"
+        remedy = f"go on with: {command_line('resume', folder.path)}"
         raise CheckpointError(folder.path, "was stopped before its first checkpoint", remedy)
     return evaluation.load(last.checkpoint, last.path, folder.path, device=device, allow_code=allow_code)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import tempfile
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from mlprun import training
 from mlprun.api.configs import load_config
 from mlprun.api.run import Run
 from mlprun.api.silent import Silent
-from mlprun.errors import DivergedError, InterruptedRunError
+from mlprun.errors import DivergedError, InterruptedRunError, command_line
 from mlprun.experiment import Experiment
 from mlprun.storage import runs
 
@@ -78,6 +77,6 @@ def _ended(ended: Ended, *, allow_code: bool) -> Run:
         raise DivergedError(folder.path, what, "lower optimizer.lr or set training.clip_norm")
     if ended.stopped == "interrupted":
         what = f"stopped after epoch {ended.epoch}, which is saved"
-        remedy = f"go on with: mlprun resume {shlex.quote(folder.path)}"
+        remedy = f"go on with: {command_line('resume', folder.path)}"
         raise InterruptedRunError(folder.path, what, remedy, signal_number=ended.signal_number or 2)
     return Run(folder, allow_code)

@@ -9,7 +9,7 @@ from mlprun import files
 from mlprun.commands import schema, templates
 from mlprun.commands.saving import Force, save
 from mlprun.commands.terminal import Output
-from mlprun.errors import UsageError
+from mlprun.errors import UsageError, command_line
 from mlprun.parts.part import suggestion
 
 
@@ -64,7 +64,7 @@ def command(
         save(beside, schema.text().encode(), force=False)
     output.result(f"wrote {place}")
     output.document({"config": place, "schema": beside})
-    output.note("\n".join([*made.about, f"next: mlprun train {place}"]))
+    output.note("\n".join([*made.about, f"next: {command_line('train', place)}"]))
 
 
 def _check(template: str | None, data: str | None, target: list[str] | None) -> None:

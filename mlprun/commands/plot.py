@@ -12,7 +12,7 @@ import typer
 from mlprun.commands.sweep import figure, pictures
 from mlprun.commands.terminal import Output, Table
 from mlprun.commands.trust import RunsCode  # noqa: TC001 -- Typer reads it
-from mlprun.errors import DataError, UsageError
+from mlprun.errors import DataError, UsageError, command_line
 from mlprun.sweeps.folder import is_sweep
 
 if TYPE_CHECKING:
@@ -266,7 +266,8 @@ def _draw(
 
 def _nothing(run: Run, skipped: Sequence[Mapping[str, str]]) -> UsageError:
     reasons = "; ".join(f"{one['kind']}: {one['reason']}" for one in skipped)
-    return UsageError(run.path, f"has nothing to draw: {reasons}", "mlprun plot RUN --list shows what has")
+    remedy = f"{command_line('plot', run.path)} --list shows what has"
+    return UsageError(run.path, f"has nothing to draw: {reasons}", remedy)
 
 
 def _explain(
@@ -281,7 +282,7 @@ def _explain(
         output.note(f"warning: {gone}")
     if skipped and all_wanted:
         few = "1 kind is" if len(skipped) == 1 else f"{len(skipped)} kinds are"
-        output.note(f"{few} not for this run; mlprun plot {run.path} --list says why")
+        output.note(f"{few} not for this run; {command_line('plot', run.path)} --list says why")
     elif skipped:
         output.note("\n".join(f"{one['kind']} not drawn: {one['reason']}" for one in skipped))
 

@@ -6,6 +6,7 @@ import typer
 
 from mlprun.commands.terminal import Output, Table
 from mlprun.commands.trust import RunCode
+from mlprun.errors import command_line
 
 if TYPE_CHECKING:
     from mlprun.api import Run
@@ -43,7 +44,7 @@ def command(
     if status.figures:
         output.result("", figures.closing(status.figures))
     if status.state in ("crashed", "interrupted"):
-        output.result(f"\nnext: mlprun resume {shown.path}")
+        output.result(f"\nnext: {command_line('resume', shown.path)}")
 
 
 def _document(run: "Run", described: list[dict[str, Any]]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from mlprun import schema
 from mlprun.commands import reference, tables
 from mlprun.commands.schema import SCHEMA_FILE
 from mlprun.config import from_mapping, printable
-from mlprun.errors import ConfigError
+from mlprun.errors import ConfigError, command_line
 from mlprun.parts.datasets import datasets
 from mlprun.parts.datasets.split import Split
 from mlprun.parts.part import Part
@@ -83,7 +83,10 @@ def _render(dataset: dict[str, Any], about: list[str], out: str) -> Template:
     lines = [
         f"# yaml-language-server: $schema={SCHEMA_FILE}",
         # a name with a line break in it would end the comment
-        *(f"# {printable(line)}" for line in [*about, f"Train it as it is with `mlprun train {out}`."]),
+        *(
+            f"# {printable(line)}"
+            for line in [*about, f"Train it as it is with `{command_line('train', out)}`."]
+        ),
         "# Lines that are commented out show the other options at the values they have.",
         "",
         *_section_lines(config, given),

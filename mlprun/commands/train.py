@@ -1,7 +1,6 @@
 """`mlprun train`: train a config."""
 
 import json
-import shlex
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,7 @@ import typer
 
 from mlprun.commands.terminal import Output
 from mlprun.commands.trust import ConfigCode
-from mlprun.errors import DivergedError, InterruptedRunError
+from mlprun.errors import DivergedError, InterruptedRunError, command_line
 
 if TYPE_CHECKING:
     from mlprun.api import Run
@@ -139,7 +138,7 @@ def _show_end(run: "Run", output: Output) -> None:
     early = ", stopped early" if status.reason == "early_stopping" else ""
     where = f"engine {record['engine']} on {record['device']}"
     output.result(f"\n{status.epochs} epochs{early} in {status.seconds:.2f} s, {where}")
-    output.result(f"run folder: {run.path}\nnext: mlprun plot {shlex.quote(run.path)}")
+    output.result(f"run folder: {run.path}\nnext: {command_line('plot', run.path)}")
 
 
 def _show_plan(config: Any, output: Output) -> None:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from mlprun import files
 from mlprun.config.places import Place, Source, lines_of
 from mlprun.config.text import printable
-from mlprun.errors import ConfigError, UsageError
+from mlprun.errors import ConfigError, UsageError, shell_path
 
 _CAP: Final = 1_000_000
 _NEARBY: Final = "configs"
@@ -102,9 +102,9 @@ def _remedy(path: str, kind: Kind) -> str:
     by_stem = {_stem(candidate): candidate for candidate in reversed(candidates)}
     near = difflib.get_close_matches(_stem(path), by_stem, n=1)
     if near and not inside:
-        return f"did you mean {printable(by_stem[near[0]])}?"
+        return f"did you mean {shell_path(by_stem[near[0]])}?"
     if candidates:
-        return f"expected a YAML file such as {printable(candidates[0])}"
+        return f"expected a YAML file such as {shell_path(candidates[0])}"
     return f"expected a YAML file; {kind.way}"
 
 

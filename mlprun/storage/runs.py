@@ -12,12 +12,11 @@ import difflib
 import os
 import re
 import secrets
-import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mlprun import files
-from mlprun.errors import CheckpointError, FileError, UsageError
+from mlprun.errors import CheckpointError, FileError, UsageError, command_line, shell_path
 from mlprun.storage import canonical, checkpoints, provenance
 from mlprun.storage.history import History
 from mlprun.storage.lock import Lock, is_held
@@ -302,7 +301,7 @@ def open_run(path: str) -> RunFolder:
         kind = files.kind(os.path.join(path, name))
         if kind is None and name in _NEEDED:
             if files.kind(os.path.join(path, _SWEEP)) == "file":
-                remedy = f"see mlprun sweep show {shlex.quote(path)}, or mlprun.load_sweep in Python"
+                remedy = f"see {command_line('sweep show', path)}, or mlprun.load_sweep in Python"
                 raise CheckpointError(path, "is the folder of a sweep, not of a run", remedy)
             raise CheckpointError(path, f"is not a run folder: it has no {name}", instead_of(path))
         if kind not in (None, "file"):
@@ -321,9 +320,9 @@ def instead_of(path: str) -> str:
         by_name = {os.path.basename(run): run for run in known}
         near = difflib.get_close_matches(os.path.basename(path), by_name, n=1)
         if near and folder != path:
-            return f"did you mean {by_name[near[0]]}?"
+            return f"did you mean {shell_path(by_name[near[0]])}?"
         if known:
-            return f"expected a run folder, such as {known[-1]}"
+            return f"expected a run folder, such as {shell_path(known[-1])}"
     return "expected a run folder, such as runs/moons-001"
 
 

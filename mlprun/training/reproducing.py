@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlprun.engines import device as devices
-from mlprun.errors import CheckpointError, InterruptedRunError
+from mlprun.errors import CheckpointError, InterruptedRunError, command_line
 from mlprun.experiment import Experiment
 from mlprun.storage import history
 from mlprun.training.recorded import differences, record_of, trained_config
@@ -66,7 +66,7 @@ def reproduce(folder: RunFolder, *, out: str, reporter: Reporter, allow_code: bo
     record, status = record_of(folder), folder.status()
     if status.state not in _ENDED:
         what = f"has not come to its end: it is {status.state}"
-        raise CheckpointError(folder.path, what, f"finish it with mlprun resume {folder.path}")
+        raise CheckpointError(folder.path, what, f"finish it with {command_line('resume', folder.path)}")
     config, edited = trained_config(folder, allow_code=allow_code)
     config = config.model_copy(update={"engine": record["engine"]})
     experiment = Experiment.of(config)
@@ -82,7 +82,7 @@ def reproduce(folder: RunFolder, *, out: str, reporter: Reporter, allow_code: bo
         raise InterruptedRunError(
             folder.path,
             f"was reproduced up to epoch {ended.epoch} only",
-            "start mlprun reproduce again",
+            f"start {command_line('reproduce', folder.path)} again",
             signal_number=ended.signal_number or 2,
         )
     return _compared(folder, ended.folder, tuple(found))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun import files
 from mlprun.commands.terminal import Output, Table
-from mlprun.errors import CheckpointError, UsageError
+from mlprun.errors import CheckpointError, UsageError, command_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,10 +99,11 @@ def _draw(
         output.result(place)
     if not drawn:
         reasons = "; ".join(f"{one['kind']}: {one['reason']}" for one in skipped)
-        raise UsageError(path, f"has nothing to draw: {reasons}", "mlprun plot SWEEP --list shows what has")
+        remedy = f"{command_line('plot', path)} --list shows what has"
+        raise UsageError(path, f"has nothing to draw: {reasons}", remedy)
     if skipped and not request.kinds:
         few = "1 kind is" if len(skipped) == 1 else f"{len(skipped)} kinds are"
-        output.note(f"{few} not for this sweep; mlprun plot {path} --list says why")
+        output.note(f"{few} not for this sweep; {command_line('plot', path)} --list says why")
     elif skipped:
         output.note("\n".join(f"{one['kind']} not drawn: {one['reason']}" for one in skipped))
     return {"sweep": path, "plots": drawn, "skipped": skipped}

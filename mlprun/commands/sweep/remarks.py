@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import shlex
 from typing import TYPE_CHECKING
 
+from mlprun.errors import command_line, shell_path
 from mlprun.sweeps import reading, statistics
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def following(place: SweepFolder, status: SweepStatus, summary: Summary) -> Iter
     """What to type: what goes on with a sweep that stopped, or what shows more of it."""
     if status.state in ("running", "finished"):
         known = sum(line.sample.n > 0 for line in summary.lines)
-        yield f"next: mlprun {'sweep compare' if known > 1 else 'plot'} {shlex.quote(place.path)}"
+        yield f"next: {command_line('sweep compare' if known > 1 else 'plot', place.path)}"
         return
     if status.reason:
         yield f"{status.state}: {status.reason}"
@@ -102,7 +102,7 @@ def following(place: SweepFolder, status: SweepStatus, summary: Summary) -> Iter
         yield f"to go on, call the folder {description.name}-001 again: its name is how it is found"
         return
     out = os.path.dirname(place.path.rstrip("/")) or "."
-    words = ["mlprun", "sweep", "run", place.definition, *(["--out", out] if out != "runs" else [])]
+    elsewhere = "" if out == "runs" else f" --out {shell_path(out)}"
     # code of the user's runs only where the person at the keyboard says so
     trusted = " --allow-code" if description.base.get("extend") else ""
-    yield f"to go on: {shlex.join(words)}{trusted}"
+    yield f"to go on: {command_line('sweep run', place.definition)}{elsewhere}{trusted}"

@@ -1,11 +1,11 @@
 """`mlprun sweep run`: run a sweep, or go on with it."""
 
-import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mlprun.commands.terminal import Output
+from mlprun.errors import command_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -139,7 +139,7 @@ def show_end(ended: "Sweep", output: Output) -> None:
     output.result(f"{status.done} of {status.total} trials in {status.seconds:.2f} s: {told}")
     if counts["failed"]:
         output.result("the same command with --retry-failed trains what failed again")
-    output.result(f"sweep folder: {ended.path}\nnext: mlprun sweep show {shlex.quote(ended.path)}")
+    output.result(f"sweep folder: {ended.path}\nnext: {command_line('sweep show', ended.path)}")
 
 
 def show_plan(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-import shlex
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mlprun import api
 from mlprun.commands.sweep.following import follow
 from mlprun.commands.sweep.run import show_plan
 from mlprun.commands.terminal import Output, Table
-from mlprun.errors import CheckFailedError, DivergedError
+from mlprun.errors import CheckFailedError, DivergedError, command_line, shell_path
 from mlprun.sweeps import statistics
 from mlprun.sweeps.statistics import LEVEL
 from mlprun.sweeps.summary import BAD, SOUND, counted
@@ -76,7 +75,7 @@ def _show(ended: api.Sweep, seeds: int, output: Output) -> None:
     for text in counted(counts, BAD):
         output.result(f"{text}: not in these means")
     output.result(f"\n{status.total} trials in {status.seconds:.2f} s\nsweep folder: {ended.path}")
-    output.result(f"next: mlprun sweep show {shlex.quote(ended.path)}")
+    output.result(f"next: {command_line('sweep show', ended.path)}")
 
 
 def _raise(ended: api.Sweep) -> NoReturn:
@@ -84,7 +83,7 @@ def _raise(ended: api.Sweep) -> NoReturn:
     epochs = [one.epochs or 0 for one in ended.trials if one.status == "diverged"]
     if epochs:
         after = f"after {'' if min(epochs) == max(epochs) else f'{min(epochs)} to '}{max(epochs)} epochs"
-        remedy = "mlprun sweep show counts them; a smaller learning rate may help"
+        remedy = f"{command_line('sweep show', ended.path)} counts them; a smaller learning rate may help"
         raise DivergedError(ended.path, f"no seed came to its end: {len(epochs)} diverged {after}", remedy)
     what = f"no seed came to its end: {ended.trials[0].error}"
     raise CheckFailedError(ended.path, what, f"{_again(ended)} trains them again")
@@ -93,8 +92,8 @@ def _raise(ended: api.Sweep) -> NoReturn:
 def _again(ended: api.Sweep) -> str:
     """The command that goes on with the sweep in its own folder, and trains what failed once more."""
     out = os.path.dirname(ended.path) or "."
-    elsewhere = "" if out == _OUT else f" --out {shlex.quote(out)}"
-    return f"mlprun sweep run {shlex.quote(ended.folder.definition)} --retry-failed{elsewhere}"
+    elsewhere = "" if out == _OUT else f" --out {shell_path(out)}"
+    return f"{command_line('sweep run', ended.folder.definition)} --retry-failed{elsewhere}"
 
 
 def figures(ended: api.Sweep) -> Mapping[str, Sample]:

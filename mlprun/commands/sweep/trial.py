@@ -1,13 +1,12 @@
 """`mlprun sweep trial`: a trial of a sweep as an ordinary run."""
 
-import shlex
 from contextlib import closing
 from typing import Annotated
 
 import typer
 
 from mlprun.commands.terminal import Output
-from mlprun.errors import CheckFailedError
+from mlprun.errors import CheckFailedError, command_line
 
 
 def command(
@@ -58,4 +57,4 @@ def command(
         raise CheckFailedError(path, what, "the run.json of both names versions and machine")
     status = made.trial.status.replace("_", " ")
     output.result(f"trial {number} ({status}): weights, history and figures equal the sweep's")
-    output.result(f"run folder: {path}\nnext: mlprun plot {shlex.quote(path)}")
+    output.result(f"run folder: {path}\nnext: {command_line('plot', path)}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from mlprun import files
-from mlprun.errors import DataError, FileError
+from mlprun.errors import DataError, FileError, shell_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,4 +130,4 @@ def _near(path: str) -> str:
         near = difflib.get_close_matches(name, files.names(folder or "."), n=1, cutoff=0.6)
     except (OSError, FileError):
         near = []
-    return f"did you mean {os.path.join(folder, near[0])}?" if near else "check the path"
+    return f"did you mean {shell_path(os.path.join(folder, near[0]))}?" if near else "check the path"
