@@ -10,8 +10,10 @@ import inspect
 import os
 import pkgutil
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -19,7 +21,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from mlprun.commands.failures import explain, hint
 from mlprun.commands.startup import quick_imports
-from mlprun.commands.terminal import Output, printable_lines, settle, write
+from mlprun.commands.terminal import Output, printable, printable_lines, settle, write
 from mlprun.errors import UsageError
 from mlprun.interrupts import Heard, heed
 from mlprun.isolation import isolate_command
@@ -244,7 +246,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _prepare_streams()
     isolate_command()
     try:
-        with Heard() as heard:
+        with Heard() as heard, warnings.catch_warnings():
+            quiet = not {"-q", "--quiet"}.isdisjoint(arguments)
+            warnings.showwarning = partial(_show_warning, quiet=quiet)
             return _answered(arguments, heard)
     except KeyboardInterrupt as error:  # after the answer
         return _told(error, arguments)
@@ -272,6 +276,12 @@ def _told(error: BaseException, arguments: list[str]) -> int:
         message = printable_lines("".join(traceback.format_exception(error))) + message
     write(sys.stderr, message + "\n" if message else "")
     return code
+
+
+def _show_warning(message: Warning | str, *_: Any, quiet: bool, **__: Any) -> None:
+    """Print a library's warning as one line like mlprun's own, and none under -q."""
+    if not quiet:
+        write(sys.stderr, printable(f"warning: {message}") + "\n")
 
 
 def _prepare_streams() -> None:

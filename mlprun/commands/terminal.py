@@ -85,17 +85,18 @@ class Output:
             if isinstance(item, str):
                 write(sys.stdout, printable_lines(item) + "\n")
             elif is_terminal(sys.stdout):
-                write(sys.stdout, _drawn(item))
+                write(sys.stdout, _drawn(item), styled=True)
             else:
                 write(sys.stdout, item.plain() + "\n")
 
     def document(self, data: Mapping[str, Any] | Sequence[Any]) -> None:
         """Under `--json`, the one document on standard output; NaN and infinities are null."""
         if self.as_json:
-            write(sys.stdout, json.dumps(_jsonable(data), indent=2, allow_nan=False) + "\n")
+            text = json.dumps(_jsonable(data), indent=2, allow_nan=False)
+            write(sys.stdout, text.replace("\x7f", "\\u007f") + "\n")  # the one control character left raw
 
     def data(self, text: str) -> None:
-        """Text for another program (CSV, YAML, JSON) on standard output, to the letter."""
+        """Text for another program (CSV, YAML, JSON) on standard output; unchanged in files and pipes."""
         write(sys.stdout, text)
 
     def note(self, text: str) -> None:
@@ -109,8 +110,13 @@ def is_terminal(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def write(stream: TextIO, text: str) -> None:
-    """Write at once. A reader that has gone away is no error, and is not written to again."""
+def write(stream: TextIO, text: str, *, styled: bool = False) -> None:
+    """Write at once. A reader that has gone away is no error, and is not written to again.
+
+    On a terminal, control and bidirectional characters are escaped, but for the sequences of `styled` text.
+    """
+    if not styled and stream.isatty():
+        text = printable_lines(text)
     try:
         stream.write(text)
         stream.flush()

@@ -98,9 +98,22 @@ def test_json_replaces_the_text_and_is_strict(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_data_for_another_program_is_left_as_it_is(capsys):
-    Output().data("a\tb\r\n")
-    assert capsys.readouterr().out == "a\tb\r\n"
+def test_data_for_another_program_is_left_as_it_is_but_on_a_terminal(capsys, monkeypatch):
+    Output().data("a\tb\x1b\r\n")
+    assert capsys.readouterr().out == "a\tb\x1b\r\n"
+    screen = Terminal()
+    monkeypatch.setattr("sys.stdout", screen)
+    monkeypatch.setenv("TERM", "dumb")
+    Output().data("a\tb\x1b\r\n")
+    assert screen.getvalue() == "a\\tb\\x1b\\r\n"
+
+
+def test_json_has_no_control_characters(capsys):
+    names = {"name": "a\x1b\x7f\x85\u202e"}
+    Output(as_json=True).document(names)
+    said = capsys.readouterr().out
+    assert all(sign == "\n" or sign.isprintable() for sign in said)
+    assert json.loads(said) == names
 
 
 class Full(io.StringIO):
