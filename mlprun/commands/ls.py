@@ -23,10 +23,11 @@ def command(
     mlprun ls
     mlprun ls runs/sweep-of-monday
 
-    A run that says `crashed` was killed; `mlprun resume RUN` goes on with it.
+    A run that says `crashed` was killed; `mlprun resume RUN` goes on with it, and
+    `mlprun show RUN` says how many of its epochs are saved.
 
-    --json prints {"runs": [{"run", "name", "status", "epochs", "seconds",
-      "best": {"epoch", "metric", "value"} or null, "of", "splits"}], "sweeps":
+    --json prints {"runs": [{"run", "name", "status", "epochs": number or null,
+      "seconds", "best": {"epoch", "metric", "value"} or null, "of", "splits"}], "sweeps":
       [{"sweep", "name", "status", "trials", "total", "seconds"}]}; a folder that is
       damaged has "status": "damaged" and "problem".
 
@@ -50,7 +51,7 @@ def command(
 
 def _describe(run: "RunFolder") -> dict[str, Any]:
     try:
-        status = run.status()
+        status = run.status(read_checkpoints=False)
     except MlprunError as error:
         return {"run": run.path, "name": run.name, "status": "damaged", "problem": str(error)}
     of, splits = chosen(status.figures) if status.figures else ("", {})
@@ -59,7 +60,7 @@ def _describe(run: "RunFolder") -> dict[str, Any]:
         "run": run.path,
         "name": run.name,
         "status": status.state,
-        "epochs": status.epochs,
+        "epochs": None if status.state in ("crashed", "failed") else status.epochs,
         "seconds": status.seconds,
         "best": {key: best[key] for key in ("epoch", "metric", "value")} if best else None,
         "of": of,

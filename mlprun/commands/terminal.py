@@ -1,17 +1,19 @@
 """What commands say, and where: results on standard output, messages on standard error.
 
 All that `mlprun` prints passes here, so that names, columns and titles that come from users can neither
-move the cursor nor be read as markup. rich draws tables on a terminal and is not imported elsewhere.
+move the cursor nor be read as markup.
 """
 
 import io
 import json
 import math
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TextIO
+from itertools import zip_longest
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -56,19 +58,22 @@ class Table:
 
     def plain(self) -> str:
         """Aligned columns, two spaces apart, without lines or colours, for pipes and files."""
-        from rich.cells import cell_len
+        rows = [[printable(name) for name in self.columns], *self.cells()]
+        widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+        return "\n".join([printable(self.title)] * bool(self.title) + self.aligned(rows, widths, gap=2))
 
-        lines = [[printable(name) for name in self.columns], *self.cells()]
-        widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    def aligned(self, rows: Sequence[Sequence[str]], widths: Sequence[int], *, gap: int) -> list[str]:
+        """Lines of printable cells, padded to the widths of their columns."""
         right = [self.is_numeric(index) for index in range(len(widths))]
-        padded = (
-            "  ".join(
-                " " * (width - cell_len(cell)) + cell if numeric else cell + " " * (width - cell_len(cell))
-                for cell, width, numeric in zip(line, widths, right, strict=True)
-            ).rstrip()
-            for line in lines
-        )
-        return "\n".join([printable(self.title)] * bool(self.title) + list(padded))
+        return [
+            (" " * gap)
+            .join(
+                " " * (width - _width(cell)) + cell if numeric else cell + " " * (width - _width(cell))
+                for cell, width, numeric in zip(row, widths, right, strict=True)
+            )
+            .rstrip()
+            for row in rows
+        ]
 
 
 class Output:
@@ -154,40 +159,49 @@ def _cell(value: str | float | None) -> str:
     return str(value) if isinstance(value, int) else f"{value + 0.0:.4g}"  # adding 0 unsigns a minus zero
 
 
-def _drawn(table: Table) -> str:
-    """The table as rich draws it on this terminal."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table as Drawing
-    from rich.text import Text
+def _width(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
 
-    console = Console(file=sys.stdout)
-    widths = _widths(table, console.width)
+    return cell_len(text)
+
+
+def _drawn(table: Table) -> str:
+    """The table as it is drawn on this terminal: a rule below the headings, long cells on several lines."""
+    room = shutil.get_terminal_size().columns
+    widths = _widths(table, room)
     if widths is None:
         return _listed(table)
-    title = Text(printable(table.title), style="bold") if table.title else None
-    drawing = Drawing(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for index, name in enumerate(table.columns):
-        heading = Text(printable(name))
-        justify: Literal["left", "right"] = "right" if table.is_numeric(index) else "left"
-        drawing.add_column(heading, justify=justify, overflow="fold", width=widths[index])
-    for row in table.cells():
-        drawing.add_row(*map(Text, row))  # Text, not str: a cell such as [/x] is no markup
-    with console.capture() as capture:
-        console.print(drawing)
-    return capture.get()
+    head, *rows = (
+        list(zip_longest(*map(_folded, row, widths), fillvalue=""))
+        for row in [[printable(name) for name in table.columns], *table.cells()]
+    )
+    lines = table.aligned([*head, *(line for row in rows for line in row)], widths, gap=GAP)
+    bold = [*(_folded(printable(table.title), room) if table.title else []), *lines[: len(head)]]
+    if "NO_COLOR" not in os.environ:
+        bold = [f"\x1b[1m{line}\x1b[0m" for line in bold]
+    rule = "─" * (sum(widths) + GAP * (len(widths) - 1))
+    return "\n".join([*bold, rule, *lines[len(head) :]]) + "\n"
+
+
+def _folded(text: str, width: int) -> list[str]:
+    """The text in lines of at most `width` columns, or of one word that is wider."""
+    if _width(text) <= width:
+        return [text]
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        lines[-1:] = [longer] if _width(longer) <= width or not lines[-1] else [lines[-1], word]
+    return lines
 
 
 def _widths(table: Table, room: int) -> list[int] | None:
-    """How wide each column is drawn so that all fit and no word is broken; None where that cannot be.
-
-    rich itself lets what does not fit fall off the edge.
-    """
-    from rich.cells import cell_len
-
+    """How wide each column is drawn so that all fit and no word is broken; None where that cannot be."""
     columns = [(printable(name), *cells) for name, *cells in zip(table.columns, *table.cells(), strict=True)]
-    widths = [max(map(cell_len, cells)) for cells in columns]
-    least = [max((cell_len(word) for cell in cells for word in cell.split()), default=0) for cells in columns]
+    widths = [max(map(_width, cells)) for cells in columns]
+    least = [max((_width(word) for cell in cells for word in cell.split()), default=0) for cells in columns]
     least[0] = widths[0] if len(widths) > 1 and widths[0] <= room // 2 else least[0]
     over = sum(widths) + GAP * (len(widths) - 1) - room
     if over > sum(widths) - sum(least):

@@ -119,14 +119,18 @@ class RunFolder:
         """What run.json says: what was run, where and with what."""
         return _read_json(os.path.join(self.path, "run.json"))
 
-    def status(self) -> Status:
-        """How the run stands; one that says `running` while no process holds its lock has crashed."""
+    def status(self, *, read_checkpoints: bool = True) -> Status:
+        """How the run stands; one that says `running` while no process holds its lock has crashed.
+
+        The epochs of a crashed or failed run are those of its newest checkpoint. Without `read_checkpoints`,
+        for lists of many runs, they are those in status.json.
+        """
         status = self._written_status()
         if status.state == "running" and not is_held(os.path.join(self.path, "lock")):
             status = self._written_status()  # it may have ended between the two looks
             if status.state == "running":
                 status = replace(status, state="crashed")
-        if status.state in ("running", "crashed", "failed"):
+        if status.state == "running" or (read_checkpoints and status.state in ("crashed", "failed")):
             return replace(status, epochs=self._saved_epochs())
         return status
 
@@ -281,11 +285,15 @@ def newest(path: str) -> str:
         return os.path.join(newest(folder), name)
     if name != LATEST or files.kind(path) is not None:
         return path
-    found = find(folder or ".")
-    if not found:
-        raise CheckpointError(path, "there is no run yet", "train one with mlprun train CONFIG")
-    # the record is written once, when the run is made
-    return max(found, key=lambda run: files.written_at(os.path.join(run.path, "run.json"))).path
+    # run.json is written once, when the run is made; one stat per folder, since there may be thousands
+    written: dict[str, int] = {}
+    for found in _paths(folder or "."):
+        with contextlib.suppress(FileNotFoundError, FileError):
+            written[found] = files.written_at(os.path.join(found, "run.json"))
+    for found in sorted(written, key=written.__getitem__, reverse=True):
+        if _is_run(found):
+            return found
+    raise CheckpointError(path, "there is no run yet", "train one with mlprun train CONFIG")
 
 
 def open_run(path: str) -> RunFolder:
@@ -314,27 +322,36 @@ def instead_of(path: str) -> str:
     """What would work instead of a path that is no run: one in that folder, or one with such a name."""
     for folder in (path, os.path.dirname(path), "runs"):
         try:
-            known = [run.path for run in find(folder or ".")]
+            found = _paths(folder or ".")
+            by_name = {os.path.basename(one): one for one in found} if folder != path else {}
+            near = difflib.get_close_matches(os.path.basename(path), by_name, n=5)
+            meant = next((by_name[name] for name in near if _is_run(by_name[name])), None)
+            last = meant or next(filter(_is_run, reversed(found)), None)
         except (CheckpointError, FileError):
             continue
-        by_name = {os.path.basename(run): run for run in known}
-        near = difflib.get_close_matches(os.path.basename(path), by_name, n=1)
-        if near and folder != path:
-            return f"did you mean {shell_path(by_name[near[0]])}?"
-        if known:
-            return f"expected a run folder, such as {shell_path(known[-1])}"
+        if meant:
+            return f"did you mean {shell_path(meant)}?"
+        if last:
+            return f"expected a run folder, such as {shell_path(last)}"
     return "expected a run folder, such as runs/moons-001"
 
 
 def find(folder: str) -> list[RunFolder]:
     """The run folders below `folder`, by name and number; raises CheckpointError when it is missing."""
+    return [RunFolder(path) for path in _paths(folder) if _is_run(path)]
+
+
+def _is_run(path: str) -> bool:
+    return all(files.kind(os.path.join(path, name)) == "file" for name in _NEEDED)
+
+
+def _paths(folder: str) -> list[str]:
+    """Everything below `folder` that may be a run, by name and number; opens and stats nothing of it."""
     try:
         names = files.names(folder)
     except FileNotFoundError as error:
         raise CheckpointError(folder, "no such folder", "expected a folder of runs, such as runs/") from error
-    found = [os.path.join(folder, name) for name in names if not name.startswith(".")]
-    runs = [path for path in found if all(files.kind(os.path.join(path, name)) == "file" for name in _NEEDED)]
-    return [RunFolder(path) for path in sorted(runs, key=_natural)]
+    return sorted((os.path.join(folder, name) for name in names if not name.startswith(".")), key=_natural)
 
 
 def _natural(path: str) -> tuple[str, int, str]:

@@ -246,8 +246,9 @@ def find(out: str) -> list[SweepFolder]:
 
 def named(out: str, name: str) -> list[SweepFolder]:
     """The folders NAME-... below `out`, the newest first."""
-    every = [found for found in find(out) if found.name.rpartition("-")[0] == name]
-    return sorted(every, key=_number, reverse=True)
+    names = files.names(out) if files.is_folder(out) else []
+    paths = [os.path.join(out, found) for found in names if found.rpartition("-")[0] == name]
+    return sorted((SweepFolder(path) for path in paths if is_sweep(path)), key=_number, reverse=True)
 
 
 def _number(found: SweepFolder) -> int:

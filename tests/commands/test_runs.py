@@ -4,7 +4,9 @@ import os
 import pytest
 
 import mlprun
-from mlprun import cli
+from mlprun import cli, files
+from mlprun.storage import runs
+from mlprun.sweeps import folder as sweeps
 
 CONFIG = """
 dataset: {name: moons, split: {train: 40, dev: 20, test: 20}}
@@ -257,6 +259,65 @@ def test_ls_lists_the_runs_and_how_they_stand(call, home):
     assert set(told["small-001"]["splits"]) == {"train", "dev", "test"}
     (home / "elsewhere").mkdir(exist_ok=True)
     assert call("ls", "elsewhere")[:2] == (0, "")
+
+
+class Counting(files.System):
+    """The system calls, with the paths that are opened and looked at."""
+
+    def __init__(self):
+        self.opened, self.looked_at = [], []
+
+    def open(self, path, *arguments):
+        self.opened.append(path)
+        return os.open(path, *arguments)
+
+    def lstat(self, path):
+        self.looked_at.append(path)
+        return os.lstat(path)
+
+
+@pytest.fixture
+def many(home, tmp_path, monkeypatch):
+    """A folder of 40 runs, 10 of which failed and 10 crashed, and the counted system calls."""
+    first = home / "runs/small-001"
+    status = json.loads((first / "status.json").read_text())
+    for number in range(40):
+        folder = tmp_path / "many" / f"small-{number + 1:03d}"
+        folder.mkdir(parents=True)
+        for name in os.listdir(first):
+            os.link(first / name, folder / name)
+        if number >= 20:
+            (folder / "status.json").unlink()
+            state = "failed" if number < 30 else "running"
+            (folder / "status.json").write_text(json.dumps({**status, "state": state}))
+    monkeypatch.setattr(files, "system", Counting())
+    return tmp_path / "many"
+
+
+def test_ls_opens_nothing_but_status_files_and_locks_of_running_runs(call, many):
+    told = document(call, "ls", many)["runs"]
+    opened = [os.path.relpath(path, many) for path in files.system.opened]
+    ended = [f"small-{number:03d}/status.json" for number in range(1, 31)]
+    assert [path for path in opened if path in ended] == ended
+    assert {os.path.basename(path) for path in opened} == {"status.json", "lock"}
+    assert len([path for path in opened if path.endswith("lock")]) == 10
+    assert [run["epochs"] for run in told] == [12] * 20 + [None] * 20
+    assert [run["status"] for run in told] == ["finished"] * 20 + ["failed"] * 10 + ["crashed"] * 10
+
+
+def test_the_newest_run_and_a_mistyped_one_are_found_without_reading_the_others(call, many):
+    newest = many / "small-017/run.json"
+    newest.unlink()
+    newest.write_text("{}")
+    assert runs.newest(str(many / "latest")) == str(many / "small-017")
+    assert files.system.opened == []
+    assert len(files.system.looked_at) < 40 + 10
+    files.system.looked_at.clear()
+    assert runs.instead_of(str(many / "small-0017")) == f"did you mean {many / 'small-017'}?"
+    assert runs.instead_of(str(many)) == f"expected a run folder, such as {many / 'small-040'}"
+    assert sweeps.named(str(many), "width") == []
+    assert files.system.opened == []
+    assert len(files.system.looked_at) < 20
 
 
 def test_a_damaged_status_is_shown_as_damaged(call, home, tmp_path):
