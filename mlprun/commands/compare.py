@@ -1,7 +1,7 @@
 """`mlprun compare`: runs side by side."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -9,9 +9,6 @@ from mlprun.commands.saving import Force, save
 from mlprun.commands.terminal import Output, Table
 from mlprun.commands.trust import RunsCode
 from mlprun.errors import UsageError
-
-if TYPE_CHECKING:
-    from mlprun.api import Run
 
 
 def command(
@@ -30,13 +27,14 @@ def command(
     mlprun compare runs/moons-* --plot curves.png
 
     --json prints {"runs": [RUN, ...], "differences": {KEY: [VALUE, ...]},
-      "figures": {SPLIT_FIGURE: [NUMBER or null, ...]}}, values in the order of runs.
+      "figures": {SPLIT_FIGURE: [NUMBER or null, ...]}}, values in the order of runs;
+      of parts with different names only what is not at its default.
 
     Exit codes: 0 done, 2 usage or fewer than two runs, 4 run folder, 7 files.
     """
     from mlprun import api
     from mlprun.commands import figures
-    from mlprun.commands.reference import inline
+    from mlprun.commands.reference import inline, plain
 
     paths = list(dict.fromkeys(names))
     if len(paths) < 2:
@@ -44,10 +42,10 @@ def command(
     runs = [api.load(path, allow_code=allow_code) for path in paths]
     for warning in filter(None, (run.edited for run in runs)):
         output.note(f"warning: {warning}")
-    differences = _differences(runs)
+    differences = dict(_differences([run.config for run in runs]))
     columns = {run.folder.name: figures.chosen(run.figures)[1] if run.figures else {} for run in runs}
     table = figures.table(columns, "figures of each run's best epoch")
-    output.document({"runs": paths, "differences": differences, "figures": _by_figure(table)})
+    output.document({"runs": paths, "differences": plain(differences), "figures": _by_figure(table)})
     rows = [(key, *(inline(value) for value in values)) for key, values in differences.items()]
     if rows:
         output.result(Table(("config", *columns), rows, "what differs"), "")
@@ -62,23 +60,21 @@ def command(
         output.note(f"curves drawn in {plot}")
 
 
-def _differences(runs: "Sequence[Run]") -> dict[str, list[Any]]:
-    """The values of each config by dotted key, where they are not all the same."""
-    flat = [_flat(run.config.model_dump(mode="json")) for run in runs]
-    keys = dict.fromkeys(key for values in flat for key in values)
-    return {
-        key: [values.get(key) for values in flat]
-        for key in keys
-        if len({repr(values.get(key)) for values in flat}) > 1
-    }
+def _differences(values: Sequence[Any], key: str = "") -> Iterator[tuple[str, list[Any]]]:
+    """The dotted keys that differ, with their values; parts of different types are a single row."""
+    from pydantic import BaseModel
 
+    from mlprun.commands.reference import inline
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """The values of a nested mapping by their dotted keys."""
-    if not isinstance(value, dict):
-        return {prefix: value}
-    items = (_flat(inner, f"{prefix}.{key}" if prefix else key) for key, inner in value.items())
-    return {key: inner for mapping in items for key, inner in mapping.items()}
+    if len({inline(value) for value in values}) < 2:
+        return
+    first = values[0]
+    if not isinstance(first, BaseModel) or any(type(value) is not type(first) for value in values):
+        yield key, list(values)
+        return
+    for name in type(first).model_fields:
+        fields = [getattr(value, name) for value in values]
+        yield from _differences(fields, f"{key}.{name}" if key else name)
 
 
 def _by_figure(table: Table) -> Mapping[str, Sequence[Any]]:

@@ -37,12 +37,11 @@ def confusion(figures: Mapping[str, Any], classes: tuple[str, ...] | None, split
 
 def closing(figures: Mapping[str, Any]) -> Table:
     """The figures a run ended with: its best and its last epoch, and the baselines."""
-    columns: dict[str, Figures] = {}
-    if figures.get("best"):
-        columns[f"best (epoch {figures['best']['epoch']})"] = figures["best"]["splits"]
-    columns[f"last (epoch {figures['last']['epoch']})"] = figures["last"]["splits"]
+    ends = {name: figures[name] for name in ("best", "last") if figures.get(name)}
     constant_first = sorted(figures["baselines"].items(), key=lambda item: "regression" in item[0])
-    return table(columns | dict(constant_first))
+    columns = {name: end["splits"] for name, end in ends.items()} | dict(constant_first)
+    # in the title, since headings that name epochs are wider than their numbers
+    return table(columns, ", ".join(f"{name} epoch: {end['epoch']}" for name, end in ends.items()))
 
 
 def chosen(figures: Mapping[str, Any]) -> tuple[str, Figures]:

@@ -20,8 +20,8 @@ import typer
 from mlprun.errors import FileError
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no messages, only results.")]
-GAP = 3
-"""characters between the columns of a drawn table"""
+GAP, NARROW_GAP = 3, 2
+"""characters between the columns of a drawn table, and where they would not fit otherwise"""
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
@@ -60,7 +60,9 @@ class Table:
         """Aligned columns, two spaces apart, without lines or colours, for pipes and files."""
         rows = [[printable(name) for name in self.columns], *self.cells()]
         widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
-        return "\n".join([printable(self.title)] * bool(self.title) + self.aligned(rows, widths, gap=2))
+        return "\n".join(
+            [printable(self.title)] * bool(self.title) + self.aligned(rows, widths, gap=NARROW_GAP)
+        )
 
     def aligned(self, rows: Sequence[Sequence[str]], widths: Sequence[int], *, gap: int) -> list[str]:
         """Lines of printable cells, padded to the widths of their columns."""
@@ -171,18 +173,18 @@ def _width(text: str) -> int:
 def _drawn(table: Table) -> str:
     """The table as it is drawn on this terminal: a rule below the headings, long cells on several lines."""
     room = shutil.get_terminal_size().columns
-    widths = _widths(table, room)
+    gap, widths = _widths(table, room)
     if widths is None:
         return _listed(table)
     head, *rows = (
         list(zip_longest(*map(_folded, row, widths), fillvalue=""))
         for row in [[printable(name) for name in table.columns], *table.cells()]
     )
-    lines = table.aligned([*head, *(line for row in rows for line in row)], widths, gap=GAP)
+    lines = table.aligned([*head, *(line for row in rows for line in row)], widths, gap=gap)
     bold = [*(_folded(printable(table.title), room) if table.title else []), *lines[: len(head)]]
     if "NO_COLOR" not in os.environ:
         bold = [f"\x1b[1m{line}\x1b[0m" for line in bold]
-    rule = "─" * (sum(widths) + GAP * (len(widths) - 1))
+    rule = "─" * (sum(widths) + gap * (len(widths) - 1))
     return "\n".join([*bold, rule, *lines[len(head) :]]) + "\n"
 
 
@@ -197,19 +199,20 @@ def _folded(text: str, width: int) -> list[str]:
     return lines
 
 
-def _widths(table: Table, room: int) -> list[int] | None:
-    """How wide each column is drawn so that all fit and no word is broken; None where that cannot be."""
+def _widths(table: Table, room: int) -> tuple[int, list[int] | None]:
+    """The gap between columns and their widths so that all fit and no word is broken; None if they cannot."""
     columns = [(printable(name), *cells) for name, *cells in zip(table.columns, *table.cells(), strict=True)]
     widths = [max(map(_width, cells)) for cells in columns]
     least = [max((_width(word) for cell in cells for word in cell.split()), default=0) for cells in columns]
     least[0] = widths[0] if len(widths) > 1 and widths[0] <= room // 2 else least[0]
-    over = sum(widths) + GAP * (len(widths) - 1) - room
+    gap = GAP if sum(widths) + GAP * (len(widths) - 1) <= room else NARROW_GAP
+    over = sum(widths) + gap * (len(widths) - 1) - room
     if over > sum(widths) - sum(least):
-        return None
+        return gap, None
     for _ in range(over):
         widest = max(range(len(widths)), key=lambda index: widths[index] - least[index])
         widths[widest] -= 1
-    return widths
+    return gap, widths
 
 
 def _listed(table: Table) -> str:

@@ -9,7 +9,7 @@ from mlprun.errors import UsageError
 from mlprun.parts.losses import Loss
 from mlprun.plots import style
 from mlprun.plots.curves import Curve, curve, draw_curves, wants_log
-from mlprun.plots.panels import Panels, head
+from mlprun.plots.panels import Panels, fitting, head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mlprun.plots.subject import Subject
 
-PANELS = 8
+PANELS = 40
 RUNS = 12
 """runs that a legend can tell apart, at most; more are refused"""
 OVERLAYS = ("loss", "metrics")
@@ -58,7 +58,8 @@ def compute_overlay(subjects: Sequence[Subject], figure_name: str) -> Overlay:
     is_loss = figure_name == "loss"
     details = ("losses differ: " + ", ".join(names),) if is_loss and len(names) > 1 else ()
     title = f"{figure_name.capitalize()} of {len(subjects)} runs"
-    return Overlay(title, details, dict(list(found.items())[:PANELS]), is_loss)
+    shown, rest = fitting(found, PANELS)
+    return Overlay(title, details + rest, shown, is_loss)
 
 
 def _line(index: int) -> style.Line:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from mlprun.parts.losses import Loss
 from mlprun.plots import style
 from mlprun.plots.curves import Curve, Mark, curve, draw_curves, draw_mark, mark_of
-from mlprun.plots.panels import Panels
+from mlprun.plots.panels import Panels, fitting
 from mlprun.plots.plot import Plot, kinds
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mlprun.plots.subject import Subject
 
-PANELS = 12
+PANELS = 40
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class MetricCurves(Plot):
         return None if _curves(subject) else "no metric was logged, or none is a finite number"
 
     def compute(self, subject: Subject) -> Metrics:
-        curves = _curves(subject)
+        curves, rest = fitting(_curves(subject), PANELS)
         best = {name: mark_of(subject, f"dev_{name}") for name in curves}
         details = (f"best epoch by {subject.config.best.metric}",) if subject.best is not None else ()
-        return Metrics(f"Metrics of {subject.name}", details, curves, best)
+        return Metrics(f"Metrics of {subject.name}", details + rest, curves, best)
 
     def draw(self, values: Metrics) -> Figure:
         from mlprun.plots import canvas
@@ -68,7 +68,7 @@ def _curves(subject: Subject) -> dict[str, tuple[Curve, ...]]:
     losses = {"loss", "objective", *(part.name for part in subject.config.metrics if isinstance(part, Loss))}
     columns = [column.removeprefix("train_") for column in subject.history if column.startswith("train_")]
     found = {}
-    for name in [name for name in columns if name not in losses][:PANELS]:
+    for name in [name for name in columns if name not in losses]:
         both = (
             curve(split, subject.history, f"{split}_{name}", style.SPLIT_LINES[split])
             for split in ("train", "dev")

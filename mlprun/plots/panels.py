@@ -9,6 +9,10 @@ from mlprun.plots import style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from mlprun.plots.curves import Curve
+
+    _Curves = dict[str, tuple[Curve, ...]]
+
 
 class Panels:
     """`count` panels in rows of at most `columns`, each `height` inches high, one alone `alone` inches.
@@ -52,6 +56,12 @@ class Panels:
                     axes.set_xlabel(below)
             if left and index % self.columns == 0:
                 axes.set_ylabel(left)
+
+
+def fitting(found: _Curves, most: int) -> tuple[_Curves, tuple[str, ...]]:
+    """The first panels of a picture, at most so many, and a line that names those left out."""
+    rest = [style.name(name) for name in list(found)[most:]]
+    return dict(list(found.items())[:most]), (f"not shown: {', '.join(rest)}",) if rest else ()
 
 
 def head(axes: Axes, text: str) -> None:

@@ -1,5 +1,7 @@
+import io
 import json
 import os
+import re
 
 import pytest
 
@@ -54,8 +56,9 @@ def test_train_ends_with_a_table_the_folder_and_the_next_command(call):
     code, out, err = call("train", "small.yaml", "--name", "table")
     lines = out.splitlines()
     assert code == 0
-    assert lines[0].split()[:2] == ["split", "figure"]
-    assert [line.split()[:2] for line in lines[1:7]] == [
+    assert re.fullmatch("best epoch: [0-9]+, last epoch: 12", lines[0])
+    assert lines[1].split() == ["split", "figure", "best", "last", "majority", "logistic", "regression"]
+    assert [line.split()[:2] for line in lines[2:8]] == [
         [split, figure] for split in ("train", "dev", "test") for figure in ("loss", "accuracy")
     ]
     assert lines[-2:] == ["run folder: runs/table-001", "next: mlprun plot runs/table-001"]
@@ -341,6 +344,63 @@ def test_compare_names_what_differs_and_nothing_else(call):
     told = document(call, "compare", "runs/small-001", "runs/small-002")
     assert told["differences"] == {"optimizer.lr": [0.2, 0.5]}
     assert [len(values) for values in told["figures"].values()] == [2] * 6
+
+
+def test_compare_of_different_datasets_has_one_row_for_each_part(call, home):
+    sine = {
+        "name": "inline",
+        "inputs": [[float(x)] for x in range(9)],
+        "targets": [[x % 2] for x in range(9)],
+    }
+    (home / "sine.yaml").write_text(
+        json.dumps({"dataset": sine, "metrics": ["r2"], "training": {"epochs": 2}})
+    )
+    assert call("train", "sine.yaml", "-q", "--out", "others", "loss=mse")[0] == 0
+    arguments = ("compare", "runs/small-001", "runs/small-002", "others/sine-001")
+    _, out, _ = call(*arguments)
+    keys = [line.split()[0] for line in out.partition("\n\n")[0].splitlines()[2:]]
+    sections = [key for key in keys if "." not in key]
+    assert {"dataset", "loss", "metrics"} <= set(sections)
+    assert not [key for key in keys if key.startswith(("dataset.", "loss."))]
+    assert "null" not in out.partition("\n\n")[0]
+    found = document(call, *arguments)["differences"]
+    assert found["optimizer.lr"] == [0.2, 0.5, 0.2]
+    assert found["loss"] == ["bce", "bce", "mse"]
+    assert found["dataset"][0]["name"] == "moons"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_tables_fit_narrow_terminals_and_no_heading_is_torn(home, monkeypatch, width):
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("TERM", "xterm")
+    for arguments, words in (
+        (("train", "small.yaml", "-q", "--out", "drawn"), "split figure best last majority"),
+        (("train", "small.yaml", "-q", "--seeds", "2", "--out", "drawn"), "figure mean ± deviation lowest"),
+        (("eval", "runs/small-001"), "split figure epoch"),
+        (("show", "runs/small-001"), "split figure best last majority"),
+        (("ls", "drawn"), "run status epochs seconds of test"),
+        (("compare", "runs/small-001", "runs/small-002"), "split figure small-001 small-002"),
+        (("sweep", "show", "drawn/small-seeds-001"), "setting n mean"),
+        (("list",), "kind count names"),
+        (("list", "optimizers"), "name summary"),
+    ):
+        screen = Terminal()
+        monkeypatch.setattr("sys.stdout", screen)
+        assert cli.main([*arguments]) == 0
+        lines = re.sub("\x1b\\[[0-9]m", "", screen.getvalue()).splitlines()
+        # columns are at least two spaces apart; sentences are left to the terminal
+        assert all(len(line) <= width for line in lines if "  " in line or "──" in line), (arguments, lines)
+        headings = [line.split() for line in lines]
+        drawn = any(line[: len(words.split())] == words.split() for line in headings)
+        # what does not fit side by side is a list, with a line for each value
+        listed = all(any(line[:1] == [word + ":"] for line in headings) for word in words.split()[1:])
+        assert drawn or listed, (arguments, lines)
 
 
 def test_compare_draws_over_no_file_unless_it_is_told_to(call, home):

@@ -141,6 +141,6 @@ def test_on_a_narrow_terminal_nothing_is_lost_and_no_word_is_broken(width, monke
     words = shown.replace(":", " ").split()
     for cell in ("runs/moons-001", "interrupted", "0.1235", "0.359,", "accuracy", "0.825", "heading"):
         assert cell in words, (cell, shown)
-    if width >= 52:
+    if width >= 48:
         assert max(map(len, shown.splitlines())) <= width
-    assert ("  status: interrupted" in shown) == (width < 52)
+    assert ("  status: interrupted" in shown) == (width < 48)

@@ -210,3 +210,11 @@ def test_a_metric_of_the_wrong_targets_is_refused(part):
 def test_an_average_of_class_one_is_refused_for_three_classes():
     assert "macro, micro or weighted" in metric("f1", average="binary").refuses(Facts(9, 2, ("a", "b", "c")))
     assert metric("f1", average="binary").refuses(Facts(9, 2, ("a", "b"))) is None
+
+
+def test_r2_of_the_mean_is_exactly_zero():
+    generator = np.random.default_rng(0)
+    for rows in range(2, 300):
+        truth = generator.normal(3, 2, (rows, 1))
+        mean = np.broadcast_to(truth.mean(axis=0), truth.shape)
+        assert metric("r2").compute(Predictions(mean, truth, None, probabilistic=False)) == 0

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -345,3 +346,14 @@ def test_more_classes_than_colours_are_shades_and_the_pictures_say_so(tmp_path: 
             (legend, *_) = [one.get_texts() for one in figure.legends] or [[]]
             named = {text.get_text() for text in legend if text.get_text().startswith("class ")}
             assert len(named) == (0 if expected else count)
+
+
+def test_pictures_of_metrics_show_all_of_them_or_name_the_rest() -> None:
+    names = [f"metric{number}" for number in range(30)]
+    history = {f"{split}_{name}": np.arange(3.0) for name in names for split in ("train", "dev")}
+    config = SimpleNamespace(metrics=(), loss=SimpleNamespace(name="bce"))
+    subject = SimpleNamespace(name="run", config=config, history={"epoch": np.arange(3), **history})
+    shown = comparison.compute_overlay([subject] * 2, "metrics")
+    assert list(shown.curves) == [f"{split}_{name}" for name in names[:20] for split in ("train", "dev")]
+    rest = ", ".join(f"{split}_{name}" for name in names[20:] for split in ("train", "dev"))
+    assert shown.details == (f"not shown: {rest}",)

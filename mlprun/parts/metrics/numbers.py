@@ -86,4 +86,6 @@ class R2(_OfNumbers):
         spread[np.ptp(truth, axis=0) == 0] = (
             math.nan
         )  # rounding of the mean may leave a little that is not there
-        return np.asarray(1 - np.sum(errors**2, axis=0) / spread)
+        score = np.asarray(1 - np.sum(errors**2, axis=0) / spread)
+        score[np.abs(score) < 1e-14] = 0  # rounding: the mean itself scores 0, not -2e-16
+        return score
