@@ -99,7 +99,7 @@ def _resolve(dataset: dict[str, Any], out: str) -> tuple[schema.Config, dict[str
     """The config for a dataset, and what of it is written out."""
     facts = _parse({"dataset": dataset}, out).dataset.facts()
     given: dict[str, Any] = {"dataset": dataset, "architecture": {"name": "mlp"}, **CHOSEN}
-    if facts.tokens is not None:
+    if facts.tokens is not None and dataset["name"] != "table":  # whole numbers in a table are quantities
         given["architecture"] = {"name": "rnn", "embedding": {"vocabulary": facts.tokens, "dim": 8}}
     size = "full" if facts.rows <= FULL_BATCH_ROWS else BATCH_SIZE
     given["training"] = {**CHOSEN["training"], "batch_size": size}

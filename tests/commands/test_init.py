@@ -150,6 +150,13 @@ def test_a_table_of_three_rows_becomes_a_config_that_trains(targets, init, tmp_p
     assert cli.main(["train", "t.yaml", "training.epochs=2", "-q"]) == 0
 
 
+def test_whole_numbers_of_a_table_are_quantities_for_an_mlp(init, tmp_path):
+    (tmp_path / "t.csv").write_text("age,income,y\n" + "".join(f"{k},{k * 997},{k % 2}\n" for k in range(30)))
+    assert init("--data", "t.csv", "--target", "y")[0] == 0
+    config = schema.load("t.yaml")
+    assert (config.architecture.name, config.architecture.vocabulary) == ("mlp", None)
+
+
 def test_a_column_of_splits_stands_alone(init, tmp_path):
     rows = "\n".join(f"{k}.5,{('train', 'dev', 'test')[k % 3]},{k % 2}" for k in range(30))
     (tmp_path / "t.csv").write_text("a,part,y\n" + rows)
