@@ -1,15 +1,24 @@
 """What a table says of itself: which columns can be learnt from, what the target is, how rows are split."""
 
+from __future__ import annotations
+
 import re
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlprun.errors import DataError
-from mlprun.parts.datasets import Data
+from mlprun.parts.datasets.dataset import shortened
 from mlprun.parts.datasets.table import Table, columns
-from mlprun.parts.datasets.table.reading import Sheet, read
+from mlprun.parts.datasets.table.reading import read
 from mlprun.parts.datasets.table.source import Source, shown
 from mlprun.parts.splits import SPLITS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import polars as pl
+
+    from mlprun.parts.datasets import Data
+    from mlprun.parts.datasets.table.source import Place
 
 SHOWN_CLASSES = 8
 FEW_ROWS = 5
@@ -24,7 +33,8 @@ def infer(path: str, target: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     Raises DataError for a table that cannot be learnt from, UsageError for a target that is no column.
     """
     sheet = read(Source.of(path))
-    column = _split_column(sheet, target)
+    table = {series.name: series for series in sheet.take(sheet.names)}
+    column = _split_column(table, target)
     candidates = [name for name in sheet.names if name and name not in (*target, column)]
     given: dict[str, Any] = {"target": target[0] if len(target) == 1 else tuple(target)}
     if column is not None:
@@ -33,27 +43,26 @@ def infer(path: str, target: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     try:
         data, missing = _load(path, given, candidates)
     except DataError:
-        faults = {name: fault for name in candidates if (fault := _fault(path, given, name))}
-        if len(faults) == len(candidates):
+        faults = {name: fault for name in candidates if (fault := _fault(table[name], sheet.place))}
+        if len(faults) in (0, len(candidates)):
             raise
         data, missing = _load(path, given, [name for name in candidates if name not in faults])
         about = [f"Left out: {fault}." for fault in faults.values()]
-    names = [name for name in data.input_names if not _is_identity(sheet, name)]
-    if names and len(names) < len(data.input_names):
+    ids = [name for name in data.input_names if _is_identity(columns.settle(table[name], sheet.place))]
+    if ids and len(ids) < len(data.input_names):
         about += [
             f"Left out: column {shown(name)} only names the rows; add it to features if it says more."
-            for name in data.input_names
-            if name not in names
+            for name in ids
         ]
-        data, missing = _load(path, given, names)
+        left = set(ids)
+        data, missing = _load(path, given, [name for name in data.input_names if name not in left])
     options = {**given, "features": data.input_names, "missing": missing}
-    return options, [*_about(data, column), *about]
+    return options, [*_about(data, column), *shortened(about)]
 
 
-def _split_column(sheet: Sheet, target: Sequence[str]) -> str | None:
+def _split_column(table: Mapping[str, pl.Series], target: Sequence[str]) -> str | None:
     """The column that names the split of each row, if there is one."""
-    for name, unpack in sheet.columns.items():
-        series = unpack()
+    for name, series in table.items():
         if (
             name not in target
             and series.n_unique() <= len(SPLITS)
@@ -63,7 +72,7 @@ def _split_column(sheet: Sheet, target: Sequence[str]) -> str | None:
     return None
 
 
-def _is_identity(sheet: Sheet, name: str) -> bool:
+def _is_identity(series: pl.Series) -> bool:
     """Whether a column says which row it is and nothing of it.
 
     Texts that are all different do; whole numbers that are, when they count the rows or the column is called
@@ -71,7 +80,6 @@ def _is_identity(sheet: Sheet, name: str) -> bool:
     """
     import polars as pl
 
-    series = columns.settle(sheet.take(name), sheet.place)
     if series.null_count() or series.n_unique() < len(series) or len(series) < FEW_ROWS:
         return False
     if series.dtype == pl.String:
@@ -80,7 +88,7 @@ def _is_identity(sheet: Sheet, name: str) -> bool:
     if not (values == values.round()).all():
         return False
     counting = values.is_sorted() and values[0] in (0, 1) and values[-1] == values[0] + len(values) - 1
-    return counting or IDENTITY.search(name) is not None
+    return counting or IDENTITY.search(series.name) is not None
 
 
 def _load(path: str, given: dict[str, Any], features: Sequence[str]) -> tuple[Data, str]:
@@ -92,10 +100,10 @@ def _load(path: str, given: dict[str, Any], features: Sequence[str]) -> tuple[Da
         return Table.model_validate({**table, "missing": "impute"}).load(), "impute"
 
 
-def _fault(path: str, given: dict[str, Any], feature: str) -> str | None:
+def _fault(series: pl.Series, place: Place) -> str | None:
     """Why a column cannot be learnt from: a text that differs in every row, say."""
     try:
-        _load(path, given, [feature])
+        columns.feature(series, place)
     except DataError as error:
         return str(error)
     return None

@@ -80,7 +80,11 @@ class Loaded:
 
     def table(self, path: str) -> Data:
         """The rows of a table with known targets; raises DataError for one that does not fit."""
-        return read_rows(path, self.preprocessing, targets=True)
+        return self._rows(path, targets=True)
+
+    def _rows(self, path: str, *, targets: bool) -> Data:
+        vocabulary = self.config.architecture.vocabulary
+        return read_rows(path, self.preprocessing, targets=targets, vocabulary=vocabulary)
 
     def figures_of(self, data: Data) -> dict[str, Any]:
         """`loss` and metrics of raw rows with known targets."""
@@ -101,7 +105,7 @@ class Loaded:
 
     def predict_table(self, path: str) -> Answers:
         """What the network says of each row of a table; `-` is standard input."""
-        data = read_rows(path, self.preprocessing, targets=False)
+        data = self._rows(path, targets=False)
         return answers(self.predict(data), self.preprocessing.target_names, data.warnings)
 
 

@@ -16,15 +16,21 @@ from pydantic import Field, ValidationError, model_validator
 
 from mlprun import interrupts
 from mlprun.errors import CheckpointError, DataError
+from mlprun.parts.datasets.table.source import shown
 from mlprun.parts.part import NonNegativeInt, Options, PositiveFloat
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import DTypeLike, NDArray
 
     from mlprun.parts.datasets.dataset import Data
 
 # rows are prepared in blocks, so that no second matrix of all rows stands beside the result
 BLOCK = 65536
+
+NAMED = 3
+"""categories that a warning names, at most"""
 
 
 class Column(Options):
@@ -127,6 +133,22 @@ class Preprocessing(Options):
         if self.classes is not None:
             return outputs
         return np.asarray(outputs, np.float64) * self._scales + self._means
+
+    def unseen(self, data: Data, indices: NDArray[np.int64], rows: str) -> Iterator[str]:
+        """A warning for each column with categories in these rows (such as "dev rows") that train lacks."""
+        for index, column in enumerate(self.columns):
+            known = data.categories[index] if data.categories is not None else None
+            new = [k for k, name in enumerate(known or ()) if name not in (column.categories or ())]
+            if known is None or not new:
+                continue
+            values = data.inputs[indices, index]
+            met = sorted({known[int(k)] for k in np.unique(values[np.isin(values, new)])})
+            if met:
+                count = int(np.isin(values, new).sum())
+                named = ", ".join(shown(name) for name in met[:NAMED]) + (", ..." if len(met) > NAMED else "")
+                what = f"{count} of {len(values)} {rows} {'holds' if count == 1 else 'hold'} categories"
+                what = f"{what} that training did not meet ({named}), encoded as all zeros"
+                yield f"column {shown(column.name)}: {what}"
 
     def to_json(self) -> dict[str, Any]:
         """Everything as JSON values; `json.dumps` writes floats so that they read back exactly."""

@@ -3,55 +3,63 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mlprun.errors import DataError
-from mlprun.parts.datasets.dataset import Data
+from mlprun.parts.datasets.dataset import Data, shortened
 from mlprun.parts.datasets.table import columns
 from mlprun.parts.datasets.table.delimited import is_number
 from mlprun.parts.datasets.table.reading import Sheet, read
 from mlprun.parts.datasets.table.source import CAP, Source, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import polars as pl
     from numpy.typing import NDArray
 
     from mlprun.experiment.preprocessing import Preprocessing
 
 STANDARD_INPUT = "-"
-NAMED = 3
-"""categories that a warning names, at most"""
 
 
-def read_rows(path: str, preprocessing: Preprocessing, *, targets: bool) -> Data:
+def read_rows(
+    path: str, preprocessing: Preprocessing, *, targets: bool, vocabulary: int | None = None
+) -> Data:
     """The rows of a table for the model that `preprocessing` belongs to; `-` is CSV or TSV on standard input.
 
     Columns may stand in any order and others are ignored. A text file of nothing but numbers may lack a
     header where the number of columns leaves no doubt; `Data.warnings` says so then, and of categories that
-    training did not meet. Without `targets` the
-    targets are [N, 0]. Raises DataError for missing columns, unknown labels and cells that cannot be read.
+    training did not meet. Without `targets` the targets are [N, 0]. Symbols are below `vocabulary`. Raises
+    DataError for missing columns, unknown labels and cells that cannot be read.
     """
     source = _standard_input() if path == STANDARD_INPUT else Source.of(path)
     header = _Header(preprocessing, targets=targets)
-    # categories that happen to be digits must stay the text that training met
-    text = any(column.categories is not None for column in preprocessing.columns)
+    # labels and categories that look like numbers must stay the text that training met
+    text = {column.name for column in preprocessing.columns if column.categories is not None}
+    if targets and preprocessing.classes is not None:
+        text.update(preprocessing.target_names)
     sheet = read(source, header=header, text=text)
     _check_columns(sheet, preprocessing.input_names + (preprocessing.target_names if targets else ()))
-    found = [_input(sheet, preprocessing, k) for k in range(len(preprocessing.columns))]
-    inputs = np.stack([values for values, _ in found], axis=1)
-    return Data(
-        inputs=_symbols(sheet, inputs, preprocessing) if preprocessing.symbols else inputs,
+    inputs = np.empty((sheet.rows, len(preprocessing.columns)))
+    categories: list[tuple[str, ...] | None] = []
+    for k, series in enumerate(sheet.take(preprocessing.input_names)):
+        inputs[:, k], known = _input(sheet, series, preprocessing, k)
+        categories.append(known)
+    data = Data(
+        inputs=_symbols(sheet, inputs, preprocessing, vocabulary) if preprocessing.symbols else inputs,
         targets=_targets(sheet, preprocessing) if targets else np.empty((sheet.rows, 0)),
         input_names=preprocessing.input_names,
         target_names=preprocessing.target_names if targets else (),
         classes=preprocessing.classes,
-        categories=tuple(known for _, known in found) if text else None,
+        categories=tuple(categories) if any(categories) else None,
         imputed=preprocessing.imputed,
-        warnings=(*header.warnings, *_unmet(sheet, preprocessing, found)),
+    )
+    unseen = preprocessing.unseen(data, np.arange(sheet.rows), "rows")
+    return replace(
+        data,
+        warnings=(*header.warnings, *shortened(f"{source.name}: {warning}" for warning in unseen)),
     )
 
 
@@ -93,25 +101,30 @@ class _Header:
 
 
 def _check_columns(sheet: Sheet, needed: tuple[str, ...]) -> None:
-    lacking = [name for name in needed if name not in sheet.columns]
+    known = frozenset(sheet.names)
+    lacking = [name for name in needed if name not in known]
     if lacking:
         what = f"has no column {', '.join(shown(name) for name in lacking[:10])}"
         raise sheet.source.error("", what, f"the model was trained on {', '.join(needed[:20])}")
 
 
 def _input(
-    sheet: Sheet, preprocessing: Preprocessing, index: int
+    sheet: Sheet, series: pl.Series, preprocessing: Preprocessing, index: int
 ) -> tuple[NDArray[np.float64], tuple[str, ...] | None]:
     """One input column: numbers, or indices into the categories of this table."""
     column = preprocessing.columns[index]
-    series = sheet.take(column.name)
     if column.categories is None:
         settled = columns.settle(series, sheet.place, may_be_empty=True)
         values, known = columns.numbers(settled, sheet.place), None
     else:
         labels = _labels(series, sheet)
-        known = columns.distinct(labels)
-        values = columns.codes(labels, known)
+        names = columns.distinct(labels)
+        forms = [_known(name, column.categories) or name for name in names]
+        known = tuple(sorted(set(forms)))
+        position = {name: k for k, name in enumerate(known)}
+        # one entry more than there are names: a missing cell
+        ids = np.array([*(position[form] for form in forms), np.nan])
+        values = ids[np.nan_to_num(columns.codes(labels, names), nan=len(names)).astype(np.int64)]
     gaps = np.isnan(values)
     if gaps.any() and not preprocessing.imputed:
         what = f"column {shown(column.name)} is missing"
@@ -121,44 +134,32 @@ def _input(
     return values, known
 
 
-def _unmet(
-    sheet: Sheet,
-    preprocessing: Preprocessing,
-    found: list[tuple[NDArray[np.float64], tuple[str, ...] | None]],
-) -> Iterator[str]:
-    """A warning for each column with categories that training did not meet: the network sees none there."""
-    for column, (values, known) in zip(preprocessing.columns, found, strict=True):
-        new = [k for k, name in enumerate(known or ()) if name not in (column.categories or ())]
-        if new:
-            assert known is not None
-            count = int(np.isin(values, new).sum())
-            named = ", ".join(shown(known[k]) for k in new[:NAMED]) + (", ..." if len(new) > NAMED else "")
-            rows = f"{count} of {len(values)} rows {'holds' if count == 1 else 'hold'}"
-            where = f"{sheet.source.name}: column {shown(column.name)}"
-            yield f"{where}: {rows} {named}, which training did not meet; all its inputs are 0 there"
-
-
 def _labels(series: pl.Series, sheet: Sheet) -> pl.Series:
-    """A column as text, as it stands in a text file; null for missing cells."""
+    """A stripped column as text, as it stands in a text file; null for missing cells."""
     import polars as pl
 
     if isinstance(series.dtype, pl.String):
-        return columns.stripped(series)
+        return series
     settled = columns.settle(series, sheet.place, may_be_empty=True)
     return columns.texts(settled).cast(pl.String)
 
 
-def _symbols(sheet: Sheet, inputs: NDArray[np.float64], preprocessing: Preprocessing) -> NDArray[np.int64]:
-    wrong = (inputs < 0) | (inputs != np.floor(inputs)) | (inputs >= 2**53)
+def _symbols(
+    sheet: Sheet, inputs: NDArray[np.float64], preprocessing: Preprocessing, vocabulary: int | None
+) -> NDArray[np.int64]:
+    wrong = (inputs < 0) | (inputs != np.floor(inputs)) | (inputs >= (vocabulary or 2**53))
     if wrong.any():
         row, column = (int(at) for at in np.argwhere(wrong)[0])
-        what = f"column {shown(preprocessing.input_names[column])} is {inputs[row, column]:g}"
-        raise sheet.place.error(row, what, "expected a symbol: a whole number from 0")
+        what = f"column {shown(preprocessing.input_names[column])} is {inputs[row, column]:.15g}"
+        known = "expected a symbol: a whole number from 0"
+        if vocabulary is not None:
+            known = f"the model knows symbols 0 to {vocabulary - 1}"
+        raise sheet.place.error(row, what, known)
     return inputs.astype(np.int64)
 
 
 def _targets(sheet: Sheet, preprocessing: Preprocessing) -> NDArray[np.int64] | NDArray[np.float64]:
-    series = [sheet.take(name) for name in preprocessing.target_names]
+    series = list(sheet.take(preprocessing.target_names))
     for column in series:
         cells = _labels(column, sheet)
         if cells.null_count():
@@ -186,6 +187,14 @@ def _class_ids(sheet: Sheet, labels: pl.Series, classes: tuple[str, ...]) -> NDA
 
 
 def _class_id(label: str, classes: tuple[str, ...]) -> int | None:
-    """The id of a label as it is written, as a number (1.0 is 1) or in lower case (True is true)."""
+    known = _known(label, classes)
+    return None if known is None else classes.index(known)
+
+
+def _known(label: str, names: tuple[str, ...]) -> str | None:
+    """The name of training that a label is: as it is written, as a number (1.0 is 1), or true in any case."""
     number = columns.number_name(float(label)) if is_number(label) else label
-    return next((classes.index(form) for form in (label, number, label.lower()) if form in classes), None)
+    forms = [label, number, label.lower()]
+    if label in ("true", "false"):  # as Parquet and JSON lines have them
+        forms += [label.capitalize(), label.upper()]
+    return next((form for form in forms if form in names), None)

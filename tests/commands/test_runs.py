@@ -246,8 +246,8 @@ def test_unknown_categories_are_a_warning_of_one_line(call, home):
     assert call("train", "c.yaml", "-q")[0] == 0
     (home / "n.csv").write_text("c,y\na,1\nzz,2\n")
     warning = (
-        "warning: n.csv: column 'c': 1 of 2 rows holds 'zz', which training did not meet; "
-        "all its inputs are 0 there\n"
+        "warning: n.csv: column 'c': 1 of 2 rows holds categories that training did not meet ('zz'), "
+        "encoded as all zeros\n"
     )
     for arguments in (("predict", "runs/c-001", "n.csv"), ("eval", "runs/c-001", "--data", "n.csv")):
         code, out, err = call(*arguments)

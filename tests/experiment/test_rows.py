@@ -70,12 +70,13 @@ def test_categories_unknown_in_training_are_told_by_column_with_their_number(tmp
     _, fitted = trained(tmp_path)
     one = read_rows(new(tmp_path, "size,colour\n2.5,violet\n2.5,red\n"), fitted, targets=False)
     what = (
-        "column 'colour': 1 of 2 rows holds 'violet', which training did not meet; all its inputs are 0 there"
+        "column 'colour': 1 of 2 rows holds categories that training did not meet ('violet'), "
+        "encoded as all zeros"
     )
     assert one.warnings == (f"{tmp_path}/new.csv: {what}",)
     rows = "".join(f"1,{colour},rose\n" for colour in ["d", "c", "b", "a", "red", "a"])
     (many,) = read_rows(new(tmp_path, f"size,colour,kind\n{rows}"), fitted, targets=True).warnings
-    assert ": 5 of 6 rows hold 'a', 'b', 'c', ..., which training did not meet;" in many
+    assert ": 5 of 6 rows hold categories that training did not meet ('a', 'b', 'c', ...)" in many
     assert read_rows(new(tmp_path, "size,colour\n2.5,red\n"), fitted, targets=False).warnings == ()
 
 
@@ -97,6 +98,26 @@ def test_labels_are_matched_as_numbers_too(tmp_path, labels):
     assert fitted.classes == ("1", "2", "10")
     path = new(tmp_path, "x,y\n" + "".join(f"{k},{label}\n" for k, label in enumerate(labels)))
     assert read_rows(path, fitted, targets=True).targets.tolist() == [0, 1]
+
+
+def test_labels_and_categories_that_read_as_something_else_keep_their_text(tmp_path):
+    labels = ["007", "1E5", "True", "A12", "1.0", "1_0"]
+    rows = "".join(f"{label},{k}.5,{label}\n" for k, label in enumerate(labels * 2))
+    _, fitted = trained(tmp_path, "c,x,y\n" + rows, target="y")
+    assert set(fitted.classes) == set(labels) == set(fitted.columns[0].categories)
+    for known in labels:
+        other = f" {known} " if known == "007" else known
+        data = read_rows(new(tmp_path, f"c,x,y\n{other},1,{other}\n"), fitted, targets=True)
+        assert fitted.classes[data.targets[0]] == known
+        assert (
+            fitted.columns[0].categories[int(fitted.inputs(data, np.array([0]), float)[0, :6].argmax())]
+            == known
+        )
+        assert data.warnings == ()
+    buffer = io.BytesIO()
+    pl.DataFrame({"c": [True], "x": [1], "y": [True]}).write_parquet(buffer)
+    data = read_rows(new(tmp_path, buffer.getvalue(), "new.parquet"), fitted, targets=True)
+    assert (fitted.classes[data.targets[0]], data.warnings) == ("True", ())
 
 
 def test_true_and_false_are_labels_in_any_case(tmp_path):
@@ -173,6 +194,10 @@ def test_symbols_are_read_as_integers(tmp_path):
     got = read_rows(new(tmp_path, "t1,t0\n2,1\n"), fitted, targets=False)
     assert got.inputs.dtype == np.int64
     assert got.inputs.tolist() == [[1, 2]]
+    path = new(tmp_path, "t0,t1\n1,2\n1,4\n")
+    with pytest.raises(DataError, match=r"new.csv:3: column 't1' is 4; the model knows symbols 0 to 3$"):
+        read_rows(path, fitted, targets=False, vocabulary=4)
+    assert read_rows(path, fitted, targets=False, vocabulary=5).inputs.max() == 4
     for cell in ("1.5", "-1", "1e300"):
         with pytest.raises(DataError, match=r"new.csv:3: column 't1' is .*expected a symbol"):
             read_rows(new(tmp_path, f"t0,t1\n1,2\n1,{cell}\n"), fitted, targets=False)

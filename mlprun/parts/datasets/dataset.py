@@ -12,6 +12,8 @@ from mlprun.parts.datasets.split import Split, SplitField
 from mlprun.parts.part import Part, PositiveInt, Registry, Seed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
 
@@ -65,6 +67,13 @@ class Data:
             targets=1 if self.targets.ndim == 1 else self.targets.shape[1],
             tokens=int(self.inputs.max()) + 1 if integer and self.inputs.size else None,
         )
+
+
+def shortened(warnings: Iterable[str], most: int = 10) -> tuple[str, ...]:
+    """The first warnings, and how many more there are: a wide table could have thousands."""
+    some = tuple(warnings)
+    rest = len(some) - most
+    return some if rest <= 0 else (*some[:most], f"{rest} more such warnings are not shown")
 
 
 STANDARDIZE = (

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from mlprun.parts.datasets.table.delimited import MISSING, decimal_comma
+from mlprun.parts.datasets.table.delimited import MISSING
+from mlprun.parts.datasets.table.formats import kind, misread
 from mlprun.parts.datasets.table.source import Place, shown
 
 if TYPE_CHECKING:
@@ -24,29 +25,51 @@ FEW = 20
 
 LEAVE_OUT = "leave the column out by dataset.features"
 
-_DATE = r"^(\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})([ T].*)?$"
+MANY = 0.8
+"""categories or classes per row from which on there is a warning"""
+
+LOOKED_AT = 10_000
+"""rows of a text column that are searched for number and date formats"""
+
+
+def stripped(block: list[pl.Series]) -> list[pl.Series]:
+    """The columns with text stripped of spaces, and null where it says that the cell is missing."""
+    import polars as pl
+
+    texts = [k for k, one in enumerate(block) if isinstance(one.dtype, pl.Categorical | pl.Enum | pl.String)]
+    cells = pl.all().str.strip_chars()
+    frame = pl.DataFrame([block[k].cast(pl.String) for k in texts])
+    frame = frame.select(pl.when(~cells.is_in(list(MISSING))).then(cells))
+    for k, column in zip(texts, frame.get_columns(), strict=True):
+        block[k] = column
+    return block
 
 
 def settle(series: pl.Series, place: Place, *, may_be_empty: bool = False) -> pl.Series:
-    """The column as booleans, numbers or stripped text, with null for every missing cell.
+    """A stripped column as booleans, numbers or text, with null for every missing cell.
 
     Text becomes booleans where all of it is true or false in any case, numbers where all of it is numbers.
     Raises DataError for dates, nested values and, unless it may be empty, a column without any value.
     """
     import polars as pl
 
-    kind, name = series.dtype, series.name
-    if kind.is_temporal():
-        _refuse_dates(name, place)
-    if isinstance(kind, pl.Categorical | pl.Enum | pl.String):
-        series = _of_text(stripped(series))
-    elif kind.is_float():
-        series = series.cast(pl.Float64).fill_nan(None)
-    elif kind.is_decimal():
+    dtype, name = series.dtype, series.name
+    if dtype.is_temporal() and series.null_count() < len(series):
+        _refuse_format(series, int(series.is_not_null().arg_max() or 0), place)
+    if dtype.is_temporal():
         series = series.cast(pl.Float64)
-    elif not (kind.is_integer() or kind in (pl.Boolean, pl.Null)):
-        what = f"column {shown(name)} holds {str(kind).partition('(')[0].lower()} values"
+    elif dtype == pl.String:
+        series = _of_text(series)
+    elif dtype.is_decimal():
+        whole = isinstance(dtype, pl.Decimal) and dtype.scale == 0
+        series = series.cast(pl.Int128 if whole else pl.Float64)
+    elif not (dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)):
+        what = f"column {shown(name)} holds {str(dtype).partition('(')[0].lower()} values"
         raise place.source.error("", what, "expected numbers or text")
+    if series.dtype.is_float():
+        series = series.cast(pl.Float64)
+        if int(np.isnan(series.to_numpy()).sum()) > series.null_count():
+            series = series.fill_nan(None)
     if series.null_count() == len(series) and not may_be_empty:
         raise place.source.error("", f"column {shown(name)} has no value in any row", LEAVE_OUT)
     return series
@@ -61,12 +84,13 @@ def numbers(series: pl.Series, place: Place, *, unit: str = "a number") -> NDArr
 
     values = series.cast(pl.Float64, strict=False)
     if series.dtype == pl.String:
-        _refuse_cell(series, values.is_null() & series.is_not_null(), place, unit)
-    infinite = values.is_infinite()
+        values = _numbers_of_text(series, values, place, unit)
+    cells = values.to_numpy().astype(np.float64, copy=False)
+    infinite = np.isinf(cells)
     if infinite.any():
-        row = int(infinite.arg_max() or 0)
-        raise place.error(row, f"column {shown(series.name)} is infinite", "expected a finite number")
-    return values.to_numpy().astype(np.float64, copy=False)
+        what = f"column {shown(series.name)} is infinite"
+        raise place.error(int(infinite.argmax()), what, "expected a finite number")
+    return cells
 
 
 def feature(series: pl.Series, place: Place) -> tuple[NDArray[np.float64], tuple[str, ...] | None]:
@@ -76,7 +100,7 @@ def feature(series: pl.Series, place: Place) -> tuple[NDArray[np.float64], tuple
     series = settle(series, place)
     if series.dtype != pl.String or _mostly_numbers(series):
         return numbers(series, place), None
-    _refuse_unreadable(series, place)
+    _refuse_misread(series, place)
     categories = distinct(series)
     if len(categories) > CATEGORIES:
         what = f"column {shown(series.name)} has {len(categories)} categories, such as {shown(categories[0])}"
@@ -84,18 +108,27 @@ def feature(series: pl.Series, place: Place) -> tuple[NDArray[np.float64], tuple
     return codes(series, categories), categories
 
 
+def crowded(series: pl.Series, unit: str, count: int) -> tuple[str, ...]:
+    """A warning where most rows have a category or class of their own."""
+    rows = len(series) - series.null_count()
+    if count < 3 or count < MANY * rows:
+        return ()
+    return (f"column {shown(series.name)} has {count} {unit} in {rows} rows, almost one for each row",)
+
+
 def distinct(series: pl.Series) -> tuple[str, ...]:
     """The different texts of a column, sorted by code point."""
-    return tuple(sorted(series.drop_nulls().unique().to_list()))
+    # one of the few methods of a series that do not start a query, which takes half a millisecond
+    cells = series.alias("").value_counts().to_series().to_list()
+    return tuple(sorted(cell for cell in cells if cell is not None))
 
 
 def codes(series: pl.Series, names: tuple[str, ...]) -> NDArray[np.float64]:
     """Each text's index in `names`, NaN for a missing cell or a text that is not among them."""
     import polars as pl
 
-    indices = list(range(len(names)))
-    found = series.replace_strict(list(names), indices, default=None, return_dtype=pl.Float64)
-    return found.to_numpy().astype(np.float64, copy=False)
+    known = series.cast(pl.Enum(names), strict=False).to_physical().cast(pl.Float64)
+    return known.to_numpy().astype(np.float64, copy=False)
 
 
 def texts(series: pl.Series) -> pl.Series:
@@ -104,6 +137,8 @@ def texts(series: pl.Series) -> pl.Series:
 
     if series.dtype == pl.Boolean:
         return series.cast(pl.Int64).replace_strict([0, 1], ["false", "true"], return_dtype=pl.String)
+    if series.dtype.is_integer():
+        return series.cast(pl.String)
     if series.dtype.is_numeric():
         values = series.unique().drop_nulls()
         return series.replace_strict(values, [number_name(v) for v in values], return_dtype=pl.String)
@@ -134,7 +169,6 @@ def classes(series: pl.Series, place: Place) -> tuple[NDArray[np.int64], tuple[s
     import polars as pl
 
     if series.dtype == pl.String:
-        _refuse_unreadable(series, place)
         names = distinct(series)
     elif series.dtype == pl.Boolean:
         names = distinct(texts(series))
@@ -161,32 +195,46 @@ def ids(series: pl.Series, count: int, place: Place) -> tuple[NDArray[np.int64],
 
 
 def refuse_strays(series: pl.Series, place: Place) -> None:
-    """Raise DataError for the first text in a settled column that is numbers but for a few cells."""
+    """Raise DataError for the first text in a settled target that is numbers but for a few cells.
+
+    So it does for text that is numbers or dates in a format that cannot be read.
+    """
     import polars as pl
 
-    if series.dtype == pl.String and _mostly_numbers(series):
+    if series.dtype != pl.String:
+        return
+    if _mostly_numbers(series):
         numbers(series, place)
-
-
-def stripped(series: pl.Series) -> pl.Series:
-    """Text without the spaces around it, null where it says that the cell is missing."""
-    import polars as pl
-
-    series = series.cast(pl.String).str.strip_chars()
-    return series.set(series.is_in(list(MISSING)), None)
+    else:
+        _refuse_misread(series, place, ", or set dataset.task to classes")
 
 
 def _of_text(series: pl.Series) -> pl.Series:
     import polars as pl
 
-    if bool(series.str.to_lowercase().is_in(["true", "false"]).all()):
-        return (series.str.to_lowercase() == "true").alias(series.name)
     values = series.cast(pl.Float64, strict=False)
-    return values if values.null_count() == series.null_count() else series
+    if values.null_count() == series.null_count():
+        if (np.abs(values.to_numpy()) >= 2**53).any():  # labels that float64 would not tell apart
+            exact = series.cast(pl.Int128, strict=False)
+            return values if exact.null_count() > series.null_count() else exact
+        return values
+    if all(cell.lower() in ("true", "false") for cell in distinct(series)):
+        return _flags(series).cast(pl.Boolean)
+    return series
+
+
+def _flags(series: pl.Series) -> pl.Series:
+    """Text as 1 for true and 0 for false in any case, null for anything else."""
+    import polars as pl
+
+    lower = series.str.to_lowercase()
+    return lower.replace_strict(["true", "false"], [1.0, 0.0], default=None, return_dtype=pl.Float64)
 
 
 def number_name(value: float) -> str:
     """The class name of a number."""
+    if isinstance(value, int):  # of any size
+        return str(value)
     return str(int(value)) if np.isfinite(value) and value == int(value) else repr(float(value))
 
 
@@ -194,27 +242,42 @@ def _mostly_numbers(series: pl.Series) -> bool:
     """Whether text is numbers with stray cells among them, rather than codes some of which are digits."""
     import polars as pl
 
-    values = series.cast(pl.Float64, strict=False).drop_nulls()
-    return 2 * len(values) > len(series) - series.null_count() and not is_few_integers(values)
+    values = series.cast(pl.Float64, strict=False)
+    most = 2 * (len(values) - values.null_count()) > len(series) - series.null_count()
+    return most and not is_few_integers(values)
 
 
-def _refuse_unreadable(series: pl.Series, place: Place) -> None:
-    present = series.drop_nulls()
-    if bool(present.str.contains(_DATE).all()):
-        _refuse_dates(series.name, place)
-    if all(decimal_comma(cell) for cell in present.head(CATEGORIES)):
-        row = int(series.is_not_null().arg_max() or 0)
-        what = f"column {shown(series.name)} is {shown(present[0])}"
-        raise place.error(row, what, "write numbers with a decimal point")
+def _refuse_misread(series: pl.Series, place: Place, other: str = "") -> None:
+    """Raise DataError for a text column that is numbers or dates; `other` is what would also work."""
+    row = misread(series.head(LOOKED_AT).to_list())
+    if row is not None:
+        _refuse_format(series, row, place, other)
 
 
-def _refuse_dates(name: str, place: Place) -> NoReturn:
-    what = f"column {shown(name)} holds dates"
-    raise place.source.error("", what, f"give it as numbers, such as days since a start, or {LEAVE_OUT}")
+def _refuse_format(series: pl.Series, row: int, place: Place, other: str = "") -> NoReturn:
+    cell = str(series[row])
+    what = f"column {shown(series.name)} is {shown(cell)}"
+    if kind(cell) == "number":
+        remedy = "write numbers with a decimal point (no thousands separators, units or signs)"
+        raise place.error(row, what, remedy + other)
+    remedy = "give it as numbers, such as days since a start"
+    raise place.error(row, f"{what}, a date or time", remedy + (other or f", or {LEAVE_OUT}"))
 
 
-def _refuse_cell(series: pl.Series, bad: pl.Series, place: Place, unit: str) -> None:
+def _numbers_of_text(series: pl.Series, values: pl.Series, place: Place, unit: str) -> pl.Series:
+    """`values`, the numbers among text, with true and false where most cells are such.
+
+    Raises DataError for the first cell that is neither.
+    """
+    flags = _flags(series)
+    if flags.null_count() < values.null_count():
+        unit = "true or false"
+        values = flags.fill_null(values.set((values != 0) & (values != 1), None))
+    bad = values.is_null() & series.is_not_null()
     if bad.any():
         row = int(bad.arg_max() or 0)
+        if unit == "a number" and kind(series[row]) in ("number", "date"):
+            _refuse_format(series, row, place)
         remedy = f"expected {unit} (missing values: leave the cell empty and set dataset.missing)"
         raise place.error(row, f"column {shown(series.name)} is {shown(series[row])}", remedy)
+    return values

@@ -9,14 +9,13 @@ from __future__ import annotations
 import csv
 import io
 import math
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mlprun.errors import DataError
-from mlprun.parts.datasets.table.source import Source, shown
+from mlprun.parts.datasets.table.source import Source, check_width, shown
 from mlprun.parts.datasets.table.survey import Stream, survey, whole_lines
 
 if TYPE_CHECKING:
@@ -40,12 +39,12 @@ class _Form:
     names: tuple[str, ...]
     skipped: int
     """lines that hold no row: 1 for a header"""
-    text: bool
-    """cells are not converted"""
+    text: Collection[str]
+    """columns whose cells are not converted"""
 
 
 def read(
-    source: Source, *, header: HeaderCheck | None, text: bool
+    source: Source, *, header: HeaderCheck | None, text: Collection[str]
 ) -> tuple[pl.DataFrame, Callable[[int], str]]:
     """The columns of a text table, and how to find the line of a row."""
     looks = survey(source)
@@ -88,11 +87,22 @@ def _broken(source: Source, line: int, why: str) -> DataError:
 
 
 def _check_names(source: Source, names: tuple[str, ...]) -> None:
-    twice = next((name for k, name in enumerate(names) if name in names[:k]), None)
+    check_width(source, len(names))
+    twice = repeated(names)
     if twice == "":
         raise source.error("1", "several columns have no name", "name them in the header")
     if twice is not None:
         raise source.error("1", f"the header names {shown(twice)} twice", "give every column its own name")
+
+
+def repeated(names: Sequence[str]) -> str | None:
+    """The first name that an earlier one equals."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def is_number(cell: str) -> bool:
@@ -140,11 +150,15 @@ def _rewritten(source: Source, form: _Form) -> bytes:
 
 
 def _parse(pieces: Callable[[], Iterable[bytes]], form: _Form) -> pl.DataFrame | None:
-    """The columns as polars reads them, types found in the first rows, then in all; None if it cannot."""
+    """The columns as polars reads them; None if it cannot.
+
+    Types are those of the first rows, then of all rows. Digits that polars takes for an integer and cannot
+    read as one (more than 128 bits, other scripts) remain: then every column is text.
+    """
     import polars as pl
 
     options: dict[str, Any] = {"separator": form.separator, "null_values": list(MISSING)}
-    for inferred in (INFERRED, None):
+    for inferred in (INFERRED, None, 0):
         try:
             schema = _schema(pieces(), form, inferred, options)
             frames = [
@@ -158,18 +172,16 @@ def _parse(pieces: Callable[[], Iterable[bytes]], form: _Form) -> pl.DataFrame |
 
 
 def _schema(pieces: Iterable[bytes], form: _Form, inferred: int | None, options: dict[str, Any]) -> pl.Schema:
-    """The type of each column, as the first `inferred` rows or all of them have it."""
+    """The type of each column, as the first `inferred` rows or all of them have it; with 0 all are text."""
     import polars as pl
 
-    sample = io.BytesIO(next(iter(pieces)) if inferred else b"".join(pieces))
-    lazy = pl.scan_csv(
-        sample,
-        has_header=form.skipped > 0,
-        infer_schema=not form.text,
-        infer_schema_length=inferred,
-        **options,
-    )
-    return lazy.collect_schema()
+    sample = io.BytesIO(b"".join(pieces) if inferred is None else next(iter(pieces)))
+    lazy = pl.scan_csv(sample, has_header=form.skipped > 0, infer_schema_length=inferred, **options)
+    schema = lazy.collect_schema()
+    for name, known in zip(form.names, schema, strict=False):
+        if inferred == 0 or name in form.text:
+            schema[known] = pl.String()
+    return schema
 
 
 def _line(source: Source, form: _Form, row: int) -> str:
@@ -178,8 +190,3 @@ def _line(source: Source, form: _Form, row: int) -> str:
         if at == row + form.skipped:
             return str(line)
     return f"row {row + 1}"  # the file has changed since
-
-
-def decimal_comma(cell: str) -> bool:
-    """Whether a cell reads as a number with a comma for its decimal point."""
-    return re.fullmatch(r"[+-]?\d+,\d+", cell) is not None

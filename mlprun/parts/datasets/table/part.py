@@ -11,9 +11,9 @@ from pydantic_core import PydanticCustomError
 
 from mlprun import files
 from mlprun.errors import UsageError
-from mlprun.parts.datasets.dataset import Data, Dataset, Facts, datasets
+from mlprun.parts.datasets.dataset import Data, Dataset, Facts, datasets, shortened
 from mlprun.parts.datasets.table import columns
-from mlprun.parts.datasets.table.delimited import is_number
+from mlprun.parts.datasets.table.delimited import is_number, repeated
 from mlprun.parts.datasets.table.reading import Sheet, read
 from mlprun.parts.datasets.table.source import Source, shown
 from mlprun.parts.part import ConfigPath
@@ -105,7 +105,7 @@ class Table(Dataset):
         """Every column has one role."""
         column = self.split.column if self.split is not None else None
         named = [*self.targets, *(self.features or ()), *([] if column is None else [column])]
-        twice = next((name for k, name in enumerate(named) if name in named[:k]), None)
+        twice = repeated(named)
         if twice is not None:
             what = f"column {shown(twice)} is named twice among target, features and split.column"
             raise PydanticCustomError("column_roles", "{what}; expected it once", {"what": what})
@@ -130,7 +130,7 @@ class Table(Dataset):
         sheet = read(Source.of(self.path), header=self._refuse_rows_without_header)
         features = self._features(sheet)
         parts = self._parts(sheet)
-        targets, classes = self._targets(sheet)
+        targets, classes, crowded = self._targets(sheet)
         inputs, categories, warnings = self._inputs(sheet, features)
         held = _as_symbols(inputs) if _could_be_symbols(inputs, categories) else inputs
         for array in (held, targets):
@@ -144,7 +144,7 @@ class Table(Dataset):
             categories=categories if any(categories) else None,
             parts=parts,
             imputed=self.missing == "impute",
-            warnings=warnings,
+            warnings=shortened(f"{self.path}: {warning}" for warning in (*crowded, *warnings)),
         )
 
     def _refuse_rows_without_header(self, source: Source, names: tuple[str, ...]) -> None:
@@ -161,7 +161,8 @@ class Table(Dataset):
             *((("features", k), name) for k, name in enumerate(self.features or ())),
             *([] if column is None else [(("split", "column"), column)]),
         ]
-        missing = [(option, name) for option, name in named if name not in sheet.columns]
+        known = frozenset(sheet.names)
+        missing = [(option, name) for option, name in named if name not in known]
         if missing:
             raise UnknownColumnsError(self.path, missing, sheet.names)
         features = self.features or tuple(n for n in sheet.names if n not in (*self.targets, column))
@@ -175,7 +176,8 @@ class Table(Dataset):
     def _parts(self, sheet: Sheet) -> NDArray[np.str_] | None:
         if self.split is None or self.split.column is None:
             return None
-        named = columns.texts(columns.settle(sheet.take(self.split.column), sheet.place))
+        (series,) = sheet.take([self.split.column])
+        named = columns.texts(columns.settle(series, sheet.place))
         wrong = ~named.is_in(list(SPLITS)).fill_null(value=False)
         if wrong.any():
             row = int(wrong.arg_max() or 0)
@@ -188,17 +190,19 @@ class Table(Dataset):
 
     def _targets(
         self, sheet: Sheet
-    ) -> tuple[NDArray[np.int64] | NDArray[np.float64], tuple[str, ...] | None]:
-        settled = [self._target(sheet, name) for name in self.targets]
+    ) -> tuple[NDArray[np.int64] | NDArray[np.float64], tuple[str, ...] | None, tuple[str, ...]]:
+        """The targets, the names of their classes, and warnings."""
+        settled = [self._target(sheet, series) for series in sheet.take(self.targets)]
         if self.classes is not None:
-            return columns.ids(settled[0], self.classes, sheet.place)
+            return *columns.ids(settled[0], self.classes, sheet.place), ()
         if len(settled) == 1 and self._are_classes(settled[0], sheet):
-            return columns.classes(settled[0], sheet.place)
+            ids, names = columns.classes(settled[0], sheet.place)
+            return ids, names, columns.crowded(settled[0], "classes", len(names))
         values = np.stack([columns.numbers(series, sheet.place) for series in settled], axis=1)
-        return np.ascontiguousarray(values), None
+        return np.ascontiguousarray(values), None, ()
 
-    def _target(self, sheet: Sheet, name: str) -> pl.Series:
-        series = columns.settle(sheet.take(name), sheet.place)
+    def _target(self, sheet: Sheet, series: pl.Series) -> pl.Series:
+        series, name = columns.settle(series, sheet.place), series.name
         if series.null_count():
             row = int(series.is_null().arg_max() or 0)
             what = f"target {shown(name)} is missing ({series.null_count()} in all)"
@@ -223,18 +227,21 @@ class Table(Dataset):
     ) -> tuple[NDArray[np.float64], tuple[tuple[str, ...] | None, ...], tuple[str, ...]]:
         """The feature matrix, filled column by column so that no second one stands beside it."""
         inputs = np.empty((sheet.rows, len(features)))
-        categories, warnings, missing = [], [], []
-        for k, name in enumerate(features):
-            values, known = columns.feature(sheet.take(name), sheet.place)
+        categories, missing = [], []
+        warnings: list[str] = []
+        for k, series in enumerate(sheet.take(features)):
+            values, known = columns.feature(series, sheet.place)
             inputs[:, k] = values
             categories.append(known)
+            if known is not None:
+                warnings += columns.crowded(series, "categories", len(known))
             gaps = np.isnan(values)
             if gaps.any():
                 missing.append((int(gaps.argmax()), k, int(gaps.sum())))
-            if np.nanmin(values) == np.nanmax(values):
-                warnings.append(
-                    f"{self.path}: column {shown(name)} is the same in every row; it teaches nothing"
-                )
+                values = values[~gaps]
+            if values.size and (values == values[0]).all():
+                name = shown(series.name)
+                warnings.append(f"column {name} is the same in every row; it carries no information")
         if missing and self.missing == "refuse":
             row, k, _ = min(missing)
             cells = f"{sum(count for *_, count in missing)} missing in {len(missing)} columns"

@@ -8,18 +8,22 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mlprun.parts.datasets.table.source import Source, shown
+from mlprun.parts.datasets.table.source import Source, check_width, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import polars as pl
 
-    Unpack = Callable[[], pl.Series]
+
+NAMED_CELLS = 2**20
+"""cells of JSON lines that are searched for the names of columns before polars reads the file"""
 
 
-def read_parquet(source: Source) -> tuple[dict[str, Unpack], int]:
-    """How to unpack each column of a Parquet file, and the number of rows.
+def read_parquet(
+    source: Source,
+) -> tuple[tuple[str, ...], int, Callable[[Sequence[str]], list[pl.Series]]]:
+    """The columns of a Parquet file, the number of rows, and a function that unpacks some columns.
 
     What the file would unpack to is known before it is unpacked, and never stands in memory as a whole.
     """
@@ -28,17 +32,20 @@ def read_parquet(source: Source) -> tuple[dict[str, Unpack], int]:
     content = _content(source)
     with _refusing_damage(source):
         lazy = pl.scan_parquet(io.BytesIO(content))
+        names = tuple(lazy.collect_schema().names())
+        check_width(source, len(names))
         rows = int(lazy.select(pl.len()).collect().item())
-        names = lazy.collect_schema().names()
-    return {name: partial(_unpacked, source, lazy, name, rows) for name in names}, rows
 
+    def unpack(some: Sequence[str]) -> list[pl.Series]:
+        with _refusing_damage(source):
+            # by_name reads no name as a pattern, as pl.col does with * and ^...$
+            columns = lazy.select(pl.selectors.by_name(*some)).collect().get_columns()
+            for series in columns:
+                if len(series) != rows:
+                    raise ValueError(f"{len(series)} values in a column of {rows} rows")
+        return columns
 
-def _unpacked(source: Source, lazy: pl.LazyFrame, name: str, rows: int) -> pl.Series:
-    with _refusing_damage(source):
-        series = lazy.select(name).collect().to_series()
-        if len(series) != rows:
-            raise ValueError(f"{len(series)} values in a column of {rows} rows")
-        return series
+    return names, rows, unpack
 
 
 @contextmanager
@@ -63,22 +70,53 @@ def read_json(source: Source) -> tuple[pl.DataFrame, Callable[[int], str]]:
     import polars as pl
 
     content = _content(source).removeprefix(b"\xef\xbb\xbf")
+    names = _names(source, content)
     try:
         frame = pl.read_ndjson(io.BytesIO(content), infer_schema_length=None)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        for _ in _objects(source, content):
-            pass  # raises at the first line that is not a flat object
+        _refuse_mixed(source, content)
         why = str(error).partition("\n")[0][:80]
         what = f"cannot be read as JSON lines: {why}"
         raise source.error("", what, "give each column values of one type") from error
-    nested = any(column.dtype.is_nested() for column in frame)
-    names = list(
-        dict.fromkeys(name for _, item in _objects(source, content, all_of_them=nested) for name in item)
-    )
+    check_width(source, frame.width)
+    if any(column.dtype.is_nested() for column in frame):
+        for _ in _objects(source, content):
+            pass  # raises at the first line that is not a flat object
     # polars gives keys in no particular order
-    ordered = [name for name in names if name in frame.columns]
-    rest = sorted(set(frame.columns) - set(ordered))
-    return frame.select(ordered + rest), partial(_line, source)
+    known = set(frame.columns)
+    ordered = [name for name in names if name in known]
+    rest = sorted(known - set(ordered))
+    return frame.select(pl.selectors.by_name(*ordered, *rest)), partial(_line, source)
+
+
+def _names(source: Source, content: bytes) -> dict[str, None]:
+    """The columns in the order in which the first lines name them.
+
+    Raises DataError where these are too many: polars takes time that grows with their square.
+    """
+    names: dict[str, None] = {}
+    cells = 0
+    for _, item in _objects(source, content):
+        names |= dict.fromkeys(item)
+        check_width(source, len(names))
+        cells += len(item)
+        if cells > NAMED_CELLS:
+            break
+    return names
+
+
+def _refuse_mixed(source: Source, content: bytes) -> None:
+    """Raise DataError for the first line that is not a flat object or mixes true and false with numbers."""
+    first: dict[str, tuple[bool, int]] = {}
+    for line, item in _objects(source, content):
+        for name, value in item.items():
+            if not isinstance(value, bool | int | float):
+                continue
+            flag, at = first.setdefault(name, (isinstance(value, bool), line))
+            if flag is not isinstance(value, bool):
+                what = f"column {shown(name)} is {json.dumps(value)}"
+                expected = "true or false" if flag else "a number"
+                raise source.error(str(line), what, f"expected {expected}, as in line {at}")
 
 
 def _lines(content: bytes) -> Iterator[tuple[int, bytes]]:
@@ -94,10 +132,8 @@ def _line(source: Source, row: int) -> str:
     return f"row {row + 1}"  # the file has changed since
 
 
-def _objects(
-    source: Source, content: bytes, *, all_of_them: bool = True
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The object of each line, or of the first one. Raises DataError for a line that is not a flat object."""
+def _objects(source: Source, content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The object of each line. Raises DataError for a line that is not a flat object."""
     for line, text in _lines(content):
         try:
             item = json.loads(text, parse_constant=_refuse)
@@ -111,8 +147,6 @@ def _objects(
                 what = f"column {shown(name)} holds {'an object' if isinstance(value, dict) else 'a list'}"
                 raise source.error(str(line), what, "expected a number, a string or null")
         yield line, item
-        if not all_of_them:
-            return
 
 
 def _refuse(name: str) -> None:

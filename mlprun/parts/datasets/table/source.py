@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -21,6 +22,9 @@ PIECE = 2**22
 
 CELLS = 2**28
 """numbers that a table may hold: 2 GiB as float64"""
+
+COLUMNS = 2**16
+"""columns that a table may have"""
 
 FORMATS = "a .csv, .tsv, .parquet, .jsonl or .ndjson file"
 
@@ -59,6 +63,8 @@ class Source:
     @classmethod
     def of(cls, path: str) -> Source:
         """The source for a file name. Raises DataError for a kind of file that is not read."""
+        if re.match("[a-z][a-z0-9+.-]+://", path, re.IGNORECASE):
+            raise DataError(path, "is a URL", "download it and give the path of the file")
         ending = os.path.splitext(path)[1].lower()
         if ending in _OTHERS:
             raise DataError(path, f"is {_OTHERS[ending]}", f"expected {FORMATS}")
@@ -115,6 +121,12 @@ def shown(value: object) -> str:
     """A cell as a message shows it: quoted, control characters escaped, not longer than a glance."""
     text = str(value)
     return repr(text if len(text) <= 40 else text[:39] + "…")
+
+
+def check_width(source: Source, columns: int) -> None:
+    """Raise DataError for a table with too many columns."""
+    if columns > COLUMNS:
+        raise source.error("", f"has more than {COLUMNS} columns", "give fewer columns")
 
 
 def check_size(source: Source, rows: int, columns: int) -> None:
