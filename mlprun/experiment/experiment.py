@@ -16,6 +16,7 @@ from mlprun.errors import DataError, UsageError
 from mlprun.experiment import preprocessing as pre
 from mlprun.experiment import splits
 from mlprun.parts.activations import Identity
+from mlprun.parts.datasets.dataset import shortened
 from mlprun.parts.datasets.split import Fresh
 from mlprun.parts.initializers import LayerInit
 from mlprun.parts.losses import Loss
@@ -113,7 +114,13 @@ class Experiment:
         assert dataset.seed is not None
         indices = splits.divide(split, data, seed=dataset.seed)
         fitted = preprocessing or _fitted(config, data, indices.train)
-        made = cls(config, fitted, fitted.width, {}, tuple(data.warnings))
+        unseen = (
+            warning
+            for name in ("dev", "test")
+            if data.categories is not None and not isinstance(getattr(split, name), Fresh)
+            for warning in fitted.unseen(data, getattr(indices, name), f"{name} rows")
+        )
+        made = cls(config, fitted, fitted.width, {}, (*data.warnings, *shortened(unseen)))
         made._refuse(too_many_rows(config, len(data.inputs), fitted.width))  # one-hot encoded
         fixed = {n: getattr(indices, n) for n in SPLITS if not isinstance(getattr(split, n), Fresh)}
         made.fixed.update(made._prepared(data, fixed))

@@ -51,6 +51,27 @@ def test_targets_beyond_the_run_s_precision_are_refused_with_what_would_work(tmp
     assert len(experiment(tmp_path / "t.csv", rows).fixed["train"]) == 12  # standardised numbers are small
 
 
+def test_categories_of_dev_and_test_that_train_lacks_are_warnings(tmp_path):
+    cities = ["a"] * 6 + ["b", "c", "a"] + ["a", "d", "a"]
+    parts = ["train"] * 6 + ["dev"] * 3 + ["test"] * 3
+    rows = "".join(f"{c},{k},{p},{k}\n" for k, (c, p) in enumerate(zip(cities, parts, strict=True)))
+    made = experiment(tmp_path / "t.csv", "city,x,part,y\n" + rows, dataset={"split": {"column": "part"}})
+    what = "that training did not meet"
+    assert made.warnings == (
+        f"column 'city': 2 of 3 dev rows hold categories {what} ('b', 'c'), encoded as all zeros",
+        f"column 'city': 1 of 3 test rows holds categories {what} ('d'), encoded as all zeros",
+    )
+
+
+def test_warnings_of_a_wide_table_are_counted_after_the_first(tmp_path):
+    names = [f"c{k}" for k in range(30)]
+    rows = "".join(",".join(["1"] * 30) + f",{k}\n" for k in range(20))
+    warnings = experiment(tmp_path / "t.csv", ",".join(names) + ",y\n" + rows).warnings
+    assert len(warnings) == 11
+    assert warnings[0].endswith("column 'c0' is the same in every row; it carries no information")
+    assert warnings[-1] == "20 more such warnings are not shown"
+
+
 @pytest.mark.parametrize("few", [0, 39, 40, 10_000])
 def test_splits_are_the_same_prepared_together_and_apart(tmp_path, monkeypatch, few):
     rows = "x,colour,y\n" + "".join(f"{k * k},{'rgb'[k % 3]},{'abcd'[k % 4]}\n" for k in range(40))
