@@ -16,7 +16,7 @@ class Plain:
     """A loop over epochs and batches that trains an experiment's network; schedules are left out."""
 
     def __init__(self, experiment: Experiment, every: int) -> None:
-        config, self.every = experiment.config, every
+        config, self.every = experiment.computed, every
         self.model = experiment.network()
         self.train_rows = Tensors.of(experiment.fixed["train"])
         self.dev = Tensors.of(experiment.rows("dev", epoch=0)) if experiment.has("dev") else None

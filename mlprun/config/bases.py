@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from typing import Final, NoReturn
 
+from mlprun import files
 from mlprun.config.merge import merge
-from mlprun.config.nodes import Node, group
+from mlprun.config.nodes import Entry, Node, group
 from mlprun.config.places import Complaint, Place
 from mlprun.config.sources import CONFIG, Kind, read_source
 from mlprun.config.text import Text, printable
@@ -55,7 +56,25 @@ def read_mapping(path: str, complaints: list[Complaint], *, rank: int, kind: Kin
     if not isinstance(root.value, dict):
         message = f"is not a mapping; a {kind.name} says at least {kind.least}"
         raise ConfigError([root.place.report("", message)])
-    return root
+    return _with_format(root, path)
+
+
+def _with_format(root: Node, path: str) -> Node:
+    """A config that is stored in a run folder or a sweep: format 1 if it does not say its `format`."""
+    folder, name = os.path.split(path)
+    assert isinstance(root.value, dict)
+    if name not in ("config.yaml", "sweep.yaml") or files.kind(os.path.join(folder, "run.json")) != "file":
+        return root
+    entry = root.value.get("base") if name == "sweep.yaml" else Entry(root.place, root)
+    if entry is None or not isinstance(entry.node.value, dict) or "format" in entry.node.value:
+        return root
+    first = Entry(entry.place, Node(1, entry.place))
+    config = group({**entry.node.value, "format": first}, entry.node.place)
+    return (
+        config
+        if name == "config.yaml"
+        else group({**root.value, "base": Entry(entry.place, config)}, root.place)
+    )
 
 
 def _read_base(target: str, place: Place, complaints: list[Complaint], *, rank: int, kind: Kind) -> Node:

@@ -70,7 +70,7 @@ def first_name(part: Part) -> str:
 
 def entry(table: Mapping[str, Callable[..., T]], part: Part) -> Callable[..., T]:
     """What a table has for a part, with the options that are the part's own business."""
-    others = ("name", "lr", "reduction", "scale", "coefficient")
+    others = ("name", "lr", "reduction", "scale", "units", "coefficient")
     return partial(table[first_name(part)], **{name: value for name, value in part if name not in others})
 
 

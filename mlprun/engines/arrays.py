@@ -93,7 +93,7 @@ class Member:
     """A run between `open` and the last `advance`."""
 
     def __init__(self, experiment: Experiment, state: State, learner: Make) -> None:
-        self.experiment, self.config, self.train = experiment, experiment.config, experiment.fixed["train"]
+        self.experiment, self.config, self.train = experiment, experiment.computed, experiment.fixed["train"]
         self._learner = learner
         self.restore(state)
 

@@ -17,6 +17,7 @@ from mlprun.evaluation.answers import Answers, answers
 from mlprun.experiment import SPLITS, Experiment, Meter, Tensors, outputs_before
 from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.experiment.rows import read_rows
+from mlprun.schema.formats import stored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -136,7 +137,7 @@ def load(
     meta = checkpoint.meta
     check_metadata(meta, where)
     config = schema.parse(
-        reading.from_mapping(meta["config"], folder, where), allow_code=allow_code, data=False
+        reading.from_mapping(stored(meta["config"]), folder, where), allow_code=allow_code, data=False
     )
     preprocessing = Preprocessing.from_json(meta["preprocessing"])
     model = checkpoint.under("model.")

@@ -6,6 +6,7 @@ import hashlib
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -168,6 +169,14 @@ class Experiment:
         """The same rows under another config, of the same `source`. Raises UsageError as `of` does."""
         self._check_rows(config)
         return replace(self, config=config)
+
+    @cached_property
+    def computed(self) -> Config:
+        """The config as engines compute it: options of losses in the units of the encoded targets."""
+        scales = [column.scale for column in self.preprocessing.target_columns]
+        loss, metrics = self.config.loss.in_units(scales), self.config.metrics
+        metrics = tuple(part.in_units(scales) if isinstance(part, Loss) else part for part in metrics)
+        return self.config.model_copy(update={"loss": loss, "metrics": metrics})
 
     @classmethod
     def without_data(cls, config: Config, preprocessing: Preprocessing) -> Experiment:

@@ -83,7 +83,7 @@ def measured(
         predictions = experiment.predictions(outputs, truth)
         return {
             part.name: mean(part, next(targets)) if isinstance(part, Loss) else part.compute(predictions)
-            for part in experiment.config.metrics
+            for part in experiment.computed.metrics
             if isinstance(part, Loss) or part.scalar or tables
         }
 
@@ -92,7 +92,7 @@ class Meter:
     """Computes figures for one experiment's networks. It holds no state of a run."""
 
     def __init__(self, experiment: Experiment) -> None:
-        config = experiment.config
+        config = experiment.computed
         self._experiment = experiment
         self._loss, self._plain = config.loss, plain(config.loss).build()
         extra = (part for part in config.metrics if isinstance(part, Loss))

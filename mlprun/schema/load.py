@@ -9,14 +9,15 @@ from pydantic import ValidationError
 from mlprun import config as reading
 from mlprun import interrupts
 from mlprun.errors import DataError, MlprunError
-from mlprun.parts.datasets.table import UnknownColumnsError
+from mlprun.parts.datasets.table import Table, UnknownColumnsError
 from mlprun.parts.part import Options
-from mlprun.schema import model
+from mlprun.schema import formats, model
 from mlprun.schema.checks.check import check
 from mlprun.schema.extend import run_extensions
+from mlprun.schema.formats import FORMAT
 from mlprun.schema.placed import dump
 from mlprun.schema.problems import Problem, refuse
-from mlprun.schema.resolve import are_class_ids, read_as_classes, resolve, with_rows
+from mlprun.schema.resolve import are_class_ids, is_regression, read_as_classes, resolve, with_rows
 from mlprun.schema.translate import translate
 
 if TYPE_CHECKING:
@@ -62,8 +63,9 @@ def parse(
     `facts_of` answers for the dataset, for those who read many configs of the same data.
     """
     problems = run_extensions(document, allow_code=allow_code)
+    words = formats.upgrade(document.data)
     with interrupts.later():
-        config, invalid, found = _validate(document.data, complete=not problems)
+        config, invalid, found = _validate(words, complete=not problems)
     problems += found
     valid = frozenset(model.Config.model_fields) - invalid - {path[0] for path in document.failed}
     facts, failure = None, None
@@ -74,10 +76,12 @@ def parse(
         if data:
             facts, failure = _facts(config.dataset, facts_of)
             if facts is not None and {"loss", "architecture"} <= valid:
-                config, facts = _with_classes(config, facts, facts_of)
+                config, facts = _as_the_loss_asks(config, facts, facts_of)
+            if facts is not None and isinstance(config.dataset, Table):
+                config = config.model_copy(update={"dataset": config.dataset.decided(facts)})
     if isinstance(failure, UnknownColumnsError):
         problems += [Problem(("dataset", *option), message) for option, message in failure.missing]
-    config = resolve(config, facts, document.name)
+    config = resolve(config, facts, document.name, old=words is not document.data)
     problems += check(config, facts, valid)
     if not data and not problems:
         problems += _gaps(config)
@@ -99,7 +103,9 @@ def _as_problems(failure: MlprunError) -> list[Problem]:
 def given(document: Document, folder: str) -> dict[str, Any]:
     """What a valid config says itself, without defaults, as a plain mapping; paths relative to `folder`."""
     config = model.build().model_validate(document.data)
-    return dump(config, folder, unset=False)
+    said = dump(config, folder, unset=False)
+    # as it was stored before there were formats, so that what was stored then is found to be the same
+    return {**said, "format": FORMAT} if said.pop("format", FORMAT) == FORMAT else said
 
 
 def validated(
@@ -174,12 +180,19 @@ def _facts(
         return None, error
 
 
-def _with_classes(
+def _as_the_loss_asks(
     config: Config, facts: Facts, facts_of: Callable[[Dataset], Facts] | None
 ) -> tuple[Config, Facts]:
-    """The config and facts with targets read as the classes that the loss needs, where they can be."""
+    """The config and facts with a table's target read as the loss needs it, where that can be."""
+    if is_regression(config.dataset, facts, config.loss):
+        dataset = config.dataset.model_copy(update={"task": "numbers"})
+        found, _ = _facts(dataset, facts_of)
+        return (config, facts) if found is None else (config.model_copy(update={"dataset": dataset}), found)
     for dataset in read_as_classes(config.dataset, facts, config.loss, config.architecture.outputs):
         found, _ = _facts(dataset, facts_of)
-        if found is not None and (facts.classes or dataset.classes or are_class_ids(found)):
+        if found is None or not (facts.classes or dataset.classes or are_class_ids(found)):
+            continue
+        assert config.loss is not None
+        if config.loss.refuses(found, config.loss.outputs(found)) is None:
             return config.model_copy(update={"dataset": dataset}), found
     return config, facts

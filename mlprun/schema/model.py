@@ -30,6 +30,7 @@ from mlprun.parts.part import (
 from mlprun.parts.penalties import Penalty, penalties
 from mlprun.parts.schedules import Schedule, schedules
 from mlprun.schema.figures import FigureField
+from mlprun.schema.formats import FORMAT
 
 LATER: Any = None
 """The default of a field that is filled in from the data or from other fields, and never None after that."""
@@ -175,6 +176,9 @@ class Config(Options):
         description="what executes the steps: torch runs everything, fused compiles dense ones for the CPU, "
         "scratch is written to be read, in NumPy and float64; auto takes fused where it can run the config "
         "and the run is long enough to be worth its start, else torch",
+    )
+    format: Literal[1, 2] = Field(
+        FORMAT, description="which version of these words the config is written in; 1 is that of mlprun 0.1"
     )
 
     @property

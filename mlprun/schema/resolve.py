@@ -10,6 +10,7 @@ from mlprun.parts.datasets import Generated
 from mlprun.parts.datasets.inline import Inline
 from mlprun.parts.datasets.shares import spelled_out
 from mlprun.parts.datasets.table import FEW, Table
+from mlprun.parts.datasets.table.delimited import is_number
 from mlprun.parts.losses import Loss, losses
 from mlprun.parts.losses.classification import ClassLoss
 from mlprun.parts.metrics.metric import Metric, metrics
@@ -49,14 +50,24 @@ def read_as_classes(dataset: Dataset, facts: Facts, loss: Loss | None, outputs: 
 
     In few rows each class id may stand once, and classes of the network may be in no row at all.
     """
-    if not isinstance(dataset, Table) or not isinstance(loss, ClassLoss) or len(dataset.targets) > 1:
+    if not isinstance(dataset, Table) or loss is None or loss.takes != "classes" or len(dataset.targets) > 1:
         return []
     if dataset.task == "numbers" or dataset.classes is not None:
+        return []
+    if dataset.task == "values" and not isinstance(loss, ClassLoss):
         return []
     known = len(facts.classes or ())
     ids = [] if outputs is None or outputs <= known else [{"classes": outputs}]
     updates: list[dict[str, Any]] = ids if known else [*ids, {"task": "classes"}]
     return [dataset.model_copy(update=update) for update in updates]
+
+
+def is_regression(dataset: Dataset, facts: Facts, loss: Loss | None) -> bool:
+    """Whether a table's column of numbers was read as classes, and the loss takes numbers."""
+    if not isinstance(dataset, Table) or dataset.task != "auto" or dataset.classes is not None:
+        return False
+    named = facts.classes or ("",)
+    return loss is not None and loss.takes == "numbers" and all(map(is_number, named))
 
 
 def are_class_ids(facts: Facts) -> bool:
@@ -86,14 +97,17 @@ def with_split(dataset: Dataset, facts: Facts) -> Dataset:
     return dataset.model_copy(update={"split": split})
 
 
-def resolve(config: Config, facts: Facts | None, stem: str) -> Config:
-    """`config` with the defaults that depend on the data (where `facts` are known) and on other fields."""
+def resolve(config: Config, facts: Facts | None, stem: str, *, old: bool = False) -> Config:
+    """`config` with the defaults that depend on the data (where `facts` are known) and on other fields.
+
+    In an `old` config, of format 1, a metric of numbers such as mse means the loss of that name on classes.
+    """
     update: dict[str, Any] = {"name": config.name or run_name(stem)}
     if facts is not None:
         update["dataset"] = with_split(config.dataset, facts)
-        update["loss"] = config.loss or default_loss(facts)
+        update["loss"] = (config.loss or default_loss(facts)).resolved()
         update["architecture"] = _with_outputs(config.architecture, update["loss"], facts)
-        update["metrics"] = tuple(_figure(figure, facts) for figure in config.metrics or ())
+        update["metrics"] = tuple(_figure(figure, facts, old=old) for figure in config.metrics or ())
         if "metrics" not in config.model_fields_set:
             update["metrics"] = (default_part(metrics, "r2" if facts.classes is None else "accuracy"),)
     figures = update.get("metrics", config.metrics) or ()
@@ -114,10 +128,11 @@ def _with_outputs(architecture: Architecture, loss: Loss, facts: Facts) -> Archi
     return architecture.model_copy(update={"outputs": outputs, "output_activation": activation})
 
 
-def _figure(figure: Metric | Loss, facts: Facts) -> Metric | Loss:
-    """On classes, a figure of numbers such as mse means the loss of that name."""
-    misfit = isinstance(figure, Metric) and figure.target == "numbers" and facts.classes is not None
-    return default_part(losses, figure.name) if misfit and figure.name in losses else figure
+def _figure(figure: Metric | Loss, facts: Facts, *, old: bool) -> Metric | Loss:
+    if isinstance(figure, Loss):
+        return figure.resolved()
+    misfit = figure.target == "numbers" and facts.classes is not None
+    return default_part(losses, figure.name) if old and misfit and figure.name in losses else figure
 
 
 def goal(name: str, figures: tuple[Metric | Loss, ...]) -> str:

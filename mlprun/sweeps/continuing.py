@@ -6,7 +6,10 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pydantic import ValidationError
+
 from mlprun import files
+from mlprun.config import Node
 from mlprun.errors import CheckpointError, FileError
 from mlprun.storage import checkpoints
 from mlprun.sweeps import folder, recorded
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from mlprun.sweeps.checking import Configs
+    from mlprun.sweeps.definition import Definition
     from mlprun.sweeps.folder import SweepFolder
     from mlprun.sweeps.plan import Plan
 
@@ -29,6 +33,26 @@ _SAID = ("objective", "success", "definition", "total", "scales", "history", "ro
 
 def _silent(_: str) -> None:
     pass
+
+
+def as_started(definition: Definition, out: str) -> Definition:
+    """The definition as the folder understands it that it goes on in: an old one with a base of format 1."""
+    base = definition.base
+    if "format" in base.data:
+        return definition
+    old = definition._replace(base=base.with_values({"format": Node(1, base.node(()).place)}))
+    try:
+        words = stored(old, beside(old, out))
+        first = int(base.data["training"].get("seed", 0)) if "training" in base.data else 0
+    except (ValidationError, TypeError, ValueError, AttributeError):
+        return definition  # which is refused with every problem
+    known = [_known(place, words, _silent) for place in folder.named(out, definition.name)]
+    is_old = any(
+        digest_of(one[0]) == digest_of(words) or contains(words, one[0], first)
+        for one in known
+        if one is not None
+    )
+    return old if is_old else definition
 
 
 def held(configs: Configs, out: str, stack: ExitStack, say: Say = _silent) -> SweepFolder | None:

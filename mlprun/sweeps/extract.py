@@ -10,6 +10,7 @@ import numpy as np
 from mlprun import files, training
 from mlprun.errors import CheckpointError, UsageError
 from mlprun.experiment import Experiment
+from mlprun.schema import formats
 from mlprun.storage import history
 from mlprun.sweeps import cohorts, definition, refused, space
 from mlprun.sweeps.checking import Configs
@@ -63,6 +64,8 @@ def config_of(place: SweepFolder, trial: Trial, *, allow_code: bool = False) -> 
     """The complete config of a trial, its run called after sweep and trial."""
     with place.results() as results:
         words, name = results.description.definition, results.description.name
+        if isinstance(words.get("base"), dict):
+            words = {**words, "base": formats.stored(words["base"])}
         try:
             defined = definition.from_mapping(words, place.path, name)
         except UsageError as error:

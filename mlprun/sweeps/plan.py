@@ -79,7 +79,8 @@ class Plan:
         self.cohorts: list[Cohort] = []
         self._points: list[Point] = []
         self._checked: list[Checked] = []
-        self._uses_fused: bool | None = None
+        engines = () if known is None else (trial.engine for trial in known.planned())
+        self._uses_fused = next((engine == "fused" for engine in engines if engine is not None), None)
         self._words = paths.lists(self.sweep)
         self._words_before = self._words if known is None else known.description.paths
         settings = [] if known is None else known.settings()

@@ -51,7 +51,7 @@ def run(
     exists; DataError for rows that changed under a sweep; CheckpointError; RunInUseError; FileError; with
     `fail_fast` DivergedError or CheckFailedError after saving.
     """
-    configs = Configs(definition, allow_code=allow_code)
+    configs = Configs(continuing.as_started(definition, out), allow_code=allow_code)
     with ExitStack() as stack:
         place = continuing.held(configs, out, stack, reporter.say)
         if place is not None:
@@ -105,7 +105,7 @@ def look(
     definition: Definition, *, out: str, allow_code: bool = False, retry_failed: bool = False
 ) -> Outlook:
     """What `run` would do. Raises as it does before there is a folder."""
-    configs = Configs(definition, allow_code=allow_code)
+    configs = Configs(continuing.as_started(definition, out), allow_code=allow_code)
     return _outlook(configs, continuing.find(configs, out), retry_failed=retry_failed)
 
 

@@ -15,7 +15,8 @@ from mlprun import config as reading
 from mlprun import files, schema
 from mlprun.errors import CheckpointError, DataError, MlprunError, UsageError
 from mlprun.schema.extend import MAX_CODE
-from mlprun.storage import provenance, runs
+from mlprun.schema.formats import stored
+from mlprun.storage import canonical, provenance, runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,10 +51,16 @@ def code_of(config: Config) -> dict[str, bytes]:
 
 def stored_config(config: Config, folder: str) -> dict[str, Any]:
     """The config as the run folder keeps it: user code lies in the folder under its own name."""
-    stored = schema.dump(config, folder)
+    dumped = schema.dump(config, folder)
     if config.extend:
-        stored["extend"] = [os.path.basename(path) for path in config.extend]
-    return stored
+        dumped["extend"] = [os.path.basename(path) for path in config.extend]
+    return dumped
+
+
+def written_config(folder: RunFolder) -> dict[str, Any]:
+    """The config.yaml of a run folder in its own words, those of the version that wrote it."""
+    words: dict[str, Any] = canonical.decode(canonical.encode(reading.read(folder.config).data))
+    return words if words["format"] > 1 else {key: value for key, value in words.items() if key != "format"}
 
 
 def as_yaml(stored: Mapping[str, Any]) -> str:
@@ -123,7 +130,7 @@ def record_of(folder: RunFolder) -> dict[str, Any]:
 
 def config_of(checkpoint: Checkpoint, path: str, folder: RunFolder, *, allow_code: bool) -> Config:
     """The config that is stored in a checkpoint of a run."""
-    document = reading.from_mapping(checkpoint.meta["config"], folder.path, path)
+    document = reading.from_mapping(stored(checkpoint.meta["config"]), folder.path, path)
     return schema.parse(document, allow_code=allow_code, data=False)
 
 

@@ -23,6 +23,7 @@ from mlprun.training.recorded import (
     refuse_other_rows,
     says,
     stored_config,
+    written_config,
 )
 from mlprun.training.run import Ended, Session, carry_out, constants_of
 from mlprun.training.signals import StopFlag
@@ -74,7 +75,8 @@ def resume(
             config, saved = _extended(config, epochs), _unfinished(saved)
         experiment = Experiment.of(config, preprocessing=preprocessing)
         before = replace(status, extended=extended)
-        session = _session(experiment, folder, before, record=record, device=device, reporter=reporter)
+        kept = _as_kept(folder, last, config, record)
+        session = _session(experiment, folder, before, kept, record=record, device=device, reporter=reporter)
         _refuse_flaw(session.engine, experiment, saved, last)
         session.engine.prepare(experiment, reporter.say)
         with StopFlag() as stop:
@@ -82,7 +84,7 @@ def resume(
             ended = carry_out(session, saved, best, stop)
             if not says(folder, config, allow_code=allow_code):  # an extension or the user has changed it
                 by_user = edited is not None or not (before.extended or is_as_recorded(folder))
-                folder.write_config(as_yaml(stored_config(config, folder.path)))
+                folder.write_config(as_yaml(kept))
                 if by_user:
                     reporter.say(f"replaced the edited {folder.config} by the config that was used")
         return ended
@@ -92,6 +94,7 @@ def _session(
     experiment: Experiment,
     folder: RunFolder,
     before: Status,
+    kept: Mapping[str, Any],
     *,
     record: Mapping[str, Any],
     device: str | None,
@@ -114,7 +117,7 @@ def _session(
         folder,
         engine,
         place,
-        constants_of(experiment, stored_config(config, folder.path), engine),
+        constants_of(experiment, kept, engine),
         reporter,
         before.seconds,
         tuple(dict.fromkeys((*before.differences, *found))),
@@ -141,6 +144,17 @@ def _config(
         train = f"start a new run with mlprun train {shlex.quote(folder.config)}"
         raise CheckpointError(folder.config, what, f"put the former text back, or {train}")
     return config, None
+
+
+def _as_kept(
+    folder: RunFolder, last: Last | None, config: Config, record: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The config as the folder keeps it, in the words of the version that started the run."""
+    now = stored_config(config, folder.path)
+    if provenance.settings_digest(now) == record["settings_digest"]:
+        return now
+    words = written_config(folder) if last is None else last.checkpoint.meta["config"]
+    return {**words, "training": {**words["training"], "epochs": config.training.epochs}}
 
 
 def _kept(folder: RunFolder, last: Last, config: Config) -> tuple[Preprocessing, Saved]:

@@ -176,7 +176,7 @@ def test_train_figures_are_of_the_outputs_that_each_batch_met(
     size: int, experiment: Make, course: Make
 ) -> None:
     made = experiment(
-        metrics=["accuracy", "brier", "mse"],
+        metrics=["accuracy", "brier", {"name": "mse", "reduction": "mean"}],
         optimizer={"lr": 3.0},
         training={"epochs": 4, "batch_size": size, "dtype": "float64"},
     )
@@ -199,7 +199,14 @@ def test_train_figures_are_of_the_outputs_that_each_batch_met(
 
 
 def test_extra_losses_are_computed_as_they_would_be_if_trained(experiment: Make, course: Make) -> None:
-    extra = ["accuracy", "log_loss", "hinge", "kl_div", "nll", "mae", "huber"]
+    extra = [
+        "accuracy",
+        "log_loss",
+        "hinge",
+        "kl_div",
+        "nll",
+        *({"name": name, "reduction": "mean"} for name in ("mae", "huber")),
+    ]
     made = experiment(
         dataset=CLASSES, loss="cross_entropy", metrics=extra, training={"epochs": 3, "dtype": "float64"}
     )

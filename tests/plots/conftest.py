@@ -43,7 +43,7 @@ def configs(folder: Path) -> dict[str, dict[str, Any]]:
             "optimizer": {"name": "sgd", "lr": 0.5},
             "schedule": {"name": "exponential", "gamma": 0.9},
             "penalty": {"l2": 1e-3},
-            "metrics": ["accuracy", "mse", "roc_auc"],
+            "metrics": ["accuracy", {"name": "mse", "reduction": "mean"}, "roc_auc"],
             "snapshots": [1, 2, 5],
             "training": {"epochs": 8, "evaluate_every": 2},
         },

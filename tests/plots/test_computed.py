@@ -269,7 +269,7 @@ def test_a_best_epoch_that_was_not_logged_is_marked_at_its_true_value(tmp_path: 
         "name": "sparse",
         "dataset": {"name": "moons", "noise": 0.3},
         "optimizer": {"name": "sgd", "lr": 30.0},
-        "metrics": ["accuracy", "mse"],
+        "metrics": ["accuracy", {"name": "mse", "reduction": "mean"}],
         "training": {"epochs": 12, "log_every": 5},
     }
     every = {**config, "training": {"epochs": 12}}

@@ -23,6 +23,8 @@ def problems(mapping):
     return []
 
 
+MSE = {"name": "mse", "reduction": "mean"}
+"""the loss of that name, not the metric"""
 REFUSED = [
     (IRIS | {"loss": "bce"}, "loss: bce takes two classes, not 3; loss: cross_entropy takes any number"),
     (NUMBERS | {"loss": "cross_entropy"}, "loss: cross_entropy takes classes, not numbers; loss: mse takes numbers"),
@@ -64,7 +66,7 @@ REFUSED = [
     (MOONS | {"best": {"metric": "dev_accuracy", "mode": "min"}},
      "best.mode: accuracy is better when larger; set best.mode: max"),
     (MOONS | {"best": {"mode": "max"}}, "best.mode: loss is better when smaller; set best.mode: min"),
-    (MOONS | {"metrics": ["mse"], "best": {"metric": "dev_mse", "mode": "max"}},
+    (MOONS | {"metrics": [MSE], "best": {"metric": "dev_mse", "mode": "max"}},
      "best.mode: mse is better when smaller; set best.mode: min"),
     (NUMBERS | {"metrics": ["rmse"], "best": {"metric": "dev_rmse", "mode": "max"}},
      "best.mode: rmse is better when smaller; set best.mode: min"),
@@ -114,7 +116,7 @@ ALLOWED = [
     SYMBOLS | {"architecture": {}},
     MOONS | {"loss": "cross_entropy", "metrics": ["nll", "log_loss"]},
     MOONS | {"loss": "mse", "architecture": {"output_activation": "sigmoid"}, "metrics": ["bce", "brier"]},
-    MOONS | {"metrics": ["accuracy", "mse"], "best": {"metric": "dev_mse"}},
+    MOONS | {"metrics": ["accuracy", MSE], "best": {"metric": "dev_mse"}},
     MOONS | {"best": {"metric": "dev_accuracy", "mode": "max"}},
     MOONS | {"training": {"batch_size": 10**6}},
     MOONS | {"optimizer": "lbfgs", "training": {"batch_size": 10}},
@@ -178,5 +180,14 @@ def test_every_loss_fits_targets_or_is_refused_for_them(loss, dataset):
 def test_every_metric_is_computed_of_targets_or_refused_for_them(name, dataset):
     found = problems({"dataset": dataset, "metrics": [name]})
     classes = dataset != "diabetes"
-    fits = (metrics[name].target == "classes") is classes or (classes and name in losses)
+    fits = (metrics[name].target == "classes") is classes
     assert (found == []) is fits or metrics[name].two_classes_only
+
+
+@pytest.mark.parametrize("name", ["mse", "mae", "huber", "smooth_l1"])
+def test_a_figure_of_numbers_is_no_metric_of_classes(name):
+    """The error of one-hot targets is in no unit of the user's; as a loss it is logged where that is said."""
+    (found,) = problems({"dataset": "iris", "metrics": ["accuracy", name]})
+    assert found.startswith(f"metrics.1: {name} is of numbers and these targets are classes; use accuracy")
+    assert problems({"dataset": "iris", "metrics": [{"name": name, "reduction": "mean"}]}) == []
+    assert problems({"dataset": "diabetes", "metrics": [name]}) == []

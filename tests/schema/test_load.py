@@ -56,7 +56,7 @@ def test_only_a_dataset_is_needed_and_a_dump_reads_back_as_the_same_config(name)
 
 @pytest.mark.parametrize("name", datasets.names())
 def test_a_complete_config_needs_no_look_at_its_data(name):
-    config = parse({"dataset": section(name), "metrics": ["mse"]})
+    config = parse({"dataset": section(name), "metrics": [{"name": "mse", "reduction": "mean"}]})
     dumped = schema.dump(config, "")
     if name == "table":
         dumped["dataset"]["path"] = "gone.csv"
@@ -333,40 +333,52 @@ def test_a_loss_that_takes_classes_only_makes_classes_of_a_tables_few_whole_numb
     assert of_table(tmp_path, ids).loss.name == "mse"
     config = of_table(tmp_path, ids, loss="cross_entropy")
     assert (config.dataset.task, config.architecture.outputs) == ("classes", 5)
-    for loss in ("mse", "huber"):
-        assert of_table(tmp_path, ids, loss=loss).dataset.task == "auto"
     for amounts in ([0.5, 1, 2, 3, 4], [-1, 0, 1, 2, 3], range(30)):
         with pytest.raises(ConfigError, match="cross_entropy takes classes, not numbers"):
             of_table(tmp_path, amounts, loss="cross_entropy")
 
 
-def test_a_regression_on_few_whole_numbers_is_told_what_to_say(tmp_path):
-    one = {"architecture": {"outputs": 1}}
-    hint = "; for a regression on these numbers set dataset.task: numbers"
+def test_a_loss_decides_what_a_column_of_whole_numbers_is(tmp_path):
+    """However many values a sample of it happens to have."""
+    for ids in ([3, 4, 5, 3, 4, 5], [3, 4, 5, 6, 7, 8], [0, 1, 0, 1, 1, 0]):
+        for loss in ("mse", "mae", "huber", "smooth_l1", "poisson_nll"):
+            config = of_table(tmp_path, ids, loss=loss)
+            assert (config.dataset.task, config.architecture.outputs) == ("numbers", 1)
+            assert [one.name for one in config.metrics] == ["r2"]
+            assert config.dataset.load().targets.tolist() == [[value] for value in ids]
+            assert of_table(tmp_path, ids, task="classes", loss="mse").metrics[0].name == "accuracy"
+    for ids in ([0, 1, 0, 1, 1, 0], [0, 1, 1]):
+        for loss in ("bce", "hinge", "cross_entropy", "nll"):
+            config = of_table(tmp_path, ids, loss=loss)
+            assert (config.dataset.task, config.metrics[0].name) == ("classes", "accuracy")
+    for words in (["a", "b", "a", "b"], ["true", "false", "true", "false"]):
+        assert of_table(tmp_path, words, loss="mse").dataset.task == "classes"
+    assert of_table(tmp_path, [0, 0.5, 1, 1], loss="bce").dataset.task == "numbers"
 
+
+def test_what_was_inferred_of_a_target_is_written_down(tmp_path):
+    """So that a config.yaml means the same with other rows in its table."""
+    assert of_table(tmp_path, [0, 1, 2, 0, 1, 2]).dataset.task == "classes"
+    assert of_table(tmp_path, [0.5, 1, 2, 0, 1, 2]).dataset.task == "numbers"
+
+
+def test_who_means_the_other_task_is_told_what_to_say(tmp_path):
     def told(targets, **changes):
         with pytest.raises(ConfigError) as caught:
             of_table(tmp_path, targets, **changes)
         return str(caught.value)
 
     counts = [0, 1, 2, 0, 1, 2]
-    for targets, changes in (
-        (counts, {"loss": "mse", **one}),
-        (counts, {"loss": "huber", **one}),
-        (counts, {"loss": "poisson_nll"}),
-        (counts, {"loss": "mse", "metrics": ["r2"]}),
-        ([-1, 1, 4, 1, 4, -1], {"loss": "mse", **one}),
+    for changes in (
+        {"loss": "mse", "architecture": {"outputs": 3}},
+        {"loss": "mse", "metrics": ["accuracy"]},
     ):
-        assert told(targets, **changes).endswith(hint)
-        assert of_table(tmp_path, targets, task="numbers", **changes).dataset.task == "numbers"
-    for targets, changes in (
-        (counts, {"loss": "cross_entropy", **one}),
-        (counts, {"loss": "bce"}),
-        (counts, {"loss": "mse", "architecture": {"outputs": 2}}),
-        (counts, {"loss": "cross_entropy", "metrics": ["r2"]}),
-        (["a", "b", "c", "a", "b", "c"], {"loss": "mse", **one}),
-    ):
-        assert hint not in told(targets, **changes)
+        assert told(counts, **changes).endswith("; for classes set dataset.task: classes")
+        assert of_table(tmp_path, counts, task="classes", **changes)
+    for name in ("r2", "mae", "huber"):
+        assert told(counts, metrics=[name]).endswith("; for a regression set dataset.task: numbers")
+        assert of_table(tmp_path, counts, task="numbers", metrics=[name])
+    assert "dataset.task" not in told(["a", "b", "a", "b"], metrics=["mae"])
 
 
 def test_named_outputs_say_how_many_classes_a_tables_ids_are_of(tmp_path):

@@ -129,7 +129,7 @@ def test_another_definition_of_the_logged_loss_is_found(
 
 
 def test_another_loss_that_was_logged_is_found(config: Make, curve: Write, tmp_path: Path) -> None:
-    network = config(metrics=["mae"])
+    network = config(metrics=[{"name": "mae", "reduction": "mean"}])
     run = api.train(network.model_dump(exclude_none=True), "training.epochs=100", out=str(tmp_path))
     found = held(config(), curve(run.history["train_mae"].tolist()))
     assert traps(found)[0] == ("logged loss",)

@@ -60,7 +60,7 @@ def _refused_architecture(experiment: Experiment) -> str | None:
 
 
 def _refused_training(experiment: Experiment) -> str | None:
-    config = experiment.config
+    config = experiment.computed
     if encoding.loss(config.loss) is None:
         return f"it has no kernel for the loss {config.loss.name} with these options"
     if encoding.rule(config.optimizer) is None:

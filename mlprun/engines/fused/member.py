@@ -41,7 +41,7 @@ class Member:
     """A run's tables and its state."""
 
     def __init__(self, experiment: Experiment, state: State, layout: Layout) -> None:
-        config = experiment.config
+        config = experiment.computed
         self.experiment, self.config, self.layout = experiment, config, layout
         rule = encoding.rule(config.optimizer)
         assert rule is not None, "an optimizer without a rule is refused"

@@ -32,7 +32,7 @@ def tanh(z: Tensor) -> Tensor:
     return z.apply(f, 1 - f * f)
 
 
-def clip(z: Tensor, low: float, high: float) -> Tensor:
+def clip(z: Tensor, low: float | Array, high: float | Array) -> Tensor:
     """f = z, cut off at both ends; f' = 1 between them, else 0."""
     return z.apply(np.clip(z.data, low, high), np.where((z.data > low) & (z.data < high), 1.0, 0.0))
 

@@ -18,10 +18,13 @@ def mse(y: Tensor, t: Array) -> Tensor:
     return (y - Tensor(t)) * (y - Tensor(t))
 
 
-def huber(y: Tensor, t: Array, delta: float = 1.0) -> Tensor:
-    """d^2 / 2 for d = y - t up to delta in size, then a line: d (clipped) times (d - half of d (clipped))."""
+def huber(y: Tensor, t: Array, delta: Any = 1.0) -> Tensor:
+    """d^2 / 2 for d = y - t up to delta in size, then a line: d (clipped) times (d - half of d (clipped)).
+
+    `delta` may be a number for each output.
+    """
     d = y - Tensor(t)
-    clipped = clip(d, -delta, delta)
+    clipped = clip(d, -np.asarray(delta, np.float64), np.asarray(delta, np.float64))
     return clipped * (d - clipped / 2)
 
 
@@ -49,7 +52,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "mse": mse,
     "mae": lambda y, t: absolute(y - Tensor(t)),
     "huber": huber,
-    "smooth_l1": lambda y, t, beta: huber(y, t, beta) / beta if beta else absolute(y - Tensor(t)),
+    "smooth_l1": lambda y, t, beta: huber(y, t, beta) / np.asarray(beta) if beta else absolute(y - Tensor(t)),
     "bce": bce,
     "hinge": lambda y, t: leaky_relu(y * Tensor(-t) + 1, 0.0),
     # for the mean e^z of a count t

@@ -90,8 +90,8 @@ class Tensor:
         b = self._like(other)
         return Tensor(self.data * b.data, [(self, lambda g: g * b.data), (b, lambda g: g * self.data)])
 
-    def __truediv__(self, number: float) -> Tensor:
-        """y = a / c for a constant c. dy = da / c."""
+    def __truediv__(self, number: Any) -> Tensor:
+        """y = a / c for a constant c, or one for each element. dy = da / c."""
         return Tensor(self.data / number, [(self, lambda g: g / number)])
 
     def __matmul__(self, b: Tensor) -> Tensor:

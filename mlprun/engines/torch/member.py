@@ -28,7 +28,7 @@ class Member:
     """A run between `open` and the last `advance`."""
 
     def __init__(self, experiment: Experiment, state: State, device: torch.device) -> None:
-        config = experiment.config
+        config = experiment.computed
         self.experiment, self.config, self.device = experiment, config, device
         # blank: the state fills it, and a file of initial weights may be gone by now
         self.network = experiment.blank_network().to(device)

@@ -37,6 +37,7 @@ class BCE(Loss):
     """
 
     activation: ClassVar[str | None] = "logistic"
+    takes: ClassVar[Literal["any", "classes", "numbers"]] = "classes"
     standardizable: ClassVar[bool] = False
 
     name: Literal["bce"] = "bce"
@@ -72,6 +73,8 @@ class ClassLoss(Loss):
 
     The mean is over rows; with class weights it is the weighted mean: divided by the sum of their weights.
     """
+
+    takes: ClassVar[Literal["any", "classes", "numbers"]] = "classes"
 
     class_weights: tuple[PositiveFloat, ...] | None = Field(
         None, description="weight of the rows of each class, in the order of the class ids; by default all 1"
@@ -172,6 +175,7 @@ class Hinge(Loss):
     """
 
     threshold: ClassVar[float] = 0.0
+    takes: ClassVar[Literal["any", "classes", "numbers"]] = "classes"
 
     name: Literal["hinge"] = "hinge"
 

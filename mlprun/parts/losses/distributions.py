@@ -87,6 +87,7 @@ class PoissonNLL(Loss):
     """
 
     activation: ClassVar[str | None] = "exp"
+    takes: ClassVar[Literal["any", "classes", "numbers"]] = "numbers"
     standardizable: ClassVar[bool] = False
 
     name: Literal["poisson_nll"] = "poisson_nll"

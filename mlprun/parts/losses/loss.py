@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -11,7 +11,7 @@ from pydantic import Field
 from mlprun.parts.part import Part, PositiveFloat, Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import TypeAlias
 
     import torch
@@ -34,6 +34,8 @@ class Loss(Part):
     activation: ClassVar[str | None] = None
     threshold: ClassVar[float] = 0.5
     """with one output, class 1 means output > threshold"""
+    takes: ClassVar[Literal["any", "classes", "numbers"]] = "any"
+    """what a table's column is read as for this loss, where it could be either"""
     standardizable: ClassVar[bool] = True
     """whether numeric targets may be standardised; not where values have a meaning (counts, probabilities)"""
 
@@ -71,6 +73,14 @@ class Loss(Part):
         if classes <= 2:
             return np.asarray(targets, np.float64)[:, None]
         return np.asarray(np.eye(classes)[targets])
+
+    def resolved(self) -> Self:
+        """The loss with the defaults that depend on other options."""
+        return self
+
+    def in_units(self, scales: Sequence[float]) -> Self:
+        """The loss with options in the units of encoded targets, the user's divided by `scales`."""
+        return self
 
     def build(self) -> LossFunction:
         """A function (values [B, K], encoded targets) -> scalar: `scale` times the mean or the sum.

@@ -1,8 +1,11 @@
-"""Losses on the difference between outputs and numbers; classes are 0 and 1, or one-hot if more than two."""
+"""Losses on the difference between outputs and numbers; classes are 0 and 1, or one-hot if more than two.
+
+Where targets are standardised, a loss is computed in standardised units.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -10,16 +13,24 @@ from mlprun.parts.losses.loss import Loss, losses, require_equal_shapes, scaled
 from mlprun.parts.part import NonNegativeFloat, PositiveFloat
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
 
     from mlprun.parts.losses.loss import LossFunction
 
 
+class Regression(Loss):
+    """Base of the losses of numbers."""
+
+    takes: ClassVar[Literal["any", "classes", "numbers"]] = "numbers"
+
+
 @losses.register
-class MSE(Loss):
+class MSE(Regression):
     """Mean of squared differences.
 
-    Outputs and targets are [B, K] in the target's units; the value is in their square.
+    Outputs and targets are [B, K]; the value is in their squared units.
     """
 
     name: Literal["mse"] = "mse"
@@ -37,10 +48,10 @@ class MSE(Loss):
 
 
 @losses.register
-class MAE(Loss):
+class MAE(Regression):
     """Mean of absolute differences, which pulls outputs to the median.
 
-    Outputs, targets ([B, K]) and the value are in the target's units.
+    Outputs, targets ([B, K]) and the value are in the same units.
     """
 
     name: Literal["mae"] = "mae"
@@ -57,51 +68,92 @@ class MAE(Loss):
         return scaled(function, self.scale)
 
 
+class Straightened(Regression):
+    """Base of the losses that are quadratic for errors up to a width, an option, and linear beyond."""
+
+    width: ClassVar[str]
+
+    units: Literal["target", "standardized"] = Field(
+        "target",
+        description="what the width is in: the target's units, or those of the loss, which are standard "
+        "deviations where targets are standardised; standardized by default where no width is given",
+    )
+
+    def resolved(self) -> Self:
+        given = self.model_fields_set & {self.width, "units"}
+        return self if given else self.model_copy(update={"units": "standardized"})
+
+    def in_units(self, scales: Sequence[float]) -> Self:
+        width = getattr(self, self.width)
+        if self.units == "standardized" or all(scale == 1 for scale in scales):
+            return self
+        widths = tuple(width / scale for scale in scales)
+        one = len(set(widths)) == 1
+        return self.model_copy(update={self.width: widths[0] if one else widths, "units": "standardized"})
+
+    def build(self) -> LossFunction:
+        width = getattr(self, self.width)
+        if not isinstance(width, tuple):
+            return scaled(self._function(width, self.reduction), self.scale)
+        columns = [self._function(each, self.reduction) for each in width]
+
+        def function(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            require_equal_shapes(values, targets)
+            parts = [one(values[:, [k]], targets[:, [k]]) for k, one in enumerate(columns)]
+            total = sum(parts[1:], parts[0])
+            return total if self.reduction == "sum" else total / len(parts)
+
+        return scaled(function, self.scale)
+
+    def _function(self, width: float, reduction: str) -> LossFunction:
+        raise NotImplementedError
+
+
 @losses.register
-class SmoothL1(Loss):
+class SmoothL1(Straightened):
     """Quadratic for errors below `beta`, linear beyond with slope 1: the Huber loss divided by its delta.
 
-    Outputs and targets are [B, K] in the target's units, and so is the value.
+    Outputs, targets ([B, K]) and the value are in the same units.
     Source: Girshick (2015), doi.org/10.1109/ICCV.2015.169
     """
+
+    width: ClassVar[str] = "beta"
 
     name: Literal["smooth_l1"] = "smooth_l1"
     beta: NonNegativeFloat = Field(
         1.0, description="error size where the curve straightens, in the target's units; 0 gives mae"
     )
 
-    def build(self) -> LossFunction:
+    def _function(self, width: float, reduction: str) -> LossFunction:
         from torch.nn.functional import smooth_l1_loss
-
-        reduction, beta = self.reduction, self.beta
 
         def function(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
             require_equal_shapes(values, targets)
-            return smooth_l1_loss(values, targets, reduction=reduction, beta=beta)
+            return smooth_l1_loss(values, targets, reduction=reduction, beta=width)
 
-        return scaled(function, self.scale)
+        return function
 
 
 @losses.register
-class Huber(Loss):
+class Huber(Straightened):
     """Half the squared error below `delta`, linear beyond with slope delta.
 
-    Outputs and targets are [B, K] in the target's units; the value is in their square.
+    Outputs and targets are [B, K]; the value is in their squared units.
     Source: Huber (1964), doi.org/10.1214/aoms/1177703732
     """
+
+    width: ClassVar[str] = "delta"
 
     name: Literal["huber"] = "huber"
     delta: PositiveFloat = Field(
         1.0, description="error size where the curve straightens, in the target's units"
     )
 
-    def build(self) -> LossFunction:
+    def _function(self, width: float, reduction: str) -> LossFunction:
         from torch.nn.functional import huber_loss
-
-        reduction, delta = self.reduction, self.delta
 
         def function(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
             require_equal_shapes(values, targets)
-            return huber_loss(values, targets, reduction=reduction, delta=delta)
+            return huber_loss(values, targets, reduction=reduction, delta=width)
 
-        return scaled(function, self.scale)
+        return function

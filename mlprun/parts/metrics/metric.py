@@ -60,11 +60,7 @@ class Metric(Part):
     two_classes_only: ClassVar[bool] = False
 
     def refuses(self, facts: Facts) -> str | None:
-        """Why this metric cannot be computed of these targets, ending in what would work; None if it can."""
-        given = "numbers" if facts.classes is None else "classes"
-        if given != self.target:
-            instead = "r2, rmse or mae" if given == "numbers" else "accuracy, f1 or roc_auc"
-            return f"{self.name} is of {self.target} and these targets are {given}; use {instead}"
+        """Why it cannot be computed of such targets, ending in what would work; None if it can."""
         if self.two_classes_only and facts.classes is not None and len(facts.classes) > 2:
             return f"{self.name} is of two classes and these targets have {len(facts.classes)}; use accuracy"
         return None

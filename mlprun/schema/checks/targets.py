@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
-
-import numpy as np
 
 from mlprun.parts.activations import Activation, Identity, activations
 from mlprun.parts.datasets.inline import Inline
 from mlprun.parts.datasets.table import Table
-from mlprun.parts.losses import Loss
+from mlprun.parts.datasets.table.delimited import is_number
+from mlprun.parts.losses import Loss, losses
 from mlprun.parts.part import suggestion
 from mlprun.schema.checks.check import reads, reads_data_and
 from mlprun.schema.problems import Problem
@@ -37,25 +35,20 @@ def loss_fits_targets(config: Config, facts: Facts) -> Iterator[Problem]:
     assert outputs is not None
     of_targets = loss.refuses(facts, loss.outputs(facts))
     if of_targets:
-        yield Problem(("loss",), of_targets + _or_numbers(config, facts))
+        yield Problem(("loss",), of_targets)
     elif of_outputs := loss.refuses(facts, outputs):
-        yield Problem(("architecture", "outputs"), of_outputs + _or_numbers(config, facts, outputs))
+        hint = _other_task(config, facts) if loss.takes == "numbers" and outputs > 1 else ""
+        yield Problem(("architecture", "outputs"), of_outputs + hint)
 
 
-def _or_numbers(config: Config, facts: Facts, outputs: int | None = None) -> str:
-    """What makes a loss and its outputs fit where a table's numbers were taken for class ids, after a `;`."""
-    dataset, loss = config.dataset, config.loss
-    if not isinstance(dataset, Table) or dataset.task != "auto" or dataset.classes is not None:
+def _other_task(config: Config, facts: Facts) -> str:
+    """How a table's target is read the other way, after a `;`; empty where it cannot be."""
+    dataset = config.dataset
+    if not isinstance(dataset, Table) or dataset.classes is not None or len(dataset.targets) > 1:
         return ""
-    try:
-        values = np.array([[float(name)] for name in facts.classes or ()])
-    except ValueError:  # words
-        return ""
-    numbers = replace(facts, classes=None, targets=1)
-    needed = loss.outputs(numbers)
-    if not len(values) or loss.refuses(numbers, outputs or needed) or loss.refuses_targets(values):
-        return ""
-    return "; for a regression on these numbers set dataset.task: numbers"
+    if facts.classes is None:
+        return "; for classes set dataset.task: classes"
+    return "; for a regression set dataset.task: numbers" if all(map(is_number, facts.classes)) else ""
 
 
 @reads_data_and("dataset", "loss")
@@ -93,15 +86,33 @@ def metrics_fit(config: Config, facts: Facts) -> Iterator[Problem]:
     """Each figure can be computed of these targets and outputs."""
     outputs, given = config.architecture.outputs or 1, _output(config)
     for index, figure in enumerate(config.metrics):
+        misfit = _of_other_targets(figure, facts)
+        if misfit:
+            yield Problem(("metrics", index), misfit + _other_task(config, facts))
+            continue
         refusal = (
             figure.refuses(facts, outputs) or _loss_misreads(figure, given)
             if isinstance(figure, Loss)
             else figure.refuses(facts) or _needs_probabilities(figure, given)
         )
         if refusal:
-            as_numbers = not isinstance(figure, Loss) and figure.target == "numbers"
-            hint = _or_numbers(config, facts) if as_numbers and facts.classes else ""
-            yield Problem(("metrics", index), refusal + hint)
+            yield Problem(("metrics", index), refusal)
+
+
+def _of_other_targets(figure: Metric | Loss, facts: Facts) -> str | None:
+    """Why a figure is not of these targets; with options of a loss, one of numbers may be of classes."""
+    if isinstance(figure, Loss):
+        named = figure.model_fields_set - {"name", "units"}
+        misfit = figure.takes == "numbers" and facts.classes is not None and not named
+    else:
+        misfit = (figure.target == "numbers") == (facts.classes is not None)
+    if not misfit:
+        return None
+    if facts.classes is None:
+        return f"{figure.name} is of classes and these targets are numbers; use r2, rmse or mae"
+    what = f"{figure.name} is of numbers and these targets are classes; use accuracy, f1 or roc_auc"
+    loss = f", or {{name: {figure.name}, reduction: mean}} for the loss on targets of 0 and 1"
+    return what + (loss if figure.name in losses else "")
 
 
 def _loss_misreads(loss: Loss, given: Activation) -> str | None:

@@ -57,10 +57,11 @@ class Table(Dataset):
     Inputs are [N, D]: numbers, true/false as 1/0, and text as categories (at most 100), which become one-hot
     columns; where all are whole numbers from 0, an architecture with an embedding reads them as symbols. A
     cell is missing when it is empty, NA, N/A, NaN, nan, null or ?, exactly as written; spaces around cells do
-    not count. One target is classes when it is text, true/false, or whole numbers of which there are at most
-    20 and each stands in two rows on average (or the loss takes classes only); otherwise, and with several
-    targets, targets are numbers. Class names are sorted. Text files are UTF-8 with column names in the first
-    line, separated by commas (without any: tabs or semicolons).
+    not count. A loss of numbers (mse, mae, huber, ...) predicts a target of numbers as such; for a loss of
+    classes (bce, cross_entropy, ...) whole numbers are class ids. Without a loss, one target is classes when
+    it is text, true/false, or whole numbers of which there are at most 20 and each stands in two rows on
+    average; otherwise, and with several targets, targets are numbers. Class names are sorted. Text files are
+    UTF-8 with column names in the first line, separated by commas (without any: tabs or semicolons).
     """
 
     name: Literal["table"] = "table"
@@ -71,8 +72,10 @@ class Table(Dataset):
     features: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         None, description="the columns to predict from; by default all others"
     )
-    task: Literal["auto", "classes", "numbers"] = Field(
-        "auto", description="what the target is; by default its values and the loss decide"
+    task: Literal["auto", "classes", "numbers", "values"] = Field(
+        "auto",
+        description="what the target is; auto: the loss decides, or its values where that takes either; "
+        "values: they alone, as in mlprun 0.1",
     )
     classes: Annotated[int, Field(ge=2, le=columns.CLASSES)] | None = Field(
         None,
@@ -89,7 +92,7 @@ class Table(Dataset):
         return (self.target,) if isinstance(self.target, str) else self.target
 
     def facts(self) -> Facts:
-        key = self._key()
+        key = self.key()
         data = _looked_at.pop(key, None) or self._read()
         if key:
             _looked_at.clear()  # tables can be large: only the latest one is kept
@@ -98,7 +101,16 @@ class Table(Dataset):
 
     def load(self) -> Data:
         # handed over, not shared: a table that outlived its preparation would take room beside the training
-        return _looked_at.pop(self._key(), None) or self._read()
+        return _looked_at.pop(self.key(), None) or self._read()
+
+    def decided(self, facts: Facts) -> Table:
+        """The table with the task that `facts` show, so that it stays the same with other rows."""
+        if self.task != "auto":
+            return self
+        made = self.model_copy(update={"task": "numbers" if facts.classes is None else "classes"})
+        if data := _looked_at.pop(self.key(), None):
+            _looked_at[made.key()] = data
+        return made
 
     @model_validator(mode="after")
     def _roles(self) -> Self:
@@ -116,7 +128,8 @@ class Table(Dataset):
             raise PydanticCustomError("column_roles", "{what}", {"what": what})
         return self
 
-    def _key(self) -> str:
+    def key(self) -> str:
+        """What a table that was read is known by until it is loaded; empty where it cannot be."""
         try:
             found = files.system.stat(self.path)
         except (OSError, ValueError):
@@ -217,7 +230,7 @@ class Table(Dataset):
     def _are_classes(self, series: pl.Series, sheet: Sheet) -> bool:
         import polars as pl
 
-        if self.task != "auto":
+        if self.task not in ("auto", "values"):
             return self.task == "classes"
         columns.refuse_strays(series, sheet.place)
         return series.dtype in (pl.String, pl.Boolean) or columns.is_few_integers(series)

@@ -1,0 +1,98 @@
+"""Runs and a sweep that mlprun 0.1.0 wrote keep their meaning; see old_runs/README.md."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mlprun import cli
+
+OLD = Path(__file__).parent / "old_runs"
+EXPECTED = json.loads((OLD / "expected.json").read_text())
+RUNS = ("quality", "prices", "health")
+
+
+@pytest.fixture
+def old(tmp_path):
+    folder = tmp_path / "old"
+    shutil.copytree(OLD, folder)
+    return folder
+
+
+@pytest.fixture
+def mlprun(capsys):
+    """Runs a command in this process; returns its standard output."""
+
+    def run(*arguments):
+        code = cli.main([str(one) for one in arguments])
+        out, err = capsys.readouterr()
+        assert code == 0, err
+        return out
+
+    return run
+
+
+def near(figures):
+    return {split: pytest.approx(values, rel=2e-5, abs=1e-6) for split, values in figures.items()}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_an_old_run_is_evaluated_and_resumed_as_it_was_trained(old, mlprun, name):
+    run, table, expected = old / f"{name}-001", old / f"{name}.csv", EXPECTED[name]
+
+    def splits(*arguments):
+        return json.loads(mlprun("eval", *arguments, "--json"))["splits"]
+
+    assert splits(run) == near(expected["eval"])
+    assert splits(run, "--data", table) == near(expected["eval_data"])
+    header, *rows = mlprun("predict", run, table).splitlines()
+    wanted_header, *wanted = expected["predict"]
+    assert header == wanted_header
+    for row, line in zip(rows, wanted, strict=False):
+        *labels, last = row.split(",")
+        *wanted_labels, wanted_last = line.split(",")
+        assert float(last) == pytest.approx(float(wanted_last), rel=2e-5)
+        assert labels[:1] == wanted_labels[:1] or name == "prices"
+    before = yaml.safe_load((run / "config.yaml").read_text())
+    mlprun("resume", run, "--epochs", 10, "-q")
+    assert splits(run) == near(expected["resumed"])
+    mlprun("resume", run, "--epochs", 12, "-q")  # what was written is of the same run still
+    before["training"]["epochs"] = 12
+    assert yaml.safe_load((run / "config.yaml").read_text()) == before
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_config_of_an_old_run_is_trained_again_as_it_was(old, mlprun, name):
+    mlprun("train", old / f"{name}-001" / "config.yaml", "training.epochs=10", "--out", old / "again", "-q")
+    again = old / "again" / f"{name}-001"
+    assert json.loads(mlprun("eval", again, "--json"))["splits"] == near(EXPECTED[name]["again"])
+    # what it means is written down, and stays the same in a copy
+    copy = old / "copy.yaml"
+    copy.write_text((again / "config.yaml").read_text().replace(f"../../{name}.csv", f"{name}.csv"))
+    mlprun("train", copy, "--out", old / "again", "--name", "copy", "-q")
+    assert (old / "again" / "copy-001" / "history.csv").read_bytes() == (again / "history.csv").read_bytes()
+
+
+def test_an_old_sweep_goes_on_as_it_was_begun(old, mlprun):
+    mlprun("sweep", "run", old / "betas.yaml", "seeds=2", "--out", old, "-q")
+    assert not (old / "betas-002").exists()
+    names = ("setting", "seed", "engine", "train_loss", "dev_loss", "test_mae")
+    with sqlite3.connect(old / "betas-001" / "trials.sqlite") as database:
+        rows = database.execute(f"SELECT {', '.join(names)} FROM results").fetchall()
+    for row, wanted in zip(rows, EXPECTED["betas"], strict=True):
+        found = dict(zip(names, row, strict=True))
+        assert found.pop("engine") == wanted.pop("engine")
+        assert found == pytest.approx(wanted, rel=2e-5)
+    mlprun("sweep", "trial", old / "betas-001", 1, "--out", old / "extracted", "-q")
+    (trial,) = (old / "extracted").iterdir()
+    said = json.loads(mlprun("eval", trial, "--json"))["splits"]
+    assert said["test"]["mae"] == pytest.approx(EXPECTED["betas"][0]["test_mae"], rel=2e-5)
+    mlprun("sweep", "run", old / "betas-001" / "sweep.yaml", "--out", old / "other", "-q")
+    with sqlite3.connect(old / "other" / "betas-001" / "trials.sqlite") as database:
+        (loss,) = database.execute("SELECT train_loss FROM results WHERE trial = 1").fetchone()
+    assert loss == pytest.approx(EXPECTED["betas"][0]["train_loss"], rel=2e-5)
