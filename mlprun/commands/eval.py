@@ -73,8 +73,9 @@ def command(
     The checkpoint is enough on its own for data that mlprun draws or bundles; a
     table is read again from where the config says, or from --data.
 
-    --json prints {"checkpoint", "epoch", "splits": {SPLIT: {"loss", METRIC, ...}}};
-      with --data the only split is "data".
+    --json prints {"checkpoint", "epoch", "positive", "splits": {SPLIT: {"loss",
+      METRIC, ...}}}; with --data the only split is "data"; "positive" is the class,
+      of two, that precision, recall, f1 and average_precision are of.
 
     Exit codes: 0 done, 2 usage, 3 data, 4 checkpoint, 6 device, 7 files,
     10 a figure is below --fail-under or above --fail-over.
@@ -97,10 +98,14 @@ def command(
     for warning in warnings:
         output.note(f"warning: {warning}")
     _check_bounds(bounds, splits, loaded.config)
-    output.document({"checkpoint": loaded.where, "epoch": loaded.epoch, "splits": splits})
-    output.result(figures.table({f"epoch {loaded.epoch}": splits}, f"{loaded.where}"))
+    classes = loaded.preprocessing.classes
+    positive = classes[1] if classes is not None and len(classes) == 2 else None
+    output.document(
+        {"checkpoint": loaded.where, "epoch": loaded.epoch, "positive": positive, "splits": splits}
+    )
+    output.result(figures.table({f"epoch {loaded.epoch}": splits}, f"{loaded.where}", positive))
     for name, values in splits.items():
-        output.result(*figures.confusion(values, loaded.preprocessing.classes, name))
+        output.result(*figures.confusion(values, classes, name))
     for bound in bounds:
         _hold(bound, splits[bound.split][bound.figure])
 

@@ -9,12 +9,19 @@ from mlprun.commands.terminal import Table
 from mlprun.parts.splits import SPLITS
 
 ORDER = (*SPLITS, "data")
+OF_POSITIVE = frozenset(("precision", "recall", "f1", "average_precision"))
+"""metrics of one class, where there are two"""
 Figures = Mapping[str, Mapping[str, Any]]
 
 
-def table(columns: Mapping[str, Figures], title: str = "") -> Table:
-    """Figures by column, split and name as a table; what is no single number is left out."""
+def table(columns: Mapping[str, Figures], title: str = "", positive: str | None = None) -> Table:
+    """Figures by column, split and name as a table; what is no single number is left out.
+
+    The title names the `positive` class where figures are of it.
+    """
     names = sorted(dict.fromkeys(_names(columns)), key=_place)
+    if positive is not None and OF_POSITIVE & {name for _, name in names}:
+        title = f"{title}{'; ' if title else ''}positive class: {positive}"
     rows = [
         (split, name, *(_number(figures, split, name) for figures in columns.values()))
         for split, name in names
@@ -41,7 +48,8 @@ def closing(figures: Mapping[str, Any]) -> Table:
     constant_first = sorted(figures["baselines"].items(), key=lambda item: "regression" in item[0])
     columns = {name: end["splits"] for name, end in ends.items()} | dict(constant_first)
     # in the title, since headings that name epochs are wider than their numbers
-    return table(columns, ", ".join(f"{name} epoch: {end['epoch']}" for name, end in ends.items()))
+    title = ", ".join(f"{name} epoch: {end['epoch']}" for name, end in ends.items())
+    return table(columns, title, positive=figures.get("positive"))
 
 
 def chosen(figures: Mapping[str, Any]) -> tuple[str, Figures]:

@@ -53,7 +53,8 @@ def command(
     a sweep that was stopped.
 
     --json prints {"run", "status", "engine", "device", "epochs", "seconds",
-      "best": {"epoch", "metric", "value"} or null, "of": "best" | "last",
+      "best": {"epoch", "metric", "value"} or null, "positive": CLASS or null (the
+      one of two that precision and the like are of), "of": "best" | "last",
       "splits": {SPLIT: {"loss", METRIC, ...}}, "last": {"epoch", "splits"},
       "baselines": {NAME: {SPLIT: {...}}}}, also of a run that diverged or was
       interrupted
@@ -120,6 +121,7 @@ def _tell(run: "Run", output: Output) -> None:
             "epochs": status.epochs,
             "seconds": status.seconds,
             "best": best,
+            "positive": ended.get("positive"),
             "of": of,
             "splits": splits,
             "last": ended["last"],

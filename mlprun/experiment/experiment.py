@@ -109,7 +109,7 @@ class Experiment:
         Raises DataError or UsageError for data that does not fit the config.
         """
         dataset = config.dataset
-        data = dataset.load()
+        data = dataset.with_positive(dataset.load())
         split = dataset.split
         assert split is not None, "the schema floor spells the split out"
         assert dataset.seed is not None
@@ -218,7 +218,8 @@ class Experiment:
         dataset = self.config.dataset
         share = getattr(dataset.split, split)
         assert isinstance(share, Fresh)
-        return self.prepare(dataset.fresh(share.fresh, epoch=epoch, step=SPLITS.index(split)))
+        drawn = dataset.fresh(share.fresh, epoch=epoch, step=SPLITS.index(split))
+        return self.prepare(dataset.with_positive(drawn))
 
     def has(self, split: str) -> bool:
         """Whether a split has any rows."""

@@ -60,7 +60,11 @@ def _are_figures(value: dict[str, Any]) -> bool:
     """Whether these are the figures that a run ends with, or none."""
     if not value:
         return True
-    if value.keys() != {"best", "last", "baselines"} or not isinstance(value["baselines"], dict):
+    if not isinstance(value.get("positive"), str | None):
+        return False
+    if value.keys() - {"positive"} != {"best", "last", "baselines"} or not isinstance(
+        value["baselines"], dict
+    ):
         return False
     best, last = value["best"], value["last"]
     of_epochs = [last] if best is None else [last, best]

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def final_figures(experiment: Experiment, state: State, best: Best | None, *, device: str) -> dict[str, Any]:
-    """What status.json keeps: `best` (None without dev rows), `last` and `baselines`, with `splits`."""
+    """What status.json keeps: `best` (None without dev rows), `last` and `baselines`, with `splits`.
+
+    `positive` names the class, of two, that precision, recall and the like are of.
+    """
     config = experiment.config
     last = _measured(experiment, state.model, state.epoch, device)
     first = None
@@ -32,7 +35,9 @@ def final_figures(experiment: Experiment, state: State, best: Best | None, *, de
             else _measured(experiment, best.model, best.epoch, device),
         }
     rows = evaluation.rows_of(experiment, SPLITS, epoch=state.epoch, device="cpu")
+    classes = experiment.classes or ()
     return {
+        "positive": classes[1] if len(classes) == 2 else None,
         "best": first,
         "last": {"epoch": state.epoch, "splits": last},
         "baselines": evaluation.baselines(experiment, rows),

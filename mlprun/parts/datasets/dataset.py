@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from mlprun.parts.datasets.split import Split, SplitField
 from mlprun.parts.part import Part, PositiveInt, Registry, Seed
@@ -76,6 +76,15 @@ def shortened(warnings: Iterable[str], most: int = 10) -> tuple[str, ...]:
     return some if rest <= 0 else (*some[:most], f"{rest} more such warnings are not shown")
 
 
+def _class_name(value: object) -> object:
+    """A label as classes are named: yes as it stands, true and 1 as text."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return str(int(value)) if float(value).is_integer() else repr(value)
+    return value
+
+
 STANDARDIZE = (
     "scale features and numeric targets to mean 0 and variance 1, fitted on train; targets stay as they are "
     "where the loss reads counts or probabilities"
@@ -96,6 +105,28 @@ class Dataset(Part):
     seed: Seed | None = Field(
         None, description="seed of the dataset's own draws and of the split; by default training.seed"
     )
+
+    positive: Annotated[str, BeforeValidator(_class_name)] | None = Field(
+        None,
+        description="the class, of two, that precision, recall, f1 and the like are of; it becomes class 1. "
+        "By default the second one, in a table the second by name",
+    )
+
+    def refuses_positive(self, facts: Facts) -> str | None:
+        """Why `positive` is no class of these targets, ending in what would work, or None."""
+        classes = facts.classes or ()
+        if self.positive is None or (len(classes) == 2 and self.positive in classes):
+            return None
+        if len(classes) != 2:
+            given = f"{len(classes)} classes" if classes else "numbers"
+            return f"is of two classes and these targets are {given}; leave it out"
+        return f"there is no class {self.positive[:40]!r}; expected {classes[0]} or {classes[1]}"
+
+    def with_positive(self, data: Data) -> Data:
+        """The rows with `positive` as class 1."""
+        if self.positive is None or data.classes is None or self.positive != data.classes[0]:
+            return data
+        return replace(data, classes=data.classes[::-1], targets=1 - data.targets)
 
     def facts(self) -> Facts:
         """What the rows are like, without scikit-learn or torch (a table may be read for it)."""

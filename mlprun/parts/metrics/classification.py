@@ -67,7 +67,8 @@ class _Averaged(Metric):
 
     average: Average = Field(
         "auto",
-        description="binary: of class 1; macro: mean over classes; micro: of all rows together; "
+        description="binary: of class 1, which dataset.positive names; macro: mean over classes; "
+        "micro: of all rows together; "
         "weighted: mean weighted by rows; auto: binary for two classes, macro for more",
     )
 

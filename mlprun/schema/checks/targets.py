@@ -51,6 +51,13 @@ def _other_task(config: Config, facts: Facts) -> str:
     return "; for a regression set dataset.task: numbers" if all(map(is_number, facts.classes)) else ""
 
 
+@reads_data_and("dataset")
+def positive_is_a_class(config: Config, facts: Facts) -> Iterator[Problem]:
+    """The positive class is one of two."""
+    if refusal := config.dataset.refuses_positive(facts):
+        yield Problem(("dataset", "positive"), refusal)
+
+
 @reads_data_and("dataset", "loss")
 def loss_takes_the_targets_that_stand_in_the_config(config: Config, facts: Facts) -> Iterator[Problem]:
     """Rows written in the config are looked at here, so that the problem is shown where they stand."""
