@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mlprun import engines
 from mlprun.commands.terminal import Table
 from mlprun.engines import device
+from mlprun.evaluation import transfer
 from mlprun.experiment import SPLITS, Experiment
 from mlprun.parts.architectures.summary import summary
 
@@ -26,7 +27,7 @@ def layers(experiment: Experiment, network: Network | None = None) -> tuple[list
 
 def plan(config: Config) -> tuple[dict[str, Any], list[Table]]:
     """The document and the tables of `mlprun train --dry-run`. Raises what training would."""
-    experiment = Experiment.of(config)
+    experiment = transfer.checked(Experiment.of(config))
     engine, why = engines.choose(experiment, config.engine)
     where = device.resolve(config.device)
     counts = {split: len(experiment.rows(split, epoch=0)) for split in SPLITS}

@@ -97,6 +97,11 @@ def decode(data: bytes, where: str) -> Checkpoint:
         raise CheckpointError(where, f"is not a checkpoint of mlprun: {error}", _EXPECTED) from error
 
 
+def is_own(data: bytes) -> bool:
+    """Whether a file begins as mlprun's checkpoints do, be it damaged or not."""
+    return data[8 : _CHECKSUM.start] == _START
+
+
 def read(path: files.Place, *, follow: bool = True) -> Checkpoint:
     """The checkpoint at `path`; missing, foreign or damaged is CheckpointError, unreadable is FileError."""
     return decode(read_bytes(path, follow=follow), str(path))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mlprun import engines, schema
 from mlprun.config import Node
 from mlprun.errors import ConfigError, MlprunError, UsageError
+from mlprun.evaluation import transfer
 from mlprun.experiment import SPLITS, Experiment, columns, logged, source
 from mlprun.sweeps import space
 from mlprun.sweeps.cost import Cost
@@ -177,7 +178,7 @@ class Configs:
 
     def _look_at(self, point: Point) -> Checked:
         config, _ = self._config(point)
-        experiment = self.prototype(config)
+        experiment = transfer.checked(self.prototype(config))
         able = [engine.name for engine in engines.every() if engine.refuses(experiment) is None]
         if config.engine not in ("auto", *able):
             engines.choose(experiment, config.engine)  # raises, with the reason

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun import engines
 from mlprun.engines import device as devices
+from mlprun.evaluation import transfer
 from mlprun.storage import canonical, runs
 from mlprun.storage.status import State as StatusState
 from mlprun.storage.status import Status
@@ -70,6 +71,7 @@ def start(experiment: Experiment, *, out: str, reporter: Reporter, pause: int | 
 
     Raises UsageError, DeviceError or FileError before a folder exists when it cannot be done as asked.
     """
+    experiment = transfer.checked(experiment)
     config = experiment.config
     engine, why = engines.choose(experiment, config.engine)
     device = devices.resolve(config.device)
