@@ -151,7 +151,8 @@ def _observe(member: Member[R, V], dev: dict[str, float], chunk: Chunk) -> None:
             member.progress, value, config.best.mode, config.schedule, lr=config.optimizer.lr
         )
     patience = config.early_stopping.patience if config.early_stopping else None
-    if judged.out_of_patience(member.progress, epoch, patience):
+    every = config.training.evaluate_every
+    if judged.out_of_patience(member.progress, epoch, patience, every=every):
         chunk.stopped = "early_stopping"
 
 

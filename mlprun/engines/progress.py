@@ -30,6 +30,8 @@ class Progress:
     best_epoch: int = 0
     best_value: float | None = None
     plateau: Plateau = Plateau()
+    undefined: int = 0
+    """evaluations since the best one where the watched figure was not a number"""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
@@ -39,7 +41,8 @@ class Progress:
     def from_json(cls, value: dict[str, Any]) -> Progress:
         """The inverse of `to_json`. Raises an error of Python's own for what it cannot have given."""
         plateau = Plateau(**value["plateau"])
-        counts = value["best_epoch"], plateau.bad_evaluations, plateau.cooldown_left
+        undefined = value.get("undefined", 0)  # mlprun 0.1 did not count them
+        counts = value["best_epoch"], plateau.bad_evaluations, plateau.cooldown_left, undefined
         figures = [figure for figure in (value["best_value"], plateau.best) if figure is not None]
         if not all(type(count) is int and 0 <= count < 2**53 for count in counts):
             raise ValueError("its progress counts what is no count")
@@ -49,7 +52,7 @@ class Progress:
             raise ValueError("its plateau has a factor that is none")
         if (value["best_value"] is None) != (value["best_epoch"] == 0):
             raise ValueError("its progress has a best epoch without a value, or a value without an epoch")
-        return cls(value["best_epoch"], value["best_value"], plateau)
+        return cls(value["best_epoch"], value["best_value"], plateau, undefined)
 
 
 def improves(value: float, best: float | None, mode: str) -> bool:
@@ -64,14 +67,16 @@ def improves(value: float, best: float | None, mode: str) -> bool:
 def observe(progress: Progress, epoch: int, value: float, mode: str) -> Progress:
     """Progress after the watched dev figure was `value` at `epoch`."""
     if improves(value, progress.best_value, mode):
-        return replace(progress, best_epoch=epoch, best_value=value)
-    return progress
+        return replace(progress, best_epoch=epoch, best_value=value, undefined=0)
+    return replace(progress, undefined=progress.undefined + 1) if math.isnan(value) else progress
 
 
 def observe_plateau(
     progress: Progress, value: float, mode: str, schedule: ReduceOnPlateau, *, lr: float
 ) -> Progress:
-    """Progress after the plateau schedule saw `value`; `lr` is the config's learning rate."""
+    """Progress after the plateau schedule saw `value`; nan is ignored; `lr` is the config's learning rate."""
+    if math.isnan(value):
+        return progress
     state = progress.plateau
     best, bad, cooldown, factor = state.best, state.bad_evaluations, state.cooldown_left, state.factor
     if schedule.improves(value, best, mode):
@@ -85,6 +90,10 @@ def observe_plateau(
     return replace(progress, plateau=Plateau(factor, best, bad, cooldown))
 
 
-def out_of_patience(progress: Progress, epoch: int, patience: int | None) -> bool:
-    """Whether `patience` epochs have passed since the best one."""
-    return patience is not None and epoch - progress.best_epoch >= patience
+def out_of_patience(progress: Progress, epoch: int, patience: int | None, *, every: int = 1) -> bool:
+    """Whether `patience` epochs have passed since the best one, those not counted whose figure was nan.
+
+    An evaluation stands for the `every` epochs up to it.
+    """
+    passed = epoch - progress.best_epoch - progress.undefined * every
+    return patience is not None and passed >= patience

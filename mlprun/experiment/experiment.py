@@ -21,7 +21,7 @@ from mlprun.parts.datasets.dataset import shortened
 from mlprun.parts.datasets.split import Fresh
 from mlprun.parts.initializers import LayerInit
 from mlprun.parts.losses import Loss
-from mlprun.parts.metrics.metric import Predictions
+from mlprun.parts.metrics.metric import Metric, Predictions
 from mlprun.parts.splits import SPLITS
 from mlprun.schema.checks import too_short
 from mlprun.schema.checks.size import too_large, too_many_rows
@@ -126,6 +126,8 @@ class Experiment:
         fixed = {n: getattr(indices, n) for n in SPLITS if not isinstance(getattr(split, n), Fresh)}
         made.fixed.update(made._prepared(data, fixed))
         made._check_rows(config)
+        if preprocessing is None:
+            made._check_watched(config)
         return made
 
     def _prepared(self, data: Data, indices: dict[str, NDArray[np.int64]]) -> dict[str, Rows]:
@@ -165,9 +167,25 @@ class Experiment:
         if problem is not None:
             raise UsageError(dotted(problem.path), problem.message)
 
+    def _check_watched(self, config: Config) -> None:
+        """Raise UsageError where the figure that chooses the best epoch is not a number on these dev rows."""
+        named = config.best.metric
+        found = (part for part in config.metrics if f"dev_{part.name}" == named and isinstance(part, Metric))
+        metric, dev = next(found, None), self.fixed.get("dev")
+        if metric is None or not dev:
+            return
+        outputs = np.zeros((len(dev), config.architecture.outputs or 1))
+        with np.errstate(all="ignore"):
+            value = metric.compute(Predictions(outputs, dev.truth, self.classes, probabilistic=True))
+        if isinstance(value, float) and np.isnan(value):
+            rows = "1 dev row" if len(dev) == 1 else f"{len(dev)} dev rows with these targets"
+            what = f"{named} is not a number on {rows}"
+            raise UsageError("best.metric", what, "give dev other rows, or watch another figure, as dev_loss")
+
     def under(self, config: Config) -> Experiment:
         """The same rows under another config, of the same `source`. Raises UsageError as `of` does."""
         self._check_rows(config)
+        self._check_watched(config)
         return replace(self, config=config)
 
     @cached_property

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mlprun.engines import Best, Engine, State
     from mlprun.engines.contract import Why
     from mlprun.experiment import Experiment
+    from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
     from mlprun.training.state import Saved
 
@@ -90,6 +91,14 @@ def start(experiment: Experiment, *, out: str, reporter: Reporter, pause: int | 
             return carry_out(session, None, None, stop)
 
 
+def never_a_number(config: Config) -> str:
+    """Why a run that evaluated dev rows has no best epoch."""
+    watching = [name for name in ("early_stopping",) if config.early_stopping is not None]
+    watching += [config.schedule.name] if config.schedule.plateau else []
+    idle = f", and {' and '.join(watching)} had nothing to go by" if watching else ""
+    return f"{config.best.metric} was not a number at any evaluation: there is no best epoch{idle}"
+
+
 def constants_of(experiment: Experiment, stored: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
     """The metadata that all checkpoints of a run share."""
     return {
@@ -107,6 +116,8 @@ def carry_out(session: Session, saved: Saved | None, best: Best | None, stop: St
     with devices.computing(config.training.threads, session.device):
         try:
             stopped, state, best = _follow(session, saved, best, stop, standing)
+            if best is None and state.progress.undefined:
+                session.reporter.say(f"warning: {never_a_number(config)}")
             figures = final_figures(session.experiment, state, best, device=session.device)
         except Exception as error:
             told = as_expected(error)

@@ -46,8 +46,22 @@ def test_the_best_is_the_first_of_the_best(mode: str, values: list[float], epoch
     assert (progress.best_epoch, progress.best_value) == (epoch, value)
 
 
-def test_nan_is_never_the_best() -> None:
-    assert followed([math.nan, math.nan], "min") == Progress()
+def test_nan_is_neither_the_best_nor_a_sign_of_no_improvement() -> None:
+    assert followed([math.nan, math.nan], "min") == Progress(undefined=2)
+    values = [2.0, math.nan, math.nan, 3.0, math.nan]
+    for every in (1, 4):
+        progress = Progress()
+        for number, value in enumerate(values, 1):
+            progress = observe(progress, number * every, value, "min")
+        # two evaluations without improvement are left: at the fourth, and those of the nan are not counted
+        assert [out_of_patience(progress, 5 * every, limit, every=every) for limit in (every, every + 1)] == [
+            True,
+            False,
+        ]
+    assert followed([*values, 1.0], "min") == Progress(6, 1.0)
+    plateau = Progress(plateau=Plateau(best=1.0, bad_evaluations=1, cooldown_left=1))
+    schedule = ReduceOnPlateau(name="reduce_on_plateau", patience=0)
+    assert observe_plateau(plateau, math.nan, "min", schedule, lr=0.1) == plateau
     assert not improves(math.nan, None, "max")
 
 
@@ -82,7 +96,7 @@ def torchs_rates(options: dict[str, Any], mode: str, values: list[float], lr: fl
 
 @pytest.mark.parametrize("seed", range(40))
 def test_the_plateau_cuts_where_torchs_does(seed: int) -> None:
-    """Values are positive and fall slowly with noise; options are drawn."""
+    """Values are positive and fall slowly with noise; options are drawn. torch sees no nan."""
     state = np.random.RandomState(seed)
     options = {
         "factor": float(state.choice([0.1, 0.5, 0.9])),
@@ -102,7 +116,8 @@ def test_the_plateau_cuts_where_torchs_does(seed: int) -> None:
     for value in values:
         progress = observe_plateau(progress, float(value), mode, schedule, lr=lr)
         rates.append(lr * progress.plateau.factor)
-    expected = torchs_rates(options, mode, list(values), lr)
+    seen = ~np.isnan(values)
+    expected = np.array([lr, *torchs_rates(options, mode, list(values[seen]), lr)])[np.cumsum(seen)]
     np.testing.assert_allclose(rates, expected, rtol=1e-12)
     assert len(set(expected)) > 1  # otherwise nothing was compared
 

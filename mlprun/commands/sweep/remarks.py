@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlprun.errors import command_line, shell_path
 from mlprun.sweeps import reading, statistics
+from mlprun.sweeps.summary import SOUND
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,6 +30,9 @@ def remarks(summary: Summary, shown: Sequence[Line]) -> Iterator[str]:
     yield f"sorted by {how.get(summary.aggregate, f'mean, {best} first')}{told}"
     if len(shown) < len(summary.lines):
         yield f"{len(summary.lines) - len(shown):,} more settings; --top 0 shows all"
+    undefined = [line for line in shown if not line.sample.n and any(line.counts.get(one) for one in SOUND)]
+    if undefined:
+        yield f"{summary.column} was not a number in the trials of {_named(undefined)}"
     yield from (f"{text}; they come after the others" for text in survivors(shown))
     yield from _of_test_rows(summary)
     yield from _of_intervals(summary, shown)

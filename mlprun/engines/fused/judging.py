@@ -68,18 +68,22 @@ def observe(
 ) -> Any:  # fmt: skip
     """Best, plateau and patience after an evaluation; whether patience is at its end."""
     epoch, value = cursor[t.EPOCH], dev_figure if plan[t.WATCHES_FIGURE] == 1 else dev_loss
+    if math.isnan(value):
+        cursor[t.UNDEFINED] += 1
     if beats(value, stands[t.BEST_VALUE], cursor[t.HAS_BEST] == 1, plan[t.MAXIMISES] == 1):
         place = cursor[t.IMPROVED]
         improvements[place, 0], improvements[place, 2] = epoch, value
         improvements[place, 1] = stands[t.BEST_VALUE] if cursor[t.HAS_BEST] == 1 else math.nan
         cursor[t.IMPROVED] += 1
+        cursor[t.UNDEFINED] = 0
         stands[t.BEST_VALUE], cursor[t.BEST_EPOCH], cursor[t.HAS_BEST] = value, epoch, 1
         stands[t.BEST_LOSS], stands[t.BEST_FIGURE] = dev_loss, dev_figure
         for i in range(theta.shape[0]):
             best[i] = theta[i]
-    if plan[t.PLATEAU] == 1:
+    if plan[t.PLATEAU] == 1 and not math.isnan(value):
         observe_plateau(plan, numbers, cursor, stands, value)
-    return plan[t.PATIENCE] >= 0 and epoch - cursor[t.BEST_EPOCH] >= plan[t.PATIENCE]
+    passed = epoch - cursor[t.BEST_EPOCH] - cursor[t.UNDEFINED] * plan[t.EVALUATE_EVERY]
+    return plan[t.PATIENCE] >= 0 and passed >= plan[t.PATIENCE]
 
 
 @inner

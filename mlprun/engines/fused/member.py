@@ -178,12 +178,13 @@ class Member:
             int(cursor[t.PLATEAU_COOLDOWN_LEFT]),
         )
         value = float(stands[t.BEST_VALUE]) if cursor[t.HAS_BEST] else None
-        return Progress(int(cursor[t.BEST_EPOCH]), value, plateau)
+        return Progress(int(cursor[t.BEST_EPOCH]), value, plateau, int(cursor[t.UNDEFINED]))
 
     @progress.setter
     def progress(self, progress: Progress) -> None:
         cursor, stands, plateau = self.cursor, self.stands, progress.plateau
         cursor[t.BEST_EPOCH], cursor[t.HAS_BEST] = progress.best_epoch, progress.best_value is not None
+        cursor[t.UNDEFINED] = progress.undefined
         stands[t.BEST_VALUE] = 0.0 if progress.best_value is None else progress.best_value
         cursor[t.PLATEAU_HAS_BEST] = plateau.best is not None
         stands[t.PLATEAU_SHARE], stands[t.PLATEAU_BEST] = plateau.factor, plateau.best or 0.0

@@ -152,7 +152,8 @@ class _Measured:
             )
         member.progress = after
         patience = config.early_stopping.patience if config.early_stopping else None
-        if judged.out_of_patience(after, member.epoch, patience):
+        every = config.training.evaluate_every
+        if judged.out_of_patience(after, member.epoch, patience, every=every):
             told.stopped = "early_stopping"
 
     def _row(self, outputs: torch.Tensor, dev: dict[str, float] | None) -> Row:
