@@ -1,8 +1,8 @@
 """What holds for every test: one thread, repeatable property tests, markers for slow tests and CUDA.
 
-Tests run in parallel processes (pytest-xdist, at most eight; `-n 0` for one). The tests of a file share a process
-and with it the file's fixtures; tests of signals, locks and clocks share one among themselves, because they
-disturb one another. To see what a CPU with narrower vectors does, restrict Numba's target and torch:
+Tests run in parallel processes (pytest-xdist, at most eight; `-n 0` for one). The tests of a file run in one
+process, so that they share fixtures; all tests of signals, locks and clocks run in one process, since they
+would disturb one another. To test as on a CPU with narrower vectors, restrict Numba's target and torch:
 
     NUMBA_CPU_FEATURES=+sse4.2,+avx,+avx2,+fma pytest                      # vectors of 32 bytes
     NUMBA_CPU_NAME=generic ATEN_CPU_CAPABILITY=default pytest              # vectors of 16 bytes

@@ -12,6 +12,7 @@ from mlprun.errors import MlprunError, UsageError
 from mlprun.experiment import Experiment, splits
 from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.parts.initializers.named import File
+from mlprun.parts.limits import MAX_BYTES
 from mlprun.schema.formats import stored
 from mlprun.storage import checkpoints
 
@@ -33,7 +34,7 @@ def checked(experiment: Experiment) -> Experiment:
         return experiment
     path = init.path
     try:
-        content = files.read_bytes(path, cap=checkpoints.MAX_BYTES)
+        content = files.read_bytes(path, cap=MAX_BYTES)
     except (FileNotFoundError, files.WrongKindError, files.TooLargeError):
         return experiment  # told where it is read
     if not checkpoints.is_own(content):

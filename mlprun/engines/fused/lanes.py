@@ -19,14 +19,16 @@ from numba.core import codegen, config
 def _vector_bytes() -> int:
     """Return the width of a vector register of the CPU that Numba compiles for.
 
-    That is this machine's CPU unless `NUMBA_CPU_FEATURES` or `NUMBA_CPU_NAME=generic` restricts it. Processors
-    other than x86 use 32 bytes, which the compiler splits over narrower registers.
+    This machine's CPU, unless `NUMBA_CPU_FEATURES` or `NUMBA_CPU_NAME=generic` restricts it. On processors
+    other than x86, 32 bytes, which the compiler splits over narrower registers.
     """
-    restricted = config.CPU_FEATURES
-    features = set((codegen.get_host_cpu_features() if restricted is None else restricted).split(","))
-    if "+avx512f" in features:
+    features: str | None = vars(config)["CPU_FEATURES"]
+    if features is None:
+        features = codegen.get_host_cpu_features()  # type: ignore[no-untyped-call]
+    available = features.split(",")
+    if "+avx512f" in available:
         return 64
-    return 16 if platform.machine() in ("x86_64", "AMD64") and "+avx" not in features else 32
+    return 16 if platform.machine() == "x86_64" and "+avx" not in available else 32
 
 
 VECTOR_BYTES = _vector_bytes()
