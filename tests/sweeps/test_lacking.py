@@ -73,8 +73,9 @@ def test_a_trial_that_lacked_memory_beside_others_is_the_same_alone(kind, lackin
 
     there = mlprun.sweep(tmp_path / "trials.yaml", TORCH, out=str(tmp_path / "there"), reporter=Hearing())
     assert content(there.folder) == content(here.folder)
-    assert [line.partition(":")[0] for line in heard] == [
-        f"memory ran out in trial {trial}" for trial in (2, 3, 10)
+    # in any order: threads train them at the same time
+    assert sorted(line.partition(":")[0] for line in heard) == [
+        f"memory ran out in trial {trial}" for trial in (10, 2, 3)
     ]
     assert len(beside) == 12 + 3
     for seed in (1, 2, 9):
