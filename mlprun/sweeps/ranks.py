@@ -63,7 +63,7 @@ def _below(most: int, n: int) -> float:
     if n > EXACT:
         mean, variance = n * (n + 1) / 4, n * (n + 1) * (2 * n + 1) / 24
         return math.erfc((mean - most - 0.5) / math.sqrt(2 * variance)) / 2
-    return float(sum(_ways(n)[: most + 1]) / 2**n)
+    return sum(_ways(n)[: most + 1]) / (1 << n)
 
 
 @cache

@@ -1,9 +1,9 @@
 """What a parameter without any effect explains by chance: its values are exchanged, again and again.
 
-Were a parameter without effect, figures would be as likely with its values exchanged: in a grid between the
-trials of one seed whose settings are alike in all else, where values were drawn at random between all draws.
-That holds whatever the noise is, shared by the trials of a seed or not, in grids with holes too; a test that
-takes seeds or settings for independent would not hold.
+Were a parameter of a grid without effect, figures would be as likely with its values exchanged between the
+trials of one seed whose settings are alike in all else. That holds whatever the noise is, shared by the
+trials of a seed or not, in grids with holes too; a test that takes seeds or settings for independent would
+not hold.
 Source: Anderson and ter Braak (2003), Journal of Statistical Computation and Simulation 73, 85-113
 """
 
@@ -36,21 +36,17 @@ CHUNK = 2_000_000
 
 @dataclass(frozen=True)
 class Units:
-    """What carries a value of a parameter [U] and may exchange it with others of its stratum."""
+    """Trials [U], each with a value of a parameter that it may exchange with others of its stratum."""
 
     groups: NDArray[np.int64]
     strata: NDArray[np.int64]
-    counts: NDArray[np.float64]
-    """of trials"""
-    sums: NDArray[np.float64]
-    """of their figures"""
+    figures: NDArray[np.float64]
 
     def explained(self, orders: NDArray[np.int64]) -> NDArray[np.float64]:
         """The sum of squares between groups [P] where units take their places in these orders [P, U]."""
         member = (self.groups[:, None] == np.unique(self.groups)).astype(np.float64)
-        counts, sums = self.counts[orders] @ member, self.sums[orders] @ member
-        between = np.sum(np.square(sums) / np.maximum(counts, 1), axis=1)
-        return np.asarray(between - self.sums.sum() ** 2 / self.counts.sum())
+        between = np.sum(np.square(self.figures[orders] @ member) / member.sum(axis=0), axis=1)
+        return np.asarray(between - self.figures.sum() ** 2 / len(self.figures))
 
     def exchanged(self, count: int) -> NDArray[np.float64]:
         """What groups explain after each of so many exchanges, the same at each call."""
@@ -76,35 +72,22 @@ class Units:
         return mark if every[-1] > mark + 1e-9 * max(1e-300, every[-1]) else np.nan
 
 
-def units(
-    one: Dimension, groups: NDArray[np.int64], lines: Sequence[Line], description: Description
-) -> Units | None:
-    """What may exchange the values of a parameter; None where a search chose them by earlier figures.
+def units(one: Dimension, groups: NDArray[np.int64], lines: Sequence[Line]) -> Units:
+    """The trials that may exchange the values of a parameter.
 
-    `lines` are settings with their figures as `values`, `groups` says where each stands.
+    `lines` are settings of a grid with their figures as `values`, `groups` says which value each has.
     """
     trials = [(place, seed, value) for place, line in enumerate(lines) for seed, value in line.values.items()]
-    of_setting = np.array([place for place, _, _ in trials])
     figures = np.array([value for _, _, value in trials], np.float64)
-    figures = figures - figures.mean()  # sums of squares keep their digits
-    random = drawn(description)
-    if one.path not in random:
-        others = [_key({k: v for k, v in line.setting.chosen.items() if k != one.path}) for line in lines]
-        strata = _numbered([(others[place], seed) for place, seed, _ in trials])
-        return Units(groups[of_setting], strata, np.ones(len(trials)), figures)
-    if is_adaptive(description):
-        return None
-    of_random = [{k: v for k, v in line.setting.chosen.items() if k in random} for line in lines]
-    draws = _numbered([_key(chosen) for chosen in of_random])
-    first = np.unique(draws, return_index=True)[1]
-    counts, sums = (
-        np.bincount(draws[of_setting], weights=some).astype(np.float64)
-        for some in (np.ones(len(trials)), figures)
-    )
-    rest = _numbered([_key({k: v for k, v in of_random[place].items() if k != one.path}) for place in first])
-    # draws from few combinations never repeat one: they are more like a grid, and exchanged as in one
-    is_dense = 2 * len(np.unique(rest)) <= len(rest)
-    return Units(groups[first], rest if is_dense else np.zeros_like(rest), counts, sums)
+    others = [_key({k: v for k, v in line.setting.chosen.items() if k != one.path}) for line in lines]
+    strata = _numbered([(others[place], seed) for place, seed, _ in trials])
+    # sums of squares keep their digits around the mean
+    return Units(groups[[place for place, _, _ in trials]], strata, figures - figures.mean())
+
+
+def is_continuous(description: Description, path: str) -> bool:
+    """Return True for a parameter that was drawn from a range and not from a list."""
+    return path in drawn(description) and "choice" not in drawn(description)[path]
 
 
 def drawn(description: Description) -> Mapping[str, Any]:

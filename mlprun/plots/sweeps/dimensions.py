@@ -44,6 +44,8 @@ class Dimension:
     levels: tuple[Any, ...]
     scale: Scale
     """whether values stand by their size; `even` is side by side, `symlog` logarithmic but for 0"""
+    is_continuous: bool = False
+    """numbers drawn from a range, few of which are equal"""
 
     def place(self, value: Any) -> float:
         """Where a value stands on the axis; nan for a value that is not there."""
@@ -115,7 +117,7 @@ class Dimension:
     @property
     def is_few(self) -> bool:
         """Whether there are so few values that each has a place of its own."""
-        return len(self.levels) <= FEW
+        return len(self.levels) <= FEW and not self.is_continuous
 
     def prepare(self, axis: Axis) -> None:
         """Name an axis, and write its values: those of a few that have room, else round numbers."""
@@ -191,7 +193,9 @@ def _power_or_zero(value: float, _: float) -> str:
     return style.log_labels()(value) or "0"
 
 
-def dimension(path: str, name: str, values: Sequence[Any], scale: str | None) -> Dimension:
+def dimension(
+    path: str, name: str, values: Sequence[Any], scale: str | None, *, is_continuous: bool = False
+) -> Dimension:
     """The parameter with these values; `scale` is how its space is: linear, log or choice."""
     levels = list({_key(value): value for value in values}.values())
     if not (levels and all(map(_is_number, levels))):
@@ -199,7 +203,8 @@ def dimension(path: str, name: str, values: Sequence[Any], scale: str | None) ->
             levels.sort(key=lambda level: (len(level), level))
         return Dimension(path, name, tuple(levels), "even")
     levels.sort()
-    found = Dimension(path, name, tuple(levels), _scale(levels, scale))
+    is_continuous = is_continuous and 2 * len(levels) > len(values)
+    found = Dimension(path, name, tuple(levels), _scale(levels, scale), is_continuous)
     places = [found.scaled(level) for level in levels]
     near = any(after - before < NEAR for before, after in pairwise(places))
     return replace(found, scale="even") if found.is_few and (near or found.scale == "symlog") else found

@@ -162,7 +162,9 @@ def _default(sweep: Sweep) -> tuple[Dimension, Dimension]:
 
 def _wide(sweep: Sweep) -> Sequence[Dimension]:
     """The parameters that spread over a plane where there are two of these, else all."""
-    wide = [one for one in sweep.dimensions if one.is_number and len(one.levels) > CELLS]
+    wide = [
+        one for one in sweep.dimensions if one.is_continuous or (one.is_number and len(one.levels) > CELLS)
+    ]
     return wide if len(wide) > 1 else sweep.dimensions
 
 
@@ -177,8 +179,8 @@ def any_starred(texts: list[list[str]]) -> bool:
 
 
 def are_cells(across: Dimension, up: Dimension) -> bool:
-    """Whether values are few enough for a row or a column each."""
-    return len(across.levels) <= CELLS and len(up.levels) <= CELLS
+    """Whether values are few enough for a row or a column each, and not numbers from a range."""
+    return all(len(one.levels) <= CELLS and not one.is_continuous for one in (across, up))
 
 
 def places_of(

@@ -22,49 +22,57 @@ if TYPE_CHECKING:
     from mlprun.plots.sweeps.subject import Sweep
     from mlprun.sweeps.summary import Line
 
-GROUPS = 8
-"""groups of equal size that the values of a parameter with more values are put in, at most"""
-SHARED = 3
-"""settings that a value has on average at least, to be a group of its own"""
+SETTINGS = 20
+"""settings with a figure that a forest is fitted to, at least"""
+MOST_SETTINGS = 1000
+"""settings that it is fitted to, at most: evenly spread ones, in the order in which they were tried"""
+LEAST = 0.2
+"""of the variance that a forest predicts, for its importances to mean something"""
+FOLDS = 5
+REPEATS = 20
 
 
 @dataclass(frozen=True)
 class Share:
-    """What one parameter alone explains of the variance, and what chance stays below in 95% of sweeps."""
+    """What one parameter explains of the variance, and what chance stays below in 95% of sweeps."""
 
     name: str
     share: float
-    chance: float
+    chance: float = np.nan
     """nan where there is nothing to tell chance from"""
 
 
 @dataclass(frozen=True)
 class Importance:
-    """Shares of the variance over all trials: of parameters alone, of their interplay, of seeds."""
+    """Shares of the variance: of parameters, and of what they leave over."""
 
     title: str
     details: tuple[str, ...]
+    label: str
+    """what the share of a parameter is"""
     shares: tuple[Share, ...]
     """the largest first"""
-    interplay: float
-    """of settings, beyond what parameters explain alone"""
-    seeds: float
-    """within settings"""
+    rest: dict[str, float]
 
 
 @kinds.register
 class ImportancePlot(SweepPlot):
-    """The share of the figure's variance that each parameter explains alone (main effects).
+    """The share of the figure's variance that each parameter explains.
 
-    The variance of the figure over all trials is taken apart as in an analysis of variance: what the means at
-    each value of a parameter differ by (its main effect; values that few settings share are put in groups of
-    equal size), what settings differ by beyond a sum of such effects (interplay), and what seeds of one
-    setting differ by.
-    In a complete grid these add up to the whole; elsewhere shares of parameters overlap. Figures that span
-    a factor of 30 are taken as logarithms. The mark at a bar is what a parameter without any effect stays
-    below in 95% of sweeps: what it explains when its values are exchanged, between trials of one seed whose
-    settings are alike in all else or, where they were drawn at random, between all draws. There is none where
-    too few could be exchanged, and where a search chose settings by how earlier ones came out.
+    In a grid the variance of the figure over all trials is taken apart as in an analysis of variance: what
+    the means at each value of a parameter differ by (its main effect), what settings differ by beyond a sum
+    of such effects (interplay), and what seeds of one setting differ by. These add up to the whole unless
+    some settings have no figure. The mark at a bar is what a parameter without any effect stays below in 95%
+    of sweeps: what it explains when its values are exchanged between trials of one seed whose settings are
+    alike in all else.
+
+    Elsewhere, as in a random search, few settings share a value. There a random forest predicts the mean of a
+    setting from its values, and a parameter's importance is by how much the squared error on held-out
+    settings grows when its values are permuted (Breiman, 2001, doi.org/10.1023/A:1010933404324). Half of that
+    is the variance that is lost without the parameter, alone or together with others (its total effect;
+    Gregorutti et al., 2017, doi.org/10.1007/s11222-016-9646-1), so that shares may add up to more than the
+    whole. A forest that predicts too little of held-out settings gives no shares.
+    Figures that span a factor of 30 are taken as logarithms.
     """
 
     name: Literal["importance"] = "importance"
@@ -73,42 +81,47 @@ class ImportancePlot(SweepPlot):
         if len(sweep.dimensions) < 2:
             return "fewer than two parameters vary"
         known = [line for line in sweep.lines if line.sample.n]
-        if len(known) < 4:
-            return "fewer than four settings have a figure"
+        least = 4 if sweep.is_grid else SETTINGS
+        if len(known) < least:
+            return f"fewer than {least} settings have a figure"
         values = np.concatenate([sweep.values(line) for line in known])
         return None if values.max() > values.min() else "the figure is equal everywhere"
 
     def compute(self, sweep: Sweep) -> Importance:
         known, is_log = _known(sweep)
-        spread = Spread.of([sweep.values(line) for line in known])
-        groups = [groups_of(one, known) for one in sweep.dimensions]
-        shares = [
-            Share(
-                one.name,
-                spread.between(group) / spread.total,
-                _reach(sweep, one, known, group) / spread.total,
-            )
-            for one, group in zip(sweep.dimensions, groups, strict=True)
-        ]
-        interplay = spread.beyond(groups) / spread.total
         what = f"log {sweep.axis}" if is_log else sweep.axis
-        about = f"shares of the variance of {what} over {len(spread.every):,} trials (analysis of variance)"
         title = f"What explains the {sweep.figure} of {sweep.name}"
+        if sweep.is_grid:
+            label, (shares, rest) = "a parameter alone", _of_grid(sweep, known)
+            trials = sum(len(line.values) for line in known)
+            parts = [f"shares of the variance of {what} over {trials:,} trials (analysis of variance)"]
+            parts += (
+                ["some settings have no figure: shares may overlap"] if len(known) < len(sweep.lines) else []
+            )
+            unmarked = [style.name(one.name, 20) for one in shares if np.isnan(one.chance)]
+            parts += [f"no mark at {', '.join(unmarked)}: too little to exchange"] if unmarked else []
+        else:
+            label, (shares, left) = "a parameter, alone and with others", _of_forest(sweep.dimensions, known)
+            rest = {"not predicted": left}
+            how = f"permutation importance of a random forest, which predicts {1 - left:.0%} of it"
+            parts = [f"shares of the variance of {what} over {len(known):,} settings ({how})"]
+            parts += ["too little to tell which parameters matter"] if 1 - left < LEAST else []
+            parts += (
+                ["chosen by earlier figures, not evenly"] if chance.is_adaptive(sweep.description) else []
+            )
         shares.sort(key=lambda one: -one.share)
-        details = "; ".join(part for part in (about, _rough(sweep, known), _unmarked(sweep, shares)) if part)
-        return Importance(title, (details,), tuple(shares), interplay, spread.within / spread.total)
+        details = "; ".join(part for part in (*parts, sweep.missing()) if part)
+        return Importance(title, (details,), label, tuple(shares), rest)
 
     def draw(self, values: Importance) -> Figure:
         from mlprun.plots import canvas
 
-        rest = [("interplay of parameters" if values.seeds else "interplay, and seeds", values.interplay)]
-        rest += [("seeds, within a setting", values.seeds)] if values.seeds else []
-        names = [*(style.name(one.name, 30) for one in values.shares), *(name for name, _ in rest)]
-        shares = np.array([*(one.share for one in values.shares), *(share for _, share in rest)])
+        names = [*(style.name(one.name, 30) for one in values.shares), *values.rest]
+        shares = np.array([*(one.share for one in values.shares), *values.rest.values()])
         figure = canvas.picture(height=float(np.clip(1.6 + 0.34 * len(names), 2.6, 7.0)))
         axes = figure.subplots()
         parts, others = np.split(np.arange(len(names)), [len(values.shares)])
-        axes.barh(parts, shares[parts], height=0.62, color=style.BLUE, label="a parameter alone")
+        axes.barh(parts, shares[parts], height=0.62, color=style.BLUE, label=values.label)
         axes.barh(
             others, shares[others], height=0.62, color="#d9d9d9", hatch="////", edgecolor="#888888",
             linewidth=0.5, label="the rest",
@@ -170,12 +183,62 @@ class Spread:
 
 
 def most_important(sweep: Sweep, among: Sequence[Dimension]) -> list[Dimension] | None:
-    """The parameters by what they explain alone, the most important first; None where that is not known."""
+    """The parameters by what they explain, the most important first; None where that is not known."""
     if ImportancePlot().refuses(sweep) is not None:
         return None
     known, _ = _known(sweep)
-    spread = Spread.of([sweep.values(line) for line in known])
-    return sorted(among, key=lambda one: -spread.between(groups_of(one, known)))
+    found = _of_grid(sweep, known)[0] if sweep.is_grid else _of_forest(sweep.dimensions, known)[0]
+    shares = {one.name: one.share for one in found}
+    return sorted(among, key=lambda one: -shares[one.name])
+
+
+def _of_grid(sweep: Sweep, known: Sequence[Line]) -> tuple[list[Share], dict[str, float]]:
+    """The analysis of variance: the main effect of each parameter, interplay and seeds."""
+    spread = Spread.of([np.array(list(line.values.values())) for line in known])
+    groups = [
+        np.array([one.index(line.setting.chosen.get(one.path)) for line in known]) for one in sweep.dimensions
+    ]
+    shares = [
+        Share(
+            one.name,
+            spread.between(group) / spread.total,
+            chance.units(one, group, known).reach() / spread.total,
+        )
+        for one, group in zip(sweep.dimensions, groups, strict=True)
+    ]
+    interplay, seeds = spread.beyond(groups) / spread.total, spread.within / spread.total
+    if not seeds:
+        return shares, {"interplay, and seeds": interplay}
+    return shares, {"interplay of parameters": interplay, "seeds, within a setting": seeds}
+
+
+def _of_forest(dimensions: Sequence[Dimension], known: Sequence[Line]) -> tuple[list[Share], float]:
+    """The total effect of each parameter by permutation, and the share that the forest does not predict."""
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.model_selection import KFold
+
+    tried = sorted(known, key=lambda line: line.setting.id)
+    some = np.unique(np.linspace(0, len(tried) - 1, min(len(tried), MOST_SETTINGS)).astype(np.int64))
+    chosen = [tried[k] for k in some]
+    values = [[one.scaled(line.setting.chosen.get(one.path)) for one in dimensions] for line in chosen]
+    places = np.nan_to_num(np.array(values, np.float64), nan=-1.0)
+    means = np.array([np.mean(list(line.values.values())) for line in chosen])
+    draw, count = np.random.default_rng(0), len(dimensions)
+    lost, left = np.zeros(count), 0.0
+    for train, held in KFold(FOLDS, shuffle=True, random_state=0).split(places):
+        forest = RandomForestRegressor(n_estimators=100, random_state=0).fit(places[train], means[train])
+        permuted = np.tile(places[held], (count, REPEATS, 1, 1))
+        for k, repeat in np.ndindex(count, REPEATS):
+            permuted[k, repeat, :, k] = draw.permutation(places[:, k])[: len(held)]
+        predicted = forest.predict(permuted.reshape(-1, count)).reshape(count, REPEATS, len(held))
+        error = np.sum((forest.predict(places[held]) - means[held]) ** 2)
+        lost += np.sum((predicted - means[held]) ** 2, axis=(1, 2)) / REPEATS - error
+        left += error
+    total = np.sum((means - means.mean()) ** 2)
+    shares = np.clip(lost / (2 * total), 0, None) * (1 - left / total >= LEAST)
+    return [Share(one.name, float(share)) for one, share in zip(dimensions, shares, strict=True)], float(
+        min(1.0, left / total)
+    )
 
 
 def _known(sweep: Sweep) -> tuple[list[Line], bool]:
@@ -187,48 +250,6 @@ def _known(sweep: Sweep) -> tuple[list[Line], bool]:
         replace(line, values={seed: float(np.log10(one)) for seed, one in line.values.items()})
         for line in known
     ], True
-
-
-def _reach(sweep: Sweep, one: Dimension, known: Sequence[Line], group: NDArray[np.int64]) -> float:
-    """What stands between the groups of a parameter without effect at most, in 95% of sweeps."""
-    units = chance.units(one, group, known, sweep.description)
-    return np.nan if units is None else units.reach()
-
-
-def _unmarked(sweep: Sweep, shares: Sequence[Share]) -> str:
-    """Why parameters have no mark."""
-    names = [style.name(one.name, 20) for one in shares if np.isnan(one.chance)]
-    if not names:
-        return ""
-    if chance.is_adaptive(sweep.description):
-        return "no marks, since a search chose settings by how earlier ones came out"
-    return f"no mark at {', '.join(names)}: too little to exchange"
-
-
-def groups_of(one: Dimension, lines: Sequence[Line]) -> NDArray[np.int64]:
-    """The group of each setting: its value, or where there are many the share of settings below it."""
-    values = [line.setting.chosen.get(one.path) for line in lines]
-    if not one.is_number or not _is_many(one, len(lines)):
-        return np.array([one.index(value) for value in values])
-    most = max(2, min(GROUPS, len(lines) // 5))
-    places = np.array([one.place(value) for value in values])
-    edges = np.quantile(places, np.linspace(0, 1, most + 1)[1:-1])
-    return np.searchsorted(edges, places, side="right")
-
-
-def _is_many(one: Dimension, settings: int) -> bool:
-    """Whether values are so many that too few settings share one."""
-    return len(one.levels) > GROUPS and len(one.levels) * SHARED > settings
-
-
-def _rough(sweep: Sweep, known: Sequence[Line]) -> str:
-    """What makes the shares rough: parameters that were not varied independently, values put in groups."""
-    parts = []
-    if len(known) != np.prod([len(one.levels) for one in sweep.dimensions]):
-        parts.append("settings are no complete grid, so that shares may overlap")
-    if any(one.is_number and _is_many(one, len(known)) for one in sweep.dimensions):
-        parts.append("many values are put in groups of equal size")
-    return "; ".join(part for part in (*parts, sweep.missing()) if part)
 
 
 def _write(axes: object, place: int, share: float) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlprun.plots import style
+from mlprun.plots.sweeps import chance
 from mlprun.plots.sweeps.dimensions import Dimension, dimension, labelled
 from mlprun.sweeps import reading, statistics, summary
 from mlprun.sweeps.folder import SweepFolder
@@ -88,7 +89,11 @@ class Sweep:
         names = reading.short_names(self.description.parameters)
         every = (
             dimension(
-                path, names[path], [one.get(path) for one in settings], self.description.scales.get(path)
+                path,
+                names[path],
+                [one.get(path) for one in settings],
+                self.description.scales.get(path),
+                is_continuous=chance.is_continuous(self.description, path),
             )
             for path in self.description.parameters
         )

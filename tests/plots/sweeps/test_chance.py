@@ -10,8 +10,7 @@ import pytest
 
 from mlprun.plots.sweeps import chance
 from mlprun.plots.sweeps.dimensions import dimension
-from mlprun.plots.sweeps.importance import groups_of
-from mlprun.sweeps.entries import Description, Setting
+from mlprun.sweeps.entries import Setting
 from mlprun.sweeps.statistics import Sample
 from mlprun.sweeps.summary import Line
 
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from mlprun.plots.sweeps.dimensions import Dimension
 
     Design = Callable[[np.random.Generator], list[dict[str, Any]]]
 
@@ -36,41 +37,21 @@ def lines_of(settings: list[dict[str, Any]], table: NDArray[np.float64]) -> list
     ]
 
 
-def described(words: dict[str, Any]) -> Description:
-    return Description("x", (FIRST, "b", LAST), ("dev_loss",), definition=words)
-
-
 def grid(_draw: np.random.Generator) -> list[dict[str, Any]]:
     return [{FIRST: a, "b": b, LAST: c} for a, b, c in product((1, 2, 3, 4), ("p", "q"), (1, 2, 3))]
 
 
-def drawn(draw: np.random.Generator) -> list[dict[str, Any]]:
-    return [
-        {FIRST: float(draw.uniform(1, 4)), "b": str(draw.choice(["p", "q"])), LAST: float(draw.uniform(1, 3))}
-        for _ in range(40)
-    ]
-
-
-def both(draw: np.random.Generator) -> list[dict[str, Any]]:
-    return [one | {"b": b} for one in drawn(draw) for b in ("p", "q")]
-
-
-def some_of_few(draw: np.random.Generator) -> list[dict[str, Any]]:
+def some_of_a_grid(draw: np.random.Generator) -> list[dict[str, Any]]:
     every = grid(draw)
     return [every[k] for k in sorted(draw.choice(len(every), 18, replace=False))]
 
 
-GRID = {"grid": {FIRST: [], "b": [], LAST: []}}
-RANDOM = {"random": {FIRST: {}, "b": {}, LAST: {}}}
-CASES: dict[str, tuple[dict[str, Any], Design, int]] = {
-    "a grid with seeds": (GRID, grid, 5),
-    "a grid with one seed": (GRID, grid, 1),
-    "a random search with seeds": (RANDOM, drawn, 5),
-    "a random search with one seed": (RANDOM, drawn, 1),
-    "a random search of few combinations": (RANDOM, some_of_few, 3),
-    "a grid of draws": ({"grid": {"b": []}, "random": {FIRST: {}, LAST: {}}}, both, 3),
+CASES: dict[str, tuple[Design, int]] = {
+    "a grid with seeds": (grid, 5),
+    "a grid with one seed": (grid, 1),
+    "a grid with holes": (some_of_a_grid, 3),
 }
-"""the sweep file's words, settings, seeds"""
+"""settings, seeds"""
 
 
 def figures(
@@ -86,17 +67,20 @@ def figures(
     return np.where(gone, np.nan, table)
 
 
+def levels_of(one: Dimension, lines: list[Line]) -> NDArray[np.int64]:
+    return np.array([one.index(line.setting.chosen[one.path]) for line in lines])
+
+
 def passes(case: str, repeats: int, effect: float, parameter: str = LAST) -> int:
     """How often the share of a parameter is beyond its mark."""
-    words, design, seeds = CASES[case]
+    design, seeds = CASES[case]
     draw = np.random.default_rng(0)
     found = 0
     for _ in range(repeats):
         settings = design(draw)
         lines = lines_of(settings, figures(settings, seeds, draw, effect))
         one = dimension(parameter, "x", [line.setting.chosen[parameter] for line in lines], "linear")
-        units = chance.units(one, groups_of(one, lines), lines, described(words))
-        assert units is not None
+        units = chance.units(one, levels_of(one, lines), lines)
         seen = units.explained(np.arange(len(units.groups))[None])[0]
         found += seen > units.reach() * (1 + 1e-9)
     return found
@@ -132,8 +116,7 @@ def test_the_mark_is_the_95th_of_100_exchanges_that_there_are() -> None:
     table = np.random.default_rng(1).normal(size=(6, 1)) + np.array([[0, 1, 5, 2, 3, 9]]).T
     lines = lines_of(settings, table)
     one = dimension(LAST, "l2", [1, 2, 3], "linear")
-    units = chance.units(one, groups_of(one, lines), lines, described(GRID))
-    assert units is not None
+    units = chance.units(one, levels_of(one, lines), lines)
     first, second = table.reshape(2, 3)
     every = []
     for left, right in product(permutations(first), permutations(second)):
@@ -148,10 +131,4 @@ def test_there_is_no_mark_where_values_cannot_be_exchanged() -> None:
     paired = [{FIRST: k, "b": "p", LAST: k} for k in range(8)]
     lines = lines_of(paired, np.random.default_rng(0).normal(size=(8, 3)))
     one = dimension(LAST, "l2", list(range(8)), "linear")
-    together = chance.units(one, groups_of(one, lines), lines, described({"paired": {FIRST: [], LAST: []}}))
-    assert together is not None
-    assert np.isnan(together.reach())
-    for search in ({"trials": 8}, {"name": "tpe", "trials": 8}, "tpe"):
-        assert chance.units(one, groups_of(one, lines), lines, described(RANDOM | {"search": search})) is None
-    plain = described(RANDOM | {"search": {"name": "random", "trials": 8}})
-    assert chance.units(one, groups_of(one, lines), lines, plain) is not None
+    assert np.isnan(chance.units(one, levels_of(one, lines), lines).reach())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import scipy.stats
 from mlprun.plots import sweeps as pictures
 from mlprun.plots.sweeps import Sweep
 from mlprun.plots.sweeps.curves import band
-from mlprun.plots.sweeps.importance import Spread, groups_of
+from mlprun.plots.sweeps.importance import Spread
 
 from .conftest import GRID, Shape, bent, history, trials_of, write
 from .conftest import SHAPES as MADE
@@ -193,9 +194,8 @@ def test_importance_is_the_analysis_of_variance_of_a_grid(sweeps: dict[str, Swee
     shares = {one.name: one for one in found.shares}
     assert shares["hidden"].share == pytest.approx(expected["first"])
     assert shares["lr"].share == pytest.approx(expected["second"])
-    assert found.interplay == pytest.approx(expected["interplay"])
-    assert found.seeds == pytest.approx(expected["seeds"])
-    whole = sum(one.share for one in found.shares) + found.interplay + found.seeds
+    assert list(found.rest.values()) == pytest.approx([expected["interplay"], expected["seeds"]])
+    whole = sum(one.share for one in found.shares) + sum(found.rest.values())
     assert whole == pytest.approx(1.0)
     assert shares["lr"].share > shares["lr"].chance
 
@@ -208,20 +208,63 @@ def test_with_one_seed_what_parameters_leave_over_is_their_interplay() -> None:
     assert spread.beyond(groups) / spread.total == pytest.approx(expected["interplay"])
 
 
-def test_importance_of_drawn_values_puts_them_in_groups_of_equal_size(sweeps: dict[str, Sweep]) -> None:
-    sweep = sweeps["random"]
-    known = [line for line in sweep.lines if line.sample.n]
-    rate = next(one for one in sweep.dimensions if one.name == "lr")
-    groups = groups_of(rate, known)
-    sizes = np.bincount(groups)
-    assert len(sizes) == 8
-    assert sizes.max() - sizes.min() <= 1
-    rates = np.array([line.setting.chosen["optimizer.lr"] for line in known])
-    assert all(rates[groups == k].max() < rates[groups == k + 1].min() for k in range(7))
-    found = computed("importance", sweep)
-    assert found.shares[0].name == "lr"
-    assert found.shares[0].share > found.shares[0].chance
-    assert found.seeds == 0.0
+def drawn(count: int) -> list[dict[str, Any]]:
+    draw = np.random.default_rng(4)
+    return [
+        {"optimizer.lr": float(10 ** draw.uniform(-3, 0)), "dropout": float(draw.uniform(0, 0.5))}
+        for _ in range(count)
+    ]
+
+
+def sweep_of(folder: Path, settings: list[dict[str, Any]], loss: Any) -> Sweep:
+    scales = {"optimizer.lr": "log"}
+    write(folder, "x", Shape(tuple(settings[0]), settings, 2, loss, scales, is_drawn=True))
+    return replace(Sweep.of(str(folder)), history=history)
+
+
+def test_importance_of_drawn_values_is_their_total_effect(tmp_path: Path) -> None:
+    def loss(chosen: dict[str, Any], seed: int) -> float:  # only the learning rate matters
+        return 0.3 + 0.2 * (math.log10(chosen["optimizer.lr"]) + 1.5) ** 2 + 0.001 * seed
+
+    found = computed("importance", sweep_of(tmp_path / "x", drawn(60), loss))
+    assert [one.name for one in found.shares] == ["lr", "dropout"]
+    assert found.shares[0].share > 0.7
+    assert found.shares[1].share < 0.05
+    assert found.rest["not predicted"] < 0.3
+    both = computed("importance", sweep_of(tmp_path / "y", drawn(60), lambda c, _: c["dropout"]))
+    assert both.shares[0].name == "dropout"
+
+
+def test_importance_that_cannot_be_known_is_not_shown(tmp_path: Path) -> None:
+    few = sweep_of(tmp_path / "few", drawn(8), lambda chosen, _: chosen["dropout"])
+    assert pictures.make("importance").refuses(few) == "fewer than 20 settings have a figure"
+    noise = np.random.default_rng(3).normal(size=(1000, 2)) + 5
+    without = sweep_of(tmp_path / "x", drawn(30), lambda c, seed: noise[int(c["dropout"] * 1999), seed])
+    found = computed("importance", without)
+    assert [one.share for one in found.shares] == [0, 0]
+    assert "too little to tell which parameters matter" in found.details[0]
+
+
+def test_few_drawn_numbers_are_dots_on_true_axes(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path / "x", drawn(6), lambda chosen, seed: chosen["dropout"] + seed)
+    assert [(one.is_continuous, one.scale) for one in sweep.dimensions] == [(True, "log"), (True, "linear")]
+    values = computed("heat_map", sweep)
+    assert values.places is not None
+    assert sorted(values.places[0]) == sorted(line.setting.chosen["optimizer.lr"] for line in sweep.lines)
+    axes = pictures.draw("heat_map", sweep).axes[0]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "linear")
+    assert not computed("parameter", sweep).panels[0].averages.lines
+
+
+def test_two_seeds_have_no_bands_and_no_intervals(tmp_path: Path) -> None:
+    settings = [{"optimizer.lr": rate} for rate in (0.1, 0.2)]
+    sweep = sweep_of(tmp_path / "x", settings, lambda chosen, seed: chosen["optimizer.lr"] + seed)
+    curves = computed("curves", sweep)
+    assert "medians over 2 seeds, too few for bands" in curves.details[0]
+    band = next(iter(curves.bands.values()))["dev"]
+    assert np.array_equal(band.low, band.high)
+    assert "means of too few for intervals" in computed("distribution", sweep).details[0]
+    assert "too few for intervals" in computed("parameter", sweep).details[0]
 
 
 def test_pictures_say_that_pruned_trials_are_left_out(sweeps: dict[str, Sweep]) -> None:
