@@ -13,7 +13,7 @@ def command(
     run: Annotated[str, typer.Argument(help="the run folder")],
     *,
     epochs: Annotated[
-        int | None, typer.Option("--epochs", help="Extend a run to so many epochs in all.")
+        int | None, typer.Option("--epochs", max=2**63 - 1, help="Extend a run to so many epochs in all.")
     ] = None,
     device: Annotated[
         str | None, typer.Option("--device", help="Go on on another device than before.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun.config.nodes import MOST_DEPTH, Entry, Node, group
 from mlprun.config.places import Path, Place, Source, dotted
-from mlprun.config.scalars import fits
+from mlprun.config.scalars import TooManyDigitsError, whole
 from mlprun.config.text import Text
 from mlprun.errors import ConfigError
 
@@ -35,9 +35,12 @@ def _node(value: Any, places: Iterator[Place], path: Path) -> Node:
     if isinstance(value, str):
         folder = value.folder if isinstance(value, Text) else place.source.folder
         return Node(Text.within(folder, value), place)
-    if type(value) is int and not fits(value):
-        raise ConfigError([place.report(dotted(path), "has too many digits; write it as 1e99")])
-    if value is None or type(value) in (bool, int, float):
+    if type(value) is int:
+        try:
+            return Node(whole(value), place)
+        except TooManyDigitsError as error:
+            raise ConfigError([place.report(dotted(path), str(error))]) from error
+    if value is None or type(value) in (bool, float):
         return Node(value, place)
     if hasattr(value, "tolist"):  # NumPy's arrays and scalars, and tensors
         return _node(value.tolist(), places, path)

@@ -122,8 +122,8 @@ class _Composer:
         if event.implicit[0] and not event.style:
             try:
                 value = resolve(event.value)
-            except TooManyDigitsError:
-                self.problem(place, "has too many digits; write it as 1e99")
+            except TooManyDigitsError as error:
+                self.problem(place, str(error))
         return Node(Text.within(self.source.folder, value) if isinstance(value, str) else value, place)
 
     def remember(self, anchor: str | None, node: Node) -> Node:

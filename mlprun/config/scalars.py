@@ -22,6 +22,9 @@ _MOST_DIGITS: Final = 400  # Python refuses to read integers of more than 4300
 class TooManyDigitsError(ValueError):
     """A number with more digits than any number of a config can need."""
 
+    def __init__(self) -> None:
+        super().__init__("has too many digits; write a smaller number")
+
 
 def resolve(plain: str) -> bool | int | float | str | None:
     """The value of a plain scalar; raises TooManyDigitsError."""
@@ -32,10 +35,10 @@ def resolve(plain: str) -> bool | int | float | str | None:
     if len(plain) > _MOST_DIGITS:
         raise TooManyDigitsError
     if _DECIMAL.fullmatch(plain):
-        return _whole(int(plain))
+        return whole(int(plain))
     based = _BASED.fullmatch(plain)
     if based:
-        return _whole(int(based["octal"], 8) if based["octal"] else int(based["hexadecimal"], 16))
+        return whole(int(based["octal"], 8) if based["octal"] else int(based["hexadecimal"], 16))
     return float(plain)
 
 
@@ -47,15 +50,14 @@ def is_text(plain: str) -> bool:
         return False
 
 
-def _whole(number: int) -> int:
-    if not fits(number):
-        raise TooManyDigitsError
-    return number
-
-
-def fits(number: int) -> bool:
-    """Whether an integer has 64 bits at most: larger ones overflow wherever they are made into a float."""
-    return -(2**63) <= number < 2**63
+def whole(number: int) -> int | float:
+    """The number, as a float where it needs more than 64 bits; raises TooManyDigitsError."""
+    if -(2**63) <= number < 2**63:
+        return number
+    try:
+        return float(number)
+    except OverflowError as error:
+        raise TooManyDigitsError from error
 
 
 def _is_number(plain: str) -> bool:

@@ -34,13 +34,52 @@ def advice(path: Path, data: Mapping[str, Any], model: type[Options] = Config) -
 def valid_keys(path: Path, data: Mapping[str, Any], model: type[Options] = Config) -> list[str]:
     """The keys that the mapping at `path` may have."""
     here: Any = data
+    for step in path:
+        here = here[step]
+    models = [model for annotation in _types(path, data, model) for model in _models(annotation, here)]
+    return list(dict.fromkeys(name for model in models for name in model.model_fields))
+
+
+def _types(path: Path, data: Mapping[str, Any], model: type[Options]) -> list[Any]:
+    """The types that the value at `path` may have."""
+    here: Any = data
     types: list[Any] = [model]
     for step in path:
         if isinstance(step, str):
             types = [inner for annotation in types for inner in _types_at(step, annotation, here)]
+        else:
+            types = [inner for annotation in types for inner in _entries(annotation)]
         here = here[step]
-    models = [model for annotation in types for model in _models(annotation, here)]
-    return list(dict.fromkeys(name for model in models for name in model.model_fields))
+    return types
+
+
+def _entries(annotation: Any) -> Iterator[Any]:
+    """The types of the entries of a list."""
+    if get_origin(annotation) is tuple:
+        yield get_args(annotation)[0]
+    else:
+        for argument in get_args(annotation):
+            yield from _entries(argument)
+
+
+def whole_range(path: Path, data: Mapping[str, Any], model: type[Options] = Config) -> tuple[int, int]:
+    """The smallest and the largest whole number that the option at `path` accepts."""
+    low, high = -(2**63), 2**63 - 1
+    for limit in (limit for annotation in _types(path, data, model) for limit in _limits(annotation)):
+        low = max(low, getattr(limit, "ge", low), getattr(limit, "gt", low - 1) + 1)
+        high = min(high, getattr(limit, "le", high), getattr(limit, "lt", high + 1) - 1)
+    return low, high
+
+
+def _limits(annotation: Any) -> Iterator[Any]:
+    """The metadata of the whole number among the types of an option."""
+    if get_origin(annotation) is Annotated:
+        inner, *metadata = get_args(annotation)
+        if inner is int:
+            yield from (limit for entry in metadata for limit in getattr(entry, "metadata", [entry]))
+        annotation = inner
+    for argument in get_args(annotation):
+        yield from _limits(argument)
 
 
 def _types_at(key: str, annotation: Any, value: Any) -> Iterator[Any]:

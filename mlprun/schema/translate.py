@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from mlprun.config import cut, dotted
-from mlprun.schema.keys import advice, valid_keys
+from mlprun.schema.keys import advice, valid_keys, whole_range
 from mlprun.schema.model import Config
 from mlprun.schema.problems import Problem
 
@@ -102,13 +102,17 @@ def _problem(
     if kind == "missing":
         return Problem(path, "is missing; it has no default", at_key=True)
     if not specific:
-        expected = dict.fromkeys(str(_expected(error)) for error in errors)
+        expected = {word: word for word in (str(_expected(error)) for error in errors)}
         if "a number" in expected:
             expected.pop("a whole number", None)
         hint = _hint(kind, value)
+        if "a whole number" in expected and isinstance(value, float):
+            low, high = whole_range(path, data, model)
+            if not low <= value <= high:
+                expected["a whole number"], hint = f"a whole number from {low} to {high}", ""
         if list(expected) == ["a mapping"] and (keys := valid_keys(path, data, model)):
             hint = f"; its keys are {', '.join(keys)}"
-        return Problem(path, f"expected {_either(list(expected))}, got {show(value)}{hint}")
+        return Problem(path, f"expected {_either(list(expected.values()))}, got {show(value)}{hint}")
     messages = [_message(error, path) for error in specific if error["type"] not in _BOUNDS]
     if messages:
         return Problem(path, " or ".join(dict.fromkeys(messages)))

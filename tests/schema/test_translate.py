@@ -1,8 +1,13 @@
 # ruff: noqa: E501 -- a table is read best with one case in a line
+import re
+
 import pytest
+from pydantic import ValidationError
 
 from mlprun import schema
 from mlprun.errors import ConfigError
+from mlprun.schema import model
+from mlprun.schema.translate import translate
 
 
 @pytest.fixture
@@ -74,7 +79,12 @@ LINES = [
     ("snapshots: [0, -1]", "2:16: snapshots.1: must be at least 0, got -1"),
     ("checkpoint: {seconds: 0}", "2:23: checkpoint.seconds: must be greater than 0, got 0"),
     ("early_stopping: 5", "2:17: early_stopping: expected a mapping, got 5; its keys are patience"),
-    ("optimizer: {lr: " + "9" * 30 + "}", "2:17: optimizer.lr: has too many digits; write it as 1e99"),
+    ("optimizer: {lr: " + "9" * 400 + "}", "2:17: optimizer.lr: has too many digits; write a smaller number"),
+    ("training: {seed: 9223372036854775808}", "2:18: training.seed: expected a whole number from 0 to 4294967295, got 9.223372036854776e+18"),
+    ("training: {seed: 1e10}", "2:18: training.seed: expected a whole number from 0 to 4294967295, got 10000000000.0"),
+    ("training: {seed: 3.0}", "2:18: training.seed: expected a whole number, got 3.0; write 3"),
+    ("training: {batch_size: 1e30}", "2:24: training.batch_size: expected a whole number from 1 to 9223372036854775807 or full, got 1e+30"),
+    ("snapshots: [1e30]", "2:13: snapshots.0: expected a whole number from 0 to 9223372036854775807, got 1e+30"),
     ("zzz: 1", None),
 ]  # fmt: skip
 
@@ -146,3 +156,26 @@ def test_endless_problems_end(refusal):
     found = refusal("dataset: xor\nmetrics: [" + ", ".join(["zzz"] * 500) + "]\n")
     assert len(found) == 101
     assert found[-1] == "c.yaml: more problems follow; correct these first"
+
+
+SECTIONS = [
+    type(getattr(model.build()(dataset={"name": "xor"}), name)) for name in ("training", "checkpoint")
+]
+
+
+def test_every_integer_option_names_the_range_it_accepts():
+    seen = 0
+    for part in [*(part for registry in model.registries() for part in registry), *SECTIONS]:
+        for name in part.model_fields:
+            named = {"name": part.model_fields["name"].default} if "name" in part.model_fields else {}
+            data = {**named, name: 1e30}
+            problems = []
+            try:
+                part.model_validate(data)
+            except ValidationError as error:
+                problems = translate(error.errors(include_url=False), data, part)
+            (said,) = [problem.message for problem in problems if problem.path == (name,)] or [""]
+            if "whole number" in said:
+                seen += 1
+                assert re.match("expected a whole number from -?[0-9]+ to [0-9]+", said), (part, name, said)
+    assert seen > 20

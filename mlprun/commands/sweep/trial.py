@@ -11,7 +11,10 @@ from mlprun.errors import CheckFailedError, command_line
 
 def command(
     folder: Annotated[str, typer.Argument(help="the sweep's folder")],
-    number: Annotated[int, typer.Argument(metavar="TRIAL", help="the trial's number, as `export` has it")],
+    number: Annotated[
+        int,
+        typer.Argument(metavar="TRIAL", max=2**63 - 1, help="the trial's number, as `export` has it"),
+    ],
     *,
     out: Annotated[str, typer.Option("--out", help="The folder that the run folder is made in.")] = "runs",
     allow_code: Annotated[
