@@ -22,7 +22,7 @@ from typer.core import TyperCommand, TyperGroup
 from mlprun.commands.failures import explain, hint
 from mlprun.commands.startup import quick_imports
 from mlprun.commands.terminal import Output, printable, printable_lines, settle, write
-from mlprun.errors import UsageError
+from mlprun.errors import FileError, UsageError
 from mlprun.interrupts import Heard, heed
 from mlprun.isolation import isolate_command
 from mlprun.version import __version__
@@ -191,6 +191,7 @@ def _with_output(function: Callable[..., None]) -> Callable[..., None]:
     """The function as Typer sees it: the options that every verb has stand in the place of its `output`."""
 
     def run(*, debug: bool, **values: Any) -> None:  # debug is read by main, from the arguments
+        _check_working_directory()
         shared = {name: values.pop(name) for name in options}
         function(**values, output=Output(**shared))
 
@@ -204,6 +205,14 @@ def _with_output(function: Callable[..., None]) -> Callable[..., None]:
     )
     run.__annotations__ = {}
     return run
+
+
+def _check_working_directory() -> None:
+    """Raise FileError where it was deleted: there MKL ends the process with a message of its own."""
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise FileError("working directory", "was deleted", "change to a directory that exists") from error
 
 
 app = typer.Typer(

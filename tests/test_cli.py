@@ -346,3 +346,19 @@ def test_a_shell_completes_verbs_without_importing_them():
     ran = python("-c", code, env=environment)
     assert "list" in ran.stdout.split()
     assert "mlprun.commands.list" not in ran.stderr.split()
+
+
+def test_a_deleted_working_directory_is_one_line_for_every_command(tmp_path, monkeypatch, capsys):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    command = [sys.executable, "-m", "mlprun", "show", str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    line = "error: working directory: was deleted; change to a directory that exists\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (7, "", line)
+    needed = {"train": ["x"], "compare": ["x"], "predict": ["x", "x"], "sweep": ["run", "x"]}
+    for verb in (*cli.COMMANDS, "sweep"):
+        one = verb in ("resume", "reproduce", "eval", "plot", "show", "verify", "validate")
+        assert cli.main([verb, *needed.get(verb, ["x"] if one else [])]) == 7, verb
+        assert capsys.readouterr() == ("", line)
