@@ -10,7 +10,7 @@ from mlprun.config.merge import merge
 from mlprun.config.nodes import Entry, Node, group
 from mlprun.config.places import Complaint, Place
 from mlprun.config.sources import CONFIG, Kind, read_source
-from mlprun.config.text import Text, printable
+from mlprun.config.text import Text, cut, printable
 from mlprun.errors import ConfigError, UsageError
 
 _MOST_FILES: Final = 20
@@ -97,6 +97,8 @@ def _take_base(layers: list[Node]) -> tuple[str, Place] | None:
     named, place = entry.node.value, entry.node.place
     if not isinstance(named, Text) or not named:
         _refuse(place, "expected the path of another config, such as ../moons.yaml")
+    if files.is_url(named):
+        _refuse(place, f"{cut(named, 80)} is a URL; download it and give the path of the file")
     return os.path.normpath(os.path.join(named.folder, named)), place
 
 

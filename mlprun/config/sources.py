@@ -96,6 +96,8 @@ def _first_foreign_line(text: str, known: frozenset[str], *, is_base: bool) -> i
 
 def _remedy(path: str, kind: Kind) -> str:
     """What would work instead of a path that is no file: one in that folder, or of a similar name."""
+    if files.is_url(path):
+        return "download it and give the path of the file"
     inside = _configs_in(os.path.join(path, kind.folder)) or _configs_in(path)
     nearby = _configs_in(os.path.join(_NEARBY, kind.folder))
     candidates = inside or [*_configs_in(os.path.dirname(path)), *nearby]

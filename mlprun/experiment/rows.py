@@ -81,7 +81,7 @@ class _Header:
     def __call__(self, source: Source, cells: tuple[str, ...]) -> tuple[str, ...] | None:
         if set(self.names) & set(cells) or not self._is_row(cells):
             return None
-        order = ", ".join(self.names)
+        order = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
         if len(cells) != len(self.names):
             what = f"has {len(cells)} columns and no header; the model's columns are {order}"
             raise source.error("1", what, "put the names of the columns into the first line")

@@ -20,7 +20,7 @@ from mlprun.files.appending import (
 )
 from mlprun.files.calls import System
 from mlprun.files.folders import claim, make_folder, make_private, remove, sync_folder
-from mlprun.files.looking import is_folder, kind, names, owner, size, written_at
+from mlprun.files.looking import is_folder, is_url, kind, names, owner, size, written_at
 from mlprun.files.reading import open_reading, read_bytes, read_pieces, read_text
 from mlprun.files.refusals import Place, TooLargeError, WrongKindError, failure, remedy
 from mlprun.files.writing import is_temporary, link_previous, replace_locked, unshare, write_atomic, write_new
@@ -38,6 +38,7 @@ __all__ = [
     "is_folder",
     "is_shared",
     "is_temporary",
+    "is_url",
     "kind",
     "link_previous",
     "lock",

@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchem
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 from pydantic_core.core_schema import ErrorType
 
+from mlprun import files
 from mlprun.config.text import Text, cut
 from mlprun.parts import foreign
 
@@ -187,7 +188,7 @@ class Named:
 
 
 def _place(value: object) -> object:
-    if isinstance(value, str):
+    if isinstance(value, str) and not files.is_url(value):  # else a slash would be lost
         folder = value.folder if isinstance(value, Text) else ""
         return os.path.normpath(os.path.join(folder, value))
     return value

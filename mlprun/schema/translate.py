@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from mlprun.config import cut, dotted
+from pydantic import ValidationError
+
+from mlprun import interrupts
+from mlprun.config import cut, dotted, is_text
 from mlprun.schema.keys import advice, valid_keys, whole_range
 from mlprun.schema.model import Config
 from mlprun.schema.problems import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pydantic_core import ErrorDetails
 
@@ -51,6 +57,10 @@ _PATTERNS: Final = {
 }
 
 
+_MOST_HINTS: Final = 20
+_BARE = re.compile(r"[\w./-]+")  # nothing that means something else in a list
+
+
 def translate(
     errors: Iterable[ErrorDetails], data: Mapping[str, Any], model: type[Options] = Config
 ) -> list[Problem]:
@@ -65,7 +75,9 @@ def translate(
         # where entries are wrong, pydantic counts none of them
         if path in inner and all(error["type"] == "too_short" for error in specific):
             continue  # another form of this value was meant, and what is wrong inside it is told
-        problems.append(_problem(path, found, specific, data, model))
+        # each hint is tried out, which would take long for a file of nonsense
+        hints = model if len(by_path) <= _MOST_HINTS else None
+        problems.append(_problem(path, found, specific, data, model, hints=hints))
     return problems
 
 
@@ -95,6 +107,8 @@ def _problem(
     specific: list[ErrorDetails],
     data: Mapping[str, Any],
     model: type[Options],
+    *,
+    hints: type[Options] | None,
 ) -> Problem:
     kind, value = errors[0]["type"], errors[0]["input"]
     if kind == "extra_forbidden":
@@ -105,7 +119,7 @@ def _problem(
         expected = {word: word for word in (str(_expected(error)) for error in errors)}
         if "a number" in expected:
             expected.pop("a whole number", None)
-        hint = _hint(kind, value)
+        hint = "" if hints is None else _hint(path, value, lambda new: _accepts(path, new, data, hints))
         if "a whole number" in expected and isinstance(value, float):
             low, high = whole_range(path, data, model)
             if not low <= value <= high:
@@ -155,20 +169,46 @@ def _either(words: list[str]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def _hint(kind: str, value: Any) -> str:
+def _hint(path: Path, value: Any, accepts: Callable[[Any], bool]) -> str:
+    """The first way to write the value that would be accepted; none where each would be refused in turn."""
     if value is None:
         return "; give a value, or remove the key"
-    if kind in ("tuple_type", "list_type") and isinstance(value, str | int | float):
-        return f"; write [{cut(str(value), 40)}]"
-    if kind.startswith("int") and isinstance(value, float) and value.is_integer():
-        return f"; write {int(value)}"
-    if kind in ("int_type", "float_type") and isinstance(value, str):
-        try:
-            float(value)
-        except ValueError:
-            return ""
-        return "; write it without quotes"
-    return ""
+    if not isinstance(value, str | int | float):
+        return ""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    bare = not isinstance(value, str) or (_BARE.fullmatch(text) and is_text(text))
+    ways: list[tuple[Any, str]] = [
+        (text, f"quote it (on the command line: {dotted(path)}=\"'VALUE'\")"),
+        ((value,), f"write [{text if bare else json.dumps(text)}]"),
+        ((text,), f"write [{json.dumps(text)}]"),
+    ]
+    with suppress(ValueError):
+        number = float("nan" if isinstance(value, bool) else value)
+        whole: float = int(number) if number.is_integer() else number
+        ways.append((whole, "write it without quotes" if isinstance(value, str) else f"write {whole}"))
+    return next((f"; {way}" for new, way in ways if len(way) < 120 and accepts(new)), "")
+
+
+def _accepts(path: Path, value: Any, data: Mapping[str, Any], model: type[Options]) -> bool:
+    """Whether nothing is wrong at `path` once `value` stands there."""
+    changed = _with(data, path, value)
+    try:
+        with interrupts.later():
+            model.model_validate(changed)
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+        return not any(_path(one, changed)[: len(path)] == path for one in errors)
+    return True
+
+
+def _with(data: Any, path: Path, value: Any) -> Any:
+    """The data with `value` at `path`."""
+    if not path:
+        return value
+    key, inner = path[0], _with(data[path[0]], path[1:], value)
+    if isinstance(data, dict):
+        return {**data, key: inner}
+    return tuple(inner if k == key else item for k, item in enumerate(data))
 
 
 def show(value: Any) -> str:

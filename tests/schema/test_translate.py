@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from mlprun import schema
-from mlprun.errors import ConfigError
+from mlprun.errors import ConfigError, DataError, UsageError
 from mlprun.schema import model
 from mlprun.schema.translate import translate
 
@@ -100,6 +100,61 @@ def test_a_wrong_value_is_one_line_in_words(refusal, line, problem):
         assert wanted in found
         # a key that is missing and one that is unknown are two problems
         assert len(found) == 1 or "unknown key" in wanted
+
+
+HINTS = [
+    ("architecture: {hidden: 5}", "write [5]", "architecture: {hidden: [5]}"),
+    ("metrics: accuracy", "write [accuracy]", "metrics: [accuracy]"),
+    ("metrics: \"a: b\"", None, None),
+    ("training: {epochs: '5'}", "write it without quotes", "training: {epochs: 5}"),
+    ("training: {epochs: '1.5'}", None, None),
+    ("training: {batch_size: '1.5'}", None, None),
+    ("training: {seed: 1.0}", "write 1", "training: {seed: 1}"),
+    ("name: 007", "quote it", "name: '007'"),
+    ("name: 007", "on the command line: name=\"'VALUE'\"", "name: '007'"),
+    ("name: true", "quote it", "name: 'true'"),
+    ("snapshots: x", None, None),
+    ("snapshots: 3", "write [3]", "snapshots: [3]"),
+    ("optimizer: {name: adam, betas: 0.9}", None, None),
+    ("optimizer: {lr: true}", None, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "hint", "followed"), HINTS)
+def test_a_hint_that_is_followed_is_accepted(refusal, line, hint, followed, tmp_path):
+    (problem,) = refusal(f"dataset: xor\n{line}\n")
+    assert ("write" in problem) is (hint is not None and "write" in hint)
+    if hint is not None:
+        assert hint in problem
+        (tmp_path / "c.yaml").write_text(f"dataset: xor\n{followed}\n")
+        schema.load("c.yaml")
+
+
+@pytest.mark.parametrize("line", ["target: 2021", "target: [2021]", "features: 7", "features: [1, a]"])
+def test_names_that_read_as_numbers_are_to_be_quoted(refusal, line):
+    target = "" if line.startswith("target") else ", target: y"
+    found = refusal(f"dataset: {{name: table, path: none.csv, {line}{target}}}\n")
+    assert "; quote it" in found[0] or found[0].endswith('; write ["7"]')
+
+
+def test_class_weights_are_a_list_with_no_word_for_balanced(refusal):
+    (problem,) = refusal("dataset: iris\nloss: {name: cross_entropy, class_weights: balanced}\n")
+    assert problem == "c.yaml:2:44: loss.class_weights: expected a list of numbers, one per class"
+
+
+def test_many_problems_are_told_without_trying_out_hints(refusal, monkeypatch):
+    monkeypatch.setattr("mlprun.schema.translate._accepts", None)
+    assert len(refusal(f"dataset: xor\nsnapshots: {['x'] * 21}\n")) == 21
+
+
+def test_a_url_keeps_its_slashes_and_is_to_be_downloaded(refusal, tmp_path):
+    (problem,) = refusal("base: https://x.org//a.yaml\n")
+    assert "https://x.org//a.yaml is a URL; download it" in problem
+    (tmp_path / "d.yaml").write_text("dataset: {name: table, path: 'https://x.org//t.csv', target: y}\n")
+    with pytest.raises(DataError, match=r"^https://x\.org//t\.csv: is a URL; download it and give the path"):
+        schema.load("d.yaml")
+    with pytest.raises(UsageError, match=r"^https://x\.org/c\.yaml: .*; download it and give the path"):
+        schema.load("https://x.org/c.yaml")
 
 
 SPLITS = [

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from mlprun.parts.losses.loss import (
     Loss,
@@ -79,6 +80,13 @@ class ClassLoss(Loss):
     class_weights: tuple[PositiveFloat, ...] | None = Field(
         None, description="weight of the rows of each class, in the order of the class ids; by default all 1"
     )
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _class_weights_are_a_list(cls, value: object) -> object:
+        if value is None or isinstance(value, list | tuple):
+            return value
+        raise PydanticCustomError("class_weights", "expected a list of numbers, one per class")
 
     def outputs(self, facts: Facts) -> int:
         return facts.targets if facts.classes is None else max(2, len(facts.classes))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -63,7 +62,7 @@ class Source:
     @classmethod
     def of(cls, path: str) -> Source:
         """The source for a file name. Raises DataError for a kind of file that is not read."""
-        if re.match("[a-z][a-z0-9+.-]+://", path, re.IGNORECASE):
+        if files.is_url(path):
             raise DataError(path, "is a URL", "download it and give the path of the file")
         ending = os.path.splitext(path)[1].lower()
         if ending in _OTHERS:
