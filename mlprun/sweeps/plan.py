@@ -84,6 +84,9 @@ class Plan:
         self._words = paths.lists(self.sweep)
         self._words_before = self._words if known is None else known.description.paths
         settings = [] if known is None else known.settings()
+        # every round of a search has the engine of its first, also where this version would choose another
+        before = known.planned() if known is not None and self.sweep.search is not None else ()
+        self._engines = {one.setting: one.engine for one in before}
         points = space.known(definition, settings, self._words_before)
         if self.sweep.search is None:
             looked_at = self._add(points)
@@ -216,7 +219,15 @@ class Plan:
         checked = self.configs.check(points)
         if checked and self._uses_fused is None:
             search = self.sweep.search  # its first round decides, as it did when there was no other
-            self._uses_fused = self._is_worth_fused(checked[: None if search is None else search.batch])
+            used = {
+                self._engines.get(point.number)
+                for point, one in zip(points, checked, strict=True)
+                if one.free and one.kind.engine == "fused"
+            }
+            if used - {None}:
+                self._uses_fused = "fused" in used
+            else:
+                self._uses_fused = self._is_worth_fused(checked[: None if search is None else search.batch])
         if not self._uses_fused:
             other = {
                 one: one._replace(kind=one.kind._replace(engine="torch"))

@@ -175,6 +175,13 @@ def test_an_engine_is_chosen_for_new_trials_and_kept_for_old_ones(sweep, monkeyp
         assert extract(swept.folder, number, out=str(tmp_path / "a"), reporter=Silent()).differences == ()
 
 
+def test_the_rounds_of_a_search_keep_the_engine_of_the_first(sweep, monkeypatch):
+    text = "search: {name: random, trials: %d, batch: 2}\nrandom: {optimizer.lr: {log_uniform: [1e-3, 1]}}"
+    sweep(text % 2)
+    monkeypatch.setattr("mlprun.sweeps.plan.STARTUP", -1e9)
+    assert [trial.engine for trial in sweep(text % 6).trials] == ["torch"] * 6
+
+
 def test_a_sweep_over_paths_is_extended_by_seeds_alone(sweep, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, modulus in (("a", 7), ("b", 5)):

@@ -17,9 +17,21 @@ if TYPE_CHECKING:
     from mlprun.experiment import Experiment
     from mlprun.parts.activations import Activation
 
-# CPU times of one core of a server of 2023; measured anew by tests/benchmarks/auto_constants.py
-TORCH_STEP = 120e-6
-"""seconds that a step of the torch engine takes at least, nearly all of it overhead"""
+# `auto` compares the torch engine's time with the start-up of the kernels: only the ratio of the two matters.
+# CPU times, measured with tests/benchmarks/auto_constants.py: a fast server (2023) takes 120 us for a step of two
+# hidden layers and 0.6 s for the start-up, a slow machine with two cores (2026) 540 us and 1.2 s. That is, the
+# start-up takes as long as 5000 or 2200 steps. The constants are the geometric mean, in the server's seconds:
+# at the threshold either engine takes at most 1.5 times as long as the other, on both kinds of machine.
+# On the slow machine a step takes 150 us, each linear layer 130 more, an optimizer with state 300 more, and an
+# evaluation of dev 360.
+TORCH_STEP = 50e-6
+"""seconds that a step of the torch engine takes beside its layers, nearly all of it overhead"""
+TORCH_LAYER = 45e-6
+"""seconds that it takes for each linear layer, however small"""
+TORCH_STATE = 100e-6
+"""seconds that it takes for an optimizer that keeps a state, beyond plain sgd"""
+TORCH_EVALUATION = 120e-6
+"""seconds that it takes to evaluate dev"""
 TORCH_PRODUCTS = 80e9
 """multiplications per second of the torch engine in wide layers"""
 TORCH_UNIT = 1.3e-9
@@ -98,6 +110,12 @@ def seconds(experiment: Experiment) -> tuple[float, float]:
     shapes = (config.architecture.shapes(experiment.width) or {}).values()
     matrices = [shape for shape in shapes if len(shape) == 2]
     units, products = sum(m[0] for m in matrices), 3 * sum(m[0] * m[1] for m in matrices)
-    torch = steps * (TORCH_STEP + batch * (products / TORCH_PRODUCTS + units * TORCH_UNIT))
+    overhead = TORCH_STEP + len(matrices) * TORCH_LAYER
+    optimizer = config.optimizer
+    if optimizer.name != "sgd" or getattr(optimizer, "momentum", 0):
+        overhead += TORCH_STATE
+    torch = steps * (overhead + batch * (products / TORCH_PRODUCTS + units * TORCH_UNIT))
+    if experiment.has("dev") and measures_inside(experiment):  # otherwise both engines evaluate alike
+        torch += config.training.epochs / config.training.evaluate_every * TORCH_EVALUATION
     # rows are computed in whole registers of sixteen
     return torch, STARTUP + steps * products * (-(-batch // 16) * 16) / FUSED_PRODUCTS

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from mlprun import engines
+from mlprun.api import load_config
 from mlprun.engines.fused import coverage
 from mlprun.errors import UsageError
+from mlprun.experiment import Experiment
 from mlprun.parts.activations import activations
 from mlprun.parts.losses import losses
 from mlprun.parts.optimizers import optimizers
@@ -71,10 +73,20 @@ def test_what_auto_takes_depends_on_the_config_alone(lab: Any) -> None:
     """The constants are published numbers, and nothing of this machine is asked."""
     experiment = lab.make(config(training={"epochs": 1000}))
     torch, fused = coverage.seconds(experiment)
-    assert torch == pytest.approx(
-        1000 * (coverage.TORCH_STEP + 3 * 15 * 4 / coverage.TORCH_PRODUCTS), rel=0.5
-    )
-    assert fused > coverage.STARTUP
+    overhead = coverage.TORCH_STEP + 2 * coverage.TORCH_LAYER + coverage.TORCH_EVALUATION
+    assert torch == pytest.approx(1000 * overhead, rel=0.01)
+    assert fused == pytest.approx(coverage.STARTUP, rel=0.01)
+    for changes in ({"optimizer": {"name": "adam"}}, {"optimizer": {"name": "sgd", "momentum": 0.9}}):
+        with_state, _ = coverage.seconds(lab.make(config(training={"epochs": 1000}, **changes)))
+        assert with_state - torch == pytest.approx(1000 * coverage.TORCH_STATE)
+
+
+@pytest.mark.parametrize(
+    ("name", "engine"), [("spirals", "fused"), ("diabetes", "fused"), ("xor", "fused"), ("moons", "torch")]
+)
+def test_auto_counts_layers_optimizers_and_evaluations_of_shipped_configs(name: str, engine: str) -> None:
+    experiment = Experiment.of(load_config(f"configs/{name}.yaml"))
+    assert engines.choose(experiment, "auto")[0].name == engine
 
 
 def test_choosing_an_engine_loads_no_compiler() -> None:
