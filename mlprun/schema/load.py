@@ -10,6 +10,7 @@ from mlprun import config as reading
 from mlprun import interrupts
 from mlprun.errors import DataError, MlprunError
 from mlprun.parts.datasets.table import Table, UnknownColumnsError
+from mlprun.parts.losses.classification import BCE
 from mlprun.parts.part import Options
 from mlprun.schema import formats, model
 from mlprun.schema.checks.check import check
@@ -192,7 +193,6 @@ def _as_the_loss_asks(
         found, _ = _facts(dataset, facts_of)
         if found is None or not (facts.classes or dataset.classes or are_class_ids(found)):
             continue
-        assert config.loss is not None
-        if config.loss.refuses(found, config.loss.outputs(found)) is None:
+        if not isinstance(config.loss, BCE) or len(found.classes or ()) == 2:  # others are told what to use
             return config.model_copy(update={"dataset": dataset}), found
     return config, facts

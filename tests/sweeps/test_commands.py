@@ -53,6 +53,7 @@ def test_show_is_a_table_by_setting_the_best_first(call, folder):
         "4 [8, 4] 1 0 0/2 0% to 66% 1 1 1",
         "",
         "sorted by mean, smaller first; success: test_accuracy > 0.6",
+        "dev_loss was not a number in the trials of setting 4",
         "to go on, call the folder widths-001 again: its name is how it is found",
     ]
 
