@@ -55,15 +55,16 @@ class Table(Dataset):
     """Rows of a CSV, TSV, Parquet or JSON lines file.
 
         Inputs are [N, D]: numbers, true/false as 1/0, and text as categories (at most 100), which become one-hot
-        columns; where all are whole numbers from 0, an architecture with an embedding reads them as symbols. A
-        cell is missing when it is empty, NA, N/A, NaN, nan, null or ?, exactly as written; spaces around cells do
-        not count. Columns of numbers or dates in another format (1,000.00, 5 kg, 12:30) are refused; a letter in
-    front of each makes them categories. A loss of numbers (mse, mae, huber, ...) predicts a target of numbers
-    as such; for a loss of classes (bce, cross_entropy, ...) whole numbers are class ids. Without a loss, one
-    target is classes when it is text, true/false, or whole numbers of which there are at most 20 and each
-    stands in two rows on average; otherwise, and with several targets, targets are numbers. Class names are
-    sorted. Text files are UTF-8 with column names in the first line, separated by commas (without any: tabs
-    or semicolons).
+    columns; where all are whole numbers from 0, an architecture with an embedding reads them as symbols. A
+    cell is missing when it is empty, NA, N/A, NaN, nan, null or ?, exactly as written; spaces around cells do
+    not count. Columns of numbers or dates in another format (1,000.00, 5 kg, 12:30) are refused; a letter in
+    front of each cell makes them categories.
+
+    A loss of numbers (mse, mae, huber, ...) predicts a target of numbers as such; for a loss of classes (bce,
+    cross_entropy, ...) whole numbers are class ids. Without a loss, one target is classes when it is text,
+    true/false, or whole numbers of which there are at most 20 and each is in two rows on average; otherwise,
+    and with several targets, targets are numbers. Class names are sorted. Text files are UTF-8 with column
+    names in the first line, separated by commas (without any: tabs or semicolons).
     """
 
     name: Literal["table"] = "table"
