@@ -54,7 +54,7 @@ def _meant(name: str, known: Sequence[str]) -> str:
 class Table(Dataset):
     """Rows of a CSV, TSV, Parquet or JSON lines file.
 
-        Inputs are [N, D]: numbers, true/false as 1/0, and text as categories (at most 100), which become one-hot
+    Inputs are [N, D]: numbers, true/false as 1/0, and text as categories (at most 100), which become one-hot
     columns; where all are whole numbers from 0, an architecture with an embedding reads them as symbols. A
     cell is missing when it is empty, NA, N/A, NaN, nan, null or ?, exactly as written; spaces around cells do
     not count. Columns of numbers or dates in another format (1,000.00, 5 kg, 12:30) are refused; a letter in
