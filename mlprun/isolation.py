@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 NUMBA_VARIABLES = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")
 """choose the processor to compile for; run.json records them, and Numba's other variables are ignored"""
 
-_DROPPED = ("JOBLIB_", "SKLEARN_", "TORCH_LOGS")
-"""beginnings of variables that no command needs; a wrong value would fail the import of a library"""
+_DROPPED = ("JOBLIB_", "POLARS_", "SKLEARN_", "TORCH_LOGS")
+"""prefixes of variables that no command needs: they print, choose other code, or fail an import"""
 
 _NUMBA, _MATPLOTLIB = "numba.core.config", "matplotlib"
 
@@ -97,10 +97,11 @@ def isolate_command() -> None:
     os.environ["MPLBACKEND"] = "agg"  # pictures are files
     # it warns of a home that cannot be written to, where it makes do with a temporary folder
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    for name in [name for name in os.environ if name.startswith(_DROPPED)]:
-        del os.environ[name]
+    for name in list(os.environ):
+        if name.startswith(_DROPPED) and name != "POLARS_MAX_THREADS":
+            del os.environ[name]
     path = os.environ.get("PATH", os.defpath).split(os.pathsep)
-    os.environ["PATH"] = os.pathsep.join(filter(os.path.isabs, path))  # others mean the working directory
+    os.environ["PATH"] = os.pathsep.join(filter(os.path.isabs, path)) or os.defpath  # others are relative
 
 
 def _isolate(name: str) -> None:

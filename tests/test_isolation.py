@@ -147,17 +147,23 @@ def test_pictures_depend_on_neither_the_folder_nor_the_environment(
     assert (folder / "pictures/loss.png").read_bytes() == (tmp_path / "ours/loss.png").read_bytes()
 
 
-def test_variables_that_fail_an_import_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SKLEARN_WORKING_MEMORY", "JOBLIB_MULTIPROCESSING", "TORCH_LOGS"):
+def test_variables_of_libraries_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"SKLEARN_WORKING_MEMORY", "JOBLIB_MULTIPROCESSING", "TORCH_LOGS", "POLARS_FORCE_PKG"}
+    for name in names:
         monkeypatch.setenv(name, "what")
+    monkeypatch.setenv("POLARS_MAX_THREADS", "1")
     isolation.isolate_command()
-    assert not {"SKLEARN_WORKING_MEMORY", "JOBLIB_MULTIPROCESSING", "TORCH_LOGS"} & os.environ.keys()
+    assert not names & os.environ.keys()
+    assert os.environ["POLARS_MAX_THREADS"] == "1"
 
 
 def test_programs_are_not_looked_for_in_the_working_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", os.pathsep.join([".", "", "/usr/bin", "bin"]))
     isolation.isolate_command()
     assert os.environ["PATH"] == "/usr/bin"
+    monkeypatch.setenv("PATH", ".")
+    isolation.isolate_command()
+    assert os.environ["PATH"] == os.defpath
 
 
 WORKERS = """
