@@ -251,6 +251,7 @@ def _overview(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `mlprun` with the arguments (by default the process's) and return its exit code."""
+    ends = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     _prepare_streams()
     isolate_command()
@@ -258,7 +259,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with Heard() as heard, warnings.catch_warnings():
             quiet = not {"-q", "--quiet"}.isdisjoint(arguments)
             warnings.showwarning = partial(_show_warning, quiet=quiet)
-            return _answered(arguments, heard)
+            code = _answered(arguments, heard)
+            if ends and heard.finishing:  # the process ends with this: no signal is to change its exit code
+                heard.ignore()
+            return code
     except KeyboardInterrupt as error:  # after the answer
         return _told(error, arguments)
     finally:

@@ -13,8 +13,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType, TracebackType
+
+
+class StoppedAtOnceError(KeyboardInterrupt):
+    """A second signal: nothing more is saved. No Exception, so that nothing on the way keeps it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(number)
 
 
 @contextmanager
@@ -38,14 +46,17 @@ class Heard:
     """A context in which a Ctrl-C raises KeyboardInterrupt as ever, and is remembered."""
 
     def __init__(self) -> None:
-        self.came, self._replaces = False, False
+        self.came, self.replaces = False, False
+        self.finishing = False
+        """whether all work is done, so that a first signal lets what is left finish"""
+        self._ignored = self._process_ends = False
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             # where a parent process ignores it, as nohup does for others, it stays ignored
-            self._replaces = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        if self._replaces:
-            signal.signal(signal.SIGINT, self._hear)
+            self.replaces = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if self.replaces:
+            signal.signal(signal.SIGINT, self.hear)
         _hearing.append(self)
         return self
 
@@ -53,12 +64,24 @@ class Heard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         _hearing.remove(self)
-        if self._replaces:
+        if self.replaces and not self._process_ends:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            if self.finishing:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
+    def ignore(self) -> None:
+        """Ignore signals until the process ends."""
+        self._process_ends = True
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        """Raise KeyboardInterrupt, but for the first signal to a command that is finishing."""
+        if self.finishing and not self._ignored:
+            self._ignored = True
+            return
         self.came = True
-        raise KeyboardInterrupt
+        raise StoppedAtOnceError(number)
 
 
 _hearing: list[Heard] = []
@@ -69,3 +92,15 @@ def heed() -> None:
     """Raise KeyboardInterrupt for a Ctrl-C that was heard and lost."""
     if any(heard.came for heard in _hearing):
         raise KeyboardInterrupt
+
+
+def finish() -> Callable[[int, FrameType | None], None] | None:
+    """Let the command that runs now finish, though one signal comes: its work is done and saved.
+
+    Returns the handler of signals for that; None where no command runs, as in a user's program.
+    """
+    for heard in _hearing:
+        if heard.replaces:
+            heard.finishing = True
+            return heard.hear
+    return None

@@ -211,7 +211,8 @@ FAILURES = [
 @pytest.mark.parametrize(("error", "exit_code"), FAILURES)
 def test_every_expected_failure_is_one_line_and_its_exit_code(error, exit_code, run, verb):
     verb(fail_with(error))
-    assert run("probe", "a.yaml") == (exit_code, "", f"error: {error}\n")
+    prefix = "interrupted" if exit_code in (130, 143) else "error"
+    assert run("probe", "a.yaml") == (exit_code, "", f"{prefix}: {error}\n")
 
 
 def test_a_line_break_in_a_name_makes_no_second_line(run, verb):
@@ -238,7 +239,7 @@ def test_problems_of_a_config_are_printed_as_they_are(run, verb):
 @pytest.mark.parametrize(
     ("error", "exit_code", "line"),
     [
-        (KeyboardInterrupt(), 130, "error: interrupted"),
+        (KeyboardInterrupt(), 130, "interrupted: stopped by Ctrl-C"),
         (
             MemoryError(),
             9,

@@ -78,7 +78,7 @@ def test_no_run_begins_after_an_interrupt_that_was_swallowed(
 
     monkeypatch.setattr(*place, swallowing)
     assert cli.main(["train", config, "-q", "--out", str(tmp_path / "runs")]) == 130
-    assert capsys.readouterr().err == "error: interrupted\n"
+    assert capsys.readouterr().err == "interrupted: stopped by Ctrl-C\n"
     assert not (tmp_path / "runs").exists()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -95,7 +95,7 @@ def test_a_resume_after_an_interrupt_that_was_swallowed_changes_nothing(
 
     monkeypatch.setattr(Preprocessing, "from_json", swallowing)
     assert cli.main(["resume", run.path, "--epochs", "5", "-q"]) == 130
-    assert capsys.readouterr().err == "error: interrupted\n"
+    assert capsys.readouterr().err == "interrupted: stopped by Ctrl-C\n"
     assert contents(run.path) == before
 
 
@@ -116,7 +116,7 @@ def test_an_error_that_a_lost_interrupt_brings_is_told_as_an_interrupt(
 
     monkeypatch.setattr(mlprun, "load_config", failing)
     assert cli.main(["train", config, "--dry-run"]) == 130
-    assert capsys.readouterr().err == "error: interrupted\n"
+    assert capsys.readouterr().err == "interrupted: stopped by Ctrl-C\n"
 
 
 def test_a_stored_preprocessing_is_read_before_an_interrupt_comes(monkeypatch: pytest.MonkeyPatch) -> None:

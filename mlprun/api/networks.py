@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlprun import evaluation, files
@@ -27,7 +28,12 @@ def load_checkpoint(
 def best(folder: RunFolder, *, device: str = "cpu", allow_code: bool) -> evaluation.Loaded:
     """The best epoch's network of a run, or the newest where no dev rows chose a best."""
     if files.kind(folder.best) is None:
-        return newest(folder, device=device, allow_code=allow_code)
+        loaded, last = newest(folder, device=device, allow_code=allow_code), folder.load_last()
+        progress = None if last is None else last.checkpoint.meta.get("progress")
+        if isinstance(progress, dict) and progress.get("best_value") is not None:
+            what = f"{folder.best} is missing; the newest epoch, {loaded.epoch}, is used instead of the best"
+            return replace(loaded, warnings=(what,))
+        return loaded
     checkpoint = folder.load_best()
     return evaluation.load(checkpoint, folder.best, folder.path, device=device, allow_code=allow_code)
 

@@ -95,7 +95,7 @@ def command(
     else:
         rows = loaded.table(data)
         splits, warnings = {"data": loaded.figures_of(rows)}, rows.warnings
-    for warning in warnings:
+    for warning in (*loaded.warnings, *warnings):
         output.note(f"warning: {warning}")
     _check_bounds(bounds, splits, loaded.config)
     classes = loaded.preprocessing.classes

@@ -8,6 +8,7 @@ from typing import Any
 from mlprun.commands.terminal import abandon, printable, printable_lines
 from mlprun.errors import ConfigError, InterruptedRunError, MlprunError
 
+_SIGNALS = {2: "Ctrl-C", 15: "SIGTERM"}
 _OF_EVERY_COMMAND = ("--json", "--quiet", "-q", "--debug")
 
 
@@ -21,11 +22,12 @@ def explain(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
 
 def _line(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
     if isinstance(error, InterruptedRunError):
-        return 128 + error.signal_number, f"error: {error}"
+        return 128 + error.signal_number, f"interrupted: {error}"
     if isinstance(error, MlprunError):
         return error.exit_code, f"error: {error}"
     if isinstance(error, KeyboardInterrupt):
-        return 128 + getattr(error, "number", 2), "error: interrupted"
+        number = getattr(error, "number", 2)
+        return 128 + number, f"interrupted: stopped by {_SIGNALS.get(number, 'a signal')}"
     # torch tells of memory that ran out as a RuntimeError
     if isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and "allocate memory" in str(error)
@@ -40,7 +42,7 @@ def _line(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
         return 2, f"error: {_usage(error, arguments)}"
     what = " ".join(str(error).split())
     if "KeyboardInterrupt" in what:  # Ctrl-C while pydantic builds a validator comes out as its SchemaError
-        return 130, "error: interrupted"
+        return 130, "interrupted: stopped by Ctrl-C"
     from mlprun.schema import extend
 
     if (failure := extend.failure(error)) is not None:

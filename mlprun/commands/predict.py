@@ -41,7 +41,7 @@ def command(
 
     loaded = api.load_checkpoint(checkpoint, device=resolve(device), allow_code=allow_code)
     table = loaded.predict_table(data)
-    for warning in table.warnings:
+    for warning in (*loaded.warnings, *table.warnings):
         output.note(f"warning: {warning}")
     output.document(
         {"checkpoint": loaded.where, "epoch": loaded.epoch, "columns": table.columns, "rows": table.rows}

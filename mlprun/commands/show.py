@@ -33,8 +33,8 @@ def command(
     from mlprun.commands.plan import layers
 
     shown = api.load(run, allow_code=allow_code)
-    if shown.edited is not None:
-        output.note(f"warning: {shown.edited}")
+    for warning in filter(None, (shown.edited, *shown.best.warnings)):
+        output.note(f"warning: {warning}")
     status = shown.status
     described, network = layers(shown.best.alone)
     output.document(_document(shown, described))

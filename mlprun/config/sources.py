@@ -86,7 +86,7 @@ def _first_foreign_line(text: str, known: frozenset[str], *, is_base: bool) -> i
             for number in list(keys)[:_MOST_COMPARED]:
                 near = difflib.get_close_matches(keys[number], known, n=1, cutoff=_NEAR)
                 keys[number] = near[0] if near else keys[number]
-        found = known & set(keys.values())
+        found = set(keys.values()).intersection(known)
         items = not keys  # `- ...` is an item of the key above, if there is one
         others = [n for n, line in top if keys.get(n) not in known and (items or not line.startswith("-"))]
     if not known or not others or (found & known - _GENERAL and (not is_base or len(found) >= len(others))):

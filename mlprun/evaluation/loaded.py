@@ -47,6 +47,7 @@ class Loaded:
     data_digest: str
     """of the rows that the network was trained with"""
     device: str = "cpu"
+    warnings: tuple[str, ...] = ()
 
     @cached_property
     def experiment(self) -> Experiment:

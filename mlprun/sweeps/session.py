@@ -115,6 +115,7 @@ class Session:
             raise
         state: folder.State = "finished" if finished else "interrupted"
         self.place.write_status(self._status(state, "" if finished else self._why_stopped()))
+        self.stop.finished = finished
         if self.bad is not None:
             raise self.bad.error_in(self.place.path)
         return Ended(self.place, self.place.status(), self.plan, self.stop.number)

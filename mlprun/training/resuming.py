@@ -72,7 +72,8 @@ def resume(
         extended = status.extended
         if epochs is not None:
             extended = (*extended, config.training.epochs)
-            config, saved = _extended(config, epochs), _unfinished(saved)
+            done = 0 if saved is None else saved.state.epoch
+            config, saved = _extended(config, epochs, done=done), _unfinished(saved)
         experiment = Experiment.of(config, preprocessing=preprocessing)
         before = replace(status, extended=extended)
         kept = _as_kept(folder, last, config, record)
@@ -195,16 +196,17 @@ def _status(folder: RunFolder) -> Status:
         return Status("crashed", differences=("status.json was damaged: earlier differences are not known",))
 
 
-def _extended(config: Config, epochs: int) -> Config:
+def _extended(config: Config, epochs: int, *, done: int) -> Config:
     """The config with more epochs. Raises UsageError where that would change the epochs that were run."""
     known = config.training.epochs
+    if epochs <= known:
+        what = f"the run already goes to {known} epochs, of which {done} are done"
+        raise UsageError("--epochs", what, f"give more than {known} to extend it")
     if config.schedule.depends_on_total:
         what = f"the {config.schedule.name} schedule depends on the number of epochs"
         raise UsageError(
             "--epochs", f"this run cannot be extended: {what}", "train it again with more epochs"
         )
-    if epochs <= known:
-        raise UsageError("--epochs", f"the run already goes to {known}", f"give more than {known}")
     return config.model_copy(update={"training": config.training.model_copy(update={"epochs": epochs})})
 
 

@@ -128,6 +128,7 @@ def carry_out(session: Session, saved: Saved | None, best: Best | None, stop: St
                 raise
             raise told from error
     standing.end("finished" if stopped == "early_stopping" else stopped, figures, stopped)
+    stop.finished = stopped in ("finished", "early_stopping")
     return Ended(session.folder, stopped, state.epoch, stop.number)
 
 

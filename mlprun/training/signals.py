@@ -7,19 +7,12 @@ import threading
 from typing import TYPE_CHECKING, Any, Self
 
 from mlprun import interrupts
+from mlprun.interrupts import StoppedAtOnceError
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class StoppedAtOnceError(KeyboardInterrupt):
-    """A second signal: nothing more is saved. No Exception, so that nothing on the way keeps it."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        super().__init__(number)
 
 
 class StopFlag:
@@ -30,6 +23,8 @@ class StopFlag:
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self.finished = False
+        """whether all work is done; then one signal after this context still lets the command finish"""
         self._former: dict[int, Any] = {}
 
     def __call__(self) -> bool:
@@ -46,8 +41,10 @@ class StopFlag:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        lets_finish = self.finished and self.number is None and error is None and self._former
+        finishing = interrupts.finish() if lets_finish else None
         for number, handler in self._former.items():
-            signal.signal(number, handler)
+            signal.signal(number, finishing or handler)
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
         if self.number is not None:

@@ -136,7 +136,11 @@ def test_eval_of_another_table_gives_its_figures(call, home):
         (("resume", "runs"), "error: runs: is not a run folder", 4),
         (("ls", "nowhere"), "error: nowhere: no such folder", 4),
         (("compare", "runs/small-001"), "error: compare: there is nothing to compare with", 2),
-        (("resume", "runs/small-001", "--epochs", "12"), "error: --epochs: the run already goes to 12", 2),
+        (
+            ("resume", "runs/small-001", "--epochs", "12"),
+            "error: --epochs: the run already goes to 12 epochs",
+            2,
+        ),
         (("train", "small.yaml", "--device", "cuda:7"), "error: device: cuda:7 is not available", 6),
         (("predict", "runs/small-001", "none.csv"), "error: none.csv: no such file", 3),
     ],

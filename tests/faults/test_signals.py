@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Written = Callable[..., str]
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 PHASES = (
     "training",
     "writing history",
@@ -127,7 +128,7 @@ def test_a_second_signal_stops_at_once_and_loses_nothing_that_was_saved(
     }  # those of the epoch that the first one stopped at
     told = children.one("train", config, "-q", folder=memory, signals=[[1.5, int(number)]], at=second)
     assert told["code"] == CODES[signal.Signals(number)]
-    assert told["err"] == "error: interrupted\n"
+    assert told["err"] == f"interrupted: stopped by {NAMES[number]}\n"
     assert told["late"] < 2.0
     listed = children.one("ls", "--json", folder=memory)
     (run,) = json.loads(listed["out"])["runs"]
@@ -167,4 +168,4 @@ def test_an_interrupt_that_a_library_wraps_is_still_one(
 
     monkeypatch.setattr(mlprun, "load_config", wrapped)
     assert cli.main(["train", "x.yaml", "--dry-run"]) == 130
-    assert capsys.readouterr().err == "error: interrupted\n"
+    assert capsys.readouterr().err == "interrupted: stopped by Ctrl-C\n"

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from mlprun.experiment import Experiment
     from mlprun.parts.activations import Activation
 
-# `auto` compares the torch engine's time with the start-up of the kernels: only the ratio of the two matters.
-# CPU times, measured with tests/benchmarks/auto_constants.py: a fast server (2023) takes 120 us for a step of
-# two hidden layers and 0.6 s for the start-up, a slow machine with two cores (2026) 540 us and 1.2 s. So the
-# start-up takes as long as 5000 or 2200 steps. The constants are the geometric mean, in the server's seconds:
-# at the threshold either engine takes at most 1.5 times as long as the other, on both kinds of machine. On
-# the slow machine a step takes 150 us, each linear layer 130 more, an optimizer with state 300 more, and an
-# evaluation of dev 360.
+# `auto` compares the torch engine's time with the start-up of the kernels: only their ratio matters. CPU
+# times, measured with tests/benchmarks/auto_constants.py: a fast server (2023) takes 120 us for a step of
+# two hidden layers and 0.6 s for the start-up, a slow machine with two cores (2026) 540 us and 1.2 s, which
+# makes 5000 and 2200 steps for a start-up. The constants are the geometric mean, in the server's seconds:
+# at the threshold the engine that is chosen takes at most 1.5 times as long as the other, on both kinds of
+# machine. On the slow one a step takes 150 us, each linear layer 130 more, an optimizer with state 300, and
+# an evaluation of dev 360.
 TORCH_STEP = 50e-6
 """seconds that a step of the torch engine takes beside its layers, nearly all of it overhead"""
 TORCH_LAYER = 45e-6
@@ -112,7 +112,7 @@ def seconds(experiment: Experiment) -> tuple[float, float]:
     units, products = sum(m[0] for m in matrices), 3 * sum(m[0] * m[1] for m in matrices)
     overhead = TORCH_STEP + len(matrices) * TORCH_LAYER
     optimizer = config.optimizer
-    if optimizer.name != "sgd" or optimizer.model_dump().get("momentum"):
+    if optimizer.name != "sgd" or getattr(optimizer, "momentum", None):
         overhead += TORCH_STATE
     torch = steps * (overhead + batch * (products / TORCH_PRODUCTS + units * TORCH_UNIT))
     if experiment.has("dev") and measures_inside(experiment):  # otherwise both engines evaluate alike
