@@ -78,7 +78,7 @@ def _first_foreign_line(text: str, known: frozenset[str], *, is_base: bool) -> i
     """
     lines = lines_of(textwrap.dedent(text))
     if text.lstrip().startswith("{"):
-        found, others = frozenset(match[2] for match in _FLOW_KEY.finditer(text)), [0]
+        found, others = {match[2] for match in _FLOW_KEY.finditer(text)}, [0]
     else:
         top = [(number, line) for number, line in enumerate(lines) if not _NOT_KEYS.match(line)]
         keys = {number: match[2] for number, line in top if (match := _TOP_KEY.match(line))}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shlex
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +12,7 @@ import yaml
 
 from mlprun import config as reading
 from mlprun import files, schema
-from mlprun.errors import CheckpointError, DataError, MlprunError, UsageError
+from mlprun.errors import CheckpointError, DataError, MlprunError, UsageError, command_line
 from mlprun.schema.extend import MAX_CODE
 from mlprun.schema.formats import stored
 from mlprun.storage import canonical, provenance, runs
@@ -150,7 +149,7 @@ def edit_warning(folder: RunFolder, config: Config, path: str, *, allow_code: bo
     """
     if not _is_edited(folder, config, allow_code=allow_code):
         return None
-    train = f"mlprun train {shlex.quote(folder.config)} starts a new run with the edited one"
+    train = f"{command_line('train', folder.config)} starts a new run with the edited one"
     return f"{folder.config} was edited after the run was started; the config in {path} is used ({train})"
 
 

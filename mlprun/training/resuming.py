@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mlprun import engines, evaluation, schema
 from mlprun.engines import device as devices
-from mlprun.errors import CheckpointError, UsageError
+from mlprun.errors import CheckpointError, UsageError, command_line
 from mlprun.experiment import Experiment, columns, logged
 from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.storage import history, provenance
@@ -142,7 +141,7 @@ def _config(
     settings = provenance.settings_digest(stored_config(config, folder.path))
     if not is_as_recorded(folder) and settings != record["settings_digest"]:
         what = "was edited after the run was started, and there is no checkpoint yet that has the config"
-        train = f"start a new run with mlprun train {shlex.quote(folder.config)}"
+        train = f"start a new run with {command_line('train', folder.config)}"
         raise CheckpointError(folder.config, what, f"put the former text back, or {train}")
     return config, None
 
