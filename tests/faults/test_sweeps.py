@@ -141,7 +141,7 @@ def test_a_sweep_that_is_stopped_says_so_and_goes_on(whole: Any, children: Any, 
         # before the first trial there is nothing to be saved, and a SIGTERM ends the process
         assert told["code"] in (0, 128 + number, -number), told["err"]
         if told["code"] > 0:
-            assert told["err"].splitlines()[-1].startswith("error: ")
+            assert told["err"].splitlines()[-1].startswith("interrupted: ")
             assert told["late"] < 2
     assert children.one("sweep", "run", sweep, "--out", "stopped", folder=memory)["code"] == 0
     assert {130, 143} & set(codes)
