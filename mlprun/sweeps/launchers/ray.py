@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import tempfile
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -218,7 +219,12 @@ def _connect(address: str | None) -> None:
     own = {"num_cpus": cores(), "include_dashboard": False} if address is None else {}
     former = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address or "local", log_to_driver=False, logging_level="ERROR", **own)
+        with tempfile.TemporaryDirectory(prefix="mlprun-") as empty:
+            # without a folder of their own, workers import modules from the driver's working directory
+            environment = {"working_dir": empty}
+            ray.init(
+                address or "local", log_to_driver=False, logging_level="ERROR", runtime_env=environment, **own
+            )
     except (ConnectionError, RuntimeError, ValueError, exceptions.RayError) as error:
         what = f"no Ray cluster at {address or 'this machine'}: {_line(error)}"
         raise DeviceError("--on ray", what, "see `ray status`") from error

@@ -84,3 +84,17 @@ def test_a_cluster_that_does_not_answer_is_told_of_at_once(sweep):
     with pytest.raises(DeviceError, match=r"no Ray cluster answers at 127\.0\.0\.1:1: .*refused"):
         sweep("seeds: 2", on="ray", address="127.0.0.1:1")
     assert time.monotonic() - began < 10
+
+
+def test_workers_import_nothing_from_the_working_directory(sweep, tmp_path, monkeypatch):
+    folder = tmp_path / "received"
+    folder.mkdir()
+    for name in ("numpy", "socket", "torch"):
+        (folder / f"{name}.py").write_text(f"open({str(tmp_path / 'canary')!r}, 'a').write('{name} ')\n")
+    monkeypatch.chdir(folder)
+    try:
+        swept = sweep("seeds: 1", "base.engine=torch", "base.training.epochs=1", on="ray")
+    finally:
+        ray.shutdown()
+    assert [trial.status for trial in swept.trials] == ["finished"]
+    assert not (tmp_path / "canary").exists()
