@@ -46,16 +46,16 @@ class Heard:
     """A context in which a Ctrl-C raises KeyboardInterrupt as ever, and is remembered."""
 
     def __init__(self) -> None:
-        self.came, self.replaces = False, False
+        self.came, self._replaces = False, False
+        self.in_main_thread = threading.current_thread() is threading.main_thread()
         self.finishing = False
         """whether all work is done, so that a first signal lets what is left finish"""
         self._ignored = self._process_ends = False
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            # where a parent process ignores it, as nohup does for others, it stays ignored
-            self.replaces = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        if self.replaces:
+        # where a parent process ignores it, as shells do for background jobs, it stays ignored
+        if self.in_main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            self._replaces = True
             signal.signal(signal.SIGINT, self.hear)
         _hearing.append(self)
         return self
@@ -64,10 +64,12 @@ class Heard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         _hearing.remove(self)
-        if self.replaces and not self._process_ends:
+        if self._process_ends:
+            return
+        if self._replaces:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            if self.finishing:
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if self.finishing:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def ignore(self) -> None:
         """Ignore signals until the process ends."""
@@ -100,7 +102,7 @@ def finish() -> Callable[[int, FrameType | None], None] | None:
     Returns the handler of signals for that; None where no command runs, as in a user's program.
     """
     for heard in _hearing:
-        if heard.replaces:
+        if heard.in_main_thread:
             heard.finishing = True
             return heard.hear
     return None

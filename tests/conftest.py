@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ os.environ["MPLBACKEND"] = "agg"
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 from mlprun import cli, schema
 from mlprun.schema import extend
@@ -40,7 +42,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure() -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start background jobs
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 SEQUENTIAL = (
+    "tests/commands/test_finishing.py",
     "tests/faults/",
     "tests/storage/test_lock.py",
     "tests/storage/test_runs.py",
@@ -50,12 +58,19 @@ SEQUENTIAL = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        path = item.nodeid.partition("::")[0]
-        group = "sequential" if path.startswith(SEQUENTIAL) else path
-        item.add_marker(pytest.mark.xdist_group(group))
+class ByFile(LoadFileScheduling):
+    """Gives each file to one process, and all of the `SEQUENTIAL` ones to the same.
+
+    Marks of `--dist=loadgroup` do nothing with pytest 9.2 and pytest-xdist 3.8.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return "sequential" if path.startswith(SEQUENTIAL) else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -44,7 +44,8 @@ class StopFlag:
         lets_finish = self.finished and self.number is None and error is None and self._former
         finishing = interrupts.finish() if lets_finish else None
         for number, handler in self._former.items():
-            signal.signal(number, finishing or handler)
+            ignored = handler is signal.SIG_IGN
+            signal.signal(number, handler if ignored or finishing is None else finishing)
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
         if self.number is not None:

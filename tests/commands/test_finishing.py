@@ -59,6 +59,27 @@ def test_a_signal_after_the_last_epoch_lets_the_command_finish(
     assert mlprun.load(tmp_path / "runs/small-001").status.state == "finished"
 
 
+def test_sigterm_lets_a_background_job_finish_too(
+    config: str, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing = figures.closing
+
+    def sending(*arguments: Any) -> Any:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        return closing(*arguments)
+
+    monkeypatch.setattr(figures, "closing", sending)
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as shells start background jobs
+    try:
+        code, out, err = call("train", config, "--out", tmp_path / "runs", "-q")
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, former)
+    assert (code, err) == (0, "")
+    assert "3 epochs in" in out
+
+
 def test_a_second_signal_after_the_last_epoch_stops(
     config: str, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
