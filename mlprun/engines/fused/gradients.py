@@ -14,7 +14,7 @@ import numpy as np
 from mlprun.engines.contract import State, Watch
 from mlprun.engines.fused.cohort import Cohort
 from mlprun.parts.optimizers.descent import SGD
-from mlprun.parts.schedules.schedule import schedules
+from mlprun.parts.schedules import schedules
 from mlprun.randomness import Purpose, order
 
 if TYPE_CHECKING:
