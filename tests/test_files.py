@@ -279,9 +279,7 @@ def test_a_creator_that_was_faster_keeps_the_name(tmp_path, monkeypatch):
     for folder in (prepared, final):
         folder.mkdir()
         (folder / "config").write_bytes(folder.name.encode())
-    monkeypatch.setattr(
-        "mlprun.files.folders.kind", lambda path: None
-    )  # the other creator came after the look
+    monkeypatch.setattr("mlprun.files.kind", lambda path: None)  # the other creator came after the look
     with pytest.raises(FileExistsError):
         files.claim(prepared, final)
     assert (final / "config").read_bytes() == b"final"

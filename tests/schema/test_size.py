@@ -9,7 +9,7 @@ from mlprun.errors import ConfigError, UsageError
 from mlprun.experiment import Experiment
 from mlprun.parts import limits
 from mlprun.parts.datasets.moons import Moons
-from mlprun.parts.optimizers.optimizer import optimizers
+from mlprun.parts.optimizers import optimizers
 from mlprun.schema.checks import size
 from mlprun.storage import checkpoints
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from mlprun.engines.contract import State, Watch
 from mlprun.engines.fused.cohort import Cohort
-from mlprun.parts.optimizers.descent import SGD
+from mlprun.parts.optimizers import SGD
 from mlprun.parts.schedules import schedules
 from mlprun.randomness import Purpose, order
 

@@ -1,31 +1,324 @@
-"""Activation functions, and parallel activations whose results are summed."""
+"""Activation functions and their registry, and parallel activations whose results are summed."""
 
-from mlprun.parts.activations import distributions, rectifiers, sigmoids
-from mlprun.parts.activations.activation import (
-    Activation,
-    ActivationField,
-    HiddenActivation,
-    OneActivation,
-    activations,
-    build_activation,
-    each,
-)
-from mlprun.parts.activations.rectifiers import Relu
-from mlprun.parts.activations.sigmoids import Identity, Logistic, Tanh
+from __future__ import annotations
 
-__all__ = [
-    "Activation",
-    "ActivationField",
-    "HiddenActivation",
-    "Identity",
-    "Logistic",
-    "OneActivation",
-    "Relu",
-    "Tanh",
-    "activations",
-    "build_activation",
-    "distributions",
-    "each",
-    "rectifiers",
-    "sigmoids",
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
+
+from mlprun.parts.part import Named, NonNegativeFloat, Part, PositiveFloat, Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Activation(Part):
+    """Base of all activations: elementwise unless the docstring says otherwise."""
+
+    elementwise: ClassVar[bool] = True
+    """False where an output depends on the whole row: such an activation stands on the output layer only"""
+    gives: ClassVar[Literal["numbers", "probabilities", "log_probabilities"]] = "numbers"
+    """what metrics may take the outputs for"""
+    link: ClassVar[Literal["identity", "logit", "multinomial"] | None] = None
+    """which regression a single layer with these outputs is: linear, logistic, softmax; None for any other"""
+
+    def build(self) -> nn.Module:
+        """The activation as a module, [B, H] to [B, H]."""
+        raise NotImplementedError
+
+
+activations: Registry[Activation] = Registry("activation", "activations")
+OneActivation = Annotated[Activation, Named(activations)]
+
+
+def _how_many(value: Any) -> str:
+    # a plain union would report every mistake twice, once per alternative
+    return "several" if isinstance(value, tuple | list) else "one"
+
+
+ActivationField = Annotated[
+    Annotated[OneActivation, Tag("one")] | Annotated[tuple[OneActivation, ...], Tag("several")],
+    Discriminator(_how_many),
 ]
+"""One activation, or several applied to the same values and summed."""
+
+
+def each(activation: Activation | tuple[Activation, ...]) -> tuple[Activation, ...]:
+    """The activations whose results are summed; one for a single activation."""
+    return activation if isinstance(activation, tuple) else (activation,)
+
+
+def _elementwise(activation: Activation | tuple[Activation, ...]) -> Activation | tuple[Activation, ...]:
+    if not each(activation):
+        raise PydanticCustomError("activation_none", "no activation is named; name one, or identity for none")
+    for one in each(activation):
+        if not one.elementwise:
+            message = "{name} looks at a whole row, so it can only be architecture.output_activation"
+            raise PydanticCustomError("activation_output_only", message, {"name": one.name})
+    return activation
+
+
+HiddenActivation = Annotated[ActivationField, AfterValidator(_elementwise)]
+"""What may stand between layers: one elementwise activation, or several summed."""
+
+
+def build_activation(activation: Activation | tuple[Activation, ...]) -> nn.Module:
+    """The activation as a module; several become one module that sums their results."""
+    modules = [one.build() for one in each(activation)]
+    if len(modules) == 1:
+        return modules[0]
+    from mlprun.parts.activations.modules import Parallel
+
+    return Parallel(modules)
+
+
+@activations.register
+class Softmax(Activation):
+    """exp(z) divided by its sum over the row: probabilities of the classes. For outputs only."""
+
+    elementwise: ClassVar[bool] = False
+    gives: ClassVar[Literal["probabilities"]] = "probabilities"
+    link: ClassVar[Literal["multinomial"]] = "multinomial"
+
+    name: Literal["softmax"] = "softmax"
+
+    def build(self) -> nn.Module:
+        from torch import nn
+
+        return nn.Softmax(dim=-1)
+
+
+@activations.register
+class LogSoftmax(Activation):
+    """Logarithm of the softmax of a row: log-probabilities of the classes. For outputs only."""
+
+    elementwise: ClassVar[bool] = False
+    gives: ClassVar[Literal["log_probabilities"]] = "log_probabilities"
+    link: ClassVar[Literal["multinomial"]] = "multinomial"
+
+    name: Literal["log_softmax"] = "log_softmax"
+
+    def build(self) -> nn.Module:
+        from torch import nn
+
+        return nn.LogSoftmax(dim=-1)
+
+
+@activations.register
+class Exp(Activation):
+    """f(z) = exp(z), a positive rate such as the mean of a Poisson variable."""
+
+    name: Literal["exp"] = "exp"
+
+    def build(self) -> nn.Module:
+        from mlprun.parts.activations import modules
+
+        return modules.Exp()
+
+
+@activations.register
+class Relu(Activation):
+    """f(z) = max(z, 0).
+
+    Source: Nair and Hinton (2010), icml.cc/Conferences/2010/papers/432.pdf
+    """
+
+    name: Literal["relu"] = "relu"
+
+    def build(self) -> nn.Module:
+        from torch import nn
+
+        return nn.ReLU()
+
+
+@activations.register
+class LeakyRelu(Activation):
+    """f(z) = z above 0, slope z below.
+
+    Source: Maas, Hannun and Ng (2013), ai.stanford.edu/~amaas/papers/relu_hybrid_icml2013_final.pdf
+    """
+
+    name: Literal["leaky_relu"] = "leaky_relu"
+    slope: NonNegativeFloat = Field(0.01, description="slope for negative values")
+
+    def build(self) -> nn.Module:
+        from torch import nn
+
+        return nn.LeakyReLU(self.slope)
+
+
+@activations.register
+class Elu(Activation):
+    """f(z) = z above 0, alpha (exp(z) - 1) below.
+
+    Source: Clevert, Unterthiner and Hochreiter (2016), arxiv.org/abs/1511.07289
+    """
+
+    name: Literal["elu"] = "elu"
+    alpha: PositiveFloat = Field(1.0, description="minus the limit for very negative values")
+
+    def build(self) -> nn.Module:
+        from torch import nn
+
+        return nn.ELU(self.alpha)
+
+
+@activations.register
+class Selu(Activation):
+    """ELU scaled so that normalised values stay normalised from layer to layer.
+
+    Source: Klambauer et al. (2017), arxiv.org/abs/1706.02515
+    """
+
+    name: Literal["selu"] = "selu"
+
+    def build(self) -> nn.Module:
+        from torch import nn
+
+        return nn.SELU()
+
+
+@activations.register
+class Gelu(Activation):
+    """f(z) = z times the probability that a standard normal variable lies below z.
+
+    Source: Hendrycks and Gimpel (2016), arxiv.org/abs/1606.08415
+    """
+
+    name: Literal["gelu"] = "gelu"
+    approximate: Literal["none", "tanh"] = Field(
+        "none", description="none: the exact function; tanh: its approximation by a hyperbolic tangent"
+    )
+
+    def build(self) -> nn.Module:
+        from torch import nn
+
+        return nn.GELU(self.approximate)
+
+
+@activations.register
+class Softplus(Activation):
+    """f(z) = log(1 + exp(beta z)) / beta, a smooth ReLU.
+
+    Source: Dugas et al. (2001), papers.nips.cc/paper/1920
+    """
+
+    name: Literal["softplus"] = "softplus"
+    beta: PositiveFloat = Field(1.0, description="sharpness of the bend")
+    threshold: PositiveFloat = Field(20.0, description="above this value of beta z the function is z itself")
+
+    def build(self) -> nn.Module:
+        from torch import nn
+
+        return nn.Softplus(self.beta, self.threshold)
+
+
+@activations.register
+class Swish(Activation):
+    """f(z) = z logistic(beta z); with beta 1 also known as SiLU.
+
+    Source: Ramachandran, Zoph and Le (2017), arxiv.org/abs/1710.05941
+    """
+
+    name: Literal["swish", "silu"] = "swish"
+    beta: float = Field(1.0, description="0 gives z/2, large values approach ReLU")
+
+    def build(self) -> nn.Module:
+        from torch import nn
+
+        if self.beta == 1:
+            return nn.SiLU()
+        from mlprun.parts.activations import modules
+
+        return modules.Swish(self.beta)
+
+
+@activations.register
+class Mish(Activation):
+    """f(z) = z tanh(log(1 + exp(z))).
+
+    Source: Misra (2020), arxiv.org/abs/1908.08681
+    """
+
+    name: Literal["mish"] = "mish"
+
+    def build(self) -> nn.Module:
+        from torch import nn
+
+        return nn.Mish()
+
+
+@activations.register
+class Identity(Activation):
+    """f(z) = z."""
+
+    link: ClassVar[Literal["identity"]] = "identity"
+
+    name: Literal["identity"] = "identity"
+
+    def build(self) -> nn.Module:
+        from torch import nn
+
+        return nn.Identity()
+
+
+@activations.register
+class Logistic(Activation):
+    """f(z) = 1 / (1 + exp(-z)), between 0 and 1."""
+
+    gives: ClassVar[Literal["probabilities"]] = "probabilities"
+    link: ClassVar[Literal["logit"]] = "logit"
+
+    name: Literal["logistic", "sigmoid"] = "logistic"
+
+    def build(self) -> nn.Module:
+        from torch import nn
+
+        return nn.Sigmoid()
+
+
+@activations.register
+class Tanh(Activation):
+    """f(z) = tanh(z), between -1 and 1."""
+
+    name: Literal["tanh"] = "tanh"
+
+    def build(self) -> nn.Module:
+        from torch import nn
+
+        return nn.Tanh()
+
+
+@activations.register
+class HardLogistic(Activation):
+    """f(z) = slope z + offset, cut off at 0 and 1: the logistic function in three straight pieces.
+
+    The defaults are PyTorch's z/6 + 1/2; `slope: 0.25` gives z/4 + 1/2, the logistic function's tangent at 0.
+    Source: Courbariaux et al. (2015), arxiv.org/abs/1511.00363
+    """
+
+    name: Literal["hard_logistic", "hard_sigmoid"] = "hard_logistic"
+    slope: PositiveFloat = Field(1 / 6, description="slope of the middle piece")
+    offset: float = Field(0.5, description="value at 0, before it is cut off")
+
+    def build(self) -> nn.Module:
+        from mlprun.parts.activations import modules
+
+        # not nn.Hardsigmoid: its derivative in float64 is 1/6 as float32 has it
+        return modules.HardLogistic(self.slope, self.offset)
+
+
+@activations.register
+class HardTanh(Activation):
+    """f(z) = z, cut off at -1 and 1.
+
+    Source: Collobert (2004), infoscience.epfl.ch/record/82802
+    """
+
+    name: Literal["hard_tanh"] = "hard_tanh"
+
+    def build(self) -> nn.Module:
+        from torch import nn
+
+        return nn.Hardtanh()

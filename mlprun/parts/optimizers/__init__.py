@@ -1,17 +1,423 @@
-"""How parameters are updated: the registry of optimizers and their base class."""
+"""How parameters are updated: the optimizers, their base classes and their registry."""
 
 from __future__ import annotations
 
-from mlprun.parts.optimizers import adam, adaptive, descent, lbfgs, mixed
-from mlprun.parts.optimizers.optimizer import Optimizer, TorchOptimizer, optimizers
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-__all__ = [
-    "Optimizer",
-    "TorchOptimizer",
-    "adam",
-    "adaptive",
-    "descent",
-    "lbfgs",
-    "mixed",
-    "optimizers",
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from mlprun.errors import UsageError
+from mlprun.parts.part import NonNegativeFloat, Part, PositiveFloat, PositiveInt, Probability, Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import torch
+    from torch import nn
+
+LearningRate = Annotated[float, Field(gt=0, description="learning rate")]
+WeightDecay = Annotated[
+    float, Field(ge=0, description="adds weight_decay times the parameter to its gradient; biases included")
 ]
+DecoupledWeightDecay = Annotated[
+    float, Field(ge=0, description="shrinks every parameter by lr times weight_decay at each step")
+]
+Decoupled = Annotated[
+    bool, Field(description="weight decay shrinks parameters instead of entering gradients")
+]
+Eps = Annotated[float, Field(ge=0, description="added to the denominator for numerical stability")]
+Betas = Annotated[
+    tuple[Probability, Probability],
+    Field(description="decay of the running means of the gradient and of its square"),
+]
+
+
+class Optimizer(Part):
+    """Base of all optimizers: torch's classes, named in lower case, with torch's options and defaults."""
+
+    needs_closure: ClassVar[bool] = False
+    """L-BFGS evaluates the loss several times per step"""
+    host_slots: ClassVar[frozenset[str]] = frozenset({"step"})
+    """slots that torch keeps on the CPU whatever the device, since reading them there would synchronise it"""
+    sparse: ClassVar[bool] = False
+    """takes sparse gradients of embeddings"""
+
+    lr: LearningRate = 0.001
+
+    def state_size(self, parameters: int, numbers: int, steps: int) -> tuple[int, int]:
+        """Tensors and numbers of the state after `steps` steps, at most, for so many parameter tensors."""
+        return 4 * parameters, 4 * numbers
+
+    def build(
+        self, parameters: Mapping[str, nn.Parameter], *, embeddings: frozenset[str] = frozenset()
+    ) -> list[torch.optim.Optimizer]:
+        """The torch.optim objects that together update `parameters`; `embeddings` names the embedding tables.
+
+        Each object's one group has `param_names` beside `params`, and `lr`, which a schedule may set.
+        """
+        raise NotImplementedError
+
+
+class TorchOptimizer(Optimizer):
+    """Base of the optimizers that are one class of torch.optim over all parameters."""
+
+    torch_name: ClassVar[str]
+    """the class's name in torch.optim"""
+
+    def build(
+        self, parameters: Mapping[str, nn.Parameter], *, embeddings: frozenset[str] = frozenset()
+    ) -> list[torch.optim.Optimizer]:
+        return [construct(self.torch_name, parameters, **self.options())]
+
+    def options(self) -> dict[str, Any]:
+        """The options under the names torch gives them."""
+        return {name: value for name, value in self if name != "name"}
+
+
+def construct(
+    torch_name: str, parameters: Mapping[str, nn.Parameter], **options: object
+) -> torch.optim.Optimizer:
+    """torch.optim's class of that name over named parameters."""
+    import torch
+
+    from mlprun.parts.optimizers.light import without_dynamo
+
+    without_dynamo()
+    optimizer: torch.optim.Optimizer = getattr(torch.optim, torch_name)(list(parameters.items()), **options)
+    return optimizer
+
+
+optimizers: Registry[Optimizer] = Registry("optimizer", "optimizers")
+
+
+AMSGrad = Annotated[bool, Field(description="divide by the largest running mean so far")]
+
+
+@optimizers.register
+class Adam(TorchOptimizer):
+    """Running mean of the gradient over the root of that of its square, both corrected for their start at 0.
+
+    Source: Kingma & Ba (2015), arxiv.org/abs/1412.6980; amsgrad: Reddi et al. (2018),
+    openreview.net/forum?id=ryQu7f-RZ
+    """
+
+    torch_name: ClassVar[str] = "Adam"
+
+    name: Literal["adam"] = "adam"
+    betas: Betas = (0.9, 0.999)
+    eps: Eps = 1e-8
+    weight_decay: WeightDecay = 0.0
+    amsgrad: AMSGrad = False
+    decoupled_weight_decay: Decoupled = False
+
+
+@optimizers.register
+class AdamW(TorchOptimizer):
+    """Adam with a weight decay that does not enter the gradient.
+
+    Source: Loshchilov & Hutter (2019), arxiv.org/abs/1711.05101
+    """
+
+    torch_name: ClassVar[str] = "AdamW"
+
+    name: Literal["adamw"] = "adamw"
+    betas: Betas = (0.9, 0.999)
+    eps: Eps = 1e-8
+    weight_decay: DecoupledWeightDecay = 0.01
+    amsgrad: AMSGrad = False
+
+
+@optimizers.register
+class Adamax(TorchOptimizer):
+    """Adam with the largest decayed gradient in place of the root mean square.
+
+    Source: Kingma & Ba (2015), section 7.1, arxiv.org/abs/1412.6980
+    """
+
+    torch_name: ClassVar[str] = "Adamax"
+
+    name: Literal["adamax"] = "adamax"
+    lr: LearningRate = 0.002
+    betas: Betas = (0.9, 0.999)
+    eps: Eps = 1e-8
+    weight_decay: WeightDecay = 0.0
+
+
+@optimizers.register
+class NAdam(TorchOptimizer):
+    """Adam with Nesterov's momentum.
+
+    Source: Dozat (2016), openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ
+    """
+
+    torch_name: ClassVar[str] = "NAdam"
+    host_slots: ClassVar[frozenset[str]] = frozenset({"step", "mu_product"})
+
+    name: Literal["nadam"] = "nadam"
+    lr: LearningRate = 0.002
+    betas: Betas = (0.9, 0.999)
+    eps: Eps = 1e-8
+    weight_decay: WeightDecay = 0.0
+    momentum_decay: NonNegativeFloat = Field(0.004, description="speed at which the momentum warms up")
+    decoupled_weight_decay: Decoupled = False
+
+
+@optimizers.register
+class RAdam(TorchOptimizer):
+    """Adam that starts as plain momentum until the variance of its adaptive rate can be told.
+
+    Source: Liu et al. (2020), arxiv.org/abs/1908.03265
+    """
+
+    torch_name: ClassVar[str] = "RAdam"
+
+    name: Literal["radam"] = "radam"
+    betas: Betas = (0.9, 0.999)
+    eps: Eps = 1e-8
+    weight_decay: WeightDecay = 0.0
+    decoupled_weight_decay: Decoupled = False
+
+
+@optimizers.register
+class Adadelta(TorchOptimizer):
+    """Steps scaled by the running size of past steps over that of past gradients.
+
+    Source: Zeiler (2012), arxiv.org/abs/1212.5701
+    """
+
+    torch_name: ClassVar[str] = "Adadelta"
+
+    name: Literal["adadelta"] = "adadelta"
+    lr: LearningRate = 1.0
+    rho: float = Field(0.9, ge=0, le=1, description="decay of the running means of squares")
+    eps: Eps = 1e-6
+    weight_decay: WeightDecay = 0.0
+
+
+@optimizers.register
+class Adagrad(TorchOptimizer):
+    """Gradients over the root of the sum of all their squares so far.
+
+    Source: Duchi, Hazan & Singer (2011), jmlr.org/papers/v12/duchi11a.html
+    """
+
+    torch_name: ClassVar[str] = "Adagrad"
+
+    name: Literal["adagrad"] = "adagrad"
+    lr: LearningRate = 0.01
+    lr_decay: NonNegativeFloat = Field(
+        0.0, description="lr is divided by 1 + lr_decay times the steps so far"
+    )
+    weight_decay: WeightDecay = 0.0
+    initial_accumulator_value: NonNegativeFloat = Field(0.0, description="start of the sums of squares")
+    eps: Eps = 1e-10
+
+
+@optimizers.register
+class RMSprop(TorchOptimizer):
+    """Gradients over the root of the running mean of their squares.
+
+    Source: Tieleman & Hinton (2012), www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf;
+    centered: Graves (2013), arxiv.org/abs/1308.0850
+    """
+
+    torch_name: ClassVar[str] = "RMSprop"
+
+    name: Literal["rmsprop"] = "rmsprop"
+    lr: LearningRate = 0.01
+    alpha: float = Field(0.99, ge=0, le=1, description="decay of the running mean of squares")
+    eps: Eps = 1e-8
+    weight_decay: WeightDecay = 0.0
+    momentum: NonNegativeFloat = Field(0.0, description="share of the last step that is kept; 0 for none")
+    centered: bool = Field(default=False, description="divide by the running standard deviation instead")
+
+
+@optimizers.register
+class Adafactor(TorchOptimizer):
+    """Squares of a matrix's gradients kept as one running mean per row and one per column; steps clipped.
+
+    Source: Shazeer & Stern (2018), arxiv.org/abs/1804.04235
+    """
+
+    torch_name: ClassVar[str] = "Adafactor"
+
+    name: Literal["adafactor"] = "adafactor"
+    lr: LearningRate = 0.01
+    beta2_decay: float = Field(
+        -0.8, le=0, description="the decay of the running means is 1 - step^beta2_decay"
+    )
+    eps: tuple[Annotated[float, Field(ge=0)] | None, Annotated[float, Field(ge=0)]] = Field(
+        (None, 0.001),
+        description="smallest mean square (by default the dtype's epsilon) and smallest parameter size",
+    )
+    d: float = Field(1.0, ge=1, description="root mean square beyond which a step is clipped")
+    weight_decay: DecoupledWeightDecay = 0.0
+
+
+@optimizers.register
+class SGD(TorchOptimizer):
+    """Gradient descent: a step of lr against the gradient, with momentum if asked for.
+
+    Source: Robbins & Monro (1951), doi.org/10.1214/aoms/1177729586; momentum: Polyak (1964),
+    doi.org/10.1016/0041-5553(64)90137-5; Nesterov's as in Sutskever et al. (2013),
+    proceedings.mlr.press/v28/sutskever13.html
+    """
+
+    torch_name: ClassVar[str] = "SGD"
+
+    name: Literal["sgd"] = "sgd"
+    momentum: NonNegativeFloat = Field(0.0, description="share of the last step that is kept; 0 for none")
+    dampening: float = Field(0.0, description="the momentum takes 1 - dampening of each new gradient")
+    weight_decay: WeightDecay = 0.0
+    nesterov: bool = Field(default=False, description="look ahead along the momentum")
+
+    @field_validator("nesterov")
+    @classmethod
+    def _needs_momentum(cls, nesterov: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 -- pydantic's form
+        if nesterov and info.data.get("momentum") == 0:
+            raise PydanticCustomError(
+                "combination", "needs momentum; add momentum: 0.9, or leave nesterov out"
+            )
+        if nesterov and info.data.get("dampening", 0) != 0:
+            raise PydanticCustomError("combination", "works without dampening only; set dampening: 0")
+        return nesterov
+
+
+@optimizers.register
+class ASGD(TorchOptimizer):
+    """Gradient descent with a decaying rate; torch keeps the average of the parameters in its state only.
+
+    Source: Polyak & Juditsky (1992), doi.org/10.1137/0330046
+    """
+
+    torch_name: ClassVar[str] = "ASGD"
+    host_slots: ClassVar[frozenset[str]] = frozenset()
+
+    name: Literal["asgd"] = "asgd"
+    lr: LearningRate = 0.01
+    lambd: NonNegativeFloat = Field(0.0001, description="decay term: speed at which the rate falls")
+    alpha: NonNegativeFloat = Field(0.75, description="power with which the rate falls")
+    t0: NonNegativeFloat = Field(1e6, description="step at which averaging starts")
+    weight_decay: WeightDecay = 0.0
+
+
+@optimizers.register
+class Rprop(TorchOptimizer):
+    """A step size for each parameter that grows while its gradient keeps its sign; meant for full batches.
+
+    Source: Riedmiller & Braun (1993), doi.org/10.1109/ICNN.1993.298623
+    """
+
+    torch_name: ClassVar[str] = "Rprop"
+
+    name: Literal["rprop"] = "rprop"
+    lr: LearningRate = 0.01
+    etas: tuple[Annotated[float, Field(gt=0, lt=1)], Annotated[float, Field(gt=1)]] = Field(
+        (0.5, 1.2), description="factors that shrink and grow a step size"
+    )
+    step_sizes: tuple[PositiveFloat, PositiveFloat] = Field(
+        (1e-6, 50.0), description="smallest and largest step size"
+    )
+
+    @field_validator("step_sizes")
+    @classmethod
+    def _in_order(cls, sizes: tuple[float, float]) -> tuple[float, float]:
+        if sizes[0] > sizes[1]:
+            raise PydanticCustomError("combination", "the smallest step size comes first; swap the two")
+        return sizes
+
+
+@optimizers.register
+class LBFGS(TorchOptimizer):
+    """Quasi-Newton steps from the last changes of parameters and gradients; meant for full batches.
+
+    One step is up to `max_iter` iterations. Source: Liu & Nocedal (1989), doi.org/10.1007/BF01589116
+    """
+
+    torch_name: ClassVar[str] = "LBFGS"
+    needs_closure: ClassVar[bool] = True
+
+    name: Literal["lbfgs"] = "lbfgs"
+    lr: LearningRate = 1.0
+    max_iter: PositiveInt = Field(20, description="iterations per step")
+    max_eval: PositiveInt | None = Field(
+        None, description="evaluations of the loss per step; by default 1.25 times max_iter"
+    )
+    tolerance_grad: NonNegativeFloat = Field(1e-7, description="a step ends at gradients this small")
+    tolerance_change: NonNegativeFloat = Field(
+        1e-9, description="a step ends at changes of loss or parameters this small"
+    )
+    history_size: PositiveInt = Field(100, description="changes that are remembered")
+    line_search_fn: Literal["strong_wolfe"] | None = Field(
+        None, description="search along the direction; by default its length is lr"
+    )
+
+    def state_size(self, parameters: int, numbers: int, steps: int) -> tuple[int, int]:
+        kept = min(self.history_size, steps * self.max_iter)
+        return 4 * kept + 6, (2 * kept + 4) * numbers  # all parameters are one vector
+
+
+@optimizers.register
+class SparseAdam(Optimizer):
+    """Adam on the rows of an embedding that a batch uses; Adam with the same options takes the rest.
+
+    Source: Kingma & Ba (2015), arxiv.org/abs/1412.6980
+    """
+
+    sparse: ClassVar[bool] = True
+
+    name: Literal["sparseadam", "sparse_adam"] = "sparseadam"
+    betas: Betas = (0.9, 0.999)
+    eps: PositiveFloat = Field(1e-8, description="added to the denominator for numerical stability")
+
+    def build(
+        self, parameters: Mapping[str, nn.Parameter], *, embeddings: frozenset[str] = frozenset()
+    ) -> list[torch.optim.Optimizer]:
+        tables = {name: value for name, value in parameters.items() if name in embeddings}
+        if not tables:
+            raise UsageError(
+                "optimizer", "sparseadam takes embeddings and the model has none", "use adam instead"
+            )
+        rest = {name: value for name, value in parameters.items() if name not in embeddings}
+        options = {"lr": self.lr, "betas": self.betas, "eps": self.eps}
+        built = [construct("SparseAdam", tables, **options)]
+        return [*built, construct("Adam", rest, **options)] if rest else built
+
+
+@optimizers.register
+class Muon(Optimizer):
+    """Momentum made orthogonal, for weight matrices; Adam with the same lr takes all other parameters.
+
+    Biases, gains and embeddings are Adam's, without weight decay.
+    Source: Jordan et al. (2024), kellerjordan.github.io/posts/muon; Liu et al. (2025),
+    arxiv.org/abs/2502.16982
+    """
+
+    name: Literal["muon"] = "muon"
+    weight_decay: DecoupledWeightDecay = 0.1
+    momentum: NonNegativeFloat = Field(0.95, description="share of the last step that is kept")
+    nesterov: bool = Field(default=True, description="look ahead along the momentum")
+    ns_coefficients: tuple[float, float, float] = Field(
+        (3.4445, -4.775, 2.0315), description="coefficients of the Newton-Schulz polynomial"
+    )
+    eps: NonNegativeFloat = Field(1e-7, description="smallest norm that is divided by")
+    ns_steps: Annotated[int, Field(ge=1, lt=100)] = Field(5, description="Newton-Schulz iterations")
+    adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = Field(
+        None, description="how lr follows a matrix's shape; by default original"
+    )
+
+    def build(
+        self, parameters: Mapping[str, nn.Parameter], *, embeddings: frozenset[str] = frozenset()
+    ) -> list[torch.optim.Optimizer]:
+        matrices = {
+            name: value for name, value in parameters.items() if value.ndim == 2 and name not in embeddings
+        }
+        if not matrices:
+            raise UsageError(
+                "optimizer", "muon takes weight matrices and the model has none", "use adam instead"
+            )
+        rest = {name: value for name, value in parameters.items() if name not in matrices}
+        options = {name: value for name, value in self if name != "name"}
+        built = [construct("Muon", matrices, **options)]
+        return [*built, construct("Adam", rest, lr=self.lr)] if rest else built

@@ -1,0 +1,495 @@
+"""The one seam through which every file operation goes: a few functions over one object, `system`.
+
+Tests swap `files.system` to record, kill, tear, drop or fill at each system call, so nothing else opens,
+writes, renames or removes a file. What the system refuses becomes `FileError` (exit 7). When reading, two
+things pass as themselves, because only the caller knows their exit code: `FileNotFoundError` and
+`IsADirectoryError` (a `WrongKindError`: what stands there). When creating, `FileExistsError` passes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import secrets
+import stat
+from typing import TYPE_CHECKING
+
+from mlprun.errors import FileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+Place = str | os.PathLike[str]
+
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+_REMEDIES = {
+    errno.ENOENT: "create the folder first",
+    errno.ENOSPC: "free some space or choose another folder",
+    errno.EDQUOT: "free some space of your quota or choose another folder",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f) or choose another folder",
+    errno.EACCES: "change the permissions or choose another path",
+    errno.EPERM: "change the permissions or choose another path",
+    errno.EROFS: "choose a folder that can be written to",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.EIO: "check the disk",
+    errno.ENOLCK: "choose a file system that supports locks",
+}
+
+
+class WrongKindError(IsADirectoryError):
+    """A folder, a pipe, a device or a link that must not be followed is not a file to read."""
+
+    def __init__(self, path: str, kind: str) -> None:
+        super().__init__(errno.EISDIR, f"is {kind}, not a file", path)
+        self.kind = kind
+
+
+class TooLargeError(FileError):
+    """A file holds more than the caller is willing to read."""
+
+
+def failure(error: OSError, path: Place, doing: str) -> FileError:
+    """The error that says what the operating system refused; `doing` is such as `read` or `written`."""
+    why = (
+        f"it is {error.kind}" if isinstance(error, WrongKindError) else os.strerror(error.errno or 0).lower()
+    )
+    return FileError(os.fspath(path), f"cannot be {doing}: {why}", remedy(error.errno))
+
+
+def remedy(code: int | None) -> str:
+    """What would work where the operating system refused with this number."""
+    return _REMEDIES.get(code or 0, "choose another path")
+
+
+@contextlib.contextmanager
+def while_reading(path: str) -> Iterator[None]:
+    """Tell what goes wrong while `path` is read: FileNotFoundError, WrongKindError, FileError."""
+    try:
+        yield
+    except WrongKindError:
+        raise
+    except ValueError as error:  # a NUL or a lone surrogate in the path: no such file can exist
+        raise FileNotFoundError(errno.ENOENT, "no such file", path) from error
+    except OSError as error:
+        if error.errno in _MISSING:
+            raise FileNotFoundError(errno.ENOENT, "no such file", path) from error
+        if error.errno in (errno.EISDIR, errno.ELOOP):
+            what = "a folder" if error.errno == errno.EISDIR else "a symbolic link"
+            raise WrongKindError(path, what) from error
+        raise failure(error, path, "read") from error
+
+
+@contextlib.contextmanager
+def while_changing(path: str, doing: str = "written") -> Iterator[None]:
+    """Tell what goes wrong while `path` is changed as a FileError, but for what exists or is locked."""
+    try:
+        yield
+    except (FileExistsError, BlockingIOError):
+        raise
+    except ValueError as error:
+        raise FileError(path, f"cannot be {doing}: not a possible name", "choose another path") from error
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            error = WrongKindError(path, "a symbolic link")
+        raise failure(error, path, doing) from error
+
+
+class System:
+    """The system calls in use; a test replaces `files.system` by an instance of a subclass.
+
+    `write` may write less than it was given, `replace` between two links of one file does nothing at all, and
+    descriptors are closed in children that execute another program.
+    """
+
+    open = staticmethod(os.open)
+    read = staticmethod(os.read)
+    write = staticmethod(os.write)
+    close = staticmethod(os.close)
+    ftruncate = staticmethod(os.ftruncate)
+    fstat = staticmethod(os.fstat)
+    lstat = staticmethod(os.lstat)
+    stat = staticmethod(os.stat)
+    listdir = staticmethod(os.listdir)
+    link = staticmethod(os.link)
+    replace = staticmethod(os.replace)
+    rename = staticmethod(os.rename)
+    unlink = staticmethod(os.unlink)
+    mkdir = staticmethod(os.mkdir)
+    rmdir = staticmethod(os.rmdir)
+    flock = staticmethod(fcntl.flock)
+
+    @staticmethod
+    def fsync(descriptor: int) -> None:
+        """Wait for the disk itself; on macOS fsync alone stops at the drive's cache."""
+        if hasattr(fcntl, "F_FULLFSYNC"):
+            with contextlib.suppress(OSError):  # not every file system knows it
+                fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+                return
+        os.fsync(descriptor)
+
+
+system = System()
+"""what every function of this module calls; a test puts another in its place"""
+
+
+_KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "symbolic link"}
+
+
+def is_url(path: Place) -> bool:
+    """Whether a path is a URL, which people give instead of a file."""
+    return re.match("[a-z][a-z0-9+.-]+://", os.fspath(path), re.IGNORECASE) is not None
+
+
+def kind(path: Place) -> str | None:
+    """`file`, `folder`, `symbolic link`, `pipe or device`: what is at `path` itself; None when nothing is."""
+    try:
+        with while_reading(os.fspath(path)):
+            mode = system.lstat(os.fspath(path)).st_mode
+    except FileNotFoundError:
+        return None
+    return _KINDS.get(stat.S_IFMT(mode), "pipe or device")
+
+
+def written_at(path: Place) -> int:
+    """When the file at `path` was last written, in nanoseconds, for telling newer from older."""
+    with while_reading(os.fspath(path)):
+        return system.lstat(os.fspath(path)).st_mtime_ns
+
+
+def owner(path: Place) -> int:
+    """The number of the user whom the file at `path` belongs to."""
+    with while_reading(os.fspath(path)):
+        return system.lstat(os.fspath(path)).st_uid
+
+
+def size(path: Place) -> int:
+    """How many bytes the file at `path` has."""
+    with while_reading(os.fspath(path)):
+        return system.lstat(os.fspath(path)).st_size
+
+
+def is_folder(path: Place) -> bool:
+    """Whether `path` is a folder or a symbolic link to one."""
+    try:
+        with while_reading(os.fspath(path)):
+            return stat.S_ISDIR(system.stat(os.fspath(path)).st_mode)
+    except (FileNotFoundError, WrongKindError):
+        return False
+
+
+def names(folder: Place) -> list[str]:
+    """The names in a folder, sorted; raises FileNotFoundError when there is no such folder."""
+    with while_reading(os.fspath(folder)):
+        return sorted(system.listdir(os.fspath(folder)))
+
+
+def open_file(where: str, flags: int) -> int:
+    """A descriptor of a regular file; O_NONBLOCK, because opening a pipe would wait for its other end."""
+    descriptor = system.open(where, flags | os.O_NONBLOCK, 0o666)
+    mode = system.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        system.close(descriptor)
+        raise WrongKindError(where, "a folder" if stat.S_ISDIR(mode) else "a pipe or device")
+    return descriptor
+
+
+def open_reading(path: Place, *, follow: bool = True) -> int:
+    """A descriptor to read a file with; raises FileNotFoundError, WrongKindError, FileError."""
+    with while_reading(os.fspath(path)):
+        return open_file(os.fspath(path), os.O_RDONLY | (0 if follow else os.O_NOFOLLOW))
+
+
+def read_pieces(path: Place, *, cap: int, size: int = 2**62, follow: bool = True) -> Iterator[bytes]:
+    """A file in pieces of about `size` bytes, read once; the caller says how many bytes are believable.
+
+    Raises FileNotFoundError, WrongKindError (an IsADirectoryError: a folder, a pipe, a device, and with
+    `follow=False` a symbolic link), TooLargeError (a FileError) beyond `cap` bytes, FileError.
+    """
+    where = os.fspath(path)
+    descriptor = open_reading(where, follow=follow)
+    try:
+        with while_reading(where):
+            claimed, total = system.fstat(descriptor).st_size, 0
+        # the size is a hint: files of /proc claim none, and one that is written meanwhile grows
+        while max(claimed, total) <= cap:
+            with while_reading(where):
+                part = system.read(descriptor, min(claimed, cap - total, size) + 1)
+            if not part:
+                return
+            total += len(part)
+            yield part
+    finally:
+        with while_reading(where):
+            system.close(descriptor)
+    limit = f"{cap / 10**6:g} MB" if cap >= 10**5 else f"{cap} bytes"
+    raise TooLargeError(where, f"is larger than {limit}", "expected a smaller file")
+
+
+def read_bytes(path: Place, *, cap: int, follow: bool = True) -> bytes:
+    """All of a file at once; raises as `read_pieces` does."""
+    return b"".join(read_pieces(path, cap=cap, follow=follow))
+
+
+def read_text(path: Place, *, cap: int, follow: bool = True) -> str:
+    """`read_bytes`, decoded as UTF-8; raises UnicodeDecodeError where it is not."""
+    return read_bytes(path, cap=cap, follow=follow).decode()
+
+
+def open_writing(path: Place) -> int:
+    """A descriptor that appends to a regular file, created if missing; a symbolic link is refused."""
+    with while_changing(os.fspath(path)):
+        return open_file(os.fspath(path), os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CREAT)
+
+
+def append(descriptor: int, data: bytes, path: Place) -> None:
+    """Write all of `data` at a descriptor's end: one write, and more only where the system wrote less."""
+    with while_changing(os.fspath(path)):
+        rest = memoryview(data)
+        while rest:
+            rest = rest[system.write(descriptor, rest) :]
+
+
+def sync(descriptor: int, path: Place) -> None:
+    """Wait until the disk holds what was written; some file systems report a full disk only here."""
+    with while_changing(os.fspath(path)):
+        system.fsync(descriptor)
+
+
+def close(descriptor: int, path: Place) -> None:
+    """Close a descriptor; network file systems may report a failed write here."""
+    with while_changing(os.fspath(path)):
+        system.close(descriptor)
+
+
+def truncate(descriptor: int, length: int, path: Place) -> None:
+    """Cut an open file to `length` bytes."""
+    with while_changing(os.fspath(path)):
+        system.ftruncate(descriptor, length)
+
+
+def is_shared(descriptor: int, path: Place) -> bool:
+    """Return True if the open file has further hard links, as in a copy made with `cp -al`."""
+    with while_changing(os.fspath(path)):
+        return system.fstat(descriptor).st_nlink > 1
+
+
+def is_at(descriptor: int, path: Place) -> bool:
+    """Return True if `path` still names the open file, False if it was removed or replaced."""
+    try:
+        with while_reading(os.fspath(path)):
+            return os.path.samestat(system.fstat(descriptor), system.lstat(os.fspath(path)))
+    except FileNotFoundError:
+        return False
+
+
+def lock(descriptor: int, path: Place, *, shared: bool = False) -> bool:
+    """Lock an open file without waiting; False when another holds it. A lock dies with its process."""
+    try:
+        with while_changing(os.fspath(path), "locked"):
+            system.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
+
+
+def sync_folder(folder: Place) -> None:
+    """Make the names in a folder durable: without it a power loss may undo a rename."""
+    where = os.fspath(folder) or "."
+    with while_changing(where):
+        descriptor = system.open(where, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            system.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot sync folders
+                raise
+        finally:
+            system.close(descriptor)
+
+
+def make_folder(path: Place, *, exclusive: bool = False) -> None:
+    """Create a folder and those above it; with `exclusive`, one that exists raises FileExistsError."""
+    where = os.fspath(path).rstrip("/") or "/"
+    if not exclusive and is_folder(where):
+        return
+    above = os.path.dirname(where)
+    if above:
+        make_folder(above)
+    try:
+        with while_changing(where, "created"):
+            system.mkdir(where)
+    except FileExistsError as error:
+        if exclusive:
+            raise
+        if not is_folder(where):  # another process may have made it meanwhile
+            raise failure(error, where, "created") from error
+    sync_folder(above)
+
+
+def make_private(path: Place) -> bool:
+    """Create a folder for this user alone, unless it exists; return whether nobody else can write to it."""
+    where = os.fspath(path)
+    with contextlib.suppress(OSError, FileError):
+        make_folder(os.path.dirname(where))
+        with contextlib.suppress(FileExistsError):
+            system.mkdir(where, 0o700)
+        found = system.lstat(where)
+        return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
+    return False
+
+
+def claim(prepared: Place, final: Place) -> None:
+    """Give a prepared folder its final name; raises FileExistsError when that name is taken.
+
+    The folder must not be empty: of two that claim one name, rename(2) refuses the second only because of the
+    first one's contents.
+    """
+    source, target = os.fspath(prepared), os.fspath(final)
+    if kind(target) is not None:  # an empty folder would be replaced without a word
+        raise FileExistsError(errno.EEXIST, "is taken", target)
+    with while_changing(target, "created"):
+        try:
+            system.rename(source, target)
+        except OSError as error:
+            if error.errno in _TAKEN:
+                raise FileExistsError(errno.EEXIST, "is taken", target) from error
+            raise
+    sync_folder(os.path.dirname(target))
+
+
+def remove(path: Place) -> None:
+    """Remove a file or an empty folder, which must be one that mlprun made."""
+    where = os.fspath(path)
+    with while_changing(where, "removed"):
+        (system.rmdir if kind(where) == "folder" else system.unlink)(where)
+
+
+_TEMPORARY = re.compile(r"\.mlprun-[0-9a-f]{16}\.tmp")
+_NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a name is one that only this module gives, to a file that it has not finished."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def _temporary_beside(path: str) -> str:
+    return os.path.join(os.path.dirname(path), f".mlprun-{secrets.token_hex(8)}.tmp")
+
+
+@contextlib.contextmanager
+def _removed_on_failure(temporary: str) -> Iterator[None]:
+    """Remove a file that this process has just made, when an error leaves it without use."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            system.unlink(temporary)
+        raise
+
+
+def _open_new(where: str, path: str, flags: int = os.O_WRONLY) -> int:
+    with while_changing(path):
+        return system.open(where, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+
+
+def _create(where: str, path: str, pieces: Iterable[bytes]) -> None:
+    """Create the file `where`, synced and closed, or leave nothing; messages speak of `path`."""
+    descriptor = _open_new(where, path)
+    with _removed_on_failure(where):
+        try:
+            for data in pieces:
+                append(descriptor, data, path)
+            sync(descriptor, path)
+        finally:
+            close(descriptor, path)
+
+
+def _put_in_place(temporary: str, where: str) -> None:
+    with _removed_on_failure(temporary), while_changing(where):
+        system.replace(temporary, where)
+
+
+def _refuse_other_kinds(where: str) -> None:
+    """Replacing a link or a device would delete what mlprun did not write."""
+    present = kind(where)
+    if present not in (None, "file"):
+        raise failure(WrongKindError(where, f"a {present}"), where, "written")
+
+
+def write_new(path: Place, data: bytes) -> None:
+    """Create a file; raises FileExistsError when something is there already."""
+    where = os.fspath(path)
+    _create(where, where, (data,))
+    sync_folder(os.path.dirname(where))
+
+
+def write_atomic(path: Place, data: bytes, *, previous: Place | None = None) -> None:
+    """Replace a file: after any fault it holds either all of the former bytes or all of the new ones.
+
+    The former file is kept as `previous`, when that is given, so that one of the two is always whole.
+    Anything but a file at `path`, a symbolic link too, is refused with FileError; so is a missing folder.
+    """
+    where = os.fspath(path)
+    _refuse_other_kinds(where)
+    temporary = _temporary_beside(where)
+    _create(temporary, where, (data,))
+    if previous is not None:
+        with _removed_on_failure(temporary):
+            link_previous(where, previous)
+    _put_in_place(temporary, where)
+    sync_folder(os.path.dirname(where))
+
+
+def unshare(path: Place) -> None:
+    """Replace a file that has several hard links by a copy, so that writing to it changes no other path.
+
+    `cp -al` makes such copies of folders. Does nothing for a file with one link and for a missing one.
+    """
+    where = os.fspath(path)
+    if kind(where) == "file" and system.lstat(where).st_nlink > 1:
+        temporary = _temporary_beside(where)
+        _create(temporary, where, _pieces(where))
+        _put_in_place(temporary, where)
+        sync_folder(os.path.dirname(where))
+
+
+def replace_locked(path: Place, data: bytes) -> int:
+    """Replace a file by a new one that is already locked when it appears; returns its descriptor."""
+    where = os.fspath(path)
+    temporary = _temporary_beside(where)
+    descriptor = _open_new(temporary, where, os.O_RDWR | os.O_APPEND)
+    try:
+        with _removed_on_failure(temporary):
+            lock(descriptor, where)
+            append(descriptor, data, where)
+        _put_in_place(temporary, where)
+    except BaseException:
+        close(descriptor, where)
+        raise
+    return descriptor
+
+
+def _pieces(path: str) -> Iterator[bytes]:
+    return read_pieces(path, cap=2**62, size=2**20, follow=False)
+
+
+def link_previous(path: Place, previous: Place) -> None:
+    """Let `previous` name the file that is now at `path`, if there is one, by a hard link."""
+    where, former = os.fspath(path), os.fspath(previous)
+    _refuse_other_kinds(former)
+    if kind(where) is None or (kind(former) and os.path.samestat(system.lstat(where), system.lstat(former))):
+        return  # replacing one link of a file by another of its links would leave the temporary behind
+    temporary = _temporary_beside(former)
+    try:
+        system.link(where, temporary)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise failure(error, former, "written") from error
+        _create(temporary, former, _pieces(where))
+    _put_in_place(temporary, former)
