@@ -4,13 +4,10 @@ run = mlprun.train("configs/moons.yaml", "optimizer.lr=0.1")
 run.history["dev_loss"], run.figures, run.model, run.plot()
 """
 
-from mlprun.api.configs import load_config
-from mlprun.api.networks import load_checkpoint
-from mlprun.api.run import Run, load
+from mlprun.api.run import Run, load, load_checkpoint
 from mlprun.api.silent import Silent, SilentSweep
 from mlprun.api.sweeps import Sweep, load_definition, load_sweep, sweep
-from mlprun.api.training import reproduce, resume, train
-from mlprun.api.verifying import verify
+from mlprun.api.training import load_config, reproduce, resume, train, verify
 
 __all__ = [
     "Run",

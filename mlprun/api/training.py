@@ -1,23 +1,27 @@
-"""Training from Python: new runs, runs that go on, and runs made once more."""
+"""From Python: configs loaded, new runs, runs that go on or are made once more, and engines compared."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mlprun import training
-from mlprun.api.configs import load_config
+from mlprun import config as reading
+from mlprun import schema, training, verification
 from mlprun.api.run import Run
 from mlprun.api.silent import Silent
-from mlprun.errors import DivergedError, InterruptedRunError, command_line
+from mlprun.errors import ConfigError, DivergedError, InterruptedRunError, UsageError, command_line
 from mlprun.experiment import Experiment
 from mlprun.storage import runs
+from mlprun.sweeps import definition as definitions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
+    from mlprun.schema import Config
     from mlprun.training import Ended, Reporter
+    from mlprun.verification import Verification
 
 
 def train(
@@ -80,3 +84,44 @@ def _ended(ended: Ended, *, allow_code: bool) -> Run:
         remedy = f"go on with: {command_line('resume', folder.path)}"
         raise InterruptedRunError(folder.path, what, remedy, signal_number=ended.signal_number or 2)
     return Run(folder, allow_code)
+
+
+def load_config(
+    config: str | os.PathLike[str] | Mapping[str, Any], *overrides: str, allow_code: bool = False
+) -> Config:
+    """The complete, checked config of a file or a mapping."""
+    if isinstance(config, Mapping):
+        return schema.parse(reading.from_mapping(config, "", "config", overrides), allow_code=allow_code)
+    path = os.fspath(config)
+    try:
+        return schema.load(path, overrides, allow_code=allow_code)
+    except ConfigError as error:
+        if not definitions.is_sweep(path):
+            raise
+        what = "is a sweep file, not the config of a single run"
+        raise UsageError(path, what, command_line("sweep run", path)) from error
+
+
+def verify(
+    config: str | os.PathLike[str] | Mapping[str, Any],
+    *overrides: str,
+    steps: int | None = None,
+    against: str | os.PathLike[str] | None = None,
+    coordinates: int = verification.LIMIT,
+    allow_code: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Verification:
+    """Train a config with every engine that can run it, from the same weights, and compare; check gradients.
+
+    `against` names a run folder, a config or a CSV of losses that is compared, too. Nothing is raised where
+    they do not agree: ask `agrees` and `problems`.
+    """
+    resolved = load_config(config, *overrides, allow_code=allow_code)
+    return verification.verify(
+        resolved,
+        steps=steps,
+        coordinates=coordinates,
+        against=None if against is None else os.fspath(against),
+        allow_code=allow_code,
+        say=say,
+    )

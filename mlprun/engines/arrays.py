@@ -8,25 +8,29 @@ import numpy as np
 
 from mlprun.engines import epoch as epochs
 from mlprun.engines import kinds
-from mlprun.engines import slots as kept_slots
 from mlprun.engines.contract import State
 from mlprun.engines.stepwise import Stepwise
 from mlprun.experiment import measured
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     from mlprun.engines.abilities import Abilities
     from mlprun.engines.contract import Arrays
-    from mlprun.engines.slots import Slots
     from mlprun.experiment import Experiment, Rows
     from mlprun.parts.losses import Loss
     from mlprun.schema import Config
 
     Array = NDArray[np.float64]
+    Slots = dict[str, dict[str, NDArray[Any]]]
+    """parameter to slot to array"""
     Make = Callable[[Config, Arrays, Slots], "Learner"]
+
+
+FIRST = "0."
+"""how torch's engine names the arrays of the first of an experiment's optimizers"""
 
 
 class Differentiated(NamedTuple):
@@ -100,12 +104,12 @@ class Member:
     def restore(self, state: State) -> None:
         """Stand where `state` says."""
         self.epoch, self.progress = state.epoch, state.progress
-        self.learner = self._learner(self.config, state.model, kept_slots.put_together(state))
+        self.learner = self._learner(self.config, state.model, put_together(state))
         self.keep()
 
     def state(self) -> State:
         """Where the run stands."""
-        arrays, structure = kept_slots.taken_apart(self.learner.slots)
+        arrays, structure = taken_apart(self.learner.slots)
         return State(self.epoch, dict(self.learner.model), arrays, structure, self.progress)
 
     def keep(self) -> None:
@@ -176,3 +180,29 @@ def engine(name: str, learner: Make, abilities: Abilities) -> Stepwise[Member]:
         abilities.lacking,
         lambda experiment, state: expected(experiment, state, learner),
     )
+
+
+def taken_apart(slots: Mapping[str, Arrays]) -> tuple[dict[str, NDArray[Any]], Any]:
+    """Copies of the arrays by name, and the structure around them as JSON."""
+    arrays: dict[str, NDArray[Any]] = {}
+    structure: dict[str, Any] = {}
+    for parameter, kept in slots.items():
+        if not kept:  # as torch's engine leaves such a parameter out
+            continue
+        names = {slot: f"{FIRST}{parameter}.{slot}" for slot in kept}
+        arrays |= {names[slot]: np.array(array) for slot, array in kept.items()}
+        structure[parameter] = {"of": {slot: {"array": name} for slot, name in names.items()}}
+    return arrays, [structure]
+
+
+def put_together(state: State) -> Slots:
+    """The inverse of `taken_apart`; slots that hold no array are left out."""
+    structure = (state.structure or [{}])[0]
+    return {
+        parameter: {
+            slot: np.array(state.slots[packed["array"]])
+            for slot, packed in kept["of"].items()
+            if isinstance(packed, dict)
+        }
+        for parameter, kept in structure.items()
+    }

@@ -1,8 +1,8 @@
 """A checkpoint and a split made into figures, and a checkpoint and new rows made into predictions."""
 
-from mlprun.evaluation.answers import Answers
 from mlprun.evaluation.baselines import baselines
 from mlprun.evaluation.loaded import (
+    Answers,
     Figures,
     Loaded,
     check_metadata,

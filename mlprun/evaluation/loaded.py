@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,6 @@ from mlprun import config as reading
 from mlprun import schema
 from mlprun.engines.device import computing
 from mlprun.errors import CheckpointError, DataError
-from mlprun.evaluation.answers import Answers, answers
 from mlprun.experiment import SPLITS, Experiment, Meter, Tensors, outputs_before
 from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.experiment.rows import read_rows
@@ -192,3 +193,34 @@ def check_tensors(
             raise CheckpointError(where, f"tensor {name} is {found}, the config needs {needed}", _ANOTHER)
     if unknown := model.keys() - expected.keys():
         raise CheckpointError(where, f"unknown tensor {min(unknown)}", _ANOTHER)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Named columns, a row for each row that was asked about."""
+
+    columns: tuple[str, ...]
+    rows: list[list[Any]]
+    warnings: tuple[str, ...] = ()
+
+    def csv(self) -> str:
+        """The table as CSV, numbers in the shortest digits that read back exactly."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows(self.rows)
+        return text.getvalue()
+
+
+def answers(said: Predictions, target_names: tuple[str, ...], warnings: tuple[str, ...] = ()) -> Answers:
+    """For classes the predicted one and, where outputs are probabilities, each class's; else outputs."""
+    if said.classes is None:
+        return Answers(target_names, said.outputs.tolist(), warnings)
+    named = [[said.classes[label]] for label in said.labels]
+    if said.probabilistic:
+        columns, values = tuple(f"p({name})" for name in said.classes), said.probabilities
+    else:
+        count = said.outputs.shape[1]
+        columns, values = tuple(f"output{number}" for number in range(count)), said.outputs
+    rows = [[*label, *row] for label, row in zip(named, values.tolist(), strict=True)]
+    return Answers(("class", *columns), rows, warnings)

@@ -20,7 +20,7 @@ from mlprun.errors import CheckpointError, FileError, UsageError, command_line, 
 from mlprun.storage import canonical, checkpoints, provenance
 from mlprun.storage.history import History
 from mlprun.storage.lock import Lock, is_held
-from mlprun.storage.log import Log
+from mlprun.storage.opened import AppendFile
 from mlprun.storage.status import Status
 
 if TYPE_CHECKING:
@@ -371,3 +371,19 @@ def _read_json(path: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(path, "is damaged: it is not a mapping", _TRAIN)
     return value
+
+
+class Log(AppendFile):
+    """An open train.log that lines are appended to."""
+
+    def write(self, *lines: str) -> None:
+        """Append lines in one write; what a terminal would act on is spelled out."""
+        text = "".join(f"{_printable(line)}\n" for line in lines)
+        self._append(text.encode())
+
+
+def _printable(line: str) -> str:
+    """The line with what a name may hold (line breaks, escapes, marks that turn text around) spelled out."""
+    if line.isprintable():
+        return line
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)

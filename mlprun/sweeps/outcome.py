@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from mlprun.errors import CheckFailedError, DivergedError
+from mlprun.sweeps.summary import BAD
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from mlprun.engines import State
+    from mlprun.errors import MlprunError
+    from mlprun.sweeps.database import Results
     from mlprun.sweeps.entries import TrialStatus
     from mlprun.sweeps.members import Member
     from mlprun.sweeps.plan import Cohort
@@ -83,3 +90,37 @@ class Known:
     def to_train(self, cohort: Cohort) -> list[Member]:
         """What is to be trained of the cohort."""
         return [one for one in cohort.members if one.trial not in self.ended and one.trial not in self.later]
+
+
+_REMEDY = "without --fail-fast the sweep goes on and marks it"
+
+
+class Bad(NamedTuple):
+    """A trial that diverged or failed."""
+
+    trial: int
+    status: str
+    epochs: int | None
+    error: str | None
+
+    @classmethod
+    def among(cls, outcomes: Iterable[Outcome]) -> Self | None:
+        """The first such outcome."""
+        found = next((one for one in outcomes if one.status in BAD), None)
+        return None if found is None else cls(found.trial, found.status, found.epochs, found.error)
+
+    @classmethod
+    def recorded(cls, results: Results) -> Self | None:
+        """The first such trial of a database."""
+        found = next((one for one in results.planned() if one.status in BAD), None)
+        return None if found is None else cls(found.id, found.status, found.epochs, found.error)
+
+    @property
+    def what(self) -> str:
+        """How it came out."""
+        return f"diverged after epoch {self.epochs}" if self.status == "diverged" else f"failed: {self.error}"
+
+    def error_in(self, folder: str) -> MlprunError:
+        """What is raised."""
+        kind = DivergedError if self.status == "diverged" else CheckFailedError
+        return kind(f"{folder}: trial {self.trial}", self.what, _REMEDY)

@@ -16,10 +16,9 @@ from mlprun.errors import CheckpointError, ConfigError, UsageError
 from mlprun.schema.resolve import goal
 from mlprun.sweeps import paths, pruning, space
 from mlprun.sweeps.checking import Configs, figures_of
-from mlprun.sweeps.cost import STARTUP, Cost
+from mlprun.sweeps.cost import STARTUP, Cost, gather
 from mlprun.sweeps.definition import MOST_TRIALS, Success
 from mlprun.sweeps.entries import Description
-from mlprun.sweeps.gathering import gather
 from mlprun.sweeps.members import Member, Members
 from mlprun.sweeps.problems import late_rungs, of_figures
 

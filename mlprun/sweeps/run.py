@@ -11,10 +11,10 @@ from mlprun.engines import device as devices
 from mlprun.errors import RunInUseError
 from mlprun.storage import runs
 from mlprun.sweeps import continuing, folder, recorded, search
-from mlprun.sweeps.bad import Bad
 from mlprun.sweeps.checking import Configs
+from mlprun.sweeps.continuing import recover
+from mlprun.sweeps.outcome import Bad
 from mlprun.sweeps.plan import Plan
-from mlprun.sweeps.recovering import recover
 from mlprun.sweeps.session import Ended, Session, pending
 from mlprun.sweeps.stored import beside, digest_of, stored
 from mlprun.training.recorded import as_yaml

@@ -13,10 +13,9 @@ from mlprun import files
 from mlprun.engines import device as devices
 from mlprun.errors import CheckpointError, FileError, MlprunError
 from mlprun.sweeps import cohorts, folder, pruning, search
-from mlprun.sweeps.bad import Bad
 from mlprun.sweeps.entries import Trial
 from mlprun.sweeps.lacking import Again
-from mlprun.sweeps.outcome import Known, Until
+from mlprun.sweeps.outcome import Bad, Known, Until
 from mlprun.sweeps.places import Places
 from mlprun.sweeps.progress import Progress
 from mlprun.sweeps.sparing import Sparing

@@ -9,12 +9,12 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
 
 from mlprun.engines import State, Watch
 from mlprun.engines.contract import Tabled
 from mlprun.errors import OutOfMemoryError
-from mlprun.experiment import Starts, columns
-from mlprun.sweeps.measure import Gauge
+from mlprun.experiment import SPLITS, Meter, Starts, Tensors, columns
 from mlprun.sweeps.outcome import Lacking, Outcome, Standing
 from mlprun.training.expected import EXPECTED, as_expected
 
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
     from mlprun.engines import Advance, Engine
     from mlprun.engines.contract import Row, Why
-    from mlprun.experiment import Experiment
+    from mlprun.experiment import Experiment, Rows
+    from mlprun.parts.architectures.network import Network
     from mlprun.sweeps.entries import TrialStatus
-    from mlprun.sweeps.outcome import Result, Until
+    from mlprun.sweeps.outcome import Result, Until, Weights
 
 CHUNK_SECONDS = 1.0
 """between two looks at where a trial stands"""
@@ -245,3 +246,46 @@ def as_table(rows: Sequence[Row], width: int) -> NDArray[np.float64]:
     if not rows:
         return np.zeros((0, width))
     return np.array([[math.nan if value is None else value for value in row] for row in rows], np.float64)
+
+
+Figures = dict[str, float]
+
+
+class Gauge:
+    """Measures trials one after another, with networks that are built once for each architecture.
+
+    On the device that they are trained on. The figures are those of `mlprun train` but for tables and
+    baselines.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._networks: dict[tuple[Any, ...], tuple[Network, dict[str, torch.Tensor]]] = {}
+
+    def figures(self, experiment: Experiment, weights: Weights, epoch: int) -> Figures:
+        """`train_loss`, `train_accuracy`, ... of a model after `epoch` epochs."""
+        network, parameters = self._network(experiment)
+        for name, values in weights.items():
+            parameters[name].copy_(torch.from_numpy(np.asarray(values)))
+        meter, seen = Meter(experiment), dict[int, Figures]()
+        measured: Figures = {}
+        for split in SPLITS:
+            if experiment.has(split):
+                rows = experiment.rows(split, epoch=epoch)
+                measured |= {f"{split}_{k}": v for k, v in self._of(meter, network, rows, seen).items()}
+        return measured
+
+    def _of(self, meter: Meter, network: Network, rows: Rows, seen: dict[int, Figures]) -> Figures:
+        """The figures of some rows, computed once where splits are the same rows."""
+        if id(rows) not in seen:
+            seen[id(rows)] = meter.evaluate(network, Tensors.of(rows, self._device))
+        return seen[id(rows)]
+
+    def _network(self, experiment: Experiment) -> tuple[Network, dict[str, torch.Tensor]]:
+        told = experiment.config.architecture.model_dump_json()  # settings that differ elsewhere share it
+        key = (told, experiment.width, experiment.dtype)
+        if key not in self._networks:
+            network = experiment.blank_network().to(self._device).eval()
+            state = {name: tensor.detach() for name, tensor in network.state_dict().items()}
+            self._networks[key] = (network, state)
+        return self._networks[key]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from mlprun.engines import Watch
 from mlprun.errors import CheckpointError
-from mlprun.training.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,3 +90,21 @@ def _until(epoch: int, pace: Pace, record: Record, epochs: int) -> int:
     if every is not None:
         ends.append((epoch // every + 1) * every)
     return min(ends)
+
+
+CHUNK_SECONDS = 0.25
+"""of a chunk of epochs: short enough to report and to stop in time, long enough to cost nothing"""
+GROWTH = 4
+"""a chunk is at most so many times longer than the one before: the first epochs are slower than the rest"""
+
+
+class Pace:
+    """Chooses the epochs of the next chunk from how long the last one took."""
+
+    def __init__(self) -> None:
+        self.epochs = 1
+
+    def took(self, epochs: int, seconds: float) -> None:
+        """Learn from a chunk of `epochs` that took `seconds`."""
+        fitting = self.epochs * GROWTH if seconds <= 0 else int(epochs * CHUNK_SECONDS / seconds)
+        self.epochs = max(1, min(fitting, self.epochs * GROWTH))

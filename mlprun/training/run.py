@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mlprun import engines
+import numpy as np
+import torch
+
+from mlprun import engines, evaluation
 from mlprun.engines import device as devices
 from mlprun.evaluation import transfer
+from mlprun.experiment import SPLITS
 from mlprun.storage import canonical, runs
 from mlprun.storage.status import State as StatusState
 from mlprun.storage.status import Status
 from mlprun.training.expected import EXPECTED, as_expected
-from mlprun.training.final import final_figures
 from mlprun.training.loop import Course, Reporter, follow
 from mlprun.training.record import Record
 from mlprun.training.recorded import as_yaml, code_of, describe, stored_config
 from mlprun.training.signals import StopFlag
-from mlprun.training.standing import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mlprun.engines import Best, Engine, State
-    from mlprun.engines.contract import Why
+    from mlprun.engines.contract import Arrays, Why
     from mlprun.experiment import Experiment
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
@@ -149,3 +152,76 @@ def _follow(
             return saved.stopped, state, best
         stopped, state = follow(experiment, state, record, course)
         return stopped, state, record.best
+
+
+def final_figures(experiment: Experiment, state: State, best: Best | None, *, device: str) -> dict[str, Any]:
+    """What status.json keeps: `best` (None without dev rows), `last` and `baselines`, with `splits`.
+
+    `positive` names the class, of two, that precision, recall and the like are of.
+    """
+    config = experiment.config
+    last = _measured(experiment, state.model, state.epoch, device)
+    first = None
+    if best is not None:
+        name = config.best.metric.removeprefix("dev_")
+        first = {
+            "epoch": best.epoch,
+            "metric": config.best.metric,
+            "value": best.figures[name],
+            "splits": last
+            if best.epoch == state.epoch
+            else _measured(experiment, best.model, best.epoch, device),
+        }
+    rows = evaluation.rows_of(experiment, SPLITS, epoch=state.epoch, device="cpu")
+    classes = experiment.classes or ()
+    return {
+        "positive": classes[1] if len(classes) == 2 else None,
+        "best": first,
+        "last": {"epoch": state.epoch, "splits": last},
+        "baselines": evaluation.baselines(experiment, rows),
+    }
+
+
+def _measured(experiment: Experiment, model: Arrays, epoch: int, device: str) -> evaluation.Figures:
+    network = experiment.blank_network()
+    network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in model.items()})
+    network.to(device).eval()
+    rows = evaluation.rows_of(experiment, SPLITS, epoch=epoch, device=device)
+    return evaluation.figures(experiment, network, rows)
+
+
+SOONEST = 1.0
+"""seconds of training before they are recorded for the first time"""
+GROWTH = 1.1
+"""how much larger the seconds are each time that they are recorded"""
+
+
+class Standing:
+    """Writes the status of a session at its begin and end and, beside checkpoints, now and then.
+
+    Of a run that is killed the last seconds are not counted: one, or a tenth of them all. To record them with
+    every checkpoint would make each cost more.
+    """
+
+    def __init__(self, session: Session, epoch: int) -> None:
+        self._session, self._began, self._epoch = session, time.monotonic(), epoch
+        self._next = SOONEST
+        self._write("running")
+
+    def saved(self, epoch: int) -> None:
+        """A checkpoint of this epoch has been written."""
+        self._epoch = epoch
+        if self._seconds >= self._next:
+            self._write("running")
+            self._next = GROWTH * self._seconds
+
+    def end(self, state: StatusState, figures: dict[str, Any], reason: str) -> None:
+        """The session is over, at the epoch that was saved last."""
+        self._write(state, figures, reason)
+
+    @property
+    def _seconds(self) -> float:
+        return max(0.0, time.monotonic() - self._began)
+
+    def _write(self, state: StatusState, *told: Any) -> None:
+        self._session.folder.write_status(self._session.status(state, self._epoch, self._seconds, *told))

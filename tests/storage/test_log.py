@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlprun.storage.log import Log
+from mlprun.storage.runs import Log
 
 
 def test_lines_are_appended_across_openings(tmp_path):

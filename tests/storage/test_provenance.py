@@ -244,7 +244,7 @@ def test_the_record_is_json_that_says_what_and_where():
 def test_storage_loads_nothing_heavy():
     program = """
 import sys
-from mlprun.storage import checkpoints, history, log, provenance, runs
+from mlprun.storage import checkpoints, history, provenance, runs
 provenance.environment()
 print(sorted({"torch", "sklearn", "polars", "matplotlib", "pandas", "pydantic"} & set(sys.modules)))
 """

@@ -63,7 +63,7 @@ def fails(monkeypatch):
 @pytest.fixture
 def whole(sweep, tmp_path, monkeypatch):
     """What that sweep comes to in several cohorts where nothing fails; it lies elsewhere."""
-    monkeypatch.setattr("mlprun.sweeps.gathering.MOST_MEMBERS", 6)
+    monkeypatch.setattr("mlprun.sweeps.cost.MOST_MEMBERS", 6)
     swept = sweep(TEXT, *WORDS)
     assert {"finished", "diverged"} <= {trial.status for trial in swept.trials}
     found = content(swept)

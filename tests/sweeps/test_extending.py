@@ -275,7 +275,7 @@ def test_a_kill_leaves_the_old_sweep_or_the_extended_one(
 
 
 def test_a_sweep_that_was_stopped_is_extended_in_the_middle(sweep, tmp_path, stopping, monkeypatch):
-    monkeypatch.setattr("mlprun.sweeps.gathering.MOST_MEMBERS", 3)
+    monkeypatch.setattr("mlprun.sweeps.cost.MOST_MEMBERS", 3)
     with stopping(after=4) as reporter:
         sweep("seeds: 8", reporter=reporter)
     swept = sweep("seeds: 10")

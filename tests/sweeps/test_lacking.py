@@ -48,7 +48,7 @@ def lacking(monkeypatch):
     monkeypatch.setattr(workshop, "MOST_ROWS", 0)
     monkeypatch.setattr(workshop, "TOGETHER", 1)
     monkeypatch.setattr(workshop, "cores", lambda: 3)
-    monkeypatch.setattr("mlprun.sweeps.gathering.MOST_MEMBERS", 4)
+    monkeypatch.setattr("mlprun.sweeps.cost.MOST_MEMBERS", 4)
     return lack
 
 

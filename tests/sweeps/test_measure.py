@@ -7,7 +7,7 @@ import pytest
 
 from mlprun import api
 from mlprun.experiment import Experiment, Starts
-from mlprun.sweeps.measure import Gauge
+from mlprun.sweeps.train import Gauge
 
 
 def experiment(*overrides):

@@ -14,9 +14,9 @@ import mlprun.api
 from mlprun.errors import CheckpointError, FileError
 from mlprun.storage.lock import is_held
 from mlprun.sweeps import continuing, database, seal
+from mlprun.sweeps.continuing import recover
 from mlprun.sweeps.database import Writer
 from mlprun.sweeps.folder import SweepFolder
-from mlprun.sweeps.recovering import recover
 
 
 class DeathError(BaseException):

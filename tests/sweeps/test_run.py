@@ -184,7 +184,7 @@ def test_fail_fast_stops_at_a_trial_that_diverges_and_the_same_command_goes_on(s
 
 
 def test_a_cohort_that_ended_is_recorded_where_a_trial_of_it_stops_the_sweep(sweep, tmp_path, monkeypatch):
-    monkeypatch.setattr("mlprun.sweeps.gathering.MOST_MEMBERS", 3)
+    monkeypatch.setattr("mlprun.sweeps.cost.MOST_MEMBERS", 3)
     monkeypatch.setattr("mlprun.sweeps.session.LOOK", 5.0)  # the first look finds it over
     with pytest.raises(DivergedError, match="trial 1: diverged"):
         sweep("seeds: 3\ngrid: {optimizer.lr: [1e38, 0.5]}", *FLAT, fail_fast=True)

@@ -23,7 +23,7 @@ TORCH = "base.engine=torch"
 @pytest.fixture
 def long(monkeypatch):
     """Each trial is as long as a cohort may be."""
-    monkeypatch.setattr("mlprun.sweeps.gathering.MOST_SECONDS", 1e-9)
+    monkeypatch.setattr("mlprun.sweeps.cost.MOST_SECONDS", 1e-9)
 
 
 def cores(monkeypatch, count):

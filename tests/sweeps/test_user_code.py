@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlprun import cli
-from mlprun.sweeps.measure import Gauge
+from mlprun.sweeps.train import Gauge
 
 from .conftest import ROWS
 

@@ -14,7 +14,7 @@ import pytest
 
 import mlprun.api as mlprun
 from mlprun.errors import InterruptedRunError
-from mlprun.training import standing
+from mlprun.training import run
 from mlprun.training.signals import StopFlag
 
 if TYPE_CHECKING:
@@ -115,11 +115,11 @@ def test_the_seconds_before_a_kill_are_counted(
 
 def test_the_status_is_written_seldom_beside_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, written = [0.0], []
-    monkeypatch.setattr(standing.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(run.time, "monotonic", lambda: clock[0])
     session = SimpleNamespace(
         folder=SimpleNamespace(write_status=written.append), status=lambda *told: told[:3]
     )
-    stands = standing.Standing(session, 0)  # type: ignore[arg-type]
+    stands = run.Standing(session, 0)  # type: ignore[arg-type]
     for epoch in range(1, 10_001):
         clock[0] += 0.1
         stands.saved(epoch)

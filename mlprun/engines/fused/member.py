@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import threading
+import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,13 +13,14 @@ from mlprun.engines.contract import State
 from mlprun.engines.fused import data, encoding, scalars
 from mlprun.engines.fused import tables as t
 from mlprun.engines.fused.coverage import measures_inside
-from mlprun.engines.fused.shared import SHARED
 from mlprun.engines.fused.workspace import apart
 from mlprun.engines.progress import Plateau, Progress
 from mlprun.parts.metrics.numbers import R2
 from mlprun.parts.schedules import EpochSchedule, ReduceOnPlateau
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
     from numpy.typing import NDArray
 
     from mlprun.engines.fused.layout import Layout
@@ -246,3 +250,28 @@ class Member:
             for values in packed.values():
                 values["of"]["mu_product"] = float(self.stands[t.MOMENTUM_PRODUCT])
         return State(self.epoch, model, arrays, [packed], self.progress)
+
+
+class Shared:
+    """Arrays by the rows they were made of, for as long as these exist, and by their own content."""
+
+    def __init__(self) -> None:
+        self._of_rows: dict[int, dict[Hashable, NDArray[Any]]] = {}
+        self._of_content: weakref.WeakValueDictionary[bytes, NDArray[Any]] = weakref.WeakValueDictionary()
+        self._lock = threading.Lock()
+
+    def once(self, rows: Rows, kind: Hashable, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """What `make` gives for these rows and this kind of array; rows of equal content share it."""
+        known = self._of_rows.get(id(rows))
+        if known is None:
+            known = self._of_rows.setdefault(id(rows), {})
+            weakref.finalize(rows, self._of_rows.pop, id(rows), None).atexit = False
+        if kind not in known:
+            made = make()
+            key = hashlib.sha256(made.data).digest() + f"{made.dtype} {made.shape}".encode()
+            with self._lock:
+                known[kind] = self._of_content.setdefault(key, made)
+        return known[kind]
+
+
+SHARED = Shared()

@@ -10,6 +10,14 @@ import numpy as np
 
 from mlprun.parts.metrics.metric import Metric, Predictions, metrics
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    Scores = NDArray[np.floating]
+    Truth = NDArray[np.bool_]
+
 
 @metrics.register
 class LogLoss(Metric):
@@ -56,15 +64,6 @@ class Brier(Metric):
             return math.nan
         given[np.arange(rows), predictions.targets] -= 1
         return float(np.sum(given**2)) / (2 * rows if given.shape[1] == 2 else rows)
-
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from numpy.typing import NDArray
-
-    Scores = NDArray[np.floating]
-    Truth = NDArray[np.bool_]
 
 
 def _one_against_rest(predictions: Predictions) -> Iterator[tuple[Scores, Truth]]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mlprun.engines.fused import FusedEngine
-from mlprun.engines.fused.shared import SHARED, Shared
+from mlprun.engines.fused.member import SHARED, Shared
 from mlprun.engines.fused.workspace import LINE, apart
 
 ENGINE = FusedEngine()

@@ -82,7 +82,7 @@ def content(place):
 @pytest.fixture
 def few(monkeypatch):
     """Cohorts of six trials in pieces of one."""
-    monkeypatch.setattr("mlprun.sweeps.gathering.MOST_MEMBERS", 6)
+    monkeypatch.setattr("mlprun.sweeps.cost.MOST_MEMBERS", 6)
     monkeypatch.setattr(pieces, "SECONDS", 1e-9)
 
 
