@@ -147,9 +147,7 @@ def load(
     if meta["epoch"] > config.training.epochs:
         what = f"is of epoch {meta['epoch']}, and its config goes to {config.training.epochs}"
         raise CheckpointError(where, what, _ANOTHER)
-    network = Experiment.without_data(config, preprocessing).blank_network()
-    network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in model.items()})
-    network.to(device).eval()
+    network = Experiment.without_data(config, preprocessing).filled_network(model).to(device)
     return Loaded(where, config, preprocessing, network, meta["epoch"], meta["data_digest"], device)
 
 

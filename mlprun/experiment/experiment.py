@@ -27,7 +27,7 @@ from mlprun.schema.checks import too_short
 from mlprun.schema.checks.size import too_large, too_many_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -254,6 +254,12 @@ class Experiment:
     def blank_network(self) -> Network:
         """The module with arbitrary weights, to be filled from a checkpoint; reads no file of weights."""
         return self._built(self.config.architecture.model_copy(update={"init": LayerInit()}))
+
+    def filled_network(self, model: Mapping[str, NDArray[Any]]) -> Network:
+        """The module with these parameters and buffers, in evaluation mode."""
+        network = self.blank_network()
+        network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in model.items()})
+        return network.eval()
 
     def _built(self, architecture: Architecture) -> Network:
         config = self.config

@@ -62,7 +62,7 @@ class Subject:
         if best is not None:
             evaluation.check_tensors(last.config, last.preprocessing, best.model, folder.best)
             models[best.epoch] = dict(best.model)
-        networks = {epoch: _filled(last.alone, model) for epoch, model in models.items()}
+        networks = {epoch: last.alone.filled_network(model) for epoch, model in models.items()}
         networks[last.epoch] = last.network
         return cls(
             folder.name,
@@ -159,14 +159,6 @@ class Subject:
             if epoch == self.last
             else f"epoch {epoch:,}"
         )
-
-
-def _filled(experiment: Experiment, model: Mapping[str, NDArray[Any]]) -> Network:
-    import torch
-
-    network = experiment.blank_network()
-    network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in model.items()})
-    return network.eval()
 
 
 def _are_same(rows: list[Rows]) -> bool:

@@ -7,9 +7,6 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-
 from mlprun import engines, evaluation
 from mlprun.engines import device as devices
 from mlprun.evaluation import transfer
@@ -183,9 +180,7 @@ def final_figures(experiment: Experiment, state: State, best: Best | None, *, de
 
 
 def _measured(experiment: Experiment, model: Arrays, epoch: int, device: str) -> evaluation.Figures:
-    network = experiment.blank_network()
-    network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in model.items()})
-    network.to(device).eval()
+    network = experiment.filled_network(model).to(device)
     rows = evaluation.rows_of(experiment, SPLITS, epoch=epoch, device=device)
     return evaluation.figures(experiment, network, rows)
 
