@@ -5,9 +5,8 @@ run.history["dev_loss"], run.figures, run.model, run.plot()
 """
 
 from mlprun.api.run import Run, load, load_checkpoint
-from mlprun.api.silent import Silent, SilentSweep
 from mlprun.api.sweeps import Sweep, load_definition, load_sweep, sweep
-from mlprun.api.training import load_config, reproduce, resume, train, verify
+from mlprun.api.training import Silent, SilentSweep, load_config, reproduce, resume, train, verify
 
 __all__ = [
     "Run",

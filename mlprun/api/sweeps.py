@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from mlprun.api.silent import SilentSweep
+from mlprun.api.training import Silent
 from mlprun.errors import CheckpointError, InterruptedRunError
 from mlprun.sweeps import cohorts, export, launchers
 from mlprun.sweeps import definition as definitions
@@ -141,7 +141,7 @@ def sweep(
     ended = sweeping.run(
         defined,
         out=out,
-        reporter=reporter or SilentSweep(),
+        reporter=reporter or Silent(),
         allow_code=allow_code,
         fail_fast=fail_fast,
         retry_failed=retry_failed,

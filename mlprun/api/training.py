@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from mlprun import config as reading
 from mlprun import schema, training, verification
 from mlprun.api.run import Run
-from mlprun.api.silent import Silent
 from mlprun.errors import ConfigError, DivergedError, InterruptedRunError, UsageError, command_line
 from mlprun.experiment import Experiment
 from mlprun.storage import runs
@@ -22,6 +21,22 @@ if TYPE_CHECKING:
     from mlprun.schema import Config
     from mlprun.training import Ended, Reporter
     from mlprun.verification import Verification
+
+
+class Silent:
+    """A reporter of a run or a sweep that says nothing."""
+
+    def begin(self, *_: Any, **__: Any) -> None:
+        """Nothing."""
+
+    def say(self, message: str) -> None:
+        """Nothing."""
+
+    def report(self, *_: Any, **__: Any) -> None:
+        """Nothing."""
+
+
+SilentSweep = Silent
 
 
 def train(

@@ -9,7 +9,7 @@ import pytest
 
 import mlprun
 from mlprun import schema
-from mlprun.api.silent import SilentSweep
+from mlprun.api import SilentSweep
 from mlprun.config import from_mapping
 from mlprun.errors import (
     CheckFailedError,
