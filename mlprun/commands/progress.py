@@ -17,38 +17,16 @@ LINE_SECONDS = 10.0
 """between two lines of progress where nobody watches a terminal"""
 
 
-class Follower:
-    """A reporter that says how far a run is. Close it when the training is over, however it ended."""
+class Reporter:
+    """Base of the reporters of runs and sweeps. Close it when the training is over, however it ended."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
         self._bar: Any = None
-        self._epochs = 0
-        self._name, self._said_at = "", time.monotonic()
-
-    def begin(self, folder: str, experiment: Experiment, epoch: int) -> None:
-        """Show where the run is written, and the bar."""
-        self._epochs, self._name = experiment.config.training.epochs, experiment.config.name
-        for warning in experiment.warnings:
-            self.say(f"warning: {warning}")
-        self.say(f"{layers(experiment)[1].plain()}\n\ntraining in {folder}")
-        if is_terminal(sys.stderr) and not (self._output.quiet or self._output.as_json):
-            self._bar = _bar(self._epochs, epoch)
 
     def say(self, message: str) -> None:
         """A message on standard error."""
         self._output.note(message)
-
-    def report(self, advance: Advance, seconds: float) -> None:
-        """Move the bar; without one, say a line every few seconds."""
-        figures = _figures(advance)
-        if self._bar is not None:
-            self._bar.update(0, completed=advance.epoch, figures=figures, refresh=True)
-        elif time.monotonic() - self._said_at >= LINE_SECONDS:
-            self._said_at = time.monotonic()
-            self.say(
-                f"epoch {advance.epoch} of {self._epochs}, {seconds:.0f} s{', ' if figures else ''}{figures}"
-            )
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -56,25 +34,48 @@ class Follower:
             self._bar.stop()
             self._bar = None
 
+    def _start_bar(self, unit: str, total: int, done: int) -> None:
+        """Show a bar where somebody watches a terminal."""
+        if not is_terminal(sys.stderr) or self._output.quiet or self._output.as_json:
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-def _figures(advance: Advance) -> str:
-    """The newest train loss, for people."""
-    return f"train loss {advance.rows[-1][2]:.4g}" if advance.rows else ""
+        columns = (
+            TextColumn(unit),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
+        )
+        # drawn when progress is reported, never by a thread of its own: the training loop is all that runs
+        self._bar = Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True)
+        self._bar.start()
+        self._bar.add_task(unit, total=total, completed=done, figures="")
 
 
-def _bar(epochs: int, epoch: int) -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+class Follower(Reporter):
+    """A reporter that says how far a run is."""
 
-    columns = (
-        TextColumn("epoch"),
-        MofNCompleteColumn(),
-        BarColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}"),
-    )
-    # drawn when a chunk is reported, never by a thread of its own: the training loop is all that runs
-    bar = Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True)
-    bar.start()
-    bar.add_task("epoch", total=epochs, completed=epoch, figures="")
-    return bar
+    def __init__(self, output: Output) -> None:
+        super().__init__(output)
+        self._epochs, self._said_at = 0, time.monotonic()
+
+    def begin(self, folder: str, experiment: Experiment, epoch: int) -> None:
+        """Show where the run is written, and the bar."""
+        self._epochs = experiment.config.training.epochs
+        for warning in experiment.warnings:
+            self.say(f"warning: {warning}")
+        self.say(f"{layers(experiment)[1].plain()}\n\ntraining in {folder}")
+        self._start_bar("epoch", self._epochs, epoch)
+
+    def report(self, advance: Advance, seconds: float) -> None:
+        """Move the bar; without one, say a line every few seconds."""
+        figures = f"train loss {advance.rows[-1][2]:.4g}" if advance.rows else ""
+        if self._bar is not None:
+            self._bar.update(0, completed=advance.epoch, figures=figures, refresh=True)
+        elif time.monotonic() - self._said_at >= LINE_SECONDS:
+            self._said_at = time.monotonic()
+            self.say(
+                f"epoch {advance.epoch} of {self._epochs}, {seconds:.0f} s{', ' if figures else ''}{figures}"
+            )

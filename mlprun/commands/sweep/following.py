@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import sys
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from mlprun import api
-from mlprun.commands.progress import LINE_SECONDS
+from mlprun.commands.progress import LINE_SECONDS, Reporter
 from mlprun.commands.sweep.planned import duration, going_on, told
-from mlprun.commands.terminal import Output, is_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from mlprun.commands.terminal import Output
     from mlprun.sweeps.plan import Plan
 
 FIRST_SECONDS = 2.0
 """until the first line of progress"""
 
 
-class SweepFollower:
-    """A reporter that says how far a sweep is. Close it when the sweep is over, however it ended."""
+class SweepFollower(Reporter):
+    """A reporter that says how far a sweep is."""
 
     def __init__(self, output: Output) -> None:
-        self._output = output
-        self._bar: Any = None
+        super().__init__(output)
         self._total, self._due = 0, 0.0
 
     def begin(self, folder: str, plan: Plan, done: int) -> None:
@@ -37,12 +36,7 @@ class SweepFollower:
         self.say(told(plan, folder if done else None, done))
         if not done:
             self.say(f"running in {folder}")
-        if is_terminal(sys.stderr) and not (self._output.quiet or self._output.as_json):
-            self._bar = _bar(plan.total, done)
-
-    def say(self, message: str) -> None:
-        """A message on standard error."""
-        self._output.note(message)
+        self._start_bar("trial", plan.total, done)
 
     def report(self, done: int, seconds: float, left: Callable[[], float | None]) -> None:
         """Move the bar; without one, say a line after a moment and then every few seconds."""
@@ -54,28 +48,8 @@ class SweepFollower:
             rest = "" if more is None else f", about {duration(more)} left"
             self.say(f"{done} of {self._total} trials, {seconds:.0f} s{rest}")
 
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
-
 
 def follow(sweep: str | Mapping[str, Any], words: Sequence[str], output: Output, **options: Any) -> api.Sweep:
     """Run a sweep before the user's eyes; `options` are those of `api.sweep`."""
-    follower = SweepFollower(output)
-    try:
+    with closing(SweepFollower(output)) as follower:
         return api.sweep(sweep, *words, processes=True, reporter=follower, **options)
-    finally:
-        follower.close()
-
-
-def _bar(total: int, done: int) -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("trial"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True)
-    bar.start()
-    bar.add_task("trial", total=total, completed=done)
-    return bar
