@@ -66,7 +66,7 @@ def of_kind(kind: str | None) -> tuple[Registry[Any], ...]:
     if kind in ("sweep_plot", "sweep_plots"):
         from mlprun.plots import sweeps
 
-        return (sweeps.kinds,)
+        return (sweeps.sweep_kinds,)
     return registries()
 
 

@@ -1,7 +1,8 @@
-"""What a picture of a run is: options, when it makes sense, what is computed for it, and how that is drawn.
+"""What a picture of a run or a sweep is: options, when it makes sense, what is computed, how that is drawn.
 
-A new picture is one class in a file of this folder, registered in `kinds`. Computing and drawing are apart:
-what is computed is plain data that a test compares with something independent.
+A new picture is one class in a file of this folder, registered in `kinds`, or in a file of `sweeps` and in
+`sweep_kinds`. Computing and drawing are apart: what is computed is plain data that a test compares with
+something independent.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from mlprun.plots.subject import Subject
+    from mlprun.plots.sweeps.subject import Sweep
 
 
 class Picture(Part):
@@ -67,7 +69,20 @@ class NetworkPlot(Plot):
         return subject.last if self.epoch == "last" or subject.best is None else subject.best
 
 
+class SweepPlot(Picture):
+    """Base of all pictures of a sweep."""
+
+    def refuses(self, sweep: Sweep) -> str | None:
+        """Why this picture makes no sense for the sweep; None if it does."""
+        raise NotImplementedError
+
+    def compute(self, sweep: Sweep) -> Any:
+        """What is drawn, as plain data."""
+        raise NotImplementedError
+
+
 kinds: Registry[Plot] = Registry("plot", "plots")
+sweep_kinds: Registry[SweepPlot] = Registry("sweep_plot", "sweep_plots")
 
 
 def named(registry: Registry[P], kind: str, options: Mapping[str, Any]) -> P:

@@ -12,24 +12,23 @@ from mlprun.plots.sweeps import curves, parameter, heat_map, success, parallel  
 from mlprun.plots.sweeps import distribution, importance  # noqa: F401
 
 # isort: on
-from mlprun.plots.plot import named
-from mlprun.plots.sweeps.plot import SweepPlot, kinds
+from mlprun.plots.plot import SweepPlot, named, sweep_kinds
 from mlprun.plots.sweeps.subject import Sweep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Sweep", "SweepPlot", "draw", "kinds", "make", "names"]
+__all__ = ["Sweep", "SweepPlot", "draw", "make", "names", "sweep_kinds"]
 
 
 def names() -> list[str]:
     """The names of all pictures of sweeps, in the order in which they are drawn."""
-    return [part.names()[0] for part in kinds]
+    return [part.names()[0] for part in sweep_kinds]
 
 
 def make(kind: str, **options: Any) -> SweepPlot:
     """The picture of that name with its options. Raises UsageError for an unknown name or option."""
-    return named(kinds, kind, options)
+    return named(sweep_kinds, kind, options)
 
 
 def draw(kind: str, sweep: Sweep, **options: Any) -> Figure:

@@ -11,7 +11,7 @@ import numpy as np
 from mlprun.plots import style
 from mlprun.plots.curves import EPOCH_AXIS, whole_epochs
 from mlprun.plots.panels import Panels, head
-from mlprun.plots.sweeps.plot import SweepPlot, kinds
+from mlprun.plots.plot import SweepPlot, sweep_kinds
 from mlprun.plots.sweeps.subject import amount, line_of, wants_log
 from mlprun.sweeps.statistics import FEWEST
 from mlprun.sweeps.summary import SOUND
@@ -66,7 +66,7 @@ class Bands:
     is_log: bool
 
 
-@kinds.register
+@sweep_kinds.register
 class SweepCurves(SweepPlot):
     """The figure over epochs: the median over seeds, with a band that holds the middle 80% of them."""
 

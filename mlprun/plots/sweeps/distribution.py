@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from mlprun.plots import style
-from mlprun.plots.sweeps.plot import SweepPlot, kinds
+from mlprun.plots.plot import SweepPlot, sweep_kinds
 from mlprun.plots.sweeps.subject import amount, wants_log
 from mlprun.sweeps.summary import UNSOUND, counted
 
@@ -49,7 +49,7 @@ class Distributions:
     is_log: bool
 
 
-@kinds.register
+@sweep_kinds.register
 class DistributionPlot(SweepPlot):
     """The final figures of each setting over its seeds: dots, quartiles, and the mean with its interval."""
 

@@ -10,9 +10,9 @@ from pydantic import Field
 
 from mlprun.errors import UsageError
 from mlprun.plots import style
+from mlprun.plots.plot import SweepPlot, sweep_kinds
 from mlprun.plots.sweeps import colors
 from mlprun.plots.sweeps.importance import most_important
-from mlprun.plots.sweeps.plot import SweepPlot, kinds
 from mlprun.plots.sweeps.subject import wants_log
 from mlprun.sweeps import statistics
 from mlprun.sweeps.summary import APART, UNSOUND
@@ -99,7 +99,7 @@ class OverTwo(SweepPlot):
         return figure
 
 
-@kinds.register
+@sweep_kinds.register
 class HeatMap(OverTwo):
     """The mean of the figure over two parameters."""
 

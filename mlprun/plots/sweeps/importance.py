@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from mlprun.plots import style
+from mlprun.plots.plot import SweepPlot, sweep_kinds
 from mlprun.plots.sweeps import chance
-from mlprun.plots.sweeps.plot import SweepPlot, kinds
 from mlprun.plots.sweeps.subject import wants_log
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Importance:
     rest: dict[str, float]
 
 
-@kinds.register
+@sweep_kinds.register
 class ImportancePlot(SweepPlot):
     """The share of the figure's variance that each parameter explains.
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mlprun.plots import style
+from mlprun.plots.plot import SweepPlot, sweep_kinds
 from mlprun.plots.sweeps import colors
 from mlprun.plots.sweeps.dimensions import number, round_numbers
-from mlprun.plots.sweeps.plot import SweepPlot, kinds
 from mlprun.plots.sweeps.subject import wants_log
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Parallel:
     best_is_small: bool
 
 
-@kinds.register
+@sweep_kinds.register
 class ParallelCoordinates(SweepPlot):
     """Every setting as a line through its values to the mean it reached; the best is drawn thick."""
 

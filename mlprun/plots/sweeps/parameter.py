@@ -9,8 +9,8 @@ import numpy as np
 
 from mlprun.plots import style
 from mlprun.plots.panels import Panels
+from mlprun.plots.plot import SweepPlot, sweep_kinds
 from mlprun.plots.sweeps.means import averages
-from mlprun.plots.sweeps.plot import SweepPlot, kinds
 from mlprun.plots.sweeps.subject import amount, line_of, wants_log
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class AgainstParameters:
     is_log: bool
 
 
-@kinds.register
+@sweep_kinds.register
 class AgainstParameter(SweepPlot):
     """The figure against each parameter: means with 95% intervals over seeds, or a dot for each setting."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mlprun.plots import style
+from mlprun.plots.plot import sweep_kinds
 from mlprun.plots.sweeps.heat_map import (
     CELLS,
     ROOM,
@@ -19,7 +20,6 @@ from mlprun.plots.sweeps.heat_map import (
     or_nan,
     places_of,
 )
-from mlprun.plots.sweeps.plot import kinds
 from mlprun.sweeps import statistics, words
 from mlprun.sweeps.summary import SILENT, counted
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mlprun.sweeps.summary import Line
 
 
-@kinds.register
+@sweep_kinds.register
 class SuccessMap(OverTwo):
     """How often trials succeed: over two parameters as a map, over one with Wilson's intervals."""
 
