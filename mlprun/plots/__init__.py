@@ -1,4 +1,4 @@
-"""What a user looks at: one file per picture, and what they share. Importing it loads no heavy library."""
+"""What a user looks at: files of one or two pictures, and what they share. Loads no heavy library."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mlprun.errors import UsageError
 # isort: off
 # importing a picture registers it, in the order in which they are listed and drawn
 from mlprun.plots import loss, metrics, learning_rate, data, regions, frames, fit, outputs  # noqa: F401
-from mlprun.plots import predictions, residuals, confusion, roc, precision_recall  # noqa: F401
+from mlprun.plots import numbers, confusion, threshold_curves  # noqa: F401
 from mlprun.plots import probabilities, calibration, weights, weight_changes  # noqa: F401
 
 # isort: on

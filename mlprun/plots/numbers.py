@@ -1,18 +1,21 @@
-"""Predicted against true numbers, as two pictures of them need it."""
+"""Predicted against true numbers, and what predictions leave over."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from mlprun.plots import style
+from mlprun.plots.panels import Panels, head
 from mlprun.plots.plane import spread
+from mlprun.plots.plot import NetworkPlot, kinds
 from mlprun.plots.points import POINTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from mlprun.plots.subject import Subject
@@ -82,3 +85,92 @@ def draw_points(
         linewidths=0.9 if hollow else 0.2,
         label=f"{one.split} ({one.rows:,} rows)",
     )
+
+
+@kinds.register
+class PredictedAgainstTrue(NetworkPlot):
+    """Predicted against true numbers on every split; a perfect prediction lies on the diagonal."""
+
+    name: Literal["predictions"] = "predictions"
+
+    def refuses(self, subject: Subject) -> str | None:
+        return refuses_numbers(subject)
+
+    def compute(self, subject: Subject) -> Numbers:
+        return numbers(subject, self.moment(subject), "Predicted and true values")
+
+    def draw(self, values: Numbers) -> Figure:
+        from mlprun.plots import canvas
+
+        panels = Panels(
+            len(values.targets),
+            columns=2,
+            height=2.9,
+            alone=5.4,
+            width=4.9 if len(values.targets) == 1 else style.PAGE,
+        )
+        total = sum(len(one.true) for one in values.answers)
+        for index, (axes, target) in enumerate(zip(panels.axes, values.targets, strict=True)):
+            both = np.concatenate(
+                [side[:, index] for one in values.answers for side in (one.true, one.predicted)]
+            )
+            low, high = float(both.min()), float(both.max())
+            axes.axline((low, low), slope=1, label="predicted = true", zorder=1, **style.GUIDE)
+            for one in values.answers:
+                draw_points(axes, one, one.true[:, index], one.predicted[:, index], total)
+            room = (high - low) * 0.04 or 1.0
+            axes.set(xlim=(low - room, high + room), ylim=(low - room, high + room))
+            axes.set_box_aspect(1)
+            axes.set_xlabel(f"true {target}")
+            axes.set_ylabel(f"predicted {target}")
+            if len(values.targets) > 1:
+                head(axes, target)
+        canvas.entitle(panels.figure, values.title, *values.details)
+        canvas.legend_below(panels.figure)
+        return panels.figure
+
+
+BINS = 24
+
+
+@kinds.register
+class Residuals(NetworkPlot):
+    """Residuals (predicted minus true) against predictions, and how they are distributed on each split."""
+
+    name: Literal["residuals"] = "residuals"
+
+    def refuses(self, subject: Subject) -> str | None:
+        return refuses_numbers(subject)
+
+    def compute(self, subject: Subject) -> Numbers:
+        return numbers(subject, self.moment(subject), "Residuals")
+
+    def draw(self, values: Numbers) -> Figure:
+        from mlprun.plots import canvas
+
+        figure = canvas.picture(height=1.6 + 2.3 * len(values.targets))
+        rows = figure.subplots(len(values.targets), 2, squeeze=False, sharey="row", width_ratios=(3, 1.3))
+        total = sum(len(one.true) for one in values.answers)
+        for index, (target, (left, right)) in enumerate(zip(values.targets, rows, strict=True)):
+            over = [one.predicted[:, index] - one.true[:, index] for one in values.answers]
+            edges = np.histogram_bin_edges(np.concatenate(over), BINS)
+            for one, residuals in zip(values.answers, over, strict=True):
+                draw_points(left, one, one.predicted[:, index], residuals, total)
+                look = style.SPLIT_LINES[one.split]
+                density = np.histogram(residuals, edges)[0] / max(1, len(residuals))
+                right.stairs(
+                    density,
+                    edges,
+                    orientation="horizontal",
+                    color=look.color,
+                    linestyle=look.dashes,
+                    linewidth=1.5,
+                )
+            for axes in (left, right):
+                axes.axhline(0, zorder=1, **style.GUIDE)
+            left.set_xlabel(f"predicted {target}")
+            left.set_ylabel(f"residual of {target}\n(predicted − true)")
+            right.set_xlabel("share of rows")
+        canvas.entitle(figure, values.title, *values.details)
+        canvas.legend_below(figure, rows[0, 0])
+        return figure
