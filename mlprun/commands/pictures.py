@@ -34,9 +34,7 @@ def of_dataset(name: str) -> Figure:
 
 def of_activations() -> Figure:
     """Every activation and its derivative."""
-    from mlprun.plots import canvas, style
+    from mlprun.plots import canvas
     from mlprun.plots.catalogue import draw_catalogue, shapes
 
-    found = shapes()
-    with style.styled():
-        return canvas.finished(draw_catalogue(found))
+    return canvas.finished(draw_catalogue, shapes())

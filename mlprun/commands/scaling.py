@@ -131,12 +131,11 @@ def _one_after_another(loops: Sequence[Plain]) -> Runner:
 
 def picture(panels: Sequence[CostPanel]) -> Figure:
     """The curves as a figure."""
-    from mlprun.plots import canvas, style
+    from mlprun.plots import canvas
     from mlprun.plots.cost import draw_costs
 
     details = (
         f"Medians of {ROUNDS} turns, float32, dev evaluated every {EVERY} steps; processor time of one core. "
         f"Runs together: wall time on {_cores()} cores."
     )
-    with style.styled():
-        return canvas.finished(draw_costs(panels, details))
+    return canvas.finished(draw_costs, panels, details)

@@ -62,35 +62,29 @@ def refusal(plot: Plot, subject: Subject) -> str | None:
 
 def draw(kind: str, subject: Subject, **options: Any) -> Figure:
     """One picture of a run, which a notebook shows. Raises UsageError where it makes no sense for the run."""
-    from mlprun.plots import canvas, style
+    from mlprun.plots import canvas
 
     plot = make(kind, **options)
     reason = refusal(plot, subject)
     if reason is not None:
         raise UsageError(kind, f"cannot be drawn of {subject.name}: {reason}", "mlprun plot RUN --list")
-    values = plot.compute(subject)
-    with style.styled():
-        return canvas.finished(plot.draw(values))
+    return canvas.finished(plot.draw, plot.compute(subject))
 
 
 def overlay(subjects: Sequence[Subject], figure_name: str = "loss") -> Figure:
     """The curves of several runs in one picture: `loss` or `metrics`."""
-    from mlprun.plots import canvas, style
+    from mlprun.plots import canvas
     from mlprun.plots.comparison import compute_overlay, draw_overlay
 
-    values = compute_overlay(subjects, figure_name)
-    with style.styled():
-        return canvas.finished(draw_overlay(values))
+    return canvas.finished(draw_overlay, compute_overlay(subjects, figure_name))
 
 
 def verified(verification: Verification) -> Figure:
     """The curves of a verification in one picture, and how far they are apart."""
-    from mlprun.plots import canvas, style
+    from mlprun.plots import canvas
     from mlprun.plots.agreement import compute_agreement, draw_agreement
 
-    values = compute_agreement(verification)
-    with style.styled():
-        return canvas.finished(draw_agreement(values))
+    return canvas.finished(draw_agreement, compute_agreement(verification))
 
 
 def form_of(path: str) -> str:

@@ -14,6 +14,8 @@ from matplotlib.text import Text
 from mlprun.plots import style
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from matplotlib.axes import Axes
 
 DPI = 200
@@ -96,10 +98,12 @@ def show_legend(figure: Figure, *groups: dict[str, Any]) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=columns)
 
 
-def finished(figure: Figure) -> Figure:
-    """A figure that leaves our style: the labels of ticks, which are made when needed, are made now."""
-    figure.draw_without_rendering()
-    return cleaned(figure)
+def finished(draw: Callable[..., Figure], *values: Any) -> Figure:
+    """The figure that `draw` makes of the values, to be shown outside our style."""
+    with style.styled():
+        figure = draw(*values)
+        figure.draw_without_rendering()  # the labels of ticks are made when needed, and so now
+        return cleaned(figure)
 
 
 def cleaned(figure: Figure) -> Figure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlprun.plots import canvas, style
+from mlprun.plots import canvas
 from mlprun.plots.cost import CostPanel, draw_costs
 
 ROWS = CostPanel("2-5-1", "rows", (4, 16, 64), {"loop": [100.0, 110.0, 120.0], "kernel": [1.0, 2.0, 4.0]})
@@ -12,8 +12,7 @@ RUNS = CostPanel("2 cores", "runs", (1, 2), {"loop": [90.0, None], "kernel": [3.
 
 
 def test_curves_are_what_was_measured() -> None:
-    with style.styled():
-        figure = canvas.finished(draw_costs([ROWS, RUNS], "on a machine"))
+    figure = canvas.finished(draw_costs, [ROWS, RUNS], "on a machine")
     rows, runs = figure.axes
     drawn = {line.get_label(): np.array(line.get_data()) for line in rows.lines}
     np.testing.assert_array_equal(drawn["loop"], [[4, 16, 64], [100, 110, 120]])
@@ -28,8 +27,7 @@ def test_curves_are_what_was_measured() -> None:
 
 
 def test_a_name_looks_the_same_in_every_panel_and_stands_in_the_legend_once() -> None:
-    with style.styled():
-        figure = canvas.finished(draw_costs([ROWS, RUNS]))
+    figure = canvas.finished(draw_costs, [ROWS, RUNS])
     looks: dict[str, set[tuple[object, ...]]] = {}
     for axes in figure.axes:
         for line in axes.lines:

@@ -33,12 +33,10 @@ def make(kind: str, **options: Any) -> SweepPlot:
 
 def draw(kind: str, sweep: Sweep, **options: Any) -> Figure:
     """One picture of a sweep, which a notebook shows. Raises UsageError where it makes no sense."""
-    from mlprun.plots import canvas, style
+    from mlprun.plots import canvas
 
     plot = make(kind, **options)
     reason = plot.refuses(sweep)
     if reason is not None:
         raise UsageError(kind, f"cannot be drawn of {sweep.name}: {reason}", "mlprun plot SWEEP --list")
-    values = plot.compute(sweep)
-    with style.styled():
-        return canvas.finished(plot.draw(values))
+    return canvas.finished(plot.draw, plot.compute(sweep))
