@@ -35,14 +35,12 @@ def upgrade(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_1(data: dict[str, Any]) -> dict[str, Any]:
-    """Values alone said what a target is, and losses took `delta` and `beta` in standardised units."""
+    """Values alone said what a target is, `1,000.00` was a category, `delta` and `beta` were standardised."""
     dataset = data.get("dataset")
-    if (
-        isinstance(dataset, Mapping)
-        and dataset.get("name") == "table"
-        and dataset.get("task") in (None, "auto")
-    ):
-        data = {**data, "dataset": {**dataset, "task": "values"}}
+    if isinstance(dataset, Mapping) and dataset.get("name") == "table":
+        task = dataset.get("task") or "auto"
+        task = "values" if task == "auto" else task
+        data = {**data, "dataset": {"other_formats": "categories", **dataset, "task": task}}
     if "loss" in data:
         data = {**data, "loss": _standardized(data["loss"])}
     if isinstance(data.get("metrics"), tuple | list):

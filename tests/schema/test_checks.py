@@ -189,5 +189,6 @@ def test_a_figure_of_numbers_is_no_metric_of_classes(name):
     """The error of one-hot targets is in no unit of the user's; as a loss it is logged where that is said."""
     (found,) = problems({"dataset": "iris", "metrics": ["accuracy", name]})
     assert found.startswith(f"metrics.1: {name} is of numbers and these targets are classes; use accuracy")
+    assert len(problems({"dataset": "iris", "metrics": [{"name": name, "scale": 2.0}]})) == 1
     assert problems({"dataset": "iris", "metrics": [{"name": name, "reduction": "mean"}]}) == []
     assert problems({"dataset": "diabetes", "metrics": [name]}) == []

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mlprun import cli
+from mlprun import cli, schema
+from mlprun.errors import DataError
 
 OLD = Path(__file__).parent / "old_runs"
 EXPECTED = json.loads((OLD / "expected.json").read_text())
@@ -96,3 +97,16 @@ def test_an_old_sweep_goes_on_as_it_was_begun(old, mlprun):
     with sqlite3.connect(old / "other" / "betas-001" / "trials.sqlite") as database:
         (loss,) = database.execute("SELECT train_loss FROM results WHERE trial = 1").fetchone()
     assert loss == pytest.approx(EXPECTED["betas"][0]["train_loss"], rel=2e-5)
+
+
+def test_numbers_in_other_formats_stay_the_categories_that_they_were(tmp_path):
+    rows = "".join(f'"{1 + k % 3},000.00",{k % 5 + 0.5}\n' for k in range(20))
+    (tmp_path / "t.csv").write_text(f"x,y\n{rows}")
+    config = tmp_path / "config.yaml"
+    config.write_text("dataset: {name: table, path: t.csv, target: y, task: auto}")
+    with pytest.raises(DataError, match=r":2: column 'x' is '1,000.00'"):
+        schema.load(str(config))
+    (tmp_path / "run.json").write_text("{}")  # as in a run folder
+    assert schema.load(str(config)).dataset.load().categories == (("1,000.00", "2,000.00", "3,000.00"),)
+    with pytest.raises(DataError):
+        schema.load(str(config), ["dataset.other_formats=refuse"])

@@ -107,10 +107,10 @@ def metrics_fit(config: Config, facts: Facts) -> Iterator[Problem]:
 
 
 def _of_other_targets(figure: Metric | Loss, facts: Facts) -> str | None:
-    """Why a figure is not of these targets; with options of a loss, one of numbers may be of classes."""
+    """Why a figure is not of these targets; with its `reduction`, a loss of numbers may be of classes."""
     if isinstance(figure, Loss):
-        named = figure.model_fields_set - {"name", "units"}
-        misfit = figure.takes == "numbers" and facts.classes is not None and not named
+        is_loss = "reduction" in figure.model_fields_set
+        misfit = figure.takes == "numbers" and facts.classes is not None and not is_loss
     else:
         misfit = (figure.target == "numbers") == (facts.classes is not None)
     if not misfit:

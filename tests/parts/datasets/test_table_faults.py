@@ -168,6 +168,21 @@ def test_a_target_of_dates_is_classes_where_the_config_says_so(tmp_path):
         load(tmp_path, content, task="numbers")
 
 
+def test_other_formats_are_categories_and_classes_where_the_config_says_so(tmp_path):
+    content = 'x,y\n"1,000.00",5%\n"2,000.00",6%\n"1,000.00",5%\n'
+    data = load(tmp_path, content, other_formats="categories")
+    assert (data.categories, data.classes) == ((("1,000.00", "2,000.00"),), ("5%", "6%"))
+
+
+def test_only_a_feature_can_be_left_out(tmp_path):
+    dates = parquet(x=[1, 2], day=pl.Series([1, 2]).cast(pl.Date))
+    advice = "a date or time; give it as numbers, such as days since a start"
+    with pytest.raises(DataError, match=f"{advice}, or leave the column out by dataset.features$"):
+        load(tmp_path, dates, "t.parquet", target="x")
+    with pytest.raises(DataError, match=f"{advice}$"):
+        load(tmp_path, dates, "t.parquet", target="day")
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -45,17 +45,18 @@ def stripped(block: list[pl.Series]) -> list[pl.Series]:
     return block
 
 
-def settle(series: pl.Series, place: Place, *, may_be_empty: bool = False) -> pl.Series:
+def settle(series: pl.Series, place: Place, *, may_be_empty: bool = False, other: str = "") -> pl.Series:
     """A stripped column as booleans, numbers or text, with null for every missing cell.
 
     Text becomes booleans where all of it is true or false in any case, numbers where all of it is numbers.
-    Raises DataError for dates, nested values and, unless it may be empty, a column without any value.
+    Raises DataError for dates (`other` is what would also work), nested values and, unless it may be empty, a
+    column without any value.
     """
     import polars as pl
 
     dtype, name = series.dtype, series.name
     if dtype.is_temporal() and series.null_count() < len(series):
-        _refuse_format(series, int(series.is_not_null().arg_max() or 0), place)
+        _refuse_format(series, int(series.is_not_null().arg_max() or 0), place, other)
     if dtype.is_temporal():
         series = series.cast(pl.Float64)
     elif dtype == pl.String:
@@ -93,14 +94,20 @@ def numbers(series: pl.Series, place: Place, *, unit: str = "a number") -> NDArr
     return cells
 
 
-def feature(series: pl.Series, place: Place) -> tuple[NDArray[np.float64], tuple[str, ...] | None]:
-    """A feature's cells as numbers, or as indices into its sorted categories; NaN for missing cells."""
+def feature(
+    series: pl.Series, place: Place, *, other_formats: bool = False
+) -> tuple[NDArray[np.float64], tuple[str, ...] | None]:
+    """A feature's cells as numbers, or as indices into its sorted categories; NaN for missing cells.
+
+    Unless `other_formats` are categories, raises DataError for text that is numbers or dates.
+    """
     import polars as pl
 
-    series = settle(series, place)
+    series = settle(series, place, other=f", or {LEAVE_OUT}")
     if series.dtype != pl.String or _mostly_numbers(series):
         return numbers(series, place), None
-    _refuse_misread(series, place)
+    if not other_formats:
+        _refuse_misread(series, place, f", {LEAVE_OUT}, or set dataset.other_formats to categories")
     categories = distinct(series)
     if len(categories) > CATEGORIES:
         what = f"column {shown(series.name)} has {len(categories)} categories, such as {shown(categories[0])}"
@@ -194,10 +201,10 @@ def ids(series: pl.Series, count: int, place: Place) -> tuple[NDArray[np.int64],
     return values.astype(np.int64), tuple(str(number) for number in range(count))
 
 
-def refuse_strays(series: pl.Series, place: Place) -> None:
+def refuse_strays(series: pl.Series, place: Place, *, other_formats: bool = False) -> None:
     """Raise DataError for the first text in a settled target that is numbers but for a few cells.
 
-    So it does for text that is numbers or dates in a format that cannot be read.
+    So it does, unless `other_formats` are classes, for text that is numbers or dates in another format.
     """
     import polars as pl
 
@@ -205,7 +212,7 @@ def refuse_strays(series: pl.Series, place: Place) -> None:
         return
     if _mostly_numbers(series):
         numbers(series, place)
-    else:
+    elif not other_formats:
         _refuse_misread(series, place, ", or set dataset.task to classes")
 
 
@@ -247,7 +254,7 @@ def _mostly_numbers(series: pl.Series) -> bool:
     return most and not is_few_integers(values)
 
 
-def _refuse_misread(series: pl.Series, place: Place, other: str = "") -> None:
+def _refuse_misread(series: pl.Series, place: Place, other: str) -> None:
     """Raise DataError for a text column that is numbers or dates; `other` is what would also work."""
     row = misread(series.head(LOOKED_AT).to_list())
     if row is not None:
@@ -259,9 +266,9 @@ def _refuse_format(series: pl.Series, row: int, place: Place, other: str = "") -
     what = f"column {shown(series.name)} is {shown(cell)}"
     if kind(cell) == "number":
         remedy = "write numbers with a decimal point (no thousands separators, units or signs)"
-        raise place.error(row, what, remedy + other)
-    remedy = "give it as numbers, such as days since a start"
-    raise place.error(row, f"{what}, a date or time", remedy + (other or f", or {LEAVE_OUT}"))
+    else:
+        what, remedy = f"{what}, a date or time", "give it as numbers, such as days since a start"
+    raise place.error(row, what, remedy + other)
 
 
 def _numbers_of_text(series: pl.Series, values: pl.Series, place: Place, unit: str) -> pl.Series:

@@ -57,8 +57,7 @@ class Table(Dataset):
     Inputs are [N, D]: numbers, true/false as 1/0, and text as categories (at most 100), which become one-hot
     columns; where all are whole numbers from 0, an architecture with an embedding reads them as symbols. A
     cell is missing when it is empty, NA, N/A, NaN, nan, null or ?, exactly as written; spaces around cells do
-    not count. Columns of numbers or dates in another format (1,000.00, 5 kg, 12:30) are refused; a letter in
-    front of each cell makes them categories.
+    not count. Text that is mostly numbers or dates in another format (1,000.00, 5 kg, 12:30) is refused.
 
     A loss of numbers (mse, mae, huber, ...) predicts a target of numbers as such; for a loss of classes (bce,
     cross_entropy, ...) whole numbers are class ids. Without a loss, one target is classes when it is text,
@@ -87,6 +86,11 @@ class Table(Dataset):
     )
     missing: Literal["refuse", "impute"] = Field(
         "refuse", description="impute puts the train mean, or the most frequent category, into missing cells"
+    )
+    other_formats: Literal["refuse", "categories"] = Field(
+        "refuse",
+        description="columns of numbers or dates in another format, such as 1,000.00; categories takes their "
+        "cells for categories or classes, as mlprun 0.1 did",
     )
 
     @property
@@ -137,7 +141,7 @@ class Table(Dataset):
             found = files.system.stat(self.path)
         except (OSError, ValueError):
             return ""  # reading says what is wrong, and nothing is kept
-        options = self.model_dump_json(include={"path", "target", "features", "task", "classes", "missing"})
+        options = self.model_dump_json(exclude={"split", "standardize", "seed", "positive"})
         # the rest of a split is spelled out between the look at a table and its use
         column = None if self.split is None else self.split.column
         return f"{options} {column!r} {found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
@@ -235,7 +239,7 @@ class Table(Dataset):
 
         if self.task not in ("auto", "values"):
             return self.task == "classes"
-        columns.refuse_strays(series, sheet.place)
+        columns.refuse_strays(series, sheet.place, other_formats=self.other_formats == "categories")
         return series.dtype in (pl.String, pl.Boolean) or columns.is_few_integers(series)
 
     def _inputs(
@@ -246,7 +250,9 @@ class Table(Dataset):
         categories, missing = [], []
         warnings: list[str] = []
         for k, series in enumerate(sheet.take(features)):
-            values, known = columns.feature(series, sheet.place)
+            values, known = columns.feature(
+                series, sheet.place, other_formats=self.other_formats == "categories"
+            )
             inputs[:, k] = values
             categories.append(known)
             if known is not None:
