@@ -42,7 +42,10 @@ def checked(experiment: Experiment) -> Experiment:
     checkpoint = checkpoints.decode(content, path)
     then, now = Preprocessing.from_json(checkpoint.meta.get("preprocessing", {})), experiment.preprocessing
     _compare("columns", path, then.names, now.names, "list dataset.features in that order")
-    _compare("classes", path, then.classes or (), now.classes or (), "set dataset.positive to the last one")
+    classes = then.classes or ("",)
+    _compare(
+        "classes", path, then.classes or (), now.classes or (), f"set dataset.positive to {classes[-1]!r}"
+    )
     count, rows = _trained_on(checkpoint, path, then, experiment)
     if not count:
         return experiment

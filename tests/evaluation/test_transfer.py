@@ -38,7 +38,7 @@ OTHERS = [
     ),
     ({"header": "a,c,y"}, {}, "columns a, b, and this dataset has a, c"),
     ({"header": "b,a,y", "order": (1, 0, 2)}, {}, "columns a, b, and this dataset has b, a"),
-    ({}, {"positive": "benign"}, "classes benign, malignant, and this dataset has malignant, benign"),
+    ({}, {"positive": "benign"}, "has malignant, benign; set dataset.positive to 'malignant'"),
 ]
 
 

@@ -85,6 +85,14 @@ def _class_name(value: object) -> object:
     return value
 
 
+def _read_as(label: str) -> object:
+    """What a label reads as: 7 for 007, true for TRUE, itself for others."""
+    try:
+        return float(label)
+    except ValueError:
+        return label.lower() if label.lower() in ("true", "false") else label
+
+
 STANDARDIZE = (
     "scale features and numeric targets to mean 0 and variance 1, fitted on train; targets stay as they are "
     "where the loss reads counts or probabilities"
@@ -115,16 +123,24 @@ class Dataset(Part):
     def refuses_positive(self, facts: Facts) -> str | None:
         """Why `positive` is no class of these targets, ending in what would work, or None."""
         classes = facts.classes or ()
-        if self.positive is None or (len(classes) == 2 and self.positive in classes):
+        if self.positive is None or (len(classes) == 2 and self._positive_of(classes)):
             return None
         if len(classes) != 2:
             given = f"{len(classes)} classes" if classes else "numbers"
             return f"is of two classes and these targets are {given}; leave it out"
-        return f"there is no class {self.positive[:40]!r}; expected {classes[0]} or {classes[1]}"
+        return f"there is no class {self.positive[:40]!r}; expected {classes[0]!r} or {classes[1]!r}"
+
+    def _positive_of(self, classes: Iterable[str]) -> str | None:
+        """The class that `positive` names as it is written, or else as a number or as true or false."""
+        for read in (str, _read_as):
+            named = [name for name in classes if read(name) == read(self.positive or "")]
+            if self.positive is not None and len(named) == 1:
+                return named[0]
+        return None
 
     def with_positive(self, data: Data) -> Data:
         """The rows with `positive` as class 1."""
-        if self.positive is None or data.classes is None or self.positive != data.classes[0]:
+        if data.classes is None or self._positive_of(data.classes) != data.classes[0]:
             return data
         return replace(data, classes=data.classes[::-1], targets=1 - data.targets)
 

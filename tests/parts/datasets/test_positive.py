@@ -75,9 +75,26 @@ def test_a_number_names_the_class_of_that_name():
 
 
 @pytest.mark.parametrize(
+    ("labels", "positive", "name"),
+    [
+        (("TRUE", "FALSE"), "FALSE", "false"),
+        (("True", "no"), True, "True"),
+        (("007", "1E5"), "007", "7"),
+        (("007", "x"), 7, "007"),
+        (("1", "1.0x"), 1, "1"),
+        (("True", "TRUE!"), "True", "True"),
+    ],
+)
+def test_a_label_of_a_table_may_be_written_as_it_is_there(tmp_path, labels, positive, name):
+    (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{k},{labels[k % 2]}\n" for k in range(20)))
+    table = {"name": "table", "path": str(tmp_path / "t.csv"), "target": "y", "positive": positive}
+    assert Experiment.of(parse(table)).classes[1] == name
+
+
+@pytest.mark.parametrize(
     ("dataset", "problem"),
     [
-        ({"name": "moons", "positive": "x"}, "there is no class 'x'; expected outer or inner"),
+        ({"name": "moons", "positive": "x"}, "there is no class 'x'; expected 'outer' or 'inner'"),
         (
             {"name": "iris", "positive": "setosa"},
             "is of two classes and these targets are 3 classes; leave it out",
