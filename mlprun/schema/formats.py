@@ -27,9 +27,9 @@ def stored(config: Mapping[str, Any]) -> dict[str, Any]:
 def upgrade(data: dict[str, Any]) -> dict[str, Any]:
     """A config of an earlier format in the words of the newest; one of another kind as it is."""
     version = data.get("format", FORMAT)
-    if type(version) is not int or not 1 <= version < FORMAT:
+    if version not in range(1, FORMAT):
         return data
-    for step in _STEPS[version - 1 :]:
+    for step in _STEPS[int(version) - 1 :]:
         data = step(data)
     return {**data, "format": FORMAT}
 

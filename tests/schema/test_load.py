@@ -393,3 +393,10 @@ def test_named_outputs_say_how_many_classes_a_tables_ids_are_of(tmp_path):
             of_table(tmp_path, ids, loss="cross_entropy", **outputs)
     with pytest.raises(ConfigError, match="bce on 2 classes needs 1 output, not 4"):
         of_table(tmp_path, [0, 1, 0, 1], loss="bce", **outputs)
+
+
+@pytest.mark.parametrize("version", [1, 1.0, True])
+def test_a_config_of_an_earlier_format_is_read_with_its_meaning(version):
+    document = reading.from_mapping({"dataset": "diabetes", "loss": "huber", "format": version}, "", "c")
+    config = schema.parse(document)
+    assert (config.format, config.loss.units) == (2, "standardized")
