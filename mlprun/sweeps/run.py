@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mlprun import engines
 from mlprun.engines import device as devices
 from mlprun.errors import RunInUseError
+from mlprun.parts.datasets.dataset import shortened
 from mlprun.storage import runs
 from mlprun.sweeps import continuing, folder, recorded, search
 from mlprun.sweeps.checking import Configs
@@ -135,7 +136,10 @@ def _plan(configs: Configs, place: SweepFolder | None, again: frozenset[int] = f
 
 
 def _prepare(plan: Plan, reporter: Reporter) -> None:
-    """Do what is done once before the first trial: refuse a device that is absent, load kernels."""
+    """Do what is done once before the first trial: warn of data, refuse an absent device, load kernels."""
+    warnings = dict.fromkeys(one for made in plan.configs.prototypes for one in made.warnings)
+    for warning in shortened(warnings):
+        reporter.say(f"warning: {warning}")
     for kind in dict.fromkeys(cohort.kind for cohort in plan.cohorts):
         devices.resolve(kind.device)
     for engine, experiment in plan.examples(plan.cohorts):

@@ -368,3 +368,15 @@ def test_reading_a_sweep_loads_nothing_heavy(folder):
         [sys.executable, "-c", script, json.dumps(words)], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_run_warns_of_what_training_warns_of(call, tmp_path):
+    cells = [f"x{k},{k},{'train' if k < 20 else 'dev'}\n" for k in range(30)]
+    (tmp_path / "t.csv").write_text("".join(["a,y,s\n", *cells]))
+    table = {"name": "table", "path": str(tmp_path / "t.csv"), "target": "y", "split": {"column": "s"}}
+    sweep = {"base": {"dataset": table, "training": {"epochs": 1}}, "grid": {"optimizer.lr": [0.1, 0.2]}}
+    (tmp_path / "s.json").write_text(json.dumps(sweep))
+    code, _, err = call("run", tmp_path / "s.json", "--out", tmp_path)
+    assert code == 0
+    assert err.count("column 'a' has 30 categories in 30 rows, almost one for each row") == 1
+    assert err.count("10 of 10 dev rows hold categories that training did not meet") == 1
