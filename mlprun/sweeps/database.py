@@ -384,7 +384,9 @@ class Results(Closing):
         self._calls = 0
         with refused.told_of_values(self.path):
             try:
-                yield from self._connection.execute(query, values)
+                # `yield from` would close the cursor of an abandoned query, which a closed database refuses
+                for row in self._connection.execute(query, values):  # noqa: UP028
+                    yield row
             except sqlite3.OperationalError as error:
                 # SQLite swallows a KeyboardInterrupt that is raised in the progress handler
                 if refused.is_interruption(error) and self._calls <= self._most_calls:
