@@ -24,6 +24,7 @@ LONGEST = 40
 
 _SPACE = " \u00a0\u2007\u2009\u202f"
 _DASH = r"\-\u2010-\u2015\u2212\ufe63\uff0d"
+_DECADE = re.compile(r"(?:1[5-9]|20)\d0s", re.ASCII)
 _PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _CODE = re.compile(r"\d+[A-Za-z]{1,2}", re.ASCII)
 _BAND = re.compile(rf"[<>≤≥]|\d\s*[{_DASH}]\s*\d|\d\s*\+|\d to \d")
@@ -39,7 +40,7 @@ _UNIT = (
     r"|(?i:secs?|mins?|hrs?|wks?|mths?|yrs?|seconds?|minutes?|hours?|days?|weeks?|months?|years?"
     r"|pct|per ?cent|inch(?:es)?|foot|feet|yards?|miles?|(?:kilo|centi|milli)?met(?:er|re)s?"
     r"|(?:kilo|milli)?grams?|tons?|tonnes?|lit(?:er|re)s?|acres?|sq\.? ?(?:ft|m|km|mi)|deg(?:rees?)?|rpm"
-    r"|mph|kmh|kph|bar|psi|mmhg|ppm|ppb|bps?|pp|pts?|pcs|bytes?|bits?)"
+    r"|mpg|kmpl|hp|bhp|cc|ccm|bpm|mph|kmh|kph|bar|psi|mmhg|ppm|ppb|bps?|pp|pts?|pcs|bytes?|bits?)"
 )
 _SCALE = r"[kKM]|(?i:bn|mn|mio|mrd|tsd|thousand|million|billion|trillion|lakh|crore)\.?"
 _MONTH = (
@@ -51,12 +52,12 @@ _MONTH = (
 
 @cache
 def _numbers() -> re.Pattern[str]:
-    sign = rf"(?:[+±{_DASH}]\s*)?"
+    sign = rf"(?:[+±~≈{_DASH}]\s*)?"
     power = r"[eE][+\-−]?\d+|\s*[x×*·]\s*10(?:\^?[+\-−]\d+|\^\d+|[⁺⁻⁰¹²³⁴-⁹]+)"
     grouped = rf"\d{{1,3}}(?P<mark>[.,'’٬_{_SPACE}])\d{{3}}(?:(?P=mark)\d{{3}})*"
     grouped += r"|\d{1,2}(?:,\d{2})+,\d{3}"  # in India
     number = rf"(?:(?:{grouped}|\d+)(?:[.,٫]\d*)?|[.,٫]\d+)(?:{power})?"
-    unit = rf"(?:{_UNIT}|{_CURRENCY})(?:\^?[23²³])?"
+    unit = rf"(?:{_UNIT}|{_CURRENCY}|[\"″”])(?:\^?[23²³])?"
     units = rf"(?:{_SCALE})?\s*(?:{unit}(?:\s*(?:/|per)\s*\d*\s*{unit})?\.?)?"
     amount = rf"(?:(?:{_CURRENCY})\s*)?{sign}{number}(?:\s*{units}|[.,][{_DASH}]+)\s*[{_DASH}]?"
     money = rf"{sign}\(?{sign}{amount}\)?"
@@ -92,7 +93,7 @@ def kind(cell: str) -> Kind:
     if _PLAIN.fullmatch(cell):
         return "plain"
     cell = " ".join(cell.split())
-    if len(cell) > LONGEST or not ("∞" in cell or any(map(str.isdigit, cell))):
+    if len(cell) > LONGEST or _DECADE.fullmatch(cell) or not ("∞" in cell or any(map(str.isdigit, cell))):
         return "text"
     if _dates().fullmatch(cell):
         return "date"
