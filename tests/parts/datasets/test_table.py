@@ -301,7 +301,7 @@ def test_a_table_is_read_once_though_its_split_is_spelled_out_between(write, rea
     named = {"dataset": {"name": "table", "path": path, "target": "kind"}}
     schema.parse(config.from_mapping(named, "", "t")).dataset.load()
     given = Table.model_validate({"path": path, "target": "long", "split": {"column": "kind"}})
-    assert given._key() != Table(path=path, target="long")._key()
+    assert given.key() != Table(path=path, target="long").key()
     assert len(reads) == 1
 
 
