@@ -107,7 +107,7 @@ class Training(Options):
     shuffle: bool = Field(default=True, description="draw a new row order for each epoch")
     seed: Seed = Field(0, description="of initial weights, row orders and dropout")
     dtype: Literal["float32", "float64"] = Field("float32", description="floating-point type")
-    threads: PositiveInt = Field(1, description="threads of one operation; results may depend on it")
+    threads: PositiveInt = Field(1, le=1024, description="threads of one operation; results may depend on it")
     evaluate_every: PositiveInt = Field(1, description="epochs between evaluations of dev")
     log_every: PositiveInt = Field(1, description="epochs between rows of history.csv")
     report_every: PositiveInt = Field(50, description="epochs between lines of train.log on logged epochs")

@@ -90,6 +90,19 @@ def test_what_is_too_large_is_refused_before_it_is_built(sections, message, monk
         mlprun.sweep({"name": "s", "base": {**MOONS, **sections}, "seeds": 2}, out=str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.threads=1000000000", "at most 1024"),
+        ("optimizer={name: lbfgs, history_size: 100000000000}", "at most 1000000"),
+        ("dataset.split={folds: 1000000000000, fold: 1}", "cannot be divided into 1000000000000 folds"),
+    ],
+)
+def test_numbers_that_a_library_would_allocate_for_are_bounded(override, message):
+    with pytest.raises(ConfigError, match=message):
+        mlprun.load_config(MOONS, override)
+
+
 def test_the_last_size_that_fits_is_trained(monkeypatch, tmp_path):
     # 2-3-1: 13 parameters in 4 tensors; the model, its first snapshot and 4 arrays of optimizer state
     config = {**MOONS, "architecture": {"hidden": [3]}}

@@ -74,7 +74,7 @@ def rest_sizes(split: Split, rest: int) -> tuple[int, int]:
 
 def _of_fold(split: Split, rows: int) -> tuple[int, int, int]:
     assert split.folds is not None
-    test = fold_sizes(split.folds, rows)[(split.fold or 1) - 1]
+    test = rows // split.folds + ((split.fold or 1) <= rows % split.folds)
     return (*rest_sizes(split, rows - test), test)
 
 

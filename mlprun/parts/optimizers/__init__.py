@@ -348,7 +348,7 @@ class LBFGS(TorchOptimizer):
     tolerance_change: NonNegativeFloat = Field(
         1e-9, description="a step ends at changes of loss or parameters this small"
     )
-    history_size: PositiveInt = Field(100, description="changes that are remembered")
+    history_size: PositiveInt = Field(100, le=1_000_000, description="changes that are remembered")
     line_search_fn: Literal["strong_wolfe"] | None = Field(
         None, description="search along the direction; by default its length is lr"
     )
