@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 from mlprun import files
 from mlprun.config.merge import merge
 from mlprun.config.nodes import Entry, Node, group
-from mlprun.config.places import Complaint, Place
+from mlprun.config.places import Complaint, Place, Source
 from mlprun.config.sources import CONFIG, Kind, read_source
 from mlprun.config.text import Text, cut, printable
 from mlprun.errors import ConfigError, UsageError
@@ -50,12 +50,16 @@ def read_mapping(path: str, complaints: list[Complaint], *, rank: int, kind: Kin
 
     source = read_source(path, rank=rank, kind=kind)
     root = compose(source.text or "", source, complaints)
+    unquoted = Place(Source.of_file(path, "", rank=rank), *root.place[1:] if root else (0, 0))
     if root is None or root.value is None:
-        message = f"is empty; a {kind.name} needs at least {kind.least}"
-        raise ConfigError([Place(source, 0, 0).report("", message)])
+        raise ConfigError([unquoted.report("", f"is empty; a {kind.name} needs at least {kind.least}")])
     if not isinstance(root.value, dict):
         message = f"is not a mapping; a {kind.name} says at least {kind.least}"
-        raise ConfigError([root.place.report("", message)])
+        raise ConfigError([unquoted.report("", message)])
+    known = [key for key in root.value if key.partition(".")[0] in kind.keys]
+    if rank and kind.keys and 2 * len(known) < len(root.value):
+        message = f"is not a {kind.name}; a {kind.name} says at least {kind.least}"
+        raise ConfigError([unquoted.report("", message)])
     return _with_format(root, path)
 
 

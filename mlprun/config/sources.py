@@ -19,7 +19,8 @@ _GENERAL: Final = frozenset({"name", "device", "engine"})
 """keys that are found in other programs' files too"""
 _TOP_KEY: Final = re.compile(r"""(["']?)([^\s"':#\[\]{},.]+)(?:\.[^\s"':]+)?\1\s*:(?=\s|$)""")
 _FLOW_KEY: Final = re.compile(r"""[{,]\s*(["']?)([^\s"':#\[\]{},.]+)\1\s*:""")
-_NOT_KEYS: Final = re.compile(r"\s|#|$|---|\.\.\.|%|[\]}]")
+_NOT_CONTENT: Final = re.compile(r"\s*#|(---|\.\.\.)\s*(#|$)|%(YAML|TAG)\s")
+_NOT_KEYS: Final = re.compile(r"\s|$|[\]}][\s,\]}]*$")
 _NEAR: Final = 0.85
 _MOST_COMPARED: Final = 100
 
@@ -49,8 +50,8 @@ def read_source(path: str, *, rank: int, kind: Kind = CONFIG) -> Source:
         raise UsageError(
             printable(path) or "''", f"there is no such {kind.name}", _remedy(path, kind)
         ) from error
-    except IsADirectoryError as error:
-        what = f"is a folder, not a {kind.name}"
+    except files.WrongKindError as error:
+        what = f"is {error.kind}, not a {kind.name}"
         raise UsageError(printable(path), what, _remedy(path, kind)) from error
     except files.TooLargeError as error:
         remedy = "keep large data in a table: `dataset: {name: table, path: ...}`"
@@ -76,19 +77,26 @@ def _first_foreign_line(text: str, known: frozenset[str], *, is_base: bool) -> i
     A config may come from somebody else and name any file of this machine as its base. So messages may show
     lines of a file only if most of its keys are a config's; of a file that the user named, one of them.
     """
-    lines = lines_of(textwrap.dedent(text))
-    if text.lstrip().startswith("{"):
-        found, others = {match[2] for match in _FLOW_KEY.finditer(text)}, [0]
+    content = ["" if _NOT_CONTENT.match(line) else line for line in lines_of(text)]
+    lines = textwrap.dedent("\n".join(content)).split("\n")
+    first = next((number for number, line in enumerate(lines) if line.strip()), 0)
+    if lines[first].lstrip().startswith("{"):
+        names = [match[2] for match in _FLOW_KEY.finditer("\n".join(lines))]
+        # nested keys count too, since only the parser can tell; a base must begin with one of its own
+        found = known & {*names} if not is_base or known.issuperset(names[:1]) else frozenset()
+        others = [first]
     else:
-        top = [(number, line) for number, line in enumerate(lines) if not _NOT_KEYS.match(line)]
+        # without any key at the margin, the first line counts, which is not at the margin
+        margin = [(number, line) for number, line in enumerate(lines) if not _NOT_KEYS.match(line)]
+        top = margin or [(first, lines[first])] * any(lines)
         keys = {number: match[2] for number, line in top if (match := _TOP_KEY.match(line))}
         if not is_base:  # a mistyped key
             for number in list(keys)[:_MOST_COMPARED]:
                 near = difflib.get_close_matches(keys[number], known, n=1, cutoff=_NEAR)
                 keys[number] = near[0] if near else keys[number]
-        found = set(keys.values()).intersection(known)
+        found = known & set(keys.values())
         items = not keys  # `- ...` is an item of the key above, if there is one
-        others = [n for n, line in top if keys.get(n) not in known and (items or not line.startswith("-"))]
+        others = [n for n, line in top if keys.get(n) not in known and (items or not line.startswith("- "))]
     if not known or not others or (found & known - _GENERAL and (not is_base or len(found) >= len(others))):
         return None
     return others[0]

@@ -1,5 +1,7 @@
 """No message quotes a file that is not a config: a received config may name any file as its base."""
 
+import os
+
 import pytest
 
 SECRETS = {
@@ -12,6 +14,16 @@ SECRETS = {
     "json": ('{"type": "Kx9", "private_key": "Kx9", "Kx9": }', 1),
     "another program's": ("dataset: Kx9\nkey_Kx9: Kx9\ntoken: Kx9\nurl: Kx9\n", 2),
     "bytes": (b"\x00\xffKx9", 1),
+    "a document": ("--- Kx9\n", 1),
+    "a document of text": ("# Kx9\n--- |\n  Kx9\n", 2),
+    "a document of json": ('%YAML 1.2\n--- {"Kx9": 1}\n', 2),
+    "an alias": ("--- *Kx9\n", 1),
+    "no key at the margin": ("# a\n  dataset_Kx9: Kx9\n", 2),
+    "a document with its content indented": ("---\n  Kx9: Kx9\n", 2),
+    "tabs and spaces": ("  Kx9: 1\n\tKx9: 2\n", 1),
+    "other line breaks": ("# a\rKx9: 1\r", 2),
+    "a closing bracket": ("} Kx9\n", 1),
+    "a directive": ("%Kx9 1\n", 1),
     "tabs": ("Kx9:\n\tKx9: 1\n", 1),
 }
 
@@ -36,6 +48,38 @@ def test_a_base_that_is_no_config_is_not_quoted(secret, line, tmp_path, call, mo
         assert f"secret:{line}:" in err
         assert "Kx9" not in out + err
         assert "ff" not in err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# Kx9\n",
+        '{"auths": {"Kx9": {"loss": "Kx9"}}}',
+        '{"dataset": "Kx9", "token": "Kx9", "url": "Kx9"}',
+    ],
+)
+def test_a_base_with_few_keys_of_a_config_is_not_quoted(text, tmp_path, call):
+    (tmp_path / "secret").write_text(text)
+    (tmp_path / "one.yaml").write_text("base: secret\n")
+    code, out, err = call("train", tmp_path / "one.yaml")
+    assert code == 2
+    assert "secret:" in err
+    assert "Kx9" not in out + err
+
+
+@pytest.mark.parametrize("text", ["# a\n{dataset: moons, los: bce}", "---\n{dataset: moons, los: bce}\n"])
+def test_a_config_in_flow_style_may_begin_below_a_comment(text, tmp_path, call):
+    (tmp_path / "c.yaml").write_text(text)
+    code, _, err = call("validate", tmp_path / "c.yaml")
+    assert code == 2
+    assert "did you mean loss?" in err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_base_that_is_a_pipe_is_called_one(tmp_path, call):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "one.yaml").write_text("base: pipe\n")
+    assert "is a pipe or device, not a config" in call("validate", tmp_path / "one.yaml")[2]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in SECRETS if kind != "another program's"])
