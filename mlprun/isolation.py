@@ -11,6 +11,7 @@ import importlib.abc
 import io
 import logging
 import os
+import re
 import sys
 import warnings
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -23,8 +24,14 @@ if TYPE_CHECKING:
 NUMBA_VARIABLES = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")
 """choose the processor to compile for; run.json records them, and Numba's other variables are ignored"""
 
-_DROPPED = ("JOBLIB_", "POLARS_", "SKLEARN_", "TORCH_LOGS")
+_KEPT = (*NUMBA_VARIABLES, "NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER")
+"""what a user's own kernels in this process may need and cannot change those of mlprun"""
+
+_DROPPED = ("JOBLIB_", "NUMBA_NUM_THREADS", "POLARS_", "SKLEARN_", "TORCH_LOGS")
 """prefixes of variables that no command needs: they print, choose other code, or fail an import"""
+
+_FEATURES = re.compile(r"([+-][a-zA-Z0-9_.-]+(,(?=.)|$))*")
+"""the values of NUMBA_CPU_FEATURES for which LLVM does not abort the process"""
 
 _NUMBA, _MATPLOTLIB = "numba.core.config", "matplotlib"
 
@@ -67,9 +74,10 @@ _finder = _Finder()
 
 
 def isolate_numba() -> None:
-    """Let Numba have its default settings in this process, apart from `NUMBA_VARIABLES`.
+    """Let Numba have its default settings in this process, apart from `_KEPT`.
 
-    Where it is loaded already, this holds for what is compiled from now on.
+    This holds for a user's own kernels too, since all kernels share one compiler; where Numba is loaded
+    already, for what is compiled from now on.
     """
     if _NUMBA in sys.modules:
         _settle(sys.modules[_NUMBA])
@@ -77,7 +85,7 @@ def isolate_numba() -> None:
 
 
 def _settle(config: Any) -> None:
-    kept = {name: os.environ[name] for name in (*NUMBA_VARIABLES, "NUMBA_NUM_THREADS") if name in os.environ}
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     with _no_warnings():
         config._env_reloader.process_environ(kept)  # noqa: SLF001 -- there is no public way
     config.reload_config = lambda: None  # the compiler would read the file and the environment again
@@ -100,6 +108,8 @@ def isolate_command() -> None:
     for name in list(os.environ):
         if name.startswith(_DROPPED) and name != "POLARS_MAX_THREADS":
             del os.environ[name]
+    if not _FEATURES.fullmatch(os.environ.get("NUMBA_CPU_FEATURES", "")):
+        del os.environ["NUMBA_CPU_FEATURES"]
     path = os.environ.get("PATH", os.defpath).split(os.pathsep)
     os.environ["PATH"] = os.pathsep.join(filter(os.path.isabs, path)) or os.defpath  # others are relative
 

@@ -87,14 +87,16 @@ def test_numba_ignores_variables_that_are_not_recorded(
     undisturbed = values(config_of_numba())
     for name, value in SETTINGS.items():
         monkeypatch.setenv(f"NUMBA_{name.upper()}", value)
+    cache = os.path.abspath("kernels")  # of a user's own
+    monkeypatch.setenv("NUMBA_CACHE_DIR", cache)
     monkeypatch.setenv("NUMBA_SLP_VECTORIZE", "what")  # no warning of it either
     monkeypatch.setenv("NUMBA_CPU_NAME", "haswell")
     monkeypatch.delenv("NUMBA_CPU_FEATURES")
     config = config_of_numba()
-    assert values(config) == {**undisturbed, "CPU_NAME": "haswell"}
+    assert values(config) == {**undisturbed, "CPU_NAME": "haswell", "CACHE_DIR": cache}
     monkeypatch.setenv("NUMBA_OPT", "0")
     config.reload_config()
-    assert values(config) == {**undisturbed, "CPU_NAME": "haswell"}
+    assert values(config) == {**undisturbed, "CPU_NAME": "haswell", "CACHE_DIR": cache}
 
 
 def test_numba_that_was_loaded_before_gets_its_defaults(
@@ -108,6 +110,19 @@ def test_numba_that_was_loaded_before_gets_its_defaults(
         assert config.DISABLE_JIT == 1
         isolation.isolate_numba()
     assert values(config) == undisturbed
+
+
+@pytest.mark.parametrize("features", ["avx2", "+avx2,,", "+avx2, -fma", "é"])
+def test_a_command_ignores_values_that_numba_and_llvm_end_the_process_for(
+    features: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_CPU_FEATURES", features)
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "0")
+    isolation.isolate_command()
+    assert os.environ.keys().isdisjoint({"NUMBA_CPU_FEATURES", "NUMBA_NUM_THREADS"})
+    monkeypatch.setenv("NUMBA_CPU_FEATURES", "+avx2,-avx512f")
+    isolation.isolate_command()
+    assert "NUMBA_CPU_FEATURES" in os.environ
 
 
 DRAWN = """
