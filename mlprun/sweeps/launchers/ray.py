@@ -216,7 +216,7 @@ def _connect(address: str | None) -> None:
         _refuse_unreachable(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a local cluster reports to nobody
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do, without its warning
-    own = {"num_cpus": cores(), "include_dashboard": False} if address is None else {}
+    own: dict[str, Any] = {"num_cpus": cores(), "include_dashboard": False} if address is None else {}
     former = signal.getsignal(signal.SIGTERM)
     try:
         with tempfile.TemporaryDirectory(prefix="mlprun-") as empty:
