@@ -199,14 +199,6 @@ def test_a_perfect_prediction_is_as_good_as_its_goal_says(part):
     assert type(figure.compute(poor)) is float
 
 
-@pytest.mark.parametrize("part", list(metrics), ids=lambda part: part.names()[0])
-def test_a_metric_of_the_wrong_targets_is_refused(part):
-    of_numbers, of_three = Facts(9, 2, None), Facts(9, 2, ("a", "b", "c"))
-    figure = part.model_validate({})
-    assert (figure.refuses(of_numbers) is None) == (part.target == "numbers")
-    assert (figure.refuses(of_three) is None) == (part.target == "classes")
-
-
 def test_an_average_of_class_one_is_refused_for_three_classes():
     assert "macro, micro or weighted" in metric("f1", average="binary").refuses(Facts(9, 2, ("a", "b", "c")))
     assert metric("f1", average="binary").refuses(Facts(9, 2, ("a", "b"))) is None

@@ -93,6 +93,8 @@ def kind(cell: str) -> Kind:
     if _PLAIN.fullmatch(cell):
         return "plain"
     cell = " ".join(cell.split())
+    if re.fullmatch(_MONTH, cell):
+        return "date"
     if len(cell) > LONGEST or _DECADE.fullmatch(cell) or not ("∞" in cell or any(map(str.isdigit, cell))):
         return "text"
     if _dates().fullmatch(cell):
