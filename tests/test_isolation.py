@@ -192,7 +192,7 @@ if __name__ == "__main__":
         assert processes._pool.submit(os.getpid).result() != os.getpid()
     assert not os.path.exists("canary"), open("canary").read()
     # the control: other processes do import what is here
-    subprocess.run([sys.executable, "-c", "import multiprocessing"])
+    subprocess.run([sys.executable, "-c", "import received"])
     assert os.path.exists("canary")
 """
 
@@ -201,7 +201,17 @@ def test_worker_processes_import_nothing_from_the_working_directory(tmp_path: Pa
     (tmp_path / "elsewhere").mkdir()
     script = tmp_path / "elsewhere/script.py"
     script.write_text(WORKERS)
-    for name in ("multiprocessing", "socket", "selectors", "pickle", "torch", "numpy", "numba", "mlprun"):
+    for name in (
+        "multiprocessing",
+        "socket",
+        "selectors",
+        "pickle",
+        "torch",
+        "numpy",
+        "numba",
+        "mlprun",
+        "received",
+    ):
         (tmp_path / f"{name}.py").write_text(f"open('canary', 'a').write('{name} ')\n")
     done = subprocess.run(
         [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300

@@ -16,7 +16,7 @@ from mlprun.schema import Config, registries
 
 def kinds():
     """The parts of each kind as they are now: a test that runs user code may have registered more."""
-    return {**reference.kinds(registries()), **reference.kinds([plots.kinds, sweep_plots.kinds])}
+    return {**reference.kinds(registries()), **reference.kinds([plots.kinds, sweep_plots.sweep_kinds])}
 
 
 PARTS = [(kind, part) for kind, parts in kinds().items() for part in parts]

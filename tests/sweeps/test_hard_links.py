@@ -28,7 +28,7 @@ def test_continuing_a_hard_linked_sweep_does_not_change_the_original(tmp_path):
 def test_the_write_ahead_log_of_a_crashed_sweep_is_not_shared(tmp_path):
     path, crashed, copy = tmp_path / "trials.sqlite", tmp_path / "crashed", tmp_path / "copy"
     crashed.mkdir()
-    with database.create(str(path), Description("s", (), {}, ("test_loss",))) as writer:
+    with database.create(str(path), Description("s", (), ("test_loss",))) as writer:
         writer.add_settings([Setting(1, {})])
         writer.add_trials([Trial(1, 1, 0)])
         for name in ("trials.sqlite", "trials.sqlite-wal", "trials.sqlite-shm"):  # as a kill leaves them

@@ -66,7 +66,7 @@ def assert_equal(swept, trial, alone):
     [
         "name=plain",
         "early_stopping.patience=2",
-        "metrics=[accuracy, mse, f1]",
+        "metrics=[accuracy, {name: mse, reduction: mean}, f1]",
         "training={batch_size: 7, dtype: float64}",
     ],
 )

@@ -19,10 +19,7 @@ def mse(y: Tensor, t: Array) -> Tensor:
 
 
 def huber(y: Tensor, t: Array, delta: Any = 1.0) -> Tensor:
-    """d^2 / 2 for d = y - t up to delta in size, then a line: d (clipped) times (d - half of d (clipped)).
-
-    `delta` may be a number for each output.
-    """
+    """d^2 / 2 for d = y - t up to delta (of each output), then a line: d clipped times (d - half of it)."""
     d = y - Tensor(t)
     clipped = clip(d, -np.asarray(delta, np.float64), np.asarray(delta, np.float64))
     return clipped * (d - clipped / 2)

@@ -76,7 +76,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "momentum": {"optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9, "dampening": 0.1}},
     "adagrad": {"optimizer": {"name": "adagrad", "initial_accumulator_value": 0.1}},
     "plateau": {"schedule": {"name": "reduce_on_plateau", "patience": 0, "cooldown": 1, "threshold": 0.01}},
-    "other figures": {"metrics": ["accuracy", "f1", "mse"], "best": {"metric": "dev_f1", "mode": "max"}},
+    "other figures": {
+        "metrics": ["accuracy", "f1", {"name": "mse", "reduction": "mean"}],
+        "best": {"metric": "dev_f1", "mode": "max"},
+    },
     "fresh rows": {
         "dataset": {"name": "moons", "noise": 0.3, "split": {"train": 45, "dev": {"fresh": 20}, "test": 5}}
     },

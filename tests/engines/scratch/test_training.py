@@ -124,7 +124,7 @@ CLASSES = {
     "fresh dev rows": {
         "dataset": {"name": "circles", "split": {"train": 45, "dev": {"fresh": 30}, "test": {"fresh": 10}}},
         "loss": "bce",
-        "metrics": ["accuracy", "brier", "mse"],
+        "metrics": ["accuracy", "brier", {"name": "mse", "reduction": "mean"}],
     },
     "best by accuracy": {
         "dataset": {"name": "moons", "noise": 0.3, "split": {"train": 45, "dev": 20, "test": 15}},
