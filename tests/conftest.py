@@ -5,7 +5,7 @@ process, so that they share fixtures; all tests of signals, locks and clocks run
 would disturb one another. To test as on a CPU with narrower vectors, restrict Numba's target and torch:
 
     NUMBA_CPU_FEATURES=+sse4.2,+avx,+avx2,+fma pytest                      # vectors of 32 bytes
-    NUMBA_CPU_NAME=generic ATEN_CPU_CAPABILITY=default pytest              # vectors of 16 bytes
+    NUMBA_CPU_NAME=generic ATEN_CPU_CAPABILITY=default pytest              # 32 bytes over registers of 16
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ exact, and NaN stays NaN.
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,18 +16,15 @@ from numba.core import codegen, config
 
 
 def _vector_bytes() -> int:
-    """Return the width of a vector register of the CPU that Numba compiles for.
+    """Return the width of the vectors of the kernels: that of AVX-512, or 32 bytes.
 
-    This machine's CPU, unless `NUMBA_CPU_FEATURES` or `NUMBA_CPU_NAME=generic` restricts it. On processors
-    other than x86, 32 bytes, which the compiler splits over narrower registers.
+    `NUMBA_CPU_FEATURES` and `NUMBA_CPU_NAME=generic` restrict the CPU that Numba compiles for. The compiler
+    splits 32 bytes over narrower registers.
     """
     features: str | None = vars(config)["CPU_FEATURES"]
     if features is None:
         features = codegen.get_host_cpu_features()  # type: ignore[no-untyped-call]
-    available = features.split(",")
-    if "+avx512f" in available:
-        return 64
-    return 16 if platform.machine() == "x86_64" and "+avx" not in available else 32
+    return 64 if "+avx512f" in features.split(",") else 32
 
 
 VECTOR_BYTES = _vector_bytes()
