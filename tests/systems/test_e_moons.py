@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 
 EVERY = pytest.mark.parametrize("engine", ["torch", "fused", "scratch"])
+ROUNDING = 1e-6 if torch.backends.cpu.get_cpu_capability() == "DEFAULT" else 0.0
+"""between initial weights of torch's default kernels and the recorded ones, which are of AVX2 and AVX-512"""
 ENGINES = [
     ("torch", "float64", 1e-9),
     ("fused", "float64", 1e-9),
@@ -80,12 +82,15 @@ def test_a_thousand_epochs_give_the_recorded_figures(
     np.testing.assert_array_equal(history["epoch"], np.arange(1, 1001))
     for column in ("train_loss", "dev_loss"):
         for epoch, loss in figures[column].items():
-            assert history[column][int(epoch)] == pytest.approx(loss, abs=tolerance), (column, epoch)
+            assert history[column][int(epoch)] == pytest.approx(loss, abs=tolerance + ROUNDING), (
+                column,
+                epoch,
+            )
     for kind in ("best", "last"):
         test = run.figures[kind]["splits"]["test"]
         accuracy, loss = figures["test" if dtype == "float64" else "test_float32"][kind]
         assert test["accuracy"] == accuracy
-        assert test["loss"] == pytest.approx(loss, abs=tolerance)
+        assert test["loss"] == pytest.approx(loss, abs=tolerance + ROUNDING)
     assert run.figures["best"]["epoch"] == figures["checkpoint_log"][-1][0] + 1
 
 
