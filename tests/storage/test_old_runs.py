@@ -89,10 +89,11 @@ def test_an_old_sweep_goes_on_as_it_was_begun(old, mlprun):
         found = dict(zip(names, row, strict=True))
         assert found.pop("engine") == wanted.pop("engine")
         assert found == pytest.approx(wanted, rel=2e-5)
-    mlprun("sweep", "trial", old / "betas-001", 1, "--out", old / "extracted", "-q")
+    # a trial of this machine: elsewhere, the weights of old ones may differ in their last bits
+    mlprun("sweep", "trial", old / "betas-001", len(rows), "--out", old / "extracted", "-q")
     (trial,) = (old / "extracted").iterdir()
     said = json.loads(mlprun("eval", trial, "--json"))["splits"]
-    assert said["test"]["mae"] == pytest.approx(EXPECTED["betas"][0]["test_mae"], rel=2e-5)
+    assert said["test"]["mae"] == pytest.approx(EXPECTED["betas"][-1]["test_mae"], rel=2e-5)
     mlprun("sweep", "run", old / "betas-001" / "sweep.yaml", "--out", old / "other", "-q")
     with sqlite3.connect(old / "other" / "betas-001" / "trials.sqlite") as database:
         (loss,) = database.execute("SELECT train_loss FROM results WHERE trial = 1").fetchone()
