@@ -142,7 +142,8 @@ def test_snapshots_are_of_the_epochs_that_were_asked_for(train: Train) -> None:
 
 
 def test_figures_name_what_they_are_of(train: Train) -> None:
-    run = train(optimizer={"lr": 40.0}, training={"epochs": 60}, best={"metric": "dev_accuracy"})
+    # with hardly any step the accuracy stays as it is, and the first epoch is the best on every machine
+    run = train(optimizer={"lr": 1e-12}, training={"epochs": 60}, best={"metric": "dev_accuracy"})
     best, dev = run.figures["best"], run.history["dev_accuracy"]
     assert best["epoch"] == int(dev.argmax()) + 1 < 60
     assert best["metric"] == "dev_accuracy"

@@ -35,7 +35,8 @@ def test_moons_are_the_rows_that_a_script_with_that_seed_draws(seed, samples, no
 
 
 def test_the_course_figures_follow_from_these_rows():
-    # train loss before the first step of a 2-5-1 network, drawn after the data from the same generator
+    # train loss before the first step of a 2-5-1 network, drawn after the data from the same generator; a CPU
+    # without AVX2 draws float32 numbers that differ in the last digit
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         course_rows(1000, 0.5)
@@ -44,7 +45,7 @@ def test_the_course_figures_follow_from_these_rows():
     rows, labels = torch.tensor(data.inputs[:640]).double(), torch.tensor(data.targets[:640, None]).double()
     chance = torch.sigmoid(torch.sigmoid(rows @ hidden) @ output)
     loss = torch.nn.functional.binary_cross_entropy(chance, labels)
-    assert loss.item() == pytest.approx(0.8590022433344402, abs=1e-12)
+    assert loss.item() == pytest.approx(0.8590022433344402, abs=1e-8)
 
 
 def test_moons_leave_the_global_generator_and_defaults_alone():
