@@ -48,7 +48,7 @@ def pytest_configure() -> None:
 
 
 SEQUENTIAL = (
-    "tests/commands/test_finishing.py",
+    "tests/cli/test_finishing.py",
     "tests/faults/",
     "tests/storage/test_lock.py",
     "tests/storage/test_runs.py",

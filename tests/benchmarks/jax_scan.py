@@ -82,7 +82,7 @@ def measure(given: argparse.Namespace) -> int:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     if cores == 1:
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false"
-    from mlprun.commands import measuring
+    from mlprun.cli import measuring
     from mlprun.engines.fused import FusedEngine
 
     title, experiments, every = subjects(name)
@@ -119,7 +119,7 @@ def measure(given: argparse.Namespace) -> int:
 
 def subjects(name: str) -> tuple[str, list[Any], int]:
     """A workload's title, its experiments as `mlprun bench` measures them, and epochs between evaluations."""
-    from mlprun.commands.workloads import WORKLOADS, endless, moons, workload
+    from mlprun.cli.workloads import WORKLOADS, endless, moons, workload
 
     if name == COHORT:
         made = [endless(workload(moons(640, seed=seed))) for seed in range(RUNS)]

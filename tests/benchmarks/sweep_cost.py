@@ -22,7 +22,7 @@ import torch
 
 import mlprun
 from mlprun import schema
-from mlprun.commands.measuring import Plain
+from mlprun.cli.measuring import Plain
 from mlprun.engines.fused import FusedEngine
 from mlprun.experiment import Experiment
 from mlprun.sweeps import definition

@@ -27,7 +27,7 @@ def test_without_jax_a_line_says_what_to_install() -> None:
 
 
 def test_the_workloads_are_those_of_the_bench_command(script: Any) -> None:
-    from mlprun.commands.workloads import WORKLOADS
+    from mlprun.cli.workloads import WORKLOADS
 
     jax_scan = script("jax_scan")
     titles = [jax_scan.subjects(name)[0] for name in jax_scan.MUSTS if name != jax_scan.COHORT]
@@ -37,7 +37,7 @@ def test_the_workloads_are_those_of_the_bench_command(script: Any) -> None:
 @pytest.mark.parametrize("name", ["xor", "moons", "parity", "1000", "32", "cohort"])
 def test_both_sides_come_to_the_same_losses(script: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("jax", reason="jax is an extra of its own")
-    from mlprun.commands import measuring
+    from mlprun.cli import measuring
     from mlprun.engines.fused import FusedEngine
 
     jax_scan = script("jax_scan")

@@ -14,7 +14,7 @@ import pytest
 from faulty.mutations import mutated
 
 from mlprun import cli, schema
-from mlprun.commands.terminal import printable_lines
+from mlprun.cli.terminal import printable_lines
 from mlprun.errors import MlprunError
 
 if TYPE_CHECKING:

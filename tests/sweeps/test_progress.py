@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from mlprun.commands.sweep.following import SweepFollower
-from mlprun.commands.terminal import Output
+from mlprun.cli.sweep.following import SweepFollower
+from mlprun.cli.terminal import Output
 from mlprun.sweeps.progress import Progress
 from mlprun.sweeps.workshop import Snapshot
 

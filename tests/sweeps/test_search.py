@@ -201,7 +201,7 @@ def test_what_does_not_go_with_a_search_is_a_problem_of_the_file(text, message, 
 
 
 def test_the_numbers_of_a_search_are_known_before_it_runs(asker, sweep, tmp_path, base):
-    from mlprun.commands.sweep.planned import described
+    from mlprun.cli.sweep.planned import described
 
     (tmp_path / "trials.yaml").write_text(f"base: small.yaml\n{TEXT}")
     definition = read(str(tmp_path / "trials.yaml"))

@@ -1,0 +1,144 @@
+"""`mlprun doctor`: what works on this machine, and what to type where something does not."""
+
+import importlib
+import os
+import platform
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any, Literal
+
+from mlprun import extras, files
+from mlprun.cli.terminal import Output, Table
+from mlprun.errors import FileError
+from mlprun.version import __version__
+
+GET_TORCH = "install PyTorch as https://pytorch.org/get-started says for your machine"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report: what was looked at, how it stands, and what to do where it does not work."""
+
+    subject: str
+    state: Literal["ok", "absent", "broken"]
+    found: str
+    remedy: str = ""
+
+
+def command(*, output: Output) -> None:
+    """Report versions, devices, optional extras and write access.
+
+    Each line says what was found; `absent` is something that mlprun can do
+    without, `broken` something to repair, with what to type. It imports PyTorch
+    and says how long that took.
+
+    --json prints {"ok": true | false,
+      "findings": [{"subject", "state": "ok" | "absent" | "broken", "found", "remedy"}]}
+
+    Exit codes: 0 whatever was found.
+    """
+    findings = list(_look())
+    rows = [(finding.subject, finding.state, finding.found, finding.remedy) for finding in findings]
+    output.result(Table(("subject", "state", "found", "what to do"), rows))
+    ok = all(finding.state != "broken" for finding in findings)
+    output.document({"ok": ok, "findings": [asdict(finding) for finding in findings]})
+
+
+def _look() -> Iterator[Finding]:
+    yield Finding("mlprun", "ok", __version__)
+    yield Finding("python", "ok", f"{platform.python_version()} on {platform.platform()}")
+    needed = extras.requirements()
+    yield from (_package(requirement) for requirement in needed.always)
+    yield from (_extra(name, requirements) for name, requirements in needed.extras.items())
+    yield from _torch()
+    yield _folder("runs", "runs")
+    yield _plots()
+
+
+def _package(requirement: str) -> Finding:
+    """Whether a package is there in the version that is required."""
+    name = re.match(r"[\w.-]+", requirement)[0]  # type: ignore[index]  # a requirement starts with its name
+    remedy = extras.remedy([requirement])
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return Finding(name, "broken", "not installed", remedy)
+    lowest = re.search(r">=\s*([\d.]+)", requirement)
+    if lowest and _numbers(version) < _numbers(lowest[1]):
+        return Finding(name, "broken", f"{version}, older than {lowest[1]}", remedy)
+    return Finding(name, "ok", version)
+
+
+def _numbers(version: str) -> list[int]:
+    """The release of a version for comparison: `2.13.0+cpu` is [2, 13, 0]."""
+    release = re.match(r"[\d.]*", version)
+    return [int(number) for number in release[0].split(".") if number] if release else []
+
+
+def _extra(name: str, requirements: list[str]) -> Finding:
+    missing = {one: found for one in requirements if (found := _package(one)).state != "ok"}
+    if missing:
+        lacks = ", ".join(found.subject for found in missing.values())
+        return Finding(f"extra {name}", "absent", f"lacks {lacks}", extras.remedy(missing))
+    return Finding(f"extra {name}", "ok", "installed")
+
+
+def _torch() -> Iterator[Finding]:
+    """Whether PyTorch can be imported, how long that takes, and on which devices it computes."""
+    start = time.perf_counter()
+    try:
+        torch = importlib.import_module("torch")
+    except Exception as error:  # noqa: BLE001 - a broken installation fails in any way it likes
+        yield Finding("import torch", "broken", _first_line(error), GET_TORCH)
+        return
+    yield Finding("import torch", "ok", f"takes {time.perf_counter() - start:.1f} s")
+    threads = f"{os.cpu_count()} cores; a run uses training.threads of them"
+    yield Finding("device cpu", "ok", threads)
+    yield from _cuda(torch)
+
+
+def _cuda(torch: Any) -> Iterator[Finding]:
+    if torch.version.cuda is None:
+        yield Finding("device cuda", "absent", "this build of PyTorch has no CUDA", GET_TORCH)
+        return
+    try:
+        torch.cuda.init()
+        for index in range(torch.cuda.device_count()):
+            float(torch.ones(2, device=f"cuda:{index}").sum())  # what is listed may still fail to compute
+            device = torch.cuda.get_device_properties(index)
+            found = f"{device.name}, {device.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}"
+            yield Finding(f"device cuda:{index}", "ok", found)
+    except (RuntimeError, AssertionError) as error:
+        hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
+        remedy = "check the driver with nvidia-smi" if hidden is None else "unset CUDA_VISIBLE_DEVICES"
+        yield Finding("device cuda", "absent", _first_line(error), remedy)
+
+
+def _folder(subject: str, folder: str) -> Finding:
+    """Whether files can be written in a folder; one that does not exist is made in the folder above it."""
+    place = folder if files.is_folder(folder) else os.path.dirname(os.path.abspath(folder))
+    probe = os.path.join(place, f".mlprun-doctor-{os.getpid()}")
+    try:
+        files.write_new(probe, b"")
+        files.remove(probe)
+    except FileError as error:
+        return Finding(subject, "broken", f"{error.where}: {error.what}", error.remedy)
+    return Finding(subject, "ok", f"{os.path.abspath(folder)} can be written to")
+
+
+def _plots() -> Finding:
+    """Whether matplotlib works and keeps its font list, without which every plot starts slowly."""
+    try:
+        cache = importlib.import_module("matplotlib").get_cachedir()
+    except Exception as error:  # noqa: BLE001 - as for torch
+        return Finding(
+            "plots cache", "broken", _first_line(error), "pip install --force-reinstall matplotlib"
+        )
+    return _folder("plots cache", cache)
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

@@ -1,0 +1,155 @@
+"""`mlprun eval`: the figures of a checkpoint or a run."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from mlprun.cli.terminal import Output
+from mlprun.cli.trust import RunCode
+from mlprun.errors import CheckFailedError, UsageError
+
+if TYPE_CHECKING:
+    from mlprun.schema import Config
+
+UNDER, OVER = "--fail-under", "--fail-over"
+EXAMPLES = {UNDER: "test_accuracy=0.9", OVER: "test_loss=0.3"}
+REMEDY = "train longer, or loosen the bound"
+
+
+class Bound(NamedTuple):
+    """What an option asks of a figure of a split."""
+
+    option: str
+    split: str
+    figure: str
+    number: float
+
+    @property
+    def name(self) -> str:
+        """The figure as the options name it."""
+        return f"{self.split}_{self.figure}"
+
+
+def command(
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT|RUN", help="a checkpoint, or a run folder for its best")
+    ],
+    *,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Only these splits, such as test or train,dev.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="A table with known targets to evaluate instead.")
+    ] = None,
+    fail_under: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fail-under",
+            metavar="FIGURE=NUMBER",
+            help="Exit 10 if a figure such as test_accuracy is lower; repeatable.",
+        ),
+    ] = None,
+    fail_over: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fail-over",
+            metavar="FIGURE=NUMBER",
+            help="Exit 10 if a figure such as test_loss is higher; repeatable.",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or auto.")] = "cpu",
+    allow_code: RunCode = False,
+    output: Output,
+) -> None:
+    """Give loss and metrics on train, dev and test.
+
+    mlprun eval runs/moons-001
+    mlprun eval runs/moons-001/last.safetensors --split test
+    mlprun eval runs/wine-001 --data new.csv --fail-under data_accuracy=0.9
+    mlprun eval runs/moons-001 --fail-over test_loss=0.3
+
+    The checkpoint is enough on its own for data that mlprun draws or bundles; a
+    table is read again from where the config says, or from --data.
+
+    --json prints {"checkpoint", "epoch", "positive", "splits": {SPLIT: {"loss",
+      METRIC, ...}}}; with --data the only split is "data"; "positive" is the class,
+      of two, that precision, recall, f1 and average_precision are of.
+
+    Exit codes: 0 done, 2 usage, 3 data, 4 checkpoint, 6 device, 7 files,
+    10 a figure is below --fail-under or above --fail-over.
+    """
+    bounds = [_bound(UNDER, text) for text in fail_under or ()]
+    bounds += [_bound(OVER, text) for text in fail_over or ()]
+    chosen = _splits(split)
+    if data is not None and split is not None:
+        raise UsageError("--split", "a table given with --data is not divided", "leave out --split")
+    from mlprun import api
+    from mlprun.cli import figures
+    from mlprun.engines.device import resolve
+
+    loaded = api.load_checkpoint(checkpoint, device=resolve(device), allow_code=allow_code)
+    if data is None:
+        splits, warnings = loaded.figures(chosen), loaded.experiment.warnings
+    else:
+        rows = loaded.table(data)
+        splits, warnings = {"data": loaded.figures_of(rows)}, rows.warnings
+    for warning in (*loaded.warnings, *warnings):
+        output.note(f"warning: {warning}")
+    _check_bounds(bounds, splits, loaded.config)
+    classes = loaded.preprocessing.classes
+    positive = classes[1] if classes is not None and len(classes) == 2 else None
+    output.document(
+        {"checkpoint": loaded.where, "epoch": loaded.epoch, "positive": positive, "splits": splits}
+    )
+    output.result(figures.table({f"epoch {loaded.epoch}": splits}, f"{loaded.where}", positive))
+    for name, values in splits.items():
+        output.result(*figures.confusion(values, classes, name))
+    for bound in bounds:
+        _hold(bound, splits[bound.split][bound.figure])
+
+
+def _splits(text: str | None) -> Sequence[str]:
+    from mlprun.parts.splits import SPLITS
+
+    if text is None:
+        return SPLITS
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        if word not in SPLITS:
+            raise UsageError("--split", f"{word!r} is no split", f"use {', '.join(SPLITS)}")
+    return words
+
+
+def _bound(option: str, text: str) -> Bound:
+    found = re.fullmatch(r"\s*([a-z]+)_([\w.]+)\s*=\s*(\S+)\s*", text)
+    try:
+        if found:
+            return Bound(option, found[1], found[2], float(found[3]))
+    except ValueError:
+        pass
+    raise UsageError(option, f"{text!r} is no bound", f"write one as {EXAMPLES[option]}")
+
+
+def _check_bounds(bounds: Sequence[Bound], splits: Mapping[str, Mapping[str, Any]], config: "Config") -> None:
+    """Refuse, with UsageError, a bound on what was not evaluated or on the good side of a figure."""
+    from mlprun.schema.resolve import goal
+
+    known = {f"{split}_{name}": value for split, values in splits.items() for name, value in values.items()}
+    for bound in bounds:
+        if not isinstance(known.get(bound.name), float):
+            numbers = ", ".join(name for name, value in known.items() if isinstance(value, float))
+            raise UsageError(bound.option, f"{bound.name!r} was not evaluated", f"use one of {numbers}")
+        right, size = (UNDER, "larger") if goal(bound.figure, config.metrics) == "max" else (OVER, "smaller")
+        if bound.option != right:
+            remedy = f"use {right} {bound.name}={bound.number:g}"
+            raise UsageError(bound.option, f"{bound.figure} is better when {size}", remedy)
+
+
+def _hold(bound: Bound, value: float) -> None:
+    """Raise CheckFailedError where a figure is on the wrong side of its bound, or is no number."""
+    if bound.option == UNDER and not value >= bound.number:
+        raise CheckFailedError(bound.name, f"{value:.6g} is below {bound.number:g}", REMEDY)
+    if bound.option == OVER and not value <= bound.number:
+        raise CheckFailedError(bound.name, f"{value:.6g} is above {bound.number:g}", REMEDY)

@@ -1,0 +1,90 @@
+"""What is said of each failure, and the exit code that it ends with."""
+
+import difflib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from mlprun.cli.terminal import abandon, printable, printable_lines
+from mlprun.errors import ConfigError, InterruptedRunError, MlprunError
+
+_SIGNALS = {2: "Ctrl-C", 15: "SIGTERM"}
+_OF_EVERY_COMMAND = ("--json", "--quiet", "-q", "--debug")
+
+
+def explain(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
+    """The exit code of a failure and what standard error says of it: a line, or the problems of a config."""
+    if isinstance(error, ConfigError):
+        return error.exit_code, printable_lines(str(error))
+    code, line = _line(error, arguments)
+    return code, printable(line)  # a name with a line break in it makes no second line
+
+
+def _line(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
+    if isinstance(error, InterruptedRunError):
+        return 128 + error.signal_number, f"interrupted: {error}"
+    if isinstance(error, MlprunError):
+        return error.exit_code, f"error: {error}"
+    if isinstance(error, KeyboardInterrupt):
+        number = getattr(error, "number", 2)
+        return 128 + number, f"interrupted: stopped by {_SIGNALS.get(number, 'a signal')}"
+    # torch tells of memory that ran out as a RuntimeError
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    ):
+        return 9, "error: memory: there is not enough for this; fewer rows or a smaller batch need less"
+    if isinstance(error, BrokenPipeError):
+        abandon(sys.stdout)
+        return 0, ""
+    if isinstance(error, OSError):
+        return 7, f"error: {error.filename or 'input or output'}: {error.strerror or error}"
+    if hasattr(error, "format_message"):  # a usage error of Typer's, whose class has moved between versions
+        return 2, f"error: {_usage(error, arguments)}"
+    what = " ".join(str(error).split())
+    if "KeyboardInterrupt" in what:  # Ctrl-C while pydantic builds a validator comes out as its SchemaError
+        return 130, "interrupted: stopped by Ctrl-C"
+    from mlprun.schema import extend
+
+    if (failure := extend.failure(error)) is not None:
+        return failure.exit_code, f"error: {failure}"
+    return 1, f"error: internal: {type(error).__name__}: {what}; please report it with --debug's output"
+
+
+def _usage(error: Any, arguments: Sequence[str]) -> str:
+    """What is wrong with the arguments, and what would work, in one line."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else " ".join(["mlprun", *arguments[:1]])
+    option = getattr(error, "option_name", None)
+    if option and context and "no such option" in error.format_message().lower():
+        if context.parent is None and option in _OF_EVERY_COMMAND:
+            return f"{option}: stands after the command; write mlprun COMMAND {option}"
+        parameters = context.command.get_params(context)
+        known = [name for parameter in parameters for name in parameter.opts if name.startswith("-")]
+        arguments = [parameter for parameter in parameters if parameter.param_type_name == "argument"]
+        meant = _as_argument(option, arguments) or hint(option, known, f"{command} --help")
+        return f"{option}: no such option; {meant}"
+    what = " ".join(error.format_message().split()).rstrip(".")
+    return f"{command}: {what[:1].lower()}{what[1:]}; try {command} --help"
+
+
+def _as_argument(option: str, arguments: Sequence[Any]) -> str:
+    """How to write an option that is an argument here: a path, or a value of the config."""
+    word = option.lstrip("-").replace("-", "_")
+    if any(word == argument.name for argument in arguments):
+        return f"write it without {option}"
+    if not any("KEY=VALUE" in str(argument.metavar) for argument in arguments):
+        return ""
+    from mlprun.parts import foreign
+    from mlprun.schema.keys import sections_with
+
+    keys = [*sections_with(word, {"optimizer": "sgd", "dataset": "moons"}), foreign.key_meant(word, "")]
+    # epochs and the like stand in more than one section, and training's are meant
+    ranked = sorted(filter(None, keys), key=lambda key: not key.startswith("training"))
+    found = ranked[0] if ranked else ""
+    return f"write {found}=VALUE after the config" if found else ""
+
+
+def hint(word: str, known: Sequence[str], help_command: str) -> str:
+    """`did you mean X?` when a known word is near, otherwise where help is."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"try {help_command}"

@@ -1,1 +1,0 @@
-"""What a user types: one module per verb, each with a function `command` whose docstring is its help."""

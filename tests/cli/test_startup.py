@@ -1,0 +1,71 @@
+import gc
+import subprocess
+import sys
+
+from mlprun.cli.startup import Postponed, postpone, quick_imports
+
+PROBE = """
+import sys
+from mlprun.cli.startup import postpone
+postpone("numpy")
+import numpy as np
+import numpy
+assert "numpy.linalg" not in sys.modules
+from importlib.util import find_spec
+assert find_spec("numpy").origin
+{use}
+assert "numpy.linalg" in sys.modules
+import numpy as real
+assert type(real).__name__ == "module"
+assert np.ndarray is real.ndarray
+assert "ndarray" in vars(np)
+"""
+
+
+def probe(use):
+    subprocess.run([sys.executable, "-c", PROBE.format(use=use)], check=True)
+
+
+def test_a_postponed_module_is_imported_when_an_attribute_is_used():
+    probe("assert np.arange(3).sum() == 3")
+
+
+def test_a_postponed_module_is_imported_when_a_part_of_it_is():
+    probe("import numpy.random; assert numpy.random.default_rng(0)")
+    probe("from numpy.typing import NDArray")
+
+
+def test_a_library_that_brings_the_postponed_module_along_finds_it_whole():
+    probe("import torch; assert torch.ones(2).numpy().sum() == 2 and np.float32(1) == 1")
+    probe("import polars; assert polars.Series([1.0]).to_numpy().sum() == 1")
+
+
+def test_a_module_that_is_loaded_stays_as_it_is():
+    import json
+
+    postpone("json")
+    assert sys.modules["json"] is json
+    assert not isinstance(json, Postponed)
+
+
+def test_garbage_is_collected_again_after_the_imports():
+    with quick_imports():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+TRAINED = """
+import sys
+from mlprun.cli import main
+assert main(["train", "own.yaml", "-q"]) == 0
+sys.exit("numba" in sys.modules)
+"""
+
+
+def test_a_run_on_the_torch_engine_does_not_wait_for_numba(tmp_path):
+    (tmp_path / "own.yaml").write_text("dataset: xor\ntraining: {epochs: 1}\n")
+    done = subprocess.run(
+        [sys.executable, "-c", TRAINED], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "engine torch" in done.stdout
