@@ -1,8 +1,8 @@
-"""Ctrl-C in places where a library may swallow it.
+"""Handling of Ctrl-C where a library may swallow it.
 
-pydantic swallows an exception that comes while it looks at Python's objects, and may call a value wrong that
-is right; so do destructors and callbacks of other libraries. `later` keeps an interrupt out of such a place,
-and `Heard` remembers one that was lost all the same.
+pydantic swallows an exception raised while it inspects Python objects, and may then report a valid value as
+invalid; destructors and callbacks of other libraries swallow exceptions too. `defer_interrupts` delays an
+interrupt until such a block is left, and `SignalCapture` records one that was swallowed elsewhere.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class StoppedAtOnceError(KeyboardInterrupt):
-    """A second signal: nothing more is saved. No Exception, so that nothing on the way keeps it."""
+    """Raised by a second signal: nothing more is saved. Not an Exception, so that no handler swallows it."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -26,44 +26,44 @@ class StoppedAtOnceError(KeyboardInterrupt):
 
 
 @contextmanager
-def later() -> Iterator[None]:
-    """Let a Ctrl-C wait until the block is left."""
+def defer_interrupts() -> Iterator[None]:
+    """Delay a Ctrl-C until the block is left."""
     former = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(former):
         yield
         return
-    came: list[tuple[int, FrameType | None]] = []
-    signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    received: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: received.append((number, frame)))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, former)
-        if came:
-            former(*came[0])
+        if received:
+            former(*received[0])
 
 
-class Heard:
-    """A context in which a Ctrl-C raises KeyboardInterrupt as ever, and is remembered."""
+class SignalCapture:
+    """A context in which Ctrl-C raises KeyboardInterrupt as usual and is also recorded."""
 
     def __init__(self) -> None:
-        self.came, self._replaces = False, False
+        self.received, self._replaces = False, False
         self.in_main_thread = threading.current_thread() is threading.main_thread()
         self.finishing = False
-        """whether all work is done, so that a first signal lets what is left finish"""
+        """whether all work is saved, so that the first signal does not stop what remains"""
         self._ignored = self._process_ends = False
 
     def __enter__(self) -> Self:
-        # where a parent process ignores it, as shells do for background jobs, it stays ignored
+        # if the parent process ignores SIGINT, as shells do for background jobs, it stays ignored
         if self.in_main_thread and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             self._replaces = True
-            signal.signal(signal.SIGINT, self.hear)
-        _hearing.append(self)
+            signal.signal(signal.SIGINT, self.handle)
+        _captures.append(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _hearing.remove(self)
+        _captures.remove(self)
         if self._process_ends:
             return
         if self._replaces:
@@ -77,32 +77,32 @@ class Heard:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
 
-    def hear(self, number: int, frame: FrameType | None) -> None:
-        """Raise KeyboardInterrupt, but for the first signal to a command that is finishing."""
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Raise KeyboardInterrupt, except for the first signal to a command that is finishing."""
         if self.finishing and not self._ignored:
             self._ignored = True
             return
-        self.came = True
+        self.received = True
         raise StoppedAtOnceError(number)
 
 
-_hearing: list[Heard] = []
-"""those that are entered and not yet left"""
+_captures: list[SignalCapture] = []
+"""the contexts that are active"""
 
 
-def heed() -> None:
-    """Raise KeyboardInterrupt for a Ctrl-C that was heard and lost."""
-    if any(heard.came for heard in _hearing):
+def raise_if_interrupted() -> None:
+    """Raise KeyboardInterrupt if a Ctrl-C was received and then swallowed."""
+    if any(capture.received for capture in _captures):
         raise KeyboardInterrupt
 
 
 def finish() -> Callable[[int, FrameType | None], None] | None:
-    """Let the command that runs now finish, though one signal comes: its work is done and saved.
+    """Let the current command finish even if one signal arrives: its work is done and saved.
 
-    Returns the handler of signals for that; None where no command runs, as in a user's program.
+    Returns the signal handler that does so, or None outside a command, as in a user's program.
     """
-    for heard in _hearing:
-        if heard.in_main_thread:
-            heard.finishing = True
-            return heard.hear
+    for capture in _captures:
+        if capture.in_main_thread:
+            capture.finishing = True
+            return capture.handle
     return None

@@ -52,7 +52,7 @@ def test_an_interrupt_waits_until_the_block_is_left() -> None:
     after = []
 
     def block() -> None:
-        with interrupts.later():
+        with interrupts.defer_interrupts():
             signal.raise_signal(signal.SIGINT)
             after.append("it is not left half way")
 

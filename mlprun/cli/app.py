@@ -21,9 +21,9 @@ from typer.core import TyperCommand, TyperGroup
 
 from mlprun.cli.failures import explain, hint
 from mlprun.cli.startup import quick_imports
-from mlprun.cli.terminal import Output, printable, printable_lines, settle, write
+from mlprun.cli.terminal import Output, flush_or_drop, printable, printable_lines, write
 from mlprun.errors import FileError, UsageError
-from mlprun.interrupts import Heard, heed
+from mlprun.interrupts import SignalCapture, raise_if_interrupted
 from mlprun.isolation import isolate_command
 from mlprun.version import __version__
 
@@ -256,31 +256,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _prepare_streams()
     isolate_command()
     try:
-        with Heard() as heard, warnings.catch_warnings():
+        with SignalCapture() as capture, warnings.catch_warnings():
             quiet = not {"-q", "--quiet"}.isdisjoint(arguments)
             warnings.showwarning = partial(_show_warning, quiet=quiet)
-            code = _answered(arguments, heard)
-            if ends and heard.finishing:  # the process ends with this: no signal is to change its exit code
-                heard.ignore()
+            code = _exit_code(arguments, capture)
+            if ends and capture.finishing:  # the process ends with this: no signal is to change its exit code
+                capture.ignore()
             return code
     except KeyboardInterrupt as error:  # after the answer
-        return _told(error, arguments)
+        return _report_error(error, arguments)
     finally:
-        settle(sys.stdout)
+        flush_or_drop(sys.stdout)
 
 
-def _answered(arguments: list[str], heard: Heard) -> int:
+def _exit_code(arguments: list[str], capture: SignalCapture) -> int:
     """Do what is asked and tell of what fails; a Ctrl-C that a library lost is told as one."""
     try:
         code = _run(arguments)
-        heed()
+        raise_if_interrupted()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place where every failure ends
-        lost = heard.came and not isinstance(error, KeyboardInterrupt)
-        return _told(KeyboardInterrupt() if lost else error, arguments)
+        lost = capture.received and not isinstance(error, KeyboardInterrupt)
+        return _report_error(KeyboardInterrupt() if lost else error, arguments)
     return code
 
 
-def _told(error: BaseException, arguments: list[str]) -> int:
+def _report_error(error: BaseException, arguments: list[str]) -> int:
     """The exit code of a failure, which standard error is told."""
     code, message = explain(error, arguments)
     if message and "--debug" in arguments:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from mlprun.cli.terminal import abandon, printable, printable_lines
+from mlprun.cli.terminal import detach, printable, printable_lines
 from mlprun.errors import ConfigError, InterruptedRunError, MlprunError
 
 _SIGNALS = {2: "Ctrl-C", 15: "SIGTERM"}
@@ -34,7 +34,7 @@ def _line(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
     ):
         return 9, "error: memory: there is not enough for this; fewer rows or a smaller batch need less"
     if isinstance(error, BrokenPipeError):
-        abandon(sys.stdout)
+        detach(sys.stdout)
         return 0, ""
     if isinstance(error, OSError):
         return 7, f"error: {error.filename or 'input or output'}: {error.strerror or error}"

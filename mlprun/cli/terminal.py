@@ -128,23 +128,23 @@ def write(stream: TextIO, text: str, *, styled: bool = False) -> None:
         stream.write(text)
         stream.flush()
     except BrokenPipeError:
-        abandon(stream)
+        detach(stream)
     except OSError as error:
-        abandon(stream)
+        detach(stream)
         if stream is not sys.stderr:  # lost messages are no reason to end a training
             what = error.strerror or str(error)
             raise FileError("standard output", what, "send the output elsewhere") from error
 
 
-def settle(stream: TextIO) -> None:
+def flush_or_drop(stream: TextIO) -> None:
     """Give up what a broken stream still holds, after its failure has been told."""
     try:
         stream.flush()
     except OSError:
-        abandon(stream)
+        detach(stream)
 
 
-def abandon(stream: TextIO) -> None:
+def detach(stream: TextIO) -> None:
     """Point a broken stream at nothing, so that what its buffer holds does not fail when Python exits."""
     with open(os.devnull, "w", encoding="utf-8") as nothing:
         try:

@@ -158,7 +158,7 @@ class Preprocessing(Options):
     def from_json(cls, values: dict[str, Any]) -> Preprocessing:
         """The preprocessing that `to_json` gave. Raises CheckpointError for anything else."""
         try:
-            with interrupts.later():
+            with interrupts.defer_interrupts():
                 return cls.model_validate_json(json.dumps(values))
         except (ValidationError, TypeError, ValueError) as error:
             what = "the stored preprocessing is damaged"

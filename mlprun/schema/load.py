@@ -65,7 +65,7 @@ def parse(
     """
     problems = run_extensions(document, allow_code=allow_code)
     words = formats.upgrade(document.data)
-    with interrupts.later():
+    with interrupts.defer_interrupts():
         config, invalid, found = _validate(words, complete=not problems)
     problems += found
     valid = frozenset(model.Config.model_fields) - invalid - {path[0] for path in document.failed}
@@ -120,7 +120,7 @@ def validated(
     found: list[Problem] = []
     data = document.data
     try:
-        with interrupts.later():
+        with interrupts.defer_interrupts():
             made = kind.model_validate(data)
     except ValidationError as error:
         errors = error.errors(include_url=False)

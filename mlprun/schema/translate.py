@@ -193,7 +193,7 @@ def _accepts(path: Path, value: Any, data: Mapping[str, Any], model: type[Option
     """Whether nothing is wrong at `path` once `value` stands there."""
     changed = _with(data, path, value)
     try:
-        with interrupts.later():
+        with interrupts.defer_interrupts():
             model.model_validate(changed)
     except ValidationError as error:
         errors = error.errors(include_url=False)

@@ -32,7 +32,7 @@ class StopFlag:
         return self.number is not None
 
     def __enter__(self) -> Self:
-        interrupts.heed()  # before anything is written
+        interrupts.raise_if_interrupted()  # before anything is written
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 self._former[number] = signal.signal(number, self._catch)
