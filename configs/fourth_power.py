@@ -1,4 +1,4 @@
-"""A loss of one's own, for regression_fourth_power.yaml; any other part is registered in the same way."""
+"""A custom loss for regression_fourth_power.yaml; other parts are registered in the same way."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @losses.register
 class FourthPower(Loss):
-    """Mean of the fourth power of the differences: large errors count for more than anything else.
+    """Mean of the fourth power of the differences: large errors dominate.
 
-    Outputs and targets are [B, K] in the target's units; the value is in their fourth power.
+    Outputs and targets are [B, K] in the units of the target; the loss is in their fourth power.
     """
 
     name: Literal["fourth_power"] = "fourth_power"
@@ -25,7 +25,7 @@ class FourthPower(Loss):
         """A function (values [B, K], targets [B, K]) -> scalar."""
 
         def function(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-            require_equal_shapes(values, targets)  # [B, 1] minus [B] would silently be [B, B]
+            require_equal_shapes(values, targets)  # [B, 1] minus [B] would broadcast to [B, B]
             fourth = (values - targets) ** 4
             return self.scale * (fourth.mean() if self.reduction == "mean" else fourth.sum())
 
