@@ -1,8 +1,8 @@
-"""Prints flats.csv: 150 made-up flats of a made-up town, numbers and categories mixed, some cells missing.
+"""Print flats.csv: 150 synthetic flats with numbers, categories and some missing values.
 
     python configs/data/flats.py > configs/data/flats.csv
 
-The rent is area, rooms, age and district put into one formula with noise; no real flat was looked at.
+The rent is a formula of area, year, district and balcony with noise; no real data is involved.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 import random
 
 ROWS = 150
-DISTRICTS = {"centre": 4.0, "harbour": 2.5, "north": 0.0, "south": 1.0}  # euros per square metre on top
+DISTRICTS = {"centre": 4.0, "harbour": 2.5, "north": 0.0, "south": 1.0}  # additional euros per square metre
 
 
 def flat(draw: random.Random) -> list[str]:
-    """One row; every draw is `random()`, the one method whose numbers Python promises never to change."""
+    """Return one row, using only `random()`, the one method whose numbers Python guarantees not to change."""
     area = 25 + 95 * draw.random() ** 1.5  # square metres
     rooms = max(1, round(area / 28 + 1.6 * draw.random() - 0.8))
     built = 1900 + int(124 * draw.random())
     district = sorted(DISTRICTS)[int(len(DISTRICTS) * draw.random())]
     balcony = draw.random() < 0.4
-    noise = sum(draw.random() for _ in range(12)) - 6  # nearly normal, standard deviation 1
+    noise = sum(draw.random() for _ in range(12)) - 6  # approximately normal, standard deviation 1
     fair = area * (9.0 + DISTRICTS[district] + 0.03 * (built - 1960)) + 40 * balcony + 60
     rent = fair * (1 + 0.08 * noise)
     quickly = rent / fair + 0.1 * (draw.random() - 0.5) < 1.0
@@ -31,7 +31,7 @@ def flat(draw: random.Random) -> list[str]:
 
 def main() -> None:
     """Print the header and the rows."""
-    draw = random.Random(150)  # noqa: S311 - nobody's secret
+    draw = random.Random(150)  # noqa: S311 - not used for security
     print("area,rooms,built,district,balcony,rent,let_quickly")  # noqa: T201
     for _ in range(ROWS):
         print(",".join(flat(draw)))  # noqa: T201
