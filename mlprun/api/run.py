@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlprun.experiment import Rows
+    from mlprun.figures import Subject
     from mlprun.parts.architectures.network import Network
-    from mlprun.plots import Subject
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
     from mlprun.storage.status import Status
@@ -98,15 +98,15 @@ class Run:
     @cached_property
     def subject(self) -> Subject:
         """The run as pictures need it."""
-        from mlprun.plots import Subject
+        from mlprun.figures import Subject
 
         return Subject.of(self.folder, allow_code=self.allow_code)
 
     def plot(self, kind: str = "loss", **options: Any) -> Figure:
         """One picture of the run as a matplotlib Figure; `mlprun list plots` names the kinds."""
-        from mlprun import plots
+        from mlprun import figures
 
-        return plots.draw(kind, self.subject, **options)
+        return figures.draw(kind, self.subject, **options)
 
     def __repr__(self) -> str:
         status = self.status

@@ -103,7 +103,7 @@ class Sweep:
         self, kind: str = "curves", *, metric: str | None = None, of: str = "best", **options: Any
     ) -> Figure:
         """One picture of the sweep as a matplotlib Figure; `mlprun list sweep_plots` names the kinds."""
-        from mlprun.plots import sweeps
+        from mlprun.figures import sweeps
 
         return sweeps.draw(kind, sweeps.Sweep.of(self.path, metric=metric, of=of), **options)
 

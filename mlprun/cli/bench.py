@@ -74,15 +74,15 @@ def command(
 
 def _draw(place: str, config: str | None, output: Output, *, force: bool) -> None:
     """The curves as tables and as a picture; what would stop it from being written is found first."""
-    from mlprun import plots
+    from mlprun import figures
     from mlprun.cli import scaling
 
     if config is not None:
         raise UsageError("--plot", "draws networks of its own", "leave the config out")
-    plots.form_of(place)
+    figures.form_of(place)
     check(place, force=force)
     panels = scaling.curves(scaling.FAMILIES, scaling.SECONDS, output.note)
-    save(place, plots.encode(scaling.picture(panels), place), force=force)
+    save(place, figures.encode(scaling.picture(panels), place), force=force)
     for panel in panels:
         names = list(panel.microseconds)
         rows = list(zip(panel.sizes, *panel.microseconds.values(), strict=True))

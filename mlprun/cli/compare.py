@@ -53,9 +53,9 @@ def command(
         output.result("the configs do not differ\n")
     output.result(table)
     if plot is not None:
-        from mlprun import plots
+        from mlprun import figures as drawing
 
-        picture = plots.encode(plots.overlay([run.subject for run in runs]), plot)
+        picture = drawing.encode(drawing.overlay([run.subject for run in runs]), plot)
         save(plot, picture, force=force)
         output.note(f"curves drawn in {plot}")
 

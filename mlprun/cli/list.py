@@ -83,14 +83,14 @@ def _place(kind: str | None, name: str | None, kinds: Kinds) -> tuple[str, str |
 
 def _picture(plural: str, name: str | None, place: str) -> bytes:
     """A dataset, or the activations, as the bytes of a picture."""
-    from mlprun import plots
+    from mlprun import figures
     from mlprun.cli import pictures
 
     if plural == "datasets" and name is not None:
         part = _find(name, plural, tuple(datasets))
-        return plots.encode(pictures.of_dataset(part.names()[0]), place)
+        return figures.encode(pictures.of_dataset(part.names()[0]), place)
     if plural == "activations" and name is None:
-        return plots.encode(pictures.of_activations(), place)
+        return figures.encode(pictures.of_activations(), place)
     what = "mlprun list datasets NAME --plot or mlprun list activations --plot"
     raise UsageError("--plot", "draws one dataset or all activations", f"try {what}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlprun import plots, schema
+from mlprun import figures, schema
 from mlprun.config import from_mapping
 from mlprun.errors import ConfigError, UsageError
 from mlprun.experiment import Experiment
@@ -28,13 +28,13 @@ def of_dataset(name: str) -> Figure:
         ) from error
     experiment = Experiment.of(config)
     network = {0: experiment.network()}  # untrained: the rows are drawn, not what it makes of them
-    subject = plots.Subject(name, config, {}, experiment.preprocessing, lambda: experiment, network, None)
-    return plots.draw("data", subject)
+    subject = figures.Subject(name, config, {}, experiment.preprocessing, lambda: experiment, network, None)
+    return figures.draw("data", subject)
 
 
 def of_activations() -> Figure:
     """Every activation and its derivative."""
-    from mlprun.plots import canvas
-    from mlprun.plots.catalogue import draw_catalogue, shapes
+    from mlprun.figures import canvas
+    from mlprun.figures.catalogue import draw_catalogue, shapes
 
     return canvas.finished(draw_catalogue, shapes())

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from mlprun.api import Run
-    from mlprun.plots import Plot, Subject
+    from mlprun.figures import Plot, Subject
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -92,7 +92,7 @@ def command(
     if form not in FORMATS:
         raise UsageError("--format", f"{form!r} is none", f"use {', '.join(FORMATS)}")
     paths = list(dict.fromkeys(names))
-    from mlprun.plots import style
+    from mlprun.figures import style
 
     with style.without_titles() if no_title else contextlib.nullcontext():
         if any(map(is_sweep, paths)):
@@ -222,18 +222,18 @@ def _options(**texts: str | None) -> dict[str, Any]:
 
 def _chosen(text: str | None, options: Mapping[str, Any]) -> list[Plot]:
     """The pictures that are asked for, or all; each with those of the options that it has."""
-    from mlprun import plots
+    from mlprun import figures
 
-    words = [word.strip() for word in text.split(",")] if text is not None else plots.names()
+    words = [word.strip() for word in text.split(",")] if text is not None else figures.names()
     chosen = []
     for word in dict.fromkeys(words):
-        plots.make(word)  # refuses an unknown name
-        known = plots.kinds[word].model_fields
-        chosen.append(plots.make(word, **{name: value for name, value in options.items() if name in known}))
+        figures.make(word)  # refuses an unknown name
+        known = figures.kinds[word].model_fields
+        chosen.append(figures.make(word, **{name: value for name, value in options.items() if name in known}))
     for name in options:
         takers = [plot.name for plot in chosen if name in type(plot).model_fields]
         if not takers:
-            having = [part.names()[0] for part in plots.kinds if name in part.model_fields]
+            having = [part.names()[0] for part in figures.kinds if name in part.model_fields]
             raise UsageError(f"--{name}", f"{text} does not take it", f"{', '.join(having)} does")
     return chosen
 
@@ -242,13 +242,13 @@ def _draw(
     run: Run, plots_: Sequence[Plot], place: _Place, dpi: int, output: Output, *, all_wanted: bool
 ) -> dict[str, Any]:
     """Draw one run, and say what was drawn and what was not."""
-    from mlprun import files, plots
+    from mlprun import figures, files
 
     drawn, skipped = [], []
     subject, gone = run.subject, None
     for plot in plots_:
         try:
-            reason = plots.refusal(plot, subject)
+            reason = figures.refusal(plot, subject)
         except DataError as error:
             gone, reason = error, str(error)
         if reason is not None:
@@ -291,19 +291,19 @@ def _draw_together(
     runs: Sequence[Run], plots_: Sequence[Plot], place: _Place, dpi: int, output: Output
 ) -> Iterator[dict[str, str]]:
     """The curves of all runs over one another, for the kinds that are curves."""
-    from mlprun import plots
+    from mlprun import figures
 
     subjects = [run.subject for run in runs]
     for plot in plots_:
-        if plot.name not in plots.OVERLAYS:
+        if plot.name not in figures.OVERLAYS:
             continue
         try:
-            drawn = plots.overlay(subjects, plot.name)
+            drawn = figures.overlay(subjects, plot.name)
         except UsageError as error:
             output.note(f"{plot.name} not drawn together: {error}")
             continue
         path = place.together(runs[0], plot.name)
-        plots.save(drawn, path, dpi=dpi)
+        figures.save(drawn, path, dpi=dpi)
         output.result(path)
         yield {"kind": plot.name, "path": path}
 
@@ -322,9 +322,9 @@ def _list(runs: Sequence[Run], plots_: Sequence[Plot], output: Output) -> None:
 
 
 def _reason(plot: Plot, subject: Subject) -> str | None:
-    from mlprun import plots
+    from mlprun import figures
 
     try:
-        return plots.refusal(plot, subject)
+        return figures.refusal(plot, subject)
     except DataError as error:
         return str(error)

@@ -60,11 +60,11 @@ class Option:
 def of_kind(kind: str | None) -> tuple[Registry[Any], ...]:
     """The registries to look a kind up in: those of configs, or one of pictures, slower to import."""
     if kind in ("plot", "plots"):
-        from mlprun import plots
+        from mlprun import figures
 
-        return (plots.kinds,)
+        return (figures.kinds,)
     if kind in ("sweep_plot", "sweep_plots"):
-        from mlprun.plots import sweeps
+        from mlprun.figures import sweeps
 
         return (sweeps.sweep_kinds,)
     return registries()

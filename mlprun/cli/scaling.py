@@ -12,7 +12,7 @@ from mlprun import engines
 from mlprun.cli.measuring import PLAIN, Training, by_turns, threads
 from mlprun.cli.plain import Plain
 from mlprun.cli.workloads import EVERY, endless, moons, wide, workload
-from mlprun.plots.cost import CostPanel
+from mlprun.figures.cost import CostPanel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -131,8 +131,8 @@ def _one_after_another(loops: Sequence[Plain]) -> Runner:
 
 def picture(panels: Sequence[CostPanel]) -> Figure:
     """The curves as a figure."""
-    from mlprun.plots import canvas
-    from mlprun.plots.cost import draw_costs
+    from mlprun.figures import canvas
+    from mlprun.figures.cost import draw_costs
 
     details = (
         f"Medians of {ROUNDS} turns, float32, dev evaluated every {EVERY} steps; processor time of one core. "

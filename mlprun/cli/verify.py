@@ -114,16 +114,16 @@ def command(
 
 def _check(path: str, *, force: bool) -> None:
     """Refuse a picture that cannot be drawn before engines are compared."""
-    from mlprun import plots
+    from mlprun import figures
 
-    plots.form_of(path)
+    figures.form_of(path)
     check(path, force=force)
 
 
 def _draw(found: "Verification", path: str, *, force: bool) -> None:
-    from mlprun import plots
+    from mlprun import figures
 
-    save(path, plots.encode(plots.verified(found), path), force=force)
+    save(path, figures.encode(figures.verified(found), path), force=force)
 
 
 def _fail(found: "Mapping[str, Verification]") -> None:

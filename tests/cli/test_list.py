@@ -6,17 +6,17 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from mlprun import plots
+from mlprun import figures
 from mlprun.cli import reference
+from mlprun.figures import sweeps as sweep_plots
 from mlprun.parts.activations import OneActivation
 from mlprun.parts.part import ConfigPath, Options, Part, PositiveInt, Seed
-from mlprun.plots import sweeps as sweep_plots
 from mlprun.schema import Config, registries
 
 
 def kinds():
     """The parts of each kind as they are now: a test that runs user code may have registered more."""
-    return {**reference.kinds(registries()), **reference.kinds([plots.kinds, sweep_plots.sweep_kinds])}
+    return {**reference.kinds(registries()), **reference.kinds([figures.kinds, sweep_plots.sweep_kinds])}
 
 
 PARTS = [(kind, part) for kind, parts in kinds().items() for part in parts]

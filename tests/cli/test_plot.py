@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 import mlprun.api as mlprun
-from mlprun import files, plots
-from mlprun.plots import style
+from mlprun import figures, files
+from mlprun.figures import style
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,10 +44,10 @@ def test_a_run_is_drawn_into_its_own_folder(plotted: Plotted, folders: tuple[str
     drawn = [Path(line).stem for line in out.splitlines()]
     assert code == 0
     assert [f"{run}/plots/{kind}.png" for kind in drawn] == out.splitlines()
-    assert set(drawn) < set(plots.names())
+    assert set(drawn) < set(figures.names())
     assert {"loss", "metrics", "data", "regions", "confusion", "roc", "weights"} <= set(drawn)
     assert sorted(os.listdir(f"{run}/plots")) == sorted(f"{kind}.png" for kind in drawn)
-    left_out = len(plots.names()) - len(drawn)
+    left_out = len(figures.names()) - len(drawn)
     assert err == f"{left_out} kinds are not for this run; mlprun plot {run} --list says why\n"
 
 
@@ -108,7 +108,7 @@ def test_a_list_says_what_can_be_drawn_and_writes_nothing(
     assert "no: there is more than one input" in out
     assert os.listdir(tmp_path) == []
     (said,) = json.loads(plotted(folders[0], "--list", "--json")[1])["runs"]
-    assert [one["kind"] for one in said["kinds"]] == plots.names()
+    assert [one["kind"] for one in said["kinds"]] == figures.names()
     assert {one["kind"] for one in said["kinds"] if one["reason"]} >= {"fit", "predictions", "animation"}
 
 

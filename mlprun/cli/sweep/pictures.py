@@ -13,7 +13,7 @@ from mlprun.errors import CheckpointError, UsageError, command_line
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mlprun.plots.sweeps import Sweep, SweepPlot
+    from mlprun.figures.sweeps import Sweep, SweepPlot
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def list_kinds(paths: Sequence[str], request: Request, output: Output) -> None:
 
 def chosen(request: Request) -> list[SweepPlot]:
     """The pictures that are asked for, each with those of the options that it has."""
-    from mlprun.plots import sweeps
+    from mlprun.figures import sweeps
 
     options: dict[str, Any] = {} if request.parameters is None else {"parameters": request.parameters}
     plots = []
@@ -75,7 +75,7 @@ def chosen(request: Request) -> list[SweepPlot]:
 
 
 def _sweep(path: str, request: Request) -> Sweep:
-    from mlprun.plots import sweeps
+    from mlprun.figures import sweeps
 
     return sweeps.Sweep.of(path, metric=request.metric, of=request.of)
 

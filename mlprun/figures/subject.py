@@ -1,0 +1,174 @@
+"""What there is to draw of a run: its history, its data, and the networks it kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlprun.errors import CheckpointError
+from mlprun.parts.splits import SPLITS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from mlprun.experiment import Experiment, Rows
+    from mlprun.experiment.preprocessing import Preprocessing
+    from mlprun.figures.plane import Plane
+    from mlprun.parts.architectures.network import Network
+    from mlprun.parts.metrics.metric import Predictions
+    from mlprun.schema import Config
+    from mlprun.storage.runs import RunFolder
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One run as pictures need it. Make one with `Subject.of`."""
+
+    name: str
+    """what titles call it: the run folder's name"""
+    config: Config
+    history: Mapping[str, NDArray[Any]]
+    """columns of history.csv; nan where dev was not evaluated"""
+    preprocessing: Preprocessing
+    load: Callable[[], Experiment]
+    """the experiment with its data; raises DataError when the data is gone"""
+    networks: Mapping[int, Network]
+    """by epoch, in order: the first, the snapshots, the best, the last"""
+    best: int | None
+    """the best epoch; None where no dev rows chose one"""
+    best_figures: Mapping[str, float] = field(default_factory=dict)
+    """its dev figures by column of the history, which need not have a row of that epoch"""
+
+    @classmethod
+    def of(cls, folder: RunFolder, *, allow_code: bool = False) -> Subject:
+        """The run in a folder, as far as it has come. Raises CheckpointError before its first checkpoint."""
+        import os
+
+        from mlprun import evaluation
+        from mlprun.storage import history
+        from mlprun.training.state import best_from
+
+        newest = folder.load_last()
+        if newest is None:
+            raise CheckpointError(folder.path, "has no checkpoint yet", "wait a second, or train it again")
+        last = evaluation.load(newest.checkpoint, newest.path, folder.path, allow_code=allow_code)
+        models = evaluation.snapshots(newest.checkpoint, last.config, last.preprocessing, newest.path)
+        best = best_from(folder.load_best(), folder.best) if os.path.lexists(folder.best) else None
+        if best is not None:
+            evaluation.check_tensors(last.config, last.preprocessing, best.model, folder.best)
+            models[best.epoch] = dict(best.model)
+        networks = {epoch: last.alone.filled_network(model) for epoch, model in models.items()}
+        networks[last.epoch] = last.network
+        return cls(
+            folder.name,
+            last.config,
+            history.read(folder.history) if os.path.lexists(folder.history) else {},
+            last.preprocessing,
+            lambda: last.experiment,
+            {epoch: networks[epoch] for epoch in sorted(networks)},
+            None if best is None else best.epoch,
+            {} if best is None else {f"dev_{name}": value for name, value in best.figures.items()},
+        )
+
+    @property
+    def last(self) -> int:
+        """The newest epoch that there is a network of."""
+        return max(self.networks)
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """The experiment with its data. Raises DataError when the data is gone."""
+        return self.load()
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, int], Predictions]:
+        return {}
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Class names; None when targets are numbers."""
+        return self.preprocessing.classes
+
+    @property
+    def scaled_targets(self) -> bool:
+        """Whether losses are of standardised targets (metrics and predictions never are)."""
+        return any(column.mean != 0 or column.scale != 1 for column in self.preprocessing.target_columns)
+
+    @property
+    def symbols(self) -> bool:
+        """Whether inputs are symbols, which have no place on an axis."""
+        return self.config.architecture.vocabulary is not None
+
+    @cached_property
+    def principal(self) -> Plane:
+        """The plane in which the train rows vary most."""
+        from mlprun.figures.plane import principal
+
+        return principal(self.rows("train").inputs)
+
+    @cached_property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that have rows; where all of them are the same rows, only train."""
+        fixed = self.experiment.fixed
+        present = tuple(split for split in SPLITS if self.experiment.has(split))
+        if all(split in fixed for split in present) and _are_same([fixed[split] for split in present]):
+            return ("train",)
+        return present
+
+    def rows(self, split: str, epoch: int | None = None) -> Rows:
+        """The rows of a split; fresh ones as the evaluation after `epoch` (by default the last) saw them."""
+        return self.experiment.rows(split, epoch=self.last if epoch is None else epoch)
+
+    def outputs(self, epoch: int, inputs: NDArray[Any]) -> NDArray[Any]:
+        """[N, K] outputs of the network after `epoch` for inputs as it reads them."""
+        import torch
+
+        from mlprun.experiment import outputs_before
+
+        network = self.networks[epoch]
+        with torch.no_grad():
+            return np.asarray(
+                network.output_activation(outputs_before(network, torch.from_numpy(inputs))).numpy()
+            )
+
+    def answers(self, epoch: int, inputs: NDArray[Any]) -> Predictions:
+        """Outputs as metrics read them (in the user's units) for inputs without a known truth."""
+        return self.experiment.predictions(self.outputs(epoch, inputs), np.zeros(len(inputs), np.int64))
+
+    def predictions(self, split: str, epoch: int) -> Predictions:
+        """What the network after `epoch` says of a split, and what is true."""
+        known = self._known.get((split, epoch))
+        if known is None:
+            rows = self.rows(split, epoch)
+            known = self.experiment.predictions(self.outputs(epoch, rows.inputs), rows.truth)
+            if epoch in (self.best, self.last):  # others are asked for once, and tables can be large
+                self._known[split, epoch] = known
+        return known
+
+    def call(self, epoch: int) -> str:
+        """An epoch in words: `best epoch 120`, `epoch 20`."""
+        return (
+            f"best epoch {epoch:,}"
+            if epoch == self.best
+            else f"last epoch {epoch:,}"
+            if epoch == self.last
+            else f"epoch {epoch:,}"
+        )
+
+
+def _are_same(rows: list[Rows]) -> bool:
+    first = rows[0]
+    return all(
+        other is first
+        or (
+            len(other) == len(first)
+            and np.array_equal(other.inputs, first.inputs)
+            and np.array_equal(other.truth, first.truth)
+        )
+        for other in rows[1:]
+    )

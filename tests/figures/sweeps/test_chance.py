@@ -1,0 +1,134 @@
+"""Whether a parameter without effect passes its mark as rarely as promised, and one with an effect passes."""
+
+from __future__ import annotations
+
+from itertools import permutations, product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from mlprun.figures.sweeps import chance
+from mlprun.figures.sweeps.dimensions import dimension
+from mlprun.sweeps.entries import Setting
+from mlprun.sweeps.statistics import Sample
+from mlprun.sweeps.summary import Line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from mlprun.figures.sweeps.dimensions import Dimension
+
+    Design = Callable[[np.random.Generator], list[dict[str, Any]]]
+
+FIRST, LAST = "optimizer.lr", "penalty.l2"
+
+
+def lines_of(settings: list[dict[str, Any]], table: NDArray[np.float64]) -> list[Line]:
+    """Settings with figures [settings, seeds]; nan is of a trial that diverged."""
+    values = [{seed: float(one) for seed, one in enumerate(row) if np.isfinite(one)} for row in table]
+    pairs = zip(settings, values, strict=True)
+    return [
+        Line(Setting(k + 1, chosen), {}, known, Sample(len(known)), None, {}, None, (0.0, 0.0))
+        for k, (chosen, known) in enumerate(pairs)
+        if known
+    ]
+
+
+def grid(_draw: np.random.Generator) -> list[dict[str, Any]]:
+    return [{FIRST: a, "b": b, LAST: c} for a, b, c in product((1, 2, 3, 4), ("p", "q"), (1, 2, 3))]
+
+
+def some_of_a_grid(draw: np.random.Generator) -> list[dict[str, Any]]:
+    every = grid(draw)
+    return [every[k] for k in sorted(draw.choice(len(every), 18, replace=False))]
+
+
+CASES: dict[str, tuple[Design, int]] = {
+    "a grid with seeds": (grid, 5),
+    "a grid with one seed": (grid, 1),
+    "a grid with holes": (some_of_a_grid, 3),
+}
+"""settings, seeds"""
+
+
+def figures(
+    settings: list[dict[str, Any]], seeds: int, draw: np.random.Generator, effect: float
+) -> NDArray[np.float64]:
+    """The first two parameters matter, also together; seeds are shared; some trials diverge."""
+    of_setting = np.array(
+        [2 * one[FIRST] + (one["b"] == "p") * one[FIRST] ** 2 + effect * one[LAST] for one in settings]
+    )
+    noise = draw.standard_exponential((len(settings), seeds)) * (1 + of_setting[:, None] / 10)
+    table = of_setting[:, None] + 3 * draw.normal(size=seeds) + noise
+    gone = (of_setting[:, None] > 20) & (draw.uniform(size=table.shape) < 0.3)
+    return np.where(gone, np.nan, table)
+
+
+def levels_of(one: Dimension, lines: list[Line]) -> NDArray[np.int64]:
+    return np.array([one.index(line.setting.chosen[one.path]) for line in lines])
+
+
+def passes(case: str, repeats: int, effect: float, parameter: str = LAST) -> int:
+    """How often the share of a parameter is beyond its mark."""
+    design, seeds = CASES[case]
+    draw = np.random.default_rng(0)
+    found = 0
+    for _ in range(repeats):
+        settings = design(draw)
+        lines = lines_of(settings, figures(settings, seeds, draw, effect))
+        one = dimension(parameter, "x", [line.setting.chosen[parameter] for line in lines], "linear")
+        units = chance.units(one, levels_of(one, lines), lines)
+        seen = units.explained(np.arange(len(units.groups))[None])[0]
+        found += seen > units.reach() * (1 + 1e-9)
+    return found
+
+
+@pytest.fixture
+def _few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chance, "EXCHANGES", chance.FEWEST)
+
+
+@pytest.mark.usefixtures("_few")
+@pytest.mark.parametrize("case", CASES)
+def test_a_parameter_without_effect_passes_its_mark_in_5_of_100_sweeps(case: str) -> None:
+    assert 4 <= passes(case, 200, effect=0.0) <= 18  # of 98% of binomial counts
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_few")
+@pytest.mark.parametrize("case", CASES)
+def test_a_parameter_without_effect_passes_its_mark_as_rarely_over_many_sweeps(case: str) -> None:
+    assert passes(case, 4000, effect=0.0) / 4000 == pytest.approx(0.05, abs=0.009)
+
+
+@pytest.mark.usefixtures("_few")
+@pytest.mark.parametrize("case", CASES)
+def test_a_parameter_with_an_effect_passes_its_mark(case: str) -> None:
+    assert passes(case, 20, effect=0.0, parameter=FIRST) >= 18
+    assert passes(case, 20, effect=8.0) >= 18
+
+
+def test_the_mark_is_the_95th_of_100_exchanges_that_there_are() -> None:
+    settings = [{FIRST: a, "b": "p", LAST: c} for a in (1, 2) for c in (1, 2, 3)]
+    table = np.random.default_rng(1).normal(size=(6, 1)) + np.array([[0, 1, 5, 2, 3, 9]]).T
+    lines = lines_of(settings, table)
+    one = dimension(LAST, "l2", [1, 2, 3], "linear")
+    units = chance.units(one, levels_of(one, lines), lines)
+    first, second = table.reshape(2, 3)
+    every = []
+    for left, right in product(permutations(first), permutations(second)):
+        means = (np.array(left) + np.array(right)) / 2
+        every.append(2 * np.sum((means - table.mean()) ** 2))
+    assert set(np.round(units.exchanged(400), 9)) == set(np.round(every, 9))
+    assert units.explained(np.arange(6)[None])[0] == pytest.approx(every[0])
+    assert np.isnan(units.reach())  # one in six exchanges at the least is as good as the best
+
+
+def test_there_is_no_mark_where_values_cannot_be_exchanged() -> None:
+    paired = [{FIRST: k, "b": "p", LAST: k} for k in range(8)]
+    lines = lines_of(paired, np.random.default_rng(0).normal(size=(8, 3)))
+    one = dimension(LAST, "l2", list(range(8)), "linear")
+    assert np.isnan(chance.units(one, levels_of(one, lines), lines).reach())

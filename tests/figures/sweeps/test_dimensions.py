@@ -1,0 +1,115 @@
+"""Where values of a parameter stand on an axis, and how they are written."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlprun.figures import canvas, style
+from mlprun.figures.sweeps import dimensions
+from mlprun.figures.sweeps.dimensions import FEW, dimension, labelled, text_of
+
+
+def test_parameters_stand_on_an_axis_by_their_size_or_side_by_side() -> None:
+    rates = dimension("optimizer.lr", "lr", [1, 0.01, 0.1, 1.0], "log")
+    assert (rates.levels, rates.scale) == ((0.01, 0.1, 1), "log")
+    assert [rates.scaled(value) for value in (0.01, 0.1, 1)] == pytest.approx([0, 0.5, 1])
+    layers = dimension("hidden", "hidden", [[8, 8], [16], [2], [4, 4]], "choice")
+    assert layers.labels == ["2", "16", "4-4", "8-8"]
+    assert [layers.place(value) for value in ([2], [8, 8])] == [0.0, 3.0]
+    mixed = dimension("stop", "stop", [None, 5, True, "auto"], "choice")
+    assert (mixed.labels, mixed.scale) == (["none", "5", "true", "auto"], "even")
+    assert dimension("x", "x", [0.0, 1.0], "log").scale == "linear"  # 0 has no logarithm
+
+
+def test_a_zero_among_decades_has_a_place_of_its_own() -> None:
+    decades = [10.0**power for power in range(-6, 0)]
+    few = dimension("penalty.l2", "l2", [0, *decades], "linear")
+    assert (few.scale, few.is_to_scale) == ("even", False)
+    assert [few.scaled(value) for value in few.levels] == pytest.approx(np.linspace(0, 1, 7))
+    many = dimension("penalty.l2", "l2", [0, *np.geomspace(1e-6, 0.1, 26)], "linear")
+    assert (many.scale, many.scaled(0), many.scaled(0.1)) == ("symlog", 0.0, 1.0)
+    assert many.scaled(1e-6) == pytest.approx(1 / 6)  # 0 is as far from it as a decade
+    near = dimension("optimizer.momentum", "momentum", [0, 0.5, 0.9, 0.99, 0.999], "linear")
+    assert near.scale == "even"  # 0.99 and 0.999 would be one place
+    assert dimension("x", "x", [1, 2, 4], "linear").scale == "linear"
+
+
+def test_a_value_is_found_without_looking_at_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    one = dimension("x", "x", [[k] for k in range(300)], "choice")
+    monkeypatch.setattr(dimensions, "_key", lambda value: asked.append(value) or repr(value))
+    assert [one.place([k]) for k in range(300)] == list(range(300))
+    assert [one.scaled([k]) for k in (0, 299)] == [0.0, 1.0]
+    assert len(asked) < 4 * 300
+
+
+@pytest.mark.parametrize("side", ["x", "y"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        [a * 10.0**b for b in range(-4, 1) for a in (1, 2, 5)][:FEW],
+        [0, *(10.0**b for b in range(-8, 0))],
+        list(range(0, 12000, 1000)),
+        [f"a_choice_with_a_long_name_{k}" for k in range(9)],
+    ],
+)
+def test_no_two_labels_of_an_axis_touch(side: str, values: list[Any]) -> None:
+    one = dimension("x", "x", values, "log" if values[0] else "linear")
+    with style.styled():
+        figure = canvas.picture(2.4, 2.0)
+        axes = figure.subplots()
+        axes.plot(
+            *([one.place(value) for value in one.levels], range(len(values)))[:: 1 if side == "x" else -1]
+        )
+        axis = axes.xaxis if side == "x" else axes.yaxis
+        one.prepare(axis)
+        figure.draw_without_rendering()
+        boxes = [label.get_window_extent() for label in axis.get_ticklabels() if label.get_text()]
+    turned = any(label.get_rotation() for label in axis.get_ticklabels())
+    ends = sorted((box.y0, box.y1) if side == "y" else (box.x0, box.x1) for box in boxes)
+    assert len(boxes) > 1
+    gaps = [after[turned] - before[1] for before, after in pairwise(ends)]  # of turned ones their ends
+    assert all(gap > 0 for gap in gaps)
+
+
+def test_of_parts_only_what_differs_is_written() -> None:
+    sgd, adam = {"name": "sgd", "lr": 0.1}, {"name": "adam", "lr": 0.1}
+    assert dimension("optimizer", "optimizer", [sgd, adam], "choice").labels == ["sgd", "adam"]
+    rates = [sgd, sgd | {"lr": 0.2}]
+    assert dimension("optimizer", "optimizer", rates, "choice").labels == ["lr 0.1", "lr 0.2"]
+    more = [{"name": "sgd"}, {"name": "sgd", "momentum": 0.9}]
+    assert dimension("optimizer", "optimizer", more, "choice").labels == ["sgd", "sgd momentum 0.9"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.1, "0.1"),
+        (1e-05, "1e−5"),
+        (0.0123456, "0.0123"),
+        (12.25, "12.25"),
+        (-3, "−3"),
+        ([], "none"),
+        (["relu", "tanh"], "relu, tanh"),
+        ({"name": "sgd", "lr": 0.5}, "sgd lr 0.5"),
+        (True, "true"),
+    ],
+)
+def test_values_are_written_short(value: Any, text: str) -> None:
+    assert text_of(value) == text
+
+
+def test_labels_shorten_names_and_never_values() -> None:
+    path = "momentum_of_the_optimizer"
+    settings = [{path: 0.9, "lr": rate} for rate in (0.1, 0.25)]
+    varied = dimension(path, path, [0.9, 0.8], "linear"), dimension("lr", "lr", [0.1, 0.25], "linear")
+    texts = labelled(varied, settings)
+    assert [some[1] for some in texts] == [
+        f"{style.name(path, most)} 0.9, lr 0.25" for most in (dimensions.NAME, 14, 9)
+    ]
+    alike = labelled([dimension("lr", "lr", [0.1, 0.25], "linear")], settings)
+    assert alike[0] == ["lr 0.1", "lr 0.25"]  # what does not vary is not told
