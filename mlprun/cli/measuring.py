@@ -17,13 +17,13 @@ import torch
 from mlprun import engines
 from mlprun.cli.plain import Plain
 from mlprun.cli.workloads import LONG, endless, steps_of
-from mlprun.engines import Watch
+from mlprun.engines import StopCondition
 from mlprun.errors import DivergedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from mlprun.engines import Advance, Engine
+    from mlprun.engines import ChunkResult, Engine
     from mlprun.experiment import Experiment
     from mlprun.schema import Config
 
@@ -76,7 +76,7 @@ def measure(config: Config, *, rounds: int, seconds: float, say: Callable[[str],
 
 def _measured(config: Config, *, rounds: int, seconds: float, say: Callable[[str], None]) -> Measured:
     experiment, every = endless(config)
-    refusals = {engine.name: engine.refuses(experiment) for engine in engines.every()}
+    refusals = {engine.name: engine.unsupported_reason(experiment) for engine in engines.every()}
     clock = time.thread_time if config.training.threads == 1 else time.perf_counter
     with threads(config.training.threads):
         runners = runners_of(experiment, every, say)
@@ -91,8 +91,8 @@ def runners_of(experiment: Experiment, every: int, say: Callable[[str], None]) -
     """The plain loop and the engines that can run an experiment, by name."""
     runners: dict[str, Runner] = {PLAIN: Plain(experiment, every).train}
     for engine in engines.every():
-        if engine.refuses(experiment) is None:
-            engine.prepare(experiment, say)
+        if engine.unsupported_reason(experiment) is None:
+            engine.warm_up(experiment, say)
             runners[engine.name] = Training(engine, [experiment]).train
     return runners
 
@@ -102,13 +102,13 @@ class Training:
 
     def __init__(self, engine: Engine, experiments: Sequence[Experiment]) -> None:
         self.engine, self.done = engine, 0
-        starts = [engine.start(experiment) for experiment in experiments]
+        starts = [engine.initial_state(experiment) for experiment in experiments]
         self.cohort = engine.open(experiments, starts, device="cpu")
 
-    def train(self, epochs: int) -> Sequence[Advance]:
+    def train(self, epochs: int) -> Sequence[ChunkResult]:
         """Epochs of every run. Raises DivergedError."""
         self.done += epochs
-        advances = self.engine.advance(self.cohort, self.done, Watch(LONG))
+        advances = self.engine.advance(self.cohort, self.done, StopCondition(LONG))
         for advance in advances:
             if advance.stopped is not None:
                 what = f"a run {advance.stopped} after epoch {advance.epoch} while it was measured"

@@ -10,7 +10,7 @@ from mlprun.cli.plan import layers
 from mlprun.cli.terminal import Output, is_terminal
 
 if TYPE_CHECKING:
-    from mlprun.engines import Advance
+    from mlprun.engines import ChunkResult
     from mlprun.experiment import Experiment
 
 LINE_SECONDS = 10.0
@@ -69,7 +69,7 @@ class Follower(Reporter):
         self.say(f"{layers(experiment)[1].plain()}\n\ntraining in {folder}")
         self._start_bar("epoch", self._epochs, epoch)
 
-    def report(self, advance: Advance, seconds: float) -> None:
+    def report(self, advance: ChunkResult, seconds: float) -> None:
         """Move the bar; without one, say a line every few seconds."""
         figures = f"train loss {advance.rows[-1][2]:.4g}" if advance.rows else ""
         if self._bar is not None:

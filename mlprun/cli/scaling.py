@@ -115,8 +115,8 @@ def _runners(
     if PLAIN not in late:
         runners[PLAIN] = _one_after_another([Plain(experiment, every) for experiment in experiments])
     for engine in engines.every():
-        if engine.name not in late and engine.refuses(experiments[0]) is None:
-            engine.prepare(experiments[0], say)
+        if engine.name not in late and engine.unsupported_reason(experiments[0]) is None:
+            engine.warm_up(experiments[0], say)
             runners[engine.name] = Training(engine, experiments).train
     return runners
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlprun.engines.contract import Advance, Best, Engine, Improvement, State, Watch
+from mlprun.engines.contract import Best, ChunkResult, Engine, Improvement, State, StopCondition
 from mlprun.engines.progress import Progress
 from mlprun.errors import UsageError
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from mlprun.experiment import Experiment
 
 __all__ = [
-    "Advance",
     "Best",
+    "ChunkResult",
     "Engine",
     "Improvement",
     "Progress",
     "State",
-    "Watch",
+    "StopCondition",
     "choose",
     "every",
 ]
@@ -45,7 +45,7 @@ def choose(experiment: Experiment, name: str) -> tuple[Engine, str]:
         raise UsageError(
             "engine", f"{name!r} is not an engine of this version", f"use {', '.join(engines)} or auto"
         )
-    reason = engines[name].refuses(experiment)
+    reason = engines[name].unsupported_reason(experiment)
     if reason is not None:
         raise UsageError("engine", f"{name} cannot run this experiment: {reason}", "use engine: auto")
     return engines[name], f"the config names {name}"
@@ -65,7 +65,7 @@ def _chosen(experiment: Experiment, engines: dict[str, Engine]) -> tuple[Engine,
     """What `auto` takes: the fused engine where it can run the experiment and is worth loading."""
     from mlprun.engines.fused import coverage
 
-    reason = engines["fused"].refuses(experiment)
+    reason = engines["fused"].unsupported_reason(experiment)
     if reason is not None:
         return engines["torch"], f"auto: fused cannot run it: {reason}"
     torch, fused = coverage.seconds(experiment)

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from mlprun.engines import epoch as epochs
 from mlprun.engines import progress as judged
-from mlprun.engines.contract import Advance, Best, Improvement, Watch
+from mlprun.engines.contract import Best, ChunkResult, Improvement, StopCondition
 from mlprun.experiment import logged
 from mlprun.parts.schedules import ReduceOnPlateau
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mlprun.engines.contract import Arrays, Row, State, Why
+    from mlprun.engines.contract import Arrays, Row, State, StopReason
     from mlprun.engines.progress import Progress
     from mlprun.experiment import Experiment
 
@@ -36,14 +36,14 @@ class Member(Protocol[R, V]):
     epoch: int
     progress: Progress
 
-    def run_epoch(self, rate: float, stop: Callable[[], bool]) -> epochs.Met[R, V] | None:
+    def run_epoch(self, rate: float, stop: Callable[[], bool]) -> epochs.EpochTotals[R, V] | None:
         """Train one epoch at a learning rate; None when `stop` said so between batches, the epoch half done.
 
         Raises OverflowError for a number that the run's dtype cannot hold.
         """
         ...
 
-    def figures(self, done: epochs.Met[R, V]) -> dict[str, Any]:
+    def figures(self, done: epochs.EpochTotals[R, V]) -> dict[str, Any]:
         """The metrics and extra losses of the train rows as the epoch met them."""
         ...
 
@@ -79,19 +79,19 @@ class Chunk:
     rows: list[Row] = field(default_factory=list)
     improvements: list[Improvement] = field(default_factory=list)
     best: tuple[int, dict[str, float]] | None = None
-    stopped: Why | None = None
-    torn: bool = False
+    stopped: StopReason | None = None
+    incomplete_epoch: bool = False
     """whether an epoch was left half done"""
 
 
-def advance(member: Member[R, V], until: int, watch: Watch) -> Advance:
+def advance(member: Member[R, V], until: int, watch: StopCondition) -> ChunkResult:
     """Train one run up to `until` completed epochs, or until it stops."""
     start = member.state()
     chunk = _run(member, until, watch)
-    if chunk.torn:
+    if chunk.incomplete_epoch:
         reached = member.epoch
         member.restore(start)
-        chunk = _run(member, reached, Watch(watch.epochs))
+        chunk = _run(member, reached, StopCondition(watch.epochs))
         chunk.stopped = "interrupted"
     # the last epoch's losses do not tell: train was met before the update, dev may hide an infinite weight
     if chunk.stopped == "diverged" or not member.finite():
@@ -99,7 +99,7 @@ def advance(member: Member[R, V], until: int, watch: Watch) -> Advance:
     return _closed(member, chunk)
 
 
-def _run(member: Member[R, V], until: int, watch: Watch) -> Chunk:
+def _run(member: Member[R, V], until: int, watch: StopCondition) -> Chunk:
     chunk = Chunk()
     while member.epoch < until and chunk.stopped is None:
         if watch.stop():
@@ -112,13 +112,15 @@ def _run(member: Member[R, V], until: int, watch: Watch) -> Chunk:
             chunk.stopped = "diverged"
             break
         if done is None:
-            chunk.stopped, chunk.torn = "interrupted", True
+            chunk.stopped, chunk.incomplete_epoch = "interrupted", True
         else:
             _judge(member, rate, done, chunk, watch)
     return chunk
 
 
-def _judge(member: Member[R, V], rate: float, done: epochs.Met[R, V], chunk: Chunk, watch: Watch) -> None:
+def _judge(
+    member: Member[R, V], rate: float, done: epochs.EpochTotals[R, V], chunk: Chunk, watch: StopCondition
+) -> None:
     """Evaluate and log the epoch that was just completed, and see whether the run goes on."""
     experiment, epoch, last = member.experiment, member.epoch, member.epoch == watch.epochs
     training = experiment.config.training
@@ -156,7 +158,9 @@ def _observe(member: Member[R, V], dev: dict[str, float], chunk: Chunk) -> None:
         chunk.stopped = "early_stopping"
 
 
-def _row(member: Member[R, V], rate: float, done: epochs.Met[R, V], dev: dict[str, float] | None) -> Row:
+def _row(
+    member: Member[R, V], rate: float, done: epochs.EpochTotals[R, V], dev: dict[str, float] | None
+) -> Row:
     train = member.figures(done)
     names = logged(member.experiment.config)
     seen = [train[name] for name in names]
@@ -164,23 +168,23 @@ def _row(member: Member[R, V], rate: float, done: epochs.Met[R, V], dev: dict[st
     return (member.epoch, rate, done.loss, done.objective, *seen, *unseen)
 
 
-def _replay(member: Member[R, V], start: State, watch: Watch) -> Advance:
+def _replay(member: Member[R, V], start: State, watch: StopCondition) -> ChunkResult:
     """The chunk again from its start, up to the last epoch whose figures and parameters are finite."""
     member.restore(start)
     rows: list[Row] = []
     improvements: list[Improvement] = []
     best, good = None, start
     while True:
-        piece = _run(member, member.epoch + 1, Watch(watch.epochs))
+        piece = _run(member, member.epoch + 1, StopCondition(watch.epochs))
         if piece.stopped == "diverged" or not member.finite():
             member.restore(good)
-            return Advance(member.epoch, rows, improvements, best, "diverged")
+            return ChunkResult(member.epoch, rows, improvements, best, "diverged")
         good, closed = member.state(), _closed(member, piece)
         rows.extend(closed.rows)
         improvements.extend(closed.improvements)
         best = closed.best or best
 
 
-def _closed(member: Member[R, V], chunk: Chunk) -> Advance:
+def _closed(member: Member[R, V], chunk: Chunk) -> ChunkResult:
     best = None if chunk.best is None else Best(*chunk.best, model=member.kept())
-    return Advance(member.epoch, chunk.rows, chunk.improvements, best, chunk.stopped)
+    return ChunkResult(member.epoch, chunk.rows, chunk.improvements, best, chunk.stopped)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from mlprun.engines import epoch as epochs
-from mlprun.engines import kinds
+from mlprun.engines import state_spec
 from mlprun.engines.contract import State
-from mlprun.engines.stepwise import Stepwise
+from mlprun.engines.stepwise import SequentialEngine
 from mlprun.experiment import measured
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlprun.engines.abilities import Abilities
+    from mlprun.engines.capabilities import Capabilities
     from mlprun.engines.contract import Arrays
     from mlprun.experiment import Experiment, Rows
     from mlprun.parts.losses import Loss
@@ -73,18 +73,18 @@ class Learner(Protocol):
         ...
 
 
-def expected(experiment: Experiment, state: State, learner: Make) -> kinds.Expected:
+def expected(experiment: Experiment, state: State, learner: Make) -> state_spec.Expected:
     """What a learner's optimizer keeps of each parameter: found by letting it take one step of nothing."""
     nothing = {name: np.zeros_like(array) for name, array in state.model.items()}
     blank = learner(experiment.config, nothing, {})
     blank.step(nothing, 0.0)
-    steps = kinds.steps_so_far(experiment, state.epoch)
+    steps = state_spec.steps_so_far(experiment, state.epoch)
     return [
         {
             parameter: {
-                slot: kinds.Number(1, steps, whole=True, plain=False, dtype=str(array.dtype))
+                slot: state_spec.Number(1, steps, whole=True, plain=False, dtype=str(array.dtype))
                 if slot == "step"
-                else kinds.Array(str(array.dtype), array.shape)
+                else state_spec.Array(str(array.dtype), array.shape)
                 for slot, array in kept.items()
             }
             for parameter, kept in blank.slots.items()
@@ -104,12 +104,12 @@ class Member:
     def restore(self, state: State) -> None:
         """Stand where `state` says."""
         self.epoch, self.progress = state.epoch, state.progress
-        self.learner = self._learner(self.config, state.model, put_together(state))
+        self.learner = self._learner(self.config, state.model, unflatten(state))
         self.keep()
 
     def state(self) -> State:
         """Where the run stands."""
-        arrays, structure = taken_apart(self.learner.slots)
+        arrays, structure = flatten(self.learner.slots)
         return State(self.epoch, dict(self.learner.model), arrays, structure, self.progress)
 
     def keep(self) -> None:
@@ -125,27 +125,27 @@ class Member:
         return all(bool(np.isfinite(array).all()) for array in self.learner.model.values())
 
     @np.errstate(all="ignore")  # a run may diverge, which its figures tell
-    def run_epoch(self, rate: float, stop: Callable[[], bool]) -> epochs.Met[Rows, Array] | None:
+    def run_epoch(self, rate: float, stop: Callable[[], bool]) -> epochs.EpochTotals[Rows, Array] | None:
         """Train one epoch at a learning rate; None when `stop` said so between batches."""
         rows, loss = self._ordered(), self.config.loss
-        met: epochs.Met[Rows, Array] = epochs.Met(rows)
+        met: epochs.EpochTotals[Rows, Array] = epochs.EpochTotals(rows)
         for batch in self._batches(rows):
             if stop():
                 return None
             found = self.learner.differentiate(batch.inputs, batch.targets)
             self.learner.step(found.gradients, rate)
             weight = loss.weight(batch.targets)
-            shown = epochs.mean_of(loss, found.loss, weight)
+            shown = epochs.mean_loss(loss, found.loss, weight)
             met.add(found.before, shown, found.objective, weight=weight, rows=len(batch))
         self.epoch += 1
         return met
 
-    def first_gradient(self) -> Arrays:
+    def next_gradient(self) -> Arrays:
         """The gradient of the next step's objective by parameter name, before clipping."""
         batch = self._batches(self._ordered())[0]
         return self.learner.differentiate(batch.inputs, batch.targets).gradients
 
-    def figures(self, done: epochs.Met[Rows, Array]) -> dict[str, Any]:
+    def figures(self, done: epochs.EpochTotals[Rows, Array]) -> dict[str, Any]:
         """The metrics and extra losses of the train rows as the epoch met them."""
         return self._measured(np.concatenate(done.before), done.rows)
 
@@ -172,17 +172,17 @@ class Member:
         return [rows.at(slice(start, start + size)) for start in range(0, len(rows), size)]
 
 
-def engine(name: str, learner: Make, abilities: Abilities) -> Stepwise[Member]:
+def engine(name: str, learner: Make, capabilities: Capabilities) -> SequentialEngine[Member]:
     """The engine of that name whose runs are members around such learners."""
-    return Stepwise(
+    return SequentialEngine(
         name,
         lambda experiment, state, _: Member(experiment, state, learner),
-        abilities.lacking,
+        capabilities.missing,
         lambda experiment, state: expected(experiment, state, learner),
     )
 
 
-def taken_apart(slots: Mapping[str, Arrays]) -> tuple[dict[str, NDArray[Any]], Any]:
+def flatten(slots: Mapping[str, Arrays]) -> tuple[dict[str, NDArray[Any]], Any]:
     """Copies of the arrays by name, and the structure around them as JSON."""
     arrays: dict[str, NDArray[Any]] = {}
     structure: dict[str, Any] = {}
@@ -195,12 +195,12 @@ def taken_apart(slots: Mapping[str, Arrays]) -> tuple[dict[str, NDArray[Any]], A
     return arrays, [structure]
 
 
-def put_together(state: State) -> Slots:
-    """The inverse of `taken_apart`; slots that hold no array are left out."""
-    structure = (state.structure or [{}])[0]
+def unflatten(state: State) -> Slots:
+    """The inverse of `flatten`; slots that hold no array are left out."""
+    structure = (state.optimizer_meta or [{}])[0]
     return {
         parameter: {
-            slot: np.array(state.slots[packed["array"]])
+            slot: np.array(state.optimizer_state[packed["array"]])
             for slot, packed in kept["of"].items()
             if isinstance(packed, dict)
         }

@@ -32,21 +32,21 @@ class Tabled(Protocol):
         ...
 
 
-Why = Literal["finished", "early_stopping", "diverged", "interrupted"]
+StopReason = Literal["finished", "early_stopping", "diverged", "interrupted"]
 
 
 @dataclass(frozen=True, eq=False)
 class State:
     """A run between two epochs, in terms that every engine reads: NumPy arrays by parameter name.
 
-    `model` holds parameters and buffers, `slots` the optimizer's arrays, `structure` the optimizer's other
+    `model` holds parameters and buffers, `optimizer_state` the optimizer's arrays, `optimizer_meta` its other
     values as JSON that refers to the arrays by name.
     """
 
     epoch: int
     model: Arrays
-    slots: Arrays = field(default_factory=dict)
-    structure: Any = None
+    optimizer_state: Arrays = field(default_factory=dict)
+    optimizer_meta: Any = None
     progress: Progress = field(default_factory=Progress)
 
 
@@ -69,14 +69,14 @@ class Improvement:
 
 
 @dataclass(frozen=True)
-class Advance:
+class ChunkResult:
     """What happened to one run: how far it is, rows to log, a new best if any, and why it stopped."""
 
     epoch: int
     rows: Sequence[Row] = ()
     improvements: Sequence[Improvement] = ()
     best: Best | None = None
-    stopped: Why | None = None
+    stopped: StopReason | None = None
 
 
 def never() -> bool:
@@ -85,7 +85,7 @@ def never() -> bool:
 
 
 @dataclass(frozen=True)
-class Watch:
+class StopCondition:
     """What happens inside a chunk beside steps; everything else stands in each run's config."""
 
     epochs: int
@@ -99,15 +99,15 @@ class Engine(Protocol):
 
     name: str
 
-    def refuses(self, experiment: Experiment) -> str | None:
+    def unsupported_reason(self, experiment: Experiment) -> str | None:
         """Why this engine cannot run the experiment; None if it can."""
         ...
 
-    def prepare(self, experiment: Experiment, say: Callable[[str], None]) -> None:
+    def warm_up(self, experiment: Experiment, say: Callable[[str], None]) -> None:
         """Do what is done once before the first step, and tell `say` if the user has to wait for it."""
         ...
 
-    def start(self, experiment: Experiment) -> State:
+    def initial_state(self, experiment: Experiment) -> State:
         """The state at epoch 0."""
         ...
 
@@ -118,7 +118,7 @@ class Engine(Protocol):
         """
         ...
 
-    def flaw(self, experiment: Experiment, state: State) -> str | None:
+    def validate_state(self, experiment: Experiment, state: State) -> str | None:
         """Why this engine cannot have left a state whose model is sound; None if it can.
 
         Looked at where a state was read from a file: what passes here, `open` takes.
@@ -133,6 +133,6 @@ class Engine(Protocol):
         """The runs of a cohort as they stand, copied out."""
         ...
 
-    def advance(self, cohort: Any, until: int, watch: Watch) -> Sequence[Advance]:
+    def advance(self, cohort: Any, until: int, watch: StopCondition) -> Sequence[ChunkResult]:
         """Train every run of the cohort up to `until` completed epochs, or until it stops."""
         ...

@@ -44,7 +44,7 @@ def row_order(config: Config, rows: int, epoch: int) -> NDArray[np.int64] | None
     return randomness.order(training.seed, Purpose.ORDER, rows, epoch=epoch)
 
 
-class Met(Generic[R, V]):
+class EpochTotals(Generic[R, V]):
     """What an epoch's batches gave as each was met, before its update.
 
     The loss and the objective are means over the batches, weighted by what was averaged; of a single batch
@@ -69,7 +69,7 @@ class Met(Generic[R, V]):
         self.objective = objective if first else self._sums[1] / self._rows
 
 
-def mean_of(loss: Loss, differentiated: float, weight: float) -> float:
+def mean_loss(loss: Loss, differentiated: float, weight: float) -> float:
     """The mean that the history shows of what `loss` gave with its own reduction and scale."""
     unscaled = differentiated / loss.scale
     return unscaled / weight if loss.reduction == "sum" else unscaled

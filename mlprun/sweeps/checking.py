@@ -179,7 +179,7 @@ class Configs:
     def _look_at(self, point: Point) -> Checked:
         config, _ = self._config(point)
         experiment = transfer.checked(self.prototype(config))
-        able = [engine.name for engine in engines.every() if engine.refuses(experiment) is None]
+        able = [engine.name for engine in engines.every() if engine.unsupported_reason(experiment) is None]
         if config.engine not in ("auto", *able):
             engines.choose(experiment, config.engine)  # raises, with the reason
         has = [split for split in SPLITS if experiment.has(split)]

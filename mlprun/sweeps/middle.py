@@ -43,7 +43,7 @@ def encode(ended: Sequence[Any], standings: Sequence[Standing], width: int) -> d
             {
                 "trial": one.trial,
                 "form": _index(told["forms"], form),
-                "optimizer": _index(told["optimizers"], one.state.structure),
+                "optimizer": _index(told["optimizers"], one.state.optimizer_meta),
                 "rows": len(one.history),
                 "epoch": one.state.epoch,
                 "progress": one.state.progress.to_json(),
@@ -87,7 +87,7 @@ def standings(tensors: Arrays) -> list[Standing]:
 
 
 def _arrays(one: Standing) -> dict[str, NDArray[Any]]:
-    parts = zip(_PARTS, (one.state.model, one.state.slots, one.best or {}), strict=True)
+    parts = zip(_PARTS, (one.state.model, one.state.optimizer_state, one.best or {}), strict=True)
     return {f"{part}.{name}": np.asarray(array) for part, arrays in parts for name, array in arrays.items()}
 
 

@@ -143,7 +143,7 @@ def _prepare(plan: Plan, reporter: Reporter) -> None:
     for kind in dict.fromkeys(cohort.kind for cohort in plan.cohorts):
         devices.resolve(kind.device)
     for engine, experiment in plan.examples(plan.cohorts):
-        engines.named(engine).prepare(experiment, reporter.say)
+        engines.named(engine).warm_up(experiment, reporter.say)
 
 
 def _created(configs: Configs, plan: Plan, out: str, stack: ExitStack) -> SweepFolder:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from mlprun.engines import State, Watch
+from mlprun.engines import State, StopCondition
 from mlprun.engines.contract import Tabled
 from mlprun.errors import OutOfMemoryError
 from mlprun.experiment import SPLITS, Meter, Starts, Tensors, columns
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlprun.engines import Advance, Engine
-    from mlprun.engines.contract import Row, Why
+    from mlprun.engines import ChunkResult, Engine
+    from mlprun.engines.contract import Row, StopReason
     from mlprun.experiment import Experiment, Rows
     from mlprun.parts.architectures.network import Network
     from mlprun.sweeps.entries import TrialStatus
@@ -112,7 +112,7 @@ class _Training:
     state: State
     end: int
     """the epoch up to which it is trained"""
-    stopped: Why | None = None
+    stopped: StopReason | None = None
     outcome: Result | None = None
 
     def __init__(self, task: Task, course: Course) -> None:
@@ -175,7 +175,7 @@ class _Training:
     def advance(self) -> None:
         """Its epochs, with a look at it between chunks of them."""
         course, task, epochs = self.course, self.task, self.experiment.config.training.epochs
-        epoch, chunk, watch = self.state.epoch, task.chunk, Watch(epochs, course.stop)
+        epoch, chunk, watch = self.state.epoch, task.chunk, StopCondition(epochs, course.stop)
         self.over = self.stopped is None and epoch < self.end and course.stop()
         if self.over:
             return
@@ -196,7 +196,7 @@ class _Training:
         trial, best_epoch = self.task.trial, self.best_epoch
         return Standing(trial, self.state, self.history, best_epoch, self.best, self.seconds, figures)
 
-    def _take(self, advance: Advance) -> None:
+    def _take(self, advance: ChunkResult) -> None:
         if advance.rows:
             self.pieces.append(as_table(advance.rows, self.width))
         if advance.best is not None:

@@ -6,14 +6,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from mlprun.engines import Watch
+from mlprun.engines import StopCondition
 from mlprun.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mlprun.engines import Advance, Engine, State
-    from mlprun.engines.contract import Why
+    from mlprun.engines import ChunkResult, Engine, State
+    from mlprun.engines.contract import StopReason
     from mlprun.experiment import Experiment
     from mlprun.training.record import Record
     from mlprun.training.signals import StopFlag
@@ -30,7 +30,7 @@ class Reporter(Protocol):
         """Something that the user should know, such as a checkpoint that was damaged."""
         ...
 
-    def report(self, advance: Advance, seconds: float) -> None:
+    def report(self, advance: ChunkResult, seconds: float) -> None:
         """Called after every chunk, at most every quarter of a second."""
         ...
 
@@ -49,7 +49,7 @@ class Course:
     """an epoch to stop at as if interrupted, from which the run can go on"""
 
 
-def follow(experiment: Experiment, state: State, record: Record, course: Course) -> tuple[Why, State]:
+def follow(experiment: Experiment, state: State, record: Record, course: Course) -> tuple[StopReason, State]:
     """Train from `state` to the end of the config's epochs; returns why and where it stopped, all saved."""
     config = experiment.config
     epochs = config.training.epochs
@@ -59,7 +59,7 @@ def follow(experiment: Experiment, state: State, record: Record, course: Course)
         # of a state that was written on purpose: the tensors of the model have been looked at before
         what = f"holds an optimizer's state that is none: {error}"
         raise CheckpointError(record.path, what, "restore it from a copy or train again") from error
-    watch, pace, epoch = Watch(epochs, course.stop), Pace(), state.epoch
+    watch, pace, epoch = StopCondition(epochs, course.stop), Pace(), state.epoch
     began = time.monotonic()
     if epoch == epochs:  # nothing to train, as with `epochs: 0`
         record.save(state, "finished")

@@ -18,8 +18,8 @@ from mlprun.training.state import Saved, best_checkpoint, last_checkpoint
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlprun.engines import Advance, Best, State
-    from mlprun.engines.contract import Arrays, Row, Why
+    from mlprun.engines import Best, ChunkResult, State
+    from mlprun.engines.contract import Arrays, Row, StopReason
     from mlprun.experiment import Experiment
     from mlprun.storage.runs import RunFolder
 
@@ -79,7 +79,7 @@ class Record(Closing):
         """Remember the model of this epoch in every checkpoint from now on."""
         self._snapshots[state.epoch] = state.model
 
-    def take(self, advance: Advance) -> None:
+    def take(self, advance: ChunkResult) -> None:
         """Log what a chunk brought; the rows are written with the next checkpoint."""
         self._rows.extend(advance.rows)
         if advance.best is not None:
@@ -111,7 +111,7 @@ class Record(Closing):
             return True
         return time.monotonic() - self._saved_at >= self.checkpoint.seconds
 
-    def save(self, state: State, stopped: Why | None) -> None:
+    def save(self, state: State, stopped: StopReason | None) -> None:
         """History, then best, then last."""
         self._history.append(self._rows)
         self._history.sync()

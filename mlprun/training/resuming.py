@@ -78,7 +78,7 @@ def resume(
         kept = _as_kept(folder, last, config, record)
         session = _session(experiment, folder, before, kept, record=record, device=device, reporter=reporter)
         _refuse_flaw(session.engine, experiment, saved, last)
-        session.engine.prepare(experiment, reporter.say)
+        session.engine.warm_up(experiment, reporter.say)
         with StopFlag() as stop:
             _mend(folder, last)  # until here nothing has been written
             ended = carry_out(session, saved, best, stop)
@@ -176,7 +176,7 @@ def _kept(folder: RunFolder, last: Last, config: Config) -> tuple[Preprocessing,
 
 def _refuse_flaw(engine: Engine, experiment: Experiment, saved: Saved | None, last: Last | None) -> None:
     """Raise CheckpointError for an optimizer's state that the engine cannot have left."""
-    flaw = None if saved is None else engine.flaw(experiment, saved.state)
+    flaw = None if saved is None else engine.validate_state(experiment, saved.state)
     if flaw is not None and last is not None:
         raise CheckpointError(last.path, f"holds what no run writes: {flaw}", _RESTORE)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mlprun.engines import Best, Engine, State
-    from mlprun.engines.contract import Arrays, Why
+    from mlprun.engines.contract import Arrays, StopReason
     from mlprun.experiment import Experiment
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
@@ -36,7 +36,7 @@ class Ended:
     """How a training came to its end; `signal_number` names the signal that interrupted it."""
 
     folder: RunFolder
-    stopped: Why
+    stopped: StopReason
     epoch: int
     signal_number: int | None = None
 
@@ -77,8 +77,8 @@ def start(experiment: Experiment, *, out: str, reporter: Reporter, pause: int | 
     engine, why = engines.choose(experiment, config.engine)
     device = devices.resolve(config.device)
     experiment.check_size()
-    engine.start(experiment)  # a start that cannot be made, as from a file of other shapes, leaves no folder
-    engine.prepare(experiment, reporter.say)
+    engine.initial_state(experiment)  # fails before a folder exists, as for a weights file of other shapes
+    engine.warm_up(experiment, reporter.say)
     code = code_of(config)
     # every folder below `out` lies equally deep, so paths relative to it hold whatever its number will be
     stored = stored_config(config, os.path.join(out, config.name))
@@ -134,12 +134,12 @@ def carry_out(session: Session, saved: Saved | None, best: Best | None, stop: St
 
 def _follow(
     session: Session, saved: Saved | None, best: Best | None, stop: StopFlag, standing: Standing
-) -> tuple[Why, State, Best | None]:
+) -> tuple[StopReason, State, Best | None]:
     experiment, engine = session.experiment, session.engine
     course = Course(engine, session.device, stop, session.reporter, standing.saved, session.pause)
     with Record(session.folder, experiment, session.constants, begins=saved is None) as record:
         if saved is None:
-            state = engine.start(experiment)
+            state = engine.initial_state(experiment)
             record.begin(state)
         else:
             state = saved.state

@@ -13,7 +13,7 @@ from mlprun.storage.checkpoints import Checkpoint
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mlprun.engines.contract import Arrays, Why
+    from mlprun.engines.contract import Arrays, StopReason
 
 _PREFIXES = ("model.", "optimizer.", "snapshot.")
 
@@ -26,7 +26,7 @@ class Saved:
     history_offset: int
     snapshots: Mapping[int, Arrays] = field(default_factory=dict)
     """the model at epoch 0 and at the epochs that `snapshots:` names"""
-    stopped: Why | None = None
+    stopped: StopReason | None = None
     """why the run was over at this state; None while it goes on"""
 
     def going_on(self) -> Saved:
@@ -38,14 +38,14 @@ def last_checkpoint(saved: Saved, constants: Mapping[str, Any]) -> Checkpoint:
     """The newest state, all that a resume needs; `constants` are the metadata that never change."""
     state = saved.state
     tensors = {f"model.{name}": array for name, array in state.model.items()}
-    tensors |= {f"optimizer.{name}": array for name, array in state.slots.items()}
+    tensors |= {f"optimizer.{name}": array for name, array in state.optimizer_state.items()}
     for epoch, model in saved.snapshots.items():
         tensors |= {f"snapshot.{epoch}.{name}": array for name, array in model.items()}
     meta = {
         **constants,
         "kind": "last",
         "epoch": state.epoch,
-        "optimizer": state.structure,
+        "optimizer": state.optimizer_meta,
         "progress": state.progress.to_json(),
         "history_offset": saved.history_offset,
         "stopped": saved.stopped,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlprun.engines import State, Watch
+from mlprun.engines import State, StopCondition
 from mlprun.experiment import Experiment, columns
 from mlprun.verification.kinks import kinked
 
@@ -84,7 +84,7 @@ def follow(engine: Engine, experiment: Experiment, state: State, epochs: int, *,
     """Train from `state` for some epochs, or until the run diverges."""
     gradient = engine.gradients(experiment, state, device=device)
     cohort = engine.open([experiment], [state], device=device)
-    (told,) = engine.advance(cohort, epochs, Watch(experiment.config.training.epochs))
+    (told,) = engine.advance(cohort, epochs, StopCondition(experiment.config.training.epochs))
     history = table(columns(experiment.config), told.rows)
     (after,) = engine.states(cohort)
     stopped = "diverged" if told.stopped == "diverged" else None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mlprun.engines.torch.member import Member
+from mlprun.engines.torch.trainer import Member
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -37,7 +37,7 @@ class Start:
             raise UsageError("training.epochs", "there is no step to compare", "train for one epoch at least")
         config = comparable(config)
         experiments = {dtype: in_dtype(config, dtype) for dtype in DTYPES}
-        state = _definition().start(experiments[config.training.dtype])
+        state = _definition().initial_state(experiments[config.training.dtype])
         return cls(config, experiments, state, devices.resolve(config.device))
 
     def definition(self, dtype: str, epochs: int) -> Course:

@@ -13,7 +13,7 @@ import numpy as np
 
 from mlprun import config as reading
 from mlprun import schema
-from mlprun.engines import State, Watch
+from mlprun.engines import State, StopCondition
 from mlprun.engines.torch import TorchEngine
 from mlprun.errors import MlprunError
 from mlprun.experiment import columns
@@ -100,7 +100,7 @@ class Variants:
     def _drawn(self) -> State | None:
         """The start that the seed gives when biases are otherwise; None where it is given by name."""
         try:
-            return TorchEngine().start(self._bare)
+            return TorchEngine().initial_state(self._bare)
         except MlprunError:
             return None
 
@@ -124,7 +124,9 @@ class Variants:
         changed = config.model_copy(update={"loss": loss, "optimizer": optimizer})
         torch, made = TorchEngine(), replace(experiment, config=changed)
         cohort = torch.open([made], [cast(state, change.dtype)], device="cpu")
-        (told,) = torch.advance(cohort, min(epochs, config.training.epochs), Watch(config.training.epochs))
+        (told,) = torch.advance(
+            cohort, min(epochs, config.training.epochs), StopCondition(config.training.epochs)
+        )
         return table(columns(changed), told.rows)
 
 

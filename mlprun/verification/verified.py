@@ -128,12 +128,12 @@ def _courses(
     for engine in engines.every():
         if engine.name == DEFINITION:
             continue
-        reasons = {dtype: engine.refuses(start.experiments[dtype]) for dtype in DTYPES}
+        reasons = {dtype: engine.unsupported_reason(start.experiments[dtype]) for dtype in DTYPES}
         if reasons["float64"] is not None:
             refused[engine.name] = reasons["float64"]
         for dtype in dict.fromkeys((start.config.training.dtype, "float64")):
             if reasons[dtype] is None:
-                engine.prepare(start.experiments[dtype], say)
+                engine.warm_up(start.experiments[dtype], say)
                 found.append(start.follow(engine, dtype, epochs))
     return epochs, found, refused
 

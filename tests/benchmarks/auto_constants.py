@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from mlprun.api import load_config
-from mlprun.engines import Watch
+from mlprun.engines import StopCondition
 from mlprun.engines.fused import FusedEngine, coverage
 from mlprun.engines.torch import TorchEngine
 from mlprun.experiment import Experiment
@@ -32,9 +32,9 @@ from mlprun.experiment import Experiment
 from mlprun.engines.fused import FusedEngine
 experiment = Experiment.of(api.load_config({"dataset": "xor"}))
 engine = FusedEngine()
-state = engine.start(experiment)
+state = engine.initial_state(experiment)
 began = time.process_time()
-engine.prepare(experiment, print)
+engine.warm_up(experiment, print)
 engine.open([experiment], [state], device="cpu")
 print(time.process_time() - began)
 """
@@ -87,14 +87,14 @@ def measured(experiment: Experiment, turns: int) -> tuple[float, float]:
     least = []
     for engine in (TorchEngine(), FusedEngine()):
         cohort, done, steps, best = (
-            engine.open([experiment], [engine.start(experiment)], device="cpu"),
+            engine.open([experiment], [engine.initial_state(experiment)], device="cpu"),
             0,
             1,
             1e9,
         )
         for _ in range(turns + 3):
             began = time.thread_time()
-            engine.advance(cohort, done + steps, Watch(LONG))
+            engine.advance(cohort, done + steps, StopCondition(LONG))
             took, done = time.thread_time() - began, done + steps
             best = min(best, took / steps)
             steps = max(1, int(0.05 / best))

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from mlprun.api import load_config
-from mlprun.engines import Watch
+from mlprun.engines import StopCondition
 from mlprun.engines.fused import FusedEngine
 from mlprun.experiment import Experiment
 
@@ -73,23 +73,23 @@ def experiments(runs: int, epochs: int) -> list[Experiment]:
 def one_cohort(runs: int, epochs: int) -> tuple[int, float]:
     """All runs at once: how many rows of history they have left, and CPU seconds of the training."""
     many = experiments(runs, epochs)
-    ENGINE.prepare(many[0], print)
-    cohort = ENGINE.open(many, [ENGINE.start(one) for one in many], device="cpu")
+    ENGINE.warm_up(many[0], print)
+    cohort = ENGINE.open(many, [ENGINE.initial_state(one) for one in many], device="cpu")
     began = time.process_time()
-    told = ENGINE.advance(cohort, epochs, Watch(epochs))
+    told = ENGINE.advance(cohort, epochs, StopCondition(epochs))
     return sum(len(advance.rows) for advance in told), time.process_time() - began
 
 
 def compared(runs: int, epochs: int) -> tuple[tuple[float, float], tuple[float, float]]:
     """Wall and CPU seconds of a cohort on one thread and on all."""
     many = experiments(runs, epochs)
-    starts = [ENGINE.start(one) for one in many]
+    starts = [ENGINE.initial_state(one) for one in many]
 
     def timed(threads: int) -> tuple[float, float]:
         cohort = ENGINE.open(many, starts, device="cpu")
         cohort.threads = threads
         wall, cpu = time.perf_counter(), time.process_time()
-        ENGINE.advance(cohort, epochs, Watch(epochs))
+        ENGINE.advance(cohort, epochs, StopCondition(epochs))
         return time.perf_counter() - wall, time.process_time() - cpu
 
     return timed(1), timed(cores())

@@ -87,7 +87,7 @@ def measure(given: argparse.Namespace) -> int:
 
     title, experiments, every = subjects(name)
     engine = FusedEngine()
-    engine.prepare(experiments[0], lambda message: print(message, file=sys.stderr))
+    engine.warm_up(experiments[0], lambda message: print(message, file=sys.stderr))
     sides: dict[str, Any] = {
         FUSED: measuring.Training(engine, experiments),
         JAX: Scan(experiments, every),

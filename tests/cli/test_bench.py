@@ -72,7 +72,9 @@ def test_any_shipped_config_can_be_measured(path: Path) -> None:
     experiment, every = endless(config)
     assert every * steps_of(experiment) == pytest.approx(EVERY, rel=0.5) or every == 1
     runners = measuring.runners_of(experiment, every, silent)
-    refusing = [engine.name for engine in engines.every() if engine.refuses(experiment) is not None]
+    refusing = [
+        engine.name for engine in engines.every() if engine.unsupported_reason(experiment) is not None
+    ]
     assert sorted([*runners, *refusing]) == sorted([measuring.PLAIN, *(one.name for one in engines.every())])
     for train in runners.values():
         train(2)

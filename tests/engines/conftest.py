@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 import mlprun.api as mlprun
-from mlprun.engines.contract import Watch
+from mlprun.engines.contract import StopCondition
 from mlprun.engines.torch import TorchEngine
 from mlprun.experiment import Experiment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mlprun.engines import Advance, Best, State
+    from mlprun.engines import Best, ChunkResult, State
 
 SMALL = {
     "dataset": {"name": "moons", "noise": 0.3, "split": {"train": 45, "dev": 20, "test": 15}},
@@ -48,16 +48,18 @@ def engine() -> TorchEngine:
 class Course:
     """One run on an engine, advanced in pieces; keeps all that happened."""
 
-    def __init__(self, engine: TorchEngine, experiment: Experiment, watch: Watch | None = None) -> None:
+    def __init__(
+        self, engine: TorchEngine, experiment: Experiment, watch: StopCondition | None = None
+    ) -> None:
         self.engine, self.experiment = engine, experiment
-        self.watch = watch or Watch(experiment.config.training.epochs)
-        self.cohort = engine.open([experiment], [engine.start(experiment)], device="cpu")
+        self.watch = watch or StopCondition(experiment.config.training.epochs)
+        self.cohort = engine.open([experiment], [engine.initial_state(experiment)], device="cpu")
         self.rows: list[Any] = []
         self.improvements: list[Any] = []
         self.best: Best | None = None
         self.epoch, self.stopped = 0, None
 
-    def advance(self, until: int) -> Advance:
+    def advance(self, until: int) -> ChunkResult:
         (advance,) = self.engine.advance(self.cohort, until, self.watch)
         self.rows += advance.rows
         self.improvements += advance.improvements
@@ -95,7 +97,13 @@ def plain(arrays: Any) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
 
 def standing(state: State) -> list[Any]:
     """A state in plain values and bytes."""
-    return [state.epoch, plain(state.model), plain(state.slots), state.structure, state.progress]
+    return [
+        state.epoch,
+        plain(state.model),
+        plain(state.optimizer_state),
+        state.optimizer_meta,
+        state.progress,
+    ]
 
 
 @pytest.fixture

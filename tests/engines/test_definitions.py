@@ -325,11 +325,11 @@ def test_batch_norm_is_torchs_in_training_and_in_evaluation(experiment: Make, co
 
 def test_no_epochs_are_the_start(experiment: Make, engine: Any) -> None:
     made = experiment(training={"epochs": 0})
-    start = engine.start(made)
+    start = engine.initial_state(made)
     torch.manual_seed(0)
     np.testing.assert_array_equal(start.model["layers.0.weight"], nn.Linear(2, 4).weight.detach())
     assert start.epoch == 0
-    assert start.slots == {}
+    assert start.optimizer_state == {}
 
 
 def test_sparse_adam_on_an_embedding_is_a_plain_loops(experiment: Make, course: Make) -> None:

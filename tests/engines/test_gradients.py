@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mlprun import engines
-from mlprun.engines import Engine, Watch
+from mlprun.engines import Engine, StopCondition
 from mlprun.randomness import Purpose, order
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ TORCH = engines.every()[0]
 
 def stands(experiment: Experiment, epochs: int = 0) -> Any:
     """A state of the torch engine after some epochs."""
-    cohort = TORCH.open([experiment], [TORCH.start(experiment)], device="cpu")
-    TORCH.advance(cohort, epochs, Watch(experiment.config.training.epochs))
+    cohort = TORCH.open([experiment], [TORCH.initial_state(experiment)], device="cpu")
+    TORCH.advance(cohort, epochs, StopCondition(experiment.config.training.epochs))
     return TORCH.states(cohort)[0]
 
 
@@ -59,7 +59,7 @@ def test_the_gradient_is_that_of_the_first_batch_with_penalties_and_unclipped(
         optimizer={"name": "adam", "lr": 0.1},
         training={"dtype": dtype, "batch_size": batch, "clip_norm": 1e-3},
     )
-    reason = engine.refuses(made)
+    reason = engine.unsupported_reason(made)
     if reason is not None:
         pytest.skip(reason)
     state = stands(made, epochs)

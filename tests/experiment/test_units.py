@@ -60,13 +60,15 @@ def test_engines_agree_on_a_width_in_the_targets_units(tmp_path, name, reduction
         experiment = made(tmp_path, loss, target)
         found = []
         for engine in map(engines.named, able):
-            assert engine.refuses(experiment) is None
-            found.append(engine.gradients(experiment, engine.start(experiment), device="cpu"))
+            assert engine.unsupported_reason(experiment) is None
+            found.append(engine.gradients(experiment, engine.initial_state(experiment), device="cpu"))
         for gradients in found[1:]:
             for parameter, gradient in gradients.items():
                 assert gradient == pytest.approx(found[0][parameter], rel=1e-9)
     assert "huber" in str(
-        engines.named("fused").refuses(made(tmp_path, {"name": "huber", "delta": 1}, ["big", "small"]))
+        engines.named("fused").unsupported_reason(
+            made(tmp_path, {"name": "huber", "delta": 1}, ["big", "small"])
+        )
     )
 
 

@@ -86,7 +86,12 @@ def test_an_optimizer_that_forgot_its_moments_would_be_noticed(
 
     def forgetful(tensors: Any) -> Any:
         return [
-            replace(one, state=replace(one.state, slots={k: a * 0 for k, a in one.state.slots.items()}))
+            replace(
+                one,
+                state=replace(
+                    one.state, optimizer_state={k: a * 0 for k, a in one.state.optimizer_state.items()}
+                ),
+            )
             for one in original(tensors)
         ]
 

@@ -44,12 +44,12 @@ def assert_same(found, expected):
     )  # fmt: skip
     assert found.figures == expected.figures
     assert (found.state.epoch, found.state.progress) == (expected.state.epoch, expected.state.progress)
-    assert found.state.structure == expected.state.structure
+    assert found.state.optimizer_meta == expected.state.optimizer_meta
     np.testing.assert_array_equal(found.history, expected.history)
     assert (found.best is None) == (expected.best is None)
     for one, other in (
         (found.state.model, expected.state.model),
-        (found.state.slots, expected.state.slots),
+        (found.state.optimizer_state, expected.state.optimizer_state),
         (found.best or {}, expected.best or {}),
     ):
         assert one.keys() == other.keys()

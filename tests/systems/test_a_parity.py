@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import mlprun.api as mlprun
-from mlprun.engines import Watch
+from mlprun.engines import StopCondition
 from mlprun.engines.fused import FusedEngine
 from mlprun.experiment import Experiment, Rows
 
@@ -148,8 +148,8 @@ def test_forty_starts_of_1400000_steps_end_as_the_published_ones(shipped: Callab
         return Experiment.of(config.model_copy(update=changed))
 
     experiments = [experiment(seed) for seed in range(40)]
-    cohort = engine.open(experiments, [engine.start(one) for one in experiments], device="cpu")
-    engine.advance(cohort, epochs, Watch(epochs))
+    cohort = engine.open(experiments, [engine.initial_state(one) for one in experiments], device="cpu")
+    engine.advance(cohort, epochs, StopCondition(epochs))
     losses = [
         log_loss(one.rows("test", epoch=epochs), state.model)
         for one, state in zip(experiments, engine.states(cohort), strict=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import mlprun.api as mlprun
-from mlprun.engines.stepwise import Stepwise
+from mlprun.engines.stepwise import SequentialEngine
 from mlprun.errors import DeviceError, DivergedError, FileError, OutOfMemoryError
 from mlprun.storage.runs import RunFolder
 
@@ -51,15 +51,15 @@ def test_a_diverged_run_diverges_again_when_it_is_resumed(train: Train, contents
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, *, after: int) -> None:
     """Let the engine fail with `error` in its chunk number `after`."""
-    advance, calls = Stepwise.advance, []
+    advance, calls = SequentialEngine.advance, []
 
-    def broken(self: Stepwise[Any], *arguments: Any) -> Any:
+    def broken(self: SequentialEngine[Any], *arguments: Any) -> Any:
         calls.append(1)
         if len(calls) > after:
             raise error
         return advance(self, *arguments)
 
-    monkeypatch.setattr(Stepwise, "advance", broken)
+    monkeypatch.setattr(SequentialEngine, "advance", broken)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def made(**sections: Any) -> tuple[Experiment, Any, dict[str, np.ndarray]]:
         "training": {"dtype": "float64"},
     }
     experiment = Experiment.of(api.load_config({**config, **sections}))
-    state = TORCH.start(experiment)
+    state = TORCH.initial_state(experiment)
     return experiment, state, dict(TORCH.gradients(experiment, state, device="cpu"))
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlprun import isolation
-from mlprun.engines import kinds
-from mlprun.engines.contract import Advance, State, Watch
+from mlprun.engines import state_spec
+from mlprun.engines.contract import ChunkResult, State, StopCondition
 from mlprun.engines.fused import coverage, encoding
 
 if TYPE_CHECKING:
@@ -27,17 +27,17 @@ class FusedEngine:
 
     name = "fused"
 
-    def refuses(self, experiment: Experiment) -> str | None:
+    def unsupported_reason(self, experiment: Experiment) -> str | None:
         """Why there is no kernel for the experiment; None if there is."""
         return coverage.refuses(experiment)
 
-    def prepare(self, experiment: Experiment, say: Callable[[str], None]) -> None:
+    def warm_up(self, experiment: Experiment, say: Callable[[str], None]) -> None:
         """Load the kernels; where they must be compiled first, say so."""
         from mlprun.engines.fused import warm
 
         warm.up(experiment.config.training.dtype, say, outside=not coverage.measures_inside(experiment))
 
-    def start(self, experiment: Experiment) -> State:
+    def initial_state(self, experiment: Experiment) -> State:
         """The state at epoch 0."""
         return State(0, experiment.initial())
 
@@ -47,11 +47,11 @@ class FusedEngine:
 
         return gradients.of(experiment, state)
 
-    def flaw(self, experiment: Experiment, state: State) -> str | None:
+    def validate_state(self, experiment: Experiment, state: State) -> str | None:
         """What is wrong with an optimizer's state."""
         if state.epoch == 0:
-            return kinds.untrained_flaw(state)
-        return kinds.flaw(state, encoding.expected(experiment, state.epoch))
+            return state_spec.untrained_flaw(state)
+        return state_spec.flaw(state, encoding.expected(experiment, state.epoch))
 
     def open(self, experiments: Sequence[Experiment], states: Sequence[State], *, device: str) -> Cohort:
         """Runs in flat arrays that stand where the states say."""
@@ -63,6 +63,6 @@ class FusedEngine:
         """The runs as they stand, copied out."""
         return [member.state() for member in cohort.members]
 
-    def advance(self, cohort: Cohort, until: int, watch: Watch) -> list[Advance]:
+    def advance(self, cohort: Cohort, until: int, watch: StopCondition) -> list[ChunkResult]:
         """Train every run up to `until` completed epochs, or until it stops, on all cores."""
         return cohort.advance(until, watch)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from mlprun.engines.contract import Advance, Best, Improvement, Watch, never
+from mlprun.engines.contract import Best, ChunkResult, Improvement, StopCondition, never
 from mlprun.engines.fused import outside, slices
 from mlprun.engines.fused import tables as t
 from mlprun.engines.fused.slices import Chunk
@@ -21,11 +21,11 @@ from mlprun.experiment import logged
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mlprun.engines.contract import Row, Why
+    from mlprun.engines.contract import Row, StopReason
     from mlprun.engines.fused.member import Member
     from mlprun.engines.fused.workspace import Workspace
 
-_WHY: dict[int, Why] = {
+_WHY: dict[int, StopReason] = {
     t.FINISHED: "finished",
     t.OUT_OF_PATIENCE: "early_stopping",
     t.DIVERGED: "diverged",
@@ -83,7 +83,7 @@ class Improvements(Sequence[Improvement]):
         return Improvement(int(epoch), None if math.isnan(before) else before, value)
 
 
-def advance(member: Member, space: Workspace, until: int, watch: Watch) -> Advance:
+def advance(member: Member, space: Workspace, until: int, watch: StopCondition) -> ChunkResult:
     """Train one run up to `until` completed epochs, or until it stops."""
     if not member.inside:
         return outside.advance(member, space, until, watch)
@@ -121,7 +121,7 @@ def _before_divergence(member: Member, space: Workspace, failed: int) -> Chunk:
     return told
 
 
-def _told(member: Member, chunk: Chunk) -> Advance:
+def _told(member: Member, chunk: Chunk) -> ChunkResult:
     names = logged(member.config)
     why = "interrupted" if chunk.stopped else _WHY.get(chunk.status)
     improvements = Improvements(chunk.improvements)
@@ -130,4 +130,4 @@ def _told(member: Member, chunk: Chunk) -> Advance:
         figures = [float(member.stands[t.BEST_LOSS]), *(float(member.stands[t.BEST_FIGURE]) for _ in names)]
         kept = member.layout.named(member.best)
         best = Best(int(member.cursor[t.BEST_EPOCH]), dict(zip(("loss", *names), figures, strict=True)), kept)
-    return Advance(member.epoch, Rows(chunk.rows, figures=len(names)), improvements, best, why)
+    return ChunkResult(member.epoch, Rows(chunk.rows, figures=len(names)), improvements, best, why)

@@ -19,7 +19,7 @@ from mlprun.engines.fused.workspace import Workspace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlprun.engines.contract import Advance, State, Watch
+    from mlprun.engines.contract import ChunkResult, State, StopCondition
     from mlprun.experiment import Experiment
 
 _LOCAL = threading.local()
@@ -44,10 +44,10 @@ class Cohort:
             len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         )
 
-    def advance(self, until: int, watch: Watch) -> list[Advance]:
+    def advance(self, until: int, watch: StopCondition) -> list[ChunkResult]:
         """Train all runs up to `until` epochs."""
 
-        def some(members: list[Member]) -> list[Advance]:
+        def some(members: list[Member]) -> list[ChunkResult]:
             return [advance(member, _workspace(member), until, watch) for member in members]
 
         if self.threads < 2:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from mlprun.engines.kinds import Array, Number, steps_so_far
+from mlprun.engines.state_spec import Array, Number, steps_so_far
 from mlprun.parts.losses.regression import Straightened
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlprun.engines.kinds import Expected, Slots
+    from mlprun.engines.state_spec import Expected, Slots
     from mlprun.experiment import Experiment
     from mlprun.parts.activations import Activation
     from mlprun.parts.losses import Loss

@@ -216,13 +216,13 @@ class Member:
         if self.rule == "adagrad":
             initial = self.config.optimizer.model_dump()["initial_accumulator_value"]
             self.slots[: self.layout.parameters] = initial
-        packed = (state.structure or [{}])[0]
+        packed = (state.optimizer_meta or [{}])[0]
         for name, values in packed.items():
             self._unpack(name, values["of"], state)
 
     def _unpack(self, name: str, values: dict[str, Any], state: State) -> None:
         def read(packed: Any) -> Any:
-            return state.slots[packed["array"]] if isinstance(packed, dict) else packed
+            return state.optimizer_state[packed["array"]] if isinstance(packed, dict) else packed
 
         offset, length = self.layout.offsets[name], self.layout.length
         for number, slot in enumerate(encoding.RULES[self.rule]):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from mlprun.engines import progress as judged
-from mlprun.engines.contract import Advance, Best, Improvement, Watch, never
+from mlprun.engines.contract import Best, ChunkResult, Improvement, StopCondition, never
 from mlprun.engines.fused import data, epochs, slices
 from mlprun.engines.fused import tables as t
 from mlprun.experiment import Meter, Tensors, logged
@@ -20,7 +20,7 @@ from mlprun.parts.schedules import ReduceOnPlateau
 from mlprun.randomness import Purpose, order
 
 if TYPE_CHECKING:
-    from mlprun.engines.contract import Row, Why
+    from mlprun.engines.contract import Row, StopReason
     from mlprun.engines.fused.member import Member
     from mlprun.engines.fused.workspace import Workspace
 
@@ -32,14 +32,14 @@ class _Told:
         self.rows: list[Row] = []
         self.improvements: list[Improvement] = []
         self.best: Best | None = None
-        self.stopped: Why | None = None
+        self.stopped: StopReason | None = None
 
-    def closed(self, member: Member) -> Advance:
+    def closed(self, member: Member) -> ChunkResult:
         """The same in the contract's terms."""
-        return Advance(member.epoch, self.rows, self.improvements, self.best, self.stopped)
+        return ChunkResult(member.epoch, self.rows, self.improvements, self.best, self.stopped)
 
 
-def advance(member: Member, space: Workspace, until: int, watch: Watch) -> Advance:
+def advance(member: Member, space: Workspace, until: int, watch: StopCondition) -> ChunkResult:
     """As advance.advance, for these runs."""
     measured = _Measured(member, space)
     start, told = member.snapshot(), _Told()
@@ -52,11 +52,13 @@ def advance(member: Member, space: Workspace, until: int, watch: Watch) -> Advan
             reached = member.epoch
             member.stand(start)
             replayed = (
-                advance(member, space, reached, Watch(watch.epochs))
+                advance(member, space, reached, StopCondition(watch.epochs))
                 if reached > start.epoch
                 else _Told().closed(member)
             )
-            return Advance(member.epoch, replayed.rows, replayed.improvements, replayed.best, "interrupted")
+            return ChunkResult(
+                member.epoch, replayed.rows, replayed.improvements, replayed.best, "interrupted"
+            )
         if chunk.status == t.DIVERGED or not measured.judge(told):
             return _replay(member, space, start, until)
     if told.stopped is None and not np.isfinite(member.theta).all():
@@ -64,7 +66,7 @@ def advance(member: Member, space: Workspace, until: int, watch: Watch) -> Advan
     return told.closed(member)
 
 
-def _replay(member: Member, space: Workspace, start: Any, until: int) -> Advance:
+def _replay(member: Member, space: Workspace, start: Any, until: int) -> ChunkResult:
     """Again from the start, epoch by epoch, up to the last whose figures and parameters are finite."""
     member.stand(start)
     measured, told = _Measured(member, space), _Told()

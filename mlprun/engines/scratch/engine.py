@@ -3,20 +3,20 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mlprun.engines.abilities import Abilities, entry
 from mlprun.engines.arrays import Differentiated, Member, engine
+from mlprun.engines.capabilities import Capabilities, entry
 from mlprun.engines.scratch.functions import ACTIVATIONS, absolute
 from mlprun.engines.scratch.layers import Embedding, Layer, Linear, RNNCell, Sequential
 from mlprun.engines.scratch.losses import LOSSES
 from mlprun.engines.scratch.optimizers import OPTIMIZERS, Slots, clipped
 from mlprun.engines.scratch.tensor import Array, Tensor, no_grad
-from mlprun.engines.stepwise import Stepwise
+from mlprun.engines.stepwise import SequentialEngine
 from mlprun.parts.activations import each
 from mlprun.parts.architectures import Rnn
 from mlprun.parts.losses import Loss
 
 PENALTIES: dict[str, Callable[[Tensor], Tensor]] = {"l2": lambda w: w * w, "l1": absolute}
-ABILITIES = Abilities(("float64",), ("mlp", "rnn"), ACTIVATIONS, LOSSES, OPTIMIZERS, PENALTIES)
+CAPABILITIES = Capabilities(("float64",), ("mlp", "rnn"), ACTIVATIONS, LOSSES, OPTIMIZERS, PENALTIES)
 
 
 def activation(parts: Any) -> Layer:
@@ -87,6 +87,6 @@ class Learner:
             self.model[name] = rule(self.model[name], g, self.slots.setdefault(name, {}), rate)
 
 
-def ScratchEngine() -> Stepwise[Member]:  # noqa: N802 -- engines are made like objects of their own classes
+def ScratchEngine() -> SequentialEngine[Member]:  # noqa: N802 -- engines are made like objects of their own classes
     """The explained engine."""
-    return engine("scratch", Learner, ABILITIES)
+    return engine("scratch", Learner, CAPABILITIES)

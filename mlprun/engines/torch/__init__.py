@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mlprun.engines.stepwise import Stepwise
+from mlprun.engines.stepwise import SequentialEngine
 from mlprun.engines.torch.expected import expected
-from mlprun.engines.torch.member import Member
+from mlprun.engines.torch.trainer import Member
 
 if TYPE_CHECKING:
     from mlprun.engines.contract import State
     from mlprun.experiment import Experiment
 
 
-def TorchEngine() -> Stepwise[Member]:  # noqa: N802 -- engines are made like objects of their own classes
+def TorchEngine() -> SequentialEngine[Member]:  # noqa: N802 -- engines are made like objects of their own classes
     """nn.Module, autograd and torch.optim: it runs everything that a config can say."""
-    return Stepwise("torch", _member, lambda _: None, expected)
+    return SequentialEngine("torch", _member, lambda _: None, expected)
 
 
 def _member(experiment: Experiment, state: State, device: str) -> Member:

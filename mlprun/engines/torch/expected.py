@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mlprun.engines.kinds import Array, Expected, Items, Kind, Number, Slots, steps_so_far
+from mlprun.engines.state_spec import Array, Expected, Items, Kind, Number, Slots, steps_so_far
 from mlprun.parts.optimizers.light import step_function
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _array(value: torch.Tensor) -> Array:
 def _of_lbfgs(parameters: dict[str, torch.nn.Parameter], history: int, state: State) -> dict[str, Slots]:
     """L-BFGS keeps all with the first parameter, and its history in lists that grow."""
     first, *_ = parameters
-    given: Any = state.structure
+    given: Any = state.optimizer_meta
     found = {}
     if (
         isinstance(given, list)

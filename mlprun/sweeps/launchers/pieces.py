@@ -177,7 +177,12 @@ def rest(piece: Piece, turn: Turn) -> Piece | None:
 
 def _size(standing: Standing) -> int:
     state = standing.state
-    arrays = (*state.model.values(), *state.slots.values(), *(standing.best or {}).values(), standing.history)
+    arrays = (
+        *state.model.values(),
+        *state.optimizer_state.values(),
+        *(standing.best or {}).values(),
+        standing.history,
+    )
     return sum(array.nbytes for array in arrays)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlprun import api
-from mlprun.engines import Watch
+from mlprun.engines import StopCondition
 from mlprun.engines.fused import FusedEngine
 from mlprun.engines.torch import TorchEngine
 from mlprun.experiment import Experiment
@@ -35,8 +35,8 @@ class Lab:
     def run(engine: str, experiment: Experiment, until: int | None = None) -> tuple[Any, Any]:
         """An engine on an experiment to its end, or to `until`: what it told, and the state."""
         chosen, epochs = ENGINES[engine], experiment.config.training.epochs
-        cohort = chosen.open([experiment], [chosen.start(experiment)], device="cpu")
-        (told,) = chosen.advance(cohort, epochs if until is None else until, Watch(epochs))
+        cohort = chosen.open([experiment], [chosen.initial_state(experiment)], device="cpu")
+        (told,) = chosen.advance(cohort, epochs if until is None else until, StopCondition(epochs))
         return told, chosen.states(cohort)[0]
 
     @classmethod

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlprun.engines import Advance, State, Watch
+from mlprun.engines import ChunkResult, State, StopCondition
 from mlprun.engines.fused import FusedEngine, encoding
 from mlprun.engines.fused.workspace import Workspace
 from mlprun.engines.torch import TorchEngine
@@ -30,7 +30,7 @@ def config(**training: Any) -> dict[str, Any]:
     }
 
 
-def told(parts: list[Advance]) -> tuple[Any, ...]:
+def told(parts: list[ChunkResult]) -> tuple[Any, ...]:
     """Everything that several advances said of a run, as one."""
     bests = [part.best for part in parts if part.best is not None]
     best = bests[-1] if bests else None
@@ -53,16 +53,16 @@ def same(one: State, other: State) -> bool:
     return (
         one.epoch == other.epoch
         and one.progress == other.progress
-        and one.structure == other.structure
+        and one.optimizer_meta == other.optimizer_meta
         and bytes_of(one.model) == bytes_of(other.model)
-        and bytes_of(one.slots) == bytes_of(other.slots)
+        and bytes_of(one.optimizer_state) == bytes_of(other.optimizer_state)
     )
 
 
 def in_pieces(experiment: Any, ends: list[int], *, reopened: bool) -> tuple[Any, State]:
     """A run advanced to each of `ends`; its state goes out and in between if `reopened`."""
-    watch = Watch(experiment.config.training.epochs)
-    cohort, parts = ENGINE.open([experiment], [ENGINE.start(experiment)], device="cpu"), []
+    watch = StopCondition(experiment.config.training.epochs)
+    cohort, parts = ENGINE.open([experiment], [ENGINE.initial_state(experiment)], device="cpu"), []
     for end in ends:
         parts += ENGINE.advance(cohort, end, watch)
         if reopened and parts[-1].stopped is None:
@@ -148,9 +148,9 @@ def test_a_runs_bytes_are_the_same_alone_in_company_and_on_any_number_of_threads
         many.append(lab.make(settings))
     many.append(lab.make(config() | {"optimizer": {"name": "sgd", "lr": 1e30}, "loss": "mse"}))
     many.append(lab.make(config() | VARIANTS["early stopping"]))
-    watch, alone = Watch(12), [in_pieces(experiment, [12], reopened=False) for experiment in many]
+    watch, alone = StopCondition(12), [in_pieces(experiment, [12], reopened=False) for experiment in many]
     for threads in (1, 2, 5):
-        cohort = ENGINE.open(many, [ENGINE.start(experiment) for experiment in many], device="cpu")
+        cohort = ENGINE.open(many, [ENGINE.initial_state(experiment) for experiment in many], device="cpu")
         cohort.threads = threads
         together = list(zip(ENGINE.advance(cohort, 12, watch), ENGINE.states(cohort), strict=True))
         for (advance, state), (expected, expected_state) in zip(together, alone, strict=True):
@@ -164,12 +164,12 @@ def test_batches_that_fill_as_many_rows_of_a_block_need_not_be_as_many_blocks(la
     dataset = {"name": "moons", "noise": 0.3, "split": {"train": 600, "dev": 20, "test": 5}}
     many = [lab.make(config(epochs=3, batch_size=size) | {"dataset": dataset}) for size in (272, 500)]
     alone = [in_pieces(experiment, [3], reopened=False) for experiment in many]
-    cohort = ENGINE.open(many, [ENGINE.start(experiment) for experiment in many], device="cpu")
+    cohort = ENGINE.open(many, [ENGINE.initial_state(experiment) for experiment in many], device="cpu")
     one, other = cohort.members
     assert one.layout is other.layout
     assert Workspace.key(one) != Workspace.key(other)
     cohort.threads = 1
-    ENGINE.advance(cohort, 3, Watch(3))
+    ENGINE.advance(cohort, 3, StopCondition(3))
     for state, (_, expected) in zip(ENGINE.states(cohort), alone, strict=True):
         assert same(state, expected)
 
@@ -222,8 +222,8 @@ def test_a_stop_inside_an_epoch_drops_it(
 
     monkeypatch.setattr(slices, "SLICE_PRODUCTS", 1)  # a call of the kernel for each batch
     experiment, left = lab.make(config() | VARIANTS[variant]), iter([False] * calls)
-    cohort = ENGINE.open([experiment], [ENGINE.start(experiment)], device="cpu")
-    (advance,) = ENGINE.advance(cohort, 12, Watch(12, lambda: next(left, True)))
+    cohort = ENGINE.open([experiment], [ENGINE.initial_state(experiment)], device="cpu")
+    (advance,) = ENGINE.advance(cohort, 12, StopCondition(12, lambda: next(left, True)))
     assert advance.stopped == "interrupted"
     assert advance.epoch == calls // 6
     expected, state = in_pieces(experiment, [advance.epoch], reopened=False)
@@ -238,20 +238,20 @@ def test_a_stop_inside_an_epoch_drops_it(
 def test_no_state_of_any_optimizer_is_refused(lab: Any, optimizer: str, dtype: str) -> None:
     experiment = lab.make({**config(dtype=dtype), "optimizer": {"name": optimizer}})
     for epoch in (0, 1, 3):
-        cohort = ENGINE.open([experiment], [ENGINE.start(experiment)], device="cpu")
+        cohort = ENGINE.open([experiment], [ENGINE.initial_state(experiment)], device="cpu")
         if epoch:
-            ENGINE.advance(cohort, epoch, Watch(12))
+            ENGINE.advance(cohort, epoch, StopCondition(12))
         (state,) = ENGINE.states(cohort)
-        assert ENGINE.flaw(experiment, state) is None
+        assert ENGINE.validate_state(experiment, state) is None
 
 
 def test_torch_can_go_on_from_a_model_of_this_engine(lab: Any) -> None:
     experiment = lab.make(config() | {"optimizer": {"name": "sgd", "lr": 0.1}})
-    cohort = ENGINE.open([experiment], [ENGINE.start(experiment)], device="cpu")
-    ENGINE.advance(cohort, 3, Watch(12))
+    cohort = ENGINE.open([experiment], [ENGINE.initial_state(experiment)], device="cpu")
+    ENGINE.advance(cohort, 3, StopCondition(12))
     torch = TorchEngine()
     other = torch.open([experiment], ENGINE.states(cohort), device="cpu")
-    (advance,) = torch.advance(other, 12, Watch(12))
+    (advance,) = torch.advance(other, 12, StopCondition(12))
     assert advance.stopped == "finished"
 
 
@@ -263,10 +263,10 @@ def test_a_large_cohort_takes_little_memory(lab: Any) -> None:
             "training": {"epochs": 100, "log_every": 10},
         }
     )
-    start = ENGINE.start(experiment)
+    start = ENGINE.initial_state(experiment)
     before = resident()
     cohort = ENGINE.open([experiment] * 1000, [start] * 1000, device="cpu")
-    advances = ENGINE.advance(cohort, 20, Watch(100))
+    advances = ENGINE.advance(cohort, 20, StopCondition(100))
     assert resident() - before < 100 * 2**20
     assert len(advances) == 1000
 

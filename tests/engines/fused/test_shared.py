@@ -23,7 +23,7 @@ def config(**changes: Any) -> dict[str, Any]:
 
 def members(*experiments: Any) -> list[Any]:
     """The runs of these experiments, opened one by one."""
-    return [ENGINE.open([one], [ENGINE.start(one)], device="cpu").members[0] for one in experiments]
+    return [ENGINE.open([one], [ENGINE.initial_state(one)], device="cpu").members[0] for one in experiments]
 
 
 def test_runs_with_equal_rows_share_them_though_loaded_twice(lab: Any) -> None:

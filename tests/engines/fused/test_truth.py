@@ -70,7 +70,7 @@ def kernel_gradient(experiment: Any) -> dict[str, Any]:
     from mlprun.engines.fused.workspace import Workspace
 
     engine = FusedEngine()
-    (member,) = engine.open([experiment], [engine.start(experiment)], device="cpu").members
+    (member,) = engine.open([experiment], [engine.initial_state(experiment)], device="cpu").members
     space, layout = Workspace(member), member.layout
     train(*slices.arguments(member, space, member.rates(0, 1), first=0), 1, 1)
     return layout.named(space.gradient)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlprun import api, engines
-from mlprun.engines import Watch
+from mlprun.engines import StopCondition
 from mlprun.experiment import Experiment, columns
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ class Lab:
     ) -> tuple[Any, Any]:
         """What an engine tells of a run from a state to its end or to `until`, and the state there."""
         engine, epochs = ENGINES[name], experiment.config.training.epochs
-        begin = engine.start(experiment) if state is None else state
+        begin = engine.initial_state(experiment) if state is None else state
         cohort = engine.open([experiment], [begin], device="cpu")
-        (told,) = engine.advance(cohort, epochs if until is None else until, Watch(epochs))
+        (told,) = engine.advance(cohort, epochs if until is None else until, StopCondition(epochs))
         return told, engine.states(cohort)[0]
 
     @classmethod

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mlprun.engines.abilities import entry, first_name
+from mlprun.engines.capabilities import entry, first_name
 from mlprun.engines.scratch.functions import ACTIVATIONS, absolute, exp
 from mlprun.engines.scratch.losses import LOSSES
 from mlprun.engines.scratch.tensor import Tensor

@@ -175,4 +175,4 @@ def test_a_state_goes_from_engine_to_engine(lab: Any, rule: dict[str, Any]) -> N
         _, whole = lab.run(second, made, half)
         for name, array in straight.model.items():
             np.testing.assert_allclose(whole.model[name], array, rtol=1e-12, atol=1e-12)
-        assert sorted(whole.slots) == sorted(straight.slots)
+        assert sorted(whole.optimizer_state) == sorted(straight.optimizer_state)

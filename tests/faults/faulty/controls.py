@@ -59,8 +59,8 @@ def _slots_forgotten() -> None:
 
     def forgetful(checkpoint: Any, where: str) -> Any:
         saved = from_checkpoint(checkpoint, where)
-        slots = {name: array * 0 for name, array in saved.state.slots.items()}
-        return replace(saved, state=replace(saved.state, slots=slots))
+        slots = {name: array * 0 for name, array in saved.state.optimizer_state.items()}
+        return replace(saved, state=replace(saved.state, optimizer_state=slots))
 
     resuming.saved_from = forgetful
 

@@ -101,7 +101,7 @@ def steps_so_far(experiment: Experiment, epoch: int) -> int:
 
 def flaw(state: State, expected: Expected) -> str | None:
     """What stands in a state that was trained that an engine which keeps this cannot have left there."""
-    structure = [{}] * len(expected) if state.structure is None else state.structure
+    structure = [{}] * len(expected) if state.optimizer_meta is None else state.optimizer_meta
     if not isinstance(structure, list) or len(structure) != len(expected):
         return "the optimizer's state is not a list of one mapping for each optimizer"
     for number, (found, kept) in enumerate(zip(structure, expected, strict=True)):
@@ -112,15 +112,19 @@ def flaw(state: State, expected: Expected) -> str | None:
             if not _are_slots(packed) or packed["of"].keys() != slots.keys():
                 return f"the optimizer keeps other slots of {name}"
             for slot, kind in slots.items():
-                if not kind.fits(packed["of"][slot], f"{number}.{name}.{slot}", state.slots):
+                if not kind.fits(packed["of"][slot], f"{number}.{name}.{slot}", state.optimizer_state):
                     return f"the optimizer's slot {slot} of {name} is not what the config needs"
-    unknown = state.slots.keys() - set(_named(structure))
+    unknown = state.optimizer_state.keys() - set(_named(structure))
     return f"unknown slot {min(unknown)}" if unknown else None
 
 
 def untrained_flaw(state: State) -> str | None:
     """What stands in a state at epoch 0, where no optimizer keeps anything."""
-    return "an optimizer has a state before its first step" if state.structure or state.slots else None
+    return (
+        "an optimizer has a state before its first step"
+        if state.optimizer_meta or state.optimizer_state
+        else None
+    )
 
 
 def _are_slots(packed: Any) -> bool:

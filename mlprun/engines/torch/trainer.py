@@ -10,7 +10,7 @@ import torch
 from mlprun import randomness
 from mlprun.engines import epoch as epochs
 from mlprun.engines.contract import State
-from mlprun.engines.torch.slots import put_together, take_apart
+from mlprun.engines.torch.optimizer_state import flatten, unflatten
 from mlprun.experiment import Meter, Tensors
 from mlprun.parts.optimizers.light import step_function
 from mlprun.randomness import Purpose
@@ -62,14 +62,14 @@ class Member:
             {name: torch.from_numpy(np.array(array)) for name, array in state.model.items()}
         )
         host = self.config.optimizer.host_slots
-        put_together(self.optimizers, self.parameters, state.slots, state.structure, host=host)
+        unflatten(self.optimizers, self.parameters, state.optimizer_state, state.optimizer_meta, host=host)
 
     def state(self) -> State:
         """A copy of where the run stands; one copy serves until the run goes on."""
         if self._state is not None:
             return self._state
         names = {id(parameter): name for name, parameter in self.parameters.items()}
-        slots, structure = take_apart(self.optimizers, names)
+        slots, structure = flatten(self.optimizers, names)
         self._state = State(self.epoch, arrays_of(self.network), slots, structure, self.progress)
         return self._state
 
@@ -84,7 +84,7 @@ class Member:
             for name, tensor in zip(self.network.state_dict(), self._kept, strict=True)
         }
 
-    def run_epoch(self, rate: float, stop: Callable[[], bool]) -> epochs.Met[Tensors, Tensor] | None:
+    def run_epoch(self, rate: float, stop: Callable[[], bool]) -> epochs.EpochTotals[Tensors, Tensor] | None:
         """Train one epoch; None when `stop` said so between batches, with the epoch half done.
 
         Raises OverflowError for a learning rate that the run's dtype cannot hold.
@@ -108,9 +108,9 @@ class Member:
             self.epoch += 1
         return done
 
-    def _batches(self, stop: Callable[[], bool]) -> epochs.Met[Tensors, Tensor] | None:
+    def _batches(self, stop: Callable[[], bool]) -> epochs.EpochTotals[Tensors, Tensor] | None:
         rows = self._ordered()
-        met: epochs.Met[Tensors, Tensor] = epochs.Met(rows)
+        met: epochs.EpochTotals[Tensors, Tensor] = epochs.EpochTotals(rows)
         for step, start in enumerate(range(0, len(rows), self.batch)):
             if stop():
                 return None
@@ -120,7 +120,7 @@ class Member:
             self._draw_dropout(step, len(inputs))
             values, loss, objective = self._step(inputs, targets)
             weight = self.config.loss.weight(targets)
-            shown = epochs.mean_of(self.config.loss, loss, weight)
+            shown = epochs.mean_loss(self.config.loss, loss, weight)
             met.add(values, shown, objective, weight=weight, rows=len(inputs))
         return met
 
@@ -188,7 +188,7 @@ class Member:
         """What a step on a batch differentiates."""
         return self._forward(inputs, targets)[2]
 
-    def first_gradient(self) -> dict[str, NDArray[Any]]:
+    def next_gradient(self) -> dict[str, NDArray[Any]]:
         """The gradient of the next step by parameter name; 0 for one that it does not depend on."""
         for parameter in self.parameters.values():
             parameter.grad = None
@@ -206,7 +206,7 @@ class Member:
         if training.clip_value is not None:
             torch.nn.utils.clip_grad_value_(self.parameters.values(), training.clip_value)
 
-    def figures(self, done: epochs.Met[Tensors, Tensor]) -> dict[str, Any]:
+    def figures(self, done: epochs.EpochTotals[Tensors, Tensor]) -> dict[str, Any]:
         """The metrics and extra losses of the train rows as the epoch met them."""
         before = done.before[0] if len(done.before) == 1 else torch.cat(done.before)
         return self.meter.figures(self.network, before, done.rows)

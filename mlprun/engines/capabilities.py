@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Abilities:
+class Capabilities:
     """The parts that an engine has, by the first of the names that a config may use for them."""
 
     dtypes: Collection[str]
@@ -33,11 +33,11 @@ class Abilities:
     optimizers: Collection[str]
     penalties: Collection[str]
 
-    def lacking(self, experiment: Experiment) -> str | None:
+    def missing(self, experiment: Experiment) -> str | None:
         """The first thing that the engine has not, and what there is instead; None if it has everything."""
-        return next(self._lacking(experiment), None)
+        return next(self._missing(experiment), None)
 
-    def _lacking(self, experiment: Experiment) -> Iterator[str]:
+    def _missing(self, experiment: Experiment) -> Iterator[str]:
         config = experiment.config
         dtype = config.training.dtype
         if dtype not in self.dtypes:
@@ -45,7 +45,7 @@ class Abilities:
             yield f"it computes in {able}, not in {dtype}; set training.dtype={able}"
         if config.device != "cpu":
             yield f"it runs on the CPU, not on device {config.device}; set device=cpu"
-        yield from self._lacking_layers(config.architecture)
+        yield from self._missing_layers(config.architecture)
         losses = (config.loss, *(part for part in config.metrics if isinstance(part, Loss)))
         yield from _unknown("loss", losses, self.losses)
         yield from _unknown("optimizer", (config.optimizer,), self.optimizers)
@@ -53,7 +53,7 @@ class Abilities:
         if not isinstance(config.schedule, EpochSchedule | ReduceOnPlateau):
             yield f"it lacks the schedule {config.schedule.name}"
 
-    def _lacking_layers(self, architecture: Architecture) -> Iterator[str]:
+    def _missing_layers(self, architecture: Architecture) -> Iterator[str]:
         yield from _unknown("architecture", (architecture,), self.architectures)
         for layer in architecture.hidden_layers if isinstance(architecture, Mlp) else ():
             if layer.dropout:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlprun.engines.contract import Arrays
 
 
-def take_apart(
+def flatten(
     optimizers: list[torch.optim.Optimizer], names: Mapping[int, str]
 ) -> tuple[dict[str, NDArray[Any]], Any]:
     """Arrays by name and the structure around them; `names` maps id(parameter) to the parameter's name."""
@@ -34,7 +34,7 @@ def take_apart(
     return arrays, structure
 
 
-def put_together(
+def unflatten(
     optimizers: list[torch.optim.Optimizer],
     parameters: Mapping[str, torch.nn.Parameter],
     arrays: Arrays,
@@ -42,7 +42,7 @@ def put_together(
     *,
     host: frozenset[str],
 ) -> None:
-    """Give the optimizers the state that `take_apart` returned, on the devices of their parameters.
+    """Give the optimizers the state that `flatten` returned, on the devices of their parameters.
 
     The slots named in `host` stay on the CPU.
     """

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mlprun.engines.contract import State
-from mlprun.engines.torch.slots import put_together, take_apart
+from mlprun.engines.torch.optimizer_state import flatten, unflatten
 from mlprun.parts.optimizers import optimizers
 from mlprun.storage import checkpoints
 from mlprun.training.state import Saved, last_checkpoint, saved_from
@@ -57,7 +57,7 @@ def test_every_optimizer_goes_on_from_a_file_as_if_nothing_had_happened(
         state = halting.state
         again = through_a_file(state)
         assert bytes_of(again) == bytes_of(state)
-        assert engine.flaw(made, again) is None
+        assert engine.validate_state(made, again) is None
         halting.reopen(again)
         assert bytes_of(halting.state) == bytes_of(state)
     assert bytes_of(halting.state) == bytes_of(straight.state)
@@ -89,7 +89,7 @@ def test_no_state_of_any_network_is_refused(
     for epoch in (0, 1, 3):
         if epoch:
             run.advance(epoch)
-        assert engine.flaw(made, run.state) is None
+        assert engine.validate_state(made, run.state) is None
 
 
 def test_a_user_s_optimizer_keeps_what_it_likes(engine: Any, experiment: Callable[..., Any]) -> None:
@@ -98,8 +98,8 @@ def test_a_user_s_optimizer_keeps_what_it_likes(engine: Any, experiment: Callabl
     theirs = type("Theirs", (type(config.optimizer),), {"__module__": "my_parts"})
     changed = config.model_copy(update={"optimizer": theirs.model_construct(**dict(config.optimizer))})
     state = State(1, {}, {}, [{"x": {"of": {"y": 1}}}])
-    assert engine.flaw(made, state) is not None
-    assert engine.flaw(replace(made, config=changed), state) is None
+    assert engine.validate_state(made, state) is not None
+    assert engine.validate_state(replace(made, config=changed), state) is None
 
 
 @pytest.mark.parametrize("case", ["adam", "momentum", "wolfe"])
@@ -137,10 +137,10 @@ def places(optimizer_options: dict[str, Any], device: str) -> dict[str, str]:
     for optimizer in built:
         optimizer.step(lambda: torch.tensor(1.0))
     names = {id(parameter): name for name, parameter in parameters.items()}
-    arrays, structure = take_apart(built, names)
+    arrays, structure = flatten(built, names)
     moved = {name: torch.nn.Parameter(parameter.to(device)) for name, parameter in parameters.items()}
     again = part.build(moved)
-    put_together(again, moved, arrays, structure, host=part.host_slots)
+    unflatten(again, moved, arrays, structure, host=part.host_slots)
     slots = [slots for optimizer in again for slots in optimizer.state.values()]
     return {key: value.device.type for part in slots for key, value in part.items() if torch.is_tensor(value)}
 
