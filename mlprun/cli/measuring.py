@@ -17,13 +17,14 @@ import torch
 from mlprun import engines
 from mlprun.cli.plain import Plain
 from mlprun.cli.workloads import LONG, endless, steps_of
-from mlprun.engines import StopCondition
+from mlprun.engines import ChunkResult, RunFailure
+from mlprun.engines.contract import never
 from mlprun.errors import DivergedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from mlprun.engines import ChunkResult, Engine
+    from mlprun.engines import Engine
     from mlprun.experiment import Experiment
     from mlprun.schema import Config
 
@@ -101,15 +102,18 @@ class Training:
     """Runs on an engine that go on from call to call."""
 
     def __init__(self, engine: Engine, experiments: Sequence[Experiment]) -> None:
-        self.engine, self.done = engine, 0
+        self.engine, self.done, self.runs = engine, 0, len(experiments)
         starts = [engine.initial_state(experiment) for experiment in experiments]
         self.cohort = engine.open(experiments, starts, device="cpu")
 
     def train(self, epochs: int) -> Sequence[ChunkResult]:
         """Epochs of every run. Raises DivergedError."""
         self.done += epochs
-        advances = self.engine.advance(self.cohort, self.done, StopCondition(LONG))
-        for advance in advances:
+        advances: list[ChunkResult] = []
+        for advance in self.engine.advance(self.cohort, [self.done] * self.runs, never):
+            if isinstance(advance, RunFailure):
+                raise advance.error
+            advances.append(advance)
             if advance.stopped is not None:
                 what = f"a run {advance.stopped} after epoch {advance.epoch} while it was measured"
                 raise DivergedError("bench", what, "choose a smaller learning rate")

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlprun.engines.contract import Best, ChunkResult, Engine, Improvement, State, StopCondition
-from mlprun.engines.progress import Progress
+from mlprun.engines.contract import (
+    Best,
+    ChunkResult,
+    Engine,
+    Improvement,
+    Progress,
+    RunFailure,
+    State,
+    StopCondition,
+)
 from mlprun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,6 +25,7 @@ __all__ = [
     "Engine",
     "Improvement",
     "Progress",
+    "RunFailure",
     "State",
     "StopCondition",
     "choose",
@@ -26,7 +35,7 @@ __all__ = [
 
 def _engines() -> dict[str, Engine]:
     from mlprun.engines.fused import FusedEngine
-    from mlprun.engines.scratch.engine import ScratchEngine
+    from mlprun.engines.scratch.trainer import ScratchEngine
     from mlprun.engines.torch import TorchEngine
 
     return {engine.name: engine for engine in (TorchEngine(), FusedEngine(), ScratchEngine())}

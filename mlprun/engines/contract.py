@@ -1,17 +1,16 @@
-"""What an engine is to the rest of mlprun: it refuses or it advances cohorts, and says what happened.
+"""What an engine is to the rest of mlprun: it advances cohorts of runs and reports what happened to each.
 
 A run is an experiment with a state; a cohort is any number of runs that share data shapes and architecture.
-An engine opens a cohort from states, advances it some epochs at a time, and gives states back. Where an
-advance ends never changes a byte.
+An engine opens a cohort from states, advances it some epochs at a time, and returns states. Where a chunk
+of epochs ends never changes a byte.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
-
-from mlprun.engines.progress import Progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,18 +20,65 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, "NDArray[Any]"]
 Row = tuple[float | None, ...]
 """one history row, aligned with `experiment.columns`; None where dev was not evaluated"""
+StopReason = Literal["finished", "early_stopping", "diverged", "interrupted"]
+StopCondition = Callable[[], bool]
+"""asked between batches; when it answers True the unfinished epoch is dropped"""
+
+
+def never() -> bool:
+    """A stop condition that is never met."""
+    return False
 
 
 @runtime_checkable
-class Tabled(Protocol):
-    """Rows that come as an array at once."""
+class RowTable(Protocol):
+    """History rows that an engine holds as one array."""
 
     def table(self) -> NDArray[Any]:
         """All rows as [rows, columns] float64, nan in the place of None."""
         ...
 
 
-StopReason = Literal["finished", "early_stopping", "diverged", "interrupted"]
+@dataclass(frozen=True)
+class Plateau:
+    """The state of reduce_on_plateau: the factor on the learning rate and what leads to the next cut."""
+
+    factor: float = 1.0
+    best: float | None = None
+    bad_evaluations: int = 0
+    cooldown_left: int = 0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The best evaluation of a run so far, and the plateau's state."""
+
+    best_epoch: int = 0
+    best_value: float | None = None
+    plateau: Plateau = Plateau()
+    undefined: int = 0
+    """evaluations since the best one where the watched metric was not a number"""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Progress:
+        """The inverse of `to_json`. Raises an error of Python's own for what it cannot have returned."""
+        plateau = Plateau(**value["plateau"])
+        undefined = value.get("undefined", 0)  # mlprun 0.1 did not count them
+        counts = value["best_epoch"], plateau.bad_evaluations, plateau.cooldown_left, undefined
+        metrics = [metric for metric in (value["best_value"], plateau.best) if metric is not None]
+        if not all(type(count) is int and 0 <= count < 2**53 for count in counts):
+            raise ValueError("its progress counts what is no count")
+        if not all(type(metric) in (int, float) and not math.isnan(metric) for metric in metrics):
+            raise ValueError("its progress knows a best value that is no number")
+        if not (type(plateau.factor) in (int, float) and 0 <= plateau.factor < math.inf):
+            raise ValueError("its plateau has a factor that is none")
+        if (value["best_value"] is None) != (value["best_epoch"] == 0):
+            raise ValueError("its progress has a best epoch without a value, or a value without an epoch")
+        return cls(value["best_epoch"], value["best_value"], plateau, undefined)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,16 +98,16 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Best:
-    """The best evaluation so far: its epoch, its dev figures, and the model at that epoch."""
+    """The best evaluation so far: its epoch, its dev metrics, and the model at that epoch."""
 
     epoch: int
-    figures: dict[str, float]
+    metrics: dict[str, float]
     model: Arrays
 
 
 @dataclass(frozen=True)
 class Improvement:
-    """A strictly better value of the watched figure."""
+    """A strictly better value of the watched metric."""
 
     epoch: int
     before: float | None
@@ -70,28 +116,23 @@ class Improvement:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """What happened to one run: how far it is, rows to log, a new best if any, and why it stopped."""
+    """What a chunk of epochs did to one run: rows to log, a new best if any, and why it stopped."""
 
     epoch: int
+    """completed epochs"""
     rows: Sequence[Row] = ()
     improvements: Sequence[Improvement] = ()
     best: Best | None = None
     stopped: StopReason | None = None
-
-
-def never() -> bool:
-    """A stop flag that is never up."""
-    return False
+    seconds: float = 0.0
+    """of wall time that this run took by itself"""
 
 
 @dataclass(frozen=True)
-class StopCondition:
-    """What happens inside a chunk beside steps; everything else stands in each run's config."""
+class RunFailure:
+    """The exception that ended one run of a cohort; the other runs are not affected."""
 
-    epochs: int
-    """the last epoch, which is always evaluated and logged"""
-    stop: Callable[[], bool] = never
-    """asked between batches; when it answers True the unfinished epoch is dropped"""
+    error: Exception
 
 
 class Engine(Protocol):
@@ -100,39 +141,48 @@ class Engine(Protocol):
     name: str
 
     def unsupported_reason(self, experiment: Experiment) -> str | None:
-        """Why this engine cannot run the experiment; None if it can."""
+        """Return why this engine cannot run the experiment; None if it can."""
         ...
 
-    def warm_up(self, experiment: Experiment, say: Callable[[str], None]) -> None:
-        """Do what is done once before the first step, and tell `say` if the user has to wait for it."""
+    def cohort_key(self, experiment: Experiment) -> Hashable:
+        """Return a key: runs with equal keys may share a cohort."""
+        ...
+
+    def warm_up(self, experiment: Experiment, message: Callable[[str], None]) -> None:
+        """Do what is done once before the first step; call `message` if the user has to wait for it."""
         ...
 
     def initial_state(self, experiment: Experiment) -> State:
-        """The state at epoch 0."""
+        """Return the state at epoch 0."""
         ...
 
     def gradients(self, experiment: Experiment, state: State, *, device: str) -> Arrays:
-        """The gradient of `train_objective` on the first batch of the epoch after `state`, before clipping.
+        """Return the gradient of `train_objective` on the first batch after `state`, before clipping.
 
         By parameter name, in the shape of the parameter and the run's dtype; nothing is updated.
         """
         ...
 
     def validate_state(self, experiment: Experiment, state: State) -> str | None:
-        """Why this engine cannot have left a state whose model is sound; None if it can.
+        """Return why this engine cannot have left a state whose model is sound; None if it can.
 
-        Looked at where a state was read from a file: what passes here, `open` takes.
+        Used for states that were read from a file: what passes here, `open` takes.
         """
         ...
 
     def open(self, experiments: Sequence[Experiment], states: Sequence[State], *, device: str) -> Any:
-        """A cohort that stands where the states say."""
+        """Return a cohort of runs that continue from the given states."""
         ...
 
-    def states(self, cohort: Any) -> Sequence[State]:
-        """The runs of a cohort as they stand, copied out."""
+    def advance(
+        self, cohort: Any, until: Sequence[int], stop: StopCondition
+    ) -> Sequence[ChunkResult | RunFailure]:
+        """Train each run up to its own number of completed epochs, or until it stops.
+
+        A run that is there already is left as it is. An exception of one run becomes its RunFailure.
+        """
         ...
 
-    def advance(self, cohort: Any, until: int, watch: StopCondition) -> Sequence[ChunkResult]:
-        """Train every run of the cohort up to `until` completed epochs, or until it stops."""
+    def states(self, cohort: Any, which: Sequence[int]) -> Sequence[State]:
+        """Return copies of the states of the selected runs."""
         ...

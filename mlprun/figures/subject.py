@@ -72,7 +72,7 @@ class Subject:
             lambda: last.experiment,
             {epoch: networks[epoch] for epoch in sorted(networks)},
             None if best is None else best.epoch,
-            {} if best is None else {f"dev_{name}": value for name, value in best.figures.items()},
+            {} if best is None else {f"dev_{name}": value for name, value in best.metrics.items()},
         )
 
     @property

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from mlprun.engines import State, StopCondition
-from mlprun.engines.contract import Tabled
+from mlprun.engines import RunFailure, State
+from mlprun.engines.contract import RowTable
 from mlprun.errors import OutOfMemoryError
 from mlprun.experiment import SPLITS, Meter, Starts, Tensors, columns
 from mlprun.sweeps.outcome import Lacking, Outcome, Standing
@@ -174,19 +174,22 @@ class _Training:
 
     def advance(self) -> None:
         """Its epochs, with a look at it between chunks of them."""
-        course, task, epochs = self.course, self.task, self.experiment.config.training.epochs
-        epoch, chunk, watch = self.state.epoch, task.chunk, StopCondition(epochs, course.stop)
+        course, task = self.course, self.task
+        epoch, chunk = self.state.epoch, task.chunk
         self.over = self.stopped is None and epoch < self.end and course.stop()
         if self.over:
             return
         while self.stopped is None and epoch < self.end:
             start = time.perf_counter()
-            (advance,) = course.engine.advance(self.cohort, min(self.end, epoch + chunk), watch)
+            end = min(self.end, epoch + chunk)
+            (advance,) = course.engine.advance(self.cohort, [end], course.stop)
+            if isinstance(advance, RunFailure):
+                raise advance.error
             took = max(time.perf_counter() - start, 1e-6)
             chunk = max(1, min(4 * chunk, math.ceil((advance.epoch - epoch) * CHUNK_SECONDS / took)))
             epoch = advance.epoch
             self._take(advance)
-            (self.state,) = course.engine.states(self.cohort)
+            (self.state,) = course.engine.states(self.cohort, [0])
             self.stopped = advance.stopped
             if self.stopped is None or self.stopped == "interrupted":
                 task.stands(self._standing({}))
@@ -241,7 +244,7 @@ class _Training:
 
 def as_table(rows: Sequence[Row], width: int) -> NDArray[np.float64]:
     """History rows as [rows, width] float64, nan for what was not evaluated."""
-    if isinstance(rows, Tabled):
+    if isinstance(rows, RowTable):
         return rows.table()
     if not rows:
         return np.zeros((0, width))

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from mlprun.engines import StopCondition
+from mlprun.engines import RunFailure
 from mlprun.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def follow(experiment: Experiment, state: State, record: Record, course: Course)
         # of a state that was written on purpose: the tensors of the model have been looked at before
         what = f"holds an optimizer's state that is none: {error}"
         raise CheckpointError(record.path, what, "restore it from a copy or train again") from error
-    watch, pace, epoch = StopCondition(epochs, course.stop), Pace(), state.epoch
+    pace, epoch = Pace(), state.epoch
     began = time.monotonic()
     if epoch == epochs:  # nothing to train, as with `epochs: 0`
         record.save(state, "finished")
@@ -67,15 +67,17 @@ def follow(experiment: Experiment, state: State, record: Record, course: Course)
     while True:
         until = min(_until(epoch, pace, record, epochs), course.pause or epochs)
         start = time.monotonic()
-        (advance,) = course.engine.advance(cohort, until, watch)
+        (advance,) = course.engine.advance(cohort, [until], course.stop)
+        if isinstance(advance, RunFailure):
+            raise advance.error
         pace.took(advance.epoch - epoch, time.monotonic() - start)
         epoch = advance.epoch
         record.take(advance)
         if epoch in record.snapshots_due:
-            record.keep_snapshot(course.engine.states(cohort)[0])
+            record.keep_snapshot(course.engine.states(cohort, [0])[0])
         stopped = advance.stopped or ("interrupted" if epoch == course.pause else None)
         if stopped is not None or record.is_due(epoch):
-            (state,) = course.engine.states(cohort)
+            (state,) = course.engine.states(cohort, [0])
             record.save(state, stopped)
             course.saved(epoch)
         course.reporter.report(advance, time.monotonic() - began)

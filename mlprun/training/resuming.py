@@ -229,7 +229,7 @@ def _best(
     if best.epoch < saved.state.progress.best_epoch:
         what = f"is of epoch {best.epoch}, and {folder.last} knows a better one"
         raise CheckpointError(folder.best, what, _RESTORE)
-    if best.figures.keys() != {"loss", *logged(config)}:
+    if best.metrics.keys() != {"loss", *logged(config)}:
         raise CheckpointError(folder.best, "has other figures than its run", _RESTORE)
     evaluation.check_tensors(config, preprocessing, best.model, folder.best)
     return best if best.epoch == saved.state.progress.best_epoch else None

@@ -164,7 +164,7 @@ def final_figures(experiment: Experiment, state: State, best: Best | None, *, de
         first = {
             "epoch": best.epoch,
             "metric": config.best.metric,
-            "value": best.figures[name],
+            "value": best.metrics[name],
             "splits": last
             if best.epoch == state.epoch
             else _measured(experiment, best.model, best.epoch, device),

@@ -57,7 +57,7 @@ def best_checkpoint(best: Best, constants: Mapping[str, Any]) -> Checkpoint:
     """The model at the best evaluation, with its dev figures."""
     tensors = {f"model.{name}": array for name, array in best.model.items()}
     return Checkpoint(
-        tensors, {**constants, "kind": "best", "epoch": best.epoch, "figures": {"dev": best.figures}}
+        tensors, {**constants, "kind": "best", "epoch": best.epoch, "figures": {"dev": best.metrics}}
     )
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlprun.engines import State, StopCondition
+from mlprun.engines import RunFailure, State
+from mlprun.engines.contract import never
 from mlprun.experiment import Experiment, columns
 from mlprun.verification.kinks import kinked
 
@@ -84,9 +85,11 @@ def follow(engine: Engine, experiment: Experiment, state: State, epochs: int, *,
     """Train from `state` for some epochs, or until the run diverges."""
     gradient = engine.gradients(experiment, state, device=device)
     cohort = engine.open([experiment], [state], device=device)
-    (told,) = engine.advance(cohort, epochs, StopCondition(experiment.config.training.epochs))
+    (told,) = engine.advance(cohort, [epochs], never)
+    if isinstance(told, RunFailure):
+        raise told.error
     history = table(columns(experiment.config), told.rows)
-    (after,) = engine.states(cohort)
+    (after,) = engine.states(cohort, [0])
     stopped = "diverged" if told.stopped == "diverged" else None
     return Course(engine.name, experiment.config.training.dtype, gradient, history, after.model, stopped)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mlprun.engines.torch.trainer import Member
+from mlprun.engines.torch.trainer import TorchTrainer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,7 +73,7 @@ class Objective:
     """
 
     def __init__(self, experiment: Experiment, state: State, limit: int) -> None:
-        self._member = Member(experiment, state, torch.device("cpu"))
+        self._member = TorchTrainer(experiment, state, "cpu")
         self._batch = self._member.first_batch()
         self._parameters = list(self._member.parameters.values())
         self.names = list(self._member.parameters)

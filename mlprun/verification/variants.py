@@ -13,7 +13,8 @@ import numpy as np
 
 from mlprun import config as reading
 from mlprun import schema
-from mlprun.engines import State, StopCondition
+from mlprun.engines import RunFailure, State
+from mlprun.engines.contract import never
 from mlprun.engines.torch import TorchEngine
 from mlprun.errors import MlprunError
 from mlprun.experiment import columns
@@ -124,9 +125,9 @@ class Variants:
         changed = config.model_copy(update={"loss": loss, "optimizer": optimizer})
         torch, made = TorchEngine(), replace(experiment, config=changed)
         cohort = torch.open([made], [cast(state, change.dtype)], device="cpu")
-        (told,) = torch.advance(
-            cohort, min(epochs, config.training.epochs), StopCondition(config.training.epochs)
-        )
+        (told,) = torch.advance(cohort, [min(epochs, config.training.epochs)], never)
+        if isinstance(told, RunFailure):
+            raise told.error
         return table(columns(changed), told.rows)
 
 

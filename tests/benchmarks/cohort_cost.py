@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from mlprun.api import load_config
-from mlprun.engines import StopCondition
+from mlprun.engines.contract import never
 from mlprun.engines.fused import FusedEngine
 from mlprun.experiment import Experiment
 
@@ -76,7 +76,7 @@ def one_cohort(runs: int, epochs: int) -> tuple[int, float]:
     ENGINE.warm_up(many[0], print)
     cohort = ENGINE.open(many, [ENGINE.initial_state(one) for one in many], device="cpu")
     began = time.process_time()
-    told = ENGINE.advance(cohort, epochs, StopCondition(epochs))
+    told = ENGINE.advance(cohort, [epochs] * len(many), never)
     return sum(len(advance.rows) for advance in told), time.process_time() - began
 
 
@@ -89,7 +89,7 @@ def compared(runs: int, epochs: int) -> tuple[tuple[float, float], tuple[float, 
         cohort = ENGINE.open(many, starts, device="cpu")
         cohort.threads = threads
         wall, cpu = time.perf_counter(), time.process_time()
-        ENGINE.advance(cohort, epochs, StopCondition(epochs))
+        ENGINE.advance(cohort, [epochs] * len(many), never)
         return time.perf_counter() - wall, time.process_time() - cpu
 
     return timed(1), timed(cores())

@@ -87,7 +87,7 @@ def learned(config: Config, epochs: int) -> tuple[Plain, Any]:
     plain.train(epochs)
     training = measuring.Training(engine, [experiment])
     training.train(epochs)
-    return plain, engine.states(training.cohort)[0]
+    return plain, engine.states(training.cohort, [0])[0]
 
 
 def assert_equal(plain: Plain, state: Any) -> None:

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 import mlprun.api as mlprun
-from mlprun.engines.contract import StopCondition
+from mlprun.engines.contract import RunFailure, never
 from mlprun.engines.torch import TorchEngine
 from mlprun.experiment import Experiment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mlprun.engines import Best, ChunkResult, State
+    from mlprun.engines import Best, ChunkResult, State, StopCondition
 
 SMALL = {
     "dataset": {"name": "moons", "noise": 0.3, "split": {"train": 45, "dev": 20, "test": 15}},
@@ -48,11 +48,9 @@ def engine() -> TorchEngine:
 class Course:
     """One run on an engine, advanced in pieces; keeps all that happened."""
 
-    def __init__(
-        self, engine: TorchEngine, experiment: Experiment, watch: StopCondition | None = None
-    ) -> None:
+    def __init__(self, engine: TorchEngine, experiment: Experiment, stop: StopCondition = never) -> None:
         self.engine, self.experiment = engine, experiment
-        self.watch = watch or StopCondition(experiment.config.training.epochs)
+        self.stop = stop
         self.cohort = engine.open([experiment], [engine.initial_state(experiment)], device="cpu")
         self.rows: list[Any] = []
         self.improvements: list[Any] = []
@@ -60,7 +58,9 @@ class Course:
         self.epoch, self.stopped = 0, None
 
     def advance(self, until: int) -> ChunkResult:
-        (advance,) = self.engine.advance(self.cohort, until, self.watch)
+        (advance,) = self.engine.advance(self.cohort, [until], self.stop)
+        if isinstance(advance, RunFailure):
+            raise advance.error
         self.rows += advance.rows
         self.improvements += advance.improvements
         self.best = advance.best or self.best
@@ -69,7 +69,7 @@ class Course:
 
     def finish(self) -> Course:
         while self.stopped is None:
-            self.advance(self.watch.epochs)
+            self.advance(self.experiment.config.training.epochs)
         return self
 
     def reopen(self, state: State) -> None:
@@ -77,12 +77,12 @@ class Course:
 
     @property
     def state(self) -> State:
-        (state,) = self.engine.states(self.cohort)
+        (state,) = self.engine.states(self.cohort, [0])
         return state
 
     def everything(self) -> list[Any]:
         """All that happened and where it stands, bytes and plain values, to be compared with ==."""
-        best = None if self.best is None else (self.best.epoch, self.best.figures, plain(self.best.model))
+        best = None if self.best is None else (self.best.epoch, self.best.metrics, plain(self.best.model))
         rows = [tuple(map(repr, row)) for row in self.rows]  # nan differs from itself
         return [self.epoch, self.stopped, rows, self.improvements, best, standing(self.state)]
 
@@ -109,7 +109,7 @@ def standing(state: State) -> list[Any]:
 @pytest.fixture
 def course(engine: TorchEngine) -> Callable[..., Course]:
     """Makes a course of an experiment."""
-    return lambda experiment, watch=None: Course(engine, experiment, watch)
+    return lambda experiment, stop=never: Course(engine, experiment, stop)
 
 
 @pytest.fixture

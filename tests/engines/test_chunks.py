@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from mlprun.engines.contract import never
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -72,14 +74,12 @@ def test_the_variants_do_what_they_are_named_for(
 def test_members_of_a_cohort_do_not_know_of_each_other(
     experiment: Callable[..., Any], course: Callable[..., Any], engine: Any, bytes_of: Any
 ) -> None:
-    from mlprun.engines import StopCondition
-
     made = [
         experiment(training={"seed": seed, "epochs": 10, "batch_size": 16}, architecture={"dropout": 0.2})
         for seed in (1, 2, 3)
     ]
     cohort = engine.open(made, [engine.initial_state(one) for one in made], device="cpu")
     for until in (3, 10):
-        engine.advance(cohort, until, StopCondition(10))
-    for one, state in zip(made, engine.states(cohort), strict=True):
+        engine.advance(cohort, [until] * 3, never)
+    for one, state in zip(made, engine.states(cohort, [0, 1, 2]), strict=True):
         assert bytes_of(state) == bytes_of(course(one).finish().state)

@@ -163,7 +163,7 @@ def test_reduction_scale_and_batches_do_not_change_what_is_shown(
         ).finish()
         shown.append(table(run)["train_loss"])
         objective.append(table(run)["train_objective"][0])
-        assert run.best.figures["loss"] == pytest.approx(table(run)["dev_loss"][0], rel=1e-15)
+        assert run.best.metrics["loss"] == pytest.approx(table(run)["dev_loss"][0], rel=1e-15)
     whole = run.cohort[0].meter.evaluate(run.cohort[0].network, run.cohort[0].train)["loss"]
     np.testing.assert_allclose(shown, whole, rtol=1e-12)
     weighted = "class_weights" in loss  # the objective weighs batches by rows

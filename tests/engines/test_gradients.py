@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from mlprun import engines
-from mlprun.engines import Engine, StopCondition
+from mlprun.engines import Engine
+from mlprun.engines.contract import never
 from mlprun.randomness import Purpose, order
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ TORCH = engines.every()[0]
 def stands(experiment: Experiment, epochs: int = 0) -> Any:
     """A state of the torch engine after some epochs."""
     cohort = TORCH.open([experiment], [TORCH.initial_state(experiment)], device="cpu")
-    TORCH.advance(cohort, epochs, StopCondition(experiment.config.training.epochs))
-    return TORCH.states(cohort)[0]
+    TORCH.advance(cohort, [epochs], never)
+    return TORCH.states(cohort, [0])[0]
 
 
 def by_script(experiment: Experiment, state: Any, rows: Any) -> dict[str, np.ndarray]:

@@ -9,14 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from mlprun.engines.progress import (
-    Plateau,
-    Progress,
-    improves,
-    observe,
-    observe_plateau,
-    out_of_patience,
-)
+from mlprun.engines.contract import Plateau, Progress
+from mlprun.engines.epoch_protocol import improves, observe, observe_plateau, out_of_patience
 from mlprun.parts.schedules import ReduceOnPlateau
 from mlprun.storage import canonical
 
@@ -153,7 +147,7 @@ def test_early_stopping_waits_its_epochs_and_keeps_the_best(
     assert run.stopped == "early_stopping"
     assert run.epoch == len(dev) == int(np.argmin(dev)) + 1 + 5
     assert run.best.epoch == int(np.argmin(dev)) + 1
-    assert run.best.figures["loss"] == min(dev)
+    assert run.best.metrics["loss"] == min(dev)
 
 
 def test_the_best_model_is_that_of_its_epoch(
@@ -166,7 +160,7 @@ def test_the_best_model_is_that_of_its_epoch(
     there.advance(run.best.epoch)
     for name, array in there.state.model.items():
         np.testing.assert_array_equal(run.best.model[name], array)
-    assert run.best.figures["accuracy"] == there.cohort[0].evaluate()["accuracy"]
+    assert run.best.metrics["accuracy"] == there.cohort[0].evaluate()["accuracy"]
 
 
 def test_patience_is_looked_at_only_when_dev_is(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from mlprun.engines import StopCondition
+from mlprun.engines.contract import never
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ def test_a_stop_inside_an_epoch_drops_it(questions: int, experiment: Make, cours
     """The flag is asked before each epoch and before each of its batches: four times an epoch."""
     training = {"batch_size": 16}
     made = experiment(optimizer={"name": "adam"}, architecture={"dropout": 0.2}, training=training)
-    stopped = course(made, StopCondition(12, Flag(questions)))
+    stopped = course(made, Flag(questions))
     stopped.advance(12)
     completed = questions // (STEPS + 1)
     assert stopped.stopped == "interrupted"
@@ -48,11 +48,11 @@ def test_a_stop_inside_an_epoch_drops_it(questions: int, experiment: Make, cours
 
 def test_a_stopped_run_goes_on_as_if_nothing_had_happened(experiment: Make, course: Make) -> None:
     made = experiment(training={"batch_size": 16})
-    stopped = course(made, StopCondition(12, Flag(14)))
+    stopped = course(made, Flag(14))
     stopped.advance(12)
     assert stopped.stopped == "interrupted"
     stopped.reopen(stopped.state)
-    stopped.watch, stopped.stopped = StopCondition(12), None
+    stopped.stop, stopped.stopped = never, None
     assert stopped.finish().everything() == course(made).finish().everything()
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mlprun.engines import Progress, State
-from mlprun.engines.progress import Plateau
+from mlprun.engines.contract import Plateau
 from mlprun.storage import checkpoints
 from mlprun.sweeps import cohorts
 from mlprun.sweeps.outcome import Outcome, Standing

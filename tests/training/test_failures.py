@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import mlprun.api as mlprun
-from mlprun.engines.stepwise import SequentialEngine
+from mlprun.engines.epoch_protocol import SequentialEngine
 from mlprun.errors import DeviceError, DivergedError, FileError, OutOfMemoryError
 from mlprun.storage.runs import RunFolder
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from mlprun import isolation
 from mlprun.engines import state_spec
-from mlprun.engines.contract import ChunkResult, State, StopCondition
+from mlprun.engines.contract import State
 from mlprun.engines.fused import coverage, encoding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mlprun.engines.contract import Arrays
+    from mlprun.engines.contract import Arrays, ChunkResult, RunFailure, StopCondition
     from mlprun.engines.fused.cohort import Cohort
     from mlprun.experiment import Experiment
 
@@ -30,6 +30,10 @@ class FusedEngine:
     def unsupported_reason(self, experiment: Experiment) -> str | None:
         """Why there is no kernel for the experiment; None if there is."""
         return coverage.refuses(experiment)
+
+    def cohort_key(self, experiment: Experiment) -> str:
+        """Return the same key for every run: each has its own arrays."""
+        return self.name
 
     def warm_up(self, experiment: Experiment, say: Callable[[str], None]) -> None:
         """Load the kernels; where they must be compiled first, say so."""
@@ -59,10 +63,12 @@ class FusedEngine:
 
         return Cohort(experiments, states)
 
-    def states(self, cohort: Cohort) -> list[State]:
-        """The runs as they stand, copied out."""
-        return [member.state() for member in cohort.members]
+    def states(self, cohort: Cohort, which: Sequence[int]) -> list[State]:
+        """Return copies of the states of the selected runs."""
+        return [cohort.members[index].state() for index in which]
 
-    def advance(self, cohort: Cohort, until: int, watch: StopCondition) -> list[ChunkResult]:
-        """Train every run up to `until` completed epochs, or until it stops, on all cores."""
-        return cohort.advance(until, watch)
+    def advance(
+        self, cohort: Cohort, until: Sequence[int], stop: StopCondition
+    ) -> list[ChunkResult | RunFailure]:
+        """Train each run up to its own number of completed epochs, or until it stops, on all cores."""
+        return cohort.advance(until, stop)

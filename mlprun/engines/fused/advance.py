@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from mlprun.engines.contract import Best, ChunkResult, Improvement, StopCondition, never
-from mlprun.engines.fused import outside, slices
+from mlprun.engines import epoch_protocol
+from mlprun.engines.contract import Best, ChunkResult, Improvement, never
+from mlprun.engines.fused import slices
 from mlprun.engines.fused import tables as t
+from mlprun.engines.fused.python_metrics import PythonMetricsTrainer
 from mlprun.engines.fused.slices import Chunk
 from mlprun.experiment import logged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mlprun.engines.contract import Row, StopReason
+    from mlprun.engines.contract import Row, StopCondition, StopReason
     from mlprun.engines.fused.member import Member
     from mlprun.engines.fused.workspace import Workspace
 
@@ -83,12 +85,12 @@ class Improvements(Sequence[Improvement]):
         return Improvement(int(epoch), None if math.isnan(before) else before, value)
 
 
-def advance(member: Member, space: Workspace, until: int, watch: StopCondition) -> ChunkResult:
+def advance(member: Member, space: Workspace, until: int, stop: StopCondition) -> ChunkResult:
     """Train one run up to `until` completed epochs, or until it stops."""
     if not member.inside:
-        return outside.advance(member, space, until, watch)
+        return epoch_protocol.advance(PythonMetricsTrainer(member, space), until, stop)
     start = member.snapshot()
-    chunk = slices.run(member, space, until, watch.stop)
+    chunk = slices.run(member, space, until, stop)
     if chunk.stopped and member.cursor[t.BATCH_INDEX]:
         reached = member.epoch
         member.stand(start)

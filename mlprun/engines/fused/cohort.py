@@ -11,6 +11,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from mlprun.engines.contract import ChunkResult, RunFailure
+from mlprun.engines.epoch_protocol import advance_run
 from mlprun.engines.fused.advance import advance
 from mlprun.engines.fused.layout import layout_of
 from mlprun.engines.fused.member import Member
@@ -19,7 +21,7 @@ from mlprun.engines.fused.workspace import Workspace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlprun.engines.contract import ChunkResult, State, StopCondition
+    from mlprun.engines.contract import State, StopCondition
     from mlprun.experiment import Experiment
 
 _LOCAL = threading.local()
@@ -44,17 +46,23 @@ class Cohort:
             len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         )
 
-    def advance(self, until: int, watch: StopCondition) -> list[ChunkResult]:
-        """Train all runs up to `until` epochs."""
+    def advance(self, until: Sequence[int], stop: StopCondition) -> list[ChunkResult | RunFailure]:
+        """Train each run up to its own number of epochs."""
 
-        def some(members: list[Member]) -> list[ChunkResult]:
-            return [advance(member, _workspace(member), until, watch) for member in members]
+        def one(member: Member, end: int) -> ChunkResult | RunFailure:
+            if member.epoch >= end:
+                return ChunkResult(member.epoch)
+            return advance_run(lambda: advance(member, _workspace(member), end, stop))
 
+        def some(pairs: Sequence[tuple[Member, int]]) -> list[ChunkResult | RunFailure]:
+            return [one(member, end) for member, end in pairs]
+
+        every = list(zip(self.members, until, strict=True))
         if self.threads < 2:
-            return some(self.members)
+            return some(every)
         # small arrays of neighbours may share a line of cache, which two threads would wrest from each other
         size = max(1, min(NEIGHBOURS, len(self.members) // (4 * self.threads)))
-        groups = [self.members[first : first + size] for first in range(0, len(self.members), size)]
+        groups = [every[first : first + size] for first in range(0, len(every), size)]
         with ThreadPoolExecutor(self.threads) as pool:
             return [told for group in pool.map(some, groups) for told in group]
 

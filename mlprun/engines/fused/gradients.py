@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlprun.engines.contract import State, StopCondition
+from mlprun.engines.contract import State, never
 from mlprun.engines.fused.cohort import Cohort
 from mlprun.parts.optimizers import SGD
 from mlprun.parts.schedules import schedules
@@ -29,7 +29,7 @@ RATE = 2.0**40
 def of(experiment: Experiment, state: State) -> dict[str, NDArray[Any]]:
     """The gradient of the objective on the first batch after `state`, by parameter name."""
     cohort = Cohort([_one_step(experiment, state.epoch)], [State(0, state.model)])
-    cohort.advance(1, StopCondition(1))
+    cohort.advance([1], never)
     after = cohort.members[0].state().model
     return {name: (array - after[name]) / array.dtype.type(RATE) for name, array in state.model.items()}
 

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mlprun.engines.contract import State
+from mlprun.engines.contract import Plateau, Progress, State
 from mlprun.engines.fused import data, encoding, scalars
 from mlprun.engines.fused import tables as t
 from mlprun.engines.fused.coverage import measures_inside
 from mlprun.engines.fused.workspace import apart
-from mlprun.engines.progress import Plateau, Progress
 from mlprun.parts.metrics.numbers import R2
 from mlprun.parts.schedules import EpochSchedule, ReduceOnPlateau
 

@@ -1,16 +1,15 @@
-"""Chapter 7: a config as layers, losses and an optimizer of the chapters before."""
+"""Chapter 7: a config as layers, losses and an optimizer of the chapters before: a network that learns."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from mlprun.engines.arrays import Differentiated, Member, engine
 from mlprun.engines.capabilities import Capabilities, entry
 from mlprun.engines.scratch.functions import ACTIVATIONS, absolute
 from mlprun.engines.scratch.layers import Embedding, Layer, Linear, RNNCell, Sequential
 from mlprun.engines.scratch.losses import LOSSES
-from mlprun.engines.scratch.optimizers import OPTIMIZERS, Slots, clipped
+from mlprun.engines.scratch.optimizers import OPTIMIZERS, clipped
+from mlprun.engines.scratch.optimizers import Slots as ParameterSlots
 from mlprun.engines.scratch.tensor import Array, Tensor, no_grad
-from mlprun.engines.stepwise import SequentialEngine
 from mlprun.parts.activations import each
 from mlprun.parts.architectures import Rnn
 from mlprun.parts.losses import Loss
@@ -44,49 +43,61 @@ def network(architecture: Any, p: dict[str, Tensor]) -> Layer:
     return layers
 
 
-class Learner:
-    """The network of a config, and what its optimizer remembers of each parameter."""
+Slots = dict[str, ParameterSlots]
+"""what the optimizer remembers, by parameter name"""
 
-    def __init__(self, config: Any, model: Mapping[str, Array], slots: dict[str, Slots]) -> None:
+
+class Differentiated(NamedTuple):
+    """A batch after the forward and the backward pass."""
+
+    logits: Array
+    """[B, K] values before the output activation"""
+    loss: float
+    """with the config's reduction and scale"""
+    objective: float
+    """the loss and its penalties: what was differentiated"""
+    gradients: dict[str, Array]
+    """of the objective, by parameter name, logits clipping"""
+
+
+class Learner:
+    """The network of a config and its optimizer. A step replaces arrays and never writes to them."""
+
+    def __init__(self, config: Any, model: Mapping[str, Array], slots: Slots) -> None:
         self.config, self.model, self.slots = config, dict(model), slots
         self.activate = activation(config.architecture.output_activation)
 
-    def before(self, inputs: Array) -> Array:
+    def logits(self, inputs: Array) -> Array:
         with no_grad():
             return network(self.config.architecture, self.tensors())(inputs).data
 
     def tensors(self) -> dict[str, Tensor]:
         return {name: Tensor(array, requires_grad=True) for name, array in self.model.items()}
 
-    def outputs(self, before: Array) -> Array:
-        return self.activate(Tensor(before)).data
+    def outputs(self, logits: Array) -> Array:
+        return self.activate(Tensor(logits)).data
 
-    def mean(self, loss: Loss, before: Array, targets: Array) -> float:
-        return float(self.summed(loss, Tensor(before), targets).data) / loss.weight(targets)
+    def mean(self, loss: Loss, logits: Array, targets: Array) -> float:
+        return float(self.summed(loss, Tensor(logits), targets).data) / loss.weight(targets)
 
-    def summed(self, loss: Loss, before: Tensor, targets: Array) -> Tensor:
+    def summed(self, loss: Loss, logits: Tensor, targets: Array) -> Tensor:
         """A loss before it is averaged, of the values before the output activation or after it."""
-        return entry(LOSSES, loss)(before if loss.activation else self.activate(before), targets).sum()
+        return entry(LOSSES, loss)(logits if loss.activation else self.activate(logits), targets).sum()
 
     def differentiate(self, inputs: Array, targets: Array) -> Differentiated:
         """Forward through the network, the loss and the penalties, then all the way back."""
         tensors, loss = self.tensors(), self.config.loss
-        before = network(self.config.architecture, tensors)(inputs)
-        total = self.summed(loss, before, targets)
+        logits = network(self.config.architecture, tensors)(inputs)
+        total = self.summed(loss, logits, targets)
         scaled = objective = (total if loss.reduction == "sum" else total / loss.weight(targets)) * loss.scale
         for penalty in self.config.penalties:
             for weight in (tensor for name, tensor in tensors.items() if name.endswith("weight")):
                 objective = objective + PENALTIES[penalty.name](weight).sum() * penalty.coefficient
         objective.backward()
         gradients = {name: tensor.grad for name, tensor in tensors.items()}
-        return Differentiated(before.data, float(scaled.data), float(objective.data), gradients)
+        return Differentiated(logits.data, float(scaled.data), float(objective.data), gradients)
 
     def step(self, gradients: dict[str, Array], rate: float) -> None:
         rule, training = entry(OPTIMIZERS, self.config.optimizer), self.config.training
         for name, g in clipped(gradients, training.clip_norm, training.clip_value).items():
             self.model[name] = rule(self.model[name], g, self.slots.setdefault(name, {}), rate)
-
-
-def ScratchEngine() -> SequentialEngine[Member]:  # noqa: N802 -- engines are made like objects of their own classes
-    """The explained engine."""
-    return engine("scratch", Learner, CAPABILITIES)

@@ -1,4 +1,4 @@
-"""An optimizer's state taken apart into arrays and JSON, and put together again.
+"""An optimizer's state flattened into arrays and JSON, and back; and what a valid one consists of.
 
 torch keeps tensors, numbers, None and lists of them per parameter (L-BFGS keeps its whole history that way).
 Arrays go by name; the rest keeps its shape as JSON in which {"array": name} stands for an array.
@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from mlprun.engines.state_spec import Array, Expected, Items, Kind, Number, Slots, steps_so_far
+from mlprun.parts.optimizers.light import step_function
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from mlprun.engines.contract import Arrays
+    from mlprun.engines.contract import Arrays, State
+    from mlprun.experiment import Experiment
 
 
 def flatten(
@@ -76,3 +80,81 @@ def _unpack(packed: Any, arrays: Arrays, device: torch.device, host: frozenset[s
             for key, inner in packed["of"].items()
         }
     return torch.from_numpy(np.array(arrays[packed["array"]])).to(device)
+
+
+def optimizer_spec(experiment: Experiment, state: State) -> Expected | None:
+    """Return what the optimizer keeps of each parameter after `state.epoch` epochs.
+
+    Found by one step with zero gradients. None for an optimizer that is not built in.
+    """
+    optimizer = experiment.config.optimizer
+    if not type(optimizer).__module__.startswith("mlprun.parts."):
+        return None
+    network = experiment.blank_network()
+    parameters = dict(network.named_parameters())
+    if optimizer.needs_closure:
+        return [_lbfgs_spec(parameters, optimizer.model_dump()["history_size"], state)]
+    embeddings, steps = network.embeddings(), steps_so_far(experiment, state.epoch)
+    names = {id(parameter): name for name, parameter in parameters.items()}
+    spec: Expected = []
+    for part in optimizer.build(parameters, embeddings=embeddings):
+        for group in part.param_groups:
+            for parameter in group["params"]:
+                nothing = torch.zeros_like(parameter)
+                sparse = optimizer.sparse and names[id(parameter)] in embeddings
+                parameter.grad = nothing.to_sparse() if sparse else nothing
+        step_function(part)()
+        spec.append(
+            {
+                names[id(parameter)]: {slot: _kind(slot, value, steps) for slot, value in slots.items()}
+                for parameter, slots in part.state.items()
+            }
+        )
+    return spec
+
+
+def _kind(slot: str, value: Any, steps: int) -> Kind:
+    if not isinstance(value, torch.Tensor):  # as SparseAdam counts
+        assert slot == "step", f"{slot} is {value!r}"
+        return Number(1, steps, whole=True)
+    kind = _array(value)
+    if slot == "step":
+        return Number(1, steps, whole=True, plain=False, dtype=kind.dtype)
+    if slot == "mu_product":  # NAdam divides by what it lacks of 1
+        return Number(0, 1, plain=False, dtype=kind.dtype)
+    return kind
+
+
+def _array(value: torch.Tensor) -> Array:
+    return Array(str(value.dtype).removeprefix("torch."), tuple(value.shape))
+
+
+def _lbfgs_spec(parameters: dict[str, torch.nn.Parameter], history: int, state: State) -> dict[str, Slots]:
+    """L-BFGS keeps all with the first parameter, and its history in lists that grow."""
+    first, *_ = parameters
+    meta: Any = state.optimizer_meta
+    try:
+        found = meta[0][first]["of"]
+    except (KeyError, TypeError, IndexError):
+        found = {}
+    found = found if isinstance(found, dict) else {}
+    count = Number(0, 2**53, whole=True)
+    slots: Slots = {"func_evals": count, "n_iter": count}
+    if found.get("n_iter") == 0:  # the first gradient was small enough to stop at
+        return {first: slots}
+    whole = torch.cat([parameter.detach().ravel() for parameter in parameters.values()])
+    flat = _array(whole)
+    number = Number(dtype=flat.dtype)
+    known = found.get("old_dirs")
+    length = min(len(known), history) if isinstance(known, list) else 0
+    slots |= {
+        "d": flat,
+        "t": number,
+        "old_dirs": Items(flat, length),
+        "old_stps": Items(flat, length),
+        "ro": Items(_array(whole[0]), length),
+        "H_diag": number,
+        "prev_flat_grad": flat,
+        "prev_loss": number,
+    }
+    return {first: slots | ({"al": Items(_array(whole[0]), history, gaps=True)} if "al" in found else {})}

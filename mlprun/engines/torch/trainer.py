@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from mlprun import randomness
-from mlprun.engines import epoch as epochs
+from mlprun.engines import epoch_protocol as protocol
 from mlprun.engines.contract import State
 from mlprun.engines.torch.optimizer_state import flatten, unflatten
 from mlprun.experiment import Meter, Tensors
@@ -16,29 +16,28 @@ from mlprun.parts.optimizers.light import step_function
 from mlprun.randomness import Purpose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from mlprun.engines.contract import StopCondition
     from mlprun.experiment import Experiment
 
 
-class Member:
+class TorchTrainer:
     """A run between `open` and the last `advance`."""
 
-    def __init__(self, experiment: Experiment, state: State, device: torch.device) -> None:
+    def __init__(self, experiment: Experiment, state: State, device: str) -> None:
         config = experiment.computed
-        self.experiment, self.config, self.device = experiment, config, device
+        self.experiment, self.config, self.device = experiment, config, torch.device(device)
         # blank: the state fills it, and a file of initial weights may be gone by now
-        self.network = experiment.blank_network().to(device)
+        self.network = experiment.blank_network().to(self.device)
         self.parameters = dict(self.network.named_parameters())
         self.optimizers = config.optimizer.build(self.parameters, embeddings=self.network.embeddings())
         self.meter = Meter(experiment)
-        self.train = Tensors.of(experiment.fixed["train"], device)
+        self.train = Tensors.of(experiment.fixed["train"], self.device)
         dev = experiment.fixed.get("dev")
-        self.dev = None if dev is None else Tensors.of(dev, device)
-        self.batch = epochs.batch_size(config, len(self.train))
+        self.dev = None if dev is None else Tensors.of(dev, self.device)
+        self.batch = protocol.batch_size(config, len(self.train))
         self._steps = [step_function(optimizer) for optimizer in self.optimizers]
         self._loss, self._penalties, self._weights = (
             config.loss.build(),
@@ -51,11 +50,11 @@ class Member:
         self._modal = any(hasattr(module, "running_mean") for module in self.network.modules())
         self.network.eval()
         self._live = list(self.network.state_dict().values())
-        self._kept = [tensor.clone() for tensor in self._live]
+        self._best = [tensor.clone() for tensor in self._live]
         self.restore(state)
 
     def restore(self, state: State) -> None:
-        """Stand where `state` says."""
+        """Continue from a state."""
         self._state: State | None = state
         self.epoch, self.progress = state.epoch, state.progress
         self.network.load_state_dict(
@@ -65,7 +64,7 @@ class Member:
         unflatten(self.optimizers, self.parameters, state.optimizer_state, state.optimizer_meta, host=host)
 
     def state(self) -> State:
-        """A copy of where the run stands; one copy serves until the run goes on."""
+        """Return a copy of the run's state; one copy serves until the run goes on."""
         if self._state is not None:
             return self._state
         names = {id(parameter): name for name, parameter in self.parameters.items()}
@@ -73,30 +72,33 @@ class Member:
         self._state = State(self.epoch, arrays_of(self.network), slots, structure, self.progress)
         return self._state
 
-    def keep(self) -> None:
-        """Remember the network as it is now: it is the best so far."""
-        torch._foreach_copy_(self._kept, self._live)
+    snapshot = state
 
-    def kept(self) -> dict[str, NDArray[Any]]:
-        """The network as it was at the last `keep`."""
+    def save_best(self) -> None:
+        """Copy the model as it is now: it is the best so far."""
+        torch._foreach_copy_(self._best, self._live)
+
+    def best_model(self) -> dict[str, NDArray[Any]]:
+        """Return the model as it was at the last `save_best`."""
         return {
             name: np.array(tensor.cpu().numpy())
-            for name, tensor in zip(self.network.state_dict(), self._kept, strict=True)
+            for name, tensor in zip(self.network.state_dict(), self._best, strict=True)
         }
 
-    def run_epoch(self, rate: float, stop: Callable[[], bool]) -> epochs.EpochTotals[Tensors, Tensor] | None:
-        """Train one epoch; None when `stop` said so between batches, with the epoch half done.
+    def run_epoch(self, until: int, stop: StopCondition) -> protocol.EpochTotals[Tensors, Tensor] | None:
+        """Train one epoch; None when `stop` was met between batches, the epoch incomplete.
 
         Raises OverflowError for a learning rate that the run's dtype cannot hold.
         """
         self._state = None
+        lr = protocol.learning_rate(self.experiment.config, self.epoch, self.progress)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = lr
         if self._modal:
             self.network.train()
         try:
-            done = self._batches(stop)
+            totals = self._batches(lr, stop)
         except RuntimeError as error:
             if "without overflow" not in str(error):
                 raise
@@ -104,13 +106,13 @@ class Member:
             raise OverflowError(str(error)) from error
         for dropout in self._dropouts:
             dropout.keep = None
-        if done is not None:
+        if totals is not None:
             self.epoch += 1
-        return done
+        return totals
 
-    def _batches(self, stop: Callable[[], bool]) -> epochs.EpochTotals[Tensors, Tensor] | None:
+    def _batches(self, lr: float, stop: StopCondition) -> protocol.EpochTotals[Tensors, Tensor] | None:
         rows = self._ordered()
-        met: epochs.EpochTotals[Tensors, Tensor] = epochs.EpochTotals(rows)
+        totals: protocol.EpochTotals[Tensors, Tensor] = protocol.EpochTotals(rows, lr)
         for step, start in enumerate(range(0, len(rows), self.batch)):
             if stop():
                 return None
@@ -118,15 +120,15 @@ class Member:
             if self.batch < len(rows):
                 inputs, targets = inputs[start : start + self.batch], targets[start : start + self.batch]
             self._draw_dropout(step, len(inputs))
-            values, loss, objective = self._step(inputs, targets)
+            logits, loss, objective = self._step(inputs, targets)
             weight = self.config.loss.weight(targets)
-            shown = epochs.mean_loss(self.config.loss, loss, weight)
-            met.add(values, shown, objective, weight=weight, rows=len(inputs))
-        return met
+            mean = protocol.mean_loss(self.config.loss, loss, weight)
+            totals.add(logits, mean, objective, weight=weight, rows=len(inputs))
+        return totals
 
     def _ordered(self) -> Tensors:
         """The train rows in this epoch's order."""
-        order = epochs.row_order(self.config, len(self.train), self.epoch)
+        order = protocol.row_order(self.config, len(self.train), self.epoch)
         return self.train if order is None else self.train.reordered(order)
 
     def _draw_dropout(self, step: int, rows: int) -> None:
@@ -142,42 +144,42 @@ class Member:
             layer.keep = torch.from_numpy(keep.astype(self.experiment.dtype)).to(self.device)
 
     def _step(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, float, float]:
-        """One update; values before the output activation, the loss and the objective, all from before it."""
+        """Update once; return the logits, the loss and the objective, all from before the update."""
         if not self.config.optimizer.needs_closure:
-            before, loss, objective = self._differentiate(inputs, targets)
+            before_update = self._differentiate(inputs, targets)
             for step in self._steps:
                 step()
-            return before, loss, objective
-        met: list[tuple[Tensor, float, float]] = []
+            return before_update
+        passes: list[tuple[Tensor, float, float]] = []
 
         def closure() -> float:
-            met.append(self._differentiate(inputs, targets))
-            return met[-1][2]
+            passes.append(self._differentiate(inputs, targets))
+            return passes[-1][2]
 
         for step in self._steps:
             step(closure)
-        return met[0]
+        return passes[0]
 
     def _differentiate(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, float, float]:
         for parameter in self.parameters.values():
             parameter.grad = None
-        before, loss, objective = self._forward(inputs, targets)
+        logits, loss, objective = self._forward(inputs, targets)
         torch.autograd.backward(objective)
         self._clip()
-        shown = loss.item()
-        return before.detach(), shown, shown if objective is loss else objective.item()
+        value = loss.item()
+        return logits.detach(), value, value if objective is loss else objective.item()
 
     def _forward(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Values before the output activation, the loss, and the loss with its penalties."""
-        before = self.network.preactivation(inputs)
-        values = before if self.config.loss.activation else self.network.output_activation(before)
+        """Return the logits, the loss, and the loss with its penalties."""
+        logits = self.network.preactivation(inputs)
+        values = logits if self.config.loss.activation else self.network.output_activation(logits)
         loss = objective = self._loss(values, targets)
         for penalty in self._penalties:
             objective = objective + penalty.value(self._weights)
-        return before, loss, objective
+        return logits, loss, objective
 
     def first_batch(self) -> tuple[Tensor, Tensor]:
-        """Inputs and targets of the next step; its dropout is drawn, and nothing is updated."""
+        """Return inputs and targets of the next step; its dropout is drawn, and nothing is updated."""
         rows = self._ordered()
         if self._modal:
             self.network.train()
@@ -185,11 +187,11 @@ class Member:
         return rows.inputs[: self.batch], rows.targets[: self.batch]
 
     def objective(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """What a step on a batch differentiates."""
+        """Return what a step on a batch differentiates."""
         return self._forward(inputs, targets)[2]
 
     def next_gradient(self) -> dict[str, NDArray[Any]]:
-        """The gradient of the next step by parameter name; 0 for one that it does not depend on."""
+        """Return the gradient of the next step by parameter name; 0 for one that it does not depend on."""
         for parameter in self.parameters.values():
             parameter.grad = None
         torch.autograd.backward(self.objective(*self.first_batch()))
@@ -206,23 +208,23 @@ class Member:
         if training.clip_value is not None:
             torch.nn.utils.clip_grad_value_(self.parameters.values(), training.clip_value)
 
-    def figures(self, done: epochs.EpochTotals[Tensors, Tensor]) -> dict[str, Any]:
-        """The metrics and extra losses of the train rows as the epoch met them."""
-        before = done.before[0] if len(done.before) == 1 else torch.cat(done.before)
-        return self.meter.figures(self.network, before, done.rows)
+    def train_metrics(self, totals: protocol.EpochTotals[Tensors, Tensor]) -> dict[str, Any]:
+        """Return the metrics and extra losses of the train rows during the epoch."""
+        logits = totals.logits[0] if len(totals.logits) == 1 else torch.cat(totals.logits)
+        return self.meter.figures(self.network, logits, totals.rows)
 
     def evaluate(self) -> dict[str, Any]:
-        """Figures of the dev rows as they are after the epochs so far."""
+        """Return the metrics of the dev rows after the epochs so far."""
         rows = self.dev
         if rows is None:
             rows = Tensors.of(self.experiment.rows("dev", epoch=self.epoch), self.device)
         return self.meter.evaluate(self.network, rows)
 
-    def finite(self) -> bool:
-        """Whether every parameter is a finite number."""
+    def is_finite(self) -> bool:
+        """Return True if every parameter is a finite number."""
         return all(bool(torch.isfinite(parameter).all()) for parameter in self.parameters.values())
 
 
 def arrays_of(network: nn.Module) -> dict[str, NDArray[Any]]:
-    """Copies of a module's parameters and buffers by name."""
+    """Return copies of a module's parameters and buffers by name."""
     return {name: np.array(tensor.detach().cpu().numpy()) for name, tensor in network.state_dict().items()}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlprun import api
-from mlprun.engines import StopCondition
+from mlprun.engines.contract import never
 from mlprun.engines.fused import FusedEngine
 from mlprun.engines.torch import TorchEngine
 from mlprun.experiment import Experiment
@@ -36,8 +36,8 @@ class Lab:
         """An engine on an experiment to its end, or to `until`: what it told, and the state."""
         chosen, epochs = ENGINES[engine], experiment.config.training.epochs
         cohort = chosen.open([experiment], [chosen.initial_state(experiment)], device="cpu")
-        (told,) = chosen.advance(cohort, epochs if until is None else until, StopCondition(epochs))
-        return told, chosen.states(cohort)[0]
+        (told,) = chosen.advance(cohort, [epochs if until is None else until], never)
+        return told, chosen.states(cohort, [0])[0]
 
     @classmethod
     def model(cls, engine: str, config: dict[str, Any], dtype: str) -> Any:

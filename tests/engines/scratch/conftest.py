@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlprun import api, engines
-from mlprun.engines import StopCondition
+from mlprun.engines.contract import never
 from mlprun.experiment import Experiment, columns
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class Lab:
         engine, epochs = ENGINES[name], experiment.config.training.epochs
         begin = engine.initial_state(experiment) if state is None else state
         cohort = engine.open([experiment], [begin], device="cpu")
-        (told,) = engine.advance(cohort, epochs if until is None else until, StopCondition(epochs))
-        return told, engine.states(cohort)[0]
+        (told,) = engine.advance(cohort, [epochs if until is None else until], never)
+        return told, engine.states(cohort, [0])[0]
 
     @classmethod
     def assert_as_torch(cls, config: dict[str, Any], bound: float = 1e-12) -> Any:

@@ -1,0 +1,383 @@
+"""The epoch protocol: what is evaluated and logged, what is best, when a run stops, and how it is rewound.
+
+Used by every engine that steps from Python; the fused kernels have the only other copy. An engine supplies an
+`EpochTrainer`. A chunk that met a NaN or was stopped inside an epoch is rewound by a replay: every draw is a
+function of (seed, epoch, step), so the chunk runs again from its start up to the last epoch that counts. No
+epoch pays for a copy.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from mlprun import randomness
+from mlprun.engines import state_spec
+from mlprun.engines.contract import Best, ChunkResult, Improvement, Plateau, RunFailure, State, never
+from mlprun.experiment import logged
+from mlprun.parts.schedules import EpochSchedule, ReduceOnPlateau
+from mlprun.randomness import Purpose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mlprun.engines.contract import Arrays, Progress, Row, StopCondition, StopReason
+    from mlprun.experiment import Experiment
+    from mlprun.parts.losses import Loss
+    from mlprun.schema import Config
+
+R = TypeVar("R")
+V = TypeVar("V")
+
+
+def learning_rate(config: Config, epoch: int, progress: Progress) -> float:
+    """Return the learning rate of the epoch that follows `epoch` completed ones."""
+    if isinstance(config.schedule, EpochSchedule):
+        return config.optimizer.lr * config.schedule.factor(epoch, config.training.epochs)
+    return config.optimizer.lr * progress.plateau.factor
+
+
+def batch_size(config: Config, rows: int) -> int:
+    """Return how many of `rows` train rows a batch has; the last one may have fewer."""
+    size = config.training.batch_size
+    return rows if size == "full" else min(size, rows)
+
+
+def row_order(config: Config, rows: int, epoch: int) -> NDArray[np.int64] | None:
+    """Return the order in which an epoch visits its rows; None for the data's own.
+
+    A full batch is one slice in any order, so it stays as it is.
+    """
+    training = config.training
+    if not training.shuffle or batch_size(config, rows) == rows:
+        return None
+    return randomness.order(training.seed, Purpose.ORDER, rows, epoch=epoch)
+
+
+def mean_loss(loss: Loss, differentiated: float, weight: float) -> float:
+    """Return the mean that the history shows, from a loss value with its own reduction and scale."""
+    unscaled = differentiated / loss.scale
+    return unscaled / weight if loss.reduction == "sum" else unscaled
+
+
+class EpochTotals(Generic[R, V]):
+    """What the batches of an epoch gave, each before its update.
+
+    The loss and the objective are means over the batches, weighted by what was averaged; of a single batch
+    they are its own numbers, not multiplied and divided.
+    """
+
+    def __init__(self, rows: R, lr: float) -> None:
+        self.rows, self.lr = rows, lr
+        """rows in the order of the batches"""
+        self.logits: list[V] = []
+        """per batch [B, K], values before the output activation"""
+        self.loss = self.objective = 0.0
+        self._sums, self._weight, self._rows = (0.0, 0.0), 0.0, 0
+
+    def add(self, logits: V, loss: float, objective: float, *, weight: float, rows: int) -> None:
+        """Add a batch: its logits, its loss as the mean that divides by `weight`, its objective."""
+        self.logits.append(logits)
+        self._sums = self._sums[0] + loss * weight, self._sums[1] + objective * rows
+        self._weight, self._rows = self._weight + weight, self._rows + rows
+        first = len(self.logits) == 1
+        self.loss = loss if first else self._sums[0] / self._weight
+        self.objective = objective if first else self._sums[1] / self._rows
+
+
+class EpochTrainer(Protocol[R, V]):
+    """A run between `open` and the last `advance`, as an engine that steps from Python keeps it."""
+
+    experiment: Experiment
+    progress: Progress
+
+    @property
+    def epoch(self) -> int:
+        """Completed epochs."""
+        ...
+
+    def run_epoch(self, until: int, stop: StopCondition) -> EpochTotals[R, V] | None:
+        """Train one epoch; None when `stop` was met between batches, the epoch incomplete.
+
+        It may train more epochs, up to `until`, if only the last of them is to be logged or evaluated.
+        Raises OverflowError for a number that the run's dtype cannot hold.
+        """
+        ...
+
+    def train_metrics(self, totals: EpochTotals[R, V]) -> dict[str, Any]:
+        """Return the metrics and extra losses of the train rows during the epoch."""
+        ...
+
+    def evaluate(self) -> dict[str, Any]:
+        """Return `loss` and the metrics of the dev rows after the epochs so far."""
+        ...
+
+    def save_best(self) -> None:
+        """Copy the model as it is now: it is the best so far."""
+        ...
+
+    def best_model(self) -> Arrays:
+        """Return the model as it was at the last `save_best`."""
+        ...
+
+    def is_finite(self) -> bool:
+        """Return True if every parameter is a finite number."""
+        ...
+
+    def snapshot(self) -> Any:
+        """Return a copy of the state, for `restore`."""
+        ...
+
+    def restore(self, snapshot: Any) -> None:
+        """Continue from a snapshot."""
+        ...
+
+
+@dataclass
+class _Chunk:
+    """What has happened since the chunk began."""
+
+    rows: list[Row] = field(default_factory=list)
+    improvements: list[Improvement] = field(default_factory=list)
+    best: tuple[int, dict[str, float]] | None = None
+    stopped: StopReason | None = None
+    incomplete_epoch: bool = False
+
+
+def advance(trainer: EpochTrainer[R, V], until: int, stop: StopCondition) -> ChunkResult:
+    """Train one run up to `until` completed epochs, or until it stops."""
+    start = trainer.snapshot()
+    chunk = _run(trainer, until, stop)
+    if chunk.incomplete_epoch:
+        reached = trainer.epoch
+        trainer.restore(start)
+        chunk = _run(trainer, reached, never)
+        chunk.stopped = "interrupted"
+    # the last epoch's losses do not show it: train came before the update, dev may hide an infinite weight
+    if chunk.stopped == "diverged" or not trainer.is_finite():
+        return _replay(trainer, start)
+    return _result(trainer, chunk)
+
+
+def _run(trainer: EpochTrainer[R, V], until: int, stop: StopCondition) -> _Chunk:
+    chunk = _Chunk()
+    while trainer.epoch < until and chunk.stopped is None:
+        if stop():
+            chunk.stopped = "interrupted"
+            break
+        try:
+            totals = trainer.run_epoch(until, stop)
+        except OverflowError:
+            chunk.stopped = "diverged"
+            break
+        if totals is None:
+            chunk.stopped, chunk.incomplete_epoch = "interrupted", True
+        else:
+            _evaluate_and_log(trainer, totals, chunk)
+    return chunk
+
+
+def _evaluate_and_log(trainer: EpochTrainer[R, V], totals: EpochTotals[R, V], chunk: _Chunk) -> None:
+    """Evaluate and log the epoch that was just completed, and decide whether the run continues."""
+    training, epoch = trainer.experiment.config.training, trainer.epoch
+    last = epoch == training.epochs
+    dev: dict[str, float] | None = None
+    if not (math.isfinite(totals.loss) and math.isfinite(totals.objective)):
+        chunk.stopped = "diverged"
+        return
+    if trainer.experiment.has("dev") and (last or epoch % training.evaluate_every == 0):
+        dev = trainer.evaluate()
+        if not math.isfinite(dev["loss"]):
+            chunk.stopped = "diverged"
+            return
+        _observe_dev(trainer, dev, chunk)
+    if last:
+        chunk.stopped = "finished"
+    if chunk.stopped is not None or epoch % training.log_every == 0:
+        chunk.rows.append(_row(trainer, totals, dev))
+
+
+def _observe_dev(trainer: EpochTrainer[R, V], dev: dict[str, float], chunk: _Chunk) -> None:
+    config, before, epoch = trainer.experiment.config, trainer.progress, trainer.epoch
+    value = dev[config.best.metric.removeprefix("dev_")]
+    progress = observe(before, epoch, value, config.best.mode)
+    if progress.best_epoch == epoch:
+        chunk.improvements.append(Improvement(epoch, before.best_value, value))
+        chunk.best = (epoch, dev)
+        trainer.save_best()
+    if isinstance(config.schedule, ReduceOnPlateau):
+        progress = observe_plateau(progress, value, config.best.mode, config.schedule, lr=config.optimizer.lr)
+    trainer.progress = progress
+    patience = config.early_stopping.patience if config.early_stopping else None
+    if out_of_patience(progress, epoch, patience, every=config.training.evaluate_every):
+        chunk.stopped = "early_stopping"
+
+
+def _row(trainer: EpochTrainer[R, V], totals: EpochTotals[R, V], dev: dict[str, float] | None) -> Row:
+    train, names = trainer.train_metrics(totals), logged(trainer.experiment.config)
+    of_dev = [None if dev is None else dev[name] for name in ("loss", *names)]
+    of_train = [train[name] for name in names]
+    return (trainer.epoch, totals.lr, totals.loss, totals.objective, *of_train, *of_dev)
+
+
+def _replay(trainer: EpochTrainer[R, V], start: Any) -> ChunkResult:
+    """Run the chunk again from its start, up to the last epoch whose metrics and parameters are finite."""
+    trainer.restore(start)
+    rows: list[Row] = []
+    improvements: list[Improvement] = []
+    best, good = None, start
+    while True:
+        chunk = _run(trainer, trainer.epoch + 1, never)
+        if chunk.stopped == "diverged" or not trainer.is_finite():
+            trainer.restore(good)
+            return ChunkResult(trainer.epoch, rows, improvements, best, "diverged")
+        good, result = trainer.snapshot(), _result(trainer, chunk)
+        rows.extend(result.rows)
+        improvements.extend(result.improvements)
+        best = result.best or best
+
+
+def _result(trainer: EpochTrainer[R, V], chunk: _Chunk) -> ChunkResult:
+    best = None if chunk.best is None else Best(*chunk.best, model=trainer.best_model())
+    return ChunkResult(trainer.epoch, chunk.rows, chunk.improvements, best, chunk.stopped)
+
+
+def improves(value: float, best: float | None, mode: str) -> bool:
+    """Return True if `value` is strictly better than `best`; nan never is, any number is better than none."""
+    if math.isnan(value):
+        return False
+    if best is None:
+        return True
+    return value < best if mode == "min" else value > best
+
+
+def observe(progress: Progress, epoch: int, value: float, mode: str) -> Progress:
+    """Return the progress after the watched dev metric was `value` at `epoch`."""
+    if improves(value, progress.best_value, mode):
+        return replace(progress, best_epoch=epoch, best_value=value, undefined=0)
+    return replace(progress, undefined=progress.undefined + 1) if math.isnan(value) else progress
+
+
+def observe_plateau(
+    progress: Progress, value: float, mode: str, schedule: ReduceOnPlateau, *, lr: float
+) -> Progress:
+    """Return the progress after the plateau schedule saw `value`; nan is ignored.
+
+    `lr` is the config's learning rate.
+    """
+    if math.isnan(value):
+        return progress
+    state = progress.plateau
+    best, bad, cooldown, factor = state.best, state.bad_evaluations, state.cooldown_left, state.factor
+    if schedule.improves(value, best, mode):
+        best, bad = value, 0
+    else:
+        bad += 1
+    if cooldown > 0:
+        cooldown, bad = cooldown - 1, 0
+    if bad > schedule.patience:
+        factor, cooldown, bad = schedule.cut(factor, lr), schedule.cooldown, 0
+    return replace(progress, plateau=Plateau(factor, best, bad, cooldown))
+
+
+def out_of_patience(progress: Progress, epoch: int, patience: int | None, *, every: int = 1) -> bool:
+    """Return True if `patience` epochs have passed since the best one.
+
+    Epochs whose metric was nan do not count. An evaluation stands for the `every` epochs up to it.
+    """
+    passed = epoch - progress.best_epoch - progress.undefined * every
+    return patience is not None and passed >= patience
+
+
+def advance_run(run: Callable[[], ChunkResult]) -> ChunkResult | RunFailure:
+    """Advance one run of a cohort, with the time it took; its exception becomes a RunFailure."""
+    start = time.perf_counter()
+    try:
+        result = run()
+    except Exception as error:  # noqa: BLE001 -- the trainer raises it again or records it with this run
+        return RunFailure(error)
+    return replace(result, seconds=time.perf_counter() - start)
+
+
+class SequentialTrainer(EpochTrainer[Any, Any], Protocol):
+    """An EpochTrainer whose state can be saved, and which can return the next step's gradient."""
+
+    def state(self) -> State:
+        """Return a copy of the run's state."""
+        ...
+
+    def next_gradient(self) -> Arrays:
+        """Return the gradient of the next step's objective by parameter name, before clipping."""
+        ...
+
+
+T = TypeVar("T", bound=SequentialTrainer)
+
+
+class SequentialEngine(Generic[T]):
+    """An engine that trains its runs one after another, step by step.
+
+    `trainer` makes a run of an experiment, a state and a device; `optimizer_spec` says what the optimizer
+    keeps in a state, None where that is not known.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        trainer: Callable[[Experiment, State, str], T],
+        unsupported_reason: Callable[[Experiment], str | None],
+        optimizer_spec: Callable[[Experiment, State], state_spec.Expected | None],
+    ) -> None:
+        self.name, self._trainer = name, trainer
+        self._unsupported_reason, self._optimizer_spec = unsupported_reason, optimizer_spec
+
+    def unsupported_reason(self, experiment: Experiment) -> str | None:
+        """Return why it cannot run the experiment; None if it can."""
+        return self._unsupported_reason(experiment)
+
+    def cohort_key(self, experiment: Experiment) -> Hashable:
+        """Return the same key for every run: they are trained one after another."""
+        return self.name
+
+    def warm_up(self, experiment: Experiment, message: Callable[[str], None]) -> None:
+        """Nothing needs to be done."""
+
+    def initial_state(self, experiment: Experiment) -> State:
+        """Return the state at epoch 0."""
+        return State(0, experiment.initial())
+
+    def gradients(self, experiment: Experiment, state: State, *, device: str) -> Arrays:
+        """Return the gradient of the first step after `state`."""
+        return self._trainer(experiment, state, device).next_gradient()
+
+    def validate_state(self, experiment: Experiment, state: State) -> str | None:
+        """Return what is wrong with an optimizer's state; None for an optimizer that a user wrote."""
+        if state.epoch == 0:
+            return state_spec.untrained_flaw(state)
+        known = self._optimizer_spec(experiment, state)
+        return None if known is None else state_spec.flaw(state, known)
+
+    def open(self, experiments: Sequence[Experiment], states: Sequence[State], *, device: str) -> list[T]:
+        """Return live runs that continue from the given states."""
+        pairs = zip(experiments, states, strict=True)
+        return [self._trainer(experiment, state, device) for experiment, state in pairs]
+
+    def states(self, cohort: Sequence[T], which: Sequence[int]) -> list[State]:
+        """Return copies of the states of the selected runs."""
+        return [cohort[index].state() for index in which]
+
+    def advance(
+        self, cohort: Sequence[T], until: Sequence[int], stop: StopCondition
+    ) -> list[ChunkResult | RunFailure]:
+        """Train each run up to its own number of completed epochs, or until it stops."""
+        return [
+            advance_run(lambda: advance(trainer, end, stop))  # noqa: B023 -- called at once
+            if trainer.epoch < end
+            else ChunkResult(trainer.epoch)
+            for trainer, end in zip(cohort, until, strict=True)
+        ]

@@ -1,0 +1,155 @@
+"""Chapter 8: the engine, whose runs train a `Learner` epoch by epoch, evaluate it and save its state."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlprun.engines import epoch_protocol as protocol
+from mlprun.engines import state_spec
+from mlprun.engines.contract import Arrays, State, StopCondition
+from mlprun.engines.scratch.engine import CAPABILITIES, Learner, Slots
+from mlprun.engines.scratch.tensor import Array
+from mlprun.experiment import Experiment, Rows, measured
+from mlprun.parts.losses import Loss
+
+FIRST = "0."
+"""prefix of the arrays of the first optimizer, as the torch engine names them"""
+
+
+def optimizer_spec(experiment: Experiment, state: State) -> state_spec.Expected:
+    """Return what a learner's optimizer keeps of each parameter, found by one step with zero gradients."""
+    zeros = {name: np.zeros_like(array) for name, array in state.model.items()}
+    blank = Learner(experiment.config, zeros, {})
+    blank.step(zeros, 0.0)
+    steps = state_spec.steps_so_far(experiment, state.epoch)
+    return [
+        {
+            parameter: {
+                slot: state_spec.Number(1, steps, whole=True, plain=False, dtype=str(array.dtype))
+                if slot == "step"
+                else state_spec.Array(str(array.dtype), array.shape)
+                for slot, array in kept.items()
+            }
+            for parameter, kept in blank.slots.items()
+            if kept
+        }
+    ]
+
+
+class NumpyTrainer:
+    """A run between `open` and the last `advance`."""
+
+    def __init__(self, experiment: Experiment, state: State) -> None:
+        self.experiment, self.config, self.train = experiment, experiment.computed, experiment.fixed["train"]
+        self.restore(state)
+
+    def restore(self, state: State) -> None:
+        """Continue from a state."""
+        self.epoch, self.progress = state.epoch, state.progress
+        self.learner = Learner(self.config, state.model, unflatten(state))
+        self.save_best()
+
+    def state(self) -> State:
+        """Return a copy of the run's state."""
+        arrays, structure = flatten(self.learner.slots)
+        return State(self.epoch, dict(self.learner.model), arrays, structure, self.progress)
+
+    snapshot = state
+
+    def save_best(self) -> None:
+        """Copy the model as it is now."""
+        self._best = dict(self.learner.model)
+
+    def best_model(self) -> Arrays:
+        """Return the model as it was at the last `save_best`."""
+        return self._best
+
+    def is_finite(self) -> bool:
+        """Return True if every parameter is a finite number."""
+        return all(bool(np.isfinite(array).all()) for array in self.learner.model.values())
+
+    @np.errstate(all="ignore")  # a run may diverge, which its metrics show
+    def run_epoch(self, until: int, stop: StopCondition) -> protocol.EpochTotals[Rows, Array] | None:
+        """Train one epoch; None when `stop` was met between batches."""
+        rows, loss = self._ordered(), self.config.loss
+        lr = protocol.learning_rate(self.experiment.config, self.epoch, self.progress)
+        totals: protocol.EpochTotals[Rows, Array] = protocol.EpochTotals(rows, lr)
+        for batch in self._batches(rows):
+            if stop():
+                return None
+            batch_result = self.learner.differentiate(batch.inputs, batch.targets)
+            self.learner.step(batch_result.gradients, lr)
+            weight = loss.weight(batch.targets)
+            mean = protocol.mean_loss(loss, batch_result.loss, weight)
+            totals.add(batch_result.logits, mean, batch_result.objective, weight=weight, rows=len(batch))
+        self.epoch += 1
+        return totals
+
+    def next_gradient(self) -> Arrays:
+        """Return the gradient of the next step's objective by parameter name, before clipping."""
+        batch = self._batches(self._ordered())[0]
+        return self.learner.differentiate(batch.inputs, batch.targets).gradients
+
+    def train_metrics(self, totals: protocol.EpochTotals[Rows, Array]) -> dict[str, Any]:
+        """Return the metrics and extra losses of the train rows during the epoch."""
+        return self._metrics(np.concatenate(totals.logits), totals.rows)
+
+    @np.errstate(all="ignore")
+    def evaluate(self) -> dict[str, Any]:
+        """Return `loss` and the metrics of the dev rows after the epochs so far."""
+        rows = self.experiment.rows("dev", epoch=self.epoch)
+        logits = self.learner.logits(rows.inputs)
+        loss = self.learner.mean(self.config.loss, logits, rows.targets)
+        return {"loss": loss, **self._metrics(logits, rows)}
+
+    def _metrics(self, logits: Array, rows: Rows) -> dict[str, Any]:
+        def mean(loss: Loss, targets: Array) -> float:
+            return self.learner.mean(loss, logits, targets)
+
+        return measured(self.experiment, self.learner.outputs(logits), rows.truth, rows.extra, mean)
+
+    def _ordered(self) -> Rows:
+        order = protocol.row_order(self.config, len(self.train), self.epoch)
+        return self.train if order is None else self.train.at(order)
+
+    def _batches(self, rows: Rows) -> list[Rows]:
+        size = protocol.batch_size(self.config, len(rows))
+        return [rows.at(slice(start, start + size)) for start in range(0, len(rows), size)]
+
+
+def flatten(slots: Mapping[str, Arrays]) -> tuple[dict[str, NDArray[Any]], Any]:
+    """Return copies of the arrays by name, and the structure around them as JSON."""
+    arrays: dict[str, NDArray[Any]] = {}
+    structure: dict[str, Any] = {}
+    for parameter, kept in slots.items():
+        if not kept:  # as torch's engine leaves such a parameter out
+            continue
+        names = {slot: f"{FIRST}{parameter}.{slot}" for slot in kept}
+        arrays |= {names[slot]: np.array(array) for slot, array in kept.items()}
+        structure[parameter] = {"of": {slot: {"array": name} for slot, name in names.items()}}
+    return arrays, [structure]
+
+
+def unflatten(state: State) -> Slots:
+    """Invert `flatten`; slots that hold no array are left out."""
+    structure = (state.optimizer_meta or [{}])[0]
+    return {
+        parameter: {
+            slot: np.array(state.optimizer_state[packed["array"]])
+            for slot, packed in kept["of"].items()
+            if isinstance(packed, dict)
+        }
+        for parameter, kept in structure.items()
+    }
+
+
+def ScratchEngine() -> protocol.SequentialEngine[NumpyTrainer]:  # noqa: N802 -- engines are made like objects of their own classes
+    """Return the explained engine."""
+    return protocol.SequentialEngine(
+        "scratch",
+        lambda experiment, state, _: NumpyTrainer(experiment, state),
+        CAPABILITIES.missing,
+        optimizer_spec,
+    )
