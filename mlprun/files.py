@@ -15,14 +15,16 @@ import os
 import re
 import secrets
 import stat
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Self
 
 from mlprun.errors import FileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from types import TracebackType
 
-Place = str | os.PathLike[str]
+PathLike = str | os.PathLike[str]
 
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 _REMEDIES = {
@@ -51,7 +53,7 @@ class TooLargeError(FileError):
     """A file holds more than the caller is willing to read."""
 
 
-def failure(error: OSError, path: Place, doing: str) -> FileError:
+def failure(error: OSError, path: PathLike, doing: str) -> FileError:
     """The error that says what the operating system refused; `doing` is such as `read` or `written`."""
     why = (
         f"it is {error.kind}" if isinstance(error, WrongKindError) else os.strerror(error.errno or 0).lower()
@@ -65,7 +67,7 @@ def remedy(code: int | None) -> str:
 
 
 @contextlib.contextmanager
-def while_reading(path: str) -> Iterator[None]:
+def reading_errors(path: str) -> Iterator[None]:
     """Tell what goes wrong while `path` is read: FileNotFoundError, WrongKindError, FileError."""
     try:
         yield
@@ -83,7 +85,7 @@ def while_reading(path: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def while_changing(path: str, doing: str = "written") -> Iterator[None]:
+def writing_errors(path: str, doing: str = "written") -> Iterator[None]:
     """Tell what goes wrong while `path` is changed as a FileError, but for what exists or is locked."""
     try:
         yield
@@ -138,51 +140,51 @@ system = System()
 _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "symbolic link"}
 
 
-def is_url(path: Place) -> bool:
+def is_url(path: PathLike) -> bool:
     """Whether a path is a URL, which people give instead of a file."""
     return re.match("[a-z][a-z0-9+.-]+://", os.fspath(path), re.IGNORECASE) is not None
 
 
-def kind(path: Place) -> str | None:
+def kind(path: PathLike) -> str | None:
     """`file`, `folder`, `symbolic link`, `pipe or device`: what is at `path` itself; None when nothing is."""
     try:
-        with while_reading(os.fspath(path)):
+        with reading_errors(os.fspath(path)):
             mode = system.lstat(os.fspath(path)).st_mode
     except FileNotFoundError:
         return None
     return _KINDS.get(stat.S_IFMT(mode), "pipe or device")
 
 
-def written_at(path: Place) -> int:
+def mtime_ns(path: PathLike) -> int:
     """When the file at `path` was last written, in nanoseconds, for telling newer from older."""
-    with while_reading(os.fspath(path)):
+    with reading_errors(os.fspath(path)):
         return system.lstat(os.fspath(path)).st_mtime_ns
 
 
-def owner(path: Place) -> int:
+def owner(path: PathLike) -> int:
     """The number of the user whom the file at `path` belongs to."""
-    with while_reading(os.fspath(path)):
+    with reading_errors(os.fspath(path)):
         return system.lstat(os.fspath(path)).st_uid
 
 
-def size(path: Place) -> int:
+def size(path: PathLike) -> int:
     """How many bytes the file at `path` has."""
-    with while_reading(os.fspath(path)):
+    with reading_errors(os.fspath(path)):
         return system.lstat(os.fspath(path)).st_size
 
 
-def is_folder(path: Place) -> bool:
+def is_folder(path: PathLike) -> bool:
     """Whether `path` is a folder or a symbolic link to one."""
     try:
-        with while_reading(os.fspath(path)):
+        with reading_errors(os.fspath(path)):
             return stat.S_ISDIR(system.stat(os.fspath(path)).st_mode)
     except (FileNotFoundError, WrongKindError):
         return False
 
 
-def names(folder: Place) -> list[str]:
+def names(folder: PathLike) -> list[str]:
     """The names in a folder, sorted; raises FileNotFoundError when there is no such folder."""
-    with while_reading(os.fspath(folder)):
+    with reading_errors(os.fspath(folder)):
         return sorted(system.listdir(os.fspath(folder)))
 
 
@@ -196,13 +198,13 @@ def open_file(where: str, flags: int) -> int:
     return descriptor
 
 
-def open_reading(path: Place, *, follow: bool = True) -> int:
+def open_reading(path: PathLike, *, follow: bool = True) -> int:
     """A descriptor to read a file with; raises FileNotFoundError, WrongKindError, FileError."""
-    with while_reading(os.fspath(path)):
+    with reading_errors(os.fspath(path)):
         return open_file(os.fspath(path), os.O_RDONLY | (0 if follow else os.O_NOFOLLOW))
 
 
-def read_pieces(path: Place, *, cap: int, size: int = 2**62, follow: bool = True) -> Iterator[bytes]:
+def read_pieces(path: PathLike, *, cap: int, size: int = 2**62, follow: bool = True) -> Iterator[bytes]:
     """A file in pieces of about `size` bytes, read once; the caller says how many bytes are believable.
 
     Raises FileNotFoundError, WrongKindError (an IsADirectoryError: a folder, a pipe, a device, and with
@@ -211,84 +213,84 @@ def read_pieces(path: Place, *, cap: int, size: int = 2**62, follow: bool = True
     where = os.fspath(path)
     descriptor = open_reading(where, follow=follow)
     try:
-        with while_reading(where):
+        with reading_errors(where):
             claimed, total = system.fstat(descriptor).st_size, 0
         # the size is a hint: files of /proc claim none, and one that is written meanwhile grows
         while max(claimed, total) <= cap:
-            with while_reading(where):
+            with reading_errors(where):
                 part = system.read(descriptor, min(claimed, cap - total, size) + 1)
             if not part:
                 return
             total += len(part)
             yield part
     finally:
-        with while_reading(where):
+        with reading_errors(where):
             system.close(descriptor)
     limit = f"{cap / 10**6:g} MB" if cap >= 10**5 else f"{cap} bytes"
     raise TooLargeError(where, f"is larger than {limit}", "expected a smaller file")
 
 
-def read_bytes(path: Place, *, cap: int, follow: bool = True) -> bytes:
+def read_bytes(path: PathLike, *, cap: int, follow: bool = True) -> bytes:
     """All of a file at once; raises as `read_pieces` does."""
     return b"".join(read_pieces(path, cap=cap, follow=follow))
 
 
-def read_text(path: Place, *, cap: int, follow: bool = True) -> str:
+def read_text(path: PathLike, *, cap: int, follow: bool = True) -> str:
     """`read_bytes`, decoded as UTF-8; raises UnicodeDecodeError where it is not."""
     return read_bytes(path, cap=cap, follow=follow).decode()
 
 
-def open_writing(path: Place) -> int:
+def open_writing(path: PathLike) -> int:
     """A descriptor that appends to a regular file, created if missing; a symbolic link is refused."""
-    with while_changing(os.fspath(path)):
+    with writing_errors(os.fspath(path)):
         return open_file(os.fspath(path), os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CREAT)
 
 
-def append(descriptor: int, data: bytes, path: Place) -> None:
+def append(descriptor: int, data: bytes, path: PathLike) -> None:
     """Write all of `data` at a descriptor's end: one write, and more only where the system wrote less."""
-    with while_changing(os.fspath(path)):
+    with writing_errors(os.fspath(path)):
         rest = memoryview(data)
         while rest:
             rest = rest[system.write(descriptor, rest) :]
 
 
-def sync(descriptor: int, path: Place) -> None:
+def sync(descriptor: int, path: PathLike) -> None:
     """Wait until the disk holds what was written; some file systems report a full disk only here."""
-    with while_changing(os.fspath(path)):
+    with writing_errors(os.fspath(path)):
         system.fsync(descriptor)
 
 
-def close(descriptor: int, path: Place) -> None:
+def close(descriptor: int, path: PathLike) -> None:
     """Close a descriptor; network file systems may report a failed write here."""
-    with while_changing(os.fspath(path)):
+    with writing_errors(os.fspath(path)):
         system.close(descriptor)
 
 
-def truncate(descriptor: int, length: int, path: Place) -> None:
+def truncate(descriptor: int, length: int, path: PathLike) -> None:
     """Cut an open file to `length` bytes."""
-    with while_changing(os.fspath(path)):
+    with writing_errors(os.fspath(path)):
         system.ftruncate(descriptor, length)
 
 
-def is_shared(descriptor: int, path: Place) -> bool:
+def is_shared(descriptor: int, path: PathLike) -> bool:
     """Return True if the open file has further hard links, as in a copy made with `cp -al`."""
-    with while_changing(os.fspath(path)):
+    with writing_errors(os.fspath(path)):
         return system.fstat(descriptor).st_nlink > 1
 
 
-def is_at(descriptor: int, path: Place) -> bool:
+def is_at(descriptor: int, path: PathLike) -> bool:
     """Return True if `path` still names the open file, False if it was removed or replaced."""
     try:
-        with while_reading(os.fspath(path)):
+        with reading_errors(os.fspath(path)):
             return os.path.samestat(system.fstat(descriptor), system.lstat(os.fspath(path)))
     except FileNotFoundError:
         return False
 
 
-def lock(descriptor: int, path: Place, *, shared: bool = False) -> bool:
+def lock(descriptor: int, path: PathLike, *, shared: bool = False) -> bool:
     """Lock an open file without waiting; False when another holds it. A lock dies with its process."""
     try:
-        with while_changing(os.fspath(path), "locked"):
+        with writing_errors(os.fspath(path), "locked"):
             system.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
@@ -298,10 +300,10 @@ def lock(descriptor: int, path: Place, *, shared: bool = False) -> bool:
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
 
-def sync_folder(folder: Place) -> None:
+def sync_folder(folder: PathLike) -> None:
     """Make the names in a folder durable: without it a power loss may undo a rename."""
     where = os.fspath(folder) or "."
-    with while_changing(where):
+    with writing_errors(where):
         descriptor = system.open(where, os.O_RDONLY | os.O_DIRECTORY)
         try:
             system.fsync(descriptor)
@@ -312,7 +314,7 @@ def sync_folder(folder: Place) -> None:
             system.close(descriptor)
 
 
-def make_folder(path: Place, *, exclusive: bool = False) -> None:
+def make_folder(path: PathLike, *, exclusive: bool = False) -> None:
     """Create a folder and those above it; with `exclusive`, one that exists raises FileExistsError."""
     where = os.fspath(path).rstrip("/") or "/"
     if not exclusive and is_folder(where):
@@ -321,7 +323,7 @@ def make_folder(path: Place, *, exclusive: bool = False) -> None:
     if above:
         make_folder(above)
     try:
-        with while_changing(where, "created"):
+        with writing_errors(where, "created"):
             system.mkdir(where)
     except FileExistsError as error:
         if exclusive:
@@ -331,7 +333,7 @@ def make_folder(path: Place, *, exclusive: bool = False) -> None:
     sync_folder(above)
 
 
-def make_private(path: Place) -> bool:
+def make_private(path: PathLike) -> bool:
     """Create a folder for this user alone, unless it exists; return whether nobody else can write to it."""
     where = os.fspath(path)
     with contextlib.suppress(OSError, FileError):
@@ -343,7 +345,7 @@ def make_private(path: Place) -> bool:
     return False
 
 
-def claim(prepared: Place, final: Place) -> None:
+def claim(prepared: PathLike, final: PathLike) -> None:
     """Give a prepared folder its final name; raises FileExistsError when that name is taken.
 
     The folder must not be empty: of two that claim one name, rename(2) refuses the second only because of the
@@ -352,7 +354,7 @@ def claim(prepared: Place, final: Place) -> None:
     source, target = os.fspath(prepared), os.fspath(final)
     if kind(target) is not None:  # an empty folder would be replaced without a word
         raise FileExistsError(errno.EEXIST, "is taken", target)
-    with while_changing(target, "created"):
+    with writing_errors(target, "created"):
         try:
             system.rename(source, target)
         except OSError as error:
@@ -362,10 +364,10 @@ def claim(prepared: Place, final: Place) -> None:
     sync_folder(os.path.dirname(target))
 
 
-def remove(path: Place) -> None:
+def remove(path: PathLike) -> None:
     """Remove a file or an empty folder, which must be one that mlprun made."""
     where = os.fspath(path)
-    with while_changing(where, "removed"):
+    with writing_errors(where, "removed"):
         (system.rmdir if kind(where) == "folder" else system.unlink)(where)
 
 
@@ -394,7 +396,7 @@ def _removed_on_failure(temporary: str) -> Iterator[None]:
 
 
 def _open_new(where: str, path: str, flags: int = os.O_WRONLY) -> int:
-    with while_changing(path):
+    with writing_errors(path):
         return system.open(where, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
 
 
@@ -411,7 +413,7 @@ def _create(where: str, path: str, pieces: Iterable[bytes]) -> None:
 
 
 def _put_in_place(temporary: str, where: str) -> None:
-    with _removed_on_failure(temporary), while_changing(where):
+    with _removed_on_failure(temporary), writing_errors(where):
         system.replace(temporary, where)
 
 
@@ -422,14 +424,14 @@ def _refuse_other_kinds(where: str) -> None:
         raise failure(WrongKindError(where, f"a {present}"), where, "written")
 
 
-def write_new(path: Place, data: bytes) -> None:
+def write_new(path: PathLike, data: bytes) -> None:
     """Create a file; raises FileExistsError when something is there already."""
     where = os.fspath(path)
     _create(where, where, (data,))
     sync_folder(os.path.dirname(where))
 
 
-def write_atomic(path: Place, data: bytes, *, previous: Place | None = None) -> None:
+def write_atomic(path: PathLike, data: bytes, *, previous: PathLike | None = None) -> None:
     """Replace a file: after any fault it holds either all of the former bytes or all of the new ones.
 
     The former file is kept as `previous`, when that is given, so that one of the two is always whole.
@@ -446,7 +448,7 @@ def write_atomic(path: Place, data: bytes, *, previous: Place | None = None) -> 
     sync_folder(os.path.dirname(where))
 
 
-def unshare(path: Place) -> None:
+def unshare(path: PathLike) -> None:
     """Replace a file that has several hard links by a copy, so that writing to it changes no other path.
 
     `cp -al` makes such copies of folders. Does nothing for a file with one link and for a missing one.
@@ -459,7 +461,7 @@ def unshare(path: Place) -> None:
         sync_folder(os.path.dirname(where))
 
 
-def replace_locked(path: Place, data: bytes) -> int:
+def replace_locked(path: PathLike, data: bytes) -> int:
     """Replace a file by a new one that is already locked when it appears; returns its descriptor."""
     where = os.fspath(path)
     temporary = _temporary_beside(where)
@@ -479,7 +481,7 @@ def _pieces(path: str) -> Iterator[bytes]:
     return read_pieces(path, cap=2**62, size=2**20, follow=False)
 
 
-def link_previous(path: Place, previous: Place) -> None:
+def link_previous(path: PathLike, previous: PathLike) -> None:
     """Let `previous` name the file that is now at `path`, if there is one, by a hard link."""
     where, former = os.fspath(path), os.fspath(previous)
     _refuse_other_kinds(former)
@@ -493,3 +495,51 @@ def link_previous(path: Place, previous: Place) -> None:
             raise failure(error, former, "written") from error
         _create(temporary, former, _pieces(where))
     _put_in_place(temporary, former)
+
+
+class Closeable(ABC):
+    """A context that closes itself."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close what is open."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class OpenFile(Closeable):
+    """A file that is appended to, created if missing; base of what a run keeps open."""
+
+    def __init__(self, path: str) -> None:
+        self.path, self._descriptor = path, open_writing(path)
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor != -1:
+            close(descriptor, self.path)
+
+
+class AppendFile(OpenFile):
+    """A file to append to that shares no hard link with another path, as copies made with `cp -al` do.
+
+    The process must hold the lock of the run.
+    """
+
+    def __init__(self, path: str) -> None:
+        unshare(path)
+        super().__init__(path)
+
+    def _append(self, data: bytes) -> None:
+        """Append to the file; when it was hard-linked since it was opened, to a copy that replaces it."""
+        if is_shared(self._descriptor, self.path):
+            self.close()
+            unshare(self.path)
+            self._descriptor = open_writing(self.path)
+        append(self._descriptor, data, self.path)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
 
-class StoppedAtOnceError(KeyboardInterrupt):
+class ImmediateStopError(KeyboardInterrupt):
     """Raised by a second signal: nothing more is saved. Not an Exception, so that no handler swallows it."""
 
     def __init__(self, number: int) -> None:
@@ -83,7 +83,7 @@ class SignalCapture:
             self._ignored = True
             return
         self.received = True
-        raise StoppedAtOnceError(number)
+        raise ImmediateStopError(number)
 
 
 _captures: list[SignalCapture] = []

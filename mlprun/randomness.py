@@ -28,7 +28,7 @@ class Purpose(IntEnum):
     DATASET = 5
     FOLDS = 6
     SPACE = 7
-    EXCHANGE = 8
+    PERMUTATION = 8
 
 
 def words(

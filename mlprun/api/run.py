@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from mlprun.figures import Subject
     from mlprun.parts.architectures.network import Network
     from mlprun.schema import Config
-    from mlprun.storage.runs import RunFolder
-    from mlprun.storage.status import Status
+    from mlprun.storage.runs import RunFolder, Status
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def load_checkpoint(
     path: str | os.PathLike[str], *, device: str = "cpu", allow_code: bool = False
 ) -> evaluation.Loaded:
     """The network of a checkpoint file, or of a run folder's best epoch."""
-    path = runs.newest(os.fspath(path))
+    path = runs.resolve_latest(os.fspath(path))
     if os.path.isdir(path) or (files.kind(path) is None and not path.endswith(".safetensors")):
         return best(runs.open_run(path), device=device, allow_code=allow_code)
     checkpoint = checkpoints.read(path)

@@ -134,14 +134,18 @@ def _bound(option: str, text: str) -> Bound:
 
 def _check_bounds(bounds: Sequence[Bound], splits: Mapping[str, Mapping[str, Any]], config: "Config") -> None:
     """Refuse, with UsageError, a bound on what was not evaluated or on the good side of a figure."""
-    from mlprun.schema.resolve import goal
+    from mlprun.schema import metric_direction
 
     known = {f"{split}_{name}": value for split, values in splits.items() for name, value in values.items()}
     for bound in bounds:
         if not isinstance(known.get(bound.name), float):
             numbers = ", ".join(name for name, value in known.items() if isinstance(value, float))
             raise UsageError(bound.option, f"{bound.name!r} was not evaluated", f"use one of {numbers}")
-        right, size = (UNDER, "larger") if goal(bound.figure, config.metrics) == "max" else (OVER, "smaller")
+        right, size = (
+            (UNDER, "larger")
+            if metric_direction(bound.figure, config.metrics) == "max"
+            else (OVER, "smaller")
+        )
         if bound.option != right:
             remedy = f"use {right} {bound.name}={bound.number:g}"
             raise UsageError(bound.option, f"{bound.figure} is better when {size}", remedy)

@@ -45,7 +45,7 @@ def _line(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
         return 130, "interrupted: stopped by Ctrl-C"
     from mlprun.schema import extend
 
-    if (failure := extend.failure(error)) is not None:
+    if (failure := extend.user_code_error(error)) is not None:
         return failure.exit_code, f"error: {failure}"
     return 1, f"error: internal: {type(error).__name__}: {what}; please report it with --debug's output"
 

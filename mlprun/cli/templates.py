@@ -19,7 +19,7 @@ from mlprun.errors import ConfigError, command_line
 from mlprun.parts.datasets import datasets
 from mlprun.parts.datasets.split import Split
 from mlprun.parts.part import Part
-from mlprun.schema.placed import plain_split
+from mlprun.schema.model import split_value
 
 CHOSEN: Mapping[str, Any] = {
     "optimizer": {"name": "adam", "lr": 0.01},  # forgives the scales that tables come in
@@ -172,7 +172,7 @@ def _comment(option: reference.Option) -> str:
 def full(value: Any) -> Any:
     """A value with all that it says, but for what is absent or switched off."""
     if isinstance(value, Split) and (value.same or value.column is not None):
-        return plain_split(value)
+        return split_value(value)
     if isinstance(value, BaseModel) and not isinstance(value, Part):
         fields = type(value).model_fields
         off = {name for name, member in value if member is None or member is fields[name].default is False}

@@ -1,24 +1,31 @@
 """Reading configs: YAML 1.2 with positions, base files, and overrides from the command line."""
 
-from mlprun.config.document import Document, from_mapping, read, read_alone
-from mlprun.config.nodes import Node
-from mlprun.config.places import Path, dotted
-from mlprun.config.scalars import is_text
-from mlprun.config.sources import CONFIG, Kind
-from mlprun.config.text import Text, cut, printable
+from mlprun.config.document import (
+    CONFIG,
+    Document,
+    FileKind,
+    Problem,
+    from_mapping,
+    read,
+    read_without_bases,
+)
+from mlprun.config.parser import is_plain_string
+from mlprun.config.tree import ConfigStr, Node, Path, dotted, excerpt, printable, truncate
 
 __all__ = [
     "CONFIG",
+    "ConfigStr",
     "Document",
-    "Kind",
+    "FileKind",
     "Node",
     "Path",
-    "Text",
-    "cut",
+    "Problem",
     "dotted",
+    "excerpt",
     "from_mapping",
-    "is_text",
+    "is_plain_string",
     "printable",
     "read",
-    "read_alone",
+    "read_without_bases",
+    "truncate",
 ]

@@ -18,7 +18,7 @@ from mlprun.errors import CheckpointError, DataError
 from mlprun.experiment import SPLITS, Experiment, Meter, Tensors, outputs_before
 from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.experiment.rows import read_rows
-from mlprun.schema.formats import stored
+from mlprun.schema import with_format
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -139,7 +139,7 @@ def load(
     meta = checkpoint.meta
     check_metadata(meta, where)
     config = schema.parse(
-        reading.from_mapping(stored(meta["config"]), folder, where), allow_code=allow_code, data=False
+        reading.from_mapping(with_format(meta["config"]), folder, where), allow_code=allow_code, data=False
     )
     preprocessing = Preprocessing.from_json(meta["preprocessing"])
     model = checkpoint.under("model.")

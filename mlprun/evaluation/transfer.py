@@ -13,7 +13,7 @@ from mlprun.experiment import Experiment, splits
 from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.parts.initializers.named import File
 from mlprun.parts.limits import MAX_BYTES
-from mlprun.schema.formats import stored
+from mlprun.schema import with_format
 from mlprun.storage import checkpoints
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def checked(experiment: Experiment) -> Experiment:
         content = files.read_bytes(path, cap=MAX_BYTES)
     except (FileNotFoundError, files.WrongKindError, files.TooLargeError):
         return experiment  # told where it is read
-    if not checkpoints.is_own(content):
+    if not checkpoints.is_checkpoint(content):
         return experiment
     checkpoint = checkpoints.decode(content, path)
     then, now = Preprocessing.from_json(checkpoint.meta.get("preprocessing", {})), experiment.preprocessing
@@ -75,7 +75,7 @@ def _trained_on(
     assert dataset.split is not None
     assert dataset.seed is not None
     try:
-        document = reading.from_mapping(stored(checkpoint.meta["config"]), os.path.dirname(path), path)
+        document = reading.from_mapping(with_format(checkpoint.meta["config"]), os.path.dirname(path), path)
         former = Experiment.of(schema.parse(document, data=False), preprocessing=then)
         data = dataset.with_positive(dataset.load())
         indices = splits.divide(dataset.split, data, seed=dataset.seed)

@@ -23,8 +23,7 @@ from mlprun.parts.initializers import LayerInit
 from mlprun.parts.losses import Loss
 from mlprun.parts.metrics.metric import Metric, Predictions
 from mlprun.parts.splits import SPLITS
-from mlprun.schema.checks import too_short
-from mlprun.schema.checks.size import too_large, too_many_rows
+from mlprun.schema.checks import batch_problem, checkpoint_problem, memory_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,8 +35,7 @@ if TYPE_CHECKING:
     from mlprun.parts.architectures.network import Network
     from mlprun.parts.datasets import Data
     from mlprun.parts.part import Part
-    from mlprun.schema import Config
-    from mlprun.schema.problems import Problem
+    from mlprun.schema import Config, Problem
 
 
 FEW = 10_000
@@ -122,7 +120,7 @@ class Experiment:
             for warning in fitted.unseen(data, getattr(indices, name), f"{name} rows")
         )
         made = cls(config, fitted, fitted.width, {}, (*data.warnings, *shortened(unseen)))
-        made._refuse(too_many_rows(config, len(data.inputs), fitted.width))  # one-hot encoded
+        made._refuse(memory_problem(config, len(data.inputs), fitted.width))  # one-hot encoded
         fixed = {n: getattr(indices, n) for n in SPLITS if not isinstance(getattr(split, n), Fresh)}
         made.fixed.update(made._prepared(data, fixed))
         made._check_rows(config)
@@ -149,8 +147,8 @@ class Experiment:
             which = "early_stopping" if config.early_stopping is not None else config.schedule.name
             raise UsageError(which, "watches dev figures, and dev has no rows", "name some rows dev")
         shapes = config.architecture.shapes(self.width)
-        self._refuse(too_large(config, shapes, rows) if shapes is not None else None)
-        what = too_short(config, rows)
+        self._refuse(checkpoint_problem(config, shapes, rows) if shapes is not None else None)
+        what = batch_problem(config, rows)
         if what is not None:
             raise UsageError("training.batch_size", what, "choose another size")
 
@@ -160,7 +158,7 @@ class Experiment:
             with torch.device("meta"):
                 network = self.blank_network().state_dict()
             shapes = {name: tuple(tensor.shape) for name, tensor in network.items()}
-            self._refuse(too_large(self.config, shapes, len(self.fixed["train"])))
+            self._refuse(checkpoint_problem(self.config, shapes, len(self.fixed["train"])))
 
     @staticmethod
     def _refuse(problem: Problem | None) -> None:

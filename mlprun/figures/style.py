@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mlprun.config import cut, printable
+from mlprun.config import printable, truncate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,7 +164,7 @@ def _writable(character: str) -> str:
 
 def name(text: str, length: int = NAME_LENGTH) -> str:
     """A name that came from the user, on one line and no longer than a legend bears."""
-    return cut(writable(printable(text)), length)
+    return truncate(writable(printable(text)), length)
 
 
 def number(value: float) -> str:

@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, c
 from pydantic_core.core_schema import ErrorType
 
 from mlprun import files
-from mlprun.config.text import Text, cut
+from mlprun.config import ConfigStr, truncate
 from mlprun.parts import foreign
 
 
@@ -141,7 +141,7 @@ class Named:
     def _with_options(self, error: PydanticCustomError, value: object) -> ValidationError:
         """An unknown name, and what is wrong with the options beside it if the nearest name is meant."""
         name = value.get("name") if isinstance(value, Mapping) else None
-        meant = self.registry.meant(cut(name, 100)) if isinstance(name, str) else None
+        meant = self.registry.meant(truncate(name, 100)) if isinstance(name, str) else None
         found = [InitErrorDetails(type=error, input=value)]
         if meant is not None and isinstance(value, Mapping):
             given = {**value, "name": meant.names()[0]}
@@ -162,7 +162,7 @@ class Named:
             expected = f"expected {article} {self.registry.kind}: a name or a mapping with 'name'"
             raise PydanticCustomError("part_name", "{expected}", {"expected": expected})
         if name not in self.registry:
-            given = cut(str(name), 100)
+            given = truncate(str(name), 100)
             hint = suggestion(given, self.registry.names())
             what = {"kind": self.registry.kind, "name": repr(given), "hint": hint}
             raise PydanticCustomError("part_name", "unknown {kind} {name}; {hint}", what)
@@ -189,7 +189,7 @@ class Named:
 
 def _place(value: object) -> object:
     if isinstance(value, str) and not files.is_url(value):  # else a slash would be lost
-        folder = value.folder if isinstance(value, Text) else ""
+        folder = value.folder if isinstance(value, ConfigStr) else ""
         return os.path.normpath(os.path.join(folder, value))
     return value
 

@@ -1,10 +1,27 @@
 """What a config may say: validated, checked and complete, or refused with every problem at once."""
 
-from mlprun.schema.json import json_schema, json_schema_of
-from mlprun.schema.load import CONFIG_FILE, given, load, parse, read, validated
-from mlprun.schema.model import Best, CheckpointSettings, Config, EarlyStopping, Training, registries
-from mlprun.schema.placed import dump
-from mlprun.schema.resolve import run_name
+from mlprun.config import Problem
+from mlprun.schema.json_schema import json_schema, json_schema_of
+from mlprun.schema.load import (
+    CONFIG_FILE,
+    explicit_values,
+    load,
+    parse,
+    read,
+    run_name,
+    validate,
+    with_format,
+)
+from mlprun.schema.model import (
+    Best,
+    CheckpointSettings,
+    Config,
+    EarlyStopping,
+    Training,
+    dump,
+    metric_direction,
+    registries,
+)
 
 __all__ = [
     "CONFIG_FILE",
@@ -12,15 +29,18 @@ __all__ = [
     "CheckpointSettings",
     "Config",
     "EarlyStopping",
+    "Problem",
     "Training",
     "dump",
-    "given",
+    "explicit_values",
     "json_schema",
     "json_schema_of",
     "load",
+    "metric_direction",
     "parse",
     "read",
     "registries",
     "run_name",
-    "validated",
+    "validate",
+    "with_format",
 ]

@@ -10,10 +10,9 @@ from importlib.util import module_from_spec
 from typing import TYPE_CHECKING, Final
 
 from mlprun import files
-from mlprun.config import Text
+from mlprun.config import ConfigStr, Problem
 from mlprun.errors import FileError, UsageError
-from mlprun.schema.placed import placed
-from mlprun.schema.problems import Problem
+from mlprun.schema.model import path_from_here
 
 if TYPE_CHECKING:
     from mlprun.config import Document
@@ -28,12 +27,12 @@ def run_extensions(document: Document, *, allow_code: bool) -> list[Problem]:
     Returns why they were not run: `allow_code` was not given, or they are missing or fail.
     """
     named = document.data.get("extend")
-    if not isinstance(named, tuple) or not all(isinstance(path, Text) for path in named):
+    if not isinstance(named, tuple) or not all(isinstance(path, ConfigStr) for path in named):
         return []  # nothing to run; what is wrong with it is told with everything else
     if not allow_code:
         message = "would run code from {}; add --allow-code if you trust it"
         return [Problem(("extend", i), message.format(path)) for i, path in enumerate(named)]
-    failures = ((index, _extend(placed(path))) for index, path in enumerate(named))
+    failures = ((index, _extend(path_from_here(path))) for index, path in enumerate(named))
     return [Problem(("extend", index), failure) for index, failure in failures if failure]
 
 
@@ -67,7 +66,7 @@ def _extend(path: str) -> str | None:
     return None
 
 
-def failure(error: BaseException) -> UsageError | None:
+def user_code_error(error: BaseException) -> UsageError | None:
     """What failed in user code, where it did."""
     paths = dict.fromkeys(path for path, _ in _run)
     for frame in reversed(traceback.extract_tb(error.__traceback__)):

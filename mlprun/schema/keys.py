@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlprun.config import Path
 
 
-def advice(path: Path, data: Mapping[str, Any], model: type[Options] = Config) -> str:
+def suggest_key(path: Path, data: Mapping[str, Any], model: type[Options] = Config) -> str:
     """What an unknown key at `path` of a `model` was probably meant to be, or what may stand there."""
     key, known = str(path[-1]), valid_keys(path[:-1], data, model)
     elsewhere = _elsewhere(key, data, model) if len(path) == 1 else []
@@ -62,7 +62,7 @@ def _entries(annotation: Any) -> Iterator[Any]:
             yield from _entries(argument)
 
 
-def whole_range(path: Path, data: Mapping[str, Any], model: type[Options] = Config) -> tuple[int, int]:
+def integer_range(path: Path, data: Mapping[str, Any], model: type[Options] = Config) -> tuple[int, int]:
     """The smallest and the largest whole number that the option at `path` accepts."""
     low, high = -(2**63), 2**63 - 1
     for limit in (limit for annotation in _types(path, data, model) for limit in _limits(annotation)):

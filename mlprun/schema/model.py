@@ -1,9 +1,10 @@
-"""What a config may say: one model, assembled from the registries of parts."""
+"""The model of a config, assembled from the registries of parts, and its form as a plain mapping."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, get_args
 
 from pydantic import BeforeValidator, Field
 from pydantic.fields import FieldInfo
@@ -11,9 +12,10 @@ from pydantic.fields import FieldInfo
 from mlprun.parts.activations import activations
 from mlprun.parts.architectures import Architecture, architectures
 from mlprun.parts.datasets import Dataset, datasets
+from mlprun.parts.datasets.split import Split
 from mlprun.parts.initializers import initializers, module_initializers
 from mlprun.parts.losses import Loss, losses
-from mlprun.parts.metrics.metric import metrics
+from mlprun.parts.metrics.metric import Metric, metrics
 from mlprun.parts.optimizers import Optimizer, optimizers
 from mlprun.parts.part import (
     ConfigPath,
@@ -29,10 +31,58 @@ from mlprun.parts.part import (
 )
 from mlprun.parts.penalties import Penalty, penalties
 from mlprun.parts.schedules import Schedule, schedules
-from mlprun.schema.figures import FigureField
-from mlprun.schema.formats import FORMAT
 
-LATER: Any = None
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FORMAT: Final = 2
+"""of the configs that this version writes"""
+
+
+class MetricRegistry(Registry[Metric | Loss]):
+    """Everything that can be logged beside the loss; a metric goes before a loss of the same name."""
+
+    def __init__(self) -> None:
+        super().__init__("metric", "metrics")
+
+    def __iter__(self) -> Iterator[type[Metric | Loss]]:
+        return iter(dict.fromkeys(self[name] for name in self.names()))
+
+    def __contains__(self, name: object) -> bool:
+        return name in metrics or name in losses
+
+    def __getitem__(self, name: str) -> type[Metric | Loss]:
+        return metrics[name] if name in metrics else losses[name]
+
+    def names(self) -> tuple[str, ...]:
+        """Every name, the metrics' first."""
+        return tuple(dict.fromkeys((*metrics.names(), *losses.names())))
+
+
+class NamedMetric(Named):
+    """Field metadata: a metric or a loss; a name of both means the loss if options of losses stand beside."""
+
+    def __init__(self) -> None:
+        super().__init__(MetricRegistry())
+
+    def _choose(self, given: Mapping[str, Any] | Part) -> type[Part]:
+        first, name = super()._choose(given), self._name(given)
+        if name not in losses:
+            return first
+        if isinstance(given, Part):
+            return losses[name] if isinstance(given, Loss) else first
+        return losses[name] if given.keys() & losses[name].model_fields.keys() - first.model_fields else first
+
+    def parts(self) -> Iterator[type[Part]]:
+        """Every metric and every loss, of a common name both."""
+        yield from metrics
+        yield from losses
+
+
+MetricField = Annotated[Metric | Loss, NamedMetric()]
+
+
+DERIVED: Any = None
 """The default of a field that is filled in from the data or from other fields, and never None after that."""
 DEFAULT_OPTIMIZER = {"name": "sgd", "lr": 0.2}
 DEFAULT_ARCHITECTURE = "mlp"
@@ -82,7 +132,7 @@ class Best(Options):
 
     metric: str = Field("dev_loss", description="a logged dev figure: dev_loss, or dev_ and a metric's name")
     mode: Literal["min", "max"] = Field(
-        LATER, description="whether small or large is good; by default what the figure calls for"
+        DERIVED, description="whether small or large is good; by default what the figure calls for"
     )
 
 
@@ -136,7 +186,7 @@ class Config(Options):
     `load` and `parse` give it with every default spelled out, those too that depend on the data.
     """
 
-    name: RunName = Field(LATER, description="what the run is called; by default the file's name")
+    name: RunName = Field(DERIVED, description="what the run is called; by default the file's name")
     extend: tuple[ConfigPath, ...] = Field(
         (), description="Python files that register parts of your own; they run only with --allow-code"
     )
@@ -145,7 +195,7 @@ class Config(Options):
         default_factory=lambda: default_part(architectures, DEFAULT_ARCHITECTURE), description="the network"
     )
     loss: LossField = Field(
-        LATER, description="what is minimised; by default bce, cross_entropy or mse, as targets call for"
+        DERIVED, description="what is minimised; by default bce, cross_entropy or mse, as targets call for"
     )
     penalty: Penalties = Field(default_factory=Penalties, description="factors on sums over the weights")
     optimizer: OptimizerField = Field(
@@ -157,8 +207,8 @@ class Config(Options):
         description="how the learning rate changes",
     )
     training: Training = Field(default_factory=Training, description="epochs, batches, seed and the like")
-    metrics: tuple[FigureField, ...] = Field(
-        LATER, description="what is logged beside the loss; by default accuracy, or r2 for numbers"
+    metrics: tuple[MetricField, ...] = Field(
+        DERIVED, description="what is logged beside the loss; by default accuracy, or r2 for numbers"
     )
     best: Best = Field(default_factory=Best, description="which epoch is kept as the best")
     early_stopping: EarlyStopping | None = Field(None, description="when to stop early; by default never")
@@ -200,3 +250,63 @@ def build() -> type[Config]:
         Config.model_rebuild(force=True)
         _built = penalties.version
     return Config
+
+
+_MARK: Final = next(entry for entry in ConfigPath.__metadata__ if hasattr(entry, "func"))  # type: ignore[attr-defined]
+
+
+def path_from_here(path: str) -> str:
+    """A path of a config as seen from the working directory."""
+    return str(_MARK.func(path))
+
+
+def dump(config: Config, folder: str, *, unset: bool = True) -> dict[str, Any]:
+    """The config as a plain mapping of dicts, lists and scalars, its paths relative to `folder`.
+
+    With `unset=False` without what it was not given: the defaults.
+    """
+    whole: dict[str, Any] = _plain(config, folder, unset=unset)
+    return whole
+
+
+def _plain(value: Any, folder: str, *, unset: bool, path: bool = False) -> Any:
+    if isinstance(value, Split) and (unset or value.same or value.column is not None):
+        return split_value(value)
+    if isinstance(value, Options):
+        fields, given = type(value).model_fields, value.model_fields_set
+        return {
+            name: _plain(inner, folder, unset=unset, path=_is_path(fields[name]))
+            for name, inner in value
+            if unset or name in given
+        }
+    if isinstance(value, dict):
+        return {key: _plain(inner, folder, unset=unset, path=path) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(inner, folder, unset=unset, path=path) for inner in value]
+    if path and isinstance(value, str):
+        return os.path.relpath(value, folder or ".")
+    return value
+
+
+def split_value(split: Split) -> Any:
+    """A split as a config says it: a word, a column, or who gets how many rows."""
+    if split.same:
+        return "same"
+    if split.column is not None:
+        return {"column": split.column}
+    return split.model_dump(
+        exclude={"same", "column"} | ({"folds", "fold"} if split.folds is None else set())
+    )
+
+
+def _is_path(annotated: Any) -> bool:
+    """Whether a field, or something in its type, is a path."""
+    metadata = (*getattr(annotated, "metadata", ()), *getattr(annotated, "__metadata__", ()))
+    inner = (getattr(annotated, "annotation", None), *get_args(annotated))
+    return _MARK in metadata or any(_is_path(part) for part in inner if part is not None)
+
+
+def metric_direction(name: str, figures: tuple[Metric | Loss, ...]) -> str:
+    """Whether `min` or `max` is good for a figure such as accuracy; losses and unknown ones are minimised."""
+    goals = {figure.name: figure.goal for figure in figures if isinstance(figure, Metric)}
+    return goals.get(name, "min")

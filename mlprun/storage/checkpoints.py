@@ -97,17 +97,17 @@ def decode(data: bytes, where: str) -> Checkpoint:
         raise CheckpointError(where, f"is not a checkpoint of mlprun: {error}", _EXPECTED) from error
 
 
-def is_own(data: bytes) -> bool:
+def is_checkpoint(data: bytes) -> bool:
     """Whether a file begins as mlprun's checkpoints do, be it damaged or not."""
     return data[8 : _CHECKSUM.start] == _START
 
 
-def read(path: files.Place, *, follow: bool = True) -> Checkpoint:
+def read(path: files.PathLike, *, follow: bool = True) -> Checkpoint:
     """The checkpoint at `path`; missing, foreign or damaged is CheckpointError, unreadable is FileError."""
     return decode(read_bytes(path, follow=follow), str(path))
 
 
-def read_bytes(path: files.Place, *, follow: bool = True) -> bytes:
+def read_bytes(path: files.PathLike, *, follow: bool = True) -> bytes:
     """The bytes of a checkpoint file, as yet unchecked; missing or of the wrong kind is CheckpointError."""
     try:
         return files.read_bytes(path, cap=MAX_BYTES, follow=follow)
@@ -119,7 +119,7 @@ def read_bytes(path: files.Place, *, follow: bool = True) -> bytes:
         raise CheckpointError(str(path), error.what, _EXPECTED) from error
 
 
-def is_complete(path: files.Place) -> bool:
+def is_complete(path: files.PathLike) -> bool:
     """Whether a file is there and as long as it says itself: a quick look, however large it is.
 
     Only `read` finds bytes that are others. Raises FileError for a file that cannot be read.

@@ -16,7 +16,6 @@ import numpy as np
 
 from mlprun import files
 from mlprun.errors import CheckpointError, FileError, UsageError
-from mlprun.storage.opened import AppendFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,7 +30,7 @@ _INTEGER = re.compile(r"-?[0-9]+")
 _REMEDY = "restore it from a copy or train again"
 
 
-class History(AppendFile):
+class History(files.AppendFile):
     """An open history.csv that rows are appended to; `offset` is the byte behind the last whole row."""
 
     def __init__(self, path: str, columns: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Run folders: how one is created, opened, found, and written to by the one process that holds its lock.
+"""Run folders: created, opened, found, and written to by the one process that holds their lock.
 
 A folder is prepared under a dot-name, with config, record, status and a lock that is held, and claimed by
 rename, so a numbered folder is never without them. Symbolic links inside one are refused, and nothing is
@@ -10,23 +10,179 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import platform
 import re
 import secrets
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+import time
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mlprun import files
-from mlprun.errors import CheckpointError, FileError, UsageError, command_line, shell_path
+from mlprun.errors import CheckpointError, FileError, RunInUseError, UsageError, command_line, shell_path
+from mlprun.parts.splits import SPLITS
 from mlprun.storage import canonical, checkpoints, provenance
 from mlprun.storage.history import History
-from mlprun.storage.lock import Lock, is_held
-from mlprun.storage.opened import AppendFile
-from mlprun.storage.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mlprun.storage.checkpoints import Checkpoint
+
+
+RunState = Literal["running", "finished", "interrupted", "diverged", "failed", "crashed"]
+"""`crashed` is never written: it is how a run that died while running is shown."""
+
+_KINDS = {
+    "state": str,
+    "epochs": int,
+    "seconds": float | int,
+    "figures": dict,
+    "reason": str,
+    "differences": list,
+    "extended": list,
+}
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a run stands: completed epochs, seconds of training, final figures (JSON), and why it ended.
+
+    `differences` says what was not as recorded when the run was resumed; while it is empty, the run equals
+    one that was never disturbed, byte for byte. `extended` holds the epochs it went to before each extension.
+    """
+
+    state: RunState
+    epochs: int = 0
+    seconds: float = 0.0
+    figures: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
+    differences: tuple[str, ...] = ()
+    extended: tuple[int, ...] = ()
+
+    def encode(self) -> bytes:
+        """The bytes of status.json."""
+        return f"{canonical.encode(asdict(self), indent=2)}\n".encode()
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], where: str) -> Status:
+        """The status that `encode` wrote; raises CheckpointError, which names `where`, for anything else."""
+        sound = all(isinstance(value.get(key), kind) for key, kind in _KINDS.items())
+        sound = sound and _are_figures(value["figures"])
+        if not sound or value["state"] not in get_args(RunState):
+            raise CheckpointError(
+                where, "is damaged: it is not a status", "restore it from a copy or train again"
+            )
+        lists = {"differences": tuple(value["differences"]), "extended": tuple(value["extended"])}
+        return cls(**{key: value[key] for key in _KINDS} | lists)
+
+
+def _are_figures(value: dict[str, Any]) -> bool:
+    """Whether these are the figures that a run ends with, or none."""
+    if not value:
+        return True
+    if not isinstance(value.get("positive"), str | None):
+        return False
+    if value.keys() - {"positive"} != {"best", "last", "baselines"} or not isinstance(
+        value["baselines"], dict
+    ):
+        return False
+    best, last = value["best"], value["last"]
+    of_epochs = [last] if best is None else [last, best]
+    if not all(isinstance(part, dict) and isinstance(part.get("epoch"), int) for part in of_epochs):
+        return False
+    chosen = best is None or (
+        isinstance(best.get("metric"), str) and isinstance(best.get("value"), float | int)
+    )
+    return chosen and all(
+        map(_are_splits, (*(part.get("splits") for part in of_epochs), *value["baselines"].values()))
+    )
+
+
+def _are_splits(value: Any) -> bool:
+    """Whether these are figures by name, by split: numbers, or tables of them."""
+    return isinstance(value, dict) and all(
+        split in SPLITS
+        and isinstance(named, dict)
+        and all(isinstance(figure, float | int | list | None) for figure in named.values())
+        for split, named in value.items()
+    )
+
+
+_PATIENCE = 0.25  # seconds; `ls` and `show` hold the lock for microseconds while they ask whether it is held
+
+
+class Lock(files.OpenFile):
+    """The right to write to a run folder, from construction until `release` or the end of a `with` block.
+
+    Raises RunInUseError, which names the process that holds it, and FileError where nothing can be written.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        try:
+            self._take()
+        except BaseException:
+            self.close()
+            raise
+
+    def release(self) -> None:
+        """Let others write to the run folder; a second call does nothing."""
+        self.close()
+
+    def _take(self) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        while not self._acquired():
+            if time.monotonic() > deadline:
+                folder = os.path.dirname(self.path) or "."
+                raise RunInUseError(
+                    folder, f"is in use by {lock_holder(self.path)}", "wait for it or stop it"
+                )
+            time.sleep(_PATIENCE / 20)
+        line = f"{os.getpid()} {platform.node()}\n".encode()
+        if files.is_shared(self._descriptor, self.path):
+            descriptor = files.replace_locked(self.path, line)
+            self.close()
+            self._descriptor = descriptor
+        else:
+            files.truncate(self._descriptor, 0, self.path)
+            files.append(self._descriptor, line, self.path)
+
+    def _acquired(self) -> bool:
+        """Lock the file that is at the path now."""
+        while files.lock(self._descriptor, self.path):
+            if files.is_at(self._descriptor, self.path):
+                return True
+            self.close()
+            self._descriptor = files.open_writing(self.path)
+        return False
+
+
+def is_locked(path: str) -> bool:
+    """Whether a process holds the lock; works on a read-only file system too."""
+    while True:
+        try:
+            descriptor = files.open_reading(path, follow=False)
+        except (FileNotFoundError, IsADirectoryError):
+            return False
+        try:
+            if not files.lock(descriptor, path, shared=True):
+                return True
+            if files.is_at(descriptor, path):
+                return False
+        finally:
+            files.close(descriptor, path)
+
+
+def lock_holder(path: str) -> str:
+    """The process that last took the lock, such as `process 4711 on lab3`, for a message."""
+    try:
+        words = files.read_text(path, cap=1000, follow=False).split()
+    except (OSError, ValueError, FileError):
+        words = []
+    if len(words) != 2 or not words[0].isdigit() or not words[1].isprintable():
+        return "another process"
+    return f"process {words[0]} on {words[1]}"
+
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _FILES = (
@@ -51,7 +207,7 @@ _RESTORE = "put the run's own file back"
 
 
 @dataclass(frozen=True)
-class Last:
+class LastCheckpoint:
     """The newest usable checkpoint of a run; `damage` says why it is last.previous and not last, if it is."""
 
     checkpoint: Checkpoint
@@ -126,7 +282,7 @@ class RunFolder:
         for lists of many runs, they are those in status.json.
         """
         status = self._written_status()
-        if status.state == "running" and not is_held(os.path.join(self.path, "lock")):
+        if status.state == "running" and not is_locked(os.path.join(self.path, "lock")):
             status = self._written_status()  # it may have ended between the two looks
             if status.state == "running":
                 status = replace(status, state="crashed")
@@ -169,21 +325,21 @@ class RunFolder:
         """Replace last.safetensors, keeping the former one as last.previous.safetensors."""
         files.write_atomic(self.last, data, previous=self.previous)
 
-    def load_last(self) -> Last | None:
+    def load_last(self) -> LastCheckpoint | None:
         """The newest checkpoint, or the one before when it is damaged; None before the first was written."""
         if files.kind(self.last) is None and files.kind(self.previous) is None:
             return None
         try:
-            return Last(self._read_own(self.last), self.last)
+            return LastCheckpoint(self._read_own(self.last), self.last)
         except CheckpointError as damage:
             try:
                 checkpoint = self._read_own(self.previous)
             except CheckpointError as error:
                 what = f"has no usable checkpoint: {damage}; {error}"
                 raise CheckpointError(self.path, what, _TRAIN) from damage
-            return Last(checkpoint, self.previous, damage)
+            return LastCheckpoint(checkpoint, self.previous, damage)
 
-    def mend_last(self) -> None:
+    def restore_last(self) -> None:
         """Put last.previous in the place of a damaged last, lest the next save keep the damage."""
         data = checkpoints.read_bytes(self.previous, follow=False)
         checkpoints.decode(data, self.previous)
@@ -213,7 +369,7 @@ def create(
     `record` goes into run.json; `code` holds the user's source files by plain name. A process that dies
     meanwhile leaves at most a dot-folder.
     """
-    contents = {name: data for name, data in (code or {}).items() if is_plain(name)}
+    contents = {name: data for name, data in (code or {}).items() if is_allowed_file_name(name)}
     assert len(contents) == len(code or {}), "source files are copied under plain names of their own"
     contents["config.yaml"] = config.encode()
     contents["run.json"] = f"{canonical.encode(record, indent=2)}\n".encode()
@@ -263,7 +419,7 @@ def remove_prepared(folder: str, names: Sequence[str]) -> None:
         files.system.rmdir(folder)
 
 
-def is_plain(name: str) -> bool:
+def is_allowed_file_name(name: str) -> bool:
     """Whether a file of the user's may lie in a run folder under this name."""
     return os.path.basename(name) == name and not name.startswith(".") and name not in (*_FILES, "plots", "")
 
@@ -275,21 +431,21 @@ def check_name(name: str) -> None:
         raise UsageError(f"run name {name!r}", "is not allowed", remedy)
 
 
-def newest(path: str) -> str:
+def resolve_latest(path: str) -> str:
     """`path` itself, or for FOLDER/latest, where that is no folder of its own, the newest run in FOLDER.
 
     The same goes for a file in it, such as FOLDER/latest/last.safetensors.
     """
     folder, name = os.path.split(os.path.normpath(path))
     if os.path.basename(folder) == LATEST and files.kind(folder) is None:
-        return os.path.join(newest(folder), name)
+        return os.path.join(resolve_latest(folder), name)
     if name != LATEST or files.kind(path) is not None:
         return path
     # run.json is written once, when the run is made; one stat per folder, since there may be thousands
     written: dict[str, int] = {}
     for found in _paths(folder or "."):
         with contextlib.suppress(FileNotFoundError, FileError):
-            written[found] = files.written_at(os.path.join(found, "run.json"))
+            written[found] = files.mtime_ns(os.path.join(found, "run.json"))
     for found in sorted(written, key=written.__getitem__, reverse=True):
         if _is_run(found):
             return found
@@ -301,24 +457,24 @@ def open_run(path: str) -> RunFolder:
 
     Raises CheckpointError that says what it lacks or what is wrong with it.
     """
-    path = newest(path)
+    path = resolve_latest(path)
     if not files.is_folder(path):
         kind = files.kind(path)
-        raise CheckpointError(path, f"is a {kind}" if kind else "no such folder", instead_of(path))
+        raise CheckpointError(path, f"is a {kind}" if kind else "no such folder", suggest_run(path))
     for name in _FILES:
         kind = files.kind(os.path.join(path, name))
         if kind is None and name in _NEEDED:
             if files.kind(os.path.join(path, _SWEEP)) == "file":
                 remedy = f"see {command_line('sweep show', path)}, or mlprun.load_sweep in Python"
                 raise CheckpointError(path, "is the folder of a sweep, not of a run", remedy)
-            raise CheckpointError(path, f"is not a run folder: it has no {name}", instead_of(path))
+            raise CheckpointError(path, f"is not a run folder: it has no {name}", suggest_run(path))
         if kind not in (None, "file"):
             what = f"is a {kind}, which mlprun does not follow out of a run folder"
             raise CheckpointError(os.path.join(path, name), what, "put the file itself there")
     return RunFolder(path)
 
 
-def instead_of(path: str) -> str:
+def suggest_run(path: str) -> str:
     """What would work instead of a path that is no run: one in that folder, or one with such a name."""
     for folder in (path, os.path.dirname(path), "runs"):
         try:
@@ -373,7 +529,7 @@ def _read_json(path: str) -> dict[str, Any]:
     return value
 
 
-class Log(AppendFile):
+class Log(files.AppendFile):
     """An open train.log that lines are appended to."""
 
     def write(self, *lines: str) -> None:

@@ -173,7 +173,7 @@ class Configs:
         folds = self.definition.sweep.folds
         if folds is None:
             return {}
-        place = self.definition.document.node(("folds",)).place
+        place = self.definition.document.node(("folds",)).position
         return {"dataset.split.folds": Node(folds, place), "dataset.split.fold": Node(1, place)}
 
     def _look_at(self, point: Point) -> Checked:

@@ -40,7 +40,7 @@ def as_started(definition: Definition, out: str) -> Definition:
     base = definition.base
     if "format" in base.data:
         return definition
-    old = definition._replace(base=base.with_values({"format": Node(1, base.node(()).place)}))
+    old = definition._replace(base=base.with_values({"format": Node(1, base.node(()).position)}))
     try:
         words = stored(old, beside(old, out))
         first = int(base.data["training"].get("seed", 0)) if "training" in base.data else 0

@@ -45,8 +45,8 @@ from urllib.parse import quote
 
 from mlprun import files
 from mlprun.errors import CheckpointError, FileError
+from mlprun.files import Closeable
 from mlprun.storage import canonical
-from mlprun.storage.opened import Closing
 from mlprun.sweeps import refused, seal, validation
 from mlprun.sweeps.entries import Description, Rung, Setting, Trial, TrialStatus
 
@@ -114,7 +114,7 @@ def _tables(description: Description) -> str:
     """  # noqa: S608
 
 
-class Writer(Closing):
+class Writer(Closeable):
     """The database as the one process that holds the sweep's lock writes it."""
 
     def __init__(self, path: str) -> None:
@@ -252,7 +252,7 @@ def _connected(path: str) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{quote(path)}?immutable=1", uri=True)
 
 
-class Results(Closing):
+class Results(Closeable):
     """What a database says; a context that closes it."""
 
     def __init__(self, connection: sqlite3.Connection, path: str) -> None:

@@ -31,8 +31,8 @@ from mlprun import config as reading
 from mlprun import schema
 from mlprun.errors import ConfigError, MlprunError, UsageError
 from mlprun.parts.part import Options, PositiveInt, Seed
+from mlprun.schema import Problem
 from mlprun.schema.model import RunName
-from mlprun.schema.problems import Problem
 from mlprun.storage import canonical
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class Sweep(Options):
         return math.prod(draw.size for draw in self.random.values())
 
 
-_KIND = reading.Kind(
+_KIND = reading.FileKind(
     "sweep file",
     "`base: moons.yaml` (a config) and what to vary, such as `seeds: 20`",
     "`mlprun sweep run --help` shows one",
@@ -205,7 +205,7 @@ def read(path: str, overrides: Sequence[str] = ()) -> Definition:
     """
     of_sweep = [one for one in overrides if not one.startswith(_BASE)]
     of_base = [one.removeprefix(_BASE) for one in overrides if one.startswith(_BASE)]
-    return _defined(reading.read_alone(path, of_sweep, kind=_KIND), of_base, section=_BASE)
+    return _defined(reading.read_without_bases(path, of_sweep, kind=_KIND), of_base, section=_BASE)
 
 
 def from_mapping(
@@ -218,7 +218,7 @@ def from_mapping(
 def is_sweep(path: str) -> bool:
     """Whether a YAML file has words that only a sweep file has."""
     try:
-        return not _SWEEP_ONLY.isdisjoint(reading.read_alone(path).data)
+        return not _SWEEP_ONLY.isdisjoint(reading.read_without_bases(path).data)
     except MlprunError:
         return False
 
@@ -231,7 +231,7 @@ def _defined(document: Document, base_overrides: Sequence[str], *, section: str 
             document.title, what, "mlprun train trains it, with --seeds 20 as a sweep over seeds"
         )
     try:
-        sweep = schema.validated(document, Sweep, lambda sweep: _problems(sweep, data))
+        sweep = schema.validate(document, Sweep, lambda sweep: _problems(sweep, data))
     except ConfigError as error:
         of_base = _problems_of_base(document, base_overrides, section)
         raise ConfigError([*error.problems, *of_base]) from error

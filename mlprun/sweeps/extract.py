@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlprun import files, training
+from mlprun import files, schema, training
 from mlprun.errors import CheckpointError, UsageError
 from mlprun.experiment import Experiment
-from mlprun.schema import formats
 from mlprun.storage import history
 from mlprun.sweeps import cohorts, definition, refused, space
 from mlprun.sweeps.checking import Configs
@@ -65,7 +64,7 @@ def config_of(place: SweepFolder, trial: Trial, *, allow_code: bool = False) -> 
     with place.results() as results:
         words, name = results.description.definition, results.description.name
         if isinstance(words.get("base"), dict):
-            words = {**words, "base": formats.stored(words["base"])}
+            words = {**words, "base": schema.with_format(words["base"])}
         try:
             defined = definition.from_mapping(words, place.path, name)
         except UsageError as error:

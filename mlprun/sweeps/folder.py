@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from mlprun import files
 from mlprun.errors import CheckpointError
 from mlprun.storage import canonical, runs
-from mlprun.storage.lock import Lock, is_held
+from mlprun.storage.runs import Lock, is_locked
 from mlprun.sweeps import database
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class SweepFolder:
     def status(self) -> SweepStatus:
         """How the sweep stands; one that says `running` while no process holds its lock has crashed."""
         status = self._written_status()
-        if status.state == "running" and not is_held(os.path.join(self.path, "lock")):
+        if status.state == "running" and not is_locked(os.path.join(self.path, "lock")):
             status = self._written_status()
             if status.state == "running":
                 status = replace(status, state="crashed")

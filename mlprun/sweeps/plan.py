@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun import schema
 from mlprun.errors import CheckpointError, ConfigError, UsageError
-from mlprun.schema.resolve import goal
+from mlprun.schema import metric_direction
 from mlprun.sweeps import paths, pruning, space
 from mlprun.sweeps.checking import Configs, figures_of
 from mlprun.sweeps.cost import STARTUP, Cost, gather
@@ -291,7 +291,7 @@ class Plan:
     @property
     def _mode(self) -> str:
         figure = self._metric.removeprefix("last_").partition("_")[2]
-        return self.sweep.objective.mode or goal(figure, self.base.metrics)
+        return self.sweep.objective.mode or metric_direction(figure, self.base.metrics)
 
 
 def seeded(config: Config, member: Member, *, own_seed: bool) -> Config:

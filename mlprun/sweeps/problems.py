@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mlprun.config.text import cut, printable
+from mlprun.config import printable, truncate
 from mlprun.parts.losses import losses
 from mlprun.parts.metrics import metrics
 from mlprun.sweeps import pruning
@@ -35,7 +35,7 @@ class Problems:
 
     def add(self, point: Point, texts: Iterable[str]) -> None:
         """What is wrong with one setting, as ConfigError has it."""
-        heads = {key: node.place.report(key, "").splitlines()[0] for key, node in point.nodes.items()}
+        heads = {key: node.position.report(key, "").splitlines()[0] for key, node in point.nodes.items()}
         for text in texts:
             head = text.splitlines()[0]
             key = next((key for key, start in heads.items() if head.startswith(start)), "")
@@ -142,7 +142,7 @@ def _told(found: _Found, varied: Sequence[str]) -> str:
     if not shared:
         return found.text
     head, *below = found.text.splitlines()
-    return "\n".join([f"{head} (with {printable(cut(', '.join(shared), _MOST_WITH))})", *below])
+    return "\n".join([f"{head} (with {printable(truncate(', '.join(shared), _MOST_WITH))})", *below])
 
 
 def _shown(value: Any) -> str:

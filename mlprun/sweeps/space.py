@@ -115,7 +115,8 @@ def _kept(sweep: Sweep, point: Point, setting: Setting) -> Point:
     """A setting that is known, with the numbers that were drawn for it."""
     numbers = {key for key, draw in sweep.random.items() if draw.choice is None}
     values = tuple(
-        Node(setting.chosen[key], node.place) if key in numbers else node for key, node in point.nodes.items()
+        Node(setting.chosen[key], node.position) if key in numbers else node
+        for key, node in point.nodes.items()
     )
     return Point(setting.id, point.parameters, values)
 
@@ -146,7 +147,7 @@ def _nodes(definition: Definition, drawn: Mapping[str, Any]) -> tuple[Node, ...]
     """What was drawn, as it would stand in the sweep file."""
     document = definition.document
     return tuple(
-        Node(drawn[key], document.node(("random", key)).place)
+        Node(drawn[key], document.node(("random", key)).position)
         if draw.choice is None
         else _listed(document, ("random", key, "choice"))[drawn[key]]
         for key, draw in definition.sweep.random.items()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from mlprun import schema
-from mlprun.config import Text
+from mlprun.config import ConfigStr
 from mlprun.storage import canonical
 from mlprun.sweeps import paths, space
 from mlprun.sweeps.definition import Sweep
@@ -32,7 +32,7 @@ def stored(definition: Definition, place: str) -> dict[str, Any]:
     words = {key: _portable(value, key, place) for key, value in data.items() if key not in ("base", "name")}
     for key, draw in data.get("random", {}).items():
         words["random"][key] = {kind: _portable(value, key, place) for kind, value in draw.items()}
-    return {"name": definition.name, "base": schema.given(definition.base, place), **words}
+    return {"name": definition.name, "base": schema.explicit_values(definition.base, place), **words}
 
 
 def _portable(value: Any, key: str, place: str) -> Any:
@@ -41,7 +41,7 @@ def _portable(value: Any, key: str, place: str) -> Any:
         return {inner: _portable(item, inner, place) for inner, item in value.items()}
     if isinstance(value, tuple):
         return [_portable(item, key, place) for item in value]
-    if isinstance(value, Text):
+    if isinstance(value, ConfigStr):
         path = os.path.join(value.folder, value)
         return os.path.relpath(path, place) if paths.is_path(key) else str(value)
     return value

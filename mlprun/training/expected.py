@@ -28,4 +28,4 @@ def as_expected(error: Exception) -> Exception:
     ):
         what = "memory ran out while training; the last checkpoint is intact"
         return OutOfMemoryError("memory", what, "use fewer rows, smaller layers or a smaller batch")
-    return extend.failure(error) or error
+    return extend.user_code_error(error) or error

@@ -11,8 +11,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mlprun.experiment import columns
+from mlprun.files import Closeable
 from mlprun.storage import checkpoints
-from mlprun.storage.opened import Closing
 from mlprun.training.state import Saved, best_checkpoint, last_checkpoint
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlprun.storage.runs import RunFolder
 
 
-class Record(Closing):
+class Record(Closeable):
     """The open files of a run that is training; a context that closes them.
 
     A run that has no checkpoint yet `begins`, and has no history either, whatever a kill left of it.

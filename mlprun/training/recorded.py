@@ -13,8 +13,8 @@ import yaml
 from mlprun import config as reading
 from mlprun import files, schema
 from mlprun.errors import CheckpointError, DataError, MlprunError, UsageError, command_line
+from mlprun.schema import with_format
 from mlprun.schema.extend import MAX_CODE
-from mlprun.schema.formats import stored
 from mlprun.storage import canonical, provenance, runs
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def code_of(config: Config) -> dict[str, bytes]:
     code: dict[str, bytes] = {}
     for path in config.extend:
         name = os.path.basename(path)
-        if name in code or not runs.is_plain(name):
+        if name in code or not runs.is_allowed_file_name(name):
             what = f"{name} cannot be copied into the run folder under its own name"
             raise UsageError("extend", what, "give each file a name of its own, without a dot in front")
         code[name] = files.read_bytes(path, cap=MAX_CODE)
@@ -72,7 +72,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    style = None if reading.is_text(value) else "'"
+    style = None if reading.is_plain_string(value) else "'"
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
@@ -129,7 +129,7 @@ def record_of(folder: RunFolder) -> dict[str, Any]:
 
 def config_of(checkpoint: Checkpoint, path: str, folder: RunFolder, *, allow_code: bool) -> Config:
     """The config that is stored in a checkpoint of a run."""
-    document = reading.from_mapping(stored(checkpoint.meta["config"]), folder.path, path)
+    document = reading.from_mapping(with_format(checkpoint.meta["config"]), folder.path, path)
     return schema.parse(document, allow_code=allow_code, data=False)
 
 

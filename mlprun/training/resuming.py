@@ -11,7 +11,7 @@ from mlprun.errors import CheckpointError, UsageError, command_line
 from mlprun.experiment import Experiment, columns, logged
 from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.storage import history, provenance
-from mlprun.storage.status import Status
+from mlprun.storage.runs import Status
 from mlprun.training.recorded import (
     as_yaml,
     config_of,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from mlprun.engines import Best, Engine
     from mlprun.schema import Config
-    from mlprun.storage.runs import Last, RunFolder
+    from mlprun.storage.runs import LastCheckpoint, RunFolder
     from mlprun.training.loop import Reporter
     from mlprun.training.state import Saved
 
@@ -126,7 +126,7 @@ def _session(
 
 
 def _config(
-    folder: RunFolder, last: Last | None, record: Mapping[str, Any], *, allow_code: bool
+    folder: RunFolder, last: LastCheckpoint | None, record: Mapping[str, Any], *, allow_code: bool
 ) -> tuple[Config, str | None]:
     """The run's config, and a warning where config.yaml says something else.
 
@@ -147,7 +147,7 @@ def _config(
 
 
 def _as_kept(
-    folder: RunFolder, last: Last | None, config: Config, record: Mapping[str, Any]
+    folder: RunFolder, last: LastCheckpoint | None, config: Config, record: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The config as the folder keeps it, in the words of the version that started the run."""
     now = stored_config(config, folder.path)
@@ -157,7 +157,7 @@ def _as_kept(
     return {**words, "training": {**words["training"], "epochs": config.training.epochs}}
 
 
-def _kept(folder: RunFolder, last: Last, config: Config) -> tuple[Preprocessing, Saved]:
+def _kept(folder: RunFolder, last: LastCheckpoint, config: Config) -> tuple[Preprocessing, Saved]:
     """What the checkpoint holds, its models and epochs being those that the config leads to."""
     saved = saved_from(last.checkpoint, last.path)
     preprocessing = Preprocessing.from_json(last.checkpoint.meta["preprocessing"])
@@ -174,17 +174,19 @@ def _kept(folder: RunFolder, last: Last, config: Config) -> tuple[Preprocessing,
     return preprocessing, saved
 
 
-def _refuse_flaw(engine: Engine, experiment: Experiment, saved: Saved | None, last: Last | None) -> None:
+def _refuse_flaw(
+    engine: Engine, experiment: Experiment, saved: Saved | None, last: LastCheckpoint | None
+) -> None:
     """Raise CheckpointError for an optimizer's state that the engine cannot have left."""
     flaw = None if saved is None else engine.validate_state(experiment, saved.state)
     if flaw is not None and last is not None:
         raise CheckpointError(last.path, f"holds what no run writes: {flaw}", _RESTORE)
 
 
-def _mend(folder: RunFolder, last: Last | None) -> None:
+def _mend(folder: RunFolder, last: LastCheckpoint | None) -> None:
     """Put the checkpoint that is gone on from in the place of a damaged one."""
     if last is not None and last.damage is not None:
-        folder.mend_last()
+        folder.restore_last()
 
 
 def _status(folder: RunFolder) -> Status:

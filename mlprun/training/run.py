@@ -12,8 +12,7 @@ from mlprun.engines import device as devices
 from mlprun.evaluation import transfer
 from mlprun.experiment import SPLITS
 from mlprun.storage import canonical, runs
-from mlprun.storage.status import State as StatusState
-from mlprun.storage.status import Status
+from mlprun.storage.runs import RunState, Status
 from mlprun.training.expected import EXPECTED, as_expected
 from mlprun.training.loop import Course, Reporter, follow
 from mlprun.training.record import Record
@@ -61,7 +60,7 @@ class Session:
     pause: int | None = None
     """an epoch to stop at"""
 
-    def status(self, state: StatusState, epochs: int, seconds: float, *told: Any) -> Status:
+    def status(self, state: RunState, epochs: int, seconds: float, *told: Any) -> Status:
         """The status of this run; `seconds` are those of this session, `told` the figures and the reason."""
         status = Status(state, epochs, self.seconds + max(0.0, seconds), *told)
         return replace(status, differences=self.differences, extended=self.extended)
@@ -210,7 +209,7 @@ class Standing:
             self._write("running")
             self._next = GROWTH * self._seconds
 
-    def end(self, state: StatusState, figures: dict[str, Any], reason: str) -> None:
+    def end(self, state: RunState, figures: dict[str, Any], reason: str) -> None:
         """The session is over, at the epoch that was saved last."""
         self._write(state, figures, reason)
 
@@ -218,5 +217,5 @@ class Standing:
     def _seconds(self) -> float:
         return max(0.0, time.monotonic() - self._began)
 
-    def _write(self, state: StatusState, *told: Any) -> None:
+    def _write(self, state: RunState, *told: Any) -> None:
         self._session.folder.write_status(self._session.status(state, self._epoch, self._seconds, *told))

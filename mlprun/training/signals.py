@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Self
 
 from mlprun import interrupts
-from mlprun.interrupts import StoppedAtOnceError
+from mlprun.interrupts import ImmediateStopError
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
@@ -42,7 +42,7 @@ class StopFlag:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         lets_finish = self.finished and self.number is None and error is None and self._former
-        finishing = interrupts.finish() if lets_finish else None
+        finishing = interrupts.begin_finishing() if lets_finish else None
         for number, handler in self._former.items():
             ignored = handler is signal.SIG_IGN
             signal.signal(number, handler if ignored or finishing is None else finishing)
@@ -51,5 +51,5 @@ class StopFlag:
         if self.number is not None:
             for known, handler in self._former.items():
                 signal.signal(known, handler)
-            raise StoppedAtOnceError(number)
+            raise ImmediateStopError(number)
         self.number = number

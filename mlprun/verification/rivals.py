@@ -55,7 +55,7 @@ def open_rival(path: str, *, epochs: int, allow_code: bool = False) -> Rival:
 
     Raises UsageError for what is none of them, DataError for a CSV without losses, and what reading raises.
     """
-    path = runs.newest(path)
+    path = runs.resolve_latest(path)
     kind = files.kind(path)
     if kind is None:
         raise UsageError(path, "no such file or folder", "name a run folder, a config or a CSV of losses")

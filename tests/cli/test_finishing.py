@@ -13,8 +13,7 @@ import mlprun.api as mlprun
 from mlprun import cli
 from mlprun.cli import figures
 from mlprun.errors import UsageError
-from mlprun.storage.lock import Lock
-from mlprun.storage.runs import RunFolder
+from mlprun.storage.runs import Lock, RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -316,12 +316,12 @@ def test_the_newest_run_and_a_mistyped_one_are_found_without_reading_the_others(
     newest = many / "small-017/run.json"
     newest.unlink()
     newest.write_text("{}")
-    assert runs.newest(str(many / "latest")) == str(many / "small-017")
+    assert runs.resolve_latest(str(many / "latest")) == str(many / "small-017")
     assert files.system.opened == []
     assert len(files.system.looked_at) < 40 + 10
     files.system.looked_at.clear()
-    assert runs.instead_of(str(many / "small-0017")) == f"did you mean {many / 'small-017'}?"
-    assert runs.instead_of(str(many)) == f"expected a run folder, such as {many / 'small-040'}"
+    assert runs.suggest_run(str(many / "small-0017")) == f"did you mean {many / 'small-017'}?"
+    assert runs.suggest_run(str(many)) == f"expected a run folder, such as {many / 'small-040'}"
     assert sweeps.named(str(many), "width") == []
     assert files.system.opened == []
     assert len(files.system.looked_at) < 20

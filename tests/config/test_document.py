@@ -25,7 +25,7 @@ def refusal(path, *overrides):
         document = read(path, overrides)
     except UsageError as error:
         return str(error)
-    return "\n".join(complaint.text for complaint in document.complaints)
+    return "\n".join(problem.text for problem in document.read_problems)
 
 
 def test_a_problem_shows_file_line_column_source_and_caret(write):

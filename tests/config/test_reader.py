@@ -5,10 +5,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-import mlprun.config.reader as reader
-from mlprun.config.nodes import plain
-from mlprun.config.places import Source
-from mlprun.config.reader import compose
+from mlprun.config.parser import compose
+from mlprun.config.tree import Source, plain
 from mlprun.errors import ConfigError
 
 
@@ -16,7 +14,7 @@ from mlprun.errors import ConfigError
 def _loader(request, monkeypatch):
     if not hasattr(yaml, request.param):
         pytest.skip("PyYAML was built without libyaml")
-    monkeypatch.setattr(reader, "_LOADER", getattr(yaml, request.param))
+    monkeypatch.setattr(yaml, "CSafeLoader", getattr(yaml, request.param))
 
 
 def read(text):

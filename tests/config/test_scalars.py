@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from mlprun.config.scalars import TooManyDigitsError, resolve
+from mlprun.config.parser import TooManyDigitsError, parse_scalar
 
 # the examples of the YAML 1.2.2 specification (10.3.2) and the places where YAML 1.1 differs
 MEANINGS = [
@@ -42,14 +42,14 @@ MEANINGS = [
 
 @pytest.mark.parametrize(("plain", "value"), MEANINGS)
 def test_a_plain_scalar_means_what_yaml_1_2_says(plain, value):
-    found = resolve(plain)
+    found = parse_scalar(plain)
     assert found == value
     assert type(found) is type(value)
 
 
 @pytest.mark.parametrize("plain", [".nan", ".NaN", ".NAN"])
 def test_nan_is_a_float(plain):
-    assert math.isnan(resolve(plain))
+    assert math.isnan(parse_scalar(plain))
 
 
 @pytest.mark.parametrize(
@@ -64,4 +64,4 @@ def test_nan_is_a_float(plain):
 )
 def test_a_number_of_absurd_length_is_refused(plain):
     with pytest.raises(TooManyDigitsError):
-        resolve(plain)
+        parse_scalar(plain)

@@ -1,6 +1,6 @@
 import pytest
 
-from mlprun.config.text import cut, excerpt, printable
+from mlprun.config import excerpt, printable, truncate
 
 
 @pytest.mark.parametrize(
@@ -42,5 +42,5 @@ def test_a_long_line_is_cut_around_the_caret(column):
 
 
 def test_cutting_keeps_the_length():
-    assert cut("abcdef", 4) == "abc…"
-    assert cut("abcd", 4) == "abcd"
+    assert truncate("abcdef", 4) == "abc…"
+    assert truncate("abcd", 4) == "abcd"

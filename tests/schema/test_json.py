@@ -4,9 +4,8 @@ from pathlib import Path
 import pytest
 
 from mlprun import schema
-from mlprun.config.nodes import plain
-from mlprun.config.places import Source
-from mlprun.config.reader import compose
+from mlprun.config.parser import compose
+from mlprun.config.tree import Source, plain
 
 
 @pytest.fixture(scope="module")

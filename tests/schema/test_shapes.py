@@ -7,7 +7,7 @@ import pytest
 from pydantic import BeforeValidator, Field, WithJsonSchema, create_model
 
 from mlprun.parts.part import ConfigPath, Options, PositiveInt, Probability
-from mlprun.schema.shapes import Shapes
+from mlprun.schema.json_schema import JsonSchemaBuilder
 
 
 class Inner(Options):
@@ -53,7 +53,7 @@ def untitled(value):
 @pytest.mark.parametrize("field", FIELDS.values(), ids=FIELDS)
 def test_a_field_is_described_as_pydantic_describes_it(field):
     model = create_model("Sample", __base__=Options, field=field)
-    shapes = Shapes()
+    shapes = JsonSchemaBuilder()
     schema = shapes.of_model(model)
     if shapes.definitions:
         schema["$defs"] = shapes.definitions
@@ -66,7 +66,7 @@ def test_a_field_is_described_as_pydantic_describes_it(field):
 def test_models_of_one_name_are_told_apart():
     inner = create_model("Inner", __base__=Options, __module__="elsewhere", depth=(int, 1))
     model = create_model("Sample", __base__=Options, one=(Inner, ...), other=(inner, ...))
-    shapes = Shapes()
+    shapes = JsonSchemaBuilder()
     references = [field["$ref"] for field in shapes.of_model(model)["properties"].values()]
     assert references == ["#/$defs/Inner", "#/$defs/elsewhere.Inner"]
     assert {name: set(one["properties"]) for name, one in shapes.definitions.items()} == {

@@ -10,7 +10,7 @@ from mlprun.experiment import Experiment
 from mlprun.parts import limits
 from mlprun.parts.datasets.moons import Moons
 from mlprun.parts.optimizers import optimizers
-from mlprun.schema.checks import size
+from mlprun.schema import checks
 from mlprun.storage import checkpoints
 
 MOONS = {
@@ -130,7 +130,7 @@ def test_no_checkpoint_is_larger_than_was_counted(name, monkeypatch, tmp_path):
         tensors, numbers = config.optimizer.state_size(len(shapes), weights, steps)
         counted.append((2 * (len(shapes) + config.architecture.buffers) + tensors, 2 * weights + numbers))
 
-    monkeypatch.setattr(size, "too_large", counting)
+    monkeypatch.setattr(checks, "checkpoint_problem", counting)
     config = {
         **MOONS,
         "architecture": {"hidden": [40, 40], "norm": "batch"},

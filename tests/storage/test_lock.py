@@ -15,11 +15,11 @@ import pytest
 
 from mlprun import files
 from mlprun.errors import FileError, RunInUseError
-from mlprun.storage.lock import Lock, holder, is_held
+from mlprun.storage.runs import Lock, is_locked, lock_holder
 
 HOLD = """
 import sys, time
-from mlprun.storage.lock import Lock
+from mlprun.storage.runs import Lock
 with Lock(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)
@@ -46,21 +46,21 @@ def test_a_second_process_is_refused_with_the_name_of_the_first(path):
         assert caught.value.exit_code == 5
         expected = f"is in use by process {process.pid} on {platform.node()}; wait for it or stop it"
         assert str(caught.value) == f"{os.path.dirname(path)}: {expected}"
-        assert is_held(path)
+        assert is_locked(path)
         assert files.read_bytes(path, cap=100) == before
         process.kill()
     with Lock(path):  # a killed process leaves the file but not the lock
-        assert holder(path) == f"process {os.getpid()} on {platform.node()}"
+        assert lock_holder(path) == f"process {os.getpid()} on {platform.node()}"
 
 
 def test_a_lock_ends_with_its_block_and_the_file_stays(path):
-    assert not is_held(path)
+    assert not is_locked(path)
     with Lock(path) as lock:
-        assert is_held(path)
+        assert is_locked(path)
         inode = os.stat(path).st_ino
         with pytest.raises(RunInUseError):
             Lock(path)
-    assert not is_held(path)
+    assert not is_locked(path)
     lock.release()
     with Lock(path):
         assert os.stat(path).st_ino == inode
@@ -70,7 +70,7 @@ def test_a_child_that_runs_another_program_does_not_keep_the_lock(path):
     with Lock(path):
         child = subprocess.Popen(["sleep", "60"], close_fds=False)
     try:
-        assert not is_held(path)
+        assert not is_locked(path)
         Lock(path).release()
     finally:
         child.kill()
@@ -83,7 +83,7 @@ def test_a_spawned_worker_does_not_keep_the_lock(path):
         worker.start()
     try:
         assert worker.is_alive()
-        assert not is_held(path)
+        assert not is_locked(path)
         Lock(path).release()
     finally:
         worker.kill()
@@ -92,7 +92,9 @@ def test_a_spawned_worker_does_not_keep_the_lock(path):
 
 def test_one_who_only_looks_does_not_keep_a_run_from_starting(path):
     files.write_new(path, b"")
-    looking = "import sys\nfrom mlprun.storage.lock import is_held\nprint()\nwhile True: is_held(sys.argv[1])"
+    looking = (
+        "import sys\nfrom mlprun.storage.runs import is_locked\nprint()\nwhile True: is_locked(sys.argv[1])"
+    )
     process = subprocess.Popen([sys.executable, "-c", looking, path], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
@@ -108,7 +110,7 @@ def test_two_who_look_at_once_do_not_take_each_other_for_a_run(path):
     files.write_new(path, b"")
     looking = files.open_reading(path)
     assert files.lock(looking, path, shared=True)
-    assert not is_held(path)
+    assert not is_locked(path)
     files.close(looking, path)
 
 
@@ -124,7 +126,7 @@ def test_a_stopped_process_still_holds_its_lock(path):
 def test_a_lock_file_with_other_contents_names_nobody(path, content):
     with open(path, "wb") as file:
         file.write(content)
-    assert holder(path) == "another process"
+    assert lock_holder(path) == "another process"
 
 
 def test_a_lock_file_that_is_a_link_is_refused(path, tmp_path):
@@ -132,7 +134,7 @@ def test_a_lock_file_that_is_a_link_is_refused(path, tmp_path):
     os.symlink("mine", path)
     with pytest.raises(FileError, match="a symbolic link"):
         Lock(path)
-    assert not is_held(path)
+    assert not is_locked(path)
     assert (tmp_path / "mine").read_bytes() == b"mine"
 
 
@@ -145,16 +147,16 @@ def test_a_hard_linked_copy_has_a_lock_of_its_own(path):
         before = files.read_bytes(path, cap=100)
     os.truncate(path, 0)  # whoever takes a shared lock may not write its process there
     with Lock(copy):
-        assert is_held(copy)
+        assert is_locked(copy)
         assert files.read_bytes(copy, cap=100) == before
         assert files.read_bytes(path, cap=100) == b""
-        assert not is_held(path)
+        assert not is_locked(path)
         with Lock(path), pytest.raises(RunInUseError):
             Lock(copy)
     assert sorted(os.listdir(os.path.dirname(path))) == ["lock", "lock-copy"]
 
 
-@pytest.mark.parametrize("ask", [Lock, is_held])
+@pytest.mark.parametrize("ask", [Lock, is_locked])
 def test_a_lock_file_that_is_replaced_meanwhile_is_looked_at_again(path, monkeypatch, ask):
     files.write_new(path, b"")
 
@@ -171,8 +173,8 @@ def test_a_lock_file_that_is_replaced_meanwhile_is_looked_at_again(path, monkeyp
             fcntl.flock(descriptor, operation)
 
     monkeypatch.setattr(files, "system", Replacing())
-    if ask is is_held:
-        assert is_held(path)
+    if ask is is_locked:
+        assert is_locked(path)
     else:
         with pytest.raises(RunInUseError, match="process 1 on other"):
             Lock(path)

@@ -16,8 +16,7 @@ from mlprun import files
 from mlprun.errors import CheckpointError, FileError, RunInUseError, UsageError
 from mlprun.storage import checkpoints, runs
 from mlprun.storage.checkpoints import Checkpoint
-from mlprun.storage.runs import RunFolder
-from mlprun.storage.status import Status
+from mlprun.storage.runs import RunFolder, Status
 
 
 def create(out: object, name: str = "moons", **more: object) -> RunFolder:
@@ -187,11 +186,11 @@ def test_a_run_that_is_open_says_how_it_stands(tmp_path):
 def test_a_run_that_ends_between_two_looks_has_not_crashed(tmp_path, monkeypatch):
     run = create(tmp_path)
 
-    def is_held(path: str) -> bool:
+    def is_locked(path: str) -> bool:
         run.write_status(Status("finished"))
         return False
 
-    monkeypatch.setattr(runs, "is_held", is_held)
+    monkeypatch.setattr(runs, "is_locked", is_locked)
     assert run.status().state == "finished"
 
 
@@ -241,7 +240,7 @@ def test_a_damaged_last_gives_way_to_the_one_before_which_then_survives_the_next
     last = run.load_last()
     assert (last.checkpoint.meta["epoch"], last.path) == (1, run.previous)
     assert last.damage.where == run.last
-    run.mend_last()
+    run.restore_last()
     assert epochs(run) == {"last": 1, "previous": 1}
     run.save_last(checkpoint(2))
     assert epochs(run) == {"last": 2, "previous": 1}
@@ -265,7 +264,7 @@ def test_without_a_usable_checkpoint_both_reasons_are_given(tmp_path):
     ):
         run.load_last()
     with pytest.raises(CheckpointError, match="PNG"):
-        run.mend_last()
+        run.restore_last()
 
 
 def test_a_save_that_fails_leaves_both_checkpoints_usable(tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mlprun.storage.lock import Lock
+from mlprun.storage.runs import Lock
 from mlprun.sweeps import database, seal
 from mlprun.sweeps.entries import Trial
 from mlprun.sweeps.folder import SweepFolder, SweepStatus

@@ -12,7 +12,7 @@ import pytest
 import mlprun
 import mlprun.api
 from mlprun.errors import CheckpointError, FileError
-from mlprun.storage.lock import is_held
+from mlprun.storage.runs import is_locked
 from mlprun.sweeps import continuing, database, seal
 from mlprun.sweeps.continuing import recover
 from mlprun.sweeps.database import Writer
@@ -175,7 +175,7 @@ def test_a_folder_that_cannot_be_read_once_it_is_held_is_let_go(sweep, monkeypat
         patch.setattr(continuing, "find", failing)
         with pytest.raises(FileError) as caught:
             sweep("seeds: 3")
-    assert not is_held(os.path.join(swept.path, "lock")), caught.value
+    assert not is_locked(os.path.join(swept.path, "lock")), caught.value
     assert len(sweep("seeds: 3").trials) == 3
 
 

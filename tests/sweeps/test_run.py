@@ -21,7 +21,7 @@ from mlprun.errors import (
     UsageError,
 )
 from mlprun.experiment import Experiment
-from mlprun.storage.lock import Lock
+from mlprun.storage.runs import Lock
 from mlprun.sweeps import cohorts, folder, sparing
 from mlprun.sweeps.definition import read
 from mlprun.sweeps.plan import Plan

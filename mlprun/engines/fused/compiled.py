@@ -147,7 +147,7 @@ def _read_own(path: str) -> bytes:
 def _remove_oldest(folder: str) -> None:
     """Remove all but the newest kernels: those of former versions stay unused."""
     paths = [os.path.join(folder, name) for name in files.names(folder) if name.endswith(_SUFFIX)]
-    for path in sorted(paths, key=files.written_at)[:-_MOST]:
+    for path in sorted(paths, key=files.mtime_ns)[:-_MOST]:
         files.remove(path)
 
 

@@ -55,7 +55,7 @@ class Units:
         found = []
         for first in range(0, count, step := max(1, CHUNK // size)):
             many = min(step, count - first)
-            purpose = randomness.Purpose.EXCHANGE
+            purpose = randomness.Purpose.PERMUTATION
             shares = randomness.uniforms(0, purpose, many * size, epoch=first).reshape(many, size)
             orders = np.empty((many, size), np.int64)
             orders[:, places] = np.argsort(self.strata + shares, axis=1, kind="stable")

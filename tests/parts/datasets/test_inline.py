@@ -3,7 +3,7 @@ import pytest
 from pydantic import ValidationError
 
 from mlprun.parts.datasets import datasets
-from mlprun.parts.part import Text
+from mlprun.parts.part import ConfigStr
 
 Inline = datasets["inline"]
 
@@ -91,8 +91,8 @@ def test_class_ids_survive_being_written_down_as_integers():
             r"class ids from 0 to 9999, but -1 is among them; for numbers, write rows: \[\[-1\]",
         ),
         ((1, 2), (0, 10**9), "class ids from 0 to 9999"),
-        ((1, Text("two")), (0, 1), "this is 'two'; expected a finite number"),
-        (((1, 2), (1, Text("b"))), (0, 1), "number 2 of the row is 'b'; expected a finite number"),
+        ((1, ConfigStr("two")), (0, 1), "this is 'two'; expected a finite number"),
+        (((1, 2), (1, ConfigStr("b"))), (0, 1), "number 2 of the row is 'b'; expected a finite number"),
         ((1, True), (0, 1), "this is True"),
         ((1, None), (0, 1), "this is None"),
         ((1, float("nan")), (0, 1), "this is nan"),
@@ -108,13 +108,13 @@ def test_what_is_no_table_of_numbers_is_refused_with_its_place(inputs, targets, 
 
 def test_a_wrong_row_is_named_by_its_position():
     with pytest.raises(ValidationError) as refused:
-        Inline(inputs=((1, 2), (1, Text("b"))), targets=(0, 1))
+        Inline(inputs=((1, 2), (1, ConfigStr("b"))), targets=(0, 1))
     assert [error["loc"] for error in refused.value.errors()] == [("inputs", 1)]
 
 
 def test_all_wrong_rows_are_reported_at_once():
     with pytest.raises(ValidationError) as refused:
-        Inline(inputs=(None, 1, ()), targets=(0, Text("x"), 1))
+        Inline(inputs=(None, 1, ()), targets=(0, ConfigStr("x"), 1))
     assert [error["loc"] for error in refused.value.errors()] == [
         ("inputs", 0),
         ("inputs", 2),

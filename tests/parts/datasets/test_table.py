@@ -11,7 +11,7 @@ from mlprun import config, schema
 from mlprun.errors import DataError
 from mlprun.parts.datasets.table import Table, part, source
 from mlprun.parts.datasets.table.delimited import MISSING
-from mlprun.parts.part import Text
+from mlprun.parts.part import ConfigStr
 
 
 @pytest.fixture
@@ -306,7 +306,7 @@ def test_a_table_is_read_once_though_its_split_is_spelled_out_between(write, rea
 
 
 def test_a_table_survives_being_dumped_and_a_path_is_relative_to_its_config():
-    path = Text("data/t.csv")
+    path = ConfigStr("data/t.csv")
     path.folder = "configs"
     table = Table.model_validate({"path": path, "target": ("a", "b"), "features": ("c",), "task": "numbers"})
     assert table.path == "configs/data/t.csv"

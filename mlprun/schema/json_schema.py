@@ -1,7 +1,7 @@
-"""JSON Schema of types and models, read off their fields.
+"""JSON Schema of config and sweep files, read off the models, for editors and other programs.
 
 pydantic's own generator says the same, but it needs the validators of all models, which a light command has
-no time to build. It is asked for the types that are not known here.
+no time to build. It is used only for types that are not known here.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from mlprun.parts.part import Named, Options, Part
+from mlprun.schema.model import Config, Penalties
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
 
 JsonSchema = dict[str, Any]
 
@@ -45,14 +47,14 @@ _LENGTHS: Final = {
 }
 
 
-class Shapes:
+class JsonSchemaBuilder:
     """Schemas that refer to `definitions`, which holds every model that they name.
 
     Given the shapes of `whole` values, these are of partial ones, which are laid over others: no option is
     required and every part may be named alone. Lists are not merged, so that what stands in them is whole.
     """
 
-    def __init__(self, whole: Shapes | None = None) -> None:
+    def __init__(self, whole: JsonSchemaBuilder | None = None) -> None:
         self.definitions: dict[str, JsonSchema] = {}
         self._names: dict[type[Options], str] = {}
         self._whole = whole
@@ -226,3 +228,46 @@ def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return {name: _plain(inner) for name, inner in value}
     return to_jsonable_python(value)
+
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def json_schema_of(model: type[Options]) -> dict[str, Any]:
+    """JSON Schema 2020-12 of a file that is one model as it stands, such as a sweep file."""
+    shapes = JsonSchemaBuilder()
+    return {"$schema": DIALECT, **shapes.of_model(model), "$defs": shapes.definitions}
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema 2020-12 of a config file, with descriptions and short forms.
+
+    A config with `base:` may be partial anywhere but in lists, so what its sections may be is said twice.
+    """
+    Penalties.add_fields()
+    whole = JsonSchemaBuilder()
+    partial = JsonSchemaBuilder(whole)
+    schema, laid_over = whole.of_model(Config), partial.of_model(Config)
+    base = {
+        "description": "another config, relative to this one, that this one is laid over",
+        "type": "string",
+    }
+    required, properties = schema.pop("required"), schema.pop("properties")
+    return without_repetition(
+        {
+            "$schema": DIALECT,
+            **schema,
+            "title": "mlprun config",
+            "description": "A small neural network, its data and how it is trained.",
+            "properties": {"base": base, **{name: _about(one) for name, one in properties.items()}},
+            "if": {"required": ["base"]},
+            "then": {"properties": laid_over["properties"]},
+            "else": {"properties": properties, "required": required},
+            "$defs": whole.definitions | partial.definitions,
+        }
+    )
+
+
+def _about(section: dict[str, Any]) -> dict[str, Any]:
+    """What a section is, without what may stand there."""
+    return {key: section[key] for key in ("title", "description", "default") if key in section}

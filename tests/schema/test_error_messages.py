@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from mlprun import schema
 from mlprun.errors import ConfigError, DataError, UsageError
 from mlprun.schema import model
-from mlprun.schema.translate import translate
+from mlprun.schema.error_messages import to_problems
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_class_weights_are_a_list_with_no_word_for_balanced(refusal):
 
 
 def test_many_problems_are_told_without_trying_out_hints(refusal, monkeypatch):
-    monkeypatch.setattr("mlprun.schema.translate._accepts", None)
+    monkeypatch.setattr("mlprun.schema.error_messages._accepts", None)
     assert len(refusal(f"dataset: xor\nsnapshots: {['x'] * 21}\n")) == 21
 
 
@@ -228,7 +228,7 @@ def test_every_integer_option_names_the_range_it_accepts():
             try:
                 part.model_validate(data)
             except ValidationError as error:
-                problems = translate(error.errors(include_url=False), data, part)
+                problems = to_problems(error.errors(include_url=False), data, part)
             (said,) = [problem.message for problem in problems if problem.path == (name,)] or [""]
             if "whole number" in said:
                 seen += 1

@@ -1,4 +1,4 @@
-"""Pydantic's errors told as problems of a config: one for each path, in words, with what would work."""
+"""Pydantic's errors as problems of a config: one for each path, in plain words, with what would work."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from mlprun import interrupts
-from mlprun.config import cut, dotted, is_text
-from mlprun.schema.keys import advice, valid_keys, whole_range
+from mlprun.config import Problem, dotted, is_plain_string, truncate
+from mlprun.schema.keys import integer_range, suggest_key, valid_keys
 from mlprun.schema.model import Config
-from mlprun.schema.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from mlprun.config import Path
     from mlprun.parts.part import Options
+
 
 _EXPECTED: Final = {
     "int_type": "a whole number",
@@ -61,7 +61,7 @@ _MOST_HINTS: Final = 20
 _BARE = re.compile(r"[\w./-]+")  # nothing that means something else in a list
 
 
-def translate(
+def to_problems(
     errors: Iterable[ErrorDetails], data: Mapping[str, Any], model: type[Options] = Config
 ) -> list[Problem]:
     """The problems that pydantic found in `data`, meant as a `model`: one for each path."""
@@ -112,7 +112,7 @@ def _problem(
 ) -> Problem:
     kind, value = errors[0]["type"], errors[0]["input"]
     if kind == "extra_forbidden":
-        return Problem(path, f"unknown key; {advice(path, data, model)}", at_key=True)
+        return Problem(path, f"unknown key; {suggest_key(path, data, model)}", at_key=True)
     if kind == "missing":
         return Problem(path, "is missing; it has no default", at_key=True)
     if not specific:
@@ -121,19 +121,21 @@ def _problem(
             expected.pop("a whole number", None)
         hint = "" if hints is None else _hint(path, value, lambda new: _accepts(path, new, data, hints))
         if "a whole number" in expected and isinstance(value, float):
-            low, high = whole_range(path, data, model)
+            low, high = integer_range(path, data, model)
             if not low <= value <= high:
                 expected["a whole number"], hint = f"a whole number from {low} to {high}", ""
         if list(expected) == ["a mapping"] and (keys := valid_keys(path, data, model)):
             hint = f"; its keys are {', '.join(keys)}"
-        return Problem(path, f"expected {_either(list(expected.values()))}, got {show(value)}{hint}")
+        return Problem(
+            path, f"expected {_either(list(expected.values()))}, got {describe_value(value)}{hint}"
+        )
     messages = [_message(error, path) for error in specific if error["type"] not in _BOUNDS]
     if messages:
         return Problem(path, " or ".join(dict.fromkeys(messages)))
     words = [_expected(error) for error in errors if error["type"] == "literal_error"]
     bounds = (_bound(error) for error in specific)
     said = _either(list(dict.fromkeys([*bounds, *filter(None, words)])))
-    return Problem(path, f"{said}, got {show(value)}")
+    return Problem(path, f"{said}, got {describe_value(value)}")
 
 
 def _bound(error: ErrorDetails) -> str:
@@ -157,7 +159,7 @@ def _message(error: ErrorDetails, path: Path) -> str:
     if kind in _LENGTHS:
         return _LENGTHS[kind].format(**context)
     if kind == "string_pattern_mismatch":
-        return f"{_PATTERNS.get(dotted(path), error['msg'])}, got {show(error['input'])}"
+        return f"{_PATTERNS.get(dotted(path), error['msg'])}, got {describe_value(error['input'])}"
     if kind in ("value_error", "assertion_error"):
         return error["msg"].partition(", ")[2]
     return error["msg"]
@@ -176,7 +178,7 @@ def _hint(path: Path, value: Any, accepts: Callable[[Any], bool]) -> str:
     if not isinstance(value, str | int | float):
         return ""
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    bare = not isinstance(value, str) or (_BARE.fullmatch(text) and is_text(text))
+    bare = not isinstance(value, str) or (_BARE.fullmatch(text) and is_plain_string(text))
     ways: list[tuple[Any, str]] = [
         (text, f"quote it (on the command line: {dotted(path)}=\"'VALUE'\")"),
         ((value,), f"write [{text if bare else json.dumps(text)}]"),
@@ -211,12 +213,12 @@ def _with(data: Any, path: Path, value: Any) -> Any:
     return tuple(inner if k == key else item for k, item in enumerate(data))
 
 
-def show(value: Any) -> str:
+def describe_value(value: Any) -> str:
     """A value as a message shows it."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
-        return f"the string {cut(repr(str(value)), 60)}"
+        return f"the string {truncate(repr(str(value)), 60)}"
     if isinstance(value, int | float):
-        return cut(str(value), 40)
+        return truncate(str(value), 40)
     return "a mapping" if isinstance(value, dict) else "a list"
