@@ -42,7 +42,7 @@ class StopFlag:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         lets_finish = self.finished and self.number is None and error is None and self._former
-        finishing = interrupts.begin_finishing() if lets_finish else None
+        finishing = interrupts.finish() if lets_finish else None
         for number, handler in self._former.items():
             ignored = handler is signal.SIG_IGN
             signal.signal(number, handler if ignored or finishing is None else finishing)
