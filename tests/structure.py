@@ -81,7 +81,7 @@ COMMANDS = {
 }
 
 # Forks once per command from a process that has only loaded the heavy libraries, which saves their time. The
-# last command runs twice, since fused compiles its kernels where the cache lacks them; the second trace is kept.
+# last command runs twice, since fused compiles kernels that the cache lacks; the second trace is kept.
 TRACE = """
 import json, os, sys, threading
 import matplotlib, numba, numpy, pydantic, torch, yaml
