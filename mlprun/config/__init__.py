@@ -10,7 +10,7 @@ from mlprun.config.document import (
     read_without_bases,
 )
 from mlprun.config.parser import is_plain_string
-from mlprun.config.tree import ConfigStr, Node, Path, dotted, excerpt, printable, truncate
+from mlprun.config.tree import ConfigStr, Node, Path, describe_value, dotted, printable, truncate
 
 __all__ = [
     "CONFIG",
@@ -20,8 +20,8 @@ __all__ = [
     "Node",
     "Path",
     "Problem",
+    "describe_value",
     "dotted",
-    "excerpt",
     "from_mapping",
     "is_plain_string",
     "printable",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -21,6 +22,7 @@ from mlprun.config.tree import (
     ReadProblem,
     Source,
     collection,
+    describe_value,
     dotted,
     lines_of,
     printable,
@@ -38,12 +40,32 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000
 _MAX_REPEATED: Final = 100_000
 """values that aliases may add to what is written out"""
 _MAX_PROBLEMS: Final = 100
+_MAX_DIGITS: Final = 400  # Python refuses to read integers of more than 4300
+_NAMED_SCALARS: Final[dict[str, bool | float | None]] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
+}
+_DECIMAL: Final = re.compile(r"[-+]?[0-9]+")
+_BASED: Final = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+
+
+class TooManyDigitsError(ValueError):
+    """A number with more digits than any number of a config can need."""
+
+    def __init__(self) -> None:
+        super().__init__("has too many digits; write a smaller number")
 
 
 def compose(text: str, source: Source, problems: list[ReadProblem] | None = None) -> Node | None:
-    """The tree of one YAML document, None when it is empty; raises ConfigError with every problem found.
+    """Return the tree of one YAML document, None when it is empty.
 
-    Given `problems`, it adds to them what does not stop the reading, and raises for what does.
+    Raises ConfigError with every problem. With a list of `problems`, those that do not stop the reading are
+    added to it instead.
     """
     bad = _FORBIDDEN.search(text)
     if bad:
@@ -59,16 +81,20 @@ def compose(text: str, source: Source, problems: list[ReadProblem] | None = None
     return root
 
 
+@dataclass
 class _Frame:
-    """A collection whose end has not been met."""
+    """A collection whose end has not been read yet."""
 
-    def __init__(self, value: list[Node] | dict[str, Entry], position: Position, anchor: str | None) -> None:
-        self.value, self.position, self.anchor = value, position, anchor
-        self.key: tuple[str, Position] | None = None
-        self.keep = True
+    value: list[Node] | dict[str, Entry]
+    position: Position
+    anchor: str | None
+    key: tuple[str, Position] | None = None
+    keep: bool = True
 
 
 class _Composer:
+    """Builds the tree of one document from the parser's events, with a stack of open collections."""
+
     def __init__(self, source: Source) -> None:
         import yaml  # here, since commands that read no config do without
 
@@ -98,19 +124,20 @@ class _Composer:
         return self.root
 
     def fatal(self, position: Position, message: str) -> NoReturn:
-        """Stop reading: what follows cannot be understood, or would take too long."""
+        """Stop reading, since what follows cannot be understood or would take too long."""
         self.stop(position.report(dotted(self.path()), message))
 
     def stop(self, last: str) -> NoReturn:
         raise ConfigError([*(problem.text for problem in self.problems), last])
 
     def problem(self, position: Position, message: str) -> None:
-        told = position.report(dotted(self.path()), message)
+        report = position.report(dotted(self.path()), message)
         if len(self.problems) >= _MAX_PROBLEMS - 1:
-            self.stop(told)
-        self.problems.append(ReadProblem(position.order, told))
+            self.stop(report)
+        self.problems.append(ReadProblem(position.order, report))
 
     def path(self) -> Path:
+        """Return the path of the value that is read now."""
         parts: list[str | int] = list(self.source.key.split(".")) if self.source.key else []
         for frame in self.stack:
             if isinstance(frame.value, list):
@@ -182,7 +209,7 @@ class _Composer:
         self.add(self.remember(frame.anchor, collection(value, frame.position)), frame.position)
 
     def add(self, node: Node, position: Position) -> None:
-        """Put a finished value where it belongs: the root, an item, a key or the value of the last key."""
+        """Add a finished value: as the root, an item, a key or the value of the last key."""
         if not self.stack:
             self.root = node
             return
@@ -202,7 +229,9 @@ class _Composer:
         frame.keep = True
         if not isinstance(node.value, str):
             frame.keep = False
-            self.problem(position, f"a key must be a string, not {_describe(node.value)}; put it in quotes")
+            article = "the number " if type(node.value) in (int, float) else ""
+            what = f"a key must be a string, not {article}{describe_value(node.value)}"
+            self.problem(position, f"{what}; put it in quotes")
             frame.key = ("?", position)
             return
         first = frame.value.get(node.value)
@@ -216,16 +245,6 @@ class _Composer:
             self.problem(position, "merge keys are not part of YAML 1.2; write the keys out, or use `base:`")
 
 
-def _describe(value: object) -> str:
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, tuple):
-        return "a list"
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return f"the number {value}"
-
-
 def _syntax_problem(error: Exception, text: str, position: Position) -> str:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is not None:
@@ -236,7 +255,7 @@ def _syntax_problem(error: Exception, text: str, position: Position) -> str:
 
 
 def _syntax_message(error: Exception, found: str) -> str:
-    """The parser's complaint, with what would work for the mistakes that people make."""
+    """Return the parser's message, with what would work for common mistakes."""
     what = getattr(error, "problem", None) or str(error)
     if "cannot start any token" in what or "tab character" in what:
         if found == "\t":
@@ -252,45 +271,28 @@ def _syntax_message(error: Exception, found: str) -> str:
     return printable(f"not valid YAML: {what}")
 
 
-_FIXED: Final[dict[str, bool | float | None]] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
-    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
-    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
-}
-_DECIMAL = re.compile(r"[-+]?[0-9]+")
-_BASED = re.compile(r"0o(?P<octal>[0-7]+)|0x(?P<hexadecimal>[0-9a-fA-F]+)")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_MAX_DIGITS: Final = 400  # Python refuses to read integers of more than 4300
-
-
-class TooManyDigitsError(ValueError):
-    """A number with more digits than any number of a config can need."""
-
-    def __init__(self) -> None:
-        super().__init__("has too many digits; write a smaller number")
-
-
 def parse_scalar(plain: str) -> bool | int | float | str | None:
-    """The value of a plain scalar; raises TooManyDigitsError."""
-    if plain in _FIXED:
-        return _FIXED[plain]
-    if plain[0] not in "-+.0123456789" or not _is_number(plain):
+    """Return the value of a plain scalar in YAML 1.2's core schema: `on` is a string, `012` is 12.
+
+    Raises:
+        TooManyDigitsError: If it is a number that no config needs.
+    """
+    if plain in _NAMED_SCALARS:
+        return _NAMED_SCALARS[plain]
+    if plain[0] not in "-+.0123456789":
+        return plain
+    is_based = _BASED.fullmatch(plain)
+    if not is_based and not _FLOAT.fullmatch(plain):
         return plain
     if len(plain) > _MAX_DIGITS:
         raise TooManyDigitsError
-    if _DECIMAL.fullmatch(plain):
-        return fit_int64(int(plain))
-    based = _BASED.fullmatch(plain)
-    if based:
-        return fit_int64(int(based["octal"], 8) if based["octal"] else int(based["hexadecimal"], 16))
-    return float(plain)
+    if is_based:
+        return fit_int64(int(plain, 0))
+    return fit_int64(int(plain)) if _DECIMAL.fullmatch(plain) else float(plain)
 
 
 def is_plain_string(plain: str) -> bool:
-    """Whether a plain scalar is read as the string that it is."""
+    """Return True if a plain scalar is read as the string that it is."""
     try:
         return isinstance(parse_scalar(plain), str)
     except TooManyDigitsError:
@@ -298,7 +300,7 @@ def is_plain_string(plain: str) -> bool:
 
 
 def fit_int64(number: int) -> int | float:
-    """The number, as a float where it needs more than 64 bits; raises TooManyDigitsError."""
+    """Return the number, as a float where it needs more than 64 bits; raises TooManyDigitsError."""
     if -(2**63) <= number < 2**63:
         return number
     try:
@@ -307,29 +309,28 @@ def fit_int64(number: int) -> int | float:
         raise TooManyDigitsError from error
 
 
-def _is_number(plain: str) -> bool:
-    return bool(_FLOAT.fullmatch(plain) or _BASED.fullmatch(plain))
-
-
 def compose_mapping(mapping: Mapping[str, Any], source: Source) -> Node:
-    """The tree of `mapping`; arrays become lists, and paths are relative to the source's folder."""
+    """Return the tree of `mapping`; arrays become lists, and paths are relative to the source's folder."""
     # without lines, the order of the values is what problems are sorted by
-    return _mapping_node(mapping, (Position(source, number, 0) for number in count()), ())
+    return _compose_value(mapping, (Position(source, number, 0) for number in count()), ())
 
 
-def _mapping_node(value: Any, positions: Iterator[Position], path: Path) -> Node:
+def _compose_value(value: Any, positions: Iterator[Position], path: Path) -> Node:
     position = next(positions)
     if len(path) > MAX_DEPTH:
         raise ConfigError([position.report("", f"is nested more than {MAX_DEPTH} levels deep")])
     if isinstance(value, Mapping):
-        return collection(
-            {_key(key, position, path): _entry(value[key], positions, (*path, key)) for key in value},
-            position,
-        )
+        entries = {}
+        for key in value:
+            if not isinstance(key, str):
+                what = f"a key must be a string, not {key!r}; give its text"
+                raise ConfigError([position.report(dotted(path), what)])
+            node = _compose_value(value[key], positions, (*path, key))
+            entries[str(key)] = Entry(node.position, node)
+        return collection(entries, position)
     if isinstance(value, list | tuple):
-        return collection(
-            tuple(_mapping_node(inner, positions, (*path, i)) for i, inner in enumerate(value)), position
-        )
+        items = (_compose_value(item, positions, (*path, index)) for index, item in enumerate(value))
+        return collection(tuple(items), position)
     if isinstance(value, str):
         folder = value.folder if isinstance(value, ConfigStr) else position.source.folder
         return Node(ConfigStr.in_folder(folder, value), position)
@@ -341,20 +342,6 @@ def _mapping_node(value: Any, positions: Iterator[Position], path: Path) -> Node
     if value is None or type(value) in (bool, float):
         return Node(value, position)
     if hasattr(value, "tolist"):  # NumPy's arrays and scalars, and tensors
-        return _mapping_node(value.tolist(), positions, path)
-    kind = type(value).__name__
-    message = f"a {kind} is not a config value; expected numbers, strings, lists and mappings"
-    raise ConfigError([position.report(dotted(path), message)])
-
-
-def _key(key: object, position: Position, path: Path) -> str:
-    if not isinstance(key, str):
-        raise ConfigError(
-            [position.report(dotted(path), f"a key must be a string, not {key!r}; give its text")]
-        )
-    return str(key)
-
-
-def _entry(value: Any, positions: Iterator[Position], path: Path) -> Entry:
-    node = _mapping_node(value, positions, path)
-    return Entry(node.position, node)
+        return _compose_value(value.tolist(), positions, path)
+    what = f"a {type(value).__name__} is not a config value; expected numbers, strings, lists and mappings"
+    raise ConfigError([position.report(dotted(path), what)])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from mlprun import interrupts
-from mlprun.config import Problem, dotted, is_plain_string, truncate
+from mlprun.config import Problem, describe_value, dotted, is_plain_string
 from mlprun.schema.keys import integer_range, suggest_key, valid_keys
 from mlprun.schema.model import Config
 
@@ -211,14 +211,3 @@ def _with(data: Any, path: Path, value: Any) -> Any:
     if isinstance(data, dict):
         return {**data, key: inner}
     return tuple(inner if k == key else item for k, item in enumerate(data))
-
-
-def describe_value(value: Any) -> str:
-    """A value as a message shows it."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, str):
-        return f"the string {truncate(repr(str(value)), 60)}"
-    if isinstance(value, int | float):
-        return truncate(str(value), 40)
-    return "a mapping" if isinstance(value, dict) else "a list"

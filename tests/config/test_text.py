@@ -1,6 +1,6 @@
 import pytest
 
-from mlprun.config import excerpt, printable, truncate
+from mlprun.config.tree import excerpt, printable, truncate
 
 
 @pytest.mark.parametrize(
