@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun.api.training import Silent
 from mlprun.errors import CheckpointError, InterruptedRunError
-from mlprun.sweeps import cohorts, export, launchers
+from mlprun.sweeps import cohort_file, export, launchers
 from mlprun.sweeps import definition as definitions
 from mlprun.sweeps import run as sweeping
 from mlprun.sweeps.comparing import compare
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from mlprun.sweeps.comparing import Pair
     from mlprun.sweeps.definition import Definition
-    from mlprun.sweeps.entries import Description, Setting, Trial
     from mlprun.sweeps.folder import SweepFolder, SweepStatus
+    from mlprun.sweeps.schema import Configuration, Description, Trial
     from mlprun.sweeps.session import Reporter as SweepReporter
     from mlprun.sweeps.summary import Summary
 
@@ -52,7 +52,7 @@ class Sweep:
             return results.description
 
     @cached_property
-    def settings(self) -> dict[int, Setting]:
+    def settings(self) -> dict[int, Configuration]:
         """The settings by number."""
         with self.folder.results() as results:
             return {setting.id: setting for setting in results.settings()}
@@ -82,7 +82,7 @@ class Sweep:
         trial = next((one for one in self.trials if one.id == number), None)
         if trial is None or trial.cohort is None or trial.member is None or trial.status == "pending":
             raise CheckpointError(self.path, f"has no trial {number} that has ended", "choose another")
-        found = cohorts.read(self.folder.cohort(trial.cohort))
+        found = cohort_file.read(self.folder.cohort(trial.cohort))
         return dict(zip(found.columns, found.history(trial.member).T, strict=True))
 
     def summary(self, metric: str | None = None, *, of: str = "best") -> Summary:

@@ -108,7 +108,7 @@ def _with_best(summary: Summary) -> list[tuple[Line, Line]]:
 
 
 def _side(summary: Summary, line: Line, figure: str) -> Side:
-    number, name = line.setting.id, reading.label(summary.description.parameters, line.setting.chosen)
+    number, name = line.setting.id, reading.label(summary.description.parameters, line.setting.values)
     values = _figures(line, figure)
     return Side(number, name, f"{number}: {name}", values, "" if values else _lacks(line))
 

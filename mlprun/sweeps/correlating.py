@@ -59,10 +59,10 @@ class Correlation:
 def is_for(summary: Summary, parameter: str) -> bool:
     """Whether a parameter has too many values to be compared. UsageError where they are no numbers."""
     path = comparing.path_of(summary, parameter)
-    values = {json.dumps(line.setting.chosen.get(path)) for line in summary.lines}
+    values = {json.dumps(line.setting.values.get(path)) for line in summary.lines}
     if len(values) <= MOST:
         return False
-    if not all(_is_number(line.setting.chosen.get(path)) for line in summary.lines):
+    if not all(_is_number(line.setting.values.get(path)) for line in summary.lines):
         what = f"{parameter} has {len(values)} values, too many to compare each with each, and no numbers"
         raise UsageError("--by", what, "compare settings by their numbers")
     return True
@@ -75,7 +75,7 @@ def correlate(summary: Summary, parameter: str) -> list[Correlation]:
     figures = [summary.column, *([comparing.SUCCESS] if summary.description.success is not None else [])]
     found = []
     for figure in figures:
-        values = [(line.setting.chosen[path], _of(line, figure, summary.aggregate)) for line in summary.lines]
+        values = [(line.setting.values[path], _of(line, figure, summary.aggregate)) for line in summary.lines]
         pairs = [(float(value), reached) for value, reached in values if reached is not None]
         found.append(Correlation(path, name, figure, spearman(pairs)))
     return found

@@ -25,7 +25,7 @@ whole cohorts, in one transaction each. When the sweep ends it is a single ordin
 keeps its digest beside it.
 
     with database.create(path, description) as writer:
-        writer.add_settings([Setting(1, {"optimizer.lr": 0.1})])
+        writer.add_settings([Configuration(1, {"optimizer.lr": 0.1})])
         writer.add_trials([Trial(1, setting=1, seed=0)])
         writer.record([Trial(1, setting=1, seed=0, status="finished", figures={"test_loss": 0.4})])
     with database.open_reading(path) as results:
@@ -48,7 +48,7 @@ from mlprun.errors import CheckpointError, FileError
 from mlprun.files import Closeable
 from mlprun.storage import canonical
 from mlprun.sweeps import refused, seal, validation
-from mlprun.sweeps.entries import Description, Rung, Setting, Trial, TrialStatus
+from mlprun.sweeps.schema import Configuration, Description, Rung, Trial, TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -133,9 +133,9 @@ class Writer(Closeable):
         """What is in it so far."""
         return Results(self.connection, self.path)
 
-    def add_settings(self, settings: Iterable[Setting]) -> None:
+    def add_settings(self, settings: Iterable[Configuration]) -> None:
         """Add settings that are not in it yet."""
-        rows = ((one.id, json.dumps(dict(one.chosen), allow_nan=False)) for one in settings)
+        rows = ((one.id, json.dumps(dict(one.values), allow_nan=False)) for one in settings)
         with refused.told(self.path), self.connection as changing:
             changing.executemany("INSERT INTO settings VALUES (?, ?)", rows)
 
@@ -146,12 +146,12 @@ class Writer(Closeable):
 
     def extend(
         self,
-        settings: Iterable[Setting],
+        settings: Iterable[Configuration],
         trials: Iterable[Trial],
         described: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         """Add settings and their trials, and replace fields of the description: all of that or nothing."""
-        rows = ((one.id, json.dumps(dict(one.chosen), allow_nan=False)) for one in settings)
+        rows = ((one.id, json.dumps(dict(one.values), allow_nan=False)) for one in settings)
         said = ((key, canonical.encode(value)) for key, value in described.items())
         with refused.told(self.path), self.connection as changing:
             changing.executemany("INSERT OR REPLACE INTO sweep VALUES (?, ?)", said)
@@ -303,12 +303,12 @@ class Results(Closeable):
             known[key] = tuple(known.get(key, ()))
         return validation.description(known)
 
-    def settings(self) -> list[Setting]:
+    def settings(self) -> list[Configuration]:
         """All settings, by id."""
         rows = self.rows("SELECT id, chosen FROM settings ORDER BY id")
         parameters = self.description.parameters
         with refused.told_of_values(self.path):
-            return [Setting(number, validation.chosen(text, parameters)) for number, text in rows]
+            return [Configuration(number, validation.chosen(text, parameters)) for number, text in rows]
 
     def trials(self) -> list[Trial]:
         """All trials, by id."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from mlprun.sweeps.database import Results
-    from mlprun.sweeps.entries import Description
+    from mlprun.sweeps.schema import Description
 
 _STANDING = ("seed", "fold", "status", "engine", "epochs", "best_epoch", "seconds", "error")
 _KINDS = {
@@ -36,7 +36,7 @@ def columns(description: Description) -> list[str]:
 def rows(results: Results) -> Iterator[list[Any]]:
     """A row for each trial, by number; None where there is nothing, lists as they are."""
     description = results.description
-    chosen = {setting.id: setting.chosen for setting in results.settings()}
+    chosen = {setting.id: setting.values for setting in results.settings()}
     for trial in results.each():
         values = chosen.get(trial.setting, {})
         yield [

@@ -11,7 +11,7 @@ from mlprun import files, schema, training
 from mlprun.errors import CheckpointError, UsageError
 from mlprun.experiment import Experiment
 from mlprun.storage import history
-from mlprun.sweeps import cohorts, definition, refused, space
+from mlprun.sweeps import cohort_file, definition, refused, space
 from mlprun.sweeps.checking import Configs
 from mlprun.sweeps.members import Member
 from mlprun.sweeps.plan import seeded
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
-    from mlprun.sweeps.cohorts import CohortFile
-    from mlprun.sweeps.entries import Trial
+    from mlprun.sweeps.cohort_file import CohortFile
     from mlprun.sweeps.folder import SweepFolder
+    from mlprun.sweeps.schema import Trial
     from mlprun.training import Reporter
 
 
@@ -51,7 +51,7 @@ def extract(
     not there or has not been trained, and as `train` does.
     """
     trial = _trained(place, number)
-    kept = cohorts.read(place.cohort(trial.cohort or 0))
+    kept = cohort_file.read(place.cohort(trial.cohort or 0))
     kept.history(trial.member or 0)
     config = config_of(place, trial, allow_code=allow_code)
     pause = trial.epochs if trial.status == "pruned" else None

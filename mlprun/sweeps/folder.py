@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from mlprun.sweeps.database import Results, Writer
-    from mlprun.sweeps.entries import Description, Setting, Trial
+    from mlprun.sweeps.schema import Configuration, Description, Trial
 
 DATABASE = "trials.sqlite"
 _NEEDED = ("sweep.yaml", "run.json", "status.json", DATABASE)
@@ -184,7 +184,7 @@ class Contents:
     """of sweep.yaml"""
     record: Mapping[str, Any]
     description: Description
-    settings: Iterable[Setting]
+    settings: Iterable[Configuration]
     trials: Iterable[Trial]
 
 

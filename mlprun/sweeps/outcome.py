@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from mlprun.engines import State
     from mlprun.errors import MlprunError
     from mlprun.sweeps.database import Results
-    from mlprun.sweeps.entries import TrialStatus
     from mlprun.sweeps.members import Member
     from mlprun.sweeps.plan import Cohort
+    from mlprun.sweeps.schema import TrialStatus
 
 Weights = Mapping[str, "NDArray[Any]"]
 

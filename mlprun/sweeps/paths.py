@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun.errors import CheckpointError
 from mlprun.storage import canonical
-from mlprun.sweeps.entries import Setting
+from mlprun.sweeps.schema import Configuration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,15 +45,15 @@ def _holds(value: Any, key: str) -> bool:
     return isinstance(value, str) and is_path(key)
 
 
-def reworded(setting: Setting, before: Lists, after: Lists) -> Setting:
+def reworded(setting: Configuration, before: Lists, after: Lists) -> Configuration:
     """A setting with the values of lists in other words. Raises CheckpointError where there is none."""
     if before == after or not after:
         return setting
     chosen = {
         key: _at_its_place(key, value, before.get(key, ()), after[key]) if key in after else value
-        for key, value in setting.chosen.items()
+        for key, value in setting.values.items()
     }
-    return Setting(setting.id, chosen)
+    return Configuration(setting.id, chosen)
 
 
 def _at_its_place(key: str, value: Any, before: Sequence[Any], after: Sequence[Any]) -> Any:

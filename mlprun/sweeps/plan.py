@@ -18,9 +18,9 @@ from mlprun.sweeps import paths, pruning, space
 from mlprun.sweeps.checking import Configs, figures_of
 from mlprun.sweeps.cost import STARTUP, Cost, gather
 from mlprun.sweeps.definition import MOST_TRIALS, Success
-from mlprun.sweeps.entries import Description
 from mlprun.sweeps.members import Member, Members
 from mlprun.sweeps.problems import late_rungs, of_figures
+from mlprun.sweeps.schema import Description
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mlprun.sweeps.checking import Checked, Kind
     from mlprun.sweeps.database import Results
     from mlprun.sweeps.definition import Definition, Pruner
-    from mlprun.sweeps.entries import Setting
+    from mlprun.sweeps.schema import Configuration
     from mlprun.sweeps.space import Point
 
 Key = tuple[int, int, int | None]
@@ -119,15 +119,15 @@ class Plan:
         return None if self.sweep.search is None else self.sweep.search.pruner
 
     @property
-    def settings(self) -> list[Setting]:
+    def settings(self) -> list[Configuration]:
         """All settings, by number."""
         return list(self.each_setting())
 
-    def each_setting(self, *, new: bool = False) -> Iterator[Setting]:
+    def each_setting(self, *, new: bool = False) -> Iterator[Configuration]:
         """All settings, by number, without holding them all; `new` are those that were not known at first."""
         return map(self.written, self._points[self._new] if new else self._points)
 
-    def written(self, point: Point) -> Setting:
+    def written(self, point: Point) -> Configuration:
         """A setting as the database has it: with paths in the words that are there already."""
         return paths.reworded(point.setting, self._words, self._words_before)
 

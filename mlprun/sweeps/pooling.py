@@ -29,8 +29,8 @@ def alike(lines: Iterable[Line], path: str) -> dict[str, dict[str, Line]]:
     """Settings by their value of a parameter, and by what they have in all others; both are JSON."""
     found: dict[str, dict[str, Line]] = {}
     for line in sorted(lines, key=lambda line: line.setting.id):
-        others = {key: value for key, value in line.setting.chosen.items() if key != path}
-        value = json.dumps(line.setting.chosen.get(path))
+        others = {key: value for key, value in line.setting.values.items() if key != path}
+        value = json.dumps(line.setting.values.get(path))
         found.setdefault(value, {})[json.dumps(others, sort_keys=True)] = line
     return found
 

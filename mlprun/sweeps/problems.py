@@ -49,8 +49,8 @@ class Problems:
         """Each problem and, where only some of all `points` have it, what these have in common."""
         if not self._found:
             return []
-        first = points[0].setting.chosen
-        varied = [key for key in first if any(one.setting.chosen[key] != first[key] for one in points)]
+        first = points[0].setting.values
+        varied = [key for key in first if any(one.setting.values[key] != first[key] for one in points)]
         return [_told(one, () if one.key in self._drawn else varied) for one in self._found.values()]
 
 
@@ -131,13 +131,13 @@ class _Found(NamedTuple):
 
 def _told(found: _Found, varied: Sequence[str]) -> str:
     """`file:3:7: optimizer.momentum: unknown key (with optimizer.name=adam)`, and the lines below it."""
-    values = found.points[0].setting.chosen
+    values = found.points[0].setting.values
     shared = [
         f"{key}={_shown(values[key])}"
         for key in varied
         if key != found.key
         and f": {key}." not in found.text
-        and all(one.setting.chosen[key] == values[key] for one in found.points)
+        and all(one.setting.values[key] == values[key] for one in found.points)
     ]
     if not shared:
         return found.text

@@ -16,13 +16,13 @@ import math
 from typing import TYPE_CHECKING
 
 from mlprun.sweeps import summary
-from mlprun.sweeps.entries import Rung
+from mlprun.sweeps.schema import Rung
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from mlprun.sweeps.definition import Pruner
-    from mlprun.sweeps.entries import Description, Trial
+    from mlprun.sweeps.schema import Description, Trial
 
 FIRST = 100
 """the first rung stands at a part of all epochs, of which there are so many"""

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from mlprun.errors import UsageError
 from mlprun.parts.part import suggestion
-from mlprun.sweeps.entries import TrialStatus
 from mlprun.sweeps.folder import open_sweep
+from mlprun.sweeps.schema import TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mlprun.sweeps.database import Results
-    from mlprun.sweeps.entries import Description
+    from mlprun.sweeps.schema import Description
 
 LAST = "last_"
 """stands before the figures of a trial's last epoch; those without it are of its best"""

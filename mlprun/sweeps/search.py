@@ -30,7 +30,7 @@ ASKED = 4
 class Ended(NamedTuple):
     """A setting whose trials have ended; of a score small is good and infinity worst."""
 
-    chosen: Mapping[str, Any]
+    values: Mapping[str, Any]
     score: float
     pruned_at: int | None = None
     """the epoch where it was pruned, which `score` then is of"""
@@ -46,7 +46,7 @@ def following(definition: Definition, results: Results) -> list[Point]:
     lines = sorted(summary.summarize(results).lines, key=lambda one: one.setting.id)
     pruned = {one.setting: one for one in results.rungs() if not one.promoted}
     before, after = results.description.paths, paths.lists(definition.sweep)
-    chosen = [paths.reworded(line.setting, before, after).chosen for line in lines]
+    chosen = [paths.reworded(line.setting, before, after).values for line in lines]
     ended = [Ended(one, line.score[0]) for one, line in zip(chosen, lines, strict=True)]
     for place, line in enumerate(lines):
         if (rung := pruned.get(line.setting.id)) is not None:
@@ -89,7 +89,7 @@ def _ask_optuna(
         if one.pruned_at is not None:
             pruned = optuna.trial.TrialState.PRUNED
             came = {"state": pruned, "intermediate_values": {one.pruned_at: one.score}}
-        drawn = space.drawn(definition.sweep, one.chosen)
+        drawn = space.drawn(definition.sweep, one.values)
         study.add_trial(optuna.trial.create_trial(params=drawn, distributions=ranges, **came))
     return _new(definition.sweep, known, (study.ask(ranges).params for _ in range(ASKED * count)), count)
 
@@ -99,7 +99,7 @@ def _new(
 ) -> list[dict[str, Any]]:
     """So many of the settings asked for that are not known; draws where these keep coming back."""
     assert sweep.search is not None
-    seen = {tuple(space.drawn(sweep, one.chosen).values()) for one in known}
+    seen = {tuple(space.drawn(sweep, one.values).values()) for one in known}
     drawn = space.sampled(sweep, sweep.search.seed, len(known) + count)
     found: list[dict[str, Any]] = []
     for one in itertools.chain(asked, drawn):

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 from mlprun import files
 from mlprun.engines import device as devices
 from mlprun.errors import CheckpointError, FileError, MlprunError
-from mlprun.sweeps import cohorts, folder, pruning, search
-from mlprun.sweeps.entries import Trial
+from mlprun.sweeps import cohort_file, folder, pruning, search
 from mlprun.sweeps.lacking import Again
 from mlprun.sweeps.outcome import Bad, Known, Until
 from mlprun.sweeps.places import Places
 from mlprun.sweeps.progress import Progress
+from mlprun.sweeps.schema import Trial
 from mlprun.sweeps.sparing import Sparing
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ class Session:
         if files.kind(path) is None:
             return kept, {}
         try:
-            found = cohorts.read(path, self.digest)
+            found = cohort_file.read(path, self.digest)
             ended = (one for one in found.ended() if not (self.retry_failed and one.status == "failed"))
             standings = (one for one in found.standings() if one.trial not in kept)
             return {one.trial: one for one in ended} | kept, {one.trial: one for one in standings}
@@ -267,7 +267,7 @@ class Session:
         if not trials:
             return {}
         try:
-            return {one.trial: one for one in cohorts.read(path, self.digest).outcomes(trials)}
+            return {one.trial: one for one in cohort_file.read(path, self.digest).outcomes(trials)}
         except (CheckpointError, KeyError, TypeError, ValueError, IndexError) as error:
             self.reporter.say(f"warning: {error}; all its trials are trained again")
             self.writer.reopen(one.id for one in trials)
@@ -312,7 +312,7 @@ class Session:
         outcomes, standings = batch.snapshot()
         if outcomes or standings:
             columns = batch.cohort.kind.columns
-            data = cohorts.encode_partial(outcomes, standings, columns, self.digest)
+            data = cohort_file.encode_partial(outcomes, standings, columns, self.digest)
             files.write_atomic(self.place.partial(batch.cohort.number), data)
             trials = [one.trial for one in outcomes] + [one.trial for one in standings]
             self._count(batch.cohort, trials)
@@ -320,7 +320,7 @@ class Session:
     def _record(self, batch: Batch) -> None:
         """Write the file of a cohort that has ended, then its trials: who sees these finds the file."""
         cohort, outcomes = batch.cohort, batch.snapshot().ended
-        data = cohorts.encode(outcomes, cohort.kind.columns, self.digest)
+        data = cohort_file.encode(outcomes, cohort.kind.columns, self.digest)
         files.write_atomic(self.place.cohort(cohort.number), data)
         self.writer.record(_recorded(cohort, place, outcome) for place, outcome in enumerate(outcomes))
         self.place.remove_partial(cohort.number)

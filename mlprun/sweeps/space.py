@@ -18,7 +18,7 @@ from mlprun.config import Node
 from mlprun.errors import CheckpointError
 from mlprun.storage import canonical
 from mlprun.sweeps import paths
-from mlprun.sweeps.entries import Scale, Setting
+from mlprun.sweeps.schema import Configuration, Scale
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -42,9 +42,9 @@ class Point(NamedTuple):
     values: tuple[Node, ...]
 
     @property
-    def setting(self) -> Setting:
+    def setting(self) -> Configuration:
         """As the database has it."""
-        return Setting(self.number, {key: plain(node) for key, node in self.nodes.items()})
+        return Configuration(self.number, {key: plain(node) for key, node in self.nodes.items()})
 
     @property
     def nodes(self) -> dict[str, Node]:
@@ -80,14 +80,14 @@ def points(definition: Definition) -> Iterator[Point]:
         yield Point(number, parameters, tuple(itertools.chain(*parts)))
 
 
-def numbered(definition: Definition, settings: Sequence[Setting]) -> list[Point]:
+def numbered(definition: Definition, settings: Sequence[Configuration]) -> list[Point]:
     """Every setting by number: those that are known keep theirs, others come after them.
 
     Draws of the same values of grid and pairs are told apart by their order. A number that another machine
     drew may differ in its last digit: it stays. Raises CheckpointError for a setting that is not the sweep's.
     """
     sweep = definition.sweep
-    waiting: dict[str, deque[Setting]] = {}
+    waiting: dict[str, deque[Configuration]] = {}
     for setting in settings:
         waiting.setdefault(_key(sweep, setting), deque()).append(setting)
     places: dict[int, Point] = {}
@@ -106,22 +106,22 @@ def numbered(definition: Definition, settings: Sequence[Setting]) -> list[Point]
     return known + [one._replace(number=number) for number, one in more]
 
 
-def _key(sweep: Sweep, setting: Setting) -> str:
-    listed = ((key, value) for key, value in setting.chosen.items() if key not in sweep.random)
+def _key(sweep: Sweep, setting: Configuration) -> str:
+    listed = ((key, value) for key, value in setting.values.items() if key not in sweep.random)
     return canonical.encode(dict(listed))
 
 
-def _kept(sweep: Sweep, point: Point, setting: Setting) -> Point:
+def _kept(sweep: Sweep, point: Point, setting: Configuration) -> Point:
     """A setting that is known, with the numbers that were drawn for it."""
     numbers = {key for key, draw in sweep.random.items() if draw.choice is None}
     values = tuple(
-        Node(setting.chosen[key], node.position) if key in numbers else node
+        Node(setting.values[key], node.position) if key in numbers else node
         for key, node in point.nodes.items()
     )
     return Point(setting.id, point.parameters, values)
 
 
-def known(definition: Definition, settings: Sequence[Setting], words: paths.Lists) -> list[Point]:
+def known(definition: Definition, settings: Sequence[Configuration], words: paths.Lists) -> list[Point]:
     """The settings that a database has and, without a search, those that it lacks.
 
     `words` are those that the database has for lists with paths. Raises CheckpointError.
@@ -133,9 +133,9 @@ def known(definition: Definition, settings: Sequence[Setting], words: paths.List
     return numbered(definition, settings)
 
 
-def recalled(definition: Definition, settings: Sequence[Setting]) -> list[Point]:
+def recalled(definition: Definition, settings: Sequence[Configuration]) -> list[Point]:
     """The settings of a search, as its database has them."""
-    return [point(definition, one.id, drawn(definition.sweep, one.chosen)) for one in settings]
+    return [point(definition, one.id, drawn(definition.sweep, one.values)) for one in settings]
 
 
 def point(definition: Definition, number: int, drawn: Mapping[str, Any]) -> Point:

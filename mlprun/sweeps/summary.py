@@ -17,13 +17,13 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, get_args
 
 from mlprun.sweeps import reading, statistics
-from mlprun.sweeps.entries import TrialStatus
+from mlprun.sweeps.schema import TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
     from mlprun.sweeps.database import Results
-    from mlprun.sweeps.entries import Description, Setting, Trial
+    from mlprun.sweeps.schema import Configuration, Description, Trial
     from mlprun.sweeps.statistics import Rate, Sample
 
 SOUND: tuple[TrialStatus, ...] = ("finished", "early_stopping")
@@ -49,7 +49,7 @@ OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
 class Line:
     """One setting over its seeds."""
 
-    setting: Setting
+    setting: Configuration
     counts: Mapping[str, int]
     """trials by status"""
     values: Mapping[Hashable, float]
@@ -170,7 +170,7 @@ def succeeded(trial: Trial, success: Mapping[str, Any]) -> bool | None:
 
 
 def _line(
-    setting: Setting,
+    setting: Configuration,
     trials: Sequence[Trial],
     description: Description,
     by: tuple[str, str, str],

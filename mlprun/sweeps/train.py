@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from mlprun.engines.contract import Row, StopReason
     from mlprun.experiment import Experiment, Rows
     from mlprun.parts.architectures.network import Network
-    from mlprun.sweeps.entries import TrialStatus
     from mlprun.sweeps.outcome import Result, Until, Weights
+    from mlprun.sweeps.schema import TrialStatus
 
 CHUNK_SECONDS = 1.0
 """between two looks at where a trial stands"""

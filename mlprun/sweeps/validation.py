@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from mlprun import files
 from mlprun.errors import CheckpointError
 from mlprun.sweeps import refused
-from mlprun.sweeps.entries import Description, Scale, TrialStatus
+from mlprun.sweeps.schema import Description, Scale, TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -13,7 +13,7 @@ import scipy.stats
 import mlprun
 import mlprun.api
 from mlprun.errors import DataError
-from mlprun.sweeps.entries import TrialStatus
+from mlprun.sweeps.schema import TrialStatus
 from mlprun.sweeps.workshop import Rows
 
 CONFIG = """

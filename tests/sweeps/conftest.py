@@ -12,8 +12,8 @@ import mlprun
 from mlprun.api import SilentSweep
 from mlprun.errors import InterruptedRunError
 from mlprun.sweeps import database
-from mlprun.sweeps.entries import Description, Setting, Trial
 from mlprun.sweeps.folder import SweepStatus
+from mlprun.sweeps.schema import Configuration, Description, Trial
 from mlprun.training.signals import StopFlag
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def write(path: Path, description: Description, trials: list[Trial], values: Any
     ended = sum(one.status != "pending" for one in trials)
     (path / "status.json").write_bytes(SweepStatus("interrupted", ended, len(trials)).encode())
     with database.create(str(path / "trials.sqlite"), description) as writer:
-        writer.add_settings(Setting(number, one) for number, one in chosen.items())
+        writer.add_settings(Configuration(number, one) for number, one in chosen.items())
         writer.add_trials([Trial(one.id, one.setting, one.seed, one.fold) for one in trials])
         writer.record([one for one in trials if one.status != "pending"])
 

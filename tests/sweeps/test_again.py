@@ -14,7 +14,7 @@ import mlprun.api
 from mlprun import cli
 from mlprun.errors import CheckpointError, UsageError
 from mlprun.experiment import Experiment
-from mlprun.sweeps import cohorts, database
+from mlprun.sweeps import cohort_file, database
 from mlprun.sweeps.session import Session
 
 TEXT = "seeds: 4\ngrid: {optimizer.lr: [0.5, 1e+38], architecture.hidden: [[2], []]}"
@@ -199,7 +199,7 @@ def test_other_bytes_are_found_when_a_cohort_is_read_and_then_all_of_it_is_train
     data[-5] ^= 1
     path.write_bytes(data)
     with pytest.raises(CheckpointError, match="do not match its checksum"):
-        cohorts.read(str(path))
+        cohort_file.read(str(path))
     heard = Heard()
     assert content(sweep(TEXT, *WORDS, retry_failed=True, reporter=heard)) == whole
     assert any("all its trials are trained again" in line for line in heard.said)
@@ -235,7 +235,7 @@ def test_what_is_trained_again_and_what_is_new_come_together(failed, sweep, tmp_
     assert len(swept.trials) == 20
     at_once = mlprun.sweep(tmp_path / "trials.yaml", *WORDS, out=str(tmp_path / "at_once"))
     keys = [
-        {(str(one.settings[trial.setting].chosen), trial.seed): trial.figures for trial in one.trials}
+        {(str(one.settings[trial.setting].values), trial.seed): trial.figures for trial in one.trials}
         for one in (swept, at_once)
     ]
     assert keys[0] == keys[1]

@@ -21,8 +21,8 @@ import pytest
 
 from mlprun.storage.runs import Lock
 from mlprun.sweeps import database, seal
-from mlprun.sweeps.entries import Trial
 from mlprun.sweeps.folder import SweepFolder, SweepStatus
+from mlprun.sweeps.schema import Trial
 
 from .conftest import DEV, describe, trial, write
 

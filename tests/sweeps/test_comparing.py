@@ -9,8 +9,8 @@ import scipy.stats
 from mlprun.errors import UsageError
 from mlprun.sweeps import reading
 from mlprun.sweeps.comparing import compare_settings, compare_values
-from mlprun.sweeps.entries import Trial
 from mlprun.sweeps.ranks import TEST
+from mlprun.sweeps.schema import Trial
 from mlprun.sweeps.summary import summarize
 
 from .conftest import DEV, describe, write

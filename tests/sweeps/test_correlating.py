@@ -11,7 +11,7 @@ import scipy.stats
 from mlprun.errors import UsageError
 from mlprun.sweeps import reading
 from mlprun.sweeps.correlating import correlate, is_for, spearman
-from mlprun.sweeps.entries import Trial
+from mlprun.sweeps.schema import Trial
 from mlprun.sweeps.summary import summarize
 
 from .conftest import describe, write

@@ -7,7 +7,7 @@ import pytest
 
 from mlprun.errors import CheckpointError, FileError
 from mlprun.sweeps import database
-from mlprun.sweeps.entries import Description, Setting, Trial
+from mlprun.sweeps.schema import Configuration, Description, Trial
 
 FIGURES = ("train_loss", "test_loss", "test_accuracy", "last_train_loss", "last_test_loss")
 DESCRIPTION = Description(
@@ -21,8 +21,8 @@ DESCRIPTION = Description(
     total=4,
 )
 SETTINGS = [
-    Setting(1, {"architecture.hidden": [2], "optimizer.lr": 0.1}),
-    Setting(2, {"architecture.hidden": [3, 2], "optimizer.lr": 1e-3}),
+    Configuration(1, {"architecture.hidden": [2], "optimizer.lr": 0.1}),
+    Configuration(2, {"architecture.hidden": [3, 2], "optimizer.lr": 1e-3}),
 ]
 PENDING = [Trial(1 + 2 * k + seed, setting=1 + k, seed=seed) for k in (0, 1) for seed in (0, 1)]
 FINISHED = Trial(

@@ -12,7 +12,7 @@ import pytest
 
 import mlprun
 from mlprun.sweeps import export, reading
-from mlprun.sweeps.entries import Trial
+from mlprun.sweeps.schema import Trial
 
 from .conftest import FIGURES, describe, write
 
@@ -36,7 +36,7 @@ def test_csv_reads_back_to_the_last_digit(folder: str) -> None:
         assert standing == (trial.id, trial.setting, trial.seed, trial.status)
         assert (
             json.loads(row["architecture.hidden"])
-            == settings[trial.setting - 1].chosen["architecture.hidden"]
+            == settings[trial.setting - 1].values["architecture.hidden"]
         )
         read = {name: float(row[name]) if row[name] else None for name in FIGURES}
         assert read == {name: trial.figures.get(name) for name in FIGURES}

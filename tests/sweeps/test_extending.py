@@ -46,7 +46,7 @@ EVERY = pytest.mark.parametrize(("few", "many"), MORE.values(), ids=MORE)
 
 def by_key(swept):
     """Each trial by what it is a trial of: its epochs, its end, its figures."""
-    settings = {one: canonical.encode(setting.chosen) for one, setting in swept.settings.items()}
+    settings = {one: canonical.encode(setting.values) for one, setting in swept.settings.items()}
     return {
         (settings[one.setting], one.seed, one.fold): (one.status, one.epochs, one.best_epoch, one.figures)
         for one in swept.trials
@@ -81,8 +81,8 @@ def test_more_goes_on_in_the_folder_and_leaves_what_is_there(few, many, sweep, t
     assert second.path == first.path
     assert second.trials[: len(trials)] == trials
     assert files.items() <= files_of(second).items()
-    assert {one: settings[one].chosen for one in settings}.items() <= {
-        number: setting.chosen for number, setting in second.settings.items()
+    assert {one: settings[one].values for one in settings}.items() <= {
+        number: setting.values for number, setting in second.settings.items()
     }.items()
     assert [trial.id for trial in second.trials] == list(range(1, len(second.trials) + 1))
     assert {trial.cohort for trial in trials}.isdisjoint({one.cohort for one in second.trials[len(trials) :]})
@@ -321,12 +321,12 @@ def test_what_another_machine_drew_is_gone_on_with_as_it_is(sweep, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(math, "exp", lambda x: math.nextafter(float(np.exp(x)), 2.0))  # its libm
         first = sweep(f"{text}3")
-    kept, trials = [setting.chosen for setting in first.settings.values()], first.trials
+    kept, trials = [setting.values for setting in first.settings.values()], first.trials
     again, more = sweep(f"{text}3"), sweep(f"{text}5", "seeds=2")
     assert first.path == again.path == more.path
-    here = [setting.chosen for setting in Plan(read(first.folder.definition)).settings]
+    here = [setting.values for setting in Plan(read(first.folder.definition)).settings]
     assert here != kept
-    assert [setting.chosen for setting in more.settings.values()][:6] == kept
+    assert [setting.values for setting in more.settings.values()][:6] == kept
     assert more.trials[:6] == trials
     assert extract(first.folder, 2, out=f"{first.path}x", reporter=Silent()).differences == ()
 
@@ -336,5 +336,5 @@ def test_a_plan_of_what_is_known_keeps_its_order(sweep):
     many = read(swept.folder.definition, ["grid={architecture.hidden: [[3], [2]], optimizer.lr: [0.5, 0.1]}"])
     with swept.folder.results() as results:
         plan = Plan(many, known=results)
-    assert [one.chosen for one in plan.settings] == [one.chosen for one in swept.settings.values()]
+    assert [one.values for one in plan.settings] == [one.values for one in swept.settings.values()]
     assert plan.added == []

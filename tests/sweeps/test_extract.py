@@ -16,7 +16,7 @@ import mlprun
 from mlprun.api import Silent
 from mlprun.errors import CheckpointError, UsageError
 from mlprun.storage import checkpoints
-from mlprun.sweeps import cohorts, seal
+from mlprun.sweeps import cohort_file, seal
 from mlprun.sweeps.checking import Configs
 from mlprun.sweeps.extract import extract
 
@@ -48,7 +48,7 @@ def test_a_trial_becomes_a_run_folder_that_equals_it(few, tmp_path):
         assert made.differences == ()
         assert made.folder.name == f"few-trial-{number}-001"
         run = mlprun.load(made.folder.path)
-        kept = cohorts.read(few.folder.cohort(trial.cohort))
+        kept = cohort_file.read(few.folder.cohort(trial.cohort))
         last = checkpoints.read(made.folder.last).under("model.")
         assert {name: array.tobytes() for name, array in last.items()} == {
             name: array.tobytes() for name, array in kept.last(trial.member).items()

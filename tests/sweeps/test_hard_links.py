@@ -6,7 +6,7 @@ from pathlib import Path
 
 import mlprun.api as mlprun
 from mlprun.sweeps import database
-from mlprun.sweeps.entries import Description, Setting, Trial
+from mlprun.sweeps.schema import Configuration, Description, Trial
 
 
 def files_of(folder):
@@ -29,7 +29,7 @@ def test_the_write_ahead_log_of_a_crashed_sweep_is_not_shared(tmp_path):
     path, crashed, copy = tmp_path / "trials.sqlite", tmp_path / "crashed", tmp_path / "copy"
     crashed.mkdir()
     with database.create(str(path), Description("s", (), ("test_loss",))) as writer:
-        writer.add_settings([Setting(1, {})])
+        writer.add_settings([Configuration(1, {})])
         writer.add_trials([Trial(1, 1, 0)])
         for name in ("trials.sqlite", "trials.sqlite-wal", "trials.sqlite-shm"):  # as a kill leaves them
             shutil.copy(tmp_path / name, crashed)

@@ -8,7 +8,7 @@ import pytest
 import mlprun
 from mlprun.errors import OutOfMemoryError
 from mlprun.experiment import Experiment
-from mlprun.sweeps import cohorts, workshop
+from mlprun.sweeps import cohort_file, workshop
 from mlprun.sweeps.definition import read
 from mlprun.sweeps.folder import SweepFolder
 from mlprun.sweeps.launchers import pieces
@@ -92,7 +92,7 @@ def test_memory_that_runs_out_alone_as_well_ends_the_sweep_with_all_else_saved(l
     place = SweepFolder(str(tmp_path / "runs" / "trials-001"))
     assert place.status().state == "failed"
     assert place.status().reason.startswith(message)
-    assert [one.trial for one in cohorts.read(place.partial(1)).ended()] == [1, 3, 4]
+    assert [one.trial for one in cohort_file.read(place.partial(1)).ended()] == [1, 3, 4]
     again = sweep("seeds: 4", TORCH)
     assert [trial.status for trial in again.trials] == ["finished"] * 4
     here = mlprun.sweep(tmp_path / "trials.yaml", TORCH, out=str(tmp_path / "there"))

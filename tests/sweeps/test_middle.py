@@ -8,7 +8,7 @@ import pytest
 from mlprun.engines import Progress, State
 from mlprun.engines.contract import Plateau
 from mlprun.storage import checkpoints
-from mlprun.sweeps import cohorts
+from mlprun.sweeps import cohort_file
 from mlprun.sweeps.outcome import Outcome, Standing
 
 COLUMNS = ("epoch", "lr", "train_loss")
@@ -61,7 +61,7 @@ def assert_same(found, expected):
 def read(data, tmp_path):
     path = tmp_path / "cohort-0001.partial.safetensors"
     path.write_bytes(data)
-    return cohorts.read(str(path), DIGEST)
+    return cohort_file.read(str(path), DIGEST)
 
 
 def test_trials_of_every_form_are_read_back_to_the_bit(tmp_path):
@@ -73,17 +73,17 @@ def test_trials_of_every_form_are_read_back_to_the_bit(tmp_path):
         standing(8, 2),
     ]
     outcomes = [outcome(3), Outcome(6, "failed", error="dataset: no rows"), outcome(9)]
-    found = read(cohorts.encode_partial(outcomes, standings, COLUMNS, DIGEST), tmp_path)
+    found = read(cohort_file.encode_partial(outcomes, standings, COLUMNS, DIGEST), tmp_path)
     for one, expected in zip(found.standings(), standings, strict=True):
         assert_same(one, expected)
-    again = cohorts.encode_partial(found.ended(), found.standings(), COLUMNS, DIGEST)
-    assert again == cohorts.encode_partial(outcomes, standings, COLUMNS, DIGEST)
+    again = cohort_file.encode_partial(found.ended(), found.standings(), COLUMNS, DIGEST)
+    assert again == cohort_file.encode_partial(outcomes, standings, COLUMNS, DIGEST)
     assert [one.trial for one in found.ended()] == [3, 6, 9]
     assert math.isnan(found.ended()[0].figures["test_loss"])
 
 
 def test_a_cohort_without_trials_in_the_middle_is_read_back(tmp_path):
-    found = read(cohorts.encode_partial([outcome(3)], [], COLUMNS, DIGEST), tmp_path)
+    found = read(cohort_file.encode_partial([outcome(3)], [], COLUMNS, DIGEST), tmp_path)
     assert found.standings() == []
     np.testing.assert_array_equal(found.ended()[0].history, outcome(3).history)
 
@@ -91,7 +91,7 @@ def test_a_cohort_without_trials_in_the_middle_is_read_back(tmp_path):
 @pytest.mark.parametrize("number", [10, 1000])
 def test_the_arrays_and_the_header_do_not_grow_with_the_trials(number, tmp_path):
     standings = [standing(trial, 20, figures=60) for trial in range(number)]
-    data = cohorts.encode_partial([], standings, COLUMNS, DIGEST)
+    data = cohort_file.encode_partial([], standings, COLUMNS, DIGEST)
     assert int.from_bytes(data[:8], "little") < 2000
     assert len(checkpoints.decode(data, "a file").tensors) == 8
     assert_same(read(data, tmp_path).standings()[-1], standings[-1])

@@ -11,8 +11,8 @@ from mlprun.api import Silent
 from mlprun.errors import CheckpointError
 from mlprun.sweeps import paths, search
 from mlprun.sweeps.definition import read
-from mlprun.sweeps.entries import Setting
 from mlprun.sweeps.extract import extract
+from mlprun.sweeps.schema import Configuration
 from tests.sweeps.test_search import draw
 
 TABLES = "[{name: table, path: %sa.csv, target: t}, {name: table, path: %sb.csv, target: t}]"
@@ -66,7 +66,7 @@ def test_a_sweep_over_tables_goes_on_from_everywhere_and_its_trials_are_ordinary
     for number, trial in enumerate(trials, start=1):
         made = extract(first.folder, number, out="alone", reporter=Silent())
         assert made.differences == ()
-        chosen = settings[trial.setting].chosen
+        chosen = settings[trial.setting].values
         path = chosen["dataset"]["path"] if "dataset" in chosen else chosen["dataset.path"]
         assert os.path.samefile(mlprun.load(made.folder.path).config.dataset.path, path)
     for path in (project(line), os.path.join(first.path, "sweep.yaml"), project(line, "elsewhere")):
@@ -98,9 +98,9 @@ def test_two_parameters_with_paths_are_told_apart_in_any_order(project):
     )
     one = read(project(f"grid: {{{dataset}, {path}}}")).sweep
     assert list(paths.lists(one)) == ["dataset.path", "initializer"]
-    setting = Setting(1, {"dataset.path": "b.csv", "initializer": {"name": "file", "path": "x"}})
+    setting = Configuration(1, {"dataset.path": "b.csv", "initializer": {"name": "file", "path": "x"}})
     other = read(project(f"grid: {{{path}, {dataset}}}", "elsewhere")).sweep
-    assert paths.reworded(setting, paths.lists(one), paths.lists(other)).chosen == {
+    assert paths.reworded(setting, paths.lists(one), paths.lists(other)).values == {
         "dataset.path": "../b.csv",
         "initializer": {"name": "file", "path": "x"},
     }
@@ -108,4 +108,4 @@ def test_two_parameters_with_paths_are_told_apart_in_any_order(project):
 
 def test_a_path_that_a_database_does_not_know_is_told_and_no_accident():
     with pytest.raises(CheckpointError, match="--out"):
-        paths.reworded(Setting(1, {"dataset.path": "c.csv"}), {}, {"dataset.path": ["a.csv"]})
+        paths.reworded(Configuration(1, {"dataset.path": "c.csv"}), {}, {"dataset.path": ["a.csv"]})

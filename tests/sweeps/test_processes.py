@@ -14,7 +14,7 @@ import pytest
 
 import mlprun
 from mlprun.errors import OutOfMemoryError
-from mlprun.sweeps import cohorts, places, processes, worker
+from mlprun.sweeps import cohort_file, places, processes, worker
 from mlprun.sweeps.folder import SweepFolder
 
 LONG = 10_000_000
@@ -72,7 +72,7 @@ def test_other_processes_train_the_same_trials_and_go_on_with_them(
 
     with stopping(1) as counting:
         there(reporter=counting)
-    left = cohorts.read(SweepFolder(str(tmp_path / "there" / "trials-001")).partial(1))
+    left = cohort_file.read(SweepFolder(str(tmp_path / "there" / "trials-001")).partial(1))
     begun = {standing.trial: standing.state.epoch for standing in left.standings()}
     assert begun
     assert all(0 < epoch < 1200 for epoch in begun.values())
@@ -157,7 +157,7 @@ def stands(tmp_path):
     """The epochs of the trials that partial files have in the middle."""
     place = SweepFolder(str(tmp_path / "runs" / "trials-001"))
     paths = [place.partial(number) for number in range(1, 7)]
-    found = [cohorts.read(path).standings() for path in paths if os.path.exists(path)]
+    found = [cohort_file.read(path).standings() for path in paths if os.path.exists(path)]
     return {standing.trial: standing.state.epoch for standings in found for standing in standings}
 
 

@@ -15,7 +15,7 @@ import mlprun
 from mlprun.errors import ConfigError
 from mlprun.sweeps import extract, places, pruning, run, search
 from mlprun.sweeps.definition import Pruner, read
-from mlprun.sweeps.entries import Rung, Trial
+from mlprun.sweeps.schema import Rung, Trial
 from mlprun.sweeps.session import Session
 
 from .conftest import describe
@@ -197,7 +197,7 @@ def test_trials_that_end_before_a_rung_stand_where_they_ended(sweep):
     """
     words = ("base.loss=mse", "base.architecture.activation=identity", "base.optimizer.clip_norm=null")
     swept = sweep(text, *words[:2], "base.early_stopping.patience=1")
-    diverging = {n for n, one in swept.settings.items() if one.chosen["optimizer.lr"] == 1e38}
+    diverging = {n for n, one in swept.settings.items() if one.values["optimizer.lr"] == 1e38}
     assert diverging
     stood = {one.setting: one for one in rungs(swept) if one.epoch == 5}
     for trial in swept.trials:
@@ -270,7 +270,7 @@ def test_a_search_is_told_where_settings_were_pruned_and_how_they_stood(sweep, m
     monkeypatch.setattr(search, "_ask", lambda *args: told.append(args[1]) or original(*args))
     swept = sweep(TEXT)
     ended = told[1]
-    assert [one.chosen for one in ended] == [swept.settings[n].chosen for n in range(1, 7)]
+    assert [one.values for one in ended] == [swept.settings[n].values for n in range(1, 7)]
     last = {one.setting: one for one in rungs(swept)}
     for number, one in enumerate(ended, start=1):
         stood = last[number]
@@ -288,6 +288,6 @@ def test_optuna_takes_what_was_pruned(sweep):
     """
     swept = sweep(text, "base.training.epochs=40")
     assert {trial.status for trial in swept.trials} == {"pruned", "finished"}
-    rates = [setting.chosen["optimizer.lr"] for setting in swept.settings.values()]
+    rates = [setting.values["optimizer.lr"] for setting in swept.settings.values()]
     # large rates are the better ones here
     assert sum(rate > 0.06 for rate in rates[24:]) > sum(rate > 0.06 for rate in rates[:12])

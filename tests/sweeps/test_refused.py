@@ -9,7 +9,7 @@ import pytest
 
 from mlprun.errors import CheckpointError, FileError
 from mlprun.sweeps import database, refused
-from mlprun.sweeps.database import Setting, Trial, Writer
+from mlprun.sweeps.database import Configuration, Trial, Writer
 from mlprun.sweeps.summary import summarize
 
 WORDS = {
@@ -113,7 +113,7 @@ def test_a_mistake_in_planning_is_not_told_as_damage(path):
         raise ValueError("a bug")
 
     def settings():
-        yield Setting(9, {})
+        yield Configuration(9, {})
         raise TypeError("another")
 
     with Writer(path) as writer:

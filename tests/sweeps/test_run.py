@@ -22,14 +22,14 @@ from mlprun.errors import (
 )
 from mlprun.experiment import Experiment
 from mlprun.storage.runs import Lock
-from mlprun.sweeps import cohorts, folder, sparing
+from mlprun.sweeps import cohort_file, folder, sparing
 from mlprun.sweeps.definition import read
 from mlprun.sweeps.plan import Plan
 from mlprun.sweeps.session import Ended
 
 
 def file_of(swept, trial):
-    return cohorts.read(swept.folder.cohort(trial.cohort))
+    return cohort_file.read(swept.folder.cohort(trial.cohort))
 
 
 def trained_alone(swept, trial, tmp_path):
@@ -201,7 +201,7 @@ def test_a_sweep_that_is_stopped_says_what_it_keeps_in_the_middle(sweep, tmp_pat
         sweep(text, "base.training.epochs=300", reporter=counting)
     (place,) = folder.find(str(tmp_path / "runs"))
     status = place.status()
-    found = cohorts.read(place.partial(1))
+    found = cohort_file.read(place.partial(1))
     in_the_middle = len(found.ended()) + len(found.standings())
     assert (status.state, status.done, status.kept) == ("interrupted", 0, in_the_middle)
     assert 20 <= in_the_middle < 400

@@ -11,7 +11,7 @@ import pytest
 from mlprun import cli
 from mlprun.errors import CheckpointError
 from mlprun.sweeps import database, seal
-from mlprun.sweeps.entries import Setting
+from mlprun.sweeps.schema import Configuration
 
 from .conftest import describe
 
@@ -21,7 +21,7 @@ def path(tmp_path):
     """A database that is closed for good."""
     path = str(tmp_path / "trials.sqlite")
     with database.create(path, describe()) as writer:
-        writer.add_settings(Setting(number, {"optimizer.lr": number / 10}) for number in range(1, 30))
+        writer.add_settings(Configuration(number, {"optimizer.lr": number / 10}) for number in range(1, 30))
         writer.close(final=True)
     return path
 

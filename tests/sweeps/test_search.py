@@ -29,7 +29,7 @@ def draw(definition, known):
     """In Optuna's place where it is absent: draws by how many are known, and by the best."""
     wanted = definition.sweep.search
     count = min(wanted.batch, wanted.trials - len(known))
-    best = min(known, key=lambda one: one.score).chosen if known else {}
+    best = min(known, key=lambda one: one.score).values if known else {}
     points = []
     for number in range(len(known) + 1, len(known) + count + 1):
         drawn = {}
@@ -66,7 +66,7 @@ def test_each_round_has_cohorts_of_its_own_and_knows_the_rounds_before(asker, sw
     rounds = [{trial.cohort for trial in swept.trials if (trial.setting - 1) // 4 == one} for one in range(3)]
     assert not rounds[0] & rounds[1]
     assert not rounds[1] & rounds[2]
-    values = {setting.chosen["optimizer.lr"] for setting in swept.settings.values()}
+    values = {setting.values["optimizer.lr"] for setting in swept.settings.values()}
     assert len(values) > 4
     assert all(1e-4 <= value <= 1e4 for value in values)
     assert {trial.epochs for trial in swept.trials} <= set(range(4, 13))
@@ -89,7 +89,7 @@ def test_what_optuna_asks_for_again_is_not_tried_again(sweep):
         search: {trials: 9, batch: 4}
         """
     )
-    assert len({str(setting.chosen) for setting in swept.settings.values()}) == 9
+    assert len({str(setting.values) for setting in swept.settings.values()}) == 9
 
 
 def test_a_search_that_was_killed_between_two_rounds_goes_on(asker, sweep, tmp_path, monkeypatch):
@@ -156,7 +156,7 @@ def test_later_rounds_come_nearer_to_the_best(sweep):
     objective: {metric: train_loss}
     """
     settings = sweep(text, "base.training.epochs=40").settings.values()
-    rates = [setting.chosen["optimizer.lr"] for setting in settings]
+    rates = [setting.values["optimizer.lr"] for setting in settings]
     # large rates are the better ones here: a fifth of what is drawn evenly would be above 0.06
     assert sum(rate > 0.06 for rate in rates[:12]) < 6
     assert sum(rate > 0.06 for rate in rates[24:]) >= 8

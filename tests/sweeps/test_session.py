@@ -11,7 +11,7 @@ import torch
 import mlprun.api
 from mlprun.api import SilentSweep
 from mlprun.errors import FileError
-from mlprun.sweeps import cohorts, places, workshop
+from mlprun.sweeps import cohort_file, places, workshop
 from mlprun.sweeps import session as running
 from mlprun.sweeps.database import Writer
 from mlprun.sweeps.folder import SweepFolder
@@ -101,7 +101,7 @@ def test_what_fails_in_one_cohort_leaves_the_others_saved(what, long, sweep, mon
     with pytest.raises(FileError, match="disk: is full"):
         sweep(text, TORCH)
     place = SweepFolder(str(tmp_path / "runs" / "trials-001"))
-    (standing,) = cohorts.read(place.partial(2)).standings()
+    (standing,) = cohort_file.read(place.partial(2)).standings()
     assert 0 < standing.state.epoch < 10_000_000
     assert os.path.exists(place.partial(1)) == (what == "recording")
 

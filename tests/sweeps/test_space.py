@@ -20,7 +20,7 @@ FINITE = {
 
 def chosen(trials, random=FINITE, **more):
     words = {"base": {"dataset": {"name": "moons"}}, "random": random, "trials": trials, **more}
-    return [canonical.encode(one.setting.chosen) for one in space.points(from_mapping(words, "", "x"))]
+    return [canonical.encode(one.setting.values) for one in space.points(from_mapping(words, "", "x"))]
 
 
 def test_a_finite_space_is_drawn_without_repetition_to_its_end():

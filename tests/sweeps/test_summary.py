@@ -10,7 +10,7 @@ import scipy.stats
 
 from mlprun.errors import CheckpointError, UsageError
 from mlprun.sweeps import reading
-from mlprun.sweeps.entries import Trial, TrialStatus
+from mlprun.sweeps.schema import Trial, TrialStatus
 from mlprun.sweeps.summary import APART, BAD, SOUND, UNSOUND, counted, succeeded, summarize
 
 from .conftest import DEV, describe, write

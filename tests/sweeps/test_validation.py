@@ -17,7 +17,7 @@ import pytest
 
 from mlprun.errors import CheckpointError
 from mlprun.sweeps import database, seal
-from mlprun.sweeps.entries import Setting, Trial
+from mlprun.sweeps.schema import Configuration, Trial
 
 from .conftest import describe
 
@@ -220,9 +220,9 @@ def test_what_a_sweep_writes_is_sound(folder: str) -> None:
     path = os.path.join(folder, "trials.sqlite")
     with database.Writer(path) as writer:
         chosen = {"architecture.hidden": [{"a": None, "b": "x"}, True], "optimizer.lr": 1e300}
-        writer.extend([Setting(5, chosen)], [Trial(17, 5, 2**32 - 1)])
+        writer.extend([Configuration(5, chosen)], [Trial(17, 5, 2**32 - 1)])
         figures = {"dev_loss": float("inf"), "test_loss": float("nan")}
         writer.record([Trial(17, 5, 2**32 - 1, None, 2, 0, "diverged", "torch", 3, None, 0.0, None, figures)])
     with database.open_reading(path) as results:
-        assert results.settings()[4].chosen == chosen
+        assert results.settings()[4].values == chosen
         assert results.trial(17).figures["dev_loss"] == float("inf")

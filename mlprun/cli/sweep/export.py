@@ -13,7 +13,7 @@ from mlprun.sweeps import reading
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlprun.sweeps.entries import TrialStatus
+    from mlprun.sweeps.schema import TrialStatus
 
 FORMATS = ("csv", "parquet")
 

@@ -96,7 +96,7 @@ def table(summary: Summary, lines: Sequence[Line]) -> Table:
     rows = [
         (
             line.setting.id,
-            *(_value(line.setting.chosen.get(path)) for path in names),
+            *(_value(line.setting.values.get(path)) for path in names),
             line.sample.n,
             *_middle(line, summary.aggregate),
             *(_share(line.success) if has_success else ()),
@@ -171,7 +171,7 @@ def _told(line: Line) -> Mapping[str, Any]:
     sample, best = line.sample, line.best
     return {
         "setting": line.setting.id,
-        "values": line.setting.chosen,
+        "values": line.setting.values,
         "n": sample.n,
         "mean": sample.mean,
         "deviation": sample.deviation,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlprun.figures.sweeps.dimensions import Dimension
-    from mlprun.sweeps.entries import Description
+    from mlprun.sweeps.schema import Description
     from mlprun.sweeps.summary import Line
 
 LEVEL = 0.95
@@ -79,7 +79,7 @@ def units(one: Dimension, groups: NDArray[np.int64], lines: Sequence[Line]) -> U
     """
     trials = [(place, seed, value) for place, line in enumerate(lines) for seed, value in line.values.items()]
     figures = np.array([value for _, _, value in trials], np.float64)
-    others = [_key({k: v for k, v in line.setting.chosen.items() if k != one.path}) for line in lines]
+    others = [_key({k: v for k, v in line.setting.values.items() if k != one.path}) for line in lines]
     strata = _numbered([(others[place], seed) for place, seed, _ in trials])
     # sums of squares keep their digits around the mean
     return Units(groups[[place for place, _, _ in trials]], strata, figures - figures.mean())

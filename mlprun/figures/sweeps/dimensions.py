@@ -105,8 +105,8 @@ class Dimension:
         """The settings at each level."""
         found: list[list[Line]] = [[] for _ in self.levels]
         for line in lines:
-            if self.path in line.setting.chosen:
-                found[self.index(line.setting.chosen[self.path])].append(line)
+            if self.path in line.setting.values:
+                found[self.index(line.setting.values[self.path])].append(line)
         return found
 
     @cached_property

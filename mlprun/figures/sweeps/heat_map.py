@@ -188,7 +188,7 @@ def places_of(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Where each setting stands."""
     return tuple(  # type: ignore[return-value]
-        np.array([one.place(line.setting.chosen.get(one.path)) for line in sweep.lines])
+        np.array([one.place(line.setting.values.get(one.path)) for line in sweep.lines])
         for one in (across, up)
     )
 
@@ -197,7 +197,7 @@ def cells_of(sweep: Sweep, across: Dimension, up: Dimension) -> list[list[list[L
     """The settings in each cell."""
     cells: list[list[list[Line]]] = [[[] for _ in across.levels] for _ in up.levels]
     for line in sweep.lines:
-        chosen = line.setting.chosen
+        chosen = line.setting.values
         if across.path in chosen and up.path in chosen:
             cells[up.index(chosen[up.path])][across.index(chosen[across.path])].append(line)
     return cells

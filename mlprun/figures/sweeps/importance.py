@@ -196,7 +196,7 @@ def _of_grid(sweep: Sweep, known: Sequence[Line]) -> tuple[list[Share], dict[str
     """The analysis of variance: the main effect of each parameter, interplay and seeds."""
     spread = Spread.of([np.array(list(line.values.values())) for line in known])
     groups = [
-        np.array([one.index(line.setting.chosen.get(one.path)) for line in known]) for one in sweep.dimensions
+        np.array([one.index(line.setting.values.get(one.path)) for line in known]) for one in sweep.dimensions
     ]
     shares = [
         Share(
@@ -220,7 +220,7 @@ def _of_forest(dimensions: Sequence[Dimension], known: Sequence[Line]) -> tuple[
     tried = sorted(known, key=lambda line: line.setting.id)
     some = np.unique(np.linspace(0, len(tried) - 1, min(len(tried), MOST_SETTINGS)).astype(np.int64))
     chosen = [tried[k] for k in some]
-    values = [[one.scaled(line.setting.chosen.get(one.path)) for one in dimensions] for line in chosen]
+    values = [[one.scaled(line.setting.values.get(one.path)) for one in dimensions] for line in chosen]
     places = np.nan_to_num(np.array(values, np.float64), nan=-1.0)
     means = np.array([np.mean(list(line.values.values())) for line in chosen])
     draw, count = np.random.default_rng(0), len(dimensions)

@@ -65,7 +65,7 @@ def averages(sweep: Sweep, one: Dimension) -> Averages:
     Of settings that were drawn at random it is over those with that value. Otherwise there are none: settings
     that a search chose, or that differ in several parameters at once, differ by more than this value.
     """
-    known = [line for line in sweep.lines if line.sample.n and one.path in line.setting.chosen]
+    known = [line for line in sweep.lines if line.sample.n and one.path in line.setting.values]
     levels = one.sorted_in(known)
     is_drawn = one.path in chance.drawn(sweep.description)
     if len(sweep.dimensions) == 1 or (max(map(len, levels)) == 1 and not is_drawn):

@@ -67,7 +67,7 @@ class ParallelCoordinates(SweepPlot):
     def compute(self, sweep: Sweep) -> Parallel:
         dimensions = sweep.dimensions[: AXES - 1]
         complete = [
-            line for line in sweep.lines if all(one.path in line.setting.chosen for one in dimensions)
+            line for line in sweep.lines if all(one.path in line.setting.values for one in dimensions)
         ]
         known = [(line, line.sample.mean) for line in complete if line.sample.mean is not None]
         known.sort(key=lambda pair: pair[1] if sweep.best_is_small else -pair[1])
@@ -122,7 +122,7 @@ class ParallelCoordinates(SweepPlot):
 
 def _places(dimensions: Sequence[Dimension], lines: Sequence[Line]) -> NDArray[np.float64]:
     """Where settings stand on each axis [settings, axes]."""
-    rows = [[one.scaled(line.setting.chosen[one.path]) for one in dimensions] for line in lines]
+    rows = [[one.scaled(line.setting.values[one.path]) for one in dimensions] for line in lines]
     return np.array(rows, np.float64).reshape(len(lines), len(dimensions))
 
 

@@ -146,16 +146,16 @@ def _intervals(means: Sequence[Means]) -> str:
 
 
 def _panel(sweep: Sweep, one: Dimension) -> Panel:
-    lines = [line for line in sweep.lines if one.path in line.setting.chosen]
+    lines = [line for line in sweep.lines if one.path in line.setting.values]
     lone = len(sweep.dimensions) == 1
     dots = [
-        (one.place(line.setting.chosen[one.path]), value)
+        (one.place(line.setting.values[one.path]), value)
         for line in lines
         if line.sample.n
         for value in (line.values.values() if lone else (line.sample.mean,))
     ][:DOTS]
     pruned = [
-        (one.place(line.setting.chosen[one.path]), reached)
+        (one.place(line.setting.values[one.path]), reached)
         for line in lines
         if (reached := sweep.given_up(line)) is not None
     ][:DOTS]
@@ -170,7 +170,7 @@ def _columns(dots: Sequence[tuple[float, float | None]]) -> tuple[NDArray[np.flo
 def _diverged(one: Dimension, lines: list[Line]) -> dict[float, tuple[int, int]]:
     found: dict[float, tuple[int, int]] = {}
     for line in lines:
-        place = one.place(line.setting.chosen[one.path])
+        place = one.place(line.setting.values[one.path])
         before = found.get(place, (0, 0))
         found[place] = before[0] + line.counts.get("diverged", 0), before[1] + sum(line.counts.values())
     return {place: counts for place, counts in found.items() if counts[0]}

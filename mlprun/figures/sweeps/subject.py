@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlprun.sweeps.entries import Description, Trial
+    from mlprun.sweeps.schema import Description, Trial
     from mlprun.sweeps.summary import Line, Summary
 
 History = dict[str, "NDArray[Any]"]
@@ -85,7 +85,7 @@ class Sweep:
     @cached_property
     def dimensions(self) -> tuple[Dimension, ...]:
         """The parameters that have more than one value."""
-        settings = [line.setting.chosen for line in sorted(self.lines, key=lambda line: line.setting.id)]
+        settings = [line.setting.values for line in sorted(self.lines, key=lambda line: line.setting.id)]
         names = reading.short_names(self.description.parameters)
         every = (
             dimension(
@@ -118,7 +118,7 @@ class Sweep:
         plain = [f"setting {line.setting.id}" for line in lines]
         if not self.dimensions:
             return [style.name(self.name, length)] if len(self.lines) == 1 else plain
-        texts = labelled(self.dimensions, [line.setting.chosen for line in lines])
+        texts = labelled(self.dimensions, [line.setting.values for line in lines])
         full = [
             [f"{line.setting.id}: {text}" for line, text in zip(lines, some, strict=True)] for some in texts
         ]
@@ -159,10 +159,10 @@ class Sweep:
 
 def histories(folder: str) -> Callable[[Trial], History | None]:
     """Reads the curves of a trial; those of the cohorts read last are kept."""
-    from mlprun.sweeps import cohorts
+    from mlprun.sweeps import cohort_file
 
     place = SweepFolder(folder)
-    read = lru_cache(maxsize=COHORTS)(lambda number: cohorts.read(place.cohort(number)))
+    read = lru_cache(maxsize=COHORTS)(lambda number: cohort_file.read(place.cohort(number)))
 
     def history(trial: Trial) -> History | None:
         if trial.cohort is None or trial.member is None:

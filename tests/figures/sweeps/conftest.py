@@ -11,7 +11,7 @@ import pytest
 
 from mlprun.figures.sweeps import Sweep
 from mlprun.sweeps import database
-from mlprun.sweeps.entries import Description, Setting, Trial
+from mlprun.sweeps.schema import Configuration, Description, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,7 +149,7 @@ def write(
         for one in trials_of(shape)
     ]
     with database.create(str(folder / "trials.sqlite"), description) as writer:
-        writer.add_settings(Setting(number, chosen) for number, chosen in enumerate(shape.settings, start=1))
+        writer.add_settings(Configuration(i, values) for i, values in enumerate(shape.settings, start=1))
         writer.add_trials(trials)
         writer.record([one for one in trials if one.status != "pending"])
 

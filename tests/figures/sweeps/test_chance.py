@@ -10,7 +10,7 @@ import pytest
 
 from mlprun.figures.sweeps import chance
 from mlprun.figures.sweeps.dimensions import dimension
-from mlprun.sweeps.entries import Setting
+from mlprun.sweeps.schema import Configuration
 from mlprun.sweeps.statistics import Sample
 from mlprun.sweeps.summary import Line
 
@@ -31,7 +31,7 @@ def lines_of(settings: list[dict[str, Any]], table: NDArray[np.float64]) -> list
     values = [{seed: float(one) for seed, one in enumerate(row) if np.isfinite(one)} for row in table]
     pairs = zip(settings, values, strict=True)
     return [
-        Line(Setting(k + 1, chosen), {}, known, Sample(len(known)), None, {}, None, (0.0, 0.0))
+        Line(Configuration(k + 1, chosen), {}, known, Sample(len(known)), None, {}, None, (0.0, 0.0))
         for k, (chosen, known) in enumerate(pairs)
         if known
     ]
@@ -68,7 +68,7 @@ def figures(
 
 
 def levels_of(one: Dimension, lines: list[Line]) -> NDArray[np.int64]:
-    return np.array([one.index(line.setting.chosen[one.path]) for line in lines])
+    return np.array([one.index(line.setting.values[one.path]) for line in lines])
 
 
 def passes(case: str, repeats: int, effect: float, parameter: str = LAST) -> int:
@@ -79,7 +79,7 @@ def passes(case: str, repeats: int, effect: float, parameter: str = LAST) -> int
     for _ in range(repeats):
         settings = design(draw)
         lines = lines_of(settings, figures(settings, seeds, draw, effect))
-        one = dimension(parameter, "x", [line.setting.chosen[parameter] for line in lines], "linear")
+        one = dimension(parameter, "x", [line.setting.values[parameter] for line in lines], "linear")
         units = chance.units(one, levels_of(one, lines), lines)
         seen = units.explained(np.arange(len(units.groups))[None])[0]
         found += seen > units.reach() * (1 + 1e-9)

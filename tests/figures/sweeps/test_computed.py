@@ -118,7 +118,7 @@ def test_pruned_settings_are_not_as_those_that_diverged(sweeps: dict[str, Sweep]
     sweep = Sweep.of(str(tmp_path / "x"))
     for kind in ("heat_map", "success"):
         values = computed(kind, sweep)
-        pruned = [one["optimizer.momentum"] > 0.5 for one in (line.setting.chosen for line in sweep.lines)]
+        pruned = [one["optimizer.momentum"] > 0.5 for one in (line.setting.values for line in sweep.lines)]
         assert values.given_up.tolist() == pruned
         assert np.isnan(values.values[values.given_up]).all()
         legend = pictures.draw(kind, sweep).axes[0].get_legend()
@@ -147,7 +147,7 @@ def test_parallel_lines_stand_where_their_values_are(sweeps: dict[str, Sweep]) -
     values = computed("parallel", sweeps["grid"])
     assert [one.name for one in values.dimensions] == ["hidden", "lr"]
     assert list(values.figures) == sorted(values.figures)
-    best = sweeps["grid"].lines[0].setting.chosen
+    best = sweeps["grid"].lines[0].setting.values
     assert best == {"architecture.hidden": [8], "optimizer.lr": 0.1}
     assert values.places[0] == pytest.approx([1.0, 1 / 3, 0.0])  # lr: 0.01 to 10 is three decades
     assert len(values.figures) == 9
@@ -250,7 +250,7 @@ def test_few_drawn_numbers_are_dots_on_true_axes(tmp_path: Path) -> None:
     assert [(one.is_continuous, one.scale) for one in sweep.dimensions] == [(True, "log"), (True, "linear")]
     values = computed("heat_map", sweep)
     assert values.places is not None
-    assert sorted(values.places[0]) == sorted(line.setting.chosen["optimizer.lr"] for line in sweep.lines)
+    assert sorted(values.places[0]) == sorted(line.setting.values["optimizer.lr"] for line in sweep.lines)
     axes = pictures.draw("heat_map", sweep).axes[0]
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "linear")
     assert not computed("parameter", sweep).panels[0].averages.lines

@@ -10,7 +10,7 @@ import pytest
 
 from mlprun import extras
 from mlprun.errors import DeviceError
-from mlprun.sweeps import cohorts
+from mlprun.sweeps import cohort_file
 from mlprun.sweeps import train as training
 from mlprun.sweeps.folder import SweepFolder
 from mlprun.sweeps.launchers import pieces
@@ -90,7 +90,7 @@ def test_what_a_lost_cluster_had_given_back_is_kept(after, cluster, sweep, tmp_p
     partial = SweepFolder(str(tmp_path / "runs" / "trials-001")).partial(1)
     assert os.path.exists(partial) == bool(after)
     if after:
-        assert len(cohorts.read(partial).ended()) == after
+        assert len(cohort_file.read(partial).ended()) == after
     cluster.fails.wait = None
     swept = sweep("seeds: 4", "base.engine=torch", on="ray")
     assert [trial.status for trial in swept.trials] == ["finished"] * 4
@@ -113,5 +113,5 @@ def test_a_cluster_that_takes_no_further_turn_leaves_the_trial_where_it_stands(
         sweep("seeds: 1", "base.engine=torch", "base.training.epochs=100000", on="ray")
     assert len(cluster.waits) == 3
     partial = SweepFolder(str(tmp_path / "runs" / "trials-001")).partial(1)
-    (standing,) = cohorts.read(partial).standings()
+    (standing,) = cohort_file.read(partial).standings()
     assert 0 < standing.state.epoch < 100_000

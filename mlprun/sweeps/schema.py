@@ -43,11 +43,11 @@ class Description:
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class Configuration:
     """One combination of parameter values; lists are Python lists, as in JSON."""
 
     id: int
-    chosen: Mapping[str, Any]
+    values: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

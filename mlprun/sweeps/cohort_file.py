@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlprun.sweeps.entries import Trial
     from mlprun.sweeps.outcome import Standing
+    from mlprun.sweeps.schema import Trial
 
 _RESTORE = "restore it from a copy, or remove it and run the same sweep again, which trains its trials anew"
 _LOST = "restore it from a copy, or run the same sweep again, which trains its trials anew"
