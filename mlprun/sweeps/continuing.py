@@ -12,7 +12,7 @@ from mlprun import files
 from mlprun.config import Node
 from mlprun.errors import CheckpointError, FileError
 from mlprun.storage import checkpoints
-from mlprun.sweeps import folder, recorded, seal
+from mlprun.sweeps import database, folder, recorded
 from mlprun.sweeps.session import pending
 from mlprun.sweeps.stored import beside, contains, digest_of, stored
 from mlprun.training.recorded import as_yaml
@@ -117,7 +117,7 @@ class Again(NamedTuple):
 def again(place: SweepFolder, *, retry_failed: bool) -> Again:
     """The trials whose cohort's file is gone or cut off and, if asked for, those that failed."""
     with place.results() as results:
-        lost = [one for one in results.recorded() if not checkpoints.is_complete(place.cohort(one))]
+        lost = [one for one in results.ended_cohorts() if not checkpoints.is_complete(place.cohort(one))]
         if not lost and not retry_failed:
             return Again()
         trials = [one for one in results.planned() if one.status != "pending"]
@@ -191,12 +191,12 @@ def recover(place: SweepFolder) -> None:
     The caller holds the folder's lock. Raises CheckpointError and FileError.
     """
     with place.results() as results:
-        unended, total = results.unended(), results.description.total
+        unended, total = results.pending_cohorts(), results.description.total
         over = not unended and sum(results.counts().values()) == total
     for cohort in place.partials():
         if cohort not in unended:
             place.remove_partial(cohort)
-    if over and not seal.is_there(place.database):
+    if over and not database.has_checksum(place.database):
         with place.writer() as writer:
             writer.close(final=True)
     status = place.status()

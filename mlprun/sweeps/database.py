@@ -1,32 +1,21 @@
-"""The database of a sweep, `trials.sqlite` in its folder: settings, trials, and how each trial came out.
+"""The SQLite database of a sweep, `trials.sqlite` in its folder; `schema` documents its tables.
 
-    sweep(key, value)     what the sweep is, JSON by key: the fields of `Description`
-    settings(id, chosen)  one row per combination of parameter values; `chosen` is JSON {dotted path: value}
-    trials(id, setting, seed, fold, cohort, member, status, engine, epochs, best_epoch, seconds, error)
-                          one row per trial; `cohort` and `member` say where its curves and weights lie:
-                          place `member` (from 0) of the file `cohorts/cohort-0007.safetensors`
-    figures(trial, ...)   one row per trial that has figures, a column for each of `Description.figures`
-    rungs(setting, epoch, objective, promoted)
-                          how a setting stood where a pruner looked at it, and whether it went on
-    results               a view of all that: a column for each parameter, trials and figures, for
-                          SELECT "optimizer.lr", avg(test_loss) FROM results
-                          WHERE status IN ('finished', 'early_stopping') GROUP BY 1
+While the sweep runs the database is in WAL mode, so that it can be read at any moment; trials are recorded
+by whole cohorts, in one transaction each. When the sweep ends it is a single ordinary file, with its digest
+in `trials.sqlite.sha256`, since SQLite does not notice flipped bits; `sha256sum -c` reads it. A writer
+removes the digest first, and writes it again when all is in one ordinary file.
 
-Ids count from 1. A trial is `pending` until it is `finished`, stopped by `early_stopping`, `pruned` (its
-figures are those up to the epoch where its setting was given up), `diverged` (those up to the last finite
-epoch) or `failed` (`error` says why, it has no figures). The column
-`test_loss` is of the best epoch, as is every other without a prefix, `last_test_loss` of the last one; where
-no dev rows choose a best the two are equal and `best_epoch` is NULL. SQL knows no nan: NULL is a figure that
-is not a number or that was never computed. `seconds` is the trial's share of its cohort's time, and the only
-column that two runs of one sweep do not have in common.
+The file may come from someone else or from a failing disk. Only a finished sweep has a digest, and whoever
+changes the database can write a new one, so `open_reading` checks, before anything is used:
 
-While the sweep runs the database is in WAL mode, so that it can be read at any moment; trials come in by
-whole cohorts, in one transaction each. When the sweep ends it is a single ordinary file, and `seal`
-keeps its digest beside it.
+1. SQLite's limits: no value larger than the file, no query with more steps than a file of this size needs
+2. `sqlite_master` holds exactly what `create` makes: no other view, trigger, virtual table, index or
+   generated column, any of which would run code of whoever wrote them
+3. `PRAGMA quick_check`: every page is used once
+4. the type and range of every value, in SQL
 
     with database.create(path, description) as writer:
-        writer.add_settings([Configuration(1, {"optimizer.lr": 0.1})])
-        writer.add_trials([Trial(1, setting=1, seed=0)])
+        writer.extend([Configuration(1, {"optimizer.lr": 0.1})], [Trial(1, setting=1, seed=0)])
         writer.record([Trial(1, setting=1, seed=0, status="finished", figures={"test_loss": 0.4})])
     with database.open_reading(path) as results:
         results.description.total, results.settings(), results.trials()
@@ -35,8 +24,11 @@ keeps its digest beside it.
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import json
 import os
+import resource
 import sqlite3
 from dataclasses import asdict
 from types import MappingProxyType
@@ -47,38 +39,139 @@ from mlprun import files
 from mlprun.errors import CheckpointError, FileError
 from mlprun.files import Closeable
 from mlprun.storage import canonical
-from mlprun.sweeps import refused, seal, validation
-from mlprun.sweeps.schema import Configuration, Description, Rung, Trial, TrialStatus
+from mlprun.sweeps import schema
+from mlprun.sweeps.schema import TRIAL_COLUMNS, Configuration, Description, Rung, Trial, TrialStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-VERSION = 1
-APPLICATION = 0x6D6C7072
-"""what SQLite calls the application id of a file"""
+RESTORE = "restore it from a copy or run the sweep again in another folder"
+LOCK_TIMEOUT = 10.0
+"""seconds that a writer waits for a reader that holds the file, and the other way round"""
+_CALL_EVERY = 10_000
+"""steps of SQLite between two calls of the progress handler"""
+_MASTER = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name LIMIT 20"
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+_OS_ERRORS = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_IOERR_SHMSIZE: errno.ENOSPC,
+    sqlite3.SQLITE_READONLY: errno.EROFS,
+    sqlite3.SQLITE_CANTOPEN: errno.EACCES,
+    sqlite3.SQLITE_PERM: errno.EACCES,
+    sqlite3.SQLITE_IOERR: errno.EIO,
+}
+"""the likely error of the operating system, which SQLite does not report"""
+_DAMAGE = (0, sqlite3.SQLITE_ERROR)
+"""codes of a missing table or column, and of errors of Python itself, such as text that is not UTF-8"""
+_LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
-_WAIT = 10.0  # seconds that a writer waits for a reader that holds the file, and the other way round
-_STANDING = (
-    "setting",
-    "seed",
-    "fold",
-    "cohort",
-    "member",
-    "status",
-    "engine",
-    "epochs",
-    "best_epoch",
-    "seconds",
-    "error",
-)
+
+# ---- errors
+
+
+@contextlib.contextmanager
+def translated_errors(path: str, *, values: bool = False) -> Iterator[None]:
+    """Raise CheckpointError for a damaged database and FileError for one that cannot be used.
+
+    With `values`, errors in the interpretation of what was read count as damage too.
+    """
+    try:
+        yield
+    except (sqlite3.ProgrammingError, sqlite3.InterfaceError):  # mistakes of our own
+        raise
+    except sqlite3.OperationalError as error:
+        if _primary_code(error) == sqlite3.SQLITE_INTERRUPT:
+            what = "is damaged: reading it takes too long for its size"
+            raise CheckpointError(path, what, RESTORE) from error
+        if _primary_code(error) in _DAMAGE:
+            raise CheckpointError(path, f"is damaged: {error}", RESTORE) from error
+        raise FileError(path, f"cannot be used: {error}", _remedy(error)) from error
+    except sqlite3.DatabaseError as error:
+        raise CheckpointError(path, f"is damaged: {error}", RESTORE) from error
+    except (ValueError, TypeError, OverflowError) as error:
+        if not values:
+            raise
+        raise CheckpointError(path, f"is damaged: {error}", RESTORE) from error
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0)  # errors of Python itself have none
+
+
+def _primary_code(error: sqlite3.Error) -> int:
+    return _code(error) & 0xFF
+
+
+def _remedy(error: sqlite3.Error) -> str:
+    if _primary_code(error) in _LOCKED:
+        return "close it in the other program"
+    # SQLite reports a file that grows beyond the limit as an I/O error like any other
+    limited = resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
+    if _primary_code(error) == sqlite3.SQLITE_IOERR and limited:
+        return files.remedy(errno.EFBIG)
+    return files.remedy(_OS_ERRORS.get(_code(error)) or _OS_ERRORS.get(_primary_code(error)))
+
+
+# ---- the digest of a closed database
+
+
+def write_checksum(path: str) -> None:
+    """Write the digest of a database that is not going to change."""
+    line = f"{_digest(path)}  {os.path.basename(path)}\n"
+    files.write_atomic(_checksum_path(path), line.encode())
+
+
+def remove_checksum(path: str) -> None:
+    """Remove the digest, durably before the database changes; do nothing if there is none."""
+    if has_checksum(path):
+        files.remove(_checksum_path(path))
+        files.sync_folder(os.path.dirname(path))
+
+
+def has_checksum(path: str) -> bool:
+    """Return True if a database was closed for good and not written to since."""
+    return files.kind(_checksum_path(path)) == "file"
+
+
+def verify_checksum(path: str) -> None:
+    """Raise CheckpointError for a database that differs from its digest; without one it may change."""
+    expected = _read_checksum(path)
+    while expected is not None and _digest(path) != expected:
+        before, expected = expected, _read_checksum(path)
+        if expected == before:  # otherwise a writer has begun meanwhile
+            what = f"is damaged: its bytes are not those that {os.path.basename(_checksum_path(path))} is of"
+            remedy = "restore it from a copy, or remove that file if you changed the database yourself"
+            raise CheckpointError(path, what, remedy)
+
+
+def _checksum_path(path: str) -> str:
+    return f"{path}.sha256"
+
+
+def _read_checksum(path: str) -> str | None:
+    try:
+        data = files.read_bytes(_checksum_path(path), cap=10_000, follow=False)
+    except FileNotFoundError:
+        return None
+    return data.decode("ascii", "replace").partition(" ")[0]
+
+
+def _digest(path: str) -> str:
+    digest = hashlib.sha256()
+    for piece in files.read_pieces(path, cap=2**40, size=2**20):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+# ---- writing
 
 
 def create(path: str, description: Description) -> Writer:
-    """A new database at `path`, which must not exist. Raises FileError."""
+    """Create a database at `path`, which must not exist. Raises FileError."""
     files.write_new(path, b"")  # an empty file is an empty database
     writer = Writer(path)
-    with refused.told(path):
-        writer.connection.executescript(_tables(description))
+    with translated_errors(path):
+        writer.connection.executescript(schema.create_statements(description))
         writer.connection.executemany(
             "INSERT INTO sweep VALUES (?, ?)",
             [(key, canonical.encode(value)) for key, value in asdict(description).items()],
@@ -87,119 +180,81 @@ def create(path: str, description: Description) -> Writer:
     return writer
 
 
-def _tables(description: Description) -> str:
-    assert all(map(validation.NAME.fullmatch, (*description.parameters, *description.figures)))
-    figures = "".join(f', "{name}" REAL' for name in description.figures)
-    paths = description.parameters
-    chosen = "".join(f""", json_extract(chosen, '$."{path}"') AS "{path}\"""" for path in paths)
-    standing = ", ".join(f"trials.{name}" for name in _STANDING)
-    shown = "".join(f', figures."{name}"' for name in description.figures)
-    return f"""
-        PRAGMA application_id = {APPLICATION};
-        PRAGMA user_version = {VERSION};
-        CREATE TABLE sweep (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-        CREATE TABLE settings (id INTEGER PRIMARY KEY, chosen TEXT NOT NULL);
-        CREATE TABLE trials (
-            id INTEGER PRIMARY KEY, setting INTEGER NOT NULL, seed INTEGER NOT NULL, fold INTEGER,
-            cohort INTEGER, member INTEGER, status TEXT NOT NULL, engine TEXT, epochs INTEGER,
-            best_epoch INTEGER, seconds REAL, error TEXT);
-        CREATE INDEX trials_of_setting ON trials (setting, seed, fold);
-        CREATE TABLE figures (trial INTEGER PRIMARY KEY{figures});
-        CREATE TABLE rungs (
-            setting INTEGER NOT NULL, epoch INTEGER NOT NULL, objective REAL, promoted INTEGER NOT NULL,
-            PRIMARY KEY (setting, epoch)) WITHOUT ROWID;
-        CREATE VIEW results AS SELECT trials.id AS trial, {standing}{chosen}{shown}
-            FROM trials JOIN settings ON settings.id = trials.setting
-            LEFT JOIN figures ON figures.trial = trials.id ORDER BY trials.id;
-    """  # noqa: S608
-
-
 class Writer(Closeable):
-    """The database as the one process that holds the sweep's lock writes it."""
+    """The database, opened for writing by the one process that holds the sweep's lock."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        validation.refuse_journal(path)
-        seal.remove(path)
+        _refuse_super_journal(path)
+        remove_checksum(path)
         for suffix in ("", "-wal", "-shm"):  # SQLite writes in place: copies by hard links must not change
             files.unshare(f"{path}{suffix}")
-        with refused.told(path):
-            self.connection = sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, timeout=_WAIT)
+        with translated_errors(path):
+            self.connection = sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, timeout=LOCK_TIMEOUT)
             self.connection.execute("PRAGMA journal_mode = WAL").fetchone()
             self.connection.execute("PRAGMA synchronous = FULL")
 
     @property
     def results(self) -> Results:
-        """What is in it so far."""
+        """The current content."""
         return Results(self.connection, self.path)
-
-    def add_settings(self, settings: Iterable[Configuration]) -> None:
-        """Add settings that are not in it yet."""
-        rows = ((one.id, json.dumps(dict(one.values), allow_nan=False)) for one in settings)
-        with refused.told(self.path), self.connection as changing:
-            changing.executemany("INSERT INTO settings VALUES (?, ?)", rows)
-
-    def add_trials(self, trials: Iterable[Trial]) -> None:
-        """Add trials that are not in it yet, all in one transaction."""
-        with refused.told(self.path), self.connection as changing:
-            _put(changing, "INSERT", trials)
 
     def extend(
         self,
         settings: Iterable[Configuration],
         trials: Iterable[Trial],
-        described: Mapping[str, Any] = MappingProxyType({}),
+        description: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        """Add settings and their trials, and replace fields of the description: all of that or nothing."""
+        """Add configurations and trials, and replace fields of the description, in one transaction."""
         rows = ((one.id, json.dumps(dict(one.values), allow_nan=False)) for one in settings)
-        said = ((key, canonical.encode(value)) for key, value in described.items())
-        with refused.told(self.path), self.connection as changing:
-            changing.executemany("INSERT OR REPLACE INTO sweep VALUES (?, ?)", said)
-            changing.executemany("INSERT INTO settings VALUES (?, ?)", rows)
-            _put(changing, "INSERT", trials)
+        fields = ((key, canonical.encode(value)) for key, value in description.items())
+        with translated_errors(self.path), self.connection as transaction:
+            transaction.executemany("INSERT OR REPLACE INTO sweep VALUES (?, ?)", fields)
+            transaction.executemany("INSERT INTO settings VALUES (?, ?)", rows)
+            _put_trials(transaction, "INSERT", trials)
 
     def reopen(self, trials: Iterable[int]) -> None:
-        """Make trials pending again, all or none of them; what they came to is forgotten."""
+        """Make trials pending again and remove their results, in one transaction."""
         numbers = [(number,) for number in trials]
-        forgotten = "epochs = NULL, best_epoch = NULL, seconds = NULL, error = NULL"
-        with refused.told(self.path), self.connection as changing:
-            changing.executemany(
-                f"UPDATE trials SET status = 'pending', {forgotten} WHERE id = ?",  # noqa: S608
+        cleared = "epochs = NULL, best_epoch = NULL, seconds = NULL, error = NULL"
+        with translated_errors(self.path), self.connection as transaction:
+            transaction.executemany(
+                f"UPDATE trials SET status = 'pending', {cleared} WHERE id = ?",  # noqa: S608
                 numbers,
             )
-            changing.executemany("DELETE FROM figures WHERE trial = ?", numbers)
+            transaction.executemany("DELETE FROM figures WHERE trial = ?", numbers)
 
     def record(self, trials: Iterable[Trial]) -> None:
-        """Replace trials by what they are now, figures included, all in one transaction."""
-        kept = list(trials)
+        """Replace trials, metrics included, in one transaction."""
+        recorded = list(trials)
         names = self.results.description.figures
         columns = ", ".join(f'"{name}"' for name in names)
-        with refused.told(self.path), self.connection as changing:
-            _put(changing, "INSERT OR REPLACE", kept)
-            changing.executemany(
+        with translated_errors(self.path), self.connection as transaction:
+            _put_trials(transaction, "INSERT OR REPLACE", recorded)
+            transaction.executemany(
                 f"INSERT OR REPLACE INTO figures (trial{', ' if names else ''}{columns}) "  # noqa: S608
                 f"VALUES (?{', ?' * len(names)})",
-                ((one.id, *map(one.figures.get, names)) for one in kept if one.figures),
+                ((one.id, *map(one.figures.get, names)) for one in recorded if one.figures),
             )
 
     def add_rung(self, rung: Iterable[Rung]) -> None:
-        """Add how settings stood at a rung, all in one transaction."""
-        with refused.told(self.path), self.connection as changing:
-            changing.executemany("INSERT INTO rungs VALUES (?, ?, ?, ?)", rung)
+        """Add the decisions of a pruner at one epoch, in one transaction."""
+        with translated_errors(self.path), self.connection as transaction:
+            transaction.executemany("INSERT INTO rungs VALUES (?, ?, ?, ?)", rung)
 
     def close(self, *, final: bool = False) -> None:
-        """Close it; with `final` as one ordinary file.
+        """Close the database; with `final`, as one ordinary file with its digest.
 
-        Where a reader is in the way, all is at least in that file, unless the reader holds on to former rows.
+        If a reader is in the way, everything is in that file nevertheless, unless it reads an older state.
         """
-        with refused.told(self.path):
-            alone = final and self._fold_in()
+        with translated_errors(self.path):
+            is_single = final and self._leave_wal()
             self.connection.close()
-        if alone:
-            seal.put(self.path)
+        if is_single:
+            write_checksum(self.path)
 
-    def _fold_in(self) -> bool:
-        """Put all into the database's own file; whether that is the only one now."""
+    def _leave_wal(self) -> bool:
+        """Move everything into the database's own file; return True if that is the only one now."""
         self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         try:
             (mode,) = self.connection.execute("PRAGMA journal_mode = DELETE").fetchone()
@@ -210,41 +265,42 @@ class Writer(Closeable):
         return bool(mode == "delete")
 
 
-def _put(connection: sqlite3.Connection, verb: str, trials: Iterable[Trial]) -> None:
-    marks = ", ?" * len(_STANDING)
-    rows = ((one.id, *(getattr(one, name) for name in _STANDING)) for one in trials)
-    connection.executemany(f"{verb} INTO trials VALUES (?{marks})", rows)
+def _put_trials(connection: sqlite3.Connection, verb: str, trials: Iterable[Trial]) -> None:
+    rows = ((one.id, *(getattr(one, name) for name in TRIAL_COLUMNS)) for one in trials)
+    connection.executemany(f"{verb} INTO trials VALUES (?{', ?' * len(TRIAL_COLUMNS)})", rows)
+
+
+# ---- reading
 
 
 def open_reading(path: str) -> Results:
-    """The database at `path`, whether its sweep runs or not. Raises CheckpointError and FileError."""
+    """Open the database at `path`, which may be in use. Raises CheckpointError and FileError."""
     if files.kind(path) != "file":
         what = "no such file" if files.kind(path) is None else f"is a {files.kind(path)}"
         raise CheckpointError(path, what, "expected the trials.sqlite of a sweep's folder")
-    seal.check(path)
-    validation.refuse_journal(path)
-    with refused.told(path):
-        results = Results(_connected(path), path)
+    verify_checksum(path)
+    _refuse_super_journal(path)
+    with translated_errors(path):
+        results = Results(_connect_reading(path), path)
     try:
-        results.check()
+        results.validate()
     except BaseException:
         results.close()
         raise
     return results
 
 
-def _connected(path: str) -> sqlite3.Connection:
-    """A connection that reads. Raises FileError."""
-    connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=_WAIT)
+def _connect_reading(path: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=LOCK_TIMEOUT)
     try:
         connection.execute("PRAGMA schema_version").fetchone()
     except sqlite3.OperationalError as error:
         connection.close()
-        if not refused.is_no_place_to_write(error):
+        if _primary_code(error) not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
             raise
     else:
         return connection
-    # a file system that is read-only has no room for what readers of a WAL share
+    # readers of a WAL share a file, for which a read-only file system has no room
     log = f"{path}-wal"
     if files.kind(log) is not None and files.size(log):
         what = f"cannot be read here: its newest rows are in {os.path.basename(log)}"
@@ -252,37 +308,70 @@ def _connected(path: str) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{quote(path)}?immutable=1", uri=True)
 
 
+def _refuse_super_journal(path: str) -> None:
+    """Raise CheckpointError for a rollback journal that names another file, which SQLite would delete.
+
+    Such a name (of a "super-journal") is written only by transactions over several databases.
+    """
+    journal = f"{path}-journal"
+    if files.kind(journal) == "file":
+        end = b""
+        for piece in files.read_pieces(journal, cap=2**40, size=2**20):
+            end = (end + piece)[-8:]
+        if end == _JOURNAL_MAGIC:
+            what = "is not the journal of a sweep: it names another file"
+            raise CheckpointError(journal, what, "remove it")
+
+
 class Results(Closeable):
-    """What a database says; a context that closes it."""
+    """The content of a database; a context that closes it."""
 
     def __init__(self, connection: sqlite3.Connection, path: str) -> None:
         self._connection, self.path = connection, path
         self._description: Description | None = None
-        self._calls = self._most_calls = 0
+        self._calls = self._max_calls = 0
 
-    def check(self) -> None:
-        """Limit what reading may take; raise CheckpointError unless a sweep of this version wrote it all."""
-        with refused.told(self.path):
-            self._most_calls = validation.limit(self._connection, self.path)
-        self._connection.set_progress_handler(self._is_too_long, validation.CALL_EVERY)
+    def validate(self) -> None:
+        """Limit what reading may cost; raise CheckpointError unless a sweep of this version wrote it all."""
+        size = sum(files.size(one) for one in (self.path, f"{self.path}-wal") if files.kind(one) == "file")
+        with translated_errors(self.path):
+            self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(max(size, 100_000), 64_000_000))
+            self._connection.execute("PRAGMA trusted_schema = OFF")
+        # a sound query takes a few steps for each byte of the file
+        self._max_calls = 1000 + 100 * size // _CALL_EVERY
+        self._connection.set_progress_handler(self._takes_too_long, _CALL_EVERY)
         ((application,),) = self.rows("PRAGMA application_id")
         ((version,),) = self.rows("PRAGMA user_version")
-        if application != APPLICATION:
-            raise CheckpointError(self.path, "is not the database of a sweep", refused.RESTORE)
-        if version != VERSION:
-            what = f"has format {version}, and this mlprun reads format {VERSION}"
+        if application != schema.APPLICATION_ID:
+            raise CheckpointError(self.path, "is not the database of a sweep", RESTORE)
+        if version != schema.VERSION:
+            what = f"has format {version}, and this mlprun reads format {schema.VERSION}"
             raise CheckpointError(self.path, what, "use the version of mlprun that wrote it, or a newer one")
-        validation.check(self, _tables)
+        with translated_errors(self.path, values=True):
+            self._validate_content()
 
-    def _is_too_long(self) -> bool:
+    def _validate_content(self) -> None:
+        found = [_normalized(*row) for row in self.rows(_MASTER)]
+        # the table `sweep` is always the same; its content decides what the others are like
+        _compare_schema(found, Description("", (), ()), only="sweep")
+        description = self.description
+        _compare_schema(found, description)
+        ((verdict,),) = self.rows("PRAGMA quick_check(1)")
+        if verdict != "ok":
+            raise ValueError(" ".join(verdict.split()))
+        for query in schema.check_queries(description):
+            for row, column in self.rows(query):
+                raise ValueError(f"{row}: {column} has a wrong value")
+
+    def _takes_too_long(self) -> bool:
         self._calls += 1
-        return self._calls > self._most_calls
+        return self._calls > self._max_calls
 
     @contextlib.contextmanager
-    def moment(self) -> Iterator[None]:
+    def snapshot(self) -> Iterator[None]:
         """Let all that is read inside be of one moment, whatever a writer does meanwhile."""
-        self._description = None  # which is read again, and makes the transaction begin
-        with refused.told(self.path):
+        self._description = None  # is read again, which begins the transaction
+        with translated_errors(self.path):
             self._connection.execute("BEGIN")
         try:
             yield
@@ -291,90 +380,78 @@ class Results(Closeable):
 
     @property
     def description(self) -> Description:
-        """What the sweep is."""
+        """The properties of the whole sweep."""
         if self._description is None:
-            with refused.told_of_values(self.path):
-                self._description = self._described()
+            with translated_errors(self.path, values=True):
+                rows = self.rows("SELECT key, value FROM sweep")
+                fields = {key: canonical.decode(value) for key, value in rows}
+                for key in ("parameters", "figures", "history"):
+                    fields[key] = tuple(fields.get(key, ()))
+                self._description = schema.checked_description(fields)
         return self._description
 
-    def _described(self) -> Description:
-        known = {key: canonical.decode(value) for key, value in self.rows("SELECT key, value FROM sweep")}
-        for key in ("parameters", "figures", "history"):
-            known[key] = tuple(known.get(key, ()))
-        return validation.description(known)
-
     def settings(self) -> list[Configuration]:
-        """All settings, by id."""
+        """All configurations, by id."""
         rows = self.rows("SELECT id, chosen FROM settings ORDER BY id")
         parameters = self.description.parameters
-        with refused.told_of_values(self.path):
-            return [Configuration(number, validation.chosen(text, parameters)) for number, text in rows]
+        with translated_errors(self.path, values=True):
+            return [Configuration(id_, schema.checked_values(text, parameters)) for id_, text in rows]
 
     def trials(self) -> list[Trial]:
         """All trials, by id."""
         return list(self.each())
 
     def each(self, *, by_setting: bool = False) -> Iterator[Trial]:
-        """All trials, by id or by setting and id, without holding them all."""
+        """Yield all trials, by id or by configuration and id."""
         yield from self._trials("", (), "trials.setting, trials.id" if by_setting else "trials.id")
 
     def planned(self) -> Iterator[Trial]:
-        """All trials by cohort and place in it, without their figures and without holding them all."""
-        query = f"SELECT id, {', '.join(_STANDING)} FROM trials ORDER BY cohort, member"  # noqa: S608
+        """Yield all trials by cohort and position in it, without their metrics."""
+        query = f"SELECT id, {', '.join(TRIAL_COLUMNS)} FROM trials ORDER BY cohort, member"  # noqa: S608
         for row in self._query(query):
             yield Trial(*row)
 
     def ended(self, cohort: int, first: int, last: int) -> list[Trial]:
-        """The trials of a cohort that are not pending; its numbers are from `first` to `last`."""
+        """The trials of a cohort that are not pending; their ids are from `first` to `last`."""
         where = "WHERE trials.id BETWEEN ? AND ? AND cohort = ? AND status <> 'pending'"
         return list(self._trials(where, (first, last, cohort)))
 
-    def recorded(self) -> list[int]:
+    def ended_cohorts(self) -> list[int]:
         """The cohorts with trials that are not pending."""
         query = "SELECT DISTINCT cohort FROM trials WHERE status <> 'pending' AND cohort IS NOT NULL"
         return [number for (number,) in self.rows(f"{query} ORDER BY cohort")]
 
+    def pending_cohorts(self) -> set[int | None]:
+        """The cohorts with trials that are pending."""
+        query = "SELECT DISTINCT cohort FROM trials WHERE status = 'pending'"
+        return {number for (number,) in self.rows(query)}
+
     def trial(self, number: int) -> Trial | None:
-        """The trial of that id; None where there is none."""
+        """The trial of that id; None if there is none."""
         return next(self._trials("WHERE trials.id = ?", (number,)), None)
 
     def counts(self) -> dict[TrialStatus, int]:
-        """How many trials there are of each status, those of which there are none included."""
-        found = dict(self.rows("SELECT status, count(*) FROM trials GROUP BY status"))
-        return {status: found.get(status, 0) for status in get_args(TrialStatus)}
-
-    def unended(self) -> set[int | None]:
-        """The cohorts with trials that are pending."""
-        return {
-            number for (number,) in self.rows("SELECT DISTINCT cohort FROM trials WHERE status = 'pending'")
-        }
+        """The number of trials of each status, zeros included."""
+        counts = dict(self.rows("SELECT status, count(*) FROM trials GROUP BY status"))
+        return {status: counts.get(status, 0) for status in get_args(TrialStatus)}
 
     def rungs(self) -> list[Rung]:
-        """How settings stood where a pruner looked at them, by setting and epoch."""
-        rows = self.rows("SELECT setting, epoch, objective, promoted FROM rungs ORDER BY setting, epoch")
-        return [
-            Rung(setting, epoch, objective, bool(promoted)) for setting, epoch, objective, promoted in rows
-        ]
-
-    def figure(self, name: str) -> list[tuple[int, int, int | None, float | None]]:
-        """(setting, seed, fold, value) of each trial that has figures, by trial id."""
-        assert name in self.description.figures
-        return self.rows(
-            f'SELECT setting, seed, fold, "{name}" FROM trials JOIN figures ON trial = id '  # noqa: S608
-            "ORDER BY id"
-        )
+        """The decisions of the pruner, by configuration and epoch."""
+        query = "SELECT setting, epoch, objective, promoted FROM rungs ORDER BY setting, epoch"
+        return [Rung(*row)._replace(promoted=bool(row[-1])) for row in self.rows(query)]
 
     def _trials(self, where: str, values: tuple[Any, ...], order: str = "trials.id") -> Iterator[Trial]:
         names = self.description.figures
-        columns = "".join(f', figures."{name}"' for name in names)
-        standing = ", ".join(f"trials.{name}" for name in _STANDING)
+        figures = "".join(f', figures."{name}"' for name in names)
+        columns = ", ".join(f"trials.{name}" for name in TRIAL_COLUMNS)
         query = (
-            f"SELECT figures.trial IS NOT NULL, trials.id, {standing}{columns} FROM trials "  # noqa: S608
+            f"SELECT figures.trial IS NOT NULL, trials.id, {columns}{figures} FROM trials "  # noqa: S608
             f"LEFT JOIN figures ON figures.trial = trials.id {where} ORDER BY {order}"
         )
-        for has, *row in self._query(query, values):
-            figures = dict(zip(names, row[1 + len(_STANDING) :], strict=True)) if has else {}
-            yield Trial(**dict(zip(("id", *_STANDING), row, strict=False)), figures=figures)
+        end = 1 + len(TRIAL_COLUMNS)
+        for has_metrics, *row in self._query(query, values):
+            metrics = dict(zip(names, row[end:], strict=True)) if has_metrics else {}
+            yield Trial(*[*row[:end], metrics])
 
     def rows(self, query: str) -> list[Any]:
         """All rows of a query. Raises CheckpointError and FileError."""
@@ -382,17 +459,34 @@ class Results(Closeable):
 
     def _query(self, query: str, values: tuple[Any, ...] = ()) -> Iterator[Any]:
         self._calls = 0
-        with refused.told_of_values(self.path):
+        with translated_errors(self.path, values=True):
             try:
                 # `yield from` would close the cursor of an abandoned query, which a closed database refuses
                 for row in self._connection.execute(query, values):  # noqa: UP028
                     yield row
             except sqlite3.OperationalError as error:
                 # SQLite swallows a KeyboardInterrupt that is raised in the progress handler
-                if refused.is_interruption(error) and self._calls <= self._most_calls:
+                if _primary_code(error) == sqlite3.SQLITE_INTERRUPT and self._calls <= self._max_calls:
                     raise KeyboardInterrupt from error
                 raise
 
     def close(self) -> None:
-        """Close it."""
+        """Close the database."""
         self._connection.close()
+
+
+def _normalized(kind: str, name: str, table: str, sql: str | None) -> tuple[str, ...]:
+    return kind, name, table, " ".join((sql or "").split())
+
+
+def _compare_schema(found: list[tuple[str, ...]], description: Description, *, only: str = "") -> None:
+    """Raise ValueError unless the objects of the database (of one table) are those that `create` makes."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as memory:
+        memory.executescript(schema.create_statements(description))
+        expected = [_normalized(*row) for row in memory.execute(_MASTER)]
+    for one in found:
+        if one not in expected and only in ("", one[2]):
+            raise ValueError(f"its schema has a {one[0]} {one[1]} that no sweep makes")
+    for one in expected:
+        if one not in found and only in ("", one[2]):
+            raise ValueError(f"its schema lacks the {one[0]} {one[1]}")

@@ -11,7 +11,7 @@ from mlprun import files, schema, training
 from mlprun.errors import CheckpointError, UsageError
 from mlprun.experiment import Experiment
 from mlprun.storage import history
-from mlprun.sweeps import cohort_file, definition, refused, space
+from mlprun.sweeps import cohort_file, database, definition, space
 from mlprun.sweeps.checking import Configs
 from mlprun.sweeps.members import Member
 from mlprun.sweeps.plan import seeded
@@ -69,7 +69,7 @@ def config_of(place: SweepFolder, trial: Trial, *, allow_code: bool = False) -> 
             defined = definition.from_mapping(words, place.path, name)
         except UsageError as error:
             what = f"is damaged: {' '.join(str(error).split())}"
-            raise CheckpointError(place.database, what, refused.RESTORE) from error
+            raise CheckpointError(place.database, what, database.RESTORE) from error
         configs = Configs(defined, allow_code=allow_code)
         points = space.known(defined, results.settings(), results.description.paths)
     # the others need no look: they were checked before any of them was trained

@@ -110,7 +110,7 @@ class SweepFolder:
             if status.state == "running":
                 status = replace(status, state="crashed")
         if status.state != "finished":
-            with self.results() as results, results.moment():
+            with self.results() as results, results.snapshot():
                 counts, total = results.counts(), results.description.total
             done = sum(counts.values()) - counts["pending"]
             # who died between a cohort's end and the status still counts its trials as kept
@@ -209,8 +209,7 @@ def create(final: str, name: str, contents: Contents) -> tuple[SweepFolder, Lock
         for file, data in small.items():
             files.write_new(os.path.join(prepared, file), data)
         with database.create(os.path.join(prepared, DATABASE), contents.description) as writer:
-            writer.add_settings(contents.settings)
-            writer.add_trials(contents.trials)
+            writer.extend(contents.settings, contents.trials)
         undo.callback(runs.remove_prepared, os.path.join(prepared, "cohorts"), ())
         files.make_folder(os.path.join(prepared, "cohorts"), exclusive=True)
         lock = undo.enter_context(Lock(os.path.join(prepared, "lock")))

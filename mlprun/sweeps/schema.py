@@ -1,12 +1,61 @@
-"""What the database of a sweep holds, entry by entry: the sweep itself, its settings, trials and rungs."""
+"""The records and tables of a sweep's database, and the checks of values read from an untrusted file.
+
+The database `trials.sqlite` has these tables:
+
+    sweep(key, value)     the fields of `Description`, as JSON by key
+    settings(id, chosen)  one row per configuration; `chosen` is JSON {dotted path: value}
+    trials(id, setting, seed, fold, cohort, member, status, engine, epochs, best_epoch, seconds, error)
+                          one row per trial; its curves and weights are entry `member` (from 0) of the file
+                          `cohorts/cohort-0007.safetensors`
+    figures(trial, ...)   one row per trial with metrics, a column for each of `Description.figures`
+    rungs(setting, epoch, objective, promoted)
+                          the objective of a configuration where a pruner looked at it, and the decision
+    results               a view of all that: a column for each parameter, trials and metrics, for
+                          SELECT "optimizer.lr", avg(test_loss) FROM results
+                          WHERE status IN ('finished', 'early_stopping') GROUP BY 1
+
+Ids count from 1. A trial is `pending` until it is `finished`, stopped by `early_stopping`, `pruned` (its
+metrics are those of the epoch where its configuration was pruned), `diverged` (those of the last finite
+epoch) or `failed` (`error` says why, it has no metrics). The column `test_loss` is of the best epoch, as is
+every other without a prefix, `last_test_loss` of the last one; without dev rows, which choose the best epoch,
+the two are equal and `best_epoch` is NULL. SQL has no nan: NULL is a metric that is not a number or was not
+computed. `seconds` is the trial's share of its cohort's time, and the only column that differs between two
+runs of one sweep.
+"""
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+VERSION = 1
+APPLICATION_ID = 0x6D6C7072
+TRIAL_COLUMNS = (
+    "setting",
+    "seed",
+    "fold",
+    "cohort",
+    "member",
+    "status",
+    "engine",
+    "epochs",
+    "best_epoch",
+    "seconds",
+    "error",
+)
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+"""of a parameter or a metric: safe between double quotes in SQL"""
+_SWEEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MAX_JSON_DEPTH = 120
+"""a config has 100 levels at most"""
+_LARGEST = 1e308
+_SECTIONS = ("search", "objective", "random", "grid", "paired")
 
 TrialStatus = Literal["pending", "finished", "early_stopping", "pruned", "diverged", "failed"]
 Scale = Literal["linear", "log", "choice"]
@@ -14,37 +63,37 @@ Scale = Literal["linear", "log", "choice"]
 
 @dataclass(frozen=True)
 class Description:
-    """What a sweep is, as everything that shows or draws it needs to know."""
+    """Properties of the whole sweep, as needed to report or plot it."""
 
     name: str
     parameters: tuple[str, ...]
-    """dotted paths of what differs between settings, in the order of the sweep file"""
+    """dotted paths of the swept parameters, in the order of the sweep file"""
     figures: tuple[str, ...]
-    """the columns of `figures`: loss and scalar metrics of each split that has rows, then those of `last_`"""
+    """names of the metrics: loss and scalar metrics of each split with rows, then the same with `last_`"""
     scales: Mapping[str, Scale] = field(default_factory=dict)
-    """of each parameter: `log` where the space is logarithmic, `choice` for what is no number"""
+    """of each parameter: `log` for a logarithmic range, `choice` for values that are not numbers"""
     objective: Mapping[str, Any] = field(default_factory=dict)
-    """`metric` (a figure's name), `mode` (min or max), `aggregate` (mean, median or success)"""
+    """`metric`, `mode` (min or max), `aggregate` (mean, median or success)"""
     success: Mapping[str, Any] | None = None
-    """`figure`, `operator` (one of >= <= > < ==), `number`, and `text`, as the sweep file has it"""
+    """`figure` (a metric), `operator` (one of >= <= > < ==), `number`, and `text`, as in the sweep file"""
     folds: int | None = None
     history: tuple[str, ...] = ()
     """the columns of each trial's history, as in history.csv"""
     total: int = 0
-    """trials that the sweep ends with"""
+    """number of trials of the finished sweep"""
     definition: Mapping[str, Any] = field(default_factory=dict)
-    """the sweep file's own words"""
+    """the content of the sweep file"""
     base: Mapping[str, Any] = field(default_factory=dict)
-    """the complete config that settings are laid over"""
+    """the complete base config"""
     paths: Mapping[str, list[Any]] = field(default_factory=dict)
-    """of each parameter whose values hold paths: its list, in the words in which settings have them"""
+    """for each parameter whose values hold file paths: its list of values, as the configurations have them"""
     rows: Mapping[str, str] = field(default_factory=dict)
-    """digests of the rows that trials had when the sweep was started, see `recorded`"""
+    """digests of the rows that trials had when the sweep was started, see `resume.row_digests`"""
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """One combination of parameter values; lists are Python lists, as in JSON."""
+    """One combination of parameter values by dotted path; lists are Python lists, as in JSON."""
 
     id: int
     values: Mapping[str, Any]
@@ -52,7 +101,7 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One run of a sweep and, once it has ended, how it came out."""
+    """One run of a sweep: a configuration with a seed (and a fold) and, once it has ended, its result."""
 
     id: int
     setting: int
@@ -67,20 +116,167 @@ class Trial:
     seconds: float | None = None
     error: str | None = None
     figures: Mapping[str, float | None] = field(default_factory=dict)
-    """by column; None is a figure that is not a number"""
-
-    @property
-    def has_figures(self) -> bool:
-        """Whether it was trained to some end."""
-        return bool(self.figures)
+    """metrics by column; None is a metric that is not a number"""
 
 
 class Rung(NamedTuple):
-    """How a setting stood at an epoch where a pruner looked at it."""
+    """The decision of a pruner about a configuration at an epoch."""
 
     setting: int
     epoch: int
     objective: float | None
-    """what the sweep goes by, over the setting's trials; None where none of them has a finite figure"""
+    """the aggregate over the configuration's trials; None if none of them has a finite metric"""
     promoted: bool
-    """whether it went on"""
+
+
+def create_statements(description: Description) -> str:
+    """Return the SQL that creates the tables of a sweep."""
+    assert all(map(_NAME.fullmatch, (*description.parameters, *description.figures)))
+    metrics = "".join(f', "{name}" REAL' for name in description.figures)
+    paths = description.parameters
+    values = "".join(f""", json_extract(chosen, '$."{path}"') AS "{path}\"""" for path in paths)
+    columns = ", ".join(f"trials.{name}" for name in TRIAL_COLUMNS)
+    shown = "".join(f', figures."{name}"' for name in description.figures)
+    return f"""
+        PRAGMA application_id = {APPLICATION_ID};
+        PRAGMA user_version = {VERSION};
+        CREATE TABLE sweep (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+        CREATE TABLE settings (id INTEGER PRIMARY KEY, chosen TEXT NOT NULL);
+        CREATE TABLE trials (
+            id INTEGER PRIMARY KEY, setting INTEGER NOT NULL, seed INTEGER NOT NULL, fold INTEGER,
+            cohort INTEGER, member INTEGER, status TEXT NOT NULL, engine TEXT, epochs INTEGER,
+            best_epoch INTEGER, seconds REAL, error TEXT);
+        CREATE INDEX trials_of_setting ON trials (setting, seed, fold);
+        CREATE TABLE figures (trial INTEGER PRIMARY KEY{metrics});
+        CREATE TABLE rungs (
+            setting INTEGER NOT NULL, epoch INTEGER NOT NULL, objective REAL, promoted INTEGER NOT NULL,
+            PRIMARY KEY (setting, epoch)) WITHOUT ROWID;
+        CREATE VIEW results AS SELECT trials.id AS trial, {columns}{values}{shown}
+            FROM trials JOIN settings ON settings.id = trials.setting
+            LEFT JOIN figures ON figures.trial = trials.id ORDER BY trials.id;
+    """  # noqa: S608
+
+
+def check_queries(description: Description) -> list[str]:
+    """Return queries for (row, column) of the first value of each table with a wrong type or range."""
+
+    def integer(low: int, high: int = 2**53) -> str:
+        return f"typeof({{0}}) = 'integer' AND {{0}} BETWEEN {low} AND {high}"
+
+    def optional(rule: str) -> str:
+        return f"{{0}} IS NULL OR {rule}"
+
+    known_setting = integer(0) + " AND {0} IN (SELECT id FROM settings)"  # noqa: S608
+    statuses = ", ".join(f"'{status}'" for status in get_args(TrialStatus))
+    rules: dict[str, dict[str, str]] = {
+        "settings": {"id": integer(0), "chosen": "typeof({0}) = 'text'"},
+        "trials": {
+            "id": integer(0),
+            "setting": known_setting,
+            "seed": integer(0, 2**32 - 1),
+            "fold": "{0} IS NULL" if description.folds is None else integer(0, description.folds),
+            "cohort": optional(integer(1)),
+            "member": f"({{0}} IS NULL) = (cohort IS NULL) AND ({optional(integer(0))})",
+            "status": f"{{0}} IN ({statuses})",
+            "engine": optional("{0} IN ('torch', 'fused', 'scratch')"),
+            "epochs": optional(integer(0)),
+            "best_epoch": optional(integer(0)),
+            "seconds": optional(f"typeof({{0}}) = 'real' AND {{0}} BETWEEN 0 AND {_LARGEST}"),
+            "error": "typeof({0}) IN ('text', 'null')",
+        },
+        "figures": {
+            "trial": integer(0) + " AND {0} IN (SELECT id FROM trials)",  # noqa: S608
+            **dict.fromkeys(description.figures, "typeof({0}) IN ('real', 'null')"),
+        },
+        "rungs": {
+            "setting": known_setting,
+            "epoch": integer(1),
+            "objective": optional(f"typeof({{0}}) = 'real' AND abs({{0}}) <= {_LARGEST}"),
+            "promoted": integer(0, 1),
+        },
+    }
+    queries = []
+    for table, columns in rules.items():
+        checks = [(name, rule.format(f'"{name}"')) for name, rule in columns.items()]
+        cases = " ".join(f"WHEN ({check}) IS NOT TRUE THEN '{name}'" for name, check in checks)
+        key = next(iter(columns))
+        queries.append(
+            f"SELECT '{table} ' || quote({key}), CASE {cases} END AS wrong FROM {table} "  # noqa: S608
+            "WHERE wrong IS NOT NULL LIMIT 1"
+        )
+    twice = "SELECT 1 FROM trials GROUP BY setting, seed, fold HAVING count(*) > 1"
+    return [*queries, f"SELECT 'trials', 'seed' WHERE EXISTS ({twice})"]
+
+
+def checked_description(fields: Mapping[str, Any]) -> Description:
+    """Return the description with these fields. Raises ValueError if no sweep writes such values."""
+    if not _is_bounded(fields, math.inf):
+        raise ValueError("sweep: nested too deeply")
+    names = Description.__dataclass_fields__
+    one = Description(**{key: value for key, value in fields.items() if key in names})
+    objective, success, definition = one.objective, one.success, one.definition
+    valid = {
+        "name": isinstance(one.name, str) and _SWEEP_NAME.fullmatch(one.name) is not None,
+        "parameters": _are_names(one.parameters),
+        "figures": _are_names(one.figures) and len(one.figures) > 0,
+        "history": _are_texts(one.history),
+        "scales": isinstance(one.scales, dict) and all(v in get_args(Scale) for v in one.scales.values()),
+        "objective": isinstance(objective, dict)
+        and objective.get("metric") in (None, *one.figures)
+        and objective.get("mode") in (None, "min", "max")
+        and objective.get("aggregate") in (None, "mean", "median", "success"),
+        "success": success is None
+        or (
+            isinstance(success, dict)
+            and success.get("figure") in one.figures
+            and success.get("operator") in (">=", "<=", ">", "<", "==")
+            and isinstance(success.get("number"), int | float)
+            and isinstance(success.get("text"), str)
+        ),
+        "folds": one.folds is None or _is_integer(one.folds, 2),
+        "total": _is_integer(one.total, 0),
+        "base": isinstance(one.base, dict),
+        "rows": isinstance(one.rows, dict) and _are_texts(tuple(one.rows.values())),
+        "paths": isinstance(one.paths, dict) and all(isinstance(v, list) for v in one.paths.values()),
+        "definition": isinstance(definition, dict)
+        and all(isinstance(definition.get(key) or {}, dict) for key in _SECTIONS),
+    }
+    for key, is_valid in valid.items():
+        if not is_valid:
+            raise ValueError(f"sweep: {key} has a wrong value")
+    return one
+
+
+def checked_values(text: str, parameters: Sequence[str]) -> dict[str, Any]:
+    """Return a configuration's values from their JSON. Raises ValueError if no sweep writes such values."""
+    try:
+        values = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("settings: nested too deeply") from error
+    if (
+        not isinstance(values, dict)
+        or not values.keys() <= set(parameters)
+        or not _is_bounded(values, _LARGEST)
+    ):
+        raise ValueError("settings: chosen has a wrong value")
+    return values
+
+
+def _is_bounded(value: Any, largest: float, depth: int = _MAX_JSON_DEPTH) -> bool:
+    """Return True for JSON whose depth and numbers are bounded; nan is not."""
+    if isinstance(value, dict | list | tuple):
+        items = value.values() if isinstance(value, dict) else value
+        return depth > 0 and all(_is_bounded(item, largest, depth - 1) for item in items)
+    return not isinstance(value, int | float) or abs(value) <= largest or math.isinf(largest)
+
+
+def _is_integer(value: Any, low: int) -> bool:
+    return type(value) is int and low <= value <= 2**53
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, tuple) and all(isinstance(value, str) for value in values)
+
+
+def _are_names(values: Any) -> bool:
+    return _are_texts(values) and all(map(_NAME.fullmatch, values)) and len(set(values)) == len(values)

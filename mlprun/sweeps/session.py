@@ -87,7 +87,7 @@ class Session:
         self.fail_fast = self.retry_failed = False
         self.pruned: dict[int, int] = {}
         """settings that a search has given up, and the epochs where they end"""
-        unended = writer.results.unended()
+        unended = writer.results.pending_cohorts()
         self.todo = [one for one in plan.cohorts if one.number in unended]
         planned = (one for one in writer.results.planned() if one.cohort in unended)
         self._recorded = {one.id for one in planned if one.status != "pending"}

@@ -112,7 +112,7 @@ class Summary:
 
 def summarize(results: Results, *, metric: str | None = None, of: str = "best") -> Summary:
     """Every setting's figures by `metric`, by default the objective's, as they stand now."""
-    with results.moment():
+    with results.snapshot():
         return _summary(results, metric, of)
 
 

@@ -131,7 +131,7 @@ def test_a_database_that_another_program_holds_ends_with_seven(
             others[-1].execute("BEGIN IMMEDIATE")
         record(self, trials)
 
-    monkeypatch.setattr(database, "_WAIT", 0.05)
+    monkeypatch.setattr(database, "LOCK_TIMEOUT", 0.05)
     with monkeypatch.context() as patch:
         patch.setattr(Writer, "record", held)
         with pytest.raises(FileError, match="database is locked; close it in the other program") as caught:

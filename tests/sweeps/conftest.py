@@ -82,8 +82,8 @@ def write(path: Path, description: Description, trials: list[Trial], values: Any
     ended = sum(one.status != "pending" for one in trials)
     (path / "status.json").write_bytes(SweepStatus("interrupted", ended, len(trials)).encode())
     with database.create(str(path / "trials.sqlite"), description) as writer:
-        writer.add_settings(Configuration(number, one) for number, one in chosen.items())
-        writer.add_trials([Trial(one.id, one.setting, one.seed, one.fold) for one in trials])
+        pending = [Trial(one.id, one.setting, one.seed, one.fold) for one in trials]
+        writer.extend([Configuration(number, one) for number, one in chosen.items()], pending)
         writer.record([one for one in trials if one.status != "pending"])
 
 

@@ -20,7 +20,7 @@ import polars as pl
 import pytest
 
 from mlprun.storage.runs import Lock
-from mlprun.sweeps import database, seal
+from mlprun.sweeps import database
 from mlprun.sweeps.folder import SweepFolder, SweepStatus
 from mlprun.sweeps.schema import Trial
 
@@ -167,7 +167,7 @@ def test_show_says_what_goes_on_with_a_sweep_that_stopped(call, sweep, tmp_path,
         assert (f"\nfailed: {reason}\n" in out) == (state == "failed")
     command = out.splitlines()[-1].removeprefix("to go on: mlprun sweep ")
     assert command == "run runs/trials-001/sweep.yaml"
-    seal.remove(swept.folder.database)
+    database.remove_checksum(swept.folder.database)
     with closing(sqlite3.connect(swept.folder.database)) as connection, connection:
         connection.execute("UPDATE trials SET status = 'pending'")
     assert call(*shlex.split(command), "-q")[0] == 0

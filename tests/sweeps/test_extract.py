@@ -16,7 +16,7 @@ import mlprun
 from mlprun.api import Silent
 from mlprun.errors import CheckpointError, UsageError
 from mlprun.storage import checkpoints
-from mlprun.sweeps import cohort_file, seal
+from mlprun.sweeps import cohort_file, database
 from mlprun.sweeps.checking import Configs
 from mlprun.sweeps.extract import extract
 
@@ -98,7 +98,7 @@ def test_what_is_said_of_a_damaged_cohort_mends_it(sweep, tmp_path):
 
 
 def test_figures_that_are_not_the_sweeps_are_named(few, call):
-    seal.remove(few.folder.database)
+    database.remove_checksum(few.folder.database)
     changing = sqlite3.connect(few.folder.database)
     changing.execute("UPDATE figures SET test_loss = test_loss + 1e-9 WHERE trial = 2")
     changing.commit()
@@ -116,7 +116,7 @@ def test_a_trial_that_is_not_there_or_was_not_trained_is_refused(few, tmp_path):
         return str(error.value)
 
     assert refused(13) == "trial 13: is not in this sweep; expected 1 to 12"
-    seal.remove(few.folder.database)
+    database.remove_checksum(few.folder.database)
     changing = sqlite3.connect(few.folder.database)
     changing.execute("UPDATE trials SET status = 'pending' WHERE id = 3")
     changing.execute("UPDATE trials SET status = 'failed', error = 'no rows' WHERE id = 4")

@@ -29,14 +29,13 @@ def test_the_write_ahead_log_of_a_crashed_sweep_is_not_shared(tmp_path):
     path, crashed, copy = tmp_path / "trials.sqlite", tmp_path / "crashed", tmp_path / "copy"
     crashed.mkdir()
     with database.create(str(path), Description("s", (), ("test_loss",))) as writer:
-        writer.add_settings([Configuration(1, {})])
-        writer.add_trials([Trial(1, 1, 0)])
+        writer.extend([Configuration(1, {})], [Trial(1, 1, 0)])
         for name in ("trials.sqlite", "trials.sqlite-wal", "trials.sqlite-shm"):  # as a kill leaves them
             shutil.copy(tmp_path / name, crashed)
     shutil.copytree(crashed, copy, copy_function=os.link)
     before = files_of(crashed)
     with database.Writer(str(copy / "trials.sqlite")) as writer:
-        writer.add_trials([Trial(2, 1, 1)])
+        writer.extend((), [Trial(2, 1, 1)])
         writer.close(final=True)
     assert files_of(crashed) == before
     for folder, trials in ((copy, 2), (crashed, 1)):

@@ -13,7 +13,7 @@ import mlprun
 import mlprun.api
 from mlprun.errors import CheckpointError, FileError
 from mlprun.storage.runs import is_locked
-from mlprun.sweeps import continuing, database, seal
+from mlprun.sweeps import continuing, database
 from mlprun.sweeps.continuing import recover
 from mlprun.sweeps.database import Writer
 from mlprun.sweeps.folder import SweepFolder
@@ -55,10 +55,10 @@ def die_at(monkeypatch, owner, name, *, after):
     [
         (Writer, "record", True),
         (SweepFolder, "remove_partial", True),
-        (Writer, "_fold_in", False),
-        (Writer, "_fold_in", True),
-        (seal, "put", False),
-        (seal, "put", True),
+        (Writer, "_leave_wal", False),
+        (Writer, "_leave_wal", True),
+        (database, "write_checksum", False),
+        (database, "write_checksum", True),
     ],
 )
 def test_a_sweep_that_died_after_its_last_trial_is_ended(owner, name, after, sweep, tmp_path, monkeypatch):
@@ -128,7 +128,7 @@ def test_a_reader_that_is_in_the_way_leaves_all_in_one_file_that_is_closed_later
         patch.setattr(Writer, "record", recording)
         swept = sweep("seeds: 2")
     assert swept.status.state == "finished"
-    assert not seal.is_there(swept.folder.database)
+    assert not database.has_checksum(swept.folder.database)
     shutil.copy(swept.folder.database, tmp_path / "copied.sqlite")
     with database.open_reading(str(tmp_path / "copied.sqlite")) as results:
         assert results.counts()["pending"] == 0
@@ -152,7 +152,7 @@ def test_who_died_at_the_end_has_nothing_more_in_the_middle(sweep, tmp_path, mon
         patch.setattr(
             SweepFolder, "write_status", lambda self, one: status(self, dataclasses.replace(one, kept=3))
         )
-        die_at(patch, seal, "put", after=False)
+        die_at(patch, database, "write_checksum", after=False)
         with pytest.raises(DeathError):
             sweep("seeds: 3")
     place = SweepFolder(str(tmp_path / "runs" / "trials-001"))
@@ -184,7 +184,7 @@ def test_another_sweep_of_the_name_that_cannot_be_read_is_told_of_and_passed_ove
     other, said = sweep("seeds: [7]"), []
     if damage == "locked":
         os.remove(f"{other.folder.database}.sha256")
-        monkeypatch.setattr(database, "_WAIT", 0.05)
+        monkeypatch.setattr(database, "LOCK_TIMEOUT", 0.05)
         holding = sqlite3.connect(other.folder.database)
         holding.execute("BEGIN EXCLUSIVE")
     else:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mlprun.errors import CheckpointError
-from mlprun.sweeps import database, seal
+from mlprun.sweeps import database
 from mlprun.sweeps.schema import Configuration, Trial
 
 from .conftest import describe
@@ -66,14 +66,14 @@ SCHEMAS = {
 def change(folder: str, script: str, values: Any = ()) -> None:
     """Change the database of a sweep as another program would, and seal it again where it was sealed."""
     path = os.path.join(folder, "trials.sqlite")
-    was_sealed = seal.is_there(path)
+    was_sealed = database.has_checksum(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         if values:
             other.execute(script, values)
         else:
             other.executescript(script)
     if was_sealed:
-        seal.put(path)
+        database.write_checksum(path)
 
 
 @pytest.fixture

@@ -192,7 +192,7 @@ def announce(system: Doomed) -> None:
     around(run, "final_figures", "final figures", "writing the status")
     around(database.Writer, "record", "between a cohort's file and its rows", "after a cohort's rows")
     around(database.Writer, "add_rung", "saving a cohort in the middle", "after a rung")
-    around(database.Writer, "_fold_in", "folding in", "between folding in and the status")
+    around(database.Writer, "_leave_wal", "folding in", "between folding in and the status")
     begin = record.Record.begin
 
     def first(self: Any, state: Any) -> None:

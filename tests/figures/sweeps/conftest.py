@@ -149,8 +149,8 @@ def write(
         for one in trials_of(shape)
     ]
     with database.create(str(folder / "trials.sqlite"), description) as writer:
-        writer.add_settings(Configuration(i, values) for i, values in enumerate(shape.settings, start=1))
-        writer.add_trials(trials)
+        settings = [Configuration(i, values) for i, values in enumerate(shape.settings, start=1)]
+        writer.extend(settings, trials)
         writer.record([one for one in trials if one.status != "pending"])
 
 

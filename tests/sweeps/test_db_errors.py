@@ -8,7 +8,7 @@ import sqlite3
 import pytest
 
 from mlprun.errors import CheckpointError, FileError
-from mlprun.sweeps import database, refused
+from mlprun.sweeps import database
 from mlprun.sweeps.database import Configuration, Trial, Writer
 from mlprun.sweeps.summary import summarize
 
@@ -30,7 +30,7 @@ def path(folder):
 
 @pytest.fixture
 def at_once(monkeypatch):
-    monkeypatch.setattr(database, "_WAIT", 0.05)
+    monkeypatch.setattr(database, "LOCK_TIMEOUT", 0.05)
 
 
 def error_of(code):
@@ -41,7 +41,7 @@ def error_of(code):
 
 @pytest.mark.parametrize("code", WORDS)
 def test_each_cause_has_a_remedy(code):
-    with pytest.raises(FileError) as caught, refused.told("trials.sqlite"):
+    with pytest.raises(FileError) as caught, database.translated_errors("trials.sqlite"):
         raise error_of(code)
     assert caught.value.exit_code == 7
     assert caught.value.remedy.startswith(WORDS[code])
@@ -49,7 +49,10 @@ def test_each_cause_has_a_remedy(code):
 
 def test_a_limit_on_file_sizes_is_named_where_it_may_be_the_cause(monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda _: (4096, resource.RLIM_INFINITY))
-    with pytest.raises(FileError, match="raise the limit on file sizes"), refused.told("trials.sqlite"):
+    with (
+        pytest.raises(FileError, match="raise the limit on file sizes"),
+        database.translated_errors("trials.sqlite"),
+    ):
         raise error_of(sqlite3.SQLITE_IOERR_WRITE)
 
 
@@ -68,7 +71,7 @@ def test_values_that_another_program_has_not_committed_are_not_shown(path, at_on
     other.execute("ROLLBACK")
     other.close()
     with database.open_reading(path) as results:
-        assert 77 not in [value for *_, value in results.figure("test_loss")]
+        assert 77 not in [one.figures.get("test_loss") for one in results.trials()]
 
 
 class Unopened:
@@ -118,7 +121,7 @@ def test_a_mistake_in_planning_is_not_told_as_damage(path):
 
     with Writer(path) as writer:
         with pytest.raises(ValueError, match="a bug"):
-            writer.add_trials(trials())
+            writer.extend((), trials())
         with pytest.raises(TypeError, match="another"):
             writer.extend(settings(), [])
         with pytest.raises(sqlite3.Error, match="type 'object' is not supported"):

@@ -10,7 +10,7 @@ import pytest
 
 from mlprun import cli
 from mlprun.errors import CheckpointError
-from mlprun.sweeps import database, seal
+from mlprun.sweeps import database
 from mlprun.sweeps.schema import Configuration
 
 from .conftest import describe
@@ -21,7 +21,7 @@ def path(tmp_path):
     """A database that is closed for good."""
     path = str(tmp_path / "trials.sqlite")
     with database.create(path, describe()) as writer:
-        writer.add_settings(Configuration(number, {"optimizer.lr": number / 10}) for number in range(1, 30))
+        writer.extend([Configuration(number, {"optimizer.lr": number / 10}) for number in range(1, 30)], ())
         writer.close(final=True)
     return path
 
@@ -86,7 +86,7 @@ def test_who_writes_lets_go_of_the_digest_until_all_is_in_one_file(path):
 
 def test_a_reader_that_comes_while_a_writer_begins_is_not_told_of_damage(path, monkeypatch):
     """The digest was read before the writer let go of it, the database after it was changed."""
-    digest, changed = seal._digest, []
+    digest, changed = database._digest, []
 
     def late(of):
         if not changed:
@@ -95,8 +95,8 @@ def test_a_reader_that_comes_while_a_writer_begins_is_not_told_of_damage(path, m
                 writer.extend((), (), {"total": 3})
         return digest(of)
 
-    monkeypatch.setattr(seal, "_digest", late)
-    seal.check(path)
+    monkeypatch.setattr(database, "_digest", late)
+    database.verify_checksum(path)
     assert changed
 
 
