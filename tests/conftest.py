@@ -36,6 +36,11 @@ settings.register_profile("repeatable", derandomize=True, deadline=None, databas
 settings.load_profile("repeatable")
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Shorten the ids of tests whose parameter is a long text: an id travels between processes."""
+    return ascii(val[:40]) if isinstance(val, str | bytes) and len(val) > 200 else None
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--slow", action="store_true", help="run the tests marked slow too, with their large counts"
