@@ -1,6 +1,6 @@
 """Every part of every registry is trained, saved, loaded, evaluated and resumed.
 
-A config is made for each part from what the part says of itself (its facts, class variables, required
+A config is made for each part from what the part says of itself (its info, class variables, required
 options); a new part that needs something unknown here fails with a message that names it.
 """
 
@@ -28,7 +28,7 @@ from mlprun.parts.schedules import schedules
 from mlprun.storage import checkpoints
 
 if TYPE_CHECKING:
-    from mlprun.parts.datasets import Facts
+    from mlprun.parts.datasets import DatasetInfo
     from mlprun.parts.part import Part
 
     Mapping = dict[str, Any]
@@ -76,8 +76,8 @@ def named(part: type[Part], **options: Any) -> Mapping:
 
 
 @cache
-def _facts_of(kind: int) -> Facts:
-    return mlprun.load_config({"dataset": EVERY_KIND[kind], "loss": "mse"}).dataset.facts()
+def _info_of(kind: int) -> DatasetInfo:
+    return mlprun.load_config({"dataset": EVERY_KIND[kind], "loss": "mse"}).dataset.info()
 
 
 def of_dataset(part: type[Part], folder: Path) -> Mapping:
@@ -88,7 +88,7 @@ def of_dataset(part: type[Part], folder: Path) -> Mapping:
         table.write_text("first,second,letter,kind\n" + rows)
         options["path"] = str(table)
     dataset = named(part, **options)
-    tokens = mlprun.load_config({"dataset": dataset}).dataset.facts().tokens
+    tokens = mlprun.load_config({"dataset": dataset}).dataset.info().tokens
     front = {} if tokens is None else {"embedding": {"vocabulary": tokens, "dim": 2}}
     return {"dataset": dataset, "architecture": {"hidden": [3], **front}}
 
@@ -122,9 +122,12 @@ def of_module_initializer(part: type[Part], folder: Path) -> Mapping:
 
 def of_loss(part: type[Part], folder: Path) -> Mapping:
     for kind, dataset in enumerate(EVERY_KIND):
-        facts, loss = _facts_of(kind), part(name=part.names()[0])
+        info, loss = _info_of(kind), part(name=part.names()[0])
         targets = mlprun.load_config({"dataset": dataset, "loss": "mse"}).dataset.load().targets
-        if loss.refuses(facts, loss.outputs(facts)) is None and loss.refuses_targets(targets) is None:
+        if (
+            loss.unsupported_reason(info, loss.outputs(info)) is None
+            and loss.unsupported_targets(targets) is None
+        ):
             return {"dataset": dataset, "loss": named(part)}
     pytest.fail(f"{part.__name__} takes none of the datasets in EVERY_KIND: add one")
 
@@ -197,7 +200,7 @@ def assert_loaded_says_what_training_said(run: mlprun.Run) -> None:
     for path, said in ((run.folder.best, best), (run.folder.last, last)):
         loaded = mlprun.load_checkpoint(path)
         assert loaded.epoch == said["epoch"]
-        np.testing.assert_equal(loaded.figures(), said["splits"])  # nan equals nan
+        np.testing.assert_equal(loaded.evaluate(), said["splits"])  # nan equals nan
         assert math.isfinite(said["splits"]["train"]["loss"])
     rows = run.rows("train")
     outputs = run.last.outputs(rows.inputs)
@@ -273,7 +276,7 @@ def test_a_part_trains_on_every_device_and_its_runs_move_between_them(
             apart = np.abs(curve - there.history[name]) / np.maximum(1, np.abs(curve))
             assert apart.max() <= 1e-4, name
     loaded = mlprun.load_checkpoint(there.path)  # on the CPU
-    for split, figures in loaded.figures().items():
+    for split, figures in loaded.evaluate().items():
         assert figures["loss"] == pytest.approx(there.figures["best"]["splits"][split]["loss"], rel=1e-4)
     back = mlprun.resume(there.path, epochs=55, device="cpu")
     forth = mlprun.resume(here.path, epochs=55, device=device)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from mlprun.experiment import Rows
+    from mlprun.experiment import SplitArrays
     from mlprun.figures import Subject
     from mlprun.parts.architectures.network import Network
     from mlprun.schema import Config
@@ -69,12 +69,12 @@ class Run:
         return history.read(self.folder.history)
 
     @cached_property
-    def best(self) -> evaluation.Loaded:
+    def best(self) -> evaluation.TrainedModel:
         """The best epoch's network with all that feeds it; the last one's where no dev rows chose a best."""
         return best(self.folder, allow_code=self.allow_code)
 
     @cached_property
-    def last(self) -> evaluation.Loaded:
+    def last(self) -> evaluation.TrainedModel:
         """The newest network with all that feeds it."""
         return newest(self.folder, allow_code=self.allow_code)
 
@@ -86,11 +86,11 @@ class Run:
         """
         return self.best.network
 
-    def predict(self, table: str | os.PathLike[str]) -> evaluation.Answers:
+    def predict(self, table: str | os.PathLike[str]) -> evaluation.PredictionTable:
         """What the best epoch's network says of each row of a table (columns, rows, and `csv()`)."""
         return self.best.predict_table(os.fspath(table))
 
-    def rows(self, split: str) -> Rows:
+    def rows(self, split: str) -> SplitArrays:
         """The preprocessed rows of a split, as the best epoch's evaluation saw them."""
         return self.best.experiment.rows(split, epoch=self.best.epoch)
 
@@ -119,7 +119,7 @@ def load(run: str | os.PathLike[str], *, allow_code: bool = False) -> Run:
 
 def load_checkpoint(
     path: str | os.PathLike[str], *, device: str = "cpu", allow_code: bool = False
-) -> evaluation.Loaded:
+) -> evaluation.TrainedModel:
     """The network of a checkpoint file, or of a run folder's best epoch."""
     path = runs.resolve_latest(os.fspath(path))
     if os.path.isdir(path) or (files.kind(path) is None and not path.endswith(".safetensors")):
@@ -128,7 +128,7 @@ def load_checkpoint(
     return evaluation.load(checkpoint, path, os.path.dirname(path), device=device, allow_code=allow_code)
 
 
-def best(folder: RunFolder, *, device: str = "cpu", allow_code: bool) -> evaluation.Loaded:
+def best(folder: RunFolder, *, device: str = "cpu", allow_code: bool) -> evaluation.TrainedModel:
     """The best epoch's network of a run, or the newest where no dev rows chose a best."""
     if files.kind(folder.best) is None:
         loaded, last = newest(folder, device=device, allow_code=allow_code), folder.load_last()
@@ -141,7 +141,7 @@ def best(folder: RunFolder, *, device: str = "cpu", allow_code: bool) -> evaluat
     return evaluation.load(checkpoint, folder.best, folder.path, device=device, allow_code=allow_code)
 
 
-def newest(folder: RunFolder, *, device: str = "cpu", allow_code: bool) -> evaluation.Loaded:
+def newest(folder: RunFolder, *, device: str = "cpu", allow_code: bool) -> evaluation.TrainedModel:
     """The newest network of a run that can be read."""
     last = folder.load_last()
     if last is None:

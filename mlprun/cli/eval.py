@@ -91,10 +91,10 @@ def command(
 
     loaded = api.load_checkpoint(checkpoint, device=resolve(device), allow_code=allow_code)
     if data is None:
-        splits, warnings = loaded.figures(chosen), loaded.experiment.warnings
+        splits, warnings = loaded.evaluate(chosen), loaded.experiment.warnings
     else:
         rows = loaded.table(data)
-        splits, warnings = {"data": loaded.figures_of(rows)}, rows.warnings
+        splits, warnings = {"data": loaded.evaluate_data(rows)}, rows.warnings
     for warning in (*loaded.warnings, *warnings):
         output.note(f"warning: {warning}")
     _check_bounds(bounds, splits, loaded.config)

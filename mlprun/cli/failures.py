@@ -77,7 +77,7 @@ def _as_argument(option: str, arguments: Sequence[Any]) -> str:
     from mlprun.parts import foreign
     from mlprun.schema.keys import sections_with
 
-    keys = [*sections_with(word, {"optimizer": "sgd", "dataset": "moons"}), foreign.key_meant(word, "")]
+    keys = [*sections_with(word, {"optimizer": "sgd", "dataset": "moons"}), foreign.closest_key(word, "")]
     # epochs and the like stand in more than one section, and training's are meant
     ranked = sorted(filter(None, keys), key=lambda key: not key.startswith("training"))
     found = ranked[0] if ranked else ""

@@ -18,7 +18,7 @@ def of_dataset(name: str) -> Figure:
     document: dict[str, object] = {"dataset": name}
     try:
         config = schema.parse(from_mapping(document, "", name))
-        symbols = config.dataset.facts().tokens
+        symbols = config.dataset.info().tokens
         if symbols is not None:  # shown as they stand, as a network with a table in front reads them
             document["architecture"] = {"embedding": {"vocabulary": symbols, "dim": 1}}
             config = schema.parse(from_mapping(document, "", name))

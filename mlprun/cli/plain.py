@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mlprun.experiment import Tensors
+from mlprun.experiment import SplitTensors
 
 if TYPE_CHECKING:
     from mlprun.experiment import Experiment
@@ -18,8 +18,8 @@ class Plain:
     def __init__(self, experiment: Experiment, every: int) -> None:
         config, self.every = experiment.computed, every
         self.model = experiment.network()
-        self.train_rows = Tensors.of(experiment.fixed["train"])
-        self.dev = Tensors.of(experiment.rows("dev", epoch=0)) if experiment.has("dev") else None
+        self.train_rows = SplitTensors.of(experiment.fixed["train"])
+        self.dev = SplitTensors.of(experiment.rows("dev", epoch=0)) if experiment.has("dev") else None
         self.parameters = dict(self.model.named_parameters())
         self.optimizers = config.optimizer.build(self.parameters, embeddings=self.model.embeddings())
         self.loss, self.penalties = config.loss.build(), config.penalties

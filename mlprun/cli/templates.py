@@ -97,11 +97,11 @@ def _render(dataset: dict[str, Any], about: list[str], out: str) -> Template:
 
 def _resolve(dataset: dict[str, Any], out: str) -> tuple[schema.Config, dict[str, Any]]:
     """The config for a dataset, and what of it is written out."""
-    facts = _parse({"dataset": dataset}, out).dataset.facts()
+    info = _parse({"dataset": dataset}, out).dataset.info()
     given: dict[str, Any] = {"dataset": dataset, "architecture": {"name": "mlp"}, **CHOSEN}
-    if facts.tokens is not None and dataset["name"] != "table":  # whole numbers in a table are quantities
-        given["architecture"] = {"name": "rnn", "embedding": {"vocabulary": facts.tokens, "dim": 8}}
-    size = "full" if facts.rows <= FULL_BATCH_ROWS else BATCH_SIZE
+    if info.tokens is not None and dataset["name"] != "table":  # whole numbers in a table are quantities
+        given["architecture"] = {"name": "rnn", "embedding": {"vocabulary": info.tokens, "dim": 8}}
+    size = "full" if info.rows <= FULL_BATCH_ROWS else BATCH_SIZE
     given["training"] = {**CHOSEN["training"], "batch_size": size}
     config = _parse(given, out)
     return config, _written(config, given)

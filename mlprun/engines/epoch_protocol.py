@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from mlprun import randomness
 from mlprun.engines import state_spec
 from mlprun.engines.contract import Best, ChunkResult, Improvement, Plateau, RunFailure, State, never
-from mlprun.experiment import logged
+from mlprun.experiment import history_metrics
 from mlprun.parts.schedules import EpochSchedule, ReduceOnPlateau
 from mlprun.randomness import Purpose
 
@@ -219,7 +219,7 @@ def _observe_dev(trainer: EpochTrainer[R, V], dev: dict[str, float], chunk: _Chu
 
 
 def _row(trainer: EpochTrainer[R, V], totals: EpochTotals[R, V], dev: dict[str, float] | None) -> Row:
-    train, names = trainer.train_metrics(totals), logged(trainer.experiment.config)
+    train, names = trainer.train_metrics(totals), history_metrics(trainer.experiment.config)
     of_dev = [None if dev is None else dev[name] for name in ("loss", *names)]
     of_train = [train[name] for name in names]
     return (trainer.epoch, totals.lr, totals.loss, totals.objective, *of_train, *of_dev)

@@ -2,26 +2,26 @@
 
 from mlprun.evaluation.baselines import baselines
 from mlprun.evaluation.loaded import (
-    Answers,
-    Figures,
-    Loaded,
+    PredictionTable,
+    SplitMetrics,
+    TrainedModel,
     check_metadata,
     check_tensors,
-    figures,
+    evaluate,
     load,
-    rows_of,
     snapshots,
+    split_tensors,
 )
 
 __all__ = [
-    "Answers",
-    "Figures",
-    "Loaded",
+    "PredictionTable",
+    "SplitMetrics",
+    "TrainedModel",
     "baselines",
     "check_metadata",
     "check_tensors",
-    "figures",
+    "evaluate",
     "load",
-    "rows_of",
     "snapshots",
+    "split_tensors",
 ]

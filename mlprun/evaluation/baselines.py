@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mlprun.experiment import Experiment, Meter, Tensors
+from mlprun.experiment import Experiment, MetricComputer, SplitTensors
 from mlprun.parts.activations import Identity
 from mlprun.parts.architectures.network import Network
 
@@ -62,13 +62,15 @@ class Linear(Network):
         return nn.functional.embedding_bag(places, self.weight, mode="sum") + self.bias
 
 
-def baselines(experiment: Experiment, rows: Mapping[str, Tensors]) -> dict[str, dict[str, dict[str, Any]]]:
+def baselines(
+    experiment: Experiment, rows: Mapping[str, SplitTensors]
+) -> dict[str, dict[str, dict[str, Any]]]:
     """Figures by baseline and split: `majority` or `mean`, and `logistic regression` or `linear regression`.
 
     There is none where the output activation is neither a probability nor the identity. The regression is
     left out where it would take long, and where the numbers are too large to be squared.
     """
-    meter = Meter(experiment)
+    meter = MetricComputer(experiment)
     with np.errstate(over="ignore", invalid="ignore"):
         models = dict(_models(experiment))
     return {

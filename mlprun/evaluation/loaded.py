@@ -15,7 +15,7 @@ from mlprun import config as reading
 from mlprun import schema
 from mlprun.engines.device import computing
 from mlprun.errors import CheckpointError, DataError
-from mlprun.experiment import SPLITS, Experiment, Meter, Tensors, outputs_before
+from mlprun.experiment import SPLITS, Experiment, MetricComputer, SplitTensors, compute_logits
 from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.experiment.rows import read_rows
 from mlprun.schema import with_format
@@ -36,7 +36,7 @@ ANOTHER_TABLE = "evaluate another table with --data"
 
 
 @dataclass(frozen=True)
-class Loaded:
+class TrainedModel:
     """A trained network with all that is needed to feed it. Make one with `load`."""
 
     where: str
@@ -75,11 +75,11 @@ class Loaded:
         """The experiment without any of its data: enough for rows that are brought along."""
         return Experiment.without_data(self.config, self.preprocessing)
 
-    def figures(self, splits: Sequence[str] = SPLITS) -> Figures:
+    def evaluate(self, splits: Sequence[str] = SPLITS) -> SplitMetrics:
         """`loss` and metrics of the splits that have rows, as they were when this epoch was trained."""
         with computing(self.config.training.threads, self.device):
-            rows = rows_of(self.experiment, splits, epoch=self.epoch, device=self.device)
-            return figures(self.experiment, self.network, rows)
+            rows = split_tensors(self.experiment, splits, epoch=self.epoch, device=self.device)
+            return evaluate(self.experiment, self.network, rows)
 
     def table(self, path: str) -> Data:
         """The rows of a table with known targets; raises DataError for one that does not fit."""
@@ -89,16 +89,16 @@ class Loaded:
         vocabulary = self.config.architecture.vocabulary
         return read_rows(path, self.preprocessing, targets=targets, vocabulary=vocabulary)
 
-    def figures_of(self, data: Data) -> dict[str, Any]:
+    def evaluate_data(self, data: Data) -> dict[str, Any]:
         """`loss` and metrics of raw rows with known targets."""
         with computing(self.config.training.threads, self.device):
-            rows = Tensors.of(self.alone.prepare(data), self.device)
-            return Meter(self.alone).evaluate(self.network, rows, tables=True)
+            rows = SplitTensors.of(self.alone.prepare(data), self.device)
+            return MetricComputer(self.alone).evaluate(self.network, rows, tables=True)
 
     def outputs(self, inputs: NDArray[Any]) -> NDArray[Any]:
         """[N, K] outputs after the output activation of preprocessed inputs [N, D]."""
         with computing(self.config.training.threads, self.device), torch.no_grad():
-            before = outputs_before(self.network, torch.from_numpy(inputs).to(self.device))
+            before = compute_logits(self.network, torch.from_numpy(inputs).to(self.device))
             return np.asarray(self.network.output_activation(before).cpu().numpy())
 
     def predict(self, data: Data) -> Predictions:
@@ -106,31 +106,33 @@ class Loaded:
         outputs = self.outputs(self.alone.inputs(data))
         return self.alone.predictions(outputs, np.zeros(len(outputs), np.int64))
 
-    def predict_table(self, path: str) -> Answers:
+    def predict_table(self, path: str) -> PredictionTable:
         """What the network says of each row of a table; `-` is standard input."""
         data = self._rows(path, targets=False)
-        return answers(self.predict(data), self.preprocessing.target_names, data.warnings)
+        return prediction_table(self.predict(data), self.preprocessing.target_names, data.warnings)
 
 
-Figures = dict[str, dict[str, Any]]
+SplitMetrics = dict[str, dict[str, Any]]
 """by split: `loss`, then the metrics"""
 
 
-def rows_of(experiment: Experiment, splits: Sequence[str], *, epoch: int, device: str) -> dict[str, Tensors]:
+def split_tensors(
+    experiment: Experiment, splits: Sequence[str], *, epoch: int, device: str
+) -> dict[str, SplitTensors]:
     """The rows of the splits that have any, as an evaluation after `epoch` epochs sees them."""
     present = [split for split in splits if experiment.has(split)]
-    return {split: Tensors.of(experiment.rows(split, epoch=epoch), device) for split in present}
+    return {split: SplitTensors.of(experiment.rows(split, epoch=epoch), device) for split in present}
 
 
-def figures(experiment: Experiment, network: Network, rows: Mapping[str, Tensors]) -> Figures:
+def evaluate(experiment: Experiment, network: Network, rows: Mapping[str, SplitTensors]) -> SplitMetrics:
     """Every figure that the config names, tables among them, of a network on these rows."""
-    meter = Meter(experiment)
+    meter = MetricComputer(experiment)
     return {split: meter.evaluate(network, tensors, tables=True) for split, tensors in rows.items()}
 
 
 def load(
     checkpoint: Checkpoint, where: str, folder: str, *, device: str = "cpu", allow_code: bool = False
-) -> Loaded:
+) -> TrainedModel:
     """The network of a checkpoint; paths in its config are relative to `folder`.
 
     Raises CheckpointError for tensors that are not those of the config's network, ConfigError for a config
@@ -148,7 +150,7 @@ def load(
         what = f"is of epoch {meta['epoch']}, and its config goes to {config.training.epochs}"
         raise CheckpointError(where, what, _ANOTHER)
     network = Experiment.without_data(config, preprocessing).filled_network(model).to(device)
-    return Loaded(where, config, preprocessing, network, meta["epoch"], meta["data_digest"], device)
+    return TrainedModel(where, config, preprocessing, network, meta["epoch"], meta["data_digest"], device)
 
 
 def snapshots(
@@ -194,7 +196,7 @@ def check_tensors(
 
 
 @dataclass(frozen=True)
-class Answers:
+class PredictionTable:
     """Named columns, a row for each row that was asked about."""
 
     columns: tuple[str, ...]
@@ -210,10 +212,12 @@ class Answers:
         return text.getvalue()
 
 
-def answers(said: Predictions, target_names: tuple[str, ...], warnings: tuple[str, ...] = ()) -> Answers:
+def prediction_table(
+    said: Predictions, target_names: tuple[str, ...], warnings: tuple[str, ...] = ()
+) -> PredictionTable:
     """For classes the predicted one and, where outputs are probabilities, each class's; else outputs."""
     if said.classes is None:
-        return Answers(target_names, said.outputs.tolist(), warnings)
+        return PredictionTable(target_names, said.outputs.tolist(), warnings)
     named = [[said.classes[label]] for label in said.labels]
     if said.probabilistic:
         columns, values = tuple(f"p({name})" for name in said.classes), said.probabilities
@@ -221,4 +225,4 @@ def answers(said: Predictions, target_names: tuple[str, ...], warnings: tuple[st
         count = said.outputs.shape[1]
         columns, values = tuple(f"output{number}" for number in range(count)), said.outputs
     rows = [[*label, *row] for label, row in zip(named, values.tolist(), strict=True)]
-    return Answers(("class", *columns), rows, warnings)
+    return PredictionTable(("class", *columns), rows, warnings)

@@ -61,7 +61,7 @@ def drawing(seed: int) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Rows:
+class SplitArrays:
     """One split, ready for a network: N rows.
 
     `inputs` is [N, D] in the run's dtype or [N, T] int64 symbols; `targets` are encoded for the loss: [N, K]
@@ -74,15 +74,15 @@ class Rows:
     extra: tuple[NDArray[Any], ...]
     truth: NDArray[Any]
 
-    def at(self, places: NDArray[np.int64] | slice) -> Rows:
+    def take(self, places: NDArray[np.int64] | slice) -> SplitArrays:
         """The rows at some places."""
         extra = tuple(targets[places] for targets in self.extra)
-        return Rows(self.inputs[places], self.targets[places], extra, self.truth[places])
+        return SplitArrays(self.inputs[places], self.targets[places], extra, self.truth[places])
 
-    def copy(self) -> Rows:
+    def copy(self) -> SplitArrays:
         """The same rows in arrays of their own."""
         extra = tuple(targets.copy() for targets in self.extra)
-        return Rows(self.inputs.copy(), self.targets.copy(), extra, self.truth.copy())
+        return SplitArrays(self.inputs.copy(), self.targets.copy(), extra, self.truth.copy())
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -96,7 +96,7 @@ class Experiment:
     preprocessing: Preprocessing
     width: int
     """columns of `Rows.inputs`"""
-    fixed: dict[str, Rows]
+    fixed: dict[str, SplitArrays]
     """the splits that stay as they are; fresh ones are drawn at each evaluation"""
     warnings: tuple[str, ...] = ()
 
@@ -128,14 +128,14 @@ class Experiment:
             made._check_watched(config)
         return made
 
-    def _prepared(self, data: Data, indices: dict[str, NDArray[np.int64]]) -> dict[str, Rows]:
+    def _prepared(self, data: Data, indices: dict[str, NDArray[np.int64]]) -> dict[str, SplitArrays]:
         """The rows of each split; few of them are prepared in one go, which takes a third of the time."""
         ends = np.cumsum([len(places) for places in indices.values()]).tolist()
         if ends[-1] > FEW:
             return {name: self.prepare(data, places) for name, places in indices.items()}
         every, begin, found = self.prepare(data, np.concatenate(list(indices.values()))), 0, {}
         for name, end in zip(indices, ends, strict=True):
-            found[name], begin = every.at(slice(begin, end)).copy(), end
+            found[name], begin = every.take(slice(begin, end)).copy(), end
         return found
 
     def _check_rows(self, config: Config) -> None:
@@ -180,7 +180,7 @@ class Experiment:
             what = f"{named} is not a number on {rows}"
             raise UsageError("best.metric", what, "give dev other rows, or watch another figure, as dev_loss")
 
-    def under(self, config: Config) -> Experiment:
+    def with_config(self, config: Config) -> Experiment:
         """The same rows under another config, of the same `source`. Raises UsageError as `of` does."""
         self._check_rows(config)
         self._check_watched(config)
@@ -209,14 +209,14 @@ class Experiment:
         """Class names; None when targets are numbers."""
         return self.preprocessing.classes
 
-    def prepare(self, data: Data, indices: NDArray[np.int64] | None = None) -> Rows:
+    def prepare(self, data: Data, indices: NDArray[np.int64] | None = None) -> SplitArrays:
         """Raw rows (all of them, or those at `indices`) as this experiment's network and loss read them."""
         chosen = np.arange(len(data.inputs)) if indices is None else indices
         inputs = self.inputs(data, chosen)
         targets = self.preprocessing.targets(data, chosen, self.dtype)
         losses = (self.config.loss, *(part for part in self.config.metrics if isinstance(part, Loss)))
         encoded, *extra = (_encoded(loss, targets, self.classes, self.dtype) for loss in losses)
-        return Rows(inputs, encoded, tuple(extra), np.asarray(data.targets[chosen]))
+        return SplitArrays(inputs, encoded, tuple(extra), np.asarray(data.targets[chosen]))
 
     def inputs(self, data: Data, indices: NDArray[np.int64] | None = None) -> NDArray[Any]:
         """Only the inputs of raw rows: [N, width] in the run's dtype, or [N, T] int64 symbols."""
@@ -226,7 +226,7 @@ class Experiment:
             return self.preprocessing.inputs(data, chosen, self.dtype)
         return _symbols(self.preprocessing.inputs(data, chosen, np.float64), vocabulary)
 
-    def rows(self, split: str, *, epoch: int) -> Rows:
+    def rows(self, split: str, *, epoch: int) -> SplitArrays:
         """A split's rows as an evaluation after `epoch` epochs sees them (fresh ones are drawn for it)."""
         known = self.fixed.get(split)
         if known is not None:
@@ -276,8 +276,8 @@ class Experiment:
     def predictions(self, outputs: NDArray[Any], truth: NDArray[Any]) -> Predictions:
         """Outputs [N, K] and the truth of the same rows as metrics read them, in the user's units."""
         config = self.config
-        gives = (config.architecture.output_activation or Identity()).gives
-        if gives == "log_probabilities":
+        output_kind = (config.architecture.output_activation or Identity()).output_kind
+        if output_kind == "log_probabilities":
             outputs = np.exp(outputs)
         if self.classes is None:
             outputs = self.preprocessing.restore(outputs)
@@ -285,27 +285,27 @@ class Experiment:
             outputs,
             truth,
             self.classes,
-            gives != "numbers",
+            output_kind != "numbers",
             config.loss.threshold,
         )
 
 
-def source(config: Config, *, alike: bool = False) -> tuple[Any, ...]:
+def data_key(config: Config, *, ignore_seeds: bool = False) -> tuple[Any, ...]:
     """What `Experiment.of` makes rows of: equal for configs whose experiments have equal rows.
 
-    With `alike` it leaves out seeds and real numbers such as noise, of which the shapes of rows know nothing.
+    With `ignore_seeds`, seeds and real numbers such as noise are left out: they do not change shapes.
     """
 
     def told(part: Part) -> str:
         left_out = {name for name, value in part if name == "seed" or isinstance(value, float)}
-        return part.model_dump_json(exclude=left_out if alike else None)
+        return part.model_dump_json(exclude=left_out if ignore_seeds else None)
 
     losses = (config.loss, *(part for part in config.metrics if isinstance(part, Loss)))
     return told(config.dataset), *map(told, losses), config.training.dtype, config.architecture.vocabulary
 
 
 def _fitted(config: Config, data: Data, train: NDArray[np.int64]) -> Preprocessing:
-    problem = config.loss.refuses_targets(data.targets)
+    problem = config.loss.unsupported_targets(data.targets)
     if problem is not None:
         raise UsageError("loss", problem)
     standardize = config.dataset.standardize

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from mlprun.experiment.experiment import Experiment, Rows
+    from mlprun.experiment.experiment import Experiment, SplitArrays
     from mlprun.parts.architectures.network import Network
     from mlprun.schema import Config
 
@@ -26,20 +26,20 @@ CHUNK = 65_536
 """rows evaluated at once, so that memory stays bounded on large tables"""
 
 
-def logged(config: Config) -> tuple[str, ...]:
+def history_metrics(config: Config) -> tuple[str, ...]:
     """The names of the figures that the history keeps beside the loss."""
     return tuple(part.name for part in config.metrics if not isinstance(part, Metric) or part.scalar)
 
 
-def columns(config: Config) -> tuple[str, ...]:
+def history_columns(config: Config) -> tuple[str, ...]:
     """The columns of history.csv, in order."""
-    names = logged(config)
+    names = history_metrics(config)
     train = (f"train_{name}" for name in ("loss", "objective", *names))
     return ("epoch", "lr", *train, *(f"dev_{name}" for name in ("loss", *names)))
 
 
 @dataclass(frozen=True)
-class Tensors:
+class SplitTensors:
     """A split on its device; fields as in Rows, `truth` stays in NumPy."""
 
     inputs: Tensor
@@ -48,23 +48,23 @@ class Tensors:
     truth: NDArray[Any]
 
     @classmethod
-    def of(cls, rows: Rows, device: torch.device | str = "cpu") -> Tensors:
+    def of(cls, rows: SplitArrays, device: torch.device | str = "cpu") -> SplitTensors:
         """The rows as tensors; on the CPU they share the rows' memory."""
         extra = tuple(torch.from_numpy(targets).to(device) for targets in rows.extra)
         inputs, targets = torch.from_numpy(rows.inputs), torch.from_numpy(rows.targets)
         return cls(inputs.to(device), targets.to(device), extra, rows.truth)
 
-    def reordered(self, order: NDArray[Any]) -> Tensors:
+    def reordered(self, order: NDArray[Any]) -> SplitTensors:
         """The same rows in another order."""
         index = torch.from_numpy(order).to(self.inputs.device)
         extra = tuple(targets[index] for targets in self.extra)
-        return Tensors(self.inputs[index], self.targets[index], extra, self.truth[order])
+        return SplitTensors(self.inputs[index], self.targets[index], extra, self.truth[order])
 
     def __len__(self) -> int:
         return len(self.inputs)
 
 
-def measured(
+def compute_metrics(
     experiment: Experiment,
     outputs: NDArray[Any],
     truth: NDArray[Any],
@@ -88,7 +88,7 @@ def measured(
         }
 
 
-class Meter:
+class MetricComputer:
     """Computes figures for one experiment's networks. It holds no state of a run."""
 
     def __init__(self, experiment: Experiment) -> None:
@@ -98,8 +98,8 @@ class Meter:
         extra = (part for part in config.metrics if isinstance(part, Loss))
         self._means = {part.name: plain(part).build() for part in extra}
 
-    def figures(
-        self, network: Network, before: Tensor, rows: Tensors, *, tables: bool = False
+    def compute(
+        self, network: Network, before: Tensor, rows: SplitTensors, *, tables: bool = False
     ) -> dict[str, Any]:
         """Metrics and extra losses of [N, K] values before the output activation, and of their rows.
 
@@ -113,17 +113,17 @@ class Meter:
                 return self._means[loss.name](before if loss.activation else outputs, targets).item()
 
         array = outputs.cpu().numpy()
-        return measured(self._experiment, array, rows.truth, rows.extra, mean, tables=tables)
+        return compute_metrics(self._experiment, array, rows.truth, rows.extra, mean, tables=tables)
 
-    def evaluate(self, network: Network, rows: Tensors, *, tables: bool = False) -> dict[str, Any]:
+    def evaluate(self, network: Network, rows: SplitTensors, *, tables: bool = False) -> dict[str, Any]:
         """`loss`, then the metrics, of a network on some rows; the network is left in evaluation mode."""
         if network.training:
             network.eval()
-        before = outputs_before(network, rows.inputs)
+        before = compute_logits(network, rows.inputs)
         with torch.no_grad():
             values = before if self._loss.activation else network.output_activation(before)
             loss = self._plain(values, rows.targets).item()
-        return {"loss": loss, **self.figures(network, before, rows, tables=tables)}
+        return {"loss": loss, **self.compute(network, before, rows, tables=tables)}
 
 
 def plain(loss: Loss) -> Loss:
@@ -133,7 +133,7 @@ def plain(loss: Loss) -> Loss:
     return loss.model_copy(update={"reduction": "mean", "scale": 1.0})
 
 
-def outputs_before(network: Network, inputs: Tensor) -> Tensor:
+def compute_logits(network: Network, inputs: Tensor) -> Tensor:
     """Values before the output activation, [N, K], computed in chunks without gradients."""
     with torch.no_grad():
         if len(inputs) <= CHUNK:

@@ -14,8 +14,8 @@ from mlprun.parts.datasets.shares import (
     counts,
     fold_sizes,
     problems,
+    resolve_sizes,
     rest_sizes,
-    spelled_out,
 )
 from mlprun.parts.splits import SPLITS
 
@@ -35,7 +35,7 @@ __all__ = [
     "counts",
     "divide",
     "problems",
-    "spelled_out",
+    "resolve_sizes",
 ]
 
 
@@ -54,11 +54,11 @@ def divide(split: Split, data: Data, *, seed: int) -> Indices:
     Where the split leaves it open, rows are shuffled, and shuffled rows stratified when targets are classes.
     Shuffled rows come in the order drawn from (seed, SPLIT), others in the data's.
     """
-    found = problems(split, data.facts, has_columns=data.parts is not None)
+    found = problems(split, data.info, has_columns=data.parts is not None)
     if found:
         raise UsageError("dataset.split", " and ".join(f"{p.field}: {p.message}".lstrip(": ") for p in found))
     rows = len(data.inputs)
-    split = spelled_out(split, rows)
+    split = resolve_sizes(split, rows)
     if split.same:
         return Indices(*(np.arange(rows) for _ in SPLITS))
     if split.column is not None:

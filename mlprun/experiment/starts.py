@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     State = dict[str, Tensor]
 
 
-class Starts:
+class InitialWeightCache:
     """Draws what `Experiment.network` starts with, in a module that is built once for each architecture."""
 
     def __init__(self) -> None:

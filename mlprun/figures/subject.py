@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlprun.experiment import Experiment, Rows
+    from mlprun.experiment import Experiment, SplitArrays
     from mlprun.experiment.preprocessing import Preprocessing
     from mlprun.figures.plane import Plane
     from mlprun.parts.architectures.network import Network
@@ -120,7 +120,7 @@ class Subject:
             return ("train",)
         return present
 
-    def rows(self, split: str, epoch: int | None = None) -> Rows:
+    def rows(self, split: str, epoch: int | None = None) -> SplitArrays:
         """The rows of a split; fresh ones as the evaluation after `epoch` (by default the last) saw them."""
         return self.experiment.rows(split, epoch=self.last if epoch is None else epoch)
 
@@ -128,12 +128,12 @@ class Subject:
         """[N, K] outputs of the network after `epoch` for inputs as it reads them."""
         import torch
 
-        from mlprun.experiment import outputs_before
+        from mlprun.experiment import compute_logits
 
         network = self.networks[epoch]
         with torch.no_grad():
             return np.asarray(
-                network.output_activation(outputs_before(network, torch.from_numpy(inputs))).numpy()
+                network.output_activation(compute_logits(network, torch.from_numpy(inputs))).numpy()
             )
 
     def answers(self, epoch: int, inputs: NDArray[Any]) -> Predictions:
@@ -161,7 +161,7 @@ class Subject:
         )
 
 
-def _are_same(rows: list[Rows]) -> bool:
+def _are_same(rows: list[SplitArrays]) -> bool:
     first = rows[0]
     return all(
         other is first

@@ -67,7 +67,7 @@ _ENDINGS = re.compile("(loss|lr|activation|optimizer)$")
 _OURS = re.compile("^(make|load|val|valid|validation)_")
 
 
-def meant(word: str, known: Sequence[str]) -> str | None:
+def closest_name(word: str, known: Sequence[str]) -> str | None:
     """The known name that a word probably means: by its letters, by another library's use, by likeness."""
     for form in _forms(word):
         by_letters = {_letters(name): name for name in reversed(known)}
@@ -82,7 +82,7 @@ def meant(word: str, known: Sequence[str]) -> str | None:
     return None
 
 
-def key_meant(key: str, section: str) -> str | None:
+def closest_key(key: str, section: str) -> str | None:
     """The key that another library's word for it means, without the section when it stands there already."""
     letters = _letters(key)
     for ours, theirs in KEYS.items():

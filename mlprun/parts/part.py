@@ -94,17 +94,17 @@ class Registry(Generic[P]):
         """Every name that a config may use, aliases included."""
         return tuple(self._parts)
 
-    def meant(self, name: str) -> type[P] | None:
+    def closest(self, name: str) -> type[P] | None:
         """The part of that name, or the one whose name it resembles; None where none does."""
         if name in self:
             return self[name]
-        near = foreign.meant(name, self.names())
+        near = foreign.closest_name(name, self.names())
         return self[near] if near is not None else None
 
 
 def suggestion(word: str, known: Sequence[str]) -> str:
     """`did you mean X?` when a known word is near, otherwise the known words."""
-    near = foreign.meant(word, known)
+    near = foreign.closest_name(word, known)
     if near is not None:
         return f"did you mean {near}?"
     return f"expected one of {', '.join(known)}" if known else ""
@@ -141,7 +141,7 @@ class Named:
     def _with_options(self, error: PydanticCustomError, value: object) -> ValidationError:
         """An unknown name, and what is wrong with the options beside it if the nearest name is meant."""
         name = value.get("name") if isinstance(value, Mapping) else None
-        meant = self.registry.meant(truncate(name, 100)) if isinstance(name, str) else None
+        meant = self.registry.closest(truncate(name, 100)) if isinstance(name, str) else None
         found = [InitErrorDetails(type=error, input=value)]
         if meant is not None and isinstance(value, Mapping):
             given = {**value, "name": meant.names()[0]}

@@ -25,13 +25,13 @@ from mlprun.schema.model import metric_direction
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlprun.parts.datasets import Dataset, Facts
+    from mlprun.parts.datasets import Dataset, DatasetInfo
     from mlprun.parts.metrics.metric import Metric
     from mlprun.schema.model import Config
 
 
 OfConfig = Callable[["Config"], "Iterator[Problem]"]
-OfData = Callable[["Config", "Facts"], "Iterator[Problem]"]
+OfData = Callable[["Config", "DatasetInfo"], "Iterator[Problem]"]
 
 
 class Check(NamedTuple):
@@ -65,7 +65,7 @@ def data_check(*sections: str) -> Callable[[OfData], OfData]:
     return declare
 
 
-def check(config: Config, facts: Facts | None, valid: frozenset[str]) -> list[Problem]:
+def check(config: Config, info: DatasetInfo | None, valid: frozenset[str]) -> list[Problem]:
     """Every problem of the sections in `valid`; without `facts` those that need no data."""
     problems: list[Problem] = []
     for one in CHECKS:
@@ -73,8 +73,8 @@ def check(config: Config, facts: Facts | None, valid: frozenset[str]) -> list[Pr
             continue
         if one.of_config is not None:
             problems += one.of_config(config)
-        elif one.of_data is not None and facts is not None:
-            problems += one.of_data(config, facts)
+        elif one.of_data is not None and info is not None:
+            problems += one.of_data(config, info)
     return problems
 
 
@@ -105,34 +105,34 @@ def clipping_is_of_dense_gradients(config: Config) -> Iterator[Problem]:
                 yield Problem(("training", option), f"{what}; remove it, or use adam")
 
 
-def _train_rows(dataset: Dataset, facts: Facts) -> int | None:
+def _train_rows(dataset: Dataset, info: DatasetInfo) -> int | None:
     """Rows of train; None where a column decides."""
     split = dataset.split
     if split is None or split.column is not None:
         return None
-    return facts.rows if split.same else counts(split, facts.rows)[0]
+    return info.rows if split.same else counts(split, info.rows)[0]
 
 
-def _lacks_dev(dataset: Dataset, facts: Facts) -> bool:
+def _lacks_dev(dataset: Dataset, info: DatasetInfo) -> bool:
     """Whether it is known that dev has no rows."""
     split = dataset.split
     if split is None or split.same or split.column is not None or isinstance(split.dev, Fresh):
         return False
-    return counts(split, facts.rows)[1] == 0
+    return counts(split, info.rows)[1] == 0
 
 
-def _divides(config: Config, facts: Facts) -> bool:
-    return not list(split_fits(config, facts))
+def _divides(config: Config, info: DatasetInfo) -> bool:
+    return not list(split_fits(config, info))
 
 
 @data_check("dataset")
-def split_fits(config: Config, facts: Facts) -> Iterator[Problem]:
+def split_fits(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Counts do not exceed the data, fractions sum to 1, and what a split asks for can be had."""
     dataset = config.dataset
     assert dataset.split is not None
     found = problems(
         dataset.split,
-        facts,
+        info,
         can_draw_fresh=dataset.can_draw_fresh,
         has_columns=isinstance(dataset, Table),
     )
@@ -142,20 +142,20 @@ def split_fits(config: Config, facts: Facts) -> Iterator[Problem]:
 
 
 @data_check("dataset")
-def train_has_rows_for_every_class(config: Config, facts: Facts) -> Iterator[Problem]:
+def train_has_rows_for_every_class(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """A class without a single train row cannot be learnt; class ids may leave classes out."""
     if isinstance(config.dataset, Inline) or (isinstance(config.dataset, Table) and config.dataset.classes):
         return
-    rows = _train_rows(config.dataset, facts) if _divides(config, facts) else None
-    if rows is not None and facts.classes is not None and rows < len(facts.classes):
-        what = f"{rows} train rows cannot show {len(facts.classes)} classes"
+    rows = _train_rows(config.dataset, info) if _divides(config, info) else None
+    if rows is not None and info.classes is not None and rows < len(info.classes):
+        what = f"{rows} train rows cannot show {len(info.classes)} classes"
         yield Problem(("dataset", "split"), f"{what}; give train at least one row of each")
 
 
 @data_check("dataset", "best", "early_stopping", "schedule")
-def dev_has_rows(config: Config, facts: Facts) -> Iterator[Problem]:
+def dev_has_rows(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Whatever watches dev figures has some to watch."""
-    if not _divides(config, facts) or not _lacks_dev(config.dataset, facts):
+    if not _divides(config, info) or not _lacks_dev(config.dataset, info):
         return
     remedy = "give dataset.split.dev some rows, or set split: same"
     if config.early_stopping is not None:
@@ -167,10 +167,10 @@ def dev_has_rows(config: Config, facts: Facts) -> Iterator[Problem]:
 
 
 @data_check("dataset", "architecture", "training")
-def batches_are_large_enough(config: Config, facts: Facts) -> Iterator[Problem]:
+def batches_are_large_enough(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Batch norm has no variance of a single row, the last and shortest batch included."""
-    rows = _train_rows(config.dataset, facts)
-    if rows and _divides(config, facts) and (what := batch_problem(config, rows)):
+    rows = _train_rows(config.dataset, info)
+    if rows and _divides(config, info) and (what := batch_problem(config, rows)):
         yield Problem(("training", "batch_size"), f"{what}; choose another size")
 
 
@@ -198,19 +198,19 @@ _COPIES = 16
 
 
 @data_check("dataset", "loss", "architecture", "optimizer", "training", "snapshots")
-def network_fits_in_a_checkpoint(config: Config, facts: Facts) -> Iterator[Problem]:
+def network_fits_in_a_checkpoint(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """A network whose checkpoint would be refused is refused before it is built."""
     # a table's one-hot encoding adds inputs, which `Experiment.of` counts
-    shapes = config.architecture.shapes(facts.inputs)
-    problem = None if shapes is None else checkpoint_problem(config, shapes, facts.rows)
+    shapes = config.architecture.shapes(info.inputs)
+    problem = None if shapes is None else checkpoint_problem(config, shapes, info.rows)
     if problem is not None:
         yield problem
 
 
 @data_check("dataset", "architecture", "training")
-def rows_fit_in_memory(config: Config, facts: Facts) -> Iterator[Problem]:
+def rows_fit_in_memory(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Rows that no memory holds are not drawn."""
-    problem = memory_problem(config, facts.rows, facts.inputs)
+    problem = memory_problem(config, info.rows, info.inputs)
     if problem is not None:
         yield problem
 
@@ -283,46 +283,46 @@ def _output(config: Config) -> Activation:
 
 
 @data_check("dataset", "loss", "architecture")
-def loss_fits_targets(config: Config, facts: Facts) -> Iterator[Problem]:
+def loss_fits_targets(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """The loss takes these targets, and as many outputs as there are."""
     loss, outputs = config.loss, config.architecture.outputs
     assert outputs is not None
-    of_targets = loss.refuses(facts, loss.outputs(facts))
+    of_targets = loss.refuses(info, loss.outputs(info))
     if of_targets:
         yield Problem(("loss",), of_targets)
-    elif of_outputs := loss.refuses(facts, outputs):
-        hint = _other_task(config, facts) if loss.takes == "numbers" and outputs > 1 else ""
+    elif of_outputs := loss.refuses(info, outputs):
+        hint = _other_task(config, info) if loss.target_kind == "numbers" and outputs > 1 else ""
         yield Problem(("architecture", "outputs"), of_outputs + hint)
 
 
-def _other_task(config: Config, facts: Facts) -> str:
+def _other_task(config: Config, info: DatasetInfo) -> str:
     """How a table's target is read the other way, after a `;`; empty where it cannot be."""
     dataset = config.dataset
     if not isinstance(dataset, Table) or dataset.classes is not None or len(dataset.targets) > 1:
         return ""
-    if facts.classes is None:
+    if info.classes is None:
         return "; for classes set dataset.task: classes"
-    return "; for a regression set dataset.task: numbers" if all(map(is_number, facts.classes)) else ""
+    return "; for a regression set dataset.task: numbers" if all(map(is_number, info.classes)) else ""
 
 
 @data_check("dataset")
-def positive_is_a_class(config: Config, facts: Facts) -> Iterator[Problem]:
+def positive_is_a_class(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """The positive class is one of two."""
-    if refusal := config.dataset.refuses_positive(facts):
+    if refusal := config.dataset.unsupported_positive(info):
         yield Problem(("dataset", "positive"), refusal)
 
 
 @data_check("dataset", "loss")
-def loss_takes_the_targets_that_stand_in_the_config(config: Config, facts: Facts) -> Iterator[Problem]:
+def loss_takes_the_targets_that_stand_in_the_config(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Rows written in the config are looked at here, so that the problem is shown where they stand."""
-    if isinstance(config.dataset, Inline) and config.loss.refuses(facts, config.loss.outputs(facts)) is None:
-        refusal = config.loss.refuses_targets(config.dataset.load().targets)
+    if isinstance(config.dataset, Inline) and config.loss.refuses(info, config.loss.outputs(info)) is None:
+        refusal = config.loss.unsupported_targets(config.dataset.load().targets)
         if refusal:
             yield Problem(("dataset", "targets"), refusal)
 
 
 @data_check("dataset", "loss", "architecture")
-def activation_fits_loss(config: Config, facts: Facts) -> Iterator[Problem]:
+def activation_fits_loss(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """A loss that implies an output activation has that one."""
     loss, given = config.loss, _output(config)
     path = ("architecture", "output_activation")
@@ -335,41 +335,41 @@ def activation_fits_loss(config: Config, facts: Facts) -> Iterator[Problem]:
 
 
 @data_check("dataset", "architecture", "loss")
-def architecture_fits_inputs(config: Config, facts: Facts) -> Iterator[Problem]:
+def architecture_fits_inputs(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Symbols go through an embedding that is large enough, numbers through none."""
-    refusal = config.architecture.refuses(facts)
+    refusal = config.architecture.refuses(info)
     if refusal:
         yield Problem(("architecture",), refusal)
 
 
 @data_check("dataset", "loss", "architecture", "metrics")
-def metrics_fit(config: Config, facts: Facts) -> Iterator[Problem]:
+def metrics_fit(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Each figure can be computed of these targets and outputs."""
     outputs, given = config.architecture.outputs or 1, _output(config)
     for index, figure in enumerate(config.metrics):
-        misfit = _of_other_targets(figure, facts)
+        misfit = _of_other_targets(figure, info)
         if misfit:
-            yield Problem(("metrics", index), misfit + _other_task(config, facts))
+            yield Problem(("metrics", index), misfit + _other_task(config, info))
             continue
         refusal = (
-            figure.refuses(facts, outputs) or _loss_misreads(figure, given)
+            figure.refuses(info, outputs) or _loss_misreads(figure, given)
             if isinstance(figure, Loss)
-            else figure.refuses(facts) or _needs_probabilities(figure, given)
+            else figure.refuses(info) or _needs_probabilities(figure, given)
         )
         if refusal:
             yield Problem(("metrics", index), refusal)
 
 
-def _of_other_targets(figure: Metric | Loss, facts: Facts) -> str | None:
+def _of_other_targets(figure: Metric | Loss, info: DatasetInfo) -> str | None:
     """Why a figure is not of these targets; with its `reduction`, a loss of numbers may be of classes."""
     if isinstance(figure, Loss):
         is_loss = "reduction" in figure.model_fields_set
-        misfit = figure.takes == "numbers" and facts.classes is not None and not is_loss
+        misfit = figure.target_kind == "numbers" and info.classes is not None and not is_loss
     else:
-        misfit = (figure.target == "numbers") == (facts.classes is not None)
+        misfit = (figure.target == "numbers") == (info.classes is not None)
     if not misfit:
         return None
-    if facts.classes is None:
+    if info.classes is None:
         return f"{figure.name} is of classes and these targets are numbers; use r2, rmse or mae"
     what = f"{figure.name} is of numbers and these targets are classes; use accuracy, f1 or roc_auc"
     loss = f", or {{name: {figure.name}, reduction: mean}} for the loss on targets of 0 and 1"
@@ -390,7 +390,7 @@ def _loss_misreads(loss: Loss, given: Activation) -> str | None:
 
 
 def _needs_probabilities(metric: Metric, given: Activation) -> str | None:
-    if not metric.needs_probabilities or given.gives != "numbers":
+    if not metric.needs_probabilities or given.output_kind != "numbers":
         return None
     what = f"{metric.name} needs probabilities, and the output activation is {given.name}"
     return f"{what}; use accuracy, or a loss such as bce or cross_entropy"
@@ -407,7 +407,7 @@ def metrics_have_names_of_their_own(config: Config) -> Iterator[Problem]:
 
 
 @data_check("dataset", "metrics", "best")
-def best_is_logged(config: Config, facts: Facts) -> Iterator[Problem]:
+def best_is_logged(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """The best epoch is chosen by a figure that is there, and by what is good for it."""
     named = config.best.metric
     wanted = named.removeprefix("dev_")

@@ -25,7 +25,7 @@ def suggest_key(path: Path, data: Mapping[str, Any], model: type[Options] = Conf
     if elsewhere:
         return f"did you mean {' or '.join(elsewhere)}?"
     if model is Config:
-        meant = foreign.key_meant(key, dotted(path[:-1]))
+        meant = foreign.closest_key(key, dotted(path[:-1]))
         if meant is not None and ("." in meant or meant in known):
             return f"did you mean {meant}?"
     return suggestion(key, known)
@@ -113,7 +113,7 @@ def _models(annotation: Any, value: Any) -> Iterator[type[Options]]:
 
 def _named(named: Named, value: Any) -> Iterator[type[Options]]:
     name = value.get("name", named.default) if isinstance(value, dict) else value
-    meant = named.registry.meant(name) if isinstance(name, str) else None
+    meant = named.registry.closest(name) if isinstance(name, str) else None
     if meant is not None:
         yield meant
 

@@ -15,7 +15,7 @@ from mlprun.errors import DataError, MlprunError
 from mlprun.parts.activations import activations
 from mlprun.parts.datasets import Generated
 from mlprun.parts.datasets.inline import Inline
-from mlprun.parts.datasets.shares import spelled_out
+from mlprun.parts.datasets.shares import resolve_sizes
 from mlprun.parts.datasets.table import FEW, Table, UnknownColumnsError
 from mlprun.parts.datasets.table.delimited import is_number
 from mlprun.parts.losses import Loss, losses
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from mlprun.config import Document
-    from mlprun.parts.datasets import Dataset, Facts
+    from mlprun.parts.datasets import Dataset, DatasetInfo
     from mlprun.parts.datasets.split import Split
     from mlprun.schema.model import Config
 
@@ -66,7 +66,7 @@ def parse(
     *,
     allow_code: bool = False,
     data: bool = True,
-    facts_of: Callable[[Dataset], Facts] | None = None,
+    info_of: Callable[[Dataset], DatasetInfo] | None = None,
 ) -> Config:
     """Return the config that a document describes; raises ConfigError, DataError, FileError.
 
@@ -80,15 +80,15 @@ def parse(
     problems += to_problems((_of_known_parts(errors) if problems else errors)[:_MAX_ERRORS], upgraded)
     valid = frozenset(model.Config.model_fields) - {error["loc"][0] for error in errors}
     valid -= {path[0] for path in document.failed}
-    facts, failure = None, None
+    info, failure = None, None
     if "dataset" in valid:
         outputs = config.architecture.outputs if "architecture" in valid else None
         dataset = _with_rows(config.dataset, config.training.seed, outputs)
         config = config.model_copy(update={"dataset": dataset})
         if data:
-            config, facts, failure = _read_data(config, valid, facts_of or (lambda dataset: dataset.facts()))
-    config = _complete(config, facts, document.name, old=upgraded is not document.data)
-    problems += check(config, facts, valid)
+            config, info, failure = _read_data(config, valid, info_of or (lambda dataset: dataset.info()))
+    config = _complete(config, info, document.name, old=upgraded is not document.data)
+    problems += check(config, info, valid)
     if not data and not problems:
         problems += _gaps(config)
     if isinstance(failure, UnknownColumnsError):
@@ -209,7 +209,11 @@ def _with_rows(dataset: Dataset, seed: int, outputs: int | None) -> Dataset:
     `outputs` are those of the network where the config names them: class ids do not show the classes above.
     """
     update: dict[str, Any] = {"seed": seed if dataset.seed is None else dataset.seed}
-    if isinstance(dataset, Inline) and dataset.classes is None and 0 < dataset.least_classes < (outputs or 0):
+    if (
+        isinstance(dataset, Inline)
+        and dataset.classes is None
+        and 0 < dataset.minimum_classes < (outputs or 0)
+    ):
         update["classes"] = outputs
     if isinstance(dataset, Generated) and dataset.samples is None:
         update["samples"] = _row_count(dataset.split) or dataset.default_samples
@@ -227,34 +231,34 @@ def _row_count(split: Split | None) -> int | None:
 
 
 def _read_data(
-    config: Config, valid: frozenset[str], facts_of: Callable[[Dataset], Facts]
-) -> tuple[Config, Facts | None, MlprunError | None]:
+    config: Config, valid: frozenset[str], info_of: Callable[[Dataset], DatasetInfo]
+) -> tuple[Config, DatasetInfo | None, MlprunError | None]:
     """Return the config with its target as the loss needs it, and the dataset's facts or why there are none.
 
     The error is returned, since problems of the config are reported before it.
     """
     try:
-        facts = facts_of(config.dataset)
+        info = info_of(config.dataset)
     except MlprunError as error:
         return config, None, error
     dataset = config.dataset
     if {"loss", "architecture"} <= valid:
-        for dataset in _readings(config.dataset, facts, config.loss, config.architecture.outputs):
+        for dataset in _readings(config.dataset, info, config.loss, config.architecture.outputs):
             try:
-                other = facts_of(dataset)
+                other = info_of(dataset)
             except MlprunError:
                 continue
-            if _suits(dataset, other, facts, config.loss):
-                facts = other
+            if _suits(dataset, other, info, config.loss):
+                info = other
                 break
         else:
             dataset = config.dataset
     if isinstance(dataset, Table):
-        dataset = dataset.decided(facts)
-    return config.model_copy(update={"dataset": dataset}), facts, None
+        dataset = dataset.decided(info)
+    return config.model_copy(update={"dataset": dataset}), info, None
 
 
-def _readings(dataset: Dataset, facts: Facts, loss: Loss | None, outputs: int | None) -> list[Table]:
+def _readings(dataset: Dataset, info: DatasetInfo, loss: Loss | None, outputs: int | None) -> list[Table]:
     """Return a table as the loss may have to read its target, the likeliest first.
 
     In few rows each class id may occur once, and classes of the network may be in no row at all.
@@ -262,18 +266,22 @@ def _readings(dataset: Dataset, facts: Facts, loss: Loss | None, outputs: int | 
     if not isinstance(dataset, Table) or loss is None or dataset.classes is not None:
         return []
     updates: list[dict[str, Any]] = []
-    if loss.takes == "numbers" and dataset.task == "auto" and all(map(is_number, facts.classes or ("",))):
+    if (
+        loss.target_kind == "numbers"
+        and dataset.task == "auto"
+        and all(map(is_number, info.classes or ("",)))
+    ):
         updates = [{"task": "numbers"}]
-    elif loss.takes == "classes" and len(dataset.targets) <= 1 and dataset.task != "numbers":
+    elif loss.target_kind == "classes" and len(dataset.targets) <= 1 and dataset.task != "numbers":
         if dataset.task == "values" and not isinstance(loss, ClassLoss):
             return []
-        known = len(facts.classes or ())
+        known = len(info.classes or ())
         updates = [] if outputs is None or outputs <= known else [{"classes": outputs}]
         updates += [] if known else [{"task": "classes"}]
     return [dataset.model_copy(update=update) for update in updates]
 
 
-def _suits(dataset: Table, read: Facts, before: Facts, loss: Loss) -> bool:
+def _suits(dataset: Table, read: DatasetInfo, before: DatasetInfo, loss: Loss) -> bool:
     """Return True if the facts of a table read another way are what the loss takes."""
     if dataset.task == "numbers":
         return True
@@ -285,25 +293,25 @@ def _suits(dataset: Table, read: Facts, before: Facts, loss: Loss) -> bool:
     return not isinstance(loss, BCE) or len(names) == 2  # for others a message says what to use
 
 
-def _complete(config: Config, facts: Facts | None, stem: str, *, old: bool) -> Config:
+def _complete(config: Config, info: DatasetInfo | None, stem: str, *, old: bool) -> Config:
     """Return `config` with the defaults that depend on other fields and, given `facts`, on the data.
 
     In an `old` config, of format 1, a metric of numbers such as mse means the loss of that name on classes.
     """
     update: dict[str, Any] = {"name": config.name or run_name(stem)}
-    if facts is not None:
-        loss = (config.loss or _default_loss(facts)).resolved()
+    if info is not None:
+        loss = (config.loss or _default_loss(info)).resolved()
         architecture = config.architecture
         output = architecture.output_activation or default_part(activations, loss.activation or "identity")
-        outputs = architecture.outputs or loss.outputs(facts)
-        update["dataset"] = _with_split(config.dataset, facts)
+        outputs = architecture.outputs or loss.outputs(info)
+        update["dataset"] = _with_split(config.dataset, info)
         update["loss"] = loss
         update["architecture"] = architecture.model_copy(
             update={"outputs": outputs, "output_activation": output}
         )
-        update["metrics"] = tuple(_resolved(metric, facts, old=old) for metric in config.metrics or ())
+        update["metrics"] = tuple(_resolved(metric, info, old=old) for metric in config.metrics or ())
         if "metrics" not in config.model_fields_set:
-            update["metrics"] = (default_part(metrics, "r2" if facts.classes is None else "accuracy"),)
+            update["metrics"] = (default_part(metrics, "r2" if info.classes is None else "accuracy"),)
     if "mode" not in config.best.model_fields_set:
         watched = config.best.metric.removeprefix("dev_")
         mode = metric_direction(watched, update.get("metrics", config.metrics) or ())
@@ -311,25 +319,25 @@ def _complete(config: Config, facts: Facts | None, stem: str, *, old: bool) -> C
     return config.model_copy(update=update)
 
 
-def _with_split(dataset: Dataset, facts: Facts) -> Dataset:
+def _with_split(dataset: Dataset, info: DatasetInfo) -> Dataset:
     """Return the dataset with every field of its split set."""
-    split = spelled_out(dataset.split or dataset.default_split, facts.rows)
+    split = resolve_sizes(dataset.split or dataset.default_split, info.rows)
     if not split.same and split.column is None:
         shuffle = dataset.shuffles if split.shuffle is None else split.shuffle
-        stratify = (shuffle and facts.classes is not None) if split.stratify is None else split.stratify
+        stratify = (shuffle and info.classes is not None) if split.stratify is None else split.stratify
         sizes = {name: getattr(split, name) for name in SPLITS}
         split = split.model_copy(update={**sizes, "shuffle": shuffle, "stratify": stratify})
     return dataset.model_copy(update={"split": split})
 
 
-def _default_loss(facts: Facts) -> Loss:
-    if facts.classes is None:
+def _default_loss(info: DatasetInfo) -> Loss:
+    if info.classes is None:
         return default_part(losses, "mse")
-    return default_part(losses, "bce" if len(facts.classes) <= 2 else "cross_entropy")
+    return default_part(losses, "bce" if len(info.classes) <= 2 else "cross_entropy")
 
 
-def _resolved(metric: Metric | Loss, facts: Facts, *, old: bool) -> Metric | Loss:
+def _resolved(metric: Metric | Loss, info: DatasetInfo, *, old: bool) -> Metric | Loss:
     if isinstance(metric, Loss):
         return metric.resolved()
-    misfit = metric.target == "numbers" and facts.classes is not None
+    misfit = metric.target == "numbers" and info.classes is not None
     return default_part(losses, metric.name) if old and misfit and metric.name in losses else metric

@@ -308,5 +308,5 @@ def _is_path(annotated: Any) -> bool:
 
 def metric_direction(name: str, figures: tuple[Metric | Loss, ...]) -> str:
     """Whether `min` or `max` is good for a figure such as accuracy; losses and unknown ones are minimised."""
-    goals = {figure.name: figure.goal for figure in figures if isinstance(figure, Metric)}
+    goals = {figure.name: figure.mode for figure in figures if isinstance(figure, Metric)}
     return goals.get(name, "min")

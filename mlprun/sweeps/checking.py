@@ -12,7 +12,7 @@ from mlprun import engines, schema
 from mlprun.config import Node
 from mlprun.errors import ConfigError, MlprunError, UsageError
 from mlprun.evaluation import transfer
-from mlprun.experiment import SPLITS, Experiment, columns, logged, source
+from mlprun.experiment import SPLITS, Experiment, data_key, history_columns, history_metrics
 from mlprun.sweeps import space
 from mlprun.sweeps.cost import Cost
 from mlprun.sweeps.definition import MOST_TRIALS
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from mlprun.config import Document
-    from mlprun.parts.datasets import Dataset, Facts
+    from mlprun.parts.datasets import Dataset, DatasetInfo
     from mlprun.schema import Config
     from mlprun.sweeps.definition import Definition
 
 MOST_KEPT = 1000
-"""configs of settings, and facts of datasets, that are kept; others are read again when their turn comes"""
+"""configs of settings, and info of datasets, that are kept; others are read again when their turn comes"""
 MOST_PROBLEMS = 100
 
 
@@ -64,7 +64,7 @@ class Configs:
     def __init__(self, definition: Definition, *, allow_code: bool = False) -> None:
         self.definition, self.allow_code = definition, allow_code
         self._lock = threading.Lock()
-        self._facts: OrderedDict[str, Facts] = OrderedDict()
+        self._info: OrderedDict[str, DatasetInfo] = OrderedDict()
         self._prototypes: dict[tuple[Any, ...], Experiment] = {}
         self._configs: OrderedDict[int, tuple[Config, bool]] = OrderedDict()
         try:
@@ -126,12 +126,12 @@ class Configs:
 
     def prototype(self, config: Config) -> Experiment:
         """An experiment with rows like those of a setting's trials; data is loaded once for each kind."""
-        key = source(config, alike=True)
+        key = data_key(config, ignore_seeds=True)
         known = self._prototypes.get(key)
         if known is None:
             known = self._prototypes[key] = Experiment.of(config)
             return known
-        return known.under(config)
+        return known.with_config(config)
 
     @property
     def prototypes(self) -> Collection[Experiment]:
@@ -139,16 +139,16 @@ class Configs:
         return self._prototypes.values()
 
     def _parse(self, document: Document) -> Config:
-        return schema.parse(document, allow_code=self.allow_code, facts_of=self._facts_of)
+        return schema.parse(document, allow_code=self.allow_code, info_of=self._info_of)
 
-    def _facts_of(self, dataset: Dataset) -> Facts:
-        """The facts of a dataset, asked for once unless very many were asked for since."""
+    def _info_of(self, dataset: Dataset) -> DatasetInfo:
+        """The info of a dataset, asked for once unless very many were asked for since."""
         key = dataset.model_dump_json(exclude={"seed", "split"})
-        if key not in self._facts:
-            self._facts[key] = dataset.facts()
-            if len(self._facts) > MOST_KEPT:
-                self._facts.popitem(last=False)
-        return self._facts[key]
+        if key not in self._info:
+            self._info[key] = dataset.info()
+            if len(self._info) > MOST_KEPT:
+                self._info.popitem(last=False)
+        return self._info[key]
 
     def _config(self, point: Point) -> tuple[Config, bool]:
         number = point.number
@@ -183,9 +183,11 @@ class Configs:
         if config.engine not in ("auto", *able):
             engines.choose(experiment, config.engine)  # raises, with the reason
         has = [split for split in SPLITS if experiment.has(split)]
-        named = ("loss", *logged(config))
+        named = ("loss", *history_metrics(config))
         training = config.training
         engine = config.engine if config.engine != "auto" else ("fused" if "fused" in able else "torch")
-        kind = Kind(engine, config.device, training.dtype, training.threads, training.epochs, columns(config))
+        kind = Kind(
+            engine, config.device, training.dtype, training.threads, training.epochs, history_columns(config)
+        )
         figures = tuple(f"{split}_{name}" for split in has for name in named)
         return Checked(kind, Cost.of(experiment, engine), figures, config.engine == "auto")

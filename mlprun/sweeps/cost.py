@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlprun.engines.fused import coverage
-from mlprun.experiment import columns
+from mlprun.experiment import history_columns
 from mlprun.sweeps.members import Members
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Cost:
         weights = 2 * numbers * experiment.dtype.itemsize
         return cls(
             seconds=TRIAL + (_kernels(experiment, numbers) if engine == "fused" else torch),
-            bytes=rows * len(columns(config)) * FIGURE + weights,
+            bytes=rows * len(history_columns(config)) * FIGURE + weights,
             tensors=2 * len(shapes),
             saved=torch - (fused - coverage.STARTUP),
             form=hash(tuple(shapes.items())),

@@ -65,7 +65,7 @@ def _of_mode(sweep: Sweep) -> tuple[Path, str] | None:
     """A mode that is not what the figure calls for, which `best.mode` is refused for as well."""
     objective = sweep.objective
     name = _plain(objective.metric)
-    good = metrics[name].goal if name in metrics else "min" if name == "loss" or name in losses else None
+    good = metrics[name].mode if name in metrics else "min" if name == "loss" or name in losses else None
     if good is None or objective.mode in (None, good):
         return None
     what = f"{objective.metric} is better when {'larger' if good == 'max' else 'smaller'}"

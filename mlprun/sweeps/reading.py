@@ -51,7 +51,7 @@ def goal_of(description: Description, column: str) -> str:
     from mlprun.parts.metrics import metrics  # here, since only figures without a mode of their own need it
 
     name = plain.partition("_")[2]
-    return metrics[name].goal if name in metrics else "min"
+    return metrics[name].mode if name in metrics else "min"
 
 
 def is_share(column: str) -> bool:
@@ -59,7 +59,7 @@ def is_share(column: str) -> bool:
     from mlprun.parts.metrics import metrics  # here, as in `goal_of`
 
     name = column.removeprefix(LAST).partition("_")[2]
-    return name in metrics and metrics[name].target == "classes" and metrics[name].goal == "max"
+    return name in metrics and metrics[name].target == "classes" and metrics[name].mode == "max"
 
 
 def short_names(paths: Sequence[str]) -> dict[str, str]:

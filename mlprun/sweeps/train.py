@@ -14,7 +14,7 @@ import torch
 from mlprun.engines import RunFailure, State
 from mlprun.engines.contract import RowTable
 from mlprun.errors import OutOfMemoryError
-from mlprun.experiment import SPLITS, Meter, Starts, Tensors, columns
+from mlprun.experiment import SPLITS, InitialWeightCache, MetricComputer, SplitTensors, history_columns
 from mlprun.sweeps.outcome import Lacking, Outcome, Standing
 from mlprun.training.expected import EXPECTED, as_expected
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from mlprun.engines import ChunkResult, Engine
     from mlprun.engines.contract import Row, StopReason
-    from mlprun.experiment import Experiment, Rows
+    from mlprun.experiment import Experiment, SplitArrays
     from mlprun.parts.architectures.network import Network
     from mlprun.sweeps.outcome import Result, Until, Weights
     from mlprun.sweeps.schema import TrialStatus
@@ -42,7 +42,7 @@ class Course:
 
     def __init__(self, engine: Engine, device: str, stop: Callable[[], bool]) -> None:
         self.engine, self.device, self.stop = engine, device, stop
-        self.starts, self._local = Starts(), threading.local()
+        self.starts, self._local = InitialWeightCache(), threading.local()
 
     @property
     def gauge(self) -> Gauge:
@@ -153,7 +153,7 @@ class _Training:
     def load(self) -> None:
         """Its rows."""
         self.experiment = self.task.make()
-        self.width = len(columns(self.experiment.config))
+        self.width = len(history_columns(self.experiment.config))
         epochs, until = self.experiment.config.training.epochs, self.task.until
         self.end = epochs if until is None else min(epochs, until.epoch)
 
@@ -270,7 +270,7 @@ class Gauge:
         network, parameters = self._network(experiment)
         for name, values in weights.items():
             parameters[name].copy_(torch.from_numpy(np.asarray(values)))
-        meter, seen = Meter(experiment), dict[int, Figures]()
+        meter, seen = MetricComputer(experiment), dict[int, Figures]()
         measured: Figures = {}
         for split in SPLITS:
             if experiment.has(split):
@@ -278,10 +278,12 @@ class Gauge:
                 measured |= {f"{split}_{k}": v for k, v in self._of(meter, network, rows, seen).items()}
         return measured
 
-    def _of(self, meter: Meter, network: Network, rows: Rows, seen: dict[int, Figures]) -> Figures:
+    def _of(
+        self, meter: MetricComputer, network: Network, rows: SplitArrays, seen: dict[int, Figures]
+    ) -> Figures:
         """The figures of some rows, computed once where splits are the same rows."""
         if id(rows) not in seen:
-            seen[id(rows)] = meter.evaluate(network, Tensors.of(rows, self._device))
+            seen[id(rows)] = meter.evaluate(network, SplitTensors.of(rows, self._device))
         return seen[id(rows)]
 
     def _network(self, experiment: Experiment) -> tuple[Network, dict[str, torch.Tensor]]:

@@ -13,7 +13,7 @@ import torch
 
 from mlprun import engines
 from mlprun.engines import device as devices
-from mlprun.experiment import Experiment, source
+from mlprun.experiment import Experiment, data_key
 from mlprun.sweeps import train as training
 from mlprun.sweeps.outcome import Lacking, Outcome
 from mlprun.sweeps.train import Course, Task
@@ -237,13 +237,13 @@ class Rows:
 
     def experiment(self, config: Config) -> Experiment:
         """The experiment of a config. Raises as `Experiment.of` does."""
-        key = source(config)
+        key = data_key(config)
         with self._lock:
             known = self._known.get(key)
             if known is not None:
                 self._known.move_to_end(key)
         if known is not None:
-            return known.under(config)
+            return known.with_config(config)
         made = Experiment.of(config)
         with self._lock:
             if key not in self._known:  # another thread may have loaded the same rows meanwhile

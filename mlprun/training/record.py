@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from mlprun.experiment import columns
+from mlprun.experiment import history_columns
 from mlprun.files import Closeable
 from mlprun.storage import checkpoints
 from mlprun.training.state import Saved, best_checkpoint, last_checkpoint
@@ -35,7 +35,7 @@ class Record(Closeable):
     ) -> None:
         config = experiment.config
         self._folder, self._constants, self.checkpoint = folder, constants, config.checkpoint
-        self._columns = columns(config)
+        self._columns = history_columns(config)
         self._watched, self._report_every = config.best.metric, config.training.report_every
         self._log = folder.open_log()
         self._history = folder.open_history(self._columns, anew=begins)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mlprun import engines, evaluation, schema
 from mlprun.engines import device as devices
 from mlprun.errors import CheckpointError, UsageError, command_line
-from mlprun.experiment import Experiment, columns, logged
+from mlprun.experiment import Experiment, history_columns, history_metrics
 from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.storage import history, provenance
 from mlprun.storage.runs import Status
@@ -170,7 +170,7 @@ def _kept(folder: RunFolder, last: LastCheckpoint, config: Config) -> tuple[Prep
     snapshots = evaluation.snapshots(last.checkpoint, config, preprocessing, last.path)
     if snapshots.keys() != {kept for kept in (0, *config.snapshots) if kept <= epoch}:
         raise CheckpointError(last.path, "keeps models of other epochs than its config says", _RESTORE)
-    history.check(folder.history, columns(config), saved.history_offset)
+    history.check(folder.history, history_columns(config), saved.history_offset)
     return preprocessing, saved
 
 
@@ -231,7 +231,7 @@ def _best(
     if best.epoch < saved.state.progress.best_epoch:
         what = f"is of epoch {best.epoch}, and {folder.last} knows a better one"
         raise CheckpointError(folder.best, what, _RESTORE)
-    if best.metrics.keys() != {"loss", *logged(config)}:
+    if best.metrics.keys() != {"loss", *history_metrics(config)}:
         raise CheckpointError(folder.best, "has other figures than its run", _RESTORE)
     evaluation.check_tensors(config, preprocessing, best.model, folder.best)
     return best if best.epoch == saved.state.progress.best_epoch else None

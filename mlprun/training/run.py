@@ -168,7 +168,7 @@ def final_figures(experiment: Experiment, state: State, best: Best | None, *, de
             if best.epoch == state.epoch
             else _measured(experiment, best.model, best.epoch, device),
         }
-    rows = evaluation.rows_of(experiment, SPLITS, epoch=state.epoch, device="cpu")
+    rows = evaluation.split_tensors(experiment, SPLITS, epoch=state.epoch, device="cpu")
     classes = experiment.classes or ()
     return {
         "positive": classes[1] if len(classes) == 2 else None,
@@ -178,10 +178,10 @@ def final_figures(experiment: Experiment, state: State, best: Best | None, *, de
     }
 
 
-def _measured(experiment: Experiment, model: Arrays, epoch: int, device: str) -> evaluation.Figures:
+def _measured(experiment: Experiment, model: Arrays, epoch: int, device: str) -> evaluation.SplitMetrics:
     network = experiment.filled_network(model).to(device)
-    rows = evaluation.rows_of(experiment, SPLITS, epoch=epoch, device=device)
-    return evaluation.figures(experiment, network, rows)
+    rows = evaluation.split_tensors(experiment, SPLITS, epoch=epoch, device=device)
+    return evaluation.evaluate(experiment, network, rows)
 
 
 SOONEST = 1.0

@@ -9,7 +9,7 @@ import numpy as np
 
 from mlprun.engines import RunFailure, State
 from mlprun.engines.contract import never
-from mlprun.experiment import Experiment, columns
+from mlprun.experiment import Experiment, history_columns
 from mlprun.verification.kinks import kinked
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def follow(engine: Engine, experiment: Experiment, state: State, epochs: int, *,
     (told,) = engine.advance(cohort, [epochs], never)
     if isinstance(told, RunFailure):
         raise told.error
-    history = table(columns(experiment.config), told.rows)
+    history = table(history_columns(experiment.config), told.rows)
     (after,) = engine.states(cohort, [0])
     stopped = "diverged" if told.stopped == "diverged" else None
     return Course(engine.name, experiment.config.training.dtype, gradient, history, after.model, stopped)

@@ -17,7 +17,7 @@ from mlprun.engines import RunFailure, State
 from mlprun.engines.contract import never
 from mlprun.engines.torch import TorchEngine
 from mlprun.errors import MlprunError
-from mlprun.experiment import columns
+from mlprun.experiment import history_columns
 from mlprun.parts.losses import losses
 from mlprun.parts.part import Options
 from mlprun.verification.courses import cast, in_dtype, table
@@ -128,7 +128,7 @@ class Variants:
         (told,) = torch.advance(cohort, [min(epochs, config.training.epochs)], never)
         if isinstance(told, RunFailure):
             raise told.error
-        return table(columns(changed), told.rows)
+        return table(history_columns(changed), told.rows)
 
 
 def with_losses(experiment: Experiment) -> Experiment:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from mlprun import randomness
-from mlprun.experiment import columns
+from mlprun.experiment import history_columns
 from mlprun.randomness import Purpose
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ CLASSES = {"name": "blobs", "features": 3, "centers": 3, "split": {"train": 45, 
 
 def table(course: Any) -> dict[str, np.ndarray]:
     """The history's columns."""
-    names = columns(course.experiment.config)
+    names = history_columns(course.experiment.config)
     return dict(zip(names, np.array(course.rows, dtype=float).T, strict=True))
 
 

@@ -62,8 +62,8 @@ def test_a_checkpoint_that_was_moved_says_what_training_said(kind: str, tmp_path
     shutil.copy(path, moved)
     shutil.rmtree(run.path)
     loaded = mlprun.load_checkpoint(moved)
-    assert loaded.figures() == said
-    assert loaded.figures(["test"]) == {"test": said["test"]}
+    assert loaded.evaluate() == said
+    assert loaded.evaluate(["test"]) == {"test": said["test"]}
     assert not loaded.network.training
 
 
@@ -72,14 +72,14 @@ def test_a_run_folder_means_its_best(tmp_path: Path) -> None:
     assert run.figures["best"]["epoch"] < 40
     loaded = mlprun.load_checkpoint(run.path)
     assert loaded.epoch == run.figures["best"]["epoch"]
-    assert loaded.figures() == run.figures["best"]["splits"]
+    assert loaded.evaluate() == run.figures["best"]["splits"]
 
 
 def test_fresh_rows_are_drawn_again_as_training_drew_them(tmp_path: Path) -> None:
     fresh = {"name": "circles", "split": {"train": 30, "dev": {"fresh": 25}, "test": {"fresh": 35}}}
     run = train(tmp_path, dataset=fresh)
-    assert run.best.figures() == run.figures["best"]["splits"]
-    assert run.best.figures()["dev"]["loss"] == run.history["dev_loss"][run.best.epoch - 1]
+    assert run.best.evaluate() == run.figures["best"]["splits"]
+    assert run.best.evaluate()["dev"]["loss"] == run.history["dev_loss"][run.best.epoch - 1]
     assert len(run.rows("test")) == 35
 
 
@@ -88,7 +88,7 @@ def test_the_figures_are_those_of_a_plain_computation(tmp_path: Path) -> None:
     rows = run.rows("test")
     values = run.best.network.preactivation(torch.from_numpy(rows.inputs)).detach()
     loss = torch.nn.functional.binary_cross_entropy_with_logits(values, torch.from_numpy(rows.targets))
-    said = run.best.figures()["test"]
+    said = run.best.evaluate()["test"]
     labels = (values[:, 0] > 0).numpy().astype(int)
     assert said["loss"] == pytest.approx(loss.item(), rel=1e-6)
     assert said["accuracy"] == np.mean(labels == rows.truth)
@@ -102,7 +102,7 @@ def test_a_table_that_is_gone_is_an_error_that_names_data(
 ) -> None:
     (tmp_path / "flats.csv").unlink()
     with pytest.raises(DataError, match="--data"):
-        mlprun.load_checkpoint(rented.path).figures()
+        mlprun.load_checkpoint(rented.path).evaluate()
     assert cli.main(["eval", rented.path]) == 3
     assert "--data" in capsys.readouterr().err
 
@@ -110,14 +110,14 @@ def test_a_table_that_is_gone_is_an_error_that_names_data(
 def test_a_table_that_changed_is_no_longer_divided_as_it_was(rented: mlprun.Run, tmp_path: Path) -> None:
     flats(tmp_path / "flats.csv", FLATS[1:])  # every row would move to another place, and perhaps split
     with pytest.raises(DataError, match=r"no longer those .* trained with; evaluate .* --data"):
-        mlprun.load_checkpoint(rented.path).figures()
+        mlprun.load_checkpoint(rented.path).evaluate()
 
 
 def test_another_table_is_evaluated_where_the_first_is_gone(rented: mlprun.Run, tmp_path: Path) -> None:
     said = rented.figures["best"]["splits"]
     (tmp_path / "flats.csv").unlink()
     loaded = mlprun.load_checkpoint(rented.path)
-    again = loaded.figures_of(loaded.table(str(flats(tmp_path / "same.csv"))))
+    again = loaded.evaluate_data(loaded.table(str(flats(tmp_path / "same.csv"))))
     shares = {"train": 36, "dev": 12, "test": 12}
     for figure in ("loss", "mae"):  # means over rows: that of all is that of the splits together
         whole = sum(shares[split] * said[split][figure] for split in shares) / 60
@@ -132,7 +132,7 @@ def test_predictions_are_in_the_users_units_and_in_the_order_of_the_rows(
     assert table.columns == ("rent",)
     found = np.array(table.rows)[:, 0]
     mae = np.mean(np.abs(found - [row[3] for row in FLATS]))
-    whole = rented.best.figures_of(rented.best.table(str(tmp_path / "flats.csv")))
+    whole = rented.best.evaluate_data(rented.best.table(str(tmp_path / "flats.csv")))
     assert mae == pytest.approx(whole["mae"], rel=1e-6)
     assert 250 < found.min() < found.max() < 450
     backwards = rented.best.predict_table(str(flats(tmp_path / "back.csv", FLATS[::-1], target=False)))
@@ -196,7 +196,7 @@ def test_classes_are_named_and_probabilities_sum_to_one(
     assert names == [data.classes[place] for place in numbers.argmax(axis=1)]
     truth = [data.classes[label] for label in data.targets]
     right = np.mean([name == true for name, true in zip(names, truth, strict=True)])
-    splits = run.best.figures()
+    splits = run.best.evaluate()
     shares = {split: len(run.rows(split)) for split in splits}
     total = sum(shares[split] * figures["accuracy"] for split, figures in splits.items())
     assert right == pytest.approx(total / len(truth))
@@ -208,7 +208,7 @@ def test_a_network_from_a_file_that_is_gone_is_loaded(tmp_path: Path) -> None:
     shutil.copy(first.folder.last, start)
     run = train(tmp_path, architecture={"init": {"name": "file", "path": str(start)}})
     start.unlink()
-    assert mlprun.load_checkpoint(run.path).figures() == run.figures["best"]["splits"]
+    assert mlprun.load_checkpoint(run.path).evaluate() == run.figures["best"]["splits"]
     assert mlprun.load(run.path).model(torch.zeros(1, 2)).shape == (1, 1)
 
 
@@ -262,7 +262,7 @@ def test_a_checkpoint_with_code_needs_leave_to_run_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--allow-code"):
         mlprun.load_checkpoint(run.path)
     loaded = mlprun.load_checkpoint(run.path, allow_code=True)
-    assert loaded.figures() == run.figures["best"]["splits"]
+    assert loaded.evaluate() == run.figures["best"]["splits"]
 
 
 def test_dev_that_nobody_named_leaves_a_run_without_a_best(tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_dev_that_nobody_named_leaves_a_run_without_a_best(tmp_path: Path) -> No
     run = train(tmp_path, **config)
     assert run.figures["best"] is None
     assert not Path(run.folder.best).exists()
-    assert set(run.best.figures()) == {"train", "test"}
+    assert set(run.best.evaluate()) == {"train", "test"}
     assert run.best.epoch == 6
     assert np.isnan(run.history["dev_loss"]).all()
     for watching in ({"early_stopping": {"patience": 2}}, {"schedule": "reduce_on_plateau"}):

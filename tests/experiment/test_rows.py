@@ -55,7 +55,7 @@ def test_unlabelled_rows_need_no_target_column(tmp_path):
     _, fitted = trained(tmp_path)
     data = read_rows(new(tmp_path, "size,colour\n2.5,blue\n"), fitted, targets=False)
     assert data.targets.shape == (1, 0)
-    assert data.facts.rows == 1
+    assert data.info.rows == 1
 
 
 def test_a_category_unknown_in_training_is_all_zeros(tmp_path):

@@ -6,8 +6,8 @@ from sklearn.model_selection import train_test_split
 
 from mlprun import randomness
 from mlprun.errors import UsageError
-from mlprun.experiment.splits import SPLITS, controlled_rounding, counts, divide, problems, spelled_out
-from mlprun.parts.datasets.dataset import Data, Facts
+from mlprun.experiment.splits import SPLITS, controlled_rounding, counts, divide, problems, resolve_sizes
+from mlprun.parts.datasets.dataset import Data, DatasetInfo
 from mlprun.parts.datasets.split import Fresh, Split
 
 
@@ -87,7 +87,7 @@ def test_a_column_names_the_split_of_each_row():
 
 def test_a_resolved_split_is_still_valid():
     split = Split.model_validate(Split(column="part").model_dump())
-    assert problems(split, Facts(rows=4, inputs=1, classes=None)) == []
+    assert problems(split, DatasetInfo(rows=4, inputs=1, classes=None)) == []
 
 
 @settings(max_examples=200, deadline=None)
@@ -174,13 +174,13 @@ def test_controlled_rounding_takes_the_nearer_of_two_tables():
     ],
 )
 def test_shares_that_are_not_named_follow_from_those_that_are(given_shares, rows, expected):
-    split = spelled_out(Split(**given_shares), rows)
+    split = resolve_sizes(Split(**given_shares), rows)
     assert (split.train, split.dev, split.test) == expected
-    assert spelled_out(Split.model_validate(split.model_dump()), rows).model_dump() == split.model_dump()
+    assert resolve_sizes(Split.model_validate(split.model_dump()), rows).model_dump() == split.model_dump()
 
 
 def test_fresh_splits_leave_every_row_to_train():
-    split = spelled_out(Split(dev=Fresh(fresh=5), test=Fresh(fresh=5)), 64)
+    split = resolve_sizes(Split(dev=Fresh(fresh=5), test=Fresh(fresh=5)), 64)
     assert split.train == 64
 
 
@@ -200,7 +200,7 @@ def test_fresh_splits_leave_every_row_to_train():
     ],
 )
 def test_a_split_that_cannot_be_is_refused_with_what_would_work(split, field, fragment):
-    found = problems(split, Facts(rows=10, inputs=1, classes=None))
+    found = problems(split, DatasetInfo(rows=10, inputs=1, classes=None))
     assert [problem.field for problem in found] == [field]
     assert fragment in found[0].message
     with pytest.raises(UsageError, match=r"dataset\.split"):
@@ -208,10 +208,10 @@ def test_a_split_that_cannot_be_is_refused_with_what_would_work(split, field, fr
 
 
 def test_what_a_dataset_cannot_offer_is_refused():
-    facts = Facts(rows=10, inputs=1, classes=None)
+    info = DatasetInfo(rows=10, inputs=1, classes=None)
     fresh = Split(train=8, dev=Fresh(fresh=5), test=0)
-    assert [p.field for p in problems(fresh, facts, can_draw_fresh=False)] == ["dev"]
-    assert [p.field for p in problems(Split(column="part"), facts, has_columns=False)] == ["column"]
+    assert [p.field for p in problems(fresh, info, can_draw_fresh=False)] == ["dev"]
+    assert [p.field for p in problems(Split(column="part"), info, has_columns=False)] == ["column"]
 
 
 @given(
@@ -254,5 +254,5 @@ def test_folds_test_on_every_row_once_and_keep_the_shares_of_the_rest(classes, f
     ],
 )
 def test_folds_that_make_no_sense_are_refused(options, message):
-    found = problems(Split(**options), numbers(10).facts)
+    found = problems(Split(**options), numbers(10).info)
     assert message in " and ".join(f"{one.field}: {one.message}" for one in found)

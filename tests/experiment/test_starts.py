@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mlprun import schema
-from mlprun.experiment import Experiment, Starts
+from mlprun.experiment import Experiment, InitialWeightCache
 from mlprun.parts.architectures.network import Network
 
 CONFIGS = sorted(glob.glob(str(Path(__file__).parents[2] / "configs" / "*.yaml")))
@@ -32,7 +32,7 @@ def built(experiment):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_config_starts_the_same_in_a_module_that_is_used_again(path, dtype):
     config = schema.load(path, [f"training.dtype={dtype}"], allow_code=True)
-    experiment, starts = Experiment.of(config), Starts()
+    experiment, starts = Experiment.of(config), InitialWeightCache()
     for seed in (3, 4, 3):
         one = Experiment(seeded(config, seed), experiment.preprocessing, experiment.width, {})
         assert same(starts.model(one), built(one))
@@ -53,7 +53,7 @@ def test_layers_of_every_kind_are_drawn_again(architecture):
     from mlprun.config import from_mapping
 
     config = schema.parse(from_mapping(mapping, "", "test"))
-    experiment, starts = Experiment.of(config), Starts()
+    experiment, starts = Experiment.of(config), InitialWeightCache()
     for seed in (1, 2):
         one = Experiment(seeded(config, seed), experiment.preprocessing, experiment.width, {})
         assert same(starts.model(one), built(one))
@@ -61,7 +61,7 @@ def test_layers_of_every_kind_are_drawn_again(architecture):
 
 def test_a_network_that_does_not_know_how_is_built_anew(monkeypatch):
     monkeypatch.setattr("mlprun.parts.architectures.dense.MlpNetwork.redraw", Network.redraw)
-    experiment, starts = Experiment.of(schema.load(CONFIGS[0])), Starts()
+    experiment, starts = Experiment.of(schema.load(CONFIGS[0])), InitialWeightCache()
     assert same(starts.model(experiment), starts.model(experiment))
     assert same(starts.model(experiment), built(experiment))
 
@@ -70,13 +70,13 @@ def test_drawing_leaves_every_generator_as_it_was():
     experiment = Experiment.of(schema.load(CONFIGS[0]))
     torch.manual_seed(11)
     before = torch.get_rng_state()
-    Starts().model(experiment)
+    InitialWeightCache().model(experiment)
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.initial_seed() == 11
 
 
 def test_weights_are_copies():
-    experiment, starts = Experiment.of(schema.load(CONFIGS[0])), Starts()
+    experiment, starts = Experiment.of(schema.load(CONFIGS[0])), InitialWeightCache()
     first = starts.model(experiment)
     kept = {name: array.copy() for name, array in first.items()}
     starts.model(Experiment(seeded(experiment.config, 9), experiment.preprocessing, experiment.width, {}))

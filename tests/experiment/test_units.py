@@ -7,7 +7,7 @@ import pytest
 
 from mlprun import config as reading
 from mlprun import engines, schema
-from mlprun.experiment import Experiment, Meter, Tensors
+from mlprun.experiment import Experiment, MetricComputer, SplitTensors
 
 DELTA = 3000.0
 LINES = [
@@ -43,8 +43,8 @@ def test_the_width_of_a_loss_is_in_the_targets_units(tmp_path, name, target):
         (made(tmp_path, loss, target), "loss"),
         (made(tmp_path, "mse", target, metrics=[loss]), name),
     ):
-        network, rows = experiment.network(), Tensors.of(experiment.rows("train", epoch=0))
-        found = Meter(experiment).evaluate(network, rows)[figure]
+        network, rows = experiment.network(), SplitTensors.of(experiment.rows("train", epoch=0))
+        found = MetricComputer(experiment).evaluate(network, rows)[figure]
         outputs = network(rows.inputs).detach().numpy()
         errors = experiment.preprocessing.restore(outputs) - rows.truth
         scale = rows.truth.std(axis=0)

@@ -156,7 +156,7 @@ def test_two_classes_are_ranked_on_every_split_and_more_against_all_others(
     subjects: dict[str, Subject], trained: dict[str, mlprun.Run]
 ) -> None:
     two = computed("roc", subjects["moons"]).rankings
-    figures = trained["moons"].best.figures()
+    figures = trained["moons"].best.evaluate()
     assert {split: pair[0].area for split, pair in two.items()} == {
         split: pytest.approx(values["roc_auc"]) for split, values in figures.items()
     }
@@ -219,7 +219,7 @@ def test_predicted_numbers_are_in_the_users_units(
 ) -> None:
     values = computed("predictions", subjects["line"])
     assert subjects["line"].scaled_targets
-    figures = trained["line"].best.figures()
+    figures = trained["line"].best.evaluate()
     for one in values.answers:
         assert 39 < one.true.min() < one.true.max() < 61
         assert reference.r2_score(one.true, one.predicted) == pytest.approx(figures[one.split]["r2"])

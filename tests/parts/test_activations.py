@@ -276,9 +276,9 @@ def test_what_activations_give_is_what_they_say(part):
     values = 3 * torch.randn(50, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     outputs = part(name=part.names()[0]).build()(values)
     assert (outputs.shape, outputs.dtype) == (values.shape, values.dtype)
-    if part.gives == "log_probabilities":
+    if part.output_kind == "log_probabilities":
         outputs = outputs.exp()
-    if part.gives != "numbers":
+    if part.output_kind != "numbers":
         assert bool(((outputs >= 0) & (outputs <= 1)).all())
     if part.link == "identity":
         assert torch.equal(outputs, values)

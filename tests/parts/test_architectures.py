@@ -17,10 +17,10 @@ from mlprun.errors import UsageError
 from mlprun.parts.architectures import Architecture, Mlp, Rnn, architectures
 from mlprun.parts.architectures.network import Dropout, Network
 from mlprun.parts.architectures.summary import Row, summary
-from mlprun.parts.datasets.dataset import Facts
+from mlprun.parts.datasets.dataset import DatasetInfo
 
-NUMBERS = Facts(rows=10, inputs=2, classes=("0", "1"))
-SYMBOLS = Facts(rows=10, inputs=4, classes=None, tokens=5)
+NUMBERS = DatasetInfo(rows=10, inputs=2, classes=("0", "1"))
+SYMBOLS = DatasetInfo(rows=10, inputs=4, classes=None, tokens=5)
 
 
 def mlp(**options: object) -> Mlp:
@@ -252,7 +252,7 @@ def test_values_that_do_not_fit_are_refused_before_and_while_building():
         "layers.0.weight has shape [1, 2] where the network has [3, 2]",
         "layers.2.bias is not a parameter of this network (did you mean layers.",
     ):
-        assert message in (architecture.refuses(NUMBERS) or "")
+        assert message in (architecture.unsupported_reason(NUMBERS) or "")
         with pytest.raises(UsageError) as caught:
             architecture.build(2)
         assert message in str(caught.value)
@@ -262,7 +262,7 @@ def test_values_that_may_fit_an_encoded_table_are_not_refused_before_it_is_read(
     for width, refused in ((1, True), (2, False), (5, False)):
         given = {"layers.0.weight": ((0.5,) * width,) * 3, "layers.1.bias": (0,)}
         architecture = mlp(hidden=(3,), init={"name": "values", "parameters": given})
-        assert (architecture.refuses(NUMBERS) is not None) == refused
+        assert (architecture.unsupported_reason(NUMBERS) is not None) == refused
 
 
 @CASES
@@ -358,7 +358,7 @@ def test_the_summary_of_a_user_s_network_lists_its_layers():
 
 
 @pytest.mark.parametrize(
-    ("architecture", "facts", "message"),
+    ("architecture", "info", "message"),
     [
         (mlp(), NUMBERS, None),
         (rnn(), NUMBERS, None),
@@ -370,8 +370,8 @@ def test_the_summary_of_a_user_s_network_lists_its_layers():
         (rnn(embedding={"vocabulary": 4, "dim": 2}), SYMBOLS, "set it to 5"),
     ],
 )
-def test_inputs_that_do_not_fit_are_refused_with_what_would_work(architecture, facts, message):
-    reason = architecture.refuses(facts)
+def test_inputs_that_do_not_fit_are_refused_with_what_would_work(architecture, info, message):
+    reason = architecture.unsupported_reason(info)
     assert (reason is None) == (message is None)
     assert message is None or message in (reason or "")
 

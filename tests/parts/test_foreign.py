@@ -35,13 +35,13 @@ from mlprun.schema.keys import valid_keys
 )
 def test_what_others_call_a_part_is_understood(word: str, kind: str, ours: str) -> None:
     names = [registry.names() for registry in schema.registries() if registry.kind == kind]
-    assert foreign.meant(word, names[0]) == ours
+    assert foreign.closest_name(word, names[0]) == ours
 
 
 def test_a_name_of_ours_is_never_taken_for_another() -> None:
     for registry in schema.registries():
         for name in registry.names():
-            assert foreign.meant(name, registry.names()) in (name, "sparseadam")
+            assert foreign.closest_name(name, registry.names()) in (name, "sparseadam")
 
 
 def test_words_lead_to_names_and_keys_that_there_are() -> None:

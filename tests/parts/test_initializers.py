@@ -129,7 +129,7 @@ def test_an_initializer_that_says_it_draws_nothing_leaves_the_generator_alone(pa
     torch.manual_seed(3)
     before = torch.get_rng_state()
     initializer.fill(torch.zeros(6, 4))
-    assert torch.equal(torch.get_rng_state(), before) != initializer.draws
+    assert torch.equal(torch.get_rng_state(), before) != initializer.is_random
 
 
 @pytest.mark.parametrize(

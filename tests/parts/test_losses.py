@@ -9,46 +9,46 @@ from sklearn.metrics import hinge_loss
 from torch import nn
 
 from mlprun.parts.activations import activations
-from mlprun.parts.datasets.dataset import Facts
+from mlprun.parts.datasets.dataset import DatasetInfo
 from mlprun.parts.losses import losses
 from mlprun.parts.losses.loss import scaled
 
 ROWS = 7
-TWO = Facts(ROWS, 3, classes=("no", "yes"))
-THREE = Facts(ROWS, 3, classes=("a", "b", "c"))
-NUMBERS = Facts(ROWS, 3, classes=None, targets=2)
+TWO = DatasetInfo(ROWS, 3, classes=("no", "yes"))
+THREE = DatasetInfo(ROWS, 3, classes=("a", "b", "c"))
+NUMBERS = DatasetInfo(ROWS, 3, classes=None, targets=2)
 KINDS = {"two classes": TWO, "three classes": THREE, "numbers": NUMBERS}
 
 
-def raw_targets(facts, rows=ROWS):
+def raw_targets(info, rows=ROWS):
     """Class ids, or rows of numbers that suit every loss: between 0 and 1, summing to 1."""
     generator = np.random.default_rng(5)
-    if facts.classes is not None:
-        return np.arange(rows) % len(facts.classes)
+    if info.classes is not None:
+        return np.arange(rows) % len(info.classes)
     first = generator.uniform(size=(rows, 1))
     return np.concatenate([first, 1 - first], axis=1)
 
 
-def example(loss, facts, dtype=torch.float64):
+def example(loss, info, dtype=torch.float64):
     """Values [B, K] and encoded targets."""
-    encoded = torch.from_numpy(loss.encode(raw_targets(facts), facts.classes and len(facts.classes)))
-    values = np.random.default_rng(1).normal(scale=3, size=(ROWS, loss.outputs(facts)))
+    encoded = torch.from_numpy(loss.encode(raw_targets(info), info.classes and len(info.classes)))
+    values = np.random.default_rng(1).normal(scale=3, size=(ROWS, loss.outputs(info)))
     targets = encoded if encoded.dtype == torch.int64 else encoded.to(dtype)
     return torch.from_numpy(values).to(dtype), targets
 
 
 def accepted():
     for part in losses:
-        for kind, facts in KINDS.items():
-            if part().refuses(facts, part().outputs(facts)) is None:
-                yield pytest.param(part(), facts, id=f"{part.names()[0]} on {kind}")
+        for kind, info in KINDS.items():
+            if part().unsupported_reason(info, part().outputs(info)) is None:
+                yield pytest.param(part(), info, id=f"{part.names()[0]} on {kind}")
     weighted = losses["cross_entropy"](class_weights=(0.5, 2.0, 7.0), label_smoothing=0.1)
     yield pytest.param(weighted, THREE, id="cross_entropy weighted and smoothed")
     yield pytest.param(losses["nll"](class_weights=(0.5, 2.0)), TWO, id="nll weighted")
     yield pytest.param(losses["poisson_nll"](full=True), NUMBERS, id="poisson_nll full")
 
 
-on_every_loss = pytest.mark.parametrize(("loss", "facts"), list(accepted()))
+on_every_loss = pytest.mark.parametrize(("loss", "info"), list(accepted()))
 
 
 def with_options(loss, **options):
@@ -56,16 +56,16 @@ def with_options(loss, **options):
 
 
 @on_every_loss
-def test_the_sum_is_the_mean_times_the_weight(loss, facts):
-    values, targets = example(loss, facts)
+def test_the_sum_is_the_mean_times_the_weight(loss, info):
+    values, targets = example(loss, info)
     mean = loss.build()(values, targets)
     total = with_options(loss, reduction="sum").build()(values, targets)
     assert total.item() == pytest.approx(mean.item() * loss.weight(targets), rel=1e-12)
 
 
 @on_every_loss
-def test_two_batches_weighted_give_the_whole(loss, facts):
-    values, targets = example(loss, facts)
+def test_two_batches_weighted_give_the_whole(loss, info):
+    values, targets = example(loss, info)
     function = loss.build()
     parts = [(values[:3], targets[:3]), (values[3:], targets[3:])]
     total = sum(function(v, t).item() * loss.weight(t) for v, t in parts)
@@ -74,10 +74,10 @@ def test_two_batches_weighted_give_the_whole(loss, facts):
 
 
 @on_every_loss
-def test_scale_multiplies_value_and_gradient(loss, facts):
+def test_scale_multiplies_value_and_gradient(loss, info):
     gradients, results = [], []
     for scale in (1.0, 0.5):
-        values, targets = example(loss, facts)
+        values, targets = example(loss, info)
         result = with_options(loss, scale=scale).build()(values.requires_grad_(), targets)
         result.backward()
         gradients.append(values.grad)
@@ -91,8 +91,8 @@ def test_a_scale_of_one_is_the_function_itself():
 
 
 @on_every_loss
-def test_shapes_that_differ_are_never_broadcast(loss, facts):
-    values, targets = example(loss, facts)
+def test_shapes_that_differ_are_never_broadcast(loss, info):
+    values, targets = example(loss, info)
     function = loss.build()
     wrong = targets[:, None] if targets.ndim == 1 else targets[:, 0]
     with pytest.raises(AssertionError, match="against"):
@@ -102,26 +102,26 @@ def test_shapes_that_differ_are_never_broadcast(loss, facts):
 
 
 @on_every_loss
-def test_float32_values_give_a_float32_loss_near_the_float64_one(loss, facts):
+def test_float32_values_give_a_float32_loss_near_the_float64_one(loss, info):
     function = loss.build()
-    double, single = (function(*example(loss, facts, dtype)) for dtype in (torch.float64, torch.float32))
+    double, single = (function(*example(loss, info, dtype)) for dtype in (torch.float64, torch.float32))
     assert single.dtype == torch.float32
     assert single.item() == pytest.approx(double.item(), rel=1e-5)
-    again = function(*example(loss, facts))
+    again = function(*example(loss, info))
     assert torch.equal(again, double), "class weights lost digits on the way"
 
 
 @on_every_loss
-def test_gradients_agree_with_finite_differences(loss, facts):
-    values, targets = example(loss, facts)
+def test_gradients_agree_with_finite_differences(loss, info):
+    values, targets = example(loss, info)
     function = loss.build()
     assert torch.autograd.gradcheck(lambda v: function(v, targets), values.requires_grad_())
 
 
 @on_every_loss
-def test_values_of_any_size_give_a_finite_loss(loss, facts):
-    _, targets = example(loss, facts, torch.float32)
-    values = torch.full((ROWS, loss.outputs(facts)), -1e4)
+def test_values_of_any_size_give_a_finite_loss(loss, info):
+    _, targets = example(loss, info, torch.float32)
+    values = torch.full((ROWS, loss.outputs(info)), -1e4)
     values[::2, 0] = 50 if loss.activation == "exp" else 1e4  # the mean of a count may well overflow
     values.requires_grad_()
     result = loss.build()(values, targets)
@@ -165,17 +165,17 @@ def test_every_loss_has_a_closed_form_to_compare_with():
 
 
 @pytest.mark.parametrize(
-    ("loss", "facts"), [case for case in accepted() if case.values[0] == type(case.values[0])()]
+    ("loss", "info"), [case for case in accepted() if case.values[0] == type(case.values[0])()]
 )
-def test_the_value_with_default_options_is_that_of_the_closed_form(loss, facts):
-    values, targets = example(loss, facts)
+def test_the_value_with_default_options_is_that_of_the_closed_form(loss, info):
+    values, targets = example(loss, info)
     expected = CLOSED_FORMS[loss.name](values.numpy(), targets.numpy())
     assert loss.build()(values, targets).item() == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("facts", [TWO, THREE], ids=["two", "three"])
-def test_nll_of_log_softmax_outputs_is_cross_entropy_and_torchs(facts):
-    values, targets = example(losses["nll"](), facts)
+@pytest.mark.parametrize("info", [TWO, THREE], ids=["two", "three"])
+def test_nll_of_log_softmax_outputs_is_cross_entropy_and_torchs(info):
+    values, targets = example(losses["nll"](), info)
     expected = nn.NLLLoss()(nn.LogSoftmax(dim=1)(values), targets)
     torch.testing.assert_close(losses["nll"]().build()(values, targets), expected)
     torch.testing.assert_close(losses["cross_entropy"]().build()(values, targets), expected)
@@ -250,11 +250,11 @@ def test_more_classes_are_one_hot(name):
 def test_two_classes_can_have_an_output_each(name):
     loss = losses[name]()
     assert loss.outputs(TWO) == 2
-    assert "needs 2 outputs, not 1" in loss.refuses(TWO, 1)
+    assert "needs 2 outputs, not 1" in loss.unsupported_reason(TWO, 1)
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "facts", "outputs", "reason"),
+    ("name", "options", "info", "outputs", "reason"),
     [
         ("mse", {}, TWO, 2, "mse on 2 classes needs 1 output, not 2; set architecture.outputs to 1"),
         ("mse", {}, NUMBERS, 1, "mse on 2 numbers per row needs 2 outputs, not 1"),
@@ -268,14 +268,14 @@ def test_two_classes_can_have_an_output_each(name):
         (
             "kl_div",
             {},
-            Facts(ROWS, 3, None, targets=1),
+            DatasetInfo(ROWS, 3, None, targets=1),
             1,
             "at least two probabilities, not 1 number per row",
         ),
     ],
 )
-def test_what_cannot_work_is_refused_with_what_would(name, options, facts, outputs, reason):
-    assert reason in losses[name](**options).refuses(facts, outputs)
+def test_what_cannot_work_is_refused_with_what_would(name, options, info, outputs, reason):
+    assert reason in losses[name](**options).unsupported_reason(info, outputs)
 
 
 @pytest.mark.parametrize(
@@ -289,12 +289,12 @@ def test_what_cannot_work_is_refused_with_what_would(name, options, facts, outpu
     ],
 )
 def test_target_values_that_cannot_work_are_refused(name, targets, reason):
-    assert reason in losses[name]().refuses_targets(np.array(targets))
+    assert reason in losses[name]().unsupported_targets(np.array(targets))
 
 
 @on_every_loss
-def test_target_values_that_work_are_not_refused(loss, facts):
-    assert loss.refuses_targets(raw_targets(facts)) is None
+def test_target_values_that_work_are_not_refused(loss, info):
+    assert loss.unsupported_targets(raw_targets(info)) is None
 
 
 def test_only_targets_without_a_meaning_of_their_own_are_standardised():

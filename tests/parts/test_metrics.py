@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 from sklearn.preprocessing import label_binarize
 
-from mlprun.parts.datasets.dataset import Facts
+from mlprun.parts.datasets.dataset import DatasetInfo
 from mlprun.parts.metrics import Metric, Predictions, metrics
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -193,15 +193,17 @@ def test_a_perfect_prediction_is_as_good_as_its_goal_says(part):
     if not part.scalar:
         assert figure.compute(perfect) == [[10, 0, 0], [0, 10, 0], [0, 0, 10]]
         return
-    best = {"max": 1.0, "min": 0.0}[part.goal]
+    best = {"max": 1.0, "min": 0.0}[part.mode]
     assert figure.compute(perfect) == pytest.approx(best, abs=1e-15)
     assert abs(figure.compute(poor) - best) > 0.1
     assert type(figure.compute(poor)) is float
 
 
 def test_an_average_of_class_one_is_refused_for_three_classes():
-    assert "macro, micro or weighted" in metric("f1", average="binary").refuses(Facts(9, 2, ("a", "b", "c")))
-    assert metric("f1", average="binary").refuses(Facts(9, 2, ("a", "b"))) is None
+    assert "macro, micro or weighted" in metric("f1", average="binary").unsupported_reason(
+        DatasetInfo(9, 2, ("a", "b", "c"))
+    )
+    assert metric("f1", average="binary").unsupported_reason(DatasetInfo(9, 2, ("a", "b"))) is None
 
 
 def test_r2_of_the_mean_is_exactly_zero():

@@ -15,7 +15,7 @@ from torch import nn
 
 from mlprun.errors import UsageError
 from mlprun.parts.optimizers import Optimizer, optimizers
-from mlprun.parts.optimizers.light import WRAPPED, step_function, without_dynamo
+from mlprun.parts.optimizers.light import WRAPPED, avoid_dynamo_import, step_function
 from mlprun.parts.part import Named
 
 TORCH = {
@@ -244,5 +244,5 @@ def test_a_torch_without_the_wrapped_methods_changes_nothing(monkeypatch):
 
     monkeypatch.delitem(sys.modules, "torch._dynamo", raising=False)
     monkeypatch.setattr(light, "WRAPPED", ("no_such_method", "__init__"))
-    without_dynamo()
+    avoid_dynamo_import()
     assert all(callable(getattr(torch.optim.Optimizer, name)) for name in WRAPPED)

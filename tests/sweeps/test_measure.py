@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mlprun import api
-from mlprun.experiment import Experiment, Starts
+from mlprun.experiment import Experiment, InitialWeightCache
 from mlprun.sweeps.train import Gauge
 
 
@@ -26,7 +26,7 @@ def test_settings_with_equal_architectures_share_networks(built):
     several = [experiment("optimizer.lr=0.1"), experiment("optimizer.lr=0.2"), experiment("training.seed=7")]
     other = experiment("architecture.hidden=[3]")
     weights = [one.initial() for one in (*several, other)]
-    starts, gauge = Starts(), Gauge("cpu")
+    starts, gauge = InitialWeightCache(), Gauge("cpu")
     figures = [Gauge("cpu").figures(*both, 0) for both in zip((*several, other), weights, strict=True)]
     built.clear()
     for one, begin, measured in zip((*several, other), weights, figures, strict=True):

@@ -14,7 +14,7 @@ import pytest
 import mlprun.api as mlprun
 from mlprun.engines.contract import never
 from mlprun.engines.fused import FusedEngine
-from mlprun.experiment import Experiment, Rows
+from mlprun.experiment import Experiment, SplitArrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,7 +113,7 @@ def test_fresh_rows_are_others_at_every_evaluation(train: Train) -> None:
     history = train("parity_fresh", "optimizer.lr=1e-30", "training.epochs=4", "training.evaluate_every=1")
     dev = history.history["dev_loss"]
     assert len(set(dev)) == len(dev)
-    assert history.best.figures(["dev"])["dev"]["loss"] == min(dev)
+    assert history.best.evaluate(["dev"])["dev"]["loss"] == min(dev)
 
 
 @pytest.mark.slow
@@ -161,7 +161,7 @@ def test_forty_starts_of_1400000_steps_end_as_the_published_ones(shipped: Callab
     assert high == pytest.approx(0.057, rel=0.2)
 
 
-def log_loss(rows: Rows, model: Any) -> float:
+def log_loss(rows: SplitArrays, model: Any) -> float:
     """The mean log loss of the network's two layers, by hand."""
     hidden = 1 / (1 + np.exp(-rows.inputs.astype(float) @ model["layers.0.weight"].T))
     z = hidden @ model["layers.1.weight"].T

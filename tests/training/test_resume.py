@@ -137,7 +137,7 @@ def test_a_file_of_initial_weights_may_be_gone(train: Train, tmp_path: Path) -> 
     for name, tensor in first.last.network.state_dict().items():
         np.testing.assert_array_equal(start[name], tensor)
     path.unlink()
-    assert run.best.figures() == run.figures["best"]["splits"]
+    assert run.best.evaluate() == run.figures["best"]["splits"]
     extended = mlprun.resume(run.path, epochs=9)
     np.testing.assert_array_equal(extended.history["train_loss"], longer.history["train_loss"])
 

@@ -158,7 +158,7 @@ def test_no_epochs_leave_a_run_that_can_be_used(train: Train) -> None:
     assert run.status.state == "finished"
     assert run.figures["best"] is None
     assert run.history["epoch"].size == 0
-    assert run.best.figures() == run.figures["last"]["splits"]
+    assert run.best.evaluate() == run.figures["last"]["splits"]
     assert mlprun.resume(run.path, epochs=2).status.epochs == 2
 
 

@@ -18,7 +18,7 @@ from mlprun.engines.fused import slices
 from mlprun.engines.fused import tables as t
 from mlprun.engines.fused.python_metrics import PythonMetricsTrainer
 from mlprun.engines.fused.slices import Chunk
-from mlprun.experiment import logged
+from mlprun.experiment import history_metrics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -124,7 +124,7 @@ def _before_divergence(member: Member, space: Workspace, failed: int) -> Chunk:
 
 
 def _told(member: Member, chunk: Chunk) -> ChunkResult:
-    names = logged(member.config)
+    names = history_metrics(member.config)
     why = "interrupted" if chunk.stopped else _WHY.get(chunk.status)
     improvements = Improvements(chunk.improvements)
     best = None

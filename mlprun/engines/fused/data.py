@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlprun.engines.fused.layout import Layout
-    from mlprun.experiment import Experiment, Rows
+    from mlprun.experiment import Experiment, SplitArrays
 
 
 class Fields(NamedTuple):
@@ -45,7 +45,7 @@ def fields_of(experiment: Experiment) -> Fields:
     return Fields(mask, places[0], places[1], places[2], numbers)
 
 
-def table(experiment: Experiment, rows: Rows) -> NDArray[Any]:
+def table(experiment: Experiment, rows: SplitArrays) -> NDArray[Any]:
     """Row-major [N, fields] in the run's dtype."""
     outputs, fields = experiment.config.architecture.outputs, fields_of(experiment)
     assert outputs is not None
@@ -77,7 +77,7 @@ def blocks(layout: Layout, rows: NDArray[Any], *, turns: bool = False) -> NDArra
     return made
 
 
-def shares(experiment: Experiment, rows: Rows | None, outputs: int) -> NDArray[np.float64]:
+def shares(experiment: Experiment, rows: SplitArrays | None, outputs: int) -> NDArray[np.float64]:
     """What squared errors of each output are multiplied by, to be the unexplained share of the variance."""
     if rows is None or experiment.classes is not None or not len(rows):
         return np.zeros(outputs)

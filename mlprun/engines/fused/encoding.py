@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from mlprun.engines.state_spec import Array, Number, steps_so_far
-from mlprun.parts.losses.regression import Straightened
+from mlprun.parts.losses.regression import HuberLike
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +93,7 @@ def activation(part: Activation) -> tuple[str, float, float] | None:
 @once
 def loss(part: Loss) -> tuple[str, float] | None:
     """The name and the option under which kernels compute a loss; None if they do not."""
-    if isinstance(part, Straightened) and isinstance(getattr(part, part.width), tuple):
+    if isinstance(part, HuberLike) and isinstance(getattr(part, part.width), tuple):
         return None  # one for each of several targets
     name, given = type(part).names()[0], part.model_dump()
     if not _is_ours(part) or given.get("full"):

@@ -20,7 +20,7 @@ from mlprun.randomness import Purpose, order
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mlprun.experiment import Experiment, Rows
+    from mlprun.experiment import Experiment, SplitArrays
 
 RATE = 2.0**40
 """what a step of 1 would lose of a gradient to the digits of its parameter, this one loses 1e12 times less"""
@@ -56,7 +56,7 @@ def _one_step(experiment: Experiment, epoch: int) -> Experiment:
     return replace(experiment, config=config.model_copy(update=changed), fixed=fixed)
 
 
-def _taken(rows: Rows, chosen: NDArray[np.int64]) -> Rows:
+def _taken(rows: SplitArrays, chosen: NDArray[np.int64]) -> SplitArrays:
     extra = tuple(targets[chosen] for targets in rows.extra)
     return replace(
         rows,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlprun.engines.fused.layout import Layout
-    from mlprun.experiment import Experiment, Rows
+    from mlprun.experiment import Experiment, SplitArrays
 
 FIRST = "0."
 """how torch's engine names the arrays of the first of an experiment's optimizers"""
@@ -69,7 +69,7 @@ class Member:
         self.dev = np.zeros(0, layout.dtype) if dev is None else self._array(dev, in_blocks=True)
         self.shares = np.concatenate([data.shares(experiment, rows, self.outputs) for rows in (train, dev)])
 
-    def _array(self, rows: Rows, *, in_blocks: bool, turns: bool = False) -> NDArray[Any]:
+    def _array(self, rows: SplitArrays, *, in_blocks: bool, turns: bool = False) -> NDArray[Any]:
         experiment, layout = self.experiment, self.layout
         stride = layout.stride if in_blocks else 0
 
@@ -259,7 +259,7 @@ class Shared:
         self._of_content: weakref.WeakValueDictionary[bytes, NDArray[Any]] = weakref.WeakValueDictionary()
         self._lock = threading.Lock()
 
-    def once(self, rows: Rows, kind: Hashable, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    def once(self, rows: SplitArrays, kind: Hashable, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """What `make` gives for these rows and this kind of array; rows of equal content share it."""
         known = self._of_rows.get(id(rows))
         if known is None:

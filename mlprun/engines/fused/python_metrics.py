@@ -14,7 +14,7 @@ import torch
 from mlprun.engines.epoch_protocol import EpochTotals, row_order
 from mlprun.engines.fused import data, epochs, slices
 from mlprun.engines.fused import tables as t
-from mlprun.experiment import Meter, Tensors
+from mlprun.experiment import MetricComputer, SplitTensors
 
 if TYPE_CHECKING:
     from mlprun.engines.contract import Arrays, Progress, StopCondition
@@ -27,8 +27,8 @@ class PythonMetricsTrainer:
 
     def __init__(self, member: Member, space: Workspace) -> None:
         self.experiment, self._member, self._space = member.experiment, member, space
-        self._network, self._meter = member.experiment.network(), Meter(member.experiment)
-        self._train = Tensors.of(member.experiment.fixed["train"])
+        self._network, self._meter = member.experiment.network(), MetricComputer(member.experiment)
+        self._train = SplitTensors.of(member.experiment.fixed["train"])
         self._best: Arrays = {}
 
     @property
@@ -45,7 +45,7 @@ class PythonMetricsTrainer:
     def progress(self, progress: Progress) -> None:
         self._member.progress = progress
 
-    def run_epoch(self, until: int, stop: StopCondition) -> EpochTotals[Tensors, torch.Tensor] | None:
+    def run_epoch(self, until: int, stop: StopCondition) -> EpochTotals[SplitTensors, torch.Tensor] | None:
         """Train up to the next epoch that is logged or evaluated, or up to `until`."""
         member = self._member
         chunk = slices.run(member, self._space, self._next_due(until), stop)
@@ -56,7 +56,7 @@ class PythonMetricsTrainer:
         order = row_order(member.config, member.count, member.epoch - 1)
         rows = self._train if order is None else self._train.reordered(order)
         stands = member.stands
-        totals: EpochTotals[Tensors, torch.Tensor] = EpochTotals(rows, float(stands[t.EPOCH_RATE]))
+        totals: EpochTotals[SplitTensors, torch.Tensor] = EpochTotals(rows, float(stands[t.EPOCH_RATE]))
         # a copy: an evaluation overwrites the kernel's outputs
         totals.logits.append(self._outputs(member.count))
         totals.loss, totals.objective = float(stands[t.EPOCH_LOSS]), float(stands[t.EPOCH_OBJECTIVE])
@@ -71,9 +71,9 @@ class PythonMetricsTrainer:
         outputs = self._member.outputs
         return torch.from_numpy(self._space.kept[: rows * outputs].reshape(rows, outputs).copy())
 
-    def train_metrics(self, totals: EpochTotals[Tensors, torch.Tensor]) -> dict[str, float]:
+    def train_metrics(self, totals: EpochTotals[SplitTensors, torch.Tensor]) -> dict[str, float]:
         """Return the metrics of the train rows during the epoch."""
-        return self._meter.figures(self._network, totals.logits[0], totals.rows)
+        return self._meter.compute(self._network, totals.logits[0], totals.rows)
 
     def evaluate(self) -> dict[str, float]:
         """Return the metrics of the dev rows: the loss from the kernel, the others from its outputs."""
@@ -90,7 +90,7 @@ class PythonMetricsTrainer:
             plan, member.numbers, layout.layers, layout.codes, layout.options, member.theta, space.zeros,
             space.work, blocks, member.shares, space.squares, space.kept,
         )  # fmt: skip
-        metrics = self._meter.figures(self._network, self._outputs(len(rows)), Tensors.of(rows))
+        metrics = self._meter.compute(self._network, self._outputs(len(rows)), SplitTensors.of(rows))
         return {"loss": float(loss), **metrics}
 
     def save_best(self) -> None:

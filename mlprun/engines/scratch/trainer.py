@@ -11,7 +11,7 @@ from mlprun.engines import state_spec
 from mlprun.engines.contract import Arrays, State, StopCondition
 from mlprun.engines.scratch.engine import CAPABILITIES, Learner, Slots
 from mlprun.engines.scratch.tensor import Array
-from mlprun.experiment import Experiment, Rows, measured
+from mlprun.experiment import Experiment, SplitArrays, compute_metrics
 from mlprun.parts.losses import Loss
 
 FIRST = "0."
@@ -71,11 +71,11 @@ class NumpyTrainer:
         return all(bool(np.isfinite(array).all()) for array in self.learner.model.values())
 
     @np.errstate(all="ignore")  # a run may diverge, which its metrics show
-    def run_epoch(self, until: int, stop: StopCondition) -> protocol.EpochTotals[Rows, Array] | None:
+    def run_epoch(self, until: int, stop: StopCondition) -> protocol.EpochTotals[SplitArrays, Array] | None:
         """Train one epoch; None when `stop` was met between batches."""
         rows, loss = self._ordered(), self.config.loss
         lr = protocol.learning_rate(self.experiment.config, self.epoch, self.progress)
-        totals: protocol.EpochTotals[Rows, Array] = protocol.EpochTotals(rows, lr)
+        totals: protocol.EpochTotals[SplitArrays, Array] = protocol.EpochTotals(rows, lr)
         for batch in self._batches(rows):
             if stop():
                 return None
@@ -92,7 +92,7 @@ class NumpyTrainer:
         batch = self._batches(self._ordered())[0]
         return self.learner.differentiate(batch.inputs, batch.targets).gradients
 
-    def train_metrics(self, totals: protocol.EpochTotals[Rows, Array]) -> dict[str, Any]:
+    def train_metrics(self, totals: protocol.EpochTotals[SplitArrays, Array]) -> dict[str, Any]:
         """Return the metrics and extra losses of the train rows during the epoch."""
         return self._metrics(np.concatenate(totals.logits), totals.rows)
 
@@ -104,19 +104,19 @@ class NumpyTrainer:
         loss = self.learner.mean(self.config.loss, logits, rows.targets)
         return {"loss": loss, **self._metrics(logits, rows)}
 
-    def _metrics(self, logits: Array, rows: Rows) -> dict[str, Any]:
+    def _metrics(self, logits: Array, rows: SplitArrays) -> dict[str, Any]:
         def mean(loss: Loss, targets: Array) -> float:
             return self.learner.mean(loss, logits, targets)
 
-        return measured(self.experiment, self.learner.outputs(logits), rows.truth, rows.extra, mean)
+        return compute_metrics(self.experiment, self.learner.outputs(logits), rows.truth, rows.extra, mean)
 
-    def _ordered(self) -> Rows:
+    def _ordered(self) -> SplitArrays:
         order = protocol.row_order(self.config, len(self.train), self.epoch)
-        return self.train if order is None else self.train.at(order)
+        return self.train if order is None else self.train.take(order)
 
-    def _batches(self, rows: Rows) -> list[Rows]:
+    def _batches(self, rows: SplitArrays) -> list[SplitArrays]:
         size = protocol.batch_size(self.config, len(rows))
-        return [rows.at(slice(start, start + size)) for start in range(0, len(rows), size)]
+        return [rows.take(slice(start, start + size)) for start in range(0, len(rows), size)]
 
 
 def flatten(slots: Mapping[str, Arrays]) -> tuple[dict[str, NDArray[Any]], Any]:

@@ -11,7 +11,7 @@ from mlprun import randomness
 from mlprun.engines import epoch_protocol as protocol
 from mlprun.engines.contract import State
 from mlprun.engines.torch.optimizer_state import flatten, unflatten
-from mlprun.experiment import Meter, Tensors
+from mlprun.experiment import MetricComputer, SplitTensors
 from mlprun.parts.optimizers.light import step_function
 from mlprun.randomness import Purpose
 
@@ -33,10 +33,10 @@ class TorchTrainer:
         self.network = experiment.blank_network().to(self.device)
         self.parameters = dict(self.network.named_parameters())
         self.optimizers = config.optimizer.build(self.parameters, embeddings=self.network.embeddings())
-        self.meter = Meter(experiment)
-        self.train = Tensors.of(experiment.fixed["train"], self.device)
+        self.meter = MetricComputer(experiment)
+        self.train = SplitTensors.of(experiment.fixed["train"], self.device)
         dev = experiment.fixed.get("dev")
-        self.dev = None if dev is None else Tensors.of(dev, self.device)
+        self.dev = None if dev is None else SplitTensors.of(dev, self.device)
         self.batch = protocol.batch_size(config, len(self.train))
         self._steps = [step_function(optimizer) for optimizer in self.optimizers]
         self._loss, self._penalties, self._weights = (
@@ -85,7 +85,7 @@ class TorchTrainer:
             for name, tensor in zip(self.network.state_dict(), self._best, strict=True)
         }
 
-    def run_epoch(self, until: int, stop: StopCondition) -> protocol.EpochTotals[Tensors, Tensor] | None:
+    def run_epoch(self, until: int, stop: StopCondition) -> protocol.EpochTotals[SplitTensors, Tensor] | None:
         """Train one epoch; None when `stop` was met between batches, the epoch incomplete.
 
         Raises OverflowError for a learning rate that the run's dtype cannot hold.
@@ -110,9 +110,9 @@ class TorchTrainer:
             self.epoch += 1
         return totals
 
-    def _batches(self, lr: float, stop: StopCondition) -> protocol.EpochTotals[Tensors, Tensor] | None:
+    def _batches(self, lr: float, stop: StopCondition) -> protocol.EpochTotals[SplitTensors, Tensor] | None:
         rows = self._ordered()
-        totals: protocol.EpochTotals[Tensors, Tensor] = protocol.EpochTotals(rows, lr)
+        totals: protocol.EpochTotals[SplitTensors, Tensor] = protocol.EpochTotals(rows, lr)
         for step, start in enumerate(range(0, len(rows), self.batch)):
             if stop():
                 return None
@@ -126,7 +126,7 @@ class TorchTrainer:
             totals.add(logits, mean, objective, weight=weight, rows=len(inputs))
         return totals
 
-    def _ordered(self) -> Tensors:
+    def _ordered(self) -> SplitTensors:
         """The train rows in this epoch's order."""
         order = protocol.row_order(self.config, len(self.train), self.epoch)
         return self.train if order is None else self.train.reordered(order)
@@ -208,16 +208,16 @@ class TorchTrainer:
         if training.clip_value is not None:
             torch.nn.utils.clip_grad_value_(self.parameters.values(), training.clip_value)
 
-    def train_metrics(self, totals: protocol.EpochTotals[Tensors, Tensor]) -> dict[str, Any]:
+    def train_metrics(self, totals: protocol.EpochTotals[SplitTensors, Tensor]) -> dict[str, Any]:
         """Return the metrics and extra losses of the train rows during the epoch."""
         logits = totals.logits[0] if len(totals.logits) == 1 else torch.cat(totals.logits)
-        return self.meter.figures(self.network, logits, totals.rows)
+        return self.meter.compute(self.network, logits, totals.rows)
 
     def evaluate(self) -> dict[str, Any]:
         """Return the metrics of the dev rows after the epochs so far."""
         rows = self.dev
         if rows is None:
-            rows = Tensors.of(self.experiment.rows("dev", epoch=self.epoch), self.device)
+            rows = SplitTensors.of(self.experiment.rows("dev", epoch=self.epoch), self.device)
         return self.meter.evaluate(self.network, rows)
 
     def is_finite(self) -> bool:

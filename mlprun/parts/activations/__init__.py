@@ -18,7 +18,7 @@ class Activation(Part):
 
     elementwise: ClassVar[bool] = True
     """False where an output depends on the whole row: such an activation stands on the output layer only"""
-    gives: ClassVar[Literal["numbers", "probabilities", "log_probabilities"]] = "numbers"
+    output_kind: ClassVar[Literal["numbers", "probabilities", "log_probabilities"]] = "numbers"
     """what metrics may take the outputs for"""
     link: ClassVar[Literal["identity", "logit", "multinomial"] | None] = None
     """which regression a single layer with these outputs is: linear, logistic, softmax; None for any other"""
@@ -78,7 +78,7 @@ class Softmax(Activation):
     """exp(z) divided by its sum over the row: probabilities of the classes. For outputs only."""
 
     elementwise: ClassVar[bool] = False
-    gives: ClassVar[Literal["probabilities"]] = "probabilities"
+    output_kind: ClassVar[Literal["probabilities"]] = "probabilities"
     link: ClassVar[Literal["multinomial"]] = "multinomial"
 
     name: Literal["softmax"] = "softmax"
@@ -94,7 +94,7 @@ class LogSoftmax(Activation):
     """Logarithm of the softmax of a row: log-probabilities of the classes. For outputs only."""
 
     elementwise: ClassVar[bool] = False
-    gives: ClassVar[Literal["log_probabilities"]] = "log_probabilities"
+    output_kind: ClassVar[Literal["log_probabilities"]] = "log_probabilities"
     link: ClassVar[Literal["multinomial"]] = "multinomial"
 
     name: Literal["log_softmax"] = "log_softmax"
@@ -267,7 +267,7 @@ class Identity(Activation):
 class Logistic(Activation):
     """f(z) = 1 / (1 + exp(-z)), between 0 and 1."""
 
-    gives: ClassVar[Literal["probabilities"]] = "probabilities"
+    output_kind: ClassVar[Literal["probabilities"]] = "probabilities"
     link: ClassVar[Literal["logit"]] = "logit"
 
     name: Literal["logistic", "sigmoid"] = "logistic"

@@ -11,7 +11,7 @@ from mlprun.parts.part import Part, PositiveInt, Registry
 
 if TYPE_CHECKING:
     from mlprun.parts.architectures.network import Network
-    from mlprun.parts.datasets.dataset import Facts
+    from mlprun.parts.datasets.dataset import DatasetInfo
 
 Dtype = Literal["float32", "float64"]
 
@@ -36,7 +36,7 @@ class Architecture(Part):
         """The fewest rows a training batch may have: batch norm has no variance of one row."""
         return 1
 
-    def refuses(self, facts: Facts) -> str | None:
+    def unsupported_reason(self, info: DatasetInfo) -> str | None:
         """Why this architecture cannot take these inputs, ending in what would work; None if it can."""
         return None
 

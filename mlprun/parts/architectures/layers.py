@@ -13,7 +13,7 @@ from mlprun.parts.part import Options, PositiveInt, Probability
 
 if TYPE_CHECKING:
     from mlprun.parts.architectures.architecture import Architecture
-    from mlprun.parts.datasets.dataset import Facts
+    from mlprun.parts.datasets.dataset import DatasetInfo
 
 Norm = Literal["none", "batch", "layer"]
 
@@ -59,25 +59,25 @@ class Embedding(Options):
     )
 
 
-def refused_inputs(facts: Facts, embedding: Embedding | None) -> str | None:
+def refused_inputs(info: DatasetInfo, embedding: Embedding | None) -> str | None:
     """Why these inputs do not go with this embedding; None if they do. Without one, symbols are numbers."""
     if embedding is None:
         return None
-    if facts.tokens is None:
+    if info.tokens is None:
         return (
             "an embedding takes whole numbers from 0 and these inputs are not; remove architecture.embedding"
         )
-    if facts.tokens > embedding.vocabulary:
+    if info.tokens > embedding.vocabulary:
         what = f"embedding.vocabulary is {embedding.vocabulary} and the inputs have symbols up to"
-        return f"{what} {facts.tokens - 1}; set it to {facts.tokens}"
+        return f"{what} {info.tokens - 1}; set it to {info.tokens}"
     return None
 
 
-def refused_values(architecture: Architecture, init: object, facts: Facts) -> str | None:
+def refused_values(architecture: Architecture, init: object, info: DatasetInfo) -> str | None:
     """Why `init: {name: values}` does not fit this network; None if it does, or before `outputs` is known."""
     if not isinstance(init, GivenValues) or architecture.outputs is None:
         return None
-    inputs = facts.inputs
+    inputs = info.inputs
     if architecture.vocabulary is None:
         # one-hot encoding can only widen a table, by how much is known when it has been read
         inputs = max([inputs, *init.shapes.get("layers.0.weight", ())[1:]])

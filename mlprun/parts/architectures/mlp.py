@@ -22,7 +22,7 @@ from mlprun.parts.part import PositiveInt, Probability
 
 if TYPE_CHECKING:
     from mlprun.parts.architectures.network import Network
-    from mlprun.parts.datasets.dataset import Facts
+    from mlprun.parts.datasets.dataset import DatasetInfo
 
 _DEFAULT_HIDDEN = (8,)
 MOST_LAYERS = 1000
@@ -116,8 +116,8 @@ class Mlp(Architecture):
     def _layer_init(self) -> LayerInit:
         return self.init if isinstance(self.init, LayerInit) else LayerInit()
 
-    def refuses(self, facts: Facts) -> str | None:
-        return refused_inputs(facts, self.embedding) or refused_values(self, self.init, facts)
+    def unsupported_reason(self, info: DatasetInfo) -> str | None:
+        return refused_inputs(info, self.embedding) or refused_values(self, self.init, info)
 
     def shapes(self, inputs: int) -> dict[str, tuple[int, ...]]:
         assert self.outputs is not None

@@ -103,12 +103,12 @@ def initialize(
     ]
     with torch.no_grad():
         for initializer, module, kind in pairs:
-            if initializer.draws:
+            if initializer.is_random:
                 initializer.fill(getattr(module, kind))
         if dtype != "float32":  # as which parameters are made
             network.to(getattr(torch, dtype))
         for initializer, module, kind in pairs:
-            if not initializer.draws:  # 0.1 in float64 is not 0.1 that has been through float32
+            if not initializer.is_random:  # 0.1 in float64 is not 0.1 that has been through float32
                 initializer.fill(getattr(module, kind))
     if named is not None:
         named.assign(network)

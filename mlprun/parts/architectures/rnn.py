@@ -14,7 +14,7 @@ from mlprun.parts.part import PositiveInt
 
 if TYPE_CHECKING:
     from mlprun.parts.architectures.network import Network
-    from mlprun.parts.datasets.dataset import Facts
+    from mlprun.parts.datasets.dataset import DatasetInfo
 
 
 @architectures.register
@@ -43,8 +43,8 @@ class Rnn(Architecture):
     def vocabulary(self) -> int | None:
         return None if self.embedding is None else self.embedding.vocabulary
 
-    def refuses(self, facts: Facts) -> str | None:
-        return refused_inputs(facts, self.embedding) or refused_values(self, self.init, facts)
+    def unsupported_reason(self, info: DatasetInfo) -> str | None:
+        return refused_inputs(info, self.embedding) or refused_values(self, self.init, info)
 
     def shapes(self, inputs: int) -> dict[str, tuple[int, ...]]:
         assert self.outputs is not None

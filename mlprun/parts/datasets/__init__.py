@@ -13,12 +13,12 @@ from mlprun.parts.datasets import (
     table,
     truth_tables,
 )
-from mlprun.parts.datasets.dataset import Data, Dataset, Facts, Generated, datasets
+from mlprun.parts.datasets.dataset import Data, Dataset, DatasetInfo, Generated, datasets
 
 __all__ = [
     "Data",
     "Dataset",
-    "Facts",
+    "DatasetInfo",
     "Generated",
     "bundled",
     "clusters",

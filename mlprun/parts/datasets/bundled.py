@@ -7,18 +7,18 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from mlprun.parts.datasets.dataset import Data, Dataset, Facts, datasets
+from mlprun.parts.datasets.dataset import Data, Dataset, DatasetInfo, datasets
 from mlprun.parts.datasets.draws import digits
 
 
 class Bundled(Dataset):
-    """Base of the data sets that scikit-learn carries; facts are constants, so that they need no import."""
+    """Base of the data sets that scikit-learn carries; their info needs no import of it."""
 
     shape: ClassVar[tuple[int, int]]
     labels: ClassVar[tuple[str, ...] | None]
 
-    def facts(self) -> Facts:
-        return Facts(rows=self.shape[0], inputs=self.shape[1], classes=self.labels)
+    def info(self) -> DatasetInfo:
+        return DatasetInfo(rows=self.shape[0], inputs=self.shape[1], classes=self.labels)
 
     def load(self) -> Data:
         from sklearn import datasets as carried

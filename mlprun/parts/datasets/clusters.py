@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from mlprun.parts.datasets.dataset import datasets
-from mlprun.parts.datasets.draws import Classes, Drawn, Draws, digits
+from mlprun.parts.datasets.draws import Classes, SampledDataset, Sampler, digits
 from mlprun.parts.part import NonNegativeFloat, PositiveFloat, PositiveInt
 from mlprun.randomness import Purpose
 
@@ -19,7 +19,7 @@ Point = Annotated[tuple[float, ...], Field(min_length=1)]
 
 
 @datasets.register
-class Blobs(Drawn):
+class Blobs(SampledDataset):
     """Round clouds of points around centres that are drawn uniformly from a box, one class each.
 
     Inputs are [N, features] float64, in the box's unit: N(centre, cluster_std^2); rows go to the classes in
@@ -52,17 +52,17 @@ class Blobs(Drawn):
     def class_names(self) -> tuple[str, ...]:
         return digits(self.centers)
 
-    def draw(self, rows: int, draws: Draws) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         low, high = self.center_box
         # a stream of their own, so that every way of drawing rows meets the same centres
-        places = Draws(self.seed or 0, Purpose.DATASET, step=1).uniforms(self.centers, self.features)
-        labels = draws.order(rows) % self.centers
-        noise = self.cluster_std * draws.normals(rows, self.features)
+        places = Sampler(self.seed or 0, Purpose.DATASET, step=1).uniforms(self.centers, self.features)
+        labels = sampler.order(rows) % self.centers
+        noise = self.cluster_std * sampler.normals(rows, self.features)
         return (low + (high - low) * places)[labels] + noise, labels
 
 
 @datasets.register
-class Gaussians(Drawn):
+class Gaussians(SampledDataset):
     """One normal distribution per class, with the means, covariances and class shares that are given.
 
     Inputs are [N, D] float64 in the unit of the means; every class has its share of the rows, rounded,
@@ -136,9 +136,9 @@ class Gaussians(Drawn):
     def class_names(self) -> tuple[str, ...]:
         return digits(len(self.means))
 
-    def draw(self, rows: int, draws: Draws) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        labels = self._labels(rows)[draws.order(rows)]
-        noise = draws.normals(rows, self.columns)
+    def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        labels = self._labels(rows)[sampler.order(rows)]
+        noise = sampler.normals(rows, self.columns)
         if self.covariances is None:
             spread = self.std * noise
         else:

@@ -1,4 +1,4 @@
-"""What a dataset is to the rest of mlprun: options, light facts for the checks, and raw rows."""
+"""What a dataset is to the rest of mlprun: options, light info for the checks, and raw rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Facts:
+class DatasetInfo:
     """What the checks of a config need to know of the data, without loading more than they must."""
 
     rows: int
@@ -57,10 +57,10 @@ class Data:
     """what the user should know about these rows, each a printable line"""
 
     @property
-    def facts(self) -> Facts:
-        """The facts of these rows."""
+    def info(self) -> DatasetInfo:
+        """The info of these rows."""
         integer = np.issubdtype(self.inputs.dtype, np.integer)
-        return Facts(
+        return DatasetInfo(
             rows=len(self.inputs),
             inputs=self.inputs.shape[1],
             classes=self.classes,
@@ -120,9 +120,9 @@ class Dataset(Part):
         "By default the second one, in a table the second by name",
     )
 
-    def refuses_positive(self, facts: Facts) -> str | None:
+    def unsupported_positive(self, info: DatasetInfo) -> str | None:
         """Why `positive` is no class of these targets, ending in what would work, or None."""
-        classes = facts.classes or ()
+        classes = info.classes or ()
         if self.positive is None or (len(classes) == 2 and self._positive_of(classes)):
             return None
         if len(classes) != 2:
@@ -144,7 +144,7 @@ class Dataset(Part):
             return data
         return replace(data, classes=data.classes[::-1], targets=1 - data.targets)
 
-    def facts(self) -> Facts:
+    def info(self) -> DatasetInfo:
         """What the rows are like, without scikit-learn or torch (a table may be read for it)."""
         raise NotImplementedError
 
@@ -188,4 +188,4 @@ class Generated(Dataset):
 
 datasets: Registry[Dataset] = Registry("dataset", "datasets")
 
-__all__ = ["Data", "Dataset", "Facts", "Generated", "datasets"]
+__all__ = ["Data", "Dataset", "DatasetInfo", "Generated", "datasets"]

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from mlprun import randomness
-from mlprun.parts.datasets.dataset import Data, Facts, Generated
+from mlprun.parts.datasets.dataset import Data, DatasetInfo, Generated
 from mlprun.randomness import Purpose
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ MOST_CLASSES = (
 Classes = Annotated[int, Field(ge=2, le=MOST_CLASSES)]
 
 
-class Draws:
+class Sampler:
     """Successive draws from the stream (seed, purpose) at (epoch, step)."""
 
     def __init__(self, seed: int, purpose: Purpose, *, epoch: int = 0, step: int = 0) -> None:
@@ -63,7 +63,7 @@ def digits(count: int) -> tuple[str, ...]:
     return tuple(str(number) for number in range(count))
 
 
-class Drawn(Generated):
+class SampledDataset(Generated):
     """Base of the datasets whose rows and fresh rows follow one recipe, `draw`."""
 
     @property
@@ -76,19 +76,19 @@ class Drawn(Generated):
         """The classes in the order of their ids."""
         raise NotImplementedError
 
-    def draw(self, rows: int, draws: Draws) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Inputs [rows, D] and class ids [rows], in the order of a shuffled dataset."""
         raise NotImplementedError
 
-    def facts(self) -> Facts:
-        return Facts(rows=self.rows, inputs=self.columns, classes=self.class_names)
+    def info(self) -> DatasetInfo:
+        return DatasetInfo(rows=self.rows, inputs=self.columns, classes=self.class_names)
 
     def load(self) -> Data:
-        return self._data(self.rows, Draws(self.seed or 0, Purpose.DATASET))
+        return self._data(self.rows, Sampler(self.seed or 0, Purpose.DATASET))
 
     def fresh(self, count: int, *, epoch: int, step: int) -> Data:
-        return self._data(count, Draws(self.seed or 0, Purpose.FRESH, epoch=epoch, step=step))
+        return self._data(count, Sampler(self.seed or 0, Purpose.FRESH, epoch=epoch, step=step))
 
-    def _data(self, rows: int, draws: Draws) -> Data:
-        inputs, labels = self.draw(rows, draws)
+    def _data(self, rows: int, sampler: Sampler) -> Data:
+        inputs, labels = self.draw(rows, sampler)
         return Data(inputs, labels, numbered("x", self.columns), ("class",), self.class_names)

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field, PlainValidator, WithJsonSchema, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from mlprun.parts.datasets.dataset import Data, Dataset, Facts, datasets
+from mlprun.parts.datasets.dataset import Data, Dataset, DatasetInfo, datasets
 from mlprun.parts.datasets.draws import MOST_CLASSES, digits, numbered
 from mlprun.parts.datasets.split import Split
 
@@ -110,22 +110,22 @@ class Inline(Dataset):
     def _classes_are_of_the_ids(self) -> Inline:
         if self.classes is not None and not _are_ids(self.targets):
             raise ValueError("targets are numbers; leave classes out, or write class ids in a flat list")
-        if self.classes is not None and self.classes < self.least_classes:
+        if self.classes is not None and self.classes < self.minimum_classes:
             raise ValueError(
-                f"classes is {self.classes} and the class ids go up to {self.least_classes - 1}; "
-                f"set it to {self.least_classes}"
+                f"classes is {self.classes} and the class ids go up to {self.minimum_classes - 1}; "
+                f"set it to {self.minimum_classes}"
             )
         return self
 
     @property
-    def least_classes(self) -> int:
+    def minimum_classes(self) -> int:
         """As many as the largest id says; 0 when targets are numbers."""
         # one class alone would leave nothing to tell apart: ids of zero only still mean two classes
         ids = [row for row in self.targets if isinstance(row, int)]
         return max(2, max(ids) + 1) if len(ids) == len(self.targets) else 0
 
-    def facts(self) -> Facts:
-        return self.load().facts
+    def info(self) -> DatasetInfo:
+        return self.load().info
 
     def load(self) -> Data:
         inputs, targets = _column(self.inputs), _column(self.targets)
@@ -133,7 +133,7 @@ class Inline(Dataset):
             inputs = inputs.astype(np.float64)
         names = numbered("x", inputs.shape[1])
         if _are_ids(self.targets):
-            classes = digits(self.classes or self.least_classes)
+            classes = digits(self.classes or self.minimum_classes)
             return Data(inputs, targets[:, 0], names, ("class",), classes)
         outputs = ("y",) if targets.shape[1] == 1 else numbered("y", targets.shape[1])
         return Data(inputs, targets.astype(np.float64), names, outputs)

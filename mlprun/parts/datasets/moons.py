@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from mlprun import randomness
-from mlprun.parts.datasets.dataset import Data, Facts, Generated, datasets
+from mlprun.parts.datasets.dataset import Data, DatasetInfo, Generated, datasets
 from mlprun.parts.datasets.draws import numbered
 from mlprun.parts.part import NonNegativeFloat
 from mlprun.randomness import Purpose
@@ -36,8 +36,8 @@ class Moons(Generated):
         0.2, description="standard deviation of the noise, in units of the radius"
     )
 
-    def facts(self) -> Facts:
-        return Facts(rows=self.rows, inputs=2, classes=("outer", "inner"))
+    def info(self) -> DatasetInfo:
+        return DatasetInfo(rows=self.rows, inputs=2, classes=("outer", "inner"))
 
     def load(self) -> Data:
         return self._data(self.rows, self.seed or 0)

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from mlprun.parts.datasets.dataset import Data, Facts, Generated, datasets
+from mlprun.parts.datasets.dataset import Data, DatasetInfo, Generated, datasets
 from mlprun.parts.datasets.draws import Classes, digits
 from mlprun.parts.datasets.split import Split
 
@@ -32,9 +32,9 @@ class Sequences(Generated):
     def default_samples(self) -> int:
         return self.symbols
 
-    def facts(self) -> Facts:
+    def info(self) -> DatasetInfo:
         largest = min(self.symbols, self.rows + self.length - 1)
-        return Facts(rows=self.rows, inputs=self.length, classes=digits(self.symbols), tokens=largest)
+        return DatasetInfo(rows=self.rows, inputs=self.length, classes=digits(self.symbols), tokens=largest)
 
     def load(self) -> Data:
         first = np.arange(self.rows, dtype=np.int64)

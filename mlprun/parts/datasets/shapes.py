@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from mlprun.parts.datasets.dataset import datasets
-from mlprun.parts.datasets.draws import Classes, Drawn, Draws, digits
+from mlprun.parts.datasets.draws import Classes, SampledDataset, Sampler, digits
 from mlprun.parts.part import NonNegativeFloat, PositiveFloat, Probability
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @datasets.register
-class Circles(Drawn):
+class Circles(SampledDataset):
     """A circle inside another one, one class each.
 
     Inputs are [N, 2] float64 in units of the outer radius: N // 2 rows evenly spaced on the outer circle
@@ -35,18 +35,18 @@ class Circles(Drawn):
     def class_names(self) -> tuple[str, ...]:
         return ("outer", "inner")
 
-    def draw(self, rows: int, draws: Draws) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         outer, inner = rows // 2, rows - rows // 2
         turn = np.concatenate([np.arange(count) / max(count, 1) for count in (outer, inner)])
         labels = np.repeat([0, 1], [outer, inner])
         radius = np.where(labels == 0, 1.0, self.factor)
-        order = draws.order(rows)
+        order = sampler.order(rows)
         points = _polar(radius, turn)[order]
-        return points + self.noise * draws.normals(rows, 2), labels[order]
+        return points + self.noise * sampler.normals(rows, 2), labels[order]
 
 
 @datasets.register
-class Spirals(Drawn):
+class Spirals(SampledDataset):
     """Spiral arms around one centre, each turned against the last, one class each.
 
     Inputs are [N, 2] float64 in units of the outermost radius: rows go to the arms in turn, evenly spaced
@@ -66,17 +66,17 @@ class Spirals(Drawn):
     def class_names(self) -> tuple[str, ...]:
         return digits(self.arms)
 
-    def draw(self, rows: int, draws: Draws) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        number = draws.order(rows)
+    def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        number = sampler.order(rows)
         labels, along = number % self.arms, number // self.arms
         # half a step off zero: at the very centre all arms would share a point
         radius = (along + 0.5) / np.ceil(rows / self.arms)
         points = _polar(radius, self.turns * radius + labels / self.arms)
-        return points + self.noise * draws.normals(rows, 2), labels
+        return points + self.noise * sampler.normals(rows, 2), labels
 
 
 @datasets.register
-class Checkerboard(Drawn):
+class Checkerboard(SampledDataset):
     """Points spread evenly over a square that is ruled into cells of two classes in alternation.
 
     Inputs are [N, 2] float64 in units of half the side, uniform on [-1, 1); noise is added after a point has
@@ -95,10 +95,10 @@ class Checkerboard(Drawn):
     def class_names(self) -> tuple[str, ...]:
         return digits(2)
 
-    def draw(self, rows: int, draws: Draws) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        place = draws.uniforms(rows, 2)
+    def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        place = sampler.uniforms(rows, 2)
         labels = np.floor(self.cells * place).astype(np.int64).sum(axis=1) % 2
-        return 2 * place - 1 + self.noise * draws.normals(rows, 2), labels
+        return 2 * place - 1 + self.noise * sampler.normals(rows, 2), labels
 
 
 def _polar(radius: NDArray[np.float64], turn: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from mlprun.parts.datasets.split import Fresh, Split
 from mlprun.parts.splits import SPLITS
 
 if TYPE_CHECKING:
-    from mlprun.parts.datasets.dataset import Facts
+    from mlprun.parts.datasets.dataset import DatasetInfo
 
 # hand-written fractions such as 0.3333 three times are meant to be the whole; 0.9 is not
 TOLERANCE = Fraction(1, 1000)
@@ -22,7 +22,7 @@ class Problem(NamedTuple):
     message: str
 
 
-def spelled_out(split: Split, rows: int) -> Split:
+def resolve_sizes(split: Split, rows: int) -> Split:
     """The same split with all three shares named, for data of so many rows.
 
     Where some shares are given and others are not, the missing dev and test are 0 and the missing train is
@@ -79,19 +79,19 @@ def _of_fold(split: Split, rows: int) -> tuple[int, int, int]:
 
 
 def problems(
-    split: Split, facts: Facts, *, can_draw_fresh: bool = True, has_columns: bool = True
+    split: Split, info: DatasetInfo, *, can_draw_fresh: bool = True, has_columns: bool = True
 ) -> list[Problem]:
     """Why rows like these cannot be divided so, each ending in what would work; an empty list when they can.
 
     `can_draw_fresh` and `has_columns` say what the dataset offers: a generator's fresh rows, a table's
     columns.
     """
-    split = spelled_out(split, facts.rows)
+    split = resolve_sizes(split, info.rows)
     if split.same or split.column is not None:
         return _without_shares(split, has_columns=has_columns)
     if split.folds is not None or split.fold is not None:
-        return [*_of_stratify(split, facts), *_of_folds(split, facts.rows)]
-    found = _of_stratify(split, facts)
+        return [*_of_stratify(split, info), *_of_folds(split, info.rows)]
+    found = _of_stratify(split, info)
     for name in ("dev", "test"):
         if isinstance(getattr(split, name), Fresh) and not can_draw_fresh:
             found.append(Problem(name, "this dataset draws no fresh rows; expected a count or a fraction"))
@@ -100,7 +100,7 @@ def problems(
     if mixed and fractions:
         what = f"{', '.join(mixed)} in rows but {', '.join(fractions)} as a fraction"
         return [*found, Problem("", f"{what}; expected counts for all or fractions for all")]
-    return found + (_of_fractions(split, facts.rows) if fractions else _of_counts(split, facts.rows))
+    return found + (_of_fractions(split, info.rows) if fractions else _of_counts(split, info.rows))
 
 
 def _shares(split: Split) -> tuple[int | float, int | float, int | float]:
@@ -148,8 +148,8 @@ def _is_default(split: Split, name: str) -> bool:
     return bool(getattr(split, name) == Split.model_fields[name].default)
 
 
-def _of_stratify(split: Split, facts: Facts) -> list[Problem]:
-    if split.stratify and facts.classes is None:
+def _of_stratify(split: Split, info: DatasetInfo) -> list[Problem]:
+    if split.stratify and info.classes is None:
         return [Problem("stratify", "targets are numbers, not classes; expected false")]
     return []
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from mlprun.parts.datasets.dataset import Data, Facts, Generated, datasets
+from mlprun.parts.datasets.dataset import Data, DatasetInfo, Generated, datasets
 from mlprun.parts.datasets.draws import Classes, digits, numbered
 from mlprun.parts.part import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -79,8 +79,8 @@ class Classification(Generated):
         if total > 1 + 1e-9 or (complete and total < 1 - 1e-9):
             raise ValueError(f"weights sum to {total:g}; they must sum to {'1' if complete else 'at most 1'}")
 
-    def facts(self) -> Facts:
-        return Facts(rows=self.rows, inputs=self.features, classes=digits(self.classes))
+    def info(self) -> DatasetInfo:
+        return DatasetInfo(rows=self.rows, inputs=self.features, classes=digits(self.classes))
 
     def load(self) -> Data:
         from sklearn.datasets import make_classification
@@ -136,8 +136,8 @@ class Regression(Generated):
         "none", description="max divides each feature and target by its largest absolute value"
     )
 
-    def facts(self) -> Facts:
-        return Facts(rows=self.rows, inputs=self.features, classes=None, targets=self.targets)
+    def info(self) -> DatasetInfo:
+        return DatasetInfo(rows=self.rows, inputs=self.features, classes=None, targets=self.targets)
 
     def load(self) -> Data:
         from sklearn.datasets import make_regression

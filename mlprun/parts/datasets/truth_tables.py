@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from mlprun.parts.datasets.dataset import Data, Dataset, Facts, datasets
-from mlprun.parts.datasets.draws import Drawn, Draws, digits, numbered
+from mlprun.parts.datasets.dataset import Data, Dataset, DatasetInfo, datasets
+from mlprun.parts.datasets.draws import SampledDataset, Sampler, digits, numbered
 from mlprun.parts.datasets.split import Split
 from mlprun.parts.part import NonNegativeFloat, PositiveInt
 from mlprun.randomness import Purpose
@@ -37,24 +37,24 @@ class Xor(Dataset):
         default=False, description="scale features to mean 0 and variance 1, fitted on train"
     )
 
-    def facts(self) -> Facts:
-        return Facts(rows=4 * self.repeat, inputs=2, classes=digits(2))
+    def info(self) -> DatasetInfo:
+        return DatasetInfo(rows=4 * self.repeat, inputs=2, classes=digits(2))
 
     def load(self) -> Data:
-        return self._data(4 * self.repeat, Draws(self.seed or 0, Purpose.DATASET))
+        return self._data(4 * self.repeat, Sampler(self.seed or 0, Purpose.DATASET))
 
     def fresh(self, count: int, *, epoch: int, step: int) -> Data:
-        return self._data(count, Draws(self.seed or 0, Purpose.FRESH, epoch=epoch, step=step))
+        return self._data(count, Sampler(self.seed or 0, Purpose.FRESH, epoch=epoch, step=step))
 
-    def _data(self, rows: int, draws: Draws) -> Data:
+    def _data(self, rows: int, sampler: Sampler) -> Data:
         number = np.arange(rows) % 4
         first, second = number // 2, number % 2
-        inputs = np.column_stack([first, second]) + self.noise * draws.normals(rows, 2)
+        inputs = np.column_stack([first, second]) + self.noise * sampler.normals(rows, 2)
         return Data(inputs, first ^ second, numbered("x", 2), ("xor",), digits(2))
 
 
 @datasets.register
-class Parity(Drawn):
+class Parity(SampledDataset):
     """Random bits with noise on them; the class says whether the number of ones is odd.
 
     Inputs are [N, bits] float64, fair bits plus N(0, noise^2), no unit; class "1" is odd.
@@ -74,6 +74,6 @@ class Parity(Drawn):
     def class_names(self) -> tuple[str, ...]:
         return digits(2)
 
-    def draw(self, rows: int, draws: Draws) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        bits = (draws.uniforms(rows, self.bits) >= 0.5).astype(np.int64)
-        return bits + self.noise * draws.normals(rows, self.bits), bits.sum(axis=1) % 2
+    def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        bits = (sampler.uniforms(rows, self.bits) >= 0.5).astype(np.int64)
+        return bits + self.noise * sampler.normals(rows, self.bits), bits.sum(axis=1) % 2

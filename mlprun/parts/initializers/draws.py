@@ -41,7 +41,7 @@ def _divisor(bounds: Bounds, tensor: torch.Tensor, name: str) -> float:
 class Constant(Initializer):
     """Every entry is `value`."""
 
-    draws: ClassVar[bool] = False
+    is_random: ClassVar[bool] = False
 
     name: Literal["constant"] = "constant"
     value: float = Field(description="value of every entry")
@@ -54,7 +54,7 @@ class Constant(Initializer):
 class Zeros(Initializer):
     """Every entry is 0; weights that all start so never come apart."""
 
-    draws: ClassVar[bool] = False
+    is_random: ClassVar[bool] = False
 
     name: Literal["zeros"] = "zeros"
 

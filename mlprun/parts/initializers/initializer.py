@@ -20,7 +20,7 @@ class Initializer(Part):
     Draws come from torch's default generator, which the caller has seeded.
     """
 
-    draws: ClassVar[bool] = True
+    is_random: ClassVar[bool] = True
     """False where nothing is drawn: such values are set in the run's dtype, not rounded to float32 first"""
 
     @property
@@ -56,7 +56,7 @@ module_initializers: Registry[ModuleInitializer] = Registry("initializer", "init
 class Default(Initializer):
     """PyTorch's own initialisation of the layer, left as it is."""
 
-    draws: ClassVar[bool] = False
+    is_random: ClassVar[bool] = False
 
     name: Literal["default"] = "default"
 

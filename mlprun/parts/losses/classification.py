@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from mlprun.parts.datasets.dataset import Facts
+    from mlprun.parts.datasets.dataset import DatasetInfo
     from mlprun.parts.losses.loss import LossFunction
 
 
@@ -38,17 +38,17 @@ class BCE(Loss):
     """
 
     activation: ClassVar[str | None] = "logistic"
-    takes: ClassVar[Literal["any", "classes", "numbers"]] = "classes"
+    target_kind: ClassVar[Literal["any", "classes", "numbers"]] = "classes"
     standardizable: ClassVar[bool] = False
 
     name: Literal["bce"] = "bce"
 
-    def refuses(self, facts: Facts, outputs: int) -> str | None:
-        if facts.classes is not None and len(facts.classes) > 2:
-            return f"bce takes two classes, not {len(facts.classes)}; loss: cross_entropy takes any number"
-        return super().refuses(facts, outputs)
+    def unsupported_reason(self, info: DatasetInfo, outputs: int) -> str | None:
+        if info.classes is not None and len(info.classes) > 2:
+            return f"bce takes two classes, not {len(info.classes)}; loss: cross_entropy takes any number"
+        return super().unsupported_reason(info, outputs)
 
-    def refuses_targets(self, targets: NDArray[np.generic]) -> str | None:
+    def unsupported_targets(self, targets: NDArray[np.generic]) -> str | None:
         if targets.ndim == 1:
             return None
         numbers = np.asarray(targets, np.float64)
@@ -75,7 +75,7 @@ class ClassLoss(Loss):
     The mean is over rows; with class weights it is the weighted mean: divided by the sum of their weights.
     """
 
-    takes: ClassVar[Literal["any", "classes", "numbers"]] = "classes"
+    target_kind: ClassVar[Literal["any", "classes", "numbers"]] = "classes"
 
     class_weights: tuple[PositiveFloat, ...] | None = Field(
         None, description="weight of the rows of each class, in the order of the class ids; by default all 1"
@@ -88,17 +88,17 @@ class ClassLoss(Loss):
             return value
         raise PydanticCustomError("class_weights", "expected a list of numbers, one per class")
 
-    def outputs(self, facts: Facts) -> int:
-        return facts.targets if facts.classes is None else max(2, len(facts.classes))
+    def outputs(self, info: DatasetInfo) -> int:
+        return info.targets if info.classes is None else max(2, len(info.classes))
 
-    def refuses(self, facts: Facts, outputs: int) -> str | None:
-        if facts.classes is None:
+    def unsupported_reason(self, info: DatasetInfo, outputs: int) -> str | None:
+        if info.classes is None:
             return f"{self.name} takes classes, not numbers; loss: mse takes numbers"
-        expected = self.outputs(facts)
+        expected = self.outputs(info)
         if self.class_weights is not None and len(self.class_weights) != expected:
             given = plural(len(self.class_weights), "class weight")
-            return f"{given} for {describe(facts)}; give {expected}, one for each class"
-        return super().refuses(facts, outputs)
+            return f"{given} for {describe(info)}; give {expected}, one for each class"
+        return super().unsupported_reason(info, outputs)
 
     def encode(self, targets: NDArray[np.generic], classes: int | None) -> NDArray[np.generic]:
         return np.asarray(targets, np.int64)
@@ -183,14 +183,14 @@ class Hinge(Loss):
     """
 
     threshold: ClassVar[float] = 0.0
-    takes: ClassVar[Literal["any", "classes", "numbers"]] = "classes"
+    target_kind: ClassVar[Literal["any", "classes", "numbers"]] = "classes"
 
     name: Literal["hinge"] = "hinge"
 
-    def refuses(self, facts: Facts, outputs: int) -> str | None:
-        if facts.classes is None:
+    def unsupported_reason(self, info: DatasetInfo, outputs: int) -> str | None:
+        if info.classes is None:
             return "hinge takes classes, not numbers; loss: mse takes numbers"
-        return super().refuses(facts, outputs)
+        return super().unsupported_reason(info, outputs)
 
     def encode(self, targets: NDArray[np.generic], classes: int | None) -> NDArray[np.generic]:
         return 2 * np.asarray(super().encode(targets, classes), np.float64) - 1

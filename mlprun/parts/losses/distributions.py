@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from mlprun.parts.datasets.dataset import Facts
+    from mlprun.parts.datasets.dataset import DatasetInfo
     from mlprun.parts.losses.loss import LossFunction
 
 SUM_TOLERANCE = 1e-4
@@ -35,18 +35,18 @@ class KLDiv(Loss):
 
     name: Literal["kl_div"] = "kl_div"
 
-    def outputs(self, facts: Facts) -> int:
-        return facts.targets if facts.classes is None else max(2, len(facts.classes))
+    def outputs(self, info: DatasetInfo) -> int:
+        return info.targets if info.classes is None else max(2, len(info.classes))
 
-    def refuses(self, facts: Facts, outputs: int) -> str | None:
-        if facts.classes is None and facts.targets < 2:
+    def unsupported_reason(self, info: DatasetInfo, outputs: int) -> str | None:
+        if info.classes is None and info.targets < 2:
             return (
                 "kl_div takes classes or rows of at least two probabilities, not 1 number per row; "
                 "loss: bce takes one probability"
             )
-        return super().refuses(facts, outputs)
+        return super().unsupported_reason(info, outputs)
 
-    def refuses_targets(self, targets: NDArray[np.generic]) -> str | None:
+    def unsupported_targets(self, targets: NDArray[np.generic]) -> str | None:
         if targets.ndim == 1:
             return None
         rows = np.asarray(targets, np.float64)
@@ -87,7 +87,7 @@ class PoissonNLL(Loss):
     """
 
     activation: ClassVar[str | None] = "exp"
-    takes: ClassVar[Literal["any", "classes", "numbers"]] = "numbers"
+    target_kind: ClassVar[Literal["any", "classes", "numbers"]] = "numbers"
     standardizable: ClassVar[bool] = False
 
     name: Literal["poisson_nll"] = "poisson_nll"
@@ -95,12 +95,12 @@ class PoissonNLL(Loss):
         default=False, description="add Stirling's approximation of log t! for targets above 1"
     )
 
-    def refuses(self, facts: Facts, outputs: int) -> str | None:
-        if facts.classes is not None:
+    def unsupported_reason(self, info: DatasetInfo, outputs: int) -> str | None:
+        if info.classes is not None:
             return "poisson_nll takes counts, not classes; loss: cross_entropy takes classes"
-        return super().refuses(facts, outputs)
+        return super().unsupported_reason(info, outputs)
 
-    def refuses_targets(self, targets: NDArray[np.generic]) -> str | None:
+    def unsupported_targets(self, targets: NDArray[np.generic]) -> str | None:
         numbers = np.asarray(targets, np.float64)
         negative = numbers[~(numbers >= 0)]
         if negative.size:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from mlprun.parts.datasets.dataset import Facts
+    from mlprun.parts.datasets.dataset import DatasetInfo
 
     LossFunction: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -34,7 +34,7 @@ class Loss(Part):
     activation: ClassVar[str | None] = None
     threshold: ClassVar[float] = 0.5
     """with one output, class 1 means output > threshold"""
-    takes: ClassVar[Literal["any", "classes", "numbers"]] = "any"
+    target_kind: ClassVar[Literal["any", "classes", "numbers"]] = "any"
     """what a table's column is read as for this loss, where it could be either"""
     standardizable: ClassVar[bool] = True
     """whether numeric targets may be standardised; not where values have a meaning (counts, probabilities)"""
@@ -46,23 +46,23 @@ class Loss(Part):
         1.0, description="factor on what is differentiated; the history shows the mean without it"
     )
 
-    def outputs(self, facts: Facts) -> int:
+    def outputs(self, info: DatasetInfo) -> int:
         """How many network outputs the targets call for."""
-        if facts.classes is None:
-            return facts.targets
-        return 1 if len(facts.classes) <= 2 else len(facts.classes)
+        if info.classes is None:
+            return info.targets
+        return 1 if len(info.classes) <= 2 else len(info.classes)
 
-    def refuses(self, facts: Facts, outputs: int) -> str | None:
+    def unsupported_reason(self, info: DatasetInfo, outputs: int) -> str | None:
         """Why this loss cannot go with these targets and outputs, ending in what would work, or None."""
-        expected = self.outputs(facts)
+        expected = self.outputs(info)
         if outputs == expected:
             return None
         return (
-            f"{self.name} on {describe(facts)} needs {plural(expected, 'output')}, not {outputs}; "
+            f"{self.name} on {describe(info)} needs {plural(expected, 'output')}, not {outputs}; "
             f"set architecture.outputs to {expected} or leave it out"
         )
 
-    def refuses_targets(self, targets: NDArray[np.generic]) -> str | None:
+    def unsupported_targets(self, targets: NDArray[np.generic]) -> str | None:
         """Why the values of raw targets do not fit ([N] ids always do), ending in what would work."""
         return None
 
@@ -116,11 +116,11 @@ def require_ids(values: torch.Tensor, targets: torch.Tensor) -> None:
         raise AssertionError(f"values {list(values.shape)} against class ids {list(targets.shape)}")
 
 
-def describe(facts: Facts) -> str:
+def describe(info: DatasetInfo) -> str:
     """The targets in words: `3 classes`, `1 number per row`."""
-    if facts.classes is None:
-        return f"{plural(facts.targets, 'number')} per row"
-    return plural(len(facts.classes), "class")
+    if info.classes is None:
+        return f"{plural(info.targets, 'number')} per row"
+    return plural(len(info.classes), "class")
 
 
 def plural(count: int, noun: str) -> str:

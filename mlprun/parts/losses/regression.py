@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Regression(Loss):
     """Base of the losses of numbers."""
 
-    takes: ClassVar[Literal["any", "classes", "numbers"]] = "numbers"
+    target_kind: ClassVar[Literal["any", "classes", "numbers"]] = "numbers"
 
 
 @losses.register
@@ -68,7 +68,7 @@ class MAE(Regression):
         return scaled(function, self.scale)
 
 
-class Straightened(Regression):
+class HuberLike(Regression):
     """Base of the losses that are quadratic for errors up to a width, an option, and linear beyond."""
 
     width: ClassVar[str]
@@ -110,7 +110,7 @@ class Straightened(Regression):
 
 
 @losses.register
-class SmoothL1(Straightened):
+class SmoothL1(HuberLike):
     """Quadratic for errors below `beta`, linear beyond with slope 1: the Huber loss divided by its delta.
 
     Outputs, targets ([B, K]) and the value are in the same units.
@@ -135,7 +135,7 @@ class SmoothL1(Straightened):
 
 
 @losses.register
-class Huber(Straightened):
+class Huber(HuberLike):
     """Half the squared error below `delta`, linear beyond with slope delta.
 
     Outputs and targets are [B, K]; the value is in their squared units.

@@ -13,7 +13,7 @@ from mlprun.parts.metrics.metric import Metric, Predictions, metrics
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mlprun.parts.datasets.dataset import Facts
+    from mlprun.parts.datasets.dataset import DatasetInfo
 
 Average = Literal["auto", "binary", "macro", "micro", "weighted"]
 
@@ -72,11 +72,11 @@ class _Averaged(Metric):
         "weighted: mean weighted by rows; auto: binary for two classes, macro for more",
     )
 
-    def refuses(self, facts: Facts) -> str | None:
-        many = facts.classes is not None and len(facts.classes) > 2
+    def unsupported_reason(self, info: DatasetInfo) -> str | None:
+        many = info.classes is not None and len(info.classes) > 2
         if many and self.average == "binary":
             return f"{self.name} with average: binary is of two classes; use macro, micro or weighted"
-        return super().refuses(facts)
+        return super().unsupported_reason(info)
 
     def compute(self, predictions: Predictions) -> float:
         counts = confusion(predictions)

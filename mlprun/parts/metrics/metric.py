@@ -14,7 +14,7 @@ from mlprun.parts.part import Part, Registry
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mlprun.parts.datasets.dataset import Facts
+    from mlprun.parts.datasets.dataset import DatasetInfo
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Metric(Part):
     """Base of all metrics."""
 
     target: ClassVar[Literal["classes", "numbers"]] = "classes"
-    goal: ClassVar[Literal["min", "max"]] = "max"
+    mode: ClassVar[Literal["min", "max"]] = "max"
     bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     """no value is below the first or above the second"""
     scalar: ClassVar[bool] = True
@@ -59,10 +59,10 @@ class Metric(Part):
     needs_probabilities: ClassVar[bool] = False
     two_classes_only: ClassVar[bool] = False
 
-    def refuses(self, facts: Facts) -> str | None:
+    def unsupported_reason(self, info: DatasetInfo) -> str | None:
         """Why it cannot be computed of such targets, ending in what would work; None if it can."""
-        if self.two_classes_only and facts.classes is not None and len(facts.classes) > 2:
-            return f"{self.name} is of two classes and these targets have {len(facts.classes)}; use accuracy"
+        if self.two_classes_only and info.classes is not None and len(info.classes) > 2:
+            return f"{self.name} is of two classes and these targets have {len(info.classes)}; use accuracy"
         return None
 
     def compute(self, predictions: Predictions) -> float | list[list[int]]:

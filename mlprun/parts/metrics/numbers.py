@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 class _OfNumbers(Metric):
     target: ClassVar[Literal["classes", "numbers"]] = "numbers"
-    goal: ClassVar[Literal["min", "max"]] = "min"
+    mode: ClassVar[Literal["min", "max"]] = "min"
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
 
     def compute(self, predictions: Predictions) -> float:
@@ -76,7 +76,7 @@ class R2(_OfNumbers):
     nan where the target is the same number in every row.
     """
 
-    goal: ClassVar[Literal["min", "max"]] = "max"
+    mode: ClassVar[Literal["min", "max"]] = "max"
     bounds: ClassVar[tuple[float, float]] = (-math.inf, 1.0)
 
     name: Literal["r2"] = "r2"

@@ -27,7 +27,7 @@ class LogLoss(Metric):
     mistake is not infinite.
     """
 
-    goal: ClassVar[Literal["min", "max"]] = "min"
+    mode: ClassVar[Literal["min", "max"]] = "min"
     bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
     needs_probabilities: ClassVar[bool] = True
 
@@ -51,7 +51,7 @@ class Brier(Metric):
     Source: Brier (1950), doi.org/10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2
     """
 
-    goal: ClassVar[Literal["min", "max"]] = "min"
+    mode: ClassVar[Literal["min", "max"]] = "min"
     bounds: ClassVar[tuple[float, float]] = (0.0, 2.0)
     needs_probabilities: ClassVar[bool] = True
 

@@ -81,9 +81,9 @@ def construct(
     """torch.optim's class of that name over named parameters."""
     import torch
 
-    from mlprun.parts.optimizers.light import without_dynamo
+    from mlprun.parts.optimizers.light import avoid_dynamo_import
 
-    without_dynamo()
+    avoid_dynamo_import()
     optimizer: torch.optim.Optimizer = getattr(torch.optim, torch_name)(list(parameters.items()), **options)
     return optimizer
 

@@ -18,7 +18,7 @@ WRAPPED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
 """The methods that torch.optim.Optimizer hides from the compiler; the first of them runs at construction."""
 
 
-def without_dynamo() -> None:
+def avoid_dynamo_import() -> None:
     """Let optimizers be built and stepped without importing torch._dynamo; does nothing where it is loaded.
 
     torch wraps these methods so that their first call imports torch._dynamo to ask it for a version that is

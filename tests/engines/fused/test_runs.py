@@ -13,7 +13,7 @@ from mlprun.engines.contract import never
 from mlprun.engines.fused import FusedEngine, encoding
 from mlprun.engines.fused.workspace import Workspace
 from mlprun.engines.torch import TorchEngine
-from mlprun.experiment import columns
+from mlprun.experiment import history_columns
 from mlprun.parts.optimizers import optimizers
 
 ENGINE = FusedEngine()
@@ -112,7 +112,7 @@ def test_best_patience_plateau_and_history_are_those_of_the_torch_engine(
     assert (ours.epoch, ours.stopped) == (theirs.epoch, theirs.stopped)
     assert len(ours.rows) == len(theirs.rows)
     for mine, other in zip(ours.rows, theirs.rows, strict=True):
-        assert len(mine) == len(columns(experiment.config))
+        assert len(mine) == len(history_columns(experiment.config))
         assert [value is None for value in mine] == [value is None for value in other]
         known = [(a, b) for a, b in zip(mine, other, strict=True) if a is not None]
         np.testing.assert_allclose(*zip(*known, strict=True), rtol=1e-9, atol=1e-12)

@@ -9,7 +9,7 @@ import pytest
 
 from mlprun import api, engines
 from mlprun.engines.contract import never
-from mlprun.experiment import Experiment, columns
+from mlprun.experiment import Experiment, history_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,7 @@ class Lab:
         (mine, state), (theirs, expected) = (cls.run(name, experiment) for name in ("scratch", "torch"))
         assert (mine.epoch, mine.stopped) == (theirs.epoch, theirs.stopped)
         assert [one.epoch for one in mine.improvements] == [one.epoch for one in theirs.improvements]
-        names = columns(experiment.config)
+        names = history_columns(experiment.config)
         mine_rows, their_rows = (np.array(list(told.rows), float) for told in (mine, theirs))
         for name, one, other in zip(names, mine_rows.T, their_rows.T, strict=True):
             np.testing.assert_allclose(one, other, rtol=bound, atol=bound, err_msg=name)

@@ -19,12 +19,10 @@ def test_rows_and_names_are_those_of_scikit_learn(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_constant_facts_are_those_of_scikit_learn(name):
     bunch = getattr(sklearn_datasets, f"load_{name}")()
-    facts = datasets[name]().facts()
-    assert (facts.rows, facts.inputs) == bunch.data.shape
-    assert facts.targets == 1
-    assert facts.classes == (
-        None if name == "diabetes" else tuple(str(label) for label in bunch.target_names)
-    )
+    info = datasets[name]().info()
+    assert (info.rows, info.inputs) == bunch.data.shape
+    assert info.targets == 1
+    assert info.classes == (None if name == "diabetes" else tuple(str(label) for label in bunch.target_names))
 
 
 def test_diabetes_can_be_in_its_own_units():

@@ -66,7 +66,7 @@ def with_options(dataset, **changes):
 
 
 def test_the_facts_are_those_of_the_loaded_rows(dataset):
-    assert dataset.facts() == dataset.load().facts
+    assert dataset.info() == dataset.load().info
 
 
 def test_rows_have_the_documented_shapes_and_types(dataset):
@@ -138,7 +138,7 @@ def test_there_are_as_many_rows_as_samples(dataset, samples):
     asked = with_options(dataset, samples=samples)
     data = asked.load()
     assert len(data.inputs) == len(data.targets) == samples
-    assert asked.facts() == data.facts
+    assert asked.info() == data.info
 
 
 @for_each(FRESH)
@@ -158,7 +158,7 @@ def test_fresh_rows_are_keyed_by_seed_epoch_and_step(dataset):
 def test_fresh_rows_are_like_the_others_but_not_the_same(dataset):
     data = dataset.load()
     fresh = dataset.fresh(len(data.inputs), epoch=0, step=0)
-    assert fresh.facts == data.facts
+    assert fresh.info == data.info
     assert (fresh.input_names, fresh.target_names) == (data.input_names, data.target_names)
     assert not np.array_equal(fresh.inputs, data.inputs)
     assert np.abs(fresh.inputs.mean(axis=0) - data.inputs.mean(axis=0)).max() < 0.2 * data.inputs.std()
@@ -168,7 +168,7 @@ def test_fresh_rows_are_like_the_others_but_not_the_same(dataset):
 @pytest.mark.parametrize("count", [1, 2, 513])
 def test_any_number_of_fresh_rows_can_be_drawn(dataset, count):
     fresh = dataset.fresh(count, epoch=0, step=0)
-    assert fresh.facts == replace(dataset.facts(), rows=count)
+    assert fresh.info == replace(dataset.info(), rows=count)
 
 
 def test_options_survive_being_written_down_and_read_again(dataset):
@@ -215,7 +215,7 @@ def test_facts_load_no_heavy_library():
         "for part in datasets:\n"
         "    name = part.names()[0]\n"
         "    if name == 'table': continue\n"
-        f"    part.model_validate({{'name': name, **{REQUIRED!r}.get(name, {{}})}}).facts()\n"
+        f"    part.model_validate({{'name': name, **{REQUIRED!r}.get(name, {{}})}}).info()\n"
         "print(sorted({'torch', 'sklearn', 'polars', 'scipy'} & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

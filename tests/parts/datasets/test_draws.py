@@ -3,7 +3,7 @@ import pytest
 
 from mlprun import randomness
 from mlprun.parts.datasets import datasets
-from mlprun.parts.datasets.draws import Draws
+from mlprun.parts.datasets.draws import Sampler
 from mlprun.randomness import Purpose
 
 
@@ -14,14 +14,14 @@ def test_a_stream_read_after_its_first_words_goes_on_where_they_ended():
 
 
 def test_successive_draws_read_successive_words():
-    draws = Draws(7, Purpose.FRESH, epoch=2, step=3)
-    read = np.concatenate([draws.uniforms(2, 2).ravel(), draws.uniforms(3)])
+    sampler = Sampler(7, Purpose.FRESH, epoch=2, step=3)
+    read = np.concatenate([sampler.uniforms(2, 2).ravel(), sampler.uniforms(3)])
     assert np.array_equal(read, randomness.uniforms(7, Purpose.FRESH, 7, epoch=2, step=3))
 
 
 def test_normal_draws_never_reuse_the_words_of_others():
-    draws = Draws(7, Purpose.DATASET)
-    order, first, second = draws.order(5), draws.normals(3), draws.normals(3)
+    sampler = Sampler(7, Purpose.DATASET)
+    order, first, second = sampler.order(5), sampler.normals(3), sampler.normals(3)
     pairs = randomness.uniforms(7, Purpose.DATASET, 17)[5:].reshape(2, 2, 3)
     expected = np.sqrt(-2 * np.log(1 - pairs[:, 0])) * np.cos(2 * np.pi * pairs[:, 1])
     np.testing.assert_allclose([first, second], expected, rtol=1e-12)
@@ -29,7 +29,7 @@ def test_normal_draws_never_reuse_the_words_of_others():
 
 
 def test_normal_draws_have_mean_zero_and_variance_one():
-    values = Draws(1, Purpose.DATASET).normals(20_000, 2)
+    values = Sampler(1, Purpose.DATASET).normals(20_000, 2)
     assert np.abs(values.mean(axis=0)).max() < 0.03
     assert np.abs(np.cov(values.T) - np.eye(2)).max() < 0.04
 

@@ -19,7 +19,7 @@ def test_rows_are_taken_as_they_stand():
 def test_a_flat_list_of_inputs_is_one_column():
     data = Inline(inputs=(1, 2, 1, 2), targets=((0,), (1,), (0,), (1,))).load()
     assert data.inputs.tolist() == [[1], [2], [1], [2]]
-    assert data.facts.tokens == 3
+    assert data.info.tokens == 3
 
 
 def test_integers_in_a_flat_list_of_targets_are_class_ids():
@@ -41,11 +41,11 @@ def test_integers_in_rows_of_targets_are_numbers():
 
 
 def test_class_ids_of_zero_alone_still_mean_two_classes():
-    assert Inline(inputs=(1, 2), targets=(0, 0)).facts().classes == ("0", "1")
+    assert Inline(inputs=(1, 2), targets=(0, 0)).info().classes == ("0", "1")
 
 
 def test_there_may_be_more_classes_than_the_ids_show():
-    assert Inline(inputs=(1, 2), targets=(0, 1), classes=4).facts().classes == ("0", "1", "2", "3")
+    assert Inline(inputs=(1, 2), targets=(0, 1), classes=4).info().classes == ("0", "1", "2", "3")
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_classes_that_are_not_of_the_ids_are_refused(targets, classes, message):
 )
 def test_only_integers_from_zero_can_be_symbols(inputs, tokens):
     inline = Inline(inputs=inputs, targets=(0, 1, 0))
-    assert inline.facts().tokens == tokens
+    assert inline.info().tokens == tokens
     assert inline.load().inputs.dtype == (np.float64 if tokens is None else np.int64)
 
 

@@ -27,4 +27,4 @@ def test_each_symbol_follows_the_one_before(symbols, length, samples):
         whole = [*symbols_read.tolist(), int(target)]
         assert whole == [(row + time) % symbols for time in range(length + 1)]
     assert data.inputs.dtype == np.int64
-    assert sequences.facts() == data.facts
+    assert sequences.info() == data.info

@@ -40,8 +40,8 @@ def test_a_clean_table_becomes_features_and_sorted_classes(write):
 
 
 def test_facts_are_those_of_the_rows(write):
-    facts = Table(path=write(flowers()), target="kind").facts()
-    assert (facts.rows, facts.inputs, facts.classes) == (9, 2, ("iris", "rose", "tulip"))
+    info = Table(path=write(flowers()), target="kind").info()
+    assert (info.rows, info.inputs, info.classes) == (9, 2, ("iris", "rose", "tulip"))
 
 
 def test_features_are_taken_in_the_order_given(write):
@@ -276,19 +276,19 @@ def reads(monkeypatch):
 def test_a_table_is_read_once_until_it_changes(write, reads):
     path = write(flowers())
     table = Table(path=path, target="kind")
-    facts = table.facts()
-    assert Table(path=path, target="kind", standardize=False, seed=3).facts() == facts
+    info = table.info()
+    assert Table(path=path, target="kind", standardize=False, seed=3).info() == info
     assert len(reads) == 1
     write(flowers().replace("rose", "pine"))  # as many bytes as before
     os.utime(path, ns=(1, 1))
-    assert table.facts().classes == ("iris", "pine", "tulip")
-    Table(path=path, target="long").facts()
+    assert table.info().classes == ("iris", "pine", "tulip")
+    Table(path=path, target="long").info()
     assert len(part._looked_at) == 1
 
 
 def test_rows_are_handed_over_and_not_kept(write, reads):
     table = Table(path=write(flowers()), target="kind")
-    table.facts()
+    table.info()
     data = table.load()
     assert len(reads) == 1
     assert not part._looked_at
@@ -336,7 +336,7 @@ def test_whole_numbers_from_zero_can_be_symbols(tmp_path):
     path.write_text("a,b,y\n3,0,0.5\n0,12,1.5\n7,1,2.5\n")
     data = Table(path=str(path), target="y").load()
     assert data.inputs.tolist() == [[3, 0], [0, 12], [7, 1]]
-    assert (data.inputs.dtype, data.facts.tokens) == (np.int64, 13)
+    assert (data.inputs.dtype, data.info.tokens) == (np.int64, 13)
 
 
 @pytest.mark.parametrize("cells", [("0", "-1"), ("0", "0.5"), ("0", ""), ("red", "blue")])
@@ -344,4 +344,4 @@ def test_one_other_cell_makes_all_of_them_numbers(tmp_path, cells):
     path = tmp_path / "rows.csv"
     path.write_text("a,b,y\n3,{},0.5\n0,{},1.5\n7,{},2.5\n".format(*cells, cells[0]))
     data = Table(path=str(path), target="y", missing="impute").load()
-    assert (data.inputs.dtype, data.facts.tokens) == (np.float64, None)
+    assert (data.inputs.dtype, data.info.tokens) == (np.float64, None)

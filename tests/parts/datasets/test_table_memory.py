@@ -20,7 +20,7 @@ from mlprun.parts.datasets.table import Table
 tiny, large = (Table(path=path, target="y") for path in sys.argv[1:])
 tiny.load()
 before = peak()
-large.facts()
+large.info()
 data = large.load()
 print((peak() - before) / data.inputs.nbytes)
 """

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from mlprun import files
 from mlprun.errors import UsageError
-from mlprun.parts.datasets.dataset import Data, Dataset, Facts, datasets, shortened
+from mlprun.parts.datasets.dataset import Data, Dataset, DatasetInfo, datasets, shortened
 from mlprun.parts.datasets.table import columns
 from mlprun.parts.datasets.table.delimited import is_number, repeated
 from mlprun.parts.datasets.table.reading import Sheet, read
@@ -98,23 +98,23 @@ class Table(Dataset):
         """The target columns."""
         return (self.target,) if isinstance(self.target, str) else self.target
 
-    def facts(self) -> Facts:
+    def info(self) -> DatasetInfo:
         key = self.key()
         data = _looked_at.pop(key, None) or self._read()
         if key:
             _looked_at.clear()  # tables can be large: only the latest one is kept
             _looked_at[key] = data
-        return data.facts
+        return data.info
 
     def load(self) -> Data:
         # handed over, not shared: a table that outlived its preparation would take room beside the training
         return _looked_at.pop(self.key(), None) or self._read()
 
-    def decided(self, facts: Facts) -> Table:
-        """The table with the task that `facts` show, so that it stays the same with other rows."""
+    def with_task(self, info: DatasetInfo) -> Table:
+        """The table with the task that `info` shows, so that it stays the same with other rows."""
         if self.task != "auto":
             return self
-        made = self.model_copy(update={"task": "numbers" if facts.classes is None else "classes"})
+        made = self.model_copy(update={"task": "numbers" if info.classes is None else "classes"})
         if data := _looked_at.pop(self.key(), None):
             _looked_at[made.key()] = data
         return made
@@ -273,7 +273,7 @@ class Table(Dataset):
 
 
 _looked_at: dict[str, Data] = {}
-"""the table whose facts were asked for last, until it is loaded"""
+"""the table whose info was asked for last, until it is loaded"""
 
 
 def _could_be_symbols(inputs: NDArray[np.float64], categories: tuple[tuple[str, ...] | None, ...]) -> bool:
