@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from mlprun.parts.losses.loss import Loss, losses, require_equal_shapes
+from mlprun.parts.losses import Loss, losses, require_equal_shapes
 
 if TYPE_CHECKING:
     import torch
 
-    from mlprun.parts.losses.loss import LossFunction
+    from mlprun.parts.losses import LossFunction
 
 
 @losses.register

@@ -111,7 +111,7 @@ def command(
 
 
 def _splits(text: str | None) -> Sequence[str]:
-    from mlprun.parts.splits import SPLITS
+    from mlprun.parts import SPLITS
 
     if text is None:
         return SPLITS

@@ -74,10 +74,10 @@ def _as_argument(option: str, arguments: Sequence[Any]) -> str:
         return f"write it without {option}"
     if not any("KEY=VALUE" in str(argument.metavar) for argument in arguments):
         return ""
-    from mlprun.parts import foreign
+    from mlprun.parts import aliases
     from mlprun.schema.keys import sections_with
 
-    keys = [*sections_with(word, {"optimizer": "sgd", "dataset": "moons"}), foreign.closest_key(word, "")]
+    keys = [*sections_with(word, {"optimizer": "sgd", "dataset": "moons"}), aliases.closest_key(word, "")]
     # epochs and the like stand in more than one section, and training's are meant
     ranked = sorted(filter(None, keys), key=lambda key: not key.startswith("training"))
     found = ranked[0] if ranked else ""

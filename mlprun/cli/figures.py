@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlprun.cli.terminal import Table
-from mlprun.parts.splits import SPLITS
+from mlprun.parts import SPLITS
 
 ORDER = (*SPLITS, "data")
 OF_POSITIVE = frozenset(("precision", "recall", "f1", "average_precision"))

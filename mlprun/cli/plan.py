@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mlprun import engines
+from mlprun import engines, evaluation
 from mlprun.cli.terminal import Table
 from mlprun.engines import device
-from mlprun.evaluation import transfer
 from mlprun.experiment import SPLITS, Experiment
-from mlprun.parts.architectures.summary import summary
+from mlprun.parts.architectures.network import summary
 
 if TYPE_CHECKING:
     from mlprun.parts.architectures.network import Network
@@ -27,7 +26,7 @@ def layers(experiment: Experiment, network: Network | None = None) -> tuple[list
 
 def plan(config: Config) -> tuple[dict[str, Any], list[Table]]:
     """The document and the tables of `mlprun train --dry-run`. Raises what training would."""
-    experiment = transfer.checked(Experiment.of(config))
+    experiment = evaluation.check_initial_weights(Experiment.of(config))
     engine, why = engines.choose(experiment, config.engine)
     where = device.resolve(config.device)
     counts = {split: len(experiment.rows(split, epoch=0)) for split in SPLITS}

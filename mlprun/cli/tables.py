@@ -6,11 +6,11 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from mlprun.errors import DataError
+from mlprun.parts import SPLITS
 from mlprun.parts.datasets.dataset import shortened
 from mlprun.parts.datasets.table import Table, columns
 from mlprun.parts.datasets.table.reading import read
 from mlprun.parts.datasets.table.source import Source, shown
-from mlprun.parts.splits import SPLITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

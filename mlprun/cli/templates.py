@@ -17,8 +17,8 @@ from mlprun.cli.schema import SCHEMA_FILE
 from mlprun.config import from_mapping, printable
 from mlprun.errors import ConfigError, command_line
 from mlprun.parts.datasets import datasets
-from mlprun.parts.datasets.split import Split
 from mlprun.parts.part import Part
+from mlprun.parts.splits import Split
 from mlprun.schema.model import split_value
 
 CHOSEN: Mapping[str, Any] = {

@@ -1,10 +1,11 @@
 """A checkpoint and a split made into figures, and a checkpoint and new rows made into predictions."""
 
 from mlprun.evaluation.baselines import baselines
-from mlprun.evaluation.loaded import (
+from mlprun.evaluation.model import (
     PredictionTable,
     SplitMetrics,
     TrainedModel,
+    check_initial_weights,
     check_metadata,
     check_tensors,
     evaluate,
@@ -18,6 +19,7 @@ __all__ = [
     "SplitMetrics",
     "TrainedModel",
     "baselines",
+    "check_initial_weights",
     "check_metadata",
     "check_tensors",
     "evaluate",

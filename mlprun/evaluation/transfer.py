@@ -11,7 +11,7 @@ from mlprun import files, schema
 from mlprun.errors import MlprunError, UsageError
 from mlprun.experiment import Experiment, splits
 from mlprun.experiment.preprocessing import Preprocessing
-from mlprun.parts.initializers.named import File
+from mlprun.parts.initializers import File
 from mlprun.parts.limits import MAX_BYTES
 from mlprun.schema import with_format
 from mlprun.storage import checkpoints

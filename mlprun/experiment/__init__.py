@@ -1,7 +1,7 @@
 """A config made into an experiment: splits as arrays, the nn.Module with its initial weights, and figures."""
 
-from mlprun.experiment.experiment import Experiment, SplitArrays, data_key
-from mlprun.experiment.figures import (
+from mlprun.experiment.experiment import Experiment, InitialWeightCache, SplitArrays, data_key
+from mlprun.experiment.metrics import (
     MetricComputer,
     SplitTensors,
     compute_logits,
@@ -9,8 +9,7 @@ from mlprun.experiment.figures import (
     history_columns,
     history_metrics,
 )
-from mlprun.experiment.starts import InitialWeightCache
-from mlprun.parts.splits import SPLITS
+from mlprun.parts import SPLITS
 
 __all__ = [
     "SPLITS",

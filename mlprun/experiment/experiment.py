@@ -16,13 +16,13 @@ from mlprun.config import dotted
 from mlprun.errors import DataError, UsageError
 from mlprun.experiment import preprocessing as pre
 from mlprun.experiment import splits
+from mlprun.parts import SPLITS
 from mlprun.parts.activations import Identity
 from mlprun.parts.datasets.dataset import shortened
-from mlprun.parts.datasets.split import Fresh
 from mlprun.parts.initializers import LayerInit
 from mlprun.parts.losses import Loss
-from mlprun.parts.metrics.metric import Metric, Predictions
-from mlprun.parts.splits import SPLITS
+from mlprun.parts.metrics import Metric, Predictions
+from mlprun.parts.splits import Fresh
 from mlprun.schema.checks import batch_problem, checkpoint_problem, memory_problem
 
 if TYPE_CHECKING:

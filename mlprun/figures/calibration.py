@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlprun.figures.subject import Subject
-    from mlprun.parts.metrics.metric import Predictions
+    from mlprun.parts.metrics import Predictions
 
 BINS = 10
 

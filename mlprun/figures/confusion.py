@@ -11,7 +11,7 @@ from pydantic import Field
 from mlprun.figures import style
 from mlprun.figures.plot import NetworkPlot, kinds
 from mlprun.figures.scores import refuses_classes, tested
-from mlprun.parts.splits import SplitName
+from mlprun.parts import SplitName
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

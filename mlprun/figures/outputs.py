@@ -14,7 +14,7 @@ from mlprun.figures.panels import Panels, head
 from mlprun.figures.plane import spread
 from mlprun.figures.plot import Plot, kinds
 from mlprun.figures.points import NAMED, class_label
-from mlprun.parts.splits import SplitName
+from mlprun.parts import SplitName
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

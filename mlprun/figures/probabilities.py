@@ -13,14 +13,14 @@ from mlprun.figures.frames import chosen_epochs
 from mlprun.figures.panels import Panels, head
 from mlprun.figures.plot import NetworkPlot, kinds
 from mlprun.figures.scores import frequent, refuses_probabilities, tested
-from mlprun.parts.splits import SplitName
+from mlprun.parts import SplitName
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from mlprun.figures.subject import Subject
-    from mlprun.parts.metrics.metric import Predictions
+    from mlprun.parts.metrics import Predictions
 
 BINS = 20
 PANELS = 12

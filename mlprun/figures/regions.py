@@ -14,7 +14,7 @@ from mlprun.figures.plane import plane_of
 from mlprun.figures.plot import NetworkPlot, kinds
 from mlprun.figures.points import NAMED, Points, draw_classes, limits, points_of, thinning
 from mlprun.figures.surface import Surface, compute_surface, draw_surface
-from mlprun.parts.splits import SplitName
+from mlprun.parts import SplitName
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

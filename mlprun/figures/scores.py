@@ -9,14 +9,14 @@ import numpy as np
 
 from mlprun.figures import style
 from mlprun.figures.plane import spread
-from mlprun.parts.metrics.ranking import Ranking, rank
+from mlprun.parts.metrics import Ranking, rank
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from mlprun.figures.subject import Subject
-    from mlprun.parts.metrics.metric import Predictions
+    from mlprun.parts.metrics import Predictions
 
 CLASSES = 10
 """classes that have a curve or panel of their own, at most: those with most rows"""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlprun.errors import CheckpointError
-from mlprun.parts.splits import SPLITS
+from mlprun.parts import SPLITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlprun.experiment.preprocessing import Preprocessing
     from mlprun.figures.plane import Plane
     from mlprun.parts.architectures.network import Network
-    from mlprun.parts.metrics.metric import Predictions
+    from mlprun.parts.metrics import Predictions
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
 

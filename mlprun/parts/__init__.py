@@ -1,1 +1,7 @@
-"""TODO."""
+"""Everything that a config can name: datasets, architectures, losses, optimizers, metrics and more."""
+
+from typing import Final, Literal, get_args
+
+SplitName = Literal["train", "dev", "test"]
+SPLITS: Final[tuple[str, ...]] = get_args(SplitName)
+"""in the order in which rows are handed out"""

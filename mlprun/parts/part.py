@@ -18,7 +18,7 @@ from pydantic_core.core_schema import ErrorType
 
 from mlprun import files
 from mlprun.config import ConfigStr, truncate
-from mlprun.parts import foreign
+from mlprun.parts import aliases
 
 
 class Options(BaseModel):
@@ -98,13 +98,13 @@ class Registry(Generic[P]):
         """The part of that name, or the one whose name it resembles; None where none does."""
         if name in self:
             return self[name]
-        near = foreign.closest_name(name, self.names())
+        near = aliases.closest_name(name, self.names())
         return self[near] if near is not None else None
 
 
 def suggestion(word: str, known: Sequence[str]) -> str:
     """`did you mean X?` when a known word is near, otherwise the known words."""
-    near = foreign.closest_name(word, known)
+    near = aliases.closest_name(word, known)
     if near is not None:
         return f"did you mean {near}?"
     return f"expected one of {', '.join(known)}" if known else ""

@@ -1,7 +1,383 @@
-"""The names of the splits, the one place that has them; importing it costs nothing."""
+"""Splits: how a config divides rows into train, dev and test, and the rows of each."""
 
-from typing import Final, Literal, get_args
+from __future__ import annotations
 
-SplitName = Literal["train", "dev", "test"]
-SPLITS: Final[tuple[str, ...]] = get_args(SplitName)
-"""in the order in which rows are handed out"""
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from mlprun import randomness
+from mlprun.errors import UsageError
+from mlprun.parts import SPLITS
+from mlprun.parts.part import NonNegativeInt, Options, PositiveInt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from mlprun.parts.datasets.dataset import Data, DatasetInfo
+
+
+class Fresh(Options):
+    """Rows drawn anew from the dataset's generator at every evaluation."""
+
+    fresh: PositiveInt = Field(description="rows per evaluation")
+
+
+Share = NonNegativeInt | Annotated[float, Field(ge=0, lt=1)]
+"""A number of rows, or a fraction of them."""
+
+
+class Split(Options):
+    """Counts, fractions that sum to 1, a column that names the split of each row, or `same` for all three."""
+
+    train: Share = Field(0.6, description="rows, or the fraction of them")
+    dev: Share | Fresh = Field(0.2, description="rows, the fraction of them, or {fresh: rows}")
+    test: Share | Fresh = Field(0.2, description="rows, the fraction of them, or {fresh: rows}")
+    shuffle: bool | None = Field(
+        None,
+        description="shuffle before slicing; by default on for tables and bundled data, off for generators",
+    )
+    stratify: bool | None = Field(
+        None,
+        description="keep the class shares in every split; by default on where rows are shuffled and "
+        "targets are classes",
+    )
+    column: str | None = Field(None, description="table column whose values are train, dev and test")
+    folds: Annotated[int, Field(ge=2)] | None = Field(
+        None, description="cross-validation: parts of the rows, equally many in each"
+    )
+    fold: PositiveInt | None = Field(
+        None,
+        description="the part, from 1, that is test; train and dev share the others as they share the rows",
+    )
+    same: bool = Field(
+        default=False, description="train, dev and test are all the rows; short form `split: same`"
+    )
+
+
+def expand_split(value: Any) -> Any:
+    """`same` stands for `{same: true}`."""
+    if isinstance(value, str) and value != "same":
+        message = "expected same or a mapping, got the string {value}"
+        raise PydanticCustomError("split_word", message, {"value": repr(str(value))[:40]})
+    return {"same": True} if value == "same" else value
+
+
+SplitField = Annotated[Split, BeforeValidator(expand_split, json_schema_input_type=Literal["same"] | Split)]
+
+
+# hand-written fractions such as 0.3333 three times are meant to be the whole; 0.9 is not
+TOLERANCE = Fraction(1, 1000)
+
+
+class SplitProblem(NamedTuple):
+    """What is wrong with an option of a split; `field` is empty when it is the split as a whole."""
+
+    field: str
+    message: str
+
+
+def resolve_sizes(split: Split, rows: int) -> Split:
+    """The same split with all three shares named, for data of so many rows.
+
+    Where some shares are given and others are not, the missing dev and test are 0 and the missing train is
+    the rest. Without any given share the defaults stand.
+    """
+    given = split.model_fields_set & set(SPLITS)
+    if split.same or split.column is not None or len(given) in (0, len(SPLITS)):
+        return split
+    named = split.model_copy(update={name: 0 for name in ("dev", "test") if name not in given})
+    if "train" in given:
+        return named
+    _, dev, test = _shares(named)
+    if _positive(dev, float) or _positive(test, float):
+        rest: int | float = float(max(1 - _exact(dev) - _exact(test), Fraction(0)))
+    else:
+        rest = max(rows - int(dev) - int(test), 0)
+    return named.model_copy(update={"train": rest})
+
+
+def split_sizes(split: Split, rows: int) -> tuple[int, int, int]:
+    """Rows of train, dev and test; a split of fresh rows has 0.
+
+    Fractions use every row: each split gets the whole rows of its share, and the rows left over go to the
+    largest remainders (train before dev before test among equals).
+    """
+    if split.folds is not None:
+        return _fold_split_sizes(split, rows)
+    shares = _shares(split)
+    if not any(isinstance(share, float) and share > 0 for share in shares):
+        train, dev, test = (int(share) for share in shares)
+        return train, dev, test
+    exact = [_exact(share) for share in shares]
+    train, dev, test = _largest_remainder([part / sum(exact) * rows for part in exact])
+    return train, dev, test
+
+
+def fold_sizes(folds: int, rows: int) -> list[int]:
+    """Rows of each fold: equally many, and one more in the first where they do not divide."""
+    return [rows // folds + (number < rows % folds) for number in range(folds)]
+
+
+def rest_sizes(split: Split, rest: int) -> tuple[int, int]:
+    """How train and dev share `rest` rows that are in neither fold of test: as their shares say."""
+    train, dev, _ = (_exact(share) for share in _shares(split))
+    whole = train + dev
+    of_train, of_dev = _largest_remainder([train / whole * rest, dev / whole * rest])
+    return of_train, of_dev
+
+
+def _fold_split_sizes(split: Split, rows: int) -> tuple[int, int, int]:
+    assert split.folds is not None
+    test = rows // split.folds + ((split.fold or 1) <= rows % split.folds)
+    return (*rest_sizes(split, rows - test), test)
+
+
+def split_problems(
+    split: Split, info: DatasetInfo, *, can_draw_fresh: bool = True, has_columns: bool = True
+) -> list[SplitProblem]:
+    """Why rows like these cannot be divided so, each ending in what would work; an empty list when they can.
+
+    `can_draw_fresh` and `has_columns` say what the dataset offers: a generator's fresh rows, a table's
+    columns.
+    """
+    split = resolve_sizes(split, info.rows)
+    if split.same or split.column is not None:
+        return _exclusive_problems(split, has_columns=has_columns)
+    if split.folds is not None or split.fold is not None:
+        return [*_stratify_problems(split, info), *_fold_problems(split, info.rows)]
+    found = _stratify_problems(split, info)
+    for name in ("dev", "test"):
+        if isinstance(getattr(split, name), Fresh) and not can_draw_fresh:
+            found.append(
+                SplitProblem(name, "this dataset draws no fresh rows; expected a count or a fraction")
+            )
+    mixed = [name for name, share in zip(SPLITS, _shares(split), strict=True) if _positive(share, int)]
+    fractions = [name for name, share in zip(SPLITS, _shares(split), strict=True) if _positive(share, float)]
+    if mixed and fractions:
+        what = f"{', '.join(mixed)} in rows but {', '.join(fractions)} as a fraction"
+        return [*found, SplitProblem("", f"{what}; expected counts for all or fractions for all")]
+    return found + (_fraction_problems(split, info.rows) if fractions else _count_problems(split, info.rows))
+
+
+def _shares(split: Split) -> tuple[int | float, int | float, int | float]:
+    dev = 0 if isinstance(split.dev, Fresh) else split.dev
+    return split.train, dev, 0 if isinstance(split.test, Fresh) else split.test
+
+
+def _positive(share: float, kind: type) -> bool:
+    return isinstance(share, kind) and share > 0
+
+
+def _exact(share: float) -> Fraction:
+    """The fraction as it is written: 0.1 means a tenth, not the nearest double."""
+    return Fraction(repr(share))
+
+
+def _largest_remainder(quotas: list[Fraction]) -> list[int]:
+    """Whole numbers with the same (whole) sum, each the quota rounded up or down."""
+    whole = [int(quota) for quota in quotas]
+    left = int(sum(quotas)) - sum(whole)
+    by_remainder = sorted(range(len(quotas)), key=lambda k: whole[k] - quotas[k])
+    for k in by_remainder[:left]:
+        whole[k] += 1
+    return whole
+
+
+def _exclusive_problems(split: Split, *, has_columns: bool) -> list[SplitProblem]:
+    way = "same" if split.same else "column"
+    given = [name for name in SPLITS if name in split.model_fields_set and not _is_default(split, name)]
+    found = [SplitProblem(name, f"has no meaning beside {way}; remove one of them") for name in given]
+    found += [
+        SplitProblem(name, f"has no meaning beside {way}; remove one of them") for name in _folded(split)
+    ]
+    if split.same and split.column is not None:
+        found.append(SplitProblem("column", "has no meaning beside same; remove one of them"))
+    if split.column is not None and not has_columns:
+        found.append(SplitProblem("column", "only a table has columns; expected counts or fractions"))
+    return found
+
+
+def _folded(split: Split) -> list[str]:
+    return [name for name in ("folds", "fold") if getattr(split, name) is not None]
+
+
+def _is_default(split: Split, name: str) -> bool:
+    # a resolved config spells every default out, and must stay valid
+    return bool(getattr(split, name) == Split.model_fields[name].default)
+
+
+def _stratify_problems(split: Split, info: DatasetInfo) -> list[SplitProblem]:
+    if split.stratify and info.classes is None:
+        return [SplitProblem("stratify", "targets are numbers, not classes; expected false")]
+    return []
+
+
+def _fold_problems(split: Split, rows: int) -> list[SplitProblem]:
+    if split.folds is None:
+        return [SplitProblem("fold", "has no meaning without folds; add folds: 5, or remove it")]
+    found = [
+        SplitProblem(name, "is not drawn anew where folds divide the rows; expected a count or a fraction")
+        for name in ("dev", "test")
+        if isinstance(getattr(split, name), Fresh)
+    ]
+    if split.fold is None:
+        found.append(
+            SplitProblem("folds", "says into how many parts and not which of them is test; add fold: 1")
+        )
+    elif split.fold > split.folds:
+        found.append(SplitProblem("fold", f"there are {split.folds} folds; expected 1 to {split.folds}"))
+    if not split.train:
+        found.append(SplitProblem("train", "no rows to train on; expected at least 1"))
+    if split.folds > rows:
+        what = f"{rows} rows cannot be divided into {split.folds} folds; expected at most {rows}"
+        found.append(SplitProblem("folds", what))
+    elif not found and not _fold_split_sizes(split, rows)[0]:
+        found.append(SplitProblem("folds", f"{rows} rows leave none to train on; expected fewer folds"))
+    return found
+
+
+def _count_problems(split: Split, rows: int) -> list[SplitProblem]:
+    sizes = split_sizes(split, rows)
+    if sum(sizes) > rows:
+        asked = " + ".join(str(size) for size in sizes)
+        return [
+            SplitProblem("", f"{asked} = {sum(sizes)} rows, but the data has {rows}; expected at most {rows}")
+        ]
+    return [] if sizes[0] else [SplitProblem("train", "no rows to train on; expected at least 1")]
+
+
+def _fraction_problems(split: Split, rows: int) -> list[SplitProblem]:
+    total = sum((_exact(share) for share in _shares(split)), Fraction(0))
+    if abs(total - 1) > TOLERANCE:
+        return [SplitProblem("", f"the fractions sum to {float(total):g}; expected 1")]
+    named = zip(SPLITS, _shares(split), split_sizes(split, rows), strict=True)
+    return [
+        SplitProblem(
+            name, f"{share:g} of {rows} rows is less than one row; expected more rows, or split: same"
+        )
+        for name, share, size in named
+        if size == 0 and (share > 0 or name == "train")
+    ]
+
+
+@dataclass(frozen=True)
+class SplitIndices:
+    """Row numbers of each split, int64; a split of fresh rows has none."""
+
+    train: NDArray[np.int64]
+    dev: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+def divide(split: Split, data: Data, *, seed: int) -> SplitIndices:
+    """The rows of each split.
+
+    Where the split leaves it open, rows are shuffled, and shuffled rows stratified when targets are classes.
+    Shuffled rows come in the order drawn from (seed, SPLIT), others in the data's.
+    """
+    found = split_problems(split, data.info, has_columns=data.parts is not None)
+    if found:
+        raise UsageError("dataset.split", " and ".join(f"{p.field}: {p.message}".lstrip(": ") for p in found))
+    rows = len(data.inputs)
+    split = resolve_sizes(split, rows)
+    if split.same:
+        return SplitIndices(*(np.arange(rows) for _ in SPLITS))
+    if split.column is not None:
+        return SplitIndices(*(np.flatnonzero(data.parts == name) for name in SPLITS))
+    shuffle = split.shuffle is not False
+    stratify = (shuffle if split.stratify is None else split.stratify) and data.classes is not None
+    if split.folds is not None:
+        return _divide_fold(split, data, seed=seed, shuffle=shuffle, stratify=stratify)
+    order = randomness.order(seed, randomness.Purpose.SPLIT, rows) if shuffle else np.arange(rows)
+    sizes = split_sizes(split, rows)
+    if not stratify:
+        train, dev, _ = sizes
+        return SplitIndices(*np.split(order[: sum(sizes)], [train, train + dev]))
+    return SplitIndices(*_stratified(order, np.asarray(data.targets), sizes)[: len(SPLITS)])
+
+
+def _divide_fold(split: Split, data: Data, *, seed: int, shuffle: bool, stratify: bool) -> SplitIndices:
+    """One fold as test, the others divided between train and dev.
+
+    All folds of a seed come from one order, drawn from (seed, FOLDS), so that each row is in one of them.
+    """
+    assert split.folds is not None
+    assert split.fold is not None
+    rows, classes = len(data.inputs), np.asarray(data.targets)
+    order = randomness.order(seed, randomness.Purpose.FOLDS, rows) if shuffle else np.arange(rows)
+
+    def parted(chosen: NDArray[np.int64], sizes: Sequence[int]) -> list[NDArray[np.int64]]:
+        if stratify:
+            return _stratified(chosen, classes, sizes)
+        return np.split(chosen, np.cumsum(sizes)[:-1])
+
+    folds = parted(order, fold_sizes(split.folds, rows))
+    test = folds[split.fold - 1]
+    rest = order[~np.isin(order, test)]
+    train, dev = parted(rest, rest_sizes(split, len(rest)))
+    return SplitIndices(train, dev, test)
+
+
+def _stratified(
+    order: NDArray[np.int64], classes: NDArray[np.generic], sizes: Sequence[int]
+) -> list[NDArray[np.int64]]:
+    """Rows taken class by class in the given order, then put back into that order within each part."""
+    # position in `order` of each row, sorted by class: the rows of a class stand together
+    by_class = np.argsort(classes[order], kind="stable")
+    class_sizes = np.bincount(np.unique(classes[order], return_inverse=True)[1])
+    unused = len(order) - sum(sizes)
+    allotted = controlled_rounding(class_sizes, np.array([*sizes, unused]))
+    labels = np.repeat(np.tile(np.arange(allotted.shape[1]), len(allotted)), allotted.ravel())
+    return [order[np.sort(by_class[labels == k])] for k in range(len(sizes))]
+
+
+def controlled_rounding(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Whole numbers [rows, columns] with these sums, each row x column / total rounded up or down.
+
+    Rounding each class by itself would miss the totals of the splits; shifting remainders around cycles of
+    the table keeps both sums at every step. Source: Cox (1987), doi.org/10.1080/01621459.1987.10478456
+    """
+    total = max(int(rows.sum()), 1)
+    products = np.outer(rows, columns).astype(np.int64)
+    whole, remainders = np.divmod(products, total)
+    for start in range(len(rows)):
+        while (cycle := _cycle(remainders, start)) is not None:
+            up, down = (tuple(np.transpose(cells)) for cells in (cycle[::2], cycle[1::2]))
+            rise = min((total - remainders[up]).min(), remainders[down].min())
+            fall = min(remainders[up].min(), (total - remainders[down]).min())
+            step = rise if rise <= fall else -fall  # the smaller change stays nearer to the shares
+            remainders[up] += step
+            remainders[down] -= step
+            carried = remainders == total
+            whole[carried] += 1
+            remainders[carried] = 0
+    return np.asarray(whole, np.int64)
+
+
+def _cycle(remainders: NDArray[np.int64], row: int) -> list[tuple[int, int]] | None:
+    """Cells with a remainder that close a cycle, in turn along a row and along a column; None without any.
+
+    Every row and column sums to whole numbers, so a cell with a remainder never stands alone in either, and a
+    walk that turns at each cell must meet itself.
+    """
+    if not remainders[row].any():
+        return None
+    path, before = [(0, row)], -1
+    while True:
+        axis, here = path[-1]
+        line = remainders[:, here] if axis else remainders[here]
+        node = (1 - axis, next(int(k) for k in np.flatnonzero(line) if k != before))
+        if node in path:
+            break
+        path.append(node)
+        before = here
+    cycle = path[path.index(node) :]
+    pairs = zip(cycle, cycle[1:] + cycle[:1], strict=True)
+    return [(after[1], here[1]) if here[0] else (here[1], after[1]) for here, after in pairs]

@@ -14,19 +14,18 @@ from mlprun.config import Problem
 from mlprun.parts import limits
 from mlprun.parts.activations import Activation, Identity, activations
 from mlprun.parts.datasets.inline import Inline
-from mlprun.parts.datasets.shares import counts, problems
-from mlprun.parts.datasets.split import Fresh
 from mlprun.parts.datasets.table import Table
 from mlprun.parts.datasets.table.delimited import is_number
 from mlprun.parts.losses import Loss, losses
 from mlprun.parts.part import suggestion
+from mlprun.parts.splits import Fresh, counts, problems
 from mlprun.schema.model import metric_direction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mlprun.parts.datasets import Dataset, DatasetInfo
-    from mlprun.parts.metrics.metric import Metric
+    from mlprun.parts.metrics import Metric
     from mlprun.schema.model import Config
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import traceback
+from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
     from mlprun.config import Document
 
 MAX_CODE: Final = 10_000_000
+_FORMER_MODULES: Final = {
+    "mlprun.parts.losses": ("loss", "classification", "distributions", "regression"),
+    "mlprun.parts.metrics": ("metric", "classification", "numbers", "ranking"),
+    "mlprun.parts.initializers": ("initializer", "draws", "fans", "named"),
+    "mlprun.parts.splits": ("mlprun.parts.splits", "mlprun.parts.splits"),
+    "mlprun.parts.datasets.dataset": ("mlprun.parts.datasets.dataset",),
+}
+"""modules of mlprun 0.1 by today's: code in older run folders imports from them"""
 _run: set[tuple[str, str]] = set()
 
 
@@ -57,6 +66,9 @@ def _extend(path: str) -> str | None:
     module = module_from_spec(ModuleSpec(f"mlprun_extension_{digest[:16]}", None, origin=path))
     module.__file__ = path
     sys.modules[module.__name__] = module  # pydantic looks annotations up there
+    for today, former in _FORMER_MODULES.items():
+        for name in former:
+            sys.modules[name if "." in name else f"{today}.{name}"] = import_module(today)
     try:
         exec(compile(source, path, "exec"), vars(module))  # noqa: S102 -- --allow-code was given
     except Exception as error:  # noqa: BLE001 -- the user's code may raise anything

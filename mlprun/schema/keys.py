@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 from mlprun.config import dotted
-from mlprun.parts import foreign
+from mlprun.parts import aliases
 from mlprun.parts.initializers import LayerInit, initializers
 from mlprun.parts.part import Named, Options, suggestion
 from mlprun.schema.model import Config
@@ -25,7 +25,7 @@ def suggest_key(path: Path, data: Mapping[str, Any], model: type[Options] = Conf
     if elsewhere:
         return f"did you mean {' or '.join(elsewhere)}?"
     if model is Config:
-        meant = foreign.closest_key(key, dotted(path[:-1]))
+        meant = aliases.closest_key(key, dotted(path[:-1]))
         if meant is not None and ("." in meant or meant in known):
             return f"did you mean {meant}?"
     return suggestion(key, known)

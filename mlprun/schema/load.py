@@ -12,17 +12,16 @@ from mlprun import config as reading
 from mlprun import interrupts
 from mlprun.config import Problem
 from mlprun.errors import DataError, MlprunError
+from mlprun.parts import SPLITS
 from mlprun.parts.activations import activations
 from mlprun.parts.datasets import Generated
 from mlprun.parts.datasets.inline import Inline
-from mlprun.parts.datasets.shares import resolve_sizes
 from mlprun.parts.datasets.table import FEW, Table, UnknownColumnsError
 from mlprun.parts.datasets.table.delimited import is_number
-from mlprun.parts.losses import Loss, losses
-from mlprun.parts.losses.classification import BCE, ClassLoss
-from mlprun.parts.metrics.metric import Metric, metrics
+from mlprun.parts.losses import BCE, ClassLoss, Loss, losses
+from mlprun.parts.metrics import Metric, metrics
 from mlprun.parts.part import Options
-from mlprun.parts.splits import SPLITS
+from mlprun.parts.splits import resolve_sizes
 from mlprun.schema import model
 from mlprun.schema.checks import check
 from mlprun.schema.error_messages import to_problems
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
     from mlprun.config import Document
     from mlprun.parts.datasets import Dataset, DatasetInfo
-    from mlprun.parts.datasets.split import Split
+    from mlprun.parts.splits import Split
     from mlprun.schema.model import Config
 
 OptionsOf = TypeVar("OptionsOf", bound=Options)

@@ -12,10 +12,9 @@ from pydantic.fields import FieldInfo
 from mlprun.parts.activations import activations
 from mlprun.parts.architectures import Architecture, architectures
 from mlprun.parts.datasets import Dataset, datasets
-from mlprun.parts.datasets.split import Split
 from mlprun.parts.initializers import initializers, module_initializers
 from mlprun.parts.losses import Loss, losses
-from mlprun.parts.metrics.metric import Metric, metrics
+from mlprun.parts.metrics import Metric, metrics
 from mlprun.parts.optimizers import Optimizer, optimizers
 from mlprun.parts.part import (
     ConfigPath,
@@ -31,6 +30,7 @@ from mlprun.parts.part import (
 )
 from mlprun.parts.penalties import Penalty, penalties
 from mlprun.parts.schedules import Schedule, schedules
+from mlprun.parts.splits import Split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

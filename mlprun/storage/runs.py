@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mlprun import files
 from mlprun.errors import CheckpointError, FileError, RunInUseError, UsageError, command_line, shell_path
-from mlprun.parts.splits import SPLITS
+from mlprun.parts import SPLITS
 from mlprun.storage import canonical, checkpoints, provenance
 from mlprun.storage.history import History
 

@@ -8,10 +8,9 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mlprun import engines, schema
+from mlprun import engines, evaluation, schema
 from mlprun.config import Node
 from mlprun.errors import ConfigError, MlprunError, UsageError
-from mlprun.evaluation import transfer
 from mlprun.experiment import SPLITS, Experiment, data_key, history_columns, history_metrics
 from mlprun.sweeps import space
 from mlprun.sweeps.cost import Cost
@@ -178,7 +177,7 @@ class Configs:
 
     def _look_at(self, point: Point) -> Checked:
         config, _ = self._config(point)
-        experiment = transfer.checked(self.prototype(config))
+        experiment = evaluation.check_initial_weights(self.prototype(config))
         able = [engine.name for engine in engines.every() if engine.unsupported_reason(experiment) is None]
         if config.engine not in ("auto", *able):
             engines.choose(experiment, config.engine)  # raises, with the reason

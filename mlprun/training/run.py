@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun import engines, evaluation
 from mlprun.engines import device as devices
-from mlprun.evaluation import transfer
 from mlprun.experiment import SPLITS
 from mlprun.storage import canonical, runs
 from mlprun.storage.runs import RunState, Status
@@ -71,7 +70,7 @@ def start(experiment: Experiment, *, out: str, reporter: Reporter, pause: int | 
 
     Raises UsageError, DeviceError or FileError before a folder exists when it cannot be done as asked.
     """
-    experiment = transfer.checked(experiment)
+    experiment = evaluation.check_initial_weights(experiment)
     config = experiment.config
     engine, why = engines.choose(experiment, config.engine)
     device = devices.resolve(config.device)

@@ -5,9 +5,10 @@ import pytest
 from safetensors.numpy import save_file
 
 import mlprun.api as mlprun
+from mlprun import evaluation
 from mlprun.errors import UsageError
-from mlprun.evaluation import transfer
-from mlprun.experiment import Experiment, splits
+from mlprun.experiment import Experiment
+from mlprun.parts import splits
 from mlprun.storage import checkpoints
 
 ROWS = [(k, -2 * k + k % 3, "malignant" if k < 20 else "benign") for k in range(40)]
@@ -71,7 +72,7 @@ def test_test_rows_that_were_trained_on_are_counted(first, tmp_path):
     def made(seed):
         architecture = {"hidden": [3], "init": {"name": "file", "path": first.folder.best}}
         config = {"dataset": dataset | {"seed": seed}, "architecture": architecture}
-        return transfer.checked(Experiment.of(mlprun.load_config(config)))
+        return evaluation.check_initial_weights(Experiment.of(mlprun.load_config(config)))
 
     divided = [made(seed).config.dataset for seed in (0, 1)]
     then, now = (splits.divide(one.split, one.load(), seed=one.seed) for one in divided)

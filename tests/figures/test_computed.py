@@ -18,7 +18,7 @@ from mlprun.figures.calibration import reliability
 from mlprun.figures.plane import plane_of, spread
 from mlprun.figures.points import POINTS
 from mlprun.parts.activations import activations
-from mlprun.parts.metrics.metric import Predictions
+from mlprun.parts.metrics import Predictions
 from mlprun.storage import checkpoints
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ from torch import nn
 
 from mlprun.errors import UsageError
 from mlprun.parts.architectures import Architecture, Mlp, Rnn, architectures
-from mlprun.parts.architectures.network import Dropout, Network
-from mlprun.parts.architectures.summary import Row, summary
+from mlprun.parts.architectures.network import Dropout, Network, Row, summary
 from mlprun.parts.datasets.dataset import DatasetInfo
 
 NUMBERS = DatasetInfo(rows=10, inputs=2, classes=("0", "1"))

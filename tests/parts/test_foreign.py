@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mlprun import schema
-from mlprun.parts import foreign
+from mlprun.parts import aliases
 from mlprun.schema.keys import valid_keys
 
 
@@ -35,25 +35,25 @@ from mlprun.schema.keys import valid_keys
 )
 def test_what_others_call_a_part_is_understood(word: str, kind: str, ours: str) -> None:
     names = [registry.names() for registry in schema.registries() if registry.kind == kind]
-    assert foreign.closest_name(word, names[0]) == ours
+    assert aliases.closest_name(word, names[0]) == ours
 
 
 def test_a_name_of_ours_is_never_taken_for_another() -> None:
     for registry in schema.registries():
         for name in registry.names():
-            assert foreign.closest_name(name, registry.names()) in (name, "sparseadam")
+            assert aliases.closest_name(name, registry.names()) in (name, "sparseadam")
 
 
 def test_words_lead_to_names_and_keys_that_there_are() -> None:
     known = {name for registry in schema.registries() for name in registry.names()}
-    assert set(foreign.NAMES) <= known
+    assert set(aliases.NAMES) <= known
     sections = ("dataset", "optimizer", "architecture", "training", "best", "penalty")
     data = {section: {} for section in sections} | {"dataset": {"name": "moons", "split": {}}}
-    for key in foreign.KEYS:
+    for key in aliases.KEYS:
         *above, last = key.split(".") if key != "dev" else ("dataset", "split", "dev")
         assert last in valid_keys(tuple(above), data), key
 
 
 def test_no_word_leads_two_ways() -> None:
-    words = [word for theirs in foreign.KEYS.values() for word in theirs.split()]
+    words = [word for theirs in aliases.KEYS.values() for word in theirs.split()]
     assert len(words) == len(set(words))

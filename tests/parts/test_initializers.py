@@ -16,6 +16,8 @@ from torch import nn
 
 from mlprun.errors import CheckpointError, FileError, UsageError
 from mlprun.parts.initializers import (
+    File,
+    GivenValues,
     InitField,
     Initializer,
     InitializerField,
@@ -24,7 +26,6 @@ from mlprun.parts.initializers import (
     ModuleInitializer,
     initializers,
 )
-from mlprun.parts.initializers.named import File, GivenValues
 
 ONE: TypeAdapter[Initializer] = TypeAdapter(InitializerField)
 INIT: TypeAdapter[LayerInit | ModuleInitializer] = TypeAdapter(InitField)

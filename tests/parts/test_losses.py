@@ -10,8 +10,7 @@ from torch import nn
 
 from mlprun.parts.activations import activations
 from mlprun.parts.datasets.dataset import DatasetInfo
-from mlprun.parts.losses import losses
-from mlprun.parts.losses.loss import scaled
+from mlprun.parts.losses import losses, scaled
 
 ROWS = 7
 TWO = DatasetInfo(ROWS, 3, classes=("no", "yes"))

@@ -14,8 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from mlprun.errors import UsageError
-from mlprun.parts.optimizers import Optimizer, optimizers
-from mlprun.parts.optimizers.light import WRAPPED, avoid_dynamo_import, step_function
+from mlprun.parts.optimizers import WRAPPED, Optimizer, avoid_dynamo_import, optimizers, step_function
 from mlprun.parts.part import Named
 
 TORCH = {
@@ -240,9 +239,9 @@ def test_a_step_of_an_unknown_form_is_left_alone(monkeypatch):
 
 
 def test_a_torch_without_the_wrapped_methods_changes_nothing(monkeypatch):
-    from mlprun.parts.optimizers import light
+    from mlprun.parts import optimizers as optimizers_module
 
     monkeypatch.delitem(sys.modules, "torch._dynamo", raising=False)
-    monkeypatch.setattr(light, "WRAPPED", ("no_such_method", "__init__"))
+    monkeypatch.setattr(optimizers_module, "WRAPPED", ("no_such_method", "__init__"))
     avoid_dynamo_import()
     assert all(callable(getattr(torch.optim.Optimizer, name)) for name in WRAPPED)

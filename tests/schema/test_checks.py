@@ -5,7 +5,7 @@ from mlprun import config as reading
 from mlprun import schema
 from mlprun.errors import ConfigError
 from mlprun.parts.losses import losses
-from mlprun.parts.metrics.metric import metrics
+from mlprun.parts.metrics import metrics
 from mlprun.schema.checks import CHECKS
 
 MOONS, IRIS, NUMBERS = {"dataset": "moons"}, {"dataset": "iris"}, {"dataset": "diabetes"}

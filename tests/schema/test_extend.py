@@ -1,5 +1,3 @@
-# ruff: noqa: E501 -- a table is read best with one case in a line
-
 import pytest
 
 from mlprun import schema
@@ -13,7 +11,7 @@ from __future__ import annotations
 from typing import Literal
 from pydantic import Field
 from mlprun.parts.activations import Activation, activations
-from mlprun.parts.losses.loss import Loss, losses
+from mlprun.parts.losses import Loss, losses
 from mlprun.parts.penalties import Penalty, penalties
 
 @losses.register
@@ -68,6 +66,23 @@ def test_code_does_not_run_without_leave(folder):
     )
 
 
+FORMER = """power")
+    takes: ClassVar[str] = "numbers"
+
+    def refuses(self, facts, outputs):
+        return "too old"
+"""
+
+
+def test_code_of_mlprun_0_1_still_runs_with_its_imports_and_names(folder):
+    code = LOSS.replace("import Literal", "import ClassVar, Literal").replace('power")', FORMER)
+    (folder / "my_parts.py").write_text(
+        code.replace("mlprun.parts.losses import", "mlprun.parts.losses import")
+    )
+    assert "too old" in refusal(allow_code=True)
+    assert losses["my_loss"].target_kind == "numbers"
+
+
 def test_parts_of_one_s_own_can_be_named_like_any_other(folder):
     (folder / "my_parts.py").write_text(LOSS)
     schema.json_schema()  # models that were built before must learn of the new parts
@@ -93,7 +108,7 @@ def test_parts_of_one_s_own_can_be_named_like_any_other(folder):
         ("a\x00b", "my_parts.py: SyntaxError: source code string cannot contain null bytes"),
         (
             LOSS.replace("my_loss", "bce"),
-            "my_parts.py:9: ValueError: loss 'bce' is already registered by mlprun.parts.losses.classification.BCE",
+            "my_parts.py:9: ValueError: loss 'bce' is already registered by mlprun.parts.losses.BCE",
         ),
     ],
 )

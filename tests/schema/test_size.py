@@ -8,7 +8,7 @@ import mlprun.api as mlprun
 from mlprun.errors import ConfigError, UsageError
 from mlprun.experiment import Experiment
 from mlprun.parts import limits
-from mlprun.parts.datasets.moons import Moons
+from mlprun.parts.datasets.generated import Moons
 from mlprun.parts.optimizers import optimizers
 from mlprun.schema import checks
 from mlprun.storage import checkpoints

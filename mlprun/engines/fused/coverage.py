@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 from mlprun.engines.fused import encoding
 from mlprun.parts.activations import each
 from mlprun.parts.architectures.mlp import Mlp
-from mlprun.parts.metrics.classification import Accuracy
-from mlprun.parts.metrics.metric import Metric
-from mlprun.parts.metrics.numbers import R2
+from mlprun.parts.metrics import R2, Accuracy, Metric
 from mlprun.parts.penalties import L1, L2
 from mlprun.parts.schedules import EpochSchedule, ReduceOnPlateau
 

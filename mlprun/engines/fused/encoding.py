@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from mlprun.engines.state_spec import Array, Number, steps_so_far
-from mlprun.parts.losses.regression import HuberLike
+from mlprun.parts.losses import HuberLike
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from mlprun.engines.fused import data, encoding, scalars
 from mlprun.engines.fused import tables as t
 from mlprun.engines.fused.coverage import measures_inside
 from mlprun.engines.fused.workspace import apart
-from mlprun.parts.metrics.numbers import R2
+from mlprun.parts.metrics import R2
 from mlprun.parts.schedules import EpochSchedule, ReduceOnPlateau
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from mlprun.engines.state_spec import Array, Expected, Items, Kind, Number, Slots, steps_so_far
-from mlprun.parts.optimizers.light import step_function
+from mlprun.parts.optimizers import step_function
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ from mlprun.engines import epoch_protocol as protocol
 from mlprun.engines.contract import State
 from mlprun.engines.torch.optimizer_state import flatten, unflatten
 from mlprun.experiment import MetricComputer, SplitTensors
-from mlprun.parts.optimizers.light import step_function
+from mlprun.parts.optimizers import step_function
 from mlprun.randomness import Purpose
 
 if TYPE_CHECKING:

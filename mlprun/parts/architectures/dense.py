@@ -12,8 +12,7 @@ from mlprun.parts.architectures.network import Dropout, Network, initialize, red
 from mlprun.parts.initializers import LayerInit
 
 if TYPE_CHECKING:
-    from mlprun.parts.architectures.architecture import Dtype
-    from mlprun.parts.architectures.layers import Layer
+    from mlprun.parts.architectures.architecture import Dtype, Layer
     from mlprun.parts.architectures.mlp import Mlp
     from mlprun.parts.initializers import ModuleInitializer
 

@@ -8,12 +8,14 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from mlprun.parts.activations import HiddenActivation, Relu
-from mlprun.parts.architectures.architecture import Architecture, Dtype, architectures
-from mlprun.parts.architectures.layers import (
+from mlprun.parts.architectures.architecture import (
+    Architecture,
+    Dtype,
     Embedding,
     Layer,
     Norm,
     OutputLayer,
+    architectures,
     refused_inputs,
     refused_values,
 )

@@ -1,14 +1,20 @@
-"""The module interface of engines and evaluation; needs torch, so it is imported inside `build` only."""
+"""The nn.Modules of mlprun: the network, modules that torch lacks, and a summary of the layers.
+
+Imports torch, so it is imported inside functions only.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
+from mlprun.parts.activations import activations
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from mlprun.parts.architectures.architecture import Dtype
     from mlprun.parts.initializers import LayerInit, ModuleInitializer
@@ -112,3 +118,112 @@ def initialize(
                 initializer.fill(getattr(module, kind))
     if named is not None:
         named.assign(network)
+
+
+class Parallel(nn.ModuleList):
+    """Several activations of the same values, summed in their order."""
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        super().__init__(modules)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """[B, H] to [B, H]."""
+        first, *others = self
+        total: Tensor = first(values)
+        for activation in others:
+            total = total + activation(values)
+        return total
+
+
+class Swish(nn.Module):
+    """z times logistic(beta z)."""
+
+    def __init__(self, beta: float) -> None:
+        super().__init__()
+        self.beta = beta
+
+    def forward(self, values: Tensor) -> Tensor:
+        """[B, H] to [B, H]."""
+        return values * torch.sigmoid(self.beta * values)
+
+    def extra_repr(self) -> str:
+        """The options, for printing."""
+        return f"beta={self.beta}"
+
+
+class HardLogistic(nn.Module):
+    """`slope` times z plus `offset`, cut off at 0 and 1."""
+
+    def __init__(self, slope: float, offset: float) -> None:
+        super().__init__()
+        self.slope, self.offset = slope, offset
+
+    def forward(self, values: Tensor) -> Tensor:
+        """[B, H] to [B, H]."""
+        # not clamp, whose slope at 0 and 1 themselves is that of the line: hard_tanh has 0 there
+        return nn.functional.hardtanh(self.slope * values + self.offset, 0.0, 1.0)
+
+    def extra_repr(self) -> str:
+        """The options, for printing."""
+        return f"slope={self.slope}, offset={self.offset}"
+
+
+class Exp(nn.Module):
+    """e to the power of z."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """[B, K] to [B, K]."""
+        return torch.exp(values)
+
+
+class Row(NamedTuple):
+    """A layer: its name in the module, what it is, the shape of one row after it, its trained numbers."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+
+
+def summary(network: Network, inputs: int) -> list[Row]:
+    """A row per layer in the order of computing, for `inputs` columns; the output activation comes last."""
+    names = {module: name for name, module in network.named_modules()}
+    rows: list[Row] = []
+    shape: tuple[int, ...] = (inputs,)
+    for stage in (*network.stages, network.output_activation):
+        shape = _shape(stage, shape)
+        if not isinstance(stage, nn.Identity | nn.Flatten):
+            parameters = sum(parameter.numel() for parameter in stage.parameters())
+            rows.append(Row(names.get(stage, ""), kind(stage), shape, parameters))
+    return rows
+
+
+def _shape(stage: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
+    if isinstance(stage, nn.Linear):
+        return (stage.out_features,)
+    if isinstance(stage, nn.Embedding):
+        return (*shape, stage.embedding_dim)
+    if isinstance(stage, nn.Flatten):
+        return (shape[0] * shape[1],)
+    return shape
+
+
+def kind(stage: nn.Module) -> str:
+    """What a layer is, in words: `linear 2 -> 5`, `relu + tanh`, `dropout 0.5`."""
+    if isinstance(stage, nn.Linear):
+        bias = "" if stage.bias is not None else ", no bias"
+        return f"linear {stage.in_features} -> {stage.out_features}{bias}"
+    if isinstance(stage, nn.Embedding):
+        return f"embedding of {stage.num_embeddings} in {stage.embedding_dim}"
+    if isinstance(stage, Parallel):
+        return " + ".join(kind(module) for module in stage)
+    if isinstance(stage, Dropout):
+        return f"dropout {stage.probability:g}"
+    known = {nn.BatchNorm1d: "batch norm", nn.LayerNorm: "layer norm", **_activation_names()}
+    return known.get(type(stage), type(stage).__name__.lower())
+
+
+@cache
+def _activation_names() -> dict[type[nn.Module], str]:
+    parts = (part for part in activations if not any(f.is_required() for f in part.model_fields.values()))
+    return {type(part.model_validate({}).build()): part.names()[0] for part in parts}

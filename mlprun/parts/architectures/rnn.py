@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from mlprun.parts.activations import HiddenActivation, Tanh
-from mlprun.parts.architectures.architecture import Architecture, Dtype, architectures
-from mlprun.parts.architectures.layers import Embedding, refused_inputs, refused_values
+from mlprun.parts.architectures.architecture import (
+    Architecture,
+    Dtype,
+    Embedding,
+    architectures,
+    refused_inputs,
+    refused_values,
+)
 from mlprun.parts.initializers import InitField, LayerInit
 from mlprun.parts.part import PositiveInt
 

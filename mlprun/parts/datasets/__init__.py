@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from mlprun.parts.datasets import (
-    bundled,
-    clusters,
-    inline,
-    moons,
-    sequences,
-    shapes,
-    simulated,
-    table,
-    truth_tables,
-)
+from mlprun.parts.datasets import bundled, generated, inline, table
 from mlprun.parts.datasets.dataset import Data, Dataset, DatasetInfo, Generated, datasets
 
 __all__ = [
@@ -21,13 +11,8 @@ __all__ = [
     "DatasetInfo",
     "Generated",
     "bundled",
-    "clusters",
     "datasets",
+    "generated",
     "inline",
-    "moons",
-    "sequences",
-    "shapes",
-    "simulated",
     "table",
-    "truth_tables",
 ]

@@ -7,8 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from mlprun.parts.datasets.dataset import Data, Dataset, DatasetInfo, datasets
-from mlprun.parts.datasets.draws import digits
+from mlprun.parts.datasets.dataset import Data, Dataset, DatasetInfo, datasets, digits
 
 
 class Bundled(Dataset):

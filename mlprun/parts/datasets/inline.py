@@ -9,9 +9,8 @@ import numpy as np
 from pydantic import Field, PlainValidator, WithJsonSchema, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from mlprun.parts.datasets.dataset import Data, Dataset, DatasetInfo, datasets
-from mlprun.parts.datasets.draws import MOST_CLASSES, digits, numbered
-from mlprun.parts.datasets.split import Split
+from mlprun.parts.datasets.dataset import MOST_CLASSES, Data, Dataset, DatasetInfo, datasets, digits, numbered
+from mlprun.parts.splits import Split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

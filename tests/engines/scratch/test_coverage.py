@@ -46,7 +46,7 @@ USER = '''
 from typing import Literal
 from torch import nn
 from mlprun.parts.activations import Activation, activations
-from mlprun.parts.losses.loss import Loss, losses
+from mlprun.parts.losses import Loss, losses
 
 @activations.register
 class Cube(Activation):

@@ -3,7 +3,7 @@ import pytest
 
 from mlprun import randomness
 from mlprun.parts.datasets import datasets
-from mlprun.parts.datasets.draws import Sampler
+from mlprun.parts.datasets.dataset import Sampler
 from mlprun.randomness import Purpose
 
 

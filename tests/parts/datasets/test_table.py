@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from mlprun import config, schema
 from mlprun.errors import DataError
-from mlprun.parts.datasets.table import Table, part, source
+from mlprun.parts.datasets.table import Table, source
+from mlprun.parts.datasets.table import table as table_module
 from mlprun.parts.datasets.table.delimited import MISSING
 from mlprun.parts.part import ConfigStr
 
@@ -268,8 +269,8 @@ def test_numbers_are_read_to_the_last_bit(write):
 @pytest.fixture
 def reads(monkeypatch):
     """One entry for each time that a table is read."""
-    found, original = [], part.read
-    monkeypatch.setattr(part, "read", lambda *a, **k: (found.append(1), original(*a, **k))[1])
+    found, original = [], table_module.read
+    monkeypatch.setattr(table_module, "read", lambda *a, **k: (found.append(1), original(*a, **k))[1])
     return found
 
 
@@ -283,7 +284,7 @@ def test_a_table_is_read_once_until_it_changes(write, reads):
     os.utime(path, ns=(1, 1))
     assert table.info().classes == ("iris", "pine", "tulip")
     Table(path=path, target="long").info()
-    assert len(part._looked_at) == 1
+    assert len(table_module._looked_at) == 1
 
 
 def test_rows_are_handed_over_and_not_kept(write, reads):
@@ -291,7 +292,7 @@ def test_rows_are_handed_over_and_not_kept(write, reads):
     table.info()
     data = table.load()
     assert len(reads) == 1
-    assert not part._looked_at
+    assert not table_module._looked_at
     assert not data.inputs.flags.writeable
     assert table.load().inputs is not data.inputs
 

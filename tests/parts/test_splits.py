@@ -6,9 +6,17 @@ from sklearn.model_selection import train_test_split
 
 from mlprun import randomness
 from mlprun.errors import UsageError
-from mlprun.experiment.splits import SPLITS, controlled_rounding, counts, divide, problems, resolve_sizes
 from mlprun.parts.datasets.dataset import Data, DatasetInfo
-from mlprun.parts.datasets.split import Fresh, Split
+from mlprun.parts.splits import (
+    SPLITS,
+    Fresh,
+    Split,
+    controlled_rounding,
+    divide,
+    resolve_sizes,
+    split_problems,
+    split_sizes,
+)
 
 
 def numbers(rows: int) -> Data:
@@ -56,7 +64,7 @@ def test_shuffled_rows_come_in_the_order_drawn_for_the_split():
     ],
 )
 def test_fractions_use_every_row(shares, rows, expected):
-    assert counts(Split(train=shares[0], dev=shares[1], test=shares[2]), rows) == expected
+    assert split_sizes(Split(train=shares[0], dev=shares[1], test=shares[2]), rows) == expected
 
 
 @given(st.integers(3, 500), st.integers(1, 98), st.integers(1, 98))
@@ -64,7 +72,7 @@ def test_fractions_miss_their_share_by_less_than_a_row(rows, dev, test):
     if dev + test >= 100:
         return
     shares = ((100 - dev - test) / 100, dev / 100, test / 100)
-    sizes = counts(Split(train=shares[0], dev=shares[1], test=shares[2]), rows)
+    sizes = split_sizes(Split(train=shares[0], dev=shares[1], test=shares[2]), rows)
     assert sum(sizes) == rows
     assert all(abs(size - share * rows) < 1 for size, share in zip(sizes, shares, strict=True))
 
@@ -87,7 +95,7 @@ def test_a_column_names_the_split_of_each_row():
 
 def test_a_resolved_split_is_still_valid():
     split = Split.model_validate(Split(column="part").model_dump())
-    assert problems(split, DatasetInfo(rows=4, inputs=1, classes=None)) == []
+    assert split_problems(split, DatasetInfo(rows=4, inputs=1, classes=None)) == []
 
 
 @settings(max_examples=200, deadline=None)
@@ -96,7 +104,7 @@ def test_stratified_splits_keep_class_shares_within_a_row_and_exact_totals(class
     data = labelled(classes)
     split = Split(train=0.6, dev=0.2, test=0.2, stratify=True, shuffle=shuffle)
     indices = divide(split, data, seed=seed)
-    sizes = counts(split, len(classes))
+    sizes = split_sizes(split, len(classes))
     chosen = [getattr(indices, name) for name in SPLITS]
     assert tuple(len(rows) for rows in chosen) == sizes
     assert sorted(np.concatenate(chosen)) == list(range(len(classes)))
@@ -200,7 +208,7 @@ def test_fresh_splits_leave_every_row_to_train():
     ],
 )
 def test_a_split_that_cannot_be_is_refused_with_what_would_work(split, field, fragment):
-    found = problems(split, DatasetInfo(rows=10, inputs=1, classes=None))
+    found = split_problems(split, DatasetInfo(rows=10, inputs=1, classes=None))
     assert [problem.field for problem in found] == [field]
     assert fragment in found[0].message
     with pytest.raises(UsageError, match=r"dataset\.split"):
@@ -210,8 +218,8 @@ def test_a_split_that_cannot_be_is_refused_with_what_would_work(split, field, fr
 def test_what_a_dataset_cannot_offer_is_refused():
     info = DatasetInfo(rows=10, inputs=1, classes=None)
     fresh = Split(train=8, dev=Fresh(fresh=5), test=0)
-    assert [p.field for p in problems(fresh, info, can_draw_fresh=False)] == ["dev"]
-    assert [p.field for p in problems(Split(column="part"), info, has_columns=False)] == ["column"]
+    assert [p.field for p in split_problems(fresh, info, can_draw_fresh=False)] == ["dev"]
+    assert [p.field for p in split_problems(Split(column="part"), info, has_columns=False)] == ["column"]
 
 
 @given(
@@ -230,7 +238,7 @@ def test_folds_test_on_every_row_once_and_keep_the_shares_of_the_rest(classes, f
         )
         train, dev, test = parts(divide(split, data, seed=3))
         assert sorted(train + dev + test) == list(range(rows))
-        assert (len(train), len(dev), len(test)) == counts(split, rows)
+        assert (len(train), len(dev), len(test)) == split_sizes(split, rows)
         assert abs(len(dev) - len(train + dev) / 4) < 1
         assert not shuffle or len(test) in (rows // folds, rows // folds + 1)
         if not (shuffle or stratify):
@@ -254,5 +262,5 @@ def test_folds_test_on_every_row_once_and_keep_the_shares_of_the_rest(classes, f
     ],
 )
 def test_folds_that_make_no_sense_are_refused(options, message):
-    found = problems(Split(**options), numbers(10).info)
+    found = split_problems(Split(**options), numbers(10).info)
     assert message in " and ".join(f"{one.field}: {one.message}" for one in found)

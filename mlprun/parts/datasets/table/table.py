@@ -11,13 +11,13 @@ from pydantic_core import PydanticCustomError
 
 from mlprun import files
 from mlprun.errors import UsageError
+from mlprun.parts import SPLITS
 from mlprun.parts.datasets.dataset import Data, Dataset, DatasetInfo, datasets, shortened
 from mlprun.parts.datasets.table import columns
 from mlprun.parts.datasets.table.delimited import is_number, repeated
 from mlprun.parts.datasets.table.reading import Sheet, read
 from mlprun.parts.datasets.table.source import Source, shown
 from mlprun.parts.part import ConfigPath
-from mlprun.parts.splits import SPLITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

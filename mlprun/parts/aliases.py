@@ -1,4 +1,4 @@
-"""What other libraries call things that a config calls otherwise: only for messages, never accepted.
+"""What other libraries call the parts and keys of a config: used in messages only, never accepted.
 
 Words are compared in lower case, without `_` and `-`, and without the endings that PyTorch's classes have.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
 
 NAMES: Final = {
     # datasets

@@ -1,4 +1,4 @@
-"""The figures of a network on some rows: the loss, the metrics and the extra losses that the config names."""
+"""The loss and metrics of a network on some rows, as the config names them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from mlprun.parts.losses import Loss
-from mlprun.parts.metrics.metric import Metric
+from mlprun.parts.metrics import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mlprun.experiment.experiment import Experiment, SplitArrays
     from mlprun.parts.architectures.network import Network
     from mlprun.schema import Config
+
 
 T = TypeVar("T")
 CHUNK = 65_536

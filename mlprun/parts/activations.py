@@ -68,7 +68,7 @@ def build_activation(activation: Activation | tuple[Activation, ...]) -> nn.Modu
     modules = [one.build() for one in each(activation)]
     if len(modules) == 1:
         return modules[0]
-    from mlprun.parts.activations.modules import Parallel
+    from mlprun.parts.architectures.network import Parallel
 
     return Parallel(modules)
 
@@ -112,7 +112,7 @@ class Exp(Activation):
     name: Literal["exp"] = "exp"
 
     def build(self) -> nn.Module:
-        from mlprun.parts.activations import modules
+        from mlprun.parts.architectures import network as modules
 
         return modules.Exp()
 
@@ -229,7 +229,7 @@ class Swish(Activation):
 
         if self.beta == 1:
             return nn.SiLU()
-        from mlprun.parts.activations import modules
+        from mlprun.parts.architectures import network as modules
 
         return modules.Swish(self.beta)
 
@@ -303,7 +303,7 @@ class HardLogistic(Activation):
     offset: float = Field(0.5, description="value at 0, before it is cut off")
 
     def build(self) -> nn.Module:
-        from mlprun.parts.activations import modules
+        from mlprun.parts.architectures import network as modules
 
         # not nn.Hardsigmoid: its derivative in float64 is 1/6 as float32 has it
         return modules.HardLogistic(self.slope, self.offset)

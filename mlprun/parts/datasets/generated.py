@@ -1,0 +1,565 @@
+"""Generated datasets: points in the plane, clusters, bits, sequences and scikit-learn's generators."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, field_validator, model_validator
+
+from mlprun import randomness
+from mlprun.parts.datasets.dataset import (
+    Classes,
+    Data,
+    Dataset,
+    DatasetInfo,
+    Generated,
+    SampledDataset,
+    Sampler,
+    datasets,
+    digits,
+    numbered,
+)
+from mlprun.parts.part import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Probability
+from mlprun.parts.splits import Split
+from mlprun.randomness import Purpose
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+
+Point = Annotated[tuple[float, ...], Field(min_length=1)]
+
+
+@datasets.register
+class Blobs(SampledDataset):
+    """Round clouds of points around centres that are drawn uniformly from a box, one class each.
+
+    Inputs are [N, features] float64, in the box's unit: N(centre, cluster_std^2); rows go to the classes in
+    turn and are shuffled. Fresh rows have the same centres.
+    Good for: softmax with several classes; easy with few centres, overlapping with many or a large
+    `cluster_std`.
+    Source: scikit-learn's make_blobs, jmlr.org/papers/v12/pedregosa11a.html
+    """
+
+    name: Literal["blobs"] = "blobs"
+    features: PositiveInt = Field(2, description="numbers per row")
+    centers: Classes = Field(3, description="clouds, which are the classes")
+    cluster_std: NonNegativeFloat = Field(1.0, description="standard deviation of each cloud")
+    center_box: tuple[float, float] = Field(
+        (-10.0, 10.0), description="lowest and highest coordinate of a centre"
+    )
+
+    @field_validator("center_box")
+    @classmethod
+    def _box_has_room(cls, box: tuple[float, float]) -> tuple[float, float]:
+        if box[0] >= box[1]:
+            raise ValueError(f"the lowest coordinate {box[0]:g} must be below the highest, {box[1]:g}")
+        return box
+
+    @property
+    def columns(self) -> int:
+        return self.features
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return digits(self.centers)
+
+    def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        low, high = self.center_box
+        # a stream of their own, so that every way of drawing rows meets the same centres
+        places = Sampler(self.seed or 0, Purpose.DATASET, step=1).uniforms(self.centers, self.features)
+        labels = sampler.order(rows) % self.centers
+        noise = self.cluster_std * sampler.normals(rows, self.features)
+        return (low + (high - low) * places)[labels] + noise, labels
+
+
+@datasets.register
+class Gaussians(SampledDataset):
+    """One normal distribution per class, with the means, covariances and class shares that are given.
+
+    Inputs are [N, D] float64 in the unit of the means; every class has its share of the rows, rounded,
+    shuffled.
+    Good for: comparing a network with the best possible classifier, which is known here.
+    Source: Duda, Hart and Stork (2001), Pattern Classification, section 2.6, ISBN 978-0-471-05669-0
+    """
+
+    name: Literal["gaussians"] = "gaussians"
+    means: tuple[Point, ...] = Field(
+        ((-1.0, -1.0), (1.0, 1.0)), min_length=2, description="the mean of each class, D numbers"
+    )
+    std: PositiveFloat = Field(
+        1.0, description="standard deviation in every direction, where covariances are not given"
+    )
+    covariances: tuple[tuple[Point, ...], ...] | None = Field(
+        None, description="the covariance of each class, D rows of D numbers, instead of std"
+    )
+    weights: tuple[PositiveFloat, ...] | None = Field(
+        None, description="the share of each class in any unit; by default equal"
+    )
+
+    @field_validator("means")
+    @classmethod
+    def _means_are_of_one_length(cls, means: tuple[Point, ...]) -> tuple[Point, ...]:
+        for number, mean in enumerate(means, 1):
+            if len(mean) != len(means[0]):
+                raise ValueError(
+                    f"mean {number} has length {len(mean)}, but mean 1 has length {len(means[0])}"
+                )
+        return means
+
+    @model_validator(mode="after")
+    def _every_class_is_described(self) -> Gaussians:
+        classes = len(self.means)
+        if self.weights is not None and len(self.weights) != classes:
+            raise ValueError(
+                f"weights has {len(self.weights)} numbers; give one for each of the {classes} means"
+            )
+        if self.covariances is None:
+            return self
+        if len(self.covariances) != classes:
+            raise ValueError(
+                f"covariances has {len(self.covariances)} matrices; give one for each of the {classes} means"
+            )
+        for number, matrix in enumerate(self.covariances, 1):
+            self._check_covariance(number, matrix)
+        return self
+
+    def _check_covariance(self, number: int, matrix: tuple[Point, ...]) -> None:
+        size = self.columns
+        if len(matrix) != size or any(len(row) != size for row in matrix):
+            raise ValueError(f"covariance {number} must have {size} rows of {size} numbers, like the means")
+        values = np.array(matrix)
+        if not np.array_equal(values, values.T):
+            raise ValueError(
+                f"covariance {number} is not symmetric; numbers mirrored at the diagonal must be equal"
+            )
+        try:
+            np.linalg.cholesky(values)
+        except np.linalg.LinAlgError:
+            raise ValueError(
+                f"covariance {number} is not positive definite; use larger numbers on the diagonal"
+            ) from None
+
+    @property
+    def columns(self) -> int:
+        return len(self.means[0])
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return digits(len(self.means))
+
+    def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        labels = self._labels(rows)[sampler.order(rows)]
+        noise = sampler.normals(rows, self.columns)
+        if self.covariances is None:
+            spread = self.std * noise
+        else:
+            spread = np.einsum("nij,nj->ni", np.linalg.cholesky(np.array(self.covariances))[labels], noise)
+        return np.array(self.means, np.float64)[labels] + spread, labels
+
+    def _labels(self, rows: int) -> NDArray[np.int64]:
+        """[rows] class ids in ascending order, each class with its rounded share."""
+        shares = np.array(self.weights or (1.0,) * len(self.means))
+        ends = np.rint(rows * np.cumsum(shares) / shares.sum()).astype(np.int64)
+        return np.repeat(np.arange(len(shares)), np.diff(ends, prepend=0))
+
+
+@datasets.register
+class Moons(Generated):
+    """Two interleaving half circles of radius 1, one class each.
+
+    Inputs are [N, 2] float32 in units of the radius: the outer arc (class 0) has N // 2 rows, the inner one
+    the others, evenly spaced, shuffled, then with N(0, noise^2) added. The permutation and then the noise
+    come from a torch generator with `seed` as it is, so that a script with `torch.manual_seed(seed)` draws
+    the same rows.
+    Good for: a first decision boundary that is not a line, with a difficulty that `noise` sets.
+    Source: scikit-learn's make_moons, jmlr.org/papers/v12/pedregosa11a.html
+    """
+
+    name: Literal["moons"] = "moons"
+    noise: NonNegativeFloat = Field(
+        0.2, description="standard deviation of the noise, in units of the radius"
+    )
+
+    def info(self) -> DatasetInfo:
+        return DatasetInfo(rows=self.rows, inputs=2, classes=("outer", "inner"))
+
+    def load(self) -> Data:
+        return self._data(self.rows, self.seed or 0)
+
+    def fresh(self, count: int, *, epoch: int, step: int) -> Data:
+        word = int(randomness.words(self.seed or 0, Purpose.FRESH, 1, epoch=epoch, step=step)[0])
+        return self._data(count, word >> 32)  # torch's CPU generator reads 32 bits of a seed
+
+    def _data(self, rows: int, seed: int) -> Data:
+        import torch
+
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(rows, generator=generator, device="cpu")
+        inputs = _arcs(rows)[order]
+        if self.noise:
+            noise = torch.normal(
+                0.0, self.noise, (rows, 2), generator=generator, dtype=torch.float32, device="cpu"
+            )
+            inputs = inputs + noise
+        labels = (order >= rows // 2).numpy().astype(np.int64)
+        return Data(inputs.numpy(), labels, numbered("x", 2), ("class",), ("outer", "inner"))
+
+
+@lru_cache(maxsize=4)  # a sweep draws noise around the same arcs a thousand times
+def _arcs(rows: int) -> torch.Tensor:
+    """The points without noise, [rows, 2], the outer arc first; not to be changed."""
+    import torch
+
+    outer, inner = _half_turn(rows // 2), _half_turn(rows - rows // 2)
+    across = torch.cat([outer.cos(), 1 - inner.cos()])
+    up = torch.cat([outer.sin(), 0.5 - inner.sin()])
+    return torch.stack([across, up], dim=1)
+
+
+def _half_turn(count: int) -> torch.Tensor:
+    """`count` angles from 0 to pi, in radians."""
+    import torch
+
+    # dtype and device are named, because a program that uses mlprun may have changed torch's defaults
+    return torch.linspace(0, math.pi, count, dtype=torch.float32, device="cpu")
+
+
+@datasets.register
+class Sequences(Generated):
+    """Counting in a circle: row b, time t is symbol (b + t) mod symbols; predict the one at t = length.
+
+    Inputs are [N, length] int64 symbols, the class is the next symbol; nothing is drawn, and by default there
+    is one row per symbol.
+    Good for: seeing a recurrent network learn, with an embedding in front.
+    Source: Trask (2019), Grokking Deep Learning, chapter 13, ISBN 978-1-61729-370-2
+    """
+
+    default_split: ClassVar[Split] = Split.model_construct(same=True)
+
+    name: Literal["sequences"] = "sequences"
+    symbols: Classes = Field(5, description="symbols in the circle, which are the classes")
+    length: Annotated[int, Field(ge=1, le=10_000)] = Field(5, description="symbols per row")
+
+    @property
+    def default_samples(self) -> int:
+        return self.symbols
+
+    def info(self) -> DatasetInfo:
+        largest = min(self.symbols, self.rows + self.length - 1)
+        return DatasetInfo(rows=self.rows, inputs=self.length, classes=digits(self.symbols), tokens=largest)
+
+    def load(self) -> Data:
+        first = np.arange(self.rows, dtype=np.int64)
+        inputs = (first[:, None] + np.arange(self.length)) % self.symbols
+        names = tuple(f"t{time}" for time in range(self.length))
+        return Data(inputs, (first + self.length) % self.symbols, names, ("next",), digits(self.symbols))
+
+
+@datasets.register
+class Circles(SampledDataset):
+    """A circle inside another one, one class each.
+
+    Inputs are [N, 2] float64 in units of the outer radius: N // 2 rows evenly spaced on the outer circle
+    (class 0), the others on the inner one, shuffled, then with N(0, noise^2) added.
+    Good for: showing that a closed boundary takes at least three hidden units.
+    Source: scikit-learn's make_circles, jmlr.org/papers/v12/pedregosa11a.html
+    """
+
+    name: Literal["circles"] = "circles"
+    noise: NonNegativeFloat = Field(
+        0.1, description="standard deviation of the noise, in units of the outer radius"
+    )
+    factor: Probability = Field(0.5, description="inner radius divided by the outer one")
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return ("outer", "inner")
+
+    def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        outer, inner = rows // 2, rows - rows // 2
+        turn = np.concatenate([np.arange(count) / max(count, 1) for count in (outer, inner)])
+        labels = np.repeat([0, 1], [outer, inner])
+        radius = np.where(labels == 0, 1.0, self.factor)
+        order = sampler.order(rows)
+        points = _polar(radius, turn)[order]
+        return points + self.noise * sampler.normals(rows, 2), labels[order]
+
+
+@datasets.register
+class Spirals(SampledDataset):
+    """Spiral arms around one centre, each turned against the last, one class each.
+
+    Inputs are [N, 2] float64 in units of the outermost radius: rows go to the arms in turn, evenly spaced
+    along the radius, shuffled, then with N(0, noise^2) added.
+    Good for: what depth and width buy, since the boundary winds; more `turns` are harder.
+    Source: Lang and Witbrock (1988), Learning to tell two spirals apart
+    """
+
+    name: Literal["spirals"] = "spirals"
+    arms: Classes = Field(2, description="spiral arms, which are the classes")
+    turns: PositiveFloat = Field(1.0, description="turns that each arm makes from the centre to its end")
+    noise: NonNegativeFloat = Field(
+        0.03, description="standard deviation of the noise, in units of the outermost radius"
+    )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return digits(self.arms)
+
+    def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        number = sampler.order(rows)
+        labels, along = number % self.arms, number // self.arms
+        # half a step off zero: at the very centre all arms would share a point
+        radius = (along + 0.5) / np.ceil(rows / self.arms)
+        points = _polar(radius, self.turns * radius + labels / self.arms)
+        return points + self.noise * sampler.normals(rows, 2), labels
+
+
+@datasets.register
+class Checkerboard(SampledDataset):
+    """Points spread evenly over a square that is ruled into cells of two classes in alternation.
+
+    Inputs are [N, 2] float64 in units of half the side, uniform on [-1, 1); noise is added after a point has
+    its class.
+    Good for: many separate regions, hence for capacity, and for overfitting when there are few rows.
+    Source: Ho and Kleinberg (1996), doi.org/10.1109/ICPR.1996.547429
+    """
+
+    name: Literal["checkerboard"] = "checkerboard"
+    cells: Annotated[int, Field(ge=2)] = Field(4, description="cells along each side of the square")
+    noise: NonNegativeFloat = Field(
+        0.0, description="standard deviation of the noise, in units of half the side"
+    )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return digits(2)
+
+    def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        place = sampler.uniforms(rows, 2)
+        labels = np.floor(self.cells * place).astype(np.int64).sum(axis=1) % 2
+        return 2 * place - 1 + self.noise * sampler.normals(rows, 2), labels
+
+
+def _polar(radius: NDArray[np.float64], turn: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[N, 2] points at `radius` and at `turn`, the angle in whole turns."""
+    angle = 2 * np.pi * turn
+    return np.column_stack([radius * np.cos(angle), radius * np.sin(angle)])
+
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+@datasets.register
+class Classification(Generated):
+    """Clusters at the corners of a hypercube, hidden among features that say nothing or repeat others.
+
+    Inputs are [N, features] float64, no unit, in shuffled order; draws are scikit-learn's with random_state =
+    `seed`.
+    Good for: seeing what useless and redundant features do; `class_sep` and `flip_y` set the difficulty.
+    Source: scikit-learn's make_classification, after Guyon (2003), Design of experiments for the NIPS 2003
+    variable selection benchmark
+    """
+
+    name: Literal["classification"] = "classification"
+    features: PositiveInt = Field(20, description="numbers per row")
+    informative: PositiveInt = Field(2, description="features that carry the class")
+    redundant: NonNegativeInt = Field(2, description="features that are sums of informative ones")
+    repeated: NonNegativeInt = Field(0, description="features that are copies of others")
+    classes: Classes = Field(2, description="number of classes")
+    clusters_per_class: PositiveInt = Field(2, description="clusters that make up a class")
+    weights: tuple[Fraction, ...] | None = Field(
+        None, description="share of each class, the last may be left out; by default equal"
+    )
+    flip_y: Fraction = Field(0.01, description="fraction of rows whose class is drawn at random")
+    class_sep: PositiveFloat = Field(1.0, description="half the side of the hypercube")
+    hypercube: bool = Field(
+        default=True, description="clusters at corners of a hypercube, else of a random polytope"
+    )
+    shift: float | None = Field(0.0, description="added to every feature; null draws one for each")
+    scale: PositiveFloat | None = Field(1.0, description="factor on every feature; null draws one for each")
+
+    @model_validator(mode="after")
+    def _options_agree(self) -> Classification:
+        named = self.informative + self.redundant + self.repeated
+        if named > self.features:
+            raise ValueError(
+                f"informative + redundant + repeated is {named}, more than features: {self.features}; "
+                f"set features to {named} or more, or lower the others"
+            )
+        clusters = self.classes * self.clusters_per_class
+        needed = (clusters - 1).bit_length()
+        if needed > self.informative:
+            raise ValueError(
+                f"classes times clusters_per_class is {clusters}, more than the {2**self.informative} "
+                f"corners that informative: {self.informative} gives; set informative to {needed} or more"
+            )
+        if self.weights is not None:
+            self._check_weights(self.weights)
+        return self
+
+    def _check_weights(self, weights: tuple[float, ...]) -> None:
+        if len(weights) not in (self.classes - 1, self.classes):
+            raise ValueError(
+                f"weights has {len(weights)} numbers for {self.classes} classes; give one for each class, "
+                "or leave out the last"
+            )
+        total = sum(weights)
+        complete = len(weights) == self.classes
+        if total > 1 + 1e-9 or (complete and total < 1 - 1e-9):
+            raise ValueError(f"weights sum to {total:g}; they must sum to {'1' if complete else 'at most 1'}")
+
+    def info(self) -> DatasetInfo:
+        return DatasetInfo(rows=self.rows, inputs=self.features, classes=digits(self.classes))
+
+    def load(self) -> Data:
+        from sklearn.datasets import make_classification
+
+        inputs, labels = make_classification(
+            n_samples=self.rows,
+            n_features=self.features,
+            n_informative=self.informative,
+            n_redundant=self.redundant,
+            n_repeated=self.repeated,
+            n_classes=self.classes,
+            n_clusters_per_class=self.clusters_per_class,
+            weights=None if self.weights is None else list(self.weights),
+            flip_y=self.flip_y,
+            class_sep=self.class_sep,
+            hypercube=self.hypercube,
+            shift=self.shift,
+            scale=self.scale,
+            random_state=self.seed or 0,
+        )
+        names = numbered("x", self.features)
+        return Data(inputs, labels.astype(np.int64), names, ("class",), digits(self.classes))
+
+
+@datasets.register
+class Regression(Generated):
+    """A random linear function of some of the features, plus noise.
+
+    Inputs are [N, features] float64 from N(0, 1), targets [N, targets] float64, no units; draws are
+    scikit-learn's with random_state = `seed`. With `scale: max` each column is divided by its largest
+    absolute value, which makes the targets as small as a network's first outputs.
+    Good for: losses on numbers, where a network without a hidden layer is the right answer.
+    Source: scikit-learn's make_regression, jmlr.org/papers/v12/pedregosa11a.html
+    """
+
+    name: Literal["regression"] = "regression"
+    features: PositiveInt = Field(100, description="numbers per row")
+    informative: PositiveInt = Field(
+        10, description="features that the targets depend on; all, where there are fewer"
+    )
+    targets: PositiveInt = Field(1, description="numbers to predict per row")
+    bias: float = Field(0.0, description="added to every target, before scaling")
+    noise: NonNegativeFloat = Field(
+        0.0, description="standard deviation of the noise on the targets, before scaling"
+    )
+    effective_rank: PositiveInt | None = Field(
+        None, description="directions that explain most of the inputs; by default inputs are independent"
+    )
+    tail_strength: Fraction = Field(
+        0.5, description="weight of the other directions, where effective_rank is given"
+    )
+    scale: Literal["none", "max"] = Field(
+        "none", description="max divides each feature and target by its largest absolute value"
+    )
+
+    def info(self) -> DatasetInfo:
+        return DatasetInfo(rows=self.rows, inputs=self.features, classes=None, targets=self.targets)
+
+    def load(self) -> Data:
+        from sklearn.datasets import make_regression
+
+        inputs, targets = make_regression(
+            n_samples=self.rows,
+            n_features=self.features,
+            n_informative=self.informative,
+            n_targets=self.targets,
+            bias=self.bias,
+            noise=self.noise,
+            effective_rank=self.effective_rank,
+            tail_strength=self.tail_strength,
+            random_state=self.seed or 0,
+        )
+        targets = targets.reshape(self.rows, self.targets)
+        if self.scale == "max":
+            inputs, targets = _by_maximum(inputs), _by_maximum(targets)
+        return Data(inputs, targets, numbered("x", self.features), self._target_names())
+
+    def _target_names(self) -> tuple[str, ...]:
+        return ("y",) if self.targets == 1 else numbered("y", self.targets)
+
+
+def _by_maximum(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[N, D] with every column in [-1, 1]; a column of zeros stays as it is."""
+    largest = np.abs(columns).max(axis=0)
+    return columns / np.where(largest > 0, largest, 1.0)
+
+
+@datasets.register
+class Xor(Dataset):
+    """The four rows of exclusive or, in the order 00, 01, 10, 11, as often as asked and with noise if asked.
+
+    Inputs are [4 * repeat, 2] float64, the bits plus N(0, noise^2), no unit; the class is "1" where the bits
+    differ.
+    Good for: following every number of a training by hand.
+    Source: Rumelhart, Hinton and Williams (1986), Parallel Distributed Processing 1, chapter 8
+    """
+
+    shuffles: ClassVar[bool] = False
+    default_split: ClassVar[Split] = Split.model_construct(same=True)
+
+    name: Literal["xor"] = "xor"
+    repeat: PositiveInt = Field(1, description="how many times the four rows are in the data")
+    noise: NonNegativeFloat = Field(0.0, description="standard deviation of the noise on the inputs")
+    standardize: bool = Field(
+        default=False, description="scale features to mean 0 and variance 1, fitted on train"
+    )
+
+    def info(self) -> DatasetInfo:
+        return DatasetInfo(rows=4 * self.repeat, inputs=2, classes=digits(2))
+
+    def load(self) -> Data:
+        return self._data(4 * self.repeat, Sampler(self.seed or 0, Purpose.DATASET))
+
+    def fresh(self, count: int, *, epoch: int, step: int) -> Data:
+        return self._data(count, Sampler(self.seed or 0, Purpose.FRESH, epoch=epoch, step=step))
+
+    def _data(self, rows: int, sampler: Sampler) -> Data:
+        number = np.arange(rows) % 4
+        first, second = number // 2, number % 2
+        inputs = np.column_stack([first, second]) + self.noise * sampler.normals(rows, 2)
+        return Data(inputs, first ^ second, numbered("x", 2), ("xor",), digits(2))
+
+
+@datasets.register
+class Parity(SampledDataset):
+    """Random bits with noise on them; the class says whether the number of ones is odd.
+
+    Inputs are [N, bits] float64, fair bits plus N(0, noise^2), no unit; class "1" is odd.
+    Good for: long plateaus, what a width and a start do; dev and test may be fresh rows at every evaluation.
+    Source: Minsky and Papert (1969), Perceptrons, ISBN 978-0-262-63022-1
+    """
+
+    name: Literal["parity"] = "parity"
+    bits: PositiveInt = Field(2, description="bits per row")
+    noise: NonNegativeFloat = Field(0.1, description="standard deviation of the noise on the bits")
+
+    @property
+    def columns(self) -> int:
+        return self.bits
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return digits(2)
+
+    def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        bits = (sampler.uniforms(rows, self.bits) >= 0.5).astype(np.int64)
+        return bits + self.noise * sampler.normals(rows, self.bits), bits.sum(axis=1) % 2

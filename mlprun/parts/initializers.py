@@ -1,0 +1,492 @@
+"""Initial parameters: per tensor (normal, xavier, ...) or for a whole module by name (values, file)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from mlprun import files
+from mlprun.errors import CheckpointError, UsageError
+from mlprun.parts.part import (
+    ConfigPath,
+    Named,
+    NonNegativeFloat,
+    Options,
+    Part,
+    PositiveFloat,
+    Registry,
+    suggestion,
+)
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class Initializer(Part):
+    """Base of the initialisers of one tensor.
+
+    Draws come from torch's default generator, which the caller has seeded.
+    """
+
+    is_random: ClassVar[bool] = True
+    """False where nothing is drawn: such values are set in the run's dtype, not rounded to float32 first"""
+
+    @property
+    def needs_matrix(self) -> bool:
+        """Whether it depends on the numbers of inputs or outputs, which a bias does not know."""
+        return False
+
+    def fill(self, tensor: torch.Tensor) -> None:
+        """Overwrite `tensor` ([outputs, inputs], or [outputs] for a bias) in place, under no_grad.
+
+        Raises UsageError for a bias when a matrix is needed.
+        """
+        raise NotImplementedError
+
+
+class ModuleInitializer(Part):
+    """Base of the initialisers that set a whole module's parameters by their names."""
+
+    def assign(self, module: nn.Module) -> None:
+        """Overwrite the named parameters in place; those that are not named stay as they are.
+
+        Raises UsageError for unknown names and wrong shapes (all of them at once), CheckpointError for an
+        unusable file.
+        """
+        raise NotImplementedError
+
+
+initializers: Registry[Initializer] = Registry("initializer", "initializers")
+module_initializers: Registry[ModuleInitializer] = Registry("initializer", "initializers")
+
+
+@initializers.register
+class Default(Initializer):
+    """PyTorch's own initialisation of the layer, left as it is."""
+
+    is_random: ClassVar[bool] = False
+
+    name: Literal["default"] = "default"
+
+    def fill(self, tensor: torch.Tensor) -> None:
+        pass
+
+
+InitializerField = Annotated[Initializer, Named(initializers)]
+
+
+class LayerInit(Options):
+    """How a layer's weight and bias start."""
+
+    weight: InitializerField = Field(default_factory=Default, description="initialiser of the weight matrix")
+    bias: InitializerField = Field(default_factory=Default, description="initialiser of the bias")
+
+    @field_validator("bias")
+    @classmethod
+    def _needs_no_matrix(cls, bias: Initializer) -> Initializer:
+        if bias.needs_matrix:
+            message = "{name} depends on the shape of a matrix and a bias is a vector; {hint}"
+            hint = "use zeros, constant, normal or uniform with given bounds"
+            raise PydanticCustomError("init_bias", message, {"name": bias.name, "hint": hint})
+        return bias
+
+
+def _name(value: Any) -> str | None:
+    """The name in the short forms `xavier` and `{name: xavier, ...}`; None for `{weight: ..., bias: ...}`."""
+    if isinstance(value, Initializer | ModuleInitializer):
+        return value.name
+    name = value.get("name") if isinstance(value, dict) else value
+    return name if isinstance(name, str) else None
+
+
+def _expand(value: Any) -> Any:
+    """`init: xavier` and `init: {name: normal, std: 1}` speak of the weights."""
+    name = _name(value)
+    if name is None:
+        return value
+    if name in module_initializers:
+        return {"name": name} if isinstance(value, str) else value
+    if name not in initializers:
+        hint = suggestion(name, (*initializers.names(), *module_initializers.names()))
+        what = {"name": repr(str(name)), "hint": hint}
+        raise PydanticCustomError("part_name", "unknown initializer {name}; {hint}", what)
+    return {"weight": value}
+
+
+def _expand_layer(value: Any) -> Any:
+    name = _name(value)
+    if name in module_initializers:
+        message = "{name} sets parameters of the whole network by name; give it as architecture.init"
+        raise PydanticCustomError("init_layer", message, {"name": name})
+    return _expand(value)
+
+
+def _scope(value: Any) -> str:
+    return "whole" if _name(value) in module_initializers else "per_layer"
+
+
+_Short = LayerInit | InitializerField
+LayerInitField = Annotated[LayerInit, BeforeValidator(_expand_layer, json_schema_input_type=_Short)]
+"""How a layer starts: `xavier` or `{name: normal, std: 1}` for its weight, or `{weight: ..., bias: ...}`."""
+
+InitField = Annotated[
+    Annotated[LayerInit, Tag("per_layer")]
+    | Annotated[ModuleInitializer, Named(module_initializers), Tag("whole")],
+    Discriminator(_scope),
+    BeforeValidator(
+        _expand, json_schema_input_type=_Short | Annotated[ModuleInitializer, Named(module_initializers)]
+    ),
+]
+"""How every layer starts, or the whole network by parameter name (`{name: values, ...}`, `{name: file}`)."""
+
+
+Bounds = Literal["absolute", "fan_in", "sqrt_fan_in"]
+_BOUNDS = "low and high as they are, or divided by the layer's number of inputs, or by its square root"
+_TAIL = (
+    5.0  # beyond so many standard deviations a normal variable's distribution function has few digits left
+)
+
+
+def fan_in(tensor: torch.Tensor, name: str) -> int:
+    """Inputs of a weight matrix [outputs, inputs] (an embedding's dim); a vector raises UsageError."""
+    if tensor.ndim < 2:
+        remedy = "use zeros, constant, normal or uniform with given bounds"
+        raise UsageError("architecture.init", f"{name} needs a matrix, and a bias is a vector", remedy)
+    return tensor.shape[1]
+
+
+def _divisor(bounds: Bounds, tensor: torch.Tensor, name: str) -> float:
+    if bounds == "absolute":
+        return 1.0
+    inputs = fan_in(tensor, name)
+    return float(inputs) if bounds == "fan_in" else math.sqrt(inputs)
+
+
+@initializers.register
+class Constant(Initializer):
+    """Every entry is `value`."""
+
+    is_random: ClassVar[bool] = False
+
+    name: Literal["constant"] = "constant"
+    value: float = Field(description="value of every entry")
+
+    def fill(self, tensor: torch.Tensor) -> None:
+        tensor.fill_(self.value)
+
+
+@initializers.register
+class Zeros(Initializer):
+    """Every entry is 0; weights that all start so never come apart."""
+
+    is_random: ClassVar[bool] = False
+
+    name: Literal["zeros"] = "zeros"
+
+    def fill(self, tensor: torch.Tensor) -> None:
+        tensor.zero_()
+
+
+@initializers.register
+class Normal(Initializer):
+    """Normal distribution N(mean, std^2)."""
+
+    name: Literal["normal"] = "normal"
+    mean: float = Field(0.0, description="mean")
+    std: NonNegativeFloat = Field(1.0, description="standard deviation")
+
+    def fill(self, tensor: torch.Tensor) -> None:
+        tensor.normal_(self.mean, self.std)
+
+
+class _Bounded(Initializer):
+    low: float = Field(0.0, description="lower bound")
+    high: float = Field(1.0, description="upper bound")
+    bounds: Bounds = Field("absolute", description=_BOUNDS)
+
+    @property
+    def needs_matrix(self) -> bool:
+        return self.bounds != "absolute"
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low >= self.high:
+            what = {"low": self.low, "high": self.high}
+            raise PydanticCustomError("init_bounds", "low ({low}) must lie below high ({high})", what)
+        return self
+
+
+@initializers.register
+class Uniform(_Bounded):
+    """Uniform distribution on [low, high).
+
+    `{low: -0.5, high: 0.5, bounds: fan_in}` starts an embedding with (rand - 0.5) / dim; `{low: -1, high: 1,
+    bounds: sqrt_fan_in}` is PyTorch's own start of linear layers.
+    """
+
+    name: Literal["uniform"] = "uniform"
+
+    def fill(self, tensor: torch.Tensor) -> None:
+        divisor = _divisor(self.bounds, tensor, self.name)
+        tensor.uniform_(self.low / divisor, self.high / divisor)
+
+
+@initializers.register
+class TruncatedNormal(_Bounded):
+    """Normal distribution N(mean, std^2) cut off at low and high.
+
+    `{low: -1, high: 1, bounds: sqrt_fan_in}` cuts a standard normal variable off at 1/sqrt(inputs). Every
+    entry is one uniform draw put through the inverse distribution function: no bounds need repeated draws.
+    """
+
+    name: Literal["truncated_normal"] = "truncated_normal"
+    mean: float = Field(0.0, description="mean before it is cut off")
+    std: PositiveFloat = Field(1.0, description="standard deviation before it is cut off")
+    low: float = Field(-2.0, description="lower bound")
+    high: float = Field(2.0, description="upper bound")
+
+    @model_validator(mode="after")
+    def _near_the_mean(self) -> Self:
+        if self.bounds == "absolute" and self._too_far(1.0):
+            message = "the mean lies more than 5 standard deviations outside low and high; move the bounds"
+            raise PydanticCustomError("init_bounds", message)
+        return self
+
+    def _too_far(self, divisor: float) -> bool:
+        margin = _TAIL * self.std
+        return not self.low / divisor - margin <= self.mean <= self.high / divisor + margin
+
+    def fill(self, tensor: torch.Tensor) -> None:
+        import torch
+
+        divisor = _divisor(self.bounds, tensor, self.name)
+        if self._too_far(divisor):
+            what = f"the mean of {self.name} lies more than 5 standard deviations outside its bounds"
+            raise UsageError("architecture.init", what, "move the bounds or the mean")
+        low, high = self.low / divisor, self.high / divisor
+        # erf of the bounds: the distribution function up to the factor 2 and the shift that erfinv undoes
+        edges = [math.erf((bound - self.mean) / (self.std * math.sqrt(2))) for bound in (low, high)]
+        drawn = torch.empty(tensor.shape, dtype=torch.float64).uniform_(*edges)
+        values = drawn.erfinv_().mul_(self.std * math.sqrt(2)).add_(self.mean)
+        tensor.copy_(values.clamp_(low, high))
+
+
+class _Fans(Initializer):
+    @property
+    def needs_matrix(self) -> bool:
+        return True
+
+
+@initializers.register
+class Xavier(_Fans):
+    """Variance gain^2 * 2 / (inputs + outputs), which keeps signals and gradients of tanh layers alike.
+
+    Source: Glorot and Bengio (2010), proceedings.mlr.press/v9/glorot10a.html
+    """
+
+    name: Literal["xavier", "glorot"] = "xavier"
+    distribution: Literal["uniform", "normal"] = Field("uniform", description="what is drawn")
+    gain: PositiveFloat = Field(1.0, description="factor on the standard deviation")
+
+    def fill(self, tensor: torch.Tensor) -> None:
+        from torch.nn import init
+
+        fan_in(tensor, self.name)
+        fill = init.xavier_uniform_ if self.distribution == "uniform" else init.xavier_normal_
+        fill(tensor, gain=self.gain)
+
+
+@initializers.register
+class Kaiming(_Fans):
+    """Variance gain^2 / inputs, with the gain that suits the activation (2 / inputs for ReLU).
+
+    He's normal weights N(0, 2 / inputs) are `{name: kaiming, distribution: normal}`.
+    Source: He et al. (2015), arxiv.org/abs/1502.01852
+    """
+
+    name: Literal["kaiming", "he"] = "kaiming"
+    distribution: Literal["uniform", "normal"] = Field("uniform", description="what is drawn")
+    mode: Literal["fan_in", "fan_out"] = Field(
+        "fan_in", description="divide by the number of inputs, or of outputs"
+    )
+    nonlinearity: Literal["linear", "sigmoid", "tanh", "relu", "leaky_relu", "selu"] = Field(
+        "relu", description="the activation whose gain is used"
+    )
+    slope: NonNegativeFloat = Field(0.01, description="slope of leaky_relu for negative values")
+
+    def fill(self, tensor: torch.Tensor) -> None:
+        from torch.nn import init
+
+        fan_in(tensor, self.name)
+        fill = init.kaiming_uniform_ if self.distribution == "uniform" else init.kaiming_normal_
+        fill(tensor, a=self.slope, mode=self.mode, nonlinearity=self.nonlinearity)
+
+
+@initializers.register
+class Orthogonal(_Fans):
+    """A random matrix with orthonormal rows or columns, whichever are fewer, times `gain`.
+
+    Source: Saxe, McClelland and Ganguli (2014), arxiv.org/abs/1312.6120
+    """
+
+    name: Literal["orthogonal"] = "orthogonal"
+    gain: PositiveFloat = Field(1.0, description="factor on the matrix")
+
+    def fill(self, tensor: torch.Tensor) -> None:
+        from torch.nn import init
+
+        fan_in(tensor, self.name)
+        init.orthogonal_(tensor, gain=self.gain)
+
+
+_LARGEST_FILE = 2**30
+_LARGEST_HEADER = 8 * 10**6
+_MOST_TENSORS = 10_000
+_REMEDY = "expected a safetensors file with tensors named as in the network"
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """The shape of nested sequences of numbers."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise PydanticCustomError("init_values", "must hold finite numbers only")
+        return ()
+    if not isinstance(value, tuple | list):
+        what = {"value": repr(value)}
+        raise PydanticCustomError("init_values", "must be numbers in nested sequences; {value} is not", what)
+    shapes = {_shape(entry) for entry in value}
+    if len(shapes) > 1:
+        raise PydanticCustomError("init_values", "rows differ in length")
+    return (len(value), *(shapes.pop() if shapes else ()))
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(entry) for entry in value) if isinstance(value, tuple | list) else float(value)
+
+
+def _numbers(value: Any) -> Any:
+    _shape(value)
+    return _frozen(value)
+
+
+Values = Annotated[
+    Any, AfterValidator(_numbers), WithJsonSchema({"type": ["number", "array"], "title": "nested numbers"})
+]
+
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def _problems(given: Shapes, known: Shapes) -> list[str]:
+    """What is wrong with the names and shapes that are given, all of it."""
+    problems = []
+    for name, shape in given.items():
+        if name not in known:
+            problems.append(f"{name} is not a parameter of this network ({suggestion(name, tuple(known))})")
+        elif shape != known[name]:
+            problems.append(f"{name} has shape {list(shape)} where the network has {list(known[name])}")
+    return problems
+
+
+def _copy(tensors: Mapping[str, torch.Tensor], known: Mapping[str, torch.Tensor], where: str) -> None:
+    import torch
+
+    given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    problems = _problems(given, {name: tuple(tensor.shape) for name, tensor in known.items()})
+    if problems:
+        remedy = "weights are [outputs, inputs], biases [outputs], embeddings [vocabulary, dim]"
+        raise UsageError(where, "; ".join(problems), remedy)
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            known[name].copy_(tensor)
+
+
+@module_initializers.register
+class GivenValues(ModuleInitializer):
+    """Numbers given in the config, by parameter name; parameters that are not named start by default.
+
+    Shapes are the network's own: weights [outputs, inputs], biases [outputs], embeddings [vocabulary, dim].
+    """
+
+    name: Literal["values"] = "values"
+    parameters: dict[str, Values] = Field(
+        description="parameter name to nested numbers, such as {layers.0.weight: [[0.1, -0.2]]}"
+    )
+
+    @property
+    def shapes(self) -> Shapes:
+        """The shapes of what is given, by parameter name."""
+        return {name: _shape(value) for name, value in self.parameters.items()}
+
+    def problems(self, shapes: Shapes) -> list[str]:
+        """What does not fit a network with parameters of these shapes: unknown names, wrong shapes."""
+        return _problems(self.shapes, shapes)
+
+    def assign(self, module: nn.Module) -> None:
+        import torch
+
+        given = {name: torch.tensor(value, dtype=torch.float64) for name, value in self.parameters.items()}
+        _copy(given, dict(module.named_parameters()), "architecture.init.parameters")
+
+
+@module_initializers.register
+class File(ModuleInitializer):
+    """A safetensors file with tensors by parameter name; a checkpoint of mlprun is one.
+
+    Names are the network's own, or all with `model.` in front (then others are ignored). Parameters that the
+    file lacks start by default. Nothing in the file is executed.
+    """
+
+    name: Literal["file"] = "file"
+    path: ConfigPath = Field(description="the file, relative to the config")
+
+    def assign(self, module: nn.Module) -> None:
+        tensors = _load(self.path)
+        prefix = "model."
+        if any(name.startswith(prefix) for name in tensors):
+            tensors = {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
+        # state_dict: with the running figures of batch norm; it shares the module's memory
+        _copy(tensors, module.state_dict(), self.path)
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        return files.read_bytes(path, cap=_LARGEST_FILE)
+    except FileNotFoundError as error:
+        raise CheckpointError(path, "there is no such file", "architecture.init.path names it") from error
+    except files.WrongKindError as error:
+        raise CheckpointError(path, f"is {error.kind}, not a file", _REMEDY) from error
+
+
+def _load(path: str) -> dict[str, torch.Tensor]:
+    """All tensors of a safetensors file, read once and checked; never a memory map, never a pickle."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    content = _bytes(path)
+    if int.from_bytes(content[:8], "little") > _LARGEST_HEADER:
+        raise CheckpointError(path, "is not a safetensors file", _REMEDY)
+    try:
+        tensors = load(content)
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(path, "is damaged, or not a safetensors file", _REMEDY) from error
+    if not 0 < len(tensors) <= _MOST_TENSORS:
+        raise CheckpointError(path, f"holds {len(tensors)} tensors", _REMEDY)
+    for name, tensor in tensors.items():
+        if tensor.is_complex() or not bool(tensor.isfinite().all()):
+            raise CheckpointError(path, f"{name} holds what is not a finite real number", _REMEDY)
+    return tensors

@@ -1,0 +1,551 @@
+"""What training minimises: the loss functions, their base class and their registry."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
+
+from mlprun.parts.part import NonNegativeFloat, Part, PositiveFloat, Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import TypeAlias
+
+    import torch
+    from numpy.typing import NDArray
+
+    from mlprun.parts.datasets.dataset import DatasetInfo
+
+    LossFunction: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class Loss(Part):
+    """Base of all losses.
+
+    The defaults are those of the squared-error family: targets are numbers; two classes are 0/1 in one
+    column, more are one-hot. `activation` names the output activation a loss implies: such a loss is computed
+    stably from the values before it; a loss with None is computed from the network's outputs, whatever their
+    activation. On any rows the sum is the mean times `weight(targets)`, so that batches add up to the whole.
+    """
+
+    activation: ClassVar[str | None] = None
+    threshold: ClassVar[float] = 0.5
+    """with one output, class 1 means output > threshold"""
+    target_kind: ClassVar[Literal["any", "classes", "numbers"]] = "any"
+    """what a table's column is read as for this loss, where it could be either"""
+    standardizable: ClassVar[bool] = True
+    """whether numeric targets may be standardised; not where values have a meaning (counts, probabilities)"""
+
+    reduction: Literal["mean", "sum"] = Field(
+        "mean", description="what is differentiated: the mean over rows and outputs, or the sum"
+    )
+    scale: PositiveFloat = Field(
+        1.0, description="factor on what is differentiated; the history shows the mean without it"
+    )
+
+    def outputs(self, info: DatasetInfo) -> int:
+        """How many network outputs the targets call for."""
+        if info.classes is None:
+            return info.targets
+        return 1 if len(info.classes) <= 2 else len(info.classes)
+
+    def unsupported_reason(self, info: DatasetInfo, outputs: int) -> str | None:
+        """Why this loss cannot go with these targets and outputs, ending in what would work, or None."""
+        expected = self.outputs(info)
+        if outputs == expected:
+            return None
+        return (
+            f"{self.name} on {describe(info)} needs {plural(expected, 'output')}, not {outputs}; "
+            f"set architecture.outputs to {expected} or leave it out"
+        )
+
+    def unsupported_targets(self, targets: NDArray[np.generic]) -> str | None:
+        """Why the values of raw targets do not fit ([N] ids always do), ending in what would work."""
+        return None
+
+    def encode(self, targets: NDArray[np.generic], classes: int | None) -> NDArray[np.generic]:
+        """Raw targets ([N] ids or [N, K] numbers) as this loss reads them: [N, K] numbers or [N] ids."""
+        if classes is None:
+            return targets
+        if classes <= 2:
+            return np.asarray(targets, np.float64)[:, None]
+        return np.asarray(np.eye(classes)[targets])
+
+    def resolved(self) -> Self:
+        """The loss with the defaults that depend on other options."""
+        return self
+
+    def in_units(self, scales: Sequence[float]) -> Self:
+        """The loss with options in the units of encoded targets, the user's divided by `scales`."""
+        return self
+
+    def build(self) -> LossFunction:
+        """A function (values [B, K], encoded targets) -> scalar: `scale` times the mean or the sum.
+
+        It holds nothing that must be moved to a device. Shapes that differ are an AssertionError.
+        """
+        raise NotImplementedError
+
+    def weight(self, targets: torch.Tensor | NDArray[Any]) -> float:
+        """What the mean over encoded targets divides by: rows times outputs, unless rows are weighted."""
+        return float(math.prod(targets.shape))
+
+
+losses: Registry[Loss] = Registry("loss", "losses")
+
+
+def scaled(function: LossFunction, scale: float) -> LossFunction:
+    """`scale` times the value of `function`; for 1 the function itself, so that it costs nothing."""
+    if scale == 1.0:
+        return function
+    return lambda values, targets: scale * function(values, targets)
+
+
+def require_equal_shapes(values: torch.Tensor, targets: torch.Tensor) -> None:
+    """Values and targets are both [B, K]: [B, 1] against [B] would silently broadcast to [B, B]."""
+    if values.shape != targets.shape:
+        raise AssertionError(f"values {list(values.shape)} against targets {list(targets.shape)}")
+
+
+def require_ids(values: torch.Tensor, targets: torch.Tensor) -> None:
+    """Values are [B, K] and targets [B] class ids."""
+    if values.shape[:-1] != targets.shape:
+        raise AssertionError(f"values {list(values.shape)} against class ids {list(targets.shape)}")
+
+
+def describe(info: DatasetInfo) -> str:
+    """The targets in words: `3 classes`, `1 number per row`."""
+    if info.classes is None:
+        return f"{plural(info.targets, 'number')} per row"
+    return plural(len(info.classes), "class")
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 output`, `2 outputs`, `3 classes`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith('s') else 's'}"
+
+
+@losses.register
+class BCE(Loss):
+    """Binary cross entropy: minus the log-likelihood of 0/1 targets under logistic outputs, in nats.
+
+    Computed from the values before the logistic, [B, K], stably for values of any size. Targets are two
+    classes (one output), or numbers between 0 and 1 in one or several columns, each a question of its own
+    (multi-label).
+    Source: Cox (1958), doi.org/10.1111/j.2517-6161.1958.tb00292.x
+    """
+
+    activation: ClassVar[str | None] = "logistic"
+    target_kind: ClassVar[Literal["any", "classes", "numbers"]] = "classes"
+    standardizable: ClassVar[bool] = False
+
+    name: Literal["bce"] = "bce"
+
+    def unsupported_reason(self, info: DatasetInfo, outputs: int) -> str | None:
+        if info.classes is not None and len(info.classes) > 2:
+            return f"bce takes two classes, not {len(info.classes)}; loss: cross_entropy takes any number"
+        return super().unsupported_reason(info, outputs)
+
+    def unsupported_targets(self, targets: NDArray[np.generic]) -> str | None:
+        if targets.ndim == 1:
+            return None
+        numbers = np.asarray(targets, np.float64)
+        outside = numbers[~((numbers >= 0) & (numbers <= 1))]
+        if outside.size:
+            return f"bce takes targets between 0 and 1, not {outside[0]:g}; loss: mse takes any numbers"
+        return None
+
+    def build(self) -> LossFunction:
+        from torch.nn.functional import binary_cross_entropy_with_logits
+
+        reduction = self.reduction
+
+        def function(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            require_equal_shapes(values, targets)
+            return binary_cross_entropy_with_logits(values, targets, reduction=reduction)
+
+        return scaled(function, self.scale)
+
+
+class ClassLoss(Loss):
+    """Base of the losses whose targets are class ids [B], one output for each class, two classes included.
+
+    The mean is over rows; with class weights it is the weighted mean: divided by the sum of their weights.
+    """
+
+    target_kind: ClassVar[Literal["any", "classes", "numbers"]] = "classes"
+
+    class_weights: tuple[PositiveFloat, ...] | None = Field(
+        None, description="weight of the rows of each class, in the order of the class ids; by default all 1"
+    )
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _class_weights_are_a_list(cls, value: object) -> object:
+        if value is None or isinstance(value, list | tuple):
+            return value
+        raise PydanticCustomError("class_weights", "expected a list of numbers, one per class")
+
+    def outputs(self, info: DatasetInfo) -> int:
+        return info.targets if info.classes is None else max(2, len(info.classes))
+
+    def unsupported_reason(self, info: DatasetInfo, outputs: int) -> str | None:
+        if info.classes is None:
+            return f"{self.name} takes classes, not numbers; loss: mse takes numbers"
+        expected = self.outputs(info)
+        if self.class_weights is not None and len(self.class_weights) != expected:
+            given = plural(len(self.class_weights), "class weight")
+            return f"{given} for {describe(info)}; give {expected}, one for each class"
+        return super().unsupported_reason(info, outputs)
+
+    def encode(self, targets: NDArray[np.generic], classes: int | None) -> NDArray[np.generic]:
+        return np.asarray(targets, np.int64)
+
+    def weight(self, targets: torch.Tensor | NDArray[Any]) -> float:
+        if self.class_weights is None:
+            return float(len(targets))
+        ids = targets if isinstance(targets, np.ndarray) else targets.cpu().numpy()
+        return float(np.asarray(self.class_weights)[ids].sum())
+
+    def _function(self, label_smoothing: float) -> LossFunction:
+        """Cross entropy of class ids, from the values before softmax or log-softmax (the same for both)."""
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        reduction = self.reduction
+        weights = given = (
+            None if self.class_weights is None else torch.tensor(self.class_weights, dtype=torch.float64)
+        )
+
+        def function(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            nonlocal weights
+            require_ids(values, targets)
+            if weights is not None and (weights.dtype != values.dtype or weights.device != values.device):
+                assert given is not None
+                weights = given.to(values)
+            return cross_entropy(
+                values, targets, weights, reduction=reduction, label_smoothing=label_smoothing
+            )
+
+        return scaled(function, self.scale)
+
+
+@losses.register
+class CrossEntropy(ClassLoss):
+    """Cross entropy of classes under softmax outputs, in nats per row.
+
+    Computed from the values before the softmax, [B, K], and class ids [B]; the mean is over rows. Exactly two
+    classes have two outputs. With `class_weights` the mean is divided by the sum of the rows' weights.
+    `label_smoothing` mixes the target with the uniform distribution over the classes.
+    Source: Bridle (1990), doi.org/10.1007/978-3-642-76153-9_28; label smoothing: Szegedy et al. (2016),
+    doi.org/10.1109/CVPR.2016.308
+    """
+
+    activation: ClassVar[str | None] = "softmax"
+
+    name: Literal["cross_entropy"] = "cross_entropy"
+    label_smoothing: float = Field(
+        0.0, ge=0, le=1, description="share of the target that is spread evenly over all classes"
+    )
+
+    def build(self) -> LossFunction:
+        return self._function(self.label_smoothing)
+
+
+@losses.register
+class NLL(ClassLoss):
+    """Negative log-likelihood of classes under log-softmax outputs, in nats per row.
+
+    The value of `cross_entropy`, for a network whose outputs are log-probabilities. Computed from the values
+    before the log-softmax, [B, K], and class ids [B]; the mean is over rows.
+    Source: Bridle (1990), doi.org/10.1007/978-3-642-76153-9_28
+    """
+
+    activation: ClassVar[str | None] = "log_softmax"
+
+    name: Literal["nll"] = "nll"
+
+    def build(self) -> LossFunction:
+        return self._function(0.0)
+
+
+@losses.register
+class Hinge(Loss):
+    """Mean of max(0, 1 - t y) for targets t of -1 and +1: zero once every row is right by a margin of 1.
+
+    Two classes have one output [B, 1] and class 1 means output > 0; more have one output each, [B, K], +1 for
+    the row's class against -1 for the rest (one-vs-rest), and the largest output wins. Outputs are meant to
+    be plain numbers (identity).
+    Source: Cortes & Vapnik (1995), doi.org/10.1007/BF00994018; one-vs-rest: Rifkin & Klautau (2004),
+    jmlr.org/papers/v5/rifkin04a.html
+    """
+
+    threshold: ClassVar[float] = 0.0
+    target_kind: ClassVar[Literal["any", "classes", "numbers"]] = "classes"
+
+    name: Literal["hinge"] = "hinge"
+
+    def unsupported_reason(self, info: DatasetInfo, outputs: int) -> str | None:
+        if info.classes is None:
+            return "hinge takes classes, not numbers; loss: mse takes numbers"
+        return super().unsupported_reason(info, outputs)
+
+    def encode(self, targets: NDArray[np.generic], classes: int | None) -> NDArray[np.generic]:
+        return 2 * np.asarray(super().encode(targets, classes), np.float64) - 1
+
+    def build(self) -> LossFunction:
+        import torch
+
+        reduce = torch.mean if self.reduction == "mean" else torch.sum
+
+        def function(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            require_equal_shapes(values, targets)
+            return reduce((1 - targets * values).clamp_min(0))
+
+        return scaled(function, self.scale)
+
+
+SUM_TOLERANCE = 1e-4
+"""How far from 1 the probabilities of a row may sum: rows written with five digits pass."""
+
+
+@losses.register
+class KLDiv(Loss):
+    """Kullback-Leibler divergence of target distributions from softmax outputs, in nats.
+
+    Computed from the values before the softmax, [B, K]. Targets are rows of K probabilities, or classes
+    (one-hot rows). The mean divides by rows times outputs, as torch's reduction "mean" does; the divergence
+    per row ("batchmean") is K times that, and `scale: K` differentiates it.
+    Source: Kullback & Leibler (1951), doi.org/10.1214/aoms/1177729694
+    """
+
+    activation: ClassVar[str | None] = "softmax"
+    standardizable: ClassVar[bool] = False
+
+    name: Literal["kl_div"] = "kl_div"
+
+    def outputs(self, info: DatasetInfo) -> int:
+        return info.targets if info.classes is None else max(2, len(info.classes))
+
+    def unsupported_reason(self, info: DatasetInfo, outputs: int) -> str | None:
+        if info.classes is None and info.targets < 2:
+            return (
+                "kl_div takes classes or rows of at least two probabilities, not 1 number per row; "
+                "loss: bce takes one probability"
+            )
+        return super().unsupported_reason(info, outputs)
+
+    def unsupported_targets(self, targets: NDArray[np.generic]) -> str | None:
+        if targets.ndim == 1:
+            return None
+        rows = np.asarray(targets, np.float64)
+        fits = (rows >= 0).all(axis=1) & (np.abs(rows.sum(axis=1) - 1) <= SUM_TOLERANCE)
+        if fits.all():
+            return None
+        row = int(np.argmin(fits))
+        return (
+            f"kl_div takes rows of probabilities that sum to 1; row {row + 1} has {rows[row].min():g} as its "
+            f"smallest number and the sum {rows[row].sum():g}; loss: mse takes any numbers"
+        )
+
+    def encode(self, targets: NDArray[np.generic], classes: int | None) -> NDArray[np.generic]:
+        return targets if classes is None else np.eye(max(2, classes))[targets]
+
+    def build(self) -> LossFunction:
+        from torch.nn.functional import kl_div, log_softmax
+
+        reduction = "sum" if self.reduction == "sum" else "none"
+
+        def total(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            require_equal_shapes(values, targets)
+            return kl_div(log_softmax(values, dim=-1), targets, reduction=reduction)
+
+        if self.reduction == "sum":
+            return scaled(total, self.scale)
+        # torch's own "mean" warns at every new place of call that it is not the mathematical divergence
+        return scaled(lambda values, targets: total(values, targets).mean(), self.scale)
+
+
+@losses.register
+class PoissonNLL(Loss):
+    """Negative log-likelihood of counts under Poisson distributions with the outputs as means, in nats.
+
+    Computed from the values z before the exponential, [B, K], as exp(z) - t z; targets t are numbers of 0 or
+    more. The term log t!, which no parameter changes, is left out unless `full`.
+    Source: Nelder & Wedderburn (1972), doi.org/10.2307/2344614
+    """
+
+    activation: ClassVar[str | None] = "exp"
+    target_kind: ClassVar[Literal["any", "classes", "numbers"]] = "numbers"
+    standardizable: ClassVar[bool] = False
+
+    name: Literal["poisson_nll"] = "poisson_nll"
+    full: bool = Field(
+        default=False, description="add Stirling's approximation of log t! for targets above 1"
+    )
+
+    def unsupported_reason(self, info: DatasetInfo, outputs: int) -> str | None:
+        if info.classes is not None:
+            return "poisson_nll takes counts, not classes; loss: cross_entropy takes classes"
+        return super().unsupported_reason(info, outputs)
+
+    def unsupported_targets(self, targets: NDArray[np.generic]) -> str | None:
+        numbers = np.asarray(targets, np.float64)
+        negative = numbers[~(numbers >= 0)]
+        if negative.size:
+            return f"poisson_nll takes numbers of 0 or more, not {negative[0]:g}; loss: mse takes any numbers"
+        return None
+
+    def build(self) -> LossFunction:
+        from torch.nn.functional import poisson_nll_loss
+
+        reduction, full = self.reduction, self.full
+
+        def function(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            require_equal_shapes(values, targets)
+            return poisson_nll_loss(values, targets, log_input=True, full=full, reduction=reduction)
+
+        return scaled(function, self.scale)
+
+
+class Regression(Loss):
+    """Base of the losses of numbers."""
+
+    target_kind: ClassVar[Literal["any", "classes", "numbers"]] = "numbers"
+
+
+@losses.register
+class MSE(Regression):
+    """Mean of squared differences.
+
+    Outputs and targets are [B, K]; the value is in their squared units.
+    """
+
+    name: Literal["mse"] = "mse"
+
+    def build(self) -> LossFunction:
+        from torch.nn.functional import mse_loss
+
+        reduction = self.reduction
+
+        def function(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            require_equal_shapes(values, targets)
+            return mse_loss(values, targets, reduction=reduction)
+
+        return scaled(function, self.scale)
+
+
+@losses.register
+class MAE(Regression):
+    """Mean of absolute differences, which pulls outputs to the median.
+
+    Outputs, targets ([B, K]) and the value are in the same units.
+    """
+
+    name: Literal["mae"] = "mae"
+
+    def build(self) -> LossFunction:
+        from torch.nn.functional import l1_loss
+
+        reduction = self.reduction
+
+        def function(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            require_equal_shapes(values, targets)
+            return l1_loss(values, targets, reduction=reduction)
+
+        return scaled(function, self.scale)
+
+
+class HuberLike(Regression):
+    """Base of the losses that are quadratic for errors up to a width, an option, and linear beyond."""
+
+    width: ClassVar[str]
+
+    units: Literal["target", "standardized"] = Field(
+        "target",
+        description="what the width is in: the target's units, or those of the loss, which are standard "
+        "deviations where targets are standardised; standardized by default where no width is given",
+    )
+
+    def resolved(self) -> Self:
+        given = self.model_fields_set & {self.width, "units"}
+        return self if given else self.model_copy(update={"units": "standardized"})
+
+    def in_units(self, scales: Sequence[float]) -> Self:
+        width = getattr(self, self.width)
+        if self.units == "standardized" or all(scale == 1 for scale in scales):
+            return self
+        widths = tuple(width / scale for scale in scales)
+        one = len(set(widths)) == 1
+        return self.model_copy(update={self.width: widths[0] if one else widths, "units": "standardized"})
+
+    def build(self) -> LossFunction:
+        width = getattr(self, self.width)
+        if not isinstance(width, tuple):
+            return scaled(self._function(width, self.reduction), self.scale)
+        columns = [self._function(each, self.reduction) for each in width]
+
+        def function(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            require_equal_shapes(values, targets)
+            parts = [one(values[:, [k]], targets[:, [k]]) for k, one in enumerate(columns)]
+            total = sum(parts[1:], parts[0])
+            return total if self.reduction == "sum" else total / len(parts)
+
+        return scaled(function, self.scale)
+
+    def _function(self, width: float, reduction: str) -> LossFunction:
+        raise NotImplementedError
+
+
+@losses.register
+class SmoothL1(HuberLike):
+    """Quadratic for errors below `beta`, linear beyond with slope 1: the Huber loss divided by its delta.
+
+    Outputs, targets ([B, K]) and the value are in the same units.
+    Source: Girshick (2015), doi.org/10.1109/ICCV.2015.169
+    """
+
+    width: ClassVar[str] = "beta"
+
+    name: Literal["smooth_l1"] = "smooth_l1"
+    beta: NonNegativeFloat = Field(
+        1.0, description="error size where the curve straightens, in the target's units; 0 gives mae"
+    )
+
+    def _function(self, width: float, reduction: str) -> LossFunction:
+        from torch.nn.functional import smooth_l1_loss
+
+        def function(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            require_equal_shapes(values, targets)
+            return smooth_l1_loss(values, targets, reduction=reduction, beta=width)
+
+        return function
+
+
+@losses.register
+class Huber(HuberLike):
+    """Half the squared error below `delta`, linear beyond with slope delta.
+
+    Outputs and targets are [B, K]; the value is in their squared units.
+    Source: Huber (1964), doi.org/10.1214/aoms/1177703732
+    """
+
+    width: ClassVar[str] = "delta"
+
+    name: Literal["huber"] = "huber"
+    delta: PositiveFloat = Field(
+        1.0, description="error size where the curve straightens, in the target's units"
+    )
+
+    def _function(self, width: float, reduction: str) -> LossFunction:
+        from torch.nn.functional import huber_loss
+
+        def function(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            require_equal_shapes(values, targets)
+            return huber_loss(values, targets, reduction=reduction, delta=width)
+
+        return function

@@ -1,0 +1,448 @@
+"""Metrics: how good predictions are, computed in NumPy and in the user's units."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from mlprun.parts.part import Part, Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from mlprun.parts.datasets.dataset import DatasetInfo
+
+    Scores = NDArray[np.floating]
+    Truth = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a network said of N rows, and what was true.
+
+    `outputs` is [N, K] after the output activation (log-probabilities already exponentiated, numbers already
+    in the user's units); `targets` is [N] int64 class ids or [N, K] numbers; `probabilistic` says whether
+    outputs are probabilities; with one output class 1 means output > `threshold`.
+    """
+
+    outputs: NDArray[np.floating]
+    targets: NDArray[np.generic]
+    classes: tuple[str, ...] | None
+    probabilistic: bool
+    threshold: float = 0.5
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """[N] predicted class ids."""
+        if self.outputs.shape[1] == 1:
+            return (self.outputs[:, 0] > self.threshold).astype(np.int64)
+        return np.asarray(np.argmax(self.outputs, axis=1), np.int64)
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.floating]:
+        """[N, C] probabilities of the classes, both columns for two classes."""
+        if self.outputs.shape[1] == 1:
+            return np.concatenate([1 - self.outputs, self.outputs], axis=1)
+        return self.outputs
+
+
+class Metric(Part):
+    """Base of all metrics."""
+
+    target: ClassVar[Literal["classes", "numbers"]] = "classes"
+    mode: ClassVar[Literal["min", "max"]] = "max"
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    """no value is below the first or above the second"""
+    scalar: ClassVar[bool] = True
+    """False for figures that are a table (a confusion matrix): shown by eval, not logged in the history"""
+    needs_probabilities: ClassVar[bool] = False
+    two_classes_only: ClassVar[bool] = False
+
+    def unsupported_reason(self, info: DatasetInfo) -> str | None:
+        """Why it cannot be computed of such targets, ending in what would work; None if it can."""
+        if self.two_classes_only and info.classes is not None and len(info.classes) > 2:
+            return f"{self.name} is of two classes and these targets have {len(info.classes)}; use accuracy"
+        return None
+
+    def compute(self, predictions: Predictions) -> float | list[list[int]]:
+        """The figure; nan where it is not defined for these rows."""
+        raise NotImplementedError
+
+
+metrics: Registry[Metric] = Registry("metric", "metrics")
+
+
+Average = Literal["auto", "binary", "macro", "micro", "weighted"]
+
+
+def confusion(predictions: Predictions) -> NDArray[np.int64]:
+    """[C, C] counts of rows: true class by predicted class."""
+    # an output may speak of a class that no row has
+    count = max(len(predictions.classes or ()), predictions.outputs.shape[1], 2)
+    cells = np.asarray(predictions.targets, np.int64) * count + predictions.labels
+    return np.bincount(cells, minlength=count * count).reshape(count, count)
+
+
+def _ratio(numerator: NDArray[np.int64], denominator: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The quotient, 0 where the denominator is 0."""
+    return np.divide(numerator, denominator, out=np.zeros(np.shape(numerator)), where=denominator != 0)
+
+
+@metrics.register
+class Accuracy(Metric):
+    """Share of rows whose class is predicted."""
+
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    name: Literal["accuracy"] = "accuracy"
+
+    def compute(self, predictions: Predictions) -> float:
+        rows = len(predictions.targets)
+        if not rows:
+            return math.nan
+        return float(np.count_nonzero(predictions.labels == predictions.targets)) / rows
+
+
+@metrics.register
+class BalancedAccuracy(Metric):
+    """Mean of the recalls of the classes that have rows: every class counts the same.
+
+    Source: Brodersen et al. (2010), doi.org/10.1109/ICPR.2010.764
+    """
+
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    name: Literal["balanced_accuracy"] = "balanced_accuracy"
+
+    def compute(self, predictions: Predictions) -> float:
+        counts = confusion(predictions)
+        rows = counts.sum(axis=1)
+        present = rows > 0
+        return float(np.mean(counts.diagonal()[present] / rows[present])) if present.any() else math.nan
+
+
+class _Averaged(Metric):
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
+    average: Average = Field(
+        "auto",
+        description="binary: of class 1, which dataset.positive names; macro: mean over classes; "
+        "micro: of all rows together; "
+        "weighted: mean weighted by rows; auto: binary for two classes, macro for more",
+    )
+
+    def unsupported_reason(self, info: DatasetInfo) -> str | None:
+        many = info.classes is not None and len(info.classes) > 2
+        if many and self.average == "binary":
+            return f"{self.name} with average: binary is of two classes; use macro, micro or weighted"
+        return super().unsupported_reason(info)
+
+    def compute(self, predictions: Predictions) -> float:
+        counts = confusion(predictions)
+        if not counts.any():
+            return math.nan
+        right, rows, said = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+        average = self.average
+        if average == "auto":
+            average = "binary" if len(counts) == 2 else "macro"
+        if average == "binary":
+            return float(self._of(right, rows, said)[1])
+        if average == "micro":
+            return float(self._of(*(np.array([figures.sum()]) for figures in (right, rows, said)))[0])
+        present = (rows > 0) | (said > 0)
+        weights = rows[present] if average == "weighted" else None
+        return float(np.average(self._of(right, rows, said)[present], weights=weights))
+
+    def _of(
+        self, right: NDArray[np.int64], rows: NDArray[np.int64], said: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """The figure per class, from counts per class: rightly predicted, truly so, predicted so."""
+        raise NotImplementedError
+
+
+@metrics.register
+class Precision(_Averaged):
+    """Share of the rows predicted as a class that are of it; 0 where none is predicted."""
+
+    name: Literal["precision"] = "precision"
+
+    def _of(
+        self, right: NDArray[np.int64], rows: NDArray[np.int64], said: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        return _ratio(right, said)
+
+
+@metrics.register
+class Recall(_Averaged):
+    """Share of the rows of a class that are predicted as it; 0 where it has none."""
+
+    name: Literal["recall"] = "recall"
+
+    def _of(
+        self, right: NDArray[np.int64], rows: NDArray[np.int64], said: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        return _ratio(right, rows)
+
+
+@metrics.register
+class F1(_Averaged):
+    """Harmonic mean of precision and recall; 0 where a class is neither there nor predicted.
+
+    Source: van Rijsbergen (1979), Information Retrieval, chapter 7, dcs.gla.ac.uk/Keith/Preface.html
+    """
+
+    name: Literal["f1"] = "f1"
+
+    def _of(
+        self, right: NDArray[np.int64], rows: NDArray[np.int64], said: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        return _ratio(2 * right, rows + said)
+
+
+@metrics.register
+class ConfusionMatrix(Metric):
+    """Counts of rows: a list per true class, with an entry per predicted class."""
+
+    scalar: ClassVar[bool] = False
+
+    name: Literal["confusion_matrix"] = "confusion_matrix"
+
+    def compute(self, predictions: Predictions) -> list[list[int]]:
+        counts: list[list[int]] = confusion(predictions).tolist()
+        return counts
+
+
+class _OfNumbers(Metric):
+    target: ClassVar[Literal["classes", "numbers"]] = "numbers"
+    mode: ClassVar[Literal["min", "max"]] = "min"
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+
+    def compute(self, predictions: Predictions) -> float:
+        truth = np.asarray(predictions.targets, np.float64)
+        if not len(truth):
+            return math.nan
+        return float(np.mean(self._of(predictions.outputs - truth, truth)))
+
+    def _of(self, errors: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
+        """[K] figures from the errors [N, K] and the true numbers [N, K]."""
+        raise NotImplementedError
+
+
+@metrics.register
+class MeanSquaredError(_OfNumbers):
+    """Mean of the squared errors, in squared units of the target."""
+
+    name: Literal["mse"] = "mse"
+
+    def _of(self, errors: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.mean(errors**2, axis=0))
+
+
+@metrics.register
+class RootMeanSquaredError(_OfNumbers):
+    """Root of the mean of the squared errors, in the target's units."""
+
+    name: Literal["rmse"] = "rmse"
+
+    def _of(self, errors: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.sqrt(np.mean(errors**2, axis=0)))
+
+
+@metrics.register
+class MeanAbsoluteError(_OfNumbers):
+    """Mean size of the errors, in the target's units."""
+
+    name: Literal["mae"] = "mae"
+
+    def _of(self, errors: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.mean(np.abs(errors), axis=0))
+
+
+@metrics.register
+class MaxError(_OfNumbers):
+    """Size of the largest error, in the target's units."""
+
+    name: Literal["max_error"] = "max_error"
+
+    def _of(self, errors: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.max(np.abs(errors), axis=0))
+
+
+@metrics.register
+class R2(_OfNumbers):
+    """Share of the target's variance that is explained: 1 is perfect, 0 is no better than the mean.
+
+    nan where the target is the same number in every row.
+    """
+
+    mode: ClassVar[Literal["min", "max"]] = "max"
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, 1.0)
+
+    name: Literal["r2"] = "r2"
+
+    def _of(self, errors: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
+        spread = np.sum((truth - truth.mean(axis=0)) ** 2, axis=0)
+        spread[np.ptp(truth, axis=0) == 0] = (
+            math.nan
+        )  # rounding of the mean may leave a little that is not there
+        score = np.asarray(1 - np.sum(errors**2, axis=0) / spread)
+        score[np.abs(score) < 1e-14] = 0  # rounding: the mean itself scores 0, not -2e-16
+        return score
+
+
+@metrics.register
+class LogLoss(Metric):
+    """Mean of minus the logarithm of the probability given to the true class.
+
+    Probabilities below the smallest step at 1 of their number format count as that step, so that one certain
+    mistake is not infinite.
+    """
+
+    mode: ClassVar[Literal["min", "max"]] = "min"
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    needs_probabilities: ClassVar[bool] = True
+
+    name: Literal["log_loss"] = "log_loss"
+
+    def compute(self, predictions: Predictions) -> float:
+        given = predictions.probabilities
+        rows = len(given)
+        if not rows:
+            return math.nan
+        of_truth = given[np.arange(rows), predictions.targets]
+        step = float(np.finfo(given.dtype).eps)
+        return float(-np.mean(np.log(np.clip(of_truth.astype(np.float64), step, 1 - step))))
+
+
+@metrics.register
+class Brier(Metric):
+    """Mean squared difference between probabilities and what happened.
+
+    Of class 1 for two classes (0 to 1), summed over the classes for more (0 to 2).
+    Source: Brier (1950), doi.org/10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2
+    """
+
+    mode: ClassVar[Literal["min", "max"]] = "min"
+    bounds: ClassVar[tuple[float, float]] = (0.0, 2.0)
+    needs_probabilities: ClassVar[bool] = True
+
+    name: Literal["brier"] = "brier"
+
+    def compute(self, predictions: Predictions) -> float:
+        given = predictions.probabilities.astype(np.float64)
+        rows = len(given)
+        if not rows:
+            return math.nan
+        given[np.arange(rows), predictions.targets] -= 1
+        return float(np.sum(given**2)) / (2 * rows if given.shape[1] == 2 else rows)
+
+
+def _one_against_rest(predictions: Predictions) -> Iterator[tuple[Scores, Truth]]:
+    """Scores and truth of class 1, or of each class where there are more than two."""
+    if len(predictions.classes or ()) <= 2:
+        yield predictions.outputs[:, -1], predictions.targets == 1
+        return
+    for number, scores in enumerate(predictions.outputs.T):
+        yield scores, predictions.targets == number
+
+
+def _mean(predictions: Predictions, figure: Callable[[Ranking], float]) -> float:
+    """The mean over the classes for which the figure is defined; nan where it is for none."""
+    if np.isnan(predictions.outputs).any():
+        return math.nan
+    figures = [figure(rank(scores, truth)) for scores, truth in _one_against_rest(predictions)]
+    defined = [value for value in figures if not math.isnan(value)]
+    return float(np.mean(defined)) if defined else math.nan
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Rows ranked by the score of one class: how many at each threshold are rightly and wrongly above it.
+
+    Entry 0 is the threshold that no row passes; `right` and `wrong` are counts of rows, [T].
+    """
+
+    right: NDArray[np.int64]
+    wrong: NDArray[np.int64]
+
+    @property
+    def positives(self) -> int:
+        """Rows of the class."""
+        return int(self.right[-1])
+
+    @property
+    def negatives(self) -> int:
+        """Rows of other classes."""
+        return int(self.wrong[-1])
+
+    @property
+    def roc(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """False and true positive rates."""
+        return self.wrong / max(1, self.negatives), self.right / max(1, self.positives)
+
+    @property
+    def area(self) -> float:
+        """Area under the ROC curve; nan where all rows are of the class, or none is."""
+        pairs = self.positives * self.negatives
+        # pairs that stand in the right order, those of equal score counted half: exact up to 2^53
+        ordered = np.sum(np.diff(self.wrong) * ((self.right[1:] + self.right[:-1]) / 2))
+        return float(ordered) / pairs if pairs else math.nan
+
+    @property
+    def precision_recall(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Recall and precision; where nothing is above the threshold, precision is 1."""
+        above = self.right + self.wrong
+        precision = np.where(above > 0, self.right / np.maximum(above, 1), 1.0)
+        return self.right / max(1, self.positives), precision
+
+    @property
+    def average_precision(self) -> float:
+        """The mean of precision over the rows of the class; nan where there are none."""
+        _, precision = self.precision_recall
+        gained = float(np.sum(precision[1:] * np.diff(self.right)))
+        return gained / self.positives if self.positives else math.nan
+
+
+def rank(scores: Scores, positive: Truth) -> Ranking:
+    """The ranking of rows by `scores` [N], those of equal score together."""
+    order = np.argsort(-scores, kind="stable")
+    is_last = np.append(np.diff(scores[order]) != 0, True)[: len(scores)]  # of those with its score
+    ends = np.flatnonzero(is_last)
+    right = np.cumsum(positive[order])[ends]
+    return Ranking(np.append(0, right), np.append(0, ends + 1 - right))
+
+
+@metrics.register
+class RocAuc(Metric):
+    """Probability that a row of the class is put above a row of another; ties count half.
+
+    With more than two classes the mean over classes, each against the rest; nan where one class has all rows.
+    Source: Hanley and McNeil (1982), doi.org/10.1148/radiology.143.1.7063747
+    """
+
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    name: Literal["roc_auc"] = "roc_auc"
+
+    def compute(self, predictions: Predictions) -> float:
+        return _mean(predictions, lambda ranking: ranking.area)
+
+
+@metrics.register
+class AveragePrecision(Metric):
+    """Precision averaged over the rows of the class, each at the threshold that just takes it in.
+
+    With more than two classes the mean over those that have rows, each against the rest; nan where class 1 of
+    two has none.
+    Source: Manning, Raghavan and Schuetze (2008), nlp.stanford.edu/IR-book, chapter 8
+    """
+
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    name: Literal["average_precision"] = "average_precision"
+
+    def compute(self, predictions: Predictions) -> float:
+        return _mean(predictions, lambda ranking: ranking.average_precision)
