@@ -15,20 +15,20 @@ import torch
 from mlprun.config import dotted
 from mlprun.errors import DataError, UsageError
 from mlprun.experiment import preprocessing as pre
-from mlprun.experiment import splits
 from mlprun.parts import SPLITS
 from mlprun.parts.activations import Identity
 from mlprun.parts.datasets.dataset import shortened
 from mlprun.parts.initializers import LayerInit
 from mlprun.parts.losses import Loss
 from mlprun.parts.metrics import Metric, Predictions
-from mlprun.parts.splits import Fresh
+from mlprun.parts.splits import Fresh, divide
 from mlprun.schema.checks import batch_problem, checkpoint_problem, memory_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from mlprun.experiment.preprocessing import Preprocessing
     from mlprun.parts.architectures import Architecture
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from mlprun.parts.datasets import Data
     from mlprun.parts.part import Part
     from mlprun.schema import Config, Problem
+
+    State = dict[str, Tensor]
 
 
 FEW = 10_000
@@ -111,7 +113,7 @@ class Experiment:
         split = dataset.split
         assert split is not None, "the schema floor spells the split out"
         assert dataset.seed is not None
-        indices = splits.divide(split, data, seed=dataset.seed)
+        indices = divide(split, data, seed=dataset.seed)
         fitted = preprocessing or _fitted(config, data, indices.train)
         unseen = (
             warning
@@ -338,3 +340,32 @@ def _encoded(
     if np.issubdtype(encoded.dtype, np.integer) and encoded.ndim == 1:
         return np.ascontiguousarray(encoded)
     return np.ascontiguousarray(encoded, dtype=dtype)
+
+
+class InitialWeightCache:
+    """Draws what `Experiment.network` starts with, in a module that is built once for each architecture."""
+
+    def __init__(self) -> None:
+        self._networks: dict[tuple[Any, ...], tuple[Network, State]] = {}
+        self._lock = threading.Lock()
+
+    def model(self, experiment: Experiment) -> dict[str, NDArray[Any]]:
+        """The initial parameters and buffers by name."""
+        with self._lock:
+            state = self._drawn(experiment)
+            return {name: tensor.numpy().copy() for name, tensor in state.items()}
+
+    def _drawn(self, experiment: Experiment) -> State:
+        config = experiment.config
+        told = config.architecture.model_dump_json()  # settings that differ elsewhere have equal ones
+        key = (told, experiment.width, experiment.dtype, config.optimizer.sparse)
+        known = self._networks.get(key)
+        if known is not None:
+            with drawing(config.training.seed):
+                if known[0].redraw():
+                    # a cast has put other tensors in the place of those that are kept
+                    return known[1] if config.training.dtype == "float32" else known[0].state_dict()
+        network = experiment.network()
+        state: State = network.state_dict()
+        self._networks[key] = (network, state)
+        return state

@@ -18,7 +18,7 @@ from mlprun.parts.datasets.table import Table
 from mlprun.parts.datasets.table.delimited import is_number
 from mlprun.parts.losses import Loss, losses
 from mlprun.parts.part import suggestion
-from mlprun.parts.splits import Fresh, counts, problems
+from mlprun.parts.splits import Fresh, split_problems, split_sizes
 from mlprun.schema.model import metric_direction
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _train_rows(dataset: Dataset, info: DatasetInfo) -> int | None:
     split = dataset.split
     if split is None or split.column is not None:
         return None
-    return info.rows if split.same else counts(split, info.rows)[0]
+    return info.rows if split.same else split_sizes(split, info.rows)[0]
 
 
 def _lacks_dev(dataset: Dataset, info: DatasetInfo) -> bool:
@@ -117,7 +117,7 @@ def _lacks_dev(dataset: Dataset, info: DatasetInfo) -> bool:
     split = dataset.split
     if split is None or split.same or split.column is not None or isinstance(split.dev, Fresh):
         return False
-    return counts(split, info.rows)[1] == 0
+    return split_sizes(split, info.rows)[1] == 0
 
 
 def _divides(config: Config, info: DatasetInfo) -> bool:
@@ -129,7 +129,7 @@ def split_fits(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Counts do not exceed the data, fractions sum to 1, and what a split asks for can be had."""
     dataset = config.dataset
     assert dataset.split is not None
-    found = problems(
+    found = split_problems(
         dataset.split,
         info,
         can_draw_fresh=dataset.can_draw_fresh,
@@ -260,7 +260,10 @@ def memory_problem(config: Config, rows: int, inputs: int) -> Problem | None:
         what = f"{every:,} rows of {inputs:,} inputs need at least {_gib(needed)} of memory, {have}"
         return Problem(("dataset",), f"{what}; use fewer rows or columns")
     counted = split is None or split.same or split.column is not None
-    train, batch = rows if split is None or counted else counts(split, rows)[0], config.training.batch_size
+    train, batch = (
+        rows if split is None or counted else split_sizes(split, rows)[0],
+        config.training.batch_size,
+    )
     size = train if batch == "full" else min(batch, train)
     kept = config.architecture.activations(inputs, fused=config.engine in ("auto", "fused"))
     needed = size * kept * (8 if config.training.dtype == "float64" else 4)
@@ -286,10 +289,10 @@ def loss_fits_targets(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """The loss takes these targets, and as many outputs as there are."""
     loss, outputs = config.loss, config.architecture.outputs
     assert outputs is not None
-    of_targets = loss.refuses(info, loss.outputs(info))
+    of_targets = loss.unsupported_reason(info, loss.outputs(info))
     if of_targets:
         yield Problem(("loss",), of_targets)
-    elif of_outputs := loss.refuses(info, outputs):
+    elif of_outputs := loss.unsupported_reason(info, outputs):
         hint = _other_task(config, info) if loss.target_kind == "numbers" and outputs > 1 else ""
         yield Problem(("architecture", "outputs"), of_outputs + hint)
 
@@ -314,7 +317,10 @@ def positive_is_a_class(config: Config, info: DatasetInfo) -> Iterator[Problem]:
 @data_check("dataset", "loss")
 def loss_takes_the_targets_that_stand_in_the_config(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Rows written in the config are looked at here, so that the problem is shown where they stand."""
-    if isinstance(config.dataset, Inline) and config.loss.refuses(info, config.loss.outputs(info)) is None:
+    if (
+        isinstance(config.dataset, Inline)
+        and config.loss.unsupported_reason(info, config.loss.outputs(info)) is None
+    ):
         refusal = config.loss.unsupported_targets(config.dataset.load().targets)
         if refusal:
             yield Problem(("dataset", "targets"), refusal)
@@ -336,7 +342,7 @@ def activation_fits_loss(config: Config, info: DatasetInfo) -> Iterator[Problem]
 @data_check("dataset", "architecture", "loss")
 def architecture_fits_inputs(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Symbols go through an embedding that is large enough, numbers through none."""
-    refusal = config.architecture.refuses(info)
+    refusal = config.architecture.unsupported_reason(info)
     if refusal:
         yield Problem(("architecture",), refusal)
 
@@ -351,9 +357,9 @@ def metrics_fit(config: Config, info: DatasetInfo) -> Iterator[Problem]:
             yield Problem(("metrics", index), misfit + _other_task(config, info))
             continue
         refusal = (
-            figure.refuses(info, outputs) or _loss_misreads(figure, given)
+            figure.unsupported_reason(info, outputs) or _loss_misreads(figure, given)
             if isinstance(figure, Loss)
-            else figure.refuses(info) or _needs_probabilities(figure, given)
+            else figure.unsupported_reason(info) or _needs_probabilities(figure, given)
         )
         if refusal:
             yield Problem(("metrics", index), refusal)

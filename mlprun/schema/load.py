@@ -253,7 +253,7 @@ def _read_data(
         else:
             dataset = config.dataset
     if isinstance(dataset, Table):
-        dataset = dataset.decided(info)
+        dataset = dataset.with_task(info)
     return config.model_copy(update={"dataset": dataset}), info, None
 
 
