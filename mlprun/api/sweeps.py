@@ -8,25 +8,26 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from mlprun.analysis import export
+from mlprun.analysis.comparisons import compare
+from mlprun.analysis.summary import summarize
 from mlprun.api.training import Silent
 from mlprun.errors import CheckpointError, InterruptedRunError
-from mlprun.sweeps import cohort_file, export, launchers
+from mlprun.sweeps import cohort_file, launchers
 from mlprun.sweeps import definition as definitions
 from mlprun.sweeps import run as sweeping
-from mlprun.sweeps.comparing import compare
 from mlprun.sweeps.folder import open_sweep
-from mlprun.sweeps.summary import summarize
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from mlprun.sweeps.comparing import Pair
+    from mlprun.analysis.comparisons import Pair
+    from mlprun.analysis.summary import Summary
     from mlprun.sweeps.definition import Definition
     from mlprun.sweeps.folder import SweepFolder, SweepStatus
     from mlprun.sweeps.schema import Configuration, Description, Trial
     from mlprun.sweeps.session import Reporter as SweepReporter
-    from mlprun.sweeps.summary import Summary
 
 
 @dataclass(frozen=True)

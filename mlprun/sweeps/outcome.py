@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from mlprun.errors import CheckFailedError, DivergedError
-from mlprun.sweeps.summary import BAD
+from mlprun.sweeps.objective import BAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -15,7 +15,7 @@ import itertools
 import math
 from typing import TYPE_CHECKING
 
-from mlprun.sweeps import summary
+from mlprun.sweeps.objective import objective, score
 from mlprun.sweeps.schema import Rung
 
 if TYPE_CHECKING:
@@ -52,11 +52,11 @@ def rung(
     of_setting: dict[int, list[Trial]] = {}
     for trial in trials:
         of_setting.setdefault(trial.setting, []).append(trial)
-    stand = {setting: summary.objective(description, here) for setting, here in of_setting.items()}
+    stand = {setting: objective(description, here) for setting, here in of_setting.items()}
     known = [one.objective for one in before if one.epoch == epoch]
-    bar = _bar([summary.score(description, value) for value in (*known, *stand.values())], pruner)
+    bar = _bar([score(description, value) for value in (*known, *stand.values())], pruner)
     return [
-        Rung(setting, epoch, value, promoted=value is not None and summary.score(description, value) <= bar)
+        Rung(setting, epoch, value, promoted=value is not None and score(description, value) <= bar)
         for setting, value in sorted(stand.items())
     ]
 

@@ -8,11 +8,13 @@ Akiba et al. (2019), doi.org/10.1145/3292500.3330701
 from __future__ import annotations
 
 import itertools
+import operator
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlprun import extras, randomness
-from mlprun.sweeps import paths, space, summary
+from mlprun.sweeps import paths, space
+from mlprun.sweeps.objective import objective, score
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -43,15 +45,17 @@ def first(definition: Definition) -> list[Point]:
 
 def following(definition: Definition, results: Results) -> list[Point]:
     """The settings of the round after those that have ended; none after the last."""
-    lines = sorted(summary.summarize(results).lines, key=lambda one: one.setting.id)
+    description, settings = results.description, sorted(results.settings(), key=operator.attrgetter("id"))
+    grouped = itertools.groupby(results.each(by_setting=True), key=operator.attrgetter("setting"))
+    reached = {number: objective(description, list(trials)) for number, trials in grouped}
     pruned = {one.setting: one for one in results.rungs() if not one.promoted}
-    before, after = results.description.paths, paths.lists(definition.sweep)
-    chosen = [paths.reworded(line.setting, before, after).values for line in lines]
-    ended = [Ended(one, line.score[0]) for one, line in zip(chosen, lines, strict=True)]
-    for place, line in enumerate(lines):
-        if (rung := pruned.get(line.setting.id)) is not None:
-            score = summary.score(results.description, rung.objective)
-            ended[place] = Ended(chosen[place], score, rung.epoch)
+    before, after = description.paths, paths.lists(definition.sweep)
+    ended = []
+    for setting in settings:
+        rung = pruned.get(setting.id)
+        value = reached.get(setting.id) if rung is None else rung.objective
+        chosen = paths.reworded(setting, before, after).values
+        ended.append(Ended(chosen, score(description, value), None if rung is None else rung.epoch))
     return _ask(definition, ended)
 
 

@@ -7,10 +7,10 @@ import sqlite3
 
 import pytest
 
+from mlprun.analysis.summary import summarize
 from mlprun.errors import CheckpointError, FileError
 from mlprun.sweeps import database
 from mlprun.sweeps.database import Configuration, Trial, Writer
-from mlprun.sweeps.summary import summarize
 
 WORDS = {
     sqlite3.SQLITE_FULL: "free some space",

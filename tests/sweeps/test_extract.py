@@ -181,10 +181,10 @@ def test_real_trials_are_shown_exported_and_drawn(few, call, tmp_path):
 
 def test_a_notebook_has_the_same_table_and_pictures(few):
     summary = few.summary("test_accuracy", of="last")
-    assert (summary.column, summary.goal) == ("last_test_accuracy", "max")
+    assert (summary.column, summary.direction) == ("last_test_accuracy", "max")
     pair, success = few.compare(2, 1, metric="test_loss")
-    assert success.figure == "success"
-    assert (pair.first.told, pair.second.told, pair.figure) == (2, 1, "test_loss")
+    assert success.metric == "success"
+    assert (pair.first.key, pair.second.key, pair.metric) == (2, 1, "test_loss")
     assert few.compare(by="optimizer.lr")[0].first.label.startswith("lr=")
     figure = few.plot("parameter", metric="test_accuracy")
     assert figure._repr_png_().startswith(b"\x89PNG")
@@ -216,7 +216,7 @@ def test_sweeps_are_listed_and_other_commands_point_to_their_own(few, call):
             "curves does not take it; heat_map and success do",
         ),
         (["--out", "x.png"], "'x.png' is one file"),
-        (["--metric", "x"], "error: x: is no figure of this sweep"),
+        (["--metric", "x"], "error: x: is no metric of this sweep"),
         (["--of", "first"], "error: --of: 'first' is neither; use best or last"),
         (["--epoch", "last"], "error: --epoch: is of runs; say --of best or --of last for a sweep"),
     ],

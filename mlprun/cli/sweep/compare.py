@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlprun.analysis import columns, report_text
 from mlprun.cli.reference import inline
 from mlprun.cli.sweep.figure import Metric, Of, refuse
 from mlprun.cli.sweep.remarks import survivors
 from mlprun.cli.terminal import Output, Table
-from mlprun.sweeps import reading, words
+from mlprun.sweeps.folder import open_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mlprun.sweeps.comparing import Pair, Side
-    from mlprun.sweeps.correlating import Correlation
+    from mlprun.analysis.comparisons import Correlation, Group, Pair
 
 SENTENCES = 6
 """comparisons that are told in words, at most: of more those that are clearest"""
@@ -76,17 +76,17 @@ def command(
 
     Exit codes: 0 done, 2 usage, 4 not a sweep, 7 files.
     """
-    from mlprun.sweeps import correlating
-    from mlprun.sweeps.comparing import compare as compared
-    from mlprun.sweeps.summary import summarize
+    from mlprun.analysis import comparisons
+    from mlprun.analysis.comparisons import compare as compared
+    from mlprun.analysis.summary import summarize
 
     refuse(of)
-    with reading.open_folder(folder) as results:
+    with open_sweep(folder).results() as results:
         summary = summarize(results, metric=metric, of=of)
-    by_many = by is not None and not settings and correlating.is_for(summary, by)
-    correlations = correlating.correlate(summary, by) if by is not None and by_many else []
+    by_many = by is not None and not settings and comparisons.has_many_values(summary, by)
+    correlations = comparisons.correlate(summary, by) if by is not None and by_many else []
     pairs = [] if by_many else compared(summary, settings or (), by)
-    plain = summary.column.removeprefix(reading.LAST)
+    plain = summary.column.removeprefix(columns.LAST)
     output.document(
         {
             "sweep": folder,
@@ -100,15 +100,15 @@ def command(
         output.result(one.verdict)
     if any(one.spearman.rho is not None for one in correlations):
         output.result("what is best in the middle has no such direction: mlprun plot shows it")
-    for figure in dict.fromkeys(pair.figure for pair in pairs):
-        _show([pair for pair in pairs if pair.figure == figure], summary.description.success, output)
-    numbers = [side.told for pair in pairs for side in (pair.first, pair.second)]
+    for figure in dict.fromkeys(pair.metric for pair in pairs):
+        _show([pair for pair in pairs if pair.metric == figure], summary.description.success, output)
+    numbers = [side.key for pair in pairs for side in (pair.first, pair.second)]
     for text in survivors([line for line in summary.lines if by or line.setting.id in numbers]):
         output.result(text)
 
 
 def _show(pairs: Sequence[Pair], success: Mapping[str, Any] | None, output: Output) -> None:
-    figure = pairs[0].figure
+    figure = pairs[0].metric
     title = f"success rate ({success['text']})" if figure == "success" and success else figure
     count = pairs[0].comparison.comparisons
     corrected = f", corrected for {count} comparisons (Bonferroni)" if count > 1 else ""
@@ -122,14 +122,14 @@ def _show(pairs: Sequence[Pair], success: Mapping[str, Any] | None, output: Outp
     output.result("")
 
 
-def _told(side: Side) -> str:
-    return reading.text(side.told) if isinstance(side.told, float) else inline(side.told)
+def _told(side: Group) -> str:
+    return columns.format_value(side.key) if isinstance(side.key, float) else inline(side.key)
 
 
 def _table(pairs: Sequence[Pair], title: str) -> Table:
     several = len(pairs) > 1
     left_out = any(pair.left_out for pair in pairs)
-    columns = ["first", "second", "n", *["left out"] * left_out, "effect", "95% interval", "p"]
+    headings = ["first", "second", "n", *["left out"] * left_out, "effect", "95% interval", "p"]
     rows = []
     for pair in pairs:
         one = pair.comparison
@@ -137,27 +137,27 @@ def _table(pairs: Sequence[Pair], title: str) -> Table:
             (
                 pair.first.label,
                 pair.second.label,
-                words.size(one),
+                report_text.sample_size(one),
                 *[pair.left_out] * left_out,
                 one.effect,
-                words.ends(one.interval) or "–",
+                report_text.interval_text(one.interval) or "–",
                 one.adjusted,
-                *([words.evidence(one)] if several else []),
+                *([report_text.evidence(one)] if several else []),
             )
         )
-    return Table([*columns, *(["evidence"] if several else [])], rows, title)
+    return Table([*headings, *(["evidence"] if several else [])], rows, title)
 
 
 def _correlation(one: Correlation) -> Mapping[str, Any]:
-    return {"parameter": one.path, "figure": one.figure, **one.spearman._asdict(), "verdict": one.verdict}
+    return {"parameter": one.path, "figure": one.metric, **one.spearman._asdict(), "verdict": one.verdict}
 
 
 def _document(pair: Pair) -> Mapping[str, Any]:
     one = pair.comparison
     return {
-        "first": pair.first.told,
-        "second": pair.second.told,
-        "figure": pair.figure,
+        "first": pair.first.key,
+        "second": pair.second.key,
+        "figure": pair.metric,
         "n": one.n,
         "paired": one.paired,
         "sizes": one.sizes,

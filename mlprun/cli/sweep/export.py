@@ -8,7 +8,7 @@ import typer
 from mlprun.cli.saving import Force, save
 from mlprun.cli.terminal import Output
 from mlprun.errors import UsageError
-from mlprun.sweeps import reading
+from mlprun.sweeps.folder import open_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,25 +48,25 @@ def command(
 
     Exit codes: 0 done, 2 usage or the file exists, 4 not a sweep, 7 files.
     """
-    from mlprun.sweeps import export
+    from mlprun.analysis import export
 
     to = to or _format_of(out)
     if to not in FORMATS:
         raise UsageError("--to", f"{to!r} is none", f"use {' or '.join(FORMATS)}")
     if to == "parquet" and out == "-":
         raise UsageError("--to parquet", "is no text for standard output", "name a file with -o FILE")
-    with reading.open_folder(folder) as results:
-        names, counts = export.columns(results.description), results.counts()
+    with open_sweep(folder).results() as results:
+        names, counts = export.column_names(results.description), results.counts()
         count = sum(counts.values())
         told = {"sweep": folder, "to": to, "out": out, "trials": count, "columns": names}
         if out == "-":
             if output.as_json:
                 output.document({**told, "rows": list(export.rows(results))})
             else:
-                output.data(export.as_csv(results))
+                output.data(export.to_csv(results))
                 _note_apart(counts, output)
             return
-        data = export.as_parquet(results) if to == "parquet" else export.as_csv(results).encode()
+        data = export.to_parquet(results) if to == "parquet" else export.to_csv(results).encode()
     save(out, data, force=force)
     output.document(told)
     output.note(f"{count:,} trials written to {out}")
@@ -84,9 +84,10 @@ def _format_of(out: str) -> str:
 
 def _note_apart(counts: "Mapping[TrialStatus, int]", output: Output) -> None:
     """Say of which trials there are figures that have no place in a mean."""
-    from mlprun.sweeps.summary import SOUND, UNSOUND, counted
+    from mlprun.analysis.summary import describe_counts
+    from mlprun.sweeps.objective import SOUND, UNSOUND
 
-    trials = " and ".join(counted(counts, [one for one in UNSOUND if one != "failed"]))
+    trials = " and ".join(describe_counts(counts, [one for one in UNSOUND if one != "failed"]))
     if trials:
         statuses = " and ".join(SOUND)
         output.note(f"{trials}: their figures are up to where they ended; a mean is of {statuses}")

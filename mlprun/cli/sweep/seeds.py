@@ -7,18 +7,19 @@ import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mlprun import api
+from mlprun.analysis import statistics
+from mlprun.analysis.statistics import LEVEL
+from mlprun.analysis.summary import describe_counts
 from mlprun.cli.sweep.following import follow
 from mlprun.cli.sweep.run import show_plan
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import CheckFailedError, DivergedError, command_line, shell_path
-from mlprun.sweeps import statistics
-from mlprun.sweeps.statistics import LEVEL
-from mlprun.sweeps.summary import BAD, SOUND, counted
+from mlprun.sweeps.objective import BAD, SOUND
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mlprun.sweeps.statistics import Sample
+    from mlprun.analysis.statistics import SampleStats
 
 _LONGEST = 58
 _OUT = "runs"
@@ -68,11 +69,11 @@ def _show(ended: api.Sweep, seeds: int, output: Output) -> None:
     title = f"{of} epoch, mean over {sound} seed{'' if sound == 1 else 's'}"
     title += (
         f" with its {100 * LEVEL:g}% interval"
-        if sound >= statistics.FEWEST
-        else f": too few for an interval, which takes {statistics.FEWEST}"
+        if sound >= statistics.MIN_SAMPLE
+        else f": too few for an interval, which takes {statistics.MIN_SAMPLE}"
     )
     output.result(Table(("figure", "mean", "±", "deviation", "lowest", "highest"), rows, title))
-    for text in counted(counts, BAD):
+    for text in describe_counts(counts, BAD):
         output.result(f"{text}: not in these means")
     output.result(f"\n{status.total} trials in {status.seconds:.2f} s\nsweep folder: {ended.path}")
     output.result(f"next: {command_line('sweep show', ended.path)}")
@@ -96,22 +97,22 @@ def _again(ended: api.Sweep) -> str:
     return f"{command_line('sweep run', ended.folder.definition)} --retry-failed{elsewhere}"
 
 
-def figures(ended: api.Sweep) -> Mapping[str, Sample]:
+def figures(ended: api.Sweep) -> Mapping[str, SampleStats]:
     """The figures of the best epoch over the trials that came to their end, infinite ones left out."""
     sound = [one for one in ended.trials if one.status in SOUND]
     names = [name for name in ended.description.figures if not name.startswith("last_")]
     values = {name: [one.figures.get(name) for one in sound] for name in names}
     return {
-        name: statistics.sample([v for v in of_seeds if v is not None and math.isfinite(v)])
+        name: statistics.sample_stats([v for v in of_seeds if v is not None and math.isfinite(v)])
         for name, of_seeds in values.items()
     }
 
 
-def _cells(sample: Sample) -> tuple[Any, ...]:
+def _cells(sample: SampleStats) -> tuple[Any, ...]:
     half = None if sample.interval is None else (sample.interval.high - sample.interval.low) / 2
-    return sample.mean, half, sample.deviation, sample.smallest, sample.largest
+    return sample.mean, half, sample.std, sample.minimum, sample.maximum
 
 
-def _as_json(sample: Sample) -> dict[str, Any]:
+def _as_json(sample: SampleStats) -> dict[str, Any]:
     interval = None if sample.interval is None else list(sample.interval)
-    return {"n": sample.n, "mean": sample.mean, "deviation": sample.deviation, "interval": interval}
+    return {"n": sample.n, "mean": sample.mean, "deviation": sample.std, "interval": interval}

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlprun.analysis import columns, report_text
 from mlprun.cli.reference import inline
 from mlprun.cli.sweep.figure import Metric, Of, refuse
 from mlprun.cli.sweep.remarks import following, remarks
 from mlprun.cli.terminal import Output, Table
-from mlprun.sweeps import reading, words
 from mlprun.sweeps.folder import open_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from mlprun.analysis.statistics import SuccessRate
+    from mlprun.analysis.summary import ConfigurationSummary, Summary
     from mlprun.sweeps.folder import SweepStatus
-    from mlprun.sweeps.statistics import Rate
-    from mlprun.sweeps.summary import Line, Summary
 
 
 def command(
@@ -37,7 +37,7 @@ def command(
     Works while the sweep runs; says how it stands and, where it stopped before
     its end, what goes on with it. n counts the seeds behind mean, standard
     deviation and the 95% interval of the mean (Student's t); trials that
-    diverged or failed are counted apart, have no place in a mean, and a
+    diverged or failed are describe_counts apart, have no place in a mean, and a
     diverged one is no success. Settings of which most trials diverged come
     after the others, and settings that were pruned last, with the epoch where
     they were given up and the sweep's objective then. The success rate has
@@ -57,7 +57,7 @@ def command(
 
     Exit codes: 0 done, 2 usage, 4 not a sweep, 7 files.
     """
-    from mlprun.sweeps.summary import summarize
+    from mlprun.analysis.summary import summarize
 
     refuse(of)
     place = open_sweep(folder)
@@ -71,18 +71,18 @@ def command(
         output.result(text)
 
 
-def table(summary: Summary, lines: Sequence[Line]) -> Table:
+def table(summary: Summary, lines: Sequence[ConfigurationSummary]) -> Table:
     """The settings as rows: their values, then what they reached."""
-    from mlprun.sweeps.summary import APART
+    from mlprun.sweeps.objective import APART
 
     description = summary.description
-    names = reading.short_names(description.parameters)
+    names = columns.short_names(description.parameters)
     has_success = description.success is not None
     has_pruned = any(line.pruned_at is not None for line in lines)
     there = {status for line in lines for status, count in line.counts.items() if count}
     # a setting is pruned as a whole, and its epoch says so
     apart = [status for status in APART if status in there and status != "pruned"]
-    columns = [
+    headings = [
         "setting",
         *names.values(),
         "n",
@@ -97,7 +97,7 @@ def table(summary: Summary, lines: Sequence[Line]) -> Table:
         (
             line.setting.id,
             *(_value(line.setting.values.get(path)) for path in names),
-            line.sample.n,
+            line.stats.n,
             *_middle(line, summary.aggregate),
             *(_share(line.success) if has_success else ()),
             *((line.pruned_at, line.pruned_objective) if has_pruned else ()),
@@ -107,9 +107,9 @@ def table(summary: Summary, lines: Sequence[Line]) -> Table:
         )
         for line in lines
     ]
-    of = "last" if summary.column.startswith(reading.LAST) else "best"
-    plain = summary.column.removeprefix(reading.LAST)
-    return Table(columns, rows, f"{plain} of each trial's {of} epoch, over seeds")
+    of = "last" if summary.column.startswith(columns.LAST) else "best"
+    plain = summary.column.removeprefix(columns.LAST)
+    return Table(headings, rows, f"{plain} of each trial's {of} epoch, over seeds")
 
 
 def _goes_by(summary: Summary) -> str:
@@ -118,17 +118,17 @@ def _goes_by(summary: Summary) -> str:
     return "success" if objective["aggregate"] == "success" else str(objective["metric"])
 
 
-def _middle(line: Line, aggregate: str) -> tuple[str | float | None, ...]:
-    sample = line.sample
+def _middle(line: ConfigurationSummary, aggregate: str) -> tuple[str | float | None, ...]:
+    sample = line.stats
     if aggregate == "median":
-        return sample.median, words.ends(sample.median_interval)
-    return sample.mean, sample.deviation, words.ends(sample.interval)
+        return sample.median, report_text.interval_text(sample.median_interval)
+    return sample.mean, sample.std, report_text.interval_text(sample.interval)
 
 
-def _share(rate: Rate | None) -> tuple[str | None, str]:
+def _share(rate: SuccessRate | None) -> tuple[str | None, str]:
     if rate is None or rate.rate is None:
         return None, ""
-    return words.share(rate), words.percent(rate.interval)
+    return report_text.fraction(rate), report_text.percent_interval(rate.interval)
 
 
 def _value(value: Any) -> str | float | None:
@@ -136,7 +136,8 @@ def _value(value: Any) -> str | float | None:
 
 
 def _standing(folder: str, status: SweepStatus, summary: Summary) -> str:
-    from mlprun.sweeps.summary import UNSOUND, counted
+    from mlprun.analysis.summary import describe_counts
+    from mlprun.sweeps.objective import UNSOUND
 
     counts, settings = summary.counts, len(summary.lines)
     total = max(summary.description.total, sum(counts.values()))
@@ -144,7 +145,7 @@ def _standing(folder: str, status: SweepStatus, summary: Summary) -> str:
     parts = [status.state, f"{ended:,} of {total:,} trials"]
     parts += [f"{status.kept:,} more in the middle"] if status.kept else []
     parts.append(f"{settings:,} setting{'' if settings == 1 else 's'}")
-    parts += counted(counts, UNSOUND)
+    parts += describe_counts(counts, UNSOUND)
     return f"{folder}: {', '.join(parts)}"
 
 
@@ -155,9 +156,9 @@ def _document(folder: str, status: SweepStatus, summary: Summary) -> Mapping[str
         "name": description.name,
         "status": status.state,
         "reason": status.reason,
-        "metric": summary.column.removeprefix(reading.LAST),
-        "of": "last" if summary.column.startswith(reading.LAST) else "best",
-        "goal": summary.goal,
+        "metric": summary.column.removeprefix(columns.LAST),
+        "of": "last" if summary.column.startswith(columns.LAST) else "best",
+        "goal": summary.direction,
         "sorted_by": summary.aggregate,
         "success": description.success["text"] if description.success else None,
         "trials": summary.counts,
@@ -167,14 +168,14 @@ def _document(folder: str, status: SweepStatus, summary: Summary) -> Mapping[str
     }
 
 
-def _told(line: Line) -> Mapping[str, Any]:
-    sample, best = line.sample, line.best
+def _told(line: ConfigurationSummary) -> Mapping[str, Any]:
+    sample, best = line.stats, line.best
     return {
         "setting": line.setting.id,
         "values": line.setting.values,
         "n": sample.n,
         "mean": sample.mean,
-        "deviation": sample.deviation,
+        "deviation": sample.std,
         "interval": sample.interval,
         "median": sample.median,
         "median_interval": sample.median_interval,

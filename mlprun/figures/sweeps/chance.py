@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mlprun.analysis.summary import ConfigurationSummary
     from mlprun.figures.sweeps.dimensions import Dimension
     from mlprun.sweeps.schema import Description
-    from mlprun.sweeps.summary import Line
 
 LEVEL = 0.95
 EXCHANGES = 999
@@ -72,7 +72,7 @@ class Units:
         return mark if every[-1] > mark + 1e-9 * max(1e-300, every[-1]) else np.nan
 
 
-def units(one: Dimension, groups: NDArray[np.int64], lines: Sequence[Line]) -> Units:
+def units(one: Dimension, groups: NDArray[np.int64], lines: Sequence[ConfigurationSummary]) -> Units:
     """The trials that may exchange the values of a parameter.
 
     `lines` are settings of a grid with their figures as `values`, `groups` says which value each has.

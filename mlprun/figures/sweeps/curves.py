@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from mlprun.analysis.statistics import MIN_SAMPLE
 from mlprun.figures import style
 from mlprun.figures.curves import EPOCH_AXIS, whole_epochs
 from mlprun.figures.panels import Panels, head
 from mlprun.figures.plot import SweepPlot, sweep_kinds
 from mlprun.figures.sweeps.subject import amount, line_of, wants_log
-from mlprun.sweeps.statistics import FEWEST
-from mlprun.sweeps.summary import SOUND
+from mlprun.sweeps.objective import SOUND
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from mlprun.analysis.summary import ConfigurationSummary
     from mlprun.figures.sweeps.subject import History, Sweep
-    from mlprun.sweeps.summary import Line
 
 TOGETHER = 4
 """settings whose bands can be told apart in one panel, at most; more have a panel each"""
@@ -85,7 +85,9 @@ class SweepCurves(SweepPlot):
         whole = len(sweep.lines) - len(sweep.pruned)
         fewer = f"the best {len(found)} of {whole:,} settings" if len(found) < whole else ""
         most = max(band.trials for bands in found.values() for band in bands.values())
-        bands = f"; bands hold the middle {1 - 2 * SHARE:.0%}" if most >= FEWEST else ", too few for bands"
+        bands = (
+            f"; bands hold the middle {1 - 2 * SHARE:.0%}" if most >= MIN_SAMPLE else ", too few for bands"
+        )
         about = f"medians over {sweep.seeds}{bands}" if most > 1 else f"one {sweep.seeds_word[:-1]}"
         grey = f"grey: {amount(len(pruned), 'pruned setting')}, medians to where given up" if pruned else ""
         details = "; ".join(part for part in (about, fewer, grey, sweep.missing()) if part)
@@ -101,7 +103,7 @@ class SweepCurves(SweepPlot):
     @staticmethod
     def _found(sweep: Sweep, *, most: int) -> dict[str, dict[str, Band]]:
         """The bands of the best settings that have any, by label."""
-        found: list[tuple[Line, dict[str, Band]]] = []
+        found: list[tuple[ConfigurationSummary, dict[str, Band]]] = []
         for line in sweep.lines:
             bands = _bands(sweep, line, SOUND)
             found += [(line, bands)] if bands else []
@@ -122,7 +124,7 @@ def _pruned(sweep: Sweep) -> tuple[dict[str, Band], ...]:
     return tuple(bands for bands in found if bands)
 
 
-def _bands(sweep: Sweep, line: Line, statuses: Sequence[str]) -> dict[str, Band]:
+def _bands(sweep: Sweep, line: ConfigurationSummary, statuses: Sequence[str]) -> dict[str, Band]:
     trials = [trial for trial in sweep.trials[line.setting.id] if trial.status in statuses]
     histories = [history for trial in trials if (history := sweep.history(trial)) is not None]
     found = {column.partition("_")[0]: band(histories, column) for column in _columns(sweep)}
@@ -148,7 +150,7 @@ def band(histories: Sequence[History], column: str) -> Band | None:
         return None
     chosen = np.unique(np.linspace(0, len(every) - 1, min(len(every), POINTS)).astype(np.int64))
     low, middle, high = np.nanquantile(table[:, chosen], [SHARE, 0.5, 1 - SHARE], axis=0)
-    if len(known) < FEWEST:
+    if len(known) < MIN_SAMPLE:
         low = high = middle
     return Band(every[chosen], low, middle, high, len(known))
 

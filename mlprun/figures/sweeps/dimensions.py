@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from numpy.typing import NDArray
 
-    from mlprun.sweeps.summary import Line
+    from mlprun.analysis.summary import ConfigurationSummary
 
 FEW = 12
 """values of a parameter that an axis names each, at most"""
@@ -101,9 +101,9 @@ class Dimension:
         """Which of the levels a value is."""
         return self._places[_key(value)]
 
-    def sorted_in(self, lines: Iterable[Line]) -> list[list[Line]]:
+    def sorted_in(self, lines: Iterable[ConfigurationSummary]) -> list[list[ConfigurationSummary]]:
         """The settings at each level."""
-        found: list[list[Line]] = [[] for _ in self.levels]
+        found: list[list[ConfigurationSummary]] = [[] for _ in self.levels]
         for line in lines:
             if self.path in line.setting.values:
                 found[self.index(line.setting.values[self.path])].append(line)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from mlprun.analysis.summary import describe_counts
 from mlprun.figures import style
 from mlprun.figures.plot import SweepPlot, sweep_kinds
 from mlprun.figures.sweeps.subject import amount, wants_log
-from mlprun.sweeps.summary import UNSOUND, counted
+from mlprun.sweeps.objective import UNSOUND
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +57,7 @@ class DistributionPlot(SweepPlot):
     name: Literal["distribution"] = "distribution"
 
     def refuses(self, sweep: Sweep) -> str | None:
-        few = all(line.sample.n < 2 for line in sweep.lines)
+        few = all(line.stats.n < 2 for line in sweep.lines)
         return sweep.lacks_figures() or ("no setting has two seeds" if few else None)
 
     def compute(self, sweep: Sweep) -> Distributions:
@@ -66,9 +67,9 @@ class DistributionPlot(SweepPlot):
             Row(
                 label,
                 np.sort(sweep.values(line)),
-                line.sample.mean,
-                line.sample.interval,
-                ", ".join(counted(line.counts, UNSOUND)),
+                line.stats.mean,
+                line.stats.interval,
+                ", ".join(describe_counts(line.counts, UNSOUND)),
             )
             for label, line in zip(sweep.labels(lines, LABEL), lines, strict=True)
         )

@@ -14,8 +14,7 @@ from mlprun.figures.plot import SweepPlot, sweep_kinds
 from mlprun.figures.sweeps import colors
 from mlprun.figures.sweeps.importance import most_important
 from mlprun.figures.sweeps.subject import wants_log
-from mlprun.sweeps import statistics
-from mlprun.sweeps.summary import APART, UNSOUND
+from mlprun.sweeps.objective import APART, UNSOUND, mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,9 +23,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from mlprun.analysis.summary import ConfigurationSummary
     from mlprun.figures.sweeps.dimensions import Dimension
     from mlprun.figures.sweeps.subject import Sweep
-    from mlprun.sweeps.summary import Line
 
 CELLS = 20
 """values of a parameter that have a row or a column of their own, at most"""
@@ -114,7 +113,7 @@ class HeatMap(OverTwo):
         across, up = self.chosen(sweep)
         places = None if are_cells(across, up) else places_of(sweep, across, up)
         if places is not None:
-            values = np.array([or_nan(line.sample.mean) for line in sweep.lines], np.float64)
+            values = np.array([or_nan(line.stats.mean) for line in sweep.lines], np.float64)
             texts: list[list[str]] = []
         else:
             cells = cells_of(sweep, across, up)
@@ -193,9 +192,9 @@ def places_of(
     )
 
 
-def cells_of(sweep: Sweep, across: Dimension, up: Dimension) -> list[list[list[Line]]]:
+def cells_of(sweep: Sweep, across: Dimension, up: Dimension) -> list[list[list[ConfigurationSummary]]]:
     """The settings in each cell."""
-    cells: list[list[list[Line]]] = [[[] for _ in across.levels] for _ in up.levels]
+    cells: list[list[list[ConfigurationSummary]]] = [[[] for _ in across.levels] for _ in up.levels]
     for line in sweep.lines:
         chosen = line.setting.values
         if across.path in chosen and up.path in chosen:
@@ -203,12 +202,12 @@ def cells_of(sweep: Sweep, across: Dimension, up: Dimension) -> list[list[list[L
     return cells
 
 
-def _mean(lines: list[Line]) -> float | None:
-    means = [line.sample.mean for line in lines if line.sample.mean is not None]
-    return statistics.mean_of(means) if means else None
+def _mean(lines: list[ConfigurationSummary]) -> float | None:
+    means = [line.stats.mean for line in lines if line.stats.mean is not None]
+    return mean(means) if means else None
 
 
-def _text(lines: list[Line], mean: float | None) -> str:
+def _text(lines: list[ConfigurationSummary], mean: float | None) -> str:
     if mean is None:
         return next((one for one in UNSOUND if any(line.counts.get(one) for line in lines)), "")
     return _digits(mean) + ("*" if any(line.counts.get(one) for line in lines for one in APART) else "")

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from mlprun.analysis.summary import ConfigurationSummary
     from mlprun.figures.sweeps.dimensions import Dimension
     from mlprun.figures.sweeps.subject import Sweep
-    from mlprun.sweeps.summary import Line
 
 SETTINGS = 20
 """settings with a figure that a forest is fitted to, at least"""
@@ -80,7 +80,7 @@ class ImportancePlot(SweepPlot):
     def refuses(self, sweep: Sweep) -> str | None:
         if len(sweep.dimensions) < 2:
             return "fewer than two parameters vary"
-        known = [line for line in sweep.lines if line.sample.n]
+        known = [line for line in sweep.lines if line.stats.n]
         least = 4 if sweep.is_grid else SETTINGS
         if len(known) < least:
             return f"fewer than {least} settings have a figure"
@@ -192,7 +192,7 @@ def most_important(sweep: Sweep, among: Sequence[Dimension]) -> list[Dimension] 
     return sorted(among, key=lambda one: -shares[one.name])
 
 
-def _of_grid(sweep: Sweep, known: Sequence[Line]) -> tuple[list[Share], dict[str, float]]:
+def _of_grid(sweep: Sweep, known: Sequence[ConfigurationSummary]) -> tuple[list[Share], dict[str, float]]:
     """The analysis of variance: the main effect of each parameter, interplay and seeds."""
     spread = Spread.of([np.array(list(line.values.values())) for line in known])
     groups = [
@@ -212,7 +212,9 @@ def _of_grid(sweep: Sweep, known: Sequence[Line]) -> tuple[list[Share], dict[str
     return shares, {"interplay of parameters": interplay, "seeds, within a setting": seeds}
 
 
-def _of_forest(dimensions: Sequence[Dimension], known: Sequence[Line]) -> tuple[list[Share], float]:
+def _of_forest(
+    dimensions: Sequence[Dimension], known: Sequence[ConfigurationSummary]
+) -> tuple[list[Share], float]:
     """The total effect of each parameter by permutation, and the share that the forest does not predict."""
     from sklearn.ensemble import RandomForestRegressor
     from sklearn.model_selection import KFold
@@ -241,9 +243,9 @@ def _of_forest(dimensions: Sequence[Dimension], known: Sequence[Line]) -> tuple[
     )
 
 
-def _known(sweep: Sweep) -> tuple[list[Line], bool]:
+def _known(sweep: Sweep) -> tuple[list[ConfigurationSummary], bool]:
     """The settings that have figures, and whether these were taken as logarithms."""
-    known = [line for line in sweep.lines if line.sample.n]
+    known = [line for line in sweep.lines if line.stats.n]
     if not wants_log(np.concatenate([sweep.values(line) for line in known])):
         return known, False
     return [

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from mlprun.analysis import pooling, statistics
 from mlprun.figures.sweeps import chance
-from mlprun.sweeps import pooling, statistics
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from mlprun.analysis.pooling import Values
+    from mlprun.analysis.summary import ConfigurationSummary
     from mlprun.figures.sweeps.dimensions import Dimension
     from mlprun.figures.sweeps.subject import Sweep
-    from mlprun.sweeps.pooling import Figures
-    from mlprun.sweeps.summary import Line
 
 LINES = 6
 """values of the other parameter that have a line of their own, at most"""
@@ -65,7 +65,7 @@ def averages(sweep: Sweep, one: Dimension) -> Averages:
     Of settings that were drawn at random it is over those with that value. Otherwise there are none: settings
     that a search chose, or that differ in several parameters at once, differ by more than this value.
     """
-    known = [line for line in sweep.lines if line.sample.n and one.path in line.setting.values]
+    known = [line for line in sweep.lines if line.stats.n and one.path in line.setting.values]
     levels = one.sorted_in(known)
     is_drawn = one.path in chance.drawn(sweep.description)
     if len(sweep.dimensions) == 1 or (max(map(len, levels)) == 1 and not is_drawn):
@@ -96,21 +96,21 @@ def _other(sweep: Sweep, one: Dimension) -> Dimension | None:
     return others[0] if alone else None
 
 
-def _of_seeds(label: str, one: Dimension, levels: Sequence[Sequence[Line]]) -> Means:
+def _of_seeds(label: str, one: Dimension, levels: Sequence[Sequence[ConfigurationSummary]]) -> Means:
     """Means of single settings over their seeds."""
     return _means(label, one, [list(lines[0].values.values()) if lines else [] for lines in levels])
 
 
-def _of_settings(one: Dimension, levels: Sequence[Sequence[Line]]) -> Means:
+def _of_settings(one: Dimension, levels: Sequence[Sequence[ConfigurationSummary]]) -> Means:
     """Means over settings that were drawn independently of one another."""
-    figures = [[line.sample.mean for line in lines if line.sample.mean is not None] for lines in levels]
+    figures = [[line.stats.mean for line in lines if line.stats.mean is not None] for lines in levels]
     return _means("", one, figures, ENOUGH)
 
 
 def _means(label: str, one: Dimension, figures: Sequence[Sequence[float]], enough: int = 2) -> Means:
     rows, counts = [], []
     for level, some in zip(one.levels, figures, strict=True):
-        found = statistics.sample(some)
+        found = statistics.sample_stats(some)
         if found.mean is not None:
             interval = found.interval if found.n >= enough else None
             rows.append((one.place(level), found.mean, *(interval or (np.nan, np.nan))))
@@ -119,16 +119,16 @@ def _means(label: str, one: Dimension, figures: Sequence[Sequence[float]], enoug
     return Means(label, places, means, low, high, tuple(counts))
 
 
-def _over_others(one: Dimension, known: Sequence[Line]) -> Averages:
+def _over_others(one: Dimension, known: Sequence[ConfigurationSummary]) -> Averages:
     """Means over settings alike in all but this parameter, as `sweep compare --by` takes them."""
-    by_value = pooling.alike(known, one.path)
-    values: dict[int, Mapping[Hashable, Figures]] = {
+    by_value = pooling.group_by_value(known, one.path)
+    values: dict[int, Mapping[Hashable, Values]] = {
         one.index(json.loads(value)): {others: line.values for others, line in lines.items()}
         for value, lines in by_value.items()
     }
     every = {(others, seed) for value in values.values() for others, some in value.items() for seed in some}
     most = {k: value for k, value in values.items() if sum(map(len, value.values())) * 2 >= len(every)}
-    found = pooling.levelled(list(most.values()))
+    found = pooling.center_by_configuration(list(most.values()))
     figures: list[list[float]] = [[] for _ in one.levels]
     for k, means in zip(most, found.means, strict=True):
         figures[k] = list(means.values())

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from mlprun.analysis.summary import ConfigurationSummary
     from mlprun.figures.sweeps.dimensions import Dimension
     from mlprun.figures.sweeps.subject import Sweep
-    from mlprun.sweeps.summary import Line
 
 AXES = 9
 LINES = 600
@@ -61,7 +61,7 @@ class ParallelCoordinates(SweepPlot):
     def refuses(self, sweep: Sweep) -> str | None:
         if len(sweep.dimensions) < 2:
             return "fewer than two parameters vary"
-        known = sum(line.sample.mean is not None for line in sweep.lines)
+        known = sum(line.stats.mean is not None for line in sweep.lines)
         return None if known > 1 else "fewer than two settings have a figure"
 
     def compute(self, sweep: Sweep) -> Parallel:
@@ -69,14 +69,12 @@ class ParallelCoordinates(SweepPlot):
         complete = [
             line for line in sweep.lines if all(one.path in line.setting.values for one in dimensions)
         ]
-        known = [(line, line.sample.mean) for line in complete if line.sample.mean is not None]
+        known = [(line, line.stats.mean) for line in complete if line.stats.mean is not None]
         known.sort(key=lambda pair: pair[1] if sweep.best_is_small else -pair[1])
         shown = known[:LINES]
         figures = np.array([mean for _, mean in shown])
         is_log = wants_log(figures)
-        pruned = [line for line in complete if line.pruned_at is not None and line.sample.mean is None][
-            :LINES
-        ]
+        pruned = [line for line in complete if line.pruned_at is not None and line.stats.mean is None][:LINES]
         places = _places(dimensions, [line for line, _ in shown])
         return Parallel(
             f"Settings of {sweep.name}",
@@ -120,7 +118,7 @@ class ParallelCoordinates(SweepPlot):
         return figure
 
 
-def _places(dimensions: Sequence[Dimension], lines: Sequence[Line]) -> NDArray[np.float64]:
+def _places(dimensions: Sequence[Dimension], lines: Sequence[ConfigurationSummary]) -> NDArray[np.float64]:
     """Where settings stand on each axis [settings, axes]."""
     rows = [[one.scaled(line.setting.values[one.path]) for one in dimensions] for line in lines]
     return np.array(rows, np.float64).reshape(len(lines), len(dimensions))

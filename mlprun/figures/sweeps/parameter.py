@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from mlprun.analysis.summary import ConfigurationSummary
     from mlprun.figures.sweeps.dimensions import Dimension
     from mlprun.figures.sweeps.means import Averages, Means
     from mlprun.figures.sweeps.subject import Sweep
-    from mlprun.sweeps.summary import Line
 
 PANELS = 6
 DOTS = 1500
@@ -151,8 +151,8 @@ def _panel(sweep: Sweep, one: Dimension) -> Panel:
     dots = [
         (one.place(line.setting.values[one.path]), value)
         for line in lines
-        if line.sample.n
-        for value in (line.values.values() if lone else (line.sample.mean,))
+        if line.stats.n
+        for value in (line.values.values() if lone else (line.stats.mean,))
     ][:DOTS]
     pruned = [
         (one.place(line.setting.values[one.path]), reached)
@@ -167,7 +167,7 @@ def _columns(dots: Sequence[tuple[float, float | None]]) -> tuple[NDArray[np.flo
     return table[:, 0], table[:, 1]
 
 
-def _diverged(one: Dimension, lines: list[Line]) -> dict[float, tuple[int, int]]:
+def _diverged(one: Dimension, lines: list[ConfigurationSummary]) -> dict[float, tuple[int, int]]:
     found: dict[float, tuple[int, int]] = {}
     for line in lines:
         place = one.place(line.setting.values[one.path])

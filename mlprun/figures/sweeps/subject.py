@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlprun.analysis import columns, summary
 from mlprun.figures import style
 from mlprun.figures.sweeps import chance
 from mlprun.figures.sweeps.dimensions import Dimension, dimension, labelled
-from mlprun.sweeps import reading, statistics, summary
-from mlprun.sweeps.folder import SweepFolder
+from mlprun.sweeps.folder import SweepFolder, open_sweep
+from mlprun.sweeps.objective import APART, mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from mlprun.analysis.summary import ConfigurationSummary, Summary
     from mlprun.sweeps.schema import Description, Trial
-    from mlprun.sweeps.summary import Line, Summary
 
 History = dict[str, "NDArray[Any]"]
 COHORTS = 4
@@ -43,7 +44,7 @@ class Sweep:
     @classmethod
     def of(cls, folder: str, *, metric: str | None = None, of: str = "best") -> Sweep:
         """The sweep in a folder, as far as it has come. Raises CheckpointError, FileError, UsageError."""
-        with reading.open_folder(folder) as results:
+        with open_sweep(folder).results() as results:
             seen = summary.summarize(results, metric=metric, of=of)
             trials: dict[int, list[Trial]] = {line.setting.id: [] for line in seen.lines}
             for trial in results.each():
@@ -56,29 +57,29 @@ class Sweep:
         return self.summary.description
 
     @property
-    def lines(self) -> Sequence[Line]:
+    def lines(self) -> Sequence[ConfigurationSummary]:
         """All settings, the best first."""
         return self.summary.lines
 
     @property
     def figure(self) -> str:
         """The figure in words: `dev loss`."""
-        return self.summary.column.removeprefix(reading.LAST).replace("_", " ")
+        return self.summary.column.removeprefix(columns.LAST).replace("_", " ")
 
     @property
     def axis(self) -> str:
         """The name of an axis that shows the figure: which epoch's it is stands with it."""
-        of = "last" if self.summary.column.startswith(reading.LAST) else "best"
+        of = "last" if self.summary.column.startswith(columns.LAST) else "best"
         chosen = of == "last" or any(trial.best_epoch for trials in self.trials.values() for trial in trials)
         return f"{self.figure} ({of} epoch)" if chosen else self.figure
 
     @property
     def best_is_small(self) -> bool:
         """Whether small values are good."""
-        return self.summary.goal == "min"
+        return self.summary.direction == "min"
 
     @property
-    def pruned(self) -> list[Line]:
+    def pruned(self) -> list[ConfigurationSummary]:
         """The settings that a search gave up, which have no place in means."""
         return [line for line in self.lines if line.pruned_at is not None]
 
@@ -86,7 +87,7 @@ class Sweep:
     def dimensions(self) -> tuple[Dimension, ...]:
         """The parameters that have more than one value."""
         settings = [line.setting.values for line in sorted(self.lines, key=lambda line: line.setting.id)]
-        names = reading.short_names(self.description.parameters)
+        names = columns.short_names(self.description.parameters)
         every = (
             dimension(
                 path,
@@ -99,17 +100,17 @@ class Sweep:
         )
         return tuple(one for one in every if len(one.levels) > 1)
 
-    def values(self, line: Line) -> NDArray[np.float64]:
+    def values(self, line: ConfigurationSummary) -> NDArray[np.float64]:
         """The figures of a setting, one for each seed, in the order of seeds."""
         return np.array([line.values[seed] for seed in sorted(line.values)], np.float64)  # type: ignore[type-var]
 
-    def given_up(self, line: Line) -> float | None:
+    def given_up(self, line: ConfigurationSummary) -> float | None:
         """What a setting reached until it was pruned, as the mean over its trials; None for any other."""
         figures = [trial.figures.get(self.summary.column) for trial in self.trials[line.setting.id]]
         known = [one for one in figures if one is not None and math.isfinite(one)]
-        return statistics.mean_of(known) if known and line.pruned_at is not None else None
+        return mean(known) if known and line.pruned_at is not None else None
 
-    def labels(self, lines: Sequence[Line], length: int) -> list[str]:
+    def labels(self, lines: Sequence[ConfigurationSummary], length: int) -> list[str]:
         """Settings by the numbers that `sweep show` gives them, with their values where these have room.
 
         `17: hidden 4, lr 0.1` in so many characters, or `setting 17`, alike for all; the sweep's name where
@@ -127,7 +128,7 @@ class Sweep:
     @property
     def seeds(self) -> str:
         """How many seeds stand behind a setting: `20 seeds`, `17 to 20 seeds`."""
-        counts = [line.sample.n for line in self.lines if line.sample.n]
+        counts = [line.stats.n for line in self.lines if line.stats.n]
         if not counts:
             return "no seeds"
         low, high, what = min(counts), max(counts), self.seeds_word
@@ -149,11 +150,11 @@ class Sweep:
 
     def lacks_figures(self) -> str | None:
         """Why nothing can be drawn of the figure; None where something can."""
-        return None if any(line.sample.n for line in self.lines) else "no trial has ended well"
+        return None if any(line.stats.n for line in self.lines) else "no trial has ended well"
 
     def missing(self) -> str:
         """What a picture leaves out, in words; empty where it leaves out nothing."""
-        parts = summary.counted(self.summary.counts, summary.APART)
+        parts = summary.describe_counts(self.summary.counts, APART)
         return f"left out: {', '.join(parts)}" if parts else ""
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mlprun.analysis import report_text, statistics
+from mlprun.analysis.summary import describe_counts
 from mlprun.figures import style
 from mlprun.figures.plot import sweep_kinds
 from mlprun.figures.sweeps.heat_map import (
@@ -20,16 +22,15 @@ from mlprun.figures.sweeps.heat_map import (
     or_nan,
     places_of,
 )
-from mlprun.sweeps import statistics, words
-from mlprun.sweeps.summary import SILENT, counted
+from mlprun.sweeps.objective import SILENT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from mlprun.analysis.summary import ConfigurationSummary
     from mlprun.figures.sweeps.dimensions import Dimension
     from mlprun.figures.sweeps.subject import Sweep
-    from mlprun.sweeps.summary import Line
 
 
 @sweep_kinds.register
@@ -86,9 +87,9 @@ class SuccessMap(OverTwo):
         return super().draw(values) if isinstance(values, Map) else _draw_rates(values)
 
 
-def _rate_texts(cells: list[list[statistics.Rate]]) -> list[list[str]]:
+def _rate_texts(cells: list[list[statistics.SuccessRate]]) -> list[list[str]]:
     """Counts such as 39/40; where there is no room for them, percent."""
-    texts = [[words.share(rate) if rate.n else "" for rate in row] for row in cells]
+    texts = [[report_text.fraction(rate) if rate.n else "" for rate in row] for row in cells]
     if max(len(text) for row in texts for text in row) * len(texts[0]) <= ROOM:
         return texts
     return [["" if rate.rate is None else f"{rate.rate:.0%}" for rate in row] for row in cells]
@@ -96,7 +97,7 @@ def _rate_texts(cells: list[list[statistics.Rate]]) -> list[list[str]]:
 
 def _not_counted(sweep: Sweep) -> str:
     counts = sweep.summary.counts
-    diverged, silent = counts.get("diverged", 0), counted(counts, SILENT)
+    diverged, silent = counts.get("diverged", 0), describe_counts(counts, SILENT)
     parts = (
         [f"{diverged:,} diverged, which {'is' if diverged == 1 else 'are'} no success"] if diverged else []
     )
@@ -125,7 +126,7 @@ def _rates(sweep: Sweep, title: str, text: str) -> Rates:
         rate = _rate(lines)
         if rate.rate is not None and rate.interval is not None:
             rows.append((one.place(level), rate.rate, *rate.interval))
-            texts.append(words.share(rate))
+            texts.append(report_text.fraction(rate))
     places, rates, low, high = np.array(rows, np.float64).T
     details = "; ".join(
         part for part in (f"success: {text}", "Wilson's 95% intervals", _not_counted(sweep)) if part
@@ -169,9 +170,9 @@ def _draw_rates(values: Rates) -> Figure:
     return figure
 
 
-def _rate(lines: list[Line]) -> statistics.Rate:
+def _rate(lines: list[ConfigurationSummary]) -> statistics.SuccessRate:
     rates = [line.success for line in lines if line.success is not None]
-    return statistics.rate(
+    return statistics.success_rate(
         sum(rate.successes for rate in rates),
         sum(rate.n for rate in rates),
         sum(rate.independent for rate in rates),

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from mlprun.analysis.statistics import SampleStats
+from mlprun.analysis.summary import ConfigurationSummary
 from mlprun.figures.sweeps import chance
 from mlprun.figures.sweeps.dimensions import dimension
 from mlprun.sweeps.schema import Configuration
-from mlprun.sweeps.statistics import Sample
-from mlprun.sweeps.summary import Line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 FIRST, LAST = "optimizer.lr", "penalty.l2"
 
 
-def lines_of(settings: list[dict[str, Any]], table: NDArray[np.float64]) -> list[Line]:
+def lines_of(settings: list[dict[str, Any]], table: NDArray[np.float64]) -> list[ConfigurationSummary]:
     """Settings with figures [settings, seeds]; nan is of a trial that diverged."""
     values = [{seed: float(one) for seed, one in enumerate(row) if np.isfinite(one)} for row in table]
     pairs = zip(settings, values, strict=True)
     return [
-        Line(Configuration(k + 1, chosen), {}, known, Sample(len(known)), None, {}, None, (0.0, 0.0))
+        ConfigurationSummary(
+            Configuration(k + 1, chosen), {}, known, SampleStats(len(known)), None, {}, None, (0.0, 0.0)
+        )
         for k, (chosen, known) in enumerate(pairs)
         if known
     ]
@@ -67,7 +69,7 @@ def figures(
     return np.where(gone, np.nan, table)
 
 
-def levels_of(one: Dimension, lines: list[Line]) -> NDArray[np.int64]:
+def levels_of(one: Dimension, lines: list[ConfigurationSummary]) -> NDArray[np.int64]:
     return np.array([one.index(line.setting.values[one.path]) for line in lines])
 
 

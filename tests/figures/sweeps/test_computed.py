@@ -269,7 +269,7 @@ def test_two_seeds_have_no_bands_and_no_intervals(tmp_path: Path) -> None:
 
 def test_pictures_say_that_pruned_trials_are_left_out(sweeps: dict[str, Sweep]) -> None:
     grid = sweeps["grid"]
-    lines = [replace(line, counts={"pruned": 5}) if line.sample.mean is None else line for line in grid.lines]
+    lines = [replace(line, counts={"pruned": 5}) if line.stats.mean is None else line for line in grid.lines]
     counts = {"finished": 45, "pruned": 1015}
     pruned = replace(grid, summary=replace(grid.summary, lines=lines, counts=counts))
     assert pruned.missing() == "left out: 1,015 pruned"

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from mlprun.analysis import pooling
 from mlprun.figures import sweeps as pictures
 from mlprun.figures.sweeps.means import averages
-from mlprun.sweeps import pooling
 
 from .conftest import CUBE, GRID, LOG, Shape, bent, write
 from .conftest import SHAPES as MADE
@@ -118,11 +118,11 @@ def test_a_value_where_most_trials_diverged_has_no_mean_and_takes_nothing_away(t
 def test_without_holes_levelled_figures_are_pooled_ones() -> None:
     table = np.random.default_rng(0).normal(size=(3, 4, 5))
     values = [{str(c): dict(enumerate(row)) for c, row in enumerate(value)} for value in table]
-    plain, level = pooling.pooled(values), pooling.levelled(values)
+    plain, level = pooling.pool_by_seed(values), pooling.center_by_configuration(values)
     for one, other, value in zip(plain.means, level.means, table, strict=True):
         for means in (one, other):
             assert list(means.values()) == pytest.approx(list(value.mean(axis=0)))
-    assert pooling.levelled([{}, {}]).means == ({}, {})
+    assert pooling.center_by_configuration([{}, {}]).means == ({}, {})
 
 
 def test_settings_that_were_drawn_are_what_intervals_are_over(sweeps: dict[str, Sweep]) -> None:

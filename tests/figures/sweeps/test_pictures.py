@@ -105,7 +105,7 @@ def test_the_same_picture_is_the_same_bytes_whatever_the_user_has_set(sweeps: di
 
 def test_what_is_good_is_dark_in_every_picture_and_so_the_bar_says(sweeps: dict[str, Sweep]) -> None:
     grid = sweeps["grid"]
-    upward = replace(grid, summary=replace(grid.summary, goal="max", lines=grid.lines[:9][::-1]))
+    upward = replace(grid, summary=replace(grid.summary, direction="max", lines=grid.lines[:9][::-1]))
     for kind, sweep, is_small in (
         ("heat_map", grid, True),
         ("heat_map", upward, False),

@@ -6,24 +6,24 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from mlprun.analysis.comparisons import compare_configurations, compare_values
+from mlprun.analysis.significance import WILCOXON
+from mlprun.analysis.summary import summarize
 from mlprun.errors import UsageError
-from mlprun.sweeps import reading
-from mlprun.sweeps.comparing import compare_settings, compare_values
-from mlprun.sweeps.ranks import TEST
+from mlprun.sweeps.folder import open_sweep
 from mlprun.sweeps.schema import Trial
-from mlprun.sweeps.summary import summarize
 
 from .conftest import DEV, describe, write
 
 
 def compared(folder: str, *settings: int):
-    with reading.open_folder(folder) as results:
-        return compare_settings(summarize(results), settings)
+    with open_sweep(folder).results() as results:
+        return compare_configurations(summarize(results), settings)
 
 
 def test_two_settings_are_compared_over_the_seeds_they_share(folder: str) -> None:
     loss, success = compared(folder, 1, 3)
-    assert (loss.figure, loss.comparison.n, loss.left_out) == ("dev_loss", 3, 1)
+    assert (loss.metric, loss.comparison.n, loss.left_out) == ("dev_loss", 3, 1)
     kept = [0, 1, 3]
     expected = scipy.stats.ttest_rel([DEV[3][k] for k in kept], [DEV[1][k] for k in kept])
     assert loss.comparison.p == pytest.approx(expected.pvalue)
@@ -31,28 +31,28 @@ def test_two_settings_are_compared_over_the_seeds_they_share(folder: str) -> Non
     assert loss.verdict.startswith(
         "3 seeds are too few for a reliable answer: no evidence of a difference: the interval of the diff"
     )
-    assert (success.figure, success.comparison.n, success.comparison.effect) == ("success", 4, 0.25)
+    assert (success.metric, success.comparison.n, success.comparison.effect) == ("success", 4, 0.25)
 
 
 def test_without_settings_the_best_is_compared_with_every_other(folder: str) -> None:
-    pairs = [pair for pair in compared(folder) if pair.figure == "dev_loss"]
-    assert [(pair.first.told, pair.second.told) for pair in pairs] == [(2, 1), (2, 3), (2, 4)]
+    pairs = [pair for pair in compared(folder) if pair.metric == "dev_loss"]
+    assert [(pair.first.key, pair.second.key) for pair in pairs] == [(2, 1), (2, 3), (2, 4)]
     assert pairs[0].verdict == (
         "4 seeds are too few for a reliable answer: no evidence of a difference, though dev_loss is higher "
         "by 0.3 on each of 4 seeds with hidden=[2] lr=0.1 than with hidden=[8, 4] lr=0.1: 4 seeds give "
         "p = 0.25 (Wilcoxon's signed ranks, Bonferroni's correction for 2 comparisons) at the least"
     )
-    assert pairs[2].verdict == "nothing to compare: hidden=[8, 4] lr=1 has no such figure"
+    assert pairs[2].verdict == "nothing to compare: hidden=[8, 4] lr=1 has no such metric"
     known = [pair.comparison for pair in pairs[:2]]
     assert [one.comparisons for one in known] == [2, 2]
     # by one test, which differences without spread have too; the other has fewer seeds
-    assert [(one.test, one.p) for one in known] == [(TEST, 0.125), (TEST, 0.25)]
+    assert [(one.test, one.p) for one in known] == [(WILCOXON, 0.125), (WILCOXON, 0.25)]
     assert [one.adjusted for one in known] == [0.25, 0.5]
 
 
 def test_several_settings_are_compared_in_all_pairs(folder: str) -> None:
-    pairs = [pair for pair in compared(folder, 3, 1, 2, 1) if pair.figure == "dev_loss"]
-    assert [(pair.first.told, pair.second.told) for pair in pairs] == [(3, 1), (3, 2), (1, 2)]
+    pairs = [pair for pair in compared(folder, 3, 1, 2, 1) if pair.metric == "dev_loss"]
+    assert [(pair.first.key, pair.second.key) for pair in pairs] == [(3, 1), (3, 2), (1, 2)]
 
 
 @pytest.mark.parametrize(
@@ -65,20 +65,20 @@ def test_what_cannot_be_compared_is_refused(settings: tuple, message: str, folde
 
 
 def by(folder: str, parameter: str):
-    with reading.open_folder(folder) as results:
+    with open_sweep(folder).results() as results:
         return compare_values(summarize(results), parameter)
 
 
 def test_values_of_a_parameter_are_compared_over_settings_alike_in_all_others(folder: str) -> None:
     loss, success = by(folder, "hidden")
-    assert (loss.first.name, loss.second.name, loss.second.told) == ("hidden=[2]", "hidden=[8, 4]", [8, 4])
+    assert (loss.first.name, loss.second.name, loss.second.key) == ("hidden=[2]", "hidden=[8, 4]", [8, 4])
     # with a learning rate of 1 the wide network has no figure: only settings 1 and 2 are a pair
     assert loss.comparison.effect == pytest.approx(-0.3)
     assert loss.comparison.n == 4
     assert (loss.left_out, success.left_out) == (3, 2)
     # successes: settings 1 and 2 differ on all seeds; 3 and 4 on none of the two seeds that 4 tells of
     assert (success.comparison.n, success.comparison.effect) == (4, 0.75)
-    assert by(folder, "optimizer.lr")[0].comparison == compare_settings_of(folder, 1, 3)
+    assert by(folder, "optimizer.lr")[0].comparison == compare_configurations_of(folder, 1, 3)
 
 
 def test_a_difference_of_success_rates_over_settings_is_at_most_1(tmp_path) -> None:
@@ -107,13 +107,13 @@ def test_a_larger_effect_is_no_weaker_evidence_where_it_has_no_spread(tmp_path) 
         for reached in (float(one["x"] in (2, 3) and (one["x"], one["y"], seed) not in lost),)
     ]
     write(tmp_path, describe(parameters=("x", "y")), trials, settings)
-    success = [pair for pair in by(str(tmp_path), "x") if pair.figure == "success"]
-    found = {(pair.first.told, pair.second.told): pair for pair in success}
+    success = [pair for pair in by(str(tmp_path), "x") if pair.metric == "success"]
+    found = {(pair.first.key, pair.second.key): pair for pair in success}
     less, whole, none = (found[values].comparison for values in ((1, 2), (1, 3), (1, 4)))
     assert (less.effect, whole.effect, none.effect) == (1.0, 1.0, 0.0)
     assert less.p == whole.p == scipy.stats.binomtest(6, 6).pvalue
     assert (whole.interval, none.interval, none.p) == (None, None, 1.0)
-    assert {one.comparison.test for one in success} == {TEST}
+    assert {one.comparison.test for one in success} == {WILCOXON}
     assert ": 6 seeds give p = 0.19 (Wilcoxon's signed ranks, " in found[1, 3].verdict
     assert found[1, 4].verdict == "no difference: the success rate is equal on all 6 seeds"
 
@@ -213,7 +213,7 @@ def test_pruned_settings_are_not_compared_unless_they_are_named(tmp_path) -> Non
     ]
     values = {k: {"x": k} for k in (1, 2, 3)}
     write(tmp_path, describe(parameters=("x",), success=None), trials, values)
-    assert [(pair.first.told, pair.second.told) for pair in compared(str(tmp_path))] == [(1, 3)]
+    assert [(pair.first.key, pair.second.key) for pair in compared(str(tmp_path))] == [(1, 3)]
     (pair,) = compared(str(tmp_path), 1, 2)
     assert pair.verdict == "nothing to compare: x=2 was pruned at epoch 9"
     (tmp_path / "most").mkdir()
@@ -245,7 +245,7 @@ def test_an_ending_that_two_parameters_have_is_refused(tmp_path) -> None:
     assert by(str(tmp_path), "optimizer.name")[0].first.label == "optimizer.name=1"
 
 
-def compare_settings_of(folder: str, *settings: int):
+def compare_configurations_of(folder: str, *settings: int):
     return compared(folder, *settings)[0].comparison
 
 

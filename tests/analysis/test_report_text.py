@@ -2,58 +2,40 @@
 
 from __future__ import annotations
 
-import pytest
-
-from mlprun.sweeps.ranks import compare_ranks
-from mlprun.sweeps.statistics import (
-    Interval,
-    Sample,
-    among,
-    compare,
-    compare_rates,
-    rate,
-    sample,
-    simultaneous,
+from mlprun.analysis.report_text import fraction, interval_text, percent_interval, verdict
+from mlprun.analysis.significance import (
+    bonferroni,
+    compare_means,
+    mcnemar_test,
+    simultaneous_level,
+    wilcoxon_test,
 )
-from mlprun.sweeps.words import ends, percent, plus_minus, share, verdict
-
-
-@pytest.mark.parametrize(
-    ("mean", "half", "text"),
-    [
-        (0.80031, 0.00412, "0.8003 ± 0.0041"),
-        (0.80031, 0.0412, "0.800 ± 0.041"),
-        (-12.3456, 3.21, "-12.3 ± 3.2"),
-        (1234.5, 220.0, "1234 ± 220"),
-        (0.5, 0.0, "0.5 ± 0"),
-    ],
-)
-def test_a_mean_has_the_digits_that_its_interval_leaves(mean: float, half: float, text: str) -> None:
-    assert plus_minus(Sample(9, mean, 1.0, Interval(mean - half, mean + half))) == text
+from mlprun.analysis.statistics import Interval, success_rate
 
 
 def test_an_end_is_shown_as_0_only_where_it_is() -> None:
-    assert ends(Interval(-0.04, -0.0001)) == "-0.040 to -0.0001"
-    assert ends(Interval(-0.25, -0.0041)) == "-0.25 to -0.004"
-    assert ends(Interval(0.00034, 0.04)) == "0.0003 to 0.040"
-    assert ends(Interval(-0.0, 0.04)) == "0.000 to 0.040"
-    assert ends(Interval(-0.0, 0.0)) == "0 to 0"
+    assert interval_text(Interval(-0.04, -0.0001)) == "-0.040 to -0.0001"
+    assert interval_text(Interval(-0.25, -0.0041)) == "-0.25 to -0.004"
+    assert interval_text(Interval(0.00034, 0.04)) == "0.0003 to 0.040"
+    assert interval_text(Interval(-0.0, 0.04)) == "0.000 to 0.040"
+    assert interval_text(Interval(-0.0, 0.0)) == "0 to 0"
 
 
-def test_a_mean_without_an_interval_stands_alone() -> None:
-    assert plus_minus(sample([0.123456])) == "0.1235"
-    assert plus_minus(sample([])) == "none"
-    assert ends(None) == percent(None) == ""
+def test_no_interval_is_no_text() -> None:
+    assert interval_text(None) == percent_interval(None) == ""
 
 
 def test_rates_are_counts_and_percent() -> None:
-    assert (share(rate(39, 40)), percent(rate(39, 40).interval)) == ("39/40", "87% to 100%")
-    assert percent(rate(99_900, 100_000).interval) == "99.9% to 99.9%"
+    assert (fraction(success_rate(39, 40)), percent_interval(success_rate(39, 40).interval)) == (
+        "39/40",
+        "87% to 100%",
+    )
+    assert percent_interval(success_rate(99_900, 100_000).interval) == "99.9% to 99.9%"
 
 
 def said(first: list, second: list) -> str:
     by_seed = [dict(enumerate(values)) for values in (first, second)]
-    return verdict(compare(*by_seed), "A", "B", "test_loss")
+    return verdict(compare_means(*by_seed), "A", "B", "test_loss")
 
 
 def test_no_evidence_is_said_with_the_interval() -> None:
@@ -72,7 +54,7 @@ def test_evidence_is_said_with_its_direction_size_and_p() -> None:
 
 
 def test_too_little_is_said_to_be_too_little() -> None:
-    assert said([], [1.0]) == "nothing to compare: a setting has no such figure"
+    assert said([], [1.0]) == "nothing to compare: a setting has no such metric"
     assert said([1.0], [2.0]).startswith("too few seeds to tell")
     assert said([1.0] * 5, [1.0] * 5) == "no difference: test_loss is equal on all 5 seeds"
     assert said([1.0, 1.1], [2.0, 2.2]).startswith("too few seeds to tell: it takes 3 that both")
@@ -83,7 +65,7 @@ def test_too_little_is_said_to_be_too_little() -> None:
 
 
 def test_an_interval_that_too_few_seeds_have_is_not_asked_for() -> None:
-    five = compare_ranks(dict.fromkeys(range(5), 0.0), {k: 1.0 + k for k in range(5)})
+    five = wilcoxon_test(dict.fromkeys(range(5), 0.0), {k: 1.0 + k for k in range(5)})
     assert verdict(five, "A", "B", "loss") == (
         "no evidence of a difference: p = 0.062 (Wilcoxon's signed ranks); too few seeds for an interval, or "
         "most of them differ alike"
@@ -92,8 +74,8 @@ def test_an_interval_that_too_few_seeds_have_is_not_asked_for() -> None:
 
 def test_what_many_comparisons_take_away_is_said() -> None:
     sides = {1: 0.0, 2: 0.1, 3: 0.0, 4: 0.0, 5: 0.0}, {1: 0.25, 2: 0.2, 3: 0.1, 4: 0.05, 5: 0.1}
-    assert compare(*sides).is_evidence
-    lost = among([compare(*sides, simultaneous(5))] * 5)[0]
+    assert compare_means(*sides).is_evidence
+    lost = bonferroni([compare_means(*sides, simultaneous_level(5))] * 5)[0]
     assert verdict(lost, "A", "B", "loss") == (
         "no evidence of a difference: the interval of the difference, -0.04 to 0.28, contains 0, "
         "p = 0.12 (paired t, Bonferroni's correction for 5 comparisons)"
@@ -102,7 +84,7 @@ def test_what_many_comparisons_take_away_is_said() -> None:
 
 def test_success_rates_are_compared_in_words() -> None:
     first, second = ({k: k < few for k in range(20)} for few in (2, 14))
-    assert verdict(compare_rates(first, second), "2 units", "8 units", "the success rate") == (
+    assert verdict(mcnemar_test(first, second), "2 units", "8 units", "the success rate") == (
         "evidence of a difference: the success rate is higher by 0.60 (0.26 to 0.82) with 8 units than "
         "with 2 units, p = 0.0015 (McNemar's test)"
     )

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, get_args
 import pytest
 import scipy.stats
 
+from mlprun.analysis import columns
+from mlprun.analysis.summary import describe_counts, summarize
 from mlprun.errors import CheckpointError, UsageError
-from mlprun.sweeps import reading
+from mlprun.sweeps.folder import open_sweep
+from mlprun.sweeps.objective import APART, BAD, SOUND, UNSOUND, succeeded
 from mlprun.sweeps.schema import Trial, TrialStatus
-from mlprun.sweeps.summary import APART, BAD, SOUND, UNSOUND, counted, succeeded, summarize
 
 from .conftest import DEV, describe, write
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def of(folder: str, **options: str):
-    with reading.open_folder(folder) as results:
+    with open_sweep(folder).results() as results:
         return summarize(results, **options)
 
 
@@ -28,22 +30,22 @@ def test_settings_come_by_their_mean_with_their_statistics(folder: str) -> None:
     summary = of(folder)
     assert [line.setting.id for line in summary.lines] == [2, 1, 3, 4]
     best = summary.lines[0]
-    assert (best.sample.n, best.sample.mean) == (4, pytest.approx(0.2))
+    assert (best.stats.n, best.stats.mean) == (4, pytest.approx(0.2))
     expected = scipy.stats.t.interval(0.95, 3, 0.2, scipy.stats.sem(DEV[2]))
-    assert best.sample.interval == pytest.approx(expected)
+    assert best.stats.interval == pytest.approx(expected)
     assert (best.best[0].id, best.best[1]) == (5, 0.1)
     assert summary.counts["diverged"] == 2
 
 
 def test_the_trials_of_a_setting_need_not_follow_one_another(folder: str, tmp_path: Path) -> None:
-    with reading.open_folder(folder) as results:
+    with open_sweep(folder).results() as results:
         trials = [replace(one, id=1 + one.seed * 4 + one.setting - 1) for one in results.trials()]
         assert [one.setting for one in results.each(by_setting=True)] == [
             setting for setting in range(1, 5) for _ in range(4)
         ]
     write(tmp_path, describe(), sorted(trials, key=lambda one: one.id))
     told = [
-        [(line.setting.id, line.counts, line.values, line.sample, line.success) for line in of(path).lines]
+        [(line.setting.id, line.counts, line.values, line.stats, line.success) for line in of(path).lines]
         for path in (folder, str(tmp_path))
     ]
     assert told[0] == told[1]
@@ -51,9 +53,9 @@ def test_the_trials_of_a_setting_need_not_follow_one_another(folder: str, tmp_pa
 
 def test_what_diverged_or_failed_has_no_place_in_a_mean_and_is_counted(folder: str) -> None:
     third, fourth = of(folder).lines[2:]
-    assert (third.sample.n, third.sample.mean) == (3, pytest.approx(0.5))
+    assert (third.stats.n, third.stats.mean) == (3, pytest.approx(0.5))
     assert dict(third.counts) == {"finished": 3, "diverged": 1}
-    assert (fourth.sample.n, fourth.sample.mean, fourth.best) == (0, None, None)
+    assert (fourth.stats.n, fourth.stats.mean, fourth.best) == (0, None, None)
     assert dict(fourth.counts) == {"pending": 1, "failed": 1, "diverged": 1, "finished": 1}
 
 
@@ -87,17 +89,17 @@ def test_an_infinite_figure_has_no_place_in_a_mean(tmp_path: Path) -> None:
     ]
     write(tmp_path, describe(success=None), trials, {1: {"optimizer.lr": 1}})
     line = of(str(tmp_path)).lines[0]
-    assert (line.sample.n, line.sample.mean, line.best[1]) == (2, 1.5, 1.0)
+    assert (line.stats.n, line.stats.mean, line.best[1]) == (2, 1.5, 1.0)
 
 
 def test_a_figure_is_of_the_best_epoch_or_of_the_last(folder: str) -> None:
     last = of(folder, of="last")
-    assert (last.column, last.lines[0].sample.mean) == ("last_dev_loss", pytest.approx(0.4))
+    assert (last.column, last.lines[0].stats.mean) == ("last_dev_loss", pytest.approx(0.4))
     named = of(folder, metric="test_accuracy", of="last")
-    assert (named.column, named.goal) == ("last_test_accuracy", "max")
+    assert (named.column, named.direction) == ("last_test_accuracy", "max")
     assert [line.setting.id for line in named.lines] == [2, 1, 3, 4]
     assert of(folder, metric="last_test_loss").column == "last_test_loss"
-    with pytest.raises(UsageError, match="dev_los: is no figure of this sweep; did you mean dev_loss"):
+    with pytest.raises(UsageError, match="dev_los: is no metric of this sweep; did you mean dev_loss"):
         of(folder, metric="dev_los")
 
 
@@ -200,11 +202,11 @@ def test_settings_of_which_most_trials_diverged_come_after_the_others(tmp_path: 
 
 
 def test_parameters_are_called_by_their_shortest_ending() -> None:
-    assert reading.short_names(("optimizer.lr", "architecture.hidden")) == {
+    assert columns.short_names(("optimizer.lr", "architecture.hidden")) == {
         "optimizer.lr": "lr",
         "architecture.hidden": "hidden",
     }
-    assert reading.short_names(("optimizer.name", "loss.name", "name")) == {
+    assert columns.short_names(("optimizer.name", "loss.name", "name")) == {
         "optimizer.name": "optimizer.name",
         "loss.name": "loss.name",
         "name": "name",
@@ -213,13 +215,13 @@ def test_parameters_are_called_by_their_shortest_ending() -> None:
 
 def test_a_parameter_is_called_neither_like_a_column_nor_by_a_word_that_says_nothing() -> None:
     paths = ("architecture.init.weight.std", "optimizer.name", "dataset.seed", "seed")
-    assert list(reading.short_names(paths).values()) == ["weight.std", *paths[1:]]
-    assert reading.short_names(("a.lr", "b.lr.c", "lr")) == {"a.lr": "a.lr", "b.lr.c": "c", "lr": "lr"}
+    assert list(columns.short_names(paths).values()) == ["weight.std", *paths[1:]]
+    assert columns.short_names(("a.lr", "b.lr.c", "lr")) == {"a.lr": "a.lr", "b.lr.c": "c", "lr": "lr"}
 
 
 def test_a_setting_is_told_in_a_line_with_the_digits_of_tables() -> None:
     chosen = {"optimizer.lr": 6.977743084427995, "architecture.hidden": [3, 2], "optimizer.name": "sgd"}
-    assert reading.label(tuple(chosen), chosen) == 'lr=6.978 hidden=[3, 2] optimizer.name="sgd"'
+    assert columns.configuration_label(tuple(chosen), chosen) == 'lr=6.978 hidden=[3, 2] optimizer.name="sgd"'
 
 
 @pytest.mark.parametrize(
@@ -229,11 +231,14 @@ def test_a_setting_is_told_in_a_line_with_the_digits_of_tables() -> None:
 def test_what_is_no_sweep_is_said_to_be_none(name: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match=message):
-        reading.open_folder(str(tmp_path / name))
+        open_sweep(str(tmp_path / name)).results()
 
 
 def test_every_way_a_trial_stands_counts_or_is_apart():
     assert {*SOUND, *APART} == set(get_args(TrialStatus))
     assert not {*SOUND} & {*APART}
     assert set(BAD) < set(UNSOUND) == {*APART} - {"pending"}
-    assert counted({"failed": 1, "diverged": 1234, "pruned": 0}, APART) == ["1,234 diverged", "1 failed"]
+    assert describe_counts({"failed": 1, "diverged": 1234, "pruned": 0}, APART) == [
+        "1,234 diverged",
+        "1 failed",
+    ]

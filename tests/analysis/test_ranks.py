@@ -6,29 +6,28 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mlprun.sweeps.ranks import EXACT, TEST, compare_ranks
-from mlprun.sweeps.statistics import Comparison
+from mlprun.analysis.significance import MAX_EXACT, WILCOXON, Comparison, wilcoxon_test
 
 DRAW = np.random.default_rng(11)
 
 
 def compared(differences):
     """The comparison of figures that differ by just these, on seeds 0, 1, ..."""
-    return compare_ranks(
+    return wilcoxon_test(
         dict.fromkeys(range(len(differences)), 0.0), dict(enumerate(map(float, differences)))
     )
 
 
-@pytest.mark.parametrize("n", [3, 5, 6, 12, EXACT, EXACT + 1, 300])
+@pytest.mark.parametrize("n", [3, 5, 6, 12, MAX_EXACT, MAX_EXACT + 1, 300])
 def test_p_is_wilcoxons(n: int) -> None:
     for shift in (0.0, 0.2, 0.7):
         differences = DRAW.normal(shift, 1, n)
-        if n <= EXACT:
+        if n <= MAX_EXACT:
             expected = scipy.stats.wilcoxon(differences, method="exact").pvalue
         else:
             expected = scipy.stats.wilcoxon(differences, method="asymptotic", correction=True).pvalue
         found = compared(differences)
-        assert (found.n, found.paired, found.test) == (n, True, TEST)
+        assert (found.n, found.paired, found.test) == (n, True, WILCOXON)
         assert found.p == found.adjusted == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
@@ -37,11 +36,11 @@ def test_ties_and_differences_of_0_make_p_larger_and_the_same_by_chance() -> Non
         broken = [one + 1e-6 * k for k, one in enumerate(differences)]
         assert compared(differences).p >= compared(broken).p
     same = compared((0, 0, 0, 0, 0, 0))
-    assert (same.effect, same.interval, same.p, same.same) == (0, None, 1, True)
+    assert (same.effect, same.interval, same.p, same.constant) == (0, None, 1, True)
     nearly = compared((1,) * 11 + (2,))
-    assert (nearly.effect, nearly.interval, nearly.same) == (1, None, False)
+    assert (nearly.effect, nearly.interval, nearly.constant) == (1, None, False)
     third = {seed: 0.1 * seed for seed in range(1, 8)}
-    assert compare_ranks(third, {seed: value + 0.2 - 0.2 for seed, value in third.items()}).p == 1
+    assert wilcoxon_test(third, {seed: value + 0.2 - 0.2 for seed, value in third.items()}).p == 1
 
 
 @pytest.mark.parametrize("level", [0.95, 0.99, 1 - 0.05 / 40])
@@ -49,7 +48,7 @@ def test_the_interval_excludes_0_if_and_only_if_the_test_rejects_ties_or_not(lev
     draw, kinds = np.random.default_rng(5), set()
     for _ in range(300):
         differences = draw.integers(-3, 9, draw.integers(6, 16)) / draw.choice([1, 7])
-        found = compare_ranks(
+        found = wilcoxon_test(
             dict.fromkeys(range(len(differences)), 0.0), dict(enumerate(differences.tolist())), level
         )
         if found.interval is not None:
@@ -77,8 +76,8 @@ def test_the_interval_holds_the_shifts_that_the_test_lets_pass(n: int) -> None:
 def test_few_differences_have_no_interval_and_one_no_p() -> None:
     five = compared((1, 2, 3, 4, 5))
     assert (five.effect, five.interval, five.p) == (3, None, 0.0625)
-    assert compared((2,)) == Comparison(1, True, TEST, effect=2.0)
-    assert compare_ranks({1: 1.0}, {2: 1.0}) == Comparison(0, True, TEST)
+    assert compared((2,)) == Comparison(1, True, WILCOXON, effect=2.0)
+    assert wilcoxon_test({1: 1.0}, {2: 1.0}) == Comparison(0, True, WILCOXON)
 
 
 def test_large_figures_do_not_overflow() -> None:

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 import mlprun
-from mlprun.sweeps import export, reading
+from mlprun.analysis import export
+from mlprun.sweeps.folder import open_sweep
 from mlprun.sweeps.schema import Trial
 
 from .conftest import FIGURES, describe, write
@@ -26,8 +27,8 @@ NAMES = [
 
 
 def test_csv_reads_back_to_the_last_digit(folder: str) -> None:
-    with reading.open_folder(folder) as results:
-        rows = list(csv.DictReader(io.StringIO(export.as_csv(results))))
+    with open_sweep(folder).results() as results:
+        rows = list(csv.DictReader(io.StringIO(export.to_csv(results))))
         trials, settings = results.trials(), results.settings()
     assert list(rows[0]) == NAMES
     assert len(rows) == len(trials) == 16
@@ -44,8 +45,8 @@ def test_csv_reads_back_to_the_last_digit(folder: str) -> None:
 
 
 def test_parquet_reads_back_with_types(folder: str) -> None:
-    with reading.open_folder(folder) as results:
-        table = pl.read_parquet(export.as_parquet(results))
+    with open_sweep(folder).results() as results:
+        table = pl.read_parquet(export.to_parquet(results))
         rows = list(export.rows(results))
     assert table.columns == NAMES
     assert table.schema["trial"] == table.schema["fold"] == pl.Int64
@@ -57,8 +58,8 @@ def test_parquet_reads_back_with_types(folder: str) -> None:
 
 def test_python_has_the_rows_of_an_export_in_values_that_can_be_grouped_by(folder: str) -> None:
     rows = mlprun.load_sweep(folder).rows()
-    with reading.open_folder(folder) as results:
-        exported = pl.read_parquet(export.as_parquet(results)).filter(pl.col("status") != "pending")
+    with open_sweep(folder).results() as results:
+        exported = pl.read_parquet(export.to_parquet(results)).filter(pl.col("status") != "pending")
     assert rows == exported.to_dicts()
     assert {row["architecture.hidden"] for row in rows} == {"[2]", "[8, 4]"}
     assert [row["error"] for row in rows if row["status"] == "failed"] == ["memory: there is not enough"]
@@ -67,9 +68,9 @@ def test_python_has_the_rows_of_an_export_in_values_that_can_be_grouped_by(folde
 
 def test_a_sweep_without_trials_has_columns_alone(tmp_path: Path) -> None:
     write(tmp_path, describe(), [], {1: {"architecture.hidden": [1], "optimizer.lr": 1}})
-    with reading.open_folder(str(tmp_path)) as results:
-        assert pl.read_parquet(export.as_parquet(results)).columns == NAMES
-        assert export.as_csv(results) == ",".join(NAMES) + "\n"
+    with open_sweep(str(tmp_path)).results() as results:
+        assert pl.read_parquet(export.to_parquet(results)).columns == NAMES
+        assert export.to_csv(results) == ",".join(NAMES) + "\n"
 
 
 def test_a_parameter_of_a_columns_name_keeps_it(tmp_path: Path) -> None:
@@ -81,8 +82,8 @@ def test_a_parameter_of_a_columns_name_keeps_it(tmp_path: Path) -> None:
         [Trial(1, 1, 0, status="finished", engine="fused", figures={"dev_loss": 1.0})],
         values,
     )
-    with reading.open_folder(str(tmp_path)) as results:
-        row = pl.read_parquet(export.as_parquet(results)).rows(named=True)[0]
+    with open_sweep(str(tmp_path)).results() as results:
+        row = pl.read_parquet(export.to_parquet(results)).rows(named=True)[0]
     assert (row["engine"], row["trial_engine"]) == ("auto", "fused")
 
 
@@ -100,6 +101,6 @@ def test_a_parameter_of_a_columns_name_keeps_it(tmp_path: Path) -> None:
 def test_values_of_a_parameter_have_one_type(values: list, kind, read: list, tmp_path: Path) -> None:
     trials = [Trial(k, k, 0, status="finished", figures={"dev_loss": 1.0}) for k in (1, 2)]
     write(tmp_path, describe(parameters=("x.y",)), trials, {k + 1: {"x.y": v} for k, v in enumerate(values)})
-    with reading.open_folder(str(tmp_path)) as results:
-        column = pl.read_parquet(export.as_parquet(results))["x.y"]
+    with open_sweep(str(tmp_path)).results() as results:
+        column = pl.read_parquet(export.to_parquet(results))["x.y"]
     assert (column.dtype, column.to_list()) == (kind, read)

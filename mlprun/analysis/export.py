@@ -23,7 +23,7 @@ _KINDS = {
 """what the columns hold; the others are numbers"""
 
 
-def columns(description: Description) -> list[str]:
+def column_names(description: Description) -> list[str]:
     """`trial` and `setting`, the parameters by dotted path, what each trial was, and its figures.
 
     A parameter keeps its path: where a sweep varies `engine`, the one that ran stands in `trial_engine`.
@@ -50,16 +50,16 @@ def rows(results: Results) -> Iterator[list[Any]]:
 
 def records(results: Results) -> Iterator[dict[str, Any]]:
     """A dict for each trial by column, lists and mappings as JSON text: values that can be grouped by."""
-    names = columns(results.description)
+    names = column_names(results.description)
     for row in rows(results):
         yield dict(zip(names, map(_flat, row), strict=True))
 
 
-def as_csv(results: Results) -> str:
+def to_csv(results: Results) -> str:
     """The table as CSV: numbers in the digits that read back exactly, lists as JSON, nothing as nothing."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(columns(results.description))
+    table.writerow(column_names(results.description))
     table.writerows([_cell(value) for value in row] for row in rows(results))
     return text.getvalue()
 
@@ -72,12 +72,12 @@ def _flat(value: Any) -> Any:
     return value if isinstance(value, str | int | float | None) else json.dumps(value, ensure_ascii=False)
 
 
-def as_parquet(results: Results) -> bytes:
+def to_parquet(results: Results) -> bytes:
     """The table as Parquet, a type for each column; a parameter whose values have no common one is JSON."""
     import polars as pl
 
     description = results.description
-    names = columns(description)
+    names = column_names(description)
     cells: Sequence[Sequence[Any]] = list(zip(*rows(results), strict=True)) or [()] * len(names)
     series = []
     for name, values in zip(names, cells, strict=True):

@@ -1,0 +1,133 @@
+"""Statistics as sentences and short texts, which claim no more than the data supports."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from mlprun.analysis.statistics import LEVEL, MIN_SAMPLE
+
+if TYPE_CHECKING:
+    from mlprun.analysis.significance import Comparison, Spearman
+    from mlprun.analysis.statistics import Interval, SuccessRate
+
+FEW = 5
+"""Seeds; a result from fewer is introduced as unreliable."""
+
+
+def interval_text(interval: Interval | None) -> str:
+    """`0.7962 to 0.8044`, to two digits of half its width; an end that is not 0 is not shown as 0."""
+    if interval is None:
+        return ""
+    half = (interval.high - interval.low) / 2
+    return f"{_end(interval.low, half)} to {_end(interval.high, half)}"
+
+
+def fraction(value: SuccessRate) -> str:
+    """`39/40`."""
+    return f"{value.successes}/{value.n}"
+
+
+def percent_interval(interval: Interval | None) -> str:
+    """`87% to 100%`, with a digit more where the ends would look equal."""
+    if interval is None:
+        return ""
+    digits = 0 if interval.high - interval.low >= 0.02 else 1
+    return f"{100 * interval.low:.{digits}f}% to {100 * interval.high:.{digits}f}%"
+
+
+def sample_size(one: Comparison) -> str | int:
+    """The number of seeds compared: `20`, or `4+5` where the two sides have different seeds."""
+    return one.n if one.sizes is None else "+".join(map(str, one.sizes))
+
+
+def evidence(one: Comparison) -> str:
+    """`yes`, `no`, or a dash where nothing could be tested."""
+    if one.p is None:
+        return "–"
+    return "yes" if one.is_evidence else "no"
+
+
+def verdict(one: Comparison, first: str, second: str, metric: str) -> str:
+    """Whether there is evidence that a metric differs between `first` and `second`, as a sentence."""
+    if one.effect is None:
+        return "nothing to compare: a setting has no such metric"
+    if one.p is None:
+        least = MIN_SAMPLE
+        return f"too few seeds to tell: it takes {least} that both settings have, or {least} of each"
+    if min(one.sizes or (one.n,)) < FEW:
+        answer = _answer(one, first, second, metric)
+        return f"{sample_size(one)} seeds are too few for a reliable answer: {answer}"
+    return _answer(one, first, second, metric)
+
+
+def _answer(one: Comparison, first: str, second: str, metric: str) -> str:
+    if one.constant and one.p == 1:
+        return f"no difference: {metric} is equal on all {one.n} seeds"
+    effect = _effect(one, first, second, metric)
+    if one.is_evidence:
+        return f"evidence of a difference: {effect}, {_corrected_p(one)}"
+    none = "no evidence of a difference"
+    if one.constant:
+        return f"{none}, though {effect}: {one.n} seeds give {_corrected_p(one)} at the least"
+    if one.interval is None:
+        return f"{none}: {_corrected_p(one)}; too few seeds for an interval, or most of them differ alike"
+    interval = interval_text(one.interval)
+    return f"{none}: the interval of the difference, {interval}, contains 0, {_corrected_p(one)}"
+
+
+def _effect(one: Comparison, first: str, second: str, metric: str) -> str:
+    assert one.effect is not None
+    direction = "higher" if one.effect > 0 else "lower"
+    if one.interval is None:
+        amount = four_digits(abs(one.effect)) + (f" on each of {one.n} seeds" if one.constant else "")
+    else:
+        low, high = one.interval
+        if low * high > 0:
+            low, high = sorted(map(abs, one.interval))
+        half = (high - low) / 2
+        amount = f"{_rounded(abs(one.effect), half)} ({_end(low, half)} to {_end(high, half)})"
+    return f"{metric} is {direction} by {amount} with {second} than with {first}"
+
+
+def correlation_verdict(one: Spearman, parameter: str, metric: str) -> str:
+    """Whether there is evidence that a metric rises or falls with a parameter, as a sentence."""
+    if one.rho is None or one.p is None:
+        return f"too few settings, or all alike: nothing tells whether {metric} goes with {parameter}"
+    rho = four_digits(round(one.rho, 3))
+    result = f"rank correlation {rho} over {one.n} settings, {_p(one.p)} (Spearman)"
+    if one.p > 1 - LEVEL:
+        return f"no evidence that {metric} rises or falls with {parameter}: {result}"
+    return f"evidence that {metric} {'rises' if one.rho > 0 else 'falls'} with {parameter}: {result}"
+
+
+def _corrected_p(one: Comparison) -> str:
+    assert one.adjusted is not None
+    count = one.comparisons
+    correction = f", Bonferroni's correction for {count} comparisons" if count > 1 else ""
+    return f"{_p(one.adjusted)} ({one.test}{correction})"
+
+
+def _p(p: float) -> str:
+    digits = 4 if 0.045 < p < 0.055 else 2  # so that it shows on which side of 0.05 it is
+    return "p < 0.001" if p < 0.001 else f"p = {p:.{digits}g}"
+
+
+def four_digits(value: float) -> str:
+    """Four significant digits."""
+    return f"{value + 0.0:.4g}"  # adding 0 makes a minus zero 0
+
+
+def _end(value: float, half: float) -> str:
+    """An end of an interval, which shows whether it reaches 0."""
+    text = _rounded(value, half)
+    return f"{value:.1g}" if value and not float(text) else text
+
+
+def _rounded(value: float, half: float) -> str:
+    """A value to the second digit of `half`, the margin that makes further digits meaningless."""
+    if not half or not math.isfinite(half) or abs(value) >= 1e6 or half < 1e-6:
+        return four_digits(value)
+    digits = max(0, 1 - math.floor(math.log10(half)))
+    text = f"{value:.{digits}f}"
+    return text if float(text) else text.removeprefix("-")
