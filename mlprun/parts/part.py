@@ -41,10 +41,29 @@ class Options(BaseModel):
         own.update(dict.fromkeys(own.keys() & cls.__class_vars__, ClassVar))
 
 
+_FORMER_NAMES = {
+    "facts": "info",
+    "refuses": "unsupported_reason",
+    "refuses_targets": "unsupported_targets",
+    "takes": "target_kind",
+    "gives": "output_kind",
+    "goal": "mode",
+    "draws": "is_random",
+}
+"""names of methods and class variables in mlprun 0.1 by today's: user code in older run folders has them"""
+
+
 class Part(Options):
     """One thing a config can name. Subclasses declare `name: Literal["..."] = "..."` as their first field."""
 
     name: str
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        """Take over what user code defines under a former name."""
+        super().__pydantic_init_subclass__(**options)
+        for former in _FORMER_NAMES.keys() & vars(cls).keys() - cls.model_fields.keys():
+            setattr(cls, _FORMER_NAMES[former], vars(cls)[former])
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
