@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mlprun import evaluation, files, training
+from mlprun.engines.device import resolve
 from mlprun.errors import CheckpointError, command_line
 from mlprun.storage import checkpoints, history, runs
 
@@ -120,7 +121,8 @@ def load(run: str | os.PathLike[str], *, allow_code: bool = False) -> Run:
 def load_checkpoint(
     path: str | os.PathLike[str], *, device: str = "cpu", allow_code: bool = False
 ) -> evaluation.TrainedModel:
-    """The network of a checkpoint file, or of a run folder's best epoch."""
+    """The network of a checkpoint file, or of a run folder's best epoch, on a device (`auto` is one too)."""
+    device = resolve(device)
     path = runs.resolve_latest(os.fspath(path))
     if os.path.isdir(path) or (files.kind(path) is None and not path.endswith(".safetensors")):
         return best(runs.open_run(path), device=device, allow_code=allow_code)

@@ -1,66 +1,71 @@
-"""The `mlprun` command: finds the verb, imports its module, and makes every failure a line and an exit code.
+"""The `mlprun` command: imports the module of the command that is called, and turns errors into exit codes.
 
-A new command is a module of this package with a function `command`, and its name in `COMMANDS`; of a group
-such as `sweep` it is a module in the group's folder, and its name in `GROUPS`.
+A new command NAME is a function `NAME_command` in a module of this package, listed in `COMMANDS`, or in a
+module of a group's folder such as `sweep`, listed in `GROUPS`.
 """
 
 import ast
+import gc
 import importlib
 import inspect
 import os
 import pkgutil
+import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
+from importlib.machinery import PathFinder
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from mlprun.cli.failures import explain, hint
-from mlprun.cli.startup import quick_imports
 from mlprun.cli.terminal import Output, flush_or_drop, printable, printable_lines, write
 from mlprun.errors import FileError, UsageError
 from mlprun.interrupts import SignalCapture, raise_if_interrupted
 from mlprun.isolation import isolate_command
 from mlprun.version import __version__
 
-COMMANDS = (
-    "train",
-    "resume",
-    "reproduce",
-    "eval",
-    "predict",
-    "plot",
-    "show",
-    "ls",
-    "compare",
-    "validate",
-    "init",
-    "list",
-    "schema",
-    "verify",
-    "bench",
-    "doctor",
-)
-"""the verbs, in the order of `mlprun --help`"""
-GROUPS: dict[str, tuple[str, ...]] = {"sweep": ("run", "show", "compare", "export", "trial")}
-"""verbs that have verbs of their own; what a group is for stands at the top of its folder's __init__.py"""
+COMMANDS: dict[str, str] = {
+    "train": "train",
+    "resume": "train",
+    "reproduce": "train",
+    "eval": "eval",
+    "predict": "eval",
+    "plot": "plot",
+    "show": "show",
+    "ls": "show",
+    "compare": "show",
+    "validate": "validate",
+    "init": "init",
+    "list": "list",
+    "schema": "validate",
+    "verify": "verify",
+    "bench": "bench",
+    "doctor": "doctor",
+}
+"""the commands with their modules, in the order of `mlprun --help`"""
+GROUPS: dict[str, dict[str, str]] = {
+    "sweep": {"run": "run", "show": "show", "compare": "compare", "export": "export", "trial": "export"}
+}
+"""commands with subcommands; a group is described by the docstring of its folder's __init__.py"""
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback when something fails.")]
 
 
 class Command(TyperCommand):
-    """A verb whose help is its docstring, line by line as it was written."""
+    """A command whose help is its docstring, line by line as written."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """What stands after the verb's name in the usage line."""
+        """Return what follows the command's name in the usage line."""
         return ["[OPTIONS]", *(_label(parameter) for parameter in self.params if _is_argument(parameter))]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write arguments and options, a line each."""
+        """Write arguments and options, one per line."""
         arguments = [_record(one) for one in self.params if _is_argument(one)]
         options = [one.get_help_record(ctx) for one in self.get_params(ctx) if not _is_argument(one)]
         for title, records in (("Arguments", arguments), ("Options", options)):
@@ -69,7 +74,7 @@ class Command(TyperCommand):
                     formatter.write_dl(records)
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
-        """Write the docstring unwrapped: its examples and tables keep their shape."""
+        """Write the docstring without wrapping, so that examples and tables keep their layout."""
         formatter.write_paragraph()
         for line in inspect.cleandoc(self.help or "").splitlines():
             formatter.write(f"  {line}".rstrip() + "\n")
@@ -84,111 +89,124 @@ def _record(argument: Any) -> tuple[str, str]:
 
 
 def _label(argument: Any) -> str:
-    """An argument as the usage line shows it."""
+    """The argument as shown in the usage line."""
     name: str = argument.metavar or argument.name.upper()
     return name if argument.required or argument.metavar else f"[{name}]"
 
 
-class Verbs(TyperGroup):
-    """All verbs. Help and completion see names and summaries; only a verb that is called is imported."""
+class LazyGroup(TyperGroup):
+    """A group of commands. Help and completion read their sources; only a called command is imported."""
 
     @property
-    def verbs(self) -> tuple[str, ...]:
-        """The names, in the order of the help."""
-        return (*COMMANDS, *GROUPS)
-
-    @property
-    def group(self) -> str:
-        """The folder of the verbs' modules, with a dot behind it; nothing for the verbs of mlprun itself."""
-        return ""
+    def _modules(self) -> Mapping[str, str]:
+        return GROUPS.get(self.name or "", COMMANDS)
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The names, in the order of the help."""
-        return list(self.verbs)
+        """Return the names in the order of the help."""
+        return [*self._modules, *(GROUPS if self._modules is COMMANDS else ())]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A verb as help and completion show it: its name and summary, read without importing its module."""
-        if cmd_name not in self.verbs:
+        """Return a command as help and completion show it: name and summary, without importing its module."""
+        if cmd_name not in self.list_commands(ctx):
             return None
-        if cmd_name in GROUPS and not self.group:
+        if cmd_name not in self._modules:
             return _group(cmd_name)
-        summary = _summary(f"{self.group}{cmd_name}")
+        summary = _summary(self._path(cmd_name), cmd_name)
         return TyperCommand(name=cmd_name, short_help=summary, rich_markup_mode=None)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The verb that is called, imported."""
-        name = args[0]
-        if name in self.verbs:
-            return name, _load(f"{self.group}{name}"), args[1:]
+        """Return the called command, imported."""
+        name, names = args[0], self.list_commands(ctx)
+        if name in names:
+            command = _load(self._path(name), name) if name in self._modules else _group(name)
+            return name, command, args[1:]
         if ctx.resilient_parsing:  # a shell asks for completions in the middle of a word
             return None, None, args[1:]
-        remedy = hint(name, self.verbs, f"{ctx.command_path} --help")
+        remedy = hint(name, names, f"{ctx.command_path} --help")
         if name in ("help", "version"):
             remedy = f"did you mean mlprun --{name}?"
         raise UsageError(name, "no such command", remedy)
 
-
-class SubVerbs(Verbs):
-    """The verbs of a group."""
-
-    @property
-    def verbs(self) -> tuple[str, ...]:
-        """The names, in the order of the help."""
-        return GROUPS[self.name or ""]
-
-    @property
-    def group(self) -> str:
-        """The group's folder."""
-        return f"{self.name}."
+    def _path(self, name: str) -> str:
+        """The module of a command, relative to this package."""
+        return self._modules[name] if self._modules is COMMANDS else f"{self.name}.{self._modules[name]}"
 
 
 def _group(name: str) -> Any:
-    """The verb of that name, which shows its help when it is called alone."""
-    context = typer.Typer(
-        name=name, cls=SubVerbs, rich_markup_mode=None, add_completion=False, help=_docstring(name)
-    )
+    """A command with subcommands, which shows its help when called alone."""
+    source = pkgutil.get_data(f"mlprun.cli.{name}", "__init__.py")
+    summary = ast.get_docstring(ast.parse(source or b"")) or ""  # without importing the folder
+    group = typer.Typer(name=name, cls=LazyGroup, rich_markup_mode=None, add_completion=False, help=summary)
 
-    @context.callback(invoke_without_command=True, epilog=f"`mlprun {name} COMMAND --help` explains one.")
+    @group.callback(invoke_without_command=True, epilog=f"`mlprun {name} COMMAND --help` explains one.")
     def show(context: typer.Context) -> None:
         if context.invoked_subcommand is None:
             write(sys.stdout, context.get_help() + "\n")
 
-    made = typer.main.get_command(context)
-    made.context_settings["help_option_names"] = ["--help", "-h"]
-    return made
+    command = typer.main.get_command(group)
+    command.context_settings["help_option_names"] = ["--help", "-h"]
+    return command
 
 
-def _docstring(group: str) -> str:
-    """The docstring of a group's folder, read without importing it."""
-    source = pkgutil.get_data(f"mlprun.cli.{group}", "__init__.py")
-    return ast.get_docstring(ast.parse(source or b"")) or ""
+def _summary(module: str, name: str) -> str:
+    """The first line of the docstring of a command's function, read from the source."""
+    source = pkgutil.get_data("mlprun.cli", f"{module.replace('.', '/')}.py") or b""
+    found = re.search(rf'^def {name}_command\(.*?"""(.*?)["\n]', source.decode(), re.DOTALL | re.MULTILINE)
+    assert found is not None, f"{module} lacks {name}_command with a docstring"
+    return found[1]
 
 
-def _summary(name: str) -> str:
-    """The first line of the docstring of a verb's `command`."""
-    source = pkgutil.get_data("mlprun.cli", f"{name.replace('.', '/')}.py")
-    functions = (node for node in ast.parse(source or b"").body if isinstance(node, ast.FunctionDef))
-    command = next(function for function in functions if function.name == "command")
-    return (ast.get_docstring(command) or "").partition("\n")[0]
-
-
-def _load(name: str) -> Any:
-    """Import a verb's module and make its `command` a Typer command; `sweep.run` is a verb of a group."""
-    if name in GROUPS:
-        return _group(name)
-    module = f"mlprun.cli.{name}"
-    with nullcontext() if module in sys.modules else quick_imports():
-        function = importlib.import_module(module).command
+def _load(module: str, name: str) -> Any:
+    """Import a command's module and make its function a Typer command."""
+    path = f"mlprun.cli.{module}"
+    with nullcontext() if path in sys.modules else quick_imports():
+        function = getattr(importlib.import_module(path), f"{name}_command")
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
     names = {"help_option_names": ["--help", "-h"]}
-    single.command(name.rpartition(".")[2], cls=Command, help=function.__doc__, context_settings=names)(
-        _with_output(function)
-    )
+    single.command(name, cls=Command, help=function.__doc__, context_settings=names)(_with_output(function))
     return typer.main.get_command(single)
 
 
+class Postponed(ModuleType):
+    """Replaces a module in `sys.modules` until the first access to an attribute imports it."""
+
+    def __getattr__(self, name: str) -> Any:
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        module = importlib.import_module(self.__name__)
+        self.__dict__.update(vars(module))  # for those that hold this object
+        return getattr(module, name)
+
+
+def postpone(name: str) -> None:
+    """Delay the import of a module until it is used; a module that is already imported stays as it is.
+
+    importlib's LazyLoader does not help: a second `import` accesses an attribute, which loads the module.
+    """
+    if name not in sys.modules:
+        module = Postponed(name)
+        module.__spec__ = PathFinder.find_spec(name)
+        sys.modules[name] = module
+
+
+@contextmanager
+def quick_imports() -> Iterator[None]:
+    """Import without numpy, without searching for pydantic plugins and without garbage collection."""
+    postpone("numpy")
+    # the search reads the metadata of every installed package
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    enabled = gc.isenabled()
+    gc.disable()  # imports create tens of thousands of objects, all of which stay
+    try:
+        yield
+    finally:
+        gc.freeze()  # exclude them from later collections too
+        if enabled:
+            gc.enable()
+
+
 def _with_output(function: Callable[..., None]) -> Callable[..., None]:
-    """The function as Typer sees it: the options that every verb has stand in the place of its `output`."""
+    """The function as Typer sees it: its parameter `output` is replaced by the options of every command."""
 
     def run(*, debug: bool, **values: Any) -> None:  # debug is read by main, from the arguments
         _check_working_directory()
@@ -208,7 +226,7 @@ def _with_output(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _check_working_directory() -> None:
-    """Raise FileError where it was deleted: there MKL ends the process with a message of its own."""
+    """Raise FileError if the working directory was deleted: MKL would abort the process."""
     try:
         os.getcwd()
     except FileNotFoundError as error:
@@ -217,15 +235,15 @@ def _check_working_directory() -> None:
 
 app = typer.Typer(
     name="mlprun",
-    cls=Verbs,
+    cls=LazyGroup,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 
 
-def _print_version(*, wanted: bool) -> None:
-    if wanted:
+def _print_version(*, requested: bool) -> None:
+    if requested:
         write(sys.stdout, f"mlprun {__version__}\n")
         raise typer.Exit
 
@@ -239,7 +257,7 @@ def _overview(
         typer.Option(
             "--version",
             is_eager=True,
-            callback=lambda value: _print_version(wanted=value),
+            callback=lambda value: _print_version(requested=value),
             help="Show the version.",
         ),
     ] = False,
@@ -260,28 +278,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
             quiet = not {"-q", "--quiet"}.isdisjoint(arguments)
             warnings.showwarning = partial(_show_warning, quiet=quiet)
             code = _exit_code(arguments, capture)
-            if ends and capture.finishing:  # the process ends with this: no signal is to change its exit code
+            if ends and capture.finishing:  # the process ends now: no signal may change its exit code
                 capture.ignore()
             return code
-    except KeyboardInterrupt as error:  # after the answer
+    except KeyboardInterrupt as error:  # after the command
         return _report_error(error, arguments)
     finally:
         flush_or_drop(sys.stdout)
 
 
 def _exit_code(arguments: list[str], capture: SignalCapture) -> int:
-    """Do what is asked and tell of what fails; a Ctrl-C that a library lost is told as one."""
+    """Run the command and report errors; a Ctrl-C that a library swallowed is reported as one."""
     try:
         code = _run(arguments)
         raise_if_interrupted()
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place where every failure ends
-        lost = capture.received and not isinstance(error, KeyboardInterrupt)
-        return _report_error(KeyboardInterrupt() if lost else error, arguments)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place where all errors end
+        swallowed = capture.received and not isinstance(error, KeyboardInterrupt)
+        return _report_error(KeyboardInterrupt() if swallowed else error, arguments)
     return code
 
 
 def _report_error(error: BaseException, arguments: list[str]) -> int:
-    """The exit code of a failure, which standard error is told."""
+    """Write an error to standard error and return its exit code."""
     code, message = explain(error, arguments)
     if message and "--debug" in arguments:
         import traceback
@@ -292,13 +310,13 @@ def _report_error(error: BaseException, arguments: list[str]) -> int:
 
 
 def _show_warning(message: Warning | str, *_: Any, quiet: bool, **__: Any) -> None:
-    """Print a library's warning as one line like mlprun's own, and none under -q."""
+    """Print a library's warning as one line like those of mlprun, or nothing under -q."""
     if not quiet:
         write(sys.stderr, printable(f"warning: {message}") + "\n")
 
 
 def _prepare_streams() -> None:
-    """Escape characters that the terminal's encoding lacks; let a closed stream swallow what it is sent."""
+    """Escape characters that the terminal's encoding lacks, and replace closed streams by the null device."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -316,5 +334,5 @@ def _run(arguments: list[str]) -> int:
             command.invoke(context)
     except typer.Exit as exit_:
         return exit_.exit_code
-    write(sys.stdout, "")  # user code may have printed what is not on its way yet
+    write(sys.stdout, "")  # flush what user code has printed
     return 0

@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlprun.cli.saving import Force, check, save
+from mlprun.cli.options import ConfigCode, Force, check_writable, save
 from mlprun.cli.terminal import Output, Table
-from mlprun.cli.trust import ConfigCode
 from mlprun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from mlprun.cli.measuring import Measured
 
 
-def command(
+def bench_command(
     config: Annotated[str | None, typer.Argument(help="a config; without one, five workloads")] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="values that replace the config's")
@@ -80,7 +79,7 @@ def _draw(place: str, config: str | None, output: Output, *, force: bool) -> Non
     if config is not None:
         raise UsageError("--plot", "draws networks of its own", "leave the config out")
     figures.form_of(place)
-    check(place, force=force)
+    check_writable(place, force=force)
     panels = scaling.curves(scaling.FAMILIES, scaling.SECONDS, output.note)
     save(place, figures.encode(scaling.picture(panels), place), force=force)
     for panel in panels:

@@ -28,7 +28,7 @@ class Finding:
     remedy: str = ""
 
 
-def command(*, output: Output) -> None:
+def doctor_command(*, output: Output) -> None:
     """Report versions, devices, optional extras and write access.
 
     Each line says what was found; `absent` is something that mlprun can do

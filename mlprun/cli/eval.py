@@ -1,4 +1,4 @@
-"""`mlprun eval`: the figures of a checkpoint or a run."""
+"""`mlprun eval` and `mlprun predict`: a trained model's metrics, and its predictions for new rows."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from mlprun import api
+from mlprun.cli import metrics
+from mlprun.cli.options import Force, RunCode, save
 from mlprun.cli.terminal import Output
-from mlprun.cli.trust import RunCode
 from mlprun.errors import CheckFailedError, UsageError
+from mlprun.parts import SPLITS
+from mlprun.schema import metric_direction
 
 if TYPE_CHECKING:
     from mlprun.schema import Config
@@ -32,7 +36,7 @@ class Bound(NamedTuple):
         return f"{self.split}_{self.figure}"
 
 
-def command(
+def eval_command(
     checkpoint: Annotated[
         str, typer.Argument(metavar="CHECKPOINT|RUN", help="a checkpoint, or a run folder for its best")
     ],
@@ -85,11 +89,7 @@ def command(
     chosen = _splits(split)
     if data is not None and split is not None:
         raise UsageError("--split", "a table given with --data is not divided", "leave out --split")
-    from mlprun import api
-    from mlprun.cli import figures
-    from mlprun.engines.device import resolve
-
-    loaded = api.load_checkpoint(checkpoint, device=resolve(device), allow_code=allow_code)
+    loaded = api.load_checkpoint(checkpoint, device=device, allow_code=allow_code)
     if data is None:
         splits, warnings = loaded.evaluate(chosen), loaded.experiment.warnings
     else:
@@ -103,16 +103,56 @@ def command(
     output.document(
         {"checkpoint": loaded.where, "epoch": loaded.epoch, "positive": positive, "splits": splits}
     )
-    output.result(figures.table({f"epoch {loaded.epoch}": splits}, f"{loaded.where}", positive))
+    output.result(metrics.metrics_table({f"epoch {loaded.epoch}": splits}, f"{loaded.where}", positive))
     for name, values in splits.items():
-        output.result(*figures.confusion(values, classes, name))
+        output.result(*metrics.confusion_tables(values, classes, name))
     for bound in bounds:
         _hold(bound, splits[bound.split][bound.figure])
 
 
-def _splits(text: str | None) -> Sequence[str]:
-    from mlprun.parts import SPLITS
+def predict_command(
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT|RUN", help="a checkpoint, or a run folder for its best")
+    ],
+    data: Annotated[str, typer.Argument(help="a table of new rows; - is standard input")],
+    *,
+    out: Annotated[
+        str | None, typer.Option("--out", help="Write the CSV to this file instead of standard output.")
+    ] = None,
+    force: Force = False,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or auto.")] = "cpu",
+    allow_code: RunCode = False,
+    output: Output,
+) -> None:
+    """Predict for the rows of a table, to CSV: a line for each row, in the same order.
 
+    mlprun predict runs/wine-001 new.csv > predicted.csv
+    cat new.csv | mlprun predict runs/wine-001 -
+
+    The table has the columns that the network was trained on, in any order;
+    others are ignored. For classes the CSV has `class` and a probability for each
+    class; for numbers a column for each target, in its own units.
+
+    --json prints {"checkpoint", "epoch", "columns": [NAME, ...], "rows": [[...], ...]}.
+
+    Exit codes: 0 done, 2 usage, 3 data, 4 checkpoint, 6 device, 7 files.
+    """
+    loaded = api.load_checkpoint(checkpoint, device=device, allow_code=allow_code)
+    table = loaded.predict_table(data)
+    for warning in (*loaded.warnings, *table.warnings):
+        output.note(f"warning: {warning}")
+    output.document(
+        {"checkpoint": loaded.where, "epoch": loaded.epoch, "columns": table.columns, "rows": table.rows}
+    )
+    text = table.csv()
+    if out is not None:
+        save(out, text.encode(), force=force)
+        output.note(f"{len(table.rows)} rows written to {out}")
+    elif not output.as_json:
+        output.data(text)
+
+
+def _splits(text: str | None) -> Sequence[str]:
     if text is None:
         return SPLITS
     words = [word.strip() for word in text.split(",")]
@@ -134,18 +174,13 @@ def _bound(option: str, text: str) -> Bound:
 
 def _check_bounds(bounds: Sequence[Bound], splits: Mapping[str, Mapping[str, Any]], config: "Config") -> None:
     """Refuse, with UsageError, a bound on what was not evaluated or on the good side of a figure."""
-    from mlprun.schema import metric_direction
-
     known = {f"{split}_{name}": value for split, values in splits.items() for name, value in values.items()}
     for bound in bounds:
         if not isinstance(known.get(bound.name), float):
             numbers = ", ".join(name for name, value in known.items() if isinstance(value, float))
             raise UsageError(bound.option, f"{bound.name!r} was not evaluated", f"use one of {numbers}")
-        right, size = (
-            (UNDER, "larger")
-            if metric_direction(bound.figure, config.metrics) == "max"
-            else (OVER, "smaller")
-        )
+        larger = metric_direction(bound.figure, config.metrics) == "max"
+        right, size = (UNDER, "larger") if larger else (OVER, "smaller")
         if bound.option != right:
             remedy = f"use {right} {bound.name}={bound.number:g}"
             raise UsageError(bound.option, f"{bound.figure} is better when {size}", remedy)

@@ -1,19 +1,50 @@
-"""`mlprun init`: a commented config that trains as it is."""
+"""`mlprun init`: a commented config that trains as it is.
+
+Configs are made from the schema and the registries, so that they cannot fall behind them. Active is what a
+newcomer will want to change first; every other option stands there as a comment, at the value it has anyway.
+"""
 
 import os
-from typing import Annotated
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, NamedTuple
 
 import typer
+from pydantic import BaseModel
 
-from mlprun import files
-from mlprun.cli import schema, templates
-from mlprun.cli.saving import Force, save
+from mlprun import files, schema
+from mlprun.cli import reference
+from mlprun.cli.infer import infer_table
+from mlprun.cli.options import Force, save
 from mlprun.cli.terminal import Output
-from mlprun.errors import UsageError, command_line
-from mlprun.parts.part import suggestion
+from mlprun.cli.validate import SCHEMA_FILE, schema_text
+from mlprun.config import from_mapping, printable
+from mlprun.errors import ConfigError, UsageError, command_line
+from mlprun.parts.datasets import datasets
+from mlprun.parts.part import Part, suggestion
+from mlprun.parts.splits import Split
+from mlprun.schema.model import split_value
+
+CHOSEN: Mapping[str, Any] = {
+    "optimizer": {"name": "adam", "lr": 0.01},  # forgives the scales that tables come in
+    "training": {"epochs": 300},
+    "early_stopping": {"patience": 50},
+}
+ACTIVE: Mapping[str, tuple[str, ...]] = {
+    "dataset": ("split",),
+    "architecture": ("hidden", "activation"),
+    "loss": ("name",),
+    "training": ("epochs", "batch_size", "seed"),
+    "metrics": (),
+    "best": ("metric", "mode"),
+}
+"""options that are written out as well, at the values they have by default"""
+FULL_BATCH_ROWS = 2000
+BATCH_SIZE = 64
+COMMENT_COLUMN = 44
 
 
-def command(
+def init_command(
     template: Annotated[
         str | None, typer.Argument(help="a dataset of `mlprun list datasets`; by default moons")
     ] = None,
@@ -52,16 +83,16 @@ def command(
     place = out or f"{stem}.yaml"
     shown = f"{stem}.yaml" if place == "-" else place
     if data:
-        made = templates.for_table(data, list(target or ()), out=shown)
+        made = for_table(data, list(target or ()), out=shown)
     else:
-        made = templates.for_dataset(template or "moons", out=shown)
+        made = for_dataset(template or "moons", out=shown)
     if place == "-":
         output.data(made.text)
         return
     save(place, made.text.encode(), force=force)
-    beside = os.path.join(os.path.dirname(place), schema.SCHEMA_FILE)
+    beside = os.path.join(os.path.dirname(place), SCHEMA_FILE)
     if files.kind(beside) is None:
-        save(beside, schema.text().encode(), force=False)
+        save(beside, schema_text().encode(), force=False)
     output.result(f"wrote {place}")
     output.document({"config": place, "schema": beside})
     output.note("\n".join([*made.about, f"next: {command_line('train', place)}"]))
@@ -75,10 +106,149 @@ def _check(template: str | None, data: str | None, target: list[str] | None) -> 
         raise UsageError("--data", "needs the column to predict", "add --target COLUMN")
     if target and not data:
         raise UsageError("--target", "needs a table", "add --data FILE")
-    if template and template not in templates.names():
-        hint = (
-            "add --data FILE --target COLUMN"
-            if template == "table"
-            else suggestion(template, templates.names())
-        )
+    if template and template not in template_names():
+        known = template_names()
+        hint = "add --data FILE --target COLUMN" if template == "table" else suggestion(template, known)
         raise UsageError(template, "no such template", hint)
+
+
+def template_names() -> list[str]:
+    """The templates: every dataset that needs no options."""
+    return [
+        part.names()[0] for part in datasets if not any(f.is_required() for f in part.model_fields.values())
+    ]
+
+
+class Template(NamedTuple):
+    """A config as text, and what there is to say about its data, a sentence a line."""
+
+    text: str
+    about: list[str]
+
+
+def for_dataset(name: str, *, out: str) -> Template:
+    """A config for one of the datasets, to be written to `out`."""
+    return _render({"name": name}, [datasets[name].summary()], out)
+
+
+def for_table(path: str, target: Sequence[str], *, out: str) -> Template:
+    """A config for a table: columns, task, splits and missing cells as the table shows them."""
+    options, about = infer_table(path, target)
+    place = os.path.relpath(path, os.path.dirname(out) or ".")
+    dataset = {"name": "table", "path": place, **options}
+    try:
+        return _render(dataset, about, out)
+    except ConfigError:
+        if "split" in dataset:
+            raise
+        few = "There are too few rows to hold some back: train, dev and test are all of them."
+        return _render({**dataset, "split": "same"}, [*about, few], out)
+
+
+def _parse(config: Mapping[str, Any], out: str) -> schema.Config:
+    name = os.path.splitext(os.path.basename(out))[0]
+    return schema.parse(from_mapping(config, os.path.dirname(out), name))
+
+
+def _render(dataset: dict[str, Any], about: list[str], out: str) -> Template:
+    config, given = _resolve(dataset, out)
+    lines = [
+        f"# yaml-language-server: $schema={SCHEMA_FILE}",
+        # a name with a line break in it would end the comment
+        *(
+            f"# {printable(line)}"
+            for line in [*about, f"Train it as it is with `{command_line('train', out)}`."]
+        ),
+        "# Lines that are commented out show the other options at the values they have.",
+        "",
+        *_section_lines(config, given),
+    ]
+    text = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip("\n") + "\n"
+    return Template(text, about)
+
+
+def _resolve(dataset: dict[str, Any], out: str) -> tuple[schema.Config, dict[str, Any]]:
+    """The config for a dataset, and what of it is written out."""
+    info = _parse({"dataset": dataset}, out).dataset.info()
+    given: dict[str, Any] = {"dataset": dataset, "architecture": {"name": "mlp"}, **CHOSEN}
+    if info.tokens is not None and dataset["name"] != "table":  # whole numbers in a table are quantities
+        given["architecture"] = {"name": "rnn", "embedding": {"vocabulary": info.tokens, "dim": 8}}
+    size = "full" if info.rows <= FULL_BATCH_ROWS else BATCH_SIZE
+    given["training"] = {**CHOSEN["training"], "batch_size": size}
+    config = _parse(given, out)
+    return config, _written(config, given)
+
+
+def _written(config: schema.Config, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given, with the options that are always written out, in the order of the config."""
+    written: dict[str, Any] = {}
+    for section in type(config).model_fields:
+        if section not in given and section not in ACTIVE:
+            continue
+        value = getattr(config, section)
+        options = {
+            name: full(getattr(value, name)) for name in ACTIVE.get(section, ()) if hasattr(value, name)
+        }
+        written[section] = {**given.get(section, {}), **options}
+    return written
+
+
+def _section_lines(config: schema.Config, written: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for section in _top(type(config)):
+        value, options = getattr(config, section.name), written.get(section.name)
+        if options is None:
+            yield _line(f"# {section.name}: {reference.inline(full(value))}", _comment(section))
+        elif not isinstance(value, BaseModel):
+            yield _line(f"{section.name}: {reference.inline(full(value))}", _comment(section))
+        else:
+            yield from ("", _line(f"{section.name}:", section.description))
+            yield from _option_lines(value, options)
+            yield ""
+
+
+def _option_lines(value: BaseModel, written: Mapping[str, Any]) -> Iterator[str]:
+    if isinstance(value, Part):
+        home = next(registry for registry in schema.registries() if type(value) in tuple(registry))
+        yield _line(f"  name: {value.names()[0]}", f"another: `mlprun list {home.plural}`")
+    for option in _top(type(value)):
+        if option.name in written:
+            yield _line(f"  {option.name}: {reference.inline(written[option.name])}", _comment(option))
+        else:
+            yield _line(
+                f"  # {option.name}: {reference.inline(full(getattr(value, option.name)))}", _comment(option)
+            )
+
+
+def _top(model: type[BaseModel]) -> Iterator[reference.Option]:
+    """A model's own options, without those nested in them."""
+    return (option for option in reference.options(model) if "." not in option.name)
+
+
+def _line(text: str, comment: str) -> str:
+    return f"{text:<{COMMENT_COLUMN}}  # {comment}"
+
+
+def _comment(option: reference.Option) -> str:
+    """What an option means, and where to look for what may stand there."""
+    alternatives = [word.removeprefix("list of ") for word in option.values.split(" | ")]
+    kinds = {registry.kind: registry.plural for registry in schema.registries()}
+    for word in alternatives:
+        if word in kinds:
+            return f"{option.description}; see `mlprun list {kinds[word]}`"
+    choice = len(alternatives) > 1 and all(re.fullmatch(r"[\w.-]+", word) for word in alternatives)
+    if choice and not set(alternatives) & {*reference.WORDS.values(), "true", "mapping", "path"}:
+        return f"{option.description} ({option.values})"
+    return option.description
+
+
+def full(value: Any) -> Any:
+    """A value with all that it says, but for what is absent or switched off."""
+    if isinstance(value, Split) and (value.same or value.column is not None):
+        return split_value(value)
+    if isinstance(value, BaseModel) and not isinstance(value, Part):
+        fields = type(value).model_fields
+        off = {name for name, member in value if member is None or member is fields[name].default is False}
+        return {name: full(member) for name, member in value if name not in off}
+    if isinstance(value, list | tuple):
+        return [full(member) for member in value]
+    return reference.plain(value)

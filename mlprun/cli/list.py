@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from mlprun.cli import reference
-from mlprun.cli.saving import Force, save
+from mlprun.cli.options import Force, save
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import UsageError
 from mlprun.parts.datasets import datasets
@@ -16,7 +16,7 @@ from mlprun.schema import Config
 Kinds = dict[str, list[type[Part]]]
 
 
-def command(
+def list_command(
     kind: Annotated[str | None, typer.Argument(help="datasets, losses, ...; by default all kinds")] = None,
     name: Annotated[str | None, typer.Argument(help="one of them, with all its options")] = None,
     *,

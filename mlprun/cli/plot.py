@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlprun.cli.sweep import figure, pictures
+from mlprun.cli.options import RunsCode, check_of
+from mlprun.cli.sweep import pictures
 from mlprun.cli.terminal import Output, Table
-from mlprun.cli.trust import RunsCode  # noqa: TC001 -- Typer reads it
 from mlprun.errors import DataError, UsageError, command_line
 from mlprun.sweeps.folder import is_sweep
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FORMATS = ("png", "svg", "pdf")
 
 
-def command(
+def plot_command(
     names: Annotated[list[str], typer.Argument(metavar="RUN...", help="run folders, or folders of sweeps")],
     *,
     kind: Annotated[
@@ -97,7 +97,7 @@ def command(
     with style.without_titles() if no_title else contextlib.nullcontext():
         if any(map(is_sweep, paths)):
             _refuse_for_sweeps(paths, features=features, split=split, epoch=epoch, epochs=epochs)
-            figure.refuse(of or "best")
+            check_of(of or "best")
             file = out if out is not None and _names_file(out) else None
             pair = None if parameters is None else _options(parameters=parameters)["parameters"]
             kinds = [word.strip() for word in ",".join(kind or ()).split(",") if word.strip()]

@@ -1,18 +1,27 @@
-"""`mlprun show`: one run, its config, network, standing and figures."""
+"""`mlprun show`, `ls` and `compare`: one run, all runs and sweeps of a folder, several runs side by side."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import BaseModel
 
+from mlprun import api
+from mlprun.cli import metrics
+from mlprun.cli.options import Force, RunCode, RunsCode, save
+from mlprun.cli.reference import inline, plain
 from mlprun.cli.terminal import Output, Table
-from mlprun.cli.trust import RunCode
-from mlprun.errors import command_line
+from mlprun.errors import MlprunError, UsageError, command_line
+from mlprun.storage.runs import find as find_runs
+from mlprun.sweeps.folder import find as find_sweeps
 
 if TYPE_CHECKING:
     from mlprun.api import Run
+    from mlprun.storage.runs import RunFolder
+    from mlprun.sweeps.folder import SweepFolder
 
 
-def command(
+def show_command(
     run: Annotated[str, typer.Argument(help="the run folder")],
     *,
     allow_code: RunCode = False,
@@ -28,23 +37,97 @@ def command(
 
     Exit codes: 0 done, 4 run folder, 7 files.
     """
-    from mlprun import api
-    from mlprun.cli import figures
-    from mlprun.cli.plan import layers
-
     shown = api.load(run, allow_code=allow_code)
     for warning in filter(None, (shown.edited, *shown.best.warnings)):
         output.note(f"warning: {warning}")
     status = shown.status
-    described, network = layers(shown.best.alone)
+    described, network = metrics.layers_table(shown.best.alone.layers())
     output.document(_document(shown, described))
     output.result(_standing(shown))
     title = "config, but for what stands at its default"
     output.result(Table(("section", "value"), _sections(shown), title), "", network)
     if status.figures:
-        output.result("", figures.closing(status.figures))
+        output.result("", metrics.final_table(status.figures))
     if status.state in ("crashed", "interrupted"):
         output.result(f"\nnext: {command_line('resume', shown.path)}")
+
+
+def ls_command(
+    folder: Annotated[str, typer.Argument(metavar="[RUNS]", help="the folder of run folders")] = "runs",
+    *,
+    output: Output,
+) -> None:
+    """List the runs and sweeps in a folder: how each stands, and figures on test rows.
+
+    mlprun ls
+    mlprun ls runs/sweep-of-monday
+
+    A run that says `crashed` was killed; `mlprun resume RUN` goes on with it, and
+    `mlprun show RUN` says how many of its epochs are saved.
+
+    --json prints {"runs": [{"run", "name", "status", "epochs": number or null,
+      "seconds", "best": {"epoch", "metric", "value"} or null, "of", "splits"}], "sweeps":
+      [{"sweep", "name", "status", "trials", "total", "seconds"}]}; a folder that is
+      damaged has "status": "damaged" and "problem".
+
+    Exit codes: 0 done, 4 no such folder, 7 files.
+    """
+    described = [_describe(run) for run in find_runs(folder)]
+    swept = [_describe_sweep(sweep) for sweep in find_sweeps(folder)]
+    output.document({"runs": described, "sweeps": swept})
+    if not described and not swept:
+        output.note(f"no runs in {folder}; mlprun train CONFIG makes one")
+    if described:
+        columns = ("run", "status", "epochs", "seconds", "of", "test")
+        output.result(Table(columns, [_run_row(run) for run in described]), *[""] * bool(swept))
+    if swept:
+        columns = ("sweep", "status", "trials", "of", "seconds", "")
+        output.result(Table(columns, [_sweep_row(sweep) for sweep in swept]))
+
+
+def compare_command(
+    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="two or more run folders")],
+    *,
+    plot: Annotated[
+        str | None, typer.Option("--plot", metavar="FILE", help="Draw the runs' curves over one another.")
+    ] = None,
+    force: Force = False,
+    allow_code: RunsCode = False,
+    output: Output,
+) -> None:
+    """Line runs up: what differs in their configs, their figures, their curves.
+
+    mlprun compare runs/moons-001 runs/moons-002
+    mlprun compare runs/moons-* --plot curves.png
+
+    --json prints {"runs": [RUN, ...], "differences": {KEY: [VALUE, ...]},
+      "figures": {SPLIT_FIGURE: [NUMBER or null, ...]}}, values in the order of runs;
+      of parts with different names only what is not at its default.
+
+    Exit codes: 0 done, 2 usage or fewer than two runs, 4 run folder, 7 files.
+    """
+    paths = list(dict.fromkeys(names))
+    if len(paths) < 2:
+        raise UsageError("compare", "there is nothing to compare with", "name two or more run folders")
+    runs = [api.load(path, allow_code=allow_code) for path in paths]
+    for warning in filter(None, (run.edited for run in runs)):
+        output.note(f"warning: {warning}")
+    differences = dict(_differences([run.config for run in runs]))
+    columns = {run.folder.name: metrics.selected(run.figures)[1] if run.figures else {} for run in runs}
+    table = metrics.metrics_table(columns, "figures of each run's best epoch")
+    output.document({"runs": paths, "differences": plain(differences), "figures": _by_figure(table)})
+    rows = [(key, *(inline(value) for value in values)) for key, values in differences.items()]
+    if rows:
+        output.result(Table(("config", *columns), rows, "what differs"), "")
+    else:
+        output.result("the configs do not differ\n")
+    output.result(table)
+    if plot is not None:
+        from mlprun import figures
+
+        picture = figures.encode(figures.overlay([run.subject for run in runs]), plot)
+        save(plot, picture, force=force)
+        output.note(f"curves drawn in {plot}")
 
 
 def _document(run: "Run", described: list[dict[str, Any]]) -> dict[str, Any]:
@@ -71,9 +154,76 @@ def _standing(run: "Run") -> str:
 
 def _sections(run: "Run") -> list[tuple[str, str]]:
     """The sections of the config, each in a line, without what stands at its default."""
-    from mlprun.cli.reference import inline
-
     left_out = ("name", "extend")
     sections: list[tuple[str, Any]] = [(name, value) for name, value in run.config if name not in left_out]
     told = [(name, inline(value)) for name, value in sections if value not in (None, ())]
     return [(name, text) for name, text in told if text != "{}"]
+
+
+def _describe(run: "RunFolder") -> dict[str, Any]:
+    try:
+        status = run.status(read_checkpoints=False)
+    except MlprunError as error:
+        return {"run": run.path, "name": run.name, "status": "damaged", "problem": str(error)}
+    of, splits = metrics.selected(status.figures) if status.figures else ("", {})
+    best = status.figures.get("best")
+    return {
+        "run": run.path,
+        "name": run.name,
+        "status": status.state,
+        "epochs": None if status.state in ("crashed", "failed") else status.epochs,
+        "seconds": status.seconds,
+        "best": {key: best[key] for key in ("epoch", "metric", "value")} if best else None,
+        "of": of,
+        "splits": splits,
+    }
+
+
+def _describe_sweep(sweep: "SweepFolder") -> dict[str, Any]:
+    try:
+        status = sweep.status()
+    except MlprunError as error:
+        return {"sweep": sweep.path, "name": sweep.name, "status": "damaged", "problem": str(error)}
+    return {
+        "sweep": sweep.path,
+        "name": sweep.name,
+        "status": status.state,
+        "trials": status.done,
+        "total": status.total,
+        "seconds": status.seconds,
+    }
+
+
+def _sweep_row(sweep: dict[str, Any]) -> tuple[str | float | None, ...]:
+    if "problem" in sweep:
+        return (sweep["sweep"], "damaged", None, None, None, sweep["problem"])
+    return (*(sweep[name] for name in ("sweep", "status", "trials", "total", "seconds")), "")
+
+
+def _run_row(run: dict[str, Any]) -> tuple[str | float | None, ...]:
+    if "problem" in run:
+        return (run["run"], "damaged", None, None, "", run["problem"])
+    of = f"best (epoch {run['best']['epoch']})" if run["best"] else run["of"]
+    test = run["splits"].get("test", {})
+    names = sorted(
+        (name for name in test if not isinstance(test[name], list)), key=lambda name: name != "loss"
+    )
+    figures = ", ".join(f"{name} {test[name]:.4g}" for name in names if test[name] is not None)
+    return (run["run"], run["status"], run["epochs"], run["seconds"], of, figures)
+
+
+def _differences(values: Sequence[Any], key: str = "") -> Iterator[tuple[str, list[Any]]]:
+    """The dotted keys that differ, with their values; parts of different types are a single row."""
+    if len({inline(value) for value in values}) < 2:
+        return
+    first = values[0]
+    if not isinstance(first, BaseModel) or any(type(value) is not type(first) for value in values):
+        yield key, list(values)
+        return
+    for name in type(first).model_fields:
+        fields = [getattr(value, name) for value in values]
+        yield from _differences(fields, f"{key}.{name}" if key else name)
+
+
+def _by_figure(table: Table) -> Mapping[str, Sequence[Any]]:
+    return {f"{row[0]}_{row[1]}": list(row[2:]) for row in table.rows}

@@ -20,6 +20,8 @@ import typer
 from mlprun.errors import FileError
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no messages, only results.")]
+LINE_SECONDS = 10.0
+"""between two lines of progress where nobody watches a terminal"""
 GAP, NARROW_GAP = 3, 2
 """characters between the columns of a drawn table, and where they would not fit otherwise"""
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
@@ -110,6 +112,43 @@ class Output:
         """A message or a line of progress on standard error; nothing under `-q`."""
         if not self.quiet:
             write(sys.stderr, printable_lines(text) + "\n")
+
+
+class ProgressReporter:
+    """Base of the reporters of runs and sweeps. Close it when the training is over, however it ended."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._bar: Any = None
+
+    def say(self, message: str) -> None:
+        """A message on standard error."""
+        self._output.note(message)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _start_bar(self, unit: str, total: int, done: int) -> None:
+        """Show a bar where somebody watches a terminal."""
+        if not is_terminal(sys.stderr) or self._output.quiet or self._output.as_json:
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn(unit),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
+        )
+        # drawn when progress is reported, never by a thread of its own: the training loop is all that runs
+        self._bar = Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True)
+        self._bar.start()
+        self._bar.add_task(unit, total=total, completed=done, figures="")
 
 
 def is_terminal(stream: TextIO) -> bool:

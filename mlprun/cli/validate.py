@@ -1,18 +1,22 @@
-"""`mlprun validate`: whether configs and sweeps can be trained, with every problem in them."""
+"""`mlprun validate` and `mlprun schema`: the problems of configs and sweep files, and their JSON Schema."""
 
+import json
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from mlprun import files, schema
+from mlprun.cli.options import ConfigsCode, Force, save
 from mlprun.cli.terminal import Output
-from mlprun.cli.trust import ConfigsCode
 from mlprun.errors import ConfigError, MlprunError, UsageError
-from mlprun.sweeps.definition import is_sweep, read
+from mlprun.sweeps.definition import Sweep, is_sweep, read
+
+SCHEMA_FILE = "mlprun.schema.json"
+"""what `mlprun init` calls the schema that it puts beside a config"""
 
 
-def command(
+def validate_command(
     arguments: Annotated[
         list[str],
         typer.Argument(metavar="CONFIG... [KEY=VALUE]...", help="configs, and values that replace theirs"),
@@ -46,6 +50,42 @@ def command(
     described = [{"config": config, "ok": not lines, "problems": lines} for config, lines in problems.items()]
     output.document({"ok": not any(problems.values()), "configs": described})
     _fail([failure for failure in failures.values() if failure is not None])
+
+
+def schema_command(
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write to a file, not to the screen.")
+    ] = None,
+    *,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Of sweep files, not of configs.")] = False,
+    force: Force = False,
+    output: Output,
+) -> None:
+    """Print the JSON Schema of configs, or with --sweep of sweep files.
+
+    It has a description, default and bounds for every option.
+
+    mlprun schema --out mlprun.schema.json
+
+    An editor with a YAML language server completes and checks a config that
+    begins with the line
+    # yaml-language-server: $schema=mlprun.schema.json
+
+    --json prints the schema too; with --out, {"schema": FILE}.
+    Exit codes: 0 done, 2 the file exists, 7 it cannot be written.
+    """
+    printed = schema_text(sweep=sweep)
+    if out is None:
+        output.data(printed)
+        return
+    save(out, printed.encode(), force=force)
+    output.note(f"wrote {out}")
+    output.document({"schema": out})
+
+
+def schema_text(*, sweep: bool = False) -> str:
+    """The schema as JSON."""
+    return json.dumps(schema.json_schema_of(Sweep) if sweep else schema.json_schema(), indent=2) + "\n"
 
 
 def divide(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlprun.cli.saving import Force, check, save
+from mlprun.cli.options import ConfigsCode, Force, check_writable, save
 from mlprun.cli.terminal import Output
-from mlprun.cli.trust import ConfigsCode
 from mlprun.errors import CheckFailedError, UsageError
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from mlprun.verification import Verification
 
 
-def command(
+def verify_command(
     arguments: Annotated[
         list[str],
         typer.Argument(metavar="CONFIG... [KEY=VALUE]...", help="configs, and values that replace theirs"),
@@ -117,7 +116,7 @@ def _check(path: str, *, force: bool) -> None:
     from mlprun import figures
 
     figures.form_of(path)
-    check(path, force=force)
+    check_writable(path, force=force)
 
 
 def _draw(found: "Verification", path: str, *, force: bool) -> None:

@@ -41,7 +41,7 @@ def verb(monkeypatch):
     """A command named `probe` that does what the test says."""
 
     def install(action):
-        def command(
+        def probe_command(
             config: Annotated[str, typer.Argument()],
             *,
             epochs: Annotated[int, typer.Option(help="how many")] = 1,
@@ -51,9 +51,9 @@ def verb(monkeypatch):
             action(output)
 
         module = types.ModuleType("mlprun.cli.probe")
-        module.command = command
+        module.probe_command = probe_command
         monkeypatch.setitem(sys.modules, "mlprun.cli.probe", module)
-        monkeypatch.setattr(app, "COMMANDS", (*app.COMMANDS, "probe"))
+        monkeypatch.setattr(app, "COMMANDS", {**app.COMMANDS, "probe": "probe"})
 
     return install
 
@@ -86,15 +86,22 @@ def test_without_arguments_the_overview_is_shown(run):
 def test_the_overview_names_every_command_with_the_first_line_of_its_help(run):
     out = " ".join(run("--help")[1].split())
     for name in app.COMMANDS:
-        assert f" {name} {app._load(name).help.partition(chr(10))[0]} " in out
+        assert f" {name} {app._load(app.COMMANDS[name], name).help.partition(chr(10))[0]} " in out
 
 
 def test_every_module_with_a_command_is_a_verb():
     folder = os.path.dirname(sys.modules["mlprun.cli"].__file__)
     paths = pathlib.Path(folder).rglob("*.py")
-    verbs = [path.relative_to(folder) for path in paths if "\ndef command(" in path.read_text()]
-    known = [*app.COMMANDS, *(f"{group}/{name}" for group, names in app.GROUPS.items() for name in names)]
-    assert sorted(str(path.with_suffix("")) for path in verbs) == sorted(known)
+    found = {
+        (path.relative_to(folder).with_suffix("").as_posix(), name)
+        for path in paths
+        for name in re.findall(r"^def (\w+)_command\(", path.read_text(), re.MULTILINE)
+    }
+    listed = {(module, name) for name, module in app.COMMANDS.items()}
+    listed |= {
+        (f"{group}/{module}", name) for group, names in app.GROUPS.items() for name, module in names.items()
+    }
+    assert found == listed
 
 
 @pytest.fixture
@@ -106,7 +113,7 @@ def group(monkeypatch, tmp_path):
     for name in ("one", "two"):
         lines = ["from mlprun.cli.terminal import Output"]
         lines += [
-            "def command(*, output: Output) -> None:",
+            f"def {name}_command(*, output: Output) -> None:",
             f'    """Do {name}."""',
             f"    output.result({name!r})",
         ]
@@ -121,7 +128,7 @@ def group(monkeypatch, tmp_path):
             path.read_bytes() if (path := tmp_path / name).exists() else original(package, name)
         ),
     )
-    monkeypatch.setitem(app.GROUPS, "many", ("one", "two"))
+    monkeypatch.setitem(app.GROUPS, "many", {"one": "one", "two": "two"})
     yield
     for name in [name for name in sys.modules if name.startswith("mlprun.cli.many")]:
         del sys.modules[name]
@@ -289,7 +296,7 @@ def test_the_overview_imports_nothing_heavy():
         )
         loaded = set(python("-c", code).stderr.split())
         assert "mlprun.cli" in loaded
-        assert not loaded & (HEAVY | {f"mlprun.cli.{name}" for name in app.COMMANDS}), arguments
+        assert not loaded & (HEAVY | {f"mlprun.cli.{module}" for module in app.COMMANDS.values()}), arguments
 
 
 def test_the_module_and_the_console_script_are_one_command():

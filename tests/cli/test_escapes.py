@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from mlprun import cli
+from mlprun.cli import app
 
 EVIL = "E\x1b[31mV\x9b2J\x85\u202eI\u2066L\x7f\x07\x1b]0;t\x07\u200b\u2028Z"
 """escape, C1, bidirectional, delete, bell, window title, invisible and line separator"""
@@ -152,7 +153,7 @@ def test_warnings_of_libraries_are_one_escaped_line_and_nothing_under_q(monkeypa
         warnings.warn(f"odd {EVIL}\nline", stacklevel=1)
         return 0
 
-    monkeypatch.setattr(cli, "_run", warn)
+    monkeypatch.setattr(app, "_run", warn)
     assert cli.main([]) == 0
     said = capsys.readouterr().err
     assert said.startswith(r"warning: odd E\x1b[31mV")

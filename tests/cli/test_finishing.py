@@ -11,7 +11,7 @@ import pytest
 
 import mlprun.api as mlprun
 from mlprun import cli
-from mlprun.cli import figures
+from mlprun.cli import metrics
 from mlprun.errors import UsageError
 from mlprun.storage.runs import Lock, RunFolder
 
@@ -37,7 +37,7 @@ def config(tmp_path: Path) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("place", [(RunFolder, "write_status"), (Lock, "close"), (figures, "closing")])
+@pytest.mark.parametrize("place", [(RunFolder, "write_status"), (Lock, "close"), (metrics, "final_table")])
 def test_a_signal_after_the_last_epoch_lets_the_command_finish(
     number: int, place: Any, config: str, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,14 +61,14 @@ def test_a_signal_after_the_last_epoch_lets_the_command_finish(
 def test_sigterm_lets_a_background_job_finish_too(
     config: str, tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    closing = figures.closing
+    closing = metrics.final_table
 
     def sending(*arguments: Any) -> Any:
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(os.getpid(), number)
         return closing(*arguments)
 
-    monkeypatch.setattr(figures, "closing", sending)
+    monkeypatch.setattr(metrics, "final_table", sending)
     former = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as shells start background jobs
     try:
         code, out, err = call("train", config, "--out", tmp_path / "runs", "-q")
@@ -86,7 +86,7 @@ def test_a_second_signal_after_the_last_epoch_stops(
         for _ in "12":
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(figures, "closing", sending)
+    monkeypatch.setattr(metrics, "final_table", sending)
     code, out, err = call("train", config, "--out", tmp_path / "runs", "-q")
     assert (code, out, err) == (143, "", "interrupted: stopped by SIGTERM\n")
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 
 from mlprun import cli, schema
-from mlprun.cli import templates
-from mlprun.cli.schema import SCHEMA_FILE
+from mlprun.cli.init import template_names
+from mlprun.cli.validate import SCHEMA_FILE
 
 ROWS = "area,colour,y\n" + "1.5,red,yes\n2.0,blue,no\n2.5,red,yes\n3.0,blue,no\n" * 5
 
@@ -24,7 +24,7 @@ def uncommented(text):
     return re.sub(r"(?m)^( *)# ([a-z_0-9]+: )", r"\1\2", body)
 
 
-@pytest.mark.parametrize("name", templates.names())
+@pytest.mark.parametrize("name", template_names())
 def test_every_template_is_a_valid_config_that_says_its_defaults_truly(name, init, tmp_path):
     code, out, err = init(name)
     assert (code, out) == (0, f"wrote {name}.yaml\n")
@@ -41,7 +41,7 @@ def test_every_template_is_a_valid_config_that_says_its_defaults_truly(name, ini
         assert re.search(rf"(?m)^{section}:", uncommented(text)), section
 
 
-@pytest.mark.parametrize("name", templates.names())
+@pytest.mark.parametrize("name", template_names())
 def test_every_template_trains_as_it_is(name, init):
     assert init(name)[0] == 0
     assert cli.main(["train", f"{name}.yaml", "training.epochs=2", "-q"]) == 0

@@ -2,11 +2,11 @@ import gc
 import subprocess
 import sys
 
-from mlprun.cli.startup import Postponed, postpone, quick_imports
+from mlprun.cli.app import Postponed, postpone, quick_imports
 
 PROBE = """
 import sys
-from mlprun.cli.startup import postpone
+from mlprun.cli.app import postpone
 postpone("numpy")
 import numpy as np
 import numpy

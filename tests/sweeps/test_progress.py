@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mlprun.cli.sweep.following import SweepFollower
+from mlprun.cli.sweep.run import SweepProgress
 from mlprun.cli.terminal import Output
 from mlprun.sweeps.progress import Progress
 from mlprun.sweeps.workshop import Snapshot
@@ -71,7 +71,7 @@ def test_a_search_takes_the_trials_to_come_for_like_those_it_knows() -> None:
 def test_the_first_line_comes_after_a_moment(capsys, monkeypatch) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    follower = SweepFollower(Output())
+    follower = SweepProgress(Output())
     follower.begin("runs/x-001", plan(cohort(1, 1), total=8), 8)
     capsys.readouterr()
     said = []

@@ -201,14 +201,14 @@ def test_what_does_not_go_with_a_search_is_a_problem_of_the_file(text, message, 
 
 
 def test_the_numbers_of_a_search_are_known_before_it_runs(asker, sweep, tmp_path, base):
-    from mlprun.cli.sweep.planned import described
+    from mlprun.cli.sweep.run import plan_document
 
     (tmp_path / "trials.yaml").write_text(f"base: small.yaml\n{TEXT}")
     definition = read(str(tmp_path / "trials.yaml"))
     plan = Plan(definition)
     assert plan.total == 22
     plan.extend(search.first(definition))
-    said = described(plan, None, 0)
+    said = plan_document(plan, None, 0)
     assert (said["trials"], said["settings"], said["seeds"]) == (22, 11, 2)
     assert said["search"] == {"name": "tpe", "rounds": 3, "batch": 4}
     assert sum(said["engines"].values()) == 22

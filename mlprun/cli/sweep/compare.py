@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlprun.analysis import columns, report_text
+from mlprun.analysis import columns, comparisons, report_text
+from mlprun.analysis.comparisons import compare as compared
+from mlprun.analysis.summary import summarize
+from mlprun.cli.options import Metric, Of, check_of
 from mlprun.cli.reference import inline
-from mlprun.cli.sweep.figure import Metric, Of, refuse
-from mlprun.cli.sweep.remarks import survivors
+from mlprun.cli.sweep.show import survivors
 from mlprun.cli.terminal import Output, Table
 from mlprun.sweeps.folder import open_sweep
 
@@ -22,7 +24,7 @@ SENTENCES = 6
 """comparisons that are told in words, at most: of more those that are clearest"""
 
 
-def command(
+def compare_command(
     folder: Annotated[str, typer.Argument(help="the sweep's folder")],
     settings: Annotated[
         list[int] | None,
@@ -76,11 +78,7 @@ def command(
 
     Exit codes: 0 done, 2 usage, 4 not a sweep, 7 files.
     """
-    from mlprun.analysis import comparisons
-    from mlprun.analysis.comparisons import compare as compared
-    from mlprun.analysis.summary import summarize
-
-    refuse(of)
+    check_of(of)
     with open_sweep(folder).results() as results:
         summary = summarize(results, metric=metric, of=of)
     by_many = by is not None and not settings and comparisons.has_many_values(summary, by)

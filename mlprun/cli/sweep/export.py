@@ -1,14 +1,19 @@
-"""`mlprun sweep export`: a sweep's trials as a table for other programs."""
+"""`mlprun sweep export` and `trial`: a sweep's trials as a table, and one of them as an ordinary run."""
 
 import os
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlprun.cli.saving import Force, save
+from mlprun.analysis import export
+from mlprun.analysis.summary import describe_counts
+from mlprun.cli.options import Force, save
 from mlprun.cli.terminal import Output
-from mlprun.errors import UsageError
+from mlprun.cli.train import RunProgress
+from mlprun.errors import CheckFailedError, UsageError, command_line
 from mlprun.sweeps.folder import open_sweep
+from mlprun.sweeps.objective import SOUND, UNSOUND
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +23,7 @@ if TYPE_CHECKING:
 FORMATS = ("csv", "parquet")
 
 
-def command(
+def export_command(
     folder: Annotated[str, typer.Argument(help="the sweep's folder")],
     *,
     to: Annotated[
@@ -48,8 +53,6 @@ def command(
 
     Exit codes: 0 done, 2 usage or the file exists, 4 not a sweep, 7 files.
     """
-    from mlprun.analysis import export
-
     to = to or _format_of(out)
     if to not in FORMATS:
         raise UsageError("--to", f"{to!r} is none", f"use {' or '.join(FORMATS)}")
@@ -73,6 +76,58 @@ def command(
     _note_apart(counts, output)
 
 
+def trial_command(
+    folder: Annotated[str, typer.Argument(help="the sweep's folder")],
+    number: Annotated[
+        int,
+        typer.Argument(metavar="TRIAL", max=2**63 - 1, help="the trial's number, as `export` has it"),
+    ],
+    *,
+    out: Annotated[str, typer.Option("--out", help="The folder that the run folder is made in.")] = "runs",
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Run the user code that the sweep was made with.")
+    ] = False,
+    output: Output,
+) -> None:
+    """Make an ordinary run folder of one trial: train it again and compare.
+
+    mlprun sweep trial runs/xor_width-001 587
+    mlprun sweep trial runs/xor_width-001 587 --out best-of-xor
+
+    The trial is trained alone from its own config and seed. Weights of the best and
+    of the last epoch, history and figures are then compared with those that the
+    sweep kept, bit by bit. The run works with `eval`, `predict`, `plot`, `show` and
+    `resume`. A trial that diverged diverges again.
+
+    --json prints {"sweep", "trial", "run", "status", "equal": true | false,
+      "differences": [TEXT, ...]}, also where they differ.
+
+    Exit codes: 0 done and equal, 2 no such trial, 4 not a sweep, 6 device, 7 files,
+    9 memory, 10 the run differs from the trial, 130 Ctrl-C, 143 SIGTERM.
+    """
+    from mlprun.sweeps.extract import extract
+
+    with closing(RunProgress(output)) as progress:
+        made = extract(open_sweep(folder), number, out=out, reporter=progress, allow_code=allow_code)
+    path = made.folder.path
+    output.document(
+        {
+            "sweep": folder,
+            "trial": number,
+            "run": path,
+            "status": made.trial.status,
+            "equal": not made.differences,
+            "differences": made.differences,
+        }
+    )
+    if made.differences:
+        what = f"is not trial {number} of {folder} to the last bit: {', '.join(made.differences)} differ"
+        raise CheckFailedError(path, what, "the run.json of both names versions and machine")
+    status = made.trial.status.replace("_", " ")
+    output.result(f"trial {number} ({status}): weights, history and figures equal the sweep's")
+    output.result(f"run folder: {path}\nnext: {command_line('plot', path)}")
+
+
 def _format_of(out: str) -> str:
     """What a file's name asks for; csv where it has no ending."""
     ending = os.path.splitext(out)[1].lower().removeprefix(".")
@@ -84,9 +139,6 @@ def _format_of(out: str) -> str:
 
 def _note_apart(counts: "Mapping[TrialStatus, int]", output: Output) -> None:
     """Say of which trials there are figures that have no place in a mean."""
-    from mlprun.analysis.summary import describe_counts
-    from mlprun.sweeps.objective import SOUND, UNSOUND
-
     trials = " and ".join(describe_counts(counts, [one for one in UNSOUND if one != "failed"]))
     if trials:
         statuses = " and ".join(SOUND)

@@ -1,19 +1,30 @@
 """`mlprun sweep run`: run a sweep, or go on with it."""
 
+from __future__ import annotations
+
+import time
+from collections import Counter
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlprun.cli.terminal import Output
+from mlprun import api
+from mlprun.cli.sweep.show import of_search
+from mlprun.cli.terminal import LINE_SECONDS, Output, ProgressReporter
 from mlprun.errors import command_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mlprun.api import Sweep
+    from mlprun.sweeps.plan import Plan
+
+FIRST_SECONDS = 2.0
+"""until the first line of progress"""
 
 
-def command(
+def run_command(
     sweep: Annotated[str, typer.Argument(help="the sweep, a YAML file")],
     overrides: Annotated[
         list[str] | None,
@@ -110,8 +121,6 @@ def command(
     6 device or Ray cluster, 7 files, 9 memory, 130 Ctrl-C, 143 SIGTERM; with
     --fail-fast 8 diverged, 10 failed.
     """
-    from mlprun.cli.sweep.following import follow
-
     words = overrides or []
     if dry_run:
         return show_plan(sweep, words, output, out=out, allow_code=allow_code, retry_failed=retry_failed)
@@ -121,7 +130,13 @@ def command(
     return None
 
 
-def show_end(ended: "Sweep", output: Output) -> None:
+def follow(sweep: str | Mapping[str, Any], words: Sequence[str], output: Output, **options: Any) -> api.Sweep:
+    """Run a sweep before the user's eyes; `options` are those of `api.sweep`."""
+    with closing(SweepProgress(output)) as progress:
+        return api.sweep(sweep, *words, processes=True, reporter=progress, **options)
+
+
+def show_end(ended: Sweep, output: Output) -> None:
     """How many trials came to which end, the folder and what to type next."""
     status = ended.status
     with ended.folder.results() as results:
@@ -143,8 +158,8 @@ def show_end(ended: "Sweep", output: Output) -> None:
 
 
 def show_plan(
-    sweep: "str | Mapping[str, Any]",
-    words: "Sequence[str]",
+    sweep: str | Mapping[str, Any],
+    words: Sequence[str],
     output: Output,
     *,
     out: str,
@@ -152,8 +167,6 @@ def show_plan(
     retry_failed: bool = False,
 ) -> None:
     """What a sweep, a file or a mapping, would run."""
-    from mlprun import api
-    from mlprun.cli.sweep.planned import described, told
     from mlprun.sweeps import run
 
     options = {"allow_code": allow_code, "retry_failed": retry_failed}
@@ -161,5 +174,112 @@ def show_plan(
     folder = None if place is None else place.path
     for line in said:
         output.note(line)
-    output.result(told(plan, folder, plan.done))
-    output.document(described(plan, folder, plan.done))
+    output.result(plan_summary(plan, folder, plan.done))
+    output.document(plan_document(plan, folder, plan.done))
+
+
+class SweepProgress(ProgressReporter):
+    """A reporter that says how far a sweep is."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__(output)
+        self._total, self._due = 0, 0.0
+
+    def begin(self, folder: str, plan: Plan, done: int) -> None:
+        """Show what is to be done, where it is written, and the bar."""
+        self._total, self._due = plan.total, time.monotonic() + FIRST_SECONDS
+        if done == plan.total:
+            self.say(going_on(folder, done, plan.total))
+            return
+        self.say(plan_summary(plan, folder if done else None, done))
+        if not done:
+            self.say(f"running in {folder}")
+        self._start_bar("trial", plan.total, done)
+
+    def report(self, done: int, seconds: float, left: Callable[[], float | None]) -> None:
+        """Move the bar; without one, say a line after a moment and then every few seconds."""
+        if self._bar is not None:
+            self._bar.update(0, completed=done, refresh=True)
+        elif time.monotonic() >= self._due:
+            self._due = time.monotonic() + LINE_SECONDS
+            more = left()
+            rest = "" if more is None else f", about {duration(more)} left"
+            self.say(f"{done} of {self._total} trials, {seconds:.0f} s{rest}")
+
+
+def plan_document(plan: Plan, folder: str | None, done: int) -> dict[str, Any]:
+    """The document of `--dry-run`; `folder` is that of a sweep that goes on, with so many trials done."""
+    from mlprun.sweeps.workshop import cores
+
+    cost, description = plan.cost, plan.description
+    engines = Counter[str]()
+    for cohort in plan.cohorts:
+        engines[cohort.kind.engine] += len(cohort.members)
+    search = plan.sweep.search
+    # a search knows its first rounds: the others are taken to be like them
+    rounds = 1 if search is None else -(-search.trials // search.batch)
+    begun = 1 if search is None else -(-len(plan.settings) // search.batch)
+    known, left = sum(engines.values()), 1 - done / plan.total
+    return {
+        "name": description.name,
+        "sweep": folder,
+        "done": done,
+        "trials": plan.total,
+        "settings": plan.total // (len(plan.seeds) * (plan.folds or 1)),
+        "seeds": len(plan.seeds),
+        "folds": plan.folds,
+        "parameters": list(description.parameters),
+        "figures": list(description.figures),
+        "objective": dict(description.objective),
+        "success": description.success and description.success["text"],
+        "search": search and {"name": search.name, "rounds": rounds, "batch": search.batch},
+        "rungs": list(plan.rungs),
+        "cohorts": len(plan.cohorts) * rounds // begun,
+        "engines": {name: round(plan.total * count / known) for name, count in engines.items()},
+        "cores": cores(),
+        "estimate": {
+            "core_seconds": left * cost.seconds,
+            "seconds": left * cost.seconds / cores(),
+            "bytes_of_a_cohort": cost.bytes,
+        },
+    }
+
+
+def plan_summary(plan: Plan, folder: str | None, done: int) -> str:
+    """The same in a few lines."""
+    said = plan_document(plan, folder, done)
+    folds = f" × {said['folds']} folds" if said["folds"] else ""
+    engines = ", ".join(f"{count} on {engine}" for engine, count in said["engines"].items())
+    cohorts = "1 cohort" if said["cohorts"] == 1 else f"{said['cohorts']} cohorts"
+    search = said["search"]
+    rounds = f", asked for in {_count(search['rounds'], 'round')}" if search else ""
+    going = "" if folder is None else f"\n{going_on(folder, done, plan.total)}"
+    epochs = ", ".join(map(str, said["rungs"]))
+    pruned = f"the better ones go on from epochs {epochs}\n" if epochs else ""
+    remarks = "".join(f"{text}\n" for text in of_search(plan))
+    return (
+        f"{_count(said['trials'], 'trial')}: {_count(said['settings'], 'setting')} × "
+        f"{_count(said['seeds'], 'seed')}{folds}{rounds}\n{pruned}{remarks}"
+        f"{cohorts}, {engines}, {_count(said['cores'], 'core')}\n"
+        f"about {duration(said['estimate']['seconds'])} and "
+        f"{said['estimate']['bytes_of_a_cohort'] / 1e6:.3g} MB of curves and weights at a time{going}"
+    )
+
+
+def going_on(folder: str, done: int, total: int) -> str:
+    """Where a sweep goes on, and how far it is."""
+    if done == total:
+        return f"all {done:,} trials of {folder} have ended before; nothing is left to do"
+    return f"goes on with {folder}: {done:,} of its {total:,} trials are there"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """A time that is only roughly known."""
+    for unit, size in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(1, round(seconds))} s"

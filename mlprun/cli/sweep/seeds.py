@@ -10,8 +10,7 @@ from mlprun import api
 from mlprun.analysis import statistics
 from mlprun.analysis.statistics import LEVEL
 from mlprun.analysis.summary import describe_counts
-from mlprun.cli.sweep.following import follow
-from mlprun.cli.sweep.run import show_plan
+from mlprun.cli.sweep.run import follow, show_plan
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import CheckFailedError, DivergedError, command_line, shell_path
 from mlprun.sweeps.objective import BAD, SOUND

@@ -1,6 +1,6 @@
 import pytest
 
-from mlprun.cli.tables import infer
+from mlprun.cli.infer import infer_table
 from mlprun.errors import DataError, UsageError
 
 
@@ -18,7 +18,7 @@ ROWS = "area,colour,y\n1.5,red,yes\n2.0,blue,no\n2.5,red,yes\n3.0,blue,no\n"
 
 
 def test_a_whole_table_is_read_as_it_is(table):
-    options, about = infer(table(ROWS), ["y"])
+    options, about = infer_table(table(ROWS), ["y"])
     assert options == {"target": "y", "features": ("area", "colour"), "missing": "refuse"}
     assert about == [
         "4 rows with 2 features to predict y, one of no, yes.",
@@ -27,13 +27,13 @@ def test_a_whole_table_is_read_as_it_is(table):
 
 
 def test_missing_cells_are_imputed_only_where_there_are_any(table):
-    assert infer(table(ROWS.replace("2.5", "NA")), ["y"])[0]["missing"] == "impute"
+    assert infer_table(table(ROWS.replace("2.5", "NA")), ["y"])[0]["missing"] == "impute"
 
 
 def test_a_number_is_predicted_as_a_number_and_several_together(table):
-    assert infer(table(ROWS), ["area"])[1][0] == "4 rows with 2 features to predict area, a number."
+    assert infer_table(table(ROWS), ["area"])[1][0] == "4 rows with 2 features to predict area, a number."
     rows = "a,b,c\n1.5,2.5,3\n2.5,3.5,4\n3.5,1.5,9\n"
-    options, about = infer(table(rows), ["a", "b"])
+    options, about = infer_table(table(rows), ["a", "b"])
     assert options["target"] == ("a", "b")
     assert about[0] == "3 rows with 1 feature to predict the numbers a, b."
 
@@ -43,7 +43,7 @@ def test_a_column_that_names_the_splits_is_used_for_them(table):
         line + f",{part}"
         for line, part in zip(ROWS.split(), ["part", "train", "dev", "test", "train"], strict=True)
     ]
-    options, about = infer(table("\n".join(lines)), ["y"])
+    options, about = infer_table(table("\n".join(lines)), ["y"])
     assert options["split"] == {"column": "part"}
     assert options["features"] == ("area", "colour")
     assert about[-1] == "The column part says which rows are for train, dev and test."
@@ -51,7 +51,7 @@ def test_a_column_that_names_the_splits_is_used_for_them(table):
 
 def test_columns_that_nothing_can_be_learnt_from_are_left_out(table):
     rows = "".join(f"{k},name {k},{k * 1.5},{'yes' if k % 2 else 'no'}\n" for k in range(150))
-    options, about = infer(table(",name,area,y\n" + rows), ["y"])
+    options, about = infer_table(table(",name,area,y\n" + rows), ["y"])
     assert options["features"] == ("area",)
     assert about[-1].startswith("Left out: ")
     assert "column 'name'" in about[-1]
@@ -69,4 +69,4 @@ def test_columns_that_nothing_can_be_learnt_from_are_left_out(table):
 )
 def test_a_table_that_cannot_be_learnt_from_says_why(text, target, error, words, table):
     with pytest.raises(error, match=words.replace("?", r"\?")):
-        infer(table(text), [target])
+        infer_table(table(text), [target])

@@ -27,7 +27,7 @@ IDENTITY = re.compile(r"(?i:^|[\W_])(?i:id|uid|uuid|guid|idx|index|rowid|row)(?:
 """finds names such as id, customer_id, row-index, userId"""
 
 
-def infer(path: str, target: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+def infer_table(path: str, target: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """The options of the dataset `table` for a file, its path left out, and what was found, in a few lines.
 
     Raises DataError for a table that cannot be learnt from, UsageError for a target that is no column.
