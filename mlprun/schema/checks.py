@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from mlprun.config import Problem
 from mlprun.parts import limits
 from mlprun.parts.activations import Activation, Identity, activations
 from mlprun.parts.datasets.inline import Inline
+from mlprun.parts.splits import counts, problems
+from mlprun.parts.splits import Fresh
 from mlprun.parts.datasets.table import Table
 from mlprun.parts.datasets.table.delimited import is_number
 from mlprun.parts.losses import Loss, losses
 from mlprun.parts.part import suggestion
-from mlprun.parts.splits import Fresh, split_problems, split_sizes
 from mlprun.schema.model import metric_direction
 
 if TYPE_CHECKING:
@@ -29,74 +30,65 @@ if TYPE_CHECKING:
     from mlprun.schema.model import Config
 
 
-OfConfig = Callable[["Config"], "Iterator[Problem]"]
-OfData = Callable[["Config", "DatasetInfo"], "Iterator[Problem]"]
+Finder = TypeVar("Finder", bound=Callable[..., Iterator[Problem]])
+
+_BYTES_PER_NUMBER: Final = 16
+"""of memory, at least: the data as loaded and as prepared for the network"""
+_RESERVED: Final = frozenset({"loss", "objective"})
 
 
 class Check(NamedTuple):
-    """A function that finds problems, and the sections it reads."""
+    """A function that finds problems, the sections it reads, and whether it reads the dataset's facts."""
 
     sections: frozenset[str]
-    of_config: OfConfig | None = None
-    of_data: OfData | None = None
+    find: Callable[..., Iterator[Problem]]
+    reads_data: bool
 
 
 CHECKS: list[Check] = []
 
 
-def config_check(*sections: str) -> Callable[[OfConfig], OfConfig]:
-    """Declare a check that reads these sections."""
+def reads(*sections: str, data: bool = False) -> Callable[[Finder], Finder]:
+    """Declare a check that reads these sections and, with `data`, the facts of the dataset."""
 
-    def declare(function: OfConfig) -> OfConfig:
-        CHECKS.append(Check(frozenset(sections), of_config=function))
-        return function
-
-    return declare
-
-
-def data_check(*sections: str) -> Callable[[OfData], OfData]:
-    """Declare a check that reads the facts of the dataset and these sections."""
-
-    def declare(function: OfData) -> OfData:
-        CHECKS.append(Check(frozenset(sections), of_data=function))
+    def declare(function: Finder) -> Finder:
+        CHECKS.append(Check(frozenset(sections), function, data))
         return function
 
     return declare
 
 
 def check(config: Config, info: DatasetInfo | None, valid: frozenset[str]) -> list[Problem]:
-    """Every problem of the sections in `valid`; without `facts` those that need no data."""
+    """Return every problem of the sections in `valid`; without `facts` those that need no data."""
     problems: list[Problem] = []
-    for one in CHECKS:
-        if not one.sections <= valid:
-            continue
-        if one.of_config is not None:
-            problems += one.of_config(config)
-        elif one.of_data is not None and info is not None:
-            problems += one.of_data(config, info)
+    for sections, find, reads_data in CHECKS:
+        if sections <= valid and not reads_data:
+            problems += find(config)
+        elif sections <= valid and info is not None:
+            problems += find(config, info)
     return problems
 
 
-@config_check("architecture", "optimizer")
+@reads("architecture", "optimizer")
 def sparse_gradients_have_a_source(config: Config) -> Iterator[Problem]:
-    """Only an embedding gives sparse gradients."""
+    """Require an embedding, which alone gives sparse gradients."""
     if config.optimizer.sparse and config.architecture.vocabulary is None:
         what = f"{config.optimizer.name} takes the sparse gradients of an embedding, and there is none"
         yield Problem(("optimizer",), f"{what}; add architecture.embedding, or use adam")
 
 
-@config_check("optimizer", "penalty")
-def penalties_are_of_dense_gradients(config: Config) -> Iterator[Problem]:
-    """A penalty's gradient is dense: it reaches every row of an embedding."""
+@reads("optimizer", "penalty")
+def penalties_have_dense_gradients(config: Config) -> Iterator[Problem]:
+    """Refuse penalties, whose gradient is dense: it reaches every row of an embedding."""
     if config.optimizer.sparse:
         for penalty in config.penalties:
             what = f"a penalty reaches every weight, and {config.optimizer.name} takes sparse gradients"
             yield Problem(("penalty", penalty.name), f"{what}; set it to 0, or use adam")
 
 
-@config_check("optimizer", "training")
-def clipping_is_of_dense_gradients(config: Config) -> Iterator[Problem]:
-    """Clipping is not defined for sparse gradients."""
+@reads("optimizer", "training")
+def clipping_has_dense_gradients(config: Config) -> Iterator[Problem]:
+    """Refuse clipping, which is not defined for sparse gradients."""
     if config.optimizer.sparse:
         for option in ("clip_norm", "clip_value"):
             if getattr(config.training, option) is not None:
@@ -105,31 +97,31 @@ def clipping_is_of_dense_gradients(config: Config) -> Iterator[Problem]:
 
 
 def _train_rows(dataset: Dataset, info: DatasetInfo) -> int | None:
-    """Rows of train; None where a column decides."""
+    """Return the rows of train; None where a column decides."""
     split = dataset.split
     if split is None or split.column is not None:
         return None
-    return info.rows if split.same else split_sizes(split, info.rows)[0]
+    return info.rows if split.same else counts(split, info.rows)[0]
 
 
 def _lacks_dev(dataset: Dataset, info: DatasetInfo) -> bool:
-    """Whether it is known that dev has no rows."""
+    """Return True if it is known that dev has no rows."""
     split = dataset.split
     if split is None or split.same or split.column is not None or isinstance(split.dev, Fresh):
         return False
-    return split_sizes(split, info.rows)[1] == 0
+    return counts(split, info.rows)[1] == 0
 
 
 def _divides(config: Config, info: DatasetInfo) -> bool:
     return not list(split_fits(config, info))
 
 
-@data_check("dataset")
+@reads("dataset", data=True)
 def split_fits(config: Config, info: DatasetInfo) -> Iterator[Problem]:
-    """Counts do not exceed the data, fractions sum to 1, and what a split asks for can be had."""
+    """Require counts that do not exceed the data, fractions that sum to 1, and splits that can be made."""
     dataset = config.dataset
     assert dataset.split is not None
-    found = split_problems(
+    found = problems(
         dataset.split,
         info,
         can_draw_fresh=dataset.can_draw_fresh,
@@ -140,9 +132,9 @@ def split_fits(config: Config, info: DatasetInfo) -> Iterator[Problem]:
         yield Problem(path, problem.message)
 
 
-@data_check("dataset")
-def train_has_rows_for_every_class(config: Config, info: DatasetInfo) -> Iterator[Problem]:
-    """A class without a single train row cannot be learnt; class ids may leave classes out."""
+@reads("dataset", data=True)
+def every_class_has_train_rows(config: Config, info: DatasetInfo) -> Iterator[Problem]:
+    """Require train rows of every class, which cannot be learnt otherwise; class ids may skip classes."""
     if isinstance(config.dataset, Inline) or (isinstance(config.dataset, Table) and config.dataset.classes):
         return
     rows = _train_rows(config.dataset, info) if _divides(config, info) else None
@@ -151,30 +143,30 @@ def train_has_rows_for_every_class(config: Config, info: DatasetInfo) -> Iterato
         yield Problem(("dataset", "split"), f"{what}; give train at least one row of each")
 
 
-@data_check("dataset", "best", "early_stopping", "schedule")
+@reads("dataset", "best", "early_stopping", "schedule", data=True)
 def dev_has_rows(config: Config, info: DatasetInfo) -> Iterator[Problem]:
-    """Whatever watches dev figures has some to watch."""
+    """Require dev rows for whatever watches dev metrics."""
     if not _divides(config, info) or not _lacks_dev(config.dataset, info):
         return
     remedy = "give dataset.split.dev some rows, or set split: same"
     if config.early_stopping is not None:
-        yield Problem(("early_stopping",), f"watches dev figures, and dev has no rows; {remedy}", at_key=True)
+        yield Problem(("early_stopping",), f"watches dev metrics, and dev has no rows; {remedy}", at_key=True)
     if config.schedule.plateau:
         yield Problem(
-            ("schedule",), f"{config.schedule.name} watches dev figures, and dev has no rows; {remedy}"
+            ("schedule",), f"{config.schedule.name} watches dev metrics, and dev has no rows; {remedy}"
         )
 
 
-@data_check("dataset", "architecture", "training")
+@reads("dataset", "architecture", "training", data=True)
 def batches_are_large_enough(config: Config, info: DatasetInfo) -> Iterator[Problem]:
-    """Batch norm has no variance of a single row, the last and shortest batch included."""
+    """Require batches of which batch norm can take a variance, the last and shortest included."""
     rows = _train_rows(config.dataset, info)
     if rows and _divides(config, info) and (what := batch_problem(config, rows)):
         yield Problem(("training", "batch_size"), f"{what}; choose another size")
 
 
 def batch_problem(config: Config, rows: int) -> str | None:
-    """Why `rows` train rows leave a batch that this network cannot be trained on; None if they do not."""
+    """Return why `rows` train rows leave a batch that is too small for this network; None if they do not."""
     least, size = config.architecture.smallest_batch, config.training.batch_size
     shortest = rows if size == "full" or size > rows else rows % size or size
     if shortest >= least:
@@ -183,22 +175,18 @@ def batch_problem(config: Config, rows: int) -> str | None:
     return f"{rows} train rows leave a batch of {shortest} {batch}, and batch norm needs {least}"
 
 
-@config_check("snapshots", "training")
+@reads("snapshots", "training")
 def snapshots_are_reached(config: Config) -> Iterator[Problem]:
-    """A snapshot is of an epoch that there is."""
+    """Require epochs that training reaches."""
     for index, epoch in enumerate(config.snapshots):
         if epoch > config.training.epochs:
             what = f"training ends at epoch {config.training.epochs}, before {epoch}"
             yield Problem(("snapshots", index), f"{what}; remove it, or set training.epochs to {epoch}")
 
 
-_COPIES = 16
-"""bytes of memory per number of the data, at least: as loaded and as prepared for the network"""
-
-
-@data_check("dataset", "loss", "architecture", "optimizer", "training", "snapshots")
+@reads("dataset", "loss", "architecture", "optimizer", "training", "snapshots", data=True)
 def network_fits_in_a_checkpoint(config: Config, info: DatasetInfo) -> Iterator[Problem]:
-    """A network whose checkpoint would be refused is refused before it is built."""
+    """Refuse a network whose checkpoint would be refused, before it is built."""
     # a table's one-hot encoding adds inputs, which `Experiment.of` counts
     shapes = config.architecture.shapes(info.inputs)
     problem = None if shapes is None else checkpoint_problem(config, shapes, info.rows)
@@ -206,16 +194,16 @@ def network_fits_in_a_checkpoint(config: Config, info: DatasetInfo) -> Iterator[
         yield problem
 
 
-@data_check("dataset", "architecture", "training")
+@reads("dataset", "architecture", "training", data=True)
 def rows_fit_in_memory(config: Config, info: DatasetInfo) -> Iterator[Problem]:
-    """Rows that no memory holds are not drawn."""
+    """Refuse rows that no memory holds, before they are drawn."""
     problem = memory_problem(config, info.rows, info.inputs)
     if problem is not None:
         yield problem
 
 
 def checkpoint_problem(config: Config, shapes: Mapping[str, tuple[int, ...]], rows: int) -> Problem | None:
-    """Why a checkpoint cannot hold a network with tensors of these shapes; None if it can.
+    """Return why a checkpoint cannot hold a network with tensors of these shapes; None if it can.
 
     Counted are the weights, the snapshots, the model at epoch 0 and the optimizer's state.
     """
@@ -250,20 +238,17 @@ def checkpoint_problem(config: Config, shapes: Mapping[str, tuple[int, ...]], ro
 
 
 def memory_problem(config: Config, rows: int, inputs: int) -> Problem | None:
-    """Why memory cannot hold rows of so many inputs, or a batch of them in the network; None if it can."""
+    """Return why memory cannot hold so many rows, or a batch of them in the network; None if it can."""
     split = config.dataset.split
     fresh = [share.fresh for share in (split.dev, split.test) if isinstance(share, Fresh)] if split else []
     every = rows + sum(fresh)
-    needed, memory = _COPIES * every * inputs, limits.memory()
+    needed, memory = _BYTES_PER_NUMBER * every * inputs, limits.memory()
     have = f"and this machine has {_gib(memory)}"
     if needed > memory:
         what = f"{every:,} rows of {inputs:,} inputs need at least {_gib(needed)} of memory, {have}"
         return Problem(("dataset",), f"{what}; use fewer rows or columns")
     counted = split is None or split.same or split.column is not None
-    train, batch = (
-        rows if split is None or counted else split_sizes(split, rows)[0],
-        config.training.batch_size,
-    )
+    train, batch = rows if split is None or counted else counts(split, rows)[0], config.training.batch_size
     size = train if batch == "full" else min(batch, train)
     kept = config.architecture.activations(inputs, fused=config.engine in ("auto", "fused"))
     needed = size * kept * (8 if config.training.dtype == "float64" else 4)
@@ -277,28 +262,25 @@ def _gib(size: int) -> str:
     return f"{size / 2**30:,.1f} GiB"
 
 
-_RESERVED: Final = frozenset({"loss", "objective"})
-
-
 def _output(config: Config) -> Activation:
     return config.architecture.output_activation or Identity()
 
 
-@data_check("dataset", "loss", "architecture")
+@reads("dataset", "loss", "architecture", data=True)
 def loss_fits_targets(config: Config, info: DatasetInfo) -> Iterator[Problem]:
-    """The loss takes these targets, and as many outputs as there are."""
+    """Require a loss that takes these targets and this number of outputs."""
     loss, outputs = config.loss, config.architecture.outputs
     assert outputs is not None
-    of_targets = loss.unsupported_reason(info, loss.outputs(info))
+    of_targets = loss.refuses(info, loss.outputs(info))
     if of_targets:
         yield Problem(("loss",), of_targets)
-    elif of_outputs := loss.unsupported_reason(info, outputs):
+    elif of_outputs := loss.refuses(info, outputs):
         hint = _other_task(config, info) if loss.target_kind == "numbers" and outputs > 1 else ""
         yield Problem(("architecture", "outputs"), of_outputs + hint)
 
 
 def _other_task(config: Config, info: DatasetInfo) -> str:
-    """How a table's target is read the other way, after a `;`; empty where it cannot be."""
+    """Return how to read a table's target the other way, after a `;`; empty where it cannot be."""
     dataset = config.dataset
     if not isinstance(dataset, Table) or dataset.classes is not None or len(dataset.targets) > 1:
         return ""
@@ -307,126 +289,123 @@ def _other_task(config: Config, info: DatasetInfo) -> str:
     return "; for a regression set dataset.task: numbers" if all(map(is_number, info.classes)) else ""
 
 
-@data_check("dataset")
-def positive_is_a_class(config: Config, info: DatasetInfo) -> Iterator[Problem]:
-    """The positive class is one of two."""
+@reads("dataset", data=True)
+def positive_is_valid(config: Config, info: DatasetInfo) -> Iterator[Problem]:
+    """Require a positive class that is one of two."""
     if refusal := config.dataset.unsupported_positive(info):
         yield Problem(("dataset", "positive"), refusal)
 
 
-@data_check("dataset", "loss")
-def loss_takes_the_targets_that_stand_in_the_config(config: Config, info: DatasetInfo) -> Iterator[Problem]:
-    """Rows written in the config are looked at here, so that the problem is shown where they stand."""
-    if (
-        isinstance(config.dataset, Inline)
-        and config.loss.unsupported_reason(info, config.loss.outputs(info)) is None
-    ):
+@reads("dataset", "loss", data=True)
+def inline_targets_fit_loss(config: Config, info: DatasetInfo) -> Iterator[Problem]:
+    """Check targets written in the config here, so that the problem is shown at their position."""
+    if isinstance(config.dataset, Inline) and config.loss.refuses(info, config.loss.outputs(info)) is None:
         refusal = config.loss.unsupported_targets(config.dataset.load().targets)
         if refusal:
             yield Problem(("dataset", "targets"), refusal)
 
 
-@data_check("dataset", "loss", "architecture")
+@reads("dataset", "loss", "architecture", data=True)
 def activation_fits_loss(config: Config, info: DatasetInfo) -> Iterator[Problem]:
-    """A loss that implies an output activation has that one."""
-    loss, given = config.loss, _output(config)
+    """Require the output activation that the loss implies."""
+    loss, output = config.loss, _output(config)
     path = ("architecture", "output_activation")
     if loss.activation is not None:
-        if type(given) is not activations[loss.activation]:
-            what = f"{loss.name} is computed from the values before {loss.activation}, not {given.name}"
-            yield Problem(path, f"{what}; leave output_activation out, or use loss: mse")
-    elif given.link == "multinomial" and config.architecture.outputs == 1:
-        yield Problem(path, f"{given.name} of one output is the same for every row; use logistic")
+        if type(output) is not activations[loss.activation]:
+            what = f"{loss.name} is computed from logits, whose activation is {loss.activation}"
+            yield Problem(path, f"{what}, not {output.name}; leave output_activation out, or use loss: mse")
+    elif output.link == "multinomial" and config.architecture.outputs == 1:
+        yield Problem(path, f"{output.name} of one output is the same for every row; use logistic")
 
 
-@data_check("dataset", "architecture", "loss")
+@reads("dataset", "architecture", "loss", data=True)
 def architecture_fits_inputs(config: Config, info: DatasetInfo) -> Iterator[Problem]:
-    """Symbols go through an embedding that is large enough, numbers through none."""
-    refusal = config.architecture.unsupported_reason(info)
+    """Require an embedding that is large enough for symbols, and none for numbers."""
+    refusal = config.architecture.refuses(info)
     if refusal:
         yield Problem(("architecture",), refusal)
 
 
-@data_check("dataset", "loss", "architecture", "metrics")
+@reads("dataset", "loss", "architecture", "metrics", data=True)
 def metrics_fit(config: Config, info: DatasetInfo) -> Iterator[Problem]:
-    """Each figure can be computed of these targets and outputs."""
-    outputs, given = config.architecture.outputs or 1, _output(config)
-    for index, figure in enumerate(config.metrics):
-        misfit = _of_other_targets(figure, info)
+    """Require metrics that can be computed from these targets and outputs."""
+    outputs, output = config.architecture.outputs or 1, _output(config)
+    for index, metric in enumerate(config.metrics):
+        misfit = _of_other_targets(metric, info)
         if misfit:
             yield Problem(("metrics", index), misfit + _other_task(config, info))
             continue
         refusal = (
-            figure.unsupported_reason(info, outputs) or _loss_misreads(figure, given)
-            if isinstance(figure, Loss)
-            else figure.unsupported_reason(info) or _needs_probabilities(figure, given)
+            metric.refuses(info, outputs) or _loss_misreads(metric, output)
+            if isinstance(metric, Loss)
+            else metric.refuses(info) or _needs_probabilities(metric, output)
         )
         if refusal:
             yield Problem(("metrics", index), refusal)
 
 
-def _of_other_targets(figure: Metric | Loss, info: DatasetInfo) -> str | None:
-    """Why a figure is not of these targets; with its `reduction`, a loss of numbers may be of classes."""
-    if isinstance(figure, Loss):
-        is_loss = "reduction" in figure.model_fields_set
-        misfit = figure.target_kind == "numbers" and info.classes is not None and not is_loss
+def _of_other_targets(metric: Metric | Loss, info: DatasetInfo) -> str | None:
+    """Return why a metric does not fit these targets; a loss of numbers with a `reduction` fits classes."""
+    if isinstance(metric, Loss):
+        is_loss = "reduction" in metric.model_fields_set
+        misfit = metric.takes == "numbers" and info.classes is not None and not is_loss
     else:
-        misfit = (figure.target == "numbers") == (info.classes is not None)
+        misfit = (metric.target == "numbers") == (info.classes is not None)
     if not misfit:
         return None
     if info.classes is None:
-        return f"{figure.name} is of classes and these targets are numbers; use r2, rmse or mae"
-    what = f"{figure.name} is of numbers and these targets are classes; use accuracy, f1 or roc_auc"
-    loss = f", or {{name: {figure.name}, reduction: mean}} for the loss on targets of 0 and 1"
-    return what + (loss if figure.name in losses else "")
+        return f"{metric.name} is of classes and these targets are numbers; use r2, rmse or mae"
+    what = f"{metric.name} is of numbers and these targets are classes; use accuracy, f1 or roc_auc"
+    loss = f", or {{name: {metric.name}, reduction: mean}} for the loss on targets of 0 and 1"
+    return what + (loss if metric.name in losses else "")
 
 
-def _loss_misreads(loss: Loss, given: Activation) -> str | None:
-    """Why a loss that is logged only is not computed from these outputs."""
+def _loss_misreads(loss: Loss, output: Activation) -> str | None:
+    """Return why a loss that is only logged cannot be computed from these outputs."""
     if loss.activation is None:
         return None
     # before a softmax and before its logarithm the values are the same
     implied = activations[loss.activation]
-    if type(given) is implied or given.link == implied.link == "multinomial":
+    if type(output) is implied or output.link == implied.link == "multinomial":
         return None
-    before, after = f"the values before {loss.activation}", f"the output activation is {given.name}"
-    what = f"{loss.name} is computed from {before}, and {after}"
+    what = f"{loss.name} is computed from logits of {loss.activation}"
+    what += f", and the output activation is {output.name}"
     return f"{what}; remove it, or set architecture.output_activation: {loss.activation}"
 
 
-def _needs_probabilities(metric: Metric, given: Activation) -> str | None:
-    if not metric.needs_probabilities or given.output_kind != "numbers":
+def _needs_probabilities(metric: Metric, output: Activation) -> str | None:
+    if not metric.needs_probabilities or output.gives != "numbers":
         return None
-    what = f"{metric.name} needs probabilities, and the output activation is {given.name}"
+    what = f"{metric.name} needs probabilities, and the output activation is {output.name}"
     return f"{what}; use accuracy, or a loss such as bce or cross_entropy"
 
 
-@config_check("metrics")
-def metrics_have_names_of_their_own(config: Config) -> Iterator[Problem]:
-    """Every figure is a column of the history."""
+@reads("metrics")
+def metrics_are_distinct(config: Config) -> Iterator[Problem]:
+    """Require distinct metrics, since each is a column of the history."""
     seen = set(_RESERVED)
-    for index, figure in enumerate(config.metrics or ()):
-        if figure.name in seen:
-            yield Problem(("metrics", index), f"{figure.name} is logged already; remove it")
-        seen.add(figure.name)
+    for index, metric in enumerate(config.metrics or ()):
+        if metric.name in seen:
+            yield Problem(("metrics", index), f"{metric.name} is logged already; remove it")
+        seen.add(metric.name)
 
 
-@data_check("dataset", "metrics", "best")
+@reads("dataset", "metrics", "best", data=True)
 def best_is_logged(config: Config, info: DatasetInfo) -> Iterator[Problem]:
-    """The best epoch is chosen by a figure that is there, and by what is good for it."""
+    """Require a logged metric to choose the best epoch by, in its own direction."""
     named = config.best.metric
     wanted = named.removeprefix("dev_")
-    figures = (one for one in config.metrics if isinstance(one, Loss) or one.scalar)
-    known = ("dev_loss", *(f"dev_{figure.name}" for figure in figures))
+    metrics = (one for one in config.metrics if isinstance(one, Loss) or one.scalar)
+    known = ("dev_loss", *(f"dev_{metric.name}" for metric in metrics))
     if named in known:
         good = metric_direction(wanted, config.metrics)
         if config.best.mode != good:
             size = "larger" if good == "max" else "smaller"
             yield Problem(("best", "mode"), f"{wanted} is better when {size}; set best.mode: {good}")
     elif named.startswith(("train_", "test_")):
-        what = "the best epoch is chosen by dev figures only"
+        what = "the best epoch is chosen by dev metrics only"
         yield Problem(("best", "metric"), f"{what}; expected one of {', '.join(known)}")
     elif wanted and f"dev_{wanted}" in known:
-        yield Problem(("best", "metric"), f"no such figure is logged; did you mean dev_{wanted}?")
+        yield Problem(("best", "metric"), f"no such metric is logged; did you mean dev_{wanted}?")
     else:
-        yield Problem(("best", "metric"), f"no such figure is logged; {suggestion(named, known)}")
+        yield Problem(("best", "metric"), f"no such metric is logged; {suggestion(named, known)}")

@@ -117,7 +117,7 @@ def validate(
 
 def explicit_values(document: Document, folder: str) -> dict[str, Any]:
     """Return what a valid config sets itself, without defaults, with its paths relative to `folder`."""
-    values = dump(model.build().model_validate(document.data), folder, unset=False)
+    values = dump(model.build().model_validate(document.data), folder, defaults=False)
     # as it was stored before there were formats, so that what was stored then is found to be the same
     return {**values, "format": FORMAT} if values.pop("format", FORMAT) == FORMAT else values
 

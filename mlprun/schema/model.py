@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from mlprun.parts.activations import activations
 from mlprun.parts.architectures import Architecture, architectures
 from mlprun.parts.datasets import Dataset, datasets
+from mlprun.parts.splits import Split
 from mlprun.parts.initializers import initializers, module_initializers
 from mlprun.parts.losses import Loss, losses
 from mlprun.parts.metrics import Metric, metrics
@@ -30,17 +31,24 @@ from mlprun.parts.part import (
 )
 from mlprun.parts.penalties import Penalty, penalties
 from mlprun.parts.schedules import Schedule, schedules
-from mlprun.parts.splits import Split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+P = TypeVar("P", bound=Part)
+
 FORMAT: Final = 2
-"""of the configs that this version writes"""
+"""the format of the configs that this version writes"""
+DERIVED: Any = None
+"""the default of a field that is set from the data or from other fields, and never None after that"""
+DEFAULT_OPTIMIZER: Final = {"name": "sgd", "lr": 0.2}
+DEFAULT_ARCHITECTURE: Final = "mlp"
+_PATH_MARK: Final = next(entry for entry in ConfigPath.__metadata__ if hasattr(entry, "func"))  # type: ignore[attr-defined]
+"""what marks a field as a path"""
 
 
 class MetricRegistry(Registry[Metric | Loss]):
-    """Everything that can be logged beside the loss; a metric goes before a loss of the same name."""
+    """Everything that can be logged beside the loss; a metric takes precedence over a loss of its name."""
 
     def __init__(self) -> None:
         super().__init__("metric", "metrics")
@@ -55,26 +63,26 @@ class MetricRegistry(Registry[Metric | Loss]):
         return metrics[name] if name in metrics else losses[name]
 
     def names(self) -> tuple[str, ...]:
-        """Every name, the metrics' first."""
+        """Return every name, those of metrics first."""
         return tuple(dict.fromkeys((*metrics.names(), *losses.names())))
 
 
 class NamedMetric(Named):
-    """Field metadata: a metric or a loss; a name of both means the loss if options of losses stand beside."""
+    """Field metadata for a metric or a loss; a name of both means the loss if it has options of losses."""
 
     def __init__(self) -> None:
         super().__init__(MetricRegistry())
 
-    def _choose(self, given: Mapping[str, Any] | Part) -> type[Part]:
-        first, name = super()._choose(given), self._name(given)
+    def _choose(self, value: Mapping[str, Any] | Part) -> type[Part]:
+        first, name = super()._choose(value), self._name(value)
         if name not in losses:
             return first
-        if isinstance(given, Part):
-            return losses[name] if isinstance(given, Loss) else first
-        return losses[name] if given.keys() & losses[name].model_fields.keys() - first.model_fields else first
+        if isinstance(value, Part):
+            return losses[name] if isinstance(value, Loss) else first
+        return losses[name] if value.keys() & losses[name].model_fields.keys() - first.model_fields else first
 
     def parts(self) -> Iterator[type[Part]]:
-        """Every metric and every loss, of a common name both."""
+        """Iterate over every metric and every loss, both of those that share a name."""
         yield from metrics
         yield from losses
 
@@ -82,22 +90,13 @@ class NamedMetric(Named):
 MetricField = Annotated[Metric | Loss, NamedMetric()]
 
 
-DERIVED: Any = None
-"""The default of a field that is filled in from the data or from other fields, and never None after that."""
-DEFAULT_OPTIMIZER = {"name": "sgd", "lr": 0.2}
-DEFAULT_ARCHITECTURE = "mlp"
-
-
-P = TypeVar("P", bound=Part)
-
-
 def default_part(registry: Registry[P], name: str) -> P:
-    """The part of that name with its default options."""
+    """Return the part of that name with its default options."""
     return registry[name](name=name)
 
 
 def registries() -> tuple[Registry[Any], ...]:
-    """Every registry that a config can name parts of."""
+    """Return every registry that a config can name parts of."""
     return (
         datasets,
         architectures,
@@ -113,11 +112,11 @@ def registries() -> tuple[Registry[Any], ...]:
 
 
 class Penalties(Options):
-    """Factors on the penalties that are added to the objective: one field for each registered penalty."""
+    """Coefficients of the penalties added to the objective: one field for each registered penalty."""
 
     @classmethod
     def add_fields(cls) -> None:
-        """Give every registered penalty its field."""
+        """Add a field for every registered penalty."""
         for name in penalties.names():
             about = f"{penalties[name].summary()} Factor on it; 0 for none."
             field = FieldInfo(annotation=NonNegativeFloat, default=0.0, description=about)
@@ -128,29 +127,29 @@ Penalties.add_fields()
 
 
 class Best(Options):
-    """Which epoch is kept as the best."""
+    """The choice of the best epoch."""
 
-    metric: str = Field("dev_loss", description="a logged dev figure: dev_loss, or dev_ and a metric's name")
+    metric: str = Field("dev_loss", description="a logged dev metric: dev_loss, or dev_ and a metric's name")
     mode: Literal["min", "max"] = Field(
-        DERIVED, description="whether small or large is good; by default what the figure calls for"
+        DERIVED, description="whether smaller or larger is better; default: inferred from the metric"
     )
 
 
 class EarlyStopping(Options):
-    """When training ends before its last epoch."""
+    """Stopping before the last epoch."""
 
     patience: PositiveInt = Field(100, description="epochs without a better value of best.metric")
 
 
 class CheckpointSettings(Options):
-    """How often the state is saved while training."""
+    """The frequency of checkpoints while training."""
 
     seconds: PositiveFloat = Field(1.0, description="seconds between checkpoints at most")
     epochs: PositiveInt | None = Field(None, description="epochs between checkpoints at most; null for any")
 
 
 class Training(Options):
-    """How the loop above the optimizer runs."""
+    """The training loop: epochs, batches, precision and logging."""
 
     epochs: NonNegativeInt = Field(1000, description="passes over the train rows")
     batch_size: PositiveInt | Literal["full"] = Field("full", description="rows per step, or full for all")
@@ -166,7 +165,7 @@ class Training(Options):
 
 
 def _default_optimizer(value: Any) -> Any:
-    """Options without a name are those of the default optimizer, which has a learning rate of its own."""
+    """Complete options without a name to those of the default optimizer and its learning rate."""
     if isinstance(value, Mapping) and "name" not in value:
         return {**DEFAULT_OPTIMIZER, **value}
     return value
@@ -181,9 +180,9 @@ RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
 class Config(Options):
-    """An experiment: what is learnt, by which network, and how.
+    """An experiment: the data, the network, and how it is trained.
 
-    `load` and `parse` give it with every default spelled out, those too that depend on the data.
+    `load` and `parse` return it with every default set, including those that depend on the data.
     """
 
     name: RunName = Field(DERIVED, description="what the run is called; by default the file's name")
@@ -233,7 +232,7 @@ class Config(Options):
 
     @property
     def penalties(self) -> tuple[Penalty, ...]:
-        """The penalties whose factor is not 0."""
+        """The penalties whose coefficient is not 0."""
         factors = ((name, factor) for name, factor in self.penalty if factor > 0)
         return tuple(penalties[name](name=name, coefficient=factor) for name, factor in factors)
 
@@ -242,7 +241,7 @@ _built = 0
 
 
 def build() -> type[Config]:
-    """The model with a factor for every penalty that is registered by now, those of user code included."""
+    """Return the model with a field for every penalty registered so far, those of user code included."""
     global _built  # noqa: PLW0603 -- the models themselves are global
     if penalties.version != _built:
         Penalties.add_fields()
@@ -252,44 +251,41 @@ def build() -> type[Config]:
     return Config
 
 
-_MARK: Final = next(entry for entry in ConfigPath.__metadata__ if hasattr(entry, "func"))  # type: ignore[attr-defined]
-
-
 def path_from_here(path: str) -> str:
-    """A path of a config as seen from the working directory."""
-    return str(_MARK.func(path))
+    """Return a path of a config as seen from the working directory."""
+    return str(_PATH_MARK.func(path))
 
 
-def dump(config: Config, folder: str, *, unset: bool = True) -> dict[str, Any]:
-    """The config as a plain mapping of dicts, lists and scalars, its paths relative to `folder`.
+def dump(config: Config, folder: str, *, defaults: bool = True) -> dict[str, Any]:
+    """Return the config as dicts, lists and scalars, with its paths relative to `folder`.
 
-    With `unset=False` without what it was not given: the defaults.
+    With `defaults=False` only values that were set explicitly are included.
     """
-    whole: dict[str, Any] = _plain(config, folder, unset=unset)
-    return whole
+    values: dict[str, Any] = _plain(config, folder, defaults=defaults)
+    return values
 
 
-def _plain(value: Any, folder: str, *, unset: bool, path: bool = False) -> Any:
-    if isinstance(value, Split) and (unset or value.same or value.column is not None):
+def _plain(value: Any, folder: str, *, defaults: bool, path: bool = False) -> Any:
+    if isinstance(value, Split) and (defaults or value.same or value.column is not None):
         return split_value(value)
     if isinstance(value, Options):
-        fields, given = type(value).model_fields, value.model_fields_set
+        fields, explicit = type(value).model_fields, value.model_fields_set
         return {
-            name: _plain(inner, folder, unset=unset, path=_is_path(fields[name]))
+            name: _plain(inner, folder, defaults=defaults, path=_is_path(fields[name]))
             for name, inner in value
-            if unset or name in given
+            if defaults or name in explicit
         }
     if isinstance(value, dict):
-        return {key: _plain(inner, folder, unset=unset, path=path) for key, inner in value.items()}
+        return {key: _plain(inner, folder, defaults=defaults, path=path) for key, inner in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(inner, folder, unset=unset, path=path) for inner in value]
+        return [_plain(inner, folder, defaults=defaults, path=path) for inner in value]
     if path and isinstance(value, str):
         return os.path.relpath(value, folder or ".")
     return value
 
 
 def split_value(split: Split) -> Any:
-    """A split as a config says it: a word, a column, or who gets how many rows."""
+    """Return a split as a config spells it: a word, a column, or the size of each split."""
     if split.same:
         return "same"
     if split.column is not None:
@@ -300,13 +296,13 @@ def split_value(split: Split) -> Any:
 
 
 def _is_path(annotated: Any) -> bool:
-    """Whether a field, or something in its type, is a path."""
+    """Return True if a field, or something in its type, is a path."""
     metadata = (*getattr(annotated, "metadata", ()), *getattr(annotated, "__metadata__", ()))
     inner = (getattr(annotated, "annotation", None), *get_args(annotated))
-    return _MARK in metadata or any(_is_path(part) for part in inner if part is not None)
+    return _PATH_MARK in metadata or any(_is_path(part) for part in inner if part is not None)
 
 
-def metric_direction(name: str, figures: tuple[Metric | Loss, ...]) -> str:
-    """Whether `min` or `max` is good for a figure such as accuracy; losses and unknown ones are minimised."""
-    goals = {figure.name: figure.mode for figure in figures if isinstance(figure, Metric)}
-    return goals.get(name, "min")
+def metric_direction(name: str, logged: tuple[Metric | Loss, ...]) -> str:
+    """Return `min` or `max`, whichever is better for a metric; losses and unknown ones are minimised."""
+    directions = {metric.name: metric.goal for metric in logged if isinstance(metric, Metric)}
+    return directions.get(name, "min")

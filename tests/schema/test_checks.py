@@ -34,7 +34,7 @@ REFUSED = [
     (MOONS | {"architecture": {"outputs": 2}},
      "architecture.outputs: bce on 2 classes needs 1 output, not 2; set architecture.outputs to 1 or leave it out"),
     (MOONS | {"architecture": {"output_activation": "tanh"}},
-     "architecture.output_activation: bce is computed from the values before logistic, not tanh; "
+     "architecture.output_activation: bce is computed from logits, whose activation is logistic, not tanh; "
      "leave output_activation out, or use loss: mse"),
     (MOONS | {"loss": "mse", "architecture": {"output_activation": "softmax"}},
      "architecture.output_activation: softmax of one output is the same for every row; use logistic"),
@@ -52,17 +52,17 @@ REFUSED = [
     (MOONS | {"metrics": ["cross_entropy"]},
      "metrics.0: cross_entropy on 2 classes needs 2 outputs, not 1; set architecture.outputs to 2 or leave it out"),
     (MOONS | {"loss": "mse", "metrics": ["bce"]},
-     "metrics.0: bce is computed from the values before logistic, and the output activation is identity; "
+     "metrics.0: bce is computed from logits of logistic, and the output activation is identity; "
      "remove it, or set architecture.output_activation: logistic"),
     (MOONS | {"metrics": ["f1", "accuracy", "f1"]}, "metrics.2: f1 is logged already; remove it"),
     (MOONS | {"best": {"metric": "dev_f1"}},
-     "best.metric: no such figure is logged; expected one of dev_loss, dev_accuracy"),
-    (MOONS | {"best": {"metric": "dev_acuracy"}}, "best.metric: no such figure is logged; did you mean dev_accuracy?"),
-    (MOONS | {"best": {"metric": "accuracy"}}, "best.metric: no such figure is logged; did you mean dev_accuracy?"),
+     "best.metric: no such metric is logged; expected one of dev_loss, dev_accuracy"),
+    (MOONS | {"best": {"metric": "dev_acuracy"}}, "best.metric: no such metric is logged; did you mean dev_accuracy?"),
+    (MOONS | {"best": {"metric": "accuracy"}}, "best.metric: no such metric is logged; did you mean dev_accuracy?"),
     (MOONS | {"best": {"metric": "train_loss"}},
-     "best.metric: the best epoch is chosen by dev figures only; expected one of dev_loss, dev_accuracy"),
+     "best.metric: the best epoch is chosen by dev metrics only; expected one of dev_loss, dev_accuracy"),
     (MOONS | {"metrics": ["accuracy", "confusion_matrix"], "best": {"metric": "dev_confusion_matrix"}},
-     "best.metric: no such figure is logged; expected one of dev_loss, dev_accuracy"),
+     "best.metric: no such metric is logged; expected one of dev_loss, dev_accuracy"),
     (MOONS | {"best": {"metric": "dev_accuracy", "mode": "min"}},
      "best.mode: accuracy is better when larger; set best.mode: max"),
     (MOONS | {"best": {"mode": "max"}}, "best.mode: loss is better when smaller; set best.mode: min"),
@@ -87,7 +87,7 @@ REFUSED = [
     ({"dataset": {"name": "inline", "inputs": [0, 1, 2], "targets": [[0], [-1], [4]]}, "loss": "poisson_nll"},
      "dataset.targets: poisson_nll takes numbers of 0 or more, not -1"),
     ({"dataset": {"name": "moons", "split": {"train": 50, "test": 50}}, "schedule": "reduce_on_plateau"},
-     "schedule: reduce_on_plateau watches dev figures, and dev has no rows;"
+     "schedule: reduce_on_plateau watches dev metrics, and dev has no rows;"
      " give dataset.split.dev some rows, or set split: same"),
     ({"dataset": {"name": "moons", "split": {"train": 33, "dev": 5}}, "training": {"batch_size": 16},
       "architecture": {"norm": "batch"}},

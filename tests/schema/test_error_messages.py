@@ -34,7 +34,7 @@ LINES = [
     ("max_epochs: 3", "2:1: max_epochs: unknown key; did you mean training.epochs?"),
     ("training: {max_epochs: 3}", "2:12: training.max_epochs: unknown key; did you mean epochs?"),
     ("optimizer: {learning_rate: 3}", "2:13: optimizer.learning_rate: unknown key; did you mean lr?"),
-    ("best: {metric: val_accuracy}", "2:16: best.metric: no such figure is logged; did you mean dev_accuracy?"),
+    ("best: {metric: val_accuracy}", "2:16: best.metric: no such metric is logged; did you mean dev_accuracy?"),
     ("hidden: [3]", "2:1: hidden: unknown key; did you mean architecture.hidden?"),
     ("best: {foo: 1}", "2:8: best.foo: unknown key; expected one of metric, mode"),
     ("loss: bec", "2:7: loss: unknown loss 'bec'; did you mean bce?"),
