@@ -153,4 +153,4 @@ def built_in_parts_only() -> Iterator[None]:
     for registry, parts in before:
         registry._parts.clear()
         registry._parts.update(parts)
-    extend._run.clear()
+    extend.executed.clear()

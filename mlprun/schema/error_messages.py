@@ -55,16 +55,14 @@ _PATTERNS: Final = {
     "name": "must be 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit",
     "device": "expected cpu, cuda, cuda:N (such as cuda:1) or auto",
 }
-
-
-_MOST_HINTS: Final = 20
-_BARE = re.compile(r"[\w./-]+")  # nothing that means something else in a list
+_MAX_HINTS: Final = 20
+_BARE: Final = re.compile(r"[\w./-]+")  # has no other meaning in a list
 
 
 def to_problems(
     errors: Iterable[ErrorDetails], data: Mapping[str, Any], model: type[Options] = Config
 ) -> list[Problem]:
-    """The problems that pydantic found in `data`, meant as a `model`: one for each path."""
+    """Return the problems that pydantic found in `data`, meant as a `model`: one for each path."""
     by_path: dict[Path, list[ErrorDetails]] = {}
     for error in errors:
         by_path.setdefault(_path(error, data), []).append(error)
@@ -74,15 +72,23 @@ def to_problems(
         specific = [error for error in found if not _expected(error)]
         # where entries are wrong, pydantic counts none of them
         if path in inner and all(error["type"] == "too_short" for error in specific):
-            continue  # another form of this value was meant, and what is wrong inside it is told
-        # each hint is tried out, which would take long for a file of nonsense
-        hints = model if len(by_path) <= _MOST_HINTS else None
-        problems.append(_problem(path, found, specific, data, model, hints=hints))
+            continue  # another form of this value was meant, and what is wrong inside it is reported
+        kind = found[0]["type"]
+        if kind == "extra_forbidden":
+            problems.append(Problem(path, f"unknown key; {suggest_key(path, data, model)}", at_key=True))
+        elif kind == "missing":
+            problems.append(Problem(path, "is missing; it has no default", at_key=True))
+        elif specific:
+            problems.append(Problem(path, _refusal(path, found, specific)))
+        else:
+            # each hint is tried out, which would take long for a file of nonsense
+            hints = len(by_path) <= _MAX_HINTS
+            problems.append(Problem(path, _wrong_type(path, found, data, model, hints=hints)))
     return problems
 
 
 def _path(error: ErrorDetails, data: Any) -> Path:
-    """The keys and indices of pydantic's location, without the names of forms it puts between."""
+    """Return the keys and indices of pydantic's location, without the names of union members between."""
     location, path, here = error["loc"], [], data
     last = len(location) - 1
     for index, step in enumerate(location):
@@ -101,41 +107,33 @@ def _has(here: Any, step: str | int) -> bool:
     return isinstance(here, tuple) and isinstance(step, int) and 0 <= step < len(here)
 
 
-def _problem(
-    path: Path,
-    errors: list[ErrorDetails],
-    specific: list[ErrorDetails],
-    data: Mapping[str, Any],
-    model: type[Options],
-    *,
-    hints: type[Options] | None,
-) -> Problem:
-    kind, value = errors[0]["type"], errors[0]["input"]
-    if kind == "extra_forbidden":
-        return Problem(path, f"unknown key; {suggest_key(path, data, model)}", at_key=True)
-    if kind == "missing":
-        return Problem(path, "is missing; it has no default", at_key=True)
-    if not specific:
-        expected = {word: word for word in (str(_expected(error)) for error in errors)}
-        if "a number" in expected:
-            expected.pop("a whole number", None)
-        hint = "" if hints is None else _hint(path, value, lambda new: _accepts(path, new, data, hints))
-        if "a whole number" in expected and isinstance(value, float):
-            low, high = integer_range(path, data, model)
-            if not low <= value <= high:
-                expected["a whole number"], hint = f"a whole number from {low} to {high}", ""
-        if list(expected) == ["a mapping"] and (keys := valid_keys(path, data, model)):
-            hint = f"; its keys are {', '.join(keys)}"
-        return Problem(
-            path, f"expected {_either(list(expected.values()))}, got {describe_value(value)}{hint}"
-        )
+def _wrong_type(
+    path: Path, errors: list[ErrorDetails], data: Mapping[str, Any], model: type[Options], *, hints: bool
+) -> str:
+    """Return the types that are expected, what there is instead, and how to write it."""
+    value = errors[0]["input"]
+    expected = {name: name for name in map(str, map(_expected, errors))}
+    if "a number" in expected:
+        expected.pop("a whole number", None)
+    hint = _hint(path, value, lambda new: _accepts(path, new, data, model)) if hints else ""
+    if "a whole number" in expected and isinstance(value, float):
+        low, high = integer_range(path, data, model)
+        if not low <= value <= high:
+            expected["a whole number"], hint = f"a whole number from {low} to {high}", ""
+    if list(expected) == ["a mapping"] and (keys := valid_keys(path, data, model)):
+        hint = f"; its keys are {', '.join(keys)}"
+    return f"expected {_either(list(expected.values()))}, got {describe_value(value)}{hint}"
+
+
+def _refusal(path: Path, errors: list[ErrorDetails], specific: list[ErrorDetails]) -> str:
+    """Return why a value of a right type is refused."""
     messages = [_message(error, path) for error in specific if error["type"] not in _BOUNDS]
     if messages:
-        return Problem(path, " or ".join(dict.fromkeys(messages)))
-    words = [_expected(error) for error in errors if error["type"] == "literal_error"]
-    bounds = (_bound(error) for error in specific)
-    said = _either(list(dict.fromkeys([*bounds, *filter(None, words)])))
-    return Problem(path, f"{said}, got {describe_value(value)}")
+        return " or ".join(dict.fromkeys(messages))
+    literals = [_expected(error) for error in errors if error["type"] == "literal_error"]
+    bounds = [_bound(error) for error in specific]
+    allowed = _either(list(dict.fromkeys([*bounds, *filter(None, literals)])))
+    return f"{allowed}, got {describe_value(errors[0]['input'])}"
 
 
 def _bound(error: ErrorDetails) -> str:
@@ -144,7 +142,7 @@ def _bound(error: ErrorDetails) -> str:
 
 
 def _number(value: Any) -> str:
-    """A bound as one would write it: 0 where pydantic says 0.0."""
+    """Return a bound as one would write it: 0 where pydantic says 0.0."""
     return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
@@ -165,14 +163,14 @@ def _message(error: ErrorDetails, path: Path) -> str:
     return error["msg"]
 
 
-def _either(words: list[str]) -> str:
-    # pydantic lists the words of a literal with commas already
-    *others, last = words
+def _either(options: list[str]) -> str:
+    # pydantic lists the values of a literal with commas already
+    *others, last = options
     return f"{', '.join(others)} or {last}" if others else last
 
 
 def _hint(path: Path, value: Any, accepts: Callable[[Any], bool]) -> str:
-    """The first way to write the value that would be accepted; none where each would be refused in turn."""
+    """Return the first way to write the value that would be accepted; empty if each would be refused."""
     if value is None:
         return "; give a value, or remove the key"
     if not isinstance(value, str | int | float):
@@ -192,7 +190,7 @@ def _hint(path: Path, value: Any, accepts: Callable[[Any], bool]) -> str:
 
 
 def _accepts(path: Path, value: Any, data: Mapping[str, Any], model: type[Options]) -> bool:
-    """Whether nothing is wrong at `path` once `value` stands there."""
+    """Return True if nothing is wrong at `path` with `value` there."""
     changed = _with(data, path, value)
     try:
         with interrupts.defer_interrupts():
@@ -204,7 +202,7 @@ def _accepts(path: Path, value: Any, data: Mapping[str, Any], model: type[Option
 
 
 def _with(data: Any, path: Path, value: Any) -> Any:
-    """The data with `value` at `path`."""
+    """Return the data with `value` at `path`."""
     if not path:
         return value
     key, inner = path[0], _with(data[path[0]], path[1:], value)

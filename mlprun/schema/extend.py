@@ -1,11 +1,10 @@
-"""User code that a config names in `extend:`, run only when the person at the keyboard says so."""
+"""User code that a config names in `extend:`, run only with `--allow-code`."""
 
 from __future__ import annotations
 
 import hashlib
 import sys
 import traceback
-from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec
 from typing import TYPE_CHECKING, Final
@@ -19,25 +18,18 @@ if TYPE_CHECKING:
     from mlprun.config import Document
 
 MAX_CODE: Final = 10_000_000
-_FORMER_MODULES: Final = {
-    "mlprun.parts.losses": ("loss", "classification", "distributions", "regression"),
-    "mlprun.parts.metrics": ("metric", "classification", "numbers", "ranking"),
-    "mlprun.parts.initializers": ("initializer", "draws", "fans", "named"),
-    "mlprun.parts.splits": ("mlprun.parts.splits", "mlprun.parts.splits"),
-    "mlprun.parts.datasets.dataset": ("mlprun.parts.datasets.dataset",),
-}
-"""modules of mlprun 0.1 by today's: code in older run folders imports from them"""
-_run: set[tuple[str, str]] = set()
+executed: set[tuple[str, str]] = set()
+"""paths and digests of the files that have run"""
 
 
 def run_extensions(document: Document, *, allow_code: bool) -> list[Problem]:
     """Run the files that `extend` names, once each, so that they register their parts.
 
-    Returns why they were not run: `allow_code` was not given, or they are missing or fail.
+    Returns why files were not run: without `allow_code`, or because they are missing or fail.
     """
     named = document.data.get("extend")
     if not isinstance(named, tuple) or not all(isinstance(path, ConfigStr) for path in named):
-        return []  # nothing to run; what is wrong with it is told with everything else
+        return []  # nothing to run; what is wrong with it is reported with everything else
     if not allow_code:
         message = "would run code from {}; add --allow-code if you trust it"
         return [Problem(("extend", i), message.format(path)) for i, path in enumerate(named)]
@@ -45,42 +37,32 @@ def run_extensions(document: Document, *, allow_code: bool) -> list[Problem]:
     return [Problem(("extend", index), failure) for index, failure in failures if failure]
 
 
-def _read(path: str) -> bytes:
-    try:
-        return files.read_bytes(path, cap=MAX_CODE)
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise FileError(
-            path, "there is no such file of Python code", "correct extend in the config"
-        ) from error
-
-
 def _extend(path: str) -> str | None:
-    """Run a file unless just that has run before; what went wrong, if anything."""
+    """Run a file unless the same content has run before; return what went wrong, if anything."""
     try:
-        source = _read(path)
+        source = files.read_bytes(path, cap=MAX_CODE)
+    except (FileNotFoundError, IsADirectoryError):
+        return f"{path}: there is no such file of Python code; correct extend in the config"
     except FileError as error:
         return str(error)
     digest = hashlib.sha256(source).hexdigest()
-    if (path, digest) in _run:
+    if (path, digest) in executed:
         return None
     module = module_from_spec(ModuleSpec(f"mlprun_extension_{digest[:16]}", None, origin=path))
     module.__file__ = path
     sys.modules[module.__name__] = module  # pydantic looks annotations up there
-    for today, former in _FORMER_MODULES.items():
-        for name in former:
-            sys.modules[name if "." in name else f"{today}.{name}"] = import_module(today)
     try:
         exec(compile(source, path, "exec"), vars(module))  # noqa: S102 -- --allow-code was given
     except Exception as error:  # noqa: BLE001 -- the user's code may raise anything
         del sys.modules[module.__name__]
         return f"{path}{_line(error, path)}: {type(error).__name__}: {error}"
-    _run.add((path, digest))
+    executed.add((path, digest))
     return None
 
 
 def user_code_error(error: BaseException) -> UsageError | None:
-    """What failed in user code, where it did."""
-    paths = dict.fromkeys(path for path, _ in _run)
+    """Return an error that was raised in user code as a UsageError at its line; None for other errors."""
+    paths = dict.fromkeys(path for path, _ in executed)
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.filename in paths:
             what = f"{type(error).__name__}: {' '.join(str(error).split())}"
@@ -89,7 +71,7 @@ def user_code_error(error: BaseException) -> UsageError | None:
 
 
 def _line(error: Exception, path: str) -> str:
-    """`:12` for the user's own line that failed."""
+    """Return `:12` for the line of the user's file that failed."""
     if isinstance(error, SyntaxError) and error.filename == path:
         return f":{error.lineno}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]

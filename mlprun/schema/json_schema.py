@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 JsonSchema = dict[str, Any]
 
 PARTIAL: Final = ".partial"
-"""ends the names of definitions of values that are laid over others"""
+"""the end of the names of definitions of partial values"""
 _SCALARS: Final[Mapping[Any, str]] = {
     str: "string",
     int: "integer",
@@ -48,10 +48,10 @@ _LENGTHS: Final = {
 
 
 class JsonSchemaBuilder:
-    """Schemas that refer to `definitions`, which holds every model that they name.
+    """Builds schemas that refer to `definitions`, which holds every model that they name.
 
-    Given the shapes of `whole` values, these are of partial ones, which are laid over others: no option is
-    required and every part may be named alone. Lists are not merged, so that what stands in them is whole.
+    With a builder for `whole` values, the schemas are of partial ones, which are merged over others: no
+    option is required and every part may be named alone. Lists are not merged, so that their items are whole.
     """
 
     def __init__(self, whole: JsonSchemaBuilder | None = None) -> None:
@@ -60,7 +60,7 @@ class JsonSchemaBuilder:
         self._whole = whole
 
     def of_model(self, model: type[Options]) -> JsonSchema:
-        """A model as an object with its fields as properties."""
+        """Return a model as an object with its fields as properties."""
         fields = model.model_fields
         needed = [name for name, field in fields.items() if field.is_required()]
         required = needed if self._whole is None else []
@@ -93,7 +93,7 @@ class JsonSchemaBuilder:
         return self._of_type(given[-1]) if given else _limited(self._of_plain(annotation), flat)
 
     def _of_named(self, named: Named) -> JsonSchema:
-        """A part: its name where it needs no options, or its options."""
+        """Return a part: its name where it needs no options, or its options."""
         registry = named.registry
         short = [name for name in registry.names() if self._whole or not _requires(registry[name])]
         names = [{"type": "string", "enum": short}] if short else []
@@ -120,12 +120,12 @@ class JsonSchemaBuilder:
         return schema
 
     def _members(self, arguments: Iterable[Any]) -> Iterator[JsonSchema]:
-        """What each member of a union may be; a union within one is taken apart."""
+        """Iterate over the schemas of a union's members; a union within one is flattened."""
         for member in map(self._of_type, arguments):
             yield from member["anyOf"] if member.keys() == {"anyOf"} else [member]
 
     def of_tuple(self, arguments: tuple[Any, ...]) -> JsonSchema:
-        """A list of any length, or one with a type for each place."""
+        """Return a list of any length, or one with a type for each item."""
         if arguments[-1] is ...:
             return {"type": "array", "items": self._of_type(arguments[0])}
         items = [self._of_type(argument) for argument in arguments]
@@ -142,9 +142,9 @@ class JsonSchemaBuilder:
         return {"$ref": f"#/$defs/{self._names[model]}"}
 
 
-def without_repetition(shapes: JsonSchema) -> JsonSchema:
-    """A document without the definitions of partial values that say what those of whole ones say."""
-    definitions: dict[str, JsonSchema] = shapes["$defs"]
+def without_repetition(document: JsonSchema) -> JsonSchema:
+    """Return a document without the definitions of partial values that equal those of whole ones."""
+    definitions: dict[str, JsonSchema] = document["$defs"]
     same = {name for name in definitions if name.endswith(PARTIAL)}
     while True:
         # a definition stays when it differs, or refers to one that does
@@ -157,12 +157,12 @@ def without_repetition(shapes: JsonSchema) -> JsonSchema:
             break
         same -= kept
     rest = {name: one for name, one in definitions.items() if name not in same}
-    renamed: JsonSchema = _renamed({**shapes, "$defs": rest}, same)
+    renamed: JsonSchema = _renamed({**document, "$defs": rest}, same)
     return renamed
 
 
 def _renamed(value: Any, same: set[str]) -> Any:
-    """`value` with references to whole definitions instead of those partial ones."""
+    """Return `value` with references to whole definitions instead of those partial ones."""
     if isinstance(value, dict):
         reference = str(value.get("$ref", "")).removeprefix("#/$defs/")
         if reference in same:
@@ -172,7 +172,7 @@ def _renamed(value: Any, same: set[str]) -> Any:
 
 
 def _requires(part: type[Part]) -> bool:
-    """Whether a part has an option without a default."""
+    """Return True if a part has an option without a default."""
     return any(field.is_required() for field in part.model_fields.values())
 
 
@@ -189,19 +189,19 @@ def _extra(field: FieldInfo) -> list[JsonSchema]:
 
 
 def _limited(schema: JsonSchema, metadata: tuple[Any, ...]) -> JsonSchema:
-    """The schema with the bounds, lengths and additions that stand beside a type; null has none."""
+    """Return the schema with the bounds, lengths and additions of a type's metadata; null has none."""
     if "anyOf" in schema:
         return {"anyOf": [_limited(member, metadata) for member in schema["anyOf"]]}
     kind = schema.get("type")
     if kind == "null":
         return schema
-    words = _BOUNDS | _LENGTHS.get(str(kind), {})
+    keywords = _BOUNDS | _LENGTHS.get(str(kind), {})
     limits: JsonSchema = {}
     for item in metadata:
         if isinstance(item, dict):
             limits |= item
             continue
-        found = {key: getattr(item, name, None) for name, key in words.items()}
+        found = {key: getattr(item, name, None) for name, key in keywords.items()}
         limits |= {key: limit for key, limit in found.items() if limit is not None}
     return schema | limits
 
@@ -224,7 +224,7 @@ def _default(field: FieldInfo) -> JsonSchema:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it."""
+    """Return a value as JSON represents it."""
     if isinstance(value, BaseModel):
         return {name: _plain(inner) for name, inner in value}
     return to_jsonable_python(value)
@@ -234,20 +234,20 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def json_schema_of(model: type[Options]) -> dict[str, Any]:
-    """JSON Schema 2020-12 of a file that is one model as it stands, such as a sweep file."""
-    shapes = JsonSchemaBuilder()
-    return {"$schema": DIALECT, **shapes.of_model(model), "$defs": shapes.definitions}
+    """Return the JSON Schema 2020-12 of a file that is a single model, such as a sweep file."""
+    builder = JsonSchemaBuilder()
+    return {"$schema": DIALECT, **builder.of_model(model), "$defs": builder.definitions}
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema 2020-12 of a config file, with descriptions and short forms.
+    """Return the JSON Schema 2020-12 of a config file, with descriptions and short forms.
 
-    A config with `base:` may be partial anywhere but in lists, so what its sections may be is said twice.
+    A config with `base:` may be partial anywhere but in lists, so its sections are described twice.
     """
     Penalties.add_fields()
     whole = JsonSchemaBuilder()
     partial = JsonSchemaBuilder(whole)
-    schema, laid_over = whole.of_model(Config), partial.of_model(Config)
+    schema, partial_schema = whole.of_model(Config), partial.of_model(Config)
     base = {
         "description": "another config, relative to this one, that this one is laid over",
         "type": "string",
@@ -261,7 +261,7 @@ def json_schema() -> dict[str, Any]:
             "description": "A small neural network, its data and how it is trained.",
             "properties": {"base": base, **{name: _about(one) for name, one in properties.items()}},
             "if": {"required": ["base"]},
-            "then": {"properties": laid_over["properties"]},
+            "then": {"properties": partial_schema["properties"]},
             "else": {"properties": properties, "required": required},
             "$defs": whole.definitions | partial.definitions,
         }
@@ -269,5 +269,5 @@ def json_schema() -> dict[str, Any]:
 
 
 def _about(section: dict[str, Any]) -> dict[str, Any]:
-    """What a section is, without what may stand there."""
+    """Return what a section is, without the values it may have."""
     return {key: section[key] for key in ("title", "description", "default") if key in section}

@@ -1,1 +1,1 @@
-"""What is on disk: run folders and what stands in them. Nothing here loads torch."""
+"""Run folders on disk and the formats of their files. Nothing here loads torch."""

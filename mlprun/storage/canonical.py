@@ -18,19 +18,19 @@ _SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 class Prepared(dict[str, Any]):
-    """A mapping that `prepare` has made ready to be written, and that `encode` takes as it is."""
+    """A mapping that `prepare` has converted, and that `encode` takes as it is."""
 
 
-_READY = frozenset({str, int, bool, type(None), Prepared})
+_CONVERTED = frozenset({str, int, bool, type(None), Prepared})
 
 
 def prepare(mapping: Mapping[str, Any]) -> Prepared:
-    """A mapping that is written again and again, looked through once: that is most of the work."""
+    """Return a mapping that is written repeatedly, converted once, which is most of the work."""
     return Prepared((_key(key), _plain(item)) for key, item in mapping.items())
 
 
 def encode(value: object, *, indent: int | None = None) -> str:
-    """The text of a value made of mappings with string keys, sequences, strings, numbers, booleans and None.
+    """Return the text of mappings with string keys, sequences, strings, numbers, booleans and None.
 
     Tuples become lists. Raises TypeError for anything else: a mistake of the caller, not of a user.
     """
@@ -39,20 +39,20 @@ def encode(value: object, *, indent: int | None = None) -> str:
 
 
 def digest(value: object) -> str:
-    """The SHA-256 of a value's text, in hexadecimal digits; equal values have equal digests."""
+    """Return the SHA-256 of a value's text, in hexadecimal digits; equal values have equal digests."""
     return hashlib.sha256(encode(value).encode()).hexdigest()
 
 
 def decode(text: str | bytes) -> Any:
-    """The value of a text that `encode` wrote; raises ValueError for what is not JSON or nests too deep."""
+    """Return the value of a text that `encode` wrote; raises ValueError for any other or one too deep."""
     try:
-        return json.loads(text, object_hook=_restored, parse_constant=_refused)
+        return json.loads(text, object_hook=_decode_special, parse_constant=_refuse_constant)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
 
 def _plain(value: object) -> object:
-    if type(value) in _READY or isinstance(value, str | int):
+    if type(value) in _CONVERTED or isinstance(value, str | int):
         return value
     if isinstance(value, float | np.floating):
         number = float(value)
@@ -72,7 +72,7 @@ def _key(key: object) -> str:
     return f"${key}" if key.startswith("$") else key  # a column may be called $float
 
 
-def _restored(mapping: dict[str, Any]) -> Any:
+def _decode_special(mapping: dict[str, Any]) -> Any:
     if mapping.keys() != {_FLOAT}:
         return {key.removeprefix("$"): value for key, value in mapping.items()}
     if not isinstance(mapping[_FLOAT], str) or mapping[_FLOAT] not in _SPECIAL:
@@ -80,5 +80,5 @@ def _restored(mapping: dict[str, Any]) -> Any:
     return _SPECIAL[mapping[_FLOAT]]
 
 
-def _refused(constant: str) -> float:
+def _refuse_constant(constant: str) -> float:
     raise ValueError(f"{constant} is not JSON")

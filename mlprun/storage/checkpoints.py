@@ -32,7 +32,7 @@ _STORED = {"f4", "f8", "i8", "u1", "b1"}
 _START = b'{"__metadata__":{"mlprun":"{\\"checksum\\":\\"'
 _CHECKSUM = slice(8 + len(_START), 8 + len(_START) + 64)
 _ZEROS = "0" * 64
-_LOOK = 2**16
+_FIRST_READ = 2**16
 """bytes in which most headers end"""
 _RESTORE = "restore it from a copy or train again"
 NEWER = "use the version of mlprun that wrote it, or a newer one"
@@ -46,24 +46,24 @@ _FOREIGN = {
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A state of a run: arrays of float32, float64, int64, uint8 or bool by name, and `meta`, JSON."""
+    """The state of a run: arrays of float32, float64, int64, uint8 or bool by name, and `meta`, JSON."""
 
     tensors: Mapping[str, NDArray[Any]]
     meta: Mapping[str, Any]
 
     def under(self, prefix: str) -> dict[str, NDArray[Any]]:
-        """The arrays whose names begin with `prefix`, by the rest of their names."""
+        """Return the arrays whose names begin with `prefix`, by the rest of their names."""
         found = ((name, array) for name, array in self.tensors.items() if name.startswith(prefix))
         return {name.removeprefix(prefix): array for name, array in found}
 
     def snapshots(self) -> dict[int, dict[str, NDArray[Any]]]:
-        """The models kept of earlier epochs, by epoch."""
+        """Return the models kept of earlier epochs, by epoch."""
         epochs = sorted({int(name.split(".")[0]) for name in self.under("snapshot.")})
         return {epoch: self.under(f"snapshot.{epoch}.") for epoch in epochs}
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
-    """The file of a checkpoint; equal ones give equal bytes. One that is too large is a CheckpointError."""
+    """Return the file of a checkpoint, equal for equal ones; raises CheckpointError if it is too large."""
     import safetensors.numpy  # here, since it brings numpy, which `ls` does without
 
     # safetensors writes an array's memory as it lies there, so a transposed view would come out scrambled
@@ -81,7 +81,7 @@ def encode(checkpoint: Checkpoint) -> bytes:
 
 
 def decode(data: bytes, where: str) -> Checkpoint:
-    """The checkpoint in a file's bytes; anything but an intact one is a CheckpointError about `where`."""
+    """Return the checkpoint in a file's bytes; raises CheckpointError about `where` unless it is intact."""
     from safetensors import SafetensorError
 
     if problem := _foreign(data):
@@ -98,17 +98,17 @@ def decode(data: bytes, where: str) -> Checkpoint:
 
 
 def is_checkpoint(data: bytes) -> bool:
-    """Whether a file begins as mlprun's checkpoints do, be it damaged or not."""
+    """Return True if a file begins as mlprun's checkpoints do, damaged or not."""
     return data[8 : _CHECKSUM.start] == _START
 
 
 def read(path: files.PathLike, *, follow: bool = True) -> Checkpoint:
-    """The checkpoint at `path`; missing, foreign or damaged is CheckpointError, unreadable is FileError."""
+    """Return the checkpoint at `path`; raises CheckpointError unless it is intact, or FileError."""
     return decode(read_bytes(path, follow=follow), str(path))
 
 
 def read_bytes(path: files.PathLike, *, follow: bool = True) -> bytes:
-    """The bytes of a checkpoint file, as yet unchecked; missing or of the wrong kind is CheckpointError."""
+    """Return the unchecked bytes of a checkpoint; missing or of the wrong kind is CheckpointError."""
     try:
         return files.read_bytes(path, cap=MAX_BYTES, follow=follow)
     except FileNotFoundError as error:
@@ -120,21 +120,21 @@ def read_bytes(path: files.PathLike, *, follow: bool = True) -> bytes:
 
 
 def is_complete(path: files.PathLike) -> bool:
-    """Whether a file is there and as long as it says itself: a quick look, however large it is.
+    """Return True if a file exists and is as long as its header says, which is quick however large it is.
 
-    Only `read` finds bytes that are others. Raises FileError for a file that cannot be read.
+    Only `read` finds changed bytes. Raises FileError for a file that cannot be read.
     """
     if files.kind(path) != "file":
         return False
     start, header = b"", MAX_HEADER
-    for piece in files.read_pieces(path, cap=MAX_BYTES, size=_LOOK, follow=False):
+    for piece in files.read_pieces(path, cap=MAX_BYTES, size=_FIRST_READ, follow=False):
         start += piece
         header = int.from_bytes(start[:8], "little")
         if header > MAX_HEADER or len(start) >= 8 + header:
             break
     try:
-        told = json.loads(start[8 : 8 + header])
-        ends = [told[name]["data_offsets"][1] for name in told if name != "__metadata__"]
+        tensors = json.loads(start[8 : 8 + header])
+        ends = [tensors[name]["data_offsets"][1] for name in tensors if name != "__metadata__"]
         return files.size(path) == 8 + header + max(ends, default=0)
     except (ValueError, KeyError, TypeError, IndexError, RecursionError):
         return False
@@ -149,7 +149,7 @@ def _checksum(data: bytes) -> bytes:
 
 
 def _foreign(data: bytes) -> str | None:
-    """What a file is that does not begin as ours do; None for one that does."""
+    """Return what a file is that does not begin as checkpoints do; None for one that does."""
     if not data:
         return "is empty"
     if data[8 : _CHECKSUM.start] == _START and len(data) >= _CHECKSUM.stop:

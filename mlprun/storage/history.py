@@ -1,8 +1,8 @@
 """history.csv: one row per logged epoch, in the shortest digits that read back exactly, without clock times.
 
-Rows are appended as whole lines in one write and synced before a checkpoint refers to their end, so a
-checkpoint's offset is always a place in the file; resume cuts off what stands behind it. An empty cell is a
-value that was not computed at that epoch.
+Rows are appended as whole lines in one write and synced before a checkpoint refers to their end, so that a
+checkpoint's offset is always within the file; resuming cuts off what follows it. An empty cell is a value
+that was not computed at that epoch.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _REMEDY = "restore it from a copy or train again"
 
 
 class History(files.AppendFile):
-    """An open history.csv that rows are appended to; `offset` is the byte behind the last whole row."""
+    """An open history.csv that rows are appended to; `offset` is the byte after the last whole row."""
 
     def __init__(self, path: str, columns: Sequence[str]) -> None:
         super().__init__(path)
@@ -41,8 +41,8 @@ class History(files.AppendFile):
     def open(cls, path: str, columns: Sequence[str], *, anew: bool = False) -> Self:
         """Open or create the file; raises CheckpointError when it is there with other columns.
 
-        `anew` is for a run without a checkpoint: whatever stands there, such as the zeros that a power loss
-        leaves of bytes that were not synced, is replaced by the header.
+        `anew` is for a run without a checkpoint: any contents, such as the zeros that a power loss leaves of
+        bytes that were not synced, are replaced by the header.
         """
         header = _header(columns)
         history = cls(path, columns)
@@ -87,7 +87,7 @@ class History(files.AppendFile):
         files.sync(self._descriptor, self.path)
 
     def truncate(self, offset: int) -> None:
-        """Cut off the rows behind a checkpoint; raises CheckpointError for what is not the end of a line."""
+        """Cut off the rows after a checkpoint; raises CheckpointError for what is not the end of a line."""
         check(self.path, self.columns, offset)
         files.truncate(self._descriptor, offset, self.path)
         self.offset = offset
@@ -104,7 +104,7 @@ def check(path: str, columns: Sequence[str], offset: int) -> None:
 
 
 def read(path: str) -> dict[str, NDArray[Any]]:
-    """The columns by name: int64 where every value is an integer, else float64; an empty cell is nan.
+    """Return the columns by name: int64 if every value is an integer, else float64; empty cells are nan.
 
     Only an unterminated last line is forgiven; other damage is a CheckpointError with the line's number.
     """
@@ -123,7 +123,7 @@ def read(path: str) -> dict[str, NDArray[Any]]:
 
 
 def _lines(path: str) -> list[str]:
-    """The whole lines of the file."""
+    """Return the whole lines of the file."""
     data = _bytes(path)
     try:
         text = data[: data.rfind(b"\n") + 1].decode()

@@ -1,4 +1,4 @@
-"""What run.json records: everything that may change a run's bits, and the commit it was started from.
+"""The contents of run.json: everything that may change a run's bits, and the commit it was started from.
 
 No clock, no user, no absolute path. Versions come from package metadata, so nothing heavy is imported.
 """
@@ -59,7 +59,7 @@ def record(
     engine: str,
     engine_reason: str,
 ) -> dict[str, Any]:
-    """The contents of run.json: what the caller decided, and what this machine is."""
+    """Return the contents of run.json: what the caller decided, and a description of this machine."""
     return {
         "config_digest": config_digest,
         "data_digest": data_digest,
@@ -73,7 +73,7 @@ def record(
 
 
 def settings_digest(config: Mapping[str, Any]) -> str:
-    """SHA-256 of a complete config but for `training.epochs`: the same before and after an extension."""
+    """Return the SHA-256 of a config without `training.epochs`: the same before and after an extension."""
     training = config.get("training")
     rest = (
         {key: value for key, value in training.items() if key != "epochs"}
@@ -84,7 +84,7 @@ def settings_digest(config: Mapping[str, Any]) -> str:
 
 
 def environment() -> dict[str, Any]:
-    """Versions, platform, CPU, environment variables and the working directory's commit, as JSON."""
+    """Return versions, platform, CPU, environment variables and the working directory's commit, as JSON."""
     return {
         "versions": versions(),
         "platform": {
@@ -99,7 +99,7 @@ def environment() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str | None]:
-    """The versions of Python, mlprun and the packages that compute; None for one that is not installed."""
+    """Return the versions of Python, mlprun and numeric packages; None for one that is not installed."""
     found: dict[str, str | None] = {"python": platform.python_version(), "mlprun": __version__}
     for package in PACKAGES:
         try:
@@ -110,7 +110,7 @@ def versions() -> dict[str, str | None]:
 
 
 def cpu() -> dict[str, Any]:
-    """The processor's model and the instruction sets it offers."""
+    """Return the processor's model and its instruction sets."""
     text = _cpu_text()
     model = re.search(r"^(?:model name|cpu model|machdep\.cpu\.brand_string)\s*:\s*(.+)$", text, re.MULTILINE)
     flags = re.search(
@@ -125,7 +125,7 @@ def cpu() -> dict[str, Any]:
 
 
 def _cpu_text() -> str:
-    """The first processor of /proc/cpuinfo, or what sysctl says on macOS."""
+    """Return the first processor of /proc/cpuinfo, or the output of sysctl on macOS."""
     try:
         if platform.system() == "Darwin":
             # an absolute path, because PATH may name the working directory
@@ -137,7 +137,7 @@ def _cpu_text() -> str:
 
 
 def git() -> dict[str, Any] | None:
-    """The commit that is checked out in the working directory; None outside a repository.
+    """Return the commit that is checked out in the working directory; None outside a repository.
 
     Files are read and no git process is started: the configuration of a repository can name programs that
     `git status` runs. Whether files differ from the commit cannot be known this way, so `dirty` is None.
@@ -155,7 +155,7 @@ def git() -> dict[str, Any] | None:
 
 
 def _head(repository: str) -> str | None:
-    """The commit that HEAD names; None for a repository without one or in a format that is not known."""
+    """Return the commit that HEAD names; None for a repository without one or in an unknown format."""
     if not files.is_folder(repository):  # a worktree or a submodule keeps its repository elsewhere
         pointer = _line(repository)
         if pointer is None or not pointer.startswith("gitdir: "):
@@ -176,7 +176,7 @@ def _head(repository: str) -> str | None:
 
 
 def _packed(path: str, name: str) -> str | None:
-    """The commit of a reference in `packed-refs`, whose lines hold a commit and a name."""
+    """Return the commit of a reference in `packed-refs`, whose lines hold a commit and a name."""
     with contextlib.suppress(FileNotFoundError):
         text = files.read_bytes(path, cap=_MAX_PACKED_REFS, follow=False).decode()
         found = re.search(rf"^({_COMMIT.pattern}) {re.escape(name)}$", text, re.MULTILINE)
@@ -185,7 +185,7 @@ def _packed(path: str, name: str) -> str | None:
 
 
 def _line(path: str) -> str | None:
-    """The text of a small file without its line break; None where there is no such file."""
+    """Return the text of a small file without its line break; None if there is no such file."""
     with contextlib.suppress(FileNotFoundError, IsADirectoryError):
         return files.read_bytes(path, cap=_MAX_LINE, follow=False).decode().rstrip("\n")
     return None

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mlprun import files
+from mlprun.config import printable
 from mlprun.errors import CheckpointError, FileError, RunInUseError, UsageError, command_line, shell_path
 from mlprun.parts import SPLITS
 from mlprun.storage import canonical, checkpoints, provenance
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 RunState = Literal["running", "finished", "interrupted", "diverged", "failed", "crashed"]
 """`crashed` is never written: it is how a run that died while running is shown."""
 
-_KINDS = {
+_STATUS_TYPES = {
     "state": str,
     "epochs": int,
     "seconds": float | int,
@@ -41,14 +42,37 @@ _KINDS = {
     "differences": list,
     "extended": list,
 }
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_FILES = (
+    "config.yaml",
+    "run.json",
+    "status.json",
+    "history.csv",
+    "best.safetensors",
+    "last.safetensors",
+    "last.previous.safetensors",
+    "train.log",
+    "lock",
+)
+_NEEDED = ("config.yaml", "run.json", "status.json")
+_MAX_JSON = 16_000_000
+_SWEEP = "trials.sqlite"
+"""a file of sweep folders, which run folders lack"""
+LATEST = "latest"
+"""the name of the newest run of a folder, as in runs/latest"""
+_TRAIN = "train it again with mlprun train"
+_RESTORE = "put the run's own file back"
+_PATIENCE = 0.25
+"""seconds to wait for a lock; `ls` and `show` hold it for microseconds while they ask whether it is held"""
 
 
 @dataclass(frozen=True)
 class Status:
-    """How a run stands: completed epochs, seconds of training, final figures (JSON), and why it ended.
+    """The status of a run: completed epochs, seconds of training, final metrics (JSON), and why it ended.
 
-    `differences` says what was not as recorded when the run was resumed; while it is empty, the run equals
-    one that was never disturbed, byte for byte. `extended` holds the epochs it went to before each extension.
+    `differences` are between what was recorded and what was found when the run was resumed; while there are
+    none, the run equals one that was never disturbed, byte for byte. `extended` holds the number of epochs
+    before each extension.
     """
 
     state: RunState
@@ -60,59 +84,52 @@ class Status:
     extended: tuple[int, ...] = ()
 
     def encode(self) -> bytes:
-        """The bytes of status.json."""
+        """Return the bytes of status.json."""
         return f"{canonical.encode(asdict(self), indent=2)}\n".encode()
 
     @classmethod
     def from_json(cls, value: dict[str, Any], where: str) -> Status:
-        """The status that `encode` wrote; raises CheckpointError, which names `where`, for anything else."""
-        sound = all(isinstance(value.get(key), kind) for key, kind in _KINDS.items())
-        sound = sound and _are_figures(value["figures"])
-        if not sound or value["state"] not in get_args(RunState):
-            raise CheckpointError(
-                where, "is damaged: it is not a status", "restore it from a copy or train again"
-            )
+        """Return the status that `encode` wrote; raises CheckpointError about `where` for anything else."""
+        sound = all(isinstance(value.get(key), kind) for key, kind in _STATUS_TYPES.items())
+        if not sound or value["state"] not in get_args(RunState) or not _are_final_metrics(value["figures"]):
+            remedy = "restore it from a copy or train again"
+            raise CheckpointError(where, "is damaged: it is not a status", remedy)
         lists = {"differences": tuple(value["differences"]), "extended": tuple(value["extended"])}
-        return cls(**{key: value[key] for key in _KINDS} | lists)
+        return cls(**{key: value[key] for key in _STATUS_TYPES} | lists)
 
 
-def _are_figures(value: dict[str, Any]) -> bool:
-    """Whether these are the figures that a run ends with, or none."""
+def _are_final_metrics(value: dict[str, Any]) -> bool:
+    """Return True if these are the metrics of a run that has ended (best, last, baselines), or none."""
     if not value:
         return True
-    if not isinstance(value.get("positive"), str | None):
+    try:
+        best, last, baselines = value["best"], value["last"], value["baselines"]
+        epochs = [last] if best is None else [last, best]
+        tables = [*(one["splits"] for one in epochs), *baselines.values()]
+        return (
+            value.keys() <= {"best", "last", "baselines", "positive"}
+            and isinstance(value.get("positive"), str | None)
+            and all(isinstance(one["epoch"], int) for one in epochs)
+            and (best is None or (isinstance(best["metric"], str) and isinstance(best["value"], float | int)))
+            and all(split in SPLITS for table in tables for split in table)
+            and all(
+                isinstance(metric, float | int | list | None)
+                for table in tables
+                for metrics in table.values()
+                for metric in metrics.values()
+            )
+        )
+    except (KeyError, TypeError, AttributeError):
         return False
-    if value.keys() - {"positive"} != {"best", "last", "baselines"} or not isinstance(
-        value["baselines"], dict
-    ):
-        return False
-    best, last = value["best"], value["last"]
-    of_epochs = [last] if best is None else [last, best]
-    if not all(isinstance(part, dict) and isinstance(part.get("epoch"), int) for part in of_epochs):
-        return False
-    chosen = best is None or (
-        isinstance(best.get("metric"), str) and isinstance(best.get("value"), float | int)
-    )
-    return chosen and all(
-        map(_are_splits, (*(part.get("splits") for part in of_epochs), *value["baselines"].values()))
-    )
-
-
-def _are_splits(value: Any) -> bool:
-    """Whether these are figures by name, by split: numbers, or tables of them."""
-    return isinstance(value, dict) and all(
-        split in SPLITS
-        and isinstance(named, dict)
-        and all(isinstance(figure, float | int | list | None) for figure in named.values())
-        for split, named in value.items()
-    )
-
-
-_PATIENCE = 0.25  # seconds; `ls` and `show` hold the lock for microseconds while they ask whether it is held
 
 
 class Lock(files.OpenFile):
-    """The right to write to a run folder, from construction until `release` or the end of a `with` block.
+    """The right to write to a run folder, an flock from construction until `release` or the end of `with`.
+
+    Only the process that holds the lock replaces its file, namely when other paths share it by hard links, as
+    in copies made with `cp -al`: two copies are two runs. So after locking, the path must still name the
+    locked file; otherwise the new one is locked. The lock ends with its process. Children that execute
+    another program do not inherit it; a forked one would keep it, so workers are spawned.
 
     Raises RunInUseError, which names the process that holds it, and FileError where nothing can be written.
     """
@@ -148,7 +165,7 @@ class Lock(files.OpenFile):
             files.append(self._descriptor, line, self.path)
 
     def _acquired(self) -> bool:
-        """Lock the file that is at the path now."""
+        """Lock the file that is at the path now; return False if another process holds it."""
         while files.lock(self._descriptor, self.path):
             if files.is_at(self._descriptor, self.path):
                 return True
@@ -158,7 +175,7 @@ class Lock(files.OpenFile):
 
 
 def is_locked(path: str) -> bool:
-    """Whether a process holds the lock; works on a read-only file system too."""
+    """Return True if a process holds the lock; works on a read-only file system too."""
     while True:
         try:
             descriptor = files.open_reading(path, follow=False)
@@ -174,7 +191,7 @@ def is_locked(path: str) -> bool:
 
 
 def lock_holder(path: str) -> str:
-    """The process that last took the lock, such as `process 4711 on lab3`, for a message."""
+    """Return the process that last took the lock, such as `process 4711 on lab3`, for a message."""
     try:
         words = files.read_text(path, cap=1000, follow=False).split()
     except (OSError, ValueError, FileError):
@@ -184,31 +201,9 @@ def lock_holder(path: str) -> str:
     return f"process {words[0]} on {words[1]}"
 
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_FILES = (
-    "config.yaml",
-    "run.json",
-    "status.json",
-    "history.csv",
-    "best.safetensors",
-    "last.safetensors",
-    "last.previous.safetensors",
-    "train.log",
-    "lock",
-)
-_NEEDED = ("config.yaml", "run.json", "status.json")
-_MAX_JSON = 16_000_000
-_SWEEP = "trials.sqlite"
-"""what a folder has that is no run's but a sweep's"""
-LATEST = "latest"
-"""stands for the newest run of a folder, as in runs/latest"""
-_TRAIN = "train it again with mlprun train"
-_RESTORE = "put the run's own file back"
-
-
 @dataclass(frozen=True)
 class LastCheckpoint:
-    """The newest usable checkpoint of a run; `damage` says why it is last.previous and not last, if it is."""
+    """The newest usable checkpoint of a run; `damage` is why it is last.previous and not last."""
 
     checkpoint: Checkpoint
     path: str
@@ -217,7 +212,7 @@ class LastCheckpoint:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A folder that holds a run; `create`, `open_run` and `find` make these."""
+    """A folder that holds a run, made by `create`, `open_run` and `find`."""
 
     path: str
 
@@ -252,7 +247,7 @@ class RunFolder:
         return os.path.join(self.path, "last.previous.safetensors")
 
     def plots(self) -> str:
-        """The folder for pictures, made when it is missing; a symbolic link there is refused."""
+        """Return the folder for figures, made when it is missing; a symbolic link there is refused."""
         path = os.path.join(self.path, "plots")
         if files.kind(path) not in (None, "folder"):
             raise CheckpointError(path, f"is a {files.kind(path)}", "expected a folder")
@@ -260,7 +255,7 @@ class RunFolder:
         return path
 
     def lock(self) -> Lock:
-        """Take the right to write; also removes the temporaries that a killed process left behind."""
+        """Take the right to write, and remove the temporaries that a killed process left behind."""
         lock = Lock(os.path.join(self.path, "lock"))
         try:
             for name in files.names(self.path):
@@ -272,18 +267,18 @@ class RunFolder:
         return lock
 
     def record(self) -> dict[str, Any]:
-        """What run.json says: what was run, where and with what."""
+        """Return run.json: what was run, where and with what."""
         return _read_json(os.path.join(self.path, "run.json"))
 
     def status(self, *, read_checkpoints: bool = True) -> Status:
-        """How the run stands; one that says `running` while no process holds its lock has crashed.
+        """Return the status; a run that says `running` while no process holds its lock has crashed.
 
         The epochs of a crashed or failed run are those of its newest checkpoint. Without `read_checkpoints`,
         for lists of many runs, they are those in status.json.
         """
         status = self._written_status()
         if status.state == "running" and not is_locked(os.path.join(self.path, "lock")):
-            status = self._written_status()  # it may have ended between the two looks
+            status = self._written_status()  # it may have ended in between
             if status.state == "running":
                 status = replace(status, state="crashed")
         if status.state == "running" or (read_checkpoints and status.state in ("crashed", "failed")):
@@ -291,7 +286,7 @@ class RunFolder:
         return status
 
     def _saved_epochs(self) -> int:
-        """How far the newest checkpoint is; 0 where none can be read."""
+        """Return the epoch of the newest checkpoint; 0 where none can be read."""
         with contextlib.suppress(CheckpointError):
             last = self.load_last()
             return 0 if last is None else int(last.checkpoint.meta["epoch"])
@@ -310,11 +305,11 @@ class RunFolder:
         files.write_atomic(self.config, text.encode())
 
     def open_history(self, columns: Sequence[str], *, anew: bool = False) -> History:
-        """history.csv, open for appending; `anew` for a run without a checkpoint."""
+        """Open history.csv for appending; `anew` for a run without a checkpoint."""
         return History.open(self.history, columns, anew=anew)
 
     def open_log(self) -> Log:
-        """train.log, open for appending."""
+        """Open train.log for appending."""
         return Log(os.path.join(self.path, "train.log"))
 
     def save_best(self, data: bytes) -> None:
@@ -326,7 +321,7 @@ class RunFolder:
         files.write_atomic(self.last, data, previous=self.previous)
 
     def load_last(self) -> LastCheckpoint | None:
-        """The newest checkpoint, or the one before when it is damaged; None before the first was written."""
+        """Return the newest checkpoint, or the one before if it is damaged; None before the first one."""
         if files.kind(self.last) is None and files.kind(self.previous) is None:
             return None
         try:
@@ -340,17 +335,17 @@ class RunFolder:
             return LastCheckpoint(checkpoint, self.previous, damage)
 
     def restore_last(self) -> None:
-        """Put last.previous in the place of a damaged last, lest the next save keep the damage."""
+        """Replace a damaged last by last.previous, so that the next save does not keep the damage."""
         data = checkpoints.read_bytes(self.previous, follow=False)
         checkpoints.decode(data, self.previous)
         files.write_atomic(self.last, data)
 
     def load_best(self) -> Checkpoint:
-        """The best epoch's checkpoint."""
+        """Return the best epoch's checkpoint."""
         return self._read_own(self.best)
 
     def _read_own(self, path: str) -> Checkpoint:
-        """A checkpoint of this run; raises CheckpointError for one that another run has written."""
+        """Return a checkpoint of this run; raises CheckpointError for one that another run has written."""
         checkpoint = checkpoints.read(path, follow=False)
         epoch = checkpoint.meta.get("epoch")
         if type(epoch) is not int or epoch < 0:
@@ -364,7 +359,7 @@ class RunFolder:
 def create(
     out: str, name: str, *, config: str, record: Mapping[str, Any], code: Mapping[str, bytes] | None = None
 ) -> tuple[RunFolder, Lock]:
-    """A new folder NAME-001, NAME-002, ... below `out`, with its lock held and its status `running`.
+    """Create a folder NAME-001, NAME-002, ... below `out`, with its lock held and its status `running`.
 
     `record` goes into run.json; `code` holds the user's source files by plain name. A process that dies
     meanwhile leaves at most a dot-folder.
@@ -389,7 +384,7 @@ def create(
 
 
 def claim(prepared: str, out: str, name: str) -> str:
-    """Give a prepared folder the next free name NAME-001, NAME-002, ... below `out`."""
+    """Rename a prepared folder to the next free name NAME-001, NAME-002, ... below `out`; return its path."""
     final = next_free(out, name)
     while True:
         with contextlib.suppress(FileExistsError):  # another process was faster
@@ -399,7 +394,7 @@ def claim(prepared: str, out: str, name: str) -> str:
 
 
 def next_free(out: str, name: str) -> str:
-    """The path below `out` of the name NAME-001, NAME-002, ... after those that are taken."""
+    """Return the path below `out` of the name NAME-001, NAME-002, ... after those that are taken."""
     taken = files.names(out) if files.is_folder(out) else []
     number = max((_number(found, name) for found in taken), default=0) + 1
     return os.path.join(out, f"{name}-{number:03d}")
@@ -420,21 +415,21 @@ def remove_prepared(folder: str, names: Sequence[str]) -> None:
 
 
 def is_allowed_file_name(name: str) -> bool:
-    """Whether a file of the user's may lie in a run folder under this name."""
+    """Return True if a file of the user may have this name in a run folder."""
     return os.path.basename(name) == name and not name.startswith(".") and name not in (*_FILES, "plots", "")
 
 
 def check_name(name: str) -> None:
-    """Refuse, with UsageError, what is not a run's name."""
+    """Raise UsageError for a name that a run cannot have."""
     if _NAME.fullmatch(name) is None:
         remedy = "expected up to 64 letters, digits, '.', '_' and '-', the first a letter or a digit"
         raise UsageError(f"run name {name!r}", "is not allowed", remedy)
 
 
 def resolve_latest(path: str) -> str:
-    """`path` itself, or for FOLDER/latest, where that is no folder of its own, the newest run in FOLDER.
+    """Return `path`, with FOLDER/latest replaced by the newest run in FOLDER unless such a folder exists.
 
-    The same goes for a file in it, such as FOLDER/latest/last.safetensors.
+    The path may also be of a file in the run, such as FOLDER/latest/last.safetensors.
     """
     folder, name = os.path.split(os.path.normpath(path))
     if os.path.basename(folder) == LATEST and files.kind(folder) is None:
@@ -453,9 +448,9 @@ def resolve_latest(path: str) -> str:
 
 
 def open_run(path: str) -> RunFolder:
-    """The run folder at `path` (`runs/latest` is the newest in `runs`).
+    """Return the run folder at `path` (`runs/latest` is the newest in `runs`).
 
-    Raises CheckpointError that says what it lacks or what is wrong with it.
+    Raises CheckpointError for what it lacks or what is wrong with it.
     """
     path = resolve_latest(path)
     if not files.is_folder(path):
@@ -475,7 +470,7 @@ def open_run(path: str) -> RunFolder:
 
 
 def suggest_run(path: str) -> str:
-    """What would work instead of a path that is no run: one in that folder, or one with such a name."""
+    """Return what would work instead of a path that is no run: one in that folder, or of a similar name."""
     for folder in (path, os.path.dirname(path), "runs"):
         try:
             found = _paths(folder or ".")
@@ -493,7 +488,7 @@ def suggest_run(path: str) -> str:
 
 
 def find(folder: str) -> list[RunFolder]:
-    """The run folders below `folder`, by name and number; raises CheckpointError when it is missing."""
+    """Return the run folders below `folder`, by name and number; raises CheckpointError if it is missing."""
     return [RunFolder(path) for path in _paths(folder) if _is_run(path)]
 
 
@@ -502,7 +497,7 @@ def _is_run(path: str) -> bool:
 
 
 def _paths(folder: str) -> list[str]:
-    """Everything below `folder` that may be a run, by name and number; opens and stats nothing of it."""
+    """Return everything below `folder` that may be a run, by name and number, without opening any of it."""
     try:
         names = files.names(folder)
     except FileNotFoundError as error:
@@ -533,13 +528,6 @@ class Log(files.AppendFile):
     """An open train.log that lines are appended to."""
 
     def write(self, *lines: str) -> None:
-        """Append lines in one write; what a terminal would act on is spelled out."""
-        text = "".join(f"{_printable(line)}\n" for line in lines)
+        """Append lines in one write; what a terminal would act on is escaped."""
+        text = "".join(f"{printable(line)}\n" for line in lines)
         self._append(text.encode())
-
-
-def _printable(line: str) -> str:
-    """The line with what a name may hold (line breaks, escapes, marks that turn text around) spelled out."""
-    if line.isprintable():
-        return line
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)
