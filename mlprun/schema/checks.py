@@ -14,12 +14,11 @@ from mlprun.config import Problem
 from mlprun.parts import limits
 from mlprun.parts.activations import Activation, Identity, activations
 from mlprun.parts.datasets.inline import Inline
-from mlprun.parts.splits import counts, problems
-from mlprun.parts.splits import Fresh
 from mlprun.parts.datasets.table import Table
 from mlprun.parts.datasets.table.delimited import is_number
 from mlprun.parts.losses import Loss, losses
 from mlprun.parts.part import suggestion
+from mlprun.parts.splits import Fresh, split_problems, split_sizes
 from mlprun.schema.model import metric_direction
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ def _train_rows(dataset: Dataset, info: DatasetInfo) -> int | None:
     split = dataset.split
     if split is None or split.column is not None:
         return None
-    return info.rows if split.same else counts(split, info.rows)[0]
+    return info.rows if split.same else split_sizes(split, info.rows)[0]
 
 
 def _lacks_dev(dataset: Dataset, info: DatasetInfo) -> bool:
@@ -109,7 +108,7 @@ def _lacks_dev(dataset: Dataset, info: DatasetInfo) -> bool:
     split = dataset.split
     if split is None or split.same or split.column is not None or isinstance(split.dev, Fresh):
         return False
-    return counts(split, info.rows)[1] == 0
+    return split_sizes(split, info.rows)[1] == 0
 
 
 def _divides(config: Config, info: DatasetInfo) -> bool:
@@ -121,7 +120,7 @@ def split_fits(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Require counts that do not exceed the data, fractions that sum to 1, and splits that can be made."""
     dataset = config.dataset
     assert dataset.split is not None
-    found = problems(
+    found = split_problems(
         dataset.split,
         info,
         can_draw_fresh=dataset.can_draw_fresh,
@@ -248,7 +247,10 @@ def memory_problem(config: Config, rows: int, inputs: int) -> Problem | None:
         what = f"{every:,} rows of {inputs:,} inputs need at least {_gib(needed)} of memory, {have}"
         return Problem(("dataset",), f"{what}; use fewer rows or columns")
     counted = split is None or split.same or split.column is not None
-    train, batch = rows if split is None or counted else counts(split, rows)[0], config.training.batch_size
+    train, batch = (
+        rows if split is None or counted else split_sizes(split, rows)[0],
+        config.training.batch_size,
+    )
     size = train if batch == "full" else min(batch, train)
     kept = config.architecture.activations(inputs, fused=config.engine in ("auto", "fused"))
     needed = size * kept * (8 if config.training.dtype == "float64" else 4)
@@ -271,10 +273,10 @@ def loss_fits_targets(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Require a loss that takes these targets and this number of outputs."""
     loss, outputs = config.loss, config.architecture.outputs
     assert outputs is not None
-    of_targets = loss.refuses(info, loss.outputs(info))
+    of_targets = loss.unsupported_reason(info, loss.outputs(info))
     if of_targets:
         yield Problem(("loss",), of_targets)
-    elif of_outputs := loss.refuses(info, outputs):
+    elif of_outputs := loss.unsupported_reason(info, outputs):
         hint = _other_task(config, info) if loss.target_kind == "numbers" and outputs > 1 else ""
         yield Problem(("architecture", "outputs"), of_outputs + hint)
 
@@ -299,7 +301,10 @@ def positive_is_valid(config: Config, info: DatasetInfo) -> Iterator[Problem]:
 @reads("dataset", "loss", data=True)
 def inline_targets_fit_loss(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Check targets written in the config here, so that the problem is shown at their position."""
-    if isinstance(config.dataset, Inline) and config.loss.refuses(info, config.loss.outputs(info)) is None:
+    if (
+        isinstance(config.dataset, Inline)
+        and config.loss.unsupported_reason(info, config.loss.outputs(info)) is None
+    ):
         refusal = config.loss.unsupported_targets(config.dataset.load().targets)
         if refusal:
             yield Problem(("dataset", "targets"), refusal)
@@ -321,7 +326,7 @@ def activation_fits_loss(config: Config, info: DatasetInfo) -> Iterator[Problem]
 @reads("dataset", "architecture", "loss", data=True)
 def architecture_fits_inputs(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Require an embedding that is large enough for symbols, and none for numbers."""
-    refusal = config.architecture.refuses(info)
+    refusal = config.architecture.unsupported_reason(info)
     if refusal:
         yield Problem(("architecture",), refusal)
 
@@ -336,9 +341,9 @@ def metrics_fit(config: Config, info: DatasetInfo) -> Iterator[Problem]:
             yield Problem(("metrics", index), misfit + _other_task(config, info))
             continue
         refusal = (
-            metric.refuses(info, outputs) or _loss_misreads(metric, output)
+            metric.unsupported_reason(info, outputs) or _loss_misreads(metric, output)
             if isinstance(metric, Loss)
-            else metric.refuses(info) or _needs_probabilities(metric, output)
+            else metric.unsupported_reason(info) or _needs_probabilities(metric, output)
         )
         if refusal:
             yield Problem(("metrics", index), refusal)
@@ -348,7 +353,7 @@ def _of_other_targets(metric: Metric | Loss, info: DatasetInfo) -> str | None:
     """Return why a metric does not fit these targets; a loss of numbers with a `reduction` fits classes."""
     if isinstance(metric, Loss):
         is_loss = "reduction" in metric.model_fields_set
-        misfit = metric.takes == "numbers" and info.classes is not None and not is_loss
+        misfit = metric.target_kind == "numbers" and info.classes is not None and not is_loss
     else:
         misfit = (metric.target == "numbers") == (info.classes is not None)
     if not misfit:
@@ -374,7 +379,7 @@ def _loss_misreads(loss: Loss, output: Activation) -> str | None:
 
 
 def _needs_probabilities(metric: Metric, output: Activation) -> str | None:
-    if not metric.needs_probabilities or output.gives != "numbers":
+    if not metric.needs_probabilities or output.output_kind != "numbers":
         return None
     what = f"{metric.name} needs probabilities, and the output activation is {output.name}"
     return f"{what}; use accuracy, or a loss such as bce or cross_entropy"

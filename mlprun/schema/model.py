@@ -12,7 +12,6 @@ from pydantic.fields import FieldInfo
 from mlprun.parts.activations import activations
 from mlprun.parts.architectures import Architecture, architectures
 from mlprun.parts.datasets import Dataset, datasets
-from mlprun.parts.splits import Split
 from mlprun.parts.initializers import initializers, module_initializers
 from mlprun.parts.losses import Loss, losses
 from mlprun.parts.metrics import Metric, metrics
@@ -31,6 +30,7 @@ from mlprun.parts.part import (
 )
 from mlprun.parts.penalties import Penalty, penalties
 from mlprun.parts.schedules import Schedule, schedules
+from mlprun.parts.splits import Split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -304,5 +304,5 @@ def _is_path(annotated: Any) -> bool:
 
 def metric_direction(name: str, logged: tuple[Metric | Loss, ...]) -> str:
     """Return `min` or `max`, whichever is better for a metric; losses and unknown ones are minimised."""
-    directions = {metric.name: metric.goal for metric in logged if isinstance(metric, Metric)}
+    directions = {metric.name: metric.mode for metric in logged if isinstance(metric, Metric)}
     return directions.get(name, "min")
