@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,3 +106,46 @@ def finish() -> Callable[[int, FrameType | None], None] | None:
             capture.finishing = True
             return capture.handle
     return None
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopFlag:
+    """A context in which the first Ctrl-C or SIGTERM sets a flag, and the second stops at once.
+
+    Call it to read the flag. Outside the main thread signals cannot be caught, and the flag stays unset.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self.finished = False
+        """whether all work is done: one signal after this context then still lets the command finish"""
+        self._former: dict[int, Any] = {}
+
+    def __call__(self) -> bool:
+        """Return True if a signal was received."""
+        return self.number is not None
+
+    def __enter__(self) -> Self:
+        raise_if_interrupted()  # before anything is written
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                self._former[number] = signal.signal(number, self._catch)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        lets_finish = self.finished and self.number is None and error is None and self._former
+        finishing = finish() if lets_finish else None
+        for number, handler in self._former.items():
+            ignored = handler is signal.SIG_IGN
+            signal.signal(number, handler if ignored or finishing is None else finishing)
+
+    def _catch(self, number: int, frame: FrameType | None) -> None:
+        if self.number is not None:
+            for known, handler in self._former.items():
+                signal.signal(known, handler)
+            raise ImmediateStopError(number)
+        self.number = number

@@ -1,9 +1,20 @@
-"""The loop above an engine: new runs and resumed ones, trained, saved and measured. It knows no engine."""
+"""The trainer above the engines: new and resumed runs, trained, saved and measured."""
 
-from mlprun.training.loop import Reporter
-from mlprun.training.recorded import record_of, trained_config
+from __future__ import annotations
+
+from mlprun.training.callbacks import Callback
+from mlprun.training.metadata import record_of, trained_config
 from mlprun.training.reproducing import Reproduction, reproduce
 from mlprun.training.resuming import resume
-from mlprun.training.run import Ended, start
+from mlprun.training.run import TrainResult, start
 
-__all__ = ["Ended", "Reporter", "Reproduction", "record_of", "reproduce", "resume", "start", "trained_config"]
+__all__ = [
+    "Callback",
+    "Reproduction",
+    "TrainResult",
+    "record_of",
+    "reproduce",
+    "resume",
+    "start",
+    "trained_config",
+]

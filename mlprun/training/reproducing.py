@@ -12,20 +12,20 @@ from mlprun.engines import device as devices
 from mlprun.errors import CheckpointError, InterruptedRunError, command_line
 from mlprun.experiment import Experiment
 from mlprun.storage import history
-from mlprun.training.recorded import differences, record_of, trained_config
+from mlprun.training.callbacks import emit
+from mlprun.training.metadata import differences, record_of, trained_config
+from mlprun.training.recorder import state_from
 from mlprun.training.resuming import resume
 from mlprun.training.run import start
-from mlprun.training.state import saved_from
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from mlprun.storage.checkpoints import Checkpoint
     from mlprun.storage.runs import RunFolder
-    from mlprun.training.loop import Reporter
-    from mlprun.training.run import Ended
+    from mlprun.training.run import TrainResult
 
 _ENDED = ("finished", "diverged")
 
@@ -58,7 +58,7 @@ class Reproduction:
         return max(found, default=0.0)
 
 
-def reproduce(folder: RunFolder, *, out: str, reporter: Reporter, allow_code: bool = False) -> Reproduction:
+def reproduce(folder: RunFolder, *, out: str, callbacks: Sequence[Any], allow_code: bool = False) -> Reproduction:
     """Train a run again in a new folder below `out`, and compare the two.
 
     Raises CheckpointError for a run that has not ended or lacks a part, and what training raises.
@@ -75,9 +75,9 @@ def reproduce(folder: RunFolder, *, out: str, reporter: Reporter, allow_code: bo
         found.append("the rows were others")
     if edited is not None:
         found.append(edited)
-        reporter.say(f"warning: {edited}")
+        emit(callbacks, "on_message", f"warning: {edited}")
     found += [f"when it was resumed: {difference}" for difference in status.differences]
-    ended = _trained(experiment, status.extended, out=out, reporter=reporter, allow_code=allow_code)
+    ended = _trained(experiment, status.extended, out=out, callbacks=callbacks, allow_code=allow_code)
     if ended.stopped == "interrupted":
         raise InterruptedRunError(
             folder.path,
@@ -89,8 +89,8 @@ def reproduce(folder: RunFolder, *, out: str, reporter: Reporter, allow_code: bo
 
 
 def _trained(
-    experiment: Experiment, extended: tuple[int, ...], *, out: str, reporter: Reporter, allow_code: bool
-) -> Ended:
+    experiment: Experiment, extended: tuple[int, ...], *, out: str, callbacks: Sequence[Any], allow_code: bool
+) -> TrainResult:
     """Train a run as it was trained: to its first last epoch, and from there to each one it was extended to.
 
     A last epoch is evaluated and logged whatever `evaluate_every` says, so it leaves a trace.
@@ -99,11 +99,11 @@ def _trained(
     first, *later = (*extended, config.training.epochs)
     training = config.training.model_copy(update={"epochs": first})
     began = replace(experiment, config=config.model_copy(update={"training": training}))
-    ended = start(began, out=out, reporter=reporter)
+    ended = start(began, out=out, callbacks=callbacks)
     for epochs in later:
         if ended.stopped != "finished":
             break
-        ended = resume(ended.folder, reporter=reporter, epochs=epochs, allow_code=allow_code)
+        ended = resume(ended.folder, callbacks=callbacks, epochs=epochs, allow_code=allow_code)
     return ended
 
 
@@ -138,7 +138,7 @@ def _checkpoints(then: RunFolder, now: RunFolder) -> list[tuple[str, Any, Any]]:
     again = now.load_last()
     assert again is not None
     pairs: list[tuple[str, Checkpoint, Checkpoint]] = [("last", last.checkpoint, again.checkpoint)]
-    if saved_from(last.checkpoint, last.path).state.progress.best_value is not None:
+    if state_from(last.checkpoint, last.path).state.progress.best_value is not None:
         pairs.insert(0, ("best", then.load_best(), now.load_best()))
     return [(name, dict(one.tensors), dict(other.tensors)) for name, one, other in pairs]
 

@@ -10,9 +10,11 @@ from mlprun.engines import device as devices
 from mlprun.errors import CheckpointError, UsageError, command_line
 from mlprun.experiment import Experiment, history_columns, history_metrics
 from mlprun.experiment.preprocessing import Preprocessing
+from mlprun.interrupts import StopFlag
 from mlprun.storage import history, provenance
 from mlprun.storage.runs import Status
-from mlprun.training.recorded import (
+from mlprun.training.callbacks import emit
+from mlprun.training.metadata import (
     as_yaml,
     config_of,
     differences,
@@ -24,18 +26,16 @@ from mlprun.training.recorded import (
     stored_config,
     written_config,
 )
-from mlprun.training.run import Ended, Session, carry_out, constants_of
-from mlprun.training.signals import StopFlag
-from mlprun.training.state import best_from, saved_from
+from mlprun.training.recorder import best_from, state_from
+from mlprun.training.run import TrainContext, TrainResult, constants_of, train
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mlprun.engines import Best, Engine
     from mlprun.schema import Config
     from mlprun.storage.runs import LastCheckpoint, RunFolder
-    from mlprun.training.loop import Reporter
-    from mlprun.training.state import Saved
+    from mlprun.training.recorder import TrainState
 
 _RESTORE = "restore it from a copy or train again"
 
@@ -43,12 +43,12 @@ _RESTORE = "restore it from a copy or train again"
 def resume(
     folder: RunFolder,
     *,
-    reporter: Reporter,
+    callbacks: Sequence[Any] = (),
     epochs: int | None = None,
     device: str | None = None,
     allow_code: bool = False,
-) -> Ended:
-    """Go on exactly where a run stopped; with `epochs` a finished run is extended to so many.
+) -> TrainResult:
+    """Continue exactly where a run stopped; with `epochs` a finished run is extended to so many.
 
     `device: auto` stays what it was when the run was started; `device` here names another one.
     Raises CheckpointError, RunInUseError, DataError for rows that changed since, and UsageError for a run
@@ -58,15 +58,15 @@ def resume(
         record, status = record_of(folder), _status(folder)
         last = folder.load_last()
         if last is not None and last.damage is not None:
-            reporter.say(f"{last.damage}; going on from {last.path}")
+            emit(callbacks, "on_message", f"{last.damage}; going on from {last.path}")
         config, edited = _config(folder, last, record, allow_code=allow_code)
         if edited is not None:
-            reporter.say(f"warning: {edited}")
+            emit(callbacks, "on_message", f"warning: {edited}")
         preprocessing, saved = (None, None) if last is None else _kept(folder, last, config)
         if saved is not None and saved.stopped is not None and epochs is None and status.state == "finished":
             _mend(folder, last)
-            reporter.say(f"{folder.path} has ended: nothing is left to train; --epochs N extends it")
-            return Ended(folder, saved.stopped, saved.state.epoch)
+            emit(callbacks, "on_message", f"{folder.path} has ended: nothing is left to train; --epochs N extends it")
+            return TrainResult(folder, saved.stopped, saved.state.epoch)
         best = _best(folder, saved, config, preprocessing)
         extended = status.extended
         if epochs is not None:
@@ -76,21 +76,21 @@ def resume(
         experiment = Experiment.of(config, preprocessing=preprocessing)
         before = replace(status, extended=extended)
         kept = _as_kept(folder, last, config, record)
-        session = _session(experiment, folder, before, kept, record=record, device=device, reporter=reporter)
-        _refuse_flaw(session.engine, experiment, saved, last)
-        session.engine.warm_up(experiment, reporter.say)
+        context = _context(experiment, folder, before, kept, record=record, device=device, callbacks=callbacks)
+        _refuse_flaw(context.engine, experiment, saved, last)
+        context.engine.warm_up(experiment, lambda message: emit(callbacks, "on_message", message))
         with StopFlag() as stop:
             _mend(folder, last)  # until here nothing has been written
-            ended = carry_out(session, saved, best, stop)
+            ended = train(context, saved, best, stop)
             if not says(folder, config, allow_code=allow_code):  # an extension or the user has changed it
                 by_user = edited is not None or not (before.extended or is_as_recorded(folder))
                 folder.write_config(as_yaml(kept))
                 if by_user:
-                    reporter.say(f"replaced the edited {folder.config} by the config that was used")
+                    emit(callbacks, "on_message", f"replaced the edited {folder.config} by the config that was used")
         return ended
 
 
-def _session(
+def _context(
     experiment: Experiment,
     folder: RunFolder,
     before: Status,
@@ -98,8 +98,8 @@ def _session(
     *,
     record: Mapping[str, Any],
     device: str | None,
-    reporter: Reporter,
-) -> Session:
+    callbacks: Sequence[Any],
+) -> TrainContext:
     """What the run goes on with: the engine of its record, and what of that is not so any more.
 
     Raises DataError for other rows, DeviceError.
@@ -110,15 +110,15 @@ def _session(
     found = differences(record, experiment, place)
     refuse_other_rows(record, experiment, found)
     if found:
-        reporter.say(f"this may not end with the bytes of an undisturbed run: {'; '.join(found)}")
+        emit(callbacks, "on_message", f"this may not end with the bytes of an undisturbed run: {'; '.join(found)}")
     engine, _ = engines.choose(experiment, record["engine"])
-    return Session(
+    return TrainContext(
         experiment,
         folder,
         engine,
         place,
         constants_of(experiment, kept, engine),
-        reporter,
+        callbacks,
         before.seconds,
         tuple(dict.fromkeys((*before.differences, *found))),
         before.extended,
@@ -157,9 +157,9 @@ def _as_kept(
     return {**words, "training": {**words["training"], "epochs": config.training.epochs}}
 
 
-def _kept(folder: RunFolder, last: LastCheckpoint, config: Config) -> tuple[Preprocessing, Saved]:
+def _kept(folder: RunFolder, last: LastCheckpoint, config: Config) -> tuple[Preprocessing, TrainState]:
     """What the checkpoint holds, its models and epochs being those that the config leads to."""
-    saved = saved_from(last.checkpoint, last.path)
+    saved = state_from(last.checkpoint, last.path)
     preprocessing = Preprocessing.from_json(last.checkpoint.meta["preprocessing"])
     epoch, until = saved.state.epoch, config.training.epochs
     if epoch > until:
@@ -174,9 +174,7 @@ def _kept(folder: RunFolder, last: LastCheckpoint, config: Config) -> tuple[Prep
     return preprocessing, saved
 
 
-def _refuse_flaw(
-    engine: Engine, experiment: Experiment, saved: Saved | None, last: LastCheckpoint | None
-) -> None:
+def _refuse_flaw(engine: Engine, experiment: Experiment, saved: TrainState | None, last: LastCheckpoint | None) -> None:
     """Raise CheckpointError for an optimizer's state that the engine cannot have left."""
     flaw = None if saved is None else engine.validate_state(experiment, saved.state)
     if flaw is not None and last is not None:
@@ -211,18 +209,18 @@ def _extended(config: Config, epochs: int, *, done: int) -> Config:
     return config.model_copy(update={"training": config.training.model_copy(update={"epochs": epochs})})
 
 
-def _unfinished(saved: Saved | None) -> Saved | None:
+def _unfinished(saved: TrainState | None) -> TrainState | None:
     """The state of a run that goes on to more epochs. Raises UsageError for one that would stop at once."""
     if saved is None:
         return None
     if saved.stopped == "early_stopping":
         what = f"the run stopped early at epoch {saved.state.epoch}, and would again"
         raise UsageError("--epochs", what, "train it again with more patience")
-    return saved.going_on()
+    return replace(saved, stopped=None)
 
 
 def _best(
-    folder: RunFolder, saved: Saved | None, config: Config, preprocessing: Preprocessing | None
+    folder: RunFolder, saved: TrainState | None, config: Config, preprocessing: Preprocessing | None
 ) -> Best | None:
     """The best model that `saved` knows of; one that is newer will be found again."""
     if saved is None or preprocessing is None or saved.state.progress.best_value is None:

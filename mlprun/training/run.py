@@ -1,4 +1,4 @@
-"""A run from its first checkpoint to its final figures, new or resumed, with the status that goes with it."""
+"""A run from its first checkpoint to its final metrics, new or resumed, with the status that goes with it."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun import engines, evaluation
 from mlprun.engines import device as devices
+from mlprun.errors import CheckpointError
 from mlprun.experiment import SPLITS
+from mlprun.interrupts import StopFlag
 from mlprun.storage import canonical, runs
 from mlprun.storage.runs import RunState, Status
-from mlprun.training.expected import EXPECTED, as_expected
-from mlprun.training.loop import Course, Reporter, follow
-from mlprun.training.record import Record
-from mlprun.training.recorded import as_yaml, code_of, describe, stored_config
-from mlprun.training.signals import StopFlag
+from mlprun.training.callbacks import Callback, emit
+from mlprun.training.metadata import as_yaml, code_of, describe, stored_config
+from mlprun.training.recorder import RunRecorder
+from mlprun.training.trainer import EXPECTED, ChunkScheduler, Trainer, TrainingRun, translate_error
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mlprun.engines import Best, Engine, State
     from mlprun.engines.contract import Arrays, StopReason
     from mlprun.experiment import Experiment
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
-    from mlprun.training.state import Saved
+    from mlprun.training.recorder import TrainState
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a training came to its end; `signal_number` names the signal that interrupted it."""
+class TrainResult:
+    """How a training ended; `signal_number` is that of the signal that interrupted it."""
 
     folder: RunFolder
     stopped: StopReason
@@ -40,7 +41,7 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Session:
+class TrainContext:
     """What a training works with, new or resumed."""
 
     experiment: Experiment
@@ -49,9 +50,9 @@ class Session:
     device: str
     constants: Mapping[str, Any]
     """the metadata that all checkpoints of the run share"""
-    reporter: Reporter
+    callbacks: Sequence[Any] = ()
     seconds: float = 0.0
-    """of training before this session"""
+    """of training in earlier sessions"""
     differences: tuple[str, ...] = ()
     """what is not as it was recorded when the run was started"""
     extended: tuple[int, ...] = ()
@@ -59,13 +60,10 @@ class Session:
     pause: int | None = None
     """an epoch to stop at"""
 
-    def status(self, state: RunState, epochs: int, seconds: float, *told: Any) -> Status:
-        """The status of this run; `seconds` are those of this session, `told` the figures and the reason."""
-        status = Status(state, epochs, self.seconds + max(0.0, seconds), *told)
-        return replace(status, differences=self.differences, extended=self.extended)
 
-
-def start(experiment: Experiment, *, out: str, reporter: Reporter, pause: int | None = None) -> Ended:
+def start(
+    experiment: Experiment, *, out: str, callbacks: Sequence[Any] = (), pause: int | None = None
+) -> TrainResult:
     """Train a new run in a new folder below `out`; up to an epoch `pause`, it ends there as interrupted.
 
     Raises UsageError, DeviceError or FileError before a folder exists when it cannot be done as asked.
@@ -76,7 +74,7 @@ def start(experiment: Experiment, *, out: str, reporter: Reporter, pause: int | 
     device = devices.resolve(config.device)
     experiment.check_size()
     engine.initial_state(experiment)  # fails before a folder exists, as for a weights file of other shapes
-    engine.warm_up(experiment, reporter.say)
+    engine.warm_up(experiment, lambda message: emit(callbacks, "on_message", message))
     code = code_of(config)
     # every folder below `out` lies equally deep, so paths relative to it hold whatever its number will be
     stored = stored_config(config, os.path.join(out, config.name))
@@ -85,20 +83,12 @@ def start(experiment: Experiment, *, out: str, reporter: Reporter, pause: int | 
     with StopFlag() as stop:
         folder, lock = runs.create(out, config.name, config=as_yaml(stored), record=record, code=code)
         with lock:
-            session = Session(experiment, folder, engine, device, constants, reporter, pause=pause)
-            return carry_out(session, None, None, stop)
-
-
-def never_a_number(config: Config) -> str:
-    """Why a run that evaluated dev rows has no best epoch."""
-    watching = [name for name in ("early_stopping",) if config.early_stopping is not None]
-    watching += [config.schedule.name] if config.schedule.plateau else []
-    idle = f", and {' and '.join(watching)} had nothing to go by" if watching else ""
-    return f"{config.best.metric} was not a number at any evaluation: there is no best epoch{idle}"
+            context = TrainContext(experiment, folder, engine, device, constants, callbacks, pause=pause)
+            return train(context, None, None, stop)
 
 
 def constants_of(experiment: Experiment, stored: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
-    """The metadata that all checkpoints of a run share."""
+    """Return the metadata that all checkpoints of a run share."""
     return {
         "config": canonical.prepare(stored),
         "preprocessing": canonical.prepare(experiment.preprocessing.to_json()),
@@ -107,50 +97,85 @@ def constants_of(experiment: Experiment, stored: Mapping[str, Any], engine: Engi
     }
 
 
-def carry_out(session: Session, saved: Saved | None, best: Best | None, stop: StopFlag) -> Ended:
+def train(context: TrainContext, saved: TrainState | None, best: Best | None, stop: StopFlag) -> TrainResult:
     """Train to the end and write the status; the caller holds the lock and catches signals."""
-    config = session.experiment.config
-    standing = Standing(session, 0 if saved is None else saved.state.epoch)
-    with devices.computing(config.training.threads, session.device):
+    experiment, callbacks = context.experiment, context.callbacks
+    status = StatusWriter(context, 0 if saved is None else saved.state.epoch)
+    run: TrainingRun | None = None
+    with devices.computing(experiment.config.training.threads, context.device):
         try:
-            stopped, state, best = _follow(session, saved, best, stop, standing)
-            if best is None and state.progress.undefined:
-                session.reporter.say(f"warning: {never_a_number(config)}")
-            figures = final_figures(session.experiment, state, best, device=session.device)
+            state = context.engine.initial_state(experiment) if saved is None else saved.state
+            run = TrainingRun(experiment, state, until=context.pause, path=context.folder.path)
+            best = _fit(run, context, saved, best, stop, status)
+            if best is None and run.state.progress.undefined:
+                emit(callbacks, "on_message", f"warning: {_never_a_number(experiment.config)}")
+            run.final_metrics = final_metrics(experiment, run.state, best, device=context.device)
         except Exception as error:
-            told = as_expected(error)
-            if not isinstance(told, EXPECTED):
+            translated = translate_error(error)
+            expected = isinstance(translated, EXPECTED)
+            if expected:
+                status.end("failed", {}, str(translated))
+            if run is not None:
+                run.error = translated
+                emit(callbacks, "on_train_end", run)
+            if translated is error or not expected:
                 raise
-            standing.end("failed", {}, str(told))
-            if told is error:
-                raise
-            raise told from error
-    standing.end("finished" if stopped == "early_stopping" else stopped, figures, stopped)
-    stop.finished = stopped in ("finished", "early_stopping")
-    return Ended(session.folder, stopped, state.epoch, stop.number)
+            raise translated from error
+    assert run is not None
+    stopped = run.stop_reason or "interrupted"  # at `pause`
+    stop.finished = stopped in _FINISHED
+    reason = f"callback: {run.stop_message}" if stopped == "callback" else stopped
+    status.end("finished" if stop.finished else stopped, run.final_metrics, reason)  # type: ignore[arg-type]
+    emit(callbacks, "on_train_end", run)
+    return TrainResult(context.folder, stopped, run.epoch, stop.number)
 
 
-def _follow(
-    session: Session, saved: Saved | None, best: Best | None, stop: StopFlag, standing: Standing
-) -> tuple[StopReason, State, Best | None]:
-    experiment, engine = session.experiment, session.engine
-    course = Course(engine, session.device, stop, session.reporter, standing.saved, session.pause)
-    with Record(session.folder, experiment, session.constants, begins=saved is None) as record:
+_FINISHED = ("finished", "early_stopping", "callback")
+
+
+def _fit(
+    run: TrainingRun,
+    context: TrainContext,
+    saved: TrainState | None,
+    best: Best | None,
+    stop: StopFlag,
+    status: StatusWriter,
+) -> Best | None:
+    """Train a run into its folder; returns its best evaluation, of this session or before."""
+    with RunRecorder(context.folder, run.experiment, context.constants, anew=saved is None) as recorder:
         if saved is None:
-            state = engine.initial_state(experiment)
-            record.begin(state)
+            recorder.begin(run.state)
         else:
-            state = saved.state
-            record.go_on(saved, best)
-        session.reporter.begin(session.folder.path, experiment, state.epoch)
-        if saved is not None and saved.stopped is not None:
-            return saved.stopped, state, best
-        stopped, state = follow(experiment, state, record, course)
-        return stopped, state, record.best
+            recorder.restore(saved, best)
+            run.stop_reason = saved.stopped
+        own = [part.build() for part in run.config.callbacks]
+        run.callbacks = [recorder, status, *context.callbacks, *own]
+        trainer = Trainer(
+            context.engine, [run], device=context.device, stop=stop, scheduler=ChunkScheduler()
+        )
+        trainer.fit()
+        if trainer.failed_to_open and isinstance(run.error, _UNSOUND):
+            # of a state that was written on purpose: the tensors of the model have been looked at before
+            what = f"holds an optimizer's state that is none: {run.error}"
+            remedy = "restore it from a copy or train again"
+            raise CheckpointError(context.folder.last, what, remedy) from run.error
+        run.raise_for_error()
+        return recorder.best
 
 
-def final_figures(experiment: Experiment, state: State, best: Best | None, *, device: str) -> dict[str, Any]:
-    """What status.json keeps: `best` (None without dev rows), `last` and `baselines`, with `splits`.
+_UNSOUND = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+
+
+def _never_a_number(config: Config) -> str:
+    """Return why a run that evaluated dev rows has no best epoch."""
+    watching = [name for name in ("early_stopping",) if config.early_stopping is not None]
+    watching += [config.schedule.name] if config.schedule.plateau else []
+    idle = f", and {' and '.join(watching)} had nothing to go by" if watching else ""
+    return f"{config.best.metric} was not a number at any evaluation: there is no best epoch{idle}"
+
+
+def final_metrics(experiment: Experiment, state: State, best: Best | None, *, device: str) -> dict[str, Any]:
+    """Return what status.json keeps: `best` (None without dev rows), `last` and `baselines`, with `splits`.
 
     `positive` names the class, of two, that precision, recall and the like are of.
     """
@@ -183,38 +208,38 @@ def _measured(experiment: Experiment, model: Arrays, epoch: int, device: str) ->
     return evaluation.evaluate(experiment, network, rows)
 
 
-SOONEST = 1.0
-"""seconds of training before they are recorded for the first time"""
-GROWTH = 1.1
-"""how much larger the seconds are each time that they are recorded"""
-
-
-class Standing:
+class StatusWriter(Callback):
     """Writes the status of a session at its begin and end and, beside checkpoints, now and then.
 
-    Of a run that is killed the last seconds are not counted: one, or a tenth of them all. To record them with
+    If a run is killed, the last seconds are not counted: one, or a tenth of them all. To record them with
     every checkpoint would make each cost more.
     """
 
-    def __init__(self, session: Session, epoch: int) -> None:
-        self._session, self._began, self._epoch = session, time.monotonic(), epoch
-        self._next = SOONEST
+    FIRST, GROWTH = 1.0, 1.1
+    """seconds of training before they are recorded for the first time, and their growth between records"""
+
+    def __init__(self, context: TrainContext, epoch: int) -> None:
+        self._context, self._began, self._epoch = context, time.monotonic(), epoch
+        self._next = self.FIRST
         self._write("running")
 
-    def saved(self, epoch: int) -> None:
-        """A checkpoint of this epoch has been written."""
+    def on_checkpoint(self, run: TrainingRun, epoch: int) -> None:
+        """Record the epoch, and the seconds if they have grown enough."""
         self._epoch = epoch
         if self._seconds >= self._next:
             self._write("running")
-            self._next = GROWTH * self._seconds
+            self._next = self.GROWTH * self._seconds
 
-    def end(self, state: RunState, figures: dict[str, Any], reason: str) -> None:
-        """The session is over, at the epoch that was saved last."""
-        self._write(state, figures, reason)
+    def end(self, state: RunState, metrics: Mapping[str, Any], reason: str) -> None:
+        """Write the final status, at the epoch that was saved last."""
+        self._write(state, metrics, reason)
 
     @property
     def _seconds(self) -> float:
         return max(0.0, time.monotonic() - self._began)
 
-    def _write(self, state: RunState, *told: Any) -> None:
-        self._session.folder.write_status(self._session.status(state, self._epoch, self._seconds, *told))
+    def _write(self, state: RunState, *outcome: Any) -> None:
+        context = self._context
+        status = Status(state, self._epoch, context.seconds + self._seconds, *outcome)
+        status = replace(status, differences=context.differences, extended=context.extended)
+        context.folder.write_status(status)

@@ -1,0 +1,238 @@
+"""The run folder as a callback: what a run writes while it trains, in the order that a kill at any moment survives.
+
+History is synced before the checkpoint that refers to its end; `best` is written just before `last`. So
+`last` never refers to anything that the disk does not hold, and what lies behind it is found again by training
+on.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mlprun.engines import Best, Progress, State
+from mlprun.errors import CheckpointError
+from mlprun.experiment import history_columns
+from mlprun.storage import checkpoints
+from mlprun.storage.checkpoints import Checkpoint
+from mlprun.files import Closeable
+from mlprun.training.callbacks import Callback, emit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mlprun.engines import ChunkResult
+    from mlprun.engines.contract import Arrays, Row, StopReason
+    from mlprun.experiment import Experiment
+    from mlprun.storage.runs import RunFolder
+    from mlprun.training.trainer import TrainingRun
+
+
+class RunRecorder(Closeable, Callback):
+    """Writes the log, the history and the checkpoints of a run; a context that closes the files.
+
+    A run that has no checkpoint yet starts `anew`, and has no history either, whatever a kill left of it.
+    """
+
+    def __init__(
+        self, folder: RunFolder, experiment: Experiment, constants: Mapping[str, Any], *, anew: bool
+    ) -> None:
+        config = experiment.config
+        self._folder, self._constants, self._checkpoint = folder, constants, config.checkpoint
+        self._columns = history_columns(config)
+        self._watched, self._report_every = config.best.metric, config.training.report_every
+        self._log = folder.open_log()
+        self._history = folder.open_history(self._columns, anew=anew)
+        self._wanted = frozenset(config.snapshots) | {0}
+        self._snapshots: dict[int, Arrays] = {}
+        self._rows: list[Row] = []
+        self._reports = 0
+        self.best: Best | None = None
+        self._best_written = True
+        self._saved_at, self._saved_epoch = time.monotonic(), 0
+
+    def close(self) -> None:
+        """Close the history and the log."""
+        self._history.close()
+        self._log.close()
+
+    def begin(self, state: State) -> None:
+        """Save the state at epoch 0."""
+        self._snapshots[state.epoch] = state.model
+        self.save(state, None)
+
+    def restore(self, saved: TrainState, best: Best | None) -> None:
+        """Continue from a checkpoint: cut the history behind it, take over its best and its snapshots."""
+        self._history.truncate(saved.history_offset)
+        self._snapshots, self.best = dict(saved.snapshots), best
+        self._saved_epoch = saved.state.epoch
+        self._reports = saved.state.epoch // self._report_every
+        self._log.write(f"resumed after epoch {saved.state.epoch}")
+
+    def chunk_limit(self, run: TrainingRun) -> int | None:
+        """Return the next epoch of a snapshot or of a checkpoint that the config asks for."""
+        due = [epoch for epoch in self._wanted - self._snapshots.keys() if epoch > run.epoch]
+        every = self._checkpoint.epochs
+        if every is not None:
+            due.append((run.epoch // every + 1) * every)
+        return min(due, default=None)
+
+    def on_chunk_end(self, run: TrainingRun, chunk: ChunkResult) -> None:
+        """Log the chunk; save a checkpoint if one is due or the run is over."""
+        self.record(chunk)
+        if run.epoch in self._wanted - self._snapshots.keys():
+            self._snapshots[run.epoch] = run.state.model
+        if run.is_over or self._is_due(run.epoch):
+            self.save(run.state, run.stop_reason)
+            emit(run.callbacks, "on_checkpoint", run, run.epoch)
+
+    def record(self, chunk: ChunkResult) -> None:
+        """Log a chunk; its rows are written with the next checkpoint."""
+        self._rows.extend(chunk.rows)
+        if chunk.best is not None:
+            self.best, self._best_written = chunk.best, False
+        lines = [
+            (item.epoch, f"epoch {item.epoch}: {self._watched} {_shown(item.before)} -> {_shown(item.value)}")
+            for item in chunk.improvements
+        ]
+        lines += [(int(row[0] or 0), self._report(row)) for row in chunk.rows if self._is_reported(row)]
+        if lines:
+            self._log.write(*(line for _, line in sorted(lines, key=lambda pair: pair[0])))
+
+    def _is_reported(self, row: Row) -> bool:
+        """Return True at the first row at or behind each multiple of `report_every`."""
+        passed = int(row[0] or 0) // self._report_every
+        due, self._reports = passed > self._reports, passed
+        return due
+
+    def _report(self, row: Row) -> str:
+        metrics = zip(self._columns[1:], row[1:], strict=True)
+        return f"epoch {row[0]}: " + " ".join(
+            f"{name} {_shown(value)}" for name, value in metrics if value is not None
+        )
+
+    def _is_due(self, epoch: int) -> bool:
+        """Return True if the config asks for a checkpoint now."""
+        every = self._checkpoint.epochs
+        if every is not None and epoch // every > self._saved_epoch // every:
+            return True
+        return time.monotonic() - self._saved_at >= self._checkpoint.seconds
+
+    def save(self, state: State, stopped: StopReason | None) -> None:
+        """Write history, then best, then last."""
+        self._history.append(self._rows)
+        self._history.sync()
+        self._rows.clear()
+        if self.best is not None and not self._best_written:
+            self._folder.save_best(checkpoints.encode(best_checkpoint(self.best, self._constants)))
+            self._best_written = True
+        saved = TrainState(state, self._history.offset, self._snapshots, _STORED_REASONS.get(stopped))
+        self._folder.save_last(checkpoints.encode(last_checkpoint(saved, self._constants)))
+        self._saved_at, self._saved_epoch = time.monotonic(), state.epoch
+
+
+# an interrupted run is not over: nothing in its bytes may tell it from one that was never disturbed; a run that
+# a callback stopped is stored as one that stopped early, which every version reads
+_STORED_REASONS: dict[StopReason | None, StopReason] = {
+    "finished": "finished",
+    "early_stopping": "early_stopping",
+    "callback": "early_stopping",
+}
+
+
+def _shown(value: float | None) -> str:
+    return "none" if value is None else f"{value:.6g}"
+
+
+_PREFIXES = ("model.", "optimizer.", "snapshot.")
+
+
+@dataclass(frozen=True, eq=False)
+class TrainState:
+    """Everything that `last.safetensors` holds beside the config and the preprocessing."""
+
+    state: State
+    history_offset: int
+    snapshots: Mapping[int, Arrays] = field(default_factory=dict)
+    """the model at epoch 0 and at the epochs that `snapshots:` names"""
+    stopped: StopReason | None = None
+    """why the run was over at this state; None while it can be continued"""
+
+
+def last_checkpoint(saved: TrainState, constants: Mapping[str, Any]) -> Checkpoint:
+    """Return the newest state, all that a resume needs; `constants` are the metadata that never change."""
+    state = saved.state
+    tensors = {f"model.{name}": array for name, array in state.model.items()}
+    tensors |= {f"optimizer.{name}": array for name, array in state.optimizer_state.items()}
+    for epoch, model in saved.snapshots.items():
+        tensors |= {f"snapshot.{epoch}.{name}": array for name, array in model.items()}
+    meta = {
+        **constants,
+        "kind": "last",
+        "epoch": state.epoch,
+        "optimizer": state.optimizer_meta,
+        "progress": state.progress.to_json(),
+        "history_offset": saved.history_offset,
+        "stopped": saved.stopped,
+    }
+    return Checkpoint(tensors, meta)
+
+
+def best_checkpoint(best: Best, constants: Mapping[str, Any]) -> Checkpoint:
+    """Return the model at the best evaluation, with its dev metrics."""
+    tensors = {f"model.{name}": array for name, array in best.model.items()}
+    return Checkpoint(
+        tensors, {**constants, "kind": "best", "epoch": best.epoch, "figures": {"dev": best.metrics}}
+    )
+
+
+def state_from(checkpoint: Checkpoint, where: str) -> TrainState:
+    """Invert `last_checkpoint`.
+
+    Raises CheckpointError for a checkpoint of another kind, and for one that no run can have written.
+    """
+    meta = checkpoint.meta
+    if meta.get("kind") != "last":
+        raise CheckpointError(where, "is not the newest state of a run", "resume a run folder")
+    with _checked(where):
+        unknown = [name for name in checkpoint.tensors if not name.startswith(_PREFIXES)]
+        if unknown:
+            raise ValueError(f"unknown tensor {unknown[0]}")
+        state = State(
+            _count(meta["epoch"]),
+            checkpoint.under("model."),
+            checkpoint.under("optimizer."),
+            meta["optimizer"],
+            Progress.from_json(meta["progress"]),
+        )
+        if meta["stopped"] not in (None, "finished", "early_stopping"):
+            raise ValueError(f"it says that it stopped as {meta['stopped']!r}")
+        return TrainState(state, _count(meta["history_offset"]), checkpoint.snapshots(), meta["stopped"])
+
+
+def best_from(checkpoint: Checkpoint, where: str) -> Best:
+    """Invert `best_checkpoint`. Raises CheckpointError as `state_from` does."""
+    meta = checkpoint.meta
+    with _checked(where):
+        metrics = {name: float(value) for name, value in meta["figures"]["dev"].items()}
+        if not all(type(value) in (int, float) for value in meta["figures"]["dev"].values()):
+            raise ValueError("a dev figure is no number")
+        return Best(_count(meta["epoch"]), metrics, checkpoint.under("model."))
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 2**62:
+        raise ValueError(f"{value!r} is no count")
+    return value
+
+
+@contextmanager
+def _checked(where: str) -> Iterator[None]:
+    """Report metadata that lacks something or holds something else: such a file was made on purpose."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"holds what no run writes: {error}"
+        raise CheckpointError(where, what, "use another checkpoint of the run") from error
