@@ -16,9 +16,20 @@ from typing import TYPE_CHECKING, Any
 from mlprun.version import __version__
 
 if TYPE_CHECKING:
-    from mlprun.api import Run, Sweep, load, load_checkpoint, load_sweep, resume, sweep, train
+    from mlprun.api import Callback, Run, Sweep, load, load_checkpoint, load_sweep, resume, sweep, train
 
-__all__ = ["Run", "Sweep", "__version__", "load", "load_checkpoint", "load_sweep", "resume", "sweep", "train"]
+__all__ = [
+    "Callback",
+    "Run",
+    "Sweep",
+    "__version__",
+    "load",
+    "load_checkpoint",
+    "load_sweep",
+    "resume",
+    "sweep",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -123,15 +123,17 @@ def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, st
 
 @pytest.fixture
 def heard() -> Any:
-    """A reporter of runs that keeps in `said` what it is told."""
-    from mlprun.api import Silent  # brings torch
+    """A callback of runs, and a reporter of sweeps, that keeps in `said` what it is told."""
+    from mlprun.api import SilentSweep  # brings torch
 
-    class Heard(Silent):
+    class Heard(SilentSweep):
         def __init__(self) -> None:
             self.said: list[str] = []
 
         def say(self, message: str) -> None:
             self.said.append(message)
+
+        on_message = say
 
     return Heard()
 

@@ -10,13 +10,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlprun.api.run import Run, load, load_checkpoint
-    from mlprun.api.sweeps import Sweep, load_definition, load_sweep, sweep
-    from mlprun.api.training import Silent, SilentSweep, load_config, reproduce, resume, train, verify
+    from mlprun.api.runs import (
+        Run,
+        load,
+        load_checkpoint,
+        load_config,
+        reproduce,
+        resume,
+        train,
+        verify,
+    )
+    from mlprun.api.sweeps import SilentSweep, Sweep, load_definition, load_sweep, sweep
+    from mlprun.training import Callback
 
 __all__ = [
+    "Callback",
     "Run",
-    "Silent",
     "SilentSweep",
     "Sweep",
     "load",
@@ -30,16 +39,17 @@ __all__ = [
     "train",
     "verify",
 ]
-
-_MODULES = {
-    "run": ("Run", "load", "load_checkpoint"),
-    "sweeps": ("Sweep", "load_definition", "load_sweep", "sweep"),
-}
+_SWEEPS = ("SilentSweep", "Sweep", "load_definition", "load_sweep", "sweep")
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is first used: importing this package alone does not load torch."""
+    """Import a name when it is first asked for: runs load no sweeps, and light commands no torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = next((module for module, names in _MODULES.items() if name in names), "training")
-    return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    module = "training" if name == "Callback" else "api.sweeps" if name in _SWEEPS else "api.runs"
+    return getattr(importlib.import_module(f"mlprun.{module}"), name)
+
+
+def __dir__() -> list[str]:
+    """Return the names that completion offers."""
+    return sorted({*globals(), *__all__})

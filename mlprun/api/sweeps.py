@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from mlprun.analysis import export
 from mlprun.analysis.comparisons import compare
 from mlprun.analysis.summary import summarize
-from mlprun.api.training import Silent
 from mlprun.errors import CheckpointError, InterruptedRunError
 from mlprun.sweeps import cohort_file, launchers
 from mlprun.sweeps import definition as definitions
@@ -28,6 +27,19 @@ if TYPE_CHECKING:
     from mlprun.sweeps.folder import SweepFolder, SweepStatus
     from mlprun.sweeps.schema import Configuration, Description, Trial
     from mlprun.sweeps.session import Reporter as SweepReporter
+
+
+class SilentSweep:
+    """A reporter of a sweep that says nothing."""
+
+    def begin(self, *_: Any, **__: Any) -> None:
+        """Nothing."""
+
+    def say(self, message: str) -> None:
+        """Nothing."""
+
+    def report(self, *_: Any, **__: Any) -> None:
+        """Nothing."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +154,7 @@ def sweep(
     ended = sweeping.run(
         defined,
         out=out,
-        reporter=reporter or Silent(),
+        reporter=reporter or SilentSweep(),
         allow_code=allow_code,
         fail_fast=fail_fast,
         retry_failed=retry_failed,

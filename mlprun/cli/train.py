@@ -18,8 +18,8 @@ from mlprun.errors import CheckFailedError, DivergedError, InterruptedRunError, 
 if TYPE_CHECKING:
     from mlprun.api import Run
     from mlprun.engines import ChunkResult
-    from mlprun.experiment import Experiment
     from mlprun.training import Reproduction
+    from mlprun.training.trainer import TrainingRun
 
 SHOWN = 12
 """rows of the table of what differs most"""
@@ -153,7 +153,7 @@ def reproduce_command(
     9 memory, 10 different, 130 Ctrl-C, 143 SIGTERM.
     """
     with closing(RunProgress(output)) as progress:
-        made = api.reproduce(run, out=out, allow_code=allow_code, reporter=progress)
+        made = api.reproduce(run, out=out, allow_code=allow_code, callbacks=[progress])
     kept = made.path if out is not None else None
     names = ("largest", "first_epoch", "rows", "history", "weights", "differences")
     found = {name: getattr(made, name) for name in names}
@@ -174,7 +174,7 @@ def follow(training: "partial[Run]", output: Output) -> None:
     """Train before the user's eyes, and say how the run ended, well or not."""
     try:
         with closing(RunProgress(output)) as progress:
-            run = training(reporter=progress)
+            run = training(callbacks=[progress])
     except (DivergedError, InterruptedRunError) as error:
         _print_document(api.load(error.where, allow_code=training.keywords["allow_code"]), output)
         raise
@@ -251,27 +251,31 @@ def _remedy(made: "Reproduction") -> str:
 
 
 class RunProgress(ProgressReporter):
-    """A reporter that says how far a run is."""
+    """A callback that shows how far a run is."""
 
     def __init__(self, output: Output) -> None:
         super().__init__(output)
-        self._epochs, self._said_at = 0, time.monotonic()
+        self._start = self._said_at = time.monotonic()
 
-    def begin(self, folder: str, experiment: "Experiment", epoch: int) -> None:
+    def on_message(self, message: str) -> None:
+        """Show a message."""
+        self.say(message)
+
+    def on_train_start(self, run: "TrainingRun") -> None:
         """Show where the run is written, and the bar."""
-        self._epochs = experiment.config.training.epochs
-        for warning in experiment.warnings:
+        for warning in run.experiment.warnings:
             self.say(f"warning: {warning}")
-        self.say(f"{layers_table(experiment.layers())[1].plain()}\n\ntraining in {folder}")
-        self._start_bar("epoch", self._epochs, epoch)
+        self.say(f"{layers_table(run.experiment.layers())[1].plain()}\n\ntraining in {run.path}")
+        self._start = time.monotonic()
+        self._start_bar("epoch", run.config.training.epochs, run.epoch)
 
-    def report(self, advance: "ChunkResult", seconds: float) -> None:
-        """Move the bar; without one, say a line every few seconds."""
-        figures = f"train loss {advance.rows[-1][2]:.4g}" if advance.rows else ""
+    def on_chunk_end(self, run: "TrainingRun", chunk: "ChunkResult") -> None:
+        """Move the bar; without one, print a line every few seconds."""
+        metrics = f"train loss {chunk.rows[-1][2]:.4g}" if chunk.rows else ""
         if self._bar is not None:
-            self._bar.update(0, completed=advance.epoch, figures=figures, refresh=True)
+            self._bar.update(0, completed=run.epoch, figures=metrics, refresh=True)
         elif time.monotonic() - self._said_at >= LINE_SECONDS:
             self._said_at = time.monotonic()
-            self.say(
-                f"epoch {advance.epoch} of {self._epochs}, {seconds:.0f} s{', ' if figures else ''}{figures}"
-            )
+            seconds = self._said_at - self._start
+            done = f"epoch {run.epoch} of {run.config.training.epochs}, {seconds:.0f} s"
+            self.say(", ".join(filter(None, (done, metrics))))

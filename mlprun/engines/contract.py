@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Arrays = Mapping[str, "NDArray[Any]"]
 Row = tuple[float | None, ...]
 """one history row, aligned with `experiment.columns`; None where dev was not evaluated"""
-StopReason = Literal["finished", "early_stopping", "diverged", "interrupted"]
+StopReason = Literal["finished", "early_stopping", "callback", "diverged", "interrupted"]
 StopCondition = Callable[[], bool]
 """asked between batches; when it answers True the unfinished epoch is dropped"""
 

@@ -51,7 +51,7 @@ class Subject:
 
         from mlprun import evaluation
         from mlprun.storage import history
-        from mlprun.training.state import best_from
+        from mlprun.training.recorder import best_from
 
         newest = folder.load_last()
         if newest is None:

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from mlprun.parts.activations import activations
 from mlprun.parts.architectures import Architecture, architectures
+from mlprun.parts.callbacks import CallbackPart, callbacks
 from mlprun.parts.datasets import Dataset, datasets
 from mlprun.parts.initializers import initializers, module_initializers
 from mlprun.parts.losses import Loss, losses
@@ -176,6 +177,7 @@ ArchitectureField = Annotated[Architecture, Named(architectures, default=DEFAULT
 LossField = Annotated[Loss, Named(losses)]
 OptimizerField = Annotated[Optimizer, Named(optimizers, default="sgd"), BeforeValidator(_default_optimizer)]
 ScheduleField = Annotated[Schedule, Named(schedules)]
+CallbackField = Annotated[CallbackPart, Named(callbacks)]
 RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
@@ -216,6 +218,9 @@ class Config(Options):
     )
     snapshots: tuple[NonNegativeInt, ...] = Field(
         (), description="epochs at which all outputs are kept, for bar charts"
+    )
+    callbacks: tuple[CallbackField, ...] = Field(
+        (), description="callbacks of your own that run beside the training, registered by files of `extend`"
     )
     device: Annotated[str, Field(pattern=r"^(cpu|cuda|cuda:[0-9]{1,3}|auto)$")] = Field(
         "cpu", description="cpu, cuda, cuda:1 and so on, or auto for a GPU if there is one"
@@ -273,7 +278,8 @@ def _plain(value: Any, folder: str, *, defaults: bool, path: bool = False) -> An
         return {
             name: _plain(inner, folder, defaults=defaults, path=_is_path(fields[name]))
             for name, inner in value
-            if defaults or name in explicit
+            if (defaults and (inner or name != "callbacks"))
+            or name in explicit  # stored configs keep their bytes
         }
     if isinstance(value, dict):
         return {key: _plain(inner, folder, defaults=defaults, path=path) for key, inner in value.items()}

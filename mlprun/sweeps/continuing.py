@@ -15,7 +15,7 @@ from mlprun.storage import checkpoints
 from mlprun.sweeps import database, folder, recorded
 from mlprun.sweeps.session import pending
 from mlprun.sweeps.stored import beside, contains, digest_of, stored
-from mlprun.training.recorded import as_yaml
+from mlprun.training.metadata import as_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

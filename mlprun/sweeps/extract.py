@@ -23,14 +23,13 @@ NAME_LENGTH = 44
 _RESTORE = "restore its cohorts from a copy, or run the same sweep again, which trains them anew"
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
     from mlprun.sweeps.cohort_file import CohortFile
     from mlprun.sweeps.folder import SweepFolder
     from mlprun.sweeps.schema import Trial
-    from mlprun.training import Reporter
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Extracted:
 
 
 def extract(
-    place: SweepFolder, number: int, *, out: str, reporter: Reporter, allow_code: bool = False
+    place: SweepFolder, number: int, *, out: str, callbacks: Sequence[Any] = (), allow_code: bool = False
 ) -> Extracted:
     """Train a trial alone, in a new run folder below `out`, and hold it against what the sweep kept of it.
 
@@ -55,7 +54,7 @@ def extract(
     kept.history(trial.member or 0)
     config = config_of(place, trial, allow_code=allow_code)
     pause = trial.epochs if trial.status == "pruned" else None
-    ended = training.start(Experiment.of(config), out=out, reporter=reporter, pause=pause)
+    ended = training.start(Experiment.of(config), out=out, callbacks=callbacks, pause=pause)
     return Extracted(trial, ended.folder, tuple(_differences(ended.folder, trial, kept)))
 
 

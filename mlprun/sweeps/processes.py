@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self
 from mlprun import engines, schema
 from mlprun.engines import device as devices
 from mlprun.errors import OutOfMemoryError
+from mlprun.interrupts import SIGNALS
 from mlprun.isolation import safe_path
 from mlprun.sweeps import train as training
 from mlprun.sweeps import worker
@@ -26,7 +27,6 @@ from mlprun.sweeps.outcome import Outcome, Standing
 from mlprun.sweeps.train import Course
 from mlprun.sweeps.worker import Line, Work
 from mlprun.sweeps.workshop import Batch, cores, has_room
-from mlprun.training.signals import SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

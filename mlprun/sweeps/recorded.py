@@ -8,7 +8,7 @@ from mlprun import schema
 from mlprun.engines import device as devices
 from mlprun.errors import DataError
 from mlprun.storage import canonical, provenance
-from mlprun.training.recorded import code_of, device_kind, differing
+from mlprun.training.metadata import code_of, device_kind, differing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

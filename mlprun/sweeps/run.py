@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mlprun import engines
 from mlprun.engines import device as devices
 from mlprun.errors import RunInUseError
+from mlprun.interrupts import StopFlag
 from mlprun.parts.datasets.dataset import shortened
 from mlprun.storage import runs
 from mlprun.sweeps import continuing, folder, recorded, search
@@ -18,8 +19,7 @@ from mlprun.sweeps.outcome import Bad
 from mlprun.sweeps.plan import Plan
 from mlprun.sweeps.session import Ended, Session, pending
 from mlprun.sweeps.stored import beside, digest_of, stored
-from mlprun.training.recorded import as_yaml
-from mlprun.training.signals import StopFlag
+from mlprun.training.metadata import as_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

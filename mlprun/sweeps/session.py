@@ -23,12 +23,12 @@ from mlprun.sweeps.sparing import Sparing
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from mlprun.interrupts import StopFlag
     from mlprun.sweeps.database import Writer
     from mlprun.sweeps.folder import SweepFolder, SweepStatus
     from mlprun.sweeps.outcome import Outcome, Standing
     from mlprun.sweeps.plan import Cohort, Plan
     from mlprun.sweeps.workshop import Batch
-    from mlprun.training.signals import StopFlag
 
 LOOK = 0.1
 """seconds between two looks at signals and at trials that have ended"""

@@ -16,7 +16,7 @@ from mlprun.engines.contract import RowTable
 from mlprun.errors import OutOfMemoryError
 from mlprun.experiment import SPLITS, InitialWeightCache, MetricComputer, SplitTensors, history_columns
 from mlprun.sweeps.outcome import Lacking, Outcome, Standing
-from mlprun.training.expected import EXPECTED, as_expected
+from mlprun.training.trainer import EXPECTED, translate_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -133,7 +133,7 @@ class _Training:
         try:
             step(self)
         except Exception as error:
-            told = as_expected(error)
+            told = translate_error(error)
             if not isinstance(told, EXPECTED):
                 raise
             line = " ".join(str(told).split()) or type(told).__name__

@@ -15,10 +15,10 @@ from mlprun import config as reading
 from mlprun import engines, schema
 from mlprun.engines import device as devices
 from mlprun.experiment import Experiment
+from mlprun.interrupts import SIGNALS
 from mlprun.sweeps import train as training
 from mlprun.sweeps.sparing import Sparing
 from mlprun.sweeps.train import Course, Task
-from mlprun.training.signals import SIGNALS
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

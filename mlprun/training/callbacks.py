@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlprun.engines.contract import RowTable
+from mlprun.errors import UsageError
 from mlprun.experiment import history_columns
 
 if TYPE_CHECKING:
@@ -73,6 +74,15 @@ class Callback:
         """Return the next epoch at which a chunk must end, at most; None for any."""
 
 
+def check_callbacks(callbacks: Sequence[Any]) -> None:
+    """Raise UsageError for what is no callback: it has none of the methods."""
+    events = [name for name in vars(Callback) if not name.startswith("_")]
+    for one in callbacks:
+        if not any(hasattr(one, event) for event in events):
+            remedy = "give objects with methods such as on_epoch_end(run, epoch, metrics)"
+            raise UsageError("callbacks", f"{one!r} has no method of mlprun.Callback", remedy)
+
+
 def emit(callbacks: Sequence[Any], event: str, *arguments: Any) -> None:
     """Call an event's method on each callback that has one of its own."""
     for callback in listening(callbacks, event):
@@ -109,7 +119,7 @@ class HistoryRecorder(Callback):
         return self._pieces[0]
 
     @property
-    def history_columns(self) -> dict[str, NDArray[np.float64]]:
+    def columns(self) -> dict[str, NDArray[np.float64]]:
         """The columns by name."""
         return dict(zip(self._names, self.table.T, strict=True))
 

@@ -1,8 +1,8 @@
-"""The run folder as a callback: what a run writes while it trains, in the order that a kill at any moment survives.
+"""The run folder as a callback: what a run writes while it trains, in an order that survives a kill.
 
 History is synced before the checkpoint that refers to its end; `best` is written just before `last`. So
-`last` never refers to anything that the disk does not hold, and what lies behind it is found again by training
-on.
+`last` never refers to anything that the disk does not hold, and what lies behind it is found again by
+training on.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from mlprun.engines import Best, Progress, State
 from mlprun.errors import CheckpointError
 from mlprun.experiment import history_columns
+from mlprun.files import Closeable
 from mlprun.storage import checkpoints
 from mlprun.storage.checkpoints import Checkpoint
-from mlprun.files import Closeable
 from mlprun.training.callbacks import Callback, emit
 
 if TYPE_CHECKING:
@@ -133,8 +133,8 @@ class RunRecorder(Closeable, Callback):
         self._saved_at, self._saved_epoch = time.monotonic(), state.epoch
 
 
-# an interrupted run is not over: nothing in its bytes may tell it from one that was never disturbed; a run that
-# a callback stopped is stored as one that stopped early, which every version reads
+# An interrupted run is not over: nothing in its bytes may distinguish it from one that was never disturbed. A
+# run that a callback stopped is stored as one that stopped early, which every version reads.
 _STORED_REASONS: dict[StopReason | None, StopReason] = {
     "finished": "finished",
     "early_stopping": "early_stopping",

@@ -58,7 +58,9 @@ class Reproduction:
         return max(found, default=0.0)
 
 
-def reproduce(folder: RunFolder, *, out: str, callbacks: Sequence[Any], allow_code: bool = False) -> Reproduction:
+def reproduce(
+    folder: RunFolder, *, out: str, callbacks: Sequence[Any] = (), allow_code: bool = False
+) -> Reproduction:
     """Train a run again in a new folder below `out`, and compare the two.
 
     Raises CheckpointError for a run that has not ended or lacks a part, and what training raises.
@@ -89,7 +91,12 @@ def reproduce(folder: RunFolder, *, out: str, callbacks: Sequence[Any], allow_co
 
 
 def _trained(
-    experiment: Experiment, extended: tuple[int, ...], *, out: str, callbacks: Sequence[Any], allow_code: bool
+    experiment: Experiment,
+    extended: tuple[int, ...],
+    *,
+    out: str,
+    callbacks: Sequence[Any] = (),
+    allow_code: bool,
 ) -> TrainResult:
     """Train a run as it was trained: to its first last epoch, and from there to each one it was extended to.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mlprun import engines, evaluation, schema
@@ -54,18 +55,23 @@ def resume(
     Raises CheckpointError, RunInUseError, DataError for rows that changed since, and UsageError for a run
     that cannot be extended.
     """
+    message = partial(emit, callbacks, "on_message")
     with folder.lock():
         record, status = record_of(folder), _status(folder)
         last = folder.load_last()
         if last is not None and last.damage is not None:
-            emit(callbacks, "on_message", f"{last.damage}; going on from {last.path}")
+            message(f"{last.damage}; going on from {last.path}")
         config, edited = _config(folder, last, record, allow_code=allow_code)
         if edited is not None:
-            emit(callbacks, "on_message", f"warning: {edited}")
+            message(f"warning: {edited}")
         preprocessing, saved = (None, None) if last is None else _kept(folder, last, config)
         if saved is not None and saved.stopped is not None and epochs is None and status.state == "finished":
             _mend(folder, last)
-            emit(callbacks, "on_message", f"{folder.path} has ended: nothing is left to train; --epochs N extends it")
+            emit(
+                callbacks,
+                "on_message",
+                f"{folder.path} has ended: nothing is left to train; --epochs N extends it",
+            )
             return TrainResult(folder, saved.stopped, saved.state.epoch)
         best = _best(folder, saved, config, preprocessing)
         extended = status.extended
@@ -76,9 +82,11 @@ def resume(
         experiment = Experiment.of(config, preprocessing=preprocessing)
         before = replace(status, extended=extended)
         kept = _as_kept(folder, last, config, record)
-        context = _context(experiment, folder, before, kept, record=record, device=device, callbacks=callbacks)
+        context = _context(
+            experiment, folder, before, kept, record=record, device=device, callbacks=callbacks
+        )
         _refuse_flaw(context.engine, experiment, saved, last)
-        context.engine.warm_up(experiment, lambda message: emit(callbacks, "on_message", message))
+        context.engine.warm_up(experiment, message)
         with StopFlag() as stop:
             _mend(folder, last)  # until here nothing has been written
             ended = train(context, saved, best, stop)
@@ -86,7 +94,11 @@ def resume(
                 by_user = edited is not None or not (before.extended or is_as_recorded(folder))
                 folder.write_config(as_yaml(kept))
                 if by_user:
-                    emit(callbacks, "on_message", f"replaced the edited {folder.config} by the config that was used")
+                    emit(
+                        callbacks,
+                        "on_message",
+                        f"replaced the edited {folder.config} by the config that was used",
+                    )
         return ended
 
 
@@ -110,7 +122,11 @@ def _context(
     found = differences(record, experiment, place)
     refuse_other_rows(record, experiment, found)
     if found:
-        emit(callbacks, "on_message", f"this may not end with the bytes of an undisturbed run: {'; '.join(found)}")
+        emit(
+            callbacks,
+            "on_message",
+            f"this may not end with the bytes of an undisturbed run: {'; '.join(found)}",
+        )
     engine, _ = engines.choose(experiment, record["engine"])
     return TrainContext(
         experiment,
@@ -174,7 +190,9 @@ def _kept(folder: RunFolder, last: LastCheckpoint, config: Config) -> tuple[Prep
     return preprocessing, saved
 
 
-def _refuse_flaw(engine: Engine, experiment: Experiment, saved: TrainState | None, last: LastCheckpoint | None) -> None:
+def _refuse_flaw(
+    engine: Engine, experiment: Experiment, saved: TrainState | None, last: LastCheckpoint | None
+) -> None:
     """Raise CheckpointError for an optimizer's state that the engine cannot have left."""
     flaw = None if saved is None else engine.validate_state(experiment, saved.state)
     if flaw is not None and last is not None:

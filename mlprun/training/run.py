@@ -14,7 +14,7 @@ from mlprun.experiment import SPLITS
 from mlprun.interrupts import StopFlag
 from mlprun.storage import canonical, runs
 from mlprun.storage.runs import RunState, Status
-from mlprun.training.callbacks import Callback, emit
+from mlprun.training.callbacks import Callback, check_callbacks, emit
 from mlprun.training.metadata import as_yaml, code_of, describe, stored_config
 from mlprun.training.recorder import RunRecorder
 from mlprun.training.trainer import EXPECTED, ChunkScheduler, Trainer, TrainingRun, translate_error
@@ -68,6 +68,7 @@ def start(
 
     Raises UsageError, DeviceError or FileError before a folder exists when it cannot be done as asked.
     """
+    check_callbacks(callbacks)
     experiment = evaluation.check_initial_weights(experiment)
     config = experiment.config
     engine, why = engines.choose(experiment, config.engine)
@@ -150,9 +151,7 @@ def _fit(
             run.stop_reason = saved.stopped
         own = [part.build() for part in run.config.callbacks]
         run.callbacks = [recorder, status, *context.callbacks, *own]
-        trainer = Trainer(
-            context.engine, [run], device=context.device, stop=stop, scheduler=ChunkScheduler()
-        )
+        trainer = Trainer(context.engine, [run], device=context.device, stop=stop, scheduler=ChunkScheduler())
         trainer.fit()
         if trainer.failed_to_open and isinstance(run.error, _UNSOUND):
             # of a state that was written on purpose: the tensors of the model have been looked at before

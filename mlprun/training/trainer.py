@@ -1,4 +1,4 @@
-"""The trainer: it advances an engine chunk by chunk and reports to callbacks. Nothing else advances an engine.
+"""The trainer: it advances an engine chunk by chunk and reports to callbacks. Nothing else does so.
 
 It serves `train`, `resume` and `reproduce`, the trials of sweeps, `verify` and `bench` alike: a run folder, a
 progress bar or a trial's record is a callback of its run.
@@ -78,9 +78,14 @@ class TrainingRun:
         self.epoch, self._state = epoch, state
 
     @property
+    def has_ended(self) -> bool:
+        """Whether it stopped or failed."""
+        return self.stop_reason is not None or self.error is not None
+
+    @property
     def is_over(self) -> bool:
-        """Whether there is nothing more to train: it stopped, failed, or is at `until`."""
-        return self.stop_reason is not None or self.error is not None or self.epoch >= self.until
+        """Whether there is nothing more to train: it has ended, or is at `until`."""
+        return self.has_ended or self.epoch >= self.until
 
     def request_stop(self, message: str) -> None:
         """End the run after the epoch whose event is delivered, for the reason `message`; for callbacks."""
@@ -143,13 +148,12 @@ class Trainer:
 
     def _start(self, run: TrainingRun) -> None:
         emit(run.callbacks, "on_train_start", run)
-        open_ended = run.stop_reason is None and run.error is None
-        if open_ended and run.epoch == run.config.training.epochs:  # nothing to train, as with `epochs: 0`
+        if run.epoch == run.config.training.epochs and not run.has_ended:  # as with `epochs: 0`
             self._deliver(run, ChunkResult(run.epoch, stopped="finished"))
 
     def _open(self) -> None:
         """Open the cohort; a run that cannot be opened fails alone."""
-        runs = [run for run in self.runs if not run.is_over]
+        runs = [run for run in self.runs if not run.has_ended]
         try:
             self._cohort = self._open_cohort(runs)
         except Exception as error:  # noqa: BLE001 -- the error of one of the runs
@@ -159,7 +163,7 @@ class Trainer:
             else:
                 for run in runs:
                     self._guarded(run, self._open_cohort, [run])
-            runs = [run for run in runs if run.error is None]
+            runs = [run for run in runs if not run.has_ended]
             self._cohort = self._open_cohort(runs)
         self._opened = runs
 
@@ -193,9 +197,9 @@ class Trainer:
     def _end_of_chunk(self, run: TrainingRun) -> int:
         if run.is_over or run.stop_requested:
             return run.epoch
-        limits = [one.chunk_limit(run) for one in listening(run.callbacks, "chunk_limit")]
+        limits: list[int | None] = [one.chunk_limit(run) for one in listening(run.callbacks, "chunk_limit")]
         scheduled = [] if self._scheduler is None else [run.epoch + self._scheduler.epochs]
-        return min(run.until, *scheduled, *(limit for limit in limits if limit is not None))
+        return min((run.until, *scheduled, *(limit for limit in limits if limit is not None)))
 
     def _deliver(self, run: TrainingRun, result: ChunkResult, start: State | None = None) -> None:
         """Send the events of a chunk to the callbacks of its run, and take over what the chunk did."""

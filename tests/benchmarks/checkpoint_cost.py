@@ -32,14 +32,14 @@ NEVER = {"seconds": 1e9}
 ROUNDS = 7
 
 
-class Stopwatch(mlprun.Silent):
-    """A reporter that times a training from its first epoch to its last report."""
+class Stopwatch(mlprun.Callback):
+    """A callback that times a training from its first epoch to its last report."""
 
-    def begin(self, folder: str, experiment: Any, epoch: int) -> None:
+    def on_train_start(self, run: Any) -> None:
         """The run folder stands."""
         self.began = self.last = time.perf_counter()
 
-    def report(self, advance: Any, seconds: float) -> None:
+    def on_chunk_end(self, run: Any, chunk: Any) -> None:
         """A chunk is over and saved."""
         self.last = time.perf_counter()
 
@@ -48,7 +48,7 @@ def seconds(checkpoint: dict[str, Any], epochs: int, folder: str, base: dict[str
     """How long the training of so many epochs takes."""
     watch = Stopwatch()
     config = {**base, "training": {"epochs": epochs}, "checkpoint": checkpoint}
-    mlprun.train(config, out=tempfile.mkdtemp(dir=folder), reporter=watch)
+    mlprun.train(config, out=tempfile.mkdtemp(dir=folder), callbacks=[watch])
     return watch.last - watch.began
 
 

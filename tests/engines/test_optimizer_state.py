@@ -12,7 +12,7 @@ from mlprun.engines.contract import State
 from mlprun.engines.torch.optimizer_state import flatten, unflatten
 from mlprun.parts.optimizers import optimizers
 from mlprun.storage import checkpoints
-from mlprun.training.state import Saved, last_checkpoint, saved_from
+from mlprun.training.recorder import TrainState, last_checkpoint, state_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +33,8 @@ CASES = {part.names()[0]: {"name": part.names()[0]} for part in optimizers} | OP
 
 
 def through_a_file(state: Any) -> Any:
-    data = checkpoints.encode(last_checkpoint(Saved(state, 0), {}))
-    return saved_from(checkpoints.decode(data, "a test"), "a test").state
+    data = checkpoints.encode(last_checkpoint(TrainState(state, 0), {}))
+    return state_from(checkpoints.decode(data, "a test"), "a test").state
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -88,7 +88,7 @@ def test_resume_goes_on_from_the_checkpoint_before_and_says_so(
         flipped = bytearray(data)
         flipped[place] ^= 1 << chance.randrange(8)
         put(run.last, bytes(flipped) if place % 2 else data[:place])
-        mlprun.resume(run.path, reporter=heard)
+        mlprun.resume(run.path, callbacks=[heard])
         assert any(f"going on from {run.previous}" in said for said in heard.said), heard.said
         compare(whole, run.path)
 
@@ -197,7 +197,7 @@ def test_a_checkpoint_of_another_run_is_refused(
     assert cli.main(["eval", run.best, "-q"]) == 0  # on its own it is what it says
     put(run.best, read(whole, "best.safetensors"))
     put(run.last, read(other.folder.last))
-    mlprun.resume(run.path, reporter=heard)
+    mlprun.resume(run.path, callbacks=[heard])
     assert "is of another run" in heard.said[0]
     compare(whole, run.path)
     for path in (run.last, run.previous):

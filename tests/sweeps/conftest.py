@@ -11,10 +11,10 @@ import pytest
 import mlprun
 from mlprun.api import SilentSweep
 from mlprun.errors import InterruptedRunError
+from mlprun.interrupts import StopFlag
 from mlprun.sweeps import database
 from mlprun.sweeps.folder import SweepStatus
 from mlprun.sweeps.schema import Configuration, Description, Trial
-from mlprun.training.signals import StopFlag
 
 if TYPE_CHECKING:
     from pathlib import Path

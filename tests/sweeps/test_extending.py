@@ -13,7 +13,6 @@ import pytest
 
 import mlprun
 from mlprun import cli
-from mlprun.api import Silent
 from mlprun.errors import ConfigError, InterruptedRunError, MlprunError
 from mlprun.storage import canonical
 from mlprun.sweeps import database, folder
@@ -103,7 +102,7 @@ def test_old_and_new_trials_of_an_extended_sweep_are_ordinary_runs(what, sweep, 
     count = len(sweep(few).trials)
     swept = sweep(many)
     for number in (1, count, count + 1, len(swept.trials)):
-        made = extract(swept.folder, number, out=str(tmp_path / "alone"), reporter=Silent())
+        made = extract(swept.folder, number, out=str(tmp_path / "alone"), callbacks=())
         assert made.differences == ()
         assert mlprun.load(made.folder.path).config.training.seed == swept.trials[number - 1].seed
 
@@ -172,7 +171,7 @@ def test_new_trials_have_the_engine_of_those_that_are_there(sweep, monkeypatch, 
     swept = sweep("seeds: 4")
     assert [trial.engine for trial in swept.trials] == ["torch"] * 4
     for number in (2, 3):
-        assert extract(swept.folder, number, out=str(tmp_path / "a"), reporter=Silent()).differences == ()
+        assert extract(swept.folder, number, out=str(tmp_path / "a"), callbacks=()).differences == ()
 
 
 def test_the_rounds_of_a_search_keep_the_engine_of_the_first(sweep, monkeypatch):
@@ -192,7 +191,7 @@ def test_a_sweep_over_paths_is_extended_by_seeds_alone(sweep, tmp_path, monkeypa
     more = sweep("grid: {dataset.path: [b.csv, a.csv]}\nseeds: 2", *words)
     assert more.path == first.path
     for number in (1, 2, 4):
-        made = extract(more.folder, number, out=str(tmp_path / "alone"), reporter=Silent())
+        made = extract(more.folder, number, out=str(tmp_path / "alone"), callbacks=())
         assert made.differences == ()
     other = sweep("grid: {dataset.path: [a.csv, b.csv]}\nseeds: 2", *words)
     assert os.path.basename(other.path) == "trials-002"
@@ -328,7 +327,7 @@ def test_what_another_machine_drew_is_gone_on_with_as_it_is(sweep, monkeypatch):
     assert here != kept
     assert [setting.values for setting in more.settings.values()][:6] == kept
     assert more.trials[:6] == trials
-    assert extract(first.folder, 2, out=f"{first.path}x", reporter=Silent()).differences == ()
+    assert extract(first.folder, 2, out=f"{first.path}x", callbacks=()).differences == ()
 
 
 def test_a_plan_of_what_is_known_keeps_its_order(sweep):

@@ -13,7 +13,6 @@ import polars as pl
 import pytest
 
 import mlprun
-from mlprun.api import Silent
 from mlprun.errors import CheckpointError, UsageError
 from mlprun.storage import checkpoints
 from mlprun.sweeps import cohort_file, database
@@ -43,7 +42,7 @@ def call(call, tmp_path, monkeypatch):
 
 def test_a_trial_becomes_a_run_folder_that_equals_it(few, tmp_path):
     for number in (1, 5, 7, 10):
-        made = extract(few.folder, number, out=str(tmp_path / "trials"), reporter=Silent())
+        made = extract(few.folder, number, out=str(tmp_path / "trials"), callbacks=())
         trial = few.trials[number - 1]
         assert made.differences == ()
         assert made.folder.name == f"few-trial-{number}-001"
@@ -71,7 +70,7 @@ def test_what_is_not_as_the_sweep_kept_it_is_named(array, named, few, tmp_path):
     arrays = {name: np.array(value) for name, value in kept.tensors.items()}
     arrays[array].reshape(-1)[0] = np.nextafter(arrays[array].reshape(-1)[0], 9, dtype=arrays[array].dtype)
     Path(path).write_bytes(checkpoints.encode(checkpoints.Checkpoint(arrays, kept.meta)))
-    made = extract(few.folder, 1, out=str(tmp_path / "trials"), reporter=Silent())
+    made = extract(few.folder, 1, out=str(tmp_path / "trials"), callbacks=())
     assert made.differences == (named,)
 
 
@@ -85,7 +84,7 @@ def test_what_is_said_of_a_damaged_cohort_mends_it(sweep, tmp_path):
         else:
             path.write_bytes(damage)
         with pytest.raises(CheckpointError) as caught:
-            extract(swept.folder, 1, out=str(tmp_path / "trials"), reporter=Silent())
+            extract(swept.folder, 1, out=str(tmp_path / "trials"), callbacks=())
         assert ("or remove it and run the same sweep again" in str(caught.value)) == (damage is not None)
         assert "or run the same sweep again" in str(caught.value) or damage is not None
         path.unlink(missing_ok=True)
@@ -112,7 +111,7 @@ def test_figures_that_are_not_the_sweeps_are_named(few, call):
 def test_a_trial_that_is_not_there_or_was_not_trained_is_refused(few, tmp_path):
     def refused(number):
         with pytest.raises(UsageError) as error:
-            extract(few.folder, number, out=str(tmp_path / "trials"), reporter=Silent())
+            extract(few.folder, number, out=str(tmp_path / "trials"), callbacks=())
         return str(error.value)
 
     assert refused(13) == "trial 13: is not in this sweep; expected 1 to 12"
@@ -126,7 +125,7 @@ def test_a_trial_that_is_not_there_or_was_not_trained_is_refused(few, tmp_path):
     assert "failed and left no weights: no rows" in refused(4)
     shutil.rmtree(Path(few.path) / "cohorts")
     with pytest.raises(CheckpointError, match=r"lacks the curves of trial 1; .* run the same sweep again"):
-        extract(few.folder, 1, out=str(tmp_path / "trials"), reporter=Silent())
+        extract(few.folder, 1, out=str(tmp_path / "trials"), callbacks=())
     assert not (tmp_path / "trials").exists()
 
 
@@ -134,7 +133,7 @@ def test_no_setting_is_looked_at_but_that_of_the_trial(few, tmp_path, monkeypatc
     looked_at, look = [], Configs.of
     monkeypatch.setattr(Configs, "of", lambda self, point: looked_at.append(point) or look(self, point))
     monkeypatch.setattr(Configs, "check", None)
-    made = extract(few.folder, 5, out=str(tmp_path / "out"), reporter=Silent())
+    made = extract(few.folder, 5, out=str(tmp_path / "out"), callbacks=())
     assert made.differences == ()
     assert [point.setting for point in looked_at] == [few.settings[made.trial.setting]]
 

@@ -7,7 +7,6 @@ import os
 import pytest
 
 import mlprun
-from mlprun.api import Silent
 from mlprun.errors import CheckpointError
 from mlprun.sweeps import paths, search
 from mlprun.sweeps.definition import read
@@ -64,7 +63,7 @@ def test_a_sweep_over_tables_goes_on_from_everywhere_and_its_trials_are_ordinary
     first = mlprun.sweep(project(line), out="runs")
     trials, settings = first.trials, first.settings
     for number, trial in enumerate(trials, start=1):
-        made = extract(first.folder, number, out="alone", reporter=Silent())
+        made = extract(first.folder, number, out="alone", callbacks=())
         assert made.differences == ()
         chosen = settings[trial.setting].values
         path = chosen["dataset"]["path"] if "dataset" in chosen else chosen["dataset.path"]
@@ -74,7 +73,7 @@ def test_a_sweep_over_tables_goes_on_from_everywhere_and_its_trials_are_ordinary
         assert (again.path, again.trials, again.settings) == (first.path, trials, settings)
     more = mlprun.sweep(project(line, "elsewhere"), "seeds=2", out="runs")
     assert (more.path, more.trials[: len(trials)]) == (first.path, trials)
-    assert extract(more.folder, len(trials) + 1, out="alone", reporter=Silent()).differences == ()
+    assert extract(more.folder, len(trials) + 1, out="alone", callbacks=()).differences == ()
 
 
 def test_a_search_that_goes_on_in_another_folder_has_the_words_that_it_began_with(

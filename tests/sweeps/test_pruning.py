@@ -177,7 +177,7 @@ def test_it_does_not_matter_who_trains(sweep, tmp_path, monkeypatch):
 def test_a_pruned_trial_is_a_run_that_can_go_on(sweep, tmp_path):
     swept = sweep(TEXT)
     trial = next(one for one in swept.trials if one.status == "pruned" and one.epochs == 4)
-    made = extract.extract(swept.folder, trial.id, out=str(tmp_path / "alone"), reporter=mlprun.api.Silent())
+    made = extract.extract(swept.folder, trial.id, out=str(tmp_path / "alone"), callbacks=())
     assert made.differences == ()
     assert (made.folder.status().state, made.folder.status().epochs) == ("interrupted", 4)
     resumed = mlprun.resume(made.folder.path)

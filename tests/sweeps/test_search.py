@@ -144,7 +144,7 @@ def test_a_trial_of_a_search_is_an_ordinary_run(asker, sweep, tmp_path):
 
     swept = sweep(TEXT)
     trial = next(one for one in swept.trials if one.setting > 8 and one.status == "finished")
-    made = extract.extract(swept.folder, trial.id, out=str(tmp_path / "alone"), reporter=mlprun.api.Silent())
+    made = extract.extract(swept.folder, trial.id, out=str(tmp_path / "alone"), callbacks=())
     assert made.differences == ()
 
 

@@ -41,8 +41,8 @@ def laid_over(sections: dict[str, Any]) -> dict[str, Any]:
 def train(tmp_path: Path) -> Callable[..., mlprun.Run]:
     """Trains 45 moons with four units; sections that are given are laid over that."""
 
-    def run(*, out: str = "runs", reporter: Any = None, **sections: Any) -> mlprun.Run:
-        return mlprun.train(laid_over(sections), out=str(tmp_path / out), reporter=reporter)
+    def run(*, out: str = "runs", callbacks: Any = (), **sections: Any) -> mlprun.Run:
+        return mlprun.train(laid_over(sections), out=str(tmp_path / out), callbacks=callbacks)
 
     return run
 

@@ -43,7 +43,7 @@ def changed(run: mlprun.Run, change: Callable[[dict[str, Any]], Any]) -> None:
 
 def test_nothing_is_said_where_nothing_differs(train: Train, heard: Any) -> None:
     run = train()
-    mlprun.resume(run.path, epochs=20, reporter=heard)
+    mlprun.resume(run.path, epochs=20, callbacks=[heard])
     assert heard.said == []
     assert run.status.differences == ()
 
@@ -71,7 +71,7 @@ def test_what_differs_is_named_and_the_claim_of_equal_bytes_is_dropped(
 ) -> None:
     run = train()
     changed(run, change)
-    mlprun.resume(run.path, epochs=15, reporter=heard)
+    mlprun.resume(run.path, epochs=15, callbacks=[heard])
     (said,) = heard.said
     assert said.startswith("this may not end with the bytes of an undisturbed run: ")
     assert told in said
@@ -85,7 +85,7 @@ def test_a_variable_that_chooses_code_is_recorded_and_its_change_is_named(
     run = train()
     assert run.record["variables"]["ATEN_CPU_CAPABILITY"] == "default"
     monkeypatch.delenv("ATEN_CPU_CAPABILITY")
-    mlprun.resume(run.path, epochs=15, reporter=heard)
+    mlprun.resume(run.path, epochs=15, callbacks=[heard])
     assert "ATEN_CPU_CAPABILITY was default and is absent" in heard.said[0]
 
 
@@ -94,7 +94,7 @@ def test_what_cannot_matter_is_not_named(train: Train, heard: Any) -> None:
     changed(run, lambda record: record["platform"].update(release="0"))
     changed(run, lambda record: record["cpu"].update(count=999))
     changed(run, lambda record: record.update(git={"commit": "0" * 40, "dirty": True}))
-    mlprun.resume(run.path, epochs=15, reporter=heard)
+    mlprun.resume(run.path, epochs=15, callbacks=[heard])
     assert heard.said == []
 
 
@@ -102,7 +102,7 @@ def test_a_run_that_has_ended_is_left_as_it_is(train: Train, heard: Any) -> None
     run = train()
     changed(run, lambda record: record["versions"].update(torch="1.0"))
     before = {path.name: path.read_bytes() for path in Path(run.path).iterdir() if path.name != "lock"}
-    mlprun.resume(run.path, reporter=heard)
+    mlprun.resume(run.path, callbacks=[heard])
     assert heard.said == [f"{run.path} has ended: nothing is left to train; --epochs N extends it"]
     assert {
         path.name: path.read_bytes() for path in Path(run.path).iterdir() if path.name != "lock"
@@ -116,7 +116,7 @@ def test_a_claim_that_was_dropped_stays_dropped(
     with monkeypatch.context() as patch:
         patch.setattr(provenance, "versions", lambda: {"torch": "9.9"})
         mlprun.resume(run.path, epochs=15)
-    mlprun.resume(run.path, epochs=16, reporter=heard)
+    mlprun.resume(run.path, epochs=16, callbacks=[heard])
     assert heard.said == []
     assert any("torch" in difference for difference in run.status.differences)
 
@@ -167,7 +167,7 @@ def test_generated_rows_may_change_with_a_library_but_not_by_themselves(train: T
     with pytest.raises(DataError, match="no longer those"):
         mlprun.resume(run.path, epochs=15)
     changed(run, lambda record: record["versions"].update(numpy="1.0"))
-    mlprun.resume(run.path, epochs=15, reporter=heard)
+    mlprun.resume(run.path, epochs=15, callbacks=[heard])
     assert "the generated rows were others" in heard.said[0]
 
 
@@ -181,11 +181,11 @@ def test_code_that_changed_in_the_run_folder_is_reported(tmp_path: Path, heard: 
     for call in (mlprun.resume, mlprun.load_checkpoint, mlprun.reproduce):
         with pytest.raises(ConfigError, match=r"would run code from .*my_parts\.py; add --allow-code"):
             call(run.path)
-    mlprun.resume(run.path, epochs=5, allow_code=True, reporter=heard)
+    mlprun.resume(run.path, epochs=5, allow_code=True, callbacks=[heard])
     assert heard.said == []
     with open(Path(run.path, "my_parts.py"), "a") as file:
         file.write("# changed\n")
-    mlprun.resume(run.path, epochs=6, allow_code=True, reporter=heard)
+    mlprun.resume(run.path, epochs=6, allow_code=True, callbacks=[heard])
     assert "my_parts.py was " in heard.said[0]
     assert "my_parts.py was " in run.status.differences[0]
 

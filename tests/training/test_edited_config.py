@@ -64,10 +64,10 @@ def test_resume_continues_with_what_was_trained_and_says_that_it_replaces_the_ed
     run, longer = train(), train(training={"epochs": 20})
     edit(run, kind)
     edited = Path(run.path, "config.yaml").read_bytes()
-    mlprun.resume(run.path, reporter=heard)
+    mlprun.resume(run.path, callbacks=[heard])
     assert "was edited after the run was started" in heard.said[0]
     assert Path(run.path, "config.yaml").read_bytes() == edited  # nothing is left to train
-    mlprun.resume(run.path, epochs=20, reporter=heard)
+    mlprun.resume(run.path, epochs=20, callbacks=[heard])
     assert heard.said[-1] == f"replaced the edited {run.path}/config.yaml by the config that was used"
     assert contents(run) == contents(longer)
     assert mlprun.load(run.path).edited is None
@@ -75,12 +75,12 @@ def test_resume_continues_with_what_was_trained_and_says_that_it_replaces_the_ed
 
 def test_an_extended_run_and_a_comment_are_no_edits(train: Train, heard: Any) -> None:
     run = train()
-    mlprun.resume(run.path, epochs=15, reporter=heard)
-    mlprun.resume(run.path, epochs=20, reporter=heard)
+    mlprun.resume(run.path, epochs=15, callbacks=[heard])
+    mlprun.resume(run.path, epochs=20, callbacks=[heard])
     assert mlprun.load(run.path).edited is None
     path = Path(run.path, "config.yaml")
     path.write_text(f"# mine\n{path.read_text()}")
-    mlprun.resume(run.path, reporter=heard)
+    mlprun.resume(run.path, callbacks=[heard])
     assert mlprun.load(run.path).edited is None
     assert path.read_text().startswith("# mine\n")
     assert not [line for line in heard.said if "edited" in line]

@@ -40,11 +40,11 @@ def test_a_copy_made_while_the_run_trains_does_not_grow_with_it(
 ) -> None:
     copied: dict[str, bytes] = {}
 
-    class Copying(mlprun.Silent):
-        def begin(self, folder: str, experiment: Any, epoch: int) -> None:
-            shutil.copytree(folder, tmp_path / "copy", copy_function=os.link)
+    class Copying(mlprun.Callback):
+        def on_train_start(self, run: Any) -> None:
+            shutil.copytree(run.path, tmp_path / "copy", copy_function=os.link)
             copied.update(files_of(str(tmp_path / "copy")))
 
-    run = train(reporter=Copying())
+    run = train(callbacks=[Copying()])
     assert files_of(str(tmp_path / "copy")) == copied
     assert len(Path(run.path, "history.csv").read_text().splitlines()) == 13

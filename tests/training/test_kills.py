@@ -14,8 +14,8 @@ import pytest
 
 import mlprun.api as mlprun
 from mlprun.errors import InterruptedRunError
+from mlprun.interrupts import StopFlag
 from mlprun.training import run
-from mlprun.training.signals import StopFlag
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,27 +117,26 @@ def test_the_seconds_before_a_kill_are_counted(
 def test_the_status_is_written_seldom_beside_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, written = [0.0], []
     monkeypatch.setattr(run.time, "monotonic", lambda: clock[0])
-    session = SimpleNamespace(
-        folder=SimpleNamespace(write_status=written.append), status=lambda *told: told[:3]
-    )
-    stands = run.Standing(session, 0)  # type: ignore[arg-type]
+    folder = SimpleNamespace(write_status=lambda status: written.append(status))
+    context = run.TrainContext(None, folder, None, "cpu", {})  # type: ignore[arg-type]
+    writer = run.StatusWriter(context, 0)
     for epoch in range(1, 10_001):
         clock[0] += 0.1
-        stands.saved(epoch)
+        writer.on_checkpoint(None, epoch)  # type: ignore[arg-type]
         # at most a second or a tenth is not counted yet
-        assert clock[0] - written[-1][2] < max(1.0, 0.1 * written[-1][2] + 0.1)
+        assert clock[0] - written[-1].seconds < max(1.0, 0.1 * written[-1].seconds + 0.1)
     assert len(written) < 80
-    stands.end("finished", {}, "")
-    assert written[-1] == ("finished", 10_000, clock[0])
+    writer.end("finished", {}, "")
+    assert (written[-1].state, written[-1].epochs, written[-1].seconds) == ("finished", 10_000, clock[0])
 
 
 def test_a_stop_that_comes_at_once_saves_the_start(train: Train) -> None:
-    class Impatient(mlprun.Silent):
-        def begin(self, folder: str, experiment: Any, epoch: int) -> None:
+    class Impatient(mlprun.Callback):
+        def on_train_start(self, run: Any) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(InterruptedRunError) as caught:
-        train(reporter=Impatient())
+        train(callbacks=[Impatient()])
     assert caught.value.signal_number == signal.SIGTERM
     run = mlprun.load(caught.value.where)
     assert (run.status.state, run.status.epochs) == ("interrupted", 0)

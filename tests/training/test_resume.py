@@ -92,7 +92,7 @@ def test_a_damaged_last_falls_back_to_the_one_before(train: Train, contents: Con
     data = bytearray(last.read_bytes())
     data[len(data) // 2] ^= 1
     last.write_bytes(data)
-    again = mlprun.resume(run.path, reporter=heard)
+    again = mlprun.resume(run.path, callbacks=[heard])
     assert contents(again) == before
     assert any("last.previous.safetensors" in message and "damaged" in message for message in heard.said)
 

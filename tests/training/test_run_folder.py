@@ -162,21 +162,21 @@ def test_no_epochs_leave_a_run_that_can_be_used(train: Train) -> None:
     assert mlprun.resume(run.path, epochs=2).status.epochs == 2
 
 
-def test_a_reporter_hears_of_the_beginning_and_of_every_chunk(train: Train) -> None:
-    class Listener(mlprun.Silent):
+def test_a_callback_is_called_at_the_start_and_after_every_chunk(train: Train) -> None:
+    class Listener(mlprun.Callback):
         def __init__(self) -> None:
             self.heard: list[tuple[str, int]] = []
 
-        def begin(self, folder: str, experiment: Any, epoch: int) -> None:
-            assert Path(folder, "config.yaml").exists()
-            self.heard.append(("begin", epoch))
+        def on_train_start(self, run: Any) -> None:
+            assert Path(run.path, "config.yaml").exists()
+            self.heard.append(("begin", run.epoch))
 
-        def report(self, advance: Any, seconds: float) -> None:
-            assert seconds >= 0
-            self.heard.append(("report", advance.epoch))
+        def on_chunk_end(self, run: Any, chunk: Any) -> None:
+            assert run.seconds >= 0
+            self.heard.append(("report", chunk.epoch))
 
     listener = Listener()
-    train(reporter=listener)
+    train(callbacks=[listener])
     assert listener.heard[0] == ("begin", 0)
     epochs = [epoch for kind, epoch in listener.heard[1:] if kind == "report"]
     assert epochs == sorted(set(epochs))
@@ -188,12 +188,12 @@ def test_the_threads_of_a_run_are_its_own(train: Train) -> None:
 
     seen = []
 
-    class Listener(mlprun.Silent):
-        def report(self, advance: Any, seconds: float) -> None:
+    class Listener(mlprun.Callback):
+        def on_chunk_end(self, run: Any, chunk: Any) -> None:
             seen.append(torch.get_num_threads())
 
     torch.set_num_threads(2)
-    train(training={"threads": 1}, reporter=Listener())
+    train(training={"threads": 1}, callbacks=[Listener()])
     assert set(seen) == {1}
     assert torch.get_num_threads() == 2
 

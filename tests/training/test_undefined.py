@@ -22,7 +22,7 @@ def test_early_stopping_and_plateau_ignore_what_is_not_a_number(tmp_path, heard,
         "training": {"epochs": 6},
         "engine": engine,
     }
-    run = mlprun.train(config, out=str(tmp_path), reporter=heard)
+    run = mlprun.train(config, out=str(tmp_path), callbacks=[heard])
     assert (run.status.state, run.status.epochs, run.figures["best"]) == ("finished", 6, None)
     assert set(run.history["lr"]) == {0.2}
     assert all(map(math.isnan, run.history["dev_roc_auc"]))

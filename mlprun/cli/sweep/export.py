@@ -108,7 +108,7 @@ def trial_command(
     from mlprun.sweeps.extract import extract
 
     with closing(RunProgress(output)) as progress:
-        made = extract(open_sweep(folder), number, out=out, reporter=progress, allow_code=allow_code)
+        made = extract(open_sweep(folder), number, out=out, callbacks=[progress], allow_code=allow_code)
     path = made.folder.path
     output.document(
         {

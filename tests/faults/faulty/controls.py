@@ -10,7 +10,7 @@ from mlprun import files
 from mlprun.storage.history import History
 from mlprun.storage.runs import RunFolder
 from mlprun.training import resuming
-from mlprun.training.record import Record
+from mlprun.training.recorder import RunRecorder
 
 
 def apply(name: str) -> None:
@@ -32,7 +32,7 @@ def _write_in_place() -> None:
 
 def _last_before_history() -> None:
     """Let the checkpoint speak of rows that are not written yet."""
-    save = Record.save
+    save = RunRecorder.save
 
     def saved(self: Any, state: Any, stopped: Any) -> None:
         history, rows = self._history, list(self._rows)
@@ -45,7 +45,7 @@ def _last_before_history() -> None:
         history.append = append
         append(rows)
 
-    Record.save = saved  # type: ignore[method-assign]
+    RunRecorder.save = saved  # type: ignore[method-assign]
 
 
 def _history_not_cut() -> None:
@@ -55,14 +55,14 @@ def _history_not_cut() -> None:
 
 def _slots_forgotten() -> None:
     """Go on with an optimizer that has forgotten its moments."""
-    from_checkpoint = resuming.saved_from
+    from_checkpoint = resuming.state_from
 
     def forgetful(checkpoint: Any, where: str) -> Any:
         saved = from_checkpoint(checkpoint, where)
         slots = {name: array * 0 for name, array in saved.state.optimizer_state.items()}
         return replace(saved, state=replace(saved.state, optimizer_state=slots))
 
-    resuming.saved_from = forgetful
+    resuming.state_from = forgetful
 
 
 def _best_never_first() -> None:

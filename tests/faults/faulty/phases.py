@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun import engines, files
 from mlprun.sweeps import database
-from mlprun.training import record, run
+from mlprun.training import recorder, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,11 +189,11 @@ def announce(system: Doomed) -> None:
 
     for engine in engines._engines().values():
         around(type(engine), "advance", "training", "before the history")
-    around(run, "final_figures", "final figures", "writing the status")
+    around(run, "final_metrics", "final figures", "writing the status")
     around(database.Writer, "record", "between a cohort's file and its rows", "after a cohort's rows")
     around(database.Writer, "add_rung", "saving a cohort in the middle", "after a rung")
     around(database.Writer, "_leave_wal", "folding in", "between folding in and the status")
-    begin = record.Record.begin
+    begin = recorder.RunRecorder.begin
 
     def first(self: Any, state: Any) -> None:
         system.first = True
@@ -201,4 +201,4 @@ def announce(system: Doomed) -> None:
         begin(self, state)
         system.first = False
 
-    record.Record.begin = first  # type: ignore[method-assign]
+    recorder.RunRecorder.begin = first  # type: ignore[method-assign]

@@ -153,7 +153,7 @@ def test_every_machine_trains_on_the_device_that_auto_is_where_the_sweep_was_sta
 
 
 def test_what_was_trained_elsewhere_is_kept_when_it_is_stopped(few, sweep, tmp_path, monkeypatch):
-    from mlprun.training.signals import StopFlag
+    from mlprun.interrupts import StopFlag
 
     here = sweep(TEXT, *WORDS)
     definition = read(str(tmp_path / "trials.yaml"), WORDS)
