@@ -121,7 +121,7 @@ def test_an_error_that_a_lost_interrupt_brings_is_told_as_an_interrupt(
 
 def test_a_stored_preprocessing_is_read_before_an_interrupt_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     """pydantic would call it damaged."""
-    known = Preprocessing(columns=(Column(name="x"),), target_columns=()).to_json()
+    known = Preprocessing(inputs=(Column(name="x"),), targets=()).to_json()
     validate = Preprocessing.model_validate_json
     made = []
 

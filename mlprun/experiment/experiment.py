@@ -192,7 +192,7 @@ class Experiment:
     @cached_property
     def computed(self) -> Config:
         """The config as engines compute it: options of losses in the units of the encoded targets."""
-        scales = [column.scale for column in self.preprocessing.target_columns]
+        scales = self.preprocessing.target_units[1].tolist()
         loss, metrics = self.config.loss.in_units(scales), self.config.metrics
         metrics = tuple(part.in_units(scales) if isinstance(part, Loss) else part for part in metrics)
         return self.config.model_copy(update={"loss": loss, "metrics": metrics})
@@ -216,7 +216,7 @@ class Experiment:
         """Raw rows (all of them, or those at `indices`) as this experiment's network and loss read them."""
         chosen = np.arange(len(data.inputs)) if indices is None else indices
         inputs = self.inputs(data, chosen)
-        targets = self.preprocessing.targets(data, chosen, self.dtype)
+        targets = self.preprocessing.transform_targets(data, chosen, self.dtype)
         losses = (self.config.loss, *(part for part in self.config.metrics if isinstance(part, Loss)))
         encoded, *extra = (_encoded(loss, targets, self.classes, self.dtype) for loss in losses)
         return SplitArrays(inputs, encoded, tuple(extra), np.asarray(data.targets[chosen]))
@@ -226,8 +226,8 @@ class Experiment:
         chosen = np.arange(len(data.inputs)) if indices is None else indices
         vocabulary = self.config.architecture.vocabulary
         if vocabulary is None:
-            return self.preprocessing.inputs(data, chosen, self.dtype)
-        return _symbols(self.preprocessing.inputs(data, chosen, np.float64), vocabulary)
+            return self.preprocessing.transform(data, chosen, self.dtype)
+        return _symbols(self.preprocessing.transform(data, chosen, np.float64), vocabulary)
 
     def rows(self, split: str, *, epoch: int) -> SplitArrays:
         """A split's rows as an evaluation after `epoch` epochs sees them (fresh ones are drawn for it)."""

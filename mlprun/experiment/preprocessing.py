@@ -1,196 +1,399 @@
-"""What is learnt from train rows, so that any rows become inputs, and outputs numbers in the user's units.
+"""Preprocessing as a list of declared operations, fitted on train rows and kept in the checkpoint as JSON.
 
-Categories become one column each (`colour=red`), missing cells the train mean or the most frequent category,
-numbers are brought to mean 0 and variance 1. It is kept in the checkpoint as JSON and is enough to read new
-rows.
+The JSON is enough to replay it elsewhere. A column is a list of cells: numbers or texts, some missing. Each
+operation replaces the cells of the columns that it names; afterwards all columns, side by side in their
+order, are the network's inputs. Everything is computed in float64 and rounded once, to the run's dtype.
+
+    {"inputs": [{"name": "size", "type": "number"}, {"name": "colour", "type": "text"}],
+     "input_operations": [
+        {"operation": "impute", "columns": ["size", "colour"], "values": [3.5, "red"]},
+        {"operation": "scale", "columns": ["size"], "means": [3.5], "scales": [1.25]},
+        {"operation": "one_hot", "columns": ["colour"], "categories": [["blue", "red"]]}],
+     "targets": [{"name": "price", "type": "number"}],
+     "target_operations": [{"operation": "scale", "columns": ["price"], "means": [7.0], "scales": [2.0]}]}
+
+makes the inputs 0, 1, 0 of a row whose size is 3.5 and whose colour is blue. A new operation is one class
+and an entry in `InputOperation` or `TargetOperation`.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
-from mlprun import interrupts
 from mlprun.errors import CheckpointError, DataError
+from mlprun.interrupts import defer_interrupts
+from mlprun.parts.datasets.table.delimited import repeated
 from mlprun.parts.datasets.table.source import shown
-from mlprun.parts.part import NonNegativeInt, Options, PositiveFloat
+from mlprun.parts.part import Options, PositiveFloat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
     from mlprun.parts.datasets.dataset import Data
 
-# rows are prepared in blocks, so that no second matrix of all rows stands beside the result
-BLOCK = 65536
-
+BLOCK_CELLS, BLOCK_ROWS = 2**22, 1024
+"""cells prepared together, and the fewest rows: no second matrix of all rows stands beside the result"""
 NAMED = 3
 """categories that a warning names, at most"""
 
+CellType = Literal["number", "text", "symbol"]
+
+
+class Cells(NamedTuple):
+    """The cells of a column in N rows as float64: [N], or [N, K] where an operation made K columns of it.
+
+    Missing cells are NaN. With `categories` a value is the index of the cell's text in them.
+    """
+
+    values: NDArray[np.float64]
+    categories: tuple[str, ...] | None = None
+
+    def positions(self, texts: Sequence[str]) -> NDArray[np.int64]:
+        """[N] the position of each cell's text in `texts`, -1 for any other text and for missing cells."""
+        known, own = {text: position for position, text in enumerate(texts)}, self.categories or ()
+        lookup = np.array([*(known.get(text, -1) for text in own), -1])
+        return lookup[np.where(np.isnan(self.values), len(own), self.values).astype(np.int64)]
+
+
+class Operation(Options):
+    """Base of all operations. Every field is a list with an entry for each of the columns."""
+
+    takes: ClassVar[CellType | None] = None
+    """the type of cells that are replaced by numbers; None where cells keep their type"""
+
+    operation: str
+    columns: tuple[str, ...]
+
+    def per_column(self) -> Iterator[tuple[Any, ...]]:
+        """Each column with its entries of the other fields. Raises ValueError for lists of unequal length."""
+        return zip(*(value for name, value in self if name != "operation"), strict=True)
+
+    def apply(self, table: Mapping[str, Cells]) -> dict[str, Cells]:
+        """The table with the cells of `columns` replaced; the order of its columns stays."""
+        return {**table, **{name: self._cells(table[name], *fitted) for name, *fitted in self.per_column()}}
+
+    @staticmethod
+    def _cells(cells: Cells, *fitted: Any) -> Cells:
+        """What the cells of one column become."""
+        raise NotImplementedError
+
+
+class Impute(Operation):
+    """Missing cells become a number, or a text that need not be among the other cells'."""
+
+    operation: Literal["impute"] = "impute"
+    values: tuple[float | str, ...]
+
+    @staticmethod
+    def _cells(cells: Cells, value: float | str) -> Cells:
+        categories = cells.categories
+        if isinstance(value, str):
+            categories = tuple(dict.fromkeys([*(categories or ()), value]))
+            value = categories.index(value)
+        return Cells(np.where(np.isnan(cells.values), value, cells.values), categories)
+
+
+class Scale(Operation):
+    """A number becomes (number - mean) / scale: of mean 0 and variance 1 on the train rows."""
+
+    takes: ClassVar[CellType | None] = "number"
+
+    operation: Literal["scale"] = "scale"
+    means: tuple[float, ...]
+    scales: tuple[PositiveFloat, ...]
+
+    @staticmethod
+    def _cells(cells: Cells, mean: float, scale: float) -> Cells:
+        with np.errstate(over="ignore"):
+            return Cells((cells.values - mean) / scale)
+
+
+class OneHot(Operation):
+    """A text becomes K numbers, one per category: 1 for its own, 0 for others; all 0 for any other text."""
+
+    takes: ClassVar[CellType | None] = "text"
+
+    operation: Literal["one_hot"] = "one_hot"
+    categories: tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...]
+
+    @staticmethod
+    def _cells(cells: Cells, categories: tuple[str, ...]) -> Cells:
+        own = cells.positions(categories)[:, None] == np.arange(len(categories))
+        return Cells(own.astype(np.float64))
+
+
+class ClassIds(Operation):
+    """The name of a class becomes its position in the list of classes, counted from 0."""
+
+    takes: ClassVar[CellType | None] = "text"
+
+    operation: Literal["class_ids"] = "class_ids"
+    classes: tuple[tuple[str, ...], ...]
+
+    @staticmethod
+    def _cells(cells: Cells, classes: tuple[str, ...]) -> Cells:
+        return Cells(cells.positions(classes).astype(np.float64))
+
+
+InputOperation = Annotated[Impute | Scale | OneHot, Field(discriminator="operation")]
+TargetOperation = Annotated[Scale | ClassIds, Field(discriminator="operation")]
+
 
 class Column(Options):
-    """What is known of one input or target column."""
+    """A raw column: `symbol` is a whole number that no operation changes."""
 
     name: str
-    categories: tuple[str, ...] | None = Field(None, min_length=1)
-    """the category names met in train; None for numbers"""
-    fill: float | None = None
-    """what a missing number becomes; None where none may be missing"""
-    frequent: NonNegativeInt = 0
-    """which category a missing cell becomes"""
-    mean: float = 0.0
-    scale: PositiveFloat = 1.0
-
-    @model_validator(mode="after")
-    def _frequent_is_a_category(self) -> Self:
-        if self.frequent >= len(self.categories or (None,)):
-            raise ValueError("frequent is the number of a category")
-        return self
-
-    @property
-    def width(self) -> int:
-        """How many network inputs the column becomes."""
-        return 1 if self.categories is None else len(self.categories)
+    type: CellType = "number"
 
 
 class Preprocessing(Options):
-    """Fitted on train rows by `fit`; makes arrays of raw rows, and numbers in user's units of outputs."""
+    """Fitted on train rows by `fit`; makes arrays of raw rows, and numbers in the user's units of outputs."""
 
-    columns: tuple[Column, ...] = Field(min_length=1)
-    """the inputs, in the order of `Data.input_names`"""
-    target_columns: tuple[Column, ...]
-    classes: tuple[str, ...] | None = None
-    """class names in the order of their ids; None when targets are numbers"""
-    symbols: bool = False
-    """inputs are integer symbols, which are never standardised"""
-    imputed: bool = False
-    """missing cells are filled in; otherwise new rows may have none"""
+    inputs: tuple[Column, ...] = Field(min_length=1)
+    """in the order of `Data.input_names`"""
+    input_operations: tuple[InputOperation, ...] = ()
+    targets: tuple[Column, ...]
+    target_operations: tuple[TargetOperation, ...] = ()
 
-    @property
+    @model_validator(mode="after")
+    def _operations_fit_their_columns(self) -> Self:
+        for columns, operations in (
+            (self.inputs, self.input_operations),
+            (self.targets, self.target_operations),
+        ):
+            types: dict[str, str] = {column.name: column.type for column in columns}
+            if len(types) < len(columns):
+                raise ValueError("two columns have one name")
+            for operation in operations:
+                for name, *fitted in operation.per_column():
+                    takes = operation.takes or ("text" if isinstance(fitted[0], str) else "number")
+                    if types.get(name) != takes:
+                        raise ValueError(f"{operation.operation} does not take the column {name!r}")
+                    types[name] = "number" if operation.takes else takes
+            if "text" in types.values():
+                raise ValueError("a column of texts is not made into numbers")
+        return self
+
+    @cached_property
     def input_names(self) -> tuple[str, ...]:
         """The columns that new rows must have."""
-        return tuple(column.name for column in self.columns)
+        return tuple(column.name for column in self.inputs)
 
-    @property
+    @cached_property
     def target_names(self) -> tuple[str, ...]:
         """The columns that new rows with known targets must have."""
-        return tuple(column.name for column in self.target_columns)
+        return tuple(column.name for column in self.targets)
+
+    @cached_property
+    def categories(self) -> tuple[tuple[str, ...] | None, ...]:
+        """The texts seen in train for each input column; None for numbers."""
+        return tuple(self._fitted(OneHot).get(name, (None,))[0] for name in self.input_names)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...] | None:
+        """Class names in the order of their ids; None when targets are numbers."""
+        found = (one.classes[0] for one in self.target_operations if isinstance(one, ClassIds))
+        return next(found, None)
 
     @property
+    def symbols(self) -> bool:
+        """Whether inputs are integer symbols."""
+        return self.inputs[0].type == "symbol"
+
+    @property
+    def imputed(self) -> bool:
+        """Whether missing cells are filled in; otherwise new rows may have none."""
+        return any(isinstance(operation, Impute) for operation in self.input_operations)
+
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """A name for each network input; a category's is `column=category`."""
         return tuple(
-            column.name if category is None else f"{column.name}={category}"
-            for column in self.columns
-            for category in column.categories or (None,)
+            name if category is None else f"{name}={category}"
+            for name, categories in zip(self.input_names, self.categories, strict=True)
+            for category in categories or (None,)
         )
 
     @property
     def width(self) -> int:
         """Columns of the network's inputs."""
-        return sum(column.width for column in self.columns)
+        return len(self.names)
 
-    def inputs(self, data: Data, indices: NDArray[np.int64], dtype: DTypeLike) -> NDArray[Any]:
-        """The chosen rows as the network reads them: [N, width] of `dtype`.
+    @cached_property
+    def input_units(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """`means` and `scales` [width]: a network input times scale plus mean is in the user's units."""
+        scaled, counts = self._fitted(Scale), [len(categories or (None,)) for categories in self.categories]
+        units = np.repeat([scaled.get(name, (0.0, 1.0)) for name in self.input_names], counts, axis=0)
+        return units[:, 0], units[:, 1]
 
-        Everything is computed in float64 and then rounded to `dtype`; symbols are only cast. A category
-        unknown in train is all zeros. Raises DataError for a number that `dtype` cannot hold and for
-        other columns than those of the training.
+    @cached_property
+    def target_units(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """`means` and `scales` [K] of the targets, as in `input_units`; 0 and 1 for classes."""
+        scaled = {name: units for one in self.target_operations for name, *units in one.per_column()}
+        scaled = {} if self.classes is not None else scaled
+        units = np.array([scaled.get(name, (0.0, 1.0)) for name in self.target_names]).reshape(-1, 2)
+        return units[:, 0], units[:, 1]
+
+    def _fitted(self, kind: type[Operation]) -> dict[str, tuple[Any, ...]]:
+        """What the operations of one kind hold for each input column."""
+        operations = (one for one in self.input_operations if isinstance(one, kind))
+        return {name: tuple(fitted) for one in operations for name, *fitted in one.per_column()}
+
+    def transform(self, data: Data, indices: NDArray[np.int64], dtype: DTypeLike) -> NDArray[Any]:
+        """The rows at `indices` as the network reads them: [N, width] of `dtype`; symbols are only cast.
+
+        Raises DataError for a number that `dtype` cannot hold, and for other columns than in training.
         """
-        self._check_names("inputs", data.input_names, self.input_names)
+        _check_names("inputs", data.input_names, self.input_names)
         if self.symbols:
             return np.asarray(data.inputs[indices], dtype)
-        result = np.zeros((len(indices), self.width), dtype)
-        for start in range(0, len(indices), BLOCK):
-            rows = slice(start, start + BLOCK)
-            self._fill(result[rows], np.asarray(data.inputs[indices[rows]], np.float64), data)
+        result = np.empty((len(indices), self.width), dtype)
+        size = max(BLOCK_CELLS // len(self.inputs), BLOCK_ROWS)
+        for start in range(0, len(indices), size):
+            raw = _table(data.input_names, data.inputs[indices[start : start + size]], data.categories)
+            table = _applied(raw, self.input_operations)
+            at = 0
+            for name, (values, _) in table.items():
+                block = values.reshape(len(values), -1)
+                rounded = _rounded(block, result.dtype)
+                if rounded is None:
+                    filled = _applied(raw, [one for one in self.input_operations if isinstance(one, Impute)])
+                    raise _too_large(name, filled[name].values, block[:, 0], result.dtype)
+                result[start : start + size, at : at + block.shape[1]] = rounded
+                at += block.shape[1]
         return result
 
-    def targets(self, data: Data, indices: NDArray[np.int64], dtype: DTypeLike = np.float64) -> NDArray[Any]:
-        """The chosen rows' targets: [N] int64 class ids, or [N, K] float64, standardised if asked for.
+    def transform_targets(
+        self, data: Data, indices: NDArray[np.int64], dtype: DTypeLike = np.float64
+    ) -> NDArray[Any]:
+        """The targets of the rows at `indices`: [N] int64 class ids, or [N, K] float64, scaled if asked for.
 
-        Raises DataError for a number that `dtype` cannot hold and for other targets than those of the
-        training.
+        Raises DataError for a number that `dtype` cannot hold, and for other targets than in training.
         """
-        self._check_names("targets", data.target_names, self.target_names)
-        self._check_names("classes", data.classes or (), self.classes or ())
+        _check_names("targets", data.target_names, self.target_names)
+        _check_names("classes", data.classes or (), self.classes or ())
         chosen = data.targets[indices]
         if self.classes is not None:
             return np.asarray(chosen, np.int64)
-        numbers = np.asarray(chosen, np.float64)
-        result: NDArray[np.float64] = (numbers - self._means) / self._scales
-        for k, column in enumerate(self.target_columns):
-            _rounded(result[:, k], numbers[:, k], column.name, np.dtype(dtype))
-        return result
+        raw = _table(data.target_names, chosen, None)
+        table = _applied(raw, self.target_operations)
+        for name, (values, _) in table.items():
+            if _rounded(values, np.dtype(dtype)) is None:
+                raise _too_large(name, raw[name].values, values, np.dtype(dtype))
+        return np.stack([values for values, _ in table.values()], axis=1)
 
     def restore(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Outputs [N, K] for numeric targets back in the user's units, float64; class outputs as they are."""
         if self.classes is not None:
             return outputs
-        return np.asarray(outputs, np.float64) * self._scales + self._means
+        means, scales = self.target_units
+        return np.asarray(outputs, np.float64) * scales + means
 
     def unseen(self, data: Data, indices: NDArray[np.int64], rows: str) -> Iterator[str]:
         """A warning for each column with categories in these rows (such as "dev rows") that train lacks."""
-        for index, column in enumerate(self.columns):
+        for index, (name, seen) in enumerate(zip(self.input_names, self.categories, strict=True)):
             known = data.categories[index] if data.categories is not None else None
-            new = [k for k, name in enumerate(known or ()) if name not in (column.categories or ())]
+            new = [k for k, text in enumerate(known or ()) if text not in (seen or ())]
             if known is None or not new:
                 continue
             values = data.inputs[indices, index]
             met = sorted({known[int(k)] for k in np.unique(values[np.isin(values, new)])})
             if met:
                 count = int(np.isin(values, new).sum())
-                named = ", ".join(shown(name) for name in met[:NAMED]) + (", ..." if len(met) > NAMED else "")
+                named = ", ".join(shown(text) for text in met[:NAMED]) + (", ..." if len(met) > NAMED else "")
                 what = f"{count} of {len(values)} {rows} {'holds' if count == 1 else 'hold'} categories"
-                what = f"{what} that training did not meet ({named}), encoded as all zeros"
-                yield f"column {shown(column.name)}: {what}"
+                yield f"column {shown(name)}: {what} not seen during training ({named}), encoded as all zeros"
 
     def to_json(self) -> dict[str, Any]:
         """Everything as JSON values; `json.dumps` writes floats so that they read back exactly."""
         return self.model_dump(mode="json")
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Preprocessing:
-        """The preprocessing that `to_json` gave. Raises CheckpointError for anything else."""
+    def from_json(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """The preprocessing that `to_json` gave, or that a checkpoint of version 1 holds.
+
+        Raises CheckpointError for anything else.
+        """
         try:
-            with interrupts.defer_interrupts():
+            with defer_interrupts():
+                if "target_columns" in values:
+                    return _from_version_1(values)
                 return cls.model_validate_json(json.dumps(values))
-        except (ValidationError, TypeError, ValueError) as error:
+        except (ValidationError, TypeError, ValueError, LookupError) as error:
             what = "the stored preprocessing is damaged"
             raise CheckpointError("checkpoint", what, "use another checkpoint of the run") from error
 
-    @staticmethod
-    def _check_names(what: str, found: tuple[str, ...], known: tuple[str, ...]) -> None:
-        # a table may have changed since the training: its class 0 could be another one now
-        if found != known:
-            was, now = (", ".join(names[:10]) or "none" for names in (known, found))
-            remedy = f"expected those of the training: {was}; bring the rows by --data, or train again"
-            raise DataError("dataset", f"its {what} are now {now}", remedy)
 
-    @property
-    def _means(self) -> NDArray[np.float64]:
-        return np.array([column.mean for column in self.target_columns])
+def _from_version_1(values: Mapping[str, Any]) -> Preprocessing:
+    """The preprocessing in checkpoints of version 1, which have a record for each column."""
+    columns, targets, classes = values["columns"], values["target_columns"], values["classes"]
+    texts = {one["name"]: tuple(one["categories"]) for one in columns if one["categories"] is not None}
+    filled = {
+        one["name"]: texts[one["name"]][one["frequent"]] if one["name"] in texts else one["fill"]
+        for one in columns
+        if values["imputed"] and not values["symbols"]
+    }
+    scaled, scaled_targets = (
+        {one["name"]: (one["mean"], one["scale"]) for one in some if (one["mean"], one["scale"]) != (0, 1)}
+        for some in (columns, targets)
+    )
+    number: CellType = "symbol" if values["symbols"] else "number"
+    return _preprocessing(
+        {one["name"]: "text" if one["name"] in texts else number for one in columns},
+        [one["name"] for one in targets],
+        _input_operations(filled, scaled, texts),
+        None if classes is None else tuple(classes),
+        scaled_targets,
+    )
 
-    @property
-    def _scales(self) -> NDArray[np.float64]:
-        return np.array([column.scale for column in self.target_columns])
 
-    def _fill(self, result: NDArray[Any], raw: NDArray[np.float64], data: Data) -> None:
-        """Write one block of network inputs; `raw` is [B, D] and overwritten."""
-        at = 0
-        for index, column in enumerate(self.columns):
-            values = raw[:, index]
-            if column.categories is None:
-                result[:, at] = _scaled(values, column, result.dtype)
-            else:
-                known = data.categories[index] if data.categories is not None else None
-                _one_hot(result[:, at : at + column.width], values, column, known or ())
-            at += column.width
+def _check_names(what: str, found: tuple[str, ...], known: tuple[str, ...]) -> None:
+    # a table may have changed since the training: its class 0 could be another one now
+    if found != known:
+        was, now = (", ".join(names[:10]) or "none" for names in (known, found))
+        remedy = f"expected those of the training: {was}; bring the rows by --data, or train again"
+        raise DataError("dataset", f"its {what} are now {now}", remedy)
+
+
+def _table(
+    names: Sequence[str], rows: NDArray[Any], categories: Sequence[tuple[str, ...] | None] | None
+) -> dict[str, Cells]:
+    values = np.asarray(rows, np.float64)
+    texts = categories or (None,) * len(names)
+    return {
+        name: Cells(values[:, k], known) for k, (name, known) in enumerate(zip(names, texts, strict=True))
+    }
+
+
+def _applied(table: dict[str, Cells], operations: Sequence[Operation]) -> dict[str, Cells]:
+    for operation in operations:
+        table = operation.apply(table)
+    return table
+
+
+def _rounded(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any] | None:
+    """`values` in `dtype`; None where it cannot hold one of them."""
+    with np.errstate(over="ignore"):
+        rounded = values.astype(dtype)
+    return rounded if np.isfinite(rounded).all() else None
+
+
+def _too_large(
+    name: str, raw: NDArray[np.float64], values: NDArray[np.float64], dtype: np.dtype[Any]
+) -> DataError:
+    """The error for a column whose `raw` numbers became `values`, of which `dtype` cannot hold some."""
+    with np.errstate(over="ignore"):
+        worst = raw[~np.isfinite(values.astype(dtype))][0]
+    what = f"column {name!r} is {worst:g}, which {dtype} cannot hold"
+    return DataError("dataset", what, "give it in a larger unit, or set training.dtype to float64")
 
 
 def fit(
@@ -201,130 +404,114 @@ def fit(
     standardize_targets: bool | None = None,
     symbols: bool | None = None,
 ) -> Preprocessing:
-    """What these rows teach: categories, values for missing cells and, with `standardize`, means and scales.
+    """Fit the operations that these rows call for; numbers are scaled with `standardize`.
 
     Numeric targets follow `standardize` unless `standardize_targets` says otherwise. `symbols` says whether
     integer inputs are symbols rather than numbers; they are unless it says no. Raises DataError when a column
     has no value in these rows, or its numbers are too large to add up.
     """
-    symbols = np.issubdtype(data.inputs.dtype, np.integer) and symbols is not False
-    known = data.categories or (None,) * len(data.input_names)
-    columns = []
-    for index, (name, categories) in enumerate(zip(data.input_names, known, strict=True)):
-        if symbols:
-            columns.append(Column(name=name))
-            continue
-        values = np.asarray(data.inputs[train_indices, index], np.float64)
-        if categories is None:
-            columns.append(_of_numbers(name, values, standardize=standardize, imputed=data.imputed))
-        else:
-            columns.append(_of_categories(name, values, categories))
+    for names in (data.input_names, data.target_names):
+        if (twice := repeated(names)) is not None:
+            raise DataError("dataset", f"two columns are called {shown(twice)}", "give each its own name")
+    categories = data.categories or (None,) * len(data.input_names)
+    types: list[CellType] = ["number" if texts is None else "text" for texts in categories]
+    operations: list[InputOperation] = []
+    if np.issubdtype(data.inputs.dtype, np.integer) and symbols is not False:
+        types = ["symbol"] * len(categories)
+    else:
+        operations = _fit_inputs(data, train_indices, categories, standardize=standardize)
+    scaled: dict[str, tuple[float, float]] = {}
+    if data.classes is None and (standardize if standardize_targets is None else standardize_targets):
+        values = np.asarray(data.targets[train_indices], np.float64)
+        for k, name in enumerate(data.target_names):
+            scaled[name] = _mean_and_scale(name, values[:, k], len(values), standardize=True)
+    inputs = dict(zip(data.input_names, types, strict=True))
+    return _preprocessing(inputs, data.target_names, operations, data.classes, scaled)
+
+
+def _preprocessing(
+    inputs: Mapping[str, CellType],
+    targets: Sequence[str],
+    operations: Sequence[InputOperation],
+    classes: tuple[str, ...] | None,
+    scaled: Mapping[str, tuple[float, float]],
+) -> Preprocessing:
+    of_targets: list[TargetOperation] = [_scale(scaled)] if scaled and classes is None else []
+    if classes is not None:
+        of_targets = [ClassIds(columns=tuple(targets), classes=(classes,))]
     return Preprocessing(
-        columns=tuple(columns),
-        target_columns=_of_targets(
-            data,
-            train_indices,
-            standardize=standardize if standardize_targets is None else standardize_targets,
-        ),
-        classes=data.classes,
-        symbols=symbols,
-        imputed=data.imputed,
+        inputs=tuple(Column(name=name, type=cell_type) for name, cell_type in inputs.items()),
+        input_operations=tuple(operations),
+        targets=tuple(Column(name=name, type="number" if classes is None else "text") for name in targets),
+        target_operations=tuple(of_targets),
     )
 
 
-def _of_targets(data: Data, rows: NDArray[np.int64], *, standardize: bool) -> tuple[Column, ...]:
-    if data.classes is not None or not standardize:
-        return tuple(Column(name=name) for name in data.target_names)
-    values = np.asarray(data.targets[rows], np.float64)
-    return tuple(
-        _of_numbers(name, values[:, k], standardize=True, imputed=False)
-        for k, name in enumerate(data.target_names)
-    )
+def _fit_inputs(
+    data: Data,
+    rows: NDArray[np.int64],
+    categories: Sequence[tuple[str, ...] | None],
+    *,
+    standardize: bool,
+) -> list[InputOperation]:
+    filled: dict[str, float | str] = {}
+    scaled: dict[str, tuple[float, float]] = {}
+    texts: dict[str, tuple[str, ...]] = {}
+    for index, (name, known) in enumerate(zip(data.input_names, categories, strict=True)):
+        values = np.asarray(data.inputs[rows, index], np.float64)
+        missing = np.isnan(values)
+        present = values[~missing] if missing.any() else values
+        if not present.size:
+            what = f"column {name!r} has no value in any train row"
+            remedy = "leave it out by dataset.features, or divide the rows differently"
+            raise DataError("dataset", what, remedy)
+        if known is not None:
+            tally = np.bincount(present.astype(np.int64), minlength=len(known))
+            texts[name] = tuple(known[k] for k in np.flatnonzero(tally))
+            filled[name] = known[int(tally.argmax())]  # the first among equals, as in scikit-learn
+        elif standardize or data.imputed:
+            mean, scale = _mean_and_scale(name, present, len(values), standardize=standardize)
+            filled[name] = mean
+            if standardize:
+                scaled[name] = mean, scale
+    return _input_operations(filled if data.imputed else {}, scaled, texts)
 
 
-def _of_categories(name: str, values: NDArray[np.float64], categories: tuple[str, ...]) -> Column:
-    ids = values[~np.isnan(values)].astype(np.int64)
-    if not ids.size:
-        raise _no_values(name)
-    tally = np.bincount(ids, minlength=len(categories))
-    seen = np.flatnonzero(tally)
-    return Column(
-        name=name,
-        categories=tuple(categories[k] for k in seen),
-        frequent=int(tally[seen].argmax()),  # the first among equals, as in scikit-learn
-    )
+def _input_operations(
+    filled: Mapping[str, float | str],
+    scaled: Mapping[str, tuple[float, float]],
+    texts: Mapping[str, tuple[str, ...]],
+) -> list[InputOperation]:
+    operations: list[InputOperation] = []
+    if filled:
+        operations.append(Impute(columns=tuple(filled), values=tuple(filled.values())))
+    if scaled:
+        operations.append(_scale(scaled))
+    if texts:
+        operations.append(OneHot(columns=tuple(texts), categories=tuple(texts.values())))
+    return operations
 
 
-def _of_numbers(name: str, values: NDArray[np.float64], *, standardize: bool, imputed: bool) -> Column:
-    missing = np.isnan(values)
-    present = values[~missing] if missing.any() else values
-    if not present.size:
-        raise _no_values(name)
-    if not (standardize or imputed):
-        return Column(name=name)
+def _scale(fitted: Mapping[str, tuple[float, float]]) -> Scale:
+    means, scales = zip(*fitted.values(), strict=True)
+    return Scale(columns=tuple(fitted), means=means, scales=scales)
+
+
+def _mean_and_scale(
+    name: str, values: NDArray[np.float64], rows: int, *, standardize: bool
+) -> tuple[float, float]:
+    """Mean and standard deviation of a column of `rows` cells, `values` being those that are not missing.
+
+    Missing cells are filled with the mean: they add nothing to the variance but count as rows.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = _mean(present)
-        # missing cells are filled with the mean: they add nothing to the variance but count as rows
-        variance = float(np.square(present - mean).sum()) / len(values) if standardize else 0.0
+        # rounding may move the mean of equal numbers off them, and a constant feature must become exactly 0
+        first = float(values[0])
+        mean = first if bool((values == first).all()) else float(values.mean())
+        variance = float(np.square(values - mean).sum()) / rows if standardize else 0.0
     if not (np.isfinite(mean) and np.isfinite(variance)):
         raise DataError(f"column {name!r}", "its numbers are too large to add up", "give it in a larger unit")
-    fill = mean if imputed else None
-    if not standardize:
-        return Column(name=name, fill=fill)
-    return Column(name=name, fill=fill, mean=mean, scale=_scale(mean, variance, len(values)))
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    # rounding may move the mean of equal numbers off them, and a constant feature must become exactly 0
-    first = float(values[0])
-    return first if bool((values == first).all()) else float(values.mean())
-
-
-def _scale(mean: float, variance: float, rows: int) -> float:
-    """The standard deviation, or 1 where it is nothing but rounding (scikit-learn's rule)."""
-    eps = float(np.finfo(np.float64).eps)
-    deviation = math.sqrt(variance)
-    return 1.0 if deviation * math.sqrt(max(1 - rows * eps, 0)) <= abs(rows * eps * mean) else deviation
-
-
-def _no_values(name: str) -> DataError:
-    what = f"column {name!r} has no value in any train row"
-    return DataError("dataset", what, "leave it out by dataset.features, or divide the rows differently")
-
-
-def _scaled(values: NDArray[np.float64], column: Column, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Numbers of one column, missing ones filled, standardised and rounded; `values` is overwritten."""
-    if column.fill is not None:
-        values[np.isnan(values)] = column.fill
-    if column.mean == 0 and column.scale == 1:  # as where nothing is standardised
-        return _rounded(values, values, column.name, dtype)
-    with np.errstate(over="ignore"):
-        result = (values - column.mean) / column.scale
-    return _rounded(result, values, column.name, dtype)
-
-
-def _rounded(
-    result: NDArray[np.float64], values: NDArray[np.float64], name: str, dtype: np.dtype[Any]
-) -> NDArray[Any]:
-    """`result` in `dtype`. Raises DataError where it cannot hold what became of one of `values`."""
-    with np.errstate(over="ignore"):
-        rounded = result.astype(dtype)
-    if not np.isfinite(rounded).all():
-        worst = values[~np.isfinite(rounded)][0]
-        what = f"column {name!r} is {worst:g}, which {dtype} cannot hold"
-        raise DataError("dataset", what, "give it in a larger unit, or set training.dtype to float64")
-    return rounded
-
-
-def _one_hot(
-    result: NDArray[Any], values: NDArray[np.float64], column: Column, known: tuple[str, ...]
-) -> None:
-    """Set the 1s of one categorical column; `known` names the ids in `values`."""
-    assert column.categories is not None
-    places = {category: place for place, category in enumerate(column.categories)}
-    # one entry more than there are ids: what a missing cell becomes
-    lookup = np.array([places.get(category, -1) for category in known] + [column.frequent])
-    ids = np.where(np.isnan(values), len(known), values).astype(np.int64)
-    place = lookup[ids]
-    rows = np.flatnonzero(place >= 0)
-    result[rows, place[rows]] = 1
+    # scikit-learn's rule: a deviation that is nothing but rounding is none
+    eps, deviation = float(np.finfo(np.float64).eps), math.sqrt(variance)
+    is_rounding = deviation * math.sqrt(max(1 - rows * eps, 0)) <= abs(rows * eps * mean)
+    return mean, 1.0 if is_rounding else deviation

@@ -37,12 +37,12 @@ def read_rows(
     source = _standard_input() if path == STANDARD_INPUT else Source.of(path)
     header = _Header(preprocessing, targets=targets)
     # labels and categories that look like numbers must stay the text that training met
-    text = {column.name for column in preprocessing.columns if column.categories is not None}
+    text = {column.name for column in preprocessing.inputs if column.type == "text"}
     if targets and preprocessing.classes is not None:
         text.update(preprocessing.target_names)
     sheet = read(source, header=header, text=text)
     _check_columns(sheet, preprocessing.input_names + (preprocessing.target_names if targets else ()))
-    inputs = np.empty((sheet.rows, len(preprocessing.columns)))
+    inputs = np.empty((sheet.rows, len(preprocessing.inputs)))
     categories: list[tuple[str, ...] | None] = []
     for k, series in enumerate(sheet.take(preprocessing.input_names)):
         inputs[:, k], known = _input(sheet, series, preprocessing, k)
@@ -91,9 +91,9 @@ class _Header:
     def _is_row(self, cells: tuple[str, ...]) -> bool:
         """Whether these are numbers throughout, but for the class labels at the end."""
         known = self.preprocessing
-        if any(column.categories is not None for column in known.columns):
+        if any(column.type == "text" for column in known.inputs):
             return False
-        inputs, rest = cells[: len(known.columns)], cells[len(known.columns) :]
+        inputs, rest = cells[: len(known.inputs)], cells[len(known.inputs) :]
         if not all(map(is_number, inputs)):
             return False
         classes = known.classes or ()
@@ -112,14 +112,14 @@ def _input(
     sheet: Sheet, series: pl.Series, preprocessing: Preprocessing, index: int
 ) -> tuple[NDArray[np.float64], tuple[str, ...] | None]:
     """One input column: numbers, or indices into the categories of this table."""
-    column = preprocessing.columns[index]
-    if column.categories is None:
+    seen = preprocessing.categories[index]
+    if seen is None:
         settled = columns.settle(series, sheet.place, may_be_empty=True)
         values, known = columns.numbers(settled, sheet.place), None
     else:
         labels = _labels(series, sheet)
         names = columns.distinct(labels)
-        forms = [_known(name, column.categories) or name for name in names]
+        forms = [_known(name, seen) or name for name in names]
         known = tuple(sorted(set(forms)))
         position = {name: k for k, name in enumerate(known)}
         # one entry more than there are names: a missing cell
@@ -127,7 +127,7 @@ def _input(
         values = ids[np.nan_to_num(columns.codes(labels, names), nan=len(names)).astype(np.int64)]
     gaps = np.isnan(values)
     if gaps.any() and not preprocessing.imputed:
-        what = f"column {shown(column.name)} is missing"
+        what = f"column {shown(series.name)} is missing"
         raise sheet.place.error(
             int(gaps.argmax()), what, "the model was trained on complete rows; fill the cell"
         )

@@ -79,11 +79,7 @@ def plane_of(subject: Subject, features: tuple[str, str] | None) -> Plane:
 
 def input_units(preprocessing: Preprocessing) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and scale of every network input: `input * scale + mean` is in the user's units."""
-    columns = [column for column in preprocessing.columns for _ in range(column.width)]
-    numeric = [column.categories is None for column in columns]
-    means = [column.mean if plain else 0.0 for column, plain in zip(columns, numeric, strict=True)]
-    scales = [column.scale if plain else 1.0 for column, plain in zip(columns, numeric, strict=True)]
-    return np.array(means), np.array(scales)
+    return preprocessing.input_units
 
 
 def spread(rows: int, most: int) -> NDArray[np.int64]:

@@ -97,7 +97,8 @@ class Subject:
     @property
     def scaled_targets(self) -> bool:
         """Whether losses are of standardised targets (metrics and predictions never are)."""
-        return any(column.mean != 0 or column.scale != 1 for column in self.preprocessing.target_columns)
+        means, scales = self.preprocessing.target_units
+        return bool((means != 0).any() or (scales != 1).any())
 
     @property
     def symbols(self) -> bool:

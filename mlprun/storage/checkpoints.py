@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-VERSION = 1
+VERSION = 2
+"""of the files that this version writes; 1, of mlprun 0.1, has preprocessing as a record per column"""
 MAX_HEADER = 8_000_000
 
 _DTYPES = {"F32": "float32", "F64": "float64", "I64": "int64", "U8": "uint8", "BOOL": "bool"}
@@ -177,8 +178,8 @@ def _parsed(data: bytes, where: str) -> Checkpoint:
 
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     record = canonical.decode(header.pop("__metadata__")["mlprun"])
-    if record["version"] != VERSION:
-        what = f"has format {record['version']!r}, and this mlprun reads format {VERSION}"
+    if record["version"] not in range(1, VERSION + 1):
+        what = f"has format {record['version']!r}, and this mlprun reads formats 1 to {VERSION}"
         raise CheckpointError(where, what, NEWER)
     if len(header) > MAX_TENSORS:
         raise ValueError(f"it holds more than {MAX_TENSORS} tensors")

@@ -250,7 +250,7 @@ def test_unknown_categories_are_a_warning_of_one_line(call, home):
     assert call("train", "c.yaml", "-q")[0] == 0
     (home / "n.csv").write_text("c,y\na,1\nzz,2\n")
     warning = (
-        "warning: n.csv: column 'c': 1 of 2 rows holds categories that training did not meet ('zz'), "
+        "warning: n.csv: column 'c': 1 of 2 rows holds categories not seen during training ('zz'), "
         "encoded as all zeros\n"
     )
     for arguments in (("predict", "runs/c-001", "n.csv"), ("eval", "runs/c-001", "--data", "n.csv")):

@@ -56,7 +56,7 @@ def test_categories_of_dev_and_test_that_train_lacks_are_warnings(tmp_path):
     parts = ["train"] * 6 + ["dev"] * 3 + ["test"] * 3
     rows = "".join(f"{c},{k},{p},{k}\n" for k, (c, p) in enumerate(zip(cities, parts, strict=True)))
     made = experiment(tmp_path / "t.csv", "city,x,part,y\n" + rows, dataset={"split": {"column": "part"}})
-    what = "that training did not meet"
+    what = "not seen during training"
     assert made.warnings == (
         f"column 'city': 2 of 3 dev rows hold categories {what} ('b', 'c'), encoded as all zeros",
         f"column 'city': 1 of 3 test rows holds categories {what} ('d'), encoded as all zeros",

@@ -10,7 +10,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from mlprun.errors import CheckpointError, DataError
-from mlprun.experiment.preprocessing import BLOCK, Preprocessing, fit
+from mlprun.experiment.preprocessing import BLOCK_CELLS, Preprocessing, fit
 from mlprun.parts.datasets.dataset import Data
 
 RANDOM = np.random.default_rng(5)
@@ -38,10 +38,12 @@ def test_numbers_are_scaled_as_scikit_learn_scales_them():
     fitted = fit(data, TRAIN, standardize=True)
     scaler = StandardScaler().fit(data.inputs[TRAIN])
     np.testing.assert_allclose(
-        fitted.inputs(data, EVERY, np.float64), scaler.transform(data.inputs), rtol=1e-12
+        fitted.transform(data, EVERY, np.float64), scaler.transform(data.inputs), rtol=1e-12
     )
     scaler = StandardScaler().fit(data.targets[TRAIN])
-    np.testing.assert_allclose(fitted.targets(data, EVERY), scaler.transform(data.targets), rtol=1e-12)
+    np.testing.assert_allclose(
+        fitted.transform_targets(data, EVERY), scaler.transform(data.targets), rtol=1e-12
+    )
 
 
 def test_only_train_rows_teach():
@@ -58,9 +60,9 @@ def test_missing_numbers_become_the_train_mean_before_scaling():
     imputer = SimpleImputer().fit(inputs[TRAIN])
     scaler = StandardScaler().fit(imputer.transform(inputs[TRAIN]))
     expected = scaler.transform(imputer.transform(inputs))
-    got = fit(data, TRAIN, standardize=True).inputs(data, EVERY, np.float64)
+    got = fit(data, TRAIN, standardize=True).transform(data, EVERY, np.float64)
     np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-14)
-    plain = fit(data, TRAIN, standardize=False).inputs(data, EVERY, np.float64)
+    plain = fit(data, TRAIN, standardize=False).transform(data, EVERY, np.float64)
     np.testing.assert_allclose(plain, imputer.transform(inputs), rtol=1e-12)
 
 
@@ -70,7 +72,7 @@ def test_a_number_missing_outside_train_only_becomes_the_mean_too():
     for standardize, expected in ((True, 0.0), (False, 2.0)):
         fitted = fit(data, np.array([0, 1]), standardize=standardize)
         assert fitted.imputed
-        assert fitted.inputs(data, np.array([2]), np.float64)[0, 0] == expected
+        assert fitted.transform(data, np.array([2]), np.float64)[0, 0] == expected
 
 
 def test_categories_become_columns_as_scikit_learn_makes_them():
@@ -81,7 +83,7 @@ def test_categories_become_columns_as_scikit_learn_makes_them():
     fitted = fit(data, TRAIN, standardize=False)
     names = np.array(COLOURS)[codes.astype(int)][:, None]
     encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False).fit(names[TRAIN])
-    got = fitted.inputs(data, EVERY, np.float32)
+    got = fitted.transform(data, EVERY, np.float32)
     np.testing.assert_array_equal(got[:, 1:], encoder.transform(names))
     assert list(fitted.names) == [
         "size",
@@ -94,52 +96,54 @@ def test_categories_become_columns_as_scikit_learn_makes_them():
 
 
 def test_a_missing_category_becomes_the_most_frequent_one_and_the_first_among_equals():
-    data = coloured([2, 2, 1, 1, 0, np.nan])
+    data = replace(coloured([2, 2, 1, 1, 0, np.nan]), imputed=True)
     fitted = fit(data, np.arange(6), standardize=True)
     filled = SimpleImputer(strategy="most_frequent").fit(np.array([[2.0, 2, 1, 1, 0]]).T)
     assert filled.statistics_[0] == 1
-    assert list(fitted.inputs(data, np.array([5]), np.float64)[0, 1:]) == [0, 1, 0]
+    assert list(fitted.transform(data, np.array([5]), np.float64)[0, 1:]) == [0, 1, 0]
 
 
 def test_categories_of_other_rows_are_matched_by_name_not_by_index():
     fitted = fit(coloured([0, 1, 2, 3]), np.arange(4), standardize=False)
     other = coloured([0, 1, 2], ("red", "violet", "white"))
-    got = fitted.inputs(other, np.arange(3), np.float64)[:, 1:]
+    got = fitted.transform(other, np.arange(3), np.float64)[:, 1:]
     assert got.tolist() == [[0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
 
 
 def test_one_hot_columns_are_not_scaled():
     data = coloured([0, 1, 1, 1])
     assert set(
-        fit(data, np.arange(4), standardize=True).inputs(data, np.arange(4), float)[:, 1:].ravel()
+        fit(data, np.arange(4), standardize=True).transform(data, np.arange(4), float)[:, 1:].ravel()
     ) == {0, 1}
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -1e-300, 1e300, 1 / 3, 123456.789])
 def test_a_constant_feature_becomes_exactly_zero(value):
     data = numeric(np.full((50, 1), value))
-    assert not fit(data, TRAIN, standardize=True).inputs(data, EVERY, np.float64).any()
+    assert not fit(data, TRAIN, standardize=True).transform(data, EVERY, np.float64).any()
 
 
 def test_a_feature_that_varies_only_by_rounding_keeps_its_scale_as_in_scikit_learn():
     inputs = np.full((50, 1), 1e8)
     inputs[::4] = np.nextafter(1e8, 2e8)
-    scale = fit(numeric(inputs), EVERY, standardize=True).columns[0].scale
+    scale = fit(numeric(inputs), EVERY, standardize=True).input_units[1][0]
     assert scale == StandardScaler().fit(inputs).scale_[0] == 1.0
 
 
 def test_targets_come_back_in_the_users_units():
     data = numeric(RANDOM.normal(size=(50, 1)), RANDOM.normal(5, 100, (50, 2)))
     fitted = fit(data, TRAIN, standardize=True)
-    np.testing.assert_allclose(fitted.restore(fitted.targets(data, EVERY)), data.targets, rtol=1e-13)
+    np.testing.assert_allclose(
+        fitted.restore(fitted.transform_targets(data, EVERY)), data.targets, rtol=1e-13
+    )
     untouched = fit(data, TRAIN, standardize=False)
-    np.testing.assert_array_equal(untouched.restore(untouched.targets(data, EVERY)), data.targets)
+    np.testing.assert_array_equal(untouched.restore(untouched.transform_targets(data, EVERY)), data.targets)
 
 
 def test_class_ids_and_class_outputs_pass_as_they_are():
     data = Data(np.eye(3), np.array([2, 0, 1]), ("a", "b", "c"), ("y",), classes=("p", "q", "r"))
     fitted = fit(data, np.arange(3), standardize=True)
-    assert fitted.targets(data, np.array([0, 2])).tolist() == [2, 1]
+    assert fitted.transform_targets(data, np.array([0, 2])).tolist() == [2, 1]
     outputs = RANDOM.normal(size=(3, 3))
     np.testing.assert_array_equal(fitted.restore(outputs), outputs)
     assert fitted.classes == ("p", "q", "r")
@@ -150,30 +154,30 @@ def test_symbols_are_never_scaled_but_integers_that_are_numbers_can_be():
     rows = np.arange(2)
     fitted = fit(data, rows, standardize=True)
     assert fitted.symbols
-    assert fitted.inputs(data, rows, np.int64).tolist() == [[1, 2], [3, 4]]
-    assert fitted.inputs(data, rows, np.float32).dtype == np.float32
+    assert fitted.transform(data, rows, np.int64).tolist() == [[1, 2], [3, 4]]
+    assert fitted.transform(data, rows, np.float32).dtype == np.float32
     numbers = fit(data, rows, standardize=True, symbols=False)
-    assert numbers.inputs(data, rows, np.float64).tolist() == [[-1, -1], [1, 1]]
+    assert numbers.transform(data, rows, np.float64).tolist() == [[-1, -1], [1, 1]]
 
 
 def test_single_precision_is_rounded_once_from_double():
     inputs = RANDOM.normal(1000, 1, (50, 3)).astype(np.float32)
     data = numeric(inputs)
     fitted = fit(data, TRAIN, standardize=True)
-    doubled = fitted.inputs(numeric(inputs.astype(np.float64)), EVERY, np.float64)
-    np.testing.assert_array_equal(fitted.inputs(data, EVERY, np.float32), doubled.astype(np.float32))
-    plain = fit(data, TRAIN, standardize=False).inputs(data, EVERY, np.float32)
+    doubled = fitted.transform(numeric(inputs.astype(np.float64)), EVERY, np.float64)
+    np.testing.assert_array_equal(fitted.transform(data, EVERY, np.float32), doubled.astype(np.float32))
+    plain = fit(data, TRAIN, standardize=False).transform(data, EVERY, np.float32)
     np.testing.assert_array_equal(plain, inputs)
 
 
 def test_blocks_do_not_show():
-    rows = BLOCK + 7
+    rows = BLOCK_CELLS // 2 + 7
     inputs = RANDOM.normal(size=(rows, 2))
     data = numeric(inputs)
     fitted = fit(data, np.arange(rows), standardize=True)
     order = RANDOM.permutation(rows)
     np.testing.assert_allclose(
-        fitted.inputs(data, order, np.float64),
+        fitted.transform(data, order, np.float64),
         StandardScaler().fit_transform(inputs)[order],
         rtol=1e-9,
         atol=1e-12,
@@ -184,7 +188,7 @@ def test_raw_rows_are_left_as_they_were():
     inputs = RANDOM.normal(size=(50, 2))
     inputs[3, 1] = np.nan
     data = numeric(inputs.copy())
-    fit(data, TRAIN, standardize=True).inputs(data, EVERY, np.float64)
+    fit(data, TRAIN, standardize=True).transform(data, EVERY, np.float64)
     np.testing.assert_array_equal(data.inputs, inputs)
 
 
@@ -194,7 +198,7 @@ def test_json_gives_back_the_same_preprocessing_to_the_bit(inputs):
     fitted = fit(numeric(inputs, inputs), np.arange(6), standardize=True)
     again = Preprocessing.from_json(json.loads(json.dumps(fitted.to_json())))
     assert again == fitted
-    assert again.columns[0].mean.hex() == fitted.columns[0].mean.hex()
+    assert again.input_operations[0].means[0].hex() == fitted.input_operations[0].means[0].hex()
 
 
 def test_json_keeps_names_categories_and_classes():
@@ -211,11 +215,19 @@ def test_json_keeps_names_categories_and_classes():
 @pytest.mark.parametrize(
     "damage",
     [
-        {"columns": 3},
-        {"columns": [{"name": "x", "scale": 0.0}]},
-        {"classes": [1]},
+        {"inputs": 3},
+        {"inputs": [{"name": "x"}]},
+        {"inputs": [{"name": name, "type": "text"} for name in ("x0", "x1", "x2")]},
+        {"inputs": [{"name": "x0"}] * 3},
+        {"input_operations": [{"operation": "scale", "columns": ["x0"], "means": [0.0], "scales": [0.0]}]},
+        {"input_operations": [{"operation": "scale", "columns": ["x0"], "means": [], "scales": []}]},
+        {"input_operations": [{"operation": "one_hot", "columns": ["x0"], "categories": [["a"]]}]},
+        {"input_operations": [{"operation": "impute", "columns": ["x0"], "values": ["a"]}]},
+        {"input_operations": [{"operation": "other", "columns": ["x0"]}]},
+        {"targets": [{"name": "y", "type": "text"}]},
+        {"target_columns": [1]},
         {"unknown": 1},
-        {"columns": {1, 2}},
+        {"inputs": {1, 2}},
     ],
 )
 def test_damaged_json_is_a_checkpoint_error(damage):
@@ -236,8 +248,8 @@ def test_numbers_beyond_the_run_s_precision_are_refused_with_what_would_work():
     data = numeric(np.array([[1e300], [0.0]]))
     rows = np.arange(2)
     with pytest.raises(DataError, match=r"1e\+300, which float32 cannot hold.*float64"):
-        fit(data, rows, standardize=False).inputs(data, rows, np.float32)
-    assert fit(data, rows, standardize=False).inputs(data, rows, np.float64)[0, 0] == 1e300
+        fit(data, rows, standardize=False).transform(data, rows, np.float32)
+    assert fit(data, rows, standardize=False).transform(data, rows, np.float64)[0, 0] == 1e300
     with pytest.raises(DataError, match="too large to add up"):
         fit(data, rows, standardize=True)
 
@@ -254,7 +266,7 @@ def test_rows_of_another_table_are_refused(changed, message):
     data = Data(np.eye(2), np.array([1, 0]), ("a", "b"), ("y",), classes=("p", "q"))
     fitted = fit(data, np.arange(2), standardize=True)
     other = replace(data, **changed)
-    read = fitted.inputs if "input_names" in changed else fitted.targets
+    read = fitted.transform if "input_names" in changed else fitted.transform_targets
     options = (float,) if "input_names" in changed else ()
     with pytest.raises(DataError) as caught:
         read(other, np.arange(2), *options)

@@ -38,16 +38,16 @@ def test_the_training_table_itself_gives_the_same_arrays(tmp_path):
     data, fitted = trained(tmp_path)
     again = read_rows(str(tmp_path / "train.csv"), fitted, targets=True)
     rows = np.arange(4)
-    np.testing.assert_array_equal(fitted.inputs(again, rows, float), fitted.inputs(data, rows, float))
-    np.testing.assert_array_equal(fitted.targets(again, rows), fitted.targets(data, rows))
+    np.testing.assert_array_equal(fitted.transform(again, rows, float), fitted.transform(data, rows, float))
+    np.testing.assert_array_equal(fitted.transform_targets(again, rows), fitted.transform_targets(data, rows))
 
 
 def test_columns_may_stand_in_any_order_and_others_are_ignored(tmp_path):
     data, fitted = trained(tmp_path)
     path = new(tmp_path, "note,kind,colour,size\n?,iris,blue,2.5\n2020-01-01,rose,red,1.5\n")
     again = read_rows(path, fitted, targets=True)
-    expected = fitted.inputs(data, np.array([1, 0]), float)
-    np.testing.assert_array_equal(fitted.inputs(again, np.arange(2), float), expected)
+    expected = fitted.transform(data, np.array([1, 0]), float)
+    np.testing.assert_array_equal(fitted.transform(again, np.arange(2), float), expected)
     assert again.targets.tolist() == [0, 1]
 
 
@@ -61,7 +61,7 @@ def test_unlabelled_rows_need_no_target_column(tmp_path):
 def test_a_category_unknown_in_training_is_all_zeros(tmp_path):
     _, fitted = trained(tmp_path)
     data = read_rows(new(tmp_path, "size,colour\n2.5,violet\n2.5,red\n"), fitted, targets=False)
-    got = fitted.inputs(data, np.arange(2), float)
+    got = fitted.transform(data, np.arange(2), float)
     assert got[0, 1:].tolist() == [0, 0, 0]
     assert dict(zip(fitted.names, got[1], strict=True))["colour=red"] == 1
 
@@ -70,13 +70,13 @@ def test_categories_unknown_in_training_are_told_by_column_with_their_number(tmp
     _, fitted = trained(tmp_path)
     one = read_rows(new(tmp_path, "size,colour\n2.5,violet\n2.5,red\n"), fitted, targets=False)
     what = (
-        "column 'colour': 1 of 2 rows holds categories that training did not meet ('violet'), "
+        "column 'colour': 1 of 2 rows holds categories not seen during training ('violet'), "
         "encoded as all zeros"
     )
     assert one.warnings == (f"{tmp_path}/new.csv: {what}",)
     rows = "".join(f"1,{colour},rose\n" for colour in ["d", "c", "b", "a", "red", "a"])
     (many,) = read_rows(new(tmp_path, f"size,colour,kind\n{rows}"), fitted, targets=True).warnings
-    assert ": 5 of 6 rows hold categories that training did not meet ('a', 'b', 'c', ...)" in many
+    assert ": 5 of 6 rows hold categories not seen during training ('a', 'b', 'c', ...)" in many
     assert read_rows(new(tmp_path, "size,colour\n2.5,red\n"), fitted, targets=False).warnings == ()
 
 
@@ -88,7 +88,7 @@ def test_a_missing_cell_is_no_unknown_category(tmp_path):
 def test_categories_that_look_like_numbers_are_still_the_same_text(tmp_path):
     _, fitted = trained(tmp_path, "c,y\n01,1.5\n2x,2.5\n01,3.5\n", target="y")
     data = read_rows(new(tmp_path, "c\n01\n1\n"), fitted, targets=False)
-    got = fitted.inputs(data, np.arange(2), float)
+    got = fitted.transform(data, np.arange(2), float)
     assert got.tolist() == [[1, 0], [0, 0]]
 
 
@@ -104,14 +104,13 @@ def test_labels_and_categories_that_read_as_something_else_keep_their_text(tmp_p
     labels = ["007", "1E5", "True", "A12", "1.0", "1_0"]
     rows = "".join(f"{label},{k}.5,{label}\n" for k, label in enumerate(labels * 2))
     _, fitted = trained(tmp_path, "c,x,y\n" + rows, target="y")
-    assert set(fitted.classes) == set(labels) == set(fitted.columns[0].categories)
+    assert set(fitted.classes) == set(labels) == set(fitted.categories[0])
     for known in labels:
         other = f" {known} " if known == "007" else known
         data = read_rows(new(tmp_path, f"c,x,y\n{other},1,{other}\n"), fitted, targets=True)
         assert fitted.classes[data.targets[0]] == known
         assert (
-            fitted.columns[0].categories[int(fitted.inputs(data, np.array([0]), float)[0, :6].argmax())]
-            == known
+            fitted.categories[0][int(fitted.transform(data, np.array([0]), float)[0, :6].argmax())] == known
         )
         assert data.warnings == ()
     buffer = io.BytesIO()
@@ -130,14 +129,14 @@ def test_numeric_targets_are_read_as_numbers_even_if_there_is_one_row(tmp_path):
     _, fitted = trained(tmp_path, "x,y\n1,1.5\n2,2.5\n", target="y")
     data = read_rows(new(tmp_path, "y,x\n7,1\n"), fitted, targets=True)
     assert data.targets.tolist() == [[7.0]]
-    np.testing.assert_allclose(fitted.restore(fitted.targets(data, np.array([0]))), [[7.0]])
+    np.testing.assert_allclose(fitted.restore(fitted.transform_targets(data, np.array([0]))), [[7.0]])
 
 
 def test_missing_cells_are_filled_only_if_training_filled_them(tmp_path):
     content = "x,c,y\n1,a,0.5\n,b,1.5\n3,a,2\n"
     _, fitted = trained(tmp_path, content, target="y", missing="impute")
     data = read_rows(new(tmp_path, "x,c\n,\n"), fitted, targets=False)
-    assert fitted.inputs(data, np.array([0]), float).tolist() == [[0, 1, 0]]
+    assert fitted.transform(data, np.array([0]), float).tolist() == [[0, 1, 0]]
     _, strict = trained(tmp_path, TRAIN)
     with pytest.raises(
         DataError, match=r"new.csv:3: column 'size' is missing; the model was trained on complete"
@@ -255,4 +254,4 @@ def test_mutated_rows_give_data_or_an_error_a_user_can_read(tmp_path, draw: rand
         assert error.exit_code == 3
         assert "\n" not in str(error)
     else:
-        assert np.isfinite(fitted.inputs(data, np.arange(len(data.inputs)), float)).all()
+        assert np.isfinite(fitted.transform(data, np.arange(len(data.inputs)), float)).all()

@@ -74,9 +74,9 @@ def test_engines_agree_on_a_width_in_the_targets_units(tmp_path, name, reduction
 
 def test_without_a_width_it_is_one_standard_deviation(tmp_path):
     experiment = made(tmp_path, "huber")
-    (column,) = experiment.preprocessing.target_columns
+    (scale,) = experiment.preprocessing.target_units[1]
     assert experiment.config.loss.units == "standardized"
     assert experiment.computed.loss.delta == 1.0
-    same = made(tmp_path, {"name": "huber", "delta": column.scale})
+    same = made(tmp_path, {"name": "huber", "delta": float(scale)})
     assert same.computed.loss.delta == 1.0
     assert made(tmp_path, {"name": "huber", "delta": DELTA}, standardize=False).computed.loss.delta == DELTA

@@ -207,22 +207,27 @@ BESTS: dict[str, Change] = {
 }
 
 
-def column(meta: dict[str, Any]) -> dict[str, Any]:
-    """What the preprocessing says of the first input."""
-    known: dict[str, Any] = meta["preprocessing"]["columns"][0]
-    return known
+def operation(name: str, **options: Any) -> Change:
+    """Declares an operation on the first input."""
+
+    def change(_: Any, meta: dict[str, Any]) -> None:
+        forged = {"operation": name, "columns": ["x1"], **options}
+        meta["preprocessing"]["input_operations"].append(forged)
+
+    return change
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda _, meta: meta["preprocessing"].update(columns=[]),
-        lambda _, meta: column(meta).update(categories=[]),
-        lambda _, meta: column(meta).update(categories=["a"], frequent=1),
-        lambda _, meta: column(meta).update(frequent=1),
-        lambda _, meta: column(meta).update(scale=0.0),
+        lambda _, meta: meta["preprocessing"].update(inputs=[]),
+        lambda _, meta: meta["preprocessing"]["inputs"][0].update(type="text"),
+        operation("one_hot", categories=[["a"]]),
+        operation("impute", values=["a"]),
+        operation("scale", means=[0.0], scales=[0.0]),
+        operation("execute", code=["1"]),
     ],
-    ids=["no column", "no category", "an unknown category", "a category of numbers", "a scale of 0"],
+    ids=["no column", "text", "categories of numbers", "a text in numbers", "a scale of 0", "no operation"],
 )
 def test_a_forged_preprocessing_is_refused(
     change: Change, run: Callable[[str], str], memory: Path, capsys: pytest.CaptureFixture[str]

@@ -186,7 +186,7 @@ SAYS: dict[str, tuple[Callable[[dict[str, Any], str], Any], set[int]]] = {
     "an empty config": (lambda meta, _: meta.update(config={}), {2, 4}),
     "no preprocessing": (lambda meta, _: meta.update(preprocessing=None), {4}),
     "a preprocessing of many columns": (
-        lambda meta, _: meta["preprocessing"].update(columns=meta["preprocessing"]["columns"] * 10_000),
+        lambda meta, _: meta["preprocessing"].update(inputs=meta["preprocessing"]["inputs"] * 10_000),
         {4},
     ),
     "an epoch beyond the end": (lambda meta, _: meta.update(epoch=10**15), {0, 4}),

@@ -75,9 +75,9 @@ def test_a_pair_of_standardised_inputs_is_shown_in_their_units_with_the_others_a
     subject = subjects["odd"]
     names, rows = subject.preprocessing.names, subject.rows("train").inputs
     plane = plane_of(subject, (names[1], names[0]))
-    columns = subject.preprocessing.columns
+    means, scales = subject.preprocessing.input_units
     for place, index in enumerate((1, 0)):
-        raw = rows[:, index] * columns[index].scale + columns[index].mean
+        raw = rows[:, index] * scales[index] + means[index]
         np.testing.assert_allclose(plane.show(rows)[:, place], raw, rtol=1e-5)
     back = plane.inputs(plane.show(rows))
     np.testing.assert_allclose(back[:, :2], rows[:, :2], rtol=1e-5, atol=1e-6)
@@ -228,9 +228,9 @@ def test_predicted_numbers_are_in_the_users_units(
 def test_the_fit_is_what_the_network_says_over_its_input(subjects: dict[str, Subject]) -> None:
     subject = subjects["line"]
     values = computed("fit", subject)
-    column, target = subject.preprocessing.columns[0], subject.preprocessing.target_columns[0]
-    inputs = ((values.inputs - column.mean) / column.scale)[:, None]
-    said = network_says(subject, subject.best, inputs) * target.scale + target.mean
+    mean, scale = (units[0] for units in subject.preprocessing.input_units)
+    inputs = ((values.inputs - mean) / scale)[:, None]
+    said = subject.preprocessing.restore(network_says(subject, subject.best, inputs))
     np.testing.assert_allclose(values.outputs, said, rtol=1e-12)
     places = np.concatenate([one.places for one in values.points])
     np.testing.assert_allclose(places[:, 1], 50 + 10 * np.sin(places[:, 0]), rtol=1e-9)

@@ -173,7 +173,10 @@ def ours(**changes: object) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (forged({"__metadata__": ours(version=2)}), "has format 2, and this mlprun reads format 1; use"),
+        (
+            forged({"__metadata__": ours(version=3)}),
+            "has format 3, and this mlprun reads formats 1 to 2; use",
+        ),
         (forged({"__metadata__": ours(version="\x1b[2J")}), r"has format '\\x1b\[2J'"),
         (forged({"__metadata__": ours(meta=[])}), "its metadata is not a mapping"),
         (forged({"__metadata__": {**ours(), "other": "x"}, "a": {"dtype": "BF16"}}), "'a' is 'BF16'"),

@@ -379,4 +379,4 @@ def test_run_warns_of_what_training_warns_of(call, tmp_path):
     code, _, err = call("run", tmp_path / "s.json", "--out", tmp_path)
     assert code == 0
     assert err.count("column 'a' has 30 categories in 30 rows, almost one for each row") == 1
-    assert err.count("10 of 10 dev rows hold categories that training did not meet") == 1
+    assert err.count("10 of 10 dev rows hold categories not seen during training") == 1

@@ -1,0 +1,97 @@
+"""The preprocessing in a checkpoint replayed from its JSON alone, without mlprun, gives the same inputs.
+
+`replay` is what an export or another runtime would do, in plain Python and NumPy.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mlprun
+
+MISSING = ("", "?")
+
+
+def preprocessing_of(path: str) -> Any:
+    """The JSON in the header of a safetensors file."""
+    content = Path(path).read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return json.loads(header["__metadata__"]["mlprun"])["meta"]["preprocessing"]
+
+
+def replay(columns: list[Any], operations: list[Any], rows: list[dict[str, str]]) -> np.ndarray:
+    """[N, width] numbers from rows of texts."""
+    table: dict[str, Any] = {}
+    for column in columns:
+        cells: list[Any] = [None if row[column["name"]] in MISSING else row[column["name"]] for row in rows]
+        if column["type"] != "text":
+            cells = [None if cell is None else float(cell) for cell in cells]
+        table[column["name"]] = cells
+    for step in operations:
+        for k, name in enumerate(step["columns"]):
+            cells = table[name]
+            match step["operation"]:
+                case "impute":
+                    cells = [step["values"][k] if cell is None else cell for cell in cells]
+                case "scale":
+                    cells = [(cell - step["means"][k]) / step["scales"][k] for cell in cells]
+                case "one_hot":
+                    cells = [[float(cell == known) for known in step["categories"][k]] for cell in cells]
+                case "class_ids":
+                    cells = [step["classes"][k].index(cell) for cell in cells]
+                case other:
+                    raise AssertionError(other)
+            table[name] = cells
+    return np.concatenate([np.array(cells, float).reshape(len(rows), -1) for cells in table.values()], axis=1)
+
+
+ROWS = "size,colour,age,kind,price\n" + "".join(
+    f"{k * 1.37 % 7:.3f},{colour},{k * 7 % 11 or ''},{'ab'[k % 3 % 2]},{k * k % 13}.5\n"
+    for k, colour in enumerate(("red", "blue", "", "grey") * 10)
+)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "loss"),
+    [
+        ({"target": "kind", "missing": "impute"}, "bce"),
+        ({"target": "price", "missing": "impute", "features": ["size", "age", "colour"]}, "mse"),
+        ({"target": ["price", "size"], "missing": "impute", "standardize": False}, "mae"),
+        ({"target": "kind", "features": ["size"]}, "hinge"),
+    ],
+    ids=["classes", "numbers", "raw", "size"],
+)
+def test_the_json_of_a_checkpoint_replays_its_preprocessing(
+    dataset: dict[str, Any], loss: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(ROWS)
+    config = {
+        "dataset": {
+            "name": "table",
+            "path": str(path),
+            "split": {"train": 24, "dev": 8, "test": 8},
+            **dataset,
+        },
+        "loss": loss,
+        "training": {"epochs": 1},
+        "engine": "torch",
+    }
+    run = mlprun.train(config, out=str(tmp_path))
+    record = preprocessing_of(f"{run.path}/best.safetensors")
+    rows = list(csv.DictReader(ROWS.splitlines()))
+    inputs = replay(record["inputs"], record["input_operations"], rows)
+    targets = replay(record["targets"], record["target_operations"], rows)
+    experiment = run.best.experiment
+    prepared = experiment.prepare(experiment.config.dataset.load())
+    np.testing.assert_array_equal(inputs.astype(np.float32), prepared.inputs)
+    if experiment.classes is None:
+        np.testing.assert_array_equal(targets.astype(np.float32), prepared.targets)
+    else:
+        np.testing.assert_array_equal(targets[:, 0], prepared.truth)
