@@ -1,9 +1,9 @@
 """The one seam through which every file operation goes: a few functions over one object, `system`.
 
 Tests swap `files.system` to record, kill, tear, drop or fill at each system call, so nothing else opens,
-writes, renames or removes a file. What the system refuses becomes `FileError` (exit 7). When reading, two
-things pass as themselves, because only the caller knows their exit code: `FileNotFoundError` and
-`IsADirectoryError` (a `WrongKindError`: what stands there). When creating, `FileExistsError` passes.
+writes, renames or removes a file. Errors of the system become `FileError` (exit 7). When reading, two errors
+pass as they are, because only the caller knows their exit code: `FileNotFoundError` and `IsADirectoryError`
+(a `WrongKindError`: what is there instead of a file). When creating, `FileExistsError` passes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _REMEDIES = {
 
 
 class WrongKindError(IsADirectoryError):
-    """A folder, a pipe, a device or a link that must not be followed is not a file to read."""
+    """Raised for a folder, a pipe, a device or a link that must not be followed, in place of a file."""
 
     def __init__(self, path: str, kind: str) -> None:
         super().__init__(errno.EISDIR, f"is {kind}, not a file", path)
@@ -50,25 +50,25 @@ class WrongKindError(IsADirectoryError):
 
 
 class TooLargeError(FileError):
-    """A file holds more than the caller is willing to read."""
+    """Raised for a file that is larger than the caller is willing to read."""
 
 
-def failure(error: OSError, path: PathLike, doing: str) -> FileError:
-    """The error that says what the operating system refused; `doing` is such as `read` or `written`."""
+def _file_error(error: OSError, path: PathLike, action: str) -> FileError:
+    """Return the FileError for an error of the operating system; `action` is `read`, `written` and so on."""
     why = (
         f"it is {error.kind}" if isinstance(error, WrongKindError) else os.strerror(error.errno or 0).lower()
     )
-    return FileError(os.fspath(path), f"cannot be {doing}: {why}", remedy(error.errno))
+    return FileError(os.fspath(path), f"cannot be {action}: {why}", remedy(error.errno))
 
 
 def remedy(code: int | None) -> str:
-    """What would work where the operating system refused with this number."""
+    """Return what would work after an error of the operating system with this number."""
     return _REMEDIES.get(code or 0, "choose another path")
 
 
 @contextlib.contextmanager
 def reading_errors(path: str) -> Iterator[None]:
-    """Tell what goes wrong while `path` is read: FileNotFoundError, WrongKindError, FileError."""
+    """Convert errors of reading `path` to FileNotFoundError, WrongKindError or FileError."""
     try:
         yield
     except WrongKindError:
@@ -81,26 +81,26 @@ def reading_errors(path: str) -> Iterator[None]:
         if error.errno in (errno.EISDIR, errno.ELOOP):
             what = "a folder" if error.errno == errno.EISDIR else "a symbolic link"
             raise WrongKindError(path, what) from error
-        raise failure(error, path, "read") from error
+        raise _file_error(error, path, "read") from error
 
 
 @contextlib.contextmanager
-def writing_errors(path: str, doing: str = "written") -> Iterator[None]:
-    """Tell what goes wrong while `path` is changed as a FileError, but for what exists or is locked."""
+def writing_errors(path: str, action: str = "written") -> Iterator[None]:
+    """Convert errors of changing `path` to FileError, apart from those for what exists or is locked."""
     try:
         yield
     except (FileExistsError, BlockingIOError):
         raise
     except ValueError as error:
-        raise FileError(path, f"cannot be {doing}: not a possible name", "choose another path") from error
+        raise FileError(path, f"cannot be {action}: not a possible name", "choose another path") from error
     except OSError as error:
         if error.errno == errno.ELOOP:
             error = WrongKindError(path, "a symbolic link")
-        raise failure(error, path, doing) from error
+        raise _file_error(error, path, action) from error
 
 
 class System:
-    """The system calls in use; a test replaces `files.system` by an instance of a subclass.
+    """The system calls in use; tests replace `files.system` by an instance of a subclass.
 
     `write` may write less than it was given, `replace` between two links of one file does nothing at all, and
     descriptors are closed in children that execute another program.
@@ -134,47 +134,33 @@ class System:
 
 
 system = System()
-"""what every function of this module calls; a test puts another in its place"""
+"""the object through which every function of this module makes its system calls"""
 
 
 _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "symbolic link"}
 
 
 def is_url(path: PathLike) -> bool:
-    """Whether a path is a URL, which people give instead of a file."""
+    """Return True if a path is a URL, which users may give instead of a file."""
     return re.match("[a-z][a-z0-9+.-]+://", os.fspath(path), re.IGNORECASE) is not None
 
 
+def lstat(path: PathLike) -> os.stat_result:
+    """Return size, times and owner of what is at `path` itself; raises FileNotFoundError, FileError."""
+    with reading_errors(os.fspath(path)):
+        return system.lstat(os.fspath(path))
+
+
 def kind(path: PathLike) -> str | None:
-    """`file`, `folder`, `symbolic link`, `pipe or device`: what is at `path` itself; None when nothing is."""
+    """Return `file`, `folder`, `symbolic link` or `pipe or device`, whichever is at `path`, or None."""
     try:
-        with reading_errors(os.fspath(path)):
-            mode = system.lstat(os.fspath(path)).st_mode
+        return _KINDS.get(stat.S_IFMT(lstat(path).st_mode), "pipe or device")
     except FileNotFoundError:
         return None
-    return _KINDS.get(stat.S_IFMT(mode), "pipe or device")
-
-
-def mtime_ns(path: PathLike) -> int:
-    """When the file at `path` was last written, in nanoseconds, for telling newer from older."""
-    with reading_errors(os.fspath(path)):
-        return system.lstat(os.fspath(path)).st_mtime_ns
-
-
-def owner(path: PathLike) -> int:
-    """The number of the user whom the file at `path` belongs to."""
-    with reading_errors(os.fspath(path)):
-        return system.lstat(os.fspath(path)).st_uid
-
-
-def size(path: PathLike) -> int:
-    """How many bytes the file at `path` has."""
-    with reading_errors(os.fspath(path)):
-        return system.lstat(os.fspath(path)).st_size
 
 
 def is_folder(path: PathLike) -> bool:
-    """Whether `path` is a folder or a symbolic link to one."""
+    """Return True if `path` is a folder or a symbolic link to one."""
     try:
         with reading_errors(os.fspath(path)):
             return stat.S_ISDIR(system.stat(os.fspath(path)).st_mode)
@@ -183,13 +169,13 @@ def is_folder(path: PathLike) -> bool:
 
 
 def names(folder: PathLike) -> list[str]:
-    """The names in a folder, sorted; raises FileNotFoundError when there is no such folder."""
+    """Return the names in a folder, sorted; raises FileNotFoundError if there is no such folder."""
     with reading_errors(os.fspath(folder)):
         return sorted(system.listdir(os.fspath(folder)))
 
 
 def open_file(where: str, flags: int) -> int:
-    """A descriptor of a regular file; O_NONBLOCK, because opening a pipe would wait for its other end."""
+    """Open a regular file, with O_NONBLOCK, because opening a pipe would wait for its other end."""
     descriptor = system.open(where, flags | os.O_NONBLOCK, 0o666)
     mode = system.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
@@ -199,13 +185,13 @@ def open_file(where: str, flags: int) -> int:
 
 
 def open_reading(path: PathLike, *, follow: bool = True) -> int:
-    """A descriptor to read a file with; raises FileNotFoundError, WrongKindError, FileError."""
+    """Open a file for reading; raises FileNotFoundError, WrongKindError, FileError."""
     with reading_errors(os.fspath(path)):
         return open_file(os.fspath(path), os.O_RDONLY | (0 if follow else os.O_NOFOLLOW))
 
 
 def read_pieces(path: PathLike, *, cap: int, size: int = 2**62, follow: bool = True) -> Iterator[bytes]:
-    """A file in pieces of about `size` bytes, read once; the caller says how many bytes are believable.
+    """Iterate over a file in pieces of about `size` bytes, up to `cap` bytes in all.
 
     Raises FileNotFoundError, WrongKindError (an IsADirectoryError: a folder, a pipe, a device, and with
     `follow=False` a symbolic link), TooLargeError (a FileError) beyond `cap` bytes, FileError.
@@ -231,23 +217,23 @@ def read_pieces(path: PathLike, *, cap: int, size: int = 2**62, follow: bool = T
 
 
 def read_bytes(path: PathLike, *, cap: int, follow: bool = True) -> bytes:
-    """All of a file at once; raises as `read_pieces` does."""
+    """Return the contents of a file; raises as `read_pieces` does."""
     return b"".join(read_pieces(path, cap=cap, follow=follow))
 
 
 def read_text(path: PathLike, *, cap: int, follow: bool = True) -> str:
-    """`read_bytes`, decoded as UTF-8; raises UnicodeDecodeError where it is not."""
+    """Return the contents of a file as UTF-8; raises UnicodeDecodeError if it is not."""
     return read_bytes(path, cap=cap, follow=follow).decode()
 
 
 def open_writing(path: PathLike) -> int:
-    """A descriptor that appends to a regular file, created if missing; a symbolic link is refused."""
+    """Open a regular file for appending, created if missing; a symbolic link is refused."""
     with writing_errors(os.fspath(path)):
         return open_file(os.fspath(path), os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CREAT)
 
 
 def append(descriptor: int, data: bytes, path: PathLike) -> None:
-    """Write all of `data` at a descriptor's end: one write, and more only where the system wrote less."""
+    """Write all of `data` at a file's end, in one write unless the system writes less."""
     with writing_errors(os.fspath(path)):
         rest = memoryview(data)
         while rest:
@@ -266,18 +252,6 @@ def close(descriptor: int, path: PathLike) -> None:
         system.close(descriptor)
 
 
-def truncate(descriptor: int, length: int, path: PathLike) -> None:
-    """Cut an open file to `length` bytes."""
-    with writing_errors(os.fspath(path)):
-        system.ftruncate(descriptor, length)
-
-
-def is_shared(descriptor: int, path: PathLike) -> bool:
-    """Return True if the open file has further hard links, as in a copy made with `cp -al`."""
-    with writing_errors(os.fspath(path)):
-        return system.fstat(descriptor).st_nlink > 1
-
-
 def is_at(descriptor: int, path: PathLike) -> bool:
     """Return True if `path` still names the open file, False if it was removed or replaced."""
     try:
@@ -288,7 +262,7 @@ def is_at(descriptor: int, path: PathLike) -> bool:
 
 
 def lock(descriptor: int, path: PathLike, *, shared: bool = False) -> bool:
-    """Lock an open file without waiting; False when another holds it. A lock dies with its process."""
+    """Lock an open file without waiting; return False if another holds it. Locks end with their process."""
     try:
         with writing_errors(os.fspath(path), "locked"):
             system.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -315,7 +289,7 @@ def sync_folder(folder: PathLike) -> None:
 
 
 def make_folder(path: PathLike, *, exclusive: bool = False) -> None:
-    """Create a folder and those above it; with `exclusive`, one that exists raises FileExistsError."""
+    """Create a folder and its parents; with `exclusive`, raise FileExistsError if it exists."""
     where = os.fspath(path).rstrip("/") or "/"
     if not exclusive and is_folder(where):
         return
@@ -329,12 +303,12 @@ def make_folder(path: PathLike, *, exclusive: bool = False) -> None:
         if exclusive:
             raise
         if not is_folder(where):  # another process may have made it meanwhile
-            raise failure(error, where, "created") from error
+            raise _file_error(error, where, "created") from error
     sync_folder(above)
 
 
 def make_private(path: PathLike) -> bool:
-    """Create a folder for this user alone, unless it exists; return whether nobody else can write to it."""
+    """Create a folder for this user alone, unless it exists; return True if nobody else can write to it."""
     where = os.fspath(path)
     with contextlib.suppress(OSError, FileError):
         make_folder(os.path.dirname(where))
@@ -346,10 +320,10 @@ def make_private(path: PathLike) -> bool:
 
 
 def claim(prepared: PathLike, final: PathLike) -> None:
-    """Give a prepared folder its final name; raises FileExistsError when that name is taken.
+    """Rename a prepared folder to its final name; raises FileExistsError if that name is taken.
 
-    The folder must not be empty: of two that claim one name, rename(2) refuses the second only because of the
-    first one's contents.
+    The folder must not be empty: of two processes that claim one name, rename(2) refuses the second only
+    because of the first one's contents.
     """
     source, target = os.fspath(prepared), os.fspath(final)
     if kind(target) is not None:  # an empty folder would be replaced without a word
@@ -365,7 +339,7 @@ def claim(prepared: PathLike, final: PathLike) -> None:
 
 
 def remove(path: PathLike) -> None:
-    """Remove a file or an empty folder, which must be one that mlprun made."""
+    """Remove a file or an empty folder that mlprun made."""
     where = os.fspath(path)
     with writing_errors(where, "removed"):
         (system.rmdir if kind(where) == "folder" else system.unlink)(where)
@@ -376,7 +350,7 @@ _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, er
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a name is one that only this module gives, to a file that it has not finished."""
+    """Return True for the name of an unfinished file of this module."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
@@ -386,7 +360,7 @@ def _temporary_beside(path: str) -> str:
 
 @contextlib.contextmanager
 def _removed_on_failure(temporary: str) -> Iterator[None]:
-    """Remove a file that this process has just made, when an error leaves it without use."""
+    """Remove a new file if an error makes it useless."""
     try:
         yield
     except BaseException:
@@ -401,7 +375,7 @@ def _open_new(where: str, path: str, flags: int = os.O_WRONLY) -> int:
 
 
 def _create(where: str, path: str, pieces: Iterable[bytes]) -> None:
-    """Create the file `where`, synced and closed, or leave nothing; messages speak of `path`."""
+    """Create the file `where`, synced and closed, or leave nothing; messages name `path`."""
     descriptor = _open_new(where, path)
     with _removed_on_failure(where):
         try:
@@ -418,14 +392,14 @@ def _put_in_place(temporary: str, where: str) -> None:
 
 
 def _refuse_other_kinds(where: str) -> None:
-    """Replacing a link or a device would delete what mlprun did not write."""
+    """Refuse to replace a link or a device, which mlprun did not write."""
     present = kind(where)
     if present not in (None, "file"):
-        raise failure(WrongKindError(where, f"a {present}"), where, "written")
+        raise _file_error(WrongKindError(where, f"a {present}"), where, "written")
 
 
 def write_new(path: PathLike, data: bytes) -> None:
-    """Create a file; raises FileExistsError when something is there already."""
+    """Create a file; raises FileExistsError if something is there already."""
     where = os.fspath(path)
     _create(where, where, (data,))
     sync_folder(os.path.dirname(where))
@@ -434,8 +408,8 @@ def write_new(path: PathLike, data: bytes) -> None:
 def write_atomic(path: PathLike, data: bytes, *, previous: PathLike | None = None) -> None:
     """Replace a file: after any fault it holds either all of the former bytes or all of the new ones.
 
-    The former file is kept as `previous`, when that is given, so that one of the two is always whole.
-    Anything but a file at `path`, a symbolic link too, is refused with FileError; so is a missing folder.
+    The former file is kept as `previous`, if given, so that one of the two is always whole. Raises FileError
+    if anything but a file is at `path`, such as a symbolic link, or if the folder is missing.
     """
     where = os.fspath(path)
     _refuse_other_kinds(where)
@@ -462,7 +436,7 @@ def unshare(path: PathLike) -> None:
 
 
 def replace_locked(path: PathLike, data: bytes) -> int:
-    """Replace a file by a new one that is already locked when it appears; returns its descriptor."""
+    """Replace a file by a new one that is already locked when it appears; return its descriptor."""
     where = os.fspath(path)
     temporary = _temporary_beside(where)
     descriptor = _open_new(temporary, where, os.O_RDWR | os.O_APPEND)
@@ -482,7 +456,7 @@ def _pieces(path: str) -> Iterator[bytes]:
 
 
 def link_previous(path: PathLike, previous: PathLike) -> None:
-    """Let `previous` name the file that is now at `path`, if there is one, by a hard link."""
+    """Make `previous` a hard link to the file that is now at `path`, if there is one."""
     where, former = os.fspath(path), os.fspath(previous)
     _refuse_other_kinds(former)
     if kind(where) is None or (kind(former) and os.path.samestat(system.lstat(where), system.lstat(former))):
@@ -492,7 +466,7 @@ def link_previous(path: PathLike, previous: PathLike) -> None:
         system.link(where, temporary)
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
-            raise failure(error, former, "written") from error
+            raise _file_error(error, former, "written") from error
         _create(temporary, former, _pieces(where))
     _put_in_place(temporary, former)
 
@@ -514,7 +488,7 @@ class Closeable(ABC):
 
 
 class OpenFile(Closeable):
-    """A file that is appended to, created if missing; base of what a run keeps open."""
+    """A file that is appended to, created if missing."""
 
     def __init__(self, path: str) -> None:
         self.path, self._descriptor = path, open_writing(path)
@@ -524,6 +498,19 @@ class OpenFile(Closeable):
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor != -1:
             close(descriptor, self.path)
+
+    def sync(self) -> None:
+        """Wait until the disk holds what was written."""
+        sync(self._descriptor, self.path)
+
+    def _truncate(self, length: int) -> None:
+        with writing_errors(self.path):
+            system.ftruncate(self._descriptor, length)
+
+    def _is_shared(self) -> bool:
+        """Return True if the file has further hard links, as in a copy made with `cp -al`."""
+        with writing_errors(self.path):
+            return system.fstat(self._descriptor).st_nlink > 1
 
 
 class AppendFile(OpenFile):
@@ -538,7 +525,7 @@ class AppendFile(OpenFile):
 
     def _append(self, data: bytes) -> None:
         """Append to the file; when it was hard-linked since it was opened, to a copy that replaces it."""
-        if is_shared(self._descriptor, self.path):
+        if self._is_shared():
             self.close()
             unshare(self.path)
             self._descriptor = open_writing(self.path)

@@ -75,8 +75,10 @@ def parse(
     problems = run_extensions(document, allow_code=allow_code) if "extend" in document.data else []
     upgraded = upgrade(document.data)
     config, errors = _validate(model.build(), upgraded, dataset="xor")
-    # where code that would register parts has not run, an unknown part is no problem
-    problems += to_problems((_of_known_parts(errors) if problems else errors)[:_MAX_ERRORS], upgraded)
+    if errors:
+        # where code that would register parts has not run, an unknown part is no problem
+        reported = _of_known_parts(errors) if problems else errors
+        problems += to_problems(reported[:_MAX_ERRORS], upgraded)
     valid = frozenset(model.Config.model_fields) - {error["loc"][0] for error in errors}
     valid -= {path[0] for path in document.failed}
     info, failure = None, None

@@ -136,7 +136,7 @@ def is_complete(path: files.PathLike) -> bool:
     try:
         tensors = json.loads(start[8 : 8 + header])
         ends = [tensors[name]["data_offsets"][1] for name in tensors if name != "__metadata__"]
-        return files.size(path) == 8 + header + max(ends, default=0)
+        return files.lstat(path).st_size == 8 + header + max(ends, default=0)
     except (ValueError, KeyError, TypeError, IndexError, RecursionError):
         return False
 

@@ -31,7 +31,10 @@ _REMEDY = "restore it from a copy or train again"
 
 
 class History(files.AppendFile):
-    """An open history.csv that rows are appended to; `offset` is the byte after the last whole row."""
+    """An open history.csv that rows are appended to; `offset` is the byte after the last whole row.
+
+    A checkpoint may refer to `offset` only after `sync`.
+    """
 
     def __init__(self, path: str, columns: Sequence[str]) -> None:
         super().__init__(path)
@@ -48,7 +51,7 @@ class History(files.AppendFile):
         history = cls(path, columns)
         try:
             if anew:
-                files.truncate(history._descriptor, 0, path)
+                history._truncate(0)
             history._begin(header)
         except BaseException:
             history.close()
@@ -60,7 +63,7 @@ class History(files.AppendFile):
         if not data.startswith(header) and not header.startswith(data):
             raise CheckpointError(self.path, "has other columns than its run", _REMEDY)
         self.offset = data.rfind(b"\n") + 1  # the process may have died while it wrote a line
-        files.truncate(self._descriptor, self.offset, self.path)
+        self._truncate(self.offset)
         if not self.offset:
             files.append(self._descriptor, header, self.path)
             self.sync()
@@ -78,18 +81,14 @@ class History(files.AppendFile):
             self._append(data)
         except BaseException:
             with contextlib.suppress(FileError):  # half a line would hide the rows that a later append adds
-                files.truncate(self._descriptor, self.offset, self.path)
+                self._truncate(self.offset)
             raise
         self.offset += len(data)
-
-    def sync(self) -> None:
-        """Wait until the disk holds every row; a checkpoint may refer to `offset` only after that."""
-        files.sync(self._descriptor, self.path)
 
     def truncate(self, offset: int) -> None:
         """Cut off the rows after a checkpoint; raises CheckpointError for what is not the end of a line."""
         check(self.path, self.columns, offset)
-        files.truncate(self._descriptor, offset, self.path)
+        self._truncate(offset)
         self.offset = offset
         self.sync()
 

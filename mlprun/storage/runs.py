@@ -156,12 +156,12 @@ class Lock(files.OpenFile):
                 )
             time.sleep(_PATIENCE / 20)
         line = f"{os.getpid()} {platform.node()}\n".encode()
-        if files.is_shared(self._descriptor, self.path):
+        if self._is_shared():
             descriptor = files.replace_locked(self.path, line)
             self.close()
             self._descriptor = descriptor
         else:
-            files.truncate(self._descriptor, 0, self.path)
+            self._truncate(0)
             files.append(self._descriptor, line, self.path)
 
     def _acquired(self) -> bool:
@@ -440,7 +440,7 @@ def resolve_latest(path: str) -> str:
     written: dict[str, int] = {}
     for found in _paths(folder or "."):
         with contextlib.suppress(FileNotFoundError, FileError):
-            written[found] = files.mtime_ns(os.path.join(found, "run.json"))
+            written[found] = files.lstat(os.path.join(found, "run.json")).st_mtime_ns
     for found in sorted(written, key=written.__getitem__, reverse=True):
         if _is_run(found):
             return found

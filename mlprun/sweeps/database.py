@@ -302,7 +302,7 @@ def _connect_reading(path: str) -> sqlite3.Connection:
         return connection
     # readers of a WAL share a file, for which a read-only file system has no room
     log = f"{path}-wal"
-    if files.kind(log) is not None and files.size(log):
+    if files.kind(log) is not None and files.lstat(log).st_size:
         what = f"cannot be read here: its newest rows are in {os.path.basename(log)}"
         raise FileError(path, what, "copy the folder to where it can be written to")
     return sqlite3.connect(f"file:{quote(path)}?immutable=1", uri=True)
@@ -333,7 +333,9 @@ class Results(Closeable):
 
     def validate(self) -> None:
         """Limit what reading may cost; raise CheckpointError unless a sweep of this version wrote it all."""
-        size = sum(files.size(one) for one in (self.path, f"{self.path}-wal") if files.kind(one) == "file")
+        size = sum(
+            files.lstat(one).st_size for one in (self.path, f"{self.path}-wal") if files.kind(one) == "file"
+        )
         with translated_errors(self.path):
             self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, min(max(size, 100_000), 64_000_000))
             self._connection.execute("PRAGMA trusted_schema = OFF")

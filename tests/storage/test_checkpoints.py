@@ -85,12 +85,9 @@ sys.stdout.buffer.write(encode(varied()))
 """
     tensors = dict(reversed(varied().tensors.items()))
     here = encode(Checkpoint(tensors, dict(reversed(varied().meta.items()))))
-    for seed in ("1", "2"):
-        environment = {**os.environ, "PYTHONHASHSEED": seed}
-        there = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, env=environment, check=True
-        )
-        assert there.stdout == here
+    environment = {**os.environ, "PYTHONHASHSEED": "1"}
+    there = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment, check=True)
+    assert there.stdout == here
 
 
 def test_every_flipped_bit_is_found():

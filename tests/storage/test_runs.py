@@ -85,18 +85,18 @@ def test_simultaneous_creators_get_folders_of_their_own(tmp_path):
     context = multiprocessing.get_context("spawn")
     start, queue = context.Event(), context.Queue()
     arguments = (str(tmp_path), start, queue)
-    workers = [context.Process(target=create_many, args=arguments) for _ in range(4)]
+    workers = [context.Process(target=create_many, args=arguments) for _ in range(2)]
     for worker in workers:
         worker.start()
     start.set()
-    found = [queue.get(timeout=30) for _ in range(40)]
+    found = [queue.get(timeout=30) for _ in range(20)]
     for worker in workers:
         worker.join()
     assert sorted(path for path, _, _ in found) == [
-        f"{tmp_path}/moons-{number:03d}" for number in range(1, 41)
+        f"{tmp_path}/moons-{number:03d}" for number in range(1, 21)
     ]
     assert all(own and state == "running" for _, own, state in found)
-    assert len(os.listdir(tmp_path)) == 40
+    assert len(os.listdir(tmp_path)) == 20
 
 
 def test_at_no_moment_has_a_numbered_folder_no_config_or_no_lock(tmp_path, monkeypatch):

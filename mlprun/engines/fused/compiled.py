@@ -139,7 +139,7 @@ def cache_folder() -> str | None:
 def _read_own(path: str) -> bytes:
     """The content of a file of this user; raises ValueError for another's."""
     data = files.read_bytes(path, cap=_LARGEST, follow=False)
-    if files.owner(path) != os.geteuid():
+    if files.lstat(path).st_uid != os.geteuid():
         raise ValueError("the file is another user's")
     return data
 
@@ -147,7 +147,7 @@ def _read_own(path: str) -> bytes:
 def _remove_oldest(folder: str) -> None:
     """Remove all but the newest kernels: those of former versions stay unused."""
     paths = [os.path.join(folder, name) for name in files.names(folder) if name.endswith(_SUFFIX)]
-    for path in sorted(paths, key=files.mtime_ns)[:-_MOST]:
+    for path in sorted(paths, key=lambda path: files.lstat(path).st_mtime_ns)[:-_MOST]:
         files.remove(path)
 
 

@@ -137,7 +137,13 @@ def test_a_folder_that_others_can_write_to_is_not_used(
 
 
 def test_another_users_file_is_not_loaded(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "owner", lambda _: os.geteuid() + 1)
+    class Foreign(files.System):
+        @staticmethod
+        def lstat(path: str) -> os.stat_result:
+            found = os.lstat(path)
+            return os.stat_result((*found[:4], found.st_uid + (path == str(kept)), *found[5:]))
+
+    monkeypatch.setattr(files, "system", Foreign())
     assert not compiled.is_ready(compiled.kernel(twice), SIGNATURE)
 
 
