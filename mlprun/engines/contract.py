@@ -170,8 +170,18 @@ class Engine(Protocol):
         """
         ...
 
-    def open(self, experiments: Sequence[Experiment], states: Sequence[State], *, device: str) -> Any:
-        """Return a cohort of runs that continue from the given states."""
+    def open(
+        self,
+        experiments: Sequence[Experiment],
+        states: Sequence[State],
+        *,
+        device: str,
+        threads: int | None = None,
+    ) -> Any:
+        """Return a cohort of runs that continue from the given states.
+
+        An engine that trains runs in parallel uses at most `threads`, by default as many as there are cores.
+        """
         ...
 
     def advance(

@@ -362,7 +362,14 @@ class SequentialEngine(Generic[T]):
         known = self._optimizer_spec(experiment, state)
         return None if known is None else state_spec.flaw(state, known)
 
-    def open(self, experiments: Sequence[Experiment], states: Sequence[State], *, device: str) -> list[T]:
+    def open(
+        self,
+        experiments: Sequence[Experiment],
+        states: Sequence[State],
+        *,
+        device: str,
+        threads: int | None = None,
+    ) -> list[T]:
         """Return live runs that continue from the given states."""
         pairs = zip(experiments, states, strict=True)
         return [self._trainer(experiment, state, device) for experiment, state in pairs]

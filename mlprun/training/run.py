@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun import engines, evaluation
 from mlprun.engines import device as devices
-from mlprun.errors import CheckpointError
 from mlprun.experiment import SPLITS
 from mlprun.interrupts import StopFlag
 from mlprun.storage import canonical, runs
@@ -106,7 +105,8 @@ def train(context: TrainContext, saved: TrainState | None, best: Best | None, st
     with devices.computing(experiment.config.training.threads, context.device):
         try:
             state = context.engine.initial_state(experiment) if saved is None else saved.state
-            run = TrainingRun(experiment, state, until=context.pause, path=context.folder.path)
+            path, last = context.folder.path, context.folder.last
+            run = TrainingRun(experiment, state, until=context.pause, path=path, checkpoint=last)
             best = _fit(run, context, saved, best, stop, status)
             if best is None and run.state.progress.undefined:
                 emit(callbacks, "on_message", f"warning: {_never_a_number(experiment.config)}")
@@ -153,16 +153,8 @@ def _fit(
         run.callbacks = [recorder, status, *context.callbacks, *own]
         trainer = Trainer(context.engine, [run], device=context.device, stop=stop, scheduler=ChunkScheduler())
         trainer.fit()
-        if trainer.failed_to_open and isinstance(run.error, _UNSOUND):
-            # of a state that was written on purpose: the tensors of the model have been looked at before
-            what = f"holds an optimizer's state that is none: {run.error}"
-            remedy = "restore it from a copy or train again"
-            raise CheckpointError(context.folder.last, what, remedy) from run.error
         run.raise_for_error()
         return recorder.best
-
-
-_UNSOUND = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 
 
 def _never_a_number(config: Config) -> str:

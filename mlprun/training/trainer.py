@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun.engines import ChunkResult, Improvement, RunFailure
 from mlprun.engines.contract import never
-from mlprun.errors import MlprunError, OutOfMemoryError, UsageError
+from mlprun.errors import CheckpointError, MlprunError, OutOfMemoryError, UsageError
 from mlprun.experiment import history_columns
 from mlprun.schema import extend
 from mlprun.training.callbacks import emit, listening
@@ -41,10 +41,11 @@ class TrainingRun:
         until: int | None = None,
         callbacks: Sequence[Any] = (),
         path: str | None = None,
+        checkpoint: str | None = None,
     ) -> None:
         self.experiment, self.callbacks = experiment, callbacks
-        self.path = path
-        """the run folder's path; None of a run that has none"""
+        self.path, self.checkpoint = path, checkpoint
+        """the paths of the run folder and of the file that the state is from, if any"""
         self.epoch = state.epoch
         """completed epochs"""
         self.until = self.config.training.epochs if until is None else until
@@ -124,15 +125,15 @@ class Trainer:
         runs: Sequence[TrainingRun],
         *,
         device: str = "cpu",
+        threads: int | None = None,
         stop: StopCondition = never,
         scheduler: ChunkScheduler | None = None,
     ) -> None:
         self.runs = runs
-        self._engine, self._device, self._stop, self._scheduler = engine, device, stop, scheduler
+        self._engine, self._device, self._threads = engine, device, threads
+        self._stop, self._scheduler = stop, scheduler
         self._cohort: Any = None
         self._opened: list[TrainingRun] = []
-        self.failed_to_open = False
-        """whether the engine could not open one of the runs"""
 
     def fit(self) -> None:
         """Train every run until it is over; its `error` tells what ended a run that failed.
@@ -157,19 +158,19 @@ class Trainer:
         try:
             self._cohort = self._open_cohort(runs)
         except Exception as error:  # noqa: BLE001 -- the error of one of the runs
-            self.failed_to_open = True
             if len(runs) == 1:
-                runs[0].error = error
+                runs[0].error = _open_error(runs[0], error)
             else:
                 for run in runs:
                     self._guarded(run, self._open_cohort, [run])
+                    run.error = None if run.error is None else _open_error(run, run.error)
             runs = [run for run in runs if not run.has_ended]
             self._cohort = self._open_cohort(runs)
         self._opened = runs
 
     def _open_cohort(self, runs: Sequence[TrainingRun]) -> Any:
         experiments, states = [run.experiment for run in runs], [run.state for run in runs]
-        return self._engine.open(experiments, states, device=self._device)
+        return self._engine.open(experiments, states, device=self._device, threads=self._threads)
 
     def _advance(self) -> None:
         """Train one chunk of every run that is not over."""
@@ -230,6 +231,21 @@ class Trainer:
             call(*arguments)
         except Exception as error:  # noqa: BLE001 -- raised by the run's owner, or recorded with the run
             run.error = error
+
+
+def _open_error(run: TrainingRun, error: Exception) -> Exception:
+    """Return why a run cannot be opened, for a trained state that was written on purpose.
+
+    The tensors of its model have been looked at before.
+    """
+    if run.epoch == 0 or not isinstance(
+        error, KeyError | TypeError | ValueError | AttributeError | IndexError
+    ):
+        return error
+    what = f"holds an optimizer's state that is none: {error}"
+    located = CheckpointError(run.checkpoint or "state", what, "restore it from a copy or train again")
+    located.__cause__ = error
+    return located
 
 
 def _follows_epochs(run: TrainingRun) -> bool:

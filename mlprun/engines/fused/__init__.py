@@ -57,11 +57,18 @@ class FusedEngine:
             return state_spec.untrained_flaw(state)
         return state_spec.flaw(state, encoding.expected(experiment, state.epoch))
 
-    def open(self, experiments: Sequence[Experiment], states: Sequence[State], *, device: str) -> Cohort:
+    def open(
+        self,
+        experiments: Sequence[Experiment],
+        states: Sequence[State],
+        *,
+        device: str,
+        threads: int | None = None,
+    ) -> Cohort:
         """Runs in flat arrays that stand where the states say."""
         from mlprun.engines.fused.cohort import Cohort
 
-        return Cohort(experiments, states)
+        return Cohort(experiments, states, threads)
 
     def states(self, cohort: Cohort, which: Sequence[int]) -> list[State]:
         """Return copies of the states of the selected runs."""

@@ -34,17 +34,17 @@ NEIGHBOURS = 16
 class Cohort:
     """Open runs."""
 
-    def __init__(self, experiments: Sequence[Experiment], states: Sequence[State]) -> None:
+    def __init__(
+        self, experiments: Sequence[Experiment], states: Sequence[State], threads: int | None = None
+    ) -> None:
         from mlprun.engines.fused.lanes import width_of
 
         self.members = [
             Member(experiment, state, layout_of(experiment, width_of(experiment.dtype)))
             for experiment, state in zip(experiments, states, strict=True)
         ]
-        self.threads = min(
-            len(self.members),
-            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        )
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.threads = min(len(self.members), threads or cores)
 
     def advance(self, until: Sequence[int], stop: StopCondition) -> list[ChunkResult | RunFailure]:
         """Train each run up to its own number of epochs."""
