@@ -18,9 +18,9 @@ if TYPE_CHECKING:
         reproduce,
         resume,
         train,
-        verify,
     )
     from mlprun.api.sweeps import SilentSweep, Sweep, load_definition, load_sweep, sweep
+    from mlprun.api.verification import verify
     from mlprun.training import Callback
 
 __all__ = [
@@ -39,14 +39,18 @@ __all__ = [
     "train",
     "verify",
 ]
-_SWEEPS = ("SilentSweep", "Sweep", "load_definition", "load_sweep", "sweep")
+_MODULES = {
+    "training": ("Callback",),
+    "api.sweeps": ("SilentSweep", "Sweep", "load_definition", "load_sweep", "sweep"),
+    "api.verification": ("verify",),
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import a name when it is first asked for: runs load no sweeps, and light commands no torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "training" if name == "Callback" else "api.sweeps" if name in _SWEEPS else "api.runs"
+    module = next((module for module, names in _MODULES.items() if name in names), "api.runs")
     return getattr(importlib.import_module(f"mlprun.{module}"), name)
 
 

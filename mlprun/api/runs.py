@@ -24,7 +24,7 @@ from mlprun.experiment import Experiment
 from mlprun.storage import checkpoints, history, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from mlprun.parts.architectures.network import Network
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder, Status
-    from mlprun.verification import Verification
 
 
 @dataclass(frozen=True)
@@ -203,33 +202,6 @@ def load_config(
             raise
         what = "is a sweep file, not the config of a single run"
         raise UsageError(path, what, command_line("sweep run", path)) from error
-
-
-def verify(
-    config: str | os.PathLike[str] | Mapping[str, Any],
-    *overrides: str,
-    steps: int | None = None,
-    against: str | os.PathLike[str] | None = None,
-    coordinates: int | None = None,
-    allow_code: bool = False,
-    say: Callable[[str], None] = lambda _: None,
-) -> Verification:
-    """Train a config with every engine that can run it, from the same weights, and compare; check gradients.
-
-    `against` names a run folder, a config or a CSV of losses that is compared, too. Nothing is raised where
-    they do not agree: ask `agrees` and `problems`.
-    """
-    from mlprun import verification  # a run's path loads no verification
-
-    resolved = load_config(config, *overrides, allow_code=allow_code)
-    return verification.verify(
-        resolved,
-        steps=steps,
-        coordinates=verification.LIMIT if coordinates is None else coordinates,
-        against=None if against is None else os.fspath(against),
-        allow_code=allow_code,
-        say=say,
-    )
 
 
 def load(run: str | os.PathLike[str], *, allow_code: bool = False) -> Run:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from mlprun.verification import Verification
+    from mlprun.verification.verify import Verification
 
 __all__ = [
     "OVERLAYS",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from mlprun.verification import Verification
+    from mlprun.verification.verify import Verification
 
 COLUMN = "train_loss"
 PRECISIONS = ("float32", "float64")
@@ -33,11 +33,11 @@ class Agreement:
 
 def compute_agreement(verified: Verification) -> Agreement:
     """The curves of a verification; the definition in float64 is what distances are from."""
-    courses = sorted(verified.courses, key=lambda course: course.dtype != "float64")
-    found = [(course.label, _epochs(course.history[COLUMN]), course.history[COLUMN]) for course in courses]
-    if verified.held is not None:
-        rival = verified.held.rival
-        found.append((style.name(rival.name, 40), rival.epochs, rival.losses))
+    ordered = sorted(verified.trajectories, key=lambda one: one.dtype != "float64")
+    found = [(one.label, _epochs(one.history[COLUMN]), one.history[COLUMN]) for one in ordered]
+    if verified.comparison is not None:
+        other = verified.comparison.reference
+        found.append((style.name(other.name, 40), other.epochs, other.losses))
     reference = found[0][2]
     size = float(np.abs(reference[np.isfinite(reference)]).max(initial=0.0)) or 1.0
     roundings = {dtype: float(np.finfo(dtype).eps) * size for dtype in PRECISIONS}

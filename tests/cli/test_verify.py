@@ -48,7 +48,7 @@ def test_tables_show_every_pair_and_every_engine(capsys: pytest.CaptureFixture[s
     rows = [line.split() for line in out.splitlines()]
     assert ["torch", "float64,", "fused", "float64", "gradient"] in [row[:5] for row in rows]
     assert [row[-1] for row in rows if row[:4] == ["torch", "float32,", "torch", "float64"]] == [
-        "yardstick"
+        "reference"
     ] * 2
     assert any(row[:4] == ["fused", "15", "of", "15"] and row[-1] == "yes" for row in rows)
 
@@ -59,8 +59,8 @@ def test_an_engine_that_cannot_run_a_config_is_named_with_the_reason(
     dropout = str(CONFIGS / "moons_dropout.yaml")
     assert main(["verify", dropout, "--steps", "2", "--coordinates", "10", "-q"]) == 0
     out = capsys.readouterr().out
-    assert "fused does not take part: it has no kernel for dropout" in out
-    assert "torch stands alone: only its gradients are held against anything" in out
+    assert "without fused: it has no kernel for dropout" in out
+    assert "only torch runs this config: nothing but its gradients is checked" in out
     _, found, _ = told(capsys, dropout, "--steps", "2", "--coordinates", "10")
     assert found["refused"]["fused"] == "it has no kernel for dropout"
     assert found["engines"] == ["torch"]
@@ -94,8 +94,8 @@ def test_a_step_that_is_broken_on_purpose_is_caught_though_gradients_are_right(
 ) -> None:
     right = FusedEngine.states
 
-    def wrong(self: FusedEngine, cohort: Any) -> Any:
-        (state,) = right(self, cohort)
+    def wrong(self: FusedEngine, cohort: Any, which: Any) -> Any:
+        (state,) = right(self, cohort, which)
         state.model["layers.0.weight"][0, 0] += 1e-10
         return [state]
 
@@ -191,7 +191,7 @@ def test_a_curve_that_nothing_explains_is_said_to_be_so(
     (tmp_path / "noise.csv").write_text("loss\n0.26973519506749455\n0.5\n0.3\n0.4\n0.2\n")
     code, _, err = told(capsys, XOR, "--against", str(tmp_path / "noise.csv"), "--coordinates", "1")
     assert code == 10
-    assert "no trap that was tried explains it: compare setups" in err
+    assert "no mistake that was tried explains it: compare setups" in err
 
 
 def test_gradients_that_are_all_zero_are_not_shown_in_shares_of_rounding(
@@ -203,7 +203,7 @@ def test_gradients_that_are_all_zero_are_not_shown_in_shares_of_rounding(
     path.write_text(f"dataset: xor\narchitecture: {{hidden: [2], activation: tanh, init: {start}}}\n")
     assert main(["verify", str(path), "training.dtype=float64", "-q"]) == 0
     out = capsys.readouterr().out
-    assert "gradients against central differences\n" in out
+    assert "gradients and central differences\n" in out
     shown = next(row for line in out.splitlines() if "of 9" in line and (row := line.split()))
     assert float(shown[5]) < float(shown[6]) < 1e-6  # difference and bound, as they are
 

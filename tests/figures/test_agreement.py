@@ -14,7 +14,7 @@ from mlprun.figures.agreement import compute_agreement, draw_agreement
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlprun.verification import Verification
+    from mlprun.verification.verify import Verification
 
 LABELS = ["torch float64", "fused float64", "torch float32", "losses.csv"]
 
@@ -24,7 +24,8 @@ def verification(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Verificatio
     """XOR in float64 beside a curve that is 0.1 above it at every third epoch, and equal at none."""
     config = {"dataset": "xor", "loss": "mse", "training": {"dtype": "float64", "epochs": 30}}
     monkeypatch.chdir(tmp_path)
-    (exact,) = [course for course in api.verify(config, steps=30).courses if course.label == "torch float64"]
+    found = api.verify(config, steps=30).trajectories
+    (exact,) = [one for one in found if one.label == "torch float64"]
     losses = (exact.history["train_loss"] + 0.1).tolist()
     rows = [f"{epoch},{losses[epoch - 1]!r}" for epoch in range(3, 31, 3)]
     (tmp_path / "losses.csv").write_text("\n".join(["epoch,loss", *rows]) + "\n")

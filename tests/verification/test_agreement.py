@@ -1,4 +1,4 @@
-"""Bounds and units of differences, from courses that are made up."""
+"""Bounds and units of differences, from made-up trajectories."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ import numpy as np
 import pytest
 
 from mlprun import api
-from mlprun.verification import Course, verify
-from mlprun.verification.agreement import EPS, apart, compare
-from mlprun.verification.courses import LOSSES
+from mlprun.verification.agreement import EPS, compare, max_difference
+from mlprun.verification.trajectories import LOSSES, Trajectory
+from mlprun.verification.verify import verify
 
 
-def course(
+def trajectory(
     engine: str, dtype: str, *, gradient: float = 1.0, loss: float = 0.5, weight: float = 2.0, **told: Any
 ):
     history = {name: np.array([loss, loss]) for name in LOSSES}
-    return Course(engine, dtype, {"w": np.array([gradient])}, history, {"w": np.array([weight])}, **told)
+    return Trajectory(engine, dtype, {"w": np.array([gradient])}, history, {"w": np.array([weight])}, **told)
 
 
 def pair(pairs: list[Any], one: str, other: str) -> Any:
     return next(found for found in pairs if {found.one, found.other} == {one, other})
 
 
-ROUNDED = course("torch", "float32", weight=2.0 + 1e-5)
-EXACT = course("torch", "float64")
+ROUNDED = trajectory("torch", "float32", weight=2.0 + 1e-5)
+EXACT = trajectory("torch", "float64")
 
 
 def test_float32_may_be_four_times_as_far_as_torch_and_a_little_more() -> None:
     for weight, agrees in ((2.0 + 4.1e-5, True), (2.0 + 4.3e-5, False)):
-        pairs = compare([ROUNDED, EXACT, course("fused", "float32", weight=weight)])
+        pairs = compare([ROUNDED, EXACT, trajectory("fused", "float32", weight=weight)])
         found = pair(pairs, "fused float32", "torch float64").weights
         assert found.bound == pytest.approx(4e-5 + 2e-6, rel=1e-6)
         assert found.agrees is agrees
-        assert found.units == pytest.approx((weight - 2) / (EPS["float32"] * 2))
+        assert found.roundings == pytest.approx((weight - 2) / (EPS["float32"] * 2))
 
 
 def test_float64_may_be_four_times_what_roundings_have_grown_to() -> None:
     allowed = 4e-5 * EPS["float64"] / EPS["float32"] + 2e-12
     for off, agrees in ((0.9, True), (1.1, False)):
-        pairs = compare([ROUNDED, EXACT, course("fused", "float64", weight=2.0 + off * allowed)])
+        pairs = compare([ROUNDED, EXACT, trajectory("fused", "float64", weight=2.0 + off * allowed)])
         found = pair(pairs, "fused float64", "torch float64").weights
         assert found.bound == pytest.approx(allowed)
         assert found.agrees is agrees
@@ -50,34 +50,34 @@ def test_float64_may_be_four_times_what_roundings_have_grown_to() -> None:
 @pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-5), ("float64", 1e-12)])
 def test_first_gradients_keep_to_a_share_of_the_largest(dtype: str, bound: float) -> None:
     for off, agrees in ((0.9, True), (1.1, False)):
-        pairs = compare([ROUNDED, EXACT, course("fused", dtype, gradient=1 + off * bound)])
+        pairs = compare([ROUNDED, EXACT, trajectory("fused", dtype, gradient=1 + off * bound)])
         found = pair(pairs, f"fused {dtype}", f"torch {dtype}")
         assert found.gradient.agrees is agrees
         assert found.agrees is agrees
 
 
-def test_the_yardstick_is_held_to_nothing_and_every_pair_is_there() -> None:
-    others = [course(name, "float64") for name in ("fused", "scratch")]
+def test_the_reference_has_no_bound_and_every_pair_is_there() -> None:
+    others = [trajectory(name, "float64") for name in ("fused", "scratch")]
     pairs = compare([ROUNDED, EXACT, *others])
     assert len(pairs) == 4  # three of float64, and torch in both
-    yardstick = pair(pairs, "torch float32", "torch float64")
-    assert (yardstick.weights.bound, yardstick.gradient) == (None, None)
+    reference = pair(pairs, "torch float32", "torch float64")
+    assert (reference.weights.bound, reference.gradient) == (None, None)
 
 
 def test_a_run_that_diverged_alone_does_not_agree() -> None:
-    pairs = compare([ROUNDED, EXACT, course("fused", "float64", stopped="diverged")])
+    pairs = compare([ROUNDED, EXACT, trajectory("fused", "float64", diverged=True)])
     found = pair(pairs, "fused float64", "torch float64")
     assert not found.agrees
     assert found.curve.value == math.inf
 
 
 def test_where_float32_alone_diverges_in_torch_too_it_may_elsewhere() -> None:
-    diverged = course("torch", "float32", stopped="diverged")
+    diverged = trajectory("torch", "float32", diverged=True)
     pairs = compare(
-        [diverged, EXACT, course("fused", "float32", stopped="diverged"), course("fused", "float64")]
+        [diverged, EXACT, trajectory("fused", "float32", diverged=True), trajectory("fused", "float64")]
     )
     assert all(found.agrees for found in pairs)
-    wrong = course("fused", "float64", weight=2.0 + 1e-9)
+    wrong = trajectory("fused", "float64", weight=2.0 + 1e-9)
     assert not pair(compare([diverged, EXACT, wrong]), "fused float64", "torch float64").agrees
 
 
@@ -91,8 +91,8 @@ def test_where_float32_alone_diverges_in_torch_too_it_may_elsewhere() -> None:
     ],
 )
 def test_what_only_one_side_has_is_infinitely_far(one: Any, other: Any, distance: float) -> None:
-    assert apart({"a": np.array(one)}, {"a": np.array(other)}) == distance
-    assert apart({"a": np.array(one)}, {"b": np.array(one)}) == math.inf
+    assert max_difference({"a": np.array(one)}, {"a": np.array(other)}) == distance
+    assert max_difference({"a": np.array(one)}, {"b": np.array(one)}) == math.inf
 
 
 def test_where_rounding_takes_over_fewer_epochs_are_compared() -> None:
@@ -103,7 +103,7 @@ def test_where_rounding_takes_over_fewer_epochs_are_compared() -> None:
         "activation": "logistic",
         "init": {"weight": {"name": "normal", "std": 1.0}},
     }
-    found = verify(api.load_config({**config, "architecture": architecture}))
-    assert found.asked == 100
+    found = verify(api.load_config({**config, "architecture": architecture}), coordinates=10)
+    assert found.requested_epochs == 100
     assert found.epochs < 100
     assert found.agrees

@@ -7,7 +7,7 @@ import pytest
 
 from mlprun import api
 from mlprun.parts.activations import activations
-from mlprun.verification.kinks import has_kink, kinked
+from mlprun.verification.trajectories import has_kink, is_nonsmooth
 
 KINKED = {"relu", "leaky_relu", "selu", "hard_logistic", "hard_sigmoid", "hard_tanh"}
 
@@ -15,24 +15,26 @@ KINKED = {"relu", "leaky_relu", "selu", "hard_logistic", "hard_sigmoid", "hard_t
 @pytest.mark.parametrize("name", [part.names()[0] for part in activations if part.elementwise])
 def test_activations_are_known_by_their_derivatives(name: str) -> None:
     config = api.load_config({"dataset": "xor", "architecture": {"hidden": [3], "activation": name}})
-    assert kinked(config) == (name in KINKED)
+    assert is_nonsmooth(config) == (name in KINKED)
 
 
 def test_one_kinked_activation_among_layers_and_in_parallel_is_enough() -> None:
     for layers in ([{"units": 3, "activation": "relu"}], [{"units": 3, "activation": ["tanh", "relu"]}]):
         layers = [{"units": 2, "activation": "tanh"}, *layers]
-        assert kinked(api.load_config({"dataset": "xor", "architecture": {"layers": layers}}))
+        assert is_nonsmooth(api.load_config({"dataset": "xor", "architecture": {"layers": layers}}))
 
 
 def test_an_activation_that_no_layer_takes_is_no_kink() -> None:
     smooth = [{"units": 3, "activation": "tanh"}]
     for layers in ({"hidden": []}, {"layers": smooth}, {"layers": smooth, "activation": "relu"}):
-        assert not kinked(api.load_config({"dataset": "xor", "architecture": layers}))
+        assert not is_nonsmooth(api.load_config({"dataset": "xor", "architecture": layers}))
     table = {"vocabulary": 2, "dim": 2, "activation": "relu"}
     symbols = {"name": "inline", "inputs": [0, 1], "targets": [0, 1]}
-    assert kinked(api.load_config({"dataset": symbols, "architecture": {"hidden": [], "embedding": table}}))
+    assert is_nonsmooth(
+        api.load_config({"dataset": symbols, "architecture": {"hidden": [], "embedding": table}})
+    )
     output = {"hidden": [], "output_activation": "relu"}
-    assert kinked(api.load_config({"dataset": "xor", "architecture": output, "loss": "mse"}))
+    assert is_nonsmooth(api.load_config({"dataset": "xor", "architecture": output, "loss": "mse"}))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlprun.errors import DataError, UsageError
-from mlprun.verification.rivals import open_rival
+from mlprun.verification.references import open_reference
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def read(tmp_path: Path, text: str):
     (tmp_path / "losses.csv").write_text(text)
-    return open_rival(str(tmp_path / "losses.csv"), epochs=10)
+    return open_reference(str(tmp_path / "losses.csv"), epochs=10)
 
 
 def test_train_loss_goes_before_loss_and_other_columns_do_not_matter(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_printed_digits_tell_how_exact_a_loss_can_be(
     cells: list[str], printed: list[float], dtype: str, tmp_path: Path
 ) -> None:
     found = read(tmp_path, "loss\n" + "".join(f"{cell}\n" for cell in cells))
-    np.testing.assert_allclose(found.printed, printed, rtol=1e-12)
+    np.testing.assert_allclose(found.margin, printed, rtol=1e-12)
     assert found.dtype == dtype
 
 
@@ -57,9 +57,9 @@ def test_printed_digits_tell_how_exact_a_loss_can_be(
     [
         ("", "losses.csv: has no column loss"),
         ("cost\n1\n", "losses.csv: has no column loss"),
-        ("loss\n0.5\nn/a\n", "losses.csv:3: 'n/a' is no number"),
-        ("epoch,loss\n1\n", "losses.csv:2: '' is no number"),
-        ('loss\n"0.5\n', "losses.csv: is no CSV"),
+        ("loss\n0.5\nn/a\n", "losses.csv:3: 'n/a' is not a number"),
+        ("epoch,loss\n1\n", "losses.csv:2: '' is not a number"),
+        ('loss\n"0.5\n', "losses.csv: is not a CSV"),
     ],
 )
 def test_a_csv_without_losses_is_refused_with_its_place(text: str, where: str, tmp_path: Path) -> None:
@@ -70,4 +70,4 @@ def test_a_csv_without_losses_is_refused_with_its_place(text: str, where: str, t
 
 def test_what_is_not_there_is_refused() -> None:
     with pytest.raises(UsageError, match="no such file"):
-        open_rival("nowhere.csv", epochs=10)
+        open_reference("nowhere.csv", epochs=10)

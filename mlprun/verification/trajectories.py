@@ -1,0 +1,181 @@
+"""What an engine makes of an experiment in one precision: its first gradient, its curve, its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from mlprun import engines
+from mlprun.engines import RunFailure, State
+from mlprun.engines import device as devices
+from mlprun.engines.contract import never
+from mlprun.errors import UsageError
+from mlprun.experiment import Experiment, history_columns
+from mlprun.parts.activations import Activation, build_activation
+from mlprun.parts.architectures import Mlp
+from mlprun.parts.part import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from mlprun.engines import Engine
+    from mlprun.schema import Config
+
+    Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    History = Mapping[str, NDArray[np.float64]]
+
+DEFINITION = "torch"
+"""The engine that others are compared with."""
+DTYPES = ("float32", "float64")
+STEPS, NONSMOOTH_STEPS = 100, 10
+"""Steps compared by default. At a kink rounding decides on which side a row falls, and differences jump."""
+LOSSES = ("train_loss", "train_objective", "dev_loss")
+"""The history columns that make up the curve."""
+_GRID_END = 8.0
+_SHRINKAGE = 0.4
+"""A smooth function's second difference falls to a quarter when the step is quartered; at a kink it stays."""
+_NOISE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """What an engine made of an experiment in one precision."""
+
+    engine: str
+    dtype: str
+    gradient: Mapping[str, NDArray[Any]]
+    """Of the first batch, by parameter name."""
+    history: History
+    """The columns of history.csv, a row for each epoch; nan where dev was not evaluated."""
+    weights: Mapping[str, NDArray[Any]]
+    """Afterwards, by name."""
+    diverged: bool = False
+
+    @property
+    def label(self) -> str:
+        """The engine and its precision, as in `torch float64`."""
+        return f"{self.engine} {self.dtype}"
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """Where all trajectories of a config start: its rows in both precisions, and torch's initial weights."""
+
+    config: Config
+    """With a history row for each epoch and nothing that ends a run early."""
+    experiments: Mapping[str, Experiment]
+    """By precision."""
+    state: State
+    """In the config's precision."""
+    device: str
+
+    @classmethod
+    def of(cls, config: Config) -> Setup:
+        """Prepare rows and weights. Raises UsageError, and as `Experiment.of` and the initializers do."""
+        if not config.training.epochs:
+            raise UsageError("training.epochs", "there is no step to compare", "train for one epoch at least")
+        training = config.training.model_copy(update={"log_every": 1})
+        config = config.model_copy(update={"training": training, "early_stopping": None, "snapshots": ()})
+        experiments = {dtype: in_dtype(config, dtype) for dtype in DTYPES}
+        state = _definition().initial_state(experiments[config.training.dtype])
+        return cls(config, experiments, state, devices.resolve(config.device))
+
+    def train(self, dtype: str, epochs: int, engine: Engine | None = None) -> Trajectory:
+        """Train for some epochs with an engine, by default torch, or until the run diverges."""
+        engine, state = engine or _definition(), cast(self.state, dtype)
+        gradient = engine.gradients(self.experiments[dtype], state, device=self.device)
+        history, after, diverged = train(engine, self.experiments[dtype], state, epochs, device=self.device)
+        return Trajectory(engine.name, dtype, gradient, history, after.model, diverged)
+
+
+def _definition() -> Engine:
+    return next(engine for engine in engines.every() if engine.name == DEFINITION)
+
+
+def train(
+    engine: Engine, experiment: Experiment, state: State, epochs: int, *, device: str = "cpu"
+) -> tuple[History, State, bool]:
+    """Train from a state: the history by column, the state afterwards, and whether the run diverged."""
+    cohort = engine.open([experiment], [state], device=device)
+    (chunk,) = engine.advance(cohort, [epochs], never)
+    if isinstance(chunk, RunFailure):
+        raise chunk.error
+    names = history_columns(experiment.config)
+    cells = [[np.nan if value is None else value for value in row] for row in chunk.rows]
+    history = dict(zip(names, np.array(cells, np.float64).reshape(-1, len(names)).T, strict=True))
+    return history, engine.states(cohort, [0])[0], chunk.stopped == "diverged"
+
+
+def in_dtype(config: Config, dtype: str) -> Experiment:
+    """The experiment in another precision, its rows prepared anew. Raises as `Experiment.of` does."""
+    training = config.training.model_copy(update={"dtype": dtype})
+    return Experiment.of(config.model_copy(update={"training": training}))
+
+
+def cast(state: State, dtype: str) -> State:
+    """A state at epoch 0 in another precision."""
+    model = {
+        name: array.astype(dtype) if np.issubdtype(array.dtype, np.floating) else array
+        for name, array in state.model.items()
+    }
+    return replace(state, model=model)
+
+
+def steps_per_epoch(experiment: Experiment) -> int:
+    """The number of batches in an epoch."""
+    size, rows = experiment.config.training.batch_size, len(experiment.fixed["train"])
+    return 1 if size == "full" else -(-rows // size)
+
+
+def epochs_for(experiment: Experiment, steps: int | None) -> int:
+    """Whole epochs of at most so many steps (by default 100, or 10 if nonsmooth), at least one."""
+    if steps is None:
+        steps = NONSMOOTH_STEPS if is_nonsmooth(experiment.config) else STEPS
+    return min(experiment.config.training.epochs, max(1, steps // steps_per_epoch(experiment)))
+
+
+def is_nonsmooth(config: Config) -> bool:
+    """Return True if an activation between layers has a kink, as relu and hard_tanh do.
+
+    Activations are evaluated on a grid, so that a user's own are recognized too.
+    """
+    architecture = config.architecture
+    used: Any = architecture
+    if isinstance(architecture, Mlp):  # without a hidden layer its `activation` is not used
+        used = (*architecture.hidden_layers, architecture.embedding, architecture.output_activation)
+    return any(has_kink(_function(part)) for part in _activations(used) if part.elementwise)
+
+
+def has_kink(function: Function) -> bool:
+    """Return True if the slope of a function of one number jumps somewhere from -8 to 8."""
+    coarse, fine = (_largest_slope_change(function, step) for step in (1e-2, 2.5e-3))
+    return bool(fine > _NOISE and fine > _SHRINKAGE * coarse)
+
+
+def _largest_slope_change(function: Function, step: float) -> float:
+    values = function(np.arange(-_GRID_END, _GRID_END + step, step))
+    return float(np.abs(np.diff(values, 2)).max() / step)
+
+
+def _activations(value: Any) -> Iterator[Activation]:
+    """Every activation anywhere in an architecture's options."""
+    if isinstance(value, Activation):
+        yield value
+    elif isinstance(value, Options | tuple | list):
+        for inner in (field for _, field in value) if isinstance(value, Options) else value:
+            yield from _activations(inner)
+
+
+def _function(part: Activation) -> Function:
+    module = build_activation(part).double().eval()
+
+    def function(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        with torch.no_grad():
+            return np.asarray(module(torch.from_numpy(values)[:, None])[:, 0].numpy())
+
+    return function
