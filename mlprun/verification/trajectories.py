@@ -9,21 +9,21 @@ import numpy as np
 import torch
 
 from mlprun import engines
-from mlprun.engines import RunFailure, State
 from mlprun.engines import device as devices
-from mlprun.engines.contract import never
 from mlprun.errors import UsageError
-from mlprun.experiment import Experiment, history_columns
+from mlprun.experiment import Experiment
 from mlprun.parts.activations import Activation, build_activation
 from mlprun.parts.architectures import Mlp
 from mlprun.parts.part import Options
+from mlprun.training.callbacks import HistoryRecorder
+from mlprun.training.trainer import Trainer, TrainingRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
-    from mlprun.engines import Engine
+    from mlprun.engines import Engine, State
     from mlprun.schema import Config
 
     Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -101,14 +101,11 @@ def train(
     engine: Engine, experiment: Experiment, state: State, epochs: int, *, device: str = "cpu"
 ) -> tuple[History, State, bool]:
     """Train from a state: the history by column, the state afterwards, and whether the run diverged."""
-    cohort = engine.open([experiment], [state], device=device)
-    (chunk,) = engine.advance(cohort, [epochs], never)
-    if isinstance(chunk, RunFailure):
-        raise chunk.error
-    names = history_columns(experiment.config)
-    cells = [[np.nan if value is None else value for value in row] for row in chunk.rows]
-    history = dict(zip(names, np.array(cells, np.float64).reshape(-1, len(names)).T, strict=True))
-    return history, engine.states(cohort, [0])[0], chunk.stopped == "diverged"
+    recorder = HistoryRecorder()
+    run = TrainingRun(experiment, state, until=epochs, callbacks=[recorder])
+    Trainer(engine, [run], device=device).fit()
+    run.raise_for_error()
+    return recorder.columns, run.state, run.stop_reason == "diverged"
 
 
 def in_dtype(config: Config, dtype: str) -> Experiment:
