@@ -72,12 +72,12 @@ def named(name: str) -> Engine:
 
 def _chosen(experiment: Experiment, engines: dict[str, Engine]) -> tuple[Engine, str]:
     """What `auto` takes: the fused engine where it can run the experiment and is worth loading."""
-    from mlprun.engines.fused import coverage
+    from mlprun.engines.fused import support
 
     reason = engines["fused"].unsupported_reason(experiment)
     if reason is not None:
         return engines["torch"], f"auto: fused cannot run it: {reason}"
-    torch, fused = coverage.seconds(experiment)
+    torch, fused = support.estimated_seconds(experiment)
     if fused < torch:
         return engines["fused"], "auto: the fastest that can run it"
     return engines["torch"], "auto: fused would take no less time, its start included"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mlprun.engines.fused import coverage
+from mlprun.engines.fused import support
 from mlprun.experiment import history_columns
 from mlprun.sweeps.members import Members
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlprun.sweeps.checking import Kind
     from mlprun.sweeps.members import Member
 
-STARTUP = coverage.STARTUP
+STARTUP = support.STARTUP
 FIGURE = 8
 """bytes of a number in a history"""
 
@@ -47,7 +47,7 @@ class Cost:
     def of(cls, experiment: Experiment, engine: str) -> Cost:
         """The cost of a trial with this engine."""
         config = experiment.config
-        torch, fused = coverage.seconds(experiment)
+        torch, fused = support.estimated_seconds(experiment)
         shapes = config.architecture.shapes(experiment.width) or {}
         numbers = sum(_product(shape) for shape in shapes.values())
         rows = -(-config.training.epochs // config.training.log_every)
@@ -56,7 +56,7 @@ class Cost:
             seconds=TRIAL + (_kernels(experiment, numbers) if engine == "fused" else torch),
             bytes=rows * len(history_columns(config)) * FIGURE + weights,
             tensors=2 * len(shapes),
-            saved=torch - (fused - coverage.STARTUP),
+            saved=torch - (fused - support.STARTUP),
             form=hash(tuple(shapes.items())),
         )
 

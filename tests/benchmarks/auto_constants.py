@@ -1,4 +1,4 @@
-"""What `engine: auto` goes by, measured: the constants of mlprun/engines/fused/coverage.py.
+"""What `engine: auto` goes by, measured: the constants of mlprun/engines/fused/support.py.
 
     python tests/benchmarks/auto_constants.py [--turns 5]
 
@@ -19,7 +19,7 @@ import torch
 
 from mlprun.api import load_config
 from mlprun.engines.contract import never
-from mlprun.engines.fused import FusedEngine, coverage
+from mlprun.engines.fused import FusedEngine, support
 from mlprun.engines.torch import TorchEngine
 from mlprun.experiment import Experiment
 
@@ -47,7 +47,7 @@ def main() -> None:
     turns = parser.parse_args().turns
     torch.set_num_threads(1)
     begins = [float(subprocess.check_output([sys.executable, "-c", START]).split()[-1]) for _ in range(turns)]
-    print(f"start-up {statistics.median(begins):.2f} s (STARTUP {coverage.STARTUP})")
+    print(f"start-up {statistics.median(begins):.2f} s (STARTUP {support.STARTUP})")
     heads = ("width", "rows", "torch µs", "said", "fused µs", "said", "torch/fused")
     print(" ".join(f"{head:>11}" for head in heads))
     for width in WIDTHS:
@@ -78,8 +78,8 @@ def made(width: int, rows: int) -> Experiment:
 
 def per_step(experiment: Experiment) -> tuple[float, float]:
     """Seconds of a step of both engines as the constants say, without the start-up."""
-    torch_seconds, fused_seconds = coverage.seconds(experiment)
-    return torch_seconds / LONG, (fused_seconds - coverage.STARTUP) / LONG
+    torch_seconds, fused_seconds = support.estimated_seconds(experiment)
+    return torch_seconds / LONG, (fused_seconds - support.STARTUP) / LONG
 
 
 def measured(experiment: Experiment, turns: int) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mlprun import isolation
 from mlprun.engines import state_spec
 from mlprun.engines.contract import State
-from mlprun.engines.fused import coverage, encoding
+from mlprun.engines.fused import support, encoding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ class FusedEngine:
 
     def unsupported_reason(self, experiment: Experiment) -> str | None:
         """Why there is no kernel for the experiment; None if there is."""
-        return coverage.refuses(experiment)
+        return support.refuses(experiment)
 
     def cohort_key(self, experiment: Experiment) -> str:
         """Return the same key for every run: each has its own arrays."""
@@ -39,7 +39,7 @@ class FusedEngine:
         """Load the kernels; where they must be compiled first, say so."""
         from mlprun.engines.fused import warm
 
-        warm.up(experiment.config.training.dtype, say, outside=not coverage.measures_inside(experiment))
+        warm.up(experiment.config.training.dtype, say, outside=not support.kernels_compute_metrics(experiment))
 
     def initial_state(self, experiment: Experiment) -> State:
         """The state at epoch 0."""

@@ -12,7 +12,7 @@ import numpy as np
 from mlprun.engines.contract import Plateau, Progress, State
 from mlprun.engines.fused import data, encoding, scalars
 from mlprun.engines.fused import tables as t
-from mlprun.engines.fused.coverage import measures_inside
+from mlprun.engines.fused.support import kernels_compute_metrics
 from mlprun.engines.fused.workspace import apart
 from mlprun.parts.metrics import R2
 from mlprun.parts.schedules import EpochSchedule, ReduceOnPlateau
@@ -48,7 +48,7 @@ class Member:
         self.experiment, self.config, self.layout = experiment, config, layout
         rule = encoding.rule(config.optimizer)
         assert rule is not None, "an optimizer without a rule is refused"
-        self.rule, self.inside = rule, measures_inside(experiment)
+        self.rule, self.inside = rule, kernels_compute_metrics(experiment)
         self.outputs = config.architecture.outputs or 0
         self._rows()
         self.plan, self.numbers = self._plan(), self._numbers()

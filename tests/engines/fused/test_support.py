@@ -10,7 +10,7 @@ import pytest
 
 from mlprun import engines
 from mlprun.api import load_config
-from mlprun.engines.fused import coverage
+from mlprun.engines.fused import support
 from mlprun.errors import UsageError
 from mlprun.experiment import Experiment
 from mlprun.parts.activations import activations
@@ -72,13 +72,13 @@ def test_auto_takes_fused_for_long_runs_and_torch_for_short_ones(lab: Any) -> No
 def test_what_auto_takes_depends_on_the_config_alone(lab: Any) -> None:
     """The constants are published numbers, and nothing of this machine is asked."""
     experiment = lab.make(config(training={"epochs": 1000}))
-    torch, fused = coverage.seconds(experiment)
-    overhead = coverage.TORCH_STEP + 2 * coverage.TORCH_LAYER + coverage.TORCH_EVALUATION
+    torch, fused = support.estimated_seconds(experiment)
+    overhead = support.TORCH_STEP + 2 * support.TORCH_LAYER + support.TORCH_EVALUATION
     assert torch == pytest.approx(1000 * overhead, rel=0.01)
-    assert fused == pytest.approx(coverage.STARTUP, rel=0.01)
+    assert fused == pytest.approx(support.STARTUP, rel=0.01)
     for changes in ({"optimizer": {"name": "adam"}}, {"optimizer": {"name": "sgd", "momentum": 0.9}}):
-        with_state, _ = coverage.seconds(lab.make(config(training={"epochs": 1000}, **changes)))
-        assert with_state - torch == pytest.approx(1000 * coverage.TORCH_STATE)
+        with_state, _ = support.estimated_seconds(lab.make(config(training={"epochs": 1000}, **changes)))
+        assert with_state - torch == pytest.approx(1000 * support.TORCH_STATE)
 
 
 @pytest.mark.parametrize(

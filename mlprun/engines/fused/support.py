@@ -84,7 +84,7 @@ def _refused_training(experiment: Experiment) -> str | None:
     return None
 
 
-def measures_inside(experiment: Experiment) -> bool:
+def kernels_compute_metrics(experiment: Experiment) -> bool:
     """Whether kernels compute all figures that are logged; others are computed outside, between two calls."""
     config = experiment.config
     figures = [part for part in config.metrics if not isinstance(part, Metric) or part.scalar]
@@ -99,7 +99,7 @@ def measures_inside(experiment: Experiment) -> bool:
     return type(figures[0]) is R2 and config.loss.activation is None
 
 
-def seconds(experiment: Experiment) -> tuple[float, float]:
+def estimated_seconds(experiment: Experiment) -> tuple[float, float]:
     """What the run takes of the torch engine and of this one, by published constants and the config alone."""
     config = experiment.config
     rows = len(experiment.fixed["train"])
@@ -113,7 +113,7 @@ def seconds(experiment: Experiment) -> tuple[float, float]:
     if optimizer.name != "sgd" or getattr(optimizer, "momentum", None):
         overhead += TORCH_STATE
     torch = steps * (overhead + batch * (products / TORCH_PRODUCTS + units * TORCH_UNIT))
-    if experiment.has("dev") and measures_inside(experiment):  # otherwise both engines evaluate alike
+    if experiment.has("dev") and kernels_compute_metrics(experiment):  # otherwise both engines evaluate alike
         torch += config.training.epochs / config.training.evaluate_every * TORCH_EVALUATION
     # rows are computed in whole registers of sixteen
     return torch, STARTUP + steps * products * (-(-batch // 16) * 16) / FUSED_PRODUCTS
