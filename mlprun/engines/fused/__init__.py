@@ -1,6 +1,6 @@
 """The fused engine: whole epochs of dense networks in compiled kernels on the CPU, many runs in parallel.
 
-Nothing here loads Numba until a run is opened: it costs the better part of a second.
+Nothing here loads Numba until a run is opened: it takes the better part of a second.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from mlprun import isolation
 from mlprun.engines import state_spec
 from mlprun.engines.contract import State
-from mlprun.engines.fused import support, encoding
+from mlprun.engines.fused import support
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from mlprun.engines.contract import Arrays, ChunkResult, RunFailure, StopCondition
     from mlprun.engines.fused.cohort import Cohort
@@ -26,36 +26,35 @@ class FusedEngine:
     """Numba kernels, compiled once per floating-point type and machine."""
 
     name = "fused"
+    unsupported_reason = staticmethod(support.unsupported_reason)
 
-    def unsupported_reason(self, experiment: Experiment) -> str | None:
-        """Why there is no kernel for the experiment; None if there is."""
-        return support.refuses(experiment)
-
-    def cohort_key(self, experiment: Experiment) -> str:
-        """Return the same key for every run: each has its own arrays."""
+    def cohort_key(self, experiment: Experiment) -> Hashable:
+        """Return the same key for every run: kernels take each network as data."""
         return self.name
 
-    def warm_up(self, experiment: Experiment, say: Callable[[str], None]) -> None:
-        """Load the kernels; where they must be compiled first, say so."""
-        from mlprun.engines.fused import warm
+    def warm_up(self, experiment: Experiment, message: Callable[[str], None]) -> None:
+        """Load the kernels; if they must be compiled first, say so."""
+        from mlprun.engines.fused.compilation import compile_kernels
+        from mlprun.engines.fused.epochs import EVALUATE, TRAIN
 
-        warm.up(experiment.config.training.dtype, say, outside=not support.kernels_compute_metrics(experiment))
+        kernels = [TRAIN] if support.kernels_compute_metrics(experiment) else [TRAIN, EVALUATE]
+        compile_kernels(kernels, experiment.config.training.dtype, message)
 
     def initial_state(self, experiment: Experiment) -> State:
-        """The state at epoch 0."""
+        """Return the state at epoch 0."""
         return State(0, experiment.initial())
 
     def gradients(self, experiment: Experiment, state: State, *, device: str) -> Arrays:
-        """What the kernels step along on the first batch after `state`."""
-        from mlprun.engines.fused import gradients
+        """Return the gradient of the first batch after `state`, as the kernels compute it."""
+        from mlprun.engines.fused.cohort import gradients
 
-        return gradients.of(experiment, state)
+        return gradients(experiment, state)
 
     def validate_state(self, experiment: Experiment, state: State) -> str | None:
-        """What is wrong with an optimizer's state."""
+        """Return what is wrong with an optimizer's state, or None."""
         if state.epoch == 0:
             return state_spec.untrained_flaw(state)
-        return state_spec.flaw(state, encoding.expected(experiment, state.epoch))
+        return state_spec.flaw(state, support.optimizer_spec(experiment, state.epoch))
 
     def open(
         self,
@@ -65,14 +64,14 @@ class FusedEngine:
         device: str,
         threads: int | None = None,
     ) -> Cohort:
-        """Runs in flat arrays that stand where the states say."""
+        """Return a cohort of runs that continue from the given states, on all cores or `threads` threads."""
         from mlprun.engines.fused.cohort import Cohort
 
         return Cohort(experiments, states, threads)
 
     def states(self, cohort: Cohort, which: Sequence[int]) -> list[State]:
         """Return copies of the states of the selected runs."""
-        return [cohort.members[index].state() for index in which]
+        return [cohort.runs[index].state() for index in which]
 
     def advance(
         self, cohort: Cohort, until: Sequence[int], stop: StopCondition

@@ -1,7 +1,7 @@
 """Runs that are trained together: each on one thread at a time, as many at once as there are cores.
 
-No run sees another: kernels share nothing but rows, which nobody writes. So a run's bytes are the same alone,
-in any company and on any number of threads.
+No run depends on another: kernels share only rows, which nobody writes. So a run's bytes are the same alone,
+in any cohort and on any number of threads.
 """
 
 from __future__ import annotations
@@ -9,26 +9,37 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mlprun.engines.contract import ChunkResult, RunFailure
-from mlprun.engines.epoch_protocol import advance_run
-from mlprun.engines.fused.advance import advance
-from mlprun.engines.fused.layout import layout_of
-from mlprun.engines.fused.member import Member
-from mlprun.engines.fused.workspace import Workspace
+import numpy as np
+
+from mlprun.engines.contract import ChunkResult, State, never
+from mlprun.engines.epoch_protocol import advance_run, batch_size
+from mlprun.engines.fused.chunks import advance
+from mlprun.engines.fused.lanes import FLOAT_TYPES
+from mlprun.engines.fused.records import layout_of
+from mlprun.engines.fused.run import FusedRun
+from mlprun.parts.optimizers import SGD
+from mlprun.parts.schedules import schedules
+from mlprun.randomness import Purpose, order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlprun.engines.contract import State, StopCondition
+    from numpy.typing import NDArray
+
+    from mlprun.engines.contract import RunFailure, StopCondition
+    from mlprun.engines.fused.records import Workspace
     from mlprun.experiment import Experiment
 
-_LOCAL = threading.local()
-MOST_WORKSPACES = 16
-"""that a thread keeps"""
-NEIGHBOURS = 16
-"""runs that a thread takes at a time, at most"""
+_THREAD = threading.local()
+MAX_WORKSPACES = 16
+"""workspaces that a thread keeps"""
+MAX_GROUP = 16
+"""consecutive runs that a thread takes at a time"""
+GRADIENT_LR = 2.0**40
+"""a learning rate so large that the parameters before the step are lost in rounding by less than 1e-12"""
 
 
 class Cohort:
@@ -37,42 +48,75 @@ class Cohort:
     def __init__(
         self, experiments: Sequence[Experiment], states: Sequence[State], threads: int | None = None
     ) -> None:
-        from mlprun.engines.fused.lanes import width_of
-
-        self.members = [
-            Member(experiment, state, layout_of(experiment, width_of(experiment.dtype)))
+        self.runs = [
+            FusedRun(experiment, state, layout_of(experiment, FLOAT_TYPES[experiment.dtype.name].count))
             for experiment, state in zip(experiments, states, strict=True)
         ]
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.threads = min(len(self.members), threads or cores)
+        self.threads = min(len(self.runs), threads or cores)
 
     def advance(self, until: Sequence[int], stop: StopCondition) -> list[ChunkResult | RunFailure]:
-        """Train each run up to its own number of epochs."""
+        """Train each run up to its own number of completed epochs, or until it stops."""
 
-        def one(member: Member, end: int) -> ChunkResult | RunFailure:
-            if member.epoch >= end:
-                return ChunkResult(member.epoch)
-            return advance_run(lambda: advance(member, _workspace(member), end, stop))
+        def one(run: FusedRun, end: int) -> ChunkResult | RunFailure:
+            if run.epoch >= end:
+                return ChunkResult(run.epoch)
+            return advance_run(lambda: advance(run, _workspace(run), end, stop))
 
-        def some(pairs: Sequence[tuple[Member, int]]) -> list[ChunkResult | RunFailure]:
-            return [one(member, end) for member, end in pairs]
+        def some(group: list[tuple[FusedRun, int]]) -> list[ChunkResult | RunFailure]:
+            return [one(run, end) for run, end in group]
 
-        every = list(zip(self.members, until, strict=True))
+        pairs = list(zip(self.runs, until, strict=True))
         if self.threads < 2:
-            return some(every)
-        # small arrays of neighbours may share a line of cache, which two threads would wrest from each other
-        size = max(1, min(NEIGHBOURS, len(self.members) // (4 * self.threads)))
-        groups = [every[first : first + size] for first in range(0, len(every), size)]
+            return some(pairs)
+        # small arrays of neighbouring runs may share a cache line, for which two threads would compete
+        size = max(1, min(MAX_GROUP, len(pairs) // (4 * self.threads)))
+        groups = [pairs[first : first + size] for first in range(0, len(pairs), size)]
         with ThreadPoolExecutor(self.threads) as pool:
-            return [told for group in pool.map(some, groups) for told in group]
+            return [result for results in pool.map(some, groups) for result in results]
 
 
-def _workspace(member: Member) -> Workspace:
-    """This thread's arrays for runs like this one: cohorts of one run may come in thousands."""
-    spaces: dict[Any, Workspace] = _LOCAL.__dict__.setdefault("spaces", {})
-    key = Workspace.key(member)
-    space = spaces.pop(key, None) or Workspace(member)
-    if len(spaces) >= MOST_WORKSPACES:
+def _workspace(run: FusedRun) -> Workspace:
+    """Return this thread's arrays for runs like this one: cohorts of one run may come in thousands."""
+    spaces: dict[Any, Workspace] = _THREAD.__dict__.setdefault("spaces", {})
+    key = run.workspace_key()
+    space = spaces.pop(key, None) or run.new_workspace()
+    if len(spaces) >= MAX_WORKSPACES:
         del spaces[next(iter(spaces))]
-    spaces[key] = space  # the last to be forgotten
+    spaces[key] = space  # the last to be removed
     return space
+
+
+def gradients(experiment: Experiment, state: State) -> dict[str, NDArray[Any]]:
+    """Return the gradient of the objective on the first batch after `state`, by parameter name.
+
+    It is what training computes, by no second way: one epoch of gradient descent on the rows of the batch,
+    with a learning rate that is a power of two.
+    """
+    run = Cohort([_one_step(experiment, state.epoch)], [State(0, state.model)]).runs[0]
+    advance(run, run.new_workspace(), 1, never)
+    after = run.state().model
+    return {
+        name: (array - after[name]) / array.dtype.type(GRADIENT_LR) for name, array in state.model.items()
+    }
+
+
+def _one_step(experiment: Experiment, epoch: int) -> Experiment:
+    """Return an experiment with the batch as its only rows, and one plain step on it."""
+    config, training = experiment.config, experiment.config.training
+    rows = experiment.fixed["train"]
+    size = batch_size(config, len(rows))
+    chosen = np.arange(len(rows))
+    if training.shuffle and size < len(rows):
+        chosen = order(training.seed, Purpose.ORDER, len(rows), epoch=epoch)
+    step = {"epochs": 1, "batch_size": "full", "shuffle": False, "clip_norm": None, "clip_value": None}
+    changes = {
+        "training": training.model_copy(update=step),
+        "optimizer": SGD(name="sgd", lr=GRADIENT_LR),
+        "schedule": schedules["constant"](name="constant"),
+        "metrics": (),
+        "best": config.best.model_copy(update={"metric": "dev_loss", "mode": "min"}),
+        "early_stopping": None,
+    }
+    fixed = {"train": rows.take(chosen[:size]), "dev": rows.take(chosen[:0])}
+    return replace(experiment, config=config.model_copy(update=changes), fixed=fixed)

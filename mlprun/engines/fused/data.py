@@ -1,88 +1,143 @@
-"""Rows as kernels read them: inputs, targets, a mask, and what the loss or the figure asks for besides."""
+"""Rows as kernels read them: inputs, targets, a mask, and what the loss or the metric needs besides."""
 
 from __future__ import annotations
 
+import hashlib
+import threading
+import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mlprun.engines.fused import encoding
-
 if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
     from numpy.typing import NDArray
 
-    from mlprun.engines.fused.layout import Layout
+    from mlprun.engines.fused.records import Layout
     from mlprun.experiment import Experiment, SplitArrays
+    from mlprun.parts.losses import Loss
 
 
 class Fields(NamedTuple):
-    """Where the numbers of a row stand behind its inputs and targets; 0 for what it has not."""
+    """The offsets of a row's numbers behind its inputs and targets; 0 for what it lacks."""
 
     mask: int
-    """1 in rows, 0 in what fills up the last block"""
+    """1 in rows, 0 in the padding of the last block"""
     classes: int
     weight: int
     constant: int
-    numbers: int
-    """how many a row has"""
+    size: int
+    """numbers of a row"""
 
 
 def fields_of(experiment: Experiment) -> Fields:
-    """What rows have: classes where one of several outputs is chosen, the rest where the loss asks for it."""
+    """Return the fields of rows: classes if there are several outputs, others if the loss needs them."""
     loss, outputs = experiment.config.loss, experiment.config.architecture.outputs
     assert outputs is not None
     mask = experiment.width + outputs
-    wanted = (
+    needed = (
         experiment.classes is not None and outputs > 1,
-        # asked of the class first: pydantic is slow to say that an option is missing
+        # the class is asked first: pydantic is slow to say that an option is missing
         "class_weights" in type(loss).model_fields and getattr(loss, "class_weights", None) is not None,
-        encoding.adds_constant(loss),
+        has_constant(loss),
     )
-    places, numbers = [], mask + 1
-    for present in wanted:
-        places.append(numbers if present else 0)
-        numbers += present
-    return Fields(mask, places[0], places[1], places[2], numbers)
+    ends = np.cumsum([mask + 1, *needed])
+    classes, weight, constant = (int(end) * present for end, present in zip(ends, needed, strict=False))
+    return Fields(mask, classes, weight, constant, int(ends[-1]))
 
 
-def table(experiment: Experiment, rows: SplitArrays) -> NDArray[Any]:
-    """Row-major [N, fields] in the run's dtype."""
+def has_constant(loss: Loss) -> bool:
+    """Return True if a constant is added to the loss of each row."""
+    return type(loss).names()[0] == "kl_div"
+
+
+def target_columns(loss: Loss, targets: NDArray[Any], outputs: int) -> tuple[NDArray[Any], ...]:
+    """Return encoded targets as columns [N, K], and the weight [N] and constant [N] of each row.
+
+    The mean divides by the sum of weights; constants are added to the loss and have no derivative. For cross
+    entropy a column is the weight of its class in the row: class weights and smoothing are part of it.
+    """
+    rows = len(targets)
+    name, options = type(loss).names()[0], dict(loss)
+    weights, constants = np.full(rows, float(outputs)), np.zeros(rows)
+    if name == "kl_div":
+        columns = targets.astype(np.float64)
+        logs = np.log(columns, out=np.zeros_like(columns), where=columns > 0)
+        return columns, weights, (columns * logs).sum(axis=1)
+    if name not in ("cross_entropy", "nll"):
+        return targets.reshape(rows, outputs), weights, constants
+    class_weights = np.array(options.get("class_weights") or [1.0] * outputs)
+    smoothing = float(options.get("label_smoothing", 0.0))
+    columns = np.eye(outputs)[targets] * class_weights * (1 - smoothing) + class_weights * (
+        smoothing / outputs
+    )
+    return columns, class_weights[targets], constants
+
+
+def row_table(experiment: Experiment, rows: SplitArrays) -> NDArray[Any]:
+    """Return rows with all their fields, row-major [N, fields] in the run's dtype."""
     outputs, fields = experiment.config.architecture.outputs, fields_of(experiment)
     assert outputs is not None
-    columns, weights, constants = encoding.distributions(experiment.config.loss, rows.targets, outputs)
-    made = np.ones((len(rows), fields.numbers), experiment.dtype)
-    made[:, : experiment.width] = rows.inputs
-    made[:, experiment.width : fields.mask] = columns
-    kept = ((fields.classes, rows.truth), (fields.weight, weights), (fields.constant, constants))
-    for place, values in kept:
-        if place:
-            made[:, place] = values
-    return made
+    columns, weights, constants = target_columns(experiment.config.loss, rows.targets, outputs)
+    table = np.ones((len(rows), fields.size), experiment.dtype)
+    table[:, : experiment.width] = rows.inputs
+    table[:, experiment.width : fields.mask] = columns
+    optional = ((fields.classes, rows.truth), (fields.weight, weights), (fields.constant, constants))
+    for offset, values in optional:
+        if offset:
+            table[:, offset] = values
+    return table
 
 
-def blocks(layout: Layout, rows: NDArray[Any], *, turns: bool = False) -> NDArray[Any]:
-    """Feature-major blocks [blocks, fields, stride] as one flat array.
+def blocks(layout: Layout, table: NDArray[Any], *, padded: bool = False) -> NDArray[Any]:
+    """Return feature-major blocks [blocks, fields, block_rows] as one flat array.
 
-    Inputs that are turned are read in whole squares of lanes: behind the last block there is room for them.
+    Inputs that are transposed are read in whole squares of lanes: `padded` adds room behind the last block.
     """
-    count, fields = rows.shape
-    stride = layout.stride
+    count, fields = table.shape
+    stride = layout.block_rows
     number = -(-count // stride)
-    room = layout.lanes * stride if turns else 0
-    made = np.zeros(number * fields * stride + room, layout.dtype)
-    shaped = made[: number * fields * stride].reshape(number, fields, stride)
+    flat = np.zeros(number * fields * stride + (layout.lanes * stride if padded else 0), layout.dtype)
+    shaped = flat[: number * fields * stride].reshape(number, fields, stride)
     for block in range(number):
-        part = rows[block * stride : (block + 1) * stride]
+        part = table[block * stride : (block + 1) * stride]
         shaped[block, :, : len(part)] = part.T
-    return made
+    return flat
 
 
-def shares(experiment: Experiment, rows: SplitArrays | None, outputs: int) -> NDArray[np.float64]:
-    """What squared errors of each output are multiplied by, to be the unexplained share of the variance."""
+def r2_denominators(experiment: Experiment, rows: SplitArrays | None, outputs: int) -> NDArray[np.float64]:
+    """Return what squared errors of each output are multiplied by to be the unexplained variance."""
     if rows is None or experiment.classes is not None or not len(rows):
         return np.zeros(outputs)
     truth = np.asarray(rows.truth, np.float64).reshape(len(rows), -1)
-    spread = np.sum((truth - truth.mean(axis=0)) ** 2, axis=0)
-    spread[np.ptp(truth, axis=0) == 0] = np.nan
+    variation = np.sum((truth - truth.mean(axis=0)) ** 2, axis=0)
+    variation[np.ptp(truth, axis=0) == 0] = np.nan
     units = experiment.preprocessing.restore(np.array([np.zeros(outputs), np.ones(outputs)]))
-    return np.ascontiguousarray((units[1] - units[0]) ** 2 / spread)
+    return np.ascontiguousarray((units[1] - units[0]) ** 2 / variation)
+
+
+class ArrayCache:
+    """Arrays made from rows, kept as long as the rows exist; equal arrays are one object."""
+
+    def __init__(self) -> None:
+        self._of_rows: dict[int, dict[Hashable, NDArray[Any]]] = {}
+        self._of_content: weakref.WeakValueDictionary[bytes, NDArray[Any]] = weakref.WeakValueDictionary()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Return the number of splits whose arrays are kept."""
+        return len(self._of_rows)
+
+    def get(self, rows: SplitArrays, kind: Hashable, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """Return the result of `make` for these rows and this kind of array."""
+        arrays = self._of_rows.get(id(rows))
+        if arrays is None:
+            arrays = self._of_rows.setdefault(id(rows), {})
+            weakref.finalize(rows, self._of_rows.pop, id(rows), None).atexit = False
+        if kind not in arrays:
+            array = make()
+            key = hashlib.sha256(array.data).digest() + f"{array.dtype} {array.shape}".encode()
+            with self._lock:
+                arrays[kind] = self._of_content.setdefault(key, array)
+        return arrays[kind]

@@ -1,7 +1,8 @@
-"""Numbers too small for full precision, taken as 0 while a kernel runs.
+"""Flushing denormal numbers to 0 while a kernel runs.
 
-Gradients that die out, and the running means of them that Adam keeps, would otherwise end among them and stay
-there, where every operation takes a hundred times as long. On processors that are not known here they stay.
+Gradients that vanish, and the running means of them that Adam keeps, would otherwise end among the denormal
+numbers and stay there, where every operation takes a hundred times as long. Processors other than x86 and ARM
+keep them.
 """
 
 from __future__ import annotations
@@ -12,22 +13,23 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from mlprun.engines.fused.loops import intrinsic
+from mlprun.engines.fused.compat import intrinsic
 
 _IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
 _IS_ARM = platform.machine().lower() in ("arm64", "aarch64")
-_BITS = 0x8040 if _IS_X86 else 1 << 24
-"""results and, on x86, operands: the bits of the register that governs floating-point arithmetic"""
+# bits of the register that controls floating-point arithmetic: flush results and, on x86, operands
+_FLUSH_BITS = 0x8040 if _IS_X86 else 1 << 24
 
 
 def _x86_register(builder: Any, name: str, place: Any) -> None:
     module, byte = builder.module, ir.IntType(8).as_pointer()
-    full = f"llvm.x86.sse.{name}"
-    function = module.globals.get(full) or ir.Function(module, ir.FunctionType(ir.VoidType(), [byte]), full)
+    full_name = f"llvm.x86.sse.{name}"
+    signature = ir.FunctionType(ir.VoidType(), [byte])
+    function = module.globals.get(full_name) or ir.Function(module, signature, full_name)
     builder.call(function, [builder.bitcast(place, byte)])
 
 
-def _read(builder: Any) -> Any:
+def _read_control(builder: Any) -> Any:
     if _IS_X86:
         place = builder.alloca(ir.IntType(32))
         _x86_register(builder, "stmxcsr", place)
@@ -37,35 +39,34 @@ def _read(builder: Any) -> Any:
     return ir.Constant(ir.IntType(64), 0)
 
 
-def _write(builder: Any, state: Any) -> None:
+def _write_control(builder: Any, value: Any) -> None:
     if _IS_X86:
         place = builder.alloca(ir.IntType(32))
-        builder.store(builder.trunc(state, ir.IntType(32)), place)
+        builder.store(builder.trunc(value, ir.IntType(32)), place)
         _x86_register(builder, "ldmxcsr", place)
     elif _IS_ARM:
-        builder.asm(
-            ir.FunctionType(ir.VoidType(), [ir.IntType(64)]), "msr fpcr, $0", "r", [state], side_effect=True
-        )
+        signature = ir.FunctionType(ir.VoidType(), [ir.IntType(64)])
+        builder.asm(signature, "msr fpcr, $0", "r", [value], side_effect=True)
 
 
 @intrinsic
-def flush(typing: Any) -> Any:
-    """Take denormal numbers as 0 from here on, on this thread; returns the state to come back to."""
+def flush_denormals(typing: Any) -> Any:
+    """Take denormal numbers as 0 from here on, on this thread; return the former control register."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        before = _read(builder)
-        _write(builder, builder.or_(before, ir.Constant(ir.IntType(64), _BITS)))
-        return before
+        former = _read_control(builder)
+        _write_control(builder, builder.or_(former, ir.Constant(ir.IntType(64), _FLUSH_BITS)))
+        return former
 
     return types.int64(), emit
 
 
 @intrinsic
-def restore(typing: Any, state: Any) -> Any:
-    """Come back to the state that `flush` found."""
+def restore_denormals(typing: Any, former: Any) -> Any:
+    """Restore the control register that `flush_denormals` returned."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _write(builder, arguments[0])
+        _write_control(builder, arguments[0])
         return context.get_dummy_value()
 
     return types.void(types.int64), emit

@@ -1,171 +1,309 @@
-"""Elementwise loops as Numba intrinsics: activations and optimizers, chosen by their number.
+"""Elementwise loops as Numba intrinsics: activations, losses and optimizers, chosen by their index.
 
-Each intrinsic holds one loop for every entry of its table, so an entry there is all that a new one needs.
+Each intrinsic contains one loop for every entry of its table, so a new entry is all that is needed. Matrices
+are feature-major: a row holds one unit for all rows of a block. A `shape` is (units, vectors).
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from mlprun.engines.fused import activations, encoding, updates
-from mlprun.engines.fused.cases import accumulate, options_of, switch
-from mlprun.engines.fused.lanes import Lanes, store, total
-from mlprun.engines.fused.loops import INT, Place, intrinsic, number, places, register, times, zero
+from mlprun.engines.fused.compat import intrinsic
+from mlprun.engines.fused.functions import ACTIVATIONS, STORED, bounded_exp, log1p
+from mlprun.engines.fused.lanes import (
+    Pointer,
+    Variable,
+    broadcast,
+    integer,
+    pointers,
+    switch,
+    times,
+)
+from mlprun.engines.fused.losses import LOSSES
+from mlprun.engines.fused.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-STORED = encoding.BY_VALUE
-"""the number of the derivative that the forward pass has kept"""
+    from mlprun.engines.fused.functions import KernelActivation
+    from mlprun.engines.fused.losses import KernelLoss
+    from mlprun.engines.fused.optimizers import KernelOptimizer
+
+
+def _unpack(builder: Any, value: Any, count: int) -> Any:
+    return cgutils.unpack_tuple(builder, value, count)  # type: ignore[no-untyped-call]
 
 
 @contextmanager
-def _rows(builder: Any, extent: Sequence[Any], count: int) -> Iterator[Any]:
-    """Over the lanes of so many rows, so far apart, of so many vectors each: gives the place of each."""
-    units, stride, vectors = extent
+def _vectors(builder: Any, shape: Any, row: Any, count: int) -> Iterator[Any]:
+    """Loop over the vectors of all rows: yields the index of each vector's first number."""
+    units, vectors = _unpack(builder, shape, 2)
     with cgutils.for_range(builder, units) as unit:
-        row = builder.mul(unit.index, stride)
-        with cgutils.for_range(builder, vectors) as each:
-            yield builder.add(row, times(builder, each.index, count))
+        begin = builder.mul(unit.index, row)
+        with cgutils.for_range(builder, vectors) as vector:
+            yield builder.add(begin, times(builder, vector.index, count))
 
 
 @intrinsic
-def activate(
-    typing: Any, code: Any, a: Any, a0: Any, units: Any, stride: Any, vectors: Any, options: Any, o0: Any
-) -> Any:
-    """Overwrite rows of values with their activation, for those whose derivative follows from the value."""
+def activate(typing: Any, code: Any, values: Any, shape: Any, option: Any) -> Any:
+    """Overwrite values with their activation, for activations whose derivative is not stored."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        values, given = places(context, builder, signature, arguments, (1, 6))
-        kind = values.kind
-        slope, _ = options_of(builder, kind, given, 2)
+        code, values, shape, option = arguments
+        ((values, row, _),) = pointers(context, builder, signature.args[1:2], [values])
+        slope = broadcast(builder, values.type, option)
 
-        def case(name: str) -> Callable[[], None]:
+        def case(activation: KernelActivation) -> Callable[[], None]:
             def loop() -> None:
-                if name == "identity":
+                if activation.name == "identity":
                     return
-                with _rows(builder, arguments[3:6], kind.count) as i:
-                    store(activations.FUNCTIONS[name](values.lanes(i), slope, slope)[0], values.at(i))
+                with _vectors(builder, shape, row, values.type.count) as i:
+                    values.store(activation.function(values.load(i), slope, slope)[0], i)
 
             return loop
 
-        switch(builder, arguments[0], [case(name) for name in activations.BY_VALUE])
+        switch(builder, code, [case(activation) for activation in ACTIVATIONS[:STORED]])
         return context.get_dummy_value()
 
-    return types.void(code, a, INT, INT, INT, INT, options, INT), emit
+    return types.void(code, values, shape, option), emit
+
+
+class Activated(NamedTuple):
+    """Where a layer keeps its values before and after the activation, and the derivative."""
+
+    z: Any
+    values: Any
+    slopes: Any
 
 
 @intrinsic
-def activate_and_derive(
-    typing: Any, code: Any, z: Any, z0: Any, a: Any, a0: Any, d: Any, d0: Any, first: Any, units: Any,
-    stride: Any, vectors: Any, options: Any, o0: Any,
-) -> Any:  # fmt: skip
-    """Write, or after the first add, the activation of rows of z and its derivative."""
+def activate_and_derive(typing: Any, code: Any, views: Any, shape: Any, options: Any, fresh: Any) -> Any:
+    """Write the activation of z and its derivative, or add them unless `fresh`; `views` is `Activated`."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        before, values, slopes, given = places(context, builder, signature, arguments, (1, 3, 5, 11))
-        p, q = options_of(builder, before.kind, given, 2)
-        fresh = builder.trunc(arguments[7], ir.IntType(1))
+        code, views, shape, options, fresh = arguments
+        (z, row, _), (values, _, _), (slopes, _, _) = pointers(
+            context, builder, signature.args[1].types, _unpack(builder, views, 3)
+        )
+        p, q = (broadcast(builder, z.type, option) for option in _unpack(builder, options, 2))
+        fresh = builder.trunc(fresh, ir.IntType(1))
 
-        def case(function: activations.Both) -> Callable[[], None]:
+        def case(activation: KernelActivation) -> Callable[[], None]:
             def loop() -> None:
-                with _rows(builder, arguments[8:11], before.kind.count) as i:
-                    for result, place in zip(function(before.lanes(i), p, q), (values, slopes), strict=True):
-                        so_far = builder.select(fresh, zero(place.kind), place.lanes(i).value)
-                        store(Lanes(builder, place.kind, so_far) + result, place.at(i))
+                with _vectors(builder, shape, row, z.type.count) as i:
+                    results = activation.function(z.load(i), p, q)
+                    for result, target in zip(results, (values, slopes), strict=True):
+                        former = target.load(i)
+                        target.store(former.full(0.0).where(fresh, former) + result, i)
 
             return loop
 
-        switch(builder, arguments[0], [case(function) for function in activations.FUNCTIONS.values()])
+        switch(builder, code, [case(activation) for activation in ACTIVATIONS])
         return context.get_dummy_value()
 
-    return types.void(code, z, INT, a, INT, d, INT, INT, INT, INT, INT, options, INT), emit
+    return types.void(code, views, shape, options, fresh), emit
+
+
+class Derived(NamedTuple):
+    """The values of a layer's activation, its stored derivative, and the gradient by the values."""
+
+    values: Any
+    slopes: Any
+    gradient: Any
 
 
 @intrinsic
-def differentiate(
-    typing: Any, code: Any, a: Any, a0: Any, d: Any, d0: Any, g: Any, g0: Any, units: Any, stride: Any,
-    vectors: Any, options: Any, o0: Any, sums: Any, sums0: Any,
-) -> Any:  # fmt: skip
-    """Multiply rows of g by the derivative, found from the values `a` or stored in `d`.
+def differentiate(typing: Any, code: Any, views: Any, shape: Any, option: Any, bias: Any) -> Any:
+    """Multiply the gradient in `views` (`Derived`) by the derivative, and sum its rows.
 
-    The sum of each row is added to `sums`, unless sums0 is negative.
+    The derivative is computed from the values, or loaded where `code` is STORED. The sum of each row is added
+    to `bias`, unless its start is negative.
     """
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        values, slopes, gradient, given, totals = places(
-            context, builder, signature, arguments, (1, 3, 5, 10, 12)
+        code, views, shape, option, bias = arguments
+        (values, row, _), (slopes, _, _), (gradient, _, _), (sums, _, _) = pointers(
+            context,
+            builder,
+            (*signature.args[1].types, signature.args[4]),
+            (*_unpack(builder, views, 3), bias),
         )
-        units, stride, vectors = arguments[7:10]
-        kind = values.kind
-        (slope,) = options_of(builder, kind, given, 1)
-        wanted = builder.icmp_signed(">=", arguments[13], number(0))
-        sum_ = register(builder, kind)
+        type_, (units, vectors) = values.type, _unpack(builder, shape, 2)
+        slope, total = broadcast(builder, type_, option), Variable(builder, type_)
+        has_bias = builder.icmp_signed(">=", _unpack(builder, bias, 4)[1], integer(0))
 
-        def derived(name: str | None, i: Any) -> None:
-            g = gradient.lanes(i)
-            if name is None:
-                g = g * slopes.lanes(i)
-            elif name != "identity":
-                g = g * activations.BY_VALUE[name](values.lanes(i), slope)
-            if name != "identity":
-                store(g, gradient.at(i))
-            accumulate(sum_, g)
+        def derived(activation: KernelActivation | None, i: Any) -> None:
+            g = gradient.load(i)
+            if activation is None:
+                g = g * slopes.load(i)
+            elif activation.name != "identity":
+                assert activation.derivative is not None
+                g = g * activation.derivative(values.load(i), slope)
+            if activation is None or activation.name != "identity":
+                gradient.store(g, i)
+            total.add(g)
 
-        def case(name: str | None) -> Callable[[], None]:
+        def case(activation: KernelActivation | None) -> Callable[[], None]:
             def loop() -> None:
                 with cgutils.for_range(builder, units) as unit:
-                    builder.store(zero(kind), sum_)
-                    row = builder.mul(unit.index, stride)
-                    with cgutils.for_range(builder, vectors) as each:
-                        derived(name, builder.add(row, times(builder, each.index, kind.count)))
-                    with builder.if_then(wanted):
-                        whole = total(Lanes(builder, kind, builder.load(sum_)))
-                        place = totals.at(unit.index)
-                        builder.store(builder.fadd(builder.load(place), whole), place)
+                    total.clear()
+                    begin = builder.mul(unit.index, row)
+                    with cgutils.for_range(builder, vectors) as vector:
+                        derived(activation, builder.add(begin, times(builder, vector.index, type_.count)))
+                    with builder.if_then(has_bias):
+                        sums.add(total.get().sum(), unit.index)
 
             return loop
 
-        switch(builder, arguments[0], [case(name) for name in (*activations.BY_VALUE, None)])
+        switch(builder, code, [case(activation) for activation in (*ACTIVATIONS[:STORED], None)])
         return context.get_dummy_value()
 
-    signature = types.void(code, a, INT, d, INT, g, INT, INT, INT, INT, options, INT, sums, INT)
-    return signature, emit
+    return types.void(code, views, shape, option, bias), emit
+
+
+class LossViews(NamedTuple):
+    """Outputs and targets, the mask of the rows that count, and where the derivatives by the outputs go."""
+
+    outputs: Any
+    targets: Any
+    mask: Any
+    gradient: Any
 
 
 @intrinsic
-def update(typing: Any, code: Any, w: Any, g: Any, slots: Any, length: Any, numbers: Any) -> Any:
-    """One optimizer step on all parameters; `slots` holds `length` numbers for each slot."""
+def sum_loss(typing: Any, code: Any, views: Any, vectors: Any, factor: Any, option: Any) -> Any:
+    """Return the sum of a loss of one output over rows; write its derivative times `factor`."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        begin = number(0)
-        parameters, gradients, kept, given = (
-            Place(context, builder, signature.args[i], arguments[i], begin) for i in (1, 2, 3, 5)
+        code, views, vectors, factor, option = arguments
+        (outputs, _, _), (targets, _, _), (mask, _, _), (gradient, _, _) = pointers(
+            context, builder, signature.args[1].types, _unpack(builder, views, 4)
         )
-        kind, length = parameters.kind, arguments[4]
-        options = options_of(builder, kind, given, updates.COUNT)
+        type_ = outputs.type
+        option, scale = broadcast(builder, type_, option), broadcast(builder, type_, factor)
+        total = Variable(builder, type_)
+        total.clear()
 
-        def case(rule: updates.Step, names: tuple[str, ...]) -> Callable[[], None]:
+        def case(loss: KernelLoss) -> Callable[[], None]:
             def loop() -> None:
-                steps = [times(builder, length, slot) for slot in range(len(names))]
-                with cgutils.for_range(builder, builder.sdiv(length, number(kind.count))) as each:
-                    i = times(builder, each.index, kind.count)
-                    slots = [kept.lanes(i, step) for step in steps]
-                    after, slots = rule(parameters.lanes(i), gradients.lanes(i), slots, options.__getitem__)
-                    store(after, parameters.at(i))
-                    for lanes, step in zip(slots, steps, strict=True):
-                        store(lanes, kept.at(i, step))
+                assert loss.function is not None
+                with cgutils.for_range(builder, vectors) as vector:
+                    i = times(builder, vector.index, type_.count)
+                    value, slope = loss.function(outputs.load(i), targets.load(i), option)
+                    counts = mask.load(i) > 0.0
+                    gradient.store((slope * scale).where(counts, 0.0), i)
+                    total.add(value.where(counts, 0.0))
 
             return loop
 
-        switch(
-            builder, arguments[0], [case(rule, encoding.RULES[name]) for name, rule in updates.RULES.items()]
+        switch(builder, code, [case(loss) for loss in LOSSES if loss.function is not None])
+        return total.get().sum_as_double()
+
+    return types.float64(code, views, vectors, factor, option), emit
+
+
+@intrinsic
+def sum_cross_entropy(typing: Any, views: Any, shape: Any, factor: Any) -> Any:
+    """Return the cross entropy of softmax outputs and target distributions; otherwise as `sum_loss`."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        views, shape, factor = arguments
+        (logits, row, _), (targets, _, _), (mask, _, _), (gradient, _, _) = pointers(
+            context, builder, signature.args[0].types, _unpack(builder, views, 4)
         )
+        type_, (outputs, vectors) = logits.type, _unpack(builder, shape, 2)
+        scale = broadcast(builder, type_, factor)
+        total, largest, weight, losses, exponentials = (Variable(builder, type_) for _ in range(5))
+        total.clear()
+
+        @contextmanager
+        def each_output() -> Iterator[Any]:
+            with cgutils.for_range(builder, outputs) as output:
+                yield builder.mul(output.index, row)
+
+        with cgutils.for_range(builder, vectors) as vector:
+            i = times(builder, vector.index, type_.count)
+            largest.set(logits.load(i))
+            for variable in (weight, losses, exponentials):
+                variable.clear()
+            with each_output() as k:
+                z = logits.load(i, k)
+                largest.set(z.where(z > largest.get(), largest.get()))
+            with each_output() as k:
+                e = bounded_exp(logits.load(i, k) - largest.get())
+                gradient.store(e, i, k)
+                exponentials.add(e)
+            log_sum = log1p(exponentials.get() - 1.0)
+            with each_output() as k:
+                t, z = targets.load(i, k), logits.load(i, k)
+                weight.add(t)
+                # a target of 0 takes nothing from an output, however small
+                term = t * (largest.get() - z + log_sum)
+                losses.add(term.where(t.differs(0.0), 0.0))
+            counts = mask.load(i) > 0.0
+            share = weight.get() / exponentials.get()
+            with each_output() as k:
+                slope = gradient.load(i, k) * share - targets.load(i, k)
+                gradient.store((slope * scale).where(counts, 0.0), i, k)
+            total.add(losses.get().where(counts, 0.0))
+        return total.get().sum_as_double()
+
+    return types.float64(views, shape, factor), emit
+
+
+class Updated(NamedTuple):
+    """Flat arrays of parameters, their gradient, and the optimizer's state, one array after the other."""
+
+    parameters: Any
+    gradient: Any
+    state: Any
+
+
+def update_intrinsic(optimizers: Sequence[KernelOptimizer]) -> Any:
+    """Return the intrinsic for one step of one of these optimizers on all parameters."""
+
+    def update(typing: Any, code: Any, arrays: Any, length: Any, scalars: Any) -> Any:
+        return types.void(code, arrays, length, scalars), emit
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        code, arrays, length, scalars = arguments
+        parameters, gradient, state = (
+            Pointer(context, builder, type_, array)
+            for type_, array in zip(signature.args[1].types, _unpack(builder, arrays, 3), strict=True)
+        )
+        type_, record = parameters.type, signature.args[3]
+
+        def scalar(name: str) -> Any:
+            place = cgutils.get_record_member(  # type: ignore[no-untyped-call]
+                builder, scalars, record.offset(name), ir.DoubleType()
+            )
+            return broadcast(builder, type_, builder.load(place))
+
+        def case(optimizer: KernelOptimizer) -> Callable[[], None]:
+            def loop() -> None:
+                numbers = SimpleNamespace(**{name: scalar(name) for name in record.fields})
+                starts = [times(builder, length, index) for index in range(len(optimizer.state))]
+                vectors = builder.sdiv(length, integer(type_.count))
+                with cgutils.for_range(builder, vectors) as vector:
+                    i = times(builder, vector.index, type_.count)
+                    former = [state.load(i, start) for start in starts]
+                    after, kept = optimizer.update(parameters.load(i), gradient.load(i), former, numbers)
+                    parameters.store(after, i)
+                    for lanes, start in zip(kept, starts, strict=True):
+                        state.store(lanes, i, start)
+
+            return loop
+
+        switch(builder, code, [case(optimizer) for optimizer in optimizers])
         return context.get_dummy_value()
 
-    return types.void(code, w, g, slots, INT, numbers), emit
+    return intrinsic(update)
+
+
+update = update_intrinsic(OPTIMIZERS)

@@ -1,19 +1,29 @@
-"""Our own exp, expm1, log1p, tanh and erfc on lanes: polynomials, so that no loop calls a library.
+"""Elementary functions and activations on SIMD lanes.
 
-Coefficients interpolate each function at Chebyshev nodes, computed with 60 digits. Within 4 units in the last
-place over the whole range; exp flushes nothing: denormal results are rounded as others are.
+exp, expm1, log1p, tanh and erfc are polynomials of our own, so that no loop calls a library. Coefficients
+interpolate each function at Chebyshev nodes, computed with 60 digits. Results are within 4 units in the last
+place over the whole range; exp rounds denormal results as others.
+
+Nothing here imports Numba or LLVM: functions are written as expressions and emitted by elementwise.py. A new
+activation is one `KernelActivation` in `ACTIVATIONS`.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from mlprun.engines.fused.lanes import Kind, Lanes, floats
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mlprun.engines.fused.lanes import Lanes
+
+    Activation = Callable[[Lanes, Lanes, Lanes], tuple[Lanes, Lanes]]
+    """from z and two options: f(z) and f'(z)"""
 
 
 class Constants(NamedTuple):
-    """What the functions need for one floating-point type."""
+    """Coefficients and bounds for one floating-point type."""
 
     exp: tuple[float, ...]
     """(e^f - 1 - f) / f^2 for |f| <= log(2) / 2"""
@@ -74,15 +84,10 @@ _CONSTANTS = {
 # fmt: on
 
 
-def constants(kind: Kind) -> Constants:
-    """The constants for a floating-point type."""
-    return _CONSTANTS[kind.name]
-
-
 def _reduced(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
     """For x = n log(2) + f: n as a number, f, and a number whose last bits hold n."""
-    high, low = constants(x.kind).ln2
-    magic = 1.5 * 2.0**x.kind.mantissa
+    high, low = _CONSTANTS[x.type.name].ln2
+    magic = 1.5 * 2.0**x.type.mantissa
     shifted = x.fma(1 / math.log(2), magic)
     n = shifted - magic
     return n, n.fma(-low, n.fma(-high, x)), shifted
@@ -90,37 +95,37 @@ def _reduced(x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
 
 def _times_power(p: Lanes, shifted: Lanes) -> Lanes:
     """Numbers p times 2^n for results that are normal numbers: n is added to the exponent."""
-    return p.add_to_bits(p.builder.shl(shifted.bits(), p.integers(p.kind.mantissa)))
+    return p.add_to_bits(p.builder.shl(shifted.bits(), p.integers(p.type.mantissa)))
 
 
 def bounded_exp(x: Lanes) -> Lanes:
     """e^x for results that are normal numbers; x beyond is taken as the bound. NaN stays."""
-    low, high = constants(x.kind).normal
-    _, f, shifted = _reduced(x.at_most(high).at_least(low))
-    p = (f * f).fma(f.polynomial(constants(x.kind).exp), f) + 1.0
+    low, high = _CONSTANTS[x.type.name].normal
+    _, f, shifted = _reduced(x.minimum(high).maximum(low))
+    p = (f * f).fma(f.polynomial(_CONSTANTS[x.type.name].exp), f) + 1.0
     return _times_power(p, shifted)
 
 
 def exp(x: Lanes) -> Lanes:
     """e^x everywhere: infinite above, denormal and 0 below. NaN stays."""
-    known, kind = constants(x.kind), x.kind
-    _, f, shifted = _reduced(x.at_most(known.overflow).at_least(known.zero))
-    p = (f * f).fma(f.polynomial(known.exp), f) + 1.0
+    constants, type_ = _CONSTANTS[x.type.name], x.type
+    _, f, shifted = _reduced(x.minimum(constants.overflow).maximum(constants.zero))
+    p = (f * f).fma(f.polynomial(constants.exp), f) + 1.0
     # results below the normal numbers are computed 2^k times too large and then rounded once
-    k = kind.mantissa + 4
-    low = x < known.normal[0]
-    raised = p.builder.select(low, p.integers(k << kind.mantissa), p.integers(0))
+    k = type_.mantissa + 4
+    low = x < constants.normal[0]
+    raised = p.builder.select(low, p.integers(k << type_.mantissa), p.integers(0))
     scaled = _times_power(p, shifted).add_to_bits(raised)
-    result = scaled * x.of(2.0**-k).where(low, 1.0)
-    return result.where(x <= known.overflow, x * math.inf)
+    result = scaled * x.full(2.0**-k).where(low, 1.0)
+    return result.where(x <= constants.overflow, x * math.inf)
 
 
 def bounded_expm1(x: Lanes) -> Lanes:
     """e^x - 1 for x from 0 to where 2^n is a normal number; beyond it is taken as the bound."""
-    known = constants(x.kind)
-    _, f, shifted = _reduced(x.at_most(known.normal[1]))
-    q = (f * f).fma(f.polynomial(known.exp), f)
-    power = _times_power(x.of(1.0), shifted)
+    constants = _CONSTANTS[x.type.name]
+    _, f, shifted = _reduced(x.minimum(constants.normal[1]))
+    q = (f * f).fma(f.polynomial(constants.exp), f)
+    power = _times_power(x.full(1.0), shifted)
     return q.fma(power, power - 1.0)
 
 
@@ -132,44 +137,164 @@ def logistic(x: Lanes) -> Lanes:
 def tanh(x: Lanes) -> Lanes:
     """The hyperbolic tangent as (e^2|x| - 1) / (e^2|x| + 1) with x's sign."""
     e = bounded_expm1(abs(x) * 2.0)
-    return (e / (e + 2.0)).with_sign_of(x)
+    return (e / (e + 2.0)).copysign(x)
 
 
 def log1p(x: Lanes) -> Lanes:
     """log(1 + x) for x above -1; infinite at -1 and at infinity, NaN below."""
-    known, kind, builder = constants(x.kind), x.kind, x.builder
+    constants, type_, builder = _CONSTANTS[x.type.name], x.type, x.builder
     u = x + 1.0
     # u = 2^k m with m between sqrt(1/2) and sqrt(2): k comes from the exponent's bits
-    lowest = floats(builder, kind, x.of(math.sqrt(0.5)).bits()).bits()
-    offset = builder.sub(x.of(1.0).bits(), lowest)
+    lowest = x.full(math.sqrt(0.5)).bits()
+    offset = builder.sub(x.full(1.0).bits(), lowest)
     raised = builder.add(u.bits(), offset)
-    k_bits = builder.sub(builder.ashr(raised, x.integers(kind.mantissa)), x.integers(kind.exponent_bias))
-    k = Lanes(builder, kind, builder.sitofp(k_bits, kind.vector))
-    rest = builder.and_(raised, x.integers((1 << kind.mantissa) - 1))
-    m = floats(builder, kind, builder.add(rest, lowest))
+    k_bits = builder.sub(builder.ashr(raised, x.integers(type_.mantissa)), x.integers(type_.exponent_bias))
+    k = x.from_integers(k_bits)
+    rest = builder.and_(raised, x.integers((1 << type_.mantissa) - 1))
+    m = x.from_bits(builder.add(rest, lowest))
     # 1 + x was rounded: what was lost is added again
     lost = (1.0 - (u - x)).where(k > 1.0, x - (u - 1.0)) / u
     f = x.where(k.equals(0.0), m - 1.0)
-    lost = x.of(0.0).where(k.equals(0.0), lost)
+    lost = x.full(0.0).where(k.equals(0.0), lost)
     s = f / (f + 2.0)
     z = s * s
     half = f * f * 0.5
-    r = z * z.polynomial(known.log)
-    high, low = known.ln2
+    r = z * z.polynomial(constants.log)
+    high, low = constants.ln2
     small = s.fma(half + r, k.fma(low, lost))
     result = k.fma(high, f - (half - small))
     result = result.where(x < math.inf, x)
-    return (x.of(-math.inf)).where(x.equals(-1.0), result.where(x >= -1.0, x * math.nan))
+    return (x.full(-math.inf)).where(x.equals(-1.0), result.where(x >= -1.0, x * math.nan))
 
 
 def bounded_log1p(x: Lanes) -> Lanes:
     """log(1 + x) for x from 0 to 1 by one quotient: x = 2 s / (1 - s). NaN stays."""
     s = x / (x + 2.0)
     z = s * s
-    return (s * z).fma(z.polynomial(constants(x.kind).log1p), s * 2.0)
+    return (s * z).fma(z.polynomial(_CONSTANTS[x.type.name].log1p), s * 2.0)
 
 
 def erfc_of_size(x: Lanes, gauss: Lanes) -> Lanes:
     """erfc(x) for x >= 0, given e^(-x^2)."""
     t = 2.0 / (x + 2.0)
-    return gauss * t * (t * 2.0 - 1.0).polynomial(constants(x.kind).erfc)
+    return gauss * t * (t * 2.0 - 1.0).polynomial(_CONSTANTS[x.type.name].erfc)
+
+
+def _identity(z: Lanes, p: Lanes, q: Lanes) -> tuple[Lanes, Lanes]:
+    return z, z.full(1.0)
+
+
+def _logistic(z: Lanes, p: Lanes, q: Lanes) -> tuple[Lanes, Lanes]:
+    a = logistic(z)
+    return a, a * (1.0 - a)
+
+
+def _tanh(z: Lanes, p: Lanes, q: Lanes) -> tuple[Lanes, Lanes]:
+    a = tanh(z)
+    return a, 1.0 - a * a
+
+
+def _relu(z: Lanes, p: Lanes, q: Lanes) -> tuple[Lanes, Lanes]:
+    return z.full(0.0).where(z <= 0.0, z), z.full(1.0).where(z > 0.0, 0.0)
+
+
+def _leaky_relu(z: Lanes, slope: Lanes, q: Lanes) -> tuple[Lanes, Lanes]:
+    return z.where(z > 0.0, z * slope), z.full(1.0).where(z > 0.0, slope)
+
+
+def _hard_tanh(z: Lanes, p: Lanes, q: Lanes) -> tuple[Lanes, Lanes]:
+    a = z.maximum(-1.0).minimum(1.0)
+    return a, z.full(1.0).where(abs(a) < 1.0, 0.0)
+
+
+def _hard_logistic(z: Lanes, slope: Lanes, offset: Lanes) -> tuple[Lanes, Lanes]:
+    line = z * slope + offset
+    inside = z.builder.and_(line > 0.0, line < 1.0)
+    return line.maximum(0.0).minimum(1.0), slope.where(inside, 0.0)
+
+
+def _elu(z: Lanes, alpha: Lanes, scale: Lanes) -> tuple[Lanes, Lanes]:
+    # e^z - 1 from e^|z| - 1 loses no digits near 0
+    grown = bounded_expm1(abs(z))
+    less = -(grown / (grown + 1.0)) * (alpha * scale)
+    return (z * scale).where(z > 0.0, less), scale.where(z > 0.0, less + alpha * scale)
+
+
+def _gelu(z: Lanes, p: Lanes, q: Lanes) -> tuple[Lanes, Lanes]:
+    gauss = bounded_exp(z * z * -0.5)
+    tail = erfc_of_size(abs(z) * math.sqrt(0.5), gauss) * 0.5
+    below = (1.0 - tail).where(z > 0.0, tail)
+    return z * below, below + z * gauss * (1 / math.sqrt(2 * math.pi))
+
+
+def _gelu_tanh(z: Lanes, p: Lanes, q: Lanes) -> tuple[Lanes, Lanes]:
+    c, cubic = math.sqrt(2 / math.pi), 0.044715
+    t = tanh((z * z * z * cubic + z) * c)
+    inner = (z * z * (3 * cubic) + 1.0) * c
+    return z * 0.5 * (t + 1.0), (t + 1.0) * 0.5 + z * 0.5 * (1.0 - t * t) * inner
+
+
+def _softplus(z: Lanes, beta: Lanes, threshold: Lanes) -> tuple[Lanes, Lanes]:
+    y = z * beta
+    e = bounded_exp(-abs(y))
+    value = (y.maximum(0.0) + bounded_log1p(e)) / beta
+    near = y <= threshold
+    return value.where(near, z), logistic(y).where(near, 1.0)
+
+
+def _swish(z: Lanes, beta: Lanes, q: Lanes) -> tuple[Lanes, Lanes]:
+    s = logistic(z * beta)
+    return z * s, s * (z * beta * (1.0 - s) + 1.0)
+
+
+def _mish(z: Lanes, p: Lanes, q: Lanes) -> tuple[Lanes, Lanes]:
+    e = bounded_exp(z.minimum(30.0))
+    n = e * (e + 2.0)
+    w = n / (n + 2.0)
+    return z * w, w + z * (e / (e + 1.0)) * (1.0 - w * w)
+
+
+def _exp(z: Lanes, p: Lanes, q: Lanes) -> tuple[Lanes, Lanes]:
+    a = exp(z)
+    return a, a
+
+
+class KernelActivation(NamedTuple):
+    """An activation in kernels. The derivative of most is a function of the value, and is not stored then."""
+
+    name: str
+    function: Activation
+    derivative: Callable[[Lanes, Lanes], Lanes] | None = None
+    """f'(z) from f(z) and the first option; None if it must be stored by the forward pass"""
+    options: tuple[str, ...] = ()
+    """the options of the config's part that `function` takes, at most two"""
+    parts: Mapping[str, Mapping[str, float]] = {}
+    """the parts it computes, with the options that they fix; by default the one of its name"""
+    when: Mapping[str, object] = {}
+    """the options that a part must have for it"""
+
+
+# Those whose derivative is a function of the value come first: kernels know an activation by its index.
+ACTIVATIONS = (
+    KernelActivation("identity", _identity, lambda a, p: a.full(1.0)),
+    KernelActivation("logistic", _logistic, lambda a, p: a * (1.0 - a)),
+    KernelActivation("tanh", _tanh, lambda a, p: 1.0 - a * a),
+    KernelActivation("relu", _relu, lambda a, p: a.full(1.0).where(a > 0.0, 0.0)),
+    KernelActivation("leaky_relu", _leaky_relu, lambda a, p: a.full(1.0).where(a > 0.0, p), ("slope",)),
+    KernelActivation("hard_tanh", _hard_tanh, lambda a, p: a.full(1.0).where(abs(a) < 1.0, 0.0)),
+    KernelActivation("hard_logistic", _hard_logistic, options=("slope", "offset")),
+    KernelActivation(
+        "elu",
+        _elu,
+        options=("alpha", "scale"),
+        parts={"elu": {"scale": 1.0}, "selu": {"alpha": 1.6732632423543772, "scale": 1.0507009873554805}},
+    ),
+    KernelActivation("gelu", _gelu, when={"approximate": "none"}),
+    KernelActivation("gelu_tanh", _gelu_tanh, parts={"gelu": {}}, when={"approximate": "tanh"}),
+    KernelActivation("softplus", _softplus, options=("beta", "threshold")),
+    KernelActivation("swish", _swish, options=("beta",)),
+    KernelActivation("mish", _mish),
+    KernelActivation("exp", _exp),
+)
+STORED = sum(activation.derivative is not None for activation in ACTIVATIONS)
+"""the index that stands for a derivative which the forward pass has stored"""

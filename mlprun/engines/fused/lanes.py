@@ -1,38 +1,32 @@
 """Arithmetic on SIMD lanes, written as Python expressions and emitted as LLVM instructions.
 
-An elementwise function is written once, on `Lanes`; every loop that needs it emits it where it stands. Only
-multiplication and addition may be contracted: nothing is reassociated, so reductions of the argument stay
-exact, and NaN stays NaN.
+An elementwise function is written once, on `Lanes`, and every loop emits it inline. Only multiplication and
+addition may be contracted: nothing is reassociated, so range reductions stay exact, and NaN stays NaN.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba.core import codegen, config
+from numba import types
+from numba.core import cgutils
 
+from mlprun.engines.fused.compat import host_cpu_features
 
-def _vector_bytes() -> int:
-    """Return the width of the vectors of the kernels: that of AVX-512, or 32 bytes.
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
-    `NUMBA_CPU_FEATURES` and `NUMBA_CPU_NAME=generic` restrict the CPU that Numba compiles for. The compiler
-    splits 32 bytes over narrower registers.
-    """
-    features: str | None = vars(config)["CPU_FEATURES"]
-    if features is None:
-        features = codegen.get_host_cpu_features()  # type: ignore[no-untyped-call]
-    return 64 if "+avx512f" in features.split(",") else 32
-
-
-VECTOR_BYTES = _vector_bytes()
+# The width of AVX-512, or 32 bytes, which the compiler splits over narrower registers.
+VECTOR_BYTES = 64 if "+avx512f" in host_cpu_features().split(",") else 32
+INT = types.int64
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A floating-point type as lanes: `count` numbers, the layout of their bits, and IR types."""
+class FloatType:
+    """A floating-point type: how many numbers fill a vector, the layout of their bits, and the IR types."""
 
     name: str
     scalar: Any
@@ -52,183 +46,283 @@ class Kind:
 
     @property
     def exponent_bias(self) -> int:
-        """What the exponent's bits exceed the exponent by."""
+        """The bias of the exponent's bits."""
         return int(2 ** (self.bits - self.mantissa - 2)) - 1
 
 
-FLOAT32 = Kind("float32", ir.FloatType(), VECTOR_BYTES // 4, 32, 23)
-FLOAT64 = Kind("float64", ir.DoubleType(), VECTOR_BYTES // 8, 64, 52)
-
-
-def kind_of(name: str) -> Kind:
-    """The kind of a dtype's name."""
-    return FLOAT32 if name == "float32" else FLOAT64
-
-
-def width_of(dtype: np.dtype[Any]) -> int:
-    """How many lanes numbers of this type have."""
-    return kind_of(dtype.name).count
+FLOAT_TYPES = {
+    "float32": FloatType("float32", ir.FloatType(), VECTOR_BYTES // 4, 32, 23),
+    "float64": FloatType("float64", ir.DoubleType(), VECTOR_BYTES // 8, 64, 52),
+}
 
 
 class Lanes:
-    """`count` floating-point numbers at a place in the code that is being emitted."""
+    """The numbers of one vector at the current position of an IR builder."""
 
-    __slots__ = ("builder", "kind", "value")
+    __slots__ = ("builder", "type", "value")
 
-    def __init__(self, builder: Any, kind: Kind, value: Any) -> None:
-        self.builder, self.kind, self.value = builder, kind, value
+    def __init__(self, builder: Any, type_: FloatType, value: Any) -> None:
+        self.builder, self.type, self.value = builder, type_, value
 
-    def of(self, number: float) -> Lanes:
-        """The same number in every lane."""
-        constant = ir.Constant(self.kind.scalar, float(np.dtype(self.kind.name).type(number)))
-        return Lanes(self.builder, self.kind, ir.Constant(self.kind.vector, [constant] * self.kind.count))
+    def full(self, number: float) -> Lanes:
+        """Return the same number in every lane."""
+        constant = ir.Constant(self.type.scalar, float(np.dtype(self.type.name).type(number)))
+        return self._new(ir.Constant(self.type.vector, [constant] * self.type.count))
 
-    def _other(self, other: Lanes | float) -> Any:
-        return other.value if isinstance(other, Lanes) else self.of(other).value
+    def _operand(self, other: Lanes | float) -> Any:
+        return other.value if isinstance(other, Lanes) else self.full(other).value
 
     def _new(self, value: Any) -> Lanes:
-        return Lanes(self.builder, self.kind, value)
+        return Lanes(self.builder, self.type, value)
 
     def __add__(self, other: Lanes | float) -> Lanes:
-        return self._new(self.builder.fadd(self.value, self._other(other), flags=("contract",)))
+        return self._new(self.builder.fadd(self.value, self._operand(other), flags=("contract",)))
 
     __radd__ = __add__
 
     def __mul__(self, other: Lanes | float) -> Lanes:
-        return self._new(self.builder.fmul(self.value, self._other(other), flags=("contract",)))
+        return self._new(self.builder.fmul(self.value, self._operand(other), flags=("contract",)))
 
     __rmul__ = __mul__
 
     def __sub__(self, other: Lanes | float) -> Lanes:
-        return self._new(self.builder.fsub(self.value, self._other(other), flags=("contract",)))
+        return self._new(self.builder.fsub(self.value, self._operand(other), flags=("contract",)))
 
     def __rsub__(self, other: float) -> Lanes:
-        return self.of(other) - self
+        return self.full(other) - self
 
     def __truediv__(self, other: Lanes | float) -> Lanes:
-        return self._new(self.builder.fdiv(self.value, self._other(other)))
+        return self._new(self.builder.fdiv(self.value, self._operand(other)))
 
     def __rtruediv__(self, other: float) -> Lanes:
-        return self.of(other) / self
+        return self.full(other) / self
 
     def __neg__(self) -> Lanes:
         return self._new(self.builder.fneg(self.value))
 
-    def _compared(self, sign: str, other: Lanes | float) -> Any:
-        return self.builder.fcmp_ordered(sign, self.value, self._other(other))
+    def _compare(self, sign: str, other: Lanes | float) -> Any:
+        return self.builder.fcmp_ordered(sign, self.value, self._operand(other))
 
     def __gt__(self, other: Lanes | float) -> Any:
-        return self._compared(">", other)
+        return self._compare(">", other)
 
     def __ge__(self, other: Lanes | float) -> Any:
-        return self._compared(">=", other)
+        return self._compare(">=", other)
 
     def __lt__(self, other: Lanes | float) -> Any:
-        return self._compared("<", other)
+        return self._compare("<", other)
 
     def __le__(self, other: Lanes | float) -> Any:
-        return self._compared("<=", other)
+        return self._compare("<=", other)
 
     def equals(self, other: Lanes | float) -> Any:
-        """Which lanes are equal."""
-        return self._compared("==", other)
+        """Return the mask of the lanes that are equal."""
+        return self._compare("==", other)
+
+    def differs(self, other: Lanes | float) -> Any:
+        """Return the mask of the lanes that are not equal; NaN differs from everything."""
+        return self.builder.fcmp_unordered("!=", self.value, self._operand(other))
 
     def where(self, mask: Any, other: Lanes | float) -> Lanes:
-        """These numbers where the mask holds, the others elsewhere."""
-        return self._new(self.builder.select(mask, self.value, self._other(other)))
+        """Return these numbers where the mask is set and the others elsewhere."""
+        return self._new(self.builder.select(mask, self.value, self._operand(other)))
 
-    def at_least(self, bound: Lanes | float) -> Lanes:
-        """No lane below `bound`; NaN stays."""
-        return self._new(self.builder.select(self < bound, self._other(bound), self.value))
+    def maximum(self, bound: Lanes | float) -> Lanes:
+        """Return the larger of each number and `bound`; NaN stays."""
+        return self._new(self.builder.select(self < bound, self._operand(bound), self.value))
 
-    def at_most(self, bound: Lanes | float) -> Lanes:
-        """No lane above `bound`; NaN stays."""
-        return self._new(self.builder.select(self > bound, self._other(bound), self.value))
+    def minimum(self, bound: Lanes | float) -> Lanes:
+        """Return the smaller of each number and `bound`; NaN stays."""
+        return self._new(self.builder.select(self > bound, self._operand(bound), self.value))
 
-    def _called(self, name: str, *arguments: Any) -> Lanes:
-        kind = self.kind
-        full = f"llvm.{name}.v{kind.count}f{kind.bits}"
-        module = self.builder.module
-        function = module.globals.get(full)
+    def _call(self, name: str, *arguments: Any) -> Lanes:
+        vector, module = self.type.vector, self.builder.module
+        full_name = f"llvm.{name}.v{self.type.count}f{self.type.bits}"
+        function = module.globals.get(full_name)
         if function is None:
-            signature = ir.FunctionType(kind.vector, [kind.vector] * (1 + len(arguments)))
-            function = ir.Function(module, signature, full)
+            signature = ir.FunctionType(vector, [vector] * (1 + len(arguments)))
+            function = ir.Function(module, signature, full_name)
         return self._new(self.builder.call(function, [self.value, *arguments]))
 
     def fma(self, factor: Lanes | float, term: Lanes | float) -> Lanes:
-        """Times `factor` plus `term`, rounded once."""
-        return self._called("fma", self._other(factor), self._other(term))
+        """Return these numbers times `factor` plus `term`, rounded once."""
+        return self._call("fma", self._operand(factor), self._operand(term))
 
     def sqrt(self) -> Lanes:
-        """The square root."""
-        return self._called("sqrt")
+        """Return the square roots."""
+        return self._call("sqrt")
 
     def __abs__(self) -> Lanes:
-        return self._called("fabs")
+        return self._call("fabs")
 
-    def with_sign_of(self, other: Lanes) -> Lanes:
-        """This size with the other's sign."""
-        return self._called("copysign", other.value)
+    def copysign(self, other: Lanes) -> Lanes:
+        """Return these magnitudes with the signs of `other`."""
+        return self._call("copysign", other.value)
 
     def polynomial(self, coefficients: tuple[float, ...]) -> Lanes:
-        """The polynomial with these coefficients, the constant first."""
-        total = self.of(coefficients[-1])
+        """Evaluate the polynomial with these coefficients, the constant first."""
+        total = self.full(coefficients[-1])
         for coefficient in coefficients[-2::-1]:
             total = total.fma(self, coefficient)
         return total
 
-    def add_to_bits(self, integers: Any) -> Lanes:
-        """The numbers whose bits are these lanes' bits plus `integers`."""
-        return floats(self.builder, self.kind, self.builder.add(self.bits(), integers))
-
     def bits(self) -> Any:
-        """The bits as IR integers."""
-        return self.builder.bitcast(self.value, self.kind.integers)
+        """Return the bits as IR integers."""
+        return self.builder.bitcast(self.value, self.type.integers)
 
     def integers(self, number: int) -> Any:
-        """The same integer in every lane, of the width of the lanes."""
-        return ir.Constant(self.kind.integers, [number] * self.kind.count)
+        """Return the same IR integer in every lane, as wide as the lanes."""
+        return ir.Constant(self.type.integers, [number] * self.type.count)
 
+    def from_bits(self, integers: Any) -> Lanes:
+        """Return the numbers that have these bits."""
+        return self._new(self.builder.bitcast(integers, self.type.vector))
 
-def floats(builder: Any, kind: Kind, integers: Any) -> Lanes:
-    """The numbers that have these bits."""
-    return Lanes(builder, kind, builder.bitcast(integers, kind.vector))
+    def from_integers(self, integers: Any) -> Lanes:
+        """Convert IR integers to numbers."""
+        return self._new(self.builder.sitofp(integers, self.type.vector))
 
+    def add_to_bits(self, integers: Any) -> Lanes:
+        """Return the numbers whose bits are these lanes' bits plus `integers`."""
+        return self.from_bits(self.builder.add(self.bits(), integers))
 
-def splat(builder: Any, kind: Kind, scalar: Any) -> Lanes:
-    """A scalar in every lane."""
-    undefined = ir.Constant(kind.vector, ir.Undefined)
-    first = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
-    return Lanes(builder, kind, builder.shuffle_vector(first, undefined, zeros))
-
-
-def load(builder: Any, kind: Kind, pointer: Any) -> Lanes:
-    """The lanes that begin at a pointer to numbers."""
-    place = builder.bitcast(pointer, kind.vector.as_pointer())
-    return Lanes(builder, kind, builder.load(place, align=kind.bits // 8))
-
-
-def store(lanes: Lanes, pointer: Any) -> None:
-    """Write lanes to where a pointer to numbers says."""
-    place = lanes.builder.bitcast(pointer, lanes.kind.vector.as_pointer())
-    lanes.builder.store(lanes.value, place, align=lanes.kind.bits // 8)
-
-
-def total(lanes: Lanes) -> Any:
-    """The sum over the lanes as an IR scalar, in one order on every machine."""
-    builder, kind = lanes.builder, lanes.kind
-    value, count = lanes.value, kind.count
-    while count > 1:  # halves are added, so that partial sums stay near in size
-        half = count // 2
-        masks = [[*range(start, start + half)] for start in (0, half)]
-        low, high = (
-            builder.shuffle_vector(
-                value,
-                ir.Constant(value.type, ir.Undefined),
-                ir.Constant(ir.VectorType(ir.IntType(32), half), m),
+    def sum(self) -> Any:
+        """Return the sum over the lanes as an IR scalar, in the same order on every machine."""
+        builder, value, count = self.builder, self.value, self.type.count
+        while count > 1:  # halves are added, so that partial sums stay near in size
+            half = count // 2
+            undefined = ir.Constant(value.type, ir.Undefined)
+            low, high = (
+                builder.shuffle_vector(value, undefined, lane_mask(range(start, start + half)))
+                for start in (0, half)
             )
-            for m in masks
+            value, count = builder.fadd(low, high), half
+        return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+
+    def sum_as_double(self) -> Any:
+        """Return the sum over the lanes as an IR float64."""
+        return self.sum() if self.type.bits == 64 else self.builder.fpext(self.sum(), ir.DoubleType())
+
+
+def lane_mask(lanes: Sequence[int]) -> Any:
+    """Return the IR constant that selects these lanes in a shuffle."""
+    return ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes))
+
+
+def broadcast(builder: Any, type_: FloatType, scalar: Any) -> Lanes:
+    """Return an IR scalar in every lane; a float64 is rounded to the type first."""
+    if scalar.type == ir.DoubleType() and type_.bits != 64:
+        scalar = builder.fptrunc(scalar, type_.scalar)
+    undefined = ir.Constant(type_.vector, ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
+    return Lanes(builder, type_, builder.shuffle_vector(first, undefined, lane_mask([0] * type_.count)))
+
+
+class Matrix(NamedTuple):
+    """A view of a flat array in kernels: element [i, j] is at start + i * row + j * column."""
+
+    array: Any
+    start: Any
+    row: Any
+    column: Any
+
+
+class Pointer:
+    """The place of an operand in memory: a pointer to its first number."""
+
+    def __init__(self, context: Any, builder: Any, array_type: Any, array: Any, offset: Any = None) -> None:
+        self.builder, self.type = builder, FLOAT_TYPES[str(array_type.dtype)]
+        self.pointer = context.make_array(array_type)(context, builder, value=array).data
+        if offset is not None:
+            self.pointer = builder.gep(self.pointer, [offset])
+
+    def at(self, *steps: Any) -> Any:
+        """Return a pointer to the number whose index is the sum of the steps."""
+        pointer = self.pointer
+        for step in steps:
+            pointer = self.builder.gep(pointer, [step])
+        return pointer
+
+    def _vector(self, steps: tuple[Any, ...]) -> Any:
+        return self.builder.bitcast(self.at(*steps), self.type.vector.as_pointer())
+
+    def load(self, *steps: Any) -> Lanes:
+        """Load the lanes there."""
+        return Lanes(
+            self.builder, self.type, self.builder.load(self._vector(steps), align=self.type.bits // 8)
         )
-        value, count = builder.fadd(low, high), half
-    return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+
+    def store(self, lanes: Lanes, *steps: Any) -> None:
+        """Write lanes there."""
+        self.builder.store(lanes.value, self._vector(steps), align=self.type.bits // 8)
+
+    def broadcast(self, *steps: Any) -> Lanes:
+        """Load the number there into every lane."""
+        return broadcast(self.builder, self.type, self.builder.load(self.at(*steps)))
+
+    def add(self, scalar: Any, *steps: Any) -> None:
+        """Add an IR scalar to the number there."""
+        place = self.at(*steps)
+        self.builder.store(self.builder.fadd(self.builder.load(place), scalar), place)
+
+
+def pointers(context: Any, builder: Any, types_: Any, matrices: Any) -> list[tuple[Pointer, Any, Any]]:
+    """Return a pointer to the first element, and the two strides, of each `Matrix` argument."""
+    unpacked = []
+    for type_, matrix in zip(types_, matrices, strict=True):
+        array, start, row, column = cgutils.unpack_tuple(builder, matrix, 4)  # type: ignore[no-untyped-call]
+        unpacked.append((Pointer(context, builder, type_.types[0], array, start), row, column))
+    return unpacked
+
+
+class Variable:
+    """Lanes that are assigned again and again; LLVM keeps them in a register."""
+
+    def __init__(self, builder: Any, type_: FloatType) -> None:
+        self.builder, self.type = builder, type_
+        self._place = cgutils.alloca_once(builder, type_.vector)  # type: ignore[no-untyped-call]
+
+    def get(self) -> Lanes:
+        """Return the current lanes."""
+        return Lanes(self.builder, self.type, self.builder.load(self._place))
+
+    def set(self, lanes: Lanes) -> None:
+        """Assign lanes."""
+        self.builder.store(lanes.value, self._place)
+
+    def clear(self) -> None:
+        """Assign 0 to every lane."""
+        self.builder.store(zeros(self.type), self._place)
+
+    def add(self, lanes: Lanes) -> None:
+        """Add lanes."""
+        self.set(self.get() + lanes)
+
+
+def zeros(type_: FloatType) -> Any:
+    """Return the IR constant 0 in every lane."""
+    return ir.Constant(type_.vector, [ir.Constant(type_.scalar, 0.0)] * type_.count)
+
+
+def integer(value: int) -> Any:
+    """Return an IR integer."""
+    return ir.Constant(ir.IntType(64), value)
+
+
+def times(builder: Any, value: Any, factor: int) -> Any:
+    """Multiply an IR integer by a constant."""
+    return builder.mul(value, integer(factor))
+
+
+def switch(builder: Any, code: Any, cases: Sequence[Callable[[], None]]) -> None:
+    """Emit all cases and a jump to the one with index `code`, or to the last."""
+    blocks = [builder.append_basic_block("case") for _ in cases]
+    end = builder.append_basic_block("end")
+    jump = builder.switch(code, blocks[-1])
+    for index, (block, case) in enumerate(zip(blocks, cases, strict=True)):
+        if index < len(cases) - 1:
+            jump.add_case(ir.Constant(code.type, index), block)
+        builder.position_at_end(block)
+        case()
+        builder.branch(end)
+    builder.position_at_end(end)

@@ -1,33 +1,37 @@
-"""Losses in kernels: per row and output the value and its derivative, on lanes.
+"""Losses in kernels: the value and its derivative for one output and its target, on SIMD lanes.
 
-The sums over rows, the mean and `scale` are the loops' business. In `BY_OUTPUT` stand losses of one output
-and its target; losses that look at a whole row are reduced to one: cross entropy against a distribution.
+The sums over rows, the mean and `scale` are left to the loops in elementwise.py. Losses of a whole row are
+reduced to one: cross entropy against a distribution. A new loss of one output is one `KernelLoss` in
+`LOSSES`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
-from mlprun.engines.fused import encoding
-from mlprun.engines.fused import functions as f
-from mlprun.engines.fused.lanes import Lanes
+from mlprun.engines.fused.functions import bounded_exp, bounded_log1p, exp
 
-Elementwise = Callable[[Lanes, Lanes, Lanes], tuple[Lanes, Lanes]]
-"""from output, target and an option: value and derivative"""
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mlprun.engines.fused.lanes import Lanes
+
+    Function = Callable[[Lanes, Lanes, Lanes], tuple[Lanes, Lanes]]
+    """from output, target and an option: value and derivative"""
 
 
 def _bce(z: Lanes, t: Lanes, p: Lanes) -> tuple[Lanes, Lanes]:
-    e = f.bounded_exp(-abs(z))
+    e = bounded_exp(-abs(z))
     share = 1.0 / (e + 1.0)
     probability = share.where(z >= 0.0, e * share)
-    return z.at_least(0.0) - z * t + f.bounded_log1p(e), probability - t
+    return z.maximum(0.0) - z * t + bounded_log1p(e), probability - t
 
 
 def _bce_without_log(z: Lanes, t: Lanes, p: Lanes) -> tuple[Lanes, Lanes]:
-    """For steps whose loss nobody sees: the value lacks log(1 + e^-|z|), and is finite where that is."""
-    e = f.bounded_exp(-abs(z))
+    # the value lacks log(1 + e^-|z|), and is finite where that is
+    e = bounded_exp(-abs(z))
     share = 1.0 / (e + 1.0)
-    return z.at_least(0.0) - z * t, share.where(z >= 0.0, e * share) - t
+    return z.maximum(0.0) - z * t, share.where(z >= 0.0, e * share) - t
 
 
 def _mse(y: Lanes, t: Lanes, p: Lanes) -> tuple[Lanes, Lanes]:
@@ -36,7 +40,7 @@ def _mse(y: Lanes, t: Lanes, p: Lanes) -> tuple[Lanes, Lanes]:
 
 
 def _sign(error: Lanes) -> Lanes:
-    one = error.of(1.0)
+    one = error.full(1.0)
     return one.where(error > 0.0, (-one).where(error < 0.0, error * 0.0))
 
 
@@ -63,22 +67,40 @@ def _huber(y: Lanes, t: Lanes, delta: Lanes) -> tuple[Lanes, Lanes]:
 
 def _hinge(y: Lanes, t: Lanes, p: Lanes) -> tuple[Lanes, Lanes]:
     margin = 1.0 - t * y
-    return margin.at_least(0.0), (-t).where(margin >= 0.0, t * 0.0)
+    return margin.maximum(0.0), (-t).where(margin >= 0.0, t * 0.0)
 
 
 def _poisson(z: Lanes, t: Lanes, p: Lanes) -> tuple[Lanes, Lanes]:
-    mean = f.exp(z)
+    mean = exp(z)
     return mean - t * z, mean - t
 
 
-BY_OUTPUT: dict[str, Elementwise] = {
-    "bce": _bce,
-    "bce_without_log": _bce_without_log,
-    "mse": _mse,
-    "mae": _mae,
-    "smooth_l1": _smooth_l1,
-    "huber": _huber,
-    "hinge": _hinge,
-    "poisson_nll": _poisson,
-}
-assert tuple(BY_OUTPUT) == encoding.LOSSES[:-1], "kernels know losses by their place in both"
+class KernelLoss(NamedTuple):
+    """A loss in kernels."""
+
+    name: str
+    function: Function | None
+    """of one output and its target; None for cross entropy, which elementwise.py sums over all outputs"""
+    options: tuple[str, ...] = ()
+    """the option of the config's part that `function` takes, if any"""
+    parts: Mapping[str, Mapping[str, float]] = {}
+    """the parts it computes, with the options that they fix; by default the one of its name"""
+    when: Mapping[str, object] = {}
+    """the options that a part must have for it"""
+    unread: str | None = None
+    """a loss with the same derivative and a cheaper value, for steps whose loss is not read"""
+
+
+# Kernels know a loss by its index.
+LOSSES = (
+    KernelLoss("bce", _bce, unread="bce_without_log"),
+    KernelLoss("bce_without_log", _bce_without_log),
+    KernelLoss("mse", _mse),
+    KernelLoss("mae", _mae, parts={"mae": {}, "smooth_l1": {}}, when={"beta": 0}),
+    KernelLoss("smooth_l1", _smooth_l1, options=("beta",)),
+    KernelLoss("huber", _huber, options=("delta",)),
+    KernelLoss("hinge", _hinge),
+    KernelLoss("poisson_nll", _poisson, when={"full": False}),
+    KernelLoss("cross_entropy", None, parts={"cross_entropy": {}, "nll": {}, "kl_div": {}}),
+)
+CROSS_ENTROPY = len(LOSSES) - 1

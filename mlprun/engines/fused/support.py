@@ -1,10 +1,18 @@
-"""What the fused engine can run, and what it is worth taking for."""
+"""What the fused engine supports, which kernel computes a part of a config, and how long a run takes.
+
+Nothing here loads Numba or LLVM: `engine: auto` asks before it is known whether they are needed.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import lru_cache, wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from mlprun.engines.fused import encoding
+from mlprun.engines.epoch_protocol import batch_size
+from mlprun.engines.fused.functions import ACTIVATIONS
+from mlprun.engines.fused.losses import LOSSES
+from mlprun.engines.fused.optimizers import OPTIMIZERS
+from mlprun.engines.state_spec import Array, Number, steps_so_far
 from mlprun.parts.activations import each
 from mlprun.parts.architectures.mlp import Mlp
 from mlprun.parts.metrics import R2, Accuracy, Metric
@@ -12,9 +20,21 @@ from mlprun.parts.penalties import L1, L2
 from mlprun.parts.schedules import EpochSchedule, ReduceOnPlateau
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mlprun.engines.fused.functions import KernelActivation
+    from mlprun.engines.fused.losses import KernelLoss
+    from mlprun.engines.fused.optimizers import KernelOptimizer
+    from mlprun.engines.state_spec import Expected, Slots
     from mlprun.experiment import Experiment
     from mlprun.parts.activations import Activation
+    from mlprun.parts.losses import Loss
+    from mlprun.parts.optimizers import Optimizer
+    from mlprun.parts.part import Part
 
+K = TypeVar("K", "KernelActivation", "KernelLoss", "KernelOptimizer")
+P = TypeVar("P")
+T = TypeVar("T")
 # `auto` compares the torch engine's time with the start-up of the kernels: only their ratio matters. CPU
 # times, measured with tests/benchmarks/auto_constants.py: a fast server (2023) takes 120 us for a step of
 # two hidden layers and 0.6 s for the start-up, a slow machine with two cores (2026) 540 us and 1.2 s, which
@@ -23,32 +43,98 @@ if TYPE_CHECKING:
 # machine. On the slow one a step takes 150 us, each linear layer 130 more, an optimizer with state 300, and
 # an evaluation of dev 360.
 TORCH_STEP = 50e-6
-"""seconds that a step of the torch engine takes beside its layers, nearly all of it overhead"""
+"""seconds of a step of the torch engine without its layers, nearly all of it overhead"""
 TORCH_LAYER = 45e-6
-"""seconds that it takes for each linear layer, however small"""
+"""seconds for each linear layer, however small"""
 TORCH_STATE = 100e-6
-"""seconds that it takes for an optimizer that keeps a state, beyond plain sgd"""
+"""seconds for an optimizer with a state, beyond plain sgd"""
 TORCH_EVALUATION = 120e-6
-"""seconds that it takes to evaluate dev"""
+"""seconds to evaluate dev"""
 TORCH_PRODUCTS = 80e9
 """multiplications per second of the torch engine in wide layers"""
 TORCH_UNIT = 1.3e-9
-"""seconds that the torch engine takes for the activation of a unit in a row, there and back"""
+"""seconds of the torch engine for the activation of a unit in a row, forward and backward"""
 FUSED_PRODUCTS = 60e9
-"""multiplications per second of the kernels, what else they compute included"""
+"""multiplications per second of the kernels, everything else included"""
 STARTUP = 0.6
-"""seconds that the kernels take to be imported and read from disk"""
+"""seconds to import the kernels and read them from disk"""
 
 
-def refuses(experiment: Experiment) -> str | None:
-    """Why the kernels cannot run an experiment; None if they can."""
+def cached(function: Callable[[P], T]) -> Callable[[P], T]:
+    """Cache a function of a part, by value: a sweep asks about equal parts for every trial."""
+    cache = lru_cache(maxsize=1024)(function)
+
+    @wraps(function)
+    def wrapper(part: P) -> T:
+        try:
+            return cache(part)
+        except TypeError:  # a part that a user wrote may have lists as options
+            return function(part)
+
+    return wrapper
+
+
+def _find(kernels: Sequence[K], part: Part) -> tuple[K, dict[str, Any]] | None:
+    """Return the first kernel that computes a part, and all options of the part by name."""
+    if not type(part).__module__.startswith("mlprun.parts."):
+        return None  # a part that a user wrote may have the name of a built-in one
+    name, options = type(part).names()[0], dict(part)
+    options |= {f"beta{i}": beta for i, beta in enumerate(options.get("betas", ()), 1)}
+    for kernel in kernels:
+        parts = kernel.parts or {kernel.name: {}}
+        if name in parts and all(options.get(key, value) == value for key, value in kernel.when.items()):
+            return kernel, {**options, **parts[name]}
+    return None
+
+
+def kernel_activation(part: Activation) -> tuple[KernelActivation, tuple[float, ...]] | None:
+    """Return the kernel for an activation and its options, or None if there is none."""
+    found = _find(ACTIVATIONS, part)
+    return found and (found[0], tuple(float(found[1][name]) for name in found[0].options))
+
+
+@cached
+def kernel_loss(part: Loss) -> tuple[KernelLoss, float] | None:
+    """Return the kernel for a loss and its option, or None if there is none."""
+    found = _find(LOSSES, part)
+    if found is None:
+        return None
+    kernel, options = found
+    values = [options[name] for name in kernel.options]
+    if any(isinstance(value, tuple) for value in values):
+        return None  # one for each of several targets
+    return kernel, float(values[0]) if values else 0.0
+
+
+@cached
+def kernel_optimizer(part: Optimizer) -> tuple[KernelOptimizer, dict[str, Any]] | None:
+    """Return the kernel for an optimizer and its options, or None if there is none."""
+    return _find(OPTIMIZERS, part)
+
+
+def optimizer_spec(experiment: Experiment, epoch: int) -> Expected:
+    """Return what the optimizer keeps of each parameter after some epochs, in the torch engine's terms."""
+    found = kernel_optimizer(experiment.config.optimizer)
+    if found is None or not found[0].state:
+        return [{}]
+    slots: Slots = {"step": Number(1, steps_so_far(experiment, epoch), whole=True)}
+    if found[0].name == "nadam":
+        slots["mu_product"] = Number(0, 1)
+    shapes, dtype = experiment.config.architecture.shapes(experiment.width) or {}, str(experiment.dtype)
+    return [
+        {name: slots | dict.fromkeys(found[0].state, Array(dtype, shape)) for name, shape in shapes.items()}
+    ]
+
+
+def unsupported_reason(experiment: Experiment) -> str | None:
+    """Return why the kernels cannot run an experiment, or None if they can."""
     config = experiment.config
     if config.device != "cpu":
         return f"it runs on the CPU, not on device {config.device}"
-    return _refused_architecture(experiment) or _refused_training(experiment)
+    return _unsupported_architecture(experiment) or _unsupported_training(experiment)
 
 
-def _refused_architecture(experiment: Experiment) -> str | None:
+def _unsupported_architecture(experiment: Experiment) -> str | None:
     architecture = experiment.config.architecture
     if type(architecture) is not Mlp:
         return f"it has no kernel for the architecture {architecture.name}"
@@ -59,25 +145,25 @@ def _refused_architecture(experiment: Experiment) -> str | None:
             return "it has no kernel for dropout"
         if layer.norm != "none":
             return f"it has no kernel for {layer.norm} norm"
-    given: list[Activation] = []
+    activations: list[Activation] = []
     for layer in architecture.hidden_layers:
         assert layer.activation is not None
-        given += each(layer.activation)
+        activations += each(layer.activation)
     if not experiment.config.loss.activation and architecture.output_activation is not None:
-        given.append(architecture.output_activation)
-    unknown = [part.name for part in given if encoding.activation(part) is None]
+        activations.append(architecture.output_activation)
+    unknown = [part.name for part in activations if kernel_activation(part) is None]
     return f"it has no kernel for the activation {unknown[0]}" if unknown else None
 
 
-def _refused_training(experiment: Experiment) -> str | None:
+def _unsupported_training(experiment: Experiment) -> str | None:
     config = experiment.computed
-    if encoding.loss(config.loss) is None:
+    if kernel_loss(config.loss) is None:
         return f"it has no kernel for the loss {config.loss.name} with these options"
-    if encoding.rule(config.optimizer) is None:
+    if kernel_optimizer(config.optimizer) is None:
         return f"it has no kernel for the optimizer {config.optimizer.name}"
-    strange = [part.name for part in config.penalties if type(part) not in (L1, L2)]
-    if strange:
-        return f"it has no kernel for the penalty {strange[0]}"
+    penalties = [part.name for part in config.penalties if type(part) not in (L1, L2)]
+    if penalties:
+        return f"it has no kernel for the penalty {penalties[0]}"
     schedule = config.schedule
     if not isinstance(schedule, EpochSchedule) and type(schedule) is not ReduceOnPlateau:
         return f"it has no kernel for the schedule {schedule.name}"
@@ -85,25 +171,21 @@ def _refused_training(experiment: Experiment) -> str | None:
 
 
 def kernels_compute_metrics(experiment: Experiment) -> bool:
-    """Whether kernels compute all figures that are logged; others are computed outside, between two calls."""
+    """Return True if kernels compute all metrics that are logged; others are computed between two calls."""
     config = experiment.config
-    figures = [part for part in config.metrics if not isinstance(part, Metric) or part.scalar]
+    metrics = [part for part in config.metrics if not isinstance(part, Metric) or part.scalar]
     if experiment.has("dev") and "dev" not in experiment.fixed:
         return False
-    if not figures:
-        return True
-    if len(figures) > 1:
-        return False
-    if type(figures[0]) is Accuracy:
-        return True
-    return type(figures[0]) is R2 and config.loss.activation is None
+    if len(metrics) != 1:
+        return not metrics
+    return type(metrics[0]) is Accuracy or (type(metrics[0]) is R2 and config.loss.activation is None)
 
 
 def estimated_seconds(experiment: Experiment) -> tuple[float, float]:
-    """What the run takes of the torch engine and of this one, by published constants and the config alone."""
+    """Return the seconds of a run on the torch engine and on this one, from the config alone."""
     config = experiment.config
     rows = len(experiment.fixed["train"])
-    batch = rows if config.training.batch_size == "full" else min(config.training.batch_size, rows)
+    batch = batch_size(config, rows)
     steps = config.training.epochs * -(-rows // batch)
     shapes = (config.architecture.shapes(experiment.width) or {}).values()
     matrices = [shape for shape in shapes if len(shape) == 2]
@@ -115,5 +197,5 @@ def estimated_seconds(experiment: Experiment) -> tuple[float, float]:
     torch = steps * (overhead + batch * (products / TORCH_PRODUCTS + units * TORCH_UNIT))
     if experiment.has("dev") and kernels_compute_metrics(experiment):  # otherwise both engines evaluate alike
         torch += config.training.epochs / config.training.evaluate_every * TORCH_EVALUATION
-    # rows are computed in whole registers of sixteen
+    # rows are computed in whole vectors of sixteen
     return torch, STARTUP + steps * products * (-(-batch // 16) * 16) / FUSED_PRODUCTS

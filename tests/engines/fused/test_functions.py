@@ -1,4 +1,4 @@
-"""Our exp, log1p, tanh and their relatives against NumPy in extended precision, over their whole range."""
+"""exp, log1p, tanh and other functions of kernels against NumPy in extended precision, everywhere."""
 
 from __future__ import annotations
 
@@ -11,47 +11,72 @@ from numba import types
 from numba.core import cgutils
 from scipy import special
 
-from mlprun.engines.fused import activations as kernels
-from mlprun.engines.fused import encoding, functions
-from mlprun.engines.fused.lanes import VECTOR_BYTES, Lanes, store
-from mlprun.engines.fused.loops import Place, intrinsic, number, times
+from mlprun.engines.fused import functions
+from mlprun.engines.fused.compat import intrinsic
+from mlprun.engines.fused.elementwise import Activated, activate_and_derive
+from mlprun.engines.fused.functions import ACTIVATIONS
+from mlprun.engines.fused.lanes import VECTOR_BYTES, Matrix, Pointer, switch, times
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
 DTYPES = (np.float32, np.float64)
 ULPS = 4
+# our function, NumPy's, and the range in which it is to be accurate
+FUNCTIONS = [
+    (functions.exp, np.exp, -np.inf, np.inf),
+    (functions.log1p, np.log1p, -np.inf, np.inf),
+    (functions.tanh, np.tanh, -np.inf, np.inf),
+    (functions.bounded_log1p, np.log1p, 0, 1),
+    (functions.bounded_exp, np.exp, -87, 88),
+    (functions.bounded_expm1, np.expm1, 0, 88),
+    (functions.logistic, lambda x: 1 / (1 + np.exp(-x)), -87, np.inf),
+    (lambda x: functions.erfc_of_size(x, functions.bounded_exp(-(x * x))), None, 0, 5),
+]
+ERFC = len(FUNCTIONS) - 1
 
 
-def on_lanes(function: Callable[[Lanes], Lanes]) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """A function of arrays that computes on lanes."""
+@intrinsic
+def evaluate(typing: Any, code: Any, x: Any, y: Any, vectors: Any) -> Any:
+    """Write to y the function of `FUNCTIONS` with index `code` of x."""
 
-    @intrinsic
-    def over(typing: Any, x: Any, y: Any, vectors: Any) -> Any:
-        def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            source, target = (
-                Place(context, builder, signature.args[i], arguments[i], number(0)) for i in (0, 1)
-            )
-            with cgutils.for_range(builder, arguments[2]) as loop:
-                i = times(builder, loop.index, source.kind.count)
-                store(function(source.lanes(i)), target.at(i))
-            return context.get_dummy_value()
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        code, x, y, vectors = arguments
+        source = Pointer(context, builder, signature.args[1], x)
+        target = Pointer(context, builder, signature.args[2], y)
 
-        return types.void(x, y, types.int64), emit
+        def case(function: Any) -> Any:
+            def loop() -> None:
+                with cgutils.for_range(builder, vectors) as vector:
+                    i = times(builder, vector.index, source.type.count)
+                    target.store(function(source.load(i)), i)
 
-    @numba.njit
-    def compute(x: Any, y: Any) -> None:
-        over(x, y, x.size * x.itemsize // VECTOR_BYTES)
+            return loop
 
-    def whole(x: NDArray[Any]) -> NDArray[Any]:
-        padded = np.resize(x, (len(x) + 15) // 16 * 16)
-        result = np.full_like(padded, -123)  # shows where nothing was computed
-        compute(padded, result)
-        return result[: len(x)]
+        switch(builder, code, [case(function) for function, *_ in FUNCTIONS])
+        return context.get_dummy_value()
 
-    return whole
+    return types.void(code, x, y, vectors), emit
+
+
+@numba.njit
+def compute(code: Any, x: Any, y: Any) -> None:
+    evaluate(code, x, y, x.size * x.itemsize // VECTOR_BYTES)
+
+
+@numba.njit
+def activation(code: Any, x: Any, a: Any, d: Any, options: Any) -> None:
+    vectors = x.size * x.itemsize // VECTOR_BYTES
+    views = Activated(Matrix(x, 0, 0, 1), Matrix(a, 0, 0, 1), Matrix(d, 0, 0, 1))
+    activate_and_derive(code, views, (1, vectors), options, 1)
+
+
+def on_lanes(code: int, x: NDArray[Any]) -> NDArray[Any]:
+    """A function of `FUNCTIONS` as kernels compute it."""
+    padded = np.resize(x, (len(x) + 15) // 16 * 16)
+    result = np.full_like(padded, -123)  # shows where nothing was computed
+    compute(code, padded, result)
+    return result[: len(x)]
 
 
 def everywhere(dtype: Any) -> NDArray[Any]:
@@ -83,59 +108,42 @@ def distance(found: NDArray[Any], expected: NDArray[Any]) -> NDArray[Any]:
     return np.where(same, 0, np.abs(found.astype(np.longdouble) - expected) / unit)
 
 
-def logistic(x: NDArray[Any]) -> NDArray[Any]:
-    return 1 / (1 + np.exp(-x))
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    ("ours", "reference", "low", "high"),
-    [
-        (functions.exp, np.exp, -np.inf, np.inf),
-        (functions.log1p, np.log1p, -np.inf, np.inf),
-        (functions.tanh, np.tanh, -np.inf, np.inf),
-        (functions.bounded_log1p, np.log1p, 0, 1),
-        (functions.bounded_exp, np.exp, -87, 88),
-        (functions.bounded_expm1, np.expm1, 0, 88),
-        (functions.logistic, logistic, -87, np.inf),
-    ],
-    ids=lambda value: getattr(value, "__name__", ""),
-)
-def test_a_function_is_within_four_units_in_the_last_place(
-    ours: Any, reference: Any, low: float, high: float, dtype: Any
-) -> None:
-    x = everywhere(dtype)
-    inside = x if low == -np.inf else x[(x >= low) & (x <= high)]
-    x = np.append(inside, dtype(np.nan))  # of those with digits of their own only the full functions know
-    with np.errstate(all="ignore"):
-        found, expected = on_lanes(ours)(x), reference(x.astype(np.longdouble))
-        far = distance(found, expected)
-    assert not np.isnan(far).any(), x[np.isnan(far)]
-    assert far.max() <= ULPS, (x[far.argmax()], found[far.argmax()])
+def test_functions_are_within_four_units_in_the_last_place(dtype: Any) -> None:
+    every = everywhere(dtype)
+    for code, (ours, reference, low, high) in enumerate(FUNCTIONS[:ERFC]):
+        inside = every if low == -np.inf else every[(every >= low) & (every <= high)]
+        x = np.append(inside, dtype(np.nan))  # only the full functions keep NaNs of any bits
+        with np.errstate(all="ignore"):
+            found, expected = on_lanes(code, x), reference(x.astype(np.longdouble))
+            far = distance(found, expected)
+        assert not np.isnan(far).any(), (ours, x[np.isnan(far)])
+        assert far.max() <= ULPS, (ours, x[far.argmax()], found[far.argmax()])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_complement_of_the_error_function_is_accurate(dtype: Any) -> None:
     x = np.linspace(0, 5, 10_001).astype(dtype)
-    found = on_lanes(lambda x: functions.erfc_of_size(x, functions.bounded_exp(-(x * x))))(x)
-    np.testing.assert_allclose(found, special.erfc(x.astype(float)), rtol=50 * float(np.finfo(dtype).eps))
+    rtol = 50 * float(np.finfo(dtype).eps)
+    np.testing.assert_allclose(on_lanes(ERFC, x), special.erfc(x.astype(float)), rtol=rtol)
 
 
-@pytest.mark.parametrize("name", encoding.ACTIVATIONS)
-def test_a_derivative_is_that_of_its_value(name: str) -> None:
+@pytest.mark.parametrize("code", range(len(ACTIVATIONS)), ids=[kernel.name for kernel in ACTIVATIONS])
+def test_a_derivative_is_that_of_its_value(code: int) -> None:
     x = np.linspace(-4, 4, 1024) + 0.001
     options = {
-        "leaky_relu": (0.1, 0),
+        "leaky_relu": (0.1, 0.0),
         "hard_logistic": (0.2, 0.5),
         "elu": (1.5, 1.2),
-        "softplus": (2, 20),
-        "swish": (1.5, 0),
+        "softplus": (2.0, 20.0),
+        "swish": (1.5, 0.0),
     }
-    p, q = options.get(name, (0.0, 0.0))
 
-    def part(index: int) -> Any:
-        return on_lanes(lambda z: kernels.FUNCTIONS[name](z, z.of(p), z.of(q))[index])
+    def both(x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        value, derivative = np.empty_like(x), np.empty_like(x)
+        activation(code, x, value, derivative, options.get(ACTIVATIONS[code].name, (0.0, 0.0)))
+        return value, derivative
 
-    value, derivative, step = part(0), part(1), 1e-6
-    quotient = (value(x + step) - value(x - step)) / (2 * step)
-    np.testing.assert_allclose(derivative(x), quotient, atol=1e-7)
+    step = 1e-6
+    quotient = (both(x + step)[0] - both(x - step)[0]) / (2 * step)
+    np.testing.assert_allclose(both(x)[1], quotient, atol=1e-7)

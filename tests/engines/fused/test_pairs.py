@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mlprun import api
-from mlprun.engines.fused import encoding
+from mlprun.engines.fused.support import kernel_activation, kernel_loss, kernel_optimizer
 from mlprun.experiment import Experiment
 from mlprun.parts.activations import activations
 from mlprun.parts.losses import losses
@@ -42,17 +42,17 @@ def axes() -> dict[str, list[Any]]:
     shapes: list[Any] = [
         name
         for part in activations
-        if part.elementwise and encoding.activation(part.model_validate({})) is not None
+        if part.elementwise and kernel_activation(part.model_validate({})) is not None
         for name in part.names()[:1]
     ]
     rules = [
         {"name": part.names()[0], **options}
         for part in optimizers
-        if encoding.rule(part.model_validate({})) is not None
+        if kernel_optimizer(part.model_validate({})) is not None
         for options in ({}, *VARIANTS.get(part.names()[0], []))
     ]
     simple = [
-        {"name": part.names()[0]} for part in losses if encoding.loss(part.model_validate({})) is not None
+        {"name": part.names()[0]} for part in losses if kernel_loss(part.model_validate({})) is not None
     ]
     return {
         "activation": [*shapes, ("relu", "tanh")],

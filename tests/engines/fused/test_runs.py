@@ -10,8 +10,8 @@ import pytest
 
 from mlprun.engines import ChunkResult, State
 from mlprun.engines.contract import never
-from mlprun.engines.fused import FusedEngine, encoding
-from mlprun.engines.fused.workspace import Workspace
+from mlprun.engines.fused import FusedEngine, run
+from mlprun.engines.fused.support import kernel_optimizer
 from mlprun.engines.torch import TorchEngine
 from mlprun.experiment import history_columns
 from mlprun.parts.optimizers import optimizers
@@ -165,9 +165,9 @@ def test_batches_that_fill_as_many_rows_of_a_block_need_not_be_as_many_blocks(la
     many = [lab.make(config(epochs=3, batch_size=size) | {"dataset": dataset}) for size in (272, 500)]
     alone = [in_pieces(experiment, [3], reopened=False) for experiment in many]
     cohort = ENGINE.open(many, [ENGINE.initial_state(experiment) for experiment in many], device="cpu")
-    one, other = cohort.members
+    one, other = cohort.runs
     assert one.layout is other.layout
-    assert Workspace.key(one) != Workspace.key(other)
+    assert one.workspace_key() != other.workspace_key()
     cohort.threads = 1
     ENGINE.advance(cohort, [3, 3], never)
     for state, (_, expected) in zip(ENGINE.states(cohort, [0, 1]), alone, strict=True):
@@ -218,9 +218,7 @@ def test_a_run_that_diverges_ends_at_its_last_finite_epoch_as_in_torch(
 def test_a_stop_inside_an_epoch_drops_it(
     lab: Any, variant: str, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mlprun.engines.fused import slices
-
-    monkeypatch.setattr(slices, "SLICE_PRODUCTS", 1)  # a call of the kernel for each batch
+    monkeypatch.setattr(run, "CALL_PRODUCTS", 1)  # a call of the kernel for each batch
     experiment, left = lab.make(config() | VARIANTS[variant]), iter([False] * calls)
     cohort = ENGINE.open([experiment], [ENGINE.initial_state(experiment)], device="cpu")
     (advance,) = ENGINE.advance(cohort, [12], lambda: next(left, True))
@@ -234,7 +232,8 @@ def test_a_stop_inside_an_epoch_drops_it(
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
-    "optimizer", [part.names()[0] for part in optimizers if encoding.rule(part.model_construct()) is not None]
+    "optimizer",
+    [part.names()[0] for part in optimizers if kernel_optimizer(part.model_construct()) is not None],
 )
 def test_no_state_of_any_optimizer_is_refused(lab: Any, optimizer: str, dtype: str) -> None:
     experiment = lab.make({**config(dtype=dtype), "optimizer": {"name": optimizer}})

@@ -53,15 +53,50 @@ def test_what_has_no_kernel_is_refused_with_the_reason(
 
 
 def test_all_parts_have_kernels_but_these() -> None:
-    from mlprun.engines.fused import encoding
+    def lacking(registry: Any, kernel: Any) -> set[str]:
+        return {part.names()[0] for part in registry if kernel(part.model_validate({})) is None}
 
-    def lacking(registry: Any, encode: Any) -> set[str]:
-        return {part.names()[0] for part in registry if encode(part.model_validate({})) is None}
-
-    assert lacking(losses, encoding.loss) == set()
-    assert lacking(activations, encoding.activation) == {"softmax", "log_softmax"}
+    assert lacking(losses, support.kernel_loss) == set()
+    assert lacking(activations, support.kernel_activation) == {"softmax", "log_softmax"}
     others = {"adamax", "radam", "adafactor", "asgd", "rprop", "lbfgs", "sparseadam", "muon"}
-    assert lacking(optimizers, encoding.rule) == others
+    assert lacking(optimizers, support.kernel_optimizer) == others
+
+
+def test_the_kernel_of_equal_parts_is_looked_up_once() -> None:
+    asked = []
+
+    @support.cached
+    def rate(part: Any) -> float:
+        asked.append(part)
+        return part.lr
+
+    sgd = optimizers["sgd"]
+    assert [rate(sgd(lr=lr)) for lr in (0.5, 0.25, 0.5)] == [0.5, 0.25, 0.5]
+    assert len(asked) == 2
+    assert support.cached(lambda part: len(part))([1, 2]) == 2  # lists have no hash
+
+
+def test_options_decide_on_the_kernel_of_a_part() -> None:
+    def name(kernel: Any, part: Any) -> str:
+        return kernel(part)[0].name
+
+    sgd, adam, smooth, gelu = optimizers["sgd"], optimizers["adam"], losses["smooth_l1"], activations["gelu"]
+    kernel = support.kernel_optimizer
+    assert [name(kernel, sgd(momentum=value)) for value in (0.0, 0.9, 0.0)] == ["sgd", "momentum", "sgd"]
+    assert [name(kernel, adam(amsgrad=value)) for value in (False, True)] == ["adam", "amsgrad"]
+    assert [name(support.kernel_loss, smooth(beta=value)) for value in (0.0, 0.5)] == ["mae", "smooth_l1"]
+    assert support.kernel_loss(smooth(beta=0.5))[1] == 0.5
+    assert support.kernel_activation(activations["selu"]())[1] == (1.6732632423543772, 1.0507009873554805)
+    assert name(support.kernel_activation, gelu(approximate="tanh")) == "gelu_tanh"
+
+
+def test_a_loss_with_a_width_for_each_target_is_not_supported(lab: Any) -> None:
+    targets = [[0.0, 1.0], [2.0, 5.0], [1.0, 0.0], [3.0, 4.0]]
+    dataset = {"name": "inline", "inputs": [[0], [1], [2], [3]], "targets": targets, "standardize": True}
+    experiment = lab.make(
+        {"dataset": dataset | {"split": {"train": 4}}, "loss": {"name": "huber", "delta": 0.5}}
+    )
+    assert "the loss huber with these options" in support.unsupported_reason(experiment)
 
 
 def test_auto_takes_fused_for_long_runs_and_torch_for_short_ones(lab: Any) -> None:

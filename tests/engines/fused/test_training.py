@@ -64,27 +64,3 @@ def test_an_extended_run_equals_one_that_was_long_from_the_start(
     whole = api.train(long, out=str(tmp_path))
     for name, tensor in run.last.network.state_dict().items():
         assert bool((tensor == whole.last.network.state_dict()[name]).all())
-
-
-def test_the_user_is_told_when_kernels_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mlprun.engines.fused import compiled, warm
-
-    told: list[str] = []
-    warm.up("float32", told.append)
-    told.clear()
-    warm.up("float32", told.append)
-    assert told == []
-    monkeypatch.setattr(compiled, "is_ready", lambda *_: False)
-    warm.up("float32", told.append)
-    assert told == ["compiling the fused engine's float32 kernels, once for this machine"]
-    told.clear()
-    monkeypatch.setattr(compiled, "damaged", lambda _: "/cache/train.kernel")
-    warm.up("float32", told.append)
-    assert told == [
-        "compiling the fused engine's float32 kernels again: /cache/train.kernel could not be loaded"
-    ]
-    told.clear()
-    monkeypatch.setattr(compiled, "damaged", lambda _: None)
-    monkeypatch.setattr(compiled, "cache_folder", lambda: None)
-    warm.up("float32", told.append)
-    assert "for this process only: neither the cache folder nor" in told[0]

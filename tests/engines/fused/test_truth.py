@@ -10,6 +10,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mlprun import randomness
+
 SMOOTH = ("logistic", "tanh", "softplus", "swish", "gelu")
 KINKED = ("relu", "leaky_relu", "hard_tanh", "hard_logistic")
 SHAPES = {
@@ -50,10 +52,7 @@ def torch_gradient(experiment: Any) -> dict[str, Any]:
     size = config.training.batch_size
     order = np.arange(len(data))
     if size != "full" and size < len(data):
-        from mlprun.randomness import Purpose
-        from mlprun.randomness import order as drawn
-
-        order = drawn(config.training.seed, Purpose.ORDER, len(data), epoch=0)[:size]
+        order = randomness.order(config.training.seed, randomness.Purpose.ORDER, len(data), epoch=0)[:size]
     values = network.preactivation(torch.from_numpy(data.inputs[order]))
     values = values if config.loss.activation else network.output_activation(values)
     objective = config.loss.build()(values, torch.from_numpy(data.targets[order]))
@@ -61,19 +60,6 @@ def torch_gradient(experiment: Any) -> dict[str, Any]:
         objective = objective + penalty.value(network.weights())
     objective.backward()
     return {name: parameter.grad.numpy() for name, parameter in network.named_parameters()}
-
-
-def kernel_gradient(experiment: Any) -> dict[str, Any]:
-    """The gradient of the first batch as the kernel leaves it behind."""
-    from mlprun.engines.fused import FusedEngine, slices
-    from mlprun.engines.fused.epochs import train
-    from mlprun.engines.fused.workspace import Workspace
-
-    engine = FusedEngine()
-    (member,) = engine.open([experiment], [engine.initial_state(experiment)], device="cpu").members
-    space, layout = Workspace(member), member.layout
-    train(*slices.arguments(member, space, member.rates(0, 1), first=0), 1, 1)
-    return layout.named(space.gradient)
 
 
 @odd
@@ -98,7 +84,9 @@ def kernel_gradient(experiment: Any) -> dict[str, Any]:
 @settings(max_examples=40)
 def test_the_first_gradient_is_autograds(lab: Any, dtype: str, activation: str, **shape: Any) -> None:
     experiment = lab.make(settings_of(lab, shape, activation, dtype=dtype, epochs=1))
-    expected, found = torch_gradient(experiment), kernel_gradient(experiment)
+    engine = lab.engines["fused"]
+    expected = torch_gradient(experiment)
+    found = engine.gradients(experiment, engine.initial_state(experiment), device="cpu")
     assert lab.distance(expected, found) <= BOUND[dtype] * max(lab.largest(expected), 1e-30)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from mlprun.engines.fused import FusedEngine
-from mlprun.engines.fused.member import SHARED, Shared
-from mlprun.engines.fused.workspace import LINE, apart
+from mlprun.engines.fused.data import ArrayCache
+from mlprun.engines.fused.run import ARRAYS, CACHE_LINE, aligned_zeros
 
 ENGINE = FusedEngine()
 
@@ -23,7 +23,7 @@ def config(**changes: Any) -> dict[str, Any]:
 
 def members(*experiments: Any) -> list[Any]:
     """The runs of these experiments, opened one by one."""
-    return [ENGINE.open([one], [ENGINE.initial_state(one)], device="cpu").members[0] for one in experiments]
+    return [ENGINE.open([one], [ENGINE.initial_state(one)], device="cpu").runs[0] for one in experiments]
 
 
 def test_runs_with_equal_rows_share_them_though_loaded_twice(lab: Any) -> None:
@@ -34,8 +34,8 @@ def test_runs_with_equal_rows_share_them_though_loaded_twice(lab: Any) -> None:
             | {"dataset": {"name": "iris", "seed": 0}}
         ),
     )
-    assert one.rows is other.rows
-    assert one.dev is other.dev
+    assert one.data.train is other.data.train
+    assert one.data.dev is other.data.dev
 
 
 @pytest.mark.parametrize(
@@ -53,31 +53,29 @@ def test_what_differs_is_not_shared(lab: Any, changes: dict[str, Any]) -> None:
     config_of_other = lab.make(config(**changes)).config
     same_rows = replace(first, config=config_of_other) if "loss" in changes else lab.make(config(**changes))
     one, other = members(first, same_rows)
-    assert one.rows is not other.rows
-    assert one.rows.tobytes() != other.rows.tobytes()
+    assert one.data.train is not other.data.train
+    assert one.data.train.tobytes() != other.data.train.tobytes()
 
 
-def test_rows_that_are_gone_are_forgotten(lab: Any) -> None:
-    shared, rows = Shared(), lab.make(config()).fixed["train"]
-    key = id(rows)
-    assert shared.once(rows, "a", rows.inputs.copy).shape == rows.inputs.shape
-    assert key in shared._of_rows
-    assert len(shared._of_content) == 1
+def test_arrays_are_removed_with_their_rows(lab: Any) -> None:
+    cache, rows, before = ArrayCache(), lab.make(config()).fixed["train"], len(ARRAYS)
+    array = cache.get(rows, "a", rows.inputs.copy)
+    assert cache.get(rows, "a", rows.targets.copy) is array
+    assert len(cache) == 1
     del rows
     gc.collect()
-    assert key not in shared._of_rows
-    assert not len(shared._of_content)
-    assert key not in SHARED._of_rows
+    assert len(cache) == 0
+    assert len(ARRAYS) <= before
 
 
 def test_what_a_thread_writes_shares_no_line_of_cache_with_other_arrays() -> None:
     for count in (1, 21, 33, 64):
-        array = apart(count, np.float32)
-        assert array.ctypes.data % LINE == 0
+        array = aligned_zeros(count, np.float32)
+        assert array.ctypes.data % CACHE_LINE == 0
         assert array.flags.c_contiguous
         assert not array.any()
         room = array.base
         while room.base is not None:
             room = room.base
         end = room.ctypes.data + room.nbytes
-        assert (end - array.ctypes.data) // LINE >= -(-array.nbytes // LINE)
+        assert (end - array.ctypes.data) // CACHE_LINE >= -(-array.nbytes // CACHE_LINE)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mlprun import randomness
-from mlprun.engines.fused.order import draw_words, stable_order
+from mlprun.engines.fused.batches import draw_words, stable_order
 
 
 @numba.njit

@@ -12,12 +12,11 @@ import pytest
 from numba import types
 
 from mlprun import files
-from mlprun.engines.fused import compiled
+from mlprun.engines.fused import compilation
+from mlprun.engines.fused.compilation import Kernel, compile_kernels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-SIGNATURE = (types.float64,)
 
 
 def twice(value: float) -> float:
@@ -26,6 +25,15 @@ def twice(value: float) -> float:
 
 def thrice(value: float) -> float:
     return 3 * value
+
+
+def kernel_of(function: Callable[[float], float]) -> Kernel:
+    """A kernel of one number, whatever the dtype."""
+    return Kernel(function, lambda dtype: (types.float64,))
+
+
+def is_ready(kernel: Kernel) -> bool:
+    return kernel.is_ready("float64")
 
 
 class Payload:
@@ -42,15 +50,15 @@ class Payload:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder of kernels of this test's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    compiled.cache_folder.cache_clear()
+    compilation.cache_folder.cache_clear()
     yield tmp_path / "cache/mlprun/kernels"
-    compiled.cache_folder.cache_clear()
+    compilation.cache_folder.cache_clear()
 
 
 @pytest.fixture
 def kept(cache: Path) -> Path:
     """The file of a kernel that has been compiled."""
-    assert compiled.kernel(twice)(1.5) == 3.0
+    assert kernel_of(twice).compiled("float64")(1.5) == 3.0
     (path,) = cache.iterdir()
     return path
 
@@ -84,32 +92,31 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 
 def test_a_kernel_is_loaded_by_the_next_process(kept: Path) -> None:
-    kernel = compiled.kernel(twice)
-    assert compiled.is_ready(kernel, SIGNATURE)
-    assert kernel(2.0) == 4.0
-    assert kernel.stats.cache_hits == {SIGNATURE: 1}
-    assert not compiled.is_ready(compiled.kernel(thrice), SIGNATURE)
+    kernel = kernel_of(twice)
+    assert is_ready(kernel)
+    assert kernel.compiled("float64")(2.0) == 4.0
+    assert not is_ready(kernel_of(thrice))
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_file_is_replaced(kept: Path, damage: Callable[[bytes], bytes]) -> None:
     kept.write_bytes(damage(kept.read_bytes()))
-    kernel = compiled.kernel(twice)
-    assert not compiled.is_ready(kernel, SIGNATURE)
-    assert compiled.damaged(kernel) == str(kept)
-    assert kernel(1.5) == 3.0
-    following = compiled.kernel(twice)
-    assert compiled.is_ready(following, SIGNATURE)
-    assert compiled.damaged(following) is None
+    kernel = kernel_of(twice)
+    assert not is_ready(kernel)
+    assert kernel.damaged_file == str(kept)
+    assert kernel.compiled("float64")(1.5) == 3.0
+    following = kernel_of(twice)
+    assert is_ready(following)
+    assert following.damaged_file is None
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink("/etc/passwd", path)])
 def test_what_is_no_file_does_not_matter(kept: Path, make: Callable[[Path], None]) -> None:
     kept.unlink()
     make(kept)
-    kernel = compiled.kernel(twice)
-    assert not compiled.is_ready(kernel, SIGNATURE)
-    assert kernel(1.5) == 3.0
+    kernel = kernel_of(twice)
+    assert not is_ready(kernel)
+    assert kernel.compiled("float64")(1.5) == 3.0
 
 
 def test_the_folder_is_made_for_this_user_alone(kept: Path) -> None:
@@ -123,16 +130,16 @@ def test_a_folder_that_others_can_write_to_is_not_used(
 ) -> None:
     canary = tmp_path / "canary"
     kept.write_bytes(digested(pickle.dumps(Payload(canary))))
-    kernel = compiled.kernel(twice)
-    assert not compiled.is_ready(kernel, SIGNATURE)
+    kernel = kernel_of(twice)
+    assert not is_ready(kernel)
     canary.rmdir()  # the payload works, so that its absence below proves something
     kept.parents[above].chmod(0o777)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    compiled.cache_folder.cache_clear()
-    assert compiled.cache_folder() == str(tmp_path / f"mlprun-{os.geteuid()}/kernels")
-    kernel = compiled.kernel(twice)
-    assert not compiled.is_ready(kernel, SIGNATURE)
-    assert kernel(1.5) == 3.0
+    compilation.cache_folder.cache_clear()
+    assert compilation.cache_folder() == str(tmp_path / f"mlprun-{os.geteuid()}/kernels")
+    kernel = kernel_of(twice)
+    assert not is_ready(kernel)
+    assert kernel.compiled("float64")(1.5) == 3.0
     assert not canary.exists()
 
 
@@ -144,7 +151,7 @@ def test_another_users_file_is_not_loaded(kept: Path, monkeypatch: pytest.Monkey
             return os.stat_result((*found[:4], found.st_uid + (path == str(kept)), *found[5:]))
 
     monkeypatch.setattr(files, "system", Foreign())
-    assert not compiled.is_ready(compiled.kernel(twice), SIGNATURE)
+    assert not is_ready(kernel_of(twice))
 
 
 @pytest.mark.parametrize("variables", [{"XDG_CACHE_HOME": "here"}, {"XDG_CACHE_HOME": "", "HOME": "."}])
@@ -155,11 +162,11 @@ def test_the_working_directory_is_no_cache(
     monkeypatch.setenv("TMPDIR", ".")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert compiled.cache_folder() is None
-    kernel = compiled.kernel(twice)
-    assert not compiled.is_ready(kernel, SIGNATURE)
-    assert kernel(1.5) == 3.0
-    assert compiled.is_ready(kernel, SIGNATURE)
+    assert compilation.cache_folder() is None
+    kernel = kernel_of(twice)
+    assert not is_ready(kernel)
+    assert kernel.compiled("float64")(1.5) == 3.0
+    assert is_ready(kernel)
     assert os.listdir(tmp_path) == []
 
 
@@ -169,17 +176,39 @@ def test_a_full_disk_does_not_matter(cache: Path, monkeypatch: pytest.MonkeyPatc
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files, "system", Full())
-    assert compiled.kernel(twice)(1.5) == 3.0
+    assert kernel_of(twice).compiled("float64")(1.5) == 3.0
     assert list(cache.iterdir()) == []
 
 
 def test_the_newest_kernels_are_kept(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "_MOST", 2)
+    monkeypatch.setattr(compilation, "_MAX_KERNELS", 2)
     for place in range(3):
         old = kept.with_name(f"old-{place}.kernel")
         old.write_bytes(b"")
         os.utime(old, (place, place))
     (kept.parent / "notes.txt").write_text("")
-    assert compiled.kernel(thrice)(1.0) == 3.0
+    assert kernel_of(thrice).compiled("float64")(1.0) == 3.0
     names = {path.name.partition("-")[0] for path in kept.parent.iterdir()}
     assert names == {"twice", "thrice", "notes.txt"}
+
+
+def test_the_user_is_told_when_kernels_are_compiled(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    messages: list[str] = []
+
+    def compile_anew() -> None:
+        messages.clear()
+        compile_kernels([kernel_of(twice)], "float64", messages.append)
+
+    compile_anew()
+    assert messages == []
+    kept.write_bytes(b"")
+    compile_anew()
+    assert messages == [f"compiling the fused engine's float64 kernels again: {kept} could not be loaded"]
+    kept.unlink()
+    compile_anew()
+    assert messages == ["compiling the fused engine's float64 kernels, once for this machine"]
+    kept.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(compilation, "cache_folder", lambda: None)
+        compile_anew()
+    assert "for this process only: neither the cache folder nor" in messages[0]

@@ -1,0 +1,329 @@
+"""The records that kernels take, and the layout of a network in flat arrays.
+
+A kernel is compiled once for all networks, so everything about a network, a run and its state is data. Single
+numbers are fields of three structured dtypes, which kernels read and write in place: `RUN`, `STATE` and
+`LAYER`. Arrays are grouped into named tuples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numba import types
+
+from mlprun.engines.epoch_protocol import batch_size
+from mlprun.engines.fused.compat import named_tuple, record_array
+from mlprun.engines.fused.functions import ACTIVATIONS, STORED
+from mlprun.engines.fused.optimizers import OPTIONS, SCALARS
+from mlprun.engines.fused.support import kernel_activation
+from mlprun.parts.activations import Identity, each
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+
+    from numpy.typing import NDArray
+
+    from mlprun.experiment import Experiment
+    from mlprun.parts.activations import Activation
+    from mlprun.parts.architectures.mlp import Mlp
+
+# What metric a kernel computes beside the loss.
+NO_METRIC, BINARY_ACCURACY, ACCURACY, R2 = range(4)
+# Why a kernel returned.
+PAUSED, REACHED, FINISHED, OUT_OF_PATIENCE, DIVERGED = range(5)
+
+
+def _dtype(integers: str, floats: str = "", *records: tuple[str, np.dtype[Any]]) -> np.dtype[Any]:
+    fields = [(name, np.int64) for name in integers.split()] + [(name, np.float64) for name in floats.split()]
+    return np.dtype([*fields, *records])
+
+
+RUN = _dtype(
+    # rows and their fields; offsets are in numbers of a row, 0 for what it lacks
+    "train_rows dev_rows inputs outputs fields class_field weight_field constant_field "
+    # training
+    "batch_size block_rows shuffle seed epochs evaluate_every log_every patience python_metrics "
+    # loss and metric, the latter one of the constants above
+    "loss unread_loss sum_reduction weight_per_row metric best_is_metric maximize "
+    "optimizer plateau plateau_patience plateau_cooldown plateau_absolute "
+    # flat arrays: see Layout
+    "parameters transposed padded_gradients",
+    "lr scale loss_option l2 l1 clip_norm clip_value output_threshold target_threshold "
+    "plateau_factor plateau_threshold plateau_min_lr plateau_eps",
+    ("options", OPTIONS),
+)
+"""what does not change while a run is trained; kernels call it `run`"""
+
+STATE = _dtype(
+    "epoch batch_index steps best_epoch has_best undefined plateau_has_best plateau_bad "
+    "plateau_cooldown_left "
+    # of the last call: rows written to the history, improvements, the epoch whose row order is in `order`
+    "rows_written improvements drawn_epoch",
+    "best_value best_loss best_metric plateau_factor plateau_best mu_product "
+    "loss_sum weight_sum objective_sum hits epoch_loss epoch_objective epoch_lr",
+)
+"""the progress of a run"""
+
+LAYER = _dtype(
+    "inputs outputs weight bias gradient gradient_row z values slopes delta derivative "
+    "first_activation activations transposes"
+)
+"""a linear layer and its activations: offsets into flat arrays, where bias is -1 for none"""
+
+
+class Network(NamedTuple):
+    """The layers, with the code and the two options of each activation."""
+
+    layers: Any
+    activations: Any
+    options: Any
+
+
+class Data(NamedTuple):
+    """Rows of train and dev, and for each output what a sum of squared errors is multiplied by for R2."""
+
+    train: Any
+    dev: Any
+    train_r2: Any
+    dev_r2: Any
+
+
+class Parameters(NamedTuple):
+    """Flat arrays: the parameters, the optimizer's state, and the parameters of the best epoch."""
+
+    current: Any
+    optimizer: Any
+    best: Any
+
+
+class Scratch(NamedTuple):
+    """What the passes work with: zeros, intermediate values, and the outputs kept for metrics in Python."""
+
+    zeros: Any
+    values: Any
+    outputs: Any
+
+
+class Workspace(NamedTuple):
+    """What a thread works with while it trains a run: nothing in it outlives the call."""
+
+    scratch: Scratch
+    gradient: Any
+    scalars: Any
+    squared_errors: Any
+    words: Any
+    counts: Any
+    order: Any
+    batch: Any
+    history: Any
+    improvements: Any
+
+
+class Schedule(NamedTuple):
+    """The epochs of one call: factors on the learning rate, from `first`, up to `until` or some batches."""
+
+    lr_factors: Any
+    first: Any
+    until: Any
+    batches: Any
+
+
+def train_signature(dtype: str) -> tuple[Any, ...]:
+    """Return the Numba types of run, network, data, state, parameters, workspace and schedule.
+
+    A record is an array of one: a single record takes Numba long to read.
+    """
+    float_, int_ = (types.Array(type_, 1, "C") for type_ in (types.float64, types.int64))
+    run, state, layers, scalars = (record_array(fields) for fields in (RUN, STATE, LAYER, SCALARS))
+    real = types.Array(types.float32 if dtype == "float32" else types.float64, 1, "C")
+    words, table = types.Array(types.uint64, 1, "C"), types.Array(types.float64, 2, "C")
+    scratch = named_tuple(Scratch, real, real, real)
+    return (
+        run,
+        named_tuple(Network, layers, int_, float_),
+        named_tuple(Data, real, real, float_, float_),
+        state,
+        named_tuple(Parameters, real, real, real),
+        named_tuple(Workspace, scratch, real, scalars, float_, words, int_, int_, real, table, table),
+        named_tuple(Schedule, float_, types.int64, types.int64, types.int64),
+    )
+
+
+def evaluation_signature(dtype: str) -> tuple[Any, ...]:
+    """Return the Numba types of run, network, data, parameters and workspace."""
+    run, network, data, _, parameters, workspace, _ = train_signature(dtype)
+    return run, network, data, parameters, workspace
+
+
+BLOCK_VECTORS = 17
+"""the largest number of vectors of rows in a block, so that a layer's values stay in the nearest cache"""
+MIN_UNITS_TO_TRANSPOSE = 4
+"""a layer with fewer units has the gradient of its weights summed over rows, whatever its inputs"""
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """A network in flat arrays, for all runs of one architecture, batch size and dtype."""
+
+    dtype: np.dtype[Any]
+    lanes: int
+    block_rows: int
+    shapes: dict[str, tuple[int, ...]]
+    offsets: dict[str, int]
+    parameters: int
+    length: int
+    """size of a flat array of parameters: a whole number of vectors"""
+    network: Network
+    transposed: int
+    """offset of transposed inputs in the intermediate values"""
+    values_size: int
+    gradient_size: int
+
+    @property
+    def has_padded_gradients(self) -> bool:
+        """Whether gradients of some layers are computed in rows that are padded to vectors."""
+        layers = self.network.layers
+        return bool((layers["gradient"] != layers["weight"]).any())
+
+    @property
+    def transposes_inputs(self) -> bool:
+        """Whether the first layer reads its inputs transposed."""
+        return bool(self.network.layers["transposes"][0])
+
+    def flatten(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """Copy arrays by parameter name into a flat array."""
+        flat = np.zeros(self.length, self.dtype)
+        for name, (begin, end, _) in self._slices.items():
+            flat[begin:end] = np.asarray(arrays[name]).ravel()
+        return flat
+
+    def unflatten(self, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Copy a flat array into arrays by parameter name."""
+        return {
+            name: flat[begin:end].reshape(shape).copy() for name, (begin, end, shape) in self._slices.items()
+        }
+
+    @cached_property
+    def _slices(self) -> dict[str, tuple[int, int, tuple[int, ...]]]:
+        return {
+            name: (begin, begin + int(np.prod(self.shapes[name])), self.shapes[name])
+            for name, begin in self.offsets.items()
+        }
+
+    @cached_property
+    def products(self) -> int:
+        """Multiplications for one row in a forward and a backward pass."""
+        layers = self.network.layers
+        return 3 * int((layers["inputs"] * layers["outputs"]).sum())
+
+
+_LAYOUTS: dict[Hashable, Layout] = {}
+_EQUAL: dict[bytes, Layout] = {}
+_MAX_LAYOUTS = 10_000
+
+
+def layout_of(experiment: Experiment, lanes: int) -> Layout:
+    """Return the layout of an experiment that the engine supports; equal layouts are one object."""
+    architecture: Mlp = experiment.config.architecture  # type: ignore[assignment]
+    block_rows = _block_rows(batch_size(experiment.config, len(experiment.fixed["train"])), lanes)
+    # all fields of the architecture but its initialization; that of its layers may only prevent sharing
+    options = tuple(getattr(architecture, name) for name in type(architecture).model_fields if name != "init")
+    has_logits = experiment.config.loss.activation is None
+    key = (options, has_logits, experiment.width, experiment.dtype, block_rows, lanes)
+    try:
+        layout = _LAYOUTS.get(key)
+    except TypeError:  # some options are lists
+        return _unique(_new_layout(experiment, block_rows, lanes))
+    if layout is None:
+        if len(_LAYOUTS) >= _MAX_LAYOUTS:
+            _LAYOUTS.clear()
+            _EQUAL.clear()
+        layout = _LAYOUTS[key] = _unique(_new_layout(experiment, block_rows, lanes))
+    return layout
+
+
+def _unique(layout: Layout) -> Layout:
+    content = b"".join(part.tobytes() for part in layout.network)
+    return _EQUAL.setdefault(content + f"{layout.dtype} {layout.block_rows}".encode(), layout)
+
+
+def _padded(size: int, lanes: int) -> int:
+    return -(-size // lanes) * lanes
+
+
+def _block_rows(rows: int, lanes: int) -> int:
+    """Return the rows of a block: few blocks of equal size, an odd number of vectors where there are many.
+
+    An odd stride spreads the features of a row over all sets of the cache.
+    """
+    vectors = -(-rows // lanes)
+    blocks = -(-vectors // BLOCK_VECTORS)
+    vectors = -(-vectors // blocks)
+    return lanes * (vectors | 1 if vectors > 4 else vectors)
+
+
+def _activations(experiment: Experiment) -> list[tuple[Activation, ...]]:
+    """Return the activations after each linear layer; that of the outputs only where the loss reads it."""
+    architecture: Mlp = experiment.config.architecture  # type: ignore[assignment]
+    output = architecture.output_activation
+    assert output is not None
+    hidden = [each(layer.activation) for layer in architecture.hidden_layers if layer.activation is not None]
+    return [*hidden, (Identity() if experiment.config.loss.activation else output,)]
+
+
+def _new_layout(experiment: Experiment, block_rows: int, lanes: int) -> Layout:
+    shapes = experiment.config.architecture.shapes(experiment.width)
+    assert shapes is not None
+    ends = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes.values())])
+    offsets = {name: int(begin) for name, begin in zip(shapes, ends, strict=False)}
+    length = _padded(int(ends[-1]), lanes)
+    activations = _activations(experiment)
+    layers = np.zeros(len(activations), LAYER)
+    codes: list[int] = []
+    options: list[float] = []
+    values, gradient, longest = 0, length, 0
+    for index, parts in enumerate(activations):
+        layer = layers[index]
+        outputs, inputs = shapes[f"layers.{index}.weight"]
+        layer["inputs"], layer["outputs"] = inputs, outputs
+        layer["weight"] = layer["gradient"] = offsets[f"layers.{index}.weight"]
+        layer["bias"] = offsets.get(f"layers.{index}.bias", -1)
+        layer["gradient_row"] = inputs
+        if inputs >= lanes and outputs >= MIN_UNITS_TO_TRANSPOSE:
+            row = _padded(inputs, lanes)
+            layer["transposes"], layer["gradient_row"] = 1, row
+            longest = max(longest, row)
+            if inputs % lanes:
+                layer["gradient"], gradient = gradient, gradient + outputs * row
+        layer["first_activation"], layer["activations"] = len(codes), len(parts)
+        for part in parts:
+            kernel = kernel_activation(part)
+            assert kernel is not None, "activations without a kernel are not supported"
+            codes.append(ACTIVATIONS.index(kernel[0]))
+            options += (*kernel[1], 0.0, 0.0)[:2]
+        stored = len(parts) > 1 or codes[-1] >= STORED
+        layer["derivative"] = STORED if stored else codes[-1]
+        layer["z"] = layer["values"] = values
+        values += outputs * block_rows
+        if stored:
+            layer["values"], layer["slopes"] = values, values + outputs * block_rows
+            values += 2 * outputs * block_rows
+    widest = int(layers["outputs"].max()) * block_rows
+    layers["delta"] = values + np.arange(len(layers)) % 2 * widest  # two buffers take turns
+    transposed = values + 2 * widest
+    return Layout(
+        dtype=experiment.dtype,
+        lanes=lanes,
+        block_rows=block_rows,
+        shapes=shapes,
+        offsets=offsets,
+        parameters=int(ends[-1]),
+        length=length,
+        network=Network(layers, np.array(codes), np.array(options)),
+        transposed=transposed,
+        values_size=transposed + longest * block_rows + lanes * block_rows,
+        gradient_size=gradient + lanes,
+    )

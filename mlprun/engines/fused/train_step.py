@@ -1,0 +1,318 @@
+"""One training step inside kernels: forward and backward pass, loss, penalties, clipping and the update.
+
+Blocks of rows are feature-major: a row of memory is one feature of up to `run.block_rows` rows of data, so
+that SIMD lanes run over rows. The inputs of wide layers are transposed, so that lanes run over them in the
+gradient of the weights.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from mlprun.engines.fused.compilation import device_function, inlined
+from mlprun.engines.fused.elementwise import (
+    Activated,
+    Derived,
+    LossViews,
+    Updated,
+    activate,
+    activate_and_derive,
+    differentiate,
+    sum_cross_entropy,
+    sum_loss,
+    update,
+)
+from mlprun.engines.fused.functions import STORED
+from mlprun.engines.fused.lanes import VECTOR_BYTES, Matrix
+from mlprun.engines.fused.losses import CROSS_ENTROPY
+from mlprun.engines.fused.matmul import add_dots, add_product, multiply, shift, transpose_block
+from mlprun.engines.fused.optimizers import OPTIMIZERS
+from mlprun.engines.fused.records import ACCURACY, BINARY_ACCURACY, R2
+
+
+class Block(NamedTuple):
+    """Rows of a feature-major array: where they start, the stride of features, and how many there are."""
+
+    array: Any
+    start: Any
+    stride: Any
+    count: Any
+    vectors: Any
+
+
+@inlined
+def block_at(run: Any, rows: Any, begin: Any, total: Any) -> Any:
+    """Return the block of the rows from `begin` of `total`."""
+    count = min(run.block_rows, total - begin)
+    lanes = VECTOR_BYTES // rows.itemsize
+    start = begin // run.block_rows * run.fields * run.block_rows
+    return Block(rows, start, run.block_rows, count, (count + lanes - 1) // lanes)
+
+
+@inlined
+def feature(block: Any, index: Any) -> Any:
+    """Return the view of a block from a feature on."""
+    return Matrix(block.array, block.start + index * block.stride, block.stride, 1)
+
+
+@device_function
+def forward(network: Any, parameters: Any, scratch: Any, block: Any, kept: Any) -> None:
+    """Compute the values of all layers for a block.
+
+    With `kept` >= 0 the logits are copied to that offset of `scratch.outputs`, row by row.
+    """
+    layers, values, stride = network.layers, scratch.values, block.stride
+    depth = layers.shape[0]
+    source, start = block.array, block.start
+    for index in range(depth):
+        layer = layers[index]
+        shape = (layer.outputs, block.vectors)
+        z = Matrix(values, layer.z, stride, 1)
+        weight = Matrix(parameters, layer.weight, layer.inputs, 1)
+        bias = Matrix(scratch.zeros, 0, 0, 1)
+        if layer.bias >= 0:
+            bias = Matrix(parameters, layer.bias, 1, 1)
+        multiply(
+            z, weight, Matrix(source, start, stride, 1), (layer.outputs, layer.inputs, block.vectors), bias
+        )
+        if index == depth - 1 and kept >= 0:
+            for i in range(block.count):
+                for k in range(layer.outputs):
+                    scratch.outputs[kept + i * layer.outputs + k] = values[layer.z + k * stride + i]
+        first = layer.first_activation
+        if layer.derivative != STORED:
+            activate(network.activations[first], z, shape, network.options[2 * first])
+        else:
+            a, slopes = Matrix(values, layer.values, stride, 1), Matrix(values, layer.slopes, stride, 1)
+            for number in range(first, first + layer.activations):
+                activate_and_derive(
+                    network.activations[number],
+                    Activated(z, a, slopes),
+                    shape,
+                    (network.options[2 * number], network.options[2 * number + 1]),
+                    1 if number == first else 0,
+                )
+        source, start = values, layer.values
+
+
+@inlined
+def backward(run: Any, network: Any, parameters: Any, space: Any, block: Any) -> None:
+    """Add the gradient of a block, from the derivative of the loss by the outputs."""
+    layers, values, stride = network.layers, space.scratch.values, block.stride
+    lanes = VECTOR_BYTES // values.itemsize
+    for index in range(layers.shape[0] - 1, -1, -1):
+        layer = layers[index]
+        units, inputs = layer.outputs, layer.inputs
+        delta = Matrix(values, layer.delta, stride, 1)
+        differentiate(
+            layer.derivative,
+            Derived(Matrix(values, layer.values, stride, 1), Matrix(values, layer.slopes, stride, 1), delta),
+            (units, block.vectors),
+            network.options[2 * layer.first_activation],
+            Matrix(space.gradient, layer.bias, 1, 1),
+        )
+        source = Matrix(block.array, block.start, stride, 1)
+        if index > 0:
+            source = Matrix(values, layers[index - 1].values, stride, 1)
+        gradient = Matrix(space.gradient, layer.gradient, layer.gradient_row, 1)
+        if layer.transposes == 1:
+            length = layer.gradient_row
+            transposed = Matrix(values, run.transposed, length, 1)
+            for i in range(0, block.vectors * lanes, lanes):
+                for k in range(0, length, lanes):
+                    transpose_block(shift(source, k * stride + i), shift(transposed, i * length + k))
+            shape = (units, block.count, length // lanes)
+            add_product(gradient, delta, transposed, shape, gradient)
+        else:
+            add_dots(gradient, delta, source, (units, inputs, block.vectors))
+        if index > 0:
+            multiply(
+                Matrix(values, layers[index - 1].delta, stride, 1),
+                Matrix(parameters, layer.weight, 1, inputs),
+                delta,
+                (inputs, units, block.vectors),
+                Matrix(space.scratch.zeros, 0, 0, 1),
+            )
+
+
+@device_function
+def block_loss(run: Any, layer: Any, values: Any, block: Any, scaling: Any) -> Any:
+    """Return the loss summed over a block; its derivative becomes the delta of the last layer.
+
+    `scaling` is the code of the loss and the factor on the derivative.
+    """
+    code, factor = scaling
+    outputs = Matrix(values, layer.values, block.stride, 1)
+    gradient = Matrix(values, layer.delta, block.stride, 1)
+    targets, mask = feature(block, run.inputs), feature(block, run.inputs + run.outputs)
+    total = 0.0
+    if code == CROSS_ENTROPY:
+        views = LossViews(outputs, targets, mask, gradient)
+        total += sum_cross_entropy(views, (run.outputs, block.vectors), factor)
+    else:
+        for k in range(run.outputs):
+            at = k * block.stride
+            views = LossViews(shift(outputs, at), shift(targets, at), mask, shift(gradient, at))
+            total += sum_loss(code, views, block.vectors, factor, run.loss_option)
+    if run.constant_field > 0:
+        constant = feature(block, run.constant_field)
+        for i in range(block.vectors * (VECTOR_BYTES // values.itemsize)):
+            total += constant.array[constant.start + i]
+    return total
+
+
+@device_function
+def block_hits(run: Any, layer: Any, values: Any, block: Any, squared_errors: Any) -> Any:
+    """Return how many of a block's rows are correct; for R2 add the squared errors of each output."""
+    array, stride, hits = block.array, block.stride, 0.0
+    targets, outputs = feature(block, run.inputs).start, layer.values
+    if run.metric == BINARY_ACCURACY:
+        output_threshold, target_threshold = run.output_threshold, run.target_threshold
+        for i in range(block.count):
+            hits += (values[outputs + i] > output_threshold) == (array[targets + i] > target_threshold)
+    elif run.metric == ACCURACY:
+        classes = feature(block, run.class_field).start
+        for i in range(block.count):
+            predicted = 0
+            for k in range(1, run.outputs):
+                if values[outputs + k * stride + i] > values[outputs + predicted * stride + i]:
+                    predicted = k
+            hits += predicted == array[classes + i]
+    elif run.metric == R2:
+        for k in range(run.outputs):
+            total = 0.0
+            for i in range(block.count):
+                error = float(values[outputs + k * stride + i]) - float(array[targets + k * stride + i])
+                total += error * error
+            squared_errors[k] += total
+    return hits
+
+
+@device_function
+def penalize(run: Any, layers: Any, parameters: Any, gradient: Any) -> Any:
+    """Return the value of the penalties and add their gradient."""
+    l2, l1 = run.l2, run.l1
+    squares, sizes = 0.0, 0.0
+    twice, once = parameters.dtype.type(2 * l2), parameters.dtype.type(l1)
+    for index in range(layers.shape[0]):
+        layer = layers[index]
+        begin = layer.weight
+        for i in range(begin, begin + layer.inputs * layer.outputs):
+            w = parameters[i]
+            squares += w * w
+            sizes += abs(w)
+            sign = once if w > 0 else (-once if w < 0 else once * 0)
+            gradient[i] += twice * w + sign
+    return (l2 * squares if l2 > 0 else 0.0) + (l1 * sizes if l1 > 0 else 0.0)
+
+
+@device_function
+def clip(run: Any, gradient: Any) -> None:
+    """Clip the gradient's norm, then each number, as torch does."""
+    length = run.parameters
+    if run.clip_norm >= 0:
+        squares = 0.0
+        for i in range(length):
+            squares += gradient[i] * gradient[i]
+        share = run.clip_norm / (math.sqrt(squares) + 1e-6)
+        if not share > 1.0:
+            factor = gradient.dtype.type(share)
+            for i in range(length):
+                gradient[i] *= factor
+    if run.clip_value >= 0:
+        bound = gradient.dtype.type(run.clip_value)
+        for i in range(length):
+            if gradient[i] > bound:
+                gradient[i] = bound
+            elif gradient[i] < -bound:
+                gradient[i] = -bound
+
+
+@device_function
+def compact(layers: Any, gradient: Any) -> None:
+    """Copy gradients whose rows are padded to vectors to the offsets of the parameters."""
+    for index in range(layers.shape[0]):
+        layer = layers[index]
+        if layer.gradient != layer.weight:
+            for j in range(layer.outputs):
+                source, target = layer.gradient + j * layer.gradient_row, layer.weight + j * layer.inputs
+                for k in range(layer.inputs):
+                    gradient[target + k] = gradient[source + k]
+
+
+@device_function
+def batch_weight(run: Any, rows: Any, count: Any) -> Any:
+    """Return what the mean over a batch divides by."""
+    if run.weight_field == 0:
+        return float(count * run.weight_per_row)
+    total, stride, field = 0.0, run.block_rows, run.weight_field
+    for i in range(count):
+        total += rows[(i // stride * run.fields + field) * stride + i % stride]
+    return total
+
+
+def _choose(index: int, one: Any, other: Any) -> Any:
+    @device_function
+    def choose(code: Any, options: Any, lr: Any, state: Any, scalars: Any) -> None:
+        if code == index:
+            one(options, lr, state.steps, state, scalars)
+        else:
+            other(code, options, lr, state, scalars)
+
+    return choose
+
+
+def _scalars_of_optimizers() -> Any:
+    """Return the device function that calls the `scalars` of an optimizer by its index."""
+    functions = {optimizer.scalars: device_function(optimizer.scalars) for optimizer in OPTIMIZERS}
+
+    @device_function
+    def choose(code: Any, options: Any, lr: Any, state: Any, scalars: Any) -> None:
+        pass
+
+    for index, optimizer in reversed(list(enumerate(OPTIMIZERS))):
+        choose = _choose(index, functions[optimizer.scalars], choose)
+    return choose
+
+
+set_scalars = _scalars_of_optimizers()
+
+
+@inlined
+def train_step(run: Any, network: Any, state: Any, parameters: Any, space: Any, batch: Any) -> None:
+    """Update the parameters on a batch; add its loss, weight, objective and metric to the state.
+
+    `batch` is the rows in blocks, their number, the learning rate, whether loss and metric are read, and the
+    offset where the outputs are kept, or -1.
+    """
+    rows, count, lr, read, kept = batch
+    values, gradient = space.scratch.values, space.gradient
+    weight = batch_weight(run, rows, count)
+    factor = run.scale if run.sum_reduction == 1 else run.scale / weight
+    code = run.loss if read else run.unread_loss
+    last = network.layers[network.layers.shape[0] - 1]
+    gradient[:] = 0
+    total = 0.0
+    for begin in range(0, count, run.block_rows):
+        block = block_at(run, rows, begin, count)
+        at = kept + begin * run.outputs if kept >= 0 else -1
+        forward(network, parameters.current, space.scratch, block, at)
+        total += block_loss(run, last, values, block, (code, factor))
+        if read:
+            state.hits += block_hits(run, last, values, block, space.squared_errors)
+        backward(run, network, parameters.current, space, block)
+    if run.padded_gradients == 1:
+        compact(network.layers, gradient)
+    objective = total * factor
+    if run.l2 > 0 or run.l1 > 0:
+        objective += penalize(run, network.layers, parameters.current, gradient)
+    clip(run, gradient)
+    state.steps += 1
+    scalars = space.scalars[0]
+    set_scalars(run.optimizer, run.options, lr, state, scalars)
+    updated = Updated(parameters.current, gradient, parameters.optimizer)
+    update(run.optimizer, updated, run.parameters, scalars)
+    state.loss_sum += total
+    state.weight_sum += weight
+    state.objective_sum += objective * count
