@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mlprun.training.callbacks import Callback
 from mlprun.training.metadata import record_of, trained_config
 from mlprun.training.reproducing import Reproduction, reproduce
 from mlprun.training.resuming import resume
 from mlprun.training.run import TrainResult, start
+from mlprun.training.trainer import Callback
 
 __all__ = [
     "Callback",

@@ -18,7 +18,7 @@ from mlprun.experiment import history_columns
 from mlprun.files import Closeable
 from mlprun.storage import checkpoints
 from mlprun.storage.checkpoints import Checkpoint
-from mlprun.training.callbacks import Callback, emit
+from mlprun.training.trainer import Callback, emit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -12,11 +12,11 @@ from mlprun.engines import device as devices
 from mlprun.errors import CheckpointError, InterruptedRunError, command_line
 from mlprun.experiment import Experiment
 from mlprun.storage import history
-from mlprun.training.callbacks import emit
 from mlprun.training.metadata import differences, record_of, trained_config
 from mlprun.training.recorder import state_from
 from mlprun.training.resuming import resume
 from mlprun.training.run import start
+from mlprun.training.trainer import emit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,6 @@ from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.interrupts import StopFlag
 from mlprun.storage import history, provenance
 from mlprun.storage.runs import Status
-from mlprun.training.callbacks import emit
 from mlprun.training.metadata import (
     as_yaml,
     config_of,
@@ -29,6 +28,7 @@ from mlprun.training.metadata import (
 )
 from mlprun.training.recorder import best_from, state_from
 from mlprun.training.run import TrainContext, TrainResult, constants_of, train
+from mlprun.training.trainer import emit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,10 +13,18 @@ from mlprun.experiment import SPLITS
 from mlprun.interrupts import StopFlag
 from mlprun.storage import canonical, runs
 from mlprun.storage.runs import RunState, Status
-from mlprun.training.callbacks import Callback, check_callbacks, emit
 from mlprun.training.metadata import as_yaml, code_of, describe, stored_config
 from mlprun.training.recorder import RunRecorder
-from mlprun.training.trainer import EXPECTED, ChunkScheduler, Trainer, TrainingRun, translate_error
+from mlprun.training.trainer import (
+    EXPECTED,
+    Callback,
+    ChunkScheduler,
+    Trainer,
+    TrainingRun,
+    check_callbacks,
+    emit,
+    translate_error,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,8 +15,7 @@ from mlprun.experiment import Experiment
 from mlprun.parts.activations import Activation, build_activation
 from mlprun.parts.architectures import Mlp
 from mlprun.parts.part import Options
-from mlprun.training.callbacks import HistoryRecorder
-from mlprun.training.trainer import Trainer, TrainingRun
+from mlprun.training.trainer import HistoryRecorder, Trainer, TrainingRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from mlprun import api, engines
+from mlprun.errors import CheckpointError
 from mlprun.experiment import Experiment
-from mlprun.training.callbacks import Callback, HistoryRecorder
-from mlprun.training.trainer import ChunkScheduler, Trainer, TrainingRun
+from mlprun.training.trainer import Callback, ChunkScheduler, HistoryRecorder, Trainer, TrainingRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,6 +123,16 @@ def test_a_state_that_cannot_be_opened_fails_its_run_alone(make: Make) -> None:
     Trainer(engine, runs).fit()
     assert [run.error is None for run in runs] == [True, False, True]
     assert runs[0].stop_reason == runs[2].stop_reason == "finished"
+
+
+def test_a_crafted_optimizer_state_is_told_as_such(make: Make) -> None:
+    engine = engines.named("torch")
+    run, sound = run_of(engine, make(), checkpoint="last.safetensors"), run_of(engine, make())
+    run.move_to(3, replace(run.state, epoch=3, optimizer_meta=[{"no parameter": {"of": {}}}]))
+    Trainer(engine, [run, sound]).fit()
+    with pytest.raises(CheckpointError, match=r"last\.safetensors: holds an optimizer's state that is none"):
+        run.raise_for_error()
+    assert sound.stop_reason == "finished"
 
 
 def test_a_stop_interrupts_every_run(make: Make) -> None:
