@@ -17,7 +17,7 @@ from mlprun.errors import DataError, UsageError
 from mlprun.experiment import preprocessing as pre
 from mlprun.parts import SPLITS
 from mlprun.parts.activations import Identity
-from mlprun.parts.architectures.network import Row, summary
+from mlprun.parts.architectures.network import LayerSummary, layer_table
 from mlprun.parts.datasets.dataset import shortened
 from mlprun.parts.initializers import LayerInit
 from mlprun.parts.losses import Loss
@@ -256,9 +256,9 @@ class Experiment:
         """The module with arbitrary weights, to be filled from a checkpoint; reads no file of weights."""
         return self._built(self.config.architecture.model_copy(update={"init": LayerInit()}))
 
-    def layers(self, network: Network | None = None) -> list[Row]:
+    def layers(self, network: Network | None = None) -> list[LayerSummary]:
         """The layers of the network (by default one with arbitrary weights) in the order of computation."""
-        return summary(network or self.blank_network(), self.width)
+        return layer_table(network or self.blank_network(), self.width)
 
     def filled_network(self, model: Mapping[str, NDArray[Any]]) -> Network:
         """The module with these parameters and buffers, in evaluation mode."""

@@ -10,7 +10,9 @@ from pydantic_core import PydanticCustomError
 from mlprun.parts.part import Named, NonNegativeFloat, Part, PositiveFloat, Registry
 
 if TYPE_CHECKING:
-    from torch import nn
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
 
 
 class Activation(Part):
@@ -23,9 +25,15 @@ class Activation(Part):
     link: ClassVar[Literal["identity", "logit", "multinomial"] | None] = None
     """which regression a single layer with these outputs is: linear, logistic, softmax; None for any other"""
 
+    torch_name: ClassVar[str]
+    """the class in torch.nn, which takes the options in their order"""
+
     def build(self) -> nn.Module:
         """The activation as a module, [B, H] to [B, H]."""
-        raise NotImplementedError
+        from torch import nn
+
+        module: nn.Module = getattr(nn, self.torch_name)(*(value for name, value in self if name != "name"))
+        return module
 
 
 activations: Registry[Activation] = Registry("activation", "activations")
@@ -64,45 +72,52 @@ HiddenActivation = Annotated[ActivationField, AfterValidator(_elementwise)]
 
 
 def build_activation(activation: Activation | tuple[Activation, ...]) -> nn.Module:
-    """The activation as a module; several become one module that sums their results."""
+    """The activation as a module whose `label` is its name; several become one that sums their results."""
     modules = [one.build() for one in each(activation)]
+    for one, module in zip(each(activation), modules, strict=True):
+        module.label = one.names()[0]  # type: ignore[assignment]
     if len(modules) == 1:
         return modules[0]
-    from mlprun.parts.architectures.network import Parallel
+    from mlprun.parts.architectures.network import Parallel  # brings torch
 
     return Parallel(modules)
 
 
+def _elementwise_module(function: Callable[[Tensor], Tensor], **options: float) -> nn.Module:
+    from mlprun.parts.architectures.network import Elementwise  # brings torch
+
+    return Elementwise(function, **options)
+
+
+class _OfRow(Activation):
+    elementwise: ClassVar[bool] = False
+    link: ClassVar[Literal["multinomial"]] = "multinomial"
+
+    def build(self) -> nn.Module:
+        from torch import nn
+
+        module: nn.Module = getattr(nn, self.torch_name)(dim=-1)
+        return module
+
+
 @activations.register
-class Softmax(Activation):
+class Softmax(_OfRow):
     """exp(z) divided by its sum over the row: probabilities of the classes. For outputs only."""
 
-    elementwise: ClassVar[bool] = False
     output_kind: ClassVar[Literal["probabilities"]] = "probabilities"
-    link: ClassVar[Literal["multinomial"]] = "multinomial"
+    torch_name: ClassVar[str] = "Softmax"
 
     name: Literal["softmax"] = "softmax"
 
-    def build(self) -> nn.Module:
-        from torch import nn
-
-        return nn.Softmax(dim=-1)
-
 
 @activations.register
-class LogSoftmax(Activation):
+class LogSoftmax(_OfRow):
     """Logarithm of the softmax of a row: log-probabilities of the classes. For outputs only."""
 
-    elementwise: ClassVar[bool] = False
     output_kind: ClassVar[Literal["log_probabilities"]] = "log_probabilities"
-    link: ClassVar[Literal["multinomial"]] = "multinomial"
+    torch_name: ClassVar[str] = "LogSoftmax"
 
     name: Literal["log_softmax"] = "log_softmax"
-
-    def build(self) -> nn.Module:
-        from torch import nn
-
-        return nn.LogSoftmax(dim=-1)
 
 
 @activations.register
@@ -112,9 +127,9 @@ class Exp(Activation):
     name: Literal["exp"] = "exp"
 
     def build(self) -> nn.Module:
-        from mlprun.parts.architectures import network as modules
+        import torch
 
-        return modules.Exp()
+        return _elementwise_module(torch.exp)
 
 
 @activations.register
@@ -124,12 +139,9 @@ class Relu(Activation):
     Source: Nair and Hinton (2010), icml.cc/Conferences/2010/papers/432.pdf
     """
 
+    torch_name: ClassVar[str] = "ReLU"
+
     name: Literal["relu"] = "relu"
-
-    def build(self) -> nn.Module:
-        from torch import nn
-
-        return nn.ReLU()
 
 
 @activations.register
@@ -139,13 +151,10 @@ class LeakyRelu(Activation):
     Source: Maas, Hannun and Ng (2013), ai.stanford.edu/~amaas/papers/relu_hybrid_icml2013_final.pdf
     """
 
+    torch_name: ClassVar[str] = "LeakyReLU"
+
     name: Literal["leaky_relu"] = "leaky_relu"
     slope: NonNegativeFloat = Field(0.01, description="slope for negative values")
-
-    def build(self) -> nn.Module:
-        from torch import nn
-
-        return nn.LeakyReLU(self.slope)
 
 
 @activations.register
@@ -155,13 +164,10 @@ class Elu(Activation):
     Source: Clevert, Unterthiner and Hochreiter (2016), arxiv.org/abs/1511.07289
     """
 
+    torch_name: ClassVar[str] = "ELU"
+
     name: Literal["elu"] = "elu"
     alpha: PositiveFloat = Field(1.0, description="minus the limit for very negative values")
-
-    def build(self) -> nn.Module:
-        from torch import nn
-
-        return nn.ELU(self.alpha)
 
 
 @activations.register
@@ -171,12 +177,9 @@ class Selu(Activation):
     Source: Klambauer et al. (2017), arxiv.org/abs/1706.02515
     """
 
+    torch_name: ClassVar[str] = "SELU"
+
     name: Literal["selu"] = "selu"
-
-    def build(self) -> nn.Module:
-        from torch import nn
-
-        return nn.SELU()
 
 
 @activations.register
@@ -186,15 +189,12 @@ class Gelu(Activation):
     Source: Hendrycks and Gimpel (2016), arxiv.org/abs/1606.08415
     """
 
+    torch_name: ClassVar[str] = "GELU"
+
     name: Literal["gelu"] = "gelu"
     approximate: Literal["none", "tanh"] = Field(
         "none", description="none: the exact function; tanh: its approximation by a hyperbolic tangent"
     )
-
-    def build(self) -> nn.Module:
-        from torch import nn
-
-        return nn.GELU(self.approximate)
 
 
 @activations.register
@@ -204,14 +204,11 @@ class Softplus(Activation):
     Source: Dugas et al. (2001), papers.nips.cc/paper/1920
     """
 
+    torch_name: ClassVar[str] = "Softplus"
+
     name: Literal["softplus"] = "softplus"
     beta: PositiveFloat = Field(1.0, description="sharpness of the bend")
     threshold: PositiveFloat = Field(20.0, description="above this value of beta z the function is z itself")
-
-    def build(self) -> nn.Module:
-        from torch import nn
-
-        return nn.Softplus(self.beta, self.threshold)
 
 
 @activations.register
@@ -225,13 +222,12 @@ class Swish(Activation):
     beta: float = Field(1.0, description="0 gives z/2, large values approach ReLU")
 
     def build(self) -> nn.Module:
+        import torch
         from torch import nn
 
         if self.beta == 1:
             return nn.SiLU()
-        from mlprun.parts.architectures import network as modules
-
-        return modules.Swish(self.beta)
+        return _elementwise_module(lambda values: values * torch.sigmoid(self.beta * values), beta=self.beta)
 
 
 @activations.register
@@ -241,12 +237,9 @@ class Mish(Activation):
     Source: Misra (2020), arxiv.org/abs/1908.08681
     """
 
+    torch_name: ClassVar[str] = "Mish"
+
     name: Literal["mish"] = "mish"
-
-    def build(self) -> nn.Module:
-        from torch import nn
-
-        return nn.Mish()
 
 
 @activations.register
@@ -254,13 +247,9 @@ class Identity(Activation):
     """f(z) = z."""
 
     link: ClassVar[Literal["identity"]] = "identity"
+    torch_name: ClassVar[str] = "Identity"
 
     name: Literal["identity"] = "identity"
-
-    def build(self) -> nn.Module:
-        from torch import nn
-
-        return nn.Identity()
 
 
 @activations.register
@@ -269,25 +258,18 @@ class Logistic(Activation):
 
     output_kind: ClassVar[Literal["probabilities"]] = "probabilities"
     link: ClassVar[Literal["logit"]] = "logit"
+    torch_name: ClassVar[str] = "Sigmoid"
 
     name: Literal["logistic", "sigmoid"] = "logistic"
-
-    def build(self) -> nn.Module:
-        from torch import nn
-
-        return nn.Sigmoid()
 
 
 @activations.register
 class Tanh(Activation):
     """f(z) = tanh(z), between -1 and 1."""
 
+    torch_name: ClassVar[str] = "Tanh"
+
     name: Literal["tanh"] = "tanh"
-
-    def build(self) -> nn.Module:
-        from torch import nn
-
-        return nn.Tanh()
 
 
 @activations.register
@@ -303,10 +285,15 @@ class HardLogistic(Activation):
     offset: float = Field(0.5, description="value at 0, before it is cut off")
 
     def build(self) -> nn.Module:
-        from mlprun.parts.architectures import network as modules
+        from torch.nn.functional import hardtanh
 
-        # not nn.Hardsigmoid: its derivative in float64 is 1/6 as float32 has it
-        return modules.HardLogistic(self.slope, self.offset)
+        # not nn.Hardsigmoid, whose derivative in float64 is 1/6 as float32 has it, and not clamp, whose slope
+        # at 0 and 1 themselves is that of the line: hard_tanh has 0 there
+        return _elementwise_module(
+            lambda values: hardtanh(self.slope * values + self.offset, 0.0, 1.0),
+            slope=self.slope,
+            offset=self.offset,
+        )
 
 
 @activations.register
@@ -316,9 +303,6 @@ class HardTanh(Activation):
     Source: Collobert (2004), infoscience.epfl.ch/record/82802
     """
 
+    torch_name: ClassVar[str] = "Hardtanh"
+
     name: Literal["hard_tanh"] = "hard_tanh"
-
-    def build(self) -> nn.Module:
-        from torch import nn
-
-        return nn.Hardtanh()

@@ -15,7 +15,7 @@ from torch import nn
 
 from mlprun.errors import UsageError
 from mlprun.parts.architectures import Architecture, Mlp, Rnn, architectures
-from mlprun.parts.architectures.network import Dropout, Network, Row, summary
+from mlprun.parts.architectures.network import Dropout, LayerSummary, Network, layer_table
 from mlprun.parts.datasets.dataset import DatasetInfo
 
 NUMBERS = DatasetInfo(rows=10, inputs=2, classes=("0", "1"))
@@ -318,16 +318,16 @@ def test_dropout_layers_are_listed_in_order():
 
 
 def test_the_summary_names_every_layer_and_counts_its_parameters():
-    assert summary(built(mlp(hidden=(8, 4)), 5), 5) == [
-        Row("layers.0", "linear 5 -> 8", (8,), 48),
-        Row("activations.0", "relu", (8,), 0),
-        Row("layers.1", "linear 8 -> 4", (4,), 36),
-        Row("activations.1", "relu", (4,), 0),
-        Row("layers.2", "linear 4 -> 1", (1,), 5),
-        Row("output_activation", "logistic", (1,), 0),
+    assert layer_table(built(mlp(hidden=(8, 4)), 5), 5) == [
+        LayerSummary("layers.0", "linear 5 -> 8", (8,), 48),
+        LayerSummary("activations.0", "relu", (8,), 0),
+        LayerSummary("layers.1", "linear 8 -> 4", (4,), 36),
+        LayerSummary("activations.1", "relu", (4,), 0),
+        LayerSummary("layers.2", "linear 4 -> 1", (1,), 5),
+        LayerSummary("output_activation", "logistic", (1,), 0),
     ]
     architecture, inputs = EXAMPLES["mixed"]
-    kinds = {row.name: (row.kind, row.shape) for row in summary(built(architecture, inputs), inputs)}
+    kinds = {row.name: (row.kind, row.shape) for row in layer_table(built(architecture, inputs), inputs)}
     assert kinds["embedding"] == ("embedding of 5 in 3", (4, 3))
     assert kinds["embedding_activation"] == ("tanh", (12,))
     assert kinds["norms.0"] == ("batch norm", (6,))
@@ -339,7 +339,7 @@ def test_the_summary_names_every_layer_and_counts_its_parameters():
 @CASES
 def test_the_summary_counts_every_parameter(architecture, inputs):
     network = built(architecture, inputs)
-    counted = sum(row.parameters for row in summary(network, inputs))
+    counted = sum(row.parameters for row in layer_table(network, inputs))
     assert counted == sum(parameter.numel() for parameter in network.parameters())
 
 
@@ -350,7 +350,7 @@ def test_the_summary_of_a_user_s_network_lists_its_layers():
             self.one = nn.Sequential(nn.Linear(2, 3), nn.Tanh())
             self.output_activation = nn.Identity()
 
-    assert [(row.name, row.kind) for row in summary(Mine(), 2)] == [
+    assert [(row.name, row.kind) for row in layer_table(Mine(), 2)] == [
         ("one.0", "linear 2 -> 3"),
         ("one.1", "tanh"),
     ]

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import Field
 
-from mlprun.parts.activations import HiddenActivation, Identity, OneActivation
-from mlprun.parts.initializers import Default, GivenValues, InitializerField, LayerInitField
+from mlprun.parts.activations import HiddenActivation, Identity, OneActivation, build_activation
+from mlprun.parts.initializers import (
+    Default,
+    GivenValues,
+    InitializerField,
+    LayerInit,
+    LayerInitField,
+    ModuleInitializer,
+)
 from mlprun.parts.part import Options, Part, PositiveInt, Probability, Registry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
+
     from mlprun.parts.architectures.network import Network
     from mlprun.parts.datasets.dataset import DatasetInfo
 
-
+Dtype = Literal["float32", "float64"]
 Norm = Literal["none", "batch", "layer"]
 
 
@@ -58,39 +69,30 @@ class Embedding(Options):
         default_factory=Default, description="how the table starts; by default N(0, 1)"
     )
 
+    def modules(self, *, sparse: bool) -> dict[str, nn.Module]:
+        """The table and its activation."""
+        from torch import nn
 
-def refused_inputs(info: DatasetInfo, embedding: Embedding | None) -> str | None:
-    """Why these inputs do not go with this embedding; None if they do. Without one, symbols are numbers."""
-    if embedding is None:
+        table = nn.Embedding(self.vocabulary, self.dim, sparse=sparse)
+        return {"embedding": table, "embedding_activation": build_activation(self.activation)}
+
+    def unsupported_reason(self, info: DatasetInfo) -> str | None:
+        """Why it cannot take these inputs; None if it can."""
+        if info.tokens is None:
+            remedy = "remove architecture.embedding"
+            return f"an embedding takes whole numbers from 0 and these inputs are not; {remedy}"
+        if info.tokens > self.vocabulary:
+            what = f"embedding.vocabulary is {self.vocabulary} and the inputs have symbols up to"
+            return f"{what} {info.tokens - 1}; set it to {info.tokens}"
         return None
-    if info.tokens is None:
-        return (
-            "an embedding takes whole numbers from 0 and these inputs are not; remove architecture.embedding"
-        )
-    if info.tokens > embedding.vocabulary:
-        what = f"embedding.vocabulary is {embedding.vocabulary} and the inputs have symbols up to"
-        return f"{what} {info.tokens - 1}; set it to {info.tokens}"
-    return None
-
-
-def refused_values(architecture: Architecture, init: object, info: DatasetInfo) -> str | None:
-    """Why `init: {name: values}` does not fit this network; None if it does, or before `outputs` is known."""
-    if not isinstance(init, GivenValues) or architecture.outputs is None:
-        return None
-    inputs = info.inputs
-    if architecture.vocabulary is None:
-        # one-hot encoding can only widen a table, by how much is known when it has been read
-        inputs = max([inputs, *init.shapes.get("layers.0.weight", ())[1:]])
-    shapes = architecture.shapes(inputs)
-    problems = init.problems(shapes) if shapes is not None else []
-    return "init.parameters: " + "; ".join(problems) if problems else None
-
-
-Dtype = Literal["float32", "float64"]
 
 
 class Architecture(Part):
-    """Base of all architectures."""
+    """Base of all architectures.
+
+    A subclass declares `modules`, `steps` and `layer_inits`, or overrides `build`. An option `embedding` is a
+    table in front of integer inputs; an option `init` says how layers, or parameters by name, start.
+    """
 
     outputs: PositiveInt | None = Field(
         None, description="network outputs; by default what data and loss call for"
@@ -100,9 +102,13 @@ class Architecture(Part):
     )
 
     @property
+    def _embedding(self) -> Embedding | None:
+        return cast("Embedding | None", getattr(self, "embedding", None))
+
+    @property
     def vocabulary(self) -> int | None:
         """How many symbols integer inputs may take; None when inputs are numbers."""
-        return None
+        return None if self._embedding is None else self._embedding.vocabulary
 
     @property
     def smallest_batch(self) -> int:
@@ -111,7 +117,17 @@ class Architecture(Part):
 
     def unsupported_reason(self, info: DatasetInfo) -> str | None:
         """Why this architecture cannot take these inputs, ending in what would work; None if it can."""
-        return None
+        reason = None if self._embedding is None else self._embedding.unsupported_reason(info)
+        init = getattr(self, "init", None)
+        if reason is not None or not isinstance(init, GivenValues) or self.outputs is None:
+            return reason
+        inputs = info.inputs
+        if self.vocabulary is None:
+            # one-hot encoding can only widen a table, by how much is known when it has been read
+            inputs = max([inputs, *init.shapes.get("layers.0.weight", ())[1:]])
+        shapes = self.shapes(inputs)
+        problems = init.problems(shapes) if shapes is not None else []
+        return "init.parameters: " + "; ".join(problems) if problems else None
 
     def shapes(self, inputs: int) -> dict[str, tuple[int, ...]] | None:
         """Every parameter's name and shape, without torch, with `outputs` set; None where it is not known."""
@@ -134,7 +150,49 @@ class Architecture(Part):
         `dtype`. What is not drawn (constants, given values, a file) is set after the cast, so that float64
         keeps every digit. `sparse` asks for sparse gradients of embeddings.
         """
+        from mlprun.parts.architectures.network import StepNetwork  # brings torch
+
+        return StepNetwork(self, inputs, dtype=dtype, sparse=sparse)
+
+    def modules(self, inputs: int) -> dict[str, nn.Module]:
+        """The submodules behind the embedding by name, made in the order in which they draw."""
         raise NotImplementedError
+
+    def all_modules(self, inputs: int, *, sparse: bool) -> dict[str, nn.Module]:
+        """`modules` behind those of the embedding, and the output activation."""
+        assert self.output_activation is not None
+        return {
+            **({} if self._embedding is None else self._embedding.modules(sparse=sparse)),
+            **self.modules(inputs),
+            "output_activation": build_activation(self.output_activation),
+        }
+
+    def steps(self, network: Any) -> list[Callable[[Tensor], Tensor]]:
+        """What rows pass in their order, from [B, inputs] to [B, outputs] before the output activation."""
+        raise NotImplementedError
+
+    def stages(self, network: Any) -> list[nn.Module]:
+        """The modules that a table of the network's layers lists; by default the steps."""
+        return cast("list[nn.Module]", network.steps)
+
+    def layer_inits(self, network: Any) -> list[tuple[nn.Module, LayerInit]]:
+        """The layers with their initialisers, in the order in which these draw."""
+        raise NotImplementedError
+
+    def initializers(
+        self, network: Any
+    ) -> tuple[list[tuple[nn.Module, LayerInit]], ModuleInitializer | None]:
+        """`layer_inits` behind that of the embedding, and what sets parameters by name."""
+        init, front = getattr(self, "init", None), []
+        if self._embedding is not None:
+            front = [(network.embedding, LayerInit(weight=self._embedding.init))]
+        return [*front, *self.layer_inits(network)], init if isinstance(init, ModuleInitializer) else None
+
+    @property
+    def _layer_init(self) -> LayerInit:
+        """How a layer without its own `init` starts."""
+        init = getattr(self, "init", None)
+        return init if isinstance(init, LayerInit) else LayerInit()
 
 
 architectures: Registry[Architecture] = Registry("architecture", "architectures")

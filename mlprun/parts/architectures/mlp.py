@@ -7,24 +7,22 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from mlprun.parts.activations import HiddenActivation, Relu
+from mlprun.parts.activations import HiddenActivation, Relu, build_activation
 from mlprun.parts.architectures.architecture import (
     Architecture,
-    Dtype,
     Embedding,
     Layer,
     Norm,
     OutputLayer,
     architectures,
-    refused_inputs,
-    refused_values,
 )
 from mlprun.parts.initializers import InitField, LayerInit
 from mlprun.parts.part import PositiveInt, Probability
 
 if TYPE_CHECKING:
-    from mlprun.parts.architectures.network import Network
-    from mlprun.parts.datasets.dataset import DatasetInfo
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
 
 _DEFAULT_HIDDEN = (8,)
 MOST_LAYERS = 1000
@@ -83,10 +81,6 @@ class Mlp(Architecture):
         return self
 
     @property
-    def vocabulary(self) -> int | None:
-        return None if self.embedding is None else self.embedding.vocabulary
-
-    @property
     def smallest_batch(self) -> int:
         return 2 if any(layer.norm == "batch" for layer in self.hidden_layers) else 1
 
@@ -114,13 +108,6 @@ class Mlp(Architecture):
             init=self._layer_init if self.output.init is None else self.output.init,
         )
 
-    @property
-    def _layer_init(self) -> LayerInit:
-        return self.init if isinstance(self.init, LayerInit) else LayerInit()
-
-    def unsupported_reason(self, info: DatasetInfo) -> str | None:
-        return refused_inputs(info, self.embedding) or refused_values(self, self.init, info)
-
     def shapes(self, inputs: int) -> dict[str, tuple[int, ...]]:
         assert self.outputs is not None
         shapes: dict[str, tuple[int, ...]] = {}
@@ -147,7 +134,46 @@ class Mlp(Architecture):
     def activations(self, inputs: int, *, fused: bool) -> int:
         return 0 if fused else sum(layer.units for layer in self.hidden_layers)
 
-    def build(self, inputs: int, *, dtype: Dtype = "float32", sparse: bool = False) -> Network:
-        from mlprun.parts.architectures.dense import build
+    def modules(self, inputs: int) -> dict[str, nn.Module]:
+        from torch import nn
 
-        return build(self, inputs, dtype=dtype, sparse=sparse)
+        from mlprun.parts.architectures.network import Dropout  # brings torch
+
+        assert self.outputs is not None
+        hidden = dict(enumerate(self.hidden_layers))
+        front = inputs if self.embedding is None else inputs * self.embedding.dim
+        widths = [front, *(layer.units for layer in hidden.values()), self.outputs]
+        biases = [*(layer.bias for layer in hidden.values()), self.output_layer.bias]
+        # layers are made in order, as a plain script makes them: so both draw the same numbers
+        layers = [
+            nn.Linear(before, after, bias=bool(bias))
+            for before, after, bias in zip(widths, widths[1:], biases, strict=False)
+        ]
+        norms = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
+        return {
+            "layers": nn.ModuleList(layers),
+            "norms": nn.ModuleDict(
+                {str(k): norms[one.norm](one.units) for k, one in hidden.items() if one.norm in norms}
+            ),
+            "activations": nn.ModuleList(build_activation(one.activation or ()) for one in hidden.values()),
+            "dropout": nn.ModuleDict(
+                {str(k): Dropout(one.dropout, one.units) for k, one in hidden.items() if one.dropout}
+            ),
+        }
+
+    def steps(self, network: Any) -> list[Callable[[Tensor], Tensor]]:
+        from torch import nn
+
+        steps: list[Callable[[Tensor], Tensor]] = []
+        if self.embedding is not None:
+            steps += [network.embedding, nn.Flatten(), network.embedding_activation]
+        for k, activation in enumerate(network.activations):
+            steps.append(network.layers[k])
+            steps += [network.norms[str(k)]] if str(k) in network.norms else []
+            steps.append(activation)
+            steps += [network.dropout[str(k)]] if str(k) in network.dropout else []
+        return [*steps, network.layers[-1]]
+
+    def layer_inits(self, network: Any) -> list[tuple[nn.Module, LayerInit]]:
+        inits = [*(layer.init for layer in self.hidden_layers), self.output_layer.init]
+        return [(layer, init) for layer, init in zip(network.layers, inits, strict=True) if init is not None]

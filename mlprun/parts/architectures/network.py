@@ -1,23 +1,19 @@
-"""The nn.Modules of mlprun: the network, modules that torch lacks, and a summary of the layers.
+"""The networks of architectures as nn.Modules, modules that torch lacks, and the table of a network's layers.
 
 Imports torch, so it is imported inside functions only.
 """
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from mlprun.parts.activations import activations
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
-    from mlprun.parts.architectures.architecture import Dtype
-    from mlprun.parts.initializers import LayerInit, ModuleInitializer
+    from mlprun.parts.architectures.architecture import Architecture, Dtype
 
 
 class Network(nn.Module):
@@ -26,7 +22,7 @@ class Network(nn.Module):
     output_activation: nn.Module
 
     def redraw(self) -> bool:
-        """Start anew in place, as if just built, from torch's default generator as it stands.
+        """Initialise again in place, as if just built, from torch's default generator as it is.
 
         False where that cannot be done and the network must be built again.
         """
@@ -43,7 +39,7 @@ class Network(nn.Module):
 
     @property
     def stages(self) -> list[nn.Module]:
-        """The modules in the order in which rows pass them, before the output activation; for the summary."""
+        """The modules in the order in which rows pass them, before the output activation."""
         leaves = (module for module in self.modules() if not any(module.children()))
         return [module for module in leaves if module is not self.output_activation]
 
@@ -61,6 +57,78 @@ class Network(nn.Module):
         """The names of the parameters that are embedding tables."""
         tables = (name for name, module in self.named_modules() if isinstance(module, nn.Embedding))
         return frozenset(f"{name}.weight" for name in tables)
+
+
+_RESETTABLE = (nn.Linear, nn.Embedding, nn.BatchNorm1d, nn.LayerNorm)
+"""modules that make all their parameters in `reset_parameters`, with the draws of their construction"""
+
+
+class StepNetwork(Network):
+    """The network of an architecture, from the modules, steps and initialisers that it declares."""
+
+    def __init__(self, architecture: Architecture, inputs: int, *, dtype: Dtype, sparse: bool) -> None:
+        super().__init__()
+        self.architecture, self.dtype = architecture, dtype
+        for name, module in architecture.all_modules(inputs, sparse=sparse).items():
+            self.add_module(name, module)
+        # plain lists: the modules are registered above, and walking a list costs less than a ModuleList
+        self.steps = _without_identities(architecture.steps(self))
+        self.all_steps = _without_identities([*self.steps, self.output_activation])
+        self._initialize()
+
+    @property
+    def stages(self) -> list[nn.Module]:
+        """The steps, or the modules that the architecture lists in their place."""
+        return self.architecture.stages(self)
+
+    def preactivation(self, rows: Tensor) -> Tensor:
+        """[B, D] numbers or [B, T] symbols to [B, K]."""
+        for step in self.steps:
+            rows = step(rows)
+        return rows
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """[B, D] numbers or [B, T] symbols to [B, K], after the output activation."""
+        for step in self.all_steps:
+            rows = step(rows)
+        return rows
+
+    def redraw(self) -> bool:
+        """Initialise again in place."""
+        own = [module for module in self.modules() if any(True for _ in module.parameters(recurse=False))]
+        if not all(type(module) in _RESETTABLE for module in own):
+            return False
+        if self.dtype != "float32":
+            self.to(torch.float32)
+        for module in own:  # in the order of construction
+            cast("nn.Linear", module).reset_parameters()
+        self._initialize()
+        return True
+
+    def _initialize(self) -> None:
+        """Overwrite weights and biases in their order, cast to the dtype, then set what has a name."""
+        inits, named = self.architecture.initializers(self)
+        pairs = [
+            (initializer, module, kind)
+            for module, init in inits
+            for initializer, kind in ((init.weight, "weight"), (init.bias, "bias"))
+            if getattr(module, kind, None) is not None
+        ]
+        with torch.no_grad():
+            for initializer, module, kind in pairs:
+                if initializer.is_random:
+                    initializer.fill(getattr(module, kind))
+            if self.dtype != "float32":  # as which parameters are made
+                self.to(getattr(torch, self.dtype))
+            for initializer, module, kind in pairs:
+                if not initializer.is_random:  # 0.1 in float64 is not 0.1 that has been through float32
+                    initializer.fill(getattr(module, kind))
+        if named is not None:
+            named.assign(self)
+
+
+def _without_identities(steps: Sequence[Callable[[Tensor], Tensor]]) -> list[Callable[[Tensor], Tensor]]:
+    return [step for step in steps if not isinstance(step, nn.Identity)]
 
 
 class Dropout(nn.Module):
@@ -83,48 +151,8 @@ class Dropout(nn.Module):
         return f"probability={self.probability}"
 
 
-_DRAWN = (nn.Linear, nn.Embedding, nn.BatchNorm1d, nn.LayerNorm)
-"""modules that make all their parameters in `reset_parameters`, with the draws of their construction"""
-
-
-def redrawn(network: Network) -> list[nn.Module] | None:
-    """The modules to reset for a start anew, in the order of construction; None where one cannot be."""
-    own = [module for module in network.modules() if any(True for _ in module.parameters(recurse=False))]
-    return own if all(type(module) in _DRAWN for module in own) else None
-
-
-def initialize(
-    network: Network,
-    starts: Iterable[tuple[nn.Module, LayerInit]],
-    *,
-    dtype: Dtype,
-    named: ModuleInitializer | None,
-) -> None:
-    """Overwrite weights and biases of `starts` in their order, cast to `dtype`, then set what has a name."""
-    pairs = [
-        (initializer, module, kind)
-        for module, init in starts
-        for initializer, kind in ((init.weight, "weight"), (init.bias, "bias"))
-        if getattr(module, kind, None) is not None
-    ]
-    with torch.no_grad():
-        for initializer, module, kind in pairs:
-            if initializer.is_random:
-                initializer.fill(getattr(module, kind))
-        if dtype != "float32":  # as which parameters are made
-            network.to(getattr(torch, dtype))
-        for initializer, module, kind in pairs:
-            if not initializer.is_random:  # 0.1 in float64 is not 0.1 that has been through float32
-                initializer.fill(getattr(module, kind))
-    if named is not None:
-        named.assign(network)
-
-
 class Parallel(nn.ModuleList):
     """Several activations of the same values, summed in their order."""
-
-    def __init__(self, modules: Sequence[nn.Module]) -> None:
-        super().__init__(modules)
 
     def forward(self, values: Tensor) -> Tensor:
         """[B, H] to [B, H]."""
@@ -135,48 +163,23 @@ class Parallel(nn.ModuleList):
         return total
 
 
-class Swish(nn.Module):
-    """z times logistic(beta z)."""
+class Elementwise(nn.Module):
+    """A function of each value as a module, for activations that torch has no module of."""
 
-    def __init__(self, beta: float) -> None:
+    def __init__(self, function: Callable[[Tensor], Tensor], **options: float) -> None:
         super().__init__()
-        self.beta = beta
+        self.function, self.options = function, options
 
     def forward(self, values: Tensor) -> Tensor:
         """[B, H] to [B, H]."""
-        return values * torch.sigmoid(self.beta * values)
+        return self.function(values)
 
     def extra_repr(self) -> str:
         """The options, for printing."""
-        return f"beta={self.beta}"
+        return ", ".join(f"{name}={value}" for name, value in self.options.items())
 
 
-class HardLogistic(nn.Module):
-    """`slope` times z plus `offset`, cut off at 0 and 1."""
-
-    def __init__(self, slope: float, offset: float) -> None:
-        super().__init__()
-        self.slope, self.offset = slope, offset
-
-    def forward(self, values: Tensor) -> Tensor:
-        """[B, H] to [B, H]."""
-        # not clamp, whose slope at 0 and 1 themselves is that of the line: hard_tanh has 0 there
-        return nn.functional.hardtanh(self.slope * values + self.offset, 0.0, 1.0)
-
-    def extra_repr(self) -> str:
-        """The options, for printing."""
-        return f"slope={self.slope}, offset={self.offset}"
-
-
-class Exp(nn.Module):
-    """e to the power of z."""
-
-    def forward(self, values: Tensor) -> Tensor:
-        """[B, K] to [B, K]."""
-        return torch.exp(values)
-
-
-class Row(NamedTuple):
+class LayerSummary(NamedTuple):
     """A layer: its name in the module, what it is, the shape of one row after it, its trained numbers."""
 
     name: str
@@ -185,45 +188,39 @@ class Row(NamedTuple):
     parameters: int
 
 
-def summary(network: Network, inputs: int) -> list[Row]:
+def layer_table(network: Network, inputs: int) -> list[LayerSummary]:
     """A row per layer in the order of computing, for `inputs` columns; the output activation comes last."""
     names = {module: name for name, module in network.named_modules()}
-    rows: list[Row] = []
+    rows: list[LayerSummary] = []
     shape: tuple[int, ...] = (inputs,)
     for stage in (*network.stages, network.output_activation):
-        shape = _shape(stage, shape)
+        match stage:
+            case nn.Linear():
+                shape = (stage.out_features,)
+            case nn.Embedding():
+                shape = (*shape, stage.embedding_dim)
+            case nn.Flatten():
+                shape = (shape[0] * shape[1],)
         if not isinstance(stage, nn.Identity | nn.Flatten):
             parameters = sum(parameter.numel() for parameter in stage.parameters())
-            rows.append(Row(names.get(stage, ""), kind(stage), shape, parameters))
+            rows.append(LayerSummary(names.get(stage, ""), _kind(stage), shape, parameters))
     return rows
 
 
-def _shape(stage: nn.Module, shape: tuple[int, ...]) -> tuple[int, ...]:
-    if isinstance(stage, nn.Linear):
-        return (stage.out_features,)
-    if isinstance(stage, nn.Embedding):
-        return (*shape, stage.embedding_dim)
-    if isinstance(stage, nn.Flatten):
-        return (shape[0] * shape[1],)
-    return shape
-
-
-def kind(stage: nn.Module) -> str:
+def _kind(stage: nn.Module) -> str:
     """What a layer is, in words: `linear 2 -> 5`, `relu + tanh`, `dropout 0.5`."""
-    if isinstance(stage, nn.Linear):
-        bias = "" if stage.bias is not None else ", no bias"
-        return f"linear {stage.in_features} -> {stage.out_features}{bias}"
-    if isinstance(stage, nn.Embedding):
-        return f"embedding of {stage.num_embeddings} in {stage.embedding_dim}"
-    if isinstance(stage, Parallel):
-        return " + ".join(kind(module) for module in stage)
-    if isinstance(stage, Dropout):
-        return f"dropout {stage.probability:g}"
-    known = {nn.BatchNorm1d: "batch norm", nn.LayerNorm: "layer norm", **_activation_names()}
-    return known.get(type(stage), type(stage).__name__.lower())
-
-
-@cache
-def _activation_names() -> dict[type[nn.Module], str]:
-    parts = (part for part in activations if not any(f.is_required() for f in part.model_fields.values()))
-    return {type(part.model_validate({}).build()): part.names()[0] for part in parts}
+    match stage:
+        case nn.Linear():
+            bias = "" if stage.bias is not None else ", no bias"
+            return f"linear {stage.in_features} -> {stage.out_features}{bias}"
+        case nn.Embedding():
+            return f"embedding of {stage.num_embeddings} in {stage.embedding_dim}"
+        case Parallel():
+            return " + ".join(map(_kind, stage))
+        case Dropout():
+            return f"dropout {stage.probability:g}"
+        case nn.BatchNorm1d():
+            return "batch norm"
+        case nn.LayerNorm():
+            return "layer norm"
+    return str(getattr(stage, "label", type(stage).__name__.lower()))

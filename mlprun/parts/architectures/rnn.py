@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from mlprun.parts.activations import HiddenActivation, Tanh
+from mlprun.parts.activations import HiddenActivation, Tanh, build_activation
 from mlprun.parts.architectures.architecture import (
     Architecture,
-    Dtype,
     Embedding,
     architectures,
-    refused_inputs,
-    refused_values,
 )
 from mlprun.parts.initializers import InitField, LayerInit
 from mlprun.parts.part import PositiveInt
 
 if TYPE_CHECKING:
-    from mlprun.parts.architectures.network import Network
-    from mlprun.parts.datasets.dataset import DatasetInfo
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
 
 
 @architectures.register
@@ -45,13 +44,6 @@ class Rnn(Architecture):
     )
     embedding: Embedding | None = Field(None, description="a table in front of integer inputs")
 
-    @property
-    def vocabulary(self) -> int | None:
-        return None if self.embedding is None else self.embedding.vocabulary
-
-    def unsupported_reason(self, info: DatasetInfo) -> str | None:
-        return refused_inputs(info, self.embedding) or refused_values(self, self.init, info)
-
     def shapes(self, inputs: int) -> dict[str, tuple[int, ...]]:
         assert self.outputs is not None
         width = 1 if self.embedding is None else self.embedding.dim
@@ -69,7 +61,38 @@ class Rnn(Architecture):
     def activations(self, inputs: int, *, fused: bool) -> int:
         return inputs * self.hidden
 
-    def build(self, inputs: int, *, dtype: Dtype = "float32", sparse: bool = False) -> Network:
-        from mlprun.parts.architectures.recurrent import build
+    def modules(self, inputs: int) -> dict[str, nn.Module]:
+        from torch import nn
 
-        return build(self, dtype=dtype, sparse=sparse)
+        assert self.outputs is not None
+        width = 1 if self.embedding is None else self.embedding.dim
+        layers = {
+            "input": nn.Linear(width, self.hidden, bias=self.bias),
+            "hidden": nn.Linear(self.hidden, self.hidden, bias=self.bias),
+            "output": nn.Linear(self.hidden, self.outputs, bias=self.bias),
+        }
+        return {"cell": nn.ModuleDict({**layers, "activation": build_activation(self.activation)})}
+
+    def steps(self, network: Any) -> list[Callable[[Tensor], Tensor]]:
+        return [*self._front(network), partial(_unroll, network.cell)]  # which a copy of the network copies
+
+    def stages(self, network: Any) -> list[nn.Module]:
+        cell = network.cell
+        return [*self._front(network), cell.input, cell.hidden, cell.activation, cell.output]
+
+    def _front(self, network: Any) -> list[nn.Module]:
+        return [] if self.embedding is None else [network.embedding, network.embedding_activation]
+
+    def layer_inits(self, network: Any) -> list[tuple[nn.Module, LayerInit]]:
+        layers = (network.cell.input, network.cell.hidden, network.cell.output)
+        return [(layer, self._layer_init) for layer in layers]
+
+
+def _unroll(cell: Any, steps: Tensor) -> Tensor:
+    """[B, T, D] numbers, or [B, T] of one number each, to [B, K]."""
+    steps = steps if steps.ndim == 3 else steps.unsqueeze(-1)
+    state = steps.new_zeros(len(steps), cell.hidden.in_features)
+    for values in steps.unbind(1):
+        state = cell.activation(cell.input(values) + cell.hidden(state))
+    outputs: Tensor = cell.output(state)
+    return outputs
