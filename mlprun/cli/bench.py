@@ -1,9 +1,11 @@
 """`mlprun bench`: what a training step costs on this machine."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlprun import api
 from mlprun.cli.options import ConfigCode, Force, check_writable, save
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import UsageError
@@ -11,38 +13,40 @@ from mlprun.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mlprun.cli.measuring import Measured
+    from mlprun.cli.measuring import Measurement
 
 
 def bench_command(
-    config: Annotated[str | None, typer.Argument(help="a config; without one, five workloads")] = None,
+    config: Annotated[str | None, typer.Argument(help="A config; without one, five workloads.")] = None,
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="values that replace the config's")
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the config.")
     ] = None,
     *,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Turns of each engine.")] = 5,
-    seconds: Annotated[float, typer.Option("--seconds", min=0.001, help="Length of a turn.")] = 0.2,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Repetitions.")] = 5,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.001, help="Seconds per repetition.")] = 0.2,
     plot: Annotated[
         str | None,
-        typer.Option("--plot", metavar="FILE", help="Draw cost over rows, width and runs; takes a minute."),
+        typer.Option(
+            "--plot", metavar="FILE", help="Plot the cost over rows, width and runs; takes a minute."
+        ),
     ] = None,
     force: Force = False,
     allow_code: ConfigCode = False,
     output: Output,
 ) -> None:
-    """Measure what a training step costs on each engine.
+    """Benchmark a training step of each engine against a plain PyTorch loop.
 
     mlprun bench
     mlprun bench configs/moons.yaml training.batch_size=32
     mlprun bench --plot cost.pdf
 
-    Beside the engines stands a plain PyTorch loop that trains the same network.
-    All evaluate dev and keep a row of history every 100 steps, on one thread,
-    in turn; times are of the processor, medians over the turns.
+    The plain loop trains the same network. All evaluate dev and keep a row of
+    history every 100 steps, on one thread, in turn; times are CPU times, medians
+    over the repetitions.
 
-    --plot draws how the cost grows with rows, width and the number of runs
-    that are trained together (those in wall time, on all cores). A curve ends
-    where a turn of 100 steps takes too long for the minute.
+    --plot draws how the cost grows with rows, width and the number of runs that
+    are trained together (those in wall time, on all cores). A curve ends where
+    100 steps take too long for the minute.
 
     --json prints {"workloads": [{"name", "engines":
       [{"engine", "microseconds", "steps_per_second", "ratio"}],
@@ -51,76 +55,73 @@ def bench_command(
       with --plot {"plot": FILE, "curves": [{"over", "work", "sizes",
       "microseconds": {ENGINE: [number or null, ...]}}]}
 
-    Exit codes: 0 done, 2 config or usage, 3 data, 7 the picture cannot be written.
+    Exit codes: 0 done, 2 config or usage, 3 data, 7 the figure cannot be written.
     """
     if plot is not None:
-        return _draw(plot, config, output, force=force)
-    from mlprun import api
-    from mlprun.cli import measuring
-    from mlprun.cli.workloads import WORKLOADS, workload
+        return _plot(plot, config, output, force=force)
+    from mlprun.cli import measuring, workloads  # here, since --help needs no torch
 
     if config is None:
-        configs = {name: workload(given) for name, given in WORKLOADS.items()}
+        configs = {name: workloads.workload(settings) for name, settings in workloads.WORKLOADS.items()}
     else:
         loaded = api.load_config(config, *(overrides or ()), allow_code=allow_code)
         configs = {loaded.name: loaded}
-    found = {
-        name: measuring.measure(each, rounds=rounds, seconds=seconds, say=output.note)
-        for name, each in configs.items()
+    measurements = {
+        name: measuring.measure(one, rounds=rounds, seconds=seconds, say=output.note)
+        for name, one in configs.items()
     }
-    return _show(found, output)
+    return _show(measurements, output)
 
 
-def _draw(place: str, config: str | None, output: Output, *, force: bool) -> None:
-    """The curves as tables and as a picture; what would stop it from being written is found first."""
-    from mlprun import figures
-    from mlprun.cli import scaling
+def _plot(path: str, config: str | None, output: Output, *, force: bool) -> None:
+    """Measure, then show the curves as tables and a figure; what would prevent writing it is found first."""
+    from mlprun import figures  # here, since --help needs no torch and no matplotlib
+    from mlprun.cli import measuring, workloads
+    from mlprun.figures import canvas, cost
 
     if config is not None:
         raise UsageError("--plot", "draws networks of its own", "leave the config out")
-    figures.form_of(place)
-    check_writable(place, force=force)
-    panels = scaling.curves(scaling.FAMILIES, scaling.SECONDS, output.note)
-    save(place, figures.encode(scaling.picture(panels), place), force=force)
+    figures.form_of(path)
+    check_writable(path, force=force)
+    panels = measuring.measure_families(measuring.FAMILIES, measuring.SECONDS, output.note)
+    details = (
+        f"Medians of {measuring.ROUNDS} repetitions, float32, dev evaluated every "
+        f"{workloads.STEPS_PER_EVALUATION} steps; CPU time of one core. "
+        f"Runs together: wall time on {measuring.count_cores()} cores."
+    )
+    save(path, figures.encode(canvas.finished(cost.draw_costs, panels, details), path), force=force)
     for panel in panels:
-        names = list(panel.microseconds)
         rows = list(zip(panel.sizes, *panel.microseconds.values(), strict=True))
-        output.result(Table((panel.axis, *names), rows, f"µs per step: {panel.heading}"))
-    output.result(f"wrote {place}")
+        output.result(Table((panel.axis, *panel.microseconds), rows, f"µs per step: {panel.heading}"))
+    output.result(f"wrote {path}")
     curves = [
         {"over": one.axis, "work": one.heading, "sizes": one.sizes, "microseconds": one.microseconds}
         for one in panels
     ]
-    output.document({"plot": place, "curves": curves})
+    output.document({"plot": path, "curves": curves})
 
 
-def _show(found: "Mapping[str, Measured]", output: Output) -> None:
-    """A row for each engine that was measured, a line for each that was not."""
+def _show(measurements: "Mapping[str, Measurement]", output: Output) -> None:
+    """A row for each engine that was measured, a line for each that refused."""
     rows = [
         (name, cost.engine, cost.microseconds, cost.steps_per_second, cost.ratio)
-        for name, measured in found.items()
-        for cost in measured.costs
+        for name, one in measurements.items()
+        for cost in one.costs
     ]
     output.result(Table(("workload", "engine", "µs per step", "steps per second", "ratio"), rows))
     refused: dict[tuple[str, str], list[str]] = {}
-    for name, measured in found.items():
-        for told in measured.refusals.items():
-            refused.setdefault(told, []).append(name)
+    for name, one in measurements.items():
+        for engine_and_reason in one.refused.items():
+            refused.setdefault(engine_and_reason, []).append(name)
     for (engine, reason), names in refused.items():
-        what = "any of them" if len(names) == len(found) > 1 else "; ".join(names)
+        what = "any of them" if len(names) == len(measurements) > 1 else "; ".join(names)
         output.result(f"{engine} cannot run {what}: {reason}")
-    output.document({"workloads": [_document(name, measured) for name, measured in found.items()]})
-
-
-def _document(name: str, measured: "Measured") -> dict[str, Any]:
-    costs = [
+    documents = [
         {
-            "engine": cost.engine,
-            "microseconds": cost.microseconds,
-            "steps_per_second": cost.steps_per_second,
-            "ratio": cost.ratio,
+            "name": name,
+            "engines": [{**asdict(cost), "steps_per_second": cost.steps_per_second} for cost in one.costs],
+            "refused": [{"engine": engine, "reason": reason} for engine, reason in one.refused.items()],
         }
-        for cost in measured.costs
+        for name, one in measurements.items()
     ]
-    refused = [{"engine": engine, "reason": reason} for engine, reason in measured.refusals.items()]
-    return {"name": name, "engines": costs, "refused": refused}
+    output.document({"workloads": documents})

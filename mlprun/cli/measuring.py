@@ -1,45 +1,58 @@
-"""What a step costs on each engine, beside a plain PyTorch loop that does the same.
+"""What a training step costs on each engine and in a plain PyTorch loop.
 
-All evaluate dev and keep a row of history as often, after a whole epoch. They take turns, so that a busy
-machine slows all; figures are medians over turns, ratios medians of each turn's ratio.
+All evaluate dev and keep a row of history equally often, after a whole epoch. They take turns, so that a busy
+machine slows all; times are medians over turns, ratios medians of each turn's ratio.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from mlprun import engines
-from mlprun.cli.plain import Plain
-from mlprun.cli.workloads import LONG, endless, steps_of
-from mlprun.engines import ChunkResult, RunFailure
-from mlprun.engines.contract import never
+from mlprun.cli.workloads import ENDLESS, PlainLoop, endless, moons, wide, workload
 from mlprun.errors import DivergedError
+from mlprun.figures.cost import CostPanel
+from mlprun.training.trainer import Trainer, TrainingRun
+from mlprun.verification.trajectories import steps_per_epoch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from mlprun.engines import Engine
     from mlprun.experiment import Experiment
     from mlprun.schema import Config
 
-    Runner = Callable[[int], object]
-    """trains so many epochs beyond those of the call before"""
+    Say = Callable[[str], None]
+    Runner = Callable[[int], None]
+    """Trains so many epochs beyond those of the call before."""
 
 PLAIN = "plain PyTorch"
-SLOWER = 10.0
-"""how much smaller the learning rate is made for a run that diverges while it is measured"""
-TRIES = 8
+_SLOWDOWN = 10.0
+"""How much smaller the learning rate is made for a run that diverges while it is measured."""
+_MAX_SLOWDOWNS = 8
+
+SECONDS = 45.0
+"""Of measuring for `--plot`; with everything else the command takes about a minute."""
+ROUNDS = 3
+"""Turns that count for `--plot`."""
+_EXTRA_TURNS = 1.5
+"""Turns more, for finding their length."""
+_GROWTH = 4.0
+"""How much longer a turn is expected to take than at the size before."""
+_PATIENCE = 2.0
+"""Shares of the time that one point of a curve may take; the curve ends where it would take more."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a step takes: microseconds, and how many times less than the plain loop."""
+    """The microseconds of a step, and how many times faster than the plain loop it is."""
 
     engine: str
     microseconds: float
@@ -52,72 +65,82 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What was found of a config: costs, the plain loop's first, and why other engines cannot run it."""
+class Measurement:
+    """The costs of a config, the plain loop's first, and why other engines cannot run it."""
 
     costs: Sequence[Cost]
-    refusals: Mapping[str, str]
+    refused: Mapping[str, str]
 
 
-def measure(config: Config, *, rounds: int, seconds: float, say: Callable[[str], None]) -> Measured:
-    """The plain loop and every engine that can run a config; a turn of each takes about `seconds`.
+def measure(config: Config, *, rounds: int, seconds: float, say: Say) -> Measurement:
+    """Measure the plain loop and every engine that can run a config; a turn of each takes about `seconds`.
 
     A run that diverges is measured with a smaller learning rate, which is the same arithmetic.
     """
-    for _ in range(TRIES):
+    for attempt in range(_MAX_SLOWDOWNS + 1):
         try:
-            return _measured(config, rounds=rounds, seconds=seconds, say=say)
+            return _measure(config, rounds=rounds, seconds=seconds, say=say)
         except DivergedError:
-            rate = config.optimizer.lr
-            smaller = config.optimizer.model_copy(update={"lr": rate / SLOWER})
-            config = config.model_copy(update={"optimizer": smaller})
-            say(f"{config.name} diverges in the long run with lr {rate:g}; measured with {smaller.lr:g}")
-    return _measured(config, rounds=rounds, seconds=seconds, say=say)
+            if attempt == _MAX_SLOWDOWNS:
+                raise
+            lr = config.optimizer.lr
+            optimizer = config.optimizer.model_copy(update={"lr": lr / _SLOWDOWN})
+            config = config.model_copy(update={"optimizer": optimizer})
+            say(f"{config.name} diverges in the long run with lr {lr:g}; measured with {optimizer.lr:g}")
+    raise AssertionError("unreachable")
 
 
-def _measured(config: Config, *, rounds: int, seconds: float, say: Callable[[str], None]) -> Measured:
+def _measure(config: Config, *, rounds: int, seconds: float, say: Say) -> Measurement:
     experiment, every = endless(config)
-    refusals = {engine.name: engine.unsupported_reason(experiment) for engine in engines.every()}
+    reasons = {engine.name: engine.unsupported_reason(experiment) for engine in engines.every()}
     clock = time.thread_time if config.training.threads == 1 else time.perf_counter
     with threads(config.training.threads):
-        runners = runners_of(experiment, every, say)
-        turns = by_turns(runners, rounds=rounds, seconds=seconds, unit=every, clock=clock)
-    return Measured(
-        compared(turns, steps_of(experiment)),
-        {name: reason for name, reason in refusals.items() if reason is not None},
-    )
+        runners = runners_of([experiment], every, say)
+        turns = take_turns(runners, rounds=rounds, seconds=seconds, unit=every, clock=clock)
+    costs = compare_turns(turns, steps_per_epoch(experiment))
+    return Measurement(costs, {name: reason for name, reason in reasons.items() if reason is not None})
 
 
-def runners_of(experiment: Experiment, every: int, say: Callable[[str], None]) -> dict[str, Runner]:
-    """The plain loop and the engines that can run an experiment, by name."""
-    runners: dict[str, Runner] = {PLAIN: Plain(experiment, every).train}
+def runners_of(
+    experiments: Sequence[Experiment], every: int, say: Say, skip: Collection[str] = ()
+) -> dict[str, Runner]:
+    """The plain loop, one run after another, and the engines that can train the runs, by name."""
+    runners: dict[str, Runner] = {}
+    if PLAIN not in skip:
+        runners[PLAIN] = plain_runner([PlainLoop(experiment, every) for experiment in experiments])
     for engine in engines.every():
-        if engine.unsupported_reason(experiment) is None:
-            engine.warm_up(experiment, say)
-            runners[engine.name] = Training(engine, [experiment]).train
+        if engine.name not in skip and engine.unsupported_reason(experiments[0]) is None:
+            engine.warm_up(experiments[0], say)
+            runners[engine.name] = cohort_runner(engine, experiments)
     return runners
 
 
-class Training:
-    """Runs on an engine that go on from call to call."""
+def plain_runner(loops: Sequence[PlainLoop]) -> Runner:
+    """Train plain loops one after another."""
 
-    def __init__(self, engine: Engine, experiments: Sequence[Experiment]) -> None:
-        self.engine, self.done, self.runs = engine, 0, len(experiments)
-        starts = [engine.initial_state(experiment) for experiment in experiments]
-        self.cohort = engine.open(experiments, starts, device="cpu")
+    def train(epochs: int) -> None:
+        for loop in loops:
+            loop.train(epochs)
 
-    def train(self, epochs: int) -> Sequence[ChunkResult]:
-        """Epochs of every run. Raises DivergedError."""
-        self.done += epochs
-        advances: list[ChunkResult] = []
-        for advance in self.engine.advance(self.cohort, [self.done] * self.runs, never):
-            if isinstance(advance, RunFailure):
-                raise advance.error
-            advances.append(advance)
-            if advance.stopped is not None:
-                what = f"a run {advance.stopped} after epoch {advance.epoch} while it was measured"
+    return train
+
+
+def cohort_runner(engine: Engine, experiments: Sequence[Experiment]) -> Runner:
+    """Train experiments as one cohort, as sweeps do. The runner raises DivergedError."""
+    runs = [TrainingRun(one, engine.initial_state(one), until=0) for one in experiments]
+    trainer = Trainer(engine, runs)
+
+    def train(epochs: int) -> None:
+        for run in runs:
+            run.until += epochs
+        trainer.fit()
+        for run in runs:
+            run.raise_for_error()
+            if run.stop_reason is not None:
+                what = f"a run {run.stop_reason} after epoch {run.epoch} while it was measured"
                 raise DivergedError("bench", what, "choose a smaller learning rate")
-        return advances
+
+    return train
 
 
 @contextmanager
@@ -131,7 +154,7 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(former)
 
 
-def by_turns(
+def take_turns(
     runners: Mapping[str, Runner],
     *,
     rounds: int,
@@ -139,20 +162,20 @@ def by_turns(
     unit: int,
     clock: Callable[[], float] = time.thread_time,
 ) -> list[dict[str, float]]:
-    """Seconds of an epoch of each runner, turn by turn.
+    """The seconds of an epoch of each runner, turn by turn.
 
-    Turns are multiples of `unit` epochs, so that each evaluates as often. The clock is of this thread's
-    processor unless work is done by others.
+    Turns are multiples of `unit` epochs, so that each evaluates equally often. The clock is of this thread's
+    CPU time unless other threads do the work.
     """
-    epochs = {name: _fitting(run, seconds, unit, clock) for name, run in runners.items()}
+    epochs = {name: _fitting_epochs(run, seconds, unit, clock) for name, run in runners.items()}
     return [
-        {name: _timed(run, epochs[name], clock) / epochs[name] for name, run in runners.items()}
+        {name: _time(run, epochs[name], clock) / epochs[name] for name, run in runners.items()}
         for _ in range(rounds)
     ]
 
 
-def compared(turns: Sequence[Mapping[str, float]], steps: int) -> list[Cost]:
-    """What a step of each runner costs, an epoch having so many; ratios are to the first runner."""
+def compare_turns(turns: Sequence[Mapping[str, float]], steps: int) -> list[Cost]:
+    """The cost of a step of each runner, an epoch having `steps`; ratios are to the first runner."""
     first = next(iter(turns[0]))
     return [
         Cost(
@@ -164,17 +187,76 @@ def compared(turns: Sequence[Mapping[str, float]], steps: int) -> list[Cost]:
     ]
 
 
-def _fitting(run: Runner, seconds: float, unit: int, clock: Callable[[], float]) -> int:
-    """How many epochs take about that long."""
+def _fitting_epochs(run: Runner, seconds: float, unit: int, clock: Callable[[], float]) -> int:
+    """The number of epochs that takes about `seconds`."""
     epochs = unit
     while True:
-        took = _timed(run, epochs, clock)
-        if took >= seconds / 4 or epochs >= LONG // 1000:
-            return max(1, round(epochs * seconds / took / unit)) * unit
+        elapsed = _time(run, epochs, clock)
+        if elapsed >= seconds / 4 or epochs >= ENDLESS // 1000:
+            return max(1, round(epochs * seconds / elapsed / unit)) * unit
         epochs *= 4
 
 
-def _timed(run: Runner, epochs: int, clock: Callable[[], float]) -> float:
-    began = clock()
+def _time(run: Runner, epochs: int, clock: Callable[[], float]) -> float:
+    start = clock()
     run(epochs)
-    return max(clock() - began, 1e-9)
+    return max(clock() - start, 1e-9)
+
+
+def count_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Family:
+    """Workloads of growing size: `runs` gives the settings of the runs that are trained together."""
+
+    heading: str
+    axis: str
+    sizes: tuple[int, ...]
+    runs: Callable[[int], list[dict[str, Any]]]
+    clock: Callable[[], float] = time.thread_time
+
+
+FAMILIES = (
+    Family("2-5-1, SGD, full batch", "rows", tuple(4**k for k in range(1, 7)), lambda rows: [moons(rows)]),
+    Family(
+        "20-W-W-1, 32 rows, Adam", "width W", tuple(2**k for k in range(1, 9)), lambda units: [wide(units)]
+    ),
+    Family(
+        f"2-5-1, 640 rows, {count_cores()} cores",
+        "runs together",
+        tuple(4**k for k in range(6)),
+        lambda runs: [moons(640, seed=seed) for seed in range(runs)],
+        time.perf_counter,  # several threads work
+    ),
+)
+
+
+def measure_families(families: Sequence[Family], seconds: float, say: Say) -> list[CostPanel]:
+    """Measure every family, each in an equal part of about `seconds`."""
+    with threads(1):
+        return [_measure_family(family, seconds / len(families), say) for family in families]
+
+
+def _measure_family(family: Family, seconds: float, say: Say) -> CostPanel:
+    end, count = time.monotonic() + seconds, len(family.sizes)
+    longest = _PATIENCE * seconds / count / (ROUNDS + _EXTRA_TURNS)
+    costs: dict[str, list[float | None]] = {}
+    too_slow: set[str] = set()
+    for index, size in enumerate(family.sizes):
+        endless_runs = [endless(workload(settings)) for settings in family.runs(size)]
+        experiments, every = [experiment for experiment, _ in endless_runs], endless_runs[0][1]
+        runners = runners_of(experiments, every, say, too_slow)
+        turns: list[dict[str, float]] = []
+        if runners:
+            share = max(0.0, end - time.monotonic()) / (count - index)
+            length = share / len(runners) / (ROUNDS + _EXTRA_TURNS)
+            turns = take_turns(runners, rounds=ROUNDS, seconds=length, unit=every, clock=family.clock)
+        found = {name: statistics.median(turn[name] for turn in turns) for name in runners}
+        for name in dict.fromkeys([*costs, *found]):
+            cost = 1e6 * found[name] / len(experiments) if name in found else None
+            costs.setdefault(name, [None] * index).append(cost)
+        too_slow |= {name for name, cost in found.items() if _GROWTH * cost * every > longest}
+    return CostPanel(family.heading, family.axis, family.sizes, costs)

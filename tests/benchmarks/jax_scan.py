@@ -89,7 +89,7 @@ def measure(given: argparse.Namespace) -> int:
     engine = FusedEngine()
     engine.warm_up(experiments[0], lambda message: print(message, file=sys.stderr))
     sides: dict[str, Any] = {
-        FUSED: measuring.Training(engine, experiments),
+        FUSED: Fused(engine, experiments),
         JAX: Scan(experiments, every),
         TRANSPOSED: Scan(experiments, every, transposed=True),
     }
@@ -98,7 +98,7 @@ def measure(given: argparse.Namespace) -> int:
         print(f"error: {title}: losses after {CHECKED} epochs differ by {difference:.1e}", file=sys.stderr)
         return 1
     clock = time.process_time if cores == 1 else time.perf_counter
-    turns = measuring.by_turns(
+    turns = measuring.take_turns(
         {side: one.train for side, one in sides.items()},
         rounds=given.rounds, seconds=given.seconds, unit=every * sides[JAX].blocks, clock=clock,
     )  # fmt: skip
@@ -133,8 +133,7 @@ def check(sides: dict[str, Any]) -> float:
     """The largest difference between the sides' losses, train and dev, in shares of the loss and a tenth."""
     ends = {}
     for side, one in sides.items():
-        told = one.train(CHECKED)
-        ends[side] = [value for each in told for value in losses(each)]
+        ends[side] = [value for losses in one.train(CHECKED) for value in losses]
     return max(
         abs(a - b) / (abs(a) + 0.1)
         for side in (JAX, TRANSPOSED)
@@ -142,12 +141,30 @@ def check(sides: dict[str, Any]) -> float:
     )
 
 
-def losses(told: Any) -> tuple[float, float]:
-    """Train and dev loss of the last row of history: of an advance of the engine, or of a run in JAX."""
-    if isinstance(told, tuple):
-        return told
-    row = told.rows[-1]
-    return row[2], row[5]
+class Fused:
+    """Runs on the fused engine, trained as one cohort."""
+
+    def __init__(self, engine: Any, experiments: list[Any]) -> None:
+        from mlprun.training import Callback
+        from mlprun.training.trainer import Trainer, TrainingRun
+
+        class LastRow(Callback):
+            def on_chunk_end(self, run: Any, chunk: Any) -> None:
+                run.last_row = chunk.rows[-1]
+
+        self.runs = [
+            TrainingRun(one, engine.initial_state(one), until=0, callbacks=[LastRow()]) for one in experiments
+        ]
+        self.trainer = Trainer(engine, self.runs)
+
+    def train(self, epochs: int) -> list[tuple[float, float]]:
+        """Train and dev loss of each run after so many epochs more."""
+        for run in self.runs:
+            run.until += epochs
+        self.trainer.fit()
+        for run in self.runs:
+            run.raise_for_error()
+        return [(run.last_row[2], run.last_row[5]) for run in self.runs]  # type: ignore[attr-defined]
 
 
 class Scan:

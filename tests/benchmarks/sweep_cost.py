@@ -22,7 +22,7 @@ import torch
 
 import mlprun
 from mlprun import schema
-from mlprun.cli.measuring import Plain
+from mlprun.cli.workloads import PlainLoop
 from mlprun.engines.fused import FusedEngine
 from mlprun.experiment import Experiment
 from mlprun.sweeps import definition
@@ -74,7 +74,7 @@ def loop(seed: int) -> Took:
     """A plain PyTorch loop over moons with an evaluation of dev at each epoch."""
     with Took() as took:
         config = schema.load(MOONS, [f"training.seed={seed}"])
-        Plain(Experiment.of(config), 1).train(config.training.epochs)
+        PlainLoop(Experiment.of(config), 1).train(config.training.epochs)
     return took
 
 

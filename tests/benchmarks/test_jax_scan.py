@@ -37,7 +37,6 @@ def test_the_workloads_are_those_of_the_bench_command(script: Any) -> None:
 @pytest.mark.parametrize("name", ["xor", "moons", "parity", "1000", "32", "cohort"])
 def test_both_sides_come_to_the_same_losses(script: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("jax", reason="jax is an extra of its own")
-    from mlprun.cli import measuring
     from mlprun.engines.fused import FusedEngine
 
     jax_scan = script("jax_scan")
@@ -45,7 +44,7 @@ def test_both_sides_come_to_the_same_losses(script: Any, name: str, monkeypatch:
     monkeypatch.setattr(jax_scan, "CHECKED", 200)
     _, experiments, every = jax_scan.subjects(name)
     sides = {
-        jax_scan.FUSED: measuring.Training(FusedEngine(), experiments),
+        jax_scan.FUSED: jax_scan.Fused(FusedEngine(), experiments),
         jax_scan.JAX: jax_scan.Scan(experiments, every),
         jax_scan.TRANSPOSED: jax_scan.Scan(experiments, every, transposed=True),
     }

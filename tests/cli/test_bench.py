@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from mlprun import engines, schema
-from mlprun.cli import main, measuring, scaling
-from mlprun.cli.plain import Plain
-from mlprun.cli.workloads import EVERY, WORKLOADS, endless, moons, steps_of, workload
+from mlprun.cli import main, measuring
+from mlprun.cli.workloads import STEPS_PER_EVALUATION, WORKLOADS, PlainLoop, endless, moons, workload
 from mlprun.engines.torch import TorchEngine
+from mlprun.verification.trajectories import steps_per_epoch, train
 
 if TYPE_CHECKING:
     from mlprun.schema import Config
@@ -58,7 +58,7 @@ def test_an_engine_that_refuses_a_config_is_shown_with_the_reason(
 def test_an_engine_that_refuses_all_workloads_is_named_once(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring, "by_turns", lambda runners, **_: [dict.fromkeys(runners, 1.0)])
+    monkeypatch.setattr(measuring, "take_turns", lambda runners, **_: [dict.fromkeys(runners, 1.0)])
     assert main(["bench"]) == 0
     told = [line for line in capsys.readouterr().out.splitlines() if "cannot run" in line]
     assert told
@@ -70,27 +70,26 @@ def test_an_engine_that_refuses_all_workloads_is_named_once(
 def test_any_shipped_config_can_be_measured(path: Path) -> None:
     config = schema.load(str(path), (), allow_code=True)
     experiment, every = endless(config)
-    assert every * steps_of(experiment) == pytest.approx(EVERY, rel=0.5) or every == 1
-    runners = measuring.runners_of(experiment, every, silent)
+    assert every * steps_per_epoch(experiment) == pytest.approx(STEPS_PER_EVALUATION, rel=0.5) or every == 1
+    runners = measuring.runners_of([experiment], every, silent)
     refusing = [
         engine.name for engine in engines.every() if engine.unsupported_reason(experiment) is not None
     ]
     assert sorted([*runners, *refusing]) == sorted([measuring.PLAIN, *(one.name for one in engines.every())])
-    for train in runners.values():
-        train(2)
+    for run in runners.values():
+        run(2)
 
 
-def learned(config: Config, epochs: int) -> tuple[Plain, Any]:
+def learned(config: Config, epochs: int) -> tuple[PlainLoop, Any]:
     """The plain loop and the state of the torch engine after so many epochs of the same config."""
     experiment, every = endless(config)
-    plain, engine = Plain(experiment, every), TorchEngine()
+    plain, engine = PlainLoop(experiment, every), TorchEngine()
     plain.train(epochs)
-    training = measuring.Training(engine, [experiment])
-    training.train(epochs)
-    return plain, engine.states(training.cohort, [0])[0]
+    _, state, _ = train(engine, experiment, engine.initial_state(experiment), epochs)
+    return plain, state
 
 
-def assert_equal(plain: Plain, state: Any) -> None:
+def assert_equal(plain: PlainLoop, state: Any) -> None:
     for key, tensor in plain.model.state_dict().items():
         torch.testing.assert_close(tensor, torch.from_numpy(state.model[key]), rtol=1e-4, atol=1e-5)
 
@@ -123,7 +122,7 @@ def test_the_plain_loop_does_all_that_a_config_says(changed: dict[str, Any]) -> 
 
 def test_the_plain_loop_drops_units_in_training_alone() -> None:
     experiment, _ = endless(workload({"dataset": "moons", "architecture": {"hidden": [40], "dropout": 0.5}}))
-    plain = Plain(experiment, 1)
+    plain = PlainLoop(experiment, 1)
     (dropout,) = plain.model.dropouts
     seen: list[bool] = []
     dropout.register_forward_hook(lambda *_: seen.append(dropout.keep is not None))
@@ -144,16 +143,16 @@ def test_a_run_that_diverges_is_measured_with_a_smaller_learning_rate(
 
 def small(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Families of two sizes each, to be measured in so many seconds."""
-    families = [replace(family, sizes=family.sizes[:2]) for family in scaling.FAMILIES]
-    monkeypatch.setattr(scaling, "FAMILIES", families)
-    monkeypatch.setattr(scaling, "SECONDS", seconds)
+    families = [replace(family, sizes=family.sizes[:2]) for family in measuring.FAMILIES]
+    monkeypatch.setattr(measuring, "FAMILIES", families)
+    monkeypatch.setattr(measuring, "SECONDS", seconds)
 
 
 def test_costs_are_drawn_over_rows_width_and_runs(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small(monkeypatch, 100.0)
-    monkeypatch.setattr(scaling, "by_turns", lambda runners, **_: [dict.fromkeys(runners, 3e-6)])
+    monkeypatch.setattr(measuring, "take_turns", lambda runners, **_: [dict.fromkeys(runners, 3e-6)])
     path = tmp_path / "cost.svg"
     assert main(["bench", "--plot", str(path), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -176,7 +175,7 @@ def test_what_would_take_too_long_is_left_out(
     def turns(runners: Any, **_: Any) -> Any:
         return [{name: 1e-6 if name == "fused" else 1.0 for name in runners}]
 
-    monkeypatch.setattr(scaling, "by_turns", turns)
+    monkeypatch.setattr(measuring, "take_turns", turns)
     assert main(["bench", "--plot", str(tmp_path / "cost.png"), "--json"]) == 0
     for curve in json.loads(capsys.readouterr().out)["curves"]:
         assert curve["microseconds"][measuring.PLAIN] == [pytest.approx(1e6), None]
@@ -187,14 +186,14 @@ def test_runs_together_are_trained_as_they_are_alone() -> None:
     """Whatever is measured, of the plain loop and of each engine, is training of every run."""
     members = [endless(workload(moons(40, seed=seed))) for seed in range(3)]
     experiments, every = [experiment for experiment, _ in members], members[0][1]
-    runners = scaling._runners(experiments, every, (), silent)
+    runners = measuring.runners_of(experiments, every, silent)
     assert measuring.PLAIN in runners
-    for train in runners.values():
-        train(every)
-    alone = Plain(experiments[2], every)
+    for run in runners.values():
+        run(every)
+    alone = PlainLoop(experiments[2], every)
     alone.train(every)
-    loops = [Plain(experiment, every) for experiment in experiments]
-    scaling._one_after_another(loops)(every)
+    loops = [PlainLoop(experiment, every) for experiment in experiments]
+    measuring.plain_runner(loops)(every)
     assert loops[2].history == alone.history
     assert loops[0].history != alone.history
 
@@ -213,7 +212,7 @@ def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_measured
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(scaling, "curves", None)
+    monkeypatch.setattr(measuring, "measure_families", None)
     Path("there.png").touch()
     assert main(["bench", *arguments]) == code
     assert told in capsys.readouterr().err
@@ -221,7 +220,7 @@ def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_measured
 
 def test_ratios_are_medians_of_each_turns_ratio_to_the_first() -> None:
     turns = [{"a": 4.0, "b": 1.0}, {"a": 2.0, "b": 1.0}, {"a": 9.0, "b": 3.0}]
-    plain, other = measuring.compared(turns, steps=2)
+    plain, other = measuring.compare_turns(turns, steps=2)
     assert (plain.engine, plain.microseconds, plain.ratio) == ("a", 2e6, 1.0)
     assert (other.engine, other.microseconds, other.ratio) == ("b", 0.5e6, 3.0)
 
@@ -236,7 +235,7 @@ def test_turns_are_whole_units_and_all_take_part_in_each() -> None:
 
         return run
 
-    found = measuring.by_turns(
+    found = measuring.take_turns(
         {"slow": runner("slow", 1.0), "quick": runner("quick", 0.01)},
         rounds=3, seconds=30.0, unit=7, clock=lambda: now[0],
     )  # fmt: skip
