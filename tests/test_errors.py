@@ -50,7 +50,10 @@ def test_no_message_puts_a_value_into_a_command_without_quoting_it():
     folder = Path(mlprun.__file__).parent
     bare = []
     for file in sorted(folder.rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        source = file.read_text(encoding="utf-8")
+        if not re.search(r"(mlprun [a-z ]+|--out) \{", source):
+            continue
+        for node in ast.walk(ast.parse(source)):
             if not isinstance(node, ast.JoinedStr):
                 continue
             for before, value in zip(node.values, node.values[1:], strict=False):

@@ -1,6 +1,4 @@
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -215,15 +213,6 @@ def test_a_column_that_the_table_lacks_is_a_problem_of_the_config(tmp_path):
     ]
 
 
-def test_light_commands_load_nothing_heavy():
-    code = (
-        "import sys; from mlprun import schema; schema.json_schema(); schema.load(sys.argv[1]);"
-        "heavy = {'torch', 'sklearn', 'polars', 'matplotlib', 'scipy'} & set(sys.modules);"
-        "assert not heavy, heavy"
-    )
-    subprocess.run([sys.executable, "-c", code, str(CONFIGS / "moons.yaml")], check=True)
-
-
 TEXTS = [path.read_text() for path in sorted(CONFIGS.glob("*.yaml"))]
 PIECES = [
     *(
@@ -249,7 +238,7 @@ PIECES = [
 ]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.sampled_from(TEXTS),
     st.lists(st.tuples(st.floats(0, 1), st.sampled_from(PIECES), st.integers(0, 12)), max_size=3),
@@ -286,7 +275,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_any_value_anywhere_is_taken_or_refused(data):
     dumped = schema.dump(parse({"dataset": "moons"}), "")
