@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TINY = config_of("momentum", architecture={"hidden": [1]}, training={"epochs": 2})
-CI_SECONDS = 12.0
+CI_SECONDS = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_every_flipped_bit_and_every_truncation_leads_to_the_checkpoint_before(
 ) -> None:
     """Each is found where resume looks; the resume itself is done below for some of each part of the file."""
     data = bytearray(read(run.last))
-    step = 1 if request.config.getoption("--slow") else 5  # tests/storage has every bit of every byte
+    step = 1 if request.config.getoption("--slow") else 10  # tests/storage has every bit of every byte
     for position in range(len(data)):
         for bit in range(position % step, 8, step):
             data[position] ^= 1 << bit
@@ -97,7 +97,7 @@ def test_eval_of_a_damaged_checkpoint_ends_with_four(
     run: runs.RunFolder, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
 ) -> None:
     data = bytearray(read(run.best))
-    step = 1 if request.config.getoption("--slow") else 41
+    step = 1 if request.config.getoption("--slow") else 83
     for position in range(0, len(data), step):
         data[position] ^= 1 << position % 8
         put(run.best, bytes(data))
@@ -129,9 +129,9 @@ def test_ten_thousand_random_damages_are_all_found(
 ) -> None:
     other = mlprun.train(config_of("lbfgs", training={"epochs": 3}), out=str(memory / "other"))
     data, chance, slow = read(other.folder.last), random.Random(2), request.config.getoption("--slow")
-    until = time.monotonic() + (10**6 if slow else CI_SECONDS)
+    until = time.process_time() + (10**6 if slow else CI_SECONDS)
     tried = 0
-    while tried < 10_000 and time.monotonic() < until:
+    while tried < 10_000 and time.process_time() < until:
         damaged = mutated(data, chance)
         if damaged == data:
             continue
@@ -140,7 +140,7 @@ def test_ten_thousand_random_damages_are_all_found(
         last = other.folder.load_last()
         assert last is not None
         assert last.damage is not None
-    assert tried == 10_000 or (tried > 1000 and not slow)
+    assert tried == 10_000 or (tried > 200 and not slow)
 
 
 def archive() -> bytes:

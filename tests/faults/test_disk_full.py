@@ -95,7 +95,7 @@ def test_any_call_may_fail_once(
 ) -> None:
     counting = Failing(name, -1, code)
     meet(counting, str(memory / "counting"), whole)
-    every = 1 if request.config.getoption("--slow") else max(1, counting.count // 12)
+    every = 1 if request.config.getoption("--slow") else max(1, counting.count // 6)
     met = 0
     for nth in range(1 + code % every, counting.count + 1, every):
         met += meet(Failing(name, nth, code), str(memory / str(nth)), whole)

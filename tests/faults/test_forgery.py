@@ -265,7 +265,7 @@ def test_forgeries_at_random_end_in_words(
     """What no check knows of, such as weights of NaN, may train, or diverge, as such numbers do."""
     chance, codes = random.Random(1), Counter[tuple[str, int]]()
     (memory / "rows.csv").write_text("x1,x2\n0,1\n")
-    count = 3000 if request.config.getoption("--slow") else 60
+    count = 3000 if request.config.getoption("--slow") else 40
     for number in range(count):
         config = chance.choice(list(CONFIGS))
         path, which = run(config), chance.choice(["last", "last", "best"])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 COUNT = 20_000
-CI_SECONDS = 30.0
+CI_SECONDS = 10.0
 SLOWEST = 3.0
 """seconds that no config may take; the slowest valid ones read a table"""
 
@@ -51,12 +51,12 @@ def test_mutations_of_the_shipped_configs_are_valid_or_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     texts, chance, slow = shipped(), random.Random(1), request.config.getoption("--slow")
-    until = time.monotonic() + (10**6 if slow else CI_SECONDS)
+    until = time.process_time() + (10**6 if slow else CI_SECONDS)
     codes: Counter[int] = Counter()
     slowest = 0.0
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        while codes.total() < COUNT and time.monotonic() < until:
+        while codes.total() < COUNT and time.process_time() < until:
             data = mutated(chance.choice(texts), texts, chance)
             (tmp_path / "run.yaml").write_bytes(data)
             began = time.process_time()
@@ -71,8 +71,8 @@ def test_mutations_of_the_shipped_configs_are_valid_or_refused(
             assert took < SLOWEST, f"{took:.1f} s\n{data!r}"
     assert codes.total() == COUNT or not slow
     assert set(codes) <= {0, 2, 3, 7}, codes
-    assert codes[0] > 20
-    assert codes[2] > 500
+    assert codes[0] > 5
+    assert codes[2] > 100
     assert sorted(os.listdir(tmp_path)) == ["run.yaml"]
 
 

@@ -32,7 +32,8 @@ SURVIVED = set(OF_A_RUN) - {"before the history", "over"}
 @pytest.fixture(scope="module")
 def done(memory_folder: Path, request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     """Everything at once, in two processes that fork their runs."""
-    kills = 400 if request.config.getoption("--slow") else 26
+    slow = request.config.getoption("--slow")
+    kills = 400 if slow else 14
     jobs: list[dict[str, Any]] = [
         {"variant": variant, "does": "run", "arguments": {"kills": kills}} for variant in VARIANTS
     ]
@@ -40,7 +41,13 @@ def done(memory_folder: Path, request: pytest.FixtureRequest) -> list[dict[str, 
         {"variant": "momentum", "does": "run", "arguments": {"kills": 100}, "control": name}
         for name in CONTROLS
     ]
-    jobs += [{"variant": "adam with dropout", "does": "epoch_by_epoch", "arguments": {"epochs": 50}}]
+    jobs += [
+        {
+            "variant": "adam with dropout",
+            "does": "epoch_by_epoch",
+            "arguments": {"epochs": 50 if slow else 20},
+        }
+    ]
     jobs += [
         {"variant": "momentum", "does": "in_phase", "arguments": {"phase": phase}}
         for phase in ("between history and checkpoint", "between link and replace", "between the replaces")
@@ -79,9 +86,9 @@ def test_kills_landed_in_every_phase(done: list[dict[str, Any]]) -> None:
     phases: Counter[str] = Counter()
     for job in storms:
         phases.update(job["phases"])
-    assert phases.total() == sum(job["kills"] for job in storms) >= 300
+    assert phases.total() == sum(job["kills"] for job in storms) >= 14 * len(VARIANTS)
     by_time = sum(job["by_time"] for job in storms)
-    assert by_time >= 100  # the others are told at which system call to die
+    assert by_time >= 4 * len(VARIANTS)  # the others are told at which system call to die
     for job in chosen(done, "in_phase"):
         phases[job["arguments"]["phase"]] += len(job["ahead"])
     assert set(phases) >= SURVIVED, SURVIVED - set(phases)
@@ -93,10 +100,10 @@ def test_a_writer_without_the_protocol_fails_the_same_test(control: str, done: l
     assert re.search(CONTROLS[control], job.get("failed", "")), job
 
 
-def test_a_run_of_fifty_sessions_of_one_epoch_equals_an_undisturbed_one(done: list[dict[str, Any]]) -> None:
+def test_a_run_of_many_sessions_of_one_epoch_equals_an_undisturbed_one(done: list[dict[str, Any]]) -> None:
     (job,) = chosen(done, "epoch_by_epoch")
     assert "failed" not in job, job["failed"]
-    assert job["kills"] == 50
+    assert job["kills"] == job["arguments"]["epochs"]
 
 
 def test_a_kill_in_each_gap_of_the_protocol_is_survived(done: list[dict[str, Any]]) -> None:

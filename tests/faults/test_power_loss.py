@@ -118,9 +118,9 @@ def test_a_power_loss_at_any_moment_keeps_every_acknowledged_checkpoint(
     steps = recorded(live, train, monkeypatch, "")
     assert [step[1] for step in steps if step[0] == "acknowledge"] == list(range(EPOCHS + 1))
     replay = Replay(memory, config(variant))
-    losses = replay.run(steps, draws=40 if slow else 3, every=3 if slow else 12)
+    losses = replay.run(steps, draws=40 if slow else 3, every=3 if slow else 24)
     assert losses > 200
-    assert replay.resumed > 15
+    assert replay.resumed > 7
 
 
 def test_a_power_loss_while_a_run_goes_on_keeps_what_was_acknowledged_before(

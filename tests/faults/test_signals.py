@@ -41,11 +41,11 @@ def whole(memory_folder: Path) -> str:
     return mlprun.train(CONFIG, out=str(memory_folder / "whole")).path
 
 
-def test_a_hundred_signals_at_random_times(
+def test_signals_at_random_times(
     children: Any, whole: str, memory: Path, written: Written, request: pytest.FixtureRequest
 ) -> None:
     config, chance = written(CONFIG, memory), random.Random(1)
-    count = 1000 if request.config.getoption("--slow") else 100
+    count = 1000 if request.config.getoption("--slow") else 40
     took = min(children.one("train", config, "-q", "--out", "first", folder=memory)["seconds"] for _ in "12")
     codes: Counter[int] = Counter()
     phases: Counter[str] = Counter()
