@@ -187,8 +187,8 @@ import subprocess
 import sys
 
 if __name__ == "__main__":
-    from mlprun.sweeps.processes import Processes
-    with Processes(None) as processes:
+    from mlprun.sweeps.executors import ProcessExecutor
+    with ProcessExecutor(None) as processes:
         assert processes._pool.submit(os.getpid).result() != os.getpid()
     assert not os.path.exists("canary"), open("canary").read()
     # the control: other processes do import what is here

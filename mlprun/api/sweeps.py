@@ -12,9 +12,10 @@ from mlprun.analysis import export
 from mlprun.analysis.comparisons import compare
 from mlprun.analysis.summary import summarize
 from mlprun.errors import CheckpointError, InterruptedRunError
-from mlprun.sweeps import cohort_file, launchers
+from mlprun.sweeps import cohort_file
 from mlprun.sweeps import definition as definitions
 from mlprun.sweeps import run as sweeping
+from mlprun.sweeps.executors import remote_executor
 from mlprun.sweeps.folder import open_sweep
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from mlprun.analysis.summary import Summary
     from mlprun.sweeps.definition import Definition
     from mlprun.sweeps.folder import SweepFolder, SweepStatus
+    from mlprun.sweeps.run import Reporter as SweepReporter
     from mlprun.sweeps.schema import Configuration, Description, Trial
-    from mlprun.sweeps.session import Reporter as SweepReporter
 
 
 class SilentSweep:
@@ -149,7 +150,7 @@ def sweep(
     Raises UsageError, ConfigError, DataError, DeviceError, FileError; InterruptedRunError after saving; with
     `fail_fast` DivergedError and CheckFailedError.
     """
-    elsewhere = launchers.elsewhere(on, address)
+    remote = remote_executor(on, address)
     defined = load_definition(definition, *overrides)
     ended = sweeping.run(
         defined,
@@ -159,7 +160,7 @@ def sweep(
         fail_fast=fail_fast,
         retry_failed=retry_failed,
         processes=processes,
-        elsewhere=elsewhere,
+        remote=remote,
     )
     if ended.signal_number is not None and ended.status.state == "interrupted":
         status = ended.status

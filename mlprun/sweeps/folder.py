@@ -139,11 +139,11 @@ class SweepFolder:
 
     def write_definition(self, text: str) -> None:
         """Replace sweep.yaml where a continued sweep asks for more, or for another objective."""
-        if not self.keeps(text):
+        if not self.has_definition(text):
             files.write_atomic(self.definition, text.encode())
 
-    def keeps(self, text: str) -> bool:
-        """Whether sweep.yaml has this text."""
+    def has_definition(self, text: str) -> bool:
+        """Return True if sweep.yaml has this text."""
         return files.read_bytes(self.definition, cap=_MAX_JSON, follow=False) == text.encode()
 
     def lock(self) -> Lock:

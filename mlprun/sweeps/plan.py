@@ -1,61 +1,50 @@
-"""A sweep worked out before anything runs: every setting checked, every trial numbered and put in a cohort.
+"""A sweep planned before anything runs: configurations checked, trials numbered and put in cohorts.
 
-All of it is a function of the sweep file, its data and what the database of a folder has of it already, so
-that a sweep that is continued has the same plan.
+A plan is a function of the sweep file, its data and what the database of a folder has of it already, so a
+sweep that is resumed has the same plan.
 """
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlprun import schema
+from mlprun.engines.fused import support
 from mlprun.errors import CheckpointError, ConfigError, UsageError
 from mlprun.schema import metric_direction
-from mlprun.sweeps import paths, pruning, space
-from mlprun.sweeps.checking import Configs, figures_of
-from mlprun.sweeps.cost import STARTUP, Cost, gather
+from mlprun.sweeps import search, space
+from mlprun.sweeps.cohorts import Cohort, Cost, TrialSpec, TrialSpecs, divide
+from mlprun.sweeps.configs import Configs, metrics_of, objective_problems, pruner_problems
+from mlprun.sweeps.database import RESTORE
 from mlprun.sweeps.definition import MOST_TRIALS, Success
-from mlprun.sweeps.members import Member, Members
-from mlprun.sweeps.problems import late_rungs, of_figures
-from mlprun.sweeps.schema import Description
+from mlprun.sweeps.schema import Description, Trial
+from mlprun.sweeps.trials import SharedConfig
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
 
     from mlprun.experiment import Experiment
     from mlprun.schema import Config
-    from mlprun.sweeps.checking import Checked, Kind
+    from mlprun.sweeps.configs import CheckedConfig
     from mlprun.sweeps.database import Results
     from mlprun.sweeps.definition import Definition, Pruner
     from mlprun.sweeps.schema import Configuration
-    from mlprun.sweeps.space import Point
+    from mlprun.sweeps.space import Candidate
 
-Key = tuple[int, int, int | None]
-"""of a trial: its setting, its seed and its fold"""
-_RESTORE = "restore it from a copy or run the sweep again in another folder"
-
-
-@dataclass(frozen=True)
-class Cohort:
-    """Trials whose curves and weights share a file: the same engine, device, dtype, columns and epochs."""
-
-    number: int
-    members: Members
-    kind: Kind
+TrialKey = tuple[int, int, int | None]
+"""of a trial: its configuration, its seed and its fold"""
 
 
 class Plan:
-    """The settings, trials and cohorts of a sweep. Making one checks every setting.
+    """The configurations, trials and cohorts of a sweep. Making one checks every configuration.
 
-    What `known` has already, the database of this sweep or of one that it contains, keeps its numbers and
-    its cohorts; new settings and trials come after those. `again` are trials that are trained once more.
-    `configs` are the definition's, where they are there already.
+    What `known` has already, the database of this sweep or of one that it contains, keeps its numbers and its
+    cohorts; new configurations and trials come after those. `again` are trials that are trained once more.
 
-    Raises ConfigError with the problems of all settings, UsageError, DataError for data that cannot be used,
-    CheckpointError for a database of another sweep.
+    Raises ConfigError with the problems of all configurations, UsageError, DataError for data that cannot be
+    used, CheckpointError for a database of another sweep.
     """
 
     def __init__(
@@ -67,52 +56,52 @@ class Plan:
         configs: Configs | None = None,
         again: frozenset[int] = frozenset(),
     ) -> None:
-        self.definition, self.sweep = definition, definition.sweep
+        self.definition, self.sweep, self.again = definition, definition.sweep, again
         self.configs = configs or Configs(definition, allow_code=allow_code)
-        self.allow_code = self.configs.allow_code
-        self.again = again
         self.base = self.configs.base
-        self.seeds = self._seeds()
         self.folds = self.sweep.folds
-        self._refuse_too_many()
+        self.seeds = self._seeds()
+        if self.total > MOST_TRIALS:
+            what = f"has {self.total} trials, and {MOST_TRIALS} are the most"
+            raise UsageError(definition.document.title, what, "sweep fewer values or seeds")
         self.cohorts: list[Cohort] = []
-        self._points: list[Point] = []
-        self._checked: list[Checked] = []
-        engines = () if known is None else (trial.engine for trial in known.planned())
-        self._uses_fused = next((engine == "fused" for engine in engines if engine is not None), None)
-        self._words = paths.lists(self.sweep)
-        self._words_before = self._words if known is None else known.description.paths
+        self._candidates: list[Candidate] = []
+        self._checked: list[CheckedConfig] = []
+        self._paths = space.path_lists(self.sweep)
+        self._known_paths = self._paths if known is None else known.description.paths
         settings = [] if known is None else known.settings()
-        # every round of a search has the engine of its first, also where this version would choose another
-        before = known.planned() if known is not None and self.sweep.search is not None else ()
-        self._engines = {one.setting: one.engine for one in before}
-        points = space.known(definition, settings, self._words_before)
+        self._engines, self._uses_fused = self._known_engines(known)
+        candidates = space.restored(definition, settings, self._known_paths)
         if self.sweep.search is None:
-            looked_at = self._add(points)
+            self._examples = self._add(candidates)
         else:
-            looked_at = self.configs.check(space.probes(definition))
+            self._examples = self.configs.check(space.probes(definition))
             self.configs.forget()
-            self._add(points)
-        self._looked_at = tuple(looked_at)
-        epochs = self.base.training.epochs
-        if problems := of_figures(definition, figures_of(looked_at)) + late_rungs(definition, epochs):
+            self._add(candidates)
+        problems = objective_problems(definition, metrics_of(self._examples))
+        if problems := problems + pruner_problems(definition, self.base.training.epochs):
             raise ConfigError(problems)
-        self._trials = self.done = 0
-        recalled = set[Key]() if known is None else self._recall(known, again)
-        self.added = [] if recalled is None else self._gather(points, recalled)
+        self._n_trials = self.done = 0
+        keys = set[TrialKey]() if known is None else self._restore(known, again)
+        self.added = [] if keys is None else self._divide(candidates, keys)
         """cohorts of trials that are not known"""
-        self._new = slice(len(settings), len(self._points))
+        self._new = slice(len(settings), len(self._candidates))
 
-    def extend(self, points: Sequence[Point]) -> list[Cohort]:
-        """Add a round of a search: its cohorts. Raises ConfigError."""
-        self._add(points)
-        return self._gather(points)
+    def extend(self, candidates: Sequence[Candidate]) -> list[Cohort]:
+        """Add a round of a search and return its cohorts. Raises ConfigError."""
+        self._add(candidates)
+        return self._divide(candidates)
+
+    @property
+    def total(self) -> int:
+        """The number of trials when the sweep is finished; more than now while a search goes on."""
+        return space.size(self.sweep) * len(self.seeds) * (self.folds or 1)
 
     @cached_property
     def rungs(self) -> tuple[int, ...]:
-        """The epochs at which a pruner looks at the settings of a round."""
+        """The epochs at which a pruner compares the configurations of a round."""
         pruner = self._pruner
-        return () if pruner is None else pruning.epochs_of(pruner, self.base.training.epochs)
+        return () if pruner is None else search.rung_epochs(pruner, self.base.training.epochs)
 
     @property
     def _pruner(self) -> Pruner | None:
@@ -120,188 +109,172 @@ class Plan:
 
     @property
     def settings(self) -> list[Configuration]:
-        """All settings, by number."""
-        return list(self.each_setting())
+        """All configurations, by number."""
+        return list(map(self.record, self._candidates))
 
-    def each_setting(self, *, new: bool = False) -> Iterator[Configuration]:
-        """All settings, by number, without holding them all; `new` are those that were not known at first."""
-        return map(self.written, self._points[self._new] if new else self._points)
+    def new_settings(self) -> Iterator[Configuration]:
+        """Yield the configurations that were not known at first, by number."""
+        return map(self.record, self._candidates[self._new])
 
-    def written(self, point: Point) -> Configuration:
-        """A setting as the database has it: with paths in the words that are there already."""
-        return paths.reworded(point.setting, self._words, self._words_before)
+    def record(self, candidate: Candidate) -> Configuration:
+        """Return a configuration for the database, which keeps its own spelling of paths."""
+        return space.with_paths(candidate.configuration, self._paths, self._known_paths)
 
-    @property
-    def total(self) -> int:
-        """How many trials the sweep ends with; more than there are yet while a search goes on."""
-        return space.size(self.sweep) * len(self.seeds) * (self.folds or 1)
+    def specs(self) -> Iterator[TrialSpec]:
+        """Yield every trial, by id."""
+        return iter(sorted(spec for cohort in self.cohorts for spec in cohort.members))
 
-    def members(self) -> Iterator[Member]:
-        """Every trial, by number."""
-        return iter(sorted(member for cohort in self.cohorts for member in cohort.members))
+    def shared_config(self, setting: int, engine: str) -> SharedConfig:
+        """Return the config that the trials of a configuration share; threads may ask at once."""
+        config, sets_data_seed = self.configs.of(self._candidates[setting - 1])
+        config = config.model_copy(update={"engine": engine})
+        return SharedConfig(config, sets_data_seed, self.configs.allow_code)
 
-    def config(self, member: Member) -> Config:
-        """The complete config of a trial, such as `mlprun train` takes it; threads may ask at once."""
-        config, own_seed = self.common(member)
-        return seeded(config, member, own_seed=own_seed)
+    def config(self, spec: TrialSpec) -> Config:
+        """Return the complete config of a trial, as `mlprun train` takes it."""
+        return self._config_with(spec, self._checked[spec.setting - 1].kind.engine)
 
-    def common(self, member: Member) -> tuple[Config, bool]:
-        """What the configs of a setting's trials share, and whether it names the dataset's seed itself."""
-        config, own_seed = self.configs.of(self._points[member.setting - 1])
-        return config.model_copy(update={"engine": member.engine}), own_seed
+    def _config_with(self, spec: TrialSpec, engine: str) -> Config:
+        return self.shared_config(spec.setting, engine).of_trial(spec.seed, spec.fold)
 
-    def examples(self, cohorts: Iterable[Cohort]) -> list[tuple[str, Experiment]]:
-        """An experiment for each engine that cohorts use and each dtype it is used with."""
+    def examples(self) -> list[tuple[str, Experiment]]:
+        """Return an experiment for each engine and each dtype that it is used with."""
         first: dict[tuple[str, str], Cohort] = {}
-        for cohort in cohorts:
+        for cohort in self.cohorts:
             first.setdefault((cohort.kind.engine, cohort.kind.dtype), cohort)
         made = self.configs.prototype
-        return [(engine, made(self.config(one.members[0]))) for (engine, _), one in first.items()]
+        return [
+            (engine, made(self._config_with(cohort.members[0], engine)))
+            for (engine, _), cohort in first.items()
+        ]
 
-    def cost_of(self, member: Member) -> Cost:
-        """What a trial takes."""
-        return self._checked[member.setting - 1].cost
+    def cost_of(self, spec: TrialSpec) -> Cost:
+        """Return the expected cost of a trial."""
+        return self._checked[spec.setting - 1].cost
 
     @cached_property
     def description(self) -> Description:
-        """What the database says of the sweep, but for the words of the sweep file."""
+        """The description of the sweep for the database, without the content of the sweep file."""
         sweep = self.sweep
-        figures = figures_of(self._looked_at)
+        metrics = metrics_of(self._examples)
         success = Success.of(sweep.success) if sweep.success is not None else None
+        objective = sweep.objective
+        metric = objective.metric
+        if metric not in metrics and "metric" not in objective.model_fields_set:
+            metric = "train_loss"  # no trial has dev rows
+        plain = metric.removeprefix("last_").partition("_")[2]
+        mode = objective.mode or metric_direction(plain, self.base.metrics)
         return Description(
             name=self.definition.name,
             parameters=sweep.parameters,
-            figures=(*figures, *(f"last_{name}" for name in figures)),
+            figures=(*metrics, *(f"last_{name}" for name in metrics)),
             scales=space.scales(sweep),
-            objective={"metric": self._metric, "mode": self._mode, "aggregate": sweep.objective.aggregate},
+            objective={"metric": metric, "mode": mode, "aggregate": objective.aggregate},
             success=None if success is None else success._asdict(),
             folds=self.folds,
-            history=tuple(dict.fromkeys(name for one in self._looked_at for name in one.kind.columns)),
+            history=tuple(dict.fromkeys(name for one in self._examples for name in one.kind.columns)),
             total=self.total,
-            paths=self._words_before,
+            paths=self._known_paths,
             base=schema.dump(self.base, ""),
         )
 
     @property
     def cost(self) -> Cost:
-        """What all trials take together, by those that are known; bytes are of the largest cohort."""
+        """The cost of all trials together, going by those that are known; bytes are of the largest cohort."""
         pruner = self._pruner
-        part = 1.0 if pruner is None else pruning.share(pruner, self.base.training.epochs)
-        return Cost(
-            seconds=part * self.total * sum(one.cost.seconds for one in self._checked) / len(self._checked),
-            bytes=max(
-                sum(self._checked[member.setting - 1].cost.bytes for member in cohort.members)
-                for cohort in self.cohorts
-            ),
-            tensors=0,
-        )
+        share = 1.0 if pruner is None else search.trained_share(pruner, self.base.training.epochs)
+        mean = sum(one.cost.seconds for one in self._checked) / len(self._checked)
+        sizes = (sum(self.cost_of(spec).bytes for spec in cohort.members) for cohort in self.cohorts)
+        return Cost(seconds=share * self.total * mean, bytes=max(sizes), tensors=0)
 
     def _seeds(self) -> Sequence[int]:
-        seeds = self.sweep.seeds
-        first = self.base.training.seed
+        seeds, first = self.sweep.seeds, self.base.training.seed
         if isinstance(seeds, tuple):
             return seeds
         if first + seeds > 2**32:
-            raise UsageError(
-                "seeds", f"{seeds} seeds from {first} on go beyond 2^32", "choose a smaller seed"
-            )
+            what = f"{seeds} seeds from {first} on go beyond 2^32"
+            raise UsageError("seeds", what, "choose a smaller seed")
         return range(first, first + seeds)
 
-    def _refuse_too_many(self) -> None:
-        total = space.size(self.sweep) * len(self.seeds) * (self.folds or 1)
-        if total > MOST_TRIALS:
-            what = f"has {total} trials, and {MOST_TRIALS} are the most"
-            raise UsageError(self.definition.document.title, what, "sweep fewer values or seeds")
+    def _known_engines(self, known: Results | None) -> tuple[dict[int, str | None], bool | None]:
+        """Return the engines of the rounds of a search, and whether fused is used, None if not decided.
 
-    def _add(self, points: Sequence[Point]) -> list[Checked]:
-        """Check settings and choose the engine of their trials."""
-        checked = self.configs.check(points)
+        Every round of a search uses the engine of its first, even if this version would choose another.
+        """
+        if known is None:
+            return {}, None
+        engines = {one.setting: one.engine for one in known.planned()}
+        uses_fused = next((engine == "fused" for engine in engines.values() if engine is not None), None)
+        return engines if self.sweep.search is not None else {}, uses_fused
+
+    def _add(self, candidates: Sequence[Candidate]) -> list[CheckedConfig]:
+        """Check configurations and choose the engine of their trials."""
+        checked = self.configs.check(candidates)
         if checked and self._uses_fused is None:
-            search = self.sweep.search  # its first round decides, as it did when there was no other
-            used = {
-                self._engines.get(point.number)
-                for point, one in zip(points, checked, strict=True)
-                if one.free and one.kind.engine == "fused"
-            }
-            if used - {None}:
-                self._uses_fused = "fused" in used
-            else:
-                self._uses_fused = self._is_worth_fused(checked[: None if search is None else search.batch])
+            self._uses_fused = self._choose_fused(candidates, checked)
         if not self._uses_fused:
-            other = {
+            torch = {
                 one: one._replace(kind=one.kind._replace(engine="torch"))
                 for one in set(checked)
-                if one.free and one.kind.engine == "fused"
+                if one.is_auto and one.kind.engine == "fused"
             }
-            checked = [other.get(one, one) for one in checked]
-        self._points += points
+            checked = [torch.get(one, one) for one in checked]
+        self._candidates += candidates
         self._checked += checked
         return checked
 
-    def _recall(self, known: Results, again: frozenset[int]) -> set[Key] | None:
-        """Take the trials that have numbers and cohorts; None where that is all. Raises CheckpointError."""
-        found, count = set[Key](), sum(known.counts().values())
-        is_whole = count == len(self._points) * len(self.seeds) * (self.folds or 1)
+    def _choose_fused(self, candidates: Sequence[Candidate], checked: Sequence[CheckedConfig]) -> bool:
+        """Return True if the sweep is long enough for loading the kernels, going by its first round."""
+        used = {
+            self._engines.get(candidate.number)
+            for candidate, one in zip(candidates, checked, strict=True)
+            if one.is_auto and one.kind.engine == "fused"
+        }
+        if used - {None}:
+            return "fused" in used
+        round_ = checked[: None if self.sweep.search is None else self.sweep.search.batch]
+        saved = sum(one.cost.saved for one in round_ if one.is_auto and one.kind.engine == "fused")
+        return self.total * saved / len(round_) > support.STARTUP
+
+    def _restore(self, known: Results, again: frozenset[int]) -> set[TrialKey] | None:
+        """Add the trials of a database; return their keys, None if that is all. Raises CheckpointError."""
+        keys, count = set[TrialKey](), sum(known.counts().values())
+        is_whole = count == len(self._candidates) * len(self.seeds) * (self.folds or 1)
         for trial in known.planned():
-            number, place = trial.cohort, trial.member
-            if number is None or place is None or trial.setting > len(self._points):
-                raise CheckpointError(known.path, "is damaged: it holds trials of no cohort", _RESTORE)
+            number = trial.cohort
+            if number is None or trial.member is None or trial.setting > len(self._candidates):
+                raise CheckpointError(known.path, "is damaged: it holds trials of no cohort", RESTORE)
             self.done += trial.status != "pending" and trial.id not in again
             if not self.cohorts or self.cohorts[-1].number != number:
                 kind = self._checked[trial.setting - 1].kind
                 kind = kind._replace(engine=trial.engine or kind.engine)
-                self.cohorts.append(Cohort(number, Members(kind.engine), kind))
-            members = self.cohorts[-1].members
-            members.add(Member(trial.id, trial.setting, trial.seed, trial.fold, members.engine))
+                self.cohorts.append(Cohort(number, TrialSpecs(), kind))
+            self.cohorts[-1].members.add(TrialSpec(trial.id, trial.setting, trial.seed, trial.fold))
             if not is_whole:
-                found.add((trial.setting, trial.seed, trial.fold))
-        self._trials = count
-        return None if is_whole else found
+                keys.add((trial.setting, trial.seed, trial.fold))
+        self._n_trials = count
+        return None if is_whole else keys
 
-    def _gather(self, points: Sequence[Point], known: Container[Key] = ()) -> list[Cohort]:
-        """New cohorts of all trials of settings that are not known: seeds in their order, then folds."""
+    def _divide(self, candidates: Sequence[Candidate], known: Container[TrialKey] = ()) -> list[Cohort]:
+        """Add cohorts of all trials that are not known: of each configuration by seed, then by fold."""
         folds: list[int | None] = [None] if self.folds is None else list(range(1, self.folds + 1))
-        every = itertools.product((point.number for point in points), self.seeds, folds)
+        every = itertools.product((one.number for one in candidates), self.seeds, folds)
         new = (key for key in every if key not in known)
-        gathered = gather(
-            (Member(trial, *key, checked.kind.engine), checked.kind, checked.cost)
-            for trial, key in enumerate(new, start=self._trials + 1)
-            for checked in (self._checked[key[0] - 1],)
-        )
-        self._trials += sum(len(members) for members, _ in gathered)
         first = self.cohorts[-1].number + 1 if self.cohorts else 1
-        made = [Cohort(number, *one) for number, one in enumerate(gathered, start=first)]
-        self.cohorts += made
-        return made
-
-    def _is_worth_fused(self, checked: Sequence[Checked]) -> bool:
-        """Whether the sweep is long enough for the kernels to be loaded, going by its first settings."""
-        saved = sum(one.cost.saved for one in checked if one.free and one.kind.engine == "fused")
-        return self.total * saved / len(checked) > STARTUP
-
-    @property
-    def _metric(self) -> str:
-        """The objective's figure; train_loss where no trial has dev rows and the sweep names none."""
-        objective = self.sweep.objective
-        known = objective.metric in figures_of(self._looked_at)
-        if known or "metric" in objective.model_fields_set:
-            return objective.metric
-        return "train_loss"
-
-    @property
-    def _mode(self) -> str:
-        figure = self._metric.removeprefix("last_").partition("_")[2]
-        return self.sweep.objective.mode or metric_direction(figure, self.base.metrics)
+        cohorts = divide(
+            (
+                (TrialSpec(trial, *key), self._checked[key[0] - 1].kind, self._checked[key[0] - 1].cost)
+                for trial, key in enumerate(new, start=self._n_trials + 1)
+            ),
+            first,
+        )
+        self._n_trials += sum(len(cohort.members) for cohort in cohorts)
+        self.cohorts += cohorts
+        return cohorts
 
 
-def seeded(config: Config, member: Member, *, own_seed: bool) -> Config:
-    """The config of a setting's trial; its seed is the dataset's as well, unless that has its own."""
-    dataset = config.dataset
-    update: dict[str, Any] = {}
-    if not own_seed:
-        update["seed"] = member.seed
-    if member.fold is not None:
-        assert dataset.split is not None
-        update["split"] = dataset.split.model_copy(update={"fold": member.fold})
-    training = config.training.model_copy(update={"seed": member.seed})
-    return config.model_copy(update={"training": training, "dataset": dataset.model_copy(update=update)})
+def pending_trials(cohorts: Iterable[Cohort]) -> Iterator[Trial]:
+    """Yield the database records of the trials of cohorts before they are trained."""
+    for cohort in cohorts:
+        for position, spec in enumerate(cohort.members):
+            yield Trial(*spec, cohort.number, position, engine=cohort.kind.engine)

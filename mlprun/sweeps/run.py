@@ -1,33 +1,78 @@
-"""A sweep from its first trial to its last: in a folder that is made, or found and brought up to it."""
+"""A sweep from its first trial to its last, in a new folder or in one that it resumes."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+import time
+from collections import deque
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from mlprun import engines
+from mlprun import engines, files
 from mlprun.engines import device as devices
-from mlprun.errors import RunInUseError
+from mlprun.errors import (
+    CheckFailedError,
+    CheckpointError,
+    DivergedError,
+    FileError,
+    MlprunError,
+    OutOfMemoryError,
+    RunInUseError,
+)
 from mlprun.interrupts import StopFlag
 from mlprun.parts.datasets.dataset import shortened
 from mlprun.storage import runs
-from mlprun.sweeps import continuing, folder, recorded, search
-from mlprun.sweeps.checking import Configs
-from mlprun.sweeps.continuing import recover
-from mlprun.sweeps.outcome import Bad
-from mlprun.sweeps.plan import Plan
-from mlprun.sweeps.session import Ended, Session, pending
-from mlprun.sweeps.stored import beside, digest_of, stored
+from mlprun.sweeps import cohort_file, folder, resume, search
+from mlprun.sweeps.configs import Configs
+from mlprun.sweeps.executors import ExecutorRouter, Throttle
+from mlprun.sweeps.objective import BAD
+from mlprun.sweeps.plan import Plan, pending_trials
+from mlprun.sweeps.schema import Trial
+from mlprun.sweeps.trials import Budget, ResumeState
 from mlprun.training.metadata import as_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from mlprun.sweeps.cohort_file import TrialResult
+    from mlprun.sweeps.cohorts import Cohort
+    from mlprun.sweeps.database import Results, Writer
     from mlprun.sweeps.definition import Definition
-    from mlprun.sweeps.folder import SweepFolder
-    from mlprun.sweeps.launchers import Launcher
-    from mlprun.sweeps.session import Reporter
+    from mlprun.sweeps.executors import CohortRun, Executor
+    from mlprun.sweeps.folder import SweepFolder, SweepStatus
+
+POLL_SECONDS = 0.1
+"""between two looks at signals and at trials that have ended"""
+
+
+class Reporter(Protocol):
+    """Observes a sweep."""
+
+    def begin(self, folder: str, plan: Plan, done: int) -> None:
+        """Called once, when the folder exists and so many trials have ended before."""
+        ...
+
+    def say(self, message: str) -> None:
+        """Called with a message for the user."""
+        ...
+
+    def report(self, done: int, seconds: float, left: Callable[[], float | None]) -> None:
+        """Called several times a second with the trials that have ended and the seconds of this session.
+
+        `left` estimates the remaining seconds.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """The end of a sweep; `signal_number` is the signal that interrupted it."""
+
+    folder: SweepFolder
+    status: SweepStatus
+    plan: Plan
+    signal_number: int | None = None
 
 
 def run(
@@ -39,65 +84,61 @@ def run(
     fail_fast: bool = False,
     retry_failed: bool = False,
     processes: bool = False,
-    elsewhere: Callable[[Plan], Launcher] | None = None,
-) -> Ended:
-    """Run a sweep in a new folder below `out`, or go on with the one that is there.
+    remote: Callable[[Plan], Executor] | None = None,
+) -> SweepResult:
+    """Run a sweep in a new folder below `out`, or resume the one that is there.
 
     With `retry_failed` trials that failed are trained again, others of their cohorts kept as they are.
-    With `processes`, trials of engines that run in Python are trained in processes of their own, where there
-    is enough to do for them; these import the main module, which must not run a sweep when it is imported.
-    `elsewhere` makes the launcher that trains all trials instead, see `launchers`.
+    With `processes`, trials of engines that run in Python are trained in processes of their own, if there is
+    enough to do for them; these import the main module, which must not run a sweep when it is imported.
+    `remote` makes the executor that trains all trials instead, see `executors.remote_executor`.
 
     Raises ConfigError with the problems of all trials, UsageError, DataError and DeviceError before a folder
     exists; DataError for rows that changed under a sweep; CheckpointError; RunInUseError; FileError; with
     `fail_fast` DivergedError or CheckFailedError after saving.
     """
-    configs = Configs(continuing.as_started(definition, out), allow_code=allow_code)
+    configs = Configs(resume.with_original_format(definition, out), allow_code=allow_code)
     with ExitStack() as stack:
-        place = continuing.held(configs, out, stack, reporter.say)
-        if place is not None:
-            recover(place)
-        plan, _, found, said, is_over = _outlook(configs, place, retry_failed=retry_failed)
-        if place is not None and is_over:
-            continuing.bring_up(plan, place)
-            status = place.status()
-            reporter.begin(place.path, plan, status.done)
+        found = resume.find_and_lock(configs, out, stack, reporter.say)
+        if found is not None:
+            resume.recover(found)
+        outlook = _outlook(configs, found, retry_failed=retry_failed)
+        plan = outlook.plan
+        if found is not None and outlook.is_over:
+            resume.extend(plan, found)
+            status = found.status()
+            reporter.begin(found.path, plan, status.done)
             if fail_fast:
-                _fail_at_bad(place)
-            return Ended(place, status, plan)
-        for line in said:
-            reporter.say(line)
+                with found.results() as results:
+                    failed = FailedTrial.recorded(results)
+                if failed is not None:
+                    raise failed.error_in(found.path)
+            return SweepResult(found, status, plan)
+        for message in outlook.messages:
+            reporter.say(message)
         _prepare(plan, reporter)
         with StopFlag() as stop:
-            launcher = stack.enter_context(elsewhere(plan)) if elsewhere is not None else None
-            if place is None:
-                place = _created(configs, plan, out, stack)
+            executor = None if remote is None else stack.enter_context(remote(plan))
+            if found is None:
+                found = _create_folder(configs, plan, out, stack)
             else:
-                continuing.bring_up(plan, place, found)
-            with place.writer() as writer:
-                session = Session(plan, place, writer, reporter, stop)
-                session.fail_fast, session.retry_failed = fail_fast, retry_failed
-                session.places.processes, session.places.elsewhere = processes, launcher
-                return session.carry_out()
-
-
-def _fail_at_bad(place: SweepFolder) -> None:
-    """End with the first trial that diverged or failed, if there is one."""
-    with place.results() as results:
-        bad = Bad.recorded(results)
-    if bad is not None:
-        raise bad.error_in(place.path)
+                resume.extend(plan, found, outlook.differences)
+            with found.writer() as writer:
+                session = Session(plan, found, writer, reporter, stop)
+                session.router = ExecutorRouter(
+                    plan, session.is_stopped, allow_processes=processes, remote=executor
+                )
+                return session.run(fail_fast=fail_fast, retry_failed=retry_failed)
 
 
 class Outlook(NamedTuple):
-    """What a sweep is to do: its plan and, where it goes on with one, the folder of that."""
+    """What a sweep is going to do: its plan and, if it resumes, in which folder."""
 
     plan: Plan
-    place: SweepFolder | None
+    folder: SweepFolder | None
     differences: Sequence[str] = ()
-    """what is not as it was when the folder's sweep was started"""
-    said: Sequence[str] = ()
-    """lines that a user should see"""
+    """what differs from when the folder's sweep was started"""
+    messages: Sequence[str] = ()
     is_over: bool = False
     """whether nothing is left to do"""
 
@@ -105,69 +146,512 @@ class Outlook(NamedTuple):
 def look(
     definition: Definition, *, out: str, allow_code: bool = False, retry_failed: bool = False
 ) -> Outlook:
-    """What `run` would do. Raises as it does before there is a folder."""
-    configs = Configs(continuing.as_started(definition, out), allow_code=allow_code)
-    return _outlook(configs, continuing.find(configs, out), retry_failed=retry_failed)
+    """Return what `run` would do. Raises as it does before there is a folder."""
+    configs = Configs(resume.with_original_format(definition, out), allow_code=allow_code)
+    return _outlook(configs, resume.find(configs, out), retry_failed=retry_failed)
 
 
-def _outlook(configs: Configs, place: SweepFolder | None, *, retry_failed: bool) -> Outlook:
-    if place is None:
+def _outlook(configs: Configs, found: SweepFolder | None, *, retry_failed: bool) -> Outlook:
+    if found is None:
         return Outlook(_plan(configs, None), None)
-    again = continuing.again(place, retry_failed=retry_failed)
-    plan = _plan(configs, place, again.trials)
-    found = continuing.differences(plan, place)
-    if continuing.is_over(place, plan):
-        return Outlook(plan, place, is_over=True)
-    warned = f"this may not end with the bytes of an undisturbed sweep: {'; '.join(found)}"
-    return Outlook(plan, place, found, [*([warned] if found else []), *again.said])
+    retrained = resume.to_retrain(found, retry_failed=retry_failed)
+    plan = _plan(configs, found, retrained.trials)
+    different = resume.differences(plan, found)
+    if resume.is_finished(found, plan):
+        return Outlook(plan, found, is_over=True)
+    warning = f"this may not end with the bytes of an undisturbed sweep: {'; '.join(different)}"
+    return Outlook(plan, found, different, [*([warning] if different else []), *retrained.messages])
 
 
-def _plan(configs: Configs, place: SweepFolder | None, again: frozenset[int] = frozenset()) -> Plan:
-    """The plan of a sweep, with the first round of a search where nothing was asked for yet."""
+def _plan(configs: Configs, found: SweepFolder | None, again: frozenset[int] = frozenset()) -> Plan:
+    """Return the plan of a sweep, with the first round of a search if there is none yet."""
     definition = configs.definition
-    if place is None:
+    if found is None:
         plan = Plan(definition, configs=configs)
     else:
-        with place.results() as results:
+        with found.results() as results:
             plan = Plan(definition, configs=configs, known=results, again=again)
     if plan.sweep.search is not None and not plan.settings:
-        plan.extend(search.first(definition))
+        plan.extend(search.first_round(definition))
     return plan
 
 
 def _prepare(plan: Plan, reporter: Reporter) -> None:
-    """Do what is done once before the first trial: warn of data, refuse an absent device, load kernels."""
+    """Report warnings of the data, refuse a missing device, and load kernels, before the first trial."""
     warnings = dict.fromkeys(one for made in plan.configs.prototypes for one in made.warnings)
     for warning in shortened(warnings):
         reporter.say(f"warning: {warning}")
     for kind in dict.fromkeys(cohort.kind for cohort in plan.cohorts):
         devices.resolve(kind.device)
-    for engine, experiment in plan.examples(plan.cohorts):
+    for engine, experiment in plan.examples():
         engines.named(engine).warm_up(experiment, reporter.say)
 
 
-def _created(configs: Configs, plan: Plan, out: str, stack: ExitStack) -> SweepFolder:
-    """A new folder for a sweep, its lock held by `stack`; RunInUseError where another process was faster."""
+def _create_folder(configs: Configs, plan: Plan, out: str, stack: ExitStack) -> SweepFolder:
+    """Create a folder, its lock held by `stack`. Raises RunInUseError if another process was faster."""
     definition = plan.definition
-    words = stored(definition, beside(definition, out))
+    sibling = resume.sibling(definition, out)
+    content = resume.serialize(definition, sibling)
     record = {
         "name": definition.name,
-        "sweep_digest": digest_of(words),
+        "sweep_digest": resume.sweep_digest(content),
         "trials": plan.total,
-        **recorded.surroundings(plan),
+        **resume.environment(plan),
     }
-    rows = recorded.rows(plan, beside(definition, out))
-    description = replace(plan.description, definition=words, rows=rows)
+    rows = resume.row_digests(plan, sibling)
+    description = replace(plan.description, definition=content, rows=rows)
     while True:
-        # chosen before the last look: who makes such a folder after it takes this name first
+        # chosen before the last look: who creates such a folder after it takes this name first
         final = runs.next_free(out, definition.name)
-        if (faster := continuing.held(configs, out, stack)) is not None:
+        if (faster := resume.find_and_lock(configs, out, stack)) is not None:
             what = "was made by another process meanwhile"
             raise RunInUseError(faster.path, what, "the same command goes on with it")
         contents = folder.Contents(
-            as_yaml(words), record, description, plan.each_setting(), pending(plan.cohorts)
+            as_yaml(content), record, description, plan.settings, pending_trials(plan.cohorts)
         )
         with suppress(FileExistsError):
-            place, lock = folder.create(final, definition.name, contents)
+            made, lock = folder.create(final, definition.name, contents)
             stack.enter_context(lock)
-            return place
+            return made
+
+
+# ---- training the trials
+
+
+class Session:
+    """Trains what is left of a sweep, cohort by cohort; the caller holds the lock and catches signals."""
+
+    router: ExecutorRouter
+
+    def __init__(
+        self, plan: Plan, found: SweepFolder, writer: Writer, reporter: Reporter, stop: StopFlag
+    ) -> None:
+        self.plan, self.folder, self.writer, self.reporter, self.stop = plan, found, writer, reporter, stop
+        pending = writer.results.pending_cohorts()
+        self.todo = [one for one in plan.cohorts if one.number in pending]
+        self.store = CohortStore(found, writer, pending, reporter.say)
+        self.done = sum(len(one.members) for one in plan.cohorts) - sum(len(one.members) for one in self.todo)
+        """number of trials of cohorts that have ended"""
+        self.failed: FailedTrial | None = None
+        """the trial that stops a sweep with `fail_fast`"""
+        self.pruned: dict[int, int] = {}
+        """configurations that were pruned, and the epochs where they end"""
+        self._fail_fast = False
+        self._status_before, self._began = found.status(), time.monotonic()
+        self._progress, self._reported = Progress(plan), plan.done
+        self._retry, self._throttle = OomRetry(), Throttle()
+
+    def is_stopped(self) -> bool:
+        """Return True if no more trials should be trained."""
+        return self.stop() or self.failed is not None
+
+    def run(self, *, fail_fast: bool, retry_failed: bool) -> SweepResult:
+        """Train all that is left, and write the status."""
+        self._fail_fast, self.store.retry_failed = fail_fast, retry_failed
+        self.reporter.begin(self.folder.path, self.plan, self.plan.done)
+        if fail_fast:
+            self.failed = FailedTrial.recorded(self.writer.results)
+        self._write_status("running")
+        try:
+            with self.router:
+                self._train_round()
+                while not self.is_stopped() and self._extend_search():
+                    self._train_round()
+            is_finished = self.done == self.plan.total
+            self.writer.close(final=is_finished)  # before the status `finished`, which is relied on
+        except (MlprunError, MemoryError) as error:
+            with suppress(FileError):  # the cause is reported already
+                self._write_status("failed", str(error))
+            raise
+        if is_finished:
+            self._write_status("finished")
+        else:
+            reason = "" if self.failed is None else self.failed.reason
+            self._write_status("interrupted", reason)
+        self.stop.finished = is_finished
+        if self.failed is not None:
+            raise self.failed.error_in(self.folder.path)
+        return SweepResult(self.folder, self.folder.status(), self.plan, self.stop.number)
+
+    def _write_status(self, state: folder.State, reason: str = "") -> None:
+        seconds = self._status_before.seconds + time.monotonic() - self._began
+        counts = replace(self._status_before, done=self.done, total=self.plan.total, kept=self.store.n_kept)
+        self.folder.write_status(replace(counts, state=state, seconds=seconds, reason=reason))
+
+    def _train_round(self) -> None:
+        """Train the cohorts of a round (all, without a search), up to each rung and then to the end."""
+        settings = {spec.setting for cohort in self.todo for spec in cohort.members}
+        self.router.plan_round(self.todo)
+        for epoch in self.plan.rungs:
+            rungs = self.writer.results.rungs()
+            self.pruned = {one.setting: one.epoch for one in rungs if not one.promoted}
+            undecided = settings - self.pruned.keys() - {one.setting for one in rungs if one.epoch == epoch}
+            if undecided:
+                trials = self._train(epoch)
+                if self.is_stopped():
+                    return
+                self._decide(epoch, [one for one in trials if one.setting in undecided])
+        self._train()
+
+    def _decide(self, epoch: int, trials: Sequence[Trial]) -> None:
+        """Decide which configurations are promoted at a rung, by the metrics of their trials there."""
+        settings, results = self.plan.sweep.search, self.writer.results
+        assert settings is not None
+        assert settings.pruner is not None
+        rung = search.decide_rung(settings.pruner, epoch, trials, results.rungs(), results.description)
+        self.writer.add_rung(rung)
+        self.pruned |= {one.setting: epoch for one in rung if not one.promoted}
+
+    def _extend_search(self) -> bool:
+        """Ask for another round of a search; return False if there is none."""
+        if self.plan.sweep.search is None:
+            return False
+        candidates = search.next_round(self.plan.definition, self.writer.results)
+        self.todo = self.plan.extend(candidates)
+        self.writer.extend(map(self.plan.record, candidates), pending_trials(self.todo))
+        return bool(candidates)
+
+    def _train(self, rung: int | None = None) -> list[Trial]:
+        """Train cohort after cohort, the next one started before the last is recorded.
+
+        With a `rung` they are trained up to that epoch, and their trials are returned as they are there.
+        """
+        waiting, at_rung = deque(self.todo), list[Trial]()
+        self._progress.plan_round(self.todo)
+        in_flight: list[CohortRun] = []
+        while waiting and not self.is_stopped():
+            start_more = partial(self._start_more, in_flight, waiting, rung)
+            # from before the first of those with equal conditions starts until the last of them has ended
+            with devices.computing(*self.router.conditions(waiting[0])), self._saving(in_flight):
+                start_more()
+                while in_flight and (ended := self._await_one(in_flight, start_more)) is not None:
+                    if self._retry.takes(ended):
+                        self.store.save(ended)
+                    elif rung is None:
+                        self.store.record(ended)
+                        self._progress.record(ended.cohort)
+                        self.done += len(ended.cohort.members)
+                    else:
+                        self.store.save(ended)
+                        at_rung += trial_records(ended)
+                    in_flight.remove(ended)
+                    self._save_if_due(in_flight)
+                    if in_flight and not self.is_stopped():
+                        start_more()
+                    else:
+                        self._retry_one(in_flight)
+        return sorted(at_rung, key=lambda trial: trial.id)  # in whichever order they ended
+
+    @contextmanager
+    def _saving(self, in_flight: list[CohortRun]) -> Iterator[None]:
+        """Leave no cohort in flight without a partial file, even if something fails."""
+        try:
+            yield
+        except Exception:
+            for one in self.router.halted(in_flight):
+                with suppress(MlprunError, MemoryError, OSError):  # the first error is raised
+                    self.store.save(one)
+            raise
+        for one in self.router.halted(in_flight):
+            self.store.save(one)
+        for one in in_flight:
+            one.wait()
+
+    def _start_more(self, in_flight: list[CohortRun], waiting: deque[Cohort], rung: int | None) -> None:
+        """Start as many cohorts as there is room for."""
+        while waiting:
+            executor, conditions = self.router.executor(waiting[0]), self.router.conditions
+            if in_flight and (
+                self._retry.is_pending
+                or not executor.has_room(in_flight)
+                or conditions(waiting[0]) != conditions(in_flight[0].cohort)
+            ):
+                return
+            cohort = waiting.popleft()
+            state = ResumeState(self.store.load(cohort), self._budgets(cohort, rung))
+            self._progress.start(cohort, state.results.values())
+            in_flight.append(executor.submit(cohort, state))
+
+    def _retry_one(self, in_flight: list[CohortRun]) -> None:
+        """Train a trial again for which memory ran out, now that nothing else is trained."""
+        retry = self._retry.next()
+        if retry is not None:
+            trial, cohort, state = retry
+            self.reporter.say(f"memory ran out in trial {trial}: it is tried once more, with none beside it")
+            in_flight.append(self.router.executor(cohort).submit(cohort, state))
+
+    def _budgets(self, cohort: Cohort, rung: int | None) -> dict[int, Budget]:
+        """Return the budgets of the trials that are not trained to the end."""
+        budgets: dict[int, Budget] = {}
+        for spec in cohort.members:
+            if spec.setting in self.pruned:
+                budgets[spec.trial] = Budget(self.pruned[spec.setting], pruned=True)
+            elif rung is not None:
+                budgets[spec.trial] = Budget(rung)
+        return budgets
+
+    def _await_one(self, in_flight: list[CohortRun], start_more: Callable[[], None]) -> CohortRun | None:
+        """Return a cohort that has ended, starting others meanwhile; None if the sweep is stopped before."""
+        while (ended := _first_ended(in_flight)) is None:
+            self._observe(in_flight)
+            if self.is_stopped():
+                return None
+            start_more()
+            self._save_if_due(in_flight)
+        self._observe(in_flight)
+        if self.stop() or (self.failed is not None and ended.ended < len(ended.cohort.members)):
+            return None  # whole cohorts are recorded even if one of their trials stops the sweep
+        return ended
+
+    def _observe(self, in_flight: Sequence[CohortRun]) -> None:
+        """Report the progress, and look for a trial that failed."""
+        # a cohort that waits at a rung is not in flight, though trials of it may have ended
+        self._reported = max(self._reported, self.done + sum(one.ended for one in in_flight))
+        seconds = time.monotonic() - self._began
+        self.reporter.report(self._reported, seconds, partial(self._progress.left, in_flight, seconds))
+        if self._fail_fast and self.failed is None:
+            self.failed = FailedTrial.among(one for run in in_flight for one in run.results())
+
+    def _save_if_due(self, in_flight: Sequence[CohortRun]) -> None:
+        """Write partial files and the status now and then."""
+        if self._throttle.is_due():
+            with self._throttle.measured():
+                for one in in_flight:
+                    self.store.save(one)
+                self._write_status("running")
+
+
+def _first_ended(in_flight: Sequence[CohortRun]) -> CohortRun | None:
+    """Return the first cohort that has ended; None if none does within POLL_SECONDS."""
+    in_flight[0].wait(POLL_SECONDS)
+    return next((one for one in in_flight if one.wait(0)), None)
+
+
+class CohortStore:
+    """Saves and loads the results of cohorts: partial files, final files and database rows."""
+
+    def __init__(
+        self,
+        found: SweepFolder,
+        writer: Writer,
+        pending: set[int | None],
+        on_message: Callable[[str], None],
+    ) -> None:
+        self._folder, self._writer, self._on_message = found, writer, on_message
+        self._digest = str(found.record()["sweep_digest"])
+        self.retry_failed = False
+        planned = (one for one in writer.results.planned() if one.cohort in pending)
+        self._recorded = {one.id for one in planned if one.status != "pending"}
+        """trials of pending cohorts that the database has"""
+        self._kept: dict[int, int] = {}
+        """number of trials that a partial file has and the database does not, by cohort"""
+
+    @property
+    def n_kept(self) -> int:
+        """The number of trials that partial files have and the database does not."""
+        return sum(self._kept.values())
+
+    def load(self, cohort: Cohort) -> dict[int, TrialResult]:
+        """Return what earlier sessions left of a cohort; a damaged file is reported and ignored."""
+        recorded, path = self._load_recorded(cohort), self._folder.partial(cohort.number)
+        results: dict[int, TrialResult] = {}
+        if files.kind(path) is not None:
+            try:
+                for one in cohort_file.read(path, self._digest).partial_results:
+                    if not (self.retry_failed and one.status == "failed"):
+                        results[one.trial] = one
+            except CheckpointError as error:
+                self._on_message(f"warning: {error}; its cohort starts again")
+                results = {}
+        results |= recorded
+        self._count(cohort, results.values())
+        return results
+
+    def _load_recorded(self, cohort: Cohort) -> dict[int, TrialResult]:
+        """Return the trials of a cohort that are kept while others of it are trained again."""
+        path, ids = self._folder.cohort(cohort.number), [one.trial for one in cohort.members]
+        if files.kind(path) is None:
+            return {}
+        trials = self._writer.results.ended(cohort.number, min(ids), max(ids))
+        if not trials:
+            return {}
+        try:
+            file = cohort_file.read(path, self._digest)
+            return {one.id: file.result(one) for one in trials}
+        except CheckpointError as error:
+            self._on_message(f"warning: {error}; all its trials are trained again")
+            self._writer.reopen(one.id for one in trials)
+            return {}
+
+    def save(self, run: CohortRun) -> None:
+        """Write the partial file of a cohort."""
+        results = [one for one in run.results() if one.has_ended or one.state is not None]
+        if results:
+            data = cohort_file.encode_partial(results, run.cohort.kind.columns, self._digest)
+            files.write_atomic(self._folder.partial(run.cohort.number), data)
+            self._count(run.cohort, results)
+
+    def record(self, run: CohortRun) -> None:
+        """Write the file of a cohort that has ended, then its trials: who reads these finds the file."""
+        number = run.cohort.number
+        data = cohort_file.encode(run.results(), run.cohort.kind.columns, self._digest)
+        files.write_atomic(self._folder.cohort(number), data)
+        self._writer.record(trial_records(run))
+        self._folder.remove_partial(number)
+        self._kept.pop(number, None)
+
+    def _count(self, cohort: Cohort, results: Iterable[TrialResult]) -> None:
+        self._kept[cohort.number] = sum(one.trial not in self._recorded for one in results)
+
+
+def trial_records(run: CohortRun) -> list[Trial]:
+    """Return the database records of a cohort; trials that wait at a rung are described as finished there."""
+    cohort = run.cohort
+    return [
+        Trial(
+            *spec,
+            cohort.number,
+            position,
+            one.status if one.has_ended else "finished",  # type: ignore[arg-type]
+            cohort.kind.engine,
+            one.epochs,
+            one.best_epoch,
+            one.seconds,
+            one.error,
+            one.figures,
+        )
+        for position, (spec, one) in enumerate(zip(cohort.members, run.results(), strict=True))
+    ]
+
+
+class OomRetry:
+    """Cohorts with trials for which memory ran out: each is tried once more, with nothing beside it."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[CohortRun] = deque()
+        self._tried: set[int] = set()
+
+    @property
+    def is_pending(self) -> bool:
+        """Return True if no other cohort should be started."""
+        return bool(self._waiting)
+
+    def takes(self, run: CohortRun) -> bool:
+        """Return True if a cohort waits to be tried again. Raises OutOfMemoryError if it was before."""
+        lacking = _out_of_memory(run)
+        for trial in self._tried.intersection(lacking):
+            what = f"memory ran out in trial {trial}, with nothing trained beside it as well"
+            raise OutOfMemoryError("memory", what, "fewer rows or smaller layers need less")
+        if lacking:
+            self._waiting.append(run)
+        return bool(lacking)
+
+    def next(self) -> tuple[int, Cohort, ResumeState] | None:
+        """Return a trial to be tried again, its cohort and how it resumes; None if there is none."""
+        if not self._waiting:
+            return None
+        run = self._waiting.popleft()
+        trial, *later = _out_of_memory(run)
+        self._tried.add(trial)
+        results = {one.trial: one for one in run.results()}
+        return trial, run.cohort, ResumeState(results, run.resume.budgets, frozenset(later))
+
+
+def _out_of_memory(run: CohortRun) -> list[int]:
+    return [one.trial for one in run.results() if one.status == "out_of_memory"]
+
+
+class FailedTrial(NamedTuple):
+    """A trial that diverged or failed."""
+
+    trial: int
+    status: str
+    epochs: int | None
+    error: str | None
+
+    @classmethod
+    def among(cls, results: Iterable[TrialResult]) -> FailedTrial | None:
+        """Return the first of these that failed."""
+        bad = (cls(one.trial, one.status, one.epochs, one.error) for one in results if one.status in BAD)
+        return next(bad, None)
+
+    @classmethod
+    def recorded(cls, results: Results) -> FailedTrial | None:
+        """Return the first trial of a database that failed."""
+        trials = (one for one in results.planned() if one.status in BAD)
+        return next((cls(one.id, one.status, one.epochs, one.error) for one in trials), None)
+
+    @property
+    def what(self) -> str:
+        """What happened to it."""
+        return f"diverged after epoch {self.epochs}" if self.status == "diverged" else f"failed: {self.error}"
+
+    @property
+    def reason(self) -> str:
+        """Why the sweep stopped, for its status."""
+        return f"trial {self.trial} {self.what}, and --fail-fast stops there"
+
+    def error_in(self, path: str) -> MlprunError:
+        """Return the error to raise for a sweep's folder."""
+        kind = DivergedError if self.status == "diverged" else CheckFailedError
+        remedy = "without --fail-fast the sweep goes on and marks it"
+        return kind(f"{path}: trial {self.trial}", self.what, remedy)
+
+
+class Progress:
+    """The work of a session in expected seconds, of which only ratios are used."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan, self._ahead, self._recorded = plan, 0.0, 0.0
+        self._whole: dict[int, float] = {}
+        """work of cohorts, by number"""
+        self._before: dict[int, float] = {}
+        """work of earlier sessions, by cohort in flight"""
+
+    def plan_round(self, cohorts: Iterable[Cohort]) -> None:
+        """Take note of the cohorts of a round, none of which is started yet."""
+        self._ahead = sum(map(self._work, cohorts))
+
+    def start(self, cohort: Cohort, results: Iterable[TrialResult]) -> None:
+        """Take note that a cohort is started, with these results of earlier sessions."""
+        self._ahead -= self._work(cohort)
+        self._before[cohort.number] = self._done(cohort, results)
+
+    def record(self, cohort: Cohort) -> None:
+        """Take note that a cohort has ended."""
+        self._recorded += self._work(cohort) - self._before.pop(cohort.number, 0.0)
+
+    def left(self, in_flight: Sequence[CohortRun], seconds: float) -> float | None:
+        """Estimate the remaining seconds after so many of this session; None if nothing is known.
+
+        Trials that no round of a search has asked for yet are taken to be like the others. How many a pruner
+        will stop is not known.
+        """
+        if self._plan.rungs:
+            return None
+        done, ahead = self._recorded, self._ahead
+        for run in in_flight:
+            now = self._done(run.cohort, run.results())
+            done += now - self._before.get(run.cohort.number, 0.0)
+            ahead += self._work(run.cohort) - now
+        if done <= 0:
+            return None
+        known = sum(len(cohort.members) for cohort in self._plan.cohorts)
+        if known < self._plan.total:
+            ahead += sum(map(self._work, self._plan.cohorts)) * (self._plan.total / known - 1)
+        return seconds * ahead / done
+
+    def _work(self, cohort: Cohort) -> float:
+        if cohort.number not in self._whole:
+            self._whole[cohort.number] = sum(self._plan.cost_of(spec).seconds for spec in cohort.members)
+        return self._whole[cohort.number]
+
+    def _done(self, cohort: Cohort, results: Iterable[TrialResult]) -> float:
+        shares = {one.trial: 1.0 if one.has_ended else one.epochs / cohort.kind.epochs for one in results}
+        if not shares:
+            return 0.0
+        return sum(
+            self._plan.cost_of(spec).seconds * shares[spec.trial]
+            for spec in cohort.members
+            if spec.trial in shares
+        )

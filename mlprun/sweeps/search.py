@@ -1,66 +1,82 @@
-"""Settings that are asked for round by round: of Optuna, which knows how earlier rounds came out, or drawn.
+"""Search: configurations asked for round by round, and pruned before their end by successive halving.
 
-A round is a function of the sweep file and of what the database says of earlier rounds, so that a sweep that
-is continued asks the same. Sources: Bergstra et al. (2011), Algorithms for hyper-parameter optimization;
-Akiba et al. (2019), doi.org/10.1145/3292500.3330701
+A round is a function of the sweep file and of the results of earlier rounds in the database, so that a sweep
+that is resumed asks for the same. Sources: Bergstra et al. (2011), Algorithms for hyper-parameter
+optimization; Akiba et al. (2019), doi.org/10.1145/3292500.3330701
+
+Successive halving: the rungs are at `min_epochs` and at each `reduction_factor` times as many epochs. A
+configuration is promoted at a rung if it is among the best share of one in `reduction_factor` of all that
+reached the rung, in this round and in earlier ones; the best always is. All configurations of a round are
+compared together, so the order in which they are trained does not matter. A configuration whose trials have
+all ended before, by early stopping say, is compared by its end. Sources: Jamieson and Talwalkar (2016),
+Non-stochastic best arm identification and hyperparameter optimization; Li et al. (2020), A system for
+massively parallel hyperparameter tuning, whose rule for the last to arrive at a rung is used.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 import zlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlprun import extras, randomness
-from mlprun.sweeps import paths, space
+from mlprun.sweeps import space
 from mlprun.sweeps.objective import objective, score
+from mlprun.sweeps.schema import Rung
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from mlprun.sweeps.database import Results
-    from mlprun.sweeps.definition import Definition, Draw, Search, Sweep
-    from mlprun.sweeps.space import Point
+    from mlprun.sweeps.definition import Definition, Draw, Pruner, Search, Sweep
+    from mlprun.sweeps.schema import Description, Trial
+    from mlprun.sweeps.space import Candidate
 
 _ROUNDS = zlib.crc32(b"rounds")
-"""where the seeds of rounds stand among the draws of a space"""
-ASKED = 4
-"""times as many settings are asked of Optuna as there is room for, at most, while it repeats itself"""
+"""the key of the seeds of rounds among the draws of a space"""
+MAX_ASKS = 4
+"""times as many configurations are asked of Optuna as there is room for, at most, while it repeats itself"""
+RUNGS_FROM = 100
+"""the first rung is by default at one in so many epochs"""
 
 
-class Ended(NamedTuple):
-    """A setting whose trials have ended; of a score small is good and infinity worst."""
+class Observation(NamedTuple):
+    """A configuration whose trials have ended; the lower the score the better, infinity is the worst."""
 
     values: Mapping[str, Any]
     score: float
     pruned_at: int | None = None
-    """the epoch where it was pruned, which `score` then is of"""
+    """the epoch at which it was pruned, whose score it has"""
 
 
-def first(definition: Definition) -> list[Point]:
-    """The settings of the first round. Raises UsageError where Optuna is not installed."""
+def first_round(definition: Definition) -> list[Candidate]:
+    """Return the configurations of the first round. Raises UsageError if Optuna is not installed."""
     return _ask(definition, ())
 
 
-def following(definition: Definition, results: Results) -> list[Point]:
-    """The settings of the round after those that have ended; none after the last."""
-    description, settings = results.description, sorted(results.settings(), key=operator.attrgetter("id"))
-    grouped = itertools.groupby(results.each(by_setting=True), key=operator.attrgetter("setting"))
-    reached = {number: objective(description, list(trials)) for number, trials in grouped}
-    pruned = {one.setting: one for one in results.rungs() if not one.promoted}
-    before, after = description.paths, paths.lists(definition.sweep)
-    ended = []
-    for setting in settings:
-        rung = pruned.get(setting.id)
-        value = reached.get(setting.id) if rung is None else rung.objective
-        chosen = paths.reworded(setting, before, after).values
-        ended.append(Ended(chosen, score(description, value), None if rung is None else rung.epoch))
-    return _ask(definition, ended)
+def next_round(definition: Definition, results: Results) -> list[Candidate]:
+    """Return the configurations of the next round, given all that have ended; none after the last round."""
+    with results.snapshot():
+        description = results.description
+        rungs = {one.setting: one for one in results.rungs() if not one.promoted}
+        trials = itertools.groupby(results.each(by_setting=True), key=operator.attrgetter("setting"))
+        scores = {setting: score(description, objective(description, list(own))) for setting, own in trials}
+        settings = results.settings()
+    before, now = description.paths, space.path_lists(definition.sweep)
+    known = []
+    for one in settings:
+        values, rung = space.with_paths(one, before, now).values, rungs.get(one.id)
+        if rung is None:
+            known.append(Observation(values, scores.get(one.id, math.inf)))
+        else:
+            known.append(Observation(values, score(description, rung.objective), rung.epoch))
+    return _ask(definition, known)
 
 
-def _ask(definition: Definition, known: Sequence[Ended]) -> list[Point]:
-    """The next round, given the settings of earlier ones by number."""
+def _ask(definition: Definition, known: Sequence[Observation]) -> list[Candidate]:
+    """Return the next round, given the configurations of earlier ones by number."""
     search = definition.sweep.search
     assert search is not None
     if search.name == "tpe":
@@ -69,14 +85,15 @@ def _ask(definition: Definition, known: Sequence[Ended]) -> list[Point]:
     if count < 1:
         return []
     if search.name == "random":
-        asked = space.sampled(definition.sweep, search.seed, count, len(known))
+        asked = space.sample(definition.sweep, search.seed, count, len(known))
     else:
         asked = _ask_optuna(definition, search, count, known)
-    return [space.point(definition, number, one) for number, one in enumerate(asked, start=len(known) + 1)]
+    numbered = enumerate(asked, start=len(known) + 1)
+    return [space.candidate(definition, number, one) for number, one in numbered]
 
 
 def _ask_optuna(
-    definition: Definition, search: Search, count: int, known: Sequence[Ended]
+    definition: Definition, search: Search, count: int, known: Sequence[Observation]
 ) -> list[dict[str, Any]]:
     import optuna
 
@@ -84,47 +101,90 @@ def _ask_optuna(
     (share,) = randomness.uniforms(
         search.seed, randomness.Purpose.SPACE, 1, epoch=_ROUNDS, step=len(known)
     ).tolist()
-    # settings of one round do not see each other's results: a liar keeps them apart
+    # the configurations of one round do not see each other's results: a liar keeps them apart
     sampler = optuna.samplers.TPESampler(seed=int(share * 2**32), constant_liar=True)
     study = optuna.create_study(sampler=sampler, direction="minimize")
-    ranges = {key: _range(draw) for key, draw in definition.sweep.random.items()}
+    distributions = {key: _distribution(draw) for key, draw in definition.sweep.random.items()}
     for one in known:
-        came: dict[str, Any] = {"value": one.score}
+        result: dict[str, Any] = {"value": one.score}
         if one.pruned_at is not None:
             pruned = optuna.trial.TrialState.PRUNED
-            came = {"state": pruned, "intermediate_values": {one.pruned_at: one.score}}
-        drawn = space.drawn(definition.sweep, one.values)
-        study.add_trial(optuna.trial.create_trial(params=drawn, distributions=ranges, **came))
-    return _new(definition.sweep, known, (study.ask(ranges).params for _ in range(ASKED * count)), count)
+            result = {"state": pruned, "intermediate_values": {one.pruned_at: one.score}}
+        drawn = space.drawn_values(definition.sweep, one.values)
+        study.add_trial(optuna.trial.create_trial(params=drawn, distributions=distributions, **result))
+    asked = (study.ask(distributions).params for _ in range(MAX_ASKS * count))
+    return _distinct(definition.sweep, known, asked, count)
 
 
-def _new(
-    sweep: Sweep, known: Sequence[Ended], asked: Iterable[dict[str, Any]], count: int
+def _distinct(
+    sweep: Sweep, known: Sequence[Observation], asked: Iterable[dict[str, Any]], count: int
 ) -> list[dict[str, Any]]:
-    """So many of the settings asked for that are not known; draws where these keep coming back."""
+    """Return `count` of the asked configurations that are not known, and draws if there are too few."""
     assert sweep.search is not None
-    seen = {tuple(space.drawn(sweep, one.values).values()) for one in known}
-    drawn = space.sampled(sweep, sweep.search.seed, len(known) + count)
-    found: list[dict[str, Any]] = []
+    seen = {tuple(space.drawn_values(sweep, one.values).values()) for one in known}
+    drawn = space.sample(sweep, sweep.search.seed, len(known) + count)
+    distinct: list[dict[str, Any]] = []
     for one in itertools.chain(asked, drawn):
         key = tuple(one[name] for name in sweep.random)
         if key not in seen:
             seen.add(key)
-            found.append(one)
-        if len(found) == count:
+            distinct.append(one)
+        if len(distinct) == count:
             break
-    return found
+    return distinct
 
 
-def _range(draw: Draw) -> Any:
-    """What is drawn from, in Optuna's words; of a choice its places."""
+def _distribution(draw: Draw) -> Any:
+    """Return Optuna's distribution of a draw; a choice is over its indices."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if draw.choice is not None:
-        return CategoricalDistribution(sorted(set(space.firsts(draw.choice))))
+        return CategoricalDistribution(sorted(set(space.first_indices(draw.choice))))
     if draw.integers is not None:
         return IntDistribution(*draw.integers)
     if draw.log_uniform is not None:
         return FloatDistribution(*draw.log_uniform, log=True)
     assert draw.uniform is not None
     return FloatDistribution(*draw.uniform)
+
+
+# ---- successive halving
+
+
+def rung_epochs(pruner: Pruner, epochs: int) -> tuple[int, ...]:
+    """Return the epochs of the rungs before the end."""
+    epoch = pruner.min_epochs or max(1, epochs // RUNGS_FROM)
+    rungs: list[int] = []
+    while epoch < epochs:
+        rungs.append(epoch)
+        epoch *= pruner.reduction_factor
+    return tuple(rungs)
+
+
+def decide_rung(
+    pruner: Pruner, epoch: int, trials: Iterable[Trial], before: Iterable[Rung], description: Description
+) -> list[Rung]:
+    """Return which configurations of a round are promoted at an epoch.
+
+    `trials` are those of the round with the metrics of this epoch, `before` the rungs of earlier rounds.
+    """
+    by_setting: dict[int, list[Trial]] = {}
+    for trial in trials:
+        by_setting.setdefault(trial.setting, []).append(trial)
+    objectives = {setting: objective(description, own) for setting, own in by_setting.items()}
+    earlier = [one.objective for one in before if one.epoch == epoch]
+    scores = sorted(score(description, value) for value in (*earlier, *objectives.values()))
+    # the worst score that is promoted
+    bar = scores[max(1, len(scores) // pruner.reduction_factor) - 1] if scores else -math.inf
+    return [
+        Rung(setting, epoch, value, promoted=value is not None and score(description, value) <= bar)
+        for setting, value in sorted(objectives.items())
+    ]
+
+
+def trained_share(pruner: Pruner, epochs: int) -> float:
+    """Return the share of all epochs that is trained if one in `reduction_factor` is always promoted."""
+    ends = (0, *rung_epochs(pruner, epochs), epochs)
+    lengths = (end - begin for begin, end in itertools.pairwise(ends))
+    factor = float(pruner.reduction_factor)
+    return sum(length / factor**number for number, length in enumerate(lengths)) / epochs

@@ -1,8 +1,12 @@
-"""The settings of a sweep: every combination of its grid, its pairs and its draws, in that order.
+"""The configurations of a sweep: every combination of its grid, its pairs and its draws, in that order.
 
 A draw is keyed by the sweep's seed, the parameter's path and the draw's number, so that more trials or other
-parameters leave the first draws as they are. Where there are only so many different settings, a draw that
-came before is left out, and the next one takes its place.
+parameters leave the first draws as they are. If `random` has only so many different values, a draw that came
+before is left out, and the next one takes its place.
+
+Values that hold file paths are written differently in a sweep file elsewhere. A database keeps the paths of
+the sweep file that it was made from, since these are known to the user; which file is meant follows from the
+position in the list of values, which the database keeps as well.
 """
 
 from __future__ import annotations
@@ -17,7 +21,6 @@ from mlprun import randomness
 from mlprun.config import Node
 from mlprun.errors import CheckpointError
 from mlprun.storage import canonical
-from mlprun.sweeps import paths
 from mlprun.sweeps.schema import Configuration, Scale
 
 if TYPE_CHECKING:
@@ -26,191 +29,179 @@ if TYPE_CHECKING:
     from mlprun.config import Document
     from mlprun.sweeps.definition import Definition, Draw, Sweep
 
-_ELSEWHERE = "run the sweep with another --out"
+    PathLists = Mapping[str, Sequence[Any]]
+
+_OTHER_OUT = "run the sweep with another --out"
 LOG_RANGE = 10.0
 """numbers of a grid that span so many times their smallest are shown on a logarithmic axis"""
 
 
-class Point(NamedTuple):
-    """A setting: its number, its parameters, which all settings share, and its values in the sweep file.
+class Candidate(NamedTuple):
+    """A configuration: its number, its parameters, which all share, and its values in the sweep file.
 
-    There may be a million of them, so that whatever can be made of these is made when it is asked for.
+    There may be a million of them, so what can be derived from these is derived when it is needed.
     """
 
     number: int
     parameters: tuple[str, ...]
-    values: tuple[Node, ...]
+    nodes: tuple[Node, ...]
 
     @property
-    def setting(self) -> Configuration:
-        """As the database has it."""
-        return Configuration(self.number, {key: plain(node) for key, node in self.nodes.items()})
+    def configuration(self) -> Configuration:
+        """The record of the database."""
+        return Configuration(self.number, {key: plain(node) for key, node in self.by_parameter.items()})
 
     @property
-    def nodes(self) -> dict[str, Node]:
+    def by_parameter(self) -> dict[str, Node]:
         """The values by parameter."""
-        return dict(zip(self.parameters, self.values, strict=True))
+        return dict(zip(self.parameters, self.nodes, strict=True))
 
 
 def size(sweep: Sweep) -> int:
-    """How many settings there are."""
+    """Return the number of configurations."""
     lists = [len(values) for values in sweep.grid.values()]
     lists += [len(values) for values in itertools.islice(sweep.paired.values(), 1)]
     return math.prod(lists) * draws(sweep)
 
 
 def draws(sweep: Sweep) -> int:
-    """How many times `random` is drawn from, or searched; 1 where there is none."""
+    """Return how many times `random` is drawn from, or searched; 1 without it."""
     return (sweep.trials if sweep.search is None else sweep.search.trials) or 1
 
 
-def points(definition: Definition) -> Iterator[Point]:
-    """Every setting, numbered from 1."""
+def candidates(definition: Definition) -> Iterator[Candidate]:
+    """Yield every configuration, numbered from 1."""
     sweep, document = definition.sweep, definition.document
-    grid = [_listed(document, ("grid", key)) for key in sweep.grid]
-    paired = [_listed(document, ("paired", key)) for key in sweep.paired]
+    grid = [_items(document, ("grid", key)) for key in sweep.grid]
+    paired = [_items(document, ("paired", key)) for key in sweep.paired]
     pairs: list[tuple[Node, ...]] = list(zip(*paired, strict=True)) or [()]
     random: Iterable[tuple[Node, ...]] = [()]
     if sweep.random:
         assert sweep.trials is not None
-        random = [_nodes(definition, one) for one in sampled(sweep, sweep.seed, sweep.trials)]
+        random = [_nodes(definition, one) for one in sample(sweep, sweep.seed, sweep.trials)]
     combinations = itertools.product(itertools.product(*grid), pairs, random)
     parameters = sweep.parameters
     for number, parts in enumerate(combinations, start=1):
-        yield Point(number, parameters, tuple(itertools.chain(*parts)))
+        yield Candidate(number, parameters, tuple(itertools.chain(*parts)))
 
 
-def numbered(definition: Definition, settings: Sequence[Configuration]) -> list[Point]:
-    """Every setting by number: those that are known keep theirs, others come after them.
+def restored(definition: Definition, settings: Sequence[Configuration], paths: PathLists) -> list[Candidate]:
+    """Return the configurations that a database has and, without a search, those that it lacks.
 
-    Draws of the same values of grid and pairs are told apart by their order. A number that another machine
-    drew may differ in its last digit: it stays. Raises CheckpointError for a setting that is not the sweep's.
+    Those in the database keep their numbers, the others come after them. Draws with the same values of grid
+    and pairs are told apart by their order. A number drawn on another machine may differ in its last digit:
+    it stays as it is. `paths` are the database's lists of values with paths.
+
+    Raises CheckpointError for a configuration that is not the sweep's.
     """
-    sweep = definition.sweep
+    sweep, now = definition.sweep, path_lists(definition.sweep)
+    settings = [with_paths(one, paths, now) for one in settings]
+    if sweep.search is not None:
+        return [candidate(definition, one.id, drawn_values(sweep, one.values)) for one in settings]
     waiting: dict[str, deque[Configuration]] = {}
-    for setting in settings:
-        waiting.setdefault(_key(sweep, setting), deque()).append(setting)
-    places: dict[int, Point] = {}
-    new: list[Point] = []
-    for point in points(definition):
-        alike = waiting.get(_key(sweep, point.setting)) if waiting else None
-        if alike:
-            setting = alike.popleft()
-            places[setting.id] = _kept(sweep, point, setting)
+    for one in settings:
+        waiting.setdefault(_listed_values(sweep, one), deque()).append(one)
+    known: dict[int, Candidate] = {}
+    new: list[Candidate] = []
+    for made in candidates(definition):
+        equal = waiting.get(_listed_values(sweep, made.configuration)) if waiting else None
+        if equal:
+            one = equal.popleft()
+            known[one.id] = _with_drawn_numbers(sweep, made, one)
         else:
-            new.append(point)
-    if len(places) < len(settings):
-        raise CheckpointError(definition.name, "its database holds other settings", _ELSEWHERE)
-    known = [places[number] for number in sorted(places)]
+            new.append(made)
+    if len(known) < len(settings):
+        raise CheckpointError(definition.name, "its database holds other settings", _OTHER_OUT)
     more = enumerate(new, start=len(known) + 1)
-    return known + [one._replace(number=number) for number, one in more]
+    return [known[number] for number in sorted(known)] + [one._replace(number=number) for number, one in more]
 
 
-def _key(sweep: Sweep, setting: Configuration) -> str:
-    listed = ((key, value) for key, value in setting.values.items() if key not in sweep.random)
+def _listed_values(sweep: Sweep, configuration: Configuration) -> str:
+    listed = ((key, value) for key, value in configuration.values.items() if key not in sweep.random)
     return canonical.encode(dict(listed))
 
 
-def _kept(sweep: Sweep, point: Point, setting: Configuration) -> Point:
-    """A setting that is known, with the numbers that were drawn for it."""
+def _with_drawn_numbers(sweep: Sweep, made: Candidate, known: Configuration) -> Candidate:
     numbers = {key for key, draw in sweep.random.items() if draw.choice is None}
-    values = tuple(
-        Node(setting.values[key], node.position) if key in numbers else node
-        for key, node in point.nodes.items()
+    nodes = tuple(
+        Node(known.values[key], node.position) if key in numbers else node
+        for key, node in made.by_parameter.items()
     )
-    return Point(setting.id, point.parameters, values)
+    return Candidate(known.id, made.parameters, nodes)
 
 
-def known(definition: Definition, settings: Sequence[Configuration], words: paths.Lists) -> list[Point]:
-    """The settings that a database has and, without a search, those that it lacks.
-
-    `words` are those that the database has for lists with paths. Raises CheckpointError.
-    """
-    after = paths.lists(definition.sweep)
-    settings = [paths.reworded(one, words, after) for one in settings]
-    if definition.sweep.search is not None:
-        return recalled(definition, settings)
-    return numbered(definition, settings)
-
-
-def recalled(definition: Definition, settings: Sequence[Configuration]) -> list[Point]:
-    """The settings of a search, as its database has them."""
-    return [point(definition, one.id, drawn(definition.sweep, one.values)) for one in settings]
-
-
-def point(definition: Definition, number: int, drawn: Mapping[str, Any]) -> Point:
-    """A setting by what was drawn of each parameter of `random`: a number or, of a choice, its place."""
-    return Point(number, definition.sweep.parameters, _nodes(definition, drawn))
+def candidate(definition: Definition, number: int, drawn: Mapping[str, Any]) -> Candidate:
+    """Return a configuration from the draw of each parameter of `random`: a number or a choice's index."""
+    return Candidate(number, definition.sweep.parameters, _nodes(definition, drawn))
 
 
 def _nodes(definition: Definition, drawn: Mapping[str, Any]) -> tuple[Node, ...]:
-    """What was drawn, as it would stand in the sweep file."""
     document = definition.document
     return tuple(
         Node(drawn[key], document.node(("random", key)).position)
         if draw.choice is None
-        else _listed(document, ("random", key, "choice"))[drawn[key]]
+        else _items(document, ("random", key, "choice"))[drawn[key]]
         for key, draw in definition.sweep.random.items()
     )
 
 
-def sampled(sweep: Sweep, seed: int, count: int, skip: int = 0) -> list[dict[str, Any]]:
-    """So many draws of each parameter of `random` after the first `skip`: numbers or, of choices, places.
+def sample(sweep: Sweep, seed: int, count: int, skip: int = 0) -> list[dict[str, Any]]:
+    """Return `count` draws of each parameter of `random` after the first `skip`: numbers or choices' indices.
 
-    Where there are only so many different ones, no two of all draws are equal.
+    If there are only so many different ones, no two of all draws are equal.
     """
     if math.isinf(sweep.different):
         drawn = _draws(sweep, seed, count, skip)
     else:
-        known, begin = dict[tuple[Any, ...], None](), 0
-        while len(known) < skip + count:
-            known |= dict.fromkeys(_draws(sweep, seed, skip + count, begin))
+        distinct, begin = dict[tuple[Any, ...], None](), 0
+        while len(distinct) < skip + count:
+            distinct |= dict.fromkeys(_draws(sweep, seed, skip + count, begin))
             begin += skip + count
-        drawn = itertools.islice(known, skip, skip + count)
+        drawn = itertools.islice(distinct, skip, skip + count)
     return [dict(zip(sweep.random, one, strict=True)) for one in drawn]
 
 
 def _draws(sweep: Sweep, seed: int, count: int, skip: int) -> Iterator[tuple[int | float, ...]]:
-    """As `sampled` has them, equal ones too; of a choice that names a value twice the first place."""
+    """Yield draws, equal ones too; of a choice that lists a value twice, its first index."""
     purpose, columns = randomness.Purpose.SPACE, []
     for key, draw in sweep.random.items():
         shares = randomness.uniforms(seed, purpose, count, epoch=zlib.crc32(key.encode()), skip=skip)
         if draw.choice is None:
             columns.append([_at(draw, share) for share in shares.tolist()])
         else:
-            places = firsts(draw.choice)
-            columns.append([places[int(share * len(places))] for share in shares.tolist()])
+            indices = first_indices(draw.choice)
+            columns.append([indices[int(share * len(indices))] for share in shares.tolist()])
     return zip(*columns, strict=True)
 
 
-def firsts(values: Sequence[Any]) -> list[int]:
-    """For each value of a choice the first place where it stands."""
-    known: dict[str, int] = {}
-    return [known.setdefault(canonical.encode(value), place) for place, value in enumerate(values)]
+def first_indices(values: Sequence[Any]) -> list[int]:
+    """Return the first index of each value of a choice."""
+    first: dict[str, int] = {}
+    return [first.setdefault(canonical.encode(value), index) for index, value in enumerate(values)]
 
 
-def drawn(sweep: Sweep, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """What was drawn for a setting, from its values as the database has them."""
+def drawn_values(sweep: Sweep, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the draws of a configuration of the database: numbers or choices' indices."""
     return {
-        key: chosen[key] if draw.choice is None else _place_of(chosen[key], draw.choice)
+        key: values[key] if draw.choice is None else _choice_index(values[key], draw.choice)
         for key, draw in sweep.random.items()
     }
 
 
-def _place_of(value: Any, values: tuple[Any, ...]) -> int:
+def _choice_index(value: Any, choice: tuple[Any, ...]) -> int:
     text = canonical.encode(value)
-    for place, one in enumerate(values):
+    for index, one in enumerate(choice):
         if canonical.encode(one) == text:
-            return place
-    raise CheckpointError(text, "is in the database and not among the sweep's choices", _ELSEWHERE)
+            return index
+    raise CheckpointError(text, "is in the database and not among the sweep's choices", _OTHER_OUT)
 
 
-def probes(definition: Definition) -> list[Point]:
-    """Settings at the ends of each range and with each choice, all else in the middle."""
+def probes(definition: Definition) -> list[Candidate]:
+    """Return configurations at the ends of each range and with each choice, all else in the middle."""
     ranges = definition.sweep.random
-    middle = {key: 0 if draw.choice is not None else _at(draw, 0.5) for key, draw in ranges.items()}
-    found = [middle | {key: end} for key, draw in ranges.items() for end in _ends(draw)]
-    return [point(definition, number, one) for number, one in enumerate(found, start=1)]
+    center = {key: 0 if draw.choice is not None else _at(draw, 0.5) for key, draw in ranges.items()}
+    drawn = [center | {key: end} for key, draw in ranges.items() for end in _ends(draw)]
+    return [candidate(definition, number, one) for number, one in enumerate(drawn, start=1)]
 
 
 def _ends(draw: Draw) -> tuple[int | float, ...]:
@@ -221,15 +212,14 @@ def _ends(draw: Draw) -> tuple[int | float, ...]:
     return ends
 
 
-def _listed(document: Document, path: tuple[str, ...]) -> tuple[Node, ...]:
-    """The values of a list with their places."""
+def _items(document: Document, path: tuple[str, ...]) -> tuple[Node, ...]:
     items = document.node(path).value
     assert isinstance(items, tuple)
     return items
 
 
 def _at(draw: Draw, share: float) -> int | float:
-    """The number at a share in [0, 1) of what is drawn from."""
+    """Return the number at a share in [0, 1) of the range."""
     if draw.integers is not None:
         first, last = draw.integers
         return first + int(share * (last - first + 1))
@@ -242,27 +232,73 @@ def _at(draw: Draw, share: float) -> int | float:
 
 
 def scales(sweep: Sweep) -> dict[str, Scale]:
-    """How each parameter's axis is meant."""
-    listed = {key: _of_list(values) for key, values in (*sweep.grid.items(), *sweep.paired.items())}
-    return listed | {key: _of_draw(draw) for key, draw in sweep.random.items()}
+    """Return the scale of each parameter's axis."""
+    listed = {key: _list_scale(values) for key, values in (*sweep.grid.items(), *sweep.paired.items())}
+    return listed | {key: _draw_scale(draw) for key, draw in sweep.random.items()}
 
 
-def _of_draw(draw: Draw) -> Scale:
+def _draw_scale(draw: Draw) -> Scale:
     if draw.choice is not None:
-        return _of_list(draw.choice)
+        return _list_scale(draw.choice)
     return "linear" if draw.log_uniform is None else "log"
 
 
-def _of_list(values: tuple[Any, ...]) -> Scale:
+def _list_scale(values: tuple[Any, ...]) -> Scale:
     if not all(type(value) in (int, float) for value in values):
         return "choice"
     return "log" if min(values) > 0 and max(values) >= LOG_RANGE * min(values) else "linear"
 
 
 def plain(node: Node) -> Any:
-    """A value as JSON has it: lists, not tuples."""
+    """Return a value as JSON has it: lists, not tuples."""
     if isinstance(node.value, dict):
         return {key: plain(entry.node) for key, entry in node.value.items()}
     if isinstance(node.value, tuple):
         return [plain(item) for item in node.value]
     return str(node.value) if isinstance(node.value, str) else node.value
+
+
+# ---- values with paths
+
+
+def is_path(key: str) -> bool:
+    """Return True if the strings below a key are paths, relative to the file that contains them."""
+    return key.rpartition(".")[2] == "path"
+
+
+def path_lists(sweep: Sweep) -> dict[str, list[Any]]:
+    """Return the list of values of each parameter whose values hold paths, as JSON has them."""
+    choices = {key: draw.choice for key, draw in sweep.random.items() if draw.choice is not None}
+    every = {**sweep.grid, **sweep.paired, **choices}
+    return {
+        key: canonical.decode(canonical.encode(values))
+        for key, values in every.items()
+        if _holds_path(values, key)
+    }
+
+
+def _holds_path(value: Any, key: str) -> bool:
+    if isinstance(value, dict):
+        return any(_holds_path(item, inner) for inner, item in value.items())
+    if isinstance(value, list | tuple):
+        return any(_holds_path(item, key) for item in value)
+    return isinstance(value, str) and is_path(key)
+
+
+def with_paths(configuration: Configuration, before: PathLists, after: PathLists) -> Configuration:
+    """Return a configuration with the paths of other lists. Raises CheckpointError for a value not listed."""
+    if before == after or not after:
+        return configuration
+    values = {
+        key: _at_same_index(key, value, before.get(key, ()), after[key]) if key in after else value
+        for key, value in configuration.values.items()
+    }
+    return Configuration(configuration.id, values)
+
+
+def _at_same_index(key: str, value: Any, before: Sequence[Any], after: Sequence[Any]) -> Any:
+    text = canonical.encode(value)
+    for one, other in zip(before, after, strict=False):
+        if canonical.encode(one) == text:
+            return other
+    raise CheckpointError(key, f"the database does not say which of the sweep's values {text} is", _OTHER_OUT)

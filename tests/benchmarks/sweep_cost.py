@@ -26,8 +26,8 @@ from mlprun.cli.workloads import PlainLoop
 from mlprun.engines.fused import FusedEngine
 from mlprun.experiment import Experiment
 from mlprun.sweeps import definition
+from mlprun.sweeps.executors import cores
 from mlprun.sweeps.plan import Plan
-from mlprun.sweeps.workshop import cores
 
 MOONS = str(Path(__file__).parents[2] / "configs" / "moons.yaml")
 TURNS = 4

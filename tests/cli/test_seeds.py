@@ -14,7 +14,7 @@ import mlprun
 import mlprun.api
 from mlprun.errors import DataError
 from mlprun.sweeps.schema import TrialStatus
-from mlprun.sweeps.workshop import Rows
+from mlprun.sweeps.trials import ExperimentCache
 
 CONFIG = """
 dataset: {name: moons, split: {train: 40, dev: 20, test: 20}}
@@ -85,7 +85,7 @@ def test_seeds_that_failed_say_why_and_how_they_are_trained_again(out, call, tra
 
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(Rows, "experiment", no_rows)
+        patch.setattr(ExperimentCache, "experiment", no_rows)
         code, shown, err = train("--out", out, "--seeds", "2", "-q")
     assert (code, shown) == (10, "")
     assert "no seed came to its end: wine.csv: has no rows; choose another; mlprun sweep run " in err

@@ -11,8 +11,10 @@ from faulty.swept import state
 
 import mlprun
 from mlprun import files
-from mlprun.sweeps import middle, run
+from mlprun.sweeps import resume
+from mlprun.sweeps.cohort_file import CohortFile
 from mlprun.sweeps.database import Writer
+from mlprun.sweeps.folder import open_sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +61,7 @@ def killed(children: Any, memory: Path, phase: str, nth: int) -> str:
     sweep = written(memory)
     told = children.one("sweep", "run", sweep, "--out", "out", folder=memory, at={"phase": phase, "nth": nth})
     assert (told["code"], told["phase"]) == (-signal.SIGKILL, phase), told
-    assert mlprun.Sweep(run.folder.open_sweep(str(memory / "out/small-001"))).status.state == "crashed"
+    assert mlprun.Sweep(open_sweep(str(memory / "out/small-001"))).status.state == "crashed"
     return sweep
 
 
@@ -75,16 +77,16 @@ def test_what_is_left_undone_would_be_noticed(
     whole: Any, children: Any, memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = killed(children, memory, "after a cohort's rows", 2)
-    monkeypatch.setattr(run, "recover", lambda _: None)
+    monkeypatch.setattr(resume, "recover", lambda _: None)
     assert state(mlprun.sweep(sweep, out=str(memory / "out")).path) != whole
 
 
 def test_an_optimizer_that_forgot_its_moments_would_be_noticed(
     whole: Any, children: Any, memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sweep, original = killed(children, memory, "after a rung", 2), middle.standings
+    sweep, original = killed(children, memory, "after a rung", 2), CohortFile._checkpoints
 
-    def forgetful(tensors: Any) -> Any:
+    def forgetful(self: Any, told: Any) -> Any:
         return [
             replace(
                 one,
@@ -92,10 +94,10 @@ def test_an_optimizer_that_forgot_its_moments_would_be_noticed(
                     one.state, optimizer_state={k: a * 0 for k, a in one.state.optimizer_state.items()}
                 ),
             )
-            for one in original(tensors)
+            for one in original(self, told)
         ]
 
-    monkeypatch.setattr(middle, "standings", forgetful)
+    monkeypatch.setattr(CohortFile, "_checkpoints", forgetful)
     assert state(mlprun.sweep(sweep, out=str(memory / "out")).path) != whole
 
 

@@ -15,9 +15,9 @@ from faulty.swept import state
 import mlprun
 import mlprun.api
 from mlprun.errors import MlprunError
-from mlprun.sweeps import session as running
-from mlprun.sweeps import sparing
-from mlprun.sweeps.session import Session
+from mlprun.sweeps import executors
+from mlprun.sweeps import run as running
+from mlprun.sweeps.run import CohortStore
 
 SWEEP = """
 base:
@@ -159,23 +159,23 @@ def test_what_was_saved_of_a_cohort_in_the_middle_is_gone_on_from(
 ) -> None:
     kind, expected = whole
     sweep, saved = written(memory, kind), []
-    original = Session._save
+    original = CohortStore.save
 
     def save(self: Any, batch: Any) -> None:
         original(self, batch)
-        saved.extend([1] * bool(batch.snapshot().ended))
+        saved.extend([1] * bool(batch.ended))
         if len(saved) == after:
             raise DeathError("now", "the process dies")
 
-    monkeypatch.setattr(sparing, "EVERY", 0.01)
-    monkeypatch.setattr(sparing, "SPARING", 0)
+    monkeypatch.setattr(executors, "THROTTLE_INTERVAL", 0.01)
+    monkeypatch.setattr(executors, "THROTTLE_FACTOR", 0)
     monkeypatch.setattr(running, "LOOK", 0.005)
-    monkeypatch.setattr("mlprun.sweeps.train.CHUNK_SECONDS", 0.005)
-    monkeypatch.setattr(Session, "_save", save)
+    monkeypatch.setattr("mlprun.sweeps.trials.CHUNK_SECONDS", 0.005)
+    monkeypatch.setattr(CohortStore, "save", save)
     with pytest.raises(DeathError):
         mlprun.sweep(sweep, out=str(memory / "out"))
     assert glob.glob(str(memory / "out" / "many-001" / "cohorts" / "*.partial.safetensors"))
-    monkeypatch.setattr(Session, "_save", original)
+    monkeypatch.setattr(CohortStore, "save", original)
     assert state(mlprun.sweep(sweep, out=str(memory / "out")).path) == expected
 
 
@@ -184,18 +184,18 @@ def test_a_save_that_took_long_is_not_soon_followed_by_another(
 ) -> None:
     kind, expected = whole
     sweep, counts = written(memory, kind), []
-    original = Session._save
+    original = CohortStore.save
 
     def save(self: Any, batch: Any) -> None:
         counts[-1][batch.cohort.number] += 1
         original(self, batch)
 
-    monkeypatch.setattr(sparing, "EVERY", 0)
+    monkeypatch.setattr(executors, "THROTTLE_INTERVAL", 0)
     monkeypatch.setattr(running, "LOOK", 0.001)
-    monkeypatch.setattr(Session, "_save", save)
+    monkeypatch.setattr(CohortStore, "save", save)
     for times in (1e9, 0):
         counts.append(Counter[int]())
-        monkeypatch.setattr(sparing, "SPARING", times)
+        monkeypatch.setattr(executors, "THROTTLE_FACTOR", times)
         mlprun.sweep(sweep, out=str(memory / f"out{times}"))
     # a cohort may be saved once while each of those before it is waited for, and is where it waits at a rung
     *_, rungs, cohorts, _ = expected

@@ -20,7 +20,7 @@ import polars as pl
 import pytest
 
 from mlprun.storage.runs import Lock
-from mlprun.sweeps import database
+from mlprun.sweeps import database, schema
 from mlprun.sweeps.folder import SweepFolder, SweepStatus
 from mlprun.sweeps.schema import Trial
 
@@ -309,7 +309,7 @@ def test_a_format_is_what_the_name_ends_in_or_what_is_asked_for(call, folder, tm
 
 
 def test_means_of_the_view_leave_out_what_diverged(folder):
-    example = re.search(r"SELECT .*?GROUP BY 1", database.__doc__, re.DOTALL)[0]
+    example = re.search(r"SELECT .*?GROUP BY 1", schema.__doc__, re.DOTALL)[0]
     with closing(sqlite3.connect(f"{folder}/trials.sqlite")) as connection:
         means = dict(connection.execute(example))
     three = [loss for loss in DEV[3] if loss is not None]

@@ -167,7 +167,7 @@ def test_new_trials_have_the_engine_of_those_that_are_there(sweep, monkeypatch, 
 
     with pytest.raises(InterruptedRunError):
         sweep("seeds: 2", reporter=Halting())
-    monkeypatch.setattr("mlprun.sweeps.plan.STARTUP", -1e9)  # a new sweep would take fused
+    monkeypatch.setattr("mlprun.engines.fused.support.STARTUP", -1e9)  # a new sweep would take fused
     swept = sweep("seeds: 4")
     assert [trial.engine for trial in swept.trials] == ["torch"] * 4
     for number in (2, 3):
@@ -177,7 +177,7 @@ def test_new_trials_have_the_engine_of_those_that_are_there(sweep, monkeypatch, 
 def test_the_rounds_of_a_search_keep_the_engine_of_the_first(sweep, monkeypatch):
     text = "search: {name: random, trials: %d, batch: 2}\nrandom: {optimizer.lr: {log_uniform: [1e-3, 1]}}"
     sweep(text % 2)
-    monkeypatch.setattr("mlprun.sweeps.plan.STARTUP", -1e9)
+    monkeypatch.setattr("mlprun.engines.fused.support.STARTUP", -1e9)
     assert [trial.engine for trial in sweep(text % 6).trials] == ["torch"] * 6
 
 
@@ -245,7 +245,7 @@ def die(*_, **__):
     ("place", "name", "is_extended"),
     [
         (database.Writer, "extend", False),
-        (database, "_put", False),
+        (database, "_put_trials", False),
         (folder.SweepFolder, "write_definition", True),
         (mlprun.api.SilentSweep, "begin", True),
     ],
@@ -274,7 +274,7 @@ def test_a_kill_leaves_the_old_sweep_or_the_extended_one(
 
 
 def test_a_sweep_that_was_stopped_is_extended_in_the_middle(sweep, tmp_path, stopping, monkeypatch):
-    monkeypatch.setattr("mlprun.sweeps.cost.MOST_MEMBERS", 3)
+    monkeypatch.setattr("mlprun.sweeps.cohorts.MAX_MEMBERS", 3)
     with stopping(after=4) as reporter:
         sweep("seeds: 8", reporter=reporter)
     swept = sweep("seeds: 10")

@@ -16,7 +16,7 @@ import mlprun
 from mlprun.errors import CheckpointError, UsageError
 from mlprun.storage import checkpoints
 from mlprun.sweeps import cohort_file, database
-from mlprun.sweeps.checking import Configs
+from mlprun.sweeps.configs import Configs
 from mlprun.sweeps.extract import extract
 
 TEXT = """
@@ -135,7 +135,7 @@ def test_no_setting_is_looked_at_but_that_of_the_trial(few, tmp_path, monkeypatc
     monkeypatch.setattr(Configs, "check", None)
     made = extract(few.folder, 5, out=str(tmp_path / "out"), callbacks=())
     assert made.differences == ()
-    assert [point.setting for point in looked_at] == [few.settings[made.trial.setting]]
+    assert [one.configuration for one in looked_at] == [few.settings[made.trial.setting]]
 
 
 def test_the_run_of_a_trial_works_like_any_other(few, call, tmp_path):

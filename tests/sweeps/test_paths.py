@@ -8,7 +8,7 @@ import pytest
 
 import mlprun
 from mlprun.errors import CheckpointError
-from mlprun.sweeps import paths, search
+from mlprun.sweeps import search, space
 from mlprun.sweeps.definition import read
 from mlprun.sweeps.extract import extract
 from mlprun.sweeps.schema import Configuration
@@ -96,10 +96,10 @@ def test_two_parameters_with_paths_are_told_apart_in_any_order(project):
         "initializer: [{name: file, path: x}, {name: file, path: y}]",
     )
     one = read(project(f"grid: {{{dataset}, {path}}}")).sweep
-    assert list(paths.lists(one)) == ["dataset.path", "initializer"]
+    assert list(space.path_lists(one)) == ["dataset.path", "initializer"]
     setting = Configuration(1, {"dataset.path": "b.csv", "initializer": {"name": "file", "path": "x"}})
     other = read(project(f"grid: {{{path}, {dataset}}}", "elsewhere")).sweep
-    assert paths.reworded(setting, paths.lists(one), paths.lists(other)).values == {
+    assert space.with_paths(setting, space.path_lists(one), space.path_lists(other)).values == {
         "dataset.path": "../b.csv",
         "initializer": {"name": "file", "path": "x"},
     }
@@ -107,4 +107,4 @@ def test_two_parameters_with_paths_are_told_apart_in_any_order(project):
 
 def test_a_path_that_a_database_does_not_know_is_told_and_no_accident():
     with pytest.raises(CheckpointError, match="--out"):
-        paths.reworded(Configuration(1, {"dataset.path": "c.csv"}), {}, {"dataset.path": ["a.csv"]})
+        space.with_paths(Configuration(1, {"dataset.path": "c.csv"}), {}, {"dataset.path": ["a.csv"]})

@@ -7,9 +7,9 @@ import tracemalloc
 
 import pytest
 
-from mlprun.sweeps import checking
+from mlprun.sweeps import configs
+from mlprun.sweeps.cohorts import TrialSpec, TrialSpecs
 from mlprun.sweeps.definition import from_mapping
-from mlprun.sweeps.members import Member, Members
 from mlprun.sweeps.plan import Plan
 
 RANDOM = {"training.clip_norm": {"log_uniform": [1, 9]}, "training.clip_value": {"uniform": [1, 9]}}
@@ -35,15 +35,15 @@ def test_a_trial_more_takes_a_few_bytes():
 
 
 def test_a_setting_more_takes_a_few_hundred_bytes(monkeypatch):
-    monkeypatch.setattr(checking, "MOST_KEPT", 10)
+    monkeypatch.setattr(configs, "MAX_CACHED", 10)
     held(random=RANDOM, trials=10)
     assert held(random=RANDOM, trials=700) - held(random=RANDOM, trials=200) < 500 * 600
 
 
 @pytest.mark.parametrize("fold", [None, 1, 3])
 def test_members_are_what_was_put_in(fold):
-    put = [Member(trial, 2 * trial, 2**32 - trial, fold, "fused") for trial in range(1, 5)]
-    members = Members("fused")
+    put = [TrialSpec(trial, 2 * trial, 2**32 - trial, fold) for trial in range(1, 5)]
+    members = TrialSpecs()
     for one in put:
         members.add(one)
     assert list(members) == put == [members[place] for place in range(len(members))]

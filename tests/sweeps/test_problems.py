@@ -64,7 +64,7 @@ def test_base_settings_and_figures_are_told_at_once(refused, base):
     told = refused(wrong)
     assert told[0] == "trials.yaml:2:26: optimizer.lr: must be greater than 0, got -1"
     names = "train_loss, train_accuracy, dev_loss, dev_accuracy, test_loss, test_accuracy"
-    expected = f"is not a figure of these trials; expected one of {names}, or last_ and one"
+    expected = f"is not a metric of these trials; expected one of {names}, or last_ and one"
     figures = [
         f"trials.yaml:3:21: objective.metric: dev_lss {expected}",
         f"trials.yaml:4:10: success: tst_loss {expected}",

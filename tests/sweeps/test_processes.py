@@ -14,7 +14,7 @@ import pytest
 
 import mlprun
 from mlprun.errors import OutOfMemoryError
-from mlprun.sweeps import cohort_file, places, processes, worker
+from mlprun.sweeps import cohort_file, executors
 from mlprun.sweeps.folder import SweepFolder
 
 LONG = 10_000_000
@@ -22,10 +22,10 @@ LONG = 10_000_000
 SCRIPT = """
 import sys
 from mlprun import cli
-from mlprun.sweeps import places, processes
+from mlprun.sweeps import executors
 if __name__ == "__main__":
-    places.WORTH = 0.0
-    places.cores = processes.cores = lambda: int(sys.argv[1])
+    executors.PROCESS_SECONDS = 0.0
+    executors.cores = lambda: int(sys.argv[1])
     sys.exit(cli.main(["sweep", "run", *sys.argv[2:]]))
 """
 
@@ -43,11 +43,11 @@ def cohort(swept):
 def apart(monkeypatch):
     """Counts the cohorts that are given to processes; everything is worth them."""
     given = []
-    original = places.Processes.submit
-    monkeypatch.setattr(places, "WORTH", 0.0)
-    monkeypatch.setattr(places, "cores", lambda: 2)
+    original = executors.ProcessExecutor.submit
+    monkeypatch.setattr(executors, "PROCESS_SECONDS", 0.0)
+    monkeypatch.setattr(executors, "cores", lambda: 2)
     monkeypatch.setattr(
-        places.Processes, "submit", lambda self, *rest: given.append(1) or original(self, *rest)
+        executors.ProcessExecutor, "submit", lambda self, *rest: given.append(1) or original(self, *rest)
     )
     return given
 
@@ -73,7 +73,7 @@ def test_other_processes_train_the_same_trials_and_go_on_with_them(
     with stopping(1) as counting:
         there(reporter=counting)
     left = cohort_file.read(SweepFolder(str(tmp_path / "there" / "trials-001")).partial(1))
-    begun = {standing.trial: standing.state.epoch for standing in left.standings()}
+    begun = {one.trial: one.epochs for one in left.partial_results if not one.has_ended}
     assert begun
     assert all(0 < epoch < 1200 for epoch in begun.values())
     resumed = given_to_processes(monkeypatch)
@@ -81,19 +81,19 @@ def test_other_processes_train_the_same_trials_and_go_on_with_them(
     assert cohort(there()) == cohort(here)
     assert len(apart) == 2
     assert begun.items() <= resumed.items()
-    assert len(resumed) == 6 - len(left.ended())
+    assert len(resumed) == 6 - sum(one.has_ended for one in left.partial_results)
 
 
 def given_to_processes(monkeypatch):
     """The epochs at which trials are handed to processes from now on, by trial."""
-    handed, original = {}, processes.Work
+    handed, original = {}, executors.ProcessPoolExecutor.submit
 
-    def work(trial, *rest):
-        made = original(trial, *rest)
-        handed[trial] = 0 if made.standing is None else made.standing.state.epoch
-        return made
+    def submit(self, function, batch):
+        (spec,) = batch.specs
+        handed[spec.trial] = batch.checkpoints[spec.trial].epochs if batch.checkpoints else 0
+        return original(self, function, batch)
 
-    monkeypatch.setattr(processes, "Work", work)
+    monkeypatch.setattr(executors.ProcessPoolExecutor, "submit", submit)
     return handed
 
 
@@ -157,8 +157,8 @@ def stands(tmp_path):
     """The epochs of the trials that partial files have in the middle."""
     place = SweepFolder(str(tmp_path / "runs" / "trials-001"))
     paths = [place.partial(number) for number in range(1, 7)]
-    found = [cohort_file.read(path).standings() for path in paths if os.path.exists(path)]
-    return {standing.trial: standing.state.epoch for standings in found for standing in standings}
+    found = [cohort_file.read(path).partial_results for path in paths if os.path.exists(path)]
+    return {one.trial: one.epochs for results in found for one in results if not one.has_ended}
 
 
 def further(now, then):
@@ -207,9 +207,9 @@ def test_a_killed_process_ends_the_sweep_and_its_neighbours_with_what_stood(alon
 
 def test_a_process_that_is_killed_while_trials_are_handed_out_is_told_of_the_same(apart, sweep, monkeypatch):
     def broken(self, *given):
-        raise processes.BrokenProcessPool("terminated abruptly")
+        raise executors.BrokenProcessPool("terminated abruptly")
 
-    monkeypatch.setattr(processes.ProcessPoolExecutor, "submit", broken)
+    monkeypatch.setattr(executors.ProcessPoolExecutor, "submit", broken)
     with pytest.raises(OutOfMemoryError, match="a process that trained was killed"):
         sweep("seeds: 2", "base.engine=torch", processes=True)
 
@@ -228,10 +228,10 @@ def test_a_process_tells_now_and_then_where_a_trial_stands(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     writer = Writer()
-    line = worker.Line(threading.Event(), writer, threading.Lock())
-    post = worker.Post(line)
+    channel = executors.Channel(threading.Event(), writer, threading.Lock())
+    reporter = executors.Reporter(channel)
     for second in range(100):
         clock[0] = max(clock[0], float(second))
-        post.tell(second)
+        reporter.send(second)
     # a fiftieth of the time at most, and its own end where nobody listens
     assert writer.sent == [1, 7, 13, *range(19, 100, 6)]

@@ -10,8 +10,8 @@ import pytest
 
 from mlprun.cli.sweep.run import SweepProgress
 from mlprun.cli.terminal import Output
-from mlprun.sweeps.progress import Progress
-from mlprun.sweeps.workshop import Snapshot
+from mlprun.sweeps.cohort_file import TrialResult
+from mlprun.sweeps.run import Progress
 
 
 def cohort(number: int, *trials: int) -> Any:
@@ -26,35 +26,38 @@ def plan(*cohorts: Any, **given: Any) -> Any:
     return SimpleNamespace(cost_of=lambda member: SimpleNamespace(seconds=float(member.trial)), **known)
 
 
-def standing(trial: int, epoch: int) -> Any:
-    return SimpleNamespace(trial=trial, state=SimpleNamespace(epoch=epoch))
+def paused(trial: int, epoch: int) -> TrialResult:
+    return TrialResult(trial, "paused", epoch)
 
 
-def batch(of: Any, ended: tuple[int, ...] = (), standings: tuple[Any, ...] = ()) -> Any:
-    found = Snapshot([SimpleNamespace(trial=trial) for trial in ended], list(standings))
-    return SimpleNamespace(cohort=of, snapshot=lambda: found)
+def ended(*trials: int) -> list[TrialResult]:
+    return [TrialResult(trial, "finished", 100) for trial in trials]
+
+
+def running(of: Any, *results: TrialResult) -> Any:
+    return SimpleNamespace(cohort=of, results=lambda: results)
 
 
 def test_what_is_left_goes_by_what_trials_are_expected_to_take() -> None:
     first, second = cohort(1, 1, 2, 3), cohort(2, 10, 20)
     progress = Progress(plan(first, second))
     progress.plan_round((first, second))
-    progress.begin(first, (), ())
-    assert progress.left([batch(first)], 5.0) is None
+    progress.start(first, ())
+    assert progress.left([running(first)], 5.0) is None
     # 1 + 2 + half of 3 are done in 5 s, and 1.5 + 30 are left
-    assert progress.left([batch(first, (1, 2), (standing(3, 50),))], 5.0) == pytest.approx(5 * 31.5 / 4.5)
+    assert progress.left([running(first, *ended(1, 2), paused(3, 50))], 5.0) == pytest.approx(5 * 31.5 / 4.5)
     progress.record(first)
-    progress.begin(second, (), ())
-    assert progress.left([batch(second, (), (standing(20, 25),))], 6.0) == pytest.approx(6 * 25 / 11)
+    progress.start(second, ())
+    assert progress.left([running(second, paused(20, 25))], 6.0) == pytest.approx(6 * 25 / 11)
 
 
 def test_what_earlier_sessions_did_took_no_time_of_this_one() -> None:
     first, second = cohort(1, 1, 2, 3), cohort(2, 10)
     progress = Progress(plan(first, second))
     progress.plan_round((first, second))
-    progress.begin(first, (2,), (standing(3, 50),))
-    assert progress.left([batch(first, (2,), (standing(3, 50),))], 5.0) is None
-    assert progress.left([batch(first, (1, 2), (standing(3, 50),))], 5.0) == pytest.approx(5 * 11.5)
+    progress.start(first, [*ended(2), paused(3, 50)])
+    assert progress.left([running(first, *ended(2), paused(3, 50))], 5.0) is None
+    assert progress.left([running(first, *ended(1, 2), paused(3, 50))], 5.0) == pytest.approx(5 * 11.5)
     progress.record(first)
     assert progress.left([], 4.0) == pytest.approx(4 * 10 / 2.5)
 
@@ -63,9 +66,9 @@ def test_a_search_takes_the_trials_to_come_for_like_those_it_knows() -> None:
     first = cohort(1, 1, 2, 3)
     progress = Progress(plan(first, total=9))
     progress.plan_round((first,))
-    progress.begin(first, (), ())
-    assert progress.left([batch(first, (1, 2))], 2.0) == pytest.approx(2 * (3 + 12) / 3)
-    assert Progress(plan(first, rungs=(10,))).left([batch(first, (1, 2))], 2.0) is None
+    progress.start(first, ())
+    assert progress.left([running(first, *ended(1, 2))], 2.0) == pytest.approx(2 * (3 + 12) / 3)
+    assert Progress(plan(first, rungs=(10,))).left([running(first, *ended(1, 2))], 2.0) is None
 
 
 def test_the_first_line_comes_after_a_moment(capsys, monkeypatch) -> None:

@@ -13,13 +13,13 @@ import pytest
 
 import mlprun
 from mlprun.errors import ConfigError
-from mlprun.sweeps import extract, places, pruning, run, search
+from mlprun.sweeps import executors, extract, run, search
 from mlprun.sweeps.definition import Pruner, read
+from mlprun.sweeps.run import CohortStore, Session
 from mlprun.sweeps.schema import Rung, Trial
-from mlprun.sweeps.session import Session
 
 from .conftest import describe
-from .launchers.test_launchers import Far
+from .test_executors import Far
 
 SPACE = """
 seeds: 2
@@ -134,15 +134,16 @@ def test_a_pruned_search_that_was_stopped_ends_as_if_it_were_not(stop_at, sweep,
 
 
 @pytest.mark.parametrize(
-    ("where", "time"), [("_look_from", 1), ("_look_from", 4), ("_record", 1), ("_save", 2)]
+    ("owner", "where", "time"),
+    [(Session, "_decide", 1), (Session, "_decide", 4), (CohortStore, "record", 1), (CohortStore, "save", 2)],
 )
 @pytest.mark.parametrize("damage", [False, True])
 def test_one_that_was_killed_goes_on_whether_its_standing_is_sound_or_not(
-    where, time, damage, sweep, tmp_path, monkeypatch
+    owner, where, time, damage, sweep, tmp_path, monkeypatch
 ):
     whole, times = content(sweep(TEXT)), []
     path, out = tmp_path / "trials.yaml", str(tmp_path / "killed")
-    original = getattr(Session, where)
+    original = getattr(owner, where)
 
     def die(self, *rest):
         times.append(1)
@@ -151,7 +152,7 @@ def test_one_that_was_killed_goes_on_whether_its_standing_is_sound_or_not(
         original(self, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Session, where, die)
+        patch.setattr(owner, where, die)
         with pytest.raises(KeyboardInterrupt):
             mlprun.sweep(path, out=out)
     standing = glob.glob(f"{out}/*/cohorts/*.partial.safetensors")
@@ -166,10 +167,10 @@ def test_it_does_not_matter_who_trains(sweep, tmp_path, monkeypatch):
     here = sweep(TEXT, *words)
     definition = read(str(tmp_path / "trials.yaml"), words)
     silent = mlprun.api.SilentSweep()
-    far = run.run(definition, out=str(tmp_path / "far"), reporter=silent, elsewhere=Far)
+    far = run.run(definition, out=str(tmp_path / "far"), reporter=silent, remote=Far)
     assert content(mlprun.Sweep(far.folder)) == content(here)
-    monkeypatch.setattr(places, "WORTH", 0.0)
-    monkeypatch.setattr(places, "cores", lambda: 2)
+    monkeypatch.setattr(executors, "PROCESS_SECONDS", 0.0)
+    monkeypatch.setattr(executors, "cores", lambda: 2)
     apart = run.run(definition, out=str(tmp_path / "apart"), reporter=silent, processes=True)
     assert content(mlprun.Sweep(apart.folder)) == content(here)
 
@@ -220,10 +221,10 @@ def test_a_first_rung_that_is_not_before_the_end_is_a_problem(sweep):
 
 
 def test_rungs_stand_at_powers_and_by_default_from_a_hundredth_on():
-    assert pruning.epochs_of(Pruner(), 1000) == (10, 40, 160, 640)
-    assert pruning.epochs_of(Pruner(reduction_factor=3), 50) == (1, 3, 9, 27)
-    assert pruning.epochs_of(Pruner(min_epochs=50), 50) == ()
-    assert pruning.share(Pruner(min_epochs=25, reduction_factor=2), 100) == 0.25 + 0.25 / 2 + 0.5 / 4
+    assert search.rung_epochs(Pruner(), 1000) == (10, 40, 160, 640)
+    assert search.rung_epochs(Pruner(reduction_factor=3), 50) == (1, 3, 9, 27)
+    assert search.rung_epochs(Pruner(min_epochs=50), 50) == ()
+    assert search.trained_share(Pruner(min_epochs=25, reduction_factor=2), 100) == 0.25 + 0.25 / 2 + 0.5 / 4
 
 
 def stand(values, epoch=10, first=1):
@@ -252,7 +253,7 @@ def test_the_last_to_arrive_at_a_rung_goes_on_when_optuna_says_so(mode):
             asked = study.ask()
             asked.report(value, 10)
             gone = asked.should_prune()
-        found = pruning.rung(pruner, 10, stand(values), (), description)
+        found = search.decide_rung(pruner, 10, stand(values), (), description)
         assert found[-1] == Rung(len(values), 10, values[-1], not gone)
         said.append(gone)
     assert {True, False} == set(said)
@@ -260,7 +261,7 @@ def test_the_last_to_arrive_at_a_rung_goes_on_when_optuna_says_so(mode):
 
 def test_a_setting_without_a_figure_never_goes_on():
     description = describe(success=None)
-    found = pruning.rung(Pruner(), 10, stand([math.nan, None]), (), description)
+    found = search.decide_rung(Pruner(), 10, stand([math.nan, None]), (), description)
     assert found == [Rung(1, 10, None, False), Rung(2, 10, None, False)]
 
 

@@ -22,10 +22,10 @@ from mlprun.errors import (
 )
 from mlprun.experiment import Experiment
 from mlprun.storage.runs import Lock
-from mlprun.sweeps import cohort_file, folder, sparing
+from mlprun.sweeps import cohort_file, executors, folder
 from mlprun.sweeps.definition import read
 from mlprun.sweeps.plan import Plan
-from mlprun.sweeps.session import Ended
+from mlprun.sweeps.run import SweepResult
 
 
 def file_of(swept, trial):
@@ -35,7 +35,7 @@ def file_of(swept, trial):
 def trained_alone(swept, trial, tmp_path):
     """`mlprun train` of a trial's config, written out."""
     plan = Plan(read(swept.folder.definition), allow_code=True)
-    (member,) = [one for one in plan.members() if one.trial == trial.id]
+    (member,) = [one for one in plan.specs() if one.trial == trial.id]
     config = schema.dump(plan.config(member), "")
     return mlprun.train(config, out=str(tmp_path / "alone"))
 
@@ -161,7 +161,7 @@ FLAT = ("base.loss=mse", "base.architecture.activation=identity")  # so that a l
 
 
 def test_fail_fast_stops_at_a_trial_that_diverges_and_the_same_command_goes_on(sweep, tmp_path, monkeypatch):
-    monkeypatch.setattr("mlprun.sweeps.session.LOOK", 0.01)
+    monkeypatch.setattr("mlprun.sweeps.run.POLL_SECONDS", 0.01)
     text = "seeds: 3\ngrid: {optimizer.lr: [1e38, 0.5]}"
     long = (*FLAT, "base.training.epochs=100000", "base.training.log_every=5000")
     with pytest.raises(DivergedError, match=r"trials-001: trial \d+: diverged after epoch") as caught:
@@ -184,8 +184,8 @@ def test_fail_fast_stops_at_a_trial_that_diverges_and_the_same_command_goes_on(s
 
 
 def test_a_cohort_that_ended_is_recorded_where_a_trial_of_it_stops_the_sweep(sweep, tmp_path, monkeypatch):
-    monkeypatch.setattr("mlprun.sweeps.cost.MOST_MEMBERS", 3)
-    monkeypatch.setattr("mlprun.sweeps.session.LOOK", 5.0)  # the first look finds it over
+    monkeypatch.setattr("mlprun.sweeps.cohorts.MAX_MEMBERS", 3)
+    monkeypatch.setattr("mlprun.sweeps.run.POLL_SECONDS", 5.0)  # the first look finds it over
     with pytest.raises(DivergedError, match="trial 1: diverged"):
         sweep("seeds: 3\ngrid: {optimizer.lr: [1e38, 0.5]}", *FLAT, fail_fast=True)
     (place,) = folder.find(str(tmp_path / "runs"))
@@ -202,7 +202,7 @@ def test_a_sweep_that_is_stopped_says_what_it_keeps_in_the_middle(sweep, tmp_pat
     (place,) = folder.find(str(tmp_path / "runs"))
     status = place.status()
     found = cohort_file.read(place.partial(1))
-    in_the_middle = len(found.ended()) + len(found.standings())
+    in_the_middle = len(found.partial_results)
     assert (status.state, status.done, status.kept) == ("interrupted", 0, in_the_middle)
     assert 20 <= in_the_middle < 400
     out = call("sweep", "show", place.path)[1]
@@ -221,7 +221,7 @@ def test_ctrl_c_is_no_total_loss_where_trials_are_kept(sweep, monkeypatch):
     whole = sweep("seeds: 2")
     for kept, more in ((0, ""), (703, "; 703 more are kept in the middle")):
         status = folder.SweepStatus("interrupted", done=5, total=1800, kept=kept)
-        ended = Ended(whole.folder, status, None, signal_number=2)
+        ended = SweepResult(whole.folder, status, None, signal_number=2)
         monkeypatch.setattr("mlprun.sweeps.run.run", lambda *_, ended=ended, **options: ended)
         with pytest.raises(InterruptedRunError) as caught:
             sweep("seeds: 2")
@@ -229,8 +229,8 @@ def test_ctrl_c_is_no_total_loss_where_trials_are_kept(sweep, monkeypatch):
 
 
 def test_a_sweep_that_runs_says_how_long_it_has(sweep, tmp_path, monkeypatch):
-    monkeypatch.setattr(sparing, "EVERY", 0)
-    monkeypatch.setattr(sparing, "SPARING", 0)
+    monkeypatch.setattr(executors, "THROTTLE_INTERVAL", 0)
+    monkeypatch.setattr(executors, "THROTTLE_FACTOR", 0)
     seen = []
 
     class Looking(SilentSweep):
@@ -278,10 +278,10 @@ def test_problems_of_all_trials_are_told_at_once_with_the_sweep_files_lines(swee
 
 def test_a_figure_that_trials_do_not_have_is_refused(sweep):
     with pytest.raises(
-        ConfigError, match="success: test_r2 is not a figure of these trials; expected one of"
+        ConfigError, match="success: test_r2 is not a metric of these trials; expected one of"
     ):
         sweep("success: test_r2 > 0.5")
-    with pytest.raises(ConfigError, match=r"objective.metric: loss is not a figure"):
+    with pytest.raises(ConfigError, match=r"objective.metric: loss is not a metric"):
         sweep("objective: {metric: loss}")
 
 
@@ -314,7 +314,7 @@ def test_folds_test_on_every_row_once(sweep, tmp_path):
         (s, f) for s in (1, 2) for f in (1, 2, 3, 4)
     ]
     plan = Plan(from_definition(swept))
-    experiments = [Experiment.of(plan.config(member)) for member in plan.members()]
+    experiments = [Experiment.of(plan.config(member)) for member in plan.specs()]
     assert [[len(one.fixed[split]) for split in ("train", "dev", "test")] for one in experiments] == [
         [40, 20, 20]
     ] * 8

@@ -37,8 +37,8 @@ def draw(definition, known):
             (share,) = randomness.uniforms(number, 7, 1, step=step)
             drawn[key] = int(share * len(one.choice)) if one.choice else space._at(one, float(share))
             if key in best and number % 2:
-                drawn[key] = space.drawn(definition.sweep, best)[key]
-        points.append(space.point(definition, number, drawn))
+                drawn[key] = space.drawn_values(definition.sweep, best)[key]
+        points.append(space.candidate(definition, number, drawn))
     return points
 
 
@@ -100,7 +100,7 @@ def test_a_search_that_was_killed_between_two_rounds_goes_on(asker, sweep, tmp_p
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(search, "following", die)
+        patch.setattr(search, "next_round", die)
         with pytest.raises(KeyboardInterrupt):
             mlprun.sweep(path, out=out)
     assert content(mlprun.sweep(path, out=out)) == whole
@@ -120,7 +120,7 @@ def test_a_search_for_more_goes_on_asking_and_asks_the_same_when_it_was_killed(
         {one.cohort for one in more.trials if one.setting in numbers} for numbers in ((11, 12), (16, 17))
     ]
     assert not rounds[0] & rounds[1]
-    whole, original = content(more), search.following
+    whole, original = content(more), search.next_round
     os.rename(more.path, tmp_path / "whole")
     assert sweep(TEXT).path == first.path
     for round_ in (1, 2):
@@ -133,7 +133,7 @@ def test_a_search_for_more_goes_on_asking_and_asks_the_same_when_it_was_killed(
             return original(*given)
 
         with monkeypatch.context() as patch:
-            patch.setattr(search, "following", die)
+            patch.setattr(search, "next_round", die)
             with pytest.raises(KeyboardInterrupt):
                 sweep(text)
     assert content(sweep(text)) == whole
@@ -207,7 +207,7 @@ def test_the_numbers_of_a_search_are_known_before_it_runs(asker, sweep, tmp_path
     definition = read(str(tmp_path / "trials.yaml"))
     plan = Plan(definition)
     assert plan.total == 22
-    plan.extend(search.first(definition))
+    plan.extend(search.first_round(definition))
     said = plan_document(plan, None, 0)
     assert (said["trials"], said["settings"], said["seeds"]) == (22, 11, 2)
     assert said["search"] == {"name": "tpe", "rounds": 3, "batch": 4}

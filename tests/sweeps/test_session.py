@@ -3,7 +3,6 @@
 import os
 import threading
 import time
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,11 +10,12 @@ import torch
 import mlprun.api
 from mlprun.api import SilentSweep
 from mlprun.errors import FileError
-from mlprun.sweeps import cohort_file, places, workshop
-from mlprun.sweeps import session as running
+from mlprun.sweeps import cohort_file, executors
+from mlprun.sweeps import run as running
 from mlprun.sweeps.database import Writer
 from mlprun.sweeps.folder import SweepFolder
 from mlprun.sweeps.plan import Plan
+from mlprun.sweeps.trials import BatchTrainer
 
 TORCH = "base.engine=torch"
 
@@ -23,22 +23,22 @@ TORCH = "base.engine=torch"
 @pytest.fixture
 def long(monkeypatch):
     """Each trial is as long as a cohort may be."""
-    monkeypatch.setattr("mlprun.sweeps.cost.MOST_SECONDS", 1e-9)
+    monkeypatch.setattr("mlprun.sweeps.cohorts.MAX_SECONDS", 1e-9)
 
 
 def cores(monkeypatch, count):
-    monkeypatch.setattr(workshop, "cores", lambda: count)
+    monkeypatch.setattr(executors, "cores", lambda: count)
 
 
 def before_training(monkeypatch, do):
     """Have `do` called with a trial's number before it is trained."""
-    original = workshop.Workshop._train
+    original = BatchTrainer.run
 
-    def train(self, members, batch):
-        do(members[0].trial)
-        return original(self, members, batch)
+    def run(self, batch, on_checkpoint):
+        do(batch.specs[0].trial)
+        return original(self, batch, on_checkpoint)
 
-    monkeypatch.setattr(workshop.Workshop, "_train", train)
+    monkeypatch.setattr(BatchTrainer, "run", run)
 
 
 def test_as_many_long_trials_are_trained_at_once_as_there_are_cores(long, sweep, monkeypatch):
@@ -53,36 +53,34 @@ def test_cohorts_are_recorded_as_they_end_and_few_are_in_memory(long, sweep, mon
     cores(monkeypatch, 2)
     others, begun = threading.Event(), []
     before_training(monkeypatch, lambda trial: others.wait(30) if trial == 1 else None)
-    record, submit = running.Session._record, workshop.Workshop.submit
+    record, submit = running.CohortStore.record, executors.ThreadExecutor.submit
 
-    def recorded(self, batch):
-        record(self, batch)
-        begun.append(batch.cohort.number)
-        if self.done == 19:
+    def recorded(self, run):
+        record(self, run)
+        begun.append(run.cohort.number)
+        if len(begun) == 19:
             others.set()
 
     most = []
-    monkeypatch.setattr(running.Session, "_record", recorded)
+    monkeypatch.setattr(running.CohortStore, "record", recorded)
     monkeypatch.setattr(
-        workshop.Workshop,
+        executors.ThreadExecutor,
         "submit",
         lambda self, cohort, known: most.append(cohort.number - len(begun)) or submit(self, cohort, known),
     )
     sweep("seeds: 20", TORCH)
     assert others.is_set()
     assert begun[-1] == 1
-    assert max(most) <= workshop.AT_ONCE * 2
+    assert max(most) <= executors.TRIALS_PER_CORE * 2
 
 
 @pytest.mark.parametrize("what", ["recording", "training"])
 def test_what_fails_in_one_cohort_leaves_the_others_saved(what, long, sweep, monkeypatch, tmp_path):
     cores(monkeypatch, 2)
-    monkeypatch.setattr("mlprun.sweeps.sparing.EVERY", 1000.0)
+    monkeypatch.setattr("mlprun.sweeps.executors.THROTTLE_INTERVAL", 1000.0)
     looked = threading.Event()
-    original = workshop.Batch.stands
-    monkeypatch.setattr(
-        workshop.Batch, "stands", lambda self, standing: original(self, standing) or looked.set()
-    )
+    original = executors.CohortRun.update
+    monkeypatch.setattr(executors.CohortRun, "update", lambda self, one: original(self, one) or looked.set())
     error = FileError("disk", "is full", "free some")
 
     def fail(*_):
@@ -101,7 +99,7 @@ def test_what_fails_in_one_cohort_leaves_the_others_saved(what, long, sweep, mon
     with pytest.raises(FileError, match="disk: is full"):
         sweep(text, TORCH)
     place = SweepFolder(str(tmp_path / "runs" / "trials-001"))
-    (standing,) = cohort_file.read(place.partial(2)).standings()
+    (standing,) = cohort_file.read(place.partial(2)).partial_results
     assert 0 < standing.state.epoch < 10_000_000
     assert os.path.exists(place.partial(1)) == (what == "recording")
 
@@ -118,7 +116,7 @@ def test_an_error_waits_until_what_is_trained_has_stopped(long, sweep, monkeypat
         time.sleep(0.5)
         states.append(torch.are_deterministic_algorithms_enabled())
 
-    monkeypatch.setattr(places, "devices", on_cuda())
+    on_devices(monkeypatch, cpu="cuda")
     before_training(monkeypatch, fail)
     with pytest.raises(FileError):
         sweep("seeds: 2", TORCH)
@@ -126,23 +124,24 @@ def test_an_error_waits_until_what_is_trained_has_stopped(long, sweep, monkeypat
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def on_cuda():
-    """As `device` tells of a machine with CUDA; training itself stays on the CPU."""
-    return SimpleNamespace(resolve=lambda name: "cuda:1")
+def on_devices(monkeypatch, **kinds):
+    """Have trials count as trained on these kinds of devices; training itself stays on the CPU."""
+    monkeypatch.setattr(
+        executors.ExecutorRouter, "conditions", lambda self, cohort: (1, kinds[cohort.kind.device])
+    )
 
 
 def test_trials_on_a_device_compute_with_the_same_bits_every_time_as_a_run_does(sweep, monkeypatch):
     seen = []
     before_training(monkeypatch, lambda trial: seen.append(torch.are_deterministic_algorithms_enabled()))
     sweep("seeds: 1", TORCH)
-    monkeypatch.setattr(places, "devices", on_cuda())
+    on_devices(monkeypatch, cpu="cuda")
     sweep("seeds: 2", TORCH)
     assert seen == [False, True]
 
 
 def test_trials_on_another_device_wait_for_those_that_are_trained(sweep, monkeypatch):
-    resolved = {"cpu": "cpu", "auto": "cuda:0"}
-    monkeypatch.setattr(places, "devices", SimpleNamespace(resolve=resolved.get))
+    on_devices(monkeypatch, cpu="cpu", auto="cuda")
     seen = []
     before_training(
         monkeypatch, lambda trial: seen.append((trial, torch.are_deterministic_algorithms_enabled()))
@@ -154,7 +153,7 @@ def test_trials_on_another_device_wait_for_those_that_are_trained(sweep, monkeyp
 def test_whether_processes_are_worth_it_is_worked_out_once(long, sweep, monkeypatch):
     calls, original = [], Plan.cost_of
     monkeypatch.setattr(Plan, "cost_of", lambda self, member: calls.append(member) or original(self, member))
-    monkeypatch.setattr(places, "cores", lambda: 2)
+    monkeypatch.setattr(executors, "cores", lambda: 2)
     sweep("seeds: 40", TORCH, processes=True)
     assert len(calls) <= 4 * 40
 

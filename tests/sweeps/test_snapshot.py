@@ -4,27 +4,28 @@ import threading
 from types import SimpleNamespace
 
 from mlprun.engines import State
-from mlprun.sweeps.outcome import Known, Outcome, Standing
-from mlprun.sweeps.workshop import Batch
+from mlprun.sweeps.cohort_file import TrialResult
+from mlprun.sweeps.executors import CohortRun
+from mlprun.sweeps.trials import ResumeState
 
 TRIALS = 20_000
 
 
 def test_a_trial_that_ends_while_its_cohort_is_saved_is_in_the_file_once():
     cohort = SimpleNamespace(members=[SimpleNamespace(trial=number) for number in range(TRIALS)])
-    stand = {number: Standing(number, State(1, {}), None, None, None, 0.0) for number in range(TRIALS)}
-    batch = Batch(cohort, Known(standings=stand), None)
+    state = State(1, {})
+    paused = {number: TrialResult(number, "paused", state=state) for number in range(TRIALS)}
+    run = CohortRun(cohort, ResumeState(paused))
 
     def end():
         for number in range(TRIALS):
-            batch.take(number, Outcome(number, "finished"))
+            run.finish(number, TrialResult(number, "finished"))
 
     thread = threading.Thread(target=end)
     thread.start()
     seen = set()
     while thread.is_alive():
-        snapshot = batch.snapshot()
-        numbers = sorted(one.trial for one in (*snapshot.ended, *snapshot.standings))
-        assert numbers == list(range(TRIALS))
-        seen.add(len(snapshot.ended))
+        results = run.results()
+        assert [one.trial for one in results] == list(range(TRIALS))
+        seen.add(sum(one.has_ended for one in results))
     assert len(seen) > 2

@@ -20,7 +20,9 @@ FINITE = {
 
 def chosen(trials, random=FINITE, **more):
     words = {"base": {"dataset": {"name": "moons"}}, "random": random, "trials": trials, **more}
-    return [canonical.encode(one.setting.values) for one in space.points(from_mapping(words, "", "x"))]
+    return [
+        canonical.encode(one.configuration.values) for one in space.candidates(from_mapping(words, "", "x"))
+    ]
 
 
 def test_a_finite_space_is_drawn_without_repetition_to_its_end():
@@ -39,8 +41,8 @@ def test_more_draws_leave_the_first_ones_as_they_are(trials):
 def test_a_search_that_draws_has_the_same_settings_round_by_round():
     words = {"base": {"dataset": {"name": "moons"}}, "random": FINITE}
     sweep = from_mapping({**words, "search": {"name": "random", "trials": 24}}, "", "x").sweep
-    rounds = [space.sampled(sweep, 0, 5, skip) for skip in (0, 5, 10, 15)]
-    assert list(itertools.chain(*rounds)) == space.sampled(sweep, 0, 20)
+    rounds = [space.sample(sweep, 0, 5, skip) for skip in (0, 5, 10, 15)]
+    assert list(itertools.chain(*rounds)) == space.sample(sweep, 0, 20)
 
 
 def test_a_value_that_a_choice_names_twice_is_drawn_twice_as_often_first():

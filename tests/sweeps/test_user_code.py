@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlprun import cli
-from mlprun.sweeps.train import Gauge
+from mlprun.sweeps.trials import Evaluator
 
 from .conftest import ROWS
 
@@ -57,9 +57,9 @@ def test_a_trial_fails_where_the_users_code_does_and_a_run_says_the_same(
 
 
 def test_a_bug_of_mlprun_is_no_failure_of_a_trial(sweep, monkeypatch):
-    def figures(*_):
+    def metrics(*_):
         raise ValueError("no user had a hand in this")
 
-    monkeypatch.setattr(Gauge, "figures", figures)
+    monkeypatch.setattr(Evaluator, "metrics", metrics)
     with pytest.raises(ValueError, match="no user"):
         sweep("seeds: 2", "base.engine=torch")

@@ -209,7 +209,7 @@ class SweepProgress(ProgressReporter):
 
 def plan_document(plan: Plan, folder: str | None, done: int) -> dict[str, Any]:
     """The document of `--dry-run`; `folder` is that of a sweep that goes on, with so many trials done."""
-    from mlprun.sweeps.workshop import cores
+    from mlprun.sweeps.executors import cores
 
     cost, description = plan.cost, plan.description
     engines = Counter[str]()

@@ -8,8 +8,8 @@ import pytest
 
 from mlprun import api, experiment
 from mlprun.experiment import Experiment
-from mlprun.sweeps import workshop
-from mlprun.sweeps.workshop import Rows
+from mlprun.sweeps import trials
+from mlprun.sweeps.trials import ExperimentCache
 
 
 def config(*overrides):
@@ -19,10 +19,12 @@ def config(*overrides):
 def held(rows):
     arrays = [
         (part.inputs, part.targets, part.truth, *part.extra)
-        for one in rows._known.values()
+        for one in rows._experiments.values()
         for part in one.fixed.values()
     ]
-    return len(rows._known) * workshop.BESIDE + sum(array.nbytes for part in arrays for array in part)
+    return len(rows._experiments) * trials.EXPERIMENT_BYTES + sum(
+        array.nbytes for part in arrays for array in part
+    )
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def loaded(monkeypatch):
 
 
 def test_rows_that_two_threads_load_at_once_are_counted_once(monkeypatch):
-    both, make, rows = threading.Barrier(2), Experiment.of, Rows()
+    both, make, rows = threading.Barrier(2), Experiment.of, ExperimentCache()
     monkeypatch.setattr(Experiment, "of", lambda one: (both.wait(10), make(one))[1])
     threads = [threading.Thread(target=rows.experiment, args=(config(),)) for _ in range(2)]
     for thread in threads:
@@ -45,13 +47,13 @@ def test_rows_that_two_threads_load_at_once_are_counted_once(monkeypatch):
 
 
 def test_rows_that_were_not_asked_for_for_the_longest_time_are_let_go_of(monkeypatch, loaded):
-    rows = Rows()
+    rows = ExperimentCache()
     rows.experiment(config("training.seed=1"))
-    monkeypatch.setattr(workshop, "MOST_ROWS", 2 * rows._bytes)
+    monkeypatch.setattr(trials, "CACHE_BYTES", 2 * rows._bytes)
     for seed in (2, 1, 3, 1, 2):
         rows.experiment(config(f"training.seed={seed}"))
     assert loaded == [1, 2, 3, 2]
-    assert rows._bytes == held(rows) == workshop.MOST_ROWS
+    assert rows._bytes == held(rows) == trials.CACHE_BYTES
 
 
 @pytest.mark.parametrize(

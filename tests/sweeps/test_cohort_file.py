@@ -9,7 +9,7 @@ from mlprun.engines import Progress, State
 from mlprun.engines.contract import Plateau
 from mlprun.storage import checkpoints
 from mlprun.sweeps import cohort_file
-from mlprun.sweeps.outcome import Outcome, Standing
+from mlprun.sweeps.cohort_file import TrialResult
 
 COLUMNS = ("epoch", "lr", "train_loss")
 DIGEST = "d" * 64
@@ -29,13 +29,17 @@ def standing(trial, layers, *, begun=True, figures=0, dtype=np.float32):
     state = State(trial % 3 + 5, arrays(), slots, structure, progress) if begun else State(0, arrays())
     history = draw.normal(size=(trial % 4, len(COLUMNS)))
     said = {f"last_test_a_figure_with_a_long_name_{n}": 1 / (trial + n + 3) for n in range(figures)}
-    return Standing(trial, state, history, 4 if begun else None, arrays() if begun else None, 0.1, said)
+    best = arrays() if begun else None
+    epoch = 4 if begun else None
+    return TrialResult(trial, "paused", state.epoch, epoch, 0.1, None, said, history, best, state=state)
 
 
 def outcome(trial):
     one = standing(trial, 2, figures=3)
     figures = {**one.figures, "test_loss": math.nan}
-    return Outcome(trial, "early_stopping", 9, 4, 0.5, None, figures, one.history, one.best, one.state.model)
+    return TrialResult(
+        trial, "early_stopping", 9, 4, 0.5, None, figures, one.history, one.best, one.state.model
+    )
 
 
 def assert_same(found, expected):
@@ -58,6 +62,14 @@ def assert_same(found, expected):
             assert one[name].tobytes() == array.tobytes(), name
 
 
+def running(found):
+    return [one for one in found.partial_results if not one.has_ended]
+
+
+def ended(found):
+    return [one for one in found.partial_results if one.has_ended]
+
+
 def read(data, tmp_path):
     path = tmp_path / "cohort-0001.partial.safetensors"
     path.write_bytes(data)
@@ -72,26 +84,26 @@ def test_trials_of_every_form_are_read_back_to_the_bit(tmp_path):
         standing(5, 2, dtype=np.float64),
         standing(8, 2),
     ]
-    outcomes = [outcome(3), Outcome(6, "failed", error="dataset: no rows"), outcome(9)]
-    found = read(cohort_file.encode_partial(outcomes, standings, COLUMNS, DIGEST), tmp_path)
-    for one, expected in zip(found.standings(), standings, strict=True):
+    outcomes = [outcome(3), TrialResult(6, "failed", error="dataset: no rows"), outcome(9)]
+    found = read(cohort_file.encode_partial([*outcomes, *standings], COLUMNS, DIGEST), tmp_path)
+    for one, expected in zip(running(found), standings, strict=True):
         assert_same(one, expected)
-    again = cohort_file.encode_partial(found.ended(), found.standings(), COLUMNS, DIGEST)
-    assert again == cohort_file.encode_partial(outcomes, standings, COLUMNS, DIGEST)
-    assert [one.trial for one in found.ended()] == [3, 6, 9]
-    assert math.isnan(found.ended()[0].figures["test_loss"])
+    again = cohort_file.encode_partial(found.partial_results, COLUMNS, DIGEST)
+    assert again == cohort_file.encode_partial([*outcomes, *standings], COLUMNS, DIGEST)
+    assert [one.trial for one in ended(found)] == [3, 6, 9]
+    assert math.isnan(ended(found)[0].figures["test_loss"])
 
 
 def test_a_cohort_without_trials_in_the_middle_is_read_back(tmp_path):
-    found = read(cohort_file.encode_partial([outcome(3)], [], COLUMNS, DIGEST), tmp_path)
-    assert found.standings() == []
-    np.testing.assert_array_equal(found.ended()[0].history, outcome(3).history)
+    found = read(cohort_file.encode_partial([outcome(3)], COLUMNS, DIGEST), tmp_path)
+    assert running(found) == []
+    np.testing.assert_array_equal(ended(found)[0].history, outcome(3).history)
 
 
 @pytest.mark.parametrize("number", [10, 1000])
 def test_the_arrays_and_the_header_do_not_grow_with_the_trials(number, tmp_path):
     standings = [standing(trial, 20, figures=60) for trial in range(number)]
-    data = cohort_file.encode_partial([], standings, COLUMNS, DIGEST)
+    data = cohort_file.encode_partial(standings, COLUMNS, DIGEST)
     assert int.from_bytes(data[:8], "little") < 2000
     assert len(checkpoints.decode(data, "a file").tensors) == 8
-    assert_same(read(data, tmp_path).standings()[-1], standings[-1])
+    assert_same(read(data, tmp_path).partial_results[-1], standings[-1])

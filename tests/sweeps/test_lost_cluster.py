@@ -10,10 +10,8 @@ import pytest
 
 from mlprun import extras
 from mlprun.errors import DeviceError
-from mlprun.sweeps import cohort_file
-from mlprun.sweeps import train as training
+from mlprun.sweeps import cohort_file, trials
 from mlprun.sweeps.folder import SweepFolder
-from mlprun.sweeps.launchers import pieces
 
 
 class Cluster(ModuleType):
@@ -38,10 +36,10 @@ class Cluster(ModuleType):
 
     def remote(self, **_):
         def made(train):
-            def begin(piece):
+            def begin(*arguments):
                 self._fail("submit")
                 self.begun += 1
-                return partial(train, piece)
+                return partial(train, *arguments)
 
             return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=begin))
 
@@ -71,11 +69,11 @@ class Cluster(ModuleType):
 def cluster(monkeypatch):
     made = Cluster()
     monkeypatch.setitem(sys.modules, "ray", made)
-    monkeypatch.delitem(sys.modules, "mlprun.sweeps.launchers.ray", raising=False)
+    monkeypatch.delitem(sys.modules, "mlprun.sweeps.ray_executor", raising=False)
     monkeypatch.setattr(extras, "need", lambda *_, **__: None)
-    monkeypatch.setattr(pieces, "SECONDS", 1e-9)  # each trial is a task of its own
+    monkeypatch.setattr(trials, "BATCH_SECONDS", 1e-9)  # each trial is a task of its own
     yield made
-    sys.modules.pop("mlprun.sweeps.launchers.ray", None)
+    sys.modules.pop("mlprun.sweeps.ray_executor", None)
 
 
 LOST = "^--on ray: the cluster was lost: ConnectionError: the head is gone; the same command goes on"
@@ -90,7 +88,7 @@ def test_what_a_lost_cluster_had_given_back_is_kept(after, cluster, sweep, tmp_p
     partial = SweepFolder(str(tmp_path / "runs" / "trials-001")).partial(1)
     assert os.path.exists(partial) == bool(after)
     if after:
-        assert len(cohort_file.read(partial).ended()) == after
+        assert len(cohort_file.read(partial).partial_results) == after
     cluster.fails.wait = None
     swept = sweep("seeds: 4", "base.engine=torch", on="ray")
     assert [trial.status for trial in swept.trials] == ["finished"] * 4
@@ -106,12 +104,12 @@ def test_a_cluster_that_takes_no_task_is_told_of(cluster, sweep):
 def test_a_cluster_that_takes_no_further_turn_leaves_the_trial_where_it_stands(
     cluster, sweep, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(pieces, "TURN", 0.0)
-    monkeypatch.setattr(training, "CHUNK_SECONDS", 0.01)
+    monkeypatch.setattr(trials, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(trials, "CHUNK_SECONDS", 0.01)
     cluster.fails.submit = 3
     with pytest.raises(DeviceError, match=LOST):
         sweep("seeds: 1", "base.engine=torch", "base.training.epochs=100000", on="ray")
     assert len(cluster.waits) == 3
     partial = SweepFolder(str(tmp_path / "runs" / "trials-001")).partial(1)
-    (standing,) = cohort_file.read(partial).standings()
+    (standing,) = cohort_file.read(partial).partial_results
     assert 0 < standing.state.epoch < 100_000

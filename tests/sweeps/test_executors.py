@@ -1,4 +1,4 @@
-"""Any launcher will do: one that trains elsewhere, in another order, and has to begin again."""
+"""Any executor will do: one that trains remotely, in another order, and has to begin again."""
 
 import pickle
 import threading
@@ -8,56 +8,51 @@ import pytest
 
 import mlprun
 from mlprun import extras
-from mlprun.engines import named
 from mlprun.errors import UsageError
-from mlprun.sweeps import launchers, run
+from mlprun.storage import provenance
+from mlprun.sweeps import executors, run, trials
 from mlprun.sweeps.definition import read
-from mlprun.sweeps.launchers import pieces
-from mlprun.sweeps.outcome import Known
+from mlprun.sweeps.executors import CohortRun
 from mlprun.sweeps.plan import Plan
-from mlprun.sweeps.train import Course
-from mlprun.sweeps.workshop import Batch
+from mlprun.sweeps.trials import ResumeState
 
 TEXT = "seeds: 5\ngrid: {optimizer.lr: [0.5, 1e+38]}\nfolds: 2"
 WORDS = ("base.loss=mse", "base.architecture.activation=identity")
 
 
 class Far:
-    """Trains the last piece first; every second one is lost when it is done, and begun again."""
+    """Trains the last batch first; every second one is lost when it is done, and trained again."""
 
     def __init__(self, plan, stop_after=None):
         self.plan, self.stop_after = plan, stop_after
         self.closing, self.trained, self.resumed = threading.Event(), [], 0
         self.turns = 0
 
-    def has_room(self, begun):
-        return len(begun) < 3
+    def has_room(self, running):
+        return len(running) < 3
 
-    def submit(self, cohort, known):
-        self.resumed += len(known.ended)
-        batch = Batch(cohort, known, Course(named(cohort.kind.engine), "cpu", self.closing.is_set))
-        threading.Thread(target=self._train, args=(cohort, known, batch), daemon=True).start()
-        return batch
+    def submit(self, cohort, resume):
+        run = CohortRun(cohort, resume)
+        self.resumed += run.ended
+        threading.Thread(target=self._train, args=(cohort, resume, run), daemon=True).start()
+        return run
 
-    def _train(self, cohort, known, batch):
-        cut = list(pieces.cut(self.plan, cohort, known))
-        for number, piece in enumerate(reversed(cut)):
-            travelled = pickle.loads(pickle.dumps(piece))
-            assert pieces.differing(travelled) == ""
+    def _train(self, cohort, resume, run):
+        batches = list(trials.by_seconds(self.plan, cohort, resume, "cpu"))
+        for number, batch in enumerate(reversed(batches)):
+            travelled = pickle.loads(pickle.dumps(batch))
             if self.stop_after is not None and len(self.trained) >= self.stop_after:
                 self.closing.wait()
             if self.closing.is_set():
-                for trial, *_ in piece.members:
-                    batch.take(trial, None)
+                run.abandon(batch)
                 continue
             while travelled is not None:
                 for _attempt in range(1 + number % 2):
-                    turn = pickle.loads(pickle.dumps(pieces.carry_out(travelled)))
+                    result = pickle.loads(pickle.dumps(trials.run_turn(travelled)))
                 self.turns += 1
-                for outcome in turn.came_out:
-                    self.trained.append(outcome.trial)
-                    batch.take(outcome.trial, outcome)
-                travelled = pieces.rest(travelled, turn)
+                self.trained += [one.trial for one in result.results]
+                run.accept(travelled, result, is_last=False)
+                travelled = travelled.rest(result)
 
     def halt(self):
         self.closing.set()
@@ -81,25 +76,23 @@ def content(place):
 
 @pytest.fixture
 def few(monkeypatch):
-    """Cohorts of six trials in pieces of one."""
-    monkeypatch.setattr("mlprun.sweeps.cost.MOST_MEMBERS", 6)
-    monkeypatch.setattr(pieces, "SECONDS", 1e-9)
+    """Cohorts of six trials in batches of one."""
+    monkeypatch.setattr("mlprun.sweeps.cohorts.MAX_MEMBERS", 6)
+    monkeypatch.setattr(trials, "BATCH_SECONDS", 1e-9)
 
 
 @pytest.mark.parametrize("engine", ["fused", "torch"])
-def test_trials_trained_elsewhere_are_the_same_to_the_byte(engine, few, sweep, tmp_path):
+def test_trials_trained_remotely_are_the_same_to_the_byte(engine, few, sweep, tmp_path):
     words = (f"base.engine={engine}", *WORDS)
     here = sweep(TEXT, *words)
     made = []
 
-    def elsewhere(plan):
+    def remote(plan):
         made.append(Far(plan))
         return made[0]
 
     definition = read(str(tmp_path / "trials.yaml"), words)
-    there = run.run(
-        definition, out=str(tmp_path / "far"), reporter=mlprun.api.SilentSweep(), elsewhere=elsewhere
-    )
+    there = run.run(definition, out=str(tmp_path / "far"), reporter=mlprun.api.SilentSweep(), remote=remote)
     assert sorted(made[0].trained) == list(range(1, 21))
     assert made[0].trained.index(6) < made[0].trained.index(1)
     assert content(there.folder) == content(here.folder)
@@ -109,18 +102,16 @@ def test_trials_trained_elsewhere_are_the_same_to_the_byte(engine, few, sweep, t
 def test_a_long_trial_elsewhere_goes_on_turn_by_turn_to_the_same_bytes(sweep, tmp_path, monkeypatch):
     words = ("base.engine=torch", "base.training.epochs=50", *WORDS)
     here = sweep("seeds: 3", *words)
-    monkeypatch.setattr(pieces, "TURN", 0.0)
-    monkeypatch.setattr("mlprun.sweeps.train.CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(trials, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr("mlprun.sweeps.trials.CHUNK_SECONDS", 0.0)
     made = []
 
-    def elsewhere(plan):
+    def remote(plan):
         made.append(Far(plan))
         return made[0]
 
     definition = read(str(tmp_path / "trials.yaml"), words)
-    there = run.run(
-        definition, out=str(tmp_path / "far"), reporter=mlprun.api.SilentSweep(), elsewhere=elsewhere
-    )
+    there = run.run(definition, out=str(tmp_path / "far"), reporter=mlprun.api.SilentSweep(), remote=remote)
     assert made[0].turns > 3 * 5
     assert content(there.folder) == content(here.folder)
 
@@ -128,31 +119,23 @@ def test_a_long_trial_elsewhere_goes_on_turn_by_turn_to_the_same_bytes(sweep, tm
 def test_a_turn_is_longer_where_there_is_more_to_tell(sweep, tmp_path, monkeypatch):
     (tmp_path / "trials.yaml").write_text("base: small.yaml\nseeds: 2")
     plan = Plan(read(str(tmp_path / "trials.yaml"), ["base.engine=torch", "base.training.epochs=200"]))
-    monkeypatch.setattr("mlprun.sweeps.train.CHUNK_SECONDS", 0.0)
-    monkeypatch.setattr(pieces, "TURN", 0.0)
-    (piece,) = pieces.cut(plan, plan.cohorts[0], Known())
-    short = pieces.carry_out(piece)
-    assert short.came_out == []
-    assert short.standing.trial == 1
-    left = pieces.rest(piece, short)
-    monkeypatch.setattr(pieces, "PACE", 1e-9)  # telling of any trial takes longer than training it
-    (first,) = pieces.carry_out(piece).came_out
+    monkeypatch.setattr("mlprun.sweeps.trials.CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(trials, "TURN_SECONDS", 0.0)
+    (batch,) = trials.by_seconds(plan, plan.cohorts[0], ResumeState(), "cpu")
+    short = trials.run_turn(batch)
+    assert short.results == []
+    assert short.checkpoint.trial == 1
+    left = batch.rest(short)
+    monkeypatch.setattr(
+        trials, "TURN_BYTES_PER_SECOND", 1e-9
+    )  # telling of any trial takes longer than training it
+    (first,) = trials.run_turn(batch).results
     assert (first.trial, first.status) == (1, "finished")
-    assert [trial for trial, *_ in left.members] == [1, 2]
-    assert left.standings[1].state.epoch == short.standing.state.epoch
+    assert [spec.trial for spec in left.specs] == [1, 2]
+    assert left.checkpoints[1].epochs == short.checkpoint.epochs
 
 
-def test_every_machine_trains_on_the_device_that_auto_is_where_the_sweep_was_started(
-    sweep, tmp_path, monkeypatch
-):
-    (tmp_path / "trials.yaml").write_text("base: small.yaml\nseeds: 1")
-    plan = Plan(read(str(tmp_path / "trials.yaml"), ["base.device=auto"]))
-    monkeypatch.setattr(pieces.devices, "resolve", {"auto": "cuda"}.get)
-    (piece,) = pieces.cut(plan, plan.cohorts[0], Known())
-    assert piece.device == "cuda"
-
-
-def test_what_was_trained_elsewhere_is_kept_when_it_is_stopped(few, sweep, tmp_path, monkeypatch):
+def test_what_was_trained_remotely_is_kept_when_it_is_stopped(few, sweep, tmp_path, monkeypatch):
     from mlprun.interrupts import StopFlag
 
     here = sweep(TEXT, *WORDS)
@@ -171,20 +154,18 @@ def test_what_was_trained_elsewhere_is_kept_when_it_is_stopped(few, sweep, tmp_p
     with monkeypatch.context() as patch:
         patch.setattr(StopFlag, "__call__", lambda self: bool(looks and looks[-1] >= 3))
         place, options = str(tmp_path / "far"), {"reporter": Stopping()}
-        ended = run.run(definition, out=place, elsewhere=begin(3), **options)
+        ended = run.run(definition, out=place, remote=begin(3), **options)
     assert ended.status.state == "interrupted"
-    again = run.run(definition, out=place, elsewhere=begin(None), reporter=mlprun.api.SilentSweep())
+    again = run.run(definition, out=place, remote=begin(None), reporter=mlprun.api.SilentSweep())
     assert made[1].resumed >= 3
     assert len(made[1].trained) <= 20 - 3
     assert content(again.folder) == content(here.folder)
 
 
-def test_a_piece_tells_in_which_versions_a_machine_differs(few, sweep, tmp_path):
-    (tmp_path / "trials.yaml").write_text("base: small.yaml\nseeds: 1")
-    plan = Plan(read(str(tmp_path / "trials.yaml")))
-    (piece,) = pieces.cut(plan, plan.cohorts[0], Known())
-    other = piece._replace(versions={**piece.versions, "numpy": "0.1"})
-    assert pieces.differing(other) == f"numpy {piece.versions['numpy']} in place of 0.1"
+def test_versions_in_which_a_machine_differs_are_named():
+    here = provenance.versions()
+    assert trials.differing_versions(here) == ""
+    assert trials.differing_versions({**here, "numpy": "0.1"}) == f"numpy {here['numpy']} in place of 0.1"
 
 
 @pytest.mark.parametrize(
@@ -198,4 +179,4 @@ def test_a_piece_tells_in_which_versions_a_machine_differs(few, sweep, tmp_path)
 def test_a_place_that_cannot_be_is_told_of_in_one_line(on, address, message, monkeypatch):
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=f"^{message}$"):
-        launchers.elsewhere(on, address)
+        executors.remote_executor(on, address)

@@ -13,10 +13,10 @@ import mlprun
 import mlprun.api
 from mlprun.errors import CheckpointError, FileError
 from mlprun.storage.runs import is_locked
-from mlprun.sweeps import continuing, database
-from mlprun.sweeps.continuing import recover
+from mlprun.sweeps import database, resume
 from mlprun.sweeps.database import Writer
 from mlprun.sweeps.folder import SweepFolder
+from mlprun.sweeps.resume import recover
 
 
 class DeathError(BaseException):
@@ -163,7 +163,7 @@ def test_who_died_at_the_end_has_nothing_more_in_the_middle(sweep, tmp_path, mon
 
 
 def test_a_folder_that_cannot_be_read_once_it_is_held_is_let_go(sweep, monkeypatch):
-    swept, find, calls = sweep("seeds: 2"), continuing.find, []
+    swept, find, calls = sweep("seeds: 2"), resume.find, []
 
     def failing(*given):
         calls.append(given)
@@ -172,7 +172,7 @@ def test_a_folder_that_cannot_be_read_once_it_is_held_is_let_go(sweep, monkeypat
         return find(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(continuing, "find", failing)
+        patch.setattr(resume, "find", failing)
         with pytest.raises(FileError) as caught:
             sweep("seeds: 3")
     assert not is_locked(os.path.join(swept.path, "lock")), caught.value

@@ -15,7 +15,7 @@ from mlprun import cli
 from mlprun.errors import CheckpointError, UsageError
 from mlprun.experiment import Experiment
 from mlprun.sweeps import cohort_file, database
-from mlprun.sweeps.session import Session
+from mlprun.sweeps.run import CohortStore, Session
 
 TEXT = "seeds: 4\ngrid: {optimizer.lr: [0.5, 1e+38], architecture.hidden: [[2], []]}"
 WORDS = ("base.loss=mse", "base.architecture.activation=identity")
@@ -63,7 +63,7 @@ def fails(monkeypatch):
 @pytest.fixture
 def whole(sweep, tmp_path, monkeypatch):
     """What that sweep comes to in several cohorts where nothing fails; it lies elsewhere."""
-    monkeypatch.setattr("mlprun.sweeps.cost.MOST_MEMBERS", 6)
+    monkeypatch.setattr("mlprun.sweeps.cohorts.MAX_MEMBERS", 6)
     swept = sweep(TEXT, *WORDS)
     assert {"finished", "diverged"} <= {trial.status for trial in swept.trials}
     found = content(swept)
@@ -104,7 +104,7 @@ def test_only_what_failed_is_trained(failed, sweep, monkeypatch):
         return original(config, **options)
 
     kept = {trial.id: trial for trial in failed.trials if trial.status != "failed"}
-    monkeypatch.setattr("mlprun.sweeps.workshop.Experiment.of", of)
+    monkeypatch.setattr("mlprun.sweeps.trials.Experiment.of", of)
     again = sweep(TEXT, *WORDS, retry_failed=True).trials
     assert {seed for seed, _ in made[1:]} == {2}  # the first is made to check the settings
     assert {trial.id: trial for trial in again if trial.id in kept} == kept, "seconds included"
@@ -127,7 +127,7 @@ def die(*_, **__):
 
 @pytest.mark.parametrize(
     ("place", "name"),
-    [(database.Writer, "reopen"), (Session, "carry_out"), (Session, "_record"), (database.Writer, "record")],
+    [(database.Writer, "reopen"), (Session, "run"), (CohortStore, "record"), (database.Writer, "record")],
 )
 @pytest.mark.parametrize("retry", [True, False])
 def test_a_retry_that_is_killed_is_gone_on_with(place, name, retry, failed, whole, sweep, fails, monkeypatch):
@@ -147,7 +147,7 @@ def test_a_retry_that_is_killed_is_gone_on_with(place, name, retry, failed, whol
 
 def test_a_retry_that_is_stopped_goes_on_and_knows_what_is_done(failed, whole, sweep, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(Session, "_stopped", lambda self: True)
+        patch.setattr(Session, "is_stopped", lambda self: True)
         ended = sweep(TEXT, *WORDS, retry_failed=True)
     assert (ended.status.state, ended.status.done) == ("interrupted", 12)
     assert content(sweep(TEXT, *WORDS)) == whole
@@ -156,7 +156,7 @@ def test_a_retry_that_is_stopped_goes_on_and_knows_what_is_done(failed, whole, s
 def test_a_trial_that_failed_in_a_cohort_in_the_middle_is_tried_again(whole, sweep, fails, monkeypatch):
     fails.add(2)
     with monkeypatch.context() as patch:
-        patch.setattr(Session, "_record", lambda self, batch: (self._save(batch), die()))
+        patch.setattr(CohortStore, "record", lambda self, run: (self.save(run), die()))
         with pytest.raises(DeathError):
             sweep(TEXT, *WORDS)
     fails.clear()

@@ -8,12 +8,11 @@ import pytest
 import mlprun
 from mlprun.errors import OutOfMemoryError
 from mlprun.experiment import Experiment
-from mlprun.sweeps import cohort_file, workshop
+from mlprun.sweeps import cohort_file, executors, trials
 from mlprun.sweeps.definition import read
 from mlprun.sweeps.folder import SweepFolder
-from mlprun.sweeps.launchers import pieces
-from mlprun.sweeps.outcome import Known, Lacking
 from mlprun.sweeps.plan import Plan
+from mlprun.sweeps.trials import BatchTrainer, ResumeState
 
 TORCH = "base.engine=torch"
 
@@ -24,7 +23,7 @@ def lacking(monkeypatch):
 
     def lack(times, kind=MemoryError):
         left, running, beside, lock = dict(times), set(), [], threading.Lock()
-        train, made = workshop.Workshop._train, Experiment.of
+        train, made = BatchTrainer.run, Experiment.of
 
         def of(config, **options):
             seed = config.training.seed
@@ -33,22 +32,23 @@ def lacking(monkeypatch):
                 raise kind("cannot allocate memory")
             return made(config, **options)
 
-        def recorded(self, members, batch):
+        def recorded(self, batch, on_checkpoint):
+            seeds = [spec.seed for spec in batch.specs]
             with lock:
-                running.update(member.seed for member in members)
+                running.update(seeds)
                 beside.append(set(running))
-            yield from train(self, members, batch)
+            yield from train(self, batch, on_checkpoint)
             with lock:
-                running.difference_update(member.seed for member in members)
+                running.difference_update(seeds)
 
         monkeypatch.setattr(Experiment, "of", of)
-        monkeypatch.setattr(workshop.Workshop, "_train", recorded)
+        monkeypatch.setattr(BatchTrainer, "run", recorded)
         return beside
 
-    monkeypatch.setattr(workshop, "MOST_ROWS", 0)
-    monkeypatch.setattr(workshop, "TOGETHER", 1)
-    monkeypatch.setattr(workshop, "cores", lambda: 3)
-    monkeypatch.setattr("mlprun.sweeps.cost.MOST_MEMBERS", 4)
+    monkeypatch.setattr(trials, "CACHE_BYTES", 0)
+    monkeypatch.setattr(executors, "MAX_BATCH", 1)
+    monkeypatch.setattr(executors, "cores", lambda: 3)
+    monkeypatch.setattr("mlprun.sweeps.cohorts.MAX_MEMBERS", 4)
     return lack
 
 
@@ -92,7 +92,7 @@ def test_memory_that_runs_out_alone_as_well_ends_the_sweep_with_all_else_saved(l
     place = SweepFolder(str(tmp_path / "runs" / "trials-001"))
     assert place.status().state == "failed"
     assert place.status().reason.startswith(message)
-    assert [one.trial for one in cohort_file.read(place.partial(1)).ended()] == [1, 3, 4]
+    assert [one.trial for one in cohort_file.read(place.partial(1)).partial_results] == [1, 3, 4]
     again = sweep("seeds: 4", TORCH)
     assert [trial.status for trial in again.trials] == ["finished"] * 4
     here = mlprun.sweep(tmp_path / "trials.yaml", TORCH, out=str(tmp_path / "there"))
@@ -102,7 +102,7 @@ def test_memory_that_runs_out_alone_as_well_ends_the_sweep_with_all_else_saved(l
 def test_a_machine_elsewhere_that_lacks_memory_says_so_of_the_trial(sweep, tmp_path, monkeypatch):
     (tmp_path / "trials.yaml").write_text("base: small.yaml\nseeds: 2")
     plan = Plan(read(str(tmp_path / "trials.yaml")))
-    (piece,) = pieces.cut(plan, plan.cohorts[0], Known())
+    (batch,) = trials.by_seconds(plan, plan.cohorts[0], ResumeState(), "cpu")
     original = Experiment.of
 
     def of(config, **options):
@@ -111,7 +111,6 @@ def test_a_machine_elsewhere_that_lacks_memory_says_so_of_the_trial(sweep, tmp_p
         return original(config, **options)
 
     monkeypatch.setattr(Experiment, "of", of)
-    turn = pieces.carry_out(piece)
-    assert turn.came_out[0] == Lacking(1)
-    assert turn.came_out[1].status == "finished"
-    assert pieces.rest(piece, turn) is None
+    result = trials.run_turn(batch)
+    assert [(one.trial, one.status) for one in result.results] == [(1, "out_of_memory"), (2, "finished")]
+    assert batch.rest(result) is None

@@ -1,7 +1,7 @@
-"""Cohorts as tasks of a Ray cluster, whose workers train and whose results this process gathers.
+"""An executor that trains cohorts as tasks of a Ray cluster and gathers their results in this process.
 
-Ray starts a task again when its worker or its whole machine dies, and computes a result again that died with
-it; a result is taken from its task once. So nothing is lost and nothing counts twice.
+Ray restarts a task when its worker or its whole machine dies, and recomputes a result that died with it; a
+result is taken from its task once. So nothing is lost and nothing counts twice.
 """
 
 from __future__ import annotations
@@ -17,40 +17,39 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import ray
 from ray import exceptions
 
-from mlprun import engines
 from mlprun.engines import device as devices
 from mlprun.errors import DeviceError, MlprunError, OutOfMemoryError, UsageError
-from mlprun.sweeps.launchers import pieces
-from mlprun.sweeps.train import Course
-from mlprun.sweeps.workshop import Batch, cores
+from mlprun.storage import provenance
+from mlprun.sweeps.executors import CohortRun, cores
+from mlprun.sweeps.trials import by_seconds, differing_versions, run_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from mlprun.sweeps.launchers.pieces import Piece, Turn
-    from mlprun.sweeps.outcome import Known
-    from mlprun.sweeps.plan import Cohort, Plan
+    from mlprun.sweeps.cohorts import Cohort
+    from mlprun.sweeps.plan import Plan
+    from mlprun.sweeps.trials import BatchResult, ResumeState, TrialBatch
 
-RETRIES = 10
-"""how often Ray starts a task again whose worker died; one that always kills its worker must end"""
-AHEAD = 2
+MAX_RETRIES = 10
+"""restarts of a task whose worker died; one that always kills its worker must end"""
+TASKS_PER_CORE = 2
 """tasks that wait or run for each core of the cluster"""
-REACH = 5.0
-"""seconds that a cluster has to accept a connection"""
-LOOK = 0.1
-"""seconds between two looks at whether to stop"""
+CONNECT_SECONDS = 5.0
+"""that a cluster has to accept a connection"""
+POLL_SECONDS = 0.1
+"""between two looks at whether to stop"""
 _GOES_ON = "the same command goes on with what is saved"
 
 
-class _Given(NamedTuple):
-    """What a task of the cluster was given, of which cohort, and what starts another such task."""
+class _Task(NamedTuple):
+    """The batch of a task, its cohort, and the function that starts another such task."""
 
-    piece: Piece
-    batch: Batch
-    task: Any
+    batch: TrialBatch
+    run: CohortRun
+    function: Any
 
 
-class Ray:
+class RayExecutor:
     """Trains cohorts of a plan on a Ray cluster, a local one without an address.
 
     Uses the connection of a process that has one. Raises DeviceError for a cluster that does not answer.
@@ -58,44 +57,44 @@ class Ray:
 
     def __init__(self, plan: Plan, *, address: str | None = None) -> None:
         self._plan, self._closing = plan, threading.Event()
-        self._given: dict[Any, _Given] = {}
+        self._tasks: dict[Any, _Task] = {}
         self._failure: Exception | None = None
         self._lock, self._news = threading.Lock(), threading.Event()
-        self._own = not ray.is_initialized()
-        if self._own:
+        self._owns_connection = not ray.is_initialized()
+        if self._owns_connection:
             _connect(address)
-        self._task = ray.remote(max_retries=RETRIES)(_train)
+        self._function = ray.remote(max_retries=MAX_RETRIES)(_train)
+        self._versions = provenance.versions()
         self._gatherer = threading.Thread(target=self._gather, daemon=True)
         self._gatherer.start()
 
-    def has_room(self, begun: Sequence[Batch]) -> bool:
-        """Whether the cluster's cores have less than enough to do."""
-        with _asking():
-            most = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
-        return len(begun) < most and len(self._given) < most
+    def has_room(self, running: Sequence[CohortRun]) -> bool:
+        """Return True if the cluster's cores have not enough to do."""
+        with _translated_errors():
+            most = TASKS_PER_CORE * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        return len(running) < most and len(self._tasks) < most
 
-    def submit(self, cohort: Cohort, known: Known) -> Batch:
-        """Begin with a cohort as `Launcher.submit` says. Raises DeviceError for a cluster that is lost."""
-        device = devices.resolve(cohort.kind.device)
-        batch = Batch(cohort, known, Course(engines.named(cohort.kind.engine), device, self._closing.is_set))
-        with _asking():
+    def submit(self, cohort: Cohort, resume: ResumeState) -> CohortRun:
+        """Start training the trials of a cohort. Raises DeviceError for a cluster that is lost."""
+        # resolved here: if each machine chose its own, the bytes would depend on the machine
+        run, device = CohortRun(cohort, resume), devices.resolve(cohort.kind.device)
+        with _translated_errors():
             nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
             largest = max((resources.get("CPU", 1) for resources in nodes), default=1)
             needs = {
                 "num_cpus": min(cohort.kind.threads, largest),
                 "num_gpus": 0 if device == "cpu" else 1,
             }
-            task = self._task.options(**needs)
-            for piece in pieces.cut(self._plan, cohort, known):
-                self._give(_Given(piece, batch, task))
-        return batch
+            function = self._function.options(**needs)
+            for batch in by_seconds(self._plan, cohort, resume, device):
+                self._start(_Task(batch, run, function))
+        return run
 
-    def _give(self, given: _Given) -> None:
-        """Start a task."""
+    def _start(self, task: _Task) -> None:
         with self._lock:
             if self._failure is not None:
                 raise self._failure
-            self._given[given.task.remote(given.piece)] = given
+            self._tasks[task.function.remote(task.batch, self._versions)] = task
         self._news.set()
 
     def halt(self) -> None:
@@ -104,55 +103,52 @@ class Ray:
         self._news.set()
 
     def _gather(self) -> None:
-        """Take results as they come, until there is to be an end; then let go of what is in the middle."""
+        """Receive results as they come until the executor is halted; then abandon the other tasks."""
         failure: Exception | None = None
         try:
-            with _asking():
+            with _translated_errors():
                 while not self._closing.is_set():
-                    self._look()
+                    self._poll()
         except Exception as error:  # noqa: BLE001 -- raised again by the thread that waits for a cohort
             failure = error
         with self._lock:
-            self._failure, given = failure, dict(self._given)
-            self._given.clear()
-        for reference, (piece, batch, _) in given.items():
+            self._failure, tasks = failure, dict(self._tasks)
+            self._tasks.clear()
+        for reference, task in tasks.items():
             with suppress(Exception):  # a cluster that is lost trains nothing more
                 ray.cancel(reference, force=True)
-            _let_go(piece, batch, failure)
+            task.run.abandon(task.batch, failure)
 
-    def _look(self) -> None:
-        """Take what has come for a moment, or wait until there is something to wait for."""
+    def _poll(self) -> None:
+        """Receive what has come within a moment, or wait until there is a task to wait for."""
         with self._lock:
-            waiting = list(self._given)
-        if not waiting:
+            references = list(self._tasks)
+        if not references:
             self._news.wait()
             self._news.clear()
             return
-        for reference in ray.wait(waiting, num_returns=1, timeout=LOOK)[0]:
-            self._take(reference)
+        for reference in ray.wait(references, num_returns=1, timeout=POLL_SECONDS)[0]:
+            self._receive(reference)
 
-    def _take(self, reference: Any) -> None:
-        """Hand what a task's turn came to to its cohort, and start another for what is left."""
+    def _receive(self, reference: Any) -> None:
+        """Pass the result of a task to its cohort, and start another for what is left."""
         with self._lock:
-            given = self._given.pop(reference)
-        piece, batch, _ = given
+            task = self._tasks.pop(reference)
         try:
-            turn: Turn | str = ray.get(reference)
-            if isinstance(turn, str):
-                what = f"a worker computes with {turn}, which may change the figures"
+            result: BatchResult | str = ray.get(reference)
+            if isinstance(result, str):
+                what = f"a worker computes with {result}, which may change the figures"
                 raise DeviceError("--on ray", what, "install the same versions on every machine")  # noqa: TRY301
         except Exception as error:  # noqa: BLE001 -- raised again by the thread that waits for the cohort
-            _let_go(piece, batch, _told(error))
+            task.run.abandon(task.batch, _translate(error))
             return
-        for outcome in turn.came_out:
-            batch.take(outcome.trial, outcome)
-        if turn.standing is not None:
-            batch.stands(turn.standing)
-        if (left := pieces.rest(piece, turn)) is not None:
+        task.run.accept(task.batch, result, is_last=False)
+        rest = task.batch.rest(result)
+        if rest is not None:
             try:
-                self._give(given._replace(piece=left))
+                self._start(task._replace(batch=rest))
             except Exception as error:
-                _let_go(left, batch, _lost(error))
+                task.run.abandon(rest, _lost(error))
                 raise
 
     def __enter__(self) -> Self:
@@ -161,23 +157,18 @@ class Ray:
     def __exit__(self, *_: object) -> None:
         self.halt()
         self._gatherer.join()
-        if self._own:
+        if self._owns_connection:
             ray.shutdown()
 
 
-def _train(piece: Piece) -> Turn | str:
-    """A task: what a turn of a piece came to, or in what the worker differs from the driver."""
-    return pieces.differing(piece) or pieces.carry_out(piece)
-
-
-def _let_go(piece: Piece, batch: Batch, error: BaseException | None = None) -> None:
-    for trial, *_ in piece.members:
-        batch.take(trial, None, error)
+def _train(batch: TrialBatch, versions: Mapping[str, str | None]) -> BatchResult | str:
+    """Train a turn of a batch in a worker, or return the versions in which the worker differs."""
+    return differing_versions(versions) or run_turn(batch)
 
 
 @contextmanager
-def _asking() -> Iterator[None]:
-    """Raises DeviceError where the cluster does not answer any more."""
+def _translated_errors() -> Iterator[None]:
+    """Raise DeviceError if the cluster does not answer any more."""
     try:
         yield
     except MlprunError:
@@ -191,8 +182,8 @@ def _lost(error: Exception) -> DeviceError:
     return DeviceError("--on ray", what, _GOES_ON)
 
 
-def _told(error: Exception) -> Exception:
-    """What Ray raises, as mlprun tells of it."""
+def _translate(error: Exception) -> Exception:
+    """Return the error to report for one of Ray."""
     if isinstance(error, exceptions.OutOfMemoryError):
         what = "a worker ran out of memory again and again"
         return OutOfMemoryError("--on ray", what, f"give it more, or fewer tasks at once; {_GOES_ON}")
@@ -215,15 +206,19 @@ def _connect(address: str | None) -> None:
     if address is not None:
         _refuse_unreachable(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a local cluster reports to nobody
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do, without its warning
-    own: dict[str, Any] = {"num_cpus": cores(), "include_dashboard": False} if address is None else {}
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's default in future
+    local: dict[str, Any] = {"num_cpus": cores(), "include_dashboard": False} if address is None else {}
     former = signal.getsignal(signal.SIGTERM)
     try:
         with tempfile.TemporaryDirectory(prefix="mlprun-") as empty:
             # without a folder of their own, workers import modules from the driver's working directory
             environment = {"working_dir": empty}
             ray.init(
-                address or "local", log_to_driver=False, logging_level="ERROR", runtime_env=environment, **own
+                address or "local",
+                log_to_driver=False,
+                logging_level="ERROR",
+                runtime_env=environment,
+                **local,
             )
     except (ConnectionError, RuntimeError, ValueError, exceptions.RayError) as error:
         what = f"no Ray cluster at {address or 'this machine'}: {_line(error)}"
@@ -234,7 +229,7 @@ def _connect(address: str | None) -> None:
 
 
 def _refuse_unreachable(address: str) -> None:
-    """Find at once what Ray takes a minute for. `auto` is an address that Ray looks up."""
+    """Raise an error at once for what Ray takes a minute for. `auto` is an address that Ray looks up."""
     if address == "auto":
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -242,7 +237,7 @@ def _refuse_unreachable(address: str) -> None:
         what = f"{address!r} is no address of a cluster"
         raise UsageError("--address", what, "expected HOST:PORT, ray://HOST:PORT or auto")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         what = f"no Ray cluster answers at {address}: {error}"
         remedy = "start one with `ray start --head`, or leave out --address for one on this machine"

@@ -1,0 +1,107 @@
+"""Trials that are trained together: the same as one by one, whatever happens to their neighbours."""
+
+import numpy as np
+import pytest
+
+from mlprun import api
+from mlprun.errors import DataError
+from mlprun.experiment import Experiment, InitialWeightCache
+from mlprun.sweeps import executors, trials
+from mlprun.sweeps.cohorts import TrialSpec
+from mlprun.sweeps.executors import MAX_BATCH, split
+from mlprun.sweeps.trials import BatchTrainer, Evaluator, SharedConfig, TrialBatch
+
+
+def batch(engine, *seeds, **changes):
+    """Trials of one configuration that differ in their seeds, with these as their ids."""
+    values = {
+        "dataset": {"name": "moons", "split": {"train": 20, "dev": 10, "test": 10}},
+        "architecture": {"hidden": [3]},
+        "loss": "bce",
+        "training": {"epochs": 4},
+    }
+    shared = SharedConfig(api.load_config({**values, **changes}), sets_data_seed=False, allow_code=False)
+    specs = tuple(TrialSpec(seed, 1, seed, None) for seed in seeds)
+    return TrialBatch(specs, {1: shared}, (2,) * len(seeds), {}, {}, engine, "cpu", 1)
+
+
+def run(batch, on_checkpoint=lambda checkpoint: None, stop=lambda: False):
+    return {one.trial: one for one in BatchTrainer(batch.engine, "cpu", stop).run(batch, on_checkpoint)}
+
+
+@pytest.mark.parametrize("engine", ["torch", "scratch", "fused"])
+def test_a_trial_is_the_same_in_company_and_alone(engine):
+    together = run(batch(engine, 0, 1, 2))
+    assert set(together) == {0, 1, 2}
+    for trial, result in together.items():
+        alone = run(batch(engine, trial))[trial]
+        assert result.figures == alone.figures
+        assert result.last.keys() == alone.last.keys()
+        for name, array in result.last.items():
+            assert array.tobytes() == np.asarray(alone.last[name]).tobytes()
+        np.testing.assert_array_equal(result.history, alone.history)
+
+
+def test_a_trial_that_fails_leaves_its_neighbours_alone(monkeypatch):
+    made = Experiment.of
+
+    def of(config):
+        if config.training.seed == 1:
+            raise DataError("table", "is gone", "bring it back")
+        return made(config)
+
+    monkeypatch.setattr(Experiment, "of", of)
+    results = run(batch("torch", 0, 1, 2))
+    assert [one.status for one in results.values()] == ["finished", "failed", "finished"]
+    assert results[1].error == "table: is gone; bring it back"
+
+
+def test_results_of_long_trials_are_yielded_before_the_next_trial_begins(monkeypatch):
+    monkeypatch.setattr(trials, "CHUNK_SECONDS", 0.0)
+    checkpoints = []
+    trainer = BatchTrainer("torch", "cpu", lambda: False)
+    for result in trainer.run(batch("torch", 0, 1), checkpoints.append):
+        assert result.status == "finished"
+        assert {one.trial for one in checkpoints} <= set(range(result.trial + 1))
+    assert {one.trial for one in checkpoints} == {0, 1}
+
+
+def test_a_stop_pauses_the_trial_that_is_trained_and_begins_no_more():
+    checkpoints = []
+    assert run(batch("torch", 0, 1, 2), checkpoints.append, lambda: bool(checkpoints)) == {}
+    assert {one.trial for one in checkpoints} == {0}
+    assert checkpoints[-1].epochs == checkpoints[-1].state.epoch == 2
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 1000])
+def test_batches_have_each_trial_once_and_in_order(count, monkeypatch):
+    monkeypatch.setattr(executors, "cores", lambda: 2)
+    found = list(split(list(range(count)), lambda spec: 0.001))
+    assert [spec for group in found for spec in group] == list(range(count))
+    assert max(map(len, found)) == min(MAX_BATCH, max(1, count // 4))
+    assert len(found[-1]) == 1  # so that no core waits long for another
+
+
+def test_long_trials_are_trained_one_by_one():
+    assert list(split([1, 2, 3] * 20, lambda spec: 10.0)) == [[1], [2], [3]] * 20
+
+
+def experiment(*overrides):
+    return Experiment.of(api.load_config({"dataset": {"name": "moons"}}, *overrides))
+
+
+def test_configurations_with_equal_architectures_share_networks(monkeypatch):
+    built, build = [], Experiment._built
+    monkeypatch.setattr(Experiment, "_built", lambda self, one: built.append(one) or build(self, one))
+    several = [experiment("optimizer.lr=0.1"), experiment("optimizer.lr=0.2"), experiment("training.seed=7")]
+    several.append(experiment("architecture.hidden=[3]"))
+    weights = [one.initial() for one in several]
+    starts, evaluator = InitialWeightCache(), Evaluator("cpu")
+    expected = [Evaluator("cpu").metrics(*both, 0) for both in zip(several, weights, strict=True)]
+    built.clear()
+    for one, begin, metrics in zip(several, weights, expected, strict=True):
+        drawn = starts.model(one)
+        assert drawn.keys() == begin.keys()
+        assert all(np.array_equal(drawn[name], begin[name]) for name in begin)
+        assert evaluator.metrics(one, begin, 0) == metrics
+    assert len(built) == 4
