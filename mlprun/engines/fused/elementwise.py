@@ -15,6 +15,7 @@ from numba import types
 from numba.core import cgutils
 
 from mlprun.engines.fused.compat import intrinsic
+from mlprun.engines.fused.compilation import device_function
 from mlprun.engines.fused.functions import ACTIVATIONS, STORED, bounded_exp, log1p
 from mlprun.engines.fused.lanes import (
     Pointer,
@@ -26,7 +27,6 @@ from mlprun.engines.fused.lanes import (
     times,
 )
 from mlprun.engines.fused.losses import LOSSES
-from mlprun.engines.fused.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -265,8 +265,31 @@ class Updated(NamedTuple):
     state: Any
 
 
-def update_intrinsic(optimizers: Sequence[KernelOptimizer]) -> Any:
-    """Return the intrinsic for one step of one of these optimizers on all parameters."""
+def scalars_function(optimizers: Sequence[KernelOptimizer]) -> Any:
+    """Return the device function that calls the `scalars` of the optimizer with an index."""
+
+    def choose(index: int, function: Any, otherwise: Any) -> Any:
+        @device_function
+        def chosen(code: Any, options: Any, lr: Any, state: Any, scalars: Any) -> None:
+            if code == index:
+                function(options, lr, state.steps, state, scalars)
+            else:
+                otherwise(code, options, lr, state, scalars)
+
+        return chosen
+
+    @device_function
+    def chosen(code: Any, options: Any, lr: Any, state: Any, scalars: Any) -> None:
+        pass
+
+    functions = {optimizer.scalars: device_function(optimizer.scalars) for optimizer in optimizers}
+    for index, optimizer in reversed(list(enumerate(optimizers))):
+        chosen = choose(index, functions[optimizer.scalars], chosen)
+    return chosen
+
+
+def update_function(optimizers: Sequence[KernelOptimizer]) -> Any:
+    """Return the intrinsic for a step, on all parameters, of the optimizer with an index."""
 
     def update(typing: Any, code: Any, arrays: Any, length: Any, scalars: Any) -> Any:
         return types.void(code, arrays, length, scalars), emit
@@ -304,6 +327,3 @@ def update_intrinsic(optimizers: Sequence[KernelOptimizer]) -> Any:
         return context.get_dummy_value()
 
     return intrinsic(update)
-
-
-update = update_intrinsic(OPTIMIZERS)

@@ -24,6 +24,9 @@ from mlprun.engines.fused.lanes import (
     times,
 )
 
+TILE_UNITS = 4
+"""rows of a register tile, which reads as many numbers of the bias even where they are one array of zeros"""
+
 
 def _tile(units: int, vectors: int, *, accumulate: bool) -> Any:
     """Return an intrinsic for units x vectors of a product, kept in registers while it is summed."""
@@ -122,15 +125,15 @@ def shift(view: Any, offset: Any) -> Any:
 
 def _tile_rows(vectors: int, *, accumulate: bool) -> Any:
     """Return a function for all rows of a product that is `vectors` wide: four at a time, then one by one."""
-    four, one = (_tile(units, vectors, accumulate=accumulate) for units in (4, 1))
+    four, one = (_tile(units, vectors, accumulate=accumulate) for units in (TILE_UNITS, 1))
 
     @inlined
     def tile_rows(c: Any, a: Any, b: Any, shape: Any, bias: Any) -> None:
         units, count = shape
         u = 0
-        while u + 4 <= units:
+        while u + TILE_UNITS <= units:
             four(shift(c, u * c.row), shift(a, u * a.row), b, count, shift(bias, u * bias.row))
-            u += 4
+            u += TILE_UNITS
         while u < units:
             one(shift(c, u * c.row), shift(a, u * a.row), b, count, shift(bias, u * bias.row))
             u += 1
@@ -180,7 +183,7 @@ def _dot_columns(units: int) -> Any:
     return dot_columns
 
 
-_four_rows, _one_row = _dot_columns(4), _dot_columns(1)
+_four_rows, _one_row = _dot_columns(TILE_UNITS), _dot_columns(1)
 
 
 @device_function
@@ -188,9 +191,9 @@ def add_dots(c: Any, g: Any, x: Any, shape: Any) -> None:
     """Add to c[u, k] the inner product of row u of g and row k of x; shape is (units, columns, vectors)."""
     units, columns, vectors = shape
     u = 0
-    while u + 4 <= units:
+    while u + TILE_UNITS <= units:
         _four_rows(shift(c, u * c.row), shift(g, u * g.row), x, columns, vectors)
-        u += 4
+        u += TILE_UNITS
     while u < units:
         _one_row(shift(c, u * c.row), shift(g, u * g.row), x, columns, vectors)
         u += 1

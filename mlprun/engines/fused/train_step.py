@@ -19,9 +19,10 @@ from mlprun.engines.fused.elementwise import (
     activate,
     activate_and_derive,
     differentiate,
+    scalars_function,
     sum_cross_entropy,
     sum_loss,
-    update,
+    update_function,
 )
 from mlprun.engines.fused.functions import STORED
 from mlprun.engines.fused.lanes import VECTOR_BYTES, Matrix
@@ -252,31 +253,8 @@ def batch_weight(run: Any, rows: Any, count: Any) -> Any:
     return total
 
 
-def _choose(index: int, one: Any, other: Any) -> Any:
-    @device_function
-    def choose(code: Any, options: Any, lr: Any, state: Any, scalars: Any) -> None:
-        if code == index:
-            one(options, lr, state.steps, state, scalars)
-        else:
-            other(code, options, lr, state, scalars)
-
-    return choose
-
-
-def _scalars_of_optimizers() -> Any:
-    """Return the device function that calls the `scalars` of an optimizer by its index."""
-    functions = {optimizer.scalars: device_function(optimizer.scalars) for optimizer in OPTIMIZERS}
-
-    @device_function
-    def choose(code: Any, options: Any, lr: Any, state: Any, scalars: Any) -> None:
-        pass
-
-    for index, optimizer in reversed(list(enumerate(OPTIMIZERS))):
-        choose = _choose(index, functions[optimizer.scalars], choose)
-    return choose
-
-
-set_scalars = _scalars_of_optimizers()
+set_scalars = scalars_function(OPTIMIZERS)
+update = update_function(OPTIMIZERS)
 
 
 @inlined
