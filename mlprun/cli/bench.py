@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlprun import api
-from mlprun.cli.options import ConfigCode, Force, check_writable, save
+from mlprun.cli.options import AllowCode, Force, check_writable, save
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import UsageError
 
@@ -31,7 +31,7 @@ def bench_command(
         ),
     ] = None,
     force: Force = False,
-    allow_code: ConfigCode = False,
+    allow_code: AllowCode = False,
     output: Output,
 ) -> None:
     """Benchmark a training step of each engine against a plain PyTorch loop.
@@ -67,7 +67,7 @@ def bench_command(
         loaded = api.load_config(config, *(overrides or ()), allow_code=allow_code)
         configs = {loaded.name: loaded}
     measurements = {
-        name: measuring.measure(one, rounds=rounds, seconds=seconds, say=output.note)
+        name: measuring.measure(one, rounds=rounds, seconds=seconds, say=output.message)
         for name, one in configs.items()
     }
     return _show(measurements, output)
@@ -83,7 +83,7 @@ def _plot(path: str, config: str | None, output: Output, *, force: bool) -> None
         raise UsageError("--plot", "draws networks of its own", "leave the config out")
     figures.form_of(path)
     check_writable(path, force=force)
-    panels = measuring.measure_families(measuring.FAMILIES, measuring.SECONDS, output.note)
+    panels = measuring.measure_families(measuring.FAMILIES, measuring.SECONDS, output.message)
     details = (
         f"Medians of {measuring.ROUNDS} repetitions, float32, dev evaluated every "
         f"{workloads.STEPS_PER_EVALUATION} steps; CPU time of one core. "

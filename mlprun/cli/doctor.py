@@ -1,4 +1,4 @@
-"""`mlprun doctor`: what works on this machine, and what to type where something does not."""
+"""`mlprun doctor`: check the installation and suggest fixes."""
 
 import importlib
 import os
@@ -15,12 +15,12 @@ from mlprun.cli.terminal import Output, Table
 from mlprun.errors import FileError
 from mlprun.version import __version__
 
-GET_TORCH = "install PyTorch as https://pytorch.org/get-started says for your machine"
+GET_TORCH = "install PyTorch as described at https://pytorch.org/get-started"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report: what was looked at, how it stands, and what to do where it does not work."""
+    """One line of the report: what was checked, its state, and how to fix it."""
 
     subject: str
     state: Literal["ok", "absent", "broken"]
@@ -31,18 +31,18 @@ class Finding:
 def doctor_command(*, output: Output) -> None:
     """Report versions, devices, optional extras and write access.
 
-    Each line says what was found; `absent` is something that mlprun can do
-    without, `broken` something to repair, with what to type. It imports PyTorch
-    and says how long that took.
+    `absent` means that an optional component is not available, `broken` that
+    something must be fixed, with a suggested command. Imports PyTorch and reports
+    how long that takes.
 
     --json prints {"ok": true | false,
       "findings": [{"subject", "state": "ok" | "absent" | "broken", "found", "remedy"}]}
 
-    Exit codes: 0 whatever was found.
+    Exit codes: 0 always.
     """
     findings = list(_look())
     rows = [(finding.subject, finding.state, finding.found, finding.remedy) for finding in findings]
-    output.result(Table(("subject", "state", "found", "what to do"), rows))
+    output.result(Table(("subject", "state", "found", "remedy"), rows))
     ok = all(finding.state != "broken" for finding in findings)
     output.document({"ok": ok, "findings": [asdict(finding) for finding in findings]})
 
@@ -59,7 +59,7 @@ def _look() -> Iterator[Finding]:
 
 
 def _package(requirement: str) -> Finding:
-    """Whether a package is there in the version that is required."""
+    """Whether a package is installed in the required version."""
     name = re.match(r"[\w.-]+", requirement)[0]  # type: ignore[index]  # a requirement starts with its name
     remedy = extras.remedy([requirement])
     try:
@@ -73,7 +73,7 @@ def _package(requirement: str) -> Finding:
 
 
 def _numbers(version: str) -> list[int]:
-    """The release of a version for comparison: `2.13.0+cpu` is [2, 13, 0]."""
+    """The release numbers of a version for comparison: `2.13.0+cpu` gives [2, 13, 0]."""
     release = re.match(r"[\d.]*", version)
     return [int(number) for number in release[0].split(".") if number] if release else []
 
@@ -81,21 +81,21 @@ def _numbers(version: str) -> list[int]:
 def _extra(name: str, requirements: list[str]) -> Finding:
     missing = {one: found for one in requirements if (found := _package(one)).state != "ok"}
     if missing:
-        lacks = ", ".join(found.subject for found in missing.values())
-        return Finding(f"extra {name}", "absent", f"lacks {lacks}", extras.remedy(missing))
+        names = ", ".join(found.subject for found in missing.values())
+        return Finding(f"extra {name}", "absent", f"missing: {names}", extras.remedy(missing))
     return Finding(f"extra {name}", "ok", "installed")
 
 
 def _torch() -> Iterator[Finding]:
-    """Whether PyTorch can be imported, how long that takes, and on which devices it computes."""
+    """Whether PyTorch can be imported, how long that takes, and which devices it supports."""
     start = time.perf_counter()
     try:
         torch = importlib.import_module("torch")
-    except Exception as error:  # noqa: BLE001 - a broken installation fails in any way it likes
+    except Exception as error:  # noqa: BLE001 - a broken installation can raise anything
         yield Finding("import torch", "broken", _first_line(error), GET_TORCH)
         return
     yield Finding("import torch", "ok", f"takes {time.perf_counter() - start:.1f} s")
-    threads = f"{os.cpu_count()} cores; a run uses training.threads of them"
+    threads = f"{os.cpu_count()} cores; training.threads sets how many a run uses"
     yield Finding("device cpu", "ok", threads)
     yield from _cuda(torch)
 
@@ -107,7 +107,7 @@ def _cuda(torch: Any) -> Iterator[Finding]:
     try:
         torch.cuda.init()
         for index in range(torch.cuda.device_count()):
-            float(torch.ones(2, device=f"cuda:{index}").sum())  # what is listed may still fail to compute
+            float(torch.ones(2, device=f"cuda:{index}").sum())  # a listed device may still fail
             device = torch.cuda.get_device_properties(index)
             found = f"{device.name}, {device.total_memory / 2**30:.0f} GiB, CUDA {torch.version.cuda}"
             yield Finding(f"device cuda:{index}", "ok", found)
@@ -118,19 +118,19 @@ def _cuda(torch: Any) -> Iterator[Finding]:
 
 
 def _folder(subject: str, folder: str) -> Finding:
-    """Whether files can be written in a folder; one that does not exist is made in the folder above it."""
-    place = folder if files.is_folder(folder) else os.path.dirname(os.path.abspath(folder))
-    probe = os.path.join(place, f".mlprun-doctor-{os.getpid()}")
+    """Whether files can be written to a folder, or to its parent if it does not exist."""
+    existing = folder if files.is_folder(folder) else os.path.dirname(os.path.abspath(folder))
+    probe = os.path.join(existing, f".mlprun-doctor-{os.getpid()}")
     try:
         files.write_new(probe, b"")
         files.remove(probe)
     except FileError as error:
         return Finding(subject, "broken", f"{error.where}: {error.what}", error.remedy)
-    return Finding(subject, "ok", f"{os.path.abspath(folder)} can be written to")
+    return Finding(subject, "ok", f"{os.path.abspath(folder)} is writable")
 
 
 def _plots() -> Finding:
-    """Whether matplotlib works and keeps its font list, without which every plot starts slowly."""
+    """Whether matplotlib works and can cache its font list, without which plotting starts slowly."""
     try:
         cache = importlib.import_module("matplotlib").get_cachedir()
     except Exception as error:  # noqa: BLE001 - as for torch

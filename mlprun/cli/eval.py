@@ -8,7 +8,7 @@ import typer
 
 from mlprun import api
 from mlprun.cli import metrics
-from mlprun.cli.options import Force, RunCode, save
+from mlprun.cli.options import AllowCode, Force, save
 from mlprun.cli.terminal import Output
 from mlprun.errors import CheckFailedError, UsageError
 from mlprun.parts import SPLITS
@@ -19,84 +19,84 @@ if TYPE_CHECKING:
 
 UNDER, OVER = "--fail-under", "--fail-over"
 EXAMPLES = {UNDER: "test_accuracy=0.9", OVER: "test_loss=0.3"}
-REMEDY = "train longer, or loosen the bound"
+REMEDY = "train longer, or relax the bound"
 
 
 class Bound(NamedTuple):
-    """What an option asks of a figure of a split."""
+    """A bound on a metric of a split, from --fail-under or --fail-over."""
 
     option: str
     split: str
-    figure: str
+    metric: str
     number: float
 
     @property
     def name(self) -> str:
-        """The figure as the options name it."""
-        return f"{self.split}_{self.figure}"
+        """The metric as the options name it."""
+        return f"{self.split}_{self.metric}"
 
 
 def eval_command(
     checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT|RUN", help="a checkpoint, or a run folder for its best")
+        str, typer.Argument(metavar="CHECKPOINT|RUN", help="a checkpoint, or a run folder for its best epoch")
     ],
     *,
     split: Annotated[
-        str | None, typer.Option("--split", help="Only these splits, such as test or train,dev.")
+        str | None, typer.Option("--split", help="Evaluate only these splits, such as test or train,dev.")
     ] = None,
     data: Annotated[
-        str | None, typer.Option("--data", help="A table with known targets to evaluate instead.")
+        str | None, typer.Option("--data", help="Evaluate this table with targets instead.")
     ] = None,
     fail_under: Annotated[
         list[str] | None,
         typer.Option(
             "--fail-under",
-            metavar="FIGURE=NUMBER",
-            help="Exit 10 if a figure such as test_accuracy is lower; repeatable.",
+            metavar="METRIC=NUMBER",
+            help="Exit with 10 if a metric such as test_accuracy is lower; repeatable.",
         ),
     ] = None,
     fail_over: Annotated[
         list[str] | None,
         typer.Option(
             "--fail-over",
-            metavar="FIGURE=NUMBER",
-            help="Exit 10 if a figure such as test_loss is higher; repeatable.",
+            metavar="METRIC=NUMBER",
+            help="Exit with 10 if a metric such as test_loss is higher; repeatable.",
         ),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or auto.")] = "cpu",
-    allow_code: RunCode = False,
+    allow_code: AllowCode = False,
     output: Output,
 ) -> None:
-    """Give loss and metrics on train, dev and test.
+    """Report loss and metrics on train, dev and test.
 
     mlprun eval runs/moons-001
     mlprun eval runs/moons-001/last.safetensors --split test
     mlprun eval runs/wine-001 --data new.csv --fail-under data_accuracy=0.9
     mlprun eval runs/moons-001 --fail-over test_loss=0.3
 
-    The checkpoint is enough on its own for data that mlprun draws or bundles; a
-    table is read again from where the config says, or from --data.
+    Needs only the checkpoint for generated and bundled data; a table is read
+    again from the path in the config, or from --data.
 
     --json prints {"checkpoint", "epoch", "positive", "splits": {SPLIT: {"loss",
-      METRIC, ...}}}; with --data the only split is "data"; "positive" is the class,
-      of two, that precision, recall, f1 and average_precision are of.
+      METRIC, ...}}}; with --data the only split is "data"; "positive" is the
+      positive class of precision, recall, f1 and average_precision.
 
-    Exit codes: 0 done, 2 usage, 3 data, 4 checkpoint, 6 device, 7 files,
-    10 a figure is below --fail-under or above --fail-over.
+    Exit codes: 0 success, 2 usage, 3 data, 4 checkpoint, 6 device, 7 files,
+    10 a metric is below --fail-under or above --fail-over.
     """
     bounds = [_bound(UNDER, text) for text in fail_under or ()]
     bounds += [_bound(OVER, text) for text in fail_over or ()]
-    chosen = _splits(split)
+    selected = _splits(split)
     if data is not None and split is not None:
-        raise UsageError("--split", "a table given with --data is not divided", "leave out --split")
+        raise UsageError("--split", "cannot be combined with --data, which has no splits", "omit --split")
     loaded = api.load_checkpoint(checkpoint, device=device, allow_code=allow_code)
     if data is None:
-        splits, warnings = loaded.evaluate(chosen), loaded.experiment.warnings
+        splits, warnings = loaded.evaluate(selected), loaded.experiment.warnings
     else:
         rows = loaded.table(data)
         splits, warnings = {"data": loaded.evaluate_data(rows)}, rows.warnings
     for warning in (*loaded.warnings, *warnings):
-        output.note(f"warning: {warning}")
+        output.message(f"warning: {warning}")
     _check_bounds(bounds, splits, loaded.config)
     classes = loaded.preprocessing.classes
     positive = classes[1] if classes is not None and len(classes) == 2 else None
@@ -107,47 +107,48 @@ def eval_command(
     for name, values in splits.items():
         output.result(*metrics.confusion_tables(values, classes, name))
     for bound in bounds:
-        _hold(bound, splits[bound.split][bound.figure])
+        _check_bound(bound, splits[bound.split][bound.metric])
 
 
 def predict_command(
     checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT|RUN", help="a checkpoint, or a run folder for its best")
+        str, typer.Argument(metavar="CHECKPOINT|RUN", help="a checkpoint, or a run folder for its best epoch")
     ],
-    data: Annotated[str, typer.Argument(help="a table of new rows; - is standard input")],
+    data: Annotated[str, typer.Argument(help="a table of new rows; - for standard input")],
     *,
     out: Annotated[
         str | None, typer.Option("--out", help="Write the CSV to this file instead of standard output.")
     ] = None,
     force: Force = False,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or auto.")] = "cpu",
-    allow_code: RunCode = False,
+    allow_code: AllowCode = False,
     output: Output,
 ) -> None:
-    """Predict for the rows of a table, to CSV: a line for each row, in the same order.
+    """Predict the rows of a table: a CSV with one line per row, in the same order.
 
     mlprun predict runs/wine-001 new.csv > predicted.csv
     cat new.csv | mlprun predict runs/wine-001 -
 
-    The table has the columns that the network was trained on, in any order;
-    others are ignored. For classes the CSV has `class` and a probability for each
-    class; for numbers a column for each target, in its own units.
+    The table must have the columns that the network was trained on, in any
+    order; other columns are ignored. The CSV has `class` and the probability of
+    each class for classification, and one column per target, in its original
+    units, for regression.
 
     --json prints {"checkpoint", "epoch", "columns": [NAME, ...], "rows": [[...], ...]}.
 
-    Exit codes: 0 done, 2 usage, 3 data, 4 checkpoint, 6 device, 7 files.
+    Exit codes: 0 success, 2 usage, 3 data, 4 checkpoint, 6 device, 7 files.
     """
     loaded = api.load_checkpoint(checkpoint, device=device, allow_code=allow_code)
     table = loaded.predict_table(data)
     for warning in (*loaded.warnings, *table.warnings):
-        output.note(f"warning: {warning}")
+        output.message(f"warning: {warning}")
     output.document(
         {"checkpoint": loaded.where, "epoch": loaded.epoch, "columns": table.columns, "rows": table.rows}
     )
     text = table.csv()
     if out is not None:
         save(out, text.encode(), force=force)
-        output.note(f"{len(table.rows)} rows written to {out}")
+        output.message(f"{len(table.rows)} rows written to {out}")
     elif not output.as_json:
         output.data(text)
 
@@ -158,7 +159,7 @@ def _splits(text: str | None) -> Sequence[str]:
     words = [word.strip() for word in text.split(",")]
     for word in words:
         if word not in SPLITS:
-            raise UsageError("--split", f"{word!r} is no split", f"use {', '.join(SPLITS)}")
+            raise UsageError("--split", f"unknown split {word!r}", f"use {', '.join(SPLITS)}")
     return words
 
 
@@ -169,25 +170,27 @@ def _bound(option: str, text: str) -> Bound:
             return Bound(option, found[1], found[2], float(found[3]))
     except ValueError:
         pass
-    raise UsageError(option, f"{text!r} is no bound", f"write one as {EXAMPLES[option]}")
+    raise UsageError(option, f"{text!r} is not METRIC=NUMBER", f"example: {EXAMPLES[option]}")
 
 
 def _check_bounds(bounds: Sequence[Bound], splits: Mapping[str, Mapping[str, Any]], config: "Config") -> None:
-    """Refuse, with UsageError, a bound on what was not evaluated or on the good side of a figure."""
-    known = {f"{split}_{name}": value for split, values in splits.items() for name, value in values.items()}
+    """Raise UsageError for a bound on a metric that was not evaluated, or in the wrong direction."""
+    evaluated = {
+        f"{split}_{name}": value for split, values in splits.items() for name, value in values.items()
+    }
     for bound in bounds:
-        if not isinstance(known.get(bound.name), float):
-            numbers = ", ".join(name for name, value in known.items() if isinstance(value, float))
+        if not isinstance(evaluated.get(bound.name), float):
+            numbers = ", ".join(name for name, value in evaluated.items() if isinstance(value, float))
             raise UsageError(bound.option, f"{bound.name!r} was not evaluated", f"use one of {numbers}")
-        larger = metric_direction(bound.figure, config.metrics) == "max"
+        larger = metric_direction(bound.metric, config.metrics) == "max"
         right, size = (UNDER, "larger") if larger else (OVER, "smaller")
         if bound.option != right:
             remedy = f"use {right} {bound.name}={bound.number:g}"
-            raise UsageError(bound.option, f"{bound.figure} is better when {size}", remedy)
+            raise UsageError(bound.option, f"{bound.metric} is better when {size}", remedy)
 
 
-def _hold(bound: Bound, value: float) -> None:
-    """Raise CheckFailedError where a figure is on the wrong side of its bound, or is no number."""
+def _check_bound(bound: Bound, value: float) -> None:
+    """Raise CheckFailedError if a metric is outside its bound or NaN."""
     if bound.option == UNDER and not value >= bound.number:
         raise CheckFailedError(bound.name, f"{value:.6g} is below {bound.number:g}", REMEDY)
     if bound.option == OVER and not value <= bound.number:

@@ -1,4 +1,4 @@
-"""What is said of each failure, and the exit code that it ends with."""
+"""Error messages and exit codes."""
 
 import difflib
 import sys
@@ -9,15 +9,15 @@ from mlprun.cli.terminal import detach, printable, printable_lines
 from mlprun.errors import ConfigError, InterruptedRunError, MlprunError
 
 _SIGNALS = {2: "Ctrl-C", 15: "SIGTERM"}
-_OF_EVERY_COMMAND = ("--json", "--quiet", "-q", "--debug")
+_COMMAND_OPTIONS = ("--json", "--quiet", "-q", "--debug")
 
 
 def explain(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
-    """The exit code of a failure and what standard error says of it: a line, or the problems of a config."""
+    """Return exit code and message of an error: one line, or the problems of a config."""
     if isinstance(error, ConfigError):
         return error.exit_code, printable_lines(str(error))
     code, line = _line(error, arguments)
-    return code, printable(line)  # a name with a line break in it makes no second line
+    return code, printable(line)  # one line even if a name contains a line break
 
 
 def _line(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
@@ -28,20 +28,20 @@ def _line(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt):
         number = getattr(error, "number", 2)
         return 128 + number, f"interrupted: stopped by {_SIGNALS.get(number, 'a signal')}"
-    # torch tells of memory that ran out as a RuntimeError
+    # torch raises RuntimeError when memory runs out
     if isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and "allocate memory" in str(error)
     ):
-        return 9, "error: memory: there is not enough for this; fewer rows or a smaller batch need less"
+        return 9, "error: memory: out of memory; use fewer rows or a smaller batch"
     if isinstance(error, BrokenPipeError):
         detach(sys.stdout)
         return 0, ""
     if isinstance(error, OSError):
         return 7, f"error: {error.filename or 'input or output'}: {error.strerror or error}"
-    if hasattr(error, "format_message"):  # a usage error of Typer's, whose class has moved between versions
+    if hasattr(error, "format_message"):  # a usage error of Typer, whose class differs between versions
         return 2, f"error: {_usage(error, arguments)}"
     what = " ".join(str(error).split())
-    if "KeyboardInterrupt" in what:  # Ctrl-C while pydantic builds a validator comes out as its SchemaError
+    if "KeyboardInterrupt" in what:  # pydantic turns a Ctrl-C during validator construction into SchemaError
         return 130, "interrupted: stopped by Ctrl-C"
     from mlprun.schema import extend
 
@@ -51,13 +51,13 @@ def _line(error: BaseException, arguments: Sequence[str]) -> tuple[int, str]:
 
 
 def _usage(error: Any, arguments: Sequence[str]) -> str:
-    """What is wrong with the arguments, and what would work, in one line."""
+    """The problem with the arguments and a suggestion, in one line."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context else " ".join(["mlprun", *arguments[:1]])
     option = getattr(error, "option_name", None)
     if option and context and "no such option" in error.format_message().lower():
-        if context.parent is None and option in _OF_EVERY_COMMAND:
-            return f"{option}: stands after the command; write mlprun COMMAND {option}"
+        if context.parent is None and option in _COMMAND_OPTIONS:
+            return f"{option}: must follow the command; write mlprun COMMAND {option}"
         parameters = context.command.get_params(context)
         known = [name for parameter in parameters for name in parameter.opts if name.startswith("-")]
         arguments = [parameter for parameter in parameters if parameter.param_type_name == "argument"]
@@ -68,23 +68,22 @@ def _usage(error: Any, arguments: Sequence[str]) -> str:
 
 
 def _as_argument(option: str, arguments: Sequence[Any]) -> str:
-    """How to write an option that is an argument here: a path, or a value of the config."""
-    word = option.lstrip("-").replace("-", "_")
-    if any(word == argument.name for argument in arguments):
+    """How to write an option that is an argument: a path, or a value of the config."""
+    name = option.lstrip("-").replace("-", "_")
+    if any(name == argument.name for argument in arguments):
         return f"write it without {option}"
     if not any("KEY=VALUE" in str(argument.metavar) for argument in arguments):
         return ""
     from mlprun.parts import aliases
     from mlprun.schema.keys import sections_with
 
-    keys = [*sections_with(word, {"optimizer": "sgd", "dataset": "moons"}), aliases.closest_key(word, "")]
-    # epochs and the like stand in more than one section, and training's are meant
+    keys = [*sections_with(name, {"optimizer": "sgd", "dataset": "moons"}), aliases.closest_key(name, "")]
+    # epochs occurs in several sections; training comes first
     ranked = sorted(filter(None, keys), key=lambda key: not key.startswith("training"))
-    found = ranked[0] if ranked else ""
-    return f"write {found}=VALUE after the config" if found else ""
+    return f"write {ranked[0]}=VALUE after the config" if ranked else ""
 
 
 def hint(word: str, known: Sequence[str], help_command: str) -> str:
-    """`did you mean X?` when a known word is near, otherwise where help is."""
+    """Return `did you mean X?` if a known word is similar, otherwise the help command."""
     near = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {near[0]}?" if near else f"try {help_command}"

@@ -1,4 +1,4 @@
-"""What a table says of itself: which columns can be learnt from, what the target is, how rows are split."""
+"""Inference of dataset options from a table: usable features, target type, missing values, split column."""
 
 from __future__ import annotations
 
@@ -22,46 +22,43 @@ if TYPE_CHECKING:
 
 SHOWN_CLASSES = 8
 FEW_ROWS = 5
-"""rows of which it says nothing that all values of a column are different"""
+"""number of rows below which distinct values in a column are no evidence of an identifier"""
 IDENTITY = re.compile(r"(?i:^|[\W_])(?i:id|uid|uuid|guid|idx|index|rowid|row)(?:$|[\W_])|[a-z](?:Id|ID)$")
-"""finds names such as id, customer_id, row-index, userId"""
+"""matches names such as id, customer_id, row-index, userId"""
 
 
 def infer_table(path: str, target: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """The options of the dataset `table` for a file, its path left out, and what was found, in a few lines.
+    """Return the options of dataset `table` for a file, without its path, and a description in a few lines.
 
-    Raises DataError for a table that cannot be learnt from, UsageError for a target that is no column.
+    Raises DataError for a table without usable features, UsageError for a target that is not a column.
     """
     sheet = read(Source.of(path))
     table = {series.name: series for series in sheet.take(sheet.names)}
     column = _split_column(table, target)
     candidates = [name for name in sheet.names if name and name not in (*target, column)]
-    given: dict[str, Any] = {"target": target[0] if len(target) == 1 else tuple(target)}
+    base: dict[str, Any] = {"target": target[0] if len(target) == 1 else tuple(target)}
     if column is not None:
-        given["split"] = {"column": column}
+        base["split"] = {"column": column}
     about: list[str] = []
     try:
-        data, missing = _load(path, given, candidates)
+        data, missing = _load(path, base, candidates)
     except DataError:
         faults = {name: fault for name in candidates if (fault := _fault(table[name], sheet.place))}
         if len(faults) in (0, len(candidates)):
             raise
-        data, missing = _load(path, given, [name for name in candidates if name not in faults])
-        about = [f"Left out: {fault}." for fault in faults.values()]
+        data, missing = _load(path, base, [name for name in candidates if name not in faults])
+        about = [f"Skipped: {fault}." for fault in faults.values()]
     ids = [name for name in data.input_names if _is_identity(columns.settle(table[name], sheet.place))]
     if ids and len(ids) < len(data.input_names):
-        about += [
-            f"Left out: column {shown(name)} only names the rows; add it to features if it says more."
-            for name in ids
-        ]
+        about += [f"Skipped column {shown(name)}: looks like a row identifier." for name in ids]
         left = set(ids)
-        data, missing = _load(path, given, [name for name in data.input_names if name not in left])
-    options = {**given, "features": data.input_names, "missing": missing}
+        data, missing = _load(path, base, [name for name in data.input_names if name not in left])
+    options = {**base, "features": data.input_names, "missing": missing}
     return options, [*_about(data, column), *shortened(about)]
 
 
 def _split_column(table: Mapping[str, pl.Series], target: Sequence[str]) -> str | None:
-    """The column that names the split of each row, if there is one."""
+    """The column that assigns each row to a split, if there is one."""
     for name, series in table.items():
         if (
             name not in target
@@ -73,10 +70,10 @@ def _split_column(table: Mapping[str, pl.Series], target: Sequence[str]) -> str 
 
 
 def _is_identity(series: pl.Series) -> bool:
-    """Whether a column says which row it is and nothing of it.
+    """Return True if a column is a row identifier.
 
-    Texts that are all different do; whole numbers that are, when they count the rows or the column is called
-    an id: others, such as years or prices, may well be different by themselves.
+    That is the case if its texts are all different, or if its integers are all different and either count the
+    rows or the column is named like an id. Other integers, such as years, may be distinct by chance.
     """
     import polars as pl
 
@@ -91,9 +88,9 @@ def _is_identity(series: pl.Series) -> bool:
     return counting or IDENTITY.search(series.name) is not None
 
 
-def _load(path: str, given: dict[str, Any], features: Sequence[str]) -> tuple[Data, str]:
-    """The rows, and what has to be said of missing cells for them to be read."""
-    table = {**given, "path": path, "features": tuple(features) or None}
+def _load(path: str, base: dict[str, Any], features: Sequence[str]) -> tuple[Data, str]:
+    """The rows, and the value of `missing` with which they can be read."""
+    table = {**base, "path": path, "features": tuple(features) or None}
     try:
         return Table.model_validate({**table, "missing": "refuse"}).load(), "refuse"
     except DataError:
@@ -101,7 +98,7 @@ def _load(path: str, given: dict[str, Any], features: Sequence[str]) -> tuple[Da
 
 
 def _fault(series: pl.Series, place: Place) -> str | None:
-    """Why a column cannot be learnt from: a text that differs in every row, say."""
+    """Why a column is unusable as a feature, for example a text that differs in every row."""
     try:
         columns.feature(series, place)
     except DataError as error:
@@ -110,22 +107,18 @@ def _fault(series: pl.Series, place: Place) -> str | None:
 
 
 def _about(data: Data, column: str | None) -> list[str]:
-    """What was found in the table, a sentence a line."""
+    """Describe the table, one sentence per line."""
     targets = ", ".join(data.target_names)
-    task = (
-        f"to predict {targets}, a number"
-        if len(data.target_names) == 1
-        else f"to predict the numbers {targets}"
-    )
+    task = f"target: {targets} (number{'' if len(data.target_names) == 1 else 's'})"
     if data.classes is not None:
         more = ", ..." if len(data.classes) > SHOWN_CLASSES else ""
-        task = f"to predict {targets}, one of {', '.join(data.classes[:SHOWN_CLASSES])}{more}"
+        task = f"target: {targets} (classes {', '.join(data.classes[:SHOWN_CLASSES])}{more})"
     features = "1 feature" if len(data.input_names) == 1 else f"{len(data.input_names)} features"
-    lines = [f"{len(data.inputs)} rows with {features} {task}."]
+    lines = [f"{len(data.inputs)} rows, {features}, {task}."]
     categories = data.categories or (None,) * len(data.input_names)
-    words = [name for name, values in zip(data.input_names, categories, strict=True) if values is not None]
-    if words:
-        lines.append(f"Texts, of which each value becomes a 0/1 input of its own, are {', '.join(words)}.")
+    texts = [name for name, values in zip(data.input_names, categories, strict=True) if values is not None]
+    if texts:
+        lines.append(f"One-hot encoded: {', '.join(texts)}.")
     if column is not None:
-        lines.append(f"The column {column} says which rows are for train, dev and test.")
+        lines.append(f"Splits are taken from column {column}.")
     return lines

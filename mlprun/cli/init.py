@@ -1,7 +1,7 @@
-"""`mlprun init`: a commented config that trains as it is.
+"""`mlprun init`: write a commented config that can be trained as it is.
 
-Configs are made from the schema and the registries, so that they cannot fall behind them. Active is what a
-newcomer will want to change first; every other option stands there as a comment, at the value it has anyway.
+Configs are generated from the schema and the registries, so that they are always up to date. The options
+that a beginner will change first are active; all other options are comments with their default values.
 """
 
 import os
@@ -26,7 +26,7 @@ from mlprun.parts.splits import Split
 from mlprun.schema.model import split_value
 
 CHOSEN: Mapping[str, Any] = {
-    "optimizer": {"name": "adam", "lr": 0.01},  # forgives the scales that tables come in
+    "optimizer": {"name": "adam", "lr": 0.01},  # robust to the scales of table columns
     "training": {"epochs": 300},
     "early_stopping": {"patience": 50},
 }
@@ -38,7 +38,7 @@ ACTIVE: Mapping[str, tuple[str, ...]] = {
     "metrics": (),
     "best": ("metric", "mode"),
 }
-"""options that are written out as well, at the values they have by default"""
+"""options that are also active, at their default values"""
 FULL_BATCH_ROWS = 2000
 BATCH_SIZE = 64
 COMMENT_COLUMN = 44
@@ -46,37 +46,37 @@ COMMENT_COLUMN = 44
 
 def init_command(
     template: Annotated[
-        str | None, typer.Argument(help="a dataset of `mlprun list datasets`; by default moons")
+        str | None, typer.Argument(help="a dataset of `mlprun list datasets` (default: moons)")
     ] = None,
     *,
     data: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A table of your own: CSV, TSV, Parquet, JSON lines.")
+        str | None, typer.Option(metavar="FILE", help="Your own table: CSV, TSV, Parquet or JSON lines.")
     ] = None,
     target: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="The column to predict; may be repeated.")
+        list[str] | None, typer.Option(metavar="COLUMN", help="Column to predict; repeatable.")
     ] = None,
     out: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Where to write; - is standard output.")
+        str | None, typer.Option(metavar="FILE", help="Output file; - for standard output.")
     ] = None,
     force: Force = False,
     output: Output,
 ) -> None:
-    """Write a commented config that trains as it is.
+    """Write a commented config that can be trained as it is.
 
     mlprun init                              moons.yaml
     mlprun init iris --out first.yaml        another dataset
-    mlprun init --data my.csv --target y     my.yaml, which suits the table
+    mlprun init --data my.csv --target y     my.yaml for your table
 
-    For a table it finds out which columns can be learnt from, whether the target
-    is a class or a number, whether cells are missing, and whether a column says
-    which rows are for train, dev and test.
+    For a table it detects usable feature columns, whether the target is a class
+    or a number, missing values, and a column that assigns rows to train, dev
+    and test.
 
-    Beside the config goes mlprun.schema.json, if it is not there, which lets
-    editors complete and check the config.
+    Also writes mlprun.schema.json next to the config, unless it exists, so that
+    editors can complete and check the config.
 
     --json prints {"config": FILE, "schema": FILE}.
-    Exit codes: 0 done, 2 the file exists or the template is unknown, 3 the table
-    cannot be used, 7 the files cannot be written.
+    Exit codes: 0 success, 2 the file exists or the template is unknown, 3 the
+    table cannot be used, 7 the files cannot be written.
     """
     _check(template, data, target)
     stem = os.path.splitext(os.path.basename(data))[0] if data else template or "moons"
@@ -95,17 +95,17 @@ def init_command(
         save(beside, schema_text().encode(), force=False)
     output.result(f"wrote {place}")
     output.document({"config": place, "schema": beside})
-    output.note("\n".join([*made.about, f"next: {command_line('train', place)}"]))
+    output.message("\n".join([*made.about, f"next: {command_line('train', place)}"]))
 
 
 def _check(template: str | None, data: str | None, target: list[str] | None) -> None:
-    """Refuse options that do not go together."""
+    """Raise UsageError for options that cannot be combined."""
     if data and template:
-        raise UsageError("--data", f"does not go with the template {template}", "leave one of them out")
+        raise UsageError("--data", f"cannot be combined with the template {template}", "omit one of them")
     if data and not target:
-        raise UsageError("--data", "needs the column to predict", "add --target COLUMN")
+        raise UsageError("--data", "requires the column to predict", "add --target COLUMN")
     if target and not data:
-        raise UsageError("--target", "needs a table", "add --data FILE")
+        raise UsageError("--target", "requires a table", "add --data FILE")
     if template and template not in template_names():
         known = template_names()
         hint = "add --data FILE --target COLUMN" if template == "table" else suggestion(template, known)
@@ -113,26 +113,26 @@ def _check(template: str | None, data: str | None, target: list[str] | None) -> 
 
 
 def template_names() -> list[str]:
-    """The templates: every dataset that needs no options."""
+    """Return the templates: all datasets without required options."""
     return [
         part.names()[0] for part in datasets if not any(f.is_required() for f in part.model_fields.values())
     ]
 
 
 class Template(NamedTuple):
-    """A config as text, and what there is to say about its data, a sentence a line."""
+    """A config as text, and a description of its data, one sentence per line."""
 
     text: str
     about: list[str]
 
 
 def for_dataset(name: str, *, out: str) -> Template:
-    """A config for one of the datasets, to be written to `out`."""
+    """Return a config for one of the datasets, to be written to `out`."""
     return _render({"name": name}, [datasets[name].summary()], out)
 
 
 def for_table(path: str, target: Sequence[str], *, out: str) -> Template:
-    """A config for a table: columns, task, splits and missing cells as the table shows them."""
+    """Return a config for a table, with columns, task, splits and missing values inferred from it."""
     options, about = infer_table(path, target)
     place = os.path.relpath(path, os.path.dirname(out) or ".")
     dataset = {"name": "table", "path": place, **options}
@@ -141,7 +141,7 @@ def for_table(path: str, target: Sequence[str], *, out: str) -> Template:
     except ConfigError:
         if "split" in dataset:
             raise
-        few = "There are too few rows to hold some back: train, dev and test are all of them."
+        few = "Too few rows to split: train, dev and test each use all rows."
         return _render({**dataset, "split": "same"}, [*about, few], out)
 
 
@@ -154,12 +154,9 @@ def _render(dataset: dict[str, Any], about: list[str], out: str) -> Template:
     config, given = _resolve(dataset, out)
     lines = [
         f"# yaml-language-server: $schema={SCHEMA_FILE}",
-        # a name with a line break in it would end the comment
-        *(
-            f"# {printable(line)}"
-            for line in [*about, f"Train it as it is with `{command_line('train', out)}`."]
-        ),
-        "# Lines that are commented out show the other options at the values they have.",
+        # a line break in a name would end the comment
+        *(f"# {printable(line)}" for line in [*about, f"Train it with `{command_line('train', out)}`."]),
+        "# Commented lines show the other options at their default values.",
         "",
         *_section_lines(config, given),
     ]
@@ -168,10 +165,10 @@ def _render(dataset: dict[str, Any], about: list[str], out: str) -> Template:
 
 
 def _resolve(dataset: dict[str, Any], out: str) -> tuple[schema.Config, dict[str, Any]]:
-    """The config for a dataset, and what of it is written out."""
+    """The config for a dataset, and its active options by section."""
     info = _parse({"dataset": dataset}, out).dataset.info()
     given: dict[str, Any] = {"dataset": dataset, "architecture": {"name": "mlp"}, **CHOSEN}
-    if info.tokens is not None and dataset["name"] != "table":  # whole numbers in a table are quantities
+    if info.tokens is not None and dataset["name"] != "table":  # integers in a table are quantities
         given["architecture"] = {"name": "rnn", "embedding": {"vocabulary": info.tokens, "dim": 8}}
     size = "full" if info.rows <= FULL_BATCH_ROWS else BATCH_SIZE
     given["training"] = {**CHOSEN["training"], "batch_size": size}
@@ -180,7 +177,7 @@ def _resolve(dataset: dict[str, Any], out: str) -> tuple[schema.Config, dict[str
 
 
 def _written(config: schema.Config, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is given, with the options that are always written out, in the order of the config."""
+    """The given options and those that are always active, in the order of the config."""
     written: dict[str, Any] = {}
     for section in type(config).model_fields:
         if section not in given and section not in ACTIVE:
@@ -220,7 +217,7 @@ def _option_lines(value: BaseModel, written: Mapping[str, Any]) -> Iterator[str]
 
 
 def _top(model: type[BaseModel]) -> Iterator[reference.Option]:
-    """A model's own options, without those nested in them."""
+    """The options of a model, without nested ones."""
     return (option for option in reference.options(model) if "." not in option.name)
 
 
@@ -229,7 +226,7 @@ def _line(text: str, comment: str) -> str:
 
 
 def _comment(option: reference.Option) -> str:
-    """What an option means, and where to look for what may stand there."""
+    """The description of an option and where its values are listed."""
     alternatives = [word.removeprefix("list of ") for word in option.values.split(" | ")]
     kinds = {registry.kind: registry.plural for registry in schema.registries()}
     for word in alternatives:
@@ -242,7 +239,7 @@ def _comment(option: reference.Option) -> str:
 
 
 def full(value: Any) -> Any:
-    """A value with all that it says, but for what is absent or switched off."""
+    """A value with all its options, except those that are null or disabled."""
     if isinstance(value, Split) and (value.same or value.column is not None):
         return split_value(value)
     if isinstance(value, BaseModel) and not isinstance(value, Part):

@@ -1,4 +1,4 @@
-"""`mlprun list`: what a config can name."""
+"""`mlprun list`: everything that a config can name."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -17,28 +17,28 @@ Kinds = dict[str, list[type[Part]]]
 
 
 def list_command(
-    kind: Annotated[str | None, typer.Argument(help="datasets, losses, ...; by default all kinds")] = None,
-    name: Annotated[str | None, typer.Argument(help="one of them, with all its options")] = None,
+    kind: Annotated[str | None, typer.Argument(help="datasets, losses, ... (default: all kinds)")] = None,
+    name: Annotated[str | None, typer.Argument(help="a part of this kind, with all its options")] = None,
     *,
     plot: Annotated[
-        bool, typer.Option("--plot", help="Draw a dataset, or all activations with their derivatives.")
+        bool, typer.Option("--plot", help="Plot a dataset, or all activations with their derivatives.")
     ] = False,
     out: Annotated[
-        str | None, typer.Option(metavar="FILE", help="The picture: .png, .svg or .pdf; by default NAME.png.")
+        str | None, typer.Option(metavar="FILE", help="Image file: .png, .svg or .pdf (default: NAME.png).")
     ] = None,
     force: Force = False,
     output: Output,
 ) -> None:
-    """List what a config can name: datasets, losses, optimizers, ...
+    """List everything a config can name: datasets, losses, optimizers, ...
 
-    mlprun list                    the kinds, with the names of their parts
-    mlprun list losses             the parts of one kind, a line each
-    mlprun list losses huber       one part: what it is, and its options
-    mlprun list huber              the same, where only one kind has that name
-    mlprun list config             all keys of a config, or those of one section:
-    mlprun list config training
-    mlprun list plots              the pictures that mlprun plot draws of a run
-    mlprun list sweep_plots        and those of a sweep
+    mlprun list                    all kinds with the names of their parts
+    mlprun list losses             the parts of one kind, one per line
+    mlprun list losses huber       one part with its options
+    mlprun list huber              the same, if the name is unambiguous
+    mlprun list config             all keys of a config
+    mlprun list config training    the keys of one section
+    mlprun list plots              the figures of a run, see mlprun plot
+    mlprun list sweep_plots        the figures of a sweep
     mlprun list datasets moons --plot
     mlprun list activations --plot --out activations.pdf
 
@@ -50,27 +50,27 @@ def list_command(
       {"kind": "config", "options": [...]}
       {"plot": FILE}
 
-    Exit codes: 0 done, 2 unknown kind or name, 7 the picture cannot be written.
+    Exit codes: 0 success, 2 unknown kind or name, 7 the image cannot be written.
     """
     kinds = reference.kinds(reference.of_kind(kind))
     if plot:
-        plural, name = _place(kind, name, kinds)
-        place = out or f"{name or plural}.png"
-        save(place, _picture(plural, name, place), force=force)
-        output.result(f"wrote {place}")
-        return output.document({"plot": place})
+        plural, name = _resolve(kind, name, kinds)
+        path = out or f"{name or plural}.png"
+        save(path, _picture(plural, name, path), force=force)
+        output.result(f"wrote {path}")
+        return output.document({"plot": path})
     if kind is None:
         return _show_kinds(kinds, output)
     if kind == "config":
         return _show_config(name, output)
-    plural, name = _place(kind, name, kinds)
+    plural, name = _resolve(kind, name, kinds)
     if name is None:
         return _show_kind(plural, kinds[plural], output)
     return _show_part(plural, _find(name, plural, kinds[plural]), output)
 
 
-def _place(kind: str | None, name: str | None, kinds: Kinds) -> tuple[str, str | None]:
-    """The kind's plural and the name of the part, of which the kind may be left out where it is plain."""
+def _resolve(kind: str | None, name: str | None, kinds: Kinds) -> tuple[str, str | None]:
+    """Return the plural of the kind and the name of the part; an unambiguous name needs no kind."""
     singular = {registry.kind: registry.plural for registry in reference.of_kind(kind)}
     plural = kind if kind in kinds else singular.get(kind or "")
     if plural is not None:
@@ -81,24 +81,24 @@ def _place(kind: str | None, name: str | None, kinds: Kinds) -> tuple[str, str |
     raise UsageError(kind or "--plot", "no such kind", suggestion(kind or "", ("config", *kinds)))
 
 
-def _picture(plural: str, name: str | None, place: str) -> bytes:
-    """A dataset, or the activations, as the bytes of a picture."""
+def _picture(plural: str, name: str | None, path: str) -> bytes:
+    """The plot of a dataset or of the activations as the bytes of an image file."""
     from mlprun import figures
     from mlprun.cli import pictures
 
     if plural == "datasets" and name is not None:
         part = _find(name, plural, tuple(datasets))
-        return figures.encode(pictures.of_dataset(part.names()[0]), place)
+        return figures.encode(pictures.of_dataset(part.names()[0]), path)
     if plural == "activations" and name is None:
-        return figures.encode(pictures.of_activations(), place)
+        return figures.encode(pictures.of_activations(), path)
     what = "mlprun list datasets NAME --plot or mlprun list activations --plot"
-    raise UsageError("--plot", "draws one dataset or all activations", f"try {what}")
+    raise UsageError("--plot", "plots one dataset or all activations", f"try {what}")
 
 
 def _find(name: str, plural: str, parts: Sequence[type[Part]]) -> type[Part]:
     by_name = {known: part for part in parts for known in part.names()}
     if name not in by_name:
-        raise UsageError(name, f"not among the {plural}", suggestion(name, tuple(by_name)))
+        raise UsageError(name, f"unknown name in {plural}", suggestion(name, tuple(by_name)))
     return by_name[name]
 
 
@@ -108,10 +108,8 @@ def _show_kinds(kinds: Kinds, output: Output) -> None:
     rows = [(kind, len(known), ", ".join(known)) for kind, known in {"config": keys, **names}.items()]
     output.result(Table(("kind", "count", "names"), rows))
     output.document({"config": keys, "kinds": names})
-    output.note("\nmlprun list KIND describes the parts of a kind, mlprun list KIND NAME one of them,")
-    output.note(
-        "mlprun list plots the pictures that mlprun plot draws, mlprun list sweep_plots those of sweeps"
-    )
+    output.message("\nmlprun list KIND describes the parts of a kind, mlprun list KIND NAME a single part,")
+    output.message("mlprun list plots the figures of mlprun plot, mlprun list sweep_plots those of sweeps")
 
 
 def _show_kind(plural: str, parts: Sequence[type[Part]], output: Output) -> None:
@@ -125,7 +123,7 @@ def _show_config(section: str | None, output: Output) -> None:
         options = [option for option in options if f"{option.name}.".startswith(f"{section}.")]
     if not options:
         raise UsageError(
-            str(section), "no such key of a config", suggestion(str(section), tuple(Config.model_fields))
+            str(section), "unknown config key", suggestion(str(section), tuple(Config.model_fields))
         )
     output.result(_table(options))
     output.document({"kind": "config", "options": [option.document() for option in options]})
@@ -133,14 +131,14 @@ def _show_config(section: str | None, output: Output) -> None:
 
 def _table(options: Sequence[reference.Option]) -> Table:
     rows = [(option.name, option.values, option.shown_default(), option.description) for option in options]
-    return Table(("option", "values", "default", "meaning"), rows)
+    return Table(("option", "values", "default", "description"), rows)
 
 
 def _show_part(plural: str, part: type[Part], output: Output) -> None:
     options = list(reference.options(part))
     text = reference.documentation(part)
     output.result(f"{', '.join(part.names())} ({plural})\n\n{text}\n")
-    output.result(_table(options) if options else "It has no options.")
+    output.result(_table(options) if options else "No options.")
     described = [option.document() for option in options]
     output.document({"kind": plural, **_head(part), "documentation": text, "options": described})
 

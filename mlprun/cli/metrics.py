@@ -1,4 +1,4 @@
-"""Figures as people read them: a row for each split and figure, a column for each network and baseline."""
+"""Tables of metrics (one row per split and metric, one column per network or baseline) and of layers."""
 
 from __future__ import annotations
 
@@ -12,77 +12,77 @@ if TYPE_CHECKING:
     from mlprun.parts.architectures.network import LayerSummary as Layer
 
 ORDER = (*SPLITS, "data")
-OF_POSITIVE = frozenset(("precision", "recall", "f1", "average_precision"))
-"""metrics of one class, where there are two"""
-Figures = Mapping[str, Mapping[str, Any]]
+POSITIVE_METRICS = frozenset(("precision", "recall", "f1", "average_precision"))
+"""metrics of the positive class in binary classification"""
+Metrics = Mapping[str, Mapping[str, Any]]
 
 
-def metrics_table(columns: Mapping[str, Figures], title: str = "", positive: str | None = None) -> Table:
-    """Figures by column, split and name as a table; what is no single number is left out.
+def metrics_table(columns: Mapping[str, Metrics], title: str = "", positive: str | None = None) -> Table:
+    """Return metrics by column, split and name as a table, without those that are tables themselves.
 
-    The title names the `positive` class where figures are of it.
+    The title names the `positive` class if any metric refers to it.
     """
-    names = sorted(dict.fromkeys(_names(columns)), key=_place)
-    if positive is not None and OF_POSITIVE & {name for _, name in names}:
+    names = sorted(dict.fromkeys(_names(columns)), key=_sort_key)
+    if positive is not None and POSITIVE_METRICS & {name for _, name in names}:
         title = f"{title}{'; ' if title else ''}positive class: {positive}"
     rows = [
-        (split, name, *(_number(figures, split, name) for figures in columns.values()))
+        (split, name, *(_number(metrics, split, name) for metrics in columns.values()))
         for split, name in names
     ]
-    return Table(("split", "figure", *columns), rows, title)
+    return Table(("split", "metric", *columns), rows, title)
 
 
-def confusion_tables(figures: Mapping[str, Any], classes: tuple[str, ...] | None, split: str) -> list[Table]:
-    """The figures that are tables themselves: rows are true classes, columns predicted ones."""
+def confusion_tables(metrics: Mapping[str, Any], classes: tuple[str, ...] | None, split: str) -> list[Table]:
+    """Return the metrics that are tables: rows are true classes, columns predicted classes."""
     return [
         Table(
             ("true \\ predicted", *(classes or ())),
             [(name, *row) for name, row in zip(classes or (), value, strict=True)],
             f"{split} {title}",
         )
-        for title, value in figures.items()
+        for title, value in metrics.items()
         if isinstance(value, list)
     ]
 
 
-def final_table(figures: Mapping[str, Any]) -> Table:
-    """The figures a run ended with: its best and its last epoch, and the baselines."""
-    ends = {name: figures[name] for name in ("best", "last") if figures.get(name)}
-    constant_first = sorted(figures["baselines"].items(), key=lambda item: "regression" in item[0])
+def final_table(metrics: Mapping[str, Any]) -> Table:
+    """Return the final metrics of a run: best epoch, last epoch and baselines."""
+    ends = {name: metrics[name] for name in ("best", "last") if metrics.get(name)}
+    constant_first = sorted(metrics["baselines"].items(), key=lambda item: "regression" in item[0])
     columns = {name: end["splits"] for name, end in ends.items()} | dict(constant_first)
-    # in the title, since headings that name epochs are wider than their numbers
+    # in the title, since headings with epochs would be wider than the numbers
     title = ", ".join(f"{name} epoch: {end['epoch']}" for name, end in ends.items())
-    return metrics_table(columns, title, positive=figures.get("positive"))
+    return metrics_table(columns, title, positive=metrics.get("positive"))
 
 
-def selected(figures: Mapping[str, Any]) -> tuple[str, Figures]:
-    """What a run's figures are of: its best epoch, or its last where no dev rows chose one."""
-    of = "best" if figures.get("best") else "last"
-    return of, figures[of]["splits"]
+def selected(metrics: Mapping[str, Any]) -> tuple[str, Metrics]:
+    """Return "best" and its metrics, or "last" if no best epoch was selected on dev rows."""
+    of = "best" if metrics.get("best") else "last"
+    return of, metrics[of]["splits"]
 
 
-def _names(columns: Mapping[str, Figures]) -> list[tuple[str, str]]:
+def _names(columns: Mapping[str, Metrics]) -> list[tuple[str, str]]:
     return [
         (split, name)
-        for figures in columns.values()
-        for split, values in figures.items()
+        for metrics in columns.values()
+        for split, values in metrics.items()
         for name, value in values.items()
         if not isinstance(value, list)
     ]
 
 
-def _place(name: tuple[str, str]) -> tuple[int, bool]:
-    """Splits in the order of their use, losses before metrics: JSON has lost their order."""
+def _sort_key(name: tuple[str, str]) -> tuple[int, bool]:
+    """Sort key: splits in order of use, losses before metrics (JSON does not keep the order)."""
     return ORDER.index(name[0]), name[1] != "loss"
 
 
-def _number(figures: Figures, split: str, name: str) -> float | None:
-    value = figures.get(split, {}).get(name)
+def _number(metrics: Metrics, split: str, name: str) -> float | None:
+    value = metrics.get(split, {}).get(name)
     return None if value is None else float(value)
 
 
 def layers_table(layers: Sequence[Layer]) -> tuple[list[dict[str, Any]], Table]:
-    """The network's layers as JSON and as a table, with the number of parameters in its title."""
+    """Return the layers as JSON and as a table with the number of parameters in its title."""
     total = sum(layer.parameters for layer in layers)
     described = [layer._asdict() for layer in layers]
     cells = [(one.name, one.kind, "×".join(map(str, one.shape)), one.parameters) for one in layers]

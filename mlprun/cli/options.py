@@ -8,39 +8,31 @@ import typer
 from mlprun import files
 from mlprun.errors import FileError, UsageError
 
-Force = Annotated[bool, typer.Option("--force", help="Overwrite a file that exists.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")]
 
-RunCode = Annotated[bool, typer.Option("--allow-code", help="Run the user code that the run was made with.")]
-RunsCode = Annotated[
-    bool, typer.Option("--allow-code", help="Run the user code that the runs were made with.")
+AllowCode = Annotated[
+    bool, typer.Option("--allow-code", help="Execute user code: files that `extend` in the config names.")
 ]
-ConfigCode = Annotated[
-    bool, typer.Option("--allow-code", help="Run the user code that the config's `extend` names.")
-]
-ConfigsCode = Annotated[
-    bool, typer.Option("--allow-code", help="Run the user code that a config's `extend` names.")
-]
-
 Metric = Annotated[
     str | None,
-    typer.Option("--metric", help="The figure, such as test_accuracy; by default the objective's."),
+    typer.Option("--metric", help="Metric such as test_accuracy (default: that of the objective)."),
 ]
-Of = Annotated[str, typer.Option("--of", help="Figures of each trial's best or last epoch.")]
+Of = Annotated[str, typer.Option("--of", help="Use metrics of the best or the last epoch of each trial.")]
 
 
 def check_of(of: str) -> None:
     """Raise UsageError unless `of` is best or last."""
     if of not in ("best", "last"):
-        raise UsageError("--of", f"{of!r} is neither", "use best or last")
+        raise UsageError("--of", f"unknown value {of!r}", "use best or last")
 
 
 def check_writable(path: str, *, force: bool) -> None:
-    """Raise before long work what `save` would raise after it."""
+    """Raise the errors of `save` before long work instead of after it."""
     if not force and files.kind(path) is not None:
         raise _exists(path)
     folder = os.path.dirname(path) or os.curdir
     if not files.is_folder(folder):
-        raise FileError(folder, "is no folder", "make it, or choose another place")
+        raise FileError(folder, "is not a folder", "create it, or choose another path")
 
 
 def save(path: str, data: bytes, *, force: bool) -> None:

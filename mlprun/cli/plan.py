@@ -1,4 +1,4 @@
-"""What a config would train, without training it: rows of each split and the network's layers."""
+"""The plan of `mlprun train --dry-run`: rows per split and the layers of the network. Imports torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def plan(config: Config) -> tuple[dict[str, Any], list[Table]]:
-    """The document and the tables of `mlprun train --dry-run`. Raises what training would."""
+    """Return the JSON document and the tables of the plan. Raises what training would raise."""
     experiment = evaluation.check_initial_weights(Experiment.of(config))
     engine, why = engines.choose(experiment, config.engine)
     where = device.resolve(config.device)

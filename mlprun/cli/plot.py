@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlprun.cli.options import RunsCode, check_of
+from mlprun.cli.options import AllowCode, check_of
 from mlprun.cli.sweep import pictures
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import DataError, UsageError, command_line
@@ -65,7 +65,7 @@ def plot_command(
         bool, typer.Option("--no-title", help="Leave out title and subtitle, for a caption of your own.")
     ] = False,
     dpi: Annotated[int, typer.Option("--dpi", min=40, max=600, help="Dots per inch of a PNG.")] = 200,
-    allow_code: RunsCode = False,
+    allow_code: AllowCode = False,
     output: Output,
 ) -> None:
     """Draw every picture that makes sense for a run, or for a sweep.
@@ -279,12 +279,12 @@ def _explain(
     gone: DataError | None,
 ) -> None:
     if gone is not None:
-        output.note(f"warning: {gone}")
+        output.message(f"warning: {gone}")
     if skipped and all_wanted:
         few = "1 kind is" if len(skipped) == 1 else f"{len(skipped)} kinds are"
-        output.note(f"{few} not for this run; {command_line('plot', run.path)} --list says why")
+        output.message(f"{few} not for this run; {command_line('plot', run.path)} --list says why")
     elif skipped:
-        output.note("\n".join(f"{one['kind']} not drawn: {one['reason']}" for one in skipped))
+        output.message("\n".join(f"{one['kind']} not drawn: {one['reason']}" for one in skipped))
 
 
 def _draw_together(
@@ -300,7 +300,7 @@ def _draw_together(
         try:
             drawn = figures.overlay(subjects, plot.name)
         except UsageError as error:
-            output.note(f"{plot.name} not drawn together: {error}")
+            output.message(f"{plot.name} not drawn together: {error}")
             continue
         path = place.together(runs[0], plot.name)
         figures.save(drawn, path, dpi=dpi)

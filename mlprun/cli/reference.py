@@ -1,6 +1,6 @@
-"""What a config can name, as documentation: kinds, parts, and options with values, default and meaning.
+"""Documentation of everything a config can name: kinds, parts, and options with values and defaults.
 
-Everything is read off the registries and classes; nothing here knows a part by name.
+Everything is derived from the registries and classes; no part is referred to by name.
 """
 
 import inspect
@@ -30,35 +30,35 @@ WORDS: dict[Any, str] = {
 SIGNS = ((bounds.Gt, "gt", ">"), (bounds.Ge, "ge", ">="), (bounds.Lt, "lt", "<"), (bounds.Le, "le", "<="))
 PLAIN = re.compile(r"(\.\./)*[A-Za-z][A-Za-z0-9_./-]*")
 QUOTED = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
-"""texts that some reader of YAML takes for something else"""
+"""strings that some YAML parsers do not read as strings"""
 
 
 @dataclass(frozen=True)
 class Option:
-    """One key that a part or a section of the config takes."""
+    """An option of a part or of a section of the config."""
 
     name: str
     values: str
-    """what may stand there, such as `number > 0`"""
+    """the allowed values, such as `number > 0`"""
     required: bool
     default: Any
     description: str
 
     def shown_default(self) -> str:
-        """The default as a config would say it, or `required`; nothing where it depends on other things."""
+        """Return the default as written in a config, "required", or "" if it depends on other values."""
         if self.default is None and "null" not in self.values.split(" | "):
             return "required" if self.required else ""
         return inline(self.default)
 
     def document(self) -> dict[str, Any]:
-        """The option as JSON."""
+        """Return the option as JSON."""
         default = {} if self.required else {"default": plain(self.default)}
         kept = {"name": self.name, "values": self.values, "required": self.required}
         return {**kept, **default, "description": self.description}
 
 
 def of_kind(kind: str | None) -> tuple[Registry[Any], ...]:
-    """The registries to look a kind up in: those of configs, or one of pictures, slower to import."""
+    """Return the registries that may have a kind: those of configs, or of figures (slower to import)."""
     if kind in ("plot", "plots"):
         from mlprun import figures
 
@@ -71,7 +71,7 @@ def of_kind(kind: str | None) -> tuple[Registry[Any], ...]:
 
 
 def kinds(known: Iterable[Registry[Any]]) -> dict[str, list[type[Part]]]:
-    """The parts of each kind, under the kind's plural."""
+    """Return the parts of each kind by the plural of the kind."""
     parts: dict[str, list[type[Part]]] = {}
     for registry in known:
         parts.setdefault(registry.plural, []).extend(registry)
@@ -79,12 +79,12 @@ def kinds(known: Iterable[Registry[Any]]) -> dict[str, list[type[Part]]]:
 
 
 def documentation(part: type[BaseModel]) -> str:
-    """A class's docstring, without its indentation."""
+    """Return the docstring of a class without its indentation."""
     return inspect.getdoc(part) or ""
 
 
 def options(model: type[BaseModel], prefix: str = "") -> Iterator[Option]:
-    """The options of a part or section: its own before those of its kind, nested ones under dotted names."""
+    """Yield the options of a part or section: own before inherited, nested ones with dotted names."""
     own = [name for name in model.model_fields if name in vars(model).get("__annotations__", {})]
     for name in dict.fromkeys([*own, *model.model_fields]):
         field = model.model_fields[name]
@@ -97,7 +97,7 @@ def options(model: type[BaseModel], prefix: str = "") -> Iterator[Option]:
 
 
 def describe(annotation: Any, metadata: Sequence[Any] = ()) -> str:
-    """What may stand for an annotation, in words: `number > 0 | null`, `mean | sum`, `list of integer`."""
+    """Describe the allowed values of an annotation: `number > 0 | null`, `mean | sum`, `list of integer`."""
     if get_origin(annotation) is Annotated:
         inner, *more = get_args(annotation)
         unfolded = [
@@ -113,7 +113,7 @@ def describe(annotation: Any, metadata: Sequence[Any] = ()) -> str:
 
 
 def inline(value: Any) -> str:
-    """A value as one line of YAML; a part without options of its own is only its name."""
+    """Return a value as one line of YAML; a part with default options is written as its name."""
     value = plain(value)
     if isinstance(value, dict):
         return "{" + ", ".join(f"{inline(key)}: {inline(member)}" for key, member in value.items()) + "}"
@@ -121,15 +121,15 @@ def inline(value: Any) -> str:
         return "[" + ", ".join(map(inline, value)) + "]"
     if isinstance(value, str) and PLAIN.fullmatch(value) and value.lower() not in QUOTED:
         return value
-    # a line break or direction mark must not stand in a config as itself, other letters should
+    # escape line breaks and direction marks, but no other letters
     return json.dumps(value, ensure_ascii=not str(value).isprintable())
 
 
 def plain(value: Any) -> Any:
-    """A value as mappings, lists, numbers and text; a part with nothing but defaults is its name."""
+    """Return a value as mappings, lists, numbers and text; a part with default options is its name."""
     if isinstance(value, Part):
-        given = {name: member for name, member in value if name not in _defaults(value)}
-        return plain({"name": value.names()[0], **given}) if given else value.names()[0]
+        changed = {name: member for name, member in value if name not in _defaults(value)}
+        return plain({"name": value.names()[0], **changed}) if changed else value.names()[0]
     if isinstance(value, BaseModel):
         return {name: plain(member) for name, member in value if name not in _defaults(value)}
     if isinstance(value, Mapping):
@@ -140,7 +140,7 @@ def plain(value: Any) -> Any:
 
 
 def _defaults(model: BaseModel) -> set[str]:
-    """The names of the fields that stand at their default, `name` among them."""
+    """The names of the fields with their default value, including `name`."""
     fields = type(model).model_fields.items()
     return {name for name, field in fields if name == "name" or getattr(model, name) == _default(field)}
 
@@ -150,7 +150,7 @@ def _default(field: FieldInfo) -> Any:
 
 
 def _metadata(field: FieldInfo) -> list[Any]:
-    """The constraints of a field; a format such as `path` stands there as its word."""
+    """The constraints of a field; a format such as `path` is included as a string."""
     extra = field.json_schema_extra
     return [*field.metadata, *([extra["format"]] if isinstance(extra, dict) and "format" in extra else [])]
 
@@ -190,9 +190,9 @@ def _limits(metadata: Sequence[Any]) -> list[str]:
 
 
 def _nested(annotation: Any) -> Iterator[tuple[type[Options], str]]:
-    """The sections that an annotation allows, and what stands before their keys: `N.` in a list.
+    """The sections that an annotation allows, with the prefix of their keys: `N.` in a list.
 
-    Parts are not among them: they are documented by themselves.
+    Parts are excluded; they are documented separately.
     """
     if get_origin(annotation) in (Annotated, Union, types.UnionType):
         for argument in get_args(annotation):

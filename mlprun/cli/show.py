@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from mlprun import api
 from mlprun.cli import metrics
-from mlprun.cli.options import Force, RunCode, RunsCode, save
+from mlprun.cli.options import AllowCode, Force, save
 from mlprun.cli.reference import inline, plain
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import MlprunError, UsageError, command_line
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
 def show_command(
     run: Annotated[str, typer.Argument(help="the run folder")],
     *,
-    allow_code: RunCode = False,
+    allow_code: AllowCode = False,
     output: Output,
 ) -> None:
-    """Show a run: how it stands, what was run, its network and its figures.
+    """Show a run: status, config, network and metrics.
 
     mlprun show runs/moons-001
 
-    --json prints {"run", "status", "epochs", "seconds", "reason", "figures",
+    --json prints {"run", "status", "epochs", "seconds", "reason", "metrics",
       "config", "edited": WARNING or null,
       "layers": [{"name", "kind", "shape", "parameters"}], "record"}.
 
-    Exit codes: 0 done, 4 run folder, 7 files.
+    Exit codes: 0 success, 4 run folder, 7 files.
     """
     shown = api.load(run, allow_code=allow_code)
     for warning in filter(None, (shown.edited, *shown.best.warnings)):
-        output.note(f"warning: {warning}")
+        output.message(f"warning: {warning}")
     status = shown.status
     described, network = metrics.layers_table(shown.best.alone.layers())
     output.document(_document(shown, described))
-    output.result(_standing(shown))
-    title = "config, but for what stands at its default"
+    output.result(_status_line(shown))
+    title = "config (non-default values)"
     output.result(Table(("section", "value"), _sections(shown), title), "", network)
     if status.figures:
         output.result("", metrics.final_table(status.figures))
@@ -57,26 +57,26 @@ def ls_command(
     *,
     output: Output,
 ) -> None:
-    """List the runs and sweeps in a folder: how each stands, and figures on test rows.
+    """List the runs and sweeps in a folder with status and test metrics.
 
     mlprun ls
     mlprun ls runs/sweep-of-monday
 
-    A run that says `crashed` was killed; `mlprun resume RUN` goes on with it, and
-    `mlprun show RUN` says how many of its epochs are saved.
+    A run with status `crashed` was killed; `mlprun resume RUN` continues it, and
+    `mlprun show RUN` shows how many of its epochs are saved.
 
     --json prints {"runs": [{"run", "name", "status", "epochs": number or null,
       "seconds", "best": {"epoch", "metric", "value"} or null, "of", "splits"}], "sweeps":
-      [{"sweep", "name", "status", "trials", "total", "seconds"}]}; a folder that is
-      damaged has "status": "damaged" and "problem".
+      [{"sweep", "name", "status", "trials", "total", "seconds"}]}; a damaged folder
+      has "status": "damaged" and "problem".
 
-    Exit codes: 0 done, 4 no such folder, 7 files.
+    Exit codes: 0 success, 4 no such folder, 7 files.
     """
     described = [_describe(run) for run in find_runs(folder)]
     swept = [_describe_sweep(sweep) for sweep in find_sweeps(folder)]
     output.document({"runs": described, "sweeps": swept})
     if not described and not swept:
-        output.note(f"no runs in {folder}; mlprun train CONFIG makes one")
+        output.message(f"no runs in {folder}; create one with mlprun train CONFIG")
     if described:
         columns = ("run", "status", "epochs", "seconds", "of", "test")
         output.result(Table(columns, [_run_row(run) for run in described]), *[""] * bool(swept))
@@ -89,45 +89,44 @@ def compare_command(
     names: Annotated[list[str], typer.Argument(metavar="RUN...", help="two or more run folders")],
     *,
     plot: Annotated[
-        str | None, typer.Option("--plot", metavar="FILE", help="Draw the runs' curves over one another.")
+        str | None, typer.Option("--plot", metavar="FILE", help="Plot the curves of all runs in one figure.")
     ] = None,
     force: Force = False,
-    allow_code: RunsCode = False,
+    allow_code: AllowCode = False,
     output: Output,
 ) -> None:
-    """Line runs up: what differs in their configs, their figures, their curves.
+    """Compare runs side by side: config differences, metrics, curves.
 
     mlprun compare runs/moons-001 runs/moons-002
     mlprun compare runs/moons-* --plot curves.png
 
     --json prints {"runs": [RUN, ...], "differences": {KEY: [VALUE, ...]},
-      "figures": {SPLIT_FIGURE: [NUMBER or null, ...]}}, values in the order of runs;
-      of parts with different names only what is not at its default.
+      "metrics": {SPLIT_METRIC: [NUMBER or null, ...]}}, values in the order of runs;
+      parts with different names are given by their non-default options.
 
-    Exit codes: 0 done, 2 usage or fewer than two runs, 4 run folder, 7 files.
+    Exit codes: 0 success, 2 usage or fewer than two runs, 4 run folder, 7 files.
     """
     paths = list(dict.fromkeys(names))
     if len(paths) < 2:
-        raise UsageError("compare", "there is nothing to compare with", "name two or more run folders")
+        raise UsageError("compare", "needs at least two runs", "name two or more run folders")
     runs = [api.load(path, allow_code=allow_code) for path in paths]
     for warning in filter(None, (run.edited for run in runs)):
-        output.note(f"warning: {warning}")
+        output.message(f"warning: {warning}")
     differences = dict(_differences([run.config for run in runs]))
     columns = {run.folder.name: metrics.selected(run.figures)[1] if run.figures else {} for run in runs}
-    table = metrics.metrics_table(columns, "figures of each run's best epoch")
-    output.document({"runs": paths, "differences": plain(differences), "figures": _by_figure(table)})
+    table = metrics.metrics_table(columns, "metrics of the best epoch of each run")
+    output.document({"runs": paths, "differences": plain(differences), "metrics": _by_metric(table)})
     rows = [(key, *(inline(value) for value in values)) for key, values in differences.items()]
     if rows:
-        output.result(Table(("config", *columns), rows, "what differs"), "")
+        output.result(Table(("config", *columns), rows, "config differences"), "")
     else:
-        output.result("the configs do not differ\n")
+        output.result("the configs are equal\n")
     output.result(table)
     if plot is not None:
         from mlprun import figures
 
-        picture = figures.encode(figures.overlay([run.subject for run in runs]), plot)
-        save(plot, picture, force=force)
-        output.note(f"curves drawn in {plot}")
+        save(plot, figures.encode(figures.overlay([run.subject for run in runs]), plot), force=force)
+        output.message(f"curves saved to {plot}")
 
 
 def _document(run: "Run", described: list[dict[str, Any]]) -> dict[str, Any]:
@@ -138,7 +137,7 @@ def _document(run: "Run", described: list[dict[str, Any]]) -> dict[str, Any]:
         "epochs": status.epochs,
         "seconds": status.seconds,
         "reason": status.reason,
-        "figures": status.figures,
+        "metrics": status.figures,
         "config": run.config.model_dump(mode="json"),
         "edited": run.edited,
         "layers": described,
@@ -146,18 +145,17 @@ def _document(run: "Run", described: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _standing(run: "Run") -> str:
+def _status_line(run: "Run") -> str:
     status, record = run.status, run.record
     epochs = f"{status.state}, {status.epochs} of {run.config.training.epochs} epochs, {status.seconds:.2f} s"
     return f"{run.path}: {epochs}, engine {record['engine']} on {record['device']}\n"
 
 
 def _sections(run: "Run") -> list[tuple[str, str]]:
-    """The sections of the config, each in a line, without what stands at its default."""
-    left_out = ("name", "extend")
-    sections: list[tuple[str, Any]] = [(name, value) for name, value in run.config if name not in left_out]
-    told = [(name, inline(value)) for name, value in sections if value not in (None, ())]
-    return [(name, text) for name, text in told if text != "{}"]
+    """The sections of the config, one line each, without default values."""
+    shown = [(name, value) for name, value in run.config if name not in ("name", "extend")]
+    lines = [(name, inline(value)) for name, value in shown if value not in (None, ())]
+    return [(name, text) for name, text in lines if text != "{}"]
 
 
 def _describe(run: "RunFolder") -> dict[str, Any]:
@@ -205,15 +203,14 @@ def _run_row(run: dict[str, Any]) -> tuple[str | float | None, ...]:
         return (run["run"], "damaged", None, None, "", run["problem"])
     of = f"best (epoch {run['best']['epoch']})" if run["best"] else run["of"]
     test = run["splits"].get("test", {})
-    names = sorted(
-        (name for name in test if not isinstance(test[name], list)), key=lambda name: name != "loss"
-    )
-    figures = ", ".join(f"{name} {test[name]:.4g}" for name in names if test[name] is not None)
-    return (run["run"], run["status"], run["epochs"], run["seconds"], of, figures)
+    numbers = {name: value for name, value in test.items() if isinstance(value, int | float)}
+    names = sorted(numbers, key=lambda name: name != "loss")
+    values = ", ".join(f"{name} {numbers[name]:.4g}" for name in names)
+    return (run["run"], run["status"], run["epochs"], run["seconds"], of, values)
 
 
 def _differences(values: Sequence[Any], key: str = "") -> Iterator[tuple[str, list[Any]]]:
-    """The dotted keys that differ, with their values; parts of different types are a single row."""
+    """The dotted keys that differ with their values; parts of different types are one row."""
     if len({inline(value) for value in values}) < 2:
         return
     first = values[0]
@@ -225,5 +222,5 @@ def _differences(values: Sequence[Any], key: str = "") -> Iterator[tuple[str, li
         yield from _differences(fields, f"{key}.{name}" if key else name)
 
 
-def _by_figure(table: Table) -> Mapping[str, Sequence[Any]]:
+def _by_metric(table: Table) -> Mapping[str, Sequence[Any]]:
     return {f"{row[0]}_{row[1]}": list(row[2:]) for row in table.rows}

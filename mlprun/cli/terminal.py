@@ -1,7 +1,7 @@
-"""What commands say, and where: results on standard output, messages on standard error.
+"""Terminal output: results on standard output, messages and progress on standard error.
 
-All that `mlprun` prints passes here, so that names, columns and titles that come from users can neither
-move the cursor nor be read as markup.
+Everything that `mlprun` prints passes through this module, so that names from users can neither move the
+cursor nor be interpreted as markup.
 """
 
 import io
@@ -19,47 +19,47 @@ import typer
 
 from mlprun.errors import FileError
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no messages, only results.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results only, no progress and messages.")]
 LINE_SECONDS = 10.0
-"""between two lines of progress where nobody watches a terminal"""
+"""between progress lines if standard error is not a terminal"""
 GAP, NARROW_GAP = 3, 2
-"""characters between the columns of a drawn table, and where they would not fit otherwise"""
+"""characters between the columns of a table on a terminal, and if it would not fit otherwise"""
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
 def printable(text: str) -> str:
-    r"""One line with control, bidirectional and other invisible characters escaped: ESC becomes `\x1b`."""
+    r"""Escape control, bidirectional and other invisible characters in a line: ESC becomes `\x1b`."""
     if text.isprintable():
         return text
-    from mlprun.config import printable as escaped  # here, since few texts need it
+    from mlprun.config import printable as escaped  # rarely needed, and not imported at start-up
 
     return escaped(text)
 
 
 def printable_lines(text: str) -> str:
-    """Text of several lines, each made printable."""
+    """Escape each line of a text as `printable` does."""
     return "\n".join(printable(line) for line in text.split("\n"))
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under column names; numbers stand to the right, floats with four significant digits."""
+    """Rows under column names; numbers are right-aligned, floats have four significant digits."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str | float | None]]
     title: str = ""
 
     def cells(self) -> list[list[str]]:
-        """The rows as printable text."""
+        """Return the rows as printable text."""
         return [[_cell(value) for value in row] for row in self.rows]
 
     def is_numeric(self, column: int) -> bool:
-        """Whether every value of a column is a number or absent."""
+        """Return True if every value of a column is a number or None."""
         values = [row[column] for row in self.rows if row[column] is not None]
         return bool(values) and not any(isinstance(value, str) for value in values)
 
     def plain(self) -> str:
-        """Aligned columns, two spaces apart, without lines or colours, for pipes and files."""
+        """Return aligned columns without rules or colours, for pipes and files."""
         rows = [[printable(name) for name in self.columns], *self.cells()]
         widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
         return "\n".join(
@@ -67,7 +67,7 @@ class Table:
         )
 
     def aligned(self, rows: Sequence[Sequence[str]], widths: Sequence[int], *, gap: int) -> list[str]:
-        """Lines of printable cells, padded to the widths of their columns."""
+        """Return lines of printable cells, padded to the widths of their columns."""
         right = [self.is_numeric(index) for index in range(len(widths))]
         return [
             (" " * gap)
@@ -81,35 +81,35 @@ class Table:
 
 
 class Output:
-    """Where a command says things. Its arguments are the options that every command has."""
+    """The output of a command. The arguments are the options that all commands have."""
 
     def __init__(self, *, quiet: Quiet = False, as_json: Json = False) -> None:
         self.quiet, self.as_json = quiet, as_json
 
     def result(self, *items: str | Table) -> None:
-        """Text and tables on standard output; nothing under `--json`."""
+        """Print text and tables to standard output, unless `--json` is given."""
         if self.as_json:
             return
         for item in items:
             if isinstance(item, str):
                 write(sys.stdout, printable_lines(item) + "\n")
             elif is_terminal(sys.stdout):
-                write(sys.stdout, _drawn(item), styled=True)
+                write(sys.stdout, draw_table(item), styled=True)
             else:
                 write(sys.stdout, item.plain() + "\n")
 
     def document(self, data: Mapping[str, Any] | Sequence[Any]) -> None:
-        """Under `--json`, the one document on standard output; NaN and infinities are null."""
+        """Print the JSON document if `--json` is given; NaN and infinities become null."""
         if self.as_json:
             text = json.dumps(_jsonable(data), indent=2, allow_nan=False)
-            write(sys.stdout, text.replace("\x7f", "\\u007f") + "\n")  # the one control character left raw
+            write(sys.stdout, text.replace("\x7f", "\\u007f") + "\n")  # json leaves it raw
 
     def data(self, text: str) -> None:
-        """Text for another program (CSV, YAML, JSON) on standard output; unchanged in files and pipes."""
+        """Print text for other programs (CSV, YAML, JSON), unchanged in files and pipes."""
         write(sys.stdout, text)
 
-    def note(self, text: str) -> None:
-        """A message or a line of progress on standard error; nothing under `-q`."""
+    def message(self, text: str) -> None:
+        """Print a message or progress line to standard error, unless `-q` is given."""
         if not self.quiet:
             write(sys.stderr, printable_lines(text) + "\n")
 
@@ -123,7 +123,7 @@ class ProgressReporter:
 
     def say(self, message: str) -> None:
         """A message on standard error."""
-        self._output.note(message)
+        self._output.message(message)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -152,14 +152,14 @@ class ProgressReporter:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether a person looks at the stream and lines may be drawn and redrawn."""
+    """Return True if lines may be drawn and redrawn on the stream."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def write(stream: TextIO, text: str, *, styled: bool = False) -> None:
-    """Write at once. A reader that has gone away is no error, and is not written to again.
+    """Write and flush. A closed pipe is not an error; nothing is written to it again.
 
-    On a terminal, control and bidirectional characters are escaped, but for the sequences of `styled` text.
+    On a terminal, control and bidirectional characters are escaped, except in `styled` text.
     """
     if not styled and stream.isatty():
         text = printable_lines(text)
@@ -170,13 +170,13 @@ def write(stream: TextIO, text: str, *, styled: bool = False) -> None:
         detach(stream)
     except OSError as error:
         detach(stream)
-        if stream is not sys.stderr:  # lost messages are no reason to end a training
+        if stream is not sys.stderr:  # lost messages do not stop training
             what = error.strerror or str(error)
             raise FileError("standard output", what, "send the output elsewhere") from error
 
 
 def flush_or_drop(stream: TextIO) -> None:
-    """Give up what a broken stream still holds, after its failure has been told."""
+    """Flush a stream, or drop its buffer if it is broken."""
     try:
         stream.flush()
     except OSError:
@@ -184,11 +184,11 @@ def flush_or_drop(stream: TextIO) -> None:
 
 
 def detach(stream: TextIO) -> None:
-    """Point a broken stream at nothing, so that what its buffer holds does not fail when Python exits."""
+    """Redirect a broken stream to the null device, so that flushing it at exit does not fail."""
     with open(os.devnull, "w", encoding="utf-8") as nothing:
         try:
             os.dup2(nothing.fileno(), stream.fileno())
-        except io.UnsupportedOperation:  # a stream in memory has no descriptor and no reader that could leave
+        except io.UnsupportedOperation:  # an in-memory stream has no descriptor
             return
 
 
@@ -197,11 +197,11 @@ def _cell(value: str | float | None) -> str:
         return ""
     if isinstance(value, str):
         return printable(value)
-    return str(value) if isinstance(value, int) else f"{value + 0.0:.4g}"  # adding 0 unsigns a minus zero
+    return str(value) if isinstance(value, int) else f"{value + 0.0:.4g}"  # adding 0 turns -0 into 0
 
 
 def _width(text: str) -> int:
-    """How many columns of a terminal a text takes."""
+    """The number of terminal columns that a text occupies."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len
@@ -209,26 +209,26 @@ def _width(text: str) -> int:
     return cell_len(text)
 
 
-def _drawn(table: Table) -> str:
-    """The table as it is drawn on this terminal: a rule below the headings, long cells on several lines."""
+def draw_table(table: Table) -> str:
+    """The table for this terminal: a rule below the headings, long cells wrapped."""
     room = shutil.get_terminal_size().columns
     gap, widths = _widths(table, room)
     if widths is None:
-        return _listed(table)
+        return _as_list(table)
     head, *rows = (
-        list(zip_longest(*map(_folded, row, widths), fillvalue=""))
+        list(zip_longest(*map(_wrapped, row, widths), fillvalue=""))
         for row in [[printable(name) for name in table.columns], *table.cells()]
     )
     lines = table.aligned([*head, *(line for row in rows for line in row)], widths, gap=gap)
-    bold = [*(_folded(printable(table.title), room) if table.title else []), *lines[: len(head)]]
+    bold = [*(_wrapped(printable(table.title), room) if table.title else []), *lines[: len(head)]]
     if "NO_COLOR" not in os.environ:
         bold = [f"\x1b[1m{line}\x1b[0m" for line in bold]
     rule = "─" * (sum(widths) + gap * (len(widths) - 1))
     return "\n".join([*bold, rule, *lines[len(head) :]]) + "\n"
 
 
-def _folded(text: str, width: int) -> list[str]:
-    """The text in lines of at most `width` columns, or of one word that is wider."""
+def _wrapped(text: str, width: int) -> list[str]:
+    """Wrap the text to `width` columns; a longer word has its own line."""
     if _width(text) <= width:
         return [text]
     lines = [""]
@@ -239,7 +239,7 @@ def _folded(text: str, width: int) -> list[str]:
 
 
 def _widths(table: Table, room: int) -> tuple[int, list[int] | None]:
-    """The gap between columns and their widths so that all fit and no word is broken; None if they cannot."""
+    """The gap between columns and the column widths without broken words; None if they do not fit."""
     columns = [(printable(name), *cells) for name, *cells in zip(table.columns, *table.cells(), strict=True)]
     widths = [max(map(_width, cells)) for cells in columns]
     least = [max((_width(word) for cell in cells for word in cell.split()), default=0) for cells in columns]
@@ -254,8 +254,8 @@ def _widths(table: Table, room: int) -> tuple[int, list[int] | None]:
     return gap, widths
 
 
-def _listed(table: Table) -> str:
-    """The table as a list, for a terminal on which its columns do not fit side by side."""
+def _as_list(table: Table) -> str:
+    """The table as a list, for terminals that are too narrow for its columns."""
     lines = [printable(table.title)] * bool(table.title)
     first, *names = map(printable, table.columns)
     for key, *cells in table.cells():
@@ -265,7 +265,7 @@ def _listed(table: Table) -> str:
 
 
 def _jsonable(value: Any) -> Any:
-    """The value with NaN and infinities as None, which JSON can say, and NumPy scalars as Python's."""
+    """The value with NaN and infinities as None, and NumPy scalars as Python numbers."""
     if isinstance(value, Mapping):
         return {str(key): _jsonable(member) for key, member in value.items()}
     if isinstance(value, list | tuple):

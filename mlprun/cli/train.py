@@ -11,7 +11,7 @@ import typer
 from mlprun import api
 from mlprun.cli import metrics
 from mlprun.cli.metrics import layers_table
-from mlprun.cli.options import ConfigCode, RunCode
+from mlprun.cli.options import AllowCode
 from mlprun.cli.terminal import LINE_SECONDS, Output, ProgressReporter, Table
 from mlprun.errors import CheckFailedError, DivergedError, InterruptedRunError, command_line
 
@@ -22,31 +22,31 @@ if TYPE_CHECKING:
     from mlprun.training.trainer import TrainingRun
 
 SHOWN = 12
-"""rows of the table of what differs most"""
+"""rows of the table of the largest differences"""
 
 
 def train_command(
     config: Annotated[str, typer.Argument(help="the config, a YAML file")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="values that replace the config's")
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="values that override the config")
     ] = None,
     *,
-    out: Annotated[str, typer.Option("--out", help="The folder that run folders are made in.")] = "runs",
+    out: Annotated[str, typer.Option("--out", help="Folder for the new run folder.")] = "runs",
     name: Annotated[str | None, typer.Option("--name", help="Short for name=NAME.")] = None,
     seed: Annotated[str | None, typer.Option("--seed", help="Short for training.seed=SEED.")] = None,
     device: Annotated[str | None, typer.Option("--device", help="Short for device=DEVICE.")] = None,
     engine: Annotated[str | None, typer.Option("--engine", help="Short for engine=ENGINE.")] = None,
     seeds: Annotated[
         int | None,
-        typer.Option("--seeds", min=1, help="Train so many seeds, as a sweep, and show means."),
+        typer.Option("--seeds", min=1, help="Train N seeds as a sweep and report the mean."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything and show the network; train nothing.")
+        bool, typer.Option("--dry-run", help="Check the config and show the network without training.")
     ] = False,
-    allow_code: ConfigCode = False,
+    allow_code: AllowCode = False,
     output: Output,
 ) -> None:
-    """Train a config; the run lands in a folder of its own.
+    """Train a config and save the run to a new folder.
 
     mlprun train configs/moons.yaml
     mlprun train configs/moons.yaml optimizer.lr=0.1 --seed 3
@@ -54,66 +54,65 @@ def train_command(
 
     mlprun train configs/moons.yaml --seeds 20
 
-    Ends with the figures of the best and of the last epoch on train, dev and
-    test, with baselines beside them. Ctrl-C saves the last completed epoch;
-    `mlprun resume RUN` goes on from there.
+    Prints the metrics of the best and the last epoch on train, dev and test,
+    next to those of simple baselines. Ctrl-C saves the last completed epoch;
+    `mlprun resume RUN` continues from there.
 
-    --seeds N makes a sweep of the seeds from training.seed on, and ends with
-    the mean of each figure and its 95% interval; the same command goes on with
-    a sweep that was stopped.
+    --seeds N runs a sweep over N seeds, starting with training.seed, and prints
+    the mean of each metric with its 95% interval. The same command resumes an
+    interrupted sweep.
 
     --json prints {"run", "status", "engine", "device", "epochs", "seconds",
       "best": {"epoch", "metric", "value"} or null, "positive": CLASS or null (the
-      one of two that precision and the like are of), "of": "best" | "last",
+      positive class of precision, recall, ...), "of": "best" | "last",
       "splits": {SPLIT: {"loss", METRIC, ...}}, "last": {"epoch", "splits"},
-      "baselines": {NAME: {SPLIT: {...}}}}, also of a run that diverged or was
-      interrupted
-      and under --dry-run {"config": {...}, "engine": {"name", "why"}, "device",
+      "baselines": {NAME: {SPLIT: {...}}}}, also if the run diverged or was
+      interrupted;
+      with --dry-run {"config": {...}, "engine": {"name", "why"}, "device",
       "rows": {SPLIT: N}, "layers": [{"name", "kind", "shape", "parameters"}],
-      "parameters"}
-      and with --seeds {"sweep": FOLDER, "status", "seeds", "counts": {STATUS: N},
-      "seconds", "of": "best" | "last", "figures": {SPLIT_FIGURE: {"n", "mean",
-      "deviation", "interval": [LOW, HIGH]}}}, under --dry-run as `sweep run`
+      "parameters"};
+      with --seeds {"sweep": FOLDER, "status", "seeds", "counts": {STATUS: N},
+      "seconds", "of": "best" | "last", "metrics": {SPLIT_METRIC: {"n", "mean",
+      "deviation", "interval": [LOW, HIGH]}}}, with --dry-run as `sweep run`
 
-    Exit codes: 0 done, 2 config or usage, 3 data, 6 device, 7 files, 8 diverged,
-    9 memory, 130 Ctrl-C, 143 SIGTERM; with --seeds 8 or 10 where no seed came to its
-    end and some diverged or all failed.
+    Exit codes: 0 success, 2 config or usage, 3 data, 6 device, 7 files, 8 diverged,
+    9 memory, 130 Ctrl-C, 143 SIGTERM; with --seeds, if no seed finished: 8 if any
+    diverged, 10 if all failed.
     """
-    words = [*(overrides or ()), *_quoted(name=name, device=device, engine=engine)]
+    values = [*(overrides or ()), *_quoted(name=name, device=device, engine=engine)]
     if seed is not None:
-        words.append(f"training.seed={seed}")
+        values.append(f"training.seed={seed}")
     if seeds is not None:
         from mlprun.cli.sweep.seeds import train_seeds
 
-        return train_seeds(config, words, seeds, output, out=out, allow_code=allow_code, dry_run=dry_run)
+        return train_seeds(config, values, seeds, output, out=out, allow_code=allow_code, dry_run=dry_run)
     if dry_run:
-        return _show_plan(api.load_config(config, *words, allow_code=allow_code), output)
-    return follow(partial(api.train, config, *words, out=out, allow_code=allow_code), output)
+        return _show_plan(api.load_config(config, *values, allow_code=allow_code), output)
+    return follow(partial(api.train, config, *values, out=out, allow_code=allow_code), output)
 
 
 def resume_command(
     run: Annotated[str, typer.Argument(help="the run folder")],
     *,
     epochs: Annotated[
-        int | None, typer.Option("--epochs", max=2**63 - 1, help="Extend a run to so many epochs in all.")
+        int | None,
+        typer.Option("--epochs", max=2**63 - 1, help="Extend the run to this total number of epochs."),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option("--device", help="Go on on another device than before.")
-    ] = None,
-    allow_code: RunCode = False,
+    device: Annotated[str | None, typer.Option("--device", help="Resume on a different device.")] = None,
+    allow_code: AllowCode = False,
     output: Output,
 ) -> None:
-    """Go on exactly where a run stopped.
+    """Resume a run from its last checkpoint.
 
     mlprun resume runs/moons-001
     mlprun resume runs/moons-001 --epochs 2000
 
-    The result equals that of an undisturbed run, to the byte. A finished run
-    stays as it is unless --epochs extends it.
+    The result is byte-identical to that of an uninterrupted run. A finished run
+    is not changed unless --epochs extends it.
 
-    --json prints the document of `mlprun train`.
+    --json prints the same document as `mlprun train`.
 
-    Exit codes: 0 done, 2 usage, 3 data, 4 checkpoint or run folder, 5 in use,
+    Exit codes: 0 success, 2 usage, 3 data, 4 checkpoint or run folder, 5 in use,
     6 device, 7 files, 8 diverged, 9 memory, 130 Ctrl-C, 143 SIGTERM.
     """
     follow(partial(api.resume, run, epochs=epochs, device=device, allow_code=allow_code), output)
@@ -125,53 +124,57 @@ def reproduce_command(
     tolerance: Annotated[
         float,
         typer.Option(
-            "--tolerance", min=0.0, help="How far figures and weights may be apart; 0 means equal bytes."
+            "--tolerance",
+            min=0.0,
+            help="Allowed difference of metrics and weights; 0 requires identical bytes.",
         ),
     ] = 0.0,
     out: Annotated[
-        str | None, typer.Option("--out", help="Keep the new run in this folder; by default it is removed.")
+        str | None, typer.Option("--out", help="Keep the new run in this folder (default: removed).")
     ] = None,
-    allow_code: RunCode = False,
+    allow_code: AllowCode = False,
     output: Output,
 ) -> None:
-    """Train a run again elsewhere and compare history and weights.
+    """Train a run again in another folder and compare history and weights.
 
     mlprun reproduce runs/moons-001
     mlprun reproduce runs/moons-001 --tolerance 1e-6 --out again
 
-    Without a tolerance every row of the history and every tensor must be the
-    same, to the byte. With one, figures and weights may be apart by
-    |a - b| / max(1, |a|, |b|). When they differ, everything recorded that is
-    not so now is named: versions, CPU, threads, data, user code.
+    By default the whole history and all tensors must be byte-identical. With
+    --tolerance, metrics and weights may differ by |a - b| / max(1, |a|, |b|). If
+    they differ, lists what has changed since the run was recorded: versions,
+    CPU, threads, data, user code.
 
     --json prints {"run", "again": folder or null, "equal", "tolerance", "largest",
       "first_epoch": epoch or null, "rows": [recorded, now], "history": {COLUMN: d},
       "weights": {"best" | "last": {TENSOR: d}}, "differences": [...]};
       a difference d that is infinite is null.
 
-    Exit codes: 0 the same, 2 usage, 3 data, 4 run folder, 6 device, 7 files,
-    9 memory, 10 different, 130 Ctrl-C, 143 SIGTERM.
+    Exit codes: 0 reproduced, 2 usage, 3 data, 4 run folder, 6 device, 7 files,
+    9 memory, 10 not reproduced, 130 Ctrl-C, 143 SIGTERM.
     """
     with closing(RunProgress(output)) as progress:
         made = api.reproduce(run, out=out, allow_code=allow_code, callbacks=[progress])
-    kept = made.path if out is not None else None
+    path = made.path if out is not None else None
     names = ("largest", "first_epoch", "rows", "history", "weights", "differences")
-    found = {name: getattr(made, name) for name in names}
-    output.document({"run": run, "again": kept, "equal": made.equal, "tolerance": tolerance, **found})
+    details = {name: getattr(made, name) for name in names}
+    output.document({"run": run, "again": path, "equal": made.equal, "tolerance": tolerance, **details})
     _show_differences(made, output)
     if not made.equal and not (tolerance > 0 and made.largest <= tolerance):
-        raise CheckFailedError(run, _what(made), _remedy(made))
+        raise _not_reproduced(run, made)
 
 
-def _quoted(**texts: str | None) -> list[str]:
-    """Overrides of what was given; quoted, since values are read as YAML: a run may be called 2024."""
+def _quoted(**options: str | None) -> list[str]:
+    """Overrides from options, quoted since values are parsed as YAML: a run may be named 2024."""
     return [
-        f"{key}={json.dumps(text, ensure_ascii=False)}" for key, text in texts.items() if text is not None
+        f"{key}={json.dumps(value, ensure_ascii=False)}"
+        for key, value in options.items()
+        if value is not None
     ]
 
 
 def follow(training: "partial[Run]", output: Output) -> None:
-    """Train before the user's eyes, and say how the run ended, well or not."""
+    """Train with progress output and report the result, also if training diverged or was interrupted."""
     try:
         with closing(RunProgress(output)) as progress:
             run = training(callbacks=[progress])
@@ -182,7 +185,7 @@ def follow(training: "partial[Run]", output: Output) -> None:
 
 
 def _print_document(run: "Run", output: Output) -> None:
-    """The document of a run that has ended, well or not."""
+    """Print the JSON document of a run that has ended."""
     status, record = run.status, run.record
     ended = status.figures
     of, splits = metrics.selected(ended)
@@ -206,7 +209,7 @@ def _print_document(run: "Run", output: Output) -> None:
 
 
 def _show_end(run: "Run", output: Output) -> None:
-    """The closing table, the run folder and what to type next."""
+    """Print the table of final metrics, the run folder and the next command."""
     _print_document(run, output)
     status, record, ended = run.status, run.record, run.figures
     output.result(metrics.final_table(ended))
@@ -226,7 +229,7 @@ def _show_plan(config: Any, output: Output) -> None:
 
 def _show_differences(made: "Reproduction", output: Output) -> None:
     if made.equal:
-        output.result("history and weights are the recorded ones, byte for byte")
+        output.result("reproduced: identical byte for byte")
         return
     found = [("history", name, value) for name, value in made.history.items()]
     found += [
@@ -234,20 +237,17 @@ def _show_differences(made: "Reproduction", output: Output) -> None:
     ]
     most = sorted((row for row in found if row[2] > 0), key=lambda row: -row[2])[:SHOWN]
     if most:
-        output.result(Table(("of", "name", "largest difference"), most, "what differs most"))
+        output.result(Table(("of", "name", "largest difference"), most, "largest differences"))
     for difference in made.differences:
-        output.result(f"different now: {difference}")
+        output.result(f"changed: {difference}")
 
 
-def _what(made: "Reproduction") -> str:
+def _not_reproduced(run: str, made: "Reproduction") -> CheckFailedError:
     where = "" if made.first_epoch is None else f", first in the history at epoch {made.first_epoch}"
-    return f"was not reproduced: the largest difference is {made.largest:.3g}{where}"
-
-
-def _remedy(made: "Reproduction") -> str:
+    what = f"was not reproduced: the largest difference is {made.largest:.3g}{where}"
     if made.differences:
-        return f"different now: {'; '.join(made.differences)}"
-    return "nothing that is recorded is different now; a larger --tolerance forgives it"
+        return CheckFailedError(run, what, f"changed: {'; '.join(made.differences)}")
+    return CheckFailedError(run, what, "nothing that is recorded has changed; use a larger --tolerance")
 
 
 class RunProgress(ProgressReporter):

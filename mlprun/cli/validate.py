@@ -7,39 +7,38 @@ from typing import Annotated
 import typer
 
 from mlprun import files, schema
-from mlprun.cli.options import ConfigsCode, Force, save
+from mlprun.cli.options import AllowCode, Force, save
 from mlprun.cli.terminal import Output
 from mlprun.errors import ConfigError, MlprunError, UsageError
 from mlprun.sweeps.definition import Sweep, is_sweep, read
 
 SCHEMA_FILE = "mlprun.schema.json"
-"""what `mlprun init` calls the schema that it puts beside a config"""
+"""name of the schema file that `mlprun init` writes next to a config"""
 
 
 def validate_command(
     arguments: Annotated[
         list[str],
-        typer.Argument(metavar="CONFIG... [KEY=VALUE]...", help="configs, and values that replace theirs"),
+        typer.Argument(metavar="CONFIG... [KEY=VALUE]...", help="configs, and values that override theirs"),
     ],
     *,
-    allow_code: ConfigsCode = False,
+    allow_code: AllowCode = False,
     output: Output,
 ) -> None:
     """Check configs and sweep files without training.
 
-    Every problem of every file is told, with its place and what would work.
+    Reports every problem in every file, with its position and a suggestion.
 
     mlprun validate configs/*.yaml configs/sweeps/*.yaml
     mlprun validate configs/moons.yaml optimizer.lr=0.1 training.epochs=10
 
-    An argument with = that is no file replaces a value in all of the configs.
-    Prints `FILE: ok` for each config without problems; problems go to standard
-    error.
+    A KEY=VALUE argument overrides a value in all configs. Prints `FILE: ok` for
+    each config without problems; problems go to standard error.
 
     --json prints {"ok": true | false,
       "configs": [{"config": FILE, "ok": true | false, "problems": [TEXT, ...]}]}
 
-    Exit codes: 0 all can be trained, 2 problems, 3 data cannot be read.
+    Exit codes: 0 all valid, 2 problems, 3 data cannot be read.
     """
     configs, overrides = divide(arguments)
     failures = {config: _failure(config, overrides, allow_code=allow_code) for config in configs}
@@ -54,46 +53,46 @@ def validate_command(
 
 def schema_command(
     out: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write to a file, not to the screen.")
+        str | None, typer.Option(metavar="FILE", help="Write to a file instead of standard output.")
     ] = None,
     *,
-    sweep: Annotated[bool, typer.Option("--sweep", help="Of sweep files, not of configs.")] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Print the schema of sweep files instead.")] = False,
     force: Force = False,
     output: Output,
 ) -> None:
-    """Print the JSON Schema of configs, or with --sweep of sweep files.
+    """Print the JSON Schema of configs or sweep files.
 
-    It has a description, default and bounds for every option.
+    Includes the description, default and bounds of every option.
 
     mlprun schema --out mlprun.schema.json
 
-    An editor with a YAML language server completes and checks a config that
-    begins with the line
+    Editors with a YAML language server complete and check a config that starts
+    with the line
     # yaml-language-server: $schema=mlprun.schema.json
 
     --json prints the schema too; with --out, {"schema": FILE}.
-    Exit codes: 0 done, 2 the file exists, 7 it cannot be written.
+    Exit codes: 0 success, 2 the file exists, 7 it cannot be written.
     """
-    printed = schema_text(sweep=sweep)
+    text = schema_text(sweep=sweep)
     if out is None:
-        output.data(printed)
+        output.data(text)
         return
-    save(out, printed.encode(), force=force)
-    output.note(f"wrote {out}")
+    save(out, text.encode(), force=force)
+    output.message(f"wrote {out}")
     output.document({"schema": out})
 
 
 def schema_text(*, sweep: bool = False) -> str:
-    """The schema as JSON."""
+    """Return the JSON Schema of configs or sweep files."""
     return json.dumps(schema.json_schema_of(Sweep) if sweep else schema.json_schema(), indent=2) + "\n"
 
 
 def divide(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Configs and overrides: an argument with `=` is an override, unless a file has that name."""
+    """Split arguments into configs and overrides: with `=` and not the name of a file."""
     overrides = [word for word in arguments if "=" in word and files.kind(word) is None]
     configs = [word for word in dict.fromkeys(arguments) if word not in overrides]
     if not configs:
-        raise UsageError("validate", "no config is named", "try mlprun validate --help")
+        raise UsageError("validate", "no config given", "try mlprun validate --help")
     return configs, overrides
 
 
@@ -101,15 +100,15 @@ def _failure(config: str, overrides: Sequence[str], *, allow_code: bool) -> Mlpr
     try:
         schema.load(config, overrides, allow_code=allow_code)
     except ConfigError as error:
-        return _of_sweep(config, overrides, allow_code=allow_code) if is_sweep(config) else error
+        return _sweep_failure(config, overrides, allow_code=allow_code) if is_sweep(config) else error
     except MlprunError as error:
         return error
     return None
 
 
-def _of_sweep(path: str, overrides: Sequence[str], *, allow_code: bool) -> MlprunError | None:
-    """What is wrong with any trial of a sweep file."""
-    from mlprun.sweeps.plan import Plan  # here, since it brings torch, which configs do without
+def _sweep_failure(path: str, overrides: Sequence[str], *, allow_code: bool) -> MlprunError | None:
+    """The first problem of the trials of a sweep file, if there is any."""
+    from mlprun.sweeps.plan import Plan  # imports torch, which configs do not need
 
     try:
         Plan(read(path, overrides), allow_code=allow_code)
@@ -125,7 +124,7 @@ def _problems(failure: MlprunError | None) -> list[str]:
 
 
 def _fail(failures: Sequence[MlprunError]) -> None:
-    """Raise what was found: one failure as itself, several as one list of problems."""
+    """Raise a single failure as it is, several as one list of problems."""
     if len(failures) == 1:
         raise failures[0]
     if failures:
@@ -135,5 +134,5 @@ def _fail(failures: Sequence[MlprunError]) -> None:
 
 
 def _lines(failure: MlprunError) -> list[str]:
-    """What standard error says of one failure among several."""
+    """The lines of one failure among several."""
     return _problems(failure) if isinstance(failure, ConfigError) else [f"error: {failure}"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlprun import api
-from mlprun.cli.options import ConfigsCode, Force, check_writable, save
+from mlprun.cli.options import AllowCode, Force, check_writable, save
 from mlprun.cli.terminal import Output, Table
 from mlprun.cli.validate import divide
 from mlprun.errors import CheckFailedError, UsageError
@@ -46,7 +46,7 @@ def verify_command(
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print one Markdown table with a row per config.")
     ] = False,
-    allow_code: ConfigsCode = False,
+    allow_code: AllowCode = False,
     output: Output,
 ) -> None:
     """Train with every engine from the same weights and compare.
@@ -100,7 +100,7 @@ def verify_command(
             against=against,
             coordinates=coordinates,
             allow_code=allow_code,
-            say=output.note,
+            say=output.message,
         )
         if not markdown:
             output.result(*_report(config, results[config]))
@@ -116,7 +116,7 @@ def verify_command(
         from mlprun import figures
 
         save(plot, figures.encode(figures.verified(results[configs[0]]), plot), force=force)
-        output.note(f"curves drawn in {plot}")
+        output.message(f"curves drawn in {plot}")
     _raise_if_failed(results)
 
 

@@ -251,7 +251,7 @@ def test_problems_of_a_config_are_printed_as_they_are(run, verb):
         (
             MemoryError(),
             9,
-            "error: memory: there is not enough for this; fewer rows or a smaller batch need less",
+            "error: memory: out of memory; use fewer rows or a smaller batch",
         ),
         (PermissionError(13, "Permission denied", "runs/a"), 7, "error: runs/a: Permission denied"),
         (OSError("odd"), 7, "error: input or output: odd"),

@@ -204,7 +204,7 @@ def test_runs_together_are_trained_as_they_are_alone() -> None:
         (["configs/moons.yaml", "--plot", "cost.png"], 2, "leave the config out"),
         (["--plot", "cost.jpg"], 2, "is no picture's name"),
         (["--plot", "there.png"], 2, "there.png: exists"),
-        (["--plot", "nowhere/cost.png"], 7, "nowhere: is no folder"),
+        (["--plot", "nowhere/cost.png"], 7, "nowhere: is not a folder"),
     ],
 )
 def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_measured(

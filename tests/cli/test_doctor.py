@@ -41,7 +41,7 @@ def test_everything_that_is_required_here_is_found(light_torch, capsys, tmp_path
 def test_the_text_is_a_table_with_the_same_findings(light_torch, capsys):
     assert cli.main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["subject", "state", "found", "what", "to", "do"]
+    assert lines[0].split() == ["subject", "state", "found", "remedy"]
     assert lines[1].split() == ["mlprun", "ok", __version__]
     assert any("this build of PyTorch has no CUDA" in line and doctor.GET_TORCH in line for line in lines)
 
@@ -109,7 +109,7 @@ def test_a_package_that_is_missing_or_old_says_what_to_type(requirement, state):
 def test_an_extra_that_is_not_complete_is_absent_not_broken():
     finding = doctor._extra("fast", ["numpy>=1", "no-such-thing-anywhere>=1"])
     assert finding == doctor.Finding(
-        "extra fast", "absent", "lacks no-such-thing-anywhere", "pip install 'no-such-thing-anywhere>=1'"
+        "extra fast", "absent", "missing: no-such-thing-anywhere", "pip install 'no-such-thing-anywhere>=1'"
     )
 
 

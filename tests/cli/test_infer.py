@@ -21,8 +21,8 @@ def test_a_whole_table_is_read_as_it_is(table):
     options, about = infer_table(table(ROWS), ["y"])
     assert options == {"target": "y", "features": ("area", "colour"), "missing": "refuse"}
     assert about == [
-        "4 rows with 2 features to predict y, one of no, yes.",
-        "Texts, of which each value becomes a 0/1 input of its own, are colour.",
+        "4 rows, 2 features, target: y (classes no, yes).",
+        "One-hot encoded: colour.",
     ]
 
 
@@ -31,11 +31,11 @@ def test_missing_cells_are_imputed_only_where_there_are_any(table):
 
 
 def test_a_number_is_predicted_as_a_number_and_several_together(table):
-    assert infer_table(table(ROWS), ["area"])[1][0] == "4 rows with 2 features to predict area, a number."
+    assert infer_table(table(ROWS), ["area"])[1][0] == "4 rows, 2 features, target: area (number)."
     rows = "a,b,c\n1.5,2.5,3\n2.5,3.5,4\n3.5,1.5,9\n"
     options, about = infer_table(table(rows), ["a", "b"])
     assert options["target"] == ("a", "b")
-    assert about[0] == "3 rows with 1 feature to predict the numbers a, b."
+    assert about[0] == "3 rows, 1 feature, target: a, b (numbers)."
 
 
 def test_a_column_that_names_the_splits_is_used_for_them(table):
@@ -46,14 +46,14 @@ def test_a_column_that_names_the_splits_is_used_for_them(table):
     options, about = infer_table(table("\n".join(lines)), ["y"])
     assert options["split"] == {"column": "part"}
     assert options["features"] == ("area", "colour")
-    assert about[-1] == "The column part says which rows are for train, dev and test."
+    assert about[-1] == "Splits are taken from column part."
 
 
 def test_columns_that_nothing_can_be_learnt_from_are_left_out(table):
     rows = "".join(f"{k},name {k},{k * 1.5},{'yes' if k % 2 else 'no'}\n" for k in range(150))
     options, about = infer_table(table(",name,area,y\n" + rows), ["y"])
     assert options["features"] == ("area",)
-    assert about[-1].startswith("Left out: ")
+    assert about[-1].startswith("Skipped: ")
     assert "column 'name'" in about[-1]
 
 

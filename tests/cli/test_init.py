@@ -102,8 +102,8 @@ def test_a_table_becomes_a_config_beside_which_it_is_found(init, tmp_path):
     code, out, err = init("--data", "data/my rows.csv", "--target", "y", "--out", "configs/first.yaml")
     assert (code, out) == (0, "wrote configs/first.yaml\n")
     assert err == (
-        "20 rows with 2 features to predict y, one of no, yes.\n"
-        "Texts, of which each value becomes a 0/1 input of its own, are colour.\n"
+        "20 rows, 2 features, target: y (classes no, yes).\n"
+        "One-hot encoded: colour.\n"
         "next: mlprun train configs/first.yaml\n"
     )
     config = schema.load("configs/first.yaml")
@@ -114,7 +114,7 @@ def test_a_table_becomes_a_config_beside_which_it_is_found(init, tmp_path):
     assert config.loss.name == "bce"
     text = (tmp_path / "configs" / "first.yaml").read_text()
     assert '  path: "../data/my rows.csv"' in text
-    assert "# 20 rows with 2 features to predict y, one of no, yes.\n" in text
+    assert "# 20 rows, 2 features, target: y (classes no, yes).\n" in text
     (tmp_path / "configs" / "all.yaml").write_text(uncommented(text))
     assert schema.load("configs/all.yaml").model_dump() == config.model_dump()
 
@@ -126,7 +126,7 @@ def test_a_column_that_only_names_the_rows_is_left_out(init, tmp_path):
     assert code == 0
     assert schema.load("t.yaml").dataset.features == ("year", "grade")
     for name in ("Nr", "who", "customer_id"):
-        assert f"Left out: column '{name}' only names the rows; add it to features if it says more." in err
+        assert f"Skipped column '{name}': looks like a row identifier." in err
 
 
 @pytest.mark.parametrize("header", ["id,y", "a,y"])
@@ -145,7 +145,7 @@ def test_a_table_of_three_rows_becomes_a_config_that_trains(targets, init, tmp_p
     (tmp_path / "t.csv").write_text("a,b,y\n" + rows)
     code, _, err = init("--data", "t.csv", "--target", "y")
     assert code == 0
-    assert "There are too few rows to hold some back: train, dev and test are all of them.\n" in err
+    assert "Too few rows to split: train, dev and test each use all rows.\n" in err
     assert "  split: same " in (tmp_path / "t.yaml").read_text()
     assert cli.main(["train", "t.yaml", "training.epochs=2", "-q"]) == 0
 
@@ -194,10 +194,10 @@ def test_a_name_with_a_line_break_stays_in_its_comment(init, tmp_path):
         (
             ["iris", "--data", "t.csv", "--target", "y"],
             2,
-            "error: --data: does not go with the template iris; leave one of them out",
+            "error: --data: cannot be combined with the template iris; omit one of them",
         ),
-        (["--data", "t.csv"], 2, "error: --data: needs the column to predict; add --target COLUMN"),
-        (["--target", "y"], 2, "error: --target: needs a table; add --data FILE"),
+        (["--data", "t.csv"], 2, "error: --data: requires the column to predict; add --target COLUMN"),
+        (["--target", "y"], 2, "error: --target: requires a table; add --data FILE"),
         (["--data", "t.csv", "--target", "yy"], 2, "error: t.csv: has no column 'yy'; did you mean y?"),
     ],
 )

@@ -113,7 +113,7 @@ def test_the_keys_of_a_config_are_listed_with_those_of_its_sections(listed):
 def test_one_section_of_a_config_is_listed_alone(listed):
     said = document(listed, "config", "early_stopping")
     assert [option["name"] for option in said["options"]] == ["early_stopping", "early_stopping.patience"]
-    error = "error: trainin: no such key of a config; did you mean training?\n"
+    error = "error: trainin: unknown config key; did you mean training?\n"
     assert listed("config", "trainin") == (2, "", error)
 
 
@@ -140,7 +140,7 @@ def test_a_dataset_and_the_activations_are_drawn_but_over_no_file(
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["losses"], "error: --plot: draws one dataset or all activations; try mlprun list datasets NAME"),
+        (["losses"], "error: --plot: plots one dataset or all activations; try mlprun list datasets NAME"),
         (["table"], "error: table: has no rows without options; "),
         (["moons", "--out", "x.gif"], "error: x.gif: is no picture's name; "),
     ],
@@ -157,8 +157,8 @@ def test_what_cannot_be_drawn_says_what_can(arguments, line, listed, tmp_path, m
     ("arguments", "line"),
     [
         (["lossess"], "error: lossess: no such kind; did you mean losses?"),
-        (["losses", "hubr"], "error: hubr: not among the losses; did you mean huber?"),
-        (["losses", "\x1b]0;"], r"error: \x1b]0;: not among the losses; expected one of "),
+        (["losses", "hubr"], "error: hubr: unknown name in losses; did you mean huber?"),
+        (["losses", "\x1b]0;"], r"error: \x1b]0;: unknown name in losses; expected one of "),
     ],
 )
 def test_an_unknown_kind_or_name_suggests_what_is_near(arguments, line, listed):

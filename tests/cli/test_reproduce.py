@@ -46,7 +46,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict
 def test_a_run_is_reproduced_to_the_byte_and_leaves_nothing_behind(run, capsys, tmp_path):
     before = {path.name: path.read_bytes() for path in Path(run.path).iterdir()}
     assert cli.main(["reproduce", run.path, "-q"]) == 0
-    assert capsys.readouterr() == ("history and weights are the recorded ones, byte for byte\n", "")
+    assert capsys.readouterr() == ("reproduced: identical byte for byte\n", "")
     assert {path.name: path.read_bytes() for path in Path(run.path).iterdir()} == before
     assert os.listdir("runs") == ["small-001"]
     code, said, _ = told(capsys, run.path)
@@ -83,7 +83,7 @@ def test_weights_that_differ_end_with_ten_unless_the_tolerance_forgives_them(run
     assert err.splitlines()[-1].startswith(
         f"error: {run.path}: was not reproduced: the largest difference is"
     )
-    assert "nothing that is recorded is different now" in err
+    assert "nothing that is recorded has changed" in err
     assert told(capsys, run.path, "--tolerance", "1e-4")[0] == 10
     assert told(capsys, run.path, "--tolerance", "1e-2")[0] == 0
 

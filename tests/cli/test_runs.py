@@ -57,7 +57,7 @@ def test_train_ends_with_a_table_the_folder_and_the_next_command(call):
     lines = out.splitlines()
     assert code == 0
     assert re.fullmatch("best epoch: [0-9]+, last epoch: 12", lines[0])
-    assert lines[1].split() == ["split", "figure", "best", "last", "majority", "logistic", "regression"]
+    assert lines[1].split() == ["split", "metric", "best", "last", "majority", "logistic", "regression"]
     assert [line.split()[:2] for line in lines[2:8]] == [
         [split, figure] for split in ("train", "dev", "test") for figure in ("loss", "accuracy")
     ]
@@ -101,7 +101,7 @@ def test_eval_of_another_table_gives_its_figures(call, home):
     [
         (
             ("eval", "runs/small-001", "--split", "tets"),
-            "error: --split: 'tets' is no split; use train, dev, test",
+            "error: --split: unknown split 'tets'; use train, dev, test",
             2,
         ),
         (
@@ -111,12 +111,12 @@ def test_eval_of_another_table_gives_its_figures(call, home):
         ),
         (
             ("eval", "runs/small-001", "--fail-under", "high"),
-            "error: --fail-under: 'high' is no bound; write one as",
+            "error: --fail-under: 'high' is not METRIC=NUMBER; example:",
             2,
         ),
         (
             ("eval", "runs/small-001", "--fail-over", "test_loss"),
-            "error: --fail-over: 'test_loss' is no bound; write one as test_loss=0.3",
+            "error: --fail-over: 'test_loss' is not METRIC=NUMBER; example: test_loss=0.3",
             2,
         ),
         (
@@ -135,7 +135,7 @@ def test_eval_of_another_table_gives_its_figures(call, home):
         (("show", "runs/none-001"), "error: runs/none-001: is no such folder", 4),
         (("resume", "runs"), "error: runs: is not a run folder", 4),
         (("ls", "nowhere"), "error: nowhere: no such folder", 4),
-        (("compare", "runs/small-001"), "error: compare: there is nothing to compare with", 2),
+        (("compare", "runs/small-001"), "error: compare: needs at least two runs", 2),
         (
             ("resume", "runs/small-001", "--epochs", "12"),
             "error: --epochs: the run already goes to 12 epochs",
@@ -225,7 +225,7 @@ def test_a_value_of_the_config_given_as_an_option_is_told_how_to_write_it(call, 
         ),
         (("eval", "x.safetensors"), "error: x.safetensors: no such file; expected a checkpoint that"),
         (("predict", "runs/small-001", "absent.csv"), "error: absent.csv: no such file; check the path"),
-        (("--json", "ls"), "error: --json: stands after the command; write mlprun COMMAND --json"),
+        (("--json", "ls"), "error: --json: must follow the command; write mlprun COMMAND --json"),
         (("version",), "error: version: no such command; did you mean mlprun --version?"),
     ],
 )
@@ -347,7 +347,7 @@ def test_show_gives_the_network_and_the_figures(call):
 def test_compare_names_what_differs_and_nothing_else(call):
     told = document(call, "compare", "runs/small-001", "runs/small-002")
     assert told["differences"] == {"optimizer.lr": [0.2, 0.5]}
-    assert [len(values) for values in told["figures"].values()] == [2] * 6
+    assert [len(values) for values in told["metrics"].values()] == [2] * 6
 
 
 def test_compare_of_different_datasets_has_one_row_for_each_part(call, home):
@@ -384,12 +384,12 @@ def test_tables_fit_narrow_terminals_and_no_heading_is_torn(home, monkeypatch, w
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("TERM", "xterm")
     for arguments, words in (
-        (("train", "small.yaml", "-q", "--out", "drawn"), "split figure best last majority"),
-        (("train", "small.yaml", "-q", "--seeds", "2", "--out", "drawn"), "figure mean ± deviation lowest"),
-        (("eval", "runs/small-001"), "split figure epoch"),
-        (("show", "runs/small-001"), "split figure best last majority"),
+        (("train", "small.yaml", "-q", "--out", "drawn"), "split metric best last majority"),
+        (("train", "small.yaml", "-q", "--seeds", "2", "--out", "drawn"), "metric mean ± std min"),
+        (("eval", "runs/small-001"), "split metric epoch"),
+        (("show", "runs/small-001"), "split metric best last majority"),
         (("ls", "drawn"), "run status epochs seconds of test"),
-        (("compare", "runs/small-001", "runs/small-002"), "split figure small-001 small-002"),
+        (("compare", "runs/small-001", "runs/small-002"), "split metric small-001 small-002"),
         (("sweep", "show", "drawn/small-seeds-001"), "setting n mean"),
         (("list",), "kind count names"),
         (("list", "optimizers"), "name summary"),

@@ -45,7 +45,7 @@ def test_the_means_are_of_the_runs_that_each_seed_gives_alone(train, tmp_path):
     for figure in ("train_loss", "dev_loss", "test_accuracy"):
         split, name = figure.split("_")
         values = [run.figures["best"]["splits"][split][name] for run in alone]
-        found, expected = told["figures"][figure], scipy.stats.describe(values)
+        found, expected = told["metrics"][figure], scipy.stats.describe(values)
         assert (found["n"], found["mean"]) == (4, pytest.approx(expected.mean))
         assert found["deviation"] == pytest.approx(expected.variance**0.5)
         half = scipy.stats.t.ppf(0.975, 3) * found["deviation"] / 2
@@ -56,7 +56,7 @@ def test_a_table_shows_means_and_what_was_left_out(train):
     words = ("--seeds", "3", "-q", "loss=mse", "architecture.activation=identity")
     code, out, err = train(*words)
     assert (code, err) == (0, "")
-    assert "best epoch, mean over 3 seeds with its 95% interval" in out
+    assert "best epoch, mean over 3 seeds with 95% interval" in out
     assert "next: mlprun sweep show" in out
     swept = shown(train(*words, "--json"))["counts"]
     assert list(swept) == list(get_args(TrialStatus))
@@ -71,11 +71,11 @@ def test_seeds_of_which_none_came_to_its_end_fail_as_one_does(train):
     words = ("--seeds", "3", "-q", "loss=mse", "architecture.activation=identity", "optimizer.lr=1e38")
     code, out, err = train(*words)
     assert (code, out, err.count("\n")) == (8, "", 1)
-    assert "small-seeds-001: no seed came to its end: 3 diverged after " in err
+    assert "small-seeds-001: no seed finished: 3 diverged after " in err
     code, out, _ = train(*words, "--json")
     told = json.loads(out)
     assert (code, told["counts"]["diverged"]) == (8, 3)
-    assert {one["n"] for one in told["figures"].values()} == {0}
+    assert {one["n"] for one in told["metrics"].values()} == {0}
 
 
 @pytest.mark.parametrize("out", ["runs", "else where"])
@@ -88,8 +88,8 @@ def test_seeds_that_failed_say_why_and_how_they_are_trained_again(out, call, tra
         patch.setattr(ExperimentCache, "experiment", no_rows)
         code, shown, err = train("--out", out, "--seeds", "2", "-q")
     assert (code, shown) == (10, "")
-    assert "no seed came to its end: wine.csv: has no rows; choose another; mlprun sweep run " in err
-    hint = err[err.index("mlprun sweep run") :].removesuffix(" trains them again\n")
+    assert "no seed finished: wine.csv: has no rows; choose another; to train them again: mlprun " in err
+    hint = err[err.index("mlprun sweep run") :].rstrip("\n")
     assert ("--out" in hint) == (out != "runs")
     assert call(*shlex.split(hint)[1:], "-q")[0] == 0
     assert os.listdir(out) == ["small-seeds-001"]
@@ -100,8 +100,8 @@ def test_what_diverged_beside_others_is_counted(train):
     words = ("loss=mse", "architecture.activation=relu", "architecture.hidden=[16]", "optimizer.lr=1.25")
     code, out, _ = train("--seeds", "6", "-q", *words)
     assert code == 0
-    assert re.search(r"mean over [2-5] seeds with its 95% interval", out)
-    assert re.search(r"\n[1-4] diverged: not in these means\n", out)
+    assert re.search(r"mean over [2-5] seeds with 95% interval", out)
+    assert re.search(r"\n[1-4] diverged: excluded from the means\n", out)
 
 
 def test_the_same_command_does_nothing_twice_and_a_dry_run_nothing_at_all(train, tmp_path):

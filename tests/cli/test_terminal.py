@@ -68,14 +68,14 @@ def test_no_color_takes_the_colours_from_a_terminal_and_a_pipe_has_none(monkeypa
 
 def test_results_go_to_standard_output_and_notes_to_standard_error(capsys):
     Output().result("figure")
-    Output().note("progress")
-    Output(quiet=True).note("silent")
+    Output().message("progress")
+    Output(quiet=True).message("silent")
     assert capsys.readouterr() == ("figure\n", "progress\n")
 
 
 def test_text_of_users_is_escaped_wherever_it_is_printed(capsys):
     Output().result("a\x1b[2J", Table(("\u202eb",), [("\x07",)], title="\x9b"))
-    Output().note("c\x1b")
+    Output().message("c\x1b")
     assert capsys.readouterr() == ("a\\x1b[2J\n\\x9b\n\\u202eb\n\\x07\n", "c\\x1b\n")
 
 
@@ -137,7 +137,7 @@ FIGURES = Table(
 def test_on_a_narrow_terminal_nothing_is_lost_and_no_word_is_broken(width, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("NO_COLOR", "1")
-    shown = terminal._drawn(FIGURES)
+    shown = terminal.draw_table(FIGURES)
     words = shown.replace(":", " ").split()
     for cell in ("runs/moons-001", "interrupted", "0.1235", "0.359,", "accuracy", "0.825", "heading"):
         assert cell in words, (cell, shown)

@@ -78,7 +78,7 @@ def test_without_a_config_the_usage_is_told(validate):
     assert validate("optimizer.lr=3") == (
         2,
         "",
-        "error: validate: no config is named; try mlprun validate --help\n",
+        "error: validate: no config given; try mlprun validate --help\n",
     )
 
 

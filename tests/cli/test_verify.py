@@ -246,7 +246,7 @@ def test_several_configs_make_a_table_in_markdown(capsys: pytest.CaptureFixture[
         ([XOR, "device=cuda:99"], 6, "cuda:99 is not available"),
         ([str(CONFIGS / "regression_fourth_power.yaml")], 2, "--allow-code"),
         ([XOR, "--plot", "curves.bmp"], 2, "curves.bmp: is no picture's name; end it in .png"),
-        ([XOR, "--plot", "/nowhere/curves.png"], 7, "/nowhere: is no folder"),
+        ([XOR, "--plot", "/nowhere/curves.png"], 7, "/nowhere: is not a folder"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_a_line(

@@ -53,8 +53,8 @@ def test_show_is_a_table_by_setting_the_best_first(call, folder):
         "4 [8, 4] 1 0 0/2 0% to 66% 1 1 1",
         "",
         "sorted by mean, smaller first; success: test_accuracy > 0.6",
-        "dev_loss was not a number in the trials of setting 4",
-        "to go on, call the folder widths-001 again: its name is how it is found",
+        "dev_loss is not a number in the trials of setting 4",
+        "to resume, rename the folder to widths-001: sweeps are found by name",
     ]
 
 
@@ -99,24 +99,27 @@ def test_show_says_what_its_figures_are_not(call, tmp_path):
     by_test = {"metric": "test_accuracy", "mode": "max", "aggregate": "mean"}
     two = [one(1, 1, 0, 0.5), one(2, 1, 1, 0.95), one(8, 1, 2, 0.9), one(3, 2, 0, 0.9), one(4, 2, 1, 0.8)]
     out = shown("test", two, objective=by_test)
-    assert "the first setting's test_accuracy is too good for new rows; choose by dev rows\n" in out
-    assert "intervals pass 0 or 1 since Student's t knows no bounds" in out
-    assert "no interval of a mean over 2 seeds: it takes 3 or more\n" in out
+    assert "selecting on test data (test_accuracy) is optimistic; select on dev\n" in out
+    assert "intervals exceed 0 or 1 since Student's t is unbounded" in out
+    assert "an interval of the mean requires at least 3 seeds\n" in out
     no_dev = tuple(one for one in describe().figures if "dev" not in one)
     without = [replace(one, figures={"test_accuracy": one.figures["test_accuracy"]}) for one in two]
     out = shown("no-dev", without, objective=by_test, figures=no_dev)
-    assert "the first setting's test_accuracy is too good for new rows\n" in out
+    assert "selecting on test data (test_accuracy) is optimistic\n" in out
     out = shown("dev", two)
-    assert "too good" not in out
+    assert "optimistic" not in out
     assert "no bounds" not in out  # a loss may be more than 1
     assert "too good" not in shown("alone", two[:3], objective=by_test)
-    assert "6 seeds or more" in shown("median", two, objective={**by_test, "aggregate": "median"})
+    assert "at least 6 seeds" in shown("median", two, objective={**by_test, "aggregate": "median"})
     folds = [one(1 + 2 * seed + fold, 1, seed, 0.9, fold) for seed in range(2) for fold in range(2)]
-    assert "and say nothing of new rows\n" in shown("folds", folds, folds=2)
-    assert "the folds of one seed share rows" in shown("fold", folds[:2], folds=2)
+    assert "not the sampling of new rows\n" in shown("folds", folds, folds=2)
+    assert "folds of one seed share rows" in shown("fold", folds[:2], folds=2)
     lost = [one(5, 3, 0, 0.99), one(6, 3, 1, 0.1, status="diverged"), one(7, 3, 2, 0.1, status="diverged")]
     out = shown("lost", [*two, *lost])
-    assert "most trials of setting 3 diverged: the figures are of those that did not; they come after" in out
+    assert (
+        "most trials of setting 3 diverged: metrics are of the remaining trials only; they are listed last"
+        in out
+    )
     assert "most trials of setting 3 diverged" in call("compare", tmp_path / "lost")[1]
     assert "most trials" not in call("compare", tmp_path / "lost", 1, 2)[1]
 
@@ -165,7 +168,7 @@ def test_show_says_what_goes_on_with_a_sweep_that_stopped(call, sweep, tmp_path,
         out = call("show", "runs/trials-001")[1]
         assert out.startswith(head.format(state))
         assert (f"\nfailed: {reason}\n" in out) == (state == "failed")
-    command = out.splitlines()[-1].removeprefix("to go on: mlprun sweep ")
+    command = out.splitlines()[-1].removeprefix("to resume: mlprun sweep ")
     assert command == "run runs/trials-001/sweep.yaml"
     database.remove_checksum(swept.folder.database)
     with closing(sqlite3.connect(swept.folder.database)) as connection, connection:
@@ -180,7 +183,9 @@ def test_show_names_the_folder_and_the_trust_that_going_on_needs(call, tmp_path)
     path.mkdir(parents=True)
     write(path, describe(base={"extend": ["own.py"]}), [trial(1, 1, 0)])
     last = call("show", path)[1].splitlines()[-1]
-    assert last == (f"to go on: mlprun sweep run '{path}/sweep.yaml' --out '{tmp_path}/my runs' --allow-code")
+    assert last == (
+        f"to resume: mlprun sweep run '{path}/sweep.yaml' --out '{tmp_path}/my runs' --allow-code"
+    )
 
 
 def test_compare_says_in_words_whether_settings_differ(call, folder):
@@ -191,9 +196,9 @@ def test_compare_says_in_words_whether_settings_differ(call, folder):
         "1 and 3: 3 seeds are too few for a reliable answer: no evidence of a difference: the interval of "
         "the difference, -0.16 to 0.22, contains 0" in out
     )
-    assert "success rate (test_accuracy > 0.6), second less first" in out
+    assert "success rate (test_accuracy > 0.6), difference (second − first)" in out
     told = document(call, "compare", folder, 2, 1)["comparisons"]
-    assert [(one["figure"], one["first"], one["second"], one["evidence"]) for one in told] == [
+    assert [(one["metric"], one["first"], one["second"], one["evidence"]) for one in told] == [
         ("dev_loss", 2, 1, False),
         ("success", 2, 1, False),
     ]
@@ -239,7 +244,7 @@ def test_what_cannot_be_tested_is_neither_evidence_nor_none(call, tmp_path):
 
 def test_compare_by_a_parameter_names_its_values(call, folder):
     told = document(call, "compare", folder, "--by", "hidden")["comparisons"]
-    assert [(one["first"], one["second"], one["figure"]) for one in told] == [
+    assert [(one["first"], one["second"], one["metric"]) for one in told] == [
         ([2], [8, 4], "dev_loss"),
         ([2], [8, 4], "success"),
     ]
@@ -251,10 +256,12 @@ def test_compare_by_a_parameter_names_its_values(call, folder):
 
 def test_compare_without_settings_counts_the_evidence(call, folder):
     out = call("compare", folder, "--metric", "test_accuracy", "--of", "last")[1]
-    assert out.startswith("last_test_accuracy, second less first, corrected for 2 comparisons (Bonferroni)\n")
+    assert out.startswith(
+        "last_test_accuracy, difference (second − first), corrected for 2 comparisons (Bonferroni)\n"
+    )
     assert out.count("2: hidden=[8, 4] lr=0.1  ") == 6
-    # one sign for minus; a dash where nothing was tested, and where no interval can be had
-    assert re.findall(r"[^\x00-\x7f]", out) == ["–"] * 6
+    # a dash where nothing was tested, and where there is no interval; ASCII signs for negative numbers
+    assert re.findall(r"[^\x00-\x7f]", out.replace("(second − first)", "")) == ["–"] * 6
 
 
 def test_many_comparisons_are_told_by_those_that_are_clearest(call, tmp_path):
@@ -273,7 +280,7 @@ def test_many_comparisons_are_told_by_those_that_are_clearest(call, tmp_path):
     clear = sorted((one["p"], one["second"]) for one in told if one["evidence"])
     out = call("compare", tmp_path)[1]
     assert len(told) == 8 > len(clear) > 1
-    assert f"evidence of a difference in {len(clear)} of 8 comparisons\n" in out
+    assert f"significant differences: {len(clear)} of 8 comparisons\n" in out
     lines = [line for line in out.splitlines() if ": evidence of" in line]
     assert [line.partition(":")[0] for line in lines] == [f"1 and {number}" for _, number in clear][:6]
 
@@ -290,7 +297,7 @@ def test_export_writes_the_rows_of_the_view(call, folder, tmp_path):
     ] == [(*row[:3], pytest.approx(float("nan") if row[3] is None else row[3], nan_ok=True)) for row in view]
     path = tmp_path / "trials.parquet"
     code, out, err = call("export", folder, "-o", path)
-    apart = "2 diverged: their figures are up to where they ended; a mean is of finished and early_stopping"
+    apart = "2 diverged: metrics are of their last epoch; for means, select finished and early_stopping"
     assert (code, out, err) == (0, "", f"16 trials written to {path}\n{apart}\n")
     assert call("export", folder)[2] == f"{apart}\n"
     assert pl.read_parquet(path)["trial"].to_list() == list(range(1, 17))
@@ -332,17 +339,17 @@ def test_export_prints_a_document(call, folder, tmp_path):
     ("arguments", "code", "message"),
     [
         (["show", "nowhere"], 4, "error: nowhere: no such folder; expected the folder of a sweep"),
-        (["show", "FOLDER", "--of", "first"], 2, "error: --of: 'first' is neither; use best or last"),
+        (["show", "FOLDER", "--of", "first"], 2, "error: --of: unknown value 'first'; use best or last"),
         (["show", "FOLDER", "--metric", "tets_loss"], 2, "did you mean test_loss?"),
         (["compare", "FOLDER", "1"], 2, "nothing to compare with; name two settings or none"),
         (["compare", "FOLDER", "1", "2", "--by", "lr"], 2, "error: --by: compares values of a parameter"),
         (["compare", "FOLDER", "one", "two"], 2, "error: mlprun sweep compare: "),
-        (["export", "FOLDER", "--to", "xlsx"], 2, "error: --to: 'xlsx' is none; use csv or parquet"),
-        (["export", "FOLDER", "--to", "parquet"], 2, "name a file with -o FILE"),
+        (["export", "FOLDER", "--to", "xlsx"], 2, "error: --to: unknown format 'xlsx'; use csv or parquet"),
+        (["export", "FOLDER", "--to", "parquet"], 2, "add -o FILE"),
         (
             ["export", "FOLDER", "-o", "g3.xlsx"],
             2,
-            "ends in .xlsx, which is none of .csv or .parquet; name one",
+            "unknown file type .xlsx; expected .csv or .parquet; rename the file, or add --to csv",
         ),
     ],
 )

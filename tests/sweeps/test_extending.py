@@ -286,7 +286,7 @@ def test_a_sweep_that_was_stopped_is_extended_in_the_middle(sweep, tmp_path, sto
 def test_what_is_extended_is_told_before_and_while_it_runs(sweep, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sweep("grid: {optimizer.lr: [0.1, 0.5]}\nseeds: 2")
-    line = "goes on with runs/trials-001: 4 of its 12 trials are there"
+    line = "resuming runs/trials-001: 4 of 12 trials are complete"
     words = ["sweep", "run", "trials.yaml", "seeds=6"]
     assert cli.main([*words, "--dry-run"]) == 0
     assert line in capsys.readouterr().out
@@ -295,14 +295,14 @@ def test_what_is_extended_is_told_before_and_while_it_runs(sweep, tmp_path, caps
     assert (said["sweep"], said["done"], said["trials"]) == ("runs/trials-001", 4, 12)
     assert cli.main(words) == 0
     assert line in capsys.readouterr().err
-    over = "all 12 trials of runs/trials-001 have ended before; nothing is left to do"
+    over = "all 12 trials of runs/trials-001 are complete; nothing to do"
     assert cli.main(words) == 0
     assert over in capsys.readouterr().err
     assert cli.main([*words, "--dry-run"]) == 0
     assert over in capsys.readouterr().out
     assert cli.main(["train", "small.yaml", "--seeds", "3"]) == 0
     assert cli.main(["train", "small.yaml", "--seeds", "5"]) == 0
-    assert "goes on with runs/small-seeds-001: 3 of its 5 trials are there" in capsys.readouterr().err
+    assert "resuming runs/small-seeds-001: 3 of 5 trials are complete" in capsys.readouterr().err
 
 
 def test_a_damaged_database_of_another_sweep_is_no_obstacle(sweep):

@@ -105,7 +105,7 @@ def test_figures_that_are_not_the_sweeps_are_named(few, call):
     code, out, err = call("sweep", "trial", few.path, 2, "--json", "-q")
     assert code == 10
     assert json.loads(out)["differences"] == ["the figures"]
-    assert "is not trial 2 of" in err
+    assert "differs from trial 2 of" in err
 
 
 def test_a_trial_that_is_not_there_or_was_not_trained_is_refused(few, tmp_path):
@@ -142,7 +142,7 @@ def test_the_run_of_a_trial_works_like_any_other(few, call, tmp_path):
     code, out, _ = call("sweep", "trial", few.path, 1, "-q")
     assert code == 0
     assert out == (
-        "trial 1 (finished): weights, history and figures equal the sweep's\n"
+        "trial 1 (finished): weights, history and metrics are identical to the sweep\n"
         "run folder: runs/few-trial-1-001\nnext: mlprun plot runs/few-trial-1-001\n"
     )
     code, out, _ = call("eval", "runs/few-trial-1-001", "--json")
@@ -216,7 +216,7 @@ def test_sweeps_are_listed_and_other_commands_point_to_their_own(few, call):
         ),
         (["--out", "x.png"], "'x.png' is one file"),
         (["--metric", "x"], "error: x: is no metric of this sweep"),
-        (["--of", "first"], "error: --of: 'first' is neither; use best or last"),
+        (["--of", "first"], "error: --of: unknown value 'first'; use best or last"),
         (["--epoch", "last"], "error: --epoch: is of runs; say --of best or --of last for a sweep"),
     ],
 )

@@ -209,13 +209,13 @@ def test_a_sweep_that_lost_a_file_is_not_said_to_be_over(failed, capsys, monkeyp
     monkeypatch.chdir(tmp_path)
     words = ["sweep", "run", "trials.yaml", *WORDS]
     assert cli.main([*words, "--dry-run"]) == 0
-    assert "all 16 trials of runs/trials-001 have ended before" in capsys.readouterr().out
+    assert "all 16 trials of runs/trials-001 are complete" in capsys.readouterr().out
     assert cli.main([*words, "--dry-run", "--retry-failed"]) == 0
     said = capsys.readouterr()
-    assert "goes on with runs/trials-001: 12 of its 16 trials are there" in said.out
+    assert "resuming runs/trials-001: 12 of 16 trials are complete" in said.out
     assert "failed trials to be trained again: 4" in said.err
     assert cli.main(words) == 0
-    hint = "the same command with --retry-failed trains what failed again"
+    hint = "add --retry-failed to the same command to train failed trials again"
     assert hint in capsys.readouterr().out
     assert cli.main([*words, "--retry-failed"]) == 0
     said = capsys.readouterr()

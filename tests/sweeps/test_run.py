@@ -206,10 +206,10 @@ def test_a_sweep_that_is_stopped_says_what_it_keeps_in_the_middle(sweep, tmp_pat
     assert (status.state, status.done, status.kept) == ("interrupted", 0, in_the_middle)
     assert 20 <= in_the_middle < 400
     out = call("sweep", "show", place.path)[1]
-    assert f": interrupted, 0 of 400 trials, {in_the_middle} more in the middle, 1 setting\n" in out
+    assert f": interrupted, 0 of 400 trials, {in_the_middle} more partially trained, 1 setting\n" in out
     place.write_status(replace(status, state="running"))  # as one that was killed now had written it
     assert (
-        f": crashed, 0 of 400 trials, {in_the_middle} more in the middle, "
+        f": crashed, 0 of 400 trials, {in_the_middle} more partially trained, "
         in call("sweep", "show", place.path)[1]
     )
     with stopping(after=20) as counting:

@@ -1,1 +1,1 @@
-"""Many runs as one experiment: seeds, settings, folds."""
+"""Sweeps: grid and random search over parameters, seeds and folds."""

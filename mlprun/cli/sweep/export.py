@@ -8,7 +8,7 @@ import typer
 
 from mlprun.analysis import export
 from mlprun.analysis.summary import describe_counts
-from mlprun.cli.options import Force, save
+from mlprun.cli.options import AllowCode, Force, save
 from mlprun.cli.terminal import Output
 from mlprun.cli.train import RunProgress
 from mlprun.errors import CheckFailedError, UsageError, command_line
@@ -27,82 +27,80 @@ def export_command(
     folder: Annotated[str, typer.Argument(help="the sweep's folder")],
     *,
     to: Annotated[
-        str | None, typer.Option("--to", help="csv or parquet; by default as the file's name ends.")
+        str | None, typer.Option("--to", help="csv or parquet (default: from the file name).")
     ] = None,
     out: Annotated[
-        str, typer.Option("--out", "-o", metavar="FILE", help="The file to write; - is standard output.")
+        str, typer.Option("--out", "-o", metavar="FILE", help="Output file; - for standard output.")
     ] = "-",
     force: Force = False,
     output: Output,
 ) -> None:
-    """Write a sweep's trials as one table, a row for each trial.
+    """Export the trials of a sweep as a table, one row per trial.
 
     mlprun sweep export runs/xor_width-001 --to csv -o trials.csv
     mlprun sweep export runs/xor_width-001 -o trials.parquet
     mlprun sweep export runs/xor_width-001 | head
 
     Columns: trial, setting, the parameters by dotted path (lists as JSON), seed,
-    fold, status, engine, epochs, best_epoch, seconds, error, then the figures:
+    fold, status, engine, epochs, best_epoch, seconds, error, then the metrics:
     test_loss is of the best epoch, last_test_loss of the last one. An empty cell
-    is a figure that is not a number or was not computed. Trials that diverged have
-    figures up to their last finite epoch, pruned ones up to where they were given
-    up: for a mean as `sweep show` has it keep status finished and early_stopping.
+    is a metric that is NaN or was not computed. Diverged trials have metrics up to
+    their last finite epoch, pruned ones up to the epoch of pruning. For means as in
+    `sweep show`, select the statuses finished and early_stopping.
 
     --json prints {"sweep", "to", "out", "trials": N, "columns": [NAME, ...]} and,
-      where no file is named, "rows": [[...], ...].
+      without --out, "rows": [[...], ...].
 
-    Exit codes: 0 done, 2 usage or the file exists, 4 not a sweep, 7 files.
+    Exit codes: 0 success, 2 usage or the file exists, 4 not a sweep, 7 files.
     """
     to = to or _format_of(out)
     if to not in FORMATS:
-        raise UsageError("--to", f"{to!r} is none", f"use {' or '.join(FORMATS)}")
+        raise UsageError("--to", f"unknown format {to!r}", f"use {' or '.join(FORMATS)}")
     if to == "parquet" and out == "-":
-        raise UsageError("--to parquet", "is no text for standard output", "name a file with -o FILE")
+        raise UsageError("--to parquet", "cannot be written to standard output", "add -o FILE")
     with open_sweep(folder).results() as results:
         names, counts = export.column_names(results.description), results.counts()
         count = sum(counts.values())
-        told = {"sweep": folder, "to": to, "out": out, "trials": count, "columns": names}
+        document = {"sweep": folder, "to": to, "out": out, "trials": count, "columns": names}
         if out == "-":
             if output.as_json:
-                output.document({**told, "rows": list(export.rows(results))})
+                output.document({**document, "rows": list(export.rows(results))})
             else:
                 output.data(export.to_csv(results))
-                _note_apart(counts, output)
+                _note_excluded(counts, output)
             return
         data = export.to_parquet(results) if to == "parquet" else export.to_csv(results).encode()
     save(out, data, force=force)
-    output.document(told)
-    output.note(f"{count:,} trials written to {out}")
-    _note_apart(counts, output)
+    output.document(document)
+    output.message(f"{count:,} trials written to {out}")
+    _note_excluded(counts, output)
 
 
 def trial_command(
     folder: Annotated[str, typer.Argument(help="the sweep's folder")],
     number: Annotated[
         int,
-        typer.Argument(metavar="TRIAL", max=2**63 - 1, help="the trial's number, as `export` has it"),
+        typer.Argument(metavar="TRIAL", max=2**63 - 1, help="number of the trial, see `sweep export`"),
     ],
     *,
-    out: Annotated[str, typer.Option("--out", help="The folder that the run folder is made in.")] = "runs",
-    allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Run the user code that the sweep was made with.")
-    ] = False,
+    out: Annotated[str, typer.Option("--out", help="Folder for the new run folder.")] = "runs",
+    allow_code: AllowCode = False,
     output: Output,
 ) -> None:
-    """Make an ordinary run folder of one trial: train it again and compare.
+    """Extract one trial as a run folder: train it again and compare.
 
     mlprun sweep trial runs/xor_width-001 587
     mlprun sweep trial runs/xor_width-001 587 --out best-of-xor
 
-    The trial is trained alone from its own config and seed. Weights of the best and
-    of the last epoch, history and figures are then compared with those that the
-    sweep kept, bit by bit. The run works with `eval`, `predict`, `plot`, `show` and
+    Trains the trial on its own with its config and seed, and compares weights of
+    the best and last epoch, history and metrics bit by bit with those stored in
+    the sweep. The run can be used with `eval`, `predict`, `plot`, `show` and
     `resume`. A trial that diverged diverges again.
 
     --json prints {"sweep", "trial", "run", "status", "equal": true | false,
-      "differences": [TEXT, ...]}, also where they differ.
+      "differences": [TEXT, ...]}, also if they differ.
 
-    Exit codes: 0 done and equal, 2 no such trial, 4 not a sweep, 6 device, 7 files,
+    Exit codes: 0 identical, 2 no such trial, 4 not a sweep, 6 device, 7 files,
     9 memory, 10 the run differs from the trial, 130 Ctrl-C, 143 SIGTERM.
     """
     from mlprun.sweeps.extract import extract
@@ -121,25 +119,27 @@ def trial_command(
         }
     )
     if made.differences:
-        what = f"is not trial {number} of {folder} to the last bit: {', '.join(made.differences)} differ"
-        raise CheckFailedError(path, what, "the run.json of both names versions and machine")
+        what = f"differs from trial {number} of {folder}: {', '.join(made.differences)}"
+        raise CheckFailedError(path, what, "compare versions and machine in the run.json of both")
     status = made.trial.status.replace("_", " ")
-    output.result(f"trial {number} ({status}): weights, history and figures equal the sweep's")
+    output.result(f"trial {number} ({status}): weights, history and metrics are identical to the sweep")
     output.result(f"run folder: {path}\nnext: {command_line('plot', path)}")
 
 
 def _format_of(out: str) -> str:
-    """What a file's name asks for; csv where it has no ending."""
+    """The format of a file name; csv if it has no extension."""
     ending = os.path.splitext(out)[1].lower().removeprefix(".")
     if ending and ending not in FORMATS:
         known = " or ".join(f".{name}" for name in FORMATS)
-        raise UsageError(out, f"ends in .{ending}, which is none of {known}", "name one of them, or --to csv")
+        raise UsageError(
+            out, f"unknown file type .{ending}; expected {known}", "rename the file, or add --to csv"
+        )
     return ending or "csv"
 
 
-def _note_apart(counts: "Mapping[TrialStatus, int]", output: Output) -> None:
-    """Say of which trials there are figures that have no place in a mean."""
+def _note_excluded(counts: "Mapping[TrialStatus, int]", output: Output) -> None:
+    """Note which trials have metrics that do not belong in a mean."""
     trials = " and ".join(describe_counts(counts, [one for one in UNSOUND if one != "failed"]))
     if trials:
         statuses = " and ".join(SOUND)
-        output.note(f"{trials}: their figures are up to where they ended; a mean is of {statuses}")
+        output.message(f"{trials}: metrics are of their last epoch; for means, select {statuses}")

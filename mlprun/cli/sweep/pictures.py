@@ -103,9 +103,9 @@ def _draw(
         raise UsageError(path, f"has nothing to draw: {reasons}", remedy)
     if skipped and not request.kinds:
         few = "1 kind is" if len(skipped) == 1 else f"{len(skipped)} kinds are"
-        output.note(f"{few} not for this sweep; {command_line('plot', path)} --list says why")
+        output.message(f"{few} not for this sweep; {command_line('plot', path)} --list says why")
     elif skipped:
-        output.note("\n".join(f"{one['kind']} not drawn: {one['reason']}" for one in skipped))
+        output.message("\n".join(f"{one['kind']} not drawn: {one['reason']}" for one in skipped))
     return {"sweep": path, "plots": drawn, "skipped": skipped}
 
 

@@ -1,4 +1,4 @@
-"""`mlprun sweep run`: run a sweep, or go on with it."""
+"""`mlprun sweep run`: run or resume a sweep."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlprun import api
-from mlprun.cli.sweep.show import of_search
+from mlprun.cli.options import AllowCode  # noqa: TC001 -- Typer reads it
+from mlprun.cli.sweep.show import search_warning
 from mlprun.cli.terminal import LINE_SECONDS, Output, ProgressReporter
 from mlprun.errors import command_line
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from mlprun.sweeps.plan import Plan
 
 FIRST_SECONDS = 2.0
-"""until the first line of progress"""
+"""before the first progress line"""
 
 
 def run_command(
@@ -29,115 +30,111 @@ def run_command(
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUE]...", help="values that replace the sweep's, or base.KEY its base's"
+            metavar="[KEY=VALUE]...", help="values that override the sweep, or its base with base.KEY"
         ),
     ] = None,
     *,
-    out: Annotated[str, typer.Option("--out", help="The folder that sweep folders are made in.")] = "runs",
+    out: Annotated[str, typer.Option("--out", help="Folder for the new sweep folder.")] = "runs",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check every trial and say what would run; run nothing.")
+        bool, typer.Option("--dry-run", help="Check all trials and show the plan without running.")
     ] = False,
     fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at a trial that diverges or fails, or did so before.")
+        bool, typer.Option("--fail-fast", help="Stop at the first trial that diverges or fails.")
     ] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Train the trials again that failed.")
-    ] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train failed trials again.")] = False,
     on: Annotated[
-        str, typer.Option("--on", metavar="PLACE", help="Where trials are trained: local or ray.")
+        str, typer.Option("--on", metavar="EXECUTOR", help="Where to train trials: local or ray.")
     ] = "local",
     address: Annotated[
         str | None,
-        typer.Option("--address", help="The Ray cluster, as HOST:PORT; by default one on this machine."),
+        typer.Option("--address", help="Address of the Ray cluster, HOST:PORT (default: start one here)."),
     ] = None,
-    allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Run the user code that the base's `extend` names.")
-    ] = False,
+    allow_code: AllowCode = False,
     output: Output,
 ) -> None:
-    """Run a sweep: every setting with every seed, as one experiment.
+    """Run a grid or random search over parameters, seeds and folds.
 
     mlprun sweep run configs/sweeps/xor_width.yaml
     mlprun sweep run configs/sweeps/xor_width.yaml seeds=20 base.training.epochs=500
     mlprun sweep run configs/sweeps/xor_width.yaml --dry-run
 
-    A sweep file names a base config and what replaces its values:
+    A sweep file names a base config and the values that vary:
 
     base: ../xor.yaml                  a config; paths are relative to this file
     base: {base: ../xor.yaml, training: {epochs: 500}}
-                                       or one written here, with or without a
+                                       or an inline config, with or without a
                                        `base` of its own
-    seeds: 200                         how many, or a list
+    seeds: 200                         number of seeds, or a list
     grid: {optimizer.lr: [0.1, 1.0]}   all combinations
-    paired: {KEY: [...], KEY: [...]}   first with first, second with second
+    paired: {KEY: [...], KEY: [...]}   values combined one by one
     random: {optimizer.lr: {log_uniform: [1e-3, 1]}}, with trials: 100
                                        or uniform, integers, choice
-    search: {name: tpe, trials: 200}   in place of trials: Optuna asks for the
-                                       settings, a `batch` of 32 at a time;
-                                       mlprun doctor says how to install it
+    search: {name: tpe, trials: 200}   instead of trials: Optuna proposes settings
+                                       in batches of `batch` (default 32);
+                                       mlprun doctor shows how to install it
     search: {name: random, trials: 200, pruner: {name: successive_halving}}
-                                       only the settings that look good are trained
-                                       to their end, with tpe as well
+                                       train only promising settings to the end;
+                                       also available with tpe
     folds: 5                           cross-validation: each trial tests on one
                                        fifth of the rows
     objective: {metric: dev_loss, mode: min, aggregate: mean}
     success: test_accuracy >= 0.99     when a trial counts as a success
 
-    Every problem of every trial is told before anything runs. A trial's bytes
-    are those of `mlprun train` with its config. One that diverges or fails is
-    marked, and the sweep goes on. Ctrl-C saves what stands; the same command
-    goes on with it, and does nothing when all trials have ended.
+    All problems of all trials are reported first. A trial gives the same bytes
+    as `mlprun train` with its config. Trials that diverge or fail are marked, and
+    the sweep continues. Ctrl-C saves all results so far; the same command resumes
+    the sweep, and does nothing if all trials are complete.
 
-    A sweep that asks for more than one that is there goes on in its folder: more
-    seeds, values, `trials` or `search.trials`, all else alike. What is there
-    keeps its numbers and its bytes, and new trials come after it. A search asks
-    on with all that it knows by then, which are not the settings that it would
-    have asked for had it been as long from the start. One that asks for less
-    gets a folder of its own.
+    A sweep that only adds seeds, values, `trials` or `search.trials` to an
+    existing one extends that sweep in its folder: existing trials keep their
+    numbers and bytes, and new trials follow. An extended search uses all results
+    so far, so that its proposals differ from those of a longer search from the
+    start. A sweep that asks for less gets a new folder.
 
-    --retry-failed trains the trials again that failed, and keeps the others of
-    their cohorts. A file of cohorts/ that is missing or cut off is noticed, and
-    its trials are trained again.
+    --retry-failed trains failed trials again and keeps the other trials of their
+    cohorts. Missing or truncated files in cohorts/ are detected, and their trials
+    are trained again.
 
-    Where versions, the processor or user code are not those that a sweep was
-    started with, a line says so and status.json keeps it; a table whose rows
-    changed is refused.
+    If versions, processor or user code differ from those at the start of the
+    sweep, a warning is printed and recorded in status.json; a table with changed
+    rows is refused.
 
-    --on ray trains the trials as tasks of a Ray cluster; this process gathers
-    and writes, and the bytes are the same. Tables and user code lie at the same
-    paths on all its machines, and all have the same versions. Tasks whose worker
-    dies are started again, and what is trained when the sweep is stopped or killed
-    loses some five seconds there. mlprun doctor says how to install Ray.
+    --on ray trains the trials as tasks of a Ray cluster; this process collects
+    and writes the results, and the bytes are the same. Tables and user code must
+    be available under the same paths on all machines, with the same versions of
+    all packages. Tasks of workers that die are restarted; stopping the sweep loses
+    about five seconds of their work. mlprun doctor shows how to install Ray.
 
     --json prints {"sweep": FOLDER, "status", "trials", "counts": {STATUS: N},
-      "seconds"}
-      and under --dry-run {"name", "sweep": FOLDER that it goes on with or null,
-      "done": N, "trials", "settings", "seeds", "folds", "parameters", "figures",
-      "objective", "success", "search", "rungs", "cohorts",
-      "engines": {NAME: TRIALS}, "cores", "estimate": {"core_seconds", "seconds",
-      "bytes_of_a_cohort"}}
+      "seconds"};
+      with --dry-run {"name", "sweep": FOLDER to resume or null, "done": N,
+      "trials", "settings", "seeds", "folds", "parameters", "metrics", "objective",
+      "success", "search", "rungs", "cohorts", "engines": {NAME: TRIALS}, "cores",
+      "estimate": {"core_seconds", "seconds", "bytes_of_a_cohort"}}
 
-    Exit codes: 0 done, 2 config or usage, 3 data, 4 sweep folder, 5 in use,
+    Exit codes: 0 success, 2 config or usage, 3 data, 4 sweep folder, 5 in use,
     6 device or Ray cluster, 7 files, 9 memory, 130 Ctrl-C, 143 SIGTERM; with
     --fail-fast 8 diverged, 10 failed.
     """
-    words = overrides or []
+    values = overrides or []
     if dry_run:
-        return show_plan(sweep, words, output, out=out, allow_code=allow_code, retry_failed=retry_failed)
+        return show_plan(sweep, values, output, out=out, allow_code=allow_code, retry_failed=retry_failed)
     options = {"allow_code": allow_code, "fail_fast": fail_fast, "retry_failed": retry_failed}
-    ended = follow(sweep, words, output, out=out, on=on, address=address, **options)
-    show_end(ended, output)
+    ended = follow(sweep, values, output, out=out, on=on, address=address, **options)
+    _show_end(ended, output)
     return None
 
 
-def follow(sweep: str | Mapping[str, Any], words: Sequence[str], output: Output, **options: Any) -> api.Sweep:
-    """Run a sweep before the user's eyes; `options` are those of `api.sweep`."""
+def follow(
+    sweep: str | Mapping[str, Any], overrides: Sequence[str], output: Output, **options: Any
+) -> api.Sweep:
+    """Run a sweep with progress output; `options` are those of `api.sweep`."""
     with closing(SweepProgress(output)) as progress:
-        return api.sweep(sweep, *words, processes=True, reporter=progress, **options)
+        return api.sweep(sweep, *overrides, processes=True, reporter=progress, **options)
 
 
-def show_end(ended: Sweep, output: Output) -> None:
-    """How many trials came to which end, the folder and what to type next."""
+def _show_end(ended: Sweep, output: Output) -> None:
+    """Print the number of trials by status, the folder and the next command."""
     status = ended.status
     with ended.folder.results() as results:
         counts = results.counts()
@@ -153,43 +150,43 @@ def show_end(ended: Sweep, output: Output) -> None:
     told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
     output.result(f"{status.done} of {status.total} trials in {status.seconds:.2f} s: {told}")
     if counts["failed"]:
-        output.result("the same command with --retry-failed trains what failed again")
+        output.result("add --retry-failed to the same command to train failed trials again")
     output.result(f"sweep folder: {ended.path}\nnext: {command_line('sweep show', ended.path)}")
 
 
 def show_plan(
     sweep: str | Mapping[str, Any],
-    words: Sequence[str],
+    overrides: Sequence[str],
     output: Output,
     *,
     out: str,
     allow_code: bool,
     retry_failed: bool = False,
 ) -> None:
-    """What a sweep, a file or a mapping, would run."""
+    """Show what a sweep (a file or a mapping) would run."""
     from mlprun.sweeps import run
 
     options = {"allow_code": allow_code, "retry_failed": retry_failed}
-    plan, place, _, said, _ = run.look(api.load_definition(sweep, *words), out=out, **options)
+    plan, place, _, said, _ = run.look(api.load_definition(sweep, *overrides), out=out, **options)
     folder = None if place is None else place.path
     for line in said:
-        output.note(line)
+        output.message(line)
     output.result(plan_summary(plan, folder, plan.done))
     output.document(plan_document(plan, folder, plan.done))
 
 
 class SweepProgress(ProgressReporter):
-    """A reporter that says how far a sweep is."""
+    """Progress of a sweep."""
 
     def __init__(self, output: Output) -> None:
         super().__init__(output)
         self._total, self._due = 0, 0.0
 
     def begin(self, folder: str, plan: Plan, done: int) -> None:
-        """Show what is to be done, where it is written, and the bar."""
+        """Show the plan, the folder and the progress bar."""
         self._total, self._due = plan.total, time.monotonic() + FIRST_SECONDS
         if done == plan.total:
-            self.say(going_on(folder, done, plan.total))
+            self.say(progress_summary(folder, done, plan.total))
             return
         self.say(plan_summary(plan, folder if done else None, done))
         if not done:
@@ -197,7 +194,7 @@ class SweepProgress(ProgressReporter):
         self._start_bar("trial", plan.total, done)
 
     def report(self, done: int, seconds: float, left: Callable[[], float | None]) -> None:
-        """Move the bar; without one, say a line after a moment and then every few seconds."""
+        """Update the bar; without one, print a line after a moment and then every few seconds."""
         if self._bar is not None:
             self._bar.update(0, completed=done, refresh=True)
         elif time.monotonic() >= self._due:
@@ -208,7 +205,7 @@ class SweepProgress(ProgressReporter):
 
 
 def plan_document(plan: Plan, folder: str | None, done: int) -> dict[str, Any]:
-    """The document of `--dry-run`; `folder` is that of a sweep that goes on, with so many trials done."""
+    """Return the document of `--dry-run`; `folder` is that of a resumed sweep with `done` trials."""
     from mlprun.sweeps.executors import cores
 
     cost, description = plan.cost, plan.description
@@ -216,7 +213,7 @@ def plan_document(plan: Plan, folder: str | None, done: int) -> dict[str, Any]:
     for cohort in plan.cohorts:
         engines[cohort.kind.engine] += len(cohort.members)
     search = plan.sweep.search
-    # a search knows its first rounds: the others are taken to be like them
+    # only the first rounds of a search are known; assume that the others are similar
     rounds = 1 if search is None else -(-search.trials // search.batch)
     begun = 1 if search is None else -(-len(plan.settings) // search.batch)
     known, left = sum(engines.values()), 1 - done / plan.total
@@ -229,7 +226,7 @@ def plan_document(plan: Plan, folder: str | None, done: int) -> dict[str, Any]:
         "seeds": len(plan.seeds),
         "folds": plan.folds,
         "parameters": list(description.parameters),
-        "figures": list(description.figures),
+        "metrics": list(description.figures),
         "objective": dict(description.objective),
         "success": description.success and description.success["text"],
         "search": search and {"name": search.name, "rounds": rounds, "batch": search.batch},
@@ -246,39 +243,40 @@ def plan_document(plan: Plan, folder: str | None, done: int) -> dict[str, Any]:
 
 
 def plan_summary(plan: Plan, folder: str | None, done: int) -> str:
-    """The same in a few lines."""
-    said = plan_document(plan, folder, done)
-    folds = f" × {said['folds']} folds" if said["folds"] else ""
-    engines = ", ".join(f"{count} on {engine}" for engine, count in said["engines"].items())
-    cohorts = "1 cohort" if said["cohorts"] == 1 else f"{said['cohorts']} cohorts"
-    search = said["search"]
-    rounds = f", asked for in {_count(search['rounds'], 'round')}" if search else ""
-    going = "" if folder is None else f"\n{going_on(folder, done, plan.total)}"
-    epochs = ", ".join(map(str, said["rungs"]))
-    pruned = f"the better ones go on from epochs {epochs}\n" if epochs else ""
-    remarks = "".join(f"{text}\n" for text in of_search(plan))
-    return (
-        f"{_count(said['trials'], 'trial')}: {_count(said['settings'], 'setting')} × "
-        f"{_count(said['seeds'], 'seed')}{folds}{rounds}\n{pruned}{remarks}"
-        f"{cohorts}, {engines}, {_count(said['cores'], 'core')}\n"
-        f"about {duration(said['estimate']['seconds'])} and "
-        f"{said['estimate']['bytes_of_a_cohort'] / 1e6:.3g} MB of curves and weights at a time{going}"
+    """Return the plan as a few lines of text."""
+    document = plan_document(plan, folder, done)
+    folds = f" × {document['folds']} folds" if document["folds"] else ""
+    engines = ", ".join(
+        f"{_count(count, 'trial')} on the {name} engine" for name, count in document["engines"].items()
     )
+    search, estimate = document["search"], document["estimate"]
+    rounds = f", proposed in {_count(search['rounds'], 'batch', 'batches')}" if search else ""
+    sizes = [_count(document["trials"], "trial"), _count(document["settings"], "setting")]
+    lines = [f"{sizes[0]}: {sizes[1]} × {_count(document['seeds'], 'seed')}{folds}{rounds}"]
+    if document["rungs"]:
+        lines.append(f"pruned after epochs {', '.join(map(str, document['rungs']))}")
+    lines += search_warning(plan)
+    lines.append(f"{engines} in {_count(document['cohorts'], 'cohort')}, {_count(document['cores'], 'core')}")
+    memory = f"{estimate['bytes_of_a_cohort'] / 1e6:.3g} MB of memory"
+    lines.append(f"estimate: {duration(estimate['seconds'])}, {memory}")
+    if folder is not None:
+        lines.append(progress_summary(folder, done, plan.total))
+    return "\n".join(lines)
 
 
-def going_on(folder: str, done: int, total: int) -> str:
-    """Where a sweep goes on, and how far it is."""
+def progress_summary(folder: str, done: int, total: int) -> str:
+    """Return how far a sweep that is resumed has come."""
     if done == total:
-        return f"all {done:,} trials of {folder} have ended before; nothing is left to do"
-    return f"goes on with {folder}: {done:,} of its {total:,} trials are there"
+        return f"all {done:,} trials of {folder} are complete; nothing to do"
+    return f"resuming {folder}: {done:,} of {total:,} trials are complete"
 
 
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
+def _count(number: int, singular: str, plural: str = "") -> str:
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"
 
 
 def duration(seconds: float) -> str:
-    """A time that is only roughly known."""
+    """Return an estimated time in suitable units."""
     for unit, size in (("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"

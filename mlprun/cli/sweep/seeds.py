@@ -1,4 +1,4 @@
-"""`mlprun train --seeds N`: the smallest sweep, and what its figures say."""
+"""`mlprun train --seeds N`: a sweep over seeds with the mean of each metric."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 _LONGEST = 58
 _OUT = "runs"
-"""where `sweep run` looks for the folder without --out"""
+"""the default of --out"""
 
 
 def train_seeds(
     config: str,
-    words: Sequence[str],
+    overrides: Sequence[str],
     seeds: int,
     output: Output,
     *,
@@ -35,18 +35,18 @@ def train_seeds(
     allow_code: bool,
     dry_run: bool,
 ) -> None:
-    """Sweep over the seeds of a config and show each figure's mean; with `dry_run` what would be run."""
-    name = api.load_config(config, *words, allow_code=allow_code).name
+    """Run a sweep over seeds of a config and show the mean of each metric; with `dry_run`, show the plan."""
+    name = api.load_config(config, *overrides, allow_code=allow_code).name
     sweep = {"name": f"{name[:_LONGEST]}-seeds", "base": config, "seeds": seeds}
     if dry_run:
-        return show_plan(sweep, words, output, out=out, allow_code=allow_code)
-    ended = follow(sweep, words, output, out=out, allow_code=allow_code)
+        return show_plan(sweep, overrides, output, out=out, allow_code=allow_code)
+    ended = follow(sweep, overrides, output, out=out, allow_code=allow_code)
     _show(ended, seeds, output)
     return None
 
 
 def _show(ended: api.Sweep, seeds: int, output: Output) -> None:
-    samples, status = figures(ended), ended.status
+    samples, status = metric_stats(ended), ended.status
     with ended.folder.results() as results:
         counts = results.counts()
     of = "best" if any(one.best_epoch is not None for one in ended.trials) else "last"
@@ -58,7 +58,7 @@ def _show(ended: api.Sweep, seeds: int, output: Output) -> None:
             "counts": dict(counts),
             "seconds": status.seconds,
             "of": of,
-            "figures": {name: _as_json(sample) for name, sample in samples.items()},
+            "metrics": {name: _as_json(sample) for name, sample in samples.items()},
         }
     )
     sound = sum(counts[one] for one in SOUND)
@@ -67,37 +67,37 @@ def _show(ended: api.Sweep, seeds: int, output: Output) -> None:
     rows = [(name, *_cells(sample)) for name, sample in samples.items()]
     title = f"{of} epoch, mean over {sound} seed{'' if sound == 1 else 's'}"
     title += (
-        f" with its {100 * LEVEL:g}% interval"
+        f" with {100 * LEVEL:g}% interval"
         if sound >= statistics.MIN_SAMPLE
-        else f": too few for an interval, which takes {statistics.MIN_SAMPLE}"
+        else f": an interval requires at least {statistics.MIN_SAMPLE}"
     )
-    output.result(Table(("figure", "mean", "±", "deviation", "lowest", "highest"), rows, title))
+    output.result(Table(("metric", "mean", "±", "std", "min", "max"), rows, title))
     for text in describe_counts(counts, BAD):
-        output.result(f"{text}: not in these means")
+        output.result(f"{text}: excluded from the means")
     output.result(f"\n{status.total} trials in {status.seconds:.2f} s\nsweep folder: {ended.path}")
     output.result(f"next: {command_line('sweep show', ended.path)}")
 
 
 def _raise(ended: api.Sweep) -> NoReturn:
-    """End as `train` does where no seed came to its end."""
+    """Raise the error of a sweep of which no seed finished."""
     epochs = [one.epochs or 0 for one in ended.trials if one.status == "diverged"]
     if epochs:
         after = f"after {'' if min(epochs) == max(epochs) else f'{min(epochs)} to '}{max(epochs)} epochs"
-        remedy = f"{command_line('sweep show', ended.path)} counts them; a smaller learning rate may help"
-        raise DivergedError(ended.path, f"no seed came to its end: {len(epochs)} diverged {after}", remedy)
-    what = f"no seed came to its end: {ended.trials[0].error}"
-    raise CheckFailedError(ended.path, what, f"{_again(ended)} trains them again")
+        remedy = f"{command_line('sweep show', ended.path)} shows them; try a smaller learning rate"
+        raise DivergedError(ended.path, f"no seed finished: {len(epochs)} diverged {after}", remedy)
+    what = f"no seed finished: {ended.trials[0].error}"
+    raise CheckFailedError(ended.path, what, f"to train them again: {_how_to_retry(ended)}")
 
 
-def _again(ended: api.Sweep) -> str:
-    """The command that goes on with the sweep in its own folder, and trains what failed once more."""
+def _how_to_retry(ended: api.Sweep) -> str:
+    """The command that trains the failed trials of the sweep again."""
     out = os.path.dirname(ended.path) or "."
     elsewhere = "" if out == _OUT else f" --out {shell_path(out)}"
     return f"{command_line('sweep run', ended.folder.definition)} --retry-failed{elsewhere}"
 
 
-def figures(ended: api.Sweep) -> Mapping[str, SampleStats]:
-    """The figures of the best epoch over the trials that came to their end, infinite ones left out."""
+def metric_stats(ended: api.Sweep) -> Mapping[str, SampleStats]:
+    """Return statistics of the best epoch's metrics over finished trials, without infinite values."""
     sound = [one for one in ended.trials if one.status in SOUND]
     names = [name for name in ended.description.figures if not name.startswith("last_")]
     values = {name: [one.figures.get(name) for one in sound] for name in names}

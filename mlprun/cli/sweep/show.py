@@ -1,4 +1,4 @@
-"""`mlprun sweep show`: a sweep as a table by setting, and below it what its figures are not."""
+"""`mlprun sweep show`: the results of a sweep by setting, with notes on how to read them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mlprun.sweeps.plan import Plan
 
 _NAMED = 8
-"""settings that a remark names by number, at most"""
+"""settings that a note lists by number, at most"""
 _FEWEST_OF_MEDIAN = 6
 
 
@@ -34,36 +34,35 @@ def show_command(
     *,
     metric: Metric = None,
     of: Of = "best",
-    top: Annotated[int, typer.Option("--top", min=0, help="Settings to show, at most; 0 is all.")] = 30,
+    top: Annotated[int, typer.Option("--top", min=0, help="Maximum number of settings; 0 for all.")] = 30,
     output: Output,
 ) -> None:
-    """Show a sweep's settings, the best first: what each reached over its seeds.
+    """Show the results of a sweep by setting, best first.
 
     mlprun sweep show runs/xor_width-001
     mlprun sweep show runs/xor_width-001 --metric test_accuracy --of last
 
-    Works while the sweep runs; says how it stands and, where it stopped before
-    its end, what goes on with it. n counts the seeds behind mean, standard
-    deviation and the 95% interval of the mean (Student's t); trials that
-    diverged or failed are counted apart, have no place in a mean, and a
-    diverged one is no success. Settings of which most trials diverged come
-    after the others, and settings that were pruned last, with the epoch where
-    they were given up and the sweep's objective then. The success rate has
-    Wilson's 95% interval. With folds a seed's figure is the mean over its folds,
-    and the interval of the success rate counts seeds and not folds.
+    Also works while the sweep runs. Shows its status and how to resume it. n is
+    the number of seeds behind mean, standard deviation and the 95% interval of
+    the mean (Student's t); diverged and failed trials are counted separately and
+    excluded from means, and a diverged trial counts as no success. Settings of
+    which most trials diverged are listed last but for pruned settings, which are
+    shown with the epoch at which they were pruned and the objective then. The
+    success rate has a 95% Wilson interval. With folds, the value of a seed is the
+    mean over its folds, and the interval of the success rate counts seeds.
 
     --json prints {"sweep", "name", "status": "running" | "finished" | "interrupted"
       | "failed" | "crashed", "reason", "metric", "of", "goal", "sorted_by", "success",
-      "trials": {STATUS: N}, "total", "kept": trials that are in the middle of their
-      cohort, "settings": [{"setting", "values": {PATH: VALUE}, "n", "mean",
+      "trials": {STATUS: N}, "total", "kept": trials of unfinished
+      cohorts, "settings": [{"setting", "values": {PATH: VALUE}, "n", "mean",
       "deviation", "interval": [LOW, HIGH], "median", "median_interval",
-      "success": {"successes", "n", "rate", "interval", "independent": what the
-      interval takes for n} or null, "pruned_at": EPOCH or null,
-      "pruned_objective": the sweep's objective then or null,
+      "success": {"successes", "n", "rate", "interval", "independent": n
+      of the interval} or null, "pruned_at": EPOCH or null,
+      "pruned_objective": objective at that epoch or null,
       "trials": {STATUS: N}, "best": {"trial", "seed", "fold", "value"} or null}]},
-      all settings, the best first; null stands for what so few seeds cannot say.
+      all settings, best first; null if there are too few seeds.
 
-    Exit codes: 0 done, 2 usage, 4 not a sweep, 7 files.
+    Exit codes: 0 success, 2 usage, 4 not a sweep, 7 files.
     """
     check_of(of)
     place = open_sweep(folder)
@@ -72,19 +71,19 @@ def show_command(
         summary = summarize(results, metric=metric, of=of)
     output.document(_document(folder, status, summary))
     shown = summary.lines[: top or None]
-    output.result(_standing(folder, status, summary) + "\n", table(summary, shown), "")
-    for text in (*remarks(summary, shown), *following(place, status, summary)):
+    output.result(_status_line(folder, status, summary) + "\n", table(summary, shown), "")
+    for text in (*notes(summary, shown), *next_steps(place, status, summary)):
         output.result(text)
 
 
 def table(summary: Summary, lines: Sequence[ConfigurationSummary]) -> Table:
-    """The settings as rows: their values, then what they reached."""
+    """Return the settings as rows: values, then results."""
     description = summary.description
     names = columns.short_names(description.parameters)
     has_success = description.success is not None
     has_pruned = any(line.pruned_at is not None for line in lines)
     there = {status for line in lines for status, count in line.counts.items() if count}
-    # a setting is pruned as a whole, and its epoch says so
+    # a setting is pruned as a whole, shown by its epoch
     apart = [status for status in APART if status in there and status != "pruned"]
     headings = [
         "setting",
@@ -92,7 +91,7 @@ def table(summary: Summary, lines: Sequence[ConfigurationSummary]) -> Table:
         "n",
         *(("median", "95% interval") if summary.aggregate == "median" else ("mean", "std", "95% interval")),
         *(("success", "95% interval") if has_success else ()),
-        *(("pruned at", f"{_goes_by(summary)} then") if has_pruned else ()),
+        *(("pruned at", f"{_pruned_by(summary)} then") if has_pruned else ()),
         *apart,
         "best",
         "trial",
@@ -102,7 +101,7 @@ def table(summary: Summary, lines: Sequence[ConfigurationSummary]) -> Table:
             line.setting.id,
             *(_value(line.setting.values.get(path)) for path in names),
             line.stats.n,
-            *_middle(line, summary.aggregate),
+            *_center(line, summary.aggregate),
             *(_share(line.success) if has_success else ()),
             *((line.pruned_at, line.pruned_objective) if has_pruned else ()),
             *(line.counts.get(status, 0) for status in apart),
@@ -116,13 +115,13 @@ def table(summary: Summary, lines: Sequence[ConfigurationSummary]) -> Table:
     return Table(headings, rows, f"{plain} of each trial's {of} epoch, over seeds")
 
 
-def _goes_by(summary: Summary) -> str:
-    """What a pruner looks at, whatever figure the table is of."""
+def _pruned_by(summary: Summary) -> str:
+    """The metric that a pruner uses, independent of the metric shown."""
     objective = summary.description.objective
     return "success" if objective["aggregate"] == "success" else str(objective["metric"])
 
 
-def _middle(line: ConfigurationSummary, aggregate: str) -> tuple[str | float | None, ...]:
+def _center(line: ConfigurationSummary, aggregate: str) -> tuple[str | float | None, ...]:
     sample = line.stats
     if aggregate == "median":
         return sample.median, report_text.interval_text(sample.median_interval)
@@ -139,12 +138,12 @@ def _value(value: Any) -> str | float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else inline(value)
 
 
-def _standing(folder: str, status: SweepStatus, summary: Summary) -> str:
+def _status_line(folder: str, status: SweepStatus, summary: Summary) -> str:
     counts, settings = summary.counts, len(summary.lines)
     total = max(summary.description.total, sum(counts.values()))
     ended = sum(counts.values()) - counts.get("pending", 0)
     parts = [status.state, f"{ended:,} of {total:,} trials"]
-    parts += [f"{status.kept:,} more in the middle"] if status.kept else []
+    parts += [f"{status.kept:,} more partially trained"] if status.kept else []
     parts.append(f"{settings:,} setting{'' if settings == 1 else 's'}")
     parts += describe_counts(counts, UNSOUND)
     return f"{folder}: {', '.join(parts)}"
@@ -165,11 +164,11 @@ def _document(folder: str, status: SweepStatus, summary: Summary) -> Mapping[str
         "trials": summary.counts,
         "total": description.total,
         "kept": status.kept,
-        "settings": [_told(line) for line in summary.lines],
+        "settings": [_setting_document(line) for line in summary.lines],
     }
 
 
-def _told(line: ConfigurationSummary) -> Mapping[str, Any]:
+def _setting_document(line: ConfigurationSummary) -> Mapping[str, Any]:
     sample, best = line.stats, line.best
     return {
         "setting": line.setting.id,
@@ -190,8 +189,8 @@ def _told(line: ConfigurationSummary) -> Mapping[str, Any]:
     }
 
 
-def remarks(summary: Summary, shown: Sequence[ConfigurationSummary]) -> Iterator[str]:
-    """How the lines of a table are sorted, and what a reader could take them for and they are not."""
+def notes(summary: Summary, shown: Sequence[ConfigurationSummary]) -> Iterator[str]:
+    """Yield notes on how the table is sorted and how not to interpret it."""
     best = "larger" if summary.direction == "max" else "smaller"
     how = {"success": "success rate", "median": f"median, {best} first"}
     success = summary.description.success
@@ -201,17 +200,17 @@ def remarks(summary: Summary, shown: Sequence[ConfigurationSummary]) -> Iterator
         yield f"{len(summary.lines) - len(shown):,} more settings; --top 0 shows all"
     undefined = [line for line in shown if not line.stats.n and any(line.counts.get(one) for one in SOUND)]
     if undefined:
-        yield f"{summary.column} was not a number in the trials of {_named(undefined)}"
-    yield from (f"{text}; they come after the others" for text in survivors(shown))
-    yield from _of_test_rows(summary)
-    yield from _of_intervals(summary, shown)
+        yield f"{summary.column} is not a number in the trials of {_named(undefined)}"
+    yield from (f"{text}; they are listed last" for text in survivors(shown))
+    yield from _test_note(summary)
+    yield from _interval_notes(summary, shown)
 
 
 def survivors(lines: Sequence[ConfigurationSummary]) -> Iterator[str]:
-    """That figures are those of few survivors."""
+    """Yield a warning if metrics are means over few surviving trials."""
     few = [line for line in lines if line.has_mostly_diverged and line.stats.n]
     if few:
-        yield f"most trials of {_named(few)} diverged: the figures are of those that did not"
+        yield f"most trials of {_named(few)} diverged: metrics are of the remaining trials only"
 
 
 def _named(lines: Sequence[ConfigurationSummary]) -> str:
@@ -220,50 +219,50 @@ def _named(lines: Sequence[ConfigurationSummary]) -> str:
     return f"setting{'' if len(lines) == 1 else 's'} {', '.join(numbers)}{more}"
 
 
-def _of_test_rows(summary: Summary) -> Iterator[str]:
-    """That who chooses by test rows knows nothing of new ones."""
+def _test_note(summary: Summary) -> Iterator[str]:
+    """Yield a warning if settings are sorted by a test metric."""
     success = summary.description.success
     by = success["figure"] if summary.aggregate == "success" and success else summary.column
     if len(summary.lines) > 1:
-        yield from _too_good("sorted", "first", by, summary.description.figures)
+        yield from _test_warning(by, summary.description.figures)
 
 
-def of_search(plan: Plan) -> Iterator[str]:
-    """That a search or a pruner that goes by test rows fits the settings to them."""
+def search_warning(plan: Plan) -> Iterator[str]:
+    """Yield a warning if a search or pruner selects on test data."""
     search, description = plan.sweep.search, plan.description
     if search is None or (search.name == "random" and search.pruner is None):
         return
     objective, success = description.objective, description.success
     by = success["figure"] if objective["aggregate"] == "success" and success else objective["metric"]
-    yield from _too_good("searched" if search.name != "random" else "pruned", "best", by, description.figures)
+    yield from _test_warning(by, description.figures)
 
 
-def _too_good(how: str, which: str, by: str, figures: Iterable[str]) -> Iterator[str]:
+def _test_warning(by: str, names: Iterable[str]) -> Iterator[str]:
     if by.removeprefix(columns.LAST).startswith("test_"):
-        instead = "; choose by dev rows" if any(one.startswith("dev_") for one in figures) else ""
-        yield f"{how} by test rows: the {which} setting's {by} is too good for new rows{instead}"
+        instead = "; select on dev" if any(name.startswith("dev_") for name in names) else ""
+        yield f"selecting on test data ({by}) is optimistic{instead}"
 
 
-def _of_intervals(summary: Summary, shown: Sequence[ConfigurationSummary]) -> Iterator[str]:
-    """What the intervals are not."""
+def _interval_notes(summary: Summary, shown: Sequence[ConfigurationSummary]) -> Iterator[str]:
+    """Yield notes on the limits of the intervals."""
     if summary.description.folds is not None:
         if summary.has_folds_by_seed:
-            yield "intervals are over other seeds and folds of these rows, and say nothing of new rows"
+            yield "intervals reflect seeds and folds of these rows, not the sampling of new rows"
         else:
-            yield "the folds of one seed share rows: intervals over them are too narrow; more seeds say more"
+            yield "folds of one seed share rows: intervals over them are too narrow; use more seeds"
     sizes = {line.stats.n for line in shown if line.stats.n}
     if summary.aggregate == "median" and sizes and min(sizes) < _FEWEST_OF_MEDIAN:
-        yield f"an interval of the median takes {_FEWEST_OF_MEDIAN} seeds or more"
+        yield f"an interval of the median requires at least {_FEWEST_OF_MEDIAN} seeds"
     if summary.aggregate != "median" and any(1 < size < statistics.MIN_SAMPLE for size in sizes):
-        yield f"no interval of a mean over 2 seeds: it takes {statistics.MIN_SAMPLE} or more"
+        yield f"an interval of the mean requires at least {statistics.MIN_SAMPLE} seeds"
     intervals = [line.stats.interval for line in shown if line.stats.interval is not None]
     beyond = any(one.low < 0 or one.high > 1 for one in intervals)
     if summary.aggregate != "median" and beyond and columns.is_share(summary.column):
-        yield "intervals pass 0 or 1 since Student's t knows no bounds; with more seeds they are narrower"
+        yield "intervals exceed 0 or 1 since Student's t is unbounded; more seeds make them narrower"
 
 
-def following(place: SweepFolder, status: SweepStatus, summary: Summary) -> Iterator[str]:
-    """What to type: what goes on with a sweep that stopped, or what shows more of it."""
+def next_steps(place: SweepFolder, status: SweepStatus, summary: Summary) -> Iterator[str]:
+    """Yield the next command: to resume a stopped sweep, or to analyse it."""
     if status.state in ("running", "finished"):
         known = sum(line.stats.n > 0 for line in summary.lines)
         yield f"next: {command_line('sweep compare' if known > 1 else 'plot', place.path)}"
@@ -272,10 +271,10 @@ def following(place: SweepFolder, status: SweepStatus, summary: Summary) -> Iter
         yield f"{status.state}: {status.reason}"
     description = summary.description
     if place.name.rpartition("-")[0] != description.name:
-        yield f"to go on, call the folder {description.name}-001 again: its name is how it is found"
+        yield f"to resume, rename the folder to {description.name}-001: sweeps are found by name"
         return
     out = os.path.dirname(place.path.rstrip("/")) or "."
     elsewhere = "" if out == "runs" else f" --out {shell_path(out)}"
-    # code of the user's runs only where the person at the keyboard says so
+    # user code runs only if the user allows it
     trusted = " --allow-code" if description.base.get("extend") else ""
-    yield f"to go on: {command_line('sweep run', place.definition)}{elsewhere}{trusted}"
+    yield f"to resume: {command_line('sweep run', place.definition)}{elsewhere}{trusted}"
