@@ -33,7 +33,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """What api offers, imported when first asked for: it brings torch, and light commands do without."""
+    """Import a name of the API on first use: it loads torch, which light commands do without."""
     if name in __all__:
         from mlprun import api
 
@@ -42,5 +42,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """What completion offers: the functions above too, before they are imported."""
+    """Return the names above too, before they are imported, so that completion offers them."""
     return sorted({*globals(), *__all__})

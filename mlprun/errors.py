@@ -1,7 +1,7 @@
-"""The errors a user can meet, each with the exit code that `mlprun` ends with.
+"""The errors that users can meet, each with the exit code of `mlprun`.
 
     MlprunError                 1    a bug in mlprun, when nothing below fits
-    ├── UsageError              2    the command line asks for what cannot be
+    ├── UsageError              2    the command line asks for something impossible
     │   └── ConfigError         2    a config with problems: all of them, a line each
     ├── DataError               3    a table or dataset that cannot be used
     ├── CheckpointError         4    a checkpoint or run folder that cannot be used
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class MlprunError(Exception):
-    """An expected failure: `where` it is, `what` it is, and the `remedy` that would work."""
+    """An expected failure: `where` it occurred, `what` it is, and a `remedy`."""
 
     exit_code: ClassVar[int] = 1
 
@@ -37,13 +37,13 @@ class MlprunError(Exception):
 
 
 class UsageError(MlprunError):
-    """The command line asks for something that cannot be done as asked."""
+    """Raised when the command line asks for something impossible."""
 
     exit_code = 2
 
 
 class ConfigError(UsageError):
-    """A config with problems; `problems` holds each as printable text, in the order of the file."""
+    """Raised for an invalid config; `problems` holds each as printable text, in the order of the file."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
@@ -51,55 +51,55 @@ class ConfigError(UsageError):
 
 
 class DataError(MlprunError):
-    """A table or dataset that cannot be read or used."""
+    """Raised for a table or dataset that cannot be read or used."""
 
     exit_code = 3
 
 
 class CheckpointError(MlprunError):
-    """A checkpoint or run folder that is damaged, foreign or of an unknown version."""
+    """Raised for a checkpoint or run folder that is damaged, foreign or of an unknown version."""
 
     exit_code = 4
 
 
 class RunInUseError(MlprunError):
-    """Another process is writing to the run."""
+    """Raised when another process is writing to the run."""
 
     exit_code = 5
 
 
 class DeviceError(MlprunError):
-    """The device a config asks for is not available."""
+    """Raised when the device of a config is not available."""
 
     exit_code = 6
 
 
 class FileError(MlprunError):
-    """The operating system refused to read or write: full disk, permissions, read-only."""
+    """Raised when reading or writing fails: full disk, permissions, read-only file system."""
 
     exit_code = 7
 
 
 class DivergedError(MlprunError):
-    """Training produced NaN or infinity; the last finite epoch is saved."""
+    """Raised when training produces NaN or infinity; the last finite epoch is saved."""
 
     exit_code = 8
 
 
 class OutOfMemoryError(MlprunError):
-    """Memory ran out, on the machine or the device."""
+    """Raised when memory runs out, on the machine or the device."""
 
     exit_code = 9
 
 
 class CheckFailedError(MlprunError):
-    """A check the user asked for (`--fail-under`, `verify`, `reproduce`) did not hold."""
+    """Raised when a check that the user asked for (`--fail-under`, `verify`, `reproduce`) fails."""
 
     exit_code = 10
 
 
 class InterruptedRunError(MlprunError):
-    """A signal stopped the run after its last completed epoch was saved."""
+    """Raised when a signal stopped the run after its last completed epoch was saved."""
 
     exit_code = 130
 
@@ -109,7 +109,7 @@ class InterruptedRunError(MlprunError):
 
 
 def shell_path(path: str | os.PathLike[str]) -> str:
-    """A path as it can be typed or pasted into a shell: one word, and never an option."""
+    """Return a path as it can be pasted into a shell: one word, and never an option."""
     text = os.fspath(path)
     text = f"./{text}" if text.startswith("-") else text
     if text.isprintable():
@@ -123,5 +123,5 @@ def shell_path(path: str | os.PathLike[str]) -> str:
 
 
 def command_line(command: str, *paths: str | os.PathLike[str]) -> str:
-    """`mlprun COMMAND PATH...` with the paths quoted for a shell."""
+    """Return `mlprun COMMAND PATH...` with the paths quoted for a shell."""
     return " ".join(["mlprun", command, *map(shell_path, paths)])

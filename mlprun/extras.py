@@ -1,6 +1,6 @@
-"""Libraries that mlprun can do without: what its installation says of them, and how one comes to them.
+"""Optional libraries: whether they are installed, and the command that installs them.
 
-An extra carries the name of its library, but for `dev`.
+Each extra is named after its library, apart from `dev`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class Requirements(NamedTuple):
-    """What this installation of mlprun requires, such as `numpy>=2.0`, and what each of its extras does."""
+    """The requirements of this installation, such as `numpy>=2.0`, and those of each extra."""
 
     always: list[str]
     extras: dict[str, list[str]]
 
 
 def requirements() -> Requirements:
-    """As the installed metadata has them; nothing where mlprun runs from its source folder, not installed."""
-    from importlib import metadata  # here, since only those ask who lack a library
+    """Return the requirements in the installed metadata; none if mlprun runs from its source folder."""
+    from importlib import metadata  # here, since it is only needed where a library is missing
 
     found = Requirements([], {})
     try:
@@ -40,12 +40,12 @@ def requirements() -> Requirements:
 
 
 def remedy(needed: Iterable[str]) -> str:
-    """What installs libraries however mlprun was: its own name with extras is known to no index."""
+    """Return the command that installs libraries; no index knows mlprun with its extras."""
     return f"pip install {shlex.join(needed)}"
 
 
 def need(library: str, *, where: str) -> None:
-    """Raise UsageError where an extra's library is absent; `where` is what asks for it."""
+    """Raise UsageError if an extra's library is absent; `where` is what asks for it."""
     if find_spec(library) is None:
         needed = requirements().extras.get(library, [library])
         raise UsageError(where, f"{library.capitalize()} is not installed", remedy(needed))

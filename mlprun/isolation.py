@@ -1,7 +1,7 @@
-"""Keeps files of the working directory and stray settings of the environment out of libraries and processes.
+"""Isolation of libraries and processes from files of the working directory and from environment variables.
 
-A received folder may hold a `.numba_config.yaml`, a `matplotlibrc` or a `socket.py`: none of them may change
-what mlprun computes or draws, and none may run.
+A received folder may contain a `.numba_config.yaml`, a `matplotlibrc` or a `socket.py`: none of them may
+change what mlprun computes or draws, and none may run.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 NUMBA_VARIABLES = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")
-"""choose the processor to compile for; run.json records them, and Numba's other variables are ignored"""
+"""variables that choose the processor to compile for, recorded in run.json; Numba's others are ignored"""
 
 _KEPT = (*NUMBA_VARIABLES, "NUMBA_CACHE_DIR", "NUMBA_NUM_THREADS", "NUMBA_THREADING_LAYER")
-"""what a user's own kernels in this process may need and cannot change those of mlprun"""
+"""variables that a user's own kernels may need and that cannot change those of mlprun"""
 
 _DROPPED = ("JOBLIB_", "NUMBA_NUM_THREADS", "POLARS_", "SKLEARN_", "TORCH_LOGS")
-"""prefixes of variables that no command needs: they print, choose other code, or fail an import"""
+"""prefixes of variables that no command needs: they print, choose other code, or make an import fail"""
 
 _FEATURES = re.compile(r"([+-][a-zA-Z0-9_.-]+(,(?=.)|$))*")
 """the values of NUMBA_CPU_FEATURES for which LLVM does not abort the process"""
@@ -37,7 +37,7 @@ _NUMBA, _MATPLOTLIB = "numba.core.config", "matplotlib"
 
 
 class _Loader(SourceFileLoader):
-    """Executes a module that reads settings from files: they are empty but for those of its own package."""
+    """Executes a module that reads settings from files; those outside its own package appear empty."""
 
     def exec_module(self, module: ModuleType) -> None:
         own = (os.path.dirname(self.path) + os.sep, "/proc/")
@@ -50,11 +50,11 @@ class _Loader(SourceFileLoader):
             super().exec_module(module)
         del module.open
         if self.name == _NUMBA:
-            _settle(module)
+            _apply_settings(module)
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds the modules that are named as Python does, and has them executed by `_Loader`."""
+    """Finds the given modules as Python does, and has them executed by `_Loader`."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
@@ -74,17 +74,17 @@ _finder = _Finder()
 
 
 def isolate_numba() -> None:
-    """Let Numba have its default settings in this process, apart from `_KEPT`.
+    """Reset Numba's settings to their defaults in this process, apart from `_KEPT`.
 
-    This holds for a user's own kernels too, since all kernels share one compiler; where Numba is loaded
-    already, for what is compiled from now on.
+    This applies to a user's own kernels too, since all kernels share one compiler, and where Numba is loaded
+    already, to what is compiled from now on.
     """
     if _NUMBA in sys.modules:
-        _settle(sys.modules[_NUMBA])
+        _apply_settings(sys.modules[_NUMBA])
     _isolate(_NUMBA)
 
 
-def _settle(config: Any) -> None:
+def _apply_settings(config: Any) -> None:
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     with _no_warnings():
         config._env_reloader.process_environ(kept)  # noqa: SLF001 -- there is no public way
@@ -93,17 +93,17 @@ def _settle(config: Any) -> None:
 
 @contextlib.contextmanager
 def _no_warnings() -> Iterator[None]:
-    """Without Numba's warnings of values that it cannot read, in settings that are ignored."""
+    """Suppress Numba's warnings about values that it cannot read, in settings that are ignored."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def isolate_command() -> None:
-    """Prepare this process for a command, whatever the working directory and the environment hold."""
+    """Isolate this process, which runs a command, from its working directory and environment."""
     _isolate(_MATPLOTLIB)
-    os.environ["MPLBACKEND"] = "agg"  # pictures are files
-    # it warns of a home that cannot be written to, where it makes do with a temporary folder
+    os.environ["MPLBACKEND"] = "agg"  # figures are written to files
+    # it warns about a home folder that is read-only, although a temporary folder serves as well
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     for name in list(os.environ):
         if name.startswith(_DROPPED) and name != "POLARS_MAX_THREADS":
@@ -122,7 +122,7 @@ def _isolate(name: str) -> None:
 
 @contextlib.contextmanager
 def safe_path() -> Iterator[None]:
-    """Let Python processes that are started meanwhile import nothing from the working directory.
+    """Make Python processes started within the block import nothing from the working directory.
 
     multiprocessing starts them with `python -c`, which looks there first.
     """

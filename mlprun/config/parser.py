@@ -184,9 +184,7 @@ class _Composer:
         node = self.anchors.get(name)
         if node is None:
             inside = name in self.anchors
-            self.problem(
-                position, f"*{shown} stands inside &{shown} itself" if inside else f"no anchor &{shown}"
-            )
+            self.problem(position, f"*{shown} is inside &{shown} itself" if inside else f"no anchor &{shown}")
             return Node(None, position)
         self.repeated += node.size
         if self.repeated > _MAX_REPEATED:
@@ -254,15 +252,15 @@ def _syntax_problem(error: Exception, text: str, position: Position) -> str:
     return position.report("", _syntax_message(error, line[position.column : position.column + 1]))
 
 
-def _syntax_message(error: Exception, found: str) -> str:
+def _syntax_message(error: Exception, character: str) -> str:
     """Return the parser's message, with what would work for common mistakes."""
     what = getattr(error, "problem", None) or str(error)
     if "cannot start any token" in what or "tab character" in what:
-        if found == "\t":
+        if character == "\t":
             return "not valid YAML: a tab cannot indent; use spaces"
-        return f"not valid YAML: a value cannot start with {printable(found)}; put it in quotes"
+        return f"not valid YAML: a value cannot start with {printable(character)}; put it in quotes"
     if "mapping values are not allowed" in what:
-        return "not valid YAML: ':' cannot stand here; check the indentation, or put the value in quotes"
+        return "not valid YAML: ':' is not allowed here; check the indentation, or put the value in quotes"
     context, start = getattr(error, "context", None), getattr(error, "context_mark", None)
     if context:
         what += f" {context}" + (f" that starts in line {start.line + 1}" if start else "")

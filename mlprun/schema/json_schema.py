@@ -89,8 +89,8 @@ class JsonSchemaBuilder:
             if isinstance(item, WithJsonSchema):
                 return dict(item.json_schema or {})
         read = [getattr(item, "json_schema_input_type", PydanticUndefined) for item in flat]
-        given = [kind for kind in read if kind is not PydanticUndefined]
-        return self._of_type(given[-1]) if given else _limited(self._of_plain(annotation), flat)
+        input_types = [kind for kind in read if kind is not PydanticUndefined]
+        return self._of_type(input_types[-1]) if input_types else _limited(self._of_plain(annotation), flat)
 
     def _of_named(self, named: Named) -> JsonSchema:
         """Return a part: its name where it needs no options, or its options."""

@@ -120,7 +120,7 @@ def validate(
 def explicit_values(document: Document, folder: str) -> dict[str, Any]:
     """Return what a valid config sets itself, without defaults, with its paths relative to `folder`."""
     values = dump(model.build().model_validate(document.data), folder, defaults=False)
-    # as it was stored before there were formats, so that what was stored then is found to be the same
+    # without the format, as before there were formats, so that definitions stored then compare equal
     return {**values, "format": FORMAT} if values.pop("format", FORMAT) == FORMAT else values
 
 
@@ -295,7 +295,7 @@ def _suits(dataset: Table, read: DatasetInfo, before: DatasetInfo, loss: Loss) -
 
 
 def _complete(config: Config, info: DatasetInfo | None, stem: str, *, old: bool) -> Config:
-    """Return `config` with the defaults that depend on other fields and, given `facts`, on the data.
+    """Return `config` with the defaults that depend on other fields and, given `info`, on the data.
 
     In an `old` config, of format 1, a metric of numbers such as mse means the loss of that name on classes.
     """

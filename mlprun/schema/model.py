@@ -232,7 +232,7 @@ class Config(Options):
         "and the run is long enough to be worth its start, else torch",
     )
     format: Literal[1, 2] = Field(
-        FORMAT, description="which version of these words the config is written in; 1 is that of mlprun 0.1"
+        FORMAT, description="format version of this config; 1 is that of mlprun 0.1"
     )
 
     @property

@@ -1,8 +1,8 @@
 """Checkpoints: named arrays and JSON in one safetensors file with a checksum over every byte of it.
 
-The metadata key `mlprun` holds canonical JSON that begins with the checksum, so its 64 characters stand at a
-fixed place; the SHA-256 is that of the file with zeros there. A hash finds damage, not forgery. Nothing is
-unpickled or mapped.
+The metadata key `mlprun` holds canonical JSON that begins with the checksum, so that its 64 characters are at
+a fixed position; the SHA-256 is that of the file with zeros there. A hash finds damage, not forgery. Nothing
+is unpickled or mapped.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ def _header(columns: Sequence[str]) -> bytes:
     for column in columns:
         if not column.isprintable() or set(column) & set(',"') or not column:
             raise UsageError(
-                f"column {column!r}", "cannot stand in history.csv", "choose a name without , and quotes"
+                f"column {column!r}", "is not possible in history.csv", "choose a name without , and quotes"
             )
     return f"{','.join(columns)}\n".encode()
 

@@ -70,9 +70,9 @@ _PATIENCE = 0.25
 class Status:
     """The status of a run: completed epochs, seconds of training, final metrics (JSON), and why it ended.
 
-    `differences` are between what was recorded and what was found when the run was resumed; while there are
-    none, the run equals one that was never disturbed, byte for byte. `extended` holds the number of epochs
-    before each extension.
+    `differences` are between the recorded and the present environment when the run was resumed; while there
+    are none, the run equals one that was never disturbed, byte for byte. `extended` holds the number of
+    epochs before each extension.
     """
 
     state: RunState
@@ -193,12 +193,10 @@ def is_locked(path: str) -> bool:
 def lock_holder(path: str) -> str:
     """Return the process that last took the lock, such as `process 4711 on lab3`, for a message."""
     try:
-        words = files.read_text(path, cap=1000, follow=False).split()
+        process, host = files.read_text(path, cap=1000, follow=False).split()
     except (OSError, ValueError, FileError):
-        words = []
-    if len(words) != 2 or not words[0].isdigit() or not words[1].isprintable():
         return "another process"
-    return f"process {words[0]} on {words[1]}"
+    return f"process {process} on {host}" if process.isdigit() and host.isprintable() else "another process"
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ REFUSED = [
     ("a: !local x", "1:4: a: tags such as !local are refused; remove it"),
     ("a: !!map {}", "1:4: a: tags such as !!map are refused; remove it"),
     ("a: *x", "1:4: a: no anchor &x"),
-    ("a: &x [1, *x]", "1:11: a.1: *x stands inside &x itself"),
+    ("a: &x [1, *x]", "1:11: a.1: *x is inside &x itself"),
     ("1: x", "1:1: a key must be a string, not the number 1; put it in quotes"),
     ("a: {true: x}", "1:5: a: a key must be a string, not true; put it in quotes"),
     ("? [a]\n: 1", "1:3: a key must be a string, not a list; put it in quotes"),
@@ -81,7 +81,7 @@ REFUSED = [
     ("a: `x`", "1:4: not valid YAML: a value cannot start with `; put it in quotes"),
     (
         "a: b: c",
-        "1:5: not valid YAML: ':' cannot stand here; check the indentation, or put the value in quotes",
+        "1:5: not valid YAML: ':' is not allowed here; check the indentation, or put the value in quotes",
     ),
 ]
 

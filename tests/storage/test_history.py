@@ -171,7 +171,7 @@ def test_a_history_with_other_columns_is_refused_and_left_alone(path, data):
 
 @pytest.mark.parametrize("column", ["", "a,b", 'a"b', "a\nb", "a\x1b[0m", "a\u202eb"])
 def test_a_column_that_would_break_the_file_is_refused(path, column):
-    with pytest.raises(UsageError, match=r"cannot stand in history\.csv"):
+    with pytest.raises(UsageError, match=r"is not possible in history\.csv"):
         History.open(path, ["epoch", column])
     assert not os.path.exists(path)
 
