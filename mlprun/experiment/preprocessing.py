@@ -195,7 +195,9 @@ class Preprocessing(Options):
     @cached_property
     def categories(self) -> tuple[tuple[str, ...] | None, ...]:
         """The texts seen in train for each input column; None for numbers."""
-        return tuple(self._fitted(OneHot).get(name, (None,))[0] for name in self.input_names)
+        one_hot = (one for one in self.input_operations if isinstance(one, OneHot))
+        known = {name: categories for one in one_hot for name, categories in one.per_column()}
+        return tuple(known.get(name) for name in self.input_names)
 
     @cached_property
     def classes(self) -> tuple[str, ...] | None:
@@ -230,22 +232,14 @@ class Preprocessing(Options):
     @cached_property
     def input_units(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """`means` and `scales` [width]: a network input times scale plus mean is in the user's units."""
-        scaled, counts = self._fitted(Scale), [len(categories or (None,)) for categories in self.categories]
-        units = np.repeat([scaled.get(name, (0.0, 1.0)) for name in self.input_names], counts, axis=0)
-        return units[:, 0], units[:, 1]
+        means, scales = _units(self.inputs, self.input_operations)
+        counts = [len(categories or (None,)) for categories in self.categories]
+        return np.repeat(means, counts), np.repeat(scales, counts)
 
     @cached_property
     def target_units(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """`means` and `scales` [K] of the targets, as in `input_units`; 0 and 1 for classes."""
-        scaled = {name: units for one in self.target_operations for name, *units in one.per_column()}
-        scaled = {} if self.classes is not None else scaled
-        units = np.array([scaled.get(name, (0.0, 1.0)) for name in self.target_names]).reshape(-1, 2)
-        return units[:, 0], units[:, 1]
-
-    def _fitted(self, kind: type[Operation]) -> dict[str, tuple[Any, ...]]:
-        """What the operations of one kind hold for each input column."""
-        operations = (one for one in self.input_operations if isinstance(one, kind))
-        return {name: tuple(fitted) for one in operations for name, *fitted in one.per_column()}
+        return _units(self.targets, self.target_operations)
 
     def transform(self, data: Data, indices: NDArray[np.int64], dtype: DTypeLike) -> NDArray[Any]:
         """The rows at `indices` as the network reads them: [N, width] of `dtype`; symbols are only cast.
@@ -256,19 +250,14 @@ class Preprocessing(Options):
         if self.symbols:
             return np.asarray(data.inputs[indices], dtype)
         result = np.empty((len(indices), self.width), dtype)
+        texts = data.categories or (None,) * len(self.inputs)
         size = max(BLOCK_CELLS // len(self.inputs), BLOCK_ROWS)
         for start in range(0, len(indices), size):
-            raw = _table(data.input_names, data.inputs[indices[start : start + size]], data.categories)
-            table = _applied(raw, self.input_operations)
-            at = 0
-            for name, (values, _) in table.items():
-                block = values.reshape(len(values), -1)
-                rounded = _rounded(block, result.dtype)
-                if rounded is None:
-                    filled = _applied(raw, [one for one in self.input_operations if isinstance(one, Impute)])
-                    raise _too_large(name, filled[name].values, block[:, 0], result.dtype)
-                result[start : start + size, at : at + block.shape[1]] = rounded
-                at += block.shape[1]
+            values = np.asarray(data.inputs[indices[start : start + size]], np.float64)
+            cells = map(Cells, values.T, texts)
+            table = dict(zip(self.input_names, cells, strict=True))
+            columns = _replay(table, self.input_operations, result.dtype)
+            np.concatenate(columns, axis=1, out=result[start : start + size], casting="same_kind")
         return result
 
     def transform_targets(
@@ -283,12 +272,8 @@ class Preprocessing(Options):
         chosen = data.targets[indices]
         if self.classes is not None:
             return np.asarray(chosen, np.int64)
-        raw = _table(data.target_names, chosen, None)
-        table = _applied(raw, self.target_operations)
-        for name, (values, _) in table.items():
-            if _rounded(values, np.dtype(dtype)) is None:
-                raise _too_large(name, raw[name].values, values, np.dtype(dtype))
-        return np.stack([values for values, _ in table.values()], axis=1)
+        table = dict(zip(self.target_names, map(Cells, np.asarray(chosen, np.float64).T), strict=True))
+        return np.concatenate(_replay(table, self.target_operations, np.dtype(dtype)), axis=1)
 
     def restore(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Outputs [N, K] for numeric targets back in the user's units, float64; class outputs as they are."""
@@ -363,37 +348,30 @@ def _check_names(what: str, found: tuple[str, ...], known: tuple[str, ...]) -> N
         raise DataError("dataset", f"its {what} are now {now}", remedy)
 
 
-def _table(
-    names: Sequence[str], rows: NDArray[Any], categories: Sequence[tuple[str, ...] | None] | None
-) -> dict[str, Cells]:
-    values = np.asarray(rows, np.float64)
-    texts = categories or (None,) * len(names)
-    return {
-        name: Cells(values[:, k], known) for k, (name, known) in enumerate(zip(names, texts, strict=True))
-    }
+def _units(
+    columns: Sequence[Column], operations: Sequence[Operation]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    scalers = (one for one in operations if isinstance(one, Scale))
+    known = {name: units for one in scalers for name, *units in one.per_column()}
+    units = np.array([known.get(column.name, (0.0, 1.0)) for column in columns]).reshape(-1, 2)
+    return units[:, 0], units[:, 1]
 
 
-def _applied(table: dict[str, Cells], operations: Sequence[Operation]) -> dict[str, Cells]:
+def _replay(
+    table: dict[str, Cells], operations: Sequence[Operation], dtype: np.dtype[Any]
+) -> list[NDArray[np.float64]]:
+    """[N, K] numbers of each column. Raises DataError where `dtype` cannot hold one of them."""
+    raw = table
     for operation in operations:
         table = operation.apply(table)
-    return table
-
-
-def _rounded(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any] | None:
-    """`values` in `dtype`; None where it cannot hold one of them."""
-    with np.errstate(over="ignore"):
-        rounded = values.astype(dtype)
-    return rounded if np.isfinite(rounded).all() else None
-
-
-def _too_large(
-    name: str, raw: NDArray[np.float64], values: NDArray[np.float64], dtype: np.dtype[Any]
-) -> DataError:
-    """The error for a column whose `raw` numbers became `values`, of which `dtype` cannot hold some."""
-    with np.errstate(over="ignore"):
-        worst = raw[~np.isfinite(values.astype(dtype))][0]
-    what = f"column {name!r} is {worst:g}, which {dtype} cannot hold"
-    return DataError("dataset", what, "give it in a larger unit, or set training.dtype to float64")
+        raw = table if isinstance(operation, Impute) else raw
+    for name, cells in table.items():
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(cells.values.astype(dtype, copy=False))
+        if not finite.all():
+            what = f"column {name!r} is {raw[name].values[~finite][0]:g}, which {dtype} cannot hold"
+            raise DataError("dataset", what, "give it in a larger unit, or set training.dtype to float64")
+    return [values if values.ndim == 2 else values[:, None] for values, _ in table.values()]
 
 
 def fit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -37,8 +38,11 @@ class Loss(Part):
     """with one output, class 1 means output > threshold"""
     target_kind: ClassVar[Literal["any", "classes", "numbers"]] = "any"
     """what a table's column is read as for this loss, where it could be either"""
+    classes_only: ClassVar[bool] = False
     standardizable: ClassVar[bool] = True
     """whether numeric targets may be standardised; not where values have a meaning (counts, probabilities)"""
+    torch_name: ClassVar[str]
+    """the function in torch.nn.functional, of values and targets [B, K] with a `reduction`"""
 
     reduction: Literal["mean", "sum"] = Field(
         "mean", description="what is differentiated: the mean over rows and outputs, or the sum"
@@ -55,6 +59,8 @@ class Loss(Part):
 
     def unsupported_reason(self, info: DatasetInfo, outputs: int) -> str | None:
         """Why this loss cannot go with these targets and outputs, ending in what would work, or None."""
+        if self.classes_only and info.classes is None:
+            return f"{self.name} takes classes, not numbers; loss: mse takes numbers"
         expected = self.outputs(info)
         if outputs == expected:
             return None
@@ -88,7 +94,19 @@ class Loss(Part):
 
         It holds nothing that must be moved to a device. Shapes that differ are an AssertionError.
         """
-        raise NotImplementedError
+        return scaled(self._torch_function(), self.scale)
+
+    def _torch_function(self, **options: object) -> LossFunction:
+        from torch.nn import functional
+
+        function = partial(getattr(functional, self.torch_name), reduction=self.reduction, **options)
+
+        def checked(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            require_equal_shapes(values, targets)
+            result: torch.Tensor = function(values, targets)
+            return result
+
+        return checked
 
     def weight(self, targets: torch.Tensor | NDArray[Any]) -> float:
         """What the mean over encoded targets divides by: rows times outputs, unless rows are weighted."""
@@ -140,6 +158,7 @@ class BCE(Loss):
     """
 
     activation: ClassVar[str | None] = "logistic"
+    torch_name: ClassVar[str] = "binary_cross_entropy_with_logits"
     target_kind: ClassVar[Literal["any", "classes", "numbers"]] = "classes"
     standardizable: ClassVar[bool] = False
 
@@ -159,17 +178,6 @@ class BCE(Loss):
             return f"bce takes targets between 0 and 1, not {outside[0]:g}; loss: mse takes any numbers"
         return None
 
-    def build(self) -> LossFunction:
-        from torch.nn.functional import binary_cross_entropy_with_logits
-
-        reduction = self.reduction
-
-        def function(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-            require_equal_shapes(values, targets)
-            return binary_cross_entropy_with_logits(values, targets, reduction=reduction)
-
-        return scaled(function, self.scale)
-
 
 class ClassLoss(Loss):
     """Base of the losses whose targets are class ids [B], one output for each class, two classes included.
@@ -177,6 +185,7 @@ class ClassLoss(Loss):
     The mean is over rows; with class weights it is the weighted mean: divided by the sum of their weights.
     """
 
+    classes_only: ClassVar[bool] = True
     target_kind: ClassVar[Literal["any", "classes", "numbers"]] = "classes"
 
     class_weights: tuple[PositiveFloat, ...] | None = Field(
@@ -194,11 +203,10 @@ class ClassLoss(Loss):
         return info.targets if info.classes is None else max(2, len(info.classes))
 
     def unsupported_reason(self, info: DatasetInfo, outputs: int) -> str | None:
-        if info.classes is None:
-            return f"{self.name} takes classes, not numbers; loss: mse takes numbers"
         expected = self.outputs(info)
-        if self.class_weights is not None and len(self.class_weights) != expected:
-            given = plural(len(self.class_weights), "class weight")
+        weighted = info.classes is not None and self.class_weights is not None
+        if weighted and len(self.class_weights or ()) != expected:
+            given = plural(len(self.class_weights or ()), "class weight")
             return f"{given} for {describe(info)}; give {expected}, one for each class"
         return super().unsupported_reason(info, outputs)
 
@@ -285,14 +293,10 @@ class Hinge(Loss):
     """
 
     threshold: ClassVar[float] = 0.0
+    classes_only: ClassVar[bool] = True
     target_kind: ClassVar[Literal["any", "classes", "numbers"]] = "classes"
 
     name: Literal["hinge"] = "hinge"
-
-    def unsupported_reason(self, info: DatasetInfo, outputs: int) -> str | None:
-        if info.classes is None:
-            return "hinge takes classes, not numbers; loss: mse takes numbers"
-        return super().unsupported_reason(info, outputs)
 
     def encode(self, targets: NDArray[np.generic], classes: int | None) -> NDArray[np.generic]:
         return 2 * np.asarray(super().encode(targets, classes), np.float64) - 1
@@ -380,6 +384,7 @@ class PoissonNLL(Loss):
     """
 
     activation: ClassVar[str | None] = "exp"
+    torch_name: ClassVar[str] = "poisson_nll_loss"
     target_kind: ClassVar[Literal["any", "classes", "numbers"]] = "numbers"
     standardizable: ClassVar[bool] = False
 
@@ -401,15 +406,7 @@ class PoissonNLL(Loss):
         return None
 
     def build(self) -> LossFunction:
-        from torch.nn.functional import poisson_nll_loss
-
-        reduction, full = self.reduction, self.full
-
-        def function(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-            require_equal_shapes(values, targets)
-            return poisson_nll_loss(values, targets, log_input=True, full=full, reduction=reduction)
-
-        return scaled(function, self.scale)
+        return scaled(self._torch_function(log_input=True, full=self.full), self.scale)
 
 
 class Regression(Loss):
@@ -425,18 +422,9 @@ class MSE(Regression):
     Outputs and targets are [B, K]; the value is in their squared units.
     """
 
+    torch_name: ClassVar[str] = "mse_loss"
+
     name: Literal["mse"] = "mse"
-
-    def build(self) -> LossFunction:
-        from torch.nn.functional import mse_loss
-
-        reduction = self.reduction
-
-        def function(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-            require_equal_shapes(values, targets)
-            return mse_loss(values, targets, reduction=reduction)
-
-        return scaled(function, self.scale)
 
 
 @losses.register
@@ -446,18 +434,9 @@ class MAE(Regression):
     Outputs, targets ([B, K]) and the value are in the same units.
     """
 
+    torch_name: ClassVar[str] = "l1_loss"
+
     name: Literal["mae"] = "mae"
-
-    def build(self) -> LossFunction:
-        from torch.nn.functional import l1_loss
-
-        reduction = self.reduction
-
-        def function(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-            require_equal_shapes(values, targets)
-            return l1_loss(values, targets, reduction=reduction)
-
-        return scaled(function, self.scale)
 
 
 class HuberLike(Regression):
@@ -486,8 +465,8 @@ class HuberLike(Regression):
     def build(self) -> LossFunction:
         width = getattr(self, self.width)
         if not isinstance(width, tuple):
-            return scaled(self._function(width, self.reduction), self.scale)
-        columns = [self._function(each, self.reduction) for each in width]
+            return scaled(self._torch_function(**{self.width: width}), self.scale)
+        columns = [self._torch_function(**{self.width: each}) for each in width]
 
         def function(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
             require_equal_shapes(values, targets)
@@ -496,9 +475,6 @@ class HuberLike(Regression):
             return total if self.reduction == "sum" else total / len(parts)
 
         return scaled(function, self.scale)
-
-    def _function(self, width: float, reduction: str) -> LossFunction:
-        raise NotImplementedError
 
 
 @losses.register
@@ -509,21 +485,13 @@ class SmoothL1(HuberLike):
     Source: Girshick (2015), doi.org/10.1109/ICCV.2015.169
     """
 
+    torch_name: ClassVar[str] = "smooth_l1_loss"
     width: ClassVar[str] = "beta"
 
     name: Literal["smooth_l1"] = "smooth_l1"
     beta: NonNegativeFloat = Field(
         1.0, description="error size where the curve straightens, in the target's units; 0 gives mae"
     )
-
-    def _function(self, width: float, reduction: str) -> LossFunction:
-        from torch.nn.functional import smooth_l1_loss
-
-        def function(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-            require_equal_shapes(values, targets)
-            return smooth_l1_loss(values, targets, reduction=reduction, beta=width)
-
-        return function
 
 
 @losses.register
@@ -534,18 +502,10 @@ class Huber(HuberLike):
     Source: Huber (1964), doi.org/10.1214/aoms/1177703732
     """
 
+    torch_name: ClassVar[str] = "huber_loss"
     width: ClassVar[str] = "delta"
 
     name: Literal["huber"] = "huber"
     delta: PositiveFloat = Field(
         1.0, description="error size where the curve straightens, in the target's units"
     )
-
-    def _function(self, width: float, reduction: str) -> LossFunction:
-        from torch.nn.functional import huber_loss
-
-        def function(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-            require_equal_shapes(values, targets)
-            return huber_loss(values, targets, reduction=reduction, delta=width)
-
-        return function

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
     from mlprun.parts.datasets.dataset import DatasetInfo
 
+    Matrix = NDArray[np.float64]
     Scores = NDArray[np.floating]
     Truth = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a network said of N rows, and what was true.
+    """The outputs of a network for N rows, and their targets.
 
     `outputs` is [N, K] after the output activation (log-probabilities already exponentiated, numbers already
     in the user's units); `targets` is [N] int64 class ids or [N, K] numbers; `probabilistic` says whether
@@ -61,7 +62,7 @@ class Metric(Part):
     bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     """no value is below the first or above the second"""
     scalar: ClassVar[bool] = True
-    """False for figures that are a table (a confusion matrix): shown by eval, not logged in the history"""
+    """False for values that are a table (a confusion matrix): shown by eval, not logged in the history"""
     needs_probabilities: ClassVar[bool] = False
     two_classes_only: ClassVar[bool] = False
 
@@ -72,7 +73,7 @@ class Metric(Part):
         return None
 
     def compute(self, predictions: Predictions) -> float | list[list[int]]:
-        """The figure; nan where it is not defined for these rows."""
+        """The value; nan where it is not defined for these rows."""
         raise NotImplementedError
 
 
@@ -90,7 +91,7 @@ def confusion(predictions: Predictions) -> NDArray[np.int64]:
     return np.bincount(cells, minlength=count * count).reshape(count, count)
 
 
-def _ratio(numerator: NDArray[np.int64], denominator: NDArray[np.int64]) -> NDArray[np.float64]:
+def _ratio(numerator: NDArray[np.int64], denominator: NDArray[np.int64]) -> Matrix:
     """The quotient, 0 where the denominator is 0."""
     return np.divide(numerator, denominator, out=np.zeros(np.shape(numerator)), where=denominator != 0)
 
@@ -126,6 +127,14 @@ class BalancedAccuracy(Metric):
         return float(np.mean(counts.diagonal()[present] / rows[present])) if present.any() else math.nan
 
 
+class ClassCounts(NamedTuple):
+    """Rows per class, [C]: rightly predicted as it, of it, and predicted as it."""
+
+    correct: NDArray[np.int64]
+    actual: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+
+
 class _Averaged(Metric):
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
@@ -143,25 +152,23 @@ class _Averaged(Metric):
         return super().unsupported_reason(info)
 
     def compute(self, predictions: Predictions) -> float:
-        counts = confusion(predictions)
-        if not counts.any():
+        table = confusion(predictions)
+        if not table.any():
             return math.nan
-        right, rows, said = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+        counts = ClassCounts(table.diagonal(), table.sum(axis=1), table.sum(axis=0))
         average = self.average
         if average == "auto":
-            average = "binary" if len(counts) == 2 else "macro"
+            average = "binary" if len(table) == 2 else "macro"
         if average == "binary":
-            return float(self._of(right, rows, said)[1])
+            return float(self._per_class(counts)[1])
         if average == "micro":
-            return float(self._of(*(np.array([figures.sum()]) for figures in (right, rows, said)))[0])
-        present = (rows > 0) | (said > 0)
-        weights = rows[present] if average == "weighted" else None
-        return float(np.average(self._of(right, rows, said)[present], weights=weights))
+            return float(self._per_class(ClassCounts(*(np.array([count.sum()]) for count in counts)))[0])
+        present = (counts.actual > 0) | (counts.predicted > 0)
+        weights = counts.actual[present] if average == "weighted" else None
+        return float(np.average(self._per_class(counts)[present], weights=weights))
 
-    def _of(
-        self, right: NDArray[np.int64], rows: NDArray[np.int64], said: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """The figure per class, from counts per class: rightly predicted, truly so, predicted so."""
+    def _per_class(self, counts: ClassCounts) -> Matrix:
+        """The metric of each class."""
         raise NotImplementedError
 
 
@@ -171,10 +178,8 @@ class Precision(_Averaged):
 
     name: Literal["precision"] = "precision"
 
-    def _of(
-        self, right: NDArray[np.int64], rows: NDArray[np.int64], said: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        return _ratio(right, said)
+    def _per_class(self, counts: ClassCounts) -> Matrix:
+        return _ratio(counts.correct, counts.predicted)
 
 
 @metrics.register
@@ -183,10 +188,8 @@ class Recall(_Averaged):
 
     name: Literal["recall"] = "recall"
 
-    def _of(
-        self, right: NDArray[np.int64], rows: NDArray[np.int64], said: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        return _ratio(right, rows)
+    def _per_class(self, counts: ClassCounts) -> Matrix:
+        return _ratio(counts.correct, counts.actual)
 
 
 @metrics.register
@@ -198,10 +201,8 @@ class F1(_Averaged):
 
     name: Literal["f1"] = "f1"
 
-    def _of(
-        self, right: NDArray[np.int64], rows: NDArray[np.int64], said: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        return _ratio(2 * right, rows + said)
+    def _per_class(self, counts: ClassCounts) -> Matrix:
+        return _ratio(2 * counts.correct, counts.actual + counts.predicted)
 
 
 @metrics.register
@@ -226,10 +227,10 @@ class _OfNumbers(Metric):
         truth = np.asarray(predictions.targets, np.float64)
         if not len(truth):
             return math.nan
-        return float(np.mean(self._of(predictions.outputs - truth, truth)))
+        return float(np.mean(self._per_target(predictions.outputs - truth, truth)))
 
-    def _of(self, errors: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[K] figures from the errors [N, K] and the true numbers [N, K]."""
+    def _per_target(self, errors: Matrix, truth: Matrix) -> Matrix:
+        """[K] values from the errors [N, K] and the true numbers [N, K]."""
         raise NotImplementedError
 
 
@@ -239,7 +240,7 @@ class MeanSquaredError(_OfNumbers):
 
     name: Literal["mse"] = "mse"
 
-    def _of(self, errors: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _per_target(self, errors: Matrix, truth: Matrix) -> Matrix:
         return np.asarray(np.mean(errors**2, axis=0))
 
 
@@ -249,7 +250,7 @@ class RootMeanSquaredError(_OfNumbers):
 
     name: Literal["rmse"] = "rmse"
 
-    def _of(self, errors: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _per_target(self, errors: Matrix, truth: Matrix) -> Matrix:
         return np.asarray(np.sqrt(np.mean(errors**2, axis=0)))
 
 
@@ -259,7 +260,7 @@ class MeanAbsoluteError(_OfNumbers):
 
     name: Literal["mae"] = "mae"
 
-    def _of(self, errors: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _per_target(self, errors: Matrix, truth: Matrix) -> Matrix:
         return np.asarray(np.mean(np.abs(errors), axis=0))
 
 
@@ -269,7 +270,7 @@ class MaxError(_OfNumbers):
 
     name: Literal["max_error"] = "max_error"
 
-    def _of(self, errors: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _per_target(self, errors: Matrix, truth: Matrix) -> Matrix:
         return np.asarray(np.max(np.abs(errors), axis=0))
 
 
@@ -285,7 +286,7 @@ class R2(_OfNumbers):
 
     name: Literal["r2"] = "r2"
 
-    def _of(self, errors: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _per_target(self, errors: Matrix, truth: Matrix) -> Matrix:
         spread = np.sum((truth - truth.mean(axis=0)) ** 2, axis=0)
         spread[np.ptp(truth, axis=0) == 0] = (
             math.nan
@@ -310,12 +311,12 @@ class LogLoss(Metric):
     name: Literal["log_loss"] = "log_loss"
 
     def compute(self, predictions: Predictions) -> float:
-        given = predictions.probabilities
-        rows = len(given)
+        probabilities = predictions.probabilities
+        rows = len(probabilities)
         if not rows:
             return math.nan
-        of_truth = given[np.arange(rows), predictions.targets]
-        step = float(np.finfo(given.dtype).eps)
+        of_truth = probabilities[np.arange(rows), predictions.targets]
+        step = float(np.finfo(probabilities.dtype).eps)
         return float(-np.mean(np.log(np.clip(of_truth.astype(np.float64), step, 1 - step))))
 
 
@@ -334,12 +335,12 @@ class Brier(Metric):
     name: Literal["brier"] = "brier"
 
     def compute(self, predictions: Predictions) -> float:
-        given = predictions.probabilities.astype(np.float64)
-        rows = len(given)
+        probabilities = predictions.probabilities.astype(np.float64)
+        rows = len(probabilities)
         if not rows:
             return math.nan
-        given[np.arange(rows), predictions.targets] -= 1
-        return float(np.sum(given**2)) / (2 * rows if given.shape[1] == 2 else rows)
+        probabilities[np.arange(rows), predictions.targets] -= 1
+        return float(np.sum(probabilities**2)) / (2 * rows if probabilities.shape[1] == 2 else rows)
 
 
 def _one_against_rest(predictions: Predictions) -> Iterator[tuple[Scores, Truth]]:
@@ -351,60 +352,61 @@ def _one_against_rest(predictions: Predictions) -> Iterator[tuple[Scores, Truth]
         yield scores, predictions.targets == number
 
 
-def _mean(predictions: Predictions, figure: Callable[[Ranking], float]) -> float:
-    """The mean over the classes for which the figure is defined; nan where it is for none."""
+def _mean(predictions: Predictions, metric: Callable[[Ranking], float]) -> float:
+    """The mean over the classes for which it is defined; nan where it is for none."""
     if np.isnan(predictions.outputs).any():
         return math.nan
-    figures = [figure(rank(scores, truth)) for scores, truth in _one_against_rest(predictions)]
-    defined = [value for value in figures if not math.isnan(value)]
+    values = [metric(rank(scores, truth)) for scores, truth in _one_against_rest(predictions)]
+    defined = [value for value in values if not math.isnan(value)]
     return float(np.mean(defined)) if defined else math.nan
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Rows ranked by the score of one class: how many at each threshold are rightly and wrongly above it.
+    """Rows ranked by the score of one class: counts [T] of the rows above each threshold.
 
-    Entry 0 is the threshold that no row passes; `right` and `wrong` are counts of rows, [T].
+    Entry 0 is the threshold that no row passes.
     """
 
-    right: NDArray[np.int64]
-    wrong: NDArray[np.int64]
+    true_positives: NDArray[np.int64]
+    false_positives: NDArray[np.int64]
 
     @property
     def positives(self) -> int:
         """Rows of the class."""
-        return int(self.right[-1])
+        return int(self.true_positives[-1])
 
     @property
     def negatives(self) -> int:
         """Rows of other classes."""
-        return int(self.wrong[-1])
+        return int(self.false_positives[-1])
 
     @property
     def roc(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """False and true positive rates."""
-        return self.wrong / max(1, self.negatives), self.right / max(1, self.positives)
+        return self.false_positives / max(1, self.negatives), self.true_positives / max(1, self.positives)
 
     @property
     def area(self) -> float:
         """Area under the ROC curve; nan where all rows are of the class, or none is."""
         pairs = self.positives * self.negatives
-        # pairs that stand in the right order, those of equal score counted half: exact up to 2^53
-        ordered = np.sum(np.diff(self.wrong) * ((self.right[1:] + self.right[:-1]) / 2))
+        # pairs in the right order, those of equal score counted half: exact up to 2^53
+        above = (self.true_positives[1:] + self.true_positives[:-1]) / 2
+        ordered = np.sum(np.diff(self.false_positives) * above)
         return float(ordered) / pairs if pairs else math.nan
 
     @property
     def precision_recall(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Recall and precision; where nothing is above the threshold, precision is 1."""
-        above = self.right + self.wrong
-        precision = np.where(above > 0, self.right / np.maximum(above, 1), 1.0)
-        return self.right / max(1, self.positives), precision
+        above = self.true_positives + self.false_positives
+        precision = np.where(above > 0, self.true_positives / np.maximum(above, 1), 1.0)
+        return self.true_positives / max(1, self.positives), precision
 
     @property
     def average_precision(self) -> float:
         """The mean of precision over the rows of the class; nan where there are none."""
         _, precision = self.precision_recall
-        gained = float(np.sum(precision[1:] * np.diff(self.right)))
+        gained = float(np.sum(precision[1:] * np.diff(self.true_positives)))
         return gained / self.positives if self.positives else math.nan
 
 

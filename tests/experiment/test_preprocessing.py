@@ -184,6 +184,51 @@ def test_blocks_do_not_show():
     )
 
 
+def test_no_rows_are_prepared_as_no_rows():
+    data = numeric(np.eye(2), np.eye(2))
+    fitted, none = fit(data, np.arange(2), standardize=True), np.arange(0)
+    assert fitted.transform(data, none, np.float32).shape == (0, 2)
+    assert fitted.transform_targets(data, none).shape == (0, 2)
+
+
+VERSION_1 = {
+    "classes": None,
+    "columns": [
+        {"categories": None, "fill": 2.0, "frequent": 0, "mean": 2.0, "name": "size", "scale": 0.5},
+        {
+            "categories": ["blue", "red"],
+            "fill": None,
+            "frequent": 1,
+            "mean": 0.0,
+            "name": "colour",
+            "scale": 1.0,
+        },
+    ],
+    "imputed": True,
+    "symbols": False,
+    "target_columns": [
+        {"categories": None, "fill": None, "frequent": 0, "mean": 7.0, "name": "y", "scale": 2.0}
+    ],
+}
+
+
+def test_the_records_of_checkpoints_of_version_1_become_operations():
+    read = Preprocessing.from_json(VERSION_1)
+    assert Preprocessing.from_json(read.to_json()) == read
+    inputs = np.array([[3.0, 0], [np.nan, 1], [2.5, np.nan]])
+    categories = (None, ("blue", "white"))
+    data = Data(inputs, np.array([[9.0]] * 3), ("size", "colour"), ("y",), None, categories, imputed=True)
+    rows = np.arange(3)
+    assert read.transform(data, rows, float).tolist() == [[2, 1, 0], [0, 0, 0], [1, 0, 1]]
+    assert read.transform_targets(data, rows).tolist() == [[1.0]] * 3
+    assert read.names == ("size", "colour=blue", "colour=red")
+    classes = Preprocessing.from_json({**VERSION_1, "classes": ["a", "b"]})
+    assert (classes.classes, classes.imputed, classes.target_units[1]) == (("a", "b"), True, [1.0])
+    plain = [{**VERSION_1["columns"][0], "mean": 0.0, "scale": 1.0}]
+    symbols = Preprocessing.from_json({**VERSION_1, "columns": plain, "symbols": True})
+    assert (symbols.symbols, symbols.imputed) == (True, False)
+
+
 def test_raw_rows_are_left_as_they_were():
     inputs = RANDOM.normal(size=(50, 2))
     inputs[3, 1] = np.nan
