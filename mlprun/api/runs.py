@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlprun.experiment import SplitArrays
-    from mlprun.figures import Subject
+    from mlprun.figures import RunData
     from mlprun.parts.architectures.network import Network
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder, Status
@@ -109,17 +109,17 @@ class Run:
         return self.best.experiment.rows(split, epoch=self.best.epoch)
 
     @cached_property
-    def subject(self) -> Subject:
-        """The run as pictures need it."""
-        from mlprun.figures import Subject
+    def figure_data(self) -> RunData:
+        """What figures of the run are computed from."""
+        from mlprun.figures import RunData
 
-        return Subject.of(self.folder, allow_code=self.allow_code)
+        return RunData.of(self.folder, allow_code=self.allow_code)
 
     def plot(self, kind: str = "loss", **options: Any) -> Figure:
-        """One picture of the run as a matplotlib Figure; `mlprun list plots` names the kinds."""
+        """One figure of the run as a matplotlib Figure; `mlprun list plots` names the kinds."""
         from mlprun import figures
 
-        return figures.draw(kind, self.subject, **options)
+        return figures.draw(kind, self.figure_data, **options)
 
     def __repr__(self) -> str:
         status = self.status
@@ -225,11 +225,8 @@ def best(folder: RunFolder, *, device: str = "cpu", allow_code: bool) -> evaluat
     """The best epoch's network of a run, or the newest where no dev rows chose a best."""
     if files.kind(folder.best) is None:
         loaded, last = newest(folder, device=device, allow_code=allow_code), folder.load_last()
-        progress = None if last is None else last.checkpoint.meta.get("progress")
-        if isinstance(progress, dict) and progress.get("best_value") is not None:
-            what = f"{folder.best} is missing; the newest epoch, {loaded.epoch}, is used instead of the best"
-            return replace(loaded, warnings=(what,))
-        return loaded
+        warnings = () if last is None else evaluation.missing_best_warnings(last.checkpoint, folder.best)
+        return replace(loaded, warnings=warnings)
     checkpoint = folder.load_best()
     return evaluation.load(checkpoint, folder.best, folder.path, device=device, allow_code=allow_code)
 

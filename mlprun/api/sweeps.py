@@ -116,10 +116,10 @@ class Sweep:
     def plot(
         self, kind: str = "curves", *, metric: str | None = None, of: str = "best", **options: Any
     ) -> Figure:
-        """One picture of the sweep as a matplotlib Figure; `mlprun list sweep_plots` names the kinds."""
-        from mlprun.figures import sweeps
+        """One figure of the sweep as a matplotlib Figure; `mlprun list sweep_plots` names the kinds."""
+        from mlprun import figures
 
-        return sweeps.draw(kind, sweeps.Sweep.of(self.path, metric=metric, of=of), **options)
+        return figures.draw(kind, figures.SweepData.of(self.path, metric=metric, of=of), **options)
 
     def __repr__(self) -> str:
         status = self.status

@@ -77,11 +77,10 @@ def _plot(path: str, config: str | None, output: Output, *, force: bool) -> None
     """Measure, then show the curves as tables and a figure; what would prevent writing it is found first."""
     from mlprun import figures  # here, since --help needs no torch and no matplotlib
     from mlprun.cli import measuring, workloads
-    from mlprun.figures import canvas, cost
 
     if config is not None:
         raise UsageError("--plot", "draws networks of its own", "leave the config out")
-    figures.form_of(path)
+    form = figures.format_of(path)
     check_writable(path, force=force)
     panels = measuring.measure_families(measuring.FAMILIES, measuring.SECONDS, output.message)
     details = (
@@ -89,7 +88,7 @@ def _plot(path: str, config: str | None, output: Output, *, force: bool) -> None
         f"{workloads.STEPS_PER_EVALUATION} steps; CPU time of one core. "
         f"Runs together: wall time on {measuring.count_cores()} cores."
     )
-    save(path, figures.encode(canvas.finished(cost.draw_costs, panels, details), path), force=force)
+    save(path, figures.encode(figures.costs(panels, details), form), force=force)
     for panel in panels:
         rows = list(zip(panel.sizes, *panel.microseconds.values(), strict=True))
         output.result(Table((panel.axis, *panel.microseconds), rows, f"µs per step: {panel.heading}"))

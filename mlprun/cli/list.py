@@ -84,13 +84,12 @@ def _resolve(kind: str | None, name: str | None, kinds: Kinds) -> tuple[str, str
 def _picture(plural: str, name: str | None, path: str) -> bytes:
     """The plot of a dataset or of the activations as the bytes of an image file."""
     from mlprun import figures
-    from mlprun.cli import pictures
 
     if plural == "datasets" and name is not None:
         part = _find(name, plural, tuple(datasets))
-        return figures.encode(pictures.of_dataset(part.names()[0]), path)
+        return figures.encode(figures.dataset_chart(part.names()[0]), figures.format_of(path))
     if plural == "activations" and name is None:
-        return figures.encode(pictures.of_activations(), path)
+        return figures.encode(figures.activation_grid(), figures.format_of(path))
     what = "mlprun list datasets NAME --plot or mlprun list activations --plot"
     raise UsageError("--plot", "plots one dataset or all activations", f"try {what}")
 

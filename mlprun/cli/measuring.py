@@ -18,7 +18,7 @@ import torch
 from mlprun import engines
 from mlprun.cli.workloads import ENDLESS, PlainLoop, endless, moons, wide, workload
 from mlprun.errors import DivergedError
-from mlprun.figures.cost import CostPanel
+from mlprun.figures import CostPanel
 from mlprun.training.trainer import Trainer, TrainingRun
 from mlprun.verification.trajectories import steps_per_epoch
 

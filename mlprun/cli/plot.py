@@ -1,27 +1,23 @@
-"""`mlprun plot`: pictures of runs."""
+"""`mlprun plot`: figures of runs and of sweeps."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mlprun import api, figures, files
 from mlprun.cli.options import AllowCode, check_of
-from mlprun.cli.sweep import pictures
 from mlprun.cli.terminal import Output, Table
-from mlprun.errors import DataError, UsageError, command_line
+from mlprun.errors import CheckpointError, DataError, UsageError, command_line
 from mlprun.sweeps.folder import is_sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from mlprun.api import Run
-    from mlprun.figures import Plot, Subject
-
-FORMATS = ("png", "svg", "pdf")
+    from collections.abc import Mapping, Sequence
 
 
 def plot_command(
@@ -89,129 +85,60 @@ def plot_command(
 
     Exit codes: 0 done, 2 usage or nothing to draw, 3 data, 4 run folder, 7 files.
     """
-    if form not in FORMATS:
-        raise UsageError("--format", f"{form!r} is none", f"use {', '.join(FORMATS)}")
+    if form not in figures.FORMATS:
+        raise UsageError("--format", f"{form!r} is none", f"use {', '.join(figures.FORMATS)}")
     paths = list(dict.fromkeys(names))
-    from mlprun.figures import style
-
-    with style.without_titles() if no_title else contextlib.nullcontext():
-        if any(map(is_sweep, paths)):
-            _refuse_for_sweeps(paths, features=features, split=split, epoch=epoch, epochs=epochs)
-            check_of(of or "best")
-            file = out if out is not None and _names_file(out) else None
-            pair = None if parameters is None else _options(parameters=parameters)["parameters"]
-            kinds = [word.strip() for word in ",".join(kind or ()).split(",") if word.strip()]
-            request = pictures.Request(kinds, form, out, file, dpi, metric, of or "best", pair)
-            (pictures.list_kinds if list_ else pictures.draw)(paths, request, output)
-            return
-        _refuse_for_runs(metric=metric, parameters=parameters, of=of)
-        options = _options(features=features, split=split, epoch=epoch, epochs=epochs)
-        plots_ = _chosen(",".join(kind) if kind else None, options)
-        from mlprun import api
-
+    of_runs = {"features": features, "split": split, "epoch": epoch, "epochs": epochs}
+    kinds = [word.strip() for word in ",".join(kind or ()).split(",") if word.strip()]
+    if any(map(is_sweep, paths)):
+        _refuse_for_sweeps(paths, of_runs)
+        check_of(of or "best")
+        drawn = Drawing(
+            "sweep", _figures(figures.sweep_figures, kinds, _options(parameters=parameters)), form, out
+        )
+        sources = [Source(path, figures.SweepData.of(path, metric=metric, of=of or "best")) for path in paths]
+    else:
+        _refuse_for_runs({"metric": metric, "parameters": parameters, "of": of})
         runs = [api.load(path, allow_code=allow_code) for path in paths]
-        if list_:
-            _list(runs, plots_, output)
-            return
-        place = _Place(runs, plots_, form, out)
-        told = [_draw(run, plots_, place, dpi, output, all_wanted=not kind) for run in runs]
-        together = list(_draw_together(runs, plots_, place, dpi, output)) if len(runs) > 1 else []
-        output.document(told[0] if len(runs) == 1 else {"runs": told, "together": together})
+        sources = [Source(run.path, run.figure_data) for run in runs]
+        drawn = Drawing("run", _figures(figures.run_figures, kinds, _options(**of_runs)), form, out)
+    if list_:
+        drawn.list(sources, output)
+        return
+    drawn.check_out(sources)
+    with figures.without_titles() if no_title else contextlib.nullcontext():
+        drawn.draw(sources, output, dpi=dpi, all_wanted=not kinds)
 
 
-def _refuse_for_runs(**texts: str | None) -> None:
-    """Raise UsageError for what can be asked of sweeps alone."""
-    for name, text in texts.items():
+def _refuse_for_runs(options: Mapping[str, str | None]) -> None:
+    """Raise UsageError for options that only sweeps have."""
+    for name, text in options.items():
         if text is not None:
             raise UsageError(f"--{name}", "is of sweeps", "leave it out")
 
 
-def _refuse_for_sweeps(paths: Sequence[str], **texts: str | None) -> None:
-    """Raise UsageError for what cannot be asked of sweeps, or of runs together with them."""
+def _refuse_for_sweeps(paths: Sequence[str], options: Mapping[str, str | None]) -> None:
+    """Raise UsageError for options that only runs have, and for runs among the sweeps."""
     for path in paths:
         if not is_sweep(path):
             raise UsageError(path, "is not a sweep as the others are", "draw runs and sweeps apart")
-    for name, text in texts.items():
+    for name, text in options.items():
         if text is not None:
-            remedy = (
-                "say --of best or --of last for a sweep" if name == "epoch" else "leave it out for a sweep"
+            by_epoch = "say --of best or --of last for a sweep"
+            raise UsageError(
+                f"--{name}", "is of runs", by_epoch if name == "epoch" else "leave it out for a sweep"
             )
-            raise UsageError(f"--{name}", "is of runs", remedy)
-
-
-class _Place:
-    """Where pictures go, and in which format."""
-
-    def __init__(self, runs: Sequence[Run], plots_: Sequence[Plot], form: str, out: str | None) -> None:
-        self.form, self.out = form, out
-        self.file = out if out is not None and _names_file(out) else None
-        names = [run.folder.name for run in runs]
-        # two runs of one name from different folders
-        self.folders = {
-            run.path: name if names.count(name) == 1 else f"{name}-{place + 1}"
-            for place, (run, name) in enumerate(zip(runs, names, strict=True))
-        }
-        if self.file is not None:
-            if len(runs) > 1 or len(plots_) > 1:
-                raise UsageError("--out", f"{out!r} is one file", "name one run and one --kind, or a folder")
-            ending = _ending(self.file)
-            if ending not in plots_[0].formats:
-                what = f"{plots_[0].name} cannot be a .{ending}"
-                raise UsageError(
-                    "--out", what, f"end it in {', '.join('.' + known for known in plots_[0].formats)}"
-                )
-            self.form = ending
-
-    def of(self, run: Run, plot: Plot) -> tuple[str, str]:
-        """The path and format of a run's picture; its folder is made."""
-        form = self.form if self.form in plot.formats else plot.formats[0]
-        return (self.file or os.path.join(self._folder(run), f"{plot.name}.{form}")), form
-
-    def together(self, run: Run, name: str) -> str:
-        """The path of a picture of all runs, of which `run` is the first."""
-        folder = run.folder.plots() if self.out is None else self._made(self.out)
-        return os.path.join(folder, f"together_{name}.{self.form}")
-
-    def _folder(self, run: Run) -> str:
-        if self.out is None:
-            return run.folder.plots()
-        return self._made(
-            self.out if len(self.folders) == 1 else os.path.join(self.out, self.folders[run.path])
-        )
-
-    @staticmethod
-    def _made(folder: str) -> str:
-        from mlprun import files
-
-        files.make_folder(folder)
-        return folder
-
-
-def _names_file(out: str) -> bool:
-    """Whether `--out` is a picture and not a folder. Raises UsageError for what looks like another file."""
-    if not _ending(out) or os.path.isdir(out) or out.endswith(os.sep):
-        return False
-    if _ending(out) not in (*FORMATS, "gif"):
-        endings = ", ".join(f".{form}" for form in FORMATS)
-        remedy = f"end it in {endings} or .gif, or in {os.sep} for a folder"
-        raise UsageError("--out", f"{out!r} is no picture's name", remedy)
-    return True
-
-
-def _ending(path: str) -> str:
-    return os.path.splitext(path)[1].removeprefix(".").lower()
 
 
 def _options(**texts: str | None) -> dict[str, Any]:
-    """The options as pictures take them: pairs from lists with a comma, in which names may be quoted."""
+    """The options as figures take them: pairs from lists with a comma, in which names may be quoted."""
     options: dict[str, Any] = {name: text for name, text in texts.items() if text is not None}
     for name in ("features", "epochs", "parameters"):
         if name in options:
             words = tuple(word.strip() for word in next(csv.reader([options[name]]), ()))
             if len(words) != 2:
-                raise UsageError(
-                    f"--{name}", f"{options[name]!r} is no pair", "name two with a comma between them"
-                )
+                what = f"{options[name]!r} is no pair"
+                raise UsageError(f"--{name}", what, "name two with a comma between them")
             options[name] = words
     if "epochs" in options:
         if not all(word.isdecimal() for word in options["epochs"]):
@@ -220,111 +147,185 @@ def _options(**texts: str | None) -> dict[str, Any]:
     return options
 
 
-def _chosen(text: str | None, options: Mapping[str, Any]) -> list[Plot]:
-    """The pictures that are asked for, or all; each with those of the options that it has."""
-    from mlprun import figures
-
-    words = [word.strip() for word in text.split(",")] if text is not None else figures.names()
+def _figures(registry: Any, kinds: Sequence[str], options: Mapping[str, Any]) -> list[Any]:
+    """The figures that are asked for, or all; each with those of the options that it has."""
     chosen = []
-    for word in dict.fromkeys(words):
-        figures.make(word)  # refuses an unknown name
-        known = figures.kinds[word].model_fields
-        chosen.append(figures.make(word, **{name: value for name, value in options.items() if name in known}))
+    for kind in dict.fromkeys(kinds or [part.names()[0] for part in registry]):
+        known = type(figures.make(registry, kind, {})).model_fields  # refuses an unknown name
+        given = {name: value for name, value in options.items() if name in known}
+        chosen.append(figures.make(registry, kind, given))
     for name in options:
-        takers = [plot.name for plot in chosen if name in type(plot).model_fields]
-        if not takers:
-            having = [part.names()[0] for part in figures.kinds if name in part.model_fields]
-            raise UsageError(f"--{name}", f"{text} does not take it", f"{', '.join(having)} does")
+        if not any(name in type(figure).model_fields for figure in chosen):
+            having = [part.names()[0] for part in registry if name in part.model_fields]
+            do = "does" if len(having) == 1 else "do"
+            raise UsageError(f"--{name}", f"{','.join(kinds)} does not take it", f"{_listed(having)} {do}")
     return chosen
 
 
-def _draw(
-    run: Run, plots_: Sequence[Plot], place: _Place, dpi: int, output: Output, *, all_wanted: bool
-) -> dict[str, Any]:
-    """Draw one run, and say what was drawn and what was not."""
-    from mlprun import figures, files
-
-    drawn, skipped = [], []
-    subject, gone = run.subject, None
-    for plot in plots_:
-        try:
-            reason = figures.refusal(plot, subject)
-        except DataError as error:
-            gone, reason = error, str(error)
-        if reason is not None:
-            skipped.append({"kind": plot.name, "reason": reason})
-            continue
-        path, form = place.of(run, plot)
-        files.write_atomic(path, plot.encode(plot.compute(subject), form, dpi=dpi))
-        drawn.append({"kind": plot.name, "path": path})
-        output.result(path)
-    if not drawn:
-        raise gone or _nothing(run, skipped)
-    _explain(run, skipped, output, all_wanted=all_wanted, gone=gone)
-    return {"run": run.path, "plots": drawn, "skipped": skipped}
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def _nothing(run: Run, skipped: Sequence[Mapping[str, str]]) -> UsageError:
-    reasons = "; ".join(f"{one['kind']}: {one['reason']}" for one in skipped)
-    remedy = f"{command_line('plot', run.path)} --list shows what has"
-    return UsageError(run.path, f"has nothing to draw: {reasons}", remedy)
+@dataclass(frozen=True)
+class Source:
+    """A run or a sweep that is drawn."""
+
+    path: str
+    data: Any
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return os.path.basename(os.path.abspath(self.path))
+
+    def plots(self) -> str:
+        """Its folder for figures, made when it is missing; a symbolic link there is refused."""
+        folder = os.path.join(self.path, "plots")
+        if files.kind(folder) not in (None, "folder"):
+            raise CheckpointError(folder, f"is a {files.kind(folder)}", "expected a folder")
+        files.make_folder(folder)
+        return folder
 
 
-def _explain(
-    run: Run,
-    skipped: Sequence[Mapping[str, str]],
-    output: Output,
-    *,
-    all_wanted: bool,
-    gone: DataError | None,
-) -> None:
-    if gone is not None:
-        output.message(f"warning: {gone}")
-    if skipped and all_wanted:
-        few = "1 kind is" if len(skipped) == 1 else f"{len(skipped)} kinds are"
-        output.message(f"{few} not for this run; {command_line('plot', run.path)} --list says why")
-    elif skipped:
-        output.message("\n".join(f"{one['kind']} not drawn: {one['reason']}" for one in skipped))
+class Drawing:
+    """Figures of runs, or of sweeps, and where they are written."""
 
+    def __init__(self, noun: str, chosen: Sequence[Any], form: str, out: str | None) -> None:
+        self.noun, self.figures, self.form, self.out = noun, chosen, form, out
+        self.file = out if out is not None and _is_file(out) else None
 
-def _draw_together(
-    runs: Sequence[Run], plots_: Sequence[Plot], place: _Place, dpi: int, output: Output
-) -> Iterator[dict[str, str]]:
-    """The curves of all runs over one another, for the kinds that are curves."""
-    from mlprun import figures
+    def check_out(self, sources: Sequence[Source]) -> None:
+        """Raise UsageError where `--out` is one file for several figures, or for one of another format."""
+        if self.file is None:
+            return
+        if len(sources) > 1 or len(self.figures) > 1:
+            remedy = f"name one {self.noun} and one --kind, or a folder"
+            raise UsageError("--out", f"{self.out!r} is one file", remedy)
+        figure, suffix = self.figures[0], _suffix(self.file)
+        if suffix not in figure.formats:
+            endings = ", ".join("." + known for known in figure.formats)
+            raise UsageError("--out", f"{figure.name} cannot be a .{suffix}", f"end it in {endings}")
 
-    subjects = [run.subject for run in runs]
-    for plot in plots_:
-        if plot.name not in figures.OVERLAYS:
-            continue
-        try:
-            drawn = figures.overlay(subjects, plot.name)
-        except UsageError as error:
-            output.message(f"{plot.name} not drawn together: {error}")
-            continue
-        path = place.together(runs[0], plot.name)
-        figures.save(drawn, path, dpi=dpi)
-        output.result(path)
-        yield {"kind": plot.name, "path": path}
+    def list(self, sources: Sequence[Source], output: Output) -> None:
+        """Show which figures apply, and why the others do not."""
+        documents = []
+        for source in sources:
+            kinds = [
+                {"kind": figure.name, "summary": type(figure).summary(), "reason": _reason(figure, source)[0]}
+                for figure in self.figures
+            ]
+            documents.append({self.noun: source.path, "kinds": kinds})
+            rows = [
+                (one["kind"], f"no: {one['reason']}" if one["reason"] else one["summary"]) for one in kinds
+            ]
+            columns = ("figure", f"what it shows, or why it does not apply to this {self.noun}")
+            output.result(Table(columns, rows, source.path))
+        output.document({f"{self.noun}s": documents})
 
-
-def _list(runs: Sequence[Run], plots_: Sequence[Plot], output: Output) -> None:
-    told = []
-    for run in runs:
-        kinds = [
-            {"kind": plot.name, "summary": type(plot).summary(), "reason": _reason(plot, run.subject)}
-            for plot in plots_
+    def draw(self, sources: Sequence[Source], output: Output, *, dpi: int, all_wanted: bool) -> None:
+        """Draw each run or sweep, and the curves of several runs together."""
+        documents = [
+            self._draw(source, self._folder_name(source, sources), output, dpi=dpi, all_wanted=all_wanted)
+            for source in sources
         ]
-        told.append({"run": run.path, "kinds": kinds})
-        rows = [(one["kind"], f"no: {one['reason']}" if one["reason"] else one["summary"]) for one in kinds]
-        output.result(Table(("plot", "what it shows, or why it is not for this run"), rows, run.path))
-    output.document({"runs": told})
+        if len(sources) == 1:
+            output.document(documents[0])
+        elif self.noun == "sweep":
+            output.document({"sweeps": documents})
+        else:
+            output.document({"runs": documents, "together": self._draw_together(sources, output, dpi=dpi)})
+
+    def _draw(
+        self, source: Source, folder: str | None, output: Output, *, dpi: int, all_wanted: bool
+    ) -> dict[str, Any]:
+        drawn, skipped, missing = [], [], None
+        for figure in self.figures:
+            reason, error = _reason(figure, source)
+            missing = error or missing
+            if reason is not None:
+                skipped.append({"kind": figure.name, "reason": reason})
+                continue
+            chart = figure.compute(source.data)
+            path = self.file or os.path.join(
+                self._made(source, folder), f"{figure.name}.{self._form(figure)}"
+            )
+            files.write_atomic(path, figures.encode(chart, _suffix(path), dpi=dpi))
+            drawn.append({"kind": figure.name, "path": path})
+            output.result(path)
+        command = f"{command_line('plot', source.path)} --list"
+        if not drawn:
+            reasons = "; ".join(f"{one['kind']}: {one['reason']}" for one in skipped)
+            raise missing or UsageError(
+                source.path, f"has nothing to draw: {reasons}", f"{command} shows what has"
+            )
+        for warning in (missing, *source.data.warnings):
+            if warning is not None:
+                output.message(f"warning: {warning}")
+        if skipped and all_wanted:
+            few = "1 figure does" if len(skipped) == 1 else f"{len(skipped)} figures do"
+            output.message(f"{few} not apply to this {self.noun}; {command} says why")
+        elif skipped:
+            output.message("\n".join(f"{one['kind']} not drawn: {one['reason']}" for one in skipped))
+        return {self.noun: source.path, "plots": drawn, "skipped": skipped}
+
+    def _draw_together(
+        self, sources: Sequence[Source], output: Output, *, dpi: int
+    ) -> Sequence[Mapping[str, str]]:
+        """The curves of all runs over one another, for the kinds that are curves."""
+        drawn = []
+        for figure in self.figures:
+            if figure.name not in figures.OVERLAYS:
+                continue
+            try:
+                chart = figures.overlay([source.data for source in sources], figure.name)
+            except UsageError as error:
+                output.message(f"{figure.name} not drawn together: {error}")
+                continue
+            path = os.path.join(self._made(sources[0], None), f"together_{figure.name}.{self.form}")
+            figures.save(chart, path, dpi=dpi)
+            output.result(path)
+            drawn.append({"kind": figure.name, "path": path})
+        return drawn
+
+    def _form(self, figure: Any) -> str:
+        return self.form if self.form in figure.formats else str(figure.formats[0])
+
+    def _folder_name(self, source: Source, sources: Sequence[Source]) -> str | None:
+        """The folder of one of several sources below `--out`; None for the only one."""
+        if len(sources) == 1:
+            return None
+        names = [one.name for one in sources]
+        # two of one name from different folders
+        same = names.count(source.name) > 1
+        return f"{source.name}-{sources.index(source) + 1}" if same else source.name
+
+    def _made(self, source: Source, name: str | None) -> str:
+        """The folder of a source's figures, made when it is missing."""
+        if self.out is None:
+            return source.plots()
+        folder = self.out if name is None else os.path.join(self.out, name)
+        files.make_folder(folder)
+        return folder
 
 
-def _reason(plot: Plot, subject: Subject) -> str | None:
-    from mlprun import figures
-
+def _reason(figure: Any, source: Source) -> tuple[str | None, DataError | None]:
+    """Why a figure does not apply; also the error where its data is gone."""
     try:
-        return figures.refusal(plot, subject)
+        return figure.unsupported_reason(source.data), None
     except DataError as error:
-        return str(error)
+        return str(error), error
+
+
+def _is_file(out: str) -> bool:
+    """Return True if `--out` is a figure, not a folder. Raises UsageError for another kind of file."""
+    if not _suffix(out) or os.path.isdir(out) or out.endswith(os.sep):
+        return False
+    if _suffix(out) not in (*figures.FORMATS, "gif"):
+        endings = ", ".join(f".{form}" for form in figures.FORMATS)
+        remedy = f"end it in {endings} or .gif, or in {os.sep} for a folder"
+        raise UsageError("--out", f"{out!r} is no figure's name", remedy)
+    return True
+
+
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].removeprefix(".").lower()

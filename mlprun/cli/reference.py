@@ -62,11 +62,11 @@ def of_kind(kind: str | None) -> tuple[Registry[Any], ...]:
     if kind in ("plot", "plots"):
         from mlprun import figures
 
-        return (figures.kinds,)
+        return (figures.run_figures,)
     if kind in ("sweep_plot", "sweep_plots"):
-        from mlprun.figures import sweeps
+        from mlprun import figures
 
-        return (sweeps.sweep_kinds,)
+        return (figures.sweep_figures,)
     return registries()
 
 

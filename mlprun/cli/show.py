@@ -125,7 +125,8 @@ def compare_command(
     if plot is not None:
         from mlprun import figures
 
-        save(plot, figures.encode(figures.overlay([run.subject for run in runs]), plot), force=force)
+        chart = figures.overlay([run.figure_data for run in runs])
+        save(plot, figures.encode(chart, figures.format_of(plot)), force=force)
         output.message(f"curves saved to {plot}")
 
 

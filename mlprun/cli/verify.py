@@ -115,7 +115,8 @@ def verify_command(
     if plot is not None:
         from mlprun import figures
 
-        save(plot, figures.encode(figures.verified(results[configs[0]]), plot), force=force)
+        chart = figures.agreement(results[configs[0]])
+        save(plot, figures.encode(chart, figures.format_of(plot)), force=force)
         output.message(f"curves drawn in {plot}")
     _raise_if_failed(results)
 
@@ -124,7 +125,7 @@ def _check_plot(path: str, *, force: bool) -> None:
     """Refuse a figure that cannot be written before engines are compared."""
     from mlprun import figures
 
-    figures.form_of(path)
+    figures.format_of(path)
     check_writable(path, force=force)
 
 

@@ -10,6 +10,7 @@ from mlprun.evaluation.model import (
     check_tensors,
     evaluate,
     load,
+    missing_best_warnings,
     snapshots,
     split_tensors,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "check_tensors",
     "evaluate",
     "load",
+    "missing_best_warnings",
     "snapshots",
     "split_tensors",
 ]

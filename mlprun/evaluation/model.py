@@ -159,6 +159,15 @@ def load(
     return TrainedModel(where, config, preprocessing, network, meta["epoch"], meta["data_digest"], device)
 
 
+def missing_best_warnings(newest: Checkpoint, best: str) -> tuple[str, ...]:
+    """A warning where training chose a best epoch but its checkpoint, at the path `best`, is missing."""
+    progress = newest.meta.get("progress")
+    if files.kind(best) is not None or not isinstance(progress, dict) or progress.get("best_value") is None:
+        return ()
+    epoch = newest.meta["epoch"]
+    return (f"{best} is missing; the newest epoch, {epoch}, is used instead of the best",)
+
+
 def snapshots(
     checkpoint: Checkpoint, config: Config, preprocessing: Preprocessing, where: str
 ) -> dict[int, dict[str, NDArray[Any]]]:

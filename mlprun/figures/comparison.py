@@ -1,106 +1,163 @@
-"""The curves of several runs over one another."""
+"""Several curves compared: of runs, of engines that should agree, of what a training step costs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mlprun.errors import UsageError
 from mlprun.figures import style
-from mlprun.figures.curves import Curve, curve, draw_curves, wants_log
-from mlprun.figures.panels import Panels, fitting, head
+from mlprun.figures.chart import Axis, Chart, Line, Panel, grid_of, horizontal
+from mlprun.figures.curves import EPOCHS_SHORT, PANELS, curve, line_of, not_shown
+from mlprun.figures.style import LineStyle
 from mlprun.parts.losses import Loss
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
-    from mlprun.figures.subject import Subject
+    from mlprun.figures.run_data import RunData
+    from mlprun.verification.verify import Verification
 
-PANELS = 40
 RUNS = 12
 """runs that a legend can tell apart, at most; more are refused"""
 OVERLAYS = ("loss", "metrics")
+"""the figures that can be drawn of several runs together"""
+PRECISIONS = ("float32", "float64")
 
 
-@dataclass(frozen=True)
-class Overlay:
-    """Curves of each run by column of the history."""
-
-    title: str
-    details: tuple[str, ...]
-    curves: dict[str, tuple[Curve, ...]]
-    may_be_log: bool
-    """whether values that span much get a logarithmic axis"""
-
-
-def compute_overlay(subjects: Sequence[Subject], figure_name: str) -> Overlay:
-    """The columns that a picture of several runs draws, of those that have them. UsageError without any."""
-    if figure_name not in OVERLAYS:
-        raise UsageError(
-            figure_name, "is no picture of several runs", f"expected one of {', '.join(OVERLAYS)}"
-        )
-    if len(subjects) > RUNS:
-        raise UsageError("runs", f"{len(subjects)} curves cannot be told apart", f"name at most {RUNS}")
-    found: dict[str, tuple[Curve, ...]] = {}
-    for column in dict.fromkeys(column for subject in subjects for column in _columns(subject, figure_name)):
+def overlay(runs: Sequence[RunData], kind: str = "loss") -> Chart:
+    """The curves of several runs in one chart. Raises UsageError where none has any, or for too many runs."""
+    if kind not in OVERLAYS:
+        raise UsageError(kind, "is no figure of several runs", f"expected one of {', '.join(OVERLAYS)}")
+    if len(runs) > RUNS:
+        raise UsageError("runs", f"{len(runs)} curves cannot be told apart", f"name at most {RUNS}")
+    curves: dict[str, list[Line]] = {}
+    for column in dict.fromkeys(column for run in runs for column in _columns(run, kind)):
         every = (
-            curve(label, subject.history, column, _line(index))
-            for index, (label, subject) in enumerate(zip(_labels(subjects), subjects, strict=True))
+            curve(label, run.history, column, LineStyle.of(index))
+            for index, (label, run) in enumerate(zip(_labels(runs), runs, strict=True))
         )
-        known = tuple(one for one in every if one is not None)
-        if known:
-            found[column] = known
-    if not found:
-        raise UsageError("runs", f"none has any {figure_name} to draw", "train them first")
-    names = dict.fromkeys(subject.config.loss.name for subject in subjects)
-    is_loss = figure_name == "loss"
-    details = ("losses differ: " + ", ".join(names),) if is_loss and len(names) > 1 else ()
-    title = f"{figure_name.capitalize()} of {len(subjects)} runs"
-    shown, rest = fitting(found, PANELS)
-    return Overlay(title, details + rest, shown, is_loss)
+        lines = [line for line in every if line is not None]
+        if lines:
+            curves[column] = lines
+    if not curves:
+        raise UsageError("runs", f"none has any {kind} to draw", "train them first")
+    losses = dict.fromkeys(run.config.loss.name for run in runs)
+    differ = f"losses differ: {', '.join(losses)}" if kind == "loss" and len(losses) > 1 else ""
+    panels = []
+    for column, lines in list(curves.items())[:PANELS]:
+        split, _, name = column.partition("_")
+        is_log = kind == "loss" and style.spans_much(*(line.y for line in lines))
+        panels.append(Panel(tuple(lines), EPOCHS_SHORT, Axis(name, "log" if is_log else "linear"), split))
+    details = (differ, not_shown(list(curves)[PANELS:]))
+    title = f"{kind.capitalize()} of {len(runs)} runs"
+    return grid_of(title, details, panels, columns=2, height=2.6, alone=4.2)
 
 
-def _line(index: int) -> style.Line:
-    # colours repeat after 10 runs and dashes after 6, so that no two of 12 share both
-    return style.Line(
-        style.COLORS[index % len(style.COLORS)],
-        style.dashes_of(index),
-        style.MARKERS[index % len(style.MARKERS)],
+def _columns(run: RunData, kind: str) -> list[str]:
+    """The columns of the history that are drawn; train and dev of one metric stand side by side."""
+    losses = {"loss", *(part.name for part in run.config.metrics if isinstance(part, Loss))}
+    columns = [column for column in run.history if column.startswith(("train_", "dev_"))]
+    names = [column.partition("_")[2] for column in columns]
+    wanted = [
+        (names.index(name), column)
+        for name, column in zip(names, columns, strict=True)
+        if (name in losses) == (kind == "loss") and name != "objective"
+    ]
+    return [column for _, column in sorted(wanted, key=lambda pair: pair[0])]
+
+
+def _labels(runs: Sequence[RunData]) -> list[str]:
+    """The runs' names; of equal ones from different folders, each with its number."""
+    names = [style.name(run.name, 40) for run in runs]
+    return [name if names.count(name) == 1 else f"{name} ({k + 1})" for k, name in enumerate(names)]
+
+
+def agreement(verified: Verification) -> Chart:
+    """The loss curves of a verification, and how far each is from the definition in float64."""
+    ordered = sorted(verified.trajectories, key=lambda one: one.dtype != "float64")
+    curves = [(one.label, *_over_epochs(one.history["train_loss"])) for one in ordered]
+    if verified.comparison is not None:
+        other = verified.comparison.reference
+        curves.append((style.name(other.name, 40), other.epochs, other.losses))
+    reference = curves[0][2]
+    size = float(np.abs(reference[np.isfinite(reference)]).max(initial=0.0)) or 1.0
+    roundings = {dtype: float(np.finfo(dtype).eps) * size for dtype in PRECISIONS}
+    lowest = roundings["float64"] / 8
+    losses, distances = [], []
+    for index, (label, epochs, values) in enumerate(curves):
+        look = LineStyle(style.COLORS[index % 8], *LineStyle.of(index)[1:])
+        losses.append(_finite_line(label, epochs, values, look))
+        if index:
+            common = epochs <= len(reference)
+            apart = np.abs(values[common] - reference[epochs[common] - 1])
+            distances.append(_finite_line(label, epochs[common], np.maximum(apart, lowest), look))
+    guides = [
+        horizontal(size, f"one rounding of {dtype}", width=0.9, dashes=dashes)
+        for (dtype, size), dashes in zip(roundings.items(), style.DASHES[2:], strict=False)
+    ]
+    is_log = style.spans_much(*(line.y for line in losses))
+    return Chart(
+        f"Agreement of {len(curves)} curves of {verified.name}",
+        (f"{verified.steps:,} steps, engines from the same weights; equal losses stand at the lower edge",),
+        (
+            Panel(tuple(losses), EPOCHS_SHORT, Axis("train loss", "log" if is_log else "linear")),
+            Panel((*distances, *guides), EPOCHS_SHORT, Axis(f"distance from\n{curves[0][0]}", "log")),
+        ),
+        height=5.2,
+        share="x",
     )
 
 
-def draw_overlay(values: Overlay) -> Figure:
-    """The picture; to be called inside `style.styled()`."""
-    from mlprun.figures import canvas
-
-    panels = Panels(len(values.curves), columns=2, height=2.6, alone=4.2)
-    for axes, (column, curves) in zip(panels.axes, values.curves.items(), strict=True):
-        split, _, name = column.partition("_")
-        draw_curves(axes, curves, log=values.may_be_log and wants_log(curves))
-        axes.set_ylabel(name)
-        head(axes, split)
-    panels.label(below="epoch")
-    canvas.entitle(panels.figure, values.title, *values.details)
-    canvas.legend_below(panels.figure)
-    return panels.figure
+def _over_epochs(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    return np.arange(1, len(values) + 1), values
 
 
-def _columns(subject: Subject, figure_name: str) -> list[str]:
-    losses = {"loss", *(part.name for part in subject.config.metrics if isinstance(part, Loss))}
-    columns = [column for column in subject.history if column.startswith(("train_", "dev_"))]
-    names = {column: column.partition("_")[2] for column in columns}
-    wanted = [
-        column
-        for column in columns
-        if (names[column] in losses) == (figure_name == "loss") and names[column] != "objective"
-    ]
-    # train and dev of one figure stand side by side
-    return sorted(wanted, key=lambda column: [names[other] for other in columns].index(names[column]))
+def _finite_line(label: str, epochs: NDArray[np.int64], values: NDArray[np.float64], look: LineStyle) -> Line:
+    known = np.isfinite(values)
+    return line_of(label, epochs[known], values[known], look)
 
 
-def _labels(subjects: Sequence[Subject]) -> list[str]:
-    """The runs' names; of equal ones from different folders, each with its number."""
-    names = [style.name(subject.name, 40) for subject in subjects]
-    return [name if names.count(name) == 1 else f"{name} ({k + 1})" for k, name in enumerate(names)]
+@dataclass(frozen=True)
+class CostPanel:
+    """Microseconds of a step over `sizes` by engine; None where one was not measured."""
+
+    heading: str
+    axis: str
+    sizes: tuple[int, ...]
+    microseconds: Mapping[str, Sequence[float | None]]
+
+
+def costs(panels: Sequence[CostPanel], *details: str) -> Chart:
+    """What a training step costs over a size of the work: a panel per size, a curve per engine."""
+    # the last is the quickest, and the solid line is its
+    names = list(dict.fromkeys(name for panel in panels for name in panel.microseconds))[::-1]
+    looks = {name: LineStyle.of(index) for index, name in enumerate(names)}
+    time = Axis("µs per step of a run", "log")
+    return Chart(
+        "What a training step costs",
+        details,
+        tuple(Panel(_cost_lines(panel, looks), _sizes(panel), time, panel.heading) for panel in panels),
+        columns=len(panels),
+        height=3.8,
+        share="y",
+    )
+
+
+def _cost_lines(panel: CostPanel, looks: Mapping[str, LineStyle]) -> tuple[Line, ...]:
+    lines = []
+    for name, look in looks.items():
+        costs = np.array(panel.microseconds.get(name, ()), np.float64)
+        sizes, known = np.array(panel.sizes[: len(costs)], np.float64), np.isfinite(costs)
+        if known.any():
+            lines.append(Line(sizes[known], costs[known], name, *look))
+    return tuple(lines)
+
+
+def _sizes(panel: CostPanel) -> Axis:
+    """A logarithmic axis with ticks at the measured sizes."""
+    return Axis(panel.axis, "log", ticks=tuple(panel.sizes), tick_labels=tuple(map(str, panel.sizes)))

@@ -1,8 +1,8 @@
-"""A plane through input space: what two axes of a picture mean, and back.
+"""A plane through input space: two axes of a figure, and back to inputs.
 
 Two inputs are the plane themselves. Of more, it is a chosen pair with all others at their mean over train, or
-the plane through the mean of the two directions in which the train rows vary most. What a network says there
-is a slice of all that it says: rows lie off such a plane, and a picture of the slice shows how far.
+the plane through the mean of the two directions in which the train rows vary most. Its outputs there
+are a slice of all outputs: rows lie off such a plane, and a figure of the slice shows how far.
 """
 
 from __future__ import annotations
@@ -14,79 +14,68 @@ import numpy as np
 
 from mlprun.errors import UsageError
 from mlprun.figures import style
+from mlprun.figures.chart import evenly
 from mlprun.parts.part import suggestion
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mlprun.experiment.preprocessing import Preprocessing
-    from mlprun.figures.subject import Subject
+    from mlprun.figures.run_data import RunData
 
 ROWS = 10_000
 """train rows that the principal components are computed from, at most: evenly spread ones"""
 FAINTEST = 0.15
 """opacity of a row far off the plane"""
-OFF_THE_PLANE = "rows lie off it, the fainter the farther"
+OFF_THE_PLANE = "faded points lie farther from the slice"
 
 
 @dataclass(frozen=True)
 class Plane:
-    """Shown are `(inputs - origin) · reading + offset`, inputs are `origin + (shown - offset) · writing`.
+    """A projection of inputs [N, D], as the network reads them, to positions [N, 2] on two axes.
 
-    `reading` is [D, 2] and `writing` [2, D], between inputs as the network reads them and what the axes show.
+    Positions are `(inputs - origin) @ projection + offset`, with a `projection` [D, 2]; inputs in the plane
+    are `origin + (positions - offset) @ embedding`, with an `embedding` [2, D].
     """
 
     names: tuple[str, str]
     short: tuple[str, str]
     """the names where there is little room"""
     origin: NDArray[np.float64]
-    reading: NDArray[np.float64]
-    writing: NDArray[np.float64]
+    projection: NDArray[np.float64]
+    embedding: NDArray[np.float64]
     offset: NDArray[np.float64]
-    near: float = np.inf
-    """how far train rows lie from `origin` within the plane: the root of the mean square"""
-    share: float = 1.0
-    """of the variance of the train rows, what lies within the plane"""
-    about: str = ""
-    """what a reader must know of rows that are shown in it"""
-    slice: str = ""
-    """what a reader must know of a network that is asked in it"""
+    spread: float = np.inf
+    """root mean square distance of the train rows from `origin` within the plane"""
+    variance_share: float = 1.0
+    """share of the variance of the train rows that lies within the plane"""
+    note: str = ""
+    """what the figure of rows in the plane says of it"""
+    slice_note: str = ""
+    """what the figure of a network in the plane says of it"""
 
-    def show(self, inputs: NDArray[Any]) -> NDArray[np.float64]:
-        """[N, D] inputs of the network to [N, 2] places in the picture."""
-        return np.asarray((inputs - self.origin) @ self.reading + self.offset)
+    def project(self, inputs: NDArray[Any]) -> NDArray[np.float64]:
+        """The positions [N, 2] of inputs [N, D]."""
+        return np.asarray((inputs - self.origin) @ self.projection + self.offset)
 
     def opacity(self, inputs: NDArray[Any]) -> NDArray[np.float64]:
-        """[N] from 1 for a row in the plane to FAINTEST for one far off it, as `near` measures it."""
-        distances = np.linalg.norm(inputs - self.inputs(self.show(inputs)), axis=1)
-        return np.asarray(FAINTEST + (1 - FAINTEST) * np.exp(-0.5 * (distances / self.near) ** 2))
+        """[N] from 1 for a row in the plane to FAINTEST for one far off it, as `spread` measures it."""
+        distances = np.linalg.norm(inputs - self.unproject(self.project(inputs)), axis=1)
+        return np.asarray(FAINTEST + (1 - FAINTEST) * np.exp(-0.5 * (distances / self.spread) ** 2))
 
-    def inputs(self, shown: NDArray[np.float64]) -> NDArray[np.float64]:
-        """[N, 2] places in the picture to [N, D] inputs of the network."""
-        return np.asarray(self.origin + (shown - self.offset) @ self.writing)
+    def unproject(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The inputs [N, D] at positions [N, 2] in the plane."""
+        return np.asarray(self.origin + (positions - self.offset) @ self.embedding)
 
 
-def plane_of(subject: Subject, features: tuple[str, str] | None) -> Plane:
+def plane_of(data: RunData, features: tuple[str, str] | None) -> Plane:
     """The plane that a picture of this run's inputs is drawn in. Raises UsageError for unknown features."""
-    names = subject.preprocessing.names
+    names = data.preprocessing.names
     if features is not None:
-        places = [_find(name, names) for name in features]
-        if places[0] == places[1]:
+        indices = [_find(name, names) for name in features]
+        if indices[0] == indices[1]:
             raise UsageError("--features", f"{features[0]!r} is named twice", "name two different inputs")
-        return _pair(subject, places[0], places[1])
-    return _pair(subject, 0, 1) if len(names) == 2 else subject.principal
-
-
-def input_units(preprocessing: Preprocessing) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and scale of every network input: `input * scale + mean` is in the user's units."""
-    return preprocessing.input_units
-
-
-def spread(rows: int, most: int) -> NDArray[np.int64]:
-    """The indices of at most `most` of the rows, evenly spread."""
-    if rows <= most:
-        return np.arange(rows)
-    return np.linspace(0, rows - 1, most).round().astype(np.int64)
+        return _pair(data, indices[0], indices[1])
+    return _pair(data, 0, 1) if len(names) == 2 else data.principal_plane
 
 
 def _find(name: str, names: tuple[str, ...]) -> int:
@@ -95,28 +84,28 @@ def _find(name: str, names: tuple[str, ...]) -> int:
     return names.index(name)
 
 
-def _pair(subject: Subject, across: int, up: int) -> Plane:
-    inputs = np.asarray(subject.rows("train").inputs, np.float64)
-    names, (means, scales) = subject.preprocessing.names, input_units(subject.preprocessing)
+def _pair(data: RunData, across: int, up: int) -> Plane:
+    inputs = np.asarray(data.rows("train").inputs, np.float64)
+    names, (means, scales) = data.preprocessing.names, data.preprocessing.input_units
     origin = inputs.mean(axis=0)
-    places = [across, up]
-    offset = origin[places] * scales[places] + means[places]
-    reading = np.zeros((len(names), 2))
-    reading[places, [0, 1]] = scales[places]
-    writing = np.zeros((2, len(names)))
-    writing[[0, 1], places] = 1 / scales[places]
+    indices = [across, up]
+    offset = origin[indices] * scales[indices] + means[indices]
+    projection = np.zeros((len(names), 2))
+    projection[indices, [0, 1]] = scales[indices]
+    embedding = np.zeros((2, len(names)))
+    embedding[[0, 1], indices] = 1 / scales[indices]
     shown = (style.name(names[across]), style.name(names[up]))
-    plane = Plane(shown, shown, origin, reading, writing, offset)
+    plane = Plane(shown, shown, origin, projection, embedding, offset)
     if len(names) == 2:
         return plane
-    near = float(np.sqrt(np.square(inputs[:, places] - origin[places]).sum(axis=1).mean()))
-    about = f"slice with the other {len(names) - 2} inputs at their mean over train; {OFF_THE_PLANE}"
-    return replace(plane, near=near, slice=about)
+    spread = float(np.sqrt(np.square(inputs[:, indices] - origin[indices]).sum(axis=1).mean()))
+    note = f"slice with the other {len(names) - 2} inputs at their mean over train; {OFF_THE_PLANE}"
+    return replace(plane, spread=spread, slice_note=note)
 
 
-def principal(inputs: NDArray[Any]) -> Plane:
+def principal_plane(inputs: NDArray[Any]) -> Plane:
     """The plane through the mean of rows [N, D] in the two directions in which they vary most."""
-    chosen = np.asarray(inputs[spread(len(inputs), ROWS)], np.float64)
+    chosen = np.asarray(inputs[evenly(len(inputs), ROWS)], np.float64)
     origin = chosen.mean(axis=0)
     _, sizes, directions = np.linalg.svd(chosen - origin, full_matrices=False)
     directions = _two(directions, chosen.shape[1])
@@ -130,10 +119,10 @@ def principal(inputs: NDArray[Any]) -> Plane:
         directions.T,
         directions,
         np.zeros(2),
-        near=float(np.sqrt(total * sum(shares) / len(chosen))),
-        share=sum(shares),
-        about=f"plane of the first two principal components (PC) of {chosen.shape[1]} inputs",
-        slice=f"slice through the mean in the plane of the first two principal components (PC) of "
+        spread=float(np.sqrt(total * sum(shares) / len(chosen))),
+        variance_share=sum(shares),
+        note=f"plane of the first two principal components (PC) of {chosen.shape[1]} inputs",
+        slice_note=f"slice through the mean in the plane of the first two principal components (PC) of "
         f"{chosen.shape[1]} inputs; {OFF_THE_PLANE}",
     )
 

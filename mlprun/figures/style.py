@@ -1,39 +1,34 @@
-"""How pictures look: one palette, one set of sizes, and what may be written in them.
+"""How figures look: one palette, one set of sizes, and how names and numbers are written.
 
-Everything is set in a context that ends with the drawing, so that neither a user's own style nor ours leaks.
 Colours are told apart by colour-blind readers, and no two things differ by colour alone: markers, dashes and
-hatches differ too.
+hatches differ too. Nothing here needs a drawing library.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 from contextvars import ContextVar
-from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from mlprun.config import printable, truncate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from matplotlib.axis import Axis
-    from matplotlib.colors import Colormap
-    from matplotlib.ticker import Formatter
+    from collections.abc import Iterator, Sequence
 
 PAGE = 6.3
 """inches across a thesis page's text"""
 SIZE = 9.0
 """points of ordinary text"""
 NAME_LENGTH = 28
-"""characters of a name that come from the user, in legends and on axes"""
+"""characters of a user's name in legends and on axes"""
 
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#000000"
 VIOLET, BROWN = "#8833EE", "#663311"
-GREY = "#777777"
-GUIDE: Any = {"color": GREY, "linewidth": 1.0, "linestyle": (0, (4, 3))}
-"""a line that values are held against, such as equality or chance"""
+GREY, WHITE = "#777777", "#ffffff"
 
 COLORS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, YELLOW, BLACK, VIOLET, BROWN)
 """Source of the first eight: Okabe and Ito (2008), jfly.uni-koeln.de/color.
@@ -41,96 +36,45 @@ COLORS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, YELLOW, BLACK, VIOLET, B
 The other two lie farthest in CIELAB from those and from each other, whichever cones a reader lacks.
 """
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
-DASHES = ("-", (0, (5, 2)), (0, (1, 1.3)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)), (0, (9, 3)))
+DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1, 1.3), (6, 2, 1, 2), (3, 1, 1, 1, 1, 1), (9, 3))
 HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++", "----", "oooo", "||||", "**")
+SHADES = ("#00224e", "#1a386f", "#434e6c", "#61656f", "#7d7c78", "#9b9476", "#bcae6c", "#dec958", "#fee838")
+"""from dark to light, as cividis: Nunez, Anderton and Renslow (2018), doi.org/10.1371/journal.pone.0199239"""
+GUIDE: Any = {"color": GREY, "width": 1.0, "dashes": (4, 3)}
+"""a line that values are compared with, such as equality or chance"""
 
 
-class Line(NamedTuple):
+class LineStyle(NamedTuple):
     """How a curve is drawn."""
 
     color: str
-    dashes: str | tuple[int, tuple[float, ...]]
-    marker: str
+    dashes: tuple[float, ...] = ()
+    marker: str = ""
+
+    @classmethod
+    def of(cls, index: int) -> LineStyle:
+        """The style of curve `index`: no two of the first 30 have both colour and dashes in common."""
+        return cls(COLORS[index % len(COLORS)], DASHES[index % len(DASHES)], MARKERS[index % len(MARKERS)])
 
 
-SPLIT_LINES = {
-    "train": Line(BLUE, "-", "o"),
-    "dev": Line(VERMILLION, (0, (5, 2)), "s"),
-    "test": Line(BLACK, (0, (1, 1.3)), "^"),
+SPLITS = {
+    "train": LineStyle(BLUE, DASHES[0], "o"),
+    "dev": LineStyle(VERMILLION, DASHES[1], "s"),
+    "test": LineStyle(BLACK, DASHES[2], "^"),
 }
-"""the splits look the same in every picture"""
-
-RC: Any = {
-    "figure.facecolor": "white",
-    "figure.constrained_layout.use": True,
-    "font.size": SIZE,
-    "axes.titlesize": SIZE,
-    "axes.labelsize": SIZE,
-    "xtick.labelsize": SIZE - 1,
-    "ytick.labelsize": SIZE - 1,
-    "legend.fontsize": SIZE - 1,
-    "figure.titlesize": SIZE + 2,
-    "figure.titleweight": "bold",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.7,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.5,
-    "lines.linewidth": 1.5,
-    "lines.markersize": 4.5,
-    "legend.frameon": False,
-    "legend.handlelength": 2.6,
-    "hatch.linewidth": 0.5,
-    "hatch.color": "#333333",
-    "image.cmap": "cividis",
-    "savefig.facecolor": "white",
-    # names may hold dollar signs; what they enclose is no formula
-    "text.parse_math": False,
-    "text.usetex": False,
-    "axes.formatter.use_mathtext": False,
-    "axes.unicode_minus": True,
-    # the same picture gives the same bytes, and its text survives on machines without our font
-    "svg.hashsalt": "mlprun",
-    "svg.fonttype": "path",
-    "pdf.fonttype": 42,
-    "path.simplify": True,
-}
-_FALLBACKS = (
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "PingFang SC",
-    "Hiragino Sans",
-    "WenQuanYi Zen Hei",
-    "Noto Sans Devanagari",
-)
-
-
-@contextlib.contextmanager
-def styled() -> Iterator[None]:
-    """Draw and render in our style, whatever the user's own settings are."""
-    import matplotlib as mpl
-
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        # the backend is not ours to change, and rcdefaults leaves it alone
-        mpl.rcParams.update(RC)
-        mpl.rcParams["font.family"] = list(_fonts())
-        yield
-
+"""the splits look the same in every figure"""
 
 _titled: ContextVar[bool] = ContextVar("titled", default=True)
 
 
 def has_titles() -> bool:
-    """Whether pictures are given titles."""
+    """Return True unless figures are drawn without titles."""
     return _titled.get()
 
 
 @contextlib.contextmanager
 def without_titles() -> Iterator[None]:
-    """Draw without titles and what stands under them: a page has them in its caption."""
+    """Draw without titles and the details under them, for a page that has them in its caption."""
     before = _titled.set(False)
     try:
         yield
@@ -138,107 +82,87 @@ def without_titles() -> Iterator[None]:
         _titled.reset(before)
 
 
-@cache
-def _fonts() -> dict[str, frozenset[int]]:
-    """The fonts in use by family, each with the characters it has; the first comes with matplotlib."""
-    from matplotlib import font_manager
-    from matplotlib.ft2font import FT2Font
-
-    known = {font.name: font.fname for font in font_manager.fontManager.ttflist}
-    families = ["DejaVu Sans", *(family for family in _FALLBACKS if family in known)]
-    paths = {family: font_manager.findfont(family) for family in families}
-    return {family: frozenset(FT2Font(path).get_charmap()) for family, path in paths.items()}
-
-
-def writable(text: str) -> str:
-    """Text as our fonts can write it: control and bidirectional characters and those they lack escaped."""
-    lines = (printable(line) for line in text.split("\n"))
-    return "\n".join("".join(map(_writable, line)) for line in lines)
-
-
-def _writable(character: str) -> str:
-    if any(ord(character) in characters for characters in _fonts().values()):
-        return character
-    return character.encode("unicode_escape").decode()
-
-
 def name(text: str, length: int = NAME_LENGTH) -> str:
-    """A name that came from the user, on one line and no longer than a legend bears."""
-    return truncate(writable(printable(text)), length)
+    """A user's name on one line, without control characters, and no longer than a legend has room for."""
+    return truncate(printable(text), length)
 
 
 def number(value: float) -> str:
-    """Four significant digits, the minus as typographers set it."""
-    return f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
+    """Four significant digits with a typographic minus."""
+    return typeset(f"{value:.4g}")
+
+
+def typeset(text: str) -> str:
+    """A formatted number with a typographic minus and a short exponent: `1e−5`."""
+    mantissa, exponent, power = text.partition("e")
+    return (mantissa + (f"e{int(power)}" if exponent else "")).replace("-", "\N{MINUS SIGN}")
+
+
+def count_of(count: int, noun: str) -> str:
+    """A number of things: `1 trial`, `1,000 trials`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def color_of(index: int, count: int) -> str:
     """The colour of class `index` among `count`; many classes are shades from dark to light."""
     if count <= len(COLORS):
         return COLORS[index]
-    import matplotlib as mpl
-    from matplotlib.colors import to_hex
-
-    return to_hex(mpl.colormaps["cividis"](index / (count - 1)))
-
-
-def marker_of(index: int) -> str:
-    """The marker of class `index`, of at most as many classes as there are colours."""
-    return MARKERS[index % len(MARKERS)]
-
-
-def dashes_of(index: int) -> str | tuple[int, tuple[float, ...]]:
-    """The line style of curve `index`."""
-    dashes: str | tuple[int, tuple[float, ...]] = DASHES[index % len(DASHES)]
-    return dashes
+    place = index / (count - 1) * (len(SHADES) - 1)
+    low = min(int(place), len(SHADES) - 2)
+    first, second = (np.array(_channels(shade)) for shade in SHADES[low : low + 2])
+    return _hex(first + (second - first) * (place - low))
 
 
 def lighter(color: str, share: float) -> str:
     """A colour mixed with white: 0 is the colour itself, 1 white."""
-    from matplotlib.colors import to_hex, to_rgb
-
-    red, green, blue = (channel + (1 - channel) * share for channel in to_rgb(color))
-    return to_hex((red, green, blue))
+    channels = np.array(_channels(color))
+    return _hex(channels + (255 - channels) * share)
 
 
-def surface_colors() -> Colormap:
-    """From blue to cream, ever lighter, so that it reads in black and white and points stand out."""
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list(
-        "mlprun-surface", ["#6FA3CB", "#B4CFE3", "#E2E8EA", "#F8EDD5", "#FFF2CF"]
-    )
+def spans_much(*values: Any) -> bool:
+    """Return True for positive values that span so much that a linear axis would show only the largest."""
+    known = np.concatenate([np.ravel(np.asarray(one, np.float64)) for one in values])
+    known = known[np.isfinite(known)]
+    return bool(len(known) and known.min() > 0 and known.max() / known.min() >= 30)
 
 
-def log_labels() -> Formatter:
-    """Powers of ten for a logarithmic axis, without the math text that our style switches off."""
-    from matplotlib.ticker import FuncFormatter
+def round_ticks(low: float, high: float, count: int = 6, steps: Sequence[float] = (1, 2, 5)) -> list[float]:
+    """Round numbers between two, about `count` of them."""
+    if not high > low:
+        return [low]
+    rough = (high - low) / count
+    decade = 10.0 ** math.floor(math.log10(rough))
+    step = decade * next((step for step in (*steps, 10) if step * decade >= rough * (1 - 1e-9)), 10)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [float(f"{k * step:.12g}") for k in range(first, last + 1)]
 
-    return FuncFormatter(_power)
 
-
-def use_log(axis: Axis) -> None:
-    """Make an axis logarithmic, with labels at powers of ten or, where there are too few, between them."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    axis.axes.set_yscale("log") if axis.axis_name == "y" else axis.axes.set_xscale("log")  # type: ignore[attr-defined]
-    low, high = axis.get_view_interval()
-    decades = high / low if low > 0 else 1.0
-    axis.set_major_locator(
-        LogLocator(numticks=8) if decades > 1500 else LogLocator(subs=(1.0, 2.0, 5.0), numticks=8)
-    )
-    axis.set_major_formatter(log_labels())
-    axis.set_minor_formatter(NullFormatter())
+def log_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten between two positive numbers, or 1, 2 and 5 times these where the powers are few."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    every = -(-len(powers) // 7) if high / low >= 100 else 1
+    factors = (1,) if high / low >= 100 else (1, 2, 5)
+    ticks = [float(f"{factor}e{power}") for power in powers[::every] for factor in factors]
+    return [tick for tick in ticks if low <= tick <= high]
 
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def _power(value: float, position: int | None = None) -> str:
+def power(value: float) -> str:
+    """A number on a logarithmic axis: `0.01`, `2·10⁻⁵`; nothing for one without a logarithm."""
     if value <= 0:
         return ""
     if 1e-3 <= value < 1e5:
         return f"{value:.10g}"
     mantissa, exponent = f"{value:.0e}".split("e")
-    power = "10" + str(int(exponent)).translate(_SUPERSCRIPTS)
-    return power if mantissa == "1" else f"{mantissa}·{power}"
+    text = "10" + str(int(exponent)).translate(_SUPERSCRIPTS)
+    return text if mantissa == "1" else f"{mantissa}·{text}"
+
+
+def _channels(color: str) -> tuple[int, ...]:
+    return tuple(bytes.fromhex(color[1:]))
+
+
+def _hex(channels: Any) -> str:
+    return "#" + bytes(int(channel) for channel in np.rint(channels)).hex()

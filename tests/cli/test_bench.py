@@ -202,7 +202,7 @@ def test_runs_together_are_trained_as_they_are_alone() -> None:
     ("arguments", "code", "told"),
     [
         (["configs/moons.yaml", "--plot", "cost.png"], 2, "leave the config out"),
-        (["--plot", "cost.jpg"], 2, "is no picture's name"),
+        (["--plot", "cost.jpg"], 2, "is no figure's name"),
         (["--plot", "there.png"], 2, "there.png: exists"),
         (["--plot", "nowhere/cost.png"], 7, "nowhere: is not a folder"),
     ],

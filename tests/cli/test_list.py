@@ -8,7 +8,6 @@ from pydantic import Field
 
 from mlprun import figures
 from mlprun.cli import reference
-from mlprun.figures import sweeps as sweep_plots
 from mlprun.parts.activations import OneActivation
 from mlprun.parts.part import ConfigPath, Options, Part, PositiveInt, Seed
 from mlprun.schema import Config, registries
@@ -16,7 +15,7 @@ from mlprun.schema import Config, registries
 
 def kinds():
     """The parts of each kind as they are now: a test that runs user code may have registered more."""
-    return {**reference.kinds(registries()), **reference.kinds([figures.kinds, sweep_plots.sweep_kinds])}
+    return {**reference.kinds(registries()), **reference.kinds([figures.run_figures, figures.sweep_figures])}
 
 
 PARTS = [(kind, part) for kind, parts in kinds().items() for part in parts]
@@ -142,7 +141,7 @@ def test_a_dataset_and_the_activations_are_drawn_but_over_no_file(
     [
         (["losses"], "error: --plot: plots one dataset or all activations; try mlprun list datasets NAME"),
         (["table"], "error: table: has no rows without options; "),
-        (["moons", "--out", "x.gif"], "error: x.gif: is no picture's name; "),
+        (["moons", "--out", "x.gif"], "error: x.gif: is no figure's name; "),
     ],
 )
 def test_what_cannot_be_drawn_says_what_can(arguments, line, listed, tmp_path, monkeypatch):

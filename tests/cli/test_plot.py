@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     Plotted = Callable[..., tuple[int, str, str]]
 
+KINDS = [part.names()[0] for part in figures.run_figures]
 SPLIT = {"train": 30, "dev": 10, "test": 10}
 FAST = ("--dpi", "40", "--kind", "loss,roc")
 
@@ -44,11 +45,11 @@ def test_a_run_is_drawn_into_its_own_folder(plotted: Plotted, folders: tuple[str
     drawn = [Path(line).stem for line in out.splitlines()]
     assert code == 0
     assert [f"{run}/plots/{kind}.png" for kind in drawn] == out.splitlines()
-    assert set(drawn) < set(figures.names())
+    assert set(drawn) < set(KINDS)
     assert {"loss", "metrics", "data", "regions", "confusion", "roc", "weights"} <= set(drawn)
     assert sorted(os.listdir(f"{run}/plots")) == sorted(f"{kind}.png" for kind in drawn)
-    left_out = len(figures.names()) - len(drawn)
-    assert err == f"{left_out} kinds are not for this run; mlprun plot {run} --list says why\n"
+    left_out = len(KINDS) - len(drawn)
+    assert err == f"{left_out} figures do not apply to this run; mlprun plot {run} --list says why\n"
 
 
 def test_json_names_what_was_drawn_and_why_the_rest_was_not(
@@ -108,7 +109,7 @@ def test_a_list_says_what_can_be_drawn_and_writes_nothing(
     assert "no: there is more than one input" in out
     assert os.listdir(tmp_path) == []
     (said,) = json.loads(plotted(folders[0], "--list", "--json")[1])["runs"]
-    assert [one["kind"] for one in said["kinds"]] == figures.names()
+    assert [one["kind"] for one in said["kinds"]] == KINDS
     assert {one["kind"] for one in said["kinds"] if one["reason"]} >= {"fit", "predictions", "animation"}
 
 
@@ -156,9 +157,9 @@ def test_pictures_for_a_page_have_no_titles_and_are_as_much_lower(
         ),
         (
             ("--kind", "loss", "--out", "a.jpeg"),
-            "error: --out: 'a.jpeg' is no picture's name; end it in .png, .svg, .pdf or .gif, or in / for",
+            "error: --out: 'a.jpeg' is no figure's name; end it in .png, .svg, .pdf or .gif, or in / for",
         ),
-        (("--out", "b.c/a.v2"), "error: --out: 'b.c/a.v2' is no picture's name; "),
+        (("--out", "b.c/a.v2"), "error: --out: 'b.c/a.v2' is no figure's name; "),
         (("--features", "a"), "error: --features: 'a' is no pair"),
         (("--epochs", "a,b"), "error: --epochs: 'a,b' are no epochs"),
         (("--kind", "loss", "--split", "dev"), "error: --split: loss does not take it; "),
@@ -182,6 +183,15 @@ def test_what_cannot_be_drawn_is_refused_in_one_line(
     assert err.startswith(message.format(run=folders[0]))
     assert err.count("\n") == 1
     assert os.listdir(tmp_path) == []
+
+
+def test_a_missing_best_checkpoint_is_said(plotted: Plotted, tmp_path: Path) -> None:
+    config = {"dataset": {"name": "moons", "split": SPLIT}, "training": {"epochs": 2}}
+    run = mlprun.train(config, out=str(tmp_path / "runs"))
+    os.remove(run.folder.best)
+    code, _, err = plotted(run.path, "--kind", "regions", "--dpi", "40")
+    best = f"{run.folder.best} is missing; the newest epoch, 2, is used instead of the best"
+    assert (code, err) == (0, f"warning: {best}\n")
 
 
 def test_something_else_than_a_run_is_refused(plotted: Plotted, tmp_path: Path) -> None:

@@ -245,7 +245,7 @@ def test_several_configs_make_a_table_in_markdown(capsys: pytest.CaptureFixture[
         ([XOR, "training.epochs=0"], 2, "there is no step to compare"),
         ([XOR, "device=cuda:99"], 6, "cuda:99 is not available"),
         ([str(CONFIGS / "regression_fourth_power.yaml")], 2, "--allow-code"),
-        ([XOR, "--plot", "curves.bmp"], 2, "curves.bmp: is no picture's name; end it in .png"),
+        ([XOR, "--plot", "curves.bmp"], 2, "curves.bmp: is no figure's name; end it in .png"),
         ([XOR, "--plot", "/nowhere/curves.png"], 7, "/nowhere: is not a folder"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Tiny trained runs of every shape that pictures tell apart."""
+"""Tiny trained runs of every shape that figures treat differently."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import mlprun.api as mlprun
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlprun.figures import Subject
+    from mlprun.figures import RunData
 
 ODD = {"formula": r"$\frac{a}{b$", "markup": "[/x] \x1b[31m\nred", "direction": "\u202e אבג 中文 😀"}
 """names of columns that mean something to matplotlib, rich, a terminal or a reader's direction"""
@@ -96,19 +96,13 @@ SHAPES = ("moons", "hinge", "odd", "line", "two_targets", "symbols", "fresh", "u
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, mlprun.Run]:
-    folder = tmp_path_factory.mktemp("plots")
+    folder = tmp_path_factory.mktemp("figures")
     write_tables(folder)
     named = {name: {"name": name, **config} for name, config in configs(folder).items()}
     return {name: mlprun.train(config, out=str(folder / "runs")) for name, config in named.items()}
 
 
 @pytest.fixture(scope="session")
-def subjects(trained: dict[str, mlprun.Run]) -> dict[str, Subject]:
+def run_data(trained: dict[str, mlprun.Run]) -> dict[str, RunData]:
     assert tuple(trained) == SHAPES
-    return {name: run.subject for name, run in trained.items()}
-
-
-@pytest.fixture(params=SHAPES)
-def subject(request: pytest.FixtureRequest, subjects: dict[str, Subject]) -> Subject:
-    """Each of them in turn."""
-    return subjects[request.param]
+    return {name: run.figure_data for name, run in trained.items()}

@@ -1,153 +1,100 @@
-"""How the final figures of each setting are spread over its seeds."""
+"""The final metrics of each configuration over its seeds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from mlprun.analysis.summary import describe_counts
 from mlprun.figures import style
-from mlprun.figures.plot import SweepPlot, sweep_kinds
-from mlprun.figures.sweeps.subject import amount, wants_log
+from mlprun.figures.chart import Axis, Bars, Chart, Interval, Mark, Panel, Points, Text, joined
+from mlprun.figures.figure import SweepFigure, sweep_figures
 from mlprun.sweeps.objective import UNSOUND
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from mlprun.figures.sweeps.subject import Sweep
+    from mlprun.analysis.summary import ConfigurationSummary
+    from mlprun.figures.sweeps.sweep_data import SweepData
 
 ROWS = 30
 LABEL = 44
 """characters beside a row"""
 DOTS = 300
-"""dots of one setting, at most: evenly spread ones of its sorted figures"""
+"""dots of one configuration, at most: evenly spread ones of its sorted metrics"""
+GOLDEN = 0.6180339887
+"""multiples of it, less their whole part, spread evenly between 0 and 1"""
 
 
-@dataclass(frozen=True)
-class Row:
-    """One setting: its figures in order, their mean with its interval, and the trials that are apart."""
-
-    label: str
-    values: NDArray[np.float64]
-    mean: float | None
-    interval: tuple[float, float] | None
-    apart: str
-    """trials without a figure that counts, such as `1 diverged`"""
-
-
-@dataclass(frozen=True)
-class Distributions:
-    """A row for each setting, the best first."""
-
-    title: str
-    details: tuple[str, ...]
-    axis: str
-    rows: tuple[Row, ...]
-    is_log: bool
-
-
-@sweep_kinds.register
-class DistributionPlot(SweepPlot):
-    """The final figures of each setting over its seeds: dots, quartiles, and the mean with its interval."""
+@sweep_figures.register
+class DistributionFigure(SweepFigure):
+    """The final metrics of each configuration over its seeds: dots, quartiles, the mean with its interval."""
 
     name: Literal["distribution"] = "distribution"
 
-    def refuses(self, sweep: Sweep) -> str | None:
-        few = all(line.stats.n < 2 for line in sweep.lines)
-        return sweep.lacks_figures() or ("no setting has two seeds" if few else None)
+    def unsupported_reason(self, data: SweepData) -> str | None:
+        few = all(line.stats.n < 2 for line in data.lines)
+        return data.no_metric_reason() or ("no setting has two seeds" if few else None)
 
-    def compute(self, sweep: Sweep) -> Distributions:
-        every = [line for line in sweep.lines if line.pruned_at is None]
+    def compute(self, data: SweepData) -> Chart:
+        every = [line for line in data.lines if line.pruned_at is None]
         lines = every[:ROWS]
-        rows = tuple(
-            Row(
-                label,
-                np.sort(sweep.values(line)),
-                line.stats.mean,
-                line.stats.interval,
-                ", ".join(describe_counts(line.counts, UNSOUND)),
-            )
-            for label, line in zip(sweep.labels(lines, LABEL), lines, strict=True)
+        labels, count = data.labels(lines, LABEL), len(lines)
+        values = [data.values(line) for line in lines]
+        marks = [mark for place, line in enumerate(lines) for mark in _row_marks(data, line, place)]
+        has_intervals = any(line.stats.interval for line in lines)
+        intervals = "with 95% intervals" if has_intervals else "of too few for intervals"
+        details = joined(
+            data.seeds,
+            f"dots are single {data.seed_noun}s, boxes quartiles, diamonds means {intervals}",
+            f"the best {count} of {len(every):,} settings" if count < len(every) else "",
+            f"left out: {style.count_of(len(data.pruned), 'pruned setting')}" if data.pruned else "",
+            f"left out: {data.extremes_note}" if data.extremes else "",
         )
-        fewer = f"the best {len(rows)} of {len(every):,} settings" if len(rows) < len(every) else ""
-        gone = f"left out: {amount(len(sweep.pruned), 'pruned setting')}" if sweep.pruned else ""
-        intervals = "with 95% intervals" if any(row.interval for row in rows) else "of too few for intervals"
-        dots = f"dots are single {sweep.seeds_word}, boxes quartiles, diamonds means {intervals}"
-        details = "; ".join(part for part in (sweep.seeds, dots, fewer, gone) if part)
-        figures = np.concatenate([row.values for row in rows])
-        title = f"{sweep.figure.capitalize()} of each setting of {sweep.name}"
-        return Distributions(title, (details,), sweep.axis, rows, wants_log(figures))
-
-    def draw(self, values: Distributions) -> Figure:
-        from mlprun.figures import canvas
-
-        count = len(values.rows)
-        figure = canvas.picture(height=float(np.clip(1.5 + 0.27 * count, 2.6, 9.2)))
-        axes = figure.subplots()
-        for place, row in enumerate(values.rows):
-            _draw_row(axes, row, place)
-        if values.is_log:
-            style.use_log(axes.xaxis)
-        axes.set_xlabel(values.axis)
-        axes.set_ylim(count - 0.4, -0.6)  # the best on top
-        longest = max(len(row.label) for row in values.rows)
-        size = style.SIZE - 1 - (count > 15) - (longest > 40)
-        axes.set_yticks(range(count), [row.label for row in values.rows], fontsize=size)
-        axes.tick_params(axis="y", length=0)
-        axes.grid(visible=False, axis="y")
-        axes.margins(x=0.03)
-        _note_apart(axes, values.rows)
-        canvas.entitle(figure, values.title, *values.details)
-        return figure
+        size = style.SIZE - 1 - (count > 15) - (max(map(len, labels)) > 40)
+        # the best is on top
+        y = Axis("", "category", (count - 0.4, -0.6), tuple(range(count)), tuple(labels), size)
+        x = Axis(data.axis, "log" if style.spans_much(*values) else "linear", margin=0.03)
+        return Chart(
+            f"{data.metric.capitalize()} of each setting of {data.name}",
+            details,
+            (Panel(tuple(marks), x, y, grid="x"),),
+            height=float(np.clip(1.5 + 0.27 * count, 2.6, 9.2)),
+        )
 
 
-def _draw_row(axes: Axes, row: Row, place: int) -> None:
-    from matplotlib.patches import Rectangle
+def _row_marks(data: SweepData, line: ConfigurationSummary, place: int) -> list[Mark]:
+    """The metrics of one configuration, and how many of its trials have none that counts."""
+    marks: list[Mark] = []
+    values = np.sort(data.values(line))
+    if len(values):
+        marks = _value_marks(values, place)
+    if line.stats.mean is not None:
+        mean, y = np.array([line.stats.mean]), np.array([float(place)])
+        low, high = line.stats.interval or (line.stats.mean, line.stats.mean)
+        look: Any = {"color": style.VERMILLION, "width": 1.6}
+        marks.append(Interval(y, np.array([low]), np.array([high]), along="y", **look))
+        marks.append(
+            Points(mean, y, color=style.VERMILLION, marker="D", size=18, edge=style.WHITE, edge_width=0.5)
+        )
+    apart = ", ".join(describe_counts(line.counts, UNSOUND))
+    if apart:
+        at = np.array([np.inf]), np.array([float(place)])
+        marks.append(Text(*at, (apart,), style.VERMILLION, align="left", offset=(4, 0)))
+    return marks
 
-    values = row.values
-    if not len(values):
-        return
+
+def _value_marks(values: NDArray[np.float64], place: int) -> list[Mark]:
+    """Quartiles, and dots of which neighbours in size stand apart."""
+    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])[:, None]
+    start, end = np.array([place - 0.31]), np.array([place + 0.31])
     chosen = values[np.unique(np.linspace(0, len(values) - 1, min(len(values), DOTS)).astype(np.int64))]
-    # neighbours in size stand apart, the same at each drawing
-    shift = (np.arange(len(chosen)) * 0.6180339887 % 1 - 0.5) * 0.56
+    shift = np.asarray((np.arange(len(chosen)) * GOLDEN % 1 - 0.5) * 0.56, np.float64)
     size = float(np.clip(900 / len(chosen), 5, 11))
-    axes.scatter(chosen, place + shift, s=size, color=style.BLUE, alpha=0.5, linewidths=0, zorder=2)
-    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
-    box = Rectangle((low, place - 0.31), high - low, 0.62, facecolor=style.lighter(style.SKY, 0.7))
-    box.set(edgecolor=style.GREY, linewidth=0.7, zorder=1)
-    axes.add_patch(box)
-    axes.plot([middle, middle], [place - 0.31, place + 0.31], color="black", linewidth=1.2, zorder=3)
-    if row.mean is not None:
-        ends = row.interval or (row.mean, row.mean)
-        axes.plot(ends, [place, place], color=style.VERMILLION, linewidth=1.6, zorder=4)
-        axes.plot(
-            [row.mean],
-            [place],
-            marker="D",
-            markersize=4.2,
-            color=style.VERMILLION,
-            markeredgecolor="white",
-            markeredgewidth=0.5,
-            zorder=5,
-        )
-
-
-def _note_apart(axes: Axes, rows: tuple[Row, ...]) -> None:
-    """How many trials of a setting have no figure that counts, at the right of its row."""
-    for place, row in enumerate(rows):
-        if row.apart:
-            axes.annotate(
-                row.apart,
-                (1, place),
-                xycoords=axes.get_yaxis_transform(),
-                xytext=(4, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=style.SIZE - 2,
-                color=style.VERMILLION,
-                annotation_clip=False,
-            )
+    box = style.lighter(style.SKY, 0.7)
+    return [
+        Bars(start, end, high, low, color=box, edge=style.GREY, edge_width=0.7, along="y"),
+        Points(chosen, place + shift, color=style.BLUE, size=size, opacity=0.5),
+        Interval(median, start, end, width=1.2),
+    ]

@@ -1,283 +1,321 @@
-"""The figure against each parameter."""
+"""The metric against each parameter: means with intervals where values can be compared, and dots."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mlprun.analysis import pooling, statistics
 from mlprun.figures import style
-from mlprun.figures.panels import Panels
-from mlprun.figures.plot import SweepPlot, sweep_kinds
-from mlprun.figures.sweeps.means import averages
-from mlprun.figures.sweeps.subject import amount, line_of, wants_log
+from mlprun.figures.chart import Axis, Chart, Interval, Line, Mark, Panel, Points, Text, grid_of, joined
+from mlprun.figures.figure import SweepFigure, sweep_figures
+from mlprun.figures.style import LineStyle, count_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from mlprun.analysis.pooling import Values
     from mlprun.analysis.summary import ConfigurationSummary
     from mlprun.figures.sweeps.dimensions import Dimension
-    from mlprun.figures.sweeps.means import Averages, Means
-    from mlprun.figures.sweeps.subject import Sweep
+    from mlprun.figures.sweeps.sweep_data import SweepData
 
 PANELS = 6
 DOTS = 1500
+GROUPS = 6
+"""values of the other parameter that have a line of their own, at most"""
+MIN_CONFIGURATIONS = 5
+"""configurations that were drawn with one value, at least, for an interval of their mean"""
+GOLDEN = 0.6180339887
 
 
 @dataclass(frozen=True)
-class Panel:
-    """One parameter: means where values have several figures, and the figures themselves as dots."""
+class Means:
+    """A line over the values of a parameter: the mean at each and its interval, nan where there is none."""
 
-    dimension: Dimension
-    averages: Averages
-    dots: tuple[NDArray[np.float64], NDArray[np.float64]]
-    """places and figures: of trials where one parameter varies, else of settings"""
-    pruned: tuple[NDArray[np.float64], NDArray[np.float64]]
-    """of settings that were given up: places, and what they had reached by then"""
-    diverged: dict[float, tuple[int, int]]
-    """trials that diverged, of how many, by place"""
+    label: str
+    positions: NDArray[np.float64]
+    means: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    counts: tuple[int, ...]
+    """how many metrics each mean is over"""
 
 
 @dataclass(frozen=True)
-class AgainstParameters:
-    """A panel for each parameter."""
+class Averages:
+    """The lines of one parameter, and what they are."""
 
-    title: str
-    details: tuple[str, ...]
-    axis: str
-    panels: tuple[Panel, ...]
-    is_log: bool
+    lines: tuple[Means, ...] = ()
+    other: str = ""
+    """the parameter that the lines are values of; empty where there is one line"""
+    over: Literal["seeds", "settings", ""] = ""
+    """what the means are over; empty where there are none"""
+    left_out: int = 0
+    """metrics without a partner at another value"""
+    without: int = 0
+    """values without a mean, since most of their trials lack a metric"""
 
 
-@sweep_kinds.register
-class AgainstParameter(SweepPlot):
-    """The figure against each parameter: means with 95% intervals over seeds, or a dot for each setting."""
+@sweep_figures.register
+class AgainstParameter(SweepFigure):
+    """The metric against each parameter: means with 95% intervals over seeds, or dots of configurations."""
 
     name: Literal["parameter"] = "parameter"
 
-    def refuses(self, sweep: Sweep) -> str | None:
-        if not sweep.dimensions:
-            return "no parameter has two values"
-        return sweep.lacks_figures()
+    def unsupported_reason(self, data: SweepData) -> str | None:
+        return data.no_metric_reason() if data.dimensions else "no parameter has two values"
 
-    def compute(self, sweep: Sweep) -> AgainstParameters:
-        chosen = sweep.dimensions[:PANELS]
-        panels = tuple(_panel(sweep, one) for one in chosen)
-        every = np.concatenate([panel.dots[1] for panel in panels])
-        fewer = (
-            f"the first {PANELS} of {len(sweep.dimensions)} parameters"
-            if len(chosen) < len(sweep.dimensions)
-            else ""
+    def compute(self, data: SweepData) -> Chart:
+        chosen = data.dimensions[:PANELS]
+        count, every = len(chosen), len(data.dimensions)
+        averaged = [averages(data, one) for one in chosen]
+        dots = [_dots(data, one) for one in chosen]
+        is_log = style.spans_much(*(y for _, y in dots))
+        y = Axis(data.axis, "log" if is_log else "linear")
+        panels = [
+            _panel(data, *three, y, has_legend=count > 1)
+            for three in zip(chosen, averaged, dots, strict=True)
+        ]
+        against = style.name(chosen[0].name) if every == 1 else "parameters"
+        diverged = any(line.counts.get("diverged") for line in data.lines)
+        pruned = any(data.pruned_value(line) is not None for line in data.lines)
+        details = joined(
+            *_about(data, averaged),
+            f"the first {PANELS} of {every} parameters" if count < every else "",
+            data.left_out(),
+            "crosses: trials that diverged" if diverged else "",
+            "triangles: pruned settings, by what they had reached" if pruned else "",
         )
-        crosses = "crosses: trials that diverged" if any(panel.diverged for panel in panels) else ""
-        pruned = "triangles: pruned settings, by what they had reached" if len(panels[0].pruned[0]) else ""
-        parts = (*_about(sweep, panels), fewer, sweep.missing(), crosses, pruned)
-        details = "; ".join(part for part in parts if part)
-        title = f"{sweep.figure.capitalize()} against parameters of {sweep.name}"
-        if len(chosen) == 1:
-            title = f"{sweep.figure.capitalize()} against {style.name(chosen[0].name)} of {sweep.name}"
-        return AgainstParameters(title, (details,), sweep.axis, panels, wants_log(every))
-
-    def draw(self, values: AgainstParameters) -> Figure:
-        from mlprun.figures import canvas
-
-        count = len(values.panels)
-        high = 3.1 if count > 1 and any(panel.averages.other for panel in values.panels) else 2.6
-        columns = 2 if count in (2, 4) else 3
-        panels = Panels(count, columns=columns, height=high, alone=3.9, heading=0.9, share_up=True)
-        several = count > 1
-        for axes, panel in zip(panels.axes, values.panels, strict=True):
-            _draw_panel(axes, panel, values, legend=several)
-        for index, axes in enumerate(panels.axes):
-            if index % panels.columns == 0:
-                axes.set_ylabel(values.axis)
-        canvas.entitle(panels.figure, values.title, *values.details)
-        if not several:
-            canvas.legend_below(panels.figure)
-        return panels.figure
+        return grid_of(
+            f"{data.metric.capitalize()} against {against} of {data.name}",
+            details,
+            panels,
+            columns=2 if count in (2, 4) else 3,
+            height=3.1 if count > 1 and any(one.other for one in averaged) else 2.6,
+            alone=3.9,
+            share="y",
+        )
 
 
-def _about(sweep: Sweep, panels: tuple[Panel, ...]) -> list[str]:
+# --- means
+
+
+def averages(data: SweepData, one: Dimension) -> Averages:
+    """What can be averaged at each value of a parameter so that its values are compared like with like.
+
+    Of one or two parameters each mean is of one configuration, over its own seeds. Of more in a grid it is
+    over configurations alike in all else, seed by seed; a trial without a metric takes away those beside it.
+    Of configurations that were drawn at random it is over those with that value. Otherwise there are none:
+    configurations that a search chose, or that differ in several parameters at once, differ by more than this
+    value.
+    """
+    known = [line for line in data.lines if line.stats.n and one.path in line.setting.values]
+    levels = one.by_level(known)
+    is_drawn = one.path in data.random
+    if len(data.dimensions) == 1 or (max(map(len, levels)) == 1 and not is_drawn):
+        line = _of_seeds("", one, levels)
+        return Averages((line,), over="seeds") if one.is_few or max(line.counts) > 1 else Averages()
+    if not one.is_few:
+        return Averages()
+    other = _other(data, one)
+    if other is not None:
+        groups = zip(other.labels, other.by_level(known), strict=True)
+        lines = tuple(_of_seeds(label, one, one.by_level(some)) for label, some in groups if some)
+        return Averages(lines, other.name, "seeds")
+    if not is_drawn:
+        return _over_others(one, known)
+    # configurations drawn independently, and none of them pruned for what it reached
+    is_plain = not (data.is_adaptive or data.description.definition.get("grid") or data.pruned)
+    return Averages((_of_configurations(one, levels),), over="settings") if is_plain else Averages()
+
+
+def _other(data: SweepData, one: Dimension) -> Dimension | None:
+    """The parameter whose values have lines of their own: the only other one of a grid, with few values."""
+    others = [other for other in data.dimensions if other.path != one.path]
+    is_alone = len(others) == 1 and len(others[0].levels) <= GROUPS and data.is_grid
+    return others[0] if is_alone else None
+
+
+def _of_seeds(label: str, one: Dimension, levels: Sequence[Sequence[ConfigurationSummary]]) -> Means:
+    """Means of single configurations over their seeds."""
+    return _means(label, one, [list(lines[0].values.values()) if lines else [] for lines in levels])
+
+
+def _of_configurations(one: Dimension, levels: Sequence[Sequence[ConfigurationSummary]]) -> Means:
+    """Means over configurations that were drawn independently of one another."""
+    metrics = [[line.stats.mean for line in lines if line.stats.mean is not None] for lines in levels]
+    return _means("", one, metrics, MIN_CONFIGURATIONS)
+
+
+def _means(label: str, one: Dimension, metrics: Sequence[Sequence[float]], enough: int = 2) -> Means:
+    rows, counts = [], []
+    for level, some in zip(one.levels, metrics, strict=True):
+        found = statistics.sample_stats(some)
+        if found.mean is not None:
+            interval = found.interval if found.n >= enough else None
+            rows.append((one.position(level), found.mean, *(interval or (np.nan, np.nan))))
+            counts.append(found.n)
+    positions, means, low, high = np.array(rows, np.float64).reshape(-1, 4).T
+    return Means(label, positions, means, low, high, tuple(counts))
+
+
+def _over_others(one: Dimension, known: Sequence[ConfigurationSummary]) -> Averages:
+    """Means over configurations alike in all but this parameter, as `sweep compare --by` takes them."""
+    by_value = pooling.group_by_value(known, one.path)
+    values: dict[int, Mapping[Hashable, Values]] = {
+        one.index(json.loads(value)): {others: line.values for others, line in lines.items()}
+        for value, lines in by_value.items()
+    }
+    every = {(others, seed) for value in values.values() for others, some in value.items() for seed in some}
+    most = {k: value for k, value in values.items() if sum(map(len, value.values())) * 2 >= len(every)}
+    found = pooling.center_by_configuration(list(most.values()))
+    metrics: list[list[float]] = [[] for _ in one.levels]
+    for k, means in zip(most, found.means, strict=True):
+        metrics[k] = list(means.values())
+    if not any(metrics):
+        return Averages()
+    without = sum(k in values and not some for k, some in enumerate(metrics))
+    return Averages((_means("", one, metrics),), "", "seeds", found.left_out, without)
+
+
+# --- what is said of them
+
+
+def _about(data: SweepData, averaged: Sequence[Averages]) -> list[str]:
     """What dots, lines and intervals are, and what is left out of them."""
-    lone = len(sweep.dimensions) == 1
+    is_lone = len(data.dimensions) == 1
     parts = []
     for over in ("seeds", "settings"):
-        some = [panel.averages for panel in panels if panel.averages.over == over]
-        if not some:
-            continue
-        parts.append(_told(sweep, some))
-    if not any(panel.averages.other for panel in panels):
-        parts.append(f"dots are {'single ' + sweep.seeds_word if lone else 'settings'}")
-        if not any(panel.averages.over for panel in panels) and not lone:
-            parts[-1] += f" ({sweep.seeds})"
-    left = max(panel.averages.left_out for panel in panels)
-    without = sum(panel.averages.without for panel in panels)
+        some = [one for one in averaged if one.over == over]
+        if some:
+            parts.append(_means_text(data, some))
+    if not any(one.other for one in averaged):
+        parts.append(f"dots are {f'single {data.seed_noun}s' if is_lone else 'settings'}")
+        if not any(one.over for one in averaged) and not is_lone:
+            parts[-1] += f" ({data.seeds})"
+    left = max(one.left_out for one in averaged)
+    without = sum(one.without for one in averaged)
     if left:
-        parts.append(f"means leave out up to {amount(left, 'trial')} without a partner at another value")
+        parts.append(f"means leave out up to {count_of(left, 'trial')} without a partner at another value")
     if without:
-        parts.append(f"no mean at {amount(without, 'value')} of which few trials are left")
+        parts.append(f"no mean at {count_of(without, 'value')} of which few trials are left")
     return parts
 
 
-def _told(sweep: Sweep, some: Sequence[Averages]) -> str:
+def _means_text(data: SweepData, some: Sequence[Averages]) -> str:
     """What means are over, and whether they have intervals."""
     means = [line for one in some for line in one.lines]
     counts = [count for line in means for count in line.counts]
     low, high, of_seeds = min(counts), max(counts), some[0].over == "seeds"
-    if of_seeds and high == 1 and (some[0].other or len(sweep.dimensions) == 1):
-        return f"one {sweep.seeds_word[:-1]} each, and so no intervals"
-    word = sweep.seeds_word[:-1] if of_seeds else "setting"
-    over = amount(high, word) if low == high else f"{low:,} to {amount(high, word)}"
-    is_averaged = of_seeds and len(sweep.dimensions) > 1 and not some[0].other
-    averaged = ", averaged over the other parameters" if is_averaged else ""
-    return f"means over {over}{'' if of_seeds else ' of one value'}{_intervals(means)}{averaged}"
-
-
-def _intervals(means: Sequence[Means]) -> str:
+    if of_seeds and high == 1 and (some[0].other or len(data.dimensions) == 1):
+        return f"one {data.seed_noun} each, and so no intervals"
+    over = count_of(high, data.seed_noun if of_seeds else "setting")
+    over = over if low == high else f"{low:,} to {over}"
     known = np.concatenate([np.isfinite(line.low) for line in means])
-    if not known.any():
-        return ", too few for intervals"
-    return " with 95% intervals" + ("" if known.all() else " where there are enough")
+    intervals = ", too few for intervals"
+    if known.any():
+        intervals = " with 95% intervals" + ("" if known.all() else " where there are enough")
+    is_averaged = of_seeds and len(data.dimensions) > 1 and not some[0].other
+    others = ", averaged over the other parameters" if is_averaged else ""
+    return f"means over {over}{'' if of_seeds else ' of one value'}{intervals}{others}"
 
 
-def _panel(sweep: Sweep, one: Dimension) -> Panel:
-    lines = [line for line in sweep.lines if one.path in line.setting.values]
-    lone = len(sweep.dimensions) == 1
-    dots = [
-        (one.place(line.setting.values[one.path]), value)
-        for line in lines
-        if line.stats.n
-        for value in (line.values.values() if lone else (line.stats.mean,))
-    ][:DOTS]
-    pruned = [
-        (one.place(line.setting.values[one.path]), reached)
-        for line in lines
-        if (reached := sweep.given_up(line)) is not None
-    ][:DOTS]
-    return Panel(one, averages(sweep, one), _columns(dots), _columns(pruned), _diverged(one, lines))
+# --- panels
+
+Dots = tuple["NDArray[np.float64]", "NDArray[np.float64]"]
+"""positions and metrics"""
 
 
-def _columns(dots: Sequence[tuple[float, float | None]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    table = np.array(dots, np.float64).reshape(-1, 2)
+def _dots(data: SweepData, one: Dimension) -> Dots:
+    """Of trials where one parameter varies, else of configurations."""
+    is_lone = len(data.dimensions) == 1
+    return _columns(
+        (one.position(line.setting.values[one.path]), value)
+        for line in data.lines
+        if one.path in line.setting.values and line.stats.n
+        for value in (line.values.values() if is_lone else (line.stats.mean,))
+    )
+
+
+def _pruned_dots(data: SweepData, one: Dimension) -> Dots:
+    """Pruned configurations, by what they had reached until then."""
+    return _columns(
+        (one.position(line.setting.values[one.path]), value)
+        for line in data.lines
+        if one.path in line.setting.values and (value := data.pruned_value(line)) is not None
+    )
+
+
+def _columns(dots: Any) -> Dots:
+    table = np.array(list(dots)[:DOTS], np.float64).reshape(-1, 2)
     return table[:, 0], table[:, 1]
 
 
-def _diverged(one: Dimension, lines: list[ConfigurationSummary]) -> dict[float, tuple[int, int]]:
-    found: dict[float, tuple[int, int]] = {}
-    for line in lines:
-        place = one.place(line.setting.values[one.path])
-        before = found.get(place, (0, 0))
-        found[place] = before[0] + line.counts.get("diverged", 0), before[1] + sum(line.counts.values())
-    return {place: counts for place, counts in found.items() if counts[0]}
+def _panel(
+    data: SweepData, one: Dimension, averaged: Averages, dots: Dots, y: Axis, *, has_legend: bool
+) -> Panel:
+    marks: list[Mark] = []
+    x, metrics = _pruned_dots(data, one)
+    if len(x):
+        look: Any = {"color": "none", "edge": style.GREY, "edge_width": 0.4, "opacity": 0.7}
+        marks.append(Points(_jittered(x, one), metrics, marker="v", size=10, **look))
+    x, metrics = dots
+    if not averaged.other:
+        size = float(np.clip(3000 / max(1, len(x)), 5, 18))
+        marks.append(Points(_jittered(x, one), metrics, color=style.GREY, size=size, opacity=0.55))
+    for index in range(len(averaged.lines)):
+        look = LineStyle.of(index) if averaged.other else LineStyle(style.BLUE, marker="o")
+        marks += _mean_marks(one, averaged, index, look, has_legend=has_legend)
+    marks += _diverged_marks(data, one, is_labelled=not has_legend)
+    title = style.name(averaged.other, 30) if has_legend and averaged.other else None
+    return Panel(tuple(marks), one.axis(), y, legend=title)
 
 
-def _draw_panel(axes: Axes, panel: Panel, values: AgainstParameters, *, legend: bool) -> None:
-    one = panel.dimension
-    places, figures = panel.dots
-    lines, other = panel.averages.lines, panel.averages.other
-    if len(panel.pruned[0]):
-        axes.scatter(
-            _beside(panel.pruned[0], one),
-            panel.pruned[1],
-            marker="v",
-            s=10,
-            facecolors="none",
-            edgecolors=style.GREY,
-            linewidths=0.4,
-            alpha=0.7,
-            zorder=1.5,
-        )
-    if not other:
-        size = float(np.clip(3000 / max(1, len(places)), 5, 18))
-        axes.scatter(
-            _beside(places, one), figures, s=size, color=style.GREY, alpha=0.55, linewidths=0, zorder=2
-        )
-    for place, line in enumerate(lines):
-        look = line_of(place) if other else style.Line(style.BLUE, "-", "o")
-        axes.errorbar(
-            _dodged(line.places, one, place, len(lines)),
-            line.means,
-            yerr=np.nan_to_num([line.means - line.low, line.high - line.means]).clip(0),
-            color=look.color,
-            linestyle=look.dashes,
-            marker=look.marker,
-            markersize=4.5 if panel.dimension.is_few else 2.5,
-            linewidth=1.3,
-            elinewidth=1.0,
-            capsize=2.5 if panel.dimension.is_few else 0,
-            label=_line_label(panel, line, legend=legend),
-            zorder=3,
-        )
-    if values.is_log:
-        style.use_log(axes.yaxis)
-    one.prepare(axes.xaxis)
-    _mark_diverged(axes, panel, label=not legend)
-    if legend and other:
-        short = max(len(line.label) for line in lines) <= 6
-        axes.legend(
-            loc="lower center",
-            bbox_to_anchor=(0.5, 1.02),
-            ncols=4 if short else 2,
-            title=style.name(other, 30),
-            title_fontsize=style.SIZE - 1.5,
-            fontsize=style.SIZE - 2,
-            handlelength=2.2,
-            columnspacing=1.0,
-        )
+def _mean_marks(
+    one: Dimension, averaged: Averages, index: int, look: LineStyle, *, has_legend: bool
+) -> list[Mark]:
+    """A line of means with its intervals, beside those of the other lines."""
+    line, count = averaged.lines[index], len(averaged.lines)
+    shift = np.full(len(line.positions), (index - (count - 1) / 2) * 0.07)
+    x = one.shifted(line.positions, shift)
+    label = ""
+    if averaged.other:  # a legend of the panel's own has the parameter's name for its title
+        label = style.name(line.label, 14) if has_legend else f"{style.name(averaged.other, 18)} {line.label}"
+    known = np.isfinite(line.low)
+    cap = 2.5 if one.is_few else 0.0
+    bounds = np.minimum(line.low, line.means)[known], np.maximum(line.high, line.means)[known]
+    intervals = [Interval(x[known], *bounds, color=look.color, cap=cap)] if known.any() else []
+    return [*intervals, Line(x, line.means, label, *look, width=1.3)]
 
 
-def _mark_diverged(axes: Axes, panel: Panel, *, label: bool) -> None:
+def _diverged_marks(data: SweepData, one: Dimension, *, is_labelled: bool) -> list[Mark]:
     """Crosses on the upper edge; where values are few, with how many trials they stand for."""
-    if not panel.diverged:
-        return
-    places = list(panel.diverged)
-    axes.plot(
-        places,
-        np.full(len(places), 1.0),
-        transform=axes.get_xaxis_transform(),
-        linestyle="none",
-        marker="x",
-        color=style.VERMILLION,
-        clip_on=False,
-        label="trials that diverged" if label else None,
-        zorder=4,
-    )
-    if label and panel.dimension.is_few:
-        for place, (count, total) in panel.diverged.items():
-            axes.annotate(
-                f"{count}/{total}",
-                (place, 1.0),
-                xycoords=axes.get_xaxis_transform(),
-                xytext=(5, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=style.SIZE - 2,
-                color=style.VERMILLION,
-                annotation_clip=False,
-            )
+    found: dict[float, tuple[int, int]] = {}
+    for line in data.lines:
+        if one.path in line.setting.values:
+            position = one.position(line.setting.values[one.path])
+            diverged, total = found.get(position, (0, 0))
+            found[position] = diverged + line.counts.get("diverged", 0), total + sum(line.counts.values())
+    found = {position: counts for position, counts in found.items() if counts[0]}
+    if not found:
+        return []
+    x, top = np.array(list(found)), np.full(len(found), np.inf)
+    label = "trials that diverged" if is_labelled else ""
+    crosses = Points(x, top, label, style.VERMILLION, "x", edge_width=1.1)
+    if not (is_labelled and one.is_few):
+        return [crosses]
+    texts = tuple(f"{count}/{total}" for count, total in found.values())
+    return [crosses, Text(x, top, texts, style.VERMILLION, align="left", offset=(5, 0))]
 
 
-def _line_label(panel: Panel, line: Means, *, legend: bool) -> str | None:
-    """A line in the legend: under the parameter's name where the legend has that for its title."""
-    other = panel.averages.other
-    if not other:
-        return None
-    return style.name(line.label, 14) if legend else f"{style.name(other, 18)} {line.label}"
-
-
-def _beside(places: NDArray[np.float64], one: Dimension) -> NDArray[np.float64]:
-    """Places with some width, so that dots of one value do not hide one another; the same at each drawing."""
+def _jittered(positions: NDArray[np.float64], one: Dimension) -> NDArray[np.float64]:
+    """Positions with some width, so that dots of one value do not hide one another; the same at each call."""
     if not one.is_few:
-        return places
-    shift = (np.arange(len(places)) * 0.6180339887 % 1 - 0.5) * 0.5
-    return one.moved(places, np.asarray(shift, np.float64))
-
-
-def _dodged(places: NDArray[np.float64], one: Dimension, place: int, count: int) -> NDArray[np.float64]:
-    """Places moved a little, so that the intervals of several lines stand beside one another."""
-    return one.moved(places, np.full(len(places), (place - (count - 1) / 2) * 0.07))
+        return positions
+    shift = (np.arange(len(positions)) * GOLDEN % 1 - 0.5) * 0.5
+    return one.shifted(positions, np.asarray(shift, np.float64))

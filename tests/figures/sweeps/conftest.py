@@ -1,4 +1,4 @@
-"""Sweeps of every shape that pictures tell apart, written without training."""
+"""Sweeps of every shape that figures treat differently, written without training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from mlprun.figures.sweeps import Sweep
+from mlprun.figures import SweepData
 from mlprun.sweeps import database
 from mlprun.sweeps.schema import Configuration, Description, Trial
 
@@ -155,16 +155,16 @@ def write(
 
 
 @pytest.fixture(scope="session")
-def sweeps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Sweep]:
+def sweeps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, SweepData]:
     folder = tmp_path_factory.mktemp("sweeps")
     for name, shape in SHAPES.items():
         write(folder / name, name, shape)
-    return {name: replace(Sweep.of(str(folder / name)), history=history) for name in SHAPES}
+    return {name: replace(SweepData.of(str(folder / name)), history=history) for name in SHAPES}
 
 
 @pytest.fixture(scope="session")
-def halved(sweeps: dict[str, Sweep], tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+def halved(sweeps: dict[str, SweepData], tmp_path_factory: pytest.TempPathFactory) -> SweepData:
     """The grid, whose settings that start at 0.01 or less or at 10 or more were given up at epoch 4."""
     folder = tmp_path_factory.mktemp("halved") / "halved"
     write(folder, "halved", SHAPES["grid"], prune=lambda chosen: not 0.01 < chosen["optimizer.lr"] < 10)
-    return replace(Sweep.of(str(folder)), history=history)
+    return replace(SweepData.of(str(folder)), history=history)

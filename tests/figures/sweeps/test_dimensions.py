@@ -8,33 +8,34 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlprun.figures import canvas, style
+from mlprun.figures import render, style
+from mlprun.figures.chart import Axis, Chart, Line, Panel
 from mlprun.figures.sweeps import dimensions
-from mlprun.figures.sweeps.dimensions import FEW, dimension, labelled, text_of
+from mlprun.figures.sweeps.dimensions import FEW, configuration_labels, dimension, format_value
 
 
 def test_parameters_stand_on_an_axis_by_their_size_or_side_by_side() -> None:
     rates = dimension("optimizer.lr", "lr", [1, 0.01, 0.1, 1.0], "log")
     assert (rates.levels, rates.scale) == ((0.01, 0.1, 1), "log")
-    assert [rates.scaled(value) for value in (0.01, 0.1, 1)] == pytest.approx([0, 0.5, 1])
+    assert [rates.fraction(value) for value in (0.01, 0.1, 1)] == pytest.approx([0, 0.5, 1])
     layers = dimension("hidden", "hidden", [[8, 8], [16], [2], [4, 4]], "choice")
     assert layers.labels == ["2", "16", "4-4", "8-8"]
-    assert [layers.place(value) for value in ([2], [8, 8])] == [0.0, 3.0]
+    assert [layers.position(value) for value in ([2], [8, 8])] == [0.0, 3.0]
     mixed = dimension("stop", "stop", [None, 5, True, "auto"], "choice")
-    assert (mixed.labels, mixed.scale) == (["none", "5", "true", "auto"], "even")
+    assert (mixed.labels, mixed.scale) == (["none", "5", "true", "auto"], "category")
     assert dimension("x", "x", [0.0, 1.0], "log").scale == "linear"  # 0 has no logarithm
 
 
 def test_a_zero_among_decades_has_a_place_of_its_own() -> None:
     decades = [10.0**power for power in range(-6, 0)]
     few = dimension("penalty.l2", "l2", [0, *decades], "linear")
-    assert (few.scale, few.is_to_scale) == ("even", False)
-    assert [few.scaled(value) for value in few.levels] == pytest.approx(np.linspace(0, 1, 7))
+    assert (few.scale, few.is_to_scale) == ("category", False)
+    assert [few.fraction(value) for value in few.levels] == pytest.approx(np.linspace(0, 1, 7))
     many = dimension("penalty.l2", "l2", [0, *np.geomspace(1e-6, 0.1, 26)], "linear")
-    assert (many.scale, many.scaled(0), many.scaled(0.1)) == ("symlog", 0.0, 1.0)
-    assert many.scaled(1e-6) == pytest.approx(1 / 6)  # 0 is as far from it as a decade
+    assert (many.scale, many.fraction(0), many.fraction(0.1)) == ("symlog", 0.0, 1.0)
+    assert many.fraction(1e-6) == pytest.approx(1 / 6)  # 0 is as far from it as a decade
     near = dimension("optimizer.momentum", "momentum", [0, 0.5, 0.9, 0.99, 0.999], "linear")
-    assert near.scale == "even"  # 0.99 and 0.999 would be one place
+    assert near.scale == "category"  # 0.99 and 0.999 would be one place
     assert dimension("x", "x", [1, 2, 4], "linear").scale == "linear"
 
 
@@ -42,8 +43,8 @@ def test_a_value_is_found_without_looking_at_all_others(monkeypatch: pytest.Monk
     asked = []
     one = dimension("x", "x", [[k] for k in range(300)], "choice")
     monkeypatch.setattr(dimensions, "_key", lambda value: asked.append(value) or repr(value))
-    assert [one.place([k]) for k in range(300)] == list(range(300))
-    assert [one.scaled([k]) for k in (0, 299)] == [0.0, 1.0]
+    assert [one.position([k]) for k in range(300)] == list(range(300))
+    assert [one.fraction([k]) for k in (0, 299)] == [0.0, 1.0]
     assert len(asked) < 4 * 300
 
 
@@ -59,15 +60,12 @@ def test_a_value_is_found_without_looking_at_all_others(monkeypatch: pytest.Monk
 )
 def test_no_two_labels_of_an_axis_touch(side: str, values: list[Any]) -> None:
     one = dimension("x", "x", values, "log" if values[0] else "linear")
-    with style.styled():
-        figure = canvas.picture(2.4, 2.0)
-        axes = figure.subplots()
-        axes.plot(
-            *([one.place(value) for value in one.levels], range(len(values)))[:: 1 if side == "x" else -1]
-        )
-        axis = axes.xaxis if side == "x" else axes.yaxis
-        one.prepare(axis)
-        figure.draw_without_rendering()
+    positions, others = np.array([one.position(value) for value in one.levels]), np.arange(len(values)) * 1.0
+    axes = (one.axis(), Axis()) if side == "x" else (Axis(), one.axis())
+    line = Line(positions, others) if side == "x" else Line(others, positions)
+    figure = render.draw(Chart("t", (), (Panel((line,), *axes),), width=2.4, height=2.4))
+    with render.styled():
+        axis = figure.axes[0].xaxis if side == "x" else figure.axes[0].yaxis
         boxes = [label.get_window_extent() for label in axis.get_ticklabels() if label.get_text()]
     turned = any(label.get_rotation() for label in axis.get_ticklabels())
     ends = sorted((box.y0, box.y1) if side == "y" else (box.x0, box.x1) for box in boxes)
@@ -100,16 +98,16 @@ def test_of_parts_only_what_differs_is_written() -> None:
     ],
 )
 def test_values_are_written_short(value: Any, text: str) -> None:
-    assert text_of(value) == text
+    assert format_value(value) == text
 
 
 def test_labels_shorten_names_and_never_values() -> None:
     path = "momentum_of_the_optimizer"
     settings = [{path: 0.9, "lr": rate} for rate in (0.1, 0.25)]
     varied = dimension(path, path, [0.9, 0.8], "linear"), dimension("lr", "lr", [0.1, 0.25], "linear")
-    texts = labelled(varied, settings)
+    texts = configuration_labels(varied, settings)
     assert [some[1] for some in texts] == [
         f"{style.name(path, most)} 0.9, lr 0.25" for most in (dimensions.NAME, 14, 9)
     ]
-    alike = labelled([dimension("lr", "lr", [0.1, 0.25], "linear")], settings)
+    alike = configuration_labels([dimension("lr", "lr", [0.1, 0.25], "linear")], settings)
     assert alike[0] == ["lr 0.1", "lr 0.25"]  # what does not vary is not told

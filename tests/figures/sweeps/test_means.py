@@ -1,4 +1,4 @@
-"""What means over a parameter's values are over, against NumPy and SciPy."""
+"""Means over the values of a parameter, against NumPy and SciPy."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from mlprun import figures
 from mlprun.analysis import pooling
-from mlprun.figures import sweeps as pictures
-from mlprun.figures.sweeps.means import averages
+from mlprun.figures import SweepData
+from mlprun.figures.chart import Points, Text
+from mlprun.figures.sweeps.parameter import averages
 
 from .conftest import CUBE, GRID, LOG, Shape, bent, write
 from .conftest import SHAPES as MADE
@@ -20,20 +22,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mlprun.figures.sweeps import Sweep
-    from mlprun.figures.sweeps.means import Averages
-    from mlprun.figures.sweeps.parameter import AgainstParameters, Panel
+    from mlprun.figures import Chart
+    from mlprun.figures.sweeps.parameter import Averages
 
 FOUR = [{**one, "penalty.l2": rate} for one in CUBE for rate in (0.0, 1e-4)]
 
 
-def computed(sweep: Sweep) -> AgainstParameters:
-    values: AgainstParameters = pictures.make("parameter").compute(sweep)
-    return values
+def computed(data: SweepData) -> Chart:
+    return figures.compute("parameter", data)
 
 
-def panel_of(sweep: Sweep, name: str) -> Panel:
-    return next(panel for panel in computed(sweep).panels if panel.dimension.name == name)
+def averages_of(data: SweepData, name: str) -> Averages:
+    return averages(data, next(one for one in data.dimensions if one.name == name))
+
+
+def diverged_of(data: SweepData, name: str) -> dict[float, int]:
+    """The positions of crosses in a parameter's panel."""
+    (panel,) = (panel for panel in computed(data).panels if panel.x.label == name)
+    crosses = [mark for mark in panel.marks if isinstance(mark, Points) and mark.marker == "x"]
+    return {x: y for mark in crosses for x, y in zip(mark.x, mark.y, strict=True)}
 
 
 def interval_of(values: Any) -> Any:
@@ -41,23 +48,22 @@ def interval_of(values: Any) -> Any:
     return scipy.stats.t.interval(0.95, len(values) - 1, values.mean(), scipy.stats.sem(values))
 
 
-def test_means_of_two_parameters_have_students_intervals_over_seeds(sweeps: dict[str, Sweep]) -> None:
-    rates = panel_of(sweeps["grid"], "lr")
-    found = rates.averages
+def test_means_of_two_parameters_have_students_intervals_over_seeds(sweeps: dict[str, SweepData]) -> None:
+    found = averages_of(sweeps["grid"], "lr")
     assert (found.other, [line.label for line in found.lines]) == ("hidden", ["2", "4", "8"])
     for units, line in enumerate(found.lines):
-        assert list(line.places) == [0.01, 0.1, 1.0]  # at 10 every trial diverged
+        assert list(line.positions) == [0.01, 0.1, 1.0]  # at 10 every trial diverged
         for rate in range(3):
             seen = [bent(GRID[4 * units + rate], seed) for seed in range(5)]
             assert line.means[rate] == pytest.approx(np.mean(seen))
             assert (line.low[rate], line.high[rate]) == pytest.approx(interval_of(seen))
-    assert rates.diverged == {10.0: (15, 15)}
+    assert diverged_of(sweeps["grid"], "lr") == {10.0: np.inf}
 
 
-def test_means_over_one_of_three_parameters_are_averaged_seed_by_seed(sweeps: dict[str, Sweep]) -> None:
+def test_means_over_one_of_three_parameters_are_averaged_seed_by_seed(sweeps: dict[str, SweepData]) -> None:
     said = "means over 3 seeds with 95% intervals, averaged over the other parameters; dots are settings"
     assert said in computed(sweeps["cube"]).details[0]
-    (line,) = panel_of(sweeps["cube"], "hidden").averages.lines
+    (line,) = averages_of(sweeps["cube"], "hidden").lines
     for place, units in enumerate((2, 4, 8)):
         chosen = [one for one in CUBE if one["architecture.hidden"] == [units] and one["optimizer.lr"] < 10]
         seeds = np.mean([[bent(one, seed) for seed in range(3)] for one in chosen], axis=0)
@@ -65,7 +71,7 @@ def test_means_over_one_of_three_parameters_are_averaged_seed_by_seed(sweeps: di
         assert (line.low[place], line.high[place]) == pytest.approx(interval_of(seeds))
 
 
-def holed(folder: Path, gone: Callable[[dict[str, Any], int], bool], seeds: int = 6) -> Sweep:
+def holed(folder: Path, gone: Callable[[dict[str, Any], int], bool], seeds: int = 6) -> SweepData:
     """Four parameters, of which hidden has an effect that is large against the seeds; some trials diverge."""
 
     def loss(chosen: dict[str, Any], seed: int) -> float | None:
@@ -73,7 +79,7 @@ def holed(folder: Path, gone: Callable[[dict[str, Any], int], bool], seeds: int 
 
     shape = Shape(tuple(FOUR[0]), FOUR, seeds, loss, LOG)
     write(folder / "holed", "holed", shape)
-    return pictures.Sweep.of(str(folder / "holed"))
+    return SweepData.of(str(folder / "holed"))
 
 
 def level(chosen: dict[str, Any]) -> float:
@@ -93,7 +99,7 @@ def test_a_diverged_trial_takes_only_its_partners_away(tmp_path: Path) -> None:
         tmp_path / "some",
         lambda chosen, seed: chosen["optimizer.lr"] == 10 and chosen[units] == [2] and seed > 0,
     )
-    panel, before = (panel_of(sweep, "hidden").averages for sweep in (some, whole))
+    panel, before = (averages_of(sweep, "hidden") for sweep in (some, whole))
     assert (before.left_out, before.without, panel.without) == (0, 0, 0)
     assert panel.left_out == 2 * 5 * 4  # at the two other widths; l2 and activation have two values each
     assert panel.lines[0].counts == (6, 6, 6)  # no seed is lost
@@ -108,14 +114,14 @@ def test_a_diverged_trial_takes_only_its_partners_away(tmp_path: Path) -> None:
 
 def test_a_value_where_most_trials_diverged_has_no_mean_and_takes_nothing_away(tmp_path: Path) -> None:
     sweep = holed(tmp_path, lambda chosen, seed: chosen["optimizer.lr"] == 10 and seed > 0)
-    rates = panel_of(sweep, "lr")
-    assert list(rates.averages.lines[0].places) == [0.01, 0.1, 1.0]
-    assert (rates.averages.left_out, rates.averages.without) == (0, 1)
-    assert rates.diverged == {10.0: (60, 72)}
+    rates = averages_of(sweep, "lr")
+    assert list(rates.lines[0].positions) == [0.01, 0.1, 1.0]
+    assert (rates.left_out, rates.without) == (0, 1)
+    assert diverged_of(sweep, "lr") == {10.0: np.inf}
     assert "no mean at 1 value of which few trials are left" in computed(sweep).details[0]
 
 
-def test_without_holes_levelled_figures_are_pooled_ones() -> None:
+def test_without_holes_centered_metrics_are_pooled_ones() -> None:
     table = np.random.default_rng(0).normal(size=(3, 4, 5))
     values = [{str(c): dict(enumerate(row)) for c, row in enumerate(value)} for value in table]
     plain, level = pooling.pool_by_seed(values), pooling.center_by_configuration(values)
@@ -125,15 +131,15 @@ def test_without_holes_levelled_figures_are_pooled_ones() -> None:
     assert pooling.center_by_configuration([{}, {}]).means == ({}, {})
 
 
-def test_settings_that_were_drawn_are_what_intervals_are_over(sweeps: dict[str, Sweep]) -> None:
+def test_settings_that_were_drawn_are_what_intervals_are_over(sweeps: dict[str, SweepData]) -> None:
     values = computed(sweeps["random"])
-    assert not panel_of(sweeps["random"], "lr").averages.lines
-    activation = panel_of(sweeps["random"], "activation")
-    (line,) = activation.averages.lines
+    assert not averages_of(sweeps["random"], "lr").lines
+    (line,) = averages_of(sweeps["random"], "activation").lines
     made = MADE["random"].settings
     tanh = [bent(one, 0) for one in made if one["architecture.activation"] == "tanh"]
     known = [loss for loss in tanh if loss is not None]
-    place = line.places.tolist().index(activation.dimension.place("tanh"))
+    activation = next(one for one in sweeps["random"].dimensions if one.name == "activation")
+    place = line.positions.tolist().index(activation.position("tanh"))
     assert line.means[place] == pytest.approx(np.mean(known))
     assert (line.low[place], line.high[place]) == pytest.approx(interval_of(known))
     assert "settings of one value with 95% intervals" in values.details[0]
@@ -144,14 +150,14 @@ def test_two_settings_are_too_few_for_an_interval(tmp_path: Path) -> None:
     for name, is_drawn in (("drawn", True), ("listed", False)):
         shape = Shape(("a", "b"), settings, 1, lambda chosen, _seed: 1 + chosen["b"], is_drawn=is_drawn)
         write(tmp_path / name, name, shape)
-    drawn = panel_of(pictures.Sweep.of(str(tmp_path / "drawn")), "a")
-    assert drawn.averages.lines[0].counts == (3, 3, 3)
-    assert np.isnan(drawn.averages.lines[0].low).all()
+    drawn = averages_of(SweepData.of(str(tmp_path / "drawn")), "a")
+    assert drawn.lines[0].counts == (3, 3, 3)
+    assert np.isnan(drawn.lines[0].low).all()
     # values of lists that go together differ in more than one parameter
-    assert panel_of(pictures.Sweep.of(str(tmp_path / "listed")), "a").averages.lines == ()
+    assert averages_of(SweepData.of(str(tmp_path / "listed")), "a").lines == ()
 
 
-def test_settings_that_a_search_chose_have_no_means(sweeps: dict[str, Sweep], tmp_path: Path) -> None:
+def test_settings_that_a_search_chose_have_no_means(sweeps: dict[str, SweepData], tmp_path: Path) -> None:
     sweep = sweeps["random"]
     words = {**sweep.description.definition, "search": {"name": "tpe"}}
     searched = replace(
@@ -159,31 +165,33 @@ def test_settings_that_a_search_chose_have_no_means(sweeps: dict[str, Sweep], tm
         summary=replace(sweep.summary, description=replace(sweep.description, definition=words)),
     )
     write(tmp_path / "x", "x", MADE["random"], prune=lambda chosen: chosen["optimizer.momentum"] > 0.5)
-    for other in (searched, pictures.Sweep.of(str(tmp_path / "x"))):
+    for other in (searched, SweepData.of(str(tmp_path / "x"))):
         one = next(one for one in other.dimensions if one.name == "activation")
         assert averages(other, one).lines == ()
 
 
-def test_one_seed_has_no_interval_and_none_is_announced(sweeps: dict[str, Sweep]) -> None:
+def test_one_seed_has_no_interval_and_none_is_announced(sweeps: dict[str, SweepData]) -> None:
     for name in ("equal", "begun"):
         (details,) = computed(sweeps[name]).details
         assert "one seed each, and so no intervals" in details
         assert "95%" not in details
 
 
-def test_panels_of_one_figure_have_one_upward_axis(sweeps: dict[str, Sweep]) -> None:
-    for name in ("grid", "random", "cube"):
-        figure = pictures.draw("parameter", sweeps[name])
-        assert len({axes.get_ylim() for axes in figure.axes}) == 1
+def test_panels_of_one_figure_have_one_upward_axis(sweeps: dict[str, SweepData]) -> None:
+    assert {computed(sweeps[name]).share for name in ("grid", "random", "cube")} == {"y"}
 
 
-def test_pruned_settings_are_dots_of_their_own_and_in_no_mean(halved: Sweep) -> None:
-    panel = panel_of(halved, "hidden")
-    places, reached = panel.pruned
-    assert len(places) == 6
+def test_how_many_trials_diverged_is_written_beside_their_cross(sweeps: dict[str, SweepData]) -> None:
+    (text,) = computed(sweeps["rates"]).marks(Text)
+    assert dict(zip(text.x, text.texts, strict=True)) == {3.0: "1/6", 10.0: "6/6"}
+
+
+def test_pruned_settings_are_dots_of_their_own_and_in_no_mean(halved: SweepData) -> None:
+    chart, found = computed(halved), averages_of(halved, "hidden")
+    dots = next(mark for mark in chart.panels[0].marks if isinstance(mark, Points) and mark.marker == "v")
+    assert len(dots.x) == 6
     first = [bent(GRID[0], seed) for seed in range(5)]
-    assert np.mean(first) == pytest.approx(reached[places == 0].min())
-    kept = {place for line in panel.averages.lines for place in line.places}
-    assert kept == {0.0, 1.0, 2.0}
-    assert [line.label for line in panel.averages.lines] == ["0.1", "1"]
-    assert "triangles: pruned settings, by what they had reached" in computed(halved).details[0]
+    assert np.mean(first) == pytest.approx(dots.y[dots.x < 0.5].min())
+    assert {position for line in found.lines for position in line.positions} == {0.0, 1.0, 2.0}
+    assert [line.label for line in found.lines] == ["0.1", "1"]
+    assert "triangles: pruned settings, by what they had reached" in chart.details[0]

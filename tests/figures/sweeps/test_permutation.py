@@ -1,4 +1,4 @@
-"""Whether a parameter without effect passes its mark as rarely as promised, and one with an effect passes."""
+"""A parameter without effect exceeds its threshold as rarely as promised, one with an effect often."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from mlprun.analysis.statistics import SampleStats
 from mlprun.analysis.summary import ConfigurationSummary
-from mlprun.figures.sweeps import chance
+from mlprun.figures.sweeps import permutation
 from mlprun.figures.sweeps.dimensions import dimension
 from mlprun.sweeps.schema import Configuration
 
@@ -73,8 +73,8 @@ def levels_of(one: Dimension, lines: list[ConfigurationSummary]) -> NDArray[np.i
     return np.array([one.index(line.setting.values[one.path]) for line in lines])
 
 
-def passes(case: str, repeats: int, effect: float, parameter: str = LAST) -> int:
-    """How often the share of a parameter is beyond its mark."""
+def exceeds(case: str, repeats: int, effect: float, parameter: str = LAST) -> int:
+    """How often the share of a parameter is beyond its threshold."""
     design, seeds = CASES[case]
     draw = np.random.default_rng(0)
     found = 0
@@ -82,55 +82,55 @@ def passes(case: str, repeats: int, effect: float, parameter: str = LAST) -> int
         settings = design(draw)
         lines = lines_of(settings, figures(settings, seeds, draw, effect))
         one = dimension(parameter, "x", [line.setting.values[parameter] for line in lines], "linear")
-        units = chance.units(one, levels_of(one, lines), lines)
-        seen = units.explained(np.arange(len(units.groups))[None])[0]
-        found += seen > units.reach() * (1 + 1e-9)
+        units = permutation.units_of(one, levels_of(one, lines), lines)
+        seen = units.between_groups(np.arange(len(units.groups))[None])[0]
+        found += seen > units.null_threshold() * (1 + 1e-9)
     return found
 
 
 @pytest.fixture
 def _few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chance, "EXCHANGES", chance.FEWEST)
+    monkeypatch.setattr(permutation, "PERMUTATIONS", permutation.MIN_PERMUTATIONS)
 
 
 @pytest.mark.usefixtures("_few")
 @pytest.mark.parametrize("case", CASES)
-def test_a_parameter_without_effect_passes_its_mark_in_5_of_100_sweeps(case: str) -> None:
-    assert 4 <= passes(case, 200, effect=0.0) <= 18  # of 98% of binomial counts
+def test_a_parameter_without_effect_exceeds_its_threshold_in_5_of_100_sweeps(case: str) -> None:
+    assert 4 <= exceeds(case, 200, effect=0.0) <= 18  # of 98% of binomial counts
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_few")
 @pytest.mark.parametrize("case", CASES)
-def test_a_parameter_without_effect_passes_its_mark_as_rarely_over_many_sweeps(case: str) -> None:
-    assert passes(case, 4000, effect=0.0) / 4000 == pytest.approx(0.05, abs=0.009)
+def test_a_parameter_without_effect_exceeds_its_threshold_as_rarely_over_many_sweeps(case: str) -> None:
+    assert exceeds(case, 4000, effect=0.0) / 4000 == pytest.approx(0.05, abs=0.009)
 
 
 @pytest.mark.usefixtures("_few")
 @pytest.mark.parametrize("case", CASES)
-def test_a_parameter_with_an_effect_passes_its_mark(case: str) -> None:
-    assert passes(case, 20, effect=0.0, parameter=FIRST) >= 18
-    assert passes(case, 20, effect=8.0) >= 18
+def test_a_parameter_with_an_effect_exceeds_its_threshold(case: str) -> None:
+    assert exceeds(case, 20, effect=0.0, parameter=FIRST) >= 18
+    assert exceeds(case, 20, effect=8.0) >= 18
 
 
-def test_the_mark_is_the_95th_of_100_exchanges_that_there_are() -> None:
+def test_the_threshold_is_the_95th_of_100_permutations_that_there_are() -> None:
     settings = [{FIRST: a, "b": "p", LAST: c} for a in (1, 2) for c in (1, 2, 3)]
     table = np.random.default_rng(1).normal(size=(6, 1)) + np.array([[0, 1, 5, 2, 3, 9]]).T
     lines = lines_of(settings, table)
     one = dimension(LAST, "l2", [1, 2, 3], "linear")
-    units = chance.units(one, levels_of(one, lines), lines)
+    units = permutation.units_of(one, levels_of(one, lines), lines)
     first, second = table.reshape(2, 3)
     every = []
     for left, right in product(permutations(first), permutations(second)):
         means = (np.array(left) + np.array(right)) / 2
         every.append(2 * np.sum((means - table.mean()) ** 2))
-    assert set(np.round(units.exchanged(400), 9)) == set(np.round(every, 9))
-    assert units.explained(np.arange(6)[None])[0] == pytest.approx(every[0])
-    assert np.isnan(units.reach())  # one in six exchanges at the least is as good as the best
+    assert set(np.round(units.permuted(400), 9)) == set(np.round(every, 9))
+    assert units.between_groups(np.arange(6)[None])[0] == pytest.approx(every[0])
+    assert np.isnan(units.null_threshold())  # one in six exchanges at the least is as good as the best
 
 
-def test_there_is_no_mark_where_values_cannot_be_exchanged() -> None:
+def test_there_is_no_threshold_where_values_cannot_be_exchanged() -> None:
     paired = [{FIRST: k, "b": "p", LAST: k} for k in range(8)]
     lines = lines_of(paired, np.random.default_rng(0).normal(size=(8, 3)))
     one = dimension(LAST, "l2", list(range(8)), "linear")
-    assert np.isnan(chance.units(one, levels_of(one, lines), lines).reach())
+    assert np.isnan(permutation.units_of(one, levels_of(one, lines), lines).null_threshold())

@@ -1,7 +1,8 @@
-"""What there is to draw of a run: its history, its data, and the networks it kept."""
+"""What figures of a run are computed from: its history, its data, and the networks it kept."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlprun.errors import CheckpointError
+from mlprun.figures.chart import evenly
+from mlprun.figures.plane import principal_plane
 from mlprun.parts import SPLITS
+from mlprun.storage import history
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,8 +30,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """One run as pictures need it. Make one with `Subject.of`."""
+class RunData:
+    """One run as figures need it. Make one with `RunData.of`."""
 
     name: str
     """what titles call it: the run folder's name"""
@@ -41,16 +45,16 @@ class Subject:
     """by epoch, in order: the first, the snapshots, the best, the last"""
     best: int | None
     """the best epoch; None where no dev rows chose one"""
-    best_figures: Mapping[str, float] = field(default_factory=dict)
-    """its dev figures by column of the history, which need not have a row of that epoch"""
+    best_metrics: Mapping[str, float] = field(default_factory=dict)
+    """its dev metrics by column of the history, which need not have a row of that epoch"""
+    warnings: tuple[str, ...] = ()
+    """what a reader of the figures must know, such as that the best epoch's network is missing"""
 
     @classmethod
-    def of(cls, folder: RunFolder, *, allow_code: bool = False) -> Subject:
+    def of(cls, folder: RunFolder, *, allow_code: bool = False) -> RunData:
         """The run in a folder, as far as it has come. Raises CheckpointError before its first checkpoint."""
-        import os
-
+        # torch is not needed to list figures
         from mlprun import evaluation
-        from mlprun.storage import history
         from mlprun.training.recorder import best_from
 
         newest = folder.load_last()
@@ -73,6 +77,7 @@ class Subject:
             {epoch: networks[epoch] for epoch in sorted(networks)},
             None if best is None else best.epoch,
             {} if best is None else {f"dev_{name}": value for name, value in best.metrics.items()},
+            evaluation.missing_best_warnings(newest.checkpoint, folder.best),
         )
 
     @property
@@ -80,13 +85,18 @@ class Subject:
         """The newest epoch that there is a network of."""
         return max(self.networks)
 
+    @property
+    def best_or_last(self) -> int:
+        """The best epoch; the last one where no dev rows chose a best."""
+        return self.last if self.best is None else self.best
+
     @cached_property
     def experiment(self) -> Experiment:
         """The experiment with its data. Raises DataError when the data is gone."""
         return self.load()
 
     @cached_property
-    def _known(self) -> dict[tuple[str, int], Predictions]:
+    def _predictions(self) -> dict[tuple[str, int], Predictions]:
         return {}
 
     @property
@@ -96,21 +106,19 @@ class Subject:
 
     @property
     def scaled_targets(self) -> bool:
-        """Whether losses are of standardised targets (metrics and predictions never are)."""
+        """Return True if losses are of standardised targets (metrics and predictions never are)."""
         means, scales = self.preprocessing.target_units
         return bool((means != 0).any() or (scales != 1).any())
 
     @property
-    def symbols(self) -> bool:
-        """Whether inputs are symbols, which have no place on an axis."""
+    def has_tokens(self) -> bool:
+        """Whether inputs are tokens, which have no position on an axis."""
         return self.config.architecture.vocabulary is not None
 
     @cached_property
-    def principal(self) -> Plane:
+    def principal_plane(self) -> Plane:
         """The plane in which the train rows vary most."""
-        from mlprun.figures.plane import principal
-
-        return principal(self.rows("train").inputs)
+        return principal_plane(self.rows("train").inputs)
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
@@ -137,29 +145,34 @@ class Subject:
                 network.output_activation(compute_logits(network, torch.from_numpy(inputs))).numpy()
             )
 
-    def answers(self, epoch: int, inputs: NDArray[Any]) -> Predictions:
+    def predict(self, epoch: int, inputs: NDArray[Any]) -> Predictions:
         """Outputs as metrics read them (in the user's units) for inputs without a known truth."""
         return self.experiment.predictions(self.outputs(epoch, inputs), np.zeros(len(inputs), np.int64))
 
+    def kept_epochs(self, most: int) -> tuple[int, ...]:
+        """The epochs with a kept network; of too many the first, the last, the best and some between."""
+        epochs = tuple(self.networks)
+        chosen = {epochs[index] for index in evenly(len(epochs), most)}
+        best = self.best
+        if best is not None and best not in chosen:
+            inner = sorted(chosen - {epochs[0], epochs[-1]}, key=lambda epoch: abs(epoch - best))
+            chosen = (chosen - set(inner[:1])) | {best}
+        return tuple(sorted(chosen))
+
     def predictions(self, split: str, epoch: int) -> Predictions:
-        """What the network after `epoch` says of a split, and what is true."""
-        known = self._known.get((split, epoch))
+        """Outputs of the network after `epoch` for a split, and the true targets."""
+        known = self._predictions.get((split, epoch))
         if known is None:
             rows = self.rows(split, epoch)
             known = self.experiment.predictions(self.outputs(epoch, rows.inputs), rows.truth)
             if epoch in (self.best, self.last):  # others are asked for once, and tables can be large
-                self._known[split, epoch] = known
+                self._predictions[split, epoch] = known
         return known
 
-    def call(self, epoch: int) -> str:
-        """An epoch in words: `best epoch 120`, `epoch 20`."""
-        return (
-            f"best epoch {epoch:,}"
-            if epoch == self.best
-            else f"last epoch {epoch:,}"
-            if epoch == self.last
-            else f"epoch {epoch:,}"
-        )
+    def describe(self, epoch: int) -> str:
+        """An epoch as titles call it: `best epoch 120`, `epoch 20`."""
+        which = "best " if epoch == self.best else "last " if epoch == self.last else ""
+        return f"{which}epoch {epoch:,}"
 
 
 def _are_same(rows: list[SplitArrays]) -> bool:

@@ -1,18 +1,18 @@
-"""What there is to draw of a sweep: its settings with their trials, by one figure, and the trials' curves."""
+"""What figures of a sweep are computed from: configurations with their trials by one metric, and curves."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlprun.analysis import columns, summary
+from mlprun.analysis import columns, statistics, summary
 from mlprun.figures import style
-from mlprun.figures.sweeps import chance
-from mlprun.figures.sweeps.dimensions import Dimension, dimension, labelled
+from mlprun.figures.chart import LARGEST, is_drawable
+from mlprun.figures.sweeps.dimensions import Dimension, configuration_labels, dimension
 from mlprun.sweeps.folder import SweepFolder, open_sweep
 from mlprun.sweeps.objective import APART, mean
 
@@ -30,8 +30,8 @@ COHORTS = 4
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """One sweep as pictures need it, seen by one figure. Make one with `Sweep.of`."""
+class SweepData:
+    """One sweep as figures need it, by one metric. Make one with `SweepData.of`."""
 
     name: str
     """what titles call it"""
@@ -40,16 +40,23 @@ class Sweep:
     """by setting"""
     history: Callable[[Trial], History | None]
     """a trial's curves by column, as in history.csv; None where there are none"""
+    extremes: int = 0
+    """metrics that are left out because no axis can hold them"""
+    warnings: tuple[str, ...] = ()
+    """as those of a run; a sweep has none"""
 
     @classmethod
-    def of(cls, folder: str, *, metric: str | None = None, of: str = "best") -> Sweep:
+    def of(cls, folder: str, *, metric: str | None = None, of: str = "best") -> SweepData:
         """The sweep in a folder, as far as it has come. Raises CheckpointError, FileError, UsageError."""
         with open_sweep(folder).results() as results:
-            seen = summary.summarize(results, metric=metric, of=of)
-            trials: dict[int, list[Trial]] = {line.setting.id: [] for line in seen.lines}
+            found = summary.summarize(results, metric=metric, of=of)
+            trials: dict[int, list[Trial]] = {line.setting.id: [] for line in found.lines}
             for trial in results.each():
                 trials.setdefault(trial.setting, []).append(trial)
-        return cls(seen.description.name, seen, trials, histories(folder))
+        lines = [_without_extremes(line) for line in found.lines]
+        extremes = sum(len(line.values) for line in found.lines) - sum(len(line.values) for line in lines)
+        found = replace(found, lines=lines)
+        return cls(found.description.name, found, trials, histories(folder), extremes)
 
     @property
     def description(self) -> Description:
@@ -62,8 +69,8 @@ class Sweep:
         return self.summary.lines
 
     @property
-    def figure(self) -> str:
-        """The figure in words: `dev loss`."""
+    def metric(self) -> str:
+        """The metric as titles call it: `dev loss`."""
         return self.summary.column.removeprefix(columns.LAST).replace("_", " ")
 
     @property
@@ -71,7 +78,7 @@ class Sweep:
         """The name of an axis that shows the figure: which epoch's it is stands with it."""
         of = "last" if self.summary.column.startswith(columns.LAST) else "best"
         chosen = of == "last" or any(trial.best_epoch for trials in self.trials.values() for trial in trials)
-        return f"{self.figure} ({of} epoch)" if chosen else self.figure
+        return f"{self.metric} ({of} epoch)" if chosen else self.metric
 
     @property
     def best_is_small(self) -> bool:
@@ -94,20 +101,37 @@ class Sweep:
                 names[path],
                 [one.get(path) for one in settings],
                 self.description.scales.get(path),
-                is_continuous=chance.is_continuous(self.description, path),
+                is_continuous=self.is_continuous(path),
             )
             for path in self.description.parameters
         )
         return tuple(one for one in every if len(one.levels) > 1)
 
+    @property
+    def random(self) -> Mapping[str, Any]:
+        """The parameters that were drawn at random, or searched."""
+        drawn: Mapping[str, Any] = self.description.definition.get("random") or {}
+        return drawn
+
+    def is_continuous(self, path: str) -> bool:
+        """Return True for a parameter that was drawn from a range and not from a list."""
+        return path in self.random and "choice" not in self.random[path]
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Return True if configurations were chosen by how earlier ones came out."""
+        search = self.description.definition.get("search")
+        name = search if isinstance(search, str) else (search or {"name": "random"}).get("name", "tpe")
+        return bool(name != "random")
+
     def values(self, line: ConfigurationSummary) -> NDArray[np.float64]:
         """The figures of a setting, one for each seed, in the order of seeds."""
         return np.array([line.values[seed] for seed in sorted(line.values)], np.float64)  # type: ignore[type-var]
 
-    def given_up(self, line: ConfigurationSummary) -> float | None:
+    def pruned_value(self, line: ConfigurationSummary) -> float | None:
         """What a setting reached until it was pruned, as the mean over its trials; None for any other."""
         figures = [trial.figures.get(self.summary.column) for trial in self.trials[line.setting.id]]
-        known = [one for one in figures if one is not None and math.isfinite(one)]
+        known = [one for one in figures if one is not None and is_drawable(one)]
         return mean(known) if known and line.pruned_at is not None else None
 
     def labels(self, lines: Sequence[ConfigurationSummary], length: int) -> list[str]:
@@ -119,7 +143,7 @@ class Sweep:
         plain = [f"setting {line.setting.id}" for line in lines]
         if not self.dimensions:
             return [style.name(self.name, length)] if len(self.lines) == 1 else plain
-        texts = labelled(self.dimensions, [line.setting.values for line in lines])
+        texts = configuration_labels(self.dimensions, [line.setting.values for line in lines])
         full = [
             [f"{line.setting.id}: {text}" for line, text in zip(lines, some, strict=True)] for some in texts
         ]
@@ -127,17 +151,21 @@ class Sweep:
 
     @property
     def seeds(self) -> str:
-        """How many seeds stand behind a setting: `20 seeds`, `17 to 20 seeds`."""
+        """How many seeds stand behind a configuration: `20 seeds`, `17 to 20 seeds`."""
         counts = [line.stats.n for line in self.lines if line.stats.n]
         if not counts:
             return "no seeds"
-        low, high, what = min(counts), max(counts), self.seeds_word
-        return f"{high:,} {what if high > 1 else what[:-1]}" if low == high else f"{low:,} to {high:,} {what}"
+        low, high = min(counts), max(counts)
+        return (
+            f"{low:,} to {style.count_of(high, self.seed_noun)}"
+            if low < high
+            else style.count_of(high, self.seed_noun)
+        )
 
     @property
-    def seeds_word(self) -> str:
-        """What figures of one setting are told apart by."""
-        return "folds" if self.description.folds and not self._has_seeds else "seeds"
+    def seed_noun(self) -> str:
+        """What the trials of one configuration differ by: `seed` or `fold`."""
+        return "fold" if self.description.folds and not self._has_seeds else "seed"
 
     @cached_property
     def is_grid(self) -> bool:
@@ -148,14 +176,28 @@ class Sweep:
     def _has_seeds(self) -> bool:
         return len({trial.seed for trials in self.trials.values() for trial in trials}) > 1
 
-    def lacks_figures(self) -> str | None:
+    def no_metric_reason(self) -> str | None:
         """Why nothing can be drawn of the figure; None where something can."""
         return None if any(line.stats.n for line in self.lines) else "no trial has ended well"
 
-    def missing(self) -> str:
+    @property
+    def extremes_note(self) -> str:
+        """How many metrics no axis can hold; empty where there are none."""
+        return f"{style.count_of(self.extremes, 'value')} beyond ±{LARGEST:.0e}" if self.extremes else ""
+
+    def left_out(self) -> str:
         """What a picture leaves out, in words; empty where it leaves out nothing."""
         parts = summary.describe_counts(self.summary.counts, APART)
+        parts += [self.extremes_note] if self.extremes else []
         return f"left out: {', '.join(parts)}" if parts else ""
+
+
+def _without_extremes(line: ConfigurationSummary) -> ConfigurationSummary:
+    """The configuration without metrics so large that their squares and differences overflow."""
+    values = {seed: value for seed, value in line.values.items() if abs(value) <= LARGEST}
+    if len(values) == len(line.values):
+        return line
+    return replace(line, values=values, stats=statistics.sample_stats(list(values.values())))
 
 
 def histories(folder: str) -> Callable[[Trial], History | None]:
@@ -172,23 +214,3 @@ def histories(folder: str) -> Callable[[Trial], History | None]:
         return dict(zip(cohort.columns, cohort.history(trial.member).T, strict=True))
 
     return history
-
-
-def amount(count: int, noun: str) -> str:
-    """So many of what a noun names: `1 trial`, `1,000 trials`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def wants_log(values: NDArray[np.float64]) -> bool:
-    """Whether positive figures span so much that a linear axis would show only the largest."""
-    known = values[np.isfinite(values)]
-    return bool(len(known) and known.min() > 0 and known.max() / known.min() >= 30)
-
-
-def line_of(place: int) -> style.Line:
-    """How the curve of the setting at a place is drawn."""
-    return style.Line(
-        style.COLORS[place % len(style.COLORS)],
-        style.dashes_of(place),
-        style.MARKERS[place % len(style.MARKERS)],
-    )

@@ -1,0 +1,350 @@
+"""Charts as data: panels of typed marks, without any drawing library.
+
+A figure computes a `Chart` of a run or a sweep; `mlprun.figures.render` draws it with matplotlib, and
+`Chart.to_dict` gives it as JSON. Positions are in the units of the panel's axes. A position of -inf or inf
+lies on the panel's left or lower, right or upper edge: a `Line` from (-inf, 0.5) to (inf, 0.5) crosses the
+whole panel. Marks are drawn in their order, later ones on top.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Discriminator, PlainSerializer, PlainValidator, TypeAdapter
+
+from mlprun.figures import style
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+def _to_array(value: Any) -> NDArray[np.float64]:
+    return np.asarray(value, np.float64)
+
+
+def _to_list(array: NDArray[np.float64]) -> list[Any]:
+    """Nested lists of exact numbers; JSON has no nan, which is None, and no infinity, which is its name."""
+    array = np.asarray(array, np.float64)
+    if np.isfinite(array).all():
+        return list(array.tolist())
+    values = array.astype(object)
+    values[np.isnan(array)] = None
+    values[np.isposinf(array)], values[np.isneginf(array)] = "inf", "-inf"
+    return list(values.tolist())
+
+
+def _to_array_or_number(value: Any) -> Any:
+    return value if isinstance(value, int | float) else _to_array(value)
+
+
+Array = Annotated[NDArray[np.float64], PlainValidator(_to_array), PlainSerializer(_to_list)]
+ArrayOrNumber = Annotated[
+    NDArray[np.float64] | float,
+    PlainValidator(_to_array_or_number),
+    PlainSerializer(lambda value: _to_list(value) if isinstance(value, np.ndarray) else float(value)),
+]
+Dashes = tuple[float, ...]
+"""points on and off in turn; empty for a solid line"""
+Side = Literal["x", "y"]
+LARGEST = 1e150
+"""numbers beyond it are not drawn: their squares and differences overflow"""
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A curve through `x` [P] and `y` [P], or N curves over one `x` where `y` is [N, P]."""
+
+    x: Array
+    y: Array
+    label: str = ""
+    color: str = style.BLACK
+    dashes: Dashes = ()
+    marker: str = ""
+    """a marker at about eight of its points"""
+    width: float = 1.5
+    opacity: float = 1.0
+    interpolate: Literal["linear", "step", "smooth"] = "linear"
+    """`step` jumps at the start of each interval, `smooth` is level at each point"""
+    values: Array | None = None
+    """[N] of N curves: their places on the colour scale, in place of `color`"""
+    mark: Literal["line"] = "line"
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """The area between `low` and `high` [P] over positions [P] on the axis `along`."""
+
+    position: Array
+    low: Array
+    high: Array
+    label: str = ""
+    color: str = style.BLUE
+    opacity: float = 1.0
+    edge: str = ""
+    edge_width: float = 0.5
+    hatch: str = ""
+    along: Side = "x"
+    mark: Literal["band"] = "band"
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Markers at `x` [N] and `y` [N]; without any, an entry of the legend."""
+
+    x: Array
+    y: Array
+    label: str = ""
+    color: str = style.BLACK
+    """of the inside; `none` leaves it open"""
+    marker: str = "o"
+    size: float = 20.0
+    """points squared"""
+    edge: str = ""
+    edge_width: float = 0.3
+    opacity: ArrayOrNumber = 1.0
+    values: Array | None = None
+    """[N] places on the colour scale, in place of `color`"""
+    mark: Literal["points"] = "points"
+
+
+@dataclass(frozen=True, eq=False)
+class Bars:
+    """Bars from `start` to `end` [N] on the axis `along` and from `base` to `height` [N] on the other."""
+
+    start: Array
+    end: Array
+    height: Array
+    base: ArrayOrNumber = 0.0
+    label: str = ""
+    color: str = style.BLUE
+    """of the inside; `none` leaves it open"""
+    opacity: float = 1.0
+    edge: str = ""
+    edge_width: float = 1.2
+    dashes: Dashes = ()
+    hatch: str = ""
+    along: Side = "x"
+    mark: Literal["bars"] = "bars"
+
+
+@dataclass(frozen=True, eq=False)
+class HeatMap:
+    """Cells [R, C] in the colours of their values; the first row is the lowest. A cell of nan is hatched."""
+
+    values: Array
+    extent: tuple[float, float, float, float] | None = None
+    """left, right, bottom, top; by default every cell is 1 wide with its middle at its index"""
+    palette: tuple[str, ...] = ()
+    """colours of the values 0, 1, ...; without them the colour scale's"""
+    texts: tuple[tuple[str, ...], ...] = ()
+    """[R, C] what is written in the cells"""
+    text_size: float = style.SIZE - 1
+    mark: Literal["heat_map"] = "heat_map"
+
+
+@dataclass(frozen=True, eq=False)
+class Interval:
+    """Lines from `low` to `high` [N] at positions [N] on the axis `along`."""
+
+    position: Array
+    low: Array
+    high: Array
+    label: str = ""
+    color: str = style.BLACK
+    width: float = 1.0
+    cap: float = 0.0
+    """half the width of the ends in points"""
+    along: Side = "x"
+    mark: Literal["interval"] = "interval"
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """Outlines of the regions where values [R, C] on a grid exceed `levels`; the first row is the lowest."""
+
+    values: Array
+    extent: tuple[float, float, float, float]
+    """left, right, bottom, top: the first and last points of the grid"""
+    levels: tuple[float, ...]
+    color: str = style.BLACK
+    dashes: Dashes = ()
+    width: float = 1.0
+    mark: Literal["region"] = "region"
+
+
+@dataclass(frozen=True, eq=False)
+class Text:
+    """Words at `x` [N] and `y` [N], moved by `offset` points."""
+
+    x: Array
+    y: Array
+    texts: tuple[str, ...]
+    color: str = style.BLACK
+    size: float = style.SIZE - 2
+    align: Literal["left", "center", "right"] = "center"
+    baseline: Literal["bottom", "center", "top"] = "center"
+    offset: tuple[float, float] = (0.0, 0.0)
+    box: bool = False
+    """on a white ground"""
+    mark: Literal["text"] = "text"
+
+
+Mark = Annotated[Line | Band | Points | Bars | HeatMap | Interval | Region | Text, Discriminator("mark")]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What a panel's positions mean. Ticks with labels that would touch are thinned where they are drawn."""
+
+    label: str = ""
+    """with its unit"""
+    scale: Literal["linear", "log", "symlog", "category"] = "linear"
+    """`category` has values side by side at 0, 1, ..."""
+    limits: tuple[float | None, float | None] | None = None
+    """the second may be the smaller; by default all marks and a margin"""
+    ticks: tuple[float, ...] | None = None
+    tick_labels: tuple[str, ...] | None = None
+    tick_size: float = style.SIZE - 1
+    format: Literal["number", "integer", "percent"] = "number"
+    linear_below: float = 1.0
+    """where a `symlog` axis turns linear"""
+    margin: float | None = None
+
+
+@dataclass(frozen=True)
+class ColorScale:
+    """Which colours values have, and the bar that says so."""
+
+    label: str
+    low: float
+    high: float
+    is_log: bool = False
+    palette: Literal["cividis", "cividis_r", "Blues", "surface"] = "cividis"
+    ticks: tuple[float, ...] | None = None
+    good: Literal["low", "high", ""] = ""
+    """the end that the bar names as the good one"""
+    bar: bool = True
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Marks in one pair of axes."""
+
+    marks: tuple[Mark, ...]
+    x: Axis = Axis()
+    y: Axis = Axis()
+    title: str = ""
+    aspect: Literal["auto", "equal", "square"] = "auto"
+    """`equal` units on both axes, or a `square` panel"""
+    grid: Literal["both", "x", "y", "none"] = "both"
+    frame: bool = True
+    """lines along the left and lower edge"""
+    is_centered: bool = False
+    """the axes cross at 0"""
+    colors: ColorScale | None = None
+    legend: str | None = None
+    """the title of a legend of its own above the panel; without one its marks are in the chart's"""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure: what is said above it, its panels in rows, and the legend below."""
+
+    title: str
+    details: tuple[str, ...]
+    """what a reader must know besides"""
+    panels: tuple[Panel, ...]
+    columns: int = 1
+    width: float = style.PAGE
+    """inches"""
+    height: float = 3.9
+    """inches, with the title"""
+    share: Literal["", "x", "y", "both", "row"] = ""
+    """axes that are the same in all panels; `row` is the upward axis of the panels beside one another"""
+    widths: tuple[float, ...] = ()
+    """of the columns, relative to one another"""
+    heights: tuple[float, ...] = ()
+    colors: ColorScale | None = None
+    """of all panels, with one bar"""
+    legend: tuple[tuple[Points, ...], ...] | None = None
+    """groups of entries; by default every mark with a label, once each"""
+    is_animated: bool = False
+    """panels are shown one after the other in place of side by side"""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The chart as JSON holds it: floats exact, arrays as lists."""
+        return dict(_adapter().dump_python(self, mode="json"))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Chart:
+        """The chart that `to_dict` gave. Raises ValueError for anything else."""
+        return _adapter().validate_python(values)
+
+    def marks(self, kind: type[Any] | None = None) -> list[Any]:
+        """All marks of all panels, or those of one kind."""
+        return [
+            mark for panel in self.panels for mark in panel.marks if kind is None or isinstance(mark, kind)
+        ]
+
+
+@cache
+def _adapter() -> TypeAdapter[Chart]:
+    return TypeAdapter(Chart)
+
+
+def is_drawable(values: Any) -> Any:
+    """Return which numbers an axis can hold: finite ones of at most `LARGEST`."""
+    return np.abs(values) <= LARGEST
+
+
+def horizontal(y: float, label: str = "", **look: Any) -> Line:
+    """A line across the whole panel."""
+    return Line(np.array([-np.inf, np.inf]), np.array([y, y]), label, **{**style.GUIDE, **look})
+
+
+def vertical(x: float, label: str = "", **look: Any) -> Line:
+    """A line from the lower edge of the panel to the upper."""
+    return Line(np.array([x, x]), np.array([-np.inf, np.inf]), label, **{**style.GUIDE, **look})
+
+
+def legend_entry(label: str, **look: Any) -> Points:
+    """A marker that only the legend shows."""
+    return Points(np.empty(0), np.empty(0), label, **look)
+
+
+def grid_of(
+    title: str,
+    details: Iterable[str],
+    panels: Iterable[Panel],
+    *,
+    columns: int,
+    height: float,
+    alone: float | None = None,
+    heading: float = 0.9,
+    **options: Any,
+) -> Chart:
+    """Panels in rows of at most `columns`, each `height` inches high; `alone` is that of a chart with one."""
+    every = tuple(panels)
+    columns = min(columns, len(every))
+    rows = -(-len(every) // columns)
+    tall = alone if len(every) == 1 and alone is not None else rows * height + heading
+    return Chart(title, tuple(filter(None, details)), every, columns, height=tall, **options)
+
+
+def evenly(count: int, most: int) -> NDArray[np.int64]:
+    """The indices of at most `most` of `count` rows or points, evenly spread."""
+    if count <= most:
+        return np.arange(count)
+    return np.linspace(0, count - 1, most).round().astype(np.int64)
+
+
+def joined(*parts: str) -> tuple[str, ...]:
+    """The parts that say something, as one line."""
+    text = "; ".join(part for part in parts if part)
+    return (text,) if text else ()
