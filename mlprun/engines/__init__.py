@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from mlprun.engines.contract import (
@@ -30,54 +32,57 @@ __all__ = [
     "StopCondition",
     "choose",
     "every",
+    "named",
 ]
 
 
-def _engines() -> dict[str, Engine]:
-    from mlprun.engines.fused import FusedEngine
-    from mlprun.engines.scratch.trainer import ScratchEngine
-    from mlprun.engines.torch import TorchEngine
+_ENGINES = {
+    "torch": "torch.TorchEngine",
+    "fused": "fused.FusedEngine",
+    "scratch": "scratch.trainer.ScratchEngine",
+}
+"""the reference first; each is imported when it is first used"""
 
-    return {engine.name: engine for engine in (TorchEngine(), FusedEngine(), ScratchEngine())}
+
+@cache
+def named(name: str) -> Engine:
+    """Return the engine of that name. Raises KeyError."""
+    module, _, kind = _ENGINES[name].rpartition(".")
+    engine: Engine = getattr(import_module(f"{__name__}.{module}"), kind)()
+    return engine
+
+
+def every() -> list[Engine]:
+    """Return all engines, the reference first."""
+    return [named(name) for name in _ENGINES]
 
 
 def choose(experiment: Experiment, name: str) -> tuple[Engine, str]:
-    """The engine that `engine: name` means for this experiment, and why it is that one.
+    """Return the engine that `engine: name` means for this experiment, and why it is that one.
 
     `auto` is a function of the config and its rows alone. Raises UsageError when the named engine cannot run
     the experiment.
     """
-    engines = _engines()
     if name == "auto":
-        return _chosen(experiment, engines)
-    if name not in engines:
+        return _choose_fastest(experiment)
+    if name not in _ENGINES:
         raise UsageError(
-            "engine", f"{name!r} is not an engine of this version", f"use {', '.join(engines)} or auto"
+            "engine", f"{name!r} is not an engine of this version", f"use {', '.join(_ENGINES)} or auto"
         )
-    reason = engines[name].unsupported_reason(experiment)
+    reason = named(name).unsupported_reason(experiment)
     if reason is not None:
         raise UsageError("engine", f"{name} cannot run this experiment: {reason}", "use engine: auto")
-    return engines[name], f"the config names {name}"
+    return named(name), f"the config names {name}"
 
 
-def every() -> list[Engine]:
-    """All engines, the definition first."""
-    return list(_engines().values())
-
-
-def named(name: str) -> Engine:
-    """The engine of that name, which must be one."""
-    return _engines()[name]
-
-
-def _chosen(experiment: Experiment, engines: dict[str, Engine]) -> tuple[Engine, str]:
-    """What `auto` takes: the fused engine where it can run the experiment and is worth loading."""
+def _choose_fastest(experiment: Experiment) -> tuple[Engine, str]:
+    """Return the fused engine if it can run the experiment and is worth loading, else the torch engine."""
     from mlprun.engines.fused import support
 
-    reason = engines["fused"].unsupported_reason(experiment)
+    reason = named("fused").unsupported_reason(experiment)
     if reason is not None:
-        return engines["torch"], f"auto: fused cannot run it: {reason}"
+        return named("torch"), f"auto: fused cannot run it: {reason}"
     torch, fused = support.estimated_seconds(experiment)
     if fused < torch:
-        return engines["fused"], "auto: the fastest that can run it"
-    return engines["torch"], "auto: fused would take no less time, its start included"
+        return named("fused"), "auto: the fastest that can run it"
+    return named("torch"), "auto: fused would take no less time, its start included"

@@ -1,10 +1,17 @@
-"""What an engine has, as names of parts, and what a config asks for that is not among them."""
+"""What an engine supports of a config, and why it refuses the rest.
+
+An engine declares the options that it takes into account, for each part. A part that it does not know, and an
+option that it does not know and that is not at its default, are refused: an option that is added to a part
+is never ignored silently.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from inspect import signature
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlprun.parts.activations import each
 from mlprun.parts.architectures import Mlp
@@ -12,79 +19,130 @@ from mlprun.parts.losses import Loss
 from mlprun.parts.schedules import EpochSchedule, ReduceOnPlateau
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Iterator
 
     from mlprun.experiment import Experiment
-    from mlprun.parts.activations import Activation
     from mlprun.parts.architectures import Architecture
-    from mlprun.parts.part import Part
+    from mlprun.parts.part import Options, Part
 
 T = TypeVar("T")
+KnownOptions = Callable[[Any], Collection[str] | None]
+"""the options of a part that an engine takes into account; None for a part that it lacks"""
+NETWORK = ("outputs", "output_activation", "hidden", "activation", "bias", "init")
+"""options of every architecture; the initial parameters are the same for all engines"""
+MLP = (*NETWORK, "layers", "output", "dropout", "norm")
+LAYER = ("units", "activation", "bias", "init", "dropout", "norm")
+PLATEAU = ("factor", "patience", "threshold", "threshold_mode", "cooldown", "min_lr", "eps")
+TRAINING = (
+    "epochs", "batch_size", "shuffle", "seed", "dtype", "threads", "evaluate_every", "log_every",
+    "report_every", "clip_norm", "clip_value",
+)  # fmt: skip
+PENALTIES = {"l1": ("coefficient",), "l2": ("coefficient",)}
 
 
 @dataclass(frozen=True)
 class Capabilities:
-    """The parts that an engine has, by the first of the names that a config may use for them."""
+    """What an engine supports; `lacks` begins the reasons for what it does not."""
 
-    dtypes: Collection[str]
-    architectures: Collection[str]
-    activations: Collection[str]
-    losses: Collection[str]
-    optimizers: Collection[str]
-    penalties: Collection[str]
+    lacks: str
+    architectures: Mapping[str, Collection[str]]
+    """known options by the name of the architecture"""
+    activation: KnownOptions
+    loss: KnownOptions
+    optimizer: KnownOptions
+    dtypes: Collection[str] = ("float32", "float64")
+    computes_metrics: bool = False
+    """whether it computes losses that are only logged, too"""
+    names: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """the parts that it has, by kind, to be listed in reasons"""
 
     def missing(self, experiment: Experiment) -> str | None:
-        """The first thing that the engine has not, and what there is instead; None if it has everything."""
+        """Return why the engine cannot run an experiment; None if it can."""
         return next(self._missing(experiment), None)
 
     def _missing(self, experiment: Experiment) -> Iterator[str]:
-        config = experiment.config
-        dtype = config.training.dtype
+        config, dtype = experiment.computed, experiment.config.training.dtype
         if dtype not in self.dtypes:
             able = " or ".join(self.dtypes)
             yield f"it computes in {able}, not in {dtype}; set training.dtype={able}"
         if config.device != "cpu":
-            yield f"it runs on the CPU, not on device {config.device}; set device=cpu"
-        yield from self._missing_layers(config.architecture)
-        losses = (config.loss, *(part for part in config.metrics if isinstance(part, Loss)))
-        yield from _unknown("loss", losses, self.losses)
-        yield from _unknown("optimizer", (config.optimizer,), self.optimizers)
-        yield from _unknown("penalty", config.penalties, self.penalties)
-        if not isinstance(config.schedule, EpochSchedule | ReduceOnPlateau):
-            yield f"it lacks the schedule {config.schedule.name}"
+            yield f"it runs on the CPU, not on device {config.device}"
+        yield from self._missing_layers(config.architecture, output=not config.loss.activation)
+        losses = [part for part in config.metrics if isinstance(part, Loss)] if self.computes_metrics else []
+        yield from self._missing_parts("loss", (config.loss, *losses), self.loss)
+        yield from self._missing_parts("optimizer", (config.optimizer,), self.optimizer)
+        yield from self._missing_parts("penalty", config.penalties, lambda part: PENALTIES.get(part.name))
+        if isinstance(config.schedule, ReduceOnPlateau):
+            yield from self._unknown_options("schedule", config.schedule, PLATEAU)
+        elif not isinstance(config.schedule, EpochSchedule):
+            yield f"{self.lacks} the schedule {config.schedule.name}"
+        yield from self._unknown_options("training", config.training, TRAINING)
 
-    def _missing_layers(self, architecture: Architecture) -> Iterator[str]:
-        yield from _unknown("architecture", (architecture,), self.architectures)
-        for layer in architecture.hidden_layers if isinstance(architecture, Mlp) else ():
+    def _missing_layers(self, architecture: Architecture, *, output: bool) -> Iterator[str]:
+        known = self.architectures.get(first_name(architecture))
+        if known is None:
+            yield f"{self.lacks} the architecture {architecture.name}"
+            return
+        embedding = getattr(architecture, "embedding", None)
+        if embedding is not None and "embedding" not in known:
+            yield f"{self.lacks} embeddings"
+        yield from self._unknown_options(f"architecture {architecture.name}", architecture, known)
+        layers = architecture.hidden_layers if isinstance(architecture, Mlp) else ()
+        for layer in layers:
             if layer.dropout:
-                yield "it lacks dropout; set architecture.dropout=0"
+                yield f"{self.lacks} dropout"
             if layer.norm != "none":
-                yield f"it lacks {layer.norm} norm; set architecture.norm=none"
-        yield from _unknown("activation", _activations(architecture), self.activations)
+                yield f"{self.lacks} {layer.norm} norm"
+            yield from self._unknown_options("layers", layer, LAYER)
+        owners = [*(layers or (architecture,)), embedding]
+        activations = [one for owner in owners for one in each(getattr(owner, "activation", None) or ())]
+        if output and architecture.output_activation is not None:
+            activations.append(architecture.output_activation)
+        yield from self._missing_parts("activation", activations, self.activation)
+
+    def _missing_parts(self, kind: str, parts: Collection[Part], known: KnownOptions) -> Iterator[str]:
+        for part in parts:
+            options = known(part)
+            if options is None:
+                names = f"; it has {', '.join(self.names[kind])}" if kind in self.names else ""
+                yield f"{self.lacks} the {kind} {part.name}{names}"
+            else:
+                yield from self._unknown_options(f"{kind} {part.name}", part, options)
+
+    def _unknown_options(self, owner: str, options: Options, known: Collection[str]) -> Iterator[str]:
+        for name, info in type(options).model_fields.items():
+            if name != "name" and name not in known:
+                default = info.get_default(call_default_factory=True)
+                if getattr(options, name) != default:
+                    yield f"{self.lacks} the option {name} of {owner}; leave it at {default!r}"
 
 
 def first_name(part: Part) -> str:
-    """The first of the names that a config may use for a part."""
+    """Return the first of the names that a config may use for a part."""
     return type(part).names()[0]
 
 
+COMMON = ("lr", "reduction", "scale", "units")
+"""options that engines made of functions deal with themselves"""
+
+
+@lru_cache
+def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(name for name in signature(function).parameters if name not in COMMON)
+
+
+def function_options(table: Mapping[str, Callable[..., Any]]) -> KnownOptions:
+    """Return the known options of parts that are computed by the functions of a table, their parameters."""
+
+    def known(part: Part) -> Collection[str] | None:
+        function = table.get(first_name(part))
+        return None if function is None else (*COMMON, *_parameters(function))
+
+    return known
+
+
 def entry(table: Mapping[str, Callable[..., T]], part: Part) -> Callable[..., T]:
-    """What a table has for a part, with the options that are the part's own business."""
-    others = ("name", "lr", "reduction", "scale", "units", "coefficient")
-    return partial(table[first_name(part)], **{name: value for name, value in part if name not in others})
-
-
-def _unknown(kind: str, parts: Collection[Part], known: Collection[str]) -> Iterator[str]:
-    for part in parts:
-        if first_name(part) not in known:
-            yield f"it lacks the {kind} {part.name}; it has {', '.join(known)}"
-
-
-def _activations(architecture: Architecture) -> list[Activation]:
-    """Every activation of an architecture, that of its outputs included."""
-    places = [architecture, getattr(architecture, "embedding", None)]
-    if isinstance(architecture, Mlp):
-        places = [*architecture.hidden_layers, architecture.embedding]
-    found = [one for place in places for one in each(getattr(place, "activation", None) or ())]
-    outputs = architecture.output_activation
-    return found if outputs is None else [*found, outputs]
+    """Return the function of a part in a table, with the options that it takes."""
+    function = table[first_name(part)]
+    taken = _parameters(function)
+    return partial(function, **{name: value for name, value in part if name in taken})

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -319,26 +320,22 @@ class SequentialTrainer(EpochTrainer[Any, Any], Protocol):
 T = TypeVar("T", bound=SequentialTrainer)
 
 
-class SequentialEngine(Generic[T]):
-    """An engine that trains its runs one after another, step by step.
+class SequentialEngine(ABC, Generic[T]):
+    """Base of the engines that train their runs one after another, step by step."""
 
-    `trainer` makes a run of an experiment, a state and a device; `optimizer_spec` says what the optimizer
-    keeps in a state, None where that is not known.
-    """
+    name: str
 
-    def __init__(
-        self,
-        name: str,
-        trainer: Callable[[Experiment, State, str], T],
-        unsupported_reason: Callable[[Experiment], str | None],
-        optimizer_spec: Callable[[Experiment, State], state_spec.Expected | None],
-    ) -> None:
-        self.name, self._trainer = name, trainer
-        self._unsupported_reason, self._optimizer_spec = unsupported_reason, optimizer_spec
+    @abstractmethod
+    def trainer(self, experiment: Experiment, state: State, device: str) -> T:
+        """Return a live run that continues from a state."""
 
+    @abstractmethod
     def unsupported_reason(self, experiment: Experiment) -> str | None:
         """Return why it cannot run the experiment; None if it can."""
-        return self._unsupported_reason(experiment)
+
+    @abstractmethod
+    def optimizer_spec(self, experiment: Experiment, state: State) -> state_spec.Expected | None:
+        """Return what the optimizer keeps in a state; None if that is not known."""
 
     def cohort_key(self, experiment: Experiment) -> Hashable:
         """Return the same key for every run: they are trained one after another."""
@@ -353,13 +350,13 @@ class SequentialEngine(Generic[T]):
 
     def gradients(self, experiment: Experiment, state: State, *, device: str) -> Arrays:
         """Return the gradient of the first step after `state`."""
-        return self._trainer(experiment, state, device).next_gradient()
+        return self.trainer(experiment, state, device).next_gradient()
 
     def validate_state(self, experiment: Experiment, state: State) -> str | None:
         """Return what is wrong with an optimizer's state; None for an optimizer that a user wrote."""
         if state.epoch == 0:
             return state_spec.untrained_flaw(state)
-        known = self._optimizer_spec(experiment, state)
+        known = self.optimizer_spec(experiment, state)
         return None if known is None else state_spec.flaw(state, known)
 
     def open(
@@ -372,7 +369,7 @@ class SequentialEngine(Generic[T]):
     ) -> list[T]:
         """Return live runs that continue from the given states."""
         pairs = zip(experiments, states, strict=True)
-        return [self._trainer(experiment, state, device) for experiment, state in pairs]
+        return [self.trainer(experiment, state, device) for experiment, state in pairs]
 
     def states(self, cohort: Sequence[T], which: Sequence[int]) -> list[State]:
         """Return copies of the states of the selected runs."""

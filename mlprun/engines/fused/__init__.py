@@ -26,7 +26,7 @@ class FusedEngine:
     """Numba kernels, compiled once per floating-point type and machine."""
 
     name = "fused"
-    unsupported_reason = staticmethod(support.unsupported_reason)
+    unsupported_reason = staticmethod(support.CAPABILITIES.missing)
 
     def cohort_key(self, experiment: Experiment) -> Hashable:
         """Return the same key for every run: kernels take each network as data."""

@@ -8,19 +8,16 @@ from __future__ import annotations
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mlprun.engines.capabilities import MLP, Capabilities
 from mlprun.engines.epoch_protocol import batch_size
 from mlprun.engines.fused.functions import ACTIVATIONS
 from mlprun.engines.fused.losses import LOSSES
-from mlprun.engines.fused.optimizers import OPTIMIZERS
+from mlprun.engines.fused.optimizers import OPTIMIZERS, OPTIONS
 from mlprun.engines.state_spec import Array, Number, steps_so_far
-from mlprun.parts.activations import each
-from mlprun.parts.architectures.mlp import Mlp
 from mlprun.parts.metrics import R2, Accuracy, Metric
-from mlprun.parts.penalties import L1, L2
-from mlprun.parts.schedules import EpochSchedule, ReduceOnPlateau
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from mlprun.engines.fused.functions import KernelActivation
     from mlprun.engines.fused.losses import KernelLoss
@@ -126,48 +123,30 @@ def optimizer_spec(experiment: Experiment, epoch: int) -> Expected:
     ]
 
 
-def unsupported_reason(experiment: Experiment) -> str | None:
-    """Return why the kernels cannot run an experiment, or None if they can."""
-    config = experiment.config
-    if config.device != "cpu":
-        return f"it runs on the CPU, not on device {config.device}"
-    return _unsupported_architecture(experiment) or _unsupported_training(experiment)
+def _known_options(kernels: Sequence[Any], part: Part, *others: str) -> Collection[str] | None:
+    """Return the options that a part's kernels read or are chosen by, and `others`; None without a kernel."""
+    name = type(part).names()[0]
+    serving = [kernel for kernel in kernels if name in (kernel.parts or {kernel.name: {}})]
+    read = {option for kernel in serving for option in (*getattr(kernel, "options", ()), *kernel.when)}
+    return None if _find(kernels, part) is None else read | set(others)
 
 
-def _unsupported_architecture(experiment: Experiment) -> str | None:
-    architecture = experiment.config.architecture
-    if type(architecture) is not Mlp:
-        return f"it has no kernel for the architecture {architecture.name}"
-    if architecture.embedding is not None:
-        return "it has no kernel for embeddings"
-    for layer in architecture.hidden_layers:
-        if layer.dropout:
-            return "it has no kernel for dropout"
-        if layer.norm != "none":
-            return f"it has no kernel for {layer.norm} norm"
-    activations: list[Activation] = []
-    for layer in architecture.hidden_layers:
-        assert layer.activation is not None
-        activations += each(layer.activation)
-    if not experiment.config.loss.activation and architecture.output_activation is not None:
-        activations.append(architecture.output_activation)
-    unknown = [part.name for part in activations if kernel_activation(part) is None]
-    return f"it has no kernel for the activation {unknown[0]}" if unknown else None
+def _known_loss_options(part: Loss) -> Collection[str] | None:
+    known = _known_options(LOSSES, part, "reduction", "scale", "units", "class_weights", "label_smoothing")
+    if known is not None and kernel_loss(part) is None:  # one width for each of several targets
+        return set(known) - {"beta", "delta"}
+    return known
 
 
-def _unsupported_training(experiment: Experiment) -> str | None:
-    config = experiment.computed
-    if kernel_loss(config.loss) is None:
-        return f"it has no kernel for the loss {config.loss.name} with these options"
-    if kernel_optimizer(config.optimizer) is None:
-        return f"it has no kernel for the optimizer {config.optimizer.name}"
-    penalties = [part.name for part in config.penalties if type(part) not in (L1, L2)]
-    if penalties:
-        return f"it has no kernel for the penalty {penalties[0]}"
-    schedule = config.schedule
-    if not isinstance(schedule, EpochSchedule) and type(schedule) is not ReduceOnPlateau:
-        return f"it has no kernel for the schedule {schedule.name}"
-    return None
+CAPABILITIES = Capabilities(
+    lacks="it has no kernel for",
+    architectures={"mlp": MLP},
+    activation=lambda part: _known_options(ACTIVATIONS, part),
+    loss=_known_loss_options,
+    optimizer=lambda part: _known_options(
+        OPTIMIZERS, part, "lr", "betas", "initial_accumulator_value", *(OPTIONS.names or ())
+    ),
+)
 
 
 def kernels_compute_metrics(experiment: Experiment) -> bool:

@@ -1,4 +1,5 @@
 """The scratch engine: networks that learn, in NumPy and nothing else, written to be read in this order.
 
-tensor (differentiation), functions, losses, layers, optimizers, by_hand (without chapter 1), engine.
+tensor (differentiation), functions (activations, losses), network (layers, optimizers), by_hand (the same
+without chapter 1), engine, trainer.
 """

@@ -1,21 +1,28 @@
-"""Chapter 7: a config as layers, losses and an optimizer of the chapters before: a network that learns."""
+"""Chapter 5: a config as layers, losses and an optimizer of the chapters before: a network that learns."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from mlprun.engines.capabilities import Capabilities, entry
-from mlprun.engines.scratch.functions import ACTIVATIONS, absolute
-from mlprun.engines.scratch.layers import Embedding, Layer, Linear, RNNCell, Sequential
-from mlprun.engines.scratch.losses import LOSSES
-from mlprun.engines.scratch.optimizers import OPTIMIZERS, clipped
-from mlprun.engines.scratch.optimizers import Slots as ParameterSlots
+from mlprun.engines.capabilities import MLP, NETWORK, Capabilities, entry, function_options
+from mlprun.engines.scratch.functions import ACTIVATIONS, LOSSES, absolute
+from mlprun.engines.scratch.network import OPTIMIZERS, Embedding, Layer, Linear, RNNCell, Sequential, clipped
+from mlprun.engines.scratch.network import Slots as ParameterSlots
 from mlprun.engines.scratch.tensor import Array, Tensor, no_grad
 from mlprun.parts.activations import each
 from mlprun.parts.architectures import Rnn
 from mlprun.parts.losses import Loss
 
 PENALTIES: dict[str, Callable[[Tensor], Tensor]] = {"l2": lambda w: w * w, "l1": absolute}
-CAPABILITIES = Capabilities(("float64",), ("mlp", "rnn"), ACTIVATIONS, LOSSES, OPTIMIZERS, PENALTIES)
+CAPABILITIES = Capabilities(
+    lacks="it lacks",
+    architectures={"mlp": (*MLP, "embedding"), "rnn": (*NETWORK, "embedding")},
+    activation=function_options(ACTIVATIONS),
+    loss=function_options(LOSSES),
+    optimizer=function_options(OPTIMIZERS),
+    dtypes=("float64",),
+    computes_metrics=True,
+    names={"activation": ACTIVATIONS, "loss": LOSSES, "optimizer": OPTIMIZERS},
+)
 
 
 def activation(parts: Any) -> Layer:

@@ -1,4 +1,4 @@
-"""Chapter 8: the engine, whose runs train a `Learner` epoch by epoch, evaluate it and save its state."""
+"""Chapter 6: the engine, whose runs train a `Learner` epoch by epoch, evaluate it and save its state."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -145,11 +145,16 @@ def unflatten(state: State) -> Slots:
     }
 
 
-def ScratchEngine() -> protocol.SequentialEngine[NumpyTrainer]:  # noqa: N802 -- engines are made like objects of their own classes
-    """Return the explained engine."""
-    return protocol.SequentialEngine(
-        "scratch",
-        lambda experiment, state, _: NumpyTrainer(experiment, state),
-        CAPABILITIES.missing,
-        optimizer_spec,
-    )
+class ScratchEngine(protocol.SequentialEngine[NumpyTrainer]):
+    """The explained engine."""
+
+    name = "scratch"
+
+    def trainer(self, experiment: Experiment, state: State, device: str) -> NumpyTrainer:
+        return NumpyTrainer(experiment, state)
+
+    def unsupported_reason(self, experiment: Experiment) -> str | None:
+        return CAPABILITIES.missing(experiment)
+
+    def optimizer_spec(self, experiment: Experiment, state: State) -> state_spec.Expected:
+        return optimizer_spec(experiment, state)

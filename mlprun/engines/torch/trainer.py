@@ -1,4 +1,4 @@
-"""One run, live in PyTorch: its module, its optimizers, and one epoch of steps."""
+"""The torch engine, and a run in it: its module, its optimizers, and one epoch of steps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from mlprun import randomness
 from mlprun.engines import epoch_protocol as protocol
 from mlprun.engines.contract import State
-from mlprun.engines.torch.optimizer_state import flatten, unflatten
+from mlprun.engines.torch.optimizer_state import flatten, optimizer_spec, unflatten
 from mlprun.experiment import MetricComputer, SplitTensors
 from mlprun.parts.optimizers import step_function
 from mlprun.randomness import Purpose
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from mlprun.engines.contract import StopCondition
+    from mlprun.engines.state_spec import Expected
     from mlprun.experiment import Experiment
 
 
@@ -228,3 +229,20 @@ class TorchTrainer:
 def arrays_of(network: nn.Module) -> dict[str, NDArray[Any]]:
     """Return copies of a module's parameters and buffers by name."""
     return {name: np.array(tensor.detach().cpu().numpy()) for name, tensor in network.state_dict().items()}
+
+
+class TorchEngine(protocol.SequentialEngine[TorchTrainer]):
+    """nn.Module, autograd and torch.optim: it runs everything that a config can say."""
+
+    name = "torch"
+
+    def trainer(self, experiment: Experiment, state: State, device: str) -> TorchTrainer:
+        """Return a live run that continues from a state."""
+        return TorchTrainer(experiment, state, device)
+
+    def unsupported_reason(self, experiment: Experiment) -> None:
+        """Return None: it runs everything."""
+
+    def optimizer_spec(self, experiment: Experiment, state: State) -> Expected | None:
+        """Return what the optimizer keeps in a state; None for one that is not built in."""
+        return optimizer_spec(experiment, state)

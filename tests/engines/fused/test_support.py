@@ -96,7 +96,7 @@ def test_a_loss_with_a_width_for_each_target_is_not_supported(lab: Any) -> None:
     experiment = lab.make(
         {"dataset": dataset | {"split": {"train": 4}}, "loss": {"name": "huber", "delta": 0.5}}
     )
-    assert "the loss huber with these options" in support.unsupported_reason(experiment)
+    assert "the option delta of loss huber" in support.CAPABILITIES.missing(experiment)
 
 
 def test_auto_takes_fused_for_long_runs_and_torch_for_short_ones(lab: Any) -> None:

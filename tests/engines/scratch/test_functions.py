@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from mlprun.engines.capabilities import entry, first_name
-from mlprun.engines.scratch.functions import ACTIVATIONS, absolute, exp
-from mlprun.engines.scratch.losses import LOSSES
+from mlprun.engines.scratch.functions import ACTIVATIONS, LOSSES, absolute, exp
 from mlprun.engines.scratch.tensor import Tensor
 from mlprun.parts.activations import activations
 from mlprun.parts.losses import losses

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlprun.engines.scratch.functions import ACTIVATIONS
-from mlprun.engines.scratch.losses import LOSSES
-from mlprun.engines.scratch.optimizers import OPTIMIZERS
+from mlprun.engines.scratch.functions import ACTIVATIONS, LOSSES
+from mlprun.engines.scratch.network import OPTIMIZERS
 from mlprun.parts.activations import activations
 from mlprun.parts.schedules import schedules
 

@@ -187,7 +187,7 @@ def announce(system: Doomed) -> None:
 
         setattr(owner, name, told)
 
-    for engine in engines._engines().values():
+    for engine in engines.every():
         around(type(engine), "advance", "training", "before the history")
     around(run, "final_metrics", "final figures", "writing the status")
     around(database.Writer, "record", "between a cohort's file and its rows", "after a cohort's rows")
