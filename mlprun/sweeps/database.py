@@ -191,8 +191,12 @@ class Writer(Closeable):
             files.unshare(f"{path}{suffix}")
         with translated_errors(path):
             self.connection = sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, timeout=LOCK_TIMEOUT)
-            self.connection.execute("PRAGMA journal_mode = WAL").fetchone()
-            self.connection.execute("PRAGMA synchronous = FULL")
+            try:
+                self.connection.execute("PRAGMA journal_mode = WAL").fetchone()
+                self.connection.execute("PRAGMA synchronous = FULL")
+            except BaseException:
+                self.connection.close()
+                raise
 
     @property
     def results(self) -> Results:
@@ -294,9 +298,12 @@ def _connect_reading(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=LOCK_TIMEOUT)
     try:
         connection.execute("PRAGMA schema_version").fetchone()
-    except sqlite3.OperationalError as error:
+    except BaseException as error:
         connection.close()
-        if _primary_code(error) not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+        if not isinstance(error, sqlite3.OperationalError) or _primary_code(error) not in (
+            sqlite3.SQLITE_CANTOPEN,
+            sqlite3.SQLITE_READONLY,
+        ):
             raise
     else:
         return connection

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,7 @@ def test_an_old_sweep_goes_on_as_it_was_begun(old, mlprun):
     mlprun("sweep", "run", old / "betas.yaml", "seeds=2", "--out", old, "-q")
     assert not (old / "betas-002").exists()
     names = ("setting", "seed", "engine", "train_loss", "dev_loss", "test_mae")
-    with sqlite3.connect(old / "betas-001" / "trials.sqlite") as database:
+    with closing(sqlite3.connect(old / "betas-001" / "trials.sqlite")) as database:
         rows = database.execute(f"SELECT {', '.join(names)} FROM results").fetchall()
     for row, wanted in zip(rows, EXPECTED["betas"], strict=True):
         found = dict(zip(names, row, strict=True))
@@ -95,7 +96,7 @@ def test_an_old_sweep_goes_on_as_it_was_begun(old, mlprun):
     said = json.loads(mlprun("eval", trial, "--json"))["splits"]
     assert said["test"]["mae"] == pytest.approx(EXPECTED["betas"][-1]["test_mae"], rel=2e-5)
     mlprun("sweep", "run", old / "betas-001" / "sweep.yaml", "--out", old / "other", "-q")
-    with sqlite3.connect(old / "other" / "betas-001" / "trials.sqlite") as database:
+    with closing(sqlite3.connect(old / "other" / "betas-001" / "trials.sqlite")) as database:
         (loss,) = database.execute("SELECT train_loss FROM results WHERE trial = 1").fetchone()
     assert loss == pytest.approx(EXPECTED["betas"][0]["train_loss"], rel=2e-5)
 

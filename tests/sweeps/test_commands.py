@@ -288,9 +288,8 @@ def test_many_comparisons_are_told_by_those_that_are_clearest(call, tmp_path):
 def test_export_writes_the_rows_of_the_view(call, folder, tmp_path):
     out = call("export", folder)[1]
     rows = list(csv.DictReader(io.StringIO(out)))
-    view = sqlite3.connect(str(Path(folder) / "trials.sqlite")).execute(
-        'SELECT trial, seed, "optimizer.lr", test_loss FROM results'
-    )
+    with closing(sqlite3.connect(str(Path(folder) / "trials.sqlite"))) as connection:
+        view = connection.execute('SELECT trial, seed, "optimizer.lr", test_loss FROM results').fetchall()
     assert [
         (int(row["trial"]), int(row["seed"]), float(row["optimizer.lr"]), float(row["test_loss"] or "nan"))
         for row in rows

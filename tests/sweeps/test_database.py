@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -62,10 +63,10 @@ def test_a_reader_sees_whole_transactions_while_a_writer_has_it_open(path):
 
 
 def test_any_program_reads_the_view_of_results(path):
-    rows = sqlite3.connect(path).execute(
-        'SELECT trial, "architecture.hidden", "optimizer.lr", status, test_accuracy FROM results'
-    )
-    assert rows.fetchall() == [
+    query = 'SELECT trial, "architecture.hidden", "optimizer.lr", status, test_accuracy FROM results'
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute(query).fetchall()
+    assert rows == [
         (1, "[2]", 0.1, "pending", None),
         (2, "[2]", 0.1, "finished", 0.1 + 0.2),
         (3, "[3,2]", 1e-3, "failed", None),
@@ -76,7 +77,8 @@ def test_any_program_reads_the_view_of_results(path):
 def test_a_closed_database_is_one_file(path, tmp_path):
     database.Writer(path).close(final=True)
     assert sorted(os.listdir(tmp_path)) == ["trials.sqlite", "trials.sqlite.sha256"]
-    assert sqlite3.connect(path).execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
 
 
 def test_recording_a_trial_again_changes_nothing(path):
@@ -89,7 +91,8 @@ def test_recording_a_trial_again_changes_nothing(path):
 def test_another_file_is_told_from_a_damaged_one(path, tmp_path):
     with pytest.raises(CheckpointError, match="no such file; expected the trials"):
         database.open_reading(str(tmp_path / "nothing.sqlite"))
-    sqlite3.connect(tmp_path / "other.sqlite").execute("CREATE TABLE a (b)")
+    with closing(sqlite3.connect(tmp_path / "other.sqlite")) as other:
+        other.execute("CREATE TABLE a (b)")
     with pytest.raises(CheckpointError, match="is not the database of a sweep"):
         database.open_reading(str(tmp_path / "other.sqlite"))
     (tmp_path / "text.sqlite").write_text("not a database" * 1000)

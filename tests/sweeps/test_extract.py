@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,11 +154,12 @@ def test_the_run_of_a_trial_works_like_any_other(few, call, tmp_path):
 
 def test_real_trials_are_shown_exported_and_drawn(few, call, tmp_path):
     told = json.loads(call("sweep", "show", few.path, "--json")[1])
-    rows = sqlite3.connect(few.folder.database).execute(
+    query = (
         "SELECT setting, avg(dev_loss) FROM results WHERE status IN ('finished', 'early_stopping') "
         "GROUP BY setting ORDER BY 2"
     )
-    means = dict(rows.fetchall())
+    with closing(sqlite3.connect(few.folder.database)) as connection:
+        means = dict(connection.execute(query).fetchall())
     shown = {line["setting"]: line["mean"] for line in told["settings"] if line["n"]}
     assert list(shown) == [setting for setting in means if means[setting] is not None]
     assert shown == pytest.approx({setting: mean for setting, mean in means.items() if mean is not None})
