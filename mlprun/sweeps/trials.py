@@ -1,13 +1,13 @@
 """Training of batches of trials, wherever an executor runs them; sweeps, plans and files are not known here.
 
-A `TrialBatch` is plain data and can be pickled. `run_batch` trains its trials and yields a `TrialResult` for
-each. A trial's bytes depend neither on the trials beside it nor on where it was interrupted, so it does not
-matter how a cohort is divided into batches, which process trains which, and whether one is trained twice.
+A `TrialBatch` is plain data and can be pickled. `BatchTrainer.run` trains its trials as one cohort and
+yields a `TrialResult` for each. A trial's bytes depend neither on the trials beside it nor on where it was
+interrupted, so it does not matter how a cohort is divided into batches, which process trains which, and
+whether one is trained twice.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
@@ -21,9 +21,8 @@ import torch
 
 from mlprun import config as reading
 from mlprun import engines, schema
-from mlprun.engines import RunFailure, State
+from mlprun.engines import State
 from mlprun.engines import device as devices
-from mlprun.engines.contract import RowTable
 from mlprun.errors import OutOfMemoryError
 from mlprun.experiment import (
     SPLITS,
@@ -36,15 +35,23 @@ from mlprun.experiment import (
 )
 from mlprun.storage import provenance
 from mlprun.sweeps.cohort_file import TrialResult
-from mlprun.training.trainer import EXPECTED, translate_error
+from mlprun.training.trainer import (
+    EXPECTED,
+    Callback,
+    ChunkScheduler,
+    Trainer,
+    TrainingRun,
+    as_table,
+    emit,
+    translate_error,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from mlprun.engines import ChunkResult
-    from mlprun.engines.contract import Row, StopReason
     from mlprun.parts.architectures.network import Network
     from mlprun.schema import Config
     from mlprun.sweeps.cohort_file import Weights
@@ -59,6 +66,8 @@ EXPERIMENT_BYTES = 2**14
 """of an experiment beside its rows: its config and the engine's view of it among them"""
 _ROOT = os.path.abspath(os.sep)
 """paths in pickled configs are relative to it"""
+_STATUS = {"callback": "early_stopping"}
+"""of a trial, by the stop reason of its run"""
 _PYTHON = threading.Lock()
 """held by a thread in the part of short trials that is mostly Python: two at once would only wait for each
 other at every call of torch, which releases the interpreter, and take twice as much of the CPU"""
@@ -200,31 +209,151 @@ class BatchTrainer:
         return evaluator
 
     def run(self, batch: TrialBatch, on_checkpoint: Callable[[TrialResult], None]) -> Iterator[TrialResult]:
-        """Train the trials of a batch and yield the result of each, unless it is stopped before its end.
+        """Train the trials of a batch as one cohort, and yield the result of each that was not stopped.
 
         An error of a trial is its result, and leaves the others alone. `on_checkpoint` receives the
-        checkpoints of a trial between its chunks of epochs, and when it is stopped.
-
-        Short trials go through each step together, since their cost is mostly code that is not in the CPU's
-        cache. Results are yielded at the latest when CHUNK_SECONDS have passed and a trial has ended.
+        checkpoint of a trial after each chunk of epochs but its last.
         """
-        runs = [_Run(self, batch, index, on_checkpoint) for index in range(len(batch.specs))]
-        alone = _PYTHON if len(runs) > 1 else nullcontext()
+        trials = [_Trial(self, batch, spec, on_checkpoint) for spec in batch.specs]
+        # each step for all, since short trials cost mostly code that is not in the CPU's cache
+        alone = _PYTHON if len(trials) > 1 else nullcontext()
+        cohorts: dict[Hashable, list[TrainingRun]] = {}
         with alone:
-            for step in (_Run.load, _Run.initialize, _Run.open):
-                for run in runs:
-                    run.do(step)
-        trained: list[_Run] = []
+            for step in (_Trial.load, _Trial.initialize):
+                for one in trials:
+                    one.attempt(step)
+            for one in trials:
+                if one.result is None and not one.run.is_over:
+                    key = self.engine.cohort_key(one.run.experiment)
+                    cohorts.setdefault(key, []).append(one.run)
+        for runs in cohorts.values():
+            scheduler = ChunkScheduler(max(batch.first_chunks), CHUNK_SECONDS)
+            Trainer(
+                self.engine, runs, device=self.device, threads=1, stop=self.stop, scheduler=scheduler
+            ).fit()
+        with alone:
+            for one in trials:
+                one.attempt(_Trial.evaluate)
+        yield from (one.result for one in trials if one.result is not None)
+
+
+class _Trial(Callback):
+    """A trial while it is trained; the callback of its run."""
+
+    run: TrainingRun
+
+    def __init__(
+        self,
+        trainer: BatchTrainer,
+        batch: TrialBatch,
+        spec: TrialSpec,
+        on_checkpoint: Callable[[TrialResult], None],
+    ) -> None:
+        self._trainer, self._spec, self._on_checkpoint = trainer, spec, on_checkpoint
+        self._shared, self._budget = batch.configs[spec.setting], batch.budgets.get(spec.trial)
+        self._checkpoint = batch.checkpoints.get(spec.trial) or TrialResult(spec.trial, "paused")
+        self._best, self._best_epoch = self._checkpoint.best, self._checkpoint.best_epoch
+        self._histories = [] if self._checkpoint.history is None else [self._checkpoint.history]
+        self._seconds = self._checkpoint.seconds
+        self.result: TrialResult | None = None
+
+    def attempt(self, step: Callable[[_Trial], None]) -> None:
+        """Do one step, unless the trial has failed before; an error is its result."""
+        if self.result is not None:
+            return
         began = time.perf_counter()
-        for run in runs:
-            run.do(_Run.advance)
-            trained.append(run)
-            if run is runs[-1] or time.perf_counter() - began >= CHUNK_SECONDS:
-                with alone:
-                    for one in trained:
-                        one.do(_Run.evaluate)
-                yield from (one.result for one in trained if one.result is not None)
-                trained, began = [], time.perf_counter()
+        try:
+            step(self)
+        except Exception as error:
+            translated = translate_error(error)
+            if not isinstance(translated, EXPECTED):
+                raise
+            self.result = self._failed(translated)
+        self._seconds += time.perf_counter() - began
+
+    def _failed(self, error: Exception) -> TrialResult:
+        if isinstance(error, OutOfMemoryError):
+            return replace(self._checkpoint, status="out_of_memory")
+        line = " ".join(str(error).split()) or type(error).__name__
+        return TrialResult(self._spec.trial, "failed", seconds=self._total_seconds, error=line)
+
+    def load(self) -> None:
+        """Load the rows."""
+        self._experiment = self._trainer.cache.experiment(
+            self._shared.of_trial(self._spec.seed, self._spec.fold)
+        )
+
+    def initialize(self) -> None:
+        """Draw the initial weights, or take the state of the checkpoint."""
+        config, state = self._experiment.config, self._checkpoint.state
+        if state is None:
+            state = State(0, self._trainer.starts.model(self._experiment))
+        until = None if self._budget is None else min(config.training.epochs, self._budget.epoch)
+        own = [part.build() for part in config.callbacks]
+        self.run = TrainingRun(self._experiment, state, until=until, callbacks=[self, *own])
+
+    @property
+    def _total_seconds(self) -> float:
+        """The time that the trial has taken up to now, in earlier sessions too."""
+        return self._seconds + (self.run.seconds if hasattr(self, "run") else 0.0)
+
+    def on_chunk_end(self, run: TrainingRun, chunk: ChunkResult) -> None:
+        """Keep rows and best weights, and report a checkpoint if the trial has not ended."""
+        if chunk.rows:
+            self._histories.append(as_table(chunk.rows, self._width))
+        if chunk.best is not None:
+            self._best, self._best_epoch = chunk.best.model, chunk.best.epoch
+        if chunk.stopped in (None, "interrupted") and run.epoch > self._checkpoint.epochs:
+            self._checkpoint = self._paused({})
+            self._on_checkpoint(self._checkpoint)
+
+    @property
+    def _width(self) -> int:
+        return len(history_columns(self._experiment.config))
+
+    def _history(self) -> NDArray[np.float64]:
+        if len(self._histories) != 1:
+            empty = np.zeros((0, self._width))
+            self._histories = [np.concatenate(self._histories) if self._histories else empty]
+        return self._histories[0]
+
+    def _paused(self, figures: Mapping[str, float]) -> TrialResult:
+        return TrialResult(
+            self._spec.trial,
+            "paused",
+            self.run.epoch,
+            self._best_epoch,
+            self._total_seconds,
+            None,
+            figures,
+            self._history(),
+            self._best,
+            state=self.run.state,
+        )
+
+    def evaluate(self) -> None:
+        """Evaluate the best and the last epoch, which completes the result, unless it was interrupted."""
+        run = self.run
+        if run.error is not None:
+            raise run.error
+        if run.stop_reason == "interrupted":
+            return
+        evaluator, model = self._trainer.evaluator, run.state.model
+        last = evaluator.metrics(self._experiment, model, run.epoch)
+        is_last = self._best is None or self._best_epoch is None or self._best_epoch == run.epoch
+        best = (
+            last if is_last else evaluator.metrics(self._experiment, self._best or {}, self._best_epoch or 0)
+        )
+        result = self._paused({**best, **{f"last_{name}": value for name, value in last.items()}})
+        status: Any = _STATUS.get(run.stop_reason or "", run.stop_reason)
+        if status is None and run.epoch == run.config.training.epochs:
+            status = "finished"
+        if status is None and self._budget is not None and self._budget.pruned:
+            status = "pruned"
+        if status is not None:
+            result = replace(result, status=status, last=model, state=None)
+            emit(run.callbacks, "on_train_end", run)
+        self.result = result
 
 
 BATCH_SECONDS = 5.0
@@ -291,149 +420,6 @@ def _checkpoint_bytes(one: TrialResult) -> int:
     assert one.history is not None
     groups = (one.state.model, one.state.optimizer_state, one.best or {}, {"history": one.history})
     return sum(array.nbytes for arrays in groups for array in arrays.values())
-
-
-class _Run:
-    """A trial while it is trained, by the steps `load`, `initialize`, `open`, `advance` and `evaluate`."""
-
-    experiment: Experiment
-    state: State
-    end: int
-    """the epoch up to which it is trained"""
-    stopped: StopReason | None = None
-    result: TrialResult | None = None
-
-    def __init__(
-        self,
-        trainer: BatchTrainer,
-        batch: TrialBatch,
-        index: int,
-        on_checkpoint: Callable[[TrialResult], None],
-    ) -> None:
-        self.trainer, self.batch, self.on_checkpoint = trainer, batch, on_checkpoint
-        self.spec, self.chunk, self.is_over = batch.specs[index], batch.first_chunks[index], False
-        trial = self.spec.trial
-        self.budget = batch.budgets.get(trial)
-        self.checkpoint = batch.checkpoints.get(trial) or TrialResult(trial, "paused")
-        self.histories = [] if self.checkpoint.history is None else [self.checkpoint.history]
-        self.best, self.best_epoch = self.checkpoint.best, self.checkpoint.best_epoch
-        self.before, self.began = self.checkpoint.seconds, 0.0
-        self.cohort: Any = None
-
-    def do(self, step: Callable[[_Run], None]) -> None:
-        """Do one step, unless the trial has failed or was stopped before."""
-        if self.is_over:
-            return
-        self.began = time.perf_counter()
-        try:
-            step(self)
-        except Exception as error:
-            translated = translate_error(error)
-            if not isinstance(translated, EXPECTED):
-                raise
-            if isinstance(translated, OutOfMemoryError):
-                self.result = replace(self.checkpoint, status="out_of_memory")
-            else:
-                line = " ".join(str(translated).split()) or type(translated).__name__
-                self.result = TrialResult(self.spec.trial, "failed", seconds=self.seconds, error=line)
-            self.is_over, self.cohort = True, None
-        self.before = self.seconds
-
-    @property
-    def seconds(self) -> float:
-        """The time that the trial has taken up to now, in earlier sessions too."""
-        return self.before + time.perf_counter() - self.began
-
-    def load(self) -> None:
-        """Load the rows."""
-        shared, spec = self.batch.configs[self.spec.setting], self.spec
-        self.experiment = self.trainer.cache.experiment(shared.of_trial(spec.seed, spec.fold))
-        self.width = len(history_columns(self.experiment.config))
-        epochs = self.experiment.config.training.epochs
-        self.end = epochs if self.budget is None else min(epochs, self.budget.epoch)
-
-    def initialize(self) -> None:
-        """Draw the initial weights, or take the state of the checkpoint."""
-        state = self.checkpoint.state
-        self.state = State(0, self.trainer.starts.model(self.experiment)) if state is None else state
-        if self.state.epoch == self.experiment.config.training.epochs:
-            self.stopped = "finished"
-
-    def open(self) -> None:
-        """Open the run in the engine."""
-        if self.stopped is None and self.state.epoch < self.end:
-            trainer = self.trainer
-            self.cohort = trainer.engine.open([self.experiment], [self.state], device=trainer.device)
-
-    def advance(self) -> None:
-        """Train chunk by chunk, with a checkpoint after each but the last."""
-        trainer, epoch, length = self.trainer, self.state.epoch, self.chunk
-        self.is_over = self.stopped is None and epoch < self.end and trainer.stop()
-        if self.is_over:
-            return
-        while self.stopped is None and epoch < self.end:
-            start = time.perf_counter()
-            (chunk,) = trainer.engine.advance(self.cohort, [min(self.end, epoch + length)], trainer.stop)
-            if isinstance(chunk, RunFailure):
-                raise chunk.error
-            took = max(time.perf_counter() - start, 1e-6)
-            length = max(1, min(4 * length, math.ceil((chunk.epoch - epoch) * CHUNK_SECONDS / took)))
-            epoch = chunk.epoch
-            self._collect(chunk)
-            (self.state,) = trainer.engine.states(self.cohort, [0])
-            self.stopped = chunk.stopped
-            if self.stopped is None or self.stopped == "interrupted":
-                self.checkpoint = self._paused({})
-                self.on_checkpoint(self.checkpoint)
-        self.cohort, self.is_over = None, self.stopped == "interrupted"
-
-    def _collect(self, chunk: ChunkResult) -> None:
-        if chunk.rows:
-            self.histories.append(as_table(chunk.rows, self.width))
-        if chunk.best is not None:
-            self.best, self.best_epoch = chunk.best.model, chunk.best.epoch
-
-    @property
-    def history(self) -> NDArray[np.float64]:
-        """All rows so far."""
-        if len(self.histories) != 1:
-            self.histories = [np.concatenate(self.histories) if self.histories else np.zeros((0, self.width))]
-        return self.histories[0]
-
-    def _paused(self, figures: Mapping[str, float]) -> TrialResult:
-        return TrialResult(
-            self.spec.trial,
-            "paused",
-            self.state.epoch,
-            self.best_epoch,
-            self.seconds,
-            None,
-            figures,
-            self.history,
-            self.best,
-            state=self.state,
-        )
-
-    def evaluate(self) -> None:
-        """Evaluate the best and the last epoch, which completes the result."""
-        evaluator, state = self.trainer.evaluator, self.state
-        last = evaluator.metrics(self.experiment, state.model, state.epoch)
-        is_last = self.best is None or self.best_epoch is None or self.best_epoch == state.epoch
-        best = last if is_last else evaluator.metrics(self.experiment, self.best or {}, self.best_epoch or 0)
-        result = self._paused({**best, **{f"last_{name}": value for name, value in last.items()}})
-        if self.stopped is not None or (self.budget is not None and self.budget.pruned):
-            status: Any = self.stopped or "pruned"
-            result = replace(result, status=status, last=state.model, state=None)
-        self.result = result
-
-
-def as_table(rows: Sequence[Row], width: int) -> NDArray[np.float64]:
-    """Return history rows as [rows, width] float64, nan for values that were not evaluated."""
-    if isinstance(rows, RowTable):
-        return rows.table()
-    if not rows:
-        return np.zeros((0, width))
-    return np.array([[math.nan if value is None else value for value in row] for row in rows], np.float64)
 
 
 class Evaluator:
