@@ -16,7 +16,7 @@ from mlprun import files
 from mlprun.errors import CheckpointError, FileError, RunInUseError, UsageError
 from mlprun.storage import checkpoints, runs
 from mlprun.storage.checkpoints import Checkpoint
-from mlprun.storage.runs import RunFolder, Status
+from mlprun.storage.runs import Log, RunFolder, Status
 
 
 def create(out: object, name: str = "moons", **more: object) -> RunFolder:
@@ -392,3 +392,21 @@ def test_a_relative_folder_works(tmp_path, monkeypatch):
     assert [found.path for found in runs.find(".")] == ["./moons-001"]
     monkeypatch.chdir("moons-001")
     assert runs.open_run(".").name == "moons-001"
+
+
+def test_lines_are_appended_across_openings(tmp_path):
+    path = str(tmp_path / "train.log")
+    with Log(path) as log:
+        log.write("epoch 1: dev_loss 0.5", "epoch 2: dev_loss 0.25")
+    with Log(path) as log:
+        log.write("resumed")
+        log.write()
+    log.close()
+    lines = (tmp_path / "train.log").read_text().splitlines()
+    assert lines == ["epoch 1: dev_loss 0.5", "epoch 2: dev_loss 0.25", "resumed"]
+
+
+def test_what_a_terminal_would_act_on_is_spelled_out(tmp_path):
+    with Log(str(tmp_path / "train.log")) as log:
+        log.write("größe \x1b[2J \u202e\n\r\ud800 \t$x$")
+    assert (tmp_path / "train.log").read_text() == "größe \\x1b[2J \\u202e\\n\\r\\ud800 \\t$x$\n"
