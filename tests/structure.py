@@ -56,6 +56,7 @@ BOUNDS = {
     "imports of mlprun inside functions": Bound(152),
     "import circles": Bound(10),
     "places that call engine.advance": Bound(5),
+    "parameters of the fused training kernel": Bound(8),
     "files entered by train": Bound(94),
     "files entered by a sweep on torch": Bound(116),
     "files entered by a sweep on fused": Bound(125),
@@ -79,6 +80,8 @@ COMMANDS = {
     "a sweep on torch": ["sweep", "run", "sweep.yaml", "-q"],
     "a sweep on fused": ["sweep", "run", "sweep.yaml", "-q", "base.engine=fused"],
 }
+
+KERNEL = ("mlprun.engines.fused.epochs", "train")
 
 # Forks once per command from a process that has only loaded the heavy libraries, which saves their time. The
 # last command runs twice, since fused compiles kernels that the cache lacks; the second trace is kept.
@@ -232,6 +235,13 @@ def advance_calls(source: Source) -> list[str]:
     ]
 
 
+def kernel_parameters(found: Iterable[Source]) -> list[str]:
+    """The parameters of the kernel of fused that trains."""
+    (source,) = (source for source in found if source.name == KERNEL[0])
+    (kernel,) = (n for n in source.tree.body if isinstance(n, ast.FunctionDef) and n.name == KERNEL[1])
+    return [argument.arg for argument in kernel.args.args]
+
+
 def traced() -> dict[str, dict[str, list[str]]]:
     """For each of COMMANDS the files entered and the modules imported."""
     with tempfile.TemporaryDirectory() as folder:
@@ -260,6 +270,7 @@ def measure() -> tuple[dict[str, float], dict[str, list[str]]]:
         "import circles": circles(found),
         "places that call engine.advance": [one for source in found for one in advance_calls(source)],
     }
+    places["parameters of the fused training kernel"] = kernel_parameters(found)
     traces = traced()
     places |= {f"files entered by {name}": trace["entered"] for name, trace in traces.items()}
     places |= {"modules imported by train": traces["train"]["modules"]}

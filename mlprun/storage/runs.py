@@ -383,12 +383,11 @@ def create(
 
 def claim(prepared: str, out: str, name: str) -> str:
     """Rename a prepared folder to the next free name NAME-001, NAME-002, ... below `out`; return its path."""
-    final = next_free(out, name)
     while True:
+        final = next_free(out, name)
         with contextlib.suppress(FileExistsError):  # another process was faster
             files.claim(prepared, final)
             return final
-        final = next_free(out, name)
 
 
 def next_free(out: str, name: str) -> str:
