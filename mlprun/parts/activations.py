@@ -207,8 +207,8 @@ class Softplus(Activation):
     torch_name: ClassVar[str] = "Softplus"
 
     name: Literal["softplus"] = "softplus"
-    beta: PositiveFloat = Field(1.0, description="sharpness of the bend")
-    threshold: PositiveFloat = Field(20.0, description="above this value of beta z the function is z itself")
+    beta: PositiveFloat = Field(1.0, description="sharpness")
+    threshold: PositiveFloat = Field(20.0, description="the function is z for beta z above this value")
 
 
 @activations.register
@@ -274,15 +274,15 @@ class Tanh(Activation):
 
 @activations.register
 class HardLogistic(Activation):
-    """f(z) = slope z + offset, cut off at 0 and 1: the logistic function in three straight pieces.
+    """f(z) = slope z + offset, clipped to [0, 1]: a piecewise linear logistic function.
 
     The defaults are PyTorch's z/6 + 1/2; `slope: 0.25` gives z/4 + 1/2, the logistic function's tangent at 0.
     Source: Courbariaux et al. (2015), arxiv.org/abs/1511.00363
     """
 
     name: Literal["hard_logistic", "hard_sigmoid"] = "hard_logistic"
-    slope: PositiveFloat = Field(1 / 6, description="slope of the middle piece")
-    offset: float = Field(0.5, description="value at 0, before it is cut off")
+    slope: PositiveFloat = Field(1 / 6, description="slope of the linear part")
+    offset: float = Field(0.5, description="value at 0, before clipping")
 
     def build(self) -> nn.Module:
         from torch.nn.functional import hardtanh
@@ -298,7 +298,7 @@ class HardLogistic(Activation):
 
 @activations.register
 class HardTanh(Activation):
-    """f(z) = z, cut off at -1 and 1.
+    """f(z) = z, clipped to [-1, 1].
 
     Source: Collobert (2004), infoscience.epfl.ch/record/82802
     """

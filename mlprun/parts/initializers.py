@@ -76,7 +76,7 @@ module_initializers: Registry[ModuleInitializer] = Registry("initializer", "init
 
 @initializers.register
 class Default(Initializer):
-    """PyTorch's own initialisation of the layer, left as it is."""
+    """PyTorch's default initialisation of the layer."""
 
     is_random: ClassVar[bool] = False
 
@@ -155,7 +155,7 @@ InitField = Annotated[
 
 
 Bounds = Literal["absolute", "fan_in", "sqrt_fan_in"]
-_BOUNDS = "low and high as they are, or divided by the layer's number of inputs, or by its square root"
+_BOUNDS = "use low and high as they are, or divided by the number of inputs or its square root"
 _TAIL = (
     5.0  # beyond so many standard deviations a normal variable's distribution function has few digits left
 )
@@ -191,7 +191,7 @@ class Constant(Initializer):
 
 @initializers.register
 class Zeros(Initializer):
-    """Every entry is 0; weights that all start so never come apart."""
+    """Every entry is 0. Hidden units with all-zero weights remain identical."""
 
     is_random: ClassVar[bool] = False
 
@@ -247,15 +247,15 @@ class Uniform(_Bounded):
 
 @initializers.register
 class TruncatedNormal(_Bounded):
-    """Normal distribution N(mean, std^2) cut off at low and high.
+    """Normal distribution N(mean, std^2) truncated to [low, high].
 
     `{low: -1, high: 1, bounds: sqrt_fan_in}` cuts a standard normal variable off at 1/sqrt(inputs). Every
     entry is one uniform draw put through the inverse distribution function: no bounds need repeated draws.
     """
 
     name: Literal["truncated_normal"] = "truncated_normal"
-    mean: float = Field(0.0, description="mean before it is cut off")
-    std: PositiveFloat = Field(1.0, description="standard deviation before it is cut off")
+    mean: float = Field(0.0, description="mean before truncation")
+    std: PositiveFloat = Field(1.0, description="standard deviation before truncation")
     low: float = Field(-2.0, description="lower bound")
     high: float = Field(2.0, description="upper bound")
 
@@ -299,7 +299,7 @@ class Xavier(_Fans):
     """
 
     name: Literal["xavier", "glorot"] = "xavier"
-    distribution: Literal["uniform", "normal"] = Field("uniform", description="what is drawn")
+    distribution: Literal["uniform", "normal"] = Field("uniform", description="distribution")
     gain: PositiveFloat = Field(1.0, description="factor on the standard deviation")
 
     def fill(self, tensor: torch.Tensor) -> None:
@@ -319,7 +319,7 @@ class Kaiming(_Fans):
     """
 
     name: Literal["kaiming", "he"] = "kaiming"
-    distribution: Literal["uniform", "normal"] = Field("uniform", description="what is drawn")
+    distribution: Literal["uniform", "normal"] = Field("uniform", description="distribution")
     mode: Literal["fan_in", "fan_out"] = Field(
         "fan_in", description="divide by the number of inputs, or of outputs"
     )
@@ -417,14 +417,14 @@ def _copy(tensors: Mapping[str, torch.Tensor], known: Mapping[str, torch.Tensor]
 
 @module_initializers.register
 class GivenValues(ModuleInitializer):
-    """Numbers given in the config, by parameter name; parameters that are not named start by default.
+    """Values given in the config by parameter name; other parameters use the default initialisation.
 
     Shapes are the network's own: weights [outputs, inputs], biases [outputs], embeddings [vocabulary, dim].
     """
 
     name: Literal["values"] = "values"
     parameters: dict[str, Values] = Field(
-        description="parameter name to nested numbers, such as {layers.0.weight: [[0.1, -0.2]]}"
+        description="nested lists by parameter name, such as {layers.0.weight: [[0.1, -0.2]]}"
     )
 
     @property

@@ -45,10 +45,10 @@ class Loss(Part):
     """the function in torch.nn.functional, of values and targets [B, K] with a `reduction`"""
 
     reduction: Literal["mean", "sum"] = Field(
-        "mean", description="what is differentiated: the mean over rows and outputs, or the sum"
+        "mean", description="reduction used for the gradient: mean or sum over rows and outputs"
     )
     scale: PositiveFloat = Field(
-        1.0, description="factor on what is differentiated; the history shows the mean without it"
+        1.0, description="factor used for the gradient; the reported loss does not include it"
     )
 
     def outputs(self, info: DatasetInfo) -> int:
@@ -151,7 +151,7 @@ def plural(count: int, noun: str) -> str:
 class BCE(Loss):
     """Binary cross entropy: minus the log-likelihood of 0/1 targets under logistic outputs, in nats.
 
-    Computed from the values before the logistic, [B, K], stably for values of any size. Targets are two
+    Computed stably from logits, [B, K], of any size. Targets are two
     classes (one output), or numbers between 0 and 1 in one or several columns, each a question of its own
     (multi-label).
     Source: Cox (1958), doi.org/10.1111/j.2517-6161.1958.tb00292.x
@@ -189,7 +189,7 @@ class ClassLoss(Loss):
     target_kind: ClassVar[Literal["any", "classes", "numbers"]] = "classes"
 
     class_weights: tuple[PositiveFloat, ...] | None = Field(
-        None, description="weight of the rows of each class, in the order of the class ids; by default all 1"
+        None, description="weight of each class, in the order of class ids (default: 1)"
     )
 
     @field_validator("class_weights", mode="before")
@@ -257,7 +257,7 @@ class CrossEntropy(ClassLoss):
 
     name: Literal["cross_entropy"] = "cross_entropy"
     label_smoothing: float = Field(
-        0.0, ge=0, le=1, description="share of the target that is spread evenly over all classes"
+        0.0, ge=0, le=1, description="share of the target distributed uniformly over all classes"
     )
 
     def build(self) -> LossFunction:
@@ -283,7 +283,7 @@ class NLL(ClassLoss):
 
 @losses.register
 class Hinge(Loss):
-    """Mean of max(0, 1 - t y) for targets t of -1 and +1: zero once every row is right by a margin of 1.
+    """Mean of max(0, 1 - t y) for targets t of -1 and +1: zero if every row is correct with a margin of 1.
 
     Two classes have one output [B, 1] and class 1 means output > 0; more have one output each, [B, K], +1 for
     the row's class against -1 for the rest (one-vs-rest), and the largest output wins. Outputs are meant to
@@ -429,7 +429,7 @@ class MSE(Regression):
 
 @losses.register
 class MAE(Regression):
-    """Mean of absolute differences, which pulls outputs to the median.
+    """Mean of absolute differences; minimised by the median.
 
     Outputs, targets ([B, K]) and the value are in the same units.
     """
@@ -446,8 +446,8 @@ class HuberLike(Regression):
 
     units: Literal["target", "standardized"] = Field(
         "target",
-        description="what the width is in: the target's units, or those of the loss, which are standard "
-        "deviations where targets are standardised; standardized by default where no width is given",
+        description="units of the threshold: those of the target, or standardized (default if no threshold "
+        "is given)",
     )
 
     def resolved(self) -> Self:
@@ -490,7 +490,7 @@ class SmoothL1(HuberLike):
 
     name: Literal["smooth_l1"] = "smooth_l1"
     beta: NonNegativeFloat = Field(
-        1.0, description="error size where the curve straightens, in the target's units; 0 gives mae"
+        1.0, description="error above which the loss is linear, in units of the target; 0 gives mae"
     )
 
 
@@ -507,5 +507,5 @@ class Huber(HuberLike):
 
     name: Literal["huber"] = "huber"
     delta: PositiveFloat = Field(
-        1.0, description="error size where the curve straightens, in the target's units"
+        1.0, description="error above which the loss is linear, in units of the target"
     )

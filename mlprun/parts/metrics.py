@@ -98,7 +98,7 @@ def _ratio(numerator: NDArray[np.int64], denominator: NDArray[np.int64]) -> Matr
 
 @metrics.register
 class Accuracy(Metric):
-    """Share of rows whose class is predicted."""
+    """Share of rows with the correct class."""
 
     bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
     name: Literal["accuracy"] = "accuracy"
@@ -112,7 +112,7 @@ class Accuracy(Metric):
 
 @metrics.register
 class BalancedAccuracy(Metric):
-    """Mean of the recalls of the classes that have rows: every class counts the same.
+    """Mean recall of the classes that occur in the data.
 
     Source: Brodersen et al. (2010), doi.org/10.1109/ICPR.2010.764
     """
@@ -140,9 +140,9 @@ class _Averaged(Metric):
 
     average: Average = Field(
         "auto",
-        description="binary: of class 1, which dataset.positive names; macro: mean over classes; "
-        "micro: of all rows together; "
-        "weighted: mean weighted by rows; auto: binary for two classes, macro for more",
+        description="binary: for the positive class (dataset.positive); macro: mean over classes; "
+        "micro: over all rows; weighted: mean weighted by class counts; "
+        "auto: binary for two classes, macro for more",
     )
 
     def unsupported_reason(self, info: DatasetInfo) -> str | None:
@@ -174,7 +174,7 @@ class _Averaged(Metric):
 
 @metrics.register
 class Precision(_Averaged):
-    """Share of the rows predicted as a class that are of it; 0 where none is predicted."""
+    """TP / (TP + FP); 0 if no row is predicted as the class."""
 
     name: Literal["precision"] = "precision"
 
@@ -184,7 +184,7 @@ class Precision(_Averaged):
 
 @metrics.register
 class Recall(_Averaged):
-    """Share of the rows of a class that are predicted as it; 0 where it has none."""
+    """TP / (TP + FN); 0 if the class has no rows."""
 
     name: Literal["recall"] = "recall"
 
@@ -194,7 +194,7 @@ class Recall(_Averaged):
 
 @metrics.register
 class F1(_Averaged):
-    """Harmonic mean of precision and recall; 0 where a class is neither there nor predicted.
+    """Harmonic mean of precision and recall; 0 if the class neither occurs nor is predicted.
 
     Source: van Rijsbergen (1979), Information Retrieval, chapter 7, dcs.gla.ac.uk/Keith/Preface.html
     """
@@ -207,7 +207,7 @@ class F1(_Averaged):
 
 @metrics.register
 class ConfusionMatrix(Metric):
-    """Counts of rows: a list per true class, with an entry per predicted class."""
+    """Counts of rows by true class (lists) and predicted class (entries)."""
 
     scalar: ClassVar[bool] = False
 
@@ -236,7 +236,7 @@ class _OfNumbers(Metric):
 
 @metrics.register
 class MeanSquaredError(_OfNumbers):
-    """Mean of the squared errors, in squared units of the target."""
+    """Mean squared error, in squared units of the target."""
 
     name: Literal["mse"] = "mse"
 
@@ -246,7 +246,7 @@ class MeanSquaredError(_OfNumbers):
 
 @metrics.register
 class RootMeanSquaredError(_OfNumbers):
-    """Root of the mean of the squared errors, in the target's units."""
+    """Root mean squared error, in units of the target."""
 
     name: Literal["rmse"] = "rmse"
 
@@ -256,7 +256,7 @@ class RootMeanSquaredError(_OfNumbers):
 
 @metrics.register
 class MeanAbsoluteError(_OfNumbers):
-    """Mean size of the errors, in the target's units."""
+    """Mean absolute error, in units of the target."""
 
     name: Literal["mae"] = "mae"
 
@@ -266,7 +266,7 @@ class MeanAbsoluteError(_OfNumbers):
 
 @metrics.register
 class MaxError(_OfNumbers):
-    """Size of the largest error, in the target's units."""
+    """Maximum absolute error, in units of the target."""
 
     name: Literal["max_error"] = "max_error"
 
@@ -276,7 +276,7 @@ class MaxError(_OfNumbers):
 
 @metrics.register
 class R2(_OfNumbers):
-    """Share of the target's variance that is explained: 1 is perfect, 0 is no better than the mean.
+    """Coefficient of determination: 1 is perfect, 0 is no better than the mean.
 
     nan where the target is the same number in every row.
     """
@@ -298,7 +298,7 @@ class R2(_OfNumbers):
 
 @metrics.register
 class LogLoss(Metric):
-    """Mean of minus the logarithm of the probability given to the true class.
+    """Mean negative log-probability of the true class.
 
     Probabilities below the smallest step at 1 of their number format count as that step, so that one certain
     mistake is not infinite.
@@ -322,7 +322,7 @@ class LogLoss(Metric):
 
 @metrics.register
 class Brier(Metric):
-    """Mean squared difference between probabilities and what happened.
+    """Mean squared difference between predicted probabilities and outcomes.
 
     Of class 1 for two classes (0 to 1), summed over the classes for more (0 to 2).
     Source: Brier (1950), doi.org/10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2
@@ -421,7 +421,7 @@ def rank(scores: Scores, positive: Truth) -> Ranking:
 
 @metrics.register
 class RocAuc(Metric):
-    """Probability that a row of the class is put above a row of another; ties count half.
+    """Probability that a row of the class is ranked above a row of another class; ties count half.
 
     With more than two classes the mean over classes, each against the rest; nan where one class has all rows.
     Source: Hanley and McNeil (1982), doi.org/10.1148/radiology.143.1.7063747
@@ -436,7 +436,7 @@ class RocAuc(Metric):
 
 @metrics.register
 class AveragePrecision(Metric):
-    """Precision averaged over the rows of the class, each at the threshold that just takes it in.
+    """Mean precision over the rows of the class, each at the threshold that just includes it.
 
     With more than two classes the mean over those that have rows, each against the rest; nan where class 1 of
     two has none.

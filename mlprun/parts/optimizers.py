@@ -21,18 +21,19 @@ if TYPE_CHECKING:
 
 LearningRate = Annotated[float, Field(gt=0, description="learning rate")]
 WeightDecay = Annotated[
-    float, Field(ge=0, description="adds weight_decay times the parameter to its gradient; biases included")
+    float, Field(ge=0, description="weight decay added to the gradients of all parameters, including biases")
 ]
 DecoupledWeightDecay = Annotated[
-    float, Field(ge=0, description="shrinks every parameter by lr times weight_decay at each step")
+    float,
+    Field(
+        ge=0, description="decoupled weight decay: each step multiplies parameters by 1 - lr * weight_decay"
+    ),
 ]
-Decoupled = Annotated[
-    bool, Field(description="weight decay shrinks parameters instead of entering gradients")
-]
+Decoupled = Annotated[bool, Field(description="decouple weight decay from the gradients, as in AdamW")]
 Eps = Annotated[float, Field(ge=0, description="added to the denominator for numerical stability")]
 Betas = Annotated[
     tuple[Probability, Probability],
-    Field(description="decay of the running means of the gradient and of its square"),
+    Field(description="decay rates of the running means of the gradient and its square"),
 ]
 
 
@@ -99,7 +100,7 @@ AMSGrad = Annotated[bool, Field(description="divide by the largest running mean 
 
 @optimizers.register
 class Adam(TorchOptimizer):
-    """Running mean of the gradient over the root of that of its square, both corrected for their start at 0.
+    """Running mean of the gradient divided by the root of that of its square, with bias correction.
 
     Source: Kingma & Ba (2015), arxiv.org/abs/1412.6980; amsgrad: Reddi et al. (2018),
     openreview.net/forum?id=ryQu7f-RZ
@@ -117,7 +118,7 @@ class Adam(TorchOptimizer):
 
 @optimizers.register
 class AdamW(TorchOptimizer):
-    """Adam with a weight decay that does not enter the gradient.
+    """Adam with decoupled weight decay.
 
     Source: Loshchilov & Hutter (2019), arxiv.org/abs/1711.05101
     """
@@ -133,7 +134,7 @@ class AdamW(TorchOptimizer):
 
 @optimizers.register
 class Adamax(TorchOptimizer):
-    """Adam with the largest decayed gradient in place of the root mean square.
+    """Adam with the infinity norm instead of the root mean square.
 
     Source: Kingma & Ba (2015), section 7.1, arxiv.org/abs/1412.6980
     """
@@ -162,13 +163,13 @@ class NAdam(TorchOptimizer):
     betas: Betas = (0.9, 0.999)
     eps: Eps = 1e-8
     weight_decay: WeightDecay = 0.0
-    momentum_decay: NonNegativeFloat = Field(0.004, description="speed at which the momentum warms up")
+    momentum_decay: NonNegativeFloat = Field(0.004, description="decay of the momentum schedule")
     decoupled_weight_decay: Decoupled = False
 
 
 @optimizers.register
 class RAdam(TorchOptimizer):
-    """Adam that starts as plain momentum until the variance of its adaptive rate can be told.
+    """Adam that uses plain momentum until the variance of the adaptive learning rate is tractable.
 
     Source: Liu et al. (2020), arxiv.org/abs/1908.03265
     """
@@ -184,7 +185,7 @@ class RAdam(TorchOptimizer):
 
 @optimizers.register
 class Adadelta(TorchOptimizer):
-    """Steps scaled by the running size of past steps over that of past gradients.
+    """Steps scaled by the ratio of the running root mean squares of past steps and past gradients.
 
     Source: Zeiler (2012), arxiv.org/abs/1212.5701
     """
@@ -200,7 +201,7 @@ class Adadelta(TorchOptimizer):
 
 @optimizers.register
 class Adagrad(TorchOptimizer):
-    """Gradients over the root of the sum of all their squares so far.
+    """Gradients divided by the root of the sum of all past squares.
 
     Source: Duchi, Hazan & Singer (2011), jmlr.org/papers/v12/duchi11a.html
     """
@@ -209,17 +210,17 @@ class Adagrad(TorchOptimizer):
 
     name: Literal["adagrad"] = "adagrad"
     lr: LearningRate = 0.01
-    lr_decay: NonNegativeFloat = Field(
-        0.0, description="lr is divided by 1 + lr_decay times the steps so far"
-    )
+    lr_decay: NonNegativeFloat = Field(0.0, description="lr is divided by 1 + lr_decay * steps")
     weight_decay: WeightDecay = 0.0
-    initial_accumulator_value: NonNegativeFloat = Field(0.0, description="start of the sums of squares")
+    initial_accumulator_value: NonNegativeFloat = Field(
+        0.0, description="initial value of the sums of squares"
+    )
     eps: Eps = 1e-10
 
 
 @optimizers.register
 class RMSprop(TorchOptimizer):
-    """Gradients over the root of the running mean of their squares.
+    """Gradients divided by the root of the running mean of their squares.
 
     Source: Tieleman & Hinton (2012), www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf;
     centered: Graves (2013), arxiv.org/abs/1308.0850
@@ -232,13 +233,16 @@ class RMSprop(TorchOptimizer):
     alpha: float = Field(0.99, ge=0, le=1, description="decay of the running mean of squares")
     eps: Eps = 1e-8
     weight_decay: WeightDecay = 0.0
-    momentum: NonNegativeFloat = Field(0.0, description="share of the last step that is kept; 0 for none")
-    centered: bool = Field(default=False, description="divide by the running standard deviation instead")
+    momentum: NonNegativeFloat = Field(0.0, description="momentum factor; 0 for none")
+    centered: bool = Field(
+        default=False,
+        description="divide by the running standard deviation instead of the root mean square",
+    )
 
 
 @optimizers.register
 class Adafactor(TorchOptimizer):
-    """Squares of a matrix's gradients kept as one running mean per row and one per column; steps clipped.
+    """Adaptive steps with factored second moments (one running mean per row and column), clipped.
 
     Source: Shazeer & Stern (2018), arxiv.org/abs/1804.04235
     """
@@ -252,15 +256,15 @@ class Adafactor(TorchOptimizer):
     )
     eps: tuple[Annotated[float, Field(ge=0)] | None, Annotated[float, Field(ge=0)]] = Field(
         (None, 0.001),
-        description="smallest mean square (by default the dtype's epsilon) and smallest parameter size",
+        description="lower bounds of the mean square (default: machine epsilon) and of the parameter scale",
     )
-    d: float = Field(1.0, ge=1, description="root mean square beyond which a step is clipped")
+    d: float = Field(1.0, ge=1, description="root mean square above which a step is clipped")
     weight_decay: DecoupledWeightDecay = 0.0
 
 
 @optimizers.register
 class SGD(TorchOptimizer):
-    """Gradient descent: a step of lr against the gradient, with momentum if asked for.
+    """Stochastic gradient descent, optionally with momentum.
 
     Source: Robbins & Monro (1951), doi.org/10.1214/aoms/1177729586; momentum: Polyak (1964),
     doi.org/10.1016/0041-5553(64)90137-5; Nesterov's as in Sutskever et al. (2013),
@@ -270,10 +274,10 @@ class SGD(TorchOptimizer):
     torch_name: ClassVar[str] = "SGD"
 
     name: Literal["sgd"] = "sgd"
-    momentum: NonNegativeFloat = Field(0.0, description="share of the last step that is kept; 0 for none")
-    dampening: float = Field(0.0, description="the momentum takes 1 - dampening of each new gradient")
+    momentum: NonNegativeFloat = Field(0.0, description="momentum factor; 0 for none")
+    dampening: float = Field(0.0, description="dampening of the momentum")
     weight_decay: WeightDecay = 0.0
-    nesterov: bool = Field(default=False, description="look ahead along the momentum")
+    nesterov: bool = Field(default=False, description="use Nesterov momentum")
 
     @field_validator("nesterov")
     @classmethod
@@ -289,7 +293,7 @@ class SGD(TorchOptimizer):
 
 @optimizers.register
 class ASGD(TorchOptimizer):
-    """Gradient descent with a decaying rate; torch keeps the average of the parameters in its state only.
+    """SGD with a decaying rate; the average of the parameters is only kept in the optimizer state.
 
     Source: Polyak & Juditsky (1992), doi.org/10.1137/0330046
     """
@@ -299,15 +303,15 @@ class ASGD(TorchOptimizer):
 
     name: Literal["asgd"] = "asgd"
     lr: LearningRate = 0.01
-    lambd: NonNegativeFloat = Field(0.0001, description="decay term: speed at which the rate falls")
-    alpha: NonNegativeFloat = Field(0.75, description="power with which the rate falls")
+    lambd: NonNegativeFloat = Field(0.0001, description="decay of the learning rate")
+    alpha: NonNegativeFloat = Field(0.75, description="exponent of the learning rate decay")
     t0: NonNegativeFloat = Field(1e6, description="step at which averaging starts")
     weight_decay: WeightDecay = 0.0
 
 
 @optimizers.register
 class Rprop(TorchOptimizer):
-    """A step size for each parameter that grows while its gradient keeps its sign; meant for full batches.
+    """Step sizes per parameter that grow while the gradient keeps its sign; for full batches.
 
     Source: Riedmiller & Braun (1993), doi.org/10.1109/ICNN.1993.298623
     """
@@ -317,10 +321,10 @@ class Rprop(TorchOptimizer):
     name: Literal["rprop"] = "rprop"
     lr: LearningRate = 0.01
     etas: tuple[Annotated[float, Field(gt=0, lt=1)], Annotated[float, Field(gt=1)]] = Field(
-        (0.5, 1.2), description="factors that shrink and grow a step size"
+        (0.5, 1.2), description="factors that decrease and increase a step size"
     )
     step_sizes: tuple[PositiveFloat, PositiveFloat] = Field(
-        (1e-6, 50.0), description="smallest and largest step size"
+        (1e-6, 50.0), description="minimum and maximum step size"
     )
 
     @field_validator("step_sizes")
@@ -333,7 +337,7 @@ class Rprop(TorchOptimizer):
 
 @optimizers.register
 class LBFGS(TorchOptimizer):
-    """Quasi-Newton steps from the last changes of parameters and gradients; meant for full batches.
+    """Limited-memory quasi-Newton method; for full batches.
 
     One step is up to `max_iter` iterations. Source: Liu & Nocedal (1989), doi.org/10.1007/BF01589116
     """
@@ -345,15 +349,15 @@ class LBFGS(TorchOptimizer):
     lr: LearningRate = 1.0
     max_iter: PositiveInt = Field(20, description="iterations per step")
     max_eval: PositiveInt | None = Field(
-        None, description="evaluations of the loss per step; by default 1.25 times max_iter"
+        None, description="loss evaluations per step (default: 1.25 * max_iter)"
     )
-    tolerance_grad: NonNegativeFloat = Field(1e-7, description="a step ends at gradients this small")
+    tolerance_grad: NonNegativeFloat = Field(1e-7, description="termination tolerance on the gradient")
     tolerance_change: NonNegativeFloat = Field(
-        1e-9, description="a step ends at changes of loss or parameters this small"
+        1e-9, description="termination tolerance on changes of loss and parameters"
     )
-    history_size: PositiveInt = Field(100, le=1_000_000, description="changes that are remembered")
+    history_size: PositiveInt = Field(100, le=1_000_000, description="number of updates kept")
     line_search_fn: Literal["strong_wolfe"] | None = Field(
-        None, description="search along the direction; by default its length is lr"
+        None, description="line search (default: fixed step lr)"
     )
 
     def state_size(self, parameters: int, numbers: int, steps: int) -> tuple[int, int]:
@@ -363,7 +367,7 @@ class LBFGS(TorchOptimizer):
 
 @optimizers.register
 class SparseAdam(Optimizer):
-    """Adam on the rows of an embedding that a batch uses; Adam with the same options takes the rest.
+    """Adam that updates only the embedding rows used in a batch; other parameters use Adam.
 
     Source: Kingma & Ba (2015), arxiv.org/abs/1412.6980
     """
@@ -390,7 +394,7 @@ class SparseAdam(Optimizer):
 
 @optimizers.register
 class Muon(Optimizer):
-    """Momentum made orthogonal, for weight matrices; Adam with the same lr takes all other parameters.
+    """Orthogonalised momentum for weight matrices; other parameters use Adam with the same lr.
 
     Biases, gains and embeddings are Adam's, without weight decay.
     Source: Jordan et al. (2024), kellerjordan.github.io/posts/muon; Liu et al. (2025),
@@ -399,15 +403,15 @@ class Muon(Optimizer):
 
     name: Literal["muon"] = "muon"
     weight_decay: DecoupledWeightDecay = 0.1
-    momentum: NonNegativeFloat = Field(0.95, description="share of the last step that is kept")
-    nesterov: bool = Field(default=True, description="look ahead along the momentum")
+    momentum: NonNegativeFloat = Field(0.95, description="momentum factor")
+    nesterov: bool = Field(default=True, description="use Nesterov momentum")
     ns_coefficients: tuple[float, float, float] = Field(
         (3.4445, -4.775, 2.0315), description="coefficients of the Newton-Schulz polynomial"
     )
-    eps: NonNegativeFloat = Field(1e-7, description="smallest norm that is divided by")
+    eps: NonNegativeFloat = Field(1e-7, description="lower bound of the norm in the denominator")
     ns_steps: Annotated[int, Field(ge=1, lt=100)] = Field(5, description="Newton-Schulz iterations")
     adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = Field(
-        None, description="how lr follows a matrix's shape; by default original"
+        None, description="adjustment of lr to the matrix shape (default: original)"
     )
 
     def build(

@@ -54,7 +54,7 @@ def along_cosine(start: float, end: float, share: float) -> float:
 
 @schedules.register
 class Cosine(EpochSchedule):
-    """The learning rate falls along half a cosine to `eta_min`; past `t_max` it rises again.
+    """Cosine annealing to `eta_min` at epoch `t_max`; rises again afterwards.
 
     Source: Loshchilov & Hutter (2017), arxiv.org/abs/1608.03983
     """
@@ -75,14 +75,14 @@ class Cosine(EpochSchedule):
 
 @schedules.register
 class CosineRestarts(EpochSchedule):
-    """The learning rate falls along half a cosine again and again, each time `t_mult` times as long.
+    """Cosine annealing with warm restarts; each period is `t_mult` times as long as the last.
 
     Source: Loshchilov & Hutter (2017), arxiv.org/abs/1608.03983
     """
 
     name: Literal["cosine_restarts"] = "cosine_restarts"
-    t_0: PositiveInt = Field(description="epochs of the first fall")
-    t_mult: PositiveInt = Field(1, description="length of each fall, as a multiple of the one before")
+    t_0: PositiveInt = Field(description="epochs of the first period")
+    t_mult: PositiveInt = Field(1, description="growth factor of the period")
     eta_min: EtaMin = 0.0
 
     def factor(self, epoch: int, epochs: int) -> float:
@@ -97,7 +97,7 @@ class CosineRestarts(EpochSchedule):
 
 @schedules.register
 class OneCycle(EpochSchedule):
-    """The learning rate rises from a fraction of its peak to the peak, then falls to almost nothing.
+    """One-cycle policy: the learning rate rises to a peak, then falls to almost 0.
 
     The peak is `max_factor` times optimizer.lr. Epochs take the place of torch's steps; momentum stays.
     Source: Smith & Topin (2018), arxiv.org/abs/1708.07120
@@ -105,7 +105,9 @@ class OneCycle(EpochSchedule):
 
     name: Literal["one_cycle"] = "one_cycle"
     max_factor: PositiveFloat = Field(1.0, description="the peak, as a multiple of optimizer.lr")
-    pct_start: float = Field(0.3, ge=0, le=1, description="share of the epochs that the rise takes")
+    pct_start: float = Field(
+        0.3, ge=0, le=1, description="fraction of the epochs in which the learning rate rises"
+    )
     anneal_strategy: Literal["cos", "linear"] = Field("cos", description="shape of rise and fall")
     div_factor: PositiveFloat = Field(25.0, description="the peak is this many times the first learning rate")
     final_div_factor: PositiveFloat = Field(
@@ -130,7 +132,7 @@ class OneCycle(EpochSchedule):
         return start + (end - start) * share
 
 
-Gamma = Annotated[float, Field(gt=0, description="factor by which the learning rate changes each time")]
+Gamma = Annotated[float, Field(gt=0, description="factor of each change")]
 
 
 def power(gamma: float, times: int) -> float:
@@ -143,7 +145,7 @@ def power(gamma: float, times: int) -> float:
 
 @schedules.register
 class Constant(EpochSchedule):
-    """The learning rate stays as it is."""
+    """A constant learning rate."""
 
     name: Literal["constant"] = "constant"
 
@@ -156,7 +158,7 @@ class Step(EpochSchedule):
     """The learning rate is multiplied by `gamma` every `step_size` epochs."""
 
     name: Literal["step"] = "step"
-    step_size: PositiveInt = Field(description="epochs between two changes")
+    step_size: PositiveInt = Field(description="epochs between changes")
     gamma: Gamma = 0.1
 
     def factor(self, epoch: int, epochs: int) -> float:
@@ -169,7 +171,7 @@ class MultiStep(EpochSchedule):
 
     name: Literal["multi_step"] = "multi_step"
     milestones: tuple[PositiveInt, ...] = Field(
-        min_length=1, description="numbers of completed epochs at which it changes"
+        min_length=1, description="numbers of completed epochs at which the learning rate changes"
     )
     gamma: Gamma = 0.1
 
@@ -182,7 +184,7 @@ class Exponential(EpochSchedule):
     """The learning rate is multiplied by `gamma` after every epoch."""
 
     name: Literal["exponential"] = "exponential"
-    gamma: PositiveFloat = Field(description="factor by which the learning rate changes each time")
+    gamma: PositiveFloat = Field(description="factor of each change")
 
     def factor(self, epoch: int, epochs: int) -> float:
         return power(self.gamma, epoch)
@@ -193,9 +195,9 @@ class Polynomial(EpochSchedule):
     """The learning rate falls to 0 as (1 - epoch / total) to a power: a straight line for power 1."""
 
     name: Literal["polynomial"] = "polynomial"
-    power: NonNegativeFloat = Field(1.0, description="1 falls linearly, more falls early")
+    power: NonNegativeFloat = Field(1.0, description="exponent; 1 for linear decay")
     total_iters: PositiveInt | None = Field(
-        None, description="epochs until 0 is reached; by default training.epochs"
+        None, description="epochs until the learning rate is 0 (default: training.epochs)"
     )
 
     @property
@@ -209,7 +211,7 @@ class Polynomial(EpochSchedule):
 
 @schedules.register
 class Warmup(EpochSchedule):
-    """The learning rate rises linearly to its full size, then follows `then`, whose epochs count from there.
+    """Linear warm-up, followed by the schedule `then`, which starts after it.
 
     Source: Goyal et al. (2017), arxiv.org/abs/1706.02677
     """
@@ -217,10 +219,10 @@ class Warmup(EpochSchedule):
     name: Literal["warmup"] = "warmup"
     epochs: PositiveInt = Field(5, description="epochs until the full learning rate")
     start_factor: float = Field(
-        1 / 3, gt=0, le=1, description="factor on the learning rate of the first epoch"
+        1 / 3, gt=0, le=1, description="factor of the learning rate in the first epoch"
     )
     then: Annotated[Schedule, Named(schedules)] = Field(
-        default_factory=Constant, description="the schedule that follows"
+        default_factory=Constant, description="schedule after the warm-up"
     )
 
     @field_validator("then")
@@ -244,7 +246,7 @@ class Warmup(EpochSchedule):
 
 @schedules.register
 class ReduceOnPlateau(Schedule):
-    """The learning rate is cut by `factor` when best.metric has not improved for over `patience` evaluations.
+    """Multiplies the learning rate by `factor` after more than `patience` evaluations without improvement.
 
     After a cut nothing is counted for `cooldown` evaluations. Needs dev rows.
     """
@@ -252,15 +254,17 @@ class ReduceOnPlateau(Schedule):
     plateau: ClassVar[bool] = True
 
     name: Literal["reduce_on_plateau"] = "reduce_on_plateau"
-    factor: float = Field(0.1, gt=0, lt=1, description="factor by which the learning rate is cut")
-    patience: NonNegativeInt = Field(10, description="evaluations without improvement that are put up with")
+    factor: float = Field(0.1, gt=0, lt=1, description="factor of each reduction")
+    patience: NonNegativeInt = Field(10, description="evaluations without improvement before a reduction")
     threshold: NonNegativeFloat = Field(1e-4, description="smallest change that counts as an improvement")
     threshold_mode: Literal["rel", "abs"] = Field(
         "rel", description="whether threshold is a fraction of the best value or a difference from it"
     )
-    cooldown: NonNegativeInt = Field(0, description="evaluations after a cut in which nothing is counted")
+    cooldown: NonNegativeInt = Field(0, description="evaluations to wait after a reduction")
     min_lr: NonNegativeFloat = Field(0.0, description="lowest learning rate")
-    eps: NonNegativeFloat = Field(1e-8, description="cuts that change the learning rate by less are not made")
+    eps: NonNegativeFloat = Field(
+        1e-8, description="smallest change of the learning rate; smaller reductions are skipped"
+    )
 
     def improves(self, value: float, best: float | None, mode: str) -> bool:
         """Whether `value` beats `best` by more than the threshold; any number beats none, nan nothing."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Fresh(Options):
     """Rows drawn anew from the dataset's generator at every evaluation."""
 
-    fresh: PositiveInt = Field(description="rows per evaluation")
+    fresh: PositiveInt = Field(description="rows generated for each evaluation")
 
 
 Share = NonNegativeInt | Annotated[float, Field(ge=0, lt=1)]
@@ -36,28 +36,27 @@ Share = NonNegativeInt | Annotated[float, Field(ge=0, lt=1)]
 class Split(Options):
     """Counts, fractions that sum to 1, a column that names the split of each row, or `same` for all three."""
 
-    train: Share = Field(0.6, description="rows, or the fraction of them")
-    dev: Share | Fresh = Field(0.2, description="rows, the fraction of them, or {fresh: rows}")
-    test: Share | Fresh = Field(0.2, description="rows, the fraction of them, or {fresh: rows}")
+    train: Share = Field(0.6, description="number or fraction of rows")
+    dev: Share | Fresh = Field(0.2, description="number or fraction of rows, or {fresh: rows}")
+    test: Share | Fresh = Field(0.2, description="number or fraction of rows, or {fresh: rows}")
     shuffle: bool | None = Field(
         None,
-        description="shuffle before slicing; by default on for tables and bundled data, off for generators",
+        description="shuffle before splitting (default: false for generators, otherwise true)",
     )
     stratify: bool | None = Field(
         None,
-        description="keep the class shares in every split; by default on where rows are shuffled and "
-        "targets are classes",
+        description="stratify by class (default: true if rows are shuffled and targets are classes)",
     )
-    column: str | None = Field(None, description="table column whose values are train, dev and test")
+    column: str | None = Field(None, description="table column with the values train, dev and test")
     folds: Annotated[int, Field(ge=2)] | None = Field(
-        None, description="cross-validation: parts of the rows, equally many in each"
+        None, description="cross-validation: number of folds of equal size"
     )
     fold: PositiveInt | None = Field(
         None,
-        description="the part, from 1, that is test; train and dev share the others as they share the rows",
+        description="number of the test fold, from 1; the other folds are split into train and dev",
     )
     same: bool = Field(
-        default=False, description="train, dev and test are all the rows; short form `split: same`"
+        default=False, description="train, dev and test each use all rows; short form `split: same`"
     )
 
 

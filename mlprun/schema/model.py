@@ -139,30 +139,34 @@ class Best(Options):
 class EarlyStopping(Options):
     """Stopping before the last epoch."""
 
-    patience: PositiveInt = Field(100, description="epochs without a better value of best.metric")
+    patience: PositiveInt = Field(100, description="epochs without improvement of best.metric")
 
 
 class CheckpointSettings(Options):
     """The frequency of checkpoints while training."""
 
-    seconds: PositiveFloat = Field(1.0, description="seconds between checkpoints at most")
-    epochs: PositiveInt | None = Field(None, description="epochs between checkpoints at most; null for any")
+    seconds: PositiveFloat = Field(1.0, description="maximum seconds between checkpoints")
+    epochs: PositiveInt | None = Field(
+        None, description="maximum epochs between checkpoints; null for no limit"
+    )
 
 
 class Training(Options):
     """The training loop: epochs, batches, precision and logging."""
 
     epochs: NonNegativeInt = Field(1000, description="passes over the train rows")
-    batch_size: PositiveInt | Literal["full"] = Field("full", description="rows per step, or full for all")
-    shuffle: bool = Field(default=True, description="draw a new row order for each epoch")
-    seed: Seed = Field(0, description="of initial weights, row orders and dropout")
+    batch_size: PositiveInt | Literal["full"] = Field(
+        "full", description="rows per step, or full for all rows"
+    )
+    shuffle: bool = Field(default=True, description="shuffle the rows in each epoch")
+    seed: Seed = Field(0, description="seed for initial weights, row order and dropout")
     dtype: Literal["float32", "float64"] = Field("float32", description="floating-point type")
-    threads: PositiveInt = Field(1, le=1024, description="threads of one operation; results may depend on it")
+    threads: PositiveInt = Field(1, le=1024, description="threads per operation; results may depend on it")
     evaluate_every: PositiveInt = Field(1, description="epochs between evaluations of dev")
     log_every: PositiveInt = Field(1, description="epochs between rows of history.csv")
     report_every: PositiveInt = Field(50, description="epochs between lines of train.log on logged epochs")
-    clip_norm: PositiveFloat | None = Field(None, description="largest norm of all gradients together")
-    clip_value: PositiveFloat | None = Field(None, description="largest size of each gradient")
+    clip_norm: PositiveFloat | None = Field(None, description="maximum norm of all gradients")
+    clip_value: PositiveFloat | None = Field(None, description="maximum absolute value of each gradient")
 
 
 def _default_optimizer(value: Any) -> Any:
@@ -187,49 +191,49 @@ class Config(Options):
     `load` and `parse` return it with every default set, including those that depend on the data.
     """
 
-    name: RunName = Field(DERIVED, description="what the run is called; by default the file's name")
+    name: RunName = Field(DERIVED, description="name of the run (default: file name)")
     extend: tuple[ConfigPath, ...] = Field(
-        (), description="Python files that register parts of your own; they run only with --allow-code"
+        (), description="Python files that register custom parts; they run only with --allow-code"
     )
-    dataset: DatasetField = Field(description="the rows to learn from")
+    dataset: DatasetField = Field(description="the data")
     architecture: ArchitectureField = Field(
         default_factory=lambda: default_part(architectures, DEFAULT_ARCHITECTURE), description="the network"
     )
     loss: LossField = Field(
-        DERIVED, description="what is minimised; by default bce, cross_entropy or mse, as targets call for"
+        DERIVED, description="loss function (default: bce, cross_entropy or mse, inferred from the targets)"
     )
-    penalty: Penalties = Field(default_factory=Penalties, description="factors on sums over the weights")
+    penalty: Penalties = Field(default_factory=Penalties, description="regularisation coefficients")
     optimizer: OptimizerField = Field(
         default_factory=lambda: optimizers["sgd"].model_validate(DEFAULT_OPTIMIZER),
-        description="how weights are updated; by default sgd with lr 0.2",
+        description="optimizer (default: sgd with lr 0.2)",
     )
     schedule: ScheduleField = Field(
         default_factory=lambda: default_part(schedules, "constant"),
-        description="how the learning rate changes",
+        description="learning rate schedule",
     )
-    training: Training = Field(default_factory=Training, description="epochs, batches, seed and the like")
+    training: Training = Field(default_factory=Training, description="epochs, batches, seed, ...")
     metrics: tuple[MetricField, ...] = Field(
-        DERIVED, description="what is logged beside the loss; by default accuracy, or r2 for numbers"
+        DERIVED, description="metrics to log (default: accuracy, or r2 for regression)"
     )
-    best: Best = Field(default_factory=Best, description="which epoch is kept as the best")
-    early_stopping: EarlyStopping | None = Field(None, description="when to stop early; by default never")
+    best: Best = Field(default_factory=Best, description="selection of the best epoch")
+    early_stopping: EarlyStopping | None = Field(None, description="early stopping (default: none)")
     checkpoint: CheckpointSettings = Field(
-        default_factory=CheckpointSettings, description="how often the state is saved"
+        default_factory=CheckpointSettings, description="checkpoint intervals"
     )
     snapshots: tuple[NonNegativeInt, ...] = Field(
-        (), description="epochs at which all outputs are kept, for bar charts"
+        (), description="epochs at which all outputs are stored, for bar charts"
     )
     callbacks: tuple[CallbackField, ...] = Field(
-        (), description="callbacks of your own that run beside the training, registered by files of `extend`"
+        (), description="custom callbacks registered in files of `extend`"
     )
     device: Annotated[str, Field(pattern=r"^(cpu|cuda|cuda:[0-9]{1,3}|auto)$")] = Field(
         "cpu", description="cpu, cuda, cuda:1 and so on, or auto for a GPU if there is one"
     )
     engine: Literal["auto", "torch", "fused", "scratch"] = Field(
         "auto",
-        description="what executes the steps: torch runs everything, fused compiles dense ones for the CPU, "
-        "scratch is written to be read, in NumPy and float64; auto takes fused where it can run the config "
-        "and the run is long enough to be worth its start, else torch",
+        description="torch: supports everything; fused: compiled CPU kernels for dense networks; "
+        "scratch: readable NumPy in float64; auto: fused if it supports the config and the run is long "
+        "enough, otherwise torch",
     )
     format: Literal[1, 2] = Field(
         FORMAT, description="format version of this config; 1 is that of mlprun 0.1"

@@ -90,12 +90,12 @@ class Draw(Options):
 class Objective(Options):
     """What tells a good setting from a bad one."""
 
-    metric: str = Field("dev_loss", description="a figure of a trial: SPLIT_loss or SPLIT_METRIC")
+    metric: str = Field("dev_loss", description="metric of a trial: SPLIT_loss or SPLIT_METRIC")
     mode: Literal["min", "max"] | None = Field(
-        None, description="whether small or large is good; by default what the figure calls for"
+        None, description="min or max (default: inferred from the metric)"
     )
     aggregate: Literal["mean", "median", "success"] = Field(
-        "mean", description="of a setting's seeds and folds: mean, median, or the share that is a success"
+        "mean", description="over seeds and folds of a setting: mean, median, or success rate"
     )
 
 
@@ -106,10 +106,10 @@ class Pruner(Options):
         "successive_halving", description="at each rung the best share of all that came so far goes on"
     )
     min_epochs: PositiveInt | None = Field(
-        None, description="epochs of the first rung; by default a hundredth of the base's training.epochs"
+        None, description="epochs of the first rung (default: 1% of training.epochs of the base)"
     )
     reduction_factor: Annotated[int, Field(ge=2)] = Field(
-        4, description="one in so many goes on, and to so many times as many epochs"
+        4, description="keep one in this many settings at each rung, with this many times the epochs"
     )
 
 
@@ -119,33 +119,31 @@ class Search(Options):
     name: Literal["tpe", "random"] = Field(
         "tpe", description="tree-structured Parzen estimators, of Optuna; or draws as without a search"
     )
-    trials: PositiveInt = Field(description="how many settings are tried")
-    batch: PositiveInt = Field(32, description="settings of one round, trained together")
-    seed: Seed = Field(0, description="of the search")
-    pruner: Pruner | None = Field(None, description="ends the settings that do not look good")
+    trials: PositiveInt = Field(description="number of settings")
+    batch: PositiveInt = Field(32, description="settings per batch")
+    seed: Seed = Field(0, description="seed of the search")
+    pruner: Pruner | None = Field(None, description="stops unpromising settings early")
 
 
 class Sweep(Options):
     """Many runs as one: a base config, the values that replace its own, seeds, and what is good."""
 
-    name: RunName | None = Field(None, description="what the sweep is called; by default the file's name")
-    base: Any = Field(
-        None, description="the config that settings are laid over: a path, or the config itself"
-    )
+    name: RunName | None = Field(None, description="name of the sweep (default: file name)")
+    base: Any = Field(None, description="base config: a path, or the config itself")
     seeds: PositiveInt | Annotated[tuple[Seed, ...], Field(min_length=1)] = Field(
-        1, description="how many, counted from the base's training.seed, or a list of them"
+        1, description="number of seeds, starting with training.seed of the base, or a list"
     )
-    folds: Annotated[int, Field(ge=2)] | None = Field(
-        None, description="parts of the rows, each of which is tested on once"
+    folds: Annotated[int, Field(ge=2)] | None = Field(None, description="number of cross-validation folds")
+    grid: dict[str, Values] = Field(
+        default_factory=dict, description="parameter values; all combinations are trained"
     )
-    grid: dict[str, Values] = Field(default_factory=dict, description="values of parameters, all combined")
-    paired: dict[str, Values] = Field(default_factory=dict, description="values that belong together")
-    random: dict[str, Draw] = Field(default_factory=dict, description="how values are drawn")
-    trials: PositiveInt | None = Field(None, description="how many settings `random` draws")
-    seed: Seed = Field(0, description="of the draws of `random`")
-    search: Search | None = Field(None, description="asks for settings of `random` round by round")
-    objective: Objective = Field(default_factory=Objective, description="which settings are good")
-    success: str | None = Field(None, description="when a trial is one: figure, operator, number")
+    paired: dict[str, Values] = Field(default_factory=dict, description="parameter values that vary together")
+    random: dict[str, Draw] = Field(default_factory=dict, description="distributions of parameters")
+    trials: PositiveInt | None = Field(None, description="number of settings sampled from `random`")
+    seed: Seed = Field(0, description="seed for sampling `random`")
+    search: Search | None = Field(None, description="search over `random` in batches")
+    objective: Objective = Field(default_factory=Objective, description="objective")
+    success: str | None = Field(None, description="success criterion of a trial: metric, operator, number")
 
     @property
     def parameters(self) -> tuple[str, ...]:

@@ -92,7 +92,7 @@ def test_the_documentation_of_a_part_as_json(listed):
         "values": "number > 0",
         "required": False,
         "default": 1.0,
-        "description": "error size where the curve straightens, in the target's units",
+        "description": "error above which the loss is linear, in units of the target",
     }
 
 

@@ -32,28 +32,28 @@ Norm = Literal["none", "batch", "layer"]
 class Layer(Options):
     """A hidden layer: linear, then norm, activation and dropout; what is not given is the architecture's."""
 
-    units: PositiveInt = Field(description="outputs of the layer")
+    units: PositiveInt = Field(description="number of units")
     activation: HiddenActivation | None = Field(
-        None, description="by default architecture.activation; several in a list are summed"
+        None, description="activation (default: architecture.activation); a list is summed"
     )
-    bias: bool | None = Field(None, description="whether a bias is added; by default architecture.bias")
+    bias: bool | None = Field(None, description="add a bias (default: architecture.bias)")
     init: LayerInitField | None = Field(
-        None, description="how weight and bias start; by default architecture.init"
+        None, description="initialisers of weight and bias (default: architecture.init)"
     )
     dropout: Probability | None = Field(
-        None, description="share of outputs set to 0 in training; by default architecture.dropout"
+        None, description="dropout probability (default: architecture.dropout)"
     )
     norm: Norm | None = Field(
-        None, description="normalisation before the activation; by default architecture.norm"
+        None, description="normalisation before the activation (default: architecture.norm)"
     )
 
 
 class OutputLayer(Options):
     """The output layer's own bias and start; what is not given is the architecture's."""
 
-    bias: bool | None = Field(None, description="whether a bias is added; by default architecture.bias")
+    bias: bool | None = Field(None, description="add a bias (default: architecture.bias)")
     init: LayerInitField | None = Field(
-        None, description="how weight and bias start; by default architecture.init"
+        None, description="initialisers of weight and bias (default: architecture.init)"
     )
 
 
@@ -61,12 +61,12 @@ class Embedding(Options):
     """A table in front of integer inputs: each symbol becomes `dim` numbers."""
 
     vocabulary: PositiveInt = Field(description="number of symbols; inputs are 0 to vocabulary - 1")
-    dim: PositiveInt = Field(description="numbers per symbol")
+    dim: PositiveInt = Field(description="dimension of the embedding")
     activation: HiddenActivation = Field(
-        default_factory=Identity, description="applied to the numbers of the table"
+        default_factory=Identity, description="activation applied to the embedding"
     )
     init: InitializerField = Field(
-        default_factory=Default, description="how the table starts; by default N(0, 1)"
+        default_factory=Default, description="initialiser of the embedding (default: N(0, 1))"
     )
 
     def modules(self, *, sparse: bool) -> dict[str, nn.Module]:
@@ -94,11 +94,9 @@ class Architecture(Part):
     table in front of integer inputs; an option `init` says how layers, or parameters by name, start.
     """
 
-    outputs: PositiveInt | None = Field(
-        None, description="network outputs; by default what data and loss call for"
-    )
+    outputs: PositiveInt | None = Field(None, description="number of outputs (default: inferred)")
     output_activation: OneActivation | None = Field(
-        None, description="by default what the loss implies, otherwise identity"
+        None, description="output activation (default: implied by the loss, otherwise identity)"
     )
 
     @property

@@ -43,28 +43,26 @@ class Mlp(Architecture):
     hidden: tuple[PositiveInt, ...] | None = Field(
         None,
         max_length=MOST_LAYERS,
-        description="units of each hidden layer; by default [8] where no layers are given",
+        description="units of each hidden layer (default: [8], unless layers are given)",
     )
     layers: tuple[Layer, ...] | None = Field(
         None,
         max_length=MOST_LAYERS,
-        description="hidden layers with options of their own, instead of hidden",
+        description="hidden layers with individual options, instead of hidden",
     )
     activation: HiddenActivation = Field(
         default_factory=Relu,
-        description="of every hidden layer without its own; several in a list are summed",
+        description="default activation of hidden layers; a list is summed",
     )
-    bias: bool = Field(True, description="whether every layer without its own word on it adds a bias")  # noqa: FBT003
+    bias: bool = Field(True, description="default for layers that do not set bias")  # noqa: FBT003
     init: InitField = Field(
         default_factory=LayerInit,
-        description="how every layer without its own starts, or the network by parameter name (values, file)",
+        description="default initialisers of layers, or the parameters by name (values, file)",
     )
-    dropout: Probability = Field(0.0, description="share of a hidden layer's outputs set to 0 in training")
+    dropout: Probability = Field(0.0, description="dropout probability of hidden layers")
     norm: Norm = Field("none", description="normalisation of hidden layers before the activation")
-    output: OutputLayer = Field(
-        default_factory=OutputLayer, description="bias and init of the output layer alone"
-    )
-    embedding: Embedding | None = Field(None, description="a table in front of integer inputs")
+    output: OutputLayer = Field(default_factory=OutputLayer, description="bias and init of the output layer")
+    embedding: Embedding | None = Field(None, description="embedding of integer inputs")
 
     @model_validator(mode="before")
     @classmethod

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @architectures.register
 class Rnn(Architecture):
-    """Recurrent cell unrolled over a row, its output read after the last step.
+    """Recurrent cell applied to the sequence in a row; the output is computed from the last state.
 
     A step is h = activation(input(x) + hidden(h)) from h = 0; with tanh this is torch.nn.RNNCell. Rows are
     [B, T] symbols that an `embedding` turns into T steps of dim numbers, or without one [B, T] numbers: T
@@ -33,16 +33,16 @@ class Rnn(Architecture):
     """
 
     name: Literal["rnn"] = "rnn"
-    hidden: PositiveInt = Field(8, description="numbers that the cell hands from step to step")
+    hidden: PositiveInt = Field(8, description="hidden state size")
     activation: HiddenActivation = Field(
-        default_factory=Tanh, description="of the cell; several in a list are summed"
+        default_factory=Tanh, description="activation of the cell; a list is summed"
     )
-    bias: bool = Field(True, description="whether input, hidden and output add a bias each")  # noqa: FBT003
+    bias: bool = Field(True, description="add biases to input, hidden and output layer")  # noqa: FBT003
     init: InitField = Field(
         default_factory=LayerInit,
-        description="how input, hidden and output start, or the network by parameter name (values, file)",
+        description="initialisers of all layers, or the parameters by name (values, file)",
     )
-    embedding: Embedding | None = Field(None, description="a table in front of integer inputs")
+    embedding: Embedding | None = Field(None, description="embedding of integer inputs")
 
     def shapes(self, inputs: int) -> dict[str, tuple[int, ...]]:
         assert self.outputs is not None

@@ -35,7 +35,7 @@ class Bundled(Dataset):
 
 @datasets.register
 class Iris(Bundled):
-    """Three species of iris told apart by four measurements of the flower: 150 rows.
+    """Three species of iris from four measurements of the flower: 150 rows, classification.
 
     Inputs are [150, 4] float64 in cm; 50 flowers of each species.
     Good for: a first real data set; two of the species overlap.
@@ -50,7 +50,7 @@ class Iris(Bundled):
 
 @datasets.register
 class Wine(Bundled):
-    """Three growers of wine told apart by 13 chemical measurements: 178 rows.
+    """Three growers of wine from 13 chemical measurements: 178 rows, classification.
 
     Inputs are [178, 13] float64, each in its own unit; 59, 71 and 48 wines.
     Good for: showing why features are standardised, since their ranges differ a thousandfold.
@@ -65,7 +65,7 @@ class Wine(Bundled):
 
 @datasets.register
 class BreastCancer(Bundled):
-    """Malignant and benign tumours told apart by 30 measurements of cell nuclei: 569 rows.
+    """Malignant or benign tumours from 30 measurements of cell nuclei: 569 rows, classification.
 
     Inputs are [569, 30] float64, lengths and areas in pixels; 212 malignant (class 0) and 357 benign.
     Good for: two classes of unequal size, where precision and recall say more than accuracy.
@@ -96,7 +96,7 @@ class Digits(Bundled):
 
 @datasets.register
 class Diabetes(Bundled):
-    """Progress of diabetes after a year, from ten measurements of a patient: 442 rows, a number to predict.
+    """Progression of diabetes after one year from ten measurements: 442 rows, regression.
 
     Inputs are [442, 10] float64; the target is [442, 1], a score of the disease from 25 to 346.
     Good for: regression on real data with much noise, where a linear model is hard to beat.
@@ -109,7 +109,7 @@ class Diabetes(Bundled):
     name: Literal["diabetes"] = "diabetes"
     scaled: bool = Field(
         default=True,
-        description="features centred and scaled by scikit-learn; false: in years, mmHg, mg/dl ...",
+        description="features as scaled by scikit-learn; false: original units (years, mmHg, mg/dl ...)",
     )
 
     def _loading(self) -> dict[str, bool]:

@@ -29,7 +29,7 @@ class DatasetInfo:
     classes: tuple[str, ...] | None
     """class names in the order of their ids; None when targets are numbers"""
     targets: int = 1
-    """numbers per row; 1 when targets are classes"""
+    """numbers per row; 1 if targets are classes"""
     tokens: int | None = None
     """how many symbols integer inputs need (largest id + 1); None when inputs are not ids"""
 
@@ -107,19 +107,19 @@ class Dataset(Part):
     shuffles: ClassVar[bool] = True
     default_split: ClassVar[Split] = Split.model_construct()  # validation would take time in every command
 
-    split: SplitField | None = Field(None, description="how rows are divided into train, dev and test")
+    split: SplitField | None = Field(None, description="split of the rows into train, dev and test")
     standardize: bool = Field(
         default=True,
         description=STANDARDIZE,
     )
     seed: Seed | None = Field(
-        None, description="seed of the dataset's own draws and of the split; by default training.seed"
+        None, description="seed for generating and splitting the data (default: training.seed)"
     )
 
     positive: Annotated[str, BeforeValidator(_class_name)] | None = Field(
         None,
-        description="the class, of two, that precision, recall, f1 and the like are of; it becomes class 1. "
-        "By default the second one, in a table the second by name",
+        description="positive class (class 1) of precision, recall, f1 and similar metrics "
+        "(default: the second class, in a table the second by name)",
     )
 
     def unsupported_positive(self, info: DatasetInfo) -> str | None:
@@ -170,7 +170,7 @@ class Generated(Dataset):
     shuffles: ClassVar[bool] = False
 
     samples: PositiveInt | None = Field(
-        None, description="number of rows; by default the sum of the split's counts"
+        None, description="number of rows (default: sum of the split's counts)"
     )
     standardize: bool = Field(
         default=False,

@@ -36,7 +36,7 @@ Point = Annotated[tuple[float, ...], Field(min_length=1)]
 
 @datasets.register
 class Blobs(SampledDataset):
-    """Round clouds of points around centres that are drawn uniformly from a box, one class each.
+    """Isotropic Gaussian clusters with centres drawn uniformly from a box, one class each.
 
     Inputs are [N, features] float64, in the box's unit: N(centre, cluster_std^2); rows go to the classes in
     turn and are shuffled. Fresh rows have the same centres.
@@ -46,11 +46,11 @@ class Blobs(SampledDataset):
     """
 
     name: Literal["blobs"] = "blobs"
-    features: PositiveInt = Field(2, description="numbers per row")
-    centers: Classes = Field(3, description="clouds, which are the classes")
-    cluster_std: NonNegativeFloat = Field(1.0, description="standard deviation of each cloud")
+    features: PositiveInt = Field(2, description="number of features")
+    centers: Classes = Field(3, description="number of clusters, one per class")
+    cluster_std: NonNegativeFloat = Field(1.0, description="standard deviation of each cluster")
     center_box: tuple[float, float] = Field(
-        (-10.0, 10.0), description="lowest and highest coordinate of a centre"
+        (-10.0, 10.0), description="lower and upper bound of the coordinates of centres"
     )
 
     @field_validator("center_box")
@@ -79,7 +79,7 @@ class Blobs(SampledDataset):
 
 @datasets.register
 class Gaussians(SampledDataset):
-    """One normal distribution per class, with the means, covariances and class shares that are given.
+    """One normal distribution per class with given means, covariances and class weights.
 
     Inputs are [N, D] float64 in the unit of the means; every class has its share of the rows, rounded,
     shuffled.
@@ -89,16 +89,16 @@ class Gaussians(SampledDataset):
 
     name: Literal["gaussians"] = "gaussians"
     means: tuple[Point, ...] = Field(
-        ((-1.0, -1.0), (1.0, 1.0)), min_length=2, description="the mean of each class, D numbers"
+        ((-1.0, -1.0), (1.0, 1.0)), min_length=2, description="mean of each class, D numbers"
     )
     std: PositiveFloat = Field(
-        1.0, description="standard deviation in every direction, where covariances are not given"
+        1.0, description="standard deviation in all directions, unless covariances are given"
     )
     covariances: tuple[tuple[Point, ...], ...] | None = Field(
-        None, description="the covariance of each class, D rows of D numbers, instead of std"
+        None, description="covariance matrix of each class, D rows of D numbers, instead of std"
     )
     weights: tuple[PositiveFloat, ...] | None = Field(
-        None, description="the share of each class in any unit; by default equal"
+        None, description="relative class weights (default: equal)"
     )
 
     @field_validator("means")
@@ -231,7 +231,7 @@ def _half_turn(count: int) -> torch.Tensor:
 
 @datasets.register
 class Sequences(Generated):
-    """Counting in a circle: row b, time t is symbol (b + t) mod symbols; predict the one at t = length.
+    """Cyclic counting: row b, time t is symbol (b + t) mod symbols; the target is the symbol at t = length.
 
     Inputs are [N, length] int64 symbols, the class is the next symbol; nothing is drawn, and by default there
     is one row per symbol.
@@ -242,7 +242,7 @@ class Sequences(Generated):
     default_split: ClassVar[Split] = Split.model_construct(same=True)
 
     name: Literal["sequences"] = "sequences"
-    symbols: Classes = Field(5, description="symbols in the circle, which are the classes")
+    symbols: Classes = Field(5, description="number of symbols, which are the classes")
     length: Annotated[int, Field(ge=1, le=10_000)] = Field(5, description="symbols per row")
 
     @property
@@ -262,7 +262,7 @@ class Sequences(Generated):
 
 @datasets.register
 class Circles(SampledDataset):
-    """A circle inside another one, one class each.
+    """Two concentric circles, one class each.
 
     Inputs are [N, 2] float64 in units of the outer radius: N // 2 rows evenly spaced on the outer circle
     (class 0), the others on the inner one, shuffled, then with N(0, noise^2) added.
@@ -292,7 +292,7 @@ class Circles(SampledDataset):
 
 @datasets.register
 class Spirals(SampledDataset):
-    """Spiral arms around one centre, each turned against the last, one class each.
+    """Intertwined spiral arms around a common centre, one class each.
 
     Inputs are [N, 2] float64 in units of the outermost radius: rows go to the arms in turn, evenly spaced
     along the radius, shuffled, then with N(0, noise^2) added.
@@ -301,8 +301,8 @@ class Spirals(SampledDataset):
     """
 
     name: Literal["spirals"] = "spirals"
-    arms: Classes = Field(2, description="spiral arms, which are the classes")
-    turns: PositiveFloat = Field(1.0, description="turns that each arm makes from the centre to its end")
+    arms: Classes = Field(2, description="number of arms, one per class")
+    turns: PositiveFloat = Field(1.0, description="turns of each arm from the centre to its end")
     noise: NonNegativeFloat = Field(
         0.03, description="standard deviation of the noise, in units of the outermost radius"
     )
@@ -322,7 +322,7 @@ class Spirals(SampledDataset):
 
 @datasets.register
 class Checkerboard(SampledDataset):
-    """Points spread evenly over a square that is ruled into cells of two classes in alternation.
+    """Uniform points on a square divided into cells of two alternating classes.
 
     Inputs are [N, 2] float64 in units of half the side, uniform on [-1, 1); noise is added after a point has
     its class.
@@ -357,7 +357,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 @datasets.register
 class Classification(Generated):
-    """Clusters at the corners of a hypercube, hidden among features that say nothing or repeat others.
+    """Clusters at the corners of a hypercube, with additional redundant, repeated and noise features.
 
     Inputs are [N, features] float64, no unit, in shuffled order; draws are scikit-learn's with random_state =
     `seed`.
@@ -367,22 +367,24 @@ class Classification(Generated):
     """
 
     name: Literal["classification"] = "classification"
-    features: PositiveInt = Field(20, description="numbers per row")
-    informative: PositiveInt = Field(2, description="features that carry the class")
-    redundant: NonNegativeInt = Field(2, description="features that are sums of informative ones")
-    repeated: NonNegativeInt = Field(0, description="features that are copies of others")
+    features: PositiveInt = Field(20, description="number of features")
+    informative: PositiveInt = Field(2, description="number of informative features")
+    redundant: NonNegativeInt = Field(2, description="number of linear combinations of informative features")
+    repeated: NonNegativeInt = Field(0, description="number of copies of other features")
     classes: Classes = Field(2, description="number of classes")
-    clusters_per_class: PositiveInt = Field(2, description="clusters that make up a class")
+    clusters_per_class: PositiveInt = Field(2, description="number of clusters per class")
     weights: tuple[Fraction, ...] | None = Field(
-        None, description="share of each class, the last may be left out; by default equal"
+        None, description="class proportions; the last may be omitted (default: equal)"
     )
-    flip_y: Fraction = Field(0.01, description="fraction of rows whose class is drawn at random")
-    class_sep: PositiveFloat = Field(1.0, description="half the side of the hypercube")
+    flip_y: Fraction = Field(0.01, description="fraction of rows with a random class")
+    class_sep: PositiveFloat = Field(1.0, description="half the side length of the hypercube")
     hypercube: bool = Field(
-        default=True, description="clusters at corners of a hypercube, else of a random polytope"
+        default=True, description="place clusters at the corners of a hypercube instead of a random polytope"
     )
-    shift: float | None = Field(0.0, description="added to every feature; null draws one for each")
-    scale: PositiveFloat | None = Field(1.0, description="factor on every feature; null draws one for each")
+    shift: float | None = Field(0.0, description="shift of all features; null for a random shift per feature")
+    scale: PositiveFloat | None = Field(
+        1.0, description="factor of all features; null for a random factor per feature"
+    )
 
     @model_validator(mode="after")
     def _options_agree(self) -> Classification:
@@ -452,20 +454,20 @@ class Regression(Generated):
     """
 
     name: Literal["regression"] = "regression"
-    features: PositiveInt = Field(100, description="numbers per row")
+    features: PositiveInt = Field(100, description="number of features")
     informative: PositiveInt = Field(
-        10, description="features that the targets depend on; all, where there are fewer"
+        10, description="number of features that the targets depend on, at most all"
     )
-    targets: PositiveInt = Field(1, description="numbers to predict per row")
-    bias: float = Field(0.0, description="added to every target, before scaling")
+    targets: PositiveInt = Field(1, description="number of targets")
+    bias: float = Field(0.0, description="constant added to the targets, before scaling")
     noise: NonNegativeFloat = Field(
         0.0, description="standard deviation of the noise on the targets, before scaling"
     )
     effective_rank: PositiveInt | None = Field(
-        None, description="directions that explain most of the inputs; by default inputs are independent"
+        None, description="approximate rank of the inputs (default: independent inputs)"
     )
     tail_strength: Fraction = Field(
-        0.5, description="weight of the other directions, where effective_rank is given"
+        0.5, description="weight of the remaining directions if effective_rank is given"
     )
     scale: Literal["none", "max"] = Field(
         "none", description="max divides each feature and target by its largest absolute value"
@@ -505,7 +507,7 @@ def _by_maximum(columns: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @datasets.register
 class Xor(Dataset):
-    """The four rows of exclusive or, in the order 00, 01, 10, 11, as often as asked and with noise if asked.
+    """The four rows of exclusive or in the order 00, 01, 10, 11, optionally repeated and with noise.
 
     Inputs are [4 * repeat, 2] float64, the bits plus N(0, noise^2), no unit; the class is "1" where the bits
     differ.
@@ -517,7 +519,7 @@ class Xor(Dataset):
     default_split: ClassVar[Split] = Split.model_construct(same=True)
 
     name: Literal["xor"] = "xor"
-    repeat: PositiveInt = Field(1, description="how many times the four rows are in the data")
+    repeat: PositiveInt = Field(1, description="number of repetitions of the four rows")
     noise: NonNegativeFloat = Field(0.0, description="standard deviation of the noise on the inputs")
     standardize: bool = Field(
         default=False, description="scale features to mean 0 and variance 1, fitted on train"
@@ -541,7 +543,7 @@ class Xor(Dataset):
 
 @datasets.register
 class Parity(SampledDataset):
-    """Random bits with noise on them; the class says whether the number of ones is odd.
+    """Random bits with noise; the class is 1 if the number of ones is odd.
 
     Inputs are [N, bits] float64, fair bits plus N(0, noise^2), no unit; class "1" is odd.
     Good for: long plateaus, what a width and a start do; dev and test may be fresh rows at every evaluation.

@@ -48,7 +48,7 @@ Entry = Annotated[
 
 @datasets.register
 class Inline(Dataset):
-    """Rows that are written in the config: `inputs` and `targets`, one entry per row.
+    """Rows given in the config: `inputs` and `targets`, one entry per row.
 
     Inputs are [N, D]; a flat list is one column. Integers from 0 are given as int64, which an architecture
     with an embedding reads as symbols and any other as numbers; all else is float64. Targets in a flat list
@@ -68,7 +68,7 @@ class Inline(Dataset):
     )
     classes: Annotated[int, Field(ge=2, le=MOST_CLASSES)] | None = Field(
         None,
-        description="how many classes there are; by default architecture.outputs or as the largest id says",
+        description="number of classes (default: architecture.outputs, or inferred from the largest id)",
     )
     standardize: bool = Field(
         default=False,

@@ -69,28 +69,28 @@ class Table(Dataset):
     name: Literal["table"] = "table"
     path: ConfigPath = Field(description="a .csv, .tsv, .parquet, .jsonl or .ndjson file of at most 2 GB")
     target: str | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
-        description="the column to predict, or several of numbers"
+        description="target column, or several numeric ones"
     )
     features: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
-        None, description="the columns to predict from; by default all others"
+        None, description="feature columns (default: all others)"
     )
     task: Literal["auto", "classes", "numbers", "values"] = Field(
         "auto",
-        description="what the target is; auto: the loss decides, or its values where that takes either; "
-        "values: they alone, as in mlprun 0.1",
+        description="type of the target; auto: inferred from the loss, or from the values if the loss "
+        "accepts both; values: from the values only, as in mlprun 0.1",
     )
     classes: Annotated[int, Field(ge=2, le=columns.CLASSES)] | None = Field(
         None,
-        description="how many classes there are, where the target holds class ids from 0 and rows may lack "
-        "some; by default architecture.outputs, or those in the rows",
+        description="number of classes if the target holds class ids from 0 "
+        "(default: architecture.outputs, or the ids in the rows)",
     )
     missing: Literal["refuse", "impute"] = Field(
-        "refuse", description="impute puts the train mean, or the most frequent category, into missing cells"
+        "refuse", description="impute: replace missing values by the train mean or the most frequent category"
     )
     other_formats: Literal["refuse", "categories"] = Field(
         "refuse",
-        description="columns of numbers or dates in another format, such as 1,000.00; categories takes their "
-        "cells for categories or classes, as mlprun 0.1 did",
+        description="numbers or dates in other formats, such as 1,000.00; categories: use them as "
+        "categories or classes, as in mlprun 0.1",
     )
 
     @property
