@@ -1,7 +1,7 @@
 """What a config may say: validated, checked and complete, or refused with every problem at once."""
 
 from mlprun.config import Problem
-from mlprun.schema.json_schema import json_schema, json_schema_of
+from mlprun.schema.jsonschema import json_schema, json_schema_of
 from mlprun.schema.load import (
     CONFIG_FILE,
     explicit_values,

@@ -14,7 +14,7 @@ from mlprun import schema
 from mlprun.config.parser import compose
 from mlprun.config.tree import Source, plain
 from mlprun.parts.part import ConfigPath, Options, PositiveInt, Probability
-from mlprun.schema.json_schema import JsonSchemaBuilder
+from mlprun.schema.jsonschema import JsonSchemaBuilder
 
 
 @pytest.fixture(scope="module")

@@ -142,35 +142,6 @@ class JsonSchemaBuilder:
         return {"$ref": f"#/$defs/{self._names[model]}"}
 
 
-def without_repetition(document: JsonSchema) -> JsonSchema:
-    """Return a document without the definitions of partial values that equal those of whole ones."""
-    definitions: dict[str, JsonSchema] = document["$defs"]
-    same = {name for name in definitions if name.endswith(PARTIAL)}
-    while True:
-        # a definition stays when it differs, or refers to one that does
-        kept = {
-            name
-            for name in same
-            if _renamed(definitions[name], same) != definitions[name.removesuffix(PARTIAL)]
-        }
-        if not kept:
-            break
-        same -= kept
-    rest = {name: one for name, one in definitions.items() if name not in same}
-    renamed: JsonSchema = _renamed({**document, "$defs": rest}, same)
-    return renamed
-
-
-def _renamed(value: Any, same: set[str]) -> Any:
-    """Return `value` with references to whole definitions instead of those partial ones."""
-    if isinstance(value, dict):
-        reference = str(value.get("$ref", "")).removeprefix("#/$defs/")
-        if reference in same:
-            return {**value, "$ref": f"#/$defs/{reference.removesuffix(PARTIAL)}"}
-        return {key: _renamed(inner, same) for key, inner in value.items()}
-    return [_renamed(inner, same) for inner in value] if isinstance(value, list) else value
-
-
 def _requires(part: type[Part]) -> bool:
     """Return True if a part has an option without a default."""
     return any(field.is_required() for field in part.model_fields.values())
@@ -253,19 +224,17 @@ def json_schema() -> dict[str, Any]:
         "type": "string",
     }
     required, properties = schema.pop("required"), schema.pop("properties")
-    return without_repetition(
-        {
-            "$schema": DIALECT,
-            **schema,
-            "title": "mlprun config",
-            "description": "A small neural network, its data and how it is trained.",
-            "properties": {"base": base, **{name: _about(one) for name, one in properties.items()}},
-            "if": {"required": ["base"]},
-            "then": {"properties": partial_schema["properties"]},
-            "else": {"properties": properties, "required": required},
-            "$defs": whole.definitions | partial.definitions,
-        }
-    )
+    return {
+        "$schema": DIALECT,
+        **schema,
+        "title": "mlprun config",
+        "description": "A small neural network, its data and how it is trained.",
+        "properties": {"base": base, **{name: _about(one) for name, one in properties.items()}},
+        "if": {"required": ["base"]},
+        "then": {"properties": partial_schema["properties"]},
+        "else": {"properties": properties, "required": required},
+        "$defs": whole.definitions | partial.definitions,
+    }
 
 
 def _about(section: dict[str, Any]) -> dict[str, Any]:
