@@ -49,29 +49,6 @@ _CAPABILITY = re.compile(
 )
 
 
-def record(
-    *,
-    config_digest: str,
-    data_digest: str,
-    seeds: Mapping[str, int],
-    threads: int,
-    device: str,
-    engine: str,
-    engine_reason: str,
-) -> dict[str, Any]:
-    """Return the contents of run.json: what the caller decided, and a description of this machine."""
-    return {
-        "config_digest": config_digest,
-        "data_digest": data_digest,
-        "seeds": dict(seeds),
-        "threads": threads,
-        "device": device,
-        "engine": engine,
-        "engine_reason": engine_reason,
-        **environment(),
-    }
-
-
 def settings_digest(config: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a config without `training.epochs`: the same before and after an extension."""
     training = config.get("training")

@@ -91,22 +91,19 @@ def describe(
     """run.json: what was run, where and with what."""
     config = experiment.config
     assert config.dataset.seed is not None
-    told = provenance.record(
-        config_digest=hashlib.sha256(as_yaml(stored).encode()).hexdigest(),
-        data_digest=experiment.digest(),
-        seeds={"training": config.training.seed, "dataset": config.dataset.seed},
-        threads=config.training.threads,
-        device=device,
-        engine=engine,
-        engine_reason=why,
-    )
-    digests = {name: hashlib.sha256(data).hexdigest() for name, data in code.items()}
     return {
         "name": config.name,
+        "config_digest": hashlib.sha256(as_yaml(stored).encode()).hexdigest(),
         "settings_digest": provenance.settings_digest(stored),
+        "data_digest": experiment.digest(),
+        "seeds": {"training": config.training.seed, "dataset": config.dataset.seed},
+        "threads": config.training.threads,
+        "device": device,
         "device_kind": device_kind(device),
-        "code": digests,
-        **told,
+        "engine": engine,
+        "engine_reason": why,
+        "code": {name: hashlib.sha256(data).hexdigest() for name, data in code.items()},
+        **provenance.environment(),
     }
 
 
