@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, get_args
 
 from mlprun.errors import UsageError
+from mlprun.parts.metrics import metrics
 from mlprun.parts.part import suggestion
 from mlprun.sweeps.schema import TrialStatus
 
@@ -44,16 +45,12 @@ def direction_of(description: Description, column: str) -> str:
     plain = column.removeprefix(LAST)
     if plain == description.objective.get("metric") and description.objective.get("mode"):
         return str(description.objective["mode"])
-    from mlprun.parts.metrics import metrics  # here, since only metrics without a mode of their own need it
-
     name = plain.partition("_")[2]
     return metrics[name].mode if name in metrics else "min"
 
 
 def is_share(column: str) -> bool:
     """Return True if a metric lies between 0 and 1, as an accuracy does."""
-    from mlprun.parts.metrics import metrics  # here, as in `direction_of`
-
     name = column.removeprefix(LAST).partition("_")[2]
     return name in metrics and metrics[name].target == "classes" and metrics[name].mode == "max"
 

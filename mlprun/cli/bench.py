@@ -11,9 +11,10 @@ from mlprun.cli.terminal import Output, Table
 from mlprun.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mlprun.cli.measuring import Measurement
+    from mlprun.figures.cost import CostPanel
 
 
 def bench_command(
@@ -57,10 +58,18 @@ def bench_command(
 
     Exit codes: 0 done, 2 config or usage, 3 data, 7 the figure cannot be written.
     """
-    if plot is not None:
-        return _plot(plot, config, output, force=force)
     from mlprun.cli import measuring, workloads  # here, since --help needs no torch
 
+    if plot is not None:
+        if config is not None:
+            raise UsageError("--plot", "draws networks of its own", "leave the config out")
+        from mlprun import figures  # here, since --help needs none
+
+        form = figures.format_of(plot)
+        check_writable(plot, force=force)
+        panels = measuring.measure_families(measuring.FAMILIES, measuring.SECONDS, output.message)
+        save(plot, figures.encode(figures.costs(panels, measuring.DETAILS), form), force=force)
+        return _show_panels(plot, panels, output)
     if config is None:
         configs = {name: workloads.workload(settings) for name, settings in workloads.WORKLOADS.items()}
     else:
@@ -73,22 +82,7 @@ def bench_command(
     return _show(measurements, output)
 
 
-def _plot(path: str, config: str | None, output: Output, *, force: bool) -> None:
-    """Measure, then show the curves as tables and a figure; what would prevent writing it is found first."""
-    from mlprun import figures  # here, since --help needs no torch and no matplotlib
-    from mlprun.cli import measuring, workloads
-
-    if config is not None:
-        raise UsageError("--plot", "draws networks of its own", "leave the config out")
-    form = figures.format_of(path)
-    check_writable(path, force=force)
-    panels = measuring.measure_families(measuring.FAMILIES, measuring.SECONDS, output.message)
-    details = (
-        f"Medians of {measuring.ROUNDS} repetitions, float32, dev evaluated every "
-        f"{workloads.STEPS_PER_EVALUATION} steps; CPU time of one core. "
-        f"Runs together: wall time on {measuring.count_cores()} cores."
-    )
-    save(path, figures.encode(figures.costs(panels, details), form), force=force)
+def _show_panels(path: str, panels: "Sequence[CostPanel]", output: Output) -> None:
     for panel in panels:
         rows = list(zip(panel.sizes, *panel.microseconds.values(), strict=True))
         output.result(Table((panel.axis, *panel.microseconds), rows, f"µs per step: {panel.heading}"))

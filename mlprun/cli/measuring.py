@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mlprun import engines
-from mlprun.cli.workloads import ENDLESS, PlainLoop, endless, moons, wide, workload
+from mlprun.cli.workloads import ENDLESS, STEPS_PER_EVALUATION, PlainLoop, endless, moons, wide, workload
 from mlprun.errors import DivergedError
 from mlprun.figures import CostPanel
 from mlprun.training.trainer import Trainer, TrainingRun
@@ -232,6 +232,13 @@ FAMILIES = (
         time.perf_counter,  # several threads work
     ),
 )
+
+
+DETAILS = (
+    f"Medians of {ROUNDS} repetitions, float32, dev evaluated every {STEPS_PER_EVALUATION} steps; CPU time "
+    f"of one core. Runs together: wall time on {count_cores()} cores."
+)
+"""How the costs of `FAMILIES` are measured."""
 
 
 def measure_families(families: Sequence[Family], seconds: float, say: Say) -> list[CostPanel]:

@@ -90,7 +90,10 @@ def verify_command(
     if len(configs) > 1 and (against is not None or plot is not None):
         raise UsageError("verify", "--against and --plot are for one config", "name one")
     if plot is not None:
-        _check_plot(plot, force=force)
+        from mlprun import figures  # here, since it imports every figure
+
+        form = figures.format_of(plot)
+        check_writable(plot, force=force)
     results = {}
     for config in configs:
         results[config] = api.verify(
@@ -113,20 +116,9 @@ def verify_command(
     if markdown:
         output.result(*_markdown(results))
     if plot is not None:
-        from mlprun import figures
-
-        chart = figures.agreement(results[configs[0]])
-        save(plot, figures.encode(chart, figures.format_of(plot)), force=force)
+        save(plot, figures.encode(figures.agreement(results[configs[0]]), form), force=force)
         output.message(f"curves drawn in {plot}")
     _raise_if_failed(results)
-
-
-def _check_plot(path: str, *, force: bool) -> None:
-    """Refuse a figure that cannot be written before engines are compared."""
-    from mlprun import figures
-
-    figures.format_of(path)
-    check_writable(path, force=force)
 
 
 def _raise_if_failed(results: Mapping[str, "Verification"]) -> None:
