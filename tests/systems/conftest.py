@@ -29,7 +29,7 @@ def train(tmp_path: Path) -> Callable[..., mlprun.Run]:
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shipped() -> Callable[..., dict[str, Any]]:
     """A shipped config by its name as a complete mapping, to be changed."""
 

@@ -7,6 +7,7 @@ accuracy.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+
+import mlprun.api as mlprun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,11 +55,21 @@ def drawn(seed: int, noise: float) -> tuple[torch.Tensor, torch.Tensor, dict[str
     return rows, (order >= 500).long(), start
 
 
-def exercise(shipped: Callable[..., Mapping], dtype: str) -> Mapping:
-    config = shipped("moons_best_by_accuracy")
-    config["architecture"]["init"] = {"name": "values", "parameters": drawn(0, 0.5)[2]}
-    config["training"] |= {"dtype": dtype, "seed": 0}
-    return config
+@pytest.fixture(scope="module")
+def exercise(
+    shipped: Callable[..., Mapping], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], Run]:
+    """The exercise trained by an engine in a precision, once."""
+    out = str(tmp_path_factory.mktemp("exercise"))
+
+    @functools.cache
+    def run(engine: str, dtype: str) -> Run:
+        config = shipped("moons_best_by_accuracy")
+        config["architecture"]["init"] = {"name": "values", "parameters": drawn(0, 0.5)[2]}
+        config["training"] |= {"dtype": dtype, "seed": 0}
+        return mlprun.train(config | {"engine": engine}, out=out)
+
+    return run
 
 
 def test_the_dataset_draws_the_scripts_rows(train: Train) -> None:
@@ -70,14 +83,9 @@ def test_the_dataset_draws_the_scripts_rows(train: Train) -> None:
 
 @pytest.mark.parametrize(("engine", "dtype", "tolerance"), ENGINES)
 def test_a_thousand_epochs_give_the_recorded_figures(
-    engine: str,
-    dtype: str,
-    tolerance: float,
-    figures: Mapping,
-    shipped: Callable[..., Mapping],
-    train: Train,
+    engine: str, dtype: str, tolerance: float, figures: Mapping, exercise: Callable[[str, str], Run]
 ) -> None:
-    run = train(exercise(shipped, dtype) | {"engine": engine})
+    run = exercise(engine, dtype)
     history = run.history
     np.testing.assert_array_equal(history["epoch"], np.arange(1, 1001))
     for column in ("train_loss", "dev_loss"):
@@ -96,9 +104,9 @@ def test_a_thousand_epochs_give_the_recorded_figures(
 
 @EVERY
 def test_the_log_has_a_line_for_every_strict_improvement(
-    engine: str, figures: Mapping, shipped: Callable[..., Mapping], train: Train
+    engine: str, figures: Mapping, exercise: Callable[[str, str], Run]
 ) -> None:
-    run = train(exercise(shipped, "float64") | {"engine": engine})
+    run = exercise(engine, "float64")
     lines = Path(run.path, "train.log").read_text().splitlines()
     found = [re.search(r"epoch (\d+): dev_accuracy (\S+) -> (\S+)$", line) for line in lines]
     said = [match.groups() for match in found if match]
