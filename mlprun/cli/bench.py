@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mlprun import api
+from mlprun import api, figures
 from mlprun.cli.options import AllowCode, Force, check_writable, save
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import UsageError
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mlprun.cli.measuring import Measurement
-    from mlprun.figures.cost import CostPanel
+    from mlprun.figures import CostPanel
 
 
 def bench_command(
@@ -63,8 +63,6 @@ def bench_command(
     if plot is not None:
         if config is not None:
             raise UsageError("--plot", "draws networks of its own", "leave the config out")
-        from mlprun import figures  # here, since --help needs none
-
         form = figures.format_of(plot)
         check_writable(plot, force=force)
         panels = measuring.measure_families(measuring.FAMILIES, measuring.SECONDS, output.message)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlprun import api
+from mlprun import api, figures
 from mlprun.cli.options import AllowCode, Force, check_writable, save
 from mlprun.cli.terminal import Output, Table
 from mlprun.cli.validate import divide
@@ -90,8 +90,6 @@ def verify_command(
     if len(configs) > 1 and (against is not None or plot is not None):
         raise UsageError("verify", "--against and --plot are for one config", "name one")
     if plot is not None:
-        from mlprun import figures  # here, since it imports every figure
-
         form = figures.format_of(plot)
         check_writable(plot, force=force)
     results = {}
