@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 
 from mlprun import api
 from mlprun.engines.contract import never
@@ -14,6 +15,8 @@ from mlprun.engines.torch import TorchEngine
 from mlprun.experiment import Experiment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 ENGINES = {"torch": TorchEngine(), "fused": FusedEngine()}
@@ -33,11 +36,11 @@ class Lab:
 
     @staticmethod
     def run(engine: str, experiment: Experiment, until: int | None = None) -> tuple[Any, Any]:
-        """An engine on an experiment to its end, or to `until`: what it told, and the state."""
+        """An engine on an experiment to its end, or to `until`: the result of the chunk, and the state."""
         chosen, epochs = ENGINES[engine], experiment.config.training.epochs
         cohort = chosen.open([experiment], [chosen.initial_state(experiment)], device="cpu")
-        (told,) = chosen.advance(cohort, [epochs if until is None else until], never)
-        return told, chosen.states(cohort, [0])[0]
+        (result,) = chosen.advance(cohort, [epochs if until is None else until], never)
+        return result, chosen.states(cohort, [0])[0]
 
     @classmethod
     def model(cls, engine: str, config: dict[str, Any], dtype: str) -> Any:
@@ -76,5 +79,8 @@ class Lab:
 
 
 @pytest.fixture(scope="session")
-def lab() -> Lab:
-    return Lab()
+def lab() -> Iterator[Lab]:
+    former = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield Lab()
+    torch.set_num_threads(former)

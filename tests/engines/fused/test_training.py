@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +22,26 @@ CONFIG: dict[str, Any] = {
     "engine": "fused",
 }
 FILES = ("last.safetensors", "best.safetensors", "history.csv")
-CHILD = "import sys, json; from mlprun import api; api.train(json.loads(sys.argv[1]), out=sys.argv[2])"
+# forks a process for each delay, so that they start up once
+CHILD = """
+import json, os, signal, sys, time
+from mlprun import api
+from mlprun.engines.fused import epochs
+epochs.TRAIN.compiled("float32")
+config, folder, *delays = sys.argv[1:]
+for delay in delays:
+    path = f"{folder}/{delay}"
+    child = os.fork()
+    if child == 0:
+        api.train(json.loads(config), out=path)
+        os._exit(0)
+    while not os.path.exists(f"{path}/killed-001/last.safetensors"):
+        assert os.waitpid(child, os.WNOHANG) == (0, 0)
+        time.sleep(0.001)
+    time.sleep(float(delay))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+"""
 
 
 def contents(folder: str) -> dict[str, bytes]:
@@ -37,21 +53,23 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return contents(api.train(CONFIG, out=str(tmp_path_factory.mktemp("whole"))).path)
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.05, 0.2])
-def test_a_killed_run_ends_with_the_bytes_of_an_undisturbed_one(
-    undisturbed: dict[str, bytes], tmp_path: Path, delay: float
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Folders of runs that were killed by themselves, some time after their first checkpoint."""
+    folder = str(tmp_path_factory.mktemp("killed"))
+    delays = ["0", "0.05", "0.2"]
+    subprocess.run([sys.executable, "-c", CHILD, json.dumps(CONFIG), folder, *delays], check=True)
+    return [f"{folder}/{delay}/killed-001" for delay in delays]
+
+
+def test_killed_runs_end_with_the_bytes_of_an_undisturbed_one(
+    undisturbed: dict[str, bytes], killed: list[str]
 ) -> None:
-    child = subprocess.Popen([sys.executable, "-c", CHILD, json.dumps(CONFIG), str(tmp_path)])
-    folder = tmp_path / "killed-001"
-    while not (folder / "last.safetensors").exists() and child.poll() is None:
-        time.sleep(0.001)
-    time.sleep(delay)
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
-    run = api.resume(str(folder))
-    assert run.status.state == "finished"
-    assert contents(run.path) == undisturbed
-    assert run.folder.record()["engine"] == "fused"
+    for folder in killed:
+        run = api.resume(folder)
+        assert run.status.state == "finished"
+        assert contents(run.path) == undisturbed
+        assert run.folder.record()["engine"] == "fused"
 
 
 def test_an_extended_run_equals_one_that_was_long_from_the_start(

@@ -81,7 +81,7 @@ def torch_gradient(experiment: Any) -> dict[str, Any]:
 @example(
     count=50, inputs=16, hidden=[16, 4], outputs=1, batch=7, bias=False, loss="bce", seed=2, activation="elu"
 )
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_the_first_gradient_is_autograds(lab: Any, dtype: str, activation: str, **shape: Any) -> None:
     experiment = lab.make(settings_of(lab, shape, activation, dtype=dtype, epochs=1))
     engine = lab.engines["fused"]
@@ -91,7 +91,7 @@ def test_the_first_gradient_is_autograds(lab: Any, dtype: str, activation: str, 
 
 
 @given(**SHAPES, activation=st.sampled_from(SMOOTH))
-@settings(max_examples=15)
+@settings(max_examples=10)
 def test_after_a_hundred_steps_rounding_has_grown_as_little_as_in_torch(
     lab: Any, activation: str, **shape: Any
 ) -> None:
@@ -106,7 +106,7 @@ def test_after_a_hundred_steps_rounding_has_grown_as_little_as_in_torch(
 
 
 @given(**{**SHAPES, "batch": st.just("full")}, activation=st.sampled_from(KINKED))
-@settings(max_examples=15)
+@settings(max_examples=10)
 def test_activations_with_kinks_agree_over_ten_steps(lab: Any, activation: str, **shape: Any) -> None:
     config = settings_of(lab, shape, activation, epochs=10)
     exact = lab.model("torch", config, "float64")
