@@ -125,10 +125,10 @@ class PythonMetricsTrainer:
             return None
         if result.status == DIVERGED:
             raise OverflowError
-        record, order = run.state_record, row_order(self.experiment.config, run.train_rows, run.epoch - 1)
+        state, order = run.states, row_order(self.experiment.config, run.train_rows, run.epoch - 1)
         rows = self._train if order is None else self._train.reordered(order)
-        totals: EpochTotals[SplitTensors, torch.Tensor] = EpochTotals(rows, float(record["epoch_lr"]))
-        totals.loss, totals.objective = float(record["epoch_loss"]), float(record["epoch_objective"])
+        totals: EpochTotals[SplitTensors, torch.Tensor] = EpochTotals(rows, state["epoch_lr"].item())
+        totals.loss, totals.objective = state["epoch_loss"].item(), state["epoch_objective"].item()
         # an evaluation overwrites the outputs
         totals.logits.append(self._outputs(run.train_rows))
         return totals
@@ -178,7 +178,7 @@ def advance(run: FusedRun, space: Workspace, until: int, stop: StopCondition) ->
         return epoch_protocol.advance(PythonMetricsTrainer(run, space), until, stop)
     start = run.snapshot()
     result = run.train(space, until, stop)
-    if result.interrupted and run.state_record["batch_index"]:
+    if result.interrupted and run.states["batch_index"].item():
         reached = run.epoch
         run.restore(start)
         result = run.train(space, reached, never)
@@ -212,11 +212,11 @@ def _replay(run: FusedRun, space: Workspace, failed: int) -> KernelResult:
 
 
 def _chunk_result(run: FusedRun, result: KernelResult) -> ChunkResult:
-    record, names = run.state_record, history_metrics(run.config)
+    state, names = run.states, history_metrics(run.config)
     stopped: StopReason | None = "interrupted" if result.interrupted else _STOP_REASONS.get(result.status)
     best = None
     if result.improvements:
-        metrics = {"loss": float(record["best_loss"])} | dict.fromkeys(names, float(record["best_metric"]))
-        best = Best(int(record["best_epoch"]), metrics, run.layout.unflatten(run.parameters.best))
+        metrics = {"loss": state["best_loss"].item()} | dict.fromkeys(names, state["best_metric"].item())
+        best = Best(state["best_epoch"].item(), metrics, run.layout.unflatten(run.parameters.best))
     rows = HistoryRows(result.rows, metrics=len(names))
     return ChunkResult(run.epoch, rows, Improvements(result.improvements, 3), best, stopped)

@@ -42,9 +42,12 @@ def fields_of(experiment: Experiment) -> Fields:
         "class_weights" in type(loss).model_fields and getattr(loss, "class_weights", None) is not None,
         has_constant(loss),
     )
-    ends = np.cumsum([mask + 1, *needed])
-    classes, weight, constant = (int(end) * present for end, present in zip(ends, needed, strict=False))
-    return Fields(mask, classes, weight, constant, int(ends[-1]))
+    offsets, size = [], mask + 1
+    for present in needed:
+        offsets.append(size * present)
+        size += present
+    classes, weight, constant = offsets
+    return Fields(mask, classes, weight, constant, size)
 
 
 def has_constant(loss: Loss) -> bool:

@@ -274,21 +274,20 @@ class KernelActivation(NamedTuple):
     """the options that a part must have for it"""
 
 
-# Those whose derivative is a function of the value come first: kernels know an activation by its index.
-ACTIVATIONS = (
+_BY_VALUE = (
     KernelActivation("identity", _identity, lambda a, p: a.full(1.0)),
     KernelActivation("logistic", _logistic, lambda a, p: a * (1.0 - a)),
     KernelActivation("tanh", _tanh, lambda a, p: 1.0 - a * a),
     KernelActivation("relu", _relu, lambda a, p: a.full(1.0).where(a > 0.0, 0.0)),
     KernelActivation("leaky_relu", _leaky_relu, lambda a, p: a.full(1.0).where(a > 0.0, p), ("slope",)),
     KernelActivation("hard_tanh", _hard_tanh, lambda a, p: a.full(1.0).where(abs(a) < 1.0, 0.0)),
+)
+_SELU = {"alpha": 1.6732632423543772, "scale": 1.0507009873554805}
+# Kernels know an activation by its index; those with a derivative that is a function of the value come first.
+ACTIVATIONS = (
+    *_BY_VALUE,
     KernelActivation("hard_logistic", _hard_logistic, options=("slope", "offset")),
-    KernelActivation(
-        "elu",
-        _elu,
-        options=("alpha", "scale"),
-        parts={"elu": {"scale": 1.0}, "selu": {"alpha": 1.6732632423543772, "scale": 1.0507009873554805}},
-    ),
+    KernelActivation("elu", _elu, options=("alpha", "scale"), parts={"elu": {"scale": 1.0}, "selu": _SELU}),
     KernelActivation("gelu", _gelu, when={"approximate": "none"}),
     KernelActivation("gelu_tanh", _gelu_tanh, parts={"gelu": {}}, when={"approximate": "tanh"}),
     KernelActivation("softplus", _softplus, options=("beta", "threshold")),
@@ -296,5 +295,5 @@ ACTIVATIONS = (
     KernelActivation("mish", _mish),
     KernelActivation("exp", _exp),
 )
-STORED = sum(activation.derivative is not None for activation in ACTIVATIONS)
+STORED = len(_BY_VALUE)
 """the index that stands for a derivative which the forward pass has stored"""

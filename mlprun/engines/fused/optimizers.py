@@ -23,26 +23,18 @@ if TYPE_CHECKING:
     """from parameter, gradient, state and `SCALARS` on lanes: parameter and state after the step"""
 
 # every option that a `scalars` function reads as `o.<option>`, by its name in the config
-OPTIONS = np.dtype(
-    [
-        (name, np.float64)
-        for name in (
-            "momentum", "dampening", "nesterov", "beta1", "beta2", "eps", "weight_decay",
-            "decoupled_weight_decay", "momentum_decay", "alpha", "lr_decay", "rho",
-        )
-    ]
+_OPTIONS = (
+    "momentum", "dampening", "nesterov", "beta1", "beta2", "eps", "weight_decay", "decoupled_weight_decay",
+    "momentum_decay", "alpha", "lr_decay", "rho",
 )  # fmt: skip
 # every number that an `update` function reads as `s.<scalar>`; `decay` is the weight decay in the gradient,
 # `shrink` the decoupled one as a factor on the parameter
-SCALARS = np.dtype(
-    [
-        (name, np.float64)
-        for name in (
-            "lr", "decay", "shrink", "keep", "rest", "first", "second", "eps", "mean_lr", "momentum", "fresh",
-            "direct",
-        )
-    ]
+_SCALARS = (
+    "lr", "decay", "shrink", "keep", "rest", "first", "second", "eps", "mean_lr", "momentum", "fresh",
+    "direct",
 )  # fmt: skip
+OPTIONS = np.dtype({"names": _OPTIONS, "formats": [np.float64] * len(_OPTIONS)})
+SCALARS = np.dtype({"names": _SCALARS, "formats": [np.float64] * len(_SCALARS)})
 
 
 def _sgd_scalars(o: Any, lr: Any, step: Any, state: Any, s: Any) -> None:
@@ -168,6 +160,8 @@ class KernelOptimizer(NamedTuple):
     """the config's parts it computes, with the options that they fix; by default the one of its name"""
     when: Mapping[str, object] = {}
     """the options that a part must have for it"""
+    products: tuple[str, ...] = ()
+    """the products over all steps that it keeps in the run's state, which start at 1"""
 
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -178,7 +172,7 @@ OPTIMIZERS = (
     KernelOptimizer("momentum", ("momentum_buffer",), _sgd_scalars, _momentum, {"sgd": {}}),
     KernelOptimizer("adam", _MOMENTS, _adam_scalars, _adam, _ADAMS, {"amsgrad": False}),
     KernelOptimizer("amsgrad", (*_MOMENTS, "max_exp_avg_sq"), _adam_scalars, _amsgrad, _ADAMS),
-    KernelOptimizer("nadam", _MOMENTS, _nadam_scalars, _nadam),
+    KernelOptimizer("nadam", _MOMENTS, _nadam_scalars, _nadam, products=("mu_product",)),
     KernelOptimizer(
         "rmsprop", ("square_avg", "momentum_buffer"), _rmsprop_scalars, _rmsprop, when={"centered": False}
     ),

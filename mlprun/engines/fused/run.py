@@ -115,7 +115,6 @@ class FusedRun:
             aligned_zeros(length, dtype),
         )
         self.states = aligned_zeros(1, STATE)
-        self.state_record: Any = self.states[0]
         self.load_state(state)
 
     def _rows(self, rows: SplitArrays, *, in_blocks: bool, padded: bool = False) -> NDArray[Any]:
@@ -164,11 +163,9 @@ class FusedRun:
             options = ("patience", "cooldown", "factor", "threshold", "min_lr", "eps")
             values |= {f"plateau_{name}": getattr(config.schedule, name) for name in options}
             values |= {"plateau": 1, "plateau_absolute": config.schedule.threshold_mode == "abs"}
+        values["options"] = tuple(self._options.get(name, 0.0) for name in OPTIONS.names or ())
         record = aligned_zeros(1, RUN)
-        for name, value in values.items():
-            record[name] = value
-        for name in self._options.keys() & set(OPTIONS.names or ()):
-            record["options"][name] = self._options[name]
+        record[0] = tuple(values.get(name, 0) for name in RUN.names or ())
         return record
 
     def _loss_values(self) -> dict[str, Any]:
@@ -208,31 +205,37 @@ class FusedRun:
     @property
     def epoch(self) -> int:
         """Completed epochs."""
-        return int(self.state_record["epoch"])
+        return int(self.states["epoch"].item())
 
     @property
     def progress(self) -> Progress:
         """Best epoch, patience and plateau, as in states of every engine."""
-        record = self.state_record
+        value = dict(zip(STATE.names or (), self.states.item(), strict=True))
         plateau = Plateau(
-            float(record["plateau_factor"]),
-            float(record["plateau_best"]) if record["plateau_has_best"] else None,
-            int(record["plateau_bad"]),
-            int(record["plateau_cooldown_left"]),
+            value["plateau_factor"],
+            value["plateau_best"] if value["plateau_has_best"] else None,
+            value["plateau_bad"],
+            value["plateau_cooldown_left"],
         )
-        value = float(record["best_value"]) if record["has_best"] else None
-        return Progress(int(record["best_epoch"]), value, plateau, int(record["undefined"]))
+        best = value["best_value"] if value["has_best"] else None
+        return Progress(value["best_epoch"], best, plateau, value["undefined"])
 
     @progress.setter
     def progress(self, progress: Progress) -> None:
-        record, plateau = self.state_record, progress.plateau
-        record["best_epoch"], record["has_best"] = progress.best_epoch, progress.best_value is not None
-        record["undefined"] = progress.undefined
-        record["best_value"] = 0.0 if progress.best_value is None else progress.best_value
-        record["plateau_factor"], record["plateau_has_best"] = plateau.factor, plateau.best is not None
-        record["plateau_best"] = plateau.best or 0.0
-        record["plateau_bad"] = plateau.bad_evaluations
-        record["plateau_cooldown_left"] = plateau.cooldown_left
+        plateau = progress.plateau
+        values = {
+            "best_epoch": progress.best_epoch,
+            "has_best": progress.best_value is not None,
+            "best_value": progress.best_value or 0.0,
+            "undefined": progress.undefined,
+            "plateau_factor": plateau.factor,
+            "plateau_has_best": plateau.best is not None,
+            "plateau_best": plateau.best or 0.0,
+            "plateau_bad": plateau.bad_evaluations,
+            "plateau_cooldown_left": plateau.cooldown_left,
+        }
+        for name, value in values.items():
+            self.states[name][0] = value
 
     @cached_property
     def _kernel(self) -> Callable[..., int]:
@@ -254,9 +257,11 @@ class FusedRun:
 
     def load_state(self, state: State) -> None:
         """Continue from a state between two epochs."""
-        record, layout = self.state_record, self.layout
-        self.states[:] = np.zeros(1, STATE)
-        record["epoch"], record["mu_product"], self.progress = state.epoch, 1.0, state.progress
+        record, layout = self.states, self.layout
+        record.view(np.uint8)[:] = 0
+        record["epoch"][0], self.progress = state.epoch, state.progress
+        for product in self.optimizer.products:
+            record[product][0] = 1.0
         self.parameters.current[:] = layout.flatten(state.model)
         self.parameters.optimizer[:] = 0
         if "initial_accumulator_value" in self._options:
@@ -273,34 +278,31 @@ class FusedRun:
                     begin = index * layout.length + layout.offsets[name]
                     self.parameters.optimizer[begin : begin + array.size] = array
             # torch keeps no count for sgd, whose first step alone is different
-            record["steps"] = int(read(kept.get("step", 1)))
-            record["mu_product"] = float(read(kept.get("mu_product", 1.0)))
+            record["steps"][0] = int(read(kept.get("step", 1)))
+            for product in self.optimizer.products:
+                record[product][0] = float(read(kept[product]))
 
     def state(self) -> State:
         """Return a copy of the state."""
-        record, layout, slots = self.state_record, self.layout, self.optimizer.state
+        layout, slots, steps = self.layout, self.optimizer.state, self.states["steps"].item()
         model = layout.unflatten(self.parameters.current)
-        if not record["steps"] or not slots:
+        if not steps or not slots:
             return State(self.epoch, model, {}, None, self.progress)
         arrays: dict[str, NDArray[Any]] = {}
-        meta: dict[str, dict[str, Any]] = {
-            name: {"of": {"step": int(record["steps"])}} for name in layout.offsets
-        }
+        numbers = {"step": steps} | {name: self.states[name].item() for name in self.optimizer.products}
+        meta: dict[str, dict[str, Any]] = {name: {"of": dict(numbers)} for name in layout.offsets}
         for index, slot in enumerate(slots):
             for name, array in layout.unflatten(self.parameters.optimizer[index * layout.length :]).items():
                 arrays[f"{PREFIX}{name}.{slot}"] = array
                 meta[name]["of"][slot] = {"array": f"{PREFIX}{name}.{slot}"}
-        if self.optimizer.name == "nadam":
-            for values in meta.values():
-                values["of"]["mu_product"] = float(record["mu_product"])
         return State(self.epoch, model, arrays, [meta], self.progress)
 
     def train(self, space: Workspace, until: int, stop: StopCondition) -> KernelResult:
         """Train up to `until` epochs, asking `stop` between calls of the kernel.
 
-        A stop may leave an epoch incomplete: `state_record.batch_index` is not 0 then.
+        A stop may leave an epoch incomplete: `batch_index` of the state is not 0 then.
         """
-        record, layout, first, result = self.state_record, self.layout, self.epoch, KernelResult()
+        states, layout, first, result = self.states, self.layout, self.epoch, KernelResult()
         # a function of the network's shape, though it changes no byte
         batches = CALL_PRODUCTS // (STEP_PRODUCTS + layout.products * max(16, self.batch_size))
         schedule = Schedule(self.lr_factors(first, until), first, until, max(1, batches))
@@ -309,12 +311,12 @@ class FusedRun:
                 result.interrupted = True
                 return result
             result.status = self._kernel(
-                self.record, layout.network, self.data, self.states, self.parameters, space, schedule
+                self.record, layout.network, self.data, states, self.parameters, space, schedule
             )
-            if record["rows_written"]:
-                result.rows.append(space.history[: record["rows_written"]].copy())
-            if record["improvements"]:
-                result.improvements.append(space.improvements[: record["improvements"]].copy())
+            if rows := states["rows_written"].item():
+                result.rows.append(space.history[:rows].copy())
+            if improvements := states["improvements"].item():
+                result.improvements.append(space.improvements[:improvements].copy())
             if result.status != PAUSED:
                 return result
 
@@ -322,12 +324,12 @@ class FusedRun:
         """Return a key: runs with equal keys can share a workspace, one after another."""
         run = self.record
         shape = (self.layout, self.train_rows, self.dev_rows, self.batch_size, self.python_metrics)
-        return (*shape, int(run["shuffle"][0]), int(run["fields"][0]))
+        return (*shape, run["shuffle"].item(), run["fields"].item())
 
     def new_workspace(self) -> Workspace:
         """Return the arrays that a thread needs to train this run."""
-        layout, dtype, fields = self.layout, self.layout.dtype, int(self.record["fields"][0])
-        shuffled = self.train_rows if self.record["shuffle"][0] else 0
+        layout, dtype, fields = self.layout, self.layout.dtype, self.record["fields"].item()
+        shuffled = self.train_rows if self.record["shuffle"].item() else 0
         batch_blocks = 0 if self.full_batch else -(-self.batch_size // layout.block_rows)
         kept_rows = max(self.train_rows, self.dev_rows) if self.python_metrics else 0
         return Workspace(

@@ -115,8 +115,7 @@ def optimizer_spec(experiment: Experiment, epoch: int) -> Expected:
     if found is None or not found[0].state:
         return [{}]
     slots: Slots = {"step": Number(1, steps_so_far(experiment, epoch), whole=True)}
-    if found[0].name == "nadam":
-        slots["mu_product"] = Number(0, 1)
+    slots |= dict.fromkeys(found[0].products, Number(0, 1))
     shapes, dtype = experiment.config.architecture.shapes(experiment.width) or {}, str(experiment.dtype)
     return [
         {name: slots | dict.fromkeys(found[0].state, Array(dtype, shape)) for name, shape in shapes.items()}
