@@ -21,84 +21,87 @@ if TYPE_CHECKING:
 
 
 def plot_command(
-    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="run folders, or folders of sweeps")],
+    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="run folders, or sweep folders")],
     *,
     kind: Annotated[
         list[str] | None,
-        typer.Option("--kind", metavar="A,B", help="Only these; may be repeated. See mlprun list plots."),
+        typer.Option("--kind", metavar="A,B", help="Only these figures; repeatable. See mlprun list plots."),
     ] = None,
     list_: Annotated[
-        bool, typer.Option("--list", help="Draw nothing; say what can be drawn, and why the rest cannot.")
+        bool, typer.Option("--list", help="List applicable figures, and why others do not apply.")
     ] = False,
     form: Annotated[str, typer.Option("--format", metavar="FORMAT", help="png, svg or pdf.")] = "png",
     out: Annotated[
         str | None,
         typer.Option(
-            "--out", metavar="FOLDER|FILE", help="Where to; by default RUN/plots. A file for one --kind."
+            "--out",
+            metavar="FOLDER|FILE",
+            help="Output folder (default: RUN/plots), or file for one --kind.",
         ),
     ] = None,
     features: Annotated[
         str | None,
-        typer.Option("--features", metavar="A,B", help="Two inputs for the axes of regions and data."),
+        typer.Option("--features", metavar="A,B", help="Two features for the axes of regions and data."),
     ] = None,
-    split: Annotated[str | None, typer.Option("--split", help="Whose rows: train, dev or test.")] = None,
-    epoch: Annotated[str | None, typer.Option("--epoch", help="Which network: best or last.")] = None,
+    split: Annotated[str | None, typer.Option("--split", help="Split to plot: train, dev or test.")] = None,
+    epoch: Annotated[str | None, typer.Option("--epoch", help="Epoch to plot: best or last.")] = None,
     epochs: Annotated[
-        str | None, typer.Option("--epochs", metavar="A,B", help="Two kept epochs for weight_changes.")
+        str | None, typer.Option("--epochs", metavar="A,B", help="Two snapshots for weight_changes.")
     ] = None,
     metric: Annotated[
-        str | None, typer.Option("--metric", help="The figure of a sweep; by default its objective's.")
+        str | None, typer.Option("--metric", help="Metric of a sweep (default: that of its objective).")
     ] = None,
     parameters: Annotated[
         str | None,
-        typer.Option("--parameters", metavar="A,B", help="Two parameters of a sweep, for its maps."),
+        typer.Option("--parameters", metavar="A,B", help="Two parameters of a sweep for heat maps."),
     ] = None,
     of: Annotated[
         str | None,
-        typer.Option("--of", help="Figures of each trial's best or last epoch, of a sweep; by default best."),
+        typer.Option("--of", help="Best or last epoch of the trials of a sweep (default: best)."),
     ] = None,
-    no_title: Annotated[
-        bool, typer.Option("--no-title", help="Leave out title and subtitle, for a caption of your own.")
-    ] = False,
-    dpi: Annotated[int, typer.Option("--dpi", min=40, max=600, help="Dots per inch of a PNG.")] = 200,
+    no_title: Annotated[bool, typer.Option("--no-title", help="Omit title and subtitle.")] = False,
+    dpi: Annotated[int, typer.Option("--dpi", min=40, max=600, help="Resolution of PNG files.")] = 200,
     allow_code: AllowCode = False,
     output: Output,
 ) -> None:
-    """Draw every picture that makes sense for a run, or for a sweep.
+    """Draw all applicable figures of a run or sweep.
 
     mlprun plot runs/moons-001
     mlprun plot runs/moons-001 --kind loss,regions --format pdf
     mlprun plot runs/moons-001 --kind regions --out regions.svg
     mlprun plot runs/wine-001 --kind regions --features alcohol,hue
-    mlprun plot runs/moons-00* --out pictures/    also draws their curves together
+    mlprun plot runs/moons-00* --out figures/     also plots their curves together
     mlprun plot runs/moons-001 --list
     mlprun plot runs/xor_width-001 --kind heat_map --metric test_accuracy    a sweep
-    mlprun plot runs/xor_width-001 --format pdf --no-title    for a page with captions
+    mlprun plot runs/xor_width-001 --format pdf --no-title    for use with a caption
 
-    A run folder that cannot be written to is drawn with --out. An animation is
-    a GIF whatever the format.
+    Use --out for run folders that are not writable. Animations are always GIFs.
 
     --json prints {"run", "plots": [{"kind", "path"}], "skipped": [{"kind", "reason"}]}
       and for several runs {"runs": [{...}, ...], "together": [{"kind", "path"}]};
       with --list {"runs": [{"run", "kinds": [{"kind", "summary", "reason" or null}]}]};
-      of sweeps the same with "sweep" and "sweeps" for "run" and "runs"
+      for sweeps the same with "sweep" and "sweeps" instead of "run" and "runs"
 
-    Exit codes: 0 done, 2 usage or nothing to draw, 3 data, 4 run folder, 7 files.
+    Exit codes: 0 success, 2 usage or nothing to draw, 3 data, 4 run folder, 7 files.
     """
     if form not in figures.FORMATS:
-        raise UsageError("--format", f"{form!r} is none", f"use {', '.join(figures.FORMATS)}")
+        raise UsageError("--format", f"unknown format {form!r}", f"use {', '.join(figures.FORMATS)}")
     paths = list(dict.fromkeys(names))
     of_runs = {"features": features, "split": split, "epoch": epoch, "epochs": epochs}
+    of_sweeps = {"metric": metric, "parameters": parameters, "of": of}
     kinds = [word.strip() for word in ",".join(kind or ()).split(",") if word.strip()]
     if any(map(is_sweep, paths)):
-        _refuse_for_sweeps(paths, of_runs)
+        for path in paths:
+            if not is_sweep(path):
+                raise UsageError(path, "is not a sweep, unlike others", "plot runs and sweeps separately")
+        _refuse("sweep", of_runs)
         check_of(of or "best")
         drawn = Drawing(
             "sweep", _figures(figures.sweep_figures, kinds, _options(parameters=parameters)), form, out
         )
         sources = [Source(path, figures.SweepData.of(path, metric=metric, of=of or "best")) for path in paths]
     else:
-        _refuse_for_runs({"metric": metric, "parameters": parameters, "of": of})
+        _refuse("run", of_sweeps)
         runs = [api.load(path, allow_code=allow_code) for path in paths]
         sources = [Source(run.path, run.figure_data) for run in runs]
         drawn = Drawing("run", _figures(figures.run_figures, kinds, _options(**of_runs)), form, out)
@@ -107,79 +110,57 @@ def plot_command(
         return
     drawn.check_out(sources)
     with figures.without_titles() if no_title else contextlib.nullcontext():
-        drawn.draw(sources, output, dpi=dpi, all_wanted=not kinds)
+        drawn.draw(sources, output, dpi=dpi, all_kinds=not kinds)
 
 
-def _refuse_for_runs(options: Mapping[str, str | None]) -> None:
-    """Raise UsageError for options that only sweeps have."""
+def _refuse(noun: str, options: Mapping[str, str | None]) -> None:
+    """Raise UsageError for options that do not apply to runs, or to sweeps."""
     for name, text in options.items():
         if text is not None:
-            raise UsageError(f"--{name}", "is of sweeps", "leave it out")
-
-
-def _refuse_for_sweeps(paths: Sequence[str], options: Mapping[str, str | None]) -> None:
-    """Raise UsageError for options that only runs have, and for runs among the sweeps."""
-    for path in paths:
-        if not is_sweep(path):
-            raise UsageError(path, "is not a sweep as the others are", "draw runs and sweeps apart")
-    for name, text in options.items():
-        if text is not None:
-            by_epoch = "say --of best or --of last for a sweep"
-            raise UsageError(
-                f"--{name}", "is of runs", by_epoch if name == "epoch" else "leave it out for a sweep"
-            )
+            remedy = "use --of best or --of last" if name == "epoch" else "omit it"
+            raise UsageError(f"--{name}", f"does not apply to a {noun}", remedy)
 
 
 def _options(**texts: str | None) -> dict[str, Any]:
-    """The options as figures take them: pairs from lists with a comma, in which names may be quoted."""
+    """The options of figures: pairs are comma-separated lists, in which names may be quoted."""
     options: dict[str, Any] = {name: text for name, text in texts.items() if text is not None}
-    for name in ("features", "epochs", "parameters"):
-        if name in options:
-            words = tuple(word.strip() for word in next(csv.reader([options[name]]), ()))
-            if len(words) != 2:
-                what = f"{options[name]!r} is no pair"
-                raise UsageError(f"--{name}", what, "name two with a comma between them")
-            options[name] = words
-    if "epochs" in options:
-        if not all(word.isdecimal() for word in options["epochs"]):
-            raise UsageError("--epochs", f"{texts['epochs']!r} are no epochs", "name two such as 0,1")
-        options["epochs"] = tuple(map(int, options["epochs"]))
+    for name in {"features", "epochs", "parameters"} & set(options):
+        pair = tuple(word.strip() for word in next(csv.reader([options[name]]), ()))
+        if len(pair) != 2 or (name == "epochs" and not all(word.isdecimal() for word in pair)):
+            example = "two epochs such as 0,1" if name == "epochs" else "two names separated by a comma"
+            raise UsageError(f"--{name}", f"{options[name]!r} is not a pair", f"use {example}")
+        options[name] = tuple(map(int, pair)) if name == "epochs" else pair
     return options
 
 
 def _figures(registry: Any, kinds: Sequence[str], options: Mapping[str, Any]) -> list[Any]:
-    """The figures that are asked for, or all; each with those of the options that it has."""
-    chosen = []
+    """The requested figures, or all, each with the options that it has."""
+    selected = []
     for kind in dict.fromkeys(kinds or [part.names()[0] for part in registry]):
-        known = type(figures.make(registry, kind, {})).model_fields  # refuses an unknown name
-        given = {name: value for name, value in options.items() if name in known}
-        chosen.append(figures.make(registry, kind, given))
+        fields = type(figures.make(registry, kind, {})).model_fields  # raises for an unknown name
+        own = {name: value for name, value in options.items() if name in fields}
+        selected.append(figures.make(registry, kind, own))
     for name in options:
-        if not any(name in type(figure).model_fields for figure in chosen):
-            having = [part.names()[0] for part in registry if name in part.model_fields]
-            do = "does" if len(having) == 1 else "do"
-            raise UsageError(f"--{name}", f"{','.join(kinds)} does not take it", f"{_listed(having)} {do}")
-    return chosen
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+        if not any(name in type(figure).model_fields for figure in selected):
+            having = ", ".join(part.names()[0] for part in registry if name in part.model_fields)
+            raise UsageError(f"--{name}", f"does not apply to {','.join(kinds)}", f"use it with {having}")
+    return selected
 
 
 @dataclass(frozen=True)
 class Source:
-    """A run or a sweep that is drawn."""
+    """A run or sweep to plot."""
 
     path: str
     data: Any
 
     @property
     def name(self) -> str:
-        """The folder's name."""
+        """The name of the folder."""
         return os.path.basename(os.path.abspath(self.path))
 
     def plots(self) -> str:
-        """Its folder for figures, made when it is missing; a symbolic link there is refused."""
+        """Return its folder for figures, created if missing. Raises CheckpointError for a symbolic link."""
         folder = os.path.join(self.path, "plots")
         if files.kind(folder) not in (None, "folder"):
             raise CheckpointError(folder, f"is a {files.kind(folder)}", "expected a folder")
@@ -188,26 +169,26 @@ class Source:
 
 
 class Drawing:
-    """Figures of runs, or of sweeps, and where they are written."""
+    """Figures of runs or sweeps and their output files."""
 
     def __init__(self, noun: str, chosen: Sequence[Any], form: str, out: str | None) -> None:
         self.noun, self.figures, self.form, self.out = noun, chosen, form, out
         self.file = out if out is not None and _is_file(out) else None
 
     def check_out(self, sources: Sequence[Source]) -> None:
-        """Raise UsageError where `--out` is one file for several figures, or for one of another format."""
+        """Raise UsageError if `--out` is a file for several figures or of an unsupported format."""
         if self.file is None:
             return
         if len(sources) > 1 or len(self.figures) > 1:
-            remedy = f"name one {self.noun} and one --kind, or a folder"
-            raise UsageError("--out", f"{self.out!r} is one file", remedy)
+            remedy = f"select one {self.noun} and one --kind, or use a folder"
+            raise UsageError("--out", f"{self.out!r} is a single file", remedy)
         figure, suffix = self.figures[0], _suffix(self.file)
         if suffix not in figure.formats:
             endings = ", ".join("." + known for known in figure.formats)
-            raise UsageError("--out", f"{figure.name} cannot be a .{suffix}", f"end it in {endings}")
+            raise UsageError("--out", f"{figure.name} cannot be saved as .{suffix}", f"use {endings}")
 
     def list(self, sources: Sequence[Source], output: Output) -> None:
-        """Show which figures apply, and why the others do not."""
+        """List which figures apply and why the others do not."""
         documents = []
         for source in sources:
             kinds = [
@@ -218,14 +199,14 @@ class Drawing:
             rows = [
                 (one["kind"], f"no: {one['reason']}" if one["reason"] else one["summary"]) for one in kinds
             ]
-            columns = ("figure", f"what it shows, or why it does not apply to this {self.noun}")
+            columns = ("figure", "description, or why it does not apply")
             output.result(Table(columns, rows, source.path))
         output.document({f"{self.noun}s": documents})
 
-    def draw(self, sources: Sequence[Source], output: Output, *, dpi: int, all_wanted: bool) -> None:
-        """Draw each run or sweep, and the curves of several runs together."""
+    def draw(self, sources: Sequence[Source], output: Output, *, dpi: int, all_kinds: bool) -> None:
+        """Plot each run or sweep, and the curves of several runs together."""
         documents = [
-            self._draw(source, self._folder_name(source, sources), output, dpi=dpi, all_wanted=all_wanted)
+            self._draw(source, self._folder_name(source, sources), output, dpi=dpi, all_kinds=all_kinds)
             for source in sources
         ]
         if len(sources) == 1:
@@ -236,7 +217,7 @@ class Drawing:
             output.document({"runs": documents, "together": self._draw_together(sources, output, dpi=dpi)})
 
     def _draw(
-        self, source: Source, folder: str | None, output: Output, *, dpi: int, all_wanted: bool
+        self, source: Source, folder: str | None, output: Output, *, dpi: int, all_kinds: bool
     ) -> dict[str, Any]:
         drawn, skipped, missing = [], [], None
         for figure in self.figures:
@@ -247,7 +228,7 @@ class Drawing:
                 continue
             chart = figure.compute(source.data)
             path = self.file or os.path.join(
-                self._made(source, folder), f"{figure.name}.{self._form(figure)}"
+                self._folder(source, folder), f"{figure.name}.{self._form(figure)}"
             )
             files.write_atomic(path, figures.encode(chart, _suffix(path), dpi=dpi))
             drawn.append({"kind": figure.name, "path": path})
@@ -255,15 +236,13 @@ class Drawing:
         command = f"{command_line('plot', source.path)} --list"
         if not drawn:
             reasons = "; ".join(f"{one['kind']}: {one['reason']}" for one in skipped)
-            raise missing or UsageError(
-                source.path, f"has nothing to draw: {reasons}", f"{command} shows what has"
-            )
+            raise missing or UsageError(source.path, f"has nothing to draw: {reasons}", f"see {command}")
         for warning in (missing, *source.data.warnings):
             if warning is not None:
                 output.message(f"warning: {warning}")
-        if skipped and all_wanted:
+        if skipped and all_kinds:
             few = "1 figure does" if len(skipped) == 1 else f"{len(skipped)} figures do"
-            output.message(f"{few} not apply to this {self.noun}; {command} says why")
+            output.message(f"{few} not apply to this {self.noun}; for reasons: {command}")
         elif skipped:
             output.message("\n".join(f"{one['kind']} not drawn: {one['reason']}" for one in skipped))
         return {self.noun: source.path, "plots": drawn, "skipped": skipped}
@@ -271,7 +250,7 @@ class Drawing:
     def _draw_together(
         self, sources: Sequence[Source], output: Output, *, dpi: int
     ) -> Sequence[Mapping[str, str]]:
-        """The curves of all runs over one another, for the kinds that are curves."""
+        """Plot the curves of all runs in one figure, for kinds that support it."""
         drawn = []
         for figure in self.figures:
             if figure.name not in figures.OVERLAYS:
@@ -281,7 +260,7 @@ class Drawing:
             except UsageError as error:
                 output.message(f"{figure.name} not drawn together: {error}")
                 continue
-            path = os.path.join(self._made(sources[0], None), f"together_{figure.name}.{self.form}")
+            path = os.path.join(self._folder(sources[0], None), f"together_{figure.name}.{self.form}")
             figures.save(chart, path, dpi=dpi)
             output.result(path)
             drawn.append({"kind": figure.name, "path": path})
@@ -291,16 +270,15 @@ class Drawing:
         return self.form if self.form in figure.formats else str(figure.formats[0])
 
     def _folder_name(self, source: Source, sources: Sequence[Source]) -> str | None:
-        """The folder of one of several sources below `--out`; None for the only one."""
+        """The subfolder of `--out` for one of several sources; None for a single source."""
         if len(sources) == 1:
             return None
         names = [one.name for one in sources]
-        # two of one name from different folders
-        same = names.count(source.name) > 1
-        return f"{source.name}-{sources.index(source) + 1}" if same else source.name
+        ambiguous = names.count(source.name) > 1  # equal names in different folders
+        return f"{source.name}-{sources.index(source) + 1}" if ambiguous else source.name
 
-    def _made(self, source: Source, name: str | None) -> str:
-        """The folder of a source's figures, made when it is missing."""
+    def _folder(self, source: Source, name: str | None) -> str:
+        """The folder for the figures of a source, created if missing."""
         if self.out is None:
             return source.plots()
         folder = self.out if name is None else os.path.join(self.out, name)
@@ -309,7 +287,7 @@ class Drawing:
 
 
 def _reason(figure: Any, source: Source) -> tuple[str | None, DataError | None]:
-    """Why a figure does not apply; also the error where its data is gone."""
+    """Why a figure does not apply, and the error if its data is missing."""
     try:
         return figure.unsupported_reason(source.data), None
     except DataError as error:
@@ -317,13 +295,13 @@ def _reason(figure: Any, source: Source) -> tuple[str | None, DataError | None]:
 
 
 def _is_file(out: str) -> bool:
-    """Return True if `--out` is a figure, not a folder. Raises UsageError for another kind of file."""
+    """Return True if `--out` is an image file and not a folder. Raises UsageError for other files."""
     if not _suffix(out) or os.path.isdir(out) or out.endswith(os.sep):
         return False
     if _suffix(out) not in (*figures.FORMATS, "gif"):
         endings = ", ".join(f".{form}" for form in figures.FORMATS)
-        remedy = f"end it in {endings} or .gif, or in {os.sep} for a folder"
-        raise UsageError("--out", f"{out!r} is no figure's name", remedy)
+        remedy = f"use {endings} or .gif, or add {os.sep} for a folder"
+        raise UsageError("--out", f"{out!r} is not an image file", remedy)
     return True
 
 

@@ -49,7 +49,7 @@ def test_a_run_is_drawn_into_its_own_folder(plotted: Plotted, folders: tuple[str
     assert {"loss", "metrics", "data", "regions", "confusion", "roc", "weights"} <= set(drawn)
     assert sorted(os.listdir(f"{run}/plots")) == sorted(f"{kind}.png" for kind in drawn)
     left_out = len(KINDS) - len(drawn)
-    assert err == f"{left_out} figures do not apply to this run; mlprun plot {run} --list says why\n"
+    assert err == f"{left_out} figures do not apply to this run; for reasons: mlprun plot {run} --list\n"
 
 
 def test_json_names_what_was_drawn_and_why_the_rest_was_not(
@@ -149,20 +149,20 @@ def test_pictures_for_a_page_have_no_titles_and_are_as_much_lower(
     [
         (("--kind", "lsos"), "error: lsos: no such plot; did you mean loss?"),
         (("--kind", "fit"), "error: {run}: has nothing to draw: fit: there is more than one input;"),
-        (("--format", "jpg"), "error: --format: 'jpg' is none; use png, svg, pdf"),
-        (("--out", "a.png"), "error: --out: 'a.png' is one file; name one run and one --kind, or a folder"),
+        (("--format", "jpg"), "error: --format: unknown format 'jpg'; use png, svg, pdf"),
+        (("--out", "a.png"), "error: --out: 'a.png' is a single file; select one run and one --kind"),
         (
             ("--kind", "animation", "--out", "a.png"),
-            "error: --out: animation cannot be a .png; end it in .gif",
+            "error: --out: animation cannot be saved as .png; use .gif",
         ),
         (
             ("--kind", "loss", "--out", "a.jpeg"),
-            "error: --out: 'a.jpeg' is no figure's name; end it in .png, .svg, .pdf or .gif, or in / for",
+            "error: --out: 'a.jpeg' is not an image file; use .png, .svg, .pdf or .gif, or add / for",
         ),
-        (("--out", "b.c/a.v2"), "error: --out: 'b.c/a.v2' is no figure's name; "),
-        (("--features", "a"), "error: --features: 'a' is no pair"),
-        (("--epochs", "a,b"), "error: --epochs: 'a,b' are no epochs"),
-        (("--kind", "loss", "--split", "dev"), "error: --split: loss does not take it; "),
+        (("--out", "b.c/a.v2"), "error: --out: 'b.c/a.v2' is not an image file; "),
+        (("--features", "a"), "error: --features: 'a' is not a pair"),
+        (("--epochs", "a,b"), "error: --epochs: 'a,b' is not a pair"),
+        (("--kind", "loss", "--split", "dev"), "error: --split: does not apply to loss; "),
         (("--kind", "regions", "--split", "all"), "error: regions.split: input should be 'train', "),
         (("--kind", "regions", "--features", "x1,x3"), "error: --features: 'x3' is no input; "),
         (("--kind", "weight_changes", "--epochs", "0,2"), "error: --epochs: no network was kept of epoch 2"),
