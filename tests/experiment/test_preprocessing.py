@@ -10,7 +10,8 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from mlprun.errors import CheckpointError, DataError
-from mlprun.experiment.preprocessing import BLOCK_CELLS, Preprocessing, fit
+from mlprun.experiment import preprocessing
+from mlprun.experiment.preprocessing import Preprocessing, fit
 from mlprun.parts.datasets.dataset import Data
 
 RANDOM = np.random.default_rng(5)
@@ -170,8 +171,10 @@ def test_single_precision_is_rounded_once_from_double():
     np.testing.assert_array_equal(plain, inputs)
 
 
-def test_blocks_do_not_show():
-    rows = BLOCK_CELLS // 2 + 7
+def test_blocks_do_not_show(monkeypatch):
+    monkeypatch.setattr(preprocessing, "BLOCK_CELLS", 40)
+    monkeypatch.setattr(preprocessing, "BLOCK_ROWS", 16)
+    rows = 107
     inputs = RANDOM.normal(size=(rows, 2))
     data = numeric(inputs)
     fitted = fit(data, np.arange(rows), standardize=True)

@@ -238,7 +238,7 @@ def test_a_missing_table_is_a_data_error(tmp_path):
 PIECES = [b'"', b",", b"\n", b"\0", b"\xff", b"inf", b"NaN", b" ", b"\t", b"x", b"rose", b"1e999"]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.randoms(use_true_random=False), st.booleans())
 def test_mutated_rows_give_data_or_an_error_a_user_can_read(tmp_path, draw: random.Random, targets):
     _, fitted = trained(tmp_path, missing=draw.choice(["refuse", "impute"]))

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 from sklearn.preprocessing import label_binarize
@@ -104,6 +104,7 @@ def test_figures_of_probabilities_are_those_of_scikit_learn(p):
 
 
 @pytest.mark.parametrize("name", [name for name in metrics.names() if metrics[name].scalar])
+@settings(max_examples=40)
 @given(data=st.data())
 def test_no_value_is_out_of_the_bounds_that_a_metric_names(name, data):
     low, high = metrics[name].bounds

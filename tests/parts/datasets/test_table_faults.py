@@ -539,7 +539,7 @@ def mutated(draw: random.Random, content: bytes) -> bytes:
     return content
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.randoms(use_true_random=False), st.sampled_from(["refuse", "impute"]))
 def test_a_mutated_table_gives_rows_or_an_error_a_user_can_read(tmp_path, draw, missing):
     path = tmp_path / "t.csv"
@@ -550,7 +550,7 @@ def test_a_mutated_table_gives_rows_or_an_error_a_user_can_read(tmp_path, draw, 
 JSON_TABLE = b'{"x":1.5,"c":"a","y":0.5}\n{"x":null,"c":"b","y":1.5}\n{"x":3,"c":"a","y":2}\n'
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.randoms(use_true_random=False))
 def test_mutated_json_lines_give_rows_or_an_error_a_user_can_read(tmp_path, draw):
     path = tmp_path / "t.jsonl"

@@ -50,7 +50,7 @@ def told(program: str, *arguments: str, folder) -> float:
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_a_table_is_read_without_more_than_three_copies_of_it(tmp_path, kind):
-    paths = (written(tmp_path, rows, kind) for rows in (100, 250_000))
+    paths = (written(tmp_path, rows, kind) for rows in (100, 120_000))
     assert told(LOAD, *paths, folder=tmp_path) < 3
 
 
