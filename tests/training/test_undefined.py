@@ -67,4 +67,4 @@ def test_a_sweep_says_why_there_is_no_figure(numbers, tmp_path, capsys):
     assert cli.main(["sweep", "run", str(tmp_path / "s.json"), "--out", str(tmp_path), "-q"]) == 0
     capsys.readouterr()
     assert cli.main(["sweep", "show", str(tmp_path / "s-001")]) == 0
-    assert "dev_r2 was not a number in the trials of setting 1" in capsys.readouterr().out
+    assert "dev_r2 is not a number in the trials of setting 1" in capsys.readouterr().out
