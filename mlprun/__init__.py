@@ -3,7 +3,7 @@
     import mlprun
 
     run = mlprun.train("configs/moons.yaml", "optimizer.lr=0.1")
-    run.history, run.figures, run.model, run.plot()
+    run.history, run.metrics, run.model, run.plot()
 
 `train`, `resume` and `load` give a `Run`; `load_checkpoint` gives the network of one checkpoint; `sweep`,
 which runs many trials, and `load_sweep` give a `Sweep`.

@@ -192,11 +192,11 @@ def assert_equal_runs(one: mlprun.Run, other: mlprun.Run) -> None:
         assert mine.keys() == theirs.keys()
         for name, array in mine.items():
             np.testing.assert_array_equal(array, theirs[name], err_msg=name, strict=True)
-    assert one.figures == other.figures
+    assert one.metrics == other.metrics
 
 
 def assert_loaded_says_what_training_said(run: mlprun.Run) -> None:
-    best, last = run.figures["best"], run.figures["last"]
+    best, last = run.metrics["best"], run.metrics["last"]
     for path, said in ((run.folder.best, best), (run.folder.last, last)):
         loaded = mlprun.load_checkpoint(path)
         assert loaded.epoch == said["epoch"]
@@ -289,7 +289,7 @@ def test_a_part_trains_on_every_device_and_its_runs_move_between_them(
             assert apart.max() <= 1e-4, name
     loaded = mlprun.load_checkpoint(there.path)  # on the CPU
     for split, figures in loaded.evaluate().items():
-        assert figures["loss"] == pytest.approx(there.figures["best"]["splits"][split]["loss"], rel=1e-4)
+        assert figures["loss"] == pytest.approx(there.metrics["best"]["splits"][split]["loss"], rel=1e-4)
     back = mlprun.resume(there.path, epochs=55, device="cpu")
     forth = mlprun.resume(here.path, epochs=55, device=device)
     assert back.status.epochs == forth.status.epochs == 55

@@ -1,7 +1,7 @@
 """mlprun from Python, as in a notebook; the commands are made of the same functions.
 
 run = mlprun.train("configs/moons.yaml", "optimizer.lr=0.1")
-run.history["dev_loss"], run.figures, run.model, run.plot()
+run.history["dev_loss"], run.metrics, run.model, run.plot()
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class Run:
         return training.record_of(self.folder)
 
     @property
-    def figures(self) -> dict[str, Any]:
+    def metrics(self) -> dict[str, Any]:
         """`best` and `last`, each with its epoch and `splits` (figures by split), and `baselines`."""
         return self.status.figures
 

@@ -113,7 +113,7 @@ def compare_command(
     for warning in filter(None, (run.edited for run in runs)):
         output.message(f"warning: {warning}")
     differences = dict(_differences([run.config for run in runs]))
-    columns = {run.folder.name: metrics.selected(run.figures)[1] if run.figures else {} for run in runs}
+    columns = {run.folder.name: metrics.selected(run.metrics)[1] if run.metrics else {} for run in runs}
     table = metrics.metrics_table(columns, "metrics of the best epoch of each run")
     output.document({"runs": paths, "differences": plain(differences), "metrics": _by_metric(table)})
     rows = [(key, *(inline(value) for value in values)) for key, values in differences.items()]

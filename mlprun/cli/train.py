@@ -211,7 +211,7 @@ def _print_document(run: "Run", output: Output) -> None:
 def _show_end(run: "Run", output: Output) -> None:
     """Print the table of final metrics, the run folder and the next command."""
     _print_document(run, output)
-    status, record, ended = run.status, run.record, run.figures
+    status, record, ended = run.status, run.record, run.metrics
     output.result(metrics.final_table(ended))
     early = ", stopped early" if status.reason == "early_stopping" else ""
     where = f"engine {record['engine']} on {record['device']}"

@@ -334,7 +334,7 @@ class SequentialEngine(ABC, Generic[T]):
         """Return why it cannot run the experiment; None if it can."""
 
     @abstractmethod
-    def optimizer_spec(self, experiment: Experiment, state: State) -> state_spec.Expected | None:
+    def optimizer_spec(self, experiment: Experiment, state: State) -> state_spec.OptimizerSpec | None:
         """Return what the optimizer keeps in a state; None if that is not known."""
 
     def cohort_key(self, experiment: Experiment) -> Hashable:
@@ -355,9 +355,9 @@ class SequentialEngine(ABC, Generic[T]):
     def validate_state(self, experiment: Experiment, state: State) -> str | None:
         """Return what is wrong with an optimizer's state; None for an optimizer that a user wrote."""
         if state.epoch == 0:
-            return state_spec.untrained_flaw(state)
+            return state_spec.untrained_state_error(state)
         known = self.optimizer_spec(experiment, state)
-        return None if known is None else state_spec.flaw(state, known)
+        return None if known is None else state_spec.state_error(state, known)
 
     def open(
         self,

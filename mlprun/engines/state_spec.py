@@ -19,7 +19,7 @@ MOST = 2**53
 """numbers are below: a float holds them exactly, and so does a kernel"""
 
 
-class Kind(Protocol):
+class SlotSpec(Protocol):
     """One kind of slot."""
 
     def fits(self, packed: Any, name: str, arrays: Arrays) -> bool:
@@ -35,7 +35,7 @@ class Array:
     shape: tuple[int, ...]
 
     def fits(self, packed: Any, name: str, arrays: Arrays) -> bool:
-        """See Kind."""
+        """See SlotSpec."""
         if packed != {"array": name} or name not in arrays:
             return False
         return arrays[name].shape == self.shape and str(arrays[name].dtype) == self.dtype
@@ -56,7 +56,7 @@ class Number:
     dtype: str | None = None
 
     def fits(self, packed: Any, name: str, arrays: Arrays) -> bool:
-        """See Kind."""
+        """See SlotSpec."""
         value: Any = packed if self.plain else None
         if self.dtype is not None and Array(self.dtype, ()).fits(packed, name, arrays):
             value = arrays[name].item()
@@ -73,12 +73,12 @@ class Number:
 class Items:
     """A list of exactly `count` of a kind, with `gaps` where some may be None."""
 
-    kind: Kind
+    kind: SlotSpec
     count: int
     gaps: bool = False
 
     def fits(self, packed: Any, name: str, arrays: Arrays) -> bool:
-        """See Kind."""
+        """See SlotSpec."""
         if not isinstance(packed, list) or len(packed) != self.count:
             return False
         return all(
@@ -87,9 +87,9 @@ class Items:
         )
 
 
-Slots = dict[str, Kind]
+Slots = dict[str, SlotSpec]
 """what is kept of one parameter"""
-Expected = list[dict[str, Slots]]
+OptimizerSpec = list[dict[str, Slots]]
 """for each of the optimizers, what is kept of its parameters by name"""
 
 
@@ -99,7 +99,7 @@ def steps_so_far(experiment: Experiment, epoch: int) -> int:
     return epoch * (1 if size == "full" else -(-rows // min(size, rows)))
 
 
-def flaw(state: State, expected: Expected) -> str | None:
+def state_error(state: State, expected: OptimizerSpec) -> str | None:
     """What stands in a state that was trained that an engine which keeps this cannot have left there."""
     structure = [{}] * len(expected) if state.optimizer_meta is None else state.optimizer_meta
     if not isinstance(structure, list) or len(structure) != len(expected):
@@ -118,7 +118,7 @@ def flaw(state: State, expected: Expected) -> str | None:
     return f"unknown slot {min(unknown)}" if unknown else None
 
 
-def untrained_flaw(state: State) -> str | None:
+def untrained_state_error(state: State) -> str | None:
     """What stands in a state at epoch 0, where no optimizer keeps anything."""
     return (
         "an optimizer has a state before its first step"

@@ -293,7 +293,7 @@ class Trainer:
         until = [self._end_of_chunk(run) for run in self._opened]
         starts = [run.state if _follows_epochs(run) and not run.is_over else None for run in self._opened]
         began = time.perf_counter()
-        results = self._engine.advance(self._cohort, until, self._stop)
+        results = self._train(self._cohort, until, self._stop)
         seconds, epochs = time.perf_counter() - began, 0
         for index, (run, result, start) in enumerate(zip(self._opened, results, starts, strict=True)):
             if run.is_over:
@@ -306,6 +306,11 @@ class Trainer:
             self._guarded(run, self._deliver, run, result, start)
         if self._scheduler is not None:
             self._scheduler.update(epochs, seconds)
+
+    def _train(
+        self, cohort: Any, until: Sequence[int], stop: StopCondition
+    ) -> Sequence[ChunkResult | RunFailure]:
+        return self._engine.advance(cohort, until, stop)
 
     def _state_of(self, index: int) -> State:
         (state,) = self._engine.states(self._cohort, [index])
@@ -336,7 +341,7 @@ class Trainer:
     def _replay(self, run: TrainingRun, start: State, epoch: int) -> tuple[ChunkResult, State]:
         """Train the chunk again from its start, up to the epoch at which a callback requested the stop."""
         cohort = self._engine.open([run.experiment], [start], device=self._device)
-        (result,) = self._engine.advance(cohort, [epoch], never)
+        (result,) = self._train(cohort, [epoch], never)
         if isinstance(result, RunFailure):
             raise result.error
         return result, self._engine.states(cohort, [0])[0]

@@ -28,7 +28,7 @@ def test_the_script_learns_what_the_config_learns(
     *_, train, dev, test = capsys.readouterr().out.splitlines()
     for line in (train, dev, test):
         name, loss, accuracy = line.split()
-        figures = run.figures["best"]["splits"][name]
+        figures = run.metrics["best"]["splits"][name]
         assert float(loss) == pytest.approx(figures["loss"], rel=1e-6)
         assert float(accuracy) == pytest.approx(figures["accuracy"], rel=1e-6)
     assert {path.name for path in tmp_path.iterdir()} == {"history.csv", "best.pt", "last.pt", "runs"}

@@ -41,10 +41,10 @@ def test_the_means_are_of_the_runs_that_each_seed_gives_alone(train, tmp_path):
         mlprun.train(tmp_path / "small.yaml", "optimizer.lr=20", f"training.seed={seed}", out=str(tmp_path))
         for seed in (5, 6, 7, 8)
     ]
-    assert any(run.figures["best"]["epoch"] < 8 for run in alone)  # so that best and last differ
+    assert any(run.metrics["best"]["epoch"] < 8 for run in alone)  # so that best and last differ
     for figure in ("train_loss", "dev_loss", "test_accuracy"):
         split, name = figure.split("_")
-        values = [run.figures["best"]["splits"][split][name] for run in alone]
+        values = [run.metrics["best"]["splits"][split][name] for run in alone]
         found, expected = told["metrics"][figure], scipy.stats.describe(values)
         assert (found["n"], found["mean"]) == (4, pytest.approx(expected.mean))
         assert found["deviation"] == pytest.approx(expected.variance**0.5)

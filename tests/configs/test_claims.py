@@ -40,7 +40,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Train:
 
 
 def last(run: Run, split: str, figure: str = "loss") -> float:
-    return run.figures["last"]["splits"][split][figure]
+    return run.metrics["last"]["splits"][split][figure]
 
 
 def test_small_learning_rates_get_nowhere_and_large_ones_never_settle(trained: Train) -> None:
@@ -81,8 +81,8 @@ def test_other_ways_to_step_bend_the_boundary_too(name: str, trained: Train) -> 
 
 def test_an_epoch_chosen_by_accuracy_has_the_larger_test_loss(trained: Train) -> None:
     run = trained("moons_best_by_accuracy")
-    assert run.figures["best"]["epoch"] < 200
-    assert run.figures["best"]["splits"]["test"]["loss"] > last(run, "test") + 0.01
+    assert run.metrics["best"]["epoch"] < 200
+    assert run.metrics["best"]["splits"]["test"]["loss"] > last(run, "test") + 0.01
 
 
 def test_overfitting_sends_train_loss_to_zero_while_dev_loss_climbs(trained: Train) -> None:
@@ -94,7 +94,7 @@ def test_overfitting_sends_train_loss_to_zero_while_dev_loss_climbs(trained: Tra
 
 @pytest.mark.parametrize("name", ["moons_l2", "moons_early_stopping", "moons_more_data", "moons_dropout"])
 def test_every_remedy_helps_against_overfitting(name: str, trained: Train) -> None:
-    assert trained(name).figures["best"]["splits"]["test"]["loss"] < 0.6 * last(
+    assert trained(name).metrics["best"]["splits"]["test"]["loss"] < 0.6 * last(
         trained("moons_overfit"), "test"
     )
 
@@ -153,7 +153,7 @@ def test_small_problems_are_solved(name: str, trained: Train) -> None:
     ],
 )
 def test_real_and_tabular_data_are_learnt(name: str, figure: str, least: float, trained: Train) -> None:
-    assert trained(name).figures["best"]["splits"]["test"][figure] >= least
+    assert trained(name).metrics["best"]["splits"]["test"][figure] >= least
 
 
 @pytest.mark.slow

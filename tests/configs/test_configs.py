@@ -34,7 +34,7 @@ def test_a_shipped_config_trains(path: Path, tmp_path: Path) -> None:
     shorter = ("training.epochs=2", "snapshots=[]")
     run = mlprun.train(path, *shorter, out=str(tmp_path), allow_code=True)
     assert run.status.state == "finished"
-    assert math.isfinite(run.figures["last"]["splits"]["train"]["loss"])
+    assert math.isfinite(run.metrics["last"]["splits"]["train"]["loss"])
 
 
 def test_a_config_with_code_of_its_own_is_refused_without_leave() -> None:

@@ -56,7 +56,7 @@ def rented(tmp_path: Path) -> mlprun.Run:
 def test_a_checkpoint_that_was_moved_says_what_training_said(kind: str, tmp_path: Path) -> None:
     run = train(tmp_path)
     path = getattr(run.folder, kind)
-    said = run.figures[kind]["splits"]
+    said = run.metrics[kind]["splits"]
     moved = tmp_path / "elsewhere" / "kept.safetensors"
     moved.parent.mkdir()
     shutil.copy(path, moved)
@@ -69,16 +69,16 @@ def test_a_checkpoint_that_was_moved_says_what_training_said(kind: str, tmp_path
 
 def test_a_run_folder_means_its_best(tmp_path: Path) -> None:
     run = train(tmp_path, best={"metric": "dev_accuracy"}, training={"epochs": 40})
-    assert run.figures["best"]["epoch"] < 40
+    assert run.metrics["best"]["epoch"] < 40
     loaded = mlprun.load_checkpoint(run.path)
-    assert loaded.epoch == run.figures["best"]["epoch"]
-    assert loaded.evaluate() == run.figures["best"]["splits"]
+    assert loaded.epoch == run.metrics["best"]["epoch"]
+    assert loaded.evaluate() == run.metrics["best"]["splits"]
 
 
 def test_fresh_rows_are_drawn_again_as_training_drew_them(tmp_path: Path) -> None:
     fresh = {"name": "circles", "split": {"train": 30, "dev": {"fresh": 25}, "test": {"fresh": 35}}}
     run = train(tmp_path, dataset=fresh)
-    assert run.best.evaluate() == run.figures["best"]["splits"]
+    assert run.best.evaluate() == run.metrics["best"]["splits"]
     assert run.best.evaluate()["dev"]["loss"] == run.history["dev_loss"][run.best.epoch - 1]
     assert len(run.rows("test")) == 35
 
@@ -114,7 +114,7 @@ def test_a_table_that_changed_is_no_longer_divided_as_it_was(rented: mlprun.Run,
 
 
 def test_another_table_is_evaluated_where_the_first_is_gone(rented: mlprun.Run, tmp_path: Path) -> None:
-    said = rented.figures["best"]["splits"]
+    said = rented.metrics["best"]["splits"]
     (tmp_path / "flats.csv").unlink()
     loaded = mlprun.load_checkpoint(rented.path)
     again = loaded.evaluate_data(loaded.table(str(flats(tmp_path / "same.csv"))))
@@ -208,7 +208,7 @@ def test_a_network_from_a_file_that_is_gone_is_loaded(tmp_path: Path) -> None:
     shutil.copy(first.folder.last, start)
     run = train(tmp_path, architecture={"init": {"name": "file", "path": str(start)}})
     start.unlink()
-    assert mlprun.load_checkpoint(run.path).evaluate() == run.figures["best"]["splits"]
+    assert mlprun.load_checkpoint(run.path).evaluate() == run.metrics["best"]["splits"]
     assert mlprun.load(run.path).model(torch.zeros(1, 2)).shape == (1, 1)
 
 
@@ -262,7 +262,7 @@ def test_a_checkpoint_with_code_needs_leave_to_run_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--allow-code"):
         mlprun.load_checkpoint(run.path)
     loaded = mlprun.load_checkpoint(run.path, allow_code=True)
-    assert loaded.evaluate() == run.figures["best"]["splits"]
+    assert loaded.evaluate() == run.metrics["best"]["splits"]
 
 
 def test_dev_that_nobody_named_leaves_a_run_without_a_best(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_dev_that_nobody_named_leaves_a_run_without_a_best(tmp_path: Path) -> No
     }
     config = {"dataset": dataset, "optimizer": {"name": "sgd", "lr": 0.01}}
     run = train(tmp_path, **config)
-    assert run.figures["best"] is None
+    assert run.metrics["best"] is None
     assert not Path(run.folder.best).exists()
     assert set(run.best.evaluate()) == {"train", "test"}
     assert run.best.epoch == 6

@@ -50,7 +50,7 @@ def pair(name: str, seed: int, folder: Path) -> tuple[float, float]:
         warnings.simplefilter("ignore", ConvergenceWarning)  # the epochs are given
         model.fit(train.inputs, train.targets[:, 0] if numbers else train.truth)
     theirs = model.score(test.inputs, test.targets[:, 0] if numbers else test.truth)
-    return run.figures["last"]["splits"]["test"]["r2" if numbers else "accuracy"], float(theirs)
+    return run.metrics["last"]["splits"]["test"]["r2" if numbers else "accuracy"], float(theirs)
 
 
 def compared(name: str, seeds: range, folder: Path) -> tuple[Any, Any]:

@@ -54,7 +54,7 @@ def test_other_names_or_another_order_are_refused(first, tmp_path, changes, opti
 def test_columns_are_brought_in_order_by_their_names(first, tmp_path):
     dataset = table(tmp_path, "turned.csv", "b,a,y", order=(1, 0, 2)) | {"features": ["a", "b"]}
     again = train(tmp_path, dataset, first.folder.best, training={"epochs": 0})
-    assert again.figures["last"]["splits"] == first.figures["best"]["splits"]
+    assert again.metrics["last"]["splits"] == first.metrics["best"]["splits"]
 
 
 def test_a_file_without_names_is_taken_as_it_is(first, tmp_path):

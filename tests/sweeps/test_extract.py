@@ -55,7 +55,7 @@ def test_a_trial_becomes_a_run_folder_that_equals_it(few, tmp_path):
         }
         assert run.status.state == trial.status
         assert run.config.training.seed == trial.seed
-        assert run.figures["last"]["splits"]["test"]["loss"] == pytest.approx(
+        assert run.metrics["last"]["splits"]["test"]["loss"] == pytest.approx(
             trial.figures["last_test_loss"], nan_ok=True
         )
     assert {few.trials[number - 1].status for number in (1, 5, 7, 10)} == {"finished", "diverged"}

@@ -52,9 +52,9 @@ def assert_equal(swept, trial, alone):
         assert stored.keys() == expected.keys()
         for name, array in expected.items():
             assert stored[name].tobytes() == array.tobytes(), name
-    assert trial.best_epoch == alone.figures["best"]["epoch"]
+    assert trial.best_epoch == alone.metrics["best"]["epoch"]
     for prefix, of in (("", "best"), ("last_", "last")):
-        for split, named in alone.figures[of]["splits"].items():
+        for split, named in alone.metrics[of]["splits"].items():
             for name, value in named.items():
                 if not isinstance(value, list):
                     assert trial.figures[f"{prefix}{split}_{name}"] == value

@@ -132,7 +132,7 @@ def test_most_starts_converge_to_the_published_test_loss(train: Train) -> None:
     for seed in range(12):
         quick = "training.evaluate_every=14000", "training.log_every=14000"
         run = train("parity", f"training.seed={seed}", "dataset.split.train=512", *quick)
-        losses.append(run.figures["last"]["splits"]["test"]["loss"])
+        losses.append(run.metrics["last"]["splits"]["test"]["loss"])
     converged = [loss for loss in losses if loss < 0.1]
     assert len(converged) >= 10
     assert 0.022 < np.median(converged) < 0.057

@@ -123,7 +123,7 @@ def test_two_losses_of_one_run_are_of_the_same_outputs(train: Train) -> None:
     run = train("xor_two_losses", "training.epochs=40")
     outputs = run.last.outputs(ROWS.astype(np.float32))[:, 0].astype(np.float64)
     truth = TARGETS[:, 0]
-    last = run.figures["last"]["splits"]["train"]
+    last = run.metrics["last"]["splits"]["train"]
     assert last["loss"] == pytest.approx(np.mean((outputs - truth) ** 2), abs=1e-6)
     entropy = -np.mean(truth * np.log(outputs) + (1 - truth) * np.log(1 - outputs))
     assert last["bce"] == pytest.approx(entropy, abs=1e-6)

@@ -29,7 +29,7 @@ def test_the_untrained_network_gives_the_printed_probabilities(figures: Mapping,
     run = train("classifier", "training.epochs=0", "snapshots=[]")
     probabilities = run.last.outputs(run.rows("train").inputs[:10])[:, 0]
     np.testing.assert_allclose(probabilities, figures["first10"], rtol=0, atol=5.1e-5)
-    assert run.figures["last"]["splits"]["train"]["loss"] == pytest.approx(figures["loss0"], abs=1e-7)
+    assert run.metrics["last"]["splits"]["train"]["loss"] == pytest.approx(figures["loss0"], abs=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_loss_of_ones_own_is_trained_when_code_is_allowed(train: Train) -> Non
     run = train("regression_fourth_power", "training.epochs=60", allow_code=True)
     rows = run.rows("train")
     errors = run.last.outputs(rows.inputs) - rows.targets
-    assert run.figures["last"]["splits"]["train"]["loss"] == pytest.approx(np.mean(errors**4), rel=1e-4)
+    assert run.metrics["last"]["splits"]["train"]["loss"] == pytest.approx(np.mean(errors**4), rel=1e-4)
     assert run.history["train_loss"][-1] < 0.6 * run.history["train_loss"][0]
     with pytest.raises(UsageError, match="--allow-code"):
         mlprun.resume(run.path, epochs=70)

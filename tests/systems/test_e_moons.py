@@ -95,11 +95,11 @@ def test_a_thousand_epochs_give_the_recorded_figures(
                 epoch,
             )
     for kind in ("best", "last"):
-        test = run.figures[kind]["splits"]["test"]
+        test = run.metrics[kind]["splits"]["test"]
         accuracy, loss = figures["test" if dtype == "float64" else "test_float32"][kind]
         assert test["accuracy"] == accuracy
         assert test["loss"] == pytest.approx(loss, abs=tolerance + ROUNDING)
-    assert run.figures["best"]["epoch"] == figures["checkpoint_log"][-1][0] + 1
+    assert run.metrics["best"]["epoch"] == figures["checkpoint_log"][-1][0] + 1
 
 
 @EVERY
@@ -132,7 +132,7 @@ def accuracies(train: Train, seeds: range) -> list[tuple[float, float]]:
     quick = "training.report_every=1000", "checkpoint.seconds=100"
     runs = (train("moons_best_by_accuracy", f"training.seed={seed}", *quick) for seed in seeds)
     return [
-        tuple(run.figures[kind]["splits"]["test"]["accuracy"] for kind in ("best", "last")) for run in runs
+        tuple(run.metrics[kind]["splits"]["test"]["accuracy"] for kind in ("best", "last")) for run in runs
     ]
 
 

@@ -70,7 +70,7 @@ def test_a_run_tells_its_callbacks_what_it_is_and_how_it_ended(train: Train) -> 
     run = train(callbacks=[journal])
     seen = journal.events[-1][1]
     assert (seen.path, seen.epoch, seen.stop_reason) == (run.path, 12, "finished")
-    assert seen.final_metrics == run.figures
+    assert seen.final_metrics == run.metrics
     assert seen.config == run.config
 
 

@@ -37,7 +37,7 @@ def test_a_diverged_run_keeps_its_last_finite_epoch(dtype: str, train: Train) ->
     assert np.isfinite(run.history["train_loss"]).all()
     for tensor in run.last.network.state_dict().values():
         assert np.isfinite(tensor.numpy()).all()
-    assert run.figures["last"]["epoch"] == run.status.epochs
+    assert run.metrics["last"]["epoch"] == run.status.epochs
 
 
 def test_a_diverged_run_diverges_again_when_it_is_resumed(train: Train, contents: Any) -> None:

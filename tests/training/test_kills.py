@@ -66,7 +66,7 @@ def test_a_killed_run_that_is_resumed_equals_an_undisturbed_one(
         process = start("resume", str(folder), "-q")
     assert process.end() == 0
     assert contents(folder) == contents(undisturbed)
-    assert mlprun.load(str(folder)).figures == undisturbed.figures
+    assert mlprun.load(str(folder)).metrics == undisturbed.metrics
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 def test_resuming_a_finished_run_does_nothing(train: Train, contents: Contents) -> None:
     run = train()
-    before, figures, epochs = contents(run), run.figures, run.status.epochs
+    before, figures, epochs = contents(run), run.metrics, run.status.epochs
     again = mlprun.resume(run.path)
     assert contents(again) == before
-    assert (again.figures, again.status.epochs, again.status.state) == (figures, epochs, "finished")
+    assert (again.metrics, again.status.epochs, again.status.state) == (figures, epochs, "finished")
 
 
 def test_resuming_a_run_that_stopped_early_does_nothing(train: Train, contents: Contents) -> None:
@@ -62,7 +62,7 @@ def test_an_extended_run_is_the_longer_run(
     found, expected = contents(extended), contents(longer)
     for name in ("config.yaml", "history.csv", "last.safetensors"):
         assert found[name] == expected[name], name
-    assert extended.figures == longer.figures
+    assert extended.metrics == longer.metrics
 
 
 def test_an_extension_says_what_would_work(train: Train, contents: Contents) -> None:
@@ -137,7 +137,7 @@ def test_a_file_of_initial_weights_may_be_gone(train: Train, tmp_path: Path) -> 
     for name, tensor in first.last.network.state_dict().items():
         np.testing.assert_array_equal(start[name], tensor)
     path.unlink()
-    assert run.best.evaluate() == run.figures["best"]["splits"]
+    assert run.best.evaluate() == run.metrics["best"]["splits"]
     extended = mlprun.resume(run.path, epochs=9)
     np.testing.assert_array_equal(extended.history["train_loss"], longer.history["train_loss"])
 

@@ -85,7 +85,7 @@ def test_history_has_a_row_per_epoch_and_no_clock_times(train: Train) -> None:
 def test_two_runs_of_a_config_have_the_same_bytes(variant: str, train: Train, contents: Contents) -> None:
     one, other = train(**VARIANTS[variant]), train(**VARIANTS[variant])
     assert contents(one) == contents(other)
-    assert one.figures == other.figures
+    assert one.metrics == other.metrics
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -144,21 +144,21 @@ def test_snapshots_are_of_the_epochs_that_were_asked_for(train: Train) -> None:
 def test_figures_name_what_they_are_of(train: Train) -> None:
     # with hardly any step the accuracy stays as it is, and the first epoch is the best on every machine
     run = train(optimizer={"lr": 1e-12}, training={"epochs": 60}, best={"metric": "dev_accuracy"})
-    best, dev = run.figures["best"], run.history["dev_accuracy"]
+    best, dev = run.metrics["best"], run.history["dev_accuracy"]
     assert best["epoch"] == int(dev.argmax()) + 1 < 60
     assert best["metric"] == "dev_accuracy"
     assert best["value"] == dev.max() == best["splits"]["dev"]["accuracy"]
-    assert run.figures["last"]["epoch"] == 60
-    assert run.figures["last"]["splits"]["dev"]["accuracy"] == dev[-1]
+    assert run.metrics["last"]["epoch"] == 60
+    assert run.metrics["last"]["splits"]["dev"]["accuracy"] == dev[-1]
     assert run.best.epoch == best["epoch"]
 
 
 def test_no_epochs_leave_a_run_that_can_be_used(train: Train) -> None:
     run = train(training={"epochs": 0})
     assert run.status.state == "finished"
-    assert run.figures["best"] is None
+    assert run.metrics["best"] is None
     assert run.history["epoch"].size == 0
-    assert run.best.evaluate() == run.figures["last"]["splits"]
+    assert run.best.evaluate() == run.metrics["last"]["splits"]
     assert mlprun.resume(run.path, epochs=2).status.epochs == 2
 
 

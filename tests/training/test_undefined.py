@@ -23,7 +23,7 @@ def test_early_stopping_and_plateau_ignore_what_is_not_a_number(tmp_path, heard,
         "engine": engine,
     }
     run = mlprun.train(config, out=str(tmp_path), callbacks=[heard])
-    assert (run.status.state, run.status.epochs, run.figures["best"]) == ("finished", 6, None)
+    assert (run.status.state, run.status.epochs, run.metrics["best"]) == ("finished", 6, None)
     assert set(run.history["lr"]) == {0.2}
     assert all(map(math.isnan, run.history["dev_roc_auc"]))
     (warning,) = [line for line in heard.said if line.startswith("warning")]

@@ -53,8 +53,8 @@ class FusedEngine:
     def validate_state(self, experiment: Experiment, state: State) -> str | None:
         """Return what is wrong with an optimizer's state, or None."""
         if state.epoch == 0:
-            return state_spec.untrained_flaw(state)
-        return state_spec.flaw(state, support.optimizer_spec(experiment, state.epoch))
+            return state_spec.untrained_state_error(state)
+        return state_spec.state_error(state, support.optimizer_spec(experiment, state.epoch))
 
     def open(
         self,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlprun.engines.fused.functions import KernelActivation
     from mlprun.engines.fused.losses import KernelLoss
     from mlprun.engines.fused.optimizers import KernelOptimizer
-    from mlprun.engines.state_spec import Expected, Slots
+    from mlprun.engines.state_spec import OptimizerSpec, Slots
     from mlprun.experiment import Experiment
     from mlprun.parts.activations import Activation
     from mlprun.parts.losses import Loss
@@ -109,7 +109,7 @@ def kernel_optimizer(part: Optimizer) -> tuple[KernelOptimizer, dict[str, Any]] 
     return _find(OPTIMIZERS, part)
 
 
-def optimizer_spec(experiment: Experiment, epoch: int) -> Expected:
+def optimizer_spec(experiment: Experiment, epoch: int) -> OptimizerSpec:
     """Return what the optimizer keeps of each parameter after some epochs, in the torch engine's terms."""
     found = kernel_optimizer(experiment.config.optimizer)
     if found is None or not found[0].state:

@@ -18,7 +18,7 @@ FIRST = "0."
 """prefix of the arrays of the first optimizer, as the torch engine names them"""
 
 
-def optimizer_spec(experiment: Experiment, state: State) -> state_spec.Expected:
+def optimizer_spec(experiment: Experiment, state: State) -> state_spec.OptimizerSpec:
     """Return what a learner's optimizer keeps of each parameter, found by one step with zero gradients."""
     zeros = {name: np.zeros_like(array) for name, array in state.model.items()}
     blank = Learner(experiment.config, zeros, {})
@@ -156,5 +156,5 @@ class ScratchEngine(protocol.SequentialEngine[NumpyTrainer]):
     def unsupported_reason(self, experiment: Experiment) -> str | None:
         return CAPABILITIES.missing(experiment)
 
-    def optimizer_spec(self, experiment: Experiment, state: State) -> state_spec.Expected:
+    def optimizer_spec(self, experiment: Experiment, state: State) -> state_spec.OptimizerSpec:
         return optimizer_spec(experiment, state)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mlprun.engines.state_spec import Array, Expected, Items, Kind, Number, Slots, steps_so_far
+from mlprun.engines.state_spec import Array, Items, Number, OptimizerSpec, Slots, SlotSpec, steps_so_far
 from mlprun.parts.optimizers import step_function
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _unpack(packed: Any, arrays: Arrays, device: torch.device, host: frozenset[s
     return torch.from_numpy(np.array(arrays[packed["array"]])).to(device)
 
 
-def optimizer_spec(experiment: Experiment, state: State) -> Expected | None:
+def optimizer_spec(experiment: Experiment, state: State) -> OptimizerSpec | None:
     """Return what the optimizer keeps of each parameter after `state.epoch` epochs.
 
     Found by one step with zero gradients. None for an optimizer that is not built in.
@@ -96,7 +96,7 @@ def optimizer_spec(experiment: Experiment, state: State) -> Expected | None:
         return [_lbfgs_spec(parameters, optimizer.model_dump()["history_size"], state)]
     embeddings, steps = network.embeddings(), steps_so_far(experiment, state.epoch)
     names = {id(parameter): name for name, parameter in parameters.items()}
-    spec: Expected = []
+    spec: OptimizerSpec = []
     for part in optimizer.build(parameters, embeddings=embeddings):
         for group in part.param_groups:
             for parameter in group["params"]:
@@ -113,7 +113,7 @@ def optimizer_spec(experiment: Experiment, state: State) -> Expected | None:
     return spec
 
 
-def _kind(slot: str, value: Any, steps: int) -> Kind:
+def _kind(slot: str, value: Any, steps: int) -> SlotSpec:
     if not isinstance(value, torch.Tensor):  # as SparseAdam counts
         assert slot == "step", f"{slot} is {value!r}"
         return Number(1, steps, whole=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from mlprun.engines.contract import StopCondition
-    from mlprun.engines.state_spec import Expected
+    from mlprun.engines.state_spec import OptimizerSpec
     from mlprun.experiment import Experiment
 
 
@@ -243,6 +243,6 @@ class TorchEngine(protocol.SequentialEngine[TorchTrainer]):
     def unsupported_reason(self, experiment: Experiment) -> None:
         """Return None: it runs everything."""
 
-    def optimizer_spec(self, experiment: Experiment, state: State) -> Expected | None:
+    def optimizer_spec(self, experiment: Experiment, state: State) -> OptimizerSpec | None:
         """Return what the optimizer keeps in a state; None for one that is not built in."""
         return optimizer_spec(experiment, state)
