@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mlprun import config as reading
-from mlprun import evaluation, files, schema, training
+from mlprun import evaluation, figures, files, schema, training
 from mlprun.engines.device import resolve
 from mlprun.errors import (
     CheckpointError,
@@ -111,14 +111,10 @@ class Run:
     @cached_property
     def figure_data(self) -> RunData:
         """What figures of the run are computed from."""
-        from mlprun.figures import RunData
-
-        return RunData.of(self.folder, allow_code=self.allow_code)
+        return figures.RunData.of(self.folder, allow_code=self.allow_code)
 
     def plot(self, kind: str = "loss", **options: Any) -> Figure:
         """One figure of the run as a matplotlib Figure; `mlprun list plots` names the kinds."""
-        from mlprun import figures
-
         return figures.draw(kind, self.figure_data, **options)
 
     def __repr__(self) -> str:

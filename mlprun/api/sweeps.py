@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from mlprun import figures
 from mlprun.analysis import export
 from mlprun.analysis.comparisons import compare
 from mlprun.analysis.summary import summarize
@@ -117,8 +118,6 @@ class Sweep:
         self, kind: str = "curves", *, metric: str | None = None, of: str = "best", **options: Any
     ) -> Figure:
         """One figure of the sweep as a matplotlib Figure; `mlprun list sweep_plots` names the kinds."""
-        from mlprun import figures
-
         return figures.draw(kind, figures.SweepData.of(self.path, metric=metric, of=of), **options)
 
     def __repr__(self) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mlprun import figures
 from mlprun.cli import reference
 from mlprun.cli.options import Force, save
 from mlprun.cli.terminal import Output, Table
@@ -83,8 +84,6 @@ def _resolve(kind: str | None, name: str | None, kinds: Kinds) -> tuple[str, str
 
 def _picture(plural: str, name: str | None, path: str) -> bytes:
     """The plot of a dataset or of the activations as the bytes of an image file."""
-    from mlprun import figures
-
     if plural == "datasets" and name is not None:
         part = _find(name, plural, tuple(datasets))
         return figures.encode(figures.dataset_chart(part.names()[0]), figures.format_of(path))

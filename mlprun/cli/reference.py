@@ -15,6 +15,7 @@ import annotated_types as bounds
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from mlprun import figures
 from mlprun.parts.part import Named, Options, Part, Registry
 from mlprun.schema import registries
 
@@ -60,12 +61,8 @@ class Option:
 def of_kind(kind: str | None) -> tuple[Registry[Any], ...]:
     """Return the registries that may have a kind: those of configs, or of figures (slower to import)."""
     if kind in ("plot", "plots"):
-        from mlprun import figures
-
         return (figures.run_figures,)
     if kind in ("sweep_plot", "sweep_plots"):
-        from mlprun import figures
-
         return (figures.sweep_figures,)
     return registries()
 

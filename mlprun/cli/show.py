@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import BaseModel
 
-from mlprun import api
+from mlprun import api, figures
 from mlprun.cli import metrics
 from mlprun.cli.options import AllowCode, Force, save
 from mlprun.cli.reference import inline, plain
@@ -123,8 +123,6 @@ def compare_command(
         output.result("the configs are equal\n")
     output.result(table)
     if plot is not None:
-        from mlprun import figures
-
         chart = figures.overlay([run.figure_data for run in runs])
         save(plot, figures.encode(chart, figures.format_of(plot)), force=force)
         output.message(f"curves saved to {plot}")

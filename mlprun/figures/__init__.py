@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from mlprun.figures.comparison import OVERLAYS, CostPanel, agreement, costs, overlay
     from mlprun.figures.figure import Figure, RunFigure, SweepFigure
     from mlprun.figures.parts import activation_grid, dataset_chart
-    from mlprun.figures.registry import FORMATS, compute, draw, encode, format_of, make, run_figures, save
+    from mlprun.figures.registry import FORMATS, compute, format_of, make, run_figures
+    from mlprun.figures.render import draw, encode, save
     from mlprun.figures.run_data import RunData
     from mlprun.figures.style import without_titles
     from mlprun.figures.sweeps import SweepData, sweep_figures
@@ -67,6 +68,7 @@ _MODULES = {
     "comparison": ("OVERLAYS", "CostPanel", "agreement", "costs", "overlay"),
     "figure": ("Figure", "RunFigure", "SweepFigure"),
     "parts": ("activation_grid", "dataset_chart"),
+    "render": ("draw", "encode", "save"),
     "run_data": ("RunData",),
     "style": ("without_titles",),
     "sweeps": ("SweepData", "sweep_figures"),

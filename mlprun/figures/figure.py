@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from mlprun.figures.chart import Chart
     from mlprun.figures.run_data import RunData
-    from mlprun.figures.sweeps.sweep_data import SweepData
 
 
 class Figure(Part):
@@ -68,13 +67,7 @@ class NetworkFigure(RunFigure):
 
 
 class SweepFigure(Figure):
-    """Base of the figures of a sweep."""
-
-    def unsupported_reason(self, data: SweepData) -> str | None:
-        raise NotImplementedError
-
-    def compute(self, data: SweepData) -> Chart:
-        raise NotImplementedError
+    """Base of the figures of a sweep, whose data is a `SweepData`."""
 
 
 run_figures: Registry[RunFigure] = Registry("plot", "plots")

@@ -18,9 +18,11 @@ from mlprun.figures.chart import evenly
 from mlprun.parts.part import suggestion
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from mlprun.figures.run_data import RunData
+    from mlprun.experiment.preprocessing import Preprocessing
 
 ROWS = 10_000
 """train rows that the principal components are computed from, at most: evenly spread ones"""
@@ -67,26 +69,19 @@ class Plane:
         return np.asarray(self.origin + (positions - self.offset) @ self.embedding)
 
 
-def plane_of(data: RunData, features: tuple[str, str] | None) -> Plane:
-    """The plane that a picture of this run's inputs is drawn in. Raises UsageError for unknown features."""
-    names = data.preprocessing.names
-    if features is not None:
-        indices = [_find(name, names) for name in features]
-        if indices[0] == indices[1]:
-            raise UsageError("--features", f"{features[0]!r} is named twice", "name two different inputs")
-        return _pair(data, indices[0], indices[1])
-    return _pair(data, 0, 1) if len(names) == 2 else data.principal_plane
+def pair_plane(preprocessing: Preprocessing, inputs: NDArray[Any], features: Sequence[str]) -> Plane:
+    """The plane of two inputs, with all others at their mean over rows [N, D].
 
-
-def _find(name: str, names: tuple[str, ...]) -> int:
-    if name not in names:
-        raise UsageError("--features", f"{name!r} is no input", suggestion(name, names[:30]))
-    return names.index(name)
-
-
-def _pair(data: RunData, across: int, up: int) -> Plane:
-    inputs = np.asarray(data.rows("train").inputs, np.float64)
-    names, (means, scales) = data.preprocessing.names, data.preprocessing.input_units
+    Raises UsageError for unknown features.
+    """
+    names, (means, scales) = preprocessing.names, preprocessing.input_units
+    for name in features:
+        if name not in names:
+            raise UsageError("--features", f"{name!r} is no input", suggestion(name, names[:30]))
+    across, up = (names.index(name) for name in features)
+    if across == up:
+        raise UsageError("--features", f"{features[0]!r} is named twice", "name two different inputs")
+    inputs = np.asarray(inputs, np.float64)
     origin = inputs.mean(axis=0)
     indices = [across, up]
     offset = origin[indices] * scales[indices] + means[indices]

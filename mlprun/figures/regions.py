@@ -23,7 +23,6 @@ from mlprun.figures.chart import (
     joined,
 )
 from mlprun.figures.figure import NetworkFigure, RunFigure, run_figures
-from mlprun.figures.plane import plane_of
 from mlprun.figures.rows import (
     NAMED_CLASSES,
     class_marks,
@@ -186,7 +185,7 @@ class Surfaces:
         cls, data: RunData, epochs: tuple[int, ...], features: tuple[str, str] | None, split: str | None
     ) -> Surfaces:
         """The outputs after some epochs, all in the same plane and on the same scale."""
-        plane, classes = plane_of(data, features), data.classes
+        plane, classes = data.plane(features), data.classes
         splits = tuple(name for name in data.splits if split in (None, name)) or data.splits
         rows = shown_rows(
             data, plane.project, splits, epochs[-1], plane.opacity if plane.slice_note else None

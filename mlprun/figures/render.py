@@ -24,10 +24,12 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text as MplText
 from matplotlib.textpath import text_to_path
 
+from mlprun import files
 from mlprun.config import printable
 from mlprun.figures import style
 from mlprun.figures.chart import Axis
 from mlprun.figures.marks import colormap, draw_marks, norm_of, point_handle
+from mlprun.figures.registry import compute, format_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -97,7 +99,7 @@ class NotebookFigure(Figure):
     """A matplotlib Figure in our style, which a notebook shows without pyplot."""
 
     def _repr_png_(self) -> bytes:
-        return save(self, "png", dpi=130)
+        return _encode(self, "png", dpi=130)
 
 
 @contextlib.contextmanager
@@ -110,7 +112,12 @@ def styled() -> Iterator[None]:
         yield
 
 
-def draw(chart: Chart) -> NotebookFigure:
+def draw(kind: str, data: Any, **options: Any) -> NotebookFigure:
+    """One figure of a run or a sweep, which a notebook shows. Raises UsageError where it does not apply."""
+    return to_matplotlib(compute(kind, data, **options))
+
+
+def to_matplotlib(chart: Chart) -> NotebookFigure:
     """The chart as a matplotlib figure, to be shown outside our style; of an animation its last panel."""
     with styled():
         figure = _draw(_frame(chart, len(chart.panels) - 1) if chart.is_animated else chart)
@@ -119,15 +126,22 @@ def draw(chart: Chart) -> NotebookFigure:
     return figure
 
 
+def save(chart: Chart, path: str, *, dpi: int = DPI) -> None:
+    """Write the chart to a file in the format of its suffix, replacing what is there."""
+    files.write_atomic(path, encode(chart, format_of(path), dpi=dpi))
+
+
 def encode(chart: Chart, form: str, *, dpi: int = DPI) -> bytes:
     """The chart as the bytes of a PNG, SVG or PDF file without dates, or of a GIF that repeats."""
     if form == "gif":
         return _animation(chart, min(dpi, FRAME_DPI))
-    return save(draw(chart), form, dpi=dpi)
+    with styled():
+        figure = _draw(chart)
+        _escape_all(figure)
+    return _encode(figure, form, dpi=dpi)
 
 
-def save(figure: Figure, form: str, *, dpi: int = DPI) -> bytes:
-    """A drawn figure as the bytes of a file."""
+def _encode(figure: Figure, form: str, *, dpi: int) -> bytes:
     stream = io.BytesIO()
     with styled():
         figure.savefig(stream, format=form, dpi=dpi, metadata=METADATA[form])

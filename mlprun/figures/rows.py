@@ -23,7 +23,6 @@ from mlprun.figures.chart import (
     legend_entry,
 )
 from mlprun.figures.figure import NetworkFigure, RunFigure, run_figures
-from mlprun.figures.plane import plane_of
 from mlprun.figures.style import SPLITS
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class DataFigure(RunFigure):
                 y = Axis(target, ticks=tuple(range(len(names))), tick_labels=names)
                 panel = Panel(class_marks(rows, data.classes), x, y)
         else:
-            plane = plane_of(data, self.features)
+            plane = data.plane(self.features)
             rows = shown_rows(data, plane.project, data.splits)
             note = plane.note if self.features is None else ""
             x, y = (

@@ -11,7 +11,7 @@ import numpy as np
 
 from mlprun.errors import CheckpointError
 from mlprun.figures.chart import evenly
-from mlprun.figures.plane import principal_plane
+from mlprun.figures.plane import pair_plane, principal_plane
 from mlprun.parts import SPLITS
 from mlprun.storage import history
 
@@ -119,6 +119,13 @@ class RunData:
     def principal_plane(self) -> Plane:
         """The plane in which the train rows vary most."""
         return principal_plane(self.rows("train").inputs)
+
+    def plane(self, features: tuple[str, str] | None) -> Plane:
+        """The plane that inputs are drawn in. Raises UsageError for unknown features."""
+        names = self.preprocessing.names
+        if features is None and len(names) != 2:
+            return self.principal_plane
+        return pair_plane(self.preprocessing, self.rows("train").inputs, features or names)
 
     @cached_property
     def splits(self) -> tuple[str, ...]:

@@ -111,8 +111,8 @@ def test_every_figure_is_drawn_and_reads_well(shape: str, kind: str, run_data: d
     assert any(panel.y.label for panel in chart.panels)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a layout that does not fit and a glyph that is missing are warnings
-        figure = render.draw(chart)
-        image = render.save(figure, "png", dpi=40)
+        figure = render.to_matplotlib(chart)
+        image = figure._repr_png_()
     assert len(set(Image.open(io.BytesIO(image)).convert("L").tobytes())) > 20  # something is on it
     for text in figure.findobj(Text):
         assert isinstance(text, Text)

@@ -17,7 +17,6 @@ from mlprun.figures import curves
 from mlprun.figures.chart import Bars, HeatMap, Line, Points, Region, evenly
 from mlprun.figures.classification import reliability
 from mlprun.figures.parts import activation_grid
-from mlprun.figures.plane import plane_of
 from mlprun.figures.rows import ROWS
 from mlprun.parts.activations import activations
 from mlprun.parts.metrics import Predictions, rank
@@ -65,7 +64,7 @@ def test_a_surface_is_what_the_network_computes_at_each_point_of_the_grid(
     (cells,), regions = chart.marks(HeatMap), chart.marks(Region)
     assert cells.values.shape == (200, 200)
     left, right, bottom, top = regions[0].extent
-    plane, epoch = plane_of(data, None), data.best
+    plane, epoch = data.plane(None), data.best
     for row, column in ((0, 0), (3, 199), (120, 57)):
         place = [left + (right - left) * column / 199, bottom + (top - bottom) * row / 199]
         inputs = plane.unproject(np.array([place])).astype(np.float32)
@@ -81,7 +80,7 @@ def test_a_surface_is_what_the_network_computes_at_each_point_of_the_grid(
 
 def test_two_inputs_are_the_plane_in_the_users_units(run_data: dict[str, RunData]) -> None:
     data = run_data["moons"]
-    plane, inputs = plane_of(data, None), data.rows("train").inputs
+    plane, inputs = data.plane(None), data.rows("train").inputs
     np.testing.assert_allclose(plane.project(inputs), inputs, rtol=1e-6)
     np.testing.assert_allclose(plane.unproject(plane.project(inputs)), inputs, rtol=1e-5, atol=1e-7)
 
@@ -91,7 +90,7 @@ def test_a_pair_of_standardised_inputs_is_shown_in_their_units_with_the_others_a
 ) -> None:
     data = run_data["odd"]
     names, rows = data.preprocessing.names, data.rows("train").inputs
-    plane = plane_of(data, (names[1], names[0]))
+    plane = data.plane((names[1], names[0]))
     means, scales = data.preprocessing.input_units
     for place, index in enumerate((1, 0)):
         raw = rows[:, index] * scales[index] + means[index]
@@ -100,18 +99,18 @@ def test_a_pair_of_standardised_inputs_is_shown_in_their_units_with_the_others_a
     np.testing.assert_allclose(back[:, :2], rows[:, :2], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(back[:, 2:], np.tile(rows[:, 2:].mean(axis=0), (len(rows), 1)), rtol=1e-5)
     with pytest.raises(UsageError, match="'nothing' is no input"):
-        plane_of(data, (names[0], "nothing"))
+        data.plane((names[0], "nothing"))
     with pytest.raises(UsageError, match="named twice"):
-        plane_of(data, (names[0], names[0]))
+        data.plane((names[0], names[0]))
 
 
 def test_the_plane_of_more_inputs_is_that_of_the_principal_components(run_data: dict[str, RunData]) -> None:
     data = run_data["odd"]
     rows = data.rows("train").inputs.astype(np.float64)
     pca = decomposition.PCA(2).fit(rows)
-    shown = plane_of(data, None).project(rows)
+    shown = data.plane(None).project(rows)
     np.testing.assert_allclose(np.abs(shown), np.abs(pca.transform(rows)), rtol=1e-6, atol=1e-9)
-    assert f"{pca.explained_variance_ratio_[0]:.0%}" in plane_of(data, None).names[0]
+    assert f"{pca.explained_variance_ratio_[0]:.0%}" in data.plane(None).names[0]
 
 
 def test_rows_are_the_fainter_the_farther_they_lie_off_the_slice(run_data: dict[str, RunData]) -> None:

@@ -13,6 +13,7 @@ from mlprun.analysis import columns, statistics, summary
 from mlprun.figures import style
 from mlprun.figures.chart import LARGEST, is_drawable
 from mlprun.figures.sweeps.dimensions import Dimension, configuration_labels, dimension
+from mlprun.sweeps import cohort_file
 from mlprun.sweeps.folder import SweepFolder, open_sweep
 from mlprun.sweeps.objective import APART, mean
 
@@ -202,8 +203,6 @@ def _without_extremes(line: ConfigurationSummary) -> ConfigurationSummary:
 
 def histories(folder: str) -> Callable[[Trial], History | None]:
     """Reads the curves of a trial; those of the cohorts read last are kept."""
-    from mlprun.sweeps import cohort_file
-
     place = SweepFolder(folder)
     read = lru_cache(maxsize=COHORTS)(lambda number: cohort_file.read(place.cohort(number)))
 

@@ -63,7 +63,7 @@ def test_no_two_labels_of_an_axis_touch(side: str, values: list[Any]) -> None:
     positions, others = np.array([one.position(value) for value in one.levels]), np.arange(len(values)) * 1.0
     axes = (one.axis(), Axis()) if side == "x" else (Axis(), one.axis())
     line = Line(positions, others) if side == "x" else Line(others, positions)
-    figure = render.draw(Chart("t", (), (Panel((line,), *axes),), width=2.4, height=2.4))
+    figure = render.to_matplotlib(Chart("t", (), (Panel((line,), *axes),), width=2.4, height=2.4))
     with render.styled():
         axis = figure.axes[0].xaxis if side == "x" else figure.axes[0].yaxis
         boxes = [label.get_window_extent() for label in axis.get_ticklabels() if label.get_text()]

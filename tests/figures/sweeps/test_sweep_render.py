@@ -64,8 +64,8 @@ def test_each_shape_of_sweep_has_the_figures_that_apply_to_it(sweeps: dict[str, 
 def test_every_figure_is_drawn_and_reads_well(shape: str, kind: str, sweeps: dict[str, SweepData]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a layout that does not fit and a glyph that is missing are warnings
-        figure = render.draw(figures.compute(kind, sweeps[shape]))
-        data = render.save(figure, "png", dpi=40)
+        figure = render.to_matplotlib(figures.compute(kind, sweeps[shape]))
+        data = figure._repr_png_()
     assert len(set(Image.open(io.BytesIO(data)).convert("L").tobytes())) > 20  # something is on it
     panels = [axes for axes in figure.axes if axes.get_subplotspec() is not None]
     columns = [label.get_text() for axes in panels for label in axes.get_xticklabels()]
@@ -81,9 +81,9 @@ def test_every_figure_is_drawn_and_reads_well(shape: str, kind: str, sweeps: dic
 @pytest.mark.parametrize("kind", ["curves", "importance"])
 def test_a_figure_without_a_title_shows_the_same_below_it(kind: str, sweeps: dict[str, SweepData]) -> None:
     chart = figures.compute(kind, sweeps["grid"])
-    whole = render.draw(chart)
+    whole = render.to_matplotlib(chart)
     with figures.without_titles():
-        plain = render.draw(chart)
+        plain = render.to_matplotlib(chart)
     assert (plain.get_suptitle(), plain.texts) == ("", [])
     inches = [figure.axes[0].get_window_extent().height for figure in (whole, plain)]
     assert inches[1] == pytest.approx(inches[0], abs=16)  # of 72 in an inch
@@ -124,7 +124,7 @@ def test_what_is_good_is_dark_in_every_figure_and_so_the_bar_says(sweeps: dict[s
         assert colors.good == ("low" if is_small else "high")
     bar = next(
         axes
-        for axes in render.draw(figures.compute("heat_map", grid)).axes
+        for axes in render.to_matplotlib(figures.compute("heat_map", grid)).axes
         if axes.get_label() == "<colorbar>"
     )
     (good,) = bar.texts
@@ -184,7 +184,7 @@ def test_titles_of_panels_neither_touch_nor_are_cut_off(tmp_path: Path) -> None:
     ]
     write(tmp_path / "long", "long", Shape(tuple(long[0]), long, 1, lambda _chosen, _seed: 0.5))
     data = replace(SweepData.of(str(tmp_path / "long")), history=history)
-    figure = render.draw(figures.compute("curves", data))
+    figure = render.to_matplotlib(figures.compute("curves", data))
     with render.styled():
         boxes = [axes._left_title.get_window_extent() for axes in figure.axes]
     for one, box in enumerate(boxes):
