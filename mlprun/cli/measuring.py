@@ -51,7 +51,7 @@ _PATIENCE = 2.0
 
 
 @dataclass(frozen=True)
-class Cost:
+class StepCost:
     """The microseconds of a step, and how many times faster than the plain loop it is."""
 
     engine: str
@@ -68,7 +68,7 @@ class Cost:
 class Measurement:
     """The costs of a config, the plain loop's first, and why other engines cannot run it."""
 
-    costs: Sequence[Cost]
+    costs: Sequence[StepCost]
     refused: Mapping[str, str]
 
 
@@ -174,11 +174,11 @@ def take_turns(
     ]
 
 
-def compare_turns(turns: Sequence[Mapping[str, float]], steps: int) -> list[Cost]:
+def compare_turns(turns: Sequence[Mapping[str, float]], steps: int) -> list[StepCost]:
     """The cost of a step of each runner, an epoch having `steps`; ratios are to the first runner."""
     first = next(iter(turns[0]))
     return [
-        Cost(
+        StepCost(
             name,
             1e6 * statistics.median(turn[name] for turn in turns) / steps,
             statistics.median(turn[first] / turn[name] for turn in turns),

@@ -14,7 +14,7 @@ from mlprun.errors import CheckFailedError, UsageError
 
 if TYPE_CHECKING:
     from mlprun.verification.agreement import Difference
-    from mlprun.verification.references import Comparison
+    from mlprun.verification.references import ReferenceComparison
     from mlprun.verification.verify import Verification
 
 
@@ -66,7 +66,7 @@ def verify_command(
     OTHER is a run folder, another config, or a CSV that a script of your own wrote:
     a column loss or train_loss, a row for each epoch, recorded before the update.
     Where its curve differs, the classic mistakes are tried: a factor between sum
-    and mean, a missing bias, another learning rate, another definition of the loss.
+    and mean, a missing bias, another definition of the loss, or two of these.
 
     --json prints {"agree", "configs": [{"config", "agree", "dtype", "epochs", "steps",
       "engines": [NAME, ...], "refused": {NAME: REASON},
@@ -80,8 +80,8 @@ def verify_command(
           "rows"}]} or null,
       "problems": [...]}]}
       where D is {"difference", "roundings", "bound": b or null, "agree"}; kinds of
-      traps (mistakes) are factor, bias, initialisation, logged loss, step; an
-      explanation that was not tried has the difference null.
+      traps (mistakes) are factor, bias, initialisation, logged loss; an explanation
+      that was not tried has the difference null.
 
     Exit codes: 0 all agree, 2 config or usage, 3 data, 4 run folder, 6 device,
     7 files, 10 they do not agree, 130 Ctrl-C.
@@ -185,7 +185,7 @@ def _report(config: str, result: "Verification") -> Iterator[str | Table]:
         yield from _report_comparison(result.comparison)
 
 
-def _report_comparison(one: "Comparison") -> Iterator[str]:
+def _report_comparison(one: "ReferenceComparison") -> Iterator[str]:
     name, epochs = one.reference.name, f"{_plural(one.rows, 'epoch')} in common"
     sizes = f"largest difference {_short(one.difference)}, bound {_short(one.bound)}"
     if one.agrees:
@@ -249,7 +249,7 @@ def _difference(one: "Difference | None") -> Mapping[str, Any] | None:
     return {"difference": one.value, "roundings": one.roundings, "bound": one.bound, "agree": one.agrees}
 
 
-def _comparison(one: "Comparison") -> Mapping[str, Any]:
+def _comparison(one: "ReferenceComparison") -> Mapping[str, Any]:
     return {
         "other": one.reference.name,
         "kind": one.reference.kind,

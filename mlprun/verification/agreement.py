@@ -34,6 +34,9 @@ GROWTH = 4.0
 SLACK = {"float32": 1e-6, "float64": 1e-12}
 """Added to that, relative to the largest number, which counts as 1 at least in float32."""
 
+STRAYED = 1e-3
+"""Of the largest number: where torch's own float32 is farther from float64, rounding no longer just grows."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -64,7 +67,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Pair:
+class TrajectoryPair:
     """Two trajectories compared. The gradient is None between precisions, where no bound is known."""
 
     one: str
@@ -86,7 +89,7 @@ class Pair:
         return all(difference.agrees for difference in self.differences.values())
 
 
-def compare(trajectories: Sequence[Trajectory]) -> list[Pair]:
+def compare(trajectories: Sequence[Trajectory]) -> list[TrajectoryPair]:
     """Compare every pair of one precision, and each trajectory in float32 with torch in float64.
 
     `trajectories` contain torch in both precisions.
@@ -118,7 +121,7 @@ def compare(trajectories: Sequence[Trajectory]) -> list[Pair]:
         curves = [difference(partial(_column, name=name), one, other) for name in LOSSES]
         weights = difference(attrgetter("weights"), one, other)
         curve = max(curves, key=lambda each: each.severity)
-        pairs.append(Pair(one.label, other.label, gradient, curve, weights))
+        pairs.append(TrajectoryPair(one.label, other.label, gradient, curve, weights))
     return pairs
 
 

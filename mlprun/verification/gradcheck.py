@@ -17,7 +17,7 @@ from mlprun.engines.torch.trainer import TorchTrainer
 from mlprun.verification.trajectories import cast
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -65,55 +65,6 @@ class GradientCheck:
         return self.wrong == 0
 
 
-class Objective:
-    """The objective of the first batch in float64 as a function of the parameters, on the CPU.
-
-    Its coordinates are all parameters, or `limit` of them spread over every array.
-    """
-
-    def __init__(self, experiment: Experiment, state: State, limit: int) -> None:
-        self._trainer = TorchTrainer(experiment, cast(state, "float64"), "cpu")
-        self._batch = self._trainer.first_batch()
-        parameters = self._trainer.parameters
-        self._views = {name: parameter.detach().view(-1) for name, parameter in parameters.items()}
-        self._shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
-        self.parameters = sum(map(len, self._views.values()))
-        share = self.parameters if self.parameters <= limit else max(1, limit // len(parameters))
-        self.coordinates = [
-            (name, int(index))
-            for name, view in self._views.items()
-            for index in np.unique(np.linspace(0, len(view) - 1, min(len(view), share)).round())
-        ]
-        self.value = self._evaluate()
-
-    def _evaluate(self) -> float:
-        with torch.no_grad():
-            return self._trainer.objective(*self._batch).item()
-
-    def slopes(self, number: int, step: float) -> tuple[float, float]:
-        """The slopes right and left of a coordinate, given by its number."""
-        name, index = self.coordinates[number]
-        view = self._views[name]
-        here = view[index].item()
-        step *= max(1.0, abs(here))
-        slopes = []
-        for there in (here + step, here - step):
-            view[index] = there
-            slopes.append((self._evaluate() - self.value) / (view[index].item() - here))
-        view[index] = here
-        return slopes[0], slopes[1]
-
-    def label(self, number: int) -> str:
-        """A coordinate as in `layers.0.weight[3, 1]`."""
-        name, index = self.coordinates[number]
-        return f"{name}[{', '.join(map(str, np.unravel_index(index, self._shapes[name])))}]"
-
-    def at_coordinates(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
-        """Arrays by parameter name, at the coordinates."""
-        flat = {name: np.asarray(arrays[name], np.float64).ravel() for name in self._views}
-        return np.array([flat[name][index] for name, index in self.coordinates])
-
-
 def check_gradients(
     experiment: Experiment,
     state: State,
@@ -125,44 +76,69 @@ def check_gradients(
 
     `limit` is the number of coordinates to check where there are more; each costs two forward passes.
     """
-    objective = Objective(experiment, state, limit)
-    sides = np.array([objective.slopes(number, STEP) for number in range(len(objective.coordinates))])
-    return [
-        _check(engine, objective.at_coordinates(arrays), objective, sides)
-        for engine, arrays in gradients.items()
-    ]
-
-
-def _check(
-    engine: str, gradient: NDArray[np.float64], objective: Objective, sides: NDArray[np.float64]
-) -> GradientCheck:
-    """`sides` has the slopes right and left of each coordinate, [coordinates, 2]."""
-    central = sides.mean(axis=1)
+    objective = _Objective(TorchTrainer(experiment, cast(state, "float64"), "cpu"))
+    shapes = {name: tuple(view.shape) for name, view in objective.parameters.items()}
+    coordinates = list(_spread(shapes, limit))
+    slopes = np.array([objective.slopes(*each, STEP) for each in coordinates])
+    central = slopes.mean(axis=1)
     size = float(np.abs(central).max(initial=0.0))
     noise = ROUNDINGS * np.finfo(np.float64).eps * abs(objective.value)
     bound, short_bound = (TOLERANCE * size + noise / step for step in (STEP, SHORT_STEP))
-    distance = np.abs(gradient - central)
-    kinks = wrong = 0
-    for number in np.flatnonzero(~(distance <= bound)):
-        right, left = objective.slopes(int(number), SHORT_STEP)
-        distance[number] = abs(gradient[number] - (right + left) / 2)
-        if distance[number] <= short_bound:
-            continue
-        before, now = abs(sides[number, 0] - sides[number, 1]), abs(right - left)
-        if now > short_bound and now > _KINK * before:
-            kinks += 1
-            distance[number] = 0.0
-        else:
-            wrong += 1
-    worst = int(np.argmax(np.where(np.isnan(distance), np.inf, distance)))
-    return GradientCheck(
-        engine,
-        objective.parameters,
-        len(distance) - kinks,
-        kinks,
-        wrong,
-        float(distance[worst]),
-        size,
-        bound,
-        objective.label(worst),
-    )
+    checks = []
+    for engine, arrays in gradients.items():
+        gradient = np.array([arrays[name][index] for name, index in coordinates], np.float64)
+        distance = np.abs(gradient - central)
+        kinks = wrong = 0
+        for number in np.flatnonzero(~(distance <= bound)):
+            right, left = objective.slopes(*coordinates[number], SHORT_STEP)
+            distance[number] = abs(gradient[number] - (right + left) / 2)
+            if distance[number] <= short_bound:
+                continue
+            before, now = abs(slopes[number, 0] - slopes[number, 1]), abs(right - left)
+            if now > short_bound and now > _KINK * before:
+                kinks += 1
+                distance[number] = 0.0
+            else:
+                wrong += 1
+        worst = int(np.argmax(np.where(np.isnan(distance), np.inf, distance)))
+        name, index = coordinates[worst]
+        where = f"{name}[{', '.join(map(str, index))}]"
+        total = sum(view.numel() for view in objective.parameters.values())
+        checked, largest = len(coordinates) - kinks, float(distance[worst])
+        checks.append(GradientCheck(engine, total, checked, kinks, wrong, largest, size, bound, where))
+    return checks
+
+
+class _Objective:
+    """The objective of the first batch in float64 as a function of the parameters, on the CPU."""
+
+    def __init__(self, trainer: TorchTrainer) -> None:
+        self._trainer, self._batch = trainer, trainer.first_batch()
+        self.parameters = {name: parameter.detach() for name, parameter in trainer.parameters.items()}
+        self.value = self._evaluate()
+
+    def _evaluate(self) -> float:
+        with torch.no_grad():
+            return self._trainer.objective(*self._batch).item()
+
+    def slopes(self, name: str, index: tuple[int, ...], step: float) -> tuple[float, float]:
+        """The slopes right and left of a coordinate."""
+        parameter = self.parameters[name]
+        here = parameter[index].item()
+        step *= max(1.0, abs(here))
+        slopes = []
+        for there in (here + step, here - step):
+            parameter[index] = there
+            slopes.append((self._evaluate() - self.value) / (parameter[index].item() - here))
+        parameter[index] = here
+        return slopes[0], slopes[1]
+
+
+def _spread(shapes: Mapping[str, tuple[int, ...]], limit: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """All coordinates, or `limit` of them spread over every array, by name and index."""
+    sizes = {name: int(np.prod(shape)) for name, shape in shapes.items()}
+    total = sum(sizes.values())
+    share = total if total <= limit else max(1, limit // len(sizes))
+    for name, size in sizes.items():
+        for flat in np.unique(np.linspace(0, size - 1, min(size, share)).round().astype(np.int64)):
+            yield name, tuple(map(int, np.unravel_index(flat, shapes[name])))

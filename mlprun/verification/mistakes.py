@@ -1,6 +1,6 @@
 """Which classic mistake turns one curve into another: each is tried before it is named.
 
-The mean taken for the sum, a missing bias, another learning rate, another definition of the logged loss. A
+The mean taken for the sum, a missing bias, another definition of the logged loss, or two of them. A
 mistake is named when this config, changed by it, gives the other curve; what nothing explains is left
 unexplained.
 """
@@ -22,7 +22,7 @@ from mlprun.engines.torch import TorchEngine
 from mlprun.errors import MlprunError
 from mlprun.parts.losses import losses
 from mlprun.parts.part import Options
-from mlprun.verification.agreement import EPS, GROWTH
+from mlprun.verification.agreement import EPS, GROWTH, STRAYED
 from mlprun.verification.trajectories import cast, in_dtype, train
 
 if TYPE_CHECKING:
@@ -42,18 +42,15 @@ MIN_ROWS = 3
 """Fewer rows could be explained by anything."""
 MAX_MISTAKES = 2
 """Mistakes that are tried together."""
-STRAYED = 1e-3
-"""Of the largest loss: where rounding may move a variant farther, rows are no longer compared."""
 _CLEAR = 10.0
 """How many bounds a curve must move, and how many times nearer a mistake must bring it."""
 _NEAR = 100.0
 """How many bounds an early row may miss by if the variant is to be looked at more closely."""
-_MAX_ITERATIONS = 25
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """One thing done differently: `kind` is factor, bias, initialisation, logged loss or step."""
+    """One thing done differently: `kind` is factor, bias, initialisation or logged loss."""
 
     kind: str
     text: str
@@ -77,14 +74,12 @@ class Variation:
     """Removed (or added, from 0); `drawn`: with the weights that the seed gives without (or with) them."""
     factor: float = 1.0
     """On the gradient of the loss."""
-    rate: float = 1.0
-    """On the learning rate."""
     dtype: str = "float64"
 
     @property
     def count(self) -> int:
         """How many things are different."""
-        return bool(self.biases) + (self.factor != 1.0) + (self.rate != 1.0)
+        return bool(self.biases) + (self.factor != 1.0)
 
 
 def scale_factors(experiment: Experiment) -> dict[float, str]:
@@ -127,7 +122,7 @@ class Variants:
     given: Experiment
     state: State
     epochs: int
-    _known: dict[tuple[Variation, int], History | None] = field(default_factory=dict)
+    _known: dict[Variation, History | None] = field(default_factory=dict)
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -148,12 +143,11 @@ class Variants:
         architecture = _with_biases(config.architecture, biases=not self.has_biases)
         return replace(self.experiment, config=config.model_copy(update={"architecture": architecture}))
 
-    def history(self, variation: Variation, epochs: int | None = None) -> History | None:
+    def history(self, variation: Variation) -> History | None:
         """The columns of a variant's history; None where there is no such variant."""
-        key = (variation, self.epochs if epochs is None else epochs)
-        if key not in self._known:
-            self._known[key] = self._trained(*key)
-        return self._known[key]
+        if variation not in self._known:
+            self._known[variation] = self._trained(variation)
+        return self._known[variation]
 
     def losses(self, variation: Variation, rows: NDArray[np.int64]) -> Values:
         """A variant's training losses at rows of its history, as far as there are any."""
@@ -169,7 +163,7 @@ class Variants:
         count = min(len(exact), len(rounded))
         return np.maximum.accumulate(np.abs(rounded[:count] - exact[:count]))
 
-    def _trained(self, variation: Variation, epochs: int) -> History | None:
+    def _trained(self, variation: Variation) -> History | None:
         experiment = self._other_biases if variation.biases else self.experiment
         state = self._start(variation, experiment)
         if state is None or (variation.biases and _shapes(state.model) == _shapes(self.state.model)):
@@ -178,9 +172,8 @@ class Variants:
             experiment = in_dtype(experiment.config, "float32")
         config = experiment.config
         loss = config.loss.model_copy(update={"scale": config.loss.scale * variation.factor})
-        optimizer = config.optimizer.model_copy(update={"lr": config.optimizer.lr * variation.rate})
-        changed = replace(experiment, config=config.model_copy(update={"loss": loss, "optimizer": optimizer}))
-        epochs = min(epochs, config.training.epochs)
+        changed = replace(experiment, config=config.model_copy(update={"loss": loss}))
+        epochs = min(self.epochs, config.training.epochs)
         return train(TorchEngine(), changed, cast(state, variation.dtype), epochs)[0]
 
     def _start(self, variation: Variation, experiment: Experiment) -> State | None:
@@ -195,7 +188,7 @@ class Variants:
         return replace(self.state, model=weights)
 
 
-class Search:
+class MistakeSearch:
     """Looks for what makes this config's curve the losses of a reference."""
 
     def __init__(
@@ -220,7 +213,7 @@ class Search:
             ]
             if found:
                 return tuple(sorted(found, key=lambda one: one.difference or 0.0))
-        return self._by_learning_rate()
+        return ()
 
     def _fit(self, variation: Variation, values: Values) -> tuple[float, int] | None:
         """The largest difference and its rows, where all are within bounds and far nearer than unchanged.
@@ -293,41 +286,6 @@ class Search:
         if variation.factor != 1.0:
             text = f"its loss's gradient, or its learning rate, is {variation.factor:.6g} times this one's: "
             yield Mistake("factor", text + self.factors[variation.factor])
-
-    def _by_learning_rate(self) -> tuple[Explanation, ...]:
-        """A learning rate that explains the second row, if it explains all of them."""
-        first = float(self.variants.losses(Variation(), np.arange(1))[0])
-        if list(self.rows[:2]) != [0, 1] or abs(first - self.losses[0]) > self.bound[0]:
-            return ()
-        rate = self._learning_rate(first)
-        if rate is None:
-            return ()
-        fit = self._fit(Variation(rate=rate), self.variants.losses(Variation(rate=rate), self.rows))
-        text = f"its steps are {rate:.6g} times as long from the first on, as with another learning rate"
-        return () if fit is None else (Explanation((Mistake("step", text),), *fit),)
-
-    def _learning_rate(self, first: float) -> float | None:
-        """The factor on the learning rate that gives the reference's second loss, by the secant method."""
-
-        def miss(rate: float) -> float:
-            history = self.variants.history(Variation(rate=rate), 2)
-            return (
-                np.nan
-                if history is None or len(history["train_loss"]) < 2
-                else history["train_loss"][1] - target
-            )
-
-        target, rates = float(self.losses[1]), [0.0, 1.0]
-        misses = [first - target, miss(1.0)]
-        for _ in range(_MAX_ITERATIONS):
-            change, slope = rates[-1] - rates[-2], misses[-1] - misses[-2]
-            if not change or not slope or not np.isfinite(slope):
-                break
-            rates.append(rates[-1] - misses[-1] * change / slope)
-            if rates[-1] <= 0:
-                return None
-            misses.append(miss(rates[-1]))
-        return rates[-1] if abs(misses[-1]) <= self.bound[1] and rates[-1] != 1.0 else None
 
 
 def _at(column: Values, rows: NDArray[np.int64]) -> Values:

@@ -16,7 +16,7 @@ from mlprun.errors import DataError, UsageError
 from mlprun.storage import history, runs
 from mlprun.training import trained_config
 from mlprun.verification.agreement import EPS, GROWTH, SLACK, largest, max_difference
-from mlprun.verification.mistakes import MIN_ROWS, Explanation, Mistake, Search, Variants
+from mlprun.verification.mistakes import MIN_ROWS, Explanation, Mistake, MistakeSearch, Variants
 from mlprun.verification.trajectories import LOSSES, Setup, cast
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Reference:
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class ReferenceComparison:
     """A reference compared with a config. Differences are of train_loss in the common epochs."""
 
     reference: Reference
@@ -76,7 +76,9 @@ class Comparison:
         return self.first_epoch is None
 
 
-def compare_with(reference: Reference, setup: Setup, rounded: Trajectory, exact: Trajectory) -> Comparison:
+def compare_with(
+    reference: Reference, setup: Setup, rounded: Trajectory, exact: Trajectory
+) -> ReferenceComparison:
     """Compare a reference with torch's trajectories in float32 and float64.
 
     How far these are apart tells what rounding does. Raises DataError where there is no common epoch.
@@ -101,8 +103,10 @@ def compare_with(reference: Reference, setup: Setup, rounded: Trajectory, exact:
         first = int(reference.epochs[beyond[0]]) if len(beyond) else None
         explanations: tuple[Explanation, ...] = ()
         if first is not None:
-            explanations = Search(variants, reference.epochs, reference.losses, bound, dtype).explanations()
-        found = Comparison(
+            explanations = MistakeSearch(
+                variants, reference.epochs, reference.losses, bound, dtype
+            ).explanations()
+        found = ReferenceComparison(
             reference, len(here), float(distance[worst]), float(bound[worst]), first, explanations, notes
         )
         if found.agrees or found.explanations:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from mlprun import engines
 from mlprun.engines import device as devices
 from mlprun.verification import gradcheck
-from mlprun.verification.agreement import Pair, compare, largest, max_difference
-from mlprun.verification.references import Comparison, compare_with, open_reference
+from mlprun.verification.agreement import STRAYED, TrajectoryPair, compare, largest, max_difference
+from mlprun.verification.references import ReferenceComparison, compare_with, open_reference
 from mlprun.verification.trajectories import (
     DEFINITION,
     DTYPES,
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
     from mlprun.schema import Config
     from mlprun.verification.gradcheck import GradientCheck
-
-STRAYED = 1e-3
-"""Of the largest number: where torch's own float32 is farther from float64, rounding no longer just grows."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +42,9 @@ class Verification:
     trajectories: tuple[Trajectory, ...]
     refused: dict[str, str]
     """Why engines cannot run the config, by engine."""
-    pairs: tuple[Pair, ...]
+    pairs: tuple[TrajectoryPair, ...]
     checks: tuple[GradientCheck, ...]
-    comparison: Comparison | None = None
+    comparison: ReferenceComparison | None = None
     """With a run, a config or a script's losses, where that was asked for."""
 
     @property

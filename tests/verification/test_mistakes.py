@@ -15,25 +15,25 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlprun.schema import Config
-    from mlprun.verification.references import Comparison
+    from mlprun.verification.references import ReferenceComparison
 
     Make = Callable[..., Config]
     Hand = Callable[..., list[float]]
     Write = Callable[..., str]
 
 
-def compared(config: Config, other: str, steps: int = 30) -> Comparison:
+def compared(config: Config, other: str, steps: int = 30) -> ReferenceComparison:
     found = verify(config, against=other, steps=steps, coordinates=1).comparison
     assert found is not None
     return found
 
 
-def mistakes(found: Comparison) -> list[tuple[str, ...]]:
+def mistakes(found: ReferenceComparison) -> list[tuple[str, ...]]:
     """The kinds of mistakes of each explanation."""
     return [tuple(mistake.kind for mistake in one.mistakes) for one in found.explanations]
 
 
-def texts(found: Comparison) -> str:
+def texts(found: ReferenceComparison) -> str:
     return " | ".join(mistake.text for one in found.explanations for mistake in one.mistakes)
 
 
@@ -177,12 +177,6 @@ def test_of_a_curve_alone_another_initialisation_is_only_suspected(
     assert mistakes(found) == [("initialisation",)]
     assert found.explanations[0].difference is None
     assert "so would other rows" in texts(found)
-
-
-def test_a_rate_that_is_no_known_factor_is_told_as_a_rate(config: Make, by_hand: Hand, curve: Write) -> None:
-    found = compared(config(), curve(by_hand(lr=0.6 * 0.77)))
-    assert mistakes(found) == [("step",)]
-    assert "its steps are 0.77 times as long" in texts(found)
 
 
 def test_noise_is_explained_by_nothing(config: Make, by_hand: Hand, curve: Write) -> None:
