@@ -9,20 +9,14 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from mlprun.engines.contract import ChunkResult, State, never
-from mlprun.engines.epoch_protocol import advance_run, batch_size
+from mlprun.engines.contract import ChunkResult, State
+from mlprun.engines.epoch_protocol import advance_run
 from mlprun.engines.fused.chunks import advance
 from mlprun.engines.fused.lanes import FLOAT_TYPES
-from mlprun.engines.fused.records import layout_of
+from mlprun.engines.fused.records import Schedule, layout_of
 from mlprun.engines.fused.run import FusedRun
-from mlprun.parts.optimizers import SGD
-from mlprun.parts.schedules import schedules
-from mlprun.randomness import Purpose, order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +32,6 @@ MAX_WORKSPACES = 16
 """workspaces that a thread keeps"""
 MAX_GROUP = 16
 """consecutive runs that a thread takes at a time"""
-GRADIENT_LR = 2.0**40
-"""a learning rate so large that the parameters before the step are lost in rounding by less than 1e-12"""
 
 
 class Cohort:
@@ -48,10 +40,7 @@ class Cohort:
     def __init__(
         self, experiments: Sequence[Experiment], states: Sequence[State], threads: int | None = None
     ) -> None:
-        self.runs = [
-            FusedRun(experiment, state, layout_of(experiment, FLOAT_TYPES[experiment.dtype.name].count))
-            for experiment, state in zip(experiments, states, strict=True)
-        ]
+        self.runs = [_open(experiment, state) for experiment, state in zip(experiments, states, strict=True)]
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.threads = min(len(self.runs), threads or cores)
 
@@ -76,6 +65,10 @@ class Cohort:
             return [result for results in pool.map(some, groups) for result in results]
 
 
+def _open(experiment: Experiment, state: State) -> FusedRun:
+    return FusedRun(experiment, state, layout_of(experiment, FLOAT_TYPES[experiment.dtype.name].count))
+
+
 def _workspace(run: FusedRun) -> Workspace:
     """Return this thread's arrays for runs like this one: cohorts of one run may come in thousands."""
     spaces: dict[Any, Workspace] = _THREAD.__dict__.setdefault("spaces", {})
@@ -90,33 +83,10 @@ def _workspace(run: FusedRun) -> Workspace:
 def gradients(experiment: Experiment, state: State) -> dict[str, NDArray[Any]]:
     """Return the gradient of the objective on the first batch after `state`, by parameter name.
 
-    It is what training computes, by no second way: one epoch of gradient descent on the rows of the batch,
-    with a learning rate that is a power of two.
+    The kernel leaves it in the workspace after a step.
     """
-    run = Cohort([_one_step(experiment, state.epoch)], [State(0, state.model)]).runs[0]
-    advance(run, run.new_workspace(), 1, never)
-    after = run.state().model
-    return {
-        name: (array - after[name]) / array.dtype.type(GRADIENT_LR) for name, array in state.model.items()
-    }
-
-
-def _one_step(experiment: Experiment, epoch: int) -> Experiment:
-    """Return an experiment with the batch as its only rows, and one plain step on it."""
-    config, training = experiment.config, experiment.config.training
-    rows = experiment.fixed["train"]
-    size = batch_size(config, len(rows))
-    chosen = np.arange(len(rows))
-    if training.shuffle and size < len(rows):
-        chosen = order(training.seed, Purpose.ORDER, len(rows), epoch=epoch)
-    step = {"epochs": 1, "batch_size": "full", "shuffle": False, "clip_norm": None, "clip_value": None}
-    changes = {
-        "training": training.model_copy(update=step),
-        "optimizer": SGD(name="sgd", lr=GRADIENT_LR),
-        "schedule": schedules["constant"](name="constant"),
-        "metrics": (),
-        "best": config.best.model_copy(update={"metric": "dev_loss", "mode": "min"}),
-        "early_stopping": None,
-    }
-    fixed = {"train": rows.take(chosen[:size]), "dev": rows.take(chosen[:0])}
-    return replace(experiment, config=config.model_copy(update=changes), fixed=fixed)
+    run, epoch = _open(experiment, State(state.epoch, state.model)), state.epoch
+    space = run.new_workspace()
+    run.record["clip_norm"] = run.record["clip_value"] = -1
+    run.call_kernel(space, Schedule(run.lr_factors(epoch, epoch + 1), epoch, epoch + 1, 1))
+    return run.layout.unflatten(space.gradient)

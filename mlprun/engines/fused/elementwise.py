@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 from numba import types
@@ -74,17 +74,12 @@ def activate(typing: Any, code: Any, values: Any, shape: Any, option: Any) -> An
     return types.void(code, values, shape, option), emit
 
 
-class Activated(NamedTuple):
-    """Where a layer keeps its values before and after the activation, and the derivative."""
-
-    z: Any
-    values: Any
-    slopes: Any
-
-
 @intrinsic
 def activate_and_derive(typing: Any, code: Any, views: Any, shape: Any, options: Any, fresh: Any) -> Any:
-    """Write the activation of z and its derivative, or add them unless `fresh`; `views` is `Activated`."""
+    """Write the activation of z and its derivative, or add them unless `fresh`.
+
+    `views` are z, the values and the derivatives.
+    """
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         code, views, shape, options, fresh = arguments
@@ -110,20 +105,13 @@ def activate_and_derive(typing: Any, code: Any, views: Any, shape: Any, options:
     return types.void(code, views, shape, options, fresh), emit
 
 
-class Derived(NamedTuple):
-    """The values of a layer's activation, its stored derivative, and the gradient by the values."""
-
-    values: Any
-    slopes: Any
-    gradient: Any
-
-
 @intrinsic
 def differentiate(typing: Any, code: Any, views: Any, shape: Any, option: Any, bias: Any) -> Any:
-    """Multiply the gradient in `views` (`Derived`) by the derivative, and sum its rows.
+    """Multiply the gradient by the values by the derivative of the activation, and sum its rows.
 
-    The derivative is computed from the values, or loaded where `code` is STORED. The sum of each row is added
-    to `bias`, unless its start is negative.
+    `views` are the values, the stored derivatives and the gradient. The derivative is computed from the
+    values, or loaded where `code` is STORED. The sum of each row is added to `bias`, unless its start is
+    negative.
     """
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -167,18 +155,12 @@ def differentiate(typing: Any, code: Any, views: Any, shape: Any, option: Any, b
     return types.void(code, views, shape, option, bias), emit
 
 
-class LossViews(NamedTuple):
-    """Outputs and targets, the mask of the rows that count, and where the derivatives by the outputs go."""
-
-    outputs: Any
-    targets: Any
-    mask: Any
-    gradient: Any
-
-
 @intrinsic
 def sum_loss(typing: Any, code: Any, views: Any, vectors: Any, factor: Any, option: Any) -> Any:
-    """Return the sum of a loss of one output over rows; write its derivative times `factor`."""
+    """Return the sum of a loss of one output over rows; write its derivative times `factor`.
+
+    `views` are outputs, targets, the mask of the rows that count, and the derivatives.
+    """
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         code, views, vectors, factor, option = arguments
@@ -257,14 +239,6 @@ def sum_cross_entropy(typing: Any, views: Any, shape: Any, factor: Any) -> Any:
     return types.float64(views, shape, factor), emit
 
 
-class Updated(NamedTuple):
-    """Flat arrays of parameters, their gradient, and the optimizer's state, one array after the other."""
-
-    parameters: Any
-    gradient: Any
-    state: Any
-
-
 def scalars_function(optimizers: Sequence[KernelOptimizer]) -> Any:
     """Return the device function that calls the `scalars` of the optimizer with an index."""
 
@@ -289,7 +263,10 @@ def scalars_function(optimizers: Sequence[KernelOptimizer]) -> Any:
 
 
 def update_function(optimizers: Sequence[KernelOptimizer]) -> Any:
-    """Return the intrinsic for a step, on all parameters, of the optimizer with an index."""
+    """Return the intrinsic for a step of the optimizer with an index.
+
+    It takes flat arrays of parameters, gradient and the optimizer's state, one array after the other.
+    """
 
     def update(typing: Any, code: Any, arrays: Any, length: Any, scalars: Any) -> Any:
         return types.void(code, arrays, length, scalars), emit

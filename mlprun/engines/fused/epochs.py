@@ -142,13 +142,6 @@ def draw_order(run: Any, state: Any, words: Any, counts: Any, order: Any) -> Non
         state.drawn_epoch = state.epoch
 
 
-@device_function
-def begin_epoch(state: Any, squared_errors: Any) -> None:
-    """Reset the sums of an epoch."""
-    state.loss_sum, state.weight_sum, state.objective_sum, state.hits = 0.0, 0.0, 0.0, 0.0
-    squared_errors[:] = 0.0
-
-
 @inlined
 def train_batches(
     run: Any, network: Any, rows: Any, state: Any, parameters: Any, space: Any, epoch: Any
@@ -211,7 +204,8 @@ def train_epochs(
         read = logs or (due and run.patience >= 0) or keep
         lr = schedule.lr_factors[state.epoch - schedule.first] * run.lr * state.plateau_factor
         if state.batch_index == 0:
-            begin_epoch(state, space.squared_errors)
+            state.loss_sum, state.weight_sum, state.objective_sum, state.hits = 0.0, 0.0, 0.0, 0.0
+            space.squared_errors[:] = 0.0
         if size < count:
             draw_order(run, state, space.words, space.counts, space.order)
         budget = train_batches(run, network, data.train, state, parameters, space, (lr, read, keep, budget))

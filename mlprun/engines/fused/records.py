@@ -221,7 +221,6 @@ class Layout:
 
 
 _LAYOUTS: dict[Hashable, Layout] = {}
-_EQUAL: dict[bytes, Layout] = {}
 _MAX_LAYOUTS = 10_000
 
 
@@ -232,22 +231,16 @@ def layout_of(experiment: Experiment, lanes: int) -> Layout:
     # all fields of the architecture but its initialization; that of its layers may only prevent sharing
     options = tuple(getattr(architecture, name) for name in type(architecture).model_fields if name != "init")
     has_logits = experiment.config.loss.activation is None
-    key = (options, has_logits, experiment.width, experiment.dtype, block_rows, lanes)
+    key: Hashable = (options, has_logits, experiment.width, experiment.dtype, block_rows, lanes)
     try:
-        layout = _LAYOUTS.get(key)
+        hash(key)
     except TypeError:  # some options are lists
-        return _unique(_new_layout(experiment, block_rows, lanes))
-    if layout is None:
+        key = repr(key)
+    if key not in _LAYOUTS:
         if len(_LAYOUTS) >= _MAX_LAYOUTS:
             _LAYOUTS.clear()
-            _EQUAL.clear()
-        layout = _LAYOUTS[key] = _unique(_new_layout(experiment, block_rows, lanes))
-    return layout
-
-
-def _unique(layout: Layout) -> Layout:
-    content = b"".join(part.tobytes() for part in layout.network)
-    return _EQUAL.setdefault(content + f"{layout.dtype} {layout.block_rows}".encode(), layout)
+        _LAYOUTS[key] = _new_layout(experiment, block_rows, lanes)
+    return _LAYOUTS[key]
 
 
 def _padded(size: int, lanes: int) -> int:

@@ -241,6 +241,11 @@ class FusedRun:
     def _kernel(self) -> Callable[..., int]:
         return TRAIN.compiled(self.layout.dtype.name)
 
+    def call_kernel(self, space: Workspace, schedule: Schedule) -> int:
+        """Call the training kernel once; return why it returned."""
+        network = self.layout.network
+        return self._kernel(self.record, network, self.data, self.states, self.parameters, space, schedule)
+
     def is_finite(self) -> bool:
         """Return True if every parameter is a finite number."""
         return bool(np.isfinite(self.parameters.current).all())
@@ -310,9 +315,7 @@ class FusedRun:
             if stop():
                 result.interrupted = True
                 return result
-            result.status = self._kernel(
-                self.record, layout.network, self.data, states, self.parameters, space, schedule
-            )
+            result.status = self.call_kernel(space, schedule)
             if rows := states["rows_written"].item():
                 result.rows.append(space.history[:rows].copy())
             if improvements := states["improvements"].item():

@@ -12,10 +12,6 @@ from typing import Any, NamedTuple
 
 from mlprun.engines.fused.compilation import device_function, inlined
 from mlprun.engines.fused.elementwise import (
-    Activated,
-    Derived,
-    LossViews,
-    Updated,
     activate,
     activate_and_derive,
     differentiate,
@@ -89,7 +85,7 @@ def forward(network: Any, parameters: Any, scratch: Any, block: Any, kept: Any) 
             for number in range(first, first + layer.activations):
                 activate_and_derive(
                     network.activations[number],
-                    Activated(z, a, slopes),
+                    (z, a, slopes),
                     shape,
                     (network.options[2 * number], network.options[2 * number + 1]),
                     1 if number == first else 0,
@@ -108,7 +104,7 @@ def backward(run: Any, network: Any, parameters: Any, space: Any, block: Any) ->
         delta = Matrix(values, layer.delta, stride, 1)
         differentiate(
             layer.derivative,
-            Derived(Matrix(values, layer.values, stride, 1), Matrix(values, layer.slopes, stride, 1), delta),
+            (Matrix(values, layer.values, stride, 1), Matrix(values, layer.slopes, stride, 1), delta),
             (units, block.vectors),
             network.options[2 * layer.first_activation],
             Matrix(space.gradient, layer.bias, 1, 1),
@@ -149,12 +145,12 @@ def block_loss(run: Any, layer: Any, values: Any, block: Any, scaling: Any) -> A
     targets, mask = feature(block, run.inputs), feature(block, run.inputs + run.outputs)
     total = 0.0
     if code == CROSS_ENTROPY:
-        views = LossViews(outputs, targets, mask, gradient)
+        views = (outputs, targets, mask, gradient)
         total += sum_cross_entropy(views, (run.outputs, block.vectors), factor)
     else:
         for k in range(run.outputs):
             at = k * block.stride
-            views = LossViews(shift(outputs, at), shift(targets, at), mask, shift(gradient, at))
+            views = (shift(outputs, at), shift(targets, at), mask, shift(gradient, at))
             total += sum_loss(code, views, block.vectors, factor, run.loss_option)
     if run.constant_field > 0:
         constant = feature(block, run.constant_field)
@@ -289,8 +285,8 @@ def train_step(run: Any, network: Any, state: Any, parameters: Any, space: Any, 
     state.steps += 1
     scalars = space.scalars[0]
     set_scalars(run.optimizer, run.options, lr, state, scalars)
-    updated = Updated(parameters.current, gradient, parameters.optimizer)
-    update(run.optimizer, updated, run.parameters, scalars)
+    arrays = (parameters.current, gradient, parameters.optimizer)
+    update(run.optimizer, arrays, run.parameters, scalars)
     state.loss_sum += total
     state.weight_sum += weight
     state.objective_sum += objective * count

@@ -13,7 +13,7 @@ from scipy import special
 
 from mlprun.engines.fused import functions
 from mlprun.engines.fused.compat import intrinsic
-from mlprun.engines.fused.elementwise import Activated, activate_and_derive
+from mlprun.engines.fused.elementwise import activate_and_derive
 from mlprun.engines.fused.functions import ACTIVATIONS
 from mlprun.engines.fused.lanes import VECTOR_BYTES, Matrix, Pointer, switch, times
 
@@ -67,7 +67,7 @@ def compute(code: Any, x: Any, y: Any) -> None:
 @numba.njit
 def activation(code: Any, x: Any, a: Any, d: Any, options: Any) -> None:
     vectors = x.size * x.itemsize // VECTOR_BYTES
-    views = Activated(Matrix(x, 0, 0, 1), Matrix(a, 0, 0, 1), Matrix(d, 0, 0, 1))
+    views = (Matrix(x, 0, 0, 1), Matrix(a, 0, 0, 1), Matrix(d, 0, 0, 1))
     activate_and_derive(code, views, (1, vectors), options, 1)
 
 

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 import pytest
 
-from mlprun.engines.fused.elementwise import Updated, scalars_function, update_function
+from mlprun.engines.fused.elementwise import scalars_function, update_function
 from mlprun.engines.fused.optimizers import OPTIMIZERS, OPTIONS, SCALARS, KernelOptimizer
 from mlprun.engines.fused.records import STATE
 
@@ -31,7 +31,7 @@ def test_an_optimizer_is_one_record(dtype: Any) -> None:
     def step(options: Any, states: Any, scalars: Any, arrays: Any) -> None:
         states[0].steps += 1
         set_scalars(1, options[0], 0.5, states[0], scalars[0])
-        update(1, arrays, arrays.parameters.shape[0], scalars[0])
+        update(1, arrays, arrays[0].shape[0], scalars[0])
 
     options, states, scalars = (np.zeros(1, fields) for fields in (OPTIONS, STATE, SCALARS))
     options["momentum"] = 0.25
@@ -39,7 +39,7 @@ def test_an_optimizer_is_one_record(dtype: Any) -> None:
     w, g, velocity = rng.normal(size=16).astype(dtype), rng.normal(size=16).astype(dtype), np.zeros(16, dtype)
     expected, momentum = w.copy(), velocity.copy()
     for number in (1, 2, 3):
-        step(options, states, scalars, Updated(w, g, velocity))
+        step(options, states, scalars, (w, g, velocity))
         momentum = 0.25 * momentum + g
         expected = expected - 0.5 / number * momentum
         np.testing.assert_allclose(w, expected, rtol=1e-5)
