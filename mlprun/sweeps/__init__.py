@@ -1,7 +1,7 @@
-"""Many runs as one experiment: what a sweep file says, how its trials are run, and where they are kept.
+"""Many runs as one experiment: the sweep file, the plan of its trials, their training, and their results.
 
-A sweep is a base config, settings (values of some of its parameters) and seeds. A trial is one setting with
-one seed (and one fold): an ordinary run, whose bytes are those of the same config trained alone. Trials of
-one structure are trained together, in cohorts. Importing this package, `definition` or `database` loads
-nothing heavy.
+A sweep is a base config, configurations (values of some of its parameters) and seeds. A trial is one
+configuration with one seed (and one fold): an ordinary run, whose bytes are those of the same config trained
+alone. Trials whose results share a file are a cohort. Importing this package, `definition` or `database`
+loads nothing heavy.
 """

@@ -17,7 +17,7 @@ from mlprun.parts.losses import losses
 from mlprun.parts.metrics import metrics
 from mlprun.sweeps import search, space
 from mlprun.sweeps.cohorts import CohortKind, Cost
-from mlprun.sweeps.definition import MOST_TRIALS, Success
+from mlprun.sweeps.definition import MAX_TRIALS, Success
 from mlprun.sweeps.space import Candidate
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Configs:
     def _further_problems(self, problems: Sequence[str]) -> Sequence[str]:
         """Return the problems of configurations and metrics beside the problems of the base."""
         definition = self.definition
-        if space.size(definition.sweep) > MOST_TRIALS:
+        if space.size(definition.sweep) > MAX_TRIALS:
             return ()
         is_search = definition.sweep.search is not None
         candidates = space.probes(definition) if is_search else list(space.candidates(definition))

@@ -1,20 +1,20 @@
-"""What a sweep file may say: a base config, the values that replace its own, seeds, and what is good.
+"""The options of a sweep file: a base config, the values that replace its own, seeds, and an objective.
 
-    base: ../moons.yaml                     # or a config written out here, which may have a base of its own
+    base: ../moons.yaml                     # or a config written here, which may have a base of its own
     seeds: 200                              # counted from the base's training.seed; or a list
     folds: 5                                # cross-validation: each trial tests on one fold of the rows
     grid: {architecture.hidden: [[2], [4], [8]], optimizer.lr: [0.1, 1.0]}    # every combination
     paired: {dataset.noise: [0, 0.5], training.epochs: [500, 1000]}           # the first two, the second two
     random: {optimizer.lr: {log_uniform: [1e-3, 1]}, penalty.l2: {choice: [0, 1e-4]}}
-    trials: 500                             # settings that are drawn
+    trials: 500                             # number of configurations drawn from `random`
     seed: 0                                 # of those draws
-    search: {name: tpe, trials: 200, batch: 32, seed: 0}    # in place of trials and seed: ask Optuna
-    #        and with `pruner: {name: successive_halving}` only the better ones are trained to their end
+    search: {name: tpe, trials: 200, batch: 32, seed: 0}    # Optuna, in place of trials and seed
+    #        with `pruner: {name: successive_halving}` only the better ones are trained to the end
     objective: {metric: dev_loss, mode: min, aggregate: mean}
     success: test_accuracy >= 0.99
 
 `grid`, `paired` and `random` are combined: every combination of the grid with every pair and every draw, and
-each of these settings with every seed and every fold.
+each of these configurations with every seed and every fold.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ if TYPE_CHECKING:
 
     from mlprun.config import Document
 
-MOST_TRIALS = 1_000_000
+MAX_TRIALS = 1_000_000
 _BASE = "base."
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_-]+)*")
 _SUCCESS = re.compile(
     r"\s*(?P<figure>[A-Za-z_][A-Za-z0-9_]*)\s*(?P<operator>>=|<=|==|>|<)\s*"
     r"(?P<number>[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)\s*"
 )
-_NOT_HERE = {
+_NOT_SWEPT = {
     "training.seed": "is what `seeds` is for",
     "name": "names a run; settings have numbers",
     "base": "belongs to the base config",
@@ -60,12 +60,12 @@ Values = Annotated[tuple[Any, ...], Field(min_length=1)]
 
 
 class Draw(Options):
-    """How the values of one parameter are drawn."""
+    """The distribution of the values of one parameter."""
 
-    uniform: Interval | None = Field(None, description="evenly between two numbers")
-    log_uniform: Interval | None = Field(None, description="between two numbers, evenly in their logarithm")
-    integers: tuple[int, int] | None = Field(None, description="whole numbers between two, both included")
-    choice: Values | None = Field(None, description="one of a list, each as likely")
+    uniform: Interval | None = Field(None, description="uniform between two numbers")
+    log_uniform: Interval | None = Field(None, description="uniform in the logarithm, between two numbers")
+    integers: tuple[int, int] | None = Field(None, description="integers between two, both included")
+    choice: Values | None = Field(None, description="one of a list, with equal probability")
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -81,14 +81,14 @@ class Draw(Options):
 
     @property
     def size(self) -> float:
-        """How many different values there are to be drawn."""
+        """The number of different values."""
         if self.choice is not None:
             return len(set(map(canonical.encode, self.choice)))
         return math.inf if self.integers is None else self.integers[1] - self.integers[0] + 1
 
 
 class Objective(Options):
-    """What tells a good setting from a bad one."""
+    """The metric by which configurations are compared."""
 
     metric: str = Field("dev_loss", description="metric of a trial: SPLIT_loss or SPLIT_METRIC")
     mode: Literal["min", "max"] | None = Field(
@@ -100,10 +100,10 @@ class Objective(Options):
 
 
 class Pruner(Options):
-    """Which settings are trained to their end, by how they stand before it."""
+    """How configurations are stopped before their end."""
 
     name: Literal["successive_halving"] = Field(
-        "successive_halving", description="at each rung the best share of all that came so far goes on"
+        "successive_halving", description="at each rung the best share of all so far is promoted"
     )
     min_epochs: PositiveInt | None = Field(
         None, description="epochs of the first rung (default: 1% of training.epochs of the base)"
@@ -114,10 +114,10 @@ class Pruner(Options):
 
 
 class Search(Options):
-    """How settings are chosen in the light of those before them."""
+    """How configurations are chosen given the results of earlier ones."""
 
     name: Literal["tpe", "random"] = Field(
-        "tpe", description="tree-structured Parzen estimators, of Optuna; or draws as without a search"
+        "tpe", description="Optuna's tree-structured Parzen estimator; or random draws"
     )
     trials: PositiveInt = Field(description="number of settings")
     batch: PositiveInt = Field(32, description="settings per batch")
@@ -126,7 +126,7 @@ class Search(Options):
 
 
 class Sweep(Options):
-    """Many runs as one: a base config, the values that replace its own, seeds, and what is good."""
+    """A sweep: a base config, the values that replace its own, seeds, and an objective."""
 
     name: RunName | None = Field(None, description="name of the sweep (default: file name)")
     base: Any = Field(None, description="base config: a path, or the config itself")
@@ -147,12 +147,12 @@ class Sweep(Options):
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """The dotted paths of what differs between settings."""
+        """The dotted paths of the swept parameters."""
         return (*self.grid, *self.paired, *self.random)
 
     @property
     def different(self) -> float:
-        """How many different settings `random` can draw."""
+        """The number of different configurations that `random` can draw."""
         return math.prod(draw.size for draw in self.random.values())
 
 
@@ -161,13 +161,13 @@ _KIND = reading.FileKind(
     "`base: moons.yaml` (a config) and what to vary, such as `seeds: 20`",
     "`mlprun sweep run --help` shows one",
     folder="sweeps",
-    keys=frozenset(Sweep.model_fields) | schema.CONFIG_FILE.keys,  # a config is told that it is one
+    keys=frozenset(Sweep.model_fields) | schema.CONFIG_FILE.keys,  # a config is reported as one
 )
 _SWEEP_ONLY = Sweep.model_fields.keys() - schema.Config.model_fields.keys() - {"base"}
 
 
 class Success(NamedTuple):
-    """`test_accuracy >= 0.99` taken apart."""
+    """The parsed expression of `success`, such as `test_accuracy >= 0.99`."""
 
     figure: str
     operator: str
@@ -176,7 +176,7 @@ class Success(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> Success | None:
-        """The parts of an expression; None for what is none. Nothing is ever evaluated."""
+        """Parse an expression; return None if it is invalid. Nothing is ever evaluated."""
         found = _SUCCESS.fullmatch(text)
         if found is None:
             return None
@@ -184,7 +184,7 @@ class Success(NamedTuple):
 
 
 class Definition(NamedTuple):
-    """A sweep file that was read: what it says, where it says it, and its base config."""
+    """A sweep file that was read: its options, its document with positions, and its base config."""
 
     sweep: Sweep
     document: Document
@@ -192,36 +192,38 @@ class Definition(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What the sweep is called."""
+        """The sweep's name."""
         return self.sweep.name or schema.run_name(self.document.name)
 
 
 def read(path: str, overrides: Sequence[str] = ()) -> Definition:
-    """The sweep file at `path`; overrides such as `seeds=20` change it, `base.training.epochs=9` its base.
+    """Read a sweep file; overrides such as `seeds=20` change it, `base.training.epochs=9` its base.
 
     Raises UsageError, ConfigError with every problem of the sweep file, FileError.
     """
-    of_sweep = [one for one in overrides if not one.startswith(_BASE)]
-    of_base = [one.removeprefix(_BASE) for one in overrides if one.startswith(_BASE)]
-    return _defined(reading.read_without_bases(path, of_sweep, kind=_KIND), of_base, section=_BASE)
+    sweep_overrides = [one for one in overrides if not one.startswith(_BASE)]
+    base_overrides = [one.removeprefix(_BASE) for one in overrides if one.startswith(_BASE)]
+    return _define(
+        reading.read_without_bases(path, sweep_overrides, kind=_KIND), base_overrides, section=_BASE
+    )
 
 
 def from_mapping(
     mapping: Mapping[str, Any], folder: str, name: str, base_overrides: Sequence[str] = ()
 ) -> Definition:
-    """A sweep given as a mapping, its paths relative to `folder`. Raises as `read` does."""
-    return _defined(reading.from_mapping(mapping, folder, name), base_overrides)
+    """Read a sweep from a mapping, with paths relative to `folder`. Raises as `read` does."""
+    return _define(reading.from_mapping(mapping, folder, name), base_overrides)
 
 
 def is_sweep(path: str) -> bool:
-    """Whether a YAML file has words that only a sweep file has."""
+    """Return True if a YAML file has keys that only a sweep file has."""
     try:
         return not _SWEEP_ONLY.isdisjoint(reading.read_without_bases(path).data)
     except MlprunError:
         return False
 
 
-def _defined(document: Document, base_overrides: Sequence[str], *, section: str = "") -> Definition:
+def _define(document: Document, base_overrides: Sequence[str], *, section: str = "") -> Definition:
     data = document.data
     if "dataset" in data and "base" not in data:
         what = "is a config; a sweep names one as its `base:` and says what to vary"
@@ -231,116 +233,118 @@ def _defined(document: Document, base_overrides: Sequence[str], *, section: str 
     try:
         sweep = schema.validate(document, Sweep, lambda sweep: _problems(sweep, data))
     except ConfigError as error:
-        of_base = _problems_of_base(document, base_overrides, section)
+        of_base = _base_problems(document, base_overrides, section)
         raise ConfigError([*error.problems, *of_base]) from error
     return Definition(
         sweep, document, document.base(base_overrides, section=section, kind=schema.CONFIG_FILE)
     )
 
 
-def _problems_of_base(document: Document, overrides: Sequence[str], section: str) -> Sequence[str]:
-    """What else is wrong where a sweep file has problems of its own; nothing where there is no telling."""
+def _base_problems(document: Document, overrides: Sequence[str], section: str) -> Sequence[str]:
+    """Return the base's problems, to report them with those of the sweep file; none if it cannot be read."""
     try:
         base = document.data.get("base")
         if base and isinstance(base, str | dict):
             config = document.base(overrides, section=section, kind=schema.CONFIG_FILE)
-            if "extend" not in config.data:  # whose code may be what a part is known by
+            if "extend" not in config.data:  # whose code may register a part
                 schema.parse(config)
     except ConfigError as error:
         return error.problems
-    except MlprunError:  # of data: told when the files say what they should
+    except MlprunError:  # of data: reported when the files are valid
         return ()
     return ()
 
 
 def _problems(sweep: Sweep, data: Mapping[str, Any]) -> Iterator[Problem]:
-    """What fields cannot see each for itself; `data` says which keys are there, be they valid or not."""
-    there = {key for key, value in data.items() if value is not None}
+    """Yield the problems between fields; `data` has all keys of the file, valid or not."""
+    present = {key for key, value in data.items() if value is not None}
     if "base" not in data:
         yield Problem(("base",), "is missing; name a config, such as `base: ../moons.yaml`")
     elif not isinstance(sweep.base, str | dict):
         yield Problem(("base",), "expected the path of a config, such as ../moons.yaml, or a config")
     elif not sweep.base:
         yield Problem(("base",), "is empty; expected the path of a config, or a config")
-    yield from _of_space(sweep)
-    if "search" in there:
-        yield from _of_search(sweep, there)
-    elif "random" in there and "trials" not in there:
-        yield Problem(("random",), "says how to draw and not how often; add `trials: 100`", at_key=True)
-    if "trials" in there and "random" not in there and "search" not in there:
-        yield Problem(("trials",), "counts what `random` draws, and there is no `random`", at_key=True)
-    if "seed" in there and "random" not in there and "search" not in there:
-        what = "is of the draws of `random`, and there is no `random`; did you mean seeds?"
+    yield from _space_problems(sweep)
+    if "search" in present:
+        yield from _search_problems(sweep, present)
+    elif "random" in present and "trials" not in present:
+        yield Problem(("random",), "needs the number of draws; add `trials: 100`", at_key=True)
+    if "trials" in present and "random" not in present and "search" not in present:
+        yield Problem(("trials",), "is the number of draws of `random`, which is missing", at_key=True)
+    if "seed" in present and "random" not in present and "search" not in present:
+        what = "is for the draws of `random`, which is missing; did you mean seeds?"
         yield Problem(("seed",), what, at_key=True)
-    yield from _of_draws(sweep)
+    yield from _draw_problems(sweep)
     if isinstance(sweep.seeds, tuple) and len(set(sweep.seeds)) < len(sweep.seeds):
-        yield Problem(("seeds",), "names a seed twice")
+        yield Problem(("seeds",), "lists a seed twice")
     if sweep.success is not None and Success.of(sweep.success) is None:
-        message = "expected a figure, an operator (>= <= > < ==) and a number, such as test_accuracy >= 0.99"
+        message = "expected a metric, an operator (>= <= > < ==) and a number, such as test_accuracy >= 0.99"
         yield Problem(("success",), message)
-    if sweep.objective.aggregate == "success" and "success" not in there:
-        message = "needs `success:` to say when a trial is one"
+    if sweep.objective.aggregate == "success" and "success" not in present:
+        message = "needs `success:` to define when a trial is one"
         yield Problem(("objective", "aggregate"), message)
 
 
-def _of_draws(sweep: Sweep) -> Iterator[Problem]:
-    """More settings than there are: no two that are drawn are equal."""
+def _draw_problems(sweep: Sweep) -> Iterator[Problem]:
+    """Yield a problem for more draws than there are different ones: no two are equal."""
     search = sweep.search
     path, count = (("trials",), sweep.trials) if search is None else (("search", "trials"), search.trials)
     if sweep.random and count is not None and count > sweep.different:
-        remedy = f"set {'.'.join(path)} to {sweep.different}, or repeat settings by seeds"
-        yield Problem(path, f"`random` has {sweep.different} different settings to draw; {remedy}")
+        remedy = f"set {'.'.join(path)} to {sweep.different}, or repeat configurations with seeds"
+        yield Problem(path, f"`random` has {sweep.different} different configurations; {remedy}")
 
 
-def _of_space(sweep: Sweep) -> Iterator[Problem]:
-    """What is wrong with what is swept, the values themselves apart."""
+def _space_problems(sweep: Sweep) -> Iterator[Problem]:
+    """Yield the problems of swept parameters, other than those of single values."""
     seen: dict[str, str] = {}
     for section in ("grid", "paired", "random"):
         for key in getattr(sweep, section):
-            yield from _of_key(sweep, section, key, seen)
+            yield from _key_problems(sweep, section, key, seen)
     for key, values in sweep.grid.items():
-        yield from _twice(("grid", key), values)
+        yield from _duplicate_problems(("grid", key), values)
     lengths = {key: len(values) for key, values in sweep.paired.items()}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{key} has {length}" for key, length in lengths.items())
-        yield Problem(("paired",), f"lists that belong together are equally long, and {told}")
+        shown = ", ".join(f"{key} has {length}" for key, length in lengths.items())
+        yield Problem(("paired",), f"lists must have equal lengths: {shown}")
     elif lengths:
-        yield from _twice(("paired", next(iter(lengths))), list(zip(*sweep.paired.values(), strict=True)))
+        yield from _duplicate_problems(
+            ("paired", next(iter(lengths))), list(zip(*sweep.paired.values(), strict=True))
+        )
 
 
-def _twice(path: tuple[str, str], values: Sequence[Any]) -> Iterator[Problem]:
-    """Values of a grid, or pairs, that stand there twice, and would be settings with equal trials."""
-    known: set[Hashable] = set()
-    for place, value in enumerate(values):
+def _duplicate_problems(path: tuple[str, str], values: Sequence[Any]) -> Iterator[Problem]:
+    """Yield a problem for each value (or pair) that is listed twice, whose trials would be equal."""
+    seen: set[Hashable] = set()
+    for index, value in enumerate(values):
         # as JSON, since True == 1 is no reason to take one for the other; 1 and 1.0 are one number
         number = isinstance(value, int | float) and not isinstance(value, bool)
         one = value if number else json.dumps(value, sort_keys=True)
-        if one in known:
-            yield Problem((*path, place), "is there twice; seeds are what repeats a setting")
-        known.add(one)
+        if one in seen:
+            yield Problem((*path, index), "is listed twice; use seeds to repeat a configuration")
+        seen.add(one)
 
 
-def _of_search(sweep: Sweep, there: AbstractSet[str]) -> Iterator[Problem]:
-    """What does not go with a search."""
-    if "random" not in there:
-        yield Problem(("search",), "goes through what `random` names, and there is no `random`", at_key=True)
+def _search_problems(sweep: Sweep, present: AbstractSet[str]) -> Iterator[Problem]:
+    """Yield the problems of options that cannot be combined with a search."""
+    if "random" not in present:
+        yield Problem(("search",), "searches the parameters of `random`, which is missing", at_key=True)
     for key in ("grid", "paired"):
         if getattr(sweep, key):
             message = "cannot be combined with `search`; name its parameters in `random` as a choice"
             yield Problem((key,), message, at_key=True)
     for key in ("trials", "seed"):
-        if key in there:
-            yield Problem((key,), f"is for draws without `search`; say search.{key}", at_key=True)
+        if key in present:
+            yield Problem((key,), f"is for draws without `search`; use search.{key}", at_key=True)
 
 
-def _of_key(sweep: Sweep, section: str, key: str, seen: dict[str, str]) -> Iterator[Problem]:
-    """What is wrong with naming `key` in a section; `seen` holds the sections of the keys before it."""
+def _key_problems(sweep: Sweep, section: str, key: str, seen: dict[str, str]) -> Iterator[Problem]:
+    """Yield the problems of the path of a parameter; `seen` has the sections of the ones before it."""
     path = (section, key)
     root = key.partition(".")[0]
     if _KEY.fullmatch(key) is None:
         yield Problem(path, "is not a dotted path such as optimizer.lr", at_key=True)
-    elif key in _NOT_HERE or root in _NOT_HERE:
-        yield Problem(path, f"cannot be swept: it {_NOT_HERE.get(key) or _NOT_HERE[root]}", at_key=True)
+    elif key in _NOT_SWEPT or root in _NOT_SWEPT:
+        yield Problem(path, f"cannot be swept: it {_NOT_SWEPT.get(key) or _NOT_SWEPT[root]}", at_key=True)
     elif sweep.folds is not None and key.startswith("dataset.split"):
         yield Problem(path, "cannot be swept beside `folds`, which divide the rows", at_key=True)
     for other, its_section in seen.items():

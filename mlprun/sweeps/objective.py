@@ -9,24 +9,22 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import TYPE_CHECKING, Any, get_args
-
-from mlprun.sweeps.schema import TrialStatus
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
-    from mlprun.sweeps.schema import Description, Trial
+    from mlprun.sweeps.schema import Description, Trial, TrialStatus
 
 SOUND: tuple[TrialStatus, ...] = ("finished", "early_stopping")
 """statuses of trials whose metrics count"""
 BAD: tuple[TrialStatus, ...] = ("diverged", "failed")
 """statuses of trials that could not be trained as far as intended"""
-UNSOUND = tuple(one for one in get_args(TrialStatus) if one not in (*SOUND, "pending"))
+UNSOUND: tuple[TrialStatus, ...] = ("pruned", "diverged", "failed")
 """statuses of ended trials whose metrics do not count"""
-APART = (*UNSOUND, "pending")
+APART: tuple[TrialStatus, ...] = (*UNSOUND, "pending")
 """statuses of trials that are not part of a mean"""
-SILENT = tuple(one for one in APART if one != "diverged")
+SILENT: tuple[TrialStatus, ...] = ("pruned", "failed", "pending")
 """statuses of trials that are neither a success nor a failure to reach it"""
 OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,

@@ -18,7 +18,7 @@ from mlprun.sweeps import search, space
 from mlprun.sweeps.cohorts import Cohort, Cost, TrialSpec, TrialSpecs, divide
 from mlprun.sweeps.configs import Configs, metrics_of, objective_problems, pruner_problems
 from mlprun.sweeps.database import RESTORE
-from mlprun.sweeps.definition import MOST_TRIALS, Success
+from mlprun.sweeps.definition import MAX_TRIALS, Success
 from mlprun.sweeps.schema import Description, Trial
 from mlprun.sweeps.trials import SharedConfig
 
@@ -61,8 +61,8 @@ class Plan:
         self.base = self.configs.base
         self.folds = self.sweep.folds
         self.seeds = self._seeds()
-        if self.total > MOST_TRIALS:
-            what = f"has {self.total} trials, and {MOST_TRIALS} are the most"
+        if self.total > MAX_TRIALS:
+            what = f"has {self.total} trials, and {MAX_TRIALS} are the most"
             raise UsageError(definition.document.title, what, "sweep fewer values or seeds")
         self.cohorts: list[Cohort] = []
         self._candidates: list[Candidate] = []

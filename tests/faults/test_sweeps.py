@@ -169,7 +169,7 @@ def test_what_was_saved_of_a_cohort_in_the_middle_is_gone_on_from(
 
     monkeypatch.setattr(executors, "THROTTLE_INTERVAL", 0.01)
     monkeypatch.setattr(executors, "THROTTLE_FACTOR", 0)
-    monkeypatch.setattr(running, "LOOK", 0.005)
+    monkeypatch.setattr(running, "POLL_SECONDS", 0.005)
     monkeypatch.setattr("mlprun.sweeps.trials.CHUNK_SECONDS", 0.005)
     monkeypatch.setattr(CohortStore, "save", save)
     with pytest.raises(DeathError):
@@ -191,7 +191,7 @@ def test_a_save_that_took_long_is_not_soon_followed_by_another(
         original(self, batch)
 
     monkeypatch.setattr(executors, "THROTTLE_INTERVAL", 0)
-    monkeypatch.setattr(running, "LOOK", 0.001)
+    monkeypatch.setattr(running, "POLL_SECONDS", 0.001)
     monkeypatch.setattr(CohortStore, "save", save)
     for times in (1e9, 0):
         counts.append(Counter[int]())

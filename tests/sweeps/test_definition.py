@@ -8,9 +8,9 @@ from mlprun.errors import ConfigError, UsageError
 from mlprun.sweeps.definition import read
 from mlprun.sweeps.plan import Plan
 
-EQUAL = "lists that belong together are equally long"
-EXPRESSION = "expected a figure, an operator (>= <= > < ==) and a number"
-NO_RANDOM = "counts what `random` draws, and there is no `random`"
+EQUAL = "lists must have equal lengths"
+EXPRESSION = "expected a metric, an operator (>= <= > < ==) and a number"
+NO_RANDOM = "is the number of draws of `random`, which is missing"
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def test_fields_that_are_wrong_hide_nothing_that_is_wrong_elsewhere(refused):
         "s.yaml:3:30: grid.optimizer.lr.x: is set by optimizer.lr in grid too; keep one of them",
         "s.yaml:3:51: grid.training.seed: cannot be swept: it is what `seeds` is for",
         "s.yaml:3:71: grid.a b: is not a dotted path such as optimizer.lr",
-        f"s.yaml:4:9: paired: {EQUAL}, and training.epochs has 2, dataset.noise has 1",
-        "s.yaml:5:1: random: says how to draw and not how often; add `trials: 100`",
+        f"s.yaml:4:9: paired: {EQUAL}: training.epochs has 2, dataset.noise has 1",
+        "s.yaml:5:1: random: needs the number of draws; add `trials: 100`",
         "s.yaml:5:23: random.penalty.l2.loguniform: unknown key; did you mean log_uniform?",
         "s.yaml:5:56: random.penalty.l1: the first number must be the smaller one",
         "s.yaml:6:39: objective.mode: expected min or max, got the string 'minn'",
@@ -61,16 +61,16 @@ def test_fields_that_are_wrong_hide_nothing_that_is_wrong_elsewhere(refused):
         ("grid: {optimizer.lr: [1]}", "1:1: base: is missing; name a config, such as `base: ../moons.yaml`"),
         ("base: ''", "1:7: base: is empty; expected the path of a config, or a config"),
         ("base: 3", "1:7: base: expected the path of a config, such as ../moons.yaml, or a config"),
-        ("base: small.yaml\nseeds: [1, 2, 1]", "2:8: seeds: names a seed twice"),
+        ("base: small.yaml\nseeds: [1, 2, 1]", "2:8: seeds: lists a seed twice"),
         ("base: small.yaml\nseeds: [0, a]", "2:12: seeds.1: expected a whole number, got the string 'a'"),
         ("base: small.yaml\ntrials: 3", f"2:1: trials: {NO_RANDOM}"),
         (
             "base: small.yaml\nseed: 3",
-            "2:1: seed: is of the draws of `random`, and there is no `random`; did you mean seeds?",
+            "2:1: seed: is for the draws of `random`, which is missing; did you mean seeds?",
         ),
         (
             "base: small.yaml\nobjective: {aggregate: success}",
-            "2:24: objective.aggregate: needs `success:` to say when a trial is one",
+            "2:24: objective.aggregate: needs `success:` to define when a trial is one",
         ),
         (
             "base: small.yaml\ngrid: {optimizer.lr: []}",
@@ -130,12 +130,12 @@ def test_data_that_cannot_be_read_hides_nothing_that_is_wrong_with_a_sweep(refus
 def test_a_value_that_is_there_twice_is_refused(refused, tmp_path):
     grid = "grid: {optimizer.lr: [0.5, 1, 0.5, 1.0], architecture.hidden: [[2], [2, 2], [2]]}"
     assert refused(f"base: small.yaml\n{grid}") == [
-        f"s.yaml:2:{column}: grid.{path}: is there twice; seeds are what repeats a setting"
+        f"s.yaml:2:{column}: grid.{path}: is listed twice; use seeds to repeat a configuration"
         for column, path in ((31, "optimizer.lr.2"), (36, "optimizer.lr.3"), (77, "architecture.hidden.2"))
     ]
     pairs = "paired: {optimizer.lr: [0.5, 1, 0.5, 0.5], training.epochs: [3, 4, 4, 3]}"
     assert refused(f"base: small.yaml\n{pairs}") == [
-        "s.yaml:2:38: paired.optimizer.lr.3: is there twice; seeds are what repeats a setting"
+        "s.yaml:2:38: paired.optimizer.lr.3: is listed twice; use seeds to repeat a configuration"
     ]
     (tmp_path / "s.yaml").write_text("base: small.yaml\ngrid: {training.shuffle: [true, 1]}")
     assert read(str(tmp_path / "s.yaml")).sweep.grid == {"training.shuffle": (True, 1)}
@@ -147,7 +147,7 @@ def test_more_draws_than_there_are_different_ones_are_refused(draws, refused):
     key = draws.partition(":")[0] if draws[0] == "t" else "search.trials"
     (told,) = refused(f"base: small.yaml\nrandom: {random}\n{draws}")
     assert told.endswith(
-        f"{key}: `random` has 6 different settings to draw; set {key} to 6, or repeat settings by seeds"
+        f"{key}: `random` has 6 different configurations; set {key} to 6, or repeat configurations with seeds"
     )
 
 
