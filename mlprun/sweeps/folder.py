@@ -1,11 +1,11 @@
-"""The folder of a sweep: how it is made, found again, and written to by the one process with its lock.
+"""The folder of a sweep: created, found, and written to by the one process that holds its lock.
 
 runs/widths-001/
   sweep.yaml                     the sweep with its base config written out; can be run again as it is
-  run.json, status.json          what was run, where and with what (written once); how it stands
-  trials.sqlite                  settings, trials, figures: see `database`
-  trials.sqlite.sha256           its digest once the sweep is finished: see `seal`
-  cohorts/cohort-0001.safetensors  curves and weights of up to a thousand trials: see `cohorts`
+  run.json, status.json          what was run, where and with what (written once); its status
+  trials.sqlite                  configurations, trials, metrics: see `schema`
+  trials.sqlite.sha256           its digest once the sweep is finished: see `database`
+  cohorts/cohort-0001.safetensors  histories and weights of up to a thousand trials: see `cohort_file`
   lock
 """
 
@@ -19,7 +19,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mlprun import files
-from mlprun.errors import CheckpointError
+from mlprun.config import read_without_bases
+from mlprun.errors import CheckpointError, MlprunError
 from mlprun.storage import canonical, runs
 from mlprun.storage.runs import Lock, is_locked
 from mlprun.sweeps import database
@@ -37,15 +38,15 @@ _MAX_JSON = 16_000_000
 _RESTORE = "restore it from a copy or run the sweep again in another folder"
 
 State = Literal["running", "finished", "interrupted", "failed", "crashed"]
-"""`crashed` is never written: it is how a sweep whose process died is shown"""
+"""`crashed` is never written: it is reported for a sweep whose process died"""
 
 
 @dataclass(frozen=True)
 class SweepStatus:
-    """How a sweep stands: trials that have ended, of how many, and the seconds it has taken.
+    """The status of a sweep: the trials that have ended, of how many, and the seconds it has taken.
 
-    `kept` counts those of cohorts that have not ended: what they have reached lies in a file of its own, and
-    nothing of it in the database. `differences` says what was not as recorded when the sweep was continued.
+    `kept` counts the trials that are in partial files and not in the database. `differences` lists what
+    differed from the record when the sweep was resumed.
     """
 
     state: State
@@ -57,7 +58,7 @@ class SweepStatus:
     kept: int = 0
 
     def encode(self) -> bytes:
-        """The bytes of status.json."""
+        """Return the bytes of status.json."""
         return f"{canonical.encode(asdict(self), indent=2)}\n".encode()
 
 
@@ -83,27 +84,27 @@ class SweepFolder:
         return os.path.join(self.path, DATABASE)
 
     def cohort(self, number: int) -> str:
-        """The path of a cohort's curves and weights."""
+        """Return the path of a cohort's histories and weights."""
         return os.path.join(self.path, "cohorts", f"cohort-{number:04d}.safetensors")
 
     def partial(self, number: int) -> str:
-        """The path of what stands of a cohort that has not ended."""
+        """Return the path of the partial results of a cohort."""
         return os.path.join(self.path, "cohorts", f"cohort-{number:04d}.partial.safetensors")
 
     def results(self) -> Results:
-        """What the database says; a context that closes it."""
+        """Open the database for reading; a context that closes it."""
         return database.open_reading(self.database)
 
     def writer(self) -> Writer:
-        """The database, to be written by the holder of the lock."""
+        """Open the database for writing, which only the holder of the lock may."""
         return database.Writer(self.database)
 
     def record(self) -> dict[str, Any]:
-        """What run.json says: the sweep's digest, and where and with what it was started."""
+        """Return the content of run.json: the sweep's digest, and where and with what it was started."""
         return _read_json(os.path.join(self.path, "run.json"))
 
     def status(self) -> SweepStatus:
-        """How the sweep stands; one that says `running` while no process holds its lock has crashed."""
+        """Return the status; a sweep that is `running` while no process holds its lock has crashed."""
         status = self._written_status()
         if status.state == "running" and not is_locked(os.path.join(self.path, "lock")):
             status = self._written_status()
@@ -113,7 +114,7 @@ class SweepFolder:
             with self.results() as results, results.snapshot():
                 counts, total = results.counts(), results.description.total
             done = sum(counts.values()) - counts["pending"]
-            # who died between a cohort's end and the status still counts its trials as kept
+            # a process that died between a cohort's end and the status still counts its trials as kept
             return replace(status, done=done, total=total, kept=min(status.kept, total - done))
         return status
 
@@ -137,9 +138,25 @@ class SweepFolder:
         """Replace status.json."""
         files.write_atomic(os.path.join(self.path, "status.json"), status.encode())
 
-    def write_definition(self, text: str) -> None:
-        """Replace sweep.yaml where a continued sweep asks for more, or for another objective."""
+    def edit_warning(self, definition: Mapping[str, Any]) -> str | None:
+        """Return a message if sweep.yaml differs from the definition of the database; None if it does not."""
+        try:
+            content: Any = read_without_bases(self.definition).data
+        except MlprunError:
+            content = None
+        if content is not None and canonical.encode(content) == canonical.encode(definition):
+            return None
+        return (
+            f"{self.definition} differs from the definition in the database (edited, or left by an "
+            "interrupted update); the database's is used"
+        )
+
+    def write_definition(self, text: str, *, keep_edited: bool = False) -> None:
+        """Replace sweep.yaml, if it differs; `keep_edited` keeps the former text as sweep.edited.yaml."""
         if not self.has_definition(text):
+            if keep_edited:
+                data = files.read_bytes(self.definition, cap=_MAX_JSON, follow=False)
+                files.write_atomic(os.path.join(self.path, "sweep.edited.yaml"), data)
             files.write_atomic(self.definition, text.encode())
 
     def has_definition(self, text: str) -> bool:
@@ -147,7 +164,7 @@ class SweepFolder:
         return files.read_bytes(self.definition, cap=_MAX_JSON, follow=False) == text.encode()
 
     def lock(self) -> Lock:
-        """Take the right to write; also removes the temporaries that a killed process left behind."""
+        """Acquire the lock for writing, and remove the temporary files that a killed process left behind."""
         lock = Lock(os.path.join(self.path, "lock"))
         try:
             for folder in filter(files.is_folder, (self.path, os.path.join(self.path, "cohorts"))):
@@ -161,24 +178,24 @@ class SweepFolder:
         return lock
 
     def make_cohorts(self) -> None:
-        """Make the folder of cohorts where it is missing."""
+        """Create the folder of cohorts if it is missing."""
         files.make_folder(os.path.join(self.path, "cohorts"))
 
     def partials(self) -> list[int]:
-        """The cohorts of which something stands that had not ended."""
+        """Return the cohorts with partial results."""
         folder = os.path.join(self.path, "cohorts")
         found = map(_PARTIAL.fullmatch, files.names(folder) if files.is_folder(folder) else ())
         return [int(name[1]) for name in found if name is not None]
 
     def remove_partial(self, number: int) -> None:
-        """Remove what is no longer needed of a cohort that has ended."""
+        """Remove the partial results of a cohort, if there are any."""
         if files.kind(self.partial(number)) == "file":
             files.remove(self.partial(number))
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a new sweep folder holds."""
+    """The content of a new sweep folder."""
 
     text: str
     """of sweep.yaml"""
@@ -189,9 +206,9 @@ class Contents:
 
 
 def create(final: str, name: str, contents: Contents) -> tuple[SweepFolder, Lock]:
-    """A new folder at `final`, with its lock held and its status `running`.
+    """Create a folder at `final`, with its lock held and the status `running`.
 
-    Raises FileExistsError where that is taken. A process that dies meanwhile leaves at most a dot-folder.
+    Raises FileExistsError if it exists. A process that dies meanwhile leaves at most a dot-folder.
     """
     runs.check_name(name)
     out = os.path.dirname(final)
@@ -219,12 +236,12 @@ def create(final: str, name: str, contents: Contents) -> tuple[SweepFolder, Lock
 
 
 def is_sweep(path: str) -> bool:
-    """Whether a folder holds a sweep."""
+    """Return True if a folder holds a sweep."""
     return all(files.kind(os.path.join(path, name)) == "file" for name in _NEEDED)
 
 
 def open_sweep(path: str) -> SweepFolder:
-    """The sweep folder at `path`. Raises CheckpointError that says what it lacks."""
+    """Return the sweep folder at `path`. Raises CheckpointError if a file is missing."""
     expected = "expected the folder of a sweep, such as runs/widths-001"
     if not files.is_folder(path):
         kind = files.kind(path)
@@ -236,7 +253,7 @@ def open_sweep(path: str) -> SweepFolder:
 
 
 def find(out: str) -> list[SweepFolder]:
-    """The sweep folders below `out`, by name; none where there is no such folder."""
+    """Return the sweep folders below `out`, by name; none if it does not exist."""
     if not files.is_folder(out):
         return []
     paths = [os.path.join(out, name) for name in files.names(out) if not name.startswith(".")]
@@ -244,14 +261,14 @@ def find(out: str) -> list[SweepFolder]:
 
 
 def named(out: str, name: str) -> list[SweepFolder]:
-    """The folders NAME-... below `out`, the newest first."""
+    """Return the folders NAME-... below `out`, the newest first."""
     names = files.names(out) if files.is_folder(out) else []
     paths = [os.path.join(out, found) for found in names if found.rpartition("-")[0] == name]
     return sorted((SweepFolder(path) for path in paths if is_sweep(path)), key=_number, reverse=True)
 
 
 def _number(found: SweepFolder) -> int:
-    """Of a folder NAME-1000: 1000; 0 where it was renamed."""
+    """Return 1000 for a folder NAME-1000, and 0 for one that was renamed."""
     digits = found.name.rpartition("-")[2]
     return int(digits) if re.fullmatch("[0-9]+", digits) else 0
 

@@ -305,15 +305,21 @@ def is_finished(found: SweepFolder, plan: Plan) -> bool:
     return found.status().state == "finished" and plan.done == plan.total
 
 
-def extend(plan: Plan, found: SweepFolder, different: Sequence[str] = ()) -> None:
+def extend(
+    plan: Plan, found: SweepFolder, different: Sequence[str] = (), on_message: OnMessage = _ignore
+) -> None:
     """Add what a resumed sweep has more to its folder, and update what it describes differently.
 
     The database changes in one transaction, and is what counts: sweep.yaml follows it, and if a process dies
-    between the two, the next one that resumes the sweep writes it.
+    between the two, the next one that resumes the sweep writes it. A sweep.yaml that was edited is kept as
+    sweep.edited.yaml.
     """
     content = serialize(plan.definition, found.path)
     with found.results() as results:
         known, now = asdict(results.description), asdict(replace(plan.description, definition=content))
+    edited = found.edit_warning(known["definition"])
+    if edited is not None:
+        on_message(f"warning: {edited}")
     if known["rows"]:  # a folder without row digests may have trials with others
         now["rows"] = {**row_digests(plan, found.path), **known["rows"]}
     changed = {key: now[key] for key in _MUTABLE if known[key] != now[key]}
@@ -326,7 +332,7 @@ def extend(plan: Plan, found: SweepFolder, different: Sequence[str] = ()) -> Non
             writer.reopen(plan.again)
             writer.extend(plan.new_settings(), pending_trials(plan.added), changed)
             writer.close(final=plan.done == plan.total)
-    found.write_definition(as_yaml(content))
+    found.write_definition(as_yaml(content), keep_edited=edited is not None)
     found.make_cohorts()
 
 

@@ -105,7 +105,7 @@ def run(
         outlook = _outlook(configs, found, retry_failed=retry_failed)
         plan = outlook.plan
         if found is not None and outlook.is_over:
-            resume.extend(plan, found)
+            resume.extend(plan, found, on_message=reporter.say)
             status = found.status()
             reporter.begin(found.path, plan, status.done)
             if fail_fast:
@@ -122,7 +122,7 @@ def run(
             if found is None:
                 found = _create_folder(configs, plan, out, stack)
             else:
-                resume.extend(plan, found, outlook.differences)
+                resume.extend(plan, found, outlook.differences, reporter.say)
             with found.writer() as writer:
                 session = Session(plan, found, writer, reporter, stop)
                 session.router = ExecutorRouter(

@@ -11,6 +11,7 @@ import pytest
 
 import mlprun
 import mlprun.api
+from mlprun import cli
 from mlprun.errors import CheckpointError, FileError
 from mlprun.storage.runs import is_locked
 from mlprun.sweeps import database, resume
@@ -204,3 +205,27 @@ def test_another_sweep_of_the_name_that_cannot_be_read_is_told_of_and_passed_ove
         sweep("seeds: [7]")
     if damage == "locked":
         holding.close()
+
+
+def test_an_edited_sweep_file_is_reported_and_kept_when_the_sweep_is_resumed(sweep, tmp_path, capsys):
+    swept, said = sweep("seeds: 2"), []
+    assert cli.main(["sweep", "show", swept.path]) == 0
+    assert capsys.readouterr().err == ""
+    path = Path(swept.folder.definition)
+    edited = path.read_text().replace("seeds: 2", "seeds: 9")
+    path.write_text(edited)
+    warning = f"warning: {path} differs from the definition in the database (edited, or left by an "
+    assert cli.main(["sweep", "show", swept.path]) == 0
+    assert capsys.readouterr().err.startswith(warning)
+
+    class Hearing(mlprun.api.SilentSweep):
+        def say(self, message):
+            said.append(message)
+
+    assert sweep("seeds: 3", reporter=Hearing()).path == swept.path
+    assert [line for line in said if line.startswith(warning)] == said
+    assert len(said) == 1
+    assert Path(swept.path, "sweep.edited.yaml").read_text() == edited
+    assert "seeds: 3" in path.read_text()
+    sweep("seeds: 3", reporter=Hearing())
+    assert len(said) == 1

@@ -69,6 +69,8 @@ def show_command(
     status = place.status()
     with place.results() as results:
         summary = summarize(results, metric=metric, of=of)
+    if (edited := place.edit_warning(summary.description.definition)) is not None:
+        output.message(f"warning: {edited}")
     output.document(_document(folder, status, summary))
     shown = summary.lines[: top or None]
     output.result(_status_line(folder, status, summary) + "\n", table(summary, shown), "")
