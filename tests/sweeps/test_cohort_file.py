@@ -7,7 +7,8 @@ import pytest
 
 from mlprun.engines import Progress, State
 from mlprun.engines.contract import Plateau
-from mlprun.storage import checkpoints
+from mlprun.errors import CheckpointError
+from mlprun.storage import canonical, checkpoints
 from mlprun.sweeps import cohort_file
 from mlprun.sweeps.cohort_file import TrialResult
 
@@ -107,3 +108,71 @@ def test_the_arrays_and_the_header_do_not_grow_with_the_trials(number, tmp_path)
     assert int.from_bytes(data[:8], "little") < 2000
     assert len(checkpoints.decode(data, "a file").tensors) == 8
     assert_same(read(data, tmp_path).partial_results[-1], standings[-1])
+
+
+CRAFTED = {
+    "trials of another type": lambda tensors, _: tensors.update(trials=tensors["trials"].astype(np.float64)),
+    "a matrix of trials": lambda tensors, _: tensors.update(trials=tensors["trials"][None]),
+    "no history": lambda tensors, _: tensors.pop("history"),
+    "fewer columns": lambda tensors, _: tensors.update(history=tensors["history"][:, :1]),
+    "ends that are not of the history": lambda tensors, _: tensors["history.ends"].__setitem__(0, 10**6),
+    "ends that go back": lambda tensors, _: tensors["history.ends"].__setitem__(0, -1),
+    "a form that is not there": lambda tensors, _: tensors["form"].__setitem__(0, 2**60),
+    "a place that is not there": lambda tensors, _: tensors["place"].__setitem__(0, 7),
+    "a negative place": lambda tensors, _: tensors["place"].__setitem__(0, -1),
+    "weights of fewer trials": lambda tensors, _: tensors.update(
+        {name: array[:0] for name, array in tensors.items() if name.startswith("0.last.")}
+    ),
+    "weights of no trial": lambda tensors, _: tensors.update(
+        {name: array[0, 0, 0] for name, array in tensors.items() if name == "0.last.layers.0.weight"}
+    ),
+    "columns that are a number": lambda _, meta: meta.update(columns=3),
+    "columns that are numbers": lambda _, meta: meta.update(columns=[1, 2, 3]),
+}
+TOLD = {
+    "no JSON": lambda told: "{",
+    "a list": lambda told: [],
+    "a trial that is text": lambda told: told["ended"][0].update(trial="1"),
+    "a status that is a number": lambda told: told["ended"][0].update(status=1),
+    "metrics that are a list": lambda told: told["ended"][0].update(figures=[]),
+    "a metric that is text": lambda told: told["ended"][0].update(figures={"test_loss": "0.1"}),
+    "an unknown field": lambda told: told["ended"][0].update(unknown=1),
+    "seconds that are text": lambda told: told["running"][0].update(seconds="1"),
+    "seconds that are infinite": lambda told: told["running"][0].update(seconds=math.inf),
+    "a form that is not there": lambda told: told["running"][0].update(form=9),
+    "rows that are text": lambda told: told["running"][0].update(rows="1"),
+    "an epoch that is text": lambda told: told["running"][0].update(epoch="1"),
+    "a shape that is text": lambda told: told["forms"][0][0].__setitem__(2, ["3", "2"]),
+    "a group that is not there": lambda told: told["forms"][0][0].__setitem__(0, "other.weight"),
+    "progress that is none": lambda told: told["running"][0].update(progress=[]),
+}
+
+
+def crafted(change):
+    """A partial file with a valid checksum whose arrays and metadata were changed."""
+    data = cohort_file.encode_partial([outcome(3), standing(1, 2)], COLUMNS, DIGEST)
+    checkpoint = checkpoints.decode(data, "a file")
+    tensors = {name: array.copy() for name, array in checkpoint.tensors.items()}
+    meta = dict(checkpoint.meta)
+    change(tensors, meta)
+    return checkpoints.encode(checkpoints.Checkpoint(tensors, meta))
+
+
+@pytest.mark.parametrize("name", CRAFTED)
+def test_a_crafted_file_is_damaged(name, tmp_path):
+    with pytest.raises(CheckpointError, match="is damaged") as caught:
+        read(crafted(CRAFTED[name]), tmp_path)
+    assert caught.value.exit_code == 4
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_crafted_partial_results_are_damaged(name, tmp_path):
+    def change(tensors, _):
+        told = canonical.decode(tensors["told"].tobytes())
+        text = TOLD[name](told)
+        data = text if isinstance(text, str) else canonical.encode(told if text is None else text)
+        tensors["told"] = np.frombuffer(data.encode(), np.uint8)
+
+    found = read(crafted(change), tmp_path)
+    with pytest.raises(CheckpointError, match="is damaged"):
+        _ = found.partial_results
