@@ -10,6 +10,7 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -18,6 +19,9 @@ from packaging.utils import canonicalize_name
 
 import mlprun
 from mlprun.cli.app import COMMANDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -103,24 +107,18 @@ def test_ci_installs_and_tests_as_readme_says() -> None:
     assert f'"$venv/{run.removeprefix(".venv/")}" --cov' in script
 
 
-def test_readmes_main_command_works_at_every_call(tmp_path: Path) -> None:
+def test_readmes_main_command_works_repeatedly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Callable[..., tuple[int, str, str]]
+) -> None:
     (tmp_path / "configs").symlink_to(ROOT / "configs")
+    monkeypatch.chdir(tmp_path)
     create, install, *steps = commands()[0].split(" && ")
     assert (create, install) == ("python3 -m venv .venv", ".venv/bin/pip install -c constraints.txt .")
-    for call in (1, 2):
-        for step in steps:
-            words = step.removeprefix(".venv/bin/mlprun ").split()
-            done = subprocess.run(
-                [sys.executable, "-m", "mlprun", *words],
-                cwd=tmp_path,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert done.returncode == 0, f"{step}: {done.stderr}"
-        run = tmp_path / "runs" / f"moons-{call:03}"
-        assert any((run / "plots").iterdir())
-        assert run.name in done.stdout + done.stderr
+    for number, step in enumerate([*steps, steps[0]]):
+        code, out, err = call(*step.removeprefix(".venv/bin/mlprun ").split())
+        assert code == 0, f"{step}: {err}"
+        assert ("moons-002" if number == len(steps) else "moons-001") in out
+    assert any((tmp_path / "runs/moons-001/plots").iterdir())
 
 
 @pytest.mark.parametrize("place", ["/home/", "/opt/", "/Users/", "pypi.org", "pythonhosted", "file://"])

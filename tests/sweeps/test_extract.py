@@ -211,7 +211,7 @@ def test_sweeps_are_listed_and_other_commands_point_to_their_own(few, call):
     [
         (["--kind", "regions"], "error: regions: no such plot; expected one of curves"),
         (["--split", "dev"], "error: --split: does not apply to a sweep; omit it"),
-        (["runs/few-001x"], "runs/few-001x: is not a sweep as the others are"),
+        (["runs/few-001x"], "runs/few-001x: is not a sweep, unlike others"),
         (
             ["--kind", "curves", "--parameters", "hidden,lr"],
             "does not apply to curves; use it with heat_map, success",
