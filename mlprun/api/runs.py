@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from mlprun.experiment import SplitArrays
     from mlprun.figures import RunData
-    from mlprun.parts.architectures.network import Network
+    from mlprun.parts.network import Network
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder, Status
 

@@ -9,7 +9,7 @@ from mlprun.cli.terminal import Table
 from mlprun.parts import SPLITS
 
 if TYPE_CHECKING:
-    from mlprun.parts.architectures.network import LayerSummary as Layer
+    from mlprun.parts.network import LayerSummary as Layer
 
 ORDER = (*SPLITS, "data")
 POSITIVE_METRICS = frozenset(("precision", "recall", "f1", "average_precision"))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mlprun.experiment import Experiment, MetricComputer, SplitTensors
 from mlprun.parts.activations import Identity
-from mlprun.parts.architectures.network import Network
+from mlprun.parts.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlprun.parts.architectures.network import Network
     from mlprun.parts.datasets import Data
     from mlprun.parts.metrics import Predictions
+    from mlprun.parts.network import Network
     from mlprun.schema import Config
     from mlprun.storage.checkpoints import Checkpoint
 

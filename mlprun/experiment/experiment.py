@@ -17,11 +17,11 @@ from mlprun.errors import DataError, UsageError
 from mlprun.experiment import preprocessing as pre
 from mlprun.parts import SPLITS
 from mlprun.parts.activations import Identity
-from mlprun.parts.architectures.network import LayerSummary, layer_table
 from mlprun.parts.datasets.dataset import shortened
 from mlprun.parts.initializers import LayerInit
 from mlprun.parts.losses import Loss
 from mlprun.parts.metrics import Metric, Predictions
+from mlprun.parts.network import LayerSummary, layer_table
 from mlprun.parts.splits import Fresh, divide
 from mlprun.schema.checks import batch_problem, checkpoint_problem, memory_problem
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from mlprun.experiment.preprocessing import Preprocessing
     from mlprun.parts.architectures import Architecture
-    from mlprun.parts.architectures.network import Network
     from mlprun.parts.datasets import Data
+    from mlprun.parts.network import Network
     from mlprun.parts.part import Part
     from mlprun.schema import Config, Problem
 

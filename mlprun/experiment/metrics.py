@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mlprun.experiment.experiment import Experiment, SplitArrays
-    from mlprun.parts.architectures.network import Network
+    from mlprun.parts.network import Network
     from mlprun.schema import Config
 
 

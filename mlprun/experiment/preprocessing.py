@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-    from mlprun.parts.datasets.dataset import Data
+    from mlprun.parts.data import Data
 
 BLOCK_CELLS, BLOCK_ROWS = 2**22, 1024
 """cells prepared together, and the fewest rows: no second matrix of all rows stands beside the result"""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlprun.errors import DataError
-from mlprun.parts.datasets.dataset import Data, shortened
+from mlprun.parts.data import Data
+from mlprun.parts.datasets.dataset import shortened
 from mlprun.parts.datasets.table import columns
 from mlprun.parts.datasets.table.delimited import is_number
 from mlprun.parts.datasets.table.reading import Sheet, read

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from mlprun.experiment import Experiment, SplitArrays
     from mlprun.experiment.preprocessing import Preprocessing
     from mlprun.figures.plane import Plane
-    from mlprun.parts.architectures.network import Network
     from mlprun.parts.metrics import Predictions
+    from mlprun.parts.network import Network
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
 

@@ -78,13 +78,13 @@ def build_activation(activation: Activation | tuple[Activation, ...]) -> nn.Modu
         module.label = one.names()[0]  # type: ignore[assignment]
     if len(modules) == 1:
         return modules[0]
-    from mlprun.parts.architectures.network import Parallel  # brings torch
+    from mlprun.parts.network import Parallel  # brings torch
 
     return Parallel(modules)
 
 
 def _elementwise_module(function: Callable[[Tensor], Tensor], **options: float) -> nn.Module:
-    from mlprun.parts.architectures.network import Elementwise  # brings torch
+    from mlprun.parts.network import Elementwise  # brings torch
 
     return Elementwise(function, **options)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from mlprun.parts.datasets.dataset import DatasetInfo
+    from mlprun.parts.data import DatasetInfo
 
     LossFunction: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 

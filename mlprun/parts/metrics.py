@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlprun.parts.datasets.dataset import DatasetInfo
+    from mlprun.parts.data import DatasetInfo
 
     Matrix = NDArray[np.float64]
     Scores = NDArray[np.floating]

@@ -85,8 +85,6 @@ def construct(
     """torch.optim's class of that name over named parameters."""
     import torch
 
-    from mlprun.parts.optimizers import avoid_dynamo_import
-
     avoid_dynamo_import()
     optimizer: torch.optim.Optimizer = getattr(torch.optim, torch_name)(list(parameters.items()), **options)
     return optimizer

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
@@ -215,6 +215,8 @@ def _place(value: object) -> object:
 
 ConfigPath = Annotated[str, BeforeValidator(_place), Field(json_schema_extra={"format": "path"})]
 """A path in a config: relative to the config's folder when read, then as seen from the working directory."""
+
+Dtype = Literal["float32", "float64"]
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 PositiveInt = Annotated[int, Field(gt=0)]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlprun.parts.datasets.dataset import Data, DatasetInfo
+    from mlprun.parts.data import Data, DatasetInfo
 
 
 class Fresh(Options):

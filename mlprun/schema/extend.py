@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import traceback
+from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
     from mlprun.config import Document
 
 MAX_CODE: Final = 10_000_000
+_FORMER_MODULES: Final = {
+    "mlprun.parts.losses": "losses.loss losses.classification losses.distributions losses.regression",
+    "mlprun.parts.metrics": "metrics.metric metrics.classification metrics.numbers metrics.ranking",
+    "mlprun.parts.initializers": "initializers.initializer initializers.draws initializers.named",
+    "mlprun.parts.splits": "datasets.split datasets.shares",
+    "mlprun.parts.datasets.dataset": "datasets.draws",
+    "mlprun.parts.network": "architectures.network",
+}
+"""modules of mlprun 0.1 by today's: code in older run folders imports from them"""
 executed: set[tuple[str, str]] = set()
 """paths and digests of the files that have run"""
 
@@ -51,6 +61,10 @@ def _extend(path: str) -> str | None:
     module = module_from_spec(ModuleSpec(f"mlprun_extension_{digest[:16]}", None, origin=path))
     module.__file__ = path
     sys.modules[module.__name__] = module  # pydantic looks annotations up there
+    for today, former in _FORMER_MODULES.items():
+        for name in (f"mlprun.parts.{one}" for one in former.split()):
+            if name.encode() in source:
+                sys.modules[name] = import_module(today)
     try:
         exec(compile(source, path, "exec"), vars(module))  # noqa: S102 -- --allow-code was given
     except Exception as error:  # noqa: BLE001 -- the user's code may raise anything

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlprun.engines import ChunkResult
-    from mlprun.parts.architectures.network import Network
+    from mlprun.parts.network import Network
     from mlprun.schema import Config
     from mlprun.sweeps.cohort_file import Weights
     from mlprun.sweeps.cohorts import Cohort, TrialSpec

@@ -12,7 +12,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from mlprun.errors import CheckpointError, DataError
 from mlprun.experiment import preprocessing
 from mlprun.experiment.preprocessing import Preprocessing, fit
-from mlprun.parts.datasets.dataset import Data
+from mlprun.parts.data import Data
 
 RANDOM = np.random.default_rng(5)
 EVERY = np.arange(50)

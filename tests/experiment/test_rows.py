@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mlprun.errors import DataError, MlprunError
 from mlprun.experiment.preprocessing import fit
 from mlprun.experiment.rows import read_rows
-from mlprun.parts.datasets.dataset import Data
+from mlprun.parts.data import Data
 from mlprun.parts.datasets.table import Table
 
 TRAIN = "size,colour,kind\n1.5,red,rose\n2.5,blue,iris\n3.5,red,iris\n4.5,green,rose\n"

@@ -9,7 +9,7 @@ import torch
 
 from mlprun import schema
 from mlprun.experiment import Experiment, InitialWeightCache
-from mlprun.parts.architectures.network import Network
+from mlprun.parts.network import Network
 
 CONFIGS = sorted(glob.glob(str(Path(__file__).parents[2] / "configs" / "*.yaml")))
 
@@ -60,7 +60,7 @@ def test_layers_of_every_kind_are_drawn_again(architecture):
 
 
 def test_a_network_that_does_not_know_how_is_built_anew(monkeypatch):
-    monkeypatch.setattr("mlprun.parts.architectures.network.StepNetwork.redraw", Network.redraw)
+    monkeypatch.setattr("mlprun.parts.network.StepNetwork.redraw", Network.redraw)
     experiment, starts = Experiment.of(schema.load(CONFIGS[0])), InitialWeightCache()
     assert same(starts.model(experiment), starts.model(experiment))
     assert same(starts.model(experiment), built(experiment))

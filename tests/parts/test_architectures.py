@@ -15,8 +15,8 @@ from torch import nn
 
 from mlprun.errors import UsageError
 from mlprun.parts.architectures import Architecture, Mlp, Rnn, architectures
-from mlprun.parts.architectures.network import Dropout, LayerSummary, Network, layer_table
-from mlprun.parts.datasets.dataset import DatasetInfo
+from mlprun.parts.data import DatasetInfo
+from mlprun.parts.network import Dropout, LayerSummary, Network, layer_table
 
 NUMBERS = DatasetInfo(rows=10, inputs=2, classes=("0", "1"))
 SYMBOLS = DatasetInfo(rows=10, inputs=4, classes=None, tokens=5)

@@ -9,7 +9,7 @@ from sklearn.metrics import hinge_loss
 from torch import nn
 
 from mlprun.parts.activations import activations
-from mlprun.parts.datasets.dataset import DatasetInfo
+from mlprun.parts.data import DatasetInfo
 from mlprun.parts.losses import losses, scaled
 
 ROWS = 7

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 from sklearn.preprocessing import label_binarize
 
-from mlprun.parts.datasets.dataset import DatasetInfo
+from mlprun.parts.data import DatasetInfo
 from mlprun.parts.metrics import Metric, Predictions, metrics
 
 SEEDS = st.integers(0, 2**32 - 1)

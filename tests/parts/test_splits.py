@@ -6,7 +6,7 @@ from sklearn.model_selection import train_test_split
 
 from mlprun import randomness
 from mlprun.errors import UsageError
-from mlprun.parts.datasets.dataset import Data, DatasetInfo
+from mlprun.parts.data import Data, DatasetInfo
 from mlprun.parts.splits import (
     SPLITS,
     Fresh,

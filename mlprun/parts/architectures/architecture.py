@@ -15,17 +15,16 @@ from mlprun.parts.initializers import (
     LayerInitField,
     ModuleInitializer,
 )
-from mlprun.parts.part import Options, Part, PositiveInt, Probability, Registry
+from mlprun.parts.part import Dtype, Options, Part, PositiveInt, Probability, Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor, nn
 
-    from mlprun.parts.architectures.network import Network
-    from mlprun.parts.datasets.dataset import DatasetInfo
+    from mlprun.parts.data import DatasetInfo
+    from mlprun.parts.network import Network
 
-Dtype = Literal["float32", "float64"]
 Norm = Literal["none", "batch", "layer"]
 
 
@@ -148,43 +147,37 @@ class Architecture(Part):
         `dtype`. What is not drawn (constants, given values, a file) is set after the cast, so that float64
         keeps every digit. `sparse` asks for sparse gradients of embeddings.
         """
-        from mlprun.parts.architectures.network import StepNetwork  # brings torch
+        from mlprun.parts.network import StepNetwork  # brings torch
 
-        return StepNetwork(self, inputs, dtype=dtype, sparse=sparse)
+        assert self.output_activation is not None
+        init, embedding = getattr(self, "init", None), self._embedding
+        front = {} if embedding is None else embedding.modules(sparse=sparse)
+        modules = front | self.modules(inputs)  # made in this order, in which they draw
+        activation = {"output_activation": build_activation(self.output_activation)}
+        network = StepNetwork(modules | activation, dtype)
+        table = [] if embedding is None else [(modules["embedding"], LayerInit(weight=embedding.init))]
+        return network.define(
+            self.steps(network),
+            [*table, *self.layer_inits(network)],
+            init if isinstance(init, ModuleInitializer) else None,
+            self.stages(network),
+        )
 
     def modules(self, inputs: int) -> dict[str, nn.Module]:
         """The submodules behind the embedding by name, made in the order in which they draw."""
         raise NotImplementedError
-
-    def all_modules(self, inputs: int, *, sparse: bool) -> dict[str, nn.Module]:
-        """`modules` behind those of the embedding, and the output activation."""
-        assert self.output_activation is not None
-        return {
-            **({} if self._embedding is None else self._embedding.modules(sparse=sparse)),
-            **self.modules(inputs),
-            "output_activation": build_activation(self.output_activation),
-        }
 
     def steps(self, network: Any) -> list[Callable[[Tensor], Tensor]]:
         """What rows pass in their order, from [B, inputs] to [B, outputs] before the output activation."""
         raise NotImplementedError
 
     def stages(self, network: Any) -> list[nn.Module]:
-        """The modules that a table of the network's layers lists; by default the steps."""
-        return cast("list[nn.Module]", network.steps)
+        """What a table of the layers lists in place of the steps."""
+        return []
 
     def layer_inits(self, network: Any) -> list[tuple[nn.Module, LayerInit]]:
         """The layers with their initialisers, in the order in which these draw."""
         raise NotImplementedError
-
-    def initializers(
-        self, network: Any
-    ) -> tuple[list[tuple[nn.Module, LayerInit]], ModuleInitializer | None]:
-        """`layer_inits` behind that of the embedding, and what sets parameters by name."""
-        init, front = getattr(self, "init", None), []
-        if self._embedding is not None:
-            front = [(network.embedding, LayerInit(weight=self._embedding.init))]
-        return [*front, *self.layer_inits(network)], init if isinstance(init, ModuleInitializer) else None
 
     @property
     def _layer_init(self) -> LayerInit:

@@ -135,7 +135,7 @@ class Mlp(Architecture):
     def modules(self, inputs: int) -> dict[str, nn.Module]:
         from torch import nn
 
-        from mlprun.parts.architectures.network import Dropout  # brings torch
+        from mlprun.parts.network import Dropout  # brings torch
 
         assert self.outputs is not None
         hidden = dict(enumerate(self.hidden_layers))

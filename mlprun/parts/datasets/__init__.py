@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from mlprun.parts.data import Data, DatasetInfo
 from mlprun.parts.datasets import bundled, generated, inline, table
-from mlprun.parts.datasets.dataset import Data, Dataset, DatasetInfo, Generated, datasets
+from mlprun.parts.datasets.dataset import Dataset, Generated, datasets
 
 __all__ = [
     "Data",

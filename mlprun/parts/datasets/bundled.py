@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from mlprun.parts.datasets.dataset import Data, Dataset, DatasetInfo, datasets, digits
+from mlprun.parts.data import Data, DatasetInfo
+from mlprun.parts.datasets.dataset import Dataset, datasets, digits
 
 
 class Bundled(Dataset):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from pydantic import BeforeValidator, Field
 
 from mlprun import randomness
+from mlprun.parts.data import Data, DatasetInfo
 from mlprun.parts.part import Part, PositiveInt, Registry, Seed
 from mlprun.parts.splits import Split, SplitField
 from mlprun.randomness import Purpose
@@ -17,58 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
-
-
-@dataclass(frozen=True)
-class DatasetInfo:
-    """What the checks of a config need to know of the data, without loading more than they must."""
-
-    rows: int
-    inputs: int
-    """numbers (or symbols) per row before one-hot encoding"""
-    classes: tuple[str, ...] | None
-    """class names in the order of their ids; None when targets are numbers"""
-    targets: int = 1
-    """numbers per row; 1 if targets are classes"""
-    tokens: int | None = None
-    """how many symbols integer inputs need (largest id + 1); None when inputs are not ids"""
-
-
-@dataclass(frozen=True)
-class Data:
-    """Raw rows: N of them, in the units of their source.
-
-    `inputs` is [N, D] float (NaN where a table has a missing cell; a categorical column holds indices into
-    its `categories`, as floats) or [N, T] int64: whole numbers from 0, which are symbols where the
-    architecture has a vocabulary and numbers otherwise. `targets` is [N] int64 class ids or [N, K] float
-    numbers.
-    """
-
-    inputs: NDArray[np.float32] | NDArray[np.float64] | NDArray[np.int64]
-    targets: NDArray[np.float32] | NDArray[np.float64] | NDArray[np.int64]
-    input_names: tuple[str, ...]
-    target_names: tuple[str, ...]
-    classes: tuple[str, ...] | None = None
-    categories: tuple[tuple[str, ...] | None, ...] | None = None
-    """per input column the category names, None for a numeric one; None when no column is categorical"""
-    parts: NDArray[np.str_] | None = None
-    """[N] the split named in each row (`split: {column: ...}`)"""
-    imputed: bool = False
-    """missing cells are allowed, here and in new rows; preprocessing fills them in"""
-    warnings: tuple[str, ...] = ()
-    """what the user should know about these rows, each a printable line"""
-
-    @property
-    def info(self) -> DatasetInfo:
-        """The info of these rows."""
-        integer = np.issubdtype(self.inputs.dtype, np.integer)
-        return DatasetInfo(
-            rows=len(self.inputs),
-            inputs=self.inputs.shape[1],
-            classes=self.classes,
-            targets=1 if self.targets.ndim == 1 else self.targets.shape[1],
-            tokens=int(self.inputs.max()) + 1 if integer and self.inputs.size else None,
-        )
 
 
 def shortened(warnings: Iterable[str], most: int = 10) -> tuple[str, ...]:

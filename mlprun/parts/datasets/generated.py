@@ -10,11 +10,10 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from mlprun import randomness
+from mlprun.parts.data import Data, DatasetInfo
 from mlprun.parts.datasets.dataset import (
     Classes,
-    Data,
     Dataset,
-    DatasetInfo,
     Generated,
     SampledDataset,
     Sampler,

@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import Field, PlainValidator, WithJsonSchema, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from mlprun.parts.datasets.dataset import MOST_CLASSES, Data, Dataset, DatasetInfo, datasets, digits, numbered
+from mlprun.parts.data import Data, DatasetInfo
+from mlprun.parts.datasets.dataset import MOST_CLASSES, Dataset, datasets, digits, numbered
 from mlprun.parts.splits import Split
 
 if TYPE_CHECKING:

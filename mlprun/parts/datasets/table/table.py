@@ -12,7 +12,8 @@ from pydantic_core import PydanticCustomError
 from mlprun import files
 from mlprun.errors import UsageError
 from mlprun.parts import SPLITS
-from mlprun.parts.datasets.dataset import Data, Dataset, DatasetInfo, datasets, shortened
+from mlprun.parts.data import Data, DatasetInfo
+from mlprun.parts.datasets.dataset import Dataset, datasets, shortened
 from mlprun.parts.datasets.table import columns
 from mlprun.parts.datasets.table.delimited import is_number, repeated
 from mlprun.parts.datasets.table.reading import Sheet, read

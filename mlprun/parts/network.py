@@ -5,15 +5,16 @@ Imports torch, so it is imported inside functions only.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from mlprun.parts.architectures.architecture import Architecture, Dtype
+    from mlprun.parts.initializers import LayerInit, ModuleInitializer
+    from mlprun.parts.part import Dtype
 
 
 class Network(nn.Module):
@@ -64,22 +65,36 @@ _RESETTABLE = (nn.Linear, nn.Embedding, nn.BatchNorm1d, nn.LayerNorm)
 
 
 class StepNetwork(Network):
-    """The network of an architecture, from the modules, steps and initialisers that it declares."""
+    """A network of named modules; `define` says what rows pass and how parameters start."""
 
-    def __init__(self, architecture: Architecture, inputs: int, *, dtype: Dtype, sparse: bool) -> None:
+    def __init__(self, modules: Mapping[str, nn.Module], dtype: Dtype) -> None:
         super().__init__()
-        self.architecture, self.dtype = architecture, dtype
-        for name, module in architecture.all_modules(inputs, sparse=sparse).items():
+        self.dtype = dtype
+        for name, module in modules.items():
             self.add_module(name, module)
+
+    def define(
+        self,
+        steps: Sequence[Callable[[Tensor], Tensor]],
+        inits: Sequence[tuple[nn.Module, LayerInit]],
+        named: ModuleInitializer | None = None,
+        stages: Sequence[nn.Module] = (),
+    ) -> Self:
+        """Set the steps before the output activation and initialise; `stages` are listed in their place."""
         # plain lists: the modules are registered above, and walking a list costs less than a ModuleList
-        self.steps = _without_identities(architecture.steps(self))
-        self.all_steps = _without_identities([*self.steps, self.output_activation])
+        self.steps: list[Callable[[Tensor], Tensor]]
+        self.steps = [step for step in steps if not isinstance(step, nn.Identity)]
+        identity = isinstance(self.output_activation, nn.Identity)
+        last: list[nn.Module] = [] if identity else [self.output_activation]
+        self.all_steps: list[Callable[[Tensor], Tensor]] = [*self.steps, *last]
+        self.inits, self.named, self._stages = list(inits), named, list(stages)
         self._initialize()
+        return self
 
     @property
     def stages(self) -> list[nn.Module]:
-        """The steps, or the modules that the architecture lists in their place."""
-        return self.architecture.stages(self)
+        """The modules in the order in which rows pass them, before the output activation."""
+        return self._stages or [step for step in self.steps if isinstance(step, nn.Module)]
 
     def preactivation(self, rows: Tensor) -> Tensor:
         """[B, D] numbers or [B, T] symbols to [B, K]."""
@@ -107,10 +122,9 @@ class StepNetwork(Network):
 
     def _initialize(self) -> None:
         """Overwrite weights and biases in their order, cast to the dtype, then set what has a name."""
-        inits, named = self.architecture.initializers(self)
         pairs = [
             (initializer, module, kind)
-            for module, init in inits
+            for module, init in self.inits
             for initializer, kind in ((init.weight, "weight"), (init.bias, "bias"))
             if getattr(module, kind, None) is not None
         ]
@@ -123,12 +137,8 @@ class StepNetwork(Network):
             for initializer, module, kind in pairs:
                 if not initializer.is_random:  # 0.1 in float64 is not 0.1 that has been through float32
                     initializer.fill(getattr(module, kind))
-        if named is not None:
-            named.assign(self)
-
-
-def _without_identities(steps: Sequence[Callable[[Tensor], Tensor]]) -> list[Callable[[Tensor], Tensor]]:
-    return [step for step in steps if not isinstance(step, nn.Identity)]
+        if self.named is not None:
+            self.named.assign(self)
 
 
 class Dropout(nn.Module):
