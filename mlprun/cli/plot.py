@@ -34,9 +34,7 @@ def plot_command(
     out: Annotated[
         str | None,
         typer.Option(
-            "--out",
-            metavar="FOLDER|FILE",
-            help="Output folder (default: RUN/plots), or file for one --kind.",
+            "--out", metavar="FOLDER|FILE", help="Output folder (default: RUN/plots), or file for one --kind."
         ),
     ] = None,
     features: Annotated[
@@ -56,8 +54,7 @@ def plot_command(
         typer.Option("--parameters", metavar="A,B", help="Two parameters of a sweep for heat maps."),
     ] = None,
     of: Annotated[
-        str | None,
-        typer.Option("--of", help="Best or last epoch of the trials of a sweep (default: best)."),
+        str | None, typer.Option("--of", help="Best or last epoch of the trials of a sweep (default: best).")
     ] = None,
     no_title: Annotated[bool, typer.Option("--no-title", help="Omit title and subtitle.")] = False,
     dpi: Annotated[int, typer.Option("--dpi", min=40, max=600, help="Resolution of PNG files.")] = 200,

@@ -366,9 +366,7 @@ class CalibrationCurve(ProbabilityFigure):
         )
 
 
-def reliability(
-    predicted: Predictions,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+def reliability(predicted: Predictions) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Per bin with any rows: the mean probability, the share that came true, and the number of rows."""
     targets = np.asarray(predicted.targets, np.int64)
     if predicted.classes is not None and len(predicted.classes) <= 2:

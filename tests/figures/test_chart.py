@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +13,6 @@ from mlprun.figures import Chart, Line, Panel, Points
 from mlprun.figures.chart import horizontal
 
 if TYPE_CHECKING:
-    import mlprun.api as mlprun
     from mlprun.figures import RunData
 
 
@@ -47,19 +44,3 @@ def test_every_chart_of_a_run_is_json(shape: str, run_data: dict[str, RunData]) 
         if figure.unsupported_reason(data) is None:
             document = figure.compute(data).to_dict()
             assert Chart.from_dict(json.loads(json.dumps(document, allow_nan=False))).to_dict() == document
-
-
-def test_computing_charts_loads_no_drawing_library(trained: dict[str, mlprun.Run]) -> None:
-    script = """
-import sys
-from mlprun import figures
-from mlprun.storage import runs
-data = figures.RunData.of(runs.open_run(sys.argv[1]))
-for part in figures.run_figures:
-    if part().unsupported_reason(data) is None:
-        part().compute(data)
-figures.sweep_figures
-print("matplotlib" in sys.modules)
-"""
-    command = [sys.executable, "-c", script, trained["moons"].path]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"

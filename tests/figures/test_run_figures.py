@@ -289,7 +289,7 @@ def test_curves_are_the_columns_of_the_history_where_they_were_evaluated(
     assert set(lines) == {"train bce", "dev bce", "train mse", "dev mse", "train, with penalties"}
     assert np.array_equal(lines["train bce"].y, history["train_loss"])
     assert list(lines["dev bce"].x) == [2, 4, 6, 8]
-    best = trained["moons"].figures["best"]
+    best = trained["moons"].metrics["best"]
     (star,) = chart.marks(Points)
     assert (star.x[0], star.y[0]) == (best["epoch"], pytest.approx(best["value"]))
     panels = computed("metrics", run_data["moons"]).panels
@@ -359,7 +359,7 @@ def test_fresh_rows_are_those_that_the_epoch_was_evaluated_on(
 ) -> None:
     data = run_data["fresh"]
     details = computed("confusion", data, split="dev").details[0]
-    figures = trained["fresh"].figures["best"]["splits"]["dev"]
+    figures = trained["fresh"].metrics["best"]["splits"]["dev"]
     assert f"{figures['accuracy']:.1%} on the diagonal" in details
 
 

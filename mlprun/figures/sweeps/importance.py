@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlprun.figures.sweeps.sweep_data import SweepData
 
 MIN_CONFIGURATIONS = 20
-"""settings with a figure that a forest is fitted to, at least"""
+"""settings with a metric that a forest is fitted to, at least"""
 MAX_CONFIGURATIONS = 1000
 """settings that it is fitted to, at most: evenly spread ones, in the order in which they were tried"""
 MIN_PREDICTED = 0.2
@@ -33,22 +33,22 @@ REPEATS = 20
 
 @dataclass(frozen=True)
 class Share:
-    """What one parameter explains of the variance, and what chance stays below in 95% of sweeps."""
+    """The share of the variance that a parameter explains, and the 95% threshold without an effect."""
 
     name: str
     share: float
     threshold: float = np.nan
-    """nan where there is nothing to tell chance from"""
+    """nan where values cannot be exchanged"""
 
 
 @sweep_figures.register
 class ImportanceFigure(SweepFigure):
-    """The share of the figure's variance that each parameter explains.
+    """The share of the metric's variance that each parameter explains.
 
-    In a grid the variance of the figure over all trials is taken apart as in an analysis of variance: what
+    In a grid the variance of the metric over all trials is taken apart as in an analysis of variance: what
     the means at each value of a parameter differ by (its main effect), what settings differ by beyond a sum
     of such effects (interactions), and what seeds of one setting differ by. These add up to the whole unless
-    some settings have no figure. The mark at a bar is what a parameter without any effect stays below in 95%
+    some settings have no metric. The mark at a bar is what a parameter without any effect stays below in 95%
     of sweeps: what it explains when its values are exchanged between trials of one seed whose settings are
     alike in all else.
 
@@ -58,7 +58,7 @@ class ImportanceFigure(SweepFigure):
     is the variance that is lost without the parameter, alone or together with others (its total effect;
     Gregorutti et al., 2017, doi.org/10.1007/s11222-016-9646-1), so that shares may add up to more than the
     whole. A forest that predicts too little of held-out settings gives no shares.
-    Figures that span a factor of 30 are taken as logarithms.
+    Metrics that span a factor of 30 are taken as logarithms.
     """
 
     name: Literal["importance"] = "importance"
@@ -75,24 +75,22 @@ class ImportanceFigure(SweepFigure):
 
     def compute(self, data: SweepData) -> Chart:
         known, is_log = _known(data)
-        what = f"log {data.axis}" if is_log else data.axis
+        shares, rest = explained(data)
+        of_variance = f"shares of the variance of {f'log {data.axis}' if is_log else data.axis} over"
         if data.is_grid:
-            label, (shares, rest) = "a parameter alone", _of_grid(data, known)
-            trials = sum(len(line.values) for line in known)
-            parts = [f"shares of the variance of {what} over {trials:,} trials (analysis of variance)"]
+            label, trials = "a parameter alone", sum(len(line.values) for line in known)
+            parts = [f"{of_variance} {trials:,} trials (analysis of variance)"]
             some = len(known) < len(data.lines)
             parts += ["some settings have no metric: shares may overlap"] if some else []
             unmarked = [style.name(one.name, 20) for one in shares if np.isnan(one.threshold)]
             few = f"no mark at {', '.join(unmarked)}: too few repeats for a permutation test"
             parts += [few] if unmarked else []
         else:
-            label, (shares, left) = "a parameter, alone and with others", _of_forest(data.dimensions, known)
-            rest = {"not predicted": left}
-            how = f"permutation importance of a random forest, which predicts {1 - left:.0%} of it"
-            parts = [f"shares of the variance of {what} over {len(known):,} settings ({how})"]
-            parts += ["too little to tell which parameters matter"] if 1 - left < MIN_PREDICTED else []
+            label, predicted = "a parameter, alone and with others", 1 - rest["not predicted"]
+            how = f"permutation importance of a random forest, which predicts {predicted:.0%} of it"
+            parts = [f"{of_variance} {len(known):,} settings ({how})"]
+            parts += ["too little to tell which parameters matter"] if predicted < MIN_PREDICTED else []
             parts += ["chosen by earlier metrics, not evenly"] if data.is_adaptive else []
-        shares.sort(key=lambda one: -one.share)
         details = joined(*parts, data.left_out())
         height = float(np.clip(1.6 + 0.34 * (len(shares) + len(rest)), 2.6, 7.0))
         title = f"What explains the {data.metric} of {data.name}"
@@ -128,75 +126,61 @@ def _panel(label: str, shares: list[Share], rest: dict[str, float]) -> Panel:
     )
 
 
-@dataclass(frozen=True)
-class Variance:
-    """Sums of squares of trials [N] that belong to settings [S]."""
-
-    every: NDArray[np.float64]
-    counts: NDArray[np.int64]
-    means: NDArray[np.float64]
-    total: float
-    within: float
-    """of trials around the means of their settings"""
-
-    @classmethod
-    def of(cls, figures: Sequence[NDArray[np.float64]]) -> Variance:
-        """The spread of the figures of each setting."""
-        every = np.concatenate(figures)
-        total = float(np.sum((every - every.mean()) ** 2))
-        within = float(sum(np.sum((values - values.mean()) ** 2) for values in figures))
-        counts = np.array([len(values) for values in figures])
-        return cls(every, counts, np.array([values.mean() for values in figures]), total, within)
-
-    def between(self, groups: NDArray[np.int64]) -> float:
-        """What the means of groups of settings differ by."""
-        weights = np.bincount(groups, weights=self.counts)
-        sums = np.bincount(groups, weights=self.counts * self.means)
-        filled = weights > 0
-        return float(np.sum(weights[filled] * (sums[filled] / weights[filled] - self.every.mean()) ** 2))
-
-    def beyond(self, groups: Sequence[NDArray[np.int64]]) -> float:
-        """What settings differ by beyond the sum of an effect of each parameter, fitted by least squares."""
-        columns = [one == level for one in groups for level in np.unique(one)[1:]]
-        design = np.column_stack([np.ones(len(self.means)), *columns]).astype(np.float64)
-        root = np.sqrt(self.counts)
-        fitted = design @ np.linalg.lstsq(design * root[:, None], self.means * root, rcond=None)[0]
-        return float(np.sum(self.counts * (self.means - fitted) ** 2))
-
-
 def most_important(data: SweepData, among: Sequence[Dimension]) -> list[Dimension] | None:
     """The parameters by what they explain, the most important first; None where that is not known."""
     if ImportanceFigure().unsupported_reason(data) is not None:
         return None
-    known, _ = _known(data)
-    found = _of_grid(data, known)[0] if data.is_grid else _of_forest(data.dimensions, known)[0]
-    shares = {one.name: one.share for one in found}
+    shares = {one.name: one.share for one in explained(data)[0]}
     return sorted(among, key=lambda one: -shares[one.name])
+
+
+def explained(data: SweepData) -> tuple[list[Share], dict[str, float]]:
+    """What each parameter explains, the largest share first, and what is left; computed once for a sweep."""
+    if "explained" not in data.memo:
+        known, _ = _known(data)
+        shares, rest = _of_grid(data, known) if data.is_grid else _of_forest(data.dimensions, known)
+        data.memo["explained"] = sorted(shares, key=lambda one: -one.share), rest
+    return data.memo["explained"]  # type: ignore[no-any-return]
 
 
 def _of_grid(data: SweepData, known: Sequence[ConfigurationSummary]) -> tuple[list[Share], dict[str, float]]:
     """The analysis of variance: the main effect of each parameter, interactions and seeds."""
-    variance = Variance.of([np.array(list(line.values.values())) for line in known])
+    values = [np.array(list(line.values.values())) for line in known]
+    total = _squares(np.concatenate(values))
     groups = [
         np.array([one.index(line.setting.values.get(one.path)) for line in known]) for one in data.dimensions
     ]
-    shares = [
-        Share(
-            one.name,
-            variance.between(group) / variance.total,
-            units_of(one, group, known).null_threshold() / variance.total,
-        )
-        for one, group in zip(data.dimensions, groups, strict=True)
-    ]
-    interactions, seeds = variance.beyond(groups) / variance.total, variance.within / variance.total
+    shares = []
+    for one, group in zip(data.dimensions, groups, strict=True):
+        units = units_of(one, group, known)
+        shares.append(Share(one.name, units.observed() / total, units.null_threshold() / total))
+    interactions, seeds = interactions_of(values, groups) / total, sum(map(_squares, values)) / total
     if not seeds:
         return shares, {"interactions, and seeds": interactions}
     return shares, {"interactions": interactions, "seeds, within a setting": seeds}
 
 
+def _squares(values: NDArray[np.float64]) -> float:
+    """The sum of squares around the mean."""
+    return float(np.sum((values - values.mean()) ** 2))
+
+
+def interactions_of(values: Sequence[NDArray[np.float64]], groups: Sequence[NDArray[np.int64]]) -> float:
+    """The sum of squares of means beyond a sum of effects of the parameters, fitted by least squares.
+
+    `values` are the metrics of each configuration, `groups` the index of its value of each parameter.
+    """
+    counts, means = np.array([len(some) for some in values]), np.array([some.mean() for some in values])
+    columns = [one == level for one in groups for level in np.unique(one)[1:]]
+    design = np.column_stack([np.ones(len(means)), *columns]).astype(np.float64)
+    root = np.sqrt(counts)
+    fitted = design @ np.linalg.lstsq(design * root[:, None], means * root, rcond=None)[0]
+    return float(np.sum(counts * (means - fitted) ** 2))
+
+
 def _of_forest(
     dimensions: Sequence[Dimension], known: Sequence[ConfigurationSummary]
-) -> tuple[list[Share], float]:
+) -> tuple[list[Share], dict[str, float]]:
     """The total effect of each parameter by permutation, and the share that the forest does not predict."""
     from sklearn.ensemble import RandomForestRegressor
     from sklearn.model_selection import KFold
@@ -220,13 +204,12 @@ def _of_forest(
         left += error
     total = np.sum((means - means.mean()) ** 2)
     shares = np.clip(lost / (2 * total), 0, None) * (1 - left / total >= MIN_PREDICTED)
-    return [Share(one.name, float(share)) for one, share in zip(dimensions, shares, strict=True)], float(
-        min(1.0, left / total)
-    )
+    rest = {"not predicted": float(min(1.0, left / total))}
+    return [Share(one.name, float(share)) for one, share in zip(dimensions, shares, strict=True)], rest
 
 
 def _known(data: SweepData) -> tuple[list[ConfigurationSummary], bool]:
-    """The settings that have figures, and whether these were taken as logarithms."""
+    """The settings that have metrics, and whether these were taken as logarithms."""
     known = [line for line in data.lines if line.stats.n]
     if not style.spans_much(np.concatenate([data.values(line) for line in known])):
         return known, False

@@ -47,6 +47,10 @@ class PermutationUnits:
         between = np.sum(np.square(self.metrics[orders] @ member) / member.sum(axis=0), axis=1)
         return np.asarray(between - self.metrics.sum() ** 2 / len(self.metrics))
 
+    def observed(self) -> float:
+        """The sum of squares between groups as they are."""
+        return float(self.between_groups(np.arange(len(self.groups))[None])[0])
+
     def permuted(self, count: int) -> NDArray[np.float64]:
         """The sums of squares between groups after `count` permutations, the same at each call."""
         size = len(self.groups)
@@ -65,8 +69,7 @@ class PermutationUnits:
         """The 95% quantile of the sum of squares without an effect; nan where no permutation exceeds it."""
         size = len(self.groups)
         count = int(np.clip(MAX_WORK // size, MIN_PERMUTATIONS, PERMUTATIONS))
-        seen = self.between_groups(np.arange(size)[None])
-        every = np.sort(np.concatenate([seen, self.permuted(count)]))
+        every = np.sort(np.append(self.permuted(count), self.observed()))
         mark = float(every[int(np.ceil(QUANTILE * len(every))) - 1])
         return mark if every[-1] > mark + 1e-9 * max(1e-300, every[-1]) else np.nan
 

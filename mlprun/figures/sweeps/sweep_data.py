@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,8 @@ class SweepData:
     """metrics that are left out because no axis can hold them"""
     warnings: tuple[str, ...] = ()
     """as those of a run; a sweep has none"""
+    memo: dict[str, Any] = field(init=False, default_factory=dict, compare=False, repr=False)
+    """what takes long to compute, by name"""
 
     @classmethod
     def of(cls, folder: str, *, metric: str | None = None, of: str = "best") -> SweepData:

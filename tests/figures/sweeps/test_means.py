@@ -161,8 +161,7 @@ def test_settings_that_a_search_chose_have_no_means(sweeps: dict[str, SweepData]
     sweep = sweeps["random"]
     words = {**sweep.description.definition, "search": {"name": "tpe"}}
     searched = replace(
-        sweep,
-        summary=replace(sweep.summary, description=replace(sweep.description, definition=words)),
+        sweep, summary=replace(sweep.summary, description=replace(sweep.description, definition=words))
     )
     write(tmp_path / "x", "x", MADE["random"], prune=lambda chosen: chosen["optimizer.momentum"] > 0.5)
     for other in (searched, SweepData.of(str(tmp_path / "x"))):

@@ -83,8 +83,7 @@ def exceeds(case: str, repeats: int, effect: float, parameter: str = LAST) -> in
         lines = lines_of(settings, figures(settings, seeds, draw, effect))
         one = dimension(parameter, "x", [line.setting.values[parameter] for line in lines], "linear")
         units = permutation.units_of(one, levels_of(one, lines), lines)
-        seen = units.between_groups(np.arange(len(units.groups))[None])[0]
-        found += seen > units.null_threshold() * (1 + 1e-9)
+        found += units.observed() > units.null_threshold() * (1 + 1e-9)
     return found
 
 
@@ -125,7 +124,7 @@ def test_the_threshold_is_the_95th_of_100_permutations_that_there_are() -> None:
         means = (np.array(left) + np.array(right)) / 2
         every.append(2 * np.sum((means - table.mean()) ** 2))
     assert set(np.round(units.permuted(400), 9)) == set(np.round(every, 9))
-    assert units.between_groups(np.arange(6)[None])[0] == pytest.approx(every[0])
+    assert units.observed() == pytest.approx(every[0])
     assert np.isnan(units.null_threshold())  # one in six exchanges at the least is as good as the best
 
 

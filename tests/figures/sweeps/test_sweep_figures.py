@@ -15,7 +15,7 @@ from mlprun import figures
 from mlprun.figures import SweepData
 from mlprun.figures.chart import Band, Bars, HeatMap, Interval, Line, Points, Text
 from mlprun.figures.sweeps.curves import SeedBand
-from mlprun.figures.sweeps.importance import Variance
+from mlprun.figures.sweeps.importance import interactions_of
 
 from .conftest import GRID, Shape, bent, history, trials_of, write
 from .conftest import SHAPES as MADE
@@ -233,8 +233,8 @@ def test_with_one_seed_what_parameters_leave_over_is_their_interactions() -> Non
     table = np.random.default_rng(2).normal(size=(3, 4)) + np.arange(4)
     expected = analysis(table[:, :, None])
     groups = [np.repeat(np.arange(3), 4), np.tile(np.arange(4), 3)]
-    variance = Variance.of([np.array([value]) for value in table.reshape(-1)])
-    assert variance.beyond(groups) / variance.total == pytest.approx(expected["interactions"])
+    found = interactions_of([np.array([value]) for value in table.reshape(-1)], groups)
+    assert found / (table.var() * table.size) == pytest.approx(expected["interactions"])
 
 
 def drawn(count: int) -> list[dict[str, Any]]:

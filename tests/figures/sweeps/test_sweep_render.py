@@ -37,11 +37,10 @@ EXPECTED = {
 }
 DRAWN = [
     *(("grid", kind) for kind in KINDS),
-    *(("odd", kind) for kind in KINDS),
+    *(("odd", kind) for kind in KINDS if kind != "curves"),
     ("rates", "curves"),
     ("rates", "success"),
     ("random", "heat_map"),
-    ("random", "parameter"),
     ("seeds", "distribution"),
 ]
 
@@ -93,15 +92,6 @@ def test_a_figure_without_a_title_shows_the_same_below_it(kind: str, sweeps: dic
 def test_what_is_left_out_is_said(sweeps: dict[str, SweepData]) -> None:
     for kind in ("curves", "parameter", "heat_map", "importance"):
         assert "left out: 15 diverged" in " ".join(figures.compute(kind, sweeps["grid"]).details)
-
-
-def test_the_same_chart_is_the_same_bytes_whatever_the_user_has_set(sweeps: dict[str, SweepData]) -> None:
-    chart = figures.compute("parallel", sweeps["grid"])
-    for form, magic in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")):
-        first = figures.encode(chart, form, dpi=40)
-        assert first.startswith(magic)
-        with mpl.rc_context({"axes.facecolor": "red", "font.size": 30}):
-            assert figures.encode(chart, form, dpi=40) == first
 
 
 def test_what_is_good_is_dark_in_every_figure_and_so_the_bar_says(sweeps: dict[str, SweepData]) -> None:
