@@ -31,8 +31,8 @@ def column_of(description: Description, metric: str | None, of: str) -> str:
     column = plain if of == "best" or plain.startswith(LAST) else LAST + plain
     if column in description.figures:
         return column
-    known = [name for name in description.figures if not name.startswith(LAST)]
-    raise UsageError(metric or plain, "is no metric of this sweep", suggestion(plain, known))
+    names = [name for name in description.figures if not name.startswith(LAST)]
+    raise UsageError(metric or plain, "is no metric of this sweep", suggestion(plain, names))
 
 
 def _default_metric(columns: Sequence[str]) -> str:
@@ -73,10 +73,10 @@ def short_names(paths: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def configuration_label(parameters: Sequence[str], chosen: Mapping[str, Any]) -> str:
+def configuration_label(parameters: Sequence[str], values: Mapping[str, Any]) -> str:
     """A configuration in one line, such as `hidden=[4] lr=0.1`."""
     names = short_names(parameters)
-    return " ".join(f"{names.get(path, path)}={format_value(value)}" for path, value in chosen.items())
+    return " ".join(f"{names.get(path, path)}={format_value(value)}" for path, value in values.items())
 
 
 def format_value(value: Any) -> str:

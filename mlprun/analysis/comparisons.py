@@ -105,15 +105,15 @@ def compare_configurations(summary: Summary, ids: Sequence[int] = ()) -> list[Pa
             raise UsageError(f"setting {number}", "is not in this sweep", remedy)
     if len(lines) < 2:
         raise UsageError("compare", "the sweep has one setting", "vary something under grid: or random:")
-    chosen = [lines[number] for number in dict.fromkeys(ids)]
-    if len(chosen) == 1:
+    selected = [lines[number] for number in dict.fromkeys(ids)]
+    if len(selected) == 1:
         raise UsageError("compare", "there is nothing to compare with", "name two settings or none")
-    pairs = list(combinations(chosen, 2)) or _with_best(summary)
+    pairs = list(combinations(selected, 2)) or _with_best(summary)
 
     def groups(metric: str) -> list[tuple[Group, Group, int]]:
         by_id = {line.setting.id: _group(summary, line, metric) for pair in pairs for line in pair}
-        found = [(by_id[first.setting.id], by_id[second.setting.id]) for first, second in pairs]
-        return [(one, two, len(one.values.keys() ^ two.values.keys())) for one, two in found]
+        results = [(by_id[first.setting.id], by_id[second.setting.id]) for first, second in pairs]
+        return [(one, two, len(one.values.keys() ^ two.values.keys())) for one, two in results]
 
     shares = summary.has_folds_by_seed
     of_success = significance.paired_t_test_of_shares if shares else significance.mcnemar_test
@@ -158,18 +158,18 @@ def compare_values(summary: Summary, parameter: str) -> list[Pair]:
     path = path_of(summary, parameter)
     name = columns.short_names(summary.description.parameters)[path]
     by_value = pooling.group_by_value(summary.lines, path)
-    chosen = [
+    selected = [
         (first, second)
         for first, second in combinations(by_value, 2)
         if by_value[first].keys() & by_value[second].keys()
     ]
-    if not chosen:
+    if not selected:
         remedy = "compare settings by their numbers, or vary it under grid:"
         raise UsageError("--by", f"no two settings differ in {parameter} alone", remedy)
 
     def groups(metric: str) -> list[tuple[Group, Group, int]]:
-        found = []
-        for values in chosen:
+        results = []
+        for values in selected:
             sides = [by_value[value] for value in values]
             shared = [others for others in sides[0] if others in sides[1]]
             by_seed: list[Mapping[Hashable, Values]] = [
@@ -181,8 +181,8 @@ def compare_values(summary: Summary, parameter: str) -> list[Pair]:
                 Group(json.loads(value), label, label, means)
                 for value, label, means in zip(values, labels, pooled.means, strict=True)
             )
-            found.append((one, two, pooled.left_out))
-        return found
+            results.append((one, two, pooled.left_out))
+        return results
 
     tests = significance.paired_t_test, significance.paired_t_test_of_shares
     return _compared(summary, groups, *tests)
@@ -199,10 +199,10 @@ def _compared(
     A sweep whose objective is a median is compared by ranks instead of means.
     """
     test = significance.wilcoxon_test if summary.aggregate == "median" else of_metric
-    found = _tested(summary.column, groups(summary.column), test)
+    results = _tested(summary.column, groups(summary.column), test)
     if summary.description.success is not None:
-        found += _tested(SUCCESS, groups(SUCCESS), of_success)
-    return found
+        results += _tested(SUCCESS, groups(SUCCESS), of_success)
+    return results
 
 
 def _tested(metric: str, groups: Sequence[tuple[Group, Group, int]], test: Test) -> list[Pair]:
@@ -217,27 +217,27 @@ def _tested(metric: str, groups: Sequence[tuple[Group, Group, int]], test: Test)
         return [test(first.values, second.values, level) for test, (first, second, _) in pairs]
 
     tests = [test] * len(groups)
-    found = run()
-    if any(one.constant and one.p != 1 for one in found):
-        tests = [significance.wilcoxon_test if one.paired else test for one in found]
-        found = run()
-    found = run(significance.simultaneous_level(significance.count_tests(found)))
+    results = run()
+    if any(one.constant and one.p != 1 for one in results):
+        tests = [significance.wilcoxon_test if one.paired else test for one in results]
+        results = run()
+    results = run(significance.simultaneous_level(significance.count_tests(results)))
     return [
         Pair(first, second, metric, one, left_out)
-        for (first, second, left_out), one in zip(groups, significance.bonferroni(found), strict=True)
+        for (first, second, left_out), one in zip(groups, significance.bonferroni(results), strict=True)
     ]
 
 
 def path_of(summary: Summary, parameter: str) -> str:
     """The dotted path of a parameter given by it or by an ending that no other path has."""
     paths = summary.description.parameters
-    found = [path for path in paths if path == parameter or path.endswith(f".{parameter}")]
-    if parameter in found or len(found) == 1:
-        return parameter if parameter in found else found[0]
-    if found:
-        raise UsageError("--by", f"{parameter} may be {' or '.join(found)}", "name one of them")
-    known = [*columns.short_names(paths).values(), *paths]
-    raise UsageError("--by", f"{parameter} is no parameter of this sweep", suggestion(parameter, known))
+    matches = [path for path in paths if path == parameter or path.endswith(f".{parameter}")]
+    if parameter in matches or len(matches) == 1:
+        return parameter if parameter in matches else matches[0]
+    if matches:
+        raise UsageError("--by", f"{parameter} may be {' or '.join(matches)}", "name one of them")
+    names = [*columns.short_names(paths).values(), *paths]
+    raise UsageError("--by", f"{parameter} is no parameter of this sweep", suggestion(parameter, names))
 
 
 def has_many_values(summary: Summary, parameter: str) -> bool:
@@ -258,14 +258,14 @@ def correlate(summary: Summary, parameter: str) -> list[Correlation]:
     path = path_of(summary, parameter)
     name = columns.short_names(summary.description.parameters)[path]
     metrics = [summary.column, *([SUCCESS] if summary.description.success is not None else [])]
-    found = []
+    results = []
     for metric in metrics:
         values = [
             (line.setting.values[path], _reached(line, metric, summary.aggregate)) for line in summary.lines
         ]
         pairs = [(float(value), reached) for value, reached in values if reached is not None]
-        found.append(Correlation(path, name, metric, significance.spearman(pairs)))
-    return found
+        results.append(Correlation(path, name, metric, significance.spearman(pairs)))
+    return results
 
 
 def _reached(line: ConfigurationSummary, metric: str, aggregate: str) -> float | None:

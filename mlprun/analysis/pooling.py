@@ -32,12 +32,12 @@ def group_by_value(
     lines: Iterable[ConfigurationSummary], path: str
 ) -> dict[str, dict[str, ConfigurationSummary]]:
     """Configurations by their value of a parameter, and by what they have in all others; both are JSON."""
-    found: dict[str, dict[str, ConfigurationSummary]] = {}
+    groups: dict[str, dict[str, ConfigurationSummary]] = {}
     for line in sorted(lines, key=lambda line: line.setting.id):
         others = {key: value for key, value in line.setting.values.items() if key != path}
         value = json.dumps(line.setting.values.get(path))
-        found.setdefault(value, {})[json.dumps(others, sort_keys=True)] = line
-    return found
+        groups.setdefault(value, {})[json.dumps(others, sort_keys=True)] = line
+    return groups
 
 
 def pool_by_seed(values: Sequence[Mapping[Hashable, Values]]) -> Pooled:

@@ -31,7 +31,7 @@ _MIN_CORRELATED = 4
 
 
 class Comparison(NamedTuple):
-    """The effect of a second configuration on a metric, relative to a first; None is what cannot be said.
+    """The effect of a second configuration on a metric, relative to a first; None is what cannot be stated.
 
     `effect` is second − first: the mean over common seeds (`paired`) or, where there are none, the difference
     of the means. `p` is the p-value of `test`, `adjusted` the same corrected for `comparisons` of them.
@@ -88,23 +88,23 @@ def paired_t_test(first: Values, second: Values, level: float = LEVEL) -> Compar
         return Comparison(0, paired=True, test="paired t")
     effect = mean(differences)
     std = standard_deviation(differences, effect) or 0.0
-    found = Comparison(n, paired=True, test="paired t", effect=effect * scale)
+    result = Comparison(n, paired=True, test="paired t", effect=effect * scale)
     if n < MIN_SAMPLE:
-        return found
+        return result
     if std <= rounding:
         p = 1.0 if abs(effect) <= rounding else 2 * 0.5**n
-        return found._replace(test="sign test", p=p, adjusted=p, constant=True)
+        return result._replace(test="sign test", p=p, adjusted=p, constant=True)
     p = 2 * t_sf(abs(effect) / (std / math.sqrt(n)), n - 1)
     low, high = t_interval(effect, std, n, level)
-    return found._replace(interval=Interval(low * scale, high * scale), p=p, adjusted=p)
+    return result._replace(interval=Interval(low * scale, high * scale), p=p, adjusted=p)
 
 
 def paired_t_test_of_shares(first: Values, second: Values, level: float = LEVEL) -> Comparison:
     """The paired t test of values between 0 and 1, whose difference is between −1 and 1."""
-    found = paired_t_test(first, second, level)
-    if found.interval is None:
-        return found
-    return found._replace(interval=Interval(max(-1.0, found.interval.low), min(1.0, found.interval.high)))
+    result = paired_t_test(first, second, level)
+    if result.interval is None:
+        return result
+    return result._replace(interval=Interval(max(-1.0, result.interval.low), min(1.0, result.interval.high)))
 
 
 def _scaled_differences(first: Values, second: Values) -> tuple[list[float], float, float]:
@@ -121,26 +121,26 @@ def _scaled_differences(first: Values, second: Values) -> tuple[list[float], flo
 def _welch_t_test(first: Sequence[float], second: Sequence[float], level: float) -> Comparison:
     """Two independent samples of unequal spread. Source: Welch (1947), doi.org/10.1093/biomet/34.1-2.28."""
     sizes = len(first), len(second)
-    found = Comparison(sum(sizes), paired=False, test="Welch's t", sizes=sizes)
+    result = Comparison(sum(sizes), paired=False, test="Welch's t", sizes=sizes)
     if not min(sizes):
-        return found
+        return result
     scale = scale_of((*first, *second))
     samples = [[value / scale for value in values] for values in (first, second)]
     means = [mean(values) for values in samples]
     effect = means[1] - means[0]
-    found = found._replace(effect=effect * scale)
+    result = result._replace(effect=effect * scale)
     errors = [
         ((standard_deviation(values, center) or 0.0) ** 2 / len(values), len(values) - 1)
         for values, center in zip(samples, means, strict=True)
     ]
     variance = sum(error for error, _ in errors)
     if min(sizes) < MIN_SAMPLE or not variance:
-        return found
+        return result
     df = variance**2 / sum(error**2 / freedom for error, freedom in errors)
     half = t_ppf((1 + level) / 2, df) * math.sqrt(variance)
     p = 2 * t_sf(abs(effect) / math.sqrt(variance), df)
     interval = Interval((effect - half) * scale, (effect + half) * scale)
-    return found._replace(interval=interval, p=p, adjusted=p)
+    return result._replace(interval=interval, p=p, adjusted=p)
 
 
 def mcnemar_test(first: Values, second: Values, level: float = LEVEL) -> Comparison:
@@ -153,19 +153,19 @@ def mcnemar_test(first: Values, second: Values, level: float = LEVEL) -> Compari
     """
     common = [seed for seed in first if seed in second]
     n = len(common)
-    found = Comparison(n, paired=True, test="McNemar's test")
+    result = Comparison(n, paired=True, test="McNemar's test")
     if not n:
-        return found
+        return result
     lost = sum(first[seed] > second[seed] for seed in common)
     won = sum(second[seed] > first[seed] for seed in common)
-    found = found._replace(effect=(won - lost) / n)
+    result = result._replace(effect=(won - lost) / n)
     if n < MIN_SAMPLE:
-        return found
+        return result
     z = max(0, abs(won - lost) - 1) / math.sqrt(max(1, won + lost))
     p = math.erfc(z / math.sqrt(2))
     # exchanging the configurations mirrors the interval
     interval = Interval(-_largest_difference(lost, won, n, level), _largest_difference(won, lost, n, level))
-    return found._replace(interval=interval, p=p, adjusted=p)
+    return result._replace(interval=interval, p=p, adjusted=p)
 
 
 def _largest_difference(won: int, lost: int, n: int, level: float) -> float:
@@ -193,14 +193,14 @@ def wilcoxon_test(first: Values, second: Values, level: float = LEVEL) -> Compar
     """
     differences, scale, rounding = _scaled_differences(first, second)
     n = len(differences)
-    found = Comparison(n, paired=True, test=WILCOXON)
+    result = Comparison(n, paired=True, test=WILCOXON)
     if not n:
-        return found
+        return result
     pairs = ((one + other) / 2 for index, one in enumerate(differences) for other in differences[index:])
     averages = sorted(0.0 if abs(average) <= rounding else average for average in pairs)
-    found = found._replace(effect=median(averages) * scale)
+    result = result._replace(effect=median(averages) * scale)
     if n < MIN_SAMPLE:
-        return found
+        return result
     rank_sum = min(sum(one <= 0 for one in averages), sum(one >= 0 for one in averages))
     p = min(1.0, 2 * _rank_sum_cdf(rank_sum, n))
     index = _first_average(n, level)
@@ -208,7 +208,7 @@ def wilcoxon_test(first: Values, second: Values, level: float = LEVEL) -> Compar
     if interval is not None and interval.high - interval.low <= 2 * rounding * scale:
         interval = None  # of no width, as if there were no doubt: most differences are one number
     constant = averages[-1] - averages[0] <= 2 * rounding
-    return found._replace(interval=interval, p=p, adjusted=p, constant=constant)
+    return result._replace(interval=interval, p=p, adjusted=p, constant=constant)
 
 
 def _rank_sum_cdf(most: int, n: int) -> float:
@@ -247,8 +247,8 @@ def spearman(pairs: Sequence[tuple[float, float]]) -> Spearman:
         return Spearman(len(pairs))
     from scipy.stats import spearmanr
 
-    found = spearmanr(pairs)
-    return Spearman(len(pairs), float(found.statistic), float(found.pvalue))
+    result = spearmanr(pairs)
+    return Spearman(len(pairs), float(result.statistic), float(result.pvalue))
 
 
 def bonferroni(comparisons: Sequence[Comparison]) -> list[Comparison]:

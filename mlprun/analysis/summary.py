@@ -128,7 +128,7 @@ def _summarized(
     """Summarize one configuration `by` a column, its direction and an aggregate."""
     column, direction, aggregate = by
     sign, folds = (1 if direction == "min" else -1), description.folds
-    known = [(trial, value) for trial in trials if (value := value_of(trial, column)) is not None]
+    scored = [(trial, value) for trial in trials if (value := value_of(trial, column)) is not None]
     values = values_by_seed(trials, column, folds)
     stats = sample_stats(list(values.values()))
     successes, success = {}, None
@@ -151,7 +151,7 @@ def _summarized(
         stats,
         success,
         successes,
-        min(known, key=lambda pair: (sign * pair[1], pair[0].id), default=None),
+        min(scored, key=lambda pair: (sign * pair[1], pair[0].id), default=None),
         key,
         pruned_at,
         pruned_objective,

@@ -80,8 +80,8 @@ class TrajectoryPair:
     @property
     def differences(self) -> dict[str, Difference]:
         """All differences by name."""
-        found = {"gradient": self.gradient, "curve": self.curve, "weights": self.weights}
-        return {name: difference for name, difference in found.items() if difference is not None}
+        differences = {"gradient": self.gradient, "curve": self.curve, "weights": self.weights}
+        return {name: difference for name, difference in differences.items() if difference is not None}
 
     @property
     def agrees(self) -> bool:
@@ -94,8 +94,8 @@ def compare(trajectories: Sequence[Trajectory]) -> list[TrajectoryPair]:
 
     `trajectories` contain torch in both precisions.
     """
-    known = {(one.engine, one.dtype): one for one in trajectories}
-    exact, rounded = known[DEFINITION, "float64"], known[DEFINITION, "float32"]
+    by_key = {(one.engine, one.dtype): one for one in trajectories}
+    exact, rounded = by_key[DEFINITION, "float64"], by_key[DEFINITION, "float32"]
 
     def difference(arrays: Callable[[Trajectory], Arrays], one: Trajectory, other: Trajectory) -> Difference:
         size = largest(arrays(exact))

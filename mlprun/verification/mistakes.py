@@ -119,7 +119,7 @@ def scale_factors(experiment: Experiment) -> dict[float, str]:
 class Variants:
     """Variants of an experiment in float64, each trained once, for so many epochs."""
 
-    given: Experiment
+    original: Experiment
     state: State
     epochs: int
     _known: dict[Variation, History | None] = field(default_factory=dict)
@@ -127,7 +127,7 @@ class Variants:
     @cached_property
     def experiment(self) -> Experiment:
         """The experiment with every other loss logged that its targets and outputs admit."""
-        config = self.given.config
+        config = self.original.config
         parts = [part for name in losses.names() if (part := _as_metric(config, name)) is not None]
         best = config.best.model_copy(update={"metric": "dev_loss", "mode": "min"})
         return in_dtype(config.model_copy(update={"metrics": tuple(parts), "best": best}), "float64")
@@ -205,14 +205,14 @@ class MistakeSearch:
         pairs = product(get_args(Biases), (1.0, *self.factors))
         variations = [Variation(biases, factor) for biases, factor in pairs]
         for count in range(1, MAX_MISTAKES + 1):
-            found = [
+            fitting = [
                 Explanation((*self._named(variation), *logged), *fit)
                 for variation in variations
                 for logged, values in self._readings(variation, count - variation.count)
                 if (fit := self._fit(variation, values)) is not None
             ]
-            if found:
-                return tuple(sorted(found, key=lambda one: one.difference or 0.0))
+            if fitting:
+                return tuple(sorted(fitting, key=lambda one: one.difference or 0.0))
         return ()
 
     def _fit(self, variation: Variation, values: Values) -> tuple[float, int] | None:
@@ -266,10 +266,10 @@ class MistakeSearch:
         if len(values) and values[0] != 0 and moved:
             ratio = float(self.losses[0] / values[0])
             within = max(1e-6, 2 * float(self.bound[0]) / abs(self.losses[0])) if self.losses[0] else 1e-6
-            known = next((one for one in self.factors if math.isclose(one, ratio, rel_tol=within)), None)
-            meaning = "none of the known factors" if known is None else self.factors[known]
-            text = f"it is {known or ratio:.6g} times this one's from the first row on: {meaning}"
-            yield logged(text, values * (known or ratio))
+            nearest = next((one for one in self.factors if math.isclose(one, ratio, rel_tol=within)), None)
+            meaning = "none of the known factors" if nearest is None else self.factors[nearest]
+            text = f"it is {nearest or ratio:.6g} times this one's from the first row on: {meaning}"
+            yield logged(text, values * (nearest or ratio))
         yield logged("it is the root of this one's", np.sqrt(np.maximum(values, 0.0)))
         for name in history:
             if name.startswith(("train_", "dev_")) and name != "train_loss":

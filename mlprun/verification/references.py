@@ -106,25 +106,25 @@ def compare_with(
             explanations = MistakeSearch(
                 variants, reference.epochs, reference.losses, bound, dtype
             ).explanations()
-        found = ReferenceComparison(
+        result = ReferenceComparison(
             reference, len(here), float(distance[worst]), float(bound[worst]), first, explanations, notes
         )
-        if found.agrees or found.explanations:
-            return found
-    return replace(found, explanations=_suspicion(float(here[0]), reference, float(bound[0])))
+        if result.agrees or result.explanations:
+            return result
+    return replace(result, explanations=_suspicion(float(here[0]), reference, float(bound[0])))
 
 
 def _within(reference: Reference, epochs: int) -> Reference:
     """The reference's epochs up to the last that is compared."""
-    chosen = (reference.epochs >= 1) & (reference.epochs <= epochs)
-    if not chosen.any():
+    common = (reference.epochs >= 1) & (reference.epochs <= epochs)
+    if not common.any():
         what = f"has no loss of an epoch from 1 to {epochs}"
         raise DataError(reference.name, what, "compare more epochs with --steps")
     return replace(
         reference,
-        epochs=reference.epochs[chosen],
-        losses=reference.losses[chosen],
-        margin=reference.margin[chosen],
+        epochs=reference.epochs[common],
+        losses=reference.losses[common],
+        margin=reference.margin[common],
     )
 
 

@@ -68,22 +68,22 @@ class Verification:
     @property
     def problems(self) -> tuple[str, ...]:
         """Everything that is out of bounds, as sentences."""
-        found = [
+        problems = [
             f"{pair.one} and {pair.other} differ in {name} by {difference.value:.3g}, "
             f"more than {difference.bound:.3g}"
             for pair in self.pairs
             for name, difference in pair.differences.items()
             if not difference.agrees
         ]
-        found += [
+        problems += [
             f"{check.engine} has {check.wrong} wrong of {check.checked} gradients, the worst at {check.where}"
             for check in self.checks
             if not check.agrees
         ]
         if self.comparison is not None and not self.comparison.agrees:
             name, epoch = self.comparison.reference.name, self.comparison.first_epoch
-            found.append(f"{name} is another curve from epoch {epoch} on")
-        return tuple(found)
+            problems.append(f"{name} is another curve from epoch {epoch} on")
+        return tuple(problems)
 
 
 def verify(

@@ -65,7 +65,7 @@ def test_drawn_numbers_are_correlated_over_settings(tmp_path, call) -> None:
     assert (code, err, out.splitlines()[:2]) == (0, "", [loss.verdict, success.verdict])
     told = json.loads(call("sweep", "compare", tmp_path, "--by", "lr", "--json")[1])
     assert told["comparisons"] == []
-    assert [(one["parameter"], one["figure"]) for one in told["correlations"]] == [
+    assert [(one["parameter"], one["metric"]) for one in told["correlations"]] == [
         ("optimizer.lr", "dev_loss"),
         ("optimizer.lr", "success"),
     ]
