@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import time
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
     from mlprun.experiment import Experiment
     from mlprun.parts.losses import Loss
     from mlprun.schema import Config
-
-R = TypeVar("R")
-V = TypeVar("V")
 
 
 def learning_rate(config: Config, epoch: int, progress: Progress) -> float:
@@ -66,22 +62,22 @@ def mean_loss(loss: Loss, differentiated: float, weight: float) -> float:
     return unscaled / weight if loss.reduction == "sum" else unscaled
 
 
-class EpochTotals(Generic[R, V]):
+class EpochTotals:
     """What the batches of an epoch gave, each before its update.
 
     The loss and the objective are means over the batches, weighted by what was averaged; of a single batch
     they are its own numbers, not multiplied and divided.
     """
 
-    def __init__(self, rows: R, lr: float) -> None:
+    def __init__(self, rows: Any, lr: float) -> None:
         self.rows, self.lr = rows, lr
         """rows in the order of the batches"""
-        self.logits: list[V] = []
+        self.logits: list[Any] = []
         """per batch [B, K], values before the output activation"""
         self.loss = self.objective = 0.0
         self._sums, self._weight, self._rows = (0.0, 0.0), 0.0, 0
 
-    def add(self, logits: V, loss: float, objective: float, *, weight: float, rows: int) -> None:
+    def add(self, logits: Any, loss: float, objective: float, *, weight: float, rows: int) -> None:
         """Add a batch: its logits, its loss as the mean that divides by `weight`, its objective."""
         self.logits.append(logits)
         self._sums = self._sums[0] + loss * weight, self._sums[1] + objective * rows
@@ -91,7 +87,7 @@ class EpochTotals(Generic[R, V]):
         self.objective = objective if first else self._sums[1] / self._rows
 
 
-class EpochTrainer(Protocol[R, V]):
+class EpochTrainer(Protocol):
     """A run between `open` and the last `advance`, as an engine that steps from Python keeps it."""
 
     experiment: Experiment
@@ -102,7 +98,7 @@ class EpochTrainer(Protocol[R, V]):
         """Completed epochs."""
         ...
 
-    def run_epoch(self, until: int, stop: StopCondition) -> EpochTotals[R, V] | None:
+    def run_epoch(self, until: int, stop: StopCondition) -> EpochTotals | None:
         """Train one epoch; None when `stop` was met between batches, the epoch incomplete.
 
         It may train more epochs, up to `until`, if only the last of them is to be logged or evaluated.
@@ -110,7 +106,7 @@ class EpochTrainer(Protocol[R, V]):
         """
         ...
 
-    def train_metrics(self, totals: EpochTotals[R, V]) -> dict[str, Any]:
+    def train_metrics(self, totals: EpochTotals) -> dict[str, Any]:
         """Return the metrics and extra losses of the train rows during the epoch."""
         ...
 
@@ -150,7 +146,7 @@ class _Chunk:
     incomplete_epoch: bool = False
 
 
-def advance(trainer: EpochTrainer[R, V], until: int, stop: StopCondition) -> ChunkResult:
+def advance(trainer: EpochTrainer, until: int, stop: StopCondition) -> ChunkResult:
     """Train one run up to `until` completed epochs, or until it stops."""
     start = trainer.snapshot()
     chunk = _run(trainer, until, stop)
@@ -165,7 +161,7 @@ def advance(trainer: EpochTrainer[R, V], until: int, stop: StopCondition) -> Chu
     return _result(trainer, chunk)
 
 
-def _run(trainer: EpochTrainer[R, V], until: int, stop: StopCondition) -> _Chunk:
+def _run(trainer: EpochTrainer, until: int, stop: StopCondition) -> _Chunk:
     chunk = _Chunk()
     while trainer.epoch < until and chunk.stopped is None:
         if stop():
@@ -183,7 +179,7 @@ def _run(trainer: EpochTrainer[R, V], until: int, stop: StopCondition) -> _Chunk
     return chunk
 
 
-def _evaluate_and_log(trainer: EpochTrainer[R, V], totals: EpochTotals[R, V], chunk: _Chunk) -> None:
+def _evaluate_and_log(trainer: EpochTrainer, totals: EpochTotals, chunk: _Chunk) -> None:
     """Evaluate and log the epoch that was just completed, and decide whether the run continues."""
     training, epoch = trainer.experiment.config.training, trainer.epoch
     last = epoch == training.epochs
@@ -203,7 +199,7 @@ def _evaluate_and_log(trainer: EpochTrainer[R, V], totals: EpochTotals[R, V], ch
         chunk.rows.append(_row(trainer, totals, dev))
 
 
-def _observe_dev(trainer: EpochTrainer[R, V], dev: dict[str, float], chunk: _Chunk) -> None:
+def _observe_dev(trainer: EpochTrainer, dev: dict[str, float], chunk: _Chunk) -> None:
     config, before, epoch = trainer.experiment.config, trainer.progress, trainer.epoch
     value = dev[config.best.metric.removeprefix("dev_")]
     progress = observe(before, epoch, value, config.best.mode)
@@ -219,14 +215,14 @@ def _observe_dev(trainer: EpochTrainer[R, V], dev: dict[str, float], chunk: _Chu
         chunk.stopped = "early_stopping"
 
 
-def _row(trainer: EpochTrainer[R, V], totals: EpochTotals[R, V], dev: dict[str, float] | None) -> Row:
+def _row(trainer: EpochTrainer, totals: EpochTotals, dev: dict[str, float] | None) -> Row:
     train, names = trainer.train_metrics(totals), history_metrics(trainer.experiment.config)
     of_dev = [None if dev is None else dev[name] for name in ("loss", *names)]
     of_train = [train[name] for name in names]
     return (trainer.epoch, totals.lr, totals.loss, totals.objective, *of_train, *of_dev)
 
 
-def _replay(trainer: EpochTrainer[R, V], start: Any) -> ChunkResult:
+def _replay(trainer: EpochTrainer, start: Any) -> ChunkResult:
     """Run the chunk again from its start, up to the last epoch whose metrics and parameters are finite."""
     trainer.restore(start)
     rows: list[Row] = []
@@ -243,7 +239,7 @@ def _replay(trainer: EpochTrainer[R, V], start: Any) -> ChunkResult:
         best = result.best or best
 
 
-def _result(trainer: EpochTrainer[R, V], chunk: _Chunk) -> ChunkResult:
+def _result(trainer: EpochTrainer, chunk: _Chunk) -> ChunkResult:
     best = None if chunk.best is None else Best(*chunk.best, model=trainer.best_model())
     return ChunkResult(trainer.epoch, chunk.rows, chunk.improvements, best, chunk.stopped)
 
@@ -305,7 +301,7 @@ def advance_run(run: Callable[[], ChunkResult]) -> ChunkResult | RunFailure:
     return replace(result, seconds=time.perf_counter() - start)
 
 
-class SequentialTrainer(EpochTrainer[Any, Any], Protocol):
+class SequentialTrainer(EpochTrainer, Protocol):
     """An EpochTrainer whose state can be saved, and which can return the next step's gradient."""
 
     def state(self) -> State:
@@ -320,22 +316,15 @@ class SequentialTrainer(EpochTrainer[Any, Any], Protocol):
 T = TypeVar("T", bound=SequentialTrainer)
 
 
-class SequentialEngine(ABC, Generic[T]):
+class SequentialEngine(Generic[T]):
     """Base of the engines that train their runs one after another, step by step."""
 
     name: str
-
-    @abstractmethod
-    def trainer(self, experiment: Experiment, state: State, device: str) -> T:
-        """Return a live run that continues from a state."""
-
-    @abstractmethod
-    def unsupported_reason(self, experiment: Experiment) -> str | None:
-        """Return why it cannot run the experiment; None if it can."""
-
-    @abstractmethod
-    def optimizer_spec(self, experiment: Experiment, state: State) -> state_spec.OptimizerSpec | None:
-        """Return what the optimizer keeps in a state; None if that is not known."""
+    trainer: Callable[[Experiment, State, str], T]
+    """makes a live run that continues from a state, on a device"""
+    unsupported_reason: Callable[[Experiment], str | None]
+    optimizer_spec: Callable[[Experiment, State], state_spec.OptimizerSpec | None]
+    """what the optimizer keeps in a state; None if that is not known"""
 
     def cohort_key(self, experiment: Experiment) -> Hashable:
         """Return the same key for every run: they are trained one after another."""

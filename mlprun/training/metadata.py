@@ -1,4 +1,4 @@
-"""What run.json says of a run, and what is different now from what it says."""
+"""The metadata of a run: its stored config and run.json, and what differs from them now."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _KINDS = {
 
 
 def code_of(config: Config) -> dict[str, bytes]:
-    """The user's source files by the name under which the run folder keeps them."""
+    """Return the user's source files by the name under which the run folder stores them."""
     code: dict[str, bytes] = {}
     for path in config.extend:
         name = os.path.basename(path)
@@ -49,7 +49,7 @@ def code_of(config: Config) -> dict[str, bytes]:
 
 
 def stored_config(config: Config, folder: str) -> dict[str, Any]:
-    """The config as the run folder keeps it: user code lies in the folder under its own name."""
+    """Return the config as the run folder stores it: user code is in the folder under its own name."""
     dumped = schema.dump(config, folder)
     if config.extend:
         dumped["extend"] = [os.path.basename(path) for path in config.extend]
@@ -57,13 +57,13 @@ def stored_config(config: Config, folder: str) -> dict[str, Any]:
 
 
 def written_config(folder: RunFolder) -> dict[str, Any]:
-    """The config.yaml of a run folder in its own words, those of the version that wrote it."""
-    words: dict[str, Any] = canonical.decode(canonical.encode(reading.read(folder.config).data))
-    return words if words["format"] > 1 else {key: value for key, value in words.items() if key != "format"}
+    """Return the config.yaml of a run folder in the format of the version that wrote it."""
+    data: dict[str, Any] = canonical.decode(canonical.encode(reading.read(folder.config).data))
+    return data if data["format"] > 1 else {key: value for key, value in data.items() if key != "format"}
 
 
 def as_yaml(stored: Mapping[str, Any]) -> str:
-    """The text of config.yaml."""
+    """Return the text of config.yaml."""
     return yaml.dump(stored, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
@@ -88,7 +88,7 @@ def describe(
     code: Mapping[str, bytes],
     stored: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """run.json: what was run, where and with what."""
+    """Return the content of run.json: what was run, where and with what."""
     config = experiment.config
     assert config.dataset.seed is not None
     return {
@@ -108,12 +108,12 @@ def describe(
 
 
 def device_kind(device: str) -> str:
-    """The model of the device that computes."""
+    """Return the model of a device."""
     return "cpu" if device == "cpu" else torch.cuda.get_device_name(device)
 
 
 def record_of(folder: RunFolder) -> dict[str, Any]:
-    """What run.json says; raises CheckpointError where it lacks something that every run records."""
+    """Return the content of run.json. Raises CheckpointError if it lacks what every run records."""
     record = folder.record()
     for name, kind in _KINDS.items():
         if not isinstance(record.get(name), kind):
@@ -125,13 +125,13 @@ def record_of(folder: RunFolder) -> dict[str, Any]:
 
 
 def config_of(checkpoint: Checkpoint, path: str, folder: RunFolder, *, allow_code: bool) -> Config:
-    """The config that is stored in a checkpoint of a run."""
+    """Return the config that is stored in a checkpoint of a run."""
     document = reading.from_mapping(with_format(checkpoint.meta["config"]), folder.path, path)
     return schema.parse(document, allow_code=allow_code, data=False)
 
 
 def trained_config(folder: RunFolder, *, allow_code: bool = False) -> tuple[Config, str | None]:
-    """The config that a run was trained with, and a warning where config.yaml says something else."""
+    """Return the config that a run was trained with, and a warning if config.yaml differs from it."""
     last = None if is_as_recorded(folder) else folder.load_last()
     if last is None:
         return schema.parse(schema.read(folder.config), allow_code=allow_code, data=False), None
@@ -140,7 +140,7 @@ def trained_config(folder: RunFolder, *, allow_code: bool = False) -> tuple[Conf
 
 
 def edit_warning(folder: RunFolder, config: Config, path: str, *, allow_code: bool = False) -> str | None:
-    """A warning where config.yaml was edited and differs from `config`, that of the checkpoint at `path`.
+    """Return a warning if config.yaml was edited and differs from `config`, that of the checkpoint at `path`.
 
     Extending a run replaces config.yaml, so only its meaning is compared.
     """
@@ -156,16 +156,18 @@ def _is_edited(folder: RunFolder, config: Config, *, allow_code: bool) -> bool:
     epochs = [config.training.epochs]
     with contextlib.suppress(CheckpointError):
         epochs += folder.status().extended  # config.yaml is replaced when an extension has ended
-    return not any(says(folder, _with_epochs(config, number), allow_code=allow_code) for number in epochs)
+    return not any(
+        has_meaning_of(folder, _with_epochs(config, number), allow_code=allow_code) for number in epochs
+    )
 
 
-def says(folder: RunFolder, config: Config, *, allow_code: bool) -> bool:
+def has_meaning_of(folder: RunFolder, config: Config, *, allow_code: bool) -> bool:
     """Return True if config.yaml means this config, whatever its comments and form."""
     try:
-        found = schema.parse(schema.read(folder.config), allow_code=allow_code, data=False)
+        edited = schema.parse(schema.read(folder.config), allow_code=allow_code, data=False)
     except MlprunError:
         return False
-    return stored_config(found, folder.path) == stored_config(config, folder.path)
+    return stored_config(edited, folder.path) == stored_config(config, folder.path)
 
 
 def _with_epochs(config: Config, epochs: int) -> Config:
@@ -181,7 +183,7 @@ def is_as_recorded(folder: RunFolder) -> bool:
 def differences(
     record: Mapping[str, Any], experiment: Experiment, device: str, *, everything: bool = False
 ) -> list[str]:
-    """What may change a run's bits and is not what `record` says, in words; rows are not looked at.
+    """Return what may change a run's bits and differs from `record`, without the rows.
 
     With `everything` also what should not matter: the kernel, the number of cores, the commit.
     """
@@ -196,7 +198,7 @@ def differences(
 
 
 def differing(then: Mapping[str, Any], now: Mapping[str, Any], *, everything: bool = False) -> list[str]:
-    """What two records do not say alike, in words."""
+    """Return the differences of two records as text."""
     return [
         f"{name} was {_shown(before)} and is {_shown(value)}"
         for name, before, value in _pairs(then, now)
@@ -205,7 +207,7 @@ def differing(then: Mapping[str, Any], now: Mapping[str, Any], *, everything: bo
 
 
 def _pairs(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """The name of each thing that is compared, what was recorded of it, and what it is."""
+    """Yield the name of each property, its recorded and its present value."""
     for section, prefix in (("versions", ""), ("code", ""), ("devices", "device "), ("variables", "")):
         before, after = _part(then, section), _part(now, section)
         names = sorted({*before, *after})
@@ -230,7 +232,7 @@ def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    """A recorded value in words; of a digest, enough to tell it from another."""
+    """Return a recorded value as text; of a digest, its first characters."""
     if isinstance(value, list):
         return " ".join(map(str, value)) or "none"
     if value is None:
@@ -238,8 +240,8 @@ def _shown(value: Any) -> str:
     return str(value)[:12] if isinstance(value, str) and len(value) in (40, 64) else str(value)
 
 
-def refuse_other_rows(record: Mapping[str, Any], experiment: Experiment, found: list[str]) -> None:
-    """Raise DataError for rows that changed under a run; say so in `found` where something else explains it.
+def check_rows(record: Mapping[str, Any], experiment: Experiment, changes: list[str]) -> None:
+    """Raise DataError for rows that changed, or add to `changes` if one of these explains it.
 
     A table is read exactly, by every version alike. What a generator draws may differ in its last bits under
     another library or on another processor.
@@ -247,8 +249,8 @@ def refuse_other_rows(record: Mapping[str, Any], experiment: Experiment, found: 
     if experiment.digest() == record["data_digest"]:
         return
     path = getattr(experiment.config.dataset, "path", None)
-    if path is None and found:
-        found.append("the generated rows were others")
+    if path is None and changes:
+        changes.append("the generated rows were others")
         return
     what = "its rows are no longer those that the run was started with"
     raise DataError(path or "dataset", what, "put the former data back, or train a new run on this one")

@@ -1,4 +1,4 @@
-"""A run trained again elsewhere, and how far its history and its weights are from the recorded ones."""
+"""Reproducing a run: it is trained again elsewhere, and its history and weights are compared."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlprun.storage.checkpoints import Checkpoint
     from mlprun.storage.runs import RunFolder
     from mlprun.training.run import TrainResult
+
+    Tensors = Mapping[str, NDArray[Any]]
 
 _ENDED = ("finished", "diverged")
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What came of training a run again.
+    """The result of training a run again.
 
     `history` and `weights` give, for each column and for each tensor of the best and the last epoch, the
     largest difference: |a - b| / max(1, |a|, |b|), infinite where only one of the two has such a number.
@@ -47,15 +48,15 @@ class Reproduction:
     history: Mapping[str, float] = field(default_factory=dict)
     weights: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     first_epoch: int | None = None
-    """the first logged epoch whose figures are others"""
+    """the first logged epoch whose metrics differ"""
     differences: tuple[str, ...] = ()
     """what is recorded of the run and is not so now"""
 
     @property
     def largest(self) -> float:
         """The largest difference of all; 0 where every number is the same."""
-        found = (*self.history.values(), *(d for tensors in self.weights.values() for d in tensors.values()))
-        return max(found, default=0.0)
+        weights = (d for tensors in self.weights.values() for d in tensors.values())
+        return max((*self.history.values(), *weights), default=0.0)
 
 
 def reproduce(
@@ -72,13 +73,13 @@ def reproduce(
     config, edited = trained_config(folder, allow_code=allow_code)
     config = config.model_copy(update={"engine": record["engine"]})
     experiment = Experiment.of(config)
-    found = differences(record, experiment, devices.resolve(config.device), everything=True)
+    changes = differences(record, experiment, devices.resolve(config.device), everything=True)
     if experiment.digest() != record["data_digest"]:
-        found.append("the rows were others")
+        changes.append("the rows were others")
     if edited is not None:
-        found.append(edited)
+        changes.append(edited)
         emit(callbacks, "on_message", f"warning: {edited}")
-    found += [f"when it was resumed: {difference}" for difference in status.differences]
+    changes += [f"when it was resumed: {difference}" for difference in status.differences]
     ended = _trained(experiment, status.extended, out=out, callbacks=callbacks, allow_code=allow_code)
     if ended.stopped == "interrupted":
         raise InterruptedRunError(
@@ -87,7 +88,7 @@ def reproduce(
             f"start {command_line('reproduce', folder.path)} again",
             signal_number=ended.signal_number or 2,
         )
-    return _compared(folder, ended.folder, tuple(found))
+    return _compare(folder, ended.folder, tuple(changes))
 
 
 def _trained(
@@ -114,52 +115,43 @@ def _trained(
     return ended
 
 
-def _compared(then: RunFolder, now: RunFolder, found: tuple[str, ...]) -> Reproduction:
-    was, is_ = history.read(then.history), history.read(now.history)
-    figures = {name: _apart(was.get(name), is_.get(name)) for name in {**was, **is_}}
-    weights, same = {}, _bits(was) == _bits(is_)
-    for name, one, other in _checkpoints(then, now):
-        weights[name] = {
-            tensor: _apart(one.get(tensor), other.get(tensor)) for tensor in sorted({**one, **other})
-        }
-        same = same and _bits(one) == _bits(other)
+def _compare(then: RunFolder, now: RunFolder, changes: tuple[str, ...]) -> Reproduction:
+    former, new = history.read(then.history), history.read(now.history)
+    checkpoints = _checkpoints(then, now)
+    equal = all(_bits(one) == _bits(other) for one, other in [(former, new), *checkpoints.values()])
+    weights = {
+        name: {tensor: d for tensor, d in sorted(_distances(*pair).items()) if tensor.startswith("model.")}
+        for name, pair in checkpoints.items()
+    }
+    rows = len(former["epoch"]), len(new["epoch"])
     return Reproduction(
-        now.path,
-        same,
-        (_rows(was), _rows(is_)),
-        figures,
-        {
-            name: {k: d for k, d in tensors.items() if k.startswith("model.")}
-            for name, tensors in weights.items()
-        },
-        _first_epoch(was, is_),
-        found,
+        now.path, equal, rows, _distances(former, new), weights, _first_difference(former, new), changes
     )
 
 
-def _checkpoints(then: RunFolder, now: RunFolder) -> list[tuple[str, Any, Any]]:
-    """The tensors of the last and, where dev rows chose one, of the best epoch; recorded and now."""
+def _checkpoints(then: RunFolder, now: RunFolder) -> dict[str, tuple[Tensors, Tensors]]:
+    """Return the recorded and the new tensors of the last epoch and, if dev rows chose one, of the best."""
     last = then.load_last()
     if last is None:
         raise CheckpointError(then.path, "has no checkpoint", "train it again with mlprun train")
     again = now.load_last()
     assert again is not None
-    pairs: list[tuple[str, Checkpoint, Checkpoint]] = [("last", last.checkpoint, again.checkpoint)]
+    pairs = {"last": (last.checkpoint.tensors, again.checkpoint.tensors)}
     if state_from(last.checkpoint, last.path).state.progress.best_value is not None:
-        pairs.insert(0, ("best", then.load_best(), now.load_best()))
-    return [(name, dict(one.tensors), dict(other.tensors)) for name, one, other in pairs]
+        pairs = {"best": (then.load_best().tensors, now.load_best().tensors), **pairs}
+    return pairs
 
 
-def _rows(table: Mapping[str, NDArray[Any]]) -> int:
-    return len(next(iter(table.values()), ()))
-
-
-def _bits(arrays: Mapping[str, NDArray[Any]]) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
+def _bits(arrays: Tensors) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
     return {name: (array.dtype.name, array.shape, array.tobytes()) for name, array in arrays.items()}
 
 
-def _apart(one: NDArray[Any] | None, other: NDArray[Any] | None) -> float:
-    """The largest difference of two arrays of numbers, relative where they are beyond 1; NaN equals NaN."""
+def _distances(one: Tensors, other: Tensors) -> dict[str, float]:
+    return {name: _distance(one.get(name), other.get(name)) for name in {**one, **other}}
+
+
+def _distance(one: NDArray[Any] | None, other: NDArray[Any] | None) -> float:
+    """Return the largest difference of two arrays, relative for numbers beyond 1; NaN equals NaN."""
     if one is None or other is None or one.shape != other.shape:
         return math.inf
     a, b = one.astype(np.float64), other.astype(np.float64)
@@ -168,18 +160,16 @@ def _apart(one: NDArray[Any] | None, other: NDArray[Any] | None) -> float:
         return 0.0
     a, b = a[~equal], b[~equal]
     with np.errstate(invalid="ignore", over="ignore"):
-        apart = np.abs(a - b) / np.maximum(1.0, np.maximum(np.abs(a), np.abs(b)))
-    return float(np.where(np.isfinite(apart), apart, np.inf).max())
+        distance = np.abs(a - b) / np.maximum(1.0, np.maximum(np.abs(a), np.abs(b)))
+    return float(np.where(np.isfinite(distance), distance, np.inf).max())
 
 
-def _first_epoch(was: Mapping[str, NDArray[Any]], is_: Mapping[str, NDArray[Any]]) -> int | None:
-    rows = min(_rows(was), _rows(is_))
+def _first_difference(former: Tensors, new: Tensors) -> int | None:
+    """Return the first logged epoch whose row differs."""
+    rows = min(len(former["epoch"]), len(new["epoch"]))
     for row in range(rows):
-        if any(
-            _apart(was[name][row : row + 1], is_[name][row : row + 1]) for name in was.keys() & is_.keys()
-        ):
-            return int(was["epoch"][row])
-    if _rows(was) == _rows(is_):
-        return None
-    longer = was if _rows(was) > rows else is_
-    return int(longer["epoch"][rows])
+        one, other = ({name: table[name][row : row + 1] for name in table} for table in (former, new))
+        if any(_distance(one[name], other[name]) for name in one.keys() & other.keys()):
+            return int(former["epoch"][row])
+    rest = [*former["epoch"][rows:], *new["epoch"][rows:]]
+    return int(rest[0]) if rest else None

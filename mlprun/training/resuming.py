@@ -1,4 +1,4 @@
-"""A run that goes on: what it was is read from its newest checkpoint, and compared with what is here now."""
+"""Resuming a run: its newest checkpoint is read, checked and compared with the present environment."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from mlprun.storage import history, provenance
 from mlprun.storage.runs import Status
 from mlprun.training.metadata import (
     as_yaml,
+    check_rows,
     config_of,
     differences,
     edit_warning,
+    has_meaning_of,
     is_as_recorded,
     record_of,
-    refuse_other_rows,
-    says,
     stored_config,
     written_config,
 )
@@ -64,14 +64,10 @@ def resume(
         config, edited = _config(folder, last, record, allow_code=allow_code)
         if edited is not None:
             message(f"warning: {edited}")
-        preprocessing, saved = (None, None) if last is None else _kept(folder, last, config)
+        preprocessing, saved = (None, None) if last is None else _load_state(folder, last, config)
         if saved is not None and saved.stopped is not None and epochs is None and status.state == "finished":
-            _mend(folder, last)
-            emit(
-                callbacks,
-                "on_message",
-                f"{folder.path} has ended: nothing is left to train; --epochs N extends it",
-            )
+            _restore_last(folder, last)
+            message(f"{folder.path} has ended: nothing is left to train; --epochs N extends it")
             return TrainResult(folder, saved.stopped, saved.state.epoch)
         best = _best(folder, saved, config, preprocessing)
         extended = status.extended
@@ -81,24 +77,22 @@ def resume(
             config, saved = _extended(config, epochs, done=done), _unfinished(saved)
         experiment = Experiment.of(config, preprocessing=preprocessing)
         before = replace(status, extended=extended)
-        kept = _as_kept(folder, last, config, record)
+        stored = _as_stored(folder, last, config, record)
         context = _context(
-            experiment, folder, before, kept, record=record, device=device, callbacks=callbacks
+            experiment, folder, before, stored, record=record, device=device, callbacks=callbacks
         )
-        _refuse_flaw(context.engine, experiment, saved, last)
+        _check_state(context.engine, experiment, saved, last)
         context.engine.warm_up(experiment, message)
         with StopFlag() as stop:
-            _mend(folder, last)  # until here nothing has been written
+            _restore_last(folder, last)  # until here nothing has been written
             ended = train(context, saved, best, stop)
-            if not says(folder, config, allow_code=allow_code):  # an extension or the user has changed it
+            if not has_meaning_of(
+                folder, config, allow_code=allow_code
+            ):  # an extension or the user has changed it
                 by_user = edited is not None or not (before.extended or is_as_recorded(folder))
-                folder.write_config(as_yaml(kept))
+                folder.write_config(as_yaml(stored))
                 if by_user:
-                    emit(
-                        callbacks,
-                        "on_message",
-                        f"replaced the edited {folder.config} by the config that was used",
-                    )
+                    message(f"replaced the edited {folder.config} by the config that was used")
         return ended
 
 
@@ -106,37 +100,34 @@ def _context(
     experiment: Experiment,
     folder: RunFolder,
     before: Status,
-    kept: Mapping[str, Any],
+    stored: Mapping[str, Any],
     *,
     record: Mapping[str, Any],
     device: str | None,
     callbacks: Sequence[Any],
 ) -> TrainContext:
-    """What the run goes on with: the engine of its record, and what of that is not so any more.
+    """Return what the run continues with: the engine of its record, and what has changed since.
 
     Raises DataError for other rows, DeviceError.
     """
     config = experiment.config
     asked = record["device"] if config.device == "auto" else config.device
-    place = devices.resolve(device or asked)
-    found = differences(record, experiment, place)
-    refuse_other_rows(record, experiment, found)
-    if found:
-        emit(
-            callbacks,
-            "on_message",
-            f"this may not end with the bytes of an undisturbed run: {'; '.join(found)}",
-        )
+    resolved = devices.resolve(device or asked)
+    changes = differences(record, experiment, resolved)
+    check_rows(record, experiment, changes)
+    if changes:
+        what = f"this may not end with the bytes of an undisturbed run: {'; '.join(changes)}"
+        emit(callbacks, "on_message", what)
     engine, _ = engines.choose(experiment, record["engine"])
     return TrainContext(
         experiment,
         folder,
         engine,
-        place,
-        constants_of(experiment, kept, engine),
+        resolved,
+        constants_of(experiment, stored, engine),
         callbacks,
         before.seconds,
-        tuple(dict.fromkeys((*before.differences, *found))),
+        tuple(dict.fromkeys((*before.differences, *changes))),
         before.extended,
     )
 
@@ -144,10 +135,10 @@ def _context(
 def _config(
     folder: RunFolder, last: LastCheckpoint | None, record: Mapping[str, Any], *, allow_code: bool
 ) -> tuple[Config, str | None]:
-    """The run's config, and a warning where config.yaml says something else.
+    """Return the run's config, and a warning if config.yaml differs from it.
 
-    Of a run that was killed before its first checkpoint, it is what config.yaml says; CheckpointError where
-    that was edited, since the checkpoints of another config are not this run's.
+    For a run that was killed before its first checkpoint, it is that of config.yaml. Raises CheckpointError
+    if that was edited: the checkpoints of another config are not this run's.
     """
     if last is not None:
         evaluation.check_metadata(last.checkpoint.meta, last.path)
@@ -162,19 +153,19 @@ def _config(
     return config, None
 
 
-def _as_kept(
+def _as_stored(
     folder: RunFolder, last: LastCheckpoint | None, config: Config, record: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The config as the folder keeps it, in the words of the version that started the run."""
+    """Return the config as the folder stores it, in the format of the version that started the run."""
     now = stored_config(config, folder.path)
     if provenance.settings_digest(now) == record["settings_digest"]:
         return now
-    words = written_config(folder) if last is None else last.checkpoint.meta["config"]
-    return {**words, "training": {**words["training"], "epochs": config.training.epochs}}
+    former = written_config(folder) if last is None else last.checkpoint.meta["config"]
+    return {**former, "training": {**former["training"], "epochs": config.training.epochs}}
 
 
-def _kept(folder: RunFolder, last: LastCheckpoint, config: Config) -> tuple[Preprocessing, TrainState]:
-    """What the checkpoint holds, its models and epochs being those that the config leads to."""
+def _load_state(folder: RunFolder, last: LastCheckpoint, config: Config) -> tuple[Preprocessing, TrainState]:
+    """Return what the checkpoint holds, once its models and epochs agree with the config."""
     saved = state_from(last.checkpoint, last.path)
     preprocessing = Preprocessing.from_json(last.checkpoint.meta["preprocessing"])
     epoch, until = saved.state.epoch, config.training.epochs
@@ -184,29 +175,29 @@ def _kept(folder: RunFolder, last: LastCheckpoint, config: Config) -> tuple[Prep
         raise CheckpointError(last.path, "knows a best epoch that is still to come", _RESTORE)
     evaluation.check_tensors(config, preprocessing, saved.state.model, last.path)
     snapshots = evaluation.snapshots(last.checkpoint, config, preprocessing, last.path)
-    if snapshots.keys() != {kept for kept in (0, *config.snapshots) if kept <= epoch}:
+    if snapshots.keys() != {due for due in (0, *config.snapshots) if due <= epoch}:
         raise CheckpointError(last.path, "keeps models of other epochs than its config says", _RESTORE)
     history.check(folder.history, history_columns(config), saved.history_offset)
     return preprocessing, saved
 
 
-def _refuse_flaw(
+def _check_state(
     engine: Engine, experiment: Experiment, saved: TrainState | None, last: LastCheckpoint | None
 ) -> None:
     """Raise CheckpointError for an optimizer's state that the engine cannot have left."""
-    flaw = None if saved is None else engine.validate_state(experiment, saved.state)
-    if flaw is not None and last is not None:
-        raise CheckpointError(last.path, f"holds what no run writes: {flaw}", _RESTORE)
+    reason = None if saved is None else engine.validate_state(experiment, saved.state)
+    if reason is not None and last is not None:
+        raise CheckpointError(last.path, f"holds what no run writes: {reason}", _RESTORE)
 
 
-def _mend(folder: RunFolder, last: LastCheckpoint | None) -> None:
-    """Put the checkpoint that is gone on from in the place of a damaged one."""
+def _restore_last(folder: RunFolder, last: LastCheckpoint | None) -> None:
+    """Replace a damaged newest checkpoint by the one before, from which the run continues."""
     if last is not None and last.damage is not None:
         folder.restore_last()
 
 
 def _status(folder: RunFolder) -> Status:
-    """How the run stands; a damaged status is written anew, and is no reason not to go on."""
+    """Return the run's status; a damaged one is rewritten, and is no reason not to continue."""
     try:
         return folder.status()
     except CheckpointError:
@@ -214,11 +205,11 @@ def _status(folder: RunFolder) -> Status:
 
 
 def _extended(config: Config, epochs: int, *, done: int) -> Config:
-    """The config with more epochs. Raises UsageError where that would change the epochs that were run."""
-    known = config.training.epochs
-    if epochs <= known:
-        what = f"the run already goes to {known} epochs, of which {done} are done"
-        raise UsageError("--epochs", what, f"give more than {known} to extend it")
+    """Return the config with more epochs. Raises UsageError if that would change the epochs that were run."""
+    former = config.training.epochs
+    if epochs <= former:
+        what = f"the run already goes to {former} epochs, of which {done} are done"
+        raise UsageError("--epochs", what, f"give more than {former} to extend it")
     if config.schedule.depends_on_total:
         what = f"the {config.schedule.name} schedule depends on the number of epochs"
         raise UsageError(
@@ -228,7 +219,7 @@ def _extended(config: Config, epochs: int, *, done: int) -> Config:
 
 
 def _unfinished(saved: TrainState | None) -> TrainState | None:
-    """The state of a run that goes on to more epochs. Raises UsageError for one that would stop at once."""
+    """Return the state of a run that is extended. Raises UsageError for one that would stop at once."""
     if saved is None:
         return None
     if saved.stopped == "early_stopping":
@@ -240,7 +231,7 @@ def _unfinished(saved: TrainState | None) -> TrainState | None:
 def _best(
     folder: RunFolder, saved: TrainState | None, config: Config, preprocessing: Preprocessing | None
 ) -> Best | None:
-    """The best model that `saved` knows of; one that is newer will be found again."""
+    """Return the best model that `saved` refers to; a newer one will be found again by training."""
     if saved is None or preprocessing is None or saved.state.progress.best_value is None:
         return None
     best = best_from(folder.load_best(), folder.best)
@@ -248,6 +239,6 @@ def _best(
         what = f"is of epoch {best.epoch}, and {folder.last} knows a better one"
         raise CheckpointError(folder.best, what, _RESTORE)
     if best.metrics.keys() != {"loss", *history_metrics(config)}:
-        raise CheckpointError(folder.best, "has other figures than its run", _RESTORE)
+        raise CheckpointError(folder.best, "has other metrics than its run", _RESTORE)
     evaluation.check_tensors(config, preprocessing, best.model, folder.best)
     return best if best.epoch == saved.state.progress.best_epoch else None

@@ -115,7 +115,7 @@ class PythonMetricsTrainer:
     def progress(self, progress: Progress) -> None:
         self._run.progress = progress
 
-    def run_epoch(self, until: int, stop: StopCondition) -> EpochTotals[SplitTensors, torch.Tensor] | None:
+    def run_epoch(self, until: int, stop: StopCondition) -> EpochTotals | None:
         """Train up to the next epoch that is logged or evaluated, or to `until`."""
         run, training = self._run, self.experiment.config.training
         every = [training.log_every, *([training.evaluate_every] if self.experiment.has("dev") else [])]
@@ -127,13 +127,13 @@ class PythonMetricsTrainer:
             raise OverflowError
         state, order = run.states, row_order(self.experiment.config, run.train_rows, run.epoch - 1)
         rows = self._train if order is None else self._train.reordered(order)
-        totals: EpochTotals[SplitTensors, torch.Tensor] = EpochTotals(rows, state["epoch_lr"].item())
+        totals = EpochTotals(rows, state["epoch_lr"].item())
         totals.loss, totals.objective = state["epoch_loss"].item(), state["epoch_objective"].item()
         # an evaluation overwrites the outputs
         totals.logits.append(self._outputs(run.train_rows))
         return totals
 
-    def train_metrics(self, totals: EpochTotals[SplitTensors, torch.Tensor]) -> dict[str, Any]:
+    def train_metrics(self, totals: EpochTotals) -> dict[str, Any]:
         """Return the metrics of the train rows during the epoch."""
         return self._meter.compute(self._network, totals.logits[0], totals.rows)
 

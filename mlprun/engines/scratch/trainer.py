@@ -41,7 +41,7 @@ def optimizer_spec(experiment: Experiment, state: State) -> state_spec.Optimizer
 class NumpyTrainer:
     """A run between `open` and the last `advance`."""
 
-    def __init__(self, experiment: Experiment, state: State) -> None:
+    def __init__(self, experiment: Experiment, state: State, device: str = "cpu") -> None:
         self.experiment, self.config, self.train = experiment, experiment.computed, experiment.fixed["train"]
         self.restore(state)
 
@@ -71,11 +71,11 @@ class NumpyTrainer:
         return all(bool(np.isfinite(array).all()) for array in self.learner.model.values())
 
     @np.errstate(all="ignore")  # a run may diverge, which its metrics show
-    def run_epoch(self, until: int, stop: StopCondition) -> protocol.EpochTotals[SplitArrays, Array] | None:
+    def run_epoch(self, until: int, stop: StopCondition) -> protocol.EpochTotals | None:
         """Train one epoch; None when `stop` was met between batches."""
         rows, loss = self._ordered(), self.config.loss
         lr = protocol.learning_rate(self.experiment.config, self.epoch, self.progress)
-        totals: protocol.EpochTotals[SplitArrays, Array] = protocol.EpochTotals(rows, lr)
+        totals = protocol.EpochTotals(rows, lr)
         for batch in self._batches(rows):
             if stop():
                 return None
@@ -92,7 +92,7 @@ class NumpyTrainer:
         batch = self._batches(self._ordered())[0]
         return self.learner.differentiate(batch.inputs, batch.targets).gradients
 
-    def train_metrics(self, totals: protocol.EpochTotals[SplitArrays, Array]) -> dict[str, Any]:
+    def train_metrics(self, totals: protocol.EpochTotals) -> dict[str, Any]:
         """Return the metrics and extra losses of the train rows during the epoch."""
         return self._metrics(np.concatenate(totals.logits), totals.rows)
 
@@ -149,12 +149,6 @@ class ScratchEngine(protocol.SequentialEngine[NumpyTrainer]):
     """The explained engine."""
 
     name = "scratch"
-
-    def trainer(self, experiment: Experiment, state: State, device: str) -> NumpyTrainer:
-        return NumpyTrainer(experiment, state)
-
-    def unsupported_reason(self, experiment: Experiment) -> str | None:
-        return CAPABILITIES.missing(experiment)
-
-    def optimizer_spec(self, experiment: Experiment, state: State) -> state_spec.OptimizerSpec:
-        return optimizer_spec(experiment, state)
+    trainer = NumpyTrainer
+    unsupported_reason = staticmethod(CAPABILITIES.missing)
+    optimizer_spec = staticmethod(optimizer_spec)

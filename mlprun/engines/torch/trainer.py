@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from mlprun.engines.contract import StopCondition
-    from mlprun.engines.state_spec import OptimizerSpec
     from mlprun.experiment import Experiment
 
 
@@ -86,7 +85,7 @@ class TorchTrainer:
             for name, tensor in zip(self.network.state_dict(), self._best, strict=True)
         }
 
-    def run_epoch(self, until: int, stop: StopCondition) -> protocol.EpochTotals[SplitTensors, Tensor] | None:
+    def run_epoch(self, until: int, stop: StopCondition) -> protocol.EpochTotals | None:
         """Train one epoch; None when `stop` was met between batches, the epoch incomplete.
 
         Raises OverflowError for a learning rate that the run's dtype cannot hold.
@@ -111,9 +110,9 @@ class TorchTrainer:
             self.epoch += 1
         return totals
 
-    def _batches(self, lr: float, stop: StopCondition) -> protocol.EpochTotals[SplitTensors, Tensor] | None:
+    def _batches(self, lr: float, stop: StopCondition) -> protocol.EpochTotals | None:
         rows = self._ordered()
-        totals: protocol.EpochTotals[SplitTensors, Tensor] = protocol.EpochTotals(rows, lr)
+        totals = protocol.EpochTotals(rows, lr)
         for step, start in enumerate(range(0, len(rows), self.batch)):
             if stop():
                 return None
@@ -209,7 +208,7 @@ class TorchTrainer:
         if training.clip_value is not None:
             torch.nn.utils.clip_grad_value_(self.parameters.values(), training.clip_value)
 
-    def train_metrics(self, totals: protocol.EpochTotals[SplitTensors, Tensor]) -> dict[str, Any]:
+    def train_metrics(self, totals: protocol.EpochTotals) -> dict[str, Any]:
         """Return the metrics and extra losses of the train rows during the epoch."""
         logits = totals.logits[0] if len(totals.logits) == 1 else torch.cat(totals.logits)
         return self.meter.compute(self.network, logits, totals.rows)
@@ -235,14 +234,6 @@ class TorchEngine(protocol.SequentialEngine[TorchTrainer]):
     """nn.Module, autograd and torch.optim: it runs everything that a config can say."""
 
     name = "torch"
-
-    def trainer(self, experiment: Experiment, state: State, device: str) -> TorchTrainer:
-        """Return a live run that continues from a state."""
-        return TorchTrainer(experiment, state, device)
-
-    def unsupported_reason(self, experiment: Experiment) -> None:
-        """Return None: it runs everything."""
-
-    def optimizer_spec(self, experiment: Experiment, state: State) -> OptimizerSpec | None:
-        """Return what the optimizer keeps in a state; None for one that is not built in."""
-        return optimizer_spec(experiment, state)
+    trainer = TorchTrainer
+    unsupported_reason = staticmethod(lambda _: None)
+    optimizer_spec = staticmethod(optimizer_spec)
