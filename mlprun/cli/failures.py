@@ -75,7 +75,7 @@ def _as_argument(option: str, arguments: Sequence[Any]) -> str:
     if not any("KEY=VALUE" in str(argument.metavar) for argument in arguments):
         return ""
     from mlprun.parts import aliases
-    from mlprun.schema.keys import sections_with
+    from mlprun.schema.error_messages import sections_with
 
     keys = [*sections_with(name, {"optimizer": "sgd", "dataset": "moons"}), aliases.closest_key(name, "")]
     # epochs occurs in several sections; training comes first

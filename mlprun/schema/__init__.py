@@ -1,4 +1,4 @@
-"""What a config may say: validated, checked and complete, or refused with every problem at once."""
+"""The schema of configs: documents are validated, checked and completed; every problem is reported at once."""
 
 from mlprun.config import Problem
 from mlprun.schema.jsonschema import json_schema, json_schema_of
@@ -13,11 +13,7 @@ from mlprun.schema.load import (
     with_format,
 )
 from mlprun.schema.model import (
-    Best,
-    CheckpointSettings,
     Config,
-    EarlyStopping,
-    Training,
     dump,
     metric_direction,
     registries,
@@ -25,12 +21,8 @@ from mlprun.schema.model import (
 
 __all__ = [
     "CONFIG_FILE",
-    "Best",
-    "CheckpointSettings",
     "Config",
-    "EarlyStopping",
     "Problem",
-    "Training",
     "dump",
     "explicit_values",
     "json_schema",

@@ -6,7 +6,7 @@ import pytest
 
 from mlprun import schema
 from mlprun.parts import aliases
-from mlprun.schema.keys import valid_keys
+from mlprun.schema.error_messages import valid_keys
 
 
 @pytest.mark.parametrize(

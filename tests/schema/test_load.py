@@ -9,6 +9,7 @@ from mlprun import config as reading
 from mlprun import schema
 from mlprun.errors import ConfigError, DataError, FileError, UsageError
 from mlprun.parts.datasets import Generated, datasets
+from mlprun.schema import model
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -86,8 +87,8 @@ def test_the_defaults_are_those_of_the_design():
     config = parse({"dataset": "moons"})
     assert config.name == "c"
     assert (config.optimizer.name, config.optimizer.lr, config.schedule.name) == ("sgd", 0.2, "constant")
-    assert config.best == schema.Best(metric="dev_loss", mode="min")
-    assert config.training == schema.Training(
+    assert config.best == model.Best(metric="dev_loss", mode="min")
+    assert config.training == model.Training(
         epochs=1000, batch_size="full", shuffle=True, seed=0, dtype="float32", threads=1,
         evaluate_every=1, log_every=1, report_every=50,
     )  # fmt: skip
