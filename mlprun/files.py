@@ -44,7 +44,7 @@ _REMEDIES = {
 class WrongKindError(IsADirectoryError):
     """Raised for a folder, a pipe, a device or a link that must not be followed, in place of a file."""
 
-    def __init__(self, path: str, kind: str) -> None:
+    def __init__(self, path: PathLike, kind: str) -> None:
         super().__init__(errno.EISDIR, f"is {kind}, not a file", path)
         self.kind = kind
 
@@ -67,7 +67,7 @@ def remedy(code: int | None) -> str:
 
 
 @contextlib.contextmanager
-def reading_errors(path: str) -> Iterator[None]:
+def reading_errors(path: PathLike) -> Iterator[None]:
     """Convert errors of reading `path` to FileNotFoundError, WrongKindError or FileError."""
     try:
         yield
@@ -85,14 +85,16 @@ def reading_errors(path: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def writing_errors(path: str, action: str = "written") -> Iterator[None]:
+def writing_errors(path: PathLike, action: str = "written") -> Iterator[None]:
     """Convert errors of changing `path` to FileError, apart from those for what exists or is locked."""
     try:
         yield
     except (FileExistsError, BlockingIOError):
         raise
     except ValueError as error:
-        raise FileError(path, f"cannot be {action}: not a possible name", "choose another path") from error
+        raise FileError(
+            os.fspath(path), f"cannot be {action}: not a possible name", "choose another path"
+        ) from error
     except OSError as error:
         if error.errno == errno.ELOOP:
             error = WrongKindError(path, "a symbolic link")
@@ -147,8 +149,8 @@ def is_url(path: PathLike) -> bool:
 
 def lstat(path: PathLike) -> os.stat_result:
     """Return size, times and owner of what is at `path` itself; raises FileNotFoundError, FileError."""
-    with reading_errors(os.fspath(path)):
-        return system.lstat(os.fspath(path))
+    with reading_errors(path):
+        return system.lstat(path)
 
 
 def kind(path: PathLike) -> str | None:
@@ -162,32 +164,32 @@ def kind(path: PathLike) -> str | None:
 def is_folder(path: PathLike) -> bool:
     """Return True if `path` is a folder or a symbolic link to one."""
     try:
-        with reading_errors(os.fspath(path)):
-            return stat.S_ISDIR(system.stat(os.fspath(path)).st_mode)
+        with reading_errors(path):
+            return stat.S_ISDIR(system.stat(path).st_mode)
     except (FileNotFoundError, WrongKindError):
         return False
 
 
 def names(folder: PathLike) -> list[str]:
     """Return the names in a folder, sorted; raises FileNotFoundError if there is no such folder."""
-    with reading_errors(os.fspath(folder)):
-        return sorted(system.listdir(os.fspath(folder)))
+    with reading_errors(folder):
+        return sorted(system.listdir(folder))
 
 
-def open_file(where: str, flags: int) -> int:
+def open_file(path: PathLike, flags: int) -> int:
     """Open a regular file, with O_NONBLOCK, because opening a pipe would wait for its other end."""
-    descriptor = system.open(where, flags | os.O_NONBLOCK, 0o666)
+    descriptor = system.open(path, flags | os.O_NONBLOCK, 0o666)
     mode = system.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         system.close(descriptor)
-        raise WrongKindError(where, "a folder" if stat.S_ISDIR(mode) else "a pipe or device")
+        raise WrongKindError(path, "a folder" if stat.S_ISDIR(mode) else "a pipe or device")
     return descriptor
 
 
 def open_reading(path: PathLike, *, follow: bool = True) -> int:
     """Open a file for reading; raises FileNotFoundError, WrongKindError, FileError."""
-    with reading_errors(os.fspath(path)):
-        return open_file(os.fspath(path), os.O_RDONLY | (0 if follow else os.O_NOFOLLOW))
+    with reading_errors(path):
+        return open_file(path, os.O_RDONLY | (0 if follow else os.O_NOFOLLOW))
 
 
 def read_pieces(path: PathLike, *, cap: int, size: int = 2**62, follow: bool = True) -> Iterator[bytes]:
@@ -196,24 +198,23 @@ def read_pieces(path: PathLike, *, cap: int, size: int = 2**62, follow: bool = T
     Raises FileNotFoundError, WrongKindError (an IsADirectoryError: a folder, a pipe, a device, and with
     `follow=False` a symbolic link), TooLargeError (a FileError) beyond `cap` bytes, FileError.
     """
-    where = os.fspath(path)
-    descriptor = open_reading(where, follow=follow)
+    descriptor = open_reading(path, follow=follow)
     try:
-        with reading_errors(where):
+        with reading_errors(path):
             claimed, total = system.fstat(descriptor).st_size, 0
         # the size is a hint: files of /proc claim none, and one that is written meanwhile grows
         while max(claimed, total) <= cap:
-            with reading_errors(where):
+            with reading_errors(path):
                 part = system.read(descriptor, min(claimed, cap - total, size) + 1)
             if not part:
                 return
             total += len(part)
             yield part
     finally:
-        with reading_errors(where):
+        with reading_errors(path):
             system.close(descriptor)
     limit = f"{cap / 10**6:g} MB" if cap >= 10**5 else f"{cap} bytes"
-    raise TooLargeError(where, f"is larger than {limit}", "expected a smaller file")
+    raise TooLargeError(os.fspath(path), f"is larger than {limit}", "expected a smaller file")
 
 
 def read_bytes(path: PathLike, *, cap: int, follow: bool = True) -> bytes:
@@ -228,13 +229,13 @@ def read_text(path: PathLike, *, cap: int, follow: bool = True) -> str:
 
 def open_writing(path: PathLike) -> int:
     """Open a regular file for appending, created if missing; a symbolic link is refused."""
-    with writing_errors(os.fspath(path)):
-        return open_file(os.fspath(path), os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CREAT)
+    with writing_errors(path):
+        return open_file(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CREAT)
 
 
 def append(descriptor: int, data: bytes, path: PathLike) -> None:
     """Write all of `data` at a file's end, in one write unless the system writes less."""
-    with writing_errors(os.fspath(path)):
+    with writing_errors(path):
         rest = memoryview(data)
         while rest:
             rest = rest[system.write(descriptor, rest) :]
@@ -242,21 +243,21 @@ def append(descriptor: int, data: bytes, path: PathLike) -> None:
 
 def sync(descriptor: int, path: PathLike) -> None:
     """Wait until the disk holds what was written; some file systems report a full disk only here."""
-    with writing_errors(os.fspath(path)):
+    with writing_errors(path):
         system.fsync(descriptor)
 
 
 def close(descriptor: int, path: PathLike) -> None:
     """Close a descriptor; network file systems may report a failed write here."""
-    with writing_errors(os.fspath(path)):
+    with writing_errors(path):
         system.close(descriptor)
 
 
 def is_at(descriptor: int, path: PathLike) -> bool:
     """Return True if `path` still names the open file, False if it was removed or replaced."""
     try:
-        with reading_errors(os.fspath(path)):
-            return os.path.samestat(system.fstat(descriptor), system.lstat(os.fspath(path)))
+        with reading_errors(path):
+            return os.path.samestat(system.fstat(descriptor), system.lstat(path))
     except FileNotFoundError:
         return False
 
@@ -264,7 +265,7 @@ def is_at(descriptor: int, path: PathLike) -> bool:
 def lock(descriptor: int, path: PathLike, *, shared: bool = False) -> bool:
     """Lock an open file without waiting; return False if another holds it. Locks end with their process."""
     try:
-        with writing_errors(os.fspath(path), "locked"):
+        with writing_errors(path, "locked"):
             system.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
@@ -276,9 +277,9 @@ _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
 def sync_folder(folder: PathLike) -> None:
     """Make the names in a folder durable: without it a power loss may undo a rename."""
-    where = os.fspath(folder) or "."
-    with writing_errors(where):
-        descriptor = system.open(where, os.O_RDONLY | os.O_DIRECTORY)
+    folder = folder or "."
+    with writing_errors(folder):
+        descriptor = system.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             system.fsync(descriptor)
         except OSError as error:
@@ -290,31 +291,30 @@ def sync_folder(folder: PathLike) -> None:
 
 def make_folder(path: PathLike, *, exclusive: bool = False) -> None:
     """Create a folder and its parents; with `exclusive`, raise FileExistsError if it exists."""
-    where = os.fspath(path).rstrip("/") or "/"
-    if not exclusive and is_folder(where):
+    path = os.fspath(path).rstrip("/") or "/"
+    if not exclusive and is_folder(path):
         return
-    above = os.path.dirname(where)
+    above = os.path.dirname(path)
     if above:
         make_folder(above)
     try:
-        with writing_errors(where, "created"):
-            system.mkdir(where)
+        with writing_errors(path, "created"):
+            system.mkdir(path)
     except FileExistsError as error:
         if exclusive:
             raise
-        if not is_folder(where):  # another process may have made it meanwhile
-            raise _file_error(error, where, "created") from error
+        if not is_folder(path):  # another process may have made it meanwhile
+            raise _file_error(error, path, "created") from error
     sync_folder(above)
 
 
 def make_private(path: PathLike) -> bool:
     """Create a folder for this user alone, unless it exists; return True if nobody else can write to it."""
-    where = os.fspath(path)
     with contextlib.suppress(OSError, FileError):
-        make_folder(os.path.dirname(where))
+        make_folder(os.path.dirname(path))
         with contextlib.suppress(FileExistsError):
-            system.mkdir(where, 0o700)
-        found = system.lstat(where)
+            system.mkdir(path, 0o700)
+        found = system.lstat(path)
         return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
     return False
 
@@ -325,24 +325,22 @@ def claim(prepared: PathLike, final: PathLike) -> None:
     The folder must not be empty: of two processes that claim one name, rename(2) refuses the second only
     because of the first one's contents.
     """
-    source, target = os.fspath(prepared), os.fspath(final)
-    if kind(target) is not None:  # an empty folder would be replaced without a word
-        raise FileExistsError(errno.EEXIST, "is taken", target)
-    with writing_errors(target, "created"):
+    if kind(final) is not None:  # an empty folder would be replaced without a word
+        raise FileExistsError(errno.EEXIST, "is taken", final)
+    with writing_errors(final, "created"):
         try:
-            system.rename(source, target)
+            system.rename(prepared, final)
         except OSError as error:
             if error.errno in _TAKEN:
-                raise FileExistsError(errno.EEXIST, "is taken", target) from error
+                raise FileExistsError(errno.EEXIST, "is taken", final) from error
             raise
-    sync_folder(os.path.dirname(target))
+    sync_folder(os.path.dirname(final))
 
 
 def remove(path: PathLike) -> None:
     """Remove a file or an empty folder that mlprun made."""
-    where = os.fspath(path)
-    with writing_errors(where, "removed"):
-        (system.rmdir if kind(where) == "folder" else system.unlink)(where)
+    with writing_errors(path, "removed"):
+        (system.rmdir if kind(path) == "folder" else system.unlink)(path)
 
 
 _TEMPORARY = re.compile(r"\.mlprun-[0-9a-f]{16}\.tmp")
@@ -354,12 +352,12 @@ def is_temporary(name: str) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
 
 
-def _temporary_beside(path: str) -> str:
+def _temporary_beside(path: PathLike) -> str:
     return os.path.join(os.path.dirname(path), f".mlprun-{secrets.token_hex(8)}.tmp")
 
 
 @contextlib.contextmanager
-def _removed_on_failure(temporary: str) -> Iterator[None]:
+def _removed_on_failure(temporary: PathLike) -> Iterator[None]:
     """Remove a new file if an error makes it useless."""
     try:
         yield
@@ -369,15 +367,15 @@ def _removed_on_failure(temporary: str) -> Iterator[None]:
         raise
 
 
-def _open_new(where: str, path: str, flags: int = os.O_WRONLY) -> int:
+def _open_new(temporary: PathLike, path: PathLike, flags: int = os.O_WRONLY) -> int:
     with writing_errors(path):
-        return system.open(where, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+        return system.open(temporary, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
 
 
-def _create(where: str, path: str, pieces: Iterable[bytes]) -> None:
-    """Create the file `where`, synced and closed, or leave nothing; messages name `path`."""
-    descriptor = _open_new(where, path)
-    with _removed_on_failure(where):
+def _create(temporary: PathLike, path: PathLike, pieces: Iterable[bytes]) -> None:
+    """Create the file `temporary`, synced and closed, or leave nothing; messages name `path`."""
+    descriptor = _open_new(temporary, path)
+    with _removed_on_failure(temporary):
         try:
             for data in pieces:
                 append(descriptor, data, path)
@@ -386,23 +384,22 @@ def _create(where: str, path: str, pieces: Iterable[bytes]) -> None:
             close(descriptor, path)
 
 
-def _put_in_place(temporary: str, where: str) -> None:
-    with _removed_on_failure(temporary), writing_errors(where):
-        system.replace(temporary, where)
+def _put_in_place(temporary: str, path: PathLike) -> None:
+    with _removed_on_failure(temporary), writing_errors(path):
+        system.replace(temporary, path)
 
 
-def _refuse_other_kinds(where: str) -> None:
+def _refuse_other_kinds(path: PathLike) -> None:
     """Refuse to replace a link or a device, which mlprun did not write."""
-    present = kind(where)
+    present = kind(path)
     if present not in (None, "file"):
-        raise _file_error(WrongKindError(where, f"a {present}"), where, "written")
+        raise _file_error(WrongKindError(path, f"a {present}"), path, "written")
 
 
 def write_new(path: PathLike, data: bytes) -> None:
     """Create a file; raises FileExistsError if something is there already."""
-    where = os.fspath(path)
-    _create(where, where, (data,))
-    sync_folder(os.path.dirname(where))
+    _create(path, path, (data,))
+    sync_folder(os.path.dirname(path))
 
 
 def write_atomic(path: PathLike, data: bytes, *, previous: PathLike | None = None) -> None:
@@ -411,15 +408,14 @@ def write_atomic(path: PathLike, data: bytes, *, previous: PathLike | None = Non
     The former file is kept as `previous`, if given, so that one of the two is always whole. Raises FileError
     if anything but a file is at `path`, such as a symbolic link, or if the folder is missing.
     """
-    where = os.fspath(path)
-    _refuse_other_kinds(where)
-    temporary = _temporary_beside(where)
-    _create(temporary, where, (data,))
+    _refuse_other_kinds(path)
+    temporary = _temporary_beside(path)
+    _create(temporary, path, (data,))
     if previous is not None:
         with _removed_on_failure(temporary):
-            link_previous(where, previous)
-    _put_in_place(temporary, where)
-    sync_folder(os.path.dirname(where))
+            link_previous(path, previous)
+    _put_in_place(temporary, path)
+    sync_folder(os.path.dirname(path))
 
 
 def unshare(path: PathLike) -> None:
@@ -427,48 +423,47 @@ def unshare(path: PathLike) -> None:
 
     `cp -al` makes such copies of folders. Does nothing for a file with one link and for a missing one.
     """
-    where = os.fspath(path)
-    if kind(where) == "file" and system.lstat(where).st_nlink > 1:
-        temporary = _temporary_beside(where)
-        _create(temporary, where, _pieces(where))
-        _put_in_place(temporary, where)
-        sync_folder(os.path.dirname(where))
+    if kind(path) == "file" and system.lstat(path).st_nlink > 1:
+        temporary = _temporary_beside(path)
+        _create(temporary, path, _pieces(path))
+        _put_in_place(temporary, path)
+        sync_folder(os.path.dirname(path))
 
 
 def replace_locked(path: PathLike, data: bytes) -> int:
     """Replace a file by a new one that is already locked when it appears; return its descriptor."""
-    where = os.fspath(path)
-    temporary = _temporary_beside(where)
-    descriptor = _open_new(temporary, where, os.O_RDWR | os.O_APPEND)
+    temporary = _temporary_beside(path)
+    descriptor = _open_new(temporary, path, os.O_RDWR | os.O_APPEND)
     try:
         with _removed_on_failure(temporary):
-            lock(descriptor, where)
-            append(descriptor, data, where)
-        _put_in_place(temporary, where)
+            lock(descriptor, path)
+            append(descriptor, data, path)
+        _put_in_place(temporary, path)
     except BaseException:
-        close(descriptor, where)
+        close(descriptor, path)
         raise
     return descriptor
 
 
-def _pieces(path: str) -> Iterator[bytes]:
+def _pieces(path: PathLike) -> Iterator[bytes]:
     return read_pieces(path, cap=2**62, size=2**20, follow=False)
 
 
 def link_previous(path: PathLike, previous: PathLike) -> None:
     """Make `previous` a hard link to the file that is now at `path`, if there is one."""
-    where, former = os.fspath(path), os.fspath(previous)
-    _refuse_other_kinds(former)
-    if kind(where) is None or (kind(former) and os.path.samestat(system.lstat(where), system.lstat(former))):
+    _refuse_other_kinds(previous)
+    if kind(path) is None or (
+        kind(previous) and os.path.samestat(system.lstat(path), system.lstat(previous))
+    ):
         return  # replacing one link of a file by another of its links would leave the temporary behind
-    temporary = _temporary_beside(former)
+    temporary = _temporary_beside(previous)
     try:
-        system.link(where, temporary)
+        system.link(path, temporary)
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
-            raise _file_error(error, former, "written") from error
-        _create(temporary, former, _pieces(where))
-    _put_in_place(temporary, former)
+            raise _file_error(error, previous, "written") from error
+        _create(temporary, previous, _pieces(path))
+    _put_in_place(temporary, previous)
 
 
 class Closeable(ABC):

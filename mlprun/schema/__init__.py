@@ -1,4 +1,4 @@
-"""The schema of configs: documents are validated, checked and completed; every problem is reported at once."""
+"""The schema of configs: documents are validated, checked and completed, all problems reported at once."""
 
 from mlprun.config import Problem
 from mlprun.schema.jsonschema import json_schema, json_schema_of
