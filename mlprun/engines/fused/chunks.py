@@ -196,19 +196,19 @@ def _replay(run: FusedRun, space: Workspace, failed: int) -> KernelResult:
     A number that is not finite stays so. The last 1, 2, 4, ... epochs are left out until those before are
     finite, and from there the search goes on upwards.
     """
-    good, kept, back = run.snapshot(), KernelResult(), 1
+    good, total, back = run.snapshot(), KernelResult(), 1
     good_epoch = run.epoch
     while failed - good_epoch > 1:
         target = max(good_epoch + 1, failed - back)
         result = run.train(space, target, never)
         if result.status != DIVERGED and run.is_finite():
             good, good_epoch, back = run.snapshot(), run.epoch, (failed - target) // 2
-            kept.extend(result)
+            total.extend(result)
         else:
             failed, back = run.epoch, 2 * back
             run.restore(good)
-    kept.status = DIVERGED
-    return kept
+    total.status = DIVERGED
+    return total
 
 
 def _chunk_result(run: FusedRun, result: KernelResult) -> ChunkResult:

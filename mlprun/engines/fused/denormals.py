@@ -21,19 +21,19 @@ _IS_ARM = platform.machine().lower() in ("arm64", "aarch64")
 _FLUSH_BITS = 0x8040 if _IS_X86 else 1 << 24
 
 
-def _x86_register(builder: Any, name: str, place: Any) -> None:
+def _x86_control(builder: Any, name: str, register: Any) -> None:
     module, byte = builder.module, ir.IntType(8).as_pointer()
     full_name = f"llvm.x86.sse.{name}"
     signature = ir.FunctionType(ir.VoidType(), [byte])
     function = module.globals.get(full_name) or ir.Function(module, signature, full_name)
-    builder.call(function, [builder.bitcast(place, byte)])
+    builder.call(function, [builder.bitcast(register, byte)])
 
 
 def _read_control(builder: Any) -> Any:
     if _IS_X86:
-        place = builder.alloca(ir.IntType(32))
-        _x86_register(builder, "stmxcsr", place)
-        return builder.zext(builder.load(place), ir.IntType(64))
+        register = builder.alloca(ir.IntType(32))
+        _x86_control(builder, "stmxcsr", register)
+        return builder.zext(builder.load(register), ir.IntType(64))
     if _IS_ARM:
         return builder.asm(ir.FunctionType(ir.IntType(64), []), "mrs $0, fpcr", "=r", [], side_effect=True)
     return ir.Constant(ir.IntType(64), 0)
@@ -41,9 +41,9 @@ def _read_control(builder: Any) -> Any:
 
 def _write_control(builder: Any, value: Any) -> None:
     if _IS_X86:
-        place = builder.alloca(ir.IntType(32))
-        builder.store(builder.trunc(value, ir.IntType(32)), place)
-        _x86_register(builder, "ldmxcsr", place)
+        register = builder.alloca(ir.IntType(32))
+        builder.store(builder.trunc(value, ir.IntType(32)), register)
+        _x86_control(builder, "ldmxcsr", register)
     elif _IS_ARM:
         signature = ir.FunctionType(ir.VoidType(), [ir.IntType(64)])
         builder.asm(signature, "msr fpcr, $0", "r", [value], side_effect=True)

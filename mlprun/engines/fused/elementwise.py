@@ -244,22 +244,22 @@ def scalars_function(optimizers: Sequence[KernelOptimizer]) -> Any:
 
     def choose(index: int, function: Any, otherwise: Any) -> Any:
         @device_function
-        def chosen(code: Any, options: Any, lr: Any, state: Any, scalars: Any) -> None:
+        def call(code: Any, options: Any, lr: Any, state: Any, scalars: Any) -> None:
             if code == index:
                 function(options, lr, state.steps, state, scalars)
             else:
                 otherwise(code, options, lr, state, scalars)
 
-        return chosen
+        return call
 
     @device_function
-    def chosen(code: Any, options: Any, lr: Any, state: Any, scalars: Any) -> None:
+    def call(code: Any, options: Any, lr: Any, state: Any, scalars: Any) -> None:
         pass
 
     functions = {optimizer.scalars: device_function(optimizer.scalars) for optimizer in optimizers}
     for index, optimizer in reversed(list(enumerate(optimizers))):
-        chosen = choose(index, functions[optimizer.scalars], chosen)
-    return chosen
+        call = choose(index, functions[optimizer.scalars], call)
+    return call
 
 
 def update_function(optimizers: Sequence[KernelOptimizer]) -> Any:
@@ -280,10 +280,10 @@ def update_function(optimizers: Sequence[KernelOptimizer]) -> Any:
         type_, record = parameters.type, signature.args[3]
 
         def scalar(name: str) -> Any:
-            place = cgutils.get_record_member(  # type: ignore[no-untyped-call]
+            member = cgutils.get_record_member(  # type: ignore[no-untyped-call]
                 builder, scalars, record.offset(name), ir.DoubleType()
             )
-            return broadcast(builder, type_, builder.load(place))
+            return broadcast(builder, type_, builder.load(member))
 
         def case(optimizer: KernelOptimizer) -> Callable[[], None]:
             def loop() -> None:
@@ -293,9 +293,9 @@ def update_function(optimizers: Sequence[KernelOptimizer]) -> Any:
                 with cgutils.for_range(builder, vectors) as vector:
                     i = times(builder, vector.index, type_.count)
                     former = [state.load(i, start) for start in starts]
-                    after, kept = optimizer.update(parameters.load(i), gradient.load(i), former, numbers)
+                    after, slots = optimizer.update(parameters.load(i), gradient.load(i), former, numbers)
                     parameters.store(after, i)
-                    for lanes, start in zip(kept, starts, strict=True):
+                    for lanes, start in zip(slots, starts, strict=True):
                         state.store(lanes, i, start)
 
             return loop

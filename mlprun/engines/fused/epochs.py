@@ -157,14 +157,14 @@ def train_batches(
         budget -= 1
         begin = state.batch_index * size
         here = min(size, count - begin)
-        kept = begin * run.outputs if keep else -1
+        offset = begin * run.outputs if keep else -1
         source = rows
         if size < count:
             gather(
                 rows, space.order, run.shuffle == 1, (begin, here, run.fields, run.block_rows), space.batch
             )
             source = space.batch
-        train_step(run, network, state, parameters, space, (source, here, lr, read, kept))
+        train_step(run, network, state, parameters, space, (source, here, lr, read, offset))
         state.batch_index += 1
     return budget
 

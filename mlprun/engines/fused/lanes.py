@@ -228,7 +228,7 @@ class Matrix(NamedTuple):
 
 
 class Pointer:
-    """The place of an operand in memory: a pointer to its first number."""
+    """A pointer to the first number of an operand."""
 
     def __init__(self, context: Any, builder: Any, array_type: Any, array: Any, offset: Any = None) -> None:
         self.builder, self.type = builder, FLOAT_TYPES[str(array_type.dtype)]
@@ -262,8 +262,8 @@ class Pointer:
 
     def add(self, scalar: Any, *steps: Any) -> None:
         """Add an IR scalar to the number there."""
-        place = self.at(*steps)
-        self.builder.store(self.builder.fadd(self.builder.load(place), scalar), place)
+        target = self.at(*steps)
+        self.builder.store(self.builder.fadd(self.builder.load(target), scalar), target)
 
 
 def pointers(context: Any, builder: Any, types_: Any, matrices: Any) -> list[tuple[Pointer, Any, Any]]:
@@ -280,19 +280,19 @@ class Variable:
 
     def __init__(self, builder: Any, type_: FloatType) -> None:
         self.builder, self.type = builder, type_
-        self._place = cgutils.alloca_once(builder, type_.vector)  # type: ignore[no-untyped-call]
+        self._pointer = cgutils.alloca_once(builder, type_.vector)  # type: ignore[no-untyped-call]
 
     def get(self) -> Lanes:
         """Return the current lanes."""
-        return Lanes(self.builder, self.type, self.builder.load(self._place))
+        return Lanes(self.builder, self.type, self.builder.load(self._pointer))
 
     def set(self, lanes: Lanes) -> None:
         """Assign lanes."""
-        self.builder.store(lanes.value, self._place)
+        self.builder.store(lanes.value, self._pointer)
 
     def clear(self) -> None:
         """Assign 0 to every lane."""
-        self.builder.store(zeros(self.type), self._place)
+        self.builder.store(zeros(self.type), self._pointer)
 
     def add(self, lanes: Lanes) -> None:
         """Add lanes."""

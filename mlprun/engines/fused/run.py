@@ -170,9 +170,9 @@ class FusedRun:
 
     def _loss_values(self) -> dict[str, Any]:
         part = self.config.loss
-        found = kernel_loss(part)
-        assert found is not None, "losses without a kernel are not supported"
-        loss, option = found
+        kernel = kernel_loss(part)
+        assert kernel is not None, "losses without a kernel are not supported"
+        loss, option = kernel
         names = [other.name for other in LOSSES]
         per_row = loss.function is None and not has_constant(part)
         return {
@@ -276,16 +276,16 @@ class FusedRun:
             return state.optimizer_state[value["array"]] if isinstance(value, dict) else value
 
         for name, values in (state.optimizer_meta or [{}])[0].items():
-            kept = values["of"]
+            slots = values["of"]
             for index, slot in enumerate(self.optimizer.state):
-                if kept.get(slot) is not None:
-                    array = np.asarray(read(kept[slot])).ravel()
+                if slots.get(slot) is not None:
+                    array = np.asarray(read(slots[slot])).ravel()
                     begin = index * layout.length + layout.offsets[name]
                     self.parameters.optimizer[begin : begin + array.size] = array
             # torch keeps no count for sgd, whose first step alone is different
-            record["steps"][0] = int(read(kept.get("step", 1)))
+            record["steps"][0] = int(read(slots.get("step", 1)))
             for product in self.optimizer.products:
-                record[product][0] = float(read(kept[product]))
+                record[product][0] = float(read(slots[product]))
 
     def state(self) -> State:
         """Return a copy of the state."""

@@ -86,17 +86,17 @@ def _find(kernels: Sequence[K], part: Part) -> tuple[K, dict[str, Any]] | None:
 
 def kernel_activation(part: Activation) -> tuple[KernelActivation, tuple[float, ...]] | None:
     """Return the kernel for an activation and its options, or None if there is none."""
-    found = _find(ACTIVATIONS, part)
-    return found and (found[0], tuple(float(found[1][name]) for name in found[0].options))
+    match = _find(ACTIVATIONS, part)
+    return match and (match[0], tuple(float(match[1][name]) for name in match[0].options))
 
 
 @cached
 def kernel_loss(part: Loss) -> tuple[KernelLoss, float] | None:
     """Return the kernel for a loss and its option, or None if there is none."""
-    found = _find(LOSSES, part)
-    if found is None:
+    match = _find(LOSSES, part)
+    if match is None:
         return None
-    kernel, options = found
+    kernel, options = match
     values = [options[name] for name in kernel.options]
     if any(isinstance(value, tuple) for value in values):
         return None  # one for each of several targets
@@ -111,14 +111,14 @@ def kernel_optimizer(part: Optimizer) -> tuple[KernelOptimizer, dict[str, Any]] 
 
 def optimizer_spec(experiment: Experiment, epoch: int) -> OptimizerSpec:
     """Return what the optimizer keeps of each parameter after some epochs, in the torch engine's terms."""
-    found = kernel_optimizer(experiment.config.optimizer)
-    if found is None or not found[0].state:
+    match = kernel_optimizer(experiment.config.optimizer)
+    if match is None or not match[0].state:
         return [{}]
     slots: Slots = {"step": Number(1, steps_so_far(experiment, epoch), whole=True)}
-    slots |= dict.fromkeys(found[0].products, Number(0, 1))
+    slots |= dict.fromkeys(match[0].products, Number(0, 1))
     shapes, dtype = experiment.config.architecture.shapes(experiment.width) or {}, str(experiment.dtype)
     return [
-        {name: slots | dict.fromkeys(found[0].state, Array(dtype, shape)) for name, shape in shapes.items()}
+        {name: slots | dict.fromkeys(match[0].state, Array(dtype, shape)) for name, shape in shapes.items()}
     ]
 
 

@@ -54,10 +54,10 @@ def feature(block: Any, index: Any) -> Any:
 
 
 @device_function
-def forward(network: Any, parameters: Any, scratch: Any, block: Any, kept: Any) -> None:
+def forward(network: Any, parameters: Any, scratch: Any, block: Any, outputs_start: Any) -> None:
     """Compute the values of all layers for a block.
 
-    With `kept` >= 0 the logits are copied to that offset of `scratch.outputs`, row by row.
+    With `outputs_start` >= 0 the logits are copied to that offset of `scratch.outputs`, row by row.
     """
     layers, values, stride = network.layers, scratch.values, block.stride
     depth = layers.shape[0]
@@ -73,10 +73,10 @@ def forward(network: Any, parameters: Any, scratch: Any, block: Any, kept: Any) 
         multiply(
             z, weight, Matrix(source, start, stride, 1), (layer.outputs, layer.inputs, block.vectors), bias
         )
-        if index == depth - 1 and kept >= 0:
+        if index == depth - 1 and outputs_start >= 0:
             for i in range(block.count):
                 for k in range(layer.outputs):
-                    scratch.outputs[kept + i * layer.outputs + k] = values[layer.z + k * stride + i]
+                    scratch.outputs[outputs_start + i * layer.outputs + k] = values[layer.z + k * stride + i]
         first = layer.first_activation
         if layer.derivative != STORED:
             activate(network.activations[first], z, shape, network.options[2 * first])
@@ -260,7 +260,7 @@ def train_step(run: Any, network: Any, state: Any, parameters: Any, space: Any, 
     `batch` is the rows in blocks, their number, the learning rate, whether loss and metric are read, and the
     offset where the outputs are kept, or -1.
     """
-    rows, count, lr, read, kept = batch
+    rows, count, lr, read, outputs_start = batch
     values, gradient = space.scratch.values, space.gradient
     weight = batch_weight(run, rows, count)
     factor = run.scale if run.sum_reduction == 1 else run.scale / weight
@@ -270,7 +270,7 @@ def train_step(run: Any, network: Any, state: Any, parameters: Any, space: Any, 
     total = 0.0
     for begin in range(0, count, run.block_rows):
         block = block_at(run, rows, begin, count)
-        at = kept + begin * run.outputs if kept >= 0 else -1
+        at = outputs_start + begin * run.outputs if outputs_start >= 0 else -1
         forward(network, parameters.current, space.scratch, block, at)
         total += block_loss(run, last, values, block, (code, factor))
         if read:

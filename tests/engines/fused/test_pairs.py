@@ -78,7 +78,7 @@ def pairwise(options: dict[str, list[Any]]) -> list[tuple[int, ...]]:
     """Combinations, as places in each list, in which every pair of two related lists occurs."""
     sizes = [len(values) for values in options.values()]
     left = {(a, i, b, j) for a, b in related([*options]) for i in range(sizes[a]) for j in range(sizes[b])}
-    found = []
+    rows = []
     while left:
         a, i, b, j = min(left)
         row: dict[int, int] = {a: i, b: j}
@@ -93,8 +93,8 @@ def pairwise(options: dict[str, list[Any]]) -> list[tuple[int, ...]]:
         chosen = tuple(row[axis] for axis in range(len(sizes)))
         for x, y in itertools.combinations(range(len(sizes)), 2):
             left.discard((x, chosen[x], y, chosen[y]))
-        found.append(chosen)
-    return found
+        rows.append(chosen)
+    return rows
 
 
 def _ordered(axis: int, value: int, other: int, known: int) -> tuple[int, int, int]:
@@ -107,11 +107,11 @@ PAIRS = pairwise(AXES)
 
 def experiments(lab: Any, row: tuple[int, ...], **training: Any) -> dict[str, Any]:
     """A combination of all but the dtype as the experiment of each dtype."""
-    given = {name: values[place] for (name, values), place in zip(AXES.items(), row, strict=False)}
+    parts = {name: values[place] for (name, values), place in zip(AXES.items(), row, strict=False)}
     config = {
-        "dataset": lab.rows(17, 3, 3, given["loss"]["name"]),
-        "architecture": {"name": "mlp", "hidden": [6], "activation": given["activation"]},
-        **{key: given[key] for key in ("loss", "optimizer", "penalty", "schedule")},
+        "dataset": lab.rows(17, 3, 3, parts["loss"]["name"]),
+        "architecture": {"name": "mlp", "hidden": [6], "activation": parts["activation"]},
+        **{key: parts[key] for key in ("loss", "optimizer", "penalty", "schedule")},
         "metrics": [],
         "training": {"epochs": 4, "batch_size": 9, "log_every": 4, **training},
     }
@@ -126,15 +126,15 @@ def experiments(lab: Any, row: tuple[int, ...], **training: Any) -> dict[str, An
 
 def too_far(lab: Any, row: tuple[int, ...], dtypes: list[str], **training: Any) -> list[str]:
     """The dtypes in which the engines are farther apart at the end than rounding explains."""
-    made, found = experiments(lab, row, **training), []
+    made, failed = experiments(lab, row, **training), []
     exact = lab.run("torch", made["float64"])[1].model
     for dtype in dtypes:
         bound = 1e-9
         if dtype == "float32":
             bound = 4 * lab.distance(exact, lab.run("torch", made["float32"])[1].model) + 1e-6
         if not lab.distance(exact, lab.run("fused", made[dtype])[1].model) <= bound:
-            found.append(dtype)
-    return found
+            failed.append(dtype)
+    return failed
 
 
 def test_every_pair_is_among_the_combinations() -> None:
@@ -162,7 +162,7 @@ def test_every_combination_agrees_with_torch(lab: Any, activation: Any, loss: An
     others = [range(len(AXES[name])) for name in ("optimizer", "penalty", "schedule")]
     for rest in itertools.product(*others):
         row = (*chosen, *rest)
-        found = too_far(lab, row, AXES["dtype"])
-        if found == ["float32"]:
-            found = [dtype for seed in (1, 2) for dtype in too_far(lab, row, found, seed=seed)]
-        assert not found, row
+        failed = too_far(lab, row, AXES["dtype"])
+        if failed == ["float32"]:
+            failed = [dtype for seed in (1, 2) for dtype in too_far(lab, row, failed, seed=seed)]
+        assert not failed, row

@@ -33,7 +33,7 @@ def config(**training: Any) -> dict[str, Any]:
     }
 
 
-def told(parts: list[ChunkResult]) -> tuple[Any, ...]:
+def summary(parts: list[ChunkResult]) -> tuple[Any, ...]:
     """Everything that several advances said of a run, as one."""
     bests = [part.best for part in parts if part.best is not None]
     best = bests[-1] if bests else None
@@ -69,7 +69,7 @@ def in_pieces(experiment: Any, ends: list[int], *, reopened: bool) -> tuple[Any,
         parts += ENGINE.advance(cohort, [end], never)
         if reopened and parts[-1].stopped is None:
             cohort = ENGINE.open([experiment], ENGINE.states(cohort, [0]), device="cpu")
-    return told(parts), ENGINE.states(cohort, [0])[0]
+    return summary(parts), ENGINE.states(cohort, [0])[0]
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -156,7 +156,7 @@ def test_a_runs_bytes_are_the_same_alone_in_company_and_on_any_number_of_threads
         cohort.threads = threads
         advances, states = ENGINE.advance(cohort, [12 for _ in which], never), ENGINE.states(cohort, which)
         for advance, state, (expected, expected_state) in zip(advances, states, alone, strict=True):
-            assert told([advance]) == expected
+            assert summary([advance]) == expected
             assert same(state, expected_state)
     assert [expected[1] for expected, _ in alone[-2:]] == ["diverged", "early_stopping"]
 
@@ -228,7 +228,7 @@ def test_a_stop_inside_an_epoch_drops_it(
     # it is asked before each of six batches; the epoch protocol also asks before each epoch
     assert advance.epoch == calls // (6 if variant == "nadam" else 7)
     expected, state = in_pieces(experiment, [advance.epoch], reopened=False)
-    assert told([advance])[2:] == expected[2:]
+    assert summary([advance])[2:] == expected[2:]
     assert same(ENGINE.states(cohort, [0])[0], state)
 
 
