@@ -6,24 +6,22 @@ machine slows all; times are medians over turns, ratios medians of each turn's r
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from mlprun import engines
 from mlprun.cli.workloads import ENDLESS, STEPS_PER_EVALUATION, PlainLoop, endless, moons, wide, workload
+from mlprun.engines import device as devices
 from mlprun.errors import DivergedError
 from mlprun.figures import CostPanel
+from mlprun.sweeps.executors import cores
 from mlprun.training.trainer import Trainer, TrainingRun
 from mlprun.verification.trajectories import steps_per_epoch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from mlprun.engines import Engine
     from mlprun.experiment import Experiment
@@ -94,7 +92,7 @@ def _measure(config: Config, *, rounds: int, seconds: float, say: Say) -> Measur
     experiment, every = endless(config)
     reasons = {engine.name: engine.unsupported_reason(experiment) for engine in engines.every()}
     clock = time.thread_time if config.training.threads == 1 else time.perf_counter
-    with threads(config.training.threads):
+    with devices.computing(config.training.threads, "cpu"):
         runners = runners_of([experiment], every, say)
         turns = take_turns(runners, rounds=rounds, seconds=seconds, unit=every, clock=clock)
     costs = compare_turns(turns, steps_per_epoch(experiment))
@@ -141,17 +139,6 @@ def cohort_runner(engine: Engine, experiments: Sequence[Experiment]) -> Runner:
                 raise DivergedError("bench", what, "choose a smaller learning rate")
 
     return train
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Let PyTorch compute on so many threads."""
-    former = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(former)
 
 
 def take_turns(
@@ -203,11 +190,6 @@ def _time(run: Runner, epochs: int, clock: Callable[[], float]) -> float:
     return max(clock() - start, 1e-9)
 
 
-def count_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @dataclass(frozen=True)
 class Family:
     """Workloads of growing size: `runs` gives the settings of the runs that are trained together."""
@@ -225,7 +207,7 @@ FAMILIES = (
         "20-W-W-1, 32 rows, Adam", "width W", tuple(2**k for k in range(1, 9)), lambda units: [wide(units)]
     ),
     Family(
-        f"2-5-1, 640 rows, {count_cores()} cores",
+        f"2-5-1, 640 rows, {cores()} cores",
         "runs together",
         tuple(4**k for k in range(6)),
         lambda runs: [moons(640, seed=seed) for seed in range(runs)],
@@ -236,14 +218,14 @@ FAMILIES = (
 
 DETAILS = (
     f"Medians of {ROUNDS} repetitions, float32, dev evaluated every {STEPS_PER_EVALUATION} steps; CPU time "
-    f"of one core. Runs together: wall time on {count_cores()} cores."
+    f"of one core. Runs together: wall time on {cores()} cores."
 )
 """How the costs of `FAMILIES` are measured."""
 
 
 def measure_families(families: Sequence[Family], seconds: float, say: Say) -> list[CostPanel]:
     """Measure every family, each in an equal part of about `seconds`."""
-    with threads(1):
+    with devices.computing(1, "cpu"):
         return [_measure_family(family, seconds / len(families), say) for family in families]
 
 

@@ -149,13 +149,9 @@ def is_nonsmooth(config: Config) -> bool:
 
 def has_kink(function: Function) -> bool:
     """Return True if the slope of a function of one number jumps somewhere from -8 to 8."""
-    coarse, fine = (_largest_slope_change(function, step) for step in (1e-2, 2.5e-3))
+    grids = (np.arange(-_GRID_END, _GRID_END + step, step) for step in (1e-2, 2.5e-3))
+    coarse, fine = (np.abs(np.diff(function(grid), 2)).max() / (grid[1] - grid[0]) for grid in grids)
     return bool(fine > _NOISE and fine > _SHRINKAGE * coarse)
-
-
-def _largest_slope_change(function: Function, step: float) -> float:
-    values = function(np.arange(-_GRID_END, _GRID_END + step, step))
-    return float(np.abs(np.diff(values, 2)).max() / step)
 
 
 def _activations(value: Any) -> Iterator[Activation]:
