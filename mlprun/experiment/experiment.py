@@ -288,13 +288,7 @@ class Experiment:
             outputs = np.exp(outputs)
         if self.classes is None:
             outputs = self.preprocessing.restore(outputs)
-        return Predictions(
-            outputs,
-            truth,
-            self.classes,
-            output_kind != "numbers",
-            config.loss.threshold,
-        )
+        return Predictions(outputs, truth, self.classes, output_kind != "numbers", config.loss.threshold)
 
 
 def data_key(config: Config, *, ignore_seeds: bool = False) -> tuple[Any, ...]:

@@ -426,11 +426,7 @@ def _preprocessing(
 
 
 def _fit_inputs(
-    data: Data,
-    rows: NDArray[np.int64],
-    categories: Sequence[tuple[str, ...] | None],
-    *,
-    standardize: bool,
+    data: Data, rows: NDArray[np.int64], categories: Sequence[tuple[str, ...] | None], *, standardize: bool
 ) -> list[InputOperation]:
     filled: dict[str, float | str] = {}
     scaled: dict[str, tuple[float, float]] = {}

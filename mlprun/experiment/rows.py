@@ -59,8 +59,7 @@ def read_rows(
     )
     unseen = preprocessing.unseen(data, np.arange(sheet.rows), "rows")
     return replace(
-        data,
-        warnings=(*header.warnings, *shortened(f"{source.name}: {warning}" for warning in unseen)),
+        data, warnings=(*header.warnings, *shortened(f"{source.name}: {warning}" for warning in unseen))
     )
 
 

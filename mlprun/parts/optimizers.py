@@ -13,7 +13,7 @@ from mlprun.errors import UsageError
 from mlprun.parts.part import NonNegativeFloat, Part, PositiveFloat, PositiveInt, Probability, Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     import torch
     from torch import nn
@@ -233,8 +233,7 @@ class RMSprop(TorchOptimizer):
     weight_decay: WeightDecay = 0.0
     momentum: NonNegativeFloat = Field(0.0, description="momentum factor; 0 for none")
     centered: bool = Field(
-        default=False,
-        description="divide by the running standard deviation instead of the root mean square",
+        default=False, description="divide by the running standard deviation instead of the root mean square"
     )
 
 
@@ -379,15 +378,13 @@ class SparseAdam(Optimizer):
     def build(
         self, parameters: Mapping[str, nn.Parameter], *, embeddings: frozenset[str] = frozenset()
     ) -> list[torch.optim.Optimizer]:
+        options = {"lr": self.lr, "betas": self.betas, "eps": self.eps}
         tables = {name: value for name, value in parameters.items() if name in embeddings}
         if not tables:
             raise UsageError(
                 "optimizer", "sparseadam takes embeddings and the model has none", "use adam instead"
             )
-        rest = {name: value for name, value in parameters.items() if name not in embeddings}
-        options = {"lr": self.lr, "betas": self.betas, "eps": self.eps}
-        built = [construct("SparseAdam", tables, **options)]
-        return [*built, construct("Adam", rest, **options)] if rest else built
+        return [construct("SparseAdam", tables, **options), *_adam_of_rest(parameters, tables, **options)]
 
 
 @optimizers.register
@@ -422,10 +419,15 @@ class Muon(Optimizer):
             raise UsageError(
                 "optimizer", "muon takes weight matrices and the model has none", "use adam instead"
             )
-        rest = {name: value for name, value in parameters.items() if name not in matrices}
         options = {name: value for name, value in self if name != "name"}
-        built = [construct("Muon", matrices, **options)]
-        return [*built, construct("Adam", rest, lr=self.lr)] if rest else built
+        return [construct("Muon", matrices, **options), *_adam_of_rest(parameters, matrices, lr=self.lr)]
+
+
+def _adam_of_rest(
+    parameters: Mapping[str, nn.Parameter], taken: Collection[str], **options: object
+) -> list[torch.optim.Optimizer]:
+    rest = {name: value for name, value in parameters.items() if name not in taken}
+    return [construct("Adam", rest, **options)] if rest else []
 
 
 WRAPPED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")

@@ -40,20 +40,17 @@ class Split(Options):
     dev: Share | Fresh = Field(0.2, description="number or fraction of rows, or {fresh: rows}")
     test: Share | Fresh = Field(0.2, description="number or fraction of rows, or {fresh: rows}")
     shuffle: bool | None = Field(
-        None,
-        description="shuffle before splitting (default: false for generators, otherwise true)",
+        None, description="shuffle before splitting (default: false for generators, otherwise true)"
     )
     stratify: bool | None = Field(
-        None,
-        description="stratify by class (default: true if rows are shuffled and targets are classes)",
+        None, description="stratify by class (default: true if rows are shuffled and targets are classes)"
     )
     column: str | None = Field(None, description="table column with the values train, dev and test")
     folds: Annotated[int, Field(ge=2)] | None = Field(
         None, description="cross-validation: number of folds of equal size"
     )
     fold: PositiveInt | None = Field(
-        None,
-        description="number of the test fold, from 1; the other folds are split into train and dev",
+        None, description="number of the test fold, from 1; the other folds are split into train and dev"
     )
     same: bool = Field(
         default=False, description="train, dev and test each use all rows; short form `split: same`"
@@ -190,26 +187,14 @@ def _largest_remainder(quotas: list[Fraction]) -> list[int]:
 
 
 def _exclusive_problems(split: Split, *, has_columns: bool) -> list[SplitProblem]:
-    way = "same" if split.same else "column"
-    given = [name for name in SPLITS if name in split.model_fields_set and not _is_default(split, name)]
+    fields, way = Split.model_fields, "same" if split.same else "column"
+    # a resolved config spells every default out, and must stay valid
+    options = [*SPLITS, "folds", "fold", *(["column"] if split.same else [])]
+    given = [name for name in options if getattr(split, name) != fields[name].default]
     found = [SplitProblem(name, f"has no meaning beside {way}; remove one of them") for name in given]
-    found += [
-        SplitProblem(name, f"has no meaning beside {way}; remove one of them") for name in _folded(split)
-    ]
-    if split.same and split.column is not None:
-        found.append(SplitProblem("column", "has no meaning beside same; remove one of them"))
     if split.column is not None and not has_columns:
         found.append(SplitProblem("column", "only a table has columns; expected counts or fractions"))
     return found
-
-
-def _folded(split: Split) -> list[str]:
-    return [name for name in ("folds", "fold") if getattr(split, name) is not None]
-
-
-def _is_default(split: Split, name: str) -> bool:
-    # a resolved config spells every default out, and must stay valid
-    return bool(getattr(split, name) == Split.model_fields[name].default)
 
 
 def _stratify_problems(split: Split, info: DatasetInfo) -> list[SplitProblem]:

@@ -32,11 +32,7 @@ def first(tmp_path):
 
 
 OTHERS = [
-    (
-        {"labels": {"malignant": "bad", "benign": "ok"}},
-        {},
-        "classes benign, malignant, and .* bad, ok",
-    ),
+    ({"labels": {"malignant": "bad", "benign": "ok"}}, {}, "classes benign, malignant, and .* bad, ok"),
     ({"header": "a,c,y"}, {}, "columns a, b, and this dataset has a, c"),
     ({"header": "b,a,y", "order": (1, 0, 2)}, {}, "columns a, b, and this dataset has b, a"),
     ({}, {"positive": "benign"}, "has malignant, benign; set dataset.positive to 'malignant'"),

@@ -86,12 +86,7 @@ def test_categories_become_columns_as_scikit_learn_makes_them():
     encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False).fit(names[TRAIN])
     got = fitted.transform(data, EVERY, np.float32)
     np.testing.assert_array_equal(got[:, 1:], encoder.transform(names))
-    assert list(fitted.names) == [
-        "size",
-        "colour=blue",
-        "colour=green",
-        "colour=red",
-    ]
+    assert list(fitted.names) == ["size", "colour=blue", "colour=green", "colour=red"]
     assert fitted.width == got.shape[1] == 4
     assert not got[1, 1:].any()
 

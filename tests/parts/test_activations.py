@@ -165,11 +165,7 @@ def test_values_are_those_of_the_table(name, options, expected):
     [
         ("identity", {}, lambda z: z),
         ("elu", {"alpha": 2.0}, lambda z: z if z > 0 else 2 * math.expm1(z)),
-        (
-            "selu",
-            {},
-            lambda z: 1.0507009873554805 * (z if z > 0 else 1.6732632423543772 * math.expm1(z)),
-        ),
+        ("selu", {}, lambda z: 1.0507009873554805 * (z if z > 0 else 1.6732632423543772 * math.expm1(z))),
         ("gelu", {}, lambda z: z * (1 + math.erf(z / math.sqrt(2))) / 2),
         (
             "gelu",

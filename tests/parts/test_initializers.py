@@ -134,8 +134,7 @@ def test_an_initializer_that_says_it_draws_nothing_leaves_the_generator_alone(pa
 
 
 @pytest.mark.parametrize(
-    "value",
-    ["xavier", "kaiming", "orthogonal", {"name": "uniform", "bounds": "fan_in"}],
+    "value", ["xavier", "kaiming", "orthogonal", {"name": "uniform", "bounds": "fan_in"}]
 )
 def test_a_bias_refuses_what_needs_a_matrix(value):
     with pytest.raises(ValidationError, match="a bias is a vector; use zeros"):

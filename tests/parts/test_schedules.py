@@ -45,14 +45,8 @@ CASES = {
         {"name": "multi_step", "milestones": (20, 5, 6), "gamma": 0.5},
         lambda o: lr_scheduler.MultiStepLR(o, [20, 5, 6], 0.5),
     ),
-    "exponential": (
-        {"name": "exponential", "gamma": 0.9},
-        lambda o: lr_scheduler.ExponentialLR(o, 0.9),
-    ),
-    "polynomial": (
-        {"name": "polynomial"},
-        lambda o: lr_scheduler.PolynomialLR(o, total_iters=EPOCHS),
-    ),
+    "exponential": ({"name": "exponential", "gamma": 0.9}, lambda o: lr_scheduler.ExponentialLR(o, 0.9)),
+    "polynomial": ({"name": "polynomial"}, lambda o: lr_scheduler.PolynomialLR(o, total_iters=EPOCHS)),
     "polynomial, shorter": (
         {"name": "polynomial", "power": 2.0, "total_iters": 15},
         lambda o: lr_scheduler.PolynomialLR(o, total_iters=15, power=2.0),

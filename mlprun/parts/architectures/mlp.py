@@ -46,13 +46,10 @@ class Mlp(Architecture):
         description="units of each hidden layer (default: [8], unless layers are given)",
     )
     layers: tuple[Layer, ...] | None = Field(
-        None,
-        max_length=MOST_LAYERS,
-        description="hidden layers with individual options, instead of hidden",
+        None, max_length=MOST_LAYERS, description="hidden layers with individual options, instead of hidden"
     )
     activation: HiddenActivation = Field(
-        default_factory=Relu,
-        description="default activation of hidden layers; a list is summed",
+        default_factory=Relu, description="default activation of hidden layers; a list is summed"
     )
     bias: bool = Field(True, description="default for layers that do not set bias")  # noqa: FBT003
     init: InitField = Field(

@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from mlprun.parts.activations import HiddenActivation, Tanh, build_activation
-from mlprun.parts.architectures.architecture import (
-    Architecture,
-    Embedding,
-    architectures,
-)
+from mlprun.parts.architectures.architecture import Architecture, Embedding, architectures
 from mlprun.parts.initializers import InitField, LayerInit
 from mlprun.parts.part import PositiveInt
 

@@ -57,10 +57,7 @@ class Dataset(Part):
     default_split: ClassVar[Split] = Split.model_construct()  # validation would take time in every command
 
     split: SplitField | None = Field(None, description="split of the rows into train, dev and test")
-    standardize: bool = Field(
-        default=True,
-        description=STANDARDIZE,
-    )
+    standardize: bool = Field(default=True, description=STANDARDIZE)
     seed: Seed | None = Field(
         None, description="seed for generating and splitting the data (default: training.seed)"
     )
@@ -121,10 +118,7 @@ class Generated(Dataset):
     samples: PositiveInt | None = Field(
         None, description="number of rows (default: sum of the split's counts)"
     )
-    standardize: bool = Field(
-        default=False,
-        description=STANDARDIZE,
-    )
+    standardize: bool = Field(default=False, description=STANDARDIZE)
 
     @property
     def default_samples(self) -> int:
@@ -200,7 +194,7 @@ class SampledDataset(Generated):
     @property
     def class_names(self) -> tuple[str, ...]:
         """The classes in the order of their ids."""
-        raise NotImplementedError
+        return digits(2)
 
     def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Inputs [rows, D] and class ids [rows], in the order of a shuffled dataset."""

@@ -335,10 +335,6 @@ class Checkerboard(SampledDataset):
         0.0, description="standard deviation of the noise, in units of half the side"
     )
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return digits(2)
-
     def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         place = sampler.uniforms(rows, 2)
         labels = np.floor(self.cells * place).astype(np.int64).sum(axis=1) % 2
@@ -556,10 +552,6 @@ class Parity(SampledDataset):
     @property
     def columns(self) -> int:
         return self.bits
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return digits(2)
 
     def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         bits = (sampler.uniforms(rows, self.bits) >= 0.5).astype(np.int64)

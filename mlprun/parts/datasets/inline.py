@@ -68,8 +68,7 @@ class Inline(Dataset):
         min_length=1, description="class ids (integers in a flat list), numbers, or rows of numbers"
     )
     classes: Annotated[int, Field(ge=2, le=MOST_CLASSES)] | None = Field(
-        None,
-        description="number of classes (default: architecture.outputs, or inferred from the largest id)",
+        None, description="number of classes (default: architecture.outputs, or inferred from the largest id)"
     )
     standardize: bool = Field(
         default=False,

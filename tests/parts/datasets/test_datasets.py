@@ -231,5 +231,5 @@ def test_a_dataset_says_whether_it_can_draw_fresh_rows(part, dataset):
 
 def test_the_generators_that_mlprun_draws_itself_can_draw_fresh_rows():
     assert {called(part) for part in FRESH} >= {
-        *("xor", "parity", "moons", "circles", "spirals", "blobs", "gaussians", "checkerboard"),
+        *("xor", "parity", "moons", "circles", "spirals", "blobs", "gaussians", "checkerboard")
     }

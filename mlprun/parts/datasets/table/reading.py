@@ -23,9 +23,7 @@ NAMED_CELLS = 2**20
 """cells of JSON lines that are searched for the names of columns before polars reads the file"""
 
 
-def read_parquet(
-    source: Source,
-) -> tuple[tuple[str, ...], int, Callable[[Sequence[str]], list[pl.Series]]]:
+def read_parquet(source: Source) -> tuple[tuple[str, ...], int, Callable[[Sequence[str]], list[pl.Series]]]:
     """The columns of a Parquet file, the number of rows, and a function that unpacks some columns.
 
     What the file would unpack to is known before it is unpacked, and never stands in memory as a whole.
