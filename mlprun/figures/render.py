@@ -248,7 +248,7 @@ def _draw(chart: Chart) -> NotebookFigure:
         if panel.colors is not None and panel.colors.bar:
             _draw_bar(panel.colors, axes, aspect=26)
         if panel.legend is None:
-            handles = {**drawn, **handles}
+            handles |= {label: handle for label, handle in drawn.items() if label not in handles}
         else:
             _panel_legend(axes, panel.legend, drawn)
     _label_axes(every, chart)
@@ -347,7 +347,7 @@ def _set_axis(axis: MplAxis, wanted: Axis, inches: float) -> None:
     elif wanted.ticks is not None:
         axis.set_ticks(wanted.ticks)
     elif wanted.scale == "log":
-        _log_ticks(axis, max(4, int(inches / 0.33)))
+        _log_ticks(axis, max(4, int(inches / 0.33)) if side == "x" else 8)
     elif wanted.scale == "symlog":
         locator = ticker.SymmetricalLogLocator(base=10, linthresh=wanted.linear_below)
         locator.set_params(numticks=max(3, int(inches / 0.33)))

@@ -216,13 +216,13 @@ def _dot_panel(data: SweepData, values: NDArray[np.float64], across: Dimension, 
     known, pruned = is_drawable(values), np.array([line.pruned_at is not None for line in data.lines])
     size = float(np.clip(8000 / max(1, len(values)), 12, 60))
     marks: list[Mark] = [Points(x[known], y[known], values=values[known], size=size, edge=style.BLACK)]
-    bad, given_up = ~known & ~pruned, ~known & pruned
-    if bad.any():
+    unsuccessful, pruned = ~known & ~pruned, ~known & pruned
+    if unsuccessful.any():
         look: Any = {"color": style.VERMILLION, "marker": "x", "size": size * 0.7, "edge_width": 1.1}
-        marks.append(Points(x[bad], y[bad], "no trial ended well", **look))
-    if given_up.any():
+        marks.append(Points(x[unsuccessful], y[unsuccessful], "no trial ended well", **look))
+    if pruned.any():
         look = {"color": "none", "marker": "v", "size": 14.0, "edge": style.GREY, "edge_width": 0.5}
-        marks.append(Points(x[given_up], y[given_up], "pruned", **look))
+        marks.append(Points(x[pruned], y[pruned], "pruned", **look))
     return Panel(tuple(marks), across.axis(), up.axis())
 
 

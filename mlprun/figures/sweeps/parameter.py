@@ -183,7 +183,7 @@ def _over_others(one: Dimension, known: Sequence[ConfigurationSummary]) -> Avera
     return Averages((_means("", one, metrics),), "", "seeds", found.left_out, without)
 
 
-# --- what is said of them
+# --- details
 
 
 def _about(data: SweepData, averaged: Sequence[Averages]) -> list[str]:

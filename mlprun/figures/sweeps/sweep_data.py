@@ -78,7 +78,7 @@ class SweepData:
 
     @property
     def axis(self) -> str:
-        """The name of an axis that shows the figure: which epoch's it is stands with it."""
+        """The label of an axis of the metric, with the epoch that it is of."""
         of = "last" if self.summary.column.startswith(columns.LAST) else "best"
         chosen = of == "last" or any(trial.best_epoch for trials in self.trials.values() for trial in trials)
         return f"{self.metric} ({of} epoch)" if chosen else self.metric
@@ -128,7 +128,7 @@ class SweepData:
         return bool(name != "random")
 
     def values(self, line: ConfigurationSummary) -> NDArray[np.float64]:
-        """The figures of a setting, one for each seed, in the order of seeds."""
+        """The metrics of a setting, one for each seed, in the order of seeds."""
         return np.array([line.values[seed] for seed in sorted(line.values)], np.float64)  # type: ignore[type-var]
 
     def pruned_value(self, line: ConfigurationSummary) -> float | None:
@@ -180,7 +180,7 @@ class SweepData:
         return len({trial.seed for trials in self.trials.values() for trial in trials}) > 1
 
     def no_metric_reason(self) -> str | None:
-        """Why nothing can be drawn of the figure; None where something can."""
+        """Why nothing can be drawn of the metric; None where something can."""
         return None if any(line.stats.n for line in self.lines) else "no trial has ended well"
 
     @property
@@ -189,7 +189,7 @@ class SweepData:
         return f"{style.count_of(self.extremes, 'value')} beyond ±{LARGEST:.0e}" if self.extremes else ""
 
     def left_out(self) -> str:
-        """What a picture leaves out, in words; empty where it leaves out nothing."""
+        """What a figure leaves out, in words; empty where it leaves out nothing."""
         parts = summary.describe_counts(self.summary.counts, APART)
         parts += [self.extremes_note] if self.extremes else []
         return f"left out: {', '.join(parts)}" if parts else ""
