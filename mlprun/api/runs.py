@@ -50,17 +50,17 @@ class Run:
 
     @property
     def status(self) -> Status:
-        """How the run stands and, once it has ended, its final figures."""
+        """The run's status and, once it has ended, its final metrics."""
         return self.folder.status()
 
     @property
     def record(self) -> dict[str, Any]:
-        """What run.json says: what was run, where and with what."""
+        """The content of run.json: what was run, where and with what."""
         return training.record_of(self.folder)
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """`best` and `last`, each with its epoch and `splits` (figures by split), and `baselines`."""
+        """`best` and `last`, each with its epoch and `splits` (metrics by split), and `baselines`."""
         return self.status.figures
 
     @property
@@ -70,7 +70,7 @@ class Run:
 
     @property
     def edited(self) -> str | None:
-        """A warning where config.yaml was edited after the run was started; None where it was not."""
+        """A warning if config.yaml was edited after the run was started, else None."""
         return self._config[1]
 
     @cached_property
@@ -84,7 +84,7 @@ class Run:
 
     @cached_property
     def best(self) -> evaluation.TrainedModel:
-        """The best epoch's network with all that feeds it; the last one's where no dev rows chose a best."""
+        """The best epoch's network with all that feeds it; the last one's if no dev rows chose a best."""
         return best(self.folder, allow_code=self.allow_code)
 
     @cached_property
@@ -96,16 +96,16 @@ class Run:
     def model(self) -> Network:
         """The best epoch's nn.Module, on the CPU, in evaluation mode.
 
-        It takes preprocessed rows, as `rows` gives them; `predict` takes them as they stand in a table.
+        It takes preprocessed rows, as `rows` gives them; `predict` takes them as they are in a table.
         """
         return self.best.network
 
     def predict(self, table: str | os.PathLike[str]) -> evaluation.PredictionTable:
-        """What the best epoch's network says of each row of a table (columns, rows, and `csv()`)."""
+        """Return the best epoch's predictions for each row of a table (columns, rows, and `csv()`)."""
         return self.best.predict_table(os.fspath(table))
 
     def rows(self, split: str) -> SplitArrays:
-        """The preprocessed rows of a split, as the best epoch's evaluation saw them."""
+        """Return the preprocessed rows of a split, as the best epoch was evaluated on them."""
         return self.best.experiment.rows(split, epoch=self.best.epoch)
 
     @cached_property
@@ -137,7 +137,7 @@ def train(
     """
     resolved = load_config(config, *overrides, allow_code=allow_code)
     experiment = Experiment.of(resolved)
-    return _ended(training.start(experiment, out=out, callbacks=callbacks), allow_code=allow_code)
+    return _run_of(training.start(experiment, out=out, callbacks=callbacks), allow_code=allow_code)
 
 
 def resume(
@@ -148,10 +148,10 @@ def resume(
     allow_code: bool = False,
     callbacks: Sequence[Any] = (),
 ) -> Run:
-    """Go on where a run stopped; `epochs` extends it. Raises as `train` does, and CheckpointError."""
+    """Continue a run where it stopped; `epochs` extends it. Raises as `train` does, and CheckpointError."""
     folder = runs.open_run(os.fspath(run))
     ended = training.resume(folder, epochs=epochs, device=device, callbacks=callbacks, allow_code=allow_code)
-    return _ended(ended, allow_code=allow_code)
+    return _run_of(ended, allow_code=allow_code)
 
 
 def reproduce(
@@ -170,7 +170,7 @@ def reproduce(
         return training.reproduce(folder, out=out or temporary, callbacks=callbacks, allow_code=allow_code)
 
 
-def _ended(ended: training.TrainResult, *, allow_code: bool) -> Run:
+def _run_of(ended: training.TrainResult, *, allow_code: bool) -> Run:
     folder = ended.folder
     if ended.stopped == "diverged":
         what = f"training diverged after epoch {ended.epoch}, which is saved"
@@ -185,7 +185,7 @@ def _ended(ended: training.TrainResult, *, allow_code: bool) -> Run:
 def load_config(
     config: str | os.PathLike[str] | Mapping[str, Any], *overrides: str, allow_code: bool = False
 ) -> Config:
-    """The complete, checked config of a file or a mapping."""
+    """Return the complete, checked config of a file or a mapping."""
     if isinstance(config, Mapping):
         return schema.parse(reading.from_mapping(config, "", "config", overrides), allow_code=allow_code)
     path = os.fspath(config)
@@ -201,14 +201,14 @@ def load_config(
 
 
 def load(run: str | os.PathLike[str], *, allow_code: bool = False) -> Run:
-    """The run in a folder."""
+    """Return the run in a folder."""
     return Run(runs.open_run(os.fspath(run)), allow_code)
 
 
 def load_checkpoint(
     path: str | os.PathLike[str], *, device: str = "cpu", allow_code: bool = False
 ) -> evaluation.TrainedModel:
-    """The network of a checkpoint file, or of a run folder's best epoch, on a device (`auto` is one too)."""
+    """Return the network of a checkpoint file, or of a run folder's best epoch; `device` may be `auto`."""
     device = resolve(device)
     path = runs.resolve_latest(os.fspath(path))
     if os.path.isdir(path) or (files.kind(path) is None and not path.endswith(".safetensors")):
@@ -218,7 +218,7 @@ def load_checkpoint(
 
 
 def best(folder: RunFolder, *, device: str = "cpu", allow_code: bool) -> evaluation.TrainedModel:
-    """The best epoch's network of a run, or the newest where no dev rows chose a best."""
+    """Return the best epoch's network of a run, or the newest if no dev rows chose a best."""
     if files.kind(folder.best) is None:
         loaded, last = newest(folder, device=device, allow_code=allow_code), folder.load_last()
         warnings = () if last is None else evaluation.missing_best_warnings(last.checkpoint, folder.best)
@@ -228,7 +228,7 @@ def best(folder: RunFolder, *, device: str = "cpu", allow_code: bool) -> evaluat
 
 
 def newest(folder: RunFolder, *, device: str = "cpu", allow_code: bool) -> evaluation.TrainedModel:
-    """The newest network of a run that can be read."""
+    """Return the newest network of a run that can be read."""
     last = folder.load_last()
     if last is None:
         remedy = f"go on with: {command_line('resume', folder.path)}"

@@ -57,18 +57,18 @@ class Sweep:
 
     @property
     def status(self) -> SweepStatus:
-        """How the sweep stands."""
+        """The sweep's status."""
         return self.folder.status()
 
     @cached_property
     def description(self) -> Description:
-        """The parameters, figures, objective and success of the sweep."""
+        """The parameters, metrics, objective and success of the sweep."""
         with self.folder.results() as results:
             return results.description
 
     @cached_property
     def settings(self) -> dict[int, Configuration]:
-        """The settings by number."""
+        """The configurations by number."""
         with self.folder.results() as results:
             return {setting.id: setting for setting in results.settings()}
 
@@ -82,7 +82,7 @@ class Sweep:
         """A flat dict for each trial that has ended, with the columns of `mlprun sweep export`.
 
         Lists are JSON text such as "[4]", as in an export and in the database's view; None is no value.
-        Trials that diverged or were pruned have figures up to where they ended, with no place in a mean:
+        Trials that diverged or were pruned have metrics up to where they ended, which belong in no mean:
 
             table = pandas.DataFrame(swept.rows())
             sound = table[table["status"].isin(["finished", "early_stopping"])]
@@ -93,12 +93,12 @@ class Sweep:
             return [row for row in export.records(results) if row["status"] != "pending"]
 
     def history(self, number: int) -> dict[str, NDArray[Any]]:
-        """The curves of a trial by column; nan is no value. Raises CheckpointError where it has none."""
+        """Return the curves of a trial by column; nan is no value. Raises CheckpointError if it has none."""
         trial = next((one for one in self.trials if one.id == number), None)
         if trial is None or trial.cohort is None or trial.member is None or trial.status == "pending":
             raise CheckpointError(self.path, f"has no trial {number} that has ended", "choose another")
-        found = cohort_file.read(self.folder.cohort(trial.cohort))
-        return dict(zip(found.columns, found.history(trial.member).T, strict=True))
+        cohort = cohort_file.read(self.folder.cohort(trial.cohort))
+        return dict(zip(cohort.columns, cohort.history(trial.member).T, strict=True))
 
     def summary(self, metric: str | None = None, *, of: str = "best") -> Summary:
         """The settings, the best first, with their statistics over seeds; `of` is best or last."""
@@ -142,7 +142,7 @@ def sweep(
     With `retry_failed` trials that failed are trained again.
 
     With `processes`, long trials of engines other than fused are trained in processes of their own; a script
-    that asks for it stands behind `if __name__ == "__main__":`.
+    that asks for it must be guarded by `if __name__ == "__main__":`.
 
     With `on="ray"` trials are trained by the Ray cluster at `address`, or by one on this machine without.
 

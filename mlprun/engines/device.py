@@ -1,4 +1,4 @@
-"""What `device:` means on this machine."""
+"""The device that computes, its threads and its determinism."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def resolve(name: str) -> str:
-    """The device to run on: `auto` takes CUDA when it is there. Raises DeviceError when it is absent."""
+    """Return the device to run on; `auto` is CUDA if available. Raises DeviceError if it is absent."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cpu":
@@ -24,14 +24,14 @@ def resolve(name: str) -> str:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     index = int(name.partition(":")[2] or 0)
     if index >= count:
-        found = f"this machine has {count} CUDA device{'' if count == 1 else 's'}"
-        raise DeviceError("device", f"{name} is not available: {found}", "use device: cpu or device: auto")
+        devices = f"this machine has {count} CUDA device{'' if count == 1 else 's'}"
+        raise DeviceError("device", f"{name} is not available: {devices}", "use device: cpu or device: auto")
     return name
 
 
 @contextmanager
 def computing(threads: int, device: str) -> Iterator[None]:
-    """One operation on so many threads, and the same bits every time, for as long as the block runs."""
+    """Compute with this number of threads, and the same bits every time, within the block."""
     former = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -44,7 +44,7 @@ def computing(threads: int, device: str) -> Iterator[None]:
 
 @contextmanager
 def deterministic(device: str) -> Iterator[None]:
-    """Ask CUDA for the same bits every time; the CPU gives them anyway."""
+    """Make CUDA compute the same bits every time, as the CPU does anyway."""
     if device == "cpu":
         yield
         return

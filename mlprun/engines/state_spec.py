@@ -1,7 +1,7 @@
-"""What an optimizer's state must be made of: a state that was forged must not reach a kernel.
+"""What an optimizer's state must consist of: a state that was forged must not reach a kernel.
 
-A checksum finds damage, not forgery. Each engine says what it keeps of each parameter, as kinds by slot, and
-anything else is refused before a run goes on.
+A checksum finds damage, not forgery. Each engine declares what it keeps of each parameter, by slot, and
+anything else is refused before a run continues.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class SlotSpec(Protocol):
     """One kind of slot."""
 
     def fits(self, packed: Any, name: str, arrays: Arrays) -> bool:
-        """Whether what the structure holds at `name` is of this kind; arrays have the slot's name."""
+        """Return True if the metadata at `name` fits; `arrays` are those of the state."""
         ...
 
 
@@ -94,21 +94,21 @@ OptimizerSpec = list[dict[str, Slots]]
 
 
 def steps_so_far(experiment: Experiment, epoch: int) -> int:
-    """Updates in so many epochs."""
+    """Return the number of updates in `epoch` epochs."""
     rows, size = len(experiment.fixed["train"]), experiment.config.training.batch_size
     return epoch * (1 if size == "full" else -(-rows // min(size, rows)))
 
 
 def state_error(state: State, expected: OptimizerSpec) -> str | None:
-    """What stands in a state that was trained that an engine which keeps this cannot have left there."""
+    """Return why an engine that keeps this cannot have left a trained state; None if it can."""
     structure = [{}] * len(expected) if state.optimizer_meta is None else state.optimizer_meta
     if not isinstance(structure, list) or len(structure) != len(expected):
         return "the optimizer's state is not a list of one mapping for each optimizer"
-    for number, (found, kept) in enumerate(zip(structure, expected, strict=True)):
-        if not isinstance(found, dict) or found.keys() != kept.keys():
+    for number, (state_of, slots_of) in enumerate(zip(structure, expected, strict=True)):
+        if not isinstance(state_of, dict) or state_of.keys() != slots_of.keys():
             return "the optimizer's state is of other parameters"
-        for name, slots in kept.items():
-            packed = found[name]
+        for name, slots in slots_of.items():
+            packed = state_of[name]
             if not _are_slots(packed) or packed["of"].keys() != slots.keys():
                 return f"the optimizer keeps other slots of {name}"
             for slot, kind in slots.items():
@@ -119,7 +119,7 @@ def state_error(state: State, expected: OptimizerSpec) -> str | None:
 
 
 def untrained_state_error(state: State) -> str | None:
-    """What stands in a state at epoch 0, where no optimizer keeps anything."""
+    """Return why a state at epoch 0, where no optimizer keeps anything, is unsound; None if it is not."""
     return (
         "an optimizer has a state before its first step"
         if state.optimizer_meta or state.optimizer_state
@@ -132,7 +132,7 @@ def _are_slots(packed: Any) -> bool:
 
 
 def _named(packed: Any) -> Iterator[str]:
-    """The names of all arrays in a structure whose kinds are right."""
+    """Yield the names of all arrays in a structure that fits its specification."""
     pending: Sequence[Any] = [packed]
     while pending:
         inner: list[Any] = []

@@ -107,7 +107,7 @@ def constants_of(experiment: Experiment, stored: Mapping[str, Any], engine: Engi
 
 def train(context: TrainContext, saved: TrainState | None, best: Best | None, stop: StopFlag) -> TrainResult:
     """Train to the end and write the status; the caller holds the lock and catches signals."""
-    experiment, callbacks = context.experiment, context.callbacks
+    experiment = context.experiment
     status = StatusWriter(context, 0 if saved is None else saved.state.epoch)
     run: TrainingRun | None = None
     with devices.computing(experiment.config.training.threads, context.device):
@@ -117,7 +117,7 @@ def train(context: TrainContext, saved: TrainState | None, best: Best | None, st
             run = TrainingRun(experiment, state, until=context.pause, path=path, checkpoint=last)
             best = _fit(run, context, saved, best, stop, status)
             if best is None and run.state.progress.undefined:
-                emit(callbacks, "on_message", f"warning: {_never_a_number(experiment.config)}")
+                emit(run.callbacks, "on_message", f"warning: {_never_a_number(experiment.config)}")
             run.final_metrics = final_metrics(experiment, run.state, best, device=context.device)
         except Exception as error:
             translated = translate_error(error)
@@ -126,7 +126,7 @@ def train(context: TrainContext, saved: TrainState | None, best: Best | None, st
                 status.end("failed", {}, str(translated))
             if run is not None:
                 run.error = translated
-                emit(callbacks, "on_train_end", run)
+                emit(run.callbacks, "on_train_end", run)
             if translated is error or not expected:
                 raise
             raise translated from error
@@ -135,7 +135,7 @@ def train(context: TrainContext, saved: TrainState | None, best: Best | None, st
     stop.finished = stopped in _FINISHED
     reason = f"callback: {run.stop_message}" if stopped == "callback" else stopped
     status.end("finished" if stop.finished else stopped, run.final_metrics, reason)  # type: ignore[arg-type]
-    emit(callbacks, "on_train_end", run)
+    emit(run.callbacks, "on_train_end", run)
     return TrainResult(context.folder, stopped, run.epoch, stop.number)
 
 

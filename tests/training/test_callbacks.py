@@ -144,6 +144,7 @@ def test_a_callback_changes_no_byte(train: Train, contents: Any) -> None:
 
 
 USER = '''
+from pathlib import Path
 from typing import Literal
 import mlprun
 from mlprun.parts.callbacks import CallbackPart, callbacks
@@ -155,6 +156,9 @@ class Stopper(mlprun.Callback):
     def on_epoch_end(self, run, epoch, metrics):
         if metrics["train_loss"] < self.loss:
             run.request_stop(f"loss below {self.loss}")
+
+    def on_train_end(self, run):
+        Path(run.path, "ended.txt").write_text(run.stop_reason)
 
 @callbacks.register
 class StopBelow(CallbackPart):
@@ -180,6 +184,7 @@ def test_a_config_names_callbacks_of_its_own_code(tmp_path: Path, train: Train) 
         allow_code=True,
     )
     assert run.status.reason == "callback: loss below 0.4"
+    assert Path(run.path, "ended.txt").read_text() == "callback"
     assert run.history["train_loss"][-1] < 0.4 <= run.history["train_loss"][-2]
     with pytest.raises(ConfigError, match=r"callbacks\.0: unknown callback 'stop_belo'; did you mean"):
         api.load_config({**base, "callbacks": ["stop_belo"]}, allow_code=True)
