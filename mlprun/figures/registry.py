@@ -30,7 +30,7 @@ def compute(kind: str, data: Any, **options: Any) -> Chart:
     figure: Figure = make(registry, kind, options)
     reason = figure.unsupported_reason(data)
     if reason is not None:
-        remedy = f"mlprun plot {'RUN' if of_run else 'SWEEP'} --list"
+        remedy = "mlprun plot RUN --list" if of_run else "mlprun plot SWEEP --list"
         raise UsageError(kind, f"cannot be drawn of {data.name}: {reason}", remedy)
     return figure.compute(data)
 
