@@ -16,7 +16,6 @@ from mlprun.errors import CheckpointError, InterruptedRunError
 from mlprun.sweeps import cohort_file
 from mlprun.sweeps import definition as definitions
 from mlprun.sweeps import run as sweeping
-from mlprun.sweeps.executors import remote_executor
 from mlprun.sweeps.folder import open_sweep
 
 if TYPE_CHECKING:
@@ -149,7 +148,7 @@ def sweep(
     Raises UsageError, ConfigError, DataError, DeviceError, FileError; InterruptedRunError after saving; with
     `fail_fast` DivergedError and CheckFailedError.
     """
-    remote = remote_executor(on, address)
+    remote = sweeping.remote_executor(on, address)
     defined = load_definition(definition, *overrides)
     ended = sweeping.run(
         defined,

@@ -23,12 +23,11 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, Self
 
 import torch
 
-from mlprun import extras
 from mlprun.engines import device as devices
-from mlprun.errors import OutOfMemoryError, UsageError
+from mlprun.errors import OutOfMemoryError
 from mlprun.interrupts import SIGNALS
 from mlprun.isolation import safe_path
-from mlprun.sweeps.trials import BatchResult, BatchTrainer, ExperimentCache, TrialBatch
+from mlprun.sweeps.trials import BatchResult, BatchTrainer, ExperimentCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,9 +38,8 @@ if TYPE_CHECKING:
     from mlprun.sweeps.cohort_file import TrialResult
     from mlprun.sweeps.cohorts import Cohort, CohortKind, TrialSpec
     from mlprun.sweeps.plan import Plan
-    from mlprun.sweeps.trials import ResumeState
+    from mlprun.sweeps.trials import ResumeState, TrialBatch
 
-LOCATIONS = ("local", "ray")
 COHORTS_AHEAD = 1
 """cohorts that are started before the one before them is recorded, however many trials they have"""
 TRIALS_PER_CORE = 2
@@ -158,23 +156,6 @@ class Executor(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-def remote_executor(on: str, address: str | None) -> Callable[[Plan], Executor] | None:
-    """Return what makes the executor that `on` names; None for this machine.
-
-    Raises UsageError for an unknown location, an address that is not needed, and a missing library.
-    """
-    if on not in LOCATIONS:
-        raise UsageError("--on", f"{on!r} is no place to run a sweep", f"expected {' or '.join(LOCATIONS)}")
-    if on == "local":
-        if address is not None:
-            raise UsageError("--address", "is the address of a Ray cluster", "add --on ray")
-        return None
-    extras.need("ray", where="--on ray")
-    from mlprun.sweeps.ray_executor import RayExecutor  # here, since Ray is optional
-
-    return partial(RayExecutor, address=address)
-
-
 class ExecutorRouter:
     """Chooses an executor for each cohort and makes it when needed. A context; leaving it closes them all.
 
@@ -281,7 +262,7 @@ class ThreadExecutor:
                     threads = run.cohort.kind.threads
                     if torch.get_num_threads() != threads:  # each thread has a number of its own
                         torch.set_num_threads(threads)
-                    batch = TrialBatch.of(self._plan, run.cohort, specs, run.resume, trainer.device)
+                    batch = self._plan.batch(run.cohort, specs, run.resume, trainer.device)
                     for result in trainer.run(batch, run.update):
                         run.finish(result.trial, result)
                         del left[result.trial]
@@ -450,7 +431,7 @@ class ProcessExecutor:
         for spec in resume.to_train(cohort):
             with self._lock:
                 self._runs[spec.trial] = run
-            batch = TrialBatch.of(self._plan, cohort, [spec], resume, device)
+            batch = self._plan.batch(cohort, [spec], resume, device)
             try:
                 future = self._pool.submit(_train_in_worker, batch)
             except BrokenProcessPool:

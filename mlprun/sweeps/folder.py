@@ -12,6 +12,7 @@ runs/widths-001/
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import secrets
@@ -144,7 +145,7 @@ class SweepFolder:
             content: Any = read_without_bases(self.definition).data
         except MlprunError:
             content = None
-        if content is not None and canonical.encode(content) == canonical.encode(definition):
+        if json.dumps(content, sort_keys=True) == json.dumps(definition, sort_keys=True):
             return None
         return (
             f"{self.definition} differs from the definition in the database (edited, or left by an "

@@ -20,7 +20,7 @@ from mlprun.sweeps.configs import Configs, metrics_of, objective_problems, prune
 from mlprun.sweeps.database import RESTORE
 from mlprun.sweeps.definition import MAX_TRIALS, Success
 from mlprun.sweeps.schema import Description, Trial
-from mlprun.sweeps.trials import SharedConfig
+from mlprun.sweeps.trials import SharedConfig, TrialBatch, first_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from mlprun.sweeps.definition import Definition, Pruner
     from mlprun.sweeps.schema import Configuration
     from mlprun.sweeps.space import Candidate
+    from mlprun.sweeps.trials import ResumeState
 
+BATCH_SECONDS = 5.0
+"""of training in a batch for a remote worker, as expected"""
 TrialKey = tuple[int, int, int | None]
 """of a trial: its configuration, its seed and its fold"""
 
@@ -136,6 +139,37 @@ class Plan:
 
     def _config_with(self, spec: TrialSpec, engine: str) -> Config:
         return self.shared_config(spec.setting, engine).of_trial(spec.seed, spec.fold)
+
+    def batch(
+        self, cohort: Cohort, specs: Sequence[TrialSpec], resume: ResumeState, device: str
+    ) -> TrialBatch:
+        """Return the batch of some trials of a cohort."""
+        kind, trials = cohort.kind, {one.trial for one in specs}
+        settings = {one.setting for one in specs}
+        return TrialBatch(
+            tuple(specs),
+            {setting: self.shared_config(setting, kind.engine) for setting in settings},
+            tuple(first_chunk(kind.epochs, self.cost_of(one).seconds) for one in specs),
+            {trial: one for trial, one in resume.results.items() if trial in trials},
+            {trial: one for trial, one in resume.budgets.items() if trial in trials},
+            kind.engine,
+            device,
+            kind.threads,
+        )
+
+    def batches(self, cohort: Cohort, resume: ResumeState, device: str) -> Iterator[TrialBatch]:
+        """Divide the trials of a cohort that have not ended into batches of BATCH_SECONDS."""
+        specs: list[TrialSpec] = []
+        seconds = 0.0
+        for spec in resume.to_train(cohort):
+            cost = self.cost_of(spec).seconds
+            if specs and seconds + cost > BATCH_SECONDS:
+                yield self.batch(cohort, specs, resume, device)
+                specs, seconds = [], 0.0
+            specs.append(spec)
+            seconds += cost
+        if specs:
+            yield self.batch(cohort, specs, resume, device)
 
     def examples(self) -> list[tuple[str, Experiment]]:
         """Return an experiment for each engine and each dtype that it is used with."""

@@ -21,7 +21,7 @@ from mlprun.engines import device as devices
 from mlprun.errors import DeviceError, MlprunError, OutOfMemoryError, UsageError
 from mlprun.storage import provenance
 from mlprun.sweeps.executors import CohortRun, cores
-from mlprun.sweeps.trials import by_seconds, differing_versions, run_turn
+from mlprun.sweeps.trials import differing_versions, run_turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -86,7 +86,7 @@ class RayExecutor:
                 "num_gpus": 0 if device == "cpu" else 1,
             }
             function = self._function.options(**needs)
-            for batch in by_seconds(self._plan, cohort, resume, device):
+            for batch in self._plan.batches(cohort, resume, device):
                 self._start(_Task(batch, run, function))
         return run
 

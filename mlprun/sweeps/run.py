@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from mlprun import engines, files
+from mlprun import engines, extras, files
 from mlprun.engines import device as devices
 from mlprun.errors import (
     CheckFailedError,
@@ -19,6 +19,7 @@ from mlprun.errors import (
     MlprunError,
     OutOfMemoryError,
     RunInUseError,
+    UsageError,
 )
 from mlprun.interrupts import StopFlag
 from mlprun.parts.datasets.dataset import shortened
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from mlprun.sweeps.executors import CohortRun, Executor
     from mlprun.sweeps.folder import SweepFolder, SweepStatus
 
+LOCATIONS = ("local", "ray")
 POLL_SECONDS = 0.1
 """between two looks at signals and at trials that have ended"""
 
@@ -91,7 +93,7 @@ def run(
     With `retry_failed` trials that failed are trained again, others of their cohorts kept as they are.
     With `processes`, trials of engines that run in Python are trained in processes of their own, if there is
     enough to do for them; these import the main module, which must not run a sweep when it is imported.
-    `remote` makes the executor that trains all trials instead, see `executors.remote_executor`.
+    `remote` makes the executor that trains all trials instead, see `remote_executor`.
 
     Raises ConfigError with the problems of all trials, UsageError, DataError and DeviceError before a folder
     exists; DataError for rows that changed under a sweep; CheckpointError; RunInUseError; FileError; with
@@ -129,6 +131,23 @@ def run(
                     plan, session.is_stopped, allow_processes=processes, remote=executor
                 )
                 return session.run(fail_fast=fail_fast, retry_failed=retry_failed)
+
+
+def remote_executor(on: str, address: str | None) -> Callable[[Plan], Executor] | None:
+    """Return what makes the executor that `on` names; None for this machine.
+
+    Raises UsageError for an unknown location, an address that is not needed, and a missing library.
+    """
+    if on not in LOCATIONS:
+        raise UsageError("--on", f"{on!r} is no place to run a sweep", f"expected {' or '.join(LOCATIONS)}")
+    if on == "local":
+        if address is not None:
+            raise UsageError("--address", "is the address of a Ray cluster", "add --on ray")
+        return None
+    extras.need("ray", where="--on ray")
+    from mlprun.sweeps.ray_executor import RayExecutor  # here, since Ray is optional
+
+    return partial(RayExecutor, address=address)
 
 
 class Outlook(NamedTuple):

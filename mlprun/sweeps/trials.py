@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from mlprun.schema import Config
     from mlprun.sweeps.cohort_file import Weights
     from mlprun.sweeps.cohorts import Cohort, TrialSpec
-    from mlprun.sweeps.plan import Plan
 
 CHUNK_SECONDS = 1.0
 """of training between two checkpoints of a trial"""
@@ -144,23 +143,6 @@ class TrialBatch:
     engine: str
     device: str
     threads: int
-
-    @classmethod
-    def of(
-        cls, plan: Plan, cohort: Cohort, specs: Sequence[TrialSpec], resume: ResumeState, device: str
-    ) -> TrialBatch:
-        """Return the batch of some trials of a cohort."""
-        kind, trials = cohort.kind, {one.trial for one in specs}
-        return cls(
-            tuple(specs),
-            {setting: plan.shared_config(setting, kind.engine) for setting in {one.setting for one in specs}},
-            tuple(first_chunk(kind.epochs, plan.cost_of(one).seconds) for one in specs),
-            {trial: one for trial, one in resume.results.items() if trial in trials},
-            {trial: one for trial, one in resume.budgets.items() if trial in trials},
-            kind.engine,
-            device,
-            kind.threads,
-        )
 
     def part(self, indices: Sequence[int]) -> TrialBatch:
         """Return the batch of some of these trials."""
@@ -356,27 +338,10 @@ class _Trial(Callback):
         self.result = result
 
 
-BATCH_SECONDS = 5.0
-"""of training in a batch for a remote worker, as expected"""
 TURN_SECONDS = 5.0
 """of training until a remote worker returns its results: the work that is lost when it dies"""
 TURN_BYTES_PER_SECOND = 4e6
 """a turn is a second longer for each so many bytes of the interrupted trial's checkpoint"""
-
-
-def by_seconds(plan: Plan, cohort: Cohort, resume: ResumeState, device: str) -> Iterator[TrialBatch]:
-    """Divide the trials of a cohort that have not ended into batches of BATCH_SECONDS."""
-    specs: list[TrialSpec] = []
-    seconds = 0.0
-    for spec in resume.to_train(cohort):
-        cost = plan.cost_of(spec).seconds
-        if specs and seconds + cost > BATCH_SECONDS:
-            yield TrialBatch.of(plan, cohort, specs, resume, device)
-            specs, seconds = [], 0.0
-        specs.append(spec)
-        seconds += cost
-    if specs:
-        yield TrialBatch.of(plan, cohort, specs, resume, device)
 
 
 def differing_versions(versions: Mapping[str, str | None]) -> str:

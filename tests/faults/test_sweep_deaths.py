@@ -26,7 +26,7 @@ base:
   optimizer: {name: adam, lr: 0.05}
   training: {epochs: 60}
   engine: fused
-seeds: 40
+seeds: 10
 random: {optimizer.lr: {choice: [0.01, 0.05, 0.1, 1e+30]}, penalty.l2: {uniform: [0, 0.1]}}
 search: {name: random, trials: 8, batch: 4, pruner: {min_epochs: 10, reduction_factor: 2}}
 """

@@ -35,9 +35,9 @@ random: {optimizer.lr: {choice: [0.01, 0.05, 0.1, 1e+30]}, penalty.l2: {uniform:
 search: {name: random, trials: 12, batch: 6, pruner: {min_epochs: 10, reduction_factor: 2}}
 """
 KINDS = {
-    "fused": SWEEP % ("fused", 150) + GRID,
+    "fused": SWEEP % ("fused", 60) + GRID,
     "torch": SWEEP % ("torch", 2) + GRID,
-    "pruned": SWEEP % ("fused", 60) + PRUNED,
+    "pruned": SWEEP % ("fused", 20) + PRUNED,
 }
 
 
@@ -71,7 +71,7 @@ def test_a_sweep_that_is_killed_at_any_moment_ends_as_if_it_were_not(
 ) -> None:
     kind, expected = whole
     sweep, chance = written(memory, kind), random.Random(7)
-    kills = 50 if request.config.getoption("--slow") else 8
+    kills = 50 if request.config.getoption("--slow") else 6
     took = min(
         children.one("sweep", "run", sweep, "--out", f"first{i}", folder=memory)["seconds"] for i in "12"
     )
@@ -103,7 +103,7 @@ def test_a_sweep_that_is_killed_while_it_is_extended_and_mended_ends_as_one_that
     sweep, chance = written(memory, kind), random.Random(11)
     wider = (*LESS, "grid={optimizer.lr: [0.01, 0.1, 1e+30]}")
     forms = (LESS, wider, ())  # the first is extended by a value and then by seeds
-    kills = 50 if request.config.getoption("--slow") else 4
+    kills = 50 if request.config.getoption("--slow") else 3
 
     def run(out: str, words: Any, **options: Any) -> Any:
         return children.one("sweep", "run", sweep, *words, "--out", out, folder=memory, **options)
@@ -134,7 +134,7 @@ def test_a_sweep_that_is_stopped_says_so_and_goes_on(whole: Any, children: Any, 
     sweep, chance = written(memory, kind), random.Random(3)
     took = children.one("sweep", "run", sweep, "--out", "first", folder=memory)["seconds"]
     codes = []
-    for number in (signal.SIGINT, signal.SIGTERM) * 3:
+    for number in (signal.SIGINT, signal.SIGTERM) * 2:
         signals = [[chance.uniform(0.5, 0.95) * took, number]]
         told = children.one("sweep", "run", sweep, "--out", "stopped", folder=memory, signals=signals)
         codes.append(told["code"])

@@ -78,7 +78,7 @@ def write(path: Path, description: Description, trials: list[Trial], values: Any
         number: {"architecture.hidden": hidden, "optimizer.lr": lr} for number, (hidden, lr) in VALUES.items()
     }
     for file in ("sweep.yaml", "run.json"):
-        (path / file).touch()
+        (path / file).write_text("{}\n")
     ended = sum(one.status != "pending" for one in trials)
     (path / "status.json").write_bytes(SweepStatus("interrupted", ended, len(trials)).encode())
     with database.create(str(path / "trials.sqlite"), description) as writer:

@@ -10,7 +10,7 @@ import mlprun
 from mlprun import extras
 from mlprun.errors import UsageError
 from mlprun.storage import provenance
-from mlprun.sweeps import executors, run, trials
+from mlprun.sweeps import run, trials
 from mlprun.sweeps.definition import read
 from mlprun.sweeps.executors import CohortRun
 from mlprun.sweeps.plan import Plan
@@ -38,7 +38,7 @@ class Far:
         return run
 
     def _train(self, cohort, resume, run):
-        batches = list(trials.by_seconds(self.plan, cohort, resume, "cpu"))
+        batches = list(self.plan.batches(cohort, resume, "cpu"))
         for number, batch in enumerate(reversed(batches)):
             travelled = pickle.loads(pickle.dumps(batch))
             if self.stop_after is not None and len(self.trained) >= self.stop_after:
@@ -78,7 +78,7 @@ def content(place):
 def few(monkeypatch):
     """Cohorts of six trials in batches of one."""
     monkeypatch.setattr("mlprun.sweeps.cohorts.MAX_MEMBERS", 6)
-    monkeypatch.setattr(trials, "BATCH_SECONDS", 1e-9)
+    monkeypatch.setattr("mlprun.sweeps.plan.BATCH_SECONDS", 1e-9)
 
 
 @pytest.mark.parametrize("engine", ["fused", "torch"])
@@ -121,7 +121,7 @@ def test_a_turn_is_longer_where_there_is_more_to_tell(sweep, tmp_path, monkeypat
     plan = Plan(read(str(tmp_path / "trials.yaml"), ["base.engine=torch", "base.training.epochs=200"]))
     monkeypatch.setattr("mlprun.sweeps.trials.CHUNK_SECONDS", 0.0)
     monkeypatch.setattr(trials, "TURN_SECONDS", 0.0)
-    (batch,) = trials.by_seconds(plan, plan.cohorts[0], ResumeState(), "cpu")
+    (batch,) = plan.batches(plan.cohorts[0], ResumeState(), "cpu")
     short = trials.run_turn(batch)
     assert short.results == []
     assert short.checkpoint.trial == 1
@@ -179,4 +179,4 @@ def test_versions_in_which_a_machine_differs_are_named():
 def test_a_place_that_cannot_be_is_told_of_in_one_line(on, address, message, monkeypatch):
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=f"^{message}$"):
-        executors.remote_executor(on, address)
+        run.remote_executor(on, address)

@@ -71,7 +71,7 @@ def cluster(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", made)
     monkeypatch.delitem(sys.modules, "mlprun.sweeps.ray_executor", raising=False)
     monkeypatch.setattr(extras, "need", lambda *_, **__: None)
-    monkeypatch.setattr(trials, "BATCH_SECONDS", 1e-9)  # each trial is a task of its own
+    monkeypatch.setattr("mlprun.sweeps.plan.BATCH_SECONDS", 1e-9)  # each trial is a task of its own
     yield made
     sys.modules.pop("mlprun.sweeps.ray_executor", None)
 

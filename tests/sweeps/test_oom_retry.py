@@ -102,7 +102,7 @@ def test_memory_that_runs_out_alone_as_well_ends_the_sweep_with_all_else_saved(l
 def test_a_machine_elsewhere_that_lacks_memory_says_so_of_the_trial(sweep, tmp_path, monkeypatch):
     (tmp_path / "trials.yaml").write_text("base: small.yaml\nseeds: 2")
     plan = Plan(read(str(tmp_path / "trials.yaml")))
-    (batch,) = trials.by_seconds(plan, plan.cohorts[0], ResumeState(), "cpu")
+    (batch,) = plan.batches(plan.cohorts[0], ResumeState(), "cpu")
     original = Experiment.of
 
     def of(config, **options):

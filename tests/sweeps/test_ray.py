@@ -8,7 +8,6 @@ import pytest
 
 import mlprun
 from mlprun.errors import DeviceError
-from mlprun.sweeps import trials as batches
 
 ray = pytest.importorskip("ray", reason="the extra ray is not installed", exc_type=ImportError)
 
@@ -47,7 +46,7 @@ def cluster(monkeypatch):
 
 
 def test_a_cluster_that_loses_a_machine_ends_with_the_same_bytes(cluster, sweep, tmp_path, monkeypatch):
-    monkeypatch.setattr(batches, "BATCH_SECONDS", 1e-9)  # each trial is a task of its own
+    monkeypatch.setattr("mlprun.sweeps.plan.BATCH_SECONDS", 1e-9)  # each trial is a task of its own
     text = "seeds: 6\ngrid: {optimizer.lr: [0.5, 1e+38]}"
     words = (
         "base.engine=torch",
