@@ -101,7 +101,7 @@ def test_a_cohort_without_trials_in_the_middle_is_read_back(tmp_path):
     np.testing.assert_array_equal(ended(found)[0].history, outcome(3).history)
 
 
-@pytest.mark.parametrize("number", [10, 1000])
+@pytest.mark.parametrize("number", [10, 300])
 def test_the_arrays_and_the_header_do_not_grow_with_the_trials(number, tmp_path):
     standings = [standing(trial, 20, figures=60) for trial in range(number)]
     data = cohort_file.encode_partial(standings, COLUMNS, DIGEST)

@@ -37,7 +37,7 @@ def test_a_trial_more_takes_a_few_bytes():
 def test_a_setting_more_takes_a_few_hundred_bytes(monkeypatch):
     monkeypatch.setattr(configs, "MAX_CACHED", 10)
     held(random=RANDOM, trials=10)
-    assert held(random=RANDOM, trials=700) - held(random=RANDOM, trials=200) < 500 * 600
+    assert held(random=RANDOM, trials=260) - held(random=RANDOM, trials=60) < 200 * 600
 
 
 @pytest.mark.parametrize("fold", [None, 1, 3])

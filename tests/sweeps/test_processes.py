@@ -97,12 +97,6 @@ def given_to_processes(monkeypatch):
     return handed
 
 
-def test_a_sweep_ends_that_other_processes_train(apart, sweep):
-    swept = sweep("seeds: 2", "base.engine=torch", processes=True)
-    assert apart
-    assert [trial.status for trial in swept.trials] == ["finished", "finished"]
-
-
 @pytest.fixture
 def alone(tmp_path, base, unmeasured):
     """Starts `sweep run` in a group of its own, with processes for six trials that never end."""
@@ -167,9 +161,9 @@ def further(now, then):
 
 
 def test_a_sweep_that_is_killed_keeps_where_its_processes_stood_and_they_end(alone, tmp_path):
-    with alone(3) as process:
-        first = until(lambda: len(found := stands(tmp_path)) == 3 and found)
-        assert len(children(process.pid)) == 3
+    with alone(2) as process:
+        first = until(lambda: len(found := stands(tmp_path)) == 2 and found)
+        assert len(children(process.pid)) == 2
         os.kill(process.pid, signal.SIGKILL)
         until(lambda: not children(process.pid), seconds=20)
     assert all(0 < epoch < LONG for epoch in first.values())

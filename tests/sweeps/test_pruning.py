@@ -13,7 +13,7 @@ import pytest
 
 import mlprun
 from mlprun.errors import ConfigError
-from mlprun.sweeps import executors, extract, run, search
+from mlprun.sweeps import extract, run, search
 from mlprun.sweeps.definition import Pruner, read
 from mlprun.sweeps.run import CohortStore, Session
 from mlprun.sweeps.schema import Rung, Trial
@@ -162,17 +162,13 @@ def test_one_that_was_killed_goes_on_whether_its_standing_is_sound_or_not(
     assert content(mlprun.sweep(path, out=out)) == whole
 
 
-def test_it_does_not_matter_who_trains(sweep, tmp_path, monkeypatch):
+def test_it_does_not_matter_who_trains(sweep, tmp_path):
     words = ("base.engine=torch",)
     here = sweep(TEXT, *words)
     definition = read(str(tmp_path / "trials.yaml"), words)
     silent = mlprun.api.SilentSweep()
     far = run.run(definition, out=str(tmp_path / "far"), reporter=silent, remote=Far)
     assert content(mlprun.Sweep(far.folder)) == content(here)
-    monkeypatch.setattr(executors, "PROCESS_SECONDS", 0.0)
-    monkeypatch.setattr(executors, "cores", lambda: 2)
-    apart = run.run(definition, out=str(tmp_path / "apart"), reporter=silent, processes=True)
-    assert content(mlprun.Sweep(apart.folder)) == content(here)
 
 
 def test_a_pruned_trial_is_a_run_that_can_go_on(sweep, tmp_path):

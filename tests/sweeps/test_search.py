@@ -187,8 +187,8 @@ def test_the_problems_of_what_may_be_asked_are_told_before_anything_runs(sweep, 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("search: {trials: 8}", "goes through what `random` names"),
-        ("trials: 3\nrandom: {optimizer.lr: {uniform: [0.1, 1]}}\nsearch: {trials: 8}", "say search.trials"),
+        ("search: {trials: 8}", "searches the parameters of `random`"),
+        ("trials: 3\nrandom: {optimizer.lr: {uniform: [0.1, 1]}}\nsearch: {trials: 8}", "use search.trials"),
         (
             "grid: {penalty.l2: [0, 1]}\nrandom: {optimizer.lr: {uniform: [0.1, 1]}}\nsearch: {trials: 8}",
             "cannot be combined with `search`",
