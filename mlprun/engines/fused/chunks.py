@@ -203,7 +203,8 @@ def _replay(run: FusedRun, space: Workspace, failed: int) -> KernelResult:
         result = run.train(space, target, never)
         if result.status != DIVERGED and run.is_finite():
             good, good_epoch, back = run.snapshot(), run.epoch, (failed - target) // 2
-            total.extend(result)
+            total.rows += result.rows
+            total.improvements += result.improvements
         else:
             failed, back = run.epoch, 2 * back
             run.restore(good)

@@ -80,11 +80,6 @@ class KernelResult:
         self.status = REACHED
         self.interrupted = False
 
-    def extend(self, later: KernelResult) -> None:
-        """Append the tables of a later result."""
-        self.rows += later.rows
-        self.improvements += later.improvements
-
 
 class FusedRun:
     """A run between `open` and the last `advance`."""

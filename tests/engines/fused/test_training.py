@@ -25,10 +25,13 @@ FILES = ("last.safetensors", "best.safetensors", "history.csv")
 # forks a process for each delay, so that they start up once
 CHILD = """
 import json, os, signal, sys, time
-from mlprun import api
+from mlprun import api, engines
+from mlprun.experiment import Experiment
+config, folder, *delays = sys.argv[1:]
+engines.choose(Experiment.of(api.load_config(json.loads(config))), "fused")
+print(*sorted({"numba", "llvmlite"} & sys.modules.keys()), flush=True)
 from mlprun.engines.fused import epochs
 epochs.TRAIN.compiled("float32")
-config, folder, *delays = sys.argv[1:]
 for delay in delays:
     path = f"{folder}/{delay}"
     child = os.fork()
@@ -54,18 +57,23 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Folders of runs that were killed by themselves, some time after their first checkpoint."""
+def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], str]:
+    """Folders of runs that were killed some time after their first checkpoint, and the output before."""
     folder = str(tmp_path_factory.mktemp("killed"))
     delays = ["0", "0.05", "0.2"]
-    subprocess.run([sys.executable, "-c", CHILD, json.dumps(CONFIG), folder, *delays], check=True)
-    return [f"{folder}/{delay}/killed-001" for delay in delays]
+    command = [sys.executable, "-c", CHILD, json.dumps(CONFIG), folder, *delays]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return [f"{folder}/{delay}/killed-001" for delay in delays], output
+
+
+def test_choosing_an_engine_loads_no_compiler(killed: tuple[list[str], str]) -> None:
+    assert killed[1].splitlines()[0] == ""
 
 
 def test_killed_runs_end_with_the_bytes_of_an_undisturbed_one(
-    undisturbed: dict[str, bytes], killed: list[str]
+    undisturbed: dict[str, bytes], killed: tuple[list[str], str]
 ) -> None:
-    for folder in killed:
+    for folder in killed[0]:
         run = api.resume(folder)
         assert run.status.state == "finished"
         assert contents(run.path) == undisturbed
