@@ -262,7 +262,7 @@ def _overview(
         ),
     ] = False,
 ) -> None:
-    """The experiment runner for small neural networks: one YAML file in; trained model and pictures out."""
+    """Experiment runner for small neural networks: one YAML file in, trained model and figures out."""
     if context.invoked_subcommand is None:
         write(sys.stdout, context.get_help() + "\n")
 

@@ -1,8 +1,7 @@
 """`mlprun eval` and `mlprun predict`: a trained model's metrics, and its predictions for new rows."""
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -19,27 +18,24 @@ if TYPE_CHECKING:
 
 UNDER, OVER = "--fail-under", "--fail-over"
 EXAMPLES = {UNDER: "test_accuracy=0.9", OVER: "test_loss=0.3"}
-REMEDY = "train longer, or relax the bound"
+
+
+Checkpoint = Annotated[
+    str, typer.Argument(metavar="CHECKPOINT|RUN", help="a checkpoint, or a run folder for its best epoch")
+]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or auto.")]
 
 
 class Bound(NamedTuple):
-    """A bound on a metric of a split, from --fail-under or --fail-over."""
+    """A bound on a metric such as test_accuracy, from --fail-under or --fail-over."""
 
     option: str
-    split: str
     metric: str
     number: float
 
-    @property
-    def name(self) -> str:
-        """The metric as the options name it."""
-        return f"{self.split}_{self.metric}"
-
 
 def eval_command(
-    checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT|RUN", help="a checkpoint, or a run folder for its best epoch")
-    ],
+    checkpoint: Checkpoint,
     *,
     split: Annotated[
         str | None, typer.Option("--split", help="Evaluate only these splits, such as test or train,dev.")
@@ -63,7 +59,7 @@ def eval_command(
             help="Exit with 10 if a metric such as test_loss is higher; repeatable.",
         ),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or auto.")] = "cpu",
+    device: Device = "cpu",
     allow_code: AllowCode = False,
     output: Output,
 ) -> None:
@@ -97,7 +93,14 @@ def eval_command(
         splits, warnings = {"data": loaded.evaluate_data(rows)}, rows.warnings
     for warning in (*loaded.warnings, *warnings):
         output.message(f"warning: {warning}")
-    _check_bounds(bounds, splits, loaded.config)
+    numbers = {
+        f"{name}_{metric}": value
+        for name, values in splits.items()
+        for metric, value in values.items()
+        if isinstance(value, float)
+    }
+    for bound in bounds:
+        _check_direction(bound, numbers, loaded.config)
     classes = loaded.preprocessing.classes
     positive = classes[1] if classes is not None and len(classes) == 2 else None
     output.document(
@@ -107,20 +110,18 @@ def eval_command(
     for name, values in splits.items():
         output.result(*metrics.confusion_tables(values, classes, name))
     for bound in bounds:
-        _check_bound(bound, splits[bound.split][bound.metric])
+        _check_bound(bound, numbers[bound.metric])
 
 
 def predict_command(
-    checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT|RUN", help="a checkpoint, or a run folder for its best epoch")
-    ],
+    checkpoint: Checkpoint,
     data: Annotated[str, typer.Argument(help="a table of new rows; - for standard input")],
     *,
     out: Annotated[
         str | None, typer.Option("--out", help="Write the CSV to this file instead of standard output.")
     ] = None,
     force: Force = False,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or auto.")] = "cpu",
+    device: Device = "cpu",
     allow_code: AllowCode = False,
     output: Output,
 ) -> None:
@@ -164,34 +165,29 @@ def _splits(text: str | None) -> Sequence[str]:
 
 
 def _bound(option: str, text: str) -> Bound:
-    found = re.fullmatch(r"\s*([a-z]+)_([\w.]+)\s*=\s*(\S+)\s*", text)
+    metric, _, number = text.partition("=")
     try:
-        if found:
-            return Bound(option, found[1], found[2], float(found[3]))
-    except ValueError:
-        pass
-    raise UsageError(option, f"{text!r} is not METRIC=NUMBER", f"example: {EXAMPLES[option]}")
+        return Bound(option, metric.strip(), float(number))
+    except ValueError as error:
+        example = f"example: {EXAMPLES[option]}"
+        raise UsageError(option, f"{text!r} is not METRIC=NUMBER", example) from error
 
 
-def _check_bounds(bounds: Sequence[Bound], splits: Mapping[str, Mapping[str, Any]], config: "Config") -> None:
+def _check_direction(bound: Bound, numbers: Mapping[str, float], config: "Config") -> None:
     """Raise UsageError for a bound on a metric that was not evaluated, or in the wrong direction."""
-    evaluated = {
-        f"{split}_{name}": value for split, values in splits.items() for name, value in values.items()
-    }
-    for bound in bounds:
-        if not isinstance(evaluated.get(bound.name), float):
-            numbers = ", ".join(name for name, value in evaluated.items() if isinstance(value, float))
-            raise UsageError(bound.option, f"{bound.name!r} was not evaluated", f"use one of {numbers}")
-        larger = metric_direction(bound.metric, config.metrics) == "max"
-        right, size = (UNDER, "larger") if larger else (OVER, "smaller")
-        if bound.option != right:
-            remedy = f"use {right} {bound.name}={bound.number:g}"
-            raise UsageError(bound.option, f"{bound.metric} is better when {size}", remedy)
+    option, metric, number = bound
+    if metric not in numbers:
+        raise UsageError(option, f"{metric!r} was not evaluated", f"use one of {', '.join(numbers)}")
+    name = metric.partition("_")[2]
+    larger = metric_direction(name, config.metrics) == "max"
+    right, size = (UNDER, "larger") if larger else (OVER, "smaller")
+    if option != right:
+        raise UsageError(option, f"{name} is better when {size}", f"use {right} {metric}={number:g}")
 
 
 def _check_bound(bound: Bound, value: float) -> None:
     """Raise CheckFailedError if a metric is outside its bound or NaN."""
-    if bound.option == UNDER and not value >= bound.number:
-        raise CheckFailedError(bound.name, f"{value:.6g} is below {bound.number:g}", REMEDY)
-    if bound.option == OVER and not value <= bound.number:
-        raise CheckFailedError(bound.name, f"{value:.6g} is above {bound.number:g}", REMEDY)
+    is_lower = bound.option == UNDER
+    if not (value >= bound.number if is_lower else value <= bound.number):
+        what = f"{value:.6g} is {'below' if is_lower else 'above'} {bound.number:g}"
+        raise CheckFailedError(bound.metric, what, "train longer, or relax the bound")

@@ -97,30 +97,25 @@ def divide(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _failure(config: str, overrides: Sequence[str], *, allow_code: bool) -> MlprunError | None:
+    """The error of a config, or the first error of the trials of a sweep file; None if it is valid."""
     try:
-        schema.load(config, overrides, allow_code=allow_code)
-    except ConfigError as error:
-        return _sweep_failure(config, overrides, allow_code=allow_code) if is_sweep(config) else error
+        try:
+            schema.load(config, overrides, allow_code=allow_code)
+        except ConfigError:
+            if not is_sweep(config):
+                raise
+            from mlprun.sweeps.plan import Plan  # imports torch, which configs do not need
+
+            Plan(read(config, overrides), allow_code=allow_code)
     except MlprunError as error:
         return error
     return None
 
 
-def _sweep_failure(path: str, overrides: Sequence[str], *, allow_code: bool) -> MlprunError | None:
-    """The first problem of the trials of a sweep file, if there is any."""
-    from mlprun.sweeps.plan import Plan  # imports torch, which configs do not need
-
-    try:
-        Plan(read(path, overrides), allow_code=allow_code)
-    except MlprunError as error:
-        return error
-    return None
-
-
-def _problems(failure: MlprunError | None) -> list[str]:
+def _problems(failure: MlprunError | None, prefix: str = "") -> list[str]:
     if failure is None:
         return []
-    return list(failure.problems) if isinstance(failure, ConfigError) else [str(failure)]
+    return list(failure.problems) if isinstance(failure, ConfigError) else [f"{prefix}{failure}"]
 
 
 def _fail(failures: Sequence[MlprunError]) -> None:
@@ -128,11 +123,6 @@ def _fail(failures: Sequence[MlprunError]) -> None:
     if len(failures) == 1:
         raise failures[0]
     if failures:
-        lines = [_lines(failure) for failure in failures]
         # configs that share a base share its problems
-        raise ConfigError(list(dict.fromkeys(line for problems in lines for line in problems)))
-
-
-def _lines(failure: MlprunError) -> list[str]:
-    """The lines of one failure among several."""
-    return _problems(failure) if isinstance(failure, ConfigError) else [f"error: {failure}"]
+        lines = dict.fromkeys(line for failure in failures for line in _problems(failure, "error: "))
+        raise ConfigError(list(lines))
