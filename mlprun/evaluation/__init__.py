@@ -1,4 +1,4 @@
-"""A checkpoint and a split made into figures, and a checkpoint and new rows made into predictions."""
+"""Trained models: metrics of splits, predictions for new rows, and baselines to compare with."""
 
 from mlprun.evaluation.baselines import baselines
 from mlprun.evaluation.model import (

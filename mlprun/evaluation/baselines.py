@@ -1,4 +1,4 @@
-"""What a figure is worth beside what anybody could do: a constant and a linear model, in NumPy.
+"""Baselines that metrics are compared with: a constant and a linear model, in NumPy.
 
 Both are networks without a hidden layer, so that the same losses and metrics measure them. scikit-learn would
 take longer to import than most runs take to train.

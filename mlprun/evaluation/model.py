@@ -113,7 +113,7 @@ class TrainedModel:
         return self.alone.predictions(outputs, np.zeros(len(outputs), np.int64))
 
     def predict_table(self, path: str) -> PredictionTable:
-        """What the network says of each row of a table; `-` is standard input."""
+        """The predictions for each row of a table; `-` is standard input."""
         data = self._rows(path, targets=False)
         return prediction_table(self.predict(data), self.preprocessing.target_names, data.warnings)
 
@@ -131,7 +131,7 @@ def split_tensors(
 
 
 def evaluate(experiment: Experiment, network: Network, rows: Mapping[str, SplitTensors]) -> SplitMetrics:
-    """Every figure that the config names, tables among them, of a network on these rows."""
+    """The loss and metrics that the config names, confusion matrices included, of a network on these rows."""
     meter = MetricComputer(experiment)
     return {split: meter.evaluate(network, tensors, tables=True) for split, tensors in rows.items()}
 
@@ -228,17 +228,17 @@ class PredictionTable:
 
 
 def prediction_table(
-    said: Predictions, target_names: tuple[str, ...], warnings: tuple[str, ...] = ()
+    predictions: Predictions, target_names: tuple[str, ...], warnings: tuple[str, ...] = ()
 ) -> PredictionTable:
     """For classes the predicted one and, where outputs are probabilities, each class's; else outputs."""
-    if said.classes is None:
-        return PredictionTable(target_names, said.outputs.tolist(), warnings)
-    named = [[said.classes[label]] for label in said.labels]
-    if said.probabilistic:
-        columns, values = tuple(f"p({name})" for name in said.classes), said.probabilities
+    if predictions.classes is None:
+        return PredictionTable(target_names, predictions.outputs.tolist(), warnings)
+    named = [[predictions.classes[label]] for label in predictions.labels]
+    if predictions.probabilistic:
+        columns, values = tuple(f"p({name})" for name in predictions.classes), predictions.probabilities
     else:
-        count = said.outputs.shape[1]
-        columns, values = tuple(f"output{number}" for number in range(count)), said.outputs
+        count = predictions.outputs.shape[1]
+        columns, values = tuple(f"output{number}" for number in range(count)), predictions.outputs
     rows = [[*label, *row] for label, row in zip(named, values.tolist(), strict=True)]
     return PredictionTable(("class", *columns), rows, warnings)
 
@@ -260,7 +260,7 @@ def check_initial_weights(experiment: Experiment) -> Experiment:
     try:
         content = files.read_bytes(path, cap=MAX_BYTES)
     except (FileNotFoundError, files.WrongKindError, files.TooLargeError):
-        return experiment  # told where it is read
+        return experiment  # reported where it is read
     if not checkpoints.is_checkpoint(content):
         return experiment
     checkpoint = checkpoints.decode(content, path)
@@ -274,7 +274,7 @@ def check_initial_weights(experiment: Experiment) -> Experiment:
     if not count:
         return experiment
     what = f"{count} of {rows} test rows were train rows of {path}"
-    warning = f"{what}: figures of the test rows are better than those of new rows would be"
+    warning = f"{what}: metrics of the test rows are better than those of new rows would be"
     return replace(experiment, warnings=(*experiment.warnings, warning))
 
 

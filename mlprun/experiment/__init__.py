@@ -1,4 +1,4 @@
-"""A config made into an experiment: splits as arrays, the nn.Module with its initial weights, and figures."""
+"""A config made into an experiment: splits as arrays, the network with its initial weights, and metrics."""
 
 from mlprun.experiment.experiment import Experiment, InitialWeightCache, SplitArrays, data_key
 from mlprun.experiment.metrics import (

@@ -148,7 +148,7 @@ class Experiment:
             raise UsageError("dataset.split.train", "no rows to train on", "give train a larger share")
         if not self.has("dev") and (config.early_stopping is not None or config.schedule.plateau):
             which = "early_stopping" if config.early_stopping is not None else config.schedule.name
-            raise UsageError(which, "watches dev figures, and dev has no rows", "name some rows dev")
+            raise UsageError(which, "watches dev metrics, and dev has no rows", "name some rows dev")
         shapes = config.architecture.shapes(self.width)
         self._refuse(checkpoint_problem(config, shapes, rows) if shapes is not None else None)
         what = batch_problem(config, rows)
@@ -169,7 +169,7 @@ class Experiment:
             raise UsageError(dotted(problem.path), problem.message)
 
     def _check_watched(self, config: Config) -> None:
-        """Raise UsageError where the figure that chooses the best epoch is not a number on these dev rows."""
+        """Raise UsageError where the metric that chooses the best epoch is not a number on these dev rows."""
         named = config.best.metric
         found = (part for part in config.metrics if f"dev_{part.name}" == named and isinstance(part, Metric))
         metric, dev = next(found, None), self.fixed.get("dev")
@@ -181,10 +181,12 @@ class Experiment:
         if isinstance(value, float) and np.isnan(value):
             rows = "1 dev row" if len(dev) == 1 else f"{len(dev)} dev rows with these targets"
             what = f"{named} is not a number on {rows}"
-            raise UsageError("best.metric", what, "give dev other rows, or watch another figure, as dev_loss")
+            raise UsageError(
+                "best.metric", what, "give dev other rows, or watch another metric, such as dev_loss"
+            )
 
     def with_config(self, config: Config) -> Experiment:
-        """The same rows under another config, of the same `source`. Raises UsageError as `of` does."""
+        """The same rows under another config, of the same `data_key`. Raises UsageError as `of` does."""
         self._check_rows(config)
         self._check_watched(config)
         return replace(self, config=config)
@@ -297,12 +299,17 @@ def data_key(config: Config, *, ignore_seeds: bool = False) -> tuple[Any, ...]:
     With `ignore_seeds`, seeds and real numbers such as noise are left out: they do not change shapes.
     """
 
-    def told(part: Part) -> str:
+    def options(part: Part) -> str:
         left_out = {name for name, value in part if name == "seed" or isinstance(value, float)}
         return part.model_dump_json(exclude=left_out if ignore_seeds else None)
 
     losses = (config.loss, *(part for part in config.metrics if isinstance(part, Loss)))
-    return told(config.dataset), *map(told, losses), config.training.dtype, config.architecture.vocabulary
+    return (
+        options(config.dataset),
+        *map(options, losses),
+        config.training.dtype,
+        config.architecture.vocabulary,
+    )
 
 
 def _fitted(config: Config, data: Data, train: NDArray[np.int64]) -> Preprocessing:
@@ -356,8 +363,8 @@ class InitialWeightCache:
 
     def _drawn(self, experiment: Experiment) -> State:
         config = experiment.config
-        told = config.architecture.model_dump_json()  # settings that differ elsewhere have equal ones
-        key = (told, experiment.width, experiment.dtype, config.optimizer.sparse)
+        options = config.architecture.model_dump_json()  # settings that differ elsewhere have equal ones
+        key = (options, experiment.width, experiment.dtype, config.optimizer.sparse)
         known = self._networks.get(key)
         if known is not None:
             with drawing(config.training.seed):

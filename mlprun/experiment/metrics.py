@@ -28,7 +28,7 @@ CHUNK = 65_536
 
 
 def history_metrics(config: Config) -> tuple[str, ...]:
-    """The names of the figures that the history keeps beside the loss."""
+    """The names of the metrics that the history keeps beside the loss."""
     return tuple(part.name for part in config.metrics if not isinstance(part, Metric) or part.scalar)
 
 
@@ -79,7 +79,7 @@ def compute_metrics(
     `extra` has the targets of these losses; `tables` includes metrics that are no single number.
     """
     targets = iter(extra)
-    # a figure may overflow to infinity, as it does in torch: that is no reason for a warning
+    # a metric may overflow to infinity, as it does in torch: that is no reason for a warning
     with np.errstate(over="ignore", invalid="ignore"):
         predictions = experiment.predictions(outputs, truth)
         return {
@@ -90,7 +90,7 @@ def compute_metrics(
 
 
 class MetricComputer:
-    """Computes figures for one experiment's networks. It holds no state of a run."""
+    """Computes the loss and metrics of one experiment's networks. It holds no state of a run."""
 
     def __init__(self, experiment: Experiment) -> None:
         config = experiment.computed

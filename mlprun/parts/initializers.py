@@ -459,7 +459,7 @@ class File(ModuleInitializer):
         prefix = "model."
         if any(name.startswith(prefix) for name in tensors):
             tensors = {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
-        # state_dict: with the running figures of batch norm; it shares the module's memory
+        # state_dict: with the running statistics of batch norm; it shares the module's memory
         _copy(tensors, module.state_dict(), self.path)
 
 

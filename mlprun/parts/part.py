@@ -133,7 +133,7 @@ _TYPES = frozenset(get_args(ErrorType))
 
 
 def _again(error: ErrorDetails) -> InitErrorDetails:
-    """An error that pydantic told, to be told once more as part of another."""
+    """An error of pydantic, to be reported again as part of another."""
     kind = error["type"]
     known: Any = kind if kind in _TYPES else PydanticCustomError(kind, "{text}", {"text": error["msg"]})
     return InitErrorDetails(type=known, loc=error["loc"], input=error["input"], ctx=error.get("ctx", {}))

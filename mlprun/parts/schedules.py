@@ -23,7 +23,7 @@ class Schedule(Part):
     """Base of all schedules."""
 
     plateau: ClassVar[bool] = False
-    """whether the factor follows the dev figures that were met, so that it needs a state and dev rows"""
+    """whether the factor follows dev metrics, so that it needs a state and dev rows"""
 
     @property
     def depends_on_total(self) -> bool:

@@ -1,4 +1,4 @@
-"""Rows that stand in the config itself."""
+"""Rows given in the config itself."""
 
 from __future__ import annotations
 
