@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from mlprun import api, figures, files
 from mlprun.cli.options import AllowCode, check_of
 from mlprun.cli.terminal import Output, Table
-from mlprun.errors import CheckpointError, DataError, UsageError, command_line
+from mlprun.errors import DataError, UsageError, command_line
+from mlprun.storage.runs import RunFolder
 from mlprun.sweeps.folder import is_sweep
 
 if TYPE_CHECKING:
@@ -96,11 +96,14 @@ def plot_command(
         drawn = Drawing(
             "sweep", _figures(figures.sweep_figures, kinds, _options(parameters=parameters)), form, out
         )
-        sources = [Source(path, figures.SweepData.of(path, metric=metric, of=of or "best")) for path in paths]
+        sources = [
+            Source(RunFolder(path), figures.SweepData.of(path, metric=metric, of=of or "best"))
+            for path in paths
+        ]
     else:
         _refuse("run", of_sweeps)
         runs = [api.load(path, allow_code=allow_code) for path in paths]
-        sources = [Source(run.path, run.figure_data) for run in runs]
+        sources = [Source(run.folder, run.figure_data) for run in runs]
         drawn = Drawing("run", _figures(figures.run_figures, kinds, _options(**of_runs)), form, out)
     if list_:
         drawn.list(sources, output)
@@ -144,25 +147,16 @@ def _figures(registry: Any, kinds: Sequence[str], options: Mapping[str, Any]) ->
     return selected
 
 
-@dataclass(frozen=True)
-class Source:
-    """A run or sweep to plot."""
+class Source(NamedTuple):
+    """A run or a sweep that is drawn, with its folder."""
 
-    path: str
+    folder: RunFolder
     data: Any
 
     @property
-    def name(self) -> str:
-        """The name of the folder."""
-        return os.path.basename(os.path.abspath(self.path))
-
-    def plots(self) -> str:
-        """Return its folder for figures, created if missing. Raises CheckpointError for a symbolic link."""
-        folder = os.path.join(self.path, "plots")
-        if files.kind(folder) not in (None, "folder"):
-            raise CheckpointError(folder, f"is a {files.kind(folder)}", "expected a folder")
-        files.make_folder(folder)
-        return folder
+    def path(self) -> str:
+        """The folder's path."""
+        return self.folder.path
 
 
 class Drawing:
@@ -270,14 +264,14 @@ class Drawing:
         """The subfolder of `--out` for one of several sources; None for a single source."""
         if len(sources) == 1:
             return None
-        names = [one.name for one in sources]
-        ambiguous = names.count(source.name) > 1  # equal names in different folders
-        return f"{source.name}-{sources.index(source) + 1}" if ambiguous else source.name
+        names = [one.folder.name for one in sources]
+        ambiguous = names.count(source.folder.name) > 1  # equal names in different folders
+        return f"{source.folder.name}-{sources.index(source) + 1}" if ambiguous else source.folder.name
 
     def _folder(self, source: Source, name: str | None) -> str:
         """The folder for the figures of a source, created if missing."""
         if self.out is None:
-            return source.plots()
+            return source.folder.plots()
         folder = self.out if name is None else os.path.join(self.out, name)
         files.make_folder(folder)
         return folder

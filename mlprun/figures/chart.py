@@ -344,6 +344,11 @@ def evenly(count: int, most: int) -> NDArray[np.int64]:
     return np.linspace(0, count - 1, most).round().astype(np.int64)
 
 
+def jitter(count: int) -> NDArray[np.float64]:
+    """Shifts [N] between -0.5 and 0.5 that keep equal points from hiding one another."""
+    return np.asarray(np.arange(count) * 0.6180339887 % 1 - 0.5, np.float64)
+
+
 def joined(*parts: str) -> tuple[str, ...]:
     """The parts that say something, as one line."""
     text = "; ".join(part for part in parts if part)

@@ -8,7 +8,7 @@ import numpy as np
 
 from mlprun.analysis.summary import describe_counts
 from mlprun.figures import style
-from mlprun.figures.chart import Axis, Bars, Chart, Interval, Mark, Panel, Points, Text, joined
+from mlprun.figures.chart import Axis, Bars, Chart, Interval, Mark, Panel, Points, Text, jitter, joined
 from mlprun.figures.figure import SweepFigure, sweep_figures
 from mlprun.sweeps.objective import UNSOUND
 
@@ -23,8 +23,6 @@ LABEL = 44
 """characters beside a row"""
 DOTS = 300
 """dots of one configuration, at most: evenly spread ones of its sorted metrics"""
-GOLDEN = 0.6180339887
-"""multiples of it, less their whole part, spread evenly between 0 and 1"""
 
 
 @sweep_figures.register
@@ -90,11 +88,10 @@ def _value_marks(values: NDArray[np.float64], place: int) -> list[Mark]:
     low, median, high = np.quantile(values, [0.25, 0.5, 0.75])[:, None]
     start, end = np.array([place - 0.31]), np.array([place + 0.31])
     chosen = values[np.unique(np.linspace(0, len(values) - 1, min(len(values), DOTS)).astype(np.int64))]
-    shift = np.asarray((np.arange(len(chosen)) * GOLDEN % 1 - 0.5) * 0.56, np.float64)
     size = float(np.clip(900 / len(chosen), 5, 11))
     box = style.lighter(style.SKY, 0.7)
     return [
         Bars(start, end, high, low, color=box, edge=style.GREY, edge_width=0.7, along="y"),
-        Points(chosen, place + shift, color=style.BLUE, size=size, opacity=0.5),
+        Points(chosen, place + 0.56 * jitter(len(chosen)), color=style.BLUE, size=size, opacity=0.5),
         Interval(median, start, end, width=1.2),
     ]

@@ -10,7 +10,19 @@ import numpy as np
 
 from mlprun.analysis import pooling, statistics
 from mlprun.figures import style
-from mlprun.figures.chart import Axis, Chart, Interval, Line, Mark, Panel, Points, Text, grid_of, joined
+from mlprun.figures.chart import (
+    Axis,
+    Chart,
+    Interval,
+    Line,
+    Mark,
+    Panel,
+    Points,
+    Text,
+    grid_of,
+    jitter,
+    joined,
+)
 from mlprun.figures.figure import SweepFigure, sweep_figures
 from mlprun.figures.style import LineStyle, count_of
 
@@ -30,7 +42,6 @@ GROUPS = 6
 """values of the other parameter that have a line of their own, at most"""
 MIN_CONFIGURATIONS = 5
 """configurations that were drawn with one value, at least, for an interval of their mean"""
-GOLDEN = 0.6180339887
 
 
 @dataclass(frozen=True)
@@ -314,8 +325,5 @@ def _diverged_marks(data: SweepData, one: Dimension, *, is_labelled: bool) -> li
 
 
 def _jittered(positions: NDArray[np.float64], one: Dimension) -> NDArray[np.float64]:
-    """Positions with some width, so that dots of one value do not hide one another; the same at each call."""
-    if not one.is_few:
-        return positions
-    shift = (np.arange(len(positions)) * GOLDEN % 1 - 0.5) * 0.5
-    return one.shifted(positions, np.asarray(shift, np.float64))
+    """Positions with some width where they are few."""
+    return one.shifted(positions, 0.5 * jitter(len(positions))) if one.is_few else positions
