@@ -265,7 +265,7 @@ class Experiment:
     def filled_network(self, model: Mapping[str, NDArray[Any]]) -> Network:
         """The module with these parameters and buffers, in evaluation mode."""
         network = self.blank_network()
-        network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in model.items()})
+        load_model(network, model)
         return network.eval()
 
     def _built(self, architecture: Architecture) -> Network:
@@ -375,3 +375,8 @@ class InitialWeightCache:
         state: State = network.state_dict()
         self._networks[key] = (network, state)
         return state
+
+
+def load_model(network: Network, model: Mapping[str, NDArray[Any]]) -> None:
+    """Give a network these parameters and buffers, copied."""
+    network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in model.items()})

@@ -12,6 +12,7 @@ from mlprun.engines import epoch_protocol as protocol
 from mlprun.engines.contract import State
 from mlprun.engines.torch.optimizer_state import flatten, optimizer_spec, unflatten
 from mlprun.experiment import MetricComputer, SplitTensors
+from mlprun.experiment.experiment import load_model
 from mlprun.parts.optimizers import step_function
 from mlprun.randomness import Purpose
 
@@ -57,9 +58,7 @@ class TorchTrainer:
         """Continue from a state."""
         self._state: State | None = state
         self.epoch, self.progress = state.epoch, state.progress
-        self.network.load_state_dict(
-            {name: torch.from_numpy(np.array(array)) for name, array in state.model.items()}
-        )
+        load_model(self.network, state.model)
         host = self.config.optimizer.host_slots
         unflatten(self.optimizers, self.parameters, state.optimizer_state, state.optimizer_meta, host=host)
 
