@@ -106,7 +106,10 @@ def differing(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> lis
         if isinstance(one, dict) and isinstance(other, dict):
             found += differing(one, other, f"{prefix}{key}.")
         elif json.dumps(one) != json.dumps(other):
-            found.append(f"{prefix}{key}: {str(one)[:60]} -> {str(other)[:60]}")
+            shown = [
+                type(value).__name__ if isinstance(value, list | dict) else value for value in (one, other)
+            ]
+            found.append(f"{prefix}{key}: {shown[0]} -> {shown[1]}")
     return found
 
 
