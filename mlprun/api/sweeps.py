@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mlprun.analysis.summary import Summary
     from mlprun.sweeps.definition import Definition
     from mlprun.sweeps.folder import SweepFolder, SweepStatus
-    from mlprun.sweeps.run import Reporter as SweepReporter
+    from mlprun.sweeps.run import SweepReporter
     from mlprun.sweeps.schema import Configuration, Description, Trial
 
 

@@ -86,10 +86,6 @@ class CohortRun:
         with self._lock:
             self._results[checkpoint.trial] = checkpoint
 
-    def checkpoint(self, trial: int) -> TrialResult | None:
-        """Return the newest checkpoint of a trial, if it was begun."""
-        return self._results.get(trial)
-
     def finish(self, trial: int, result: TrialResult | None, error: BaseException | None = None) -> None:
         """Note that a trial is not trained any more; without a result it was stopped."""
         with self._lock:

@@ -36,7 +36,6 @@ DATABASE = "trials.sqlite"
 _NEEDED = ("sweep.yaml", "run.json", "status.json", DATABASE)
 _PARTIAL = re.compile(r"cohort-([0-9]{4,})\.partial\.safetensors")
 _MAX_JSON = 16_000_000
-_RESTORE = "restore it from a copy or run the sweep again in another folder"
 
 State = Literal["running", "finished", "interrupted", "failed", "crashed"]
 """`crashed` is never written: it is reported for a sweep whose process died"""
@@ -132,7 +131,7 @@ class SweepFolder:
             and all(isinstance(text, str) for text in (value["reason"], *value["differences"]))
         )
         if not sound:
-            raise CheckpointError(path, "is damaged: it is not the status of a sweep", _RESTORE)
+            raise CheckpointError(path, "is damaged: it is not the status of a sweep", database.RESTORE)
         return SweepStatus(**{**value, "differences": tuple(value["differences"])})
 
     def write_status(self, status: SweepStatus) -> None:
@@ -280,7 +279,9 @@ def _read_json(path: str) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise CheckpointError(path, "no such file", "expected the folder of a sweep") from error
     except (files.WrongKindError, files.TooLargeError, ValueError) as error:
-        raise CheckpointError(path, "is damaged: it is not the JSON that mlprun writes", _RESTORE) from error
+        raise CheckpointError(
+            path, "is damaged: it is not the JSON that mlprun writes", database.RESTORE
+        ) from error
     if not isinstance(value, dict):
-        raise CheckpointError(path, "is damaged: it is not a mapping", _RESTORE)
+        raise CheckpointError(path, "is damaged: it is not a mapping", database.RESTORE)
     return value

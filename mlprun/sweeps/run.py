@@ -48,7 +48,7 @@ POLL_SECONDS = 0.1
 """between two looks at signals and at trials that have ended"""
 
 
-class Reporter(Protocol):
+class SweepReporter(Protocol):
     """Observes a sweep."""
 
     def begin(self, folder: str, plan: Plan, done: int) -> None:
@@ -81,7 +81,7 @@ def run(
     definition: Definition,
     *,
     out: str,
-    reporter: Reporter,
+    reporter: SweepReporter,
     allow_code: bool = False,
     fail_fast: bool = False,
     retry_failed: bool = False,
@@ -195,7 +195,7 @@ def _plan(configs: Configs, found: SweepFolder | None, again: frozenset[int] = f
     return plan
 
 
-def _prepare(plan: Plan, reporter: Reporter) -> None:
+def _prepare(plan: Plan, reporter: SweepReporter) -> None:
     """Report warnings of the data, refuse a missing device, and load kernels, before the first trial."""
     warnings = dict.fromkeys(one for made in plan.configs.prototypes for one in made.warnings)
     for warning in shortened(warnings):
@@ -243,7 +243,7 @@ class Session:
     router: ExecutorRouter
 
     def __init__(
-        self, plan: Plan, found: SweepFolder, writer: Writer, reporter: Reporter, stop: StopFlag
+        self, plan: Plan, found: SweepFolder, writer: Writer, reporter: SweepReporter, stop: StopFlag
     ) -> None:
         self.plan, self.folder, self.writer, self.reporter, self.stop = plan, found, writer, reporter, stop
         pending = writer.results.pending_cohorts()
