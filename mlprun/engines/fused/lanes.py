@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
 
 from mlprun.engines.fused.compat import host_cpu_features
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 # The width of AVX-512, or 32 bytes, which the compiler splits over narrower registers.
 VECTOR_BYTES = 64 if "+avx512f" in host_cpu_features().split(",") else 32
-INT = types.int64
 
 
 @dataclass(frozen=True)
