@@ -157,11 +157,11 @@ def predict_command(
 def _splits(text: str | None) -> Sequence[str]:
     if text is None:
         return SPLITS
-    words = [word.strip() for word in text.split(",")]
-    for word in words:
-        if word not in SPLITS:
-            raise UsageError("--split", f"unknown split {word!r}", f"use {', '.join(SPLITS)}")
-    return words
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in SPLITS:
+            raise UsageError("--split", f"unknown split {name!r}", f"use {', '.join(SPLITS)}")
+    return names
 
 
 def _bound(option: str, text: str) -> Bound:

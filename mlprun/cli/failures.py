@@ -83,7 +83,7 @@ def _as_argument(option: str, arguments: Sequence[Any]) -> str:
     return f"write {ranked[0]}=VALUE after the config" if ranked else ""
 
 
-def hint(word: str, known: Sequence[str], help_command: str) -> str:
+def hint(word: str, candidates: Sequence[str], help_command: str) -> str:
     """Return `did you mean X?` if a known word is similar, otherwise the help command."""
-    near = difflib.get_close_matches(word, known, n=1)
+    near = difflib.get_close_matches(word, candidates, n=1)
     return f"did you mean {near[0]}?" if near else f"try {help_command}"

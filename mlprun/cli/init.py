@@ -80,22 +80,22 @@ def init_command(
     """
     _check(template, data, target)
     stem = os.path.splitext(os.path.basename(data))[0] if data else template or "moons"
-    place = out or f"{stem}.yaml"
-    shown = f"{stem}.yaml" if place == "-" else place
+    path = out or f"{stem}.yaml"
+    shown = f"{stem}.yaml" if path == "-" else path
     if data:
         made = for_table(data, list(target or ()), out=shown)
     else:
         made = for_dataset(template or "moons", out=shown)
-    if place == "-":
+    if path == "-":
         output.data(made.text)
         return
-    save(place, made.text.encode(), force=force)
-    beside = os.path.join(os.path.dirname(place), SCHEMA_FILE)
+    save(path, made.text.encode(), force=force)
+    beside = os.path.join(os.path.dirname(path), SCHEMA_FILE)
     if files.kind(beside) is None:
         save(beside, schema_text().encode(), force=False)
-    output.result(f"wrote {place}")
-    output.document({"config": place, "schema": beside})
-    output.message("\n".join([*made.about, f"next: {command_line('train', place)}"]))
+    output.result(f"wrote {path}")
+    output.document({"config": path, "schema": beside})
+    output.message("\n".join([*made.about, f"next: {command_line('train', path)}"]))
 
 
 def _check(template: str | None, data: str | None, target: list[str] | None) -> None:
@@ -134,8 +134,8 @@ def for_dataset(name: str, *, out: str) -> Template:
 def for_table(path: str, target: Sequence[str], *, out: str) -> Template:
     """Return a config for a table, with columns, task, splits and missing values inferred from it."""
     options, about = infer_table(path, target)
-    place = os.path.relpath(path, os.path.dirname(out) or ".")
-    dataset = {"name": "table", "path": place, **options}
+    relative = os.path.relpath(path, os.path.dirname(out) or ".")
+    dataset = {"name": "table", "path": relative, **options}
     try:
         return _render(dataset, about, out)
     except ConfigError:

@@ -103,7 +103,7 @@ def _find(name: str, plural: str, parts: Sequence[type[Part]]) -> type[Part]:
 def _show_kinds(kinds: Kinds, output: Output) -> None:
     names = {plural: [part.names()[0] for part in parts] for plural, parts in kinds.items()}
     keys = list(Config.model_fields)
-    rows = [(kind, len(known), ", ".join(known)) for kind, known in {"config": keys, **names}.items()]
+    rows = [(kind, len(parts), ", ".join(parts)) for kind, parts in {"config": keys, **names}.items()]
     output.result(Table(("kind", "count", "names"), rows))
     output.document({"config": keys, "kinds": names})
     output.message("\nmlprun list KIND describes the parts of a kind, mlprun list KIND NAME a single part,")

@@ -162,8 +162,8 @@ class Source(NamedTuple):
 class Drawing:
     """Figures of runs or sweeps and their output files."""
 
-    def __init__(self, noun: str, chosen: Sequence[Any], form: str, out: str | None) -> None:
-        self.noun, self.figures, self.form, self.out = noun, chosen, form, out
+    def __init__(self, noun: str, selected: Sequence[Any], form: str, out: str | None) -> None:
+        self.noun, self.figures, self.form, self.out = noun, selected, form, out
         self.file = out if out is not None and _is_file(out) else None
 
     def check_out(self, sources: Sequence[Source]) -> None:

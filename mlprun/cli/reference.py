@@ -67,10 +67,10 @@ def of_kind(kind: str | None) -> tuple[Registry[Any], ...]:
     return registries()
 
 
-def kinds(known: Iterable[Registry[Any]]) -> dict[str, list[type[Part]]]:
+def kinds(sources: Iterable[Registry[Any]]) -> dict[str, list[type[Part]]]:
     """Return the parts of each kind by the plural of the kind."""
     parts: dict[str, list[type[Part]]] = {}
-    for registry in known:
+    for registry in sources:
         parts.setdefault(registry.plural, []).extend(registry)
     return parts
 

@@ -167,9 +167,9 @@ def show_plan(
     from mlprun.sweeps import run
 
     options = {"allow_code": allow_code, "retry_failed": retry_failed}
-    plan, place, _, said, _ = run.look(api.load_definition(sweep, *overrides), out=out, **options)
-    folder = None if place is None else place.path
-    for line in said:
+    plan, existing, _, messages, _ = run.look(api.load_definition(sweep, *overrides), out=out, **options)
+    folder = None if existing is None else existing.path
+    for line in messages:
         output.message(line)
     output.result(plan_summary(plan, folder, plan.done))
     output.document(plan_document(plan, folder, plan.done))

@@ -65,16 +65,16 @@ def show_command(
     Exit codes: 0 success, 2 usage, 4 not a sweep, 7 files.
     """
     check_of(of)
-    place = open_sweep(folder)
-    status = place.status()
-    with place.results() as results:
+    sweep = open_sweep(folder)
+    status = sweep.status()
+    with sweep.results() as results:
         summary = summarize(results, metric=metric, of=of)
-    if (edited := place.edit_warning(summary.description.definition)) is not None:
+    if (edited := sweep.edit_warning(summary.description.definition)) is not None:
         output.message(f"warning: {edited}")
     output.document(_document(folder, status, summary))
     shown = summary.lines[: top or None]
     output.result(_status_line(folder, status, summary) + "\n", table(summary, shown), "")
-    for text in (*notes(summary, shown), *next_steps(place, status, summary)):
+    for text in (*notes(summary, shown), *next_steps(sweep, status, summary)):
         output.result(text)
 
 
@@ -263,20 +263,20 @@ def _interval_notes(summary: Summary, shown: Sequence[ConfigurationSummary]) -> 
         yield "intervals exceed 0 or 1 since Student's t is unbounded; more seeds make them narrower"
 
 
-def next_steps(place: SweepFolder, status: SweepStatus, summary: Summary) -> Iterator[str]:
+def next_steps(sweep: SweepFolder, status: SweepStatus, summary: Summary) -> Iterator[str]:
     """Yield the next command: to resume a stopped sweep, or to analyse it."""
     if status.state in ("running", "finished"):
         known = sum(line.stats.n > 0 for line in summary.lines)
-        yield f"next: {command_line('sweep compare' if known > 1 else 'plot', place.path)}"
+        yield f"next: {command_line('sweep compare' if known > 1 else 'plot', sweep.path)}"
         return
     if status.reason:
         yield f"{status.state}: {status.reason}"
     description = summary.description
-    if place.name.rpartition("-")[0] != description.name:
+    if sweep.name.rpartition("-")[0] != description.name:
         yield f"to resume, rename the folder to {description.name}-001: sweeps are found by name"
         return
-    out = os.path.dirname(place.path.rstrip("/")) or "."
+    out = os.path.dirname(sweep.path.rstrip("/")) or "."
     elsewhere = "" if out == "runs" else f" --out {shell_path(out)}"
     # user code runs only if the user allows it
     trusted = " --allow-code" if description.base.get("extend") else ""
-    yield f"to resume: {command_line('sweep run', place.definition)}{elsewhere}{trusted}"
+    yield f"to resume: {command_line('sweep run', sweep.definition)}{elsewhere}{trusted}"
