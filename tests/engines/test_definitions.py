@@ -53,8 +53,7 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("size", [45, 16])
+@pytest.mark.parametrize(("size", "dtype"), [(45, "float32"), (16, "float64")])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_fifty_epochs_are_those_of_a_plain_loop_to_the_bit(
     name: str, size: int, dtype: str, experiment: Make, course: Make
