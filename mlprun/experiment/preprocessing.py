@@ -28,7 +28,6 @@ from pydantic import Field, ValidationError, model_validator
 
 from mlprun.errors import CheckpointError, DataError
 from mlprun.interrupts import defer_interrupts
-from mlprun.parts.datasets.table.delimited import repeated
 from mlprun.parts.datasets.table.source import shown
 from mlprun.parts.part import Options, PositiveFloat
 
@@ -389,7 +388,8 @@ def fit(
     has no value in these rows, or its numbers are too large to add up.
     """
     for names in (data.input_names, data.target_names):
-        if (twice := repeated(names)) is not None:
+        if len(set(names)) < len(names):
+            twice = next(name for k, name in enumerate(names) if name in names[:k])
             raise DataError("dataset", f"two columns are called {shown(twice)}", "give each its own name")
     categories = data.categories or (None,) * len(data.input_names)
     types: list[CellType] = ["number" if texts is None else "text" for texts in categories]

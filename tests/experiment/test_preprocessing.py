@@ -314,3 +314,9 @@ def test_rows_of_another_table_are_refused(changed, message):
     with pytest.raises(DataError) as caught:
         read(other, np.arange(2), *options)
     assert message in str(caught.value)
+
+
+def test_two_columns_of_one_name_are_refused():
+    data = replace(numeric(np.eye(3)), input_names=("a", "b", "a"))
+    with pytest.raises(DataError, match="two columns are called 'a'"):
+        fit(data, np.arange(3), standardize=True)
