@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from mlprun.errors import UsageError
 from mlprun.parts.metrics import metrics
 from mlprun.parts.part import suggestion
+from mlprun.sweeps.objective import LAST
 from mlprun.sweeps.schema import TrialStatus
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
     from mlprun.sweeps.schema import Description
 
-LAST = "last_"
-"""Prefix of metrics of a trial's last epoch; those without it are of its best."""
 _COLUMNS = ("setting", "n", "mean", "std", "median", "success", "pruned at", "best", "trial", "epoch", "rows")
 _TAKEN = frozenset(("name", "seed", "fold", "status", *_COLUMNS, *get_args(TrialStatus)))
 """Endings of paths that say nothing by themselves, or are the names of columns beside them."""

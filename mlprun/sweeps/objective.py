@@ -12,7 +12,7 @@ import operator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
     from mlprun.sweeps.schema import Description, Trial, TrialStatus
 
@@ -33,6 +33,16 @@ OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "==": operator.eq,
 }
+
+LAST = "last_"
+"""prefix of metrics of a trial's last epoch; those without it are of its best"""
+
+
+def test_data_warning(by: str, names: Iterable[str]) -> Iterator[str]:
+    """Yield a warning if `by`, one of the metrics `names`, is measured on test data."""
+    if by.removeprefix(LAST).startswith("test_"):
+        instead = "; select on dev" if any(name.startswith("dev_") for name in names) else ""
+        yield f"selecting on test data ({by}) is optimistic{instead}"
 
 
 def objective(description: Description, trials: Sequence[Trial]) -> float | None:

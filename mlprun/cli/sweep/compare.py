@@ -14,6 +14,7 @@ from mlprun.cli.reference import inline
 from mlprun.cli.sweep.show import survivors
 from mlprun.cli.terminal import Output, Table
 from mlprun.sweeps.folder import open_sweep
+from mlprun.sweeps.objective import LAST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,7 +86,7 @@ def compare_command(
     by_many = by is not None and not settings and comparisons.has_many_values(summary, by)
     correlations = comparisons.correlate(summary, by) if by is not None and by_many else []
     pairs = [] if by_many else compare(summary, settings or (), by)
-    plain = summary.column.removeprefix(columns.LAST)
+    plain = summary.column.removeprefix(LAST)
     output.document(
         {
             "sweep": folder,

@@ -11,12 +11,12 @@ import typer
 
 from mlprun import api
 from mlprun.cli.options import AllowCode  # noqa: TC001 -- Typer reads it
-from mlprun.cli.sweep.show import search_warning
 from mlprun.cli.terminal import LINE_SECONDS, Output, ProgressReporter
 from mlprun.errors import command_line
+from mlprun.sweeps.objective import test_data_warning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mlprun.api import Sweep
     from mlprun.sweeps.plan import Plan
@@ -255,7 +255,7 @@ def plan_summary(plan: Plan, folder: str | None, done: int) -> str:
     lines = [f"{sizes[0]}: {sizes[1]} × {_count(document['seeds'], 'seed')}{folds}{rounds}"]
     if document["rungs"]:
         lines.append(f"pruned after epochs {', '.join(map(str, document['rungs']))}")
-    lines += search_warning(plan)
+    lines += _search_warning(plan)
     lines.append(f"{engines} in {_count(document['cohorts'], 'cohort')}, {_count(document['cores'], 'core')}")
     memory = f"{estimate['bytes_of_a_cohort'] / 1e6:.3g} MB of memory"
     lines.append(f"estimate: {duration(estimate['seconds'])}, {memory}")
@@ -281,3 +281,13 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{max(1, round(seconds))} s"
+
+
+def _search_warning(plan: Plan) -> Iterator[str]:
+    """Yield a warning if a search or pruner selects on test data."""
+    search, description = plan.sweep.search, plan.description
+    if search is None or (search.name == "random" and search.pruner is None):
+        return
+    objective, success = description.objective, description.success
+    by = success["figure"] if objective["aggregate"] == "success" and success else objective["metric"]
+    yield from test_data_warning(by, description.figures)

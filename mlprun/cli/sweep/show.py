@@ -14,15 +14,14 @@ from mlprun.cli.reference import inline
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import command_line, shell_path
 from mlprun.sweeps.folder import open_sweep
-from mlprun.sweeps.objective import APART, SOUND, UNSOUND
+from mlprun.sweeps.objective import APART, LAST, SOUND, UNSOUND, test_data_warning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mlprun.analysis.statistics import SuccessRate
     from mlprun.analysis.summary import ConfigurationSummary, Summary
     from mlprun.sweeps.folder import SweepFolder, SweepStatus
-    from mlprun.sweeps.plan import Plan
 
 _NAMED = 8
 """settings that a note lists by number, at most"""
@@ -112,8 +111,8 @@ def table(summary: Summary, lines: Sequence[ConfigurationSummary]) -> Table:
         )
         for line in lines
     ]
-    of = "last" if summary.column.startswith(columns.LAST) else "best"
-    plain = summary.column.removeprefix(columns.LAST)
+    of = "last" if summary.column.startswith(LAST) else "best"
+    plain = summary.column.removeprefix(LAST)
     return Table(headings, rows, f"{plain} of each trial's {of} epoch, over seeds")
 
 
@@ -158,8 +157,8 @@ def _document(folder: str, status: SweepStatus, summary: Summary) -> Mapping[str
         "name": description.name,
         "status": status.state,
         "reason": status.reason,
-        "metric": summary.column.removeprefix(columns.LAST),
-        "of": "last" if summary.column.startswith(columns.LAST) else "best",
+        "metric": summary.column.removeprefix(LAST),
+        "of": "last" if summary.column.startswith(LAST) else "best",
         "goal": summary.direction,
         "sorted_by": summary.aggregate,
         "success": description.success["text"] if description.success else None,
@@ -226,23 +225,7 @@ def _test_note(summary: Summary) -> Iterator[str]:
     success = summary.description.success
     by = success["figure"] if summary.aggregate == "success" and success else summary.column
     if len(summary.lines) > 1:
-        yield from _test_warning(by, summary.description.figures)
-
-
-def search_warning(plan: Plan) -> Iterator[str]:
-    """Yield a warning if a search or pruner selects on test data."""
-    search, description = plan.sweep.search, plan.description
-    if search is None or (search.name == "random" and search.pruner is None):
-        return
-    objective, success = description.objective, description.success
-    by = success["figure"] if objective["aggregate"] == "success" and success else objective["metric"]
-    yield from _test_warning(by, description.figures)
-
-
-def _test_warning(by: str, names: Iterable[str]) -> Iterator[str]:
-    if by.removeprefix(columns.LAST).startswith("test_"):
-        instead = "; select on dev" if any(name.startswith("dev_") for name in names) else ""
-        yield f"selecting on test data ({by}) is optimistic{instead}"
+        yield from test_data_warning(by, summary.description.figures)
 
 
 def _interval_notes(summary: Summary, shown: Sequence[ConfigurationSummary]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from mlprun.figures.chart import LARGEST, is_drawable
 from mlprun.figures.sweeps.dimensions import Dimension, configuration_labels, dimension
 from mlprun.sweeps import cohort_file
 from mlprun.sweeps.folder import SweepFolder, open_sweep
-from mlprun.sweeps.objective import APART, mean
+from mlprun.sweeps.objective import APART, LAST, mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -74,12 +74,12 @@ class SweepData:
     @property
     def metric(self) -> str:
         """The metric as titles call it: `dev loss`."""
-        return self.summary.column.removeprefix(columns.LAST).replace("_", " ")
+        return self.summary.column.removeprefix(LAST).replace("_", " ")
 
     @property
     def axis(self) -> str:
         """The label of an axis of the metric, with the epoch that it is of."""
-        of = "last" if self.summary.column.startswith(columns.LAST) else "best"
+        of = "last" if self.summary.column.startswith(LAST) else "best"
         chosen = of == "last" or any(trial.best_epoch for trials in self.trials.values() for trial in trials)
         return f"{self.metric} ({of} epoch)" if chosen else self.metric
 
