@@ -53,8 +53,8 @@ BOUNDS = {
     "files": Bound(240),
     "median lines of a file": Bound(120, at_least=True),
     "lines of the longest file": Bound(800),
-    "imports of mlprun inside functions": Bound(27),  # to become 20
-    "import circles": Bound(2),  # to become 0
+    "imports of mlprun inside functions": Bound(20),
+    "import circles": Bound(0),
     "places that call engine.advance": Bound(1),
     "parameters of the fused training kernel": Bound(8),
     "files entered by train": Bound(60),

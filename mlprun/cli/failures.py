@@ -74,13 +74,10 @@ def _as_argument(option: str, arguments: Sequence[Any]) -> str:
         return f"write it without {option}"
     if not any("KEY=VALUE" in str(argument.metavar) for argument in arguments):
         return ""
-    from mlprun.parts import aliases
-    from mlprun.schema.error_messages import sections_with
+    from mlprun.schema.error_messages import key_of_option
 
-    keys = [*sections_with(name, {"optimizer": "sgd", "dataset": "moons"}), aliases.closest_key(name, "")]
-    # epochs occurs in several sections; training comes first
-    ranked = sorted(filter(None, keys), key=lambda key: not key.startswith("training"))
-    return f"write {ranked[0]}=VALUE after the config" if ranked else ""
+    key = key_of_option(name)
+    return "" if key is None else f"write {key}=VALUE after the config"
 
 
 def hint(word: str, candidates: Sequence[str], help_command: str) -> str:

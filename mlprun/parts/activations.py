@@ -78,15 +78,20 @@ def build_activation(activation: Activation | tuple[Activation, ...]) -> nn.Modu
         module.label = one.names()[0]  # type: ignore[assignment]
     if len(modules) == 1:
         return modules[0]
-    from mlprun.parts.network import Parallel  # brings torch
-
-    return Parallel(modules)
+    parallel: nn.Module = _network().Parallel(modules)
+    return parallel
 
 
 def _elementwise_module(function: Callable[[Tensor], Tensor], **options: float) -> nn.Module:
-    from mlprun.parts.network import Elementwise  # brings torch
+    module: nn.Module = _network().Elementwise(function, **options)
+    return module
 
-    return Elementwise(function, **options)
+
+def _network() -> Any:
+    """Import the modules, which bring torch."""
+    from mlprun.parts import network
+
+    return network
 
 
 class _OfRow(Activation):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mlprun.training.metadata import record_of, trained_config
+from mlprun.training.recorder import best_from
 from mlprun.training.reproducing import Reproduction, reproduce
 from mlprun.training.resuming import resume
 from mlprun.training.run import TrainResult, start
@@ -12,6 +13,7 @@ __all__ = [
     "Callback",
     "Reproduction",
     "TrainResult",
+    "best_from",
     "record_of",
     "reproduce",
     "resume",

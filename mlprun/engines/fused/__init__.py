@@ -14,12 +14,20 @@ from mlprun.engines.fused import support
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
+    from types import ModuleType
 
     from mlprun.engines.contract import Arrays, ChunkResult, RunFailure, StopCondition
     from mlprun.engines.fused.cohort import Cohort
     from mlprun.experiment import Experiment
 
 isolation.isolate_numba()  # before anything here imports it
+
+
+def _kernels() -> ModuleType:
+    """Import what needs Numba."""
+    from mlprun.engines.fused import cohort
+
+    return cohort
 
 
 class FusedEngine:
@@ -34,11 +42,7 @@ class FusedEngine:
 
     def warm_up(self, experiment: Experiment, message: Callable[[str], None]) -> None:
         """Load the kernels; if they must be compiled first, say so."""
-        from mlprun.engines.fused.compilation import compile_kernels
-        from mlprun.engines.fused.epochs import EVALUATE, TRAIN
-
-        kernels = [TRAIN] if support.kernels_compute_metrics(experiment) else [TRAIN, EVALUATE]
-        compile_kernels(kernels, experiment.config.training.dtype, message)
+        _kernels().warm_up(experiment, message)
 
     def initial_state(self, experiment: Experiment) -> State:
         """Return the state at epoch 0."""
@@ -46,9 +50,8 @@ class FusedEngine:
 
     def gradients(self, experiment: Experiment, state: State, *, device: str) -> Arrays:
         """Return the gradient of the first batch after `state`, as the kernels compute it."""
-        from mlprun.engines.fused.cohort import gradients
-
-        return gradients(experiment, state)
+        gradients: Arrays = _kernels().gradients(experiment, state)
+        return gradients
 
     def validate_state(self, experiment: Experiment, state: State) -> str | None:
         """Return what is wrong with an optimizer's state, or None."""
@@ -65,9 +68,8 @@ class FusedEngine:
         threads: int | None = None,
     ) -> Cohort:
         """Return a cohort of runs that continue from the given states, on all cores or `threads` threads."""
-        from mlprun.engines.fused.cohort import Cohort
-
-        return Cohort(experiments, states, threads)
+        cohort: Cohort = _kernels().Cohort(experiments, states, threads)
+        return cohort
 
     def states(self, cohort: Cohort, which: Sequence[int]) -> list[State]:
         """Return copies of the states of the selected runs."""

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun.engines.contract import ChunkResult, State
 from mlprun.engines.epoch_protocol import advance_run
+from mlprun.engines.fused import support
 from mlprun.engines.fused.chunks import advance
+from mlprun.engines.fused.compilation import compile_kernels
+from mlprun.engines.fused.epochs import EVALUATE, TRAIN
 from mlprun.engines.fused.lanes import FLOAT_TYPES
 from mlprun.engines.fused.records import Schedule, layout_of
 from mlprun.engines.fused.run import FusedRun
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -78,6 +81,12 @@ def _workspace(run: FusedRun) -> Workspace:
         del spaces[next(iter(spaces))]
     spaces[key] = space  # the last to be removed
     return space
+
+
+def warm_up(experiment: Experiment, message: Callable[[str], None]) -> None:
+    """Load the kernels of an experiment; if they must be compiled first, say so."""
+    kernels = [TRAIN] if support.kernels_compute_metrics(experiment) else [TRAIN, EVALUATE]
+    compile_kernels(kernels, experiment.config.training.dtype, message)
 
 
 def gradients(experiment: Experiment, state: State) -> dict[str, NDArray[Any]]:
