@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from mlprun import files, schema
 from mlprun.cli import reference
 from mlprun.cli.infer import infer_table
+from mlprun.cli.notation import inline, plain
 from mlprun.cli.options import Force, save
 from mlprun.cli.terminal import Output
 from mlprun.cli.validate import SCHEMA_FILE, schema_text
@@ -194,9 +195,9 @@ def _section_lines(config: schema.Config, written: Mapping[str, Mapping[str, Any
     for section in _top(type(config)):
         value, options = getattr(config, section.name), written.get(section.name)
         if options is None:
-            yield _line(f"# {section.name}: {reference.inline(full(value))}", _comment(section))
+            yield _line(f"# {section.name}: {inline(full(value))}", _comment(section))
         elif not isinstance(value, BaseModel):
-            yield _line(f"{section.name}: {reference.inline(full(value))}", _comment(section))
+            yield _line(f"{section.name}: {inline(full(value))}", _comment(section))
         else:
             yield from ("", _line(f"{section.name}:", section.description))
             yield from _option_lines(value, options)
@@ -209,11 +210,9 @@ def _option_lines(value: BaseModel, written: Mapping[str, Any]) -> Iterator[str]
         yield _line(f"  name: {value.names()[0]}", f"another: `mlprun list {home.plural}`")
     for option in _top(type(value)):
         if option.name in written:
-            yield _line(f"  {option.name}: {reference.inline(written[option.name])}", _comment(option))
+            yield _line(f"  {option.name}: {inline(written[option.name])}", _comment(option))
         else:
-            yield _line(
-                f"  # {option.name}: {reference.inline(full(getattr(value, option.name)))}", _comment(option)
-            )
+            yield _line(f"  # {option.name}: {inline(full(getattr(value, option.name)))}", _comment(option))
 
 
 def _top(model: type[BaseModel]) -> Iterator[reference.Option]:
@@ -248,4 +247,4 @@ def full(value: Any) -> Any:
         return {name: full(member) for name, member in value if name not in off}
     if isinstance(value, list | tuple):
         return [full(member) for member in value]
-    return reference.plain(value)
+    return plain(value)

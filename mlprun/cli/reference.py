@@ -4,8 +4,6 @@ Everything is derived from the registries and classes; no part is referred to by
 """
 
 import inspect
-import json
-import re
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from mlprun import figures
+from mlprun.cli.notation import default_of, inline, plain
 from mlprun.parts.part import Named, Options, Part, Registry
 from mlprun.schema import registries
 
@@ -29,9 +28,6 @@ WORDS: dict[Any, str] = {
     object: "anything",
 }
 SIGNS = ((bounds.Gt, "gt", ">"), (bounds.Ge, "ge", ">="), (bounds.Lt, "lt", "<"), (bounds.Le, "le", "<="))
-PLAIN = re.compile(r"(\.\./)*[A-Za-z][A-Za-z0-9_./-]*")
-QUOTED = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
-"""strings that some YAML parsers do not read as strings"""
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,7 @@ def options(model: type[BaseModel], prefix: str = "") -> Iterator[Option]:
         if get_origin(field.annotation) is Literal and name == "name":
             continue
         values = describe(field.annotation, _metadata(field))
-        yield Option(prefix + name, values, field.is_required(), _default(field), field.description or "")
+        yield Option(prefix + name, values, field.is_required(), default_of(field), field.description or "")
         for nested, place in _nested(field.annotation):
             yield from options(nested, f"{prefix}{name}.{place}")
 
@@ -107,43 +103,6 @@ def describe(annotation: Any, metadata: Sequence[Any] = ()) -> str:
         if isinstance(item, str):
             return item
     return " ".join([_shape(annotation), *_limits(metadata)])
-
-
-def inline(value: Any) -> str:
-    """Return a value as one line of YAML; a part with default options is written as its name."""
-    value = plain(value)
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{inline(key)}: {inline(member)}" for key, member in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(inline, value)) + "]"
-    if isinstance(value, str) and PLAIN.fullmatch(value) and value.lower() not in QUOTED:
-        return value
-    # escape line breaks and direction marks, but no other letters
-    return json.dumps(value, ensure_ascii=not str(value).isprintable())
-
-
-def plain(value: Any) -> Any:
-    """Return a value as mappings, lists, numbers and text; a part with default options is its name."""
-    if isinstance(value, Part):
-        changed = {name: member for name, member in value if name not in _defaults(value)}
-        return plain({"name": value.names()[0], **changed}) if changed else value.names()[0]
-    if isinstance(value, BaseModel):
-        return {name: plain(member) for name, member in value if name not in _defaults(value)}
-    if isinstance(value, Mapping):
-        return {str(name): plain(member) for name, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(member) for member in value]
-    return value
-
-
-def _defaults(model: BaseModel) -> set[str]:
-    """The names of the fields with their default value, including `name`."""
-    fields = type(model).model_fields.items()
-    return {name for name, field in fields if name == "name" or getattr(model, name) == _default(field)}
-
-
-def _default(field: FieldInfo) -> Any:
-    return None if field.is_required() else field.get_default(call_default_factory=True)
 
 
 def _metadata(field: FieldInfo) -> list[Any]:

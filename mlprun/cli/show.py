@@ -8,8 +8,8 @@ from pydantic import BaseModel
 
 from mlprun import api, figures
 from mlprun.cli import metrics
+from mlprun.cli.notation import inline, plain
 from mlprun.cli.options import AllowCode, Force, save
-from mlprun.cli.reference import inline, plain
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import MlprunError, UsageError, command_line
 from mlprun.storage.runs import find as find_runs

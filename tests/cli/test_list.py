@@ -8,6 +8,7 @@ from pydantic import Field
 
 from mlprun import figures
 from mlprun.cli import reference
+from mlprun.cli.notation import inline
 from mlprun.parts.activations import OneActivation
 from mlprun.parts.part import ConfigPath, Options, Part, PositiveInt, Seed
 from mlprun.schema import Config, registries
@@ -204,6 +205,6 @@ def test_annotations_are_described_in_words():
 
 
 def test_a_part_as_a_default_is_written_as_short_as_a_config_allows():
-    assert reference.inline(Example()) == "example"
-    assert reference.inline(Example(mode="sum")) == "{name: example, mode: sum}"
-    assert reference.inline({"a b": ["true", "x y", 1e-8, None]}) == '{"a b": ["true", "x y", 1e-08, null]}'
+    assert inline(Example()) == "example"
+    assert inline(Example(mode="sum")) == "{name: example, mode: sum}"
+    assert inline({"a b": ["true", "x y", 1e-8, None]}) == '{"a b": ["true", "x y", 1e-08, null]}'

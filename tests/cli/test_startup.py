@@ -69,3 +69,18 @@ def test_a_run_uses_the_postponed_numpy_and_on_torch_does_not_load_numba(tmp_pat
     )
     assert done.returncode == 0, done.stderr
     assert "engine torch" in done.stdout
+
+
+LISTED = """
+import sys
+from mlprun.cli import main
+assert main(["ls", "."]) == 0
+sys.exit("mlprun.schema" in sys.modules or "mlprun.parts.datasets" in sys.modules)
+"""
+
+
+def test_ls_loads_no_parts_of_configs(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", LISTED], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -9,8 +9,8 @@ import typer
 from mlprun.analysis import columns, comparisons, report_text
 from mlprun.analysis.comparisons import compare
 from mlprun.analysis.summary import summarize
+from mlprun.cli.notation import inline
 from mlprun.cli.options import Metric, Of, check_of
-from mlprun.cli.reference import inline
 from mlprun.cli.sweep.show import survivors
 from mlprun.cli.terminal import Output, Table
 from mlprun.sweeps.folder import open_sweep

@@ -9,8 +9,8 @@ import typer
 
 from mlprun.analysis import columns, report_text, statistics
 from mlprun.analysis.summary import describe_counts, summarize
+from mlprun.cli.notation import inline
 from mlprun.cli.options import Metric, Of, check_of
-from mlprun.cli.reference import inline
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import command_line, shell_path
 from mlprun.sweeps.folder import open_sweep
