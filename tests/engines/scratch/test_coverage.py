@@ -97,7 +97,7 @@ def test_the_package_is_small_enough_to_be_read() -> None:
     files = sorted(Path(package.__file__).parent.glob("*.py"))
     lengths = {file.name: len(file.read_text().splitlines()) for file in files}
     lengths.pop("trainer.py")  # the epoch protocol's side of the engine is no chapter
-    assert sum(lengths.values()) < 605
+    assert sum(lengths.values()) <= 600
     assert max(lengths.values()) <= 150
     assert not [
         file.name for file in files if re.search(r"^\s*(import|from) torch", file.read_text(), re.MULTILINE)
