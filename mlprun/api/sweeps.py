@@ -162,7 +162,7 @@ def sweep(
     )
     if ended.signal_number is not None and ended.status.state == "interrupted":
         status = ended.status
-        kept = f"; {status.kept} more are kept in the middle" if status.kept else ""
+        kept = f"; {status.kept} more are partially trained" if status.kept else ""
         what = f"stopped after {status.done} of {status.total} trials, which are saved{kept}"
         remedy = "the same command goes on"
         raise InterruptedRunError(ended.folder.path, what, remedy, signal_number=ended.signal_number)

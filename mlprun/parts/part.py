@@ -182,7 +182,8 @@ class Named:
             raise PydanticCustomError("part_name", "{expected}", {"expected": expected})
         if name not in self.registry:
             given = truncate(str(name), 100)
-            hint = suggestion(given, self.registry.names())
+            unregistered = "none is registered; name the file that registers it under extend"
+            hint = suggestion(given, self.registry.names()) or unregistered
             what = {"kind": self.registry.kind, "name": repr(given), "hint": hint}
             raise PydanticCustomError("part_name", "unknown {kind} {name}; {hint}", what)
         return value

@@ -219,7 +219,7 @@ def test_a_sweep_that_is_stopped_says_what_it_keeps_in_the_middle(sweep, tmp_pat
 
 def test_ctrl_c_is_no_total_loss_where_trials_are_kept(sweep, monkeypatch):
     whole = sweep("seeds: 2")
-    for kept, more in ((0, ""), (703, "; 703 more are kept in the middle")):
+    for kept, more in ((0, ""), (703, "; 703 more are partially trained")):
         status = folder.SweepStatus("interrupted", done=5, total=1800, kept=kept)
         ended = SweepResult(whole.folder, status, None, signal_number=2)
         monkeypatch.setattr("mlprun.sweeps.run.run", lambda *_, ended=ended, **options: ended)
