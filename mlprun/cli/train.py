@@ -216,6 +216,8 @@ def _show_end(run: "Run", output: Output) -> None:
     early = ", stopped early" if status.reason == "early_stopping" else ""
     where = f"engine {record['engine']} on {record['device']}"
     output.result(f"\n{status.epochs} epochs{early} in {status.seconds:.2f} s, {where}")
+    if status.reason.startswith("callback"):
+        output.result(f"stopped by a {status.reason}")
     output.result(f"run folder: {run.path}\nnext: {command_line('plot', run.path)}")
 
 

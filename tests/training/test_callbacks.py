@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 import mlprun
 from mlprun import api
+from mlprun.cli import main
 from mlprun.errors import ConfigError, UsageError
 from mlprun.experiment import history_columns
+from mlprun.parts.callbacks import CallbackPart
+from mlprun.parts.part import Named, Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,7 +175,9 @@ class StopBelow(CallbackPart):
 '''
 
 
-def test_a_config_names_callbacks_of_its_own_code(tmp_path: Path, train: Train) -> None:
+def test_a_config_names_callbacks_of_its_own_code(
+    tmp_path: Path, train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "mine.py").write_text(USER)
     sections = {"extend": [str(tmp_path / "mine.py")], "training": {"epochs": 300}}
     base = {
@@ -188,6 +194,8 @@ def test_a_config_names_callbacks_of_its_own_code(tmp_path: Path, train: Train) 
     assert run.history["train_loss"][-1] < 0.4 <= run.history["train_loss"][-2]
     with pytest.raises(ConfigError, match=r"callbacks\.0: unknown callback 'stop_belo'; did you mean"):
         api.load_config({**base, "callbacks": ["stop_belo"]}, allow_code=True)
+    assert main(["resume", run.path, "--allow-code", "-q"]) == 0
+    assert "\nstopped by a callback: loss below 0.4\n" in capsys.readouterr().out
     assert mlprun.load(run.path, allow_code=True).config.callbacks == run.config.callbacks
 
 
@@ -195,3 +203,12 @@ def test_what_is_no_callback_is_refused_before_anything_is_written(tmp_path: Pat
     with pytest.raises(UsageError, match="callbacks"):
         train(callbacks=["progress"])
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_unknown_callback_says_where_callbacks_come_from() -> None:
+    empty: Registry[CallbackPart] = Registry("callback", "callbacks")
+    field: TypeAdapter[CallbackPart] = TypeAdapter(Annotated[CallbackPart, Named(empty)])
+    with pytest.raises(
+        ValidationError, match="unknown callback 'nothing'; none is registered; name the file that"
+    ):
+        field.validate_python("nothing")
