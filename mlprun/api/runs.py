@@ -177,7 +177,7 @@ def _run_of(ended: training.TrainResult, *, allow_code: bool) -> Run:
         raise DivergedError(folder.path, what, "lower optimizer.lr or set training.clip_norm")
     if ended.stopped == "interrupted":
         what = f"stopped after epoch {ended.epoch}, which is saved"
-        remedy = f"go on with: {command_line('resume', folder.path)}"
+        remedy = f"resume with: {command_line('resume', folder.path)}"
         raise InterruptedRunError(folder.path, what, remedy, signal_number=ended.signal_number or 2)
     return Run(folder, allow_code)
 
@@ -231,6 +231,6 @@ def newest(folder: RunFolder, *, device: str = "cpu", allow_code: bool) -> evalu
     """Return the newest network of a run that can be read."""
     last = folder.load_last()
     if last is None:
-        remedy = f"go on with: {command_line('resume', folder.path)}"
+        remedy = f"resume with: {command_line('resume', folder.path)}"
         raise CheckpointError(folder.path, "was stopped before its first checkpoint", remedy)
     return evaluation.load(last.checkpoint, last.path, folder.path, device=device, allow_code=allow_code)

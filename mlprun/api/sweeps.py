@@ -136,7 +136,7 @@ def sweep(
     address: str | None = None,
     reporter: SweepReporter | None = None,
 ) -> Sweep:
-    """Run a sweep (a file, or a mapping of the same form), or go on with the one that is below `out`.
+    """Run a sweep (a file, or a mapping of the same form), or resume the one below `out`.
 
     With `retry_failed` trials that failed are trained again.
 
@@ -164,7 +164,7 @@ def sweep(
         status = ended.status
         kept = f"; {status.kept} more are partially trained" if status.kept else ""
         what = f"stopped after {status.done} of {status.total} trials, which are saved{kept}"
-        remedy = "the same command goes on"
+        remedy = "the same command resumes it"
         raise InterruptedRunError(ended.folder.path, what, remedy, signal_number=ended.signal_number)
     return Sweep(ended.folder)
 

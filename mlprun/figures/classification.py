@@ -64,7 +64,7 @@ class ProbabilityFigure(ClassFigure):
 
 @run_figures.register
 class ConfusionMatrix(ClassFigure):
-    """How many rows of each class the network took for which class."""
+    """Number of rows of each class by predicted class."""
 
     name: Literal["confusion"] = "confusion"
     split: SplitName | None = Field(None, description=DEFAULT_SPLIT)
@@ -318,7 +318,7 @@ def _histogram_marks(
 
 @run_figures.register
 class CalibrationCurve(ProbabilityFigure):
-    """How often what is given a probability comes true, in ten bins, with the rows of each bin below.
+    """Observed frequency against predicted probability in ten bins, with the number of rows per bin below.
 
     Of two classes it is the probability of the second, of more that of the predicted class. ECE is the
     expected calibration error: the mean distance from the diagonal over rows.

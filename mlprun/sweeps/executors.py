@@ -472,4 +472,4 @@ class ProcessExecutor:
 
 def _lost_process() -> OutOfMemoryError:
     what = "a process that trained was killed, perhaps for its memory"
-    return OutOfMemoryError("memory", what, "the same command goes on; smaller trials need less")
+    return OutOfMemoryError("memory", what, "the same command resumes the sweep; smaller trials need less")

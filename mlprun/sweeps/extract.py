@@ -85,7 +85,7 @@ def _trained(folder: SweepFolder, number: int) -> Trial:
     if trial is None:
         raise UsageError(where, "is not in this sweep", f"expected 1 to {total}")
     if trial.status == "pending":
-        raise UsageError(where, "has not been trained yet", "go on with mlprun sweep run, or choose another")
+        raise UsageError(where, "has not been trained yet", "resume with mlprun sweep run, or choose another")
     if trial.status == "failed":
         remedy = "mlprun sweep run with --retry-failed trains it again"
         raise UsageError(where, f"failed and left no weights: {trial.error}", remedy)

@@ -38,7 +38,7 @@ CONNECT_SECONDS = 5.0
 """that a cluster has to accept a connection"""
 POLL_SECONDS = 0.1
 """between two looks at whether to stop"""
-_GOES_ON = "the same command goes on with what is saved"
+_GOES_ON = "the same command resumes from what is saved"
 
 
 class _Task(NamedTuple):

@@ -224,7 +224,7 @@ def _create_folder(configs: Configs, plan: Plan, out: str, stack: ExitStack) -> 
         final = runs.next_free(out, definition.name)
         if (faster := resume.find_and_lock(configs, out, stack)) is not None:
             what = "was made by another process meanwhile"
-            raise RunInUseError(faster.path, what, "the same command goes on with it")
+            raise RunInUseError(faster.path, what, "the same command resumes it")
         contents = folder.Contents(
             as_yaml(content), record, description, plan.settings, pending_trials(plan.cohorts)
         )

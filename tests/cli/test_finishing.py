@@ -108,7 +108,7 @@ def test_an_interrupted_run_says_so(
     assert code == 130
     assert (
         err
-        == f"interrupted: {path}: stopped after epoch 0, which is saved; go on with: mlprun resume {path}\n"
+        == f"interrupted: {path}: stopped after epoch 0, which is saved; resume with: mlprun resume {path}\n"
     )
 
 

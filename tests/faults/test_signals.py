@@ -89,7 +89,7 @@ def test_a_signal_in_any_part_of_an_epoch_ends_it_with_its_code(
     assert told["code"] == CODES[signal.Signals(number)]
     assert told["late"] < 2.0
     assert state(str(memory / "runs/run-001")) == "interrupted"
-    assert told["err"].splitlines()[-1].endswith("go on with: mlprun resume runs/run-001")
+    assert told["err"].splitlines()[-1].endswith("resume with: mlprun resume runs/run-001")
     assert children.one("resume", "runs/run-001", "-q", folder=memory)["code"] == 0
     compare(whole, str(memory / "runs/run-001"))
 

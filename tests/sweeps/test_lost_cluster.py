@@ -76,7 +76,7 @@ def cluster(monkeypatch):
     sys.modules.pop("mlprun.sweeps.ray_executor", None)
 
 
-LOST = "^--on ray: the cluster was lost: ConnectionError: the head is gone; the same command goes on"
+LOST = "^--on ray: the cluster was lost: ConnectionError: the head is gone; the same command resumes"
 
 
 @pytest.mark.parametrize("after", [0, 2])

@@ -1,1 +1,1 @@
-"""Sweeps: grid and random search over parameters, seeds and folds."""
+"""Grid and random search over parameters and seeds."""
