@@ -177,12 +177,14 @@ def test_values_larger_than_the_file_could_hold_are_not_read(folder: str) -> Non
         results.rows("SELECT zeroblob(300000000)")
 
 
-def test_a_query_without_end_is_ended_and_a_ctrl_c_in_one_is_kept(folder: str) -> None:
+def test_a_query_without_end_is_ended_and_a_ctrl_c_in_one_is_kept(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = os.path.join(folder, "trials.sqlite")
     with database.open_reading(path) as results:
         with pytest.raises(CheckpointError, match="reading it takes too long for its size"):
             results.rows(f"{ENDLESS} SELECT count(*) FROM r")
-        results._most_calls = 10**9
+        monkeypatch.setattr(results, "_max_calls", 10**9)
         timer = threading.Timer(0.2, signal.raise_signal, (signal.SIGINT,))
         timer.start()
         with pytest.raises(KeyboardInterrupt):
