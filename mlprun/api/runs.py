@@ -150,8 +150,8 @@ def resume(
 ) -> Run:
     """Continue a run where it stopped; `epochs` extends it. Raises as `train` does, and CheckpointError."""
     folder = runs.open_run(os.fspath(run))
-    ended = training.resume(folder, epochs=epochs, device=device, callbacks=callbacks, allow_code=allow_code)
-    return _run_of(ended, allow_code=allow_code)
+    result = training.resume(folder, epochs=epochs, device=device, callbacks=callbacks, allow_code=allow_code)
+    return _run_of(result, allow_code=allow_code)
 
 
 def reproduce(
@@ -170,15 +170,15 @@ def reproduce(
         return training.reproduce(folder, out=out or temporary, callbacks=callbacks, allow_code=allow_code)
 
 
-def _run_of(ended: training.TrainResult, *, allow_code: bool) -> Run:
-    folder = ended.folder
-    if ended.stopped == "diverged":
-        what = f"training diverged after epoch {ended.epoch}, which is saved"
+def _run_of(result: training.TrainResult, *, allow_code: bool) -> Run:
+    folder = result.folder
+    if result.stopped == "diverged":
+        what = f"training diverged after epoch {result.epoch}, which is saved"
         raise DivergedError(folder.path, what, "lower optimizer.lr or set training.clip_norm")
-    if ended.stopped == "interrupted":
-        what = f"stopped after epoch {ended.epoch}, which is saved"
+    if result.stopped == "interrupted":
+        what = f"stopped after epoch {result.epoch}, which is saved"
         remedy = f"resume with: {command_line('resume', folder.path)}"
-        raise InterruptedRunError(folder.path, what, remedy, signal_number=ended.signal_number or 2)
+        raise InterruptedRunError(folder.path, what, remedy, signal_number=result.signal_number or 2)
     return Run(folder, allow_code)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from mlprun.parts.datasets import Data
-    from mlprun.parts.datasets.table.source import Place
+    from mlprun.parts.datasets.table.source import RowLocator
 
 SHOWN_CLASSES = 8
 FEW_ROWS = 5
@@ -43,12 +43,12 @@ def infer_table(path: str, target: Sequence[str]) -> tuple[dict[str, Any], list[
     try:
         data, missing = _load(path, base, candidates)
     except DataError:
-        faults = {name: fault for name in candidates if (fault := _fault(table[name], sheet.place))}
+        faults = {name: fault for name in candidates if (fault := _fault(table[name], sheet.locator))}
         if len(faults) in (0, len(candidates)):
             raise
         data, missing = _load(path, base, [name for name in candidates if name not in faults])
         about = [f"Skipped: {fault}." for fault in faults.values()]
-    ids = [name for name in data.input_names if _is_identity(columns.settle(table[name], sheet.place))]
+    ids = [name for name in data.input_names if _is_identity(columns.settle(table[name], sheet.locator))]
     if ids and len(ids) < len(data.input_names):
         about += [f"Skipped column {shown(name)}: looks like a row identifier." for name in ids]
         left = set(ids)
@@ -97,10 +97,10 @@ def _load(path: str, base: dict[str, Any], features: Sequence[str]) -> tuple[Dat
         return Table.model_validate({**table, "missing": "impute"}).load(), "impute"
 
 
-def _fault(series: pl.Series, place: Place) -> str | None:
+def _fault(series: pl.Series, locator: RowLocator) -> str | None:
     """Why a column is unusable as a feature, for example a text that differs in every row."""
     try:
-        columns.feature(series, place)
+        columns.feature(series, locator)
     except DataError as error:
         return str(error)
     return None

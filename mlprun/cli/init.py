@@ -152,14 +152,14 @@ def _parse(config: Mapping[str, Any], out: str) -> schema.Config:
 
 
 def _render(dataset: dict[str, Any], about: list[str], out: str) -> Template:
-    config, given = _resolve(dataset, out)
+    config, sections = _resolve(dataset, out)
     lines = [
         f"# yaml-language-server: $schema={SCHEMA_FILE}",
         # a line break in a name would end the comment
         *(f"# {printable(line)}" for line in [*about, f"Train it with `{command_line('train', out)}`."]),
         "# Commented lines show the other options at their default values.",
         "",
-        *_section_lines(config, given),
+        *_section_lines(config, sections),
     ]
     text = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip("\n") + "\n"
     return Template(text, about)
@@ -168,26 +168,26 @@ def _render(dataset: dict[str, Any], about: list[str], out: str) -> Template:
 def _resolve(dataset: dict[str, Any], out: str) -> tuple[schema.Config, dict[str, Any]]:
     """The config for a dataset, and its active options by section."""
     info = _parse({"dataset": dataset}, out).dataset.info()
-    given: dict[str, Any] = {"dataset": dataset, "architecture": {"name": "mlp"}, **CHOSEN}
+    sections: dict[str, Any] = {"dataset": dataset, "architecture": {"name": "mlp"}, **CHOSEN}
     if info.tokens is not None and dataset["name"] != "table":  # integers in a table are quantities
-        given["architecture"] = {"name": "rnn", "embedding": {"vocabulary": info.tokens, "dim": 8}}
+        sections["architecture"] = {"name": "rnn", "embedding": {"vocabulary": info.tokens, "dim": 8}}
     size = "full" if info.rows <= FULL_BATCH_ROWS else BATCH_SIZE
-    given["training"] = {**CHOSEN["training"], "batch_size": size}
-    config = _parse(given, out)
-    return config, _written(config, given)
+    sections["training"] = {**CHOSEN["training"], "batch_size": size}
+    config = _parse(sections, out)
+    return config, _written(config, sections)
 
 
-def _written(config: schema.Config, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The given options and those that are always active, in the order of the config."""
+def _written(config: schema.Config, sections: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of `sections` and those that are always active, in the order of the config."""
     written: dict[str, Any] = {}
     for section in type(config).model_fields:
-        if section not in given and section not in ACTIVE:
+        if section not in sections and section not in ACTIVE:
             continue
         value = getattr(config, section)
         options = {
             name: full(getattr(value, name)) for name in ACTIVE.get(section, ()) if hasattr(value, name)
         }
-        written[section] = {**given.get(section, {}), **options}
+        written[section] = {**sections.get(section, {}), **options}
     return written
 
 

@@ -77,10 +77,10 @@ class SplitArrays:
     extra: tuple[NDArray[Any], ...]
     truth: NDArray[Any]
 
-    def take(self, places: NDArray[np.int64] | slice) -> SplitArrays:
-        """The rows at some places."""
-        extra = tuple(targets[places] for targets in self.extra)
-        return SplitArrays(self.inputs[places], self.targets[places], extra, self.truth[places])
+    def take(self, rows: NDArray[np.int64] | slice) -> SplitArrays:
+        """Return some of the rows."""
+        extra = tuple(targets[rows] for targets in self.extra)
+        return SplitArrays(self.inputs[rows], self.targets[rows], extra, self.truth[rows])
 
     def copy(self) -> SplitArrays:
         """The same rows in arrays of their own."""
@@ -133,9 +133,9 @@ class Experiment:
 
     def _prepared(self, data: Data, indices: dict[str, NDArray[np.int64]]) -> dict[str, SplitArrays]:
         """The rows of each split; few of them are prepared in one go, which takes a third of the time."""
-        ends = np.cumsum([len(places) for places in indices.values()]).tolist()
+        ends = np.cumsum([len(rows) for rows in indices.values()]).tolist()
         if ends[-1] > FEW:
-            return {name: self.prepare(data, places) for name, places in indices.items()}
+            return {name: self.prepare(data, rows) for name, rows in indices.items()}
         every, begin, found = self.prepare(data, np.concatenate(list(indices.values()))), 0, {}
         for name, end in zip(indices, ends, strict=True):
             found[name], begin = every.take(slice(begin, end)).copy(), end

@@ -57,8 +57,8 @@ class Cells(NamedTuple):
 
     def positions(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """[N] the position of each cell's text in `texts`, -1 for any other text and for missing cells."""
-        known, own = {text: position for position, text in enumerate(texts)}, self.categories or ()
-        lookup = np.array([*(known.get(text, -1) for text in own), -1])
+        positions, own = {text: position for position, text in enumerate(texts)}, self.categories or ()
+        lookup = np.array([*(positions.get(text, -1) for text in own), -1])
         return lookup[np.where(np.isnan(self.values), len(own), self.values).astype(np.int64)]
 
 
@@ -201,8 +201,7 @@ class Preprocessing(Options):
     @cached_property
     def classes(self) -> tuple[str, ...] | None:
         """Class names in the order of their ids; None when targets are numbers."""
-        found = (one.classes[0] for one in self.target_operations if isinstance(one, ClassIds))
-        return next(found, None)
+        return next((one.classes[0] for one in self.target_operations if isinstance(one, ClassIds)), None)
 
     @property
     def symbols(self) -> bool:
@@ -339,10 +338,10 @@ def _from_version_1(values: Mapping[str, Any]) -> Preprocessing:
     )
 
 
-def _check_names(what: str, found: tuple[str, ...], known: tuple[str, ...]) -> None:
+def _check_names(what: str, names: tuple[str, ...], expected: tuple[str, ...]) -> None:
     # a table may have changed since the training: its class 0 could be another one now
-    if found != known:
-        was, now = (", ".join(names[:10]) or "none" for names in (known, found))
+    if names != expected:
+        was, now = (", ".join(some[:10]) or "none" for some in (expected, names))
         remedy = f"expected those of the training: {was}; bring the rows by --data, or train again"
         raise DataError("dataset", f"its {what} are now {now}", remedy)
 

@@ -143,12 +143,12 @@ class ThresholdCurve(NetworkFigure):
         return None if max(present) > 1 else "all rows are of one class"
 
     def compute(self, data: RunData) -> Chart:
-        about, found = rankings(data, self.epoch_of(data), self.split)
+        about, ranked = rankings(data, self.epoch_of(data), self.split)
         x, y = (Axis(label, limits=(0, 1)) for label in self.labels)
-        panel = Panel(tuple(self._marks(found)), x, y, aspect="equal")
+        panel = Panel(tuple(self._marks(ranked)), x, y, aspect="equal")
         return Chart(f"{self.title} of {data.name}", (about,), (panel,), width=4.7, height=5.1)
 
-    def _marks(self, found: dict[str, tuple[Ranking, LineStyle]]) -> list[Mark]:
+    def _marks(self, ranked: dict[str, tuple[Ranking, LineStyle]]) -> list[Mark]:
         raise NotImplementedError
 
 
@@ -164,10 +164,10 @@ class RocCurve(ThresholdCurve):
     labels: ClassVar[tuple[str, str]] = ("false positive rate", "true positive rate")
     name: Literal["roc"] = "roc"
 
-    def _marks(self, found: dict[str, tuple[Ranking, LineStyle]]) -> list[Mark]:
+    def _marks(self, ranked: dict[str, tuple[Ranking, LineStyle]]) -> list[Mark]:
         ends = np.array([0.0, 1.0])
         marks: list[Mark] = [Line(ends, ends, "chance (AUC = 0.50)", **style.GUIDE)]
-        for name, (ranking, look) in found.items():
+        for name, (ranking, look) in ranked.items():
             marks.append(_threshold_line(ranking.roc, f"{name} (AUC = {ranking.area:.3f})", look))
         return marks
 
@@ -185,9 +185,9 @@ class PrecisionRecall(ThresholdCurve):
     labels: ClassVar[tuple[str, str]] = ("recall", "precision")
     name: Literal["precision_recall"] = "precision_recall"
 
-    def _marks(self, found: dict[str, tuple[Ranking, LineStyle]]) -> list[Mark]:
+    def _marks(self, ranked: dict[str, tuple[Ranking, LineStyle]]) -> list[Mark]:
         chances, curves = list[Mark](), list[Mark]()
-        for name, (ranking, look) in found.items():
+        for name, (ranking, look) in ranked.items():
             share = ranking.positives / (ranking.positives + ranking.negatives)
             color = style.lighter(look.color, 0.4)
             chances.append(horizontal(share, color=color, width=0.7, dashes=look.dashes))
@@ -216,12 +216,12 @@ def rankings(
     """
     classes = data.classes
     assert classes is not None
-    found: dict[str, tuple[Ranking, LineStyle]] = {}
+    ranked: dict[str, tuple[Ranking, LineStyle]] = {}
     if len(classes) <= 2:
         for name in (split,) if split in data.splits else data.splits:
             assert name is not None
             one = data.predictions(name, epoch)
-            found[name] = rank(_score(one, 1), one.targets == 1), SPLITS[name]
+            ranked[name] = rank(_score(one, 1), one.targets == 1), SPLITS[name]
         about = f"{data.describe(epoch)}; positive class: {style.name(classes[-1])}"
     else:
         chosen = _unseen(data, split)
@@ -229,14 +229,14 @@ def rankings(
         frequent = frequent_classes(one)
         for k, index in enumerate(frequent):
             look = LineStyle.of(k)._replace(color=style.color_of(k, len(frequent)))
-            found[f"class {style.name(classes[index])}"] = (
+            ranked[f"class {style.name(classes[index])}"] = (
                 rank(_score(one, index), one.targets == index),
                 look,
             )
         fewer = f"; the {len(frequent)} of {len(classes)} classes with most rows"
         about = f"{chosen}, {data.describe(epoch)}; each class against all others"
         about += fewer if len(frequent) < len(classes) else ""
-    return about, {name: pair for name, pair in found.items() if pair[0].positives and pair[0].negatives}
+    return about, {name: pair for name, pair in ranked.items() if pair[0].positives and pair[0].negatives}
 
 
 def _score(predicted: Predictions, index: int) -> NDArray[np.floating]:

@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from mlprun.figures.run_data import RunData
 
 
+FORMATS = ("png", "svg", "pdf")
+"""of files that the renderer writes"""
+
+
 class Figure(Part):
     """Base of all figures."""
 
-    formats: ClassVar[tuple[str, ...]] = ("png", "svg", "pdf")
+    formats: ClassVar[tuple[str, ...]] = FORMATS
     """file formats, the first being the default"""
 
     def unsupported_reason(self, data: Any) -> str | None:

@@ -80,8 +80,8 @@ def _dashed(dashes: tuple[float, ...]) -> Any:
     return (0, dashes) if dashes else "-"
 
 
-def _draw_line(axes: Axes, panel: Panel, mark: Line, place: tuple[int, int], zorder: float) -> Any:
-    number, count = place
+def _draw_line(axes: Axes, panel: Panel, mark: Line, order: tuple[int, int], zorder: float) -> Any:
+    number, count = order
     x, y, transform, on_edge = _on_edges(axes, mark.x, mark.y)
     points = len(x)
     step = max(1, points // 8)

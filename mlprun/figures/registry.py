@@ -11,7 +11,7 @@ from mlprun.figures import classification, weights  # noqa: F401
 
 # isort: on
 from mlprun.errors import UsageError
-from mlprun.figures.figure import Figure, make, run_figures, sweep_figures
+from mlprun.figures.figure import FORMATS, Figure, make, run_figures, sweep_figures
 from mlprun.figures.run_data import RunData
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from mlprun.parts.part import Registry
 
 __all__ = ["FORMATS", "compute", "format_of", "make", "run_figures"]
-
-FORMATS = ("png", "svg", "pdf")
 
 
 def compute(kind: str, data: Any, **options: Any) -> Chart:

@@ -393,11 +393,11 @@ def _name_ticks(axis: MplAxis, wanted: Axis, inches: float) -> None:
     is_across = axis.axis_name == "x"  # type: ignore[attr-defined]
     height = 1.35 * wanted.tick_size / 72
     widths = [_width(label, wanted.tick_size) + 0.08 if is_across else height for label in labels]
-    places = _places(axis, wanted, inches)
-    shown = _fitting(places, widths, wanted)
+    positions = _positions(axis, wanted, inches)
+    shown = _fitting(positions, widths, wanted)
     is_turned = is_across and wanted.scale == "category" and len(shown) < len(ticks)
     if is_turned:
-        shown = _fitting(places, [0.2] * len(ticks), wanted)
+        shown = _fitting(positions, [0.2] * len(ticks), wanted)
     axis.set_ticks([ticks[k] for k in shown], [labels[k] for k in shown])
     if is_turned:
         for label in axis.get_ticklabels():
@@ -419,7 +419,7 @@ def _width(text: str, size: float) -> float:
     )
 
 
-def _places(axis: MplAxis, wanted: Axis, inches: float) -> list[float]:
+def _positions(axis: MplAxis, wanted: Axis, inches: float) -> list[float]:
     """Where the ticks stand in inches from the start of the axis."""
     transform = axis.get_transform()
     low, high = transform.transform(np.sort(axis.get_view_interval()))
@@ -427,13 +427,13 @@ def _places(axis: MplAxis, wanted: Axis, inches: float) -> list[float]:
     return list((every - low) / ((high - low) or 1) * inches)
 
 
-def _fitting(places: Sequence[float], widths: Sequence[float], wanted: Axis) -> list[int]:
+def _fitting(positions: Sequence[float], widths: Sequence[float], wanted: Axis) -> list[int]:
     """The ticks whose labels do not touch: all, powers of ten, or each far from the one before."""
 
     def touches(first: int, second: int) -> bool:
-        return places[second] - places[first] < (widths[first] + widths[second]) / 2
+        return positions[second] - positions[first] < (widths[first] + widths[second]) / 2
 
-    every = list(range(len(places)))
+    every = list(range(len(positions)))
     ticks = wanted.ticks or ()
     powers = [k for k in every if wanted.scale == "log" and math.log10(ticks[k]).is_integer()]
     for some in (every, powers):

@@ -107,10 +107,10 @@ def color_of(index: int, count: int) -> str:
     """The colour of class `index` among `count`; many classes are shades from dark to light."""
     if count <= len(COLORS):
         return COLORS[index]
-    place = index / (count - 1) * (len(SHADES) - 1)
-    low = min(int(place), len(SHADES) - 2)
+    position = index / (count - 1) * (len(SHADES) - 1)
+    low = min(int(position), len(SHADES) - 2)
     first, second = (np.array(_channels(shade)) for shade in SHADES[low : low + 2])
-    return _hex(first + (second - first) * (place - low))
+    return _hex(first + (second - first) * (position - low))
 
 
 def lighter(color: str, share: float) -> str:

@@ -91,9 +91,9 @@ class WeightViolins(NetworkFigure):
             (f"epoch {after:,} (right)", style.ORANGE, "/////"),
         )
         marks: list[Mark] = [horizontal(0, width=0.8, dashes=())]
-        for place, pair in enumerate(weights.matrices.values()):
+        for position, pair in enumerate(weights.matrices.values()):
             for sign, values, look in zip((-1, 1), pair, looks, strict=True):
-                marks += _violin(values, place, sign, *look)
+                marks += _violin(values, position, sign, *look)
         count = len(weights.matrices)
         names = tuple(
             f"{style.name(name)}\n{len(pair[0]):,} weights" for name, pair in weights.matrices.items()
@@ -108,16 +108,16 @@ class WeightViolins(NetworkFigure):
 
 
 def _violin(
-    values: NDArray[np.float64], place: int, sign: int, label: str, color: str, hatch: str
+    values: NDArray[np.float64], position: int, sign: int, label: str, color: str, hatch: str
 ) -> list[Mark]:
-    """Half a violin on its side of `place`, with the quartiles, and single weights where they are few."""
+    """Half a violin on its side of `position`, with the quartiles, and single weights where they are few."""
     finite = np.sort(values[np.isfinite(values)])
     if not len(finite):
         return []
     marks: list[Mark] = []
     if finite[0] < finite[-1]:
         grid, density = _density(finite[evenly(len(finite), DENSITY_WEIGHTS)])
-        sides = [np.full(len(grid), float(place)), place + sign * HALF_WIDTH * density / density.max()]
+        sides = [np.full(len(grid), float(position)), position + sign * HALF_WIDTH * density / density.max()]
         low, high = sides[::sign]
         marks.append(
             Band(
@@ -125,12 +125,12 @@ def _violin(
             )
         )
     else:
-        ends = np.array([place, place + sign * 0.4])
+        ends = np.array([position, position + sign * 0.4])
         marks.append(Line(ends, np.repeat(finite[0], 2), label, color, width=2.5))
     low, median, high = np.quantile(finite, [0.25, 0.5, 0.75])[:, None]
-    x = np.array([place + sign * 0.03])
+    x = np.array([position + sign * 0.03])
     if len(finite) <= DOTS:
-        marks.append(Points(np.full(len(finite), place + sign * 0.1), finite, size=7, opacity=0.7))
+        marks.append(Points(np.full(len(finite), position + sign * 0.1), finite, size=7, opacity=0.7))
     marks.append(Interval(x, low, high, width=2.2))
     marks.append(Points(x, median, color=style.WHITE, size=10, edge=style.BLACK, edge_width=1.0))
     return marks

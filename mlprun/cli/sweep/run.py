@@ -120,8 +120,7 @@ def run_command(
     if dry_run:
         return show_plan(sweep, values, output, out=out, allow_code=allow_code, retry_failed=retry_failed)
     options = {"allow_code": allow_code, "fail_fast": fail_fast, "retry_failed": retry_failed}
-    ended = follow(sweep, values, output, out=out, on=on, address=address, **options)
-    _show_end(ended, output)
+    _show_end(follow(sweep, values, output, out=out, on=on, address=address, **options), output)
     return None
 
 
@@ -133,14 +132,14 @@ def follow(
         return api.sweep(sweep, *overrides, processes=True, reporter=progress, **options)
 
 
-def _show_end(ended: Sweep, output: Output) -> None:
+def _show_end(sweep: Sweep, output: Output) -> None:
     """Print the number of trials by status, the folder and the next command."""
-    status = ended.status
-    with ended.folder.results() as results:
+    status = sweep.status
+    with sweep.folder.results() as results:
         counts = results.counts()
     output.document(
         {
-            "sweep": ended.path,
+            "sweep": sweep.path,
             "status": status.state,
             "trials": status.total,
             "counts": dict(counts),
@@ -151,7 +150,7 @@ def _show_end(ended: Sweep, output: Output) -> None:
     output.result(f"{status.done} of {status.total} trials in {status.seconds:.2f} s: {told}")
     if counts["failed"]:
         output.result("add --retry-failed to the same command to train failed trials again")
-    output.result(f"sweep folder: {ended.path}\nnext: {command_line('sweep show', ended.path)}")
+    output.result(f"sweep folder: {sweep.path}\nnext: {command_line('sweep show', sweep.path)}")
 
 
 def show_plan(

@@ -40,19 +40,18 @@ def train_seeds(
     sweep = {"name": f"{name[:_LONGEST]}-seeds", "base": config, "seeds": seeds}
     if dry_run:
         return show_plan(sweep, overrides, output, out=out, allow_code=allow_code)
-    ended = follow(sweep, overrides, output, out=out, allow_code=allow_code)
-    _show(ended, seeds, output)
+    _show(follow(sweep, overrides, output, out=out, allow_code=allow_code), seeds, output)
     return None
 
 
-def _show(ended: api.Sweep, seeds: int, output: Output) -> None:
-    samples, status = metric_stats(ended), ended.status
-    with ended.folder.results() as results:
+def _show(sweep: api.Sweep, seeds: int, output: Output) -> None:
+    samples, status = metric_stats(sweep), sweep.status
+    with sweep.folder.results() as results:
         counts = results.counts()
-    of = "best" if any(one.best_epoch is not None for one in ended.trials) else "last"
+    of = "best" if any(one.best_epoch is not None for one in sweep.trials) else "last"
     output.document(
         {
-            "sweep": ended.path,
+            "sweep": sweep.path,
             "status": status.state,
             "seeds": seeds,
             "counts": dict(counts),
@@ -63,7 +62,7 @@ def _show(ended: api.Sweep, seeds: int, output: Output) -> None:
     )
     sound = sum(counts[one] for one in SOUND)
     if not sound:
-        _raise(ended)
+        _raise(sweep)
     rows = [(name, *_cells(sample)) for name, sample in samples.items()]
     title = f"{of} epoch, mean over {sound} seed{'' if sound == 1 else 's'}"
     title += (
@@ -74,32 +73,32 @@ def _show(ended: api.Sweep, seeds: int, output: Output) -> None:
     output.result(Table(("metric", "mean", "±", "std", "min", "max"), rows, title))
     for text in describe_counts(counts, BAD):
         output.result(f"{text}: excluded from the means")
-    output.result(f"\n{status.total} trials in {status.seconds:.2f} s\nsweep folder: {ended.path}")
-    output.result(f"next: {command_line('sweep show', ended.path)}")
+    output.result(f"\n{status.total} trials in {status.seconds:.2f} s\nsweep folder: {sweep.path}")
+    output.result(f"next: {command_line('sweep show', sweep.path)}")
 
 
-def _raise(ended: api.Sweep) -> NoReturn:
+def _raise(sweep: api.Sweep) -> NoReturn:
     """Raise the error of a sweep of which no seed finished."""
-    epochs = [one.epochs or 0 for one in ended.trials if one.status == "diverged"]
+    epochs = [one.epochs or 0 for one in sweep.trials if one.status == "diverged"]
     if epochs:
         after = f"after {'' if min(epochs) == max(epochs) else f'{min(epochs)} to '}{max(epochs)} epochs"
-        remedy = f"{command_line('sweep show', ended.path)} shows them; try a smaller learning rate"
-        raise DivergedError(ended.path, f"no seed finished: {len(epochs)} diverged {after}", remedy)
-    what = f"no seed finished: {ended.trials[0].error}"
-    raise CheckFailedError(ended.path, what, f"to train them again: {_how_to_retry(ended)}")
+        remedy = f"{command_line('sweep show', sweep.path)} shows them; try a smaller learning rate"
+        raise DivergedError(sweep.path, f"no seed finished: {len(epochs)} diverged {after}", remedy)
+    what = f"no seed finished: {sweep.trials[0].error}"
+    raise CheckFailedError(sweep.path, what, f"to train them again: {_how_to_retry(sweep)}")
 
 
-def _how_to_retry(ended: api.Sweep) -> str:
+def _how_to_retry(sweep: api.Sweep) -> str:
     """The command that trains the failed trials of the sweep again."""
-    out = os.path.dirname(ended.path) or "."
+    out = os.path.dirname(sweep.path) or "."
     elsewhere = "" if out == _OUT else f" --out {shell_path(out)}"
-    return f"{command_line('sweep run', ended.folder.definition)} --retry-failed{elsewhere}"
+    return f"{command_line('sweep run', sweep.folder.definition)} --retry-failed{elsewhere}"
 
 
-def metric_stats(ended: api.Sweep) -> Mapping[str, SampleStats]:
+def metric_stats(sweep: api.Sweep) -> Mapping[str, SampleStats]:
     """Return statistics of the best epoch's metrics over finished trials, without infinite values."""
-    sound = [one for one in ended.trials if one.status in SOUND]
-    names = [name for name in ended.description.figures if not name.startswith("last_")]
+    sound = [one for one in sweep.trials if one.status in SOUND]
+    names = [name for name in sweep.description.figures if not name.startswith("last_")]
     values = {name: [one.figures.get(name) for one in sound] for name in names}
     return {
         name: statistics.sample_stats([v for v in of_seeds if v is not None and math.isfinite(v)])

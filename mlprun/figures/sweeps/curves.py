@@ -172,9 +172,9 @@ def _together(
             for some in pruned
             if split in some
         ]
-        for place, (label, some) in enumerate(bands.items()):
+        for index, (label, some) in enumerate(bands.items()):
             if split in some:
-                marks += some[split].marks(label, LineStyle.of(place), len(bands))
+                marks += some[split].marks(label, LineStyle.of(index), len(bands))
         x = EPOCHS if len(splits) == 1 else EPOCHS_SHORT
         panels.append(Panel(tuple(marks), x, y, split if len(splits) > 1 else ""))
     return grid_of(title, details, panels, columns=2, height=3.0, alone=3.9, heading=1.0, share="both")

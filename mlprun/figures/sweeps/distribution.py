@@ -40,7 +40,7 @@ class DistributionFigure(SweepFigure):
         lines = every[:ROWS]
         labels, count = data.labels(lines, LABEL), len(lines)
         values = [data.values(line) for line in lines]
-        marks = [mark for place, line in enumerate(lines) for mark in _row_marks(data, line, place)]
+        marks = [mark for row, line in enumerate(lines) for mark in _row_marks(data, line, row)]
         has_intervals = any(line.stats.interval for line in lines)
         intervals = "with 95% intervals" if has_intervals else "of too few for intervals"
         details = joined(
@@ -62,14 +62,14 @@ class DistributionFigure(SweepFigure):
         )
 
 
-def _row_marks(data: SweepData, line: ConfigurationSummary, place: int) -> list[Mark]:
+def _row_marks(data: SweepData, line: ConfigurationSummary, row: int) -> list[Mark]:
     """The metrics of one configuration, and how many of its trials have none that counts."""
     marks: list[Mark] = []
     values = np.sort(data.values(line))
     if len(values):
-        marks = _value_marks(values, place)
+        marks = _value_marks(values, row)
     if line.stats.mean is not None:
-        mean, y = np.array([line.stats.mean]), np.array([float(place)])
+        mean, y = np.array([line.stats.mean]), np.array([float(row)])
         low, high = line.stats.interval or (line.stats.mean, line.stats.mean)
         look: Any = {"color": style.VERMILLION, "width": 1.6}
         marks.append(Interval(y, np.array([low]), np.array([high]), along="y", **look))
@@ -78,20 +78,20 @@ def _row_marks(data: SweepData, line: ConfigurationSummary, place: int) -> list[
         )
     apart = ", ".join(describe_counts(line.counts, UNSOUND))
     if apart:
-        at = np.array([np.inf]), np.array([float(place)])
+        at = np.array([np.inf]), np.array([float(row)])
         marks.append(Text(*at, (apart,), style.VERMILLION, align="left", offset=(4, 0)))
     return marks
 
 
-def _value_marks(values: NDArray[np.float64], place: int) -> list[Mark]:
+def _value_marks(values: NDArray[np.float64], row: int) -> list[Mark]:
     """Quartiles, and dots of which neighbours in size stand apart."""
     low, median, high = np.quantile(values, [0.25, 0.5, 0.75])[:, None]
-    start, end = np.array([place - 0.31]), np.array([place + 0.31])
+    start, end = np.array([row - 0.31]), np.array([row + 0.31])
     chosen = values[np.unique(np.linspace(0, len(values) - 1, min(len(values), DOTS)).astype(np.int64))]
     size = float(np.clip(900 / len(chosen), 5, 11))
     box = style.lighter(style.SKY, 0.7)
     return [
         Bars(start, end, high, low, color=box, edge=style.GREY, edge_width=0.7, along="y"),
-        Points(chosen, place + 0.56 * jitter(len(chosen)), color=style.BLUE, size=size, opacity=0.5),
+        Points(chosen, row + 0.56 * jitter(len(chosen)), color=style.BLUE, size=size, opacity=0.5),
         Interval(median, start, end, width=1.2),
     ]

@@ -117,8 +117,8 @@ def _pruned_marks(positions: NDArray[np.float64]) -> list[Mark]:
 def _axis_marks(ticks: Sequence[list[tuple[float, str]]]) -> list[Mark]:
     """The upright axes with what stands at their ticks."""
     marks: list[Mark] = []
-    for place, some in enumerate(ticks):
-        x = float(place)
+    for index, some in enumerate(ticks):
+        x = float(index)
         marks.append(Line(np.array([x, x]), np.array([-0.1, 1.1]), width=0.8))
         ends = np.array([x - 0.012, x + 0.012])
         marks += [Line(ends, np.array([up, up]), width=0.8) for up, _ in some]
@@ -148,16 +148,16 @@ def fanned(positions: NDArray[np.float64], dimensions: Sequence[Dimension]) -> N
     axis of a number a line is at its value.
     """
     moved = positions.copy()
-    for place, one in enumerate(dimensions):
+    for index, one in enumerate(dimensions):
         if not _is_choice(one):
             continue
-        around = positions[:, max(0, place - 1) : place + 2].mean(axis=1)
+        around = positions[:, max(0, index - 1) : index + 2].mean(axis=1)
         width = FAN / max(2, len(one.levels) - 1)
-        for level in np.unique(positions[:, place]):
-            there = np.flatnonzero(positions[:, place] == level)
+        for level in np.unique(positions[:, index]):
+            there = np.flatnonzero(positions[:, index] == level)
             if len(there) > 1:
                 order = np.argsort(np.argsort(around[there], kind="stable"), kind="stable")
-                moved[there, place] += np.linspace(-width, width, len(there))[order]
+                moved[there, index] += np.linspace(-width, width, len(there))[order]
     return moved
 
 

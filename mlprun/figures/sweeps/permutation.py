@@ -82,12 +82,12 @@ def units_of(
     `lines` are configurations of a grid with their metrics as `values`; `groups` has the index of each one's
     value of the parameter.
     """
-    trials = [(place, seed, value) for place, line in enumerate(lines) for seed, value in line.values.items()]
+    trials = [(index, seed, value) for index, line in enumerate(lines) for seed, value in line.values.items()]
     metrics = np.array([value for _, _, value in trials], np.float64)
     others = [_key({k: v for k, v in line.setting.values.items() if k != one.path}) for line in lines]
-    strata = _numbered([(others[place], seed) for place, seed, _ in trials])
+    strata = _numbered([(others[index], seed) for index, seed, _ in trials])
     # sums of squares keep their digits around the mean
-    return PermutationUnits(groups[[place for place, _, _ in trials]], strata, metrics - metrics.mean())
+    return PermutationUnits(groups[[index for index, _, _ in trials]], strata, metrics - metrics.mean())
 
 
 def _key(chosen: Mapping[str, Any]) -> str:

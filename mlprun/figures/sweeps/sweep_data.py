@@ -205,8 +205,8 @@ def _without_extremes(line: ConfigurationSummary) -> ConfigurationSummary:
 
 def histories(folder: str) -> Callable[[Trial], History | None]:
     """Reads the curves of a trial; those of the cohorts read last are kept."""
-    place = SweepFolder(folder)
-    read = lru_cache(maxsize=COHORTS)(lambda number: cohort_file.read(place.cohort(number)))
+    sweep_folder = SweepFolder(folder)
+    read = lru_cache(maxsize=COHORTS)(lambda number: cohort_file.read(sweep_folder.cohort(number)))
 
     def history(trial: Trial) -> History | None:
         if trial.cohort is None or trial.member is None:

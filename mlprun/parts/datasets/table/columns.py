@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 import numpy as np
 
 from mlprun.parts.datasets.table.delimited import MISSING
-from mlprun.parts.datasets.table.source import Place, shown
+from mlprun.parts.datasets.table.source import RowLocator, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -158,7 +158,9 @@ def stripped(block: list[pl.Series]) -> list[pl.Series]:
     return block
 
 
-def settle(series: pl.Series, place: Place, *, may_be_empty: bool = False, other: str = "") -> pl.Series:
+def settle(
+    series: pl.Series, locator: RowLocator, *, may_be_empty: bool = False, other: str = ""
+) -> pl.Series:
     """A stripped column as booleans, numbers or text, with null for every missing cell.
 
     Text becomes booleans where all of it is true or false in any case, numbers where all of it is numbers.
@@ -169,7 +171,7 @@ def settle(series: pl.Series, place: Place, *, may_be_empty: bool = False, other
 
     dtype, name = series.dtype, series.name
     if dtype.is_temporal() and series.null_count() < len(series):
-        _refuse_format(series, int(series.is_not_null().arg_max() or 0), place, other)
+        _refuse_format(series, int(series.is_not_null().arg_max() or 0), locator, other)
     if dtype.is_temporal():
         series = series.cast(pl.Float64)
     elif dtype == pl.String:
@@ -179,17 +181,17 @@ def settle(series: pl.Series, place: Place, *, may_be_empty: bool = False, other
         series = series.cast(pl.Int128 if whole else pl.Float64)
     elif not (dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)):
         what = f"column {shown(name)} holds {str(dtype).partition('(')[0].lower()} values"
-        raise place.source.error("", what, "expected numbers or text")
+        raise locator.source.error("", what, "expected numbers or text")
     if series.dtype.is_float():
         series = series.cast(pl.Float64)
         if int(np.isnan(series.to_numpy()).sum()) > series.null_count():
             series = series.fill_nan(None)
     if series.null_count() == len(series) and not may_be_empty:
-        raise place.source.error("", f"column {shown(name)} has no value in any row", LEAVE_OUT)
+        raise locator.source.error("", f"column {shown(name)} has no value in any row", LEAVE_OUT)
     return series
 
 
-def numbers(series: pl.Series, place: Place, *, unit: str = "a number") -> NDArray[np.float64]:
+def numbers(series: pl.Series, locator: RowLocator, *, unit: str = "a number") -> NDArray[np.float64]:
     """A settled column as numbers, NaN for missing cells, booleans as 0 and 1.
 
     Raises DataError for the first cell that is no number or infinite.
@@ -198,17 +200,17 @@ def numbers(series: pl.Series, place: Place, *, unit: str = "a number") -> NDArr
 
     values = series.cast(pl.Float64, strict=False)
     if series.dtype == pl.String:
-        values = _numbers_of_text(series, values, place, unit)
+        values = _numbers_of_text(series, values, locator, unit)
     cells = values.to_numpy().astype(np.float64, copy=False)
     infinite = np.isinf(cells)
     if infinite.any():
         what = f"column {shown(series.name)} is infinite"
-        raise place.error(int(infinite.argmax()), what, "expected a finite number")
+        raise locator.error(int(infinite.argmax()), what, "expected a finite number")
     return cells
 
 
 def feature(
-    series: pl.Series, place: Place, *, other_formats: bool = False
+    series: pl.Series, locator: RowLocator, *, other_formats: bool = False
 ) -> tuple[NDArray[np.float64], tuple[str, ...] | None]:
     """A feature's cells as numbers, or as indices into its sorted categories; NaN for missing cells.
 
@@ -216,15 +218,15 @@ def feature(
     """
     import polars as pl
 
-    series = settle(series, place, other=f", or {LEAVE_OUT}")
+    series = settle(series, locator, other=f", or {LEAVE_OUT}")
     if series.dtype != pl.String or _mostly_numbers(series):
-        return numbers(series, place), None
+        return numbers(series, locator), None
     if not other_formats:
-        _refuse_misread(series, place, f", {LEAVE_OUT}, or set dataset.other_formats to categories")
+        _refuse_misread(series, locator, f", {LEAVE_OUT}, or set dataset.other_formats to categories")
     categories = distinct(series)
     if len(categories) > CATEGORIES:
         what = f"column {shown(series.name)} has {len(categories)} categories, such as {shown(categories[0])}"
-        raise place.source.error("", what, f"expected at most {CATEGORIES} categories; {LEAVE_OUT}")
+        raise locator.source.error("", what, f"expected at most {CATEGORIES} categories; {LEAVE_OUT}")
     return codes(series, categories), categories
 
 
@@ -284,7 +286,7 @@ def is_few_integers(series: pl.Series) -> bool:
     return count <= FEW and 2 * count <= len(present)
 
 
-def classes(series: pl.Series, place: Place) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def classes(series: pl.Series, locator: RowLocator) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Class ids and names of a settled column; names are sorted, as numbers where they are numbers."""
     import polars as pl
 
@@ -296,25 +298,25 @@ def classes(series: pl.Series, place: Place) -> tuple[NDArray[np.int64], tuple[s
         names = tuple(number_name(value) for value in series.drop_nulls().unique().sort())
     if len(names) > CLASSES:
         what = f"column {shown(series.name)} has {len(names)} different values"
-        raise place.source.error(
+        raise locator.source.error(
             "", what, f"expected at most {CLASSES} classes, or set dataset.task to numbers"
         )
     return codes(texts(series), names).astype(np.int64), names
 
 
-def ids(series: pl.Series, count: int, place: Place) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def ids(series: pl.Series, count: int, locator: RowLocator) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Class ids that a settled column holds itself, and the names of all: those of absent ones, too."""
     unit = f"a class id from 0 to {count - 1}"
-    values = numbers(series, place, unit=unit)
+    values = numbers(series, locator, unit=unit)
     wrong = np.flatnonzero((values < 0) | (values >= count) | (values != np.floor(values)))
     if len(wrong):
         row = int(wrong[0])
         what = f"column {shown(series.name)} is {number_name(values[row])}"
-        raise place.error(row, what, f"expected {unit}, as dataset.classes is {count}")
+        raise locator.error(row, what, f"expected {unit}, as dataset.classes is {count}")
     return values.astype(np.int64), tuple(str(number) for number in range(count))
 
 
-def refuse_strays(series: pl.Series, place: Place, *, other_formats: bool = False) -> None:
+def refuse_strays(series: pl.Series, locator: RowLocator, *, other_formats: bool = False) -> None:
     """Raise DataError for the first text in a settled target that is numbers but for a few cells.
 
     So it does, unless `other_formats` are classes, for text that is numbers or dates in another format.
@@ -324,9 +326,9 @@ def refuse_strays(series: pl.Series, place: Place, *, other_formats: bool = Fals
     if series.dtype != pl.String:
         return
     if _mostly_numbers(series):
-        numbers(series, place)
+        numbers(series, locator)
     elif not other_formats:
-        _refuse_misread(series, place, ", or set dataset.task to classes")
+        _refuse_misread(series, locator, ", or set dataset.task to classes")
 
 
 def _of_text(series: pl.Series) -> pl.Series:
@@ -367,24 +369,24 @@ def _mostly_numbers(series: pl.Series) -> bool:
     return most and not is_few_integers(values)
 
 
-def _refuse_misread(series: pl.Series, place: Place, other: str) -> None:
+def _refuse_misread(series: pl.Series, locator: RowLocator, other: str) -> None:
     """Raise DataError for a text column that is numbers or dates; `other` is what would also work."""
     row = misread(series.head(LOOKED_AT).to_list())
     if row is not None:
-        _refuse_format(series, row, place, other)
+        _refuse_format(series, row, locator, other)
 
 
-def _refuse_format(series: pl.Series, row: int, place: Place, other: str = "") -> NoReturn:
+def _refuse_format(series: pl.Series, row: int, locator: RowLocator, other: str = "") -> NoReturn:
     cell = str(series[row])
     what = f"column {shown(series.name)} is {shown(cell)}"
     if kind(cell) == "number":
         remedy = "write numbers with a decimal point (no thousands separators, units or signs)"
     else:
         what, remedy = f"{what}, a date or time", "give it as numbers, such as days since a start"
-    raise place.error(row, what, remedy + other)
+    raise locator.error(row, what, remedy + other)
 
 
-def _numbers_of_text(series: pl.Series, values: pl.Series, place: Place, unit: str) -> pl.Series:
+def _numbers_of_text(series: pl.Series, values: pl.Series, locator: RowLocator, unit: str) -> pl.Series:
     """`values`, the numbers among text, with true and false where most cells are such.
 
     Raises DataError for the first cell that is neither.
@@ -397,7 +399,7 @@ def _numbers_of_text(series: pl.Series, values: pl.Series, place: Place, unit: s
     if bad.any():
         row = int(bad.arg_max() or 0)
         if unit == "a number" and kind(series[row]) in ("number", "date"):
-            _refuse_format(series, row, place)
+            _refuse_format(series, row, locator)
         remedy = f"expected {unit} (missing values: leave the cell empty and set dataset.missing)"
-        raise place.error(row, f"column {shown(series.name)} is {shown(series[row])}", remedy)
+        raise locator.error(row, f"column {shown(series.name)} is {shown(series[row])}", remedy)
     return values

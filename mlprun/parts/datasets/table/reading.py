@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun.parts.datasets.table import delimited
 from mlprun.parts.datasets.table.columns import stripped
-from mlprun.parts.datasets.table.source import Place, Source, check_size, check_width, shown
+from mlprun.parts.datasets.table.source import RowLocator, Source, check_size, check_width, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -151,7 +151,7 @@ def _objects(source: Source, content: bytes) -> Iterator[tuple[int, dict[str, An
 
 
 def _refuse(name: str) -> None:
-    raise ValueError(f"{name} has no place in it; write null")
+    raise ValueError(f"{name} is not allowed; write null")
 
 
 BLOCK = 2**20
@@ -162,7 +162,7 @@ BLOCK = 2**20
 class Sheet:
     """A table as it was read. Columns are taken out block by block, so that none outlives its use."""
 
-    place: Place
+    locator: RowLocator
     names: tuple[str, ...]
     rows: int
     unpack: Callable[[Sequence[str]], list[pl.Series]]
@@ -176,7 +176,7 @@ class Sheet:
     @property
     def source(self) -> Source:
         """Where the table came from."""
-        return self.place.source
+        return self.locator.source
 
 
 def read(source: Source, *, header: delimited.HeaderCheck | None = None, text: Collection[str] = ()) -> Sheet:
@@ -187,14 +187,14 @@ def read(source: Source, *, header: delimited.HeaderCheck | None = None, text: C
     """
     if source.format == "parquet":
         names, rows, unpack = read_parquet(source)
-        place = Place(source, lambda row: f"row {row + 1}")
+        locator = RowLocator(source, lambda row: f"row {row + 1}")
     else:
         if source.format == "text":
             frame, find = delimited.read(source, header=header, text=text)
         else:
             frame, find = read_json(source)
         columns = {column.name: column for column in frame.get_columns()}
-        names, rows, place = tuple(columns), frame.height, Place(source, find)
+        names, rows, locator = tuple(columns), frame.height, RowLocator(source, find)
 
         def unpack(names: Sequence[str]) -> list[pl.Series]:
             return [columns.pop(name) for name in names]
@@ -202,4 +202,4 @@ def read(source: Source, *, header: delimited.HeaderCheck | None = None, text: C
     if not rows:
         raise source.error("", "has a header but no rows", "expected at least one row")
     check_size(source, rows, len(names))
-    return Sheet(place, names, rows, unpack)
+    return Sheet(locator, names, rows, unpack)

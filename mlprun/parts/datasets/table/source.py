@@ -1,4 +1,4 @@
-"""Where a table comes from: its bytes, read with a cap, and the place of a row in messages."""
+"""Where a table comes from: its bytes, read with a cap, and the position of a row in messages."""
 
 from __future__ import annotations
 
@@ -99,14 +99,14 @@ class Source:
         """The error for a table without any text."""
         return self.error("", "is empty", "expected a table with a header and rows")
 
-    def error(self, place: str, what: str, remedy: str = "") -> DataError:
-        """A DataError about a place in this table, such as a line number."""
-        return DataError(f"{self.name}:{place}" if place else self.name, what, remedy)
+    def error(self, position: str, what: str, remedy: str = "") -> DataError:
+        """A DataError about a position in this table, such as a line number."""
+        return DataError(f"{self.name}:{position}" if position else self.name, what, remedy)
 
 
 @dataclass(frozen=True)
-class Place:
-    """Finds the place of a row (counted from 0); the source is read again only when it is asked."""
+class RowLocator:
+    """Finds the position of a row (counted from 0); the source is read again only when it is asked."""
 
     source: Source
     find: Callable[[int], str]

@@ -198,12 +198,12 @@ class Table(Dataset):
         if self.split is None or self.split.column is None:
             return None
         (series,) = sheet.take([self.split.column])
-        named = columns.texts(columns.settle(series, sheet.place))
+        named = columns.texts(columns.settle(series, sheet.locator))
         wrong = ~named.is_in(list(SPLITS)).fill_null(value=False)
         if wrong.any():
             row = int(wrong.arg_max() or 0)
             what = f"column {shown(named.name)} is {'missing' if named[row] is None else shown(named[row])}"
-            raise sheet.place.error(row, what, "expected train, dev or test")
+            raise sheet.locator.error(row, what, "expected train, dev or test")
         if "train" not in named:
             what = f"column {shown(named.name)} names no row train"
             raise sheet.source.error("", what, "expected rows to train on")
@@ -215,19 +215,19 @@ class Table(Dataset):
         """The targets, the names of their classes, and warnings."""
         settled = [self._target(sheet, series) for series in sheet.take(self.targets)]
         if self.classes is not None:
-            return *columns.ids(settled[0], self.classes, sheet.place), ()
+            return *columns.ids(settled[0], self.classes, sheet.locator), ()
         if len(settled) == 1 and self._are_classes(settled[0], sheet):
-            ids, names = columns.classes(settled[0], sheet.place)
+            ids, names = columns.classes(settled[0], sheet.locator)
             return ids, names, columns.crowded(settled[0], "classes", len(names))
-        values = np.stack([columns.numbers(series, sheet.place) for series in settled], axis=1)
+        values = np.stack([columns.numbers(series, sheet.locator) for series in settled], axis=1)
         return np.ascontiguousarray(values), None, ()
 
     def _target(self, sheet: Sheet, series: pl.Series) -> pl.Series:
-        series, name = columns.settle(series, sheet.place), series.name
+        series, name = columns.settle(series, sheet.locator), series.name
         if series.null_count():
             row = int(series.is_null().arg_max() or 0)
             what = f"target {shown(name)} is missing ({series.null_count()} in all)"
-            raise sheet.place.error(row, what, "remove rows without a target: only features can be imputed")
+            raise sheet.locator.error(row, what, "remove rows without a target: only features can be imputed")
         if len(series) == 1:
             raise sheet.source.error("", "has a single row", "expected several, with targets that differ")
         if series.n_unique() == 1:
@@ -240,7 +240,7 @@ class Table(Dataset):
 
         if self.task not in ("auto", "values"):
             return self.task == "classes"
-        columns.refuse_strays(series, sheet.place, other_formats=self.other_formats == "categories")
+        columns.refuse_strays(series, sheet.locator, other_formats=self.other_formats == "categories")
         return series.dtype in (pl.String, pl.Boolean) or columns.is_few_integers(series)
 
     def _inputs(
@@ -252,7 +252,7 @@ class Table(Dataset):
         warnings: list[str] = []
         for k, series in enumerate(sheet.take(features)):
             values, known = columns.feature(
-                series, sheet.place, other_formats=self.other_formats == "categories"
+                series, sheet.locator, other_formats=self.other_formats == "categories"
             )
             inputs[:, k] = values
             categories.append(known)
@@ -269,7 +269,7 @@ class Table(Dataset):
             row, k, _ = min(missing)
             cells = f"{sum(count for *_, count in missing)} missing in {len(missing)} columns"
             what = f"column {shown(features[k])} is missing ({cells})"
-            raise sheet.place.error(row, what, "set dataset.missing to impute, or fill the cells")
+            raise sheet.locator.error(row, what, "set dataset.missing to impute, or fill the cells")
         return inputs, tuple(categories), tuple(warnings)
 
 
