@@ -312,7 +312,8 @@ def test_a_sound_folder_is_opened_and_through_a_link_to_it_too(tmp_path):
     assert runs.open_run(str(tmp_path / "latest")).status().state == "crashed"
 
 
-def test_what_is_not_a_run_folder_is_4_and_says_why(tmp_path):
+def test_what_is_not_a_run_folder_is_4_and_says_why(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a run of that name in the working directory would be suggested
     (tmp_path / "file").touch()
     (tmp_path / "empty").mkdir()
     create(tmp_path)
