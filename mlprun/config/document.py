@@ -5,10 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import textwrap
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mlprun import files
 from mlprun.config.parser import compose, compose_mapping
@@ -24,7 +23,6 @@ from mlprun.config.tree import (
     collection,
     dotted,
     follow,
-    lines_of,
     merge,
     plain,
     printable,
@@ -42,16 +40,14 @@ _MAX_SHOWN: Final = 100
 _OVERRIDE_RANK: Final = 1000
 """the rank of the first override, whose problems are reported after those of the files"""
 _EXAMPLES: Final = "configs"
+_BASE: Final = ("base",)
+_DOWNLOAD: Final = "download it and give the path of the file"
 _INDEX: Final = re.compile("[0-9]{1,8}")
 
 _COMMON_KEYS: Final = frozenset({"name", "device", "engine"})
 """keys that are found in other programs' files too"""
-_TOP_KEY: Final = re.compile(r"""(["']?)([^\s"':#\[\]{},.]+)(?:\.[^\s"':]+)?\1\s*:(?=\s|$)""")
-_FLOW_KEY: Final = re.compile(r"""[{,]\s*(["']?)([^\s"':#\[\]{},.]+)\1\s*:""")
-_NOT_CONTENT: Final = re.compile(r"\s*#|(---|\.\.\.)\s*(#|$)|%(YAML|TAG)\s")
-_NOT_KEYS: Final = re.compile(r"\s|$|[\]}][\s,\]}]*$")
-_SIMILARITY: Final = 0.85
-_MAX_COMPARED: Final = 100
+_FORMAT_KEYS: Final = {"config.yaml": ["format"], "sweep.yaml": ["base", "format"]}
+"""where the stored files of runs and sweeps say their format"""
 
 
 class FileKind(NamedTuple):
@@ -65,7 +61,7 @@ class FileKind(NamedTuple):
     folder: str = ""
     """the folder of such files below a folder of configs"""
     keys: frozenset[str] = frozenset()
-    """its top-level keys; a file without these is something else, and no message quotes it"""
+    """its top-level keys; a base without these is something else, and no message quotes it"""
 
 
 CONFIG: Final = FileKind("config", "`dataset: moons`", "`mlprun init` writes one")
@@ -240,18 +236,21 @@ def _apply(root: Node, override: str, *, section: str, rank: int) -> Node:
     key, equals, written = override.partition("=")
     key = key.strip()
     source = Source(section + override, "", rank, key=key)
-    position = Position(source, 0, 0)
+    refuse = Position(source, 0, 0).refuse
     parts = key.split(".")
     if not equals or not all(parts):
-        _refuse(position, f"expected KEY=VALUE such as {section}optimizer.lr=0.1")
+        refuse(f"expected KEY=VALUE such as {section}optimizer.lr=0.1")
     if parts[0] == "base":
-        _refuse(position, "base cannot be overridden; name it in the file")
+        refuse("base cannot be overridden; name it in the file")
     if len(parts) > MAX_DEPTH or len(override) > _MAX_OVERRIDE:
-        _refuse(position, "is too long; write it in the config file")
-    value = compose(written, source) if written.strip() else None
+        refuse("is too long; write it in the config file")
+    problems: list[ReadProblem] = []
+    value = compose(written, source, problems) if written.strip() else None
+    if problems:
+        raise ConfigError([problem.text for problem in problems])
     if value is None:
         short = truncate(section + key, 40)
-        _refuse(position, f"no value; write {short}=null for none, or {short}=\"''\" for an empty text")
+        refuse(f"no value; write {short}=null for none, or {short}=\"''\" for an empty text")
     return _assign(root, parts, value)
 
 
@@ -288,17 +287,11 @@ def _known_key(entries: dict[str, Entry], parts: list[str], depth: int) -> tuple
 def _assign_item(node: Node, items: tuple[Node, ...], parts: list[str], value: Node, depth: int) -> Node:
     index = int(parts[depth]) if _INDEX.fullmatch(parts[depth]) else len(items)
     if index >= len(items):
-        where = f"{dotted(tuple(parts[:depth]))} is "
-        if not items:
-            _refuse(value.position, f"{where}an empty list; give the whole list")
         last = len(items) - 1
-        _refuse(value.position, f"{where}a list of {len(items)}; expected an index from 0 to {last}")
+        where = f"{dotted(tuple(parts[:depth]))} is a list of {len(items)}"
+        value.position.refuse(f"{where}; expected an index from 0 to {last}, or give the whole list")
     inner = _assign(items[index], parts, value, depth + 1)
     return collection((*items[:index], inner, *items[index + 1 :]), node.position)
-
-
-def _refuse(position: Position, message: str, label: str = "") -> NoReturn:
-    raise ConfigError([position.report(label, printable(message))])
 
 
 def _merge_bases(
@@ -309,9 +302,9 @@ def _merge_bases(
     while (base := _take_base(layers)) is not None:
         path, position = base
         if os.path.realpath(path) in seen:
-            _refuse(position, f"{path} is a base of itself; remove one of the two `base:` lines", "base")
+            position.refuse(f"{path} is a base of itself; remove one of the two `base:` lines", _BASE)
         if len(layers) == _MAX_FILES:
-            _refuse(position, f"more than {_MAX_FILES} files build on each other; merge some of them", "base")
+            position.refuse(f"more than {_MAX_FILES} files build on each other; merge some of them", _BASE)
         seen.add(os.path.realpath(path))
         try:
             layers.append(_read_mapping(path, problems, rank=rank + len(layers), kind=kind))
@@ -335,106 +328,73 @@ def _take_base(layers: list[Node]) -> tuple[str, Position] | None:
     layers[-1] = collection({key: value for key, value in top.value.items() if key != "base"}, top.position)
     path, position = entry.node.value, entry.node.position
     if not isinstance(path, ConfigStr) or not path:
-        _refuse(position, "expected the path of another config, such as ../moons.yaml", "base")
+        position.refuse("expected the path of another config, such as ../moons.yaml", _BASE)
     if files.is_url(path):
-        what = f"{truncate(path, 80)} is a URL; download it and give the path of the file"
-        _refuse(position, what, "base")
+        position.refuse(f"{truncate(path, 80)} is a URL; {_DOWNLOAD}", _BASE)
     return os.path.normpath(os.path.join(path.folder, path)), position
 
 
 def _read_mapping(path: str, problems: list[ReadProblem], *, rank: int, kind: FileKind) -> Node:
-    """Return the mapping in the file at `path`, its `base` a value like others; raises as `read` does."""
-    source = _read_source(path, rank=rank, kind=kind)
-    root = compose(source.text or "", source, problems)
-    unquoted = Position(Source.of_file(path, "", rank=rank), *root.position[1:] if root else (0, 0))
+    """Return the mapping in the file at `path`, its `base` a value like others; raises as `read` does.
+
+    A config may come from somebody else and name any file of this machine as its base, so messages quote
+    a base only if most of its keys are a config's.
+    """
+    folder = os.path.dirname(path)
+    source, unquoted = Source(path, folder, rank, _read_text(path, kind)), Source(path, folder, rank, "")
+    needs = f"a {kind.name} needs at least {kind.example}"
+    found: list[ReadProblem] = []
+    try:
+        root = compose(source.text or "", source, found)
+    except ConfigError:
+        if rank and kind.keys:
+            _, line, column = found[-1].order
+            Position(unquoted, line, column).refuse(f"is not a {kind.name} in valid YAML; {needs}")
+        raise
+    refuse = Position(unquoted, *root.position[1:] if root else (0, 0)).refuse
     if root is None or root.value is None:
-        _refuse(unquoted, f"is empty; a {kind.name} needs at least {kind.example}")
+        refuse(f"is empty; {needs}")
     if not isinstance(root.value, dict):
-        _refuse(unquoted, f"is not a mapping; a {kind.name} says at least {kind.example}")
-    known = [key for key in root.value if key.partition(".")[0] in kind.keys]
-    if rank and kind.keys and 2 * len(known) < len(root.value):
-        _refuse(unquoted, f"is not a {kind.name}; a {kind.name} says at least {kind.example}")
-    return _with_format(root, root.value, path)
+        refuse(f"is not a mapping; {needs}")
+    known = {key for key in root.value if key.partition(".")[0] in kind.keys}
+    foreign = len(root.value) - len(known)
+    if rank and kind.keys and foreign and (foreign > len(known) or known <= _COMMON_KEYS):
+        refuse(f"is not a {kind.name}; {needs}")
+    problems += found
+    return _with_format(root, path)
 
 
-def _with_format(root: Node, entries: dict[str, Entry], path: str) -> Node:
+def _with_format(root: Node, path: str) -> Node:
     """Return a config that is stored in a run folder or a sweep, with format 1 if it names no `format`."""
     folder, name = os.path.split(path)
-    if name not in ("config.yaml", "sweep.yaml") or files.kind(os.path.join(folder, "run.json")) != "file":
+    keys = _FORMAT_KEYS.get(name)
+    if keys is None or files.kind(os.path.join(folder, "run.json")) != "file":
         return root
-    entry = entries.get("base") if name == "sweep.yaml" else Entry(root.position, root)
-    if entry is None or not isinstance(entry.node.value, dict) or "format" in entry.node.value:
+    above = [root, *(entry.node for entry in follow(root, tuple(keys)))]
+    if len(above) != len(keys) or not isinstance(above[-1].value, dict):
         return root
-    first = Entry(entry.position, Node(1, entry.position))
-    config = collection({**entry.node.value, "format": first}, entry.node.position)
-    if name == "config.yaml":
-        return config
-    return collection({**entries, "base": Entry(entry.position, config)}, root.position)
+    return _assign(root, keys, Node(1, above[-1].position))
 
 
-def _read_source(path: str, *, rank: int, kind: FileKind) -> Source:
-    """Return the text of a file; raises UsageError, ConfigError where it is not UTF-8, FileError."""
+def _read_text(path: str, kind: FileKind) -> str:
+    """Return the text of a file, with surrogates for what is not UTF-8; raises UsageError, FileError."""
     try:
-        raw = files.read_bytes(path, cap=_MAX_BYTES)
-    except FileNotFoundError as error:
+        return files.read_bytes(path, cap=_MAX_BYTES).decode("utf-8-sig", "surrogateescape")
+    except (FileNotFoundError, files.WrongKindError) as error:
         what = f"there is no such {kind.name}"
+        if isinstance(error, files.WrongKindError):
+            what = f"is {error.kind}, not a {kind.name}"
         raise UsageError(printable(path) or "''", what, _remedy(path, kind)) from error
-    except files.WrongKindError as error:
-        what = f"is {error.kind}, not a {kind.name}"
-        raise UsageError(printable(path), what, _remedy(path, kind)) from error
     except files.TooLargeError as error:
         remedy = "keep large data in a table: `dataset: {name: table, path: ...}`"
         raise UsageError(printable(path), "is larger than 1 MB", remedy) from error
-    unquoted = Source.of_file(path, "", rank=rank)
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = lines_of(raw[: error.start].decode("utf-8-sig", "replace"))
-        position = Position(unquoted, len(before) - 1, len(before[-1]))
-        raise ConfigError([position.report("", "is not UTF-8 text; save the file as UTF-8")]) from error
-    line = _first_foreign_line(text, kind.keys, is_base=rank > 0)
-    if line is not None:
-        what = f"is not a {kind.name}; a {kind.name} says at least {kind.example}"
-        _refuse(Position(unquoted, line, 0), what)
-    return Source.of_file(path, text, rank=rank)
-
-
-def _first_foreign_line(text: str, known: frozenset[str], *, is_base: bool) -> int | None:
-    """Return the first line, from 0, without a known key, of a text that is not a file of these keys.
-
-    A config may come from somebody else and name any file of this machine as its base. So messages may show
-    lines of a file only if most of its keys are a config's; of a file that the user named, one of them.
-    """
-    content = ["" if _NOT_CONTENT.match(line) else line for line in lines_of(text)]
-    lines = textwrap.dedent("\n".join(content)).split("\n")
-    first = next((number for number, line in enumerate(lines) if line.strip()), 0)
-    if lines[first].lstrip().startswith("{"):
-        names = [match[2] for match in _FLOW_KEY.finditer("\n".join(lines))]
-        # nested keys count too, since only the parser can tell; a base must begin with one of its own
-        found = known & {*names} if not is_base or known.issuperset(names[:1]) else frozenset()
-        others = [first]
-    else:
-        # without any key at the margin, the first line counts, which is not at the margin
-        margin = [(number, line) for number, line in enumerate(lines) if not _NOT_KEYS.match(line)]
-        top = margin or [(first, lines[first])] * any(lines)
-        keys = {number: match[2] for number, line in top if (match := _TOP_KEY.match(line))}
-        if not is_base:  # a mistyped key
-            for number in list(keys)[:_MAX_COMPARED]:
-                near = difflib.get_close_matches(keys[number], known, n=1, cutoff=_SIMILARITY)
-                keys[number] = near[0] if near else keys[number]
-        found = known & set(keys.values())
-        items = not keys  # `- ...` is an item of the key above, if there is one
-        others = [n for n, line in top if keys.get(n) not in known and (items or not line.startswith("- "))]
-    if not known or not others or (found - _COMMON_KEYS and (not is_base or len(found) >= len(others))):
-        return None
-    return others[0]
 
 
 def _remedy(path: str, kind: FileKind) -> str:
     """Return what would work instead of a path that is no file: one in that folder, or of a similar name."""
     if files.is_url(path):
-        return "download it and give the path of the file"
-    inside = _configs_in(os.path.join(path, kind.folder)) or _configs_in(path)
+        return _DOWNLOAD
+    inside = _configs_in(path)
     nearby = _configs_in(os.path.join(_EXAMPLES, kind.folder))
     candidates = inside or [*_configs_in(os.path.dirname(path)), *nearby]
     by_stem = {_stem(candidate): candidate for candidate in reversed(candidates)}

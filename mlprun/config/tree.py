@@ -5,18 +5,18 @@ Nodes are never changed, so that anchors and merges may share them.
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
+
+from mlprun.errors import ConfigError
 
 Path = tuple[str | int, ...]
 
 MAX_DEPTH: Final = 100
 _MAX_TITLE: Final = 120
-_ELLIPSIS: Final = "…"
 _LINE_BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # where YAML's parsers count a new line
 _PLAIN_STRINGS: Final = frozenset(
     {"split", "init", "best", "penalty", "training", "early_stopping", "checkpoint"}
@@ -46,7 +46,7 @@ def printable(text: str) -> str:
 
 def truncate(text: str, length: int) -> str:
     """Return `text`, ending in an ellipsis where it is longer than `length`."""
-    return text if len(text) <= length else text[: length - 1] + _ELLIPSIS
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def describe_value(value: Any) -> str:
@@ -67,23 +67,12 @@ def dotted(path: Path) -> str:
 
 def excerpt(line: str, column: int, *, width: int = 96) -> str:
     """Return a source line and a caret under `column` (from 0); a long line is cut around the caret."""
-    line = line.rstrip()
-    column = min(column, len(line))
-    start = 0 if len(line) <= width else max(0, min(column - width // 2, len(line) - width))
-    before, after = _one_column_each(line[start:column]), _one_column_each(line[column : start + width])
-    if start:
-        before = _ELLIPSIS + before[1:]
-    if start + width < len(line):
-        after = after[:-1] + _ELLIPSIS
-    shown = [c for c in before if not unicodedata.combining(c)]
-    columns = len(shown) + sum(unicodedata.east_asian_width(c) in "WF" for c in shown)
-    return f"  {before}{after}\n  {' ' * columns}^"
-
-
-def _one_column_each(text: str) -> str:
-    """Return `text` with each character that a terminal would act on replaced by a harmless one."""
-    spaced = re.sub(r"\s", " ", text)
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in spaced)
+    # one column for each character, and nothing that a terminal would act on
+    shown = [c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in line]
+    start = max(0, min(column - width // 2, len(line) - width))
+    before, after = "".join(shown[start:column]), "".join(shown[column : start + width])
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in before)
+    return f"  {before}{after.rstrip()}\n  {' ' * (len(before) + wide)}^"
 
 
 def lines_of(text: str) -> list[str]:
@@ -104,11 +93,6 @@ class Source:
     rank: int
     text: str | None = None
     key: str = ""
-
-    @classmethod
-    def of_file(cls, path: str, text: str, *, rank: int) -> Source:
-        """Return the source of a file's text, whose paths are relative to its folder."""
-        return cls(path, os.path.dirname(path), rank, text)
 
     @cached_property
     def lines(self) -> list[str]:
@@ -138,6 +122,10 @@ class Position(NamedTuple):
         head = f"{title}:{self.line + 1}:{self.column + 1}: {printable(labelled)}"
         line = source.lines[self.line] if self.line < len(source.lines) else ""
         return f"{head}\n{excerpt(line, self.column)}" if line.strip() else head
+
+    def refuse(self, message: str, path: Path = ()) -> NoReturn:
+        """Raise ConfigError with a report about the value at `path`."""
+        raise ConfigError([self.report(dotted(path), printable(message))])
 
 
 class ReadProblem(NamedTuple):

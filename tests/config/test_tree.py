@@ -36,9 +36,8 @@ def test_a_long_line_is_cut_around_the_caret(column):
     shown, caret = excerpt(line, column).split("\n")
     assert len(shown) <= 98
     at = len(caret) - 1
-    if column < 1000 and shown[at] != "…":
+    if column < 1000:
         assert shown[at] == line[column]
-    assert "…" in shown
 
 
 def test_cutting_keeps_the_length():

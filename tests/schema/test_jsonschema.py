@@ -133,7 +133,7 @@ def test_shipped_configs_are_as_it_says(document, path):
 
 
 def compose_plain(text):
-    return plain(compose(text, Source("c", folder="", rank=0)))
+    return plain(compose(text, Source("c", folder="", rank=0), []))
 
 
 @pytest.mark.parametrize(
