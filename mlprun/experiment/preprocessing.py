@@ -103,7 +103,7 @@ class Impute(Operation):
 class Scale(Operation):
     """A number becomes (number - mean) / scale: of mean 0 and variance 1 on the train rows."""
 
-    takes: ClassVar[CellType | None] = "number"
+    takes = "number"
 
     operation: Literal["scale"] = "scale"
     means: tuple[float, ...]
@@ -118,7 +118,7 @@ class Scale(Operation):
 class OneHot(Operation):
     """A text becomes K numbers, one per category: 1 for its own, 0 for others; all 0 for any other text."""
 
-    takes: ClassVar[CellType | None] = "text"
+    takes = "text"
 
     operation: Literal["one_hot"] = "one_hot"
     categories: tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...]
@@ -132,7 +132,7 @@ class OneHot(Operation):
 class ClassIds(Operation):
     """The name of a class becomes its position in the list of classes, counted from 0."""
 
-    takes: ClassVar[CellType | None] = "text"
+    takes = "text"
 
     operation: Literal["class_ids"] = "class_ids"
     classes: tuple[tuple[str, ...], ...]

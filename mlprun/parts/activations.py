@@ -10,8 +10,6 @@ from pydantic_core import PydanticCustomError
 from mlprun.parts.part import Named, NonNegativeFloat, Part, PositiveFloat, Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor, nn
 
 
@@ -26,13 +24,16 @@ class Activation(Part):
     """which regression a single layer with these outputs is: linear, logistic, softmax; None for any other"""
 
     torch_name: ClassVar[str]
-    """the class in torch.nn, which takes the options in their order"""
+    """the class in torch.nn"""
+    arguments: ClassVar[tuple[int, ...]] = ()
+    """what that class takes, before the options in their order"""
 
     def build(self) -> nn.Module:
         """The activation as a module, [B, H] to [B, H]."""
         from torch import nn
 
-        module: nn.Module = getattr(nn, self.torch_name)(*(value for name, value in self if name != "name"))
+        options = (value for name, value in self if name != "name")
+        module: nn.Module = getattr(nn, self.torch_name)(*self.arguments, *options)
         return module
 
 
@@ -82,11 +83,6 @@ def build_activation(activation: Activation | tuple[Activation, ...]) -> nn.Modu
     return parallel
 
 
-def _elementwise_module(function: Callable[[Tensor], Tensor], **options: float) -> nn.Module:
-    module: nn.Module = _network().Elementwise(function, **options)
-    return module
-
-
 def _network() -> Any:
     """Import the modules, which bring torch."""
     from mlprun.parts import network
@@ -94,47 +90,54 @@ def _network() -> Any:
     return network
 
 
-class _OfRow(Activation):
-    elementwise: ClassVar[bool] = False
-    link: ClassVar[Literal["multinomial"]] = "multinomial"
+class Formula(Activation):
+    """Base of the activations that torch has no class of."""
+
+    def function(self, values: Tensor) -> Tensor:
+        """The activation of each value."""
+        raise NotImplementedError
 
     def build(self) -> nn.Module:
-        from torch import nn
-
-        module: nn.Module = getattr(nn, self.torch_name)(dim=-1)
+        module: nn.Module = _network().Elementwise(self.function)
         return module
 
 
+class OfRow(Activation):
+    """Base of the activations of a whole row."""
+
+    elementwise = False
+    link = "multinomial"
+    arguments = (-1,)
+
+
 @activations.register
-class Softmax(_OfRow):
+class Softmax(OfRow):
     """exp(z) divided by its sum over the row: probabilities of the classes. For outputs only."""
 
-    output_kind: ClassVar[Literal["probabilities"]] = "probabilities"
-    torch_name: ClassVar[str] = "Softmax"
+    output_kind = "probabilities"
+    torch_name = "Softmax"
 
     name: Literal["softmax"] = "softmax"
 
 
 @activations.register
-class LogSoftmax(_OfRow):
+class LogSoftmax(OfRow):
     """Logarithm of the softmax of a row: log-probabilities of the classes. For outputs only."""
 
-    output_kind: ClassVar[Literal["log_probabilities"]] = "log_probabilities"
-    torch_name: ClassVar[str] = "LogSoftmax"
+    output_kind = "log_probabilities"
+    torch_name = "LogSoftmax"
 
     name: Literal["log_softmax"] = "log_softmax"
 
 
 @activations.register
-class Exp(Activation):
+class Exp(Formula):
     """f(z) = exp(z), a positive rate such as the mean of a Poisson variable."""
 
     name: Literal["exp"] = "exp"
 
-    def build(self) -> nn.Module:
-        import torch
-
-        return _elementwise_module(torch.exp)
+    def function(self, values: Tensor) -> Tensor:
+        return values.exp()
 
 
 @activations.register
@@ -144,7 +147,7 @@ class Relu(Activation):
     Source: Nair and Hinton (2010), icml.cc/Conferences/2010/papers/432.pdf
     """
 
-    torch_name: ClassVar[str] = "ReLU"
+    torch_name = "ReLU"
 
     name: Literal["relu"] = "relu"
 
@@ -156,7 +159,7 @@ class LeakyRelu(Activation):
     Source: Maas, Hannun and Ng (2013), ai.stanford.edu/~amaas/papers/relu_hybrid_icml2013_final.pdf
     """
 
-    torch_name: ClassVar[str] = "LeakyReLU"
+    torch_name = "LeakyReLU"
 
     name: Literal["leaky_relu"] = "leaky_relu"
     slope: NonNegativeFloat = Field(0.01, description="slope for negative values")
@@ -169,7 +172,7 @@ class Elu(Activation):
     Source: Clevert, Unterthiner and Hochreiter (2016), arxiv.org/abs/1511.07289
     """
 
-    torch_name: ClassVar[str] = "ELU"
+    torch_name = "ELU"
 
     name: Literal["elu"] = "elu"
     alpha: PositiveFloat = Field(1.0, description="minus the limit for very negative values")
@@ -182,7 +185,7 @@ class Selu(Activation):
     Source: Klambauer et al. (2017), arxiv.org/abs/1706.02515
     """
 
-    torch_name: ClassVar[str] = "SELU"
+    torch_name = "SELU"
 
     name: Literal["selu"] = "selu"
 
@@ -194,7 +197,7 @@ class Gelu(Activation):
     Source: Hendrycks and Gimpel (2016), arxiv.org/abs/1606.08415
     """
 
-    torch_name: ClassVar[str] = "GELU"
+    torch_name = "GELU"
 
     name: Literal["gelu"] = "gelu"
     approximate: Literal["none", "tanh"] = Field(
@@ -209,7 +212,7 @@ class Softplus(Activation):
     Source: Dugas et al. (2001), papers.nips.cc/paper/1920
     """
 
-    torch_name: ClassVar[str] = "Softplus"
+    torch_name = "Softplus"
 
     name: Literal["softplus"] = "softplus"
     beta: PositiveFloat = Field(1.0, description="sharpness")
@@ -217,7 +220,7 @@ class Softplus(Activation):
 
 
 @activations.register
-class Swish(Activation):
+class Swish(Formula):
     """f(z) = z logistic(beta z); with beta 1 also known as SiLU.
 
     Source: Ramachandran, Zoph and Le (2017), arxiv.org/abs/1710.05941
@@ -226,13 +229,10 @@ class Swish(Activation):
     name: Literal["swish", "silu"] = "swish"
     beta: float = Field(1.0, description="0 gives z/2, large values approach ReLU")
 
-    def build(self) -> nn.Module:
-        import torch
-        from torch import nn
+    def function(self, values: Tensor) -> Tensor:
+        from torch.nn.functional import silu
 
-        if self.beta == 1:
-            return nn.SiLU()
-        return _elementwise_module(lambda values: values * torch.sigmoid(self.beta * values), beta=self.beta)
+        return silu(values) if self.beta == 1 else values * (self.beta * values).sigmoid()
 
 
 @activations.register
@@ -242,7 +242,7 @@ class Mish(Activation):
     Source: Misra (2020), arxiv.org/abs/1908.08681
     """
 
-    torch_name: ClassVar[str] = "Mish"
+    torch_name = "Mish"
 
     name: Literal["mish"] = "mish"
 
@@ -251,8 +251,8 @@ class Mish(Activation):
 class Identity(Activation):
     """f(z) = z."""
 
-    link: ClassVar[Literal["identity"]] = "identity"
-    torch_name: ClassVar[str] = "Identity"
+    link = "identity"
+    torch_name = "Identity"
 
     name: Literal["identity"] = "identity"
 
@@ -261,9 +261,9 @@ class Identity(Activation):
 class Logistic(Activation):
     """f(z) = 1 / (1 + exp(-z)), between 0 and 1."""
 
-    output_kind: ClassVar[Literal["probabilities"]] = "probabilities"
-    link: ClassVar[Literal["logit"]] = "logit"
-    torch_name: ClassVar[str] = "Sigmoid"
+    output_kind = "probabilities"
+    link = "logit"
+    torch_name = "Sigmoid"
 
     name: Literal["logistic", "sigmoid"] = "logistic"
 
@@ -272,13 +272,13 @@ class Logistic(Activation):
 class Tanh(Activation):
     """f(z) = tanh(z), between -1 and 1."""
 
-    torch_name: ClassVar[str] = "Tanh"
+    torch_name = "Tanh"
 
     name: Literal["tanh"] = "tanh"
 
 
 @activations.register
-class HardLogistic(Activation):
+class HardLogistic(Formula):
     """f(z) = slope z + offset, clipped to [0, 1]: a piecewise linear logistic function.
 
     The defaults are PyTorch's z/6 + 1/2; `slope: 0.25` gives z/4 + 1/2, the logistic function's tangent at 0.
@@ -289,16 +289,12 @@ class HardLogistic(Activation):
     slope: PositiveFloat = Field(1 / 6, description="slope of the linear part")
     offset: float = Field(0.5, description="value at 0, before clipping")
 
-    def build(self) -> nn.Module:
+    def function(self, values: Tensor) -> Tensor:
         from torch.nn.functional import hardtanh
 
         # not nn.Hardsigmoid, whose derivative in float64 is 1/6 as float32 has it, and not clamp, whose slope
         # at 0 and 1 themselves is that of the line: hard_tanh has 0 there
-        return _elementwise_module(
-            lambda values: hardtanh(self.slope * values + self.offset, 0.0, 1.0),
-            slope=self.slope,
-            offset=self.offset,
-        )
+        return hardtanh(self.slope * values + self.offset, 0.0, 1.0)
 
 
 @activations.register
@@ -308,6 +304,6 @@ class HardTanh(Activation):
     Source: Collobert (2004), infoscience.epfl.ch/record/82802
     """
 
-    torch_name: ClassVar[str] = "Hardtanh"
+    torch_name = "Hardtanh"
 
     name: Literal["hard_tanh"] = "hard_tanh"

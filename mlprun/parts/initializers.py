@@ -78,7 +78,7 @@ module_initializers: Registry[ModuleInitializer] = Registry("initializer", "init
 class Default(Initializer):
     """PyTorch's default initialisation of the layer."""
 
-    is_random: ClassVar[bool] = False
+    is_random = False
 
     name: Literal["default"] = "default"
 
@@ -180,7 +180,7 @@ def _divisor(bounds: Bounds, tensor: torch.Tensor, name: str) -> float:
 class Constant(Initializer):
     """Every entry is `value`."""
 
-    is_random: ClassVar[bool] = False
+    is_random = False
 
     name: Literal["constant"] = "constant"
     value: float = Field(description="value of every entry")
@@ -193,7 +193,7 @@ class Constant(Initializer):
 class Zeros(Initializer):
     """Every entry is 0. Hidden units with all-zero weights remain identical."""
 
-    is_random: ClassVar[bool] = False
+    is_random = False
 
     name: Literal["zeros"] = "zeros"
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from mlprun.parts.part import NonNegativeFloat, Part, PositiveFloat, Registry
 
@@ -39,6 +38,12 @@ class Loss(Part):
     target_kind: ClassVar[Literal["any", "classes", "numbers"]] = "any"
     """what a table's column is read as for this loss, where it could be either"""
     classes_only: ClassVar[bool] = False
+    takes_ids: ClassVar[bool] = False
+    """whether encoded classes are ids [N], not numbers [N, K]"""
+    output_per_class: ClassVar[bool] = False
+    """whether two classes have two outputs"""
+    bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    """of numeric targets"""
     standardizable: ClassVar[bool] = True
     """whether numeric targets may be standardised; not where values have a meaning (counts, probabilities)"""
     torch_name: ClassVar[str]
@@ -55,7 +60,8 @@ class Loss(Part):
         """How many network outputs the targets call for."""
         if info.classes is None:
             return info.targets
-        return 1 if len(info.classes) <= 2 else len(info.classes)
+        classes = max(2, len(info.classes))
+        return 1 if classes == 2 and not self.output_per_class else classes
 
     def unsupported_reason(self, info: DatasetInfo, outputs: int) -> str | None:
         """Why this loss cannot go with these targets and outputs, ending in what would work, or None."""
@@ -71,15 +77,22 @@ class Loss(Part):
 
     def unsupported_targets(self, targets: NDArray[np.generic]) -> str | None:
         """Why the values of raw targets do not fit ([N] ids always do), ending in what would work."""
-        return None
+        low, high = self.bounds
+        numbers = np.asarray(targets, np.float64)
+        outside = numbers[~((numbers >= low) & (numbers <= high))]
+        if targets.ndim == 1 or not outside.size:
+            return None
+        return f"{self.name} takes targets from {low:g} to {high:g}, not {outside[0]:g}; loss: mse takes any"
 
     def encode(self, targets: NDArray[np.generic], classes: int | None) -> NDArray[np.generic]:
         """Raw targets ([N] ids or [N, K] numbers) as this loss reads them: [N, K] numbers or [N] ids."""
         if classes is None:
             return targets
-        if classes <= 2:
+        if self.takes_ids:
+            return np.asarray(targets, np.int64)
+        if classes <= 2 and not self.output_per_class:
             return np.asarray(targets, np.float64)[:, None]
-        return np.asarray(np.eye(classes)[targets])
+        return np.asarray(np.eye(max(2, classes))[targets])
 
     def resolved(self) -> Self:
         """The loss with the defaults that depend on other options."""
@@ -94,19 +107,29 @@ class Loss(Part):
 
         It holds nothing that must be moved to a device. Shapes that differ are an AssertionError.
         """
-        return scaled(self._torch_function(), self.scale)
+        function, scale, takes_ids = self.function(), self.scale, self.takes_ids
+
+        def build(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            # [B, 1] against [B] would silently broadcast to [B, B]
+            if (values.shape[:-1] if takes_ids else values.shape) != targets.shape:
+                raise AssertionError(f"values {list(values.shape)} against targets {list(targets.shape)}")
+            result = function(values, targets)
+            return result if scale == 1.0 else scale * result
+
+        return build
+
+    def function(self) -> LossFunction:
+        """The function that `build` returns, before `scale` and without a check of shapes."""
+        return self._torch_function()
 
     def _torch_function(self, **options: object) -> LossFunction:
         from torch.nn import functional
 
-        function = partial(getattr(functional, self.torch_name), reduction=self.reduction, **options)
+        return partial(getattr(functional, self.torch_name), reduction=self.reduction, **options)
 
-        def checked(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-            require_equal_shapes(values, targets)
-            result: torch.Tensor = function(values, targets)
-            return result
-
-        return checked
+    def reduced(self, values: torch.Tensor) -> torch.Tensor:
+        """The mean or the sum of values [B, K]."""
+        return values.sum() if self.reduction == "sum" else values.mean()
 
     def weight(self, targets: torch.Tensor | NDArray[Any]) -> float:
         """What the mean over encoded targets divides by: rows times outputs, unless rows are weighted."""
@@ -114,25 +137,6 @@ class Loss(Part):
 
 
 losses: Registry[Loss] = Registry("loss", "losses")
-
-
-def scaled(function: LossFunction, scale: float) -> LossFunction:
-    """`scale` times the value of `function`; for 1 the function itself, so that it costs nothing."""
-    if scale == 1.0:
-        return function
-    return lambda values, targets: scale * function(values, targets)
-
-
-def require_equal_shapes(values: torch.Tensor, targets: torch.Tensor) -> None:
-    """Values and targets are both [B, K]: [B, 1] against [B] would silently broadcast to [B, B]."""
-    if values.shape != targets.shape:
-        raise AssertionError(f"values {list(values.shape)} against targets {list(targets.shape)}")
-
-
-def require_ids(values: torch.Tensor, targets: torch.Tensor) -> None:
-    """Values are [B, K] and targets [B] class ids."""
-    if values.shape[:-1] != targets.shape:
-        raise AssertionError(f"values {list(values.shape)} against class ids {list(targets.shape)}")
 
 
 def describe(info: DatasetInfo) -> str:
@@ -157,10 +161,11 @@ class BCE(Loss):
     Source: Cox (1958), doi.org/10.1111/j.2517-6161.1958.tb00292.x
     """
 
-    activation: ClassVar[str | None] = "logistic"
-    torch_name: ClassVar[str] = "binary_cross_entropy_with_logits"
-    target_kind: ClassVar[Literal["any", "classes", "numbers"]] = "classes"
-    standardizable: ClassVar[bool] = False
+    activation = "logistic"
+    torch_name = "binary_cross_entropy_with_logits"
+    target_kind = "classes"
+    standardizable = False
+    bounds = (0, 1)
 
     name: Literal["bce"] = "bce"
 
@@ -169,15 +174,6 @@ class BCE(Loss):
             return f"bce takes two classes, not {len(info.classes)}; loss: cross_entropy takes any number"
         return super().unsupported_reason(info, outputs)
 
-    def unsupported_targets(self, targets: NDArray[np.generic]) -> str | None:
-        if targets.ndim == 1:
-            return None
-        numbers = np.asarray(targets, np.float64)
-        outside = numbers[~((numbers >= 0) & (numbers <= 1))]
-        if outside.size:
-            return f"bce takes targets between 0 and 1, not {outside[0]:g}; loss: mse takes any numbers"
-        return None
-
 
 class ClassLoss(Loss):
     """Base of the losses whose targets are class ids [B], one output for each class, two classes included.
@@ -185,33 +181,22 @@ class ClassLoss(Loss):
     The mean is over rows; with class weights it is the weighted mean: divided by the sum of their weights.
     """
 
-    classes_only: ClassVar[bool] = True
-    target_kind: ClassVar[Literal["any", "classes", "numbers"]] = "classes"
+    classes_only = True
+    takes_ids = True
+    output_per_class = True
+    target_kind = "classes"
+    torch_name = "cross_entropy"  # from the values before softmax or log-softmax, which is the same
 
     class_weights: tuple[PositiveFloat, ...] | None = Field(
         None, description="weight of each class, in the order of class ids (default: 1)"
     )
 
-    @field_validator("class_weights", mode="before")
-    @classmethod
-    def _class_weights_are_a_list(cls, value: object) -> object:
-        if value is None or isinstance(value, list | tuple):
-            return value
-        raise PydanticCustomError("class_weights", "expected a list of numbers, one per class")
-
-    def outputs(self, info: DatasetInfo) -> int:
-        return info.targets if info.classes is None else max(2, len(info.classes))
-
     def unsupported_reason(self, info: DatasetInfo, outputs: int) -> str | None:
-        expected = self.outputs(info)
-        weighted = info.classes is not None and self.class_weights is not None
-        if weighted and len(self.class_weights or ()) != expected:
-            given = plural(len(self.class_weights or ()), "class weight")
+        expected, weights = self.outputs(info), self.class_weights
+        if info.classes is not None and weights is not None and len(weights) != expected:
+            given = plural(len(weights), "class weight")
             return f"{given} for {describe(info)}; give {expected}, one for each class"
         return super().unsupported_reason(info, outputs)
-
-    def encode(self, targets: NDArray[np.generic], classes: int | None) -> NDArray[np.generic]:
-        return np.asarray(targets, np.int64)
 
     def weight(self, targets: torch.Tensor | NDArray[Any]) -> float:
         if self.class_weights is None:
@@ -219,27 +204,18 @@ class ClassLoss(Loss):
         ids = targets if isinstance(targets, np.ndarray) else targets.cpu().numpy()
         return float(np.asarray(self.class_weights)[ids].sum())
 
-    def _function(self, label_smoothing: float) -> LossFunction:
-        """Cross entropy of class ids, from the values before softmax or log-softmax (the same for both)."""
+    def _torch_function(self, **options: object) -> LossFunction:
         import torch
-        from torch.nn.functional import cross_entropy
 
-        reduction = self.reduction
-        weights = given = (
-            None if self.class_weights is None else torch.tensor(self.class_weights, dtype=torch.float64)
-        )
+        function: Callable[..., torch.Tensor] = super()._torch_function(**options)
+        if self.class_weights is None:
+            return function
 
-        def function(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-            nonlocal weights
-            require_ids(values, targets)
-            if weights is not None and (weights.dtype != values.dtype or weights.device != values.device):
-                assert given is not None
-                weights = given.to(values)
-            return cross_entropy(
-                values, targets, weights, reduction=reduction, label_smoothing=label_smoothing
-            )
+        @cache
+        def weights(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+            return torch.tensor(self.class_weights, dtype=dtype, device=device)
 
-        return scaled(function, self.scale)
+        return lambda values, targets: function(values, targets, weights(values.dtype, values.device))
 
 
 @losses.register
@@ -253,15 +229,15 @@ class CrossEntropy(ClassLoss):
     doi.org/10.1109/CVPR.2016.308
     """
 
-    activation: ClassVar[str | None] = "softmax"
+    activation = "softmax"
 
     name: Literal["cross_entropy"] = "cross_entropy"
     label_smoothing: float = Field(
         0.0, ge=0, le=1, description="share of the target distributed uniformly over all classes"
     )
 
-    def build(self) -> LossFunction:
-        return self._function(self.label_smoothing)
+    def function(self) -> LossFunction:
+        return self._torch_function(label_smoothing=self.label_smoothing)
 
 
 @losses.register
@@ -273,12 +249,9 @@ class NLL(ClassLoss):
     Source: Bridle (1990), doi.org/10.1007/978-3-642-76153-9_28
     """
 
-    activation: ClassVar[str | None] = "log_softmax"
+    activation = "log_softmax"
 
     name: Literal["nll"] = "nll"
-
-    def build(self) -> LossFunction:
-        return self._function(0.0)
 
 
 @losses.register
@@ -292,25 +265,17 @@ class Hinge(Loss):
     jmlr.org/papers/v5/rifkin04a.html
     """
 
-    threshold: ClassVar[float] = 0.0
-    classes_only: ClassVar[bool] = True
-    target_kind: ClassVar[Literal["any", "classes", "numbers"]] = "classes"
+    threshold = 0.0
+    classes_only = True
+    target_kind = "classes"
 
     name: Literal["hinge"] = "hinge"
 
     def encode(self, targets: NDArray[np.generic], classes: int | None) -> NDArray[np.generic]:
         return 2 * np.asarray(super().encode(targets, classes), np.float64) - 1
 
-    def build(self) -> LossFunction:
-        import torch
-
-        reduce = torch.mean if self.reduction == "mean" else torch.sum
-
-        def function(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-            require_equal_shapes(values, targets)
-            return reduce((1 - targets * values).clamp_min(0))
-
-        return scaled(function, self.scale)
+    def function(self) -> LossFunction:
+        return lambda values, targets: self.reduced((1 - targets * values).clamp_min(0))
 
 
 SUM_TOLERANCE = 1e-4
@@ -327,13 +292,11 @@ class KLDiv(Loss):
     Source: Kullback & Leibler (1951), doi.org/10.1214/aoms/1177729694
     """
 
-    activation: ClassVar[str | None] = "softmax"
-    standardizable: ClassVar[bool] = False
+    activation = "softmax"
+    standardizable = False
+    output_per_class = True
 
     name: Literal["kl_div"] = "kl_div"
-
-    def outputs(self, info: DatasetInfo) -> int:
-        return info.targets if info.classes is None else max(2, len(info.classes))
 
     def unsupported_reason(self, info: DatasetInfo, outputs: int) -> str | None:
         if info.classes is None and info.targets < 2:
@@ -356,22 +319,13 @@ class KLDiv(Loss):
             f"smallest number and the sum {rows[row].sum():g}; loss: mse takes any numbers"
         )
 
-    def encode(self, targets: NDArray[np.generic], classes: int | None) -> NDArray[np.generic]:
-        return targets if classes is None else np.eye(max(2, classes))[targets]
-
-    def build(self) -> LossFunction:
+    def function(self) -> LossFunction:
         from torch.nn.functional import kl_div, log_softmax
 
-        reduction = "sum" if self.reduction == "sum" else "none"
-
-        def total(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-            require_equal_shapes(values, targets)
-            return kl_div(log_softmax(values, dim=-1), targets, reduction=reduction)
-
-        if self.reduction == "sum":
-            return scaled(total, self.scale)
         # torch's own "mean" warns at every new place of call that it is not the mathematical divergence
-        return scaled(lambda values, targets: total(values, targets).mean(), self.scale)
+        return lambda values, targets: self.reduced(
+            kl_div(log_softmax(values, dim=-1), targets, reduction="none")
+        )
 
 
 @losses.register
@@ -383,10 +337,11 @@ class PoissonNLL(Loss):
     Source: Nelder & Wedderburn (1972), doi.org/10.2307/2344614
     """
 
-    activation: ClassVar[str | None] = "exp"
-    torch_name: ClassVar[str] = "poisson_nll_loss"
-    target_kind: ClassVar[Literal["any", "classes", "numbers"]] = "numbers"
-    standardizable: ClassVar[bool] = False
+    activation = "exp"
+    torch_name = "poisson_nll_loss"
+    target_kind = "numbers"
+    standardizable = False
+    bounds = (0, math.inf)
 
     name: Literal["poisson_nll"] = "poisson_nll"
     full: bool = Field(
@@ -398,21 +353,14 @@ class PoissonNLL(Loss):
             return "poisson_nll takes counts, not classes; loss: cross_entropy takes classes"
         return super().unsupported_reason(info, outputs)
 
-    def unsupported_targets(self, targets: NDArray[np.generic]) -> str | None:
-        numbers = np.asarray(targets, np.float64)
-        negative = numbers[~(numbers >= 0)]
-        if negative.size:
-            return f"poisson_nll takes numbers of 0 or more, not {negative[0]:g}; loss: mse takes any numbers"
-        return None
-
-    def build(self) -> LossFunction:
-        return scaled(self._torch_function(log_input=True, full=self.full), self.scale)
+    def function(self) -> LossFunction:
+        return self._torch_function(log_input=True, full=self.full)
 
 
 class Regression(Loss):
     """Base of the losses of numbers."""
 
-    target_kind: ClassVar[Literal["any", "classes", "numbers"]] = "numbers"
+    target_kind = "numbers"
 
 
 @losses.register
@@ -422,7 +370,7 @@ class MSE(Regression):
     Outputs and targets are [B, K]; the value is in their squared units.
     """
 
-    torch_name: ClassVar[str] = "mse_loss"
+    torch_name = "mse_loss"
 
     name: Literal["mse"] = "mse"
 
@@ -434,7 +382,7 @@ class MAE(Regression):
     Outputs, targets ([B, K]) and the value are in the same units.
     """
 
-    torch_name: ClassVar[str] = "l1_loss"
+    torch_name = "l1_loss"
 
     name: Literal["mae"] = "mae"
 
@@ -462,19 +410,18 @@ class HuberLike(Regression):
         one = len(set(widths)) == 1
         return self.model_copy(update={self.width: widths[0] if one else widths, "units": "standardized"})
 
-    def build(self) -> LossFunction:
+    def function(self) -> LossFunction:
         width = getattr(self, self.width)
         if not isinstance(width, tuple):
-            return scaled(self._torch_function(**{self.width: width}), self.scale)
+            return self._torch_function(**{self.width: width})
         columns = [self._torch_function(**{self.width: each}) for each in width]
 
         def function(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-            require_equal_shapes(values, targets)
             parts = [one(values[:, [k]], targets[:, [k]]) for k, one in enumerate(columns)]
             total = sum(parts[1:], parts[0])
             return total if self.reduction == "sum" else total / len(parts)
 
-        return scaled(function, self.scale)
+        return function
 
 
 @losses.register
@@ -485,8 +432,8 @@ class SmoothL1(HuberLike):
     Source: Girshick (2015), doi.org/10.1109/ICCV.2015.169
     """
 
-    torch_name: ClassVar[str] = "smooth_l1_loss"
-    width: ClassVar[str] = "beta"
+    torch_name = "smooth_l1_loss"
+    width = "beta"
 
     name: Literal["smooth_l1"] = "smooth_l1"
     beta: NonNegativeFloat = Field(
@@ -502,8 +449,8 @@ class Huber(HuberLike):
     Source: Huber (1964), doi.org/10.1214/aoms/1177703732
     """
 
-    torch_name: ClassVar[str] = "huber_loss"
-    width: ClassVar[str] = "delta"
+    torch_name = "huber_loss"
+    width = "delta"
 
     name: Literal["huber"] = "huber"
     delta: PositiveFloat = Field(

@@ -100,7 +100,7 @@ def _ratio(numerator: NDArray[np.int64], denominator: NDArray[np.int64]) -> Matr
 class Accuracy(Metric):
     """Share of rows with the correct class."""
 
-    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    bounds = (0.0, 1.0)
     name: Literal["accuracy"] = "accuracy"
 
     def compute(self, predictions: Predictions) -> float:
@@ -117,7 +117,7 @@ class BalancedAccuracy(Metric):
     Source: Brodersen et al. (2010), doi.org/10.1109/ICPR.2010.764
     """
 
-    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    bounds = (0.0, 1.0)
     name: Literal["balanced_accuracy"] = "balanced_accuracy"
 
     def compute(self, predictions: Predictions) -> float:
@@ -136,7 +136,7 @@ class ClassCounts(NamedTuple):
 
 
 class _Averaged(Metric):
-    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    bounds = (0.0, 1.0)
 
     average: Average = Field(
         "auto",
@@ -209,7 +209,7 @@ class F1(_Averaged):
 class ConfusionMatrix(Metric):
     """Counts of rows by true class (lists) and predicted class (entries)."""
 
-    scalar: ClassVar[bool] = False
+    scalar = False
 
     name: Literal["confusion_matrix"] = "confusion_matrix"
 
@@ -219,9 +219,9 @@ class ConfusionMatrix(Metric):
 
 
 class _OfNumbers(Metric):
-    target: ClassVar[Literal["classes", "numbers"]] = "numbers"
+    target = "numbers"
     mode: ClassVar[Literal["min", "max"]] = "min"
-    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    bounds = (0.0, math.inf)
 
     def compute(self, predictions: Predictions) -> float:
         truth = np.asarray(predictions.targets, np.float64)
@@ -281,8 +281,8 @@ class R2(_OfNumbers):
     nan where the target is the same number in every row.
     """
 
-    mode: ClassVar[Literal["min", "max"]] = "max"
-    bounds: ClassVar[tuple[float, float]] = (-math.inf, 1.0)
+    mode = "max"
+    bounds = (-math.inf, 1.0)
 
     name: Literal["r2"] = "r2"
 
@@ -304,9 +304,9 @@ class LogLoss(Metric):
     mistake is not infinite.
     """
 
-    mode: ClassVar[Literal["min", "max"]] = "min"
-    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
-    needs_probabilities: ClassVar[bool] = True
+    mode = "min"
+    bounds = (0.0, math.inf)
+    needs_probabilities = True
 
     name: Literal["log_loss"] = "log_loss"
 
@@ -328,9 +328,9 @@ class Brier(Metric):
     Source: Brier (1950), doi.org/10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2
     """
 
-    mode: ClassVar[Literal["min", "max"]] = "min"
-    bounds: ClassVar[tuple[float, float]] = (0.0, 2.0)
-    needs_probabilities: ClassVar[bool] = True
+    mode = "min"
+    bounds = (0.0, 2.0)
+    needs_probabilities = True
 
     name: Literal["brier"] = "brier"
 
@@ -427,7 +427,7 @@ class RocAuc(Metric):
     Source: Hanley and McNeil (1982), doi.org/10.1148/radiology.143.1.7063747
     """
 
-    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    bounds = (0.0, 1.0)
     name: Literal["roc_auc"] = "roc_auc"
 
     def compute(self, predictions: Predictions) -> float:
@@ -443,7 +443,7 @@ class AveragePrecision(Metric):
     Source: Manning, Raghavan and Schuetze (2008), nlp.stanford.edu/IR-book, chapter 8
     """
 
-    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    bounds = (0.0, 1.0)
     name: Literal["average_precision"] = "average_precision"
 
     def compute(self, predictions: Predictions) -> float:

@@ -156,10 +156,6 @@ class Dropout(nn.Module):
         """[B, H] to [B, H]; the identity while `keep` is None."""
         return values if self.keep is None else values * self.keep / (1 - self.probability)
 
-    def extra_repr(self) -> str:
-        """The options, for printing."""
-        return f"probability={self.probability}"
-
 
 class Parallel(nn.ModuleList):
     """Several activations of the same values, summed in their order."""
@@ -176,17 +172,13 @@ class Parallel(nn.ModuleList):
 class Elementwise(nn.Module):
     """A function of each value as a module, for activations that torch has no module of."""
 
-    def __init__(self, function: Callable[[Tensor], Tensor], **options: float) -> None:
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.function, self.options = function, options
+        self.function = function
 
     def forward(self, values: Tensor) -> Tensor:
         """[B, H] to [B, H]."""
         return self.function(values)
-
-    def extra_repr(self) -> str:
-        """The options, for printing."""
-        return ", ".join(f"{name}={value}" for name, value in self.options.items())
 
 
 class LayerSummary(NamedTuple):

@@ -13,7 +13,7 @@ from mlprun.errors import UsageError
 from mlprun.parts.part import NonNegativeFloat, Part, PositiveFloat, PositiveInt, Probability, Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
 
     import torch
     from torch import nn
@@ -46,6 +46,8 @@ class Optimizer(Part):
     """slots that torch keeps on the CPU whatever the device, since reading them there would synchronise it"""
     sparse: ClassVar[bool] = False
     """takes sparse gradients of embeddings"""
+    torch_name: ClassVar[str]
+    """the class's name in torch.optim"""
 
     lr: LearningRate = 0.001
 
@@ -60,18 +62,6 @@ class Optimizer(Part):
 
         Each object's one group has `param_names` beside `params`, and `lr`, which a schedule may set.
         """
-        raise NotImplementedError
-
-
-class TorchOptimizer(Optimizer):
-    """Base of the optimizers that are one class of torch.optim over all parameters."""
-
-    torch_name: ClassVar[str]
-    """the class's name in torch.optim"""
-
-    def build(
-        self, parameters: Mapping[str, nn.Parameter], *, embeddings: frozenset[str] = frozenset()
-    ) -> list[torch.optim.Optimizer]:
         return [construct(self.torch_name, parameters, **self.options())]
 
     def options(self) -> dict[str, Any]:
@@ -97,14 +87,14 @@ AMSGrad = Annotated[bool, Field(description="divide by the largest running mean 
 
 
 @optimizers.register
-class Adam(TorchOptimizer):
+class Adam(Optimizer):
     """Running mean of the gradient divided by the root of that of its square, with bias correction.
 
     Source: Kingma & Ba (2015), arxiv.org/abs/1412.6980; amsgrad: Reddi et al. (2018),
     openreview.net/forum?id=ryQu7f-RZ
     """
 
-    torch_name: ClassVar[str] = "Adam"
+    torch_name = "Adam"
 
     name: Literal["adam"] = "adam"
     betas: Betas = (0.9, 0.999)
@@ -115,13 +105,13 @@ class Adam(TorchOptimizer):
 
 
 @optimizers.register
-class AdamW(TorchOptimizer):
+class AdamW(Optimizer):
     """Adam with decoupled weight decay.
 
     Source: Loshchilov & Hutter (2019), arxiv.org/abs/1711.05101
     """
 
-    torch_name: ClassVar[str] = "AdamW"
+    torch_name = "AdamW"
 
     name: Literal["adamw"] = "adamw"
     betas: Betas = (0.9, 0.999)
@@ -131,13 +121,13 @@ class AdamW(TorchOptimizer):
 
 
 @optimizers.register
-class Adamax(TorchOptimizer):
+class Adamax(Optimizer):
     """Adam with the infinity norm instead of the root mean square.
 
     Source: Kingma & Ba (2015), section 7.1, arxiv.org/abs/1412.6980
     """
 
-    torch_name: ClassVar[str] = "Adamax"
+    torch_name = "Adamax"
 
     name: Literal["adamax"] = "adamax"
     lr: LearningRate = 0.002
@@ -147,14 +137,14 @@ class Adamax(TorchOptimizer):
 
 
 @optimizers.register
-class NAdam(TorchOptimizer):
+class NAdam(Optimizer):
     """Adam with Nesterov's momentum.
 
     Source: Dozat (2016), openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ
     """
 
-    torch_name: ClassVar[str] = "NAdam"
-    host_slots: ClassVar[frozenset[str]] = frozenset({"step", "mu_product"})
+    torch_name = "NAdam"
+    host_slots = frozenset({"step", "mu_product"})
 
     name: Literal["nadam"] = "nadam"
     lr: LearningRate = 0.002
@@ -166,13 +156,13 @@ class NAdam(TorchOptimizer):
 
 
 @optimizers.register
-class RAdam(TorchOptimizer):
+class RAdam(Optimizer):
     """Adam that uses plain momentum until the variance of the adaptive learning rate is tractable.
 
     Source: Liu et al. (2020), arxiv.org/abs/1908.03265
     """
 
-    torch_name: ClassVar[str] = "RAdam"
+    torch_name = "RAdam"
 
     name: Literal["radam"] = "radam"
     betas: Betas = (0.9, 0.999)
@@ -182,13 +172,13 @@ class RAdam(TorchOptimizer):
 
 
 @optimizers.register
-class Adadelta(TorchOptimizer):
+class Adadelta(Optimizer):
     """Steps scaled by the ratio of the running root mean squares of past steps and past gradients.
 
     Source: Zeiler (2012), arxiv.org/abs/1212.5701
     """
 
-    torch_name: ClassVar[str] = "Adadelta"
+    torch_name = "Adadelta"
 
     name: Literal["adadelta"] = "adadelta"
     lr: LearningRate = 1.0
@@ -198,13 +188,13 @@ class Adadelta(TorchOptimizer):
 
 
 @optimizers.register
-class Adagrad(TorchOptimizer):
+class Adagrad(Optimizer):
     """Gradients divided by the root of the sum of all past squares.
 
     Source: Duchi, Hazan & Singer (2011), jmlr.org/papers/v12/duchi11a.html
     """
 
-    torch_name: ClassVar[str] = "Adagrad"
+    torch_name = "Adagrad"
 
     name: Literal["adagrad"] = "adagrad"
     lr: LearningRate = 0.01
@@ -217,14 +207,14 @@ class Adagrad(TorchOptimizer):
 
 
 @optimizers.register
-class RMSprop(TorchOptimizer):
+class RMSprop(Optimizer):
     """Gradients divided by the root of the running mean of their squares.
 
     Source: Tieleman & Hinton (2012), www.cs.toronto.edu/~tijmen/csc321/slides/lecture_slides_lec6.pdf;
     centered: Graves (2013), arxiv.org/abs/1308.0850
     """
 
-    torch_name: ClassVar[str] = "RMSprop"
+    torch_name = "RMSprop"
 
     name: Literal["rmsprop"] = "rmsprop"
     lr: LearningRate = 0.01
@@ -238,13 +228,13 @@ class RMSprop(TorchOptimizer):
 
 
 @optimizers.register
-class Adafactor(TorchOptimizer):
+class Adafactor(Optimizer):
     """Adaptive steps with factored second moments (one running mean per row and column), clipped.
 
     Source: Shazeer & Stern (2018), arxiv.org/abs/1804.04235
     """
 
-    torch_name: ClassVar[str] = "Adafactor"
+    torch_name = "Adafactor"
 
     name: Literal["adafactor"] = "adafactor"
     lr: LearningRate = 0.01
@@ -260,7 +250,7 @@ class Adafactor(TorchOptimizer):
 
 
 @optimizers.register
-class SGD(TorchOptimizer):
+class SGD(Optimizer):
     """Stochastic gradient descent, optionally with momentum.
 
     Source: Robbins & Monro (1951), doi.org/10.1214/aoms/1177729586; momentum: Polyak (1964),
@@ -268,7 +258,7 @@ class SGD(TorchOptimizer):
     proceedings.mlr.press/v28/sutskever13.html
     """
 
-    torch_name: ClassVar[str] = "SGD"
+    torch_name = "SGD"
 
     name: Literal["sgd"] = "sgd"
     momentum: NonNegativeFloat = Field(0.0, description="momentum factor; 0 for none")
@@ -289,14 +279,14 @@ class SGD(TorchOptimizer):
 
 
 @optimizers.register
-class ASGD(TorchOptimizer):
+class ASGD(Optimizer):
     """SGD with a decaying rate; the average of the parameters is only kept in the optimizer state.
 
     Source: Polyak & Juditsky (1992), doi.org/10.1137/0330046
     """
 
-    torch_name: ClassVar[str] = "ASGD"
-    host_slots: ClassVar[frozenset[str]] = frozenset()
+    torch_name = "ASGD"
+    host_slots = frozenset()
 
     name: Literal["asgd"] = "asgd"
     lr: LearningRate = 0.01
@@ -307,13 +297,13 @@ class ASGD(TorchOptimizer):
 
 
 @optimizers.register
-class Rprop(TorchOptimizer):
+class Rprop(Optimizer):
     """Step sizes per parameter that grow while the gradient keeps its sign; for full batches.
 
     Source: Riedmiller & Braun (1993), doi.org/10.1109/ICNN.1993.298623
     """
 
-    torch_name: ClassVar[str] = "Rprop"
+    torch_name = "Rprop"
 
     name: Literal["rprop"] = "rprop"
     lr: LearningRate = 0.01
@@ -333,14 +323,14 @@ class Rprop(TorchOptimizer):
 
 
 @optimizers.register
-class LBFGS(TorchOptimizer):
+class LBFGS(Optimizer):
     """Limited-memory quasi-Newton method; for full batches.
 
     One step is up to `max_iter` iterations. Source: Liu & Nocedal (1989), doi.org/10.1007/BF01589116
     """
 
-    torch_name: ClassVar[str] = "LBFGS"
-    needs_closure: ClassVar[bool] = True
+    torch_name = "LBFGS"
+    needs_closure = True
 
     name: Literal["lbfgs"] = "lbfgs"
     lr: LearningRate = 1.0
@@ -362,39 +352,64 @@ class LBFGS(TorchOptimizer):
         return 4 * kept + 6, (2 * kept + 4) * numbers  # all parameters are one vector
 
 
+class BesideAdam(Optimizer):
+    """Base of the optimizers of some of the parameters; the others use Adam."""
+
+    takes: ClassVar[str]
+    """what is chosen"""
+    shared: ClassVar[tuple[str, ...]] = ("lr",)
+    """options that Adam uses too"""
+
+    def chooses(self, parameter: nn.Parameter, *, is_embedding: bool) -> bool:
+        """Whether a parameter is not Adam's."""
+        raise NotImplementedError
+
+    def build(
+        self, parameters: Mapping[str, nn.Parameter], *, embeddings: frozenset[str] = frozenset()
+    ) -> list[torch.optim.Optimizer]:
+        is_chosen = {n: self.chooses(p, is_embedding=n in embeddings) for n, p in parameters.items()}
+        chosen, rest = (
+            {name: value for name, value in parameters.items() if is_chosen[name] is part}
+            for part in (True, False)
+        )
+        if not chosen:
+            what = f"{self.name} takes {self.takes} and the model has none"
+            raise UsageError("optimizer", what, "use adam instead")
+        adam = {name: value for name, value in self if name in self.shared}
+        return super().build(chosen) + ([construct("Adam", rest, **adam)] if rest else [])
+
+
 @optimizers.register
-class SparseAdam(Optimizer):
+class SparseAdam(BesideAdam):
     """Adam that updates only the embedding rows used in a batch; other parameters use Adam.
 
     Source: Kingma & Ba (2015), arxiv.org/abs/1412.6980
     """
 
-    sparse: ClassVar[bool] = True
+    sparse = True
+    torch_name = "SparseAdam"
+    takes = "embeddings"
+    shared = ("lr", "betas", "eps")
 
     name: Literal["sparseadam", "sparse_adam"] = "sparseadam"
     betas: Betas = (0.9, 0.999)
     eps: PositiveFloat = Field(1e-8, description="added to the denominator for numerical stability")
 
-    def build(
-        self, parameters: Mapping[str, nn.Parameter], *, embeddings: frozenset[str] = frozenset()
-    ) -> list[torch.optim.Optimizer]:
-        options = {"lr": self.lr, "betas": self.betas, "eps": self.eps}
-        tables = {name: value for name, value in parameters.items() if name in embeddings}
-        if not tables:
-            raise UsageError(
-                "optimizer", "sparseadam takes embeddings and the model has none", "use adam instead"
-            )
-        return [construct("SparseAdam", tables, **options), *_adam_of_rest(parameters, tables, **options)]
+    def chooses(self, parameter: nn.Parameter, *, is_embedding: bool) -> bool:
+        return is_embedding
 
 
 @optimizers.register
-class Muon(Optimizer):
+class Muon(BesideAdam):
     """Orthogonalised momentum for weight matrices; other parameters use Adam with the same lr.
 
     Biases, gains and embeddings are Adam's, without weight decay.
     Source: Jordan et al. (2024), kellerjordan.github.io/posts/muon; Liu et al. (2025),
     arxiv.org/abs/2502.16982
     """
+
+    torch_name = "Muon"
+    takes = "weight matrices"
 
     name: Literal["muon"] = "muon"
     weight_decay: DecoupledWeightDecay = 0.1
@@ -409,25 +424,8 @@ class Muon(Optimizer):
         None, description="adjustment of lr to the matrix shape (default: original)"
     )
 
-    def build(
-        self, parameters: Mapping[str, nn.Parameter], *, embeddings: frozenset[str] = frozenset()
-    ) -> list[torch.optim.Optimizer]:
-        matrices = {
-            name: value for name, value in parameters.items() if value.ndim == 2 and name not in embeddings
-        }
-        if not matrices:
-            raise UsageError(
-                "optimizer", "muon takes weight matrices and the model has none", "use adam instead"
-            )
-        options = {name: value for name, value in self if name != "name"}
-        return [construct("Muon", matrices, **options), *_adam_of_rest(parameters, matrices, lr=self.lr)]
-
-
-def _adam_of_rest(
-    parameters: Mapping[str, nn.Parameter], taken: Collection[str], **options: object
-) -> list[torch.optim.Optimizer]:
-    rest = {name: value for name, value in parameters.items() if name not in taken}
-    return [construct("Adam", rest, **options)] if rest else []
+    def chooses(self, parameter: nn.Parameter, *, is_embedding: bool) -> bool:
+        return parameter.ndim == 2 and not is_embedding
 
 
 WRAPPED = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
@@ -459,8 +457,8 @@ def step_function(optimizer: torch.optim.Optimizer) -> Callable[..., Any]:
     import torch
 
     plain = inspect.unwrap(type(optimizer).step)
-    torchs = f"{type(optimizer).__module__}.".startswith("torch.optim.")
-    if not torchs or optimizer.defaults.get("differentiable") or not _is_plain_step(plain):
+    is_known = list(inspect.signature(plain).parameters) == ["self", "closure"]
+    if not is_known or not type(optimizer).__module__.startswith("torch.optim"):
         return optimizer.step
     no_grad = torch.no_grad()
 
@@ -469,11 +467,3 @@ def step_function(optimizer: torch.optim.Optimizer) -> Callable[..., Any]:
             return plain(optimizer, closure)
 
     return step
-
-
-def _is_plain_step(function: object) -> bool:
-    """Whether it is a function of (self, closure)."""
-    return inspect.isfunction(function) and list(inspect.signature(function).parameters) == [
-        "self",
-        "closure",
-    ]

@@ -251,7 +251,7 @@ class ReduceOnPlateau(Schedule):
     After a cut nothing is counted for `cooldown` evaluations. Needs dev rows.
     """
 
-    plateau: ClassVar[bool] = True
+    plateau = True
 
     name: Literal["reduce_on_plateau"] = "reduce_on_plateau"
     factor: float = Field(0.1, gt=0, lt=1, description="factor of each reduction")

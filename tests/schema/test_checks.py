@@ -85,7 +85,7 @@ REFUSED = [
     ({"dataset": {"name": "iris", "split": {"train": 2, "dev": 10, "test": 0}}},
      "dataset.split: 2 train rows cannot show 3 classes; give train at least one row of each"),
     ({"dataset": {"name": "inline", "inputs": [0, 1, 2], "targets": [[0], [-1], [4]]}, "loss": "poisson_nll"},
-     "dataset.targets: poisson_nll takes numbers of 0 or more, not -1"),
+     "dataset.targets: poisson_nll takes targets from 0 to inf, not -1"),
     ({"dataset": {"name": "moons", "split": {"train": 50, "test": 50}}, "schedule": "reduce_on_plateau"},
      "schedule: reduce_on_plateau watches dev metrics, and dev has no rows;"
      " give dataset.split.dev some rows, or set split: same"),

@@ -139,7 +139,7 @@ def test_names_that_read_as_numbers_are_to_be_quoted(refusal, line):
 
 def test_class_weights_are_a_list_with_no_word_for_balanced(refusal):
     (problem,) = refusal("dataset: iris\nloss: {name: cross_entropy, class_weights: balanced}\n")
-    assert problem == "c.yaml:2:44: loss.class_weights: expected a list of numbers, one per class"
+    assert problem == "c.yaml:2:44: loss.class_weights: expected a list, got the string 'balanced'"
 
 
 def test_many_problems_are_told_without_trying_out_hints(refusal, monkeypatch):

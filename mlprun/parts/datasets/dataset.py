@@ -113,7 +113,7 @@ class Dataset(Part):
 class Generated(Dataset):
     """Base of the datasets that draw their rows. They shuffle by themselves, so a split slices them."""
 
-    shuffles: ClassVar[bool] = False
+    shuffles = False
 
     samples: PositiveInt | None = Field(
         None, description="number of rows (default: sum of the split's counts)"

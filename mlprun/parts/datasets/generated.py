@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -238,7 +238,7 @@ class Sequences(Generated):
     Source: Trask (2019), Grokking Deep Learning, chapter 13, ISBN 978-1-61729-370-2
     """
 
-    default_split: ClassVar[Split] = Split.model_construct(same=True)
+    default_split = Split.model_construct(same=True)
 
     name: Literal["sequences"] = "sequences"
     symbols: Classes = Field(5, description="number of symbols, which are the classes")
@@ -510,8 +510,8 @@ class Xor(Dataset):
     Source: Rumelhart, Hinton and Williams (1986), Parallel Distributed Processing 1, chapter 8
     """
 
-    shuffles: ClassVar[bool] = False
-    default_split: ClassVar[Split] = Split.model_construct(same=True)
+    shuffles = False
+    default_split = Split.model_construct(same=True)
 
     name: Literal["xor"] = "xor"
     repeat: PositiveInt = Field(1, description="number of repetitions of the four rows")

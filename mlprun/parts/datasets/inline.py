@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import Field, PlainValidator, WithJsonSchema, field_validator, model_validator
@@ -57,8 +57,8 @@ class Inline(Dataset):
     Good for: small examples with printed results, and for reproducing what others computed by hand.
     """
 
-    shuffles: ClassVar[bool] = False
-    default_split: ClassVar[Split] = Split.model_construct(same=True)
+    shuffles = False
+    default_split = Split.model_construct(same=True)
 
     name: Literal["inline"] = "inline"
     inputs: tuple[Entry, ...] = Field(
