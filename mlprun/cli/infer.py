@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from mlprun.parts.datasets import Data
-    from mlprun.parts.datasets.table.source import RowLocator
+    from mlprun.parts.datasets.table.source import Sheet
 
 SHOWN_CLASSES = 8
 FEW_ROWS = 5
@@ -33,9 +33,9 @@ def infer_table(path: str, target: Sequence[str]) -> tuple[dict[str, Any], list[
     Raises DataError for a table without usable features, UsageError for a target that is not a column.
     """
     sheet = read(Source.of(path))
-    table = {series.name: series for series in sheet.take(sheet.names)}
+    table = sheet.columns
     column = _split_column(table, target)
-    candidates = [name for name in sheet.names if name and name not in (*target, column)]
+    candidates = [name for name in table if name and name not in (*target, column)]
     base: dict[str, Any] = {"target": target[0] if len(target) == 1 else tuple(target)}
     if column is not None:
         base["split"] = {"column": column}
@@ -43,12 +43,12 @@ def infer_table(path: str, target: Sequence[str]) -> tuple[dict[str, Any], list[
     try:
         data, missing = _load(path, base, candidates)
     except DataError:
-        faults = {name: fault for name in candidates if (fault := _fault(table[name], sheet.locator))}
+        faults = {name: fault for name in candidates if (fault := _fault(table[name], sheet))}
         if len(faults) in (0, len(candidates)):
             raise
         data, missing = _load(path, base, [name for name in candidates if name not in faults])
         about = [f"Skipped: {fault}." for fault in faults.values()]
-    ids = [name for name in data.input_names if _is_identity(columns.settle(table[name], sheet.locator))]
+    ids = [name for name in data.input_names if _is_identity(columns.settle(table[name], sheet))]
     if ids and len(ids) < len(data.input_names):
         about += [f"Skipped column {shown(name)}: looks like a row identifier." for name in ids]
         left = set(ids)
@@ -97,10 +97,10 @@ def _load(path: str, base: dict[str, Any], features: Sequence[str]) -> tuple[Dat
         return Table.model_validate({**table, "missing": "impute"}).load(), "impute"
 
 
-def _fault(series: pl.Series, locator: RowLocator) -> str | None:
+def _fault(series: pl.Series, sheet: Sheet) -> str | None:
     """Why a column is unusable as a feature, for example a text that differs in every row."""
     try:
-        columns.feature(series, locator)
+        columns.feature(series, sheet)
     except DataError as error:
         return str(error)
     return None

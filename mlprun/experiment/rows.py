@@ -13,8 +13,8 @@ from mlprun.parts.data import Data
 from mlprun.parts.datasets.dataset import shortened
 from mlprun.parts.datasets.table import columns
 from mlprun.parts.datasets.table.delimited import is_number
-from mlprun.parts.datasets.table.reading import Sheet, read
-from mlprun.parts.datasets.table.source import CAP, Source, shown
+from mlprun.parts.datasets.table.reading import read
+from mlprun.parts.datasets.table.source import CAP, Sheet, Source, shown
 
 if TYPE_CHECKING:
     import polars as pl
@@ -101,7 +101,7 @@ class _Header:
 
 
 def _check_columns(sheet: Sheet, needed: tuple[str, ...]) -> None:
-    known = frozenset(sheet.names)
+    known = frozenset(sheet.columns)
     lacking = [name for name in needed if name not in known]
     if lacking:
         what = f"has no column {', '.join(shown(name) for name in lacking[:10])}"
@@ -114,8 +114,8 @@ def _input(
     """One input column: numbers, or indices into the categories of this table."""
     seen = preprocessing.categories[index]
     if seen is None:
-        settled = columns.settle(series, sheet.locator, may_be_empty=True)
-        values, known = columns.numbers(settled, sheet.locator), None
+        settled = columns.settle(series, sheet, may_be_empty=True)
+        values, known = columns.numbers(settled, sheet), None
     else:
         labels = _labels(series, sheet)
         names = columns.distinct(labels)
@@ -128,9 +128,7 @@ def _input(
     gaps = np.isnan(values)
     if gaps.any() and not preprocessing.imputed:
         what = f"column {shown(series.name)} is missing"
-        raise sheet.locator.error(
-            int(gaps.argmax()), what, "the model was trained on complete rows; fill the cell"
-        )
+        raise sheet.error(int(gaps.argmax()), what, "the model was trained on complete rows; fill the cell")
     return values, known
 
 
@@ -140,7 +138,7 @@ def _labels(series: pl.Series, sheet: Sheet) -> pl.Series:
 
     if isinstance(series.dtype, pl.String):
         return series
-    settled = columns.settle(series, sheet.locator, may_be_empty=True)
+    settled = columns.settle(series, sheet, may_be_empty=True)
     return columns.texts(settled).cast(pl.String)
 
 
@@ -154,7 +152,7 @@ def _symbols(
         known = "expected a symbol: a whole number from 0"
         if vocabulary is not None:
             known = f"the model knows symbols 0 to {vocabulary - 1}"
-        raise sheet.locator.error(row, what, known)
+        raise sheet.error(row, what, known)
     return inputs.astype(np.int64)
 
 
@@ -165,11 +163,11 @@ def _targets(sheet: Sheet, preprocessing: Preprocessing) -> NDArray[np.int64] | 
         if cells.null_count():
             row = int(cells.is_null().arg_max() or 0)
             what = f"target {shown(column.name)} is missing"
-            raise sheet.locator.error(row, what, "remove rows without a target")
+            raise sheet.error(row, what, "remove rows without a target")
     if preprocessing.classes is not None:
         return _class_ids(sheet, _labels(series[0], sheet), preprocessing.classes)
-    settled = [columns.settle(column, sheet.locator) for column in series]
-    return np.stack([columns.numbers(column, sheet.locator) for column in settled], axis=1)
+    settled = [columns.settle(column, sheet) for column in series]
+    return np.stack([columns.numbers(column, sheet) for column in settled], axis=1)
 
 
 def _class_ids(sheet: Sheet, labels: pl.Series, classes: tuple[str, ...]) -> NDArray[np.int64]:
@@ -182,7 +180,7 @@ def _class_ids(sheet: Sheet, labels: pl.Series, classes: tuple[str, ...]) -> NDA
         row = int(ids.is_null().arg_max() or 0)
         what = f"target {shown(labels.name)} is {shown(labels[row])}"
         more = ", ..." if len(classes) > 10 else ""
-        raise sheet.locator.error(row, what, f"the model knows {', '.join(classes[:10])}{more}")
+        raise sheet.error(row, what, f"the model knows {', '.join(classes[:10])}{more}")
     return ids.to_numpy().astype(np.int64, copy=False)
 
 

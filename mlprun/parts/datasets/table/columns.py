@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from functools import cache
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 import numpy as np
 
 from mlprun.parts.datasets.table.delimited import MISSING
-from mlprun.parts.datasets.table.source import RowLocator, shown
+from mlprun.parts.datasets.table.source import Sheet, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,42 +54,35 @@ _MONTH = (
 )
 
 
-@cache
-def _numbers() -> re.Pattern[str]:
-    sign = rf"(?:[+±~≈{_DASH}]\s*)?"
-    power = r"[eE][+\-−]?\d+|\s*[x×*·]\s*10(?:\^?[+\-−]\d+|\^\d+|[⁺⁻⁰¹²³⁴-⁹]+)"
-    grouped = rf"\d{{1,3}}(?P<mark>[.,'’٬_{_SPACE}])\d{{3}}(?:(?P=mark)\d{{3}})*"
-    grouped += r"|\d{1,2}(?:,\d{2})+,\d{3}"  # in India
-    number = rf"(?:(?:{grouped}|\d+)(?:[.,٫]\d*)?|[.,٫]\d+)(?:{power})?"
-    unit = rf"(?:{_UNIT}|{_CURRENCY}|[\"″”])(?:\^?[23²³])?"
-    units = rf"(?:{_SCALE})?\s*(?:{unit}(?:\s*(?:/|per)\s*\d*\s*{unit})?\.?)?"
-    amount = rf"(?:(?:{_CURRENCY})\s*)?{sign}{number}(?:\s*{units}|[.,][{_DASH}]+)\s*[{_DASH}]?"
-    money = rf"{sign}\(?{sign}{amount}\)?"
-    several = rf"(?:\d+(?:[.,]\d+)?\s*(?:{_UNIT})[\s,]*){{2,4}}"  # 1h 30m
-    feet = r"\d+\s*['′’]\s*(?:\d+\s*(?:[\"″”]|''|’’)?)?"
-    return re.compile(rf"{money}|{several}|{feet}|0[xX][0-9a-fA-F]+|[+{_DASH}]?∞")
+_POWER = r"[eE][+\-−]?\d+|\s*[x×*·]\s*10(?:\^?[+\-−]\d+|\^\d+|[⁺⁻⁰¹²³⁴-⁹]+)"
+_GROUPED = (
+    rf"\d{{1,3}}(?P<mark>[.,'’٬_{_SPACE}])\d{{3}}(?:(?P=mark)\d{{3}})*"
+    r"|\d{1,2}(?:,\d{2})+,\d{3}"  # in India
+)
+_DIGITS = rf"(?:(?:{_GROUPED}|\d+)(?:[.,٫]\d*)?|[.,٫]\d+)(?:{_POWER})?"
+_ONE_UNIT = rf"(?:{_UNIT}|{_CURRENCY}|[\"″”])(?:\^?[23²³])?"
+_UNITS = rf"(?:{_SCALE})?\s*(?:{_ONE_UNIT}(?:\s*(?:/|per)\s*\d*\s*{_ONE_UNIT})?\.?)?"
+_SIGN = rf"(?:[+±~≈{_DASH}]\s*)?"
+_NUMBER = (
+    rf"{_SIGN}\(?{_SIGN}(?:(?:{_CURRENCY})\s*)?{_SIGN}{_DIGITS}(?:\s*{_UNITS}|[.,][{_DASH}]+)\s*[{_DASH}]?\)?"
+    rf"|(?:\d+(?:[.,]\d+)?\s*(?:{_UNIT})[\s,]*){{2,4}}"  # 1h 30m
+    r"|\d+\s*['′’]\s*(?:\d+\s*(?:[\"″”]|''|’’)?)?"  # feet and inches
+    rf"|0[xX][0-9a-fA-F]+|[+{_DASH}]?∞"
+)
 
-
-@cache
-def _dates() -> re.Pattern[str]:
-    zone = r"(?:\s*(?:Z|UTC|GMT|[+-]\d{2}:?\d{2}))?"
-    half = r"\s*[AaPp]\.?[Mm]\.?"
-    clock = rf"\d{{1,3}}:\d{{2}}(?::\d{{2}}(?:[.,]\d+)?)?(?:{half})?{zone}"
-    time = rf"(?:{clock}|\d{{1,2}}{half}|\d{{1,2}}h\d{{2}})"
-    day, month, year = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:0?[1-9]|1[0-2])", r"(?:\d{4}|['’]?\d{2})"
-    nth = rf"{day}(?:st|nd|rd|th|\.)?"
-    mark, gap = r"\s*[-/.\s]\s*", r"[\s./'’,\-]"
-    weekday = r"(?:(?i:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?i:day)?,?\s+)?"
-    named = (
-        rf"{weekday}{nth}{gap}*(?:of )?{_MONTH}(?:{gap}*{year})?"
-        rf"|{weekday}{_MONTH}{gap}+(?:{nth}(?:{gap}+{year})?|{year})|{_MONTH}{gap}*\d{{4}}"
-        rf"|\d{{4}}{gap}*{_MONTH}(?:{gap}*{nth})?"
-    )
-    date = (
-        rf"\d{{4}}{mark}{month}(?:{mark}{day})?|(?:{day}{mark}{day}{mark}{year})|{month}[-/.]\d{{4}}|{named}"
-        r"|Q[1-4][\s/'-]*\d{2,4}|\d{4}[\s/-]*Q[1-4]|\d{4}-?W\d{2}(?:-?\d)?|\d{4}年(?:\d{1,2}月)?(?:\d{1,2}日)?"
-    )
-    return re.compile(rf"(?:{date})(?:(?:\s*,\s*|[T\s]+){time})?|(?:\d+ days?,?\s*)?{time}")
+_CLOCK = r"\d{1,3}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?:\s*[AaPp]\.?[Mm]\.?)?(?:\s*(?:Z|UTC|GMT|[+-]\d{2}:?\d{2}))?"
+_TIME = rf"(?:{_CLOCK}|\d{{1,2}}\s*[AaPp]\.?[Mm]\.?|\d{{1,2}}h\d{{2}})"
+_DAY, _MONTH_NUMBER, _YEAR = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:0?[1-9]|1[0-2])", r"(?:\d{4}|['’]?\d{2})"
+_NTH, _MARK, _GAP = rf"{_DAY}(?:st|nd|rd|th|\.)?", r"\s*[-/.\s]\s*", r"[\s./'’,\-]"
+_WEEKDAY = r"(?:(?i:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?i:day)?,?\s+)?"
+_DAY_OF_YEAR = (
+    rf"{_WEEKDAY}{_NTH}{_GAP}*(?:of )?{_MONTH}(?:{_GAP}*{_YEAR})?"
+    rf"|{_WEEKDAY}{_MONTH}{_GAP}+(?:{_NTH}(?:{_GAP}+{_YEAR})?|{_YEAR})|{_MONTH}{_GAP}*\d{{4}}"
+    rf"|\d{{4}}{_GAP}*{_MONTH}(?:{_GAP}*{_NTH})?"
+    rf"|\d{{4}}{_MARK}{_MONTH_NUMBER}(?:{_MARK}{_DAY})?|{_DAY}{_MARK}{_DAY}{_MARK}{_YEAR}|{_MONTH_NUMBER}[-/.]\d{{4}}"
+    r"|Q[1-4][\s/'-]*\d{2,4}|\d{4}[\s/-]*Q[1-4]|\d{4}-?W\d{2}(?:-?\d)?|\d{4}年(?:\d{1,2}月)?(?:\d{1,2}日)?"
+)
+_DATE = rf"(?:{_DAY_OF_YEAR})(?:(?:\s*,\s*|[T\s]+){_TIME})?|(?:\d+ days?,?\s*)?{_TIME}"
 
 
 def kind(cell: str) -> Kind:
@@ -102,9 +94,9 @@ def kind(cell: str) -> Kind:
         return "date"
     if len(cell) > LONGEST or _DECADE.fullmatch(cell) or not ("∞" in cell or any(map(str.isdigit, cell))):
         return "text"
-    if _dates().fullmatch(cell):
+    if re.fullmatch(_DATE, cell):
         return "date"
-    return "number" if _numbers().fullmatch(cell) else "text"
+    return "number" if re.fullmatch(_NUMBER, cell) else "text"
 
 
 def misread(cells: Sequence[str | None]) -> int | None:
@@ -145,22 +137,16 @@ LOOKED_AT = 10_000
 """rows of a text column that are searched for number and date formats"""
 
 
-def stripped(block: list[pl.Series]) -> list[pl.Series]:
+def stripped(frame: pl.DataFrame) -> pl.DataFrame:
     """The columns with text stripped of spaces, and null where it says that the cell is missing."""
     import polars as pl
 
-    texts = [k for k, one in enumerate(block) if isinstance(one.dtype, pl.Categorical | pl.Enum | pl.String)]
-    cells = pl.all().str.strip_chars()
-    frame = pl.DataFrame([block[k].cast(pl.String) for k in texts])
-    frame = frame.select(pl.when(~cells.is_in(list(MISSING))).then(cells))
-    for k, column in zip(texts, frame.get_columns(), strict=True):
-        block[k] = column
-    return block
+    texts = pl.selectors.by_dtype(pl.Categorical, pl.Enum, pl.String)
+    cells = texts.cast(pl.String).str.strip_chars()
+    return frame.with_columns(pl.when(~cells.is_in(list(MISSING))).then(cells))
 
 
-def settle(
-    series: pl.Series, locator: RowLocator, *, may_be_empty: bool = False, other: str = ""
-) -> pl.Series:
+def settle(series: pl.Series, sheet: Sheet, *, may_be_empty: bool = False, other: str = "") -> pl.Series:
     """A stripped column as booleans, numbers or text, with null for every missing cell.
 
     Text becomes booleans where all of it is true or false in any case, numbers where all of it is numbers.
@@ -171,7 +157,7 @@ def settle(
 
     dtype, name = series.dtype, series.name
     if dtype.is_temporal() and series.null_count() < len(series):
-        _refuse_format(series, int(series.is_not_null().arg_max() or 0), locator, other)
+        _refuse_format(series, int(series.is_not_null().arg_max() or 0), sheet, other)
     if dtype.is_temporal():
         series = series.cast(pl.Float64)
     elif dtype == pl.String:
@@ -181,17 +167,17 @@ def settle(
         series = series.cast(pl.Int128 if whole else pl.Float64)
     elif not (dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)):
         what = f"column {shown(name)} holds {str(dtype).partition('(')[0].lower()} values"
-        raise locator.source.error("", what, "expected numbers or text")
+        raise sheet.source.error("", what, "expected numbers or text")
     if series.dtype.is_float():
         series = series.cast(pl.Float64)
         if int(np.isnan(series.to_numpy()).sum()) > series.null_count():
             series = series.fill_nan(None)
     if series.null_count() == len(series) and not may_be_empty:
-        raise locator.source.error("", f"column {shown(name)} has no value in any row", LEAVE_OUT)
+        raise sheet.source.error("", f"column {shown(name)} has no value in any row", LEAVE_OUT)
     return series
 
 
-def numbers(series: pl.Series, locator: RowLocator, *, unit: str = "a number") -> NDArray[np.float64]:
+def numbers(series: pl.Series, sheet: Sheet, *, unit: str = "a number") -> NDArray[np.float64]:
     """A settled column as numbers, NaN for missing cells, booleans as 0 and 1.
 
     Raises DataError for the first cell that is no number or infinite.
@@ -200,17 +186,17 @@ def numbers(series: pl.Series, locator: RowLocator, *, unit: str = "a number") -
 
     values = series.cast(pl.Float64, strict=False)
     if series.dtype == pl.String:
-        values = _numbers_of_text(series, values, locator, unit)
+        values = _numbers_of_text(series, values, sheet, unit)
     cells = values.to_numpy().astype(np.float64, copy=False)
     infinite = np.isinf(cells)
     if infinite.any():
         what = f"column {shown(series.name)} is infinite"
-        raise locator.error(int(infinite.argmax()), what, "expected a finite number")
+        raise sheet.error(int(infinite.argmax()), what, "expected a finite number")
     return cells
 
 
 def feature(
-    series: pl.Series, locator: RowLocator, *, other_formats: bool = False
+    series: pl.Series, sheet: Sheet, *, other_formats: bool = False
 ) -> tuple[NDArray[np.float64], tuple[str, ...] | None]:
     """A feature's cells as numbers, or as indices into its sorted categories; NaN for missing cells.
 
@@ -218,15 +204,15 @@ def feature(
     """
     import polars as pl
 
-    series = settle(series, locator, other=f", or {LEAVE_OUT}")
+    series = settle(series, sheet, other=f", or {LEAVE_OUT}")
     if series.dtype != pl.String or _mostly_numbers(series):
-        return numbers(series, locator), None
+        return numbers(series, sheet), None
     if not other_formats:
-        _refuse_misread(series, locator, f", {LEAVE_OUT}, or set dataset.other_formats to categories")
+        _refuse_misread(series, sheet, f", {LEAVE_OUT}, or set dataset.other_formats to categories")
     categories = distinct(series)
     if len(categories) > CATEGORIES:
         what = f"column {shown(series.name)} has {len(categories)} categories, such as {shown(categories[0])}"
-        raise locator.source.error("", what, f"expected at most {CATEGORIES} categories; {LEAVE_OUT}")
+        raise sheet.source.error("", what, f"expected at most {CATEGORIES} categories; {LEAVE_OUT}")
     return codes(series, categories), categories
 
 
@@ -286,7 +272,7 @@ def is_few_integers(series: pl.Series) -> bool:
     return count <= FEW and 2 * count <= len(present)
 
 
-def classes(series: pl.Series, locator: RowLocator) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def classes(series: pl.Series, sheet: Sheet) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Class ids and names of a settled column; names are sorted, as numbers where they are numbers."""
     import polars as pl
 
@@ -298,25 +284,25 @@ def classes(series: pl.Series, locator: RowLocator) -> tuple[NDArray[np.int64], 
         names = tuple(number_name(value) for value in series.drop_nulls().unique().sort())
     if len(names) > CLASSES:
         what = f"column {shown(series.name)} has {len(names)} different values"
-        raise locator.source.error(
+        raise sheet.source.error(
             "", what, f"expected at most {CLASSES} classes, or set dataset.task to numbers"
         )
     return codes(texts(series), names).astype(np.int64), names
 
 
-def ids(series: pl.Series, count: int, locator: RowLocator) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def ids(series: pl.Series, count: int, sheet: Sheet) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Class ids that a settled column holds itself, and the names of all: those of absent ones, too."""
     unit = f"a class id from 0 to {count - 1}"
-    values = numbers(series, locator, unit=unit)
+    values = numbers(series, sheet, unit=unit)
     wrong = np.flatnonzero((values < 0) | (values >= count) | (values != np.floor(values)))
     if len(wrong):
         row = int(wrong[0])
         what = f"column {shown(series.name)} is {number_name(values[row])}"
-        raise locator.error(row, what, f"expected {unit}, as dataset.classes is {count}")
+        raise sheet.error(row, what, f"expected {unit}, as dataset.classes is {count}")
     return values.astype(np.int64), tuple(str(number) for number in range(count))
 
 
-def refuse_strays(series: pl.Series, locator: RowLocator, *, other_formats: bool = False) -> None:
+def refuse_strays(series: pl.Series, sheet: Sheet, *, other_formats: bool = False) -> None:
     """Raise DataError for the first text in a settled target that is numbers but for a few cells.
 
     So it does, unless `other_formats` are classes, for text that is numbers or dates in another format.
@@ -326,9 +312,9 @@ def refuse_strays(series: pl.Series, locator: RowLocator, *, other_formats: bool
     if series.dtype != pl.String:
         return
     if _mostly_numbers(series):
-        numbers(series, locator)
+        numbers(series, sheet)
     elif not other_formats:
-        _refuse_misread(series, locator, ", or set dataset.task to classes")
+        _refuse_misread(series, sheet, ", or set dataset.task to classes")
 
 
 def _of_text(series: pl.Series) -> pl.Series:
@@ -369,24 +355,24 @@ def _mostly_numbers(series: pl.Series) -> bool:
     return most and not is_few_integers(values)
 
 
-def _refuse_misread(series: pl.Series, locator: RowLocator, other: str) -> None:
+def _refuse_misread(series: pl.Series, sheet: Sheet, other: str) -> None:
     """Raise DataError for a text column that is numbers or dates; `other` is what would also work."""
     row = misread(series.head(LOOKED_AT).to_list())
     if row is not None:
-        _refuse_format(series, row, locator, other)
+        _refuse_format(series, row, sheet, other)
 
 
-def _refuse_format(series: pl.Series, row: int, locator: RowLocator, other: str = "") -> NoReturn:
+def _refuse_format(series: pl.Series, row: int, sheet: Sheet, other: str = "") -> NoReturn:
     cell = str(series[row])
     what = f"column {shown(series.name)} is {shown(cell)}"
     if kind(cell) == "number":
         remedy = "write numbers with a decimal point (no thousands separators, units or signs)"
     else:
         what, remedy = f"{what}, a date or time", "give it as numbers, such as days since a start"
-    raise locator.error(row, what, remedy + other)
+    raise sheet.error(row, what, remedy + other)
 
 
-def _numbers_of_text(series: pl.Series, values: pl.Series, locator: RowLocator, unit: str) -> pl.Series:
+def _numbers_of_text(series: pl.Series, values: pl.Series, sheet: Sheet, unit: str) -> pl.Series:
     """`values`, the numbers among text, with true and false where most cells are such.
 
     Raises DataError for the first cell that is neither.
@@ -399,7 +385,7 @@ def _numbers_of_text(series: pl.Series, values: pl.Series, locator: RowLocator, 
     if bad.any():
         row = int(bad.arg_max() or 0)
         if unit == "a number" and kind(series[row]) in ("number", "date"):
-            _refuse_format(series, row, locator)
+            _refuse_format(series, row, sheet)
         remedy = f"expected {unit} (missing values: leave the cell empty and set dataset.missing)"
-        raise locator.error(row, f"column {shown(series.name)} is {shown(series[row])}", remedy)
+        raise sheet.error(row, f"column {shown(series.name)} is {shown(series[row])}", remedy)
     return values

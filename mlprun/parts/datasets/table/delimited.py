@@ -13,79 +13,57 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlprun.errors import DataError
-from mlprun.parts.datasets.table.source import Source, check_width, shown
+from mlprun.parts.datasets.table.source import Source, check_size, shown
 
 if TYPE_CHECKING:
     import polars as pl
-    from _typeshed import WriteableBuffer
 
 
 SEPARATORS = (",", "\t", ";")
 
 
-@dataclass(frozen=True)
-class Survey:
-    """What was seen of a table's text."""
+def survey(source: Source) -> tuple[str, bool]:
+    """Look at all of a table: what separates the cells of its first line, and whether every line is a record.
 
-    separator: str
-    """what separates the cells of the first line: a comma, or else a tab or a semicolon"""
-    plain: bool
-    """every line is a record: no quote stands below the first line, and no line is blank"""
-
-
-def survey(source: Source) -> Survey:
-    """Look at all of a table. Raises DataError when it is empty or no UTF-8 text."""
-    first, before, plain, blank = b"", b"", True, True
-    carriages, ends, lines = 0, 0, 0
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    for piece in source.pieces():
-        _check_encoding(source, piece, decoder, lines)
+    They are where no quote stands below the first line and no line is blank. Raises DataError when the table
+    is empty or no UTF-8 text.
+    """
+    first, plain, lines = b"", True, 0
+    for piece in whole_lines(source):
+        _check_encoding(source, piece, lines)
         lines += piece.count(b"\n")
-        blank = blank and piece.isspace()
-        seam = before + piece[:1]
-        carriages += piece.count(b"\r")
-        ends += piece.count(b"\r\n") + (seam == b"\r\n")
+        plain = plain and piece[:1] not in b"\n\r" and b"\n\n" not in piece and b"\n\r" not in piece
+        plain = plain and piece.count(b"\r") == piece.count(b"\r\n")
+        quotes = piece.count(b'"')
         if not first:
-            first = piece[: 2**20].lstrip(b"\r\n").split(b"\n", 1)[0]
-            plain = piece[:1] not in (b"\n", b"\r") and first.count(b'"') % 2 == 0
-            quotes = piece.count(b'"') > first.count(b'"')
-        else:
-            quotes = b'"' in piece
-        double = any(two in text for two in (b"\n\n", b"\n\r") for text in (piece, seam))
-        plain = plain and not (quotes or double)
-        before = piece[-1:]
-    if blank:
+            first = piece.lstrip().split(b"\n", 1)[0]
+            plain = plain and first.count(b'"') % 2 == 0
+            quotes -= first.count(b'"')
+        plain = plain and not quotes
+    if not first:
         raise source.empty()
-    _check_encoding(source, b"", decoder, lines, final=True)
-    separator = next((sign for sign in SEPARATORS if sign.encode() in first), ",")
-    return Survey(separator, plain and carriages in (0, ends))
+    return next((sign for sign in SEPARATORS if sign.encode() in first), ","), plain
 
 
-def _check_encoding(
-    source: Source, piece: bytes, decoder: codecs.IncrementalDecoder, lines: int, *, final: bool = False
-) -> None:
-    """Raise DataError unless a piece, `lines` line ends into the file, goes on as UTF-8 text."""
+def _check_encoding(source: Source, piece: bytes, lines: int) -> None:
+    """Raise DataError unless a piece, `lines` line ends into the file, is UTF-8 text."""
     if not lines and piece[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise source.error("", "is UTF-16 text", "save it as UTF-8")
-    at = piece.find(b"\0")
-    if at >= 0:
-        line = lines + piece.count(b"\n", 0, at) + 1
-        raise source.error(str(line), "holds a NUL byte, so it is not text", "save it as UTF-8 text")
-    if piece.isascii() and not decoder.getstate()[0]:
-        return
+    at, what = piece.find(b"\0"), "holds a NUL byte, so it is not text"
     try:
-        decoder.decode(piece, final)
+        if at < 0:
+            piece.decode()
     except UnicodeDecodeError as error:
-        line = lines + error.object.count(b"\n", 0, error.start) + 1
-        what = f"byte 0x{error.object[error.start]:02x} is not UTF-8"
-        raise source.error(str(line), what, "save the file as UTF-8") from None
+        at, what = error.start, f"byte 0x{piece[error.start]:02x} is not UTF-8"
+    if at >= 0:
+        raise source.error(str(lines + piece.count(b"\n", 0, at) + 1), what, "save it as UTF-8 text")
 
 
 def whole_lines(source: Source) -> Iterator[bytes]:
-    """The pieces of a table again, each cut behind the last line end in it."""
+    """The pieces of a table, each cut behind the last line end in it."""
     held: list[bytes] = []
     for piece in source.pieces():
         cut = piece.rfind(b"\n") + 1
@@ -96,25 +74,6 @@ def whole_lines(source: Source) -> Iterator[bytes]:
     rest = b"".join(held)
     if rest:
         yield rest
-
-
-class Stream(io.RawIOBase):
-    """The pieces of a table as a file to be read line by line."""
-
-    def __init__(self, source: Source) -> None:
-        self._pieces, self._rest = source.pieces(), b""
-
-    def readable(self) -> bool:
-        """Bytes can be read."""
-        return True
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill a buffer as far as the current piece goes; 0 at the end."""
-        self._rest = self._rest or next(self._pieces, b"")
-        view = memoryview(buffer).cast("B")
-        part, self._rest = self._rest[: len(view)], self._rest[len(view) :]
-        view[: len(part)] = part
-        return len(part)
 
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "?")
@@ -143,8 +102,8 @@ def read(
     source: Source, *, header: HeaderCheck | None, text: Collection[str]
 ) -> tuple[pl.DataFrame, Callable[[int], str]]:
     """The columns of a text table, and how to find the line of a row."""
-    looks = survey(source)
-    separator = "\t" if source.tabs else looks.separator
+    separator, plain = survey(source)
+    separator = "\t" if source.tabs else separator
     first = next(_records(source, separator), None)
     if first is None:  # a byte order mark and nothing else
         raise source.empty()
@@ -152,7 +111,10 @@ def read(
     replaced = header(source, names) if header is not None else None
     form = _Form(separator, replaced or names, 0 if replaced is not None else 1, text)
     _check_names(source, form.names)
-    frame = _plain(source, form) if looks.plain else _odd(source, form)
+    content = None if plain else _rewritten(source, form)
+    frame = _parse(partial(whole_lines, source) if content is None else lambda: [content], form)
+    if plain and (frame is None or frame.width != len(form.names) or frame.to_series(-1).null_count()):
+        _rewritten(source, form)  # raises for the first row of another width
     if frame is None or frame.width != len(form.names):
         raise source.error("", "cannot be read as a table", "save it as plain CSV in UTF-8")
     frame.columns = list(form.names)
@@ -161,7 +123,8 @@ def read(
 
 def _records(source: Source, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Each record that is no blank line, with the line it starts in. Raises DataError for broken quotes."""
-    lines = io.TextIOWrapper(io.BufferedReader(Stream(source)), encoding="utf-8-sig", newline="")
+    texts = codecs.iterdecode(whole_lines(source), "utf-8-sig")
+    lines = (line for text in texts for line in io.StringIO(text, newline=""))
     reader = csv.reader(lines, delimiter=separator, strict=True)
     line = 1
     while True:
@@ -183,7 +146,7 @@ def _broken(source: Source, line: int, why: str) -> DataError:
 
 
 def _check_names(source: Source, names: tuple[str, ...]) -> None:
-    check_width(source, len(names))
+    check_size(source, len(names))
     twice = repeated(names)
     if twice == "":
         raise source.error("1", "several columns have no name", "name them in the header")
@@ -209,75 +172,45 @@ def is_number(cell: str) -> bool:
         return False
 
 
-def _plain(source: Source, form: _Form) -> pl.DataFrame | None:
-    """The columns of a table whose lines are its records."""
-    frame = _parse(partial(whole_lines, source), form)
-    if frame is None or frame.width != len(form.names) or frame.to_series(-1).null_count():
-        _check_widths(source, form)
-    return frame
+def _rewritten(source: Source, form: _Form) -> bytes:
+    """The same records in the plainest form: no blank lines, quotes where they must be.
 
-
-def _odd(source: Source, form: _Form) -> pl.DataFrame | None:
-    """The columns of a table with quotes or blank lines, whose records are counted first."""
-    rows = _check_widths(source, form) - form.skipped
-    frame = _parse(lambda: [source.read()], form)
-    if frame is None or frame.height != rows or frame.width != len(form.names):
-        frame = _parse(lambda: [_rewritten(source, form)], form)
-    return frame
-
-
-def _check_widths(source: Source, form: _Form) -> int:
-    """The number of records; raises DataError for the first with too few or too many cells."""
-    count, width = 0, len(form.names)
+    Raises DataError for the first with too few or too many cells.
+    """
+    plain, width = io.StringIO(), len(form.names)
+    writer = csv.writer(plain, delimiter=form.separator, lineterminator="\n")
     for line, cells in _records(source, form.separator):
         if len(cells) != width:
             what = f"has {len(cells)} cells, but the header has {width}"
             raise source.error(str(line), what, "give every row as many cells as the header")
-        count += 1
-    return count
-
-
-def _rewritten(source: Source, form: _Form) -> bytes:
-    """The same records in the plainest form: no blank lines, quotes where they must be."""
-    plain = io.StringIO()
-    writer = csv.writer(plain, delimiter=form.separator, lineterminator="\n")
-    writer.writerows(cells for _, cells in _records(source, form.separator))
+        writer.writerow(cells)
     return plain.getvalue().encode()
 
 
 def _parse(pieces: Callable[[], Iterable[bytes]], form: _Form) -> pl.DataFrame | None:
     """The columns as polars reads them; None if it cannot.
 
-    Types are those of the first rows, then of all rows. Digits that polars takes for an integer and cannot
-    read as one (more than 128 bits, other scripts) remain: then every column is text.
+    Types are those of the first rows. Where a later cell is of another type, every column is text.
     """
     import polars as pl
 
-    options: dict[str, Any] = {"separator": form.separator, "null_values": list(MISSING)}
-    for inferred in (INFERRED, None, 0):
+    for inferred in (INFERRED, 0):
+        read = partial(
+            pl.scan_csv, separator=form.separator, null_values=list(MISSING), infer_schema_length=inferred
+        )
         try:
-            schema = _schema(pieces(), form, inferred, options)
+            schema = read(next(iter(pieces())), has_header=form.skipped > 0).collect_schema()
+            for name, known in zip(form.names, schema, strict=False):
+                if name in form.text:
+                    schema[known] = pl.String()
             frames = [
-                pl.read_csv(piece, has_header=form.skipped > at, schema=schema, **options)
+                read(piece, has_header=form.skipped > at, schema=schema).collect()
                 for at, piece in enumerate(pieces())
             ]
             return pl.concat(frames, rechunk=False)  # in one block they would stand in memory twice
         except pl.exceptions.PolarsError:
             continue
     return None
-
-
-def _schema(pieces: Iterable[bytes], form: _Form, inferred: int | None, options: dict[str, Any]) -> pl.Schema:
-    """The type of each column, as the first `inferred` rows or all of them have it; with 0 all are text."""
-    import polars as pl
-
-    sample = io.BytesIO(b"".join(pieces) if inferred is None else next(iter(pieces)))
-    lazy = pl.scan_csv(sample, has_header=form.skipped > 0, infer_schema_length=inferred, **options)
-    schema = lazy.collect_schema()
-    for name, known in zip(form.names, schema, strict=False):
-        if inferred == 0 or name in form.text:
-            schema[known] = pl.String()
-    return schema
 
 
 def _line(source: Source, form: _Form, row: int) -> str:

@@ -11,7 +11,9 @@ from mlprun import files
 from mlprun.errors import DataError, FileError, shell_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    import polars as pl
 
 CAP = 2 * 10**9
 """bytes of a file that are read at most"""
@@ -31,20 +33,12 @@ Format = Literal["text", "parquet", "json"]
 
 # files that people have instead, which would otherwise fail as unreadable text
 _OTHERS = {
-    ".json": "one JSON document",
-    ".xls": "a spreadsheet",
-    ".xlsx": "a spreadsheet",
-    ".ods": "a spreadsheet",
-    ".gz": "compressed",
-    ".zip": "compressed",
-    ".bz2": "compressed",
-    ".xz": "compressed",
-    ".zst": "compressed",
-    ".feather": "an Arrow file",
-    ".arrow": "an Arrow file",
-    ".npy": "a NumPy array",
-    ".npz": "NumPy arrays",
-    ".pkl": "a pickle",
+    "one JSON document": (".json",),
+    "a spreadsheet": (".xls", ".xlsx", ".ods"),
+    "compressed": (".gz", ".zip", ".bz2", ".xz", ".zst"),
+    "an Arrow file": (".feather", ".arrow"),
+    "a NumPy file": (".npy", ".npz"),
+    "a pickle": (".pkl",),
 }
 
 
@@ -65,8 +59,9 @@ class Source:
         if files.is_url(path):
             raise DataError(path, "is a URL", "download it and give the path of the file")
         ending = os.path.splitext(path)[1].lower()
-        if ending in _OTHERS:
-            raise DataError(path, f"is {_OTHERS[ending]}", f"expected {FORMATS}")
+        for other, endings in _OTHERS.items():
+            if ending in endings:
+                raise DataError(path, f"is {other}", f"expected {FORMATS}")
         if ending in (".parquet", ".pq"):
             return cls(path, "parquet")
         if ending in (".jsonl", ".ndjson"):
@@ -104,12 +99,19 @@ class Source:
         return DataError(f"{self.name}:{position}" if position else self.name, what, remedy)
 
 
-@dataclass(frozen=True)
-class RowLocator:
-    """Finds the position of a row (counted from 0); the source is read again only when it is asked."""
+@dataclass
+class Sheet:
+    """A table as it was read. Columns are taken out one by one, so that none outlives its use."""
 
     source: Source
+    rows: int
+    columns: dict[str, pl.Series]
     find: Callable[[int], str]
+    """the position of a row, counted from 0; the source is read again for it"""
+
+    def take(self, names: Iterable[str]) -> Iterator[pl.Series]:
+        """The columns in this order, text without the spaces around it; each can be taken once."""
+        return map(self.columns.pop, names)
 
     def error(self, row: int, what: str, remedy: str = "") -> DataError:
         """A DataError about a row."""
@@ -122,14 +124,10 @@ def shown(value: object) -> str:
     return repr(text if len(text) <= 40 else text[:39] + "…")
 
 
-def check_width(source: Source, columns: int) -> None:
-    """Raise DataError for a table with too many columns."""
+def check_size(source: Source, columns: int, rows: int = 0) -> None:
+    """Raise DataError for a table that would not fit."""
     if columns > COLUMNS:
         raise source.error("", f"has more than {COLUMNS} columns", "give fewer columns")
-
-
-def check_size(source: Source, rows: int, columns: int) -> None:
-    """Raise DataError for a table that would not fit."""
     if rows * columns > CELLS:
         what = f"holds {rows} rows of {columns} columns, more than {CELLS} cells"
         raise DataError(source.name, what, "give fewer rows or columns")

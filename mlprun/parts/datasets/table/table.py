@@ -16,8 +16,8 @@ from mlprun.parts.data import Data, DatasetInfo
 from mlprun.parts.datasets.dataset import Dataset, datasets, shortened
 from mlprun.parts.datasets.table import columns
 from mlprun.parts.datasets.table.delimited import is_number, repeated
-from mlprun.parts.datasets.table.reading import Sheet, read
-from mlprun.parts.datasets.table.source import Source, shown
+from mlprun.parts.datasets.table.reading import read
+from mlprun.parts.datasets.table.source import Sheet, Source, shown
 from mlprun.parts.part import ConfigPath
 
 if TYPE_CHECKING:
@@ -153,7 +153,8 @@ class Table(Dataset):
         parts = self._parts(sheet)
         targets, classes, crowded = self._targets(sheet)
         inputs, categories, warnings = self._inputs(sheet, features)
-        held = _as_symbols(inputs) if _could_be_symbols(inputs, categories) else inputs
+        are_symbols = not any(categories) and all(map(_could_be_symbols, inputs.T))
+        held = inputs.astype(np.int64) if are_symbols else inputs
         for array in (held, targets):
             array.setflags(write=False)
         return Data(
@@ -182,15 +183,14 @@ class Table(Dataset):
             *((("features", k), name) for k, name in enumerate(self.features or ())),
             *([] if column is None else [(("split", "column"), column)]),
         ]
-        known = frozenset(sheet.names)
-        missing = [(option, name) for option, name in named if name not in known]
+        missing = [(option, name) for option, name in named if name not in sheet.columns]
         if missing:
-            raise UnknownColumnsError(self.path, missing, sheet.names)
-        features = self.features or tuple(n for n in sheet.names if n not in (*self.targets, column))
+            raise UnknownColumnsError(self.path, missing, list(sheet.columns))
+        features = self.features or tuple(n for n in sheet.columns if n not in (*self.targets, column))
         if not features:
             raise sheet.source.error("", "has no column beside the target", "expected at least one feature")
         if self.features is None and "" in features:
-            what = f"column {sheet.names.index('') + 1} has no name, as if it counted the rows"
+            what = f"column {list(sheet.columns).index('') + 1} has no name, as if it counted the rows"
             raise sheet.source.error("1", what, "name it, remove it, or list dataset.features")
         return features
 
@@ -198,12 +198,12 @@ class Table(Dataset):
         if self.split is None or self.split.column is None:
             return None
         (series,) = sheet.take([self.split.column])
-        named = columns.texts(columns.settle(series, sheet.locator))
+        named = columns.texts(columns.settle(series, sheet))
         wrong = ~named.is_in(list(SPLITS)).fill_null(value=False)
         if wrong.any():
             row = int(wrong.arg_max() or 0)
             what = f"column {shown(named.name)} is {'missing' if named[row] is None else shown(named[row])}"
-            raise sheet.locator.error(row, what, "expected train, dev or test")
+            raise sheet.error(row, what, "expected train, dev or test")
         if "train" not in named:
             what = f"column {shown(named.name)} names no row train"
             raise sheet.source.error("", what, "expected rows to train on")
@@ -215,19 +215,19 @@ class Table(Dataset):
         """The targets, the names of their classes, and warnings."""
         settled = [self._target(sheet, series) for series in sheet.take(self.targets)]
         if self.classes is not None:
-            return *columns.ids(settled[0], self.classes, sheet.locator), ()
+            return *columns.ids(settled[0], self.classes, sheet), ()
         if len(settled) == 1 and self._are_classes(settled[0], sheet):
-            ids, names = columns.classes(settled[0], sheet.locator)
+            ids, names = columns.classes(settled[0], sheet)
             return ids, names, columns.crowded(settled[0], "classes", len(names))
-        values = np.stack([columns.numbers(series, sheet.locator) for series in settled], axis=1)
+        values = np.stack([columns.numbers(series, sheet) for series in settled], axis=1)
         return np.ascontiguousarray(values), None, ()
 
     def _target(self, sheet: Sheet, series: pl.Series) -> pl.Series:
-        series, name = columns.settle(series, sheet.locator), series.name
+        series, name = columns.settle(series, sheet), series.name
         if series.null_count():
             row = int(series.is_null().arg_max() or 0)
             what = f"target {shown(name)} is missing ({series.null_count()} in all)"
-            raise sheet.locator.error(row, what, "remove rows without a target: only features can be imputed")
+            raise sheet.error(row, what, "remove rows without a target: only features can be imputed")
         if len(series) == 1:
             raise sheet.source.error("", "has a single row", "expected several, with targets that differ")
         if series.n_unique() == 1:
@@ -240,7 +240,7 @@ class Table(Dataset):
 
         if self.task not in ("auto", "values"):
             return self.task == "classes"
-        columns.refuse_strays(series, sheet.locator, other_formats=self.other_formats == "categories")
+        columns.refuse_strays(series, sheet, other_formats=self.other_formats == "categories")
         return series.dtype in (pl.String, pl.Boolean) or columns.is_few_integers(series)
 
     def _inputs(
@@ -251,9 +251,7 @@ class Table(Dataset):
         categories, missing = [], []
         warnings: list[str] = []
         for k, series in enumerate(sheet.take(features)):
-            values, known = columns.feature(
-                series, sheet.locator, other_formats=self.other_formats == "categories"
-            )
+            values, known = columns.feature(series, sheet, other_formats=self.other_formats == "categories")
             inputs[:, k] = values
             categories.append(known)
             if known is not None:
@@ -269,7 +267,7 @@ class Table(Dataset):
             row, k, _ = min(missing)
             cells = f"{sum(count for *_, count in missing)} missing in {len(missing)} columns"
             what = f"column {shown(features[k])} is missing ({cells})"
-            raise sheet.locator.error(row, what, "set dataset.missing to impute, or fill the cells")
+            raise sheet.error(row, what, "set dataset.missing to impute, or fill the cells")
         return inputs, tuple(categories), tuple(warnings)
 
 
@@ -277,17 +275,6 @@ _looked_at: dict[str, Data] = {}
 """the table whose info was asked for last, until it is loaded"""
 
 
-def _could_be_symbols(inputs: NDArray[np.float64], categories: tuple[tuple[str, ...] | None, ...]) -> bool:
-    """Whether every column holds whole numbers from 0, which an embedding reads as symbols."""
-    if any(categories):
-        return False
-    columns = (inputs[:, k] for k in range(inputs.shape[1]))
-    return all(bool(((c >= 0) & (c < 2**53) & (c == np.floor(c))).all()) for c in columns)
-
-
-def _as_symbols(inputs: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The same whole numbers as int64, in the same memory: no second matrix stands beside a large table."""
-    symbols = inputs.view(np.int64)
-    for k in range(inputs.shape[1]):
-        symbols[:, k] = inputs[:, k]
-    return symbols
+def _could_be_symbols(column: NDArray[np.float64]) -> bool:
+    """Whether these are whole numbers from 0, which an embedding reads as symbols."""
+    return bool(((column >= 0) & (column < 2**53) & (column == np.floor(column))).all())
