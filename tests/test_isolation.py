@@ -185,10 +185,11 @@ WORKERS = """
 import os
 import subprocess
 import sys
+from contextlib import closing
 
 if __name__ == "__main__":
-    from mlprun.sweeps.executors import ProcessExecutor
-    with ProcessExecutor(None) as processes:
+    from mlprun.sweeps.executors import ProcessWorkers
+    with closing(ProcessWorkers()) as processes:
         assert processes._pool.submit(os.getpid).result() != os.getpid()
     assert not os.path.exists("canary"), open("canary").read()
     # the control: other processes do import what is here

@@ -148,7 +148,7 @@ def sweep(
     Raises UsageError, ConfigError, DataError, DeviceError, FileError; InterruptedRunError after saving; with
     `fail_fast` DivergedError and CheckFailedError.
     """
-    remote = sweeping.remote_executor(on, address)
+    remote = sweeping.remote_workers(on, address)
     defined = load_definition(definition, *overrides)
     ended = sweeping.run(
         defined,

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from mlprun.sweeps.space import Candidate
     from mlprun.sweeps.trials import ResumeState
 
-BATCH_SECONDS = 5.0
-"""of training in a batch for a remote worker, as expected"""
 TrialKey = tuple[int, int, int | None]
 """of a trial: its configuration, its seed and its fold"""
 
@@ -149,27 +147,13 @@ class Plan:
         return TrialBatch(
             tuple(specs),
             {setting: self.shared_config(setting, kind.engine) for setting in settings},
-            tuple(first_chunk(kind.epochs, self.cost_of(one).seconds) for one in specs),
+            first_chunk(kind.epochs, max(self.cost_of(one).seconds for one in specs)),
             {trial: one for trial, one in resume.results.items() if trial in trials},
             {trial: one for trial, one in resume.budgets.items() if trial in trials},
             kind.engine,
             device,
             kind.threads,
         )
-
-    def batches(self, cohort: Cohort, resume: ResumeState, device: str) -> Iterator[TrialBatch]:
-        """Divide the trials of a cohort that have not ended into batches of BATCH_SECONDS."""
-        specs: list[TrialSpec] = []
-        seconds = 0.0
-        for spec in resume.to_train(cohort):
-            cost = self.cost_of(spec).seconds
-            if specs and seconds + cost > BATCH_SECONDS:
-                yield self.batch(cohort, specs, resume, device)
-                specs, seconds = [], 0.0
-            specs.append(spec)
-            seconds += cost
-        if specs:
-            yield self.batch(cohort, specs, resume, device)
 
     def examples(self) -> list[tuple[str, Experiment]]:
         """Return an experiment for each engine and each dtype that it is used with."""

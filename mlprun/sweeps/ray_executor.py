@@ -1,4 +1,4 @@
-"""An executor that trains cohorts as tasks of a Ray cluster and gathers their results in this process.
+"""Workers of a Ray cluster: batches are tasks, whose results are gathered in this process.
 
 Ray restarts a task when its worker or its whole machine dies, and recomputes a result that died with it; a
 result is taken from its task once. So nothing is lost and nothing counts twice.
@@ -11,29 +11,26 @@ import signal
 import socket
 import tempfile
 import threading
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import exceptions
 
-from mlprun.engines import device as devices
 from mlprun.errors import DeviceError, MlprunError, OutOfMemoryError, UsageError
 from mlprun.storage import provenance
-from mlprun.sweeps.executors import CohortRun, cores
-from mlprun.sweeps.trials import differing_versions, run_turn
+from mlprun.sweeps.executors import cores
+from mlprun.sweeps.trials import BatchResult, differing_versions, run_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
-    from mlprun.sweeps.cohorts import Cohort
-    from mlprun.sweeps.plan import Plan
-    from mlprun.sweeps.trials import BatchResult, ResumeState, TrialBatch
+    from mlprun.sweeps.cohort_file import TrialResult
+    from mlprun.sweeps.trials import TrialBatch
 
 MAX_RETRIES = 10
 """restarts of a task whose worker died; one that always kills its worker must end"""
-TASKS_PER_CORE = 2
-"""tasks that wait or run for each core of the cluster"""
 CONNECT_SECONDS = 5.0
 """that a cluster has to accept a connection"""
 POLL_SECONDS = 0.1
@@ -41,23 +38,18 @@ POLL_SECONDS = 0.1
 _GOES_ON = "the same command resumes from what is saved"
 
 
-class _Task(NamedTuple):
-    """The batch of a task, its cohort, and the function that starts another such task."""
-
-    batch: TrialBatch
-    run: CohortRun
-    function: Any
-
-
-class RayExecutor:
-    """Trains cohorts of a plan on a Ray cluster, a local one without an address.
+class RayWorkers:
+    """A Ray cluster that trains batches, a local one without an address.
 
     Uses the connection of a process that has one. Raises DeviceError for a cluster that does not answer.
     """
 
-    def __init__(self, plan: Plan, *, address: str | None = None) -> None:
-        self._plan, self._closing = plan, threading.Event()
-        self._tasks: dict[Any, _Task] = {}
+    max_batch, batch_seconds = 1000, 5.0
+
+    def __init__(self, *, address: str | None = None) -> None:
+        self._closing = threading.Event()
+        self._futures: dict[Any, Future[BatchResult]] = {}
+        """of the results of tasks"""
         self._failure: Exception | None = None
         self._lock, self._news = threading.Lock(), threading.Event()
         self._owns_connection = not ray.is_initialized()
@@ -68,34 +60,24 @@ class RayExecutor:
         self._gatherer = threading.Thread(target=self._gather, daemon=True)
         self._gatherer.start()
 
-    def has_room(self, running: Sequence[CohortRun]) -> bool:
-        """Return True if the cluster's cores have not enough to do."""
+    def cores(self) -> int:
+        """Return the number of cores of the cluster."""
         with _translated_errors():
-            most = TASKS_PER_CORE * max(1, int(ray.cluster_resources().get("CPU", 1)))
-        return len(running) < most and len(self._tasks) < most
+            return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
-    def submit(self, cohort: Cohort, resume: ResumeState) -> CohortRun:
-        """Start training the trials of a cohort. Raises DeviceError for a cluster that is lost."""
-        # resolved here: if each machine chose its own, the bytes would depend on the machine
-        run, device = CohortRun(cohort, resume), devices.resolve(cohort.kind.device)
-        with _translated_errors():
-            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-            largest = max((resources.get("CPU", 1) for resources in nodes), default=1)
-            needs = {
-                "num_cpus": min(cohort.kind.threads, largest),
-                "num_gpus": 0 if device == "cpu" else 1,
-            }
-            function = self._function.options(**needs)
-            for batch in self._plan.batches(cohort, resume, device):
-                self._start(_Task(batch, run, function))
-        return run
-
-    def _start(self, task: _Task) -> None:
-        with self._lock:
+    def submit(self, batch: TrialBatch, _: Callable[[TrialResult], None]) -> Future[BatchResult]:
+        """Train a turn of a batch. Raises DeviceError for a cluster that is lost."""
+        with _translated_errors(), self._lock:
             if self._failure is not None:
                 raise self._failure
-            self._tasks[task.function.remote(task.batch, self._versions)] = task
+            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            largest = max((resources.get("CPU", 1) for resources in nodes), default=1)
+            function = self._function.options(
+                num_cpus=min(batch.threads, largest), num_gpus=0 if batch.device == "cpu" else 1
+            )
+            future = self._futures[function.remote(batch, self._versions)] = Future()
         self._news.set()
+        return future
 
     def halt(self) -> None:
         """Cancel every task."""
@@ -103,58 +85,47 @@ class RayExecutor:
         self._news.set()
 
     def _gather(self) -> None:
-        """Receive results as they come until the executor is halted; then abandon the other tasks."""
-        failure: Exception | None = None
+        """Receive results as they come until all is halted; then cancel the other tasks."""
         try:
             with _translated_errors():
                 while not self._closing.is_set():
                     self._poll()
         except Exception as error:  # noqa: BLE001 -- raised again by the thread that waits for a cohort
-            failure = error
+            self._failure = error
         with self._lock:
-            self._failure, tasks = failure, dict(self._tasks)
-            self._tasks.clear()
-        for reference, task in tasks.items():
+            futures = dict(self._futures)
+            self._futures.clear()
+        for reference, future in futures.items():
             with suppress(Exception):  # a cluster that is lost trains nothing more
                 ray.cancel(reference, force=True)
-            task.run.abandon(task.batch, failure)
+            if self._failure is None:
+                future.set_result(BatchResult([]))
+            else:
+                future.set_exception(self._failure)
 
     def _poll(self) -> None:
         """Receive what has come within a moment, or wait until there is a task to wait for."""
         with self._lock:
-            references = list(self._tasks)
+            references = list(self._futures)
         if not references:
             self._news.wait()
             self._news.clear()
             return
         for reference in ray.wait(references, num_returns=1, timeout=POLL_SECONDS)[0]:
-            self._receive(reference)
-
-    def _receive(self, reference: Any) -> None:
-        """Pass the result of a task to its cohort, and start another for what is left."""
-        with self._lock:
-            task = self._tasks.pop(reference)
-        try:
-            result: BatchResult | str = ray.get(reference)
-            if isinstance(result, str):
-                what = f"a worker computes with {result}, which may change the figures"
-                raise DeviceError("--on ray", what, "install the same versions on every machine")  # noqa: TRY301
-        except Exception as error:  # noqa: BLE001 -- raised again by the thread that waits for the cohort
-            task.run.abandon(task.batch, _translate(error))
-            return
-        task.run.accept(task.batch, result, is_last=False)
-        rest = task.batch.rest(result)
-        if rest is not None:
+            with self._lock:
+                future = self._futures.pop(reference)
             try:
-                self._start(task._replace(batch=rest))
-            except Exception as error:
-                task.run.abandon(rest, _lost(error))
-                raise
+                result: BatchResult | str = ray.get(reference)
+                if isinstance(result, str):
+                    what = f"a worker computes with {result}, which may change the figures"
+                    raise DeviceError("--on ray", what, "install the same versions on every machine")  # noqa: TRY301
+            except Exception as error:  # noqa: BLE001 -- raised again by the thread that waits for the cohort
+                future.set_exception(_translate(error))
+            else:
+                future.set_result(result)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Wait until nothing is received any more, and leave the cluster."""
         self.halt()
         self._gatherer.join()
         if self._owns_connection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -26,7 +26,7 @@ from mlprun.parts.datasets.dataset import shortened
 from mlprun.storage import runs
 from mlprun.sweeps import cohort_file, folder, resume, search
 from mlprun.sweeps.configs import Configs
-from mlprun.sweeps.executors import ExecutorRouter, Throttle
+from mlprun.sweeps.executors import ExecutorRouter
 from mlprun.sweeps.objective import BAD
 from mlprun.sweeps.plan import Plan, pending_trials
 from mlprun.sweeps.schema import Trial
@@ -40,12 +40,16 @@ if TYPE_CHECKING:
     from mlprun.sweeps.cohorts import Cohort
     from mlprun.sweeps.database import Results, Writer
     from mlprun.sweeps.definition import Definition
-    from mlprun.sweeps.executors import CohortRun, Executor
+    from mlprun.sweeps.executors import CohortRun, Workers
     from mlprun.sweeps.folder import SweepFolder, SweepStatus
 
 LOCATIONS = ("local", "ray")
 POLL_SECONDS = 0.1
 """between two looks at signals and at trials that have ended"""
+SAVE_INTERVAL = 1.0
+"""seconds between two saves, at least"""
+SAVE_FACTOR = 50
+"""the next save waits so many times as long as the last one took"""
 
 
 class SweepReporter(Protocol):
@@ -86,14 +90,14 @@ def run(
     fail_fast: bool = False,
     retry_failed: bool = False,
     processes: bool = False,
-    remote: Callable[[Plan], Executor] | None = None,
+    remote: Callable[[], Workers] | None = None,
 ) -> SweepResult:
     """Run a sweep in a new folder below `out`, or resume the one that is there.
 
     With `retry_failed` trials that failed are trained again, others of their cohorts kept as they are.
     With `processes`, trials of engines that run in Python are trained in processes of their own, if there is
     enough to do for them; these import the main module, which must not run a sweep when it is imported.
-    `remote` makes the executor that trains all trials instead, see `remote_executor`.
+    `remote` makes the workers that train all trials instead, see `remote_workers`.
 
     Raises ConfigError with the problems of all trials, UsageError, DataError and DeviceError before a folder
     exists; DataError for rows that changed under a sweep; CheckpointError; RunInUseError; FileError; with
@@ -120,7 +124,7 @@ def run(
             reporter.say(message)
         _prepare(plan, reporter)
         with StopFlag() as stop:
-            executor = None if remote is None else stack.enter_context(remote(plan))
+            workers = None if remote is None else stack.enter_context(closing(remote()))
             if found is None:
                 found = _create_folder(configs, plan, out, stack)
             else:
@@ -128,13 +132,13 @@ def run(
             with found.writer() as writer:
                 session = Session(plan, found, writer, reporter, stop)
                 session.router = ExecutorRouter(
-                    plan, session.is_stopped, allow_processes=processes, remote=executor
+                    plan, session.is_stopped, allow_processes=processes, remote=workers
                 )
                 return session.run(fail_fast=fail_fast, retry_failed=retry_failed)
 
 
-def remote_executor(on: str, address: str | None) -> Callable[[Plan], Executor] | None:
-    """Return what makes the executor that `on` names; None for this machine.
+def remote_workers(on: str, address: str | None) -> Callable[[], Workers] | None:
+    """Return what makes the workers that `on` names; None for this machine.
 
     Raises UsageError for an unknown location, an address that is not needed, and a missing library.
     """
@@ -145,9 +149,9 @@ def remote_executor(on: str, address: str | None) -> Callable[[Plan], Executor] 
             raise UsageError("--address", "is the address of a Ray cluster", "add --on ray")
         return None
     extras.need("ray", where="--on ray")
-    from mlprun.sweeps.ray_executor import RayExecutor  # here, since Ray is optional
+    from mlprun.sweeps.ray_executor import RayWorkers  # here, since Ray is optional
 
-    return partial(RayExecutor, address=address)
+    return partial(RayWorkers, address=address)
 
 
 class Outlook(NamedTuple):
@@ -258,7 +262,7 @@ class Session:
         self._fail_fast = False
         self._status_before, self._began = found.status(), time.monotonic()
         self._progress, self._reported = Progress(plan), plan.done
-        self._retry, self._throttle = OomRetry(), Throttle()
+        self._retry, self._save_at = OomRetry(), time.monotonic() + SAVE_INTERVAL
 
     def is_stopped(self) -> bool:
         """Return True if no more trials should be trained."""
@@ -432,12 +436,14 @@ class Session:
             self.failed = FailedTrial.among(one for run in in_flight for one in run.results())
 
     def _save_if_due(self, in_flight: Sequence[CohortRun]) -> None:
-        """Write partial files and the status now and then."""
-        if self._throttle.is_due():
-            with self._throttle.measured():
-                for one in in_flight:
-                    self.store.save(one)
-                self._write_status("running")
+        """Write partial files and the status now and then, so that this takes a small share of the time."""
+        began = time.monotonic()
+        if began >= self._save_at:
+            for one in in_flight:
+                self.store.save(one)
+            self._write_status("running")
+            ended = time.monotonic()
+            self._save_at = ended + max(SAVE_INTERVAL, SAVE_FACTOR * (ended - began))
 
 
 def _first_ended(in_flight: Sequence[CohortRun]) -> CohortRun | None:

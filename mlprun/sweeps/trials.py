@@ -47,7 +47,7 @@ from mlprun.training.trainer import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -135,7 +135,7 @@ class TrialBatch:
     specs: tuple[TrialSpec, ...]
     configs: Mapping[int, SharedConfig]
     """by setting"""
-    first_chunks: tuple[int, ...]
+    first_chunk: int
     """epochs of each trial until its first checkpoint"""
     checkpoints: Mapping[int, TrialResult]
     """of the trials that were begun before, by trial"""
@@ -144,19 +144,14 @@ class TrialBatch:
     device: str
     threads: int
 
-    def part(self, indices: Sequence[int]) -> TrialBatch:
-        """Return the batch of some of these trials."""
-        specs = tuple(self.specs[i] for i in indices)
-        return replace(self, specs=specs, first_chunks=tuple(self.first_chunks[i] for i in indices))
-
     def rest(self, result: BatchResult) -> TrialBatch | None:
-        """Return what is left to train after a result; None if nothing is."""
+        """Return what is left to train after a result; None if nothing is, or if training was stopped."""
+        newest = result.newest()
         done = {one.trial for one in result.results}
-        left = [i for i, one in enumerate(self.specs) if one.trial not in done]
-        if not left:
+        left = tuple(one for one in self.specs if one.trial not in done)
+        if not left or not newest:
             return None
-        newest = {} if result.checkpoint is None else {result.checkpoint.trial: result.checkpoint}
-        return replace(self.part(left), checkpoints={**self.checkpoints, **newest})
+        return replace(self, specs=left, checkpoints={**self.checkpoints, **newest})
 
 
 class BatchResult(NamedTuple):
@@ -164,6 +159,11 @@ class BatchResult(NamedTuple):
 
     results: list[TrialResult]
     checkpoint: TrialResult | None = None
+
+    def newest(self) -> dict[int, TrialResult]:
+        """Return the results and the checkpoint by trial."""
+        every = [*self.results, self.checkpoint]
+        return {one.trial: one for one in every if one is not None}
 
 
 def first_chunk(epochs: int, seconds: float) -> int:
@@ -209,7 +209,7 @@ class BatchTrainer:
                     key = self.engine.cohort_key(one.run.experiment)
                     cohorts.setdefault(key, []).append(one.run)
         for runs in cohorts.values():
-            scheduler = ChunkScheduler(max(batch.first_chunks), CHUNK_SECONDS)
+            scheduler = ChunkScheduler(batch.first_chunk, CHUNK_SECONDS)
             Trainer(
                 self.engine, runs, device=self.device, threads=1, stop=self.stop, scheduler=scheduler
             ).fit()
@@ -338,10 +338,12 @@ class _Trial(Callback):
         self.result = result
 
 
-TURN_SECONDS = 5.0
+TURN_SECONDS = 2.0
 """of training until a remote worker returns its results: the work that is lost when it dies"""
 TURN_BYTES_PER_SECOND = 4e6
 """a turn is a second longer for each so many bytes of the interrupted trial's checkpoint"""
+_turn_cache: list[ExperimentCache] = []
+"""the experiments of earlier turns in this process"""
 
 
 def differing_versions(versions: Mapping[str, str | None]) -> str:
@@ -354,10 +356,10 @@ def differing_versions(versions: Mapping[str, str | None]) -> str:
     )
 
 
-def run_turn(batch: TrialBatch) -> BatchResult:
+def run_turn(batch: TrialBatch, stop: Callable[[], bool] = lambda: False) -> BatchResult:
     """Train trials of a batch one by one for TURN_SECONDS, the first of them for a chunk at least.
 
-    Raises DeviceError if the device is missing.
+    The turn ends before when `stop` returns True. Raises DeviceError if the device is missing.
     """
     began, results = time.monotonic(), list[TrialResult]()
     checkpoint: TrialResult | None = None
@@ -368,10 +370,13 @@ def run_turn(batch: TrialBatch) -> BatchResult:
         checkpoint = one
         is_over = time.monotonic() - began >= TURN_SECONDS + _checkpoint_bytes(one) / TURN_BYTES_PER_SECOND
 
-    trainer = BatchTrainer(batch.engine, devices.resolve(batch.device), lambda: is_over)
-    with devices.computing(batch.threads, trainer.device):
-        for index in range(len(batch.specs)):
-            trained = list(trainer.run(batch.part([index]), on_checkpoint))
+    if not _turn_cache:
+        _turn_cache.append(ExperimentCache())
+    device = devices.resolve(batch.device)
+    trainer = BatchTrainer(batch.engine, device, lambda: is_over or stop(), _turn_cache[0])
+    with devices.computing(batch.threads, device):
+        for spec in batch.specs:
+            trained = list(trainer.run(replace(batch, specs=(spec,)), on_checkpoint))
             if not trained:
                 return BatchResult(results, checkpoint)
             results += trained

@@ -15,7 +15,6 @@ from faulty.swept import state
 import mlprun
 import mlprun.api
 from mlprun.errors import MlprunError
-from mlprun.sweeps import executors
 from mlprun.sweeps import run as running
 from mlprun.sweeps.run import CohortStore
 
@@ -169,8 +168,8 @@ def test_what_was_saved_of_a_cohort_in_the_middle_is_gone_on_from(
         if len(saved) == after:
             raise DeathError("now", "the process dies")
 
-    monkeypatch.setattr(executors, "THROTTLE_INTERVAL", 0.01)
-    monkeypatch.setattr(executors, "THROTTLE_FACTOR", 0)
+    monkeypatch.setattr("mlprun.sweeps.run.SAVE_INTERVAL", 0.01)
+    monkeypatch.setattr("mlprun.sweeps.run.SAVE_FACTOR", 0)
     monkeypatch.setattr(running, "POLL_SECONDS", 0.005)
     monkeypatch.setattr("mlprun.sweeps.trials.CHUNK_SECONDS", 0.005)
     monkeypatch.setattr(CohortStore, "save", save)
@@ -192,12 +191,12 @@ def test_a_save_that_took_long_is_not_soon_followed_by_another(
         counts[-1][batch.cohort.number] += 1
         original(self, batch)
 
-    monkeypatch.setattr(executors, "THROTTLE_INTERVAL", 0)
+    monkeypatch.setattr("mlprun.sweeps.run.SAVE_INTERVAL", 0)
     monkeypatch.setattr(running, "POLL_SECONDS", 0.001)
     monkeypatch.setattr(CohortStore, "save", save)
     for times in (1e9, 0):
         counts.append(Counter[int]())
-        monkeypatch.setattr(executors, "THROTTLE_FACTOR", times)
+        monkeypatch.setattr("mlprun.sweeps.run.SAVE_FACTOR", times)
         mlprun.sweep(sweep, out=str(memory / f"out{times}"))
     # a cohort may be saved once while each of those before it is waited for, and is where it waits at a rung
     *_, rungs, cohorts, _ = expected

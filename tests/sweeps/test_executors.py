@@ -2,6 +2,7 @@
 
 import pickle
 import threading
+from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
@@ -12,55 +13,51 @@ from mlprun.errors import UsageError
 from mlprun.storage import provenance
 from mlprun.sweeps import run, trials
 from mlprun.sweeps.definition import read
-from mlprun.sweeps.executors import CohortRun
 from mlprun.sweeps.plan import Plan
-from mlprun.sweeps.trials import ResumeState
+from mlprun.sweeps.trials import BatchResult, ResumeState
 
 TEXT = "seeds: 5\ngrid: {optimizer.lr: [0.5, 1e+38]}\nfolds: 2"
 WORDS = ("base.loss=mse", "base.architecture.activation=identity")
 
 
 class Far:
-    """Trains the last batch first; every second one is lost when it is done, and trained again."""
+    """Trains the newest batch first; every second one is lost when it is done, and trained again."""
 
-    def __init__(self, plan, stop_after=None):
-        self.plan, self.stop_after = plan, stop_after
-        self.closing, self.trained, self.resumed = threading.Event(), [], 0
-        self.turns = 0
+    max_batch, batch_seconds = 1000, 1e-9
 
-    def has_room(self, running):
-        return len(running) < 3
+    def __init__(self, stop_after=None):
+        self.stop_after = stop_after
+        self.closing, self.trained = threading.Event(), []
+        self.turns, self.waiting, self.news = 0, [], threading.Semaphore(0)
+        threading.Thread(target=self._train, daemon=True).start()
 
-    def submit(self, cohort, resume):
-        run = CohortRun(cohort, resume)
-        self.resumed += run.ended
-        threading.Thread(target=self._train, args=(cohort, resume, run), daemon=True).start()
-        return run
+    def cores(self):
+        return 2
 
-    def _train(self, cohort, resume, run):
-        batches = list(self.plan.batches(cohort, resume, "cpu"))
-        for number, batch in enumerate(reversed(batches)):
-            travelled = pickle.loads(pickle.dumps(batch))
+    def submit(self, batch, on_checkpoint):
+        travelled = pickle.loads(pickle.dumps(batch))
+        self.waiting.append((travelled, future := Future()))
+        self.news.release()
+        return future
+
+    def _train(self):
+        while self.news.acquire():
+            batch, future = self.waiting.pop()
             if self.stop_after is not None and len(self.trained) >= self.stop_after:
                 self.closing.wait()
             if self.closing.is_set():
-                run.abandon(batch)
+                future.set_result(BatchResult([]))
                 continue
-            while travelled is not None:
-                for _attempt in range(1 + number % 2):
-                    result = pickle.loads(pickle.dumps(trials.run_turn(travelled)))
-                self.turns += 1
-                self.trained += [one.trial for one in result.results]
-                run.accept(travelled, result, is_last=False)
-                travelled = travelled.rest(result)
+            for _attempt in range(1 + self.turns % 2):
+                result = pickle.loads(pickle.dumps(trials.run_turn(batch)))
+            self.turns += 1
+            self.trained += [one.trial for one in result.results]
+            future.set_result(result)
 
     def halt(self):
         self.closing.set()
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
+    def close(self):
         self.halt()
 
 
@@ -76,9 +73,8 @@ def content(place):
 
 @pytest.fixture
 def few(monkeypatch):
-    """Cohorts of six trials in batches of one."""
+    """Cohorts of six trials."""
     monkeypatch.setattr("mlprun.sweeps.cohorts.MAX_MEMBERS", 6)
-    monkeypatch.setattr("mlprun.sweeps.plan.BATCH_SECONDS", 1e-9)
 
 
 @pytest.mark.parametrize("engine", ["fused", "torch"])
@@ -87,14 +83,14 @@ def test_trials_trained_remotely_are_the_same_to_the_byte(engine, few, sweep, tm
     here = sweep(TEXT, *words)
     made = []
 
-    def remote(plan):
-        made.append(Far(plan))
+    def remote():
+        made.append(Far())
         return made[0]
 
     definition = read(str(tmp_path / "trials.yaml"), words)
     there = run.run(definition, out=str(tmp_path / "far"), reporter=mlprun.api.SilentSweep(), remote=remote)
     assert sorted(made[0].trained) == list(range(1, 21))
-    assert made[0].trained.index(6) < made[0].trained.index(1)
+    assert made[0].trained != sorted(made[0].trained)
     assert content(there.folder) == content(here.folder)
     assert {trial.status for trial in here.trials} == {"finished", "diverged"}
 
@@ -106,8 +102,8 @@ def test_a_long_trial_elsewhere_goes_on_turn_by_turn_to_the_same_bytes(sweep, tm
     monkeypatch.setattr("mlprun.sweeps.trials.CHUNK_SECONDS", 0.0)
     made = []
 
-    def remote(plan):
-        made.append(Far(plan))
+    def remote():
+        made.append(Far())
         return made[0]
 
     definition = read(str(tmp_path / "trials.yaml"), words)
@@ -121,7 +117,7 @@ def test_a_turn_is_longer_where_there_is_more_to_tell(sweep, tmp_path, monkeypat
     plan = Plan(read(str(tmp_path / "trials.yaml"), ["base.engine=torch", "base.training.epochs=200"]))
     monkeypatch.setattr("mlprun.sweeps.trials.CHUNK_SECONDS", 0.0)
     monkeypatch.setattr(trials, "TURN_SECONDS", 0.0)
-    (batch,) = plan.batches(plan.cohorts[0], ResumeState(), "cpu")
+    batch = plan.batch(plan.cohorts[0], list(plan.cohorts[0].members), ResumeState(), "cpu")
     short = trials.run_turn(batch)
     assert short.results == []
     assert short.checkpoint.trial == 1
@@ -148,7 +144,7 @@ def test_what_was_trained_remotely_is_kept_when_it_is_stopped(few, sweep, tmp_pa
 
     def begin(stop_after):
         made.append(None)
-        return lambda plan: made.__setitem__(-1, Far(plan, stop_after)) or made[-1]
+        return lambda: made.__setitem__(-1, Far(stop_after)) or made[-1]
 
     looks = []
     with monkeypatch.context() as patch:
@@ -157,7 +153,6 @@ def test_what_was_trained_remotely_is_kept_when_it_is_stopped(few, sweep, tmp_pa
         ended = run.run(definition, out=place, remote=begin(3), **options)
     assert ended.status.state == "interrupted"
     again = run.run(definition, out=place, remote=begin(None), reporter=mlprun.api.SilentSweep())
-    assert made[1].resumed >= 3
     assert len(made[1].trained) <= 20 - 3
     assert content(again.folder) == content(here.folder)
 
@@ -179,4 +174,4 @@ def test_versions_in_which_a_machine_differs_are_named():
 def test_a_place_that_cannot_be_is_told_of_in_one_line(on, address, message, monkeypatch):
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=f"^{message}$"):
-        run.remote_executor(on, address)
+        run.remote_workers(on, address)

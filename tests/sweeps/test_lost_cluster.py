@@ -71,7 +71,9 @@ def cluster(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", made)
     monkeypatch.delitem(sys.modules, "mlprun.sweeps.ray_executor", raising=False)
     monkeypatch.setattr(extras, "need", lambda *_, **__: None)
-    monkeypatch.setattr("mlprun.sweeps.plan.BATCH_SECONDS", 1e-9)  # each trial is a task of its own
+    from mlprun.sweeps.ray_executor import RayWorkers
+
+    monkeypatch.setattr(RayWorkers, "batch_seconds", 1e-9)  # each trial is a task of its own
     yield made
     sys.modules.pop("mlprun.sweeps.ray_executor", None)
 

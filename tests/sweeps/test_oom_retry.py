@@ -46,7 +46,7 @@ def lacking(monkeypatch):
         return beside
 
     monkeypatch.setattr(trials, "CACHE_BYTES", 0)
-    monkeypatch.setattr(executors, "MAX_BATCH", 1)
+    monkeypatch.setattr(executors.ThreadWorkers, "max_batch", 1)
     monkeypatch.setattr(executors, "cores", lambda: 3)
     monkeypatch.setattr("mlprun.sweeps.cohorts.MAX_MEMBERS", 4)
     return lack
@@ -100,13 +100,13 @@ def test_memory_that_runs_out_alone_as_well_ends_the_sweep_with_all_else_saved(l
 
 
 def test_a_machine_elsewhere_that_lacks_memory_says_so_of_the_trial(sweep, tmp_path, monkeypatch):
-    (tmp_path / "trials.yaml").write_text("base: small.yaml\nseeds: 2")
+    (tmp_path / "trials.yaml").write_text("base: small.yaml\nseeds: [70, 71]")
     plan = Plan(read(str(tmp_path / "trials.yaml")))
-    (batch,) = plan.batches(plan.cohorts[0], ResumeState(), "cpu")
+    batch = plan.batch(plan.cohorts[0], list(plan.cohorts[0].members), ResumeState(), "cpu")
     original = Experiment.of
 
     def of(config, **options):
-        if config.training.seed == 0:
+        if config.training.seed == 70:
             raise MemoryError
         return original(config, **options)
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -41,14 +40,12 @@ def cohort(swept):
 
 @pytest.fixture
 def apart(monkeypatch):
-    """Counts the cohorts that are given to processes; everything is worth them."""
+    """Counts the sweeps that start processes; everything is worth them."""
     given = []
-    original = executors.ProcessExecutor.submit
+    original = executors.ProcessWorkers.__init__
     monkeypatch.setattr(executors, "PROCESS_SECONDS", 0.0)
     monkeypatch.setattr(executors, "cores", lambda: 2)
-    monkeypatch.setattr(
-        executors.ProcessExecutor, "submit", lambda self, *rest: given.append(1) or original(self, *rest)
-    )
+    monkeypatch.setattr(executors.ProcessWorkers, "__init__", lambda self: given.append(1) or original(self))
     return given
 
 
@@ -206,26 +203,3 @@ def test_a_process_that_is_killed_while_trials_are_handed_out_is_told_of_the_sam
     monkeypatch.setattr(executors.ProcessPoolExecutor, "submit", broken)
     with pytest.raises(OutOfMemoryError, match="a process that trained was killed"):
         sweep("seeds: 2", "base.engine=torch", processes=True)
-
-
-def test_a_process_tells_now_and_then_where_a_trial_stands(monkeypatch):
-    class Writer:
-        def __init__(self):
-            self.sent = []
-
-        def send(self, standing):
-            clock[0] += 0.1  # it is a large one
-            self.sent.append(standing)
-            if len(self.sent) == 3:
-                raise BrokenPipeError
-
-    clock = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    writer = Writer()
-    channel = executors.Channel(threading.Event(), writer, threading.Lock())
-    reporter = executors.Reporter(channel)
-    for second in range(100):
-        clock[0] = max(clock[0], float(second))
-        reporter.send(second)
-    # a fiftieth of the time at most, and its own end where nobody listens
-    assert writer.sent == [1, 7, 13, *range(19, 100, 6)]

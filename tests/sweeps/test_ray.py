@@ -46,7 +46,9 @@ def cluster(monkeypatch):
 
 
 def test_a_cluster_that_loses_a_machine_ends_with_the_same_bytes(cluster, sweep, tmp_path, monkeypatch):
-    monkeypatch.setattr("mlprun.sweeps.plan.BATCH_SECONDS", 1e-9)  # each trial is a task of its own
+    from mlprun.sweeps.ray_executor import RayWorkers
+
+    monkeypatch.setattr(RayWorkers, "batch_seconds", 1e-9)  # each trial is a task of its own
     text = "seeds: 6\ngrid: {optimizer.lr: [0.5, 1e+38]}"
     words = (
         "base.engine=torch",

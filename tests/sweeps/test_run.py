@@ -22,7 +22,7 @@ from mlprun.errors import (
 )
 from mlprun.experiment import Experiment
 from mlprun.storage.runs import Lock
-from mlprun.sweeps import cohort_file, executors, folder
+from mlprun.sweeps import cohort_file, folder
 from mlprun.sweeps.definition import read
 from mlprun.sweeps.plan import Plan
 from mlprun.sweeps.run import SweepResult
@@ -229,8 +229,8 @@ def test_ctrl_c_is_no_total_loss_where_trials_are_kept(sweep, monkeypatch):
 
 
 def test_a_sweep_that_runs_says_how_long_it_has(sweep, tmp_path, monkeypatch):
-    monkeypatch.setattr(executors, "THROTTLE_INTERVAL", 0)
-    monkeypatch.setattr(executors, "THROTTLE_FACTOR", 0)
+    monkeypatch.setattr("mlprun.sweeps.run.SAVE_INTERVAL", 0)
+    monkeypatch.setattr("mlprun.sweeps.run.SAVE_FACTOR", 0)
     seen = []
 
     class Looking(SilentSweep):

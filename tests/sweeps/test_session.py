@@ -53,7 +53,7 @@ def test_cohorts_are_recorded_as_they_end_and_few_are_in_memory(long, sweep, mon
     cores(monkeypatch, 2)
     others, begun = threading.Event(), []
     before_training(monkeypatch, lambda trial: others.wait(30) if trial == 1 else None)
-    record, submit = running.CohortStore.record, executors.ThreadExecutor.submit
+    record, submit = running.CohortStore.record, executors.Executor.submit
 
     def recorded(self, run):
         record(self, run)
@@ -64,23 +64,29 @@ def test_cohorts_are_recorded_as_they_end_and_few_are_in_memory(long, sweep, mon
     most = []
     monkeypatch.setattr(running.CohortStore, "record", recorded)
     monkeypatch.setattr(
-        executors.ThreadExecutor,
+        executors.Executor,
         "submit",
         lambda self, cohort, known: most.append(cohort.number - len(begun)) or submit(self, cohort, known),
     )
     sweep("seeds: 20", TORCH)
     assert others.is_set()
     assert begun[-1] == 1
-    assert max(most) <= executors.TRIALS_PER_CORE * 2
+    assert max(most) <= executors.BATCHES_PER_CORE * 2
 
 
 @pytest.mark.parametrize("what", ["recording", "training"])
 def test_what_fails_in_one_cohort_leaves_the_others_saved(what, long, sweep, monkeypatch, tmp_path):
     cores(monkeypatch, 2)
-    monkeypatch.setattr("mlprun.sweeps.executors.THROTTLE_INTERVAL", 1000.0)
+    monkeypatch.setattr("mlprun.sweeps.run.SAVE_INTERVAL", 1000.0)
     looked = threading.Event()
-    original = executors.CohortRun.update
-    monkeypatch.setattr(executors.CohortRun, "update", lambda self, one: original(self, one) or looked.set())
+    original = executors.CohortRun.accept
+
+    def accept(self, results, *, batches=0, error=None):
+        original(self, results, batches=batches, error=error)
+        if not batches:
+            looked.set()
+
+    monkeypatch.setattr(executors.CohortRun, "accept", accept)
     error = FileError("disk", "is full", "free some")
 
     def fail(*_):

@@ -15,11 +15,11 @@ def test_a_trial_that_ends_while_its_cohort_is_saved_is_in_the_file_once():
     cohort = SimpleNamespace(members=[SimpleNamespace(trial=number) for number in range(TRIALS)])
     state = State(1, {})
     paused = {number: TrialResult(number, "paused", state=state) for number in range(TRIALS)}
-    run = CohortRun(cohort, ResumeState(paused))
+    run = CohortRun(cohort, ResumeState(paused), 1)
 
     def end():
         for number in range(TRIALS):
-            run.finish(number, TrialResult(number, "finished"))
+            run.accept([TrialResult(number, "finished")])
 
     thread = threading.Thread(target=end)
     thread.start()

@@ -6,9 +6,9 @@ import pytest
 from mlprun import api
 from mlprun.errors import DataError
 from mlprun.experiment import Experiment, InitialWeightCache
-from mlprun.sweeps import executors, trials
+from mlprun.sweeps import trials
 from mlprun.sweeps.cohorts import TrialSpec
-from mlprun.sweeps.executors import MAX_BATCH, split
+from mlprun.sweeps.executors import ThreadWorkers, split
 from mlprun.sweeps.trials import BatchTrainer, Evaluator, SharedConfig, TrialBatch
 
 
@@ -22,7 +22,7 @@ def batch(engine, *seeds, **changes):
     }
     shared = SharedConfig(api.load_config({**values, **changes}), sets_data_seed=False, allow_code=False)
     specs = tuple(TrialSpec(seed, 1, seed, None) for seed in seeds)
-    return TrialBatch(specs, {1: shared}, (2,) * len(seeds), {}, {}, engine, "cpu", 1)
+    return TrialBatch(specs, {1: shared}, 2, {}, {}, engine, "cpu", 1)
 
 
 def run(batch, on_checkpoint=lambda checkpoint: None, stop=lambda: False):
@@ -73,15 +73,15 @@ def test_a_stop_pauses_all_trials_where_they_are():
 
 @pytest.mark.parametrize("count", [1, 2, 5, 1000])
 def test_batches_have_each_trial_once_and_in_order(count, monkeypatch):
-    monkeypatch.setattr(executors, "cores", lambda: 2)
-    found = list(split(list(range(count)), lambda spec: 0.001))
-    assert [spec for group in found for spec in group] == list(range(count))
-    assert max(map(len, found)) == min(MAX_BATCH, max(1, count // 4))
+    monkeypatch.setattr(ThreadWorkers, "cores", lambda: 2)
+    found = [list(range(count))[part] for part in split([0.001] * count, ThreadWorkers)]
+    assert [trial for group in found for trial in group] == list(range(count))
+    assert max(map(len, found)) == min(ThreadWorkers.max_batch, max(1, count // 4))
     assert len(found[-1]) == 1  # so that no core waits long for another
 
 
 def test_long_trials_are_trained_one_by_one():
-    assert list(split([1, 2, 3] * 20, lambda spec: 10.0)) == [[1], [2], [3]] * 20
+    assert list(split([10.0] * 60, ThreadWorkers)) == [slice(trial, trial + 1) for trial in range(60)]
 
 
 def experiment(*overrides):
