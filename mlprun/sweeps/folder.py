@@ -193,31 +193,26 @@ class SweepFolder:
             files.remove(self.partial(number))
 
 
-@dataclass(frozen=True)
-class Contents:
-    """The content of a new sweep folder."""
-
-    text: str
-    """of sweep.yaml"""
-    record: Mapping[str, Any]
-    description: Description
-    settings: Iterable[Configuration]
-    trials: Iterable[Trial]
-
-
-def create(final: str, name: str, contents: Contents) -> tuple[SweepFolder, Lock]:
-    """Create a folder at `final`, with its lock held and the status `running`.
+def create(
+    final: str,
+    text: str,
+    record: Mapping[str, Any],
+    description: Description,
+    *,
+    settings: Iterable[Configuration],
+    trials: Iterable[Trial],
+) -> tuple[SweepFolder, Lock]:
+    """Create a folder at `final`, with `text` as sweep.yaml, its lock held and the status `running`.
 
     Raises FileExistsError if it exists. A process that dies meanwhile leaves at most a dot-folder.
     """
-    runs.check_name(name)
-    out = os.path.dirname(final)
+    out, name = os.path.split(final)
     files.make_folder(out)
     prepared = os.path.join(out, f".{name}-{secrets.token_hex(8)}")
     small = {
-        "sweep.yaml": contents.text.encode(),
-        "run.json": f"{canonical.encode(contents.record, indent=2)}\n".encode(),
-        "status.json": SweepStatus("running", total=contents.description.total).encode(),
+        "sweep.yaml": text.encode(),
+        "run.json": f"{canonical.encode(record, indent=2)}\n".encode(),
+        "status.json": SweepStatus("running", total=description.total).encode(),
     }
     written = (*small, "lock", DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm")
     with contextlib.ExitStack() as undo:
@@ -225,8 +220,8 @@ def create(final: str, name: str, contents: Contents) -> tuple[SweepFolder, Lock
         files.make_folder(prepared, exclusive=True)
         for file, data in small.items():
             files.write_new(os.path.join(prepared, file), data)
-        with database.create(os.path.join(prepared, DATABASE), contents.description) as writer:
-            writer.extend(contents.settings, contents.trials)
+        with database.create(os.path.join(prepared, DATABASE), description) as writer:
+            writer.extend(settings, trials)
         undo.callback(runs.remove_prepared, os.path.join(prepared, "cohorts"), ())
         files.make_folder(os.path.join(prepared, "cohorts"), exclusive=True)
         lock = undo.enter_context(Lock(os.path.join(prepared, "lock")))

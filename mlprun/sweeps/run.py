@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import deque
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -25,6 +26,7 @@ from mlprun.interrupts import StopFlag
 from mlprun.parts.datasets.dataset import shortened
 from mlprun.storage import runs
 from mlprun.sweeps import cohort_file, folder, resume, search
+from mlprun.sweeps.cohort_file import TrialResult
 from mlprun.sweeps.configs import Configs
 from mlprun.sweeps.executors import ExecutorRouter
 from mlprun.sweeps.objective import BAD
@@ -36,7 +38,6 @@ from mlprun.training.metadata import as_yaml
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from mlprun.sweeps.cohort_file import TrialResult
     from mlprun.sweeps.cohorts import Cohort
     from mlprun.sweeps.database import Results, Writer
     from mlprun.sweeps.definition import Definition
@@ -116,9 +117,9 @@ def run(
             reporter.begin(found.path, plan, status.done)
             if fail_fast:
                 with found.results() as results:
-                    failed = FailedTrial.recorded(results)
+                    failed = _failed_trial(results)
                 if failed is not None:
-                    raise failed.error_in(found.path)
+                    raise _error_of(failed, found.path)
             return SweepResult(found, status, plan)
         for message in outlook.messages:
             reporter.say(message)
@@ -229,11 +230,15 @@ def _create_folder(configs: Configs, plan: Plan, out: str, stack: ExitStack) -> 
         if (faster := resume.find_and_lock(configs, out, stack)) is not None:
             what = "was made by another process meanwhile"
             raise RunInUseError(faster.path, what, "the same command resumes it")
-        contents = folder.Contents(
-            as_yaml(content), record, description, plan.settings, pending_trials(plan.cohorts)
-        )
         with suppress(FileExistsError):
-            made, lock = folder.create(final, definition.name, contents)
+            made, lock = folder.create(
+                final,
+                as_yaml(content),
+                record,
+                description,
+                settings=plan.settings,
+                trials=pending_trials(plan.cohorts),
+            )
             stack.enter_context(lock)
             return made
 
@@ -255,7 +260,7 @@ class Session:
         self.store = CohortStore(found, writer, pending, reporter.say)
         self.done = sum(len(one.members) for one in plan.cohorts) - sum(len(one.members) for one in self.todo)
         """number of trials of cohorts that have ended"""
-        self.failed: FailedTrial | None = None
+        self.failed: TrialResult | None = None
         """the trial that stops a sweep with `fail_fast`"""
         self.pruned: dict[int, int] = {}
         """configurations that were pruned, and the epochs where they end"""
@@ -273,7 +278,7 @@ class Session:
         self._fail_fast, self.store.retry_failed = fail_fast, retry_failed
         self.reporter.begin(self.folder.path, self.plan, self.plan.done)
         if fail_fast:
-            self.failed = FailedTrial.recorded(self.writer.results)
+            self.failed = _failed_trial(self.writer.results)
         self._write_status("running")
         try:
             with self.router:
@@ -289,11 +294,14 @@ class Session:
         if is_finished:
             self._write_status("finished")
         else:
-            reason = "" if self.failed is None else self.failed.reason
-            self._write_status("interrupted", reason)
+            failed = self.failed
+            stopped = (
+                f"trial {failed.trial} {_failure(failed)}, and --fail-fast stops there" if failed else ""
+            )
+            self._write_status("interrupted", stopped)
         self.stop.finished = is_finished
         if self.failed is not None:
-            raise self.failed.error_in(self.folder.path)
+            raise _error_of(self.failed, self.folder.path)
         return SweepResult(self.folder, self.folder.status(), self.plan, self.stop.number)
 
     def _write_status(self, state: folder.State, reason: str = "") -> None:
@@ -339,15 +347,13 @@ class Session:
 
         With a `rung` they are trained up to that epoch, and their trials are returned as they are there.
         """
-        waiting, at_rung = deque(self.todo), list[Trial]()
+        at_rung: list[Trial] = []
         self._progress.plan_round(self.todo)
-        in_flight: list[CohortRun] = []
-        while waiting and not self.is_stopped():
-            start_more = partial(self._start_more, in_flight, waiting, rung)
-            # from before the first of those with equal conditions starts until the last of them has ended
-            with devices.computing(*self.router.conditions(waiting[0])), self._saving(in_flight):
-                start_more()
-                while in_flight and (ended := self._await_one(in_flight, start_more)) is not None:
+        for conditions, cohorts in itertools.groupby(self.todo, self.router.conditions):
+            waiting: deque[Cohort] = deque(cohorts)
+            in_flight: list[CohortRun] = []
+            with devices.computing(*conditions), self._saving(in_flight):
+                while (ended := self._next_ended(in_flight, waiting, rung)) is not None:
                     if self._retry.takes(ended):
                         self.store.save(ended)
                     elif rung is None:
@@ -359,10 +365,6 @@ class Session:
                         at_rung += trial_records(ended)
                     in_flight.remove(ended)
                     self._save_if_due(in_flight)
-                    if in_flight and not self.is_stopped():
-                        start_more()
-                    else:
-                        self._retry_one(in_flight)
         return sorted(at_rung, key=lambda trial: trial.id)  # in whichever order they ended
 
     @contextmanager
@@ -380,28 +382,41 @@ class Session:
         for one in in_flight:
             one.wait()
 
+    def _next_ended(
+        self, in_flight: list[CohortRun], waiting: deque[Cohort], rung: int | None
+    ) -> CohortRun | None:
+        """Return a cohort that has ended, starting others; None if none is left or the sweep is stopped."""
+        while not self.is_stopped():
+            self._start_more(in_flight, waiting, rung)
+            if not in_flight:
+                return None
+            in_flight[0].wait(POLL_SECONDS)
+            ended = next((one for one in in_flight if one.wait(0)), None)
+            self._observe(in_flight)
+            if ended is None:
+                self._save_if_due(in_flight)
+            elif not self.stop() and (self.failed is None or ended.ended == len(ended.cohort.members)):
+                return ended  # recorded as a whole even if one of its trials stops the sweep
+        return None
+
     def _start_more(self, in_flight: list[CohortRun], waiting: deque[Cohort], rung: int | None) -> None:
-        """Start as many cohorts as there is room for."""
+        """Start as many cohorts as there is room for, or a trial for which memory ran out with no other."""
+        if self._retry.is_pending:
+            if not in_flight:
+                trial, cohort, state = self._retry.next()
+                self.reporter.say(
+                    f"memory ran out in trial {trial}: it is tried once more, with none beside it"
+                )
+                in_flight.append(self.router.executor(cohort).submit(cohort, state))
+            return
         while waiting:
-            executor, conditions = self.router.executor(waiting[0]), self.router.conditions
-            if in_flight and (
-                self._retry.is_pending
-                or not executor.has_room(in_flight)
-                or conditions(waiting[0]) != conditions(in_flight[0].cohort)
-            ):
+            executor = self.router.executor(waiting[0])
+            if in_flight and not executor.has_room(in_flight):
                 return
             cohort = waiting.popleft()
             state = ResumeState(self.store.load(cohort), self._budgets(cohort, rung))
             self._progress.start(cohort, state.results.values())
             in_flight.append(executor.submit(cohort, state))
-
-    def _retry_one(self, in_flight: list[CohortRun]) -> None:
-        """Train a trial again for which memory ran out, now that nothing else is trained."""
-        retry = self._retry.next()
-        if retry is not None:
-            trial, cohort, state = retry
-            self.reporter.say(f"memory ran out in trial {trial}: it is tried once more, with none beside it")
-            in_flight.append(self.router.executor(cohort).submit(cohort, state))
 
     def _budgets(self, cohort: Cohort, rung: int | None) -> dict[int, Budget]:
         """Return the budgets of the trials that are not trained to the end."""
@@ -413,19 +428,6 @@ class Session:
                 budgets[spec.trial] = Budget(rung)
         return budgets
 
-    def _await_one(self, in_flight: list[CohortRun], start_more: Callable[[], None]) -> CohortRun | None:
-        """Return a cohort that has ended, starting others meanwhile; None if the sweep is stopped before."""
-        while (ended := _first_ended(in_flight)) is None:
-            self._observe(in_flight)
-            if self.is_stopped():
-                return None
-            start_more()
-            self._save_if_due(in_flight)
-        self._observe(in_flight)
-        if self.stop() or (self.failed is not None and ended.ended < len(ended.cohort.members)):
-            return None  # whole cohorts are recorded even if one of their trials stops the sweep
-        return ended
-
     def _observe(self, in_flight: Sequence[CohortRun]) -> None:
         """Report the progress, and look for a trial that failed."""
         # a cohort that waits at a rung is not in flight, though trials of it may have ended
@@ -433,7 +435,8 @@ class Session:
         seconds = time.monotonic() - self._began
         self.reporter.report(self._reported, seconds, partial(self._progress.left, in_flight, seconds))
         if self._fail_fast and self.failed is None:
-            self.failed = FailedTrial.among(one for run in in_flight for one in run.results())
+            results = (one for run in in_flight for one in run.results())
+            self.failed = next((one for one in results if one.status in BAD), None)
 
     def _save_if_due(self, in_flight: Sequence[CohortRun]) -> None:
         """Write partial files and the status now and then, so that this takes a small share of the time."""
@@ -444,12 +447,6 @@ class Session:
             self._write_status("running")
             ended = time.monotonic()
             self._save_at = ended + max(SAVE_INTERVAL, SAVE_FACTOR * (ended - began))
-
-
-def _first_ended(in_flight: Sequence[CohortRun]) -> CohortRun | None:
-    """Return the first cohort that has ended; None if none does within POLL_SECONDS."""
-    in_flight[0].wait(POLL_SECONDS)
-    return next((one for one in in_flight if one.wait(0)), None)
 
 
 class CohortStore:
@@ -571,10 +568,8 @@ class OomRetry:
             self._waiting.append(run)
         return bool(lacking)
 
-    def next(self) -> tuple[int, Cohort, ResumeState] | None:
-        """Return a trial to be tried again, its cohort and how it resumes; None if there is none."""
-        if not self._waiting:
-            return None
+    def next(self) -> tuple[int, Cohort, ResumeState]:
+        """Return a trial to be tried again, its cohort and how it resumes."""
         run = self._waiting.popleft()
         trial, *later = _out_of_memory(run)
         self._tried.add(trial)
@@ -586,65 +581,44 @@ def _out_of_memory(run: CohortRun) -> list[int]:
     return [one.trial for one in run.results() if one.status == "out_of_memory"]
 
 
-class FailedTrial(NamedTuple):
-    """A trial that diverged or failed."""
+def _failed_trial(results: Results) -> TrialResult | None:
+    """Return the first trial of a database that failed."""
+    bad = (one for one in results.planned() if one.status in BAD)
+    return next((TrialResult(one.id, one.status, one.epochs or 0, error=one.error) for one in bad), None)
 
-    trial: int
-    status: str
-    epochs: int | None
-    error: str | None
 
-    @classmethod
-    def among(cls, results: Iterable[TrialResult]) -> FailedTrial | None:
-        """Return the first of these that failed."""
-        bad = (cls(one.trial, one.status, one.epochs, one.error) for one in results if one.status in BAD)
-        return next(bad, None)
+def _failure(failed: TrialResult) -> str:
+    return (
+        f"diverged after epoch {failed.epochs}" if failed.status == "diverged" else f"failed: {failed.error}"
+    )
 
-    @classmethod
-    def recorded(cls, results: Results) -> FailedTrial | None:
-        """Return the first trial of a database that failed."""
-        trials = (one for one in results.planned() if one.status in BAD)
-        return next((cls(one.id, one.status, one.epochs, one.error) for one in trials), None)
 
-    @property
-    def what(self) -> str:
-        """What happened to it."""
-        return f"diverged after epoch {self.epochs}" if self.status == "diverged" else f"failed: {self.error}"
-
-    @property
-    def reason(self) -> str:
-        """Why the sweep stopped, for its status."""
-        return f"trial {self.trial} {self.what}, and --fail-fast stops there"
-
-    def error_in(self, path: str) -> MlprunError:
-        """Return the error to raise for a sweep's folder."""
-        kind = DivergedError if self.status == "diverged" else CheckFailedError
-        remedy = "without --fail-fast the sweep goes on and marks it"
-        return kind(f"{path}: trial {self.trial}", self.what, remedy)
+def _error_of(failed: TrialResult, path: str) -> MlprunError:
+    kind = DivergedError if failed.status == "diverged" else CheckFailedError
+    remedy = "without --fail-fast the sweep goes on and marks it"
+    return kind(f"{path}: trial {failed.trial}", _failure(failed), remedy)
 
 
 class Progress:
     """The work of a session in expected seconds, of which only ratios are used."""
 
     def __init__(self, plan: Plan) -> None:
-        self._plan, self._ahead, self._recorded = plan, 0.0, 0.0
-        self._whole: dict[int, float] = {}
-        """work of cohorts, by number"""
-        self._before: dict[int, float] = {}
-        """work of earlier sessions, by cohort in flight"""
+        self._plan, self._trials = plan, 0
+        self._planned = self._ended = self._before = 0.0
+        """work of the trials of this session, of those that have ended, and of earlier sessions on them"""
 
-    def plan_round(self, cohorts: Iterable[Cohort]) -> None:
+    def plan_round(self, cohorts: Sequence[Cohort]) -> None:
         """Take note of the cohorts of a round, none of which is started yet."""
-        self._ahead = sum(map(self._work, cohorts))
+        self._planned += sum(map(self._work, cohorts))
+        self._trials += sum(len(cohort.members) for cohort in cohorts)
 
     def start(self, cohort: Cohort, results: Iterable[TrialResult]) -> None:
         """Take note that a cohort is started, with these results of earlier sessions."""
-        self._ahead -= self._work(cohort)
-        self._before[cohort.number] = self._done(cohort, results)
+        self._before += self._done(cohort, results)
 
     def record(self, cohort: Cohort) -> None:
         """Take note that a cohort has ended."""
-        self._recorded += self._work(cohort) - self._before.pop(cohort.number, 0.0)
+        self._ended += self._work(cohort)
 
     def left(self, in_flight: Sequence[CohortRun], seconds: float) -> float | None:
         """Estimate the remaining seconds after so many of this session; None if nothing is known.
@@ -652,31 +626,16 @@ class Progress:
         Trials that no round of a search has asked for yet are taken to be like the others. How many a pruner
         will stop is not known.
         """
-        if self._plan.rungs:
+        now = self._ended + sum(self._done(run.cohort, run.results()) for run in in_flight)
+        if self._plan.rungs or now <= self._before:
             return None
-        done, ahead = self._recorded, self._ahead
-        for run in in_flight:
-            now = self._done(run.cohort, run.results())
-            done += now - self._before.get(run.cohort.number, 0.0)
-            ahead += self._work(run.cohort) - now
-        if done <= 0:
-            return None
-        known = sum(len(cohort.members) for cohort in self._plan.cohorts)
-        if known < self._plan.total:
-            ahead += sum(map(self._work, self._plan.cohorts)) * (self._plan.total / known - 1)
-        return seconds * ahead / done
+        unknown = self._plan.total - sum(len(cohort.members) for cohort in self._plan.cohorts)
+        ahead = self._planned * (1 + unknown / self._trials) - now
+        return seconds * ahead / (now - self._before)
 
     def _work(self, cohort: Cohort) -> float:
-        if cohort.number not in self._whole:
-            self._whole[cohort.number] = sum(self._plan.cost_of(spec).seconds for spec in cohort.members)
-        return self._whole[cohort.number]
+        return sum(self._plan.cost_of(spec).seconds for spec in cohort.members)
 
     def _done(self, cohort: Cohort, results: Iterable[TrialResult]) -> float:
         shares = {one.trial: 1.0 if one.has_ended else one.epochs / cohort.kind.epochs for one in results}
-        if not shares:
-            return 0.0
-        return sum(
-            self._plan.cost_of(spec).seconds * shares[spec.trial]
-            for spec in cohort.members
-            if spec.trial in shares
-        )
+        return sum(self._plan.cost_of(spec).seconds * shares.get(spec.trial, 0.0) for spec in cohort.members)
