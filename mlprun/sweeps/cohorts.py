@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from array import array
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlprun.engines.fused import support
 from mlprun.experiment import history_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from mlprun.experiment import Experiment
 
@@ -31,7 +30,6 @@ EPOCH_SECONDS = 0.6e-6
 SMALL_RATE, LARGE_RATE = 10e9, 40e9
 """multiplications per second of the kernels in networks below and from `LARGE` weights on"""
 LARGE = 10_000
-_NO_FOLD = -1
 
 
 class CohortKind(NamedTuple):
@@ -54,35 +52,12 @@ class TrialSpec(NamedTuple):
     fold: int | None
 
 
-class TrialSpecs:
-    """The trials of one cohort in its order; there may be a million in all, so each takes 32 bytes."""
-
-    def __init__(self) -> None:
-        self._columns = tuple(array("q") for _ in range(4))
-
-    def add(self, spec: TrialSpec) -> None:
-        """Append a trial."""
-        for column, value in zip(self._columns, spec, strict=True):
-            column.append(_NO_FOLD if value is None else value)
-
-    def __len__(self) -> int:
-        return len(self._columns[0])
-
-    def __iter__(self) -> Iterator[TrialSpec]:
-        for trial, setting, seed, fold in zip(*self._columns, strict=True):
-            yield TrialSpec(trial, setting, seed, None if fold == _NO_FOLD else fold)
-
-    def __getitem__(self, index: int) -> TrialSpec:
-        trial, setting, seed, fold = (column[index] for column in self._columns)
-        return TrialSpec(trial, setting, seed, None if fold == _NO_FOLD else fold)
-
-
 @dataclass(frozen=True)
 class Cohort:
     """Trials whose histories and weights share a file."""
 
     number: int
-    members: TrialSpecs
+    members: list[TrialSpec]
     kind: CohortKind
 
 
@@ -130,34 +105,33 @@ def _kernel_seconds(experiment: Experiment, weights: int) -> float:
 
 def divide(trials: Iterable[tuple[TrialSpec, CohortKind, Cost]], first: int) -> list[Cohort]:
     """Put each trial into a cohort of its kind that has room; cohorts are numbered from `first`."""
-    open_: dict[CohortKind, _OpenCohort] = {}
+    open_: dict[CohortKind, _Size] = {}
     cohorts: list[Cohort] = []
     for spec, kind, cost in trials:
-        room = open_.get(kind)
-        if room is None or not room.has_room(cost):
-            cohorts.append(Cohort(first + len(cohorts), TrialSpecs(), kind))
-            room = open_[kind] = _OpenCohort(cohorts[-1].members)
-        room.add(spec, cost)
+        size = open_.get(kind)
+        if size is None or not size.has_room(cost):
+            cohorts.append(Cohort(first + len(cohorts), [], kind))
+            size = open_[kind] = _Size(cohorts[-1].members)
+        size.members.append(spec)
+        size.seconds += cost.seconds
+        size.bytes += cost.bytes
+        size.tensors[cost.form] = cost.tensors
     return cohorts
 
 
-class _OpenCohort:
-    """A cohort that is being filled."""
+@dataclass
+class _Size:
+    """The size of a cohort that is being filled."""
 
-    def __init__(self, members: TrialSpecs) -> None:
-        self._members = members
-        self._seconds, self._bytes, self._tensors = 0.0, 0, dict[Any, int]()
+    members: list[TrialSpec]
+    seconds: float = 0.0
+    bytes: int = 0
+    tensors: dict[int, int] = field(default_factory=dict)
 
     def has_room(self, cost: Cost) -> bool:
         return (
-            len(self._members) < MAX_MEMBERS
-            and self._bytes + cost.bytes <= MAX_BYTES
-            and self._seconds + cost.seconds <= MAX_SECONDS
-            and sum(self._tensors.values()) + cost.tensors <= MAX_TENSORS
+            len(self.members) < MAX_MEMBERS
+            and self.bytes + cost.bytes <= MAX_BYTES
+            and self.seconds + cost.seconds <= MAX_SECONDS
+            and sum(self.tensors.values()) + cost.tensors <= MAX_TENSORS
         )
-
-    def add(self, spec: TrialSpec, cost: Cost) -> None:
-        self._members.add(spec)
-        self._seconds += cost.seconds
-        self._bytes += cost.bytes
-        self._tensors[cost.form] = cost.tensors

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import OrderedDict
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -56,9 +55,9 @@ class Configs:
     def __init__(self, definition: Definition, *, allow_code: bool = False) -> None:
         self.definition, self.allow_code = definition, allow_code
         self._lock = threading.Lock()
-        self._info: OrderedDict[str, DatasetInfo] = OrderedDict()
+        self._info: dict[str, DatasetInfo] = {}
         self._prototypes: dict[tuple[Any, ...], Experiment] = {}
-        self._configs: OrderedDict[int, tuple[Config, bool]] = OrderedDict()
+        self._configs: dict[int, tuple[Config, bool]] = {}
         try:
             self.base = self._parse(definition.base)
         except ConfigError as error:
@@ -139,9 +138,9 @@ class Configs:
     def _info_of(self, dataset: Dataset) -> DatasetInfo:
         key = dataset.model_dump_json(exclude={"seed", "split"})
         if key not in self._info:
+            if len(self._info) >= MAX_CACHED:
+                self._info.clear()
             self._info[key] = dataset.info()
-            if len(self._info) > MAX_CACHED:
-                self._info.popitem(last=False)
         return self._info[key]
 
     def _config(self, candidate: Candidate) -> tuple[Config, bool]:
@@ -151,10 +150,9 @@ class Configs:
             config = self._parse(document)
             dataset = document.data["dataset"]
             sets_data_seed = isinstance(dataset, dict) and dataset.get("seed") is not None
+            if len(self._configs) >= MAX_CACHED:
+                self._configs.clear()
             self._configs[number] = (config, sets_data_seed)
-            if len(self._configs) > MAX_CACHED:
-                self._configs.popitem(last=False)
-        self._configs.move_to_end(number)
         return self._configs[number]
 
     def forget(self) -> None:

@@ -79,26 +79,22 @@ def translated_errors(path: str, *, values: bool = False) -> Iterator[None]:
         yield
     except (sqlite3.ProgrammingError, sqlite3.InterfaceError):  # mistakes of our own
         raise
-    except sqlite3.OperationalError as error:
-        if _primary_code(error) == sqlite3.SQLITE_INTERRUPT:
-            what = "is damaged: reading it takes too long for its size"
-            raise CheckpointError(path, what, RESTORE) from error
-        if _primary_code(error) in _DAMAGE:
-            raise CheckpointError(path, f"is damaged: {error}", RESTORE) from error
-        raise FileError(path, f"cannot be used: {error}", _remedy(error)) from error
-    except sqlite3.DatabaseError as error:
-        raise CheckpointError(path, f"is damaged: {error}", RESTORE) from error
-    except (ValueError, TypeError, OverflowError) as error:
-        if not values:
+    except (sqlite3.DatabaseError, ValueError, TypeError, OverflowError) as error:
+        what, code = str(error), _primary_code(error)
+        if code == sqlite3.SQLITE_INTERRUPT:
+            what = "reading it takes too long for its size"
+        elif isinstance(error, sqlite3.OperationalError) and code not in _DAMAGE:
+            raise FileError(path, f"cannot be used: {error}", _remedy(error)) from error
+        elif not (values or isinstance(error, sqlite3.DatabaseError)):
             raise
-        raise CheckpointError(path, f"is damaged: {error}", RESTORE) from error
+        raise CheckpointError(path, f"is damaged: {what}", RESTORE) from error
 
 
-def _code(error: sqlite3.Error) -> int:
+def _code(error: Exception) -> int:
     return getattr(error, "sqlite_errorcode", 0)  # errors of Python itself have none
 
 
-def _primary_code(error: sqlite3.Error) -> int:
+def _primary_code(error: Exception) -> int:
     return _code(error) & 0xFF
 
 
@@ -360,11 +356,11 @@ class Results(Closeable):
             self._validate_content()
 
     def _validate_content(self) -> None:
-        found = [_normalized(*row) for row in self.rows(_MASTER)]
+        found = _normalized(self.rows(_MASTER))
         # the table `sweep` is always the same; its content decides what the others are like
-        _compare_schema(found, Description("", (), ()), only="sweep")
+        _compare_schema(found, Description("", (), ()), "sweep")
         description = self.description
-        _compare_schema(found, description)
+        _compare_schema(found, description, None)
         ((verdict,),) = self.rows("PRAGMA quick_check(1)")
         if verdict != "ok":
             raise ValueError(" ".join(verdict.split()))
@@ -394,8 +390,6 @@ class Results(Closeable):
             with translated_errors(self.path, values=True):
                 rows = self.rows("SELECT key, value FROM sweep")
                 fields = {key: canonical.decode(value) for key, value in rows}
-                for key in ("parameters", "figures", "history"):
-                    fields[key] = tuple(fields.get(key, ()))
                 self._description = schema.checked_description(fields)
         return self._description
 
@@ -420,24 +414,18 @@ class Results(Closeable):
         for row in self._query(query):
             yield Trial(*row)
 
-    def ended(self, cohort: int, first: int, last: int) -> list[Trial]:
-        """The trials of a cohort that are not pending; their ids are from `first` to `last`."""
-        where = "WHERE trials.id BETWEEN ? AND ? AND cohort = ? AND status <> 'pending'"
-        return list(self._trials(where, (first, last, cohort)))
+    def between(self, first: int, last: int) -> Iterator[Trial]:
+        """Yield the trials whose ids are from `first` to `last`."""
+        return self._trials("WHERE trials.id BETWEEN ? AND ?", (first, last))
 
-    def ended_cohorts(self) -> list[int]:
-        """The cohorts with trials that are not pending."""
-        query = "SELECT DISTINCT cohort FROM trials WHERE status <> 'pending' AND cohort IS NOT NULL"
-        return [number for (number,) in self.rows(f"{query} ORDER BY cohort")]
-
-    def pending_cohorts(self) -> set[int | None]:
-        """The cohorts with trials that are pending."""
-        query = "SELECT DISTINCT cohort FROM trials WHERE status = 'pending'"
-        return {number for (number,) in self.rows(query)}
+    def cohorts(self, *, pending: bool) -> list[int]:
+        """The cohorts with trials that are pending, or with trials that are not."""
+        query = "SELECT DISTINCT cohort FROM trials WHERE (status = 'pending') = ? AND cohort IS NOT NULL"
+        return [number for (number,) in self._query(f"{query} ORDER BY cohort", (pending,))]
 
     def trial(self, number: int) -> Trial | None:
         """The trial of that id; None if there is none."""
-        return next(self._trials("WHERE trials.id = ?", (number,)), None)
+        return next(self.between(number, number), None)
 
     def counts(self) -> dict[TrialStatus, int]:
         """The number of trials of each status, zeros included."""
@@ -484,18 +472,15 @@ class Results(Closeable):
         self._connection.close()
 
 
-def _normalized(kind: str, name: str, table: str, sql: str | None) -> tuple[str, ...]:
-    return kind, name, table, " ".join((sql or "").split())
+def _normalized(rows: Iterable[Any]) -> set[tuple[str, ...]]:
+    return {(kind, name, table, " ".join((sql or "").split())) for kind, name, table, sql in rows}
 
 
-def _compare_schema(found: list[tuple[str, ...]], description: Description, *, only: str = "") -> None:
-    """Raise ValueError unless the objects of the database (of one table) are those that `create` makes."""
+def _compare_schema(found: set[tuple[str, ...]], description: Description, only: str | None) -> None:
+    """Raise ValueError unless the objects (of one table) are those that `create` makes."""
     with contextlib.closing(sqlite3.connect(":memory:")) as memory:
         memory.executescript(schema.create_statements(description))
-        expected = [_normalized(*row) for row in memory.execute(_MASTER)]
-    for one in found:
-        if one not in expected and only in ("", one[2]):
-            raise ValueError(f"its schema has a {one[0]} {one[1]} that no sweep makes")
-    for one in expected:
-        if one not in found and only in ("", one[2]):
-            raise ValueError(f"its schema lacks the {one[0]} {one[1]}")
+        expected = _normalized(memory.execute(_MASTER))
+    for kind, name, table, _ in found ^ expected:
+        if only in (None, table):
+            raise ValueError(f"its schema is not that of a sweep: see the {kind} {name}")

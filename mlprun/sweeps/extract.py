@@ -113,8 +113,6 @@ def _differences(folder: RunFolder, trial: Trial, kept: CohortFile) -> Iterator[
         np.array_equal(curves[name], columns[name], equal_nan=True) for name in columns
     ):
         yield "the history"
-    if _run_metrics(status.figures) != _without_nan(trial.figures):
-        yield "the figures"
 
 
 def _are_equal(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
@@ -125,20 +123,3 @@ def _are_equal(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -
         one[name].dtype == other[name].dtype and one[name].tobytes() == np.asarray(other[name]).tobytes()
         for name in one
     )
-
-
-def _run_metrics(metrics: Mapping[str, Any]) -> dict[str, float | None]:
-    """Return the scalar metrics of a run's status by the names of a sweep."""
-    best = metrics["best"] or metrics["last"]
-    named = {
-        f"{prefix}{split}_{name}": value
-        for prefix, of in (("", best), ("last_", metrics["last"]))
-        for split, values in of["splits"].items()
-        for name, value in values.items()
-        if not isinstance(value, list)
-    }
-    return _without_nan(named)
-
-
-def _without_nan(metrics: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {name: None if value is None or value != value else value for name, value in metrics.items()}

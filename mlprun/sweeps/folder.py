@@ -17,7 +17,9 @@ import os
 import re
 import secrets
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from mlprun import files
 from mlprun.config import read_without_bases
@@ -37,6 +39,7 @@ _NEEDED = ("sweep.yaml", "run.json", "status.json", DATABASE)
 _PARTIAL = re.compile(r"cohort-([0-9]{4,})\.partial\.safetensors")
 _MAX_JSON = 16_000_000
 
+Count = Annotated[int, Field(ge=0, le=2**53)]
 State = Literal["running", "finished", "interrupted", "failed", "crashed"]
 """`crashed` is never written: it is reported for a sweep whose process died"""
 
@@ -50,12 +53,12 @@ class SweepStatus:
     """
 
     state: State
-    done: int = 0
-    total: int = 0
-    seconds: float = 0.0
+    done: Count = 0
+    total: Count = 0
+    seconds: Annotated[float, Field(ge=0, le=2**53)] = 0.0
     reason: str = ""
     differences: tuple[str, ...] = ()
-    kept: int = 0
+    kept: Count = 0
 
     def encode(self) -> bytes:
         """Return the bytes of status.json."""
@@ -120,19 +123,12 @@ class SweepFolder:
 
     def _written_status(self) -> SweepStatus:
         path = os.path.join(self.path, "status.json")
-        value = {"differences": (), "kept": 0, **_read_json(path)}
-        sound = (
-            value.keys() == SweepStatus.__dataclass_fields__.keys()
-            and value["state"] in get_args(State)
-            and all(type(value[key]) is int and 0 <= value[key] <= 2**53 for key in ("done", "total", "kept"))
-            and isinstance(value["seconds"], int | float)
-            and 0 <= value["seconds"] <= 2**53
-            and isinstance(value["differences"], list | tuple)
-            and all(isinstance(text, str) for text in (value["reason"], *value["differences"]))
-        )
-        if not sound:
-            raise CheckpointError(path, "is damaged: it is not the status of a sweep", database.RESTORE)
-        return SweepStatus(**{**value, "differences": tuple(value["differences"])})
+        try:
+            return TypeAdapter(SweepStatus).validate_python(_read_json(path))
+        except ValidationError as error:
+            raise CheckpointError(
+                path, "is damaged: it is not the status of a sweep", database.RESTORE
+            ) from error
 
     def write_status(self, status: SweepStatus) -> None:
         """Replace status.json."""

@@ -15,7 +15,7 @@ from mlprun.engines.fused import support
 from mlprun.errors import CheckpointError, ConfigError, UsageError
 from mlprun.schema import metric_direction
 from mlprun.sweeps import search, space
-from mlprun.sweeps.cohorts import Cohort, Cost, TrialSpec, TrialSpecs, divide
+from mlprun.sweeps.cohorts import Cohort, Cost, TrialSpec, divide
 from mlprun.sweeps.configs import Configs, metrics_of, objective_problems, pruner_problems
 from mlprun.sweeps.database import RESTORE
 from mlprun.sweeps.definition import MAX_TRIALS, Success
@@ -86,7 +86,8 @@ class Plan:
         keys = set[TrialKey]() if known is None else self._restore(known, again)
         self.added = [] if keys is None else self._divide(candidates, keys)
         """cohorts of trials that are not known"""
-        self._new = slice(len(settings), len(self._candidates))
+        self.new_settings = list(map(self.record, self._candidates[len(settings) :]))
+        """configurations that were not known at first"""
 
     def extend(self, candidates: Sequence[Candidate]) -> list[Cohort]:
         """Add a round of a search and return its cohorts. Raises ConfigError."""
@@ -113,17 +114,9 @@ class Plan:
         """All configurations, by number."""
         return list(map(self.record, self._candidates))
 
-    def new_settings(self) -> Iterator[Configuration]:
-        """Yield the configurations that were not known at first, by number."""
-        return map(self.record, self._candidates[self._new])
-
     def record(self, candidate: Candidate) -> Configuration:
         """Return a configuration for the database, which keeps its own spelling of paths."""
         return space.with_paths(candidate.configuration, self._paths, self._known_paths)
-
-    def specs(self) -> Iterator[TrialSpec]:
-        """Yield every trial, by id."""
-        return iter(sorted(spec for cohort in self.cohorts for spec in cohort.members))
 
     def shared_config(self, setting: int, engine: str) -> SharedConfig:
         """Return the config that the trials of a configuration share; threads may ask at once."""
@@ -131,11 +124,8 @@ class Plan:
         config = config.model_copy(update={"engine": engine})
         return SharedConfig(config, sets_data_seed, self.configs.allow_code)
 
-    def config(self, spec: TrialSpec) -> Config:
+    def config(self, spec: TrialSpec, engine: str) -> Config:
         """Return the complete config of a trial, as `mlprun train` takes it."""
-        return self._config_with(spec, self._checked[spec.setting - 1].kind.engine)
-
-    def _config_with(self, spec: TrialSpec, engine: str) -> Config:
         return self.shared_config(spec.setting, engine).of_trial(spec.seed, spec.fold)
 
     def batch(
@@ -160,9 +150,8 @@ class Plan:
         first: dict[tuple[str, str], Cohort] = {}
         for cohort in self.cohorts:
             first.setdefault((cohort.kind.engine, cohort.kind.dtype), cohort)
-        made = self.configs.prototype
         return [
-            (engine, made(self._config_with(cohort.members[0], engine)))
+            (engine, self.configs.prototype(self.config(cohort.members[0], engine)))
             for (engine, _), cohort in first.items()
         ]
 
@@ -266,8 +255,8 @@ class Plan:
             if not self.cohorts or self.cohorts[-1].number != number:
                 kind = self._checked[trial.setting - 1].kind
                 kind = kind._replace(engine=trial.engine or kind.engine)
-                self.cohorts.append(Cohort(number, TrialSpecs(), kind))
-            self.cohorts[-1].members.add(TrialSpec(trial.id, trial.setting, trial.seed, trial.fold))
+                self.cohorts.append(Cohort(number, [], kind))
+            self.cohorts[-1].members.append(TrialSpec(trial.id, trial.setting, trial.seed, trial.fold))
             if not is_whole:
                 keys.add((trial.setting, trial.seed, trial.fold))
         self._n_trials = count

@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -22,7 +22,7 @@ from mlprun.sweeps.plan import pending_trials
 from mlprun.training.metadata import as_yaml, code_of, device_kind, differing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mlprun.experiment import Experiment
     from mlprun.sweeps.configs import Configs
@@ -106,10 +106,8 @@ def _fixed_part(sweep: Sweep) -> str:
 
 
 def _contains_seeds(now: int | tuple[int, ...], then: int | tuple[int, ...], first: int) -> bool:
-    if isinstance(now, int) and isinstance(then, int):
-        return now >= then
-    every: Collection[int] = range(first, first + now) if isinstance(now, int) else frozenset(now)
-    return all(seed in every for seed in (range(first, first + then) if isinstance(then, int) else then))
+    every, needed = (range(first, first + one) if isinstance(one, int) else one for one in (now, then))
+    return frozenset(every).issuperset(needed)
 
 
 def _contains_settings(now: Sweep, then: Sweep) -> bool:
@@ -216,19 +214,17 @@ def _stored(
 # ---- comparing it with the sweep
 
 
-class Retrained(NamedTuple):
-    """Trials that are trained again, and why, in lines for the user."""
+def to_retrain(found: SweepFolder, *, retry_failed: bool) -> tuple[frozenset[int], list[str]]:
+    """Return the trials whose cohort's file is missing or truncated and, if wanted, those that failed.
 
-    trials: frozenset[int] = frozenset()
-    messages: tuple[str, ...] = ()
-
-
-def to_retrain(found: SweepFolder, *, retry_failed: bool) -> Retrained:
-    """Return the trials whose cohort's file is missing or truncated and, if wanted, those that failed."""
+    The second value says why, in lines for the user.
+    """
     with found.results() as results:
-        lost = [one for one in results.ended_cohorts() if not checkpoints.is_complete(found.cohort(one))]
+        lost = [
+            one for one in results.cohorts(pending=False) if not checkpoints.is_complete(found.cohort(one))
+        ]
         if not lost and not retry_failed:
-            return Retrained()
+            return frozenset(), []
         ended = [one for one in results.planned() if one.status != "pending"]
     by_cohort: dict[int | None, list[int]] = {}
     for one in ended:
@@ -243,7 +239,7 @@ def to_retrain(found: SweepFolder, *, retry_failed: bool) -> Retrained:
     if retry_failed and failed:
         messages.append(f"failed trials to be trained again: {len(failed):,}")
         trials.update(failed)
-    return Retrained(frozenset(trials), tuple(messages))
+    return frozenset(trials), messages
 
 
 def environment(plan: Plan) -> dict[str, Any]:
@@ -330,7 +326,7 @@ def extend(
     if changed or plan.added or plan.again:
         with found.writer() as writer:
             writer.reopen(plan.again)
-            writer.extend(plan.new_settings(), pending_trials(plan.added), changed)
+            writer.extend(plan.new_settings, pending_trials(plan.added), changed)
             writer.close(final=plan.done == plan.total)
     found.write_definition(as_yaml(content), keep_edited=edited is not None)
     found.make_cohorts()
@@ -346,8 +342,9 @@ def recover(found: SweepFolder) -> None:
     The caller holds the folder's lock. Raises CheckpointError and FileError.
     """
     with found.results() as results:
-        pending, total = results.pending_cohorts(), results.description.total
-        is_over = not pending and sum(results.counts().values()) == total
+        pending, total = results.cohorts(pending=True), results.description.total
+        counts = results.counts()
+        is_over = not counts["pending"] and sum(counts.values()) == total
     for cohort in found.partials():
         if cohort not in pending:
             found.remove_partial(cohort)

@@ -36,7 +36,7 @@ from mlprun.sweeps.trials import Budget, ResumeState
 from mlprun.training.metadata import as_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
     from mlprun.sweeps.cohorts import Cohort
     from mlprun.sweeps.database import Results, Writer
@@ -178,13 +178,13 @@ def look(
 def _outlook(configs: Configs, found: SweepFolder | None, *, retry_failed: bool) -> Outlook:
     if found is None:
         return Outlook(_plan(configs, None), None)
-    retrained = resume.to_retrain(found, retry_failed=retry_failed)
-    plan = _plan(configs, found, retrained.trials)
+    again, messages = resume.to_retrain(found, retry_failed=retry_failed)
+    plan = _plan(configs, found, again)
     different = resume.differences(plan, found)
     if resume.is_finished(found, plan):
         return Outlook(plan, found, is_over=True)
     warning = f"this may not end with the bytes of an undisturbed sweep: {'; '.join(different)}"
-    return Outlook(plan, found, different, [*([warning] if different else []), *retrained.messages])
+    return Outlook(plan, found, different, [*([warning] if different else []), *messages])
 
 
 def _plan(configs: Configs, found: SweepFolder | None, again: frozenset[int] = frozenset()) -> Plan:
@@ -255,7 +255,7 @@ class Session:
         self, plan: Plan, found: SweepFolder, writer: Writer, reporter: SweepReporter, stop: StopFlag
     ) -> None:
         self.plan, self.folder, self.writer, self.reporter, self.stop = plan, found, writer, reporter, stop
-        pending = writer.results.pending_cohorts()
+        pending = writer.results.cohorts(pending=True)
         self.todo = [one for one in plan.cohorts if one.number in pending]
         self.store = CohortStore(found, writer, pending, reporter.say)
         self.done = sum(len(one.members) for one in plan.cohorts) - sum(len(one.members) for one in self.todo)
@@ -456,7 +456,7 @@ class CohortStore:
         self,
         found: SweepFolder,
         writer: Writer,
-        pending: set[int | None],
+        pending: Container[int | None],
         on_message: Callable[[str], None],
     ) -> None:
         self._folder, self._writer, self._on_message = found, writer, on_message
@@ -494,7 +494,8 @@ class CohortStore:
         path, ids = self._folder.cohort(cohort.number), [one.trial for one in cohort.members]
         if files.kind(path) is None:
             return {}
-        trials = self._writer.results.ended(cohort.number, min(ids), max(ids))
+        between = self._writer.results.between(min(ids), max(ids))
+        trials = [one for one in between if one.cohort == cohort.number and one.status != "pending"]
         if not trials:
             return {}
         try:

@@ -27,31 +27,17 @@ from __future__ import annotations
 
 import json
 import math
-import re
+from collections.abc import Mapping  # noqa: TC003 -- pydantic reads annotations
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 VERSION = 1
 APPLICATION_ID = 0x6D6C7072
-TRIAL_COLUMNS = (
-    "setting",
-    "seed",
-    "fold",
-    "cohort",
-    "member",
-    "status",
-    "engine",
-    "epochs",
-    "best_epoch",
-    "seconds",
-    "error",
-)
-_NAME = re.compile(r"[A-Za-z0-9_.-]+")
-"""of a parameter or a metric: safe between double quotes in SQL"""
-_SWEEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MAX_JSON_DEPTH = 120
 """a config has 100 levels at most"""
 _LARGEST = 1e308
@@ -59,16 +45,18 @@ _SECTIONS = ("search", "objective", "random", "grid", "paired")
 
 TrialStatus = Literal["pending", "finished", "early_stopping", "pruned", "diverged", "failed"]
 Scale = Literal["linear", "log", "choice"]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+\z")]
+"""of a parameter or a metric: safe between double quotes in SQL"""
 
 
 @dataclass(frozen=True)
 class Description:
     """Properties of the whole sweep, as needed to report or plot it."""
 
-    name: str
-    parameters: tuple[str, ...]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\z")]
+    parameters: tuple[Name, ...]
     """dotted paths of the swept parameters, in the order of the sweep file"""
-    figures: tuple[str, ...]
+    figures: Annotated[tuple[Name, ...], Field(min_length=1)]
     """names of the metrics: loss and scalar metrics of each split with rows, then the same with `last_`"""
     scales: Mapping[str, Scale] = field(default_factory=dict)
     """of each parameter: `log` for a logarithmic range, `choice` for values that are not numbers"""
@@ -76,10 +64,10 @@ class Description:
     """`metric`, `mode` (min or max), `aggregate` (mean, median or success)"""
     success: Mapping[str, Any] | None = None
     """`figure` (a metric), `operator` (one of >= <= > < ==), `number`, and `text`, as in the sweep file"""
-    folds: int | None = None
+    folds: Annotated[int, Field(ge=2, le=2**53)] | None = None
     history: tuple[str, ...] = ()
     """the columns of each trial's history, as in history.csv"""
-    total: int = 0
+    total: Annotated[int, Field(ge=0, le=2**53)] = 0
     """number of trials of the finished sweep"""
     definition: Mapping[str, Any] = field(default_factory=dict)
     """the content of the sweep file"""
@@ -119,6 +107,10 @@ class Trial:
     """metrics by column; None is a metric that is not a number"""
 
 
+TRIAL_COLUMNS = tuple(Trial.__dataclass_fields__)[1:-1]
+"""of the table of trials, after their ids"""
+
+
 class Rung(NamedTuple):
     """The decision of a pruner about a configuration at an epoch."""
 
@@ -131,7 +123,6 @@ class Rung(NamedTuple):
 
 def create_statements(description: Description) -> str:
     """Return the SQL that creates the tables of a sweep."""
-    assert all(map(_NAME.fullmatch, (*description.parameters, *description.figures)))
     metrics = "".join(f', "{name}" REAL' for name in description.figures)
     paths = description.parameters
     values = "".join(f""", json_extract(chosen, '$."{path}"') AS "{path}\"""" for path in paths)
@@ -212,38 +203,22 @@ def checked_description(fields: Mapping[str, Any]) -> Description:
     """Return the description with these fields. Raises ValueError if no sweep writes such values."""
     if not _is_bounded(fields, math.inf):
         raise ValueError("sweep: nested too deeply")
-    names = Description.__dataclass_fields__
-    one = Description(**{key: value for key, value in fields.items() if key in names})
-    objective, success, definition = one.objective, one.success, one.definition
-    valid = {
-        "name": isinstance(one.name, str) and _SWEEP_NAME.fullmatch(one.name) is not None,
-        "parameters": _are_names(one.parameters),
-        "figures": _are_names(one.figures) and len(one.figures) > 0,
-        "history": _are_texts(one.history),
-        "scales": isinstance(one.scales, dict) and all(v in get_args(Scale) for v in one.scales.values()),
-        "objective": isinstance(objective, dict)
-        and objective.get("metric") in (None, *one.figures)
-        and objective.get("mode") in (None, "min", "max")
-        and objective.get("aggregate") in (None, "mean", "median", "success"),
-        "success": success is None
-        or (
-            isinstance(success, dict)
-            and success.get("figure") in one.figures
-            and success.get("operator") in (">=", "<=", ">", "<", "==")
-            and isinstance(success.get("number"), int | float)
-            and isinstance(success.get("text"), str)
-        ),
-        "folds": one.folds is None or _is_integer(one.folds, 2),
-        "total": _is_integer(one.total, 0),
-        "base": isinstance(one.base, dict),
-        "rows": isinstance(one.rows, dict) and _are_texts(tuple(one.rows.values())),
-        "paths": isinstance(one.paths, dict) and all(isinstance(v, list) for v in one.paths.values()),
-        "definition": isinstance(definition, dict)
-        and all(isinstance(definition.get(key) or {}, dict) for key in _SECTIONS),
-    }
-    for key, is_valid in valid.items():
-        if not is_valid:
-            raise ValueError(f"sweep: {key} has a wrong value")
+    known = {key: value for key, value in fields.items() if key in Description.__dataclass_fields__}
+    try:
+        one = TypeAdapter(Description).validate_python(known)
+    except ValidationError as error:
+        raise ValueError(f"sweep: {error.errors()[0]['loc'][0]} has a wrong value") from error
+    success = one.success
+    is_sound = (
+        all(len(set(names)) == len(names) for names in (one.parameters, one.figures))
+        and one.objective.get("metric") in (None, *one.figures)
+        and (success is None or success.get("figure") in one.figures)
+        and (success is None or success.get("operator") in (">=", "<=", ">", "<", "=="))
+        and (success is None or isinstance(success.get("number"), int | float))
+        and all(isinstance(one.definition.get(key) or {}, dict) for key in _SECTIONS)
+    )
+    if not is_sound:
+        raise ValueError("sweep: its description has a wrong value")
     return one
 
 
@@ -268,15 +243,3 @@ def _is_bounded(value: Any, largest: float, depth: int = _MAX_JSON_DEPTH) -> boo
         items = value.values() if isinstance(value, dict) else value
         return depth > 0 and all(_is_bounded(item, largest, depth - 1) for item in items)
     return not isinstance(value, int | float) or abs(value) <= largest or math.isinf(largest)
-
-
-def _is_integer(value: Any, low: int) -> bool:
-    return type(value) is int and low <= value <= 2**53
-
-
-def _are_texts(values: Any) -> bool:
-    return isinstance(values, tuple) and all(isinstance(value, str) for value in values)
-
-
-def _are_names(values: Any) -> bool:
-    return _are_texts(values) and all(map(_NAME.fullmatch, values)) and len(set(values)) == len(values)

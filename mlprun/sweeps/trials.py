@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import OrderedDict
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -430,30 +429,25 @@ class Evaluator:
 class ExperimentCache:
     """Experiments whose rows are loaded once for all trials with the same data.
 
-    When they become too many, the least recently used are dropped. Threads may share it.
+    When they become too many, all are dropped. Threads may share it; two may load the same rows at once.
     """
 
     def __init__(self) -> None:
-        self._experiments: OrderedDict[tuple[Any, ...], Experiment] = OrderedDict()
+        self._experiments: dict[tuple[Any, ...], Experiment] = {}
         self._bytes = 0
-        self._lock = threading.Lock()
 
     def experiment(self, config: Config) -> Experiment:
         """Return the experiment of a config. Raises as `Experiment.of` does."""
         key = data_key(config)
-        with self._lock:
-            cached = self._experiments.get(key)
-            if cached is not None:
-                self._experiments.move_to_end(key)
+        cached = self._experiments.get(key)
         if cached is not None:
             return cached.with_config(config)
         made = Experiment.of(config)
-        with self._lock:
-            if key not in self._experiments:  # another thread may have loaded the same rows meanwhile
-                self._experiments[key] = made
-                self._bytes += _size(made)
-            while self._bytes > CACHE_BYTES and len(self._experiments) > 1:
-                self._bytes -= _size(self._experiments.popitem(last=False)[1])
+        if self._bytes >= CACHE_BYTES:
+            self._experiments.clear()
+            self._bytes = 0
+        self._experiments[key] = made
+        self._bytes += _size(made)
         return made
 
 

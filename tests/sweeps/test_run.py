@@ -35,8 +35,9 @@ def file_of(swept, trial):
 def trained_alone(swept, trial, tmp_path):
     """`mlprun train` of a trial's config, written out."""
     plan = Plan(read(swept.folder.definition), allow_code=True)
-    (member,) = [one for one in plan.specs() if one.trial == trial.id]
-    config = schema.dump(plan.config(member), "")
+    members = [one for cohort in plan.cohorts for one in cohort.members]
+    (member,) = [one for one in members if one.trial == trial.id]
+    config = schema.dump(plan.config(member, trial.engine), "")
     return mlprun.train(config, out=str(tmp_path / "alone"))
 
 
@@ -314,7 +315,11 @@ def test_folds_test_on_every_row_once(sweep, tmp_path):
         (s, f) for s in (1, 2) for f in (1, 2, 3, 4)
     ]
     plan = Plan(from_definition(swept))
-    experiments = [Experiment.of(plan.config(member)) for member in plan.specs()]
+    experiments = [
+        Experiment.of(plan.config(member, cohort.kind.engine))
+        for cohort in plan.cohorts
+        for member in cohort.members
+    ]
     assert [[len(one.fixed[split]) for split in ("train", "dev", "test")] for one in experiments] == [
         [40, 20, 20]
     ] * 8

@@ -161,7 +161,7 @@ def test_whether_processes_are_worth_it_is_worked_out_once(long, sweep, monkeypa
     monkeypatch.setattr(Plan, "cost_of", lambda self, member: calls.append(member) or original(self, member))
     monkeypatch.setattr(executors, "cores", lambda: 2)
     sweep("seeds: 40", TORCH, processes=True)
-    assert len(calls) <= 4 * 40
+    assert len(calls) <= 8 * 40
 
 
 def test_what_is_reported_never_goes_down_though_cohorts_wait_at_rungs(long, sweep, stopping, monkeypatch):
