@@ -317,37 +317,34 @@ def read(path: str, digest: str | None = None) -> CohortFile:
         raise CheckpointError(path, "is not the file of a cohort", _RESTORE)
     if digest is not None and checkpoint.meta.get("sweep") != digest:
         raise CheckpointError(path, "is of another sweep", _RESTORE)
-    if (problem := _problem(checkpoint)) is not None:
-        raise CheckpointError(path, f"is damaged: {problem}", _RESTORE)
+    try:
+        _check(checkpoint)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise CheckpointError(path, f"is damaged: {error}", _RESTORE) from error
     return CohortFile(path, checkpoint)
 
 
-def _problem(checkpoint: Checkpoint) -> str | None:
-    """Return what no cohort's file has, though its checksum is right; None for a sound file."""
-    tensors, columns = checkpoint.tensors, checkpoint.meta.get("columns")
-    if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
-        return "its columns are not a list of names"
-    count = len(tensors["trials"]) if "trials" in tensors and tensors["trials"].ndim == 1 else -1
-    for name in ("trials", "history.ends", "form", "place"):
-        if name not in tensors or tensors[name].dtype != np.int64 or tensors[name].shape != (count,):
-            return f"{name} is not an array of {max(count, 0)} integers"
-    for name in ("history", "middle.history"):
-        rows = tensors.get(name, np.zeros((0, len(columns))) if name != "history" else None)
-        if rows is None or rows.dtype != np.float64 or rows.ndim != 2 or rows.shape[1] != len(columns):
-            return f"{name} is not a table of {len(columns)} columns"
+def _check(checkpoint: Checkpoint) -> None:
+    """Raise an error for what no cohort's file has, though its checksum is right."""
+    tensors, columns = checkpoint.tensors, checkpoint.meta["columns"]
+    if not all(isinstance(name, str) for name in columns):
+        raise ValueError("its columns are not names")
+    count, rows = len(tensors["trials"]), len(tensors["history"])
+    integers = ("trials", "history.ends", "form", "place")
+    expected: dict[str, tuple[Any, tuple[int, ...]]] = dict.fromkeys(integers, (np.int64, (count,)))
+    expected["history"] = np.float64, (rows, len(columns))
+    if "middle.history" in tensors:
+        expected["middle.history"] = np.float64, (len(tensors["middle.history"]), len(columns))
+    for name, (dtype, shape) in expected.items():
+        if tensors[name].dtype != dtype or tensors[name].shape != shape:
+            raise ValueError(f"{name} has another type or shape")
     ends = np.concatenate([[0], tensors["history.ends"]])
-    if np.any(np.diff(ends) < 0) or ends[-1] != len(tensors["history"]):
-        return "its trials and the rows of its history do not match"
     form, place = tensors["form"], tensors["place"]
-    if np.any(form >= count) or np.any(form < -1):
-        return "its trials have forms that it does not hold"
-    sizes = np.bincount(form[form >= 0], minlength=max(count, 1))
-    if np.any((form >= 0) & ((place < 0) | (place >= sizes[form]))):
-        return "its trials and its forms do not match"
+    is_sound = np.all(np.diff(ends) >= 0) and ends[-1] == rows and np.all((form >= -1) & (form < count))
+    sizes = np.bincount(form[form >= 0] if is_sound else [], minlength=count)
+    if not is_sound or np.any((form >= 0) & ((place < 0) | (place >= sizes[form]))):
+        raise ValueError("its trials and arrays do not match")
     for name, stack in tensors.items():
         prefix, _, rest = name.partition(".")
-        if rest.startswith(("last.", "best.")) and prefix.isdecimal():
-            number = int(prefix)
-            if number >= count or stack.ndim < 1 or len(stack) != sizes[number]:
-                return f"{name} is not an array for each trial of its form"
-    return None
+        if rest.startswith(("last.", "best.")) and prefix.isdecimal() and len(stack) != sizes[int(prefix)]:
+            raise ValueError(f"{name} is not an array for each trial of its form")

@@ -258,22 +258,18 @@ def _base_problems(document: Document, overrides: Sequence[str], section: str) -
 def _problems(sweep: Sweep, data: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield the problems between fields; `data` has all keys of the file, valid or not."""
     present = {key for key, value in data.items() if value is not None}
-    if "base" not in data:
-        yield Problem(("base",), "is missing; name a config, such as `base: ../moons.yaml`")
-    elif not isinstance(sweep.base, str | dict):
-        yield Problem(("base",), "expected the path of a config, such as ../moons.yaml, or a config")
-    elif not sweep.base:
-        yield Problem(("base",), "is empty; expected the path of a config, or a config")
+    if not isinstance(sweep.base, str | dict) or not sweep.base:
+        what = "expected" if "base" in data else "is missing; expected"
+        yield Problem(("base",), f"{what} the path of a config, such as ../moons.yaml, or a config")
     yield from _space_problems(sweep)
     if "search" in present:
         yield from _search_problems(sweep, present)
-    elif "random" in present and "trials" not in present:
+    elif "random" not in present:
+        for key in sorted({"trials", "seed"} & present):
+            what = "is for the draws of `random`, which is missing; did you mean seeds?"
+            yield Problem((key,), what, at_key=True)
+    elif "trials" not in present:
         yield Problem(("random",), "needs the number of draws; add `trials: 100`", at_key=True)
-    if "trials" in present and "random" not in present and "search" not in present:
-        yield Problem(("trials",), "is the number of draws of `random`, which is missing", at_key=True)
-    if "seed" in present and "random" not in present and "search" not in present:
-        what = "is for the draws of `random`, which is missing; did you mean seeds?"
-        yield Problem(("seed",), what, at_key=True)
     yield from _draw_problems(sweep)
     if isinstance(sweep.seeds, tuple) and len(set(sweep.seeds)) < len(sweep.seeds):
         yield Problem(("seeds",), "lists a seed twice")

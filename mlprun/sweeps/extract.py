@@ -113,6 +113,16 @@ def _differences(folder: RunFolder, trial: Trial, kept: CohortFile) -> Iterator[
         np.array_equal(curves[name], columns[name], equal_nan=True) for name in columns
     ):
         yield "the history"
+    figures = status.figures
+    metrics = {
+        f"{prefix}{split}_{name}": value
+        for prefix, of in (("", figures["best"] or figures["last"]), ("last_", figures["last"]))
+        for split, values in of["splits"].items()
+        for name, value in values.items()
+    }
+    # None is a metric that is not a number
+    if any(value not in (None, metrics.get(name)) for name, value in trial.figures.items()):
+        yield "the figures"
 
 
 def _are_equal(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:

@@ -86,8 +86,7 @@ class Plan:
         keys = set[TrialKey]() if known is None else self._restore(known, again)
         self.added = [] if keys is None else self._divide(candidates, keys)
         """cohorts of trials that are not known"""
-        self.new_settings = list(map(self.record, self._candidates[len(settings) :]))
-        """configurations that were not known at first"""
+        self._n_known = len(settings)
 
     def extend(self, candidates: Sequence[Candidate]) -> list[Cohort]:
         """Add a round of a search and return its cohorts. Raises ConfigError."""
@@ -113,6 +112,10 @@ class Plan:
     def settings(self) -> list[Configuration]:
         """All configurations, by number."""
         return list(map(self.record, self._candidates))
+
+    def new_settings(self) -> Iterator[Configuration]:
+        """Yield the configurations that were not known at first, by number."""
+        return map(self.record, self._candidates[self._n_known :])
 
     def record(self, candidate: Candidate) -> Configuration:
         """Return a configuration for the database, which keeps its own spelling of paths."""

@@ -326,7 +326,7 @@ def extend(
     if changed or plan.added or plan.again:
         with found.writer() as writer:
             writer.reopen(plan.again)
-            writer.extend(plan.new_settings, pending_trials(plan.added), changed)
+            writer.extend(plan.new_settings(), pending_trials(plan.added), changed)
             writer.close(final=plan.done == plan.total)
     found.write_definition(as_yaml(content), keep_edited=edited is not None)
     found.make_cohorts()

@@ -10,7 +10,7 @@ from mlprun.sweeps.plan import Plan
 
 EQUAL = "lists must have equal lengths"
 EXPRESSION = "expected a metric, an operator (>= <= > < ==) and a number"
-NO_RANDOM = "is the number of draws of `random`, which is missing"
+NO_RANDOM = "is for the draws of `random`, which is missing; did you mean seeds?"
 
 
 @pytest.fixture
@@ -58,8 +58,11 @@ def test_fields_that_are_wrong_hide_nothing_that_is_wrong_elsewhere(refused):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("grid: {optimizer.lr: [1]}", "1:1: base: is missing; name a config, such as `base: ../moons.yaml`"),
-        ("base: ''", "1:7: base: is empty; expected the path of a config, or a config"),
+        (
+            "grid: {optimizer.lr: [1]}",
+            "1:1: base: is missing; expected the path of a config, such as ../moons.yaml, or a config",
+        ),
+        ("base: ''", "1:7: base: expected the path of a config, such as ../moons.yaml, or a config"),
         ("base: 3", "1:7: base: expected the path of a config, such as ../moons.yaml, or a config"),
         ("base: small.yaml\nseeds: [1, 2, 1]", "2:8: seeds: lists a seed twice"),
         ("base: small.yaml\nseeds: [0, a]", "2:12: seeds.1: expected a whole number, got the string 'a'"),
