@@ -255,7 +255,7 @@ class Session:
         self, plan: Plan, found: SweepFolder, writer: Writer, reporter: SweepReporter, stop: StopFlag
     ) -> None:
         self.plan, self.folder, self.writer, self.reporter, self.stop = plan, found, writer, reporter, stop
-        pending = writer.results.cohorts(pending=True)
+        pending = set(writer.results.cohorts(pending=True))
         self.todo = [one for one in plan.cohorts if one.number in pending]
         self.store = CohortStore(found, writer, pending, reporter.say)
         self.done = sum(len(one.members) for one in plan.cohorts) - sum(len(one.members) for one in self.todo)
