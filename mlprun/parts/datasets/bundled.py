@@ -23,15 +23,11 @@ class Bundled(Dataset):
     def load(self) -> Data:
         from sklearn import datasets as carried
 
-        bunch = getattr(carried, f"load_{self.name}")(**self._loading())
+        bunch = getattr(carried, f"load_{self.name}")(**self.model_dump(exclude=set(Dataset.model_fields)))
         names = tuple(str(name) for name in bunch.feature_names)
         if self.labels is None:
             return Data(bunch.data, bunch.target.reshape(-1, 1).astype(np.float64), names, ("target",))
         return Data(bunch.data, bunch.target.astype(np.int64), names, ("class",), self.labels)
-
-    def _loading(self) -> dict[str, bool]:
-        """Options of scikit-learn's loader."""
-        return {}
 
 
 @datasets.register
@@ -112,6 +108,3 @@ class Diabetes(Bundled):
         default=True,
         description="features as scaled by scikit-learn; false: original units (years, mmHg, mg/dl ...)",
     )
-
-    def _loading(self) -> dict[str, bool]:
-        return {"scaled": self.scaled}

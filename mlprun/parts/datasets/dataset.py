@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-import numpy as np
 from pydantic import BeforeValidator, Field
 
 from mlprun import randomness
@@ -15,8 +15,9 @@ from mlprun.parts.splits import Split, SplitField
 from mlprun.randomness import Purpose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -130,6 +131,19 @@ class Generated(Dataset):
         """Rows that `load` draws."""
         return self.default_samples if self.samples is None else self.samples
 
+    def layout(self) -> tuple[int, tuple[str, ...]]:
+        """D, the numbers per row, and the names of the classes in the order of their ids."""
+        return 2, digits(2)
+
+    def info(self) -> DatasetInfo:
+        columns, classes = self.layout()
+        return DatasetInfo(rows=self.rows, inputs=columns, classes=classes)
+
+    def labelled(self, inputs: NDArray[Any], labels: NDArray[np.int64]) -> Data:
+        """The rows [N, D] with their class ids [N]."""
+        columns, classes = self.layout()
+        return Data(inputs, labels, numbered("x", columns), ("class",), classes)
+
 
 datasets: Registry[Dataset] = Registry("dataset", "datasets")
 
@@ -144,33 +158,24 @@ class Sampler:
     """Successive draws from the stream (seed, purpose) at (epoch, step)."""
 
     def __init__(self, seed: int, purpose: Purpose, *, epoch: int = 0, step: int = 0) -> None:
-        self.seed, self.purpose, self.epoch, self.step = seed, purpose, epoch, step
-        self._used = 0
+        self._stream, self._at, self._used = (seed, purpose), {"epoch": epoch, "step": step}, 0
 
-    def _skip(self, words: int) -> int:
-        used, self._used = self._used, self._used + words
-        return used
+    def _draw(self, function: Callable[..., NDArray[Any]], count: int, *, words: int = 1) -> NDArray[Any]:
+        """So many numbers, each from `words` words behind those that are used."""
+        skip, self._used = self._used, self._used + words * count
+        return function(*self._stream, count, skip=skip, **self._at)
 
     def uniforms(self, *shape: int) -> NDArray[np.float64]:
         """Numbers in [0, 1)."""
-        count = int(np.prod(shape))
-        skip = self._skip(count)
-        flat = randomness.uniforms(
-            self.seed, self.purpose, count, epoch=self.epoch, step=self.step, skip=skip
-        )
-        return flat.reshape(shape)
+        return self._draw(randomness.uniforms, math.prod(shape)).reshape(shape)
 
     def normals(self, *shape: int) -> NDArray[np.float64]:
         """Numbers from N(0, 1)."""
-        count = int(np.prod(shape))
-        skip = self._skip(2 * count)
-        flat = randomness.normals(self.seed, self.purpose, count, epoch=self.epoch, step=self.step, skip=skip)
-        return flat.reshape(shape)
+        return self._draw(randomness.normals, math.prod(shape), words=2).reshape(shape)
 
     def order(self, rows: int) -> NDArray[np.int64]:
         """A permutation of range(rows)."""
-        skip = self._skip(rows)
-        return randomness.order(self.seed, self.purpose, rows, epoch=self.epoch, step=self.step, skip=skip)
+        return self._draw(randomness.order, rows)
 
 
 def numbered(stem: str, count: int) -> tuple[str, ...]:
@@ -186,29 +191,13 @@ def digits(count: int) -> tuple[str, ...]:
 class SampledDataset(Generated):
     """Base of the datasets whose rows and fresh rows follow one recipe, `draw`."""
 
-    @property
-    def columns(self) -> int:
-        """D, the numbers per row."""
-        return 2
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The classes in the order of their ids."""
-        return digits(2)
-
     def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Inputs [rows, D] and class ids [rows], in the order of a shuffled dataset."""
         raise NotImplementedError
 
-    def info(self) -> DatasetInfo:
-        return DatasetInfo(rows=self.rows, inputs=self.columns, classes=self.class_names)
-
     def load(self) -> Data:
-        return self._data(self.rows, Sampler(self.seed or 0, Purpose.DATASET))
+        return self.labelled(*self.draw(self.rows, Sampler(self.seed or 0, Purpose.DATASET)))
 
     def fresh(self, count: int, *, epoch: int, step: int) -> Data:
-        return self._data(count, Sampler(self.seed or 0, Purpose.FRESH, epoch=epoch, step=step))
-
-    def _data(self, rows: int, sampler: Sampler) -> Data:
-        inputs, labels = self.draw(rows, sampler)
-        return Data(inputs, labels, numbered("x", self.columns), ("class",), self.class_names)
+        sampler = Sampler(self.seed or 0, Purpose.FRESH, epoch=epoch, step=step)
+        return self.labelled(*self.draw(count, sampler))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -59,13 +59,8 @@ class Blobs(SampledDataset):
             raise ValueError(f"the lowest coordinate {box[0]:g} must be below the highest, {box[1]:g}")
         return box
 
-    @property
-    def columns(self) -> int:
-        return self.features
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return digits(self.centers)
+    def layout(self) -> tuple[int, tuple[str, ...]]:
+        return self.features, digits(self.centers)
 
     def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         low, high = self.center_box
@@ -112,48 +107,26 @@ class Gaussians(SampledDataset):
 
     @model_validator(mode="after")
     def _every_class_is_described(self) -> Gaussians:
-        classes = len(self.means)
-        if self.weights is not None and len(self.weights) != classes:
-            raise ValueError(
-                f"weights has {len(self.weights)} numbers; give one for each of the {classes} means"
-            )
-        if self.covariances is None:
-            return self
-        if len(self.covariances) != classes:
-            raise ValueError(
-                f"covariances has {len(self.covariances)} matrices; give one for each of the {classes} means"
-            )
-        for number, matrix in enumerate(self.covariances, 1):
-            self._check_covariance(number, matrix)
+        classes, size = len(self.means), len(self.means[0])
+        for name in ("weights", "covariances"):
+            entries = getattr(self, name)
+            if entries is not None and len(entries) != classes:
+                raise ValueError(
+                    f"{name} has {len(entries)} entries; give one for each of the {classes} means"
+                )
+        for number, matrix in enumerate(self.covariances or (), 1):
+            if {len(matrix), *map(len, matrix)} != {size}:
+                raise ValueError(f"covariance {number} must have {size} rows of {size} numbers")
+            if not _is_covariance(np.array(matrix)):
+                raise ValueError(f"covariance {number} is not symmetric and positive definite")
         return self
 
-    def _check_covariance(self, number: int, matrix: tuple[Point, ...]) -> None:
-        size = self.columns
-        if len(matrix) != size or any(len(row) != size for row in matrix):
-            raise ValueError(f"covariance {number} must have {size} rows of {size} numbers, like the means")
-        values = np.array(matrix)
-        if not np.array_equal(values, values.T):
-            raise ValueError(
-                f"covariance {number} is not symmetric; numbers mirrored at the diagonal must be equal"
-            )
-        try:
-            np.linalg.cholesky(values)
-        except np.linalg.LinAlgError:
-            raise ValueError(
-                f"covariance {number} is not positive definite; use larger numbers on the diagonal"
-            ) from None
-
-    @property
-    def columns(self) -> int:
-        return len(self.means[0])
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return digits(len(self.means))
+    def layout(self) -> tuple[int, tuple[str, ...]]:
+        return len(self.means[0]), digits(len(self.means))
 
     def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         labels = self._labels(rows)[sampler.order(rows)]
-        noise = sampler.normals(rows, self.columns)
+        noise = sampler.normals(rows, len(self.means[0]))
         if self.covariances is None:
             spread = self.std * noise
         else:
@@ -165,6 +138,15 @@ class Gaussians(SampledDataset):
         shares = np.array(self.weights or (1.0,) * len(self.means))
         ends = np.rint(rows * np.cumsum(shares) / shares.sum()).astype(np.int64)
         return np.repeat(np.arange(len(shares)), np.diff(ends, prepend=0))
+
+
+def _is_covariance(matrix: NDArray[np.float64]) -> bool:
+    """Whether a square matrix is symmetric and positive definite."""
+    try:
+        np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        return False
+    return np.array_equal(matrix, matrix.T)
 
 
 @datasets.register
@@ -184,8 +166,8 @@ class Moons(Generated):
         0.2, description="standard deviation of the noise, in units of the radius"
     )
 
-    def info(self) -> DatasetInfo:
-        return DatasetInfo(rows=self.rows, inputs=2, classes=("outer", "inner"))
+    def layout(self) -> tuple[int, tuple[str, ...]]:
+        return 2, ("outer", "inner")
 
     def load(self) -> Data:
         return self._data(self.rows, self.seed or 0)
@@ -205,8 +187,7 @@ class Moons(Generated):
                 0.0, self.noise, (rows, 2), generator=generator, dtype=torch.float32, device="cpu"
             )
             inputs = inputs + noise
-        labels = (order >= rows // 2).numpy().astype(np.int64)
-        return Data(inputs.numpy(), labels, numbered("x", 2), ("class",), ("outer", "inner"))
+        return self.labelled(inputs.numpy(), (order >= rows // 2).numpy().astype(np.int64))
 
 
 @lru_cache(maxsize=4)  # a sweep draws noise around the same arcs a thousand times
@@ -275,9 +256,8 @@ class Circles(SampledDataset):
     )
     factor: Probability = Field(0.5, description="inner radius divided by the outer one")
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return ("outer", "inner")
+    def layout(self) -> tuple[int, tuple[str, ...]]:
+        return 2, ("outer", "inner")
 
     def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         outer, inner = rows // 2, rows - rows // 2
@@ -306,9 +286,8 @@ class Spirals(SampledDataset):
         0.03, description="standard deviation of the noise, in units of the outermost radius"
     )
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return digits(self.arms)
+    def layout(self) -> tuple[int, tuple[str, ...]]:
+        return 2, digits(self.arms)
 
     def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         number = sampler.order(rows)
@@ -411,30 +390,24 @@ class Classification(Generated):
         if total > 1 + 1e-9 or (complete and total < 1 - 1e-9):
             raise ValueError(f"weights sum to {total:g}; they must sum to {'1' if complete else 'at most 1'}")
 
-    def info(self) -> DatasetInfo:
-        return DatasetInfo(rows=self.rows, inputs=self.features, classes=digits(self.classes))
+    def layout(self) -> tuple[int, tuple[str, ...]]:
+        return self.features, digits(self.classes)
 
     def load(self) -> Data:
         from sklearn.datasets import make_classification
 
-        inputs, labels = make_classification(
-            n_samples=self.rows,
-            n_features=self.features,
-            n_informative=self.informative,
-            n_redundant=self.redundant,
-            n_repeated=self.repeated,
-            n_classes=self.classes,
-            n_clusters_per_class=self.clusters_per_class,
-            weights=None if self.weights is None else list(self.weights),
-            flip_y=self.flip_y,
-            class_sep=self.class_sep,
-            hypercube=self.hypercube,
-            shift=self.shift,
-            scale=self.scale,
-            random_state=self.seed or 0,
-        )
-        names = numbered("x", self.features)
-        return Data(inputs, labels.astype(np.int64), names, ("class",), digits(self.classes))
+        inputs, labels = make_classification(**_of_scikit_learn(self))
+        return self.labelled(inputs, labels.astype(np.int64))
+
+
+_COUNTS = ("features", "informative", "redundant", "repeated", "classes", "clusters_per_class", "targets")
+
+
+def _of_scikit_learn(part: Generated) -> dict[str, Any]:
+    """The options of a generator as scikit-learn names them: `n_` in front of numbers of something."""
+    own = part.model_dump(mode="json", exclude=set(Generated.model_fields))
+    options = {f"n_{name}" if name in _COUNTS else name: value for name, value in own.items()}
+    return {**options, "n_samples": part.rows, "random_state": part.seed or 0}
 
 
 @datasets.register
@@ -474,24 +447,14 @@ class Regression(Generated):
     def load(self) -> Data:
         from sklearn.datasets import make_regression
 
-        inputs, targets = make_regression(
-            n_samples=self.rows,
-            n_features=self.features,
-            n_informative=self.informative,
-            n_targets=self.targets,
-            bias=self.bias,
-            noise=self.noise,
-            effective_rank=self.effective_rank,
-            tail_strength=self.tail_strength,
-            random_state=self.seed or 0,
-        )
+        options = _of_scikit_learn(self)
+        scale = options.pop("scale")
+        inputs, targets = make_regression(**options)
         targets = targets.reshape(self.rows, self.targets)
-        if self.scale == "max":
+        if scale == "max":
             inputs, targets = _by_maximum(inputs), _by_maximum(targets)
-        return Data(inputs, targets, numbered("x", self.features), self._target_names())
-
-    def _target_names(self) -> tuple[str, ...]:
-        return ("y",) if self.targets == 1 else numbered("y", self.targets)
+        names = ("y",) if self.targets == 1 else numbered("y", self.targets)
+        return Data(inputs, targets, numbered("x", self.features), names)
 
 
 def _by_maximum(columns: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -549,9 +512,8 @@ class Parity(SampledDataset):
     bits: PositiveInt = Field(2, description="bits per row")
     noise: NonNegativeFloat = Field(0.1, description="standard deviation of the noise on the bits")
 
-    @property
-    def columns(self) -> int:
-        return self.bits
+    def layout(self) -> tuple[int, tuple[str, ...]]:
+        return self.bits, digits(2)
 
     def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         bits = (sampler.uniforms(rows, self.bits) >= 0.5).astype(np.int64)

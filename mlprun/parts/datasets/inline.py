@@ -98,15 +98,11 @@ class Inline(Dataset):
         return rows
 
     @model_validator(mode="after")
-    def _every_row_has_a_target(self) -> Inline:
+    def _fit(self) -> Inline:
         if len(self.inputs) != len(self.targets):
             raise ValueError(
                 f"inputs has {len(self.inputs)} rows and targets {len(self.targets)}; give one target per row"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _classes_are_of_the_ids(self) -> Inline:
         if self.classes is not None and not _are_ids(self.targets):
             raise ValueError("targets are numbers; leave classes out, or write class ids in a flat list")
         if self.classes is not None and self.classes < self.minimum_classes:

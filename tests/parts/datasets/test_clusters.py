@@ -81,12 +81,12 @@ def test_rows_are_shuffled():
         (
             Gaussians,
             {"covariances": (((1.0, 0.2), (0.1, 1.0)), ((1.0, 0.0), (0.0, 1.0)))},
-            "covariance 1 is not symmetric",
+            "covariance 1 is not symmetric and positive",
         ),
         (
             Gaussians,
             {"covariances": (((1.0, 0.0), (0.0, 1.0)), ((1.0, 2.0), (2.0, 1.0)))},
-            "covariance 2 is not positive definite",
+            "covariance 2 is not symmetric and positive definite",
         ),
     ],
 )
