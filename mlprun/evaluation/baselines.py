@@ -20,9 +20,8 @@ from mlprun.parts.network import Network
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from numpy.typing import NDArray
+    from mlprun.parts.data import Floats
 
-    Matrix = NDArray[np.float64]
 
 ROWS = 10_000
 """train rows that a baseline is fitted on, at most: the first ones"""
@@ -42,7 +41,7 @@ class Linear(Network):
     Without a weight they are the bias.
     """
 
-    def __init__(self, experiment: Experiment, weight: Matrix | None, bias: Matrix) -> None:
+    def __init__(self, experiment: Experiment, weight: Floats | None, bias: Floats) -> None:
         super().__init__()
         architecture = experiment.config.architecture
         self.vocabulary = architecture.vocabulary
@@ -100,7 +99,7 @@ def _models(experiment: Experiment) -> Iterator[tuple[str, Linear]]:
         yield f"{'linear' if link == 'identity' else 'logistic'} regression", Linear(experiment, weight, bias)
 
 
-def _mean(experiment: Experiment) -> Matrix:
+def _mean(experiment: Experiment) -> Floats:
     """[K] mean of the train targets that baselines learn from; of classes their shares."""
     targets = experiment.fixed["train"].targets[:ROWS]
     if targets.ndim == 1:
@@ -116,7 +115,7 @@ def _is_quick(experiment: Experiment, outputs: int) -> bool:
     return width <= WIDTH and rows * width * (width + outputs) <= WORK
 
 
-def _fitted_rows(experiment: Experiment) -> tuple[Matrix, Matrix]:
+def _fitted_rows(experiment: Experiment) -> tuple[Floats, Floats]:
     """Features [N, D] and targets [N, K] (classes one-hot) of the train rows that baselines learn from."""
     train, vocabulary = experiment.fixed["train"], experiment.config.architecture.vocabulary
     inputs, targets = train.inputs[:ROWS], train.targets[:ROWS]
@@ -127,7 +126,7 @@ def _fitted_rows(experiment: Experiment) -> tuple[Matrix, Matrix]:
     return np.asarray(features, np.float64), np.asarray(targets, np.float64)
 
 
-def _least_squares(features: Matrix, targets: Matrix) -> tuple[Matrix, Matrix]:
+def _least_squares(features: Floats, targets: Floats) -> tuple[Floats, Floats]:
     """Linear regression; collinear features share their weight (the minimum-norm solution)."""
     center, level = features.mean(axis=0), targets.mean(axis=0)
     if not (np.isfinite(center).all() and np.isfinite(level).all()):
@@ -136,7 +135,7 @@ def _least_squares(features: Matrix, targets: Matrix) -> tuple[Matrix, Matrix]:
     return weight, level - center @ weight
 
 
-def _logistic(features: Matrix, targets: Matrix, *, independent: bool) -> tuple[Matrix, Matrix]:
+def _logistic(features: Floats, targets: Floats, *, independent: bool) -> tuple[Floats, Floats]:
     """Logistic regression per column (`independent`) or over the columns together (softmax).
 
     Each update divides the gradient by a bound on the Hessian that holds everywhere, so the likelihood never
@@ -161,6 +160,6 @@ def _logistic(features: Matrix, targets: Matrix, *, independent: bool) -> tuple[
     return slopes, weight[-1] - center @ slopes
 
 
-def _softmax(values: Matrix) -> Matrix:
+def _softmax(values: Floats) -> Floats:
     shifted = np.exp(values - values.max(axis=1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))

@@ -28,8 +28,7 @@ from mlprun.storage import checkpoints
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
+    from mlprun.parts.data import Array, Names
     from mlprun.parts.datasets import Data
     from mlprun.parts.metrics import Predictions
     from mlprun.parts.network import Network
@@ -54,7 +53,7 @@ class TrainedModel:
     data_digest: str
     """of the rows that the network was trained with"""
     device: str = "cpu"
-    warnings: tuple[str, ...] = ()
+    warnings: Names = ()
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -101,7 +100,7 @@ class TrainedModel:
             rows = SplitTensors.of(self.alone.prepare(data), self.device)
             return MetricComputer(self.alone).evaluate(self.network, rows, tables=True)
 
-    def outputs(self, inputs: NDArray[Any]) -> NDArray[Any]:
+    def outputs(self, inputs: Array) -> Array:
         """[N, K] outputs after the output activation of preprocessed inputs [N, D]."""
         with computing(self.config.training.threads, self.device), torch.no_grad():
             before = compute_logits(self.network, torch.from_numpy(inputs).to(self.device))
@@ -159,7 +158,7 @@ def load(
     return TrainedModel(where, config, preprocessing, network, meta["epoch"], meta["data_digest"], device)
 
 
-def missing_best_warnings(newest: Checkpoint, best: str) -> tuple[str, ...]:
+def missing_best_warnings(newest: Checkpoint, best: str) -> Names:
     """A warning where training chose a best epoch but its checkpoint, at the path `best`, is missing."""
     progress = newest.meta.get("progress")
     if files.kind(best) is not None or not isinstance(progress, dict) or progress.get("best_value") is None:
@@ -170,7 +169,7 @@ def missing_best_warnings(newest: Checkpoint, best: str) -> tuple[str, ...]:
 
 def snapshots(
     checkpoint: Checkpoint, config: Config, preprocessing: Preprocessing, where: str
-) -> dict[int, dict[str, NDArray[Any]]]:
+) -> dict[int, dict[str, Array]]:
     """The models kept of earlier epochs, by epoch. Raises CheckpointError for tensors that are none."""
     try:
         models = checkpoint.snapshots()
@@ -190,7 +189,7 @@ def check_metadata(meta: Mapping[str, Any], where: str) -> None:
 
 
 def check_tensors(
-    config: Config, preprocessing: Preprocessing, model: Mapping[str, NDArray[Any]], where: str
+    config: Config, preprocessing: Preprocessing, model: Mapping[str, Array], where: str
 ) -> None:
     """Refuse, with CheckpointError, tensors with other names, shapes or types than the config implies.
 
@@ -214,9 +213,9 @@ def check_tensors(
 class PredictionTable:
     """Named columns, a row for each row that was asked about."""
 
-    columns: tuple[str, ...]
+    columns: Names
     rows: list[list[Any]]
-    warnings: tuple[str, ...] = ()
+    warnings: Names = ()
 
     def csv(self) -> str:
         """The table as CSV, numbers in the shortest digits that read back exactly."""
@@ -227,9 +226,7 @@ class PredictionTable:
         return text.getvalue()
 
 
-def prediction_table(
-    predictions: Predictions, target_names: tuple[str, ...], warnings: tuple[str, ...] = ()
-) -> PredictionTable:
+def prediction_table(predictions: Predictions, target_names: Names, warnings: Names = ()) -> PredictionTable:
     """For classes the predicted one and, where outputs are probabilities, each class's; else outputs."""
     if predictions.classes is None:
         return PredictionTable(target_names, predictions.outputs.tolist(), warnings)
@@ -278,7 +275,7 @@ def check_initial_weights(experiment: Experiment) -> Experiment:
     return replace(experiment, warnings=(*experiment.warnings, warning))
 
 
-def _compare(what: str, path: str, then: tuple[str, ...], now: tuple[str, ...], remedy: str) -> None:
+def _compare(what: str, path: str, then: Names, now: Names, remedy: str) -> None:
     if then == now:
         return
     if sorted(then) != sorted(now):

@@ -28,11 +28,11 @@ from mlprun.schema.checks import batch_problem, checkpoint_problem, memory_probl
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from mlprun.experiment.preprocessing import Preprocessing
     from mlprun.parts.architectures import Architecture
+    from mlprun.parts.data import Array, Ints, Names
     from mlprun.parts.datasets import Data
     from mlprun.parts.network import Network
     from mlprun.parts.part import Part
@@ -72,12 +72,12 @@ class SplitArrays:
     metrics compare with: [N] class ids or [N, K] numbers in the user's units.
     """
 
-    inputs: NDArray[Any]
-    targets: NDArray[Any]
-    extra: tuple[NDArray[Any], ...]
-    truth: NDArray[Any]
+    inputs: Array
+    targets: Array
+    extra: tuple[Array, ...]
+    truth: Array
 
-    def take(self, rows: NDArray[np.int64] | slice) -> SplitArrays:
+    def take(self, rows: Ints | slice) -> SplitArrays:
         """Return some of the rows."""
         extra = tuple(targets[rows] for targets in self.extra)
         return SplitArrays(self.inputs[rows], self.targets[rows], extra, self.truth[rows])
@@ -101,7 +101,7 @@ class Experiment:
     """columns of `Rows.inputs`"""
     fixed: dict[str, SplitArrays]
     """the splits that stay as they are; fresh ones are drawn at each evaluation"""
-    warnings: tuple[str, ...] = ()
+    warnings: Names = ()
 
     @classmethod
     def of(cls, config: Config, *, preprocessing: Preprocessing | None = None) -> Experiment:
@@ -131,7 +131,7 @@ class Experiment:
             made._check_watched(config)
         return made
 
-    def _prepared(self, data: Data, indices: dict[str, NDArray[np.int64]]) -> dict[str, SplitArrays]:
+    def _prepared(self, data: Data, indices: dict[str, Ints]) -> dict[str, SplitArrays]:
         """The rows of each split; few of them are prepared in one go, which takes a third of the time."""
         ends = np.cumsum([len(rows) for rows in indices.values()]).tolist()
         if ends[-1] > FEW:
@@ -210,11 +210,11 @@ class Experiment:
         return np.dtype(self.config.training.dtype)
 
     @property
-    def classes(self) -> tuple[str, ...] | None:
+    def classes(self) -> Names | None:
         """Class names; None when targets are numbers."""
         return self.preprocessing.classes
 
-    def prepare(self, data: Data, indices: NDArray[np.int64] | None = None) -> SplitArrays:
+    def prepare(self, data: Data, indices: Ints | None = None) -> SplitArrays:
         """Raw rows (all of them, or those at `indices`) as this experiment's network and loss read them."""
         chosen = np.arange(len(data.inputs)) if indices is None else indices
         inputs = self.inputs(data, chosen)
@@ -223,7 +223,7 @@ class Experiment:
         encoded, *extra = (_encoded(loss, targets, self.classes, self.dtype) for loss in losses)
         return SplitArrays(inputs, encoded, tuple(extra), np.asarray(data.targets[chosen]))
 
-    def inputs(self, data: Data, indices: NDArray[np.int64] | None = None) -> NDArray[Any]:
+    def inputs(self, data: Data, indices: Ints | None = None) -> Array:
         """Only the inputs of raw rows: [N, width] in the run's dtype, or [N, T] int64 symbols."""
         chosen = np.arange(len(data.inputs)) if indices is None else indices
         vocabulary = self.config.architecture.vocabulary
@@ -250,7 +250,7 @@ class Experiment:
         """The module with its initial weights, on the CPU, in the run's dtype; the same at every call."""
         return self._built(self.config.architecture)
 
-    def initial(self) -> dict[str, NDArray[Any]]:
+    def initial(self) -> dict[str, Array]:
         """The initial parameters and buffers by name, as arrays of their own."""
         return {name: tensor.numpy().copy() for name, tensor in self.network().state_dict().items()}
 
@@ -262,7 +262,7 @@ class Experiment:
         """The layers of the network (by default one with arbitrary weights) in the order of computation."""
         return layer_table(network or self.blank_network(), self.width)
 
-    def filled_network(self, model: Mapping[str, NDArray[Any]]) -> Network:
+    def filled_network(self, model: Mapping[str, Array]) -> Network:
         """The module with these parameters and buffers, in evaluation mode."""
         network = self.blank_network()
         load_model(network, model)
@@ -282,7 +282,7 @@ class Experiment:
                 digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
-    def predictions(self, outputs: NDArray[Any], truth: NDArray[Any]) -> Predictions:
+    def predictions(self, outputs: Array, truth: Array) -> Predictions:
         """Outputs [N, K] and the truth of the same rows as metrics read them, in the user's units."""
         config = self.config
         output_kind = (config.architecture.output_activation or Identity()).output_kind
@@ -312,7 +312,7 @@ def data_key(config: Config, *, ignore_seeds: bool = False) -> tuple[Any, ...]:
     )
 
 
-def _fitted(config: Config, data: Data, train: NDArray[np.int64]) -> Preprocessing:
+def _fitted(config: Config, data: Data, train: Ints) -> Preprocessing:
     problem = config.loss.unsupported_targets(data.targets)
     if problem is not None:
         raise UsageError("loss", problem)
@@ -326,7 +326,7 @@ def _fitted(config: Config, data: Data, train: NDArray[np.int64]) -> Preprocessi
     )
 
 
-def _symbols(inputs: NDArray[Any], vocabulary: int) -> NDArray[np.int64]:
+def _symbols(inputs: Array, vocabulary: int) -> Ints:
     symbols = inputs.astype(np.int64)
     if symbols.size and (
         not np.array_equal(symbols, inputs) or symbols.min() < 0 or symbols.max() >= vocabulary
@@ -339,9 +339,7 @@ def _symbols(inputs: NDArray[Any], vocabulary: int) -> NDArray[np.int64]:
     return symbols
 
 
-def _encoded(
-    loss: Loss, targets: NDArray[Any], classes: tuple[str, ...] | None, dtype: np.dtype[Any]
-) -> NDArray[Any]:
+def _encoded(loss: Loss, targets: Array, classes: Names | None, dtype: np.dtype[Any]) -> Array:
     encoded = loss.encode(targets, None if classes is None else len(classes))
     if np.issubdtype(encoded.dtype, np.integer) and encoded.ndim == 1:
         return np.ascontiguousarray(encoded)
@@ -355,7 +353,7 @@ class InitialWeightCache:
         self._networks: dict[tuple[Any, ...], tuple[Network, State]] = {}
         self._lock = threading.Lock()
 
-    def model(self, experiment: Experiment) -> dict[str, NDArray[Any]]:
+    def model(self, experiment: Experiment) -> dict[str, Array]:
         """The initial parameters and buffers by name."""
         with self._lock:
             state = self._drawn(experiment)
@@ -377,6 +375,6 @@ class InitialWeightCache:
         return state
 
 
-def load_model(network: Network, model: Mapping[str, NDArray[Any]]) -> None:
+def load_model(network: Network, model: Mapping[str, Array]) -> None:
     """Give a network these parameters and buffers, copied."""
     network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in model.items()})

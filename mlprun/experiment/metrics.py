@@ -14,10 +14,10 @@ from mlprun.parts.metrics import Metric
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from mlprun.experiment.experiment import Experiment, SplitArrays
+    from mlprun.parts.data import Array, Names
     from mlprun.parts.network import Network
     from mlprun.schema import Config
 
@@ -27,12 +27,12 @@ CHUNK = 65_536
 """rows evaluated at once, so that memory stays bounded on large tables"""
 
 
-def history_metrics(config: Config) -> tuple[str, ...]:
+def history_metrics(config: Config) -> Names:
     """The names of the metrics that the history keeps beside the loss."""
     return tuple(part.name for part in config.metrics if not isinstance(part, Metric) or part.scalar)
 
 
-def history_columns(config: Config) -> tuple[str, ...]:
+def history_columns(config: Config) -> Names:
     """The columns of history.csv, in order."""
     names = history_metrics(config)
     train = (f"train_{name}" for name in ("loss", "objective", *names))
@@ -46,7 +46,7 @@ class SplitTensors:
     inputs: Tensor
     targets: Tensor
     extra: tuple[Tensor, ...]
-    truth: NDArray[Any]
+    truth: Array
 
     @classmethod
     def of(cls, rows: SplitArrays, device: torch.device | str = "cpu") -> SplitTensors:
@@ -55,7 +55,7 @@ class SplitTensors:
         inputs, targets = torch.from_numpy(rows.inputs), torch.from_numpy(rows.targets)
         return cls(inputs.to(device), targets.to(device), extra, rows.truth)
 
-    def reordered(self, order: NDArray[Any]) -> SplitTensors:
+    def reordered(self, order: Array) -> SplitTensors:
         """The same rows in another order."""
         index = torch.from_numpy(order).to(self.inputs.device)
         extra = tuple(targets[index] for targets in self.extra)
@@ -67,8 +67,8 @@ class SplitTensors:
 
 def compute_metrics(
     experiment: Experiment,
-    outputs: NDArray[Any],
-    truth: NDArray[Any],
+    outputs: Array,
+    truth: Array,
     extra: Sequence[T],
     mean: Callable[[Loss, T], float],
     *,

@@ -34,9 +34,9 @@ from mlprun.parts.part import Options, PositiveFloat
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from numpy.typing import DTypeLike, NDArray
+    from numpy.typing import DTypeLike
 
-    from mlprun.parts.data import Data
+    from mlprun.parts.data import Array, Data, Floats, Ints, Names
 
 BLOCK_CELLS, BLOCK_ROWS = 2**22, 1024
 """cells prepared together, and the fewest rows: no second matrix of all rows stands beside the result"""
@@ -52,10 +52,10 @@ class Cells(NamedTuple):
     Missing cells are NaN. With `categories` a value is the index of the cell's text in them.
     """
 
-    values: NDArray[np.float64]
-    categories: tuple[str, ...] | None = None
+    values: Floats
+    categories: Names | None = None
 
-    def positions(self, texts: Sequence[str]) -> NDArray[np.int64]:
+    def positions(self, texts: Sequence[str]) -> Ints:
         """[N] the position of each cell's text in `texts`, -1 for any other text and for missing cells."""
         positions, own = {text: position for position, text in enumerate(texts)}, self.categories or ()
         lookup = np.array([*(positions.get(text, -1) for text in own), -1])
@@ -124,7 +124,7 @@ class OneHot(Operation):
     categories: tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...]
 
     @staticmethod
-    def _cells(cells: Cells, categories: tuple[str, ...]) -> Cells:
+    def _cells(cells: Cells, categories: Names) -> Cells:
         own = cells.positions(categories)[:, None] == np.arange(len(categories))
         return Cells(own.astype(np.float64))
 
@@ -138,7 +138,7 @@ class ClassIds(Operation):
     classes: tuple[tuple[str, ...], ...]
 
     @staticmethod
-    def _cells(cells: Cells, classes: tuple[str, ...]) -> Cells:
+    def _cells(cells: Cells, classes: Names) -> Cells:
         return Cells(cells.positions(classes).astype(np.float64))
 
 
@@ -182,24 +182,24 @@ class Preprocessing(Options):
         return self
 
     @cached_property
-    def input_names(self) -> tuple[str, ...]:
+    def input_names(self) -> Names:
         """The columns that new rows must have."""
         return tuple(column.name for column in self.inputs)
 
     @cached_property
-    def target_names(self) -> tuple[str, ...]:
+    def target_names(self) -> Names:
         """The columns that new rows with known targets must have."""
         return tuple(column.name for column in self.targets)
 
     @cached_property
-    def categories(self) -> tuple[tuple[str, ...] | None, ...]:
+    def categories(self) -> tuple[Names | None, ...]:
         """The texts seen in train for each input column; None for numbers."""
         one_hot = (one for one in self.input_operations if isinstance(one, OneHot))
         known = {name: categories for one in one_hot for name, categories in one.per_column()}
         return tuple(known.get(name) for name in self.input_names)
 
     @cached_property
-    def classes(self) -> tuple[str, ...] | None:
+    def classes(self) -> Names | None:
         """Class names in the order of their ids; None when targets are numbers."""
         return next((one.classes[0] for one in self.target_operations if isinstance(one, ClassIds)), None)
 
@@ -214,7 +214,7 @@ class Preprocessing(Options):
         return any(isinstance(operation, Impute) for operation in self.input_operations)
 
     @cached_property
-    def names(self) -> tuple[str, ...]:
+    def names(self) -> Names:
         """A name for each network input; a category's is `column=category`."""
         return tuple(
             name if category is None else f"{name}={category}"
@@ -228,18 +228,18 @@ class Preprocessing(Options):
         return len(self.names)
 
     @cached_property
-    def input_units(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def input_units(self) -> tuple[Floats, Floats]:
         """`means` and `scales` [width]: a network input times scale plus mean is in the user's units."""
         means, scales = _units(self.inputs, self.input_operations)
         counts = [len(categories or (None,)) for categories in self.categories]
         return np.repeat(means, counts), np.repeat(scales, counts)
 
     @cached_property
-    def target_units(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def target_units(self) -> tuple[Floats, Floats]:
         """`means` and `scales` [K] of the targets, as in `input_units`; 0 and 1 for classes."""
         return _units(self.targets, self.target_operations)
 
-    def transform(self, data: Data, indices: NDArray[np.int64], dtype: DTypeLike) -> NDArray[Any]:
+    def transform(self, data: Data, indices: Ints, dtype: DTypeLike) -> Array:
         """The rows at `indices` as the network reads them: [N, width] of `dtype`; symbols are only cast.
 
         Raises DataError for a number that `dtype` cannot hold, and for other columns than in training.
@@ -258,9 +258,7 @@ class Preprocessing(Options):
             np.concatenate(columns, axis=1, out=result[start : start + size], casting="same_kind")
         return result
 
-    def transform_targets(
-        self, data: Data, indices: NDArray[np.int64], dtype: DTypeLike = np.float64
-    ) -> NDArray[Any]:
+    def transform_targets(self, data: Data, indices: Ints, dtype: DTypeLike = np.float64) -> Array:
         """The targets of the rows at `indices`: [N] int64 class ids, or [N, K] float64, scaled if asked for.
 
         Raises DataError for a number that `dtype` cannot hold, and for other targets than in training.
@@ -273,14 +271,14 @@ class Preprocessing(Options):
         table = dict(zip(self.target_names, map(Cells, np.asarray(chosen, np.float64).T), strict=True))
         return np.concatenate(_replay(table, self.target_operations, np.dtype(dtype)), axis=1)
 
-    def restore(self, outputs: NDArray[Any]) -> NDArray[Any]:
+    def restore(self, outputs: Array) -> Array:
         """Outputs [N, K] for numeric targets back in the user's units, float64; class outputs as they are."""
         if self.classes is not None:
             return outputs
         means, scales = self.target_units
         return np.asarray(outputs, np.float64) * scales + means
 
-    def unseen(self, data: Data, indices: NDArray[np.int64], rows: str) -> Iterator[str]:
+    def unseen(self, data: Data, indices: Ints, rows: str) -> Iterator[str]:
         """A warning for each column with categories in these rows (such as "dev rows") that train lacks."""
         for index, (name, seen) in enumerate(zip(self.input_names, self.categories, strict=True)):
             known = data.categories[index] if data.categories is not None else None
@@ -338,7 +336,7 @@ def _from_version_1(values: Mapping[str, Any]) -> Preprocessing:
     )
 
 
-def _check_names(what: str, names: tuple[str, ...], expected: tuple[str, ...]) -> None:
+def _check_names(what: str, names: Names, expected: Names) -> None:
     # a table may have changed since the training: its class 0 could be another one now
     if names != expected:
         was, now = (", ".join(some[:10]) or "none" for some in (expected, names))
@@ -346,18 +344,14 @@ def _check_names(what: str, names: tuple[str, ...], expected: tuple[str, ...]) -
         raise DataError("dataset", f"its {what} are now {now}", remedy)
 
 
-def _units(
-    columns: Sequence[Column], operations: Sequence[Operation]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _units(columns: Sequence[Column], operations: Sequence[Operation]) -> tuple[Floats, Floats]:
     scalers = (one for one in operations if isinstance(one, Scale))
     known = {name: units for one in scalers for name, *units in one.per_column()}
     units = np.array([known.get(column.name, (0.0, 1.0)) for column in columns]).reshape(-1, 2)
     return units[:, 0], units[:, 1]
 
 
-def _replay(
-    table: dict[str, Cells], operations: Sequence[Operation], dtype: np.dtype[Any]
-) -> list[NDArray[np.float64]]:
+def _replay(table: dict[str, Cells], operations: Sequence[Operation], dtype: np.dtype[Any]) -> list[Floats]:
     """[N, K] numbers of each column. Raises DataError where `dtype` cannot hold one of them."""
     raw = table
     for operation in operations:
@@ -374,7 +368,7 @@ def _replay(
 
 def fit(
     data: Data,
-    train_indices: NDArray[np.int64],
+    train_indices: Ints,
     *,
     standardize: bool,
     standardize_targets: bool | None = None,
@@ -410,7 +404,7 @@ def _preprocessing(
     inputs: Mapping[str, CellType],
     targets: Sequence[str],
     operations: Sequence[InputOperation],
-    classes: tuple[str, ...] | None,
+    classes: Names | None,
     scaled: Mapping[str, tuple[float, float]],
 ) -> Preprocessing:
     of_targets: list[TargetOperation] = [_scale(scaled)] if scaled and classes is None else []
@@ -425,11 +419,11 @@ def _preprocessing(
 
 
 def _fit_inputs(
-    data: Data, rows: NDArray[np.int64], categories: Sequence[tuple[str, ...] | None], *, standardize: bool
+    data: Data, rows: Ints, categories: Sequence[Names | None], *, standardize: bool
 ) -> list[InputOperation]:
     filled: dict[str, float | str] = {}
     scaled: dict[str, tuple[float, float]] = {}
-    texts: dict[str, tuple[str, ...]] = {}
+    texts: dict[str, Names] = {}
     for index, (name, known) in enumerate(zip(data.input_names, categories, strict=True)):
         values = np.asarray(data.inputs[rows, index], np.float64)
         missing = np.isnan(values)
@@ -453,7 +447,7 @@ def _fit_inputs(
 def _input_operations(
     filled: Mapping[str, float | str],
     scaled: Mapping[str, tuple[float, float]],
-    texts: Mapping[str, tuple[str, ...]],
+    texts: Mapping[str, Names],
 ) -> list[InputOperation]:
     operations: list[InputOperation] = []
     if filled:
@@ -470,9 +464,7 @@ def _scale(fitted: Mapping[str, tuple[float, float]]) -> Scale:
     return Scale(columns=tuple(fitted), means=means, scales=scales)
 
 
-def _mean_and_scale(
-    name: str, values: NDArray[np.float64], rows: int, *, standardize: bool
-) -> tuple[float, float]:
+def _mean_and_scale(name: str, values: Floats, rows: int, *, standardize: bool) -> tuple[float, float]:
     """Mean and standard deviation of a column of `rows` cells, `values` being those that are not missing.
 
     Missing cells are filled with the mean: they add nothing to the variance but count as rows.

@@ -18,9 +18,9 @@ from mlprun.parts.datasets.table.source import CAP, Sheet, Source, shown
 
 if TYPE_CHECKING:
     import polars as pl
-    from numpy.typing import NDArray
 
     from mlprun.experiment.preprocessing import Preprocessing
+    from mlprun.parts.data import Floats, Ints, Names
 
 STANDARD_INPUT = "-"
 
@@ -44,7 +44,7 @@ def read_rows(
     sheet = read(source, header=header, text=text)
     _check_columns(sheet, preprocessing.input_names + (preprocessing.target_names if targets else ()))
     inputs = np.empty((sheet.rows, len(preprocessing.inputs)))
-    categories: list[tuple[str, ...] | None] = []
+    categories: list[Names | None] = []
     for k, series in enumerate(sheet.take(preprocessing.input_names)):
         inputs[:, k], known = _input(sheet, series, preprocessing, k)
         categories.append(known)
@@ -76,9 +76,9 @@ class _Header:
     def __init__(self, preprocessing: Preprocessing, *, targets: bool) -> None:
         self.names = preprocessing.input_names + (preprocessing.target_names if targets else ())
         self.preprocessing = preprocessing
-        self.warnings: tuple[str, ...] = ()
+        self.warnings: Names = ()
 
-    def __call__(self, source: Source, cells: tuple[str, ...]) -> tuple[str, ...] | None:
+    def __call__(self, source: Source, cells: Names) -> Names | None:
         if set(self.names) & set(cells) or not self._is_row(cells):
             return None
         order = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
@@ -88,7 +88,7 @@ class _Header:
         self.warnings = (f"{source.name}: has no header; its columns are taken as {order}",)
         return self.names
 
-    def _is_row(self, cells: tuple[str, ...]) -> bool:
+    def _is_row(self, cells: Names) -> bool:
         """Whether these are numbers throughout, but for the class labels at the end."""
         known = self.preprocessing
         if any(column.type == "text" for column in known.inputs):
@@ -100,7 +100,7 @@ class _Header:
         return all(is_number(cell) or _class_id(cell, classes) is not None for cell in rest)
 
 
-def _check_columns(sheet: Sheet, needed: tuple[str, ...]) -> None:
+def _check_columns(sheet: Sheet, needed: Names) -> None:
     known = frozenset(sheet.columns)
     lacking = [name for name in needed if name not in known]
     if lacking:
@@ -110,7 +110,7 @@ def _check_columns(sheet: Sheet, needed: tuple[str, ...]) -> None:
 
 def _input(
     sheet: Sheet, series: pl.Series, preprocessing: Preprocessing, index: int
-) -> tuple[NDArray[np.float64], tuple[str, ...] | None]:
+) -> tuple[Floats, Names | None]:
     """One input column: numbers, or indices into the categories of this table."""
     seen = preprocessing.categories[index]
     if seen is None:
@@ -142,9 +142,7 @@ def _labels(series: pl.Series, sheet: Sheet) -> pl.Series:
     return columns.texts(settled).cast(pl.String)
 
 
-def _symbols(
-    sheet: Sheet, inputs: NDArray[np.float64], preprocessing: Preprocessing, vocabulary: int | None
-) -> NDArray[np.int64]:
+def _symbols(sheet: Sheet, inputs: Floats, preprocessing: Preprocessing, vocabulary: int | None) -> Ints:
     wrong = (inputs < 0) | (inputs != np.floor(inputs)) | (inputs >= (vocabulary or 2**53))
     if wrong.any():
         row, column = (int(at) for at in np.argwhere(wrong)[0])
@@ -156,7 +154,7 @@ def _symbols(
     return inputs.astype(np.int64)
 
 
-def _targets(sheet: Sheet, preprocessing: Preprocessing) -> NDArray[np.int64] | NDArray[np.float64]:
+def _targets(sheet: Sheet, preprocessing: Preprocessing) -> Ints | Floats:
     series = list(sheet.take(preprocessing.target_names))
     for column in series:
         cells = _labels(column, sheet)
@@ -170,7 +168,7 @@ def _targets(sheet: Sheet, preprocessing: Preprocessing) -> NDArray[np.int64] | 
     return np.stack([columns.numbers(column, sheet) for column in settled], axis=1)
 
 
-def _class_ids(sheet: Sheet, labels: pl.Series, classes: tuple[str, ...]) -> NDArray[np.int64]:
+def _class_ids(sheet: Sheet, labels: pl.Series, classes: Names) -> Ints:
     """Ids in the order of training; raises DataError for the first label that training did not know."""
     import polars as pl
 
@@ -184,12 +182,12 @@ def _class_ids(sheet: Sheet, labels: pl.Series, classes: tuple[str, ...]) -> NDA
     return ids.to_numpy().astype(np.int64, copy=False)
 
 
-def _class_id(label: str, classes: tuple[str, ...]) -> int | None:
+def _class_id(label: str, classes: Names) -> int | None:
     known = _known(label, classes)
     return None if known is None else classes.index(known)
 
 
-def _known(label: str, names: tuple[str, ...]) -> str | None:
+def _known(label: str, names: Names) -> str | None:
     """The name of training that a label is: as it is written, as a number (1.0 is 1), or true in any case."""
     number = columns.number_name(float(label)) if is_number(label) else label
     forms = [label, number, label.lower()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
     import torch
     from numpy.typing import NDArray
+    from torch import Tensor
 
-    from mlprun.parts.data import DatasetInfo
+    from mlprun.parts.data import Array, DatasetInfo
 
-    LossFunction: TypeAlias = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    LossFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 class Loss(Part):
@@ -109,10 +110,8 @@ class Loss(Part):
         """
         function, scale, takes_ids = self.function(), self.scale, self.takes_ids
 
-        def build(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-            # [B, 1] against [B] would silently broadcast to [B, B]
-            if (values.shape[:-1] if takes_ids else values.shape) != targets.shape:
-                raise AssertionError(f"values {list(values.shape)} against targets {list(targets.shape)}")
+        def build(values: Tensor, targets: Tensor) -> Tensor:
+            require_equal_shapes(values, targets, takes_ids=takes_ids)
             result = function(values, targets)
             return result if scale == 1.0 else scale * result
 
@@ -127,16 +126,25 @@ class Loss(Part):
 
         return partial(getattr(functional, self.torch_name), reduction=self.reduction, **options)
 
-    def reduced(self, values: torch.Tensor) -> torch.Tensor:
+    def reduced(self, values: Tensor) -> Tensor:
         """The mean or the sum of values [B, K]."""
         return values.sum() if self.reduction == "sum" else values.mean()
 
-    def weight(self, targets: torch.Tensor | NDArray[Any]) -> float:
+    def weight(self, targets: Tensor | Array) -> float:
         """What the mean over encoded targets divides by: rows times outputs, unless rows are weighted."""
         return float(math.prod(targets.shape))
 
 
 losses: Registry[Loss] = Registry("loss", "losses")
+
+
+def require_equal_shapes(values: Tensor, targets: Tensor, *, takes_ids: bool = False) -> None:
+    """Values and targets are both [B, K]: [B, 1] against [B] would silently broadcast to [B, B].
+
+    With `takes_ids` targets are [B] class ids.
+    """
+    if (values.shape[:-1] if takes_ids else values.shape) != targets.shape:
+        raise AssertionError(f"values {list(values.shape)} against targets {list(targets.shape)}")
 
 
 def describe(info: DatasetInfo) -> str:
@@ -198,7 +206,7 @@ class ClassLoss(Loss):
             return f"{given} for {describe(info)}; give {expected}, one for each class"
         return super().unsupported_reason(info, outputs)
 
-    def weight(self, targets: torch.Tensor | NDArray[Any]) -> float:
+    def weight(self, targets: Tensor | Array) -> float:
         if self.class_weights is None:
             return float(len(targets))
         ids = targets if isinstance(targets, np.ndarray) else targets.cpu().numpy()
@@ -207,12 +215,12 @@ class ClassLoss(Loss):
     def _torch_function(self, **options: object) -> LossFunction:
         import torch
 
-        function: Callable[..., torch.Tensor] = super()._torch_function(**options)
+        function: Callable[..., Tensor] = super()._torch_function(**options)
         if self.class_weights is None:
             return function
 
         @cache
-        def weights(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+        def weights(dtype: torch.dtype, device: torch.device) -> Tensor:
             return torch.tensor(self.class_weights, dtype=dtype, device=device)
 
         return lambda values, targets: function(values, targets, weights(values.dtype, values.device))
@@ -416,7 +424,7 @@ class HuberLike(Regression):
             return self._torch_function(**{self.width: width})
         columns = [self._torch_function(**{self.width: each}) for each in width]
 
-        def function(values: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        def function(values: Tensor, targets: Tensor) -> Tensor:
             parts = [one(values[:, [k]], targets[:, [k]]) for k, one in enumerate(columns)]
             total = sum(parts[1:], parts[0])
             return total if self.reduction == "sum" else total / len(parts)

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlprun.parts.data import DatasetInfo
+    from mlprun.parts.data import DatasetInfo, Floats, Ints, Names
 
-    Matrix = NDArray[np.float64]
     Scores = NDArray[np.floating]
     Truth = NDArray[np.bool_]
 
@@ -35,12 +34,12 @@ class Predictions:
 
     outputs: NDArray[np.floating]
     targets: NDArray[np.generic]
-    classes: tuple[str, ...] | None
+    classes: Names | None
     probabilistic: bool
     threshold: float = 0.5
 
     @cached_property
-    def labels(self) -> NDArray[np.int64]:
+    def labels(self) -> Ints:
         """[N] predicted class ids."""
         if self.outputs.shape[1] == 1:
             return (self.outputs[:, 0] > self.threshold).astype(np.int64)
@@ -83,7 +82,7 @@ metrics: Registry[Metric] = Registry("metric", "metrics")
 Average = Literal["auto", "binary", "macro", "micro", "weighted"]
 
 
-def confusion(predictions: Predictions) -> NDArray[np.int64]:
+def confusion(predictions: Predictions) -> Ints:
     """[C, C] counts of rows: true class by predicted class."""
     # an output may speak of a class that no row has
     count = max(len(predictions.classes or ()), predictions.outputs.shape[1], 2)
@@ -91,7 +90,7 @@ def confusion(predictions: Predictions) -> NDArray[np.int64]:
     return np.bincount(cells, minlength=count * count).reshape(count, count)
 
 
-def _ratio(numerator: NDArray[np.int64], denominator: NDArray[np.int64]) -> Matrix:
+def _ratio(numerator: Ints, denominator: Ints) -> Floats:
     """The quotient, 0 where the denominator is 0."""
     return np.divide(numerator, denominator, out=np.zeros(np.shape(numerator)), where=denominator != 0)
 
@@ -130,9 +129,9 @@ class BalancedAccuracy(Metric):
 class ClassCounts(NamedTuple):
     """Rows per class, [C]: rightly predicted as it, of it, and predicted as it."""
 
-    correct: NDArray[np.int64]
-    actual: NDArray[np.int64]
-    predicted: NDArray[np.int64]
+    correct: Ints
+    actual: Ints
+    predicted: Ints
 
 
 class _Averaged(Metric):
@@ -167,7 +166,7 @@ class _Averaged(Metric):
         weights = counts.actual[present] if average == "weighted" else None
         return float(np.average(self._per_class(counts)[present], weights=weights))
 
-    def _per_class(self, counts: ClassCounts) -> Matrix:
+    def _per_class(self, counts: ClassCounts) -> Floats:
         """The metric of each class."""
         raise NotImplementedError
 
@@ -178,7 +177,7 @@ class Precision(_Averaged):
 
     name: Literal["precision"] = "precision"
 
-    def _per_class(self, counts: ClassCounts) -> Matrix:
+    def _per_class(self, counts: ClassCounts) -> Floats:
         return _ratio(counts.correct, counts.predicted)
 
 
@@ -188,7 +187,7 @@ class Recall(_Averaged):
 
     name: Literal["recall"] = "recall"
 
-    def _per_class(self, counts: ClassCounts) -> Matrix:
+    def _per_class(self, counts: ClassCounts) -> Floats:
         return _ratio(counts.correct, counts.actual)
 
 
@@ -201,7 +200,7 @@ class F1(_Averaged):
 
     name: Literal["f1"] = "f1"
 
-    def _per_class(self, counts: ClassCounts) -> Matrix:
+    def _per_class(self, counts: ClassCounts) -> Floats:
         return _ratio(2 * counts.correct, counts.actual + counts.predicted)
 
 
@@ -229,7 +228,7 @@ class _OfNumbers(Metric):
             return math.nan
         return float(np.mean(self._per_target(predictions.outputs - truth, truth)))
 
-    def _per_target(self, errors: Matrix, truth: Matrix) -> Matrix:
+    def _per_target(self, errors: Floats, truth: Floats) -> Floats:
         """[K] values from the errors [N, K] and the true numbers [N, K]."""
         raise NotImplementedError
 
@@ -240,7 +239,7 @@ class MeanSquaredError(_OfNumbers):
 
     name: Literal["mse"] = "mse"
 
-    def _per_target(self, errors: Matrix, truth: Matrix) -> Matrix:
+    def _per_target(self, errors: Floats, truth: Floats) -> Floats:
         return np.asarray(np.mean(errors**2, axis=0))
 
 
@@ -250,7 +249,7 @@ class RootMeanSquaredError(_OfNumbers):
 
     name: Literal["rmse"] = "rmse"
 
-    def _per_target(self, errors: Matrix, truth: Matrix) -> Matrix:
+    def _per_target(self, errors: Floats, truth: Floats) -> Floats:
         return np.asarray(np.sqrt(np.mean(errors**2, axis=0)))
 
 
@@ -260,7 +259,7 @@ class MeanAbsoluteError(_OfNumbers):
 
     name: Literal["mae"] = "mae"
 
-    def _per_target(self, errors: Matrix, truth: Matrix) -> Matrix:
+    def _per_target(self, errors: Floats, truth: Floats) -> Floats:
         return np.asarray(np.mean(np.abs(errors), axis=0))
 
 
@@ -270,7 +269,7 @@ class MaxError(_OfNumbers):
 
     name: Literal["max_error"] = "max_error"
 
-    def _per_target(self, errors: Matrix, truth: Matrix) -> Matrix:
+    def _per_target(self, errors: Floats, truth: Floats) -> Floats:
         return np.asarray(np.max(np.abs(errors), axis=0))
 
 
@@ -286,7 +285,7 @@ class R2(_OfNumbers):
 
     name: Literal["r2"] = "r2"
 
-    def _per_target(self, errors: Matrix, truth: Matrix) -> Matrix:
+    def _per_target(self, errors: Floats, truth: Floats) -> Floats:
         spread = np.sum((truth - truth.mean(axis=0)) ** 2, axis=0)
         spread[np.ptp(truth, axis=0) == 0] = (
             math.nan
@@ -368,8 +367,8 @@ class Ranking:
     Entry 0 is the threshold that no row passes.
     """
 
-    true_positives: NDArray[np.int64]
-    false_positives: NDArray[np.int64]
+    true_positives: Ints
+    false_positives: Ints
 
     @property
     def positives(self) -> int:
@@ -382,7 +381,7 @@ class Ranking:
         return int(self.false_positives[-1])
 
     @property
-    def roc(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def roc(self) -> tuple[Floats, Floats]:
         """False and true positive rates."""
         return self.false_positives / max(1, self.negatives), self.true_positives / max(1, self.positives)
 
@@ -396,7 +395,7 @@ class Ranking:
         return float(ordered) / pairs if pairs else math.nan
 
     @property
-    def precision_recall(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def precision_recall(self) -> tuple[Floats, Floats]:
         """Recall and precision; where nothing is above the threshold, precision is 1."""
         above = self.true_positives + self.false_positives
         precision = np.where(above > 0, self.true_positives / np.maximum(above, 1), 1.0)

@@ -11,7 +11,7 @@ from mlprun.parts.part import NonNegativeFloat, Part, Registry
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import torch
+    from torch import Tensor
 
 
 class Penalty(Part):
@@ -19,7 +19,7 @@ class Penalty(Part):
 
     coefficient: NonNegativeFloat = Field(0.0, description="factor on the sum")
 
-    def value(self, weights: Sequence[torch.Tensor]) -> torch.Tensor:
+    def value(self, weights: Sequence[Tensor]) -> Tensor:
         """The scalar that is added to the objective; `weights` are one or more tensors of any shapes."""
         raise NotImplementedError
 
@@ -36,7 +36,7 @@ class L2(Penalty):
 
     name: Literal["l2"] = "l2"
 
-    def value(self, weights: Sequence[torch.Tensor]) -> torch.Tensor:
+    def value(self, weights: Sequence[Tensor]) -> Tensor:
         flat = flattened(weights)
         return self.coefficient * flat.dot(flat)
 
@@ -50,14 +50,14 @@ class L1(Penalty):
 
     name: Literal["l1"] = "l1"
 
-    def value(self, weights: Sequence[torch.Tensor]) -> torch.Tensor:
+    def value(self, weights: Sequence[Tensor]) -> Tensor:
         from torch.linalg import vector_norm
 
-        total: torch.Tensor = vector_norm(flattened(weights), 1)  # its gradient at 0 is 0, like that of abs
+        total: Tensor = vector_norm(flattened(weights), 1)  # its gradient at 0 is 0, like that of abs
         return self.coefficient * total
 
 
-def flattened(weights: Sequence[torch.Tensor]) -> torch.Tensor:
+def flattened(weights: Sequence[Tensor]) -> Tensor:
     """All weights in one row: one reduction over it costs less than one for each matrix and their sum."""
     import torch
 

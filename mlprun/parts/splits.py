@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlprun.parts.data import Data, DatasetInfo
+    from mlprun.parts.data import Data, DatasetInfo, Ints
 
 
 class Fresh(Options):
@@ -255,9 +255,9 @@ def _fraction_problems(split: Split, rows: int) -> list[SplitProblem]:
 class SplitIndices:
     """Row numbers of each split, int64; a split of fresh rows has none."""
 
-    train: NDArray[np.int64]
-    dev: NDArray[np.int64]
-    test: NDArray[np.int64]
+    train: Ints
+    dev: Ints
+    test: Ints
 
 
 def divide(split: Split, data: Data, *, seed: int) -> SplitIndices:
@@ -297,7 +297,7 @@ def _divide_fold(split: Split, data: Data, *, seed: int, shuffle: bool, stratify
     rows, classes = len(data.inputs), np.asarray(data.targets)
     order = randomness.order(seed, randomness.Purpose.FOLDS, rows) if shuffle else np.arange(rows)
 
-    def parted(chosen: NDArray[np.int64], sizes: Sequence[int]) -> list[NDArray[np.int64]]:
+    def parted(chosen: Ints, sizes: Sequence[int]) -> list[Ints]:
         if stratify:
             return _stratified(chosen, classes, sizes)
         return np.split(chosen, np.cumsum(sizes)[:-1])
@@ -309,9 +309,7 @@ def _divide_fold(split: Split, data: Data, *, seed: int, shuffle: bool, stratify
     return SplitIndices(train, dev, test)
 
 
-def _stratified(
-    order: NDArray[np.int64], classes: NDArray[np.generic], sizes: Sequence[int]
-) -> list[NDArray[np.int64]]:
+def _stratified(order: Ints, classes: NDArray[np.generic], sizes: Sequence[int]) -> list[Ints]:
     """Rows taken class by class in the given order, then put back into that order within each part."""
     # position in `order` of each row, sorted by class: the rows of a class stand together
     by_class = np.argsort(classes[order], kind="stable")
@@ -322,7 +320,7 @@ def _stratified(
     return [order[np.sort(by_class[labels == k])] for k in range(len(sizes))]
 
 
-def controlled_rounding(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int64]:
+def controlled_rounding(rows: Ints, columns: Ints) -> Ints:
     """Whole numbers [rows, columns] with these sums, each row x column / total rounded up or down.
 
     Rounding each class by itself would miss the totals of the splits; shifting remainders around cycles of
@@ -345,7 +343,7 @@ def controlled_rounding(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> 
     return np.asarray(whole, np.int64)
 
 
-def _cycle(remainders: NDArray[np.int64], row: int) -> list[tuple[int, int]] | None:
+def _cycle(remainders: Ints, row: int) -> list[tuple[int, int]] | None:
     """Cells with a remainder that close a cycle, in turn along a row and along a column; None without any.
 
     Every row and column sums to whole numbers, so a cell with a remainder never stands alone in either, and a

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field
 
@@ -17,8 +17,7 @@ from mlprun.randomness import Purpose
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    import numpy as np
-    from numpy.typing import NDArray
+    from mlprun.parts.data import Array, Floats, Ints, Names
 
 
 def shortened(warnings: Iterable[str], most: int = 10) -> tuple[str, ...]:
@@ -131,7 +130,7 @@ class Generated(Dataset):
         """Rows that `load` draws."""
         return self.default_samples if self.samples is None else self.samples
 
-    def layout(self) -> tuple[int, tuple[str, ...]]:
+    def layout(self) -> tuple[int, Names]:
         """D, the numbers per row, and the names of the classes in the order of their ids."""
         return 2, digits(2)
 
@@ -139,7 +138,7 @@ class Generated(Dataset):
         columns, classes = self.layout()
         return DatasetInfo(rows=self.rows, inputs=columns, classes=classes)
 
-    def labelled(self, inputs: NDArray[Any], labels: NDArray[np.int64]) -> Data:
+    def labelled(self, inputs: Array, labels: Ints) -> Data:
         """The rows [N, D] with their class ids [N]."""
         columns, classes = self.layout()
         return Data(inputs, labels, numbered("x", columns), ("class",), classes)
@@ -160,30 +159,30 @@ class Sampler:
     def __init__(self, seed: int, purpose: Purpose, *, epoch: int = 0, step: int = 0) -> None:
         self._stream, self._at, self._used = (seed, purpose), {"epoch": epoch, "step": step}, 0
 
-    def _draw(self, function: Callable[..., NDArray[Any]], count: int, *, words: int = 1) -> NDArray[Any]:
+    def _draw(self, function: Callable[..., Array], count: int, *, words: int = 1) -> Array:
         """So many numbers, each from `words` words behind those that are used."""
         skip, self._used = self._used, self._used + words * count
         return function(*self._stream, count, skip=skip, **self._at)
 
-    def uniforms(self, *shape: int) -> NDArray[np.float64]:
+    def uniforms(self, *shape: int) -> Floats:
         """Numbers in [0, 1)."""
         return self._draw(randomness.uniforms, math.prod(shape)).reshape(shape)
 
-    def normals(self, *shape: int) -> NDArray[np.float64]:
+    def normals(self, *shape: int) -> Floats:
         """Numbers from N(0, 1)."""
         return self._draw(randomness.normals, math.prod(shape), words=2).reshape(shape)
 
-    def order(self, rows: int) -> NDArray[np.int64]:
+    def order(self, rows: int) -> Ints:
         """A permutation of range(rows)."""
         return self._draw(randomness.order, rows)
 
 
-def numbered(stem: str, count: int) -> tuple[str, ...]:
+def numbered(stem: str, count: int) -> Names:
     """`x1`, `x2`, ...: the names of columns that have no better ones."""
     return tuple(f"{stem}{number}" for number in range(1, count + 1))
 
 
-def digits(count: int) -> tuple[str, ...]:
+def digits(count: int) -> Names:
     """`0`, `1`, ...: the names of classes that have no better ones."""
     return tuple(str(number) for number in range(count))
 
@@ -191,7 +190,7 @@ def digits(count: int) -> tuple[str, ...]:
 class SampledDataset(Generated):
     """Base of the datasets whose rows and fresh rows follow one recipe, `draw`."""
 
-    def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def draw(self, rows: int, sampler: Sampler) -> tuple[Floats, Ints]:
         """Inputs [rows, D] and class ids [rows], in the order of a shuffled dataset."""
         raise NotImplementedError
 

@@ -26,8 +26,9 @@ from mlprun.parts.splits import Split
 from mlprun.randomness import Purpose
 
 if TYPE_CHECKING:
-    import torch
-    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from mlprun.parts.data import Floats, Ints, Names
 
 
 Point = Annotated[tuple[float, ...], Field(min_length=1)]
@@ -59,10 +60,10 @@ class Blobs(SampledDataset):
             raise ValueError(f"the lowest coordinate {box[0]:g} must be below the highest, {box[1]:g}")
         return box
 
-    def layout(self) -> tuple[int, tuple[str, ...]]:
+    def layout(self) -> tuple[int, Names]:
         return self.features, digits(self.centers)
 
-    def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def draw(self, rows: int, sampler: Sampler) -> tuple[Floats, Ints]:
         low, high = self.center_box
         # a stream of their own, so that every way of drawing rows meets the same centres
         places = Sampler(self.seed or 0, Purpose.DATASET, step=1).uniforms(self.centers, self.features)
@@ -121,10 +122,10 @@ class Gaussians(SampledDataset):
                 raise ValueError(f"covariance {number} is not symmetric and positive definite")
         return self
 
-    def layout(self) -> tuple[int, tuple[str, ...]]:
+    def layout(self) -> tuple[int, Names]:
         return len(self.means[0]), digits(len(self.means))
 
-    def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def draw(self, rows: int, sampler: Sampler) -> tuple[Floats, Ints]:
         labels = self._labels(rows)[sampler.order(rows)]
         noise = sampler.normals(rows, len(self.means[0]))
         if self.covariances is None:
@@ -133,14 +134,14 @@ class Gaussians(SampledDataset):
             spread = np.einsum("nij,nj->ni", np.linalg.cholesky(np.array(self.covariances))[labels], noise)
         return np.array(self.means, np.float64)[labels] + spread, labels
 
-    def _labels(self, rows: int) -> NDArray[np.int64]:
+    def _labels(self, rows: int) -> Ints:
         """[rows] class ids in ascending order, each class with its rounded share."""
         shares = np.array(self.weights or (1.0,) * len(self.means))
         ends = np.rint(rows * np.cumsum(shares) / shares.sum()).astype(np.int64)
         return np.repeat(np.arange(len(shares)), np.diff(ends, prepend=0))
 
 
-def _is_covariance(matrix: NDArray[np.float64]) -> bool:
+def _is_covariance(matrix: Floats) -> bool:
     """Whether a square matrix is symmetric and positive definite."""
     try:
         np.linalg.cholesky(matrix)
@@ -166,7 +167,7 @@ class Moons(Generated):
         0.2, description="standard deviation of the noise, in units of the radius"
     )
 
-    def layout(self) -> tuple[int, tuple[str, ...]]:
+    def layout(self) -> tuple[int, Names]:
         return 2, ("outer", "inner")
 
     def load(self) -> Data:
@@ -191,7 +192,7 @@ class Moons(Generated):
 
 
 @lru_cache(maxsize=4)  # a sweep draws noise around the same arcs a thousand times
-def _arcs(rows: int) -> torch.Tensor:
+def _arcs(rows: int) -> Tensor:
     """The points without noise, [rows, 2], the outer arc first; not to be changed."""
     import torch
 
@@ -201,7 +202,7 @@ def _arcs(rows: int) -> torch.Tensor:
     return torch.stack([across, up], dim=1)
 
 
-def _half_turn(count: int) -> torch.Tensor:
+def _half_turn(count: int) -> Tensor:
     """`count` angles from 0 to pi, in radians."""
     import torch
 
@@ -256,10 +257,10 @@ class Circles(SampledDataset):
     )
     factor: Probability = Field(0.5, description="inner radius divided by the outer one")
 
-    def layout(self) -> tuple[int, tuple[str, ...]]:
+    def layout(self) -> tuple[int, Names]:
         return 2, ("outer", "inner")
 
-    def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def draw(self, rows: int, sampler: Sampler) -> tuple[Floats, Ints]:
         outer, inner = rows // 2, rows - rows // 2
         turn = np.concatenate([np.arange(count) / max(count, 1) for count in (outer, inner)])
         labels = np.repeat([0, 1], [outer, inner])
@@ -286,10 +287,10 @@ class Spirals(SampledDataset):
         0.03, description="standard deviation of the noise, in units of the outermost radius"
     )
 
-    def layout(self) -> tuple[int, tuple[str, ...]]:
+    def layout(self) -> tuple[int, Names]:
         return 2, digits(self.arms)
 
-    def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def draw(self, rows: int, sampler: Sampler) -> tuple[Floats, Ints]:
         number = sampler.order(rows)
         labels, along = number % self.arms, number // self.arms
         # half a step off zero: at the very centre all arms would share a point
@@ -314,13 +315,13 @@ class Checkerboard(SampledDataset):
         0.0, description="standard deviation of the noise, in units of half the side"
     )
 
-    def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def draw(self, rows: int, sampler: Sampler) -> tuple[Floats, Ints]:
         place = sampler.uniforms(rows, 2)
         labels = np.floor(self.cells * place).astype(np.int64).sum(axis=1) % 2
         return 2 * place - 1 + self.noise * sampler.normals(rows, 2), labels
 
 
-def _polar(radius: NDArray[np.float64], turn: NDArray[np.float64]) -> NDArray[np.float64]:
+def _polar(radius: Floats, turn: Floats) -> Floats:
     """[N, 2] points at `radius` and at `turn`, the angle in whole turns."""
     angle = 2 * np.pi * turn
     return np.column_stack([radius * np.cos(angle), radius * np.sin(angle)])
@@ -390,7 +391,7 @@ class Classification(Generated):
         if total > 1 + 1e-9 or (complete and total < 1 - 1e-9):
             raise ValueError(f"weights sum to {total:g}; they must sum to {'1' if complete else 'at most 1'}")
 
-    def layout(self) -> tuple[int, tuple[str, ...]]:
+    def layout(self) -> tuple[int, Names]:
         return self.features, digits(self.classes)
 
     def load(self) -> Data:
@@ -457,7 +458,7 @@ class Regression(Generated):
         return Data(inputs, targets, numbered("x", self.features), names)
 
 
-def _by_maximum(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+def _by_maximum(columns: Floats) -> Floats:
     """[N, D] with every column in [-1, 1]; a column of zeros stays as it is."""
     largest = np.abs(columns).max(axis=0)
     return columns / np.where(largest > 0, largest, 1.0)
@@ -512,9 +513,9 @@ class Parity(SampledDataset):
     bits: PositiveInt = Field(2, description="bits per row")
     noise: NonNegativeFloat = Field(0.1, description="standard deviation of the noise on the bits")
 
-    def layout(self) -> tuple[int, tuple[str, ...]]:
+    def layout(self) -> tuple[int, Names]:
         return self.bits, digits(2)
 
-    def draw(self, rows: int, sampler: Sampler) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def draw(self, rows: int, sampler: Sampler) -> tuple[Floats, Ints]:
         bits = (sampler.uniforms(rows, self.bits) >= 0.5).astype(np.int64)
         return bits + self.noise * sampler.normals(rows, self.bits), bits.sum(axis=1) % 2

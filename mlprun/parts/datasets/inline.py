@@ -14,7 +14,7 @@ from mlprun.parts.datasets.dataset import MOST_CLASSES, Dataset, datasets, digit
 from mlprun.parts.splits import Split
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from mlprun.parts.data import Floats, Ints
 
 Number = int | float
 LARGEST = 2**53  # beyond it a float64 no longer tells whole numbers apart
@@ -143,6 +143,6 @@ def _are_ids(rows: tuple[Entry, ...]) -> bool:
     return all(isinstance(row, int) for row in rows)
 
 
-def _column(rows: tuple[Entry, ...]) -> NDArray[np.int64] | NDArray[np.float64]:
+def _column(rows: tuple[Entry, ...]) -> Ints | Floats:
     """[N, D], int64 when every number is an integer; a flat list is one column."""
     return np.array(rows).reshape(len(rows), -1)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import polars as pl
-    from numpy.typing import NDArray
+
+    from mlprun.parts.data import Floats, Ints, Names
 
 
 Kind = Literal["plain", "number", "date", "text"]
@@ -177,7 +178,7 @@ def settle(series: pl.Series, sheet: Sheet, *, may_be_empty: bool = False, other
     return series
 
 
-def numbers(series: pl.Series, sheet: Sheet, *, unit: str = "a number") -> NDArray[np.float64]:
+def numbers(series: pl.Series, sheet: Sheet, *, unit: str = "a number") -> Floats:
     """A settled column as numbers, NaN for missing cells, booleans as 0 and 1.
 
     Raises DataError for the first cell that is no number or infinite.
@@ -195,9 +196,7 @@ def numbers(series: pl.Series, sheet: Sheet, *, unit: str = "a number") -> NDArr
     return cells
 
 
-def feature(
-    series: pl.Series, sheet: Sheet, *, other_formats: bool = False
-) -> tuple[NDArray[np.float64], tuple[str, ...] | None]:
+def feature(series: pl.Series, sheet: Sheet, *, other_formats: bool = False) -> tuple[Floats, Names | None]:
     """A feature's cells as numbers, or as indices into its sorted categories; NaN for missing cells.
 
     Unless `other_formats` are categories, raises DataError for text that is numbers or dates.
@@ -216,7 +215,7 @@ def feature(
     return codes(series, categories), categories
 
 
-def crowded(series: pl.Series, unit: str, count: int) -> tuple[str, ...]:
+def crowded(series: pl.Series, unit: str, count: int) -> Names:
     """A warning where most rows have a category or class of their own."""
     rows = len(series) - series.null_count()
     if count < 3 or count < MANY * rows:
@@ -224,14 +223,14 @@ def crowded(series: pl.Series, unit: str, count: int) -> tuple[str, ...]:
     return (f"column {shown(series.name)} has {count} {unit} in {rows} rows, almost one for each row",)
 
 
-def distinct(series: pl.Series) -> tuple[str, ...]:
+def distinct(series: pl.Series) -> Names:
     """The different texts of a column, sorted by code point."""
     # one of the few methods of a series that do not start a query, which takes half a millisecond
     cells = series.alias("").value_counts().to_series().to_list()
     return tuple(sorted(cell for cell in cells if cell is not None))
 
 
-def codes(series: pl.Series, names: tuple[str, ...]) -> NDArray[np.float64]:
+def codes(series: pl.Series, names: Names) -> Floats:
     """Each text's index in `names`, NaN for a missing cell or a text that is not among them."""
     import polars as pl
 
@@ -272,7 +271,7 @@ def is_few_integers(series: pl.Series) -> bool:
     return count <= FEW and 2 * count <= len(present)
 
 
-def classes(series: pl.Series, sheet: Sheet) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def classes(series: pl.Series, sheet: Sheet) -> tuple[Ints, Names]:
     """Class ids and names of a settled column; names are sorted, as numbers where they are numbers."""
     import polars as pl
 
@@ -290,7 +289,7 @@ def classes(series: pl.Series, sheet: Sheet) -> tuple[NDArray[np.int64], tuple[s
     return codes(texts(series), names).astype(np.int64), names
 
 
-def ids(series: pl.Series, count: int, sheet: Sheet) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def ids(series: pl.Series, count: int, sheet: Sheet) -> tuple[Ints, Names]:
     """Class ids that a settled column holds itself, and the names of all: those of absent ones, too."""
     unit = f"a class id from 0 to {count - 1}"
     values = numbers(series, sheet, unit=unit)

@@ -21,6 +21,8 @@ from mlprun.parts.datasets.table.source import Source, check_size, shown
 if TYPE_CHECKING:
     import polars as pl
 
+    from mlprun.parts.data import Names
+
 
 SEPARATORS = (",", "\t", ";")
 
@@ -91,7 +93,7 @@ class _Form:
     """How a text table is written."""
 
     separator: str
-    names: tuple[str, ...]
+    names: Names
     skipped: int
     """lines that hold no row: 1 for a header"""
     text: Collection[str]
@@ -145,7 +147,7 @@ def _broken(source: Source, line: int, why: str) -> DataError:
     return source.error(str(line), f"cannot be split into cells: {why}", 'write a quote inside a cell as ""')
 
 
-def _check_names(source: Source, names: tuple[str, ...]) -> None:
+def _check_names(source: Source, names: Names) -> None:
     check_size(source, len(names))
     twice = repeated(names)
     if twice == "":

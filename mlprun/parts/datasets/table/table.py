@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    from mlprun.parts.data import Floats, Ints, Names
+
     Option = tuple[str | int, ...]
 
 
@@ -95,7 +97,7 @@ class Table(Dataset):
     )
 
     @property
-    def targets(self) -> tuple[str, ...]:
+    def targets(self) -> Names:
         """The target columns."""
         return (self.target,) if isinstance(self.target, str) else self.target
 
@@ -169,12 +171,12 @@ class Table(Dataset):
             warnings=shortened(f"{self.path}: {warning}" for warning in (*crowded, *warnings)),
         )
 
-    def _refuse_rows_without_header(self, source: Source, names: tuple[str, ...]) -> None:
+    def _refuse_rows_without_header(self, source: Source, names: Names) -> None:
         if not set(names) & set(self.targets) and 2 * sum(map(is_number, names)) > len(names):
             what = f"looks like data, not like column names: {', '.join(names[:4])}"[:100]
             raise source.error("1", what, "put the names of the columns into the first line")
 
-    def _features(self, sheet: Sheet) -> tuple[str, ...]:
+    def _features(self, sheet: Sheet) -> Names:
         """The feature columns, once every named column is known to exist."""
         column = self.split.column if self.split is not None else None
         single = isinstance(self.target, str)
@@ -209,9 +211,7 @@ class Table(Dataset):
             raise sheet.source.error("", what, "expected rows to train on")
         return np.array(named.to_list(), dtype=np.str_)
 
-    def _targets(
-        self, sheet: Sheet
-    ) -> tuple[NDArray[np.int64] | NDArray[np.float64], tuple[str, ...] | None, tuple[str, ...]]:
+    def _targets(self, sheet: Sheet) -> tuple[Ints | Floats, Names | None, Names]:
         """The targets, the names of their classes, and warnings."""
         settled = [self._target(sheet, series) for series in sheet.take(self.targets)]
         if self.classes is not None:
@@ -243,9 +243,7 @@ class Table(Dataset):
         columns.refuse_strays(series, sheet, other_formats=self.other_formats == "categories")
         return series.dtype in (pl.String, pl.Boolean) or columns.is_few_integers(series)
 
-    def _inputs(
-        self, sheet: Sheet, features: tuple[str, ...]
-    ) -> tuple[NDArray[np.float64], tuple[tuple[str, ...] | None, ...], tuple[str, ...]]:
+    def _inputs(self, sheet: Sheet, features: Names) -> tuple[Floats, tuple[Names | None, ...], Names]:
         """The feature matrix, filled column by column so that no second one stands beside it."""
         inputs = np.empty((sheet.rows, len(features)))
         categories, missing = [], []
@@ -275,6 +273,6 @@ _looked_at: dict[str, Data] = {}
 """the table whose info was asked for last, until it is loaded"""
 
 
-def _could_be_symbols(column: NDArray[np.float64]) -> bool:
+def _could_be_symbols(column: Floats) -> bool:
     """Whether these are whole numbers from 0, which an embedding reads as symbols."""
     return bool(((column >= 0) & (column < 2**53) & (column == np.floor(column))).all())
