@@ -22,34 +22,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-def _to_array(value: Any) -> NDArray[np.float64]:
-    return np.asarray(value, np.float64)
+def _to_array(value: Any) -> Any:
+    return value if isinstance(value, int | float) else np.asarray(value, np.float64)
 
 
-def _to_list(array: NDArray[np.float64]) -> list[Any]:
+def _to_list(value: Any) -> Any:
     """Nested lists of exact numbers; JSON has no nan, which is None, and no infinity, which is its name."""
-    array = np.asarray(array, np.float64)
+    array = np.asarray(value, np.float64)
     if np.isfinite(array).all():
-        return list(array.tolist())
+        return array.tolist()
     values = array.astype(object)
     values[np.isnan(array)] = None
     values[np.isposinf(array)], values[np.isneginf(array)] = "inf", "-inf"
-    return list(values.tolist())
-
-
-def _to_array_or_number(value: Any) -> Any:
-    return value if isinstance(value, int | float) else _to_array(value)
+    return values.tolist()
 
 
 Array = Annotated[NDArray[np.float64], PlainValidator(_to_array), PlainSerializer(_to_list)]
-ArrayOrNumber = Annotated[
-    NDArray[np.float64] | float,
-    PlainValidator(_to_array_or_number),
-    PlainSerializer(lambda value: _to_list(value) if isinstance(value, np.ndarray) else float(value)),
-]
-Dashes = tuple[float, ...]
-"""points on and off in turn; empty for a solid line"""
+ArrayOrNumber = Annotated[NDArray[np.float64] | float, PlainValidator(_to_array), PlainSerializer(_to_list)]
 Side = Literal["x", "y"]
+Scale = Literal["linear", "log", "category"]
+Extent = tuple[float, float, float, float]
+"""left, right, bottom, top"""
 LARGEST = 1e150
 """numbers beyond it are not drawn: their squares and differences overflow"""
 
@@ -62,13 +55,14 @@ class Line:
     y: Array
     label: str = ""
     color: str = style.BLACK
-    dashes: Dashes = ()
+    dashes: tuple[float, ...] = ()
+    """points on and off in turn; empty for a solid line"""
     marker: str = ""
     """a marker at about eight of its points"""
     width: float = 1.5
     opacity: float = 1.0
-    interpolate: Literal["linear", "step", "smooth"] = "linear"
-    """`step` jumps at the start of each interval, `smooth` is level at each point"""
+    has_steps: bool = False
+    """the curve jumps at the start of each interval"""
     values: Array | None = None
     """[N] of N curves: their places on the colour scale, in place of `color`"""
     mark: Literal["line"] = "line"
@@ -84,9 +78,6 @@ class Band:
     label: str = ""
     color: str = style.BLUE
     opacity: float = 1.0
-    edge: str = ""
-    edge_width: float = 0.5
-    hatch: str = ""
     along: Side = "x"
     mark: Literal["band"] = "band"
 
@@ -99,12 +90,11 @@ class Points:
     y: Array
     label: str = ""
     color: str = style.BLACK
-    """of the inside; `none` leaves it open"""
+    """of the inside"""
     marker: str = "o"
     size: float = 20.0
     """points squared"""
-    edge: str = ""
-    edge_width: float = 0.3
+    edge: str = style.WHITE
     opacity: ArrayOrNumber = 1.0
     values: Array | None = None
     """[N] places on the colour scale, in place of `color`"""
@@ -121,11 +111,7 @@ class Bars:
     base: ArrayOrNumber = 0.0
     label: str = ""
     color: str = style.BLUE
-    """of the inside; `none` leaves it open"""
-    opacity: float = 1.0
     edge: str = ""
-    edge_width: float = 1.2
-    dashes: Dashes = ()
     hatch: str = ""
     along: Side = "x"
     mark: Literal["bars"] = "bars"
@@ -136,13 +122,12 @@ class HeatMap:
     """Cells [R, C] in the colours of their values; the first row is the lowest. A cell of nan is hatched."""
 
     values: Array
-    extent: tuple[float, float, float, float] | None = None
-    """left, right, bottom, top; by default every cell is 1 wide with its middle at its index"""
+    extent: Extent | None = None
+    """by default every cell is 1 wide with its middle at its index"""
     palette: tuple[str, ...] = ()
     """colours of the values 0, 1, ...; without them the colour scale's"""
     texts: tuple[tuple[str, ...], ...] = ()
-    """[R, C] what is written in the cells"""
-    text_size: float = style.SIZE - 1
+    """[R, C] what is written in the cells where there is room"""
     mark: Literal["heat_map"] = "heat_map"
 
 
@@ -156,8 +141,6 @@ class Interval:
     label: str = ""
     color: str = style.BLACK
     width: float = 1.0
-    cap: float = 0.0
-    """half the width of the ends in points"""
     along: Side = "x"
     mark: Literal["interval"] = "interval"
 
@@ -167,29 +150,24 @@ class Region:
     """Outlines of the regions where values [R, C] on a grid exceed `levels`; the first row is the lowest."""
 
     values: Array
-    extent: tuple[float, float, float, float]
-    """left, right, bottom, top: the first and last points of the grid"""
+    extent: Extent
+    """of the first and last points of the grid"""
     levels: tuple[float, ...]
     color: str = style.BLACK
-    dashes: Dashes = ()
+    dashes: tuple[float, ...] = ()
     width: float = 1.0
     mark: Literal["region"] = "region"
 
 
 @dataclass(frozen=True, eq=False)
 class Text:
-    """Words at `x` [N] and `y` [N], moved by `offset` points."""
+    """Words at `x` [N] and `y` [N], moved by `offset` points to the right and up."""
 
     x: Array
     y: Array
     texts: tuple[str, ...]
     color: str = style.BLACK
-    size: float = style.SIZE - 2
-    align: Literal["left", "center", "right"] = "center"
-    baseline: Literal["bottom", "center", "top"] = "center"
-    offset: tuple[float, float] = (0.0, 0.0)
-    box: bool = False
-    """on a white ground"""
+    offset: tuple[float, float] = (4.0, 0.0)
     mark: Literal["text"] = "text"
 
 
@@ -198,21 +176,17 @@ Mark = Annotated[Line | Band | Points | Bars | HeatMap | Interval | Region | Tex
 
 @dataclass(frozen=True)
 class Axis:
-    """What a panel's positions mean. Ticks with labels that would touch are thinned where they are drawn."""
+    """What a panel's positions mean. Tick labels that would touch are turned or left out."""
 
     label: str = ""
     """with its unit"""
-    scale: Literal["linear", "log", "symlog", "category"] = "linear"
+    scale: Scale = "linear"
     """`category` has values side by side at 0, 1, ..."""
     limits: tuple[float | None, float | None] | None = None
     """the second may be the smaller; by default all marks and a margin"""
     ticks: tuple[float, ...] | None = None
     tick_labels: tuple[str, ...] | None = None
-    tick_size: float = style.SIZE - 1
-    format: Literal["number", "integer", "percent"] = "number"
-    linear_below: float = 1.0
-    """where a `symlog` axis turns linear"""
-    margin: float | None = None
+    is_integer: bool = False
 
 
 @dataclass(frozen=True)
@@ -225,9 +199,6 @@ class ColorScale:
     is_log: bool = False
     palette: Literal["cividis", "cividis_r", "Blues", "surface"] = "cividis"
     ticks: tuple[float, ...] | None = None
-    good: Literal["low", "high", ""] = ""
-    """the end that the bar names as the good one"""
-    bar: bool = True
 
 
 @dataclass(frozen=True)
@@ -238,21 +209,13 @@ class Panel:
     x: Axis = Axis()
     y: Axis = Axis()
     title: str = ""
-    aspect: Literal["auto", "equal", "square"] = "auto"
-    """`equal` units on both axes, or a `square` panel"""
-    grid: Literal["both", "x", "y", "none"] = "both"
-    frame: bool = True
-    """lines along the left and lower edge"""
-    is_centered: bool = False
-    """the axes cross at 0"""
+    aspect: Literal["auto", "equal"] = "auto"
     colors: ColorScale | None = None
-    legend: str | None = None
-    """the title of a legend of its own above the panel; without one its marks are in the chart's"""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure: what is said above it, its panels in rows, and the legend below."""
+    """A figure: what is said above it, its panels in rows, and below them every mark with a label."""
 
     title: str
     details: tuple[str, ...]
@@ -270,8 +233,6 @@ class Chart:
     heights: tuple[float, ...] = ()
     colors: ColorScale | None = None
     """of all panels, with one bar"""
-    legend: tuple[tuple[Points, ...], ...] | None = None
-    """groups of entries; by default every mark with a label, once each"""
     is_animated: bool = False
     """panels are shown one after the other in place of side by side"""
 
@@ -286,11 +247,9 @@ class Chart:
         """The chart that `to_dict` gave. Raises ValueError for anything else."""
         return _adapter().validate_python(values)
 
-    def marks(self, kind: type[Any] | None = None) -> list[Any]:
+    def marks(self, kind: type[Any] = object) -> list[Any]:
         """All marks of all panels, or those of one kind."""
-        return [
-            mark for panel in self.panels for mark in panel.marks if kind is None or isinstance(mark, kind)
-        ]
+        return [mark for panel in self.panels for mark in panel.marks if isinstance(mark, kind)]
 
 
 @cache
@@ -303,6 +262,13 @@ def is_drawable(values: Any) -> Any:
     return np.abs(values) <= LARGEST
 
 
+def scale_of(*values: Any) -> Scale:
+    """`log` for positive values that span so much that a linear axis would show only the largest."""
+    known = np.concatenate([np.ravel(np.asarray(some, np.float64)) for some in values])
+    known = known[np.isfinite(known)]
+    return "log" if len(known) and known.min() > 0 and known.max() / known.min() >= 30 else "linear"
+
+
 def horizontal(y: float, label: str = "", **look: Any) -> Line:
     """A line across the whole panel."""
     return Line(np.array([-np.inf, np.inf]), np.array([y, y]), label, **{**style.GUIDE, **look})
@@ -311,6 +277,12 @@ def horizontal(y: float, label: str = "", **look: Any) -> Line:
 def vertical(x: float, label: str = "", **look: Any) -> Line:
     """A line from the lower edge of the panel to the upper."""
     return Line(np.array([x, x]), np.array([-np.inf, np.inf]), label, **{**style.GUIDE, **look})
+
+
+def diagonal(low: float, high: float, label: str) -> Line:
+    """The line on which both positions are equal."""
+    ends = np.array([low, high])
+    return Line(ends, ends, label, **style.GUIDE)
 
 
 def legend_entry(label: str, **look: Any) -> Points:
@@ -323,28 +295,30 @@ def grid_of(
     details: Iterable[str],
     panels: Iterable[Panel],
     *,
-    columns: int,
-    height: float,
-    alone: float | None = None,
-    heading: float = 0.9,
+    columns: int = 3,
+    height: float = 2.3,
+    alone: float = 3.9,
     **options: Any,
 ) -> Chart:
-    """Panels in rows of at most `columns`, each `height` inches high; `alone` is that of a chart with one."""
+    """Panels in rows of at most `columns`, each `height` inches high; `alone` is that of a chart with one.
+
+    Two or four panels are in two columns, and higher.
+    """
     every = tuple(panels)
-    columns = min(columns, len(every))
-    rows = -(-len(every) // columns)
-    tall = alone if len(every) == 1 and alone is not None else rows * height + heading
+    count = len(every)
+    if columns > 2 and count in (2, 4):
+        columns, height = 2, height * 1.3
+    columns = min(columns, count)
+    tall = alone if count == 1 else -(-count // columns) * height + 1.1
     return Chart(title, tuple(filter(None, details)), every, columns, height=tall, **options)
 
 
 def evenly(count: int, most: int) -> NDArray[np.int64]:
     """The indices of at most `most` of `count` rows or points, evenly spread."""
-    if count <= most:
-        return np.arange(count)
-    return np.linspace(0, count - 1, most).round().astype(np.int64)
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
 
 
-def jitter(count: int) -> NDArray[np.float64]:
+def jitter(count: int) -> Array:
     """Shifts [N] between -0.5 and 0.5 that keep equal points from hiding one another."""
     return np.asarray(np.arange(count) * 0.6180339887 % 1 - 0.5, np.float64)
 

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from mlprun.figures import style
-from mlprun.figures.chart import (
-    Axis,
-    Bars,
-    Chart,
-    ColorScale,
-    HeatMap,
-    Line,
-    Mark,
-    Panel,
-    Text,
-    evenly,
-    grid_of,
-    horizontal,
-)
+from mlprun.figures import chart, style
+from mlprun.figures.chart import Axis, Bars, Chart, ColorScale, HeatMap, Line, Mark, Panel
 from mlprun.figures.figure import NetworkFigure, run_figures
+from mlprun.figures.rows import class_label
 from mlprun.figures.style import SPLITS, LineStyle
 from mlprun.parts import SplitName
 from mlprun.parts.metrics import Ranking, rank
@@ -30,6 +19,7 @@ from mlprun.parts.metrics import Ranking, rank
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mlprun.figures.chart import Array
     from mlprun.figures.run_data import RunData
     from mlprun.parts.metrics import Predictions
 
@@ -37,9 +27,8 @@ CLASSES = 10
 """classes that have a curve or panel of their own, at most: those with most rows"""
 POINTS = 2000
 """points of a drawn curve, at most"""
-WRITTEN = 16
-"""classes whose counts are written into the cells, at most"""
 NAMED = 30
+"""classes whose names are beside the cells, at most"""
 CALIBRATION_BINS, HISTOGRAM_BINS = 10, 20
 PANELS = 12
 DEFAULT_SPLIT = "split whose rows are drawn; by default test, or dev where there is no test"
@@ -56,10 +45,10 @@ class ProbabilityFigure(ClassFigure):
     """Base of the figures of probabilities of classes."""
 
     def check(self, data: RunData) -> str | None:
-        if data.classes is None:
-            return "targets are numbers"
-        is_probable = data.predictions(data.splits[0], data.last).probabilistic
-        return None if is_probable else "the outputs are no probabilities"
+        reason = super().check(data)
+        if reason is None and not data.predictions(data.splits[0], data.last).probabilistic:
+            return "the outputs are no probabilities"
+        return reason
 
 
 @run_figures.register
@@ -78,49 +67,25 @@ class ConfusionMatrix(ClassFigure):
         counts = np.bincount(pairs, minlength=count * count).reshape(count, count)
         total, right = int(counts.sum()), float(np.trace(counts)) / max(1, int(counts.sum()))
         details = f"{split}, {total:,} rows; {data.describe(epoch)}; {right:.1%} on the diagonal"
-        size = float(np.clip(2.9 + 0.27 * count, 3.3, 6.3))
-        return Chart(
-            f"Confusion matrix of {data.name}",
-            (details,),
-            (_confusion_panel(counts, predicted.classes),),
-            width=size + 1.1 if count < 12 else style.PAGE,
-            height=size,
-        )
+        size = float(np.clip(3 + 0.27 * count, 3.6, style.PAGE))
+        panel = _confusion_panel(counts, tuple(style.name(name, 14) for name in predicted.classes))
+        width = min(size + 1.1, style.PAGE)
+        return Chart(f"Confusion matrix of {data.name}", (details,), (panel,), width=width, height=size)
 
 
-def _confusion_panel(counts: NDArray[np.int64], classes: tuple[str, ...]) -> Panel:
+def _confusion_panel(counts: NDArray[np.int64], names: tuple[str, ...]) -> Panel:
     """Cells of true classes down and predicted ones across."""
-    count, few = len(classes), len(classes) <= 6
+    count = len(names)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    written = [
-        [f"{n:,}" + (f"\n{share:.0%}" if few else "") for n, share in zip(*pair, strict=True)]
-        for pair in zip(counts, shares, strict=True)
-    ]
-    size, marks = style.SIZE - (0 if few else 2), list[Mark]()
-    if count <= WRITTEN:
-        texts = tuple(
-            tuple(text if n else "" for text, n in zip(*pair, strict=True))
-            for pair in zip(written, counts, strict=True)
-        )
-        rows, columns = np.nonzero(counts == 0)
-        zeros = tuple(written[row][column] for row, column in zip(rows, columns, strict=True))
-        marks = [Text(columns.astype(np.float64), rows.astype(np.float64), zeros, "#999999", size)]
-    else:
-        texts = ()
-    ends = (count - 0.5, -0.5)
-    x, y = Axis("predicted class"), Axis("true class", limits=ends)
+    texts = tuple(tuple(f"{n:,}" for n in row) for row in counts)
+    axis = Axis("", "category", (-0.5, count - 0.5))
     if count <= NAMED:
-        names, places = tuple(style.name(name, 14) for name in classes), tuple(range(count))
-        x = Axis(x.label, "category", ticks=places, tick_labels=names)
-        y = Axis(y.label, "category", ends, places, names)
+        axis = replace(axis, ticks=tuple(range(count)), tick_labels=names)
     return Panel(
-        (HeatMap(shares, texts=texts, text_size=size), *marks),
-        x,
-        y,
-        "" if count <= NAMED else "class ids",
+        (HeatMap(shares, texts=texts),),
+        replace(axis, label="predicted class"),
+        replace(axis, label="true class", limits=(count - 0.5, -0.5)),
         aspect="equal",
-        grid="none",
-        frame=False,
         colors=ColorScale("share of the true class", 0, 1, palette="Blues"),
     )
 
@@ -131,6 +96,7 @@ class ThresholdCurve(NetworkFigure):
     title: ClassVar[str]
     labels: ClassVar[tuple[str, str]]
     """of the axes"""
+    has_steps: ClassVar[bool] = False
 
     split: SplitName | None = Field(
         None, description="split whose rows are ranked; by default all splits of two classes, test of more"
@@ -144,11 +110,29 @@ class ThresholdCurve(NetworkFigure):
 
     def compute(self, data: RunData) -> Chart:
         about, ranked = rankings(data, self.epoch_of(data), self.split)
-        x, y = (Axis(label, limits=(0, 1)) for label in self.labels)
-        panel = Panel(tuple(self._marks(ranked)), x, y, aspect="equal")
+        x, y = (Axis(label, limits=(-0.01, 1.01)) for label in self.labels)
+        marks = self.guides(list(ranked.values()))
+        for name, (ranking, look) in ranked.items():
+            (x_values, y_values), label = self.curve(ranking)
+            chosen = chart.evenly(len(x_values), POINTS)
+            marks.append(
+                Line(
+                    x_values[chosen],
+                    y_values[chosen],
+                    f"{name} ({label})",
+                    *look[:2],
+                    has_steps=self.has_steps,
+                )
+            )
+        panel = Panel(tuple(marks), x, y, aspect="equal")
         return Chart(f"{self.title} of {data.name}", (about,), (panel,), width=4.7, height=5.1)
 
-    def _marks(self, ranked: dict[str, tuple[Ranking, LineStyle]]) -> list[Mark]:
+    def guides(self, ranked: list[tuple[Ranking, LineStyle]]) -> list[Mark]:
+        """What chance would give."""
+        raise NotImplementedError
+
+    def curve(self, ranking: Ranking) -> tuple[Any, str]:
+        """The points of a curve and the area under it."""
         raise NotImplementedError
 
 
@@ -164,12 +148,11 @@ class RocCurve(ThresholdCurve):
     labels: ClassVar[tuple[str, str]] = ("false positive rate", "true positive rate")
     name: Literal["roc"] = "roc"
 
-    def _marks(self, ranked: dict[str, tuple[Ranking, LineStyle]]) -> list[Mark]:
-        ends = np.array([0.0, 1.0])
-        marks: list[Mark] = [Line(ends, ends, "chance (AUC = 0.50)", **style.GUIDE)]
-        for name, (ranking, look) in ranked.items():
-            marks.append(_threshold_line(ranking.roc, f"{name} (AUC = {ranking.area:.3f})", look))
-        return marks
+    def guides(self, ranked: list[tuple[Ranking, LineStyle]]) -> list[Mark]:
+        return [chart.diagonal(0, 1, "chance (AUC = 0.50)")]
+
+    def curve(self, ranking: Ranking) -> tuple[Any, str]:
+        return ranking.roc, f"AUC = {ranking.area:.3f}"
 
 
 @run_figures.register
@@ -185,26 +168,19 @@ class PrecisionRecall(ThresholdCurve):
     labels: ClassVar[tuple[str, str]] = ("recall", "precision")
     name: Literal["precision_recall"] = "precision_recall"
 
-    def _marks(self, ranked: dict[str, tuple[Ranking, LineStyle]]) -> list[Mark]:
-        chances, curves = list[Mark](), list[Mark]()
-        for name, (ranking, look) in ranked.items():
-            share = ranking.positives / (ranking.positives + ranking.negatives)
-            color = style.lighter(look.color, 0.4)
-            chances.append(horizontal(share, color=color, width=0.7, dashes=look.dashes))
-            label = f"{name} (AP = {ranking.average_precision:.3f})"
-            curves.append(_threshold_line(ranking.precision_recall, label, look, interpolate="step"))
-        nothing = np.empty(0)
-        key = Line(nothing, nothing, "chance: share of the class", style.GREY, width=0.7)
-        return [*chances, *curves, key]
+    has_steps: ClassVar[bool] = True
 
+    def guides(self, ranked: list[tuple[Ranking, LineStyle]]) -> list[Mark]:
+        label = "chance: share of the class"
+        return [
+            chart.horizontal(
+                one.positives / (one.positives + one.negatives), label, color=look.color, width=0.5
+            )
+            for one, look in ranked
+        ]
 
-def _threshold_line(points: Any, label: str, look: LineStyle, interpolate: Any = "linear") -> Line:
-    x, y = points
-    chosen = evenly(len(x), POINTS)
-    return Line(
-        np.asarray(x, np.float64)[chosen], np.asarray(y, np.float64)[chosen], label, look.color, look.dashes,
-        interpolate=interpolate,
-    )  # fmt: skip
+    def curve(self, ranking: Ranking) -> tuple[Any, str]:
+        return ranking.precision_recall, f"AP = {ranking.average_precision:.3f}"
 
 
 def rankings(
@@ -221,27 +197,19 @@ def rankings(
         for name in (split,) if split in data.splits else data.splits:
             assert name is not None
             one = data.predictions(name, epoch)
-            ranked[name] = rank(_score(one, 1), one.targets == 1), SPLITS[name]
+            ranked[name] = rank(one.outputs[:, -1], one.targets == 1), SPLITS[name]
         about = f"{data.describe(epoch)}; positive class: {style.name(classes[-1])}"
     else:
         chosen = _unseen(data, split)
         one = data.predictions(chosen, epoch)
         frequent = frequent_classes(one)
         for k, index in enumerate(frequent):
-            look = LineStyle.of(k)._replace(color=style.color_of(k, len(frequent)))
-            ranked[f"class {style.name(classes[index])}"] = (
-                rank(_score(one, index), one.targets == index),
-                look,
-            )
-        fewer = f"; the {len(frequent)} of {len(classes)} classes with most rows"
+            ranking = rank(one.outputs[:, index], one.targets == index)
+            ranked[class_label(classes[index])] = ranking, LineStyle.of(k)
         about = f"{chosen}, {data.describe(epoch)}; each class against all others"
-        about += fewer if len(frequent) < len(classes) else ""
+        if len(frequent) < len(classes):
+            about += f"; the {len(frequent)} of {len(classes)} classes with most rows"
     return about, {name: pair for name, pair in ranked.items() if pair[0].positives and pair[0].negatives}
-
-
-def _score(predicted: Predictions, index: int) -> NDArray[np.floating]:
-    outputs = predicted.outputs
-    return outputs[:, 0] if outputs.shape[1] == 1 else outputs[:, index]
 
 
 def frequent_classes(predicted: Predictions) -> list[int]:
@@ -267,33 +235,36 @@ class ProbabilityHistograms(ProbabilityFigure):
         epoch, split = self.epoch_of(data), _unseen(data, self.split)
         predicted = data.predictions(split, epoch)
         assert predicted.classes is not None
-        about = f"{split}, {len(predicted.targets):,} rows"
-        if len(predicted.classes) > 2:
+        about, classes = f"{split}, {len(predicted.targets):,} rows", predicted.classes
+        if len(classes) > 2:
             about += f"; {data.describe(epoch)}"
             labels, axis = ("rows of that class", "rows of all others"), "predicted probability"
             counts = {
-                f"class {style.name(predicted.classes[k])}": histogram_of(predicted, k)
-                for k in frequent_classes(predicted)
+                class_label(classes[k]): histogram_of(predicted, k) for k in frequent_classes(predicted)
             }
         else:
-            first, second = (f"class {style.name(predicted.classes[k])}" for k in (0, -1))
-            labels, axis = (second, first), f"probability of {second}"
+            labels = class_label(classes[-1]), class_label(classes[0])
+            axis = f"probability of {labels[0]}"
             counts = {
                 data.describe(moment): histogram_of(data.predictions(split, moment), 1)
                 for moment in data.kept_epochs(PANELS)
             }
-        # whether one bar is so high that the others would vanish
-        highest = [max(int(pair[side].max()) for pair in counts.values()) for side in (0, 1)]
-        scale: Any = "symlog" if max(highest) > 6 * max(1, min(highest)) else "linear"
-        y = Axis("rows", scale, (0, None), format="integer") if scale == "symlog" else Axis("rows")
+        edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
+        looks = ((1, style.BLUE, ""), (0, style.ORANGE, "/////"))
         panels = [
-            Panel(_histogram_marks(pair, labels), Axis(axis, limits=(0, 1)), y, title)
+            Panel(
+                tuple(
+                    Bars(edges[:-1], edges[1:], pair[side].astype(np.float64), label=labels[side],
+                         color=style.lighter(color, 0.5), edge=color, hatch=hatch)
+                    for side, color, hatch in looks
+                ),
+                Axis(axis, limits=(0, 1)), Axis("rows"), title,
+            )
             for title, pair in counts.items()
-        ]
-        return grid_of(
-            f"Probabilities by class of {data.name}", (about,), panels, columns=2 if len(panels) <= 4 else 3,
-            height=1.9, alone=3.9, heading=1.3, share="both",
-        )  # fmt: skip
+        ]  # fmt: skip
+        return chart.grid_of(
+            f"Probabilities by class of {data.name}", (about,), panels, height=1.9, share="x"
+        )
 
 
 def histogram_of(predicted: Predictions, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -302,18 +273,6 @@ def histogram_of(predicted: Predictions, index: int) -> tuple[NDArray[np.int64],
     scores = np.clip(predicted.probabilities[:, index], 0, 1)  # the last bin takes 1 itself
     inside = np.asarray(predicted.targets) == index
     return np.histogram(scores[inside], edges)[0], np.histogram(scores[~inside], edges)[0]
-
-
-def _histogram_marks(
-    counts: tuple[NDArray[np.int64], NDArray[np.int64]], labels: tuple[str, str]
-) -> tuple[Mark, ...]:
-    edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
-    looks = ((1, style.BLUE, ""), (0, style.ORANGE, "/////"))
-    return tuple(
-        Bars(edges[:-1], edges[1:], counts[side].astype(np.float64), label=labels[side], opacity=0.75,
-             color=style.lighter(color, 0.35), edge=color, hatch=hatch)
-        for side, color, hatch in looks
-    )  # fmt: skip
 
 
 @run_figures.register
@@ -329,36 +288,27 @@ class CalibrationCurve(ProbabilityFigure):
 
     def compute(self, data: RunData) -> Chart:
         assert data.classes is not None
-        epoch, ends = self.epoch_of(data), np.array([0.0, 1.0])
+        epoch, curves, counts = self.epoch_of(data), list[Mark](), list[Mark]()
         names = ("probability of the predicted class", "share of right predictions")
         if len(data.classes) <= 2:
-            second = style.name(data.classes[-1])
-            names = (f"probability of class {second}", f"share of class {second}")
-        curves: list[Mark] = [Line(ends, ends, "perfectly calibrated", **style.GUIDE)]
-        counts = list[Mark]()
+            second = class_label(data.classes[-1])
+            names = (f"probability of {second}", f"share of {second}")
         edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
         for split in data.splits:
             means, shares, rows = reliability(data.predictions(split, epoch))
             error = float(np.sum(np.abs(means - shares) * rows) / max(1, rows.sum()))
             look = SPLITS[split]
             curves.append(Line(means, shares, f"{split} (ECE = {error:.3f})", *look))
-            share = np.histogram(means, edges, weights=rows)[0] / max(1, rows.sum())
-            counts.append(
-                Bars(
-                    edges[:-1],
-                    edges[1:],
-                    share,
-                    color="none",
-                    edge=look.color,
-                    edge_width=1.4,
-                    dashes=look.dashes,
-                )
-            )
+            heights = np.histogram(means, edges, weights=rows)[0] / max(1, rows.sum())
+            outline = np.append(edges, 1), np.array([0, *heights, 0])
+            counts.append(Line(*outline, "", look.color, look.dashes, has_steps=True))
+        curves.append(chart.diagonal(0, 1, "perfectly calibrated"))
         x, y = Axis(names[0], limits=(0, 1)), Axis(names[1], limits=(-0.02, 1.02))
+        panels = Panel(tuple(curves), x, y), Panel(tuple(counts), x, Axis("share of rows"))
         return Chart(
             f"Calibration of {data.name}",
             (data.describe(epoch),),
-            (Panel(tuple(curves), x, y), Panel(tuple(counts), x, Axis("share of rows"))),
+            panels,
             width=4.9,
             height=5.6,
             share="x",
@@ -366,7 +316,7 @@ class CalibrationCurve(ProbabilityFigure):
         )
 
 
-def reliability(predicted: Predictions) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+def reliability(predicted: Predictions) -> tuple[Array, Array, NDArray[np.int64]]:
     """Per bin with any rows: the mean probability, the share that came true, and the number of rows."""
     targets = np.asarray(predicted.targets, np.int64)
     if predicted.classes is not None and len(predicted.classes) <= 2:

@@ -9,8 +9,8 @@ import numpy as np
 
 from mlprun.errors import UsageError
 from mlprun.figures import style
-from mlprun.figures.chart import Axis, Chart, Line, Panel, grid_of, horizontal
-from mlprun.figures.curves import EPOCHS_SHORT, PANELS, curve, line_of, not_shown
+from mlprun.figures.chart import Axis, Chart, Line, Panel, grid_of, horizontal, scale_of
+from mlprun.figures.curves import EPOCHS, PANELS, curve, line_of, not_shown
 from mlprun.figures.style import LineStyle
 from mlprun.parts.losses import Loss
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mlprun.figures.chart import Array
     from mlprun.figures.run_data import RunData
     from mlprun.verification.verify import Verification
 
@@ -51,11 +52,10 @@ def overlay(runs: Sequence[RunData], kind: str = "loss") -> Chart:
     panels = []
     for column, lines in list(curves.items())[:PANELS]:
         split, _, name = column.partition("_")
-        is_log = kind == "loss" and style.spans_much(*(line.y for line in lines))
-        panels.append(Panel(tuple(lines), EPOCHS_SHORT, Axis(name, "log" if is_log else "linear"), split))
+        scale = scale_of(*(line.y for line in lines)) if kind == "loss" else "linear"
+        panels.append(Panel(tuple(lines), EPOCHS, Axis(name, scale), split))
     details = (differ, not_shown(list(curves)[PANELS:]))
-    title = f"{kind.capitalize()} of {len(runs)} runs"
-    return grid_of(title, details, panels, columns=2, height=2.6, alone=4.2)
+    return grid_of(f"{kind.capitalize()} of {len(runs)} runs", details, panels, columns=2, height=2.6)
 
 
 def _columns(run: RunData, kind: str) -> list[str]:
@@ -64,11 +64,11 @@ def _columns(run: RunData, kind: str) -> list[str]:
     columns = [column for column in run.history if column.startswith(("train_", "dev_"))]
     names = [column.partition("_")[2] for column in columns]
     wanted = [
-        (names.index(name), column)
+        column
         for name, column in zip(names, columns, strict=True)
         if (name in losses) == (kind == "loss") and name != "objective"
     ]
-    return [column for _, column in sorted(wanted, key=lambda pair: pair[0])]
+    return sorted(wanted, key=lambda column: names.index(column.partition("_")[2]))
 
 
 def _labels(runs: Sequence[RunData]) -> list[str]:
@@ -100,24 +100,23 @@ def agreement(verified: Verification) -> Chart:
         horizontal(size, f"one rounding of {dtype}", width=0.9, dashes=dashes)
         for (dtype, size), dashes in zip(roundings.items(), style.DASHES[2:], strict=False)
     ]
-    is_log = style.spans_much(*(line.y for line in losses))
     return Chart(
         f"Agreement of {len(curves)} curves of {verified.name}",
         (f"{verified.steps:,} steps, engines from the same weights; equal losses stand at the lower edge",),
         (
-            Panel(tuple(losses), EPOCHS_SHORT, Axis("train loss", "log" if is_log else "linear")),
-            Panel((*distances, *guides), EPOCHS_SHORT, Axis(f"distance from\n{curves[0][0]}", "log")),
+            Panel(tuple(losses), EPOCHS, Axis("train loss", scale_of(*(line.y for line in losses)))),
+            Panel((*distances, *guides), EPOCHS, Axis(f"distance from\n{curves[0][0]}", "log")),
         ),
         height=5.2,
         share="x",
     )
 
 
-def _over_epochs(values: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _over_epochs(values: Array) -> tuple[NDArray[np.int64], Array]:
     return np.arange(1, len(values) + 1), values
 
 
-def _finite_line(label: str, epochs: NDArray[np.int64], values: NDArray[np.float64], look: LineStyle) -> Line:
+def _finite_line(label: str, epochs: NDArray[np.int64], values: Array, look: LineStyle) -> Line:
     known = np.isfinite(values)
     return line_of(label, epochs[known], values[known], look)
 

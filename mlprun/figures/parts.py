@@ -11,22 +11,19 @@ from mlprun.config import from_mapping
 from mlprun.errors import ConfigError, UsageError
 from mlprun.experiment import Experiment
 from mlprun.figures import style
-from mlprun.figures.chart import Axis, Line, Panel, grid_of
+from mlprun.figures.chart import Axis, Line, Panel, grid_of, horizontal, vertical
 from mlprun.figures.rows import DataFigure
 from mlprun.figures.run_data import RunData
 from mlprun.parts.activations import activations
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from mlprun.figures.chart import Chart
+    from mlprun.figures.chart import Array, Chart
     from mlprun.parts.activations import Activation
 
 REACH = 4.0
 POINTS = 801
 VARIANTS = {"hard_logistic": {"slope": 0.25}, "leaky_relu": {"slope": 0.1}, "swish": {"beta": 3.0}}
 """options beside the defaults that are worth seeing"""
-TICK_SIZE = style.SIZE - 3
 
 
 def dataset_chart(name: str) -> Chart:
@@ -42,7 +39,7 @@ def dataset_chart(name: str) -> Chart:
         remedy = "draw a run of it with mlprun plot RUN"
         raise UsageError(name, "has no rows without options", remedy) from error
     experiment = Experiment.of(config)
-    network = {0: experiment.network()}  # untrained: the rows are drawn, not its outputs
+    network = {0: experiment.network()}
     data = RunData(name, config, {}, experiment.preprocessing, lambda: experiment, network, None)
     return DataFigure().compute(data)
 
@@ -59,7 +56,7 @@ def activation_grid() -> Chart:
             panels.append(_panel(part.model_validate({"name": plain.name, **VARIANTS[plain.name]})))
     title = "Activation functions and their derivatives"
     details = ("z runs from −4 to 4; softmax and log_softmax look at a whole row and are not drawn",)
-    return grid_of(title, details, panels, columns=4, height=1.62, heading=1.1)
+    return grid_of(title, details, panels, columns=4, height=1.8, share="both")
 
 
 def _panel(activation: Activation) -> Panel:
@@ -75,27 +72,20 @@ def _panel(activation: Activation) -> Panel:
         for name, value in activation
         if name not in ("name", "threshold")
     ]
-    return Panel(
-        (
-            Line(z, f, "f(z)", style.BLUE, width=1.7),
-            Line(z, _broken(slope), "f′(z)", style.VERMILLION, style.DASHES[1], width=1.3),
-        ),
-        # ticks between the ends would lie under the curves
-        Axis(
-            "",
-            limits=(-REACH, REACH),
-            ticks=(-4, -2, 2, 4),
-            tick_labels=("−4", "", "", "4"),
-            tick_size=TICK_SIZE,
-        ),
-        Axis("", limits=(-1.6, 2.6), ticks=(-1, 1, 2), tick_size=TICK_SIZE),
-        f"{activation.names()[0]}\n{', '.join(options)}",
-        grid="none",
-        is_centered=True,
+    marks = (
+        horizontal(0, dashes=()),
+        vertical(0, dashes=()),
+        Line(z, f, "f(z)", style.BLUE, width=1.7),
+        Line(z, _broken(slope), "f′(z)", style.VERMILLION, style.DASHES[1], width=1.3),
     )
+    x, y = (
+        Axis("z", limits=(-REACH, REACH), ticks=(-4, 0, 4)),
+        Axis("", limits=(-1.6, 2.6), ticks=(-1, 0, 1, 2)),
+    )
+    return Panel(marks, x, y, "\n".join([activation.names()[0], *options]))
 
 
-def _broken(slopes: NDArray[np.float64]) -> NDArray[np.float64]:
+def _broken(slopes: Array) -> Array:
     """The derivative with a gap where it jumps, instead of a line that it does not have."""
     broken = slopes.copy()
     broken[1:][np.abs(np.diff(slopes)) > 0.1] = np.nan

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from mlprun.figures import style
-from mlprun.figures.chart import (
-    Axis,
-    Bars,
-    Chart,
-    Line,
-    Mark,
-    Panel,
-    Points,
-    evenly,
-    grid_of,
-    horizontal,
-    joined,
-)
+from mlprun.figures import chart, style
+from mlprun.figures.chart import Axis, Chart, Line, Panel, Points
 from mlprun.figures.figure import NetworkFigure, run_figures
 from mlprun.figures.rows import ROWS
 from mlprun.figures.style import SPLITS
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from mlprun.figures.chart import Array
     from mlprun.figures.run_data import RunData
 
 TARGETS = 6
 BINS = 24
+
+
+class SplitPredictions(NamedTuple):
+    """True and predicted numbers [N] of one target on one split, in the user's units."""
+
+    split: str
+    true: Array
+    predicted: Array
+    total: int
+    """rows of the split, of which these are some"""
+
+    def points(self, x: Array, y: Array) -> Points:
+        """The rows as points in the split's colour and marker."""
+        color, _, marker = SPLITS[self.split]
+        size = float(np.clip(3000 / max(1, len(x)), 6, 26))
+        return Points(x, y, f"{self.split} ({self.total:,} rows)", color, marker, size)
 
 
 class RegressionFigure(NetworkFigure):
@@ -40,28 +42,27 @@ class RegressionFigure(NetworkFigure):
     def check(self, data: RunData) -> str | None:
         return "targets are classes" if data.classes is not None else None
 
+    def targets(self, data: RunData) -> dict[str, list[SplitPredictions]]:
+        """What the network predicts for some rows of every split, for the first targets."""
+        epoch, found = self.epoch_of(data), dict[str, list[SplitPredictions]]()
+        for k, target in enumerate(data.preprocessing.target_names[:TARGETS]):
+            some = found.setdefault(style.name(target), [])
+            for split in data.splits:
+                one = data.predictions(split, epoch)
+                rows = chart.evenly(len(one.outputs), ROWS)
+                true, predicted = (
+                    np.asarray(side[rows, k], np.float64) for side in (one.targets, one.outputs)
+                )
+                some.append(SplitPredictions(split, true, predicted, len(one.outputs)))
+        return found
 
-@dataclass(frozen=True)
-class SplitPredictions:
-    """True and predicted numbers [N, K] of one split, in the user's units."""
-
-    split: str
-    true: NDArray[np.float64]
-    predicted: NDArray[np.float64]
-    total: int
-
-
-def predictions_of(data: RunData, epoch: int) -> list[SplitPredictions]:
-    """What the network after `epoch` predicts for some rows of every split, for the first targets."""
-    found = []
-    for split in data.splits:
-        one = data.predictions(split, epoch)
-        chosen, total = evenly(len(one.outputs), ROWS), len(one.outputs)
-        true, predicted = (
-            np.asarray(values[chosen], np.float64)[:, :TARGETS] for values in (one.targets, one.outputs)
-        )
-        found.append(SplitPredictions(split, true, predicted, total))
-    return found
+    def details(self, data: RunData) -> tuple[str, ...]:
+        """The epoch, and which rows and targets are shown."""
+        counts = {split: len(data.rows(split)) for split in data.splits}
+        fewer = [f"{ROWS:,} of {total:,} {split} rows" for split, total in counts.items() if total > ROWS]
+        count = len(data.preprocessing.target_names)
+        cut = f"the first {TARGETS} of {count} targets" if count > TARGETS else ""
+        return chart.joined(data.describe(self.epoch_of(data)), *fewer, cut)
 
 
 @run_figures.register
@@ -71,25 +72,18 @@ class PredictedAgainstTrue(RegressionFigure):
     name: Literal["predictions"] = "predictions"
 
     def compute(self, data: RunData) -> Chart:
-        epoch = self.epoch_of(data)
-        splits, names = predictions_of(data, epoch), _targets(data)
         panels = []
-        for index, target in enumerate(names):
-            both = [side[:, index] for one in splits for side in (one.true, one.predicted)]
-            low, high = float(np.min(np.concatenate(both))), float(np.max(np.concatenate(both)))
+        for target, splits in self.targets(data).items():
+            both = np.concatenate([side for one in splits for side in (one.true, one.predicted)])
+            low, high = float(both.min()), float(both.max())
             room = (high - low) * 0.04 or 1.0
-            ends = np.array([low - room, high + room])
-            diagonal = Line(ends, ends, "predicted = true", **style.GUIDE)
-            points = (_points(splits, one, one.true[:, index], one.predicted[:, index]) for one in splits)
-            x, y = (
-                Axis(f"{word} {target}", limits=(low - room, high + room)) for word in ("true", "predicted")
-            )
-            title = target if len(names) > 1 else ""
-            panels.append(Panel((diagonal, *points), x, y, title, aspect="square"))
-        return grid_of(
-            f"Predicted and true values of {data.name}", _details(data, epoch, splits), panels, columns=2,
-            height=2.9, alone=5.4, width=4.9 if len(panels) == 1 else style.PAGE,
-        )  # fmt: skip
+            ends = low - room, high + room
+            diagonal = chart.diagonal(*ends, "predicted = true")
+            points = (one.points(one.true, one.predicted) for one in splits)
+            x, y = (Axis(f"{word} {target}", limits=ends) for word in ("true", "predicted"))
+            panels.append(Panel((diagonal, *points), x, y, aspect="equal"))
+        title = f"Predicted and true values of {data.name}"
+        return chart.grid_of(title, self.details(data), panels, columns=2, height=2.9, alone=5.4)
 
 
 @run_figures.register
@@ -99,56 +93,19 @@ class Residuals(RegressionFigure):
     name: Literal["residuals"] = "residuals"
 
     def compute(self, data: RunData) -> Chart:
-        epoch = self.epoch_of(data)
-        splits, panels = predictions_of(data, epoch), list[Panel]()
-        zero = horizontal(0)
-        for index, target in enumerate(_targets(data)):
-            residuals = [one.predicted[:, index] - one.true[:, index] for one in splits]
+        panels, zero = list[Panel](), chart.horizontal(0)
+        for target, splits in self.targets(data).items():
+            residuals = [one.predicted - one.true for one in splits]
             edges = np.histogram_bin_edges(np.concatenate(residuals), BINS)
-            points = [
-                _points(splits, one, one.predicted[:, index], values)
-                for one, values in zip(splits, residuals, strict=True)
-            ]
-            shares = [
-                _histogram(one.split, values, edges) for one, values in zip(splits, residuals, strict=True)
-            ]
+            points, shares = list[Points](), list[Line]()
+            for one, values in zip(splits, residuals, strict=True):
+                points.append(one.points(one.predicted, values))
+                heights = np.histogram(values, edges)[0] / max(1, len(values))
+                outline = np.array([0, *heights, 0]), np.append(edges[0], edges)
+                shares.append(Line(*outline, "", *SPLITS[one.split][:2], has_steps=True))
             y = Axis(f"residual of {target}\n(predicted − true)")
             panels.append(Panel((zero, *points), Axis(f"predicted {target}"), y))
             panels.append(Panel((zero, *shares), Axis("share of rows")))
-        return Chart(
-            f"Residuals of {data.name}", _details(data, epoch, splits), tuple(panels), columns=2,
-            height=1.6 + 1.15 * len(panels), share="row", widths=(3, 1.3),
-        )  # fmt: skip
-
-
-def _targets(data: RunData) -> tuple[str, ...]:
-    return tuple(style.name(name) for name in data.preprocessing.target_names[:TARGETS])
-
-
-def _details(data: RunData, epoch: int, splits: list[SplitPredictions]) -> tuple[str, ...]:
-    fewer = [
-        f"{len(one.true):,} of {one.total:,} {one.split} rows" for one in splits if len(one.true) < one.total
-    ]
-    count = len(data.preprocessing.target_names)
-    cut = f"the first {TARGETS} of {count} targets" if count > TARGETS else ""
-    return joined(data.describe(epoch), *fewer, cut)
-
-
-def _points(
-    splits: list[SplitPredictions], one: SplitPredictions, x: NDArray[np.float64], y: NDArray[np.float64]
-) -> Mark:
-    look, is_hollow = SPLITS[one.split], one.split == "dev"
-    size = float(np.clip(5000 / max(1, sum(len(other.true) for other in splits)), 6, 26))
-    return Points(
-        x, y, f"{one.split} ({one.total:,} rows)", "none" if is_hollow else look.color, look.marker, size,
-        edge=look.color if is_hollow else style.WHITE, edge_width=0.9 if is_hollow else 0.2,
-    )  # fmt: skip
-
-
-def _histogram(split: str, values: NDArray[np.float64], edges: NDArray[np.float64]) -> Bars:
-    shares = np.histogram(values, edges)[0] / max(1, len(values))
-    look = SPLITS[split]
-    return Bars(
-        edges[:-1], edges[1:], shares, color="none", edge=look.color, edge_width=1.5, dashes=look.dashes,
-        along="y",
-    )  # fmt: skip
+        return chart.grid_of(
+            f"Residuals of {data.name}", self.details(data), panels, columns=2, share="row", widths=(3, 1.3)
+        )

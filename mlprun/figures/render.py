@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 import textwrap
 from dataclasses import replace
 from functools import cache
@@ -19,16 +18,12 @@ import numpy as np
 from matplotlib import ticker
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.lines import Line2D
-from matplotlib.text import Text as MplText
-from matplotlib.textpath import text_to_path
+from matplotlib.text import Text
 
 from mlprun import files
 from mlprun.config import printable
 from mlprun.figures import style
-from mlprun.figures.chart import Axis
-from mlprun.figures.marks import colormap, draw_marks, norm_of, point_handle
+from mlprun.figures.marks import colormap, draw_marks, norm_of
 from mlprun.figures.registry import compute, format_of
 
 if TYPE_CHECKING:
@@ -37,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis as MplAxis
 
-    from mlprun.figures.chart import Chart, ColorScale, Panel
+    from mlprun.figures.chart import Axis, Chart, ColorScale
 
 DPI = 200
 FRAME_DPI = 120
@@ -65,10 +60,11 @@ RC: Any = {
     "axes.linewidth": 0.7,
     "axes.grid": True,
     "axes.axisbelow": True,
+    "axes.xmargin": 0.03,
     "grid.color": "#dddddd",
     "grid.linewidth": 0.5,
     "lines.linewidth": 1.5,
-    "lines.markersize": 4.5,
+    "lines.markersize": 4.0,
     "legend.frameon": False,
     "legend.handlelength": 2.6,
     "hatch.linewidth": 0.5,
@@ -122,7 +118,6 @@ def to_matplotlib(chart: Chart) -> NotebookFigure:
     with styled():
         figure = _draw(_frame(chart, len(chart.panels) - 1) if chart.is_animated else chart)
         figure.draw_without_rendering()  # ticks are labelled now, in our style
-        _escape_all(figure)
     return figure
 
 
@@ -137,7 +132,6 @@ def encode(chart: Chart, form: str, *, dpi: int = DPI) -> bytes:
         return _animation(chart, min(dpi, FRAME_DPI))
     with styled():
         figure = _draw(chart)
-        _escape_all(figure)
     return _encode(figure, form, dpi=dpi)
 
 
@@ -164,15 +158,8 @@ def _animation(chart: Chart, dpi: int) -> bytes:
 
 
 def _frame(chart: Chart, index: int) -> Chart:
-    """One panel of an animation as a chart of its own; its title stands among the details."""
-    panel = chart.panels[index]
-    return replace(
-        chart,
-        panels=(replace(panel, title="", colors=panel.colors or chart.colors),),
-        details=(panel.title, *chart.details),
-        colors=None,
-        is_animated=False,
-    )
+    """One panel of an animation as a chart of its own."""
+    return replace(chart, panels=(chart.panels[index],), is_animated=False)
 
 
 # --- text
@@ -202,12 +189,6 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
-def _escape_all(figure: Figure) -> None:
-    for text in figure.findobj(MplText):
-        assert isinstance(text, MplText)
-        text.set_text(escape(text.get_text()))
-
-
 def _set_title(figure: Figure, title: str, details: Sequence[str]) -> None:
     """A title in bold and the details in smaller letters under it; without titles the figure is lower."""
     width, height = figure.get_size_inches()
@@ -217,17 +198,14 @@ def _set_title(figure: Figure, title: str, details: Sequence[str]) -> None:
     if not style.has_titles():
         figure.set_size_inches(width, height - step * (len(bold) + len(lines)))
         return
+    look: Any = {"x": 0.012, "ha": "left", "linespacing": 1.25}
     # blank lines of the title keep the room that the smaller lines are put in
-    figure.suptitle("\n".join(bold) + "\n" * len(lines), x=0.012, ha="left", linespacing=1.25)
-    top = 1 - (0.06 + step * len(bold) + 0.03) / height
-    look: Any = {
-        "ha": "left",
-        "va": "top",
-        "fontsize": style.SIZE - 0.5,
-        "color": "#444444",
-        "linespacing": 1.25,
-    }
-    figure.text(0.012, top, "\n".join(lines), **look).set_in_layout(False)
+    figure.suptitle("\n".join(bold) + "\n" * len(lines), **look)
+    top = 1 - (0.09 + step * len(bold)) / height
+    small = figure.text(
+        y=top, s="\n".join(lines), va="top", fontsize=style.SIZE - 0.5, color="#444444", **look
+    )
+    small.set_in_layout(False)
 
 
 # --- panels
@@ -236,37 +214,37 @@ def _set_title(figure: Figure, title: str, details: Sequence[str]) -> None:
 def _draw(chart: Chart) -> NotebookFigure:
     figure = NotebookFigure(figsize=(chart.width, chart.height))
     room = 0.07 / chart.height if len(chart.panels) > 1 else 0  # between the title and those of panels
-    figure.set_layout_engine(
-        "constrained", w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.03, rect=(0, 0, 1, 1 - room)
-    )
+    figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06, rect=(0, 0, 1, 1 - room))
     every = _subplots(figure, chart)
     handles: dict[str, Any] = {}
     for axes, panel in zip(every, chart.panels, strict=True):
-        colors = panel.colors or chart.colors
-        drawn = draw_marks(axes, panel, colors)
-        _finish_panel(axes, panel, chart.columns)
-        if panel.colors is not None and panel.colors.bar:
-            _draw_bar(panel.colors, axes, aspect=26)
-        if panel.legend is None:
-            handles |= {label: handle for label, handle in drawn.items() if label not in handles}
-        else:
-            _panel_legend(axes, panel.legend, drawn)
+        handles = {**draw_marks(axes, panel, panel.colors or chart.colors), **handles}
+        axes.set_title(panel.title, loc="left", pad=4)
+        axes.set_aspect(panel.aspect)
+        for axis, wanted in ((axes.xaxis, panel.x), (axes.yaxis, panel.y)):
+            _set_axis(axis, wanted, chart.columns)
+        if panel.colors is not None:
+            _draw_bar(panel.colors, [axes])
     _label_axes(every, chart)
-    if chart.colors is not None and chart.colors.bar:
-        _draw_bar(chart.colors, np.array(every), aspect=40)
+    if chart.colors is not None:
+        _draw_bar(chart.colors, every)
     _set_title(figure, chart.title, chart.details)
-    if chart.legend is None:
-        _legend_below(figure, [handles])
-    else:
-        _legend_below(figure, [{mark.label: point_handle(mark) for mark in group} for group in chart.legend])
+    _draw_legend(figure, handles)
+    for text in figure.findobj(Text):
+        text.set_text(escape(text.get_text()))
+    axes_of_figure = [axis for axes in every for axis in (axes.xaxis, axes.yaxis)]
+    named = [axis for axis in axes_of_figure if isinstance(axis.get_major_locator(), ticker.FixedLocator)]
+    if named:
+        figure.draw_without_rendering()  # the layout says how much room names have
+    for axis in named:
+        _separate_labels(axis)
     return figure
 
 
 def _subplots(figure: Figure, chart: Chart) -> list[Axes]:
     count = len(chart.panels)
-    rows = -(-count // chart.columns)
     grid = figure.subplots(
-        rows,
+        -(-count // chart.columns),
         chart.columns,
         squeeze=False,
         sharex=chart.share in ("x", "both"),
@@ -282,228 +260,81 @@ def _subplots(figure: Figure, chart: Chart) -> list[Axes]:
 
 def _label_axes(every: Sequence[Axes], chart: Chart) -> None:
     """Name the axes; a name that all panels have stands once per column and once per row."""
-    count, columns = len(every), chart.columns
-    same_x, same_y = (
-        count > 1 and len({getattr(panel, side).label for panel in chart.panels}) == 1 for side in "xy"
-    )
+    same_x, same_y = (len({getattr(panel, side).label for panel in chart.panels}) == 1 for side in "xy")
     for index, (axes, panel) in enumerate(zip(every, chart.panels, strict=True)):
-        is_lowest = index + columns >= count
+        is_lowest = index + chart.columns >= len(every)
         if is_lowest:
             axes.xaxis.set_tick_params(labelbottom=True)
-        # a panel with nothing under it would push the row below away by its axis name
-        if not same_x or (is_lowest and index // columns == (count - 1) // columns):
-            axes.set_xlabel(escape(panel.x.label))
-        if not same_y or index % columns == 0:
-            axes.set_ylabel(escape(panel.y.label))
+        if is_lowest or not same_x:
+            axes.set_xlabel(panel.x.label)
+        if index % chart.columns == 0 or not same_y:
+            axes.set_ylabel(panel.y.label)
 
 
-def _finish_panel(axes: Axes, panel: Panel, columns: int) -> None:
-    if panel.title:
-        axes.set_title(escape(panel.title), fontsize=style.SIZE - (panel.is_centered * 2), loc="left", pad=4)
-    if panel.aspect == "square":
-        axes.set_box_aspect(1)
-    elif panel.aspect == "equal":
-        axes.set_aspect("equal")
-    inches = _inches(axes, panel, columns)
-    for side, axis in (("x", panel.x), ("y", panel.y)):
-        _set_axis(axes.xaxis if side == "x" else axes.yaxis, axis, inches[side])
-    if panel.grid in ("x", "none"):
-        axes.grid(visible=False, axis="y")
-    if panel.grid in ("y", "none"):
-        axes.grid(visible=False, axis="x")
-    if not panel.frame:
-        axes.spines[:].set_visible(False)
-    if panel.is_centered:
-        for side in ("left", "bottom"):
-            axes.spines[side].set_position("zero")
-            axes.spines[side].set_color("#444444")
-        axes.tick_params(length=2, pad=1.5)
-
-
-def _inches(axes: Axes, panel: Panel, columns: int) -> dict[str, float]:
-    """The size of the panel, more or less, before its surroundings are laid out."""
-    box, (width, height) = axes.get_position(), axes.figure.get_size_inches()  # type: ignore[union-attr]
-    bar = 0.9 if panel.colors is not None and panel.colors.bar else 0.0
-    across, up = (width - 0.85 - bar) / columns - 0.1, float(box.height * height)
-    if panel.aspect != "auto":
-        across = up = min(across, up)
-    return {"x": across, "y": up}
-
-
-def _set_axis(axis: MplAxis, wanted: Axis, inches: float) -> None:
+def _set_axis(axis: MplAxis, wanted: Axis, columns: int) -> None:
     axes, side = axis.axes, axis.axis_name  # type: ignore[attr-defined]
-    set_scale = axes.set_xscale if side == "x" else axes.set_yscale
-    if wanted.margin is not None:
-        (axes.set_xmargin if side == "x" else axes.set_ymargin)(wanted.margin)
-        axes.autoscale_view()
-    if wanted.scale == "symlog":
-        set_scale("symlog", linthresh=wanted.linear_below)
+    if wanted.scale == "category":
+        axes.grid(visible=False, axis=side)
     elif wanted.scale == "log":
-        set_scale("log")
+        axes.set(**{f"{side}scale": "log"})
     if wanted.limits is not None:
         axes.set(**{f"{side}lim": wanted.limits})
     if wanted.tick_labels is not None:
-        _name_ticks(axis, wanted, inches)
+        axis.set_ticks(wanted.ticks or (), [escape(label) for label in wanted.tick_labels])
+        axis.set_minor_locator(ticker.NullLocator())
     elif wanted.ticks is not None:
         axis.set_ticks(wanted.ticks)
     elif wanted.scale == "log":
-        _log_ticks(axis, max(4, int(inches / 0.33)) if side == "x" else 8)
-    elif wanted.scale == "symlog":
-        locator = ticker.SymmetricalLogLocator(base=10, linthresh=wanted.linear_below)
-        locator.set_params(numticks=max(3, int(inches / 0.33)))
-        axis.set_major_locator(locator)
-        axis.set_minor_locator(ticker.NullLocator())
-    elif wanted.format == "integer":
-        wide = {"nbins": 7, "steps": [1, 2, 5, 10]}
-        narrow = {"nbins": 3}  # thousands would run into one another
-        axis.set_major_locator(ticker.MaxNLocator(integer=True, **(wide if inches > 2 else narrow)))
-    if wanted.tick_labels is None:
-        _format_ticks(axis, wanted)
-    axis.set_tick_params(labelsize=wanted.tick_size)
-    if wanted.scale == "category":
-        axis.set_tick_params(length=0)
+        _log_ticks(axis, columns)
+    elif wanted.is_integer:
+        axis.set_major_locator(ticker.MaxNLocator(max(3, 7 - 2 * columns), integer=True, steps=[1, 2, 5, 10]))
+        axis.set_major_formatter("{x:,.0f}")
 
 
-def _format_ticks(axis: MplAxis, wanted: Axis) -> None:
-    if wanted.format == "integer":
-        axis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    elif wanted.format == "percent":
-        axis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    elif wanted.scale == "log":
-        axis.set_major_formatter(lambda value, _: style.power(value))
-        axis.set_minor_formatter(ticker.NullFormatter())
-    elif wanted.scale == "symlog":
-        axis.set_major_formatter(lambda value, _: style.power(value) or "0")
-
-
-def _log_ticks(axis: MplAxis, most: int) -> None:
+def _log_ticks(axis: MplAxis, columns: int = 1) -> None:
     """Powers of ten or, where there are too few, numbers between them."""
     low, high = axis.get_view_interval()
-    wide = low > 0 and high / low > 1500
-    axis.set_major_locator(
-        ticker.LogLocator(numticks=min(8, most))
-        if wide
-        else ticker.LogLocator(subs=(1.0, 2.0, 5.0), numticks=8)
-    )
+    subs = (1.0,) if high / low > 50 else (1.0, 2.0, 5.0)
+    axis.set_major_locator(ticker.LogLocator(subs=subs, numticks=9 - 2 * columns))
+    axis.set_major_formatter(lambda value, _: style.number(value))
+    axis.set_minor_formatter(ticker.NullFormatter())
 
 
-def _name_ticks(axis: MplAxis, wanted: Axis, inches: float) -> None:
-    """Ticks with labels where there is room for these, turned where that helps, and others without."""
-    ticks, labels = wanted.ticks or (), [escape(label) for label in wanted.tick_labels or ()]
+def _separate_labels(axis: MplAxis) -> None:
+    """Turn names of ticks across that would touch, and leave out those that still do."""
     is_across = axis.axis_name == "x"  # type: ignore[attr-defined]
-    height = 1.35 * wanted.tick_size / 72
-    widths = [_width(label, wanted.tick_size) + 0.08 if is_across else height for label in labels]
-    positions = _positions(axis, wanted, inches)
-    shown = _fitting(positions, widths, wanted)
-    is_turned = is_across and wanted.scale == "category" and len(shown) < len(ticks)
-    if is_turned:
-        shown = _fitting(positions, [0.2] * len(ticks), wanted)
-    axis.set_ticks([ticks[k] for k in shown], [labels[k] for k in shown])
-    if is_turned:
-        for label in axis.get_ticklabels():
+    side = 0 if is_across else 1
+    boxes = [(label.get_window_extent(), label) for label in axis.get_ticklabels()]
+    boxes.sort(key=lambda pair: pair[0].min[side])
+    if all(first.max[side] < second.min[side] for (first, _), (second, _) in pairwise(boxes)):
+        return
+    needed, kept = 1.3 * max(box.height for box, _ in boxes), -np.inf
+    for box, label in boxes:
+        if is_across:
             label.set(rotation=30, ha="right", rotation_mode="anchor")
-    if len(shown) < len(ticks):
-        axis.set_ticks(ticks, minor=True)
-        axis.set_minor_formatter(ticker.NullFormatter())
-    else:
-        axis.set_minor_locator(ticker.NullLocator())
-
-
-def _width(text: str, size: float) -> float:
-    """The width of a text in inches."""
-    font = FontProperties(family=mpl.rcParams["font.family"], size=size)
-    lines = text.split("\n")
-    return (
-        max(float(text_to_path.get_text_width_height_descent(line, font, ismath=False)[0]) for line in lines)
-        / 72
-    )
-
-
-def _positions(axis: MplAxis, wanted: Axis, inches: float) -> list[float]:
-    """Where the ticks stand in inches from the start of the axis."""
-    transform = axis.get_transform()
-    low, high = transform.transform(np.sort(axis.get_view_interval()))
-    every = transform.transform(np.array(wanted.ticks or (), np.float64))
-    return list((every - low) / ((high - low) or 1) * inches)
-
-
-def _fitting(positions: Sequence[float], widths: Sequence[float], wanted: Axis) -> list[int]:
-    """The ticks whose labels do not touch: all, powers of ten, or each far from the one before."""
-
-    def touches(first: int, second: int) -> bool:
-        return positions[second] - positions[first] < (widths[first] + widths[second]) / 2
-
-    every = list(range(len(positions)))
-    ticks = wanted.ticks or ()
-    powers = [k for k in every if wanted.scale == "log" and math.log10(ticks[k]).is_integer()]
-    for some in (every, powers):
-        if len(some) > 1 and not any(touches(*pair) for pair in pairwise(some)):
-            return some
-    kept = every[:1]
-    for k in every[1:]:
-        if not touches(kept[-1], k):
-            kept.append(k)
-    return kept
+        middle = (box.min[side] + box.max[side]) / 2
+        if middle - kept < needed:
+            label.set_visible(False)
+        else:
+            kept = middle
 
 
 # --- colours and legends
 
 
-def _draw_bar(scale: ColorScale, axes: Any, *, aspect: float) -> None:
-    """A bar of the colours at the right, with its good end named."""
-    figure = (axes.flat[0] if isinstance(axes, np.ndarray) else axes).figure
+def _draw_bar(scale: ColorScale, every: Sequence[Axes]) -> None:
+    """A bar of the colours at the right of panels."""
     drawn = ScalarMappable(norm_of(scale), colormap(scale))
-    bar = figure.colorbar(
-        drawn, ax=axes, pad=0.02, aspect=aspect, ticks=scale.ticks, format="%.4g" if scale.ticks else None
-    )
-    bar.set_label(escape(scale.label))
-    bar.outline.set_linewidth(0.5)
+    bar = every[0].figure.colorbar(drawn, ax=every, pad=0.02, aspect=30, label=scale.label)
     if scale.is_log:
-        _log_ticks(bar.ax.yaxis, 8)
-        _format_ticks(bar.ax.yaxis, Axis(scale="log"))
-    if scale.good:
-        is_low = scale.good == "low"
-        bar.ax.annotate(
-            "good",
-            (0.5, 0.0 if is_low else 1.0),
-            xycoords="axes fraction",
-            xytext=(0, -4 if is_low else 4),
-            textcoords="offset points",
-            ha="center",
-            va="top" if is_low else "bottom",
-            fontsize=style.SIZE - 2,
-        )
+        _log_ticks(bar.ax.yaxis)
+    elif scale.ticks:
+        bar.set_ticks(scale.ticks, labels=[style.number(tick) for tick in scale.ticks])
 
 
-def _legend_below(figure: Figure, groups: Sequence[dict[str, Any]]) -> None:
-    """One legend under the panels, where it hides nothing; every group begins a line of its own."""
-    present = [group for group in groups if group]
-    if not present:
-        return
-    longest = max(len(label) for group in present for label in group)
-    fitting = max(1, int(figure.get_size_inches()[0] / (0.6 + 0.08 * longest)))
-    columns = min(fitting, max(map(len, present)))
-    nothing = Line2D([], [], linestyle="none")
-    cells: list[tuple[str, Any]] = []
-    for group in present:
-        cells += [*group.items(), *([("", nothing)] * (-len(group) % columns if len(present) > 1 else 0))]
-    # matplotlib fills a legend column by column and makes the first ones longer
-    order = [cell for column in range(columns) for cell in cells[column::columns]]
-    labels, handles = [escape(label) for label, _ in order], [handle for _, handle in order]
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
-
-
-def _panel_legend(axes: Axes, title: str, handles: dict[str, Any]) -> None:
-    short = max(map(len, handles), default=0) <= 6
-    axes.legend(
-        handles.values(),
-        map(escape, handles),
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.02),
-        ncols=4 if short else 2,
-        title=escape(title),
-        title_fontsize=style.SIZE - 1.5,
-        fontsize=style.SIZE - 2,
-        handlelength=2.2,
-        columnspacing=1.0,
-    )
+def _draw_legend(figure: Figure, handles: dict[str, Any]) -> None:
+    """One legend under the panels, where it hides nothing."""
+    if handles:
+        longest = max(map(len, handles))
+        columns = max(1, int(figure.get_size_inches()[0] / (0.6 + 0.08 * longest)))
+        figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(columns, len(handles)))

@@ -8,28 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from mlprun.figures import style
-from mlprun.figures.chart import (
-    Axis,
-    Chart,
-    ColorScale,
-    HeatMap,
-    Line,
-    Mark,
-    Panel,
-    Points,
-    evenly,
-    joined,
-    legend_entry,
-)
+from mlprun.figures import chart, style
+from mlprun.figures.chart import Axis, Chart, ColorScale, HeatMap, Line, Mark, Panel, Points
 from mlprun.figures.figure import NetworkFigure, RunFigure, run_figures
 from mlprun.figures.style import SPLITS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
+    from mlprun.figures.chart import Array
+    from mlprun.figures.plane import Plane
     from mlprun.figures.run_data import RunData
 
 ROWS = 2000
@@ -60,30 +46,24 @@ class DataFigure(RunFigure):
         target = style.name(data.preprocessing.target_names[0])
         if data.has_tokens:
             return _sequences(data, title, target)
+        colors, note = None, ""
         if data.preprocessing.width == 1:
-            rows = over_input(data)
-            x = Axis(style.name(data.preprocessing.names[0]))
-            panel, note = Panel(_over_input_marks(rows), x, Axis(target)), ""
+            rows = shown_rows(data, None, data.splits)
+            marks, x, y = split_marks(rows), Axis(style.name(data.preprocessing.names[0])), Axis(target)
             if data.classes is not None:
                 names = tuple(map(style.name, data.classes))
                 y = Axis(target, ticks=tuple(range(len(names))), tick_labels=names)
-                panel = Panel(class_marks(rows, data.classes), x, y)
         else:
             plane = data.plane(self.features)
-            rows = shown_rows(data, plane.project, data.splits)
+            rows = shown_rows(data, replace(plane, spread=np.inf), data.splits)
             note = plane.note if self.features is None else ""
-            x, y = (
-                Axis(name, limits=ends) for name, ends in zip(plane.names, limits_of(rows, 0.05), strict=True)
-            )
-            if data.classes is not None:
-                panel = Panel(class_marks(rows, data.classes), x, y)
-            else:
+            x, y = (Axis(name, limits=ends) for name, ends in zip(plane.names, limits_of(rows), strict=True))
+            marks = row_marks(rows, data.classes)
+            if data.classes is None:
                 values = np.concatenate([one.truth for one in rows])
                 colors = ColorScale(target, float(values.min()), float(values.max()))
-                panel = Panel(number_marks(rows), x, y, colors=colors)
-        details = (*joined(note, thinning(rows)), *many_classes(data.classes))
-        legend = legend_of(rows, data.classes)
-        return Chart(title, details, (panel,), height=4.6, legend=legend)
+        details = (*chart.joined(note, thinning(rows)), *many_classes(data.classes))
+        return Chart(title, details, (Panel(marks, x, y),), height=4.6, colors=colors)
 
 
 @run_figures.register
@@ -99,35 +79,28 @@ class FittedCurve(NetworkFigure):
 
     def compute(self, data: RunData) -> Chart:
         epoch = self.epoch_of(data)
-        rows = over_input(data, epoch)
-        (low, high), _ = limits_of(rows, 0.05)
+        rows = shown_rows(data, None, data.splits, epoch)
+        (low, high), _ = limits_of(rows)
         inputs = np.linspace(low, high, GRID)
         means, scales = data.preprocessing.input_units
-        predicted = data.predict(
-            epoch, ((inputs - means[0]) / scales[0])[:, None].astype(data.experiment.dtype)
-        )
+        scaled = ((inputs - means[0]) / scales[0])[:, None]
+        predicted = data.predict(epoch, scaled.astype(data.experiment.dtype))
         outputs = np.asarray(predicted.outputs, np.float64)
-        names, what, y = _outputs(data, outputs.shape[1], is_probable=predicted.probabilistic)
+        names, axis = data.preprocessing.target_names, "target"
+        if data.classes is not None:
+            names = data.classes if outputs.shape[1] > 1 else data.classes[-1:]
+            axis = "probability" if predicted.probabilistic else "output"
         lines = tuple(
-            Line(inputs, outputs[:, k], f"{what} {style.name(name)}", width=1.8, dashes=style.DASHES[k],
-                 color=style.BLACK if len(names) == 1 else style.COLORS[k])
+            Line(inputs, outputs[:, k], f"network: {style.name(name)}", style.COLORS[k + 2], style.DASHES[k])
             for k, name in enumerate(names[:CURVES])
-        )  # fmt: skip
+        )
         fewer = f"the first {CURVES} of {len(names)} outputs" if len(names) > CURVES else ""
         # class ids stand at 0 and 1, where a probability ends; of more classes they would stand nowhere
-        points = _over_input_marks(rows, lighter=0.35) if len(names) == 1 else ()
+        points = split_marks(rows) if len(names) == 1 else ()
         x = Axis(style.name(data.preprocessing.names[0]), limits=(low, high))
-        details = joined(data.describe(epoch), thinning(rows), fewer)
-        return Chart(f"Fit of {data.name}", details, (Panel((*points, *lines), x, Axis(y)),))
-
-
-def _outputs(data: RunData, count: int, *, is_probable: bool) -> tuple[tuple[str, ...], str, str]:
-    """The names of the outputs, what a legend calls them, and the name of their axis."""
-    targets = data.preprocessing.target_names
-    if data.classes is None:
-        return targets, "prediction of", style.name(targets[0]) if len(targets) == 1 else "target"
-    names = data.classes if count > 1 else data.classes[-1:]
-    return names, "probability of class", "probability" if is_probable else "output"
+        y = Axis(style.name(names[0]) if data.classes is None and len(names) == 1 else axis)
+        details = chart.joined(data.describe(epoch), thinning(rows), fewer)
+        return Chart(f"Fit of {data.name}", details, (Panel((*points, *lines), x, y),))
 
 
 # --- rows as points, for all charts that show some
@@ -138,38 +111,32 @@ class SplitRows:
     """Rows of one split in a chart: positions [N, 2] and class ids or numbers [N]."""
 
     split: str
-    positions: NDArray[np.float64]
-    truth: NDArray[np.float64]
+    positions: Array
+    truth: Array
     total: int
     """rows of the split, of which these are some"""
-    opacity: NDArray[np.float64] | None = None
-    """[N]; None where all are full"""
+    opacity: Array
 
 
 def shown_rows(
-    data: RunData,
-    project: Callable[[NDArray[Any]], NDArray[np.float64]],
-    splits: tuple[str, ...],
-    epoch: int | None = None,
-    opacity: Callable[[NDArray[Any]], NDArray[np.float64]] | None = None,
+    data: RunData, plane: Plane | None, splits: tuple[str, ...], epoch: int | None = None
 ) -> tuple[SplitRows, ...]:
-    """The rows of the splits where `project` shows their inputs, with class ids or their first target."""
-    found = []
+    """The rows of the splits in a plane, with class ids or their first target.
+
+    Without a plane, their only input is across and the truth up, in the user's units.
+    """
+    found, (means, scales) = [], data.preprocessing.input_units
     for split in splits:
         rows = data.rows(split, epoch)
-        chosen = evenly(len(rows), ROWS)
-        truth = rows.truth[chosen]
-        inputs, truth = rows.inputs[chosen], truth if truth.ndim == 1 else truth[:, 0]
-        faint = None if opacity is None else opacity(inputs)
-        found.append(SplitRows(split, project(inputs), np.asarray(truth, np.float64), len(rows), faint))
+        chosen = chart.evenly(len(rows), ROWS)
+        inputs, truth = rows.inputs[chosen], np.asarray(rows.truth, np.float64)[chosen]
+        truth = truth if truth.ndim == 1 else truth[:, 0]
+        if plane is None:
+            positions, opacity = np.column_stack([inputs * scales + means, truth]), np.ones(len(truth))
+        else:
+            positions, opacity = plane.project(inputs), plane.opacity(inputs)
+        found.append(SplitRows(split, positions, truth, len(rows), opacity))
     return tuple(found)
-
-
-def over_input(data: RunData, epoch: int | None = None) -> tuple[SplitRows, ...]:
-    """The rows with their only input across and the (first) target or class id up, in the user's units."""
-    means, scales = data.preprocessing.input_units
-    rows = shown_rows(data, lambda inputs: inputs * scales + means, data.splits, epoch)
-    return tuple(replace(one, positions=np.column_stack([one.positions[:, 0], one.truth])) for one in rows)
 
 
 def thinning(rows: tuple[SplitRows, ...]) -> str:
@@ -183,15 +150,12 @@ def many_classes(classes: tuple[str, ...] | None) -> tuple[str, ...]:
     return (f"{len(classes)} classes, dark to light",) if classes and len(classes) > NAMED_CLASSES else ()
 
 
-def limits_of(
-    rows: tuple[SplitRows, ...], margin: float = 0.12
-) -> tuple[tuple[float, float], tuple[float, float]]:
+def limits_of(rows: tuple[SplitRows, ...]) -> list[tuple[float, float]]:
     """(left, right) and (bottom, top) around all rows."""
     positions = np.concatenate([one.positions for one in rows])
     low, high = positions.min(axis=0), positions.max(axis=0)
-    room = np.where(high > low, (high - low) * margin, 1.0)
-    (left, bottom), (right, top) = (low - room).tolist(), (high + room).tolist()
-    return (left, right), (bottom, top)
+    room = np.where(high > low, (high - low) * 0.08, 1.0)
+    return list(zip((low - room).tolist(), (high + room).tolist(), strict=True))
 
 
 def marker_size(rows: tuple[SplitRows, ...]) -> float:
@@ -199,65 +163,42 @@ def marker_size(rows: tuple[SplitRows, ...]) -> float:
     return float(np.clip(9000 / max(1, sum(len(one.positions) for one in rows)), 5, 34))
 
 
-def class_marks(
-    rows: tuple[SplitRows, ...], classes: tuple[str, ...], *, scale: float = 1.0
+def row_marks(
+    rows: tuple[SplitRows, ...], classes: tuple[str, ...] | None, *, scale: float = 1.0
 ) -> tuple[Mark, ...]:
-    """A marker and colour for each class; train filled, dev hollow, test filled with a black rim."""
-    size = marker_size(rows) * scale
-    marks: list[Mark] = []
+    """Rows with a marker and colour for each class, or coloured by their target, and their legend.
+
+    Of classes, train is filled, dev hollow, and test filled with a black rim.
+    """
+    size, marks = marker_size(rows) * scale, list[Mark]()
     for one in rows:
+        label, (x, y) = rows_label(one), one.positions.T
+        if classes is None:
+            marker, values = SPLITS[one.split].marker, one.truth
+            look: Any = {"marker": marker, "edge": style.BLACK, "values": values, "opacity": one.opacity}
+            marks.append(Points(x, y, label, size=size, **look))
+            continue
+        marks.append(chart.legend_entry(label, **_split_look(one.split, style.GREY)))
         for index in map(int, np.unique(one.truth)):
-            look = _split_look(one.split, style.color_of(index, len(classes)), is_alone=len(rows) == 1)
-            look["edge_width"] *= min(1.0, size / 9)  # the rims of many small markers must not cover them
-            marker = style.MARKERS[index] if len(classes) <= NAMED_CLASSES else "o"
+            look = _split_look(one.split, style.color_of(index, len(classes)))
+            look["marker"] = style.MARKERS[index] if len(classes) <= NAMED_CLASSES else "o"
             here = one.truth == index
-            opacity: Any = 1.0 if one.opacity is None else one.opacity[here]
+            marks.append(Points(x[here], y[here], size=size, opacity=one.opacity[here], **look))
+    for k, name in enumerate(classes or ()):
+        if len(classes or ()) <= NAMED_CLASSES:
             marks.append(
-                Points(*_columns(one.positions[here]), size=size, marker=marker, opacity=opacity, **look)
+                chart.legend_entry(class_label(name), color=style.COLORS[k], marker=style.MARKERS[k])
             )
     return tuple(marks)
 
 
-def number_marks(rows: tuple[SplitRows, ...], *, is_over_surface: bool = False) -> tuple[Mark, ...]:
-    """Rows coloured by a numeric target, a marker for each split."""
-    edge: Any = {"edge": style.BLACK, "edge_width": 0.5} if is_over_surface else {"edge": style.WHITE}
-    return tuple(
-        Points(*_columns(one.positions), values=one.truth, marker=SPLITS[one.split].marker,
-               size=marker_size(rows), opacity=1.0 if one.opacity is None else one.opacity, **edge)
-        for one in rows
-    )  # fmt: skip
-
-
-def _columns(positions: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return positions[:, 0], positions[:, 1]
-
-
-def _over_input_marks(rows: tuple[SplitRows, ...], lighter: float = 0.0) -> tuple[Mark, ...]:
-    return tuple(
-        Points(*_columns(one.positions), rows_label(one), style.lighter(SPLITS[one.split].color, lighter),
-               SPLITS[one.split].marker, marker_size(rows))
-        for one in rows
-    )  # fmt: skip
-
-
-def legend_of(rows: tuple[SplitRows, ...], classes: tuple[str, ...] | None) -> tuple[tuple[Points, ...], ...]:
-    """Entries of the classes, and of the splits where there are several or colour is the target's."""
-    if classes is None:
-        return (
-            tuple(
-                legend_entry(rows_label(one), color=style.GREY, marker=SPLITS[one.split].marker)
-                for one in rows
-            ),
-        )
-    named = (
-        legend_entry(class_label(name), color=style.color_of(k, len(classes)), marker=style.MARKERS[k])
-        for k, name in enumerate(classes)
-        if len(classes) <= NAMED_CLASSES
-    )
-    splits = (
-        legend_entry(rows_label(one), **_split_look(one.split, style.GREY)) for one in rows if len(rows) > 1
-    )
-    return tuple(named), tuple(splits)
+def split_marks(rows: tuple[SplitRows, ...]) -> tuple[Mark, ...]:
+    """Rows with a marker and colour for each split."""
+    marks = []
+    for one in rows:
+        (x, y), (color, _, marker) = one.positions.T, SPLITS[one.split]
+        marks.append(Points(x, y, rows_label(one), color, marker, marker_size(rows)))
+    return tuple(marks)
 
 
 def class_label(name: str) -> str:
@@ -270,12 +211,10 @@ def rows_label(rows: SplitRows) -> str:
     return f"{rows.split} ({rows.total:,} rows)"
 
 
-def _split_look(split: str, color: str, *, is_alone: bool = False) -> dict[str, Any]:
-    if is_alone or split == "train":
-        return {"color": color, "edge": style.WHITE, "edge_width": 0.3}
+def _split_look(split: str, color: str) -> dict[str, Any]:
     if split == "dev":
-        return {"color": style.WHITE, "edge": color, "edge_width": 1.0}
-    return {"color": color, "edge": style.BLACK, "edge_width": 0.9}
+        return {"color": style.WHITE, "edge": color}
+    return {"color": color, "edge": style.WHITE if split == "train" else style.BLACK}
 
 
 # --- sequences of tokens
@@ -293,14 +232,11 @@ def _sequences(data: RunData, title: str, target: str) -> Chart:
     labels = tuple(f"{row}  ({target}: {_target(data, rows.truth[row])})" for row in range(count))
     x = Axis("position in the row", ticks=tuple(range(width)) if width <= 20 else None)
     y = Axis("row", "category", (count - 0.5, -0.5), tuple(range(count)), labels)
-    cells = HeatMap(
-        tokens.astype(np.float64),
-        texts=tuple(tuple(map(str, row)) for row in tokens.tolist()),
-        text_size=style.SIZE - 2,
-    )
-    colors = ColorScale("", float(tokens.min()), float(tokens.max()), palette="surface", bar=False)
-    panel = Panel((cells,), x, y, grid="none", colors=colors)
-    return Chart(title, (f"{split} rows{fewer}{cut}",), (panel,), height=min(1.6 + 0.22 * count, 8.5))
+    texts = tuple(tuple(map(str, row)) for row in tokens.tolist())
+    panel = Panel((HeatMap(tokens.astype(np.float64), texts=texts),), x, y)
+    colors = ColorScale("symbol", float(tokens.min()), float(tokens.max()), palette="surface")
+    height = min(1.6 + 0.22 * count, 8.5)
+    return Chart(title, (f"{split} rows{fewer}{cut}",), (panel,), height=height, colors=colors)
 
 
 def _target(data: RunData, truth: Any) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from mlprun.config import printable, truncate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 PAGE = 6.3
 """inches across a thesis page's text"""
@@ -119,45 +119,12 @@ def lighter(color: str, share: float) -> str:
     return _hex(channels + (255 - channels) * share)
 
 
-def spans_much(*values: Any) -> bool:
-    """Return True for positive values that span so much that a linear axis would show only the largest."""
-    known = np.concatenate([np.ravel(np.asarray(one, np.float64)) for one in values])
-    known = known[np.isfinite(known)]
-    return bool(len(known) and known.min() > 0 and known.max() / known.min() >= 30)
-
-
-def round_ticks(low: float, high: float, count: int = 6, steps: Sequence[float] = (1, 2, 5)) -> list[float]:
+def round_ticks(low: float, high: float, count: int) -> list[float]:
     """Round numbers between two, about `count` of them."""
-    if not high > low:
-        return [low]
     rough = (high - low) / count
     decade = 10.0 ** math.floor(math.log10(rough))
-    step = decade * next((step for step in (*steps, 10) if step * decade >= rough * (1 - 1e-9)), 10)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [float(f"{k * step:.12g}") for k in range(first, last + 1)]
-
-
-def log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten between two positive numbers, or 1, 2 and 5 times these where the powers are few."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    every = -(-len(powers) // 7) if high / low >= 100 else 1
-    factors = (1,) if high / low >= 100 else (1, 2, 5)
-    ticks = [float(f"{factor}e{power}") for power in powers[::every] for factor in factors]
-    return [tick for tick in ticks if low <= tick <= high]
-
-
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-def power(value: float) -> str:
-    """A number on a logarithmic axis: `0.01`, `2·10⁻⁵`; nothing for one without a logarithm."""
-    if value <= 0:
-        return ""
-    if 1e-3 <= value < 1e5:
-        return f"{value:.10g}"
-    mantissa, exponent = f"{value:.0e}".split("e")
-    text = "10" + str(int(exponent)).translate(_SUPERSCRIPTS)
-    return text if mantissa == "1" else f"{mantissa}·{text}"
+    step = decade * next(step for step in (1, 1.5, 2, 3, 5, 10, 20) if step * decade >= rough)
+    return [float(f"{k * step:.12g}") for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _channels(color: str) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from PIL import Image
 import mlprun.api as mlprun
 from mlprun import figures
 from mlprun.errors import CheckpointError, DataError, UsageError
-from mlprun.figures import render, style
+from mlprun.figures import Points, render, style
 from mlprun.figures.marks import SURFACE
 from mlprun.figures.rows import NAMED_CLASSES
 from mlprun.storage import runs
@@ -307,8 +307,7 @@ def test_more_classes_than_colours_are_shades_and_the_charts_say_so(tmp_path: Pa
         for kind in ("data", "regions", "frames"):
             chart = figures.compute(kind, data)
             assert any("dark to light" in text for text in chart.details) is expected
-            entries = [entry.label for group in chart.legend or () for entry in group]
-            named = {label for label in entries if label.startswith("class ")}
+            named = {mark.label for mark in chart.marks(Points) if mark.label.startswith("class ")}
             assert len(named) == (0 if expected else count)
 
 

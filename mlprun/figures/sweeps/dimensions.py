@@ -7,9 +7,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from mlprun.figures import style
 from mlprun.figures.chart import Axis
@@ -17,9 +15,8 @@ from mlprun.figures.chart import Axis
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
     from mlprun.analysis.summary import ConfigurationSummary
+    from mlprun.figures.chart import Scale
 
 FEW = 12
 """values of a parameter that an axis names each, at most"""
@@ -27,10 +24,6 @@ NAME = 22
 """characters of a parameter's name or value on an axis"""
 NEAR = 0.03
 """of an axis: values that stand closer cannot be told apart, and are set side by side where they are few"""
-DECADES = 100.0
-"""numbers that span so many times their smallest are not shown on a linear axis from 0"""
-
-Scale = Literal["category", "linear", "log", "symlog"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +34,7 @@ class Dimension:
     name: str
     levels: tuple[Any, ...]
     scale: Scale
-    """how values are placed: side by side as a `category`, or by size; `symlog` is logarithmic but for 0"""
+    """how values are placed: side by side as a `category`, or by size"""
     is_continuous: bool = False
     """numbers drawn from a range, few of which are equal"""
 
@@ -53,43 +46,16 @@ class Dimension:
 
     def fraction(self, value: Any) -> float:
         """Where a value stands between 0 and 1, as on the axis."""
-        low, high = self._ends
-        return (self._on(self.position(value)) - low) / (high - low) if high > low else 0.5
+        low, high = self._on(self.levels[0]), self._on(self.levels[-1])
+        return (self._on(value) - low) / (high - low) if high > low else 0.5
 
-    def shifted(self, positions: NDArray[np.float64], shift: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Places moved by a share of half the mean distance between values, as on the axis."""
-        if not self.is_number:
-            return np.asarray(positions + shift, np.float64)
-        low, high = self._ends
-        by = shift * (high - low) / max(1, len(self.levels) - 1) / 2
-        return np.asarray(positions * 10**by if self.scale == "log" else positions + by, np.float64)
+    def _on(self, value: Any) -> float:
+        return math.log10(self.position(value)) if self.scale == "log" else self.position(value)
 
     @property
     def is_number(self) -> bool:
         """Whether values have a place by their size; others stand side by side."""
         return self.scale != "category"
-
-    @property
-    def is_to_scale(self) -> bool:
-        """False for numbers that stand side by side."""
-        return self.is_number or not all(map(_is_number, self.levels))
-
-    @cached_property
-    def _ends(self) -> tuple[float, float]:
-        positions = [self._on(self.position(level)) for level in self.levels]
-        return min(positions), max(positions)
-
-    def _on(self, position: float) -> float:
-        if self.scale == "log":
-            return math.log10(position)
-        if self.scale == "symlog":
-            low = self._least
-            return math.log10(position) if position >= low else math.log10(low) - 1 + position / low
-        return position
-
-    @cached_property
-    def _least(self) -> float:
-        return min(float(level) for level in self.levels if level > 0)
 
     @cached_property
     def _indices(self) -> dict[str, int]:
@@ -119,16 +85,12 @@ class Dimension:
 
     def axis(self) -> Axis:
         """The axis with its name and its values: those of a few, else round numbers."""
-        label = style.name(self.name, NAME + 8) + ("" if self.is_to_scale else " (not to scale)")
-        below = self._least if self.scale == "symlog" else 1.0
+        is_to_scale = self.is_number or not all(map(_is_number, self.levels))
+        label = style.name(self.name, NAME + 8) + ("" if is_to_scale else " (not to scale)")
         if self.is_number and not self.is_few:
-            return Axis(label, self.scale, linear_below=below)
-        positions = tuple(self.position(level) for level in self.levels)
-        # of half the distance between numbers, and of that between others
-        margin = 0.12 * (len(self.levels) - 1) if self.is_number else 0.5
-        ends = self.shifted(np.array([positions[0], positions[-1]]), np.array([-margin, margin]))
-        limits = (float(ends[0]), float(ends[1]))
-        return Axis(label, self.scale, limits, positions, tuple(self.labels), linear_below=below)
+            return Axis(label, self.scale)
+        limits = None if self.is_number else (-0.5, len(self.levels) - 0.5)
+        return Axis(label, self.scale, limits, tuple(map(self.position, self.levels)), tuple(self.labels))
 
 
 def dimension(
@@ -142,18 +104,11 @@ def dimension(
         return Dimension(path, name, tuple(levels), "category")
     levels.sort()
     is_continuous = is_continuous and 2 * len(levels) > len(values)
-    found = Dimension(path, name, tuple(levels), _scale(levels, scale), is_continuous)
+    is_log = scale == "log" and levels[0] > 0
+    found = Dimension(path, name, tuple(levels), "log" if is_log else "linear", is_continuous)
     positions = [found.fraction(level) for level in levels]
     near = any(after - before < NEAR for before, after in pairwise(positions))
-    return replace(found, scale="category") if found.is_few and (near or found.scale == "symlog") else found
-
-
-def _scale(levels: Sequence[float], scale: str | None) -> Scale:
-    """How numbers in order stand on an axis."""
-    above = [level for level in levels if level > 0]
-    if levels[0] > 0:
-        return "log" if scale == "log" else "linear"
-    return "symlog" if levels[0] == 0 and len(above) > 1 and above[-1] >= DECADES * above[0] else "linear"
+    return replace(found, scale="category") if found.is_few and near else found
 
 
 def without_common_options(levels: Sequence[Any]) -> list[Any]:
@@ -190,27 +145,13 @@ def number(value: float) -> str:
     return style.typeset(short if float(short) == value else f"{value:.3g}")
 
 
-def format_ticks(values: Sequence[float]) -> list[str]:
-    """Round numbers of one axis in all of their digits, but for what is rounding: 0.9745, 0.9760."""
-    texts = [f"{value:.10g}" for value in values]
-    if not any("e" in text for text in texts):
-        decimals = max((len(text.partition(".")[2]) for text in texts), default=0)
-        texts = [f"{value:.{decimals}f}" for value in values]
-    return list(map(style.typeset, texts))
-
-
-def configuration_labels(
-    dimensions: Sequence[Dimension], settings: Sequence[Mapping[str, Any]]
-) -> list[list[str]]:
-    """Settings by names and values of what varies, `hidden 4, lr 0.1`: with whole and with shorter names."""
-    values = [
-        [(one.name, one.labels[one.index(chosen[one.path])]) for one in dimensions if one.path in chosen]
-        for chosen in settings
-    ]
-    return [
-        [", ".join(f"{style.name(name, most)} {value}" for name, value in pairs) for pairs in values]
-        for most in (NAME, 14, 9)
-    ]
+def configuration_label(dimensions: Sequence[Dimension], chosen: Mapping[str, Any]) -> str:
+    """A setting by names and values of what varies: `hidden 4, lr 0.1`."""
+    return ", ".join(
+        f"{style.name(one.name, NAME)} {one.labels[one.index(chosen[one.path])]}"
+        for one in dimensions
+        if one.path in chosen
+    )
 
 
 def _key(value: Any) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from mlprun.figures import style
-from mlprun.figures.chart import Axis, Bars, Chart, Interval, Mark, Panel, Text, joined
+from mlprun.figures.chart import Axis, Bars, Chart, Interval, Mark, Panel, Text, evenly, joined, scale_of
 from mlprun.figures.figure import SweepFigure, sweep_figures
 from mlprun.figures.sweeps.permutation import units_of
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlprun.analysis.summary import ConfigurationSummary
+    from mlprun.figures.chart import Array
     from mlprun.figures.sweeps.dimensions import Dimension
     from mlprun.figures.sweeps.sweep_data import SweepData
 
@@ -31,8 +33,7 @@ FOLDS = 5
 REPEATS = 20
 
 
-@dataclass(frozen=True)
-class Share:
+class Share(NamedTuple):
     """The share of the variance that a parameter explains, and the 95% threshold without an effect."""
 
     name: str
@@ -76,71 +77,66 @@ class ImportanceFigure(SweepFigure):
     def compute(self, data: SweepData) -> Chart:
         known, is_log = _known(data)
         shares, rest = explained(data)
-        of_variance = f"shares of the variance of {f'log {data.axis}' if is_log else data.axis} over"
+        parts = [f"shares of the variance of {'log ' if is_log else ''}{data.axis}"]
         if data.is_grid:
-            label, trials = "a parameter alone", sum(len(line.values) for line in known)
-            parts = [f"{of_variance} {trials:,} trials (analysis of variance)"]
-            some = len(known) < len(data.lines)
-            parts += ["some settings have no metric: shares may overlap"] if some else []
+            parts += [f"{sum(len(line.values) for line in known):,} trials (analysis of variance)"]
+            parts += (
+                ["some settings have no metric: shares may overlap"] if len(known) < len(data.lines) else []
+            )
             unmarked = [style.name(one.name, 20) for one in shares if np.isnan(one.threshold)]
             few = f"no mark at {', '.join(unmarked)}: too few repeats for a permutation test"
             parts += [few] if unmarked else []
         else:
-            label, predicted = "a parameter, alone and with others", 1 - rest["not predicted"]
+            predicted = 1 - rest["not predicted"]
             how = f"permutation importance of a random forest, which predicts {predicted:.0%} of it"
-            parts = [f"{of_variance} {len(known):,} settings ({how})"]
+            parts += [f"{len(known):,} settings ({how})"]
             parts += ["too little to tell which parameters matter"] if predicted < MIN_PREDICTED else []
             parts += ["chosen by earlier metrics, not evenly"] if data.is_adaptive else []
-        details = joined(*parts, data.left_out())
         height = float(np.clip(1.6 + 0.34 * (len(shares) + len(rest)), 2.6, 7.0))
         title = f"What explains the {data.metric} of {data.name}"
+        label = "a parameter alone" if data.is_grid else "a parameter, alone and with others"
+        details = joined(*parts, data.left_out())
         return Chart(title, details, (_panel(label, shares, rest),), height=height)
 
 
 def _panel(label: str, shares: list[Share], rest: dict[str, float]) -> Panel:
     """A bar for each parameter, the largest on top, and for the rest."""
-    names = [*(style.name(one.name, 30) for one in shares), *rest]
+    names = (*(style.name(one.name, 30) for one in shares), *rest)
     lengths = np.array([*(one.share for one in shares), *rest.values()])
     rows, count = np.arange(len(names), dtype=np.float64), len(shares)
-    thresholds = np.array([one.threshold for one in shares])
+    start, end = rows - 0.31, rows + 0.31
     marks: list[Mark] = [
-        Bars(rows[:count] - 0.31, rows[:count] + 0.31, lengths[:count], label=label, along="y"),
+        Bars(start[:count], end[:count], lengths[:count], label=label, along="y"),
         Bars(
-            rows[count:] - 0.31, rows[count:] + 0.31, lengths[count:], label="the rest", color="#d9d9d9",
-            edge="#888888", edge_width=0.5, hatch="////", along="y",
+            start[count:], end[count:], lengths[count:], label="the rest", color="#d9d9d9",
+            edge=style.GREY, hatch="////", along="y",
         ),
     ]  # fmt: skip
+    thresholds = np.array([one.threshold for one in shares])
     known = np.isfinite(thresholds)
     if known.any():
-        at, middle = thresholds[known], rows[:count][known]
-        look: Any = {"color": style.VERMILLION, "width": 1.8}
-        marks.append(Interval(at, middle - 0.42, middle + 0.42, "95% null threshold", **look))
-    texts = tuple(f"{share:.1%}" for share in lengths)
-    marks.append(Text(lengths, rows, texts, align="left", offset=(4, 0), box=True))
-    right = max(float(lengths.max()), float(np.nanmax([0.02, *thresholds]))) * 1.13
-    return Panel(
-        tuple(marks),
-        Axis("share of the variance", limits=(0, right), format="percent"),
-        Axis("", "category", (len(names) - 0.4, -0.6), tuple(range(len(names))), tuple(names)),
-        grid="x",
-    )
+        at, low, high = thresholds[known], start[:count][known], end[:count][known]
+        marks.append(Interval(at, low, high, "95% null threshold", style.VERMILLION, 1.8))
+    marks.append(Text(lengths, rows, tuple(f"{share:.1%}" for share in lengths)))
+    x = Axis("share of the variance", limits=(0, 1.13 * max(0.02, *lengths, *thresholds[known])))
+    y = Axis("", "category", (len(names) - 0.4, -0.6), tuple(range(len(names))), names)
+    return Panel(tuple(marks), x, y)
 
 
-def most_important(data: SweepData, among: Sequence[Dimension]) -> list[Dimension] | None:
-    """The parameters by what they explain, the most important first; None where that is not known."""
+def most_important(data: SweepData) -> Sequence[Dimension]:
+    """The parameters by what they explain, the most important first; as they are where that is not known."""
     if ImportanceFigure().unsupported_reason(data) is not None:
-        return None
+        return data.dimensions
     shares = {one.name: one.share for one in explained(data)[0]}
-    return sorted(among, key=lambda one: -shares[one.name])
+    return sorted(data.dimensions, key=lambda one: -shares[one.name])
 
 
+@lru_cache(maxsize=1)
 def explained(data: SweepData) -> tuple[list[Share], dict[str, float]]:
     """What each parameter explains, the largest share first, and what is left; computed once for a sweep."""
-    if "explained" not in data.memo:
-        known, _ = _known(data)
-        shares, rest = _of_grid(data, known) if data.is_grid else _of_forest(data.dimensions, known)
-        data.memo["explained"] = sorted(shares, key=lambda one: -one.share), rest
-    return data.memo["explained"]  # type: ignore[no-any-return]
+    known, _ = _known(data)
+    shares, rest = _of_grid(data, known) if data.is_grid else _of_forest(data.dimensions, known)
+    return sorted(shares, key=lambda one: -one.share), rest
 
 
 def _of_grid(data: SweepData, known: Sequence[ConfigurationSummary]) -> tuple[list[Share], dict[str, float]]:
@@ -160,12 +156,12 @@ def _of_grid(data: SweepData, known: Sequence[ConfigurationSummary]) -> tuple[li
     return shares, {"interactions": interactions, "seeds, within a setting": seeds}
 
 
-def _squares(values: NDArray[np.float64]) -> float:
+def _squares(values: Array) -> float:
     """The sum of squares around the mean."""
     return float(np.sum((values - values.mean()) ** 2))
 
 
-def interactions_of(values: Sequence[NDArray[np.float64]], groups: Sequence[NDArray[np.int64]]) -> float:
+def interactions_of(values: Sequence[Array], groups: Sequence[NDArray[np.int64]]) -> float:
     """The sum of squares of means beyond a sum of effects of the parameters, fitted by least squares.
 
     `values` are the metrics of each configuration, `groups` the index of its value of each parameter.
@@ -186,8 +182,7 @@ def _of_forest(
     from sklearn.model_selection import KFold
 
     tried = sorted(known, key=lambda line: line.setting.id)
-    some = np.unique(np.linspace(0, len(tried) - 1, min(len(tried), MAX_CONFIGURATIONS)).astype(np.int64))
-    chosen = [tried[k] for k in some]
+    chosen = [tried[k] for k in evenly(len(tried), MAX_CONFIGURATIONS)]
     values = [[one.fraction(line.setting.values.get(one.path)) for one in dimensions] for line in chosen]
     positions = np.nan_to_num(np.array(values, np.float64), nan=-1.0)
     means = np.array([np.mean(list(line.values.values())) for line in chosen])
@@ -211,9 +206,8 @@ def _of_forest(
 def _known(data: SweepData) -> tuple[list[ConfigurationSummary], bool]:
     """The settings that have metrics, and whether these were taken as logarithms."""
     known = [line for line in data.lines if line.stats.n]
-    if not style.spans_much(np.concatenate([data.values(line) for line in known])):
-        return known, False
-    return [
-        replace(line, values={seed: float(np.log10(one)) for seed, one in line.values.items()})
-        for line in known
-    ], True
+    is_log = scale_of(*map(data.values, known)) == "log"
+    if is_log:
+        logs = ({seed: float(np.log10(one)) for seed, one in line.values.items()} for line in known)
+        known = [replace(line, values=values) for line, values in zip(known, logs, strict=True)]
+    return known, is_log

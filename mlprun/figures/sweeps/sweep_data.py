@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlprun.analysis import columns, statistics, summary
-from mlprun.figures import style
-from mlprun.figures.chart import LARGEST, is_drawable
-from mlprun.figures.sweeps.dimensions import Dimension, configuration_labels, dimension
+from mlprun.figures import chart, style
+from mlprun.figures.chart import LARGEST
+from mlprun.figures.sweeps.dimensions import Dimension, configuration_label, dimension
 from mlprun.sweeps import cohort_file
 from mlprun.sweeps.folder import SweepFolder, open_sweep
-from mlprun.sweeps.objective import APART, LAST, mean
+from mlprun.sweeps.objective import APART, LAST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlprun.analysis.summary import ConfigurationSummary, Summary
+    from mlprun.figures.chart import Array, ColorScale
     from mlprun.sweeps.schema import Description, Trial
 
 History = dict[str, "NDArray[Any]"]
@@ -30,7 +31,7 @@ COHORTS = 4
 """files of curves that are kept in memory, at most"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SweepData:
     """One sweep as figures need it, by one metric. Make one with `SweepData.of`."""
 
@@ -45,8 +46,6 @@ class SweepData:
     """metrics that are left out because no axis can hold them"""
     warnings: tuple[str, ...] = ()
     """as those of a run; a sweep has none"""
-    memo: dict[str, Any] = field(init=False, default_factory=dict, compare=False, repr=False)
-    """what takes long to compute, by name"""
 
     @classmethod
     def of(cls, folder: str, *, metric: str | None = None, of: str = "best") -> SweepData:
@@ -88,6 +87,13 @@ class SweepData:
         """Whether small values are good."""
         return self.summary.direction == "min"
 
+    def color_scale(self, values: Array) -> ColorScale:
+        """Colours of metrics, the good ones dark."""
+        known = values[np.isfinite(values)]
+        ends, is_log = (float(known.min()), float(known.max())), chart.scale_of(known) == "log"
+        palette: Any = "cividis" if self.best_is_small else "cividis_r"
+        return chart.ColorScale(self.axis, *ends, is_log, palette)
+
     @property
     def pruned(self) -> list[ConfigurationSummary]:
         """The settings that a search gave up, which have no place in means."""
@@ -98,16 +104,12 @@ class SweepData:
         """The parameters that have more than one value."""
         settings = [line.setting.values for line in sorted(self.lines, key=lambda line: line.setting.id)]
         names = columns.short_names(self.description.parameters)
-        every = (
-            dimension(
-                path,
-                names[path],
-                [one.get(path) for one in settings],
-                self.description.scales.get(path),
-                is_continuous=self.is_continuous(path),
-            )
-            for path in self.description.parameters
-        )
+        scales = self.description.scales
+        every = []
+        for path in self.description.parameters:
+            values, drawn = [one.get(path) for one in settings], self.random.get(path)
+            is_continuous = drawn is not None and "choice" not in drawn
+            every.append(dimension(path, names[path], values, scales.get(path), is_continuous=is_continuous))
         return tuple(one for one in every if len(one.levels) > 1)
 
     @property
@@ -116,10 +118,6 @@ class SweepData:
         drawn: Mapping[str, Any] = self.description.definition.get("random") or {}
         return drawn
 
-    def is_continuous(self, path: str) -> bool:
-        """Return True for a parameter that was drawn from a range and not from a list."""
-        return path in self.random and "choice" not in self.random[path]
-
     @property
     def is_adaptive(self) -> bool:
         """Return True if configurations were chosen by how earlier ones came out."""
@@ -127,15 +125,9 @@ class SweepData:
         name = search if isinstance(search, str) else (search or {"name": "random"}).get("name", "tpe")
         return bool(name != "random")
 
-    def values(self, line: ConfigurationSummary) -> NDArray[np.float64]:
+    def values(self, line: ConfigurationSummary) -> Array:
         """The metrics of a setting, one for each seed, in the order of seeds."""
         return np.array([line.values[seed] for seed in sorted(line.values)], np.float64)  # type: ignore[type-var]
-
-    def pruned_value(self, line: ConfigurationSummary) -> float | None:
-        """What a setting reached until it was pruned, as the mean over its trials; None for any other."""
-        figures = [trial.figures.get(self.summary.column) for trial in self.trials[line.setting.id]]
-        known = [one for one in figures if one is not None and is_drawable(one)]
-        return mean(known) if known and line.pruned_at is not None else None
 
     def labels(self, lines: Sequence[ConfigurationSummary], length: int) -> list[str]:
         """Settings by the numbers that `sweep show` gives them, with their values where these have room.
@@ -143,14 +135,15 @@ class SweepData:
         `17: hidden 4, lr 0.1` in so many characters, or `setting 17`, alike for all; the sweep's name where
         nothing varies.
         """
-        plain = [f"setting {line.setting.id}" for line in lines]
-        if not self.dimensions:
-            return [style.name(self.name, length)] if len(self.lines) == 1 else plain
-        texts = configuration_labels(self.dimensions, [line.setting.values for line in lines])
-        full = [
-            [f"{line.setting.id}: {text}" for line, text in zip(lines, some, strict=True)] for some in texts
+        if not self.dimensions and len(self.lines) == 1:
+            return [style.name(self.name, length)]
+        texts = [
+            f"{line.setting.id}: {configuration_label(self.dimensions, line.setting.values)}"
+            for line in lines
         ]
-        return next((some for some in full if max(map(len, some), default=0) <= length), plain)
+        if self.dimensions and max(map(len, texts), default=0) <= length:
+            return texts
+        return [f"setting {line.setting.id}" for line in lines]
 
     @property
     def seeds(self) -> str:
@@ -159,39 +152,27 @@ class SweepData:
         if not counts:
             return "no seeds"
         low, high = min(counts), max(counts)
-        return (
-            f"{low:,} to {style.count_of(high, self.seed_noun)}"
-            if low < high
-            else style.count_of(high, self.seed_noun)
-        )
+        return (f"{low:,} to " if low < high else "") + style.count_of(high, self.seed_noun)
 
     @property
     def seed_noun(self) -> str:
         """What the trials of one configuration differ by: `seed` or `fold`."""
-        return "fold" if self.description.folds and not self._has_seeds else "seed"
+        seeds = {trial.seed for trials in self.trials.values() for trial in trials}
+        return "fold" if self.description.folds and len(seeds) < 2 else "seed"
 
     @cached_property
     def is_grid(self) -> bool:
         """Whether every combination of the parameters' values is a setting."""
         return len(self.lines) == math.prod(len(one.levels) for one in self.dimensions)
 
-    @property
-    def _has_seeds(self) -> bool:
-        return len({trial.seed for trials in self.trials.values() for trial in trials}) > 1
-
     def no_metric_reason(self) -> str | None:
         """Why nothing can be drawn of the metric; None where something can."""
         return None if any(line.stats.n for line in self.lines) else "no trial has ended well"
 
-    @property
-    def extremes_note(self) -> str:
-        """How many metrics no axis can hold; empty where there are none."""
-        return f"{style.count_of(self.extremes, 'value')} beyond ±{LARGEST:.0e}" if self.extremes else ""
-
     def left_out(self) -> str:
         """What a figure leaves out, in words; empty where it leaves out nothing."""
         parts = summary.describe_counts(self.summary.counts, APART)
-        parts += [self.extremes_note] if self.extremes else []
+        parts += [f"{style.count_of(self.extremes, 'value')} beyond ±{LARGEST:.0e}"] if self.extremes else []
         return f"left out: {', '.join(parts)}" if parts else ""
 
 
