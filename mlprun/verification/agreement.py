@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlprun.verification.trajectories import DEFINITION, LOSSES, Trajectory
+from mlprun.verification.trajectories import DEFINITION, Trajectory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -60,28 +58,15 @@ class Difference:
         """Whether it is within its bound; a NaN never is."""
         return self.bound is None or self.value <= self.bound
 
-    @property
-    def severity(self) -> tuple[bool, float]:
-        """Sort key: first whether the bound is exceeded, then the difference as a share of it."""
-        return not self.agrees, self.value / self.bound if self.bound else self.value
-
 
 @dataclass(frozen=True)
 class TrajectoryPair:
-    """Two trajectories compared. The gradient is None between precisions, where no bound is known."""
+    """Two trajectories compared."""
 
     one: str
     other: str
-    gradient: Difference | None
-    curve: Difference
-    """Of the column that comes nearest to its bound."""
-    weights: Difference
-
-    @property
-    def differences(self) -> dict[str, Difference]:
-        """All differences by name."""
-        differences = {"gradient": self.gradient, "curve": self.curve, "weights": self.weights}
-        return {name: difference for name, difference in differences.items() if difference is not None}
+    differences: Mapping[str, Difference]
+    """Of the first gradient, the curve and the weights; of no gradient between two precisions."""
 
     @property
     def agrees(self) -> bool:
@@ -97,36 +82,30 @@ def compare(trajectories: Sequence[Trajectory]) -> list[TrajectoryPair]:
     by_key = {(one.engine, one.dtype): one for one in trajectories}
     exact, rounded = by_key[DEFINITION, "float64"], by_key[DEFINITION, "float32"]
 
-    def difference(arrays: Callable[[Trajectory], Arrays], one: Trajectory, other: Trajectory) -> Difference:
-        size = largest(arrays(exact))
-        # where float32 diverges and float64 does not, nothing is known of what rounding may do
-        own = (
-            max_difference(arrays(exact), arrays(rounded)) if rounded.diverged == exact.diverged else math.inf
-        )
-        value = max_difference(arrays(one), arrays(other)) if one.diverged == other.diverged else math.inf
-        dtype = "float32" if "float32" in (one.dtype, other.dtype) else "float64"
-        is_reference = {one, other} == {exact, rounded}
-        bound = None if is_reference else sum(allowed(each, own, size) for each in (one, other))
-        return Difference(value, size, dtype, bound)
+    def distance(name: str, one: Trajectory, other: Trajectory) -> float:
+        if one.diverged != other.diverged:
+            return math.inf
+        return max_difference(getattr(one, name), getattr(other, name))
 
     pairs = []
     for one, other in combinations(trajectories, 2):
         if one.dtype != other.dtype and exact not in (one, other):
             continue
-        gradient = None
+        differences = {}
         if one.dtype == other.dtype:
             size = largest(exact.gradient)
-            distance = max_difference(one.gradient, other.gradient)
-            gradient = Difference(distance, size, one.dtype, GRADIENT_BOUND[one.dtype] * size)
-        curves = [difference(partial(_column, name=name), one, other) for name in LOSSES]
-        weights = difference(attrgetter("weights"), one, other)
-        curve = max(curves, key=lambda each: each.severity)
-        pairs.append(TrajectoryPair(one.label, other.label, gradient, curve, weights))
+            value, bound = max_difference(one.gradient, other.gradient), GRADIENT_BOUND[one.dtype] * size
+            differences["gradient"] = Difference(value, size, one.dtype, bound)
+        dtype = "float32" if "float32" in (one.dtype, other.dtype) else "float64"
+        for name in ("curve", "weights"):
+            # infinite where only float32 diverges: nothing is known of what rounding may do
+            own, size = distance(name, exact, rounded), largest(getattr(exact, name))
+            limit = sum(allowed(each, own, size) for each in (one, other))
+            is_reference = {one, other} == {exact, rounded}
+            value = distance(name, one, other)
+            differences[name] = Difference(value, size, dtype, None if is_reference else limit)
+        pairs.append(TrajectoryPair(one.label, other.label, differences))
     return pairs
-
-
-def _column(trajectory: Trajectory, name: str) -> Arrays:
-    return {name: trajectory.history[name]}
 
 
 def allowed(trajectory: Trajectory, own: float, size: float) -> float:
@@ -147,18 +126,13 @@ def largest(arrays: Arrays) -> float:
 
 def max_difference(one: Arrays, other: Arrays) -> float:
     """The largest difference; infinite where only one of the two has a number, a name or a shape."""
-    if one.keys() != other.keys():
+    if {name: array.shape for name, array in one.items()} != {name: a.shape for name, a in other.items()}:
         return math.inf
-    return max((_max_difference(one[name], other[name]) for name in one), default=0.0)
-
-
-def _max_difference(one: NDArray[Any], other: NDArray[Any]) -> float:
-    if one.shape != other.shape:
-        return math.inf
-    a, b = one.astype(np.float64), other.astype(np.float64)
-    differing = ~((a == b) | (np.isnan(a) & np.isnan(b)))
-    if not differing.any():
-        return 0.0
-    with np.errstate(invalid="ignore", over="ignore"):
-        distance = float(np.abs(a[differing] - b[differing]).max())
-    return distance if math.isfinite(distance) else math.inf
+    largest_difference = 0.0
+    for name in one:
+        a, b = one[name].astype(np.float64), other[name].astype(np.float64)
+        differing = ~((a == b) | (np.isnan(a) & np.isnan(b)))
+        with np.errstate(invalid="ignore", over="ignore"):
+            distance = float(np.abs(a[differing] - b[differing]).max(initial=0.0))
+        largest_difference = max(largest_difference, distance if math.isfinite(distance) else math.inf)
+    return largest_difference

@@ -92,9 +92,7 @@ def compare_with(
     here = losses[reference.epochs - 1]
     distance = np.abs(here - reference.losses)
     # a mean of float32 terms may be written with all digits of a float64: first it is taken as one
-    for dtype in dict.fromkeys(
-        (reference.dtype, "float32" if reference.kind == "curve" else reference.dtype)
-    ):
+    for dtype in dict.fromkeys((reference.dtype, *["float32"] * (reference.kind == "curve"))):
         reference = replace(reference, dtype=dtype)
         grown = (own if math.isfinite(own) else 0.0) * EPS[dtype] / EPS["float32"]
         bound = GROWTH * grown + SLACK[dtype] * largest({"": reference.losses}) + reference.margin
@@ -103,9 +101,8 @@ def compare_with(
         first = int(reference.epochs[beyond[0]]) if len(beyond) else None
         explanations: tuple[Explanation, ...] = ()
         if first is not None:
-            explanations = MistakeSearch(
-                variants, reference.epochs, reference.losses, bound, dtype
-            ).explanations()
+            search = MistakeSearch(variants, reference.epochs, reference.losses, bound)
+            explanations = search.explanations()
         result = ReferenceComparison(
             reference, len(here), float(distance[worst]), float(bound[worst]), first, explanations, notes
         )
@@ -187,40 +184,34 @@ def open_reference(path: str, *, epochs: int, allow_code: bool = False) -> Refer
 
 
 def _of_csv(path: str) -> Reference:
-    lines = _lines(path)
-    header = [name.strip() for name in lines[0]] if lines else []
-    name = next((name for name in LOSS_COLUMNS if name in header), None)
-    if name is None:
-        raise DataError(path, "has no column loss or train_loss", "name the column of losses loss")
-    cells = _column(path, lines, header.index(name))
-    losses = np.array([float(cell) for cell in cells])
-    epochs = np.arange(1, len(cells) + 1)
-    if "epoch" in header:
-        numbers = [float(cell) for cell in _column(path, lines, header.index("epoch"))]
-        epochs = np.array(numbers).astype(np.int64)
-        epochs += 1 - min(1, int(epochs.min(initial=1)))  # some count from 0
-    return Reference(path, "curve", epochs, losses, *_precision(cells, losses))
-
-
-def _lines(path: str) -> list[list[str]]:
     try:
         text = files.read_text(path, cap=MAX_BYTES)
-        return list(csv.reader(text.removeprefix("\ufeff").splitlines(), strict=True))
+        name, columns = _columns(path, text.removeprefix("\ufeff").splitlines())
     except (UnicodeDecodeError, csv.Error, files.WrongKindError) as error:
         raise DataError(path, "is not a CSV of losses", "expected a column loss or train_loss") from error
+    losses = np.array([float(cell) for cell in columns[name]])
+    epochs = np.arange(1, len(losses) + 1)
+    if "epoch" in columns:
+        epochs = np.array([float(cell) for cell in columns["epoch"]]).astype(np.int64)
+        epochs += 1 - min(1, int(epochs.min(initial=1)))  # some count from 0
+    return Reference(path, "curve", epochs, losses, *_precision(columns[name], losses))
 
 
-def _column(path: str, lines: list[list[str]], index: int) -> list[str]:
-    """The numbers of a column as they are written."""
-    cells = []
-    for number, row in enumerate(lines[1:], start=2):
-        if not row:
-            continue
-        cell = row[index].strip() if index < len(row) else ""
-        if _NUMBER.fullmatch(cell) is None:
-            raise DataError(f"{path}:{number}", f"{cell!r} is not a number", "expected a number in each row")
-        cells.append(cell)
-    return cells
+def _columns(path: str, lines: list[str]) -> tuple[str, dict[str, list[str]]]:
+    """The name of the column of losses, and its numbers and those of `epoch` as they are written."""
+    reader = csv.DictReader(lines, strict=True)
+    reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+    name = next((name for name in LOSS_COLUMNS if name in reader.fieldnames), None)
+    if name is None:
+        raise DataError(path, "has no column loss or train_loss", "name the column of losses loss")
+    columns: dict[str, list[str]] = {one: [] for one in {name, "epoch"} & {*reader.fieldnames}}
+    for row in reader:
+        for column, cells in columns.items():
+            cells.append((row[column] or "").strip())
+            if _NUMBER.fullmatch(cells[-1]) is None:
+                where, what = f"{path}:{reader.line_num}", f"{cells[-1]!r} is not a number"
+                raise DataError(where, what, "expected a number in each row")
+    return name, columns
 
 
 def _precision(cells: list[str], losses: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:

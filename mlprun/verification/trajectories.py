@@ -7,25 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from mlprun import engines
 from mlprun.engines import device as devices
 from mlprun.errors import UsageError
 from mlprun.experiment import Experiment
-from mlprun.parts.activations import Activation, build_activation
-from mlprun.parts.architectures import Mlp
-from mlprun.parts.part import Options
 from mlprun.training.trainer import HistoryRecorder, Trainer, TrainingRun
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from mlprun.engines import Engine, State
     from mlprun.schema import Config
 
-    Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
     History = Mapping[str, NDArray[np.float64]]
 
 DEFINITION = "torch"
@@ -54,6 +52,11 @@ class Trajectory:
     weights: Mapping[str, NDArray[Any]]
     """Afterwards, by name."""
     diverged: bool = False
+
+    @property
+    def curve(self) -> History:
+        """The columns of losses."""
+        return {name: self.history[name] for name in LOSSES}
 
     @property
     def label(self) -> str:
@@ -131,43 +134,25 @@ def steps_per_epoch(experiment: Experiment) -> int:
 def epochs_for(experiment: Experiment, steps: int | None) -> int:
     """Whole epochs of at most so many steps (by default 100, or 10 if nonsmooth), at least one."""
     if steps is None:
-        steps = NONSMOOTH_STEPS if is_nonsmooth(experiment.config) else STEPS
+        steps = NONSMOOTH_STEPS if is_nonsmooth(experiment.blank_network()) else STEPS
     return min(experiment.config.training.epochs, max(1, steps // steps_per_epoch(experiment)))
 
 
-def is_nonsmooth(config: Config) -> bool:
-    """Return True if an activation between layers has a kink, as relu and hard_tanh do.
+def is_nonsmooth(network: nn.Module) -> bool:
+    """Return True if an activation of a network has a kink, as relu and hard_tanh do.
 
-    Activations are evaluated on a grid, so that a user's own are recognized too.
+    Activations are the modules without parameters; they are evaluated on a grid, so that a user's own are
+    recognized too.
     """
-    architecture = config.architecture
-    used: Any = architecture
-    if isinstance(architecture, Mlp):  # without a hidden layer its `activation` is not used
-        used = (*architecture.hidden_layers, architecture.embedding, architecture.output_activation)
-    return any(has_kink(_function(part)) for part in _activations(used) if part.elementwise)
+    containers = (nn.ModuleList, nn.ModuleDict)
+    leaves = [one for one in network.modules() if not [*one.parameters(), *one.children()]]
+    return any(has_kink(leaf) for leaf in leaves if not isinstance(leaf, containers))
 
 
-def has_kink(function: Function) -> bool:
-    """Return True if the slope of a function of one number jumps somewhere from -8 to 8."""
-    grids = (np.arange(-_GRID_END, _GRID_END + step, step) for step in (1e-2, 2.5e-3))
-    coarse, fine = (np.abs(np.diff(function(grid), 2)).max() / (grid[1] - grid[0]) for grid in grids)
-    return bool(fine > _NOISE and fine > _SHRINKAGE * coarse)
-
-
-def _activations(value: Any) -> Iterator[Activation]:
-    """Every activation anywhere in an architecture's options."""
-    if isinstance(value, Activation):
-        yield value
-    elif isinstance(value, Options | tuple | list):
-        for inner in (field for _, field in value) if isinstance(value, Options) else value:
-            yield from _activations(inner)
-
-
-def _function(part: Activation) -> Function:
-    module = build_activation(part).double().eval()
-
-    def function(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        with torch.no_grad():
-            return np.asarray(module(torch.from_numpy(values)[:, None])[:, 0].numpy())
-
-    return function
+def has_kink(function: Callable[[Tensor], Tensor]) -> bool:
+    """Return True if the slope of a function of [N, 1] numbers jumps somewhere from -8 to 8."""
+    sizes = []
+    for step in (1e-2, 2.5e-3):
+        values = function(torch.arange(-_GRID_END, _GRID_END + step, step, dtype=torch.float64)[:, None])
+        sizes.append(float(values[:, 0].diff(n=2).abs().max()) / step)
+    return sizes[1] > _NOISE and sizes[1] > _SHRINKAGE * sizes[0]

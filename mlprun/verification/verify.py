@@ -13,7 +13,6 @@ from mlprun.verification.references import ReferenceComparison, compare_with, op
 from mlprun.verification.trajectories import (
     DEFINITION,
     DTYPES,
-    LOSSES,
     Setup,
     Trajectory,
     epochs_for,
@@ -51,14 +50,6 @@ class Verification:
     def engines(self) -> tuple[str, ...]:
         """The engines that ran it."""
         return tuple(dict.fromkeys(one.engine for one in self.trajectories))
-
-    @property
-    def outlier(self) -> str | None:
-        """The one engine that is part of every pair out of bounds, where others agree; else None."""
-        by_label = {one.label: one.engine for one in self.trajectories}
-        failing = [{by_label[pair.one], by_label[pair.other]} for pair in self.pairs if not pair.agrees]
-        common = set.intersection(*failing) if failing else set()
-        return common.pop() if len(common) == 1 and len(self.engines) > 2 else None
 
     @property
     def agrees(self) -> bool:
@@ -150,6 +141,5 @@ def _while_rounding_only_grows(setup: Setup, epochs: int) -> tuple[int, list[Tra
 def _strays(rounded: Trajectory, exact: Trajectory) -> bool:
     if rounded.diverged != exact.diverged:
         return True
-    pairs = [({name: rounded.history[name]}, {name: exact.history[name]}) for name in LOSSES]
-    pairs.append((dict(rounded.weights), dict(exact.weights)))
+    pairs = ((rounded.curve, exact.curve), (rounded.weights, exact.weights))
     return any(max_difference(near, reference) > STRAYED * largest(reference) for near, reference in pairs)

@@ -225,19 +225,6 @@ def test_a_curve_that_float32_could_not_tell_apart_is_still_explained_in_float64
     assert "is 12 times this one's: N·K" in texts(found)
 
 
-def test_a_variant_that_answers_more_to_rounding_is_found_all_the_same(other: Callable[..., str]) -> None:
-    """Forty-five rows summed at a rate for their mean: steps so long that rounding grows ten thousandfold."""
-    moons = {"name": "moons", "noise": 0.3, "split": {"train": 45, "dev": 20, "test": 15}}
-    network = {"hidden": [4], "activation": "tanh", "output_activation": "logistic"}
-    sections = {"dataset": moons, "architecture": network, "optimizer": {"name": "sgd", "lr": 0.2}}
-    path = other(**sections, loss={"name": "mse", "reduction": "sum"})
-    mean = api.load_config(path, "loss.reduction=mean")
-    found = compared(mean, path)
-    assert mistakes(found) == [("factor",)]
-    assert "is 45 times this one's: N·K" in texts(found)
-    assert found.notes == ("the configs differ in loss.reduction",)
-
-
 def test_config_keys_that_differ_are_listed(config: Make, other: Callable[..., str]) -> None:
     found = compared(config(), other(optimizer={"name": "sgd", "lr": 0.6, "momentum": 0.9}))
     assert found.explanations == ()
