@@ -48,12 +48,6 @@ def direction_of(description: Description, column: str) -> str:
     return metrics[name].mode if name in metrics else "min"
 
 
-def is_share(column: str) -> bool:
-    """Return True if a metric lies between 0 and 1, as an accuracy does."""
-    name = column.removeprefix(LAST).partition("_")[2]
-    return name in metrics and metrics[name].target == "classes" and metrics[name].mode == "max"
-
-
 def short_names(paths: Sequence[str]) -> dict[str, str]:
     """The shortest unambiguous ending of each dotted path: `lr` for optimizer.lr.
 

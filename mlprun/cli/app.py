@@ -57,43 +57,6 @@ GROUPS: dict[str, dict[str, str]] = {
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback when something fails.")]
 
 
-class Command(TyperCommand):
-    """A command whose help is its docstring, line by line as written."""
-
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Return what follows the command's name in the usage line."""
-        return ["[OPTIONS]", *(_label(parameter) for parameter in self.params if _is_argument(parameter))]
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write arguments and options, one per line."""
-        arguments = [_record(one) for one in self.params if _is_argument(one)]
-        options = [one.get_help_record(ctx) for one in self.get_params(ctx) if not _is_argument(one)]
-        for title, records in (("Arguments", arguments), ("Options", options)):
-            if records:
-                with formatter.section(title):
-                    formatter.write_dl(records)
-
-    def format_help_text(self, ctx: Any, formatter: Any) -> None:
-        """Write the docstring without wrapping, so that examples and tables keep their layout."""
-        formatter.write_paragraph()
-        for line in inspect.cleandoc(self.help or "").splitlines():
-            formatter.write(f"  {line}".rstrip() + "\n")
-
-
-def _is_argument(parameter: Any) -> bool:
-    return bool(parameter.param_type_name == "argument")
-
-
-def _record(argument: Any) -> tuple[str, str]:
-    return _label(argument), argument.help or ""
-
-
-def _label(argument: Any) -> str:
-    """The argument as shown in the usage line."""
-    name: str = argument.metavar or argument.name.upper()
-    return name if argument.required or argument.metavar else f"[{name}]"
-
-
 class LazyGroup(TyperGroup):
     """A group of commands. Help and completion read their sources; only a called command is imported."""
 
@@ -163,7 +126,9 @@ def _load(module: str, name: str) -> Any:
         function = getattr(importlib.import_module(path), f"{name}_command")
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
     names = {"help_option_names": ["--help", "-h"]}
-    single.command(name, cls=Command, help=function.__doc__, context_settings=names)(_with_output(function))
+    # each paragraph after \b keeps its line breaks, so that examples and tables keep their layout
+    text = "\b\n" + inspect.cleandoc(function.__doc__).replace("\n\n", "\n\n\b\n")
+    single.command(name, help=text, context_settings=names)(_with_output(function))
     return typer.main.get_command(single)
 
 

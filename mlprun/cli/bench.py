@@ -1,36 +1,27 @@
 """`mlprun bench`: what a training step costs on this machine."""
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from mlprun import api, figures
-from mlprun.cli.options import AllowCode, Force, check_writable, save
+from mlprun.cli.options import AllowCode, Force, Overrides, check_writable, save
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mlprun.cli.measuring import Measurement
     from mlprun.figures import CostPanel
 
 
 def bench_command(
-    config: Annotated[str | None, typer.Argument(help="A config; without one, five workloads.")] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the config.")
-    ] = None,
+    config: Annotated[str | None, Argument(help="A config; without one, five workloads.")] = None,
+    overrides: Overrides = None,
     *,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Repetitions.")] = 5,
-    seconds: Annotated[float, typer.Option("--seconds", min=0.001, help="Seconds per repetition.")] = 0.2,
-    plot: Annotated[
-        str | None,
-        typer.Option(
-            "--plot", metavar="FILE", help="Plot the cost over rows, width and runs; takes a minute."
-        ),
-    ] = None,
+    rounds: Annotated[int, Option(min=1, help="Repetitions.")] = 5,
+    seconds: Annotated[float, Option(min=0.001, help="Seconds per repetition.")] = 0.2,
+    plot: Annotated[str | None, Option(metavar="FILE", help="Plot cost over rows, width and runs.")] = None,
     force: Force = False,
     allow_code: AllowCode = False,
     output: Output,
@@ -69,50 +60,34 @@ def bench_command(
         save(plot, figures.encode(figures.costs(panels, measuring.DETAILS), form), force=force)
         return _show_panels(plot, panels, output)
     if config is None:
-        configs = {name: workloads.workload(settings) for name, settings in workloads.WORKLOADS.items()}
+        configs = {name: workloads.workload(text) for name, text in workloads.WORKLOADS.items()}
     else:
         loaded = api.load_config(config, *(overrides or ()), allow_code=allow_code)
         configs = {loaded.name: loaded}
-    measurements = {
-        name: measuring.measure(one, rounds=rounds, seconds=seconds, say=output.message)
+    costs = [
+        {"name": name, **measuring.measure(one, rounds=rounds, seconds=seconds, say=output.message)}
         for name, one in configs.items()
-    }
-    return _show(measurements, output)
+    ]
+    return _show(costs, output)
 
 
 def _show_panels(path: str, panels: "Sequence[CostPanel]", output: Output) -> None:
+    curves = []
     for panel in panels:
-        rows = list(zip(panel.sizes, *panel.microseconds.values(), strict=True))
-        output.result(Table((panel.axis, *panel.microseconds), rows, f"µs per step: {panel.heading}"))
+        heading, axis, sizes, costs = panel.heading, panel.axis, panel.sizes, panel.microseconds
+        rows = list(zip(sizes, *costs.values(), strict=True))
+        output.result(Table((axis, *costs), rows, f"µs per step: {heading}"))
+        curves.append({"over": axis, "work": heading, "sizes": sizes, "microseconds": costs})
     output.result(f"wrote {path}")
-    curves = [
-        {"over": one.axis, "work": one.heading, "sizes": one.sizes, "microseconds": one.microseconds}
-        for one in panels
-    ]
     output.document({"plot": path, "curves": curves})
 
 
-def _show(measurements: "Mapping[str, Measurement]", output: Output) -> None:
+def _show(workloads: "Sequence[Mapping[str, Any]]", output: Output) -> None:
     """A row for each engine that was measured, a line for each that refused."""
-    rows = [
-        (name, cost.engine, cost.microseconds, cost.steps_per_second, cost.ratio)
-        for name, one in measurements.items()
-        for cost in one.costs
-    ]
+    rows = [(one["name"], *cost.values()) for one in workloads for cost in one["engines"]]
     output.result(Table(("workload", "engine", "µs per step", "steps per second", "ratio"), rows))
-    refused: dict[tuple[str, str], list[str]] = {}
-    for name, one in measurements.items():
-        for engine_and_reason in one.refused.items():
-            refused.setdefault(engine_and_reason, []).append(name)
-    for (engine, reason), names in refused.items():
-        what = "any of them" if len(names) == len(measurements) > 1 else "; ".join(names)
-        output.result(f"{engine} cannot run {what}: {reason}")
-    documents = [
-        {
-            "name": name,
-            "engines": [{**asdict(cost), "steps_per_second": cost.steps_per_second} for cost in one.costs],
-            "refused": [{"engine": engine, "reason": reason} for engine, reason in one.refused.items()],
-        }
-        for name, one in measurements.items()
-    ]
-    output.document({"workloads": documents})
+    refused = {(each["engine"], each["reason"]) for one in workloads for each in one["refused"]}
+    for engine, reason in sorted(refused):
+        names = [one["name"] for one in workloads if {"engine": engine, "reason": reason} in one["refused"]]
+        output.result(f"{engine} cannot run {'; '.join(names)}: {reason}")
+    output.document({"workloads": workloads})

@@ -6,9 +6,8 @@ import platform
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from importlib import metadata
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from mlprun import extras, files
 from mlprun.cli.terminal import Output, Table
@@ -18,8 +17,7 @@ from mlprun.version import __version__
 GET_TORCH = "install PyTorch as described at https://pytorch.org/get-started"
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One line of the report: what was checked, its state, and how to fix it."""
 
     subject: str
@@ -41,10 +39,9 @@ def doctor_command(*, output: Output) -> None:
     Exit codes: 0 always.
     """
     findings = list(_look())
-    rows = [(finding.subject, finding.state, finding.found, finding.remedy) for finding in findings]
-    output.result(Table(("subject", "state", "found", "remedy"), rows))
+    output.result(Table(Finding._fields, findings))
     ok = all(finding.state != "broken" for finding in findings)
-    output.document({"ok": ok, "findings": [asdict(finding) for finding in findings]})
+    output.document({"ok": ok, "findings": [finding._asdict() for finding in findings]})
 
 
 def _look() -> Iterator[Finding]:
@@ -53,9 +50,17 @@ def _look() -> Iterator[Finding]:
     needed = extras.requirements()
     yield from (_package(requirement) for requirement in needed.always)
     yield from (_extra(name, requirements) for name, requirements in needed.extras.items())
-    yield from _torch()
+    torch, finding = _import("torch", GET_TORCH)
+    yield finding
+    if torch is not None:
+        threads = f"{os.cpu_count()} cores; training.threads sets how many a run uses"
+        yield Finding("device cpu", "ok", threads)
+        yield from _cuda(torch)
     yield _folder("runs", "runs")
-    yield _plots()
+    matplotlib, finding = _import("matplotlib", "pip install --force-reinstall matplotlib")
+    yield finding
+    if matplotlib is not None:  # without its cached list of fonts plotting starts slowly
+        yield _folder("plots cache", matplotlib.get_cachedir())
 
 
 def _package(requirement: str) -> Finding:
@@ -74,8 +79,7 @@ def _package(requirement: str) -> Finding:
 
 def _numbers(version: str) -> list[int]:
     """The release numbers of a version for comparison: `2.13.0+cpu` gives [2, 13, 0]."""
-    release = re.match(r"[\d.]*", version)
-    return [int(number) for number in release[0].split(".") if number] if release else []
+    return [int(number) for number in re.findall(r"\d+", version.partition("+")[0])]
 
 
 def _extra(name: str, requirements: list[str]) -> Finding:
@@ -86,18 +90,14 @@ def _extra(name: str, requirements: list[str]) -> Finding:
     return Finding(f"extra {name}", "ok", "installed")
 
 
-def _torch() -> Iterator[Finding]:
-    """Whether PyTorch can be imported, how long that takes, and which devices it supports."""
+def _import(name: str, remedy: str) -> tuple[Any, Finding]:
+    """A module, or None, and whether it can be imported and how long that takes."""
     start = time.perf_counter()
     try:
-        torch = importlib.import_module("torch")
+        module = importlib.import_module(name)
     except Exception as error:  # noqa: BLE001 - a broken installation can raise anything
-        yield Finding("import torch", "broken", _first_line(error), GET_TORCH)
-        return
-    yield Finding("import torch", "ok", f"takes {time.perf_counter() - start:.1f} s")
-    threads = f"{os.cpu_count()} cores; training.threads sets how many a run uses"
-    yield Finding("device cpu", "ok", threads)
-    yield from _cuda(torch)
+        return None, Finding(f"import {name}", "broken", _first_line(error), remedy)
+    return module, Finding(f"import {name}", "ok", f"takes {time.perf_counter() - start:.1f} s")
 
 
 def _cuda(torch: Any) -> Iterator[Finding]:
@@ -127,17 +127,6 @@ def _folder(subject: str, folder: str) -> Finding:
     except FileError as error:
         return Finding(subject, "broken", f"{error.where}: {error.what}", error.remedy)
     return Finding(subject, "ok", f"{os.path.abspath(folder)} is writable")
-
-
-def _plots() -> Finding:
-    """Whether matplotlib works and can cache its font list, without which plotting starts slowly."""
-    try:
-        cache = importlib.import_module("matplotlib").get_cachedir()
-    except Exception as error:  # noqa: BLE001 - as for torch
-        return Finding(
-            "plots cache", "broken", _first_line(error), "pip install --force-reinstall matplotlib"
-        )
-    return _folder("plots cache", cache)
 
 
 def _first_line(error: Exception) -> str:

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-import typer
+from typer import Argument, Option
 
 from mlprun import api
 from mlprun.cli import metrics
-from mlprun.cli.options import AllowCode, Force, save
+from mlprun.cli.options import AllowCode, Checkpoint, Device, Force, save
 from mlprun.cli.terminal import Output
 from mlprun.errors import CheckFailedError, UsageError
 from mlprun.parts import SPLITS
@@ -18,12 +18,6 @@ if TYPE_CHECKING:
 
 UNDER, OVER = "--fail-under", "--fail-over"
 EXAMPLES = {UNDER: "test_accuracy=0.9", OVER: "test_loss=0.3"}
-
-
-Checkpoint = Annotated[
-    str, typer.Argument(metavar="CHECKPOINT|RUN", help="a checkpoint, or a run folder for its best epoch")
-]
-Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or auto.")]
 
 
 class Bound(NamedTuple):
@@ -37,27 +31,13 @@ class Bound(NamedTuple):
 def eval_command(
     checkpoint: Checkpoint,
     *,
-    split: Annotated[
-        str | None, typer.Option("--split", help="Evaluate only these splits, such as test or train,dev.")
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option("--data", help="Evaluate this table with targets instead.")
-    ] = None,
+    split: Annotated[str | None, Option(help="Evaluate only these, such as train,dev.")] = None,
+    data: Annotated[str | None, Option(help="Evaluate this table with targets instead.")] = None,
     fail_under: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--fail-under",
-            metavar="METRIC=NUMBER",
-            help="Exit with 10 if a metric such as test_accuracy is lower; repeatable.",
-        ),
+        list[str] | None, Option(metavar="METRIC=NUMBER", help="Exit with 10 if the metric is lower.")
     ] = None,
     fail_over: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--fail-over",
-            metavar="METRIC=NUMBER",
-            help="Exit with 10 if a metric such as test_loss is higher; repeatable.",
-        ),
+        list[str] | None, Option(metavar="METRIC=NUMBER", help="Exit with 10 if the metric is higher.")
     ] = None,
     device: Device = "cpu",
     allow_code: AllowCode = False,
@@ -115,11 +95,9 @@ def eval_command(
 
 def predict_command(
     checkpoint: Checkpoint,
-    data: Annotated[str, typer.Argument(help="a table of new rows; - for standard input")],
+    data: Annotated[str, Argument(help="a table of new rows; - for standard input")],
     *,
-    out: Annotated[
-        str | None, typer.Option("--out", help="Write the CSV to this file instead of standard output.")
-    ] = None,
+    out: Annotated[str | None, Option(help="Write the CSV to this file.")] = None,
     force: Force = False,
     device: Device = "cpu",
     allow_code: AllowCode = False,

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from mlprun.parts.datasets import Data
     from mlprun.parts.datasets.table.source import Sheet
 
-SHOWN_CLASSES = 8
 FEW_ROWS = 5
 """number of rows below which distinct values in a column are no evidence of an identifier"""
 IDENTITY = re.compile(r"(?i:^|[\W_])(?i:id|uid|uuid|guid|idx|index|rowid|row)(?:$|[\W_])|[a-z](?:Id|ID)$")
@@ -36,25 +35,18 @@ def infer_table(path: str, target: Sequence[str]) -> tuple[dict[str, Any], list[
     table = sheet.columns
     column = _split_column(table, target)
     candidates = [name for name in table if name and name not in (*target, column)]
-    base: dict[str, Any] = {"target": target[0] if len(target) == 1 else tuple(target)}
+    faults = {name: fault for name in candidates if (fault := _fault(table[name], sheet))}
+    usable = [name for name in candidates if name not in faults] or candidates
+    ids = [name for name in usable if _is_identity(table[name], sheet)]
+    ids = ids if len(ids) < len(usable) else []
+    options: dict[str, Any] = {"target": target[0] if len(target) == 1 else tuple(target)}
     if column is not None:
-        base["split"] = {"column": column}
-    about: list[str] = []
-    try:
-        data, missing = _load(path, base, candidates)
-    except DataError:
-        faults = {name: fault for name in candidates if (fault := _fault(table[name], sheet))}
-        if len(faults) in (0, len(candidates)):
-            raise
-        data, missing = _load(path, base, [name for name in candidates if name not in faults])
-        about = [f"Skipped: {fault}." for fault in faults.values()]
-    ids = [name for name in data.input_names if _is_identity(columns.settle(table[name], sheet))]
-    if ids and len(ids) < len(data.input_names):
-        about += [f"Skipped column {shown(name)}: looks like a row identifier." for name in ids]
-        left = set(ids)
-        data, missing = _load(path, base, [name for name in data.input_names if name not in left])
-    options = {**base, "features": data.input_names, "missing": missing}
-    return options, [*_about(data, column), *shortened(about)]
+        options["split"] = {"column": column}
+    options["features"] = tuple(name for name in usable if name not in ids)
+    data, options["missing"] = _load({**options, "path": path})
+    skipped = [f"Skipped: {fault}." for fault in faults.values()]
+    skipped += [f"Skipped column {shown(name)}: looks like a row identifier." for name in ids]
+    return options, [*_about(data, column), *shortened(skipped)]
 
 
 def _split_column(table: Mapping[str, pl.Series], target: Sequence[str]) -> str | None:
@@ -69,7 +61,7 @@ def _split_column(table: Mapping[str, pl.Series], target: Sequence[str]) -> str 
     return None
 
 
-def _is_identity(series: pl.Series) -> bool:
+def _is_identity(series: pl.Series, sheet: Sheet) -> bool:
     """Return True if a column is a row identifier.
 
     That is the case if its texts are all different, or if its integers are all different and either count the
@@ -77,6 +69,7 @@ def _is_identity(series: pl.Series) -> bool:
     """
     import polars as pl
 
+    series = columns.settle(series, sheet)
     if series.null_count() or series.n_unique() < len(series) or len(series) < FEW_ROWS:
         return False
     if series.dtype == pl.String:
@@ -88,9 +81,8 @@ def _is_identity(series: pl.Series) -> bool:
     return counting or IDENTITY.search(series.name) is not None
 
 
-def _load(path: str, base: dict[str, Any], features: Sequence[str]) -> tuple[Data, str]:
+def _load(table: dict[str, Any]) -> tuple[Data, str]:
     """The rows, and the value of `missing` with which they can be read."""
-    table = {**base, "path": path, "features": tuple(features) or None}
     try:
         return Table.model_validate({**table, "missing": "refuse"}).load(), "refuse"
     except DataError:
@@ -108,15 +100,11 @@ def _fault(series: pl.Series, sheet: Sheet) -> str | None:
 
 def _about(data: Data, column: str | None) -> list[str]:
     """Describe the table, one sentence per line."""
-    targets = ", ".join(data.target_names)
-    task = f"target: {targets} (number{'' if len(data.target_names) == 1 else 's'})"
-    if data.classes is not None:
-        more = ", ..." if len(data.classes) > SHOWN_CLASSES else ""
-        task = f"target: {targets} (classes {', '.join(data.classes[:SHOWN_CLASSES])}{more})"
-    features = "1 feature" if len(data.input_names) == 1 else f"{len(data.input_names)} features"
-    lines = [f"{len(data.inputs)} rows, {features}, {task}."]
-    categories = data.categories or (None,) * len(data.input_names)
-    texts = [name for name, values in zip(data.input_names, categories, strict=True) if values is not None]
+    kind = "numbers" if data.classes is None else f"{len(data.classes)} classes"
+    target = f"target: {', '.join(data.target_names)} ({kind})"
+    lines = [f"{len(data.inputs)} rows, {len(data.input_names)} features, {target}."]
+    categories = zip(data.input_names, data.categories or (), strict=False)
+    texts = [name for name, values in categories if values is not None]
     if texts:
         lines.append(f"One-hot encoded: {', '.join(texts)}.")
     if column is not None:

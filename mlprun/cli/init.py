@@ -7,10 +7,10 @@ that a beginner will change first are active; all other options are comments wit
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
-import typer
 from pydantic import BaseModel
+from typer import Argument, Option
 
 from mlprun import files, schema
 from mlprun.cli import reference
@@ -46,19 +46,13 @@ COMMENT_COLUMN = 44
 
 
 def init_command(
-    template: Annotated[
-        str | None, typer.Argument(help="a dataset of `mlprun list datasets` (default: moons)")
-    ] = None,
+    template: Annotated[str | None, Argument(help="see mlprun list datasets (default: moons)")] = None,
     *,
-    data: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Your own table: CSV, TSV, Parquet or JSON lines.")
-    ] = None,
+    data: Annotated[str | None, Option(metavar="FILE", help="Table: CSV, TSV, Parquet, JSON lines.")] = None,
     target: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="Column to predict; repeatable.")
+        list[str] | None, Option(metavar="COLUMN", help="Column to predict; repeatable.")
     ] = None,
-    out: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Output file; - for standard output.")
-    ] = None,
+    out: Annotated[str | None, Option(metavar="FILE", help="Output file; - for standard output.")] = None,
     force: Force = False,
     output: Output,
 ) -> None:
@@ -84,19 +78,19 @@ def init_command(
     path = out or f"{stem}.yaml"
     shown = f"{stem}.yaml" if path == "-" else path
     if data:
-        made = for_table(data, list(target or ()), out=shown)
+        text, about = for_table(data, target or (), out=shown)
     else:
-        made = for_dataset(template or "moons", out=shown)
+        text, about = for_dataset(stem, out=shown)
     if path == "-":
-        output.data(made.text)
+        output.data(text)
         return
-    save(path, made.text.encode(), force=force)
+    save(path, text.encode(), force=force)
     beside = os.path.join(os.path.dirname(path), SCHEMA_FILE)
     if files.kind(beside) is None:
         save(beside, schema_text().encode(), force=False)
     output.result(f"wrote {path}")
     output.document({"config": path, "schema": beside})
-    output.message("\n".join([*made.about, f"next: {command_line('train', path)}"]))
+    output.message("\n".join([*about, f"next: {command_line('train', path)}"]))
 
 
 def _check(template: str | None, data: str | None, target: list[str] | None) -> None:
@@ -108,9 +102,10 @@ def _check(template: str | None, data: str | None, target: list[str] | None) -> 
     if target and not data:
         raise UsageError("--target", "requires a table", "add --data FILE")
     if template and template not in template_names():
-        known = template_names()
-        hint = "add --data FILE --target COLUMN" if template == "table" else suggestion(template, known)
-        raise UsageError(template, "no such template", hint)
+        hint = suggestion(template, template_names())
+        raise UsageError(
+            template, "no such template", "add --data FILE --target COLUMN" if template == "table" else hint
+        )
 
 
 def template_names() -> list[str]:
@@ -120,19 +115,12 @@ def template_names() -> list[str]:
     ]
 
 
-class Template(NamedTuple):
-    """A config as text, and a description of its data, one sentence per line."""
-
-    text: str
-    about: list[str]
-
-
-def for_dataset(name: str, *, out: str) -> Template:
-    """Return a config for one of the datasets, to be written to `out`."""
+def for_dataset(name: str, *, out: str) -> tuple[str, list[str]]:
+    """Return a config for one of the datasets, to be written to `out`, and a description of the data."""
     return _render({"name": name}, [datasets[name].summary()], out)
 
 
-def for_table(path: str, target: Sequence[str], *, out: str) -> Template:
+def for_table(path: str, target: Sequence[str], *, out: str) -> tuple[str, list[str]]:
     """Return a config for a table, with columns, task, splits and missing values inferred from it."""
     options, about = infer_table(path, target)
     relative = os.path.relpath(path, os.path.dirname(out) or ".")
@@ -151,68 +139,42 @@ def _parse(config: Mapping[str, Any], out: str) -> schema.Config:
     return schema.parse(from_mapping(config, os.path.dirname(out), name))
 
 
-def _render(dataset: dict[str, Any], about: list[str], out: str) -> Template:
-    config, sections = _resolve(dataset, out)
-    lines = [
-        f"# yaml-language-server: $schema={SCHEMA_FILE}",
-        # a line break in a name would end the comment
-        *(f"# {printable(line)}" for line in [*about, f"Train it with `{command_line('train', out)}`."]),
-        "# Commented lines show the other options at their default values.",
-        "",
-        *_section_lines(config, sections),
-    ]
-    text = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip("\n") + "\n"
-    return Template(text, about)
-
-
-def _resolve(dataset: dict[str, Any], out: str) -> tuple[schema.Config, dict[str, Any]]:
-    """The config for a dataset, and its active options by section."""
+def _render(dataset: dict[str, Any], about: list[str], out: str) -> tuple[str, list[str]]:
     info = _parse({"dataset": dataset}, out).dataset.info()
     sections: dict[str, Any] = {"dataset": dataset, "architecture": {"name": "mlp"}, **CHOSEN}
     if info.tokens is not None and dataset["name"] != "table":  # integers in a table are quantities
         sections["architecture"] = {"name": "rnn", "embedding": {"vocabulary": info.tokens, "dim": 8}}
     size = "full" if info.rows <= FULL_BATCH_ROWS else BATCH_SIZE
     sections["training"] = {**CHOSEN["training"], "batch_size": size}
-    config = _parse(sections, out)
-    return config, _written(config, sections)
+    lines = [
+        f"# yaml-language-server: $schema={SCHEMA_FILE}",
+        # a line break in a name would end the comment
+        *(f"# {printable(line)}" for line in [*about, f"Train it with `{command_line('train', out)}`."]),
+        "# Commented lines show the other options at their default values.",
+        "",
+        *_section_lines(_parse(sections, out), sections),
+    ]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip("\n") + "\n", about
 
 
-def _written(config: schema.Config, sections: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of `sections` and those that are always active, in the order of the config."""
-    written: dict[str, Any] = {}
-    for section in type(config).model_fields:
-        if section not in sections and section not in ACTIVE:
-            continue
-        value = getattr(config, section)
-        options = {
-            name: full(getattr(value, name)) for name in ACTIVE.get(section, ()) if hasattr(value, name)
-        }
-        written[section] = {**sections.get(section, {}), **options}
-    return written
-
-
-def _section_lines(config: schema.Config, written: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _section_lines(config: schema.Config, chosen: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the lines of the config: active are the chosen sections, and the options in them and `ACTIVE`."""
     for section in _top(type(config)):
-        value, options = getattr(config, section.name), written.get(section.name)
-        if options is None:
-            yield _line(f"# {section.name}: {inline(full(value))}", _comment(section))
-        elif not isinstance(value, BaseModel):
-            yield _line(f"{section.name}: {inline(full(value))}", _comment(section))
-        else:
-            yield from ("", _line(f"{section.name}:", section.description))
-            yield from _option_lines(value, options)
-            yield ""
-
-
-def _option_lines(value: BaseModel, written: Mapping[str, Any]) -> Iterator[str]:
-    if isinstance(value, Part):
-        home = next(registry for registry in schema.registries() if type(value) in tuple(registry))
-        yield _line(f"  name: {value.names()[0]}", f"another: `mlprun list {home.plural}`")
-    for option in _top(type(value)):
-        if option.name in written:
-            yield _line(f"  {option.name}: {inline(written[option.name])}", _comment(option))
-        else:
-            yield _line(f"  # {option.name}: {inline(full(getattr(value, option.name)))}", _comment(option))
+        value, name = getattr(config, section.name), section.name
+        active = name in chosen or name in ACTIVE
+        if not active or not isinstance(value, BaseModel):
+            yield _line(f"{'' if active else '# '}{name}: {inline(full(value))}", section)
+            continue
+        yield from ("", f"{name}:  # {section.description}")
+        if isinstance(value, Part):
+            home = next(registry for registry in schema.registries() if type(value) in tuple(registry))
+            yield f"  name: {value.names()[0]}  # another: `mlprun list {home.plural}`"
+        options = chosen.get(name, {})
+        for option in _top(type(value)):
+            shown = options.get(option.name, full(getattr(value, option.name)))
+            is_active = option.name in (*options, *ACTIVE.get(name, ()))
+            yield _line(f"  {'' if is_active else '# '}{option.name}: {inline(shown)}", option)
+        yield ""
 
 
 def _top(model: type[BaseModel]) -> Iterator[reference.Option]:
@@ -220,21 +182,8 @@ def _top(model: type[BaseModel]) -> Iterator[reference.Option]:
     return (option for option in reference.options(model) if "." not in option.name)
 
 
-def _line(text: str, comment: str) -> str:
-    return f"{text:<{COMMENT_COLUMN}}  # {comment}"
-
-
-def _comment(option: reference.Option) -> str:
-    """The description of an option and where its values are listed."""
-    alternatives = [word.removeprefix("list of ") for word in option.values.split(" | ")]
-    kinds = {registry.kind: registry.plural for registry in schema.registries()}
-    for word in alternatives:
-        if word in kinds:
-            return f"{option.description}; see `mlprun list {kinds[word]}`"
-    choice = len(alternatives) > 1 and all(re.fullmatch(r"[\w.-]+", word) for word in alternatives)
-    if choice and not set(alternatives) & {*reference.WORDS.values(), "true", "mapping", "path"}:
-        return f"{option.description} ({option.values})"
-    return option.description
+def _line(text: str, option: reference.Option) -> str:
+    return f"{text:<{COMMENT_COLUMN}}  # {option.description} ({option.values})"
 
 
 def full(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from mlprun import figures
 from mlprun.cli import reference
@@ -18,15 +18,11 @@ Kinds = dict[str, list[type[Part]]]
 
 
 def list_command(
-    kind: Annotated[str | None, typer.Argument(help="datasets, losses, ... (default: all kinds)")] = None,
-    name: Annotated[str | None, typer.Argument(help="a part of this kind, with all its options")] = None,
+    kind: Annotated[str | None, Argument(help="datasets, losses, ... (default: all kinds)")] = None,
+    name: Annotated[str | None, Argument(help="a part of this kind, with all its options")] = None,
     *,
-    plot: Annotated[
-        bool, typer.Option("--plot", help="Plot a dataset, or all activations with their derivatives.")
-    ] = False,
-    out: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Image file: .png, .svg or .pdf (default: NAME.png).")
-    ] = None,
+    plot: Annotated[bool, Option("--plot", help="Plot a dataset, or all activations.")] = False,
+    out: Annotated[str | None, Option(metavar="FILE", help="Image file (default: NAME.png).")] = None,
     force: Force = False,
     output: Output,
 ) -> None:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import statistics
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlprun import engines
-from mlprun.cli.workloads import ENDLESS, STEPS_PER_EVALUATION, PlainLoop, endless, moons, wide, workload
+from mlprun.cli.workloads import ENDLESS, STEPS_PER_EVALUATION, PlainLoop, endless, moons, wide
 from mlprun.engines import device as devices
 from mlprun.errors import DivergedError
 from mlprun.figures import CostPanel
@@ -30,73 +29,47 @@ if TYPE_CHECKING:
     Say = Callable[[str], None]
     Runner = Callable[[int], None]
     """Trains so many epochs beyond those of the call before."""
+    Clock = Callable[[], float]
 
 PLAIN = "plain PyTorch"
-_SLOWDOWN = 10.0
+_SLOWDOWN = 1e6
 """How much smaller the learning rate is made for a run that diverges while it is measured."""
-_MAX_SLOWDOWNS = 8
 
 SECONDS = 45.0
 """Of measuring for `--plot`; with everything else the command takes about a minute."""
 ROUNDS = 3
-"""Turns that count for `--plot`."""
-_EXTRA_TURNS = 1.5
-"""Turns more, for finding their length."""
+"""Turns that count for `--plot`; finding their length takes about 1.5 more."""
 _GROWTH = 4.0
 """How much longer a turn is expected to take than at the size before."""
 _PATIENCE = 2.0
 """Shares of the time that one point of a curve may take; the curve ends where it would take more."""
 
 
-@dataclass(frozen=True)
-class StepCost:
-    """The microseconds of a step, and how many times faster than the plain loop it is."""
-
-    engine: str
-    microseconds: float
-    ratio: float
-
-    @property
-    def steps_per_second(self) -> float:
-        """Steps in a second."""
-        return 1e6 / self.microseconds
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """The costs of a config, the plain loop's first, and why other engines cannot run it."""
-
-    costs: Sequence[StepCost]
-    refused: Mapping[str, str]
-
-
-def measure(config: Config, *, rounds: int, seconds: float, say: Say) -> Measurement:
+def measure(config: Config, *, rounds: int, seconds: float, say: Say) -> dict[str, Any]:
     """Measure the plain loop and every engine that can run a config; a turn of each takes about `seconds`.
 
-    A run that diverges is measured with a smaller learning rate, which is the same arithmetic.
+    Returns the costs of a step by engine and the reasons of those that cannot run it, as `--json` prints
+    them. A run that diverges is measured with a smaller learning rate, which is the same arithmetic.
     """
-    for attempt in range(_MAX_SLOWDOWNS + 1):
-        try:
-            return _measure(config, rounds=rounds, seconds=seconds, say=say)
-        except DivergedError:
-            if attempt == _MAX_SLOWDOWNS:
-                raise
-            lr = config.optimizer.lr
-            optimizer = config.optimizer.model_copy(update={"lr": lr / _SLOWDOWN})
-            config = config.model_copy(update={"optimizer": optimizer})
-            say(f"{config.name} diverges in the long run with lr {lr:g}; measured with {optimizer.lr:g}")
-    raise AssertionError("unreachable")
+    try:
+        return _measure(config, rounds=rounds, seconds=seconds, say=say)
+    except DivergedError:
+        lr = config.optimizer.lr
+        slower = config.optimizer.model_copy(update={"lr": lr / _SLOWDOWN})
+        say(f"{config.name} diverges in the long run with lr {lr:g}; measured with {slower.lr:g}")
+        slow = config.model_copy(update={"optimizer": slower})
+        return _measure(slow, rounds=rounds, seconds=seconds, say=say)
 
 
-def _measure(config: Config, *, rounds: int, seconds: float, say: Say) -> Measurement:
+def _measure(config: Config, *, rounds: int, seconds: float, say: Say) -> dict[str, Any]:
     experiment, every = endless(config)
     reasons = {engine.name: engine.unsupported_reason(experiment) for engine in engines.every()}
     clock = time.thread_time if config.training.threads == 1 else time.perf_counter
     with devices.computing(config.training.threads, "cpu"):
         runners = runners_of([experiment], every, say)
         turns = take_turns(runners, rounds=rounds, seconds=seconds, unit=every, clock=clock)
-    costs = compare_turns(turns, steps_per_epoch(experiment))
-    return Measurement(costs, {name: reason for name, reason in reasons.items() if reason is not None})
+    refused = [{"engine": name, "reason": reason} for name, reason in reasons.items() if reason is not None]
+    return {"engines": compare_turns(turns, steps_per_epoch(experiment)), "refused": refused}
 
 
 def runners_of(
@@ -142,12 +115,7 @@ def cohort_runner(engine: Engine, experiments: Sequence[Experiment]) -> Runner:
 
 
 def take_turns(
-    runners: Mapping[str, Runner],
-    *,
-    rounds: int,
-    seconds: float,
-    unit: int,
-    clock: Callable[[], float] = time.thread_time,
+    runners: Mapping[str, Runner], *, rounds: int, seconds: float, unit: int, clock: Clock = time.thread_time
 ) -> list[dict[str, float]]:
     """The seconds of an epoch of each runner, turn by turn.
 
@@ -161,20 +129,19 @@ def take_turns(
     ]
 
 
-def compare_turns(turns: Sequence[Mapping[str, float]], steps: int) -> list[StepCost]:
+def compare_turns(turns: Sequence[Mapping[str, float]], steps: int) -> list[dict[str, Any]]:
     """The cost of a step of each runner, an epoch having `steps`; ratios are to the first runner."""
     first = next(iter(turns[0]))
-    return [
-        StepCost(
-            name,
-            1e6 * statistics.median(turn[name] for turn in turns) / steps,
-            statistics.median(turn[first] / turn[name] for turn in turns),
-        )
-        for name in turns[0]
-    ]
+    costs = []
+    for name in turns[0]:
+        micros = 1e6 * statistics.median(turn[name] for turn in turns) / steps
+        ratio = statistics.median(turn[first] / turn[name] for turn in turns)
+        cost = {"engine": name, "microseconds": micros, "steps_per_second": 1e6 / micros, "ratio": ratio}
+        costs.append(cost)
+    return costs
 
 
-def _fitting_epochs(run: Runner, seconds: float, unit: int, clock: Callable[[], float]) -> int:
+def _fitting_epochs(run: Runner, seconds: float, unit: int, clock: Clock) -> int:
     """The number of epochs that takes about `seconds`."""
     epochs = unit
     while True:
@@ -184,24 +151,23 @@ def _fitting_epochs(run: Runner, seconds: float, unit: int, clock: Callable[[], 
         epochs *= 4
 
 
-def _time(run: Runner, epochs: int, clock: Callable[[], float]) -> float:
+def _time(run: Runner, epochs: int, clock: Clock) -> float:
     start = clock()
     run(epochs)
     return max(clock() - start, 1e-9)
 
 
-@dataclass(frozen=True)
-class Family:
-    """Workloads of growing size: `runs` gives the settings of the runs that are trained together."""
+class Family(NamedTuple):
+    """Workloads of growing size: `runs` gives the runs that are trained together."""
 
     heading: str
     axis: str
     sizes: tuple[int, ...]
-    runs: Callable[[int], list[dict[str, Any]]]
-    clock: Callable[[], float] = time.thread_time
+    runs: Callable[[int], list[Config]]
+    clock: Clock = time.thread_time
 
 
-FAMILIES = (
+FAMILIES = [
     Family("2-5-1, SGD, full batch", "rows", tuple(4**k for k in range(1, 7)), lambda rows: [moons(rows)]),
     Family(
         "20-W-W-1, 32 rows, Adam", "width W", tuple(2**k for k in range(1, 9)), lambda units: [wide(units)]
@@ -213,9 +179,7 @@ FAMILIES = (
         lambda runs: [moons(640, seed=seed) for seed in range(runs)],
         time.perf_counter,  # several threads work
     ),
-)
-
-
+]
 DETAILS = (
     f"Medians of {ROUNDS} repetitions, float32, dev evaluated every {STEPS_PER_EVALUATION} steps; CPU time "
     f"of one core. Runs together: wall time on {cores()} cores."
@@ -230,22 +194,20 @@ def measure_families(families: Sequence[Family], seconds: float, say: Say) -> li
 
 
 def _measure_family(family: Family, seconds: float, say: Say) -> CostPanel:
-    end, count = time.monotonic() + seconds, len(family.sizes)
-    longest = _PATIENCE * seconds / count / (ROUNDS + _EXTRA_TURNS)
+    share = seconds / len(family.sizes) / (ROUNDS + 1.5)
     costs: dict[str, list[float | None]] = {}
     too_slow: set[str] = set()
-    for index, size in enumerate(family.sizes):
-        endless_runs = [endless(workload(settings)) for settings in family.runs(size)]
+    for size in family.sizes:
+        endless_runs = [endless(config) for config in family.runs(size)]
         experiments, every = [experiment for experiment, _ in endless_runs], endless_runs[0][1]
         runners = runners_of(experiments, every, say, too_slow)
-        turns: list[dict[str, float]] = []
-        if runners:
-            share = max(0.0, end - time.monotonic()) / (count - index)
-            length = share / len(runners) / (ROUNDS + _EXTRA_TURNS)
-            turns = take_turns(runners, rounds=ROUNDS, seconds=length, unit=every, clock=family.clock)
-        found = {name: statistics.median(turn[name] for turn in turns) for name in runners}
-        for name in dict.fromkeys([*costs, *found]):
-            cost = 1e6 * found[name] / len(experiments) if name in found else None
-            costs.setdefault(name, [None] * index).append(cost)
-        too_slow |= {name for name, cost in found.items() if _GROWTH * cost * every > longest}
-    return CostPanel(family.heading, family.axis, family.sizes, costs)
+        length = share / max(1, len(runners))
+        turns = take_turns(runners, rounds=ROUNDS, seconds=length, unit=every, clock=family.clock)
+        for name in runners:
+            seconds_of_epoch = statistics.median(turn[name] for turn in turns)
+            costs.setdefault(name, []).append(1e6 * seconds_of_epoch / len(experiments))
+            if _GROWTH * seconds_of_epoch * every > _PATIENCE * share:
+                too_slow.add(name)
+    count = len(family.sizes)
+    curves = {name: [*found, *[None] * (count - len(found))] for name, found in costs.items()}
+    return CostPanel(family.heading, family.axis, family.sizes, curves)

@@ -22,22 +22,27 @@ def metrics_table(columns: Mapping[str, Metrics], title: str = "", positive: str
 
     The title names the `positive` class if any metric refers to it.
     """
-    names = sorted(dict.fromkeys(_names(columns)), key=_sort_key)
+    cells: dict[tuple[str, str], dict[str, float]] = {}
+    for column, metrics in columns.items():
+        for split, values in metrics.items():
+            for name, value in values.items():
+                if not isinstance(value, list):
+                    cells.setdefault((split, name), {})[column] = value
+    # splits in order of use, losses before metrics: JSON does not keep the order
+    names = sorted(cells, key=lambda name: (ORDER.index(name[0]), name[1] != "loss"))
     if positive is not None and POSITIVE_METRICS & {name for _, name in names}:
         title = f"{title}{'; ' if title else ''}positive class: {positive}"
-    rows = [
-        (split, name, *(_number(metrics, split, name) for metrics in columns.values()))
-        for split, name in names
-    ]
+    rows = [(*name, *(cells[name].get(column) for column in columns)) for name in names]
     return Table(("split", "metric", *columns), rows, title)
 
 
 def confusion_tables(metrics: Mapping[str, Any], classes: tuple[str, ...] | None, split: str) -> list[Table]:
     """Return the metrics that are tables: rows are true classes, columns predicted classes."""
+    names = classes or ()
     return [
         Table(
-            ("true \\ predicted", *(classes or ())),
-            [(name, *row) for name, row in zip(classes or (), value, strict=True)],
+            ("true \\ predicted", *names),
+            [(name, *row) for name, row in zip(names, value, strict=True)],
             f"{split} {title}",
         )
         for title, value in metrics.items()
@@ -55,30 +60,14 @@ def final_table(metrics: Mapping[str, Any]) -> Table:
     return metrics_table(columns, title, positive=metrics.get("positive"))
 
 
-def selected(metrics: Mapping[str, Any]) -> tuple[str, Metrics]:
-    """Return "best" and its metrics, or "last" if no best epoch was selected on dev rows."""
-    of = "best" if metrics.get("best") else "last"
-    return of, metrics[of]["splits"]
-
-
-def _names(columns: Mapping[str, Metrics]) -> list[tuple[str, str]]:
-    return [
-        (split, name)
-        for metrics in columns.values()
-        for split, values in metrics.items()
-        for name, value in values.items()
-        if not isinstance(value, list)
-    ]
-
-
-def _sort_key(name: tuple[str, str]) -> tuple[int, bool]:
-    """Sort key: splits in order of use, losses before metrics (JSON does not keep the order)."""
-    return ORDER.index(name[0]), name[1] != "loss"
-
-
-def _number(metrics: Metrics, split: str, name: str) -> float | None:
-    value = metrics.get(split, {}).get(name)
-    return None if value is None else float(value)
+def selected(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return, as JSON, the best epoch and its metrics; those of the last if none was selected on dev rows."""
+    best, of = metrics.get("best"), "best" if metrics.get("best") else "last"
+    return {
+        "best": {key: best[key] for key in ("epoch", "metric", "value")} if best else None,
+        "of": of if metrics else "",
+        "splits": metrics[of]["splits"] if metrics else {},
+    }
 
 
 def layers_table(layers: Sequence[Layer]) -> tuple[list[dict[str, Any]], Table]:

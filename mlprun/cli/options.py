@@ -1,23 +1,33 @@
-"""Options that several commands share, and `save`, which writes a file that the user names."""
+"""Options and arguments that several commands share, and `save`, which writes a file that the user names."""
 
 import os
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from mlprun import files
 from mlprun.errors import FileError, UsageError
 
-Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")]
-
+ConfigPath = Annotated[str, Argument(help="the config, a YAML file")]
+Overrides = Annotated[list[str] | None, Argument(metavar="KEY=VALUE", help="values that override the config")]
+Configs = Annotated[
+    list[str], Argument(metavar="CONFIG|KEY=VALUE", help="configs, and values that override theirs")
+]
+RunPath = Annotated[str, Argument(help="the run folder")]
+SweepPath = Annotated[str, Argument(help="the sweep's folder")]
+Checkpoint = Annotated[
+    str, Argument(metavar="CHECKPOINT|RUN", help="a checkpoint, or a run folder for its best epoch")
+]
+Out = Annotated[str, Option(help="Folder for the new run or sweep folder.")]
+DryRun = Annotated[bool, Option("--dry-run", help="Check everything and show the plan without training.")]
+Device = Annotated[str, Option(help="cpu, cuda, cuda:1 or auto.")]
 AllowCode = Annotated[
-    bool, typer.Option("--allow-code", help="Execute user code: files that `extend` in the config names.")
+    bool, Option("--allow-code", help="Execute user code: files that `extend` in the config names.")
 ]
-Metric = Annotated[
-    str | None,
-    typer.Option("--metric", help="Metric such as test_accuracy (default: that of the objective)."),
-]
-Of = Annotated[str, typer.Option("--of", help="Use metrics of the best or the last epoch of each trial.")]
+Plot = Annotated[str | None, Option(metavar="FILE", help="Plot the curves to a file: .png, .svg or .pdf.")]
+Force = Annotated[bool, Option("--force", help="Overwrite an existing file.")]
+Metric = Annotated[str | None, Option(help="Metric such as test_accuracy (default: that of the objective).")]
+Of = Annotated[str, Option(help="Use metrics of the best or the last epoch of each trial.")]
 
 
 def check_of(of: str) -> None:
@@ -29,7 +39,7 @@ def check_of(of: str) -> None:
 def check_writable(path: str, *, force: bool) -> None:
     """Raise the errors of `save` before long work instead of after it."""
     if not force and files.kind(path) is not None:
-        raise _exists(path)
+        raise UsageError(path, "exists", "choose another name or add --force")
     folder = os.path.dirname(path) or os.curdir
     if not files.is_folder(folder):
         raise FileError(folder, "is not a folder", "create it, or choose another path")
@@ -37,14 +47,7 @@ def check_writable(path: str, *, force: bool) -> None:
 
 def save(path: str, data: bytes, *, force: bool) -> None:
     """Write a file. Raises UsageError if it exists, unless `force` is given."""
-    if force:
-        files.write_atomic(path, data)
-        return
     try:
-        files.write_new(path, data)
+        (files.write_atomic if force else files.write_new)(path, data)
     except FileExistsError as error:
-        raise _exists(path) from error
-
-
-def _exists(path: str) -> UsageError:
-    return UsageError(path, "exists", "choose another name or add --force")
+        raise UsageError(path, "exists", "choose another name or add --force") from error

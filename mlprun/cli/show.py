@@ -1,28 +1,27 @@
 """`mlprun show`, `ls` and `compare`: one run, all runs and sweeps of a folder, several runs side by side."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
 from pydantic import BaseModel
+from typer import Argument
 
 from mlprun import api, figures
 from mlprun.cli import metrics
 from mlprun.cli.notation import inline, plain
-from mlprun.cli.options import AllowCode, Force, save
+from mlprun.cli.options import AllowCode, Force, Plot, RunPath, save
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import MlprunError, UsageError, command_line
 from mlprun.storage.runs import find as find_runs
 from mlprun.sweeps.folder import find as find_sweeps
 
 if TYPE_CHECKING:
-    from mlprun.api import Run
     from mlprun.storage.runs import RunFolder
     from mlprun.sweeps.folder import SweepFolder
 
 
 def show_command(
-    run: Annotated[str, typer.Argument(help="the run folder")],
+    run: RunPath,
     *,
     allow_code: AllowCode = False,
     output: Output,
@@ -40,12 +39,29 @@ def show_command(
     shown = api.load(run, allow_code=allow_code)
     for warning in filter(None, (shown.edited, *shown.best.warnings)):
         output.message(f"warning: {warning}")
-    status = shown.status
+    status, record, config = shown.status, shown.record, shown.config
     described, network = metrics.layers_table(shown.best.alone.layers())
-    output.document(_document(shown, described))
-    output.result(_status_line(shown))
-    title = "config (non-default values)"
-    output.result(Table(("section", "value"), _sections(shown), title), "", network)
+    output.document(
+        {
+            "run": shown.path,
+            "status": status.state,
+            "epochs": status.epochs,
+            "seconds": status.seconds,
+            "reason": status.reason,
+            "metrics": status.figures,
+            "config": config.model_dump(mode="json"),
+            "edited": shown.edited,
+            "layers": described,
+            "record": record,
+        }
+    )
+    epochs = f"{status.state}, {status.epochs} of {config.training.epochs} epochs, {status.seconds:.2f} s"
+    output.result(f"{shown.path}: {epochs}, engine {record['engine']} on {record['device']}")
+    output.result(*[f"stopped by {status.reason}"] * bool(status.reason), "")
+    values = {name: value for name, value in config if name not in ("name", "extend")}
+    sections = [(name, inline(value)) for name, value in values.items() if value not in (None, ())]
+    rows = [(name, text) for name, text in sections if text != "{}"]
+    output.result(Table(("section", "value"), rows, "config (non-default values)"), "", network)
     if status.figures:
         output.result("", metrics.final_table(status.figures))
     if status.state in ("crashed", "interrupted"):
@@ -53,7 +69,7 @@ def show_command(
 
 
 def ls_command(
-    folder: Annotated[str, typer.Argument(metavar="[RUNS]", help="the folder of run folders")] = "runs",
+    folder: Annotated[str, Argument(help="the folder of run folders")] = "runs",
     *,
     output: Output,
 ) -> None:
@@ -72,25 +88,24 @@ def ls_command(
 
     Exit codes: 0 success, 4 no such folder, 7 files.
     """
-    described = [_describe(run) for run in find_runs(folder)]
-    swept = [_describe_sweep(sweep) for sweep in find_sweeps(folder)]
-    output.document({"runs": described, "sweeps": swept})
-    if not described and not swept:
+    runs = [*_described("run", find_runs(folder), _describe_run)]
+    sweeps = [*_described("sweep", find_sweeps(folder), _describe_sweep)]
+    output.document({"runs": runs, "sweeps": sweeps})
+    if not runs and not sweeps:
         output.message(f"no runs in {folder}; create one with mlprun train CONFIG")
-    if described:
+    if runs:
         columns = ("run", "status", "epochs", "seconds", "of", "test")
-        output.result(Table(columns, [_run_row(run) for run in described]), *[""] * bool(swept))
-    if swept:
+        output.result(Table(columns, [_run_row(run) for run in runs]), *[""] * bool(sweeps))
+    if sweeps:
+        names = ("sweep", "status", "trials", "total", "seconds", "problem")
         columns = ("sweep", "status", "trials", "of", "seconds", "")
-        output.result(Table(columns, [_sweep_row(sweep) for sweep in swept]))
+        output.result(Table(columns, [[sweep.get(name) for name in names] for sweep in sweeps]))
 
 
 def compare_command(
-    names: Annotated[list[str], typer.Argument(metavar="RUN...", help="two or more run folders")],
+    names: Annotated[list[str], Argument(metavar="RUN", help="two or more run folders")],
     *,
-    plot: Annotated[
-        str | None, typer.Option("--plot", metavar="FILE", help="Plot the curves of all runs in one figure.")
-    ] = None,
+    plot: Plot = None,
     force: Force = False,
     allow_code: AllowCode = False,
     output: Output,
@@ -113,10 +128,11 @@ def compare_command(
     for warning in filter(None, (run.edited for run in runs)):
         output.message(f"warning: {warning}")
     differences = dict(_differences([run.config for run in runs]))
-    columns = {run.folder.name: metrics.selected(run.metrics)[1] if run.metrics else {} for run in runs}
+    columns = {run.folder.name: metrics.selected(run.metrics)["splits"] for run in runs}
     table = metrics.metrics_table(columns, "metrics of the best epoch of each run")
-    output.document({"runs": paths, "differences": plain(differences), "metrics": _by_metric(table)})
-    rows = [(key, *(inline(value) for value in values)) for key, values in differences.items()]
+    by_metric = {f"{split}_{name}": values for split, name, *values in table.rows}
+    output.document({"runs": paths, "differences": plain(differences), "metrics": by_metric})
+    rows = [(key, *map(_shown, values)) for key, values in differences.items()]
     if rows:
         output.result(Table(("config", *columns), rows, "config differences"), "")
     else:
@@ -128,84 +144,43 @@ def compare_command(
         output.message(f"curves saved to {plot}")
 
 
-def _document(run: "Run", described: list[dict[str, Any]]) -> dict[str, Any]:
-    status = run.status
-    return {
-        "run": run.path,
-        "status": status.state,
-        "epochs": status.epochs,
-        "seconds": status.seconds,
-        "reason": status.reason,
-        "metrics": status.figures,
-        "config": run.config.model_dump(mode="json"),
-        "edited": run.edited,
-        "layers": described,
-        "record": run.record,
-    }
+def _described(
+    kind: str, folders: Iterable[Any], describe: Callable[[Any], dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    for folder in folders:
+        head = {kind: folder.path, "name": folder.name}
+        try:
+            yield {**head, **describe(folder)}
+        except MlprunError as error:
+            yield {**head, "status": "damaged", "problem": str(error)}
 
 
-def _status_line(run: "Run") -> str:
-    status, record = run.status, run.record
-    epochs = f"{status.state}, {status.epochs} of {run.config.training.epochs} epochs, {status.seconds:.2f} s"
-    return f"{run.path}: {epochs}, engine {record['engine']} on {record['device']}\n"
-
-
-def _sections(run: "Run") -> list[tuple[str, str]]:
-    """The sections of the config, one line each, without default values."""
-    shown = [(name, value) for name, value in run.config if name not in ("name", "extend")]
-    lines = [(name, inline(value)) for name, value in shown if value not in (None, ())]
-    return [(name, text) for name, text in lines if text != "{}"]
-
-
-def _describe(run: "RunFolder") -> dict[str, Any]:
-    try:
-        status = run.status(read_checkpoints=False)
-    except MlprunError as error:
-        return {"run": run.path, "name": run.name, "status": "damaged", "problem": str(error)}
-    of, splits = metrics.selected(status.figures) if status.figures else ("", {})
-    best = status.figures.get("best")
-    return {
-        "run": run.path,
-        "name": run.name,
-        "status": status.state,
-        "epochs": None if status.state in ("crashed", "failed") else status.epochs,
-        "seconds": status.seconds,
-        "best": {key: best[key] for key in ("epoch", "metric", "value")} if best else None,
-        "of": of,
-        "splits": splits,
-    }
+def _describe_run(run: "RunFolder") -> dict[str, Any]:
+    status = run.status(read_checkpoints=False)
+    epochs = None if status.state in ("crashed", "failed") else status.epochs
+    head = {"status": status.state, "epochs": epochs, "seconds": status.seconds}
+    return {**head, **metrics.selected(status.figures)}
 
 
 def _describe_sweep(sweep: "SweepFolder") -> dict[str, Any]:
-    try:
-        status = sweep.status()
-    except MlprunError as error:
-        return {"sweep": sweep.path, "name": sweep.name, "status": "damaged", "problem": str(error)}
-    return {
-        "sweep": sweep.path,
-        "name": sweep.name,
-        "status": status.state,
-        "trials": status.done,
-        "total": status.total,
-        "seconds": status.seconds,
-    }
+    one = sweep.status()
+    return {"status": one.state, "trials": one.done, "total": one.total, "seconds": one.seconds}
 
 
-def _sweep_row(sweep: dict[str, Any]) -> tuple[str | float | None, ...]:
-    if "problem" in sweep:
-        return (sweep["sweep"], "damaged", None, None, None, sweep["problem"])
-    return (*(sweep[name] for name in ("sweep", "status", "trials", "total", "seconds")), "")
-
-
-def _run_row(run: dict[str, Any]) -> tuple[str | float | None, ...]:
+def _run_row(run: dict[str, Any]) -> Sequence[str | float | None]:
     if "problem" in run:
-        return (run["run"], "damaged", None, None, "", run["problem"])
+        return (run["run"], run["status"], None, None, "", run["problem"])
     of = f"best (epoch {run['best']['epoch']})" if run["best"] else run["of"]
     test = run["splits"].get("test", {})
     numbers = {name: value for name, value in test.items() if isinstance(value, int | float)}
     names = sorted(numbers, key=lambda name: name != "loss")
     values = ", ".join(f"{name} {numbers[name]:.4g}" for name in names)
     return (run["run"], run["status"], run["epochs"], run["seconds"], of, values)
+
+
+def _shown(value: Any) -> str:
+    text = inline(value)
+    return "defaults" if text == "{}" else text
 
 
 def _differences(values: Sequence[Any], key: str = "") -> Iterator[tuple[str, list[Any]]]:
@@ -219,7 +194,3 @@ def _differences(values: Sequence[Any], key: str = "") -> Iterator[tuple[str, li
     for name in type(first).model_fields:
         fields = [getattr(value, name) for value in values]
         yield from _differences(fields, f"{key}.{name}" if key else name)
-
-
-def _by_metric(table: Table) -> Mapping[str, Sequence[Any]]:
-    return {f"{row[0]}_{row[1]}": list(row[2:]) for row in table.rows}

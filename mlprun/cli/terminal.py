@@ -12,7 +12,6 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -22,8 +21,6 @@ from mlprun.errors import FileError
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results only, no progress and messages.")]
 LINE_SECONDS = 10.0
 """between progress lines if standard error is not a terminal"""
-GAP, NARROW_GAP = 3, 2
-"""characters between the columns of a table on a terminal, and if it would not fit otherwise"""
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
@@ -59,25 +56,36 @@ class Table:
         return bool(values) and not any(isinstance(value, str) for value in values)
 
     def plain(self) -> str:
-        """Return aligned columns without rules or colours, for pipes and files."""
+        """Return aligned columns without rules, for pipes and files."""
         rows = [[printable(name) for name in self.columns], *self.cells()]
-        widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
-        return "\n".join(
-            [printable(self.title)] * bool(self.title) + self.aligned(rows, widths, gap=NARROW_GAP)
-        )
-
-    def aligned(self, rows: Sequence[Sequence[str]], widths: Sequence[int], *, gap: int) -> list[str]:
-        """Return lines of printable cells, padded to the widths of their columns."""
-        right = [self.is_numeric(index) for index in range(len(widths))]
-        return [
-            (" " * gap)
-            .join(
-                " " * (width - _width(cell)) + cell if numeric else cell + " " * (width - _width(cell))
-                for cell, width, numeric in zip(row, widths, right, strict=True)
+        columns = []
+        for index, cells in enumerate(zip(*rows, strict=True)):
+            width = max(map(_width, cells))
+            padding = [" " * (width - _width(cell)) for cell in cells]
+            numeric = self.is_numeric(index)
+            columns.append(
+                [pad + cell if numeric else cell + pad for pad, cell in zip(padding, cells, strict=True)]
             )
-            .rstrip()
-            for row in rows
-        ]
+        lines = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
+        return "\n".join([printable(self.title)] * bool(self.title) + lines)
+
+    def drawn(self) -> str:
+        """Return the table for this terminal: a rule below the headings, long cells wrapped."""
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table as Grid
+        from rich.text import Text  # cells are no markup
+
+        grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, header_style="", show_edge=False)
+        for index, name in enumerate(self.columns):
+            justify: Any = "right" if self.is_numeric(index) else "left"
+            grid.add_column(Text(printable(name)), justify=justify, overflow="fold")
+        for cells in self.cells():
+            grid.add_row(*map(Text, cells))
+        console = Console(file=io.StringIO(), width=shutil.get_terminal_size().columns, color_system=None)
+        with console.capture() as capture:
+            console.print(*[Text(printable(self.title))] * bool(self.title), grid, sep="\n")
+        return capture.get()
 
 
 class Output:
@@ -94,7 +102,7 @@ class Output:
             if isinstance(item, str):
                 write(sys.stdout, printable_lines(item) + "\n")
             elif is_terminal(sys.stdout):
-                write(sys.stdout, draw_table(item), styled=True)
+                write(sys.stdout, item.drawn())
             else:
                 write(sys.stdout, item.plain() + "\n")
 
@@ -156,12 +164,12 @@ def is_terminal(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def write(stream: TextIO, text: str, *, styled: bool = False) -> None:
+def write(stream: TextIO, text: str) -> None:
     """Write and flush. A closed pipe is not an error; nothing is written to it again.
 
-    On a terminal, control and bidirectional characters are escaped, except in `styled` text.
+    On a terminal, control and bidirectional characters are escaped.
     """
-    if not styled and stream.isatty():
+    if stream.isatty():
         text = printable_lines(text)
     try:
         stream.write(text)
@@ -207,61 +215,6 @@ def _width(text: str) -> int:
     from rich.cells import cell_len
 
     return cell_len(text)
-
-
-def draw_table(table: Table) -> str:
-    """The table for this terminal: a rule below the headings, long cells wrapped."""
-    room = shutil.get_terminal_size().columns
-    gap, widths = _widths(table, room)
-    if widths is None:
-        return _as_list(table)
-    head, *rows = (
-        list(zip_longest(*map(_wrapped, row, widths), fillvalue=""))
-        for row in [[printable(name) for name in table.columns], *table.cells()]
-    )
-    lines = table.aligned([*head, *(line for row in rows for line in row)], widths, gap=gap)
-    bold = [*(_wrapped(printable(table.title), room) if table.title else []), *lines[: len(head)]]
-    if "NO_COLOR" not in os.environ:
-        bold = [f"\x1b[1m{line}\x1b[0m" for line in bold]
-    rule = "─" * (sum(widths) + gap * (len(widths) - 1))
-    return "\n".join([*bold, rule, *lines[len(head) :]]) + "\n"
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    """Wrap the text to `width` columns; a longer word has its own line."""
-    if _width(text) <= width:
-        return [text]
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}" if lines[-1] else word
-        lines[-1:] = [longer] if _width(longer) <= width or not lines[-1] else [lines[-1], word]
-    return lines
-
-
-def _widths(table: Table, room: int) -> tuple[int, list[int] | None]:
-    """The gap between columns and the column widths without broken words; None if they do not fit."""
-    columns = [(printable(name), *cells) for name, *cells in zip(table.columns, *table.cells(), strict=True)]
-    widths = [max(map(_width, cells)) for cells in columns]
-    least = [max((_width(word) for cell in cells for word in cell.split()), default=0) for cells in columns]
-    least[0] = widths[0] if len(widths) > 1 and widths[0] <= room // 2 else least[0]
-    gap = GAP if sum(widths) + GAP * (len(widths) - 1) <= room else NARROW_GAP
-    over = sum(widths) + gap * (len(widths) - 1) - room
-    if over > sum(widths) - sum(least):
-        return gap, None
-    for _ in range(over):
-        widest = max(range(len(widths)), key=lambda index: widths[index] - least[index])
-        widths[widest] -= 1
-    return gap, widths
-
-
-def _as_list(table: Table) -> str:
-    """The table as a list, for terminals that are too narrow for its columns."""
-    lines = [printable(table.title)] * bool(table.title)
-    first, *names = map(printable, table.columns)
-    for key, *cells in table.cells():
-        lines.append(f"{first} {key}")
-        lines += [f"  {name}: {cell}" for name, cell in zip(names, cells, strict=True) if cell]
-    return "\n".join(lines) + "\n"
 
 
 def _jsonable(value: Any) -> Any:

@@ -6,14 +6,14 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
 from mlprun import api
 from mlprun.cli import metrics
 from mlprun.cli.metrics import layers_table
-from mlprun.cli.options import AllowCode
+from mlprun.cli.options import AllowCode, ConfigPath, DryRun, Out, Overrides, RunPath
 from mlprun.cli.terminal import LINE_SECONDS, Output, ProgressReporter, Table
-from mlprun.errors import CheckFailedError, DivergedError, InterruptedRunError, command_line
+from mlprun.errors import CheckFailedError, DivergedError, InterruptedRunError, UsageError, command_line
 
 if TYPE_CHECKING:
     from mlprun.api import Run
@@ -26,23 +26,16 @@ SHOWN = 12
 
 
 def train_command(
-    config: Annotated[str, typer.Argument(help="the config, a YAML file")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="values that override the config")
-    ] = None,
+    config: ConfigPath,
+    overrides: Overrides = None,
     *,
-    out: Annotated[str, typer.Option("--out", help="Folder for the new run folder.")] = "runs",
-    name: Annotated[str | None, typer.Option("--name", help="Short for name=NAME.")] = None,
-    seed: Annotated[str | None, typer.Option("--seed", help="Short for training.seed=SEED.")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="Short for device=DEVICE.")] = None,
-    engine: Annotated[str | None, typer.Option("--engine", help="Short for engine=ENGINE.")] = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option("--seeds", min=1, help="Train N seeds as a sweep and report the mean."),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check the config and show the network without training.")
-    ] = False,
+    out: Out = "runs",
+    name: Annotated[str | None, Option(help="Short for name=NAME.")] = None,
+    seed: Annotated[str | None, Option(help="Short for training.seed=SEED.")] = None,
+    device: Annotated[str | None, Option(help="Short for device=DEVICE.")] = None,
+    engine: Annotated[str | None, Option(help="Short for engine=ENGINE.")] = None,
+    seeds: Annotated[int | None, Option(min=1, help="Train N seeds and report means.")] = None,
+    dry_run: DryRun = False,
     allow_code: AllowCode = False,
     output: Output,
 ) -> None:
@@ -92,13 +85,10 @@ def train_command(
 
 
 def resume_command(
-    run: Annotated[str, typer.Argument(help="the run folder")],
+    run: RunPath,
     *,
-    epochs: Annotated[
-        int | None,
-        typer.Option("--epochs", max=2**63 - 1, help="Extend the run to this total number of epochs."),
-    ] = None,
-    device: Annotated[str | None, typer.Option("--device", help="Resume on a different device.")] = None,
+    epochs: Annotated[int | None, Option(help="Extend the run to so many epochs in total.")] = None,
+    device: Annotated[str | None, Option(help="Resume on a different device.")] = None,
     allow_code: AllowCode = False,
     output: Output,
 ) -> None:
@@ -115,23 +105,18 @@ def resume_command(
     Exit codes: 0 success, 2 usage, 3 data, 4 checkpoint or run folder, 5 in use,
     6 device, 7 files, 8 diverged, 9 memory, 130 Ctrl-C, 143 SIGTERM.
     """
+    if epochs is not None and epochs >= 2**63:
+        raise UsageError("--epochs", "is too large", "use fewer than 2^63")
     follow(partial(api.resume, run, epochs=epochs, device=device, allow_code=allow_code), output)
 
 
 def reproduce_command(
-    run: Annotated[str, typer.Argument(help="the run folder")],
+    run: RunPath,
     *,
     tolerance: Annotated[
-        float,
-        typer.Option(
-            "--tolerance",
-            min=0.0,
-            help="Allowed difference of metrics and weights; 0 requires identical bytes.",
-        ),
+        float, Option(min=0.0, help="Allowed difference; 0 requires identical bytes.")
     ] = 0.0,
-    out: Annotated[
-        str | None, typer.Option("--out", help="Keep the new run in this folder (default: removed).")
-    ] = None,
+    out: Annotated[str | None, Option(help="Folder that keeps the new run.")] = None,
     allow_code: AllowCode = False,
     output: Output,
 ) -> None:
@@ -186,10 +171,7 @@ def follow(training: "partial[Run]", output: Output) -> None:
 
 def _print_document(run: "Run", output: Output) -> None:
     """Print the JSON document of a run that has ended."""
-    status, record = run.status, run.record
-    ended = status.figures
-    of, splits = metrics.selected(ended)
-    best = {key: ended["best"][key] for key in ("epoch", "metric", "value")} if ended["best"] else None
+    status, record, ended = run.status, run.record, run.metrics
     output.document(
         {
             "run": run.path,
@@ -198,10 +180,8 @@ def _print_document(run: "Run", output: Output) -> None:
             "device": record["device"],
             "epochs": status.epochs,
             "seconds": status.seconds,
-            "best": best,
             "positive": ended.get("positive"),
-            "of": of,
-            "splits": splits,
+            **metrics.selected(ended),
             "last": ended["last"],
             "baselines": ended["baselines"],
         }
@@ -211,13 +191,12 @@ def _print_document(run: "Run", output: Output) -> None:
 def _show_end(run: "Run", output: Output) -> None:
     """Print the table of final metrics, the run folder and the next command."""
     _print_document(run, output)
-    status, record, ended = run.status, run.record, run.metrics
-    output.result(metrics.final_table(ended))
-    early = ", stopped early" if status.reason == "early_stopping" else ""
+    status, record = run.status, run.record
+    output.result(metrics.final_table(run.metrics))
     where = f"engine {record['engine']} on {record['device']}"
-    output.result(f"\n{status.epochs} epochs{early} in {status.seconds:.2f} s, {where}")
-    if status.reason.startswith("callback"):
-        output.result(f"stopped by a {status.reason}")
+    output.result(f"\n{status.epochs} epochs in {status.seconds:.2f} s, {where}")
+    if status.reason:
+        output.result(f"stopped by {status.reason}")
     output.result(f"run folder: {run.path}\nnext: {command_line('plot', run.path)}")
 
 
@@ -230,26 +209,24 @@ def _show_plan(config: Any, output: Output) -> None:
 
 
 def _show_differences(made: "Reproduction", output: Output) -> None:
+    found = [("history", *item) for item in made.history.items()]
+    found += [(kind, *item) for kind, tensors in made.weights.items() for item in tensors.items()]
+    most = sorted((row for row in found if row[2] > 0), key=lambda row: -row[2])[:SHOWN]
     if made.equal:
         output.result("reproduced: identical byte for byte")
-        return
-    found = [("history", name, value) for name, value in made.history.items()]
-    found += [
-        (kind, name, value) for kind, tensors in made.weights.items() for name, value in tensors.items()
-    ]
-    most = sorted((row for row in found if row[2] > 0), key=lambda row: -row[2])[:SHOWN]
-    if most:
+    elif most:
         output.result(Table(("of", "name", "largest difference"), most, "largest differences"))
-    for difference in made.differences:
+    for difference in made.differences if not made.equal else ():
         output.result(f"changed: {difference}")
 
 
 def _not_reproduced(run: str, made: "Reproduction") -> CheckFailedError:
     where = "" if made.first_epoch is None else f", first in the history at epoch {made.first_epoch}"
     what = f"was not reproduced: the largest difference is {made.largest:.3g}{where}"
-    if made.differences:
-        return CheckFailedError(run, what, f"changed: {'; '.join(made.differences)}")
-    return CheckFailedError(run, what, "nothing that is recorded has changed; use a larger --tolerance")
+    nothing = "nothing that is recorded has changed; use a larger --tolerance"
+    return CheckFailedError(
+        run, what, f"changed: {'; '.join(made.differences)}" * bool(made.differences) or nothing
+    )
 
 
 class RunProgress(ProgressReporter):

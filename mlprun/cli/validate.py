@@ -4,10 +4,10 @@ import json
 from collections.abc import Sequence
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from mlprun import files, schema
-from mlprun.cli.options import AllowCode, Force, save
+from mlprun.cli.options import AllowCode, Configs, Force, save
 from mlprun.cli.terminal import Output
 from mlprun.errors import ConfigError, MlprunError, UsageError
 from mlprun.sweeps.definition import Sweep, is_sweep, read
@@ -17,10 +17,7 @@ SCHEMA_FILE = "mlprun.schema.json"
 
 
 def validate_command(
-    arguments: Annotated[
-        list[str],
-        typer.Argument(metavar="CONFIG... [KEY=VALUE]...", help="configs, and values that override theirs"),
-    ],
+    arguments: Configs,
     *,
     allow_code: AllowCode = False,
     output: Output,
@@ -52,11 +49,9 @@ def validate_command(
 
 
 def schema_command(
-    out: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write to a file instead of standard output.")
-    ] = None,
+    out: Annotated[str | None, Option(metavar="FILE", help="Write to this file.")] = None,
     *,
-    sweep: Annotated[bool, typer.Option("--sweep", help="Print the schema of sweep files instead.")] = False,
+    sweep: Annotated[bool, Option("--sweep", help="Print the schema of sweep files instead.")] = False,
     force: Force = False,
     output: Output,
 ) -> None:

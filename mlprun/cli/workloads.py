@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
+import yaml
 
 from mlprun import config as reading
 from mlprun.experiment import Experiment, SplitTensors
@@ -12,140 +14,132 @@ from mlprun.schema import parse
 from mlprun.verification.trajectories import steps_per_epoch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mlprun.schema import Config
 
 STEPS_PER_EVALUATION = 100
 """Steps between two evaluations of dev, each with a row of history."""
 ENDLESS = 10**9
 """Epochs of a run that is measured."""
-_HIDDEN = {"name": "mlp", "activation": "logistic"}
 
-
-def moons(rows: int, *, seed: int = 0) -> dict[str, Any]:
-    """A 2-5-1 network on so many rows of two interleaving arcs."""
-    return {
-        "dataset": {"name": "moons", "split": {"train": rows, "dev": rows // 4, "test": rows // 4}},
-        "architecture": {**_HIDDEN, "hidden": [5]},
-        "training": {"seed": seed},
-    }
-
-
-def wide(units: int) -> dict[str, Any]:
-    """Two hidden layers of so many units for 20 inputs, on 32 rows, with Adam."""
-    split = {"train": 32, "dev": 80, "test": 80}
-    return {
-        "dataset": {"name": "classification", "features": 20, "informative": 10, "split": split},
-        "architecture": {"name": "mlp", "hidden": [units, units], "activation": "relu"},
-        "optimizer": {"name": "adam", "lr": 0.001},
-    }
-
-
-WORKLOADS: dict[str, dict[str, Any]] = {
-    "xor, 4 rows, 2-5-1": {"dataset": "xor", "architecture": {**_HIDDEN, "hidden": [5]}},
-    "moons, 640 rows, 2-5-1": moons(640),
-    "parity, 1024 rows, 3-4-1": {
-        "dataset": {"name": "parity", "bits": 3, "split": {"train": 1024, "dev": 512, "test": 512}},
-        "architecture": {**_HIDDEN, "hidden": [4], "bias": False},
-        "optimizer": {"name": "sgd", "lr": 0.01},
-        "penalty": {"l2": 1e-4},
-    },
-    "1000 rows, 5-8-4-1 ReLU": {
-        "dataset": {
-            "name": "classification",
-            "features": 5,
-            "informative": 3,
-            "split": {"train": 1000, "dev": 200, "test": 200},
-        },
-        "architecture": {"name": "mlp", "hidden": [8, 4], "activation": "relu"},
-    },
-    "32 rows, 20-64-64-1 ReLU, Adam": wide(64),
+WORKLOADS = {
+    "xor, 4 rows, 2-5-1": """
+        dataset: xor
+        architecture: {hidden: [5], activation: logistic}
+    """,
+    "moons, 640 rows, 2-5-1": """
+        dataset: {name: moons, split: {train: 640, dev: 160, test: 160}}
+        architecture: {hidden: [5], activation: logistic}
+    """,
+    "parity, 1024 rows, 3-4-1": """
+        dataset: {name: parity, bits: 3, split: {train: 1024, dev: 512, test: 512}}
+        architecture: {hidden: [4], activation: logistic, bias: false}
+        optimizer: {name: sgd, lr: 0.01}
+        penalty: {l2: 0.0001}
+    """,
+    "1000 rows, 5-8-4-1 ReLU": """
+        dataset:
+          {name: classification, features: 5, informative: 3, split: {train: 1000, dev: 200, test: 200}}
+        architecture: {hidden: [8, 4], activation: relu}
+    """,
+    "32 rows, 20-64-64-1 ReLU, Adam": """
+        dataset:
+          {name: classification, features: 20, informative: 10, split: {train: 32, dev: 80, test: 80}}
+        architecture: {hidden: [64, 64], activation: relu}
+        optimizer: {name: adam, lr: 0.001}
+    """,
 }
+"""Configs by title."""
 
 
-def workload(settings: dict[str, Any]) -> Config:
+def workload(text: str, *overrides: str) -> Config:
     """A workload as a config; without an optimizer it takes SGD."""
-    defaults = {"loss": "bce", "optimizer": {"name": "sgd", "lr": 0.1}}
-    return parse(reading.from_mapping({**defaults, **settings}, "", "workload"))
+    settings = {"loss": "bce", "optimizer": {"name": "sgd", "lr": 0.1}, **yaml.safe_load(text)}
+    return parse(reading.from_mapping(settings, "", "workload", overrides))
+
+
+def moons(rows: int, *, seed: int = 0) -> Config:
+    """A 2-5-1 network on so many rows of two interleaving arcs."""
+    split = f"dataset.split={{train: {rows}, dev: {rows // 4}, test: {rows // 4}}}"
+    return workload(WORKLOADS["moons, 640 rows, 2-5-1"], split, f"training.seed={seed}")
+
+
+def wide(units: int) -> Config:
+    """Two hidden layers of so many units for 20 inputs, on 32 rows, with Adam."""
+    return workload(WORKLOADS["32 rows, 20-64-64-1 ReLU, Adam"], f"architecture.hidden=[{units}, {units}]")
 
 
 def endless(config: Config) -> tuple[Experiment, int]:
     """The experiment as it is measured, and the epochs between two of its evaluations.
 
-    It trains on the CPU and never ends; a schedule that depends on the end is replaced by none.
+    It trains on the CPU, never ends, and has no schedule.
     """
     every = max(1, STEPS_PER_EVALUATION // steps_per_epoch(Experiment.of(config)))
-    changes = {"epochs": ENDLESS, "evaluate_every": every, "log_every": every}
-    changed: dict[str, Any] = {
-        "training": config.training.model_copy(update=changes),
-        "early_stopping": None,
-        "device": "cpu",
-        "snapshots": (),
-    }
-    if config.schedule.depends_on_total:
-        changed["schedule"] = workload(moons(4)).schedule
-    return Experiment.of(config.model_copy(update=changed)), every
+    training = config.training.model_copy(
+        update={"epochs": ENDLESS, "evaluate_every": every, "log_every": every}
+    )
+    changes = {"early_stopping": None, "device": "cpu", "snapshots": (), "schedule": moons(4).schedule}
+    return Experiment.of(config.model_copy(update={"training": training, **changes})), every
 
 
 class PlainLoop:
     """A loop over epochs and batches as a competent PyTorch user would write it, without a schedule."""
 
     def __init__(self, experiment: Experiment, every: int) -> None:
-        config, self.every = experiment.computed, every
+        self.config, self.every = experiment.computed, every
         self.model = experiment.network()
-        self.train_rows = SplitTensors.of(experiment.fixed["train"])
+        self.rows = SplitTensors.of(experiment.fixed["train"])
         self.dev = SplitTensors.of(experiment.rows("dev", epoch=0)) if experiment.has("dev") else None
-        self.parameters = dict(self.model.named_parameters())
-        self.optimizers = config.optimizer.build(self.parameters, embeddings=self.model.embeddings())
-        self.loss, self.penalties = config.loss.build(), config.penalties
-        self.takes_logits = config.loss.activation is not None
-        size = config.training.batch_size
-        self.size = len(self.train_rows) if size == "full" else size
-        self.shuffle = config.training.shuffle and self.size < len(self.train_rows)
-        self.clip_norm, self.clip_value = config.training.clip_norm, config.training.clip_value
-        self.needs_closure = config.optimizer.needs_closure
+        embeddings = self.model.embeddings()
+        parameters = dict(self.model.named_parameters())
+        self.optimizers = self.config.optimizer.build(parameters, embeddings=embeddings)
+        self.loss, self.penalties = self.config.loss.build(), self.config.penalties
+        self.forward = self.model if self.config.loss.activation is None else self.model.preactivation
         self.history: list[tuple[float, ...]] = []
 
     def train(self, epochs: int) -> None:
         """Train some epochs more, with a row of history every `every` epochs."""
-        rows = len(self.train_rows)
-        inputs, targets = self.train_rows.inputs, self.train_rows.targets
         for epoch in range(1, epochs + 1):
-            order = torch.randperm(rows) if self.shuffle else None
-            for start in range(0, rows, self.size):
-                if self.size >= rows:
-                    loss = self._step(inputs, targets)
-                    continue
-                batch = slice(start, start + self.size)
-                indices = batch if order is None else order[batch]
-                loss = self._step(inputs[indices], targets[indices])
+            for inputs, targets in self._batches():
+                loss = self._step(inputs, targets)
             if epoch % self.every == 0:
                 self.history.append((loss.item(), *self._evaluate()))
+
+    def _batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        inputs, targets, size = self.rows.inputs, self.rows.targets, self.config.training.batch_size
+        if size == "full" or size >= len(inputs):
+            yield inputs, targets
+            return
+        order = torch.randperm(len(inputs)) if self.config.training.shuffle else torch.arange(len(inputs))
+        for indices in torch.split(order, size):
+            yield inputs[indices], targets[indices]
 
     def _step(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         for dropout in self.model.dropouts:
             dropout.keep = torch.rand(len(inputs), dropout.width) >= dropout.probability
-
-        def closure() -> torch.Tensor:
-            for optimizer in self.optimizers:
-                optimizer.zero_grad()
-            loss = self._objective(inputs, targets)
-            torch.autograd.backward(loss)
-            if self.clip_norm is not None:
-                torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.clip_norm)
-            if self.clip_value is not None:
-                torch.nn.utils.clip_grad_value_(self.parameters.values(), self.clip_value)
-            return loss
-
-        if self.needs_closure:
+        if self.config.optimizer.needs_closure:
+            closure = partial(self._differentiate, inputs, targets)
             return torch.as_tensor(self.optimizers[0].step(closure))  # type: ignore[arg-type]
-        loss = closure()
+        loss = self._differentiate(inputs, targets)
         for optimizer in self.optimizers:
             optimizer.step()
         return loss
 
+    def _differentiate(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        loss = self._objective(inputs, targets)
+        torch.autograd.backward(loss)
+        training = self.config.training
+        if training.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
+        if training.clip_value is not None:
+            torch.nn.utils.clip_grad_value_(self.model.parameters(), training.clip_value)
+        return loss
+
     def _objective(self, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        outputs = self.model.preactivation(inputs) if self.takes_logits else self.model(inputs)
-        loss: torch.Tensor = self.loss(outputs, targets)
+        loss: torch.Tensor = self.loss(self.forward(inputs), targets)
         for penalty in self.penalties:
             loss = loss + penalty.value(self.model.weights())
         return loss

@@ -122,7 +122,7 @@ def subjects(name: str) -> tuple[str, list[Any], int]:
     from mlprun.cli.workloads import WORKLOADS, endless, moons, workload
 
     if name == COHORT:
-        made = [endless(workload(moons(640, seed=seed))) for seed in range(RUNS)]
+        made = [endless(moons(640, seed=seed)) for seed in range(RUNS)]
         return f"{COHORT}, {RUNS} times moons", [experiment for experiment, _ in made], made[0][1]
     title = next(title for title in WORKLOADS if title.replace(",", " ").split()[0] == name)
     experiment, every = endless(workload(WORKLOADS[title]))

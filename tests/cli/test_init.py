@@ -102,7 +102,7 @@ def test_a_table_becomes_a_config_beside_which_it_is_found(init, tmp_path):
     code, out, err = init("--data", "data/my rows.csv", "--target", "y", "--out", "configs/first.yaml")
     assert (code, out) == (0, "wrote configs/first.yaml\n")
     assert err == (
-        "20 rows, 2 features, target: y (classes no, yes).\n"
+        "20 rows, 2 features, target: y (2 classes).\n"
         "One-hot encoded: colour.\n"
         "next: mlprun train configs/first.yaml\n"
     )
@@ -114,7 +114,7 @@ def test_a_table_becomes_a_config_beside_which_it_is_found(init, tmp_path):
     assert config.loss.name == "bce"
     text = (tmp_path / "configs" / "first.yaml").read_text()
     assert '  path: "../data/my rows.csv"' in text
-    assert "# 20 rows, 2 features, target: y (classes no, yes).\n" in text
+    assert "# 20 rows, 2 features, target: y (2 classes).\n" in text
     (tmp_path / "configs" / "all.yaml").write_text(uncommented(text))
     assert schema.load("configs/all.yaml").model_dump() == config.model_dump()
 

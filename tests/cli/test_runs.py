@@ -344,6 +344,18 @@ def test_show_gives_the_network_and_the_figures(call):
     assert "finished, 12 of 12 epochs" in out
 
 
+def test_show_says_why_a_run_stopped_early(call):
+    words = ("--name", "early", "training.epochs=500", "early_stopping.patience=1", "optimizer.lr=3.0")
+    assert call("train", "small.yaml", "-q", *words)[0] == 0
+    assert "\nstopped by early_stopping\n" in call("show", "runs/early-001")[1]
+
+
+def test_compare_names_a_section_of_defaults(call):
+    assert call("train", "small.yaml", "-q", "--name", "patient", "early_stopping.patience=100")[0] == 0
+    out = call("compare", "runs/small-001", "runs/patient-001")[1]
+    assert "{}" not in out
+
+
 def test_compare_names_what_differs_and_nothing_else(call):
     told = document(call, "compare", "runs/small-001", "runs/small-002")
     assert told["differences"] == {"optimizer.lr": [0.2, 0.5]}

@@ -100,7 +100,6 @@ def test_show_says_what_its_figures_are_not(call, tmp_path):
     two = [one(1, 1, 0, 0.5), one(2, 1, 1, 0.95), one(8, 1, 2, 0.9), one(3, 2, 0, 0.9), one(4, 2, 1, 0.8)]
     out = shown("test", two, objective=by_test)
     assert "selecting on test data (test_accuracy) is optimistic; select on dev\n" in out
-    assert "intervals exceed 0 or 1 since Student's t is unbounded" in out
     assert "an interval of the mean requires at least 3 seeds\n" in out
     no_dev = tuple(one for one in describe().figures if "dev" not in one)
     without = [replace(one, figures={"test_accuracy": one.figures["test_accuracy"]}) for one in two]
@@ -343,13 +342,9 @@ def test_export_prints_a_document(call, folder, tmp_path):
         (["compare", "FOLDER", "1"], 2, "nothing to compare with; name two settings or none"),
         (["compare", "FOLDER", "1", "2", "--by", "lr"], 2, "error: --by: compares values of a parameter"),
         (["compare", "FOLDER", "one", "two"], 2, "error: mlprun sweep compare: "),
-        (["export", "FOLDER", "--to", "xlsx"], 2, "error: --to: unknown format 'xlsx'; use csv or parquet"),
+        (["export", "FOLDER", "--to", "xlsx"], 2, "error: --to: unknown format 'xlsx'"),
         (["export", "FOLDER", "--to", "parquet"], 2, "add -o FILE"),
-        (
-            ["export", "FOLDER", "-o", "g3.xlsx"],
-            2,
-            "unknown file type .xlsx; expected .csv or .parquet; rename the file, or add --to csv",
-        ),
+        (["export", "FOLDER", "-o", "g3.xlsx"], 2, "unknown format 'xlsx'; use --to csv or --to parquet"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(arguments, code, message, call, folder):

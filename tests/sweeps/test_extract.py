@@ -210,7 +210,7 @@ def test_sweeps_are_listed_and_other_commands_point_to_their_own(few, call):
     ("words", "message"),
     [
         (["--kind", "regions"], "error: regions: no such plot; expected one of curves"),
-        (["--split", "dev"], "error: --split: does not apply to a sweep; omit it"),
+        (["--split", "dev"], "error: --split: does not apply to these figures; omit it"),
         (["runs/few-001x"], "runs/few-001x: is not a sweep, unlike others"),
         (
             ["--kind", "curves", "--parameters", "hidden,lr"],
@@ -219,7 +219,7 @@ def test_sweeps_are_listed_and_other_commands_point_to_their_own(few, call):
         (["--out", "x.png"], "'x.png' is a single file"),
         (["--metric", "x"], "error: x: is no metric of this sweep"),
         (["--of", "first"], "error: --of: unknown value 'first'; use best or last"),
-        (["--epoch", "last"], "error: --epoch: does not apply to a sweep; use --of best or --of last"),
+        (["--epoch", "last"], "error: --epoch: does not apply to these figures; omit it"),
     ],
 )
 def test_what_cannot_be_drawn_of_a_sweep_is_one_line(words, message, few, call):
@@ -250,5 +250,6 @@ def test_a_picture_of_a_sweep_is_drawn_where_and_how_it_is_asked_for(few, call, 
     assert code == 0
     assert [one["kind"] for one in listed["kinds"]][:2] == ["curves", "parameter"]
     for name, value in (("metric", "loss"), ("of", "last"), ("parameters", "a,b")):
-        error = f"error: --{name}: does not apply to a run; omit it\n"
+        what = "these figures" if name == "parameters" else "a run"
+        error = f"error: --{name}: does not apply to {what}; omit it\n"
         assert call("plot", "x", f"--{name}", value)[2] == error

@@ -195,7 +195,7 @@ def test_a_config_names_callbacks_of_its_own_code(
     with pytest.raises(ConfigError, match=r"callbacks\.0: unknown callback 'stop_belo'; did you mean"):
         api.load_config({**base, "callbacks": ["stop_belo"]}, allow_code=True)
     assert main(["resume", run.path, "--allow-code", "-q"]) == 0
-    assert "\nstopped by a callback: loss below 0.4\n" in capsys.readouterr().out
+    assert "\nstopped by callback: loss below 0.4\n" in capsys.readouterr().out
     assert mlprun.load(run.path, allow_code=True).config.callbacks == run.config.callbacks
 
 

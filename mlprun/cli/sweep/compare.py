@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from mlprun.analysis import columns, comparisons, report_text
 from mlprun.analysis.comparisons import compare
 from mlprun.analysis.summary import summarize
 from mlprun.cli.notation import inline
-from mlprun.cli.options import Metric, Of, check_of
+from mlprun.cli.options import Metric, Of, SweepPath, check_of
 from mlprun.cli.sweep.show import survivors
 from mlprun.cli.terminal import Output, Table
 from mlprun.sweeps.folder import open_sweep
@@ -26,19 +26,12 @@ SENTENCES = 6
 
 
 def compare_command(
-    folder: Annotated[str, typer.Argument(help="the sweep's folder")],
+    folder: SweepPath,
     settings: Annotated[
-        list[int] | None,
-        typer.Argument(
-            metavar="[SETTING SETTING]...",
-            help="numbers of settings in `sweep show`; all pairs are compared",
-        ),
+        list[int] | None, Argument(metavar="SETTING", help="see `sweep show`; compares all pairs")
     ] = None,
     *,
-    by: Annotated[
-        str | None,
-        typer.Option("--by", metavar="PARAMETER", help="Compare the values of this parameter."),
-    ] = None,
+    by: Annotated[str | None, Option(metavar="PARAMETER", help="Compare its values.")] = None,
     metric: Metric = None,
     of: Of = "best",
     output: Output,
@@ -127,25 +120,15 @@ def _name(group: Group) -> str:
 
 
 def _table(pairs: Sequence[Pair], title: str) -> Table:
-    several = len(pairs) > 1
-    left_out = any(pair.left_out for pair in pairs)
-    headings = ["first", "second", "n", *["left out"] * left_out, "effect", "95% interval", "p"]
+    headings = ("first", "second", "n", "left out", "effect", "95% interval", "p", "evidence")
     rows = []
     for pair in pairs:
-        one = pair.comparison
-        rows.append(
-            (
-                pair.first.label,
-                pair.second.label,
-                report_text.sample_size(one),
-                *[pair.left_out] * left_out,
-                one.effect,
-                report_text.interval_text(one.interval) or "–",
-                one.adjusted,
-                *([report_text.evidence(one)] if several else []),
-            )
-        )
-    return Table([*headings, *(["evidence"] if several else [])], rows, title)
+        one, sides = pair.comparison, (pair.first.label, pair.second.label)
+        interval = report_text.interval_text(one.interval) or "–"
+        size = report_text.sample_size(one)
+        effect = (one.effect, interval, one.adjusted, report_text.evidence(one))
+        rows.append((*sides, size, pair.left_out, *effect))
+    return Table(headings, rows, title)
 
 
 def _correlation(one: Correlation) -> Mapping[str, Any]:
@@ -158,14 +141,8 @@ def _document(pair: Pair) -> Mapping[str, Any]:
         "first": pair.first.key,
         "second": pair.second.key,
         "metric": pair.metric,
-        "n": one.n,
-        "paired": one.paired,
-        "sizes": one.sizes,
         "left_out": pair.left_out,
-        "effect": one.effect,
-        "interval": one.interval,
-        "test": one.test,
-        "p": one.p,
+        **{name: getattr(one, name) for name in ("n", "paired", "sizes", "effect", "interval", "test", "p")},
         "adjusted_p": one.adjusted,
         "evidence": None if one.p is None else one.is_evidence,
         "verdict": pair.verdict,

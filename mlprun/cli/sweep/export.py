@@ -4,11 +4,11 @@ import os
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
 from mlprun.analysis import export
 from mlprun.analysis.summary import describe_counts
-from mlprun.cli.options import AllowCode, Force, save
+from mlprun.cli.options import AllowCode, Force, Out, SweepPath, save
 from mlprun.cli.terminal import Output
 from mlprun.cli.train import RunProgress
 from mlprun.errors import CheckFailedError, UsageError, command_line
@@ -24,13 +24,11 @@ FORMATS = ("csv", "parquet")
 
 
 def export_command(
-    folder: Annotated[str, typer.Argument(help="the sweep's folder")],
+    folder: SweepPath,
     *,
-    to: Annotated[
-        str | None, typer.Option("--to", help="csv or parquet (default: from the file name).")
-    ] = None,
+    to: Annotated[str | None, Option(help="csv or parquet (default: as FILE ends).")] = None,
     out: Annotated[
-        str, typer.Option("--out", "-o", metavar="FILE", help="Output file; - for standard output.")
+        str, Option("--out", "-o", metavar="FILE", help="Output file; - for standard output.")
     ] = "-",
     force: Force = False,
     output: Output,
@@ -53,9 +51,9 @@ def export_command(
 
     Exit codes: 0 success, 2 usage or the file exists, 4 not a sweep, 7 files.
     """
-    to = to or _format_of(out)
+    to = to or os.path.splitext(out)[1].lower().removeprefix(".") or "csv"
     if to not in FORMATS:
-        raise UsageError("--to", f"unknown format {to!r}", f"use {' or '.join(FORMATS)}")
+        raise UsageError("--to", f"unknown format {to!r}", f"use --to {' or --to '.join(FORMATS)}")
     if to == "parquet" and out == "-":
         raise UsageError("--to parquet", "cannot be written to standard output", "add -o FILE")
     with open_sweep(folder).results() as results:
@@ -77,13 +75,10 @@ def export_command(
 
 
 def trial_command(
-    folder: Annotated[str, typer.Argument(help="the sweep's folder")],
-    number: Annotated[
-        int,
-        typer.Argument(metavar="TRIAL", max=2**63 - 1, help="number of the trial, see `sweep export`"),
-    ],
+    folder: SweepPath,
+    number: Annotated[int, Argument(metavar="TRIAL", max=10**9, help="see `sweep export`")],
     *,
-    out: Annotated[str, typer.Option("--out", help="Folder for the new run folder.")] = "runs",
+    out: Out = "runs",
     allow_code: AllowCode = False,
     output: Output,
 ) -> None:
@@ -124,17 +119,6 @@ def trial_command(
     status = made.trial.status.replace("_", " ")
     output.result(f"trial {number} ({status}): weights, history and metrics are identical to the sweep")
     output.result(f"run folder: {path}\nnext: {command_line('plot', path)}")
-
-
-def _format_of(out: str) -> str:
-    """The format of a file name; csv if it has no extension."""
-    ending = os.path.splitext(out)[1].lower().removeprefix(".")
-    if ending and ending not in FORMATS:
-        known = " or ".join(f".{name}" for name in FORMATS)
-        raise UsageError(
-            out, f"unknown file type .{ending}; expected {known}", "rename the file, or add --to csv"
-        )
-    return ending or "csv"
 
 
 def _note_excluded(counts: "Mapping[TrialStatus, int]", output: Output) -> None:

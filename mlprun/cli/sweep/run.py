@@ -7,10 +7,10 @@ from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from mlprun import api
-from mlprun.cli.options import AllowCode  # noqa: TC001 -- Typer reads it
+from mlprun.cli.options import AllowCode, DryRun, Out, Overrides  # noqa: TC001 -- Typer reads them
 from mlprun.cli.terminal import LINE_SECONDS, Output, ProgressReporter
 from mlprun.errors import command_line
 from mlprun.sweeps.objective import test_data_warning
@@ -26,29 +26,15 @@ FIRST_SECONDS = 2.0
 
 
 def run_command(
-    sweep: Annotated[str, typer.Argument(help="the sweep, a YAML file")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[KEY=VALUE]...", help="values that override the sweep, or its base with base.KEY"
-        ),
-    ] = None,
+    sweep: Annotated[str, Argument(help="the sweep, a YAML file")],
+    overrides: Overrides = None,
     *,
-    out: Annotated[str, typer.Option("--out", help="Folder for the new sweep folder.")] = "runs",
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check all trials and show the plan without running.")
-    ] = False,
-    fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at the first trial that diverges or fails.")
-    ] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train failed trials again.")] = False,
-    on: Annotated[
-        str, typer.Option("--on", metavar="EXECUTOR", help="Where to train trials: local or ray.")
-    ] = "local",
-    address: Annotated[
-        str | None,
-        typer.Option("--address", help="Address of the Ray cluster, HOST:PORT (default: start one here)."),
-    ] = None,
+    out: Out = "runs",
+    dry_run: DryRun = False,
+    fail_fast: Annotated[bool, Option("--fail-fast", help="Stop at the first failed trial.")] = False,
+    retry_failed: Annotated[bool, Option("--retry-failed", help="Train failed trials again.")] = False,
+    on: Annotated[str, Option(metavar="EXECUTOR", help="local or ray.")] = "local",
+    address: Annotated[str | None, Option(help="HOST:PORT of the Ray cluster (default: start one).")] = None,
     allow_code: AllowCode = False,
     output: Output,
 ) -> None:

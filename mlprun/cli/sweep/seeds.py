@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from mlprun.analysis.statistics import SampleStats
 
 _LONGEST = 58
-_OUT = "runs"
-"""the default of --out"""
 
 
 def train_seeds(
@@ -81,18 +79,12 @@ def _raise(sweep: api.Sweep) -> NoReturn:
     """Raise the error of a sweep of which no seed finished."""
     epochs = [one.epochs or 0 for one in sweep.trials if one.status == "diverged"]
     if epochs:
-        after = f"after {'' if min(epochs) == max(epochs) else f'{min(epochs)} to '}{max(epochs)} epochs"
+        what = f"no seed finished: {len(epochs)} diverged after {max(epochs)} epochs or fewer"
         remedy = f"{command_line('sweep show', sweep.path)} shows them; try a smaller learning rate"
-        raise DivergedError(sweep.path, f"no seed finished: {len(epochs)} diverged {after}", remedy)
-    what = f"no seed finished: {sweep.trials[0].error}"
-    raise CheckFailedError(sweep.path, what, f"to train them again: {_how_to_retry(sweep)}")
-
-
-def _how_to_retry(sweep: api.Sweep) -> str:
-    """The command that trains the failed trials of the sweep again."""
-    out = os.path.dirname(sweep.path) or "."
-    elsewhere = "" if out == _OUT else f" --out {shell_path(out)}"
-    return f"{command_line('sweep run', sweep.folder.definition)} --retry-failed{elsewhere}"
+        raise DivergedError(sweep.path, what, remedy)
+    what, out = f"no seed finished: {sweep.trials[0].error}", os.path.dirname(sweep.path) or "."
+    command = f"{command_line('sweep run', sweep.folder.definition)} --retry-failed --out {shell_path(out)}"
+    raise CheckFailedError(sweep.path, what, f"to train them again: {command}")
 
 
 def metric_stats(sweep: api.Sweep) -> Mapping[str, SampleStats]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
 from mlprun.analysis import columns, report_text, statistics
 from mlprun.analysis.summary import describe_counts, summarize
 from mlprun.cli.notation import inline
-from mlprun.cli.options import Metric, Of, check_of
+from mlprun.cli.options import Metric, Of, SweepPath, check_of
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import command_line, shell_path
 from mlprun.sweeps.folder import open_sweep
@@ -29,11 +29,11 @@ _FEWEST_OF_MEDIAN = 6
 
 
 def show_command(
-    folder: Annotated[str, typer.Argument(help="the sweep's folder")],
+    folder: SweepPath,
     *,
     metric: Metric = None,
     of: Of = "best",
-    top: Annotated[int, typer.Option("--top", min=0, help="Maximum number of settings; 0 for all.")] = 30,
+    top: Annotated[int, Option(min=0, help="Maximum number of settings; 0 for all.")] = 30,
     output: Output,
 ) -> None:
     """Show the results of a sweep by setting, best first.
@@ -79,41 +79,30 @@ def show_command(
 
 def table(summary: Summary, lines: Sequence[ConfigurationSummary]) -> Table:
     """Return the settings as rows: values, then results."""
-    description = summary.description
-    names = columns.short_names(description.parameters)
-    has_success = description.success is not None
-    has_pruned = any(line.pruned_at is not None for line in lines)
+    names = columns.short_names(summary.description.parameters)
     there = {status for line in lines for status, count in line.counts.items() if count}
     # a setting is pruned as a whole, shown by its epoch
     apart = [status for status in APART if status in there and status != "pruned"]
-    headings = [
-        "setting",
-        *names.values(),
-        "n",
-        *(("median", "95% interval") if summary.aggregate == "median" else ("mean", "std", "95% interval")),
-        *(("success", "95% interval") if has_success else ()),
-        *(("pruned at", f"{_pruned_by(summary)} then") if has_pruned else ()),
-        *apart,
-        "best",
-        "trial",
-    ]
-    rows = [
-        (
-            line.setting.id,
-            *(_value(line.setting.values.get(path)) for path in names),
-            line.stats.n,
-            *_center(line, summary.aggregate),
-            *(_share(line.success) if has_success else ()),
-            *((line.pruned_at, line.pruned_objective) if has_pruned else ()),
-            *(line.counts.get(status, 0) for status in apart),
-            line.best[1] if line.best else None,
-            line.best[0].id if line.best else None,
-        )
-        for line in lines
-    ]
-    of = "last" if summary.column.startswith(LAST) else "best"
-    plain = summary.column.removeprefix(LAST)
-    return Table(headings, rows, f"{plain} of each trial's {of} epoch, over seeds")
+    headings = ["setting", *names.values(), "n"]
+    headings += ["median" if summary.aggregate == "median" else "mean", "std", "95% interval"]
+    if has_success := summary.description.success is not None:
+        headings += ["success", "95% interval"]
+    if has_pruned := any(line.pruned_at is not None for line in lines):
+        headings += ["pruned at", f"{_pruned_by(summary)} then"]
+    rows = []
+    for line in lines:
+        row = [line.setting.id, *(_value(line.setting.values.get(path)) for path in names)]
+        row += [line.stats.n, *_center(line, summary.aggregate)]
+        row += _share(line.success) if has_success else ()
+        row += (line.pruned_at, line.pruned_objective) if has_pruned else ()
+        row += [line.counts.get(status, 0) for status in apart]
+        rows.append([*row, *((line.best[1], line.best[0].id) if line.best else (None, None))])
+    title = f"{summary.column.removeprefix(LAST)} of each trial's {_of(summary)} epoch, over seeds"
+    return Table([*headings, *apart, "best", "trial"], rows, title)
+
+
+def _of(summary: Summary) -> str:
+    return "last" if summary.column.startswith(LAST) else "best"
 
 
 def _pruned_by(summary: Summary) -> str:
@@ -124,9 +113,11 @@ def _pruned_by(summary: Summary) -> str:
 
 def _center(line: ConfigurationSummary, aggregate: str) -> tuple[str | float | None, ...]:
     sample = line.stats
-    if aggregate == "median":
-        return sample.median, report_text.interval_text(sample.median_interval)
-    return sample.mean, sample.std, report_text.interval_text(sample.interval)
+    is_median = aggregate == "median"
+    middle, interval = (
+        (sample.median, sample.median_interval) if is_median else (sample.mean, sample.interval)
+    )
+    return middle, sample.std, report_text.interval_text(interval)
 
 
 def _share(rate: SuccessRate | None) -> tuple[str | None, str]:
@@ -158,7 +149,7 @@ def _document(folder: str, status: SweepStatus, summary: Summary) -> Mapping[str
         "status": status.state,
         "reason": status.reason,
         "metric": summary.column.removeprefix(LAST),
-        "of": "last" if summary.column.startswith(LAST) else "best",
+        "of": _of(summary),
         "goal": summary.direction,
         "sorted_by": summary.aggregate,
         "success": description.success["text"] if description.success else None,
@@ -170,23 +161,20 @@ def _document(folder: str, status: SweepStatus, summary: Summary) -> Mapping[str
 
 
 def _setting_document(line: ConfigurationSummary) -> Mapping[str, Any]:
-    sample, best = line.stats, line.best
+    best = None
+    if line.best is not None:
+        trial, value = line.best
+        best = {"trial": trial.id, "seed": trial.seed, "fold": trial.fold, "value": value}
     return {
         "setting": line.setting.id,
         "values": line.setting.values,
-        "n": sample.n,
-        "mean": sample.mean,
-        "deviation": sample.std,
-        "interval": sample.interval,
-        "median": sample.median,
-        "median_interval": sample.median_interval,
+        **line.stats._asdict(),
+        "deviation": line.stats.std,
         "success": line.success._asdict() if line.success else None,
         "pruned_at": line.pruned_at,
         "pruned_objective": line.pruned_objective,
         "trials": line.counts,
-        "best": {"trial": best[0].id, "seed": best[0].seed, "fold": best[0].fold, "value": best[1]}
-        if best
-        else None,
+        "best": best,
     }
 
 
@@ -235,15 +223,10 @@ def _interval_notes(summary: Summary, shown: Sequence[ConfigurationSummary]) -> 
             yield "intervals reflect seeds and folds of these rows, not the sampling of new rows"
         else:
             yield "folds of one seed share rows: intervals over them are too narrow; use more seeds"
-    sizes = {line.stats.n for line in shown if line.stats.n}
-    if summary.aggregate == "median" and sizes and min(sizes) < _FEWEST_OF_MEDIAN:
-        yield f"an interval of the median requires at least {_FEWEST_OF_MEDIAN} seeds"
-    if summary.aggregate != "median" and any(1 < size < statistics.MIN_SAMPLE for size in sizes):
-        yield f"an interval of the mean requires at least {statistics.MIN_SAMPLE} seeds"
-    intervals = [line.stats.interval for line in shown if line.stats.interval is not None]
-    beyond = any(one.low < 0 or one.high > 1 for one in intervals)
-    if summary.aggregate != "median" and beyond and columns.is_share(summary.column):
-        yield "intervals exceed 0 or 1 since Student's t is unbounded; more seeds make them narrower"
+    least = _FEWEST_OF_MEDIAN if summary.aggregate == "median" else statistics.MIN_SAMPLE
+    if any(0 < line.stats.n < least for line in shown):
+        what = "median" if summary.aggregate == "median" else "mean"
+        yield f"an interval of the {what} requires at least {least} seeds"
 
 
 def next_steps(sweep: SweepFolder, status: SweepStatus, summary: Summary) -> Iterator[str]:
