@@ -73,6 +73,10 @@ class Metric(Part):
 
     def compute(self, predictions: Predictions) -> float | list[list[int]]:
         """The value; nan where it is not defined for these rows."""
+        return self.of_rows(predictions) if len(predictions.targets) else math.nan
+
+    def of_rows(self, predictions: Predictions) -> float:
+        """The value for at least one row; nan where it is not defined."""
         raise NotImplementedError
 
 
@@ -102,11 +106,8 @@ class Accuracy(Metric):
     bounds = (0.0, 1.0)
     name: Literal["accuracy"] = "accuracy"
 
-    def compute(self, predictions: Predictions) -> float:
-        rows = len(predictions.targets)
-        if not rows:
-            return math.nan
-        return float(np.count_nonzero(predictions.labels == predictions.targets)) / rows
+    def of_rows(self, predictions: Predictions) -> float:
+        return float(np.mean(predictions.labels == predictions.targets))
 
 
 @metrics.register
@@ -119,11 +120,10 @@ class BalancedAccuracy(Metric):
     bounds = (0.0, 1.0)
     name: Literal["balanced_accuracy"] = "balanced_accuracy"
 
-    def compute(self, predictions: Predictions) -> float:
+    def of_rows(self, predictions: Predictions) -> float:
         counts = confusion(predictions)
         rows = counts.sum(axis=1)
-        present = rows > 0
-        return float(np.mean(counts.diagonal()[present] / rows[present])) if present.any() else math.nan
+        return float(np.mean(counts.diagonal()[rows > 0] / rows[rows > 0]))
 
 
 class ClassCounts(NamedTuple):
@@ -150,10 +150,8 @@ class _Averaged(Metric):
             return f"{self.name} with average: binary is of two classes; use macro, micro or weighted"
         return super().unsupported_reason(info)
 
-    def compute(self, predictions: Predictions) -> float:
+    def of_rows(self, predictions: Predictions) -> float:
         table = confusion(predictions)
-        if not table.any():
-            return math.nan
         counts = ClassCounts(table.diagonal(), table.sum(axis=1), table.sum(axis=0))
         average = self.average
         if average == "auto":
@@ -222,10 +220,8 @@ class _OfNumbers(Metric):
     mode: ClassVar[Literal["min", "max"]] = "min"
     bounds = (0.0, math.inf)
 
-    def compute(self, predictions: Predictions) -> float:
+    def of_rows(self, predictions: Predictions) -> float:
         truth = np.asarray(predictions.targets, np.float64)
-        if not len(truth):
-            return math.nan
         return float(np.mean(self._per_target(predictions.outputs - truth, truth)))
 
     def _per_target(self, errors: Floats, truth: Floats) -> Floats:
@@ -309,12 +305,9 @@ class LogLoss(Metric):
 
     name: Literal["log_loss"] = "log_loss"
 
-    def compute(self, predictions: Predictions) -> float:
+    def of_rows(self, predictions: Predictions) -> float:
         probabilities = predictions.probabilities
-        rows = len(probabilities)
-        if not rows:
-            return math.nan
-        of_truth = probabilities[np.arange(rows), predictions.targets]
+        of_truth = probabilities[np.arange(len(probabilities)), predictions.targets]
         step = float(np.finfo(probabilities.dtype).eps)
         return float(-np.mean(np.log(np.clip(of_truth.astype(np.float64), step, 1 - step))))
 
@@ -333,11 +326,9 @@ class Brier(Metric):
 
     name: Literal["brier"] = "brier"
 
-    def compute(self, predictions: Predictions) -> float:
+    def of_rows(self, predictions: Predictions) -> float:
         probabilities = predictions.probabilities.astype(np.float64)
         rows = len(probabilities)
-        if not rows:
-            return math.nan
         probabilities[np.arange(rows), predictions.targets] -= 1
         return float(np.sum(probabilities**2)) / (2 * rows if probabilities.shape[1] == 2 else rows)
 
@@ -429,7 +420,7 @@ class RocAuc(Metric):
     bounds = (0.0, 1.0)
     name: Literal["roc_auc"] = "roc_auc"
 
-    def compute(self, predictions: Predictions) -> float:
+    def of_rows(self, predictions: Predictions) -> float:
         return _mean(predictions, lambda ranking: ranking.area)
 
 
@@ -445,5 +436,5 @@ class AveragePrecision(Metric):
     bounds = (0.0, 1.0)
     name: Literal["average_precision"] = "average_precision"
 
-    def compute(self, predictions: Predictions) -> float:
+    def of_rows(self, predictions: Predictions) -> float:
         return _mean(predictions, lambda ranking: ranking.average_precision)

@@ -16,11 +16,9 @@ from mlprun.parts import SPLITS
 from mlprun.parts.part import NonNegativeInt, Options, PositiveInt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
-
-    from mlprun.parts.data import Data, DatasetInfo, Ints
+    from mlprun.parts.data import Array, Data, DatasetInfo, Ints
 
 
 class Fresh(Options):
@@ -92,7 +90,7 @@ def resolve_sizes(split: Split, rows: int) -> Split:
     if "train" in given:
         return named
     _, dev, test = _shares(named)
-    if _positive(dev, float) or _positive(test, float):
+    if isinstance(dev or test, float):
         rest: int | float = float(max(1 - _exact(dev) - _exact(test), Fraction(0)))
     else:
         rest = max(rows - int(dev) - int(test), 0)
@@ -144,31 +142,27 @@ def split_problems(
     columns.
     """
     split = resolve_sizes(split, info.rows)
+    found = _problems(split, info, can_draw_fresh=can_draw_fresh, has_columns=has_columns)
+    return [SplitProblem(field, message) for field, message in found]
+
+
+def _problems(
+    split: Split, info: DatasetInfo, *, can_draw_fresh: bool, has_columns: bool
+) -> Iterator[tuple[str, str]]:
     if split.same or split.column is not None:
-        return _exclusive_problems(split, has_columns=has_columns)
+        yield from _exclusive_problems(split, has_columns=has_columns)
+        return
+    if split.stratify and info.classes is None:
+        yield "stratify", "targets are numbers, not classes; expected false"
     if split.folds is not None or split.fold is not None:
-        return [*_stratify_problems(split, info), *_fold_problems(split, info.rows)]
-    found = _stratify_problems(split, info)
-    for name in ("dev", "test"):
-        if isinstance(getattr(split, name), Fresh) and not can_draw_fresh:
-            found.append(
-                SplitProblem(name, "this dataset draws no fresh rows; expected a count or a fraction")
-            )
-    mixed = [name for name, share in zip(SPLITS, _shares(split), strict=True) if _positive(share, int)]
-    fractions = [name for name, share in zip(SPLITS, _shares(split), strict=True) if _positive(share, float)]
-    if mixed and fractions:
-        what = f"{', '.join(mixed)} in rows but {', '.join(fractions)} as a fraction"
-        return [*found, SplitProblem("", f"{what}; expected counts for all or fractions for all")]
-    return found + (_fraction_problems(split, info.rows) if fractions else _count_problems(split, info.rows))
+        yield from _fold_problems(split, info.rows)
+    else:
+        yield from _share_problems(split, info.rows, can_draw_fresh=can_draw_fresh)
 
 
 def _shares(split: Split) -> tuple[int | float, int | float, int | float]:
     dev = 0 if isinstance(split.dev, Fresh) else split.dev
     return split.train, dev, 0 if isinstance(split.test, Fresh) else split.test
-
-
-def _positive(share: float, kind: type) -> bool:
-    return isinstance(share, kind) and share > 0
 
 
 def _exact(share: float) -> Fraction:
@@ -186,69 +180,63 @@ def _largest_remainder(quotas: list[Fraction]) -> list[int]:
     return whole
 
 
-def _exclusive_problems(split: Split, *, has_columns: bool) -> list[SplitProblem]:
+def _exclusive_problems(split: Split, *, has_columns: bool) -> Iterator[tuple[str, str]]:
     fields, way = Split.model_fields, "same" if split.same else "column"
     # a resolved config spells every default out, and must stay valid
-    options = [*SPLITS, "folds", "fold", *(["column"] if split.same else [])]
-    given = [name for name in options if getattr(split, name) != fields[name].default]
-    found = [SplitProblem(name, f"has no meaning beside {way}; remove one of them") for name in given]
+    for name in (*SPLITS, "folds", "fold", *(["column"] if split.same else [])):
+        if getattr(split, name) != fields[name].default:
+            yield name, f"has no meaning beside {way}; remove one of them"
     if split.column is not None and not has_columns:
-        found.append(SplitProblem("column", "only a table has columns; expected counts or fractions"))
-    return found
+        yield "column", "only a table has columns; expected counts or fractions"
 
 
-def _stratify_problems(split: Split, info: DatasetInfo) -> list[SplitProblem]:
-    if split.stratify and info.classes is None:
-        return [SplitProblem("stratify", "targets are numbers, not classes; expected false")]
-    return []
+def _fresh(split: Split) -> Iterator[str]:
+    return (name for name in ("dev", "test") if isinstance(getattr(split, name), Fresh))
 
 
-def _fold_problems(split: Split, rows: int) -> list[SplitProblem]:
+def _fold_problems(split: Split, rows: int) -> Iterator[tuple[str, str]]:
     if split.folds is None:
-        return [SplitProblem("fold", "has no meaning without folds; add folds: 5, or remove it")]
-    found = [
-        SplitProblem(name, "is not drawn anew where folds divide the rows; expected a count or a fraction")
-        for name in ("dev", "test")
-        if isinstance(getattr(split, name), Fresh)
-    ]
+        yield "fold", "has no meaning without folds; add folds: 5, or remove it"
+        return
+    for name in _fresh(split):
+        yield name, "is not drawn anew where folds divide the rows; expected a count or a fraction"
     if split.fold is None:
-        found.append(
-            SplitProblem("folds", "says into how many parts and not which of them is test; add fold: 1")
-        )
+        yield "folds", "says into how many parts and not which of them is test; add fold: 1"
     elif split.fold > split.folds:
-        found.append(SplitProblem("fold", f"there are {split.folds} folds; expected 1 to {split.folds}"))
-    if not split.train:
-        found.append(SplitProblem("train", "no rows to train on; expected at least 1"))
+        yield "fold", f"there are {split.folds} folds; expected 1 to {split.folds}"
     if split.folds > rows:
-        what = f"{rows} rows cannot be divided into {split.folds} folds; expected at most {rows}"
-        found.append(SplitProblem("folds", what))
-    elif not found and not _fold_split_sizes(split, rows)[0]:
-        found.append(SplitProblem("folds", f"{rows} rows leave none to train on; expected fewer folds"))
-    return found
+        yield "folds", f"{rows} rows cannot be divided into {split.folds} folds; expected at most {rows}"
+    elif not split.train:
+        yield "train", "no rows to train on; expected at least 1"
+    elif not _fold_split_sizes(split, rows)[0]:
+        yield "folds", f"{rows} rows leave none to train on; expected fewer folds"
 
 
-def _count_problems(split: Split, rows: int) -> list[SplitProblem]:
-    sizes = split_sizes(split, rows)
-    if sum(sizes) > rows:
-        asked = " + ".join(str(size) for size in sizes)
-        return [
-            SplitProblem("", f"{asked} = {sum(sizes)} rows, but the data has {rows}; expected at most {rows}")
-        ]
-    return [] if sizes[0] else [SplitProblem("train", "no rows to train on; expected at least 1")]
-
-
-def _fraction_problems(split: Split, rows: int) -> list[SplitProblem]:
-    total = sum((_exact(share) for share in _shares(split)), Fraction(0))
-    if abs(total - 1) > TOLERANCE:
-        return [SplitProblem("", f"the fractions sum to {float(total):g}; expected 1")]
-    named = zip(SPLITS, _shares(split), split_sizes(split, rows), strict=True)
-    return [
-        SplitProblem(
-            name, f"{share:g} of {rows} rows is less than one row; expected more rows, or split: same"
-        )
-        for name, share, size in named
-        if size == 0 and (share > 0 or name == "train")
-    ]
+def _share_problems(split: Split, rows: int, *, can_draw_fresh: bool) -> Iterator[tuple[str, str]]:
+    if not can_draw_fresh:
+        for name in _fresh(split):
+            yield name, "this dataset draws no fresh rows; expected a count or a fraction"
+    shares = dict(zip(SPLITS, _shares(split), strict=True))
+    counts, fractions = (
+        [name for name, share in shares.items() if share > 0 and isinstance(share, kind)]
+        for kind in (int, float)
+    )
+    total = sum((_exact(share) for share in shares.values()), Fraction(0))
+    if counts and fractions:
+        what = f"{', '.join(counts)} in rows but {', '.join(fractions)} as a fraction"
+        yield "", f"{what}; expected counts for all or fractions for all"
+    elif not fractions and total > rows:
+        asked = f"{' + '.join(map(str, shares.values()))} = {total} rows"
+        yield "", f"{asked}, but the data has {rows}; expected at most {rows}"
+    elif not shares["train"] and not fractions:
+        yield "train", "no rows to train on; expected at least 1"
+    elif fractions and abs(total - 1) > TOLERANCE:
+        yield "", f"the fractions sum to {float(total):g}; expected 1"
+    elif fractions:
+        for (name, share), size in zip(shares.items(), split_sizes(split, rows), strict=True):
+            if size == 0 and (share > 0 or name == "train"):
+                what = f"{share:g} of {rows} rows is less than one row"
+                yield name, f"{what}; expected more rows, or split: same"
 
 
 @dataclass(frozen=True)
@@ -276,41 +264,23 @@ def divide(split: Split, data: Data, *, seed: int) -> SplitIndices:
     if split.column is not None:
         return SplitIndices(*(np.flatnonzero(data.parts == name) for name in SPLITS))
     shuffle = split.shuffle is not False
-    stratify = (shuffle if split.stratify is None else split.stratify) and data.classes is not None
-    if split.folds is not None:
-        return _divide_fold(split, data, seed=seed, shuffle=shuffle, stratify=stratify)
-    order = randomness.order(seed, randomness.Purpose.SPLIT, rows) if shuffle else np.arange(rows)
-    sizes = split_sizes(split, rows)
-    if not stratify:
-        train, dev, _ = sizes
-        return SplitIndices(*np.split(order[: sum(sizes)], [train, train + dev]))
-    return SplitIndices(*_stratified(order, np.asarray(data.targets), sizes)[: len(SPLITS)])
-
-
-def _divide_fold(split: Split, data: Data, *, seed: int, shuffle: bool, stratify: bool) -> SplitIndices:
-    """One fold as test, the others divided between train and dev.
-
-    All folds of a seed come from one order, drawn from (seed, FOLDS), so that each row is in one of them.
-    """
-    assert split.folds is not None
-    assert split.fold is not None
-    rows, classes = len(data.inputs), np.asarray(data.targets)
-    order = randomness.order(seed, randomness.Purpose.FOLDS, rows) if shuffle else np.arange(rows)
-
-    def parted(chosen: Ints, sizes: Sequence[int]) -> list[Ints]:
-        if stratify:
-            return _stratified(chosen, classes, sizes)
-        return np.split(chosen, np.cumsum(sizes)[:-1])
-
-    folds = parted(order, fold_sizes(split.folds, rows))
-    test = folds[split.fold - 1]
+    stratify = shuffle if split.stratify is None else split.stratify
+    classes = np.asarray(data.targets) if stratify and data.classes is not None else None
+    purpose = randomness.Purpose.SPLIT if split.folds is None else randomness.Purpose.FOLDS
+    order = randomness.order(seed, purpose, rows) if shuffle else np.arange(rows)
+    if split.folds is None or split.fold is None:
+        return SplitIndices(*_parted(order, split_sizes(split, rows), classes))
+    # all folds of a seed come from one order, so that each row is in one of them
+    test = _parted(order, fold_sizes(split.folds, rows), classes)[split.fold - 1]
     rest = order[~np.isin(order, test)]
-    train, dev = parted(rest, rest_sizes(split, len(rest)))
+    train, dev = _parted(rest, rest_sizes(split, len(rest)), classes)
     return SplitIndices(train, dev, test)
 
 
-def _stratified(order: Ints, classes: NDArray[np.generic], sizes: Sequence[int]) -> list[Ints]:
-    """Rows taken class by class in the given order, then put back into that order within each part."""
+def _parted(order: Ints, sizes: Sequence[int], classes: Array | None) -> list[Ints]:
+    """Rows in the given order in parts of these sizes, each with its share of each class if they are given."""
+    if classes is None:
+        return np.split(order, np.cumsum(sizes))[: len(sizes)]
     # position in `order` of each row, sorted by class: the rows of a class stand together
     by_class = np.argsort(classes[order], kind="stable")
     class_sizes = np.bincount(np.unique(classes[order], return_inverse=True)[1])
