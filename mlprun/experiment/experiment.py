@@ -19,7 +19,7 @@ from mlprun.parts import SPLITS
 from mlprun.parts.activations import Identity
 from mlprun.parts.datasets.dataset import shortened
 from mlprun.parts.initializers import LayerInit
-from mlprun.parts.losses import Loss
+from mlprun.parts.losses import Loss, plural
 from mlprun.parts.metrics import Metric, Predictions
 from mlprun.parts.network import LayerSummary, layer_table
 from mlprun.parts.splits import Fresh, divide
@@ -78,14 +78,9 @@ class SplitArrays:
     truth: Array
 
     def take(self, rows: Ints | slice) -> SplitArrays:
-        """Return some of the rows."""
+        """Return some of the rows; those at indices in arrays of their own."""
         extra = tuple(targets[rows] for targets in self.extra)
         return SplitArrays(self.inputs[rows], self.targets[rows], extra, self.truth[rows])
-
-    def copy(self) -> SplitArrays:
-        """The same rows in arrays of their own."""
-        extra = tuple(targets.copy() for targets in self.extra)
-        return SplitArrays(self.inputs.copy(), self.targets.copy(), extra, self.truth.copy())
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -136,10 +131,9 @@ class Experiment:
         ends = np.cumsum([len(rows) for rows in indices.values()]).tolist()
         if ends[-1] > FEW:
             return {name: self.prepare(data, rows) for name, rows in indices.items()}
-        every, begin, found = self.prepare(data, np.concatenate(list(indices.values()))), 0, {}
-        for name, end in zip(indices, ends, strict=True):
-            found[name], begin = every.take(slice(begin, end)).copy(), end
-        return found
+        every = self.prepare(data, np.concatenate(list(indices.values())))
+        positions = np.split(np.arange(ends[-1]), ends[:-1])
+        return {name: every.take(rows) for name, rows in zip(indices, positions, strict=True)}
 
     def _check_rows(self, config: Config) -> None:
         """What the schema checks, for rows that a column of a table names: they are known only now."""
@@ -179,11 +173,9 @@ class Experiment:
         with np.errstate(all="ignore"):
             value = metric.compute(Predictions(outputs, dev.truth, self.classes, probabilistic=True))
         if isinstance(value, float) and np.isnan(value):
-            rows = "1 dev row" if len(dev) == 1 else f"{len(dev)} dev rows with these targets"
-            what = f"{named} is not a number on {rows}"
-            raise UsageError(
-                "best.metric", what, "give dev other rows, or watch another metric, such as dev_loss"
-            )
+            what = f"{named} is not a number on {plural(len(dev), 'dev row')} with these targets"
+            remedy = "give dev other rows, or watch another metric, such as dev_loss"
+            raise UsageError("best.metric", what, remedy)
 
     def with_config(self, config: Config) -> Experiment:
         """The same rows under another config, of the same `data_key`. Raises UsageError as `of` does."""
@@ -328,14 +320,9 @@ def _fitted(config: Config, data: Data, train: Ints) -> Preprocessing:
 
 def _symbols(inputs: Array, vocabulary: int) -> Ints:
     symbols = inputs.astype(np.int64)
-    if symbols.size and (
-        not np.array_equal(symbols, inputs) or symbols.min() < 0 or symbols.max() >= vocabulary
-    ):
-        raise DataError(
-            "dataset",
-            f"an embedding reads whole numbers from 0 to {vocabulary - 1}",
-            "set embedding.vocabulary",
-        )
+    if not ((symbols == inputs) & (symbols >= 0) & (symbols < vocabulary)).all():
+        what = f"an embedding reads whole numbers from 0 to {vocabulary - 1}"
+        raise DataError("dataset", what, "set embedding.vocabulary")
     return symbols
 
 

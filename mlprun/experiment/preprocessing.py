@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
@@ -327,13 +328,15 @@ def _from_version_1(values: Mapping[str, Any]) -> Preprocessing:
         for some in (columns, targets)
     )
     number: CellType = "symbol" if values["symbols"] else "number"
-    return _preprocessing(
+    return _Fitted(
         {one["name"]: "text" if one["name"] in texts else number for one in columns},
-        [one["name"] for one in targets],
-        _input_operations(filled, scaled, texts),
+        tuple(one["name"] for one in targets),
         None if classes is None else tuple(classes),
+        filled,
+        scaled,
+        texts,
         scaled_targets,
-    )
+    ).preprocessing()
 
 
 def _check_names(what: str, names: Names, expected: Names) -> None:
@@ -386,77 +389,75 @@ def fit(
             raise DataError("dataset", f"two columns are called {shown(twice)}", "give each its own name")
     categories = data.categories or (None,) * len(data.input_names)
     types: list[CellType] = ["number" if texts is None else "text" for texts in categories]
-    operations: list[InputOperation] = []
-    if np.issubdtype(data.inputs.dtype, np.integer) and symbols is not False:
-        types = ["symbol"] * len(categories)
-    else:
-        operations = _fit_inputs(data, train_indices, categories, standardize=standardize)
-    scaled: dict[str, tuple[float, float]] = {}
-    if data.classes is None and (standardize if standardize_targets is None else standardize_targets):
-        values = np.asarray(data.targets[train_indices], np.float64)
-        for k, name in enumerate(data.target_names):
-            scaled[name] = _mean_and_scale(name, values[:, k], len(values), standardize=True)
+    are_symbols = np.issubdtype(data.inputs.dtype, np.integer) and symbols is not False
+    if are_symbols:
+        types = ["symbol"] * len(types)
     inputs = dict(zip(data.input_names, types, strict=True))
-    return _preprocessing(inputs, data.target_names, operations, data.classes, scaled)
+    fitted = _Fitted(inputs, data.target_names, data.classes)
+    if not are_symbols:
+        fitted.fit_inputs(data, train_indices, categories, standardize=standardize)
+    if standardize if standardize_targets is None else standardize_targets:
+        values = np.asarray(data.targets[train_indices], np.float64)
+        for k, name in enumerate(data.target_names if data.classes is None else ()):
+            units = _mean_and_scale(name, values[:, k], len(values), standardize=True)
+            fitted.scaled_targets[name] = units
+    return fitted.preprocessing()
 
 
-def _preprocessing(
-    inputs: Mapping[str, CellType],
-    targets: Sequence[str],
-    operations: Sequence[InputOperation],
-    classes: Names | None,
-    scaled: Mapping[str, tuple[float, float]],
-) -> Preprocessing:
-    of_targets: list[TargetOperation] = [_scale(scaled)] if scaled and classes is None else []
-    if classes is not None:
-        of_targets = [ClassIds(columns=tuple(targets), classes=(classes,))]
-    return Preprocessing(
-        inputs=tuple(Column(name=name, type=cell_type) for name, cell_type in inputs.items()),
-        input_operations=tuple(operations),
-        targets=tuple(Column(name=name, type="number" if classes is None else "text") for name in targets),
-        target_operations=tuple(of_targets),
-    )
+@dataclass
+class _Fitted:
+    """What is known of the columns, by their names."""
 
+    inputs: Mapping[str, CellType]
+    targets: Names
+    classes: Names | None
+    filled: dict[str, float | str] = field(default_factory=dict)
+    scaled: dict[str, tuple[float, float]] = field(default_factory=dict)
+    texts: dict[str, Names] = field(default_factory=dict)
+    scaled_targets: dict[str, tuple[float, float]] = field(default_factory=dict)
 
-def _fit_inputs(
-    data: Data, rows: Ints, categories: Sequence[Names | None], *, standardize: bool
-) -> list[InputOperation]:
-    filled: dict[str, float | str] = {}
-    scaled: dict[str, tuple[float, float]] = {}
-    texts: dict[str, Names] = {}
-    for index, (name, known) in enumerate(zip(data.input_names, categories, strict=True)):
-        values = np.asarray(data.inputs[rows, index], np.float64)
-        missing = np.isnan(values)
-        present = values[~missing] if missing.any() else values
-        if not present.size:
-            what = f"column {name!r} has no value in any train row"
-            remedy = "leave it out by dataset.features, or divide the rows differently"
-            raise DataError("dataset", what, remedy)
-        if known is not None:
-            tally = np.bincount(present.astype(np.int64), minlength=len(known))
-            texts[name] = tuple(known[k] for k in np.flatnonzero(tally))
-            filled[name] = known[int(tally.argmax())]  # the first among equals, as in scikit-learn
-        elif standardize or data.imputed:
-            mean, scale = _mean_and_scale(name, present, len(values), standardize=standardize)
-            filled[name] = mean
-            if standardize:
-                scaled[name] = mean, scale
-    return _input_operations(filled if data.imputed else {}, scaled, texts)
+    def preprocessing(self) -> Preprocessing:
+        """The operations that are called for."""
+        of_inputs: list[InputOperation] = []
+        if self.filled:
+            of_inputs.append(Impute(columns=tuple(self.filled), values=tuple(self.filled.values())))
+        if self.scaled:
+            of_inputs.append(_scale(self.scaled))
+        if self.texts:
+            of_inputs.append(OneHot(columns=tuple(self.texts), categories=tuple(self.texts.values())))
+        of_targets: list[TargetOperation] = [_scale(self.scaled_targets)] if self.scaled_targets else []
+        if self.classes is not None:
+            of_targets = [ClassIds(columns=self.targets, classes=(self.classes,))]
+        target_type: CellType = "number" if self.classes is None else "text"
+        return Preprocessing(
+            inputs=tuple(Column(name=name, type=cell_type) for name, cell_type in self.inputs.items()),
+            input_operations=tuple(of_inputs),
+            targets=tuple(Column(name=name, type=target_type) for name in self.targets),
+            target_operations=tuple(of_targets),
+        )
 
-
-def _input_operations(
-    filled: Mapping[str, float | str],
-    scaled: Mapping[str, tuple[float, float]],
-    texts: Mapping[str, Names],
-) -> list[InputOperation]:
-    operations: list[InputOperation] = []
-    if filled:
-        operations.append(Impute(columns=tuple(filled), values=tuple(filled.values())))
-    if scaled:
-        operations.append(_scale(scaled))
-    if texts:
-        operations.append(OneHot(columns=tuple(texts), categories=tuple(texts.values())))
-    return operations
+    def fit_inputs(
+        self, data: Data, rows: Ints, categories: Sequence[Names | None], *, standardize: bool
+    ) -> None:
+        """Fit each input column to these rows."""
+        for index, (name, known) in enumerate(zip(data.input_names, categories, strict=True)):
+            values = np.asarray(data.inputs[rows, index], np.float64)
+            present = values[~np.isnan(values)]
+            if not present.size:
+                what = f"column {name!r} has no value in any train row"
+                remedy = "leave it out by dataset.features, or divide the rows differently"
+                raise DataError("dataset", what, remedy)
+            if known is not None:
+                tally = np.bincount(present.astype(np.int64), minlength=len(known))
+                self.texts[name] = tuple(known[k] for k in np.flatnonzero(tally))
+                self.filled[name] = known[int(tally.argmax())]  # the first among equals, as in scikit-learn
+            elif standardize or data.imputed:
+                mean, scale = _mean_and_scale(name, present, len(values), standardize=standardize)
+                self.filled[name] = mean
+                if standardize:
+                    self.scaled[name] = mean, scale
+        if not data.imputed:
+            self.filled.clear()
 
 
 def _scale(fitted: Mapping[str, tuple[float, float]]) -> Scale:

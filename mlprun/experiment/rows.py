@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,13 +36,14 @@ def read_rows(
     DataError for missing columns, unknown labels and cells that cannot be read.
     """
     source = _standard_input() if path == STANDARD_INPUT else Source.of(path)
-    header = _Header(preprocessing, targets=targets)
+    target_names = preprocessing.target_names if targets else ()
+    header = _Header(preprocessing, preprocessing.input_names + target_names)
     # labels and categories that look like numbers must stay the text that training met
     text = {column.name for column in preprocessing.inputs if column.type == "text"}
-    if targets and preprocessing.classes is not None:
-        text.update(preprocessing.target_names)
+    if preprocessing.classes is not None:
+        text.update(target_names)
     sheet = read(source, header=header, text=text)
-    _check_columns(sheet, preprocessing.input_names + (preprocessing.target_names if targets else ()))
+    _check_columns(sheet, header.names)
     inputs = np.empty((sheet.rows, len(preprocessing.inputs)))
     categories: list[Names | None] = []
     for k, series in enumerate(sheet.take(preprocessing.input_names)):
@@ -52,7 +53,7 @@ def read_rows(
         inputs=_symbols(sheet, inputs, preprocessing, vocabulary) if preprocessing.symbols else inputs,
         targets=_targets(sheet, preprocessing) if targets else np.empty((sheet.rows, 0)),
         input_names=preprocessing.input_names,
-        target_names=preprocessing.target_names if targets else (),
+        target_names=target_names,
         classes=preprocessing.classes,
         categories=tuple(categories) if any(categories) else None,
         imputed=preprocessing.imputed,
@@ -70,13 +71,13 @@ def _standard_input() -> Source:
     return Source("standard input", "text", kept=content)
 
 
+@dataclass
 class _Header:
     """Decides whether a first line holds names; keeps the warning when it does not."""
 
-    def __init__(self, preprocessing: Preprocessing, *, targets: bool) -> None:
-        self.names = preprocessing.input_names + (preprocessing.target_names if targets else ())
-        self.preprocessing = preprocessing
-        self.warnings: Names = ()
+    preprocessing: Preprocessing
+    names: Names
+    warnings: Names = ()
 
     def __call__(self, source: Source, cells: Names) -> Names | None:
         if set(self.names) & set(cells) or not self._is_row(cells):
@@ -118,13 +119,10 @@ def _input(
         values, known = columns.numbers(settled, sheet), None
     else:
         labels = _labels(series, sheet)
-        names = columns.distinct(labels)
-        forms = [_known(name, seen) or name for name in names]
-        known = tuple(sorted(set(forms)))
-        position = {name: k for k, name in enumerate(known)}
-        # one entry more than there are names: a missing cell
-        ids = np.array([*(position[form] for form in forms), np.nan])
-        values = ids[np.nan_to_num(columns.codes(labels, names), nan=len(names)).astype(np.int64)]
+        forms = {name: _known(name, seen) or name for name in columns.distinct(labels)}
+        labels = labels.replace(forms)
+        known = columns.distinct(labels)
+        values = columns.codes(labels, known)
     gaps = np.isnan(values)
     if gaps.any() and not preprocessing.imputed:
         what = f"column {shown(series.name)} is missing"

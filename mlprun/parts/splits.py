@@ -278,7 +278,7 @@ def divide(split: Split, data: Data, *, seed: int) -> SplitIndices:
 
 
 def _parted(order: Ints, sizes: Sequence[int], classes: Array | None) -> list[Ints]:
-    """Rows in the given order in parts of these sizes, each with its share of each class if they are given."""
+    """Rows in the given order in parts of these sizes, each with its share of each class if given."""
     if classes is None:
         return np.split(order, np.cumsum(sizes))[: len(sizes)]
     # position in `order` of each row, sorted by class: the rows of a class stand together
