@@ -89,13 +89,8 @@ def _parameter(name: str, values: Sequence[Any]) -> pl.Series:
     import polars as pl
 
     types = {type(value) for value in values if value is not None}
-    for allowed, dtype in (
-        ({int}, pl.Int64),
-        ({int, float}, pl.Float64),
-        ({bool}, pl.Boolean),
-        ({str}, pl.String),
-    ):
-        if types <= allowed:
-            return pl.Series(name, values, dtype=dtype)
-    texts = [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
-    return pl.Series(name, texts, dtype=pl.String)
+    if types == {int, float}:
+        return pl.Series(name, values, dtype=pl.Float64)
+    if len(types) != 1 or not types <= {int, float, bool, str}:
+        values = [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
+    return pl.Series(name, values)

@@ -286,22 +286,14 @@ def _mode_problem(sweep: Sweep) -> tuple[Path, str] | None:
 
 
 def _success_problem(success: Success | None) -> tuple[Path, str] | None:
-    """Return the problem of a success that no trial can have."""
+    """Return the problem of a success whose number is no value of its metric."""
     if success is None or _without_split(success.figure) not in metrics:
         return None
     low, high = metrics[_without_split(success.figure)].bounds
-    number = success.number
-    if {
-        ">=": number <= high,
-        ">": number < high,
-        "<=": number >= low,
-        "<": number > low,
-        "==": low <= number <= high,
-    }[success.operator]:
+    if low <= success.number <= high:
         return None
-    end = f"below {low:g}" if number <= low else f"above {high:g}"
-    share = f"; {number:g}% is {number / 100:g}" if high == 1 < number <= 100 else ""
-    return ("success",), f"no trial can be one: {success.figure} is never {end}{share}"
+    share = f"; {success.number:g}% is {success.number / 100:g}" if high == 1 < success.number <= 100 else ""
+    return ("success",), f"{success.figure} is always between {low:g} and {high:g}{share}"
 
 
 def _without_split(metric: str) -> str:

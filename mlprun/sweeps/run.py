@@ -36,7 +36,7 @@ from mlprun.sweeps.trials import Budget, ResumeState
 from mlprun.training.metadata import as_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from mlprun.sweeps.cohorts import Cohort
     from mlprun.sweeps.database import Results, Writer
@@ -64,11 +64,8 @@ class SweepReporter(Protocol):
         """Called with a message for the user."""
         ...
 
-    def report(self, done: int, seconds: float, left: Callable[[], float | None]) -> None:
-        """Called several times a second with the trials that have ended and the seconds of this session.
-
-        `left` estimates the remaining seconds.
-        """
+    def report(self, done: int, seconds: float) -> None:
+        """Called several times a second with the trials that have ended and the seconds of this session."""
         ...
 
 
@@ -257,7 +254,7 @@ class Session:
         self.plan, self.folder, self.writer, self.reporter, self.stop = plan, found, writer, reporter, stop
         pending = set(writer.results.cohorts(pending=True))
         self.todo = [one for one in plan.cohorts if one.number in pending]
-        self.store = CohortStore(found, writer, pending, reporter.say)
+        self.store = CohortStore(found, writer, reporter.say)
         self.done = sum(len(one.members) for one in plan.cohorts) - sum(len(one.members) for one in self.todo)
         """number of trials of cohorts that have ended"""
         self.failed: TrialResult | None = None
@@ -266,7 +263,7 @@ class Session:
         """configurations that were pruned, and the epochs where they end"""
         self._fail_fast = False
         self._status_before, self._began = found.status(), time.monotonic()
-        self._progress, self._reported = Progress(plan), plan.done
+        self._reported = plan.done
         self._retry, self._save_at = OomRetry(), time.monotonic() + SAVE_INTERVAL
 
     def is_stopped(self) -> bool:
@@ -348,7 +345,6 @@ class Session:
         With a `rung` they are trained up to that epoch, and their trials are returned as they are there.
         """
         at_rung: list[Trial] = []
-        self._progress.plan_round(self.todo)
         for conditions, cohorts in itertools.groupby(self.todo, self.router.conditions):
             waiting: deque[Cohort] = deque(cohorts)
             in_flight: list[CohortRun] = []
@@ -358,7 +354,6 @@ class Session:
                         self.store.save(ended)
                     elif rung is None:
                         self.store.record(ended)
-                        self._progress.record(ended.cohort)
                         self.done += len(ended.cohort.members)
                     else:
                         self.store.save(ended)
@@ -415,7 +410,6 @@ class Session:
                 return
             cohort = waiting.popleft()
             state = ResumeState(self.store.load(cohort), self._budgets(cohort, rung))
-            self._progress.start(cohort, state.results.values())
             in_flight.append(executor.submit(cohort, state))
 
     def _budgets(self, cohort: Cohort, rung: int | None) -> dict[int, Budget]:
@@ -432,8 +426,7 @@ class Session:
         """Report the progress, and look for a trial that failed."""
         # a cohort that waits at a rung is not in flight, though trials of it may have ended
         self._reported = max(self._reported, self.done + sum(one.ended for one in in_flight))
-        seconds = time.monotonic() - self._began
-        self.reporter.report(self._reported, seconds, partial(self._progress.left, in_flight, seconds))
+        self.reporter.report(self._reported, time.monotonic() - self._began)
         if self._fail_fast and self.failed is None:
             results = (one for run in in_flight for one in run.results())
             self.failed = next((one for one in results if one.status in BAD), None)
@@ -452,25 +445,16 @@ class Session:
 class CohortStore:
     """Saves and loads the results of cohorts: partial files, final files and database rows."""
 
-    def __init__(
-        self,
-        found: SweepFolder,
-        writer: Writer,
-        pending: Container[int | None],
-        on_message: Callable[[str], None],
-    ) -> None:
+    def __init__(self, found: SweepFolder, writer: Writer, on_message: Callable[[str], None]) -> None:
         self._folder, self._writer, self._on_message = found, writer, on_message
         self._digest = str(found.record()["sweep_digest"])
         self.retry_failed = False
-        planned = (one for one in writer.results.planned() if one.cohort in pending)
-        self._recorded = {one.id for one in planned if one.status != "pending"}
-        """trials of pending cohorts that the database has"""
         self._kept: dict[int, int] = {}
-        """number of trials that a partial file has and the database does not, by cohort"""
+        """number of trials that a partial file has, by cohort"""
 
     @property
     def n_kept(self) -> int:
-        """The number of trials that partial files have and the database does not."""
+        """The number of trials that partial files have."""
         return sum(self._kept.values())
 
     def load(self, cohort: Cohort) -> dict[int, TrialResult]:
@@ -485,9 +469,8 @@ class CohortStore:
             except CheckpointError as error:
                 self._on_message(f"warning: {error}; its cohort starts again")
                 results = {}
-        results |= recorded
-        self._count(cohort, results.values())
-        return results
+        self._kept[cohort.number] = len(results.keys() - recorded.keys())
+        return results | recorded
 
     def _load_recorded(self, cohort: Cohort) -> dict[int, TrialResult]:
         """Return the trials of a cohort that are kept while others of it are trained again."""
@@ -512,7 +495,7 @@ class CohortStore:
         if results:
             data = cohort_file.encode_partial(results, run.cohort.kind.columns, self._digest)
             files.write_atomic(self._folder.partial(run.cohort.number), data)
-            self._count(run.cohort, results)
+            self._kept[run.cohort.number] = len(results)
 
     def record(self, run: CohortRun) -> None:
         """Write the file of a cohort that has ended, then its trials: who reads these finds the file."""
@@ -522,9 +505,6 @@ class CohortStore:
         self._writer.record(trial_records(run))
         self._folder.remove_partial(number)
         self._kept.pop(number, None)
-
-    def _count(self, cohort: Cohort, results: Iterable[TrialResult]) -> None:
-        self._kept[cohort.number] = sum(one.trial not in self._recorded for one in results)
 
 
 def trial_records(run: CohortRun) -> list[Trial]:
@@ -598,45 +578,3 @@ def _error_of(failed: TrialResult, path: str) -> MlprunError:
     kind = DivergedError if failed.status == "diverged" else CheckFailedError
     remedy = "without --fail-fast the sweep goes on and marks it"
     return kind(f"{path}: trial {failed.trial}", _failure(failed), remedy)
-
-
-class Progress:
-    """The work of a session in expected seconds, of which only ratios are used."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan, self._trials = plan, 0
-        self._planned = self._ended = self._before = 0.0
-        """work of the trials of this session, of those that have ended, and of earlier sessions on them"""
-
-    def plan_round(self, cohorts: Sequence[Cohort]) -> None:
-        """Take note of the cohorts of a round, none of which is started yet."""
-        self._planned += sum(map(self._work, cohorts))
-        self._trials += sum(len(cohort.members) for cohort in cohorts)
-
-    def start(self, cohort: Cohort, results: Iterable[TrialResult]) -> None:
-        """Take note that a cohort is started, with these results of earlier sessions."""
-        self._before += self._done(cohort, results)
-
-    def record(self, cohort: Cohort) -> None:
-        """Take note that a cohort has ended."""
-        self._ended += self._work(cohort)
-
-    def left(self, in_flight: Sequence[CohortRun], seconds: float) -> float | None:
-        """Estimate the remaining seconds after so many of this session; None if nothing is known.
-
-        Trials that no round of a search has asked for yet are taken to be like the others. How many a pruner
-        will stop is not known.
-        """
-        now = self._ended + sum(self._done(run.cohort, run.results()) for run in in_flight)
-        if self._plan.rungs or now <= self._before:
-            return None
-        unknown = self._plan.total - sum(len(cohort.members) for cohort in self._plan.cohorts)
-        ahead = self._planned * (1 + unknown / self._trials) - now
-        return seconds * ahead / (now - self._before)
-
-    def _work(self, cohort: Cohort) -> float:
-        return sum(self._plan.cost_of(spec).seconds for spec in cohort.members)
-
-    def _done(self, cohort: Cohort, results: Iterable[TrialResult]) -> float:
-        shares = {one.trial: 1.0 if one.has_ended else one.epochs / cohort.kind.epochs for one in results}
-        return sum(self._plan.cost_of(spec).seconds * shares.get(spec.trial, 0.0) for spec in cohort.members)

@@ -339,8 +339,6 @@ class _Trial(Callback):
 
 TURN_SECONDS = 2.0
 """of training until a remote worker returns its results: the work that is lost when it dies"""
-TURN_BYTES_PER_SECOND = 4e6
-"""a turn is a second longer for each so many bytes of the interrupted trial's checkpoint"""
 _turn_cache: list[ExperimentCache] = []
 """the experiments of earlier turns in this process"""
 
@@ -367,7 +365,7 @@ def run_turn(batch: TrialBatch, stop: Callable[[], bool] = lambda: False) -> Bat
     def on_checkpoint(one: TrialResult) -> None:
         nonlocal checkpoint, is_over
         checkpoint = one
-        is_over = time.monotonic() - began >= TURN_SECONDS + _checkpoint_bytes(one) / TURN_BYTES_PER_SECOND
+        is_over = time.monotonic() - began >= TURN_SECONDS
 
     if not _turn_cache:
         _turn_cache.append(ExperimentCache())
@@ -382,13 +380,6 @@ def run_turn(batch: TrialBatch, stop: Callable[[], bool] = lambda: False) -> Bat
             if time.monotonic() - began >= TURN_SECONDS:
                 break
     return BatchResult(results)
-
-
-def _checkpoint_bytes(one: TrialResult) -> int:
-    assert one.state is not None
-    assert one.history is not None
-    groups = (one.state.model, one.state.optimizer_state, one.best or {}, {"history": one.history})
-    return sum(array.nbytes for arrays in groups for array in arrays.values())
 
 
 class Evaluator:

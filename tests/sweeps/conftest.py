@@ -132,7 +132,7 @@ def stopping(monkeypatch):
             def begin(self, folder, plan, done):
                 looks.append(done)
 
-            def report(self, done, seconds, left):
+            def report(self, done, seconds):
                 looks.append(done)
 
         with monkeypatch.context() as patch:

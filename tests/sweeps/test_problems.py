@@ -107,16 +107,16 @@ def test_batches_of_rows_that_a_column_names_are_looked_at_in_every_setting(size
             "objective: {mode: max}\nsuccess: last_dev_accuracy >= 99",
             [
                 "2:19: objective.mode: dev_loss is better when smaller; set mode: min, or leave it out",
-                "3:10: success: no trial can be one: last_dev_accuracy is never above 1; 99% is 0.99",
+                "3:10: success: last_dev_accuracy is always between 0 and 1; 99% is 0.99",
             ],
         ),
         (
-            "success: test_accuracy > 1",
-            ["2:10: success: no trial can be one: test_accuracy is never above 1"],
+            "success: test_accuracy > 1.5",
+            ["2:10: success: test_accuracy is always between 0 and 1; 1.5% is 0.015"],
         ),
         (
-            "success: test_log_loss < 0",
-            ["2:10: success: no trial can be one: test_log_loss is never below 0"],
+            "success: test_log_loss < -1",
+            ["2:10: success: test_log_loss is always between 0 and inf"],
         ),
         ("success: test_accuracy >= 1\nobjective: {metric: test_loss, mode: min}", []),
         ("success: test_log_loss <= 0\nobjective: {metric: test_accuracy, mode: max}", []),

@@ -60,7 +60,7 @@ def test_a_cluster_that_loses_a_machine_ends_with_the_same_bytes(cluster, sweep,
     lost = []
 
     class Losing(mlprun.api.SilentSweep):
-        def report(self, done, seconds, left):
+        def report(self, done, seconds):
             if done and not lost:
                 (worker,) = cluster.worker_nodes
                 cluster.remove_node(worker, allow_graceful=False)

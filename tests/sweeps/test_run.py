@@ -235,7 +235,7 @@ def test_a_sweep_that_runs_says_how_long_it_has(sweep, tmp_path, monkeypatch):
     seen = []
 
     class Looking(SilentSweep):
-        def report(self, done, seconds, left):
+        def report(self, done, seconds):
             (place,) = folder.find(str(tmp_path / "runs"))
             seen.append((seconds, place.status()))
 

@@ -197,7 +197,7 @@ class Noting(SilentSweep):
     def begin(self, folder, plan, done):
         self.reported.append(done)
 
-    def report(self, done, seconds, left):
+    def report(self, done, seconds):
         self.reported.append(done)
 
 

@@ -16,7 +16,7 @@ from mlprun.errors import command_line
 from mlprun.sweeps.objective import test_data_warning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mlprun.api import Sweep
     from mlprun.sweeps.plan import Plan
@@ -165,11 +165,11 @@ class SweepProgress(ProgressReporter):
 
     def __init__(self, output: Output) -> None:
         super().__init__(output)
-        self._total, self._due = 0, 0.0
+        self._total, self._before, self._due = 0, 0, 0.0
 
     def begin(self, folder: str, plan: Plan, done: int) -> None:
         """Show the plan, the folder and the progress bar."""
-        self._total, self._due = plan.total, time.monotonic() + FIRST_SECONDS
+        self._total, self._before, self._due = plan.total, done, time.monotonic() + FIRST_SECONDS
         if done == plan.total:
             self.say(progress_summary(folder, done, plan.total))
             return
@@ -178,14 +178,14 @@ class SweepProgress(ProgressReporter):
             self.say(f"running in {folder}")
         self._start_bar("trial", plan.total, done)
 
-    def report(self, done: int, seconds: float, left: Callable[[], float | None]) -> None:
+    def report(self, done: int, seconds: float) -> None:
         """Update the bar; without one, print a line after a moment and then every few seconds."""
         if self._bar is not None:
             self._bar.update(0, completed=done, refresh=True)
         elif time.monotonic() >= self._due:
             self._due = time.monotonic() + LINE_SECONDS
-            more = left()
-            rest = "" if more is None else f", about {duration(more)} left"
+            ended = done - self._before
+            rest = f", about {duration(seconds * (self._total - done) / ended)} left" if ended else ""
             self.say(f"{done} of {self._total} trials, {seconds:.0f} s{rest}")
 
 
