@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from mlprun.analysis.statistics import (
     LEVEL,
@@ -20,6 +23,8 @@ from mlprun.sweeps.objective import mean, median, scale_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     Values = Mapping[Hashable, float]
 
@@ -216,29 +221,25 @@ def _rank_sum_cdf(most: int, n: int) -> float:
     if n > MAX_EXACT:
         center, variance = n * (n + 1) / 4, n * (n + 1) * (2 * n + 1) / 24
         return math.erfc((center - most - 0.5) / math.sqrt(2 * variance)) / 2
-    return sum(_subset_counts(n)[: most + 1]) / (1 << n)
+    return int(_subset_counts(n)[: most + 1].sum()) / (1 << n)
 
 
 @cache
-def _subset_counts(n: int) -> list[int]:
+def _subset_counts(n: int) -> NDArray[np.int64]:
     """How many subsets of the ranks 1 to n have each sum, from 0."""
-    counts = [1]
+    counts = np.zeros(n * (n + 1) // 2 + 1, np.int64)
+    counts[0] = 1
     for rank in range(1, n + 1):
-        longer = counts + [0] * rank
-        for total, count in enumerate(counts):
-            longer[total + rank] += count
-        counts = longer
+        counts[rank:] = counts[rank:] + counts[:-rank]
     return counts
 
 
 @cache
 def _first_average(n: int, level: float) -> int | None:
     """The index of the sorted Walsh average where the interval begins; None where n is too small for one."""
-    low, high = -1, n * (n + 1) // 4 + 1
-    while high - low > 1:  # the largest sum of ranks that is rare enough
-        middle = (low + high) // 2
-        low, high = (middle, high) if _rank_sum_cdf(middle, n) <= (1 - level) / 2 else (low, middle)
-    return None if low < 0 else low
+    sums = range(n * (n + 1) // 4 + 1)
+    rare = bisect_right(sums, (1 - level) / 2, key=lambda most: _rank_sum_cdf(most, n))
+    return rare - 1 if rare else None
 
 
 def spearman(pairs: Sequence[tuple[float, float]]) -> Spearman:

@@ -9,6 +9,7 @@ show`. So the few that are needed are our own, tested against SciPy's to 9 digit
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from functools import cache
 from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
@@ -95,11 +96,9 @@ def t_interval(center: float, std: float, n: int, level: float) -> Interval:
 
 def _median_interval(ordered: Sequence[float], level: float) -> Interval | None:
     """The innermost two order statistics that enclose the median with at least this probability."""
-    low, high = 0, len(ordered) // 2 + 1
-    while high - low > 1:  # the largest rank k whose binom_cdf(k - 1) is small enough
-        rank = (low + high) // 2
-        low, high = (rank, high) if binom_cdf(rank - 1, len(ordered)) <= (1 - level) / 2 else (low, rank)
-    return Interval(ordered[low - 1], ordered[-low]) if low else None
+    ranks = range(len(ordered) // 2)
+    rank = bisect_right(ranks, (1 - level) / 2, key=lambda k: binom_cdf(k, len(ordered)))
+    return Interval(ordered[rank - 1], ordered[-rank]) if rank else None
 
 
 def success_rate(successes: int, n: int, independent: int | None = None, level: float = LEVEL) -> SuccessRate:

@@ -148,43 +148,41 @@ def create_statements(description: Description) -> str:
     """  # noqa: S608
 
 
+_INTEGER = "typeof({0}) = 'integer' AND {0} BETWEEN 0 AND 9007199254740992"
+_OPTIONAL = f"{{0}} IS NULL OR {_INTEGER}"
+_SETTING = f"{_INTEGER} AND {{0}} IN (SELECT id FROM settings)"  # noqa: S608
+_TRIALS = {
+    "id": _INTEGER,
+    "setting": _SETTING,
+    "seed": f"{_INTEGER} AND {{0}} < 4294967296",
+    "cohort": _OPTIONAL,
+    "member": f"({{0}} IS NULL) = (cohort IS NULL) AND ({_OPTIONAL})",
+    "status": f"{{0}} IN {get_args(TrialStatus)}",
+    "engine": "{0} IS NULL OR {0} IN ('torch', 'fused', 'scratch')",
+    "epochs": _OPTIONAL,
+    "best_epoch": _OPTIONAL,
+    "seconds": "{0} IS NULL OR typeof({0}) = 'real' AND {0} BETWEEN 0 AND 1e308",
+    "error": "typeof({0}) IN ('text', 'null')",
+}
+_RUNGS = {
+    "setting": _SETTING,
+    "epoch": _INTEGER,
+    "objective": "{0} IS NULL OR typeof({0}) = 'real' AND abs({0}) <= 1e308",
+    "promoted": f"{_INTEGER} AND {{0}} < 2",
+}
+
+
 def check_queries(description: Description) -> list[str]:
     """Return queries for (row, column) of the first value of each table with a wrong type or range."""
-
-    def integer(low: int, high: int = 2**53) -> str:
-        return f"typeof({{0}}) = 'integer' AND {{0}} BETWEEN {low} AND {high}"
-
-    def optional(rule: str) -> str:
-        return f"{{0}} IS NULL OR {rule}"
-
-    known_setting = integer(0) + " AND {0} IN (SELECT id FROM settings)"  # noqa: S608
-    statuses = ", ".join(f"'{status}'" for status in get_args(TrialStatus))
+    folds = description.folds
     rules: dict[str, dict[str, str]] = {
-        "settings": {"id": integer(0), "chosen": "typeof({0}) = 'text'"},
-        "trials": {
-            "id": integer(0),
-            "setting": known_setting,
-            "seed": integer(0, 2**32 - 1),
-            "fold": "{0} IS NULL" if description.folds is None else integer(0, description.folds),
-            "cohort": optional(integer(1)),
-            "member": f"({{0}} IS NULL) = (cohort IS NULL) AND ({optional(integer(0))})",
-            "status": f"{{0}} IN ({statuses})",
-            "engine": optional("{0} IN ('torch', 'fused', 'scratch')"),
-            "epochs": optional(integer(0)),
-            "best_epoch": optional(integer(0)),
-            "seconds": optional(f"typeof({{0}}) = 'real' AND {{0}} BETWEEN 0 AND {_LARGEST}"),
-            "error": "typeof({0}) IN ('text', 'null')",
-        },
+        "settings": {"id": _INTEGER, "chosen": "typeof({0}) = 'text'"},
+        "trials": {**_TRIALS, "fold": f"{_INTEGER} AND {{0}} <= {folds}" if folds else "{0} IS NULL"},
         "figures": {
-            "trial": integer(0) + " AND {0} IN (SELECT id FROM trials)",  # noqa: S608
+            "trial": f"{_INTEGER} AND {{0}} IN (SELECT id FROM trials)",  # noqa: S608
             **dict.fromkeys(description.figures, "typeof({0}) IN ('real', 'null')"),
         },
-        "rungs": {
-            "setting": known_setting,
-            "epoch": integer(1),
-            "objective": optional(f"typeof({{0}}) = 'real' AND abs({{0}}) <= {_LARGEST}"),
-            "promoted": integer(0, 1),
-        },
+        "rungs": _RUNGS,
     }
     queries = []
     for table, columns in rules.items():
