@@ -29,15 +29,16 @@ from mlprun.isolation import safe_path
 from mlprun.sweeps.trials import BatchResult, BatchTrainer, ExperimentCache, run_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Future
     from multiprocessing.synchronize import Event
     from typing import Self
 
+    from mlprun.engines import StopCondition
     from mlprun.sweeps.cohort_file import TrialResult
     from mlprun.sweeps.cohorts import Cohort, CohortKind
     from mlprun.sweeps.plan import Plan
-    from mlprun.sweeps.trials import ResumeState, TrialBatch
+    from mlprun.sweeps.trials import OnCheckpoint, ResumeState, TrialBatch
 
 COHORTS_AHEAD = 1
 """cohorts that are started before the one before them is recorded, however many batches they have"""
@@ -111,7 +112,7 @@ class Workers(Protocol):
         """Return the number of cores to keep busy."""
         ...
 
-    def submit(self, batch: TrialBatch, on_checkpoint: Callable[[TrialResult], None]) -> Future[BatchResult]:
+    def submit(self, batch: TrialBatch, on_checkpoint: OnCheckpoint) -> Future[BatchResult]:
         """Train a batch, or a part of it; `on_checkpoint` may receive checkpoints meanwhile."""
         ...
 
@@ -195,13 +196,11 @@ def _translate(error: BaseException) -> BaseException:
 class ExecutorRouter:
     """Chooses an executor for each cohort and makes it when needed. A context; leaving it closes them all.
 
-    Processes are used if `allow_processes`; `remote` trains all cohorts instead.
+    Processes are used if `processes` allows it; `remote` trains all cohorts instead.
     """
 
-    def __init__(
-        self, plan: Plan, stop: Callable[[], bool], *, allow_processes: bool, remote: Workers | None
-    ) -> None:
-        self._plan, self._stop, self._allow_processes = plan, stop, allow_processes
+    def __init__(self, plan: Plan, stop: StopCondition, remote: Workers | None, *, processes: bool) -> None:
+        self._plan, self._stop, self._processes = plan, stop, processes
         self._remote = None if remote is None else Executor(plan, remote)
         self._made: dict[bool, Executor] = {}
         """by whether it trains in processes"""
@@ -219,7 +218,7 @@ class ExecutorRouter:
         """Return the executor for a cohort."""
         if self._remote is not None:
             return self._remote
-        in_processes = self._allow_processes and self._needs_processes(cohort.kind)
+        in_processes = self._processes and self._needs_processes(cohort.kind)
         if in_processes not in self._made:
             workers: Workers = ProcessWorkers() if in_processes else ThreadWorkers(self._stop)
             self._open.enter_context(closing(workers))
@@ -260,12 +259,12 @@ class ThreadWorkers:
     max_batch, batch_seconds = 16, 0.2
     cores = staticmethod(cores)
 
-    def __init__(self, stop: Callable[[], bool]) -> None:
+    def __init__(self, stop: StopCondition) -> None:
         self._stop_requested, self._halted = stop, False
         self._cache, self._pool = ExperimentCache(), ThreadPoolExecutor(cores())
         self._trainers: dict[tuple[str, str], BatchTrainer] = {}
 
-    def submit(self, batch: TrialBatch, on_checkpoint: Callable[[TrialResult], None]) -> Future[BatchResult]:
+    def submit(self, batch: TrialBatch, on_checkpoint: OnCheckpoint) -> Future[BatchResult]:
         """Train a batch."""
         key = batch.engine, batch.device
         if key not in self._trainers:
@@ -275,9 +274,7 @@ class ThreadWorkers:
     def _stop(self) -> bool:
         return self._halted or self._stop_requested()
 
-    def _train(
-        self, trainer: BatchTrainer, batch: TrialBatch, on_checkpoint: Callable[[TrialResult], None]
-    ) -> BatchResult:
+    def _train(self, trainer: BatchTrainer, batch: TrialBatch, on_checkpoint: OnCheckpoint) -> BatchResult:
         if self._stop():
             return BatchResult([])
         if torch.get_num_threads() != batch.threads:  # each thread has a number of its own
@@ -359,7 +356,7 @@ class ProcessWorkers:
             self._stop = context.Event()
         self._pool = ProcessPoolExecutor(cores(), context, initializer=_start_worker, initargs=(self._stop,))
 
-    def submit(self, batch: TrialBatch, _: Callable[[TrialResult], None]) -> Future[BatchResult]:
+    def submit(self, batch: TrialBatch, _: OnCheckpoint) -> Future[BatchResult]:
         """Train a batch for a turn."""
         return self._pool.submit(_train_in_worker, batch)
 

@@ -24,10 +24,9 @@ from mlprun.sweeps.executors import cores
 from mlprun.sweeps.trials import BatchResult, differing_versions, run_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from mlprun.sweeps.cohort_file import TrialResult
-    from mlprun.sweeps.trials import TrialBatch
+    from mlprun.sweeps.trials import OnCheckpoint, TrialBatch
 
 MAX_RETRIES = 10
 """restarts of a task whose worker died; one that always kills its worker must end"""
@@ -65,7 +64,7 @@ class RayWorkers:
         with _translated_errors():
             return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
-    def submit(self, batch: TrialBatch, _: Callable[[TrialResult], None]) -> Future[BatchResult]:
+    def submit(self, batch: TrialBatch, _: OnCheckpoint) -> Future[BatchResult]:
         """Train a turn of a batch. Raises DeviceError for a cluster that is lost."""
         with _translated_errors(), self._lock:
             if self._failure is not None:

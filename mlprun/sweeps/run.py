@@ -129,9 +129,7 @@ def run(
                 resume.extend(plan, found, outlook.differences, reporter.say)
             with found.writer() as writer:
                 session = Session(plan, found, writer, reporter, stop)
-                session.router = ExecutorRouter(
-                    plan, session.is_stopped, allow_processes=processes, remote=workers
-                )
+                session.router = ExecutorRouter(plan, session.is_stopped, workers, processes=processes)
                 return session.run(fail_fast=fail_fast, retry_failed=retry_failed)
 
 

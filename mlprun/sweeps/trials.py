@@ -22,6 +22,7 @@ from mlprun import config as reading
 from mlprun import engines, schema
 from mlprun.engines import State
 from mlprun.engines import device as devices
+from mlprun.engines.contract import never
 from mlprun.errors import OutOfMemoryError
 from mlprun.experiment import (
     SPLITS,
@@ -50,11 +51,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from mlprun.engines import ChunkResult
+    from mlprun.engines import ChunkResult, StopCondition
     from mlprun.parts.network import Network
     from mlprun.schema import Config
     from mlprun.sweeps.cohort_file import Weights
     from mlprun.sweeps.cohorts import Cohort, TrialSpec
+
+    OnCheckpoint = Callable[[TrialResult], None]
 
 CHUNK_SECONDS = 1.0
 """of training between two checkpoints of a trial"""
@@ -177,7 +180,7 @@ class BatchTrainer:
     """
 
     def __init__(
-        self, engine: str, device: str, stop: Callable[[], bool], cache: ExperimentCache | None = None
+        self, engine: str, device: str, stop: StopCondition, cache: ExperimentCache | None = None
     ) -> None:
         self.engine, self.device, self.stop = engines.named(engine), device, stop
         self.cache = ExperimentCache() if cache is None else cache
@@ -189,7 +192,7 @@ class BatchTrainer:
         evaluator: Evaluator = self._local.__dict__.setdefault("evaluator", Evaluator(self.device))
         return evaluator
 
-    def run(self, batch: TrialBatch, on_checkpoint: Callable[[TrialResult], None]) -> Iterator[TrialResult]:
+    def run(self, batch: TrialBatch, on_checkpoint: OnCheckpoint) -> Iterator[TrialResult]:
         """Train the trials of a batch as one cohort, and yield the result of each that was not stopped.
 
         An error of a trial is its result, and leaves the others alone. `on_checkpoint` receives the
@@ -228,7 +231,7 @@ class _Trial(Callback):
         trainer: BatchTrainer,
         batch: TrialBatch,
         spec: TrialSpec,
-        on_checkpoint: Callable[[TrialResult], None],
+        on_checkpoint: OnCheckpoint,
     ) -> None:
         self._trainer, self._spec, self._on_checkpoint = trainer, spec, on_checkpoint
         self._shared, self._budget = batch.configs[spec.setting], batch.budgets.get(spec.trial)
@@ -353,7 +356,7 @@ def differing_versions(versions: Mapping[str, str | None]) -> str:
     )
 
 
-def run_turn(batch: TrialBatch, stop: Callable[[], bool] = lambda: False) -> BatchResult:
+def run_turn(batch: TrialBatch, stop: StopCondition = never) -> BatchResult:
     """Train trials of a batch one by one for TURN_SECONDS, the first of them for a chunk at least.
 
     The turn ends before when `stop` returns True. Raises DeviceError if the device is missing.
