@@ -13,7 +13,7 @@ import threading
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from mlprun.schema import Config
     from mlprun.sweeps.cohort_file import Weights
     from mlprun.sweeps.cohorts import Cohort, TrialSpec
+    from mlprun.sweeps.schema import TrialStatus
 
     OnCheckpoint = Callable[[TrialResult], None]
 
@@ -288,7 +289,7 @@ class _Trial(Callback):
         if chunk.best is not None:
             self._best, self._best_epoch = chunk.best.model, chunk.best.epoch
         if chunk.stopped in (None, "interrupted") and run.epoch > self._checkpoint.epochs:
-            self._checkpoint = self._paused({})
+            self._checkpoint = self._result("paused", run.state, {})
             self._on_checkpoint(self._checkpoint)
 
     @property
@@ -301,18 +302,22 @@ class _Trial(Callback):
             self._histories = [np.concatenate(self._histories) if self._histories else empty]
         return self._histories[0]
 
-    def _paused(self, figures: Mapping[str, float]) -> TrialResult:
+    def _result(
+        self, status: TrialStatus | Literal["paused"], state: State, figures: Mapping[str, float]
+    ) -> TrialResult:
+        is_paused = status == "paused"
         return TrialResult(
             self._spec.trial,
-            "paused",
-            self.run.epoch,
+            status,
+            state.epoch,
             self._best_epoch,
             self._total_seconds,
             None,
             figures,
             self._history(),
             self._best,
-            state=self.run.state,
+            None if is_paused else state.model,
+            state if is_paused else None,
         )
 
     def evaluate(self) -> None:
@@ -322,20 +327,18 @@ class _Trial(Callback):
             raise run.error
         if run.stop_reason == "interrupted":
             return
-        evaluator, model = self._trainer.evaluator, run.state.model
-        last = evaluator.metrics(self._experiment, model, run.epoch)
-        is_last = self._best is None or self._best_epoch is None or self._best_epoch == run.epoch
-        best = (
-            last if is_last else evaluator.metrics(self._experiment, self._best or {}, self._best_epoch or 0)
-        )
-        result = self._paused({**best, **{f"last_{name}": value for name, value in last.items()}})
+        metrics, state, best = self._trainer.evaluator.metrics, run.state, self._best
+        figures = last = metrics(self._experiment, state.model, run.epoch)
+        if best is not None and self._best_epoch not in (None, run.epoch):
+            figures = metrics(self._experiment, best, self._best_epoch)
         status: Any = _STATUS.get(run.stop_reason or "", run.stop_reason)
         if status is None and run.epoch == run.config.training.epochs:
             status = "finished"
         if status is None and self._budget is not None and self._budget.pruned:
             status = "pruned"
+        figures = {**figures, **{f"last_{name}": value for name, value in last.items()}}
+        result = self._result(status or "paused", state, figures)
         if status is not None:
-            result = replace(result, status=status, last=model, state=None)
             emit(run.callbacks, "on_train_end", run)
         self.result = result
 
