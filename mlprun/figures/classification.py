@@ -110,21 +110,13 @@ class ThresholdCurve(NetworkFigure):
 
     def compute(self, data: RunData) -> Chart:
         about, ranked = rankings(data, self.epoch_of(data), self.split)
-        x, y = (Axis(label, limits=(-0.01, 1.01)) for label in self.labels)
+        across, up = (Axis(label, limits=(-0.01, 1.01)) for label in self.labels)
         marks = self.guides(list(ranked.values()))
         for name, (ranking, look) in ranked.items():
-            (x_values, y_values), label = self.curve(ranking)
-            chosen = chart.evenly(len(x_values), POINTS)
-            marks.append(
-                Line(
-                    x_values[chosen],
-                    y_values[chosen],
-                    f"{name} ({label})",
-                    *look[:2],
-                    has_steps=self.has_steps,
-                )
-            )
-        panel = Panel(tuple(marks), x, y, aspect="equal")
+            (x, y), area = self.curve(ranking)
+            shown, label = chart.evenly(len(x), POINTS), f"{name} ({area})"
+            marks.append(Line(x[shown], y[shown], label, *look[:2], has_steps=self.has_steps))
+        panel = Panel(tuple(marks), across, up, aspect="equal")
         return Chart(f"{self.title} of {data.name}", (about,), (panel,), width=4.7, height=5.1)
 
     def guides(self, ranked: list[tuple[Ranking, LineStyle]]) -> list[Mark]:
@@ -171,13 +163,8 @@ class PrecisionRecall(ThresholdCurve):
     has_steps: ClassVar[bool] = True
 
     def guides(self, ranked: list[tuple[Ranking, LineStyle]]) -> list[Mark]:
-        label = "chance: share of the class"
-        return [
-            chart.horizontal(
-                one.positives / (one.positives + one.negatives), label, color=look.color, width=0.5
-            )
-            for one, look in ranked
-        ]
+        shares = [one.positives / (one.positives + one.negatives) for one, _ in ranked]
+        return [chart.horizontal(share, "chance: share of the class") for share in dict.fromkeys(shares)]
 
     def curve(self, ranking: Ranking) -> tuple[Any, str]:
         return ranking.precision_recall, f"AP = {ranking.average_precision:.3f}"

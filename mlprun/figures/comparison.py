@@ -17,9 +17,6 @@ from mlprun.parts.losses import Loss
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
-
-    from mlprun.figures.chart import Array
     from mlprun.figures.run_data import RunData
     from mlprun.verification.verify import Verification
 
@@ -80,7 +77,8 @@ def _labels(runs: Sequence[RunData]) -> list[str]:
 def agreement(verified: Verification) -> Chart:
     """The loss curves of a verification, and how far each is from the definition in float64."""
     ordered = sorted(verified.trajectories, key=lambda one: one.dtype != "float64")
-    curves = [(one.label, *_over_epochs(one.history["train_loss"])) for one in ordered]
+    losses_of = [(one.label, one.history["train_loss"]) for one in ordered]
+    curves = [(label, np.arange(1, len(values) + 1), values) for label, values in losses_of]
     if verified.comparison is not None:
         other = verified.comparison.reference
         curves.append((style.name(other.name, 40), other.epochs, other.losses))
@@ -91,11 +89,11 @@ def agreement(verified: Verification) -> Chart:
     losses, distances = [], []
     for index, (label, epochs, values) in enumerate(curves):
         look = LineStyle(style.COLORS[index % 8], *LineStyle.of(index)[1:])
-        losses.append(_finite_line(label, epochs, values, look))
+        losses.append(line_of(label, epochs, values, look))
         if index:
             common = epochs <= len(reference)
             apart = np.abs(values[common] - reference[epochs[common] - 1])
-            distances.append(_finite_line(label, epochs[common], np.maximum(apart, lowest), look))
+            distances.append(line_of(label, epochs[common], np.maximum(apart, lowest), look))
     guides = [
         horizontal(size, f"one rounding of {dtype}", width=0.9, dashes=dashes)
         for (dtype, size), dashes in zip(roundings.items(), style.DASHES[2:], strict=False)
@@ -110,15 +108,6 @@ def agreement(verified: Verification) -> Chart:
         height=5.2,
         share="x",
     )
-
-
-def _over_epochs(values: Array) -> tuple[NDArray[np.int64], Array]:
-    return np.arange(1, len(values) + 1), values
-
-
-def _finite_line(label: str, epochs: NDArray[np.int64], values: Array, look: LineStyle) -> Line:
-    known = np.isfinite(values)
-    return line_of(label, epochs[known], values[known], look)
 
 
 @dataclass(frozen=True)
@@ -140,23 +129,18 @@ def costs(panels: Sequence[CostPanel], *details: str) -> Chart:
     return Chart(
         "What a training step costs",
         details,
-        tuple(Panel(_cost_lines(panel, looks), _sizes(panel), time, panel.heading) for panel in panels),
+        tuple(_cost_panel(panel, looks, time) for panel in panels),
         columns=len(panels),
         height=3.8,
         share="y",
     )
 
 
-def _cost_lines(panel: CostPanel, looks: Mapping[str, LineStyle]) -> tuple[Line, ...]:
-    lines = []
-    for name, look in looks.items():
-        costs = np.array(panel.microseconds.get(name, ()), np.float64)
-        sizes, known = np.array(panel.sizes[: len(costs)], np.float64), np.isfinite(costs)
-        if known.any():
-            lines.append(Line(sizes[known], costs[known], name, *look))
-    return tuple(lines)
-
-
-def _sizes(panel: CostPanel) -> Axis:
-    """A logarithmic axis with ticks at the measured sizes."""
-    return Axis(panel.axis, "log", ticks=tuple(panel.sizes), tick_labels=tuple(map(str, panel.sizes)))
+def _cost_panel(panel: CostPanel, looks: Mapping[str, LineStyle], time: Axis) -> Panel:
+    """The curves that were measured, over a logarithmic axis with ticks at the sizes."""
+    lines = [
+        line_of(name, np.array(panel.sizes[: len(costs)]), np.array(costs, np.float64), looks[name])
+        for name, costs in panel.microseconds.items()
+    ]
+    sizes = Axis(panel.axis, "log", ticks=tuple(panel.sizes), tick_labels=tuple(map(str, panel.sizes)))
+    return Panel(tuple(line for line in lines if len(line.x)), sizes, time, panel.heading)

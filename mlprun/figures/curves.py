@@ -151,20 +151,18 @@ def metric_curves(data: RunData) -> dict[str, list[Line]]:
 
 
 def curve(label: str, history: Mapping[str, NDArray[Any]], column: str, look: LineStyle) -> Line | None:
-    """A column of the history without the epochs at which it was not evaluated; None when nothing is left."""
+    """A column of the history over its epochs; None when nothing of it is known."""
     if column not in history:
         return None
-    values = np.asarray(history[column], np.float64)
+    line = line_of(label, history["epoch"], history[column], look)
+    return line if len(line.x) else None
+
+
+def line_of(label: str, epochs: NDArray[Any], values: NDArray[Any], look: LineStyle) -> Line:
+    """A curve over the epochs at which it is a number that an axis can hold, thinned where it is long."""
     known = chart.is_drawable(values)
-    if not known.any():
-        return None
-    return line_of(label, np.asarray(history["epoch"])[known], values[known], look)
-
-
-def line_of(label: str, epochs: NDArray[Any], values: Array, look: LineStyle) -> Line:
-    """A curve over epochs, thinned where it is long."""
-    epochs, values = thinned(np.asarray(epochs, np.float64), values)
-    return Line(epochs, values, label, look.color, look.dashes, look.marker)
+    x, y = thinned(np.asarray(epochs, np.float64)[known], np.asarray(values, np.float64)[known])
+    return Line(x, y, label, *look)
 
 
 def thinned(epochs: Array, values: Array) -> tuple[Array, Array]:

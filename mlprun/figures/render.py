@@ -234,8 +234,9 @@ def _draw(chart: Chart) -> NotebookFigure:
         text.set_text(escape(text.get_text()))
     axes_of_figure = [axis for axes in every for axis in (axes.xaxis, axes.yaxis)]
     named = [axis for axis in axes_of_figure if isinstance(axis.get_major_locator(), ticker.FixedLocator)]
-    if named:
-        figure.draw_without_rendering()  # the layout says how much room names have
+    layout = figure.get_layout_engine()
+    if named and layout is not None:
+        layout.execute(figure)  # it says how much room names have
     for axis in named:
         _separate_labels(axis)
     return figure
@@ -336,5 +337,7 @@ def _draw_legend(figure: Figure, handles: dict[str, Any]) -> None:
     """One legend under the panels, where it hides nothing."""
     if handles:
         longest = max(map(len, handles))
-        columns = max(1, int(figure.get_size_inches()[0] / (0.6 + 0.08 * longest)))
-        figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(columns, len(handles)))
+        columns = min(len(handles), max(1, int(figure.get_size_inches()[0] / (0.6 + 0.08 * longest))))
+        # matplotlib fills a legend column by column and makes the first ones longer
+        order = [name for column in range(columns) for name in list(handles)[column::columns]]
+        figure.legend([handles[name] for name in order], order, loc="outside lower center", ncols=columns)

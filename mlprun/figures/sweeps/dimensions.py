@@ -89,8 +89,13 @@ class Dimension:
         label = style.name(self.name, NAME + 8) + ("" if is_to_scale else " (not to scale)")
         if self.is_number and not self.is_few:
             return Axis(label, self.scale)
-        limits = None if self.is_number else (-0.5, len(self.levels) - 0.5)
-        return Axis(label, self.scale, limits, tuple(map(self.position, self.levels)), tuple(self.labels))
+        ticks = tuple(map(self.position, self.levels))
+        low, high = ticks[0], ticks[-1]
+        room = 0.05 * (high - low) if self.is_number else 0.5
+        limits = low - room, high + room
+        if self.scale == "log":
+            limits = low * (low / high) ** 0.05, high * (high / low) ** 0.05
+        return Axis(label, self.scale, limits, ticks, tuple(self.labels))
 
 
 def dimension(
