@@ -10,15 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlprun.api.runs import (
-        Run,
-        load,
-        load_checkpoint,
-        load_config,
-        reproduce,
-        resume,
-        train,
-    )
+    from mlprun.api.runs import Run, load, load_checkpoint, load_config, reproduce, resume, train
     from mlprun.api.sweeps import SilentSweep, Sweep, load_definition, load_sweep, sweep
     from mlprun.api.verification import verify
     from mlprun.training import Callback

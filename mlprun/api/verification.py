@@ -29,11 +29,8 @@ def verify(
     entries of the gradient are checked, at most. Nothing is raised where results do not agree: see `agrees`
     and `problems`.
     """
+    loaded = load_config(config, *overrides, allow_code=allow_code)
+    other = None if against is None else os.fspath(against)
     return verification.verify(
-        load_config(config, *overrides, allow_code=allow_code),
-        steps=steps,
-        coordinates=coordinates,
-        against=None if against is None else os.fspath(against),
-        allow_code=allow_code,
-        say=say,
+        loaded, steps=steps, coordinates=coordinates, against=other, allow_code=allow_code, say=say
     )

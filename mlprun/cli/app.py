@@ -207,27 +207,16 @@ app = typer.Typer(
 )
 
 
-def _print_version(*, requested: bool) -> None:
-    if requested:
-        write(sys.stdout, f"mlprun {__version__}\n")
-        raise typer.Exit
-
-
 @app.callback(invoke_without_command=True, epilog="`mlprun COMMAND --help` explains a command.")
 def _overview(
     context: typer.Context,
     *,
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            is_eager=True,
-            callback=lambda value: _print_version(requested=value),
-            help="Show the version.",
-        ),
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
 ) -> None:
     """Experiment runner for small neural networks: one YAML file in, trained model and figures out."""
+    if version:
+        write(sys.stdout, f"mlprun {__version__}\n")
+        raise typer.Exit
     if context.invoked_subcommand is None:
         write(sys.stdout, context.get_help() + "\n")
 

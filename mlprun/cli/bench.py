@@ -72,13 +72,11 @@ def bench_command(
 
 
 def _show_panels(path: str, panels: "Sequence[CostPanel]", output: Output) -> None:
-    curves = []
-    for panel in panels:
-        heading, axis, sizes, costs = panel.heading, panel.axis, panel.sizes, panel.microseconds
-        rows = list(zip(sizes, *costs.values(), strict=True))
-        output.result(Table((axis, *costs), rows, f"µs per step: {heading}"))
-        curves.append({"over": axis, "work": heading, "sizes": sizes, "microseconds": costs})
     output.result(f"wrote {path}")
+    curves = [
+        {"over": one.axis, "work": one.heading, "sizes": one.sizes, "microseconds": one.microseconds}
+        for one in panels
+    ]
     output.document({"plot": path, "curves": curves})
 
 

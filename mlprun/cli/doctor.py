@@ -11,7 +11,6 @@ from typing import Any, Literal, NamedTuple
 
 from mlprun import extras, files
 from mlprun.cli.terminal import Output, Table
-from mlprun.errors import FileError
 from mlprun.version import __version__
 
 GET_TORCH = "install PyTorch as described at https://pytorch.org/get-started"
@@ -120,12 +119,10 @@ def _cuda(torch: Any) -> Iterator[Finding]:
 def _folder(subject: str, folder: str) -> Finding:
     """Whether files can be written to a folder, or to its parent if it does not exist."""
     existing = folder if files.is_folder(folder) else os.path.dirname(os.path.abspath(folder))
-    probe = os.path.join(existing, f".mlprun-doctor-{os.getpid()}")
-    try:
-        files.write_new(probe, b"")
-        files.remove(probe)
-    except FileError as error:
-        return Finding(subject, "broken", f"{error.where}: {error.what}", error.remedy)
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return Finding(
+            subject, "broken", f"{existing} is not writable", "use another folder, or change its mode"
+        )
     return Finding(subject, "ok", f"{os.path.abspath(folder)} is writable")
 
 

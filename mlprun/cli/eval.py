@@ -1,7 +1,7 @@
 """`mlprun eval` and `mlprun predict`: a trained model's metrics, and its predictions for new rows."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
@@ -18,14 +18,6 @@ if TYPE_CHECKING:
 
 UNDER, OVER = "--fail-under", "--fail-over"
 EXAMPLES = {UNDER: "test_accuracy=0.9", OVER: "test_loss=0.3"}
-
-
-class Bound(NamedTuple):
-    """A bound on a metric such as test_accuracy, from --fail-under or --fail-over."""
-
-    option: str
-    metric: str
-    number: float
 
 
 def eval_command(
@@ -60,8 +52,6 @@ def eval_command(
     Exit codes: 0 success, 2 usage, 3 data, 4 checkpoint, 6 device, 7 files,
     10 a metric is below --fail-under or above --fail-over.
     """
-    bounds = [_bound(UNDER, text) for text in fail_under or ()]
-    bounds += [_bound(OVER, text) for text in fail_over or ()]
     selected = _splits(split)
     if data is not None and split is not None:
         raise UsageError("--split", "cannot be combined with --data, which has no splits", "omit --split")
@@ -79,8 +69,8 @@ def eval_command(
         for metric, value in values.items()
         if isinstance(value, float)
     }
-    for bound in bounds:
-        _check_direction(bound, numbers, loaded.config)
+    bounds = [(UNDER, text) for text in fail_under or ()] + [(OVER, text) for text in fail_over or ()]
+    failures = [_failure(option, text, numbers, loaded.config) for option, text in bounds]
     classes = loaded.preprocessing.classes
     positive = classes[1] if classes is not None and len(classes) == 2 else None
     output.document(
@@ -89,8 +79,8 @@ def eval_command(
     output.result(metrics.metrics_table({f"epoch {loaded.epoch}": splits}, f"{loaded.where}", positive))
     for name, values in splits.items():
         output.result(*metrics.confusion_tables(values, classes, name))
-    for bound in bounds:
-        _check_bound(bound, numbers[bound.metric])
+    for failure in filter(None, failures):
+        raise failure
 
 
 def predict_command(
@@ -142,30 +132,28 @@ def _splits(text: str | None) -> Sequence[str]:
     return names
 
 
-def _bound(option: str, text: str) -> Bound:
+def _failure(
+    option: str, text: str, numbers: Mapping[str, float], config: "Config"
+) -> CheckFailedError | None:
+    """The error of a metric that is outside its bound or NaN, else None.
+
+    Raises UsageError for a bound that is not METRIC=NUMBER, on a metric that was not evaluated, or in the
+    wrong direction.
+    """
     metric, _, number = text.partition("=")
+    metric, name = metric.strip(), metric.strip().partition("_")[2]
     try:
-        return Bound(option, metric.strip(), float(number))
+        bound = float(number)
     except ValueError as error:
         example = f"example: {EXAMPLES[option]}"
         raise UsageError(option, f"{text!r} is not METRIC=NUMBER", example) from error
-
-
-def _check_direction(bound: Bound, numbers: Mapping[str, float], config: "Config") -> None:
-    """Raise UsageError for a bound on a metric that was not evaluated, or in the wrong direction."""
-    option, metric, number = bound
     if metric not in numbers:
         raise UsageError(option, f"{metric!r} was not evaluated", f"use one of {', '.join(numbers)}")
-    name = metric.partition("_")[2]
-    larger = metric_direction(name, config.metrics) == "max"
+    larger, value = metric_direction(name, config.metrics) == "max", numbers[metric]
     right, size = (UNDER, "larger") if larger else (OVER, "smaller")
     if option != right:
-        raise UsageError(option, f"{name} is better when {size}", f"use {right} {metric}={number:g}")
-
-
-def _check_bound(bound: Bound, value: float) -> None:
-    """Raise CheckFailedError if a metric is outside its bound or NaN."""
-    is_lower = bound.option == UNDER
-    if not (value >= bound.number if is_lower else value <= bound.number):
-        what = f"{value:.6g} is {'below' if is_lower else 'above'} {bound.number:g}"
-        raise CheckFailedError(bound.metric, what, "train longer, or relax the bound")
+        raise UsageError(option, f"{name} is better when {size}", f"use {right} {metric}={bound:g}")
+    if value >= bound if larger else value <= bound:
+        return None
+    what = f"{value:.6g} is {'below' if larger else 'above'} {bound:g}"
+    return CheckFailedError(metric, what, "train longer, or relax the bound")

@@ -1,5 +1,6 @@
 """`mlprun list`: everything that a config can name."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -107,34 +108,31 @@ def _show_kinds(kinds: Kinds, output: Output) -> None:
 
 
 def _show_kind(plural: str, parts: Sequence[type[Part]], output: Output) -> None:
-    output.result(Table(("name", "summary"), [(", ".join(part.names()), part.summary()) for part in parts]))
-    output.document({"kind": plural, "parts": [_head(part) | {"summary": part.summary()} for part in parts]})
+    described = [{**_head(part), "summary": part.summary()} for part in parts]
+    rows = [(", ".join(one["names"]), one["summary"]) for one in described]
+    output.result(Table(("name", "summary"), rows))
+    output.document({"kind": plural, "parts": described})
 
 
 def _show_config(section: str | None, output: Output) -> None:
     options = list(reference.options(Config))
     if section is not None:
         options = [option for option in options if f"{option.name}.".startswith(f"{section}.")]
-    if not options:
-        raise UsageError(
-            str(section), "unknown config key", suggestion(str(section), tuple(Config.model_fields))
-        )
-    output.result(_table(options))
-    output.document({"kind": "config", "options": [option.document() for option in options]})
-
-
-def _table(options: Sequence[reference.Option]) -> Table:
-    rows = [(option.name, option.values, option.shown_default(), option.description) for option in options]
-    return Table(("option", "values", "default", "description"), rows)
+        if not options:
+            raise UsageError(section, "unknown config key", suggestion(section, tuple(Config.model_fields)))
+    _show_options({"kind": "config"}, options, output)
 
 
 def _show_part(plural: str, part: type[Part], output: Output) -> None:
-    options = list(reference.options(part))
-    text = reference.documentation(part)
+    text = inspect.getdoc(part) or ""
     output.result(f"{', '.join(part.names())} ({plural})\n\n{text}\n")
-    output.result(_table(options) if options else "No options.")
-    described = [option.document() for option in options]
-    output.document({"kind": plural, **_head(part), "documentation": text, "options": described})
+    _show_options({"kind": plural, **_head(part), "documentation": text}, [*reference.options(part)], output)
+
+
+def _show_options(head: dict[str, Any], options: Sequence[reference.Option], output: Output) -> None:
+    rows = [(option.name, option.values, option.shown_default(), option.description) for option in options]
+    output.result(Table(("option", "values", "default", "description"), rows) if rows else "No options.")
+    output.document({**head, "options": [option.document() for option in options]})
 
 
 def _head(part: type[Part]) -> dict[str, Any]:

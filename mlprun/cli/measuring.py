@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     Clock = Callable[[], float]
 
 PLAIN = "plain PyTorch"
-_SLOWDOWN = 1e6
-"""How much smaller the learning rate is made for a run that diverges while it is measured."""
+_SLOWDOWN, _LEAST_LR = 1e6, 1e-12
+"""How much smaller the learning rate is made for a run that diverges while it is measured, and the least."""
 
 SECONDS = 45.0
 """Of measuring for `--plot`; with everything else the command takes about a minute."""
@@ -51,23 +51,21 @@ def measure(config: Config, *, rounds: int, seconds: float, say: Say) -> dict[st
     Returns the costs of a step by engine and the reasons of those that cannot run it, as `--json` prints
     them. A run that diverges is measured with a smaller learning rate, which is the same arithmetic.
     """
-    try:
-        return _measure(config, rounds=rounds, seconds=seconds, say=say)
-    except DivergedError:
-        lr = config.optimizer.lr
-        slower = config.optimizer.model_copy(update={"lr": lr / _SLOWDOWN})
-        say(f"{config.name} diverges in the long run with lr {lr:g}; measured with {slower.lr:g}")
-        slow = config.model_copy(update={"optimizer": slower})
-        return _measure(slow, rounds=rounds, seconds=seconds, say=say)
-
-
-def _measure(config: Config, *, rounds: int, seconds: float, say: Say) -> dict[str, Any]:
     experiment, every = endless(config)
     reasons = {engine.name: engine.unsupported_reason(experiment) for engine in engines.every()}
     clock = time.thread_time if config.training.threads == 1 else time.perf_counter
-    with devices.computing(config.training.threads, "cpu"):
-        runners = runners_of([experiment], every, say)
-        turns = take_turns(runners, rounds=rounds, seconds=seconds, unit=every, clock=clock)
+    try:
+        with devices.computing(config.training.threads, "cpu"):
+            runners = runners_of([experiment], every, say)
+            turns = take_turns(runners, rounds=rounds, seconds=seconds, unit=every, clock=clock)
+    except DivergedError:
+        lr = config.optimizer.lr
+        if lr < _LEAST_LR:
+            raise
+        slower = config.optimizer.model_copy(update={"lr": lr / _SLOWDOWN})
+        say(f"{config.name} diverges in the long run with lr {lr:g}; measured with {slower.lr:g}")
+        slow = config.model_copy(update={"optimizer": slower})
+        return measure(slow, rounds=rounds, seconds=seconds, say=say)
     refused = [{"engine": name, "reason": reason} for name, reason in reasons.items() if reason is not None]
     return {"engines": compare_turns(turns, steps_per_epoch(experiment)), "refused": refused}
 

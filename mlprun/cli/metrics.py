@@ -10,6 +10,7 @@ from mlprun.parts import SPLITS
 
 if TYPE_CHECKING:
     from mlprun.parts.network import LayerSummary as Layer
+    from mlprun.storage.runs import Status
 
 ORDER = (*SPLITS, "data")
 POSITIVE_METRICS = frozenset(("precision", "recall", "f1", "average_precision"))
@@ -68,6 +69,12 @@ def selected(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "of": of if metrics else "",
         "splits": metrics[of]["splits"] if metrics else {},
     }
+
+
+def early_end(status: Status) -> list[str]:
+    """Return a line about what ended a run before its last epoch, if it did not run to the end."""
+    is_early = status.state == "finished" and status.reason not in ("", "finished")
+    return [f"stopped by {status.reason}"] * is_early
 
 
 def layers_table(layers: Sequence[Layer]) -> tuple[list[dict[str, Any]], Table]:

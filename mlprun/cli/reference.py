@@ -71,11 +71,6 @@ def kinds(sources: Iterable[Registry[Any]]) -> dict[str, list[type[Part]]]:
     return parts
 
 
-def documentation(part: type[BaseModel]) -> str:
-    """Return the docstring of a class without its indentation."""
-    return inspect.getdoc(part) or ""
-
-
 def options(model: type[BaseModel], prefix: str = "") -> Iterator[Option]:
     """Yield the options of a part or section: own before inherited, nested ones with dotted names."""
     own = [name for name in model.model_fields if name in vars(model).get("__annotations__", {})]
@@ -118,20 +113,13 @@ def _shape(annotation: Any) -> str:
     if origin in (Union, types.UnionType):
         return " | ".join(dict.fromkeys(map(describe, arguments)))
     if origin in (tuple, list, Sequence):
-        return (
-            f"list of {describe(arguments[0])}"
-            if arguments[-1:] == (...,) or len(arguments) == 1
-            else _row(arguments)
-        )
+        is_row = len(arguments) > 1 and arguments[-1] is not ...
+        return f"[{', '.join(map(describe, arguments))}]" if is_row else f"list of {describe(arguments[0])}"
     if origin in (dict, Mapping):
         return f"mapping of {describe(arguments[1])}"
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         return "mapping"
     return WORDS.get(annotation) or getattr(annotation, "__name__", str(annotation)).lower()
-
-
-def _row(arguments: Sequence[Any]) -> str:
-    return "[" + ", ".join(map(describe, arguments)) + "]"
 
 
 def _limits(metadata: Sequence[Any]) -> list[str]:

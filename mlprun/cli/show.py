@@ -57,7 +57,7 @@ def show_command(
     )
     epochs = f"{status.state}, {status.epochs} of {config.training.epochs} epochs, {status.seconds:.2f} s"
     output.result(f"{shown.path}: {epochs}, engine {record['engine']} on {record['device']}")
-    output.result(*[f"stopped by {status.reason}"] * bool(status.reason), "")
+    output.result(*metrics.early_end(status), "")
     values = {name: value for name, value in config if name not in ("name", "extend")}
     sections = [(name, inline(value)) for name, value in values.items() if value not in (None, ())]
     rows = [(name, text) for name, text in sections if text != "{}"]

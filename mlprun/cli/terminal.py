@@ -144,15 +144,10 @@ class ProgressReporter:
         if not is_terminal(sys.stderr) or self._output.quiet or self._output.as_json:
             return
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress, TextColumn
 
-        columns = (
-            TextColumn(unit),
-            MofNCompleteColumn(),
-            BarColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
-        )
+        progress = TextColumn("{task.completed} of {task.total}  {task.fields[figures]}")
+        columns = (*Progress.get_default_columns(), progress)
         # drawn when progress is reported, never by a thread of its own: the training loop is all that runs
         self._bar = Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True)
         self._bar.start()

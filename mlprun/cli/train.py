@@ -4,7 +4,7 @@ import json
 import time
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
@@ -72,15 +72,20 @@ def train_command(
     9 memory, 130 Ctrl-C, 143 SIGTERM; with --seeds, if no seed finished: 8 if any
     diverged, 10 if all failed.
     """
-    values = [*(overrides or ()), *_quoted(name=name, device=device, engine=engine)]
-    if seed is not None:
-        values.append(f"training.seed={seed}")
+    # quoted, since values are parsed as YAML: a run may be named 2024
+    given = {"name": name, "device": device, "engine": engine}
+    values = [f"{key}={json.dumps(text)}" for key, text in given.items() if text is not None]
+    values = [*(overrides or ()), *values, *([] if seed is None else [f"training.seed={seed}"])]
     if seeds is not None:
         from mlprun.cli.sweep.seeds import train_seeds
 
         return train_seeds(config, values, seeds, output, out=out, allow_code=allow_code, dry_run=dry_run)
     if dry_run:
-        return _show_plan(api.load_config(config, *values, allow_code=allow_code), output)
+        from mlprun.cli.plan import plan
+
+        document, tables = plan(api.load_config(config, *values, allow_code=allow_code))
+        output.result(*tables)
+        return output.document(document)
     return follow(partial(api.train, config, *values, out=out, allow_code=allow_code), output)
 
 
@@ -149,15 +154,6 @@ def reproduce_command(
         raise _not_reproduced(run, made)
 
 
-def _quoted(**options: str | None) -> list[str]:
-    """Overrides from options, quoted since values are parsed as YAML: a run may be named 2024."""
-    return [
-        f"{key}={json.dumps(value, ensure_ascii=False)}"
-        for key, value in options.items()
-        if value is not None
-    ]
-
-
 def follow(training: "partial[Run]", output: Output) -> None:
     """Train with progress output and report the result, also if training diverged or was interrupted."""
     try:
@@ -195,17 +191,9 @@ def _show_end(run: "Run", output: Output) -> None:
     output.result(metrics.final_table(run.metrics))
     where = f"engine {record['engine']} on {record['device']}"
     output.result(f"\n{status.epochs} epochs in {status.seconds:.2f} s, {where}")
-    if status.reason:
-        output.result(f"stopped by {status.reason}")
+    for reason in metrics.early_end(status):
+        output.result(reason)
     output.result(f"run folder: {run.path}\nnext: {command_line('plot', run.path)}")
-
-
-def _show_plan(config: Any, output: Output) -> None:
-    from mlprun.cli.plan import plan
-
-    document, tables = plan(config)
-    output.result(*tables)
-    output.document(document)
 
 
 def _show_differences(made: "Reproduction", output: Output) -> None:

@@ -38,14 +38,21 @@ def validate_command(
     Exit codes: 0 all valid, 2 problems, 3 data cannot be read.
     """
     configs, overrides = divide(arguments)
-    failures = {config: _failure(config, overrides, allow_code=allow_code) for config in configs}
-    for config, failure in failures.items():
+    described, failures, every = [], [], list[str]()
+    for config in configs:
+        failure = _failure(config, overrides, allow_code=allow_code)
+        problems = list(getattr(failure, "problems", [str(failure)])) if failure is not None else []
+        described.append({"config": config, "ok": failure is None, "problems": problems})
+        every += problems
         if failure is None:
             output.result(f"{config}: ok")
-    problems = {config: _problems(failure) for config, failure in failures.items()}
-    described = [{"config": config, "ok": not lines, "problems": lines} for config, lines in problems.items()]
-    output.document({"ok": not any(problems.values()), "configs": described})
-    _fail([failure for failure in failures.values() if failure is not None])
+        else:
+            failures.append(failure)
+    output.document({"ok": not failures, "configs": described})
+    if len(failures) == 1:
+        raise failures[0]
+    if failures:  # configs that share a base share its problems
+        raise ConfigError(list(dict.fromkeys(every)))
 
 
 def schema_command(
@@ -105,19 +112,3 @@ def _failure(config: str, overrides: Sequence[str], *, allow_code: bool) -> Mlpr
     except MlprunError as error:
         return error
     return None
-
-
-def _problems(failure: MlprunError | None, prefix: str = "") -> list[str]:
-    if failure is None:
-        return []
-    return list(failure.problems) if isinstance(failure, ConfigError) else [f"{prefix}{failure}"]
-
-
-def _fail(failures: Sequence[MlprunError]) -> None:
-    """Raise a single failure as it is, several as one list of problems."""
-    if len(failures) == 1:
-        raise failures[0]
-    if failures:
-        # configs that share a base share its problems
-        lines = dict.fromkeys(line for failure in failures for line in _problems(failure, "error: "))
-        raise ConfigError(list(lines))

@@ -7,8 +7,7 @@ unexplained.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from itertools import product, starmap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +18,7 @@ from mlprun import config as reading
 from mlprun import schema
 from mlprun.engines.torch import TorchEngine
 from mlprun.errors import MlprunError
-from mlprun.parts.losses import losses
+from mlprun.parts.losses import losses as known_losses
 from mlprun.parts.part import Options
 from mlprun.verification.trajectories import in_dtype, train
 
@@ -103,29 +102,51 @@ def scale_factors(experiment: Experiment) -> dict[float, str]:
     return {factor: f"{' or '.join(names)}, with {sizes}" for factor, names in named.items()}
 
 
-@dataclass
-class Variants:
-    """Variants of an experiment in float64, each trained once, for so many epochs."""
+class MistakeSearch:
+    """Looks for what makes a config's curve the losses of a reference: trains variants in float64, each once.
 
-    original: Experiment
-    state: State
-    epochs: int
-    _known: dict[Variation, History | None] = field(default_factory=dict)
+    `epochs` is the number of epochs that are compared; `state` is where all variants start.
+    """
 
-    @cached_property
-    def experiment(self) -> Experiment:
-        """The experiment with every other loss logged that its targets and outputs admit."""
-        config = self.original.config
-        parts = [part for name in losses.names() if (part := _as_metric(config, name)) is not None]
+    def __init__(
+        self, original: Experiment, state: State, epochs: int, rows: NDArray[np.int64], losses: Values
+    ) -> None:
+        config = original.config
+        # with every other loss logged that its targets and outputs admit
+        parts = [part for name in known_losses.names() if (part := _as_metric(config, name)) is not None]
         best = config.best.model_copy(update={"metric": "dev_loss", "mode": "min"})
-        return in_dtype(config.model_copy(update={"metrics": tuple(parts), "best": best}), "float64")
+        logging = config.model_copy(update={"metrics": tuple(parts), "best": best})
+        self.experiment, self.state, self.epochs = in_dtype(logging, "float64"), state, epochs + 1
+        self.rows, self.losses = rows, losses
+        self.has_biases = any(name.endswith(".bias") for name in state.model)
+        self.factors = scale_factors(self.experiment)
+        self._known: dict[Variation, History | None] = {}
 
-    @property
-    def has_biases(self) -> bool:
-        """Whether the experiment has biases."""
-        return any(name.endswith(".bias") for name in self.state.model)
+    def explanations(self, bound: Values) -> tuple[Explanation, ...]:
+        """The simplest within the bounds of each loss, the nearest first; empty where nothing fits."""
+        if len(self.losses) < MIN_ROWS:
+            return ()
+        unchanged = self._history(Variation())
+        assert unchanged is not None
+        before = np.abs(_at(unchanged["train_loss"], self.rows) - self.losses)
+        moved = float(np.ptp(self.losses)) > _CLEAR * float(bound.max())
+        variations = [*starmap(Variation, product(("", "otherwise", "drawn"), (1.0, *self.factors)))]
+        for count in range(1, MAX_MISTAKES + 1):
+            fitting = []
+            for variation in variations:
+                more = count - variation.size
+                for logged, values in self._readings(variation, more, bound[0] if moved else None):
+                    rows = len(values)
+                    distance = np.abs(values - self.losses[:rows])
+                    within = rows >= MIN_ROWS and bool((distance <= bound[:rows]).all())
+                    if within and _CLEAR * distance.max() <= before[:rows].max():
+                        mistakes = (*self._named(variation), *(Mistake("logged loss", one) for one in logged))
+                        fitting.append(Explanation(mistakes, float(distance.max()), rows))
+            if fitting:
+                return tuple(sorted(fitting, key=lambda one: one.difference or 0.0))
+        return ()
 
-    def history(self, variation: Variation) -> History | None:
+    def _history(self, variation: Variation) -> History | None:
         """The columns of a variant's history; None where there is no such variant."""
         if variation not in self._known:
             self._known[variation] = self._trained(variation)
@@ -152,39 +173,11 @@ class Variants:
             return None
         return train(TorchEngine(), experiment, state, min(self.epochs, config.training.epochs))[0]
 
-
-class MistakeSearch:
-    """Looks for what makes this config's curve the losses of a reference."""
-
-    def __init__(self, variants: Variants, epochs: NDArray[np.int64], losses: Values, bound: Values) -> None:
-        self.variants, self.rows, self.losses, self.bound = variants, epochs - 1, losses, bound
-        self.factors = scale_factors(variants.experiment)
-
-    def explanations(self) -> tuple[Explanation, ...]:
-        """The simplest that fit, the nearest first; empty where nothing does."""
-        if len(self.losses) < MIN_ROWS:
-            return ()
-        unchanged = self.variants.history(Variation())
-        assert unchanged is not None
-        before = np.abs(_at(unchanged["train_loss"], self.rows) - self.losses)
-        variations = [*starmap(Variation, product(("", "otherwise", "drawn"), (1.0, *self.factors)))]
-        for count in range(1, MAX_MISTAKES + 1):
-            fitting = []
-            for variation in variations:
-                for logged, values in self._readings(variation, count - variation.size):
-                    rows = len(values)
-                    distance = np.abs(values - self.losses[:rows])
-                    within = rows >= MIN_ROWS and bool((distance <= self.bound[:rows]).all())
-                    if within and _CLEAR * distance.max() <= before[:rows].max():
-                        mistakes = (*self._named(variation), *(Mistake("logged loss", one) for one in logged))
-                        fitting.append(Explanation(mistakes, float(distance.max()), rows))
-            if fitting:
-                return tuple(sorted(fitting, key=lambda one: one.difference or 0.0))
-        return ()
-
-    def _readings(self, variation: Variation, more: int) -> Iterator[tuple[tuple[str, ...], Values]]:
+    def _readings(
+        self, variation: Variation, more: int, first_bound: float | None
+    ) -> Iterator[tuple[tuple[str, ...], Values]]:
         """A variant's curve, or with one mistake more whatever else of it may have been logged instead."""
-        history = self.variants.history(variation) if more in (0, 1) else None
+        history = self._history(variation) if more in (0, 1) else None
         if history is None:
             return
         values = _at(history["train_loss"], self.rows)
@@ -196,10 +189,9 @@ class MistakeSearch:
             return
         text = "it is recorded after each update, where this one's is before: a row earlier"
         yield (text,), _at(history["train_loss"], self.rows + 1)
-        moved = float(np.ptp(self.losses)) > _CLEAR * float(self.bound.max())
-        if len(values) and values[0] != 0 and moved:
+        if len(values) and values[0] != 0 and first_bound is not None:
             first, ratio = self.losses[0], float(self.losses[0] / values[0])
-            error = max(1e-6 * abs(first), 2 * self.bound[0])
+            error = max(1e-6 * abs(first), 2 * first_bound)
             factor = next((one for one in self.factors if abs(one * values[0] - first) <= error), ratio)
             meaning = self.factors.get(factor, "none of the known factors")
             text = f"it is {factor:.6g} times this one's from the first row on: {meaning}"
@@ -212,7 +204,7 @@ class MistakeSearch:
     def _named(self, variation: Variation) -> Iterator[Mistake]:
         """A variation as mistakes."""
         if variation.biases:
-            has = self.variants.has_biases
+            has = self.has_biases
             how = "" if has else ", which start at 0"
             if variation.biases == "drawn":
                 how = ", and begins with the weights that the seed draws then"
@@ -229,7 +221,7 @@ def _at(column: Values, rows: NDArray[np.int64]) -> Values:
 
 def _as_metric(config: Config, name: str) -> Any:
     """The loss of that name as a metric; None where the config cannot log it."""
-    if name == config.loss.name or name != losses[name].names()[0]:
+    if name == config.loss.name or name != known_losses[name].names()[0]:
         return None
     document = {**schema.dump(config, "."), "metrics": [{"name": name}], "best": {"metric": "dev_loss"}}
     try:

@@ -16,7 +16,7 @@ from mlprun.errors import DataError, UsageError
 from mlprun.storage import history, runs
 from mlprun.training import trained_config
 from mlprun.verification.agreement import EPS, GROWTH, SLACK, largest, max_difference
-from mlprun.verification.mistakes import MIN_ROWS, Explanation, Mistake, MistakeSearch, Variants
+from mlprun.verification.mistakes import MIN_ROWS, Explanation, Mistake, MistakeSearch
 from mlprun.verification.trajectories import LOSSES, Setup, cast
 
 if TYPE_CHECKING:
@@ -87,9 +87,10 @@ def compare_with(
     reference = _within(reference, len(losses))
     own = max_difference({"": losses}, {"": rounded.history[LOSSES[0]]})
     state = cast(setup.state, "float64")
-    variants = Variants(setup.experiments["float64"], state, len(losses) + 1)
+    rows = reference.epochs - 1
+    search = MistakeSearch(setup.experiments["float64"], state, len(losses), rows, reference.losses)
     notes = tuple(_notes(reference, setup.config))
-    here = losses[reference.epochs - 1]
+    here = losses[rows]
     distance = np.abs(here - reference.losses)
     # a mean of float32 terms may be written with all digits of a float64: first it is taken as one
     for dtype in dict.fromkeys((reference.dtype, *["float32"] * (reference.kind == "curve"))):
@@ -99,10 +100,7 @@ def compare_with(
         beyond = np.flatnonzero(~(distance <= bound))
         worst = int(np.argmax(np.where(np.isnan(distance), np.inf, distance / bound)))
         first = int(reference.epochs[beyond[0]]) if len(beyond) else None
-        explanations: tuple[Explanation, ...] = ()
-        if first is not None:
-            search = MistakeSearch(variants, reference.epochs, reference.losses, bound)
-            explanations = search.explanations()
+        explanations = () if first is None else search.explanations(bound)
         result = ReferenceComparison(
             reference, len(here), float(distance[worst]), float(bound[worst]), first, explanations, notes
         )

@@ -342,6 +342,11 @@ def test_show_gives_the_network_and_the_figures(call):
     assert "network: 13 parameters" in out
     assert "linear 2 -> 3" in out
     assert "finished, 12 of 12 epochs" in out
+    assert "stopped" not in out
+
+
+def test_a_run_that_came_to_its_end_was_stopped_by_nothing(call):
+    assert "stopped" not in call("train", "small.yaml", "--name", "whole")[1]
 
 
 def test_show_says_why_a_run_stopped_early(call):

@@ -43,7 +43,7 @@ def test_a_config_that_is_missing_does_not_hide_the_others(validate):
     code, out, err = validate("god.yaml", "good.yaml", "bad.yaml")
     assert (code, out) == (2, "good.yaml: ok\n")
     missing, rest = err.split("\n", 1)
-    assert missing.startswith("error: god.yaml: ")
+    assert missing.startswith("god.yaml: ")
     assert rest == BAD
 
 

@@ -79,16 +79,11 @@ def compare_command(
     by_many = by is not None and not settings and comparisons.has_many_values(summary, by)
     correlations = comparisons.correlate(summary, by) if by is not None and by_many else []
     pairs = [] if by_many else compare(summary, settings or (), by)
-    plain = summary.column.removeprefix(LAST)
-    output.document(
-        {
-            "sweep": folder,
-            "metric": plain,
-            "of": of,
-            "comparisons": [_document(pair) for pair in pairs],
-            "correlations": [_correlation(one) for one in correlations],
-        }
-    )
+    documents = {
+        "comparisons": [_document(pair) for pair in pairs],
+        "correlations": [_correlation(one) for one in correlations],
+    }
+    output.document({"sweep": folder, "metric": summary.column.removeprefix(LAST), "of": of, **documents})
     for one in correlations:
         output.result(one.verdict)
     if any(one.spearman.rho is not None for one in correlations):

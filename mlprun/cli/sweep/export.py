@@ -103,16 +103,8 @@ def trial_command(
     with closing(RunProgress(output)) as progress:
         made = extract(open_sweep(folder), number, out=out, callbacks=[progress], allow_code=allow_code)
     path = made.folder.path
-    output.document(
-        {
-            "sweep": folder,
-            "trial": number,
-            "run": path,
-            "status": made.trial.status,
-            "equal": not made.differences,
-            "differences": made.differences,
-        }
-    )
+    head = {"sweep": folder, "trial": number, "run": path, "status": made.trial.status}
+    output.document({**head, "equal": not made.differences, "differences": made.differences})
     if made.differences:
         what = f"differs from trial {number} of {folder}: {', '.join(made.differences)}"
         raise CheckFailedError(path, what, "compare versions and machine in the run.json of both")

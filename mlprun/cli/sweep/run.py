@@ -123,15 +123,8 @@ def _show_end(sweep: Sweep, output: Output) -> None:
     status = sweep.status
     with sweep.folder.results() as results:
         counts = results.counts()
-    output.document(
-        {
-            "sweep": sweep.path,
-            "status": status.state,
-            "trials": status.total,
-            "counts": dict(counts),
-            "seconds": status.seconds,
-        }
-    )
+    head = {"sweep": sweep.path, "status": status.state, "trials": status.total}
+    output.document({**head, "counts": dict(counts), "seconds": status.seconds})
     told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
     output.result(f"{status.done} of {status.total} trials in {status.seconds:.2f} s: {told}")
     if counts["failed"]:

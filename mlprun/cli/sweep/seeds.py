@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from mlprun import api
 from mlprun.analysis import statistics
@@ -47,27 +47,21 @@ def _show(sweep: api.Sweep, seeds: int, output: Output) -> None:
     with sweep.folder.results() as results:
         counts = results.counts()
     of = "best" if any(one.best_epoch is not None for one in sweep.trials) else "last"
-    output.document(
-        {
-            "sweep": sweep.path,
-            "status": status.state,
-            "seeds": seeds,
-            "counts": dict(counts),
-            "seconds": status.seconds,
-            "of": of,
-            "metrics": {name: _as_json(sample) for name, sample in samples.items()},
-        }
-    )
+    rows, figures = [], {}
+    for name, one in samples.items():
+        half = None if one.interval is None else (one.interval.high - one.interval.low) / 2
+        rows.append((name, one.mean, half, one.std, one.minimum, one.maximum))
+        figures[name] = {"n": one.n, "mean": one.mean, "deviation": one.std, "interval": one.interval}
+    head = {"sweep": sweep.path, "status": status.state, "seeds": seeds, "counts": dict(counts)}
+    output.document({**head, "seconds": status.seconds, "of": of, "metrics": figures})
     sound = sum(counts[one] for one in SOUND)
     if not sound:
         _raise(sweep)
-    rows = [(name, *_cells(sample)) for name, sample in samples.items()]
     title = f"{of} epoch, mean over {sound} seed{'' if sound == 1 else 's'}"
-    title += (
-        f" with {100 * LEVEL:g}% interval"
-        if sound >= statistics.MIN_SAMPLE
-        else f": an interval requires at least {statistics.MIN_SAMPLE}"
-    )
+    if sound < statistics.MIN_SAMPLE:
+        title += f": an interval requires at least {statistics.MIN_SAMPLE}"
+    else:
+        title += f" with {100 * LEVEL:g}% interval"
     output.result(Table(("metric", "mean", "±", "std", "min", "max"), rows, title))
     for text in describe_counts(counts, BAD):
         output.result(f"{text}: excluded from the means")
@@ -96,13 +90,3 @@ def metric_stats(sweep: api.Sweep) -> Mapping[str, SampleStats]:
         name: statistics.sample_stats([v for v in of_seeds if v is not None and math.isfinite(v)])
         for name, of_seeds in values.items()
     }
-
-
-def _cells(sample: SampleStats) -> tuple[Any, ...]:
-    half = None if sample.interval is None else (sample.interval.high - sample.interval.low) / 2
-    return sample.mean, half, sample.std, sample.minimum, sample.maximum
-
-
-def _as_json(sample: SampleStats) -> dict[str, Any]:
-    interval = None if sample.interval is None else list(sample.interval)
-    return {"n": sample.n, "mean": sample.mean, "deviation": sample.std, "interval": interval}

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from mlprun.analysis.summary import ConfigurationSummary, Summary
     from mlprun.sweeps.folder import SweepFolder, SweepStatus
 
-_NAMED = 8
-"""settings that a note lists by number, at most"""
 _FEWEST_OF_MEDIAN = 6
 
 
@@ -203,9 +201,8 @@ def survivors(lines: Sequence[ConfigurationSummary]) -> Iterator[str]:
 
 
 def _named(lines: Sequence[ConfigurationSummary]) -> str:
-    numbers = [str(line.setting.id) for line in lines[:_NAMED]]
-    more = f" and {len(lines) - _NAMED} more" if len(lines) > _NAMED else ""
-    return f"setting{'' if len(lines) == 1 else 's'} {', '.join(numbers)}{more}"
+    numbers = ", ".join(str(line.setting.id) for line in lines)
+    return f"setting{'' if len(lines) == 1 else 's'} {numbers}"
 
 
 def _test_note(summary: Summary) -> Iterator[str]:
