@@ -54,8 +54,6 @@ GROUPS: dict[str, dict[str, str]] = {
 }
 """commands with subcommands; a group is described by the docstring of its folder's __init__.py"""
 
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback when something fails.")]
-
 
 class LazyGroup(TyperGroup):
     """A group of commands. Help and completion read their sources; only a called command is imported."""
@@ -173,7 +171,7 @@ def quick_imports() -> Iterator[None]:
 def _with_output(function: Callable[..., None]) -> Callable[..., None]:
     """The function as Typer sees it: its parameter `output` is replaced by the options of every command."""
 
-    def run(*, debug: bool, **values: Any) -> None:  # debug is read by main, from the arguments
+    def run(**values: Any) -> None:
         _check_working_directory()
         shared = {name: values.pop(name) for name in options}
         function(**values, output=Output(**shared))
@@ -181,10 +179,8 @@ def _with_output(function: Callable[..., None]) -> Callable[..., None]:
     own = dict(inspect.signature(function, eval_str=True).parameters)
     del own["output"]
     options = inspect.signature(Output).parameters
-    flag = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Debug)
-    parameters = [*own.values(), *options.values(), flag]
     run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+        [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*own.values(), *options.values())]
     )
     run.__annotations__ = {}
     return run

@@ -90,7 +90,7 @@ def plot_command(
         return drawing.list(sources)
     is_file = out is not None and drawing.is_file(out, sources)
     with figures.without_titles() if no_title else contextlib.nullcontext():
-        return drawing.draw(sources, out, is_file=is_file, all_kinds=not kinds)
+        return drawing.draw(sources, out, is_file=is_file)
 
 
 def _options(**texts: str | None) -> dict[str, Any]:
@@ -169,7 +169,7 @@ class Drawing(NamedTuple):
             documents.append({self.noun: path, "kinds": kinds})
         self.output.document({f"{self.noun}s": documents})
 
-    def draw(self, sources: Sequence[Source], out: str | None, *, is_file: bool, all_kinds: bool) -> None:
+    def draw(self, sources: Sequence[Source], out: str | None, *, is_file: bool) -> None:
         """Plot each run or sweep, and the curves of several runs together."""
         documents, names = [], [source.folder.name for source in sources]
         for index, source in enumerate(sources):
@@ -177,7 +177,7 @@ class Drawing(NamedTuple):
             if out is not None and len(sources) > 1:
                 ambiguous = names.count(names[index]) > 1  # equal names in different folders
                 target = os.path.join(out, f"{names[index]}-{index + 1}" if ambiguous else names[index])
-            documents.append(self._draw(source, target, is_file=is_file, all_kinds=all_kinds))
+            documents.append(self._draw(source, target, is_file=is_file))
         if len(sources) == 1:
             self.output.document(documents[0])
         elif self.noun == "sweep":
@@ -185,7 +185,7 @@ class Drawing(NamedTuple):
         else:
             self.output.document({"runs": documents, "together": self._draw_together(sources, out)})
 
-    def _draw(self, source: Source, out: str | None, *, is_file: bool, all_kinds: bool) -> dict[str, Any]:
+    def _draw(self, source: Source, out: str | None, *, is_file: bool) -> dict[str, Any]:
         drawn, path = [], source.folder.path
         reasons, missing = self._reasons(source)
         for figure in self.figures:
@@ -199,17 +199,15 @@ class Drawing(NamedTuple):
                 drawn.append({"kind": figure.name, "path": target})
                 self.output.result(target)
         skipped = [{"kind": name, "reason": reason} for name, reason in reasons.items() if reason is not None]
-        why = [f"{one['kind']}: {one['reason']}" for one in skipped]
         command = f"{command_line('plot', path)} --list"
         if not drawn:
-            raise missing or UsageError(path, f"has nothing to draw: {'; '.join(why)}", f"see {command}")
+            why = "; ".join(f"{one['kind']}: {one['reason']}" for one in skipped)
+            raise missing or UsageError(path, f"has nothing to draw: {why}", f"see {command}")
         for warning in filter(None, (missing, *source.data.warnings)):
             self.output.message(f"warning: {warning}")
-        if skipped and all_kinds:
-            few = "1 figure does" if len(skipped) == 1 else f"{len(skipped)} figures do"
-            self.output.message(f"{few} not apply to this {self.noun}; for reasons: {command}")
-        elif skipped:
-            self.output.message("\n".join(f"not drawn: {reason}" for reason in why))
+        if skipped:
+            names = ", ".join(str(one["kind"]) for one in skipped)
+            self.output.message(f"not drawn: {names}; for reasons: {command}")
         return {self.noun: path, "plots": drawn, "skipped": skipped}
 
     def _draw_together(self, sources: Sequence[Source], out: str | None) -> Sequence[Mapping[str, str]]:

@@ -22,6 +22,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results only, 
 LINE_SECONDS = 10.0
 """between progress lines if standard error is not a terminal"""
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback when something fails.")]
 
 
 def printable(text: str) -> str:
@@ -91,8 +92,8 @@ class Table:
 class Output:
     """The output of a command. The arguments are the options that all commands have."""
 
-    def __init__(self, *, quiet: Quiet = False, as_json: Json = False) -> None:
-        self.quiet, self.as_json = quiet, as_json
+    def __init__(self, *, quiet: Quiet = False, as_json: Json = False, debug: Debug = False) -> None:
+        self.quiet, self.as_json, self.debug = quiet, as_json, debug
 
     def result(self, *items: str | Table) -> None:
         """Print text and tables to standard output, unless `--json` is given."""

@@ -35,7 +35,6 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _SECTIONS = ("dataset", "architecture", "loss", "penalty", "optimizer", "schedule", "training")
 """Sections of a config that determine the curve."""
 _IGNORED = tuple(f"training.{name}" for name in ("epochs", "dtype", "threads", "log_every", "report_every"))
-_MAX_KEYS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,8 +143,7 @@ def _notes(reference: Reference, config: Config) -> Iterator[str]:
     here, there = (dict(_flat({name: one[name] for name in _SECTIONS}, "")) for one in documents)
     keys = [key for key in {**here, **there} if key not in _IGNORED and here.get(key) != there.get(key)]
     if keys:
-        more = f" and {len(keys) - _MAX_KEYS} more" if len(keys) > _MAX_KEYS else ""
-        yield f"the configs differ in {', '.join(keys[:_MAX_KEYS])}{more}"
+        yield f"the configs differ in {', '.join(keys)}"
 
 
 def _flat(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:

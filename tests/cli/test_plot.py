@@ -48,8 +48,8 @@ def test_a_run_is_drawn_into_its_own_folder(plotted: Plotted, folders: tuple[str
     assert set(drawn) < set(KINDS)
     assert {"loss", "metrics", "data", "regions", "confusion", "roc", "weights"} <= set(drawn)
     assert sorted(os.listdir(f"{run}/plots")) == sorted(f"{kind}.png" for kind in drawn)
-    left_out = len(KINDS) - len(drawn)
-    assert err == f"{left_out} figures do not apply to this run; for reasons: mlprun plot {run} --list\n"
+    left_out = ", ".join(kind for kind in KINDS if kind not in drawn)
+    assert err == f"not drawn: {left_out}; for reasons: mlprun plot {run} --list\n"
 
 
 def test_json_names_what_was_drawn_and_why_the_rest_was_not(

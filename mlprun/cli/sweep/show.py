@@ -189,7 +189,9 @@ def notes(summary: Summary, shown: Sequence[ConfigurationSummary]) -> Iterator[s
     if undefined:
         yield f"{summary.column} is not a number in the trials of {_named(undefined)}"
     yield from (f"{text}; they are listed last" for text in survivors(shown))
-    yield from _test_note(summary)
+    if len(summary.lines) > 1:  # sorting by a test metric selects on test data
+        by = success["figure"] if summary.aggregate == "success" and success else summary.column
+        yield from test_data_warning(by, summary.description.figures)
     yield from _interval_notes(summary, shown)
 
 
@@ -203,14 +205,6 @@ def survivors(lines: Sequence[ConfigurationSummary]) -> Iterator[str]:
 def _named(lines: Sequence[ConfigurationSummary]) -> str:
     numbers = ", ".join(str(line.setting.id) for line in lines)
     return f"setting{'' if len(lines) == 1 else 's'} {numbers}"
-
-
-def _test_note(summary: Summary) -> Iterator[str]:
-    """Yield a warning if settings are sorted by a test metric."""
-    success = summary.description.success
-    by = success["figure"] if summary.aggregate == "success" and success else summary.column
-    if len(summary.lines) > 1:
-        yield from test_data_warning(by, summary.description.figures)
 
 
 def _interval_notes(summary: Summary, shown: Sequence[ConfigurationSummary]) -> Iterator[str]:
