@@ -76,23 +76,14 @@ def sparse_gradients_have_a_source(config: Config) -> Iterator[Problem]:
         yield Problem(("optimizer",), f"{what}; add architecture.embedding, or use adam")
 
 
-@reads("optimizer", "penalty")
-def penalties_have_dense_gradients(config: Config) -> Iterator[Problem]:
-    """Refuse penalties, whose gradient is dense: it reaches every row of an embedding."""
-    if config.optimizer.sparse:
-        for penalty in config.penalties:
-            what = f"a penalty reaches every weight, and {config.optimizer.name} takes sparse gradients"
-            yield Problem(("penalty", penalty.name), f"{what}; set it to 0, or use adam")
-
-
-@reads("optimizer", "training")
-def clipping_has_dense_gradients(config: Config) -> Iterator[Problem]:
-    """Refuse clipping, which is not defined for sparse gradients."""
-    if config.optimizer.sparse:
-        for option in ("clip_norm", "clip_value"):
-            if getattr(config.training, option) is not None:
-                what = f"sparse gradients, which {config.optimizer.name} takes, cannot be clipped"
-                yield Problem(("training", option), f"{what}; remove it, or use adam")
+@reads("optimizer", "penalty", "training")
+def sparse_gradients_stay_sparse(config: Config) -> Iterator[Problem]:
+    """Refuse penalties, whose gradient reaches every row of an embedding, and clipping."""
+    clips = [option for option in ("clip_norm", "clip_value") if getattr(config.training, option) is not None]
+    dense = [("penalty", one.name) for one in config.penalties] + [("training", option) for option in clips]
+    for path in dense if config.optimizer.sparse else ():
+        what = f"cannot be used with the sparse gradients that {config.optimizer.name} takes"
+        yield Problem(path, f"{what}; remove it, or use adam")
 
 
 def _train_rows(dataset: Dataset, info: DatasetInfo) -> int | None:
@@ -121,10 +112,7 @@ def split_fits(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     dataset = config.dataset
     assert dataset.split is not None
     found = split_problems(
-        dataset.split,
-        info,
-        can_draw_fresh=dataset.can_draw_fresh,
-        has_columns=isinstance(dataset, Table),
+        dataset.split, info, can_draw_fresh=dataset.can_draw_fresh, has_columns=isinstance(dataset, Table)
     )
     for problem in found:
         path = ("dataset", "split", problem.field) if problem.field else ("dataset", "split")
@@ -147,13 +135,11 @@ def dev_has_rows(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Require dev rows for whatever watches dev metrics."""
     if not _divides(config, info) or not _lacks_dev(config.dataset, info):
         return
-    remedy = "give dataset.split.dev some rows, or set split: same"
+    what = "watches dev metrics, and dev has no rows; give dataset.split.dev some rows, or set split: same"
     if config.early_stopping is not None:
-        yield Problem(("early_stopping",), f"watches dev metrics, and dev has no rows; {remedy}", at_key=True)
+        yield Problem(("early_stopping",), what, at_key=True)
     if config.schedule.plateau:
-        yield Problem(
-            ("schedule",), f"{config.schedule.name} watches dev metrics, and dev has no rows; {remedy}"
-        )
+        yield Problem(("schedule",), f"{config.schedule.name} {what}")
 
 
 @reads("dataset", "architecture", "training", data=True)
@@ -188,16 +174,14 @@ def network_fits_in_a_checkpoint(config: Config, info: DatasetInfo) -> Iterator[
     """Refuse a network whose checkpoint would be refused, before it is built."""
     # a table's one-hot encoding adds inputs, which `Experiment.of` counts
     shapes = config.architecture.shapes(info.inputs)
-    problem = None if shapes is None else checkpoint_problem(config, shapes, info.rows)
-    if problem is not None:
+    if shapes is not None and (problem := checkpoint_problem(config, shapes, info.rows)):
         yield problem
 
 
 @reads("dataset", "architecture", "training", data=True)
 def rows_fit_in_memory(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Refuse rows that no memory holds, before they are drawn."""
-    problem = memory_problem(config, info.rows, info.inputs)
-    if problem is not None:
+    if problem := memory_problem(config, info.rows, info.inputs):
         yield problem
 
 
@@ -211,46 +195,34 @@ def checkpoint_problem(config: Config, shapes: Mapping[str, tuple[int, ...]], ro
     steps = config.training.epochs * (1 if batch == "full" else -(-rows // batch))
     state_tensors, state = config.optimizer.state_size(len(shapes), weights, steps)
     itemsize = 8 if config.training.dtype == "float64" else 4
-    snapshots = len({0, *config.snapshots})
-
-    def size(models: int) -> tuple[int, int]:
-        tensors = models * (len(shapes) + config.architecture.buffers) + state_tensors
-        return tensors, itemsize * (models * weights + state)
-
-    def fits(models: int) -> bool:
-        tensors, needed = size(models)
-        return tensors <= limits.MAX_TENSORS and needed <= limits.MAX_BYTES
-
-    if fits(1 + snapshots):
+    models = 1 + len({0, *config.snapshots})
+    tensors = models * (len(shapes) + config.architecture.buffers) + state_tensors
+    size = itemsize * (models * weights + state)
+    if tensors <= limits.MAX_TENSORS and size <= limits.MAX_BYTES:
         return None
-    tensors, needed = size(1 + snapshots)
     what = (
         f"the network has {weights:,} parameters; with snapshots and optimizer state a checkpoint would hold "
-        f"{tensors:,} tensors and {needed / 2**20:,.0f} MiB"
+        f"{tensors:,} tensors and {size / 2**20:,.0f} MiB"
     )
     most = f"at most {limits.MAX_TENSORS:,} tensors and {limits.MAX_BYTES >> 20:,} MiB fit"
-    if config.snapshots and fits(2):
-        return Problem(("snapshots",), f"{what}; name fewer snapshots: {most}")
     if state > 10 * weights:  # L-BFGS
         return Problem(("optimizer",), f"{what}; lower optimizer.history_size: {most}")
-    return Problem(("architecture",), f"{what}; use fewer or smaller layers: {most}")
+    return Problem(("architecture",), f"{what}; use fewer or smaller layers, or fewer snapshots: {most}")
 
 
 def memory_problem(config: Config, rows: int, inputs: int) -> Problem | None:
     """Return why memory cannot hold so many rows, or a batch of them in the network; None if it can."""
-    split = config.dataset.split
-    fresh = [share.fresh for share in (split.dev, split.test) if isinstance(share, Fresh)] if split else []
-    every = rows + sum(fresh)
+    split, batch = config.dataset.split, config.training.batch_size
+    every = (
+        rows + sum(one.fresh for one in (split.dev, split.test) if isinstance(one, Fresh)) if split else rows
+    )
     needed, memory = _BYTES_PER_NUMBER * every * inputs, limits.memory()
     have = f"and this machine has {_gib(memory)}"
     if needed > memory:
         what = f"{every:,} rows of {inputs:,} inputs need at least {_gib(needed)} of memory, {have}"
         return Problem(("dataset",), f"{what}; use fewer rows or columns")
-    counted = split is None or split.same or split.column is not None
-    train, batch = (
-        rows if split is None or counted else split_sizes(split, rows)[0],
-        config.training.batch_size,
-    )
+    is_whole = split is None or split.same or split.column is not None
+    train = rows if split is None or is_whole else split_sizes(split, rows)[0]
     size = train if batch == "full" else min(batch, train)
     kept = config.architecture.activations(inputs, fused=config.engine in ("auto", "fused"))
     needed = size * kept * (8 if config.training.dtype == "float64" else 4)
@@ -301,13 +273,11 @@ def positive_is_valid(config: Config, info: DatasetInfo) -> Iterator[Problem]:
 @reads("dataset", "loss", data=True)
 def inline_targets_fit_loss(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Check targets written in the config here, so that the problem is shown at their position."""
-    if (
-        isinstance(config.dataset, Inline)
-        and config.loss.unsupported_reason(info, config.loss.outputs(info)) is None
-    ):
-        refusal = config.loss.unsupported_targets(config.dataset.load().targets)
-        if refusal:
-            yield Problem(("dataset", "targets"), refusal)
+    loss, dataset = config.loss, config.dataset
+    if not isinstance(dataset, Inline) or loss.unsupported_reason(info, loss.outputs(info)) is not None:
+        return
+    if refusal := loss.unsupported_targets(dataset.load().targets):
+        yield Problem(("dataset", "targets"), refusal)
 
 
 @reads("dataset", "loss", "architecture", data=True)
@@ -326,8 +296,7 @@ def activation_fits_loss(config: Config, info: DatasetInfo) -> Iterator[Problem]
 @reads("dataset", "architecture", "loss", data=True)
 def architecture_fits_inputs(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Require an embedding that is large enough for symbols, and none for numbers."""
-    refusal = config.architecture.unsupported_reason(info)
-    if refusal:
+    if refusal := config.architecture.unsupported_reason(info):
         yield Problem(("architecture",), refusal)
 
 
@@ -336,15 +305,15 @@ def metrics_fit(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Require metrics that can be computed from these targets and outputs."""
     outputs, output = config.architecture.outputs or 1, _output(config)
     for index, metric in enumerate(config.metrics):
-        misfit = _of_other_targets(metric, info)
-        if misfit:
-            yield Problem(("metrics", index), misfit + _other_task(config, info))
-            continue
-        refusal = (
-            metric.unsupported_reason(info, outputs) or _loss_misreads(metric, output)
-            if isinstance(metric, Loss)
-            else metric.unsupported_reason(info) or _needs_probabilities(metric, output)
-        )
+        if misfit := _of_other_targets(metric, info):
+            refusal: str | None = misfit + _other_task(config, info)
+        elif isinstance(metric, Loss):
+            refusal = metric.unsupported_reason(info, outputs) or _loss_misreads(metric, output)
+        else:
+            refusal = metric.unsupported_reason(info)
+            if refusal is None and metric.needs_probabilities and output.output_kind == "numbers":
+                refusal = f"{metric.name} needs probabilities, and the output activation is {output.name}"
+                refusal += "; use accuracy, or a loss such as bce or cross_entropy"
         if refusal:
             yield Problem(("metrics", index), refusal)
 
@@ -373,16 +342,8 @@ def _loss_misreads(loss: Loss, output: Activation) -> str | None:
     implied = activations[loss.activation]
     if type(output) is implied or output.link == implied.link == "multinomial":
         return None
-    what = f"{loss.name} is computed from logits of {loss.activation}"
-    what += f", and the output activation is {output.name}"
+    what = f"{loss.name} is computed from logits of {loss.activation}, and the output is {output.name}"
     return f"{what}; remove it, or set architecture.output_activation: {loss.activation}"
-
-
-def _needs_probabilities(metric: Metric, output: Activation) -> str | None:
-    if not metric.needs_probabilities or output.output_kind != "numbers":
-        return None
-    what = f"{metric.name} needs probabilities, and the output activation is {output.name}"
-    return f"{what}; use accuracy, or a loss such as bce or cross_entropy"
 
 
 @reads("metrics")
@@ -407,10 +368,5 @@ def best_is_logged(config: Config, info: DatasetInfo) -> Iterator[Problem]:
         if config.best.mode != good:
             size = "larger" if good == "max" else "smaller"
             yield Problem(("best", "mode"), f"{wanted} is better when {size}; set best.mode: {good}")
-    elif named.startswith(("train_", "test_")):
-        what = "the best epoch is chosen by dev metrics only"
-        yield Problem(("best", "metric"), f"{what}; expected one of {', '.join(known)}")
-    elif wanted and f"dev_{wanted}" in known:
-        yield Problem(("best", "metric"), f"no such metric is logged; did you mean dev_{wanted}?")
     else:
-        yield Problem(("best", "metric"), f"no such metric is logged; {suggestion(named, known)}")
+        yield Problem(("best", "metric"), f"no such dev metric is logged; {suggestion(named, known)}")

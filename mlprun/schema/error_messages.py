@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
-from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_origin
 
-from pydantic import ValidationError
-
-from mlprun import interrupts
-from mlprun.config import Problem, describe_value, dotted, is_plain_string
+from mlprun.config import Problem, describe_value, dotted
 from mlprun.parts import aliases
 from mlprun.parts.initializers import LayerInit, initializers
 from mlprun.parts.part import Named, Options, suggestion
 from mlprun.schema.model import Config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
@@ -39,25 +34,11 @@ _EXPECTED: Final = {
     "model_attributes_type": "a mapping",
     "none_required": "null",
 }
-_BOUNDS: Final = {
-    "greater_than": "must be greater than {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than": "must be less than {lt}",
-    "less_than_equal": "must be at most {le}",
-    "multiple_of": "must be a multiple of {multiple_of}",
-}
-_LENGTHS: Final = {
-    "too_short": "must have at least {min_length} entries, got {actual_length}",
-    "too_long": "must have at most {max_length} entries, got {actual_length}",
-    "string_too_short": "must have at least {min_length} characters",
-    "string_too_long": "must have at most {max_length} characters",
-}
+_BOUNDS: Final = {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "multiple_of"}
 _PATTERNS: Final = {
     "name": "must be 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit",
     "device": "expected cpu, cuda, cuda:N (such as cuda:1) or auto",
 }
-_MAX_HINTS: Final = 20
-_BARE: Final = re.compile(r"[\w./-]+")  # has no other meaning in a list
 
 
 def to_problems(
@@ -82,9 +63,7 @@ def to_problems(
         elif specific:
             problems.append(Problem(path, _refusal(path, found, specific)))
         else:
-            # each hint is tried out, which would take long for a file of nonsense
-            hints = len(by_path) <= _MAX_HINTS
-            problems.append(Problem(path, _wrong_type(path, found, data, model, hints=hints)))
+            problems.append(Problem(path, _wrong_type(path, found, data, model)))
     return problems
 
 
@@ -108,22 +87,16 @@ def _has(here: Any, step: str | int) -> bool:
     return isinstance(here, tuple) and isinstance(step, int) and 0 <= step < len(here)
 
 
-def _wrong_type(
-    path: Path, errors: list[ErrorDetails], data: Mapping[str, Any], model: type[Options], *, hints: bool
-) -> str:
+def _wrong_type(path: Path, errors: list[ErrorDetails], data: Mapping[str, Any], model: type[Options]) -> str:
     """Return the types that are expected, what there is instead, and how to write it."""
     value = errors[0]["input"]
-    expected = {name: name for name in map(str, map(_expected, errors))}
-    if "a number" in expected:
-        expected.pop("a whole number", None)
-    hint = _hint(path, value, lambda new: _accepts(path, new, data, model)) if hints else ""
-    if "a whole number" in expected and isinstance(value, float):
-        low, high = integer_range(path, data, model)
-        if not low <= value <= high:
-            expected["a whole number"], hint = f"a whole number from {low} to {high}", ""
-    if list(expected) == ["a mapping"] and (keys := valid_keys(path, data, model)):
+    expected = list(dict.fromkeys(map(str, map(_expected, errors))))
+    if "a number" in expected and "a whole number" in expected:
+        expected.remove("a whole number")
+    hint = _hint(expected, value)
+    if expected == ["a mapping"] and (keys := valid_keys(path, data, model)):
         hint = f"; its keys are {', '.join(keys)}"
-    return f"expected {_either(list(expected.values()))}, got {describe_value(value)}{hint}"
+    return f"expected {_either(expected)}, got {describe_value(value)}{hint}"
 
 
 def _refusal(path: Path, errors: list[ErrorDetails], specific: list[ErrorDetails]) -> str:
@@ -132,19 +105,14 @@ def _refusal(path: Path, errors: list[ErrorDetails], specific: list[ErrorDetails
     if messages:
         return " or ".join(dict.fromkeys(messages))
     literals = [_expected(error) for error in errors if error["type"] == "literal_error"]
-    bounds = [_bound(error) for error in specific]
-    allowed = _either(list(dict.fromkeys([*bounds, *filter(None, literals)])))
-    return f"{allowed}, got {describe_value(errors[0]['input'])}"
+    allowed = [*(_in_words(error) for error in specific), *filter(None, literals)]
+    return f"{_either(list(dict.fromkeys(allowed)))}, got {describe_value(errors[0]['input'])}"
 
 
-def _bound(error: ErrorDetails) -> str:
-    limits = {name: _number(limit) for name, limit in error["ctx"].items()}
-    return _BOUNDS[error["type"]].format(**limits)
-
-
-def _number(value: Any) -> str:
-    """Return a bound as one would write it: 0 where pydantic says 0.0."""
-    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+def _in_words(error: ErrorDetails) -> str:
+    """Return pydantic's message about a value that has no name yet, such as `Input should be ...`."""
+    message = re.sub(r"^\w+ should ", "must ", error["msg"])
+    return message.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
 
 
 def _expected(error: ErrorDetails) -> str | None:
@@ -154,14 +122,10 @@ def _expected(error: ErrorDetails) -> str | None:
 
 
 def _message(error: ErrorDetails, path: Path) -> str:
-    kind, context = error["type"], error.get("ctx", {})
-    if kind in _LENGTHS:
-        return _LENGTHS[kind].format(**context)
+    kind = error["type"]
     if kind == "string_pattern_mismatch":
         return f"{_PATTERNS.get(dotted(path), error['msg'])}, got {describe_value(error['input'])}"
-    if kind in ("value_error", "assertion_error"):
-        return error["msg"].partition(", ")[2]
-    return error["msg"]
+    return error["msg"].partition(", ")[2] if kind in ("value_error", "assertion_error") else _in_words(error)
 
 
 def _either(options: list[str]) -> str:
@@ -170,46 +134,22 @@ def _either(options: list[str]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def _hint(path: Path, value: Any, accepts: Callable[[Any], bool]) -> str:
-    """Return the first way to write the value that would be accepted; empty if each would be refused."""
+def _hint(expected: list[str], value: Any) -> str:
+    """Return how to write a value of another type than expected; empty where only another value would do."""
     if value is None:
         return "; give a value, or remove the key"
-    if not isinstance(value, str | int | float):
-        return ""
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    bare = not isinstance(value, str) or (_BARE.fullmatch(text) and is_plain_string(text))
-    ways: list[tuple[Any, str]] = [
-        (text, f"quote it (on the command line: {dotted(path)}=\"'VALUE'\")"),
-        ((value,), f"write [{text if bare else json.dumps(text)}]"),
-        ((text,), f"write [{json.dumps(text)}]"),
-    ]
-    with suppress(ValueError):
-        number = float("nan" if isinstance(value, bool) else value)
-        whole: float = int(number) if number.is_integer() else number
-        ways.append((whole, "write it without quotes" if isinstance(value, str) else f"write {whole}"))
-    return next((f"; {way}" for new, way in ways if len(way) < 120 and accepts(new)), "")
-
-
-def _accepts(path: Path, value: Any, data: Mapping[str, Any], model: type[Options]) -> bool:
-    """Return True if nothing is wrong at `path` with `value` there."""
-    changed = _with(data, path, value)
-    try:
-        with interrupts.defer_interrupts():
-            model.model_validate(changed)
-    except ValidationError as error:
-        errors = error.errors(include_url=False)
-        return not any(_path(one, changed)[: len(path)] == path for one in errors)
-    return True
-
-
-def _with(data: Any, path: Path, value: Any) -> Any:
-    """Return the data with `value` at `path`."""
-    if not path:
-        return value
-    key, inner = path[0], _with(data[path[0]], path[1:], value)
-    if isinstance(data, dict):
-        return {**data, key: inner}
-    return tuple(inner if k == key else item for k, item in enumerate(data))
+    if expected[0] == "a list" and isinstance(value, str | int | float):
+        return "; put it in brackets"
+    if expected[0] == "a string" and isinstance(value, bool | int | float):
+        return "; quote it (on the command line: KEY=\"'VALUE'\")"
+    if (
+        "a whole number" in expected
+        and isinstance(value, float)
+        and value.is_integer()
+        and abs(value) < 2**53
+    ):
+        return f"; write {int(value)}"
+    return ""
 
 
 def suggest_key(path: Path, data: Mapping[str, Any], model: type[Options] = Config) -> str:
@@ -230,16 +170,6 @@ def valid_keys(path: Path, data: Mapping[str, Any], model: type[Options] = Confi
     types, value = _types(path, data, model)
     models = (model for annotation in types for model in _models(annotation, value))
     return list(dict.fromkeys(name for model in models for name in model.model_fields))
-
-
-def integer_range(path: Path, data: Mapping[str, Any], model: type[Options] = Config) -> tuple[int, int]:
-    """Return the smallest and the largest integer that the option at `path` accepts."""
-    low, high = -(2**63), 2**63 - 1
-    types, _ = _types(path, data, model)
-    for limit in (limit for annotation in types for limit in _limits(annotation)):
-        low = max(low, getattr(limit, "ge", low), getattr(limit, "gt", low - 1) + 1)
-        high = min(high, getattr(limit, "le", high), getattr(limit, "lt", high + 1) - 1)
-    return low, high
 
 
 def sections_with(key: str, data: Mapping[str, Any], model: type[Options] = Config) -> list[str]:
@@ -302,17 +232,6 @@ def _types_at(key: str, annotation: Any, value: Any) -> Iterator[Any]:
 
 def _field_type(field: FieldInfo) -> Any:
     return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
-
-
-def _limits(annotation: Any) -> Iterator[Any]:
-    """Iterate over the metadata of the integer among the types of an option."""
-    if get_origin(annotation) is Annotated:
-        inner, *metadata = get_args(annotation)
-        if inner is int:
-            yield from (limit for entry in metadata for limit in getattr(entry, "metadata", [entry]))
-        annotation = inner
-    for argument in get_args(annotation):
-        yield from _limits(argument)
 
 
 def _models(annotation: Any, value: Any) -> Iterator[type[Options]]:

@@ -52,17 +52,17 @@ REFUSED = [
     (MOONS | {"metrics": ["cross_entropy"]},
      "metrics.0: cross_entropy on 2 classes needs 2 outputs, not 1; set architecture.outputs to 2 or leave it out"),
     (MOONS | {"loss": "mse", "metrics": ["bce"]},
-     "metrics.0: bce is computed from logits of logistic, and the output activation is identity; "
+     "metrics.0: bce is computed from logits of logistic, and the output is identity; "
      "remove it, or set architecture.output_activation: logistic"),
     (MOONS | {"metrics": ["f1", "accuracy", "f1"]}, "metrics.2: f1 is logged already; remove it"),
     (MOONS | {"best": {"metric": "dev_f1"}},
-     "best.metric: no such metric is logged; expected one of dev_loss, dev_accuracy"),
-    (MOONS | {"best": {"metric": "dev_acuracy"}}, "best.metric: no such metric is logged; did you mean dev_accuracy?"),
-    (MOONS | {"best": {"metric": "accuracy"}}, "best.metric: no such metric is logged; did you mean dev_accuracy?"),
+     "best.metric: no such dev metric is logged; expected one of dev_loss, dev_accuracy"),
+    (MOONS | {"best": {"metric": "dev_acuracy"}}, "best.metric: no such dev metric is logged; did you mean dev_accuracy?"),
+    (MOONS | {"best": {"metric": "accuracy"}}, "best.metric: no such dev metric is logged; did you mean dev_accuracy?"),
     (MOONS | {"best": {"metric": "train_loss"}},
-     "best.metric: the best epoch is chosen by dev metrics only; expected one of dev_loss, dev_accuracy"),
+     "best.metric: no such dev metric is logged; expected one of dev_loss, dev_accuracy"),
     (MOONS | {"metrics": ["accuracy", "confusion_matrix"], "best": {"metric": "dev_confusion_matrix"}},
-     "best.metric: no such metric is logged; expected one of dev_loss, dev_accuracy"),
+     "best.metric: no such dev metric is logged; expected one of dev_loss, dev_accuracy"),
     (MOONS | {"best": {"metric": "dev_accuracy", "mode": "min"}},
      "best.mode: accuracy is better when larger; set best.mode: max"),
     (MOONS | {"best": {"mode": "max"}}, "best.mode: loss is better when smaller; set best.mode: min"),
@@ -98,9 +98,9 @@ REFUSED = [
      "optimizer: sparseadam takes the sparse gradients of an embedding, and there is none; "
      "add architecture.embedding, or use adam"),
     (SYMBOLS | {"optimizer": "sparseadam", "penalty": {"l1": 0.1}},
-     "penalty.l1: a penalty reaches every weight, and sparseadam takes sparse gradients; set it to 0, or use adam"),
+     "penalty.l1: cannot be used with the sparse gradients that sparseadam takes; remove it, or use adam"),
     (SYMBOLS | {"optimizer": "sparseadam", "training": {"clip_norm": 1}},
-     "training.clip_norm: sparse gradients, which sparseadam takes, cannot be clipped; remove it, or use adam"),
+     "training.clip_norm: cannot be used with the sparse gradients that sparseadam takes; remove it, or use adam"),
 ]  # fmt: skip
 
 

@@ -48,7 +48,7 @@ PARAMETERS = math.prod((20_000, 20_000)) + 20_000 * (2 + 1 + 1 + 1) + 1
         ),
         (
             {"snapshots": list(range(1, 3001)), "training": {"epochs": 3000}},
-            "snapshots: .*name fewer snapshots",
+            "architecture: .*or fewer snapshots",
         ),
         ({"dataset": {"name": "moons", "samples": MANY}}, f"dataset: {MANY:,} rows of 2 inputs need"),
         ({"dataset": {"name": "xor", "repeat": MANY}}, f"dataset: {4 * MANY:,} rows of 2 inputs need"),
