@@ -206,6 +206,9 @@ class Named:
     ) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(self._validate)
 
+    def __get_pydantic_json_schema__(self, *_: Any) -> dict[str, Any]:
+        return {"named": self}  # `schema.jsonschema` resolves it, since parts may name each other
+
 
 def _place(value: object) -> object:
     if isinstance(value, str) and not files.is_url(value):  # else a slash would be lost
