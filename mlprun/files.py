@@ -22,7 +22,6 @@ from mlprun.errors import FileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from types import TracebackType
 
 PathLike = str | os.PathLike[str]
 
@@ -55,9 +54,9 @@ class TooLargeError(FileError):
 
 def _file_error(error: OSError, path: PathLike, action: str) -> FileError:
     """Return the FileError for an error of the operating system; `action` is `read`, `written` and so on."""
-    why = (
-        f"it is {error.kind}" if isinstance(error, WrongKindError) else os.strerror(error.errno or 0).lower()
-    )
+    why = os.strerror(error.errno or 0).lower()
+    if isinstance(error, WrongKindError):
+        why = f"it is {error.kind}"
     return FileError(os.fspath(path), f"cannot be {action}: {why}", remedy(error.errno))
 
 
@@ -352,10 +351,6 @@ def is_temporary(name: str) -> bool:
     return _TEMPORARY.fullmatch(name) is not None
 
 
-def _temporary_beside(path: PathLike) -> str:
-    return os.path.join(os.path.dirname(path), f".mlprun-{secrets.token_hex(8)}.tmp")
-
-
 @contextlib.contextmanager
 def _removed_on_failure(temporary: PathLike) -> Iterator[None]:
     """Remove a new file if an error makes it useless."""
@@ -365,6 +360,16 @@ def _removed_on_failure(temporary: PathLike) -> Iterator[None]:
         with contextlib.suppress(OSError):
             system.unlink(temporary)
         raise
+
+
+@contextlib.contextmanager
+def _replacing(path: PathLike) -> Iterator[str]:
+    """Yield the name of a temporary file beside `path` that replaces it at the end of the block."""
+    temporary = os.path.join(os.path.dirname(path), f".mlprun-{secrets.token_hex(8)}.tmp")
+    with _removed_on_failure(temporary):
+        yield temporary
+        with writing_errors(path):
+            system.replace(temporary, path)
 
 
 def _open_new(temporary: PathLike, path: PathLike, flags: int = os.O_WRONLY) -> int:
@@ -382,11 +387,6 @@ def _create(temporary: PathLike, path: PathLike, pieces: Iterable[bytes]) -> Non
             sync(descriptor, path)
         finally:
             close(descriptor, path)
-
-
-def _put_in_place(temporary: str, path: PathLike) -> None:
-    with _removed_on_failure(temporary), writing_errors(path):
-        system.replace(temporary, path)
 
 
 def _refuse_other_kinds(path: PathLike) -> None:
@@ -409,12 +409,10 @@ def write_atomic(path: PathLike, data: bytes, *, previous: PathLike | None = Non
     if anything but a file is at `path`, such as a symbolic link, or if the folder is missing.
     """
     _refuse_other_kinds(path)
-    temporary = _temporary_beside(path)
-    _create(temporary, path, (data,))
-    if previous is not None:
-        with _removed_on_failure(temporary):
-            link_previous(path, previous)
-    _put_in_place(temporary, path)
+    with _replacing(path) as temporary:
+        _create(temporary, path, (data,))
+        if previous is not None:
+            _link_previous(path, previous)
     sync_folder(os.path.dirname(path))
 
 
@@ -424,24 +422,17 @@ def unshare(path: PathLike) -> None:
     `cp -al` makes such copies of folders. Does nothing for a file with one link and for a missing one.
     """
     if kind(path) == "file" and system.lstat(path).st_nlink > 1:
-        temporary = _temporary_beside(path)
-        _create(temporary, path, _pieces(path))
-        _put_in_place(temporary, path)
+        with _replacing(path) as temporary:
+            _create(temporary, path, _pieces(path))
         sync_folder(os.path.dirname(path))
 
 
 def replace_locked(path: PathLike, data: bytes) -> int:
     """Replace a file by a new one that is already locked when it appears; return its descriptor."""
-    temporary = _temporary_beside(path)
-    descriptor = _open_new(temporary, path, os.O_RDWR | os.O_APPEND)
-    try:
-        with _removed_on_failure(temporary):
-            lock(descriptor, path)
-            append(descriptor, data, path)
-        _put_in_place(temporary, path)
-    except BaseException:
-        close(descriptor, path)
-        raise
+    with _replacing(path) as temporary:
+        descriptor = _open_new(temporary, path, os.O_RDWR | os.O_APPEND)
+        lock(descriptor, path)
+        append(descriptor, data, path)
     return descriptor
 
 
@@ -449,21 +440,20 @@ def _pieces(path: PathLike) -> Iterator[bytes]:
     return read_pieces(path, cap=2**62, size=2**20, follow=False)
 
 
-def link_previous(path: PathLike, previous: PathLike) -> None:
+def _link_previous(path: PathLike, previous: PathLike) -> None:
     """Make `previous` a hard link to the file that is now at `path`, if there is one."""
     _refuse_other_kinds(previous)
     if kind(path) is None or (
         kind(previous) and os.path.samestat(system.lstat(path), system.lstat(previous))
     ):
         return  # replacing one link of a file by another of its links would leave the temporary behind
-    temporary = _temporary_beside(previous)
-    try:
-        system.link(path, temporary)
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise _file_error(error, previous, "written") from error
-        _create(temporary, previous, _pieces(path))
-    _put_in_place(temporary, previous)
+    with _replacing(previous) as temporary:
+        try:
+            system.link(path, temporary)
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise _file_error(error, previous, "written") from error
+            _create(temporary, previous, _pieces(path))
 
 
 class Closeable(ABC):
@@ -476,9 +466,7 @@ class Closeable(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import FrameType, TracebackType
+    from types import FrameType
 
 
 class ImmediateStopError(KeyboardInterrupt):
@@ -60,9 +60,7 @@ class SignalCapture:
         _captures.append(self)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         _captures.remove(self)
         if self._process_ends:
             return
@@ -134,9 +132,7 @@ class StopFlag:
                 self._former[number] = signal.signal(number, self._catch)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         lets_finish = self.finished and self.number is None and error is None and self._former
         finishing = finish() if lets_finish else None
         for number, handler in self._former.items():

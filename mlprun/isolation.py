@@ -46,7 +46,7 @@ class _Loader(SourceFileLoader):
             return open(path, *rest, **options) if os.fspath(path).startswith(own) else io.StringIO()
 
         module.open = open_own  # type: ignore[attr-defined]  # a module's names hide the built-in ones
-        with _no_warnings() if self.name == _NUMBA else contextlib.nullcontext():
+        with warnings.catch_warnings(action="ignore"):  # about values in settings that are ignored
             super().exec_module(module)
         del module.open
         if self.name == _NUMBA:
@@ -86,17 +86,9 @@ def isolate_numba() -> None:
 
 def _apply_settings(config: Any) -> None:
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    with _no_warnings():
+    with warnings.catch_warnings(action="ignore"):
         config._env_reloader.process_environ(kept)  # noqa: SLF001 -- there is no public way
     config.reload_config = lambda: None  # the compiler would read the file and the environment again
-
-
-@contextlib.contextmanager
-def _no_warnings() -> Iterator[None]:
-    """Suppress Numba's warnings about values that it cannot read, in settings that are ignored."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def isolate_command() -> None:

@@ -27,12 +27,8 @@ _EXPECTED: Final = {
     "bool_type": "true or false",
     "string_type": "a string",
     "tuple_type": "a list",
-    "list_type": "a list",
     "dict_type": "a mapping",
-    "mapping_type": "a mapping",
     "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
-    "none_required": "null",
 }
 _BOUNDS: Final = {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "multiple_of"}
 _PATTERNS: Final = {

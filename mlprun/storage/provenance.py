@@ -41,7 +41,6 @@ PACKAGES = ("torch", "numpy", "numba", "llvmlite", "scikit-learn", "polars", "sa
 _COMMIT = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 _MAX_LINE = 10_000
 _MAX_PACKED_REFS = 20_000_000
-_MAX_SYMBOLIC_REFS = 5
 
 # the instruction sets that numeric libraries choose their kernels by
 _CAPABILITY = re.compile(
@@ -52,23 +51,15 @@ _CAPABILITY = re.compile(
 def settings_digest(config: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a config without `training.epochs`: the same before and after an extension."""
     training = config.get("training")
-    rest = (
-        {key: value for key, value in training.items() if key != "epochs"}
-        if isinstance(training, dict)
-        else {}
-    )
-    return canonical.digest({**config, "training": rest})
+    options = training.items() if isinstance(training, dict) else ()
+    return canonical.digest({**config, "training": {key: value for key, value in options if key != "epochs"}})
 
 
 def environment() -> dict[str, Any]:
     """Return versions, platform, CPU, environment variables and the working directory's commit, as JSON."""
     return {
         "versions": versions(),
-        "platform": {
-            "system": platform.system(),
-            "release": platform.release(),
-            "machine": platform.machine(),
-        },
+        "platform": {name: getattr(platform, name)() for name in ("system", "release", "machine")},
         "cpu": cpu(),
         "variables": {name: os.environ[name][:200] for name in VARIABLES if name in os.environ},
         "git": git(),
@@ -139,17 +130,16 @@ def _head(repository: str) -> str | None:
             return None
         repository = os.path.join(os.path.dirname(repository), pointer.removeprefix("gitdir: "))
     shared = os.path.join(repository, _line(os.path.join(repository, "commondir")) or "")
-    value = _line(os.path.join(repository, "HEAD"))
-    for _ in range(_MAX_SYMBOLIC_REFS):
-        if value is None or _COMMIT.fullmatch(value):
-            return value
-        name = value.removeprefix("ref: ")
-        if name == value or not name.startswith("refs/") or ".." in name.split("/"):
-            return None
-        value = _line(os.path.join(repository, name)) or _line(os.path.join(shared, name))
-        if value is None:
-            return _packed(os.path.join(shared, "packed-refs"), name)
-    return None
+    head = _line(os.path.join(repository, "HEAD"))
+    if head is None or _COMMIT.fullmatch(head):
+        return head
+    name = head.removeprefix("ref: ")
+    if name == head or not name.startswith("refs/") or ".." in name.split("/"):
+        return None
+    value = _line(os.path.join(repository, name)) or _line(os.path.join(shared, name))
+    if value is None:
+        return _packed(os.path.join(shared, "packed-refs"), name)
+    return value if _COMMIT.fullmatch(value) else None
 
 
 def _packed(path: str, name: str) -> str | None:

@@ -92,8 +92,7 @@ class Status:
         """Return the status that `encode` wrote; raises CheckpointError about `where` for anything else."""
         sound = all(isinstance(value.get(key), kind) for key, kind in _STATUS_TYPES.items())
         if not sound or value["state"] not in get_args(RunState) or not _are_final_metrics(value["figures"]):
-            remedy = "restore it from a copy or train again"
-            raise CheckpointError(where, "is damaged: it is not a status", remedy)
+            raise CheckpointError(where, "is damaged: it is not a status", _TRAIN)
         lists = {"differences": tuple(value["differences"]), "extended": tuple(value["extended"])}
         return cls(**{key: value[key] for key in _STATUS_TYPES} | lists)
 
@@ -103,21 +102,16 @@ def _are_final_metrics(value: dict[str, Any]) -> bool:
     if not value:
         return True
     try:
-        best, last, baselines = value["best"], value["last"], value["baselines"]
+        best, last = value["best"], value["last"]
         epochs = [last] if best is None else [last, best]
-        tables = [*(one["splits"] for one in epochs), *baselines.values()]
+        tables = [*(one["splits"] for one in epochs), *value["baselines"].values()]
+        metrics = [metric for table in tables for split in table.values() for metric in split.values()]
         return (
-            value.keys() <= {"best", "last", "baselines", "positive"}
-            and isinstance(value.get("positive"), str | None)
+            isinstance(value.get("positive"), str | None)
             and all(isinstance(one["epoch"], int) for one in epochs)
             and (best is None or (isinstance(best["metric"], str) and isinstance(best["value"], float | int)))
             and all(split in SPLITS for table in tables for split in table)
-            and all(
-                isinstance(metric, float | int | list | None)
-                for table in tables
-                for metrics in table.values()
-                for metric in metrics.values()
-            )
+            and all(isinstance(metric, float | int | list | None) for metric in metrics)
         )
     except (KeyError, TypeError, AttributeError):
         return False
@@ -150,10 +144,8 @@ class Lock(files.OpenFile):
         deadline = time.monotonic() + _PATIENCE
         while not self._acquired():
             if time.monotonic() > deadline:
-                folder = os.path.dirname(self.path) or "."
-                raise RunInUseError(
-                    folder, f"is in use by {lock_holder(self.path)}", "wait for it or stop it"
-                )
+                what = f"is in use by {lock_holder(self.path)}"
+                raise RunInUseError(os.path.dirname(self.path) or ".", what, "wait for it or stop it")
             time.sleep(_PATIENCE / 20)
         line = f"{os.getpid()} {platform.node()}\n".encode()
         if self._is_shared():
@@ -208,41 +200,17 @@ class LastCheckpoint:
     damage: CheckpointError | None = None
 
 
-@dataclass(frozen=True)
 class RunFolder:
     """A folder that holds a run, made by `create`, `open_run` and `find`."""
 
-    path: str
-
-    @property
-    def name(self) -> str:
-        """The folder's own name, such as moons-001."""
-        return os.path.basename(os.path.abspath(self.path))
-
-    @property
-    def config(self) -> str:
-        """The path of the complete config."""
-        return os.path.join(self.path, "config.yaml")
-
-    @property
-    def history(self) -> str:
-        """The path of history.csv, for `history.read`."""
-        return os.path.join(self.path, "history.csv")
-
-    @property
-    def best(self) -> str:
-        """The path of the best epoch's checkpoint."""
-        return os.path.join(self.path, "best.safetensors")
-
-    @property
-    def last(self) -> str:
-        """The path of the newest checkpoint."""
-        return os.path.join(self.path, "last.safetensors")
-
-    @property
-    def previous(self) -> str:
-        """The path of the checkpoint before the newest."""
-        return os.path.join(self.path, "last.previous.safetensors")
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.name = os.path.basename(os.path.abspath(path))
+        """the folder's own name, such as moons-001"""
+        self.config, self.history = os.path.join(path, "config.yaml"), os.path.join(path, "history.csv")
+        self.best, self.last = (os.path.join(path, f"{name}.safetensors") for name in ("best", "last"))
+        self.previous = os.path.join(path, "last.previous.safetensors")
+        """the checkpoint before the newest"""
 
     def plots(self) -> str:
         """Return the folder for figures, made when it is missing; a symbolic link there is refused."""
@@ -433,14 +401,12 @@ def resolve_latest(path: str) -> str:
         return os.path.join(resolve_latest(folder), name)
     if name != LATEST or files.kind(path) is not None:
         return path
-    # run.json is written once, when the run is made; one stat per folder, since there may be thousands
     written: dict[str, int] = {}
-    for found in _paths(folder or "."):
-        with contextlib.suppress(FileNotFoundError, FileError):
-            written[found] = files.lstat(os.path.join(found, "run.json")).st_mtime_ns
-    for found in sorted(written, key=written.__getitem__, reverse=True):
-        if _is_run(found):
-            return found
+    for run in find(folder or "."):
+        with contextlib.suppress(FileNotFoundError):  # run.json is written once, when the run is made
+            written[run.path] = files.lstat(os.path.join(run.path, "run.json")).st_mtime_ns
+    if written:
+        return max(written, key=written.__getitem__)
     raise CheckpointError(path, "there is no run yet", "train one with mlprun train CONFIG")
 
 
@@ -468,38 +434,28 @@ def open_run(path: str) -> RunFolder:
 
 def suggest_run(path: str) -> str:
     """Return what would work instead of a path that is no run: one in that folder, or of a similar name."""
-    for folder in (path, os.path.dirname(path), "runs"):
-        try:
-            found = _paths(folder or ".")
-            by_name = {os.path.basename(one): one for one in found} if folder != path else {}
-            near = difflib.get_close_matches(os.path.basename(path), by_name, n=5)
-            meant = next((by_name[name] for name in near if _is_run(by_name[name])), None)
-            last = meant or next(filter(_is_run, reversed(found)), None)
-        except (CheckpointError, FileError):
-            continue
-        if meant:
-            return f"did you mean {shell_path(meant)}?"
-        if last:
-            return f"expected a run folder, such as {shell_path(last)}"
+    for folder in (path, os.path.dirname(path) or ".", "runs"):
+        with contextlib.suppress(CheckpointError, FileError):
+            found = {run.name: shell_path(run.path) for run in find(folder)}
+            if near := difflib.get_close_matches(os.path.basename(path), found, n=1):
+                return f"did you mean {found[near[0]]}?"
+            if found:
+                return f"expected a run folder, such as {list(found.values())[-1]}"
     return "expected a run folder, such as runs/moons-001"
 
 
 def find(folder: str) -> list[RunFolder]:
     """Return the run folders below `folder`, by name and number; raises CheckpointError if it is missing."""
-    return [RunFolder(path) for path in _paths(folder) if _is_run(path)]
-
-
-def _is_run(path: str) -> bool:
-    return all(files.kind(os.path.join(path, name)) == "file" for name in _NEEDED)
-
-
-def _paths(folder: str) -> list[str]:
-    """Return everything below `folder` that may be a run, by name and number, without opening any of it."""
     try:
         names = files.names(folder)
     except FileNotFoundError as error:
         raise CheckpointError(folder, "no such folder", "expected a folder of runs, such as runs/") from error
-    return sorted((os.path.join(folder, name) for name in names if not name.startswith(".")), key=_natural)
+    paths = (os.path.join(folder, name) for name in names if not name.startswith("."))
+    return [RunFolder(path) for path in sorted(paths, key=_natural) if _is_run(path)]
+
+
+def _is_run(path: str) -> bool:
+    return all(files.kind(os.path.join(path, name)) == "file" for name in _NEEDED)
 
 
 def _natural(path: str) -> tuple[str, int, str]:
@@ -511,9 +467,7 @@ def _read_json(path: str) -> dict[str, Any]:
     try:
         value = canonical.decode(files.read_bytes(path, cap=_MAX_JSON, follow=False))
     except FileNotFoundError as error:
-        raise CheckpointError(
-            path, "no such file", "expected a run folder, such as runs/moons-001"
-        ) from error
+        raise CheckpointError(path, "no such file", suggest_run(os.path.dirname(path))) from error
     except (files.WrongKindError, files.TooLargeError, ValueError) as error:
         raise CheckpointError(path, "is damaged: it is not the JSON that mlprun writes", _TRAIN) from error
     if not isinstance(value, dict):

@@ -13,27 +13,19 @@ import yaml
 from mlprun import config as reading
 from mlprun import files, schema
 from mlprun.errors import CheckpointError, DataError, MlprunError, UsageError, command_line
-from mlprun.schema import with_format
 from mlprun.schema.extend import MAX_CODE
-from mlprun.storage import canonical, provenance, runs
+from mlprun.storage import provenance, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from mlprun.experiment import Experiment
     from mlprun.schema import Config
-    from mlprun.storage.checkpoints import Checkpoint
-    from mlprun.storage.runs import RunFolder
+    from mlprun.storage.runs import LastCheckpoint, RunFolder
 
 _MAX_CONFIG = 16_000_000
-_KINDS = {
-    "settings_digest": str,
-    "data_digest": str,
-    "engine": str,
-    "device": str,
-    "device_kind": str,
-    "code": dict,
-}
+_TEXTS = ("settings_digest", "data_digest", "engine", "device", "device_kind")
+_KINDS = dict.fromkeys(_TEXTS, str) | {"code": dict}
 
 
 def code_of(config: Config) -> dict[str, bytes]:
@@ -54,12 +46,6 @@ def stored_config(config: Config, folder: str) -> dict[str, Any]:
     if config.extend:
         dumped["extend"] = [os.path.basename(path) for path in config.extend]
     return dumped
-
-
-def written_config(folder: RunFolder) -> dict[str, Any]:
-    """Return the config.yaml of a run folder in the format of the version that wrote it."""
-    data: dict[str, Any] = canonical.decode(canonical.encode(reading.read(folder.config).data))
-    return data if data["format"] > 1 else {key: value for key, value in data.items() if key != "format"}
 
 
 def as_yaml(stored: Mapping[str, Any]) -> str:
@@ -97,11 +83,18 @@ def describe(
         "settings_digest": provenance.settings_digest(stored),
         "data_digest": experiment.digest(),
         "seeds": {"training": config.training.seed, "dataset": config.dataset.seed},
-        "threads": config.training.threads,
-        "device": device,
-        "device_kind": device_kind(device),
         "engine": engine,
         "engine_reason": why,
+        **_environment(experiment, device, code),
+    }
+
+
+def _environment(experiment: Experiment, device: str, code: Mapping[str, bytes]) -> dict[str, Any]:
+    """Return what may change a run's bits beside its config and its rows."""
+    return {
+        "threads": experiment.config.training.threads,
+        "device": device,
+        "device_kind": device_kind(device),
         "code": {name: hashlib.sha256(data).hexdigest() for name, data in code.items()},
         **provenance.environment(),
     }
@@ -118,46 +111,41 @@ def record_of(folder: RunFolder) -> dict[str, Any]:
     for name, kind in _KINDS.items():
         if not isinstance(record.get(name), kind):
             path = os.path.join(folder.path, "run.json")
-            raise CheckpointError(
-                path, f"is damaged: it has no {name}", "restore it from a copy or train again"
-            )
+            raise CheckpointError(path, f"is damaged: it has no {name}", "restore it from a copy")
     return record
 
 
-def config_of(checkpoint: Checkpoint, path: str, folder: RunFolder, *, allow_code: bool) -> Config:
-    """Return the config that is stored in a checkpoint of a run."""
-    document = reading.from_mapping(with_format(checkpoint.meta["config"]), folder.path, path)
-    return schema.parse(document, allow_code=allow_code, data=False)
+def trained_config(
+    folder: RunFolder, last: LastCheckpoint | None = None, *, allow_code: bool = False
+) -> tuple[Config, str | None]:
+    """Return the config that a run was trained with, and a warning if config.yaml differs from it.
 
-
-def trained_config(folder: RunFolder, *, allow_code: bool = False) -> tuple[Config, str | None]:
-    """Return the config that a run was trained with, and a warning if config.yaml differs from it."""
-    last = None if is_as_recorded(folder) else folder.load_last()
+    It is that of the checkpoint `last`, or of config.yaml where this is as recorded or there is none.
+    """
+    if last is None and not is_as_recorded(folder):
+        last = folder.load_last()
     if last is None:
         return schema.parse(schema.read(folder.config), allow_code=allow_code, data=False), None
-    config = config_of(last.checkpoint, last.path, folder, allow_code=allow_code)
-    return config, edit_warning(folder, config, last.path, allow_code=allow_code)
-
-
-def edit_warning(folder: RunFolder, config: Config, path: str, *, allow_code: bool = False) -> str | None:
-    """Return a warning if config.yaml was edited and differs from `config`, that of the checkpoint at `path`.
-
-    Extending a run replaces config.yaml, so only its meaning is compared.
-    """
+    document = reading.from_mapping(
+        schema.with_format(last.checkpoint.meta["config"]), folder.path, last.path
+    )
+    config = schema.parse(document, allow_code=allow_code, data=False)
     if not _is_edited(folder, config, allow_code=allow_code):
-        return None
+        return config, None
+    what = f"{folder.config} was edited after the run was started; the config in {last.path} is used"
     train = f"{command_line('train', folder.config)} starts a new run with the edited one"
-    return f"{folder.config} was edited after the run was started; the config in {path} is used ({train})"
+    return config, f"{what} ({train})"
 
 
 def _is_edited(folder: RunFolder, config: Config, *, allow_code: bool) -> bool:
+    """Return True if config.yaml means another config; an extended run may have its former epochs there."""
     if is_as_recorded(folder):
         return False
     epochs = [config.training.epochs]
     with contextlib.suppress(CheckpointError):
         epochs += folder.status().extended  # config.yaml is replaced when an extension has ended
     return not any(
-        has_meaning_of(folder, _with_epochs(config, number), allow_code=allow_code) for number in epochs
+        has_meaning_of(folder, with_epochs(config, number), allow_code=allow_code) for number in epochs
     )
 
 
@@ -170,7 +158,8 @@ def has_meaning_of(folder: RunFolder, config: Config, *, allow_code: bool) -> bo
     return stored_config(edited, folder.path) == stored_config(config, folder.path)
 
 
-def _with_epochs(config: Config, epochs: int) -> Config:
+def with_epochs(config: Config, epochs: int) -> Config:
+    """Return the config with another number of epochs."""
     return config.model_copy(update={"training": config.training.model_copy(update={"epochs": epochs})})
 
 
@@ -187,43 +176,39 @@ def differences(
 
     With `everything` also what should not matter: the kernel, the number of cores, the commit.
     """
-    now = {
-        **provenance.environment(),
-        "threads": experiment.config.training.threads,
-        "device": device,
-        "device_kind": device_kind(device),
-        "code": {name: hashlib.sha256(data).hexdigest() for name, data in code_of(experiment.config).items()},
-    }
+    now = _environment(experiment, device, code_of(experiment.config))
     return differing(record, now, everything=everything)
 
 
 def differing(then: Mapping[str, Any], now: Mapping[str, Any], *, everything: bool = False) -> list[str]:
     """Return the differences of two records as text."""
+    before, after = _properties(then), _properties(now)
     return [
-        f"{name} was {_shown(before)} and is {_shown(value)}"
-        for name, before, value in _pairs(then, now)
-        if before != value and (everything or name not in ("kernel", "cores", "commit"))
+        f"{name} was {_shown(before.get(name))} and is {_shown(after.get(name))}"
+        for name in {**before, **after}
+        if before.get(name) != after.get(name) and (everything or name not in ("kernel", "cores", "commit"))
     ]
 
 
-def _pairs(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Yield the name of each property, its recorded and its present value."""
-    for section, prefix in (("versions", ""), ("code", ""), ("devices", "device "), ("variables", "")):
-        before, after = _part(then, section), _part(now, section)
-        names = sorted({*before, *after})
-        yield from ((f"{prefix}{name}", before.get(name), after.get(name)) for name in names)
-    for name, section, key in (
-        ("the system", "platform", "system"),
-        ("the machine", "platform", "machine"),
-        ("kernel", "platform", "release"),
-        ("the CPU", "cpu", "model"),
-        ("the CPU's instruction set", "cpu", "capability"),
-        ("cores", "cpu", "count"),
-        ("commit", "git", "commit"),
-    ):
-        yield name, _part(then, section).get(key), _part(now, section).get(key)
-    for name in ("threads", "device", "device_kind"):
-        yield name.replace("_", " "), then.get(name), now.get(name)
+def _properties(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a record says of the environment, by the names that messages use."""
+    platform, cpu = _part(record, "platform"), _part(record, "cpu")
+    return {
+        **_part(record, "versions"),
+        **_part(record, "code"),
+        **{f"device {name}": kind for name, kind in _part(record, "devices").items()},
+        **_part(record, "variables"),
+        "the system": platform.get("system"),
+        "the machine": platform.get("machine"),
+        "kernel": platform.get("release"),
+        "the CPU": cpu.get("model"),
+        "the CPU's instruction set": cpu.get("capability"),
+        "cores": cpu.get("count"),
+        "commit": _part(record, "git").get("commit"),
+        "threads": record.get("threads"),
+        "device": record.get("device"),
+        "device kind": record.get("device_kind"),
+    }
 
 
 def _part(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -63,10 +63,10 @@ class RunRecorder(Closeable, Callback):
         self._snapshots[state.epoch] = state.model
         self.save(state, None)
 
-    def restore(self, saved: TrainState, best: Best | None) -> None:
+    def restore(self, saved: TrainState) -> None:
         """Continue from a checkpoint: cut the history behind it, take over its best and its snapshots."""
         self._history.truncate(saved.history_offset)
-        self._snapshots, self.best = dict(saved.snapshots), best
+        self._snapshots, self.best = dict(saved.snapshots), saved.best
         self._saved_epoch = saved.state.epoch
         self._reports = saved.state.epoch // self._report_every
         self._log.write(f"resumed after epoch {saved.state.epoch}")
@@ -151,7 +151,7 @@ _PREFIXES = ("model.", "optimizer.", "snapshot.")
 
 @dataclass(frozen=True, eq=False)
 class TrainState:
-    """Everything that `last.safetensors` holds beside the config and the preprocessing."""
+    """Everything that the checkpoints hold beside the config and the preprocessing."""
 
     state: State
     history_offset: int
@@ -159,6 +159,8 @@ class TrainState:
     """the model at epoch 0 and at the epochs that `snapshots:` names"""
     stopped: StopReason | None = None
     """why the run was over at this state; None while it can be continued"""
+    best: Best | None = None
+    """of best.safetensors, if this state refers to it"""
 
 
 def last_checkpoint(saved: TrainState, constants: Mapping[str, Any]) -> Checkpoint:

@@ -12,7 +12,7 @@ from mlprun.engines import device as devices
 from mlprun.errors import CheckpointError, InterruptedRunError, command_line
 from mlprun.experiment import Experiment
 from mlprun.storage import history
-from mlprun.training.metadata import differences, record_of, trained_config
+from mlprun.training.metadata import differences, record_of, trained_config, with_epochs
 from mlprun.training.recorder import state_from
 from mlprun.training.resuming import resume
 from mlprun.training.run import start
@@ -103,10 +103,8 @@ def _trained(
 
     A last epoch is evaluated and logged whatever `evaluate_every` says, so it leaves a trace.
     """
-    config = experiment.config
-    first, *later = (*extended, config.training.epochs)
-    training = config.training.model_copy(update={"epochs": first})
-    began = replace(experiment, config=config.model_copy(update={"training": training}))
+    first, *later = (*extended, experiment.config.training.epochs)
+    began = replace(experiment, config=with_epochs(experiment.config, first))
     ended = start(began, out=out, callbacks=callbacks)
     for epochs in later:
         if ended.stopped != "finished":
@@ -167,9 +165,9 @@ def _distance(one: NDArray[Any] | None, other: NDArray[Any] | None) -> float:
 def _first_difference(former: Tensors, new: Tensors) -> int | None:
     """Return the first logged epoch whose row differs."""
     rows = min(len(former["epoch"]), len(new["epoch"]))
-    for row in range(rows):
-        one, other = ({name: table[name][row : row + 1] for name in table} for table in (former, new))
-        if any(_distance(one[name], other[name]) for name in one.keys() & other.keys()):
-            return int(former["epoch"][row])
-    rest = [*former["epoch"][rows:], *new["epoch"][rows:]]
-    return int(rest[0]) if rest else None
+    differs = np.zeros(rows, bool)
+    for name in former.keys() & new.keys():
+        one, other = former[name][:rows].astype(float), new[name][:rows].astype(float)
+        differs |= (one != other) & ~(np.isnan(one) & np.isnan(other))
+    epochs = [*former["epoch"][:rows][differs], *former["epoch"][rows:], *new["epoch"][rows:]]
+    return int(epochs[0]) if epochs else None

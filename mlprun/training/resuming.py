@@ -6,7 +6,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mlprun import engines, evaluation, schema
+from mlprun import config as reading
+from mlprun import engines, evaluation
 from mlprun.engines import device as devices
 from mlprun.errors import CheckpointError, UsageError, command_line
 from mlprun.experiment import Experiment, history_columns, history_metrics
@@ -14,18 +15,7 @@ from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.interrupts import StopFlag
 from mlprun.storage import history, provenance
 from mlprun.storage.runs import Status
-from mlprun.training.metadata import (
-    as_yaml,
-    check_rows,
-    config_of,
-    differences,
-    edit_warning,
-    has_meaning_of,
-    is_as_recorded,
-    record_of,
-    stored_config,
-    written_config,
-)
+from mlprun.training import metadata
 from mlprun.training.recorder import best_from, state_from
 from mlprun.training.run import TrainContext, TrainResult, constants_of, train
 from mlprun.training.trainer import emit
@@ -57,11 +47,12 @@ def resume(
     """
     message = partial(emit, callbacks, "on_message")
     with folder.lock():
-        record, status = record_of(folder), _status(folder)
+        record, status = metadata.record_of(folder), _status(folder)
         last = folder.load_last()
         if last is not None and last.damage is not None:
             message(f"{last.damage}; going on from {last.path}")
-        config, edited = _config(folder, last, record, allow_code=allow_code)
+        _check_config(folder, last)
+        config, edited = metadata.trained_config(folder, last, allow_code=allow_code)
         if edited is not None:
             message(f"warning: {edited}")
         preprocessing, saved = (None, None) if last is None else _load_state(folder, last, config)
@@ -69,29 +60,24 @@ def resume(
             _restore_last(folder, last)
             message(f"{folder.path} has ended: nothing is left to train; --epochs N extends it")
             return TrainResult(folder, saved.stopped, saved.state.epoch)
-        best = _best(folder, saved, config, preprocessing)
-        extended = status.extended
         if epochs is not None:
-            extended = (*extended, config.training.epochs)
-            done = 0 if saved is None else saved.state.epoch
-            config, saved = _extended(config, epochs, done=done), _unfinished(saved)
+            status = replace(status, extended=(*status.extended, config.training.epochs))
+            config, saved = _extended(config, saved, epochs)
         experiment = Experiment.of(config, preprocessing=preprocessing)
-        before = replace(status, extended=extended)
         stored = _as_stored(folder, last, config, record)
         context = _context(
-            experiment, folder, before, stored, record=record, device=device, callbacks=callbacks
+            experiment, folder, status, stored, record=record, device=device, callbacks=callbacks
         )
         _check_state(context.engine, experiment, saved, last)
         context.engine.warm_up(experiment, message)
         with StopFlag() as stop:
             _restore_last(folder, last)  # until here nothing has been written
-            ended = train(context, saved, best, stop)
-            if not has_meaning_of(
+            ended = train(context, saved, stop)
+            if not metadata.has_meaning_of(
                 folder, config, allow_code=allow_code
-            ):  # an extension or the user has changed it
-                by_user = edited is not None or not (before.extended or is_as_recorded(folder))
-                folder.write_config(as_yaml(stored))
-                if by_user:
+            ):  # it was extended or edited
+                folder.write_config(metadata.as_yaml(stored))
+                if edited is not None:
                     message(f"replaced the edited {folder.config} by the config that was used")
         return ended
 
@@ -111,56 +97,41 @@ def _context(
     Raises DataError for other rows, DeviceError.
     """
     config = experiment.config
-    asked = record["device"] if config.device == "auto" else config.device
-    resolved = devices.resolve(device or asked)
-    changes = differences(record, experiment, resolved)
-    check_rows(record, experiment, changes)
+    resolved = devices.resolve(device or (record["device"] if config.device == "auto" else config.device))
+    changes = metadata.differences(record, experiment, resolved)
+    metadata.check_rows(record, experiment, changes)
     if changes:
         what = f"this may not end with the bytes of an undisturbed run: {'; '.join(changes)}"
         emit(callbacks, "on_message", what)
     engine, _ = engines.choose(experiment, record["engine"])
-    return TrainContext(
-        experiment,
-        folder,
-        engine,
-        resolved,
-        constants_of(experiment, stored, engine),
-        callbacks,
-        before.seconds,
-        tuple(dict.fromkeys((*before.differences, *changes))),
-        before.extended,
-    )
+    constants = constants_of(experiment, stored, engine)
+    before = replace(before, differences=tuple(dict.fromkeys((*before.differences, *changes))))
+    return TrainContext(experiment, folder, engine, resolved, constants, before, callbacks)
 
 
-def _config(
-    folder: RunFolder, last: LastCheckpoint | None, record: Mapping[str, Any], *, allow_code: bool
-) -> tuple[Config, str | None]:
-    """Return the run's config, and a warning if config.yaml differs from it.
+def _check_config(folder: RunFolder, last: LastCheckpoint | None) -> None:
+    """Raise CheckpointError for metadata of no run, and for an edited config.yaml without a checkpoint.
 
-    For a run that was killed before its first checkpoint, it is that of config.yaml. Raises CheckpointError
-    if that was edited: the checkpoints of another config are not this run's.
+    The checkpoints of another config would not be this run's.
     """
     if last is not None:
         evaluation.check_metadata(last.checkpoint.meta, last.path)
-        config = config_of(last.checkpoint, last.path, folder, allow_code=allow_code)
-        return config, edit_warning(folder, config, last.path, allow_code=allow_code)
-    config = schema.load(folder.config, allow_code=allow_code)
-    settings = provenance.settings_digest(stored_config(config, folder.path))
-    if not is_as_recorded(folder) and settings != record["settings_digest"]:
+    elif not metadata.is_as_recorded(folder):
         what = "was edited after the run was started, and there is no checkpoint yet that has the config"
         train = f"start a new run with {command_line('train', folder.config)}"
         raise CheckpointError(folder.config, what, f"put the former text back, or {train}")
-    return config, None
 
 
 def _as_stored(
     folder: RunFolder, last: LastCheckpoint | None, config: Config, record: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the config as the folder stores it, in the format of the version that started the run."""
-    now = stored_config(config, folder.path)
+    now = metadata.stored_config(config, folder.path)
     if provenance.settings_digest(now) == record["settings_digest"]:
         return now
-    former = written_config(folder) if last is None else last.checkpoint.meta["config"]
+    former = reading.read(folder.config).data if last is None else last.checkpoint.meta["config"]
+    if former.get("format") == 1:
+        former = {key: value for key, value in former.items() if key != "format"}
     return {**former, "training": {**former["training"], "epochs": config.training.epochs}}
 
 
@@ -178,7 +149,7 @@ def _load_state(folder: RunFolder, last: LastCheckpoint, config: Config) -> tupl
     if snapshots.keys() != {due for due in (0, *config.snapshots) if due <= epoch}:
         raise CheckpointError(last.path, "keeps models of other epochs than its config says", _RESTORE)
     history.check(folder.history, history_columns(config), saved.history_offset)
-    return preprocessing, saved
+    return preprocessing, replace(saved, best=_best(folder, saved, config, preprocessing))
 
 
 def _check_state(
@@ -204,41 +175,34 @@ def _status(folder: RunFolder) -> Status:
         return Status("crashed", differences=("status.json was damaged: earlier differences are not known",))
 
 
-def _extended(config: Config, epochs: int, *, done: int) -> Config:
-    """Return the config with more epochs. Raises UsageError if that would change the epochs that were run."""
-    former = config.training.epochs
+def _extended(config: Config, saved: TrainState | None, epochs: int) -> tuple[Config, TrainState | None]:
+    """Return the config with more epochs, and the state of an unfinished run.
+
+    Raises UsageError if that would change the epochs that were run, or for a run that would stop at once.
+    """
+    former, what, remedy = config.training.epochs, "", "train it again with more epochs"
     if epochs <= former:
-        what = f"the run already goes to {former} epochs, of which {done} are done"
-        raise UsageError("--epochs", what, f"give more than {former} to extend it")
-    if config.schedule.depends_on_total:
+        what, remedy = f"the run already goes to {former} epochs", f"give more than {former} to extend it"
+    elif config.schedule.depends_on_total:
         what = f"the {config.schedule.name} schedule depends on the number of epochs"
-        raise UsageError(
-            "--epochs", f"this run cannot be extended: {what}", "train it again with more epochs"
-        )
-    return config.model_copy(update={"training": config.training.model_copy(update={"epochs": epochs})})
-
-
-def _unfinished(saved: TrainState | None) -> TrainState | None:
-    """Return the state of a run that is extended. Raises UsageError for one that would stop at once."""
-    if saved is None:
-        return None
-    if saved.stopped == "early_stopping":
+    elif saved is not None and saved.stopped == "early_stopping":
         what = f"the run stopped early at epoch {saved.state.epoch}, and would again"
-        raise UsageError("--epochs", what, "train it again with more patience")
-    return replace(saved, stopped=None)
+        remedy = "train it again with more patience"
+    if what:
+        raise UsageError("--epochs", what, remedy)
+    return metadata.with_epochs(config, epochs), None if saved is None else replace(saved, stopped=None)
 
 
-def _best(
-    folder: RunFolder, saved: TrainState | None, config: Config, preprocessing: Preprocessing | None
-) -> Best | None:
+def _best(folder: RunFolder, saved: TrainState, config: Config, preprocessing: Preprocessing) -> Best | None:
     """Return the best model that `saved` refers to; a newer one will be found again by training."""
-    if saved is None or preprocessing is None or saved.state.progress.best_value is None:
+    progress = saved.state.progress
+    if progress.best_value is None:
         return None
     best = best_from(folder.load_best(), folder.best)
-    if best.epoch < saved.state.progress.best_epoch:
+    if best.epoch < progress.best_epoch:
         what = f"is of epoch {best.epoch}, and {folder.last} knows a better one"
         raise CheckpointError(folder.best, what, _RESTORE)
     if best.metrics.keys() != {"loss", *history_metrics(config)}:
         raise CheckpointError(folder.best, "has other metrics than its run", _RESTORE)
     evaluation.check_tensors(config, preprocessing, best.model, folder.best)
-    return best if best.epoch == saved.state.progress.best_epoch else None
+    return best if best.epoch == progress.best_epoch else None

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from mlprun.engines import Best, Engine, State
     from mlprun.engines.contract import Arrays, StopReason
     from mlprun.experiment import Experiment
-    from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
     from mlprun.training.recorder import TrainState
 
@@ -57,13 +56,9 @@ class TrainContext:
     device: str
     constants: Mapping[str, Any]
     """the metadata that all checkpoints of the run share"""
+    before: Status
+    """the status after earlier sessions, with what is not as it was recorded when the run was started"""
     callbacks: Sequence[Any] = ()
-    seconds: float = 0.0
-    """of training in earlier sessions"""
-    differences: tuple[str, ...] = ()
-    """what is not as it was recorded when the run was started"""
-    extended: tuple[int, ...] = ()
-    """the epochs that the run went to before each extension"""
     pause: int | None = None
     """an epoch to stop at"""
 
@@ -91,8 +86,9 @@ def start(
     with StopFlag() as stop:
         folder, lock = runs.create(out, config.name, config=as_yaml(stored), record=record, code=code)
         with lock:
-            context = TrainContext(experiment, folder, engine, device, constants, callbacks, pause=pause)
-            return train(context, None, None, stop)
+            new = Status("running")
+            context = TrainContext(experiment, folder, engine, device, constants, new, callbacks, pause)
+            return train(context, None, stop)
 
 
 def constants_of(experiment: Experiment, stored: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
@@ -105,7 +101,7 @@ def constants_of(experiment: Experiment, stored: Mapping[str, Any], engine: Engi
     }
 
 
-def train(context: TrainContext, saved: TrainState | None, best: Best | None, stop: StopFlag) -> TrainResult:
+def train(context: TrainContext, saved: TrainState | None, stop: StopFlag) -> TrainResult:
     """Train to the end and write the status; the caller holds the lock and catches signals."""
     experiment = context.experiment
     status = StatusWriter(context, 0 if saved is None else saved.state.epoch)
@@ -113,17 +109,20 @@ def train(context: TrainContext, saved: TrainState | None, best: Best | None, st
     with devices.computing(experiment.config.training.threads, context.device):
         try:
             state = context.engine.initial_state(experiment) if saved is None else saved.state
-            path, last = context.folder.path, context.folder.last
-            run = TrainingRun(experiment, state, until=context.pause, path=path, checkpoint=last)
-            best = _fit(run, context, saved, best, stop, status)
+            folder = context.folder
+            run = TrainingRun(
+                experiment, state, until=context.pause, path=folder.path, checkpoint=folder.last
+            )
+            best = _fit(run, context, saved, stop, status)
             if best is None and run.state.progress.undefined:
-                emit(run.callbacks, "on_message", f"warning: {_never_a_number(experiment.config)}")
+                what = f"{experiment.config.best.metric} was not a number at any evaluation"
+                emit(run.callbacks, "on_message", f"warning: {what}: there is no best epoch")
             run.final_metrics = final_metrics(experiment, run.state, best, device=context.device)
         except Exception as error:
             translated = translate_error(error)
             expected = isinstance(translated, EXPECTED)
             if expected:
-                status.end("failed", {}, str(translated))
+                status.write("failed", reason=str(translated))
             if run is not None:
                 run.error = translated
                 emit(run.callbacks, "on_train_end", run)
@@ -134,7 +133,7 @@ def train(context: TrainContext, saved: TrainState | None, best: Best | None, st
     stopped = run.stop_reason or "interrupted"  # at `pause`
     stop.finished = stopped in _FINISHED
     reason = f"callback: {run.stop_message}" if stopped == "callback" else stopped
-    status.end("finished" if stop.finished else stopped, run.final_metrics, reason)  # type: ignore[arg-type]
+    status.write("finished" if stop.finished else stopped, run.final_metrics, reason)  # type: ignore[arg-type]
     emit(run.callbacks, "on_train_end", run)
     return TrainResult(context.folder, stopped, run.epoch, stop.number)
 
@@ -146,7 +145,6 @@ def _fit(
     run: TrainingRun,
     context: TrainContext,
     saved: TrainState | None,
-    best: Best | None,
     stop: StopFlag,
     status: StatusWriter,
 ) -> Best | None:
@@ -155,7 +153,7 @@ def _fit(
         if saved is None:
             recorder.begin(run.state)
         else:
-            recorder.restore(saved, best)
+            recorder.restore(saved)
             run.stop_reason = saved.stopped
         own = [part.build() for part in run.config.callbacks]
         run.callbacks = [recorder, status, *context.callbacks, *own]
@@ -165,32 +163,18 @@ def _fit(
         return recorder.best
 
 
-def _never_a_number(config: Config) -> str:
-    """Return why a run that evaluated dev rows has no best epoch."""
-    watching = [name for name in ("early_stopping",) if config.early_stopping is not None]
-    watching += [config.schedule.name] if config.schedule.plateau else []
-    idle = f", and {' and '.join(watching)} had nothing to go by" if watching else ""
-    return f"{config.best.metric} was not a number at any evaluation: there is no best epoch{idle}"
-
-
 def final_metrics(experiment: Experiment, state: State, best: Best | None, *, device: str) -> dict[str, Any]:
     """Return what status.json keeps: `best` (None without dev rows), `last` and `baselines`, with `splits`.
 
     `positive` names the class, of two, that precision, recall and the like are of.
     """
-    config = experiment.config
-    last = _measured(experiment, state.model, state.epoch, device)
-    first = None
+    watched = experiment.config.best.metric
+    last, first = _measured(experiment, state.model, state.epoch, device), None
     if best is not None:
-        name = config.best.metric.removeprefix("dev_")
-        first = {
-            "epoch": best.epoch,
-            "metric": config.best.metric,
-            "value": best.metrics[name],
-            "splits": last
-            if best.epoch == state.epoch
-            else _measured(experiment, best.model, best.epoch, device),
-        }
+        is_last = best.epoch == state.epoch
+        splits = last if is_last else _measured(experiment, best.model, best.epoch, device)
+        value = best.metrics[watched.removeprefix("dev_")]
+        first = {"epoch": best.epoch, "metric": watched, "value": value, "splits": splits}
     rows = evaluation.split_tensors(experiment, SPLITS, epoch=state.epoch, device="cpu")
     classes = experiment.classes or ()
     return {
@@ -218,27 +202,23 @@ class StatusWriter(Callback):
     """seconds of training before they are recorded for the first time, and their growth between records"""
 
     def __init__(self, context: TrainContext, epoch: int) -> None:
-        self._context, self._began, self._epoch = context, time.monotonic(), epoch
-        self._next = self.FIRST
-        self._write("running")
+        self._folder, self._before = context.folder, context.before
+        self._began, self._epoch, self._next = time.monotonic(), epoch, self.FIRST
+        self.write("running")
 
     def on_checkpoint(self, run: TrainingRun, epoch: int) -> None:
         """Record the epoch, and the seconds if they have grown enough."""
         self._epoch = epoch
         if self._seconds >= self._next:
-            self._write("running")
+            self.write("running")
             self._next = self.GROWTH * self._seconds
-
-    def end(self, state: RunState, metrics: Mapping[str, Any], reason: str) -> None:
-        """Write the final status, at the epoch that was saved last."""
-        self._write(state, metrics, reason)
 
     @property
     def _seconds(self) -> float:
         return max(0.0, time.monotonic() - self._began)
 
-    def _write(self, state: RunState, *outcome: Any) -> None:
-        context = self._context
-        status = Status(state, self._epoch, context.seconds + self._seconds, *outcome)
-        status = replace(status, differences=context.differences, extended=context.extended)
-        context.folder.write_status(status)
+    def write(self, state: RunState, metrics: Mapping[str, Any] | None = None, reason: str = "") -> None:
+        """Write the status at the epoch that was saved last."""
+        seconds, figures = self._before.seconds + self._seconds, dict(metrics or {})
+        status = replace(self._before, state=state, epochs=self._epoch, seconds=seconds)
+        self._folder.write_status(replace(status, figures=figures, reason=reason))

@@ -194,10 +194,7 @@ class HistoryRecorder(Callback):
     @property
     def table(self) -> NDArray[np.float64]:
         """All rows as [rows, columns], nan where dev was not evaluated."""
-        if len(self._pieces) != 1:
-            empty = np.zeros((0, len(self._names)))
-            self._pieces = [np.concatenate(self._pieces) if self._pieces else empty]
-        return self._pieces[0]
+        return np.concatenate([np.zeros((0, len(self._names))), *self._pieces])
 
     @property
     def columns(self) -> dict[str, NDArray[np.float64]]:
@@ -273,13 +270,12 @@ class Trainer:
         runs = [run for run in self.runs if not run.has_ended]
         try:
             self._cohort = self._open_cohort(runs)
-        except Exception as error:  # noqa: BLE001 -- the error of one of the runs
-            if len(runs) == 1:
-                runs[0].error = _open_error(runs[0], error)
-            else:
-                for run in runs:
-                    self._guarded(run, self._open_cohort, [run])
-                    run.error = None if run.error is None else _open_error(run, run.error)
+        except Exception:  # noqa: BLE001 -- the error of one of the runs
+            for run in runs:
+                try:
+                    self._open_cohort([run])
+                except Exception as error:  # noqa: BLE001 -- raised by the run's owner
+                    run.error = _open_error(run, error)
             runs = [run for run in runs if not run.has_ended]
             self._cohort = self._open_cohort(runs)
         self._opened = runs

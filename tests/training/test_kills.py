@@ -15,6 +15,7 @@ import pytest
 import mlprun.api as mlprun
 from mlprun.errors import InterruptedRunError
 from mlprun.interrupts import StopFlag
+from mlprun.storage.runs import Status
 from mlprun.training import run
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def test_the_status_is_written_seldom_beside_checkpoints(monkeypatch: pytest.Mon
     clock, written = [0.0], []
     monkeypatch.setattr(run.time, "monotonic", lambda: clock[0])
     folder = SimpleNamespace(write_status=lambda status: written.append(status))
-    context = run.TrainContext(None, folder, None, "cpu", {})  # type: ignore[arg-type]
+    context = run.TrainContext(None, folder, None, "cpu", {}, Status("running"))  # type: ignore[arg-type]
     writer = run.StatusWriter(context, 0)
     for epoch in range(1, 10_001):
         clock[0] += 0.1
@@ -124,7 +125,7 @@ def test_the_status_is_written_seldom_beside_checkpoints(monkeypatch: pytest.Mon
         # at most a second or a tenth is not counted yet
         assert clock[0] - written[-1].seconds < max(1.0, 0.1 * written[-1].seconds + 0.1)
     assert len(written) < 80
-    writer.end("finished", {}, "")
+    writer.write("finished")
     assert (written[-1].state, written[-1].epochs, written[-1].seconds) == ("finished", 10_000, clock[0])
 
 

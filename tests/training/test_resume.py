@@ -69,9 +69,7 @@ def test_an_extension_says_what_would_work(train: Train, contents: Contents) -> 
     run = train()
     before = contents(run)
     for epochs in (5, 12):
-        with pytest.raises(
-            UsageError, match="already goes to 12 epochs, of which 12 are done; give more than 12"
-        ):
+        with pytest.raises(UsageError, match="already goes to 12 epochs; give more than 12"):
             mlprun.resume(run.path, epochs=epochs)
     falling = train(schedule="cosine")
     with pytest.raises(UsageError, match="cosine schedule depends on the number of epochs"):

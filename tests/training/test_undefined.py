@@ -28,7 +28,6 @@ def test_early_stopping_and_plateau_ignore_what_is_not_a_number(tmp_path, heard,
     assert all(map(math.isnan, run.history["dev_roc_auc"]))
     (warning,) = [line for line in heard.said if line.startswith("warning")]
     assert "dev_roc_auc was not a number at any evaluation: there is no best epoch" in warning
-    assert "early_stopping and reduce_on_plateau had nothing to go by" in warning
 
 
 @pytest.fixture
