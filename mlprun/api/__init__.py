@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mlprun.api.runs import Run, load, load_checkpoint, load_config, reproduce, resume, train
     from mlprun.api.sweeps import SilentSweep, Sweep, load_definition, load_sweep, sweep
     from mlprun.api.verification import verify
-    from mlprun.training import Callback
+    from mlprun.training.trainer import Callback
 
 __all__ = [
     "Callback",
@@ -32,7 +32,7 @@ __all__ = [
     "verify",
 ]
 _MODULES = {
-    "training": ("Callback",),
+    "training.trainer": ("Callback",),
     "api.sweeps": ("SilentSweep", "Sweep", "load_definition", "load_sweep", "sweep"),
     "api.verification": ("verify",),
 }

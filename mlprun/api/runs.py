@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from mlprun import config as reading
-from mlprun import evaluation, figures, files, schema, training
+from mlprun import evaluation, figures, files, schema
+from mlprun.config import document as reading
 from mlprun.engines.device import resolve
 from mlprun.errors import (
     CheckpointError,
@@ -22,6 +22,8 @@ from mlprun.errors import (
 )
 from mlprun.experiment import Experiment
 from mlprun.storage import checkpoints, history, runs
+from mlprun.training import metadata, reproducing, resuming
+from mlprun.training import run as training
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +58,7 @@ class Run:
     @property
     def record(self) -> dict[str, Any]:
         """The content of run.json: what was run, where and with what."""
-        return training.record_of(self.folder)
+        return metadata.record_of(self.folder)
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -75,7 +77,7 @@ class Run:
 
     @cached_property
     def _config(self) -> tuple[Config, str | None]:
-        return training.trained_config(self.folder, allow_code=self.allow_code)
+        return metadata.trained_config(self.folder, allow_code=self.allow_code)
 
     @cached_property
     def history(self) -> dict[str, NDArray[Any]]:
@@ -150,7 +152,7 @@ def resume(
 ) -> Run:
     """Continue a run where it stopped; `epochs` extends it. Raises as `train` does, and CheckpointError."""
     folder = runs.open_run(os.fspath(run))
-    result = training.resume(folder, epochs=epochs, device=device, callbacks=callbacks, allow_code=allow_code)
+    result = resuming.resume(folder, epochs=epochs, device=device, callbacks=callbacks, allow_code=allow_code)
     return _run_of(result, allow_code=allow_code)
 
 
@@ -160,14 +162,14 @@ def reproduce(
     out: str | None = None,
     allow_code: bool = False,
     callbacks: Sequence[Any] = (),
-) -> training.Reproduction:
+) -> reproducing.Reproduction:
     """Train a run again, in a new folder below `out` or in one that is removed, and compare the two.
 
     Raises CheckpointError for a run that has not ended, and as `train` does.
     """
     folder = runs.open_run(os.fspath(run))
     with tempfile.TemporaryDirectory(prefix="mlprun-") as temporary:
-        return training.reproduce(folder, out=out or temporary, callbacks=callbacks, allow_code=allow_code)
+        return reproducing.reproduce(folder, out=out or temporary, callbacks=callbacks, allow_code=allow_code)
 
 
 def _run_of(result: training.TrainResult, *, allow_code: bool) -> Run:

@@ -19,7 +19,8 @@ from mlprun.cli.notation import inline, plain
 from mlprun.cli.options import Force, save
 from mlprun.cli.terminal import Output
 from mlprun.cli.validate import SCHEMA_FILE, schema_text
-from mlprun.config import from_mapping, printable
+from mlprun.config.document import from_mapping
+from mlprun.config.tree import printable
 from mlprun.errors import ConfigError, UsageError, command_line
 from mlprun.parts.datasets import datasets
 from mlprun.parts.part import Part, suggestion

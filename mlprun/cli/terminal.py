@@ -29,7 +29,7 @@ def printable(text: str) -> str:
     r"""Escape control, bidirectional and other invisible characters in a line: ESC becomes `\x1b`."""
     if text.isprintable():
         return text
-    from mlprun.config import printable as escaped  # rarely needed, and not imported at start-up
+    from mlprun.config.tree import printable as escaped  # rarely needed, and not imported at start-up
 
     return escaped(text)
 

@@ -18,7 +18,7 @@ from mlprun.errors import CheckFailedError, DivergedError, InterruptedRunError, 
 if TYPE_CHECKING:
     from mlprun.api import Run
     from mlprun.engines import ChunkResult
-    from mlprun.training import Reproduction
+    from mlprun.training.reproducing import Reproduction
     from mlprun.training.trainer import TrainingRun
 
 SHOWN = 12

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 import yaml
 
-from mlprun import config as reading
+from mlprun.config import document as reading
 from mlprun.experiment import Experiment, SplitTensors
 from mlprun.schema import parse
 from mlprun.verification.trajectories import steps_per_epoch

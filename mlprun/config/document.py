@@ -287,9 +287,8 @@ def _known_key(entries: dict[str, Entry], parts: list[str], depth: int) -> tuple
 def _assign_item(node: Node, items: tuple[Node, ...], parts: list[str], value: Node, depth: int) -> Node:
     index = int(parts[depth]) if _INDEX.fullmatch(parts[depth]) else len(items)
     if index >= len(items):
-        last = len(items) - 1
-        where = f"{dotted(tuple(parts[:depth]))} is a list of {len(items)}"
-        value.position.refuse(f"{where}; expected an index from 0 to {last}, or give the whole list")
+        where = dotted(tuple(parts[:depth]))
+        value.position.refuse(f"{where} has {len(items)} items; expected the index of one")
     inner = _assign(items[index], parts, value, depth + 1)
     return collection((*items[:index], inner, *items[index + 1 :]), node.position)
 
@@ -394,7 +393,7 @@ def _remedy(path: str, kind: FileKind) -> str:
     """Return what would work instead of a path that is no file: one in that folder, or of a similar name."""
     if files.is_url(path):
         return _DOWNLOAD
-    inside = _configs_in(path)
+    inside = _configs_in(os.path.join(path, kind.folder)) or _configs_in(path)
     nearby = _configs_in(os.path.join(_EXAMPLES, kind.folder))
     candidates = inside or [*_configs_in(os.path.dirname(path)), *nearby]
     by_stem = {_stem(candidate): candidate for candidate in reversed(candidates)}

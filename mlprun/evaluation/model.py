@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mlprun import config as reading
 from mlprun import files, schema
+from mlprun.config import document as reading
 from mlprun.engines.device import computing
 from mlprun.errors import CheckpointError, DataError, MlprunError, UsageError
 from mlprun.experiment import SPLITS, Experiment, MetricComputer, SplitTensors, compute_logits

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlprun import schema
-from mlprun.config import from_mapping
+from mlprun.config.document import from_mapping
 from mlprun.errors import ConfigError, UsageError
 from mlprun.experiment import Experiment
 from mlprun.figures import style

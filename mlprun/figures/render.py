@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from mlprun import files
-from mlprun.config import printable
+from mlprun.config.tree import printable
 from mlprun.figures import style
 from mlprun.figures.marks import colormap, draw_marks, norm_of
 from mlprun.figures.registry import compute, format_of

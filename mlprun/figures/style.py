@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mlprun.config import printable, truncate
+from mlprun.config.tree import printable, truncate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

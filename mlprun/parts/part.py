@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, c
 from pydantic_core.core_schema import ErrorType
 
 from mlprun import files
-from mlprun.config import ConfigStr, truncate
+from mlprun.config.tree import ConfigStr, truncate
 from mlprun.parts import aliases
 
 

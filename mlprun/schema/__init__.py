@@ -1,6 +1,6 @@
 """The schema of configs: documents are validated, checked and completed, all problems reported at once."""
 
-from mlprun.config import Problem
+from mlprun.config.document import Problem
 from mlprun.schema.jsonschema import json_schema, json_schema_of
 from mlprun.schema.load import (
     CONFIG_FILE,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_origin
 
-from mlprun.config import Problem, describe_value, dotted
+from mlprun.config.document import Problem
+from mlprun.config.tree import describe_value, dotted
 from mlprun.parts import aliases
 from mlprun.parts.initializers import LayerInit, initializers
 from mlprun.parts.part import Named, Options, suggestion
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
-    from mlprun.config import Path
+    from mlprun.config.tree import Path
 
 _EXPECTED: Final = {
     "int_type": "a whole number",
@@ -199,21 +200,10 @@ def _types(path: Path, data: Any, model: type[Options]) -> tuple[list[Any], Any]
     """Return the types that the value at `path` may have, and the value."""
     value, types = data, [model]
     for step in path:
-        if isinstance(step, str):
+        if isinstance(step, str):  # the items of a list have the types that it names
             types = [inner for annotation in types for inner in _types_at(step, annotation, value)]
-        else:
-            types = [inner for annotation in types for inner in _item_types(annotation)]
         value = value[step]
     return types, value
-
-
-def _item_types(annotation: Any) -> Iterator[Any]:
-    """Iterate over the types of the items of a list."""
-    if get_origin(annotation) is tuple:
-        yield get_args(annotation)[0]
-    else:
-        for argument in get_args(annotation):
-            yield from _item_types(argument)
 
 
 def _types_at(key: str, annotation: Any, value: Any) -> Iterator[Any]:

@@ -11,12 +11,13 @@ from importlib.util import module_from_spec
 from typing import TYPE_CHECKING, Final
 
 from mlprun import files
-from mlprun.config import ConfigStr, Problem
+from mlprun.config.document import Problem
+from mlprun.config.tree import ConfigStr
 from mlprun.errors import FileError, UsageError
 from mlprun.schema.model import path_from_here
 
 if TYPE_CHECKING:
-    from mlprun.config import Document
+    from mlprun.config.document import Document
 
 MAX_CODE: Final = 10_000_000
 _FORMER_MODULES: Final = {

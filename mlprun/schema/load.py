@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import ValidationError
 
-from mlprun import config as reading
 from mlprun import interrupts
-from mlprun.config import Problem
+from mlprun.config import document as reading
+from mlprun.config.document import Problem
 from mlprun.errors import DataError, MlprunError
 from mlprun.parts import SPLITS
 from mlprun.parts.activations import activations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-    from mlprun.config import Document
+    from mlprun.config.document import Document
     from mlprun.parts.datasets import Dataset, DatasetInfo
     from mlprun.parts.splits import Split
     from mlprun.schema.model import Config

@@ -112,10 +112,8 @@ def read_bytes(path: files.PathLike, *, follow: bool = True) -> bytes:
     """Return the unchecked bytes of a checkpoint; missing or of the wrong kind is CheckpointError."""
     try:
         return files.read_bytes(path, cap=MAX_BYTES, follow=follow)
-    except FileNotFoundError as error:
-        raise CheckpointError(str(path), "no such file", _EXPECTED) from error
-    except files.WrongKindError as error:
-        raise CheckpointError(str(path), f"is {error.kind}", _EXPECTED) from error
+    except (FileNotFoundError, files.WrongKindError) as error:
+        raise CheckpointError(str(path), str(error.strerror), _EXPECTED) from error
     except files.TooLargeError as error:
         raise CheckpointError(str(path), error.what, _EXPECTED) from error
 

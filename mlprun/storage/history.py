@@ -135,10 +135,8 @@ def _lines(path: str) -> list[str]:
 def _bytes(path: str) -> bytes:
     try:
         return files.read_bytes(path, cap=MAX_BYTES, follow=False)
-    except FileNotFoundError as error:
-        raise CheckpointError(path, "no such file", "expected a run folder's history.csv") from error
-    except files.WrongKindError as error:
-        raise CheckpointError(path, f"is {error.kind}", "expected a run folder's history.csv") from error
+    except (FileNotFoundError, files.WrongKindError) as error:
+        raise CheckpointError(path, str(error.strerror), "expected a run folder's history.csv") from error
 
 
 def _header(columns: Sequence[str]) -> bytes:

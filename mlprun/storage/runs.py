@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from mlprun import files
-from mlprun.config import printable
+from mlprun.config.tree import printable
 from mlprun.errors import CheckpointError, FileError, RunInUseError, UsageError, command_line, shell_path
 from mlprun.parts import SPLITS
 from mlprun.storage import canonical, checkpoints, provenance

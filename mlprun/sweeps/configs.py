@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlprun import engines, evaluation, schema
-from mlprun.config import Node, printable, truncate
+from mlprun.config.tree import Node, printable, truncate
 from mlprun.errors import ConfigError, MlprunError, UsageError
 from mlprun.experiment import SPLITS, Experiment, data_key, history_columns, history_metrics
 from mlprun.parts.losses import losses
@@ -22,7 +22,8 @@ from mlprun.sweeps.space import Candidate
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from mlprun.config import Document, Path
+    from mlprun.config.document import Document
+    from mlprun.config.tree import Path
     from mlprun.parts.datasets import Dataset, DatasetInfo
     from mlprun.schema import Config
     from mlprun.sweeps.definition import Definition, Sweep

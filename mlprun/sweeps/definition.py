@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from mlprun import config as reading
 from mlprun import schema
+from mlprun.config import document as reading
 from mlprun.errors import ConfigError, MlprunError, UsageError
 from mlprun.parts.part import Options, PositiveInt, Seed
 from mlprun.schema import Problem
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from mlprun.config import Document
+    from mlprun.config.document import Document
 
 MAX_TRIALS = 1_000_000
 _BASE = "base."

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlprun import files, schema, training
+from mlprun import files, schema
 from mlprun.errors import CheckpointError, UsageError
 from mlprun.experiment import Experiment
 from mlprun.storage import history
 from mlprun.sweeps import cohort_file, database, definition, space
 from mlprun.sweeps.configs import Configs
 from mlprun.sweeps.trials import SharedConfig
+from mlprun.training import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -53,7 +54,7 @@ def extract(
     kept.history(trial.member or 0)
     config = config_of(folder, trial, allow_code=allow_code)
     pause = trial.epochs if trial.status == "pruned" else None
-    ended = training.start(Experiment.of(config), out=out, callbacks=callbacks, pause=pause)
+    ended = run.start(Experiment.of(config), out=out, callbacks=callbacks, pause=pause)
     return ExtractedTrial(trial, ended.folder, tuple(_differences(ended.folder, trial, kept)))
 
 

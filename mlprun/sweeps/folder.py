@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from mlprun import files
-from mlprun.config import read_without_bases
+from mlprun.config.document import read_without_bases
 from mlprun.errors import CheckpointError, MlprunError
 from mlprun.storage import canonical, runs
 from mlprun.storage.runs import Lock, is_locked

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from mlprun import files, schema
-from mlprun.config import ConfigStr, Node
+from mlprun.config.tree import ConfigStr, Node
 from mlprun.engines import device as devices
 from mlprun.errors import CheckpointError, DataError, FileError
 from mlprun.storage import canonical, checkpoints, provenance

@@ -18,7 +18,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlprun import randomness
-from mlprun.config import Node
+from mlprun.config.tree import Node
 from mlprun.errors import CheckpointError
 from mlprun.storage import canonical
 from mlprun.sweeps.schema import Configuration, Scale
@@ -26,7 +26,7 @@ from mlprun.sweeps.schema import Configuration, Scale
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from mlprun.config import Document
+    from mlprun.config.document import Document
     from mlprun.sweeps.definition import Definition, Draw, Sweep
 
     PathLists = Mapping[str, Sequence[Any]]

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import torch
 
-from mlprun import config as reading
 from mlprun import engines, schema
+from mlprun.config import document as reading
 from mlprun.engines import State
 from mlprun.engines import device as devices
 from mlprun.engines.contract import never

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 import yaml
 
-from mlprun import config as reading
 from mlprun import files, schema
+from mlprun.config import document as reading
+from mlprun.config.parser import is_plain_string
 from mlprun.errors import CheckpointError, DataError, MlprunError, UsageError, command_line
 from mlprun.schema.extend import MAX_CODE
 from mlprun.storage import provenance, runs
@@ -58,7 +59,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    style = None if reading.is_plain_string(value) else "'"
+    style = None if is_plain_string(value) else "'"
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 

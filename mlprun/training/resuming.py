@@ -6,8 +6,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mlprun import config as reading
 from mlprun import engines, evaluation
+from mlprun.config import document as reading
 from mlprun.engines import device as devices
 from mlprun.errors import CheckpointError, UsageError, command_line
 from mlprun.experiment import Experiment, history_columns, history_metrics

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from mlprun import config as reading
 from mlprun import schema
+from mlprun.config import document as reading
 from mlprun.engines.torch import TorchEngine
 from mlprun.errors import MlprunError
 from mlprun.parts.losses import losses as known_losses

@@ -14,7 +14,7 @@ import numpy as np
 from mlprun import files, schema
 from mlprun.errors import DataError, UsageError
 from mlprun.storage import history, runs
-from mlprun.training import trained_config
+from mlprun.training.metadata import trained_config
 from mlprun.verification.agreement import EPS, GROWTH, SLACK, largest, max_difference
 from mlprun.verification.mistakes import MIN_ROWS, Explanation, Mistake, MistakeSearch
 from mlprun.verification.trajectories import LOSSES, Setup, cast

@@ -145,8 +145,7 @@ class Fused:
     """Runs on the fused engine, trained as one cohort."""
 
     def __init__(self, engine: Any, experiments: list[Any]) -> None:
-        from mlprun.training import Callback
-        from mlprun.training.trainer import Trainer, TrainingRun
+        from mlprun.training.trainer import Callback, Trainer, TrainingRun
 
         class LastRow(Callback):
             def on_chunk_end(self, run: Any, chunk: Any) -> None:

@@ -3,7 +3,7 @@ import os
 import numpy as np
 import pytest
 
-from mlprun.config import from_mapping, read
+from mlprun.config.document import from_mapping, read
 from mlprun.errors import ConfigError, FileError, UsageError
 
 
@@ -152,10 +152,10 @@ def test_an_override_finds_keys_that_contain_dots(write):
         (".=1", ".=1: expected KEY=VALUE such as optimizer.lr=0.1"),
         ("x=", "x=: no value; write x=null for none, or x=\"''\" for an empty text"),
         ("x=#c", "x=#c: no value; write x=null for none, or x=\"''\" for an empty text"),
-        ("x.2=1", "x.2=1: x is a list of 2; expected an index from 0 to 1, or give the whole list"),
-        ("x.-1=1", "x.-1=1: x is a list of 2; expected an index from 0 to 1, or give the whole list"),
-        ("x.a=1", "x.a=1: x is a list of 2; expected an index from 0 to 1, or give the whole list"),
-        ("e.0=1", "e.0=1: e is a list of 0; expected an index from 0 to -1, or give the whole list"),
+        ("x.2=1", "x.2=1: x has 2 items; expected the index of one"),
+        ("x.-1=1", "x.-1=1: x has 2 items; expected the index of one"),
+        ("x.a=1", "x.a=1: x has 2 items; expected the index of one"),
+        ("e.0=1", "e.0=1: e has 0 items; expected the index of one"),
         ("base=b.yaml", "base=b.yaml: base cannot be overridden; name it in the file"),
         (
             "a={b: 1, b: 2}",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mlprun import config as reading
 from mlprun import schema
+from mlprun.config import document as reading
 from mlprun.errors import DataError, UsageError
 from mlprun.experiment import Experiment
 

@@ -50,7 +50,7 @@ def test_every_config_starts_the_same_in_a_module_that_is_used_again(path, dtype
 )
 def test_layers_of_every_kind_are_drawn_again(architecture):
     mapping = {"dataset": "moons", "architecture": architecture}
-    from mlprun.config import from_mapping
+    from mlprun.config.document import from_mapping
 
     config = schema.parse(from_mapping(mapping, "", "test"))
     experiment, starts = Experiment.of(config), InitialWeightCache()

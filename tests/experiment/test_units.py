@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mlprun import config as reading
 from mlprun import engines, schema
+from mlprun.config import document as reading
 from mlprun.experiment import Experiment, MetricComputer, SplitTensors
 
 DELTA = 3000.0

@@ -1,8 +1,8 @@
 # ruff: noqa: E501, ISC004 -- a table is read best with one case in a line
 import pytest
 
-from mlprun import config as reading
 from mlprun import schema
+from mlprun.config import document as reading
 from mlprun.errors import ConfigError
 from mlprun.parts.losses import losses
 from mlprun.parts.metrics import metrics

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlprun import config as reading
 from mlprun import schema
+from mlprun.config import document as reading
 from mlprun.errors import ConfigError, DataError, FileError, UsageError
 from mlprun.parts.datasets import Generated, datasets
 from mlprun.schema import model

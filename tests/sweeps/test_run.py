@@ -10,7 +10,7 @@ import pytest
 import mlprun
 from mlprun import schema
 from mlprun.api import SilentSweep
-from mlprun.config import from_mapping
+from mlprun.config.document import from_mapping
 from mlprun.errors import (
     CheckFailedError,
     CheckpointError,

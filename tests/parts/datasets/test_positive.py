@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import average_precision_score, precision_score, recall_score
 
 from mlprun import cli, schema
-from mlprun import config as reading
+from mlprun.config import document as reading
 from mlprun.errors import ConfigError
 from mlprun.experiment import Experiment
 
