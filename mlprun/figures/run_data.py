@@ -54,15 +54,14 @@ class RunData:
     def of(cls, folder: RunFolder, *, allow_code: bool = False) -> RunData:
         """The run in a folder, as far as it has come. Raises CheckpointError before its first checkpoint."""
         # torch is not needed to list figures
-        from mlprun import evaluation
-        from mlprun.training.recorder import best_from
+        from mlprun import evaluation, training
 
         newest = folder.load_last()
         if newest is None:
             raise CheckpointError(folder.path, "has no checkpoint yet", "wait a second, or train it again")
         last = evaluation.load(newest.checkpoint, newest.path, folder.path, allow_code=allow_code)
         models = evaluation.snapshots(newest.checkpoint, last.config, last.preprocessing, newest.path)
-        best = best_from(folder.load_best(), folder.best) if os.path.lexists(folder.best) else None
+        best = training.best_from(folder.load_best(), folder.best) if os.path.lexists(folder.best) else None
         if best is not None:
             evaluation.check_tensors(last.config, last.preprocessing, best.model, folder.best)
             models[best.epoch] = dict(best.model)
