@@ -128,7 +128,10 @@ def test_names_that_read_as_numbers_are_to_be_quoted(refusal, line):
 
 def test_class_weights_are_a_list_with_no_word_for_balanced(refusal):
     (problem,) = refusal("dataset: iris\nloss: {name: cross_entropy, class_weights: balanced}\n")
-    assert problem == "c.yaml:2:44: loss.class_weights: expected a list, got the string 'balanced'"
+    assert (
+        problem
+        == "c.yaml:2:44: loss.class_weights: expected a list, got the string 'balanced'; put it in brackets"
+    )
 
 
 def test_a_url_keeps_its_slashes_and_is_to_be_downloaded(refusal, tmp_path):

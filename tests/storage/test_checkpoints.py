@@ -263,7 +263,7 @@ def test_a_file_of_another_kind_is_named(tmp_path, data, message):
 def test_missing_and_folder_are_4_and_unreadable_is_7(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match="no such file; expected"):
         checkpoints.read(tmp_path / "missing")
-    with pytest.raises(CheckpointError, match="is a folder; expected"):
+    with pytest.raises(CheckpointError, match="is a folder, not a file; expected"):
         checkpoints.read(tmp_path)
     with pytest.raises(FileError, match="cannot be read: input/output error") as caught:
         checkpoints.read("/proc/self/mem")
