@@ -82,7 +82,8 @@ def _models(experiment: Experiment) -> Iterator[tuple[str, Linear]]:
     link = (experiment.config.architecture.output_activation or Identity()).link
     if link is None:
         return
-    constant, mean = "mean" if experiment.classes is None else "majority", _mean(experiment)
+    constant, targets = "mean" if experiment.classes is None else "majority", _targets(experiment)
+    mean = targets.mean(axis=0)
     if not np.isfinite(mean).all():
         return
     share = np.clip(mean, 1e-7, 1 - 1e-7)
@@ -90,7 +91,7 @@ def _models(experiment: Experiment) -> Iterator[tuple[str, Linear]]:
     yield constant, Linear(experiment, None, levels[link])
     if not _is_quick(experiment, len(mean)):
         return
-    features, targets = _fitted_rows(experiment)
+    features = _features(experiment)
     with suppress(np.linalg.LinAlgError):
         if link == "identity":
             weight, bias = _least_squares(features, targets)
@@ -99,13 +100,13 @@ def _models(experiment: Experiment) -> Iterator[tuple[str, Linear]]:
         yield f"{'linear' if link == 'identity' else 'logistic'} regression", Linear(experiment, weight, bias)
 
 
-def _mean(experiment: Experiment) -> Floats:
-    """[K] mean of the train targets that baselines learn from; of classes their shares."""
+def _targets(experiment: Experiment) -> Floats:
+    """[N, K] targets of the train rows that baselines learn from; classes are one-hot."""
     targets = experiment.fixed["train"].targets[:ROWS]
     if targets.ndim == 1:
         assert experiment.classes is not None
-        return np.bincount(targets, minlength=len(experiment.classes)) / len(targets)
-    return np.asarray(targets.mean(axis=0, dtype=np.float64))
+        targets = np.eye(len(experiment.classes))[targets]
+    return np.asarray(targets, np.float64)
 
 
 def _is_quick(experiment: Experiment, outputs: int) -> bool:
@@ -115,15 +116,12 @@ def _is_quick(experiment: Experiment, outputs: int) -> bool:
     return width <= WIDTH and rows * width * (width + outputs) <= WORK
 
 
-def _fitted_rows(experiment: Experiment) -> tuple[Floats, Floats]:
-    """Features [N, D] and targets [N, K] (classes one-hot) of the train rows that baselines learn from."""
-    train, vocabulary = experiment.fixed["train"], experiment.config.architecture.vocabulary
-    inputs, targets = train.inputs[:ROWS], train.targets[:ROWS]
-    features = inputs if vocabulary is None else np.eye(vocabulary)[inputs].reshape(len(inputs), -1)
-    if targets.ndim == 1:
-        assert experiment.classes is not None
-        targets = np.eye(len(experiment.classes))[targets]
-    return np.asarray(features, np.float64), np.asarray(targets, np.float64)
+def _features(experiment: Experiment) -> Floats:
+    """[N, D] features of the same rows; symbols are one-hot."""
+    inputs, vocabulary = experiment.fixed["train"].inputs[:ROWS], experiment.config.architecture.vocabulary
+    if vocabulary is not None:
+        inputs = np.eye(vocabulary)[inputs].reshape(len(inputs), -1)
+    return np.asarray(inputs, np.float64)
 
 
 def _least_squares(features: Floats, targets: Floats) -> tuple[Floats, Floats]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor, nn
+
+AnyLayer = TypeVar("AnyLayer", Layer, OutputLayer)
 
 _DEFAULT_HIDDEN = (8,)
 MOST_LAYERS = 1000
@@ -83,25 +85,17 @@ class Mlp(Architecture):
     def hidden_layers(self) -> tuple[Layer, ...]:
         """The hidden layers with every option filled in."""
         given = self.layers if self.layers is not None else tuple(Layer(units=n) for n in self.hidden or ())
-        return tuple(
-            Layer(
-                units=layer.units,
-                activation=self.activation if layer.activation is None else layer.activation,
-                bias=self.bias if layer.bias is None else layer.bias,
-                init=self._layer_init if layer.init is None else layer.init,
-                dropout=self.dropout if layer.dropout is None else layer.dropout,
-                norm=self.norm if layer.norm is None else layer.norm,
-            )
-            for layer in given
-        )
+        return tuple(map(self._filled, given))
 
     @property
     def output_layer(self) -> OutputLayer:
         """The output layer with every option filled in."""
-        return OutputLayer(
-            bias=self.bias if self.output.bias is None else self.output.bias,
-            init=self._layer_init if self.output.init is None else self.output.init,
-        )
+        return self._filled(self.output)
+
+    def _filled(self, layer: AnyLayer) -> AnyLayer:
+        """The layer with the architecture's options where it has none of its own."""
+        options = {**dict(self), "init": self._layer_init}
+        return layer.model_copy(update={name: options[name] for name, own in layer if own is None})
 
     def shapes(self, inputs: int) -> dict[str, tuple[int, ...]]:
         assert self.outputs is not None

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from mlprun.parts.data import Array, Floats, Ints, Names
 
+    Layout = tuple[int, Names]
+    Rows = tuple[Floats, Ints]
+
 
 def shortened(warnings: Iterable[str], most: int = 10) -> tuple[str, ...]:
     """The first warnings, and how many more there are: a wide table could have thousands."""
@@ -130,7 +133,7 @@ class Generated(Dataset):
         """Rows that `load` draws."""
         return self.default_samples if self.samples is None else self.samples
 
-    def layout(self) -> tuple[int, Names]:
+    def layout(self) -> Layout:
         """D, the numbers per row, and the names of the classes in the order of their ids."""
         return 2, digits(2)
 
@@ -190,7 +193,7 @@ def digits(count: int) -> Names:
 class SampledDataset(Generated):
     """Base of the datasets whose rows and fresh rows follow one recipe, `draw`."""
 
-    def draw(self, rows: int, sampler: Sampler) -> tuple[Floats, Ints]:
+    def draw(self, rows: int, sampler: Sampler) -> Rows:
         """Inputs [rows, D] and class ids [rows], in the order of a shuffled dataset."""
         raise NotImplementedError
 

@@ -28,7 +28,8 @@ from mlprun.randomness import Purpose
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mlprun.parts.data import Floats, Ints, Names
+    from mlprun.parts.data import Floats, Ints
+    from mlprun.parts.datasets.dataset import Layout, Rows
 
 
 Point = Annotated[tuple[float, ...], Field(min_length=1)]
@@ -60,10 +61,10 @@ class Blobs(SampledDataset):
             raise ValueError(f"the lowest coordinate {box[0]:g} must be below the highest, {box[1]:g}")
         return box
 
-    def layout(self) -> tuple[int, Names]:
+    def layout(self) -> Layout:
         return self.features, digits(self.centers)
 
-    def draw(self, rows: int, sampler: Sampler) -> tuple[Floats, Ints]:
+    def draw(self, rows: int, sampler: Sampler) -> Rows:
         low, high = self.center_box
         # a stream of their own, so that every way of drawing rows meets the same centres
         places = Sampler(self.seed or 0, Purpose.DATASET, step=1).uniforms(self.centers, self.features)
@@ -122,10 +123,10 @@ class Gaussians(SampledDataset):
                 raise ValueError(f"covariance {number} is not symmetric and positive definite")
         return self
 
-    def layout(self) -> tuple[int, Names]:
+    def layout(self) -> Layout:
         return len(self.means[0]), digits(len(self.means))
 
-    def draw(self, rows: int, sampler: Sampler) -> tuple[Floats, Ints]:
+    def draw(self, rows: int, sampler: Sampler) -> Rows:
         labels = self._labels(rows)[sampler.order(rows)]
         noise = sampler.normals(rows, len(self.means[0]))
         if self.covariances is None:
@@ -167,7 +168,7 @@ class Moons(Generated):
         0.2, description="standard deviation of the noise, in units of the radius"
     )
 
-    def layout(self) -> tuple[int, Names]:
+    def layout(self) -> Layout:
         return 2, ("outer", "inner")
 
     def load(self) -> Data:
@@ -257,10 +258,10 @@ class Circles(SampledDataset):
     )
     factor: Probability = Field(0.5, description="inner radius divided by the outer one")
 
-    def layout(self) -> tuple[int, Names]:
+    def layout(self) -> Layout:
         return 2, ("outer", "inner")
 
-    def draw(self, rows: int, sampler: Sampler) -> tuple[Floats, Ints]:
+    def draw(self, rows: int, sampler: Sampler) -> Rows:
         outer, inner = rows // 2, rows - rows // 2
         turn = np.concatenate([np.arange(count) / max(count, 1) for count in (outer, inner)])
         labels = np.repeat([0, 1], [outer, inner])
@@ -287,10 +288,10 @@ class Spirals(SampledDataset):
         0.03, description="standard deviation of the noise, in units of the outermost radius"
     )
 
-    def layout(self) -> tuple[int, Names]:
+    def layout(self) -> Layout:
         return 2, digits(self.arms)
 
-    def draw(self, rows: int, sampler: Sampler) -> tuple[Floats, Ints]:
+    def draw(self, rows: int, sampler: Sampler) -> Rows:
         number = sampler.order(rows)
         labels, along = number % self.arms, number // self.arms
         # half a step off zero: at the very centre all arms would share a point
@@ -315,7 +316,7 @@ class Checkerboard(SampledDataset):
         0.0, description="standard deviation of the noise, in units of half the side"
     )
 
-    def draw(self, rows: int, sampler: Sampler) -> tuple[Floats, Ints]:
+    def draw(self, rows: int, sampler: Sampler) -> Rows:
         place = sampler.uniforms(rows, 2)
         labels = np.floor(self.cells * place).astype(np.int64).sum(axis=1) % 2
         return 2 * place - 1 + self.noise * sampler.normals(rows, 2), labels
@@ -391,7 +392,7 @@ class Classification(Generated):
         if total > 1 + 1e-9 or (complete and total < 1 - 1e-9):
             raise ValueError(f"weights sum to {total:g}; they must sum to {'1' if complete else 'at most 1'}")
 
-    def layout(self) -> tuple[int, Names]:
+    def layout(self) -> Layout:
         return self.features, digits(self.classes)
 
     def load(self) -> Data:
@@ -513,9 +514,9 @@ class Parity(SampledDataset):
     bits: PositiveInt = Field(2, description="bits per row")
     noise: NonNegativeFloat = Field(0.1, description="standard deviation of the noise on the bits")
 
-    def layout(self) -> tuple[int, Names]:
+    def layout(self) -> Layout:
         return self.bits, digits(2)
 
-    def draw(self, rows: int, sampler: Sampler) -> tuple[Floats, Ints]:
+    def draw(self, rows: int, sampler: Sampler) -> Rows:
         bits = (sampler.uniforms(rows, self.bits) >= 0.5).astype(np.int64)
         return bits + self.noise * sampler.normals(rows, self.bits), bits.sum(axis=1) % 2
