@@ -31,6 +31,8 @@ DecoupledWeightDecay = Annotated[
 ]
 Decoupled = Annotated[bool, Field(description="decouple weight decay from the gradients, as in AdamW")]
 Eps = Annotated[float, Field(ge=0, description="added to the denominator for numerical stability")]
+Momentum = Annotated[float, Field(ge=0, description="momentum factor; 0 for none")]
+Nesterov = Annotated[bool, Field(description="use Nesterov momentum")]
 Betas = Annotated[
     tuple[Probability, Probability],
     Field(description="decay rates of the running means of the gradient and its square"),
@@ -221,7 +223,7 @@ class RMSprop(Optimizer):
     alpha: float = Field(0.99, ge=0, le=1, description="decay of the running mean of squares")
     eps: Eps = 1e-8
     weight_decay: WeightDecay = 0.0
-    momentum: NonNegativeFloat = Field(0.0, description="momentum factor; 0 for none")
+    momentum: Momentum = 0.0
     centered: bool = Field(
         default=False, description="divide by the running standard deviation instead of the root mean square"
     )
@@ -261,10 +263,10 @@ class SGD(Optimizer):
     torch_name = "SGD"
 
     name: Literal["sgd"] = "sgd"
-    momentum: NonNegativeFloat = Field(0.0, description="momentum factor; 0 for none")
+    momentum: Momentum = 0.0
     dampening: float = Field(0.0, description="dampening of the momentum")
     weight_decay: WeightDecay = 0.0
-    nesterov: bool = Field(default=False, description="use Nesterov momentum")
+    nesterov: Nesterov = False
 
     @field_validator("nesterov")
     @classmethod
@@ -414,7 +416,7 @@ class Muon(BesideAdam):
     name: Literal["muon"] = "muon"
     weight_decay: DecoupledWeightDecay = 0.1
     momentum: NonNegativeFloat = Field(0.95, description="momentum factor")
-    nesterov: bool = Field(default=True, description="use Nesterov momentum")
+    nesterov: Nesterov = True
     ns_coefficients: tuple[float, float, float] = Field(
         (3.4445, -4.775, 2.0315), description="coefficients of the Newton-Schulz polynomial"
     )

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from mlprun.parts.data import Array, Data, DatasetInfo, Ints
 
+    Problems = Iterator[tuple[str, str]]
+
 
 class Fresh(Options):
     """Rows drawn anew from the dataset's generator at every evaluation."""
@@ -146,9 +148,7 @@ def split_problems(
     return [SplitProblem(field, message) for field, message in found]
 
 
-def _problems(
-    split: Split, info: DatasetInfo, *, can_draw_fresh: bool, has_columns: bool
-) -> Iterator[tuple[str, str]]:
+def _problems(split: Split, info: DatasetInfo, *, can_draw_fresh: bool, has_columns: bool) -> Problems:
     if split.same or split.column is not None:
         yield from _exclusive_problems(split, has_columns=has_columns)
         return
@@ -180,7 +180,7 @@ def _largest_remainder(quotas: list[Fraction]) -> list[int]:
     return whole
 
 
-def _exclusive_problems(split: Split, *, has_columns: bool) -> Iterator[tuple[str, str]]:
+def _exclusive_problems(split: Split, *, has_columns: bool) -> Problems:
     fields, way = Split.model_fields, "same" if split.same else "column"
     # a resolved config spells every default out, and must stay valid
     for name in (*SPLITS, "folds", "fold", *(["column"] if split.same else [])):
@@ -194,7 +194,7 @@ def _fresh(split: Split) -> Iterator[str]:
     return (name for name in ("dev", "test") if isinstance(getattr(split, name), Fresh))
 
 
-def _fold_problems(split: Split, rows: int) -> Iterator[tuple[str, str]]:
+def _fold_problems(split: Split, rows: int) -> Problems:
     if split.folds is None:
         yield "fold", "has no meaning without folds; add folds: 5, or remove it"
         return
@@ -212,7 +212,7 @@ def _fold_problems(split: Split, rows: int) -> Iterator[tuple[str, str]]:
         yield "folds", f"{rows} rows leave none to train on; expected fewer folds"
 
 
-def _share_problems(split: Split, rows: int, *, can_draw_fresh: bool) -> Iterator[tuple[str, str]]:
+def _share_problems(split: Split, rows: int, *, can_draw_fresh: bool) -> Problems:
     if not can_draw_fresh:
         for name in _fresh(split):
             yield name, "this dataset draws no fresh rows; expected a count or a fraction"
