@@ -31,6 +31,7 @@ import os
 import resource
 import sqlite3
 from dataclasses import asdict
+from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import quote
@@ -266,7 +267,7 @@ class Writer(Closeable):
 
 
 def _put_trials(connection: sqlite3.Connection, verb: str, trials: Iterable[Trial]) -> None:
-    rows = ((one.id, *(getattr(one, name) for name in TRIAL_COLUMNS)) for one in trials)
+    rows = map(attrgetter("id", *TRIAL_COLUMNS), trials)
     connection.executemany(f"{verb} INTO trials VALUES (?{', ?' * len(TRIAL_COLUMNS)})", rows)
 
 

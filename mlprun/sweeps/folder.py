@@ -253,9 +253,8 @@ def find(out: str) -> list[SweepFolder]:
 
 def named(out: str, name: str) -> list[SweepFolder]:
     """Return the folders NAME-... below `out`, the newest first."""
-    names = files.names(out) if files.is_folder(out) else []
-    paths = [os.path.join(out, found) for found in names if found.rpartition("-")[0] == name]
-    return sorted((SweepFolder(path) for path in paths if is_sweep(path)), key=_number, reverse=True)
+    alike = [found for found in find(out) if found.name.rpartition("-")[0] == name]
+    return sorted(alike, key=_number, reverse=True)
 
 
 def _number(found: SweepFolder) -> int:

@@ -71,7 +71,9 @@ class Plan:
         self._paths = space.path_lists(self.sweep)
         self._known_paths = self._paths if known is None else known.description.paths
         settings = [] if known is None else known.settings()
-        self._engines, self._uses_fused = self._known_engines(known)
+        engines = [] if known is None else (one.engine for one in known.planned() if one.engine is not None)
+        self._uses_fused = next((engine == "fused" for engine in engines), None)
+        """whether trials whose config leaves the engine open use fused; what trials have used stays"""
         candidates = space.restored(definition, settings, self._known_paths)
         if self.sweep.search is None:
             self._examples = self._add(candidates)
@@ -206,22 +208,11 @@ class Plan:
             raise UsageError("seeds", what, "choose a smaller seed")
         return range(first, first + seeds)
 
-    def _known_engines(self, known: Results | None) -> tuple[dict[int, str | None], bool | None]:
-        """Return the engines of the rounds of a search, and whether fused is used, None if not decided.
-
-        Every round of a search uses the engine of its first, even if this version would choose another.
-        """
-        if known is None:
-            return {}, None
-        engines = {one.setting: one.engine for one in known.planned()}
-        uses_fused = next((engine == "fused" for engine in engines.values() if engine is not None), None)
-        return engines if self.sweep.search is not None else {}, uses_fused
-
     def _add(self, candidates: Sequence[Candidate]) -> list[CheckedConfig]:
         """Check configurations and choose the engine of their trials."""
         checked = self.configs.check(candidates)
         if checked and self._uses_fused is None:
-            self._uses_fused = self._choose_fused(candidates, checked)
+            self._uses_fused = self._choose_fused(checked)
         if not self._uses_fused:
             torch = {
                 one: one._replace(kind=one.kind._replace(engine="torch"))
@@ -233,15 +224,8 @@ class Plan:
         self._checked += checked
         return checked
 
-    def _choose_fused(self, candidates: Sequence[Candidate], checked: Sequence[CheckedConfig]) -> bool:
+    def _choose_fused(self, checked: Sequence[CheckedConfig]) -> bool:
         """Return True if the sweep is long enough for loading the kernels, going by its first round."""
-        used = {
-            self._engines.get(candidate.number)
-            for candidate, one in zip(candidates, checked, strict=True)
-            if one.is_auto and one.kind.engine == "fused"
-        }
-        if used - {None}:
-            return "fused" in used
         round_ = checked[: None if self.sweep.search is None else self.sweep.search.batch]
         saved = sum(one.cost.saved for one in round_ if one.is_auto and one.kind.engine == "fused")
         return self.total * saved / len(round_) > support.STARTUP

@@ -220,26 +220,20 @@ def to_retrain(found: SweepFolder, *, retry_failed: bool) -> tuple[frozenset[int
     The second value says why, in lines for the user.
     """
     with found.results() as results:
-        lost = [
-            one for one in results.cohorts(pending=False) if not checkpoints.is_complete(found.cohort(one))
-        ]
+        ended = results.cohorts(pending=False)
+        lost = dict.fromkeys(one for one in ended if not checkpoints.is_complete(found.cohort(one)))
         if not lost and not retry_failed:
             return frozenset(), []
-        ended = [one for one in results.planned() if one.status != "pending"]
-    by_cohort: dict[int | None, list[int]] = {}
-    for one in ended:
-        by_cohort.setdefault(one.cohort, []).append(one.id)
-    messages, trials = [], set[int]()
+        trials = [one for one in results.planned() if one.status != "pending"]
+    messages, counts = [], Counter(one.cohort for one in trials)
     for number in lost:
-        gone, path = by_cohort[number], found.cohort(number)
+        path = found.cohort(number)
         what = "is missing" if files.kind(path) is None else "is damaged: it is not as long as it says"
-        messages.append(f"{path} {what}; trials to be trained again: {len(gone):,}")
-        trials.update(gone)
-    failed = [one.id for one in ended if one.status == "failed" and one.id not in trials]
-    if retry_failed and failed:
+        messages.append(f"{path} {what}; trials to be trained again: {counts[number]:,}")
+    failed = [one.id for one in trials if retry_failed and one.status == "failed" and one.cohort not in lost]
+    if failed:
         messages.append(f"failed trials to be trained again: {len(failed):,}")
-        trials.update(failed)
-    return frozenset(trials), messages
+    return frozenset([*failed, *(one.id for one in trials if one.cohort in lost)]), messages
 
 
 def environment(plan: Plan) -> dict[str, Any]:

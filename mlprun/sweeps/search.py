@@ -65,13 +65,15 @@ def next_round(definition: Definition, results: Results) -> list[Candidate]:
         scores = {setting: score(description, objective(description, list(own))) for setting, own in trials}
         settings = results.settings()
     before, now = description.paths, space.path_lists(definition.sweep)
-    known = []
-    for one in settings:
-        values, rung = space.with_paths(one, before, now).values, rungs.get(one.id)
-        if rung is None:
-            known.append(Observation(values, scores.get(one.id, math.inf)))
-        else:
-            known.append(Observation(values, score(description, rung.objective), rung.epoch))
+    scores |= {setting: score(description, rung.objective) for setting, rung in rungs.items()}
+    known = [
+        Observation(
+            space.with_paths(one, before, now).values,
+            scores.get(one.id, math.inf),
+            rungs[one.id].epoch if one.id in rungs else None,
+        )
+        for one in settings
+    ]
     return _ask(definition, known)
 
 
