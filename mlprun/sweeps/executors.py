@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from concurrent.futures import Future
     from multiprocessing.synchronize import Event
-    from typing import Self
 
     from mlprun.engines import StopCondition
     from mlprun.sweeps.cohort_file import TrialResult
@@ -194,16 +193,15 @@ def _translate(error: BaseException) -> BaseException:
 
 
 class ExecutorRouter:
-    """Chooses an executor for each cohort and makes it when needed. A context; leaving it closes them all.
+    """Chooses an executor for each cohort and makes it when needed.
 
     Processes are used if `processes` allows it; `remote` trains all cohorts instead.
     """
 
     def __init__(self, plan: Plan, stop: StopCondition, remote: Workers | None, *, processes: bool) -> None:
         self._plan, self._stop, self._processes = plan, stop, processes
-        self._remote = None if remote is None else Executor(plan, remote)
-        self._made: dict[bool, Executor] = {}
-        """by whether it trains in processes"""
+        self._made: dict[bool | None, Executor] = {} if remote is None else {None: Executor(plan, remote)}
+        """by whether it trains in processes; None if it is remote"""
         self._open = ExitStack()
         self._seconds: dict[CohortKind, float] = {}
         """of training in a round"""
@@ -216,14 +214,12 @@ class ExecutorRouter:
 
     def executor(self, cohort: Cohort) -> Executor:
         """Return the executor for a cohort."""
-        if self._remote is not None:
-            return self._remote
-        in_processes = self._processes and self._needs_processes(cohort.kind)
-        if in_processes not in self._made:
-            workers: Workers = ProcessWorkers() if in_processes else ThreadWorkers(self._stop)
+        where = None if None in self._made else self._processes and self._needs_processes(cohort.kind)
+        if where not in self._made:
+            workers: Workers = ProcessWorkers() if where else ThreadWorkers(self._stop)
             self._open.enter_context(closing(workers))
-            self._made[in_processes] = Executor(self._plan, workers)
-        return self._made[in_processes]
+            self._made[where] = Executor(self._plan, workers)
+        return self._made[where]
 
     def _needs_processes(self, kind: CohortKind) -> bool:
         """Return True if trials hold the interpreter while they train, and long enough to start processes."""
@@ -233,23 +229,20 @@ class ExecutorRouter:
 
     def conditions(self, cohort: Cohort) -> tuple[int, str]:
         """Return what cohorts must share to be trained at once: torch's threads, and the kind of device."""
-        device = "cpu" if self._remote is not None else devices.resolve(cohort.kind.device)
+        device = "cpu" if None in self._made else devices.resolve(cohort.kind.device)
         return cohort.kind.threads, device.partition(":")[0]
 
     def halted(self, running: Sequence[CohortRun]) -> Iterator[CohortRun]:
         """Halt all executors, and yield each cohort once none of its trials is trained."""
         if running:
-            for executor in (self._remote, *self._made.values()):
-                if executor is not None:
-                    executor.halt()
+            for executor in self._made.values():
+                executor.halt()
         for run in running:
             run.wait_idle()
             yield run
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close all executors."""
         self._open.close()
 
 

@@ -276,7 +276,7 @@ class Session:
             self.failed = _failed_trial(self.writer.results)
         self._write_status("running")
         try:
-            with self.router:
+            with closing(self.router):
                 self._train_round()
                 while not self.is_stopped() and self._extend_search():
                     self._train_round()
