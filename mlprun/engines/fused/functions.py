@@ -275,7 +275,7 @@ class KernelActivation(NamedTuple):
 
 
 _BY_VALUE = (
-    KernelActivation("identity", _identity, lambda a, p: a.full(1.0)),
+    KernelActivation("identity", _identity),  # its derivative is 1 everywhere
     KernelActivation("logistic", _logistic, lambda a, p: a * (1.0 - a)),
     KernelActivation("tanh", _tanh, lambda a, p: 1.0 - a * a),
     KernelActivation("relu", _relu, lambda a, p: a.full(1.0).where(a > 0.0, 0.0)),

@@ -7,16 +7,20 @@ addition may be contracted: nothing is reassociated, so range reductions stay ex
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import wraps
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from llvmlite import ir
+from numba import types
 from numba.core import cgutils
 
-from mlprun.engines.fused.compat import host_cpu_features
+from mlprun.engines.fused.compat import host_cpu_features, intrinsic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+T = TypeVar("T")
 
 # The width of AVX-512, or 32 bytes, which the compiler splits over narrower registers.
 VECTOR_BYTES = 64 if "+avx512f" in host_cpu_features().split(",") else 32
@@ -225,14 +229,13 @@ class Matrix(NamedTuple):
     column: Any
 
 
-class Pointer:
-    """A pointer to the first number of an operand."""
+class View:
+    """A flat array, or a `Matrix` with its strides, while code is emitted."""
 
-    def __init__(self, context: Any, builder: Any, array_type: Any, array: Any, offset: Any = None) -> None:
-        self.builder, self.type = builder, FLOAT_TYPES[str(array_type.dtype)]
-        self.pointer = context.make_array(array_type)(context, builder, value=array).data
-        if offset is not None:
-            self.pointer = builder.gep(self.pointer, [offset])
+    def __init__(
+        self, builder: Any, type_: FloatType, pointer: Any, row: Any = None, column: Any = None
+    ) -> None:
+        self.builder, self.type, self.pointer, self.row, self.column = builder, type_, pointer, row, column
 
     def at(self, *steps: Any) -> Any:
         """Return a pointer to the number whose index is the sum of the steps."""
@@ -241,14 +244,22 @@ class Pointer:
             pointer = self.builder.gep(pointer, [step])
         return pointer
 
+    def shift(self, *steps: Any) -> View:
+        """Return the view that starts there."""
+        return View(self.builder, self.type, self.at(*steps), self.row, self.column)
+
+    def tile(self, first: Any, count: int) -> tuple[View, list[Any]]:
+        """Return the view from a row on, and the offsets of `count` rows in it."""
+        rows = [times(self.builder, self.row, k) for k in range(count)]
+        return self.shift(self.builder.mul(first, self.row)), rows
+
     def _vector(self, steps: tuple[Any, ...]) -> Any:
         return self.builder.bitcast(self.at(*steps), self.type.vector.as_pointer())
 
     def load(self, *steps: Any) -> Lanes:
         """Load the lanes there."""
-        return Lanes(
-            self.builder, self.type, self.builder.load(self._vector(steps), align=self.type.bits // 8)
-        )
+        value = self.builder.load(self._vector(steps), align=self.type.bits // 8)
+        return Lanes(self.builder, self.type, value)
 
     def store(self, lanes: Lanes, *steps: Any) -> None:
         """Write lanes there."""
@@ -262,15 +273,6 @@ class Pointer:
         """Add an IR scalar to the number there."""
         target = self.at(*steps)
         self.builder.store(self.builder.fadd(self.builder.load(target), scalar), target)
-
-
-def pointers(context: Any, builder: Any, types_: Any, matrices: Any) -> list[tuple[Pointer, Any, Any]]:
-    """Return a pointer to the first element, and the two strides, of each `Matrix` argument."""
-    unpacked = []
-    for type_, matrix in zip(types_, matrices, strict=True):
-        array, start, row, column = cgutils.unpack_tuple(builder, matrix, 4)  # type: ignore[no-untyped-call]
-        unpacked.append((Pointer(context, builder, type_.types[0], array, start), row, column))
-    return unpacked
 
 
 class Variable:
@@ -290,16 +292,11 @@ class Variable:
 
     def clear(self) -> None:
         """Assign 0 to every lane."""
-        self.builder.store(zeros(self.type), self._pointer)
+        self.set(self.get().full(0.0))
 
     def add(self, lanes: Lanes) -> None:
         """Add lanes."""
         self.set(self.get() + lanes)
-
-
-def zeros(type_: FloatType) -> Any:
-    """Return the IR constant 0 in every lane."""
-    return ir.Constant(type_.vector, [ir.Constant(type_.scalar, 0.0)] * type_.count)
 
 
 def integer(value: int) -> Any:
@@ -312,15 +309,76 @@ def times(builder: Any, value: Any, factor: int) -> Any:
     return builder.mul(value, integer(factor))
 
 
-def switch(builder: Any, code: Any, cases: Sequence[Callable[[], None]]) -> None:
-    """Emit all cases and a jump to the one with index `code`, or to the last."""
-    blocks = [builder.append_basic_block("case") for _ in cases]
+def loop(builder: Any, count: Any, step: Any = 1) -> Iterator[Any]:
+    """Emit a loop; yield `step` times its index."""
+    step = integer(step) if isinstance(step, int) else step
+    with cgutils.for_range(builder, count) as each:
+        yield builder.mul(each.index, step)
+
+
+def tiles(builder: Any, count: Any, sizes: Sequence[int]) -> Iterator[tuple[Any, int]]:
+    """Emit loops over `count` items: as many of the first size as there are, then of the next.
+
+    Yields the index of a tile's first item and its size.
+    """
+    start = integer(0)
+    for size in sizes:
+        number = builder.udiv(builder.sub(count, start), integer(size))
+        for offset in loop(builder, number, size):
+            yield builder.add(start, offset), size
+        start = builder.add(start, times(builder, number, size))
+
+
+def switch(builder: Any, code: Any, entries: Sequence[T], emit: Callable[[T], None]) -> None:
+    """Emit the code of all entries of a table and a jump to the entry with index `code`, or to the last."""
+    blocks = [builder.append_basic_block("case") for _ in entries]
     end = builder.append_basic_block("end")
     jump = builder.switch(code, blocks[-1])
-    for index, (block, case) in enumerate(zip(blocks, cases, strict=True)):
-        if index < len(cases) - 1:
+    for index, (block, entry) in enumerate(zip(blocks, entries, strict=True)):
+        if index < len(entries) - 1:
             jump.add_case(ir.Constant(code.type, index), block)
         builder.position_at_end(block)
-        case()
+        emit(entry)
         builder.branch(end)
     builder.position_at_end(end)
+
+
+def _operand(context: Any, builder: Any, type_: Any, value: Any) -> Any:
+    """Return an argument as code that is emitted uses it: see `lane_function`."""
+    if isinstance(type_, types.Array):
+        data = context.make_array(type_)(context, builder, value=value).data
+        return View(builder, FLOAT_TYPES[str(type_.dtype)], data)
+    if isinstance(type_, types.Record):
+        return lambda name: builder.load(
+            cgutils.get_record_member(builder, value, type_.offset(name), ir.DoubleType())  # type: ignore[no-untyped-call]
+        )
+    if not isinstance(type_, types.UniTuple | types.Tuple | types.NamedTuple | types.NamedUniTuple):
+        return value
+    values = cgutils.unpack_tuple(builder, value, len(type_.types))  # type: ignore[no-untyped-call]
+    items = [_operand(context, builder, *pair) for pair in zip(type_.types, values, strict=True)]
+    if isinstance(type_, types.NamedTuple) and type_.instance_class is Matrix:
+        view, start, row, column = items
+        return View(builder, view.type, view.at(start), row, column)
+    return items
+
+
+def lane_function(returns: Any = types.void) -> Callable[[Callable[..., Any]], Any]:
+    """Make an intrinsic of a Python function that emits code: it takes an IR builder and the arguments.
+
+    Arrays and matrices arrive as `View`, tuples as lists, records of float64 as functions from a field to an
+    IR scalar, and other arguments as IR values. The function returns an IR value of the type `returns`.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            pairs = zip(signature.args, arguments, strict=True)
+            result = function(builder, *(_operand(context, builder, *pair) for pair in pairs))
+            return context.get_dummy_value() if result is None else result
+
+        @wraps(function)  # with its names of arguments, which Numba reads
+        def typing(context: Any, *arguments: Any) -> Any:
+            return returns(*arguments), emit
+
+        return intrinsic(typing)
+
+    return decorate

@@ -12,7 +12,6 @@ from mlprun.engines.epoch_protocol import batch_size
 from mlprun.engines.fused.data import ArrayCache, blocks, fields_of, has_constant, r2_denominators, row_table
 from mlprun.engines.fused.epochs import TRAIN
 from mlprun.engines.fused.losses import LOSSES
-from mlprun.engines.fused.matmul import TILE_UNITS
 from mlprun.engines.fused.optimizers import OPTIMIZERS, OPTIONS, SCALARS
 from mlprun.engines.fused.records import (
     ACCURACY,
@@ -332,7 +331,7 @@ class FusedRun:
         kept_rows = max(self.train_rows, self.dev_rows) if self.python_metrics else 0
         return Workspace(
             scratch=Scratch(
-                zeros=np.zeros(TILE_UNITS, dtype),
+                zeros=np.zeros(1, dtype),
                 values=aligned_zeros(layout.values_size, dtype),
                 outputs=np.zeros(kept_rows * self.outputs, dtype),
             ),

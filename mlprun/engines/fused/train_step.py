@@ -23,7 +23,7 @@ from mlprun.engines.fused.elementwise import (
 from mlprun.engines.fused.functions import STORED
 from mlprun.engines.fused.lanes import VECTOR_BYTES, Matrix
 from mlprun.engines.fused.losses import CROSS_ENTROPY
-from mlprun.engines.fused.matmul import add_dots, add_product, multiply, shift, transpose_block
+from mlprun.engines.fused.matmul import add_dots, add_product, multiply, transpose_block
 from mlprun.engines.fused.optimizers import OPTIMIZERS
 from mlprun.engines.fused.records import ACCURACY, BINARY_ACCURACY, R2
 
@@ -45,6 +45,12 @@ def block_at(run: Any, rows: Any, begin: Any, total: Any) -> Any:
     lanes = VECTOR_BYTES // rows.itemsize
     start = begin // run.block_rows * run.fields * run.block_rows
     return Block(rows, start, run.block_rows, count, (count + lanes - 1) // lanes)
+
+
+@inlined
+def shift(view: Any, offset: Any) -> Any:
+    """Return the view that starts `offset` numbers later."""
+    return Matrix(view.array, view.start + offset, view.row, view.column)
 
 
 @inlined
@@ -70,9 +76,8 @@ def forward(network: Any, parameters: Any, scratch: Any, block: Any, outputs_sta
         bias = Matrix(scratch.zeros, 0, 0, 1)
         if layer.bias >= 0:
             bias = Matrix(parameters, layer.bias, 1, 1)
-        multiply(
-            z, weight, Matrix(source, start, stride, 1), (layer.outputs, layer.inputs, block.vectors), bias
-        )
+        operands = z, weight, Matrix(source, start, stride, 1)
+        multiply(operands, (layer.outputs, layer.inputs, block.vectors), bias)
         if index == depth - 1 and outputs_start >= 0:
             for i in range(block.count):
                 for k in range(layer.outputs):
@@ -107,7 +112,7 @@ def backward(run: Any, network: Any, parameters: Any, space: Any, block: Any) ->
             (Matrix(values, layer.values, stride, 1), Matrix(values, layer.slopes, stride, 1), delta),
             (units, block.vectors),
             network.options[2 * layer.first_activation],
-            Matrix(space.gradient, layer.bias, 1, 1),
+            (Matrix(space.gradient, layer.bias, 1, 1), layer.bias),
         )
         source = Matrix(block.array, block.start, stride, 1)
         if index > 0:
@@ -119,18 +124,13 @@ def backward(run: Any, network: Any, parameters: Any, space: Any, block: Any) ->
             for i in range(0, block.vectors * lanes, lanes):
                 for k in range(0, length, lanes):
                     transpose_block(shift(source, k * stride + i), shift(transposed, i * length + k))
-            shape = (units, block.count, length // lanes)
-            add_product(gradient, delta, transposed, shape, gradient)
+            add_product((gradient, delta, transposed), (units, block.count, length // lanes))
         else:
-            add_dots(gradient, delta, source, (units, inputs, block.vectors))
+            add_dots((gradient, delta, source), (units, inputs, block.vectors))
         if index > 0:
-            multiply(
-                Matrix(values, layers[index - 1].delta, stride, 1),
-                Matrix(parameters, layer.weight, 1, inputs),
-                delta,
-                (inputs, units, block.vectors),
-                Matrix(space.scratch.zeros, 0, 0, 1),
-            )
+            weight = Matrix(parameters, layer.weight, 1, inputs)
+            operands = Matrix(values, layers[index - 1].delta, stride, 1), weight, delta
+            multiply(operands, (inputs, units, block.vectors), Matrix(space.scratch.zeros, 0, 0, 1))
 
 
 @device_function

@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numba
 import numpy as np
 import pytest
-from numba import types
-from numba.core import cgutils
 from scipy import special
 
 from mlprun.engines.fused import functions
-from mlprun.engines.fused.compat import intrinsic
 from mlprun.engines.fused.elementwise import activate_and_derive
 from mlprun.engines.fused.functions import ACTIVATIONS
-from mlprun.engines.fused.lanes import VECTOR_BYTES, Matrix, Pointer, switch, times
+from mlprun.engines.fused.lanes import VECTOR_BYTES, Matrix, lane_function, loop, switch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,27 +33,15 @@ FUNCTIONS = [
 ERFC = len(FUNCTIONS) - 1
 
 
-@intrinsic
-def evaluate(typing: Any, code: Any, x: Any, y: Any, vectors: Any) -> Any:
+@lane_function()
+def evaluate(builder: Any, code: Any, x: Any, y: Any, vectors: Any) -> None:
     """Write to y the function of `FUNCTIONS` with index `code` of x."""
 
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        code, x, y, vectors = arguments
-        source = Pointer(context, builder, signature.args[1], x)
-        target = Pointer(context, builder, signature.args[2], y)
+    def case(entry: Any) -> None:
+        for i in loop(builder, vectors, x.type.count):
+            y.store(entry[0](x.load(i)), i)
 
-        def case(function: Any) -> Any:
-            def loop() -> None:
-                with cgutils.for_range(builder, vectors) as vector:
-                    i = times(builder, vector.index, source.type.count)
-                    target.store(function(source.load(i)), i)
-
-            return loop
-
-        switch(builder, code, [case(function) for function, *_ in FUNCTIONS])
-        return context.get_dummy_value()
-
-    return types.void(code, x, y, vectors), emit
+    switch(builder, code, FUNCTIONS, case)
 
 
 @numba.njit

@@ -11,8 +11,6 @@ import pytest
 from mlprun.engines import ChunkResult, State
 from mlprun.engines.contract import never
 from mlprun.engines.fused import FusedEngine, run
-from mlprun.engines.fused.matmul import TILE_UNITS
-from mlprun.engines.fused.records import layout_of
 from mlprun.engines.fused.support import kernel_optimizer
 from mlprun.engines.torch import TorchEngine
 from mlprun.experiment import history_columns
@@ -255,13 +253,6 @@ def test_torch_can_go_on_from_a_model_of_this_engine(lab: Any) -> None:
     other = torch.open([experiment], ENGINE.states(cohort, [0]), device="cpu")
     (advance,) = torch.advance(other, [12], never)
     assert advance.stopped == "finished"
-
-
-def test_narrow_vectors_have_as_many_zeros_as_a_tile_reads(lab: Any) -> None:
-    """Products without a bias read zeros in its place, as many as a tile has rows."""
-    experiment = lab.make(config(dtype="float64"))
-    narrow = run.FusedRun(experiment, ENGINE.initial_state(experiment), layout_of(experiment, 2))
-    assert narrow.new_workspace().scratch.zeros.size == TILE_UNITS
 
 
 def test_a_large_cohort_takes_little_memory(lab: Any) -> None:
