@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Arrays = Mapping[str, "NDArray[Any]"]
 Row = tuple[float | None, ...]
-"""one history row, aligned with `experiment.columns`; None where dev was not evaluated"""
+"""one history row, aligned with `experiment.columns`; None where dev was not evaluated, nan in arrays"""
 StopReason = Literal["finished", "early_stopping", "callback", "diverged", "interrupted"]
 StopCondition = Callable[[], bool]
 """asked between batches; when it answers True the unfinished epoch is dropped"""
@@ -28,15 +28,6 @@ StopCondition = Callable[[], bool]
 def never() -> bool:
     """A stop condition that is never met."""
     return False
-
-
-@runtime_checkable
-class RowTable(Protocol):
-    """History rows that an engine holds as one array."""
-
-    def table(self) -> NDArray[Any]:
-        """All rows as [rows, columns] float64, nan in the place of None."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -126,6 +117,8 @@ class ChunkResult:
     stopped: StopReason | None = None
     seconds: float = 0.0
     """of wall time that this run took by itself"""
+    incomplete: bool = False
+    """whether the last epoch was interrupted, which an engine undoes before it returns"""
 
 
 @dataclass(frozen=True)

@@ -10,23 +10,33 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from mlprun import randomness
 from mlprun.engines import state_spec
-from mlprun.engines.contract import Best, ChunkResult, Improvement, Plateau, RunFailure, State, never
+from mlprun.engines.contract import (
+    Best,
+    ChunkResult,
+    Improvement,
+    Plateau,
+    RunFailure,
+    State,
+    StopCondition,
+    never,
+)
 from mlprun.experiment import history_metrics
 from mlprun.parts.schedules import EpochSchedule, ReduceOnPlateau
 from mlprun.randomness import Purpose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Hashable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from mlprun.engines.contract import Arrays, Progress, Row, StopCondition, StopReason
+    from mlprun.engines.contract import Arrays, Progress, Row, StopReason
     from mlprun.experiment import Experiment
     from mlprun.parts.losses import Loss
     from mlprun.schema import Config
@@ -87,22 +97,41 @@ class EpochTotals:
         self.objective = objective if first else self._sums[1] / self._rows
 
 
-class EpochTrainer(Protocol):
-    """A run between `open` and the last `advance`, as an engine that steps from Python keeps it."""
-
-    experiment: Experiment
-    progress: Progress
+class Rewindable(Protocol):
+    """A run between `open` and the last `advance`."""
 
     @property
     def epoch(self) -> int:
         """Completed epochs."""
         ...
 
+    def is_finite(self) -> bool:
+        """Return True if every parameter is a finite number."""
+        ...
+
+    def snapshot(self) -> Any:
+        """Return a copy of the state, for `restore`."""
+        ...
+
+    def restore(self, snapshot: Any) -> None:
+        """Continue from a snapshot."""
+        ...
+
+
+Train = Callable[[Any, int, StopCondition], ChunkResult]
+"""trains a run up to some epochs or until a stop, without looking back"""
+
+
+class EpochTrainer(Rewindable, Protocol):
+    """A run that is stepped from Python."""
+
+    experiment: Experiment
+    progress: Progress
+
     def run_epoch(self, until: int, stop: StopCondition) -> EpochTotals | None:
         """Train one epoch; None when `stop` was met between batches, the epoch incomplete.
 
         It may train more epochs, up to `until`, if only the last of them is to be logged or evaluated.
-        Raises OverflowError for a number that the run's dtype cannot hold.
         """
         ...
 
@@ -122,17 +151,64 @@ class EpochTrainer(Protocol):
         """Return the model as it was at the last `save_best`."""
         ...
 
-    def is_finite(self) -> bool:
-        """Return True if every parameter is a finite number."""
-        ...
 
-    def snapshot(self) -> Any:
-        """Return a copy of the state, for `restore`."""
-        ...
+def train_epochs(trainer: EpochTrainer, until: int, stop: StopCondition) -> ChunkResult:
+    """Train up to `until` epochs from Python, without looking back."""
+    chunk, incomplete = _Chunk(), False
+    while trainer.epoch < until and chunk.stopped is None:
+        if stop():
+            chunk.stopped = "interrupted"
+        elif (totals := trainer.run_epoch(until, stop)) is None:
+            chunk.stopped, incomplete = "interrupted", True
+        else:
+            _evaluate_and_log(trainer, totals, chunk)
+    best = None if chunk.best is None else Best(*chunk.best, model=trainer.best_model())
+    return ChunkResult(
+        trainer.epoch, chunk.rows, chunk.improvements, best, chunk.stopped, incomplete=incomplete
+    )
 
-    def restore(self, snapshot: Any) -> None:
-        """Continue from a snapshot."""
-        ...
+
+def advance(
+    trainer: Rewindable,
+    until: int,
+    stop: StopCondition,
+    train: Train = train_epochs,
+) -> ChunkResult:
+    """Train one run up to `until` completed epochs, or until it stops."""
+    start = trainer.snapshot()
+    result = train(trainer, until, stop)
+    if result.incomplete:
+        trainer.restore(start)
+        result = replace(train(trainer, result.epoch, never), stopped="interrupted")
+    # the last epoch's losses do not show it: train came before the update, dev may hide an infinite weight
+    if result.stopped == "diverged" or not trainer.is_finite():
+        failed = trainer.epoch
+        trainer.restore(start)
+        return _replay(trainer, failed, train)
+    return result
+
+
+def _replay(trainer: Rewindable, failed: int, train: Train) -> ChunkResult:
+    """Train up to the last epoch whose metrics and parameters are finite; those of epoch `failed` are not.
+
+    A number that is not finite stays so. The last 1, 2, 4, ... epochs are left out until those before are
+    finite, and from there the search goes on upwards.
+    """
+    pieces: list[ChunkResult] = []
+    good, back = trainer.snapshot(), 1
+    while failed - trainer.epoch > 1:
+        target = max(trainer.epoch + 1, failed - back)
+        piece = train(trainer, target, never)
+        if piece.stopped != "diverged" and trainer.is_finite():
+            good, back = trainer.snapshot(), (failed - target) // 2
+            pieces.append(piece)
+        else:
+            failed, back = trainer.epoch, 2 * back
+            trainer.restore(good)
+    rows = [row for piece in pieces for row in piece.rows]
+    improvements = [improvement for piece in pieces for improvement in piece.improvements]
+    best = next((piece.best for piece in reversed(pieces) if piece.best is not None), None)
+    return ChunkResult(trainer.epoch, rows, improvements, best, "diverged")
 
 
 @dataclass
@@ -143,40 +219,6 @@ class _Chunk:
     improvements: list[Improvement] = field(default_factory=list)
     best: tuple[int, dict[str, float]] | None = None
     stopped: StopReason | None = None
-    incomplete_epoch: bool = False
-
-
-def advance(trainer: EpochTrainer, until: int, stop: StopCondition) -> ChunkResult:
-    """Train one run up to `until` completed epochs, or until it stops."""
-    start = trainer.snapshot()
-    chunk = _run(trainer, until, stop)
-    if chunk.incomplete_epoch:
-        reached = trainer.epoch
-        trainer.restore(start)
-        chunk = _run(trainer, reached, never)
-        chunk.stopped = "interrupted"
-    # the last epoch's losses do not show it: train came before the update, dev may hide an infinite weight
-    if chunk.stopped == "diverged" or not trainer.is_finite():
-        return _replay(trainer, start)
-    return _result(trainer, chunk)
-
-
-def _run(trainer: EpochTrainer, until: int, stop: StopCondition) -> _Chunk:
-    chunk = _Chunk()
-    while trainer.epoch < until and chunk.stopped is None:
-        if stop():
-            chunk.stopped = "interrupted"
-            break
-        try:
-            totals = trainer.run_epoch(until, stop)
-        except OverflowError:
-            chunk.stopped = "diverged"
-            break
-        if totals is None:
-            chunk.stopped, chunk.incomplete_epoch = "interrupted", True
-        else:
-            _evaluate_and_log(trainer, totals, chunk)
-    return chunk
 
 
 def _evaluate_and_log(trainer: EpochTrainer, totals: EpochTotals, chunk: _Chunk) -> None:
@@ -220,28 +262,6 @@ def _row(trainer: EpochTrainer, totals: EpochTotals, dev: dict[str, float] | Non
     of_dev = [None if dev is None else dev[name] for name in ("loss", *names)]
     of_train = [train[name] for name in names]
     return (trainer.epoch, totals.lr, totals.loss, totals.objective, *of_train, *of_dev)
-
-
-def _replay(trainer: EpochTrainer, start: Any) -> ChunkResult:
-    """Run the chunk again from its start, up to the last epoch whose metrics and parameters are finite."""
-    trainer.restore(start)
-    rows: list[Row] = []
-    improvements: list[Improvement] = []
-    best, good = None, start
-    while True:
-        chunk = _run(trainer, trainer.epoch + 1, never)
-        if chunk.stopped == "diverged" or not trainer.is_finite():
-            trainer.restore(good)
-            return ChunkResult(trainer.epoch, rows, improvements, best, "diverged")
-        good, result = trainer.snapshot(), _result(trainer, chunk)
-        rows.extend(result.rows)
-        improvements.extend(result.improvements)
-        best = result.best or best
-
-
-def _result(trainer: EpochTrainer, chunk: _Chunk) -> ChunkResult:
-    best = None if chunk.best is None else Best(*chunk.best, model=trainer.best_model())
-    return ChunkResult(trainer.epoch, chunk.rows, chunk.improvements, best, chunk.stopped)
 
 
 def improves(value: float, best: float | None, mode: str) -> bool:
@@ -313,14 +333,14 @@ class SequentialTrainer(EpochTrainer, Protocol):
         ...
 
 
-T = TypeVar("T", bound=SequentialTrainer)
+S = TypeVar("S", bound=SequentialTrainer)
 
 
-class SequentialEngine(Generic[T]):
+class SequentialEngine(Generic[S]):
     """Base of the engines that train their runs one after another, step by step."""
 
     name: str
-    trainer: Callable[[Experiment, State, str], T]
+    trainer: Callable[[Experiment, State, str], S]
     """makes a live run that continues from a state, on a device"""
     unsupported_reason: Callable[[Experiment], str | None]
     optimizer_spec: Callable[[Experiment, State], state_spec.OptimizerSpec | None]
@@ -355,17 +375,17 @@ class SequentialEngine(Generic[T]):
         *,
         device: str,
         threads: int | None = None,
-    ) -> list[T]:
+    ) -> list[S]:
         """Return live runs that continue from the given states."""
         pairs = zip(experiments, states, strict=True)
         return [self.trainer(experiment, state, device) for experiment, state in pairs]
 
-    def states(self, cohort: Sequence[T], which: Sequence[int]) -> list[State]:
+    def states(self, cohort: Sequence[S], which: Sequence[int]) -> list[State]:
         """Return copies of the states of the selected runs."""
         return [cohort[index].state() for index in which]
 
     def advance(
-        self, cohort: Sequence[T], until: Sequence[int], stop: StopCondition
+        self, cohort: Sequence[S], until: Sequence[int], stop: StopCondition
     ) -> list[ChunkResult | RunFailure]:
         """Train each run up to its own number of completed epochs, or until it stops."""
         return [

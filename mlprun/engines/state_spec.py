@@ -1,4 +1,4 @@
-"""What an optimizer's state must consist of: a state that was forged must not reach a kernel.
+"""An optimizer's state as arrays and JSON, and what it must consist of: a forged one must not reach a kernel.
 
 A checksum finds damage, not forgery. Each engine declares what it keeps of each parameter, by slot, and
 anything else is refused before a run continues.
@@ -9,11 +9,50 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from mlprun.engines.contract import Arrays, State
     from mlprun.experiment import Experiment
+
+
+def pack(value: Any, name: str, arrays: dict[str, NDArray[Any]]) -> Any:
+    """Return a structure as JSON in which {"array": name} stands for an array, copied into `arrays`.
+
+    Dictionaries become {"of": ...}, tuples lists. Arrays may be tensors.
+    """
+    if hasattr(value, "cpu"):
+        value = value.detach().cpu().numpy()
+    if isinstance(value, np.ndarray):
+        # a copy: the next step may overwrite the memory
+        arrays[name] = np.array(value)
+        return {"array": name}
+    if isinstance(value, dict):
+        return {"of": {key: pack(inner, f"{name}.{key}", arrays) for key, inner in value.items()}}
+    if isinstance(value, list | tuple):
+        return [pack(inner, f"{name}.{index}", arrays) for index, inner in enumerate(value)]
+    return value
+
+
+def unpack(
+    packed: Any,
+    arrays: Arrays,
+    convert: Callable[[NDArray[Any], str], Any] = lambda array, _: array,
+    slot: str = "",
+) -> Any:
+    """Invert `pack`; `convert` is called with a copy of each array and the slot that it is in."""
+    if isinstance(packed, list):
+        return [unpack(inner, arrays, convert, slot) for inner in packed]
+    if not isinstance(packed, dict):
+        return packed
+    if "of" in packed:
+        return {key: unpack(inner, arrays, convert, key) for key, inner in packed["of"].items()}
+    return convert(np.array(arrays[packed["array"]]), slot)
+
 
 MOST = 2**53
 """numbers are below: a float holds them exactly, and so does a kernel"""

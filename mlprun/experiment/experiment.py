@@ -63,7 +63,7 @@ def drawing(seed: int) -> Iterator[None]:
             generator.set_state(former)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SplitArrays:
     """One split, ready for a network: N rows.
 

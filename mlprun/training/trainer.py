@@ -6,7 +6,6 @@ progress bar or a trial's record is a callback of its run.
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import replace
 from functools import partial
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlprun.engines import ChunkResult, Improvement, RunFailure
-from mlprun.engines.contract import RowTable, never
+from mlprun.engines.contract import never
 from mlprun.errors import CheckpointError, MlprunError, OutOfMemoryError, UsageError
 from mlprun.experiment import history_columns
 from mlprun.schema import extend
@@ -204,11 +203,7 @@ class HistoryRecorder(Callback):
 
 def as_table(rows: Sequence[Row], width: int) -> NDArray[np.float64]:
     """Return history rows as [rows, width], nan where dev was not evaluated."""
-    if isinstance(rows, RowTable):
-        return rows.table()
-    if not rows:
-        return np.zeros((0, width))
-    return np.array([[math.nan if value is None else value for value in row] for row in rows], np.float64)
+    return np.asarray(rows, np.float64).reshape(-1, width)
 
 
 class ChunkScheduler:

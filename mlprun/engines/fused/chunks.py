@@ -1,91 +1,81 @@
 """A chunk of epochs of one run, in the terms of the engine contract.
 
-A chunk that met a NaN or was stopped inside an epoch is rewound by a replay, as in the epoch protocol in
-Python: it runs again from its start, up to the last epoch that counts.
+The epoch protocol in Python rewinds a chunk that met a NaN or was stopped inside an epoch.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 
 from mlprun.engines import epoch_protocol
-from mlprun.engines.contract import Best, ChunkResult, Improvement, never
+from mlprun.engines.contract import Best, ChunkResult, Improvement
 from mlprun.engines.epoch_protocol import EpochTotals, row_order
 from mlprun.engines.fused.data import blocks, row_table
 from mlprun.engines.fused.epochs import EVALUATE
-from mlprun.engines.fused.records import DIVERGED, FINISHED, OUT_OF_PATIENCE
-from mlprun.engines.fused.run import HISTORY_COLUMNS, KernelResult
+from mlprun.engines.fused.records import DIVERGED, FINISHED, OUT_OF_PATIENCE, PAUSED
+from mlprun.engines.fused.run import HISTORY_COLUMNS, flushed_denormals
 from mlprun.experiment import MetricComputer, SplitTensors, history_metrics
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from mlprun.engines.contract import Arrays, Progress, Row, StopCondition, StopReason
     from mlprun.engines.fused.records import Workspace
-    from mlprun.engines.fused.run import FusedRun, Snapshot
+    from mlprun.engines.fused.run import FusedRun
 
 T = TypeVar("T")
 _STOP_REASONS: dict[int, StopReason] = {
+    PAUSED: "interrupted",
     FINISHED: "finished",
     OUT_OF_PATIENCE: "early_stopping",
     DIVERGED: "diverged",
 }
 
 
-class _TableSequence(Sequence[T]):
+class TableSequence(Sequence[T]):
     """Items that are made from rows of a table as they are read: all of many runs would need much memory."""
 
-    def __init__(self, pieces: list[NDArray[np.float64]], columns: int) -> None:
-        self._table = np.concatenate(pieces) if pieces else np.zeros((0, columns))
-
-    def _item(self, *values: float) -> T:
-        raise NotImplementedError
+    def __init__(self, pieces: list[NDArray[np.float64]], item: Callable[..., T]) -> None:
+        self._table, self._item = np.concatenate(pieces), item
 
     def __len__(self) -> int:
         return len(self._table)
 
-    @overload
-    def __getitem__(self, index: int) -> T: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[T]: ...
-    def __getitem__(self, index: int | slice) -> T | Sequence[T]:
+    def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+            return [self._item(*row) for row in self._table[index].tolist()]
         return self._item(*self._table[index].tolist())
 
 
-class HistoryRows(_TableSequence["Row"]):
+class HistoryRows(TableSequence["Row"]):
     """The rows that a kernel has logged; each of `metrics` metrics is the one that it computes."""
 
     def __init__(self, pieces: list[NDArray[np.float64]], *, metrics: int) -> None:
-        super().__init__(pieces, HISTORY_COLUMNS)
+        super().__init__(pieces, self._row)
         self._metrics = metrics
 
-    def _item(self, *values: float) -> Row:
-        epoch, lr, loss, objective, metric, evaluated, dev_loss, dev_metric = values
-        train = (metric,) * self._metrics
-        dev = (dev_loss, *(dev_metric,) * self._metrics) if evaluated else (None,) * (1 + self._metrics)
-        return (int(epoch), lr, loss, objective, *train, *dev)
+    def _row(self, *values: float) -> Row:
+        epoch, lr, loss, objective, metric, dev_loss, dev_metric = values
+        dev: Row = (dev_loss, *[dev_metric] * self._metrics)
+        if math.isnan(dev_loss):  # dev was not evaluated: a run whose loss is nan has ended
+            dev = (None,) * len(dev)
+        return (int(epoch), lr, loss, objective, *[metric] * self._metrics, *dev)
 
-    def table(self) -> NDArray[np.float64]:
-        """Return all rows as [rows, columns], nan in the place of None."""
-        columns = [0, 1, 2, 3, *[4] * self._metrics, 6, *[7] * self._metrics]
-        table = self._table[:, columns]
-        table[self._table[:, 5] == 0, 4 + self._metrics :] = np.nan
-        return table
+    def __array__(self, dtype: Any = None, *, copy: Any = None) -> NDArray[np.float64]:
+        """Return all rows as [rows, columns], nan where dev was not evaluated."""
+        return self._table[:, [0, 1, 2, 3, *[4] * self._metrics, 5, *[6] * self._metrics]]
 
 
-class Improvements(_TableSequence[Improvement]):
-    """The improvements that a kernel has found."""
-
-    def _item(self, *values: float) -> Improvement:
-        epoch, before, value = values
-        return Improvement(int(epoch), None if math.isnan(before) else before, value)
+def _improvement(epoch: float, before: float, value: float) -> Improvement:
+    return Improvement(int(epoch), None if math.isnan(before) else before, value)
 
 
 class PythonMetricsTrainer:
@@ -120,11 +110,8 @@ class PythonMetricsTrainer:
         run, training = self._run, self.experiment.config.training
         every = [training.log_every, *([training.evaluate_every] if self.experiment.has("dev") else [])]
         until = min(until, training.epochs, *((run.epoch // each + 1) * each for each in every))
-        result = run.train(self._space, until, stop)
-        if result.interrupted:
+        if train(self._space, run, until, stop).stopped == "interrupted":
             return None
-        if result.status == DIVERGED:
-            raise OverflowError
         state, order = run.states, row_order(self.experiment.config, run.train_rows, run.epoch - 1)
         rows = self._train if order is None else self._train.reordered(order)
         totals = EpochTotals(rows, state["epoch_lr"].item())
@@ -149,8 +136,9 @@ class PythonMetricsTrainer:
         if self._space.scratch.outputs.size < len(rows) * run.outputs:
             outputs = np.zeros(len(rows) * run.outputs, run.layout.dtype)
             self._space = self._space._replace(scratch=self._space.scratch._replace(outputs=outputs))
-        kernel = EVALUATE.compiled(run.layout.dtype.name)
-        loss = kernel(record, run.layout.network, data, run.parameters, self._space)
+        kernel = EVALUATE.compiled(run.layout.type.name)
+        with flushed_denormals():
+            loss = kernel(record, run.layout.network, data, run.parameters, self._space)
         metrics = self._meter.compute(self._network, self._outputs(len(rows)), SplitTensors.of(rows))
         return {"loss": float(loss), **metrics}
 
@@ -167,7 +155,7 @@ class PythonMetricsTrainer:
         """Return the model as it was at the last `save_best`."""
         return self._run.layout.unflatten(self._run.parameters.best)
 
-    def restore(self, snapshot: Snapshot) -> None:
+    def restore(self, snapshot: list[NDArray[Any]]) -> None:
         """Continue from a snapshot."""
         self._run.restore(snapshot)
 
@@ -176,48 +164,26 @@ def advance(run: FusedRun, space: Workspace, until: int, stop: StopCondition) ->
     """Train one run up to `until` completed epochs, or until it stops."""
     if run.python_metrics:
         return epoch_protocol.advance(PythonMetricsTrainer(run, space), until, stop)
-    start = run.snapshot()
-    result = run.train(space, until, stop)
-    if result.interrupted and run.states["batch_index"].item():
-        reached = run.epoch
-        run.restore(start)
-        result = run.train(space, reached, never)
-        result.interrupted = True
-    if result.status == DIVERGED or not run.is_finite():
-        failed = run.epoch
-        run.restore(start)
-        result = _replay(run, space, failed)
-    return _chunk_result(run, result)
+    return epoch_protocol.advance(run, until, stop, partial(train, space))
 
 
-def _replay(run: FusedRun, space: Workspace, failed: int) -> KernelResult:
-    """Train up to the last epoch whose metrics and parameters are finite; those of epoch `failed` are not.
-
-    A number that is not finite stays so. The last 1, 2, 4, ... epochs are left out until those before are
-    finite, and from there the search goes on upwards.
-    """
-    good, total, back = run.snapshot(), KernelResult(), 1
-    good_epoch = run.epoch
-    while failed - good_epoch > 1:
-        target = max(good_epoch + 1, failed - back)
-        result = run.train(space, target, never)
-        if result.status != DIVERGED and run.is_finite():
-            good, good_epoch, back = run.snapshot(), run.epoch, (failed - target) // 2
-            total.rows += result.rows
-            total.improvements += result.improvements
-        else:
-            failed, back = run.epoch, 2 * back
-            run.restore(good)
-    total.status = DIVERGED
-    return total
-
-
-def _chunk_result(run: FusedRun, result: KernelResult) -> ChunkResult:
-    state, names = run.states, history_metrics(run.config)
-    stopped: StopReason | None = "interrupted" if result.interrupted else _STOP_REASONS.get(result.status)
-    best = None
-    if result.improvements:
-        metrics = {"loss": state["best_loss"].item()} | dict.fromkeys(names, state["best_metric"].item())
-        best = Best(state["best_epoch"].item(), metrics, run.layout.unflatten(run.parameters.best))
-    rows = HistoryRows(result.rows, metrics=len(names))
-    return ChunkResult(run.epoch, rows, Improvements(result.improvements, 3), best, stopped)
+def train(space: Workspace, run: FusedRun, until: int, stop: StopCondition) -> ChunkResult:
+    """Train up to `until` epochs, asking `stop` between calls of the kernel."""
+    state, status, schedule = run.states[0], PAUSED, run.schedule(until)
+    rows, improvements = [np.zeros((0, HISTORY_COLUMNS))], [np.zeros((0, 3))]
+    while status == PAUSED and not stop():
+        status = run.call_kernel(space, schedule)
+        rows.append(space.history[: state["rows_written"]].copy())
+        improvements.append(space.improvements[: state["improvements"]].copy())
+    names, best = history_metrics(run.config), None
+    if any(map(len, improvements)):
+        metrics = {"loss": float(state["best_loss"])} | dict.fromkeys(names, float(state["best_metric"]))
+        best = Best(int(state["best_epoch"]), metrics, run.layout.unflatten(run.parameters.best))
+    return ChunkResult(
+        run.epoch,
+        HistoryRows(rows, metrics=len(names)),
+        TableSequence(improvements, _improvement),
+        best,
+        _STOP_REASONS.get(status),
+        incomplete=bool(state["batch_index"]),
+    )

@@ -17,8 +17,6 @@ from mlprun.engines.fused import support
 from mlprun.engines.fused.chunks import advance
 from mlprun.engines.fused.compilation import compile_kernels
 from mlprun.engines.fused.epochs import EVALUATE, TRAIN
-from mlprun.engines.fused.lanes import FLOAT_TYPES
-from mlprun.engines.fused.records import Schedule, layout_of
 from mlprun.engines.fused.run import FusedRun
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ class Cohort:
     def __init__(
         self, experiments: Sequence[Experiment], states: Sequence[State], threads: int | None = None
     ) -> None:
-        self.runs = [_open(experiment, state) for experiment, state in zip(experiments, states, strict=True)]
+        self.runs = [FusedRun(*pair) for pair in zip(experiments, states, strict=True)]
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.threads = min(len(self.runs), threads or cores)
 
@@ -68,10 +66,6 @@ class Cohort:
             return [result for results in pool.map(some, groups) for result in results]
 
 
-def _open(experiment: Experiment, state: State) -> FusedRun:
-    return FusedRun(experiment, state, layout_of(experiment, FLOAT_TYPES[experiment.dtype.name].count))
-
-
 def _workspace(run: FusedRun) -> Workspace:
     """Return this thread's arrays for runs like this one: cohorts of one run may come in thousands."""
     spaces: dict[Any, Workspace] = _THREAD.__dict__.setdefault("spaces", {})
@@ -94,8 +88,8 @@ def gradients(experiment: Experiment, state: State) -> dict[str, NDArray[Any]]:
 
     The kernel leaves it in the workspace after a step.
     """
-    run, epoch = _open(experiment, State(state.epoch, state.model)), state.epoch
+    run, epoch = FusedRun(experiment, State(state.epoch, state.model)), state.epoch
     space = run.new_workspace()
     run.record["clip_norm"] = run.record["clip_value"] = -1
-    run.call_kernel(space, Schedule(run.lr_factors(epoch, epoch + 1), epoch, epoch + 1, 1))
+    run.call_kernel(space, run.schedule(epoch + 1)._replace(batches=1))
     return run.layout.unflatten(space.gradient)

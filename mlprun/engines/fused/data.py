@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import threading
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Hashable
 
     from numpy.typing import NDArray
 
@@ -101,7 +99,7 @@ def blocks(layout: Layout, table: NDArray[Any], *, padded: bool = False) -> NDAr
     count, fields = table.shape
     stride = layout.block_rows
     number = -(-count // stride)
-    flat = np.zeros(number * fields * stride + (layout.lanes * stride if padded else 0), layout.dtype)
+    flat = np.zeros(number * fields * stride + (layout.type.count * stride if padded else 0), layout.dtype)
     shaped = flat[: number * fields * stride].reshape(number, fields, stride)
     for block in range(number):
         part = table[block * stride : (block + 1) * stride]
@@ -120,27 +118,17 @@ def r2_denominators(experiment: Experiment, rows: SplitArrays | None, outputs: i
     return np.ascontiguousarray((units[1] - units[0]) ** 2 / variation)
 
 
-class ArrayCache:
-    """Arrays made from rows, kept as long as the rows exist; equal arrays are one object."""
+_ARRAYS: weakref.WeakKeyDictionary[SplitArrays, dict[Hashable, NDArray[Any]]] = weakref.WeakKeyDictionary()
 
-    def __init__(self) -> None:
-        self._of_rows: dict[int, dict[Hashable, NDArray[Any]]] = {}
-        self._of_content: weakref.WeakValueDictionary[bytes, NDArray[Any]] = weakref.WeakValueDictionary()
-        self._lock = threading.Lock()
 
-    def __len__(self) -> int:
-        """Return the number of splits whose arrays are kept."""
-        return len(self._of_rows)
-
-    def get(self, rows: SplitArrays, kind: Hashable, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-        """Return the result of `make` for these rows and this kind of array."""
-        arrays = self._of_rows.get(id(rows))
-        if arrays is None:
-            arrays = self._of_rows.setdefault(id(rows), {})
-            weakref.finalize(rows, self._of_rows.pop, id(rows), None).atexit = False
-        if kind not in arrays:
-            array = make()
-            key = hashlib.sha256(array.data).digest() + f"{array.dtype} {array.shape}".encode()
-            with self._lock:
-                arrays[kind] = self._of_content.setdefault(key, array)
-        return arrays[kind]
+def kernel_rows(
+    experiment: Experiment, rows: SplitArrays, layout: Layout, *, in_blocks: bool, padded: bool = False
+) -> NDArray[Any]:
+    """Return rows for kernels, row-major or `in_blocks`; they are made once for as long as the rows exist."""
+    outputs, stride = experiment.config.architecture.outputs, layout.block_rows if in_blocks else 0
+    arrays = _ARRAYS.setdefault(rows, {})
+    key = (experiment.config.loss, outputs, layout.type.count, stride, padded)
+    if key not in arrays:
+        table = row_table(experiment, rows)
+        arrays[key] = blocks(layout, table, padded=padded) if in_blocks else table.ravel()
+    return arrays[key]

@@ -11,7 +11,6 @@ from typing import Any
 
 from mlprun.engines.fused.batches import draw_words, gather, stable_order
 from mlprun.engines.fused.compilation import Kernel, device_function, inlined
-from mlprun.engines.fused.denormals import flush_denormals, restore_denormals
 from mlprun.engines.fused.records import (
     DIVERGED,
     FINISHED,
@@ -62,12 +61,10 @@ def evaluate(run: Any, network: Any, data: Any, parameters: Any, space: Any) -> 
 
 
 @device_function
-def is_better(value: Any, best: Any, has_best: Any, maximize: Any) -> Any:
-    """Return True if a value is strictly better than the best; NaN never is."""
-    if math.isnan(value):
-        return False
-    if not has_best:
-        return True
+def is_better(value: Any, best: Any, maximize: Any) -> Any:
+    """Return True if a value is strictly better than the best; NaN never is, any number is better than it."""
+    if math.isnan(value) or math.isnan(best):
+        return not math.isnan(value)
     return value > best if maximize else value < best
 
 
@@ -76,14 +73,14 @@ def update_plateau(run: Any, state: Any, value: Any) -> None:
     """Update the plateau schedule after an evaluation."""
     best, threshold = state.plateau_best, run.plateau_threshold
     sign = 1.0 if run.maximize == 1 else -1.0
-    if state.plateau_has_best == 0:
+    if math.isnan(best):
         better = not math.isnan(value)
     elif run.plateau_absolute == 1:
         better = sign * value > sign * best + threshold
     else:
         better = sign * value > sign * best * (1.0 + math.copysign(threshold, sign * best))
     if better:
-        state.plateau_best, state.plateau_has_best, state.plateau_bad = value, 1, 0
+        state.plateau_best, state.plateau_bad = value, 0
     else:
         state.plateau_bad += 1
     if state.plateau_cooldown_left > 0:
@@ -107,13 +104,12 @@ def update_progress(run: Any, state: Any, parameters: Any, improvements: Any, de
     epoch, value = state.epoch, dev_metric if run.best_is_metric == 1 else dev_loss
     if math.isnan(value):
         state.undefined += 1
-    if is_better(value, state.best_value, state.has_best == 1, run.maximize == 1):
+    if is_better(value, state.best_value, run.maximize == 1):
         row = state.improvements
-        improvements[row, 0], improvements[row, 2] = epoch, value
-        improvements[row, 1] = state.best_value if state.has_best == 1 else math.nan
+        improvements[row, 0], improvements[row, 1], improvements[row, 2] = epoch, state.best_value, value
         state.improvements += 1
         state.undefined = 0
-        state.best_value, state.best_epoch, state.has_best = value, epoch, 1
+        state.best_value, state.best_epoch = value, epoch
         state.best_loss, state.best_metric = dev_loss, dev_metric
         for i in range(parameters.current.shape[0]):
             parameters.best[i] = parameters.current[i]
@@ -124,12 +120,12 @@ def update_progress(run: Any, state: Any, parameters: Any, improvements: Any, de
 
 
 @device_function
-def log(state: Any, history: Any, train_metric: Any, evaluated: Any, dev: Any) -> None:
+def log(state: Any, history: Any, train_metric: Any, dev: Any) -> None:
     """Write the history row of the epoch that was just completed; `dev` is the loss and the metric."""
     row = history[state.rows_written]
     row[0], row[1] = state.epoch, state.epoch_lr
     row[2], row[3], row[4] = state.epoch_loss, state.epoch_objective, train_metric
-    row[5], row[6], row[7] = (1.0 if evaluated else 0.0), dev[0], dev[1]
+    row[5], row[6] = dev
     state.rows_written += 1
 
 
@@ -221,7 +217,7 @@ def train_epochs(
         if last and not python_metrics:
             status = FINISHED
         if logs or status == OUT_OF_PATIENCE:
-            log(state, history, train_metric, due, dev)
+            log(state, history, train_metric, dev)
         if status != REACHED:
             return status
         if state.rows_written == history.shape[0] or state.improvements == space.improvements.shape[0]:
@@ -230,19 +226,13 @@ def train_epochs(
 
 
 def train(run: Any, network: Any, data: Any, state: Any, parameters: Any, space: Any, schedule: Any) -> Any:
-    """Call `train_epochs` with denormal numbers flushed to 0."""
-    former = flush_denormals()
-    status = train_epochs(run[0], network, data, state[0], parameters, space, schedule)
-    restore_denormals(former)
-    return status
+    """Call `train_epochs` with the only record of `run` and `state`."""
+    return train_epochs(run[0], network, data, state[0], parameters, space, schedule)
 
 
 def evaluate_dev(run: Any, network: Any, data: Any, parameters: Any, space: Any) -> Any:
     """Return the loss of the dev rows; their outputs before the output activation are kept."""
-    former = flush_denormals()
-    loss, _ = evaluate(run[0], network, data, parameters, space)
-    restore_denormals(former)
-    return loss
+    return evaluate(run[0], network, data, parameters, space)[0]
 
 
 TRAIN, EVALUATE = Kernel(train, train_signature), Kernel(evaluate_dev, evaluation_signature)

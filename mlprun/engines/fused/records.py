@@ -17,12 +17,13 @@ from numba import types
 from mlprun.engines.epoch_protocol import batch_size
 from mlprun.engines.fused.compat import named_tuple, record_array
 from mlprun.engines.fused.functions import ACTIVATIONS, STORED
+from mlprun.engines.fused.lanes import FLOAT_TYPES, FloatType
 from mlprun.engines.fused.optimizers import OPTIONS, SCALARS
-from mlprun.engines.fused.support import kernel_activation
+from mlprun.engines.fused.support import cached, kernel_activation
 from mlprun.parts.activations import Identity, each
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -58,14 +59,13 @@ RUN = _dtype(
 """what does not change while a run is trained; kernels call it `run`"""
 
 STATE = _dtype(
-    "epoch batch_index steps best_epoch has_best undefined plateau_has_best plateau_bad "
-    "plateau_cooldown_left "
+    "epoch batch_index steps best_epoch undefined plateau_bad plateau_cooldown_left "
     # of the last call: rows written to the history, improvements, the epoch whose row order is in `order`
     "rows_written improvements drawn_epoch",
     "best_value best_loss best_metric plateau_factor plateau_best mu_product "
     "loss_sum weight_sum objective_sum hits epoch_loss epoch_objective epoch_lr",
 )
-"""the progress of a run"""
+"""the progress of a run; best values are nan at first"""
 
 LAYER = _dtype(
     "inputs outputs weight bias gradient gradient_row z values slopes delta derivative "
@@ -168,8 +168,8 @@ MIN_UNITS_TO_TRANSPOSE = 4
 class Layout:
     """A network in flat arrays, for all runs of one architecture, batch size and dtype."""
 
+    type: FloatType
     dtype: np.dtype[Any]
-    lanes: int
     block_rows: int
     shapes: dict[str, tuple[int, ...]]
     offsets: dict[str, int]
@@ -220,27 +220,14 @@ class Layout:
         return 3 * int((layers["inputs"] * layers["outputs"]).sum())
 
 
-_LAYOUTS: dict[Hashable, Layout] = {}
-_MAX_LAYOUTS = 10_000
-
-
-def layout_of(experiment: Experiment, lanes: int) -> Layout:
+def layout_of(experiment: Experiment) -> Layout:
     """Return the layout of an experiment that the engine supports; equal layouts are one object."""
-    architecture: Mlp = experiment.config.architecture  # type: ignore[assignment]
-    block_rows = _block_rows(batch_size(experiment.config, len(experiment.fixed["train"])), lanes)
-    # all fields of the architecture but its initialization; that of its layers may only prevent sharing
-    options = tuple(getattr(architecture, name) for name in type(architecture).model_fields if name != "init")
-    has_logits = experiment.config.loss.activation is None
-    key: Hashable = (options, has_logits, experiment.width, experiment.dtype, block_rows, lanes)
-    try:
-        hash(key)
-    except TypeError:  # some options are lists
-        key = repr(key)
-    if key not in _LAYOUTS:
-        if len(_LAYOUTS) >= _MAX_LAYOUTS:
-            _LAYOUTS.clear()
-        _LAYOUTS[key] = _new_layout(experiment, block_rows, lanes)
-    return _LAYOUTS[key]
+    config = experiment.config
+    architecture: Mlp = config.architecture  # type: ignore[assignment]
+    type_ = FLOAT_TYPES[config.training.dtype]
+    block_rows = _block_rows(batch_size(config, len(experiment.fixed["train"])), type_.count)
+    has_logits = config.loss.activation is not None
+    return _layout(architecture, experiment.width, type_, block_rows, has_logits=has_logits)
 
 
 def _padded(size: int, lanes: int) -> int:
@@ -258,22 +245,22 @@ def _block_rows(rows: int, lanes: int) -> int:
     return lanes * (vectors | 1 if vectors > 4 else vectors)
 
 
-def _activations(experiment: Experiment) -> list[tuple[Activation, ...]]:
+def _activations(architecture: Mlp, *, has_logits: bool) -> list[tuple[Activation, ...]]:
     """Return the activations after each linear layer; that of the outputs only where the loss reads it."""
-    architecture: Mlp = experiment.config.architecture  # type: ignore[assignment]
     output = architecture.output_activation
     assert output is not None
     hidden = [each(layer.activation) for layer in architecture.hidden_layers if layer.activation is not None]
-    return [*hidden, (Identity() if experiment.config.loss.activation else output,)]
+    return [*hidden, (Identity() if has_logits else output,)]
 
 
-def _new_layout(experiment: Experiment, block_rows: int, lanes: int) -> Layout:
-    shapes = experiment.config.architecture.shapes(experiment.width)
+@cached
+def _layout(architecture: Mlp, width: int, type_: FloatType, block_rows: int, *, has_logits: bool) -> Layout:
+    shapes, lanes = architecture.shapes(width), type_.count
     assert shapes is not None
     ends = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes.values())])
     offsets = {name: int(begin) for name, begin in zip(shapes, ends, strict=False)}
     length = _padded(int(ends[-1]), lanes)
-    activations = _activations(experiment)
+    activations = _activations(architecture, has_logits=has_logits)
     layers = np.zeros(len(activations), LAYER)
     codes: list[int] = []
     options: list[float] = []
@@ -308,8 +295,8 @@ def _new_layout(experiment: Experiment, block_rows: int, lanes: int) -> Layout:
     layers["delta"] = values + np.arange(len(layers)) % 2 * widest  # two buffers take turns
     transposed = values + 2 * widest
     return Layout(
-        dtype=experiment.dtype,
-        lanes=lanes,
+        type=type_,
+        dtype=np.dtype(type_.name),
         block_rows=block_rows,
         shapes=shapes,
         offsets=offsets,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+import math
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from mlprun.engines.contract import Plateau, Progress, State
 from mlprun.engines.epoch_protocol import batch_size
-from mlprun.engines.fused.data import ArrayCache, blocks, fields_of, has_constant, r2_denominators, row_table
+from mlprun.engines.fused.data import fields_of, has_constant, kernel_rows, r2_denominators
 from mlprun.engines.fused.epochs import TRAIN
 from mlprun.engines.fused.losses import LOSSES
 from mlprun.engines.fused.optimizers import OPTIMIZERS, OPTIONS, SCALARS
@@ -17,9 +19,7 @@ from mlprun.engines.fused.records import (
     ACCURACY,
     BINARY_ACCURACY,
     NO_METRIC,
-    PAUSED,
     R2,
-    REACHED,
     RUN,
     STATE,
     Data,
@@ -27,63 +27,64 @@ from mlprun.engines.fused.records import (
     Schedule,
     Scratch,
     Workspace,
+    layout_of,
 )
 from mlprun.engines.fused.support import kernel_loss, kernel_optimizer, kernels_compute_metrics
+from mlprun.engines.state_spec import pack, unpack
 from mlprun.parts import metrics
 from mlprun.parts.schedules import EpochSchedule, ReduceOnPlateau
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from mlprun.engines.contract import StopCondition
-    from mlprun.engines.fused.records import Layout
-    from mlprun.experiment import Experiment, SplitArrays
+    from mlprun.experiment import Experiment
 
-PREFIX = "0."
-"""what the torch engine puts before the names of the arrays of an experiment's first optimizer"""
 HISTORY_ROWS = 4096
 """rows and improvements of one call of a kernel; when they are full it returns and is called again"""
-HISTORY_COLUMNS = 8
+HISTORY_COLUMNS = 7
 CALL_PRODUCTS = 100_000_000
 """multiplications of one call of a kernel: some 20 ms, so that a stop is noticed soon"""
 STEP_PRODUCTS = 1000
 """the least cost of a step, in multiplications"""
+_SMALLEST_NORMAL = np.finfo(np.float64).tiny
 CACHE_LINE = 128
 """bytes that processors fetch together: two cache lines"""
-ARRAYS = ArrayCache()
+_RUN_FIELDS, _STATE_FIELDS, _OPTIONS = (dtype.names or () for dtype in (RUN, STATE, OPTIONS))
 
 
-def aligned_zeros(count: int, dtype: Any) -> NDArray[Any]:
-    """Return zeros that share no cache line with other arrays, for which two threads would compete."""
-    size = count * np.dtype(dtype).itemsize
-    memory = np.zeros(-(-size // CACHE_LINE) * CACHE_LINE + CACHE_LINE, np.uint8)
-    first = -memory.ctypes.data % CACHE_LINE
-    return memory[first : first + size].view(dtype)
+def aligned_zeros(*arrays: tuple[int, Any]) -> list[NDArray[Any]]:
+    """Return zeros, by their number and type, that share no cache line: two threads would compete for it."""
+    sizes = [count * np.dtype(dtype).itemsize for count, dtype in arrays]
+    memory = np.zeros(sum(sizes) + CACHE_LINE * (1 + len(sizes)), np.uint8)
+    start, made = -memory.ctypes.data % CACHE_LINE, []
+    for (_, dtype), size in zip(arrays, sizes, strict=True):
+        made.append(memory[start : start + size].view(dtype))
+        start += -(-size // CACHE_LINE) * CACHE_LINE
+    return made
 
 
-class Snapshot(NamedTuple):
-    """A copy of a run's state between two epochs, to return to it within a chunk."""
+@contextmanager
+def flushed_denormals() -> Iterator[None]:
+    """Take denormal numbers as 0 on this thread.
 
-    state: bytes
-    parameters: Parameters
-
-
-class KernelResult:
-    """Tables of history rows and improvements from calls of the kernel, and why the last one returned."""
-
-    def __init__(self) -> None:
-        self.rows: list[NDArray[np.float64]] = []
-        self.improvements: list[NDArray[np.float64]] = []
-        self.status = REACHED
-        self.interrupted = False
+    Gradients that vanish, and the running means of them that Adam keeps, would otherwise end among the
+    denormal numbers and stay there, where every operation takes a hundred times as long.
+    """
+    former = _SMALLEST_NORMAL / 2 == 0
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(bool(former))
 
 
 class FusedRun:
     """A run between `open` and the last `advance`."""
 
-    def __init__(self, experiment: Experiment, state: State, layout: Layout) -> None:
+    def __init__(self, experiment: Experiment, state: State) -> None:
+        layout = layout_of(experiment)
         config = experiment.computed
         optimizer = kernel_optimizer(config.optimizer)
         assert optimizer is not None, "optimizers without a kernel are not supported"
@@ -96,32 +97,25 @@ class FusedRun:
         self.batch_size = batch_size(config, self.train_rows)
         self.full_batch = self.batch_size == self.train_rows
         self.data = Data(
-            self._rows(train, in_blocks=self.full_batch, padded=layout.transposes_inputs),
-            np.zeros(0, layout.dtype) if dev is None else self._rows(dev, in_blocks=True),
+            kernel_rows(
+                experiment, train, layout, in_blocks=self.full_batch, padded=layout.transposes_inputs
+            ),
+            np.zeros(0, layout.dtype)
+            if dev is None
+            else kernel_rows(experiment, dev, layout, in_blocks=True),
             r2_denominators(experiment, train, self.outputs),
             r2_denominators(experiment, dev, self.outputs),
         )
-        self.record = self._new_record()
         dtype, length = layout.dtype, layout.length
-        self.parameters = Parameters(
-            aligned_zeros(length, dtype),
-            aligned_zeros(len(self.optimizer.state) * length, dtype),
-            aligned_zeros(length, dtype),
+        slots = len(self.optimizer.state)
+        self.record, self.states, *parameters = aligned_zeros(
+            (1, RUN), (1, STATE), (length, dtype), (slots * length, dtype), (length, dtype)
         )
-        self.states = aligned_zeros(1, STATE)
+        self.parameters = Parameters(*parameters)
+        self._fill_record()
         self.load_state(state)
 
-    def _rows(self, rows: SplitArrays, *, in_blocks: bool, padded: bool = False) -> NDArray[Any]:
-        experiment, layout = self.experiment, self.layout
-
-        def make() -> NDArray[Any]:
-            table = row_table(experiment, rows)
-            return blocks(layout, table, padded=padded) if in_blocks else table.ravel()
-
-        stride = layout.block_rows if in_blocks else 0
-        return ARRAYS.get(rows, (self.config.loss, self.outputs, layout.lanes, stride, padded), make)
-
-    def _new_record(self) -> Any:
+    def _fill_record(self) -> None:
         config, training, layout = self.config, self.config.training, self.layout
         fields = fields_of(self.experiment)
         values: dict[str, Any] = {
@@ -157,10 +151,8 @@ class FusedRun:
             options = ("patience", "cooldown", "factor", "threshold", "min_lr", "eps")
             values |= {f"plateau_{name}": getattr(config.schedule, name) for name in options}
             values |= {"plateau": 1, "plateau_absolute": config.schedule.threshold_mode == "abs"}
-        values["options"] = tuple(self._options.get(name, 0.0) for name in OPTIONS.names or ())
-        record = aligned_zeros(1, RUN)
-        record[0] = tuple(values.get(name, 0) for name in RUN.names or ())
-        return record
+        values["options"] = tuple(self._options.get(name, 0.0) for name in _OPTIONS)
+        self.record[0] = tuple(values.get(name, 0) for name in _RUN_FIELDS)
 
     def _loss_values(self) -> dict[str, Any]:
         part = self.config.loss
@@ -204,14 +196,13 @@ class FusedRun:
     @property
     def progress(self) -> Progress:
         """Best epoch, patience and plateau, as in states of every engine."""
-        value = dict(zip(STATE.names or (), self.states.item(), strict=True))
-        plateau = Plateau(
-            value["plateau_factor"],
-            value["plateau_best"] if value["plateau_has_best"] else None,
-            value["plateau_bad"],
-            value["plateau_cooldown_left"],
+        value = dict(zip(_STATE_FIELDS, self.states.item(), strict=True))
+        best, plateau_best = (
+            None if math.isnan(value[name]) else value[name] for name in ("best_value", "plateau_best")
         )
-        best = value["best_value"] if value["has_best"] else None
+        plateau = Plateau(
+            value["plateau_factor"], plateau_best, value["plateau_bad"], value["plateau_cooldown_left"]
+        )
         return Progress(value["best_epoch"], best, plateau, value["undefined"])
 
     @progress.setter
@@ -219,40 +210,37 @@ class FusedRun:
         plateau = progress.plateau
         values = {
             "best_epoch": progress.best_epoch,
-            "has_best": progress.best_value is not None,
-            "best_value": progress.best_value or 0.0,
+            "best_value": math.nan if progress.best_value is None else progress.best_value,
             "undefined": progress.undefined,
             "plateau_factor": plateau.factor,
-            "plateau_has_best": plateau.best is not None,
-            "plateau_best": plateau.best or 0.0,
+            "plateau_best": math.nan if plateau.best is None else plateau.best,
             "plateau_bad": plateau.bad_evaluations,
             "plateau_cooldown_left": plateau.cooldown_left,
         }
         for name, value in values.items():
             self.states[name][0] = value
 
-    @cached_property
-    def _kernel(self) -> Callable[..., int]:
-        return TRAIN.compiled(self.layout.dtype.name)
-
     def call_kernel(self, space: Workspace, schedule: Schedule) -> int:
         """Call the training kernel once; return why it returned."""
-        network = self.layout.network
-        return self._kernel(self.record, network, self.data, self.states, self.parameters, space, schedule)
+        network, kernel = self.layout.network, TRAIN.compiled(self.layout.type.name)
+        with flushed_denormals():
+            status: int = kernel(
+                self.record, network, self.data, self.states, self.parameters, space, schedule
+            )
+        return status
 
     def is_finite(self) -> bool:
         """Return True if every parameter is a finite number."""
         return bool(np.isfinite(self.parameters.current).all())
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> list[NDArray[Any]]:
         """Return a copy of the state, for `restore`."""
-        return Snapshot(self.states.tobytes(), Parameters(*(array.copy() for array in self.parameters)))
+        return [array.copy() for array in (self.states, *self.parameters)]
 
-    def restore(self, snapshot: Snapshot) -> None:
+    def restore(self, snapshot: list[NDArray[Any]]) -> None:
         """Continue from a snapshot."""
-        for array, copy in zip(self.parameters, snapshot.parameters, strict=True):
+        for array, copy in zip((self.states, *self.parameters), snapshot, strict=True):
             array[:] = copy
-        self.states[:] = np.frombuffer(snapshot.state, STATE)
 
     def load_state(self, state: State) -> None:
         """Continue from a state between two epochs."""
@@ -266,20 +254,16 @@ class FusedRun:
         if "initial_accumulator_value" in self._options:
             self.parameters.optimizer[: layout.parameters] = self._options["initial_accumulator_value"]
 
-        def read(value: Any) -> Any:
-            return state.optimizer_state[value["array"]] if isinstance(value, dict) else value
-
-        for name, values in (state.optimizer_meta or [{}])[0].items():
-            slots = values["of"]
+        for name, packed in (state.optimizer_meta or [{}])[0].items():
+            kept = unpack(packed, state.optimizer_state)
             for index, slot in enumerate(self.optimizer.state):
-                if slots.get(slot) is not None:
-                    array = np.asarray(read(slots[slot])).ravel()
-                    begin = index * layout.length + layout.offsets[name]
+                if kept.get(slot) is not None:
+                    array, begin = kept[slot].ravel(), index * layout.length + layout.offsets[name]
                     self.parameters.optimizer[begin : begin + array.size] = array
             # torch keeps no count for sgd, whose first step alone is different
-            record["steps"][0] = int(read(slots.get("step", 1)))
+            record["steps"][0] = int(kept.get("step", 1))
             for product in self.optimizer.products:
-                record[product][0] = float(read(slots[product]))
+                record[product][0] = float(kept[product])
 
     def state(self) -> State:
         """Return a copy of the state."""
@@ -289,33 +273,18 @@ class FusedRun:
             return State(self.epoch, model, {}, None, self.progress)
         arrays: dict[str, NDArray[Any]] = {}
         numbers = {"step": steps} | {name: self.states[name].item() for name in self.optimizer.products}
-        meta: dict[str, dict[str, Any]] = {name: {"of": dict(numbers)} for name in layout.offsets}
+        kept = {name: dict(numbers) for name in layout.offsets}
         for index, slot in enumerate(slots):
             for name, array in layout.unflatten(self.parameters.optimizer[index * layout.length :]).items():
-                arrays[f"{PREFIX}{name}.{slot}"] = array
-                meta[name]["of"][slot] = {"array": f"{PREFIX}{name}.{slot}"}
+                kept[name][slot] = array
+        meta = {name: pack(values, f"0.{name}", arrays) for name, values in kept.items()}
         return State(self.epoch, model, arrays, [meta], self.progress)
 
-    def train(self, space: Workspace, until: int, stop: StopCondition) -> KernelResult:
-        """Train up to `until` epochs, asking `stop` between calls of the kernel.
-
-        A stop may leave an epoch incomplete: `batch_index` of the state is not 0 then.
-        """
-        states, layout, first, result = self.states, self.layout, self.epoch, KernelResult()
+    def schedule(self, until: int) -> Schedule:
+        """Return the epochs from here up to `until`, and how many batches a call of the kernel trains."""
         # a function of the network's shape, though it changes no byte
-        batches = CALL_PRODUCTS // (STEP_PRODUCTS + layout.products * max(16, self.batch_size))
-        schedule = Schedule(self.lr_factors(first, until), first, until, max(1, batches))
-        while True:
-            if stop():
-                result.interrupted = True
-                return result
-            result.status = self.call_kernel(space, schedule)
-            if rows := states["rows_written"].item():
-                result.rows.append(space.history[:rows].copy())
-            if improvements := states["improvements"].item():
-                result.improvements.append(space.improvements[:improvements].copy())
-            if result.status != PAUSED:
-                return result
+        batches = CALL_PRODUCTS // (STEP_PRODUCTS + self.layout.products * max(16, self.batch_size))
+        return Schedule(self.lr_factors(self.epoch, until), self.epoch, until, max(1, batches))
 
     def workspace_key(self) -> tuple[Any, ...]:
         """Return a key: runs with equal keys can share a workspace, one after another."""
@@ -329,19 +298,21 @@ class FusedRun:
         shuffled = self.train_rows if self.record["shuffle"].item() else 0
         batch_blocks = 0 if self.full_batch else -(-self.batch_size // layout.block_rows)
         kept_rows = max(self.train_rows, self.dev_rows) if self.python_metrics else 0
+        values, gradient, scalars, squared_errors = aligned_zeros(
+            (layout.values_size, dtype),
+            (layout.gradient_size, dtype),
+            (1, SCALARS),
+            (self.outputs, np.float64),
+        )
         return Workspace(
-            scratch=Scratch(
-                zeros=np.zeros(1, dtype),
-                values=aligned_zeros(layout.values_size, dtype),
-                outputs=np.zeros(kept_rows * self.outputs, dtype),
-            ),
-            gradient=aligned_zeros(layout.gradient_size, dtype),
-            scalars=aligned_zeros(1, SCALARS),
-            squared_errors=aligned_zeros(self.outputs, np.float64),
+            scratch=Scratch(np.zeros(1, dtype), values, np.zeros(kept_rows * self.outputs, dtype)),
+            gradient=gradient,
+            scalars=scalars,
+            squared_errors=squared_errors,
             words=np.zeros(-(-shuffled // 4) * 4, np.uint64),
             counts=np.zeros((1 << max(0, shuffled - 1).bit_length()) + 1, np.int64),
             order=np.zeros(shuffled, np.int64),
-            batch=np.zeros((batch_blocks * fields + layout.lanes) * layout.block_rows, dtype),
+            batch=np.zeros((batch_blocks * fields + layout.type.count) * layout.block_rows, dtype),
             history=np.zeros((HISTORY_ROWS, HISTORY_COLUMNS)),
             improvements=np.zeros((HISTORY_ROWS, 3)),
         )

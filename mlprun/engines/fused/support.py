@@ -6,7 +6,7 @@ Nothing here loads Numba or LLVM: `engine: auto` asks before it is known whether
 from __future__ import annotations
 
 from functools import lru_cache, wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from mlprun.engines.capabilities import MLP, Capabilities
 from mlprun.engines.epoch_protocol import batch_size
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mlprun.parts.part import Part
 
 K = TypeVar("K", "KernelActivation", "KernelLoss", "KernelOptimizer")
-P = TypeVar("P")
+P = ParamSpec("P")
 T = TypeVar("T")
 # `auto` compares the torch engine's time with the start-up of the kernels: only their ratio matters. CPU
 # times, measured with tests/benchmarks/auto_constants.py: a fast server (2023) takes 120 us for a step of
@@ -57,16 +57,16 @@ STARTUP = 0.6
 """seconds to import the kernels and read them from disk"""
 
 
-def cached(function: Callable[[P], T]) -> Callable[[P], T]:
-    """Cache a function of a part, by value: a sweep asks about equal parts for every trial."""
+def cached(function: Callable[P, T]) -> Callable[P, T]:
+    """Cache a function of parts, by value: a sweep asks about equal parts for every trial."""
     cache = lru_cache(maxsize=1024)(function)
 
     @wraps(function)
-    def wrapper(part: P) -> T:
+    def wrapper(*arguments: P.args, **options: P.kwargs) -> T:
         try:
-            return cache(part)
+            return cache(*arguments, **options)  # type: ignore[arg-type]
         except TypeError:  # a part that a user wrote may have lists as options
-            return function(part)
+            return function(*arguments, **options)
 
     return wrapper
 

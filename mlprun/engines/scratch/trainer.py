@@ -1,21 +1,16 @@
 """Chapter 6: the engine, whose runs train a `Learner` epoch by epoch, evaluate it and save its state."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlprun.engines import epoch_protocol as protocol
 from mlprun.engines import state_spec
 from mlprun.engines.contract import Arrays, State, StopCondition
-from mlprun.engines.scratch.engine import CAPABILITIES, Learner, Slots
+from mlprun.engines.scratch.engine import CAPABILITIES, Learner
 from mlprun.engines.scratch.tensor import Array
 from mlprun.experiment import Experiment, SplitArrays, compute_metrics
 from mlprun.parts.losses import Loss
-
-FIRST = "0."
-"""prefix of the arrays of the first optimizer, as the torch engine names them"""
 
 
 def optimizer_spec(experiment: Experiment, state: State) -> state_spec.OptimizerSpec:
@@ -48,13 +43,23 @@ class NumpyTrainer:
     def restore(self, state: State) -> None:
         """Continue from a state."""
         self.epoch, self.progress = state.epoch, state.progress
-        self.learner = Learner(self.config, state.model, unflatten(state))
+        kept = {
+            name: state_spec.unpack(packed, state.optimizer_state)
+            for name, packed in (state.optimizer_meta or [{}])[0].items()
+        }
+        self.learner = Learner(self.config, state.model, kept)
         self.save_best()
 
     def state(self) -> State:
         """Return a copy of the run's state."""
-        arrays, structure = flatten(self.learner.slots)
-        return State(self.epoch, dict(self.learner.model), arrays, structure, self.progress)
+        arrays: dict[str, Array] = {}
+        # as the torch engine does, a parameter of which nothing is kept is left out
+        structure = {
+            name: state_spec.pack(slots, f"0.{name}", arrays)
+            for name, slots in self.learner.slots.items()
+            if slots
+        }
+        return State(self.epoch, dict(self.learner.model), arrays, [structure], self.progress)
 
     snapshot = state
 
@@ -117,32 +122,6 @@ class NumpyTrainer:
     def _batches(self, rows: SplitArrays) -> list[SplitArrays]:
         size = protocol.batch_size(self.config, len(rows))
         return [rows.take(slice(start, start + size)) for start in range(0, len(rows), size)]
-
-
-def flatten(slots: Mapping[str, Arrays]) -> tuple[dict[str, NDArray[Any]], Any]:
-    """Return copies of the arrays by name, and the structure around them as JSON."""
-    arrays: dict[str, NDArray[Any]] = {}
-    structure: dict[str, Any] = {}
-    for parameter, kept in slots.items():
-        if not kept:  # as torch's engine leaves such a parameter out
-            continue
-        names = {slot: f"{FIRST}{parameter}.{slot}" for slot in kept}
-        arrays |= {names[slot]: np.array(array) for slot, array in kept.items()}
-        structure[parameter] = {"of": {slot: {"array": name} for slot, name in names.items()}}
-    return arrays, [structure]
-
-
-def unflatten(state: State) -> Slots:
-    """Invert `flatten`; slots that hold no array are left out."""
-    structure = (state.optimizer_meta or [{}])[0]
-    return {
-        parameter: {
-            slot: np.array(state.optimizer_state[packed["array"]])
-            for slot, packed in kept["of"].items()
-            if isinstance(packed, dict)
-        }
-        for parameter, kept in structure.items()
-    }
 
 
 class ScratchEngine(protocol.SequentialEngine[NumpyTrainer]):

@@ -8,10 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from mlprun.engines.state_spec import Array, Items, Number, OptimizerSpec, Slots, SlotSpec, steps_so_far
+from mlprun.engines.state_spec import (
+    Array,
+    Items,
+    Number,
+    OptimizerSpec,
+    Slots,
+    SlotSpec,
+    pack,
+    steps_so_far,
+    unpack,
+)
 from mlprun.parts.optimizers import step_function
 
 if TYPE_CHECKING:
@@ -30,7 +39,7 @@ def flatten(
     arrays: dict[str, NDArray[Any]] = {}
     structure = [
         {
-            names[id(parameter)]: _pack(slots, f"{number}.{names[id(parameter)]}", arrays)
+            names[id(parameter)]: pack(slots, f"{number}.{names[id(parameter)]}", arrays)
             for parameter, slots in optimizer.state.items()
         }
         for number, optimizer in enumerate(optimizers)
@@ -53,33 +62,12 @@ def unflatten(
     for optimizer, by_name in zip(optimizers, structure or [{}] * len(optimizers), strict=True):
         optimizer.state.clear()
         for name, packed in by_name.items():
-            parameter = parameters[name]
-            optimizer.state[parameter] = _unpack(packed, arrays, parameter.device, host)
+            device = parameters[name].device
 
+            def convert(array: NDArray[Any], slot: str, device: torch.device = device) -> torch.Tensor:
+                return torch.from_numpy(array).to("cpu" if slot in host else device)
 
-def _pack(value: Any, name: str, arrays: dict[str, NDArray[Any]]) -> Any:
-    if isinstance(value, torch.Tensor):
-        # a copy: on the CPU .numpy() would share memory that the next step overwrites
-        arrays[name] = np.array(value.detach().cpu().numpy())
-        return {"array": name}
-    if isinstance(value, dict):
-        return {"of": {key: _pack(inner, f"{name}.{key}", arrays) for key, inner in value.items()}}
-    if isinstance(value, list | tuple):
-        return [_pack(inner, f"{name}.{index}", arrays) for index, inner in enumerate(value)]
-    return value
-
-
-def _unpack(packed: Any, arrays: Arrays, device: torch.device, host: frozenset[str]) -> Any:
-    if isinstance(packed, list):
-        return [_unpack(inner, arrays, device, host) for inner in packed]
-    if not isinstance(packed, dict):
-        return packed
-    if "of" in packed:
-        return {
-            key: _unpack(inner, arrays, torch.device("cpu") if key in host else device, host)
-            for key, inner in packed["of"].items()
-        }
-    return torch.from_numpy(np.array(arrays[packed["array"]])).to(device)
+            optimizer.state[parameters[name]] = unpack(packed, arrays, convert)
 
 
 def optimizer_spec(experiment: Experiment, state: State) -> OptimizerSpec | None:

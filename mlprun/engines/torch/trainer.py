@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,10 +86,7 @@ class TorchTrainer:
         }
 
     def run_epoch(self, until: int, stop: StopCondition) -> protocol.EpochTotals | None:
-        """Train one epoch; None when `stop` was met between batches, the epoch incomplete.
-
-        Raises OverflowError for a learning rate that the run's dtype cannot hold.
-        """
+        """Train one epoch; None when `stop` was met between batches, the epoch incomplete."""
         self._state = None
         lr = protocol.learning_rate(self.experiment.config, self.epoch, self.progress)
         for optimizer in self.optimizers:
@@ -101,8 +99,9 @@ class TorchTrainer:
         except RuntimeError as error:
             if "without overflow" not in str(error):
                 raise
-            # torch refuses a rate beyond float32, which infinity is not
-            raise OverflowError(str(error)) from error
+            # torch refuses a rate beyond float32, which infinity is not: the run has diverged
+            totals = protocol.EpochTotals(None, lr)
+            totals.loss = math.inf
         for dropout in self._dropouts:
             dropout.keep = None
         if totals is not None:
