@@ -16,7 +16,7 @@ import torch
 from mlprun.engines import epoch_protocol
 from mlprun.engines.contract import Best, ChunkResult, Improvement
 from mlprun.engines.epoch_protocol import EpochTotals, row_order
-from mlprun.engines.fused.data import blocks, row_table
+from mlprun.engines.fused.data import kernel_rows
 from mlprun.engines.fused.epochs import EVALUATE
 from mlprun.engines.fused.records import DIVERGED, FINISHED, OUT_OF_PATIENCE, PAUSED
 from mlprun.engines.fused.run import HISTORY_COLUMNS, flushed_denormals
@@ -89,7 +89,7 @@ class PythonMetricsTrainer:
         self._run, self._space = run, space
         self._network, self._meter = run.experiment.network(), MetricComputer(run.experiment)
         self._train = SplitTensors.of(run.experiment.fixed["train"])
-        self.is_finite, self.snapshot = run.is_finite, run.snapshot
+        self.is_finite, self.snapshot, self.restore = run.is_finite, run.snapshot, run.restore
 
     @property
     def epoch(self) -> int:
@@ -130,12 +130,12 @@ class PythonMetricsTrainer:
         rows = self.experiment.rows("dev", epoch=run.epoch)
         data, record = run.data, run.record
         if "dev" not in self.experiment.fixed:
-            data = data._replace(dev=blocks(run.layout, row_table(self.experiment, rows)))
+            data = data._replace(dev=kernel_rows(self.experiment, rows, run.layout, in_blocks=True))
             record = record.copy()
             record["dev_rows"] = len(rows)
-        if self._space.scratch.outputs.size < len(rows) * run.outputs:
+        if self._space.outputs.size < len(rows) * run.outputs:
             outputs = np.zeros(len(rows) * run.outputs, run.layout.dtype)
-            self._space = self._space._replace(scratch=self._space.scratch._replace(outputs=outputs))
+            self._space = self._space._replace(outputs=outputs)
         kernel = EVALUATE.compiled(run.layout.type.name)
         with flushed_denormals():
             loss = kernel(record, run.layout.network, data, run.parameters, self._space)
@@ -144,7 +144,7 @@ class PythonMetricsTrainer:
 
     def _outputs(self, rows: int) -> torch.Tensor:
         outputs = self._run.outputs
-        values = self._space.scratch.outputs[: rows * outputs].reshape(rows, outputs)
+        values = self._space.outputs[: rows * outputs].reshape(rows, outputs)
         return torch.from_numpy(values.copy())
 
     def save_best(self) -> None:
@@ -154,10 +154,6 @@ class PythonMetricsTrainer:
     def best_model(self) -> Arrays:
         """Return the model as it was at the last `save_best`."""
         return self._run.layout.unflatten(self._run.parameters.best)
-
-    def restore(self, snapshot: list[NDArray[Any]]) -> None:
-        """Continue from a snapshot."""
-        self._run.restore(snapshot)
 
 
 def advance(run: FusedRun, space: Workspace, until: int, stop: StopCondition) -> ChunkResult:

@@ -48,10 +48,8 @@ def activate(builder: Any, code: Any, values: Any, shape: Any, option: Any) -> N
     slope = broadcast(builder, values.type, option)
 
     def case(activation: KernelActivation) -> None:
-        if activation.derivative is None:  # of identity
-            return
-        for i in _vectors(builder, shape, values):
-            values.store(activation.function(values.load(i), slope, slope)[0], i)
+        for i in _vectors(builder, shape, values) if activation.name != "identity" else ():
+            values.store(activation.function(values.load(i), slope, slope), i)
 
     switch(builder, code, ACTIVATIONS[:STORED], case)
 
@@ -68,7 +66,10 @@ def activate_and_derive(builder: Any, code: Any, views: Any, shape: Any, options
 
     def case(activation: KernelActivation) -> None:
         for i in _vectors(builder, shape, z):
-            for result, target in zip(activation.function(z.load(i), p, q), targets, strict=True):
+            results = activation.function(z.load(i), p, q)
+            if activation.derivative is not None:
+                results = results, activation.derivative(results, p)
+            for result, target in zip(results, targets, strict=True):
                 former = target.load(i)
                 target.store(former.full(0.0).where(fresh, former) + result, i)
 
@@ -96,7 +97,7 @@ def differentiate(builder: Any, code: Any, views: Any, shape: Any, option: Any, 
                 g = gradient.load(i)
                 if activation is None:
                     g = g * slopes.load(i)
-                elif activation.derivative is not None:
+                elif activation.derivative is not None and activation.name != "identity":
                     g = g * activation.derivative(values.load(i), slope)
                 gradient.store(g, i)
                 total.add(g)

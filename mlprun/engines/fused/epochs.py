@@ -41,7 +41,7 @@ def metric_of(run: Any, hits: Any, rows: Any, squared_errors: Any, r2: Any) -> A
 @device_function
 def evaluate(run: Any, network: Any, data: Any, parameters: Any, space: Any) -> Any:
     """Return loss and metric of the dev rows; with metrics in Python, keep the outputs."""
-    count, stride, values, dev = run.dev_rows, run.block_rows, space.scratch.values, data.dev
+    count, stride, values, dev = run.dev_rows, run.block_rows, space.values, data.dev
     squared_errors, field = space.squared_errors, run.weight_field
     last = network.layers[network.layers.shape[0] - 1]
     total, hits, weight = 0.0, 0.0, 0.0
@@ -49,7 +49,7 @@ def evaluate(run: Any, network: Any, data: Any, parameters: Any, space: Any) -> 
     for begin in range(0, count, stride):
         block = block_at(run, dev, begin, count)
         at = begin * run.outputs if run.python_metrics == 1 else -1
-        forward(network, parameters.current, space.scratch, block, at)
+        forward(network, parameters.current, space, block, at)
         total += block_loss(run, last, values, block, (run.loss, 0.0))
         hits += block_hits(run, last, values, block, squared_errors)
         if field > 0:
@@ -58,14 +58,6 @@ def evaluate(run: Any, network: Any, data: Any, parameters: Any, space: Any) -> 
     if field == 0:
         weight = float(count * run.weight_per_row)
     return total / weight, metric_of(run, hits, count, squared_errors, data.dev_r2)
-
-
-@device_function
-def is_better(value: Any, best: Any, maximize: Any) -> Any:
-    """Return True if a value is strictly better than the best; NaN never is, any number is better than it."""
-    if math.isnan(value) or math.isnan(best):
-        return not math.isnan(value)
-    return value > best if maximize else value < best
 
 
 @device_function
@@ -80,18 +72,18 @@ def update_plateau(run: Any, state: Any, value: Any) -> None:
     else:
         better = sign * value > sign * best * (1.0 + math.copysign(threshold, sign * best))
     if better:
-        state.plateau_best, state.plateau_bad = value, 0
+        state.plateau_best, state.plateau_bad_evaluations = value, 0
     else:
-        state.plateau_bad += 1
+        state.plateau_bad_evaluations += 1
     if state.plateau_cooldown_left > 0:
         state.plateau_cooldown_left -= 1
-        state.plateau_bad = 0
-    if state.plateau_bad > run.plateau_patience:
+        state.plateau_bad_evaluations = 0
+    if state.plateau_bad_evaluations > run.plateau_patience:
         factor, lr = state.plateau_factor, run.lr
         reduced = max(factor * run.plateau_factor, run.plateau_min_lr / lr)
         if (factor - reduced) * lr > run.plateau_eps:
             state.plateau_factor = reduced
-        state.plateau_cooldown_left, state.plateau_bad = run.plateau_cooldown, 0
+        state.plateau_cooldown_left, state.plateau_bad_evaluations = run.plateau_cooldown, 0
 
 
 @device_function
@@ -102,11 +94,12 @@ def update_progress(run: Any, state: Any, parameters: Any, improvements: Any, de
     """
     dev_loss, dev_metric = dev
     epoch, value = state.epoch, dev_metric if run.best_is_metric == 1 else dev_loss
+    best = state.best_value
     if math.isnan(value):
         state.undefined += 1
-    if is_better(value, state.best_value, run.maximize == 1):
+    elif math.isnan(best) or (value > best if run.maximize == 1 else value < best):
         row = state.improvements
-        improvements[row, 0], improvements[row, 1], improvements[row, 2] = epoch, state.best_value, value
+        improvements[row, 0], improvements[row, 1], improvements[row, 2] = epoch, best, value
         state.improvements += 1
         state.undefined = 0
         state.best_value, state.best_epoch = value, epoch

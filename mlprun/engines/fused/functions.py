@@ -11,15 +11,15 @@ activation is one `KernelActivation` in `ACTIVATIONS`.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mlprun.engines.fused.lanes import Lanes
 
-    Activation = Callable[[Lanes, Lanes, Lanes], tuple[Lanes, Lanes]]
-    """from z and two options: f(z) and f'(z)"""
+    Activation = Callable[[Lanes, Lanes, Lanes], Any]
+    """from z and two options: f(z), or f(z) and f'(z)"""
 
 
 class Constants(NamedTuple):
@@ -180,33 +180,6 @@ def erfc_of_size(x: Lanes, gauss: Lanes) -> Lanes:
     return gauss * t * (t * 2.0 - 1.0).polynomial(_CONSTANTS[x.type.name].erfc)
 
 
-def _identity(z: Lanes, p: Lanes, q: Lanes) -> tuple[Lanes, Lanes]:
-    return z, z.full(1.0)
-
-
-def _logistic(z: Lanes, p: Lanes, q: Lanes) -> tuple[Lanes, Lanes]:
-    a = logistic(z)
-    return a, a * (1.0 - a)
-
-
-def _tanh(z: Lanes, p: Lanes, q: Lanes) -> tuple[Lanes, Lanes]:
-    a = tanh(z)
-    return a, 1.0 - a * a
-
-
-def _relu(z: Lanes, p: Lanes, q: Lanes) -> tuple[Lanes, Lanes]:
-    return z.full(0.0).where(z <= 0.0, z), z.full(1.0).where(z > 0.0, 0.0)
-
-
-def _leaky_relu(z: Lanes, slope: Lanes, q: Lanes) -> tuple[Lanes, Lanes]:
-    return z.where(z > 0.0, z * slope), z.full(1.0).where(z > 0.0, slope)
-
-
-def _hard_tanh(z: Lanes, p: Lanes, q: Lanes) -> tuple[Lanes, Lanes]:
-    a = z.maximum(-1.0).minimum(1.0)
-    return a, z.full(1.0).where(abs(a) < 1.0, 0.0)
-
-
 def _hard_logistic(z: Lanes, slope: Lanes, offset: Lanes) -> tuple[Lanes, Lanes]:
     line = z * slope + offset
     inside = z.builder.and_(line > 0.0, line < 1.0)
@@ -265,7 +238,7 @@ class KernelActivation(NamedTuple):
     name: str
     function: Activation
     derivative: Callable[[Lanes, Lanes], Lanes] | None = None
-    """f'(z) from f(z) and the first option; None if it must be stored by the forward pass"""
+    """f'(z) from f(z) and the first option; None if `function` returns it, to be stored"""
     options: tuple[str, ...] = ()
     """the options of the config's part that `function` takes, at most two"""
     parts: Mapping[str, Mapping[str, float]] = {}
@@ -275,12 +248,23 @@ class KernelActivation(NamedTuple):
 
 
 _BY_VALUE = (
-    KernelActivation("identity", _identity),  # its derivative is 1 everywhere
-    KernelActivation("logistic", _logistic, lambda a, p: a * (1.0 - a)),
-    KernelActivation("tanh", _tanh, lambda a, p: 1.0 - a * a),
-    KernelActivation("relu", _relu, lambda a, p: a.full(1.0).where(a > 0.0, 0.0)),
-    KernelActivation("leaky_relu", _leaky_relu, lambda a, p: a.full(1.0).where(a > 0.0, p), ("slope",)),
-    KernelActivation("hard_tanh", _hard_tanh, lambda a, p: a.full(1.0).where(abs(a) < 1.0, 0.0)),
+    KernelActivation("identity", lambda z, p, q: z, lambda a, p: a.full(1.0)),
+    KernelActivation("logistic", lambda z, p, q: logistic(z), lambda a, p: a * (1.0 - a)),
+    KernelActivation("tanh", lambda z, p, q: tanh(z), lambda a, p: 1.0 - a * a),
+    KernelActivation(
+        "relu", lambda z, p, q: z.full(0.0).where(z <= 0.0, z), lambda a, p: a.full(1.0).where(a > 0.0, 0.0)
+    ),
+    KernelActivation(
+        "leaky_relu",
+        lambda z, p, q: z.where(z > 0.0, z * p),
+        lambda a, p: a.full(1.0).where(a > 0.0, p),
+        ("slope",),
+    ),
+    KernelActivation(
+        "hard_tanh",
+        lambda z, p, q: z.maximum(-1.0).minimum(1.0),
+        lambda a, p: a.full(1.0).where(abs(a) < 1.0, 0.0),
+    ),
 )
 _SELU = {"alpha": 1.6732632423543772, "scale": 1.0507009873554805}
 # Kernels know an activation by its index; those with a derivative that is a function of the value come first.

@@ -20,18 +20,16 @@ if TYPE_CHECKING:
     """from output, target and an option: value and derivative"""
 
 
-def _bce(z: Lanes, t: Lanes, p: Lanes) -> tuple[Lanes, Lanes]:
-    e = bounded_exp(-abs(z))
-    share = 1.0 / (e + 1.0)
-    probability = share.where(z >= 0.0, e * share)
-    return z.maximum(0.0) - z * t + bounded_log1p(e), probability - t
-
-
 def _bce_without_log(z: Lanes, t: Lanes, p: Lanes) -> tuple[Lanes, Lanes]:
     # the value lacks log(1 + e^-|z|), and is finite where that is
     e = bounded_exp(-abs(z))
     share = 1.0 / (e + 1.0)
     return z.maximum(0.0) - z * t, share.where(z >= 0.0, e * share) - t
+
+
+def _bce(z: Lanes, t: Lanes, p: Lanes) -> tuple[Lanes, Lanes]:
+    value, slope = _bce_without_log(z, t, p)
+    return value + bounded_log1p(bounded_exp(-abs(z))), slope
 
 
 def _mse(y: Lanes, t: Lanes, p: Lanes) -> tuple[Lanes, Lanes]:

@@ -51,7 +51,7 @@ RUN = _dtype(
     "loss unread_loss sum_reduction weight_per_row metric best_is_metric maximize "
     "optimizer plateau plateau_patience plateau_cooldown plateau_absolute "
     # flat arrays: see Layout
-    "parameters transposed padded_gradients",
+    "parameters transposed",
     "lr scale loss_option l2 l1 clip_norm clip_value output_threshold target_threshold "
     "plateau_factor plateau_threshold plateau_min_lr plateau_eps",
     ("options", OPTIONS),
@@ -59,7 +59,7 @@ RUN = _dtype(
 """what does not change while a run is trained; kernels call it `run`"""
 
 STATE = _dtype(
-    "epoch batch_index steps best_epoch undefined plateau_bad plateau_cooldown_left "
+    "epoch batch_index steps best_epoch undefined plateau_bad_evaluations plateau_cooldown_left "
     # of the last call: rows written to the history, improvements, the epoch whose row order is in `order`
     "rows_written improvements drawn_epoch",
     "best_value best_loss best_metric plateau_factor plateau_best mu_product "
@@ -99,18 +99,16 @@ class Parameters(NamedTuple):
     best: Any
 
 
-class Scratch(NamedTuple):
-    """What the passes work with: zeros, intermediate values, and the outputs kept for metrics in Python."""
+class Workspace(NamedTuple):
+    """What a thread works with while it trains a run: nothing in it outlives the call.
 
-    zeros: Any
+    A zero, intermediate values, outputs kept for metrics in Python, and what a step, an epoch and a call of
+    the kernel need.
+    """
+
+    zero: Any
     values: Any
     outputs: Any
-
-
-class Workspace(NamedTuple):
-    """What a thread works with while it trains a run: nothing in it outlives the call."""
-
-    scratch: Scratch
     gradient: Any
     scalars: Any
     squared_errors: Any
@@ -140,14 +138,15 @@ def train_signature(dtype: str) -> tuple[Any, ...]:
     run, state, layers, scalars = (record_array(fields) for fields in (RUN, STATE, LAYER, SCALARS))
     real = types.Array(types.float32 if dtype == "float32" else types.float64, 1, "C")
     words, table = types.Array(types.uint64, 1, "C"), types.Array(types.float64, 2, "C")
-    scratch = named_tuple(Scratch, real, real, real)
     return (
         run,
         named_tuple(Network, layers, int_, float_),
         named_tuple(Data, real, real, float_, float_),
         state,
         named_tuple(Parameters, real, real, real),
-        named_tuple(Workspace, scratch, real, scalars, float_, words, int_, int_, real, table, table),
+        named_tuple(
+            Workspace, real, real, real, real, scalars, float_, words, int_, int_, real, table, table
+        ),
         named_tuple(Schedule, float_, types.int64, types.int64, types.int64),
     )
 
@@ -181,12 +180,6 @@ class Layout:
     """offset of transposed inputs in the intermediate values"""
     values_size: int
     gradient_size: int
-
-    @property
-    def has_padded_gradients(self) -> bool:
-        """Whether gradients of some layers are computed in rows that are padded to vectors."""
-        layers = self.network.layers
-        return bool((layers["gradient"] != layers["weight"]).any())
 
     @property
     def transposes_inputs(self) -> bool:

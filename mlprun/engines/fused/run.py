@@ -25,7 +25,6 @@ from mlprun.engines.fused.records import (
     Data,
     Parameters,
     Schedule,
-    Scratch,
     Workspace,
     layout_of,
 )
@@ -141,7 +140,6 @@ class FusedRun:
             "clip_value": -1 if training.clip_value is None else training.clip_value,
             "parameters": layout.length,
             "transposed": layout.transposed,
-            "padded_gradients": layout.has_padded_gradients,
         }
         names = ("seed", "epochs", "log_every", "evaluate_every")
         values |= {name: getattr(training, name) for name in names}
@@ -196,29 +194,18 @@ class FusedRun:
     @property
     def progress(self) -> Progress:
         """Best epoch, patience and plateau, as in states of every engine."""
-        value = dict(zip(_STATE_FIELDS, self.states.item(), strict=True))
-        best, plateau_best = (
-            None if math.isnan(value[name]) else value[name] for name in ("best_value", "plateau_best")
-        )
-        plateau = Plateau(
-            value["plateau_factor"], plateau_best, value["plateau_bad"], value["plateau_cooldown_left"]
-        )
-        return Progress(value["best_epoch"], best, plateau, value["undefined"])
+        values = zip(_STATE_FIELDS, self.states.item(), strict=True)
+        state: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in values}
+        names = ("factor", "best", "bad_evaluations", "cooldown_left")
+        plateau = Plateau(*(state[f"plateau_{name}"] for name in names))
+        return Progress(state["best_epoch"], state["best_value"], plateau, state["undefined"])
 
     @progress.setter
     def progress(self, progress: Progress) -> None:
-        plateau = progress.plateau
-        values = {
-            "best_epoch": progress.best_epoch,
-            "best_value": math.nan if progress.best_value is None else progress.best_value,
-            "undefined": progress.undefined,
-            "plateau_factor": plateau.factor,
-            "plateau_best": math.nan if plateau.best is None else plateau.best,
-            "plateau_bad": plateau.bad_evaluations,
-            "plateau_cooldown_left": plateau.cooldown_left,
-        }
+        values = {name: getattr(progress, name) for name in ("best_epoch", "best_value", "undefined")}
+        values |= {f"plateau_{name}": value for name, value in vars(progress.plateau).items()}
         for name, value in values.items():
-            self.states[name][0] = value
+            self.states[name] = math.nan if value is None else value
 
     def call_kernel(self, space: Workspace, schedule: Schedule) -> int:
         """Call the training kernel once; return why it returned."""
@@ -246,9 +233,9 @@ class FusedRun:
         """Continue from a state between two epochs."""
         record, layout = self.states, self.layout
         record.view(np.uint8)[:] = 0
-        record["epoch"][0], self.progress = state.epoch, state.progress
+        record["epoch"], self.progress = state.epoch, state.progress
         for product in self.optimizer.products:
-            record[product][0] = 1.0
+            record[product] = 1.0
         self.parameters.current[:] = layout.flatten(state.model)
         self.parameters.optimizer[:] = 0
         if "initial_accumulator_value" in self._options:
@@ -261,9 +248,9 @@ class FusedRun:
                     array, begin = kept[slot].ravel(), index * layout.length + layout.offsets[name]
                     self.parameters.optimizer[begin : begin + array.size] = array
             # torch keeps no count for sgd, whose first step alone is different
-            record["steps"][0] = int(kept.get("step", 1))
+            record["steps"] = int(kept.get("step", 1))
             for product in self.optimizer.products:
-                record[product][0] = float(kept[product])
+                record[product] = float(kept[product])
 
     def state(self) -> State:
         """Return a copy of the state."""
@@ -305,7 +292,9 @@ class FusedRun:
             (self.outputs, np.float64),
         )
         return Workspace(
-            scratch=Scratch(np.zeros(1, dtype), values, np.zeros(kept_rows * self.outputs, dtype)),
+            zero=np.zeros(1, dtype),
+            values=values,
+            outputs=np.zeros(kept_rows * self.outputs, dtype),
             gradient=gradient,
             scalars=scalars,
             squared_errors=squared_errors,

@@ -60,12 +60,12 @@ def feature(block: Any, index: Any) -> Any:
 
 
 @device_function
-def forward(network: Any, parameters: Any, scratch: Any, block: Any, outputs_start: Any) -> None:
+def forward(network: Any, parameters: Any, space: Any, block: Any, outputs_start: Any) -> None:
     """Compute the values of all layers for a block.
 
-    With `outputs_start` >= 0 the logits are copied to that offset of `scratch.outputs`, row by row.
+    With `outputs_start` >= 0 the logits are copied to that offset of `space.outputs`, row by row.
     """
-    layers, values, stride = network.layers, scratch.values, block.stride
+    layers, values, stride = network.layers, space.values, block.stride
     depth = layers.shape[0]
     source, start = block.array, block.start
     for index in range(depth):
@@ -73,7 +73,7 @@ def forward(network: Any, parameters: Any, scratch: Any, block: Any, outputs_sta
         shape = (layer.outputs, block.vectors)
         z = Matrix(values, layer.z, stride, 1)
         weight = Matrix(parameters, layer.weight, layer.inputs, 1)
-        bias = Matrix(scratch.zeros, 0, 0, 1)
+        bias = Matrix(space.zero, 0, 0, 1)
         if layer.bias >= 0:
             bias = Matrix(parameters, layer.bias, 1, 1)
         operands = z, weight, Matrix(source, start, stride, 1)
@@ -81,7 +81,7 @@ def forward(network: Any, parameters: Any, scratch: Any, block: Any, outputs_sta
         if index == depth - 1 and outputs_start >= 0:
             for i in range(block.count):
                 for k in range(layer.outputs):
-                    scratch.outputs[outputs_start + i * layer.outputs + k] = values[layer.z + k * stride + i]
+                    space.outputs[outputs_start + i * layer.outputs + k] = values[layer.z + k * stride + i]
         first = layer.first_activation
         if layer.derivative != STORED:
             activate(network.activations[first], z, shape, network.options[2 * first])
@@ -101,7 +101,7 @@ def forward(network: Any, parameters: Any, scratch: Any, block: Any, outputs_sta
 @inlined
 def backward(run: Any, network: Any, parameters: Any, space: Any, block: Any) -> None:
     """Add the gradient of a block, from the derivative of the loss by the outputs."""
-    layers, values, stride = network.layers, space.scratch.values, block.stride
+    layers, values, stride = network.layers, space.values, block.stride
     lanes = VECTOR_BYTES // values.itemsize
     for index in range(layers.shape[0] - 1, -1, -1):
         layer = layers[index]
@@ -130,7 +130,7 @@ def backward(run: Any, network: Any, parameters: Any, space: Any, block: Any) ->
         if index > 0:
             weight = Matrix(parameters, layer.weight, 1, inputs)
             operands = Matrix(values, layers[index - 1].delta, stride, 1), weight, delta
-            multiply(operands, (inputs, units, block.vectors), Matrix(space.scratch.zeros, 0, 0, 1))
+            multiply(operands, (inputs, units, block.vectors), Matrix(space.zero, 0, 0, 1))
 
 
 @device_function
@@ -261,7 +261,7 @@ def train_step(run: Any, network: Any, state: Any, parameters: Any, space: Any, 
     offset where the outputs are kept, or -1.
     """
     rows, count, lr, read, outputs_start = batch
-    values, gradient = space.scratch.values, space.gradient
+    values, gradient = space.values, space.gradient
     weight = batch_weight(run, rows, count)
     factor = run.scale if run.sum_reduction == 1 else run.scale / weight
     code = run.loss if read else run.unread_loss
@@ -271,13 +271,12 @@ def train_step(run: Any, network: Any, state: Any, parameters: Any, space: Any, 
     for begin in range(0, count, run.block_rows):
         block = block_at(run, rows, begin, count)
         at = outputs_start + begin * run.outputs if outputs_start >= 0 else -1
-        forward(network, parameters.current, space.scratch, block, at)
+        forward(network, parameters.current, space, block, at)
         total += block_loss(run, last, values, block, (code, factor))
         if read:
             state.hits += block_hits(run, last, values, block, space.squared_errors)
         backward(run, network, parameters.current, space, block)
-    if run.padded_gradients == 1:
-        compact(network.layers, gradient)
+    compact(network.layers, gradient)
     objective = total * factor
     if run.l2 > 0 or run.l1 > 0:
         objective += penalize(run, network.layers, parameters.current, gradient)

@@ -7,7 +7,7 @@ from mlprun.engines.capabilities import MLP, NETWORK, Capabilities, entry, funct
 from mlprun.engines.scratch.functions import ACTIVATIONS, LOSSES, absolute
 from mlprun.engines.scratch.network import OPTIMIZERS, Embedding, Layer, Linear, RNNCell, Sequential, clipped
 from mlprun.engines.scratch.network import Slots as ParameterSlots
-from mlprun.engines.scratch.tensor import Array, Tensor, no_grad
+from mlprun.engines.scratch.tensor import Array, Tensor
 from mlprun.parts.activations import each
 from mlprun.parts.architectures import Rnn
 from mlprun.parts.losses import Loss
@@ -43,11 +43,10 @@ def network(architecture: Any, p: dict[str, Tensor]) -> Layer:
     if isinstance(architecture, Rnn):
         cell = RNNCell(linear("cell.input"), linear("cell.hidden"), linear("cell.output"), inner)
         return lambda rows: cell.unroll([read(column if table else column[:, None]) for column in rows.T])
-    layers = Sequential(read, lambda values: values.reshape(len(values.data), -1))  # symbols side by side
+    layers: list[Layer] = [read, lambda values: values.reshape(len(values.data), -1)]  # symbols side by side
     for number, layer in enumerate(architecture.hidden_layers):
-        layers.add(linear(f"layers.{number}"), activation(layer.activation))
-    layers.add(linear(f"layers.{len(architecture.hidden_layers)}"))
-    return layers
+        layers += [linear(f"layers.{number}"), activation(layer.activation)]
+    return Sequential(*layers, linear(f"layers.{len(architecture.hidden_layers)}"))
 
 
 Slots = dict[str, ParameterSlots]
@@ -75,11 +74,10 @@ class Learner:
         self.activate = activation(config.architecture.output_activation)
 
     def logits(self, inputs: Array) -> Array:
-        with no_grad():
-            return network(self.config.architecture, self.tensors())(inputs).data
+        return network(self.config.architecture, self.tensors(requires_grad=False))(inputs).data
 
-    def tensors(self) -> dict[str, Tensor]:
-        return {name: Tensor(array, requires_grad=True) for name, array in self.model.items()}
+    def tensors(self, *, requires_grad: bool) -> dict[str, Tensor]:
+        return {name: Tensor(array, requires_grad=requires_grad) for name, array in self.model.items()}
 
     def outputs(self, logits: Array) -> Array:
         return self.activate(Tensor(logits)).data
@@ -93,7 +91,7 @@ class Learner:
 
     def differentiate(self, inputs: Array, targets: Array) -> Differentiated:
         """Forward through the network, the loss and the penalties, then all the way back."""
-        tensors, loss = self.tensors(), self.config.loss
+        tensors, loss = self.tensors(requires_grad=True), self.config.loss
         logits = network(self.config.architecture, tensors)(inputs)
         total = self.summed(loss, logits, targets)
         scaled = objective = (total if loss.reduction == "sum" else total / loss.weight(targets)) * loss.scale

@@ -44,10 +44,7 @@ class Sequential:
     """Layers one after another. It is a layer itself, so it can stand in another one."""
 
     def __init__(self, *layers: Layer) -> None:
-        self.layers = list(layers)
-
-    def add(self, *layers: Layer) -> None:
-        self.layers.extend(layers)
+        self.layers = layers
 
     def __call__(self, values: Any) -> Any:
         for layer in self.layers:

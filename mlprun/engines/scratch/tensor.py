@@ -8,9 +8,7 @@ g(y) dy, and what stands before dx is g(x). Each operation below says so: it has
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any
@@ -20,17 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 Pull = Callable[[Array], Array]
-_recording, _numbers = ContextVar("recording", default=True), count()
-
-
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """What is computed in this block remembers nothing."""
-    token = _recording.set(False)
-    try:
-        yield
-    finally:
-        _recording.reset(token)
+_numbers = count()
 
 
 class Tensor:
@@ -41,7 +29,7 @@ class Tensor:
     ) -> None:
         self.data: Array = np.asarray(data, np.float64)
         self.grad: Any = None
-        self.parents = [pair for pair in parents if pair[0].requires_grad] if _recording.get() else []
+        self.parents = [pair for pair in parents if pair[0].requires_grad]
         self.requires_grad: bool = requires_grad or bool(self.parents)
         self.number = next(_numbers)  # larger than those of its parents
 
@@ -58,14 +46,6 @@ class Tensor:
                 if parent not in arrived:
                     heappush(waiting, (-parent.number, parent))
                 arrived[parent] = arrived[parent] + pull(total) if parent in arrived else pull(total)
-
-    def detach(self) -> Tensor:
-        """The same numbers, of unknown origin: nothing is pulled back through them."""
-        return Tensor(self.data)
-
-    def zero_grad(self) -> None:
-        """Forget the gradient: the next `backward` would be added to it."""
-        self.grad = None
 
     def apply(self, value: Array, slope: Array) -> Tensor:
         """y = f(x), each number on its own, given as f(x) and f'(x). dy = f'(x) dx."""
