@@ -218,7 +218,7 @@ def _draw(chart: Chart) -> NotebookFigure:
     every = _subplots(figure, chart)
     handles: dict[str, Any] = {}
     for axes, panel in zip(every, chart.panels, strict=True):
-        handles = {**draw_marks(axes, panel, panel.colors or chart.colors), **handles}
+        handles |= draw_marks(axes, panel, panel.colors or chart.colors)
         axes.set_title(panel.title, loc="left", pad=4)
         axes.set_aspect(panel.aspect)
         for axis, wanted in ((axes.xaxis, panel.x), (axes.yaxis, panel.y)):
