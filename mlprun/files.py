@@ -191,6 +191,10 @@ def open_reading(path: PathLike, *, follow: bool = True) -> int:
         return open_file(path, os.O_RDONLY | (0 if follow else os.O_NOFOLLOW))
 
 
+_MIN_READ = 2**16
+"""bytes asked for at once, also of files that claim none"""
+
+
 def read_pieces(path: PathLike, *, cap: int, size: int = 2**62, follow: bool = True) -> Iterator[bytes]:
     """Iterate over a file in pieces of about `size` bytes, up to `cap` bytes in all.
 
@@ -202,9 +206,10 @@ def read_pieces(path: PathLike, *, cap: int, size: int = 2**62, follow: bool = T
         with reading_errors(path):
             claimed, total = system.fstat(descriptor).st_size, 0
         # the size is a hint: files of /proc claim none, and one that is written meanwhile grows
+        expected = max(claimed, _MIN_READ)
         while max(claimed, total) <= cap:
             with reading_errors(path):
-                part = system.read(descriptor, min(claimed, cap - total, size) + 1)
+                part = system.read(descriptor, min(expected, cap - total, size) + 1)
             if not part:
                 return
             total += len(part)

@@ -6,6 +6,7 @@ No clock, no user, no absolute path. Versions come from package metadata, so not
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import os
 import platform
@@ -69,12 +70,15 @@ def environment() -> dict[str, Any]:
 def versions() -> dict[str, str | None]:
     """Return the versions of Python, mlprun and numeric packages; None for one that is not installed."""
     found: dict[str, str | None] = {"python": platform.python_version(), "mlprun": __version__}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = None
-    return found
+    return found | {package: _installed_version(package) for package in PACKAGES}
+
+
+@functools.cache
+def _installed_version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def cpu() -> dict[str, Any]:
@@ -92,6 +96,7 @@ def cpu() -> dict[str, Any]:
     }
 
 
+@functools.cache
 def _cpu_text() -> str:
     """Return the first processor of /proc/cpuinfo, or the output of sysctl on macOS."""
     try:

@@ -74,13 +74,14 @@ def describe(
     device: str,
     code: Mapping[str, bytes],
     stored: Mapping[str, Any],
+    text: str,
 ) -> dict[str, Any]:
-    """Return the content of run.json: what was run, where and with what."""
+    """Return the content of run.json: what was run, where and with what; `text` is that of config.yaml."""
     config = experiment.config
     assert config.dataset.seed is not None
     return {
         "name": config.name,
-        "config_digest": hashlib.sha256(as_yaml(stored).encode()).hexdigest(),
+        "config_digest": hashlib.sha256(text.encode()).hexdigest(),
         "settings_digest": provenance.settings_digest(stored),
         "data_digest": experiment.digest(),
         "seeds": {"training": config.training.seed, "dataset": config.dataset.seed},

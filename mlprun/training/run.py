@@ -81,10 +81,13 @@ def start(
     code = code_of(config)
     # every folder below `out` lies equally deep, so paths relative to it hold whatever its number will be
     stored = stored_config(config, os.path.join(out, config.name))
-    record = describe(experiment, engine=engine.name, why=why, device=device, code=code, stored=stored)
+    text = as_yaml(stored)
+    record = describe(
+        experiment, engine=engine.name, why=why, device=device, code=code, stored=stored, text=text
+    )
     constants = constants_of(experiment, stored, engine)
     with StopFlag() as stop:
-        folder, lock = runs.create(out, config.name, config=as_yaml(stored), record=record, code=code)
+        folder, lock = runs.create(out, config.name, config=text, record=record, code=code)
         with lock:
             new = Status("running")
             context = TrainContext(experiment, folder, engine, device, constants, new, callbacks, pause)

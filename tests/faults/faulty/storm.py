@@ -25,7 +25,7 @@ from faulty.comparing import compare
 from faulty.phases import PHASES, Board, Doomed, announce
 from faulty.variants import config_of
 from mlprun.parts.optimizers import optimizers
-from mlprun.storage import runs
+from mlprun.storage import provenance, runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -39,6 +39,7 @@ LONGEST_LIFE = 400
 def prepare(variants: Iterable[str] = ()) -> None:
     """Import and compile what runs need, so that their forks begin at once; no thread may live here."""
     torch.set_num_threads(1)
+    provenance.environment()
     parameter = torch.nn.Parameter(torch.zeros(2, 2))
     for name in ("sgd", "adam", "lbfgs", "muon", "adamw"):
         optimizers[name]().build({"layers.0.weight": parameter}, embeddings=frozenset())
