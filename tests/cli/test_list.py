@@ -118,9 +118,9 @@ def test_one_section_of_a_config_is_listed_alone(listed):
     ("arguments", "place", "magic"),
     [
         (["datasets", "moons"], "moons.png", b"\x89PNG"),
-        (["xor", "--out", "x.svg"], "x.svg", b"<?xml"),
+        (["xor", "--out", "x.pdf"], "x.pdf", b"%PDF"),
         (["sequences"], "sequences.png", b"\x89PNG"),
-        (["activations", "--out", "x.pdf"], "x.pdf", b"%PDF"),
+        (["activations", "--out", "x.svg"], "x.svg", b"<?xml"),
     ],
 )
 def test_a_dataset_and_the_activations_are_drawn_but_over_no_file(
@@ -131,7 +131,13 @@ def test_a_dataset_and_the_activations_are_drawn_but_over_no_file(
     assert (tmp_path / place).read_bytes().startswith(magic)
     refused = f"error: {place}: exists; choose another name or add --force\n"
     assert listed(*arguments, "--plot") == (2, "", refused)
-    assert document(listed, *arguments, "--plot", "--force") == {"plot": place}
+
+
+def test_a_dataset_is_drawn_over_a_file_where_asked_for(listed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "moons.png").write_text("old")
+    assert document(listed, "datasets", "moons", "--plot", "--force") == {"plot": "moons.png"}
+    assert (tmp_path / "moons.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(

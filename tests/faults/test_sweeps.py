@@ -51,7 +51,7 @@ def written(folder: Path, kind: str) -> str:
 
 
 @pytest.fixture(scope="module", params=list(KINDS))
-def whole(request: pytest.FixtureRequest, memory_folder: Path, monkeypatch_module: Any) -> Any:
+def whole(request: pytest.FixtureRequest, memory_folder: Path) -> Any:
     """A sweep that nothing disturbs, in several cohorts."""
     kind = request.param
     folder = memory_folder / kind
@@ -60,20 +60,22 @@ def whole(request: pytest.FixtureRequest, memory_folder: Path, monkeypatch_modul
 
 
 @pytest.fixture(scope="module")
-def monkeypatch_module() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
+def took(whole: Any, children: Any, memory_folder: Path) -> float:
+    """Seconds that a process takes for that sweep."""
+    folder = memory_folder / f"took-{whole[0]}"
+    folder.mkdir()
+    sweep = written(folder, whole[0])
+    return min(
+        children.one("sweep", "run", sweep, "--out", f"out{i}", folder=folder)["seconds"] for i in "12"
+    )
 
 
 def test_a_sweep_that_is_killed_at_any_moment_ends_as_if_it_were_not(
-    whole: Any, children: Any, memory: Path, request: pytest.FixtureRequest
+    whole: Any, took: float, children: Any, memory: Path, request: pytest.FixtureRequest
 ) -> None:
     kind, expected = whole
     sweep, chance = written(memory, kind), random.Random(7)
     kills = 50 if request.config.getoption("--slow") else 6
-    took = min(
-        children.one("sweep", "run", sweep, "--out", f"first{i}", folder=memory)["seconds"] for i in "12"
-    )
     landed, alone = 0, 0
     while landed < kills:
         out, times = f"killed{alone}", 0
@@ -128,12 +130,11 @@ def test_a_sweep_that_is_killed_while_it_is_extended_and_mended_ends_as_one_that
         assert state(path) == expected
 
 
-def test_a_sweep_that_is_stopped_says_so_and_goes_on(whole: Any, children: Any, memory: Path) -> None:
+def test_a_sweep_that_is_stopped_says_so_and_goes_on(
+    whole: Any, took: float, children: Any, memory: Path
+) -> None:
     kind, expected = whole
     sweep, chance = written(memory, kind), random.Random(3)
-    took = min(
-        children.one("sweep", "run", sweep, "--out", f"first{i}", folder=memory)["seconds"] for i in "12"
-    )
     codes = []
     for number in (signal.SIGINT, signal.SIGTERM) * 3:
         signals = [[chance.uniform(0.4, 0.9) * took, number]]

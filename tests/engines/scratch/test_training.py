@@ -13,7 +13,7 @@ from mlprun.engines.scratch.network import OPTIMIZERS
 from mlprun.parts.activations import activations
 from mlprun.parts.schedules import schedules
 
-EPOCHS = 15
+EPOCHS = 8
 HIDDEN = [part.names()[0] for part in activations if part.elementwise and part.names()[0] in ACTIVATIONS]
 RULES = [
     {"name": "sgd", "lr": 0.05},
@@ -25,7 +25,7 @@ RULES = [
     {"name": "adamw", "lr": 0.01, "weight_decay": 0.1},
 ]
 REQUIRED: dict[str, dict[str, Any]] = {
-    "step": {"step_size": 20},
+    "step": {"step_size": 3},
     "multi_step": {"milestones": [2, 4]},
     "exponential": {"gamma": 0.9},
     "cosine_restarts": {"t_0": 2},
@@ -95,7 +95,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "half the sum": {"loss": {"name": "mse", "reduction": "sum", "scale": 0.5}},
     "a full batch": {"training": {"epochs": EPOCHS}},
     "batches in order": {"training": {"epochs": EPOCHS, "batch_size": 4, "shuffle": False}},
-    "single rows": {"training": {"epochs": 20, "batch_size": 1}},
+    "single rows": {"training": {"epochs": EPOCHS, "batch_size": 1}},
     "clipped": {"training": {"epochs": EPOCHS, "batch_size": 5, "clip_norm": 0.3, "clip_value": 0.1}},
     "seldom": {"training": {"epochs": EPOCHS, "batch_size": 5, "evaluate_every": 3, "log_every": 7}},
     "figures": {"metrics": ["r2", "rmse", "mae", "huber", {"name": "smooth_l1", "beta": 0.2}]},
@@ -111,7 +111,7 @@ def test_other_options_mean_what_they_mean_in_torch(lab: Any, name: str) -> None
 def test_both_run_out_of_patience_at_the_same_epoch(lab: Any) -> None:
     given = config(lab, "mse", early_stopping={"patience": 4}, training={"epochs": 2000})
     given["dataset"] = {"name": "regression", "samples": 40, "features": 3, "noise": 30.0}
-    given["optimizer"] = {"name": "sgd", "lr": 1e-4}
+    given["optimizer"] = {"name": "sgd", "lr": 1e-3}
     assert lab.assert_as_torch(given, bound=1e-11).epoch < 2000
 
 

@@ -158,8 +158,10 @@ def together(orders: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
+    import mlprun.cli.sweep.run
+    import mlprun.cli.train  # noqa: F401 -- what commands load otherwise in each child
     from faulty.storm import prepare
 
-    prepare()
+    prepare(["adam with dropout", "fused"])
     for line in sys.stdin:
         print(json.dumps(together(json.loads(line))), flush=True)

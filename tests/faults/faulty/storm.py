@@ -25,7 +25,7 @@ from faulty.comparing import compare
 from faulty.phases import PHASES, Board, Doomed, announce
 from faulty.variants import config_of
 from mlprun.parts.optimizers import optimizers
-from mlprun.storage import provenance, runs
+from mlprun.storage import runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -36,17 +36,15 @@ LONGEST_LIFE = 400
 """kills that one run may need before it is over"""
 
 
-def prepare(variants: Iterable[str] = ()) -> None:
+def prepare(variants: Iterable[str]) -> None:
     """Import and compile what runs need, so that their forks begin at once; no thread may live here."""
     torch.set_num_threads(1)
-    provenance.environment()
     parameter = torch.nn.Parameter(torch.zeros(2, 2))
     for name in ("sgd", "adam", "lbfgs", "muon", "adamw"):
         optimizers[name]().build({"layers.0.weight": parameter}, embeddings=frozenset())
-    for variant in variants:
-        if config_of(variant).get("engine") == "fused":  # its kernels take a second to load
-            with tempfile.TemporaryDirectory() as folder:
-                mlprun.train(config_of(variant, training={"epochs": 2}), out=folder)
+    for variant in variants:  # kernels of the fused engine alone take a second to load
+        with tempfile.TemporaryDirectory() as folder:
+            mlprun.train(config_of(variant, training={"epochs": 2}, snapshots=[]), out=folder)
     assert threading.active_count() == 1
     assert len(os.listdir("/proc/self/task")) == 1
 
