@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-COUNT = 20_000
-CI_SECONDS = 10.0
+COUNTS = {"usual": 2_500, "slow": 20_000}
 SLOWEST = 3.0
 """seconds that no config may take; the slowest valid ones read a table"""
 
@@ -50,13 +49,13 @@ def test_mutations_of_the_shipped_configs_are_valid_or_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    texts, chance, slow = shipped(), random.Random(1), request.config.getoption("--slow")
-    until = time.process_time() + (10**6 if slow else CI_SECONDS)
+    texts, chance = shipped(), random.Random(1)
+    count = COUNTS["slow" if request.config.getoption("--slow") else "usual"]
     codes: Counter[int] = Counter()
     slowest = 0.0
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        while codes.total() < COUNT and time.process_time() < until:
+        while codes.total() < count:
             data = mutated(chance.choice(texts), texts, chance)
             (tmp_path / "run.yaml").write_bytes(data)
             began = time.process_time()
@@ -69,7 +68,6 @@ def test_mutations_of_the_shipped_configs_are_valid_or_refused(
             took = time.process_time() - began
             slowest = max(slowest, took)
             assert took < SLOWEST, f"{took:.1f} s\n{data!r}"
-    assert codes.total() == COUNT or not slow
     assert set(codes) <= {0, 2, 3, 7}, codes
     assert codes[0] > 5
     assert codes[2] > 100
