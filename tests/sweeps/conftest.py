@@ -109,15 +109,23 @@ def base(tmp_path):
 
 
 @pytest.fixture
-def sweep(tmp_path, base):
-    """Runs a sweep file's text, or a mapping, in a folder of the test's own."""
+def sweep_file(tmp_path, base):
+    """Writes a sweep file of that config; its path."""
 
-    def run(text, *overrides, **options):
+    def write(text):
         path = tmp_path / "trials.yaml"
         path.write_text("base: small.yaml\n" + textwrap.dedent(text))
-        return mlprun.sweep(path, *overrides, out=str(tmp_path / "runs"), **options)
+        return path
 
-    return run
+    return write
+
+
+@pytest.fixture
+def sweep(tmp_path, sweep_file):
+    """Runs a sweep file's text in a folder of the test's own."""
+    return lambda text, *overrides, **options: mlprun.sweep(
+        sweep_file(text), *overrides, out=str(tmp_path / "runs"), **options
+    )
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from mlprun.sweeps.definition import read
 from mlprun.sweeps.extract import extract
 from mlprun.sweeps.plan import Plan
 
+from .conftest import ROWS
+
 RANDOM = "random: {optimizer.lr: {log_uniform: [1e-3, 1]}, architecture.hidden: {choice: [[2], [3]]}}"
 MORE = {
     "seeds": ("seeds: 2", "seeds: 5"),
@@ -241,6 +243,17 @@ def die(*_, **__):
     raise DeathError("now", "the process dies")
 
 
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory):
+    """What the sweep over values of a grid is before and after it was extended."""
+    place, found = tmp_path_factory.mktemp("extended"), []
+    (place / "small.yaml").write_text(ROWS)
+    for text in MORE["values of a grid"]:
+        (place / "trials.yaml").write_text(f"base: small.yaml\n{text}")
+        found.append(content(mlprun.sweep(place / "trials.yaml", out=str(place / "runs"))))
+    return found
+
+
 @pytest.mark.parametrize(
     ("place", "name", "is_extended"),
     [
@@ -251,15 +264,10 @@ def die(*_, **__):
     ],
 )
 def test_a_kill_leaves_the_old_sweep_or_the_extended_one(
-    place, name, is_extended, sweep, tmp_path, monkeypatch
+    place, name, is_extended, extended, sweep, monkeypatch
 ):
     few, many = MORE["values of a grid"]
-    sweep(few)
-    extended = sweep(many)
-    expected = content(extended)
-    os.rename(extended.path, tmp_path / "expected")
-    first = sweep(few)
-    old = content(first)
+    first, (old, expected) = sweep(few), extended
     with monkeypatch.context() as patch:
         patch.setattr(place, name, die)
         with pytest.raises(DeathError):

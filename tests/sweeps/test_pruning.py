@@ -33,6 +33,20 @@ TEXT = SPACE + SEARCH
 RUNGS = (2, 4, 8)
 
 
+@pytest.fixture(scope="module")
+def undisturbed():
+    """The content of that search, once it is known."""
+    return []
+
+
+@pytest.fixture
+def whole(sweep_file, tmp_path, undisturbed):
+    """The content of that search where nothing disturbs it."""
+    if not undisturbed:
+        undisturbed.append(content(mlprun.sweep(sweep_file(TEXT), out=str(tmp_path / "whole"))))
+    return undisturbed[0]
+
+
 def content(swept):
     trials = [replace(trial, seconds=None) for trial in swept.trials]
     cohorts = sorted(glob.glob(os.path.join(swept.path, "cohorts", "*")))
@@ -92,8 +106,8 @@ def test_how_a_setting_stands_at_a_rung_is_what_it_would_reach_in_so_many_epochs
 
 
 def test_more_of_a_pruned_search_goes_on_by_the_rungs_that_are_there(sweep):
-    first, looked_at = sweep(TEXT), rungs(sweep(TEXT))
-    trials = first.trials
+    first = sweep(TEXT)
+    trials, looked_at = first.trials, rungs(first)
     more = sweep(TEXT.replace("trials: 10", "trials: 14"))
     assert (more.path, more.trials[: len(trials)]) == (first.path, trials)
     assert [one for one in rungs(more) if one.setting <= 10] == looked_at
@@ -107,9 +121,8 @@ def test_more_of_a_pruned_search_goes_on_by_the_rungs_that_are_there(sweep):
     assert rungs(wider) == rungs(more)
 
 
-def test_a_lost_cohort_of_a_pruned_search_is_trained_as_far_as_before(sweep):
+def test_a_lost_cohort_of_a_pruned_search_is_trained_as_far_as_before(whole, sweep):
     swept = sweep(TEXT)
-    whole = content(swept)
     Path(swept.folder.cohort(1)).unlink()
     assert content(sweep(TEXT)) == whole
 
@@ -125,9 +138,10 @@ def test_settings_that_went_on_are_those_of_the_same_draws_without_a_pruner(swee
 
 
 @pytest.mark.parametrize("stop_at", [0, 1, 8, 12, 14, 19])
-def test_a_pruned_search_that_was_stopped_ends_as_if_it_were_not(stop_at, sweep, tmp_path, stopping):
-    whole = content(sweep(TEXT))
-    path, out = tmp_path / "trials.yaml", str(tmp_path / "stopped")
+def test_a_pruned_search_that_was_stopped_ends_as_if_it_were_not(
+    stop_at, whole, sweep_file, tmp_path, stopping
+):
+    path, out = sweep_file(TEXT), str(tmp_path / "stopped")
     with stopping(after=stop_at) as reporter:
         mlprun.sweep(path, out=out, reporter=reporter)
     assert content(mlprun.sweep(path, out=out)) == whole
@@ -139,10 +153,9 @@ def test_a_pruned_search_that_was_stopped_ends_as_if_it_were_not(stop_at, sweep,
 )
 @pytest.mark.parametrize("damage", [False, True])
 def test_one_that_was_killed_goes_on_whether_its_standing_is_sound_or_not(
-    owner, where, time, damage, sweep, tmp_path, monkeypatch
+    owner, where, time, damage, whole, sweep_file, tmp_path, monkeypatch
 ):
-    whole, times = content(sweep(TEXT)), []
-    path, out = tmp_path / "trials.yaml", str(tmp_path / "killed")
+    path, out, times = sweep_file(TEXT), str(tmp_path / "killed"), []
     original = getattr(owner, where)
 
     def die(self, *rest):

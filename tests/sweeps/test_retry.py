@@ -17,6 +17,8 @@ from mlprun.experiment import Experiment
 from mlprun.sweeps import cohort_file, database
 from mlprun.sweeps.run import CohortStore, Session
 
+from .conftest import ROWS
+
 TEXT = "seeds: 4\ngrid: {optimizer.lr: [0.5, 1e+38], architecture.hidden: [[2], []]}"
 WORDS = ("base.loss=mse", "base.architecture.activation=identity")
 """with the huge steps some trials diverge and have figures that are no numbers"""
@@ -46,39 +48,64 @@ def written(swept):
     return {str(path): os.stat(path).st_mtime_ns for path in names}
 
 
-@pytest.fixture
-def fails(monkeypatch):
-    """Lets trials of a seed fail, as often as they are made, until they are told not to."""
-    original, failing = Experiment.of, set()
+def let_fail(patch, seeds):
+    """Let trials of some seeds fail, as often as they are made."""
+    original = Experiment.of
 
     def of(config, **options):
-        if config.training.seed in failing:
+        if config.training.seed in seeds:
             raise UsageError("dataset", "no rows of this seed", "choose another")
         return original(config, **options)
 
-    monkeypatch.setattr(Experiment, "of", of)
-    return failing
+    patch.setattr(Experiment, "of", of)
 
 
 @pytest.fixture
-def whole(sweep, tmp_path, monkeypatch):
-    """What that sweep comes to in several cohorts where nothing fails; it lies elsewhere."""
+def fails(monkeypatch):
+    """The seeds whose trials fail, until they are removed."""
+    seeds = set()
+    let_fail(monkeypatch, seeds)
+    return seeds
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory):
+    """Folders of that sweep in several cohorts: as a whole, and with four of its sixteen trials failed."""
+    place = tmp_path_factory.mktemp("ready")
+    (place / "small.yaml").write_text(ROWS)
+    (place / "trials.yaml").write_text(f"base: small.yaml\n{TEXT}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mlprun.sweeps.cohorts.MAX_MEMBERS", 6)
+        whole = mlprun.sweep(place / "trials.yaml", *WORDS, out=str(place / "whole"))
+        let_fail(patch, {2})
+        failed = mlprun.sweep(place / "trials.yaml", *WORDS, out=str(place / "failed"))
+    assert {trial.status for trial in whole.trials} == {"finished", "diverged"}
+    assert [trial.status for trial in failed.trials].count("failed") == 4
+    return {"whole": whole, "failed": failed}
+
+
+@pytest.fixture
+def whole(ready, monkeypatch):
+    """What that sweep comes to in several cohorts where nothing fails."""
     monkeypatch.setattr("mlprun.sweeps.cohorts.MAX_MEMBERS", 6)
-    swept = sweep(TEXT, *WORDS)
-    assert {"finished", "diverged"} <= {trial.status for trial in swept.trials}
-    found = content(swept)
-    os.rename(swept.path, tmp_path / "whole")
-    return found
+    return content(ready["whole"])
 
 
 @pytest.fixture
-def failed(whole, sweep, fails):
+def copied(ready, sweep_file, tmp_path):
+    """Copies one of those folders to where this test runs the same sweep."""
+
+    def copy(kind):
+        sweep_file(TEXT)
+        return mlprun.load_sweep(str(shutil.copytree(ready[kind].path, tmp_path / "runs" / "trials-001")))
+
+    return copy
+
+
+@pytest.fixture
+def failed(whole, copied):
     """The sweep with four of its sixteen trials failed."""
-    fails.add(2)
-    swept = sweep(TEXT, *WORDS)
-    fails.clear()
-    assert [trial.status for trial in swept.trials].count("failed") == 4
-    return swept
+    return copied("failed")
 
 
 def test_failed_trials_are_trained_again_where_asked_for(failed, whole, sweep):
@@ -173,9 +200,8 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_cohort_whose_file_is_lost_is_trained_again(damage, whole, sweep, tmp_path):
-    folder = tmp_path / "runs" / "trials-001"
-    (tmp_path / "whole").rename(folder)
+def test_a_cohort_whose_file_is_lost_is_trained_again(damage, whole, copied, sweep):
+    folder = Path(copied("whole").path)
     path, other = (folder / "cohorts" / f"cohort-000{number}.safetensors" for number in (2, 1))
     DAMAGE[damage](path)
     before, heard = os.stat(other).st_mtime_ns, Heard()
@@ -185,10 +211,8 @@ def test_a_cohort_whose_file_is_lost_is_trained_again(damage, whole, sweep, tmp_
     assert os.stat(other).st_mtime_ns == before
 
 
-def test_all_cohorts_may_be_lost(whole, sweep, tmp_path):
-    folder = tmp_path / "runs" / "trials-001"
-    (tmp_path / "whole").rename(folder)
-    shutil.rmtree(folder / "cohorts")
+def test_all_cohorts_may_be_lost(whole, copied, sweep):
+    shutil.rmtree(Path(copied("whole").path, "cohorts"))
     assert content(sweep(TEXT, *WORDS)) == whole
 
 

@@ -232,6 +232,7 @@ def test_ctrl_c_is_no_total_loss_where_trials_are_kept(sweep, monkeypatch):
 def test_a_sweep_that_runs_says_how_long_it_has(sweep, tmp_path, monkeypatch):
     monkeypatch.setattr("mlprun.sweeps.run.SAVE_INTERVAL", 0)
     monkeypatch.setattr("mlprun.sweeps.run.SAVE_FACTOR", 0)
+    monkeypatch.setattr("mlprun.sweeps.run.POLL_SECONDS", 0.01)
     seen = []
 
     class Looking(SilentSweep):
@@ -239,7 +240,7 @@ def test_a_sweep_that_runs_says_how_long_it_has(sweep, tmp_path, monkeypatch):
             (place,) = folder.find(str(tmp_path / "runs"))
             seen.append((seconds, place.status()))
 
-    sweep("seeds: 500", "base.training.epochs=300", reporter=Looking())
+    sweep("seeds: 100", "base.training.epochs=300", "base.engine=fused", reporter=Looking())
     assert {status.state for _, status in seen} == {"running"}
     told = [status.seconds for _, status in seen]
     assert told == sorted(told)

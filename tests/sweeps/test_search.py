@@ -50,6 +50,21 @@ def asker(request, monkeypatch):
         monkeypatch.setattr(search, "_ask", draw)
 
 
+@pytest.fixture(scope="module")
+def undisturbed():
+    """The content of that search by who asks, once it is known."""
+    return {}
+
+
+@pytest.fixture
+def whole(asker, request, sweep_file, tmp_path, undisturbed):
+    """The content of that search where nothing disturbs it."""
+    name = request.node.callspec.params["asker"]
+    if name not in undisturbed:
+        undisturbed[name] = content(mlprun.sweep(sweep_file(TEXT), out=str(tmp_path / "whole")))
+    return undisturbed[name]
+
+
 def content(swept):
     trials = [replace(trial, seconds=None) for trial in swept.trials]
     files = []
@@ -73,9 +88,8 @@ def test_each_round_has_cohorts_of_its_own_and_knows_the_rounds_before(asker, sw
 
 
 @pytest.mark.parametrize("stop_at", [0, 1, 8, 13, 16])
-def test_a_search_that_was_stopped_asks_for_the_same_again(stop_at, asker, sweep, tmp_path, stopping):
-    whole = content(sweep(TEXT))
-    path, out = tmp_path / "trials.yaml", str(tmp_path / "stopped")
+def test_a_search_that_was_stopped_asks_for_the_same_again(stop_at, whole, sweep_file, tmp_path, stopping):
+    path, out = sweep_file(TEXT), str(tmp_path / "stopped")
     with stopping(after=stop_at) as reporter:
         mlprun.sweep(path, out=out, reporter=reporter)
     assert content(mlprun.sweep(path, out=out)) == whole
@@ -92,9 +106,8 @@ def test_what_optuna_asks_for_again_is_not_tried_again(sweep):
     assert len({str(setting.values) for setting in swept.settings.values()}) == 9
 
 
-def test_a_search_that_was_killed_between_two_rounds_goes_on(asker, sweep, tmp_path, monkeypatch):
-    whole = content(sweep(TEXT))
-    path, out = tmp_path / "trials.yaml", str(tmp_path / "killed")
+def test_a_search_that_was_killed_between_two_rounds_goes_on(whole, sweep_file, tmp_path, monkeypatch):
+    path, out = sweep_file(TEXT), str(tmp_path / "killed")
 
     def die(*_):
         raise KeyboardInterrupt
