@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-EPOCHS = 24
+EPOCHS = 16
 EVERY_EPOCH = {"epochs": 1}
 BATCHES = {"batch_size": 16, "shuffle": True}
 
