@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import signal
@@ -18,10 +19,13 @@ from mlprun.interrupts import StopFlag
 from mlprun.storage.runs import Status
 from mlprun.training import run
 
+from .conftest import laid_over
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Train = Callable[..., mlprun.Run]
+    Undisturbed = Callable[[str], mlprun.Run]
 
 LONG = 1500
 BUSY = {"seconds": 0.02, "epochs": None}
@@ -48,15 +52,32 @@ def long_run(variant: str) -> dict[str, Any]:
     return {**VARIANTS[variant], "checkpoint": BUSY, "engine": "torch"}
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], mlprun.Run]:
+    """Trains a variant that nothing disturbs, once."""
+
+    @functools.cache
+    def run(variant: str) -> mlprun.Run:
+        return mlprun.train(laid_over(long_run(variant)), out=str(tmp_path_factory.mktemp("undisturbed")))
+
+    return run
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_killed_run_that_is_resumed_equals_an_undisturbed_one(
-    variant: str, train: Train, written: Any, start: Any, wait_for: Any, contents: Any, tmp_path: Path
+    variant: str,
+    undisturbed: Undisturbed,
+    written: Any,
+    start: Any,
+    wait_for: Any,
+    contents: Any,
+    tmp_path: Path,
 ) -> None:
-    undisturbed = train(out="undisturbed", **long_run(variant))
+    expected = undisturbed(variant)
     config, moments = written(**long_run(variant)), random.Random(variant)
     folder = tmp_path / "killed" / "small-001"
     process = start("train", config, "--out", str(tmp_path / "killed"), "-q")
-    history, whole = folder / "history.csv", Path(undisturbed.folder.history).stat().st_size
+    history, whole = folder / "history.csv", Path(expected.folder.history).stat().st_size
     for share in (moments.uniform(0.05, 0.3), moments.uniform(0.4, 0.6)):
         least = share * whole
         wait_for(lambda least=least: history.exists() and history.stat().st_size > least)
@@ -66,8 +87,8 @@ def test_a_killed_run_that_is_resumed_equals_an_undisturbed_one(
         assert mlprun.load(str(folder)).status.state == "crashed"
         process = start("resume", str(folder), "-q")
     assert process.end() == 0
-    assert contents(folder) == contents(undisturbed)
-    assert mlprun.load(str(folder)).metrics == undisturbed.metrics
+    assert contents(folder) == contents(expected)
+    assert mlprun.load(str(folder)).metrics == expected.metrics
 
 
 @pytest.mark.parametrize(
@@ -77,14 +98,14 @@ def test_an_interrupted_run_says_so_and_goes_on(
     variant: str,
     number: int,
     code: int,
-    train: Train,
+    undisturbed: Undisturbed,
     written: Any,
     start: Any,
     wait_for: Any,
     contents: Any,
     tmp_path: Path,
 ) -> None:
-    undisturbed = train(out="undisturbed", **long_run(variant))
+    expected = undisturbed(variant)
     folder = tmp_path / "stopped" / "small-001"
     process = start("train", written(**long_run(variant)), "--out", str(tmp_path / "stopped"), "-q")
     wait_for(lambda: (folder / "history.csv").exists() and (folder / "history.csv").stat().st_size > 500)
@@ -92,9 +113,9 @@ def test_an_interrupted_run_says_so_and_goes_on(
     assert process.end() == code
     run = mlprun.load(str(folder))
     assert run.status.state == "interrupted"
-    assert 0 < run.status.epochs < undisturbed.status.epochs
+    assert 0 < run.status.epochs < expected.status.epochs
     assert run.history["epoch"][-1] == run.status.epochs == run.last.epoch
-    assert contents(mlprun.resume(str(folder))) == contents(undisturbed)
+    assert contents(mlprun.resume(str(folder))) == contents(expected)
 
 
 def test_the_seconds_before_a_kill_are_counted(
@@ -109,8 +130,13 @@ def test_the_seconds_before_a_kill_are_counted(
     assert process.end() == -signal.SIGKILL
     before = mlprun.load(str(folder)).status
     assert (before.state, before.epochs > 0) == ("crashed", True)
-    whole = mlprun.resume(str(folder)).status
-    assert whole.seconds > before.seconds
+
+    class Stopping(mlprun.Callback):
+        def on_chunk_end(self, run: Any, *_: Any) -> None:
+            run.request_stop("it goes on")
+
+    after = mlprun.resume(str(folder), callbacks=[Stopping()]).status
+    assert after.seconds > before.seconds
 
 
 def test_the_status_is_written_seldom_beside_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
