@@ -15,6 +15,7 @@ import os
 import re
 import secrets
 import stat
+import sys
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self
 
@@ -321,6 +322,18 @@ def make_private(path: PathLike) -> bool:
         found = system.lstat(path)
         return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
     return False
+
+
+def private_cache(name: str) -> str | None:
+    """Return a folder of this user's caches that nobody else can write to, or None if there is none."""
+    home = os.path.expanduser("~")
+    user = os.path.join(home, "Library/Caches" if sys.platform == "darwin" else ".cache")
+    temporary = os.path.join(os.environ.get("TMPDIR") or "/tmp", f"mlprun-{os.geteuid()}")  # noqa: S108
+    for folder in (os.path.join(os.environ.get("XDG_CACHE_HOME") or user, "mlprun"), temporary):
+        path = os.path.join(folder, name)
+        if os.path.isabs(path) and make_private(folder) and make_private(path):
+            return path
+    return None
 
 
 def claim(prepared: PathLike, final: PathLike) -> None:

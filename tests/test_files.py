@@ -317,3 +317,19 @@ def test_a_file_in_pieces_is_the_whole_file_and_closed_wherever_one_stops(tmp_pa
     assert recorded.calls == ["close", "close"]
     with pytest.raises(files.TooLargeError, match="larger than 99 bytes"):
         list(files.read_pieces(tmp_path / "a", cap=99, size=30))
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="needs /proc")
+def test_a_file_that_claims_to_be_empty_is_read_in_large_pieces(monkeypatch):
+    class Counting(files.System):
+        reads = 0
+
+        @classmethod
+        def read(cls, descriptor, size):
+            cls.reads += 1
+            return os.read(descriptor, size)
+
+    monkeypatch.setattr(files, "system", Counting())
+    content = files.read_bytes("/proc/self/maps", cap=10_000_000)
+    assert len(content) > 1000
+    assert Counting.reads < len(content) / 100

@@ -143,14 +143,7 @@ class KernelCache(OverloadCache):
 @cache
 def cache_folder() -> str | None:
     """Return the folder for machine code, which only this user can write to, or None if there is none."""
-    home = os.path.expanduser("~")
-    user = os.path.join(home, "Library/Caches" if sys.platform == "darwin" else ".cache")
-    temporary = os.path.join(os.environ.get("TMPDIR") or "/tmp", f"mlprun-{os.geteuid()}")  # noqa: S108
-    for folder in (os.path.join(os.environ.get("XDG_CACHE_HOME") or user, "mlprun"), temporary):
-        path = os.path.join(folder, "kernels")
-        if os.path.isabs(path) and files.make_private(folder) and files.make_private(path):
-            return path
-    return None
+    return files.private_cache("kernels")
 
 
 def _read_own(path: str) -> bytes:
