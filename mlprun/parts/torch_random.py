@@ -1,0 +1,252 @@
+"""PyTorch's random numbers on x86-64 CPUs in NumPy, bit for bit: initial weights without importing torch.
+
+PyTorch draws 32-bit words from MT19937 and computes with the instructions that it has chosen for the CPU:
+with AVX2, a product and a sum are one fused multiply-add, and normal variables come from the logarithm, sine
+and cosine of `avx_mathfun.h`; otherwise everything is rounded twice and libm is called. Operations are
+therefore kept in PyTorch's order here, and are float32 throughout. Source: PyTorch 2.13,
+aten/src/ATen/native/cpu/DistributionTemplates.h and avx_mathfun.h; the tests compare with torch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import platform
+import re
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlprun import files
+from mlprun.errors import FileError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Singles = NDArray[np.float32]
+    Shape = tuple[int, ...]
+    MultiplyAdd = Callable[[Any, Any, Any], Floats]
+
+F = np.float32
+BLOCK = 16
+"""normal variables that are drawn together; fewer are drawn one by one, in float64"""
+SMALLEST, LARGEST = 1e-12, 1e30
+"""scales of draws that neither underflow nor overflow on the way"""
+_FEATURES = {"AVX512": {"avx512vl", "avx512bw", "avx512dq", "fma"}, "AVX2": {"avx2", "fma"}}
+
+
+@cache
+def cpu_capability() -> str | None:
+    """Return what torch.backends.cpu.get_cpu_capability() does, or None on an unknown platform.
+
+    PyTorch chooses its CPU code from the processor's features, or by the environment variable
+    ATEN_CPU_CAPABILITY, once in a process.
+    """
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return None
+    named = os.environ.get("ATEN_CPU_CAPABILITY", "").upper()
+    if named in (*_FEATURES, "DEFAULT") and named.lower() == os.environ["ATEN_CPU_CAPABILITY"]:
+        return named
+    features = set(cpu_features().split())
+    return next((name for name, needed in _FEATURES.items() if needed <= features), "DEFAULT")
+
+
+@cache
+def cpu_features() -> str:
+    """Return the features of the first processor as Linux lists them; empty if it cannot be asked."""
+    try:
+        first = next(files.read_pieces("/proc/cpuinfo", cap=10_000_000, size=4095), b"")
+    except (OSError, FileError):
+        return ""
+    found = re.search(rb"^flags\s*:(.+)$", first, re.MULTILINE)
+    return found[1].decode("ascii", "replace") if found else ""
+
+
+class TorchGenerator:
+    """torch.Generator on the CPU. Draws of float32 tensors from the same seed have the same bits.
+
+    Methods raise NotImplementedError for scales at which they might not.
+    """
+
+    def __init__(self, capability: str) -> None:
+        self._words = np.random.RandomState()
+        self._has_avx2 = capability != "DEFAULT"
+        self._multiply_add = fused_multiply_add if self._has_avx2 else _multiply_add
+        self._next_sample: float | None = None
+
+    def manual_seed(self, seed: int) -> TorchGenerator:
+        """Start again from a seed, of which PyTorch reads 32 bits."""
+        self._words.seed(seed & 0xFFFFFFFF)
+        self._next_sample = None
+        return self
+
+    def words(self, count: int) -> NDArray[np.uint32]:
+        """Return the next 32-bit words of MT19937."""
+        return self._words.randint(0, 2**32, count, dtype=np.uint32)
+
+    def uniform(self, shape: Shape, low: float = 0.0, high: float = 1.0) -> Singles:
+        """Draw as Tensor.uniform_ does."""
+        _check_scales(low, high, high - low)
+        first, last = F(low), F(high)
+        values = self._multiply_add(self._unit(math.prod(shape)), last - first, first)
+        values[values == last] = first
+        return values.reshape(shape)
+
+    def normal(self, shape: Shape, mean: float = 0.0, std: float = 1.0) -> Singles:
+        """Draw as Tensor.normal_ does."""
+        _check_scales(mean, std)
+        size = math.prod(shape)
+        if size < BLOCK:
+            values = [self._scaled(self._sample(), mean, std) for _ in range(size)]
+            return np.array(values, F).reshape(shape)
+        rest = size % BLOCK
+        drawn = self._unit(size + BLOCK if rest else size)
+        if rest:  # the last block is drawn again, and overlaps the one before
+            drawn = np.delete(drawn, slice(size - rest, size))
+        drawn = self._box_muller(drawn, mean, std)
+        if rest:
+            drawn = np.delete(drawn, slice(size - BLOCK, size - rest))
+        return drawn.reshape(shape)
+
+    def permutation(self, count: int) -> NDArray[np.int64]:
+        """Draw as torch.randperm does for fewer than 2**32 / 20 numbers."""
+        order = list(range(count))
+        for i, word in enumerate(self.words(max(0, count - 1)).tolist()):
+            other = i + word % (count - i)
+            order[i], order[other] = order[other], order[i]
+        return np.array(order, np.int64)
+
+    def _unit(self, count: int) -> Singles:
+        """Return numbers in [0, 1) of 24 random bits each."""
+        return (self.words(count) & 0xFFFFFF).astype(F) * F(2.0**-24)
+
+    def _sample(self) -> float:
+        """Return a standard normal variable in float64; the second one of a pair is kept for later."""
+        sample, self._next_sample = self._next_sample, None
+        if sample is not None:
+            return sample
+        words = self.words(4).tolist()
+        u1, u2 = (((words[i] << 32 | words[i + 1]) & (2**53 - 1)) * 2.0**-53 for i in (0, 2))
+        radius, angle = math.sqrt(-2.0 * math.log1p(-u2)), 2.0 * math.pi * u1
+        self._next_sample = radius * math.sin(angle)
+        return radius * math.cos(angle)
+
+    def _scaled(self, sample: float, mean: float, std: float) -> float:
+        if mean and self._has_avx2:
+            from fractions import Fraction
+
+            return float(Fraction(sample) * Fraction(std) + Fraction(mean))  # rounded once
+        return sample * std + mean
+
+    def _box_muller(self, uniform: Singles, mean: float, std: float) -> Singles:
+        """Turn numbers in [0, 1) into normal variables; a block of 16 has eight radii, then eight angles."""
+        blocks = uniform.reshape(-1, 2, BLOCK // 2)
+        u1, u2 = F(1) - blocks[:, 0], blocks[:, 1]
+        if self._has_avx2:
+            radius = np.sqrt(F(-2) * _log(u1))
+            sine, cosine = _sine_and_cosine(F(2 * math.pi) * u2)
+        else:
+            radius = np.sqrt(F(-2) * _libm("logf", u1))
+            angle = (2 * math.pi * u2.astype(np.float64)).astype(F)
+            sine, cosine = _libm("sinf", angle), _libm("cosf", angle)
+        pairs = np.stack([radius * cosine, radius * sine], axis=1)
+        return fused_multiply_add(pairs, F(std), F(mean)).ravel()
+
+
+def _check_scales(*scales: float) -> None:
+    if not all(SMALLEST <= abs(scale) <= LARGEST for scale in scales if scale):
+        raise NotImplementedError(f"draws of scales between {SMALLEST} and {LARGEST}, not {scales}")
+
+
+def _multiply_add(a: Any, b: Any, c: Any) -> Singles:
+    result: Singles = a * b + c
+    return result
+
+
+def fused_multiply_add(a: Any, b: Any, c: Any) -> Singles:
+    """Return a * b + c of float32 numbers, rounded once; no result may be subnormal.
+
+    The product is exact in float64. The sum is rounded to float64 and then to float32, which is wrong only
+    if the first step ends halfway between two float32 numbers, where the second one rounds to even.
+    """
+    product = np.asarray(a, np.float64) * np.asarray(b, np.float64)
+    total = product + c
+    bits = total.view(np.int64)
+    halfway = (bits & 0x1FFFFFFF) == 0x10000000
+    if np.count_nonzero(halfway):
+        added = total - product
+        error = (product - (total - added)) + (c - added)  # exact: Knuth's TwoSum
+        away = np.where((error > 0) == (total > 0), 1, -1)
+        total = np.where(halfway & (error != 0), bits + away, bits).view(np.float64)
+    return np.asarray(total, F)
+
+
+def _singles(*numbers: float) -> tuple[float, ...]:
+    return tuple(np.array(numbers, F).tolist())
+
+
+_LOG = _singles(
+    7.0376836292e-2,
+    -1.1514610310e-1,
+    1.1676998740e-1,
+    -1.2420140846e-1,
+    1.4249322787e-1,
+    -1.6668057665e-1,
+    2.0000714765e-1,
+    -2.4999993993e-1,
+    3.3333331174e-1,
+)
+_SINE = _singles(-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
+_COSINE = _singles(2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2)
+_QUARTER_PI = _singles(-0.78515625, -2.4187564849853515625e-4, -3.77489497744594108e-8)  # its negative
+
+
+def _polynomial(coefficients: tuple[float, ...], x: Singles) -> Singles:
+    value: Any = coefficients[0]
+    wide = x.astype(np.float64)
+    for coefficient in coefficients[1:]:
+        value = fused_multiply_add(value, wide, coefficient)
+    result: Singles = value
+    return result
+
+
+def _log(x: Singles) -> Singles:
+    """Return `log256_ps` of numbers in (0, 1]."""
+    bits = x.view(np.int32)
+    exponent = ((bits >> 23) - 126).astype(F)
+    mantissa = ((bits & 0x7FFFFF) | 0x3F000000).view(F)  # in [0.5, 1)
+    small = mantissa < F(0.707106781186547524)
+    exponent -= small
+    x = (mantissa - F(1)) + np.where(small, mantissa, F(0))
+    square = x * x
+    y = fused_multiply_add(_polynomial(_LOG, x) * x, square, exponent * F(-2.12194440e-4))
+    y = fused_multiply_add(square, -0.5, y)
+    return fused_multiply_add(exponent, 0.693359375, x + y)
+
+
+def _sine_and_cosine(x: Singles) -> tuple[Singles, Singles]:
+    """Return `sincos256_ps` of angles in [0, 2 pi)."""
+    octant = ((x * F(1.27323954473516)).astype(np.int32) + 1) & ~1
+    y = octant.astype(F)
+    for part in _QUARTER_PI:
+        x = fused_multiply_add(y, part, x)
+    square = x * x
+    cosine = _polynomial(_COSINE, square) * square
+    cosine = fused_multiply_add(cosine, square, -(square * F(0.5))) + F(1)
+    sine = fused_multiply_add(_polynomial(_SINE, square) * square, x, x)
+    swapped = (octant & 2) != 0
+    sine, cosine = np.where(swapped, cosine, sine), np.where(swapped, sine, cosine)
+    negative_sine, negative_cosine = (octant & 4) != 0, ((octant + 2) & 4) != 0
+    return np.where(negative_sine, -sine, sine), np.where(negative_cosine, -cosine, cosine)
+
+
+def _libm(name: str, x: Singles) -> Singles:
+    """Return a function of libm of each number: PyTorch without AVX2 calls it too."""
+    function = getattr(ctypes.CDLL("libm.so.6"), name)
+    function.argtypes, function.restype = [ctypes.c_float], ctypes.c_float
+    return np.array([function(value) for value in x.ravel().tolist()], F).reshape(x.shape)
