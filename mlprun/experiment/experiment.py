@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,15 +17,17 @@ from mlprun.experiment import preprocessing as pre
 from mlprun.parts import SPLITS
 from mlprun.parts.activations import Identity
 from mlprun.parts.datasets.dataset import shortened
+from mlprun.parts.initial_parameters import initial_parameters
 from mlprun.parts.initializers import LayerInit
 from mlprun.parts.losses import Loss, plural
 from mlprun.parts.metrics import Metric, Predictions
 from mlprun.parts.network import LayerSummary, layer_table
 from mlprun.parts.splits import Fresh, divide
+from mlprun.parts.torch_random import drawing
 from mlprun.schema.checks import batch_problem, checkpoint_problem, memory_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from torch import Tensor
 
@@ -43,24 +44,6 @@ if TYPE_CHECKING:
 
 FEW = 10_000
 """rows of all splits that are prepared together"""
-_DRAWING = threading.Lock()
-"""torch's default generator, from which initial weights are drawn, is one for all threads"""
-
-
-@contextmanager
-def drawing(seed: int) -> Iterator[None]:
-    """The CPU's default generator as a script has it behind `torch.manual_seed(seed)`, and then as before.
-
-    `manual_seed` itself asks every kind of device, which takes longer than drawing.
-    """
-    generator = torch.default_generator
-    with _DRAWING:
-        former = generator.get_state()
-        generator.manual_seed(seed)
-        try:
-            yield
-        finally:
-            generator.set_state(former)
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,6 +227,10 @@ class Experiment:
 
     def initial(self) -> dict[str, Array]:
         """The initial parameters and buffers by name, as arrays of their own."""
+        architecture, training = self.config.architecture, self.config.training
+        drawn = initial_parameters(architecture, self.width, seed=training.seed, dtype=training.dtype)
+        if drawn is not None:
+            return drawn
         return {name: tensor.numpy().copy() for name, tensor in self.network().state_dict().items()}
 
     def blank_network(self) -> Network:

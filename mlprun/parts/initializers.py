@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
+import numpy as np
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -33,13 +34,20 @@ from mlprun.parts.part import (
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
     from torch import nn
+
+    from mlprun.parts.torch_random import TorchGenerator
+
+Shape = tuple[int, ...]
+Shapes = Mapping[str, Shape]
 
 
 class Initializer(Part):
     """Base of the initialisers of one tensor.
 
-    Draws come from torch's default generator, which the caller has seeded.
+    `fill` draws from torch's default generator, which the caller has seeded, and `draw` the same numbers from
+    a TorchGenerator.
     """
 
     is_random: ClassVar[bool] = True
@@ -57,6 +65,13 @@ class Initializer(Part):
         """
         raise NotImplementedError
 
+    def draw(self, shape: Shape, generator: TorchGenerator) -> NDArray[Any]:
+        """What `fill` sets with the same seed, without torch.
+
+        Raises NotImplementedError if torch is needed, UsageError for a bias when a matrix is needed.
+        """
+        raise NotImplementedError
+
 
 class ModuleInitializer(Part):
     """Base of the initialisers that set a whole module's parameters by their names."""
@@ -66,6 +81,13 @@ class ModuleInitializer(Part):
 
         Raises UsageError for unknown names and wrong shapes (all of them at once), CheckpointError for an
         unusable file.
+        """
+        raise NotImplementedError
+
+    def arrays(self, shapes: Shapes) -> dict[str, NDArray[Any]]:
+        """What `assign` sets in a network with parameters of these shapes, without torch.
+
+        Raises NotImplementedError if torch is needed, and what `assign` does.
         """
         raise NotImplementedError
 
@@ -161,19 +183,49 @@ _TAIL = (
 )
 
 
-def fan_in(tensor: torch.Tensor, name: str) -> int:
+def fan_in(shape: Shape, name: str) -> int:
     """Inputs of a weight matrix [outputs, inputs] (an embedding's dim); a vector raises UsageError."""
-    if tensor.ndim < 2:
+    if len(shape) < 2:
         remedy = "use zeros, constant, normal or uniform with given bounds"
         raise UsageError("architecture.init", f"{name} needs a matrix, and a bias is a vector", remedy)
-    return tensor.shape[1]
+    return shape[1]
 
 
-def _divisor(bounds: Bounds, tensor: torch.Tensor, name: str) -> float:
+def _divisor(bounds: Bounds, shape: Shape, name: str) -> float:
     if bounds == "absolute":
         return 1.0
-    inputs = fan_in(tensor, name)
+    inputs = fan_in(shape, name)
     return float(inputs) if bounds == "fan_in" else math.sqrt(inputs)
+
+
+class Distribution(NamedTuple):
+    """Uniform on [low, high) or normal with `mean` and `std`, the two numbers in this order."""
+
+    name: Literal["uniform", "normal"]
+    first: float
+    second: float
+
+    @classmethod
+    def of(cls, name: Literal["uniform", "normal"], std: float) -> Distribution:
+        """The distribution with mean 0 and a standard deviation."""
+        bound = math.sqrt(3.0) * std  # in the order of torch.nn.init, for the same bits
+        return cls(name, -bound, bound) if name == "uniform" else cls(name, 0.0, std)
+
+
+class _Independent(Initializer):
+    """Base of the initialisers that draw every entry from one distribution."""
+
+    def distribution_of(self, shape: Shape) -> Distribution:
+        """The distribution of the entries of a tensor."""
+        raise NotImplementedError
+
+    def fill(self, tensor: torch.Tensor) -> None:
+        name, first, second = self.distribution_of(tuple(tensor.shape))
+        (tensor.uniform_ if name == "uniform" else tensor.normal_)(first, second)
+
+    def draw(self, shape: Shape, generator: TorchGenerator) -> NDArray[Any]:
+        name, first, second = self.distribution_of(shape)
+        return (generator.uniform if name == "uniform" else generator.normal)(shape, first, second)
 
 
 @initializers.register
@@ -188,6 +240,9 @@ class Constant(Initializer):
     def fill(self, tensor: torch.Tensor) -> None:
         tensor.fill_(self.value)
 
+    def draw(self, shape: Shape, generator: TorchGenerator) -> NDArray[Any]:
+        return np.full(shape, self.value)
+
 
 @initializers.register
 class Zeros(Initializer):
@@ -200,17 +255,20 @@ class Zeros(Initializer):
     def fill(self, tensor: torch.Tensor) -> None:
         tensor.zero_()
 
+    def draw(self, shape: Shape, generator: TorchGenerator) -> NDArray[Any]:
+        return np.zeros(shape)
+
 
 @initializers.register
-class Normal(Initializer):
+class Normal(_Independent):
     """Normal distribution N(mean, std^2)."""
 
     name: Literal["normal"] = "normal"
     mean: float = Field(0.0, description="mean")
     std: NonNegativeFloat = Field(1.0, description="standard deviation")
 
-    def fill(self, tensor: torch.Tensor) -> None:
-        tensor.normal_(self.mean, self.std)
+    def distribution_of(self, shape: Shape) -> Distribution:
+        return Distribution("normal", self.mean, self.std)
 
 
 class _Bounded(Initializer):
@@ -231,7 +289,7 @@ class _Bounded(Initializer):
 
 
 @initializers.register
-class Uniform(_Bounded):
+class Uniform(_Independent, _Bounded):
     """Uniform distribution on [low, high).
 
     `{low: -0.5, high: 0.5, bounds: fan_in}` starts an embedding with (rand - 0.5) / dim; `{low: -1, high: 1,
@@ -240,9 +298,9 @@ class Uniform(_Bounded):
 
     name: Literal["uniform"] = "uniform"
 
-    def fill(self, tensor: torch.Tensor) -> None:
-        divisor = _divisor(self.bounds, tensor, self.name)
-        tensor.uniform_(self.low / divisor, self.high / divisor)
+    def distribution_of(self, shape: Shape) -> Distribution:
+        divisor = _divisor(self.bounds, shape, self.name)
+        return Distribution("uniform", self.low / divisor, self.high / divisor)
 
 
 @initializers.register
@@ -273,7 +331,7 @@ class TruncatedNormal(_Bounded):
     def fill(self, tensor: torch.Tensor) -> None:
         import torch
 
-        divisor = _divisor(self.bounds, tensor, self.name)
+        divisor = _divisor(self.bounds, tuple(tensor.shape), self.name)
         if self._too_far(divisor):
             what = f"the mean of {self.name} lies more than 5 standard deviations outside its bounds"
             raise UsageError("architecture.init", what, "move the bounds or the mean")
@@ -292,7 +350,7 @@ class _Fans(Initializer):
 
 
 @initializers.register
-class Xavier(_Fans):
+class Xavier(_Fans, _Independent):
     """Variance gain^2 * 2 / (inputs + outputs), which keeps signals and gradients of tanh layers alike.
 
     Source: Glorot and Bengio (2010), proceedings.mlr.press/v9/glorot10a.html
@@ -302,16 +360,13 @@ class Xavier(_Fans):
     distribution: Literal["uniform", "normal"] = Field("uniform", description="distribution")
     gain: PositiveFloat = Field(1.0, description="factor on the standard deviation")
 
-    def fill(self, tensor: torch.Tensor) -> None:
-        from torch.nn import init
-
-        fan_in(tensor, self.name)
-        fill = init.xavier_uniform_ if self.distribution == "uniform" else init.xavier_normal_
-        fill(tensor, gain=self.gain)
+    def distribution_of(self, shape: Shape) -> Distribution:
+        fans = float(fan_in(shape, self.name) + shape[0])
+        return Distribution.of(self.distribution, self.gain * math.sqrt(2.0 / fans))
 
 
 @initializers.register
-class Kaiming(_Fans):
+class Kaiming(_Fans, _Independent):
     """Variance gain^2 / inputs, with the gain that suits the activation (2 / inputs for ReLU).
 
     He's normal weights N(0, 2 / inputs) are `{name: kaiming, distribution: normal}`.
@@ -328,12 +383,12 @@ class Kaiming(_Fans):
     )
     slope: NonNegativeFloat = Field(0.01, description="slope of leaky_relu for negative values")
 
-    def fill(self, tensor: torch.Tensor) -> None:
-        from torch.nn import init
-
-        fan_in(tensor, self.name)
-        fill = init.kaiming_uniform_ if self.distribution == "uniform" else init.kaiming_normal_
-        fill(tensor, a=self.slope, mode=self.mode, nonlinearity=self.nonlinearity)
+    def distribution_of(self, shape: Shape) -> Distribution:
+        inputs, outputs = fan_in(shape, self.name), shape[0]
+        gains = {"tanh": 5.0 / 3, "relu": math.sqrt(2.0), "selu": 3.0 / 4}
+        gains["leaky_relu"] = math.sqrt(2.0 / (1 + self.slope**2))
+        fan = inputs if self.mode == "fan_in" else outputs
+        return Distribution.of(self.distribution, gains.get(self.nonlinearity, 1.0) / math.sqrt(fan))
 
 
 @initializers.register
@@ -349,7 +404,7 @@ class Orthogonal(_Fans):
     def fill(self, tensor: torch.Tensor) -> None:
         from torch.nn import init
 
-        fan_in(tensor, self.name)
+        fan_in(tuple(tensor.shape), self.name)
         init.orthogonal_(tensor, gain=self.gain)
 
 
@@ -359,7 +414,7 @@ _MOST_TENSORS = 10_000
 _REMEDY = "expected a safetensors file with tensors named as in the network"
 
 
-def _shape(value: Any) -> tuple[int, ...]:
+def _shape(value: Any) -> Shape:
     """The shape of nested sequences of numbers."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
@@ -388,9 +443,6 @@ Values = Annotated[
 ]
 
 
-Shapes = Mapping[str, tuple[int, ...]]
-
-
 def _problems(given: Shapes, known: Shapes) -> list[str]:
     """What is wrong with the names and shapes that are given, all of it."""
     problems = []
@@ -402,14 +454,17 @@ def _problems(given: Shapes, known: Shapes) -> list[str]:
     return problems
 
 
+def _check(given: Shapes, known: Shapes, where: str) -> None:
+    if problems := _problems(given, known):
+        remedy = "weights are [outputs, inputs], biases [outputs], embeddings [vocabulary, dim]"
+        raise UsageError(where, "; ".join(problems), remedy)
+
+
 def _copy(tensors: Mapping[str, torch.Tensor], known: Mapping[str, torch.Tensor], where: str) -> None:
     import torch
 
     given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    problems = _problems(given, {name: tuple(tensor.shape) for name, tensor in known.items()})
-    if problems:
-        remedy = "weights are [outputs, inputs], biases [outputs], embeddings [vocabulary, dim]"
-        raise UsageError(where, "; ".join(problems), remedy)
+    _check(given, {name: tuple(tensor.shape) for name, tensor in known.items()}, where)
     with torch.no_grad():
         for name, tensor in tensors.items():
             known[name].copy_(tensor)
@@ -441,6 +496,10 @@ class GivenValues(ModuleInitializer):
 
         given = {name: torch.tensor(value, dtype=torch.float64) for name, value in self.parameters.items()}
         _copy(given, dict(module.named_parameters()), "architecture.init.parameters")
+
+    def arrays(self, shapes: Shapes) -> dict[str, NDArray[Any]]:
+        _check(self.shapes, shapes, "architecture.init.parameters")
+        return {name: np.array(value, np.float64) for name, value in self.parameters.items()}
 
 
 @module_initializers.register

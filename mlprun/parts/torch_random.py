@@ -15,6 +15,8 @@ import os
 import platform
 import re
 import sys
+import threading
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +26,12 @@ from mlprun import files
 from mlprun.errors import FileError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
     Singles = NDArray[np.float32]
     Shape = tuple[int, ...]
-    MultiplyAdd = Callable[[Any, Any, Any], Floats]
 
 F = np.float32
 BLOCK = 16
@@ -38,6 +39,28 @@ BLOCK = 16
 SMALLEST, LARGEST = 1e-12, 1e30
 """scales of draws that neither underflow nor overflow on the way"""
 _FEATURES = {"AVX512": {"avx512vl", "avx512bw", "avx512dq", "fma"}, "AVX2": {"avx2", "fma"}}
+
+
+_DRAWING = threading.Lock()
+"""torch's default generator, from which initial weights are drawn, is one for all threads"""
+
+
+@contextmanager
+def drawing(seed: int) -> Iterator[None]:
+    """The CPU's default generator as a script has it behind `torch.manual_seed(seed)`, and then as before.
+
+    `manual_seed` itself asks every kind of device, which takes longer than drawing.
+    """
+    import torch
+
+    generator = torch.default_generator
+    with _DRAWING:
+        former = generator.get_state()
+        generator.manual_seed(seed)
+        try:
+            yield
+        finally:
+            generator.set_state(former)
 
 
 @cache

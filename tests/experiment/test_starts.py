@@ -36,6 +36,7 @@ def test_every_config_starts_the_same_in_a_module_that_is_used_again(path, dtype
     for seed in (3, 4, 3):
         one = Experiment(seeded(config, seed), experiment.preprocessing, experiment.width, {})
         assert same(starts.model(one), built(one))
+        assert same(one.initial(), built(one))
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from mlprun.parts.torch_random import TorchGenerator, cpu_capability
 
 draws = {
     "uniform": lambda make, g: [make("uniform", n, *bounds, g) for bounds in (
-        (0.0, 1.0), (-0.3, 0.77), (0.1, 0.2), (-1e-4, 1e-4), (-3.0, 5e5)) for n in (1, 15, 300_001)],
+        (0.0, 1.0), (-0.3, 0.77), (-1e-4, 1e-4), (-3.0, 5e5), (1e6, 1e6 + 0.125)) for n in (1, 15, 300_001)],
     "normal": lambda make, g: [make("normal", n, *options, g) for options in (
         (0.0, 1.0), (0.7, 1.3), (-20.0, 0.01), (0.0, 1e-6), (1e4, 0.0)) for n in (16, 17, 31, 200_001)],
     "few": lambda make, g: [make("normal", n, *options, g) for n in range(1, 16)
@@ -86,6 +86,14 @@ def test_permutations_are_those_of_torch(count):
         drawn = TorchGenerator(CAPABILITY).manual_seed(seed).permutation(count)
         assert drawn.tolist() == expected.tolist()
         assert drawn.dtype == np.int64
+
+
+def test_noise_after_a_permutation_is_that_of_torch():
+    expected = torch.Generator().manual_seed(9)
+    generator = TorchGenerator(CAPABILITY).manual_seed(9)
+    assert generator.permutation(333).tolist() == torch.randperm(333, generator=expected).tolist()
+    noise = torch.normal(0.0, 0.2, (333, 2), generator=expected).numpy()
+    assert generator.normal((333, 2), 0.0, 0.2).tobytes() == noise.tobytes()
 
 
 def test_a_tensor_without_numbers_draws_nothing():

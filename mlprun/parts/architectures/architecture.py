@@ -89,7 +89,7 @@ class Embedding(Options):
 class Architecture(Part):
     """Base of all architectures.
 
-    A subclass declares `modules`, `steps` and `layer_inits`, or overrides `build`. An option `embedding` is a
+    A subclass declares `modules`, `steps` and `inits`, or overrides `build`. An option `embedding` is a
     table in front of integer inputs; an option `init` says how layers, or parameters by name, start.
     """
 
@@ -155,10 +155,9 @@ class Architecture(Part):
         modules = front | self.modules(inputs)  # made in this order, in which they draw
         activation = {"output_activation": build_activation(self.output_activation)}
         network = StepNetwork(modules | activation, dtype)
-        table = [] if embedding is None else [(modules["embedding"], LayerInit(weight=embedding.init))]
         return network.define(
             self.steps(network),
-            [*table, *self.layer_inits(network)],
+            [(network.get_submodule(name), one) for name, one in self.all_inits.items()],
             init if isinstance(init, ModuleInitializer) else None,
             self.stages(network),
         )
@@ -175,9 +174,16 @@ class Architecture(Part):
         """What a table of the layers lists in place of the steps."""
         return []
 
-    def layer_inits(self, network: Any) -> list[tuple[nn.Module, LayerInit]]:
-        """The layers with their initialisers, in the order in which these draw."""
+    @property
+    def inits(self) -> dict[str, LayerInit]:
+        """The initialisers of the layers behind the embedding by name, in the order in which they draw."""
         raise NotImplementedError
+
+    @property
+    def all_inits(self) -> dict[str, LayerInit]:
+        """The initialisers of the embedding and the layers by name, in the order in which they draw."""
+        table = {} if self._embedding is None else {"embedding": LayerInit(weight=self._embedding.init)}
+        return table | self.inits
 
     @property
     def _layer_init(self) -> LayerInit:

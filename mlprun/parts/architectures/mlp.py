@@ -163,6 +163,7 @@ class Mlp(Architecture):
             steps += [network.dropout[str(k)]] if str(k) in network.dropout else []
         return [*steps, network.layers[-1]]
 
-    def layer_inits(self, network: Any) -> list[tuple[nn.Module, LayerInit]]:
+    @property
+    def inits(self) -> dict[str, LayerInit]:
         inits = [*(layer.init for layer in self.hidden_layers), self.output_layer.init]
-        return [(layer, init) for layer, init in zip(network.layers, inits, strict=True) if init is not None]
+        return {f"layers.{number}": init for number, init in enumerate(inits) if init is not None}

@@ -79,9 +79,9 @@ class Rnn(Architecture):
     def _front(self, network: Any) -> list[nn.Module]:
         return [] if self.embedding is None else [network.embedding, network.embedding_activation]
 
-    def layer_inits(self, network: Any) -> list[tuple[nn.Module, LayerInit]]:
-        layers = (network.cell.input, network.cell.hidden, network.cell.output)
-        return [(layer, self._layer_init) for layer in layers]
+    @property
+    def inits(self) -> dict[str, LayerInit]:
+        return dict.fromkeys(("cell.input", "cell.hidden", "cell.output"), self._layer_init)
 
 
 def _unroll(cell: Any, steps: Tensor) -> Tensor:
