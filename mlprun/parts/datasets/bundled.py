@@ -1,33 +1,77 @@
-"""The real data sets that scikit-learn carries: nothing is downloaded."""
+"""The real data sets that scikit-learn carries: nothing is downloaded, and scikit-learn is not imported."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+import gzip
+import os
+from contextlib import suppress
+from importlib.machinery import PathFinder
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
+from mlprun import files
+from mlprun.errors import FileError
 from mlprun.parts.data import Data, DatasetInfo
 from mlprun.parts.datasets.dataset import Dataset, datasets, digits
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_LARGEST = 10**6
+
 
 class Bundled(Dataset):
-    """Base of the data sets that scikit-learn carries; their info needs no import of it."""
+    """Base of the data sets that scikit-learn carries, in a file with the targets in the last column.
+
+    Its import takes a hundred times as long as its file.
+    """
 
     shape: ClassVar[tuple[int, int]]
     labels: ClassVar[tuple[str, ...] | None]
+    columns: ClassVar[tuple[str, ...]]
+    file: ClassVar[str]
+    header: ClassVar[int] = 1
 
     def info(self) -> DatasetInfo:
         return DatasetInfo(rows=self.shape[0], inputs=self.shape[1], classes=self.labels)
 
     def load(self) -> Data:
+        inputs, targets = self._read()
+        if self.labels is None:
+            return Data(inputs, targets.reshape(-1, 1).astype(np.float64), self.columns, ("target",))
+        return Data(inputs, targets.astype(np.int64), self.columns, ("class",), self.labels)
+
+    def _read(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Inputs [N, D] and targets [N]; by scikit-learn's loader if the file is not as expected."""
+        with suppress(OSError, FileError, ValueError):
+            inputs, targets = self._arrays()
+            if inputs.shape == self.shape and len(targets) == len(inputs):
+                return inputs, targets
         from sklearn import datasets as carried
 
-        bunch = getattr(carried, f"load_{self.name}")(**self.model_dump(exclude=set(Dataset.model_fields)))
-        names = tuple(str(name) for name in bunch.feature_names)
-        if self.labels is None:
-            return Data(bunch.data, bunch.target.reshape(-1, 1).astype(np.float64), names, ("target",))
-        return Data(bunch.data, bunch.target.astype(np.int64), names, ("class",), self.labels)
+        options = self.model_dump(exclude=set(Dataset.model_fields))
+        found: tuple[NDArray[Any], NDArray[Any]]
+        found = getattr(carried, f"load_{self.name}")(return_X_y=True, **options)
+        return found
+
+    def _arrays(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Inputs [N, D] and targets [N] of the file; raises OSError, FileError or ValueError."""
+        table = _numbers(self.file, delimiter=",", header=self.header)
+        return table[:, :-1], table[:, -1]
+
+
+def _numbers(name: str, *, delimiter: str | None, header: int = 0) -> NDArray[np.float64]:
+    """The table of numbers in a file of the installed scikit-learn."""
+    spec = PathFinder.find_spec("sklearn")
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError(name)
+    content = files.read_bytes(
+        os.path.join(os.path.dirname(spec.origin), "datasets", "data", name), cap=_LARGEST
+    )
+    text = (gzip.decompress(content) if name.endswith(".gz") else content).decode()
+    return np.loadtxt(text.splitlines(), delimiter=delimiter, skiprows=header, ndmin=2)
 
 
 @datasets.register
@@ -41,6 +85,8 @@ class Iris(Bundled):
 
     shape = (150, 4)
     labels = ("setosa", "versicolor", "virginica")
+    columns = ("sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)")
+    file = "iris.csv"
 
     name: Literal["iris"] = "iris"
 
@@ -56,8 +102,20 @@ class Wine(Bundled):
 
     shape = (178, 13)
     labels = ("class_0", "class_1", "class_2")
+    columns = (
+        *("alcohol", "malic_acid", "ash", "alcalinity_of_ash", "magnesium", "total_phenols", "flavanoids"),
+        *("nonflavanoid_phenols", "proanthocyanins", "color_intensity", "hue"),
+        *("od280/od315_of_diluted_wines", "proline"),
+    )
+    file = "wine_data.csv"
 
     name: Literal["wine"] = "wine"
+
+
+_MEASURED = (
+    *("radius", "texture", "perimeter", "area", "smoothness", "compactness", "concavity", "concave points"),
+    *("symmetry", "fractal dimension"),
+)
 
 
 @datasets.register
@@ -71,6 +129,10 @@ class BreastCancer(Bundled):
 
     shape = (569, 30)
     labels = ("malignant", "benign")
+    columns = tuple(
+        form.format(quantity) for form in ("mean {}", "{} error", "worst {}") for quantity in _MEASURED
+    )
+    file = "breast_cancer.csv"
 
     name: Literal["breast_cancer"] = "breast_cancer"
 
@@ -87,6 +149,8 @@ class Digits(Bundled):
 
     shape = (1797, 64)
     labels = digits(10)
+    columns = tuple(f"pixel_{row}_{column}" for row in range(8) for column in range(8))
+    file, header = "digits.csv.gz", 0
 
     name: Literal["digits"] = "digits"
 
@@ -102,9 +166,18 @@ class Diabetes(Bundled):
 
     shape = (442, 10)
     labels = None
+    columns = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
+    file = "diabetes_data_raw.csv.gz"
 
     name: Literal["diabetes"] = "diabetes"
     scaled: bool = Field(
         default=True,
         description="features as scaled by scikit-learn; false: original units (years, mmHg, mg/dl ...)",
     )
+
+    def _arrays(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        inputs = _numbers(self.file, delimiter=None)
+        if self.scaled:  # in scikit-learn's steps, for the same bits
+            inputs = (inputs - inputs.mean(axis=0)) / inputs.std(axis=0)
+            inputs /= len(inputs) ** 0.5
+        return inputs, _numbers("diabetes_target.csv.gz", delimiter=None)[:, 0]
