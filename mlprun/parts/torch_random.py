@@ -72,6 +72,10 @@ def cpu_capability() -> str | None:
     """
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return None
+    if "torch" in sys.modules:
+        import torch  # the variable may have changed since torch read it
+
+        return torch.backends.cpu.get_cpu_capability()
     named = os.environ.get("ATEN_CPU_CAPABILITY", "").upper()
     if named in (*_FEATURES, "DEFAULT") and named.lower() == os.environ["ATEN_CPU_CAPABILITY"]:
         return named

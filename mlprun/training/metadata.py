@@ -14,6 +14,7 @@ from mlprun import files, schema
 from mlprun.config import document as reading
 from mlprun.config.parser import is_plain_string
 from mlprun.errors import CheckpointError, DataError, MlprunError, UsageError, command_line
+from mlprun.parts.torch_random import cpu_capability
 from mlprun.schema.extend import MAX_CODE
 from mlprun.storage import provenance, runs
 
@@ -85,6 +86,7 @@ def describe(
         "settings_digest": provenance.settings_digest(stored),
         "data_digest": experiment.digest(),
         "seeds": {"training": config.training.seed, "dataset": config.dataset.seed},
+        "torch_capability": cpu_capability(),
         "engine": engine,
         "engine_reason": why,
         **_environment(experiment, device, code),

@@ -166,11 +166,17 @@ def test_a_sum_close_to_halfway_is_rounded_to_its_side(sign, tiny):
     ],
 )
 def test_the_instruction_set_is_chosen_as_torch_does(monkeypatch, features, variable, capability):
+    monkeypatch.delitem(sys.modules, "torch")
     monkeypatch.setattr(torch_random, "cpu_features", lambda: features)
     monkeypatch.delenv("ATEN_CPU_CAPABILITY", raising=False)
     if variable is not None:
         monkeypatch.setenv("ATEN_CPU_CAPABILITY", variable)
     assert cpu_capability.__wrapped__() == capability
+
+
+def test_the_variable_is_not_read_after_torch_has_read_it(monkeypatch):
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default" if CAPABILITY != "DEFAULT" else "avx2")
+    assert cpu_capability.__wrapped__() == torch.backends.cpu.get_cpu_capability() == CAPABILITY
 
 
 def test_features_are_those_of_linux():

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import platform
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 
 import mlprun.api as mlprun
 from mlprun.errors import CheckpointError, ConfigError, DataError, UsageError
@@ -87,6 +90,12 @@ def test_a_variable_that_chooses_code_is_recorded_and_its_change_is_named(
     monkeypatch.delenv("ATEN_CPU_CAPABILITY")
     mlprun.resume(run.path, epochs=15, callbacks=[heard])
     assert "ATEN_CPU_CAPABILITY was default and is absent" in heard.said[0]
+
+
+def test_the_instruction_set_that_torch_uses_is_recorded(train: Train) -> None:
+    known = sys.platform == "linux" and platform.machine() == "x86_64"
+    expected = torch.backends.cpu.get_cpu_capability() if known else None
+    assert train().record["torch_capability"] == expected
 
 
 def test_what_cannot_matter_is_not_named(train: Train, heard: Any) -> None:
