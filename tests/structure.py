@@ -81,7 +81,7 @@ COMMANDS = {
     "a sweep on fused": ["sweep", "run", "sweep.yaml", "-q", "base.engine=fused"],
 }
 
-KERNEL = ("mlprun.engines.fused.epochs", "train")
+KERNEL = ("mlprun.engines.fused.epochs", "train_epochs")
 
 # Forks once per command from a process that has only loaded the heavy libraries, which saves their time. The
 # last command runs twice, since fused compiles kernels that the cache lacks; the second trace is kept.

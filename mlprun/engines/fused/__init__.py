@@ -1,6 +1,6 @@
 """The fused engine: whole epochs of dense networks in compiled kernels on the CPU, many runs in parallel.
 
-Nothing here loads Numba until a run is opened: it takes the better part of a second.
+Nothing here loads Numba unless kernels must be compiled: it takes the better part of a second.
 """
 
 from __future__ import annotations
@@ -10,24 +10,17 @@ from typing import TYPE_CHECKING
 from mlprun import isolation
 from mlprun.engines import state_spec
 from mlprun.engines.contract import State
+from mlprun.engines.fused import cohort as cohorts
 from mlprun.engines.fused import support
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
-    from types import ModuleType
 
     from mlprun.engines.contract import Arrays, ChunkResult, RunFailure, StopCondition
     from mlprun.engines.fused.cohort import Cohort
     from mlprun.experiment import Experiment
 
 isolation.isolate_numba()  # before anything here imports it
-
-
-def _kernels() -> ModuleType:
-    """Import what needs Numba."""
-    from mlprun.engines.fused import cohort
-
-    return cohort
 
 
 class FusedEngine:
@@ -42,7 +35,7 @@ class FusedEngine:
 
     def warm_up(self, experiment: Experiment, message: Callable[[str], None]) -> None:
         """Load the kernels; if they must be compiled first, say so."""
-        _kernels().warm_up(experiment, message)
+        cohorts.warm_up(experiment, message)
 
     def initial_state(self, experiment: Experiment) -> State:
         """Return the state at epoch 0."""
@@ -50,8 +43,7 @@ class FusedEngine:
 
     def gradients(self, experiment: Experiment, state: State, *, device: str) -> Arrays:
         """Return the gradient of the first batch after `state`, as the kernels compute it."""
-        gradients: Arrays = _kernels().gradients(experiment, state)
-        return gradients
+        return cohorts.gradients(experiment, state)
 
     def validate_state(self, experiment: Experiment, state: State) -> str | None:
         """Return what is wrong with an optimizer's state, or None."""
@@ -68,8 +60,7 @@ class FusedEngine:
         threads: int | None = None,
     ) -> Cohort:
         """Return a cohort of runs that continue from the given states, on all cores or `threads` threads."""
-        cohort: Cohort = _kernels().Cohort(experiments, states, threads)
-        return cohort
+        return cohorts.Cohort(experiments, states, threads)
 
     def states(self, cohort: Cohort, which: Sequence[int]) -> list[State]:
         """Return copies of the states of the selected runs."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import uint64
 
-from mlprun.engines.fused.compilation import device_function
+from mlprun.engines.fused.compat import device_function
 from mlprun.engines.fused.lanes import VECTOR_BYTES
 
 ROUNDS = 10

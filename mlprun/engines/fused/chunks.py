@@ -17,9 +17,8 @@ from mlprun.engines import epoch_protocol
 from mlprun.engines.contract import Best, ChunkResult, Improvement
 from mlprun.engines.epoch_protocol import EpochTotals, row_order
 from mlprun.engines.fused.data import kernel_rows
-from mlprun.engines.fused.epochs import EVALUATE
-from mlprun.engines.fused.records import DIVERGED, FINISHED, OUT_OF_PATIENCE, PAUSED
-from mlprun.engines.fused.run import HISTORY_COLUMNS, flushed_denormals
+from mlprun.engines.fused.records import DIVERGED, FINISHED, OUT_OF_PATIENCE, PAUSED, kernel_table
+from mlprun.engines.fused.run import EVALUATE, HISTORY_COLUMNS
 from mlprun.experiment import MetricComputer, SplitTensors, history_metrics
 
 if TYPE_CHECKING:
@@ -136,11 +135,10 @@ class PythonMetricsTrainer:
         if self._space.outputs.size < len(rows) * run.outputs:
             outputs = np.zeros(len(rows) * run.outputs, run.layout.dtype)
             self._space = self._space._replace(outputs=outputs)
-        kernel = EVALUATE.compiled(run.layout.type.name)
-        with flushed_denormals():
-            loss = kernel(record, run.layout.network, data, run.parameters, self._space)
+        table = kernel_table((record, run.layout.network, data, run.parameters, self._space))
+        loss = EVALUATE.compiled(run.layout.dtype.name)(table)
         metrics = self._meter.compute(self._network, self._outputs(len(rows)), SplitTensors.of(rows))
-        return {"loss": float(loss), **metrics}
+        return {"loss": loss, **metrics}
 
     def _outputs(self, rows: int) -> torch.Tensor:
         outputs = self._run.outputs

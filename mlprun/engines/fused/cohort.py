@@ -16,8 +16,7 @@ from mlprun.engines.epoch_protocol import advance_run
 from mlprun.engines.fused import support
 from mlprun.engines.fused.chunks import advance
 from mlprun.engines.fused.compilation import compile_kernels
-from mlprun.engines.fused.epochs import EVALUATE, TRAIN
-from mlprun.engines.fused.run import FusedRun
+from mlprun.engines.fused.run import EVALUATE, TRAIN, FusedRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -5,22 +5,30 @@
 
 from __future__ import annotations
 
+import itertools
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numba
+from llvmlite import ir
 from numba import types
-from numba.core import codegen, config
-from numba.core.caching import NullCache
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder
-from numba.core.serialize import dumps
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.extending import intrinsic as numba_intrinsic
+from numba.np import arrayobj
 from numba.np.numpy_support import from_dtype
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     import numpy as np
 
+# `fastmath=True` would let the compiler assume that no number is NaN, and divergence would go unseen
+FLAGS = {"reassoc", "contract", "arcp", "nsz"}
+OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": FLAGS, "error_model": "numpy", "boundscheck": False}
+
 njit: Any = numba.njit  # not all of its options are declared
+populate_array: Any = arrayobj.populate_array
 intrinsic: Any = numba_intrinsic  # Numba supplies the first argument, which a type checker would require
 
 
@@ -32,15 +40,6 @@ def record_array(dtype: np.dtype[Any]) -> Any:
 def named_tuple(class_: type[tuple[Any, ...]], *fields: Any) -> Any:
     """Return the Numba type of a named tuple with fields of these types."""
     return types.NamedTuple(fields, class_)  # type: ignore[no-untyped-call]
-
-
-def host_cpu_features() -> str:
-    """Return the features of the CPU that Numba compiles for, as LLVM spells them.
-
-    `NUMBA_CPU_FEATURES` and `NUMBA_CPU_NAME=generic` restrict them.
-    """
-    features: str | None = vars(config)["CPU_FEATURES"]
-    return codegen.get_host_cpu_features() if features is None else features  # type: ignore[no-untyped-call]
 
 
 class _InlinedCode(JITCodeLibrary):
@@ -93,49 +92,61 @@ INLINED: dict[str, Any] = {
 }
 
 
-class OverloadCache(NullCache):
-    """The cache of a dispatcher, with `load` and `save` of pickled machine code left to subclasses."""
-
-    def load(self, signature: Any, target: tuple[Any, ...]) -> Any:
-        """Return what `unpickle` makes of saved content, or None."""
-        raise NotImplementedError
-
-    def save(self, signature: Any, target: tuple[Any, ...], content: bytes) -> None:
-        """Keep the pickle of a compiled kernel."""
-        raise NotImplementedError
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return the kernel for a signature, or None if it must be compiled."""
-        target_context.refresh()
-        self._context = target_context
-        return self.load(sig, target_context.codegen().magic_tuple())
-
-    def unpickle(self, parts: Any) -> Any:
-        """Rebuild a kernel from the unpickled content of `save`."""
-        return CompileResult._rebuild(self._context, *parts)  # type: ignore[no-untyped-call]  # noqa: SLF001 -- what Numba's own caches call
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep a kernel that was compiled."""
-        self.save(sig, data.codegen.magic_tuple(), dumps(data._reduce()))  # type: ignore[no-untyped-call]  # noqa: SLF001 -- what Numba's own caches call
+def device_function(function: Callable[..., Any]) -> Any:
+    """Compile a function that only kernels call."""
+    return njit(**OPTIONS, **INLINED)(function)
 
 
-def set_cache(dispatcher: Any, cache: OverloadCache) -> None:
-    """Give a dispatcher a cache, as Numba's `cache=True` does."""
-    dispatcher._cache = cache  # noqa: SLF001
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a device function that is always inlined, where a call would cost small networks much."""
+    return njit(**OPTIONS, **INLINED, forceinline=True)(function)
 
 
-def load_overload(dispatcher: Any, signature: Any) -> bool:
-    """Return True if a dispatcher's kernel for a signature is compiled, in memory or in its cache."""
-    if signature in dispatcher.overloads:
-        return True
-    return dispatcher._cache.load_overload(signature, dispatcher.targetctx) is not None  # noqa: SLF001
+def records_reader(signature: tuple[Any, ...]) -> Any:
+    """Return an intrinsic that makes records of these types from the table at an address.
 
-
-def entry_point(dispatcher: Any, signature: Any) -> Any:
-    """Compile a dispatcher for a signature and return its machine code as a Python callable.
-
-    Calling it skips the search for the types of the arguments, which takes long for named tuples: the
-    arguments must be of the signature's types.
+    The table has, in the order of the types, the address and the shape of each array, and each number.
     """
-    dispatcher.compile(signature)
-    return dispatcher.overloads[signature].entry_point
+    make_tuple: Any = types.Tuple
+    result, integer = make_tuple(signature), ir.IntType(64)
+
+    def read(context: Any, builder: Any, type_: Any, numbers: Iterator[Any]) -> Any:
+        if hasattr(type_, "types"):  # a tuple
+            values = [read(context, builder, field, numbers) for field in type_.types]
+            return context.make_tuple(builder, type_, values)
+        if not isinstance(type_, types.Array):
+            return next(numbers)
+        item = context.get_data_type(type_.dtype)
+        data = builder.inttoptr(next(numbers), item.as_pointer())
+        shape = [next(numbers) for _ in range(type_.ndim)]
+        size = ir.Constant(integer, context.get_abi_sizeof(item))
+        strides = [size]
+        for extent in reversed(shape[1:]):
+            strides.insert(0, builder.mul(strides[0], extent))
+        array = context.make_array(type_)(context, builder)
+        populate_array(array, data=data, shape=shape, strides=strides, itemsize=size, meminfo=None)
+        return array._getvalue()  # noqa: SLF001 -- as Numba's own functions on arrays do
+
+    def emit(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
+        table = builder.inttoptr(arguments[0], integer.as_pointer())
+        places = (builder.gep(table, [ir.Constant(integer, index)]) for index in itertools.count())
+        return read(context, builder, result, map(builder.load, places))
+
+    def records_at(typing: Any, address: Any) -> Any:
+        return result(types.int64), emit
+
+    return intrinsic(records_at)
+
+
+def compile_function(function: Callable[..., Any]) -> tuple[str, bytes, Callable[[], int]]:
+    """Compile a function of one int64.
+
+    Returns the symbol of its entry point, its object file, and what links it in this process and returns
+    its address.
+    """
+    dispatcher = njit(**OPTIONS, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)(function)
+    dispatcher.compile((types.int64,))
+    result = next(iter(dispatcher.overloads.values()))
+    library, symbol = result.library, result.fndesc.llvm_func_name
+    code: bytes = library._get_compiled_object()  # noqa: SLF001 -- what Numba's own caches keep
+    return symbol, code, partial(library.get_pointer_to_function, symbol)

@@ -99,7 +99,7 @@ def blocks(layout: Layout, table: NDArray[Any], *, padded: bool = False) -> NDAr
     count, fields = table.shape
     stride = layout.block_rows
     number = -(-count // stride)
-    flat = np.zeros(number * fields * stride + (layout.type.count * stride if padded else 0), layout.dtype)
+    flat = np.zeros(number * fields * stride + (layout.lanes * stride if padded else 0), layout.dtype)
     shaped = flat[: number * fields * stride].reshape(number, fields, stride)
     for block in range(number):
         part = table[block * stride : (block + 1) * stride]
@@ -127,7 +127,7 @@ def kernel_rows(
     """Return rows for kernels, row-major or `in_blocks`; they are made once for as long as the rows exist."""
     outputs, stride = experiment.config.architecture.outputs, layout.block_rows if in_blocks else 0
     arrays = _ARRAYS.setdefault(rows, {})
-    key = (experiment.config.loss, outputs, layout.type.count, stride, padded)
+    key = (experiment.config.loss, outputs, layout.lanes, stride, padded)
     if key not in arrays:
         table = row_table(experiment, rows)
         arrays[key] = blocks(layout, table, padded=padded) if in_blocks else table.ravel()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from llvmlite import ir
 from numba import types
 
-from mlprun.engines.fused.compilation import device_function
+from mlprun.engines.fused.compat import device_function
 from mlprun.engines.fused.functions import ACTIVATIONS, STORED, bounded_exp, log1p
 from mlprun.engines.fused.lanes import (
     Variable,

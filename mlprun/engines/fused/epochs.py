@@ -1,28 +1,42 @@
 """Whole epochs in one call: evaluation, best epoch, plateau, patience and history, and the loop over epochs.
 
-What follows an epoch equals the epoch protocol in Python (engines/epoch_protocol.py) to the bit. `TRAIN` and
-`EVALUATE` are the kernels that Python calls.
+What follows an epoch equals the epoch protocol in Python (engines/epoch_protocol.py) to the bit.
+`compile_kernel` makes the two kernels that Python calls.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from numba import types
+
+from mlprun.engines.fused import compat
 from mlprun.engines.fused.batches import draw_words, gather, stable_order
-from mlprun.engines.fused.compilation import Kernel, device_function, inlined
+from mlprun.engines.fused.compat import device_function, inlined, named_tuple, record_array
+from mlprun.engines.fused.denormals import flush_denormals, restore_denormals
+from mlprun.engines.fused.optimizers import SCALARS
 from mlprun.engines.fused.records import (
     DIVERGED,
     FINISHED,
+    LAYER,
     OUT_OF_PATIENCE,
     PAUSED,
     R2,
     REACHED,
-    evaluation_signature,
-    train_signature,
+    RUN,
+    STATE,
+    Data,
+    Network,
+    Parameters,
+    Schedule,
+    Workspace,
 )
 from mlprun.engines.fused.train_step import block_at, block_hits, block_loss, forward, train_step
 from mlprun.randomness import Purpose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ORDER = int(Purpose.ORDER)
 
@@ -218,14 +232,52 @@ def train_epochs(
     return REACHED
 
 
-def train(run: Any, network: Any, data: Any, state: Any, parameters: Any, space: Any, schedule: Any) -> Any:
-    """Call `train_epochs` with the only record of `run` and `state`."""
-    return train_epochs(run[0], network, data, state[0], parameters, space, schedule)
+def train_signature(dtype: str) -> tuple[Any, ...]:
+    """Return the Numba types of run, network, data, state, parameters, workspace and schedule.
+
+    A record is an array of one: a single record takes Numba long to read.
+    """
+    float_, int_ = (types.Array(type_, 1, "C") for type_ in (types.float64, types.int64))
+    run, state, layers, scalars = (record_array(fields) for fields in (RUN, STATE, LAYER, SCALARS))
+    real = types.Array(types.float32 if dtype == "float32" else types.float64, 1, "C")
+    words, table = types.Array(types.uint64, 1, "C"), types.Array(types.float64, 2, "C")
+    return (
+        run,
+        named_tuple(Network, layers, int_, float_),
+        named_tuple(Data, real, real, float_, float_),
+        state,
+        named_tuple(Parameters, real, real, real),
+        named_tuple(
+            Workspace, real, real, real, real, scalars, float_, words, int_, int_, real, table, table
+        ),
+        named_tuple(Schedule, float_, types.int64, types.int64, types.int64),
+    )
 
 
-def evaluate_dev(run: Any, network: Any, data: Any, parameters: Any, space: Any) -> Any:
-    """Return the loss of the dev rows; their outputs before the output activation are kept."""
-    return evaluate(run[0], network, data, parameters, space)[0]
+def compile_kernel(name: str, dtype: str) -> tuple[str, bytes, Callable[[], int]]:
+    """Compile the kernel `train` or `evaluate` for a NumPy dtype's name, as `compat.compile_function` does.
 
+    Denormal numbers are flushed to 0 while it runs. `train` returns why it returned, `evaluate` the loss of
+    the dev rows; their outputs before the output activation are kept.
+    """
+    signature = train_signature(dtype)
+    if name == "evaluate":
+        run, network, data, _, parameters, workspace, _ = signature
+        signature = run, network, data, parameters, workspace
+    records_at = compat.records_reader(signature)
 
-TRAIN, EVALUATE = Kernel(train, train_signature), Kernel(evaluate_dev, evaluation_signature)
+    def train_kernel(table: Any) -> Any:
+        run, network, data, state, parameters, space, schedule = records_at(table)
+        former = flush_denormals()
+        status = train_epochs(run[0], network, data, state[0], parameters, space, schedule)
+        restore_denormals(former)
+        return status
+
+    def evaluation_kernel(table: Any) -> Any:
+        run, network, data, parameters, space = records_at(table)
+        former = flush_denormals()
+        loss, _ = evaluate(run[0], network, data, parameters, space)
+        restore_denormals(former)
+        return loss
+
+    return compat.compile_function(train_kernel if name == "train" else evaluation_kernel)

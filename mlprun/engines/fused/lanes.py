@@ -15,15 +15,15 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from mlprun.engines.fused.compat import host_cpu_features, intrinsic
+from mlprun.engines.fused.compat import intrinsic
+from mlprun.engines.fused.compilation import vector_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 T = TypeVar("T")
 
-# The width of AVX-512, or 32 bytes, which the compiler splits over narrower registers.
-VECTOR_BYTES = 64 if "+avx512f" in host_cpu_features().split(",") else 32
+VECTOR_BYTES = vector_bytes()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from mlprun.engines.fused.compilation import device_function
+from mlprun.engines.fused.compat import device_function
 from mlprun.engines.fused.lanes import Lanes, Variable, integer, lane_function, lane_mask, loop, tiles, times
 
 if TYPE_CHECKING:

@@ -12,13 +12,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numba import types
 
 from mlprun.engines.epoch_protocol import batch_size
-from mlprun.engines.fused.compat import named_tuple, record_array
+from mlprun.engines.fused.compilation import vector_bytes
 from mlprun.engines.fused.functions import ACTIVATIONS, STORED
-from mlprun.engines.fused.lanes import FLOAT_TYPES, FloatType
-from mlprun.engines.fused.optimizers import OPTIONS, SCALARS
+from mlprun.engines.fused.optimizers import OPTIONS
 from mlprun.engines.fused.support import cached, kernel_activation
 from mlprun.parts.activations import Identity, each
 
@@ -129,32 +127,13 @@ class Schedule(NamedTuple):
     batches: Any
 
 
-def train_signature(dtype: str) -> tuple[Any, ...]:
-    """Return the Numba types of run, network, data, state, parameters, workspace and schedule.
-
-    A record is an array of one: a single record takes Numba long to read.
-    """
-    float_, int_ = (types.Array(type_, 1, "C") for type_ in (types.float64, types.int64))
-    run, state, layers, scalars = (record_array(fields) for fields in (RUN, STATE, LAYER, SCALARS))
-    real = types.Array(types.float32 if dtype == "float32" else types.float64, 1, "C")
-    words, table = types.Array(types.uint64, 1, "C"), types.Array(types.float64, 2, "C")
-    return (
-        run,
-        named_tuple(Network, layers, int_, float_),
-        named_tuple(Data, real, real, float_, float_),
-        state,
-        named_tuple(Parameters, real, real, real),
-        named_tuple(
-            Workspace, real, real, real, real, scalars, float_, words, int_, int_, real, table, table
-        ),
-        named_tuple(Schedule, float_, types.int64, types.int64, types.int64),
-    )
-
-
-def evaluation_signature(dtype: str) -> tuple[Any, ...]:
-    """Return the Numba types of run, network, data, parameters and workspace."""
-    run, network, data, _, parameters, workspace, _ = train_signature(dtype)
-    return run, network, data, parameters, workspace
+def kernel_table(records: Any) -> list[int]:
+    """Return the table that kernels read records from: of arrays the address and the shape, and numbers."""
+    if isinstance(records, np.ndarray):
+        return [records.__array_interface__["data"][0], *records.shape]
+    if isinstance(records, tuple):
+        return [number for record in records for number in kernel_table(record)]
+    return [records]
 
 
 BLOCK_VECTORS = 17
@@ -167,8 +146,8 @@ MIN_UNITS_TO_TRANSPOSE = 4
 class Layout:
     """A network in flat arrays, for all runs of one architecture, batch size and dtype."""
 
-    type: FloatType
     dtype: np.dtype[Any]
+    lanes: int
     block_rows: int
     shapes: dict[str, tuple[int, ...]]
     offsets: dict[str, int]
@@ -217,10 +196,10 @@ def layout_of(experiment: Experiment) -> Layout:
     """Return the layout of an experiment that the engine supports; equal layouts are one object."""
     config = experiment.config
     architecture: Mlp = config.architecture  # type: ignore[assignment]
-    type_ = FLOAT_TYPES[config.training.dtype]
-    block_rows = _block_rows(batch_size(config, len(experiment.fixed["train"])), type_.count)
+    lanes = vector_bytes() // experiment.dtype.itemsize
+    block_rows = _block_rows(batch_size(config, len(experiment.fixed["train"])), lanes)
     has_logits = config.loss.activation is not None
-    return _layout(architecture, experiment.width, type_, block_rows, has_logits=has_logits)
+    return _layout(architecture, experiment.width, experiment.dtype, lanes, block_rows, has_logits=has_logits)
 
 
 def _padded(size: int, lanes: int) -> int:
@@ -247,8 +226,10 @@ def _activations(architecture: Mlp, *, has_logits: bool) -> list[tuple[Activatio
 
 
 @cached
-def _layout(architecture: Mlp, width: int, type_: FloatType, block_rows: int, *, has_logits: bool) -> Layout:
-    shapes, lanes = architecture.shapes(width), type_.count
+def _layout(
+    architecture: Mlp, width: int, dtype: np.dtype[Any], lanes: int, block_rows: int, *, has_logits: bool
+) -> Layout:
+    shapes = architecture.shapes(width)
     assert shapes is not None
     ends = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes.values())])
     offsets = {name: int(begin) for name, begin in zip(shapes, ends, strict=False)}
@@ -288,8 +269,8 @@ def _layout(architecture: Mlp, width: int, type_: FloatType, block_rows: int, *,
     layers["delta"] = values + np.arange(len(layers)) % 2 * widest  # two buffers take turns
     transposed = values + 2 * widest
     return Layout(
-        type=type_,
-        dtype=np.dtype(type_.name),
+        dtype=dtype,
+        lanes=lanes,
         block_rows=block_rows,
         shapes=shapes,
         offsets=offsets,

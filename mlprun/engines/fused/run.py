@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
-from contextlib import contextmanager
+import threading
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from mlprun.engines.contract import Plateau, Progress, State
 from mlprun.engines.epoch_protocol import batch_size
+from mlprun.engines.fused.compilation import Kernel
 from mlprun.engines.fused.data import fields_of, has_constant, kernel_rows, r2_denominators
-from mlprun.engines.fused.epochs import TRAIN
 from mlprun.engines.fused.losses import LOSSES
 from mlprun.engines.fused.optimizers import OPTIMIZERS, OPTIONS, SCALARS
 from mlprun.engines.fused.records import (
@@ -26,6 +27,7 @@ from mlprun.engines.fused.records import (
     Parameters,
     Schedule,
     Workspace,
+    kernel_table,
     layout_of,
 )
 from mlprun.engines.fused.support import kernel_loss, kernel_optimizer, kernels_compute_metrics
@@ -34,10 +36,11 @@ from mlprun.parts import metrics
 from mlprun.parts.schedules import EpochSchedule, ReduceOnPlateau
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from mlprun.engines.fused.compilation import CompileCode
     from mlprun.experiment import Experiment
 
 HISTORY_ROWS = 4096
@@ -47,7 +50,6 @@ CALL_PRODUCTS = 100_000_000
 """multiplications of one call of a kernel: some 20 ms, so that a stop is noticed soon"""
 STEP_PRODUCTS = 1000
 """the least cost of a step, in multiplications"""
-_SMALLEST_NORMAL = np.finfo(np.float64).tiny
 CACHE_LINE = 128
 """bytes that processors fetch together: two cache lines"""
 _RUN_FIELDS, _STATE_FIELDS, _OPTIONS = (dtype.names or () for dtype in (RUN, STATE, OPTIONS))
@@ -64,19 +66,26 @@ def aligned_zeros(*arrays: tuple[int, Any]) -> list[NDArray[Any]]:
     return made
 
 
-@contextmanager
-def flushed_denormals() -> Iterator[None]:
-    """Take denormal numbers as 0 on this thread.
+def _compile(name: str) -> CompileCode:
+    def compile_code(dtype: str) -> tuple[str, bytes, Callable[[], int]]:
+        from mlprun.engines.fused.epochs import compile_kernel  # imports Numba
 
-    Gradients that vanish, and the running means of them that Adam keeps, would otherwise end among the
-    denormal numbers and stay there, where every operation takes a hundred times as long.
-    """
-    former = _SMALLEST_NORMAL / 2 == 0
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(bool(former))
+        return compile_kernel(name, dtype)
+
+    return compile_code
+
+
+TRAIN = Kernel("train", ctypes.c_int64, _compile("train"))
+EVALUATE = Kernel("evaluate", ctypes.c_double, _compile("evaluate"))
+_THREAD = threading.local()
+
+
+def _packed(space: Workspace) -> list[int]:
+    """Return a workspace as kernels read it; thousands of small runs after one another share one."""
+    last: tuple[Workspace, list[int]] | None = getattr(_THREAD, "last", None)
+    if last is None or last[0] is not space:
+        last = _THREAD.last = (space, kernel_table(space))
+    return last[1]
 
 
 class FusedRun:
@@ -207,14 +216,14 @@ class FusedRun:
         for name, value in values.items():
             self.states[name] = math.nan if value is None else value
 
+    @cached_property
+    def _table(self) -> list[int]:
+        return kernel_table((self.record, self.layout.network, self.data, self.states, self.parameters))
+
     def call_kernel(self, space: Workspace, schedule: Schedule) -> int:
         """Call the training kernel once; return why it returned."""
-        network, kernel = self.layout.network, TRAIN.compiled(self.layout.type.name)
-        with flushed_denormals():
-            status: int = kernel(
-                self.record, network, self.data, self.states, self.parameters, space, schedule
-            )
-        return status
+        table = (*self._table, *_packed(space), *kernel_table(schedule))
+        return int(TRAIN.compiled(self.layout.dtype.name)(table))
 
     def is_finite(self) -> bool:
         """Return True if every parameter is a finite number."""
@@ -301,7 +310,7 @@ class FusedRun:
             words=np.zeros(-(-shuffled // 4) * 4, np.uint64),
             counts=np.zeros((1 << max(0, shuffled - 1).bit_length()) + 1, np.int64),
             order=np.zeros(shuffled, np.int64),
-            batch=np.zeros((batch_blocks * fields + layout.type.count) * layout.block_rows, dtype),
+            batch=np.zeros((batch_blocks * fields + layout.lanes) * layout.block_rows, dtype),
             history=np.zeros((HISTORY_ROWS, HISTORY_COLUMNS)),
             improvements=np.zeros((HISTORY_ROWS, 3)),
         )

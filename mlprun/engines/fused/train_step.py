@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from mlprun.engines.fused.compilation import device_function, inlined
+from mlprun.engines.fused.compat import device_function, inlined
 from mlprun.engines.fused.elementwise import (
     activate,
     activate_and_derive,

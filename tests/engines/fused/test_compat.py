@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from numba import types
+from numba.core import codegen, config
 
 from mlprun.engines.fused import compat, compilation
+from mlprun.engines.fused.compilation import Kernel
+from mlprun.engines.fused.records import kernel_table
 
 
-@compilation.device_function
+@compat.device_function
 def grow(values: object, by: float) -> None:
     for i in range(values.shape[0]):  # type: ignore[attr-defined]
         values[i] += by  # type: ignore[index]
 
 
-@compilation.inlined
+@compat.inlined
 def grow_all(table: object, by: float) -> None:
     for row in range(table.shape[0]):  # type: ignore[attr-defined]
         grow(table[row], by)  # type: ignore[index]
@@ -27,7 +32,7 @@ def grow_all(table: object, by: float) -> None:
 def grown() -> object:
     import numba
 
-    @numba.njit(**compilation.OPTIONS)
+    @numba.njit(**compat.OPTIONS)
     def grown(table: object, by: float) -> None:
         grow_all(table, by)
 
@@ -53,41 +58,43 @@ def test_a_device_function_counts_no_references(grown: object) -> None:
         assert "NRT_incref" not in overload.library.get_llvm_str()
 
 
-def test_the_features_of_the_cpu_are_those_of_llvm() -> None:
-    features = compat.host_cpu_features().split(",")
-    assert all(feature[:1] in "+-" for feature in features if feature)
+def test_the_features_of_the_cpu_are_those_that_numba_compiles_for() -> None:
+    features = compilation.host_cpu_features()
+    assert all(feature[:1] in "+-" for feature in features.split(",") if feature)
+    assert features == (config.CPU_FEATURES or codegen.get_host_cpu_features())
 
 
-def test_an_entry_point_takes_records_and_named_tuples() -> None:
+def test_object_code_reads_records_and_named_tuples_from_a_table() -> None:
     record = np.dtype([("count", np.int64), ("value", np.float64), ("inner", [("value", np.float64)])])
 
     class Pair(NamedTuple):
         first: Any
         second: Any
 
-    def fill(records: Any, pair: Any) -> Any:
+    table_type, numbers = types.Array(types.float64, 2, "C"), types.Array(types.float64, 1, "C")
+    pair_type = compat.named_tuple(Pair, numbers, types.int64)
+    records_at = compat.records_reader((compat.record_array(record), pair_type, table_type))
+
+    def fill(address: Any) -> Any:
+        records, pair, table = records_at(address)
         one = records[0]
-        one.count += 1
-        one.value = pair.first[0] + pair.second
+        one.count += table.shape[0]
+        one.value = pair.first[0] + pair.second + table[1, 2]
         one.inner.value = 2.0
         return one.count
 
-    numbers = types.Array(types.float64, 1, "C")
-    signature = (compat.record_array(record), compat.named_tuple(Pair, numbers, types.int64))
-    dispatcher = compat.njit(fill)
-    compat.set_cache(dispatcher, Nothing())
-    assert not compat.load_overload(dispatcher, signature)
-    records = np.zeros(1, record)
-    assert compat.entry_point(dispatcher, signature)(records, Pair(np.array([0.5]), 3)) == 1
-    assert compat.load_overload(dispatcher, signature)
-    assert records[0].item() == (1, 3.5, (2.0,))
+    kernel = Kernel("fill", ctypes.c_int64, lambda dtype: compat.compile_function(fill))
+    records, values = np.zeros(1, record), np.arange(6.0).reshape(2, 3)
+    table = kernel_table((records, Pair(np.array([0.5]), 3), values))
+    assert kernel.compiled("float64")(table) == 2
+    assert records[0].item() == (2, 8.5, (2.0,))
 
 
-class Nothing(compat.OverloadCache):
-    """A cache that keeps nothing."""
+def test_the_symbols_that_an_object_file_needs_are_read_from_it() -> None:
+    def fill(address: Any) -> Any:
+        return int(float(address) ** (0.1 * float(address)))
 
-    def load(self, signature: Any, target: tuple[Any, ...]) -> None:
-        assert all(isinstance(part, str) for part in target)
-
-    def save(self, signature: Any, target: tuple[Any, ...], content: bytes) -> None:
-        assert content
+    _, code, _ = compat.compile_function(fill)
+    if sys.platform == "linux":
+        assert compilation.undefined_symbols(code) == ("pow",)
+    assert "memset" in compilation.undefined_symbols(b"another format")

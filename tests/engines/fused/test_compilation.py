@@ -2,48 +2,49 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
-import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from numba import types
 
 from mlprun import files
-from mlprun.engines.fused import compilation
-from mlprun.engines.fused.compilation import Kernel, compile_kernels
+from mlprun.engines.fused import compat, compilation
+from mlprun.engines.fused.compilation import Kernel, ObjectCode, compile_kernels
+from mlprun.engines.fused.records import kernel_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-def twice(value: float) -> float:
-    return 2 * value
+NUMBER = (types.Array(types.int64, 1, "C"),)
+number_at = compat.records_reader(NUMBER)
 
 
-def thrice(value: float) -> float:
-    return 3 * value
+def twice(table: int) -> int:
+    (numbers,) = number_at(table)
+    return 2 * numbers[0]
 
 
-def kernel_of(function: Callable[[float], float]) -> Kernel:
-    """A kernel of one number, whatever the dtype."""
-    return Kernel(function, lambda dtype: (types.float64,))
+def thrice(table: int) -> int:
+    (numbers,) = number_at(table)
+    return 3 * numbers[0]
+
+
+TWO = np.array([2])
+
+
+def kernel_of(function: Callable[[int], int]) -> Kernel:
+    """A kernel of an array of int64, whatever the dtype."""
+    return Kernel(function.__name__, ctypes.c_int64, lambda dtype: compat.compile_function(function))
 
 
 def is_ready(kernel: Kernel) -> bool:
     return kernel.is_ready("float64")
-
-
-class Payload:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, canary: Path) -> None:
-        self.canary = canary
-
-    def __reduce__(self) -> Any:
-        return os.mkdir, (str(self.canary),)
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 def kept(cache: Path) -> Path:
     """The file of a kernel that has been compiled."""
-    assert kernel_of(twice).compiled("float64")(1.5) == 3.0
+    assert kernel_of(twice).compiled("float64")(kernel_table(TWO)) == 4
     (path,) = cache.iterdir()
     return path
 
@@ -85,16 +86,16 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "a bit of the code": flipped(0.5),
     "last bit": flipped(1),
     "an image": lambda _: b"\x89PNG\r\n\x1a\n" + bytes(1000),
-    "no pickle": lambda _: digested(b"abc"),
-    "another pickle": lambda _: digested(pickle.dumps({"a": 1})),
-    "another tuple": lambda _: digested(pickle.dumps(tuple(range(12)))),
+    "no header": lambda _: digested(b"abc"),
+    "an unknown symbol": lambda data: ObjectCode.decode(data)._replace(needed=("mlprun_no_such",)).encode(),
+    "another entry point": lambda data: ObjectCode.decode(data)._replace(symbol="other").encode(),
 }
 
 
 def test_a_kernel_is_loaded_by_the_next_process(kept: Path) -> None:
     kernel = kernel_of(twice)
     assert is_ready(kernel)
-    assert kernel.compiled("float64")(2.0) == 4.0
+    assert kernel.compiled("float64")(kernel_table(TWO)) == 4
     assert not is_ready(kernel_of(thrice))
 
 
@@ -104,7 +105,7 @@ def test_a_damaged_file_is_replaced(kept: Path, damage: Callable[[bytes], bytes]
     kernel = kernel_of(twice)
     assert not is_ready(kernel)
     assert kernel.damaged_file == str(kept)
-    assert kernel.compiled("float64")(1.5) == 3.0
+    assert kernel.compiled("float64")(kernel_table(TWO)) == 4
     following = kernel_of(twice)
     assert is_ready(following)
     assert following.damaged_file is None
@@ -116,7 +117,18 @@ def test_what_is_no_file_does_not_matter(kept: Path, make: Callable[[Path], None
     make(kept)
     kernel = kernel_of(twice)
     assert not is_ready(kernel)
-    assert kernel.compiled("float64")(1.5) == 3.0
+    assert kernel.compiled("float64")(kernel_table(TWO)) == 4
+
+
+def test_code_that_cannot_be_linked_is_used_as_numba_links_it(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(code: ObjectCode) -> int:
+        raise RuntimeError("no linker")
+
+    monkeypatch.setattr(compilation, "link", fail)
+    assert kernel_of(twice).compiled("float64")(kernel_table(TWO)) == 4
+    assert list(cache.iterdir()) == []
 
 
 def test_the_folder_is_made_for_this_user_alone(kept: Path) -> None:
@@ -128,19 +140,14 @@ def test_the_folder_is_made_for_this_user_alone(kept: Path) -> None:
 def test_a_folder_that_others_can_write_to_is_not_used(
     kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, above: int
 ) -> None:
-    canary = tmp_path / "canary"
-    kept.write_bytes(digested(pickle.dumps(Payload(canary))))
-    kernel = kernel_of(twice)
-    assert not is_ready(kernel)
-    canary.rmdir()  # the payload works, so that its absence below proves something
+    assert is_ready(kernel_of(twice))
     kept.parents[above].chmod(0o777)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     compilation.cache_folder.cache_clear()
     assert compilation.cache_folder() == str(tmp_path / f"mlprun-{os.geteuid()}/kernels")
     kernel = kernel_of(twice)
     assert not is_ready(kernel)
-    assert kernel.compiled("float64")(1.5) == 3.0
-    assert not canary.exists()
+    assert kernel.compiled("float64")(kernel_table(TWO)) == 4
 
 
 def test_another_users_file_is_not_loaded(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +172,7 @@ def test_the_working_directory_is_no_cache(
     assert compilation.cache_folder() is None
     kernel = kernel_of(twice)
     assert not is_ready(kernel)
-    assert kernel.compiled("float64")(1.5) == 3.0
+    assert kernel.compiled("float64")(kernel_table(TWO)) == 4
     assert is_ready(kernel)
     assert os.listdir(tmp_path) == []
 
@@ -176,7 +183,7 @@ def test_a_full_disk_does_not_matter(cache: Path, monkeypatch: pytest.MonkeyPatc
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files, "system", Full())
-    assert kernel_of(twice).compiled("float64")(1.5) == 3.0
+    assert kernel_of(twice).compiled("float64")(kernel_table(TWO)) == 4
     assert list(cache.iterdir()) == []
 
 
@@ -187,7 +194,7 @@ def test_the_newest_kernels_are_kept(kept: Path, monkeypatch: pytest.MonkeyPatch
         old.write_bytes(b"")
         os.utime(old, (place, place))
     (kept.parent / "notes.txt").write_text("")
-    assert kernel_of(thrice).compiled("float64")(1.0) == 3.0
+    assert kernel_of(thrice).compiled("float64")(kernel_table(TWO)) == 6
     names = {path.name.partition("-")[0] for path in kept.parent.iterdir()}
     assert names == {"twice", "thrice", "notes.txt"}
 

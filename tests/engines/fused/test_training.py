@@ -30,8 +30,8 @@ from mlprun.experiment import Experiment
 config, folder, *delays = sys.argv[1:]
 engines.choose(Experiment.of(api.load_config(json.loads(config))), "fused")
 print(*sorted({"numba", "llvmlite"} & sys.modules.keys()), flush=True)
-from mlprun.engines.fused import epochs
-epochs.TRAIN.compiled("float32")
+from mlprun.engines.fused import run
+run.TRAIN.compiled("float32")
 for delay in delays:
     path = f"{folder}/{delay}"
     child = os.fork()
