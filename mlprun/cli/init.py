@@ -111,9 +111,7 @@ def _check(template: str | None, data: str | None, target: list[str] | None) -> 
 
 def template_names() -> list[str]:
     """Return the templates: all datasets without required options."""
-    return [
-        part.names()[0] for part in datasets if not any(f.is_required() for f in part.model_fields.values())
-    ]
+    return [part.names()[0] for part in datasets if not part.has_required()]
 
 
 def for_dataset(name: str, *, out: str) -> tuple[str, list[str]]:

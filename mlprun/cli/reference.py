@@ -4,30 +4,20 @@ Everything is derived from the registries and classes; no part is referred to by
 """
 
 import inspect
-import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, get_args, get_origin
 
-import annotated_types as bounds
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from mlprun import figures
 from mlprun.cli.notation import default_of, inline, plain
-from mlprun.parts.part import Named, Options, Part, Registry
+from mlprun.parts.part import Options, Part, Registry
 from mlprun.schema import registries
 
-WORDS: dict[Any, str] = {
-    int: "integer",
-    float: "number",
-    bool: "true | false",
-    str: "text",
-    type(None): "null",
-    Any: "anything",
-    object: "anything",
-}
-SIGNS = ((bounds.Gt, "gt", ">"), (bounds.Ge, "ge", ">="), (bounds.Lt, "lt", "<"), (bounds.Le, "le", "<="))
+WORDS = {"boolean": "true | false", "string": "text"}
+"""of types of JSON Schema that a config calls otherwise"""
+SIGNS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
 
 
 @dataclass(frozen=True)
@@ -73,64 +63,43 @@ def kinds(sources: Iterable[Registry[Any]]) -> dict[str, list[type[Part]]]:
 
 def options(model: type[BaseModel], prefix: str = "") -> Iterator[Option]:
     """Yield the options of a part or section: own before inherited, nested ones with dotted names."""
+    properties = model.model_json_schema()["properties"]
     own = [name for name in model.model_fields if name in vars(model).get("__annotations__", {})]
     for name in dict.fromkeys([*own, *model.model_fields]):
         field = model.model_fields[name]
-        if get_origin(field.annotation) is Literal and name == "name":
+        if name == "name" and issubclass(model, Part):
             continue
-        values = describe(field.annotation, _metadata(field))
+        values = describe(properties[name])
         yield Option(prefix + name, values, field.is_required(), default_of(field), field.description or "")
         for nested, place in _nested(field.annotation):
             yield from options(nested, f"{prefix}{name}.{place}")
 
 
-def describe(annotation: Any, metadata: Sequence[Any] = ()) -> str:
-    """Describe the allowed values of an annotation: `number > 0 | null`, `mean | sum`, `list of integer`."""
-    if get_origin(annotation) is Annotated:
-        inner, *more = get_args(annotation)
-        unfolded = [
-            part for item in more for part in (_metadata(item) if isinstance(item, FieldInfo) else [item])
-        ]
-        return describe(inner, [*metadata, *unfolded])
-    for item in metadata:
-        if isinstance(item, Named):
-            return item.registry.kind
-        if isinstance(item, str):
-            return item
-    return " ".join([_shape(annotation), *_limits(metadata)])
-
-
-def _metadata(field: FieldInfo) -> list[Any]:
-    """The constraints of a field; a format such as `path` is included as a string."""
-    extra = field.json_schema_extra
-    return [*field.metadata, *([extra["format"]] if isinstance(extra, dict) and "format" in extra else [])]
-
-
-def _shape(annotation: Any) -> str:
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
-        return " | ".join(map(inline, arguments))
-    if origin in (Union, types.UnionType):
-        return " | ".join(dict.fromkeys(map(describe, arguments)))
-    if origin in (tuple, list, Sequence):
-        is_row = len(arguments) > 1 and arguments[-1] is not ...
-        return f"[{', '.join(map(describe, arguments))}]" if is_row else f"list of {describe(arguments[0])}"
-    if origin in (dict, Mapping):
-        return f"mapping of {describe(arguments[1])}"
-    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
-        return "mapping"
-    return WORDS.get(annotation) or getattr(annotation, "__name__", str(annotation)).lower()
-
-
-def _limits(metadata: Sequence[Any]) -> list[str]:
-    signs = [
-        f"{sign} {inline(getattr(item, key))}"
-        for item in metadata
-        for kind, key, sign in SIGNS
-        if isinstance(item, kind)
-    ]
-    lengths = [f"(at least {item.min_length})" for item in metadata if isinstance(item, bounds.MinLen)]
-    return [" and ".join(signs)] * bool(signs) + lengths
+def describe(schema: Mapping[str, Any]) -> str:
+    """Describe the values that a JSON Schema allows: `number > 0 | null`, `mean | sum`, `list of integer`."""
+    match schema:
+        case {"named": named}:
+            return str(named.registry.kind)
+        case {"anyOf": choices}:
+            return " | ".join(dict.fromkeys(map(describe, choices)))
+        case {"const": value}:
+            return inline(value)
+        case {"enum": values}:
+            return " | ".join(map(inline, values))
+        case {"format": text}:
+            return str(text)
+        case {"prefixItems": items}:
+            return f"[{', '.join(map(describe, items))}]"
+        case {"items": items}:
+            least = f" (at least {schema['minItems']})" if "minItems" in schema else ""
+            return f"list of {describe(items)}{least}"
+        case {"additionalProperties": values}:
+            return f"mapping of {describe(values if isinstance(values, dict) else {})}"
+        case {"$ref": _}:
+            return "mapping"
+    limits = [f"{sign} {inline(schema[key])}" for key, sign in SIGNS.items() if key in schema]
+    kind = schema.get("type", "anything")
+    return f"{WORDS.get(kind, kind)} {' and '.join(limits)}".rstrip()
 
 
 def _nested(annotation: Any) -> Iterator[tuple[type[Options], str]]:
@@ -138,11 +107,8 @@ def _nested(annotation: Any) -> Iterator[tuple[type[Options], str]]:
 
     Parts are excluded; they are documented separately.
     """
-    if get_origin(annotation) in (Annotated, Union, types.UnionType):
-        for argument in get_args(annotation):
-            yield from _nested(argument)
-    elif get_origin(annotation) is tuple:
-        for nested, prefix in _nested(get_args(annotation)[0]):
-            yield nested, f"N.{prefix}"
-    elif inspect.isclass(annotation) and issubclass(annotation, Options) and not issubclass(annotation, Part):
+    if inspect.isclass(annotation) and issubclass(annotation, Options) and not issubclass(annotation, Part):
         yield annotation, ""
+    for argument in get_args(annotation):
+        for nested, prefix in _nested(argument):
+            yield nested, f"N.{prefix}" if get_origin(annotation) is tuple else prefix

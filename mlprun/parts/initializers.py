@@ -439,7 +439,7 @@ def _numbers(value: Any) -> Any:
 
 
 Values = Annotated[
-    Any, AfterValidator(_numbers), WithJsonSchema({"type": ["number", "array"], "title": "nested numbers"})
+    Any, AfterValidator(_numbers), WithJsonSchema({"type": ["number", "array"], "format": "nested numbers"})
 ]
 
 

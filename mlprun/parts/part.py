@@ -71,6 +71,11 @@ class Part(Options):
         return get_args(cls.model_fields["name"].annotation)
 
     @classmethod
+    def has_required(cls) -> bool:
+        """Whether the part has options without a default, so that its name alone does not stand for it."""
+        return any(field.is_required() for field in cls.model_fields.values())
+
+    @classmethod
     def summary(cls) -> str:
         """The first line of the part's docstring."""
         return (inspect.getdoc(cls) or "").partition("\n")[0]

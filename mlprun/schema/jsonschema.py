@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic.json_schema import models_json_schema
+
 from mlprun.schema import model as models
 
 if TYPE_CHECKING:
-    from mlprun.parts.part import Named, Options
+    from collections.abc import Mapping
 
+    from mlprun.parts.part import Options
 
 JsonSchema = dict[str, Any]
 
@@ -19,9 +22,7 @@ PARTIAL: Final = ".partial"
 
 def json_schema_of(model: type[Options]) -> JsonSchema:
     """Return the JSON Schema 2020-12 of a file that is a single model, such as a sweep file."""
-    definitions = _definitions(model)
-    whole = {name: one for name, one in definitions.items() if not name.endswith(PARTIAL)}
-    return {"$schema": DIALECT, **whole.pop(_name(model)), "$defs": whole}
+    return {"$schema": DIALECT, **model.model_json_schema()}
 
 
 def json_schema() -> JsonSchema:
@@ -29,9 +30,13 @@ def json_schema() -> JsonSchema:
 
     A config with `base:` may be partial anywhere but in lists, so its sections are described twice.
     """
-    model = models.build()
-    definitions = _definitions(model)
-    schema, partial = definitions.pop(_name(model)), definitions.pop(_name(model) + PARTIAL)
+    parts = dict.fromkeys(part for registry in models.registries() for part in registry)
+    references, made = models_json_schema([(one, "validation") for one in (models.build(), *parts)])
+    names = {model: reference["$ref"] for (model, _), reference in references.items()}
+    definitions = {
+        name + end: _resolved(one, end, names) for name, one in made["$defs"].items() for end in ("", PARTIAL)
+    }
+    schema, partial = definitions.pop("Config"), definitions.pop("Config" + PARTIAL)
     base = {
         "description": "another config, relative to this one, that this one is laid over",
         "type": "string",
@@ -54,54 +59,25 @@ def json_schema() -> JsonSchema:
     }
 
 
-def _definitions(model: type[Options]) -> dict[str, JsonSchema]:
-    """Return the schemas of a model and of every model that it names, by name, whole and partial."""
-    found: dict[str, JsonSchema] = {}
-    waiting = [model]
-    while waiting:
-        model = waiting.pop()
-        if _name(model) in found:
-            continue
-        schema = model.model_json_schema()
-        for name, one in {**schema.pop("$defs", {}), _name(model): schema}.items():
-            found[name] = _resolved(one, "", waiting)
-            found[name + PARTIAL] = _resolved(one, PARTIAL, waiting)
-    return found
-
-
-def _name(model: type[Options]) -> str:
-    return f"{model.__module__.rpartition('.')[2]}.{model.__name__}"
-
-
-def _resolved(value: Any, end: str, waiting: list[type[Options]]) -> Any:
-    """Return a schema whose references end in `end`; adds the models that it names to `waiting`.
+def _resolved(value: Any, end: str, names: Mapping[Any, str]) -> Any:
+    """Return a schema whose references end in `end`; `names` holds those of parts.
 
     In partial values no option is required. Lists replace lists, so that their items are whole.
     """
     if isinstance(value, list):
-        return [_resolved(item, end, waiting) for item in value]
+        return [_resolved(item, end, names) for item in value]
     if not isinstance(value, dict):
         return value
     schema = {
-        key: _resolved(inner, "" if key in ("items", "prefixItems") else end, waiting)
+        key: _resolved(inner, "" if key in ("items", "prefixItems") else end, names)
         for key, inner in value.items()
         if key not in ("named", "required") or (key == "required" and not end)
     }
     if "$ref" in schema:
         schema["$ref"] += end
-    if "named" in value:
-        waiting += value["named"].parts()
-        schema["anyOf"] = _forms(value["named"], end)
+    if "named" in value:  # a part: its name where it needs no options, or its options
+        registry, parts = value["named"].registry, value["named"].parts()
+        short = [name for name in registry.names() if end or not registry[name].has_required()]
+        references = [{"$ref": names[part] + end} for part in parts]
+        schema["anyOf"] = [{"type": "string", "enum": short}] * bool(short) + references
     return schema
-
-
-def _forms(named: Named, end: str) -> list[JsonSchema]:
-    """Return the forms of a part: its name where it needs no options, or its options."""
-    registry = named.registry
-    short = [
-        name
-        for name in registry.names()
-        if end or not any(field.is_required() for field in registry[name].model_fields.values())
-    ]
-    references = [{"$ref": f"#/$defs/{_name(part)}{end}"} for part in named.parts()]
-    return [*([{"type": "string", "enum": short}] if short else []), *references]

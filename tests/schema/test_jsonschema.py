@@ -62,7 +62,7 @@ def test_short_forms_are_part_of_it(document):
     losses = document["else"]["properties"]["loss"]["anyOf"]
     assert {"type": "string"}.items() <= losses[0].items()
     assert "bce" in losses[0]["enum"]
-    assert "same" in str(document["$defs"]["generated.Moons"]["properties"]["split"])
+    assert "same" in str(document["$defs"]["Moons"]["properties"]["split"])
 
 
 TYPES = {
