@@ -70,22 +70,22 @@ def plot_command(
     paths = list(dict.fromkeys(names))
     kinds = [word.strip() for word in ",".join(kind or ()).split(",") if word.strip()]
     options = _options(features=features, split=split, epoch=epoch, epochs=epochs, parameters=parameters)
-    if any(map(is_sweep, paths)):
-        for path in paths:
-            if not is_sweep(path):
-                raise UsageError(path, "is not a sweep, unlike others", "plot runs and sweeps separately")
+    sweeps = [path for path in paths if is_sweep(path)]
+    if sweeps and len(sweeps) < len(paths):
+        raise UsageError(sweeps[0], "is a sweep, unlike others", "plot runs and sweeps separately")
+    if sweeps:
         check_of(of or "best")
         selected = _figures(figures.sweep_figures, kinds, options)
-        drawing = Drawing("sweep", selected, form, dpi, output)
         data = [figures.SweepData.of(path, metric=metric, of=of or "best") for path in paths]
         sources = [Source(RunFolder(path), one) for path, one in zip(paths, data, strict=True)]
     else:
         for name, text in {"metric": metric, "of": of}.items():
             if text is not None:
                 raise UsageError(f"--{name}", "does not apply to a run", "omit it")
-        drawing = Drawing("run", _figures(figures.run_figures, kinds, options), form, dpi, output)
+        selected = _figures(figures.run_figures, kinds, options)
         runs = [api.load(path, allow_code=allow_code) for path in paths]
         sources = [Source(run.folder, run.figure_data) for run in runs]
+    drawing = Drawing("sweep" if sweeps else "run", selected, form, dpi, output)
     if list_:
         return drawing.list(sources)
     is_file = out is not None and drawing.is_file(out, sources)
@@ -106,16 +106,16 @@ def _options(**texts: str | None) -> dict[str, Any]:
 
 def _figures(registry: Any, kinds: Sequence[str], options: Mapping[str, Any]) -> list[Any]:
     """The requested figures, or all, each with the options that it has."""
-    selected = []
+    selected, used = [], set()
     for kind in dict.fromkeys(kinds or [part.names()[0] for part in registry]):
-        fields = type(figures.make(registry, kind, {})).model_fields  # raises for an unknown name
+        fields = registry[kind].model_fields if kind in registry else {}
         own = {name: value for name, value in options.items() if name in fields}
         selected.append(figures.make(registry, kind, own))
-    for name in options:
-        if not any(name in type(figure).model_fields for figure in selected):
-            having = [part.names()[0] for part in registry if name in part.model_fields]
-            remedy = f"use it with {', '.join(having)}" if having else "omit it"
-            raise UsageError(f"--{name}", f"does not apply to {','.join(kinds) or 'these figures'}", remedy)
+        used.update(own)
+    for name in options.keys() - used:
+        having = [part.names()[0] for part in registry if name in part.model_fields]
+        remedy = f"use it with {', '.join(having)}" if having else "omit it"
+        raise UsageError(f"--{name}", f"does not apply to {','.join(kinds) or 'these figures'}", remedy)
     return selected
 
 
@@ -140,16 +140,12 @@ class Drawing(NamedTuple):
         suffix = _suffix(out)
         if not suffix or os.path.isdir(out) or out.endswith(os.sep):
             return False
-        known = ", ".join(f".{form}" for form in (*figures.FORMATS, "gif"))
-        if f".{suffix}" not in known.split(", "):
-            remedy = f"use {known}, or add {os.sep} for a folder"
-            raise UsageError("--out", f"{out!r} is not an image file", remedy)
         if len(sources) > 1 or len(self.figures) > 1:
-            remedy = f"select one {self.noun} and one --kind, or use a folder"
+            remedy = f"select one {self.noun} and one --kind, or add {os.sep} for a folder"
             raise UsageError("--out", f"{out!r} is a single file", remedy)
         figure = self.figures[0]
         if suffix not in figure.formats:
-            remedy = f"use {', '.join('.' + form for form in figure.formats)}"
+            remedy = f"use {', '.join('.' + form for form in figure.formats)}, or add {os.sep} for a folder"
             raise UsageError("--out", f"{figure.name} cannot be saved as .{suffix}", remedy)
         return True
 
@@ -158,14 +154,14 @@ class Drawing(NamedTuple):
         documents = []
         for source in sources:
             path, (reasons, _) = source.folder.path, self._reasons(source)
-            kinds = [
-                {"kind": figure.name, "summary": type(figure).summary(), "reason": reasons[figure.name]}
-                for figure in self.figures
-            ]
+            summaries = {figure.name: type(figure).summary() for figure in self.figures}
             rows = [
-                (one["kind"], f"no: {one['reason']}" if one["reason"] else one["summary"]) for one in kinds
+                (name, f"no: {reasons[name]}" if reasons[name] else text) for name, text in summaries.items()
             ]
             self.output.result(Table(("figure", "description, or why it does not apply"), rows, path))
+            kinds = [
+                {"kind": name, "summary": text, "reason": reasons[name]} for name, text in summaries.items()
+            ]
             documents.append({self.noun: path, "kinds": kinds})
         self.output.document({f"{self.noun}s": documents})
 
@@ -188,21 +184,19 @@ class Drawing(NamedTuple):
     def _draw(self, source: Source, out: str | None, *, is_file: bool) -> dict[str, Any]:
         drawn, path = [], source.folder.path
         reasons, missing = self._reasons(source)
+        skipped = [{"kind": name, "reason": reason} for name, reason in reasons.items() if reason]
+        command = f"{command_line('plot', path)} --list"
+        if len(skipped) == len(reasons):
+            why = "; ".join(f"{one['kind']}: {one['reason']}" for one in skipped)
+            raise missing or UsageError(path, f"has nothing to draw: {why}", f"see {command}")
         for figure in self.figures:
             if reasons[figure.name] is None:
                 form = self.form if self.form in figure.formats else figure.formats[0]
-                target = (
-                    out if out and is_file else os.path.join(_folder(source, out), f"{figure.name}.{form}")
-                )
-                chart = figure.compute(source.data)
-                files.write_atomic(target, figures.encode(chart, _suffix(target), dpi=self.dpi))
+                target = (is_file and out) or os.path.join(_folder(source, out), f"{figure.name}.{form}")
+                data = figures.encode(figure.compute(source.data), _suffix(target), dpi=self.dpi)
+                files.write_atomic(target, data)
                 drawn.append({"kind": figure.name, "path": target})
                 self.output.result(target)
-        skipped = [{"kind": name, "reason": reason} for name, reason in reasons.items() if reason is not None]
-        command = f"{command_line('plot', path)} --list"
-        if not drawn:
-            why = "; ".join(f"{one['kind']}: {one['reason']}" for one in skipped)
-            raise missing or UsageError(path, f"has nothing to draw: {why}", f"see {command}")
         for warning in filter(None, (missing, *source.data.warnings)):
             self.output.message(f"warning: {warning}")
         if skipped:

@@ -157,9 +157,8 @@ def test_pictures_for_a_page_have_no_titles_and_are_as_much_lower(
         ),
         (
             ("--kind", "loss", "--out", "a.jpeg"),
-            "error: --out: 'a.jpeg' is not an image file; use .png, .svg, .pdf, .gif, or add / for",
+            "error: --out: loss cannot be saved as .jpeg; use .png, .svg, .pdf",
         ),
-        (("--out", "b.c/a.v2"), "error: --out: 'b.c/a.v2' is not an image file; "),
         (("--features", "a"), "error: --features: 'a' is not a pair"),
         (("--epochs", "a,b"), "error: --epochs: 'a,b' is not a pair"),
         (("--kind", "loss", "--split", "dev"), "error: --split: does not apply to loss; "),
