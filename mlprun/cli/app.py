@@ -1,10 +1,9 @@
 """The `mlprun` command: imports the module of the command that is called, and turns errors into exit codes.
 
-A new command NAME is a function `NAME_command` in a module of this package, listed in `COMMANDS`, or in a
-module of a group's folder such as `sweep`, listed in `GROUPS`.
+A new command NAME is a function `NAME_command` in a module of this package, listed in `COMMANDS`, or in
+`SWEEP` for a subcommand of `mlprun sweep`.
 """
 
-import ast
 import gc
 import importlib
 import inspect
@@ -49,10 +48,15 @@ COMMANDS: dict[str, str] = {
     "doctor": "doctor",
 }
 """the commands with their modules, in the order of `mlprun --help`"""
-GROUPS: dict[str, dict[str, str]] = {
-    "sweep": {"run": "run", "show": "show", "compare": "compare", "export": "export", "trial": "export"}
+SWEEP: dict[str, str] = {
+    "run": "sweep.run",
+    "show": "sweep.show",
+    "compare": "sweep.compare",
+    "export": "sweep.export",
+    "trial": "sweep.export",
 }
-"""commands with subcommands; a group is described by the docstring of its folder's __init__.py"""
+"""the subcommands of `mlprun sweep` with their modules"""
+CONTEXT = {"help_option_names": ["--help", "-h"]}
 
 
 class LazyGroup(TyperGroup):
@@ -60,53 +64,30 @@ class LazyGroup(TyperGroup):
 
     @property
     def _modules(self) -> Mapping[str, str]:
-        return GROUPS.get(self.name or "", COMMANDS)
+        return SWEEP if self.name == "sweep" else COMMANDS
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names in the order of the help."""
-        return [*self._modules, *(GROUPS if self._modules is COMMANDS else ())]
+        return [*self._modules, *self.commands]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command as help and completion show it: name and summary, without importing its module."""
-        if cmd_name not in self.list_commands(ctx):
-            return None
         if cmd_name not in self._modules:
-            return _group(cmd_name)
-        summary = _summary(self._path(cmd_name), cmd_name)
+            return self.commands.get(cmd_name)
+        summary = _summary(self._modules[cmd_name], cmd_name)
         return TyperCommand(name=cmd_name, short_help=summary, rich_markup_mode=None)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the called command, imported."""
-        name, names = args[0], self.list_commands(ctx)
-        if name in names:
-            command = _load(self._path(name), name) if name in self._modules else _group(name)
-            return name, command, args[1:]
-        if ctx.resilient_parsing:  # a shell asks for completions in the middle of a word
-            return None, None, args[1:]
-        remedy = hint(name, names, f"{ctx.command_path} --help")
+        name = args[0]
+        if name in self._modules:
+            return name, _load(self._modules[name], name), args[1:]
+        if name in self.commands or ctx.resilient_parsing:  # a shell asks for completions of half a word
+            return super().resolve_command(ctx, args)
+        remedy = hint(name, self.list_commands(ctx), f"{ctx.command_path} --help")
         if name in ("help", "version"):
             remedy = f"did you mean mlprun --{name}?"
         raise UsageError(name, "no such command", remedy)
-
-    def _path(self, name: str) -> str:
-        """The module of a command, relative to this package."""
-        return self._modules[name] if self._modules is COMMANDS else f"{self.name}.{self._modules[name]}"
-
-
-def _group(name: str) -> Any:
-    """A command with subcommands, which shows its help when called alone."""
-    source = pkgutil.get_data(f"mlprun.cli.{name}", "__init__.py")
-    summary = ast.get_docstring(ast.parse(source or b"")) or ""  # without importing the folder
-    group = typer.Typer(name=name, cls=LazyGroup, rich_markup_mode=None, add_completion=False, help=summary)
-
-    @group.callback(invoke_without_command=True, epilog=f"`mlprun {name} COMMAND --help` explains one.")
-    def show(context: typer.Context) -> None:
-        if context.invoked_subcommand is None:
-            write(sys.stdout, context.get_help() + "\n")
-
-    command = typer.main.get_command(group)
-    command.context_settings["help_option_names"] = ["--help", "-h"]
-    return command
 
 
 def _summary(module: str, name: str) -> str:
@@ -123,10 +104,9 @@ def _load(module: str, name: str) -> Any:
     with nullcontext() if path in sys.modules else quick_imports():
         function = getattr(importlib.import_module(path), f"{name}_command")
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
-    names = {"help_option_names": ["--help", "-h"]}
     # each paragraph after \b keeps its line breaks, so that examples and tables keep their layout
     text = "\b\n" + inspect.cleandoc(function.__doc__).replace("\n\n", "\n\n\b\n")
-    single.command(name, help=text, context_settings=names)(_with_output(function))
+    single.command(name, help=text, context_settings=CONTEXT)(_with_output(function))
     return typer.main.get_command(single)
 
 
@@ -199,8 +179,21 @@ app = typer.Typer(
     cls=LazyGroup,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["--help", "-h"]},
+    context_settings=CONTEXT,
 )
+sweep = typer.Typer(
+    cls=LazyGroup,
+    rich_markup_mode=None,
+    context_settings=CONTEXT,
+    help="Grid and random search over parameters and seeds.",
+)
+app.add_typer(sweep, name="sweep")
+
+
+@sweep.callback(invoke_without_command=True, epilog="`mlprun sweep COMMAND --help` explains a command.")
+def _show_help(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        write(sys.stdout, context.get_help() + "\n")
 
 
 @app.callback(invoke_without_command=True, epilog="`mlprun COMMAND --help` explains a command.")
@@ -213,8 +206,7 @@ def _overview(
     if version:
         write(sys.stdout, f"mlprun {__version__}\n")
         raise typer.Exit
-    if context.invoked_subcommand is None:
-        write(sys.stdout, context.get_help() + "\n")
+    _show_help(context)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

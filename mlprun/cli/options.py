@@ -1,7 +1,7 @@
 """Options and arguments that several commands share, and `save`, which writes a file that the user names."""
 
 import os
-from typing import Annotated
+from typing import Annotated, Literal
 
 from typer import Argument, Option
 
@@ -27,13 +27,7 @@ AllowCode = Annotated[
 Plot = Annotated[str | None, Option(metavar="FILE", help="Plot the curves to a file: .png, .svg or .pdf.")]
 Force = Annotated[bool, Option("--force", help="Overwrite an existing file.")]
 Metric = Annotated[str | None, Option(help="Metric such as test_accuracy (default: that of the objective).")]
-Of = Annotated[str, Option(help="Use metrics of the best or the last epoch of each trial.")]
-
-
-def check_of(of: str) -> None:
-    """Raise UsageError unless `of` is best or last."""
-    if of not in ("best", "last"):
-        raise UsageError("--of", f"unknown value {of!r}", "use best or last")
+Of = Annotated[Literal["best", "last"], Option(help="Use metrics of this epoch of each trial.")]
 
 
 def check_writable(path: str, *, force: bool) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import csv
 import os
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from typer import Argument, Option
 
 from mlprun import api, figures, files
-from mlprun.cli.options import AllowCode, Metric, check_of
+from mlprun.cli.options import AllowCode, Metric  # noqa: TC001 -- Typer reads them
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import DataError, UsageError, command_line
 from mlprun.storage.runs import RunFolder
@@ -27,7 +27,7 @@ def plot_command(
         list[str] | None, Option(metavar="A,B", help="Figures to draw; see mlprun list plots.")
     ] = None,
     list_: Annotated[bool, Option("--list", help="List the figures that apply.")] = False,
-    form: Annotated[str, Option("--format", metavar="FORMAT", help="png, svg or pdf.")] = "png",
+    form: Annotated[Literal["png", "svg", "pdf"], Option("--format", help="Format of the files.")] = "png",
     out: Annotated[
         str | None, Option(metavar="FOLDER|FILE", help="Default: RUN/plots; a file for one --kind.")
     ] = None,
@@ -39,7 +39,7 @@ def plot_command(
     epochs: Annotated[str | None, Option(metavar="A,B", help="Two snapshots for weight_changes.")] = None,
     metric: Metric = None,
     parameters: Annotated[str | None, Option(metavar="A,B", help="Parameters for heat maps.")] = None,
-    of: Annotated[str | None, Option(help="Best or last epoch of a sweep's trials.")] = None,
+    of: Annotated[Literal["best", "last"] | None, Option(help="Epoch of a sweep's trials.")] = None,
     no_title: Annotated[bool, Option("--no-title", help="Omit title and subtitle.")] = False,
     dpi: Annotated[int, Option(min=40, max=600, help="Resolution of PNG files.")] = 200,
     allow_code: AllowCode = False,
@@ -65,8 +65,6 @@ def plot_command(
 
     Exit codes: 0 success, 2 usage or nothing to draw, 3 data, 4 run folder, 7 files.
     """
-    if form not in figures.FORMATS:
-        raise UsageError("--format", f"unknown format {form!r}", f"use {', '.join(figures.FORMATS)}")
     paths = list(dict.fromkeys(names))
     kinds = [word.strip() for word in ",".join(kind or ()).split(",") if word.strip()]
     options = _options(features=features, split=split, epoch=epoch, epochs=epochs, parameters=parameters)
@@ -74,7 +72,6 @@ def plot_command(
     if sweeps and len(sweeps) < len(paths):
         raise UsageError(sweeps[0], "is a sweep, unlike others", "plot runs and sweeps separately")
     if sweeps:
-        check_of(of or "best")
         selected = _figures(figures.sweep_figures, kinds, options)
         data = [figures.SweepData.of(path, metric=metric, of=of or "best") for path in paths]
         sources = [Source(RunFolder(path), one) for path, one in zip(paths, data, strict=True)]

@@ -98,56 +98,20 @@ def test_every_module_with_a_command_is_a_verb():
         for name in re.findall(r"^def (\w+)_command\(", path.read_text(), re.MULTILINE)
     }
     listed = {(module, name) for name, module in app.COMMANDS.items()}
-    listed |= {
-        (f"{group}/{module}", name) for group, names in app.GROUPS.items() for name, module in names.items()
-    }
+    listed |= {(module.replace(".", "/"), name) for name, module in app.SWEEP.items()}
     assert found == listed
 
 
-@pytest.fixture
-def group(monkeypatch, tmp_path):
-    """A group `many` with the verbs `one` and `two`, in a package of its own."""
-    folder = tmp_path / "many"
-    folder.mkdir()
-    (folder / "__init__.py").write_text('"""Many things."""\n')
-    for name in ("one", "two"):
-        lines = ["from mlprun.cli.terminal import Output"]
-        lines += [
-            f"def {name}_command(*, output: Output) -> None:",
-            f'    """Do {name}."""',
-            f"    output.result({name!r})",
-        ]
-        (folder / f"{name}.py").write_text("\n".join(lines))
-    package = sys.modules["mlprun.cli"]
-    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
-    original = app.pkgutil.get_data
-    monkeypatch.setattr(
-        app.pkgutil,
-        "get_data",
-        lambda package, name: (
-            path.read_bytes() if (path := tmp_path / name).exists() else original(package, name)
-        ),
-    )
-    monkeypatch.setitem(app.GROUPS, "many", {"one": "one", "two": "two"})
-    yield
-    for name in [name for name in sys.modules if name.startswith("mlprun.cli.many")]:
-        del sys.modules[name]
-
-
-@pytest.mark.usefixtures("group")
 def test_a_group_has_verbs_of_its_own(run):
-    assert "  many  " in run("--help")[1]
-    assert run("many", "one") == (0, "one\n", "")
-    alone = run("many")
-    assert alone == run("many", "--help")
+    assert "  sweep  " in run("--help")[1]
+    alone = run("sweep")
+    assert alone == run("sweep", "--help")
     assert alone[0] == 0
-    assert "one  Do one." in alone[1]
-    assert run("many", "twoo") == (2, "", "error: twoo: no such command; did you mean two?\n")
+    assert "run      Run a grid or random search" in alone[1]
+    assert run("sweep", "shw") == (2, "", "error: shw: no such command; did you mean show?\n")
 
 
-VERBS = [[name] for name in app.COMMANDS] + [
-    [group, name] for group, names in app.GROUPS.items() for name in names
-]
+VERBS = [[name] for name in app.COMMANDS] + [["sweep", name] for name in app.SWEEP]
 
 
 @pytest.mark.parametrize("name", VERBS, ids=" ".join)

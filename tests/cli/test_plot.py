@@ -149,7 +149,7 @@ def test_pictures_for_a_page_have_no_titles_and_are_as_much_lower(
     [
         (("--kind", "lsos"), "error: lsos: no such plot; did you mean loss?"),
         (("--kind", "fit"), "error: {run}: has nothing to draw: fit: there is more than one input;"),
-        (("--format", "jpg"), "error: --format: unknown format 'jpg'; use png, svg, pdf"),
+        (("--format", "jpg"), "error: mlprun plot: invalid value for '--format'"),
         (("--out", "a.png"), "error: --out: 'a.png' is a single file; select one run and one --kind"),
         (
             ("--kind", "animation", "--out", "a.png"),

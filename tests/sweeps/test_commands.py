@@ -337,7 +337,7 @@ def test_export_prints_a_document(call, folder, tmp_path):
     ("arguments", "code", "message"),
     [
         (["show", "nowhere"], 4, "error: nowhere: no such folder; expected the folder of a sweep"),
-        (["show", "FOLDER", "--of", "first"], 2, "error: --of: unknown value 'first'; use best or last"),
+        (["show", "FOLDER", "--of", "first"], 2, "error: mlprun sweep show: invalid value for '--of'"),
         (["show", "FOLDER", "--metric", "tets_loss"], 2, "did you mean test_loss?"),
         (["compare", "FOLDER", "1"], 2, "nothing to compare with; name two settings or none"),
         (["compare", "FOLDER", "1", "2", "--by", "lr"], 2, "error: --by: compares values of a parameter"),

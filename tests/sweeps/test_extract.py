@@ -211,14 +211,14 @@ def test_sweeps_are_listed_and_other_commands_point_to_their_own(few, call):
     [
         (["--kind", "regions"], "error: regions: no such plot; expected one of curves"),
         (["--split", "dev"], "error: --split: does not apply to these figures; omit it"),
-        (["runs/few-001x"], "runs/few-001x: is not a sweep, unlike others"),
+        (["runs/few-001x"], "is a sweep, unlike others"),
         (
             ["--kind", "curves", "--parameters", "hidden,lr"],
             "does not apply to curves; use it with heat_map, success",
         ),
         (["--out", "x.png"], "'x.png' is a single file"),
         (["--metric", "x"], "error: x: is no metric of this sweep"),
-        (["--of", "first"], "error: --of: unknown value 'first'; use best or last"),
+        (["--of", "first"], "error: mlprun plot: invalid value for '--of'"),
         (["--epoch", "last"], "error: --epoch: does not apply to these figures; omit it"),
     ],
 )

@@ -10,7 +10,7 @@ from mlprun.analysis import columns, comparisons, report_text
 from mlprun.analysis.comparisons import compare
 from mlprun.analysis.summary import summarize
 from mlprun.cli.notation import inline
-from mlprun.cli.options import Metric, Of, SweepPath, check_of
+from mlprun.cli.options import Metric, Of, SweepPath  # noqa: TC001 -- Typer reads them
 from mlprun.cli.sweep.show import survivors
 from mlprun.cli.terminal import Output, Table
 from mlprun.sweeps.folder import open_sweep
@@ -73,7 +73,6 @@ def compare_command(
 
     Exit codes: 0 success, 2 usage, 4 not a sweep, 7 files.
     """
-    check_of(of)
     with open_sweep(folder).results() as results:
         summary = summarize(results, metric=metric, of=of)
     by_many = by is not None and not settings and comparisons.has_many_values(summary, by)

@@ -10,7 +10,7 @@ from typer import Option
 from mlprun.analysis import columns, report_text, statistics
 from mlprun.analysis.summary import describe_counts, summarize
 from mlprun.cli.notation import inline
-from mlprun.cli.options import Metric, Of, SweepPath, check_of
+from mlprun.cli.options import Metric, Of, SweepPath  # noqa: TC001 -- Typer reads them
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import command_line, shell_path
 from mlprun.sweeps.folder import open_sweep
@@ -61,7 +61,6 @@ def show_command(
 
     Exit codes: 0 success, 2 usage, 4 not a sweep, 7 files.
     """
-    check_of(of)
     sweep = open_sweep(folder)
     status = sweep.status()
     with sweep.results() as results:
