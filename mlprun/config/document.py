@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -80,15 +80,13 @@ class Problem:
 class Document:
     """The values of a config with their positions; `name` is what the run is called by default.
 
-    `read_problems` were found while reading and are reported with the problems of the values. `failed` holds
-    the paths of overrides that could not be applied: nothing is known of the values there.
+    `read_problems` were found while reading and are reported with the problems of the values.
     """
 
     root: Node
     name: str
     folder: str
     read_problems: Sequence[ReadProblem] = ()
-    failed: Sequence[Path] = field(default=(), kw_only=True)
 
     @cached_property
     def data(self) -> dict[str, Any]:
@@ -143,15 +141,6 @@ class Document:
         """Return `message` about the value (or key) at `path`, with file, line and caret, or the override."""
         return self.position(path, at_key=at_key).report(dotted(path), message)
 
-    def is_unknown(self, path: Path) -> bool:
-        """Return True if an override that could not be applied would have set the value at `path`."""
-        keys = tuple(map(str, path))
-        exists = len(follow(self.root, path)) == len(path)
-        return any(
-            keys[: len(failed)] == failed or (failed[: len(keys)] == keys and not exists)
-            for failed in self.failed
-        )
-
     def raise_problems(self, problems: Iterable[Problem]) -> None:
         """Raise ConfigError with every problem, those found while reading too, in the order of the files.
 
@@ -162,7 +151,7 @@ class Document:
         for problem in problems:
             order = self.position(problem.path, at_key=problem.at_key).order
             # a value that could not be read is wrong again as what replaces it
-            if not self.is_unknown(problem.path) and (problem.at_key or order not in read):
+            if problem.at_key or order not in read:
                 found.append((order, problem))
         found.sort(key=lambda pair: pair[0])
         lines = [
@@ -187,10 +176,7 @@ def read(path: str, overrides: Sequence[str] = (), *, kind: FileKind = CONFIG) -
         root = _read_mapping(path, problems, rank=0, kind=kind)
         root = _merge_bases(root, problems, rank=0, seen={os.path.realpath(path)}, kind=kind)
     except ConfigError as error:
-        empty = compose_mapping({}, Source(path, folder, 0))
-        of_overrides = _overridden(empty, overrides, [], "", folder).read_problems
-        found = ([one.text for one in problems], error.problems, [one.text for one in of_overrides])
-        raise ConfigError([text for texts in found for text in texts]) from error
+        raise ConfigError([*(one.text for one in problems), *error.problems]) from error
     return _overridden(root, overrides, problems, _stem(path), folder)
 
 
@@ -222,14 +208,12 @@ def _overridden(
     section: str = "",
 ) -> Document:
     """Return the document of `root` with every override applied; adds their problems to `problems`."""
-    failed: list[Path] = []
     for rank, override in enumerate(overrides, _OVERRIDE_RANK):
         try:
             root = _apply(root, override, section=section, rank=rank)
         except ConfigError as error:
             problems += (ReadProblem((rank, 0, 0), problem) for problem in error.problems)
-            failed.append(tuple(override.partition("=")[0].strip().split(".")))
-    return Document(root, name, folder, problems, failed=failed)
+    return Document(root, name, folder, problems)
 
 
 def _apply(root: Node, override: str, *, section: str, rank: int) -> Node:
@@ -393,16 +377,18 @@ def _remedy(path: str, kind: FileKind) -> str:
     """Return what would work instead of a path that is no file: one in that folder, or of a similar name."""
     if files.is_url(path):
         return _DOWNLOAD
-    inside = _configs_in(os.path.join(path, kind.folder)) or _configs_in(path)
-    nearby = _configs_in(os.path.join(_EXAMPLES, kind.folder))
-    candidates = inside or [*_configs_in(os.path.dirname(path)), *nearby]
+    folders = (
+        os.path.join(path, kind.folder),
+        path,
+        os.path.dirname(path),
+        os.path.join(_EXAMPLES, kind.folder),
+    )
+    candidates = [file for folder in folders for file in _configs_in(folder)]
     by_stem = {_stem(candidate): candidate for candidate in reversed(candidates)}
     near = difflib.get_close_matches(_stem(path), by_stem, n=1)
-    if near and not inside:
+    if near and not files.is_folder(path):
         return f"did you mean {shell_path(by_stem[near[0]])}?"
-    if candidates:
-        return f"expected a YAML file such as {shell_path(candidates[0])}"
-    return f"expected a YAML file; {kind.hint}"
+    return f"expected a YAML file such as {shell_path(candidates[0])}" if candidates else kind.hint
 
 
 def _stem(path: str) -> str:

@@ -82,7 +82,7 @@ class _Composer:
 
         self.yaml, self.source, self.problems = yaml, source, problems
         self.position = Position(source, 0, 0)
-        self.anchors: dict[str | None, Node | None] = {}
+        self.anchors: dict[str | None, Node] = {}
 
     def compose(self, text: str) -> Node | None:
         try:
@@ -138,7 +138,7 @@ class _Composer:
             node = self.scalar(event, position, path)
         else:
             self.check_depth(len(path) + 1, position, path)
-            self.anchors[event.anchor] = None
+            self.anchors.pop(event.anchor, None)  # an alias inside the value means the value itself
             is_list = isinstance(event, self.yaml.SequenceStartEvent)
             node = collection(self.items(path) if is_list else self.entries(path), position)
             if node.size > _MAX_VALUES:
@@ -186,9 +186,7 @@ class _Composer:
         node = self.anchors.get(name)
         if node is None:
             shown = printable(truncate(name, 40))
-            inside = name in self.anchors
-            what = f"*{shown} is inside &{shown} itself" if inside else f"no anchor &{shown}"
-            self.problem(position, what, path)
+            self.problem(position, f"no value that ends before this has the anchor &{shown}", path)
             return Node(None, position)
         self.check_depth(len(path) + node.height, position, path)
         return Node(node.value, position, node.height, node.size)

@@ -77,15 +77,14 @@ def _extend(path: str) -> str | None:
 
 def user_code_error(error: BaseException) -> UsageError | None:
     """Return an error that was raised in user code as a UsageError at its line; None for other errors."""
-    paths = dict.fromkeys(path for path, _ in executed)
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.filename in paths:
+    for path, _ in executed:
+        if line := _line(error, path):
             what = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            return UsageError(f"{frame.filename}:{frame.lineno}", what, "correct this code")
+            return UsageError(f"{path}{line}", what, "correct this code")
     return None
 
 
-def _line(error: Exception, path: str) -> str:
+def _line(error: BaseException, path: str) -> str:
     """Return `:12` for the line of the user's file that failed."""
     if isinstance(error, SyntaxError) and error.filename == path:
         return f":{error.lineno}"

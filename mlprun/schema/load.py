@@ -80,7 +80,6 @@ def parse(
         reported = _of_known_parts(errors) if problems else errors
         problems += to_problems(reported[:_MAX_ERRORS], upgraded)
     valid = frozenset(model.Config.model_fields) - {error["loc"][0] for error in errors}
-    valid -= {path[0] for path in document.failed}
     info, failure = None, None
     if "dataset" in valid:
         outputs = config.architecture.outputs if "architecture" in valid else None

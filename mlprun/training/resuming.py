@@ -23,7 +23,7 @@ from mlprun.training.trainer import emit
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mlprun.engines import Best, Engine
+    from mlprun.engines import Best
     from mlprun.schema import Config
     from mlprun.storage.runs import LastCheckpoint, RunFolder
     from mlprun.training.recorder import TrainState
@@ -68,7 +68,9 @@ def resume(
         context = _context(
             experiment, folder, status, stored, record=record, device=device, callbacks=callbacks
         )
-        _check_state(context.engine, experiment, saved, last)
+        reason = None if saved is None else context.engine.validate_state(experiment, saved.state)
+        if reason is not None and last is not None:
+            raise CheckpointError(last.path, f"holds what no run writes: {reason}", _RESTORE)
         context.engine.warm_up(experiment, message)
         with StopFlag() as stop:
             _restore_last(folder, last)  # until here nothing has been written
@@ -150,15 +152,6 @@ def _load_state(folder: RunFolder, last: LastCheckpoint, config: Config) -> tupl
         raise CheckpointError(last.path, "keeps models of other epochs than its config says", _RESTORE)
     history.check(folder.history, history_columns(config), saved.history_offset)
     return preprocessing, replace(saved, best=_best(folder, saved, config, preprocessing))
-
-
-def _check_state(
-    engine: Engine, experiment: Experiment, saved: TrainState | None, last: LastCheckpoint | None
-) -> None:
-    """Raise CheckpointError for an optimizer's state that the engine cannot have left."""
-    reason = None if saved is None else engine.validate_state(experiment, saved.state)
-    if reason is not None and last is not None:
-        raise CheckpointError(last.path, f"holds what no run writes: {reason}", _RESTORE)
 
 
 def _restore_last(folder: RunFolder, last: LastCheckpoint | None) -> None:
