@@ -140,8 +140,8 @@ class MistakeSearch:
                     distance = np.abs(values - self.losses[:rows])
                     within = rows >= MIN_ROWS and bool((distance <= bound[:rows]).all())
                     if within and _CLEAR * distance.max() <= before[:rows].max():
-                        mistakes = (*self._named(variation), *(Mistake("logged loss", one) for one in logged))
-                        fitting.append(Explanation(mistakes, float(distance.max()), rows))
+                        mistakes = [*self._named(variation), *[Mistake("logged loss", logged)] * bool(logged)]
+                        fitting.append(Explanation(tuple(mistakes), float(distance.max()), rows))
             if fitting:
                 return tuple(sorted(fitting, key=lambda one: one.difference or 0.0))
         return ()
@@ -175,39 +175,37 @@ class MistakeSearch:
 
     def _readings(
         self, variation: Variation, more: int, first_bound: float | None
-    ) -> Iterator[tuple[tuple[str, ...], Values]]:
+    ) -> Iterator[tuple[str, Values]]:
         """A variant's curve, or with one mistake more whatever else of it may have been logged instead."""
         history = self._history(variation) if more in (0, 1) else None
         if history is None:
             return
         values = _at(history["train_loss"], self.rows)
         if more == 0:
-            yield (), values
+            yield "", values
             if variation.factor != 1.0:  # one mistake: a sum is most often logged as it is differentiated
-                text = f"so is what it logs: {variation.factor:.6g} times, too"
-                yield (text,), values * variation.factor
+                yield f"so is what it logs: {variation.factor:.6g} times, too", values * variation.factor
             return
         text = "it is recorded after each update, where this one's is before: a row earlier"
-        yield (text,), _at(history["train_loss"], self.rows + 1)
+        yield text, _at(history["train_loss"], self.rows + 1)
         if len(values) and values[0] != 0 and first_bound is not None:
             first, ratio = self.losses[0], float(self.losses[0] / values[0])
             error = max(1e-6 * abs(first), 2 * first_bound)
             factor = next((one for one in self.factors if abs(one * values[0] - first) <= error), ratio)
             meaning = self.factors.get(factor, "none of the known factors")
             text = f"it is {factor:.6g} times this one's from the first row on: {meaning}"
-            yield (text,), values * factor
-        yield ("it is the root of this one's",), np.sqrt(np.maximum(values, 0.0))
+            yield text, values * factor
+        yield "it is the root of this one's", np.sqrt(np.maximum(values, 0.0))
         for name in history:
             if name.startswith(("train_", "dev_")) and name != "train_loss":
-                yield (f"it is what mlprun logs as {name}",), _at(history[name], self.rows)
+                yield f"it is what mlprun logs as {name}", _at(history[name], self.rows)
 
     def _named(self, variation: Variation) -> Iterator[Mistake]:
         """A variation as mistakes."""
         if variation.biases:
             has = self.has_biases
-            how = "" if has else ", which start at 0"
-            if variation.biases == "drawn":
-                how = ", and begins with the weights that the seed draws then"
+            drawn = ", and begins with the weights that the seed draws then"
+            how = drawn if variation.biases == "drawn" else "" if has else ", which start at 0"
             yield Mistake("bias", f"it has {'no ' if has else ''}biases{how}")
         if variation.factor != 1.0:
             text = f"its loss's gradient, or its learning rate, is {variation.factor:.6g} times this one's: "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from typing import TYPE_CHECKING, NoReturn
 
@@ -13,12 +12,10 @@ from mlprun.analysis.summary import describe_counts
 from mlprun.cli.sweep.run import follow, show_plan
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import CheckFailedError, DivergedError, command_line, shell_path
-from mlprun.sweeps.objective import BAD, SOUND
+from mlprun.sweeps.objective import BAD, LAST, SOUND
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from mlprun.analysis.statistics import SampleStats
+    from collections.abc import Sequence
 
 _LONGEST = 58
 
@@ -43,9 +40,9 @@ def train_seeds(
 
 
 def _show(sweep: api.Sweep, seeds: int, output: Output) -> None:
-    samples, status = metric_stats(sweep), sweep.status
-    with sweep.folder.results() as results:
-        counts = results.counts()
+    names = [name for name in sweep.description.figures if not name.startswith(LAST)]
+    samples = {name: sweep.summary(name).lines[0].stats for name in names}
+    status, counts = sweep.status, sweep.summary().counts
     of = "best" if any(one.best_epoch is not None for one in sweep.trials) else "last"
     rows, figures = [], {}
     for name, one in samples.items():
@@ -79,14 +76,3 @@ def _raise(sweep: api.Sweep) -> NoReturn:
     what, out = f"no seed finished: {sweep.trials[0].error}", os.path.dirname(sweep.path) or "."
     command = f"{command_line('sweep run', sweep.folder.definition)} --retry-failed --out {shell_path(out)}"
     raise CheckFailedError(sweep.path, what, f"to train them again: {command}")
-
-
-def metric_stats(sweep: api.Sweep) -> Mapping[str, SampleStats]:
-    """Return statistics of the best epoch's metrics over finished trials, without infinite values."""
-    sound = [one for one in sweep.trials if one.status in SOUND]
-    names = [name for name in sweep.description.figures if not name.startswith("last_")]
-    values = {name: [one.figures.get(name) for one in sound] for name in names}
-    return {
-        name: statistics.sample_stats([v for v in of_seeds if v is not None and math.isfinite(v)])
-        for name, of_seeds in values.items()
-    }
