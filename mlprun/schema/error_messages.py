@@ -48,19 +48,15 @@ def to_problems(
     inner = {path[:length] for path in by_path for length in range(len(path))}
     problems = []
     for path, found in by_path.items():
-        specific = [error for error in found if not _expected(error)]
-        # where entries are wrong, pydantic counts none of them
-        if path in inner and all(error["type"] == "too_short" for error in specific):
-            continue  # another form of this value was meant, and what is wrong inside it is reported
+        if path in inner:
+            continue  # what is wrong inside the value is reported
         kind = found[0]["type"]
         if kind == "extra_forbidden":
             problems.append(Problem(path, f"unknown key; {suggest_key(path, data, model)}", at_key=True))
         elif kind == "missing":
             problems.append(Problem(path, "is missing; it has no default", at_key=True))
-        elif specific:
-            problems.append(Problem(path, _refusal(path, found, specific)))
         else:
-            problems.append(Problem(path, _wrong_type(path, found, data, model)))
+            problems.append(Problem(path, _refusal(path, found, data, model)))
     return problems
 
 
@@ -84,67 +80,53 @@ def _has(here: Any, step: str | int) -> bool:
     return isinstance(here, tuple) and isinstance(step, int) and 0 <= step < len(here)
 
 
-def _wrong_type(path: Path, errors: list[ErrorDetails], data: Mapping[str, Any], model: type[Options]) -> str:
-    """Return the types that are expected, what there is instead, and how to write it."""
-    value = errors[0]["input"]
-    expected = list(dict.fromkeys(map(str, map(_expected, errors))))
-    if "a number" in expected and "a whole number" in expected:
-        expected.remove("a whole number")
-    hint = _hint(expected, value)
-    if expected == ["a mapping"] and (keys := valid_keys(path, data, model)):
-        hint = f"; its keys are {', '.join(keys)}"
+def _refusal(path: Path, errors: list[ErrorDetails], data: Mapping[str, Any], model: type[Options]) -> str:
+    """Return what a value should be, what there is instead, and how to write it."""
+    value, expected, bounds, others = errors[0]["input"], [], [], []
+    for error in errors:
+        kind, text = (
+            error["type"],
+            re.sub(r"^\w+ should ", "must ", error["msg"].removeprefix("Value error, ")),
+        )
+        if kind in _EXPECTED:
+            expected.append(_EXPECTED[kind])
+        elif kind == "literal_error":
+            expected.append(str(error["ctx"]["expected"]).replace("'", ""))
+        elif kind == "string_pattern_mismatch":
+            bounds.append(_PATTERNS.get(dotted(path), text))
+        elif kind in _BOUNDS:
+            text = text.replace("greater than or equal to", "at least")
+            bounds.append(text.replace("less than or equal to", "at most"))
+        else:
+            others.append(text)
+    if others:
+        return " or ".join(dict.fromkeys(others))
+    if bounds:
+        literals = [word for word in expected if word not in _EXPECTED.values()]
+        return f"{_either([*bounds, *literals])}, got {describe_value(value)}"
+    hint = _hint({error["type"] for error in errors}, value)
+    if errors[0]["type"] == "model_type" and len(errors) == 1:
+        hint = f"; its keys are {', '.join(valid_keys(path, data, model))}"
     return f"expected {_either(expected)}, got {describe_value(value)}{hint}"
 
 
-def _refusal(path: Path, errors: list[ErrorDetails], specific: list[ErrorDetails]) -> str:
-    """Return why a value of a right type is refused."""
-    messages = [_message(error, path) for error in specific if error["type"] not in _BOUNDS]
-    if messages:
-        return " or ".join(dict.fromkeys(messages))
-    literals = [_expected(error) for error in errors if error["type"] == "literal_error"]
-    allowed = [*(_in_words(error) for error in specific), *filter(None, literals)]
-    return f"{_either(list(dict.fromkeys(allowed)))}, got {describe_value(errors[0]['input'])}"
-
-
-def _in_words(error: ErrorDetails) -> str:
-    """Return pydantic's message about a value that has no name yet, such as `Input should be ...`."""
-    message = re.sub(r"^\w+ should ", "must ", error["msg"])
-    return message.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
-
-
-def _expected(error: ErrorDetails) -> str | None:
-    if error["type"] == "literal_error":
-        return str(error["ctx"]["expected"]).replace("'", "")
-    return _EXPECTED.get(error["type"])
-
-
-def _message(error: ErrorDetails, path: Path) -> str:
-    kind = error["type"]
-    if kind == "string_pattern_mismatch":
-        return f"{_PATTERNS.get(dotted(path), error['msg'])}, got {describe_value(error['input'])}"
-    return error["msg"].partition(", ")[2] if kind in ("value_error", "assertion_error") else _in_words(error)
-
-
 def _either(options: list[str]) -> str:
-    # pydantic lists the values of a literal with commas already
-    *others, last = options
+    """Return `a, b or c`, without `a whole number` beside `a number`; pydantic lists literals with commas."""
+    *others, last = dict.fromkeys(
+        one for one in options if one != "a whole number" or "a number" not in options
+    )
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def _hint(expected: list[str], value: Any) -> str:
+def _hint(kinds: set[str], value: Any) -> str:
     """Return how to write a value of another type than expected; empty where only another value would do."""
     if value is None:
         return "; give a value, or remove the key"
-    if expected[0] == "a list" and isinstance(value, str | int | float):
+    if "tuple_type" in kinds and isinstance(value, str | int | float):
         return "; put it in brackets"
-    if expected[0] == "a string" and isinstance(value, bool | int | float):
+    if "string_type" in kinds and isinstance(value, bool | int | float):
         return "; quote it (on the command line: KEY=\"'VALUE'\")"
-    if (
-        "a whole number" in expected
-        and isinstance(value, float)
-        and value.is_integer()
-        and abs(value) < 2**53
-    ):
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 and "int_type" in kinds:
         return f"; write {int(value)}"
     return ""
 
