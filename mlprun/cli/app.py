@@ -23,7 +23,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from mlprun.cli.failures import explain, hint
-from mlprun.cli.terminal import Output, flush_or_drop, printable, printable_lines, write
+from mlprun.cli.terminal import Output, flush_or_drop, printable_lines, write
+from mlprun.config.tree import printable
 from mlprun.errors import FileError, UsageError
 from mlprun.interrupts import SignalCapture, raise_if_interrupted
 from mlprun.isolation import isolate_command

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from mlprun.cli.terminal import detach, printable, printable_lines
+from mlprun.cli.terminal import detach, printable_lines
+from mlprun.config.tree import printable
 from mlprun.errors import ConfigError, InterruptedRunError, MlprunError
 
 _SIGNALS = {2: "Ctrl-C", 15: "SIGTERM"}

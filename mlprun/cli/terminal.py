@@ -16,6 +16,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
+from mlprun.config.tree import printable
 from mlprun.errors import FileError
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results only, no progress and messages.")]
@@ -23,15 +24,6 @@ LINE_SECONDS = 10.0
 """between progress lines if standard error is not a terminal"""
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback when something fails.")]
-
-
-def printable(text: str) -> str:
-    r"""Escape control, bidirectional and other invisible characters in a line: ESC becomes `\x1b`."""
-    if text.isprintable():
-        return text
-    from mlprun.config.tree import printable as escaped  # rarely needed, and not imported at start-up
-
-    return escaped(text)
 
 
 def printable_lines(text: str) -> str:

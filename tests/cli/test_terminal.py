@@ -6,7 +6,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mlprun.cli.terminal import Output, Table, printable, printable_lines
+from mlprun.cli.terminal import Output, Table, printable_lines
+from mlprun.config.tree import printable
 from mlprun.errors import FileError
 
 HOSTILE = [

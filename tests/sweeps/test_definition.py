@@ -170,7 +170,7 @@ def test_a_path_without_a_sweep_file_says_what_would_work(tmp_path, monkeypatch)
         return str(caught.value)
 
     monkeypatch.chdir(tmp_path)
-    shown = "expected a YAML file; `mlprun sweep run --help` shows one"
+    shown = "`mlprun sweep run --help` shows one"
     assert told("lr.yaml") == f"lr.yaml: there is no such sweep file; {shown}"
     (tmp_path / "configs" / "sweeps").mkdir(parents=True)
     (tmp_path / "configs" / "moons.yaml").touch()
