@@ -103,7 +103,7 @@ def _options(**texts: str | None) -> dict[str, Any]:
 
 def _figures(registry: Any, kinds: Sequence[str], options: Mapping[str, Any]) -> list[Any]:
     """The requested figures, or all, each with the options that it has."""
-    selected, used = [], set()
+    selected, used = [], set[str]()
     for kind in dict.fromkeys(kinds or [part.names()[0] for part in registry]):
         fields = registry[kind].model_fields if kind in registry else {}
         own = {name: value for name, value in options.items() if name in fields}
