@@ -174,6 +174,12 @@ def bounded_log1p(x: Lanes) -> Lanes:
     return (s * z).fma(z.polynomial(_CONSTANTS[x.type.name].log1p), s * 2.0)
 
 
+def sign(x: Lanes) -> Lanes:
+    """Return -1, 0 or 1; NaN stays."""
+    one = x.full(1.0)
+    return one.where(x > 0.0, (-one).where(x < 0.0, x * 0.0))
+
+
 def erfc_of_size(x: Lanes, gauss: Lanes) -> Lanes:
     """erfc(x) for x >= 0, given e^(-x^2)."""
     t = 2.0 / (x + 2.0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from mlprun.engines.fused.functions import bounded_exp, bounded_log1p, exp
+from mlprun.engines.fused.functions import bounded_exp, bounded_log1p, exp, sign
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,14 +37,9 @@ def _mse(y: Lanes, t: Lanes, p: Lanes) -> tuple[Lanes, Lanes]:
     return error * error, error * 2.0
 
 
-def _sign(error: Lanes) -> Lanes:
-    one = error.full(1.0)
-    return one.where(error > 0.0, (-one).where(error < 0.0, error * 0.0))
-
-
 def _mae(y: Lanes, t: Lanes, p: Lanes) -> tuple[Lanes, Lanes]:
     error = y - t
-    return abs(error), _sign(error)
+    return abs(error), sign(error)
 
 
 def _smooth_l1(y: Lanes, t: Lanes, beta: Lanes) -> tuple[Lanes, Lanes]:
@@ -52,7 +47,7 @@ def _smooth_l1(y: Lanes, t: Lanes, beta: Lanes) -> tuple[Lanes, Lanes]:
     size = abs(error)
     near = size < beta
     value = (error * error * 0.5 / beta).where(near, size - beta * 0.5)
-    return value, (error / beta).where(near, _sign(error))
+    return value, (error / beta).where(near, sign(error))
 
 
 def _huber(y: Lanes, t: Lanes, delta: Lanes) -> tuple[Lanes, Lanes]:
@@ -60,7 +55,7 @@ def _huber(y: Lanes, t: Lanes, delta: Lanes) -> tuple[Lanes, Lanes]:
     size = abs(error)
     near = size <= delta
     value = (error * error * 0.5).where(near, delta * (size - delta * 0.5))
-    return value, error.where(near, _sign(error) * delta)
+    return value, error.where(near, sign(error) * delta)
 
 
 def _hinge(y: Lanes, t: Lanes, p: Lanes) -> tuple[Lanes, Lanes]:

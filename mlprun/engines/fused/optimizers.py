@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from mlprun.engines.fused.functions import sign
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -22,16 +24,17 @@ if TYPE_CHECKING:
     Update = Callable[[Lanes, Lanes, State, Any], tuple[Lanes, State]]
     """from parameter, gradient, state and `SCALARS` on lanes: parameter and state after the step"""
 
-# every option that a `scalars` function reads as `o.<option>`, by its name in the config
+# every option that a `scalars` function reads as `o.<option>`, by its name in the config; the numbers of
+# `betas` are beta1 and beta2
 _OPTIONS = (
     "momentum", "dampening", "nesterov", "beta1", "beta2", "eps", "weight_decay", "decoupled_weight_decay",
-    "momentum_decay", "alpha", "lr_decay", "rho",
+    "momentum_decay", "alpha", "lr_decay", "rho", "lambd", "t0", "eta1", "eta2", "step_size1", "step_size2",
 )  # fmt: skip
 # every number that an `update` function reads as `s.<scalar>`; `decay` is the weight decay in the gradient,
 # `shrink` the decoupled one as a factor on the parameter
 _SCALARS = (
     "lr", "decay", "shrink", "keep", "rest", "first", "second", "eps", "mean_lr", "momentum", "fresh",
-    "direct",
+    "direct", "shrinking", "growth", "smallest", "largest",
 )  # fmt: skip
 OPTIONS = np.dtype({"names": _OPTIONS, "formats": [np.float64] * len(_OPTIONS)})
 SCALARS = np.dtype({"names": _SCALARS, "formats": [np.float64] * len(_SCALARS)})
@@ -147,6 +150,69 @@ def _adadelta(w: Lanes, g: Lanes, state: State, s: Any) -> tuple[Lanes, State]:
     return w - s.lr * step, [square, moved]
 
 
+def _radam_scalars(o: Any, lr: Any, step: Any, state: Any, s: Any) -> None:
+    s.keep, s.rest, s.first, s.eps = o.beta2, 1.0 - o.beta2, 1.0 - o.beta1, o.eps
+    s.decay, s.shrink = o.weight_decay, 1.0
+    if o.decoupled_weight_decay > 0:
+        s.decay, s.shrink = 0.0, 1.0 - lr * o.weight_decay
+    s.lr = lr / (1.0 - o.beta1 ** float(step))
+    power = o.beta2 ** float(step)
+    limit = 2.0 / (1.0 - o.beta2) - 1.0
+    length = limit - 2.0 * step * power / (1.0 - power)
+    # while the variance of the adaptive rate is intractable the step is along the mean alone
+    s.direct = 1.0
+    if length > 5.0:
+        s.direct = 0.0
+        rectified = (length - 4.0) * (length - 2.0) * limit / ((limit - 4.0) * (limit - 2.0) * length)
+        s.lr *= math.sqrt((1.0 - power) * rectified)
+
+
+def _radam(w: Lanes, g: Lanes, state: State, s: Any) -> tuple[Lanes, State]:
+    w, mean, square = _moments(w, g, state, s)
+    size = (square.sqrt() + s.eps).where(s.direct <= 0.0, 1.0)
+    return w - s.lr * (mean / size), [mean, square]
+
+
+def _adamax_scalars(o: Any, lr: Any, step: Any, state: Any, s: Any) -> None:
+    s.keep, s.first, s.eps, s.decay = o.beta2, 1.0 - o.beta1, o.eps, o.weight_decay
+    s.lr = lr / (1.0 - o.beta1 ** float(step))
+
+
+def _adamax(w: Lanes, g: Lanes, state: State, s: Any) -> tuple[Lanes, State]:
+    g = w * s.decay + g
+    mean = state[0] + (g - state[0]) * s.first
+    norm = (abs(g) + s.eps).maximum(state[1] * s.keep)
+    return w - s.lr * (mean / norm), [mean, norm]
+
+
+def _rprop_scalars(o: Any, lr: Any, step: Any, state: Any, s: Any) -> None:
+    s.shrinking, s.growth, s.smallest, s.largest = o.eta1, o.eta2, o.step_size1, o.step_size2
+    # the learning rate is the size of the first step alone
+    s.lr, s.fresh = lr, 1.0 if step == 1 else 0.0
+
+
+def _rprop(w: Lanes, g: Lanes, state: State, s: Any) -> tuple[Lanes, State]:
+    turn = g * state[0]
+    factor = s.growth.where(turn > 0.0, s.shrinking.where(turn < 0.0, 1.0))
+    size = s.lr.where(s.fresh > 0.0, state[1]) * factor
+    size = size.maximum(s.smallest).minimum(s.largest)
+    g = (g * 0.0).where(turn < 0.0, g)  # no step where the sign has changed
+    return w - size * sign(g), [g, size]
+
+
+def _asgd_scalars(o: Any, lr: Any, step: Any, state: Any, s: Any) -> None:
+    # torch keeps the rate and the weight of the next step in float32 whatever the type of the parameters
+    s.lr = float(np.float32(lr)) if step == 1 else state.eta
+    s.decay, s.shrink, s.rest = o.weight_decay, 1.0 - o.lambd * s.lr, state.mu
+    state.eta = float(np.float32(lr / (1.0 + o.lambd * lr * step) ** o.alpha))
+    state.mu = float(np.float32(1.0 / max(1.0, step - o.t0)))
+
+
+def _asgd(w: Lanes, g: Lanes, state: State, s: Any) -> tuple[Lanes, State]:
+    after = w * s.shrink - s.lr * (w * s.decay + g)
+    return after, [after.where(s.rest >= 1.0, state[0] + (after - state[0]) * s.rest)]
+
+
 class KernelOptimizer(NamedTuple):
     """An optimizer in kernels."""
 
@@ -160,8 +226,8 @@ class KernelOptimizer(NamedTuple):
     """the config's parts it computes, with the options that they fix; by default the one of its name"""
     when: Mapping[str, object] = {}
     """the options that a part must have for it"""
-    products: tuple[str, ...] = ()
-    """the products over all steps that it keeps in the run's state, which start at 1"""
+    numbers: Mapping[str, float] = {}
+    """the numbers that it keeps in the run's state, which start at 1, and their largest values"""
 
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -172,7 +238,7 @@ OPTIMIZERS = (
     KernelOptimizer("momentum", ("momentum_buffer",), _sgd_scalars, _momentum, {"sgd": {}}),
     KernelOptimizer("adam", _MOMENTS, _adam_scalars, _adam, _ADAMS, {"amsgrad": False}),
     KernelOptimizer("amsgrad", (*_MOMENTS, "max_exp_avg_sq"), _adam_scalars, _amsgrad, _ADAMS),
-    KernelOptimizer("nadam", _MOMENTS, _nadam_scalars, _nadam, products=("mu_product",)),
+    KernelOptimizer("nadam", _MOMENTS, _nadam_scalars, _nadam, numbers={"mu_product": 1}),
     KernelOptimizer(
         "rmsprop", ("square_avg", "momentum_buffer"), _rmsprop_scalars, _rmsprop, when={"centered": False}
     ),
@@ -185,4 +251,8 @@ OPTIMIZERS = (
     ),
     KernelOptimizer("adagrad", ("sum",), _adagrad_scalars, _adagrad),
     KernelOptimizer("adadelta", ("square_avg", "acc_delta"), _adadelta_scalars, _adadelta),
+    KernelOptimizer("radam", _MOMENTS, _radam_scalars, _radam),
+    KernelOptimizer("adamax", ("exp_avg", "exp_inf"), _adamax_scalars, _adamax),
+    KernelOptimizer("rprop", ("prev", "step_size"), _rprop_scalars, _rprop),
+    KernelOptimizer("asgd", ("ax",), _asgd_scalars, _asgd, numbers={"eta": math.inf, "mu": 1}),
 )

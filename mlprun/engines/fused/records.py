@@ -60,7 +60,7 @@ STATE = _dtype(
     "epoch batch_index steps best_epoch undefined plateau_bad_evaluations plateau_cooldown_left "
     # of the last call: rows written to the history, improvements, the epoch whose row order is in `order`
     "rows_written improvements drawn_epoch",
-    "best_value best_loss best_metric plateau_factor plateau_best mu_product "
+    "best_value best_loss best_metric plateau_factor plateau_best mu_product eta mu "
     "loss_sum weight_sum objective_sum hits epoch_loss epoch_objective epoch_lr",
 )
 """the progress of a run; best values are nan at first"""

@@ -227,7 +227,7 @@ class FusedRun:
 
     def is_finite(self) -> bool:
         """Return True if every parameter is a finite number."""
-        return bool(np.isfinite(self.parameters.current).all())
+        return bool(np.isfinite(self.parameters.current[: self.layout.parameters]).all())
 
     def snapshot(self) -> list[NDArray[Any]]:
         """Return a copy of the state, for `restore`."""
@@ -243,8 +243,8 @@ class FusedRun:
         record, layout = self.states, self.layout
         record.view(np.uint8)[:] = 0
         record["epoch"], self.progress = state.epoch, state.progress
-        for product in self.optimizer.products:
-            record[product] = 1.0
+        for number in self.optimizer.numbers:
+            record[number] = 1.0
         self.parameters.current[:] = layout.flatten(state.model)
         self.parameters.optimizer[:] = 0
         if "initial_accumulator_value" in self._options:
@@ -258,8 +258,8 @@ class FusedRun:
                     self.parameters.optimizer[begin : begin + array.size] = array
             # torch keeps no count for sgd, whose first step alone is different
             record["steps"] = int(kept.get("step", 1))
-            for product in self.optimizer.products:
-                record[product] = float(kept[product])
+            for number in self.optimizer.numbers:
+                record[number] = float(kept[number])
 
     def state(self) -> State:
         """Return a copy of the state."""
@@ -268,7 +268,7 @@ class FusedRun:
         if not steps or not slots:
             return State(self.epoch, model, {}, None, self.progress)
         arrays: dict[str, NDArray[Any]] = {}
-        numbers = {"step": steps} | {name: self.states[name].item() for name in self.optimizer.products}
+        numbers = {"step": steps} | {name: self.states[name].item() for name in self.optimizer.numbers}
         kept = {name: dict(numbers) for name in layout.offsets}
         for index, slot in enumerate(slots):
             for name, array in layout.unflatten(self.parameters.optimizer[index * layout.length :]).items():

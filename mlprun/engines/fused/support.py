@@ -76,7 +76,8 @@ def _find(kernels: Sequence[K], part: Part) -> tuple[K, dict[str, Any]] | None:
     if not type(part).__module__.startswith("mlprun.parts."):
         return None  # a part that a user wrote may have the name of a built-in one
     name, options = type(part).names()[0], dict(part)
-    options |= {f"beta{i}": beta for i, beta in enumerate(options.get("betas", ()), 1)}
+    several = [(name, values) for name, values in options.items() if isinstance(values, tuple)]
+    options |= {f"{name[:-1]}{i}": value for name, values in several for i, value in enumerate(values, 1)}
     for kernel in kernels:
         parts = kernel.parts or {kernel.name: {}}
         if name in parts and all(options.get(key, value) == value for key, value in kernel.when.items()):
@@ -115,7 +116,7 @@ def optimizer_spec(experiment: Experiment, epoch: int) -> OptimizerSpec:
     if match is None or not match[0].state:
         return [{}]
     slots: Slots = {"step": Number(1, steps_so_far(experiment, epoch), whole=True)}
-    slots |= dict.fromkeys(match[0].products, Number(0, 1))
+    slots |= {name: Number(0, most) for name, most in match[0].numbers.items()}
     shapes, dtype = experiment.config.architecture.shapes(experiment.width) or {}, str(experiment.dtype)
     return [
         {name: slots | dict.fromkeys(match[0].state, Array(dtype, shape)) for name, shape in shapes.items()}
@@ -137,14 +138,16 @@ def _known_loss_options(part: Loss) -> Collection[str] | None:
     return known
 
 
+_OPTIMIZER_OPTIONS = (
+    *("lr", "betas", "etas", "step_sizes", "initial_accumulator_value"),
+    *(OPTIONS.names or ()),
+)
 CAPABILITIES = Capabilities(
     lacks="it has no kernel for",
     architectures={"mlp": MLP},
     activation=lambda part: _known_options(ACTIVATIONS, part),
     loss=_known_loss_options,
-    optimizer=lambda part: _known_options(
-        OPTIMIZERS, part, "lr", "betas", "initial_accumulator_value", *(OPTIONS.names or ())
-    ),
+    optimizer=lambda part: _known_options(OPTIMIZERS, part, *_OPTIMIZER_OPTIONS),
 )
 
 

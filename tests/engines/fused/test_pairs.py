@@ -31,6 +31,10 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     "rmsprop": [{"centered": True, "momentum": 0.5, "eps": 1e-3}, {"weight_decay": 0.1}],
     "adagrad": [{"lr_decay": 0.1, "initial_accumulator_value": 0.2}],
     "adadelta": [{"weight_decay": 0.1}],
+    "radam": [{"weight_decay": 0.1, "decoupled_weight_decay": True, "eps": 1e-3}, {"weight_decay": 0.1}],
+    "adamax": [{"weight_decay": 0.1, "betas": (0.8, 0.9), "eps": 1e-3}],
+    "rprop": [{"etas": (0.4, 1.3), "step_sizes": (1e-3, 0.02)}],
+    "asgd": [{"t0": 3.0, "lambd": 0.1, "alpha": 0.6, "weight_decay": 0.1}],
 }
 MORE_LOSSES = [
     {"name": "mse", "reduction": "sum", "scale": 0.25},

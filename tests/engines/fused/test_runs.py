@@ -12,6 +12,7 @@ from mlprun.engines import ChunkResult, State
 from mlprun.engines.contract import never
 from mlprun.engines.fused import FusedEngine, run
 from mlprun.engines.fused.support import kernel_optimizer
+from mlprun.engines.state_spec import unpack
 from mlprun.engines.torch import TorchEngine
 from mlprun.experiment import history_columns
 from mlprun.parts.optimizers import optimizers
@@ -75,6 +76,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "adam": {"optimizer": {"name": "adam", "amsgrad": True}},
     "momentum": {"optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9, "dampening": 0.1}},
     "adagrad": {"optimizer": {"name": "adagrad", "initial_accumulator_value": 0.1}},
+    "radam": {"optimizer": {"name": "radam", "lr": 0.01, "betas": [0.9, 0.99]}},
+    "rprop": {"optimizer": {"name": "rprop"}, "schedule": {"name": "warmup", "epochs": 3}},
+    "asgd": {"optimizer": {"name": "asgd", "t0": 20, "lambd": 0.01}},
     "plateau": {"schedule": {"name": "reduce_on_plateau", "patience": 0, "cooldown": 1, "threshold": 0.01}},
     "other figures": {
         "metrics": ["accuracy", "f1", {"name": "mse", "reduction": "mean"}],
@@ -243,6 +247,36 @@ def test_no_state_of_any_optimizer_is_refused(lab: Any, optimizer: str, dtype: s
             ENGINE.advance(cohort, [epoch], never)
         (state,) = ENGINE.states(cohort, [0])
         assert ENGINE.validate_state(experiment, state) is None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"name": part.names()[0]} for part in optimizers if kernel_optimizer(part.model_construct())),
+        {"name": "sgd", "lr": 0.1, "momentum": 0.9},
+        {"name": "adam", "amsgrad": True, "eps": 0},
+        {"name": "asgd", "t0": 20, "lambd": 0.01},
+    ],
+    ids=str,
+)
+def test_the_optimizers_state_is_torchs_by_name_and_value(lab: Any, options: dict[str, Any]) -> None:
+    experiment = lab.make({**config(dtype="float64"), "optimizer": options})
+    (result, ours), (_, theirs) = (lab.run(engine, experiment) for engine in ("fused", "torch"))
+    assert result.stopped == "finished"
+    mine = {
+        name: value
+        for slots in (ours.optimizer_meta or [{}])[0].values()
+        for name, value in unpack(slots, ours.optimizer_state).items()
+    }
+    wanted = {
+        name: value
+        for slots in theirs.optimizer_meta[0].values()
+        for name, value in unpack(slots, theirs.optimizer_state).items()
+        if value is not None
+    }
+    assert mine.keys() >= wanted.keys()
+    for name, value in wanted.items():
+        np.testing.assert_allclose(mine[name], value, rtol=1e-9, atol=1e-12)
 
 
 def test_torch_can_go_on_from_a_model_of_this_engine(lab: Any) -> None:
