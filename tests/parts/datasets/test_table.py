@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from mlprun import config, schema
+from mlprun import schema
+from mlprun.config.document import from_mapping
 from mlprun.errors import DataError
 from mlprun.parts.datasets.table import Table, source
 from mlprun.parts.datasets.table import table as table_module
@@ -300,7 +301,7 @@ def test_rows_are_handed_over_and_not_kept(write, reads):
 def test_a_table_is_read_once_though_its_split_is_spelled_out_between(write, reads):
     path = write(flowers())
     named = {"dataset": {"name": "table", "path": path, "target": "kind"}}
-    schema.parse(config.from_mapping(named, "", "t")).dataset.load()
+    schema.parse(from_mapping(named, "", "t")).dataset.load()
     given = Table.model_validate({"path": path, "target": "long", "split": {"column": "kind"}})
     assert given.key() != Table(path=path, target="long").key()
     assert len(reads) == 1

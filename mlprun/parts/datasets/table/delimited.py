@@ -1,7 +1,7 @@
 """CSV and TSV: polars reads well-formed text fast; whatever looks odd is checked record by record first.
 
-polars fills short rows with nulls and reads blank lines as rows, so neither may reach it unseen. Plain text
-is read in pieces: its bytes take more memory than the numbers in them.
+polars fills short rows with nulls and reads blank lines as rows, so neither may reach it unseen. Lines that
+are records are read in pieces: their bytes take more memory than the numbers in them.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import codecs
 import csv
 import io
 import math
+import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from mlprun.errors import DataError
-from mlprun.parts.datasets.table.source import Source, check_size, shown
+from mlprun.parts.datasets.table.source import Source, check_size, line_of, shown
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,27 +29,16 @@ if TYPE_CHECKING:
 SEPARATORS = (",", "\t", ";")
 
 
-def survey(source: Source) -> tuple[str, bool]:
-    """Look at all of a table: what separates the cells of its first line, and whether every line is a record.
-
-    They are where no quote stands below the first line and no line is blank. Raises DataError when the table
-    is empty or no UTF-8 text.
-    """
-    first, plain, lines = b"", True, 0
+def survey(source: Source) -> str:
+    """What separates the cells of the first line. Raises DataError for an empty table or no UTF-8 text."""
+    first, lines = b"", 0
     for piece in whole_lines(source):
         _check_encoding(source, piece, lines)
         lines += piece.count(b"\n")
-        plain = plain and piece[:1] not in b"\n\r" and b"\n\n" not in piece and b"\n\r" not in piece
-        plain = plain and piece.count(b"\r") == piece.count(b"\r\n")
-        quotes = piece.count(b'"')
-        if not first:
-            first = piece.lstrip().split(b"\n", 1)[0]
-            plain = plain and first.count(b'"') % 2 == 0
-            quotes -= first.count(b'"')
-        plain = plain and not quotes
+        first = first or piece.lstrip().split(b"\n", 1)[0]
     if not first:
         raise source.empty()
-    return next((sign for sign in SEPARATORS if sign.encode() in first), ","), plain
+    return next((sign for sign in SEPARATORS if sign.encode() in first), ",")
 
 
 def _check_encoding(source: Source, piece: bytes, lines: int) -> None:
@@ -99,12 +90,19 @@ class _Form:
     text: Collection[str]
     """columns whose cells are not converted"""
 
+    def pattern(self) -> re.Pattern[bytes]:
+        """What matches lines that are records of the right width with whole cells in quotes, if any."""
+        cell, mark = rb'(?:"[^"\r\n]*+"|[^"\r\n%s]*+)', self.separator.encode()
+        cell %= mark
+        line = rb"(?![\r\n])%s(?:%s%s){%d}+(?:\r?\n|\Z)" % (cell, mark, cell, len(self.names) - 1)
+        return re.compile(rb"(?:%s)*+" % line)
+
 
 def read(
     source: Source, *, header: HeaderCheck | None, text: Collection[str]
 ) -> tuple[pl.DataFrame, Callable[[int], str]]:
     """The columns of a text table, and how to find the line of a row."""
-    separator, plain = survey(source)
+    separator = survey(source)
     separator = "\t" if source.tabs else separator
     first = next(_records(source, separator), None)
     if first is None:  # a byte order mark and nothing else
@@ -113,14 +111,10 @@ def read(
     replaced = header(source, names) if header is not None else None
     form = _Form(separator, replaced or names, 0 if replaced is not None else 1, text)
     _check_names(source, form.names)
-    content = None if plain else _rewritten(source, form)
-    frame = _parse(partial(whole_lines, source) if content is None else lambda: [content], form)
-    if plain and (frame is None or frame.width != len(form.names) or frame.to_series(-1).null_count()):
-        _rewritten(source, form)  # raises for the first row of another width
-    if frame is None or frame.width != len(form.names):
-        raise source.error("", "cannot be read as a table", "save it as plain CSV in UTF-8")
+    rewritten = [] if all(map(form.pattern().fullmatch, whole_lines(source))) else [_rewritten(source, form)]
+    frame = _parse(source, form, lambda: rewritten or whole_lines(source))
     frame.columns = list(form.names)
-    return frame, partial(_line, source, form)
+    return frame, partial(line_of, lambda: islice(_records(source, separator), form.skipped, None))
 
 
 def _records(source: Source, separator: str) -> Iterator[tuple[int, list[str]]]:
@@ -129,22 +123,16 @@ def _records(source: Source, separator: str) -> Iterator[tuple[int, list[str]]]:
     lines = (line for text in texts for line in io.StringIO(text, newline=""))
     reader = csv.reader(lines, delimiter=separator, strict=True)
     line = 1
-    while True:
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            raise _broken(source, line, str(error)) from None
-        if cells is None:
-            return
-        if cells:
-            yield line, cells
-        line = reader.line_num + 1
-
-
-def _broken(source: Source, line: int, why: str) -> DataError:
-    if "end of data" in why or "larger than field limit" in why:
-        return source.error(str(line), 'a quote (") opens here and is never closed', "close or remove it")
-    return source.error(str(line), f"cannot be split into cells: {why}", 'write a quote inside a cell as ""')
+    try:
+        for cells in reader:
+            if cells:
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        what, remedy = f"cannot be split into cells: {error}", 'write a quote inside a cell as ""'
+        if "end of data" in str(error) or "larger than field limit" in str(error):
+            what, remedy = 'a quote (") opens here and is never closed', "close or remove it"
+        raise source.error(str(line), what, remedy) from None
 
 
 def _check_names(source: Source, names: Names) -> None:
@@ -157,13 +145,8 @@ def _check_names(source: Source, names: Names) -> None:
 
 
 def repeated(names: Sequence[str]) -> str | None:
-    """The first name that an earlier one equals."""
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            return name
-        seen.add(name)
-    return None
+    """The first name that occurs twice."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
 def is_number(cell: str) -> bool:
@@ -189,8 +172,8 @@ def _rewritten(source: Source, form: _Form) -> bytes:
     return plain.getvalue().encode()
 
 
-def _parse(pieces: Callable[[], Iterable[bytes]], form: _Form) -> pl.DataFrame | None:
-    """The columns as polars reads them; None if it cannot.
+def _parse(source: Source, form: _Form, pieces: Callable[[], Iterable[bytes]]) -> pl.DataFrame:
+    """The columns as polars reads them.
 
     Types are those of the first rows. Where a later cell is of another type, every column is text.
     """
@@ -202,7 +185,7 @@ def _parse(pieces: Callable[[], Iterable[bytes]], form: _Form) -> pl.DataFrame |
         )
         try:
             schema = read(next(iter(pieces())), has_header=form.skipped > 0).collect_schema()
-            for name, known in zip(form.names, schema, strict=False):
+            for name, known in zip(form.names, schema, strict=True):
                 if name in form.text:
                     schema[known] = pl.String()
             frames = [
@@ -212,12 +195,4 @@ def _parse(pieces: Callable[[], Iterable[bytes]], form: _Form) -> pl.DataFrame |
             return pl.concat(frames, rechunk=False)  # in one block they would stand in memory twice
         except pl.exceptions.PolarsError:
             continue
-    return None
-
-
-def _line(source: Source, form: _Form, row: int) -> str:
-    """The line in which a row starts; the file is read again for it."""
-    for at, (line, _) in enumerate(_records(source, form.separator)):
-        if at == row + form.skipped:
-            return str(line)
-    return f"row {row + 1}"  # the file has changed since
+    raise source.error("", "cannot be read as a table", "save it as plain CSV in UTF-8")

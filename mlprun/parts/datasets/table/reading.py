@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun.parts.datasets.table import delimited
 from mlprun.parts.datasets.table.columns import stripped
-from mlprun.parts.datasets.table.source import Sheet, Source, check_size, shown
+from mlprun.parts.datasets.table.source import Sheet, Source, check_size, line_of, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -63,7 +63,7 @@ def read_json(source: Source) -> Columns:
         raise source.error("", what, "give each column values of one type") from error
     # polars gives keys in no particular order
     ordered = sorted(frame.columns, key=lambda name: (names.get(name, len(names)), name))
-    return frame[ordered], partial(_line, source)
+    return frame[ordered], partial(line_of, lambda: _lines(source.read()))
 
 
 def _names(source: Source, content: bytes) -> dict[str, int]:
@@ -101,13 +101,6 @@ def _lines(content: bytes) -> Iterator[tuple[int, bytes]]:
     for line, text in enumerate(io.BytesIO(content), start=1):
         if text.strip():
             yield line, text
-
-
-def _line(source: Source, row: int) -> str:
-    for at, (line, _) in enumerate(_lines(source.read())):
-        if at == row:
-            return str(line)
-    return f"row {row + 1}"  # the file has changed since
 
 
 def _objects(source: Source, content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:

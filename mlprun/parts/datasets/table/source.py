@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from mlprun import files
@@ -122,6 +123,12 @@ def shown(value: object) -> str:
     """A cell as a message shows it: quoted, control characters escaped, not longer than a glance."""
     text = str(value)
     return repr(text if len(text) <= 40 else text[:39] + "…")
+
+
+def line_of(records: Callable[[], Iterator[tuple[int, object]]], row: int) -> str:
+    """The line in which a row starts, of records with their lines; the file is read again for it."""
+    found = next(islice(records(), row, None), None)
+    return str(found[0]) if found else f"row {row + 1}"  # the file has changed since
 
 
 def check_size(source: Source, columns: int, rows: int = 0) -> None:
