@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
@@ -29,6 +28,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from mlprun.errors import CheckpointError, DataError
 from mlprun.interrupts import defer_interrupts
+from mlprun.parts.datasets.table.delimited import repeated
 from mlprun.parts.datasets.table.source import shown
 from mlprun.parts.part import Options, PositiveFloat
 
@@ -75,6 +75,13 @@ class Operation(Options):
     def per_column(self) -> Iterator[tuple[Any, ...]]:
         """Each column with its entries of the other fields. Raises ValueError for lists of unequal length."""
         return zip(*(value for name, value in self if name != "operation"), strict=True)
+
+    @classmethod
+    def of(cls, fitted: Mapping[str, tuple[Any, ...]]) -> list[Self]:
+        """The operation with these entries for each column, if there is any: the reverse of `per_column`."""
+        lists = zip(*((name, *entries) for name, entries in fitted.items()), strict=True)
+        names = (name for name in cls.model_fields if name != "operation")
+        return [cls.model_validate(dict(zip(names, lists, strict=True)))] if fitted else []
 
     def apply(self, table: Mapping[str, Cells]) -> dict[str, Cells]:
         """The table with the cells of `columns` replaced; the order of its columns stays."""
@@ -319,7 +326,7 @@ def _from_version_1(values: Mapping[str, Any]) -> Preprocessing:
     columns, targets, classes = values["columns"], values["target_columns"], values["classes"]
     texts = {one["name"]: tuple(one["categories"]) for one in columns if one["categories"] is not None}
     filled = {
-        one["name"]: texts[one["name"]][one["frequent"]] if one["name"] in texts else one["fill"]
+        one["name"]: (texts[one["name"]][one["frequent"]] if one["name"] in texts else one["fill"],)
         for one in columns
         if values["imputed"] and not values["symbols"]
     }
@@ -328,15 +335,30 @@ def _from_version_1(values: Mapping[str, Any]) -> Preprocessing:
         for some in (columns, targets)
     )
     number: CellType = "symbol" if values["symbols"] else "number"
-    return _Fitted(
+    return _assembled(
         {one["name"]: "text" if one["name"] in texts else number for one in columns},
+        (*Impute.of(filled), *Scale.of(scaled), *OneHot.of({name: (one,) for name, one in texts.items()})),
         tuple(one["name"] for one in targets),
         None if classes is None else tuple(classes),
-        filled,
-        scaled,
-        texts,
         scaled_targets,
-    ).preprocessing()
+    )
+
+
+def _assembled(
+    inputs: Mapping[str, CellType],
+    input_operations: tuple[InputOperation, ...],
+    targets: Names,
+    classes: Names | None,
+    scaled: Mapping[str, tuple[float, float]],
+) -> Preprocessing:
+    """The preprocessing with the operations on targets: classes to ids, and numbers scaled."""
+    ids = {} if classes is None else dict.fromkeys(targets, (classes,))
+    return Preprocessing(
+        inputs=tuple(Column(name=name, type=cell_type) for name, cell_type in inputs.items()),
+        input_operations=input_operations,
+        targets=tuple(Column(name=name, type="text" if ids else "number") for name in targets),
+        target_operations=(*ClassIds.of(ids), *Scale.of({} if ids else scaled)),
+    )
 
 
 def _check_names(what: str, names: Names, expected: Names) -> None:
@@ -384,85 +406,52 @@ def fit(
     has no value in these rows, or its numbers are too large to add up.
     """
     for names in (data.input_names, data.target_names):
-        if len(set(names)) < len(names):
-            twice = next(name for k, name in enumerate(names) if name in names[:k])
+        twice = repeated(names)
+        if twice is not None:
             raise DataError("dataset", f"two columns are called {shown(twice)}", "give each its own name")
-    categories = data.categories or (None,) * len(data.input_names)
-    types: list[CellType] = ["number" if texts is None else "text" for texts in categories]
     are_symbols = np.issubdtype(data.inputs.dtype, np.integer) and symbols is not False
-    if are_symbols:
-        types = ["symbol"] * len(types)
-    inputs = dict(zip(data.input_names, types, strict=True))
-    fitted = _Fitted(inputs, data.target_names, data.classes)
-    if not are_symbols:
-        fitted.fit_inputs(data, train_indices, categories, standardize=standardize)
+    number: CellType = "symbol" if are_symbols else "number"
+    categories = dict(zip(data.input_names, data.categories or (None,) * len(data.input_names), strict=True))
+    scaled: dict[str, tuple[float, float]] = {}
     if standardize if standardize_targets is None else standardize_targets:
         values = np.asarray(data.targets[train_indices], np.float64)
         for k, name in enumerate(data.target_names if data.classes is None else ()):
-            units = _mean_and_scale(name, values[:, k], len(values), standardize=True)
-            fitted.scaled_targets[name] = units
-    return fitted.preprocessing()
+            scaled[name] = _mean_and_scale(name, values[:, k], len(values), standardize=True)
+    return _assembled(
+        {name: number if texts is None else "text" for name, texts in categories.items()},
+        () if are_symbols else _fit_inputs(data, train_indices, categories, standardize=standardize),
+        data.target_names,
+        data.classes,
+        scaled,
+    )
 
 
-@dataclass
-class _Fitted:
-    """What is known of the columns, by their names."""
-
-    inputs: Mapping[str, CellType]
-    targets: Names
-    classes: Names | None
-    filled: dict[str, float | str] = field(default_factory=dict)
-    scaled: dict[str, tuple[float, float]] = field(default_factory=dict)
-    texts: dict[str, Names] = field(default_factory=dict)
-    scaled_targets: dict[str, tuple[float, float]] = field(default_factory=dict)
-
-    def preprocessing(self) -> Preprocessing:
-        """The operations that are called for."""
-        of_inputs: list[InputOperation] = []
-        if self.filled:
-            of_inputs.append(Impute(columns=tuple(self.filled), values=tuple(self.filled.values())))
-        if self.scaled:
-            of_inputs.append(_scale(self.scaled))
-        if self.texts:
-            of_inputs.append(OneHot(columns=tuple(self.texts), categories=tuple(self.texts.values())))
-        of_targets: list[TargetOperation] = [_scale(self.scaled_targets)] if self.scaled_targets else []
-        if self.classes is not None:
-            of_targets = [ClassIds(columns=self.targets, classes=(self.classes,))]
-        target_type: CellType = "number" if self.classes is None else "text"
-        return Preprocessing(
-            inputs=tuple(Column(name=name, type=cell_type) for name, cell_type in self.inputs.items()),
-            input_operations=tuple(of_inputs),
-            targets=tuple(Column(name=name, type=target_type) for name in self.targets),
-            target_operations=tuple(of_targets),
-        )
-
-    def fit_inputs(
-        self, data: Data, rows: Ints, categories: Sequence[Names | None], *, standardize: bool
-    ) -> None:
-        """Fit each input column to these rows."""
-        for index, (name, known) in enumerate(zip(data.input_names, categories, strict=True)):
-            values = np.asarray(data.inputs[rows, index], np.float64)
-            present = values[~np.isnan(values)]
-            if not present.size:
-                what = f"column {name!r} has no value in any train row"
-                remedy = "leave it out by dataset.features, or divide the rows differently"
-                raise DataError("dataset", what, remedy)
-            if known is not None:
-                tally = np.bincount(present.astype(np.int64), minlength=len(known))
-                self.texts[name] = tuple(known[k] for k in np.flatnonzero(tally))
-                self.filled[name] = known[int(tally.argmax())]  # the first among equals, as in scikit-learn
-            elif standardize or data.imputed:
-                mean, scale = _mean_and_scale(name, present, len(values), standardize=standardize)
-                self.filled[name] = mean
-                if standardize:
-                    self.scaled[name] = mean, scale
-        if not data.imputed:
-            self.filled.clear()
-
-
-def _scale(fitted: Mapping[str, tuple[float, float]]) -> Scale:
-    means, scales = zip(*fitted.values(), strict=True)
-    return Scale(columns=tuple(fitted), means=means, scales=scales)
+def _fit_inputs(
+    data: Data, rows: Ints, categories: Mapping[str, Names | None], *, standardize: bool
+) -> tuple[InputOperation, ...]:
+    """The operations on input columns, fitted to these rows."""
+    filled: dict[str, tuple[float | str]] = {}
+    scaled: dict[str, tuple[float, float]] = {}
+    texts: dict[str, tuple[Names]] = {}
+    for index, (name, known) in enumerate(categories.items()):
+        values = np.asarray(data.inputs[rows, index], np.float64)
+        present = values[~np.isnan(values)]
+        if not present.size:
+            what = f"column {name!r} has no value in any train row"
+            remedy = "leave it out by dataset.features, or divide the rows differently"
+            raise DataError("dataset", what, remedy)
+        if known is not None:
+            tally = np.bincount(present.astype(np.int64), minlength=len(known))
+            texts[name] = (tuple(known[k] for k in np.flatnonzero(tally)),)
+            filled[name] = (known[int(tally.argmax())],)  # the first among equals, as in scikit-learn
+        elif standardize or data.imputed:
+            scaled[name] = _mean_and_scale(name, present, len(values), standardize=standardize)
+            filled[name] = scaled[name][:1]
+    return (
+        *Impute.of(filled if data.imputed else {}),
+        *Scale.of(scaled if standardize else {}),
+        *OneHot.of(texts),
+    )
 
 
 def _mean_and_scale(name: str, values: Floats, rows: int, *, standardize: bool) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -13,7 +13,7 @@ from pydantic import Field
 from mlprun.parts.part import Part, Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -94,11 +94,6 @@ def confusion(predictions: Predictions) -> Ints:
     return np.bincount(cells, minlength=count * count).reshape(count, count)
 
 
-def _ratio(numerator: Ints, denominator: Ints) -> Floats:
-    """The quotient, 0 where the denominator is 0."""
-    return np.divide(numerator, denominator, out=np.zeros(np.shape(numerator)), where=denominator != 0)
-
-
 @metrics.register
 class Accuracy(Metric):
     """Share of rows with the correct class."""
@@ -126,14 +121,6 @@ class BalancedAccuracy(Metric):
         return float(np.mean(counts.diagonal()[rows > 0] / rows[rows > 0]))
 
 
-class ClassCounts(NamedTuple):
-    """Rows per class, [C]: rightly predicted as it, of it, and predicted as it."""
-
-    correct: Ints
-    actual: Ints
-    predicted: Ints
-
-
 class _Averaged(Metric):
     bounds = (0.0, 1.0)
 
@@ -152,20 +139,21 @@ class _Averaged(Metric):
 
     def of_rows(self, predictions: Predictions) -> float:
         table = confusion(predictions)
-        counts = ClassCounts(table.diagonal(), table.sum(axis=1), table.sum(axis=0))
+        correct, actual, predicted = table.diagonal(), table.sum(axis=1), table.sum(axis=0)
         average = self.average
         if average == "auto":
             average = "binary" if len(table) == 2 else "macro"
+        if average == "micro":  # the same for all: each row that is missed by one class is taken by another
+            return float(correct.sum() / table.sum())
+        values = self._per_class(correct, actual, predicted)
         if average == "binary":
-            return float(self._per_class(counts)[1])
-        if average == "micro":
-            return float(self._per_class(ClassCounts(*(np.array([count.sum()]) for count in counts)))[0])
-        present = (counts.actual > 0) | (counts.predicted > 0)
-        weights = counts.actual[present] if average == "weighted" else None
-        return float(np.average(self._per_class(counts)[present], weights=weights))
+            return float(values[1])
+        present = actual + predicted > 0
+        weights = actual[present] if average == "weighted" else None
+        return float(np.average(values[present], weights=weights))
 
-    def _per_class(self, counts: ClassCounts) -> Floats:
-        """The metric of each class."""
+    def _per_class(self, correct: Ints, actual: Ints, predicted: Ints) -> Floats:
+        """The metric of each class, from its rows: rightly predicted as it, of it, and predicted as it."""
         raise NotImplementedError
 
 
@@ -175,8 +163,8 @@ class Precision(_Averaged):
 
     name: Literal["precision"] = "precision"
 
-    def _per_class(self, counts: ClassCounts) -> Floats:
-        return _ratio(counts.correct, counts.predicted)
+    def _per_class(self, correct: Ints, actual: Ints, predicted: Ints) -> Floats:
+        return correct / np.maximum(predicted, 1)
 
 
 @metrics.register
@@ -185,8 +173,8 @@ class Recall(_Averaged):
 
     name: Literal["recall"] = "recall"
 
-    def _per_class(self, counts: ClassCounts) -> Floats:
-        return _ratio(counts.correct, counts.actual)
+    def _per_class(self, correct: Ints, actual: Ints, predicted: Ints) -> Floats:
+        return correct / np.maximum(actual, 1)
 
 
 @metrics.register
@@ -198,8 +186,8 @@ class F1(_Averaged):
 
     name: Literal["f1"] = "f1"
 
-    def _per_class(self, counts: ClassCounts) -> Floats:
-        return _ratio(2 * counts.correct, counts.actual + counts.predicted)
+    def _per_class(self, correct: Ints, actual: Ints, predicted: Ints) -> Floats:
+        return np.asarray(2 * correct / np.maximum(actual + predicted, 1))
 
 
 @metrics.register
@@ -224,7 +212,7 @@ class _OfNumbers(Metric):
         truth = np.asarray(predictions.targets, np.float64)
         return float(np.mean(self._per_target(predictions.outputs - truth, truth)))
 
-    def _per_target(self, errors: Floats, truth: Floats) -> Floats:
+    def _per_target(self, errors: Floats, truth: Floats) -> Any:
         """[K] values from the errors [N, K] and the true numbers [N, K]."""
         raise NotImplementedError
 
@@ -235,8 +223,8 @@ class MeanSquaredError(_OfNumbers):
 
     name: Literal["mse"] = "mse"
 
-    def _per_target(self, errors: Floats, truth: Floats) -> Floats:
-        return np.asarray(np.mean(errors**2, axis=0))
+    def _per_target(self, errors: Floats, truth: Floats) -> Any:
+        return (errors**2).mean(axis=0)
 
 
 @metrics.register
@@ -245,8 +233,8 @@ class RootMeanSquaredError(_OfNumbers):
 
     name: Literal["rmse"] = "rmse"
 
-    def _per_target(self, errors: Floats, truth: Floats) -> Floats:
-        return np.asarray(np.sqrt(np.mean(errors**2, axis=0)))
+    def _per_target(self, errors: Floats, truth: Floats) -> Any:
+        return np.sqrt((errors**2).mean(axis=0))
 
 
 @metrics.register
@@ -255,8 +243,8 @@ class MeanAbsoluteError(_OfNumbers):
 
     name: Literal["mae"] = "mae"
 
-    def _per_target(self, errors: Floats, truth: Floats) -> Floats:
-        return np.asarray(np.mean(np.abs(errors), axis=0))
+    def _per_target(self, errors: Floats, truth: Floats) -> Any:
+        return np.abs(errors).mean(axis=0)
 
 
 @metrics.register
@@ -265,8 +253,8 @@ class MaxError(_OfNumbers):
 
     name: Literal["max_error"] = "max_error"
 
-    def _per_target(self, errors: Floats, truth: Floats) -> Floats:
-        return np.asarray(np.max(np.abs(errors), axis=0))
+    def _per_target(self, errors: Floats, truth: Floats) -> Any:
+        return np.abs(errors).max(axis=0)
 
 
 @metrics.register
@@ -281,12 +269,10 @@ class R2(_OfNumbers):
 
     name: Literal["r2"] = "r2"
 
-    def _per_target(self, errors: Floats, truth: Floats) -> Floats:
-        spread = np.sum((truth - truth.mean(axis=0)) ** 2, axis=0)
-        spread[np.ptp(truth, axis=0) == 0] = (
-            math.nan
-        )  # rounding of the mean may leave a little that is not there
-        score = np.asarray(1 - np.sum(errors**2, axis=0) / spread)
+    def _per_target(self, errors: Floats, truth: Floats) -> Any:
+        spread = ((truth - truth.mean(axis=0)) ** 2).sum(axis=0)
+        spread[np.ptp(truth, axis=0) == 0] = math.nan  # rounding of the mean may leave a little
+        score = 1 - (errors**2).sum(axis=0) / spread
         score[np.abs(score) < 1e-14] = 0  # rounding: the mean itself scores 0, not -2e-16
         return score
 
@@ -333,20 +319,14 @@ class Brier(Metric):
         return float(np.sum(probabilities**2)) / (2 * rows if probabilities.shape[1] == 2 else rows)
 
 
-def _one_against_rest(predictions: Predictions) -> Iterator[tuple[Scores, Truth]]:
-    """Scores and truth of class 1, or of each class where there are more than two."""
-    if len(predictions.classes or ()) <= 2:
-        yield predictions.outputs[:, -1], predictions.targets == 1
-        return
-    for number, scores in enumerate(predictions.outputs.T):
-        yield scores, predictions.targets == number
-
-
 def _mean(predictions: Predictions, metric: Callable[[Ranking], float]) -> float:
-    """The mean over the classes for which it is defined; nan where it is for none."""
-    if np.isnan(predictions.outputs).any():
+    """The mean over class 1, or each of more than two, where it is defined; nan where it is for none."""
+    outputs = predictions.outputs
+    if np.isnan(outputs).any():
         return math.nan
-    values = [metric(rank(scores, truth)) for scores, truth in _one_against_rest(predictions)]
+    of_two = len(predictions.classes or ()) <= 2
+    scores = {1: outputs[:, -1]} if of_two else dict(enumerate(outputs.T))
+    values = [metric(rank(some, predictions.targets == number)) for number, some in scores.items()]
     defined = [value for value in values if not math.isnan(value)]
     return float(np.mean(defined)) if defined else math.nan
 

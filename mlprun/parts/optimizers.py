@@ -40,7 +40,10 @@ Betas = Annotated[
 
 
 class Optimizer(Part):
-    """Base of all optimizers: torch's classes, named in lower case, with torch's options and defaults."""
+    """Base of all optimizers: torch's classes, named in lower case, with torch's options and defaults.
+
+    A subclass is built as the class of its name in torch.optim, unless it has a `build` of its own.
+    """
 
     needs_closure: ClassVar[bool] = False
     """L-BFGS evaluates the loss several times per step"""
@@ -48,8 +51,6 @@ class Optimizer(Part):
     """slots that torch keeps on the CPU whatever the device, since reading them there would synchronise it"""
     sparse: ClassVar[bool] = False
     """takes sparse gradients of embeddings"""
-    torch_name: ClassVar[str]
-    """the class's name in torch.optim"""
 
     lr: LearningRate = 0.001
 
@@ -64,7 +65,7 @@ class Optimizer(Part):
 
         Each object's one group has `param_names` beside `params`, and `lr`, which a schedule may set.
         """
-        return [construct(self.torch_name, parameters, **self.options())]
+        return [construct(type(self).__name__, parameters, **self.options())]
 
     def options(self) -> dict[str, Any]:
         """The options under the names torch gives them."""
@@ -85,91 +86,76 @@ def construct(
 optimizers: Registry[Optimizer] = Registry("optimizer", "optimizers")
 
 
+class AdamLike(Optimizer):
+    """Base of Adam and its variants."""
+
+    betas: Betas = (0.9, 0.999)
+    eps: Eps = 1e-8
+    weight_decay: WeightDecay = 0.0
+
+
 AMSGrad = Annotated[bool, Field(description="divide by the largest running mean so far")]
 
 
 @optimizers.register
-class Adam(Optimizer):
+class Adam(AdamLike):
     """Running mean of the gradient divided by the root of that of its square, with bias correction.
 
     Source: Kingma & Ba (2015), arxiv.org/abs/1412.6980; amsgrad: Reddi et al. (2018),
     openreview.net/forum?id=ryQu7f-RZ
     """
 
-    torch_name = "Adam"
-
     name: Literal["adam"] = "adam"
-    betas: Betas = (0.9, 0.999)
-    eps: Eps = 1e-8
-    weight_decay: WeightDecay = 0.0
     amsgrad: AMSGrad = False
     decoupled_weight_decay: Decoupled = False
 
 
 @optimizers.register
-class AdamW(Optimizer):
+class AdamW(AdamLike):
     """Adam with decoupled weight decay.
 
     Source: Loshchilov & Hutter (2019), arxiv.org/abs/1711.05101
     """
 
-    torch_name = "AdamW"
-
     name: Literal["adamw"] = "adamw"
-    betas: Betas = (0.9, 0.999)
-    eps: Eps = 1e-8
     weight_decay: DecoupledWeightDecay = 0.01
     amsgrad: AMSGrad = False
 
 
 @optimizers.register
-class Adamax(Optimizer):
+class Adamax(AdamLike):
     """Adam with the infinity norm instead of the root mean square.
 
     Source: Kingma & Ba (2015), section 7.1, arxiv.org/abs/1412.6980
     """
 
-    torch_name = "Adamax"
-
     name: Literal["adamax"] = "adamax"
     lr: LearningRate = 0.002
-    betas: Betas = (0.9, 0.999)
-    eps: Eps = 1e-8
-    weight_decay: WeightDecay = 0.0
 
 
 @optimizers.register
-class NAdam(Optimizer):
+class NAdam(AdamLike):
     """Adam with Nesterov's momentum.
 
     Source: Dozat (2016), openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ
     """
 
-    torch_name = "NAdam"
     host_slots = frozenset({"step", "mu_product"})
 
     name: Literal["nadam"] = "nadam"
     lr: LearningRate = 0.002
-    betas: Betas = (0.9, 0.999)
-    eps: Eps = 1e-8
-    weight_decay: WeightDecay = 0.0
     momentum_decay: NonNegativeFloat = Field(0.004, description="decay of the momentum schedule")
     decoupled_weight_decay: Decoupled = False
 
 
 @optimizers.register
-class RAdam(Optimizer):
+class RAdam(AdamLike):
     """Adam that uses plain momentum until the variance of the adaptive learning rate is tractable.
 
     Source: Liu et al. (2020), arxiv.org/abs/1908.03265
     """
 
-    torch_name = "RAdam"
-
     name: Literal["radam"] = "radam"
-    betas: Betas = (0.9, 0.999)
-    eps: Eps = 1e-8
-    weight_decay: WeightDecay = 0.0
     decoupled_weight_decay: Decoupled = False
 
 
@@ -179,8 +165,6 @@ class Adadelta(Optimizer):
 
     Source: Zeiler (2012), arxiv.org/abs/1212.5701
     """
-
-    torch_name = "Adadelta"
 
     name: Literal["adadelta"] = "adadelta"
     lr: LearningRate = 1.0
@@ -195,8 +179,6 @@ class Adagrad(Optimizer):
 
     Source: Duchi, Hazan & Singer (2011), jmlr.org/papers/v12/duchi11a.html
     """
-
-    torch_name = "Adagrad"
 
     name: Literal["adagrad"] = "adagrad"
     lr: LearningRate = 0.01
@@ -216,8 +198,6 @@ class RMSprop(Optimizer):
     centered: Graves (2013), arxiv.org/abs/1308.0850
     """
 
-    torch_name = "RMSprop"
-
     name: Literal["rmsprop"] = "rmsprop"
     lr: LearningRate = 0.01
     alpha: float = Field(0.99, ge=0, le=1, description="decay of the running mean of squares")
@@ -235,8 +215,6 @@ class Adafactor(Optimizer):
 
     Source: Shazeer & Stern (2018), arxiv.org/abs/1804.04235
     """
-
-    torch_name = "Adafactor"
 
     name: Literal["adafactor"] = "adafactor"
     lr: LearningRate = 0.01
@@ -259,8 +237,6 @@ class SGD(Optimizer):
     doi.org/10.1016/0041-5553(64)90137-5; Nesterov's as in Sutskever et al. (2013),
     proceedings.mlr.press/v28/sutskever13.html
     """
-
-    torch_name = "SGD"
 
     name: Literal["sgd"] = "sgd"
     momentum: Momentum = 0.0
@@ -287,7 +263,6 @@ class ASGD(Optimizer):
     Source: Polyak & Juditsky (1992), doi.org/10.1137/0330046
     """
 
-    torch_name = "ASGD"
     host_slots = frozenset()
 
     name: Literal["asgd"] = "asgd"
@@ -304,8 +279,6 @@ class Rprop(Optimizer):
 
     Source: Riedmiller & Braun (1993), doi.org/10.1109/ICNN.1993.298623
     """
-
-    torch_name = "Rprop"
 
     name: Literal["rprop"] = "rprop"
     lr: LearningRate = 0.01
@@ -331,7 +304,6 @@ class LBFGS(Optimizer):
     One step is up to `max_iter` iterations. Source: Liu & Nocedal (1989), doi.org/10.1007/BF01589116
     """
 
-    torch_name = "LBFGS"
     needs_closure = True
 
     name: Literal["lbfgs"] = "lbfgs"
@@ -369,11 +341,8 @@ class BesideAdam(Optimizer):
     def build(
         self, parameters: Mapping[str, nn.Parameter], *, embeddings: frozenset[str] = frozenset()
     ) -> list[torch.optim.Optimizer]:
-        is_chosen = {n: self.chooses(p, is_embedding=n in embeddings) for n, p in parameters.items()}
-        chosen, rest = (
-            {name: value for name, value in parameters.items() if is_chosen[name] is part}
-            for part in (True, False)
-        )
+        chosen = {n: p for n, p in parameters.items() if self.chooses(p, is_embedding=n in embeddings)}
+        rest = {n: p for n, p in parameters.items() if n not in chosen}
         if not chosen:
             what = f"{self.name} takes {self.takes} and the model has none"
             raise UsageError("optimizer", what, "use adam instead")
@@ -389,7 +358,6 @@ class SparseAdam(BesideAdam):
     """
 
     sparse = True
-    torch_name = "SparseAdam"
     takes = "embeddings"
     shared = ("lr", "betas", "eps")
 
@@ -410,7 +378,6 @@ class Muon(BesideAdam):
     arxiv.org/abs/2502.16982
     """
 
-    torch_name = "Muon"
     takes = "weight matrices"
 
     name: Literal["muon"] = "muon"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BeforeValidator, Field
@@ -72,13 +72,6 @@ SplitField = Annotated[Split, BeforeValidator(expand_split, json_schema_input_ty
 TOLERANCE = Fraction(1, 1000)
 
 
-class SplitProblem(NamedTuple):
-    """What is wrong with an option of a split; `field` is empty when it is the split as a whole."""
-
-    field: str
-    message: str
-
-
 def resolve_sizes(split: Split, rows: int) -> Split:
     """The same split with all three shares named, for data of so many rows.
 
@@ -92,11 +85,9 @@ def resolve_sizes(split: Split, rows: int) -> Split:
     if "train" in given:
         return named
     _, dev, test = _shares(named)
-    if isinstance(dev or test, float):
-        rest: int | float = float(max(1 - _exact(dev) - _exact(test), Fraction(0)))
-    else:
-        rest = max(rows - int(dev) - int(test), 0)
-    return named.model_copy(update={"train": rest})
+    kind = type(dev or test)
+    rest = (1 if kind is float else rows) - _exact(kind(dev)) - _exact(kind(test))
+    return named.model_copy(update={"train": kind(max(rest, Fraction(0)))})
 
 
 def split_sizes(split: Split, rows: int) -> tuple[int, int, int]:
@@ -105,50 +96,26 @@ def split_sizes(split: Split, rows: int) -> tuple[int, int, int]:
     Fractions use every row: each split gets the whole rows of its share, and the rows left over go to the
     largest remainders (train before dev before test among equals).
     """
-    if split.folds is not None:
-        return _fold_split_sizes(split, rows)
     shares = _shares(split)
-    if not any(isinstance(share, float) and share > 0 for share in shares):
-        train, dev, test = (int(share) for share in shares)
-        return train, dev, test
-    exact = [_exact(share) for share in shares]
-    train, dev, test = _largest_remainder([part / sum(exact) * rows for part in exact])
+    if split.folds is not None:
+        test = rows // split.folds + ((split.fold or 1) <= rows % split.folds)
+        train, dev = _apportioned(shares[:2], rows - test)
+    elif any(isinstance(share, float) and share > 0 for share in shares):
+        train, dev, test = _apportioned(shares, rows)
+    else:
+        train, dev, test = map(int, shares)
     return train, dev, test
-
-
-def fold_sizes(folds: int, rows: int) -> list[int]:
-    """Rows of each fold: equally many, and one more in the first where they do not divide."""
-    return [rows // folds + (number < rows % folds) for number in range(folds)]
-
-
-def rest_sizes(split: Split, rest: int) -> tuple[int, int]:
-    """How train and dev share `rest` rows that are in neither fold of test: as their shares say."""
-    train, dev, _ = (_exact(share) for share in _shares(split))
-    whole = train + dev
-    of_train, of_dev = _largest_remainder([train / whole * rest, dev / whole * rest])
-    return of_train, of_dev
-
-
-def _fold_split_sizes(split: Split, rows: int) -> tuple[int, int, int]:
-    assert split.folds is not None
-    test = rows // split.folds + ((split.fold or 1) <= rows % split.folds)
-    return (*rest_sizes(split, rows - test), test)
 
 
 def split_problems(
     split: Split, info: DatasetInfo, *, can_draw_fresh: bool = True, has_columns: bool = True
-) -> list[SplitProblem]:
-    """Why rows like these cannot be divided so, each ending in what would work; an empty list when they can.
+) -> Problems:
+    """Why rows like these cannot be divided so: options of the split with messages on what would work.
 
-    `can_draw_fresh` and `has_columns` say what the dataset offers: a generator's fresh rows, a table's
-    columns.
+    The option is empty for the split as a whole. `can_draw_fresh` and `has_columns` say what the dataset
+    offers: a generator's fresh rows, a table's columns.
     """
     split = resolve_sizes(split, info.rows)
-    found = _problems(split, info, can_draw_fresh=can_draw_fresh, has_columns=has_columns)
-    return [SplitProblem(field, message) for field, message in found]
-
-
-def _problems(split: Split, info: DatasetInfo, *, can_draw_fresh: bool, has_columns: bool) -> Problems:
     if split.same or split.column is not None:
         yield from _exclusive_problems(split, has_columns=has_columns)
         return
@@ -170,12 +137,13 @@ def _exact(share: float) -> Fraction:
     return Fraction(repr(share))
 
 
-def _largest_remainder(quotas: list[Fraction]) -> list[int]:
-    """Whole numbers with the same (whole) sum, each the quota rounded up or down."""
+def _apportioned(shares: Sequence[float], rows: int) -> list[int]:
+    """Whole numbers with the sum `rows`, each its share of them rounded up or down."""
+    exact = list(map(_exact, shares))
+    quotas = [share * rows / sum(exact) for share in exact]
     whole = [int(quota) for quota in quotas]
-    left = int(sum(quotas)) - sum(whole)
     by_remainder = sorted(range(len(quotas)), key=lambda k: whole[k] - quotas[k])
-    for k in by_remainder[:left]:
+    for k in by_remainder[: rows - sum(whole)]:
         whole[k] += 1
     return whole
 
@@ -208,7 +176,7 @@ def _fold_problems(split: Split, rows: int) -> Problems:
         yield "folds", f"{rows} rows cannot be divided into {split.folds} folds; expected at most {rows}"
     elif not split.train:
         yield "train", "no rows to train on; expected at least 1"
-    elif not _fold_split_sizes(split, rows)[0]:
+    elif not split_sizes(split, rows)[0]:
         yield "folds", f"{rows} rows leave none to train on; expected fewer folds"
 
 
@@ -254,9 +222,9 @@ def divide(split: Split, data: Data, *, seed: int) -> SplitIndices:
     Where the split leaves it open, rows are shuffled, and shuffled rows stratified when targets are classes.
     Shuffled rows come in the order drawn from (seed, SPLIT), others in the data's.
     """
-    found = split_problems(split, data.info, has_columns=data.parts is not None)
-    if found:
-        raise UsageError("dataset.split", " and ".join(f"{p.field}: {p.message}".lstrip(": ") for p in found))
+    problems = split_problems(split, data.info, has_columns=data.parts is not None)
+    if found := " and ".join(": ".join(filter(None, problem)) for problem in problems):
+        raise UsageError("dataset.split", found)
     rows = len(data.inputs)
     split = resolve_sizes(split, rows)
     if split.same:
@@ -271,9 +239,10 @@ def divide(split: Split, data: Data, *, seed: int) -> SplitIndices:
     if split.folds is None or split.fold is None:
         return SplitIndices(*_parted(order, split_sizes(split, rows), classes))
     # all folds of a seed come from one order, so that each row is in one of them
-    test = _parted(order, fold_sizes(split.folds, rows), classes)[split.fold - 1]
+    sizes = [len(fold) for fold in np.array_split(order, split.folds)]
+    test = _parted(order, sizes, classes)[split.fold - 1]
     rest = order[~np.isin(order, test)]
-    train, dev = _parted(rest, rest_sizes(split, len(rest)), classes)
+    train, dev = _parted(rest, split_sizes(split, rows)[:2], classes)
     return SplitIndices(train, dev, test)
 
 

@@ -114,9 +114,8 @@ def split_fits(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     found = split_problems(
         dataset.split, info, can_draw_fresh=dataset.can_draw_fresh, has_columns=isinstance(dataset, Table)
     )
-    for problem in found:
-        path = ("dataset", "split", problem.field) if problem.field else ("dataset", "split")
-        yield Problem(path, problem.message)
+    for option, message in found:
+        yield Problem(("dataset", "split", *([option] if option else [])), message)
 
 
 @reads("dataset", data=True)
