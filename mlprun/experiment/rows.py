@@ -118,15 +118,14 @@ def _input(
         settled = columns.settle(series, sheet, may_be_empty=True)
         values, known = columns.numbers(settled, sheet), None
     else:
-        labels = _labels(series, sheet)
-        forms = {name: _known(name, seen) or name for name in columns.distinct(labels)}
-        labels = labels.replace(forms)
+        settled = _labels(series, sheet)
+        forms = {name: _known(name, seen) or name for name in columns.distinct(settled)}
+        labels = settled.replace(forms)
         known = columns.distinct(labels)
         values = columns.codes(labels, known)
-    gaps = np.isnan(values)
-    if gaps.any() and not preprocessing.imputed:
-        what = f"column {shown(series.name)} is missing"
-        raise sheet.error(int(gaps.argmax()), what, "the model was trained on complete rows; fill the cell")
+    if not preprocessing.imputed:
+        remedy = "the model was trained on complete rows; fill the cell"
+        sheet.refuse(np.isnan(values), settled, remedy)
     return values, known
 
 
@@ -136,8 +135,7 @@ def _labels(series: pl.Series, sheet: Sheet) -> pl.Series:
 
     if isinstance(series.dtype, pl.String):
         return series
-    settled = columns.settle(series, sheet, may_be_empty=True)
-    return columns.texts(settled).cast(pl.String)
+    return columns.texts(columns.settle(series, sheet, may_be_empty=True))
 
 
 def _symbols(sheet: Sheet, inputs: Floats, preprocessing: Preprocessing, vocabulary: int | None) -> Ints:
@@ -156,10 +154,7 @@ def _targets(sheet: Sheet, preprocessing: Preprocessing) -> Ints | Floats:
     series = list(sheet.take(preprocessing.target_names))
     for column in series:
         cells = _labels(column, sheet)
-        if cells.null_count():
-            row = int(cells.is_null().arg_max() or 0)
-            what = f"target {shown(column.name)} is missing"
-            raise sheet.error(row, what, "remove rows without a target")
+        sheet.refuse(cells.is_null(), cells, "remove rows without a target")
     if preprocessing.classes is not None:
         return _class_ids(sheet, _labels(series[0], sheet), preprocessing.classes)
     settled = [columns.settle(column, sheet) for column in series]
@@ -172,11 +167,8 @@ def _class_ids(sheet: Sheet, labels: pl.Series, classes: Names) -> Ints:
 
     known = {label: _class_id(label, classes) for label in columns.distinct(labels)}
     ids = labels.replace_strict(list(known), list(known.values()), return_dtype=pl.Int64)
-    if ids.null_count():
-        row = int(ids.is_null().arg_max() or 0)
-        what = f"target {shown(labels.name)} is {shown(labels[row])}"
-        more = ", ..." if len(classes) > 10 else ""
-        raise sheet.error(row, what, f"the model knows {', '.join(classes[:10])}{more}")
+    more = ", ..." if len(classes) > 10 else ""
+    sheet.refuse(ids.is_null(), labels, f"the model knows {', '.join(classes[:10])}{more}")
     return ids.to_numpy().astype(np.int64, copy=False)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
-from pydantic_core import PydanticCustomError
 
 from mlprun.parts.part import Named, NonNegativeFloat, Part, PositiveFloat, Registry
 
@@ -60,11 +59,12 @@ def each(activation: Activation | tuple[Activation, ...]) -> tuple[Activation, .
 
 def _elementwise(activation: Activation | tuple[Activation, ...]) -> Activation | tuple[Activation, ...]:
     if not each(activation):
-        raise PydanticCustomError("activation_none", "no activation is named; name one, or identity for none")
+        raise ValueError("no activation is named; name one, or identity for none")
     for one in each(activation):
         if not one.elementwise:
-            message = "{name} looks at a whole row, so it can only be architecture.output_activation"
-            raise PydanticCustomError("activation_output_only", message, {"name": one.name})
+            raise ValueError(
+                f"{one.name} looks at a whole row, so it can only be architecture.output_activation"
+            )
     return activation
 
 

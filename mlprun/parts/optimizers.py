@@ -7,7 +7,6 @@ import sys
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
 
 from mlprun.errors import UsageError
 from mlprun.parts.part import NonNegativeFloat, Part, PositiveFloat, PositiveInt, Probability, Registry
@@ -248,11 +247,9 @@ class SGD(Optimizer):
     @classmethod
     def _needs_momentum(cls, nesterov: bool, info: ValidationInfo) -> bool:  # noqa: FBT001 -- pydantic's form
         if nesterov and info.data.get("momentum") == 0:
-            raise PydanticCustomError(
-                "combination", "needs momentum; add momentum: 0.9, or leave nesterov out"
-            )
+            raise ValueError("needs momentum; add momentum: 0.9, or leave nesterov out")
         if nesterov and info.data.get("dampening", 0) != 0:
-            raise PydanticCustomError("combination", "works without dampening only; set dampening: 0")
+            raise ValueError("works without dampening only; set dampening: 0")
         return nesterov
 
 
@@ -293,7 +290,7 @@ class Rprop(Optimizer):
     @classmethod
     def _in_order(cls, sizes: tuple[float, float]) -> tuple[float, float]:
         if sizes[0] > sizes[1]:
-            raise PydanticCustomError("combination", "the smallest step size comes first; swap the two")
+            raise ValueError("the smallest step size comes first; swap the two")
         return sizes
 
 

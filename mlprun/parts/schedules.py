@@ -6,7 +6,6 @@ import math
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
-from pydantic_core import PydanticCustomError
 
 from mlprun.parts.part import (
     Named,
@@ -230,7 +229,7 @@ class Warmup(EpochSchedule):
     def _is_a_function_of_epochs(cls, then: Schedule) -> Schedule:
         if not isinstance(then, EpochSchedule):
             what = f"{then.name} cannot follow a warm-up; step, cosine and other functions of the epoch can"
-            raise PydanticCustomError("combination", "{what}", {"what": what})
+            raise ValueError(what)  # noqa: TRY004 -- pydantic reports no TypeError
         return then
 
     @property

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BeforeValidator, Field
-from pydantic_core import PydanticCustomError
 
 from mlprun import randomness
 from mlprun.errors import UsageError
@@ -60,8 +59,7 @@ class Split(Options):
 def expand_split(value: Any) -> Any:
     """`same` stands for `{same: true}`."""
     if isinstance(value, str) and value != "same":
-        message = "expected same or a mapping, got the string {value}"
-        raise PydanticCustomError("split_word", message, {"value": repr(str(value))[:40]})
+        raise ValueError(f"expected same or a mapping, got the string {str(value)[:40]!r}")
     return {"same": True} if value == "same" else value
 
 

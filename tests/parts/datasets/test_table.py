@@ -81,7 +81,7 @@ def test_ids_beyond_the_number_of_classes_are_named_with_their_row(write):
     path = write("x,y\n1,0\n2,2\n3,0\n")
     data = Table(path=path, target="y", classes=4).load()
     assert (data.classes, data.targets.tolist()) == (("0", "1", "2", "3"), [0, 2, 0])
-    with pytest.raises(DataError, match=r"t\.csv:3: column 'y' is 2; expected a class id from 0 to 1"):
+    with pytest.raises(DataError, match=r"t\.csv:3: column 'y' is '2'; expected a class id from 0 to 1"):
         Table(path=path, target="y", classes=2).load()
     with pytest.raises(DataError, match=r"t\.csv:2: column 'y' is 'a'; expected a class id from 0 to 2"):
         Table(path=write("x,y\n1,a\n2,b\n3,a\n"), target="y", classes=3).load()

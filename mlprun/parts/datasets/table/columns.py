@@ -189,10 +189,7 @@ def numbers(series: pl.Series, sheet: Sheet, *, unit: str = "a number") -> Float
     if series.dtype == pl.String:
         values = _numbers_of_text(series, values, sheet, unit)
     cells = values.to_numpy().astype(np.float64, copy=False)
-    infinite = np.isinf(cells)
-    if infinite.any():
-        what = f"column {shown(series.name)} is infinite"
-        raise sheet.error(int(infinite.argmax()), what, "expected a finite number")
+    sheet.refuse(np.isinf(cells), series, "expected a finite number")
     return cells
 
 
@@ -242,14 +239,10 @@ def texts(series: pl.Series) -> pl.Series:
     """A settled column as text: whole numbers without a decimal point, booleans as true and false."""
     import polars as pl
 
-    if series.dtype == pl.Boolean:
-        return series.cast(pl.Int64).replace_strict([0, 1], ["false", "true"], return_dtype=pl.String)
-    if series.dtype.is_integer():
-        return series.cast(pl.String)
-    if series.dtype.is_numeric():
+    if series.dtype.is_float():
         values = series.unique().drop_nulls()
         return series.replace_strict(values, [number_name(v) for v in values], return_dtype=pl.String)
-    return series
+    return series.cast(pl.String)
 
 
 def is_few_integers(series: pl.Series) -> bool:
@@ -257,16 +250,9 @@ def is_few_integers(series: pl.Series) -> bool:
 
     It does when its numbers are whole, at most 20 different ones, and each stands in two rows on average.
     """
-    import polars as pl
-
-    if not series.dtype.is_numeric():
-        return False
     present = series.drop_nulls()
-    if present.dtype.is_float():
-        with np.errstate(invalid="ignore"):
-            if not bool(((present % 1) == 0).all()):
-                return False
-        present = present.cast(pl.Float64)
+    if not present.dtype.is_integer() and not (present.dtype.is_float() and (present % 1 == 0).all()):
+        return False
     count = present.n_unique()
     return count <= FEW and 2 * count <= len(present)
 
@@ -275,9 +261,7 @@ def classes(series: pl.Series, sheet: Sheet) -> tuple[Ints, Names]:
     """Class ids and names of a settled column; names are sorted, as numbers where they are numbers."""
     import polars as pl
 
-    if series.dtype == pl.String:
-        names = distinct(series)
-    elif series.dtype == pl.Boolean:
+    if series.dtype in (pl.String, pl.Boolean):
         names = distinct(texts(series))
     else:
         names = tuple(number_name(value) for value in series.drop_nulls().unique().sort())
@@ -293,11 +277,8 @@ def ids(series: pl.Series, count: int, sheet: Sheet) -> tuple[Ints, Names]:
     """Class ids that a settled column holds itself, and the names of all: those of absent ones, too."""
     unit = f"a class id from 0 to {count - 1}"
     values = numbers(series, sheet, unit=unit)
-    wrong = np.flatnonzero((values < 0) | (values >= count) | (values != np.floor(values)))
-    if len(wrong):
-        row = int(wrong[0])
-        what = f"column {shown(series.name)} is {number_name(values[row])}"
-        raise sheet.error(row, what, f"expected {unit}, as dataset.classes is {count}")
+    wrong = (values < 0) | (values >= count) | (values != np.floor(values))
+    sheet.refuse(wrong, series, f"expected {unit}, as dataset.classes is {count}")
     return values.astype(np.int64), tuple(str(number) for number in range(count))
 
 
@@ -381,10 +362,9 @@ def _numbers_of_text(series: pl.Series, values: pl.Series, sheet: Sheet, unit: s
         unit = "true or false"
         values = flags.fill_null(values.set((values != 0) & (values != 1), None))
     bad = values.is_null() & series.is_not_null()
-    if bad.any():
-        row = int(bad.arg_max() or 0)
-        if unit == "a number" and kind(series[row]) in ("number", "date"):
-            _refuse_format(series, row, sheet)
-        remedy = f"expected {unit} (missing values: leave the cell empty and set dataset.missing)"
-        raise sheet.error(row, f"column {shown(series.name)} is {shown(series[row])}", remedy)
+    row = bad.arg_max() if bad.any() else None
+    if row is not None and unit == "a number" and kind(series[row]) in ("number", "date"):
+        _refuse_format(series, row, sheet)
+    remedy = f"expected {unit} (missing values: leave the cell empty and set dataset.missing)"
+    sheet.refuse(bad, series, remedy)
     return values

@@ -6,7 +6,9 @@ import difflib
 import os
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from mlprun import files
 from mlprun.errors import DataError, FileError, shell_path
@@ -117,6 +119,14 @@ class Sheet:
     def error(self, row: int, what: str, remedy: str = "") -> DataError:
         """A DataError about a row."""
         return self.source.error(self.find(row), what, remedy)
+
+    def refuse(self, wrong: Any, series: pl.Series, remedy: str) -> None:
+        """Raise DataError about a column's cell in the first row that is wrong, if any is."""
+        rows = np.flatnonzero(wrong)
+        if len(rows):
+            cell = series[int(rows[0])]
+            what = "missing" if cell is None else shown(cell)
+            raise self.error(int(rows[0]), f"column {shown(series.name)} is {what}", remedy)
 
 
 def shown(value: object) -> str:

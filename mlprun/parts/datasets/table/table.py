@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from mlprun import files
 from mlprun.errors import UsageError
@@ -130,12 +129,11 @@ class Table(Dataset):
         twice = repeated(named)
         if twice is not None:
             what = f"column {shown(twice)} is named twice among target, features and split.column"
-            raise PydanticCustomError("column_roles", "{what}; expected it once", {"what": what})
+            raise ValueError(f"{what}; expected it once")
         if self.task == "classes" and len(self.targets) > 1:
-            raise PydanticCustomError("column_roles", "classes need a single target; expected task: numbers")
+            raise ValueError("classes need a single target; expected task: numbers")
         if self.classes is not None and (self.task == "numbers" or len(self.targets) > 1):
-            what = "classes counts the ids of a single target that is classes; leave it out"
-            raise PydanticCustomError("column_roles", "{what}", {"what": what})
+            raise ValueError("classes counts the ids of a single target that is classes; leave it out")
         return self
 
     def key(self) -> str:
@@ -202,10 +200,7 @@ class Table(Dataset):
         (series,) = sheet.take([self.split.column])
         named = columns.texts(columns.settle(series, sheet))
         wrong = ~named.is_in(list(SPLITS)).fill_null(value=False)
-        if wrong.any():
-            row = int(wrong.arg_max() or 0)
-            what = f"column {shown(named.name)} is {'missing' if named[row] is None else shown(named[row])}"
-            raise sheet.error(row, what, "expected train, dev or test")
+        sheet.refuse(wrong, named, "expected train, dev or test")
         if "train" not in named:
             what = f"column {shown(named.name)} names no row train"
             raise sheet.source.error("", what, "expected rows to train on")
@@ -224,10 +219,8 @@ class Table(Dataset):
 
     def _target(self, sheet: Sheet, series: pl.Series) -> pl.Series:
         series, name = columns.settle(series, sheet), series.name
-        if series.null_count():
-            row = int(series.is_null().arg_max() or 0)
-            what = f"target {shown(name)} is missing ({series.null_count()} in all)"
-            raise sheet.error(row, what, "remove rows without a target: only features can be imputed")
+        remedy = "remove rows without a target: only features can be imputed"
+        sheet.refuse(series.is_null(), series, remedy)
         if len(series) == 1:
             raise sheet.source.error("", "has a single row", "expected several, with targets that differ")
         if series.n_unique() == 1:
