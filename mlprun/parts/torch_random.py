@@ -142,9 +142,9 @@ class TorchGenerator:
 
     def permutation(self, count: int) -> NDArray[np.int64]:
         """Draw as torch.randperm does for fewer than 2**32 / 20 numbers."""
-        order = list(range(count))
-        for i, word in enumerate(self.words(max(0, count - 1)).tolist()):
-            other = i + word % (count - i)
+        order, first = list(range(count)), np.arange(max(0, count - 1))
+        others = first + self.words(len(first)) % (count - first)
+        for i, other in enumerate(others.tolist()):
             order[i], order[other] = order[other], order[i]
         return np.array(order, np.int64)
 
