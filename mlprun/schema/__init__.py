@@ -13,6 +13,7 @@ from mlprun.schema.load import (
     with_format,
 )
 from mlprun.schema.model import (
+    FORMAT,
     Config,
     dump,
     metric_direction,
@@ -21,6 +22,7 @@ from mlprun.schema.model import (
 
 __all__ = [
     "CONFIG_FILE",
+    "FORMAT",
     "Config",
     "Problem",
     "dump",

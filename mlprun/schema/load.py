@@ -87,7 +87,7 @@ def parse(
         config = config.model_copy(update={"dataset": dataset})
         if data:
             config, info, failure = _read_data(config, valid, info_of or (lambda dataset: dataset.info()))
-    config = _complete(config, info, document.name, old=upgraded is not document.data)
+    config = _complete(config, info, document.name, old=document.data.get("format") == 1)
     problems += check(config, info, valid)
     if not data and not problems:
         problems += _gaps(config)
@@ -119,8 +119,9 @@ def validate(
 def explicit_values(document: Document, folder: str) -> dict[str, Any]:
     """Return what a valid config sets itself, without defaults, with its paths relative to `folder`."""
     values = dump(model.build().model_validate(document.data), folder, defaults=False)
-    # without the format, as before there were formats, so that definitions stored then compare equal
-    return {**values, "format": FORMAT} if values.pop("format", FORMAT) == FORMAT else values
+    # format 1 is not named, as before there were formats, so that definitions stored then compare equal
+    version = values.pop("format", FORMAT)
+    return values if version == 1 else {**values, "format": version}
 
 
 def run_name(stem: str) -> str:
@@ -138,15 +139,21 @@ def with_format(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def upgrade(data: dict[str, Any]) -> dict[str, Any]:
-    """Return a config of format 1 with the same meaning in the newest format; others as they are.
+    """Return a config of an older format with the same meaning in the newest one; others as they are.
 
-    In format 1, values alone decided what a target is, `1,000.00` was a category, and `delta` and `beta` were
-    in standardised units.
+    Before format 3, torch computed the arcs of moons. In format 1, values alone decided what a target is,
+    `1,000.00` was a category, and `delta` and `beta` were in standardised units.
     """
-    if data.get("format") != 1:
+    version = data.get("format")
+    if version not in (1, 2):
         return data
     data = {**data, "format": FORMAT}
     dataset = data.get("dataset")
+    dataset = {"name": dataset} if isinstance(dataset, str) else dataset
+    if isinstance(dataset, Mapping) and dataset.get("name") == "moons":
+        data["dataset"] = {"arcs": "pytorch", **dataset}
+    if version == 2:
+        return data
     if isinstance(dataset, Mapping) and dataset.get("name") == "table":
         task = dataset.get("task") or "auto"
         task = "values" if task == "auto" else task

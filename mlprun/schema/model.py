@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound=Part)
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """the format of the configs that this version writes"""
 DERIVED: Any = None
 """the default of a field that is set from the data or from other fields, and never None after that"""
@@ -235,7 +235,7 @@ class Config(Options):
         "scratch: readable NumPy in float64; auto: fused if it supports the config and the run is long "
         "enough, otherwise torch",
     )
-    format: Literal[1, 2] = Field(
+    format: Literal[1, 2, 3] = Field(
         FORMAT, description="format version of this config; 1 is that of mlprun 0.1"
     )
 

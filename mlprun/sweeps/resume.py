@@ -137,22 +137,24 @@ def _pairs(paired: Mapping[str, tuple[Any, ...]]) -> Counter[str]:
 
 
 def with_original_format(definition: Definition, out: str) -> Definition:
-    """Return the definition with a base of format 1 if the folder that it resumes in is that old."""
+    """Return the definition with a base of the format of the folder that it resumes in, if that is older."""
     base = definition.base
     if "format" in base.data:
         return definition
-    old = definition._replace(base=base.with_values({"format": Node(1, base.node(()).position)}))
-    try:
-        content = serialize(old, sibling(old, out))
-        first = int(base.data["training"].get("seed", 0)) if "training" in base.data else 0
-    except (ValidationError, TypeError, ValueError, AttributeError):
-        return definition  # which is refused with every problem
-    found = [_stored(path, content, _ignore) for path in folder.named(out, definition.name)]
-    is_old = any(
-        sweep_digest(then) == sweep_digest(content) or contains(content, then, first)
-        for then, _ in filter(None, found)
-    )
-    return old if is_old else definition
+    for version in range(schema.FORMAT - 1, 0, -1):
+        old = definition._replace(base=base.with_values({"format": Node(version, base.node(()).position)}))
+        try:
+            content = serialize(old, sibling(old, out))
+            first = int(base.data["training"].get("seed", 0)) if "training" in base.data else 0
+        except (ValidationError, TypeError, ValueError, AttributeError):
+            return definition  # which is refused with every problem
+        found = [_stored(path, content, _ignore) for path in folder.named(out, definition.name)]
+        if any(
+            sweep_digest(then) == sweep_digest(content) or contains(content, then, first)
+            for then, _ in filter(None, found)
+        ):
+            return old
+    return definition
 
 
 def find_and_lock(

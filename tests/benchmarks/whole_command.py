@@ -31,11 +31,11 @@ from torch import nn
 EPOCHS, ROWS, NOISE, SEED = {epochs}, 1000, 0.2, 0
 
 generator = torch.Generator().manual_seed(SEED)
-half = torch.linspace(0, math.pi, ROWS // 2)
+half = torch.linspace(0, math.pi, ROWS // 2, dtype=torch.float64)
 across = torch.cat([half.cos(), 1 - half.cos()])
 up = torch.cat([half.sin(), 0.5 - half.sin()])
 order = torch.randperm(ROWS, generator=generator)
-inputs = torch.stack([across, up], dim=1)[order]
+inputs = torch.stack([across, up], dim=1).float()[order]
 inputs = inputs + torch.normal(0.0, NOISE, inputs.shape, generator=generator)
 targets = (order >= ROWS // 2).float()[:, None]
 splits = {{"train": slice(0, 640), "dev": slice(640, 800), "test": slice(800, 1000)}}

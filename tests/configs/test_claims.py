@@ -55,7 +55,9 @@ def test_small_learning_rates_get_nowhere_and_large_ones_never_settle(trained: T
 
 
 def test_the_first_config_hardly_bends_its_boundary(trained: Train) -> None:
-    first, line, bent = (last(trained(name), "dev") for name in ("moons", "moons_linear", "moons_lr_right"))
+    first, line, bent = (
+        last(trained(name), "dev") for name in ("moons_course", "moons_linear", "moons_lr_right")
+    )
     assert abs(first - line) < 0.01
     assert bent < 0.5 * line
 

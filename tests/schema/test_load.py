@@ -389,4 +389,25 @@ def test_named_outputs_say_how_many_classes_a_tables_ids_are_of(tmp_path):
 def test_a_config_of_an_earlier_format_is_read_with_its_meaning(version):
     document = reading.from_mapping({"dataset": "diabetes", "loss": "huber", "format": version}, "", "c")
     config = schema.parse(document)
-    assert (config.format, config.loss.units) == (2, "standardized")
+    assert (config.format, config.loss.units) == (schema.FORMAT, "standardized")
+
+
+@pytest.mark.parametrize("dataset", ["moons", {"name": "moons", "noise": 0.1}])
+@pytest.mark.parametrize(
+    ("values", "arcs"),
+    [({"format": 1}, "pytorch"), ({"format": 2}, "pytorch"), ({"format": 3}, "exact"), ({}, "exact")],
+)
+def test_torch_computed_the_arcs_of_moons_in_earlier_formats(dataset, values, arcs):
+    config = schema.parse(reading.from_mapping({"dataset": dataset, **values}, "", "c"))
+    assert (config.format, config.dataset.arcs) == (schema.FORMAT, arcs)
+
+
+def test_earlier_formats_keep_the_arcs_that_they_name():
+    written = {"dataset": {"name": "moons", "arcs": "exact"}, "format": 2}
+    assert schema.parse(reading.from_mapping(written, "", "c")).dataset.arcs == "exact"
+
+
+def test_units_of_format_2_are_those_of_the_newest():
+    loss = {"name": "huber", "delta": 2}
+    document = reading.from_mapping({"dataset": "diabetes", "loss": loss, "format": 2}, "", "c")
+    assert schema.parse(document).loss.units == "target"

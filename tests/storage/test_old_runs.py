@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mlprun import cli, schema
+from mlprun import api, cli, schema
 from mlprun.errors import DataError
+from mlprun.experiment import Experiment
 
 OLD = Path(__file__).parent / "old_runs"
 EXPECTED = json.loads((OLD / "expected.json").read_text())
@@ -112,3 +113,17 @@ def test_numbers_in_other_formats_stay_the_categories_that_they_were(tmp_path):
     assert schema.load(str(config)).dataset.load().categories == (("1,000.00", "2,000.00", "3,000.00"),)
     with pytest.raises(DataError):
         schema.load(str(config), ["dataset.other_formats=refuse"])
+
+
+def test_an_old_run_of_moons_keeps_its_rows(old, mlprun):
+    run = old / "moons-001"
+    assert api.load(run).config.dataset.arcs == "pytorch"
+    config = schema.load(str(run / "config.yaml"))
+    assert config.dataset.arcs == "pytorch"
+    recorded = json.loads((run / "run.json").read_text())["data_digest"]
+    if Experiment.of(config).digest() != recorded:
+        pytest.skip("torch computes other arcs on this CPU")
+    history = (run / "history.csv").read_text()
+    mlprun("resume", run, "--epochs", 10, "-q")  # which refuses other rows
+    assert (run / "history.csv").read_text().startswith(history)
+    assert json.loads(mlprun("reproduce", run, "--json", "--out", old / "again"))["equal"]

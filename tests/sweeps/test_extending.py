@@ -153,6 +153,16 @@ def test_another_base_is_another_sweep(sweep):
     assert os.path.basename(sweep("seeds: 3", "base.training.epochs=5").path) == "trials-002"
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_sweep_of_an_earlier_format_is_resumed_in_that_format(version, sweep, tmp_path):
+    first = sweep("seeds: 2", f"base.format={version}")
+    second = sweep("seeds: 3")
+    assert (second.path, len(second.trials)) == (first.path, 3)
+    made = extract(second.folder, 3, out=str(tmp_path / "alone"), callbacks=())
+    assert made.differences == ()
+    assert mlprun.load(made.folder.path).config.dataset.arcs == "pytorch"
+
+
 def test_the_very_sweep_is_gone_on_with_before_one_that_can_be_extended(sweep):
     sweep("seeds: 2")
     sweep("seeds: 4")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from mlprun import randomness
+from mlprun.parts import initial_parameters
 from mlprun.parts.data import Data, DatasetInfo
 from mlprun.parts.datasets.dataset import (
     Classes,
@@ -26,7 +28,7 @@ from mlprun.parts.splits import Split
 from mlprun.randomness import Purpose
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from numpy.typing import NDArray
 
     from mlprun.parts.data import Floats, Ints
     from mlprun.parts.datasets.dataset import Layout, Rows
@@ -157,8 +159,8 @@ class Moons(Generated):
 
     Inputs are [N, 2] float32 in units of the radius: the outer arc (class 0) has N // 2 rows, the inner one
     the others, evenly spaced, shuffled, then with N(0, noise^2) added. The permutation and then the noise
-    come from a torch generator with `seed` as it is, so that a script with `torch.manual_seed(seed)` draws
-    the same rows.
+    are those of a torch generator with `seed` as it is; with `arcs: pytorch`, a script with
+    `torch.manual_seed(seed)` draws the same rows.
     Good for: a first decision boundary that is not a line, with a difficulty that `noise` sets.
     Source: scikit-learn's make_moons, jmlr.org/papers/v12/pedregosa11a.html
     """
@@ -166,6 +168,11 @@ class Moons(Generated):
     name: Literal["moons"] = "moons"
     noise: NonNegativeFloat = Field(
         0.2, description="standard deviation of the noise, in units of the radius"
+    )
+    arcs: Literal["exact", "pytorch"] = Field(
+        "exact",
+        description="exact: points of the arcs computed in float64, equal on all platforms; pytorch: by "
+        "torch in float32",
     )
 
     def layout(self) -> Layout:
@@ -179,36 +186,53 @@ class Moons(Generated):
         return self._data(count, word >> 32)  # torch's CPU generator reads 32 bits of a seed
 
     def _data(self, rows: int, seed: int) -> Data:
-        import torch
+        order, noise = _torch_draws(rows, self.noise, seed)
+        inputs = _arcs(rows, self.arcs)[order]
+        return self.labelled(inputs + noise if self.noise else inputs, (order >= rows // 2).astype(np.int64))
 
-        generator = torch.Generator().manual_seed(seed)
-        order = torch.randperm(rows, generator=generator, device="cpu")
-        inputs = _arcs(rows)[order]
-        if self.noise:
-            noise = torch.normal(
-                0.0, self.noise, (rows, 2), generator=generator, dtype=torch.float32, device="cpu"
-            )
-            inputs = inputs + noise
-        return self.labelled(inputs.numpy(), (order >= rows // 2).numpy().astype(np.int64))
+
+def _torch_draws(rows: int, noise: float, seed: int) -> tuple[Ints, NDArray[np.float32]]:
+    """Return a permutation and [rows, 2] noise of a torch generator, without torch where that is known."""
+    if 2 * rows <= initial_parameters.MOST_NUMBERS and initial_parameters.matches_torch():
+        words = initial_parameters.generator(seed)
+        with suppress(NotImplementedError):
+            return words.permutation(rows), words.normal((rows, 2), std=noise)
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(rows, generator=generator, device="cpu")
+    # dtype and device are named, because a program that uses mlprun may have changed torch's defaults
+    drawn = torch.normal(0.0, noise, (rows, 2), generator=generator, dtype=torch.float32, device="cpu")
+    return order.numpy(), drawn.numpy()
 
 
 @lru_cache(maxsize=4)  # a sweep draws noise around the same arcs a thousand times
-def _arcs(rows: int) -> Tensor:
+def _arcs(rows: int, kind: str) -> NDArray[np.float32]:
     """The points without noise, [rows, 2], the outer arc first; not to be changed."""
+    half_circle = _half_circle if kind == "exact" else _torch_half_circle
+    (x, y), (inner_x, inner_y) = half_circle(rows // 2), half_circle(rows - rows // 2)
+    points = np.stack([np.append(x, 1 - inner_x), np.append(y, 0.5 - inner_y)], axis=1)
+    return points.astype(np.float32)
+
+
+def _half_circle(count: int) -> tuple[Floats, Floats]:
+    """Return cosines and sines of `count` angles from 0 to pi.
+
+    Taylor series, because libraries differ in the last bit, and sums and products do not.
+    """
+    x = np.linspace(np.pi / 2, -np.pi / 2, count)  # the cosine of pi/2 - x is the sine of x
+    sine = cosine = np.ones(count)
+    for n in range(24, 0, -2):
+        sine = 1 - x * x / (n * (n + 1)) * sine
+        cosine = 1 - x * x / (n * (n - 1)) * cosine
+    return x * sine, cosine
+
+
+def _torch_half_circle(count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     import torch
 
-    outer, inner = _half_turn(rows // 2), _half_turn(rows - rows // 2)
-    across = torch.cat([outer.cos(), 1 - inner.cos()])
-    up = torch.cat([outer.sin(), 0.5 - inner.sin()])
-    return torch.stack([across, up], dim=1)
-
-
-def _half_turn(count: int) -> Tensor:
-    """`count` angles from 0 to pi, in radians."""
-    import torch
-
-    # dtype and device are named, because a program that uses mlprun may have changed torch's defaults
-    return torch.linspace(0, math.pi, count, dtype=torch.float32, device="cpu")
+    angles = torch.linspace(0, math.pi, count, dtype=torch.float32, device="cpu")
+    return angles.cos().numpy(), angles.sin().numpy()
 
 
 @datasets.register
