@@ -9,7 +9,7 @@ from mlprun.cli.terminal import Table
 from mlprun.parts import SPLITS
 
 if TYPE_CHECKING:
-    from mlprun.parts.network import LayerSummary as Layer
+    from mlprun.parts.part import LayerSummary as Layer
     from mlprun.storage.runs import Status
 
 ORDER = (*SPLITS, "data")

@@ -1,4 +1,4 @@
-"""The plan of `mlprun train --dry-run`: rows per split and the layers of the network. Imports torch."""
+"""The plan of `mlprun train --dry-run`: rows per split and the layers of the network."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ def plan(config: Config) -> tuple[dict[str, Any], list[Table]]:
     experiment = evaluation.check_initial_weights(Experiment.of(config))
     engine, why = engines.choose(experiment, config.engine)
     where = device.resolve(config.device)
+    engine.initial_state(experiment)  # fails as training would, as for a weights file of other shapes
     counts = {split: len(experiment.rows(split, epoch=0)) for split in SPLITS}
-    described, table = layers_table(experiment.layers(experiment.network()))
+    described, table = layers_table(experiment.layers())
     document = {
         "config": config.model_dump(mode="json"),
         "engine": {"name": engine.name, "why": why},

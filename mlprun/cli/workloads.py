@@ -9,7 +9,8 @@ import torch
 import yaml
 
 from mlprun.config import document as reading
-from mlprun.experiment import Experiment, SplitTensors
+from mlprun.engines.torch.metrics import SplitTensors
+from mlprun.experiment import Experiment
 from mlprun.schema import parse
 from mlprun.verification.trajectories import steps_per_epoch
 

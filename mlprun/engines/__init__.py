@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mlprun.experiment import Experiment
 
 __all__ = [
+    "NAMES",
     "Best",
     "ChunkResult",
     "Engine",
@@ -42,6 +43,7 @@ _ENGINES = {
     "scratch": "scratch.trainer.ScratchEngine",
 }
 """the reference first; each is imported when it is first used"""
+NAMES = tuple(_ENGINES)
 
 
 @cache

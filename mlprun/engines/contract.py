@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mlprun.experiment import Experiment
+    from mlprun.experiment import Experiment, SplitArrays
 
 Arrays = Mapping[str, "NDArray[Any]"]
 Row = tuple[float | None, ...]
@@ -154,6 +154,18 @@ class Engine(Protocol):
 
         By parameter name, in the shape of the parameter and the run's dtype; nothing is updated.
         """
+        ...
+
+    def evaluate(
+        self, experiment: Experiment, model: Arrays, rows: Mapping[str, SplitArrays], *, device: str
+    ) -> dict[str, dict[str, Any]]:
+        """Return `loss`, then the metrics, of a model on some rows by name, confusion matrices included."""
+        ...
+
+    def outputs(
+        self, experiment: Experiment, model: Arrays, inputs: NDArray[Any], *, device: str
+    ) -> NDArray[Any]:
+        """Return [N, K] outputs after the output activation of preprocessed inputs."""
         ...
 
     def validate_state(self, experiment: Experiment, state: State) -> str | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+import sys
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-import torch
 from threadpoolctl import threadpool_limits
 
 from mlprun.errors import DeviceError
+from mlprun.experiment.experiment import torch_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 def resolve(name: str) -> str:
     """Return the device to run on; `auto` is CUDA if available. Raises DeviceError if it is absent."""
+    if name == "cpu":
+        return name
+    import torch
+
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cpu":
@@ -32,14 +37,10 @@ def resolve(name: str) -> str:
 @contextmanager
 def computing(threads: int, device: str) -> Iterator[None]:
     """Compute with this number of threads, and the same bits every time, within the block."""
-    former = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        # NumPy's products have other bits with another number of threads as well
-        with threadpool_limits(threads, user_api="blas"), deterministic(device):
-            yield
-    finally:
-        torch.set_num_threads(former)
+    # NumPy's products have other bits with another number of threads as well
+    torch = torch_threads(threads) if "torch" in sys.modules else nullcontext()
+    with threadpool_limits(threads, user_api="blas"), torch, deterministic(device):
+        yield
 
 
 @contextmanager
@@ -48,6 +49,8 @@ def deterministic(device: str) -> Iterator[None]:
     if device == "cpu":
         yield
         return
+    import torch
+
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
     former = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(mode=True)

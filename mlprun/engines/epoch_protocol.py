@@ -345,6 +345,8 @@ class SequentialEngine(Generic[S]):
     unsupported_reason: Callable[[Experiment], str | None]
     optimizer_spec: Callable[[Experiment, State], state_spec.OptimizerSpec | None]
     """what the optimizer keeps in a state; None if that is not known"""
+    evaluate: Callable[..., dict[str, dict[str, Any]]]
+    outputs: Callable[..., NDArray[Any]]
 
     def cohort_key(self, experiment: Experiment) -> Hashable:
         """Return the same key for every run: they are trained one after another."""

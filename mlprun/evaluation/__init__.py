@@ -3,29 +3,25 @@
 from mlprun.evaluation.baselines import baselines
 from mlprun.evaluation.model import (
     PredictionTable,
-    SplitMetrics,
     TrainedModel,
     check_initial_weights,
     check_metadata,
     check_tensors,
-    evaluate,
     load,
     missing_best_warnings,
     snapshots,
-    split_tensors,
+    split_rows,
 )
 
 __all__ = [
     "PredictionTable",
-    "SplitMetrics",
     "TrainedModel",
     "baselines",
     "check_initial_weights",
     "check_metadata",
     "check_tensors",
-    "evaluate",
     "load",
     "missing_best_warnings",
     "snapshots",
-    "split_tensors",
+    "split_rows",
 ]

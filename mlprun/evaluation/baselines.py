@@ -7,20 +7,20 @@ take longer to import than most runs take to train.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
-from mlprun.experiment import Experiment, MetricComputer, SplitTensors
+from mlprun.engines.evaluation import evaluate_logits
 from mlprun.parts.activations import Identity
-from mlprun.parts.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from mlprun.parts.data import Floats
+    from mlprun.engines.evaluation import SplitMetrics
+    from mlprun.experiment import Experiment, SplitArrays
+    from mlprun.parts.data import Array, Floats
 
 
 ROWS = 10_000
@@ -35,47 +35,40 @@ STEPS = 500
 """updates of the logistic fit, at most"""
 
 
-class Linear(Network):
-    """Values before the output activation are `inputs · weight + bias`; symbols pick rows of the weight.
+@dataclass(frozen=True)
+class Linear:
+    """Logits are `inputs · weight + bias`, without a weight the bias; symbols pick rows of the weight."""
 
-    Without a weight they are the bias.
-    """
+    experiment: Experiment
+    weight: Floats | None
+    bias: Floats
 
-    def __init__(self, experiment: Experiment, weight: Floats | None, bias: Floats) -> None:
-        super().__init__()
-        architecture = experiment.config.architecture
-        self.vocabulary = architecture.vocabulary
-        self.weight = None if weight is None else torch.from_numpy(weight.astype(experiment.dtype))
-        self.bias = torch.from_numpy(bias.astype(experiment.dtype))
-        activation = architecture.output_activation
-        self.output_activation = nn.Identity() if activation is None else activation.build()
-
-    def preactivation(self, rows: Tensor) -> Tensor:
-        """[B, D] numbers or [B, T] symbols to [B, K]."""
-        if self.weight is None:
-            return self.bias.expand(len(rows), -1)
-        if self.vocabulary is None:
-            return rows @ self.weight + self.bias
-        # as if symbols were one-hot, which would take as many columns as there are symbols
-        places = rows + self.vocabulary * torch.arange(rows.shape[1])
-        return nn.functional.embedding_bag(places, self.weight, mode="sum") + self.bias
+    def logits(self, inputs: Array) -> Array:
+        """[N, D] numbers or [N, T] symbols to [N, K] in the run's dtype."""
+        values = np.tile(self.bias, (len(inputs), 1))
+        vocabulary = self.experiment.config.architecture.vocabulary
+        if self.weight is not None and vocabulary is None:
+            values += inputs @ self.weight
+        elif self.weight is not None:  # as if symbols were one-hot, which would take many columns
+            for position, symbols in enumerate(inputs.T):
+                values += self.weight[position * (vocabulary or 0) + symbols]
+        return values.astype(self.experiment.dtype)
 
 
-def baselines(
-    experiment: Experiment, rows: Mapping[str, SplitTensors]
-) -> dict[str, dict[str, dict[str, Any]]]:
+def baselines(experiment: Experiment, rows: Mapping[str, SplitArrays]) -> dict[str, SplitMetrics]:
     """Figures by baseline and split: `majority` or `mean`, and `logistic regression` or `linear regression`.
 
     There is none where the output activation is neither a probability nor the identity. The regression is
     left out where it would take long, and where the numbers are too large to be squared.
     """
-    meter = MetricComputer(experiment)
     with np.errstate(over="ignore", invalid="ignore"):
-        models = dict(_models(experiment))
-    return {
-        name: {split: meter.evaluate(model, tensors) for split, tensors in rows.items()}
-        for name, model in models.items()
-    }
+        return {
+            name: {
+                split: evaluate_logits(experiment, model.logits(arrays.inputs), arrays)
+                for split, arrays in rows.items()
+            }
+            for name, model in _models(experiment)
+        }
 
 
 def _models(experiment: Experiment) -> Iterator[tuple[str, Linear]]:

@@ -10,13 +10,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from mlprun import files, schema
+from mlprun import engines, files, schema
 from mlprun.config import document as reading
 from mlprun.engines.device import computing
 from mlprun.errors import CheckpointError, DataError, MlprunError, UsageError
-from mlprun.experiment import SPLITS, Experiment, MetricComputer, SplitTensors, compute_logits
+from mlprun.experiment import SPLITS, Experiment
 from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.experiment.rows import read_rows
 from mlprun.parts.initializers import File
@@ -28,6 +27,10 @@ from mlprun.storage import checkpoints
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from mlprun.engines import Engine
+    from mlprun.engines.contract import Arrays
+    from mlprun.engines.evaluation import SplitMetrics
+    from mlprun.experiment import SplitArrays
     from mlprun.parts.data import Array, Names
     from mlprun.parts.datasets import Data
     from mlprun.parts.metrics import Predictions
@@ -48,12 +51,20 @@ class TrainedModel:
     """the checkpoint's path, for messages"""
     config: Config
     preprocessing: Preprocessing
-    network: Network
+    model: Arrays
+    """parameters and buffers by name"""
     epoch: int
     data_digest: str
     """of the rows that the network was trained with"""
+    engine: Engine
+    """what computes its outputs and metrics"""
     device: str = "cpu"
     warnings: Names = ()
+
+    @cached_property
+    def network(self) -> Network:
+        """The nn.Module in evaluation mode, on the device."""
+        return self.alone.filled_network(self.model).to(self.device)
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -82,9 +93,11 @@ class TrainedModel:
 
     def evaluate(self, splits: Sequence[str] = SPLITS) -> SplitMetrics:
         """`loss` and metrics of the splits that have rows, as they were when this epoch was trained."""
+        return self._evaluate(self.experiment, split_rows(self.experiment, splits, epoch=self.epoch))
+
+    def _evaluate(self, experiment: Experiment, rows: Mapping[str, SplitArrays]) -> SplitMetrics:
         with computing(self.config.training.threads, self.device):
-            rows = split_tensors(self.experiment, splits, epoch=self.epoch, device=self.device)
-            return evaluate(self.experiment, self.network, rows)
+            return self.engine.evaluate(experiment, self.model, rows, device=self.device)
 
     def table(self, path: str) -> Data:
         """The rows of a table with known targets; raises DataError for one that does not fit."""
@@ -96,15 +109,12 @@ class TrainedModel:
 
     def evaluate_data(self, data: Data) -> dict[str, Any]:
         """`loss` and metrics of raw rows with known targets."""
-        with computing(self.config.training.threads, self.device):
-            rows = SplitTensors.of(self.alone.prepare(data), self.device)
-            return MetricComputer(self.alone).evaluate(self.network, rows, tables=True)
+        return self._evaluate(self.alone, {"data": self.alone.prepare(data)})["data"]
 
     def outputs(self, inputs: Array) -> Array:
         """[N, K] outputs after the output activation of preprocessed inputs [N, D]."""
-        with computing(self.config.training.threads, self.device), torch.no_grad():
-            before = compute_logits(self.network, torch.from_numpy(inputs).to(self.device))
-            return np.asarray(self.network.output_activation(before).cpu().numpy())
+        with computing(self.config.training.threads, self.device):
+            return self.engine.outputs(self.alone, self.model, inputs, device=self.device)
 
     def predict(self, data: Data) -> Predictions:
         """Outputs, classes and probabilities of raw rows, in the user's units; targets are not looked at."""
@@ -117,22 +127,9 @@ class TrainedModel:
         return prediction_table(self.predict(data), self.preprocessing.target_names, data.warnings)
 
 
-SplitMetrics = dict[str, dict[str, Any]]
-"""by split: `loss`, then the metrics"""
-
-
-def split_tensors(
-    experiment: Experiment, splits: Sequence[str], *, epoch: int, device: str
-) -> dict[str, SplitTensors]:
+def split_rows(experiment: Experiment, splits: Sequence[str], *, epoch: int) -> dict[str, SplitArrays]:
     """The rows of the splits that have any, as an evaluation after `epoch` epochs sees them."""
-    present = [split for split in splits if experiment.has(split)]
-    return {split: SplitTensors.of(experiment.rows(split, epoch=epoch), device) for split in present}
-
-
-def evaluate(experiment: Experiment, network: Network, rows: Mapping[str, SplitTensors]) -> SplitMetrics:
-    """The loss and metrics that the config names, confusion matrices included, of a network on these rows."""
-    meter = MetricComputer(experiment)
-    return {split: meter.evaluate(network, tensors, tables=True) for split, tensors in rows.items()}
+    return {split: experiment.rows(split, epoch=epoch) for split in splits if experiment.has(split)}
 
 
 def load(
@@ -154,8 +151,18 @@ def load(
     if meta["epoch"] > config.training.epochs:
         what = f"is of epoch {meta['epoch']}, and its config goes to {config.training.epochs}"
         raise CheckpointError(where, what, _ANOTHER)
-    network = Experiment.without_data(config, preprocessing).filled_network(model).to(device)
-    return TrainedModel(where, config, preprocessing, network, meta["epoch"], meta["data_digest"], device)
+    engine = _engine(meta.get("engine"), Experiment.without_data(config, preprocessing), device)
+    epoch, digest = meta["epoch"], meta["data_digest"]
+    return TrainedModel(where, config, preprocessing, model, epoch, digest, engine, device)
+
+
+def _engine(name: Any, experiment: Experiment, device: str) -> Engine:
+    """The engine that trained a model, whose metrics have the same digits; torch where it cannot run."""
+    if device == "cpu" and name in engines.NAMES:
+        engine = engines.named(name)
+        if engine.unsupported_reason(experiment) is None:
+            return engine
+    return engines.named("torch")
 
 
 def missing_best_warnings(newest: Checkpoint, best: str) -> Names:
@@ -195,13 +202,12 @@ def check_tensors(
 
     Nothing of the network's size is allocated for it: a config may claim any size.
     """
-    with torch.device("meta"):
-        expected = Experiment.without_data(config, preprocessing).blank_network().state_dict()
-    for name, tensor in expected.items():
+    expected = Experiment.without_data(config, preprocessing).tensors()
+    for name, (dtype, shape) in expected.items():
         array = model.get(name)
         if array is None:
             raise CheckpointError(where, f"tensor {name} is missing", _ANOTHER)
-        needed = f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
+        needed = f"{dtype}{list(shape)}"
         found = f"{array.dtype}{list(array.shape)}"
         if found != needed:
             raise CheckpointError(where, f"tensor {name} is {found}, the config needs {needed}", _ANOTHER)

@@ -1,13 +1,14 @@
 """A config made into an experiment: splits as arrays, the network with its initial weights, and metrics."""
 
-from mlprun.experiment.experiment import Experiment, InitialWeightCache, SplitArrays, data_key
-from mlprun.experiment.metrics import (
-    MetricComputer,
-    SplitTensors,
-    compute_logits,
+from mlprun.experiment.experiment import (
+    Experiment,
+    InitialWeightCache,
+    SplitArrays,
     compute_metrics,
+    data_key,
     history_columns,
     history_metrics,
+    plain,
 )
 from mlprun.parts import SPLITS
 
@@ -15,12 +16,10 @@ __all__ = [
     "SPLITS",
     "Experiment",
     "InitialWeightCache",
-    "MetricComputer",
     "SplitArrays",
-    "SplitTensors",
-    "compute_logits",
     "compute_metrics",
     "data_key",
     "history_columns",
     "history_metrics",
+    "plain",
 ]

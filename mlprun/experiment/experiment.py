@@ -1,15 +1,15 @@
-"""An experiment: rows divided and preprocessed, a network, and how its outputs are read."""
+"""An experiment: rows divided and preprocessed, a network, how its outputs are read, and their metrics."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 
 from mlprun.config.tree import dotted
 from mlprun.errors import DataError, UsageError
@@ -21,13 +21,12 @@ from mlprun.parts.initial_parameters import initial_parameters
 from mlprun.parts.initializers import LayerInit
 from mlprun.parts.losses import Loss, plural
 from mlprun.parts.metrics import Metric, Predictions
-from mlprun.parts.network import LayerSummary, layer_table
 from mlprun.parts.splits import Fresh, divide
 from mlprun.parts.torch_random import drawing
 from mlprun.schema.checks import batch_problem, checkpoint_problem, memory_problem
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from torch import Tensor
 
@@ -36,14 +35,28 @@ if TYPE_CHECKING:
     from mlprun.parts.data import Array, Ints, Names
     from mlprun.parts.datasets import Data
     from mlprun.parts.network import Network
-    from mlprun.parts.part import Part
+    from mlprun.parts.part import LayerSummary, Part
     from mlprun.schema import Config, Problem
 
     State = dict[str, Tensor]
 
 
+T = TypeVar("T")
 FEW = 10_000
 """rows of all splits that are prepared together"""
+
+
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """Let torch compute with this number of threads within the block."""
+    import torch
+
+    former = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(former)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,10 +148,24 @@ class Experiment:
     def check_size(self) -> None:
         """Raise UsageError for a network of user code that is too large for a checkpoint, unallocated."""
         if self.config.architecture.shapes(self.width) is None:
-            with torch.device("meta"):
-                network = self.blank_network().state_dict()
-            shapes = {name: tuple(tensor.shape) for name, tensor in network.items()}
+            shapes = {name: shape for name, (_, shape) in self.tensors().items()}
             self._refuse(checkpoint_problem(self.config, shapes, len(self.fixed["train"])))
+
+    def tensors(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """The dtype and shape of each parameter and buffer of the network, which is not allocated."""
+        architecture, dtype = self.config.architecture, self.config.training.dtype
+        shapes = architecture.shapes(self.width) if architecture.is_built_in else None
+        if shapes is not None:
+            every = shapes | architecture.buffers
+            return {name: (dtype if shape else "int64", shape) for name, shape in every.items()}
+        import torch
+
+        with torch.device("meta"):
+            network = self.blank_network()
+        return {
+            name: (str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
+            for name, tensor in network.state_dict().items()
+        }
 
     @staticmethod
     def _refuse(problem: Problem | None) -> None:
@@ -227,19 +254,28 @@ class Experiment:
 
     def initial(self) -> dict[str, Array]:
         """The initial parameters and buffers by name, as arrays of their own."""
-        architecture, training = self.config.architecture, self.config.training
-        drawn = initial_parameters(architecture, self.width, seed=training.seed, dtype=training.dtype)
+        drawn = self.initial_without_torch()
         if drawn is not None:
             return drawn
         return {name: tensor.numpy().copy() for name, tensor in self.network().state_dict().items()}
+
+    def initial_without_torch(self) -> dict[str, Array] | None:
+        """The same parameters drawn in NumPy; None where that is not known to have the same bits."""
+        architecture, training = self.config.architecture, self.config.training
+        return initial_parameters(architecture, self.width, seed=training.seed, dtype=training.dtype)
 
     def blank_network(self) -> Network:
         """The module with arbitrary weights, to be filled from a checkpoint; reads no file of weights."""
         return self._built(self.config.architecture.model_copy(update={"init": LayerInit()}))
 
-    def layers(self, network: Network | None = None) -> list[LayerSummary]:
-        """The layers of the network (by default one with arbitrary weights) in the order of computation."""
-        return layer_table(network or self.blank_network(), self.width)
+    def layers(self) -> list[LayerSummary]:
+        """The layers of the network in the order of computation."""
+        architecture = self.config.architecture
+        if architecture.is_built_in:
+            return architecture.layer_summaries(self.width)
+        from mlprun.parts.network import layer_table  # imports torch
+
+        return layer_table(self.blank_network(), self.width)
 
     def filled_network(self, model: Mapping[str, Array]) -> Network:
         """The module with these parameters and buffers, in evaluation mode."""
@@ -249,7 +285,8 @@ class Experiment:
 
     def _built(self, architecture: Architecture) -> Network:
         config = self.config
-        with drawing(config.training.seed):
+        # another number of threads may give other bits, and the caller may have had no torch to set it for
+        with torch_threads(config.training.threads), drawing(config.training.seed):
             return architecture.build(self.width, dtype=config.training.dtype, sparse=config.optimizer.sparse)
 
     def digest(self) -> str:
@@ -270,6 +307,49 @@ class Experiment:
         if self.classes is None:
             outputs = self.preprocessing.restore(outputs)
         return Predictions(outputs, truth, self.classes, output_kind != "numbers", config.loss.threshold)
+
+
+def history_metrics(config: Config) -> Names:
+    """The names of the metrics that the history keeps beside the loss."""
+    return tuple(part.name for part in config.metrics if not isinstance(part, Metric) or part.scalar)
+
+
+def history_columns(config: Config) -> Names:
+    """The columns of history.csv, in order."""
+    names = history_metrics(config)
+    train = (f"train_{name}" for name in ("loss", "objective", *names))
+    return ("epoch", "lr", *train, *(f"dev_{name}" for name in ("loss", *names)))
+
+
+def compute_metrics(
+    experiment: Experiment,
+    outputs: Array,
+    truth: Array,
+    extra: Sequence[T],
+    mean: Callable[[Loss, T], float],
+    *,
+    tables: bool = False,
+) -> dict[str, Any]:
+    """Metrics of [N, K] outputs and the truth of their rows, and what `mean` says of each loss among them.
+
+    `extra` has the targets of these losses; `tables` includes metrics that are no single number.
+    """
+    targets = iter(extra)
+    # a metric may overflow to infinity, as it does in torch: that is no reason for a warning
+    with np.errstate(over="ignore", invalid="ignore"):
+        predictions = experiment.predictions(outputs, truth)
+        return {
+            part.name: mean(part, next(targets)) if isinstance(part, Loss) else part.compute(predictions)
+            for part in experiment.computed.metrics
+            if isinstance(part, Loss) or part.scalar or tables
+        }
+
+
+def plain(loss: Loss) -> Loss:
+    """The loss as the history shows it: the mean, unscaled."""
+    if loss.reduction == "mean" and loss.scale == 1.0:
+        return loss
+    return loss.model_copy(update={"reduction": "mean", "scale": 1.0})
 
 
 def data_key(config: Config, *, ignore_seeds: bool = False) -> tuple[Any, ...]:
@@ -321,7 +401,7 @@ def _encoded(loss: Loss, targets: Array, classes: Names | None, dtype: np.dtype[
 
 
 class InitialWeightCache:
-    """Draws what `Experiment.network` starts with, in a module that is built once for each architecture."""
+    """Draws what `Experiment.network` starts with; a module is built once for each architecture if needed."""
 
     def __init__(self) -> None:
         self._networks: dict[tuple[Any, ...], tuple[Network, State]] = {}
@@ -329,6 +409,9 @@ class InitialWeightCache:
 
     def model(self, experiment: Experiment) -> dict[str, Array]:
         """The initial parameters and buffers by name."""
+        drawn = experiment.initial_without_torch()
+        if drawn is not None:
+            return drawn
         with self._lock:
             state = self._drawn(experiment)
             return {name: tensor.numpy().copy() for name, tensor in state.items()}
@@ -351,4 +434,6 @@ class InitialWeightCache:
 
 def load_model(network: Network, model: Mapping[str, Array]) -> None:
     """Give a network these parameters and buffers, copied."""
+    import torch
+
     network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in model.items()})

@@ -5,10 +5,12 @@ Imports torch, so it is imported inside functions only.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Self, cast
+from typing import TYPE_CHECKING, Self, cast
 
 import torch
 from torch import Tensor, nn
+
+from mlprun.parts.part import LayerSummary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -179,15 +181,6 @@ class Elementwise(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """[B, H] to [B, H]."""
         return self.function(values)
-
-
-class LayerSummary(NamedTuple):
-    """A layer: its name in the module, what it is, the shape of one row after it, its trained numbers."""
-
-    name: str
-    kind: str
-    shape: tuple[int, ...]
-    parameters: int
 
 
 def layer_table(network: Network, inputs: int) -> list[LayerSummary]:

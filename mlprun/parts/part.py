@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
@@ -79,6 +79,15 @@ class Part(Options):
     def summary(cls) -> str:
         """The first line of the part's docstring."""
         return (inspect.getdoc(cls) or "").partition("\n")[0]
+
+
+class LayerSummary(NamedTuple):
+    """A layer: its name in the module, what it is, the shape of one row after it, its trained numbers."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
 
 
 P = TypeVar("P", bound=Part)

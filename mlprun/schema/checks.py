@@ -195,7 +195,7 @@ def checkpoint_problem(config: Config, shapes: Mapping[str, tuple[int, ...]], ro
     state_tensors, state = config.optimizer.state_size(len(shapes), weights, steps)
     itemsize = 8 if config.training.dtype == "float64" else 4
     models = 1 + len({0, *config.snapshots})
-    tensors = models * (len(shapes) + config.architecture.buffers) + state_tensors
+    tensors = models * (len(shapes) + len(config.architecture.buffers)) + state_tensors
     size = itemsize * (models * weights + state)
     if tensors <= limits.MAX_TENSORS and size <= limits.MAX_BYTES:
         return None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -19,8 +20,6 @@ from multiprocessing import parent_process
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import TYPE_CHECKING, Protocol
-
-import torch
 
 from mlprun.engines import device as devices
 from mlprun.errors import OutOfMemoryError
@@ -270,7 +269,8 @@ class ThreadWorkers:
     def _train(self, trainer: BatchTrainer, batch: TrialBatch, on_checkpoint: OnCheckpoint) -> BatchResult:
         if self._stop():
             return BatchResult([])
-        if torch.get_num_threads() != batch.threads:  # each thread has a number of its own
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.get_num_threads() != batch.threads:  # each thread has its own number
             torch.set_num_threads(batch.threads)
         return BatchResult(list(trainer.run(batch, on_checkpoint)))
 

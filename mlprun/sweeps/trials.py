@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-import torch
 
 from mlprun import engines, schema
 from mlprun.config import document as reading
@@ -28,10 +27,9 @@ from mlprun.experiment import (
     SPLITS,
     Experiment,
     InitialWeightCache,
-    MetricComputer,
-    SplitTensors,
     data_key,
     history_columns,
+    history_metrics,
 )
 from mlprun.storage import provenance
 from mlprun.sweeps.cohort_file import TrialResult
@@ -52,7 +50,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlprun.engines import ChunkResult, StopCondition
-    from mlprun.parts.network import Network
     from mlprun.schema import Config
     from mlprun.sweeps.cohort_file import Weights
     from mlprun.sweeps.cohorts import Cohort, TrialSpec
@@ -185,13 +182,20 @@ class BatchTrainer:
     ) -> None:
         self.engine, self.device, self.stop = engines.named(engine), device, stop
         self.cache = ExperimentCache() if cache is None else cache
-        self.starts, self._local = InitialWeightCache(), threading.local()
+        self.starts = InitialWeightCache()
 
-    @property
-    def evaluator(self) -> Evaluator:
-        """The evaluator of the calling thread."""
-        evaluator: Evaluator = self._local.__dict__.setdefault("evaluator", Evaluator(self.device))
-        return evaluator
+    def metrics(self, experiment: Experiment, weights: Weights, epoch: int) -> dict[str, float]:
+        """Return `train_loss`, `train_accuracy`, ... of a model after `epoch` epochs."""
+        present = [split for split in SPLITS if experiment.has(split)]
+        rows = {split: experiment.rows(split, epoch=epoch) for split in present}
+        names = {id(arrays): split for split, arrays in rows.items()}  # splits may be the same rows
+        distinct = {split: rows[split] for split in names.values()}
+        computed = self.engine.evaluate(experiment, weights, distinct, device=self.device)
+        return {
+            f"{split}_{name}": computed[names[id(arrays)]][name]
+            for split, arrays in rows.items()
+            for name in ("loss", *history_metrics(experiment.config))
+        }
 
     def run(self, batch: TrialBatch, on_checkpoint: OnCheckpoint) -> Iterator[TrialResult]:
         """Train the trials of a batch as one cohort, and yield the result of each that was not stopped.
@@ -327,7 +331,7 @@ class _Trial(Callback):
             raise run.error
         if run.stop_reason == "interrupted":
             return
-        metrics, state, best = self._trainer.evaluator.metrics, run.state, self._best
+        metrics, state, best = self._trainer.metrics, run.state, self._best
         figures = last = metrics(self._experiment, state.model, run.epoch)
         if best is not None and self._best_epoch not in (None, run.epoch):
             figures = metrics(self._experiment, best, self._best_epoch)
@@ -386,41 +390,6 @@ def run_turn(batch: TrialBatch, stop: StopCondition = never) -> BatchResult:
             if time.monotonic() - began >= TURN_SECONDS:
                 break
     return BatchResult(results)
-
-
-class Evaluator:
-    """Computes the metrics of trials, with networks that are built once for each architecture.
-
-    They are those of `mlprun train`, without tables and baselines.
-    """
-
-    def __init__(self, device: str) -> None:
-        self._device = device
-        self._networks: dict[tuple[Any, ...], tuple[Network, dict[str, torch.Tensor]]] = {}
-
-    def metrics(self, experiment: Experiment, weights: Weights, epoch: int) -> dict[str, float]:
-        """Return `train_loss`, `train_accuracy`, ... of a model after `epoch` epochs."""
-        network, parameters = self._network(experiment)
-        for name, values in weights.items():
-            parameters[name].copy_(torch.from_numpy(np.asarray(values)))
-        computer, computed = MetricComputer(experiment), dict[int, dict[str, float]]()
-        metrics: dict[str, float] = {}
-        for split in SPLITS:
-            if experiment.has(split):
-                rows = experiment.rows(split, epoch=epoch)
-                if id(rows) not in computed:  # splits may be the same rows
-                    computed[id(rows)] = computer.evaluate(network, SplitTensors.of(rows, self._device))
-                metrics |= {f"{split}_{name}": value for name, value in computed[id(rows)].items()}
-        return metrics
-
-    def _network(self, experiment: Experiment) -> tuple[Network, dict[str, torch.Tensor]]:
-        architecture = experiment.config.architecture.model_dump_json()
-        key = (architecture, experiment.width, experiment.dtype)
-        if key not in self._networks:
-            network = experiment.blank_network().to(self._device).eval()
-            state = {name: tensor.detach() for name, tensor in network.state_dict().items()}
-            self._networks[key] = (network, state)
-        return self._networks[key]
 
 
 class ExperimentCache:

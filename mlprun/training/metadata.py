@@ -7,7 +7,6 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, Any
 
-import torch
 import yaml
 
 from mlprun import files, schema
@@ -106,7 +105,11 @@ def _environment(experiment: Experiment, device: str, code: Mapping[str, bytes])
 
 def device_kind(device: str) -> str:
     """Return the model of a device."""
-    return "cpu" if device == "cpu" else torch.cuda.get_device_name(device)
+    if device == "cpu":
+        return "cpu"
+    import torch
+
+    return torch.cuda.get_device_name(device)
 
 
 def record_of(folder: RunFolder) -> dict[str, Any]:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from mlprun.engines import Best, Engine, State
     from mlprun.engines.contract import Arrays, StopReason
-    from mlprun.experiment import Experiment
+    from mlprun.engines.evaluation import SplitMetrics
+    from mlprun.experiment import Experiment, SplitArrays
     from mlprun.storage.runs import RunFolder
     from mlprun.training.recorder import TrainState
 
@@ -61,6 +62,10 @@ class TrainContext:
     callbacks: Sequence[Any] = ()
     pause: int | None = None
     """an epoch to stop at"""
+
+    def evaluate(self, model: Arrays, rows: Mapping[str, SplitArrays]) -> SplitMetrics:
+        """Return `loss` and the metrics of a model on some rows by name."""
+        return self.engine.evaluate(self.experiment, model, rows, device=self.device)
 
 
 def start(
@@ -120,7 +125,7 @@ def train(context: TrainContext, saved: TrainState | None, stop: StopFlag) -> Tr
             if best is None and run.state.progress.undefined:
                 what = f"{experiment.config.best.metric} was not a number at any evaluation"
                 emit(run.callbacks, "on_message", f"warning: {what}: there is no best epoch")
-            run.final_metrics = final_metrics(experiment, run.state, best, device=context.device)
+            run.final_metrics = final_metrics(context, run.state, best)
         except Exception as error:
             translated = translate_error(error)
             expected = isinstance(translated, EXPECTED)
@@ -166,19 +171,21 @@ def _fit(
         return recorder.best
 
 
-def final_metrics(experiment: Experiment, state: State, best: Best | None, *, device: str) -> dict[str, Any]:
+def final_metrics(context: TrainContext, state: State, best: Best | None) -> dict[str, Any]:
     """Return what status.json keeps: `best` (None without dev rows), `last` and `baselines`, with `splits`.
 
     `positive` names the class, of two, that precision, recall and the like are of.
     """
+    experiment = context.experiment
     watched = experiment.config.best.metric
-    last, first = _measured(experiment, state.model, state.epoch, device), None
+    rows = evaluation.split_rows(experiment, SPLITS, epoch=state.epoch)
+    last, first = context.evaluate(state.model, rows), None
     if best is not None:
         is_last = best.epoch == state.epoch
-        splits = last if is_last else _measured(experiment, best.model, best.epoch, device)
+        of_best = evaluation.split_rows(experiment, SPLITS, epoch=best.epoch)
+        splits = last if is_last else context.evaluate(best.model, of_best)
         value = best.metrics[watched.removeprefix("dev_")]
         first = {"epoch": best.epoch, "metric": watched, "value": value, "splits": splits}
-    rows = evaluation.split_tensors(experiment, SPLITS, epoch=state.epoch, device="cpu")
     classes = experiment.classes or ()
     return {
         "positive": classes[1] if len(classes) == 2 else None,
@@ -186,12 +193,6 @@ def final_metrics(experiment: Experiment, state: State, best: Best | None, *, de
         "last": {"epoch": state.epoch, "splits": last},
         "baselines": evaluation.baselines(experiment, rows),
     }
-
-
-def _measured(experiment: Experiment, model: Arrays, epoch: int, device: str) -> evaluation.SplitMetrics:
-    network = experiment.filled_network(model).to(device)
-    rows = evaluation.split_tensors(experiment, SPLITS, epoch=epoch, device=device)
-    return evaluation.evaluate(experiment, network, rows)
 
 
 class StatusWriter(Callback):

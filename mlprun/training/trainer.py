@@ -6,6 +6,7 @@ progress bar or a trial's record is a callback of its run.
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import replace
 from functools import partial
@@ -383,9 +384,7 @@ EXPECTED = (MlprunError, RuntimeError)
 
 def translate_error(error: Exception) -> Exception:
     """Return the error that a user should see: for memory that ran out and for the user's own code."""
-    import torch
-
-    message = str(error)
+    message, torch = str(error), sys.modules.get("torch")
     if isinstance(error, MlprunError):
         return error
     if "does not have a deterministic implementation" in message:
@@ -393,7 +392,8 @@ def translate_error(error: Exception) -> Exception:
         what = f"this experiment needs {operation}, which CUDA does not compute the same way twice"
         return UsageError("device", what, "use device: cpu")
     if (
-        isinstance(error, MemoryError | torch.OutOfMemoryError)
+        isinstance(error, MemoryError)
+        or (torch is not None and isinstance(error, torch.OutOfMemoryError))
         or "allocate memory" in message
         or "ALLOC_FAILED" in message
     ):

@@ -25,7 +25,7 @@ module = import_module("mlprun.evaluation.baselines")  # the package gives that 
 def measured(dataset: Any, **sections: Any) -> tuple[Experiment, dict[str, Any]]:
     config = mlprun.load_config({"dataset": dataset, "training": {"dtype": "float64"}, **sections})
     experiment = Experiment.of(config)
-    rows = evaluation.split_tensors(experiment, SPLITS, epoch=0, device="cpu")
+    rows = evaluation.split_rows(experiment, SPLITS, epoch=0)
     return experiment, evaluation.baselines(experiment, rows)
 
 

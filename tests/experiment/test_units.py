@@ -7,7 +7,8 @@ import pytest
 
 from mlprun import engines, schema
 from mlprun.config import document as reading
-from mlprun.experiment import Experiment, MetricComputer, SplitTensors
+from mlprun.engines.torch.metrics import MetricComputer, SplitTensors
+from mlprun.experiment import Experiment
 
 DELTA = 3000.0
 LINES = [

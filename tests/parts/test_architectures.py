@@ -39,6 +39,7 @@ EXAMPLES = {
     "mlp": (mlp(), 3),
     "logistic regression": (mlp(hidden=()), 3),
     "deep": (mlp(hidden=(5, 4, 3), bias=False, activation=("relu", "tanh"), dropout=0.5), 2),
+    "linear": (mlp(hidden=(3, 2), activation="identity", output_activation="identity"), 2),
     "mixed": (
         mlp(
             layers=(
@@ -334,6 +335,15 @@ def test_the_summary_names_every_layer_and_counts_its_parameters():
     assert kinds["dropout.0"] == ("dropout 0.25", (6,))
     assert kinds["layers.1"] == ("linear 6 -> 4, no bias", (4,))
     assert kinds["activations.1"] == ("gelu", (4,))
+
+
+@CASES
+def test_an_architecture_describes_its_module_without_building_it(architecture, inputs):
+    network = built(architecture, inputs)
+    assert architecture.is_built_in
+    assert architecture.layer_summaries(inputs) == layer_table(network, inputs)
+    described = architecture.shapes(inputs) | architecture.buffers
+    assert described == {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
 @CASES

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlprun import cli
-from mlprun.sweeps.trials import Evaluator
+from mlprun.sweeps.trials import BatchTrainer
 
 from .conftest import ROWS
 
@@ -60,6 +60,6 @@ def test_a_bug_of_mlprun_is_no_failure_of_a_trial(sweep, monkeypatch):
     def metrics(*_):
         raise ValueError("no user had a hand in this")
 
-    monkeypatch.setattr(Evaluator, "metrics", metrics)
+    monkeypatch.setattr(BatchTrainer, "metrics", metrics)
     with pytest.raises(ValueError, match="no user"):
         sweep("seeds: 2", "base.engine=torch")

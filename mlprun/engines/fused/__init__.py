@@ -5,7 +5,7 @@ Nothing here loads Numba unless kernels must be compiled: it takes the better pa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlprun import isolation
 from mlprun.engines import state_spec
@@ -14,11 +14,13 @@ from mlprun.engines.fused import cohort as cohorts
 from mlprun.engines.fused import support
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from mlprun.engines.contract import Arrays, ChunkResult, RunFailure, StopCondition
     from mlprun.engines.fused.cohort import Cohort
-    from mlprun.experiment import Experiment
+    from mlprun.experiment import Experiment, SplitArrays
 
 isolation.isolate_numba()  # before anything here imports it
 
@@ -44,6 +46,18 @@ class FusedEngine:
     def gradients(self, experiment: Experiment, state: State, *, device: str) -> Arrays:
         """Return the gradient of the first batch after `state`, as the kernels compute it."""
         return cohorts.gradients(experiment, state)
+
+    def evaluate(
+        self, experiment: Experiment, model: Arrays, rows: Mapping[str, SplitArrays], *, device: str
+    ) -> dict[str, dict[str, Any]]:
+        """Return `loss`, then the metrics, of a model on some rows by name, confusion matrices included."""
+        return cohorts.evaluate(experiment, model, rows)
+
+    def outputs(
+        self, experiment: Experiment, model: Arrays, inputs: NDArray[Any], *, device: str
+    ) -> NDArray[Any]:
+        """Return [N, K] outputs after the output activation of preprocessed inputs."""
+        return cohorts.outputs(experiment, model, inputs)
 
     def validate_state(self, experiment: Experiment, state: State) -> str | None:
         """Return what is wrong with an optimizer's state, or None."""

@@ -11,15 +11,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
 
 from mlprun.engines import epoch_protocol
 from mlprun.engines.contract import Best, ChunkResult, Improvement
 from mlprun.engines.epoch_protocol import EpochTotals, row_order
-from mlprun.engines.fused.data import kernel_rows
+from mlprun.engines.evaluation import metrics_of
+from mlprun.engines.fused.data import kernel_rows, r2_denominators
 from mlprun.engines.fused.records import DIVERGED, FINISHED, OUT_OF_PATIENCE, PAUSED, kernel_table
 from mlprun.engines.fused.run import EVALUATE, HISTORY_COLUMNS
-from mlprun.experiment import MetricComputer, SplitTensors, history_metrics
+from mlprun.experiment import history_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mlprun.engines.contract import Arrays, Progress, Row, StopCondition, StopReason
     from mlprun.engines.fused.records import Workspace
     from mlprun.engines.fused.run import FusedRun
+    from mlprun.experiment import SplitArrays
 
 T = TypeVar("T")
 _STOP_REASONS: dict[int, StopReason] = {
@@ -80,14 +81,13 @@ def _improvement(epoch: float, before: float, value: float) -> Improvement:
 class PythonMetricsTrainer:
     """An `EpochTrainer` for metrics that kernels do not compute, and for fresh dev rows.
 
-    Steps run in the kernel, which returns where a metric is needed; metrics come from Python, as in torch.
+    Steps run in the kernel, which returns where a metric is needed; metrics come from NumPy.
     """
 
     def __init__(self, run: FusedRun, space: Workspace) -> None:
         self.experiment = run.experiment
         self._run, self._space = run, space
-        self._network, self._meter = run.experiment.network(), MetricComputer(run.experiment)
-        self._train = SplitTensors.of(run.experiment.fixed["train"])
+        self._train = run.experiment.fixed["train"]
         self.is_finite, self.snapshot, self.restore = run.is_finite, run.snapshot, run.restore
 
     @property
@@ -112,38 +112,22 @@ class PythonMetricsTrainer:
         if train(self._space, run, until, stop).stopped == "interrupted":
             return None
         state, order = run.states, row_order(self.experiment.config, run.train_rows, run.epoch - 1)
-        rows = self._train if order is None else self._train.reordered(order)
+        rows = self._train if order is None else self._train.take(order)
         totals = EpochTotals(rows, state["epoch_lr"].item())
         totals.loss, totals.objective = state["epoch_loss"].item(), state["epoch_objective"].item()
-        # an evaluation overwrites the outputs
-        totals.logits.append(self._outputs(run.train_rows))
+        logits = self._space.outputs[: run.train_rows * run.outputs]
+        totals.logits.append(logits.reshape(run.train_rows, run.outputs))
         return totals
 
     def train_metrics(self, totals: EpochTotals) -> dict[str, Any]:
         """Return the metrics of the train rows during the epoch."""
-        return self._meter.compute(self._network, totals.logits[0], totals.rows)
+        return metrics_of(self.experiment, totals.logits[0], totals.rows)
 
     def evaluate(self) -> dict[str, Any]:
-        """Return the loss of the dev rows from the kernel, and the other metrics from its outputs."""
-        run = self._run
-        rows = self.experiment.rows("dev", epoch=run.epoch)
-        data, record = run.data, run.record
-        if "dev" not in self.experiment.fixed:
-            data = data._replace(dev=kernel_rows(self.experiment, rows, run.layout, in_blocks=True))
-            record = record.copy()
-            record["dev_rows"] = len(rows)
-        if self._space.outputs.size < len(rows) * run.outputs:
-            outputs = np.zeros(len(rows) * run.outputs, run.layout.dtype)
-            self._space = self._space._replace(outputs=outputs)
-        table = kernel_table((record, run.layout.network, data, run.parameters, self._space))
-        loss = EVALUATE.compiled(run.layout.dtype.name)(table)
-        metrics = self._meter.compute(self._network, self._outputs(len(rows)), SplitTensors.of(rows))
-        return {"loss": loss, **metrics}
-
-    def _outputs(self, rows: int) -> torch.Tensor:
-        outputs = self._run.outputs
-        values = self._space.outputs[: rows * outputs].reshape(rows, outputs)
-        return torch.from_numpy(values.copy())
+        """Return the loss of the dev rows from the kernel, and the other metrics of its outputs."""
+        rows = self.experiment.rows("dev", epoch=self.epoch)
+        loss, _, logits = evaluate(self._run, self._space, rows)
+        return {"loss": loss, **metrics_of(self.experiment, logits, rows)}
 
     def save_best(self) -> None:
         """Copy the model as it is now: it is the best so far."""
@@ -181,3 +165,18 @@ def train(space: Workspace, run: FusedRun, until: int, stop: StopCondition) -> C
         _STOP_REASONS.get(status),
         incomplete=bool(state["batch_index"]),
     )
+
+
+def evaluate(run: FusedRun, space: Workspace, rows: SplitArrays) -> tuple[float, float, NDArray[Any]]:
+    """Return the loss of any rows, the metric that kernels compute, and the logits [N, K]."""
+    outputs = np.zeros(len(rows) * run.outputs, run.layout.dtype)
+    logits = outputs.reshape(len(rows), run.outputs)
+    record = run.record.copy()
+    record["dev_rows"], record["python_metrics"] = len(rows), 1  # which keeps the outputs
+    data = run.data._replace(
+        dev=kernel_rows(run.experiment, rows, run.layout, in_blocks=True),
+        dev_r2=r2_denominators(run.experiment, rows, run.outputs),
+    )
+    records = (record, run.layout.network, data, run.parameters, space._replace(outputs=outputs))
+    loss = EVALUATE.compiled(run.layout.dtype.name)(kernel_table(records))
+    return float(loss), float(space.squared_errors[0]), logits

@@ -9,21 +9,26 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from mlprun.engines.contract import ChunkResult, State
 from mlprun.engines.epoch_protocol import advance_run
-from mlprun.engines.fused import support
+from mlprun.engines.evaluation import metrics_of, outputs_of
+from mlprun.engines.fused import chunks
 from mlprun.engines.fused.chunks import advance
 from mlprun.engines.fused.compilation import compile_kernels
 from mlprun.engines.fused.run import EVALUATE, TRAIN, FusedRun
+from mlprun.experiment import SplitArrays, history_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from mlprun.engines.contract import RunFailure, StopCondition
+    from mlprun.engines.contract import Arrays, RunFailure, StopCondition
     from mlprun.engines.fused.records import Workspace
     from mlprun.experiment import Experiment
 
@@ -78,8 +83,7 @@ def _workspace(run: FusedRun) -> Workspace:
 
 def warm_up(experiment: Experiment, message: Callable[[str], None]) -> None:
     """Load the kernels of an experiment; if they must be compiled first, say so."""
-    kernels = [TRAIN] if support.kernels_compute_metrics(experiment) else [TRAIN, EVALUATE]
-    compile_kernels(kernels, experiment.config.training.dtype, message)
+    compile_kernels([TRAIN, EVALUATE], experiment.config.training.dtype, message)
 
 
 def gradients(experiment: Experiment, state: State) -> dict[str, NDArray[Any]]:
@@ -92,3 +96,37 @@ def gradients(experiment: Experiment, state: State) -> dict[str, NDArray[Any]]:
     run.record["clip_norm"] = run.record["clip_value"] = -1
     run.call_kernel(space, run.schedule(epoch + 1)._replace(batches=1))
     return run.layout.unflatten(space.gradient)
+
+
+def evaluate(
+    experiment: Experiment, model: Arrays, rows: Mapping[str, SplitArrays]
+) -> dict[str, dict[str, Any]]:
+    """Return `loss`, then the metrics, of a model on some rows by name.
+
+    What kernels compute while training has the digits of the history.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    if not rows:
+        return found
+    run = FusedRun(_with_rows(experiment, next(iter(rows.values()))), State(0, model))
+    names = () if run.python_metrics else history_metrics(run.config)
+    for split, arrays in rows.items():
+        loss, metric, logits = chunks.evaluate(run, _workspace(run), arrays)
+        values = metrics_of(experiment, logits, arrays, tables=True)
+        found[split] = {"loss": loss, **values, **dict.fromkeys(names, metric)}
+    return found
+
+
+def outputs(experiment: Experiment, model: Arrays, inputs: NDArray[Any]) -> NDArray[Any]:
+    """Return [N, K] outputs after the output activation of preprocessed inputs."""
+    count, classes = len(inputs), experiment.config.architecture.outputs or 1
+    shape = (count,) if experiment.config.loss.takes_ids else (count, classes)
+    targets = np.zeros(shape, np.int64 if experiment.config.loss.takes_ids else experiment.dtype)
+    rows = SplitArrays(inputs, targets, (), np.zeros(count) if experiment.classes else targets)
+    run = FusedRun(_with_rows(experiment, rows), State(0, model))
+    return outputs_of(experiment, chunks.evaluate(run, _workspace(run), rows)[2])
+
+
+def _with_rows(experiment: Experiment, rows: SplitArrays) -> Experiment:
+    """The experiment with rows to size a run by, if it has none."""
+    return experiment if experiment.fixed else replace(experiment, fixed={"train": rows})

@@ -258,7 +258,7 @@ def compile_kernel(name: str, dtype: str) -> tuple[str, bytes, Callable[[], int]
     """Compile the kernel `train` or `evaluate` for a NumPy dtype's name, as `compat.compile_function` does.
 
     Denormal numbers are flushed to 0 while it runs. `train` returns why it returned, `evaluate` the loss of
-    the dev rows; their outputs before the output activation are kept.
+    the dev rows; their logits are kept, and their metric in place of the first squared error.
     """
     signature = train_signature(dtype)
     if name == "evaluate":
@@ -276,7 +276,7 @@ def compile_kernel(name: str, dtype: str) -> tuple[str, bytes, Callable[[], int]
     def evaluation_kernel(table: Any) -> Any:
         run, network, data, parameters, space = records_at(table)
         former = flush_denormals()
-        loss, _ = evaluate(run[0], network, data, parameters, space)
+        loss, space.squared_errors[0] = evaluate(run[0], network, data, parameters, space)
         restore_denormals(former)
         return loss
 

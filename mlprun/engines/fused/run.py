@@ -293,7 +293,7 @@ class FusedRun:
         layout, dtype, fields = self.layout, self.layout.dtype, self.record["fields"].item()
         shuffled = self.train_rows if self.record["shuffle"].item() else 0
         batch_blocks = 0 if self.full_batch else -(-self.batch_size // layout.block_rows)
-        kept_rows = max(self.train_rows, self.dev_rows) if self.python_metrics else 0
+        kept_rows = self.train_rows if self.python_metrics else 0
         values, gradient, scalars, squared_errors = aligned_zeros(
             (layout.values_size, dtype),
             (layout.gradient_size, dtype),

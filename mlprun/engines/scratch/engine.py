@@ -79,12 +79,6 @@ class Learner:
     def tensors(self, *, requires_grad: bool) -> dict[str, Tensor]:
         return {name: Tensor(array, requires_grad=requires_grad) for name, array in self.model.items()}
 
-    def outputs(self, logits: Array) -> Array:
-        return self.activate(Tensor(logits)).data
-
-    def mean(self, loss: Loss, logits: Array, targets: Array) -> float:
-        return float(self.summed(loss, Tensor(logits), targets).data) / loss.weight(targets)
-
     def summed(self, loss: Loss, logits: Tensor, targets: Array) -> Tensor:
         """A loss before it is averaged, of the values before the output activation or after it."""
         return entry(LOSSES, loss)(logits if loss.activation else self.activate(logits), targets).sum()

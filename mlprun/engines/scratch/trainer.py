@@ -1,16 +1,17 @@
 """Chapter 6: the engine, whose runs train a `Learner` epoch by epoch, evaluate it and save its state."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlprun.engines import epoch_protocol as protocol
 from mlprun.engines import state_spec
 from mlprun.engines.contract import Arrays, State, StopCondition
+from mlprun.engines.evaluation import evaluate_logits, metrics_of, outputs_of
 from mlprun.engines.scratch.engine import CAPABILITIES, Learner
-from mlprun.engines.scratch.tensor import Array
-from mlprun.experiment import Experiment, SplitArrays, compute_metrics
-from mlprun.parts.losses import Loss
+from mlprun.experiment import Experiment, SplitArrays
 
 
 def optimizer_spec(experiment: Experiment, state: State) -> state_spec.OptimizerSpec:
@@ -52,7 +53,7 @@ class NumpyTrainer:
 
     def state(self) -> State:
         """Return a copy of the run's state."""
-        arrays: dict[str, Array] = {}
+        arrays: dict[str, NDArray[Any]] = {}
         # as the torch engine does, a parameter of which nothing is kept is left out
         structure = {
             name: state_spec.pack(slots, f"0.{name}", arrays)
@@ -99,21 +100,13 @@ class NumpyTrainer:
 
     def train_metrics(self, totals: protocol.EpochTotals) -> dict[str, Any]:
         """Return the metrics and extra losses of the train rows during the epoch."""
-        return self._metrics(np.concatenate(totals.logits), totals.rows)
+        return metrics_of(self.experiment, np.concatenate(totals.logits), totals.rows)
 
     @np.errstate(all="ignore")
     def evaluate(self) -> dict[str, Any]:
         """Return `loss` and the metrics of the dev rows after the epochs so far."""
         rows = self.experiment.rows("dev", epoch=self.epoch)
-        logits = self.learner.logits(rows.inputs)
-        loss = self.learner.mean(self.config.loss, logits, rows.targets)
-        return {"loss": loss, **self._metrics(logits, rows)}
-
-    def _metrics(self, logits: Array, rows: SplitArrays) -> dict[str, Any]:
-        def mean(loss: Loss, targets: Array) -> float:
-            return self.learner.mean(loss, logits, targets)
-
-        return compute_metrics(self.experiment, self.learner.outputs(logits), rows.truth, rows.extra, mean)
+        return evaluate_logits(self.experiment, self.learner.logits(rows.inputs), rows)
 
     def _ordered(self) -> SplitArrays:
         order = protocol.row_order(self.config, len(self.train), self.epoch)
@@ -124,6 +117,22 @@ class NumpyTrainer:
         return [rows.take(slice(start, start + size)) for start in range(0, len(rows), size)]
 
 
+def evaluate(
+    experiment: Experiment, model: Arrays, rows: Mapping[str, SplitArrays], *, device: str
+) -> dict[str, dict[str, Any]]:
+    """Return `loss`, then the metrics, of a model on some rows by name, confusion matrices included."""
+    learner = Learner(experiment.computed, model, {})
+    return {
+        name: evaluate_logits(experiment, learner.logits(one.inputs), one, tables=True)
+        for name, one in rows.items()
+    }
+
+
+def outputs(experiment: Experiment, model: Arrays, inputs: NDArray[Any], *, device: str) -> NDArray[Any]:
+    """Return [N, K] outputs after the output activation of preprocessed inputs."""
+    return outputs_of(experiment, Learner(experiment.computed, model, {}).logits(inputs))
+
+
 class ScratchEngine(protocol.SequentialEngine[NumpyTrainer]):
     """The explained engine."""
 
@@ -131,3 +140,5 @@ class ScratchEngine(protocol.SequentialEngine[NumpyTrainer]):
     trainer = NumpyTrainer
     unsupported_reason = staticmethod(CAPABILITIES.missing)
     optimizer_spec = staticmethod(optimizer_spec)
+    evaluate = staticmethod(evaluate)
+    outputs = staticmethod(outputs)

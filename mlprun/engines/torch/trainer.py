@@ -11,8 +11,8 @@ import torch
 from mlprun import randomness
 from mlprun.engines import epoch_protocol as protocol
 from mlprun.engines.contract import State
+from mlprun.engines.torch.metrics import MetricComputer, SplitTensors, evaluate, outputs
 from mlprun.engines.torch.optimizer_state import flatten, optimizer_spec, unflatten
-from mlprun.experiment import MetricComputer, SplitTensors
 from mlprun.experiment.experiment import load_model
 from mlprun.parts.optimizers import step_function
 from mlprun.randomness import Purpose
@@ -235,3 +235,5 @@ class TorchEngine(protocol.SequentialEngine[TorchTrainer]):
     trainer = TorchTrainer
     unsupported_reason = staticmethod(lambda _: None)
     optimizer_spec = staticmethod(optimizer_spec)
+    evaluate = staticmethod(evaluate)
+    outputs = staticmethod(outputs)

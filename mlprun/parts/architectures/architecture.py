@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import Field
 
-from mlprun.parts.activations import HiddenActivation, Identity, OneActivation, build_activation
+from mlprun.parts.activations import HiddenActivation, Identity, OneActivation, build_activation, each
 from mlprun.parts.initializers import (
     Default,
     GivenValues,
@@ -15,13 +16,14 @@ from mlprun.parts.initializers import (
     LayerInitField,
     ModuleInitializer,
 )
-from mlprun.parts.part import Dtype, Options, Part, PositiveInt, Probability, Registry
+from mlprun.parts.part import Dtype, LayerSummary, Options, Part, PositiveInt, Probability, Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor, nn
 
+    from mlprun.parts.activations import Activation
     from mlprun.parts.data import DatasetInfo
     from mlprun.parts.network import Network
 
@@ -131,9 +133,41 @@ class Architecture(Part):
         return None
 
     @property
-    def buffers(self) -> int:
-        """Tensors beside the parameters, such as the running means of batch norm."""
-        return 0
+    def buffers(self) -> dict[str, tuple[int, ...]]:
+        """Tensors beside the parameters, such as the running means of batch norm, with their shapes.
+
+        Those of shape () are int64 counters.
+        """
+        return {}
+
+    @property
+    def hidden_activations(self) -> tuple[Activation, ...]:
+        """The activations before the output layer."""
+        named = [self._embedding, self]
+        return tuple(one for owner in named for one in each(getattr(owner, "activation", None) or ()))
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether neither it nor an activation is of user code: no module has more than is described here."""
+        parts: list[Part | None] = [self, self.output_activation, *self.hidden_activations]
+        return all(type(part).__module__.startswith("mlprun.parts.") for part in parts if part is not None)
+
+    def layer_summaries(self, inputs: int) -> list[LayerSummary]:
+        """The layers in the order of computing, for a built-in architecture with `outputs` set."""
+        raise NotImplementedError
+
+    def _layer(self, name: str, shape: tuple[int, ...], inputs: int) -> LayerSummary:
+        """A layer of `shapes` by its name, with the shape of a row after it."""
+        shapes = self.shapes(inputs) or {}
+        weight, bias = shapes[f"{name}.weight"], shapes.get(f"{name}.bias")
+        size = math.prod(weight) + math.prod(bias or (0,))
+        if name == "embedding":
+            kind = f"embedding of {weight[0]} in {weight[1]}"
+        elif len(weight) == 2:
+            kind = f"linear {weight[1]} -> {weight[0]}{'' if bias else ', no bias'}"
+        else:
+            kind = f"{'batch' if f'{name}.running_mean' in self.buffers else 'layer'} norm"
+        return LayerSummary(name, kind, shape, size)
 
     def activations(self, inputs: int, *, fused: bool) -> int:
         """Numbers per row of a batch that a training step keeps at least; `fused` if that engine may run."""
@@ -190,6 +224,16 @@ class Architecture(Part):
         """How a layer without its own `init` starts."""
         init = getattr(self, "init", None)
         return init if isinstance(init, LayerInit) else LayerInit()
+
+
+def activation_summary(
+    name: str, activation: Activation | tuple[Activation, ...] | None, shape: tuple[int, ...]
+) -> list[LayerSummary]:
+    """The row of an activation; none for the identity."""
+    parts = each(activation or ())
+    if not parts or (len(parts) == 1 and isinstance(parts[0], Identity)):
+        return []
+    return [LayerSummary(name, " + ".join(part.names()[0] for part in parts), shape, 0)]
 
 
 architectures: Registry[Architecture] = Registry("architecture", "architectures")

@@ -7,22 +7,25 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from mlprun.parts.activations import HiddenActivation, Relu, build_activation
+from mlprun.parts.activations import HiddenActivation, Relu, build_activation, each
 from mlprun.parts.architectures.architecture import (
     Architecture,
     Embedding,
     Layer,
     Norm,
     OutputLayer,
+    activation_summary,
     architectures,
 )
 from mlprun.parts.initializers import InitField, LayerInit
-from mlprun.parts.part import PositiveInt, Probability
+from mlprun.parts.part import LayerSummary, PositiveInt, Probability
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor, nn
+
+    from mlprun.parts.activations import Activation
 
 AnyLayer = TypeVar("AnyLayer", Layer, OutputLayer)
 
@@ -117,8 +120,40 @@ class Mlp(Architecture):
         return shapes
 
     @property
-    def buffers(self) -> int:
-        return 3 * sum(layer.norm == "batch" for layer in self.hidden_layers)
+    def buffers(self) -> dict[str, tuple[int, ...]]:
+        return {
+            f"norms.{number}.{name}": shape
+            for number, layer in enumerate(self.hidden_layers)
+            if layer.norm == "batch"
+            for name, shape in (
+                ("running_mean", (layer.units,)),
+                ("running_var", (layer.units,)),
+                ("num_batches_tracked", ()),
+            )
+        }
+
+    @property
+    def hidden_activations(self) -> tuple[Activation, ...]:
+        own = (one for layer in self.hidden_layers for one in each(layer.activation or ()))
+        return (*super().hidden_activations, *own)
+
+    def layer_summaries(self, inputs: int) -> list[LayerSummary]:
+        assert self.outputs is not None
+        rows: list[LayerSummary] = []
+        if self.embedding is not None:
+            rows.append(self._layer("embedding", (inputs, self.embedding.dim), inputs))
+            flat = (inputs * self.embedding.dim,)
+            rows += activation_summary("embedding_activation", self.embedding.activation, flat)
+        for number, layer in enumerate(self.hidden_layers):
+            shape = (layer.units,)
+            rows.append(self._layer(f"layers.{number}", shape, inputs))
+            if layer.norm != "none":
+                rows.append(self._layer(f"norms.{number}", shape, inputs))
+            rows += activation_summary(f"activations.{number}", layer.activation, shape)
+            if layer.dropout:
+                rows.append(LayerSummary(f"dropout.{number}", f"dropout {layer.dropout:g}", shape, 0))
+        rows.append(self._layer(f"layers.{len(self.hidden_layers)}", (self.outputs,), inputs))
+        return [*rows, *activation_summary("output_activation", self.output_activation, (self.outputs,))]
 
     def activations(self, inputs: int, *, fused: bool) -> int:
         return 0 if fused else sum(layer.units for layer in self.hidden_layers)

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from mlprun.parts.activations import HiddenActivation, Tanh, build_activation
-from mlprun.parts.architectures.architecture import Architecture, Embedding, architectures
+from mlprun.parts.architectures.architecture import (
+    Architecture,
+    Embedding,
+    activation_summary,
+    architectures,
+)
 from mlprun.parts.initializers import InitField, LayerInit
-from mlprun.parts.part import PositiveInt
+from mlprun.parts.part import LayerSummary, PositiveInt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +58,18 @@ class Rnn(Architecture):
             if self.bias:
                 shapes[f"cell.{name}.bias"] = size[:1]
         return shapes
+
+    def layer_summaries(self, inputs: int) -> list[LayerSummary]:
+        assert self.outputs is not None
+        rows: list[LayerSummary] = []
+        if self.embedding is not None:
+            shape = (inputs, self.embedding.dim)
+            rows.append(self._layer("embedding", shape, inputs))
+            rows += activation_summary("embedding_activation", self.embedding.activation, shape)
+        rows += [self._layer(f"cell.{name}", (self.hidden,), inputs) for name in ("input", "hidden")]
+        rows += activation_summary("cell.activation", self.activation, (self.hidden,))
+        rows.append(self._layer("cell.output", (self.outputs,), inputs))
+        return [*rows, *activation_summary("output_activation", self.output_activation, (self.outputs,))]
 
     def activations(self, inputs: int, *, fused: bool) -> int:
         return inputs * self.hidden

@@ -1,42 +1,30 @@
-"""The loss and metrics of a network on some rows, as the config names them."""
+"""The loss and metrics of a module on some rows, and the rows as tensors."""
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from mlprun.experiment import compute_metrics, plain
+from mlprun.experiment.experiment import load_model
 from mlprun.parts.losses import Loss
-from mlprun.parts.metrics import Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping
 
     from torch import Tensor
 
-    from mlprun.experiment.experiment import Experiment, SplitArrays
-    from mlprun.parts.data import Array, Names
+    from mlprun.experiment import Experiment, SplitArrays
+    from mlprun.parts.data import Array
     from mlprun.parts.network import Network
-    from mlprun.schema import Config
 
-
-T = TypeVar("T")
 CHUNK = 65_536
 """rows evaluated at once, so that memory stays bounded on large tables"""
-
-
-def history_metrics(config: Config) -> Names:
-    """The names of the metrics that the history keeps beside the loss."""
-    return tuple(part.name for part in config.metrics if not isinstance(part, Metric) or part.scalar)
-
-
-def history_columns(config: Config) -> Names:
-    """The columns of history.csv, in order."""
-    names = history_metrics(config)
-    train = (f"train_{name}" for name in ("loss", "objective", *names))
-    return ("epoch", "lr", *train, *(f"dev_{name}" for name in ("loss", *names)))
+_THREAD = threading.local()
 
 
 @dataclass(frozen=True)
@@ -63,30 +51,6 @@ class SplitTensors:
 
     def __len__(self) -> int:
         return len(self.inputs)
-
-
-def compute_metrics(
-    experiment: Experiment,
-    outputs: Array,
-    truth: Array,
-    extra: Sequence[T],
-    mean: Callable[[Loss, T], float],
-    *,
-    tables: bool = False,
-) -> dict[str, Any]:
-    """Metrics of [N, K] outputs and the truth of their rows, and what `mean` says of each loss among them.
-
-    `extra` has the targets of these losses; `tables` includes metrics that are no single number.
-    """
-    targets = iter(extra)
-    # a metric may overflow to infinity, as it does in torch: that is no reason for a warning
-    with np.errstate(over="ignore", invalid="ignore"):
-        predictions = experiment.predictions(outputs, truth)
-        return {
-            part.name: mean(part, next(targets)) if isinstance(part, Loss) else part.compute(predictions)
-            for part in experiment.computed.metrics
-            if isinstance(part, Loss) or part.scalar or tables
-        }
 
 
 class MetricComputer:
@@ -127,16 +91,36 @@ class MetricComputer:
         return {"loss": loss, **self.compute(network, before, rows, tables=tables)}
 
 
-def plain(loss: Loss) -> Loss:
-    """The loss as the history shows it: the mean, unscaled."""
-    if loss.reduction == "mean" and loss.scale == 1.0:
-        return loss
-    return loss.model_copy(update={"reduction": "mean", "scale": 1.0})
-
-
 def compute_logits(network: Network, inputs: Tensor) -> Tensor:
     """Values before the output activation, [N, K], computed in chunks without gradients."""
     with torch.no_grad():
         if len(inputs) <= CHUNK:
             return network.preactivation(inputs)
         return torch.cat([network.preactivation(part) for part in torch.split(inputs, CHUNK)])
+
+
+def evaluate(
+    experiment: Experiment, model: Mapping[str, Array], rows: Mapping[str, SplitArrays], *, device: str
+) -> dict[str, dict[str, Any]]:
+    """Return `loss`, then the metrics, of a model on some rows by name, confusion matrices included."""
+    network, meter = _network(experiment, model, device), MetricComputer(experiment)
+    tensors = {name: SplitTensors.of(arrays, device) for name, arrays in rows.items()}
+    return {name: meter.evaluate(network, one, tables=True) for name, one in tensors.items()}
+
+
+def outputs(experiment: Experiment, model: Mapping[str, Array], inputs: Array, *, device: str) -> Array:
+    """Return [N, K] outputs after the output activation of preprocessed inputs."""
+    network = _network(experiment, model, device)
+    with torch.no_grad():
+        logits = compute_logits(network, torch.from_numpy(inputs).to(device))
+        return np.asarray(network.output_activation(logits).cpu().numpy())
+
+
+def _network(experiment: Experiment, model: Mapping[str, Array], device: str) -> Network:
+    """The module with these parameters; this thread's last one is used again for equal architectures."""
+    key = (experiment.config.architecture.model_dump_json(), experiment.width, experiment.dtype, device)
+    if getattr(_THREAD, "key", None) != key:
+        _THREAD.key, _THREAD.network = key, experiment.blank_network().to(device).eval()
+    network: Network = _THREAD.network
+    load_model(network, model)
+    return network
