@@ -61,27 +61,14 @@ def _usage(error: Any, arguments: Sequence[str]) -> str:
             return f"{option}: must follow the command; write mlprun COMMAND {option}"
         parameters = context.command.get_params(context)
         known = [name for parameter in parameters for name in parameter.opts if name.startswith("-")]
-        arguments = [parameter for parameter in parameters if parameter.param_type_name == "argument"]
-        meant = _as_argument(option, arguments) or hint(option, known, f"{command} --help")
-        return f"{option}: no such option; {meant}"
+        takes_values = any("KEY=VALUE" in str(parameter.metavar) for parameter in parameters)
+        values = " (values of the config are written KEY=VALUE, as in optimizer.lr=0.1)" * takes_values
+        return f"{option}: no such option; {hint(option, known, f'{command} --help')}{values}"
     what = " ".join(error.format_message().split()).rstrip(".")
     return f"{command}: {what[:1].lower()}{what[1:]}; try {command} --help"
 
 
-def _as_argument(option: str, arguments: Sequence[Any]) -> str:
-    """How to write an option that is an argument: a path, or a value of the config."""
-    name = option.lstrip("-").replace("-", "_")
-    if any(name == argument.name for argument in arguments):
-        return f"write it without {option}"
-    if not any("KEY=VALUE" in str(argument.metavar) for argument in arguments):
-        return ""
-    from mlprun.schema.error_messages import key_of_option
-
-    key = key_of_option(name)
-    return "" if key is None else f"write {key}=VALUE after the config"
-
-
 def hint(word: str, candidates: Sequence[str], help_command: str) -> str:
     """Return `did you mean X?` if a known word is similar, otherwise the help command."""
-    near = difflib.get_close_matches(word, candidates, n=1)
+    near = difflib.get_close_matches(word, candidates, n=1, cutoff=0.7)
     return f"did you mean {near[0]}?" if near else f"try {help_command}"

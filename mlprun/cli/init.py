@@ -15,7 +15,7 @@ from typer import Argument, Option
 from mlprun import files, schema
 from mlprun.cli import reference
 from mlprun.cli.infer import infer_table
-from mlprun.cli.notation import inline, plain
+from mlprun.cli.notation import inline
 from mlprun.cli.options import Force, save
 from mlprun.cli.terminal import Output
 from mlprun.cli.validate import SCHEMA_FILE, schema_text
@@ -162,7 +162,7 @@ def _section_lines(config: schema.Config, chosen: Mapping[str, Mapping[str, Any]
         value, name = getattr(config, section.name), section.name
         active = name in chosen or name in ACTIVE
         if not active or not isinstance(value, BaseModel):
-            yield _line(f"{'' if active else '# '}{name}: {inline(full(value))}", section)
+            yield _line(f"{'' if active else '# '}{name}: {_shown(value)}", section)
             continue
         yield from ("", f"{name}:  # {section.description}")
         if isinstance(value, Part):
@@ -170,9 +170,9 @@ def _section_lines(config: schema.Config, chosen: Mapping[str, Mapping[str, Any]
             yield f"  name: {value.names()[0]}  # another: `mlprun list {home.plural}`"
         options = chosen.get(name, {})
         for option in _top(type(value)):
-            shown = options.get(option.name, full(getattr(value, option.name)))
+            shown = options.get(option.name, getattr(value, option.name))
             is_active = option.name in (*options, *ACTIVE.get(name, ()))
-            yield _line(f"  {'' if is_active else '# '}{option.name}: {inline(shown)}", option)
+            yield _line(f"  {'' if is_active else '# '}{option.name}: {_shown(shown)}", option)
         yield ""
 
 
@@ -185,14 +185,10 @@ def _line(text: str, option: reference.Option) -> str:
     return f"{text:<{COMMENT_COLUMN}}  # {option.description} ({option.values})"
 
 
-def full(value: Any) -> Any:
-    """A value with all its options, except those that are null or disabled."""
-    if isinstance(value, Split) and (value.same or value.column is not None):
-        return split_value(value)
-    if isinstance(value, BaseModel) and not isinstance(value, Part):
-        fields = type(value).model_fields
-        off = {name for name, member in value if member is None or member is fields[name].default is False}
-        return {name: full(member) for name, member in value if name not in off}
-    if isinstance(value, list | tuple):
-        return [full(member) for member in value]
-    return plain(value)
+def _shown(value: Any) -> str:
+    """A value with all its options, except those that are null."""
+    if isinstance(value, Split):
+        value = split_value(value)
+    elif isinstance(value, BaseModel) and not isinstance(value, Part):
+        value = value.model_dump(exclude_none=True)
+    return inline(value)

@@ -162,13 +162,6 @@ def sections_with(key: str, data: Mapping[str, Any], model: type[Options] = Conf
     ]
 
 
-def key_of_option(name: str) -> str | None:
-    """Return the path of the config key that an unknown option was probably meant to be, or None."""
-    keys = [*sections_with(name, {"optimizer": "sgd", "dataset": "moons"}), aliases.closest_key(name, "")]
-    # epochs occurs in several sections; training comes first
-    return min(filter(None, keys), key=lambda key: not key.startswith("training"), default=None)
-
-
 def _elsewhere(key: str, data: Mapping[str, Any], model: type[Options]) -> list[str]:
     """Return the paths where an unknown top-level key is allowed: one level down, or in a sweep's base."""
     found = sections_with(key, data, model)
