@@ -49,17 +49,12 @@ def _look() -> Iterator[Finding]:
     needed = extras.requirements()
     yield from (_package(requirement) for requirement in needed.always)
     yield from (_extra(name, requirements) for name, requirements in needed.extras.items())
-    torch, finding = _import("torch", GET_TORCH)
-    yield finding
-    if torch is not None:
-        threads = f"{os.cpu_count()} cores; training.threads sets how many a run uses"
-        yield Finding("device cpu", "ok", threads)
-        yield from _cuda(torch)
-    yield _folder("runs", "runs")
-    matplotlib, finding = _import("matplotlib", "pip install --force-reinstall matplotlib")
-    yield finding
-    if matplotlib is not None:  # without its cached list of fonts plotting starts slowly
-        yield _folder("plots cache", matplotlib.get_cachedir())
+    yield from _torch()
+    here = os.path.abspath("runs" if files.is_folder("runs") else os.curdir)
+    if os.access(here, os.W_OK | os.X_OK):
+        yield Finding("runs", "ok", f"{here} is writable")
+    else:
+        yield Finding("runs", "broken", f"{here} is not writable", "use another folder, or change its mode")
 
 
 def _package(requirement: str) -> Finding:
@@ -89,14 +84,17 @@ def _extra(name: str, requirements: list[str]) -> Finding:
     return Finding(f"extra {name}", "ok", "installed")
 
 
-def _import(name: str, remedy: str) -> tuple[Any, Finding]:
-    """A module, or None, and whether it can be imported and how long that takes."""
+def _torch() -> Iterator[Finding]:
+    """Whether PyTorch can be imported, how long that takes, and its devices."""
     start = time.perf_counter()
     try:
-        module = importlib.import_module(name)
+        torch = importlib.import_module("torch")
     except Exception as error:  # noqa: BLE001 - a broken installation can raise anything
-        return None, Finding(f"import {name}", "broken", _first_line(error), remedy)
-    return module, Finding(f"import {name}", "ok", f"takes {time.perf_counter() - start:.1f} s")
+        yield Finding("import torch", "broken", _first_line(error), GET_TORCH)
+        return
+    yield Finding("import torch", "ok", f"takes {time.perf_counter() - start:.1f} s")
+    yield Finding("device cpu", "ok", f"{os.cpu_count()} cores; training.threads sets how many a run uses")
+    yield from _cuda(torch)
 
 
 def _cuda(torch: Any) -> Iterator[Finding]:
@@ -114,16 +112,6 @@ def _cuda(torch: Any) -> Iterator[Finding]:
         hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
         remedy = "check the driver with nvidia-smi" if hidden is None else "unset CUDA_VISIBLE_DEVICES"
         yield Finding("device cuda", "absent", _first_line(error), remedy)
-
-
-def _folder(subject: str, folder: str) -> Finding:
-    """Whether files can be written to a folder, or to its parent if it does not exist."""
-    existing = folder if files.is_folder(folder) else os.path.dirname(os.path.abspath(folder))
-    if not os.access(existing, os.W_OK | os.X_OK):
-        return Finding(
-            subject, "broken", f"{existing} is not writable", "use another folder, or change its mode"
-        )
-    return Finding(subject, "ok", f"{os.path.abspath(folder)} is writable")
 
 
 def _first_line(error: Exception) -> str:

@@ -98,10 +98,8 @@ def _check(template: str | None, data: str | None, target: list[str] | None) -> 
     """Raise UsageError for options that cannot be combined."""
     if data and template:
         raise UsageError("--data", f"cannot be combined with the template {template}", "omit one of them")
-    if data and not target:
-        raise UsageError("--data", "requires the column to predict", "add --target COLUMN")
-    if target and not data:
-        raise UsageError("--target", "requires a table", "add --data FILE")
+    if bool(data) != bool(target):
+        raise UsageError("init", "a table needs a column to predict", "add --data FILE --target COLUMN")
     if template and template not in template_names():
         hint = suggestion(template, template_names())
         raise UsageError(

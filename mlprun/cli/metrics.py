@@ -13,15 +13,13 @@ if TYPE_CHECKING:
     from mlprun.storage.runs import Status
 
 ORDER = (*SPLITS, "data")
-POSITIVE_METRICS = frozenset(("precision", "recall", "f1", "average_precision"))
-"""metrics of the positive class in binary classification"""
 Metrics = Mapping[str, Mapping[str, Any]]
 
 
 def metrics_table(columns: Mapping[str, Metrics], title: str = "", positive: str | None = None) -> Table:
     """Return metrics by column, split and name as a table, without those that are tables themselves.
 
-    The title names the `positive` class if any metric refers to it.
+    The title names the `positive` class of precision, recall and the like.
     """
     cells: dict[tuple[str, str], dict[str, float]] = {}
     for column, metrics in columns.items():
@@ -31,7 +29,7 @@ def metrics_table(columns: Mapping[str, Metrics], title: str = "", positive: str
                     cells.setdefault((split, name), {})[column] = value
     # splits in order of use, losses before metrics: JSON does not keep the order
     names = sorted(cells, key=lambda name: (ORDER.index(name[0]), name[1] != "loss"))
-    if positive is not None and POSITIVE_METRICS & {name for _, name in names}:
+    if positive is not None:
         title = f"{title}{'; ' if title else ''}positive class: {positive}"
     rows = [(*name, *(cells[name].get(column) for column in columns)) for name in names]
     return Table(("split", "metric", *columns), rows, title)

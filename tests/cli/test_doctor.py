@@ -113,9 +113,10 @@ def test_an_extra_that_is_not_complete_is_absent_not_broken():
     )
 
 
-def test_a_place_that_cannot_be_written_to_is_broken(tmp_path):
-    blocked = tmp_path / "file"
-    blocked.write_text("")
-    finding = doctor._folder("runs", str(blocked / "deep" / "runs"))
-    assert finding.state == "broken"
-    assert str(blocked / "deep") in finding.found
+def test_a_place_that_cannot_be_written_to_is_broken(light_torch, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(doctor.os, "access", lambda *_: False)
+    ok, found = findings(capsys)
+    assert not ok
+    assert found["runs"]["state"] == "broken"
+    assert str(tmp_path) in found["runs"]["found"]

@@ -196,8 +196,16 @@ def test_a_name_with_a_line_break_stays_in_its_comment(init, tmp_path):
             2,
             "error: --data: cannot be combined with the template iris; omit one of them",
         ),
-        (["--data", "t.csv"], 2, "error: --data: requires the column to predict; add --target COLUMN"),
-        (["--target", "y"], 2, "error: --target: requires a table; add --data FILE"),
+        (
+            ["--data", "t.csv"],
+            2,
+            "error: init: a table needs a column to predict; add --data FILE --target COLUMN",
+        ),
+        (
+            ["--target", "y"],
+            2,
+            "error: init: a table needs a column to predict; add --data FILE --target COLUMN",
+        ),
         (["--data", "t.csv", "--target", "yy"], 2, "error: t.csv: has no column 'yy'; did you mean y?"),
     ],
 )
