@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
+from pydantic_core import to_jsonable_python
 
 from mlprun.schema import model as models
 
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
     from mlprun.parts.part import Options
 
 JsonSchema = dict[str, Any]
+
+
+class Generator(GenerateJsonSchema):
+    """Pydantic's generator, which otherwise builds a serializer for each default."""
+
+    def encode_default(self, dft: Any) -> Any:
+        """Return a default as JSON."""
+        return to_jsonable_python(dft)
+
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 PARTIAL: Final = ".partial"
@@ -31,7 +41,8 @@ def json_schema() -> JsonSchema:
     A config with `base:` may be partial anywhere but in lists, so its sections are described twice.
     """
     parts = dict.fromkeys(part for registry in models.registries() for part in registry)
-    references, made = models_json_schema([(one, "validation") for one in (models.build(), *parts)])
+    kinds = [(one, "validation") for one in (models.build(), *parts)]
+    references, made = models_json_schema(kinds, schema_generator=Generator)  # type: ignore[arg-type]
     names = {model: reference["$ref"] for (model, _), reference in references.items()}
     definitions = {
         name + end: _resolved(one, end, names) for name, one in made["$defs"].items() for end in ("", PARTIAL)
