@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     Clock = Callable[[], float]
 
 PLAIN = "plain PyTorch"
-_SLOWDOWN, _LEAST_LR = 1e6, 1e-12
-"""How much smaller the learning rate is made for a run that diverges while it is measured, and the least."""
+_LEAST_LR = 1e-12
 
 SECONDS = 45.0
 """Of measuring for `--plot`; with everything else the command takes about a minute."""
@@ -62,7 +61,7 @@ def measure(config: Config, *, rounds: int, seconds: float, say: Say) -> dict[st
         lr = config.optimizer.lr
         if lr < _LEAST_LR:
             raise
-        slower = config.optimizer.model_copy(update={"lr": lr / _SLOWDOWN})
+        slower = config.optimizer.model_copy(update={"lr": lr / 1e6})
         say(f"{config.name} diverges in the long run with lr {lr:g}; measured with {slower.lr:g}")
         slow = config.model_copy(update={"optimizer": slower})
         return measure(slow, rounds=rounds, seconds=seconds, say=say)

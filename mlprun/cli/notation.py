@@ -33,22 +33,18 @@ def inline(value: Any) -> str:
 
 def plain(value: Any) -> Any:
     """Return a value as mappings, lists, numbers and text; a part with default options is its name."""
-    if isinstance(value, Part):
-        changed = {name: member for name, member in value if name not in _defaults(value)}
-        return plain({"name": value.names()[0], **changed}) if changed else value.names()[0]
     if isinstance(value, BaseModel):
-        return {name: plain(member) for name, member in value if name not in _defaults(value)}
+        fields = {name: field for name, field in type(value).model_fields.items() if name != "name"}
+        current = {name: getattr(value, name) for name in fields}
+        changed = {name: plain(one) for name, one in current.items() if one != default_of(fields[name])}
+        if not isinstance(value, Part):
+            return changed
+        return {"name": value.names()[0], **changed} if changed else value.names()[0]
     if isinstance(value, Mapping):
         return {str(name): plain(member) for name, member in value.items()}
     if isinstance(value, list | tuple):
         return [plain(member) for member in value]
     return value
-
-
-def _defaults(model: BaseModel) -> set[str]:
-    """The names of the fields with their default value, including `name`."""
-    fields = type(model).model_fields.items()
-    return {name for name, field in fields if name == "name" or getattr(model, name) == default_of(field)}
 
 
 def default_of(field: FieldInfo) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from mlprun.config.document import Problem
 from mlprun.parts import limits
@@ -36,22 +36,15 @@ _BYTES_PER_NUMBER: Final = 16
 _RESERVED: Final = frozenset({"loss", "objective"})
 
 
-class Check(NamedTuple):
-    """A function that finds problems, the sections it reads, and whether it reads the dataset's facts."""
-
-    sections: frozenset[str]
-    find: Callable[..., Iterator[Problem]]
-    reads_data: bool
-
-
-CHECKS: list[Check] = []
+CHECKS: list[tuple[frozenset[str], bool, Callable[..., Iterator[Problem]]]] = []
+"""the sections that a check reads, whether it reads the dataset's facts, and the function that finds problems"""
 
 
 def reads(*sections: str, data: bool = False) -> Callable[[Finder], Finder]:
     """Declare a check that reads these sections and, with `data`, the facts of the dataset."""
 
     def declare(function: Finder) -> Finder:
-        CHECKS.append(Check(frozenset(sections), function, data))
+        CHECKS.append((frozenset(sections), data, function))
         return function
 
     return declare
@@ -60,11 +53,9 @@ def reads(*sections: str, data: bool = False) -> Callable[[Finder], Finder]:
 def check(config: Config, info: DatasetInfo | None, valid: frozenset[str]) -> list[Problem]:
     """Return every problem of the sections in `valid`; without `facts` those that need no data."""
     problems: list[Problem] = []
-    for sections, find, reads_data in CHECKS:
-        if sections <= valid and not reads_data:
-            problems += find(config)
-        elif sections <= valid and info is not None:
-            problems += find(config, info)
+    for sections, reads_data, find in CHECKS:
+        if sections <= valid and not (reads_data and info is None):
+            problems += find(config, info) if reads_data else find(config)
     return problems
 
 

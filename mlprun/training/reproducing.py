@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlprun.storage.runs import RunFolder
-    from mlprun.training.run import TrainResult
 
     Tensors = Mapping[str, NDArray[Any]]
 
@@ -80,7 +79,12 @@ def reproduce(
         changes.append(edited)
         emit(callbacks, "on_message", f"warning: {edited}")
     changes += [f"when it was resumed: {difference}" for difference in status.differences]
-    ended = _trained(experiment, status.extended, out=out, callbacks=callbacks, allow_code=allow_code)
+    # to its first last epoch, which is evaluated and logged, and from there to each that it was extended to
+    first, *later = (*status.extended, config.training.epochs)
+    ended = start(replace(experiment, config=with_epochs(config, first)), out=out, callbacks=callbacks)
+    for epochs in later:
+        if ended.stopped == "finished":
+            ended = resume(ended.folder, callbacks=callbacks, epochs=epochs, allow_code=allow_code)
     if ended.stopped == "interrupted":
         raise InterruptedRunError(
             folder.path,
@@ -89,28 +93,6 @@ def reproduce(
             signal_number=ended.signal_number or 2,
         )
     return _compare(folder, ended.folder, tuple(changes))
-
-
-def _trained(
-    experiment: Experiment,
-    extended: tuple[int, ...],
-    *,
-    out: str,
-    callbacks: Sequence[Any] = (),
-    allow_code: bool,
-) -> TrainResult:
-    """Train a run as it was trained: to its first last epoch, and from there to each one it was extended to.
-
-    A last epoch is evaluated and logged whatever `evaluate_every` says, so it leaves a trace.
-    """
-    first, *later = (*extended, experiment.config.training.epochs)
-    began = replace(experiment, config=with_epochs(experiment.config, first))
-    ended = start(began, out=out, callbacks=callbacks)
-    for epochs in later:
-        if ended.stopped != "finished":
-            break
-        ended = resume(ended.folder, callbacks=callbacks, epochs=epochs, allow_code=allow_code)
-    return ended
 
 
 def _compare(then: RunFolder, now: RunFolder, changes: tuple[str, ...]) -> Reproduction:
