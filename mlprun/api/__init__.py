@@ -10,9 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlprun.api.runs import Run, load, load_checkpoint, load_config, reproduce, resume, train
+    from mlprun.api.runs import Run, load, load_checkpoint, load_config, reproduce, resume, train, verify
     from mlprun.api.sweeps import SilentSweep, Sweep, load_definition, load_sweep, sweep
-    from mlprun.api.verification import verify
     from mlprun.training.trainer import Callback
 
 __all__ = [
@@ -34,7 +33,6 @@ __all__ = [
 _MODULES = {
     "training.trainer": ("Callback",),
     "api.sweeps": ("SilentSweep", "Sweep", "load_definition", "load_sweep", "sweep"),
-    "api.verification": ("verify",),
 }
 
 

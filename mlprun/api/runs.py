@@ -26,7 +26,7 @@ from mlprun.training import metadata, reproducing, resuming
 from mlprun.training import run as training
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mlprun.parts.network import Network
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder, Status
+    from mlprun.verification.verify import Verification
 
 
 @dataclass(frozen=True)
@@ -200,6 +201,30 @@ def load_config(
             raise
         what = "is a sweep file, not the config of a single run"
         raise UsageError(path, what, command_line("sweep run", path)) from error
+
+
+def verify(
+    config: str | os.PathLike[str] | Mapping[str, Any],
+    *overrides: str,
+    steps: int | None = None,
+    against: str | os.PathLike[str] | None = None,
+    coordinates: int = 2000,
+    allow_code: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Verification:
+    """Train a config with every engine that can run it, from the same weights, and compare; check gradients.
+
+    `against` names a run folder, a config or a CSV of losses to compare with, too. `coordinates` is how many
+    entries of the gradient are checked, at most. Nothing is raised where results do not agree: see `agrees`
+    and `problems`.
+    """
+    from mlprun.verification import verify as verification  # all engines, which a run does without
+
+    loaded = load_config(config, *overrides, allow_code=allow_code)
+    other = None if against is None else os.fspath(against)
+    return verification.verify(
+        loaded, steps=steps, coordinates=coordinates, against=other, allow_code=allow_code, say=say
+    )
 
 
 def load(run: str | os.PathLike[str], *, allow_code: bool = False) -> Run:

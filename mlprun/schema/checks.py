@@ -37,7 +37,7 @@ _RESERVED: Final = frozenset({"loss", "objective"})
 
 
 CHECKS: list[tuple[frozenset[str], bool, Callable[..., Iterator[Problem]]]] = []
-"""the sections that a check reads, whether it reads the dataset's facts, and the function that finds problems"""
+"""the sections that each reads, whether it reads the dataset's facts, and the function that finds problems"""
 
 
 def reads(*sections: str, data: bool = False) -> Callable[[Finder], Finder]:
