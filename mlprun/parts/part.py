@@ -12,7 +12,15 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 from pydantic_core.core_schema import ErrorType
 
@@ -224,14 +232,22 @@ class Named:
         return {"named": self}  # `schema.jsonschema` resolves it, since parts may name each other
 
 
-def _place(value: object) -> object:
-    if isinstance(value, str) and not files.is_url(value):  # else a slash would be lost
-        folder = value.folder if isinstance(value, ConfigStr) else ""
-        return os.path.normpath(os.path.join(folder, value))
-    return value
+class PathStr(str):
+    """A path of a config as seen from the working directory; stored configs name it from their own folder."""
 
 
-ConfigPath = Annotated[str, BeforeValidator(_place), Field(json_schema_extra={"format": "path"})]
+def path_from_here(path: str) -> PathStr:
+    """Return a path of a config as seen from the working directory."""
+    folder = path.folder if isinstance(path, ConfigStr) else ""
+    return PathStr(path if files.is_url(path) else os.path.normpath(os.path.join(folder, path)))
+
+
+def _place(value: Any, handler: ValidatorFunctionWrapHandler) -> PathStr:
+    handler(value)  # it is a string
+    return path_from_here(value)
+
+
+ConfigPath = Annotated[str, WrapValidator(_place), Field(json_schema_extra={"format": "path"})]
 """A path in a config: relative to the config's folder when read, then as seen from the working directory."""
 
 Dtype = Literal["float32", "float64"]

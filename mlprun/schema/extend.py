@@ -14,7 +14,7 @@ from mlprun import files
 from mlprun.config.document import Problem
 from mlprun.config.tree import ConfigStr
 from mlprun.errors import FileError, UsageError
-from mlprun.schema.model import path_from_here
+from mlprun.parts.part import path_from_here
 
 if TYPE_CHECKING:
     from mlprun.config.document import Document

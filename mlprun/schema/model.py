@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 from pydantic.fields import FieldInfo
@@ -24,6 +24,7 @@ from mlprun.parts.part import (
     NonNegativeInt,
     Options,
     Part,
+    PathStr,
     PositiveFloat,
     PositiveInt,
     Registry,
@@ -44,8 +45,6 @@ DERIVED: Any = None
 """the default of a field that is set from the data or from other fields, and never None after that"""
 DEFAULT_OPTIMIZER: Final = {"name": "sgd", "lr": 0.2}
 DEFAULT_ARCHITECTURE: Final = "mlp"
-_PATH_MARK: Final = next(entry for entry in ConfigPath.__metadata__ if hasattr(entry, "func"))  # type: ignore[attr-defined]
-"""what marks a field as a path"""
 
 
 class MetricRegistry(Registry[Metric | Loss]):
@@ -260,11 +259,6 @@ def build() -> type[Config]:
     return Config
 
 
-def path_from_here(path: str) -> str:
-    """Return a path of a config as seen from the working directory."""
-    return str(_PATH_MARK.func(path))
-
-
 def dump(config: Config, folder: str, *, defaults: bool = True) -> dict[str, Any]:
     """Return the config as dicts, lists and scalars, with its paths relative to `folder`.
 
@@ -274,24 +268,22 @@ def dump(config: Config, folder: str, *, defaults: bool = True) -> dict[str, Any
     return values
 
 
-def _plain(value: Any, folder: str, *, defaults: bool, path: bool = False) -> Any:
+def _plain(value: Any, folder: str, *, defaults: bool) -> Any:
     if isinstance(value, Split) and (defaults or value.same or value.column is not None):
         return split_value(value)
     if isinstance(value, Options):
-        fields, explicit = type(value).model_fields, value.model_fields_set
+        explicit = value.model_fields_set
         return {
-            name: _plain(inner, folder, defaults=defaults, path=_is_path(fields[name]))
+            name: _plain(inner, folder, defaults=defaults)
             for name, inner in value
             if (defaults and (inner or name != "callbacks"))
             or name in explicit  # stored configs keep their bytes
         }
     if isinstance(value, dict):
-        return {key: _plain(inner, folder, defaults=defaults, path=path) for key, inner in value.items()}
+        return {key: _plain(inner, folder, defaults=defaults) for key, inner in value.items()}
     if isinstance(value, tuple | list):
-        return [_plain(inner, folder, defaults=defaults, path=path) for inner in value]
-    if path and isinstance(value, str):
-        return os.path.relpath(value, folder or ".")
-    return value
+        return [_plain(inner, folder, defaults=defaults) for inner in value]
+    return os.path.relpath(value, folder or ".") if isinstance(value, PathStr) else value
 
 
 def split_value(split: Split) -> Any:
@@ -303,13 +295,6 @@ def split_value(split: Split) -> Any:
     return split.model_dump(
         exclude={"same", "column"} | ({"folds", "fold"} if split.folds is None else set())
     )
-
-
-def _is_path(annotated: Any) -> bool:
-    """Return True if a field, or something in its type, is a path."""
-    metadata = (*getattr(annotated, "metadata", ()), *getattr(annotated, "__metadata__", ()))
-    inner = (getattr(annotated, "annotation", None), *get_args(annotated))
-    return _PATH_MARK in metadata or any(_is_path(part) for part in inner if part is not None)
 
 
 def metric_direction(name: str, logged: tuple[Metric | Loss, ...]) -> str:
