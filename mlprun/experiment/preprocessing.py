@@ -290,13 +290,13 @@ class Preprocessing(Options):
         """A warning for each column with categories in these rows (such as "dev rows") that train lacks."""
         for index, (name, seen) in enumerate(zip(self.input_names, self.categories, strict=True)):
             known = data.categories[index] if data.categories is not None else None
-            new = [k for k, text in enumerate(known or ()) if text not in (seen or ())]
-            if known is None or not new:
+            if known is None:
                 continue
             values = data.inputs[indices, index]
-            met = sorted({known[int(k)] for k in np.unique(values[np.isin(values, new)])})
+            new = (Cells(values, known).positions(seen or ()) < 0) & ~np.isnan(values)
+            met = sorted({known[int(k)] for k in np.unique(values[new])})
             if met:
-                count = int(np.isin(values, new).sum())
+                count = int(new.sum())
                 named = ", ".join(shown(text) for text in met[:NAMED]) + (", ..." if len(met) > NAMED else "")
                 what = f"{count} of {len(values)} {rows} {'holds' if count == 1 else 'hold'} categories"
                 yield f"column {shown(name)}: {what} not seen during training ({named}), encoded as all zeros"

@@ -8,22 +8,16 @@ whole panel. Marks are drawn in their order, later ones on top.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Discriminator, PlainSerializer, PlainValidator, TypeAdapter
 
 from mlprun.figures import style
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-
-def _to_array(value: Any) -> Any:
-    return value if isinstance(value, int | float) else np.asarray(value, np.float64)
+    from collections.abc import Iterable
 
 
 def _to_list(value: Any) -> Any:
@@ -37,8 +31,12 @@ def _to_list(value: Any) -> Any:
     return values.tolist()
 
 
-Array = Annotated[NDArray[np.float64], PlainValidator(_to_array), PlainSerializer(_to_list)]
-ArrayOrNumber = Annotated[NDArray[np.float64] | float, PlainValidator(_to_array), PlainSerializer(_to_list)]
+def _to_json(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: _to_list(value) if isinstance(value, np.ndarray) else value for name, value in fields}
+
+
+Array = NDArray[np.float64]
+ArrayOrNumber = NDArray[np.float64] | float
 Side = Literal["x", "y"]
 Scale = Literal["linear", "log", "category"]
 Extent = tuple[float, float, float, float]
@@ -171,7 +169,7 @@ class Text:
     mark: Literal["text"] = "text"
 
 
-Mark = Annotated[Line | Band | Points | Bars | HeatMap | Interval | Region | Text, Discriminator("mark")]
+Mark = Line | Band | Points | Bars | HeatMap | Interval | Region | Text
 
 
 @dataclass(frozen=True)
@@ -236,25 +234,13 @@ class Chart:
     is_animated: bool = False
     """panels are shown one after the other in place of side by side"""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True)
-
     def to_dict(self) -> dict[str, Any]:
         """The chart as JSON holds it: floats exact, arrays as lists."""
-        return dict(_adapter().dump_python(self, mode="json"))
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Chart:
-        """The chart that `to_dict` gave. Raises ValueError for anything else."""
-        return _adapter().validate_python(values)
+        return asdict(self, dict_factory=_to_json)
 
     def marks(self, kind: type[Any] = object) -> list[Any]:
         """All marks of all panels, or those of one kind."""
         return [mark for panel in self.panels for mark in panel.marks if isinstance(mark, kind)]
-
-
-@cache
-def _adapter() -> TypeAdapter[Chart]:
-    return TypeAdapter(Chart)
 
 
 def is_drawable(values: Any) -> Any:

@@ -14,7 +14,7 @@ from mlprun.figures.figure import NetworkFigure, run_figures
 from mlprun.figures.rows import class_label
 from mlprun.figures.style import SPLITS, LineStyle
 from mlprun.parts import SplitName
-from mlprun.parts.metrics import Ranking, rank
+from mlprun.parts.metrics import Ranking, confusion, rank
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,9 +62,7 @@ class ConfusionMatrix(ClassFigure):
         epoch, split = self.epoch_of(data), _unseen(data, self.split)
         predicted = data.predictions(split, epoch)
         assert predicted.classes is not None
-        count = len(predicted.classes)
-        pairs = np.asarray(predicted.targets, np.int64) * count + predicted.labels
-        counts = np.bincount(pairs, minlength=count * count).reshape(count, count)
+        count, counts = len(predicted.classes), confusion(predicted)
         total, right = int(counts.sum()), float(np.trace(counts)) / max(1, int(counts.sum()))
         details = f"{split}, {total:,} rows; {data.describe(epoch)}; {right:.1%} on the diagonal"
         size = float(np.clip(3 + 0.27 * count, 3.6, style.PAGE))
@@ -136,8 +134,8 @@ class RocCurve(ThresholdCurve):
     Source: Fawcett (2006), doi.org/10.1016/j.patrec.2005.10.010
     """
 
-    title: ClassVar[str] = "ROC curve"
-    labels: ClassVar[tuple[str, str]] = ("false positive rate", "true positive rate")
+    title = "ROC curve"
+    labels = ("false positive rate", "true positive rate")
     name: Literal["roc"] = "roc"
 
     def guides(self, ranked: list[tuple[Ranking, LineStyle]]) -> list[Mark]:
@@ -156,11 +154,11 @@ class PrecisionRecall(ThresholdCurve):
     Source: Davis and Goadrich (2006), doi.org/10.1145/1143844.1143874
     """
 
-    title: ClassVar[str] = "Precision and recall"
-    labels: ClassVar[tuple[str, str]] = ("recall", "precision")
+    title = "Precision and recall"
+    labels = ("recall", "precision")
     name: Literal["precision_recall"] = "precision_recall"
 
-    has_steps: ClassVar[bool] = True
+    has_steps = True
 
     def guides(self, ranked: list[tuple[Ranking, LineStyle]]) -> list[Mark]:
         shares = [one.positives / (one.positives + one.negatives) for one, _ in ranked]

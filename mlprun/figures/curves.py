@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -38,7 +38,7 @@ class LossCurves(RunFigure):
     the same figure.
     """
 
-    needs_data: ClassVar[bool] = False
+    needs_data = False
 
     name: Literal["loss"] = "loss"
 
@@ -58,7 +58,7 @@ class LossCurves(RunFigure):
 class MetricCurves(RunFigure):
     """Every logged metric on train and dev over epochs, with the best epoch marked."""
 
-    needs_data: ClassVar[bool] = False
+    needs_data = False
 
     name: Literal["metrics"] = "metrics"
 
@@ -80,7 +80,7 @@ class MetricCurves(RunFigure):
 class LearningRate(RunFigure):
     """The learning rate over epochs, where a schedule changes it."""
 
-    needs_data: ClassVar[bool] = False
+    needs_data = False
 
     name: Literal["learning_rate"] = "learning_rate"
 

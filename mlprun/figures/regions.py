@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -84,7 +84,7 @@ class Animation(PlaneFigure):
     """Decision regions from epoch 0 to the last as an animated GIF, a frame for each kept epoch."""
 
     name: Literal["animation"] = "animation"
-    formats: ClassVar[tuple[str, ...]] = ("gif",)
+    formats = ("gif",)
 
     def check(self, data: RunData) -> str | None:
         few = "there are too few epochs; name some under `snapshots:` in the config"

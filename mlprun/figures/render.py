@@ -45,11 +45,9 @@ METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "Creator": "mlprun", "Producer": None},
 }
 RC: Any = {
-    "figure.facecolor": "white",
     "figure.constrained_layout.use": True,
     "font.size": style.SIZE,
     "axes.titlesize": style.SIZE,
-    "axes.labelsize": style.SIZE,
     "xtick.labelsize": style.SIZE - 1,
     "ytick.labelsize": style.SIZE - 1,
     "legend.fontsize": style.SIZE - 1,
@@ -63,23 +61,17 @@ RC: Any = {
     "axes.xmargin": 0.03,
     "grid.color": "#dddddd",
     "grid.linewidth": 0.5,
-    "lines.linewidth": 1.5,
     "lines.markersize": 4.0,
     "legend.frameon": False,
     "legend.handlelength": 2.6,
     "hatch.linewidth": 0.5,
     "hatch.color": "#333333",
-    "savefig.facecolor": "white",
     # names may hold dollar signs; what they enclose is no formula
     "text.parse_math": False,
-    "text.usetex": False,
-    "axes.formatter.use_mathtext": False,
-    "axes.unicode_minus": True,
     # the same figure gives the same bytes, and its text survives on machines without our font
     "svg.hashsalt": "mlprun",
     "svg.fonttype": "path",
     "pdf.fonttype": 42,
-    "path.simplify": True,
 }
 FALLBACK_FONTS = (
     "Noto Sans CJK SC",

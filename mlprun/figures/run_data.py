@@ -183,12 +183,7 @@ class RunData:
 
 def _are_same(rows: list[SplitArrays]) -> bool:
     first = rows[0]
-    return all(
-        other is first
-        or (
-            len(other) == len(first)
-            and np.array_equal(other.inputs, first.inputs)
-            and np.array_equal(other.truth, first.truth)
-        )
-        for other in rows[1:]
+    pairs = (
+        (getattr(other, name), getattr(first, name)) for other in rows[1:] for name in ("inputs", "truth")
     )
+    return all(one is two or np.array_equal(one, two) for one, two in pairs)

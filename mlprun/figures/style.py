@@ -108,9 +108,8 @@ def color_of(index: int, count: int) -> str:
     if count <= len(COLORS):
         return COLORS[index]
     position = index / (count - 1) * (len(SHADES) - 1)
-    low = min(int(position), len(SHADES) - 2)
-    first, second = (np.array(_channels(shade)) for shade in SHADES[low : low + 2])
-    return _hex(first + (second - first) * (position - low))
+    channels = zip(*map(_channels, SHADES), strict=True)
+    return _hex([np.interp(position, range(len(SHADES)), one) for one in channels])
 
 
 def lighter(color: str, share: float) -> str:

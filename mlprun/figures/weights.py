@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -56,7 +56,7 @@ def _unchanged_reason(data: RunData, epoch: int) -> str | None:
 class WeightViolins(NetworkFigure):
     """The distribution of the weights of each matrix before training and after, as violins."""
 
-    needs_data: ClassVar[bool] = False
+    needs_data = False
 
     name: Literal["weights"] = "weights"
 
@@ -84,7 +84,10 @@ def _violin(values: Array, position: int, sign: int, label: str, color: str) -> 
     if not len(finite):
         return []
     if finite[0] < finite[-1]:
-        grid, density = _density(finite[chart.evenly(len(finite), DENSITY_WEIGHTS)])
+        from scipy.stats import gaussian_kde
+
+        grid = np.linspace(finite[0], finite[-1], DENSITY_POINTS)
+        density = gaussian_kde(finite[chart.evenly(len(finite), DENSITY_WEIGHTS)])(grid)
         rim = position + sign * HALF_WIDTH * density / density.max()
         marks: list[Mark] = [Band(grid, np.full(len(grid), float(position)), rim, label, color, along="y")]
     else:
@@ -99,18 +102,11 @@ def _violin(values: Array, position: int, sign: int, label: str, color: str) -> 
     return marks
 
 
-def _density(values: Array) -> tuple[Array, Array]:
-    """A Gaussian kernel density with Scott's bandwidth, between the smallest and the largest value."""
-    grid = np.linspace(values[0], values[-1], DENSITY_POINTS)
-    bandwidth = float(np.std(values, ddof=1)) * len(values) ** -0.2
-    return grid, np.exp(-0.5 * ((grid[:, None] - values) / bandwidth) ** 2).sum(axis=1)
-
-
 @run_figures.register
 class WeightChanges(RunFigure):
     """Each weight after training (or some epochs) against itself before; unchanged ones on the diagonal."""
 
-    needs_data: ClassVar[bool] = False
+    needs_data = False
 
     name: Literal["weight_changes"] = "weight_changes"
     epochs: tuple[NonNegativeInt, NonNegativeInt] | None = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -52,7 +53,7 @@ def test_each_shape_of_sweep_has_the_figures_that_apply_to_it(sweeps: dict[str, 
         for kind in EXPECTED[shape]:
             chart = figures.compute(kind, data)
             assert data.name in chart.title
-            assert figures.Chart.from_dict(chart.to_dict()).to_dict() == chart.to_dict()
+            assert json.loads(json.dumps(chart.to_dict(), allow_nan=False))["title"] == chart.title
         for kind in set(KINDS) - EXPECTED[shape]:
             with pytest.raises(UsageError, match=f"cannot be drawn of {shape}: "):
                 figures.compute(kind, data)
