@@ -39,9 +39,7 @@ def read_rows(
     target_names = preprocessing.target_names if targets else ()
     header = _Header(preprocessing, preprocessing.input_names + target_names)
     # labels and categories that look like numbers must stay the text that training met
-    text = {column.name for column in preprocessing.inputs if column.type == "text"}
-    if preprocessing.classes is not None:
-        text.update(target_names)
+    text = any(preprocessing.categories) or (targets and preprocessing.classes is not None)
     sheet = read(source, header=header, text=text)
     _check_columns(sheet, header.names)
     inputs = np.empty((sheet.rows, len(preprocessing.inputs)))

@@ -220,7 +220,7 @@ class Adafactor(Optimizer):
     beta2_decay: float = Field(
         -0.8, le=0, description="the decay of the running means is 1 - step^beta2_decay"
     )
-    eps: tuple[Annotated[float, Field(ge=0)] | None, Annotated[float, Field(ge=0)]] = Field(
+    eps: tuple[NonNegativeFloat | None, NonNegativeFloat] = Field(
         (None, 0.001),
         description="lower bounds of the mean square (default: machine epsilon) and of the parameter scale",
     )

@@ -137,8 +137,6 @@ class Registry(Generic[P]):
 
     def closest(self, name: str) -> type[P] | None:
         """The part of that name, or the one whose name it resembles; None where none does."""
-        if name in self:
-            return self[name]
         near = aliases.closest_name(name, self.names())
         return self[near] if near is not None else None
 

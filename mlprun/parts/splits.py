@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 from mlprun import randomness
 from mlprun.errors import UsageError
 from mlprun.parts import SPLITS
-from mlprun.parts.part import NonNegativeInt, Options, PositiveInt
+from mlprun.parts.part import NonNegativeInt, Options, PositiveInt, Probability
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ class Fresh(Options):
     fresh: PositiveInt = Field(description="rows generated for each evaluation")
 
 
-Share = NonNegativeInt | Annotated[float, Field(ge=0, lt=1)]
+Share = NonNegativeInt | Probability
 """A number of rows, or a fraction of them."""
 
 

@@ -12,7 +12,7 @@ import io
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -87,8 +87,8 @@ class _Form:
     names: Names
     skipped: int
     """lines that hold no row: 1 for a header"""
-    text: Collection[str]
-    """columns whose cells are not converted"""
+    text: bool
+    """no cells are converted"""
 
     def pattern(self) -> re.Pattern[bytes]:
         """What matches lines that are records of the right width with whole cells in quotes, if any."""
@@ -99,7 +99,7 @@ class _Form:
 
 
 def read(
-    source: Source, *, header: HeaderCheck | None, text: Collection[str]
+    source: Source, *, header: HeaderCheck | None, text: bool
 ) -> tuple[pl.DataFrame, Callable[[int], str]]:
     """The columns of a text table, and how to find the line of a row."""
     separator = survey(source)
@@ -175,19 +175,16 @@ def _rewritten(source: Source, form: _Form) -> bytes:
 def _parse(source: Source, form: _Form, pieces: Callable[[], Iterable[bytes]]) -> pl.DataFrame:
     """The columns as polars reads them.
 
-    Types are those of the first rows. Where a later cell is of another type, every column is text.
+    Types are those of the first rows. Where a later cell is of another type, or on request, all are text.
     """
     import polars as pl
 
-    for inferred in (INFERRED, 0):
+    for inferred in (0,) if form.text else (INFERRED, 0):
         read = partial(
             pl.scan_csv, separator=form.separator, null_values=list(MISSING), infer_schema_length=inferred
         )
         try:
             schema = read(next(iter(pieces())), has_header=form.skipped > 0).collect_schema()
-            for name, known in zip(form.names, schema, strict=True):
-                if name in form.text:
-                    schema[known] = pl.String()
             frames = [
                 read(piece, has_header=form.skipped > at, schema=schema).collect()
                 for at, piece in enumerate(pieces())

@@ -12,7 +12,7 @@ from mlprun.parts.datasets.table.columns import stripped
 from mlprun.parts.datasets.table.source import Sheet, Source, check_size, line_of, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Iterator
 
     import polars as pl
 
@@ -124,10 +124,10 @@ def _refuse(name: str) -> None:
     raise ValueError(f"{name} is not allowed; write null")
 
 
-def read(source: Source, *, header: delimited.HeaderCheck | None = None, text: Collection[str] = ()) -> Sheet:
+def read(source: Source, *, header: delimited.HeaderCheck | None = None, text: bool = False) -> Sheet:
     """The table of a source; `header` may refuse or replace the names of a text file's first line.
 
-    The cells of the columns `text` of a text file are not converted. Raises DataError for anything that is
+    With `text` the cells of a text file are not converted. Raises DataError for anything that is
     not a table.
     """
     if source.format == "text":
