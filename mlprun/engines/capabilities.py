@@ -32,6 +32,7 @@ NETWORK = ("outputs", "output_activation", "hidden", "activation", "bias", "init
 """options of every architecture; the initial parameters are the same for all engines"""
 MLP = (*NETWORK, "layers", "output", "dropout", "norm")
 LAYER = ("units", "activation", "bias", "init", "dropout", "norm")
+EMBEDDING = ("vocabulary", "dim", "activation", "init")
 PLATEAU = ("factor", "patience", "threshold", "threshold_mode", "cooldown", "min_lr", "eps")
 TRAINING = (
     "epochs", "batch_size", "shuffle", "seed", "dtype", "threads", "evaluate_every", "log_every",
@@ -51,6 +52,8 @@ class Capabilities:
     loss: KnownOptions
     optimizer: KnownOptions
     dtypes: Collection[str] = ("float32", "float64")
+    layers: Collection[str] = ()
+    """what it has of dropout, batch norm and layer norm"""
     computes_metrics: bool = False
     """whether it computes losses that are only logged, too"""
     names: Mapping[str, Collection[str]] = field(default_factory=dict)
@@ -86,13 +89,14 @@ class Capabilities:
         embedding = getattr(architecture, "embedding", None)
         if embedding is not None and "embedding" not in known:
             yield f"{self.lacks} embeddings"
+        elif embedding is not None:
+            yield from self._unknown_options("embedding", embedding, EMBEDDING)
         yield from self._unknown_options(f"architecture {architecture.name}", architecture, known)
         layers = architecture.hidden_layers if isinstance(architecture, Mlp) else ()
         for layer in layers:
-            if layer.dropout:
-                yield f"{self.lacks} dropout"
-            if layer.norm != "none":
-                yield f"{self.lacks} {layer.norm} norm"
+            needed = [f"{layer.norm} norm"] if layer.norm != "none" else []
+            needed += ["dropout"] if layer.dropout else []
+            yield from (f"{self.lacks} {name}" for name in needed if name not in self.layers)
             yield from self._unknown_options("layers", layer, LAYER)
         owners = [*(layers or (architecture,)), embedding]
         activations = [one for owner in owners for one in each(getattr(owner, "activation", None) or ())]

@@ -51,11 +51,11 @@ def initial_parameters(
     """Return the parameters of `architecture.build` after `torch.manual_seed(seed)` by name.
 
     The result is None if torch is needed: for orthogonal and truncated normal initialisers, files of weights,
-    running statistics, parts that users wrote, more than `MOST_NUMBERS` parameters, and where `matches_torch`
+    parts that users wrote, more than `MOST_NUMBERS` parameters, and where `matches_torch`
     is False. Raises UsageError as `build` does.
     """
     shapes = architecture.shapes(inputs) if _is_built_in(architecture) else None
-    if shapes is None or architecture.buffers or sum(map(math.prod, shapes.values())) > MOST_NUMBERS:
+    if shapes is None or sum(map(math.prod, shapes.values())) > MOST_NUMBERS:
         return None
     if not matches_torch():
         return None
@@ -104,7 +104,10 @@ def _drawn(
     }
     if isinstance(named, ModuleInitializer):
         fixed |= named.arrays(shapes)
-    return {name: np.asarray(array, dtype) for name, array in (parameters | fixed).items()}
+    arrays = {name: np.asarray(array, dtype) for name, array in (parameters | fixed).items()}
+    for name, shape in architecture.buffers.items():
+        arrays[name] = np.full(shape, name.endswith("running_var"), dtype if shape else np.int64)
+    return arrays
 
 
 def _default(
@@ -194,5 +197,6 @@ def _examples() -> Iterator[tuple[Architecture, int]]:
         yield Mlp(hidden=(7, 40), init=init, **output), 5
     large = LayerInit(weight=Normal())
     yield Mlp(hidden=(200,), init=large, output=OutputLayer(init=LayerInit()), **output), 200
+    yield Mlp(hidden=(9, 30), norm="batch", **output), 4
     yield Mlp(hidden=(30,), norm="layer", embedding=Embedding(vocabulary=5, dim=7), **output), 4
     yield Rnn(hidden=20, **output), 6

@@ -56,13 +56,13 @@ def test_tables_show_every_pair_and_every_engine(capsys: pytest.CaptureFixture[s
 def test_an_engine_that_cannot_run_a_config_is_named_with_the_reason(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    dropout = str(CONFIGS / "moons_dropout.yaml")
-    assert main(["verify", dropout, "--steps", "2", "--coordinates", "10", "-q"]) == 0
+    lbfgs = str(CONFIGS / "moons_lbfgs.yaml")
+    assert main(["verify", lbfgs, "--steps", "2", "--coordinates", "10", "-q"]) == 0
     out = capsys.readouterr().out
-    assert "without fused: it has no kernel for dropout" in out
+    assert "without fused: it has no kernel for the optimizer lbfgs" in out
     assert "only torch runs this config: nothing but its gradients is checked" in out
-    _, found, _ = told(capsys, dropout, "--steps", "2", "--coordinates", "10")
-    assert found["refused"]["fused"] == "it has no kernel for dropout"
+    _, found, _ = told(capsys, lbfgs, "--steps", "2", "--coordinates", "10")
+    assert found["refused"]["fused"] == "it has no kernel for the optimizer lbfgs"
     assert found["engines"] == ["torch"]
 
 

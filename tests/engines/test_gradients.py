@@ -75,15 +75,18 @@ def test_the_gradient_is_that_of_the_first_batch_with_penalties_and_unclipped(
         np.testing.assert_allclose(found[name], array, rtol=0, atol=BOUND[dtype] * largest)
 
 
-def test_a_dropout_mask_is_that_of_the_first_step(experiment: Make) -> None:
+@EVERY
+def test_a_dropout_mask_is_that_of_the_first_step(engine: Engine, experiment: Make) -> None:
     """A plain step of length 1 moves the parameters by the gradient."""
     made = experiment(
         architecture={"dropout": 0.5},
         optimizer={"name": "sgd", "lr": 1.0},
         training={"dtype": "float64", "batch_size": "full"},
     )
+    if engine.unsupported_reason(made) is not None:
+        pytest.skip("no dropout")
     state, moved = stands(made), stands(made, 1).model
-    for name, array in TORCH.gradients(made, state, device="cpu").items():
+    for name, array in engine.gradients(made, state, device="cpu").items():
         np.testing.assert_allclose(state.model[name] - moved[name], array, rtol=0, atol=1e-15)
 
 

@@ -84,6 +84,7 @@ ARCHITECTURES = [
         "hidden": [3],
         "embedding": {"vocabulary": 6, "dim": 4, "init": {"name": "uniform", "bounds": "fan_in"}},
     },
+    {"hidden": [5, 20], "norm": "batch"},
     {"layers": [{"units": 4, "init": "xavier"}, {"units": 20, "bias": False, "norm": "layer"}]},
     {"hidden": [6], "output": {"init": {"weight": "zeros", "bias": {"name": "constant", "value": 0.1}}}},
     {"hidden": [2], "init": {"name": "values", "parameters": {"layers.0.bias": [0.1, -0.2]}}},
@@ -117,7 +118,6 @@ def test_every_initializer_draws_as_torch_does(init, dtype):
     [
         {"init": "orthogonal"},
         {"init": "truncated_normal"},
-        {"norm": "batch"},
         {"hidden": [1000, 2000]},
         {"init": {"name": "normal", "std": 1e-30}},
         {"init": {"name": "file", "path": "weights.safetensors"}},

@@ -128,7 +128,9 @@ def test_no_checkpoint_is_larger_than_was_counted(name, monkeypatch, tmp_path):
         weights = sum(map(math.prod, shapes.values()))
         steps = config.training.epochs * -(-rows // 15)
         tensors, numbers = config.optimizer.state_size(len(shapes), weights, steps)
-        counted.append((2 * (len(shapes) + config.architecture.buffers) + tensors, 2 * weights + numbers))
+        counted.append(
+            (2 * (len(shapes) + len(config.architecture.buffers)) + tensors, 2 * weights + numbers)
+        )
 
     monkeypatch.setattr(checks, "checkpoint_problem", counting)
     config = {

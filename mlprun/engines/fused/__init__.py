@@ -29,7 +29,7 @@ class FusedEngine:
     """Numba kernels, compiled once per floating-point type and machine."""
 
     name = "fused"
-    unsupported_reason = staticmethod(support.CAPABILITIES.missing)
+    unsupported_reason = staticmethod(support.unsupported_reason)
 
     def cohort_key(self, experiment: Experiment) -> Hashable:
         """Return the same key for every run: kernels take each network as data."""

@@ -9,35 +9,42 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import uint64
+from llvmlite import ir
+from numba import types, uint64
 
-from mlprun.engines.fused.compat import device_function
+from mlprun.engines.fused.compat import device_function, intrinsic
 from mlprun.engines.fused.lanes import VECTOR_BYTES
 
 ROUNDS = 10
 M0, M1 = np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157)
 W0, W1 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B)
-LOW, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 ONE = np.uint64(1)
 ZERO = np.uint64(0)
 WORD = np.uint64(64)
 
 
-@device_function
-def high_product(a: Any, b: Any) -> Any:
-    """The upper 64 bits of a product of two words."""
-    a_low, a_high, b_low, b_high = a & LOW, a >> HALF, b & LOW, b >> HALF
-    low, middle, other = a_low * b_low, a_high * b_low, a_low * b_high
-    carried = (low >> HALF) + (middle & LOW) + (other & LOW)
-    return a_high * b_high + (middle >> HALF) + (other >> HALF) + (carried >> HALF)
+@intrinsic
+def high_product(typing: Any, a: Any, b: Any) -> Any:
+    """Return the upper 64 bits of a product of two words."""
+
+    def emit(context: Any, builder: Any, signature: Any, words: Any) -> Any:
+        wide = ir.IntType(128)  # processors have an instruction for it
+        product = builder.mul(*(builder.zext(word, wide) for word in words))
+        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
+
+    return types.uint64(types.uint64, types.uint64), emit
 
 
 @device_function
-def draw_words(seed: Any, purpose: Any, epoch: Any, words: Any) -> None:
-    """Fill `words` with the stream (seed, purpose) at (epoch, step 0); its length is a multiple of 4."""
-    for block in range(words.shape[0] // 4):
+def draw_words(seed: Any, purpose: Any, position: Any, blocks: Any, words: Any) -> None:
+    """Write blocks of four words of the stream (seed, purpose) at (epoch, step).
+
+    `position` is the epoch, the step and the first block.
+    """
+    epoch, step, first = position
+    for block in range(blocks):
         # NumPy counts before it draws: the first block has the counter 1
-        c0, c1, c2, c3 = uint64(block) + ONE, ZERO, ZERO, uint64(epoch)
+        c0, c1, c2, c3 = uint64(first + block) + ONE, ZERO, uint64(step), uint64(epoch)
         k0, k1 = uint64(seed), uint64(purpose)
         for _ in range(ROUNDS):
             h0, l0 = high_product(M0, c0), M0 * c0

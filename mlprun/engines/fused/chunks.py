@@ -135,7 +135,7 @@ class PythonMetricsTrainer:
 
     def best_model(self) -> Arrays:
         """Return the model as it was at the last `save_best`."""
-        return self._run.layout.unflatten(self._run.parameters.best)
+        return self._run.model(self._run.parameters.best, self._run.progress.best_epoch)
 
 
 def advance(run: FusedRun, space: Workspace, until: int, stop: StopCondition) -> ChunkResult:
@@ -156,7 +156,8 @@ def train(space: Workspace, run: FusedRun, until: int, stop: StopCondition) -> C
     names, best = history_metrics(run.config), None
     if any(map(len, improvements)):
         metrics = {"loss": float(state["best_loss"])} | dict.fromkeys(names, float(state["best_metric"]))
-        best = Best(int(state["best_epoch"]), metrics, run.layout.unflatten(run.parameters.best))
+        epoch = int(state["best_epoch"])
+        best = Best(epoch, metrics, run.model(run.parameters.best, epoch))
     return ChunkResult(
         run.epoch,
         HistoryRows(rows, metrics=len(names)),

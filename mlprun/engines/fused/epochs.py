@@ -32,7 +32,14 @@ from mlprun.engines.fused.records import (
     Schedule,
     Workspace,
 )
-from mlprun.engines.fused.train_step import block_at, block_hits, block_loss, forward, train_step
+from mlprun.engines.fused.train_step import (
+    Pass,
+    block_at,
+    block_hits,
+    block_loss,
+    forward,
+    train_step,
+)
 from mlprun.randomness import Purpose
 
 if TYPE_CHECKING:
@@ -63,7 +70,7 @@ def evaluate(run: Any, network: Any, data: Any, parameters: Any, space: Any) -> 
     for begin in range(0, count, stride):
         block = block_at(run, dev, begin, count)
         at = begin * run.outputs if run.python_metrics == 1 else -1
-        forward(network, parameters.current, space, block, at)
+        forward(network, parameters.current, space, block, Pass(at, -1, run.seed, 0, 0, count, begin))
         total += block_loss(run, last, values, block, (run.loss, 0.0))
         hits += block_hits(run, last, values, block, squared_errors)
         if field > 0:
@@ -140,7 +147,7 @@ def log(state: Any, history: Any, train_metric: Any, dev: Any) -> None:
 def draw_order(run: Any, state: Any, words: Any, counts: Any, order: Any) -> None:
     """Draw the row order of the running epoch, unless it was drawn by this call."""
     if run.shuffle == 1 and state.drawn_epoch != state.epoch:
-        draw_words(run.seed, ORDER, state.epoch, words)
+        draw_words(run.seed, ORDER, (state.epoch, 0, 0), (run.train_rows + 3) // 4, words)
         stable_order(words, run.train_rows, counts, order)
         state.drawn_epoch = state.epoch
 

@@ -7,6 +7,7 @@ numbers are fields of three structured dtypes, which kernels read and write in p
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 # What metric a kernel computes beside the loss.
 NO_METRIC, BINARY_ACCURACY, ACCURACY, R2 = range(4)
+# How a layer is normalised.
+NO_NORM, BATCH_NORM, LAYER_NORM = range(3)
 # Why a kernel returned.
 PAUSED, REACHED, FINISHED, OUT_OF_PATIENCE, DIVERGED = range(5)
 
@@ -66,10 +69,21 @@ STATE = _dtype(
 """the progress of a run; best values are nan at first"""
 
 LAYER = _dtype(
-    "inputs outputs weight bias gradient gradient_row z values slopes delta derivative "
-    "first_activation activations transposes"
+    "inputs outputs weight weights bias gradient gradient_row linear z values slopes delta derivative "
+    "first_activation activations transposes "
+    # the norm, with the offsets of its parameters, of the mean or the factor of deviations in the
+    # intermediate values, and of the running statistics behind the parameters
+    "norm gain shift statistics running "
+    # the 53 random bits from which a unit is kept, 0 without dropout, and the units of dropout layers before
+    "dropout units_before "
+    # the dimension of an embedding, 0 for a linear layer
+    "dim",
+    "dropout_scale",
 )
-"""a linear layer and its activations: offsets into flat arrays, where bias is -1 for none"""
+"""a linear layer or an embedding, its norm, activations and dropout: offsets into flat arrays
+
+The bias is -1 for none. The linear layer's outputs are at `linear`, what activations read at `z`.
+"""
 
 
 class Network(NamedTuple):
@@ -150,15 +164,23 @@ class Layout:
     lanes: int
     block_rows: int
     shapes: dict[str, tuple[int, ...]]
+    """of parameters and running statistics"""
     offsets: dict[str, int]
+    """of the parameters"""
+    running: dict[str, int]
+    """offsets of the running statistics behind the parameters"""
     parameters: int
     length: int
     """size of a flat array of parameters: a whole number of vectors"""
+    size: int
+    """size of a flat array of parameters and running statistics"""
     network: Network
     transposed: int
     """offset of transposed inputs in the intermediate values"""
     values_size: int
     gradient_size: int
+    dropout_words: int
+    """random words for the dropout of a block"""
 
     @property
     def transposes_inputs(self) -> bool:
@@ -166,23 +188,29 @@ class Layout:
         return bool(self.network.layers["transposes"][0])
 
     def flatten(self, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """Copy arrays by parameter name into a flat array."""
-        flat = np.zeros(self.length, self.dtype)
+        """Copy parameters and running statistics by name into a flat array."""
+        flat = np.zeros(self.size, self.dtype)
         for name, (begin, end, _) in self._slices.items():
             flat[begin:end] = np.asarray(arrays[name]).ravel()
         return flat
 
     def unflatten(self, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Copy a flat array into arrays by parameter name."""
-        return {
-            name: flat[begin:end].reshape(shape).copy() for name, (begin, end, shape) in self._slices.items()
-        }
+        return {name: self._array(flat, name) for name in self.offsets}
+
+    def statistics(self, flat: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Copy the running statistics out of a flat array."""
+        return {name: self._array(flat, name) for name in self.running}
+
+    def _array(self, flat: NDArray[Any], name: str) -> NDArray[Any]:
+        begin, end, shape = self._slices[name]
+        return flat[begin:end].reshape(shape).copy()
 
     @cached_property
     def _slices(self) -> dict[str, tuple[int, int, tuple[int, ...]]]:
         return {
             name: (begin, begin + int(np.prod(self.shapes[name])), self.shapes[name])
-            for name, begin in self.offsets.items()
+            for name, begin in (self.offsets | self.running).items()
         }
 
     @cached_property
@@ -197,7 +225,9 @@ def layout_of(experiment: Experiment) -> Layout:
     config = experiment.config
     architecture: Mlp = config.architecture  # type: ignore[assignment]
     lanes = vector_bytes() // experiment.dtype.itemsize
-    block_rows = _block_rows(batch_size(config, len(experiment.fixed["train"])), lanes)
+    rows = batch_size(config, len(experiment.fixed["train"]))
+    whole = any(layer.norm == "batch" for layer in architecture.hidden_layers)
+    block_rows = _block_rows(rows, lanes, most=rows if whole else BLOCK_VECTORS)
     has_logits = config.loss.activation is not None
     return _layout(architecture, experiment.width, experiment.dtype, lanes, block_rows, has_logits=has_logits)
 
@@ -206,23 +236,39 @@ def _padded(size: int, lanes: int) -> int:
     return -(-size // lanes) * lanes
 
 
-def _block_rows(rows: int, lanes: int) -> int:
-    """Return the rows of a block: few blocks of equal size, an odd number of vectors where there are many.
+def _block_rows(rows: int, lanes: int, *, most: int) -> int:
+    """Return the rows of a block of at most so many vectors.
 
-    An odd stride spreads the features of a row over all sets of the cache.
+    Blocks are few and of equal size, an odd number of vectors where there are many: an odd stride spreads the
+    features of a row over all sets of the cache.
     """
     vectors = -(-rows // lanes)
-    blocks = -(-vectors // BLOCK_VECTORS)
+    blocks = -(-vectors // most)
     vectors = -(-vectors // blocks)
     return lanes * (vectors | 1 if vectors > 4 else vectors)
 
 
-def _activations(architecture: Mlp, *, has_logits: bool) -> list[tuple[Activation, ...]]:
-    """Return the activations after each linear layer; that of the outputs only where the loss reads it."""
-    output = architecture.output_activation
+class _Stage(NamedTuple):
+    """A layer as `Layout` lists them: the names of its parameters and what follows it."""
+
+    name: str
+    activations: tuple[Activation, ...]
+    norm: str = ""
+    norm_kind: int = NO_NORM
+    dropout: float = 0.0
+
+
+def _stages(architecture: Mlp, *, has_logits: bool) -> list[_Stage]:
+    """Return the embedding and the linear layers; the last has an activation only where the loss reads it."""
+    output, embedding = architecture.output_activation, architecture.embedding
     assert output is not None
-    hidden = [each(layer.activation) for layer in architecture.hidden_layers if layer.activation is not None]
-    return [*hidden, (Identity() if has_logits else output,)]
+    stages = [] if embedding is None else [_Stage("embedding", each(embedding.activation))]
+    for k, layer in enumerate(architecture.hidden_layers):
+        kind = {"batch": BATCH_NORM, "layer": LAYER_NORM}.get(layer.norm or "", NO_NORM)
+        activations = each(layer.activation or Identity())
+        stages.append(_Stage(f"layers.{k}", activations, f"norms.{k}", kind, layer.dropout or 0.0))
+    name = f"layers.{len(architecture.hidden_layers)}"
+    return [*stages, _Stage(name, (Identity() if has_logits else output,))]
 
 
 @cached
@@ -234,34 +280,57 @@ def _layout(
     ends = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes.values())])
     offsets = {name: int(begin) for name, begin in zip(shapes, ends, strict=False)}
     length = _padded(int(ends[-1]), lanes)
-    activations = _activations(architecture, has_logits=has_logits)
-    layers = np.zeros(len(activations), LAYER)
+    stages = _stages(architecture, has_logits=has_logits)
+    layers = np.zeros(len(stages), LAYER)
     codes: list[int] = []
     options: list[float] = []
-    values, gradient, longest = 0, length, 0
-    for index, parts in enumerate(activations):
-        layer = layers[index]
-        outputs, inputs = shapes[f"layers.{index}.weight"]
+    values, gradient, longest, dropped, running = 0, length, 0, 0, {}
+    size = length
+    for layer, stage in zip(layers, stages, strict=True):
+        outputs, inputs = shapes[f"{stage.name}.weight"]
+        layer["weights"] = outputs * inputs
+        if stage.name == "embedding":
+            layer["dim"], inputs, outputs = inputs, width, width * inputs
         layer["inputs"], layer["outputs"] = inputs, outputs
-        layer["weight"] = layer["gradient"] = offsets[f"layers.{index}.weight"]
-        layer["bias"] = offsets.get(f"layers.{index}.bias", -1)
+        layer["weight"] = layer["gradient"] = offsets[f"{stage.name}.weight"]
+        layer["bias"] = offsets.get(f"{stage.name}.bias", -1)
         layer["gradient_row"] = inputs
-        if inputs >= lanes and outputs >= MIN_UNITS_TO_TRANSPOSE:
+        if inputs >= lanes and outputs >= MIN_UNITS_TO_TRANSPOSE and not layer["dim"]:
             row = _padded(inputs, lanes)
             layer["transposes"], layer["gradient_row"] = 1, row
             longest = max(longest, row)
             if inputs % lanes:
                 layer["gradient"], gradient = gradient, gradient + outputs * row
-        layer["first_activation"], layer["activations"] = len(codes), len(parts)
-        for part in parts:
+        layer["first_activation"], layer["activations"] = len(codes), len(stage.activations)
+        for part in stage.activations:
             kernel = kernel_activation(part)
             assert kernel is not None, "activations without a kernel are not supported"
             codes.append(ACTIVATIONS.index(kernel[0]))
             options += (*kernel[1], 0.0, 0.0)[:2]
-        stored = len(parts) > 1 or codes[-1] >= STORED
+        if stage.dropout:
+            # units are kept where a number in [0, 1) with 53 random bits is not below the probability
+            layer["dropout"], layer["dropout_scale"] = (
+                math.ceil(stage.dropout * 2**53),
+                1 / (1 - stage.dropout),
+            )
+            layer["units_before"], dropped = dropped, dropped + outputs
+        # the derivative cannot be computed from values that dropout has changed
+        stored = len(stage.activations) > 1 or codes[-1] >= STORED or stage.dropout > 0
         layer["derivative"] = STORED if stored else codes[-1]
-        layer["z"] = layer["values"] = values
+        layer["linear"] = layer["z"] = layer["values"] = values
         values += outputs * block_rows
+        if stage.norm_kind:
+            layer["norm"] = stage.norm_kind
+            layer["gain"], layer["shift"] = (offsets[f"{stage.norm}.{kind}"] for kind in ("weight", "bias"))
+            layer["statistics"] = values
+            values += _padded(max(2 * outputs, block_rows), lanes)
+            layer["z"] = layer["values"] = values
+            values += outputs * block_rows
+        if stage.norm_kind == BATCH_NORM:
+            layer["running"] = size
+            for kind in ("mean", "var"):
+                name = f"{stage.norm}.running_{kind}"
+                running[name], shapes[name], size = size, (outputs,), size + outputs
         if stored:
             layer["values"], layer["slopes"] = values, values + outputs * block_rows
             values += 2 * outputs * block_rows
@@ -274,10 +343,15 @@ def _layout(
         block_rows=block_rows,
         shapes=shapes,
         offsets=offsets,
+        running=running,
         parameters=int(ends[-1]),
         length=length,
+        size=size,
         network=Network(layers, np.array(codes), np.array(options)),
         transposed=transposed,
         values_size=transposed + longest * block_rows + lanes * block_rows,
         gradient_size=gradient + lanes,
+        # of a block and a layer, from a whole block of four words to another
+        dropout_words=_padded(int(layers["outputs"][layers["dropout"] > 0].max(initial=0)) * block_rows, 4)
+        + 4,
     )

@@ -117,7 +117,7 @@ class FusedRun:
         dtype, length = layout.dtype, layout.length
         slots = len(self.optimizer.state)
         self.record, self.states, *parameters = aligned_zeros(
-            (1, RUN), (1, STATE), (length, dtype), (slots * length, dtype), (length, dtype)
+            (1, RUN), (1, STATE), (layout.size, dtype), (slots * length, dtype), (layout.size, dtype)
         )
         self.parameters = Parameters(*parameters)
         self._fill_record()
@@ -246,6 +246,8 @@ class FusedRun:
         for number in self.optimizer.numbers:
             record[number] = 1.0
         self.parameters.current[:] = layout.flatten(state.model)
+        names = state.model.keys() - layout.shapes
+        self._counts = state.epoch, {name: int(state.model[name]) for name in names}
         self.parameters.optimizer[:] = 0
         if "initial_accumulator_value" in self._options:
             self.parameters.optimizer[: layout.parameters] = self._options["initial_accumulator_value"]
@@ -261,10 +263,18 @@ class FusedRun:
             for number in self.optimizer.numbers:
                 record[number] = float(kept[number])
 
+    def model(self, flat: NDArray[Any], epoch: int) -> dict[str, NDArray[Any]]:
+        """Return the parameters and the buffers of batch norm after an epoch, from a flat array."""
+        # kernels do not count the batches of batch norm: every step is one
+        since, counts = self._counts
+        steps = (epoch - since) * -(-self.train_rows // self.batch_size)
+        tracked = {name: np.array(count + steps) for name, count in counts.items()}
+        return self.layout.unflatten(flat) | self.layout.statistics(flat) | tracked
+
     def state(self) -> State:
         """Return a copy of the state."""
         layout, slots, steps = self.layout, self.optimizer.state, self.states["steps"].item()
-        model = layout.unflatten(self.parameters.current)
+        model = self.model(self.parameters.current, self.epoch)
         if not steps or not slots:
             return State(self.epoch, model, {}, None, self.progress)
         arrays: dict[str, NDArray[Any]] = {}
@@ -307,7 +317,7 @@ class FusedRun:
             gradient=gradient,
             scalars=scalars,
             squared_errors=squared_errors,
-            words=np.zeros(-(-shuffled // 4) * 4, np.uint64),
+            words=np.zeros(max(-(-shuffled // 4) * 4, layout.dropout_words), np.uint64),
             counts=np.zeros((1 << max(0, shuffled - 1).bit_length()) + 1, np.int64),
             order=np.zeros(shuffled, np.int64),
             batch=np.zeros((batch_blocks * fields + layout.lanes) * layout.block_rows, dtype),

@@ -144,11 +144,20 @@ _OPTIMIZER_OPTIONS = (
 )
 CAPABILITIES = Capabilities(
     lacks="it has no kernel for",
-    architectures={"mlp": MLP},
+    architectures={"mlp": (*MLP, "embedding")},
+    layers=("dropout", "batch norm", "layer norm"),
     activation=lambda part: _known_options(ACTIVATIONS, part),
     loss=_known_loss_options,
     optimizer=lambda part: _known_options(OPTIMIZERS, part, *_OPTIMIZER_OPTIONS),
 )
+
+
+def unsupported_reason(experiment: Experiment) -> str | None:
+    """Return why the engine cannot run an experiment; None if it can."""
+    config = experiment.config
+    if config.training.dtype == "float32" and (config.architecture.vocabulary or 0) > 2**24:
+        return f"float32 numbers the symbols of an embedding up to {2**24} only; set training.dtype=float64"
+    return CAPABILITIES.missing(experiment)
 
 
 def kernels_compute_metrics(experiment: Experiment) -> bool:

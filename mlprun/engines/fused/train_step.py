@@ -10,6 +10,10 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
+from numba import uint64
+
+from mlprun.engines.fused.batches import draw_words
 from mlprun.engines.fused.compat import device_function, inlined
 from mlprun.engines.fused.elementwise import (
     activate,
@@ -24,8 +28,13 @@ from mlprun.engines.fused.functions import STORED
 from mlprun.engines.fused.lanes import VECTOR_BYTES, Matrix
 from mlprun.engines.fused.losses import CROSS_ENTROPY
 from mlprun.engines.fused.matmul import add_dots, add_product, multiply, transpose_block
+from mlprun.engines.fused.norms import differentiate_norm, normalize
 from mlprun.engines.fused.optimizers import OPTIMIZERS
-from mlprun.engines.fused.records import ACCURACY, BINARY_ACCURACY, R2
+from mlprun.engines.fused.records import ACCURACY, BINARY_ACCURACY, NO_NORM, R2
+from mlprun.randomness import Purpose
+
+DROPOUT = int(Purpose.DROPOUT)
+UNUSED_BITS = np.uint64(11)
 
 
 class Block(NamedTuple):
@@ -59,12 +68,66 @@ def feature(block: Any, index: Any) -> Any:
     return Matrix(block.array, block.start + index * block.stride, block.stride, 1)
 
 
-@device_function
-def forward(network: Any, parameters: Any, space: Any, block: Any, outputs_start: Any) -> None:
-    """Compute the values of all layers for a block.
+class Pass(NamedTuple):
+    """What a forward pass needs besides: where outputs are kept, the mask, and the position of dropout.
 
-    With `outputs_start` >= 0 the logits are copied to that offset of `space.outputs`, row by row.
+    With `outputs_start` >= 0 the logits are copied to that offset of `space.outputs`, row by row. In
+    evaluation `mask`, the offset of the mask in the block, is -1. Dropout depends on the number of rows of
+    the batch and the first of them in the block.
     """
+
+    outputs_start: Any
+    mask: Any
+    seed: Any
+    epoch: Any
+    step: Any
+    rows: Any
+    begin: Any
+
+
+@device_function
+def drop(layer: Any, values: Any, block: Any, words: Any, mode: Any) -> None:
+    """Multiply values and derivatives by 0, or by what keeps their expectation."""
+    units, stride = layer.outputs, block.stride
+    # words go row by row through the batch, after those of the dropout layers before this one
+    first = layer.units_before * mode.rows + mode.begin * units
+    skipped = first % 4
+    position = mode.epoch, mode.step, first // 4
+    draw_words(mode.seed, DROPOUT, position, (skipped + block.count * units + 3) // 4, words)
+    threshold, scale = uint64(layer.dropout), values.dtype.type(layer.dropout_scale)
+    for k in range(units):
+        for i in range(block.count):
+            word = words[skipped + i * units + k] >> UNUSED_BITS
+            factor = scale if word >= threshold else scale * 0
+            values[layer.values + k * stride + i] *= factor
+            values[layer.slopes + k * stride + i] *= factor
+
+
+@device_function
+def look_up(layer: Any, parameters: Any, values: Any, block: Any) -> None:
+    """Write the embeddings of a block's symbols."""
+    dim, stride = layer.dim, block.stride
+    for t in range(layer.inputs):
+        for i in range(block.vectors * (VECTOR_BYTES // values.itemsize)):
+            row = layer.weight + int(block.array[block.start + t * stride + i]) * dim
+            for d in range(dim):
+                values[layer.linear + (t * dim + d) * stride + i] = parameters[row + d]
+
+
+@device_function
+def add_to_rows(layer: Any, gradient: Any, values: Any, block: Any) -> None:
+    """Add the gradient of each symbol's embedding."""
+    dim, stride = layer.dim, block.stride
+    for t in range(layer.inputs):
+        for i in range(block.count):
+            row = layer.weight + int(block.array[block.start + t * stride + i]) * dim
+            for d in range(dim):
+                gradient[row + d] += values[layer.delta + (t * dim + d) * stride + i]
+
+
+@device_function
+def forward(network: Any, parameters: Any, space: Any, block: Any, mode: Any) -> None:
+    """Compute the values of all layers for a block."""
     layers, values, stride = network.layers, space.values, block.stride
     depth = layers.shape[0]
     source, start = block.array, block.start
@@ -76,12 +139,18 @@ def forward(network: Any, parameters: Any, space: Any, block: Any, outputs_start
         bias = Matrix(space.zero, 0, 0, 1)
         if layer.bias >= 0:
             bias = Matrix(parameters, layer.bias, 1, 1)
-        operands = z, weight, Matrix(source, start, stride, 1)
-        multiply(operands, (layer.outputs, layer.inputs, block.vectors), bias)
-        if index == depth - 1 and outputs_start >= 0:
+        if layer.dim > 0:
+            look_up(layer, parameters, values, block)
+        else:
+            operands = Matrix(values, layer.linear, stride, 1), weight, Matrix(source, start, stride, 1)
+            multiply(operands, (layer.outputs, layer.inputs, block.vectors), bias)
+        if layer.norm != NO_NORM:
+            normalize(layer, parameters, values, block, mode.mask)
+        if index == depth - 1 and mode.outputs_start >= 0:
             for i in range(block.count):
+                at = mode.outputs_start + i * layer.outputs
                 for k in range(layer.outputs):
-                    space.outputs[outputs_start + i * layer.outputs + k] = values[layer.z + k * stride + i]
+                    space.outputs[at + k] = values[layer.z + k * stride + i]
         first = layer.first_activation
         if layer.derivative != STORED:
             activate(network.activations[first], z, shape, network.options[2 * first])
@@ -95,6 +164,8 @@ def forward(network: Any, parameters: Any, space: Any, block: Any, outputs_start
                     (network.options[2 * number], network.options[2 * number + 1]),
                     1 if number == first else 0,
                 )
+        if layer.dropout > 0 and mode.mask >= 0:
+            drop(layer, values, block, space.words, mode)
         source, start = values, layer.values
 
 
@@ -107,18 +178,25 @@ def backward(run: Any, network: Any, parameters: Any, space: Any, block: Any) ->
         layer = layers[index]
         units, inputs = layer.outputs, layer.inputs
         delta = Matrix(values, layer.delta, stride, 1)
+        bias = layer.bias if layer.norm == NO_NORM else layer.shift
         differentiate(
             layer.derivative,
             (Matrix(values, layer.values, stride, 1), Matrix(values, layer.slopes, stride, 1), delta),
             (units, block.vectors),
             network.options[2 * layer.first_activation],
-            (Matrix(space.gradient, layer.bias, 1, 1), layer.bias),
+            (Matrix(space.gradient, bias, 1, 1), bias),
         )
+        if layer.norm != NO_NORM:
+            differentiate_norm(
+                layer, parameters, space, block, feature(block, run.inputs + run.outputs).start
+            )
         source = Matrix(block.array, block.start, stride, 1)
         if index > 0:
             source = Matrix(values, layers[index - 1].values, stride, 1)
         gradient = Matrix(space.gradient, layer.gradient, layer.gradient_row, 1)
-        if layer.transposes == 1:
+        if layer.dim > 0:
+            add_to_rows(layer, space.gradient, values, block)
+        elif layer.transposes == 1:
             length = layer.gradient_row
             transposed = Matrix(values, run.transposed, length, 1)
             for i in range(0, block.vectors * lanes, lanes):
@@ -195,7 +273,7 @@ def penalize(run: Any, layers: Any, parameters: Any, gradient: Any) -> Any:
     for index in range(layers.shape[0]):
         layer = layers[index]
         begin = layer.weight
-        for i in range(begin, begin + layer.inputs * layer.outputs):
+        for i in range(begin, begin + layer.weights):
             w = parameters[i]
             squares += w * w
             sizes += abs(w)
@@ -271,7 +349,9 @@ def train_step(run: Any, network: Any, state: Any, parameters: Any, space: Any, 
     for begin in range(0, count, run.block_rows):
         block = block_at(run, rows, begin, count)
         at = outputs_start + begin * run.outputs if outputs_start >= 0 else -1
-        forward(network, parameters.current, space, block, at)
+        mask = feature(block, run.inputs + run.outputs).start
+        mode = Pass(at, mask, run.seed, state.epoch, state.batch_index, count, begin)
+        forward(network, parameters.current, space, block, mode)
         total += block_loss(run, last, values, block, (code, factor))
         if read:
             state.hits += block_hits(run, last, values, block, space.squared_errors)

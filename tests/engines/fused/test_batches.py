@@ -13,8 +13,8 @@ from mlprun.engines.fused.batches import draw_words, stable_order
 
 
 @numba.njit
-def drawn(seed: Any, purpose: Any, epoch: Any, words: Any) -> None:
-    draw_words(seed, purpose, epoch, words)
+def drawn(seed: Any, purpose: Any, position: Any, words: Any) -> None:
+    draw_words(seed, purpose, position, len(words) // 4, words)
 
 
 @numba.njit
@@ -23,11 +23,12 @@ def sorted_order(words: Any, rows: Any, counts: Any, order: Any) -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 12345, 2**32 - 1])
-@pytest.mark.parametrize("epoch", [0, 1, 10**9])
-def test_the_words_are_those_of_numpy(seed: int, epoch: int) -> None:
+@pytest.mark.parametrize(("epoch", "step", "first"), [(0, 0, 0), (1, 7, 3), (10**9, 10**6, 250)])
+def test_the_words_are_those_of_numpy(seed: int, epoch: int, step: int, first: int) -> None:
     words = np.zeros(64, np.uint64)
-    drawn(seed, 1, epoch, words)
-    np.testing.assert_array_equal(words, randomness.words(seed, 1, 64, epoch=epoch))
+    drawn(seed, 1, (epoch, step, first), words)
+    expected = randomness.words(seed, 1, 64, epoch=epoch, step=step, skip=4 * first)
+    np.testing.assert_array_equal(words, expected)
 
 
 def ours(words: np.ndarray) -> np.ndarray:
@@ -51,7 +52,7 @@ def test_the_order_is_the_stable_argsort(rows: int) -> None:
 
 def test_an_epochs_order_is_that_of_the_torch_engine() -> None:
     words = np.zeros(100, np.uint64)
-    drawn(7, int(randomness.Purpose.ORDER), 3, words)
+    drawn(7, int(randomness.Purpose.ORDER), (3, 0, 0), words)
     np.testing.assert_array_equal(
         ours(words[:99]), randomness.order(7, randomness.Purpose.ORDER, 99, epoch=3)
     )

@@ -17,10 +17,8 @@ from mlprun.parts.optimizers import optimizers
 
 REFUSED = {
     "the architecture rnn": {"architecture": {"name": "rnn"}},
-    "dropout": {"architecture": {"hidden": [4], "dropout": 0.5}},
-    "batch norm": {"architecture": {"hidden": [4], "norm": "batch"}},
-    "embeddings": {
-        "architecture": {"hidden": [4], "embedding": {"vocabulary": 2, "dim": 2}},
+    "float32 numbers the symbols of an embedding up to 16777216": {
+        "architecture": {"hidden": [4], "embedding": {"vocabulary": 2**24 + 1, "dim": 1}},
         "dataset": {"name": "inline", "inputs": [[0], [1]], "targets": [0, 1]},
     },
     "the optimizer lbfgs": {"optimizer": {"name": "lbfgs"}},

@@ -15,7 +15,7 @@ from mlprun import api
 CONFIG: dict[str, Any] = {
     "name": "killed",
     "dataset": {"name": "moons", "noise": 0.3, "split": {"train": 200, "dev": 60, "test": 60}},
-    "architecture": {"hidden": [8], "activation": "tanh"},
+    "architecture": {"hidden": [8], "activation": "tanh", "norm": "batch", "dropout": 0.1},
     "optimizer": {"name": "adam", "lr": 0.01},
     "training": {"epochs": 4000, "batch_size": 32, "log_every": 50},
     "checkpoint": {"seconds": 0.01},

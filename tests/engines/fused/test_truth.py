@@ -23,7 +23,11 @@ SHAPES = {
     "bias": st.booleans(),
     "loss": st.sampled_from(["mse", "bce", "cross_entropy"]),
     "seed": st.integers(0, 1000),
+    "norm": st.sampled_from(["none", "layer", "batch"]),
+    "dropout": st.sampled_from([0.0, 0.3]),
+    "symbols": st.sampled_from([0, 6]),
 }
+PLAIN = {"norm": "none", "dropout": 0.0, "symbols": 0}
 BOUND = {"float32": 1e-5, "float64": 1e-12}
 odd = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
@@ -34,14 +38,23 @@ def settings_of(lab: Any, shape: dict[str, Any], activation: str, **training: An
     if loss == "cross_entropy":
         outputs = max(2, outputs)
         shape = {**shape, "count": max(shape["count"], outputs)}
+    count, batch, symbols = shape["count"], shape["batch"], shape["symbols"]
+    if shape["norm"] == "batch" and shape["hidden"]:  # no batch may have one row
+        count = max(2, count)
+        batch = batch if batch in (7, 16) and count % batch != 1 else "full"
+    dataset = lab.rows(count, shape["inputs"], outputs, loss, shape["seed"])
+    embedding = {"vocabulary": symbols, "dim": 3, "activation": activation} if symbols else None
+    if symbols:
+        dataset["inputs"] = np.random.default_rng(1).integers(0, symbols, (count, shape["inputs"])).tolist()
     return {
-        "dataset": lab.rows(shape["count"], shape["inputs"], outputs, loss, shape["seed"]),
+        "dataset": dataset,
         "architecture": {
             "name": "mlp", "hidden": shape["hidden"], "activation": activation, "bias": shape["bias"],
+            "norm": shape["norm"], "dropout": shape["dropout"], "embedding": embedding,
         },
         "loss": loss,
         "optimizer": {"name": "sgd", "lr": 0.05},
-        "training": {"batch_size": shape["batch"], "seed": shape["seed"], **training},
+        "training": {"batch_size": batch, "seed": shape["seed"], **training},
         "penalty": {"l2": 0.01, "l1": 0.001},
     }  # fmt: skip
 
@@ -53,6 +66,13 @@ def torch_gradient(experiment: Any) -> dict[str, Any]:
     order = np.arange(len(data))
     if size != "full" and size < len(data):
         order = randomness.order(config.training.seed, randomness.Purpose.ORDER, len(data), epoch=0)[:size]
+    widths = [layer.width for layer in network.dropouts]
+    drawn = randomness.uniforms(
+        config.training.seed, randomness.Purpose.DROPOUT, len(order) * sum(widths), epoch=0
+    )
+    for layer, first in zip(network.dropouts, np.cumsum([0, *widths]) * len(order), strict=False):
+        part = drawn[first : first + layer.width * len(order)].reshape(len(order), layer.width)
+        layer.keep = torch.from_numpy((part >= layer.probability).astype(experiment.dtype))
     values = network.preactivation(torch.from_numpy(data.inputs[order]))
     values = values if config.loss.activation else network.output_activation(values)
     objective = config.loss.build()(values, torch.from_numpy(data.targets[order]))
@@ -65,7 +85,16 @@ def torch_gradient(experiment: Any) -> dict[str, Any]:
 @odd
 @given(**SHAPES, activation=st.sampled_from(SMOOTH + KINKED))
 @example(
-    count=1, inputs=1, hidden=[1], outputs=1, batch="full", bias=True, loss="mse", seed=0, activation="relu"
+    count=1,
+    inputs=1,
+    hidden=[1],
+    outputs=1,
+    batch="full",
+    bias=True,
+    loss="mse",
+    seed=0,
+    activation="relu",
+    **PLAIN,
 )
 @example(
     count=300,
@@ -77,9 +106,35 @@ def torch_gradient(experiment: Any) -> dict[str, Any]:
     loss="cross_entropy",
     seed=1,
     activation="tanh",
+    **PLAIN,
 )
 @example(
-    count=50, inputs=16, hidden=[16, 4], outputs=1, batch=7, bias=False, loss="bce", seed=2, activation="elu"
+    count=300,
+    inputs=33,
+    hidden=[70, 17, 16],
+    outputs=3,
+    batch="full",
+    bias=True,
+    loss="cross_entropy",
+    seed=1,
+    activation="tanh",
+    norm="batch",
+    dropout=0.3,
+    symbols=6,
+)
+@example(
+    count=50,
+    inputs=16,
+    hidden=[16, 4],
+    outputs=1,
+    batch=7,
+    bias=False,
+    loss="bce",
+    seed=2,
+    activation="elu",
+    norm="layer",
+    dropout=0.3,
+    symbols=0,
 )
 @settings(max_examples=25)
 def test_the_first_gradient_is_autograds(lab: Any, dtype: str, activation: str, **shape: Any) -> None:
