@@ -67,7 +67,7 @@ class OutputFigure(RunFigure):
         details = chart.joined(
             f"{self.split} rows sorted by their {'class' if last.classes else 'true value'}",
             f"{len(chosen)} of {len(rows):,} rows shown" if len(chosen) < len(rows) else "",
-            f"{count} of {len(data.networks)} epochs shown" if count < len(data.networks) else "",
+            f"{count} of {len(data.models)} epochs shown" if count < len(data.models) else "",
             f"the first of {len(names)} targets" if len(names) > 1 else "",
         )
         return chart.grid_of(

@@ -39,8 +39,7 @@ def dataset_chart(name: str) -> Chart:
         remedy = "draw a run of it with mlprun plot RUN"
         raise UsageError(name, "has no rows without options", remedy) from error
     experiment = Experiment.of(config)
-    network = {0: experiment.network()}
-    data = RunData(name, config, {}, experiment.preprocessing, lambda: experiment, network, None)
+    data = RunData(name, config, {}, experiment.preprocessing, lambda: experiment, {0: {}}, None)
     return DataFigure().compute(data)
 
 

@@ -71,7 +71,7 @@ class DecisionFrames(PlaneFigure):
     name: Literal["frames"] = "frames"
 
     def check(self, data: RunData) -> str | None:
-        return super().check(data) or ("there is only one epoch to draw" if len(data.networks) < 2 else None)
+        return super().check(data) or ("there is only one epoch to draw" if len(data.models) < 2 else None)
 
     def compute(self, data: RunData) -> Chart:
         found = surfaces(data, data.kept_epochs(PANELS), self.features, "train", scale=0.4)
@@ -88,7 +88,7 @@ class Animation(PlaneFigure):
 
     def check(self, data: RunData) -> str | None:
         few = "there are too few epochs; name some under `snapshots:` in the config"
-        return super().check(data) or (few if len(data.networks) < 3 else None)
+        return super().check(data) or (few if len(data.models) < 3 else None)
 
     def compute(self, data: RunData) -> Chart:
         found = surfaces(data, data.kept_epochs(FRAMES), self.features, "train")
@@ -120,7 +120,7 @@ def surfaces(
         known = [0, 1] if predicted[0].probabilistic else [*numbers, *(one.truth for one in rows)]
         colors = _color_scale(data, known, threshold)
         marks = [_surface(one, colors, None if classes is None else threshold, extent) for one in numbers]
-    targets, count = data.preprocessing.target_names, len(data.networks)
+    targets, count = data.preprocessing.target_names, len(data.models)
     details = (
         *chart.joined(
             f"slice: {plane.note}; faded points lie farther from it" if plane.note else "",

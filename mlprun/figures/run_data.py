@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from mlprun.engines.contract import Arrays
+    from mlprun.evaluation import TrainedModel
     from mlprun.experiment import Experiment, SplitArrays
     from mlprun.experiment.preprocessing import Preprocessing
     from mlprun.figures.plane import Plane
@@ -27,9 +29,6 @@ if TYPE_CHECKING:
     from mlprun.parts.network import Network
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
-
-PIECE = 65_536
-"""rows whose outputs are computed at once"""
 
 
 @dataclass(frozen=True)
@@ -44,19 +43,20 @@ class RunData:
     preprocessing: Preprocessing
     load: Callable[[], Experiment]
     """the experiment with its data; raises DataError when the data is gone"""
-    networks: Mapping[int, Network]
-    """by epoch, in order: the first, the snapshots, the best, the last"""
+    models: Mapping[int, Arrays]
+    """parameters and buffers by epoch, in order: the first, the snapshots, the best, the last"""
     best: int | None
     """the best epoch; None where no dev rows chose one"""
     best_metrics: Mapping[str, float] = field(default_factory=dict)
     """its dev metrics by column of the history, which need not have a row of that epoch"""
     warnings: tuple[str, ...] = ()
     """what a reader of the figures must know, such as that the best epoch's network is missing"""
+    trained: TrainedModel | None = None
+    """one of the models with all that feeds it; None for rows without a run"""
 
     @classmethod
     def of(cls, folder: RunFolder, *, allow_code: bool = False) -> RunData:
         """The run in a folder, as far as it has come. Raises CheckpointError before its first checkpoint."""
-        # torch is not needed to list figures
         from mlprun import evaluation, training
 
         newest = folder.load_last()
@@ -68,24 +68,31 @@ class RunData:
         if best is not None:
             evaluation.check_tensors(last.config, last.preprocessing, best.model, folder.best)
             models[best.epoch] = dict(best.model)
-        networks = {epoch: last.alone.filled_network(model) for epoch, model in models.items()}
-        networks[last.epoch] = last.network
+        models[last.epoch] = dict(last.model)
         return cls(
             folder.name,
             last.config,
             history.read(folder.history) if os.path.lexists(folder.history) else {},
             last.preprocessing,
             lambda: last.experiment,
-            {epoch: networks[epoch] for epoch in sorted(networks)},
+            {epoch: models[epoch] for epoch in sorted(models)},
             None if best is None else best.epoch,
             {} if best is None else {f"dev_{name}": value for name, value in best.metrics.items()},
             evaluation.missing_best_warnings(newest.checkpoint, folder.best),
+            last,
         )
 
     @property
     def last(self) -> int:
         """The newest epoch that there is a network of."""
-        return max(self.networks)
+        return max(self.models)
+
+    @cached_property
+    def networks(self) -> dict[int, Network]:
+        """The modules by epoch, in the same order."""
+        assert self.trained is not None
+        alone = self.trained.alone
+        return {epoch: alone.filled_network(model) for epoch, model in self.models.items()}
 
     @property
     def best_or_last(self) -> int:
@@ -144,12 +151,8 @@ class RunData:
 
     def outputs(self, epoch: int, inputs: NDArray[Any]) -> NDArray[Any]:
         """[N, K] outputs of the network after `epoch` for inputs as it reads them."""
-        import torch
-
-        network = self.networks[epoch]
-        with torch.no_grad():
-            pieces = torch.split(torch.from_numpy(inputs), PIECE)
-            return np.concatenate([network(piece).numpy() for piece in pieces])
+        assert self.trained is not None
+        return replace(self.trained, model=self.models[epoch]).outputs(inputs)
 
     def predict(self, epoch: int, inputs: NDArray[Any]) -> Predictions:
         """Outputs as metrics read them (in the user's units) for inputs without a known truth."""
@@ -157,7 +160,7 @@ class RunData:
 
     def kept_epochs(self, most: int) -> tuple[int, ...]:
         """The epochs with a kept network; of too many the first, the last, the best and some between."""
-        epochs = tuple(self.networks)
+        epochs = tuple(self.models)
         chosen = {epochs[index] for index in evenly(len(epochs), most)}
         best = self.best
         if best is not None and best not in chosen:

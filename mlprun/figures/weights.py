@@ -47,7 +47,7 @@ def _details(data: RunData, before: int, after: int) -> tuple[str, ...]:
 
 
 def _unchanged_reason(data: RunData, epoch: int) -> str | None:
-    if epoch == min(data.networks):
+    if epoch == min(data.models):
         return "the network drawn is that of epoch 0"
     return None if next(iter(data.networks.values())).weights() else "the network has no weight matrix"
 
@@ -64,7 +64,7 @@ class WeightViolins(NetworkFigure):
         return _unchanged_reason(data, self.epoch_of(data))
 
     def compute(self, data: RunData) -> Chart:
-        before, after = min(data.networks), self.epoch_of(data)
+        before, after = min(data.models), self.epoch_of(data)
         weights = weights_of(data, before, after)
         looks = (f"epoch {before:,} (left)", style.SKY), (f"epoch {after:,} (right)", style.ORANGE)
         marks: list[Mark] = [chart.horizontal(0, width=0.8, dashes=())]
@@ -117,7 +117,7 @@ class WeightChanges(RunFigure):
         return _unchanged_reason(data, data.best_or_last if self.epochs is None else self.epochs[1])
 
     def compute(self, data: RunData) -> Chart:
-        before, after = self.epochs or (min(data.networks), data.best_or_last)
+        before, after = self.epochs or (min(data.models), data.best_or_last)
         for epoch in (before, after):
             if epoch not in data.networks:
                 kept = ", ".join(map(str, list(data.networks)[:20]))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mlprun import files, isolation
 from mlprun.errors import FileError
 from mlprun.storage import canonical
-from mlprun.version import __version__
+from mlprun.version import NUMERICS, __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +59,7 @@ def settings_digest(config: Mapping[str, Any]) -> str:
 def environment() -> dict[str, Any]:
     """Return versions, platform, CPU, environment variables and the working directory's commit, as JSON."""
     return {
+        "numerics": NUMERICS,
         "versions": versions(),
         "platform": {name: getattr(platform, name)() for name in ("system", "release", "machine")},
         "cpu": cpu(),

@@ -172,12 +172,12 @@ class Configs:
     def _check_one(self, candidate: Candidate) -> CheckedConfig:
         config, _ = self._config(candidate)
         experiment = evaluation.check_initial_weights(self.prototype(config))
-        able = [engine.name for engine in engines.every() if engine.unsupported_reason(experiment) is None]
-        if config.engine not in ("auto", *able):
-            engines.choose(experiment, config.engine)  # raises, with the reason
+        engine = config.engine
+        if engine == "auto":
+            engine = "torch" if engines.named("fused").unsupported_reason(experiment) else "fused"
+        engines.choose(experiment, engine)  # raises if it cannot
         names = ("loss", *history_metrics(config))
         training = config.training
-        engine = config.engine if config.engine != "auto" else ("fused" if "fused" in able else "torch")
         kind = CohortKind(
             engine, config.device, training.dtype, training.threads, training.epochs, history_columns(config)
         )

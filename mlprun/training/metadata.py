@@ -201,6 +201,7 @@ def _properties(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a record says of the environment, by the names that messages use."""
     platform, cpu = _part(record, "platform"), _part(record, "cpu")
     return {
+        "numerics": record.get("numerics", 1),
         **_part(record, "versions"),
         **_part(record, "code"),
         **{f"device {name}": kind for name, kind in _part(record, "devices").items()},

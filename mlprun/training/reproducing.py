@@ -17,6 +17,7 @@ from mlprun.training.recorder import state_from
 from mlprun.training.resuming import resume
 from mlprun.training.run import start
 from mlprun.training.trainer import emit
+from mlprun.version import NUMERICS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,6 +74,9 @@ def reproduce(
     config = config.model_copy(update={"engine": record["engine"]})
     experiment = Experiment.of(config)
     changes = differences(record, experiment, devices.resolve(config.device), everything=True)
+    if (numerics := record.get("numerics", 1)) != NUMERICS:
+        what = f"was trained with numerics {numerics}, and this version has {NUMERICS}: bytes may differ"
+        emit(callbacks, "on_message", f"{folder.path} {what}")
     if experiment.digest() != record["data_digest"]:
         changes.append("the rows were others")
     if edited is not None:

@@ -25,6 +25,7 @@ from mlprun.training.trainer import (
     emit,
     translate_error,
 )
+from mlprun.version import NUMERICS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,6 +107,7 @@ def constants_of(experiment: Experiment, stored: Mapping[str, Any], engine: Engi
         "preprocessing": canonical.prepare(experiment.preprocessing.to_json()),
         "data_digest": experiment.digest(),
         "engine": engine.name,
+        "numerics": NUMERICS,
     }
 
 

@@ -51,6 +51,16 @@ def test_nothing_is_said_where_nothing_differs(train: Train, heard: Any) -> None
     assert run.status.differences == ()
 
 
+def test_a_run_of_an_older_version_may_have_other_bytes(train: Train, heard: Any) -> None:
+    run = train()
+    assert run.record["numerics"] == run.folder.load_last().checkpoint.meta["numerics"] == 2
+    changed(run, lambda record: record.pop("numerics"))
+    assert mlprun.reproduce(run.path, callbacks=[heard]).equal
+    assert f"{run.path} was trained with numerics 1, and this version has 2: bytes may differ" in heard.said
+    mlprun.resume(run.path, epochs=20, callbacks=[heard])
+    assert heard.said[-1].endswith("the bytes of an undisturbed run: numerics was 1 and is 2")
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [

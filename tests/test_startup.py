@@ -1,0 +1,55 @@
+"""Commands for runs on the fused engine import none of the packages that take long."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlprun.parts.initial_parameters import matches_torch
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+HEAVY = ("torch", "sklearn", "scipy", "numba", "matplotlib")
+PROBE = """
+import json, sys
+from mlprun.cli import main
+heavy = sys.argv[1].split(",")
+for command in sys.argv[2:]:
+    code = main(command.split())
+    print(json.dumps([command, code, [name for name in heavy if name in sys.modules]]), file=sys.stderr)
+"""
+TRAIN = f"train {CONFIGS}/iris.yaml engine=fused training.epochs=20"
+COMMANDS = (
+    f"train {CONFIGS}/xor.yaml engine=fused training.epochs=20 --name run",
+    TRAIN,
+    f"{TRAIN} --dry-run",
+    f"{TRAIN} metrics=[f1,log_loss]",
+    f"{TRAIN} --seeds 3",
+    "resume runs/run-001 --epochs 30",
+    "reproduce runs/run-001",
+    "eval runs/run-001",
+    "eval runs/run-001 --data rows.csv",
+    "predict runs/run-001 rows.csv",
+    "show runs/run-001",
+    "ls",
+)
+
+
+def modules_after(commands, folder):
+    """For each command its exit code and the heavy packages that are loaded after it."""
+    process = [sys.executable, "-c", PROBE, ",".join(HEAVY), *commands]
+    environment = {**os.environ, "PYTHONPATH": str(CONFIGS.parent)}
+    done = subprocess.run(process, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("[")]
+    assert len(lines) == len(commands), done.stderr
+    return lines
+
+
+@pytest.mark.skipif(not matches_torch(), reason="initial weights are drawn by torch on this machine")
+def test_runs_on_the_fused_engine_import_no_heavy_package(tmp_path):
+    (tmp_path / "rows.csv").write_text("x1,x2,xor\n0.5,0.25,1\n1,0,0\n")
+    (tmp_path / "first").mkdir()
+    modules_after(COMMANDS[:1], tmp_path / "first")  # compiles the kernels, if need be
+    assert modules_after(COMMANDS, tmp_path) == [[command, 0, []] for command in COMMANDS]
