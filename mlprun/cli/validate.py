@@ -1,9 +1,9 @@
 """`mlprun validate` and `mlprun schema`: the problems of configs and sweep files, and their JSON Schema."""
 
-import json
 from collections.abc import Sequence
 from typing import Annotated
 
+from pydantic_core import to_json
 from typer import Option
 
 from mlprun import files, schema
@@ -86,7 +86,8 @@ def schema_command(
 
 def schema_text(*, sweep: bool = False) -> str:
     """Return the JSON Schema of configs or sweep files."""
-    return json.dumps(schema.json_schema_of(Sweep) if sweep else schema.json_schema(), indent=2) + "\n"
+    document = schema.json_schema_of(Sweep) if sweep else schema.json_schema()
+    return to_json(document, indent=2).decode() + "\n"
 
 
 def divide(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
