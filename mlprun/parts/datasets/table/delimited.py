@@ -138,8 +138,6 @@ def _records(source: Source, separator: str) -> Iterator[tuple[int, list[str]]]:
 def _check_names(source: Source, names: Names) -> None:
     check_size(source, len(names))
     twice = repeated(names)
-    if twice == "":
-        raise source.error("1", "several columns have no name", "name them in the header")
     if twice is not None:
         raise source.error("1", f"the header names {shown(twice)} twice", "give every column its own name")
 

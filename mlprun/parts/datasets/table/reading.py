@@ -115,7 +115,7 @@ def _objects(source: Source, content: bytes) -> Iterator[tuple[int, dict[str, An
             raise source.error(str(line), "is not a JSON object", 'expected {"column": value, ...} per line')
         for name, value in item.items():
             if isinstance(value, dict | list):
-                what = f"column {shown(name)} holds {'an object' if isinstance(value, dict) else 'a list'}"
+                what = f"column {shown(name)} is {shown(json.dumps(value))}"
                 raise source.error(str(line), what, "expected a number, a string or null")
         yield line, item
 

@@ -221,8 +221,6 @@ class Table(Dataset):
         series, name = columns.settle(series, sheet), series.name
         remedy = "remove rows without a target: only features can be imputed"
         sheet.refuse(series.is_null(), series, remedy)
-        if len(series) == 1:
-            raise sheet.source.error("", "has a single row", "expected several, with targets that differ")
         if series.n_unique() == 1:
             what = f"target {shown(name)} is {shown(series[0])} in every row"
             raise sheet.source.error("", what, "expected a target that varies")
@@ -239,7 +237,7 @@ class Table(Dataset):
     def _inputs(self, sheet: Sheet, features: Names) -> tuple[Floats, tuple[Names | None, ...], Names]:
         """The feature matrix, filled column by column so that no second one stands beside it."""
         inputs = np.empty((sheet.rows, len(features)))
-        categories, missing = [], []
+        categories: list[Names | None] = []
         warnings: list[str] = []
         for k, series in enumerate(sheet.take(features)):
             values, known = columns.feature(series, sheet, other_formats=self.other_formats == "categories")
@@ -248,17 +246,12 @@ class Table(Dataset):
             if known is not None:
                 warnings += columns.crowded(series, "categories", len(known))
             gaps = np.isnan(values)
-            if gaps.any():
-                missing.append((int(gaps.argmax()), k, int(gaps.sum())))
-                values = values[~gaps]
-            if values.size and (values == values[0]).all():
+            if self.missing == "refuse":
+                sheet.refuse(gaps, series, "set dataset.missing to impute, or fill the cells")
+            present = values[~gaps] if gaps.any() else values
+            if present.size and (present == present[0]).all():
                 name = shown(series.name)
                 warnings.append(f"column {name} is the same in every row; it carries no information")
-        if missing and self.missing == "refuse":
-            row, k, _ = min(missing)
-            cells = f"{sum(count for *_, count in missing)} missing in {len(missing)} columns"
-            what = f"column {shown(features[k])} is missing ({cells})"
-            raise sheet.error(row, what, "set dataset.missing to impute, or fill the cells")
         return inputs, tuple(categories), tuple(warnings)
 
 
