@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Annotated, Any
 
@@ -129,7 +129,7 @@ def postpone(name: str) -> None:
     """
     if name not in sys.modules:
         module = Postponed(name)
-        module.__spec__ = PathFinder.find_spec(name)
+        module.__spec__ = find_spec(name)
         sys.modules[name] = module
 
 
@@ -137,6 +137,7 @@ def postpone(name: str) -> None:
 def quick_imports() -> Iterator[None]:
     """Import without numpy, without searching for pydantic plugins and without garbage collection."""
     postpone("numpy")
+    postpone("mlprun.parts.torch_random")  # whose constants need numpy
     # the search reads the metadata of every installed package
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     enabled = gc.isenabled()
