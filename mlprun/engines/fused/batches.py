@@ -24,15 +24,19 @@ WORD = np.uint64(64)
 
 
 @intrinsic
-def high_product(typing: Any, a: Any, b: Any) -> Any:
-    """Return the upper 64 bits of a product of two words."""
+def product(typing: Any, a: Any, b: Any) -> Any:
+    """Return the upper and the lower 64 bits of a product of two words."""
 
     def emit(context: Any, builder: Any, signature: Any, words: Any) -> Any:
-        wide = ir.IntType(128)  # processors have an instruction for it
-        product = builder.mul(*(builder.zext(word, wide) for word in words))
-        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
+        word, wide = ir.IntType(64), ir.IntType(128)  # processors have an instruction for it
+        both = builder.mul(*(builder.zext(value, wide) for value in words))
+        halves = builder.lshr(both, ir.Constant(wide, 64)), both
+        return context.make_tuple(
+            builder, signature.return_type, [builder.trunc(half, word) for half in halves]
+        )
 
-    return types.uint64(types.uint64, types.uint64), emit
+    pair: Any = types.UniTuple
+    return pair(types.uint64, 2)(types.uint64, types.uint64), emit
 
 
 @device_function
@@ -47,8 +51,8 @@ def draw_words(seed: Any, purpose: Any, position: Any, blocks: Any, words: Any) 
         c0, c1, c2, c3 = uint64(first + block) + ONE, ZERO, uint64(step), uint64(epoch)
         k0, k1 = uint64(seed), uint64(purpose)
         for _ in range(ROUNDS):
-            h0, l0 = high_product(M0, c0), M0 * c0
-            h1, l1 = high_product(M1, c2), M1 * c2
+            h0, l0 = product(M0, c0)
+            h1, l1 = product(M1, c2)
             c0, c1, c2, c3 = h1 ^ c1 ^ k0, l1, h0 ^ c3 ^ k1, l0
             k0, k1 = k0 + W0, k1 + W1
         words[4 * block] = c0

@@ -107,6 +107,32 @@ def differentiate(builder: Any, code: Any, views: Any, shape: Any, option: Any, 
     switch(builder, code, (*ACTIVATIONS[:STORED], None), case)
 
 
+@lane_function()
+def keep_units(builder: Any, views: Any, words: Any, shape: Any, limits: Any) -> None:
+    """Multiply values and derivatives by a scale, or by 0 where the word of a unit is below a threshold.
+
+    `words` is an array with all units of a row, then those of the next, and the offset of the first.
+    `limits` is the threshold and the scale.
+    """
+    (array, start), (units, vectors), (threshold, scale) = words, shape, limits
+    type_, drawn = views[0].type, array.shift(start)
+    scale, vector = broadcast(builder, type_, scale), ir.VectorType(ir.IntType(64), type_.count)
+    for unit in loop(builder, units):
+        begin = builder.mul(unit, views[0].row)
+        for i in loop(builder, vectors, type_.count):
+            first, kept = drawn.shift(builder.mul(i, units), unit), ir.Constant(vector, ir.Undefined)
+            bound = kept
+            for lane in range(type_.count):
+                place = ir.Constant(ir.IntType(32), lane)
+                kept = builder.insert_element(
+                    kept, builder.load(first.at(times(builder, units, lane))), place
+                )
+                bound = builder.insert_element(bound, threshold, place)
+            factor = scale.where(builder.icmp_unsigned(">=", kept, bound), 0.0)
+            for view in views:
+                view.store(view.load(begin, i) * factor, begin, i)
+
+
 @lane_function(types.float64)
 def sum_loss(builder: Any, code: Any, views: Any, vectors: Any, factor: Any, option: Any) -> Any:
     """Return the sum of a loss of one output over rows; write its derivative times `factor`.

@@ -347,7 +347,8 @@ def _operand(context: Any, builder: Any, type_: Any, value: Any) -> Any:
     """Return an argument as code that is emitted uses it: see `lane_function`."""
     if isinstance(type_, types.Array):
         data = context.make_array(type_)(context, builder, value=value).data
-        return View(builder, FLOAT_TYPES[str(type_.dtype)], data)
+        # other numbers are read one by one, without the type
+        return View(builder, FLOAT_TYPES.get(str(type_.dtype), FLOAT_TYPES["float64"]), data)
     if isinstance(type_, types.Record):
         return lambda name: builder.load(
             cgutils.get_record_member(builder, value, type_.offset(name), ir.DoubleType())  # type: ignore[no-untyped-call]

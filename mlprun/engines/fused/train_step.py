@@ -19,6 +19,7 @@ from mlprun.engines.fused.elementwise import (
     activate,
     activate_and_derive,
     differentiate,
+    keep_units,
     scalars_function,
     sum_cross_entropy,
     sum_loss,
@@ -94,13 +95,9 @@ def drop(layer: Any, values: Any, block: Any, words: Any, mode: Any) -> None:
     skipped = first % 4
     position = mode.epoch, mode.step, first // 4
     draw_words(mode.seed, DROPOUT, position, (skipped + block.count * units + 3) // 4, words)
-    threshold, scale = uint64(layer.dropout), values.dtype.type(layer.dropout_scale)
-    for k in range(units):
-        for i in range(block.count):
-            word = words[skipped + i * units + k] >> UNUSED_BITS
-            factor = scale if word >= threshold else scale * 0
-            values[layer.values + k * stride + i] *= factor
-            values[layer.slopes + k * stride + i] *= factor
+    values_view, slopes = Matrix(values, layer.values, stride, 1), Matrix(values, layer.slopes, stride, 1)
+    limits = uint64(layer.dropout) << UNUSED_BITS, layer.dropout_scale
+    keep_units((values_view, slopes), (words, skipped), (units, block.vectors), limits)
 
 
 @device_function
