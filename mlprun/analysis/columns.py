@@ -26,17 +26,13 @@ def column_of(description: Description, metric: str | None, of: str) -> str:
 
     Raises UsageError for a metric that the sweep does not have.
     """
-    plain = metric or str(description.objective.get("metric") or _default_metric(description.figures))
+    names = [name for name in description.figures if not name.startswith(LAST)]
+    unseen = next((name for name in ("dev_loss", "test_loss") if name in names), names[0])
+    plain = metric or str(description.objective.get("metric") or unseen)
     column = plain if of == "best" or plain.startswith(LAST) else LAST + plain
     if column in description.figures:
         return column
-    names = [name for name in description.figures if not name.startswith(LAST)]
-    raise UsageError(metric or plain, "is no metric of this sweep", suggestion(plain, names))
-
-
-def _default_metric(columns: Sequence[str]) -> str:
-    """The metric of a sweep without an objective: the loss on rows not seen during training."""
-    return next((name for name in ("dev_loss", "test_loss") if name in columns), columns[0])
+    raise UsageError(plain, "is no metric of this sweep", suggestion(plain, names))
 
 
 def direction_of(description: Description, column: str) -> str:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from mlprun.analysis import columns, pooling, report_text, significance
-from mlprun.analysis.statistics import LEVEL
 from mlprun.errors import UsageError
 from mlprun.parts.part import suggestion
-from mlprun.sweeps.objective import SOUND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -39,8 +36,6 @@ class Group:
     label: str
     """The name in tables, with the configuration's id."""
     values: Values
-    missing: str = ""
-    """Why there are no values."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +52,6 @@ class Pair:
     @property
     def verdict(self) -> str:
         """Whether there is evidence of a difference, as a sentence."""
-        missing = [group for group in (self.first, self.second) if group.missing]
-        if missing:
-            return "nothing to compare: " + " and ".join(f"{group.name} {group.missing}" for group in missing)
         return report_text.verdict(self.comparison, self.first.name, self.second.name, _in_words(self.metric))
 
 
@@ -112,8 +104,8 @@ def compare_configurations(summary: Summary, ids: Sequence[int] = ()) -> list[Pa
 
     def groups(metric: str) -> list[tuple[Group, Group, int]]:
         by_id = {line.setting.id: _group(summary, line, metric) for pair in pairs for line in pair}
-        results = [(by_id[first.setting.id], by_id[second.setting.id]) for first, second in pairs]
-        return [(one, two, len(one.values.keys() ^ two.values.keys())) for one, two in results]
+        sides = [(by_id[one.setting.id], by_id[two.setting.id]) for one, two in pairs]
+        return [(one, two, len(one.values.keys() ^ two.values.keys())) for one, two in sides]
 
     shares = summary.has_folds_by_seed
     of_success = significance.paired_t_test_of_shares if shares else significance.mcnemar_test
@@ -132,18 +124,7 @@ def _with_best(summary: Summary) -> list[tuple[ConfigurationSummary, Configurati
 def _group(summary: Summary, line: ConfigurationSummary, metric: str) -> Group:
     number = line.setting.id
     name = columns.configuration_label(summary.description.parameters, line.setting.values)
-    values = _values(line, metric)
-    return Group(number, name, f"{number}: {name}", values, "" if values else _reason_missing(line))
-
-
-def _reason_missing(line: ConfigurationSummary) -> str:
-    """Why a configuration has no value."""
-    if line.pruned_at is not None:
-        return f"was pruned at epoch {line.pruned_at}"
-    (status, count), *others = Counter(line.counts).most_common() or [("", 0)]
-    if others or status in SOUND or not count:
-        return "has no such metric"
-    return f"has {count} {status} trial{'' if count == 1 else 's'} and no other"
+    return Group(number, name, f"{number}: {name}", _values(line, metric))
 
 
 def _values(line: ConfigurationSummary, metric: str) -> Values:
@@ -211,17 +192,12 @@ def _tested(metric: str, groups: Sequence[tuple[Group, Group, int]], test: Test)
     Where the differences of one pair are constant, its t is undefined, and all pairs are compared by signed
     ranks: by t a smaller effect beside it would be the stronger evidence.
     """
-
-    def run(level: float = LEVEL) -> list[Comparison]:
-        pairs = zip(tests, groups, strict=True)
-        return [test(first.values, second.values, level) for test, (first, second, _) in pairs]
-
-    tests = [test] * len(groups)
-    results = run()
-    if any(one.constant and one.p != 1 for one in results):
-        tests = [significance.wilcoxon_test if one.paired else test for one in results]
-        results = run()
-    results = run(significance.simultaneous_level(significance.count_tests(results)))
+    results = [test(first.values, second.values) for first, second, _ in groups]
+    level = significance.simultaneous_level(significance.count_tests(results))
+    by_ranks = any(one.constant and one.p != 1 for one in results)
+    tests = [significance.wilcoxon_test if by_ranks and one.paired else test for one in results]
+    pairs = zip(tests, groups, strict=True)
+    results = [test(first.values, second.values, level) for test, (first, second, _) in pairs]
     return [
         Pair(first, second, metric, one, left_out)
         for (first, second, left_out), one in zip(groups, significance.bonferroni(results), strict=True)

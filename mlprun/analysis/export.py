@@ -48,8 +48,7 @@ def rows(results: Results) -> Iterator[list[Any]]:
 def records(results: Results) -> Iterator[dict[str, Any]]:
     """A dict for each trial by column, with lists and mappings as JSON text, which can be grouped by."""
     names = column_names(results.description)
-    for row in rows(results):
-        yield dict(zip(names, map(_scalar, row), strict=True))
+    return (dict(zip(names, map(_scalar, row), strict=True)) for row in rows(results))
 
 
 def to_csv(results: Results) -> str:
@@ -70,15 +69,15 @@ def to_parquet(results: Results) -> bytes:
     """The table as Parquet, a type for each column; a parameter whose values have no common one is JSON."""
     import polars as pl
 
-    description = results.description
-    names = column_names(description)
+    parameters, names = results.description.parameters, column_names(results.description)
     cells: Sequence[Sequence[Any]] = list(zip(*rows(results), strict=True)) or [()] * len(names)
     series = []
     for name, values in zip(names, cells, strict=True):
         plain = name.removeprefix("trial_")
         dtype = pl.Int64 if plain in _INTEGERS else pl.String if plain in _TEXTS else pl.Float64
-        is_parameter = name in description.parameters
-        series.append(_parameter(name, values) if is_parameter else pl.Series(name, values, dtype=dtype))
+        series.append(
+            _parameter(name, values) if name in parameters else pl.Series(name, values, dtype=dtype)
+        )
     stream = io.BytesIO()
     pl.DataFrame(series).write_parquet(stream)
     return stream.getvalue()

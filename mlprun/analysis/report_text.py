@@ -55,21 +55,17 @@ def verdict(one: Comparison, first: str, second: str, metric: str) -> str:
     if one.p is None:
         least = MIN_SAMPLE
         return f"too few seeds to tell: it takes {least} that both settings have, or {least} of each"
-    if min(one.sizes or (one.n,)) < FEW:
-        answer = _answer(one, first, second, metric)
-        return f"{sample_size(one)} seeds are too few for a reliable answer: {answer}"
-    return _answer(one, first, second, metric)
+    few = min(one.sizes or (one.n,)) < FEW
+    doubt = f"{sample_size(one)} seeds are too few for a reliable answer: " if few else ""
+    return doubt + _answer(one, first, second, metric)
 
 
 def _answer(one: Comparison, first: str, second: str, metric: str) -> str:
     if one.constant and one.p == 1:
         return f"no difference: {metric} is equal on all {one.n} seeds"
-    effect = _effect(one, first, second, metric)
     if one.is_evidence:
-        return f"evidence of a difference: {effect}, {_corrected_p(one)}"
+        return f"evidence of a difference: {_effect(one, first, second, metric)}, {_corrected_p(one)}"
     none = "no evidence of a difference"
-    if one.constant:
-        return f"{none}, though {effect}: {one.n} seeds give {_corrected_p(one)} at the least"
     if one.interval is None:
         return f"{none}: {_corrected_p(one)}; too few seeds for an interval, or most of them differ alike"
     interval = interval_text(one.interval)
@@ -79,13 +75,10 @@ def _answer(one: Comparison, first: str, second: str, metric: str) -> str:
 def _effect(one: Comparison, first: str, second: str, metric: str) -> str:
     assert one.effect is not None
     direction = "higher" if one.effect > 0 else "lower"
-    if one.interval is None:
-        amount = four_digits(abs(one.effect)) + (f" on each of {one.n} seeds" if one.constant else "")
-    else:
-        low, high = one.interval
-        if low * high > 0:
-            low, high = sorted(map(abs, one.interval))
-        half = (high - low) / 2
+    amount = four_digits(abs(one.effect))
+    if one.interval is not None:
+        half = (one.interval.high - one.interval.low) / 2
+        low, high = sorted(abs(end) for end in one.interval)
         amount = f"{_rounded(abs(one.effect), half)} ({_end(low, half)} to {_end(high, half)})"
     return f"{metric} is {direction} by {amount} with {second} than with {first}"
 

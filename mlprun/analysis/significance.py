@@ -15,7 +15,6 @@ from mlprun.analysis.statistics import (
     Interval,
     norm_ppf,
     standard_deviation,
-    t_interval,
     t_ppf,
     t_sf,
 )
@@ -99,9 +98,16 @@ def paired_t_test(first: Values, second: Values, level: float = LEVEL) -> Compar
     if std <= rounding:
         p = 1.0 if abs(effect) <= rounding else 2 * 0.5**n
         return result._replace(test="sign test", p=p, adjusted=p, constant=True)
-    p = 2 * t_sf(abs(effect) / (std / math.sqrt(n)), n - 1)
-    low, high = t_interval(effect, std, n, level)
-    return result._replace(interval=Interval(low * scale, high * scale), p=p, adjusted=p)
+    return _t_test(result, (effect, std / math.sqrt(n), n - 1), scale, level)
+
+
+def _t_test(result: Comparison, effect: tuple[float, float, float], scale: float, level: float) -> Comparison:
+    """The result with the t test and the interval of an effect, its standard error and degrees of freedom."""
+    center, error, df = effect
+    half = t_ppf((1 + level) / 2, df) * error
+    p = 2 * t_sf(abs(center) / error, df)
+    interval = Interval((center - half) * scale, (center + half) * scale)
+    return result._replace(interval=interval, p=p, adjusted=p)
 
 
 def paired_t_test_of_shares(first: Values, second: Values, level: float = LEVEL) -> Comparison:
@@ -142,10 +148,7 @@ def _welch_t_test(first: Sequence[float], second: Sequence[float], level: float)
     if min(sizes) < MIN_SAMPLE or not variance:
         return result
     df = variance**2 / sum(error**2 / freedom for error, freedom in errors)
-    half = t_ppf((1 + level) / 2, df) * math.sqrt(variance)
-    p = 2 * t_sf(abs(effect) / math.sqrt(variance), df)
-    interval = Interval((effect - half) * scale, (effect + half) * scale)
-    return result._replace(interval=interval, p=p, adjusted=p)
+    return _t_test(result, (effect, math.sqrt(variance), df), scale, level)
 
 
 def mcnemar_test(first: Values, second: Values, level: float = LEVEL) -> Comparison:

@@ -72,7 +72,8 @@ def sample_stats(values: Sequence[float], level: float = LEVEL) -> SampleStats:
     std = standard_deviation(ordered, center)
     interval = None
     if std is not None and len(ordered) >= MIN_SAMPLE:
-        interval = t_interval(center, std, len(ordered), level)
+        half = t_ppf((1 + level) / 2, len(ordered) - 1) * (std / math.sqrt(len(ordered)))
+        interval = Interval(center - half, center + half)
     median_interval = _median_interval(ordered, level)
     return SampleStats(
         len(ordered), center, std, interval, median(ordered), median_interval, ordered[0], ordered[-1]
@@ -86,12 +87,6 @@ def standard_deviation(values: Sequence[float], center: float) -> float | None:
     scale = scale_of(values)
     squares = ((value / scale - center / scale) ** 2 for value in values)
     return math.sqrt(math.fsum(squares) / (len(values) - 1)) * scale
-
-
-def t_interval(center: float, std: float, n: int, level: float) -> Interval:
-    """Student's t interval of the mean of n values."""
-    half = t_ppf((1 + level) / 2, n - 1) * (std / math.sqrt(n))
-    return Interval(center - half, center + half)
 
 
 def _median_interval(ordered: Sequence[float], level: float) -> Interval | None:

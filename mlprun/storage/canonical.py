@@ -17,18 +17,6 @@ _FLOAT = "$float"
 _SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
-class Prepared(dict[str, Any]):
-    """A mapping that `prepare` has converted, and that `encode` takes as it is."""
-
-
-_CONVERTED = frozenset({str, int, bool, type(None), Prepared})
-
-
-def prepare(mapping: Mapping[str, Any]) -> Prepared:
-    """Return a mapping that is written repeatedly, converted once, which is most of the work."""
-    return Prepared((_key(key), _plain(item)) for key, item in mapping.items())
-
-
 def encode(value: object, *, indent: int | None = None) -> str:
     """Return the text of mappings with string keys, sequences, strings, numbers, booleans and None.
 
@@ -52,7 +40,7 @@ def decode(text: str | bytes) -> Any:
 
 
 def _plain(value: object) -> object:
-    if type(value) in _CONVERTED or isinstance(value, str | int):
+    if isinstance(value, str | int | None):
         return value
     if isinstance(value, float | np.floating):
         number = float(value)

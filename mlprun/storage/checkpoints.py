@@ -41,7 +41,6 @@ _EXPECTED = "expected a checkpoint that mlprun wrote, such as best.safetensors i
 _FOREIGN = {
     b"PK\x03\x04": "is a zip archive, perhaps a PyTorch .pt file, which can run code when it is read",
     b"\x80": "is a pickle, perhaps a PyTorch .pt file, which can run code when it is read",
-    b"\x89PNG": "is a PNG picture",
 }
 
 
@@ -149,17 +148,12 @@ def _checksum(data: bytes) -> bytes:
 
 def _foreign(data: bytes) -> str | None:
     """Return what a file is that does not begin as checkpoints do; None for one that does."""
-    if not data:
-        return "is empty"
     if data[8 : _CHECKSUM.start] == _START and len(data) >= _CHECKSUM.stop:
         return None
-    for magic, what in _FOREIGN.items():
-        # a safetensors file may begin with any byte, but its ninth opens the header
-        if data.startswith(magic) and data[8:9] != b"{":
-            return what
-    if data[8:9] == b"{":
+    if data[8:9] == b"{":  # a safetensors file may begin with any byte, but its ninth opens the header
         return "is a safetensors file that mlprun did not write, or a damaged one"
-    return "is not a safetensors file, or a damaged one"
+    found = (what for magic, what in _FOREIGN.items() if data.startswith(magic))
+    return next(found, "is not a safetensors file, or a damaged one")
 
 
 def _too_large(data: bytes, tensors: int = 0) -> str | None:

@@ -85,13 +85,14 @@ def _installed_version(package: str) -> str | None:
 def cpu() -> dict[str, Any]:
     """Return the processor's model and its instruction sets."""
     text = _cpu_text()
-    model = re.search(r"^(?:model name|cpu model|machdep\.cpu\.brand_string)\s*:\s*(.+)$", text, re.MULTILINE)
-    flags = re.search(
-        r"^(?:flags|features|machdep\.cpu\.features)\s*:\s*(.+)$", text, re.MULTILINE | re.IGNORECASE
-    )
-    words = flags.group(1).lower().split() if flags else []
+
+    def value(names: str) -> str:
+        found = re.search(rf"^(?:{names})\s*:\s*(.+)$", text, re.MULTILINE | re.IGNORECASE)
+        return found[1].strip() if found else ""
+
+    words = value(r"flags|features|machdep\.cpu\.features").lower().split()
     return {
-        "model": model.group(1).strip() if model else platform.machine(),
+        "model": value(r"model name|cpu model|machdep\.cpu\.brand_string") or platform.machine(),
         "capability": sorted({word for word in words if _CAPABILITY.fullmatch(word)}),
         "count": os.cpu_count(),
     }

@@ -15,7 +15,7 @@ import re
 import secrets
 import time
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 
 from mlprun import files
 from mlprun.config.tree import printable
@@ -29,19 +29,9 @@ if TYPE_CHECKING:
 
     from mlprun.storage.checkpoints import Checkpoint
 
-
 RunState = Literal["running", "finished", "interrupted", "diverged", "failed", "crashed"]
 """`crashed` is never written: it is how a run that died while running is shown."""
 
-_STATUS_TYPES = {
-    "state": str,
-    "epochs": int,
-    "seconds": float | int,
-    "figures": dict,
-    "reason": str,
-    "differences": list,
-    "extended": list,
-}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _FILES = (
     "config.yaml",
@@ -60,10 +50,20 @@ _SWEEP = "trials.sqlite"
 """a file of sweep folders, which run folders lack"""
 LATEST = "latest"
 """the name of the newest run of a folder, as in runs/latest"""
-_TRAIN = "train it again with mlprun train"
 _RESTORE = "put the run's own file back"
 _PATIENCE = 0.25
 """seconds to wait for a lock; `ls` and `show` hold it for microseconds while they ask whether it is held"""
+
+
+_STATUS_TYPES = {
+    "state": str,
+    "epochs": int,
+    "seconds": float | int,
+    "figures": dict,
+    "reason": str,
+    "differences": list,
+    "extended": list,
+}
 
 
 @dataclass(frozen=True)
@@ -83,21 +83,17 @@ class Status:
     differences: tuple[str, ...] = ()
     extended: tuple[int, ...] = ()
 
-    def encode(self) -> bytes:
-        """Return the bytes of status.json."""
-        return f"{canonical.encode(asdict(self), indent=2)}\n".encode()
-
     @classmethod
-    def from_json(cls, value: dict[str, Any], where: str) -> Status:
-        """Return the status that `encode` wrote; raises CheckpointError about `where` for anything else."""
-        sound = all(isinstance(value.get(key), kind) for key, kind in _STATUS_TYPES.items())
-        if not sound or value["state"] not in get_args(RunState) or not _are_final_metrics(value["figures"]):
-            raise CheckpointError(where, "is damaged: it is not a status", _TRAIN)
+    def from_json(cls, value: dict[str, Any]) -> Status:
+        """Return the status of the content of status.json. Raises ValueError for anything else."""
+        is_sound = all(isinstance(value.get(key), kind) for key, kind in _STATUS_TYPES.items())
+        if not is_sound or value["state"] not in get_args(RunState) or not _is_result(value["figures"]):
+            raise ValueError("a value has a wrong type")
         lists = {"differences": tuple(value["differences"]), "extended": tuple(value["extended"])}
         return cls(**{key: value[key] for key in _STATUS_TYPES} | lists)
 
 
-def _are_final_metrics(value: dict[str, Any]) -> bool:
+def _is_result(value: dict[str, Any]) -> bool:
     """Return True if these are the metrics of a run that has ended (best, last, baselines), or none."""
     if not value:
         return True
@@ -115,6 +111,11 @@ def _are_final_metrics(value: dict[str, Any]) -> bool:
         )
     except (KeyError, TypeError, AttributeError):
         return False
+
+
+def encode_json(value: object) -> bytes:
+    """Return the bytes of run.json or status.json."""
+    return f"{canonical.encode(value, indent=2)}\n".encode()
 
 
 class Lock(files.OpenFile):
@@ -191,6 +192,76 @@ def lock_holder(path: str) -> str:
     return f"process {process} on {host}" if process.isdigit() and host.isprintable() else "another process"
 
 
+StatusT = TypeVar("StatusT", bound=Any)
+
+
+class Folder(Generic[StatusT]):
+    """A folder with a lock, run.json and status.json, the base of those of runs and of sweeps."""
+
+    status_type: type[StatusT]
+    subfolders: tuple[str, ...] = ()
+    restore = "train it again with mlprun train"
+    """what would work if a file is damaged"""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.name = os.path.basename(os.path.abspath(path))
+        """the folder's own name, such as moons-001"""
+
+    def lock(self) -> Lock:
+        """Take the right to write, and remove the temporaries that a killed process left behind."""
+        lock = Lock(os.path.join(self.path, "lock"))
+        try:
+            for folder in (self.path, *(os.path.join(self.path, name) for name in self.subfolders)):
+                for name in files.names(folder) if files.is_folder(folder) else ():
+                    path = os.path.join(folder, name)
+                    if files.is_temporary(name) and files.kind(path) == "file":
+                        files.remove(path)
+        except BaseException:
+            lock.release()
+            raise
+        return lock
+
+    def record(self) -> dict[str, Any]:
+        """Return run.json: what was run, where and with what."""
+        return self._read_json("run.json")
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        path = os.path.join(self.path, name)
+        try:
+            value = canonical.decode(files.read_bytes(path, cap=_MAX_JSON, follow=False))
+        except FileNotFoundError as error:
+            raise CheckpointError(path, "no such file", self.restore) from error
+        except (files.WrongKindError, files.TooLargeError, ValueError) as error:
+            what = "is damaged: it is not the JSON that mlprun writes"
+            raise CheckpointError(path, what, self.restore) from error
+        if not isinstance(value, dict):
+            raise CheckpointError(path, "is damaged: it is not a mapping", self.restore)
+        return value
+
+    def _written_status(self) -> StatusT:
+        """Return the status; one that is `running` while no process holds the lock is `crashed`."""
+        status = self._read_status()
+        if status.state == "running" and not is_locked(os.path.join(self.path, "lock")):
+            status = self._read_status()  # it may have ended in between
+            if status.state == "running":
+                status = replace(status, state="crashed")
+        return status
+
+    def _read_status(self) -> StatusT:
+        value = self._read_json("status.json")
+        try:
+            status: StatusT = self.status_type.from_json(value)
+        except ValueError as error:
+            path = os.path.join(self.path, "status.json")
+            raise CheckpointError(path, "is damaged: it is not a status", self.restore) from error
+        return status
+
+    def write_status(self, status: StatusT) -> None:
+        """Replace status.json."""
+        files.write_atomic(os.path.join(self.path, "status.json"), encode_json(asdict(status)))
+
+
 @dataclass(frozen=True)
 class LastCheckpoint:
     """The newest usable checkpoint of a run; `damage` is why it is last.previous and not last."""
@@ -200,13 +271,13 @@ class LastCheckpoint:
     damage: CheckpointError | None = None
 
 
-class RunFolder:
+class RunFolder(Folder[Status]):
     """A folder that holds a run, made by `create`, `open_run` and `find`."""
 
+    status_type = Status
+
     def __init__(self, path: str) -> None:
-        self.path = path
-        self.name = os.path.basename(os.path.abspath(path))
-        """the folder's own name, such as moons-001"""
+        super().__init__(path)
         self.config, self.history = os.path.join(path, "config.yaml"), os.path.join(path, "history.csv")
         self.best, self.last = (os.path.join(path, f"{name}.safetensors") for name in ("best", "last"))
         self.previous = os.path.join(path, "last.previous.safetensors")
@@ -220,22 +291,6 @@ class RunFolder:
         files.make_folder(path)
         return path
 
-    def lock(self) -> Lock:
-        """Take the right to write, and remove the temporaries that a killed process left behind."""
-        lock = Lock(os.path.join(self.path, "lock"))
-        try:
-            for name in files.names(self.path):
-                if files.is_temporary(name) and files.kind(path := os.path.join(self.path, name)) == "file":
-                    files.remove(path)
-        except BaseException:
-            lock.release()
-            raise
-        return lock
-
-    def record(self) -> dict[str, Any]:
-        """Return run.json: what was run, where and with what."""
-        return _read_json(os.path.join(self.path, "run.json"))
-
     def status(self, *, read_checkpoints: bool = True) -> Status:
         """Return the status; a run that says `running` while no process holds its lock has crashed.
 
@@ -243,10 +298,6 @@ class RunFolder:
         for lists of many runs, they are those in status.json.
         """
         status = self._written_status()
-        if status.state == "running" and not is_locked(os.path.join(self.path, "lock")):
-            status = self._written_status()  # it may have ended in between
-            if status.state == "running":
-                status = replace(status, state="crashed")
         if status.state == "running" or (read_checkpoints and status.state in ("crashed", "failed")):
             return replace(status, epochs=self._saved_epochs())
         return status
@@ -257,14 +308,6 @@ class RunFolder:
             last = self.load_last()
             return 0 if last is None else int(last.checkpoint.meta["epoch"])
         return 0
-
-    def _written_status(self) -> Status:
-        path = os.path.join(self.path, "status.json")
-        return Status.from_json(_read_json(path), path)
-
-    def write_status(self, status: Status) -> None:
-        """Replace status.json."""
-        files.write_atomic(os.path.join(self.path, "status.json"), status.encode())
 
     def write_config(self, text: str) -> None:
         """Replace config.yaml."""
@@ -297,7 +340,7 @@ class RunFolder:
                 checkpoint = self._read_own(self.previous)
             except CheckpointError as error:
                 what = f"has no usable checkpoint: {damage}; {error}"
-                raise CheckpointError(self.path, what, _TRAIN) from damage
+                raise CheckpointError(self.path, what, Folder.restore) from damage
             return LastCheckpoint(checkpoint, self.previous, damage)
 
     def restore_last(self) -> None:
@@ -333,20 +376,30 @@ def create(
     contents = {name: data for name, data in (code or {}).items() if is_allowed_file_name(name)}
     assert len(contents) == len(code or {}), "source files are copied under plain names of their own"
     contents["config.yaml"] = config.encode()
-    contents["run.json"] = f"{canonical.encode(record, indent=2)}\n".encode()
-    contents["status.json"] = Status("running").encode()
+    contents["run.json"] = encode_json(record)
+    contents["status.json"] = encode_json(asdict(Status("running")))
     check_name(name)
-    files.make_folder(out)
-    prepared = os.path.join(out, f".{name}-{secrets.token_hex(8)}")
     with contextlib.ExitStack() as undo:
-        undo.callback(remove_prepared, prepared, (*contents, "lock"))
-        files.make_folder(prepared, exclusive=True)
-        for file, data in contents.items():
-            files.write_new(os.path.join(prepared, file), data)
-        lock = undo.enter_context(Lock(os.path.join(prepared, "lock")))
+        prepared, lock = prepare(out, name, contents, undo)
         final = claim(prepared, out, name)
         undo.pop_all()
     return RunFolder(final), lock
+
+
+def prepare(
+    out: str, name: str, contents: Mapping[str, bytes], undo: contextlib.ExitStack, more: Sequence[str] = ()
+) -> tuple[str, Lock]:
+    """Create a dot-folder below `out` with these files, its lock held.
+
+    `undo` removes it, with the files named `more`. A process that dies meanwhile leaves it behind.
+    """
+    files.make_folder(out)
+    prepared = os.path.join(out, f".{name}-{secrets.token_hex(8)}")
+    undo.callback(remove_prepared, prepared, (*contents, "lock", *more))
+    files.make_folder(prepared, exclusive=True)
+    for file, data in contents.items():
+        files.write_new(os.path.join(prepared, file), data)
+    return prepared, undo.enter_context(Lock(os.path.join(prepared, "lock")))
 
 
 def claim(prepared: str, out: str, name: str) -> str:
@@ -361,11 +414,12 @@ def claim(prepared: str, out: str, name: str) -> str:
 def next_free(out: str, name: str) -> str:
     """Return the path below `out` of the name NAME-001, NAME-002, ... after those that are taken."""
     taken = files.names(out) if files.is_folder(out) else []
-    number = max((_number(found, name) for found in taken), default=0) + 1
+    number = max((number_of(found, name) for found in taken), default=0) + 1
     return os.path.join(out, f"{name}-{number:03d}")
 
 
-def _number(folder: str, name: str) -> int:
+def number_of(folder: str, name: str) -> int:
+    """Return 7 for a folder NAME-007, and 0 for another."""
     digits = folder.removeprefix(f"{name}-")
     return int(digits) if digits != folder and re.fullmatch("[0-9]{3,9}", digits) else 0
 
@@ -461,18 +515,6 @@ def _is_run(path: str) -> bool:
 def _natural(path: str) -> tuple[str, int, str]:
     stem, _, digits = path.rpartition("-")
     return (stem, int(digits), path) if re.fullmatch("[0-9]{1,9}", digits) else (path, 0, path)
-
-
-def _read_json(path: str) -> dict[str, Any]:
-    try:
-        value = canonical.decode(files.read_bytes(path, cap=_MAX_JSON, follow=False))
-    except FileNotFoundError as error:
-        raise CheckpointError(path, "no such file", suggest_run(os.path.dirname(path))) from error
-    except (files.WrongKindError, files.TooLargeError, ValueError) as error:
-        raise CheckpointError(path, "is damaged: it is not the JSON that mlprun writes", _TRAIN) from error
-    if not isinstance(value, dict):
-        raise CheckpointError(path, "is damaged: it is not a mapping", _TRAIN)
-    return value
 
 
 class Log(files.AppendFile):

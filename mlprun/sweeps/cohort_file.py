@@ -200,26 +200,18 @@ class CohortFile:
         begin = int(ends[member - 1]) if member else 0
         return self.checkpoint.tensors["history"][begin : int(ends[member])]
 
-    def curve(self, column: str) -> list[NDArray[Any]]:
-        """Return one column of every trial's history, by position."""
-        if column not in self.columns:
-            raise CheckpointError(self.path, f"is damaged: it has no column {column}", _RESTORE)
-        index = self.columns.index(column)
-        return [self.history(member)[:, index] for member in range(len(self.trials))]
-
-    def best(self, member: int) -> dict[str, NDArray[Any]] | None:
+    def best(self, member: int) -> Weights | None:
         """Return the weights of the best epoch of the trial at a position; None without dev rows."""
-        return self._weights(member, "best") or None
+        return self._weights(member, "best")
 
-    def last(self, member: int) -> dict[str, NDArray[Any]] | None:
+    def last(self, member: int) -> Weights | None:
         """Return the newest weights of the trial at a position; None if it failed."""
-        return self._weights(member, "last") or None
+        return self._weights(member, "last")
 
-    def _weights(self, member: int, kind: str) -> dict[str, NDArray[Any]]:
-        tensors = self.checkpoint.tensors
-        form, place = int(tensors["form"][member]), int(tensors["place"][member])
+    def _weights(self, member: int, kind: str) -> Weights | None:
+        form, place = (int(self.checkpoint.tensors[name][member]) for name in ("form", "place"))
         stacks = self.checkpoint.under(f"{form}.{kind}.")
-        return {name: stack[place] for name, stack in stacks.items()}
+        return {name: stack[place] for name, stack in stacks.items()} or None
 
     def result(self, trial: Trial) -> TrialResult:
         """Return the result of a trial of the database. Raises CheckpointError if it is not in the file."""

@@ -20,7 +20,7 @@ from mlprun.sweeps.definition import MAX_TRIALS, Success
 from mlprun.sweeps.space import Candidate
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from mlprun.config.document import Document
     from mlprun.config.tree import Path
@@ -189,14 +189,6 @@ class Configs:
 # ---- problems
 
 
-class _Problem(NamedTuple):
-    """A problem, the parameter whose value it is about, if any, and the configurations that have it."""
-
-    text: str
-    key: str
-    candidates: list[Candidate]
-
-
 class _Problems:
     """The problems of configurations, in the order in which they are found.
 
@@ -205,7 +197,7 @@ class _Problems:
 
     def __init__(self, drawn: Iterable[str]) -> None:
         self._drawn = frozenset(drawn)
-        self._problems: dict[tuple[str, str], _Problem] = {}
+        self._problems: dict[tuple[str, str], tuple[str, list[Candidate]]] = {}
 
     def __len__(self) -> int:
         return len(self._problems)
@@ -220,37 +212,37 @@ class _Problems:
             key = next((key for key, start in heads.items() if head.startswith(start)), "")
             # for an unknown key, each value has another position and the same problem
             about = "" if key in self._drawn else head.removeprefix(heads.get(key, ""))
-            problem = self._problems.setdefault((key, about), _Problem(text, key, []))
-            if text == problem.text:
-                problem.candidates.append(candidate)
+            first, having = self._problems.setdefault((key, about), (text, []))
+            if text == first:
+                having.append(candidate)
 
     def lines(self, candidates: Sequence[Candidate]) -> list[str]:
         """Return each problem and, if only some configurations have it, the values that these share."""
         if not self._problems:
             return []
-        first = candidates[0].configuration.values
-        varied = [
-            key for key in first if any(one.configuration.values[key] != first[key] for one in candidates)
-        ]
+        common = _shared_values(candidates)
         return [
-            _with_values(one, () if one.key in self._drawn else varied) for one in self._problems.values()
+            text if key in self._drawn else _with_values(text, key, _shared_values(having).items(), common)
+            for (key, _), (text, having) in self._problems.items()
         ]
 
 
-def _with_values(problem: _Problem, varied: Sequence[str]) -> str:
+def _shared_values(candidates: Sequence[Candidate]) -> dict[str, Any]:
+    """Return the values that all of these configurations have."""
+    first, *others = (one.configuration.values for one in candidates)
+    return {key: value for key, value in first.items() if all(one[key] == value for one in others)}
+
+
+def _with_values(text: str, about: str, shared: Iterable[tuple[str, Any]], common: Mapping[str, Any]) -> str:
     """Return `file:3:7: optimizer.momentum: unknown key (with optimizer.name=adam)`, and the lines below."""
-    values = problem.candidates[0].configuration.values
-    shared = [
-        f"{key}={_shown(values[key])}"
-        for key in varied
-        if key != problem.key
-        and f": {key}." not in problem.text
-        and all(one.configuration.values[key] == values[key] for one in problem.candidates)
-    ]
-    if not shared:
-        return problem.text
-    head, *below = problem.text.splitlines()
-    return "\n".join([f"{head} (with {printable(truncate(', '.join(shared), _MAX_WITH))})", *below])
+    head, *below = text.splitlines()
+    values = ", ".join(
+        f"{key}={_shown(value)}"
+        for key, value in shared
+        if key not in common and key != about and f": {key}." not in text
+    )
+    with_values = f" (with {printable(truncate(values, _MAX_WITH))})" if values else ""
+    return "\n".join([head + with_values, *below])
 
 
 def _shown(value: Any) -> str:
@@ -304,8 +296,8 @@ def _without_split(metric: str) -> str:
 
 def pruner_problems(definition: Definition, epochs: int) -> list[str]:
     """Return the problem of a pruner whose first rung is not before the end of all epochs."""
-    settings = definition.sweep.search
-    if settings is None or settings.pruner is None or search.rung_epochs(settings.pruner, epochs):
+    pruner = definition.sweep.pruner
+    if pruner is None or search.rung_epochs(pruner, epochs):
         return []
     message = f"has nothing to look at before the end; expected fewer than the base's {epochs} epochs"
     return [definition.document.problem(("search", "pruner", "min_epochs"), message)]

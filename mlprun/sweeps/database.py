@@ -91,22 +91,21 @@ def translated_errors(path: str, *, values: bool = False) -> Iterator[None]:
         raise CheckpointError(path, f"is damaged: {what}", RESTORE) from error
 
 
-def _code(error: Exception) -> int:
-    return getattr(error, "sqlite_errorcode", 0)  # errors of Python itself have none
-
-
 def _primary_code(error: Exception) -> int:
-    return _code(error) & 0xFF
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF  # errors of Python itself have none
 
 
 def _remedy(error: sqlite3.Error) -> str:
-    if _primary_code(error) in _LOCKED:
+    code = _primary_code(error)
+    if code in _LOCKED:
         return "close it in the other program"
     # SQLite reports a file that grows beyond the limit as an I/O error like any other
-    limited = resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
-    if _primary_code(error) == sqlite3.SQLITE_IOERR and limited:
+    if (
+        code == sqlite3.SQLITE_IOERR
+        and resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
+    ):
         return files.remedy(errno.EFBIG)
-    return files.remedy(_OS_ERRORS.get(_code(error)) or _OS_ERRORS.get(_primary_code(error)))
+    return files.remedy(_OS_ERRORS.get(error.sqlite_errorcode) or _OS_ERRORS.get(code))
 
 
 # ---- the digest of a closed database
@@ -295,12 +294,9 @@ def _connect_reading(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=LOCK_TIMEOUT)
     try:
         connection.execute("PRAGMA schema_version").fetchone()
-    except BaseException as error:
+    except sqlite3.Error as error:
         connection.close()
-        if not isinstance(error, sqlite3.OperationalError) or _primary_code(error) not in (
-            sqlite3.SQLITE_CANTOPEN,
-            sqlite3.SQLITE_READONLY,
-        ):
+        if _primary_code(error) not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
             raise
     else:
         return connection
@@ -405,19 +401,25 @@ class Results(Closeable):
         """All trials, by id."""
         return list(self.each())
 
-    def each(self, *, by_setting: bool = False) -> Iterator[Trial]:
-        """Yield all trials, by id or by configuration and id."""
-        yield from self._trials("", (), "trials.setting, trials.id" if by_setting else "trials.id")
+    def each(self, where: str = "", *values: int, by_setting: bool = False) -> Iterator[Trial]:
+        """Yield all trials, or those `where`, by id or by configuration and id."""
+        names = self.description.figures
+        figures = "".join(f', figures."{name}"' for name in names)
+        columns = ", ".join(f"trials.{name}" for name in TRIAL_COLUMNS)
+        query = (
+            f"SELECT figures.trial IS NOT NULL, trials.id, {columns}{figures} FROM trials "  # noqa: S608
+            f"LEFT JOIN figures ON figures.trial = trials.id {where and 'WHERE'} {where} "
+            f"ORDER BY {'trials.setting, ' if by_setting else ''}trials.id"
+        )
+        end = 1 + len(TRIAL_COLUMNS)
+        for has_metrics, *row in self._query(query, values):
+            metrics = dict(zip(names, row[end:], strict=True)) if has_metrics else {}
+            yield Trial(*[*row[:end], metrics])
 
     def planned(self) -> Iterator[Trial]:
         """Yield all trials by cohort and position in it, without their metrics."""
         query = f"SELECT id, {', '.join(TRIAL_COLUMNS)} FROM trials ORDER BY cohort, member"  # noqa: S608
-        for row in self._query(query):
-            yield Trial(*row)
-
-    def between(self, first: int, last: int) -> Iterator[Trial]:
-        """Yield the trials whose ids are from `first` to `last`."""
-        return self._trials("WHERE trials.id BETWEEN ? AND ?", (first, last))
+        return (Trial(*row) for row in self._query(query))
 
     def cohorts(self, *, pending: bool) -> list[int]:
         """The cohorts with trials that are pending, or with trials that are not."""
@@ -426,7 +428,7 @@ class Results(Closeable):
 
     def trial(self, number: int) -> Trial | None:
         """The trial of that id; None if there is none."""
-        return next(self.between(number, number), None)
+        return next(self.each("trials.id = ?", number), None)
 
     def counts(self) -> dict[TrialStatus, int]:
         """The number of trials of each status, zeros included."""
@@ -437,19 +439,6 @@ class Results(Closeable):
         """The decisions of the pruner, by configuration and epoch."""
         query = "SELECT setting, epoch, objective, promoted FROM rungs ORDER BY setting, epoch"
         return [Rung(*row)._replace(promoted=bool(row[-1])) for row in self.rows(query)]
-
-    def _trials(self, where: str, values: tuple[Any, ...], order: str = "trials.id") -> Iterator[Trial]:
-        names = self.description.figures
-        figures = "".join(f', figures."{name}"' for name in names)
-        columns = ", ".join(f"trials.{name}" for name in TRIAL_COLUMNS)
-        query = (
-            f"SELECT figures.trial IS NOT NULL, trials.id, {columns}{figures} FROM trials "  # noqa: S608
-            f"LEFT JOIN figures ON figures.trial = trials.id {where} ORDER BY {order}"
-        )
-        end = 1 + len(TRIAL_COLUMNS)
-        for has_metrics, *row in self._query(query, values):
-            metrics = dict(zip(names, row[end:], strict=True)) if has_metrics else {}
-            yield Trial(*[*row[:end], metrics])
 
     def rows(self, query: str) -> list[Any]:
         """All rows of a query. Raises CheckpointError and FileError."""

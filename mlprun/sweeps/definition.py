@@ -36,7 +36,7 @@ from mlprun.schema.model import RunName
 from mlprun.storage import canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from mlprun.config.document import Document
@@ -72,12 +72,18 @@ class Draw(Options):
         if len(self.model_fields_set) != 1:
             kinds = ", ".join(type(self).model_fields)
             raise PydanticCustomError("draw", "expected exactly one of {kinds}", {"kinds": kinds})
-        bounds = self.uniform or self.log_uniform or self.integers
-        if bounds is not None and bounds[0] >= bounds[1]:
+        if self.choice is None and self.bounds[0] >= self.bounds[1]:
             raise PydanticCustomError("draw", "the first number must be the smaller one")
         if self.log_uniform is not None and self.log_uniform[0] <= 0:
             raise PydanticCustomError("draw", "logarithms are of numbers greater than 0")
         return self
+
+    @property
+    def bounds(self) -> Interval:
+        """The ends of the range, of a draw that is not a choice."""
+        bounds = self.uniform or self.log_uniform or self.integers
+        assert bounds is not None
+        return bounds
 
     @property
     def size(self) -> float:
@@ -149,6 +155,11 @@ class Sweep(Options):
     def parameters(self) -> tuple[str, ...]:
         """The dotted paths of the swept parameters."""
         return (*self.grid, *self.paired, *self.random)
+
+    @property
+    def pruner(self) -> Pruner | None:
+        """The pruner of the search."""
+        return None if self.search is None else self.search.pruner
 
     @property
     def different(self) -> float:
@@ -270,24 +281,18 @@ def _problems(sweep: Sweep, data: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem((key,), what, at_key=True)
     elif "trials" not in present:
         yield Problem(("random",), "needs the number of draws; add `trials: 100`", at_key=True)
-    yield from _draw_problems(sweep)
+    search = sweep.search
+    path, count = (("trials",), sweep.trials) if search is None else (("search", "trials"), search.trials)
+    if sweep.random and count is not None and count > sweep.different:  # no two draws are equal
+        remedy = f"set {'.'.join(path)} to {sweep.different}, or repeat configurations with seeds"
+        yield Problem(path, f"`random` has {sweep.different} different configurations; {remedy}")
     if isinstance(sweep.seeds, tuple) and len(set(sweep.seeds)) < len(sweep.seeds):
         yield Problem(("seeds",), "lists a seed twice")
     if sweep.success is not None and Success.of(sweep.success) is None:
         message = "expected a metric, an operator (>= <= > < ==) and a number, such as test_accuracy >= 0.99"
         yield Problem(("success",), message)
     if sweep.objective.aggregate == "success" and "success" not in present:
-        message = "needs `success:` to define when a trial is one"
-        yield Problem(("objective", "aggregate"), message)
-
-
-def _draw_problems(sweep: Sweep) -> Iterator[Problem]:
-    """Yield a problem for more draws than there are different ones: no two are equal."""
-    search = sweep.search
-    path, count = (("trials",), sweep.trials) if search is None else (("search", "trials"), search.trials)
-    if sweep.random and count is not None and count > sweep.different:
-        remedy = f"set {'.'.join(path)} to {sweep.different}, or repeat configurations with seeds"
-        yield Problem(path, f"`random` has {sweep.different} different configurations; {remedy}")
+        yield Problem(("objective", "aggregate"), "needs `success:` to define when a trial is one")
 
 
 def _space_problems(sweep: Sweep) -> Iterator[Problem]:
@@ -310,11 +315,11 @@ def _space_problems(sweep: Sweep) -> Iterator[Problem]:
 
 def _duplicate_problems(path: tuple[str, str], values: Sequence[Any]) -> Iterator[Problem]:
     """Yield a problem for each value (or pair) that is listed twice, whose trials would be equal."""
-    seen: set[Hashable] = set()
+    seen: set[str] = set()
     for index, value in enumerate(values):
         # as JSON, since True == 1 is no reason to take one for the other; 1 and 1.0 are one number
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        one = value if number else json.dumps(value, sort_keys=True)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        one = json.dumps(float(value) if is_number else value, sort_keys=True)
         if one in seen:
             yield Problem((*path, index), "is listed twice; use seeds to repeat a configuration")
         seen.add(one)

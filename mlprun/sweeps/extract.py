@@ -103,7 +103,7 @@ def _differences(folder: RunFolder, trial: Trial, kept: CohortFile) -> Iterator[
     if (status.state, status.epochs) != (state, trial.epochs):
         yield f"the end ({status.state} after epoch {status.epochs}, {state} after epoch {trial.epochs})"
     last = folder.load_last()
-    if last is None or not _are_equal(last.checkpoint.under("model."), kept.last(trial.member)):
+    if not _are_equal(last.checkpoint.under("model.") if last else None, kept.last(trial.member)):
         yield "the weights of the last epoch"
     best = folder.load_best().under("model.") if files.kind(folder.best) is not None else None
     if not _are_equal(best, kept.best(trial.member)):

@@ -15,22 +15,21 @@ import contextlib
 import json
 import os
 import re
-import secrets
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from mlprun import files
 from mlprun.config.document import read_without_bases
 from mlprun.errors import CheckpointError, MlprunError
-from mlprun.storage import canonical, runs
-from mlprun.storage.runs import Lock, is_locked
+from mlprun.storage import runs
 from mlprun.sweeps import database
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from mlprun.storage.runs import Lock
     from mlprun.sweeps.database import Results, Writer
     from mlprun.sweeps.schema import Configuration, Description, Trial
 
@@ -60,31 +59,20 @@ class SweepStatus:
     differences: tuple[str, ...] = ()
     kept: Count = 0
 
-    def encode(self) -> bytes:
-        """Return the bytes of status.json."""
-        return f"{canonical.encode(asdict(self), indent=2)}\n".encode()
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """Return the status of the content of status.json. Raises ValueError for anything else."""
+        return TypeAdapter(cls).validate_python(value)
 
 
-@dataclass(frozen=True)
-class SweepFolder:
+class SweepFolder(runs.Folder[SweepStatus]):
     """A folder that holds a sweep; `create`, `open_sweep` and `find` make these."""
 
-    path: str
+    status_type, subfolders, restore = SweepStatus, ("cohorts",), database.RESTORE
 
-    @property
-    def name(self) -> str:
-        """The folder's own name, such as widths-001."""
-        return os.path.basename(os.path.abspath(self.path))
-
-    @property
-    def definition(self) -> str:
-        """The path of the complete sweep file."""
-        return os.path.join(self.path, "sweep.yaml")
-
-    @property
-    def database(self) -> str:
-        """The path of the database."""
-        return os.path.join(self.path, DATABASE)
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.definition, self.database = os.path.join(path, "sweep.yaml"), os.path.join(path, DATABASE)
 
     def cohort(self, number: int) -> str:
         """Return the path of a cohort's histories and weights."""
@@ -102,17 +90,9 @@ class SweepFolder:
         """Open the database for writing, which only the holder of the lock may."""
         return database.Writer(self.database)
 
-    def record(self) -> dict[str, Any]:
-        """Return the content of run.json: the sweep's digest, and where and with what it was started."""
-        return _read_json(os.path.join(self.path, "run.json"))
-
     def status(self) -> SweepStatus:
         """Return the status; a sweep that is `running` while no process holds its lock has crashed."""
         status = self._written_status()
-        if status.state == "running" and not is_locked(os.path.join(self.path, "lock")):
-            status = self._written_status()
-            if status.state == "running":
-                status = replace(status, state="crashed")
         if status.state != "finished":
             with self.results() as results, results.snapshot():
                 counts, total = results.counts(), results.description.total
@@ -120,19 +100,6 @@ class SweepFolder:
             # a process that died between a cohort's end and the status still counts its trials as kept
             return replace(status, done=done, total=total, kept=min(status.kept, total - done))
         return status
-
-    def _written_status(self) -> SweepStatus:
-        path = os.path.join(self.path, "status.json")
-        try:
-            return TypeAdapter(SweepStatus).validate_python(_read_json(path))
-        except ValidationError as error:
-            raise CheckpointError(
-                path, "is damaged: it is not the status of a sweep", database.RESTORE
-            ) from error
-
-    def write_status(self, status: SweepStatus) -> None:
-        """Replace status.json."""
-        files.write_atomic(os.path.join(self.path, "status.json"), status.encode())
 
     def edit_warning(self, definition: Mapping[str, Any]) -> str | None:
         """Return a message if sweep.yaml differs from the definition of the database; None if it does not."""
@@ -158,20 +125,6 @@ class SweepFolder:
     def has_definition(self, text: str) -> bool:
         """Return True if sweep.yaml has this text."""
         return files.read_bytes(self.definition, cap=_MAX_JSON, follow=False) == text.encode()
-
-    def lock(self) -> Lock:
-        """Acquire the lock for writing, and remove the temporary files that a killed process left behind."""
-        lock = Lock(os.path.join(self.path, "lock"))
-        try:
-            for folder in filter(files.is_folder, (self.path, os.path.join(self.path, "cohorts"))):
-                for name in files.names(folder):
-                    path = os.path.join(folder, name)
-                    if files.is_temporary(name) and files.kind(path) == "file":
-                        files.remove(path)
-        except BaseException:
-            lock.release()
-            raise
-        return lock
 
     def make_cohorts(self) -> None:
         """Create the folder of cohorts if it is missing."""
@@ -202,25 +155,18 @@ def create(
 
     Raises FileExistsError if it exists. A process that dies meanwhile leaves at most a dot-folder.
     """
-    out, name = os.path.split(final)
-    files.make_folder(out)
-    prepared = os.path.join(out, f".{name}-{secrets.token_hex(8)}")
-    small = {
+    contents = {
         "sweep.yaml": text.encode(),
-        "run.json": f"{canonical.encode(record, indent=2)}\n".encode(),
-        "status.json": SweepStatus("running", total=description.total).encode(),
+        "run.json": runs.encode_json(record),
+        "status.json": runs.encode_json(asdict(SweepStatus("running", total=description.total))),
     }
-    written = (*small, "lock", DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm")
     with contextlib.ExitStack() as undo:
-        undo.callback(runs.remove_prepared, prepared, written)
-        files.make_folder(prepared, exclusive=True)
-        for file, data in small.items():
-            files.write_new(os.path.join(prepared, file), data)
+        more = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm")
+        prepared, lock = runs.prepare(*os.path.split(final), contents, undo, more)
         with database.create(os.path.join(prepared, DATABASE), description) as writer:
             writer.extend(settings, trials)
         undo.callback(runs.remove_prepared, os.path.join(prepared, "cohorts"), ())
         files.make_folder(os.path.join(prepared, "cohorts"), exclusive=True)
-        lock = undo.enter_context(Lock(os.path.join(prepared, "lock")))
         files.claim(prepared, final)
         undo.pop_all()
     return SweepFolder(final), lock
@@ -254,24 +200,4 @@ def find(out: str) -> list[SweepFolder]:
 def named(out: str, name: str) -> list[SweepFolder]:
     """Return the folders NAME-... below `out`, the newest first."""
     alike = [found for found in find(out) if found.name.rpartition("-")[0] == name]
-    return sorted(alike, key=_number, reverse=True)
-
-
-def _number(found: SweepFolder) -> int:
-    """Return 1000 for a folder NAME-1000, and 0 for one that was renamed."""
-    digits = found.name.rpartition("-")[2]
-    return int(digits) if re.fullmatch("[0-9]+", digits) else 0
-
-
-def _read_json(path: str) -> dict[str, Any]:
-    try:
-        value = canonical.decode(files.read_bytes(path, cap=_MAX_JSON, follow=False))
-    except FileNotFoundError as error:
-        raise CheckpointError(path, "no such file", "expected the folder of a sweep") from error
-    except (files.WrongKindError, files.TooLargeError, ValueError) as error:
-        raise CheckpointError(
-            path, "is damaged: it is not the JSON that mlprun writes", database.RESTORE
-        ) from error
-    if not isinstance(value, dict):
-        raise CheckpointError(path, "is damaged: it is not a mapping", database.RESTORE)
-    return value
+    return sorted(alike, key=lambda found: runs.number_of(found.name, name), reverse=True)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mlprun.schema import Config
     from mlprun.sweeps.configs import CheckedConfig
     from mlprun.sweeps.database import Results
-    from mlprun.sweeps.definition import Definition, Pruner
+    from mlprun.sweeps.definition import Definition
     from mlprun.sweeps.schema import Configuration
     from mlprun.sweeps.space import Candidate
     from mlprun.sweeps.trials import ResumeState
@@ -85,10 +85,10 @@ class Plan:
         if problems := problems + pruner_problems(definition, self.base.training.epochs):
             raise ConfigError(problems)
         self._n_trials = self.done = 0
-        keys = set[TrialKey]() if known is None else self._restore(known, again)
-        self.added = [] if keys is None else self._divide(candidates, keys)
+        self.added = self._divide(candidates, () if known is None else self._restore(known, again))
         """cohorts of trials that are not known"""
-        self._n_known = len(settings)
+        self.n_known = len(settings)
+        """number of configurations that were known at first"""
 
     def extend(self, candidates: Sequence[Candidate]) -> list[Cohort]:
         """Add a round of a search and return its cohorts. Raises ConfigError."""
@@ -103,21 +103,12 @@ class Plan:
     @cached_property
     def rungs(self) -> tuple[int, ...]:
         """The epochs at which a pruner compares the configurations of a round."""
-        pruner = self._pruner
-        return () if pruner is None else search.rung_epochs(pruner, self.base.training.epochs)
-
-    @property
-    def _pruner(self) -> Pruner | None:
-        return None if self.sweep.search is None else self.sweep.search.pruner
+        return search.rung_epochs(self.sweep.pruner, self.base.training.epochs)
 
     @property
     def settings(self) -> list[Configuration]:
         """All configurations, by number."""
         return list(map(self.record, self._candidates))
-
-    def new_settings(self) -> Iterator[Configuration]:
-        """Yield the configurations that were not known at first, by number."""
-        return map(self.record, self._candidates[self._n_known :])
 
     def record(self, candidate: Candidate) -> Configuration:
         """Return a configuration for the database, which keeps its own spelling of paths."""
@@ -143,8 +134,8 @@ class Plan:
             tuple(specs),
             {setting: self.shared_config(setting, kind.engine) for setting in settings},
             first_chunk(kind.epochs, max(self.cost_of(one).seconds for one in specs)),
-            {trial: one for trial, one in resume.results.items() if trial in trials},
-            {trial: one for trial, one in resume.budgets.items() if trial in trials},
+            {trial: resume.results[trial] for trial in trials & resume.results.keys()},
+            {trial: resume.budgets[trial] for trial in trials & resume.budgets.keys()},
             kind.engine,
             device,
             kind.threads,
@@ -169,7 +160,7 @@ class Plan:
         """The description of the sweep for the database, without the content of the sweep file."""
         sweep = self.sweep
         metrics = metrics_of(self._examples)
-        success = Success.of(sweep.success) if sweep.success is not None else None
+        success = Success.of(sweep.success or "")
         objective = sweep.objective
         metric = objective.metric
         if metric not in metrics and "metric" not in objective.model_fields_set:
@@ -193,8 +184,7 @@ class Plan:
     @property
     def cost(self) -> Cost:
         """The cost of all trials together, going by those that are known; bytes are of the largest cohort."""
-        pruner = self._pruner
-        share = 1.0 if pruner is None else search.trained_share(pruner, self.base.training.epochs)
+        share = search.trained_share(self.sweep.pruner, self.base.training.epochs)
         mean = sum(one.cost.seconds for one in self._checked) / len(self._checked)
         sizes = (sum(self.cost_of(spec).bytes for spec in cohort.members) for cohort in self.cohorts)
         return Cost(seconds=share * self.total * mean, bytes=max(sizes), tensors=0)
@@ -212,7 +202,10 @@ class Plan:
         """Check configurations and choose the engine of their trials."""
         checked = self.configs.check(candidates)
         if checked and self._uses_fused is None:
-            self._uses_fused = self._choose_fused(checked)
+            # whether the sweep is long enough for loading the kernels, going by its first round
+            round_ = checked[: None if self.sweep.search is None else self.sweep.search.batch]
+            saved = sum(one.cost.saved for one in round_ if one.is_auto and one.kind.engine == "fused")
+            self._uses_fused = self.total * saved / len(round_) > support.STARTUP
         if not self._uses_fused:
             torch = {
                 one: one._replace(kind=one.kind._replace(engine="torch"))
@@ -224,16 +217,9 @@ class Plan:
         self._checked += checked
         return checked
 
-    def _choose_fused(self, checked: Sequence[CheckedConfig]) -> bool:
-        """Return True if the sweep is long enough for loading the kernels, going by its first round."""
-        round_ = checked[: None if self.sweep.search is None else self.sweep.search.batch]
-        saved = sum(one.cost.saved for one in round_ if one.is_auto and one.kind.engine == "fused")
-        return self.total * saved / len(round_) > support.STARTUP
-
-    def _restore(self, known: Results, again: frozenset[int]) -> set[TrialKey] | None:
-        """Add the trials of a database; return their keys, None if that is all. Raises CheckpointError."""
-        keys, count = set[TrialKey](), sum(known.counts().values())
-        is_whole = count == len(self._candidates) * len(self.seeds) * (self.folds or 1)
+    def _restore(self, known: Results, again: frozenset[int]) -> set[TrialKey]:
+        """Add the trials of a database and return their keys. Raises CheckpointError."""
+        keys = set[TrialKey]()
         for trial in known.planned():
             number = trial.cohort
             if number is None or trial.member is None or trial.setting > len(self._candidates):
@@ -243,25 +229,20 @@ class Plan:
                 kind = self._checked[trial.setting - 1].kind
                 kind = kind._replace(engine=trial.engine or kind.engine)
                 self.cohorts.append(Cohort(number, [], kind))
-            self.cohorts[-1].members.append(TrialSpec(trial.id, trial.setting, trial.seed, trial.fold))
-            if not is_whole:
-                keys.add((trial.setting, trial.seed, trial.fold))
-        self._n_trials = count
-        return None if is_whole else keys
+            key = trial.setting, trial.seed, trial.fold
+            self.cohorts[-1].members.append(TrialSpec(trial.id, *key))
+            keys.add(key)
+        self._n_trials = len(keys)
+        return keys
 
     def _divide(self, candidates: Sequence[Candidate], known: Container[TrialKey] = ()) -> list[Cohort]:
         """Add cohorts of all trials that are not known: of each configuration by seed, then by fold."""
-        folds: list[int | None] = [None] if self.folds is None else list(range(1, self.folds + 1))
+        folds = range(1, self.folds + 1) if self.folds else (None,)
         every = itertools.product((one.number for one in candidates), self.seeds, folds)
-        new = (key for key in every if key not in known)
+        new = enumerate((key for key in every if key not in known), start=self._n_trials + 1)
+        checked = ((TrialSpec(trial, *key), self._checked[key[0] - 1]) for trial, key in new)
         first = self.cohorts[-1].number + 1 if self.cohorts else 1
-        cohorts = divide(
-            (
-                (TrialSpec(trial, *key), self._checked[key[0] - 1].kind, self._checked[key[0] - 1].cost)
-                for trial, key in enumerate(new, start=self._n_trials + 1)
-            ),
-            first,
-        )
+        cohorts = divide(((spec, one.kind, one.cost) for spec, one in checked), first)
         self._n_trials += sum(len(cohort.members) for cohort in cohorts)
         self.cohorts += cohorts
         return cohorts

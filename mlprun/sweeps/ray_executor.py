@@ -144,12 +144,8 @@ def _translated_errors() -> Iterator[None]:
     except MlprunError:
         raise
     except Exception as error:
-        raise _lost(error) from error
-
-
-def _lost(error: Exception) -> DeviceError:
-    what = f"the cluster was lost: {type(error).__name__}: {_line(error)}"
-    return DeviceError("--on ray", what, _GOES_ON)
+        what = f"the cluster was lost: {type(error).__name__}: {_line(error)}"
+        raise DeviceError("--on ray", what, _GOES_ON) from error
 
 
 def _translate(error: Exception) -> Exception:

@@ -22,7 +22,7 @@ from mlprun.sweeps.plan import pending_trials
 from mlprun.training.metadata import as_yaml, code_of, device_kind, differing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mlprun.experiment import Experiment
     from mlprun.sweeps.configs import Configs
@@ -83,19 +83,19 @@ def _irrelevant_keys(search: Mapping[str, Any] | None, objective: Mapping[str, A
 def contains(now: Mapping[str, Any], then: Mapping[str, Any], first_seed: int) -> bool:
     """Return True if a sweep has every trial of another; counted seeds begin with `first_seed`."""
     try:
-        one, other = _parse(now), _parse(then)
+        one, other = (Sweep.model_validate_json(json.dumps({**part, "base": None})) for part in (now, then))
     except ValidationError:  # of another version of mlprun
         return False
+    seeds = [
+        set(range(first_seed, first_seed + sweep.seeds) if isinstance(sweep.seeds, int) else sweep.seeds)
+        for sweep in (one, other)
+    ]
     return (
         canonical.digest(now.get("base")) == canonical.digest(then.get("base"))
         and _fixed_part(one) == _fixed_part(other)
-        and _contains_seeds(one.seeds, other.seeds, first_seed)
+        and seeds[0] >= seeds[1]
         and _contains_settings(one, other)
     )
-
-
-def _parse(content: Mapping[str, Any]) -> Sweep:
-    return Sweep.model_validate_json(json.dumps({**content, "base": None}))
 
 
 def _fixed_part(sweep: Sweep) -> str:
@@ -105,32 +105,23 @@ def _fixed_part(sweep: Sweep) -> str:
     return canonical.encode(sweep.model_dump(exclude={**excluded, "search": {"trials"}}))
 
 
-def _contains_seeds(now: int | tuple[int, ...], then: int | tuple[int, ...], first: int) -> bool:
-    every, needed = (range(first, first + one) if isinstance(one, int) else one for one in (now, then))
-    return frozenset(every).issuperset(needed)
-
-
 def _contains_settings(now: Sweep, then: Sweep) -> bool:
     if now.grid.keys() != then.grid.keys() or now.paired.keys() != then.paired.keys():
         return False
     if space.path_lists(now) or space.path_lists(then):  # which are told apart by position alone
         whole = {"grid", "paired", "trials", "search"}
-        return canonical.encode(now.model_dump(include=whole)) == canonical.encode(
-            then.model_dump(include=whole)
-        )
+        one, other = (canonical.encode(sweep.model_dump(include=whole)) for sweep in (now, then))
+        return one == other
+    pairs = [zip(*(sweep.paired[key] for key in now.paired), strict=True) for sweep in (now, then)]
     return (
         all(_encoded(values) >= _encoded(then.grid[key]) for key, values in now.grid.items())
-        and _pairs(now.paired) >= _pairs({key: then.paired[key] for key in now.paired})
+        and _encoded(pairs[0]) >= _encoded(pairs[1])
         and space.draws(now) >= space.draws(then)
     )
 
 
-def _encoded(values: tuple[Any, ...]) -> set[str]:
-    return set(map(canonical.encode, values))
-
-
-def _pairs(paired: Mapping[str, tuple[Any, ...]]) -> Counter[str]:
-    return Counter(map(canonical.encode, zip(*paired.values(), strict=True)))
+def _encoded(values: Iterable[Any]) -> Counter[str]:
+    return Counter(map(canonical.encode, values))
 
 
 # ---- finding the folder
@@ -164,7 +155,9 @@ def find_and_lock(
     while (found := find(configs, out, on_message)) is not None:
         with ExitStack() as undo:
             lock = undo.enter_context(found.lock())
-            if find(configs, out) == found:  # and did not become another sweep meanwhile
+            if (
+                again := find(configs, out)
+            ) is not None and again.path == found.path:  # and did not become another sweep meanwhile
                 undo.pop_all()
                 stack.enter_context(lock)
                 return found
@@ -322,7 +315,7 @@ def extend(
     if changed or plan.added or plan.again:
         with found.writer() as writer:
             writer.reopen(plan.again)
-            writer.extend(plan.new_settings(), pending_trials(plan.added), changed)
+            writer.extend(plan.settings[plan.n_known :], pending_trials(plan.added), changed)
             writer.close(final=plan.done == plan.total)
     found.write_definition(as_yaml(content), keep_edited=edited is not None)
     found.make_cohorts()

@@ -26,7 +26,6 @@ from mlprun.interrupts import StopFlag
 from mlprun.parts.datasets.dataset import shortened
 from mlprun.storage import runs
 from mlprun.sweeps import cohort_file, folder, resume, search
-from mlprun.sweeps.cohort_file import TrialResult
 from mlprun.sweeps.configs import Configs
 from mlprun.sweeps.executors import ExecutorRouter
 from mlprun.sweeps.objective import BAD
@@ -38,6 +37,7 @@ from mlprun.training.metadata import as_yaml
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from mlprun.sweeps.cohort_file import TrialResult
     from mlprun.sweeps.cohorts import Cohort
     from mlprun.sweeps.database import Results, Writer
     from mlprun.sweeps.definition import Definition
@@ -110,14 +110,13 @@ def run(
         plan = outlook.plan
         if found is not None and outlook.is_over:
             resume.extend(plan, found, on_message=reporter.say)
-            status = found.status()
-            reporter.begin(found.path, plan, status.done)
+            reporter.begin(found.path, plan, plan.done)
             if fail_fast:
                 with found.results() as results:
-                    failed = _failed_trial(results)
-                if failed is not None:
-                    raise _error_of(failed, found.path)
-            return SweepResult(found, status, plan)
+                    failure = _first_failure(results, found.path)
+                if failure is not None:
+                    raise failure
+            return SweepResult(found, found.status(), plan)
         for message in outlook.messages:
             reporter.say(message)
         _prepare(plan, reporter)
@@ -129,8 +128,11 @@ def run(
                 resume.extend(plan, found, outlook.differences, reporter.say)
             with found.writer() as writer:
                 session = Session(plan, found, writer, reporter, stop)
+                session.store.retry_failed = retry_failed
+                if fail_fast:
+                    session.failure, session.fail_fast = _first_failure(writer.results, found.path), True
                 session.router = ExecutorRouter(plan, session.is_stopped, workers, processes=processes)
-                return session.run(fail_fast=fail_fast, retry_failed=retry_failed)
+                return session.run()
 
 
 def remote_workers(on: str, address: str | None) -> Callable[[], Workers] | None:
@@ -255,25 +257,25 @@ class Session:
         self.store = CohortStore(found, writer, reporter.say)
         self.done = sum(len(one.members) for one in plan.cohorts) - sum(len(one.members) for one in self.todo)
         """number of trials of cohorts that have ended"""
-        self.failed: TrialResult | None = None
-        """the trial that stops a sweep with `fail_fast`"""
+        self.fail_fast = False
+        self.failure: MlprunError | None = None
+        """of the trial that stops a sweep with `fail_fast`"""
         self.pruned: dict[int, int] = {}
         """configurations that were pruned, and the epochs where they end"""
-        self._fail_fast = False
         self._status_before, self._began = found.status(), time.monotonic()
         self._reported = plan.done
-        self._retry, self._save_at = OomRetry(), time.monotonic() + SAVE_INTERVAL
+        self._save_at = time.monotonic() + SAVE_INTERVAL
+        self._retries: deque[CohortRun] = deque()
+        """cohorts with trials for which memory ran out: each is tried once more, with nothing beside it"""
+        self._retried: set[int] = set()
 
     def is_stopped(self) -> bool:
         """Return True if no more trials should be trained."""
-        return self.stop() or self.failed is not None
+        return self.stop() or self.failure is not None
 
-    def run(self, *, fail_fast: bool, retry_failed: bool) -> SweepResult:
+    def run(self) -> SweepResult:
         """Train all that is left, and write the status."""
-        self._fail_fast, self.store.retry_failed = fail_fast, retry_failed
         self.reporter.begin(self.folder.path, self.plan, self.plan.done)
-        if fail_fast:
-            self.failed = _failed_trial(self.writer.results)
         self._write_status("running")
         try:
             with closing(self.router):
@@ -286,22 +288,20 @@ class Session:
             with suppress(FileError):  # the cause is reported already
                 self._write_status("failed", str(error))
             raise
-        if is_finished:
-            self._write_status("finished")
-        else:
-            failed = self.failed
-            stopped = (
-                f"trial {failed.trial} {_failure(failed)}, and --fail-fast stops there" if failed else ""
-            )
-            self._write_status("interrupted", stopped)
+        reason, failure = "", self.failure
+        if failure is not None and not is_finished:
+            reason = f"{failure.where.rpartition(': ')[2]} {failure.what}, and --fail-fast stops there"
+        self._write_status("finished" if is_finished else "interrupted", reason)
         self.stop.finished = is_finished
-        if self.failed is not None:
-            raise _error_of(self.failed, self.folder.path)
+        if failure is not None:
+            raise failure
         return SweepResult(self.folder, self.folder.status(), self.plan, self.stop.number)
 
     def _write_status(self, state: folder.State, reason: str = "") -> None:
         seconds = self._status_before.seconds + time.monotonic() - self._began
-        counts = replace(self._status_before, done=self.done, total=self.plan.total, kept=self.store.n_kept)
+        counts = replace(
+            self._status_before, done=self.done, total=self.plan.total, kept=sum(self.store.kept.values())
+        )
         self.folder.write_status(replace(counts, state=state, seconds=seconds, reason=reason))
 
     def _train_round(self) -> None:
@@ -321,10 +321,9 @@ class Session:
 
     def _decide(self, epoch: int, trials: Sequence[Trial]) -> None:
         """Decide which configurations are promoted at a rung, by the metrics of their trials there."""
-        settings, results = self.plan.sweep.search, self.writer.results
-        assert settings is not None
-        assert settings.pruner is not None
-        rung = search.decide_rung(settings.pruner, epoch, trials, results.rungs(), results.description)
+        pruner, results = self.plan.sweep.pruner, self.writer.results
+        assert pruner is not None
+        rung = search.decide_rung(pruner, epoch, trials, results.rungs(), results.description)
         self.writer.add_rung(rung)
         self.pruned |= {one.setting: epoch for one in rung if not one.promoted}
 
@@ -348,7 +347,7 @@ class Session:
             in_flight: list[CohortRun] = []
             with devices.computing(*conditions), self._saving(in_flight):
                 while (ended := self._next_ended(in_flight, waiting, rung)) is not None:
-                    if self._retry.takes(ended):
+                    if self._takes_again(ended):
                         self.store.save(ended)
                     elif rung is None:
                         self.store.record(ended)
@@ -388,46 +387,56 @@ class Session:
             self._observe(in_flight)
             if ended is None:
                 self._save_if_due(in_flight)
-            elif not self.stop() and (self.failed is None or ended.ended == len(ended.cohort.members)):
+            elif not self.stop() and (self.failure is None or ended.ended == len(ended.cohort.members)):
                 return ended  # recorded as a whole even if one of its trials stops the sweep
         return None
 
     def _start_more(self, in_flight: list[CohortRun], waiting: deque[Cohort], rung: int | None) -> None:
         """Start as many cohorts as there is room for, or a trial for which memory ran out with no other."""
-        if self._retry.is_pending:
+        if self._retries:
             if not in_flight:
-                trial, cohort, state = self._retry.next()
-                self.reporter.say(
-                    f"memory ran out in trial {trial}: it is tried once more, with none beside it"
-                )
-                in_flight.append(self.router.executor(cohort).submit(cohort, state))
+                in_flight.append(self._try_again(self._retries.popleft()))
             return
         while waiting:
             executor = self.router.executor(waiting[0])
             if in_flight and not executor.has_room(in_flight):
                 return
             cohort = waiting.popleft()
-            state = ResumeState(self.store.load(cohort), self._budgets(cohort, rung))
-            in_flight.append(executor.submit(cohort, state))
+            budgets = {} if rung is None else {spec.trial: Budget(rung) for spec in cohort.members}
+            budgets |= {
+                spec.trial: Budget(self.pruned[spec.setting], pruned=True)
+                for spec in cohort.members
+                if spec.setting in self.pruned
+            }
+            in_flight.append(executor.submit(cohort, ResumeState(self.store.load(cohort), budgets)))
 
-    def _budgets(self, cohort: Cohort, rung: int | None) -> dict[int, Budget]:
-        """Return the budgets of the trials that are not trained to the end."""
-        budgets: dict[int, Budget] = {}
-        for spec in cohort.members:
-            if spec.setting in self.pruned:
-                budgets[spec.trial] = Budget(self.pruned[spec.setting], pruned=True)
-            elif rung is not None:
-                budgets[spec.trial] = Budget(rung)
-        return budgets
+    def _takes_again(self, run: CohortRun) -> bool:
+        """Return True if a cohort is to be tried again. Raises OutOfMemoryError if it was before."""
+        lacking = _out_of_memory(run)
+        for trial in self._retried.intersection(lacking):
+            what = f"memory ran out in trial {trial}, with nothing trained beside it as well"
+            raise OutOfMemoryError("memory", what, "fewer rows or smaller layers need less")
+        if lacking:
+            self._retries.append(run)
+        return bool(lacking)
+
+    def _try_again(self, run: CohortRun) -> CohortRun:
+        """Start the first trial of a cohort for which memory ran out; the others wait."""
+        trial, *later = _out_of_memory(run)
+        self._retried.add(trial)
+        self.reporter.say(f"memory ran out in trial {trial}: it is tried once more, with none beside it")
+        results = {one.trial: one for one in run.results()}
+        state = ResumeState(results, run.resume.budgets, frozenset(later))
+        return self.router.executor(run.cohort).submit(run.cohort, state)
 
     def _observe(self, in_flight: Sequence[CohortRun]) -> None:
         """Report the progress, and look for a trial that failed."""
         # a cohort that waits at a rung is not in flight, though trials of it may have ended
         self._reported = max(self._reported, self.done + sum(one.ended for one in in_flight))
         self.reporter.report(self._reported, time.monotonic() - self._began)
-        if self._fail_fast and self.failed is None:
-            results = (one for run in in_flight for one in run.results())
-            self.failed = next((one for one in results if one.status in BAD), None)
+        if self.fail_fast and self.failure is None:
+            bad = (one for run in in_flight for one in run.results() if one.status in BAD)
+            self.failure = next((_error_of(one, one.trial, self.folder.path) for one in bad), None)
 
     def _save_if_due(self, in_flight: Sequence[CohortRun]) -> None:
         """Write partial files and the status now and then, so that this takes a small share of the time."""
@@ -447,36 +456,29 @@ class CohortStore:
         self._folder, self._writer, self._on_message = found, writer, on_message
         self._digest = str(found.record()["sweep_digest"])
         self.retry_failed = False
-        self._kept: dict[int, int] = {}
+        self.kept: dict[int, int] = {}
         """number of trials that a partial file has, by cohort"""
-
-    @property
-    def n_kept(self) -> int:
-        """The number of trials that partial files have."""
-        return sum(self._kept.values())
 
     def load(self, cohort: Cohort) -> dict[int, TrialResult]:
         """Return what earlier sessions left of a cohort; a damaged file is reported and ignored."""
         recorded, path = self._load_recorded(cohort), self._folder.partial(cohort.number)
-        results: dict[int, TrialResult] = {}
+        partial: list[TrialResult] = []
         if files.kind(path) is not None:
             try:
-                for one in cohort_file.read(path, self._digest).partial_results:
-                    if not (self.retry_failed and one.status == "failed"):
-                        results[one.trial] = one
+                partial = cohort_file.read(path, self._digest).partial_results
             except CheckpointError as error:
                 self._on_message(f"warning: {error}; its cohort starts again")
-                results = {}
-        self._kept[cohort.number] = len(results.keys() - recorded.keys())
+        results = {one.trial: one for one in partial if not (self.retry_failed and one.status == "failed")}
+        self.kept[cohort.number] = len(results.keys() - recorded.keys())
         return results | recorded
 
     def _load_recorded(self, cohort: Cohort) -> dict[int, TrialResult]:
         """Return the trials of a cohort that are kept while others of it are trained again."""
-        path, ids = self._folder.cohort(cohort.number), [one.trial for one in cohort.members]
+        path = self._folder.cohort(cohort.number)
         if files.kind(path) is None:
             return {}
-        between = self._writer.results.between(min(ids), max(ids))
-        trials = [one for one in between if one.cohort == cohort.number and one.status != "pending"]
+        every = self._writer.results.each("cohort = ?", cohort.number)
+        trials = [one for one in every if one.status != "pending"]
         if not trials:
             return {}
         try:
@@ -493,7 +495,7 @@ class CohortStore:
         if results:
             data = cohort_file.encode_partial(results, run.cohort.kind.columns, self._digest)
             files.write_atomic(self._folder.partial(run.cohort.number), data)
-            self._kept[run.cohort.number] = len(results)
+            self.kept[run.cohort.number] = len(results)
 
     def record(self, run: CohortRun) -> None:
         """Write the file of a cohort that has ended, then its trials: who reads these finds the file."""
@@ -502,7 +504,7 @@ class CohortStore:
         files.write_atomic(self._folder.cohort(number), data)
         self._writer.record(trial_records(run))
         self._folder.remove_partial(number)
-        self._kept.pop(number, None)
+        self.kept.pop(number, None)
 
 
 def trial_records(run: CohortRun) -> list[Trial]:
@@ -525,54 +527,17 @@ def trial_records(run: CohortRun) -> list[Trial]:
     ]
 
 
-class OomRetry:
-    """Cohorts with trials for which memory ran out: each is tried once more, with nothing beside it."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[CohortRun] = deque()
-        self._tried: set[int] = set()
-
-    @property
-    def is_pending(self) -> bool:
-        """Return True if no other cohort should be started."""
-        return bool(self._waiting)
-
-    def takes(self, run: CohortRun) -> bool:
-        """Return True if a cohort waits to be tried again. Raises OutOfMemoryError if it was before."""
-        lacking = _out_of_memory(run)
-        for trial in self._tried.intersection(lacking):
-            what = f"memory ran out in trial {trial}, with nothing trained beside it as well"
-            raise OutOfMemoryError("memory", what, "fewer rows or smaller layers need less")
-        if lacking:
-            self._waiting.append(run)
-        return bool(lacking)
-
-    def next(self) -> tuple[int, Cohort, ResumeState]:
-        """Return a trial to be tried again, its cohort and how it resumes."""
-        run = self._waiting.popleft()
-        trial, *later = _out_of_memory(run)
-        self._tried.add(trial)
-        results = {one.trial: one for one in run.results()}
-        return trial, run.cohort, ResumeState(results, run.resume.budgets, frozenset(later))
-
-
 def _out_of_memory(run: CohortRun) -> list[int]:
     return [one.trial for one in run.results() if one.status == "out_of_memory"]
 
 
-def _failed_trial(results: Results) -> TrialResult | None:
-    """Return the first trial of a database that failed."""
-    bad = (one for one in results.planned() if one.status in BAD)
-    return next((TrialResult(one.id, one.status, one.epochs or 0, error=one.error) for one in bad), None)
+def _first_failure(results: Results, path: str) -> MlprunError | None:
+    """Return the error of the first trial of a database that failed."""
+    return next((_error_of(one, one.id, path) for one in results.planned() if one.status in BAD), None)
 
 
-def _failure(failed: TrialResult) -> str:
-    return (
-        f"diverged after epoch {failed.epochs}" if failed.status == "diverged" else f"failed: {failed.error}"
-    )
-
-
-def _error_of(failed: TrialResult, path: str) -> MlprunError:
-    kind = DivergedError if failed.status == "diverged" else CheckFailedError
-    remedy = "without --fail-fast the sweep goes on and marks it"
-    return kind(f"{path}: trial {failed.trial}", _failure(failed), remedy)
+def _error_of(ended: Trial | TrialResult, number: int, path: str) -> MlprunError:
+    has_diverged = ended.status == "diverged"
+    what = f"diverged after epoch {ended.epochs}" if has_diverged else f"failed: {ended.error}"
+    kind = DivergedError if has_diverged else CheckFailedError
+    return kind(f"{path}: trial {number}", what, "without --fail-fast the sweep goes on and marks it")

@@ -19,6 +19,7 @@ import itertools
 import math
 import operator
 import zlib
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlprun import extras, randomness
@@ -143,18 +144,17 @@ def _distribution(draw: Draw) -> Any:
     if draw.choice is not None:
         return CategoricalDistribution(sorted(set(space.first_indices(draw.choice))))
     if draw.integers is not None:
-        return IntDistribution(*draw.integers)
-    if draw.log_uniform is not None:
-        return FloatDistribution(*draw.log_uniform, log=True)
-    assert draw.uniform is not None
-    return FloatDistribution(*draw.uniform)
+        return IntDistribution(*draw.bounds)
+    return FloatDistribution(*draw.bounds, log=draw.log_uniform is not None)
 
 
 # ---- successive halving
 
 
-def rung_epochs(pruner: Pruner, epochs: int) -> tuple[int, ...]:
+def rung_epochs(pruner: Pruner | None, epochs: int) -> tuple[int, ...]:
     """Return the epochs of the rungs before the end."""
+    if pruner is None:
+        return ()
     epoch = pruner.min_epochs or max(1, epochs // RUNGS_FROM)
     rungs: list[int] = []
     while epoch < epochs:
@@ -170,9 +170,9 @@ def decide_rung(
 
     `trials` are those of the round with the metrics of this epoch, `before` the rungs of earlier rounds.
     """
-    by_setting: dict[int, list[Trial]] = {}
+    by_setting: dict[int, list[Trial]] = defaultdict(list)
     for trial in trials:
-        by_setting.setdefault(trial.setting, []).append(trial)
+        by_setting[trial.setting].append(trial)
     objectives = {setting: objective(description, own) for setting, own in by_setting.items()}
     earlier = [one.objective for one in before if one.epoch == epoch]
     scores = sorted(score(description, value) for value in (*earlier, *objectives.values()))
@@ -184,9 +184,9 @@ def decide_rung(
     ]
 
 
-def trained_share(pruner: Pruner, epochs: int) -> float:
+def trained_share(pruner: Pruner | None, epochs: int) -> float:
     """Return the share of all epochs that is trained if one in `reduction_factor` is always promoted."""
     ends = (0, *rung_epochs(pruner, epochs), epochs)
     lengths = (end - begin for begin, end in itertools.pairwise(ends))
-    factor = float(pruner.reduction_factor)
+    factor = 1.0 if pruner is None else float(pruner.reduction_factor)
     return sum(length / factor**number for number, length in enumerate(lengths)) / epochs

@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 import zlib
-from collections import deque
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlprun import randomness
@@ -98,14 +98,13 @@ def restored(definition: Definition, settings: Sequence[Configuration], paths: P
     settings = [with_paths(one, paths, now) for one in settings]
     if sweep.search is not None:
         return [candidate(definition, one.id, drawn_values(sweep, one.values)) for one in settings]
-    waiting: dict[str, deque[Configuration]] = {}
+    waiting = defaultdict[str, deque[Configuration]](deque)
     for one in settings:
-        waiting.setdefault(_listed_values(sweep, one), deque()).append(one)
+        waiting[_listed_values(sweep, one)].append(one)
     known: dict[int, Candidate] = {}
     new: list[Candidate] = []
     for made in candidates(definition):
-        equal = waiting.get(_listed_values(sweep, made.configuration)) if waiting else None
-        if equal:
+        if settings and (equal := waiting[_listed_values(sweep, made.configuration)]):
             one = equal.popleft()
             known[one.id] = _with_drawn_numbers(sweep, made, one)
         else:
@@ -183,17 +182,18 @@ def first_indices(values: Sequence[Any]) -> list[int]:
 def drawn_values(sweep: Sweep, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the draws of a configuration of the database: numbers or choices' indices."""
     return {
-        key: values[key] if draw.choice is None else _choice_index(values[key], draw.choice)
+        key: values[key] if draw.choice is None else _index_of(key, values[key], draw.choice)
         for key, draw in sweep.random.items()
     }
 
 
-def _choice_index(value: Any, choice: tuple[Any, ...]) -> int:
+def _index_of(key: str, value: Any, values: Iterable[Any]) -> int:
+    """Return the index of a value in a list. Raises CheckpointError if it is not there."""
     text = canonical.encode(value)
-    for index, one in enumerate(choice):
+    for index, one in enumerate(values):
         if canonical.encode(one) == text:
             return index
-    raise CheckpointError(text, "is in the database and not among the sweep's choices", _OTHER_OUT)
+    raise CheckpointError(key, f"the database has {text}, which the sweep does not list", _OTHER_OUT)
 
 
 def probes(definition: Definition) -> list[Candidate]:
@@ -204,12 +204,8 @@ def probes(definition: Definition) -> list[Candidate]:
     return [candidate(definition, number, one) for number, one in enumerate(drawn, start=1)]
 
 
-def _ends(draw: Draw) -> tuple[int | float, ...]:
-    if draw.choice is not None:
-        return tuple(range(len(draw.choice)))
-    ends = draw.uniform or draw.log_uniform or draw.integers
-    assert ends is not None
-    return ends
+def _ends(draw: Draw) -> Iterable[int | float]:
+    return range(len(draw.choice)) if draw.choice is not None else draw.bounds
 
 
 def _items(document: Document, path: tuple[str, ...]) -> tuple[Node, ...]:
@@ -220,14 +216,11 @@ def _items(document: Document, path: tuple[str, ...]) -> tuple[Node, ...]:
 
 def _at(draw: Draw, share: float) -> int | float:
     """Return the number at a share in [0, 1) of the range."""
+    low, high = draw.bounds
     if draw.integers is not None:
-        first, last = draw.integers
-        return first + int(share * (last - first + 1))
+        return low + int(share * (high - low + 1))
     if draw.log_uniform is not None:
-        low, high = draw.log_uniform
         return min(max(math.exp(math.log(low) + share * math.log(high / low)), low), high)
-    assert draw.uniform is not None
-    low, high = draw.uniform
     return low + share * (high - low)
 
 
@@ -290,15 +283,7 @@ def with_paths(configuration: Configuration, before: PathLists, after: PathLists
     if before == after or not after:
         return configuration
     values = {
-        key: _at_same_index(key, value, before.get(key, ()), after[key]) if key in after else value
+        key: after[key][_index_of(key, value, before.get(key, ()))] if key in after else value
         for key, value in configuration.values.items()
     }
     return Configuration(configuration.id, values)
-
-
-def _at_same_index(key: str, value: Any, before: Sequence[Any], after: Sequence[Any]) -> Any:
-    text = canonical.encode(value)
-    for one, other in zip(before, after, strict=False):
-        if canonical.encode(one) == text:
-            return other
-    raise CheckpointError(key, f"the database does not say which of the sweep's values {text} is", _OTHER_OUT)

@@ -11,7 +11,7 @@ from mlprun import engines, evaluation
 from mlprun.engines import device as devices
 from mlprun.experiment import SPLITS
 from mlprun.interrupts import StopFlag
-from mlprun.storage import canonical, runs
+from mlprun.storage import runs
 from mlprun.storage.runs import RunState, Status
 from mlprun.training.metadata import as_yaml, code_of, describe, stored_config
 from mlprun.training.recorder import RunRecorder
@@ -103,8 +103,8 @@ def start(
 def constants_of(experiment: Experiment, stored: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
     """Return the metadata that all checkpoints of a run share."""
     return {
-        "config": canonical.prepare(stored),
-        "preprocessing": canonical.prepare(experiment.preprocessing.to_json()),
+        "config": stored,
+        "preprocessing": experiment.preprocessing.to_json(),
         "data_digest": experiment.digest(),
         "engine": engine.name,
         "numerics": NUMERICS,

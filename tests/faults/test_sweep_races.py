@@ -59,10 +59,10 @@ def overtaken(monkeypatch: pytest.MonkeyPatch, by: Any) -> None:
     """Let something happen between the last look for a folder and the making of one, the first time."""
     create = folder.create
 
-    def late(*arguments: Any) -> Any:
+    def late(*arguments: Any, **options: Any) -> Any:
         monkeypatch.setattr(folder, "create", create)
         by()
-        return create(*arguments)
+        return create(*arguments, **options)
 
     monkeypatch.setattr(folder, "create", late)
 

@@ -238,8 +238,8 @@ def test_a_pickle_is_refused_and_never_run(tmp_path, protocol):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "is empty"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(100), "is a PNG picture"),
+        (b"", "is not a safetensors file"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "is not a safetensors file"),
         (archive(b""), r"is a zip archive, perhaps a PyTorch \.pt file"),
         (pickle.dumps([1], protocol=2), r"is a pickle, perhaps a PyTorch \.pt file"),
         (safetensors.numpy.save({"a": np.zeros(3)}), "is a safetensors file that mlprun did not write"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import textwrap
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ import mlprun
 from mlprun.api import SilentSweep
 from mlprun.errors import InterruptedRunError
 from mlprun.interrupts import StopFlag
+from mlprun.storage import runs
 from mlprun.sweeps import database
 from mlprun.sweeps.folder import SweepStatus
 from mlprun.sweeps.schema import Configuration, Description, Trial
@@ -80,7 +82,9 @@ def write(path: Path, description: Description, trials: list[Trial], values: Any
     for file in ("sweep.yaml", "run.json"):
         (path / file).write_text("{}\n")
     ended = sum(one.status != "pending" for one in trials)
-    (path / "status.json").write_bytes(SweepStatus("interrupted", ended, len(trials)).encode())
+    (path / "status.json").write_bytes(
+        runs.encode_json(asdict(SweepStatus("interrupted", ended, len(trials))))
+    )
     with database.create(str(path / "trials.sqlite"), description) as writer:
         pending = [Trial(one.id, one.setting, one.seed, one.fold) for one in trials]
         writer.extend([Configuration(number, one) for number, one in chosen.items()], pending)

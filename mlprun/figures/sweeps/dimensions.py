@@ -75,8 +75,8 @@ class Dimension:
 
     @cached_property
     def labels(self) -> list[str]:
-        """The levels as they are written: of parts only what differs."""
-        return [format_value(level) for level in without_common_options(self.levels)]
+        """The levels as they are written."""
+        return list(map(format_value, self.levels))
 
     @property
     def is_few(self) -> bool:
@@ -114,16 +114,6 @@ def dimension(
     positions = [found.fraction(level) for level in levels]
     near = any(after - before < NEAR for before, after in pairwise(positions))
     return replace(found, scale="category") if found.is_few and near else found
-
-
-def without_common_options(levels: Sequence[Any]) -> list[Any]:
-    """Parts without the options that all of them have alike; other values as they are."""
-    if len(levels) < 2 or not all(isinstance(level, dict) for level in levels):
-        return list(levels)
-    first = levels[0]
-    same = {key for key in first if all(key in one and _key(one[key]) == _key(first[key]) for one in levels)}
-    short = [{key: value for key, value in level.items() if key not in same} for level in levels]
-    return short if all(short) else list(levels)
 
 
 def format_value(value: Any) -> str:

@@ -14,7 +14,7 @@ from mlprun.figures import chart, style
 from mlprun.figures.chart import Axis, Chart, ColorScale, HeatMap, Interval, Line, Mark, Panel, Points, Text
 from mlprun.figures.figure import SweepFigure, sweep_figures
 from mlprun.figures.sweeps.importance import most_important
-from mlprun.sweeps.objective import APART, SILENT, UNSOUND
+from mlprun.sweeps.objective import SILENT, UNSOUND
 from mlprun.sweeps.objective import mean as mean_of
 
 if TYPE_CHECKING:
@@ -92,17 +92,14 @@ class MetricMap(TwoParameterFigure):
 
     def compute(self, data: SweepData) -> Chart:
         title = f"{data.metric.capitalize()} over two parameters of {data.name}"
-        starred = any(line.stats.n and line.counts.get(one) for line in data.lines for one in APART)
-        note = "* without the trials that have no metric" if starred else ""
-        return self.draw(data, title, (f"means over {data.seeds}", data.left_out(), note), None)
+        return self.draw(data, title, (f"means over {data.seeds}", data.left_out()), None)
 
     def value(self, lines: Sequence[ConfigurationSummary]) -> tuple[float | None, str]:
-        """Three significant digits; a star where trials of the cell are missing."""
+        """Three significant digits."""
         means = [line.stats.mean for line in lines if line.stats.mean is not None]
         if not means:
             return None, next((one for one in UNSOUND if any(line.counts.get(one) for line in lines)), "")
-        mean, is_starred = mean_of(means), any(line.counts.get(one) for line in lines for one in APART)
-        return mean, style.typeset(f"{mean:#.3g}".removesuffix(".")) + ("*" if is_starred else "")
+        return mean_of(means), style.typeset(f"{mean_of(means):#.3g}".removesuffix("."))
 
 
 @sweep_figures.register

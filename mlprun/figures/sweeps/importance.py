@@ -11,7 +11,7 @@ import numpy as np
 from mlprun.figures import style
 from mlprun.figures.chart import Axis, Bars, Chart, Interval, Mark, Panel, Text, evenly, joined, scale_of
 from mlprun.figures.figure import SweepFigure, sweep_figures
-from mlprun.figures.sweeps.permutation import units_of
+from mlprun.figures.sweeps.permutation import null_threshold, sums_of_squares
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,9 +83,6 @@ class ImportanceFigure(SweepFigure):
             parts += (
                 ["some settings have no metric: shares may overlap"] if len(known) < len(data.lines) else []
             )
-            unmarked = [style.name(one.name, 20) for one in shares if np.isnan(one.threshold)]
-            few = f"no mark at {', '.join(unmarked)}: too few repeats for a permutation test"
-            parts += [few] if unmarked else []
         else:
             predicted = 1 - rest["not predicted"]
             how = f"permutation importance of a random forest, which predicts {predicted:.0%} of it"
@@ -148,8 +145,8 @@ def _of_grid(data: SweepData, known: Sequence[ConfigurationSummary]) -> tuple[li
     ]
     shares = []
     for one, group in zip(data.dimensions, groups, strict=True):
-        units = units_of(one, group, known)
-        shares.append(Share(one.name, units.observed() / total, units.null_threshold() / total))
+        sums = sums_of_squares(one.path, group, known) / total
+        shares.append(Share(one.name, float(sums[0]), null_threshold(sums)))
     interactions, seeds = interactions_of(values, groups) / total, sum(map(_squares, values)) / total
     if not seeds:
         return shares, {"interactions, and seeds": interactions}

@@ -161,15 +161,12 @@ def _means_text(data: SweepData, over: str, averaged: Sequence[Averages]) -> str
     means = [line for one in averaged if one.over == over for line in one.lines]
     if not means:
         return ""
-    counts = [count for line in means for count in line.counts]
-    low, high = min(counts), max(counts)
-    noun = data.seed_noun if over == "seed" else over
-    known = np.concatenate([np.isfinite(line.low) for line in means])
-    some = " with 95% intervals" + ("" if known.all() else " where there are enough")
+    most = max(count for line in means for count in line.counts)
+    some = any(np.isfinite(line.low).any() for line in means)
     others = ", averaged over the other parameters" if over == "seed" and len(data.dimensions) > 2 else ""
     return (
-        f"means over {f'{low:,} to ' if low < high else ''}{count_of(high, noun)}"
-        f"{some if known.any() else ', too few for intervals'}{others}"
+        f"means over {count_of(most, data.seed_noun if over == 'seed' else over)}"
+        f"{' with 95% intervals' if some else ', too few for intervals'}{others}"
     )
 
 

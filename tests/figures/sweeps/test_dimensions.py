@@ -72,11 +72,7 @@ def test_no_two_labels_of_an_axis_touch(side: str, values: list[Any]) -> None:
     assert all(gap > 0 for gap in gaps)
 
 
-def test_of_parts_only_what_differs_is_written() -> None:
-    sgd, adam = {"name": "sgd", "lr": 0.1}, {"name": "adam", "lr": 0.1}
-    assert dimension("optimizer", "optimizer", [sgd, adam], "choice").labels == ["sgd", "adam"]
-    rates = [sgd, sgd | {"lr": 0.2}]
-    assert dimension("optimizer", "optimizer", rates, "choice").labels == ["lr 0.1", "lr 0.2"]
+def test_parts_are_written_with_their_options() -> None:
     more = [{"name": "sgd"}, {"name": "sgd", "momentum": 0.9}]
     assert dimension("optimizer", "optimizer", more, "choice").labels == ["sgd", "sgd momentum 0.9"]
 
