@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from mlprun.parts import initial_parameters
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("torch", "sklearn", "matplotlib", "scipy", "polars")
+HEAVY = ("torch", "sklearn", "matplotlib", "scipy", "polars", "numba", "llvmlite")
 TABLES = sorted(str(path) for path in (ROOT / "configs").glob("table*.yaml"))
 OTHERS = sorted({str(path) for path in (ROOT / "configs").glob("*.yaml")} - set(TABLES))
 LIGHT = [
@@ -28,7 +29,11 @@ LIGHT = [
     ["list", "optimizers", "adam"],
     ["ls"],
     ["validate", "--allow-code", *OTHERS],
+    ["show", "runs/moons-001"],
+    ["compare", "runs/moons-001", "runs/prices-001"],
+    ["sweep", "show", "runs/betas-001"],
 ]
+CURVES = ["plot", "runs/moons-001", "--kind", "loss"]
 WITH_A_TABLE = ["validate", *TABLES]
 GENERATED = ("moons", "blobs", "circles", "spirals", "xor", "parity", "embedding_classes")
 BUNDLED = ("iris", "digits", "wine", "breast_cancer", "diabetes")
@@ -66,8 +71,8 @@ for command in json.loads(sys.argv[1]):
 def probed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, list[str]]]:
     """The exit code of each command and the heavy libraries that it has loaded when it ends."""
     folder = tmp_path_factory.mktemp("probe")
-    (folder / "runs").mkdir()
-    command = [sys.executable, "-c", PROBE, json.dumps([*LIGHT, WITH_A_TABLE])]
+    shutil.copytree(ROOT / "tests" / "storage" / "old_runs", folder / "runs")
+    command = [sys.executable, "-c", PROBE, json.dumps([*LIGHT, WITH_A_TABLE, CURVES])]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
     found = map(json.loads, done.stdout.splitlines())
     return {json.dumps(command): (code, loaded) for command, code, loaded in found}
@@ -82,6 +87,10 @@ def test_a_light_command_loads_no_heavy_library(
 
 def test_validating_a_table_loads_polars_alone(probed: dict[str, tuple[int, list[str]]]) -> None:
     assert probed[json.dumps(WITH_A_TABLE)] == (0, ["polars"])
+
+
+def test_plotting_curves_loads_matplotlib_alone(probed: dict[str, tuple[int, list[str]]]) -> None:
+    assert probed[json.dumps(CURVES)] == (0, ["matplotlib"])
 
 
 def test_rows_are_loaded_without_heavy_libraries() -> None:

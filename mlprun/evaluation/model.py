@@ -56,10 +56,19 @@ class TrainedModel:
     epoch: int
     data_digest: str
     """of the rows that the network was trained with"""
-    engine: Engine
-    """what computes its outputs and metrics"""
+    trained_by: Any
+    """the name of the engine, if the checkpoint has one"""
     device: str = "cpu"
     warnings: Names = ()
+
+    @cached_property
+    def engine(self) -> Engine:
+        """What computes outputs and metrics: the engine that trained it, for the same digits, if it can."""
+        if self.device == "cpu" and self.trained_by in engines.NAMES:
+            engine = engines.named(self.trained_by)
+            if engine.unsupported_reason(self.alone) is None:
+                return engine
+        return engines.named("torch")
 
     @cached_property
     def network(self) -> Network:
@@ -151,18 +160,8 @@ def load(
     if meta["epoch"] > config.training.epochs:
         what = f"is of epoch {meta['epoch']}, and its config goes to {config.training.epochs}"
         raise CheckpointError(where, what, _ANOTHER)
-    engine = _engine(meta.get("engine"), Experiment.without_data(config, preprocessing), device)
-    epoch, digest = meta["epoch"], meta["data_digest"]
-    return TrainedModel(where, config, preprocessing, model, epoch, digest, engine, device)
-
-
-def _engine(name: Any, experiment: Experiment, device: str) -> Engine:
-    """The engine that trained a model, whose metrics have the same digits; torch where it cannot run."""
-    if device == "cpu" and name in engines.NAMES:
-        engine = engines.named(name)
-        if engine.unsupported_reason(experiment) is None:
-            return engine
-    return engines.named("torch")
+    trained_by, epoch, digest = meta.get("engine"), meta["epoch"], meta["data_digest"]
+    return TrainedModel(where, config, preprocessing, model, epoch, digest, trained_by, device)
 
 
 def missing_best_warnings(newest: Checkpoint, best: str) -> Names:
