@@ -18,7 +18,7 @@ from mlprun.engines.epoch_protocol import EpochTotals, row_order
 from mlprun.engines.evaluation import metrics_of
 from mlprun.engines.fused.data import kernel_rows, r2_denominators
 from mlprun.engines.fused.records import DIVERGED, FINISHED, OUT_OF_PATIENCE, PAUSED, kernel_table
-from mlprun.engines.fused.run import EVALUATE, HISTORY_COLUMNS
+from mlprun.engines.fused.run import EVALUATE
 from mlprun.experiment import history_metrics
 
 if TYPE_CHECKING:
@@ -56,25 +56,24 @@ class TableSequence(Sequence[T]):
 
 
 class HistoryRows(TableSequence["Row"]):
-    """The rows that a kernel has logged; each of `metrics` metrics is the one that it computes."""
+    """The rows that a kernel has logged, with `metrics` metrics."""
 
     def __init__(self, pieces: list[NDArray[np.float64]], *, metrics: int) -> None:
         super().__init__(pieces, self._row)
         self._metrics = metrics
 
     def _row(self, *values: float) -> Row:
-        epoch, lr, loss, objective, metric, dev_loss, dev_metric = values
-        dev: Row = (dev_loss, *[dev_metric] * self._metrics)
-        if math.isnan(dev_loss):  # dev was not evaluated: a run whose loss is nan has ended
+        dev: Row = values[4 + self._metrics :]
+        if math.isnan(values[4 + self._metrics]):  # dev was not evaluated: a run whose loss is nan has ended
             dev = (None,) * len(dev)
-        return (int(epoch), lr, loss, objective, *[metric] * self._metrics, *dev)
+        return (int(values[0]), *values[1 : 4 + self._metrics], *dev)
 
     def __array__(self, dtype: Any = None, *, copy: Any = None) -> NDArray[np.float64]:
         """Return all rows as [rows, columns], nan where dev was not evaluated."""
-        return self._table[:, [0, 1, 2, 3, *[4] * self._metrics, 5, *[6] * self._metrics]]
+        return self._table.copy()
 
 
-def _improvement(epoch: float, before: float, value: float) -> Improvement:
+def _improvement(epoch: float, before: float, value: float, *_: float) -> Improvement:
     return Improvement(int(epoch), None if math.isnan(before) else before, value)
 
 
@@ -148,14 +147,15 @@ def advance(run: FusedRun, space: Workspace, until: int, stop: StopCondition) ->
 def train(space: Workspace, run: FusedRun, until: int, stop: StopCondition) -> ChunkResult:
     """Train up to `until` epochs, asking `stop` between calls of the kernel."""
     state, status, schedule = run.states[0], PAUSED, run.schedule(until)
-    rows, improvements = [np.zeros((0, HISTORY_COLUMNS))], [np.zeros((0, 3))]
+    rows, improvements = [space.history[:0]], [space.improvements[:0]]
     while status == PAUSED and not stop():
         status = run.call_kernel(space, schedule)
         rows.append(space.history[: state["rows_written"]].copy())
         improvements.append(space.improvements[: state["improvements"]].copy())
     names, best = history_metrics(run.config), None
-    if any(map(len, improvements)):
-        metrics = {"loss": float(state["best_loss"])} | dict.fromkeys(names, float(state["best_metric"]))
+    last = next((piece[-1] for piece in reversed(improvements) if len(piece)), None)
+    if last is not None:
+        metrics = dict(zip(("loss", *names), last[3:].tolist(), strict=True))
         epoch = int(state["best_epoch"])
         best = Best(epoch, metrics, run.model(run.parameters.best, epoch))
     return ChunkResult(
@@ -168,8 +168,8 @@ def train(space: Workspace, run: FusedRun, until: int, stop: StopCondition) -> C
     )
 
 
-def evaluate(run: FusedRun, space: Workspace, rows: SplitArrays) -> tuple[float, float, NDArray[Any]]:
-    """Return the loss of any rows, the metric that kernels compute, and the logits [N, K]."""
+def evaluate(run: FusedRun, space: Workspace, rows: SplitArrays) -> tuple[float, list[float], NDArray[Any]]:
+    """Return the loss of any rows, the metrics that kernels compute, and the logits [N, K]."""
     outputs = np.zeros(len(rows) * run.outputs, run.layout.dtype)
     logits = outputs.reshape(len(rows), run.outputs)
     record = run.record.copy()
@@ -180,4 +180,4 @@ def evaluate(run: FusedRun, space: Workspace, rows: SplitArrays) -> tuple[float,
     )
     records = (record, run.layout.network, data, run.parameters, space._replace(outputs=outputs))
     loss = EVALUATE.compiled(run.layout.dtype.name)(kernel_table(records))
-    return float(loss), float(space.squared_errors[0]), logits
+    return float(loss), space.metrics[len(run.metrics) :].tolist(), logits

@@ -109,11 +109,13 @@ def evaluate(
     if not rows:
         return found
     run = FusedRun(_with_rows(experiment, next(iter(rows.values()))), State(0, model))
-    names = () if run.python_metrics else history_metrics(run.config)
+    names = history_metrics(run.config) if run.metrics else ()
     for split, arrays in rows.items():
-        loss, metric, logits = chunks.evaluate(run, _workspace(run), arrays)
+        loss, computed, logits = chunks.evaluate(run, _workspace(run), arrays)
         values = metrics_of(experiment, logits, arrays, tables=True)
-        found[split] = {"loss": loss, **values, **dict.fromkeys(names, metric)}
+        if len(arrays):
+            values.update(zip(names, computed, strict=True))
+        found[split] = {"loss": loss, **values}
     return found
 
 

@@ -114,8 +114,15 @@ def r2_denominators(experiment: Experiment, rows: SplitArrays | None, outputs: i
     truth = np.asarray(rows.truth, np.float64).reshape(len(rows), -1)
     variation = np.sum((truth - truth.mean(axis=0)) ** 2, axis=0)
     variation[np.ptp(truth, axis=0) == 0] = np.nan
+    return np.ascontiguousarray(output_units(experiment, outputs) ** 2 / variation)
+
+
+def output_units(experiment: Experiment, outputs: int) -> NDArray[np.float64]:
+    """Return the size of 1 of each output in the user's units."""
+    if experiment.classes is not None:
+        return np.ones(outputs)
     units = experiment.preprocessing.restore(np.array([np.zeros(outputs), np.ones(outputs)]))
-    return np.ascontiguousarray((units[1] - units[0]) ** 2 / variation)
+    return np.asarray(np.abs(units[1] - units[0]), np.float64)
 
 
 _ARRAYS: weakref.WeakKeyDictionary[SplitArrays, dict[Hashable, NDArray[Any]]] = weakref.WeakKeyDictionary()

@@ -15,6 +15,7 @@ from mlprun.engines.fused import compat
 from mlprun.engines.fused.batches import draw_words, gather, stable_order
 from mlprun.engines.fused.compat import device_function, inlined, named_tuple, record_array
 from mlprun.engines.fused.denormals import flush_denormals, restore_denormals
+from mlprun.engines.fused.metrics import compute_metrics
 from mlprun.engines.fused.optimizers import SCALARS
 from mlprun.engines.fused.records import (
     DIVERGED,
@@ -22,7 +23,6 @@ from mlprun.engines.fused.records import (
     LAYER,
     OUT_OF_PATIENCE,
     PAUSED,
-    R2,
     REACHED,
     RUN,
     STATE,
@@ -34,8 +34,8 @@ from mlprun.engines.fused.records import (
 )
 from mlprun.engines.fused.train_step import (
     Pass,
+    add_sums,
     block_at,
-    block_hits,
     block_loss,
     forward,
     train_step,
@@ -49,36 +49,27 @@ ORDER = int(Purpose.ORDER)
 
 
 @device_function
-def metric_of(run: Any, hits: Any, rows: Any, squared_errors: Any, r2: Any) -> Any:
-    """Return the share of rows that are correct, or R2 from squared errors and their factors."""
-    if run.metric != R2:
-        return hits / rows
-    total = 0.0
-    for k in range(run.outputs):
-        total += 1.0 - squared_errors[k] * r2[k]
-    return total / run.outputs
-
-
-@device_function
 def evaluate(run: Any, network: Any, data: Any, parameters: Any, space: Any) -> Any:
-    """Return loss and metric of the dev rows; with metrics in Python, keep the outputs."""
+    """Return the loss of the dev rows and compute their metrics; with metrics in Python, keep the outputs."""
     count, stride, values, dev = run.dev_rows, run.block_rows, space.values, data.dev
-    squared_errors, field = space.squared_errors, run.weight_field
+    sums, field = space.sums, run.weight_field
     last = network.layers[network.layers.shape[0] - 1]
-    total, hits, weight = 0.0, 0.0, 0.0
-    squared_errors[:] = 0.0
+    total, weight = 0.0, 0.0
+    sums[:] = 0.0
     for begin in range(0, count, stride):
         block = block_at(run, dev, begin, count)
         at = begin * run.outputs if run.python_metrics == 1 else -1
         forward(network, parameters.current, space, block, Pass(at, -1, run.seed, 0, 0, count, begin))
         total += block_loss(run, last, values, block, (run.loss, 0.0))
-        hits += block_hits(run, last, values, block, squared_errors)
+        add_sums(run, last, values, block, sums)
         if field > 0:
             for i in range(block.count):
                 weight += dev[block.start + field * stride + i]
     if field == 0:
         weight = float(count * run.weight_per_row)
-    return total / weight, metric_of(run, hits, count, squared_errors, data.dev_r2)
+    metrics = space.metrics[space.metrics.shape[0] // 2 :]
+    compute_metrics(run, data, sums, (count, data.dev_r2), metrics)
+    return total / weight
 
 
 @device_function
@@ -108,23 +99,24 @@ def update_plateau(run: Any, state: Any, value: Any) -> None:
 
 
 @device_function
-def update_progress(run: Any, state: Any, parameters: Any, improvements: Any, dev: Any) -> Any:
-    """Update best, plateau and patience after an evaluation; return True if patience is exhausted.
-
-    `dev` is the loss and the metric.
-    """
-    dev_loss, dev_metric = dev
-    epoch, value = state.epoch, dev_metric if run.best_is_metric == 1 else dev_loss
-    best = state.best_value
+def update_progress(run: Any, state: Any, parameters: Any, space: Any, dev_loss: Any) -> Any:
+    """Update best, plateau and patience after an evaluation; return True if patience is exhausted."""
+    improvements, metrics = space.improvements, space.metrics
+    count = metrics.shape[0] // 2
+    epoch, best, value = state.epoch, state.best_value, dev_loss
+    if run.best_metric >= 0:
+        value = metrics[count + run.best_metric]
     if math.isnan(value):
         state.undefined += 1
     elif math.isnan(best) or (value > best if run.maximize == 1 else value < best):
         row = state.improvements
         improvements[row, 0], improvements[row, 1], improvements[row, 2] = epoch, best, value
+        improvements[row, 3] = dev_loss
+        for index in range(count):
+            improvements[row, 4 + index] = metrics[count + index]
         state.improvements += 1
         state.undefined = 0
         state.best_value, state.best_epoch = value, epoch
-        state.best_loss, state.best_metric = dev_loss, dev_metric
         for i in range(parameters.current.shape[0]):
             parameters.best[i] = parameters.current[i]
     if run.plateau == 1 and not math.isnan(value):
@@ -134,12 +126,15 @@ def update_progress(run: Any, state: Any, parameters: Any, improvements: Any, de
 
 
 @device_function
-def log(state: Any, history: Any, train_metric: Any, dev: Any) -> None:
-    """Write the history row of the epoch that was just completed; `dev` is the loss and the metric."""
-    row = history[state.rows_written]
-    row[0], row[1] = state.epoch, state.epoch_lr
-    row[2], row[3], row[4] = state.epoch_loss, state.epoch_objective, train_metric
-    row[5], row[6] = dev
+def log(state: Any, space: Any, dev_loss: Any) -> None:
+    """Write the history row of the epoch that was just completed; `dev_loss` is nan without an evaluation."""
+    row, metrics = space.history[state.rows_written], space.metrics
+    count = metrics.shape[0] // 2
+    row[0], row[1], row[2], row[3] = state.epoch, state.epoch_lr, state.epoch_loss, state.epoch_objective
+    row[4 + count] = dev_loss
+    for index in range(count):
+        row[4 + index] = metrics[index]
+        row[5 + count + index] = math.nan if math.isnan(dev_loss) else metrics[count + index]
     state.rows_written += 1
 
 
@@ -183,16 +178,16 @@ def train_batches(
 def evaluate_epoch(
     run: Any, network: Any, data: Any, state: Any, parameters: Any, space: Any, due: Any
 ) -> Any:
-    """Return the status after an epoch, with loss and metric of dev where an evaluation is `due`."""
-    dev = math.nan, math.nan
+    """Return the status after an epoch, and the loss of dev where an evaluation is `due`."""
+    dev = math.nan
     if not (math.isfinite(state.epoch_loss) and math.isfinite(state.epoch_objective)):
         return DIVERGED, dev
     status = REACHED
     if due:
         dev = evaluate(run, network, data, parameters, space)
-        if not math.isfinite(dev[0]):
+        if not math.isfinite(dev):
             status = DIVERGED
-        elif update_progress(run, state, parameters, space.improvements, dev):
+        elif update_progress(run, state, parameters, space, dev):
             status = OUT_OF_PATIENCE
     return status, dev
 
@@ -214,8 +209,8 @@ def train_epochs(
         read = logs or (due and run.patience >= 0) or keep
         lr = schedule.lr_factors[state.epoch - schedule.first] * run.lr * state.plateau_factor
         if state.batch_index == 0:
-            state.loss_sum, state.weight_sum, state.objective_sum, state.hits = 0.0, 0.0, 0.0, 0.0
-            space.squared_errors[:] = 0.0
+            state.loss_sum, state.weight_sum, state.objective_sum = 0.0, 0.0, 0.0
+            space.sums[:] = 0.0
         if size < count:
             draw_order(run, state, space.words, space.counts, space.order)
         budget = train_batches(run, network, data.train, state, parameters, space, (lr, read, keep, budget))
@@ -224,14 +219,16 @@ def train_epochs(
         state.batch_index, state.epoch = 0, epoch
         state.epoch_loss = state.loss_sum / state.weight_sum
         state.epoch_objective, state.epoch_lr = state.objective_sum / count, lr
-        train_metric = metric_of(run, state.hits, count, space.squared_errors, data.train_r2)
+        if read:
+            metrics = space.metrics[: space.metrics.shape[0] // 2]
+            compute_metrics(run, data, space.sums, (count, data.train_r2), metrics)
         status, dev = evaluate_epoch(run, network, data, state, parameters, space, due)
         if status == DIVERGED:
             return DIVERGED
         if last and not python_metrics:
             status = FINISHED
         if logs or status == OUT_OF_PATIENCE:
-            log(state, history, train_metric, dev)
+            log(state, space, dev)
         if status != REACHED:
             return status
         if state.rows_written == history.shape[0] or state.improvements == space.improvements.shape[0]:
@@ -251,11 +248,11 @@ def train_signature(dtype: str) -> tuple[Any, ...]:
     return (
         run,
         named_tuple(Network, layers, int_, float_),
-        named_tuple(Data, real, real, float_, float_),
+        named_tuple(Data, real, real, float_, float_, float_, int_),
         state,
         named_tuple(Parameters, real, real, real),
         named_tuple(
-            Workspace, real, real, real, real, scalars, float_, words, int_, int_, real, table, table
+            Workspace, real, real, real, real, scalars, float_, float_, words, int_, int_, real, table, table
         ),
         named_tuple(Schedule, float_, types.int64, types.int64, types.int64),
     )
@@ -283,7 +280,7 @@ def compile_kernel(name: str, dtype: str) -> tuple[str, bytes, Callable[[], int]
     def evaluation_kernel(table: Any) -> Any:
         run, network, data, parameters, space = records_at(table)
         former = flush_denormals()
-        loss, space.squared_errors[0] = evaluate(run[0], network, data, parameters, space)
+        loss = evaluate(run[0], network, data, parameters, space)
         restore_denormals(former)
         return loss
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from mlprun.parts.activations import Activation
     from mlprun.parts.architectures.mlp import Mlp
 
-# What metric a kernel computes beside the loss.
-NO_METRIC, BINARY_ACCURACY, ACCURACY, R2 = range(4)
+# What a kernel sums up over rows for metrics; the binary ones are of one output.
+NO_SUMS, BINARY_HITS, HITS, BINARY_COUNTS, COUNTS, SQUARED_ERRORS, ERRORS = range(7)
 # How a layer is normalised.
 NO_NORM, BATCH_NORM, LAYER_NORM = range(3)
 # Why a kernel returned.
@@ -48,8 +48,9 @@ RUN = _dtype(
     "train_rows dev_rows inputs outputs fields class_field weight_field constant_field "
     # training
     "batch_size block_rows shuffle seed epochs evaluate_every log_every patience python_metrics "
-    # loss and metric, the latter one of the constants above
-    "loss unread_loss sum_reduction weight_per_row metric best_is_metric maximize "
+    # loss and metrics: one of the constants above, the classes that are counted (1 for hits), and the index
+    # of the metric that decides on the best epoch, -1 for the loss
+    "loss unread_loss sum_reduction weight_per_row sums classes best_metric maximize "
     "optimizer plateau plateau_patience plateau_cooldown plateau_absolute "
     # flat arrays: see Layout
     "parameters transposed",
@@ -63,8 +64,8 @@ STATE = _dtype(
     "epoch batch_index steps best_epoch undefined plateau_bad_evaluations plateau_cooldown_left "
     # of the last call: rows written to the history, improvements, the epoch whose row order is in `order`
     "rows_written improvements drawn_epoch",
-    "best_value best_loss best_metric plateau_factor plateau_best mu_product eta mu "
-    "loss_sum weight_sum objective_sum hits epoch_loss epoch_objective epoch_lr",
+    "best_value plateau_factor plateau_best mu_product eta mu "
+    "loss_sum weight_sum objective_sum epoch_loss epoch_objective epoch_lr",
 )
 """the progress of a run; best values are nan at first"""
 
@@ -95,12 +96,18 @@ class Network(NamedTuple):
 
 
 class Data(NamedTuple):
-    """Rows of train and dev, and for each output what a sum of squared errors is multiplied by for R2."""
+    """Rows of train and dev, and what metrics are computed with.
+
+    For each output what a sum of squared errors is multiplied by for R2, and its scale in the user's units;
+    kind and average of each metric.
+    """
 
     train: Any
     dev: Any
     train_r2: Any
     dev_r2: Any
+    units: Any
+    metrics: Any
 
 
 class Parameters(NamedTuple):
@@ -115,7 +122,7 @@ class Workspace(NamedTuple):
     """What a thread works with while it trains a run: nothing in it outlives the call.
 
     A zero, intermediate values, outputs kept for metrics in Python, and what a step, an epoch and a call of
-    the kernel need.
+    the kernel need. `metrics` has those of train, then those of dev.
     """
 
     zero: Any
@@ -123,7 +130,8 @@ class Workspace(NamedTuple):
     outputs: Any
     gradient: Any
     scalars: Any
-    squared_errors: Any
+    sums: Any
+    metrics: Any
     words: Any
     counts: Any
     order: Any

@@ -13,15 +13,18 @@ import numpy as np
 from mlprun.engines.contract import Plateau, Progress, State
 from mlprun.engines.epoch_protocol import batch_size
 from mlprun.engines.fused.compilation import Kernel
-from mlprun.engines.fused.data import fields_of, has_constant, kernel_rows, r2_denominators
+from mlprun.engines.fused.data import fields_of, has_constant, kernel_rows, output_units, r2_denominators
 from mlprun.engines.fused.losses import LOSSES
 from mlprun.engines.fused.optimizers import OPTIMIZERS, OPTIONS, SCALARS
 from mlprun.engines.fused.records import (
-    ACCURACY,
-    BINARY_ACCURACY,
-    NO_METRIC,
-    R2,
+    BINARY_COUNTS,
+    BINARY_HITS,
+    COUNTS,
+    ERRORS,
+    HITS,
+    NO_SUMS,
     RUN,
+    SQUARED_ERRORS,
     STATE,
     Data,
     Parameters,
@@ -30,9 +33,16 @@ from mlprun.engines.fused.records import (
     kernel_table,
     layout_of,
 )
-from mlprun.engines.fused.support import kernel_loss, kernel_optimizer, kernels_compute_metrics
+from mlprun.engines.fused.support import (
+    MAE,
+    MICRO,
+    RECALL,
+    kernel_loss,
+    kernel_metrics,
+    kernel_optimizer,
+)
 from mlprun.engines.state_spec import pack, unpack
-from mlprun.parts import metrics
+from mlprun.experiment import history_metrics
 from mlprun.parts.schedules import EpochSchedule, ReduceOnPlateau
 
 if TYPE_CHECKING:
@@ -45,7 +55,6 @@ if TYPE_CHECKING:
 
 HISTORY_ROWS = 4096
 """rows and improvements of one call of a kernel; when they are full it returns and is called again"""
-HISTORY_COLUMNS = 7
 CALL_PRODUCTS = 100_000_000
 """multiplications of one call of a kernel: some 20 ms, so that a stop is noticed soon"""
 STEP_PRODUCTS = 1000
@@ -99,7 +108,8 @@ class FusedRun:
         self.experiment, self.config, self.layout = experiment, config, layout
         self.optimizer, self._options = optimizer
         self.outputs = config.architecture.outputs or 0
-        self.python_metrics = not kernels_compute_metrics(experiment)
+        metrics = kernel_metrics(experiment)
+        self.python_metrics, self.metrics = metrics is None, metrics or []
         train, dev = experiment.fixed["train"], experiment.fixed.get("dev")
         self.train_rows, self.dev_rows = len(train), 0 if dev is None else len(dev)
         self.batch_size = batch_size(config, self.train_rows)
@@ -113,6 +123,8 @@ class FusedRun:
             else kernel_rows(experiment, dev, layout, in_blocks=True),
             r2_denominators(experiment, train, self.outputs),
             r2_denominators(experiment, dev, self.outputs),
+            output_units(experiment, self.outputs),
+            np.array(self.metrics, np.int64).ravel(),
         )
         dtype, length = layout.dtype, layout.length
         slots = len(self.optimizer.state)
@@ -140,8 +152,7 @@ class FusedRun:
             "shuffle": training.shuffle and not self.full_batch,
             "patience": config.early_stopping.patience if config.early_stopping else -1,
             "python_metrics": self.python_metrics,
-            "metric": self._metric(),
-            "best_is_metric": config.best.metric != "dev_loss",
+            "best_metric": self._best_metric(),
             "maximize": config.best.mode == "max",
             "optimizer": OPTIMIZERS.index(self.optimizer),
             "lr": config.optimizer.lr,
@@ -153,7 +164,7 @@ class FusedRun:
         names = ("seed", "epochs", "log_every", "evaluate_every")
         values |= {name: getattr(training, name) for name in names}
         values |= {penalty.name: penalty.coefficient for penalty in config.penalties}
-        values |= self._loss_values()
+        values |= self._loss_values() | self._sums()
         if isinstance(config.schedule, ReduceOnPlateau):
             options = ("patience", "cooldown", "factor", "threshold", "min_lr", "eps")
             values |= {f"plateau_{name}": getattr(config.schedule, name) for name in options}
@@ -180,13 +191,20 @@ class FusedRun:
             "target_threshold": part.threshold,
         }
 
-    def _metric(self) -> int:
-        scalars = [part for part in self.config.metrics if getattr(part, "scalar", True)]
-        if self.python_metrics or not scalars:
-            return NO_METRIC
-        if isinstance(scalars[0], metrics.R2):
-            return R2
-        return BINARY_ACCURACY if self.outputs == 1 else ACCURACY
+    def _sums(self) -> dict[str, int]:
+        """Return what is summed up over rows for the metrics: no more than they need."""
+        binary, kinds = self.outputs == 1, [kind for kind, _ in self.metrics]
+        if not kinds:
+            return {"sums": NO_SUMS}
+        if self.experiment.classes is None:
+            return {"sums": ERRORS if max(kinds) >= MAE else SQUARED_ERRORS}
+        if set(self.metrics) == {(RECALL, MICRO)}:  # accuracy
+            return {"sums": BINARY_HITS if binary else HITS, "classes": 1}
+        return {"sums": BINARY_COUNTS if binary else COUNTS, "classes": max(2, self.outputs)}
+
+    def _best_metric(self) -> int:
+        name = self.config.best.metric.removeprefix("dev_")
+        return -1 if name == "loss" or self.python_metrics else history_metrics(self.config).index(name)
 
     def lr_factors(self, first: int, until: int) -> NDArray[np.float64]:
         """Return the factors on the learning rate of the epochs after epoch `first`, up to `until`."""
@@ -296,7 +314,7 @@ class FusedRun:
         """Return a key: runs with equal keys can share a workspace, one after another."""
         run = self.record
         shape = (self.layout, self.train_rows, self.dev_rows, self.batch_size, self.python_metrics)
-        return (*shape, run["shuffle"].item(), run["fields"].item())
+        return (*shape, len(self.metrics), run["shuffle"].item(), run["fields"].item())
 
     def new_workspace(self) -> Workspace:
         """Return the arrays that a thread needs to train this run."""
@@ -304,11 +322,12 @@ class FusedRun:
         shuffled = self.train_rows if self.record["shuffle"].item() else 0
         batch_blocks = 0 if self.full_batch else -(-self.batch_size // layout.block_rows)
         kept_rows = self.train_rows if self.python_metrics else 0
-        values, gradient, scalars, squared_errors = aligned_zeros(
+        metrics = len(self.metrics)
+        values, gradient, scalars, sums = aligned_zeros(
             (layout.values_size, dtype),
             (layout.gradient_size, dtype),
             (1, SCALARS),
-            (self.outputs, np.float64),
+            (3 * max(2, self.outputs), np.float64),
         )
         return Workspace(
             zero=np.zeros(1, dtype),
@@ -316,11 +335,12 @@ class FusedRun:
             outputs=np.zeros(kept_rows * self.outputs, dtype),
             gradient=gradient,
             scalars=scalars,
-            squared_errors=squared_errors,
+            sums=sums,
+            metrics=np.zeros(2 * metrics),
             words=np.zeros(max(-(-shuffled // 4) * 4, layout.dropout_words), np.uint64),
             counts=np.zeros((1 << max(0, shuffled - 1).bit_length()) + 1, np.int64),
             order=np.zeros(shuffled, np.int64),
             batch=np.zeros((batch_blocks * fields + layout.lanes) * layout.block_rows, dtype),
-            history=np.zeros((HISTORY_ROWS, HISTORY_COLUMNS)),
-            improvements=np.zeros((HISTORY_ROWS, 3)),
+            history=np.zeros((HISTORY_ROWS, 5 + 2 * metrics)),
+            improvements=np.zeros((HISTORY_ROWS, 4 + metrics)),
         )

@@ -14,7 +14,7 @@ from mlprun.engines.fused.functions import ACTIVATIONS
 from mlprun.engines.fused.losses import LOSSES
 from mlprun.engines.fused.optimizers import OPTIMIZERS, OPTIONS
 from mlprun.engines.state_spec import Array, Number, steps_so_far
-from mlprun.parts.metrics import R2, Accuracy, Metric
+from mlprun.parts.metrics import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -160,15 +160,37 @@ def unsupported_reason(experiment: Experiment) -> str | None:
     return CAPABILITIES.missing(experiment)
 
 
-def kernels_compute_metrics(experiment: Experiment) -> bool:
-    """Return True if kernels compute all metrics that are logged; others are computed between two calls."""
-    config = experiment.config
-    metrics = [part for part in config.metrics if not isinstance(part, Metric) or part.scalar]
+METRICS = ("precision", "f1", "recall", "r2", "mse", "rmse", "mae", "max_error")
+PRECISION, F1, RECALL, R2, MSE, RMSE, MAE, MAX_ERROR = range(len(METRICS))
+AVERAGES = ("binary", "macro", "micro", "weighted", "present")
+BINARY, MACRO, MICRO, WEIGHTED, PRESENT = range(len(AVERAGES))
+"""over classes; the last one over those that have rows"""
+_RECALLS = {"accuracy": "micro", "balanced_accuracy": "present"}
+"""metrics that are an average of recall"""
+
+
+def kernel_metrics(experiment: Experiment) -> list[tuple[int, int]] | None:
+    """Return kind and average of each metric that is logged; None if kernels do not compute all of them.
+
+    All are computed between two calls of a kernel then.
+    """
+    config, metrics = experiment.config, []
     if experiment.has("dev") and "dev" not in experiment.fixed:
-        return False
-    if len(metrics) != 1:
-        return not metrics
-    return type(metrics[0]) is Accuracy or (type(metrics[0]) is R2 and config.loss.activation is None)
+        return None
+    for part in config.metrics:
+        if isinstance(part, Metric) and not part.scalar:
+            continue
+        if not isinstance(part, Metric) or not type(part).__module__.startswith("mlprun.parts."):
+            return None
+        name, average = part.name, getattr(part, "average", "binary")
+        if name in _RECALLS:
+            name, average = "recall", _RECALLS[name]
+        if name not in METRICS or (part.target == "numbers" and config.loss.activation is not None):
+            return None
+        if average == "auto":
+            average = "macro" if (config.architecture.outputs or 0) > 2 else "binary"
+        metrics.append((METRICS.index(name), AVERAGES.index(average)))
+    return metrics
 
 
 def estimated_seconds(experiment: Experiment) -> tuple[float, float]:
@@ -185,7 +207,8 @@ def estimated_seconds(experiment: Experiment) -> tuple[float, float]:
     if optimizer.name != "sgd" or getattr(optimizer, "momentum", None):
         overhead += TORCH_STATE
     torch = steps * (overhead + batch * (products / TORCH_PRODUCTS + units * TORCH_UNIT))
-    if experiment.has("dev") and kernels_compute_metrics(experiment):  # otherwise both engines evaluate alike
+    # with metrics in Python both engines evaluate alike
+    if experiment.has("dev") and kernel_metrics(experiment) is not None:
         torch += config.training.epochs / config.training.evaluate_every * TORCH_EVALUATION
     # rows are computed in whole vectors of sixteen
     return torch, STARTUP + steps * products * (-(-batch // 16) * 16) / FUSED_PRODUCTS

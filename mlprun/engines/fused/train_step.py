@@ -31,7 +31,15 @@ from mlprun.engines.fused.losses import CROSS_ENTROPY
 from mlprun.engines.fused.matmul import add_dots, add_product, multiply, transpose_block
 from mlprun.engines.fused.norms import differentiate_norm, normalize
 from mlprun.engines.fused.optimizers import OPTIMIZERS
-from mlprun.engines.fused.records import ACCURACY, BINARY_ACCURACY, NO_NORM, R2
+from mlprun.engines.fused.records import (
+    BINARY_COUNTS,
+    BINARY_HITS,
+    COUNTS,
+    ERRORS,
+    HITS,
+    NO_NORM,
+    SQUARED_ERRORS,
+)
 from mlprun.randomness import Purpose
 
 DROPOUT = int(Purpose.DROPOUT)
@@ -234,31 +242,79 @@ def block_loss(run: Any, layer: Any, values: Any, block: Any, scaling: Any) -> A
     return total
 
 
+@inlined
+def predicted_class(run: Any, values: Any, outputs: Any, stride: Any) -> Any:
+    """Return the index of a row's largest output; `outputs` is where its first is."""
+    predicted = 0
+    for k in range(1, run.outputs):
+        if values[outputs + k * stride] > values[outputs + predicted * stride]:
+            predicted = k
+    return predicted
+
+
 @device_function
-def block_hits(run: Any, layer: Any, values: Any, block: Any, squared_errors: Any) -> Any:
-    """Return how many of a block's rows are correct; for R2 add the squared errors of each output."""
-    array, stride, hits = block.array, block.stride, 0.0
-    targets, outputs = feature(block, run.inputs).start, layer.values
-    if run.metric == BINARY_ACCURACY:
+def add_hits(run: Any, layer: Any, values: Any, block: Any, sums: Any) -> None:
+    """Add how many of a block's rows are correct, and how many there are."""
+    array, stride, hits, outputs = block.array, block.stride, 0.0, layer.values
+    if run.sums == BINARY_HITS:
+        targets = feature(block, run.inputs).start
         output_threshold, target_threshold = run.output_threshold, run.target_threshold
         for i in range(block.count):
             hits += (values[outputs + i] > output_threshold) == (array[targets + i] > target_threshold)
-    elif run.metric == ACCURACY:
+    else:
         classes = feature(block, run.class_field).start
         for i in range(block.count):
-            predicted = 0
-            for k in range(1, run.outputs):
-                if values[outputs + k * stride + i] > values[outputs + predicted * stride + i]:
-                    predicted = k
-            hits += predicted == array[classes + i]
-    elif run.metric == R2:
-        for k in range(run.outputs):
-            total = 0.0
+            hits += predicted_class(run, values, outputs + i, stride) == array[classes + i]
+    sums[0] += hits
+    sums[1] += block.count
+
+
+@device_function
+def add_counts(run: Any, layer: Any, values: Any, block: Any, sums: Any) -> None:
+    """Add a block's rows by class: those that are correct, those of the class, and those predicted as it."""
+    array, outputs, classes = block.array, layer.values, run.classes
+    targets, ids = feature(block, run.inputs).start, feature(block, run.class_field).start
+    for i in range(block.count):
+        if run.sums == BINARY_COUNTS:
+            predicted = int(values[outputs + i] > run.output_threshold)
+            actual = int(array[targets + i] > run.target_threshold)
+        else:
+            predicted = predicted_class(run, values, outputs + i, block.stride)
+            actual = int(array[ids + i])
+        sums[actual] += predicted == actual
+        sums[classes + actual] += 1.0
+        sums[2 * classes + predicted] += 1.0
+
+
+@device_function
+def add_errors(run: Any, layer: Any, values: Any, block: Any, sums: Any) -> None:
+    """Add a block's squared errors of each output, and for ERRORS the absolute ones and the largest."""
+    array, stride, count = block.array, block.stride, run.outputs
+    targets, outputs = feature(block, run.inputs).start, layer.values
+    for k in range(count):
+        total, absolute, largest = 0.0, 0.0, sums[2 * count + k]
+        for i in range(block.count):
+            error = float(values[outputs + k * stride + i]) - float(array[targets + k * stride + i])
+            total += error * error
+        sums[k] += total
+        if run.sums == ERRORS:
             for i in range(block.count):
-                error = float(values[outputs + k * stride + i]) - float(array[targets + k * stride + i])
-                total += error * error
-            squared_errors[k] += total
-    return hits
+                size = abs(float(values[outputs + k * stride + i]) - float(array[targets + k * stride + i]))
+                absolute += size
+                largest = max(largest, size)
+            sums[count + k] += absolute
+            sums[2 * count + k] = largest
+
+
+@inlined
+def add_sums(run: Any, layer: Any, values: Any, block: Any, sums: Any) -> None:
+    """Add what metrics are computed from (see metrics.py) over the rows of a block."""
+    if run.sums == BINARY_HITS or run.sums == HITS:
+        add_hits(run, layer, values, block, sums)
+    elif run.sums == BINARY_COUNTS or run.sums == COUNTS:
+        add_counts(run, layer, values, block, sums)
+    elif run.sums == SQUARED_ERRORS or run.sums == ERRORS:
+        add_errors(run, layer, values, block, sums)
 
 
 @device_function
@@ -330,7 +386,7 @@ update = update_function(OPTIMIZERS)
 
 @inlined
 def train_step(run: Any, network: Any, state: Any, parameters: Any, space: Any, batch: Any) -> None:
-    """Update the parameters on a batch; add its loss, weight, objective and metric to the state.
+    """Update the parameters on a batch; add its loss, weight, objective and sums for metrics.
 
     `batch` is the rows in blocks, their number, the learning rate, whether loss and metric are read, and the
     offset where the outputs are kept, or -1.
@@ -351,7 +407,7 @@ def train_step(run: Any, network: Any, state: Any, parameters: Any, space: Any, 
         forward(network, parameters.current, space, block, mode)
         total += block_loss(run, last, values, block, (code, factor))
         if read:
-            state.hits += block_hits(run, last, values, block, space.squared_errors)
+            add_sums(run, last, values, block, space.sums)
         backward(run, network, parameters.current, space, block)
     compact(network.layers, gradient)
     objective = total * factor

@@ -84,6 +84,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "metrics": ["accuracy", "f1", {"name": "mse", "reduction": "mean"}],
         "best": {"metric": "dev_f1", "mode": "max"},
     },
+    "several metrics": {
+        "metrics": ["precision", "accuracy", "f1"],
+        "best": {"metric": "dev_f1", "mode": "max"},
+        "early_stopping": {"patience": 5},
+    },
     "fresh rows": {
         "dataset": {"name": "moons", "noise": 0.3, "split": {"train": 45, "dev": {"fresh": 20}, "test": 5}}
     },
