@@ -85,6 +85,6 @@ def _choose_fastest(experiment: Experiment) -> tuple[Engine, str]:
     if reason is not None:
         return named("torch"), f"auto: fused cannot run it: {reason}"
     torch, fused = support.estimated_seconds(experiment)
-    if fused < torch:
+    if fused + support.STARTUP < torch + support.TORCH_STARTUP:
         return named("fused"), "auto: the fastest that can run it"
     return named("torch"), "auto: fused would take no less time, its start included"

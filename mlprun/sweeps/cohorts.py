@@ -86,7 +86,7 @@ class Cost:
             seconds=TRIAL_SECONDS + (_kernel_seconds(experiment, weights) if engine == "fused" else torch),
             bytes=rows * len(history_columns(config)) * ROW_BYTES + 2 * weights * experiment.dtype.itemsize,
             tensors=2 * len(shapes),
-            saved=torch - (fused - support.STARTUP),
+            saved=torch - fused,
             form=hash(tuple(shapes.items())),
         )
 

@@ -205,7 +205,8 @@ class Plan:
             # whether the sweep is long enough for loading the kernels, going by its first round
             round_ = checked[: None if self.sweep.search is None else self.sweep.search.batch]
             saved = sum(one.cost.saved for one in round_ if one.is_auto and one.kind.engine == "fused")
-            self._uses_fused = self.total * saved / len(round_) > support.STARTUP
+            start = support.STARTUP - support.TORCH_STARTUP
+            self._uses_fused = self.total * saved / len(round_) > start
         if not self._uses_fused:
             torch = {
                 one: one._replace(kind=one.kind._replace(engine="torch"))

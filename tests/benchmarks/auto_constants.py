@@ -79,7 +79,7 @@ def made(width: int, rows: int) -> Experiment:
 def per_step(experiment: Experiment) -> tuple[float, float]:
     """Seconds of a step of both engines as the constants say, without the start-up."""
     torch_seconds, fused_seconds = support.estimated_seconds(experiment)
-    return torch_seconds / LONG, (fused_seconds - support.STARTUP) / LONG
+    return torch_seconds / LONG, fused_seconds / LONG
 
 
 def measured(experiment: Experiment, turns: int) -> tuple[float, float]:

@@ -179,9 +179,9 @@ def test_new_trials_have_the_engine_of_those_that_are_there(sweep, monkeypatch, 
 
     with pytest.raises(InterruptedRunError):
         sweep("seeds: 2", reporter=Halting())
-    monkeypatch.setattr("mlprun.engines.fused.support.STARTUP", -1e9)  # a new sweep would take fused
+    monkeypatch.setattr("mlprun.engines.fused.support.STARTUP", 1e9)  # a new sweep would take torch
     swept = sweep("seeds: 4")
-    assert [trial.engine for trial in swept.trials] == ["torch"] * 4
+    assert [trial.engine for trial in swept.trials] == ["fused"] * 4
     for number in (2, 3):
         assert extract(swept.folder, number, out=str(tmp_path / "a"), callbacks=()).differences == ()
 
@@ -189,8 +189,8 @@ def test_new_trials_have_the_engine_of_those_that_are_there(sweep, monkeypatch, 
 def test_the_rounds_of_a_search_keep_the_engine_of_the_first(sweep, monkeypatch):
     text = "search: {name: random, trials: %d, batch: 2}\nrandom: {optimizer.lr: {log_uniform: [1e-3, 1]}}"
     sweep(text % 2)
-    monkeypatch.setattr("mlprun.engines.fused.support.STARTUP", -1e9)
-    assert [trial.engine for trial in sweep(text % 6).trials] == ["torch"] * 6
+    monkeypatch.setattr("mlprun.engines.fused.support.STARTUP", 1e9)
+    assert [trial.engine for trial in sweep(text % 6).trials] == ["fused"] * 6
 
 
 def test_a_sweep_over_paths_is_extended_by_seeds_alone(sweep, tmp_path, monkeypatch):

@@ -32,12 +32,10 @@ if TYPE_CHECKING:
 K = TypeVar("K", "KernelActivation", "KernelLoss", "KernelOptimizer")
 P = ParamSpec("P")
 T = TypeVar("T")
-# `auto` compares the torch engine's time with the start-up of the kernels: only their ratio matters. CPU
-# times, measured with tests/benchmarks/auto_constants.py: a fast server (2023) takes 120 us for a step of
-# two hidden layers and 0.6 s for the start-up, a slow machine with two cores (2026) 540 us and 1.2 s, which
-# makes 5000 and 2200 steps for a start-up. The constants are the geometric mean, in the server's seconds:
-# at the threshold the engine that is chosen takes at most 1.5 times as long as the other, on both kinds of
-# machine. On the slow one a step takes 150 us, each linear layer 130 more, an optimizer with state 300, and
+# `auto` compares the time of whole commands: only ratios matter. CPU times, measured with
+# tests/benchmarks/auto_constants.py: a fast server (2023) takes 120 us for a step of two hidden layers, a
+# slow machine with two cores (2026) 540 us; the constants of steps are the geometric mean, in the server's
+# seconds. On the slow one a step takes 150 us, each linear layer 130 more, an optimizer with state 300, and
 # an evaluation of dev 360.
 TORCH_STEP = 50e-6
 """seconds of a step of the torch engine without its layers, nearly all of it overhead"""
@@ -53,8 +51,8 @@ TORCH_UNIT = 1.3e-9
 """seconds of the torch engine for the activation of a unit in a row, forward and backward"""
 FUSED_PRODUCTS = 60e9
 """multiplications per second of the kernels, everything else included"""
-STARTUP = 0.6
-"""seconds to import the kernels and read them from disk"""
+STARTUP, TORCH_STARTUP = 0.1, 1.0
+"""seconds to load the kernels from disk, and to import torch, which runs on the kernels do without"""
 
 
 def cached(function: Callable[P, T]) -> Callable[P, T]:
@@ -194,7 +192,7 @@ def kernel_metrics(experiment: Experiment) -> list[tuple[int, int]] | None:
 
 
 def estimated_seconds(experiment: Experiment) -> tuple[float, float]:
-    """Return the seconds of a run on the torch engine and on this one, from the config alone."""
+    """Return the seconds of a run on the torch engine and on this one, without start-up, from the config."""
     config = experiment.config
     rows = len(experiment.fixed["train"])
     batch = batch_size(config, rows)
@@ -211,4 +209,4 @@ def estimated_seconds(experiment: Experiment) -> tuple[float, float]:
     if experiment.has("dev") and kernel_metrics(experiment) is not None:
         torch += config.training.epochs / config.training.evaluate_every * TORCH_EVALUATION
     # rows are computed in whole vectors of sixteen
-    return torch, STARTUP + steps * products * (-(-batch // 16) * 16) / FUSED_PRODUCTS
+    return torch, steps * products * (-(-batch // 16) * 16) / FUSED_PRODUCTS
