@@ -434,7 +434,7 @@ def write_atomic(path: PathLike, data: bytes, *, previous: PathLike | None = Non
     sync_folder(os.path.dirname(path))
 
 
-def unshare(path: PathLike) -> None:
+def break_hard_link(path: PathLike) -> None:
     """Replace a file that has several hard links by a copy, so that writing to it changes no other path.
 
     `cp -al` makes such copies of folders. Does nothing for a file with one link and for a missing one.
@@ -521,13 +521,13 @@ class AppendFile(OpenFile):
     """
 
     def __init__(self, path: str) -> None:
-        unshare(path)
+        break_hard_link(path)
         super().__init__(path)
 
     def _append(self, data: bytes) -> None:
         """Append to the file; when it was hard-linked since it was opened, to a copy that replaces it."""
         if self._is_shared():
             self.close()
-            unshare(self.path)
+            break_hard_link(self.path)
             self._descriptor = open_writing(self.path)
         append(self._descriptor, data, self.path)

@@ -46,10 +46,11 @@ class Bound(NamedTuple):
         return value >= self.limit if self.at_least else value <= self.limit
 
 
-# Later changes may raise the size bounds (lines, tokens, files); the rest stays as it is.
+# Later changes may raise the size bounds (lines, tokens, files); the rest stays as it is. They were 23,500 lines
+# and 240,000 tokens; start-up without torch and the coverage of fused may add 2,500 and 25,000.
 BOUNDS = {
-    "code lines": Bound(27_500),  # to become 23,500
-    "tokens": Bound(281_000),  # to become 240,000
+    "code lines": Bound(26_000),
+    "tokens": Bound(265_000),
     "files": Bound(240),
     "median lines of a file": Bound(120, at_least=True),
     "lines of the longest file": Bound(800),

@@ -111,7 +111,7 @@ def _load(module: str, name: str) -> Any:
     return typer.main.get_command(single)
 
 
-class Postponed(ModuleType):
+class LazyModule(ModuleType):
     """Replaces a module in `sys.modules` until the first access to an attribute imports it."""
 
     def __getattr__(self, name: str) -> Any:
@@ -122,13 +122,13 @@ class Postponed(ModuleType):
         return getattr(module, name)
 
 
-def postpone(name: str) -> None:
+def import_lazily(name: str) -> None:
     """Delay the import of a module until it is used; a module that is already imported stays as it is.
 
     importlib's LazyLoader does not help: a second `import` accesses an attribute, which loads the module.
     """
     if name not in sys.modules:
-        module = Postponed(name)
+        module = LazyModule(name)
         module.__spec__ = find_spec(name)
         sys.modules[name] = module
 
@@ -136,8 +136,8 @@ def postpone(name: str) -> None:
 @contextmanager
 def quick_imports() -> Iterator[None]:
     """Import without numpy, without searching for pydantic plugins and without garbage collection."""
-    postpone("numpy")
-    postpone("mlprun.parts.torch_random")  # whose constants need numpy
+    import_lazily("numpy")
+    import_lazily("mlprun.parts.torch_random")  # whose constants need numpy
     # the search reads the metadata of every installed package
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     enabled = gc.isenabled()

@@ -69,7 +69,7 @@ def _is_identity(series: pl.Series, sheet: Sheet) -> bool:
     """
     import polars as pl
 
-    series = columns.settle(series, sheet)
+    series = columns.resolve_column_type(series, sheet)
     if series.null_count() or series.n_unique() < len(series) or len(series) < FEW_ROWS:
         return False
     if series.dtype == pl.String:

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlprun import engines
-from mlprun.cli.workloads import ENDLESS, STEPS_PER_EVALUATION, PlainLoop, endless, moons, wide
+from mlprun.cli.workloads import ENDLESS, STEPS_PER_EVALUATION, PlainLoop, moons, unlimited_epochs, wide
 from mlprun.engines import device as devices
 from mlprun.errors import DivergedError
 from mlprun.figures import CostPanel
@@ -50,11 +50,11 @@ def measure(config: Config, *, rounds: int, seconds: float, say: Say) -> dict[st
     Returns the costs of a step by engine and the reasons of those that cannot run it, as `--json` prints
     them. A run that diverges is measured with a smaller learning rate, which is the same arithmetic.
     """
-    experiment, every = endless(config)
+    experiment, every = unlimited_epochs(config)
     reasons = {engine.name: engine.unsupported_reason(experiment) for engine in engines.every()}
     clock = time.thread_time if config.training.threads == 1 else time.perf_counter
     try:
-        with devices.computing(config.training.threads, "cpu"):
+        with devices.compute_context(config.training.threads, "cpu"):
             runners = runners_of([experiment], every, say)
             turns = take_turns(runners, rounds=rounds, seconds=seconds, unit=every, clock=clock)
     except DivergedError:
@@ -186,7 +186,7 @@ DETAILS = (
 
 def measure_families(families: Sequence[Family], seconds: float, say: Say) -> list[CostPanel]:
     """Measure every family, each in an equal part of about `seconds`."""
-    with devices.computing(1, "cpu"):
+    with devices.compute_context(1, "cpu"):
         return [_measure_family(family, seconds / len(families), say) for family in families]
 
 
@@ -195,7 +195,7 @@ def _measure_family(family: Family, seconds: float, say: Say) -> CostPanel:
     costs: dict[str, list[float | None]] = {}
     too_slow: set[str] = set()
     for size in family.sizes:
-        endless_runs = [endless(config) for config in family.runs(size)]
+        endless_runs = [unlimited_epochs(config) for config in family.runs(size)]
         experiments, every = [experiment for experiment, _ in endless_runs], endless_runs[0][1]
         runners = runners_of(experiments, every, say, too_slow)
         length = share / max(1, len(runners))

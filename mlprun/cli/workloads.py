@@ -71,7 +71,7 @@ def wide(units: int) -> Config:
     return workload(WORKLOADS["32 rows, 20-64-64-1 ReLU, Adam"], f"architecture.hidden=[{units}, {units}]")
 
 
-def endless(config: Config) -> tuple[Experiment, int]:
+def unlimited_epochs(config: Config) -> tuple[Experiment, int]:
     """The experiment as it is measured, and the epochs between two of its evaluations.
 
     It trains on the CPU, never ends, and has no schedule.

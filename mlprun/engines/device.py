@@ -35,7 +35,7 @@ def resolve(name: str) -> str:
 
 
 @contextmanager
-def computing(threads: int, device: str) -> Iterator[None]:
+def compute_context(threads: int, device: str) -> Iterator[None]:
     """Compute with this number of threads, and the same bits every time, within the block."""
     # NumPy's products have other bits with another number of threads as well
     torch = torch_threads(threads) if "torch" in sys.modules else nullcontext()

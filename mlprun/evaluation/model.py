@@ -13,7 +13,7 @@ import numpy as np
 
 from mlprun import engines, files, schema
 from mlprun.config import document as reading
-from mlprun.engines.device import computing
+from mlprun.engines.device import compute_context
 from mlprun.errors import CheckpointError, DataError, MlprunError, UsageError
 from mlprun.experiment import SPLITS, Experiment
 from mlprun.experiment.preprocessing import Preprocessing
@@ -105,7 +105,7 @@ class TrainedModel:
         return self._evaluate(self.experiment, split_rows(self.experiment, splits, epoch=self.epoch))
 
     def _evaluate(self, experiment: Experiment, rows: Mapping[str, SplitArrays]) -> SplitMetrics:
-        with computing(self.config.training.threads, self.device):
+        with compute_context(self.config.training.threads, self.device):
             return self.engine.evaluate(experiment, self.model, rows, device=self.device)
 
     def table(self, path: str) -> Data:
@@ -122,7 +122,7 @@ class TrainedModel:
 
     def outputs(self, inputs: Array) -> Array:
         """[N, K] outputs after the output activation of preprocessed inputs [N, D]."""
-        with computing(self.config.training.threads, self.device):
+        with compute_context(self.config.training.threads, self.device):
             return self.engine.outputs(self.alone, self.model, inputs, device=self.device)
 
     def predict(self, data: Data) -> Predictions:

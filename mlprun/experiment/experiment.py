@@ -423,7 +423,7 @@ class InitialWeightCache:
         known = self._networks.get(key)
         if known is not None:
             with drawing(config.training.seed):
-                if known[0].redraw():
+                if known[0].reset_parameters():
                     # a cast has put other tensors in the place of those that are kept
                     return known[1] if config.training.dtype == "float32" else known[0].state_dict()
         network = experiment.network()

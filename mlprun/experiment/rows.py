@@ -113,7 +113,7 @@ def _input(
     """One input column: numbers, or indices into the categories of this table."""
     seen = preprocessing.categories[index]
     if seen is None:
-        settled = columns.settle(series, sheet, may_be_empty=True)
+        settled = columns.resolve_column_type(series, sheet, may_be_empty=True)
         values, known = columns.numbers(settled, sheet), None
     else:
         settled = _labels(series, sheet)
@@ -133,7 +133,7 @@ def _labels(series: pl.Series, sheet: Sheet) -> pl.Series:
 
     if isinstance(series.dtype, pl.String):
         return series
-    return columns.texts(columns.settle(series, sheet, may_be_empty=True))
+    return columns.texts(columns.resolve_column_type(series, sheet, may_be_empty=True))
 
 
 def _symbols(sheet: Sheet, inputs: Floats, preprocessing: Preprocessing, vocabulary: int | None) -> Ints:
@@ -155,7 +155,7 @@ def _targets(sheet: Sheet, preprocessing: Preprocessing) -> Ints | Floats:
         sheet.refuse(cells.is_null(), cells, "remove rows without a target")
     if preprocessing.classes is not None:
         return _class_ids(sheet, _labels(series[0], sheet), preprocessing.classes)
-    settled = [columns.settle(column, sheet) for column in series]
+    settled = [columns.resolve_column_type(column, sheet) for column in series]
     return np.stack([columns.numbers(column, sheet) for column in settled], axis=1)
 
 

@@ -299,7 +299,7 @@ def grid_of(
     return Chart(title, tuple(filter(None, details)), every, columns, height=tall, **options)
 
 
-def evenly(count: int, most: int) -> NDArray[np.int64]:
+def evenly_spaced(count: int, most: int) -> NDArray[np.int64]:
     """The indices of at most `most` of `count` rows or points, evenly spread."""
     return np.linspace(0, count - 1, min(count, most)).round().astype(np.int64)
 

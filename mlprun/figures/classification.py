@@ -112,7 +112,7 @@ class ThresholdCurve(NetworkFigure):
         marks = self.guides(list(ranked.values()))
         for name, (ranking, look) in ranked.items():
             (x, y), area = self.curve(ranking)
-            shown, label = chart.evenly(len(x), POINTS), f"{name} ({area})"
+            shown, label = chart.evenly_spaced(len(x), POINTS), f"{name} ({area})"
             marks.append(Line(x[shown], y[shown], label, *look[:2], has_steps=self.has_steps))
         panel = Panel(tuple(marks), across, up, aspect="equal")
         return Chart(f"{self.title} of {data.name}", (about,), (panel,), width=4.7, height=5.1)

@@ -161,11 +161,11 @@ def curve(label: str, history: Mapping[str, NDArray[Any]], column: str, look: Li
 def line_of(label: str, epochs: NDArray[Any], values: NDArray[Any], look: LineStyle) -> Line:
     """A curve over the epochs at which it is a number that an axis can hold, thinned where it is long."""
     known = chart.is_drawable(values)
-    x, y = thinned(np.asarray(epochs, np.float64)[known], np.asarray(values, np.float64)[known])
+    x, y = downsample(np.asarray(epochs, np.float64)[known], np.asarray(values, np.float64)[known])
     return Line(x, y, label, *look)
 
 
-def thinned(epochs: Array, values: Array) -> tuple[Array, Array]:
+def downsample(epochs: Array, values: Array) -> tuple[Array, Array]:
     """About POINTS of the points: of each stretch its first, smallest and largest, and the very last."""
     count = len(values)
     if count <= POINTS:

@@ -45,7 +45,7 @@ class OutputFigure(RunFigure):
         # evenly spread rows in the order of their truth, those of equal truth in their own order
         truth = rows.truth if rows.truth.ndim == 1 else rows.truth[:, 0]
         order = np.argsort(truth, kind="stable")
-        chosen = order[chart.evenly(len(order), ROWS)]
+        chosen = order[chart.evenly_spaced(len(order), ROWS)]
         truth = truth[chosen]
         every = [data.predict(epoch, rows.inputs[chosen]) for epoch in epochs]
         last = every[-1]

@@ -14,7 +14,7 @@ import numpy as np
 
 from mlprun.errors import UsageError
 from mlprun.figures import style
-from mlprun.figures.chart import evenly
+from mlprun.figures.chart import evenly_spaced
 from mlprun.parts.part import suggestion
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def principal_plane(inputs: NDArray[Any]) -> Plane:
 
     Each direction has its largest component positive.
     """
-    chosen = np.asarray(inputs[evenly(len(inputs), ROWS)], np.float64)
+    chosen = np.asarray(inputs[evenly_spaced(len(inputs), ROWS)], np.float64)
     origin = chosen.mean(axis=0)
     _, sizes, directions = np.linalg.svd(chosen - origin, full_matrices=False)
     total = float(np.square(sizes).sum()) or 1.0

@@ -49,7 +49,7 @@ class RegressionFigure(NetworkFigure):
             some = found.setdefault(style.name(target), [])
             for split in data.splits:
                 one = data.predictions(split, epoch)
-                rows = chart.evenly(len(one.outputs), ROWS)
+                rows = chart.evenly_spaced(len(one.outputs), ROWS)
                 true, predicted = (
                     np.asarray(side[rows, k], np.float64) for side in (one.targets, one.outputs)
                 )

@@ -128,7 +128,7 @@ def shown_rows(
     found, (means, scales) = [], data.preprocessing.input_units
     for split in splits:
         rows = data.rows(split, epoch)
-        chosen = chart.evenly(len(rows), ROWS)
+        chosen = chart.evenly_spaced(len(rows), ROWS)
         inputs, truth = rows.inputs[chosen], np.asarray(rows.truth, np.float64)[chosen]
         truth = truth if truth.ndim == 1 else truth[:, 0]
         if plane is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlprun.errors import CheckpointError
-from mlprun.figures.chart import evenly
+from mlprun.figures.chart import evenly_spaced
 from mlprun.figures.plane import pair_plane, principal_plane
 from mlprun.parts import SPLITS
 from mlprun.storage import history
@@ -161,7 +161,7 @@ class RunData:
     def kept_epochs(self, most: int) -> tuple[int, ...]:
         """The epochs with a kept network; of too many the first, the last, the best and some between."""
         epochs = tuple(self.models)
-        chosen = {epochs[index] for index in evenly(len(epochs), most)}
+        chosen = {epochs[index] for index in evenly_spaced(len(epochs), most)}
         best = self.best
         if best is not None and best not in chosen:
             inner = sorted(chosen - {epochs[0], epochs[-1]}, key=lambda epoch: abs(epoch - best))

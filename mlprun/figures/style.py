@@ -89,16 +89,16 @@ def name(text: str, length: int = NAME_LENGTH) -> str:
 
 def number(value: float) -> str:
     """Four significant digits with a typographic minus."""
-    return typeset(f"{value:.4g}")
+    return format_mathtext(f"{value:.4g}")
 
 
-def typeset(text: str) -> str:
+def format_mathtext(text: str) -> str:
     """A formatted number with a typographic minus and a short exponent: `1e−5`."""
     mantissa, exponent, power = text.partition("e")
     return (mantissa + (f"e{int(power)}" if exponent else "")).replace("-", "\N{MINUS SIGN}")
 
 
-def count_of(count: int, noun: str) -> str:
+def format_count(count: int, noun: str) -> str:
     """A number of things: `1 trial`, `1,000 trials`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 

@@ -87,7 +87,7 @@ def _violin(values: Array, position: int, sign: int, label: str, color: str) -> 
         from scipy.stats import gaussian_kde
 
         grid = np.linspace(finite[0], finite[-1], DENSITY_POINTS)
-        density = gaussian_kde(finite[chart.evenly(len(finite), DENSITY_WEIGHTS)])(grid)
+        density = gaussian_kde(finite[chart.evenly_spaced(len(finite), DENSITY_WEIGHTS)])(grid)
         rim = position + sign * HALF_WIDTH * density / density.max()
         marks: list[Mark] = [Band(grid, np.full(len(grid), float(position)), rim, label, color, along="y")]
     else:
@@ -132,7 +132,7 @@ class WeightChanges(RunFigure):
             low, high = min(first.min(), second.min()), max(first.max(), second.max())
             room = 0.1 * (high - low) or 0.1
             limits = float(low - room), float(high + room)
-            chosen = chart.evenly(len(first), POINTS)
+            chosen = chart.evenly_spaced(len(first), POINTS)
             size = float(np.clip(2000 / len(chosen), 4, 26))
             points = Points(first[chosen], second[chosen], color=style.BLUE, size=size, opacity=0.8)
             fewer = f", {len(chosen):,} shown" if len(chosen) < len(first) else ""

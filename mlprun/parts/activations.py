@@ -90,7 +90,7 @@ def _network() -> Any:
     return network
 
 
-class Formula(Activation):
+class ElementwiseActivation(Activation):
     """Base of the activations that torch has no class of."""
 
     def function(self, values: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ class Formula(Activation):
         return module
 
 
-class OfRow(Activation):
+class RowwiseActivation(Activation):
     """Base of the activations of a whole row."""
 
     elementwise = False
@@ -111,7 +111,7 @@ class OfRow(Activation):
 
 
 @activations.register
-class Softmax(OfRow):
+class Softmax(RowwiseActivation):
     """exp(z) divided by its sum over the row: probabilities of the classes. For outputs only."""
 
     output_kind = "probabilities"
@@ -121,7 +121,7 @@ class Softmax(OfRow):
 
 
 @activations.register
-class LogSoftmax(OfRow):
+class LogSoftmax(RowwiseActivation):
     """Logarithm of the softmax of a row: log-probabilities of the classes. For outputs only."""
 
     output_kind = "log_probabilities"
@@ -131,7 +131,7 @@ class LogSoftmax(OfRow):
 
 
 @activations.register
-class Exp(Formula):
+class Exp(ElementwiseActivation):
     """f(z) = exp(z), a positive rate such as the mean of a Poisson variable."""
 
     name: Literal["exp"] = "exp"
@@ -220,7 +220,7 @@ class Softplus(Activation):
 
 
 @activations.register
-class Swish(Formula):
+class Swish(ElementwiseActivation):
     """f(z) = z logistic(beta z); with beta 1 also known as SiLU.
 
     Source: Ramachandran, Zoph and Le (2017), arxiv.org/abs/1710.05941
@@ -278,7 +278,7 @@ class Tanh(Activation):
 
 
 @activations.register
-class HardLogistic(Formula):
+class HardLogistic(ElementwiseActivation):
     """f(z) = slope z + offset, clipped to [0, 1]: a piecewise linear logistic function.
 
     The defaults are PyTorch's z/6 + 1/2; `slope: 0.25` gives z/4 + 1/2, the logistic function's tangent at 0.

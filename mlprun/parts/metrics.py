@@ -73,9 +73,9 @@ class Metric(Part):
 
     def compute(self, predictions: Predictions) -> float | list[list[int]]:
         """The value; nan where it is not defined for these rows."""
-        return self.of_rows(predictions) if len(predictions.targets) else math.nan
+        return self.compute_rows(predictions) if len(predictions.targets) else math.nan
 
-    def of_rows(self, predictions: Predictions) -> float:
+    def compute_rows(self, predictions: Predictions) -> float:
         """The value for at least one row; nan where it is not defined."""
         raise NotImplementedError
 
@@ -101,7 +101,7 @@ class Accuracy(Metric):
     bounds = (0.0, 1.0)
     name: Literal["accuracy"] = "accuracy"
 
-    def of_rows(self, predictions: Predictions) -> float:
+    def compute_rows(self, predictions: Predictions) -> float:
         return float(np.mean(predictions.labels == predictions.targets))
 
 
@@ -115,7 +115,7 @@ class BalancedAccuracy(Metric):
     bounds = (0.0, 1.0)
     name: Literal["balanced_accuracy"] = "balanced_accuracy"
 
-    def of_rows(self, predictions: Predictions) -> float:
+    def compute_rows(self, predictions: Predictions) -> float:
         counts = confusion(predictions)
         rows = counts.sum(axis=1)
         return float(np.mean(counts.diagonal()[rows > 0] / rows[rows > 0]))
@@ -137,7 +137,7 @@ class _Averaged(Metric):
             return f"{self.name} with average: binary is of two classes; use macro, micro or weighted"
         return super().unsupported_reason(info)
 
-    def of_rows(self, predictions: Predictions) -> float:
+    def compute_rows(self, predictions: Predictions) -> float:
         table = confusion(predictions)
         correct, actual, predicted = table.diagonal(), table.sum(axis=1), table.sum(axis=0)
         average = self.average
@@ -208,7 +208,7 @@ class _OfNumbers(Metric):
     mode: ClassVar[Literal["min", "max"]] = "min"
     bounds = (0.0, math.inf)
 
-    def of_rows(self, predictions: Predictions) -> float:
+    def compute_rows(self, predictions: Predictions) -> float:
         truth = np.asarray(predictions.targets, np.float64)
         return float(np.mean(self._per_target(predictions.outputs - truth, truth)))
 
@@ -291,7 +291,7 @@ class LogLoss(Metric):
 
     name: Literal["log_loss"] = "log_loss"
 
-    def of_rows(self, predictions: Predictions) -> float:
+    def compute_rows(self, predictions: Predictions) -> float:
         probabilities = predictions.probabilities
         of_truth = probabilities[np.arange(len(probabilities)), predictions.targets]
         step = float(np.finfo(probabilities.dtype).eps)
@@ -312,7 +312,7 @@ class Brier(Metric):
 
     name: Literal["brier"] = "brier"
 
-    def of_rows(self, predictions: Predictions) -> float:
+    def compute_rows(self, predictions: Predictions) -> float:
         probabilities = predictions.probabilities.astype(np.float64)
         rows = len(probabilities)
         probabilities[np.arange(rows), predictions.targets] -= 1
@@ -400,7 +400,7 @@ class RocAuc(Metric):
     bounds = (0.0, 1.0)
     name: Literal["roc_auc"] = "roc_auc"
 
-    def of_rows(self, predictions: Predictions) -> float:
+    def compute_rows(self, predictions: Predictions) -> float:
         return _mean(predictions, lambda ranking: ranking.area)
 
 
@@ -416,5 +416,5 @@ class AveragePrecision(Metric):
     bounds = (0.0, 1.0)
     name: Literal["average_precision"] = "average_precision"
 
-    def of_rows(self, predictions: Predictions) -> float:
+    def compute_rows(self, predictions: Predictions) -> float:
         return _mean(predictions, lambda ranking: ranking.average_precision)

@@ -24,7 +24,7 @@ class Network(nn.Module):
 
     output_activation: nn.Module
 
-    def redraw(self) -> bool:
+    def reset_parameters(self) -> bool:
         """Initialise again in place, as if just built, from torch's default generator as it is.
 
         False where that cannot be done and the network must be built again.
@@ -110,7 +110,7 @@ class StepNetwork(Network):
             rows = step(rows)
         return rows
 
-    def redraw(self) -> bool:
+    def reset_parameters(self) -> bool:
         """Initialise again in place."""
         own = [module for module in self.modules() if any(True for _ in module.parameters(recurse=False))]
         if not all(type(module) in _RESETTABLE for module in own):

@@ -323,7 +323,7 @@ class LBFGS(Optimizer):
         return 4 * kept + 6, (2 * kept + 4) * numbers  # all parameters are one vector
 
 
-class BesideAdam(Optimizer):
+class AdamHybrid(Optimizer):
     """Base of the optimizers of some of the parameters; the others use Adam."""
 
     takes: ClassVar[str]
@@ -348,7 +348,7 @@ class BesideAdam(Optimizer):
 
 
 @optimizers.register
-class SparseAdam(BesideAdam):
+class SparseAdam(AdamHybrid):
     """Adam that updates only the embedding rows used in a batch; other parameters use Adam.
 
     Source: Kingma & Ba (2015), arxiv.org/abs/1412.6980
@@ -367,7 +367,7 @@ class SparseAdam(BesideAdam):
 
 
 @optimizers.register
-class Muon(BesideAdam):
+class Muon(AdamHybrid):
     """Orthogonalised momentum for weight matrices; other parameters use Adam with the same lr.
 
     Biases, gains and embeddings are Adam's, without weight decay.

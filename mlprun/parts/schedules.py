@@ -46,7 +46,7 @@ EtaMin = Annotated[
 ]
 
 
-def along_cosine(start: float, end: float, share: float) -> float:
+def cosine_interpolation(start: float, end: float, share: float) -> float:
     """From `start` at share 0 to `end` at share 1, flat at both ends."""
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
@@ -69,7 +69,7 @@ class Cosine(EpochSchedule):
         return self.t_max is None
 
     def factor(self, epoch: int, epochs: int) -> float:
-        return along_cosine(1.0, self.eta_min, epoch / (self.t_max or epochs))
+        return cosine_interpolation(1.0, self.eta_min, epoch / (self.t_max or epochs))
 
 
 @schedules.register
@@ -91,7 +91,7 @@ class CosineRestarts(EpochSchedule):
         while epoch >= length:
             epoch -= length
             length *= self.t_mult
-        return along_cosine(1.0, self.eta_min, epoch / length)
+        return cosine_interpolation(1.0, self.eta_min, epoch / length)
 
 
 @schedules.register
@@ -127,7 +127,7 @@ class OneCycle(EpochSchedule):
 
     def _between(self, start: float, end: float, share: float) -> float:
         if self.anneal_strategy == "cos":
-            return along_cosine(start, end, share)
+            return cosine_interpolation(start, end, share)
         return start + (end - start) * share
 
 

@@ -103,7 +103,9 @@ class Configs:
         if space.size(definition.sweep) > MAX_TRIALS:
             return ()
         is_search = definition.sweep.search is not None
-        candidates = space.probes(definition) if is_search else list(space.candidates(definition))
+        candidates = (
+            space.validation_candidates(definition) if is_search else list(space.candidates(definition))
+        )
         try:
             checked, more = self._check(candidates, problems)
         except MlprunError:  # of data: reported when the files are valid

@@ -184,7 +184,7 @@ class Writer(Closeable):
         _refuse_super_journal(path)
         remove_checksum(path)
         for suffix in ("", "-wal", "-shm"):  # SQLite writes in place: copies by hard links must not change
-            files.unshare(f"{path}{suffix}")
+            files.break_hard_link(f"{path}{suffix}")
         with translated_errors(path):
             self.connection = sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, timeout=LOCK_TIMEOUT)
             try:

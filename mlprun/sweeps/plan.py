@@ -78,7 +78,7 @@ class Plan:
         if self.sweep.search is None:
             self._examples = self._add(candidates)
         else:
-            self._examples = self.configs.check(space.probes(definition))
+            self._examples = self.configs.check(space.validation_candidates(definition))
             self.configs.forget()
             self._add(candidates)
         problems = objective_problems(definition, metrics_of(self._examples))
@@ -184,7 +184,7 @@ class Plan:
     @property
     def cost(self) -> Cost:
         """The cost of all trials together, going by those that are known; bytes are of the largest cohort."""
-        share = search.trained_share(self.sweep.pruner, self.base.training.epochs)
+        share = search.trained_fraction(self.sweep.pruner, self.base.training.epochs)
         mean = sum(one.cost.seconds for one in self._checked) / len(self._checked)
         sizes = (sum(self.cost_of(spec).bytes for spec in cohort.members) for cohort in self.cohorts)
         return Cost(seconds=share * self.total * mean, bytes=max(sizes), tensors=0)

@@ -209,7 +209,7 @@ def _stored(
 # ---- comparing it with the sweep
 
 
-def to_retrain(found: SweepFolder, *, retry_failed: bool) -> tuple[frozenset[int], list[str]]:
+def trials_to_retrain(found: SweepFolder, *, retry_failed: bool) -> tuple[frozenset[int], list[str]]:
     """Return the trials whose cohort's file is missing or truncated and, if wanted, those that failed.
 
     The second value says why, in lines for the user.
@@ -321,7 +321,7 @@ def extend(
     found.make_cohorts()
 
 
-def recover(found: SweepFolder) -> None:
+def recover_interrupted(found: SweepFolder) -> None:
     """Remove partial files of cohorts that have ended, and finish a sweep all of whose trials have.
 
     A sweep ends in this order: the file of its last cohort, that cohort's trials in the database, the

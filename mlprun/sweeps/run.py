@@ -105,7 +105,7 @@ def run(
     with ExitStack() as stack:
         found = resume.find_and_lock(configs, out, stack, reporter.say)
         if found is not None:
-            resume.recover(found)
+            resume.recover_interrupted(found)
         outlook = _outlook(configs, found, retry_failed=retry_failed)
         plan = outlook.plan
         if found is not None and outlook.is_over:
@@ -152,7 +152,7 @@ def remote_workers(on: str, address: str | None) -> Callable[[], Workers] | None
     return partial(RayWorkers, address=address)
 
 
-class Outlook(NamedTuple):
+class SweepPreview(NamedTuple):
     """What a sweep is going to do: its plan and, if it resumes, in which folder."""
 
     plan: Plan
@@ -166,22 +166,22 @@ class Outlook(NamedTuple):
 
 def look(
     definition: Definition, *, out: str, allow_code: bool = False, retry_failed: bool = False
-) -> Outlook:
+) -> SweepPreview:
     """Return what `run` would do. Raises as it does before there is a folder."""
     configs = Configs(resume.with_original_format(definition, out), allow_code=allow_code)
     return _outlook(configs, resume.find(configs, out), retry_failed=retry_failed)
 
 
-def _outlook(configs: Configs, found: SweepFolder | None, *, retry_failed: bool) -> Outlook:
+def _outlook(configs: Configs, found: SweepFolder | None, *, retry_failed: bool) -> SweepPreview:
     if found is None:
-        return Outlook(_plan(configs, None), None)
-    again, messages = resume.to_retrain(found, retry_failed=retry_failed)
+        return SweepPreview(_plan(configs, None), None)
+    again, messages = resume.trials_to_retrain(found, retry_failed=retry_failed)
     plan = _plan(configs, found, again)
     different = resume.differences(plan, found)
     if resume.is_finished(found, plan):
-        return Outlook(plan, found, is_over=True)
+        return SweepPreview(plan, found, is_over=True)
     warning = f"this may not end with the bytes of an undisturbed sweep: {'; '.join(different)}"
-    return Outlook(plan, found, different, [*([warning] if different else []), *messages])
+    return SweepPreview(plan, found, different, [*([warning] if different else []), *messages])
 
 
 def _plan(configs: Configs, found: SweepFolder | None, again: frozenset[int] = frozenset()) -> Plan:
@@ -345,7 +345,7 @@ class Session:
         for conditions, cohorts in itertools.groupby(self.todo, self.router.conditions):
             waiting: deque[Cohort] = deque(cohorts)
             in_flight: list[CohortRun] = []
-            with devices.computing(*conditions), self._saving(in_flight):
+            with devices.compute_context(*conditions), self._saving(in_flight):
                 while (ended := self._next_ended(in_flight, waiting, rung)) is not None:
                     if self._takes_again(ended):
                         self.store.save(ended)

@@ -184,7 +184,7 @@ def decide_rung(
     ]
 
 
-def trained_share(pruner: Pruner | None, epochs: int) -> float:
+def trained_fraction(pruner: Pruner | None, epochs: int) -> float:
     """Return the share of all epochs that is trained if one in `reduction_factor` is always promoted."""
     ends = (0, *rung_epochs(pruner, epochs), epochs)
     lengths = (end - begin for begin, end in itertools.pairwise(ends))

@@ -196,7 +196,7 @@ def _index_of(key: str, value: Any, values: Iterable[Any]) -> int:
     raise CheckpointError(key, f"the database has {text}, which the sweep does not list", _OTHER_OUT)
 
 
-def probes(definition: Definition) -> list[Candidate]:
+def validation_candidates(definition: Definition) -> list[Candidate]:
     """Return configurations at the ends of each range and with each choice, all else in the middle."""
     ranges = definition.sweep.random
     center = {key: 0 if draw.choice is not None else _at(draw, 0.5) for key, draw in ranges.items()}

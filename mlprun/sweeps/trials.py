@@ -381,7 +381,7 @@ def run_turn(batch: TrialBatch, stop: StopCondition = never) -> BatchResult:
         _turn_cache.append(ExperimentCache())
     device = devices.resolve(batch.device)
     trainer = BatchTrainer(batch.engine, device, lambda: is_over or stop(), _turn_cache[0])
-    with devices.computing(batch.threads, device):
+    with devices.compute_context(batch.threads, device):
         for spec in batch.specs:
             trained = list(trainer.run(replace(batch, specs=(spec,)), on_checkpoint))
             if not trained:

@@ -129,7 +129,7 @@ def trained_config(
 
     It is that of the checkpoint `last`, or of config.yaml where this is as recorded or there is none.
     """
-    if last is None and not is_as_recorded(folder):
+    if last is None and not matches_record(folder):
         last = folder.load_last()
     if last is None:
         return schema.parse(schema.read(folder.config), allow_code=allow_code, data=False), None
@@ -146,17 +146,17 @@ def trained_config(
 
 def _is_edited(folder: RunFolder, config: Config, *, allow_code: bool) -> bool:
     """Return True if config.yaml means another config; an extended run may have its former epochs there."""
-    if is_as_recorded(folder):
+    if matches_record(folder):
         return False
     epochs = [config.training.epochs]
     with contextlib.suppress(CheckpointError):
         epochs += folder.status().extended  # config.yaml is replaced when an extension has ended
     return not any(
-        has_meaning_of(folder, with_epochs(config, number), allow_code=allow_code) for number in epochs
+        is_equivalent_config(folder, with_epochs(config, number), allow_code=allow_code) for number in epochs
     )
 
 
-def has_meaning_of(folder: RunFolder, config: Config, *, allow_code: bool) -> bool:
+def is_equivalent_config(folder: RunFolder, config: Config, *, allow_code: bool) -> bool:
     """Return True if config.yaml means this config, whatever its comments and form."""
     try:
         edited = schema.parse(schema.read(folder.config), allow_code=allow_code, data=False)
@@ -170,7 +170,7 @@ def with_epochs(config: Config, epochs: int) -> Config:
     return config.model_copy(update={"training": config.training.model_copy(update={"epochs": epochs})})
 
 
-def is_as_recorded(folder: RunFolder) -> bool:
+def matches_record(folder: RunFolder) -> bool:
     """Return True if config.yaml has the bytes that it had when the run was started."""
     data = files.read_bytes(folder.config, cap=_MAX_CONFIG, follow=False)
     return hashlib.sha256(data).hexdigest() == folder.record().get("config_digest")

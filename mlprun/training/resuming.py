@@ -75,7 +75,7 @@ def resume(
         with StopFlag() as stop:
             _restore_last(folder, last)  # until here nothing has been written
             ended = train(context, saved, stop)
-            if not metadata.has_meaning_of(
+            if not metadata.is_equivalent_config(
                 folder, config, allow_code=allow_code
             ):  # it was extended or edited
                 folder.write_config(metadata.as_yaml(stored))
@@ -118,7 +118,7 @@ def _check_config(folder: RunFolder, last: LastCheckpoint | None) -> None:
     """
     if last is not None:
         evaluation.check_metadata(last.checkpoint.meta, last.path)
-    elif not metadata.is_as_recorded(folder):
+    elif not metadata.matches_record(folder):
         what = "was edited after the run was started, and there is no checkpoint yet that has the config"
         train = f"start a new run with {command_line('train', folder.config)}"
         raise CheckpointError(folder.config, what, f"put the former text back, or {train}")

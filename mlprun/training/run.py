@@ -116,7 +116,7 @@ def train(context: TrainContext, saved: TrainState | None, stop: StopFlag) -> Tr
     experiment = context.experiment
     status = StatusWriter(context, 0 if saved is None else saved.state.epoch)
     run: TrainingRun | None = None
-    with devices.computing(experiment.config.training.threads, context.device):
+    with devices.compute_context(experiment.config.training.threads, context.device):
         try:
             state = context.engine.initial_state(experiment) if saved is None else saved.state
             folder = context.folder

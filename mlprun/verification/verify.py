@@ -93,7 +93,7 @@ def verify(
     what opening the other one raises.
     """
     setup = Setup.of(config)
-    with devices.computing(setup.config.training.threads, setup.device):
+    with devices.compute_context(setup.config.training.threads, setup.device):
         requested = epochs_for(setup.experiments["float64"], steps)
         epochs, trajectories = _while_rounding_only_grows(setup, requested)
         refused = {}

@@ -119,13 +119,13 @@ def measure(given: argparse.Namespace) -> int:
 
 def subjects(name: str) -> tuple[str, list[Any], int]:
     """A workload's title, its experiments as `mlprun bench` measures them, and epochs between evaluations."""
-    from mlprun.cli.workloads import WORKLOADS, endless, moons, workload
+    from mlprun.cli.workloads import WORKLOADS, moons, unlimited_epochs, workload
 
     if name == COHORT:
-        made = [endless(moons(640, seed=seed)) for seed in range(RUNS)]
+        made = [unlimited_epochs(moons(640, seed=seed)) for seed in range(RUNS)]
         return f"{COHORT}, {RUNS} times moons", [experiment for experiment, _ in made], made[0][1]
     title = next(title for title in WORKLOADS if title.replace(",", " ").split()[0] == name)
-    experiment, every = endless(workload(WORKLOADS[title]))
+    experiment, every = unlimited_epochs(workload(WORKLOADS[title]))
     return title, [experiment], every
 
 

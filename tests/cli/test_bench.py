@@ -11,7 +11,7 @@ import torch
 
 from mlprun import engines, schema
 from mlprun.cli import main, measuring
-from mlprun.cli.workloads import STEPS_PER_EVALUATION, WORKLOADS, PlainLoop, endless, moons, workload
+from mlprun.cli.workloads import STEPS_PER_EVALUATION, WORKLOADS, PlainLoop, moons, unlimited_epochs, workload
 from mlprun.engines.torch import TorchEngine
 from mlprun.verification.trajectories import steps_per_epoch, train
 
@@ -68,7 +68,7 @@ def test_an_engine_that_refuses_all_workloads_is_named_once(
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_any_shipped_config_can_be_measured(path: Path) -> None:
     config = schema.load(str(path), (), allow_code=True)
-    experiment, every = endless(config)
+    experiment, every = unlimited_epochs(config)
     assert every * steps_per_epoch(experiment) == pytest.approx(STEPS_PER_EVALUATION, rel=0.5) or every == 1
     runners = measuring.runners_of([experiment], every, silent)
     refusing = [
@@ -81,7 +81,7 @@ def test_any_shipped_config_can_be_measured(path: Path) -> None:
 
 def learned(config: Config, epochs: int) -> tuple[PlainLoop, Any]:
     """The plain loop and the state of the torch engine after so many epochs of the same config."""
-    experiment, every = endless(config)
+    experiment, every = unlimited_epochs(config)
     plain, engine = PlainLoop(experiment, every), TorchEngine()
     plain.train(epochs)
     _, state, _ = train(engine, experiment, engine.initial_state(experiment), epochs)
@@ -120,7 +120,7 @@ def test_the_plain_loop_does_all_that_a_config_says(changed: dict[str, Any]) -> 
 
 
 def test_the_plain_loop_drops_units_in_training_alone() -> None:
-    experiment, _ = endless(workload("{dataset: moons, architecture: {hidden: [40], dropout: 0.5}}"))
+    experiment, _ = unlimited_epochs(workload("{dataset: moons, architecture: {hidden: [40], dropout: 0.5}}"))
     plain = PlainLoop(experiment, 1)
     (dropout,) = plain.model.dropouts
     seen: list[bool] = []
@@ -183,7 +183,7 @@ def test_what_would_take_too_long_is_left_out(
 
 def test_runs_together_are_trained_as_they_are_alone() -> None:
     """Whatever is measured, of the plain loop and of each engine, is training of every run."""
-    members = [endless(moons(40, seed=seed)) for seed in range(3)]
+    members = [unlimited_epochs(moons(40, seed=seed)) for seed in range(3)]
     experiments, every = [experiment for experiment, _ in members], members[0][1]
     runners = measuring.runners_of(experiments, every, silent)
     assert measuring.PLAIN in runners

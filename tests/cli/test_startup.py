@@ -2,12 +2,12 @@ import gc
 import subprocess
 import sys
 
-from mlprun.cli.app import Postponed, postpone, quick_imports
+from mlprun.cli.app import LazyModule, import_lazily, quick_imports
 
 PROBE = """
 import sys
-from mlprun.cli.app import postpone
-postpone("numpy")
+from mlprun.cli.app import import_lazily
+import_lazily("numpy")
 import numpy as np
 import numpy
 assert "numpy.linalg" not in sys.modules
@@ -38,9 +38,9 @@ def test_a_postponed_module_is_imported_when_a_part_of_it_is():
 def test_a_module_that_is_loaded_stays_as_it_is():
     import json
 
-    postpone("json")
+    import_lazily("json")
     assert sys.modules["json"] is json
-    assert not isinstance(json, Postponed)
+    assert not isinstance(json, LazyModule)
 
 
 def test_garbage_is_collected_again_after_the_imports():

@@ -266,7 +266,7 @@ def test_a_mapping_that_no_config_can_hold_is_refused(mapping, line):
 
 
 def test_a_mapping_that_contains_itself_is_refused():
-    endless = {}
-    endless["a"] = endless
+    unlimited_epochs = {}
+    unlimited_epochs["a"] = unlimited_epochs
     with pytest.raises(ConfigError, match="nested more than 100 levels deep"):
-        from_mapping(endless, "", "config")
+        from_mapping(unlimited_epochs, "", "config")

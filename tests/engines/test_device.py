@@ -9,7 +9,7 @@ import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import mlprun.api as mlprun
-from mlprun.engines.device import computing
+from mlprun.engines.device import compute_context
 
 
 def blas() -> set[int]:
@@ -19,7 +19,7 @@ def blas() -> set[int]:
 def test_torch_and_numpy_use_the_threads_that_are_asked_for_and_no_longer_than_that() -> None:
     with threadpool_limits(2, user_api="blas"):
         before = torch.get_num_threads()
-        with computing(1, "cpu"):
+        with compute_context(1, "cpu"):
             assert torch.get_num_threads() == 1
             assert blas() == {1}
         assert torch.get_num_threads() == before

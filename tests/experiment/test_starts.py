@@ -61,7 +61,7 @@ def test_layers_of_every_kind_are_drawn_again(architecture):
 
 
 def test_a_network_that_does_not_know_how_is_built_anew(monkeypatch):
-    monkeypatch.setattr("mlprun.parts.network.StepNetwork.redraw", Network.redraw)
+    monkeypatch.setattr("mlprun.parts.network.StepNetwork.reset_parameters", Network.reset_parameters)
     experiment, starts = Experiment.of(schema.load(CONFIGS[0])), InitialWeightCache()
     assert same(starts.model(experiment), starts.model(experiment))
     assert same(starts.model(experiment), built(experiment))

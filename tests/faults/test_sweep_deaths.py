@@ -77,7 +77,7 @@ def test_what_is_left_undone_would_be_noticed(
     whole: Any, children: Any, memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep = killed(children, memory, "after a cohort's rows", 2)
-    monkeypatch.setattr(resume, "recover", lambda _: None)
+    monkeypatch.setattr(resume, "recover_interrupted", lambda _: None)
     assert state(mlprun.sweep(sweep, out=str(memory / "out")).path) != whole
 
 

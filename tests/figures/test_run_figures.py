@@ -14,7 +14,7 @@ import mlprun.api as mlprun
 from mlprun import figures
 from mlprun.errors import UsageError
 from mlprun.figures import curves
-from mlprun.figures.chart import Bars, HeatMap, Line, Points, Region, evenly
+from mlprun.figures.chart import Bars, HeatMap, Line, Points, Region, evenly_spaced
 from mlprun.figures.classification import reliability
 from mlprun.figures.parts import activation_grid
 from mlprun.figures.rows import ROWS
@@ -330,7 +330,7 @@ def test_a_long_history_keeps_its_ends_and_extremes() -> None:
     epochs = np.arange(1, 1_400_001)
     values = np.sin(epochs / 1e5)
     values[700_123], values[900_001] = 9.0, -9.0
-    fewer, kept = curves.thinned(epochs, values)
+    fewer, kept = curves.downsample(epochs, values)
     assert len(fewer) <= 2.1 * curves.POINTS
     assert (fewer[0], fewer[-1]) == (1, 1_400_000)
     assert (kept.max(), kept.min()) == (9.0, -9.0)
@@ -346,7 +346,7 @@ def test_of_many_rows_evenly_spread_ones_are_drawn_and_the_picture_says_so(tmp_p
     train = [mark for mark in chart.marks(Points) if mark.edge == "#ffffff"]
     assert sum(len(mark.x) for mark in train) == ROWS
     assert "2,000 of 5,000 train rows shown" in "".join(chart.details)
-    chosen = evenly(5000, ROWS)
+    chosen = evenly_spaced(5000, ROWS)
     assert len(set(chosen.tolist())) == ROWS
     assert (chosen[0], chosen[-1]) == (0, 4999)
 

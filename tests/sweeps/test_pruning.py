@@ -233,7 +233,9 @@ def test_rungs_stand_at_powers_and_by_default_from_a_hundredth_on():
     assert search.rung_epochs(Pruner(), 1000) == (10, 40, 160, 640)
     assert search.rung_epochs(Pruner(reduction_factor=3), 50) == (1, 3, 9, 27)
     assert search.rung_epochs(Pruner(min_epochs=50), 50) == ()
-    assert search.trained_share(Pruner(min_epochs=25, reduction_factor=2), 100) == 0.25 + 0.25 / 2 + 0.5 / 4
+    assert (
+        search.trained_fraction(Pruner(min_epochs=25, reduction_factor=2), 100) == 0.25 + 0.25 / 2 + 0.5 / 4
+    )
 
 
 def stand(values, epoch=10, first=1):

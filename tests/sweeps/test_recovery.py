@@ -17,7 +17,7 @@ from mlprun.storage.runs import is_locked
 from mlprun.sweeps import database, resume
 from mlprun.sweeps.database import Writer
 from mlprun.sweeps.folder import SweepFolder
-from mlprun.sweeps.resume import recover
+from mlprun.sweeps.resume import recover_interrupted
 
 
 class DeathError(BaseException):
@@ -97,7 +97,7 @@ def test_what_stands_of_a_cohort_that_has_not_ended_is_kept(sweep, tmp_path, mon
             sweep("seeds: 2")
     place = SweepFolder(str(tmp_path / "runs" / "trials-001"))
     Path(place.partial(1)).write_bytes(b"")
-    recover(place)
+    recover_interrupted(place)
     assert place.partials() == [1]
     assert place.status().state == "crashed"
 
@@ -159,7 +159,7 @@ def test_who_died_at_the_end_has_nothing_more_in_the_middle(sweep, tmp_path, mon
     place = SweepFolder(str(tmp_path / "runs" / "trials-001"))
     assert json.loads(Path(place.path, "status.json").read_text())["kept"] == 3
     assert (place.status().state, place.status().done, place.status().kept) == ("crashed", 3, 0)
-    recover(place)
+    recover_interrupted(place)
     assert (place.status().state, place.status().done, place.status().kept) == ("finished", 3, 0)
 
 

@@ -187,14 +187,14 @@ def notes(summary: Summary, shown: Sequence[ConfigurationSummary]) -> Iterator[s
     undefined = [line for line in shown if not line.stats.n and any(line.counts.get(one) for one in SOUND)]
     if undefined:
         yield f"{summary.column} is not a number in the trials of {_named(undefined)}"
-    yield from (f"{text}; they are listed last" for text in survivors(shown))
+    yield from (f"{text}; they are listed last" for text in unpruned(shown))
     if len(summary.lines) > 1:  # sorting by a test metric selects on test data
         by = success["figure"] if summary.aggregate == "success" and success else summary.column
         yield from test_data_warning(by, summary.description.figures)
     yield from _interval_notes(summary, shown)
 
 
-def survivors(lines: Sequence[ConfigurationSummary]) -> Iterator[str]:
+def unpruned(lines: Sequence[ConfigurationSummary]) -> Iterator[str]:
     """Yield a warning if metrics are means over few surviving trials."""
     few = [line for line in lines if line.has_mostly_diverged and line.stats.n]
     if few:

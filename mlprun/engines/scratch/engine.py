@@ -53,7 +53,7 @@ Slots = dict[str, ParameterSlots]
 """what the optimizer remembers, by parameter name"""
 
 
-class Differentiated(NamedTuple):
+class LossAndGradients(NamedTuple):
     """A batch after the forward and the backward pass."""
 
     logits: Array
@@ -83,7 +83,7 @@ class Learner:
         """A loss before it is averaged, of the values before the output activation or after it."""
         return entry(LOSSES, loss)(logits if loss.activation else self.activate(logits), targets).sum()
 
-    def differentiate(self, inputs: Array, targets: Array) -> Differentiated:
+    def differentiate(self, inputs: Array, targets: Array) -> LossAndGradients:
         """Forward through the network, the loss and the penalties, then all the way back."""
         tensors, loss = self.tensors(requires_grad=True), self.config.loss
         logits = network(self.config.architecture, tensors)(inputs)
@@ -94,7 +94,7 @@ class Learner:
                 objective = objective + PENALTIES[penalty.name](weight).sum() * penalty.coefficient
         objective.backward()
         gradients = {name: tensor.grad for name, tensor in tensors.items()}
-        return Differentiated(logits.data, float(scaled.data), float(objective.data), gradients)
+        return LossAndGradients(logits.data, float(scaled.data), float(objective.data), gradients)
 
     def step(self, gradients: dict[str, Array], rate: float) -> None:
         rule, training = entry(OPTIMIZERS, self.config.optimizer), self.config.training

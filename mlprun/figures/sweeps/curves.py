@@ -65,7 +65,7 @@ class SeedBand:
         every, table = every[enough], table[:, enough]
         if not len(every):
             return None
-        chosen = chart.evenly(len(every), POINTS)
+        chosen = chart.evenly_spaced(len(every), POINTS)
         low, median, high = np.nanquantile(table[:, chosen], [TAIL, 0.5, 1 - TAIL], axis=0)
         if len(known) < MIN_SAMPLE:
             low = high = median

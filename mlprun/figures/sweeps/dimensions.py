@@ -137,7 +137,7 @@ def format_value(value: Any) -> str:
 def number(value: float) -> str:
     """A number in at most four digits; one that has more, as drawn ones do, in three."""
     short = f"{value:.4g}"
-    return style.typeset(short if float(short) == value else f"{value:.3g}")
+    return style.format_mathtext(short if float(short) == value else f"{value:.3g}")
 
 
 def configuration_label(dimensions: Sequence[Dimension], chosen: Mapping[str, Any]) -> str:

@@ -61,7 +61,7 @@ def _row_marks(data: SweepData, line: ConfigurationSummary, row: int) -> list[Ma
     values, y = np.sort(data.values(line)), np.array([float(row)])
     if len(values):
         low, median, high = np.quantile(values, [0.25, 0.5, 0.75])[:, None]
-        dots = values[chart.evenly(len(values), DOTS)]
+        dots = values[chart.evenly_spaced(len(values), DOTS)]
         across = row + 0.56 * chart.jitter(len(dots))
         color = style.lighter(style.SKY, 0.7)
         marks = [

@@ -99,7 +99,7 @@ class MetricMap(TwoParameterFigure):
         means = [line.stats.mean for line in lines if line.stats.mean is not None]
         if not means:
             return None, next((one for one in UNSOUND if any(line.counts.get(one) for line in lines)), "")
-        return mean_of(means), style.typeset(f"{mean_of(means):#.3g}".removesuffix("."))
+        return mean_of(means), style.format_mathtext(f"{mean_of(means):#.3g}".removesuffix("."))
 
 
 @sweep_figures.register
@@ -120,7 +120,7 @@ class SuccessMap(TwoParameterFigure):
         counts = data.summary.counts
         diverged, silent = counts.get("diverged", 0), describe_counts(counts, SILENT)
         title, notes = f"Success rate of {data.name}", [f"success: {data.description.success['text']}"]
-        notes += [f"{style.count_of(diverged, 'diverged trial')} without success"] if diverged else []
+        notes += [f"{style.format_count(diverged, 'diverged trial')} without success"] if diverged else []
         notes += [f"left out: {', '.join(silent)}"] if silent else []
         if len(data.dimensions) == 1:
             details = chart.joined(*notes, "Wilson's 95% intervals")

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from mlprun.figures import style
-from mlprun.figures.chart import Axis, Bars, Chart, Interval, Mark, Panel, Text, evenly, joined, scale_of
+from mlprun.figures.chart import (
+    Axis,
+    Bars,
+    Chart,
+    Interval,
+    Mark,
+    Panel,
+    Text,
+    evenly_spaced,
+    joined,
+    scale_of,
+)
 from mlprun.figures.figure import SweepFigure, sweep_figures
 from mlprun.figures.sweeps.permutation import null_threshold, sums_of_squares
 
@@ -76,7 +87,7 @@ class ImportanceFigure(SweepFigure):
 
     def compute(self, data: SweepData) -> Chart:
         known, is_log = _known(data)
-        shares, rest = explained(data)
+        shares, rest = explained_variance(data)
         parts = [f"shares of the variance of {'log ' if is_log else ''}{data.axis}"]
         if data.is_grid:
             parts += [f"{sum(len(line.values) for line in known):,} trials (analysis of variance)"]
@@ -124,12 +135,12 @@ def most_important(data: SweepData) -> Sequence[Dimension]:
     """The parameters by what they explain, the most important first; as they are where that is not known."""
     if ImportanceFigure().unsupported_reason(data) is not None:
         return data.dimensions
-    shares = {one.name: one.share for one in explained(data)[0]}
+    shares = {one.name: one.share for one in explained_variance(data)[0]}
     return sorted(data.dimensions, key=lambda one: -shares[one.name])
 
 
 @lru_cache(maxsize=1)
-def explained(data: SweepData) -> tuple[list[Share], dict[str, float]]:
+def explained_variance(data: SweepData) -> tuple[list[Share], dict[str, float]]:
     """What each parameter explains, the largest share first, and what is left; computed once for a sweep."""
     known, _ = _known(data)
     shares, rest = _of_grid(data, known) if data.is_grid else _of_forest(data.dimensions, known)
@@ -179,7 +190,7 @@ def _of_forest(
     from sklearn.model_selection import KFold
 
     tried = sorted(known, key=lambda line: line.setting.id)
-    chosen = [tried[k] for k in evenly(len(tried), MAX_CONFIGURATIONS)]
+    chosen = [tried[k] for k in evenly_spaced(len(tried), MAX_CONFIGURATIONS)]
     values = [[one.fraction(line.setting.values.get(one.path)) for one in dimensions] for line in chosen]
     positions = np.nan_to_num(np.array(values, np.float64), nan=-1.0)
     means = np.array([np.mean(list(line.values.values())) for line in chosen])

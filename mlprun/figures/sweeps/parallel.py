@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from mlprun.figures import style
-from mlprun.figures.chart import Axis, Chart, Line, Mark, Panel, Text, evenly, joined
+from mlprun.figures.chart import Axis, Chart, Line, Mark, Panel, Text, evenly_spaced, joined
 from mlprun.figures.figure import SweepFigure, sweep_figures
 from mlprun.figures.sweeps.dimensions import FEW, number
 
@@ -38,7 +38,7 @@ class ParallelCoordinates(SweepFigure):
             for line in data.lines
             if line.stats.mean is not None and all(one.path in line.setting.values for one in dimensions)
         ]
-        known.sort(key=lambda pair: pair[1] if data.best_is_small else -pair[1])
+        known.sort(key=lambda pair: pair[1] if data.is_minimized else -pair[1])
         shown = known[:LINES]
         metrics = np.array([mean for _, mean in shown])
         colors = data.color_scale(metrics)
@@ -76,5 +76,5 @@ class ParallelCoordinates(SweepFigure):
 def _ticks(one: Dimension) -> dict[float, str]:
     """What is written at positions between 0 and 1: the ends of many numbers, else evenly spread values."""
     count = len(one.levels)
-    shown = evenly(count, FEW) if one.is_few or not one.is_number else (0, count - 1)
+    shown = evenly_spaced(count, FEW) if one.is_few or not one.is_number else (0, count - 1)
     return {one.fraction(one.levels[k]): one.labels[k] for k in shown}

@@ -12,7 +12,7 @@ from mlprun.analysis import pooling, statistics
 from mlprun.figures import style
 from mlprun.figures.chart import Axis, Chart, Interval, Line, Mark, Panel, Points, grid_of, joined, scale_of
 from mlprun.figures.figure import SweepFigure, sweep_figures
-from mlprun.figures.style import LineStyle, count_of
+from mlprun.figures.style import LineStyle, format_count
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -86,7 +86,7 @@ class AgainstParameter(SweepFigure):
         details = joined(
             *(_means_text(data, over, averaged) for over in ("seed", "setting")),
             f"dots are {f'single {data.seed_noun}s' if every == 1 else f'settings ({data.seeds})'}",
-            f"means leave out up to {count_of(left_out, 'trial')} without a partner at another value"
+            f"means leave out up to {format_count(left_out, 'trial')} without a partner at another value"
             if left_out
             else "",
             f"the first {PANELS} of {every} parameters" if every > PANELS else "",
@@ -165,7 +165,7 @@ def _means_text(data: SweepData, over: str, averaged: Sequence[Averages]) -> str
     some = any(np.isfinite(line.low).any() for line in means)
     others = ", averaged over the other parameters" if over == "seed" and len(data.dimensions) > 2 else ""
     return (
-        f"means over {count_of(most, data.seed_noun if over == 'seed' else over)}"
+        f"means over {format_count(most, data.seed_noun if over == 'seed' else over)}"
         f"{' with 95% intervals' if some else ', too few for intervals'}{others}"
     )
 

@@ -83,7 +83,7 @@ class SweepData:
         return f"{self.metric} ({of} epoch)" if chosen else self.metric
 
     @property
-    def best_is_small(self) -> bool:
+    def is_minimized(self) -> bool:
         """Whether small values are good."""
         return self.summary.direction == "min"
 
@@ -91,7 +91,7 @@ class SweepData:
         """Colours of metrics, the good ones dark."""
         known = values[np.isfinite(values)]
         ends, is_log = (float(known.min()), float(known.max())), chart.scale_of(known) == "log"
-        palette: Any = "cividis" if self.best_is_small else "cividis_r"
+        palette: Any = "cividis" if self.is_minimized else "cividis_r"
         return chart.ColorScale(self.axis, *ends, is_log, palette)
 
     @property
@@ -152,7 +152,7 @@ class SweepData:
         if not counts:
             return "no seeds"
         low, high = min(counts), max(counts)
-        return (f"{low:,} to " if low < high else "") + style.count_of(high, self.seed_noun)
+        return (f"{low:,} to " if low < high else "") + style.format_count(high, self.seed_noun)
 
     @property
     def seed_noun(self) -> str:
@@ -172,7 +172,9 @@ class SweepData:
     def left_out(self) -> str:
         """What a figure leaves out, in words; empty where it leaves out nothing."""
         parts = summary.describe_counts(self.summary.counts, APART)
-        parts += [f"{style.count_of(self.extremes, 'value')} beyond ±{LARGEST:.0e}"] if self.extremes else []
+        parts += (
+            [f"{style.format_count(self.extremes, 'value')} beyond ±{LARGEST:.0e}"] if self.extremes else []
+        )
         return f"left out: {', '.join(parts)}" if parts else ""
 
 

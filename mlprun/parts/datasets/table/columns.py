@@ -147,7 +147,9 @@ def stripped(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.when(~cells.is_in(list(MISSING))).then(cells))
 
 
-def settle(series: pl.Series, sheet: Sheet, *, may_be_empty: bool = False, other: str = "") -> pl.Series:
+def resolve_column_type(
+    series: pl.Series, sheet: Sheet, *, may_be_empty: bool = False, other: str = ""
+) -> pl.Series:
     """A stripped column as booleans, numbers or text, with null for every missing cell.
 
     Text becomes booleans where all of it is true or false in any case, numbers where all of it is numbers.
@@ -200,7 +202,7 @@ def feature(series: pl.Series, sheet: Sheet, *, other_formats: bool = False) -> 
     """
     import polars as pl
 
-    series = settle(series, sheet, other=f", or {LEAVE_OUT}")
+    series = resolve_column_type(series, sheet, other=f", or {LEAVE_OUT}")
     if series.dtype != pl.String or _mostly_numbers(series):
         return numbers(series, sheet), None
     if not other_formats:
@@ -212,7 +214,7 @@ def feature(series: pl.Series, sheet: Sheet, *, other_formats: bool = False) -> 
     return codes(series, categories), categories
 
 
-def crowded(series: pl.Series, unit: str, count: int) -> Names:
+def has_many_categories(series: pl.Series, unit: str, count: int) -> Names:
     """A warning where most rows have a category or class of their own."""
     rows = len(series) - series.null_count()
     if count < 3 or count < MANY * rows:
@@ -282,7 +284,7 @@ def ids(series: pl.Series, count: int, sheet: Sheet) -> tuple[Ints, Names]:
     return values.astype(np.int64), tuple(str(number) for number in range(count))
 
 
-def refuse_strays(series: pl.Series, sheet: Sheet, *, other_formats: bool = False) -> None:
+def refuse_non_numbers(series: pl.Series, sheet: Sheet, *, other_formats: bool = False) -> None:
     """Raise DataError for the first text in a settled target that is numbers but for a few cells.
 
     So it does, unless `other_formats` are classes, for text that is numbers or dates in another format.

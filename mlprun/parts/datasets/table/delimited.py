@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SEPARATORS = (",", "\t", ";")
 
 
-def survey(source: Source) -> str:
+def scan_cells(source: Source) -> str:
     """What separates the cells of the first line. Raises DataError for an empty table or no UTF-8 text."""
     first, lines = b"", 0
     for piece in whole_lines(source):
@@ -102,7 +102,7 @@ def read(
     source: Source, *, header: HeaderCheck | None, text: bool
 ) -> tuple[pl.DataFrame, Callable[[int], str]]:
     """The columns of a text table, and how to find the line of a row."""
-    separator = survey(source)
+    separator = scan_cells(source)
     separator = "\t" if source.tabs else separator
     first = next(_records(source, separator), None)
     if first is None:  # a byte order mark and nothing else

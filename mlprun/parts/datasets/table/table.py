@@ -151,7 +151,7 @@ class Table(Dataset):
         sheet = read(Source.of(self.path), header=self._refuse_rows_without_header)
         features = self._features(sheet)
         parts = self._parts(sheet)
-        targets, classes, crowded = self._targets(sheet)
+        targets, classes, has_many_categories = self._targets(sheet)
         inputs, categories, warnings = self._inputs(sheet, features)
         are_symbols = not any(categories) and all(map(_could_be_symbols, inputs.T))
         held = inputs.astype(np.int64) if are_symbols else inputs
@@ -166,7 +166,7 @@ class Table(Dataset):
             categories=categories if any(categories) else None,
             parts=parts,
             imputed=self.missing == "impute",
-            warnings=shortened(f"{self.path}: {warning}" for warning in (*crowded, *warnings)),
+            warnings=shortened(f"{self.path}: {warning}" for warning in (*has_many_categories, *warnings)),
         )
 
     def _refuse_rows_without_header(self, source: Source, names: Names) -> None:
@@ -198,7 +198,7 @@ class Table(Dataset):
         if self.split is None or self.split.column is None:
             return None
         (series,) = sheet.take([self.split.column])
-        named = columns.texts(columns.settle(series, sheet))
+        named = columns.texts(columns.resolve_column_type(series, sheet))
         wrong = ~named.is_in(list(SPLITS)).fill_null(value=False)
         sheet.refuse(wrong, named, "expected train, dev or test")
         if "train" not in named:
@@ -213,12 +213,12 @@ class Table(Dataset):
             return *columns.ids(settled[0], self.classes, sheet), ()
         if len(settled) == 1 and self._are_classes(settled[0], sheet):
             ids, names = columns.classes(settled[0], sheet)
-            return ids, names, columns.crowded(settled[0], "classes", len(names))
+            return ids, names, columns.has_many_categories(settled[0], "classes", len(names))
         values = np.stack([columns.numbers(series, sheet) for series in settled], axis=1)
         return np.ascontiguousarray(values), None, ()
 
     def _target(self, sheet: Sheet, series: pl.Series) -> pl.Series:
-        series, name = columns.settle(series, sheet), series.name
+        series, name = columns.resolve_column_type(series, sheet), series.name
         remedy = "remove rows without a target: only features can be imputed"
         sheet.refuse(series.is_null(), series, remedy)
         if series.n_unique() == 1:
@@ -231,7 +231,7 @@ class Table(Dataset):
 
         if self.task not in ("auto", "values"):
             return self.task == "classes"
-        columns.refuse_strays(series, sheet, other_formats=self.other_formats == "categories")
+        columns.refuse_non_numbers(series, sheet, other_formats=self.other_formats == "categories")
         return series.dtype in (pl.String, pl.Boolean) or columns.is_few_integers(series)
 
     def _inputs(self, sheet: Sheet, features: Names) -> tuple[Floats, tuple[Names | None, ...], Names]:
@@ -244,7 +244,7 @@ class Table(Dataset):
             inputs[:, k] = values
             categories.append(known)
             if known is not None:
-                warnings += columns.crowded(series, "categories", len(known))
+                warnings += columns.has_many_categories(series, "categories", len(known))
             gaps = np.isnan(values)
             if self.missing == "refuse":
                 sheet.refuse(gaps, series, "set dataset.missing to impute, or fill the cells")
