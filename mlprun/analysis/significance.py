@@ -7,8 +7,6 @@ from bisect import bisect_right
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from mlprun.analysis.statistics import (
     LEVEL,
     MIN_SAMPLE,
@@ -22,8 +20,6 @@ from mlprun.sweeps.objective import mean, median, scale_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
-
-    from numpy.typing import NDArray
 
     Values = Mapping[Hashable, float]
 
@@ -224,16 +220,16 @@ def _rank_sum_cdf(most: int, n: int) -> float:
     if n > MAX_EXACT:
         center, variance = n * (n + 1) / 4, n * (n + 1) * (2 * n + 1) / 24
         return math.erfc((center - most - 0.5) / math.sqrt(2 * variance)) / 2
-    return int(_subset_counts(n)[: most + 1].sum()) / (1 << n)
+    return sum(_subset_counts(n)[: most + 1]) / (1 << n)
 
 
 @cache
-def _subset_counts(n: int) -> NDArray[np.int64]:
+def _subset_counts(n: int) -> list[int]:
     """How many subsets of the ranks 1 to n have each sum, from 0."""
-    counts = np.zeros(n * (n + 1) // 2 + 1, np.int64)
-    counts[0] = 1
+    counts = [1] + [0] * (n * (n + 1) // 2)
     for rank in range(1, n + 1):
-        counts[rank:] = counts[rank:] + counts[:-rank]
+        for total in range(len(counts) - 1, rank - 1, -1):
+            counts[total] += counts[total - rank]
     return counts
 
 

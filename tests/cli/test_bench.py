@@ -45,13 +45,13 @@ def test_an_engine_that_refuses_a_config_is_shown_with_the_reason(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     path = tmp_path / "own.yaml"
-    path.write_text("dataset: moons\narchitecture: {dropout: 0.5}\nschedule: cosine\n")
-    (found,) = measured(capsys, str(path), "training.batch_size=100")
+    path.write_text("dataset: moons\noptimizer: lbfgs\n")
+    (found,) = measured(capsys, str(path))
     assert found["name"] == "own"
     assert "fused" not in [cost["engine"] for cost in found["engines"]]
-    assert {"engine": "fused", "reason": "it has no kernel for dropout"} in found["refused"]
+    assert {"engine": "fused", "reason": "it has no kernel for the optimizer lbfgs"} in found["refused"]
     assert main(["bench", str(path), *QUICK[:-1]]) == 0
-    assert "fused cannot run own: it has no kernel for dropout" in capsys.readouterr().out
+    assert "fused cannot run own: it has no kernel for the optimizer lbfgs" in capsys.readouterr().out
 
 
 def test_an_engine_that_refuses_all_workloads_is_named_once(

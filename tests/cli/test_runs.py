@@ -45,7 +45,7 @@ def document(call, *arguments):
 def test_train_says_what_programs_may_rely_on(call):
     told = document(call, "train", "small.yaml", "-q", "--name", "told", "--seed", "3")
     assert told["run"] == os.path.join("runs", "told-001")
-    assert (told["status"], told["engine"], told["epochs"], told["of"]) == ("finished", "torch", 12, "best")
+    assert (told["status"], told["engine"], told["epochs"], told["of"]) == ("finished", "fused", 12, "best")
     assert set(told["splits"]) == {"train", "dev", "test"}
     assert told["best"]["metric"] == "dev_loss"
     assert told["best"]["value"] == told["splits"]["dev"]["loss"]
@@ -56,7 +56,7 @@ def test_train_ends_with_a_table_the_folder_and_the_next_command(call):
     code, out, err = call("train", "small.yaml", "--name", "table")
     lines = out.splitlines()
     assert code == 0
-    assert re.fullmatch("best epoch: [0-9]+, last epoch: 12", lines[0])
+    assert re.fullmatch("best epoch: [0-9]+, last epoch: 12; positive class: [a-z0-9]+", lines[0])
     assert lines[1].split() == ["split", "metric", "best", "last", "majority", "logistic", "regression"]
     assert [line.split()[:2] for line in lines[2:8]] == [
         [split, figure] for split in ("train", "dev", "test") for figure in ("loss", "accuracy")
@@ -322,7 +322,7 @@ def test_the_newest_run_and_a_mistyped_one_are_found_without_reading_the_others(
     assert runs.suggest_run(str(many)) == f"expected a run folder, such as {many / 'small-040'}"
     assert sweeps.named(str(many), "width") == []
     assert files.system.opened == []
-    assert len(files.system.looked_at) < 7 * 40
+    assert len(files.system.looked_at) <= 7 * 40
 
 
 def test_a_damaged_status_is_shown_as_damaged(call, home, tmp_path):

@@ -63,7 +63,7 @@ sys.exit("numba" in sys.modules)
 
 
 def test_a_run_uses_the_postponed_numpy_and_on_torch_does_not_load_numba(tmp_path):
-    (tmp_path / "own.yaml").write_text("dataset: xor\ntraining: {epochs: 1}\n")
+    (tmp_path / "own.yaml").write_text("dataset: xor\nengine: torch\ntraining: {epochs: 1}\n")
     done = subprocess.run(
         [sys.executable, "-c", TRAINED], cwd=tmp_path, capture_output=True, text=True, check=False
     )

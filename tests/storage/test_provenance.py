@@ -229,7 +229,7 @@ def test_a_received_repository_runs_nothing(repository, monkeypatch, kind):
 def test_the_environment_is_json():
     found = provenance.environment()
     assert json.loads(canonical.encode(found)) == found
-    assert found.keys() == {"versions", "platform", "cpu", "variables", "git"}
+    assert found.keys() == {"versions", "numerics", "platform", "cpu", "variables", "git"}
 
 
 def test_storage_loads_nothing_heavy():
