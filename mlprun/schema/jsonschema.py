@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core import to_jsonable_python
 
+from mlprun.parts.callbacks import callbacks
 from mlprun.schema import model as models
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def json_schema() -> JsonSchema:
 
     A config with `base:` may be partial anywhere but in lists, so its sections are described twice.
     """
-    parts = dict.fromkeys(part for registry in models.registries() for part in registry)
+    parts = dict.fromkeys(part for registry in (*models.registries(), callbacks) for part in registry)
     kinds = [(one, "validation") for one in (models.build(), *parts)]
     references, made = models_json_schema(kinds, schema_generator=Generator)  # type: ignore[arg-type]
     names = {model: reference["$ref"] for (model, _), reference in references.items()}

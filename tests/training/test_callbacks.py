@@ -15,6 +15,7 @@ from mlprun.errors import ConfigError, UsageError
 from mlprun.experiment import history_columns
 from mlprun.parts.callbacks import CallbackPart
 from mlprun.parts.part import Named, Registry
+from mlprun.schema import json_schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -197,6 +198,7 @@ def test_a_config_names_callbacks_of_its_own_code(
     assert main(["resume", run.path, "--allow-code", "-q"]) == 0
     assert "\nstopped by callback: loss below 0.4\n" in capsys.readouterr().out
     assert mlprun.load(run.path, allow_code=True).config.callbacks == run.config.callbacks
+    assert "stop_below" in str(json_schema()["$defs"]["StopBelow"])
 
 
 def test_what_is_no_callback_is_refused_before_anything_is_written(tmp_path: Path, train: Train) -> None:

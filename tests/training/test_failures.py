@@ -74,11 +74,11 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, *, after: int) ->
 def test_memory_that_runs_out_leaves_the_last_checkpoint(
     error: Exception, train: Train, monkeypatch: pytest.MonkeyPatch, contents: Any, tmp_path: Path
 ) -> None:
-    sound = train(out="sound", checkpoint={"epochs": 1})
+    sound = train(out="sound", engine="torch", checkpoint={"epochs": 1})
     with monkeypatch.context() as patch:
         failing(patch, error, after=2)
         with pytest.raises(OutOfMemoryError) as caught:
-            train(checkpoint={"epochs": 1})
+            train(engine="torch", checkpoint={"epochs": 1})
     assert caught.value.exit_code == 9
     run = mlprun.load(str(tmp_path / "runs" / "small-001"))
     assert run.status.state == "failed"

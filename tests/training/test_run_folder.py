@@ -64,7 +64,7 @@ def test_a_run_folder_holds_what_is_promised(train: Train) -> None:
 def test_the_record_says_what_was_run_and_with_what(train: Train) -> None:
     run = train(training={"seed": 5})
     record = json.loads(Path(run.path, "run.json").read_text())
-    assert record["engine"] == "torch"
+    assert record["engine"] == "fused"
     assert record["device"] == "cpu"
     assert record["seeds"] == {"training": 5, "dataset": 5}
     digest = hashlib.sha256(Path(run.folder.config).read_bytes()).hexdigest()

@@ -112,7 +112,8 @@ def r2_denominators(experiment: Experiment, rows: SplitArrays | None, outputs: i
     if rows is None or experiment.classes is not None or not len(rows):
         return np.zeros(outputs)
     truth = np.asarray(rows.truth, np.float64).reshape(len(rows), -1)
-    variation = np.sum((truth - truth.mean(axis=0)) ** 2, axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):  # R2 of numbers near the end of their range is nan
+        variation = np.sum((truth - truth.mean(axis=0)) ** 2, axis=0)
     variation[np.ptp(truth, axis=0) == 0] = np.nan
     return np.ascontiguousarray(output_units(experiment, outputs) ** 2 / variation)
 

@@ -114,17 +114,6 @@ def test_a_map_is_of_the_two_most_important_parameters(sweeps: dict[str, SweepDa
     assert "most important" not in asked.details[0]
 
 
-def test_cells_that_lack_trials_have_a_star(tmp_path: Path) -> None:
-    def loss(chosen: dict[str, Any], seed: int) -> float | None:
-        return None if chosen["optimizer.lr"] == 1.0 and seed == 0 else bent(chosen, seed)
-
-    write(tmp_path / "x", "x", Shape(("architecture.hidden", "optimizer.lr"), GRID, 3, loss))
-    chart = computed("heat_map", SweepData.of(str(tmp_path / "x")))
-    starred = [[text.endswith("*") for text in row] for row in cells_of(chart).texts[:3]]
-    assert starred == [[False] * 3, [False] * 3, [True] * 3]
-    assert "* without the trials that have no metric" in chart.details[0]
-
-
 def test_settings_without_a_metric_are_marked_apart(tmp_path: Path) -> None:
     write(tmp_path / "x", "x", MADE["random"], prune=lambda chosen: chosen["optimizer.momentum"] > 0.5)
     data = SweepData.of(str(tmp_path / "x"))
