@@ -152,7 +152,7 @@ class Schedule(NamedTuple):
 def kernel_table(records: Any) -> list[int]:
     """Return the table that kernels read records from: of arrays the address and the shape, and numbers."""
     if isinstance(records, np.ndarray):
-        return [records.__array_interface__["data"][0], *records.shape]
+        return [records.ctypes.data, *records.shape]  # the array interface describes every field of a record
     if isinstance(records, tuple):
         return [number for record in records for number in kernel_table(record)]
     return [records]
