@@ -47,10 +47,11 @@ class Bound(NamedTuple):
 
 
 # Later changes may raise the size bounds (lines, tokens, files); the rest stays as it is. From 23,500 lines
-# and 240,000 tokens, start-up without torch and the coverage of fused may add 2,500 and 25,000.
+# and 240,000 tokens, start-up without torch and the coverage of fused may add 2,500 and 25,000; reports,
+# the playground, figures and the terminal 3,500 and 35,000.
 BOUNDS = {
-    "code lines": Bound(26_000),
-    "tokens": Bound(265_000),
+    "code lines": Bound(29_500),
+    "tokens": Bound(300_000),
     "files": Bound(240),
     "median lines of a file": Bound(120, at_least=True),
     "lines of the longest file": Bound(800),
