@@ -29,7 +29,8 @@ from mlprun.sweeps import definition
 from mlprun.sweeps.executors import cores
 from mlprun.sweeps.plan import Plan
 
-MOONS = str(Path(__file__).parents[2] / "configs" / "moons.yaml")
+MOONS = str(Path(__file__).parents[2] / "configs" / "moons_course.yaml")
+EXACT = "dataset.arcs=exact"
 TURNS = 4
 LONG = ["training.epochs=30000", "training.log_every=100"]
 DRAWN = {"optimizer.lr": {"log_uniform": [0.001, 1]}, "dataset.noise": {"uniform": [0, 0.5]}}
@@ -66,14 +67,14 @@ class Took:
 def sweep(seeds: int, *overrides: str) -> Took:
     """A sweep over so many seeds of moons, its folder thrown away."""
     with tempfile.TemporaryDirectory() as folder, Took() as took:
-        mlprun.sweep({"base": MOONS, "seeds": seeds}, "engine=fused", *overrides, out=folder)
+        mlprun.sweep({"base": MOONS, "seeds": seeds}, EXACT, "engine=fused", *overrides, out=folder)
     return took
 
 
 def loop(seed: int) -> Took:
     """A plain PyTorch loop over moons with an evaluation of dev at each epoch."""
     with Took() as took:
-        config = schema.load(MOONS, [f"training.seed={seed}"])
+        config = schema.load(MOONS, [EXACT, f"training.seed={seed}"])
         PlainLoop(Experiment.of(config), 1).train(config.training.epochs)
     return took
 

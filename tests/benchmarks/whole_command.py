@@ -1,11 +1,12 @@
-"""`mlprun train configs/moons.yaml` as a whole command beside the same experiment as a PyTorch script.
+"""`mlprun train` as a whole command beside the same experiment as a PyTorch script.
 
     python tests/benchmarks/whole_command.py [--rounds 9] [--epochs 1000] [--engine auto]
 
-Both are processes of their own, run by turns; wall and processor time are medians, ratios medians of each
-turn's ratio. The script does what the config says and no more: the same rows, initial weights, steps and
-figures, dev after every epoch, the best network kept, figures of all splits at the end, `torch.save`. It
-draws its rows with PyTorch, which spares it the time that scikit-learn takes to be imported.
+The command is `mlprun train configs/moons_course.yaml dataset.arcs=exact`. Both are processes of their own,
+run by turns; wall and processor time are medians, ratios medians of each turn's ratio. The script does what
+the config says and no more: the same rows, initial weights, steps and figures, dev after every epoch, the
+best network kept, figures of all splits at the end, `torch.save`. It draws its rows with PyTorch, which
+spares it the time that scikit-learn takes to be imported.
 """
 
 from __future__ import annotations
@@ -89,8 +90,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "moons.py")
         path.write_text(SCRIPT.format(epochs=given.epochs))
-        config = str(ROOT / "configs/moons.yaml")
-        options = [f"training.epochs={given.epochs}", "--engine", given.engine]
+        config = str(ROOT / "configs/moons_course.yaml")
+        options = ["dataset.arcs=exact", f"training.epochs={given.epochs}", "--engine", given.engine]
         commands = {
             "script": [sys.executable, str(path)],
             "mlprun train": [sys.executable, "-m", "mlprun", "train", config, *options],

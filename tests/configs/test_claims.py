@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 import mlprun
 from mlprun import engines, schema
@@ -43,6 +44,19 @@ def last(run: Run, split: str, figure: str = "loss") -> float:
     return run.metrics["last"]["splits"][split][figure]
 
 
+def test_the_demo_follows_the_moons_where_logistic_regression_draws_a_line(tmp_path: Path) -> None:
+    path = CONFIGS / "moons.yaml"
+    swept = mlprun.sweep({"base": str(path), "seeds": 20}, out=str(tmp_path))
+    assert swept.summary("test_accuracy").lines[0].stats.mean >= 0.96
+    scores = []
+    for seed in range(20):
+        experiment = Experiment.of(schema.load(str(path), [f"training.seed={seed}"]))
+        train, test = (experiment.rows(split, epoch=0) for split in ("train", "test"))
+        line = LogisticRegression(C=1e6).fit(train.inputs, train.truth)
+        scores.append(line.score(test.inputs, test.truth))
+    assert np.mean(scores) == pytest.approx(0.87, abs=0.01)
+
+
 def test_small_learning_rates_get_nowhere_and_large_ones_never_settle(trained: Train) -> None:
     small, right, large = (
         trained(f"moons_lr_{size}").history["train_loss"] for size in ("small", "right", "large")
@@ -54,7 +68,7 @@ def test_small_learning_rates_get_nowhere_and_large_ones_never_settle(trained: T
     assert np.ptp(large[-100:]) > 0.3
 
 
-def test_the_first_config_hardly_bends_its_boundary(trained: Train) -> None:
+def test_the_config_of_the_course_hardly_bends_its_boundary(trained: Train) -> None:
     first, line, bent = (
         last(trained(name), "dev") for name in ("moons_course", "moons_linear", "moons_lr_right")
     )
@@ -79,6 +93,11 @@ def test_a_schedule_covers_ground_and_then_settles(trained: Train) -> None:
 @pytest.mark.parametrize("name", ["moons_minibatch", "moons_momentum", "moons_adam", "moons_lbfgs"])
 def test_other_ways_to_step_bend_the_boundary_too(name: str, trained: Train) -> None:
     assert last(trained(name), "test") < 0.5 * last(trained("moons_linear"), "test")
+
+
+def test_momentum_acts_like_a_larger_learning_rate(trained: Train) -> None:
+    with_momentum, without = (trained(f"moons_{name}") for name in ("momentum", "lr_right"))
+    assert last(with_momentum, "train") == pytest.approx(last(without, "train"), abs=0.01)
 
 
 def test_an_epoch_chosen_by_accuracy_has_the_larger_test_loss(trained: Train) -> None:
