@@ -76,7 +76,7 @@ def eval_command(
     output.document(
         {"checkpoint": loaded.where, "epoch": loaded.epoch, "positive": positive, "splits": splits}
     )
-    output.result(metrics.metrics_table({f"epoch {loaded.epoch}": splits}, f"{loaded.where}", positive))
+    output.result(metrics.result_table({f"epoch {loaded.epoch}": splits}, loaded.where, positive))
     for name, values in splits.items():
         output.result(*metrics.confusion_tables(values, classes, name))
     for failure in filter(None, failures):

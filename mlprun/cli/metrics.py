@@ -1,4 +1,4 @@
-"""Tables of metrics (one row per split and metric, one column per network or baseline) and of layers."""
+"""Tables of metrics, of one network beside its baselines or of several runs, and of layers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,8 @@ ORDER = (*SPLITS, "data")
 Metrics = Mapping[str, Mapping[str, Any]]
 
 
-def metrics_table(columns: Mapping[str, Metrics], title: str = "", positive: str | None = None) -> Table:
-    """Return metrics by column, split and name as a table, without those that are tables themselves.
-
-    The title names the `positive` class of precision, recall and the like.
-    """
+def comparison_table(columns: Mapping[str, Metrics], title: str) -> Table:
+    """Return metrics by column, split and name as a table, without those that are tables themselves."""
     cells: dict[tuple[str, str], dict[str, float]] = {}
     for column, metrics in columns.items():
         for split, values in metrics.items():
@@ -29,10 +26,28 @@ def metrics_table(columns: Mapping[str, Metrics], title: str = "", positive: str
                     cells.setdefault((split, name), {})[column] = value
     # splits in order of use, losses before metrics: JSON does not keep the order
     names = sorted(cells, key=lambda name: (ORDER.index(name[0]), name[1] != "loss"))
-    if positive is not None:
-        title = f"{title}{'; ' if title else ''}positive class: {positive}"
     rows = [(*name, *(cells[name].get(column) for column in columns)) for name in names]
     return Table(("split", "metric", *columns), rows, title)
+
+
+def result_table(results: Mapping[str, Metrics], title: str, positive: str | None = None) -> Table:
+    """Return the metrics of a network and, below a rule, of its baselines: a row each, a column per split.
+
+    The title names the `positive` class of precision, recall and the like.
+    """
+    splits = [split for split in ORDER if any(split in metrics for metrics in results.values())]
+    rows: list[tuple[str | float | None, ...]] = []
+    starts = []
+    for label, metrics in results.items():
+        starts.append(len(rows))
+        columns = [metrics.get(split, {}) for split in splits]
+        names = {name for values in columns for name, value in values.items() if not isinstance(value, list)}
+        for name in sorted(names, key=lambda name: (name != "loss", name)):
+            rows.append(("" if len(rows) > starts[-1] else label, name, *(one.get(name) for one in columns)))
+    if positive is not None:
+        title = f"{title}; positive class: {positive}"
+    rule = starts[1] if len(starts) > 1 else None
+    return Table(("", "metric", *splits), rows, title, rule)
 
 
 def confusion_tables(metrics: Mapping[str, Any], classes: tuple[str, ...] | None, split: str) -> list[Table]:
@@ -50,13 +65,11 @@ def confusion_tables(metrics: Mapping[str, Any], classes: tuple[str, ...] | None
 
 
 def final_table(metrics: Mapping[str, Any]) -> Table:
-    """Return the final metrics of a run: best epoch, last epoch and baselines."""
-    ends = {name: metrics[name] for name in ("best", "last") if metrics.get(name)}
-    constant_first = sorted(metrics["baselines"].items(), key=lambda item: "regression" in item[0])
-    columns = {name: end["splits"] for name, end in ends.items()} | dict(constant_first)
-    # in the title, since headings with epochs would be wider than the numbers
-    title = ", ".join(f"{name} epoch: {end['epoch']}" for name, end in ends.items())
-    return metrics_table(columns, title, positive=metrics.get("positive"))
+    """Return the final metrics of a run, of the best epoch (else the last one), with its baselines."""
+    one, last = selected(metrics), metrics["last"]["epoch"]
+    title = f"best epoch: {one['best']['epoch']} of {last}" if one["best"] else f"last epoch: {last}"
+    constant_last = sorted(metrics["baselines"].items(), key=lambda item: "regression" not in item[0])
+    return result_table({one["of"]: one["splits"]} | dict(constant_last), title, metrics.get("positive"))
 
 
 def selected(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ AllowCode = Annotated[
     bool, Option("--allow-code", help="Execute user code: files that `extend` in the config names.")
 ]
 Plot = Annotated[str | None, Option(metavar="FILE", help="Plot the curves to a file: .png, .svg or .pdf.")]
+Open = Annotated[bool, Option("--open", help="Open the result in the desktop's viewer.")]
 Force = Annotated[bool, Option("--force", help="Overwrite an existing file.")]
 Metric = Annotated[str | None, Option(help="Metric such as test_accuracy (default: that of the objective).")]
 Of = Annotated[Literal["best", "last"], Option(help="Use metrics of this epoch of each trial.")]

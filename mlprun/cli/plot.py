@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from typer import Argument, Option
 
 from mlprun import api, figures, files
-from mlprun.cli.options import AllowCode, Metric  # noqa: TC001 -- Typer reads them
+from mlprun.cli.options import AllowCode, Metric, Open  # noqa: TC001 -- Typer reads them
 from mlprun.cli.terminal import Output, Table
+from mlprun.cli.viewer import open_result
 from mlprun.errors import DataError, UsageError, command_line
 from mlprun.storage.runs import RunFolder
 from mlprun.sweeps.folder import is_sweep
@@ -42,12 +43,13 @@ def plot_command(
     of: Annotated[Literal["best", "last"] | None, Option(help="Epoch of a sweep's trials.")] = None,
     no_title: Annotated[bool, Option("--no-title", help="Omit title and subtitle.")] = False,
     dpi: Annotated[int, Option(min=40, max=600, help="Resolution of PNG files.")] = 200,
+    open_: Open = False,
     allow_code: AllowCode = False,
     output: Output,
 ) -> None:
     """Draw all applicable figures of a run or sweep.
 
-    mlprun plot runs/moons-001
+    mlprun plot runs/moons-001 --open
     mlprun plot runs/moons-001 --kind loss,regions --format pdf
     mlprun plot runs/moons-001 --kind regions --out regions.svg
     mlprun plot runs/wine-001 --kind regions --features alcohol,hue
@@ -87,7 +89,10 @@ def plot_command(
         return drawing.list(sources)
     is_file = out is not None and drawing.is_file(out, sources)
     with figures.without_titles() if no_title else contextlib.nullcontext():
-        return drawing.draw(sources, out, is_file=is_file)
+        drawn = drawing.draw(sources, out, is_file=is_file)
+    if open_:
+        open_result(os.path.commonpath([*map(os.path.abspath, drawn)]), output)
+    return None
 
 
 def _options(**texts: str | None) -> dict[str, Any]:
@@ -162,8 +167,8 @@ class Drawing(NamedTuple):
             documents.append({self.noun: path, "kinds": kinds})
         self.output.document({f"{self.noun}s": documents})
 
-    def draw(self, sources: Sequence[Source], out: str | None, *, is_file: bool) -> None:
-        """Plot each run or sweep, and the curves of several runs together."""
+    def draw(self, sources: Sequence[Source], out: str | None, *, is_file: bool) -> Sequence[str]:
+        """Plot each run or sweep, and the curves of several runs together; return the paths."""
         documents, names = [], [source.folder.name for source in sources]
         for index, source in enumerate(sources):
             target = out
@@ -177,6 +182,7 @@ class Drawing(NamedTuple):
             self.output.document({"sweeps": documents})
         else:
             self.output.document({"runs": documents, "together": self._draw_together(sources, out)})
+        return [plot["path"] for document in documents for plot in document["plots"]]
 
     def _draw(self, source: Source, out: str | None, *, is_file: bool) -> dict[str, Any]:
         drawn, path = [], source.folder.path

@@ -129,7 +129,7 @@ def compare_command(
         output.message(f"warning: {warning}")
     differences = dict(_differences([run.config for run in runs]))
     columns = {run.folder.name: metrics.selected(run.metrics)["splits"] for run in runs}
-    table = metrics.metrics_table(columns, "metrics of the best epoch of each run")
+    table = metrics.comparison_table(columns, "metrics of the best epoch of each run")
     by_metric = {f"{split}_{name}": values for split, name, *values in table.rows}
     output.document({"runs": paths, "differences": plain(differences), "metrics": by_metric})
     rows = [(key, *map(_shown, values)) for key, values in differences.items()]

@@ -33,11 +33,15 @@ def printable_lines(text: str) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under column names; numbers are right-aligned, floats have four significant digits."""
+    """Rows under column names; numbers are right-aligned, floats have four significant digits.
+
+    A rule separates the row at index `rule` from those above it.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str | float | None]]
     title: str = ""
+    rule: int | None = None
 
     def cells(self) -> list[list[str]]:
         """Return the rows as printable text."""
@@ -49,7 +53,7 @@ class Table:
         return bool(values) and not any(isinstance(value, str) for value in values)
 
     def plain(self) -> str:
-        """Return aligned columns without rules, for pipes and files."""
+        """Return aligned columns without a rule below the headings, for pipes and files."""
         rows = [[printable(name) for name in self.columns], *self.cells()]
         columns = []
         for index, cells in enumerate(zip(*rows, strict=True)):
@@ -60,6 +64,8 @@ class Table:
                 [pad + cell if numeric else cell + pad for pad, cell in zip(padding, cells, strict=True)]
             )
         lines = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
+        if self.rule is not None:
+            lines.insert(self.rule + 1, "-" * max(map(_width, lines)))
         return "\n".join([printable(self.title)] * bool(self.title) + lines)
 
     def drawn(self) -> str:
@@ -69,12 +75,15 @@ class Table:
         from rich.table import Table as Grid
         from rich.text import Text  # cells are no markup
 
-        grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, header_style="", show_edge=False)
+        rules = box.Box(
+            "    \n    \n ── \n    \n ── \n    \n    \n    \n"
+        )  # below headings, between sections
+        grid = Grid(box=rules, pad_edge=False, header_style="", show_edge=False)
         for index, name in enumerate(self.columns):
             justify: Any = "right" if self.is_numeric(index) else "left"
             grid.add_column(Text(printable(name)), justify=justify, overflow="fold")
-        for cells in self.cells():
-            grid.add_row(*map(Text, cells))
+        for index, cells in enumerate(self.cells(), 1):
+            grid.add_row(*map(Text, cells), end_section=index == self.rule)
         console = Console(file=io.StringIO(), width=shutil.get_terminal_size().columns, color_system=None)
         with console.capture() as capture:
             console.print(*[Text(printable(self.title))] * bool(self.title), grid, sep="\n")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
+import webbrowser
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +52,40 @@ def test_a_run_is_drawn_into_its_own_folder(plotted: Plotted, folders: tuple[str
     assert sorted(os.listdir(f"{run}/plots")) == sorted(f"{kind}.png" for kind in drawn)
     left_out = ", ".join(kind for kind in KINDS if kind not in drawn)
     assert err == f"not drawn: {left_out}; for reasons: mlprun plot {run} --list\n"
+
+
+def test_open_hands_the_figure_or_the_folder_of_several_to_the_browser(
+    plotted: Plotted, folders: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setenv("BROWSER", "firefox")
+    monkeypatch.setattr(webbrowser, "open", lambda url: opened.append(url) or True)
+    plots = Path(folders[0], "plots").as_uri()
+    for kinds, url in (("loss", f"{plots}/loss.png"), ("loss,roc", plots)):
+        code, _, err = plotted(folders[0], "--dpi", "40", "--kind", kinds, "--open")
+        assert (code, err, opened.pop()) == (0, "", url)
+
+
+@pytest.mark.parametrize("script", [None, "exit 3"])
+def test_open_without_a_display_or_a_program_says_where_the_figure_is(
+    script: str | None,
+    plotted: Plotted,
+    folders: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    if script is not None:
+        monkeypatch.setenv("DISPLAY", ":0")
+        (tmp_path / "xdg-open").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "xdg-open").chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(Path(folders[0]).parent)
+    code, out, err = plotted(Path(folders[0]).name, "--dpi", "40", "--kind", "loss", "--open")
+    assert code == 0
+    assert err == f"no program here can show it; open it elsewhere: {out}"
 
 
 def test_json_names_what_was_drawn_and_why_the_rest_was_not(

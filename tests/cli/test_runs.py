@@ -56,12 +56,15 @@ def test_train_ends_with_a_table_the_folder_and_the_next_command(call):
     code, out, err = call("train", "small.yaml", "--name", "table")
     lines = out.splitlines()
     assert code == 0
-    assert re.fullmatch("best epoch: [0-9]+, last epoch: 12; positive class: [a-z0-9]+", lines[0])
-    assert lines[1].split() == ["split", "metric", "best", "last", "majority", "logistic", "regression"]
-    assert [line.split()[:2] for line in lines[2:8]] == [
-        [split, figure] for split in ("train", "dev", "test") for figure in ("loss", "accuracy")
-    ]
-    assert lines[-2:] == ["run folder: runs/table-001", "next: mlprun plot runs/table-001"]
+    assert re.fullmatch("best epoch: [0-9]+ of 12; positive class: [a-z0-9]+", lines[0])
+    assert lines[1].split() == ["metric", "train", "dev", "test"]
+    names = ("best", "logistic regression", "majority")
+    rows = [f"{name:19}  loss" for name in names]
+    assert [line[:25] for line in (lines[2], lines[5], lines[7])] == rows
+    assert [line.split()[0] for line in (lines[3], lines[6], lines[8])] == ["accuracy"] * 3
+    assert lines[4] == "-" * max(map(len, lines[1:9]))
+    assert len(lines[4]) <= 80
+    assert lines[-2:] == ["run folder: runs/table-001", "next: mlprun plot runs/table-001 --open"]
     told = err.splitlines()
     assert told[0] == "network: 13 parameters"
     assert [line.split()[-1] for line in told[2:5]] == ["9", "0", "4"]
@@ -399,10 +402,10 @@ def test_tables_fit_narrow_terminals_and_no_heading_is_torn(home, monkeypatch, w
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("TERM", "xterm")
     for arguments, words in (
-        (("train", "small.yaml", "-q", "--out", "drawn"), "split metric best last majority"),
+        (("train", "small.yaml", "-q", "--out", "drawn"), "metric train dev test"),
         (("train", "small.yaml", "-q", "--seeds", "2", "--out", "drawn"), "metric mean ± std min"),
-        (("eval", "runs/small-001"), "split metric epoch"),
-        (("show", "runs/small-001"), "split metric best last majority"),
+        (("eval", "runs/small-001"), "metric train dev test"),
+        (("show", "runs/small-001"), "metric train dev test"),
         (("ls", "drawn"), "run status epochs seconds of test"),
         (("compare", "runs/small-001", "runs/small-002"), "split metric small-001 small-002"),
         (("sweep", "show", "drawn/small-seeds-001"), "setting n mean"),
