@@ -1,5 +1,7 @@
-"""The version of mlprun, and that of its bits: the one place that says them."""
+"""The version of mlprun, that of its bits, and what was tested with it: the one place that says them."""
 
 __version__ = "0.1.0"
 NUMERICS = 2
 """rises where a change alters bits of a run: 2 since metrics of fused runs are computed without PyTorch"""
+CUDA_TESTED = False
+"""set when `pytest -m cuda` has passed on a CUDA device with this version"""

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from mlprun import extras, files
 from mlprun.cli.terminal import Output, Table
-from mlprun.version import __version__
+from mlprun.version import CUDA_TESTED, __version__
 
 GET_TORCH = "install PyTorch as described at https://pytorch.org/get-started"
 
@@ -20,7 +20,7 @@ class Finding(NamedTuple):
     """One line of the report: what was checked, its state, and how to fix it."""
 
     subject: str
-    state: Literal["ok", "absent", "broken"]
+    state: Literal["ok", "absent", "untested", "broken"]
     found: str
     remedy: str = ""
 
@@ -28,12 +28,13 @@ class Finding(NamedTuple):
 def doctor_command(*, output: Output) -> None:
     """Report versions, devices, optional extras and write access.
 
-    `absent` means that an optional component is not available, `broken` that
-    something must be fixed, with a suggested command. Imports PyTorch and reports
-    how long that takes.
+    `absent` means that an optional component is not available, `untested` that
+    this version was never tested with it, `broken` that something must be fixed,
+    with a suggested command. Imports PyTorch and reports how long that takes.
 
     --json prints {"ok": true | false,
-      "findings": [{"subject", "state": "ok" | "absent" | "broken", "found", "remedy"}]}
+      "findings": [{"subject", "state": "ok" | "absent" | "untested" | "broken",
+                    "found", "remedy"}]}
 
     Exit codes: 0 always.
     """
@@ -95,6 +96,8 @@ def _torch() -> Iterator[Finding]:
     yield Finding("import torch", "ok", f"takes {time.perf_counter() - start:.1f} s")
     yield Finding("device cpu", "ok", f"{os.cpu_count()} cores; training.threads sets how many a run uses")
     yield from _cuda(torch)
+    if not CUDA_TESTED:
+        yield Finding("CUDA", "untested", "not tested with this version", "compare with device: cpu")
 
 
 def _cuda(torch: Any) -> Iterator[Finding]:

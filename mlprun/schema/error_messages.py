@@ -103,7 +103,8 @@ def _refusal(path: Path, errors: list[ErrorDetails], data: Mapping[str, Any], mo
         return " or ".join(dict.fromkeys(others))
     if bounds:
         literals = [word for word in expected if word not in _EXPECTED.values()]
-        return f"{_either([*bounds, *literals])}, got {describe_value(value)}"
+        remedy = "; use cpu" if dotted(path) == "device" and value == "mps" else ""  # Apple's GPUs
+        return f"{_either([*bounds, *literals])}, got {describe_value(value)}{remedy}"
     hint = _hint({error["type"] for error in errors}, value)
     if errors[0]["type"] == "model_type" and len(errors) == 1:
         hint = f"; its keys are {', '.join(valid_keys(path, data, model))}"

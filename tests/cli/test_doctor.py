@@ -46,6 +46,19 @@ def test_the_text_is_a_table_with_the_same_findings(light_torch, capsys):
     assert any("this build of PyTorch has no CUDA" in line and doctor.GET_TORCH in line for line in lines)
 
 
+@pytest.mark.parametrize("was_tested", [False, True])
+def test_cuda_is_untested_until_its_tests_have_passed(was_tested, light_torch, capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "CUDA_TESTED", was_tested)
+    ok, found = findings(capsys)
+    assert ok
+    assert ("CUDA" not in found) == was_tested
+    if not was_tested:
+        assert (found["CUDA"]["state"], found["CUDA"]["found"]) == (
+            "untested",
+            "not tested with this version",
+        )
+
+
 def test_a_torch_that_cannot_be_imported_is_broken_with_its_reason(capsys, monkeypatch):
     real = importlib.import_module
 

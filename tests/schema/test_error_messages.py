@@ -67,6 +67,7 @@ LINES = [
     ("metrics: accuracy", "2:10: metrics: expected a list, got the string 'accuracy'; put it in brackets"),
     ("metrics: [accurcy]", "2:11: metrics.0: unknown metric 'accurcy'; did you mean accuracy?"),
     ("device: gpu", "2:9: device: expected cpu, cuda, cuda:N (such as cuda:1) or auto, got the string 'gpu'"),
+    ("device: mps", "2:9: device: expected cpu, cuda, cuda:N (such as cuda:1) or auto, got the string 'mps'; use cpu"),
     ("device: 'cuda:'", "2:9: device: expected cpu, cuda, cuda:N (such as cuda:1) or auto, got the string 'cuda:'"),
     ("engine: fast", "2:9: engine: expected auto, torch, fused or scratch, got the string 'fast'"),
     ("name: a/b", "2:7: name: must be 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit, got the string 'a/b'"),
