@@ -95,6 +95,18 @@ class Run:
         """The newest network with all that feeds it."""
         return newest(self.folder, allow_code=self.allow_code)
 
+    def snapshots(self) -> dict[int, dict[str, NDArray[Any]]]:
+        """Parameters and buffers by epoch: 0, log-spaced ones, those of `snapshots:`, and the last.
+
+        Raises CheckpointError if snapshots.safetensors is damaged; without it they are few.
+        """
+        newest = self.folder.load_last()
+        if newest is None:
+            return {}
+        config, preprocessing = self.last.config, self.last.preprocessing
+        models = evaluation.snapshots(newest.checkpoint, config, preprocessing, newest.path)
+        return dict(sorted({**models, **evaluation.trajectory(self.folder, config, preprocessing)}.items()))
+
     @property
     def model(self) -> Network:
         """The best epoch's nn.Module, on the CPU, in evaluation mode.

@@ -11,6 +11,7 @@ from mlprun.evaluation.model import (
     missing_best_warnings,
     snapshots,
     split_rows,
+    trajectory,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "missing_best_warnings",
     "snapshots",
     "split_rows",
+    "trajectory",
 ]

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mlprun.parts.network import Network
     from mlprun.schema import Config
     from mlprun.storage.checkpoints import Checkpoint
+    from mlprun.storage.runs import RunFolder
 
 
 _ANOTHER = "use another checkpoint of the run"
@@ -183,6 +184,22 @@ def snapshots(
         raise CheckpointError(where, "holds a snapshot of no epoch", _ANOTHER) from error
     for model in models.values():
         check_tensors(config, preprocessing, model, where)
+    return models
+
+
+def trajectory(
+    folder: RunFolder, config: Config, preprocessing: Preprocessing
+) -> dict[int, dict[str, Array]]:
+    """The models in snapshots.safetensors by epoch; none where it is missing.
+
+    Raises CheckpointError for a damaged file.
+    """
+    checkpoint, where = folder.load_snapshots(), folder.snapshots
+    if checkpoint is None:
+        return {}
+    models = snapshots(checkpoint, config, preprocessing, where)
+    if min(models, default=-1) < 0 or list(models) != checkpoint.meta.get("epochs"):
+        raise CheckpointError(where, "holds models of other epochs than it says", _ANOTHER)
     return models
 
 

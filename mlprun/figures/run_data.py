@@ -53,6 +53,8 @@ class RunData:
     """what a reader of the figures must know, such as that the best epoch's network is missing"""
     trained: TrainedModel | None = None
     """one of the models with all that feeds it; None for rows without a run"""
+    snapshots: Mapping[int, Arrays] = field(default_factory=dict)
+    """those of `models` and of snapshots.safetensors by epoch, in order"""
 
     @classmethod
     def of(cls, folder: RunFolder, *, allow_code: bool = False) -> RunData:
@@ -69,6 +71,12 @@ class RunData:
             evaluation.check_tensors(last.config, last.preprocessing, best.model, folder.best)
             models[best.epoch] = dict(best.model)
         models[last.epoch] = dict(last.model)
+        warnings = evaluation.missing_best_warnings(newest.checkpoint, folder.best)
+        snapshots: Mapping[int, Arrays] = {}
+        try:
+            snapshots = evaluation.trajectory(folder, last.config, last.preprocessing)
+        except CheckpointError as error:
+            warnings = (*warnings, str(error))
         return cls(
             folder.name,
             last.config,
@@ -78,8 +86,9 @@ class RunData:
             {epoch: models[epoch] for epoch in sorted(models)},
             None if best is None else best.epoch,
             {} if best is None else {f"dev_{name}": value for name, value in best.metrics.items()},
-            evaluation.missing_best_warnings(newest.checkpoint, folder.best),
+            warnings,
             last,
+            dict(sorted({**snapshots, **models}.items())),
         )
 
     @property

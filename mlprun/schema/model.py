@@ -148,6 +148,12 @@ class CheckpointSettings(Options):
     epochs: PositiveInt | None = Field(
         None, description="maximum epochs between checkpoints; null for no limit"
     )
+    snapshots: NonNegativeInt | None = Field(
+        None,
+        le=1000,
+        description="models of log-spaced epochs to keep in snapshots.safetensors, for animations; 0 for "
+        "none; default: 24 for networks below 10,000 parameters",
+    )
 
 
 class Training(Options):
@@ -245,6 +251,8 @@ class Config(Options):
         return tuple(penalties[name](name=name, coefficient=factor) for name, factor in factors)
 
 
+_LATER = {(Config, "callbacks"), (CheckpointSettings, "snapshots")}
+"""fields that are stored only if they are set, so that the configs of other runs keep their bytes"""
 _built = 0
 
 
@@ -276,8 +284,7 @@ def _plain(value: Any, folder: str, *, defaults: bool) -> Any:
         return {
             name: _plain(inner, folder, defaults=defaults)
             for name, inner in value
-            if (defaults and (inner or name != "callbacks"))
-            or name in explicit  # stored configs keep their bytes
+            if (defaults and (inner or (type(value), name) not in _LATER)) or name in explicit
         }
     if isinstance(value, dict):
         return {key: _plain(inner, folder, defaults=defaults) for key, inner in value.items()}

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 VERSION = 2
 """of the files that this version writes; 1, of mlprun 0.1, has preprocessing as a record per column"""
 MAX_HEADER = 8_000_000
+SNAPSHOTS = "snapshots"
+"""the kind of a file of models of many epochs, whose arrays are named EPOCH.PARAMETER"""
 
 _DTYPES = {"F32": "float32", "F64": "float64", "I64": "int64", "U8": "uint8", "BOOL": "bool"}
 _STORED = {"f4", "f8", "i8", "u1", "b1"}
@@ -57,9 +59,12 @@ class Checkpoint:
         return {name.removeprefix(prefix): array for name, array in found}
 
     def snapshots(self) -> dict[int, dict[str, NDArray[Any]]]:
-        """Return the models kept of earlier epochs, by epoch."""
-        epochs = sorted({int(name.split(".")[0]) for name in self.under("snapshot.")})
-        return {epoch: self.under(f"snapshot.{epoch}.") for epoch in epochs}
+        """Return the models kept of earlier epochs, by epoch. Raises ValueError for names without one."""
+        models: dict[int, dict[str, NDArray[Any]]] = {}
+        for name, array in self.under("" if self.meta.get("kind") == SNAPSHOTS else "snapshot.").items():
+            epoch, _, parameter = name.partition(".")
+            models.setdefault(int(epoch), {})[parameter] = array
+        return dict(sorted(models.items()))
 
 
 def encode(checkpoint: Checkpoint) -> bytes:

@@ -41,6 +41,7 @@ _FILES = (
     "best.safetensors",
     "last.safetensors",
     "last.previous.safetensors",
+    "snapshots.safetensors",
     "train.log",
     "lock",
 )
@@ -279,7 +280,8 @@ class RunFolder(Folder[Status]):
     def __init__(self, path: str) -> None:
         super().__init__(path)
         self.config, self.history = os.path.join(path, "config.yaml"), os.path.join(path, "history.csv")
-        self.best, self.last = (os.path.join(path, f"{name}.safetensors") for name in ("best", "last"))
+        names = ("best", "last", "snapshots")
+        self.best, self.last, self.snapshots = (os.path.join(path, f"{name}.safetensors") for name in names)
         self.previous = os.path.join(path, "last.previous.safetensors")
         """the checkpoint before the newest"""
 
@@ -352,6 +354,19 @@ class RunFolder(Folder[Status]):
     def load_best(self) -> Checkpoint:
         """Return the best epoch's checkpoint."""
         return self._read_own(self.best)
+
+    def save_snapshots(self, data: bytes) -> None:
+        """Replace snapshots.safetensors; to be called just before the `save_last` that it precedes."""
+        files.write_atomic(self.snapshots, data)
+
+    def load_snapshots(self) -> Checkpoint | None:
+        """Return the models of log-spaced epochs; None for a run that has none."""
+        if files.kind(self.snapshots) is None:
+            return None
+        checkpoint = self._read_own(self.snapshots)
+        if checkpoint.meta.get("kind") != checkpoints.SNAPSHOTS:
+            raise CheckpointError(self.snapshots, "holds no snapshots", _RESTORE)
+        return checkpoint
 
     def _read_own(self, path: str) -> Checkpoint:
         """Return a checkpoint of this run; raises CheckpointError for one that another run has written."""

@@ -16,6 +16,7 @@ from mlprun.engines import Best, Progress, State
 from mlprun.errors import CheckpointError
 from mlprun.experiment import history_columns
 from mlprun.files import Closeable
+from mlprun.parts.limits import MAX_BYTES, MAX_TENSORS
 from mlprun.storage import checkpoints
 from mlprun.storage.checkpoints import Checkpoint
 from mlprun.training.trainer import Callback, emit
@@ -26,8 +27,12 @@ if TYPE_CHECKING:
     from mlprun.engines import ChunkResult
     from mlprun.engines.contract import Arrays, Row, StopReason
     from mlprun.experiment import Experiment
+    from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
     from mlprun.training.trainer import TrainingRun
+
+SNAPSHOTS, SMALL = 24, 10_000
+"""models that are kept of a network by default if it has fewer parameters than these"""
 
 
 class RunRecorder(Closeable, Callback):
@@ -47,6 +52,7 @@ class RunRecorder(Closeable, Callback):
         self._history = folder.open_history(self._columns, anew=anew)
         self._wanted = frozenset(config.snapshots) | {0}
         self._snapshots: dict[int, Arrays] = {}
+        self._trajectory = Trajectory(folder, config)
         self._rows: list[Row] = []
         self._reports = 0
         self.best: Best | None = None
@@ -61,19 +67,21 @@ class RunRecorder(Closeable, Callback):
     def begin(self, state: State) -> None:
         """Save the state at epoch 0."""
         self._snapshots[state.epoch] = state.model
+        self._trajectory.begin(state, {})
         self.save(state, None)
 
     def restore(self, saved: TrainState) -> None:
         """Continue from a checkpoint: cut the history behind it, take over its best and its snapshots."""
         self._history.truncate(saved.history_offset)
         self._snapshots, self.best = dict(saved.snapshots), saved.best
+        self._trajectory.begin(saved.state, {0: saved.snapshots[0], **saved.trajectory})
         self._saved_epoch = saved.state.epoch
         self._reports = saved.state.epoch // self._report_every
         self._log.write(f"resumed after epoch {saved.state.epoch}")
 
     def chunk_limit(self, run: TrainingRun) -> int | None:
         """Return the next epoch of a snapshot or of a checkpoint that the config asks for."""
-        due = [epoch for epoch in self._wanted - self._snapshots.keys() if epoch > run.epoch]
+        due = [epoch for epoch in self._wanted | self._trajectory.epochs if epoch > run.epoch]
         every = self._checkpoint.epochs
         if every is not None:
             due.append((run.epoch // every + 1) * every)
@@ -84,6 +92,7 @@ class RunRecorder(Closeable, Callback):
         self.record(chunk)
         if run.epoch in self._wanted - self._snapshots.keys():
             self._snapshots[run.epoch] = run.state.model
+        self._trajectory.on_chunk_end(run)
         if run.is_over or self._is_due(run.epoch):
             self.save(run.state, run.stop_reason)
             emit(run.callbacks, "on_checkpoint", run, run.epoch)
@@ -121,16 +130,93 @@ class RunRecorder(Closeable, Callback):
         return time.monotonic() - self._saved_at >= self._checkpoint.seconds
 
     def save(self, state: State, stopped: StopReason | None) -> None:
-        """Write history, then best, then last."""
+        """Write history, then snapshots, then best, then last."""
         self._history.append(self._rows)
         self._history.sync()
         self._rows.clear()
+        self._trajectory.save(self._constants)
         if self.best is not None and not self._best_written:
             self._folder.save_best(checkpoints.encode(best_checkpoint(self.best, self._constants)))
             self._best_written = True
         saved = TrainState(state, self._history.offset, self._snapshots, _STORED_REASONS.get(stopped))
         self._folder.save_last(checkpoints.encode(last_checkpoint(saved, self._constants)))
         self._saved_at, self._saved_epoch = time.monotonic(), state.epoch
+
+
+class Trajectory:
+    """The models of a run at log-spaced epochs and at its end, which figures show and no resume needs.
+
+    A checkpoint is preceded by them, so one that a kill leaves without its `last` is of later epochs than
+    that; a resumed run drops these and comes to the same again. A file that is missing or damaged costs the
+    run the models of its epochs so far.
+    """
+
+    def __init__(self, folder: RunFolder, config: Config) -> None:
+        self._folder, self._config = folder, config
+        self.epochs: frozenset[int] = frozenset()
+        """at which a chunk ends"""
+        self._models: dict[int, Arrays] = {}
+        self._saved: set[int] = set()
+
+    def begin(self, state: State, models: Mapping[int, Arrays]) -> None:
+        """Choose the epochs, and take over the models of earlier ones."""
+        self.epochs = snapshot_epochs(self._config, state.model)
+        if not self.epochs:
+            return
+        most = min(2 * len(self.epochs), 1 + _room(state.model))
+        known = {epoch: model for epoch, model in sorted(models.items()) if epoch <= state.epoch}
+        # of a run that is extended again and again; the sum stays the same wherever it is resumed
+        while len(known) > 1 and len(known) + sum(epoch > state.epoch for epoch in self.epochs) > most:
+            known = dict(list(known.items())[::2])
+        self._models = known or {state.epoch: state.model}
+        self._saved = set(self._models)
+
+    def on_chunk_end(self, run: TrainingRun) -> None:
+        """Keep the model of an epoch that is due, and that of the last."""
+        is_last = run.stop_reason is not None and run.stop_reason != "interrupted"
+        if run.epoch in self.epochs or (is_last and self.epochs):
+            self._models[run.epoch] = run.state.model
+
+    def save(self, constants: Mapping[str, Any]) -> None:
+        """Write the models if there are new ones."""
+        if self._saved != self._models.keys():
+            tensors = {
+                f"{epoch}.{name}": array
+                for epoch, model in self._models.items()
+                for name, array in model.items()
+            }
+            meta = {**constants, "kind": checkpoints.SNAPSHOTS}
+            meta |= {"epoch": max(self._models), "epochs": sorted(self._models)}
+            self._folder.save_snapshots(checkpoints.encode(Checkpoint(tensors, meta)))
+            self._saved = set(self._models)
+
+
+def snapshot_epochs(config: Config, model: Arrays) -> frozenset[int]:
+    """Return the epochs at which a run keeps its model in snapshots.safetensors."""
+    count = config.checkpoint.snapshots
+    if count is None:
+        count = SNAPSHOTS if sum(array.size for array in model.values()) < SMALL else 0
+    room = _room(model)
+    return log_spaced(config.training.epochs, min(count, room)) if count and room > 1 else frozenset()
+
+
+def _room(model: Arrays) -> int:
+    """Return how many models a file holds beside the one of an early end, in half of its bytes."""
+    size = sum(array.nbytes for array in model.values())
+    return min(MAX_TENSORS // max(1, len(model)), MAX_BYTES // 2 // max(1, size)) - 1
+
+
+def log_spaced(last: int, count: int) -> frozenset[int]:
+    """Return 0, `last`, and between them so many epochs at growing distances that there are `count` in all.
+
+    >>> sorted(log_spaced(100, 8))
+    [0, 1, 2, 4, 9, 20, 45, 100]
+    """
+    epochs = [1]
+    for left in range(count - 2, 1, -1):
+        factor = (last / epochs[-1]) ** (1 / left)
+        epochs.append(max(epochs[-1] + 1, round(epochs[-1] * factor)))
+    return frozenset({0, last, *(epoch for epoch in epochs[: max(0, count - 2)] if epoch < last)})
 
 
 # An interrupted run is not over: nothing in its bytes may distinguish it from one that was never disturbed. A
@@ -161,6 +247,8 @@ class TrainState:
     """why the run was over at this state; None while it can be continued"""
     best: Best | None = None
     """of best.safetensors, if this state refers to it"""
+    trajectory: Mapping[int, Arrays] = field(default_factory=dict)
+    """the models in snapshots.safetensors"""
 
 
 def last_checkpoint(saved: TrainState, constants: Mapping[str, Any]) -> Checkpoint:

@@ -16,14 +16,14 @@ from mlprun.interrupts import StopFlag
 from mlprun.storage import history, provenance
 from mlprun.storage.runs import Status
 from mlprun.training import metadata
-from mlprun.training.recorder import best_from, state_from
+from mlprun.training.recorder import best_from, snapshot_epochs, state_from
 from mlprun.training.run import TrainContext, TrainResult, constants_of, train
 from mlprun.training.trainer import emit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from mlprun.engines import Best
+    from mlprun.engines import Best, State
     from mlprun.schema import Config
     from mlprun.storage.runs import LastCheckpoint, RunFolder
     from mlprun.training.recorder import TrainState
@@ -55,7 +55,7 @@ def resume(
         config, edited = metadata.trained_config(folder, last, allow_code=allow_code)
         if edited is not None:
             message(f"warning: {edited}")
-        preprocessing, saved = (None, None) if last is None else _load_state(folder, last, config)
+        preprocessing, saved = (None, None) if last is None else _load_state(folder, last, config, message)
         if saved is not None and saved.stopped is not None and epochs is None and status.state == "finished":
             _restore_last(folder, last)
             message(f"{folder.path} has ended: nothing is left to train; --epochs N extends it")
@@ -137,7 +137,9 @@ def _as_stored(
     return {**former, "training": {**former["training"], "epochs": config.training.epochs}}
 
 
-def _load_state(folder: RunFolder, last: LastCheckpoint, config: Config) -> tuple[Preprocessing, TrainState]:
+def _load_state(
+    folder: RunFolder, last: LastCheckpoint, config: Config, message: Callable[[str], None]
+) -> tuple[Preprocessing, TrainState]:
     """Return what the checkpoint holds, once its models and epochs agree with the config."""
     saved = state_from(last.checkpoint, last.path)
     preprocessing = Preprocessing.from_json(last.checkpoint.meta["preprocessing"])
@@ -151,7 +153,26 @@ def _load_state(folder: RunFolder, last: LastCheckpoint, config: Config) -> tupl
     if snapshots.keys() != {due for due in (0, *config.snapshots) if due <= epoch}:
         raise CheckpointError(last.path, "keeps models of other epochs than its config says", _RESTORE)
     history.check(folder.history, history_columns(config), saved.history_offset)
-    return preprocessing, replace(saved, best=_best(folder, saved, config, preprocessing))
+    best = _best(folder, saved, config, preprocessing)
+    kept = _trajectory(folder, saved.state, config, preprocessing, message)
+    return preprocessing, replace(saved, best=best, trajectory=kept)
+
+
+def _trajectory(
+    folder: RunFolder,
+    state: State,
+    config: Config,
+    preprocessing: Preprocessing,
+    message: Callable[[str], None],
+) -> dict[int, dict[str, Any]]:
+    """Return the models in snapshots.safetensors; a run can continue without them."""
+    try:
+        kept, what = evaluation.trajectory(folder, config, preprocessing), f"{folder.snapshots} is missing"
+    except CheckpointError as error:
+        kept, what = {}, str(error)
+    if not kept and any(0 < epoch <= state.epoch for epoch in snapshot_epochs(config, state.model)):
+        message(f"warning: {what}: continuing without the snapshots of epochs 1 to {state.epoch}")
+    return kept
 
 
 def _restore_last(folder: RunFolder, last: LastCheckpoint | None) -> None:

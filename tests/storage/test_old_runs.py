@@ -62,7 +62,9 @@ def test_an_old_run_is_evaluated_and_resumed_as_it_was_trained(old, mlprun, name
         assert float(last) == pytest.approx(float(wanted_last), rel=2e-5)
         assert labels[:1] == wanted_labels[:1] or name == "prices"
     before = yaml.safe_load((run / "config.yaml").read_text())
+    assert list(api.load(run).snapshots()) == [0]
     mlprun("resume", run, "--epochs", 10, "-q")
+    assert list(api.load(run).snapshots())[-1] == 10
     assert splits(run) == near(expected["resumed"])
     mlprun("resume", run, "--epochs", 12, "-q")  # what was written is of the same run still
     before["training"]["epochs"] = 12

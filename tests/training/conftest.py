@@ -25,7 +25,7 @@ SMALL = {
     "optimizer": {"name": "sgd", "lr": 0.5},
     "training": {"epochs": 12},
 }
-COMPARED = ("config.yaml", "history.csv", "best.safetensors", "last.safetensors")
+COMPARED = ("config.yaml", "history.csv", "best.safetensors", "last.safetensors", "snapshots.safetensors")
 
 
 def laid_over(sections: dict[str, Any]) -> dict[str, Any]:

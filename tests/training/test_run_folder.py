@@ -55,6 +55,7 @@ def test_a_run_folder_holds_what_is_promised(train: Train) -> None:
         "history.csv",
         "best.safetensors",
         "last.safetensors",
+        "snapshots.safetensors",
     }
     assert promised <= names <= promised | {"last.previous.safetensors", "train.log", "lock", "plots"}
     assert Path(run.path).name == "small-001"

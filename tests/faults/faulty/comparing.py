@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-COMPARED = ("history.csv", "best.safetensors", "last.safetensors")
+COMPARED = ("history.csv", "best.safetensors", "last.safetensors", "snapshots.safetensors")
 
 
 def read(*path: str) -> bytes:
