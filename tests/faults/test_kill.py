@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 HERE = os.path.dirname(__file__)
 CONTROLS = {
-    "in place": "is damaged|no usable checkpoint",
+    "in place": "is damaged|no usable checkpoint|snapshots.* differs",
     "last before history": "does not fit the checkpoint",
     "history not cut": r"history\.csv differs",
     "slots forgotten": "differs",
