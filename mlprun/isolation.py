@@ -7,7 +7,6 @@ change what mlprun computes or draws, and none may run.
 from __future__ import annotations
 
 import contextlib
-import importlib.abc
 import io
 import logging
 import os
@@ -53,7 +52,7 @@ class _Loader(SourceFileLoader):
             _apply_settings(module)
 
 
-class _Finder(importlib.abc.MetaPathFinder):
+class _Finder:
     """Finds the given modules as Python does, and has them executed by `_Loader`."""
 
     def __init__(self) -> None:

@@ -1,5 +1,13 @@
 """The command line: one module per command, each with a function `command` whose docstring is its help."""
 
-from mlprun.cli.app import main
+import gc
+
+_enabled = gc.isenabled()
+gc.disable()  # imports create tens of thousands of objects, all of which stay
+try:
+    from mlprun.cli.app import main
+finally:
+    if _enabled:
+        gc.enable()
 
 __all__ = ["main"]

@@ -60,7 +60,37 @@ SWEEP: dict[str, str] = {
 CONTEXT = {"help_option_names": ["--help", "-h"]}
 
 
-class LazyGroup(TyperGroup):
+class Conversion:
+    """Converts the value of a parameter as Typer does, which imports pydantic even for text and for None."""
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the value as the type of the parameter's annotation."""
+        several = param.multiple or param.nargs == -1
+        if value is None:
+            return () if several else None
+        if param.type_descriptor.annotation in (str, list[str]):
+            return list(value) if several else value
+        param._runtime_param = None  # noqa: SLF001
+        return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
+
+
+class LightParameters:
+    """Makes a command import pydantic only for values that are converted."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return the parameters."""
+        params = super().get_params(ctx)  # type: ignore[misc]
+        for one in params:
+            if getattr(one, "_runtime_param", one) is None:  # there is no public way
+                one._runtime_param = Conversion()  # noqa: SLF001
+        return params
+
+
+class Command(LightParameters, TyperCommand):
+    """A single command."""
+
+
+class LazyGroup(LightParameters, TyperGroup):
     """A group of commands. Help and completion read their sources; only a called command is imported."""
 
     @property
@@ -107,7 +137,7 @@ def _load(module: str, name: str) -> Any:
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
     # each paragraph after \b keeps its line breaks, so that examples and tables keep their layout
     text = "\b\n" + inspect.cleandoc(function.__doc__).replace("\n\n", "\n\n\b\n")
-    single.command(name, help=text, context_settings=CONTEXT)(_with_output(function))
+    single.command(name, cls=Command, help=text, context_settings=CONTEXT)(_with_output(function))
     return typer.main.get_command(single)
 
 
@@ -121,16 +151,28 @@ class LazyModule(ModuleType):
         self.__dict__.update(vars(module))  # for those that hold this object
         return getattr(module, name)
 
+    def call(self, function: str, *arguments: Any, **options: Any) -> Any:
+        """Import the module and call its function."""
+        return self.__getattr__(function)(*arguments, **options)
 
-def import_lazily(name: str) -> None:
+
+def import_lazily(name: str, *functions: str) -> None:
     """Delay the import of a module until it is used; a module that is already imported stays as it is.
 
-    importlib's LazyLoader does not help: a second `import` accesses an attribute, which loads the module.
+    `from NAME import FUNCTION` is no use yet for the named functions, but calling them is. importlib's
+    LazyLoader does not help: a second `import` accesses an attribute, which loads the module.
     """
     if name not in sys.modules:
         module = LazyModule(name)
         module.__spec__ = find_spec(name)
+        if functions:
+            module.__path__ = []  # which Python looks up before a function
+        for function in functions:
+            setattr(module, function, partial(module.call, function))
         sys.modules[name] = module
+        package, _, last = name.rpartition(".")
+        if package:
+            setattr(sys.modules[package], last, module)
 
 
 @contextmanager
@@ -138,7 +180,8 @@ def quick_imports() -> Iterator[None]:
     """Import without numpy, without searching for pydantic plugins and without garbage collection."""
     import_lazily("numpy")
     import_lazily("mlprun.parts.torch_random")  # whose constants need numpy
-    # the search reads the metadata of every installed package
+    import_lazily("importlib.metadata", "entry_points")  # for pydantic's search
+    # which reads the metadata of every installed package
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     enabled = gc.isenabled()
     gc.disable()  # imports create tens of thousands of objects, all of which stay
@@ -229,6 +272,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report_error(error, arguments)
     finally:
         flush_or_drop(sys.stdout)
+        if ends:
+            gc.freeze()  # otherwise Python would search all objects for cycles before it exits
 
 
 def _exit_code(arguments: list[str], capture: SignalCapture) -> int:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
+from abc import ABCMeta
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from threading import RLock
 from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, get_args
 
 from pydantic import (
@@ -21,6 +24,7 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WrapValidator,
 )
+from pydantic._internal._model_construction import ModelMetaclass
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
 from pydantic_core.core_schema import ErrorType
 
@@ -28,8 +32,66 @@ from mlprun import files
 from mlprun.config.tree import ConfigStr, truncate
 from mlprun.parts import aliases
 
+_completing = RLock()
 
-class Options(BaseModel):
+
+class _Pending:
+    """An attribute that pydantic sets, in a class that pydantic has not completed."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type[Any]) -> Any:
+        """Have pydantic complete the class, and return the attribute."""
+        with _completing:
+            if vars(owner).get(self.name) is self:
+                namespace = vars(owner)["__namespace__"]
+                if namespace is None:  # pydantic asks while it completes the class
+                    return getattr(super(owner, owner), self.name)
+                owner.__namespace__ = None
+                LazyModel(owner.__name__, owner.__bases__, namespace, existing=owner)
+                for name in _PENDING:
+                    if isinstance(vars(owner).get(name), _Pending):
+                        delattr(owner, name)
+        return getattr(owner if instance is None else instance, self.name)
+
+    def __contains__(self, name: str) -> bool:
+        """Return False: pydantic has found no fields and private attributes yet."""
+        return False
+
+
+class _Existing(ABCMeta):
+    """Follows pydantic's metaclass and gives it an existing class in place of a new one."""
+
+    def __new__(cls, name: Any, bases: Any, namespace: Any, existing: Any = None, **options: Any) -> Any:
+        if existing is None:
+            return super().__new__(cls, name, bases, namespace, **options)
+        for key in namespace.keys() & _PENDING:
+            setattr(existing, key, namespace[key])
+        return existing
+
+
+class LazyModel(ModelMetaclass, _Existing):
+    """Creates the models of mlprun as plain classes; pydantic completes each when it is first used.
+
+    That takes half a millisecond for a class, and a config names few of more than a hundred. Classes of user
+    code are complete from the beginning, so that an error in one is reported where it is.
+    """
+
+    def __new__(cls, name: Any, bases: Any, namespace: Any, existing: Any = None, **options: Any) -> Any:
+        if existing is not None:
+            options |= {"existing": existing, "__pydantic_reset_parent_namespace__": False}
+        elif _PENDING and namespace["__module__"].startswith("mlprun.") and not options:
+            attributes = {"__namespace__": {**namespace}, **_PENDING, **namespace}
+            return ABCMeta.__new__(cls, name, bases, attributes)
+        return super().__new__(cls, name, bases, namespace, **options)
+
+
+_PENDING: dict[str, _Pending] = {}
+"""what pydantic sets in a class; empty until `Options`, from which it is learnt, is complete"""
+
+
+class Options(BaseModel, metaclass=LazyModel):
     """A frozen mapping of the config: unknown keys are refused and no type is silently converted."""
 
     model_config = ConfigDict(
@@ -48,6 +110,13 @@ class Options(BaseModel):
         own = vars(cls).get("__annotations__", {})
         own.update(dict.fromkeys(own.keys() & cls.__class_vars__, ClassVar))
 
+
+_PENDING |= {
+    name: _Pending(name)
+    for name in vars(Options)
+    if (name.startswith("__pydantic_") and name != "__pydantic_init_subclass__")
+    or name in ("__class_vars__", "__private_attributes__", "__hash__", "model_config")
+}
 
 _FORMER_NAMES = {
     "facts": "info",
@@ -76,7 +145,11 @@ class Part(Options):
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """The names that a config may use for this part; the first is the one that documentation shows."""
-        return get_args(cls.model_fields["name"].annotation)
+        pending = vars(cls).get("__namespace__") or {}
+        hint = pending.get("__annotations__", {}).get("name")
+        if hint is None:
+            return get_args(cls.model_fields["name"].annotation)
+        return tuple(re.findall(r"['\"](.+?)['\"]", str(hint)))
 
     @classmethod
     def has_required(cls) -> bool:
