@@ -118,6 +118,8 @@ class System:
     stat = staticmethod(os.stat)
     listdir = staticmethod(os.listdir)
     link = staticmethod(os.link)
+    symlink = staticmethod(os.symlink)
+    readlink = staticmethod(os.readlink)
     replace = staticmethod(os.replace)
     rename = staticmethod(os.rename)
     unlink = staticmethod(os.unlink)
@@ -358,6 +360,35 @@ def remove(path: PathLike) -> None:
     """Remove a file or an empty folder that mlprun made."""
     with writing_errors(path, "removed"):
         (system.rmdir if kind(path) == "folder" else system.unlink)(path)
+
+
+def link_target(path: PathLike) -> str | None:
+    """Return what a symbolic link names, as it is written there, or None if `path` is no such link."""
+    try:
+        return system.readlink(path) if kind(path) == "symbolic link" else None
+    except OSError:  # it has just been removed
+        return None
+
+
+def point_link(path: PathLike, target: str) -> None:
+    """Make `path` a symbolic link to `target`, in place of a link that is there.
+
+    Where that is not possible, as on file systems without links, `path` names nothing afterwards.
+    """
+    temporary = os.path.join(os.path.dirname(path), f".mlprun-{secrets.token_hex(8)}.tmp")
+    try:
+        with _removed_on_failure(temporary):
+            system.symlink(target, temporary)
+            system.rename(temporary, path)
+    except OSError:
+        remove_link(path)
+
+
+def remove_link(path: PathLike) -> None:
+    """Remove a symbolic link, if there is one and it can be removed."""
+    if kind(path) == "symbolic link":
+        with contextlib.suppress(OSError):
+            system.unlink(path)
 
 
 _TEMPORARY = re.compile(r"\.mlprun-[0-9a-f]{16}\.tmp")

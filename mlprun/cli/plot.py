@@ -14,7 +14,7 @@ from mlprun.cli.options import AllowCode, Metric, Open  # noqa: TC001 -- Typer r
 from mlprun.cli.terminal import Output, Table
 from mlprun.cli.viewer import open_result
 from mlprun.errors import DataError, UsageError, command_line
-from mlprun.storage.runs import RunFolder
+from mlprun.storage.runs import RunFolder, resolve_latest
 from mlprun.sweeps.folder import is_sweep
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def plot_command(
 
     Exit codes: 0 success, 2 usage or nothing to draw, 3 data, 4 run folder, 7 files.
     """
-    paths = list(dict.fromkeys(names))
+    paths = list(dict.fromkeys(map(resolve_latest, names)))
     kinds = [word.strip() for word in ",".join(kind or ()).split(",") if word.strip()]
     options = _options(features=features, split=split, epoch=epoch, epochs=epochs, parameters=parameters)
     sweeps = [path for path in paths if is_sweep(path)]

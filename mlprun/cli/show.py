@@ -13,6 +13,7 @@ from mlprun.cli.options import AllowCode, Force, Plot, RunPath, save
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import MlprunError, UsageError, command_line
 from mlprun.storage.runs import find as find_runs
+from mlprun.storage.runs import resolve_latest
 from mlprun.sweeps.folder import find as find_sweeps
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def compare_command(
 
     Exit codes: 0 success, 2 usage or fewer than two runs, 4 run folder, 7 files.
     """
-    paths = list(dict.fromkeys(names))
+    paths = list(dict.fromkeys(map(resolve_latest, names)))
     if len(paths) < 2:
         raise UsageError("compare", "needs at least two runs", "name two or more run folders")
     runs = [api.load(path, allow_code=allow_code) for path in paths]

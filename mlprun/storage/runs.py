@@ -33,6 +33,7 @@ RunState = Literal["running", "finished", "interrupted", "diverged", "failed", "
 """`crashed` is never written: it is how a run that died while running is shown."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_RUN_NAME = re.compile(rf"{_NAME.pattern}-[0-9]{{3,9}}")
 _FILES = (
     "config.yaml",
     "run.json",
@@ -50,7 +51,7 @@ _MAX_JSON = 16_000_000
 _SWEEP = "trials.sqlite"
 """a file of sweep folders, which run folders lack"""
 LATEST = "latest"
-"""the name of the newest run of a folder, as in runs/latest"""
+"""the name of the newest run of a folder, as in runs/latest: a symbolic link where the system allows it"""
 _RESTORE = "put the run's own file back"
 _PATIENCE = 0.25
 """seconds to wait for a lock; `ls` and `show` hold it for microseconds while they ask whether it is held"""
@@ -222,6 +223,12 @@ class Folder(Generic[StatusT]):
             lock.release()
             raise
         return lock
+
+    def started_at(self) -> int:
+        """Return when run.json was written, once, at the start: nanoseconds since 1970; 0 without one."""
+        with contextlib.suppress(FileNotFoundError):
+            return files.lstat(os.path.join(self.path, "run.json")).st_mtime_ns
+        return 0
 
     def record(self) -> dict[str, Any]:
         """Return run.json: what was run, where and with what."""
@@ -396,6 +403,7 @@ def create(
     check_name(name)
     with contextlib.ExitStack() as undo:
         prepared, lock = prepare(out, name, contents, undo)
+        undo.callback(_unlink_missing, out)
         final = claim(prepared, out, name)
         undo.pop_all()
     return RunFolder(final), lock
@@ -418,9 +426,14 @@ def prepare(
 
 
 def claim(prepared: str, out: str, name: str) -> str:
-    """Rename a prepared folder to the next free name NAME-001, NAME-002, ... below `out`; return its path."""
+    """Rename a prepared folder to the next free name NAME-001, NAME-002, ... below `out`; return its path.
+
+    `latest` names it before it exists: a process that dies in between leaves a link to nothing, for which
+    `resolve_latest` finds the newest run, and never one to an older run.
+    """
     while True:
         final = next_free(out, name)
+        point_latest(out, os.path.basename(final))
         with contextlib.suppress(FileExistsError):  # another process was faster
             files.claim(prepared, final)
             return final
@@ -461,22 +474,55 @@ def check_name(name: str) -> None:
 
 
 def resolve_latest(path: str) -> str:
-    """Return `path`, with FOLDER/latest replaced by the newest run in FOLDER unless such a folder exists.
+    """Return `path`, with FOLDER/latest replaced by the newest run in FOLDER unless a user put it there.
 
     The path may also be of a file in the run, such as FOLDER/latest/last.safetensors.
     """
     folder, name = os.path.split(os.path.normpath(path))
-    if os.path.basename(folder) == LATEST and files.kind(folder) is None:
+    if os.path.basename(folder) == LATEST and files.kind(folder) in (None, "symbolic link"):
         return os.path.join(resolve_latest(folder), name)
-    if name != LATEST or files.kind(path) is not None:
+    if name != LATEST:
         return path
-    written: dict[str, int] = {}
-    for run in find(folder or "."):
-        with contextlib.suppress(FileNotFoundError):  # run.json is written once, when the run is made
-            written[run.path] = files.lstat(os.path.join(run.path, "run.json")).st_mtime_ns
-    if written:
-        return max(written, key=written.__getitem__)
-    raise CheckpointError(path, "there is no run yet", "train one with mlprun train CONFIG")
+    target = _linked_run(folder)
+    if target is not None and _is_run(os.path.join(folder, target)):
+        return os.path.join(folder, target)
+    if target is None and files.kind(path) is not None:
+        return path
+    newest = _newest(folder or ".")
+    if newest is None:
+        raise CheckpointError(path, "there is no run yet", "train one with mlprun train CONFIG")
+    return newest.path
+
+
+def point_latest(folder: str, name: str | None = None) -> None:
+    """Let FOLDER/latest name a run, by default the newest one, unless it is not a link of this module."""
+    path = os.path.join(folder, LATEST)
+    if _linked_run(folder) is None and files.kind(path) is not None:
+        return
+    if name is None:
+        newest = _newest(folder)
+        name = None if newest is None else newest.name
+    if name is None:
+        files.remove_link(path)
+    else:
+        files.point_link(path, name)
+
+
+def _unlink_missing(folder: str) -> None:
+    """Remove a link to a run that was not made after all."""
+    target = _linked_run(folder)
+    if target is not None and files.kind(os.path.join(folder, target)) is None:
+        files.remove_link(os.path.join(folder, LATEST))
+
+
+def _linked_run(folder: str) -> str | None:
+    """Return the name to which FOLDER/latest links if it is one that a run gets, such as moons-001."""
+    target = files.link_target(os.path.join(folder, LATEST))
+    return target if target is not None and _RUN_NAME.fullmatch(target) else None
+
+
+def _newest(folder: str) -> RunFolder | None:
+    return max(find(folder), key=lambda run: run.started_at(), default=None)
 
 
 def open_run(path: str) -> RunFolder:
@@ -514,11 +560,16 @@ def suggest_run(path: str) -> str:
 
 
 def find(folder: str) -> list[RunFolder]:
-    """Return the run folders below `folder`, by name and number; raises CheckpointError if it is missing."""
+    """Return the run folders below `folder`, by name and number; raises CheckpointError if it is missing.
+
+    Hidden folders and a link named `latest` are left out.
+    """
     try:
         names = files.names(folder)
     except FileNotFoundError as error:
         raise CheckpointError(folder, "no such folder", "expected a folder of runs, such as runs/") from error
+    if LATEST in names and files.kind(os.path.join(folder, LATEST)) == "symbolic link":
+        names.remove(LATEST)
     paths = (os.path.join(folder, name) for name in names if not name.startswith("."))
     return [RunFolder(path) for path in sorted(paths, key=_natural) if _is_run(path)]
 

@@ -497,3 +497,13 @@ def test_a_table_is_predicted_from_python_too(home):
     assert answers.columns == ("class", "p(outer)", "p(inner)")
     assert len(answers.rows) == 2
     assert {"train", "load", "resume"} <= set(dir(mlprun))
+
+
+def test_a_pattern_of_all_runs_names_the_newest_once(call, home):
+    for rate in ("0.1", "0.2"):
+        assert call("train", "small.yaml", "-q", "--out", "pattern", f"optimizer.lr={rate}")[0] == 0
+    names = sorted(f"pattern/{name}" for name in os.listdir(home / "pattern"))
+    assert names[0] == "pattern/latest"
+    assert sorted(document(call, "compare", *names)["runs"]) == names[1:]
+    drawn = document(call, "plot", *names, "--kind", "loss", "--dpi", "40", "--out", "pictures")
+    assert sorted(one["run"] for one in drawn["runs"]) == names[1:]

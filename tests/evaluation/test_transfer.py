@@ -44,7 +44,9 @@ def test_other_names_or_another_order_are_refused(first, tmp_path, changes, opti
     dataset = table(tmp_path, "other.csv", **changes) | options
     with pytest.raises(UsageError, match=problem):
         train(tmp_path, dataset, first.folder.best)
-    assert len(list((tmp_path / "runs").iterdir())) == 1
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == sorted(
+        [first.folder.name, "latest"]
+    )
 
 
 def test_columns_are_brought_in_order_by_their_names(first, tmp_path):

@@ -95,7 +95,7 @@ def test_an_old_sweep_goes_on_as_it_was_begun(old, mlprun):
         assert found == pytest.approx(wanted, rel=2e-5)
     # a trial of this machine: elsewhere, the weights of old ones may differ in their last bits
     mlprun("sweep", "trial", old / "betas-001", len(rows), "--out", old / "extracted", "-q")
-    (trial,) = (old / "extracted").iterdir()
+    trial = (old / "extracted" / "latest").resolve()
     said = json.loads(mlprun("eval", trial, "--json"))["splits"]
     assert said["test"]["mae"] == pytest.approx(EXPECTED["betas"][-1]["test_mae"], rel=2e-5)
     mlprun("sweep", "run", old / "betas-001" / "sweep.yaml", "--out", old / "other", "-q")

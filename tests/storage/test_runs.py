@@ -42,7 +42,7 @@ def test_a_new_folder_has_its_config_record_and_status(tmp_path):
     assert run.name == "moons-001"
     expected = ["config.yaml", "lock", "my_parts.py", "run.json", "status.json"]
     assert sorted(os.listdir(run.path)) == expected
-    assert os.listdir(tmp_path / "deep" / "runs") == ["moons-001"]
+    assert sorted(os.listdir(tmp_path / "deep" / "runs")) == ["latest", "moons-001"]
     assert files.read_text(run.config, cap=100) == "name: moons\n"
     assert run.record() == {"threads": 1}
 
@@ -96,7 +96,8 @@ def test_simultaneous_creators_get_folders_of_their_own(tmp_path):
         f"{tmp_path}/moons-{number:03d}" for number in range(1, 21)
     ]
     assert all(own and state == "running" for _, own, state in found)
-    assert len(os.listdir(tmp_path)) == 20
+    assert len(os.listdir(tmp_path)) == 21
+    assert os.readlink(tmp_path / "latest") in {os.path.basename(path) for path, _, _ in found[-2:]}
 
 
 def test_at_no_moment_has_a_numbered_folder_no_config_or_no_lock(tmp_path, monkeypatch):
@@ -105,7 +106,7 @@ def test_at_no_moment_has_a_numbered_folder_no_config_or_no_lock(tmp_path, monke
     class Watching(files.System):
         def __getattribute__(self, name: str) -> object:
             for folder in os.listdir(tmp_path):
-                if not folder.startswith("."):
+                if not folder.startswith(".") and folder != "latest":
                     seen.add(folder)
                     assert {"config.yaml", "run.json", "status.json", "lock"} <= set(
                         os.listdir(tmp_path / folder)
@@ -153,13 +154,13 @@ def test_a_creation_that_fails_at_any_call_is_7_and_leaves_nothing(tmp_path, mon
         with contextlib.suppress(FileError):  # and no other error
             _, lock = runs.create(str(out), "moons", config="", record={})
         monkeypatch.undo()
-        left = os.listdir(out) if out.exists() else []
+        left = sorted(os.listdir(out)) if out.exists() else []
         if lock is not None:
             lock.release()
             break
-        assert left in ([], ["moons-001"])  # claimed already when only the last sync failed
+        assert left in ([], ["latest", "moons-001"])  # claimed already when only the last sync failed
     assert after > 0
-    assert left == ["moons-001"]
+    assert left == ["latest", "moons-001"]
 
 
 def test_source_files_cannot_take_the_place_of_the_runs_own(tmp_path):
@@ -309,8 +310,65 @@ def test_a_sound_folder_is_opened_and_through_a_link_to_it_too(tmp_path):
     run = create(tmp_path)
     assert runs.open_run(run.path).path == run.path
     assert runs.open_run(f"{run.path}/").name == "moons-001"
-    (tmp_path / "latest").symlink_to("moons-001")
-    assert runs.open_run(str(tmp_path / "latest")).status().state == "crashed"
+    (tmp_path / "mine").symlink_to("moons-001")
+    assert runs.open_run(str(tmp_path / "mine")).status().state == "crashed"
+
+
+def test_latest_links_to_the_newest_run_and_is_no_run_itself(tmp_path):
+    for number in (1, 2):
+        run = create(tmp_path)
+        assert os.readlink(tmp_path / "latest") == f"moons-{number:03d}"
+        assert runs.resolve_latest(f"{tmp_path}/latest/last.safetensors") == run.last
+    assert [found.name for found in runs.find(str(tmp_path))] == ["moons-001", "moons-002"]
+    os.utime(tmp_path / "moons-001" / "run.json", ns=(2**60, 2**61))
+    assert runs.open_run(str(tmp_path / "latest")).name == "moons-002"
+    (tmp_path / "moons-002").rename(tmp_path / "kept")
+    assert runs.open_run(str(tmp_path / "latest")).name == "moons-001"  # the newest of those that are left
+
+
+@pytest.mark.parametrize("name", ["symlink", "rename"])
+def test_without_links_latest_is_still_the_newest_run(tmp_path, monkeypatch, name):
+    create(tmp_path)
+
+    class Failing(files.System):
+        pass
+
+    def fail(source: str, target: str) -> None:
+        if os.path.islink(source) or name == "symlink":
+            raise OSError(errno.EPERM, "no links here")
+        os.rename(source, target)
+
+    setattr(Failing, name, staticmethod(fail))
+    monkeypatch.setattr(files, "system", Failing())
+    newest = create(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ["moons-001", "moons-002"]
+    assert runs.resolve_latest(str(tmp_path / "latest")) == newest.path
+
+
+@pytest.mark.parametrize("mine", ["file", "folder", "link"])
+def test_what_a_user_called_latest_stays(tmp_path, mine):
+    (tmp_path / "elsewhere").mkdir()
+    path = tmp_path / "latest"
+    {"file": path.touch, "folder": path.mkdir, "link": lambda: path.symlink_to("elsewhere")}[mine]()
+    create(tmp_path)
+    assert path.is_symlink() == (mine == "link")
+    assert path.resolve() == (tmp_path / "elsewhere" if mine == "link" else path)
+    assert [run.name for run in runs.find(str(tmp_path))] == ["moons-001"]
+    assert runs.resolve_latest(str(path)) == str(path)
+
+
+def test_a_process_killed_before_its_run_exists_leaves_the_former_one_as_latest(tmp_path, monkeypatch):
+    former = create(tmp_path)
+
+    def die(*_: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(files, "claim", die)
+    monkeypatch.setattr(files, "remove_link", lambda path: None)  # a killed process removes nothing
+    with pytest.raises(SystemExit):
+        create(tmp_path)
+    assert os.readlink(tmp_path / "latest") == "moons-002"
+    assert runs.resolve_latest(str(tmp_path / "latest")) == former.path
 
 
 def test_what_is_not_a_run_folder_is_4_and_says_why(tmp_path, monkeypatch):

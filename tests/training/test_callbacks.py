@@ -139,7 +139,7 @@ def test_an_exception_in_a_callback_ends_its_run(train: Train, tmp_path: Path) -
 
     with pytest.raises(RuntimeError, match="no more"):
         train(callbacks=[Failing()])
-    (folder,) = (tmp_path / "runs").iterdir()
+    folder = tmp_path / "runs" / "latest"
     status = mlprun.load(folder).status
     assert (status.state, status.reason) == ("failed", "no more")
 

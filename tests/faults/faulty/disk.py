@@ -141,6 +141,8 @@ class Recorder(files.System):
 
     def _rename(self, source: str, target: str) -> None:
         os.rename(source, target)
+        if os.path.islink(target):  # runs/latest, which nothing depends on
+            return
         self._note("rename", self._path(source), self._path(target))
         for known, (where, *rest) in list(self._descriptors.items()):
             if where.startswith(f"{self._path(source)}/"):
@@ -252,9 +254,11 @@ def plant(tree: Tree, path: str) -> None:
 
 
 def harvest(path: str) -> Tree:
-    """What a folder holds."""
+    """What a folder holds, apart from links."""
     tree: Tree = {}
     for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+        if entry.is_symlink():
+            continue
         if entry.is_dir():
             tree[entry.name] = harvest(entry.path)
         else:
