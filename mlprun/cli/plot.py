@@ -27,6 +27,9 @@ def plot_command(
     kind: Annotated[
         list[str] | None, Option(metavar="A,B", help="Figures to draw; see mlprun list plots.")
     ] = None,
+    every: Annotated[
+        bool, Option("--all", help="Draw all figures that apply, not only the default ones.")
+    ] = False,
     list_: Annotated[bool, Option("--list", help="List the figures that apply.")] = False,
     form: Annotated[Literal["png", "svg", "pdf"], Option("--format", help="Format of the files.")] = "png",
     out: Annotated[
@@ -47,9 +50,10 @@ def plot_command(
     allow_code: AllowCode = False,
     output: Output,
 ) -> None:
-    """Draw all applicable figures of a run or sweep.
+    """Draw the figures of a run or sweep that teach most, or all that apply.
 
     mlprun plot runs/moons-001 --open
+    mlprun plot runs/moons-001 --all
     mlprun plot runs/moons-001 --kind loss,regions --format pdf
     mlprun plot runs/moons-001 --kind regions --out regions.svg
     mlprun plot runs/wine-001 --kind regions --features alcohol,hue
@@ -62,29 +66,31 @@ def plot_command(
 
     --json prints {"run", "plots": [{"kind", "path"}], "skipped": [{"kind", "reason"}]}
       and for several runs {"runs": [{...}, ...], "together": [{"kind", "path"}]};
-      with --list {"runs": [{"run", "kinds": [{"kind", "summary", "reason" or null}]}]};
+      with --list {"runs": [{"run", "kinds": [{"kind", "default", "summary", "reason" or null}]}]};
       for sweeps the same with "sweep" and "sweeps" instead of "run" and "runs"
 
     Exit codes: 0 success, 2 usage or nothing to draw, 3 data, 4 run folder, 7 files.
     """
     paths = list(dict.fromkeys(map(resolve_latest, names)))
     kinds = [word.strip() for word in ",".join(kind or ()).split(",") if word.strip()]
+    if every and kinds:
+        raise UsageError("--all", "does not go with --kind", "use one of them")
     options = _options(features=features, split=split, epoch=epoch, epochs=epochs, parameters=parameters)
     sweeps = [path for path in paths if is_sweep(path)]
     if sweeps and len(sweeps) < len(paths):
         raise UsageError(sweeps[0], "is a sweep, unlike others", "plot runs and sweeps separately")
     if sweeps:
-        selected = _figures(figures.sweep_figures, kinds, options)
+        selected = _figures(figures.sweep_figures, kinds, options, every=every or list_)
         data = [figures.SweepData.of(path, metric=metric, of=of or "best") for path in paths]
         sources = [Source(RunFolder(path), one) for path, one in zip(paths, data, strict=True)]
     else:
         for name, text in {"metric": metric, "of": of}.items():
             if text is not None:
                 raise UsageError(f"--{name}", "does not apply to a run", "omit it")
-        selected = _figures(figures.run_figures, kinds, options)
+        selected = _figures(figures.run_figures, kinds, options, every=every or list_)
         runs = [api.load(path, allow_code=allow_code) for path in paths]
         sources = [Source(run.folder, run.figure_data) for run in runs]
-    drawing = Drawing("sweep" if sweeps else "run", selected, form, dpi, output)
+    drawing = Drawing("sweep" if sweeps else "run", selected, form, dpi, output, not (every or kinds))
     if list_:
         return drawing.list(sources)
     is_file = out is not None and drawing.is_file(out, sources)
@@ -106,17 +112,17 @@ def _options(**texts: str | None) -> dict[str, Any]:
     return options
 
 
-def _figures(registry: Any, kinds: Sequence[str], options: Mapping[str, Any]) -> list[Any]:
-    """The requested figures, or all, each with the options that it has."""
+def _figures(registry: Any, kinds: Sequence[str], options: Mapping[str, Any], *, every: bool) -> list[Any]:
+    """The requested figures, the default ones or all, each with the options that it has."""
     selected, used = [], set[str]()
-    for kind in dict.fromkeys(kinds or [part.names()[0] for part in registry]):
+    for kind in dict.fromkeys(kinds or [part.names()[0] for part in registry if part.is_default or every]):
         fields = registry[kind].model_fields if kind in registry else {}
         own = {name: value for name, value in options.items() if name in fields}
         selected.append(figures.make(registry, kind, own))
         used.update(own)
     for name in options.keys() - used:
         having = [part.names()[0] for part in registry if name in part.model_fields]
-        remedy = f"use it with {', '.join(having)}" if having else "omit it"
+        remedy = f"use it with --kind {','.join(having)}" if having else "omit it"
         raise UsageError(f"--{name}", f"does not apply to {','.join(kinds) or 'these figures'}", remedy)
     return selected
 
@@ -136,6 +142,8 @@ class Drawing(NamedTuple):
     form: str
     dpi: int
     output: Output
+    is_default: bool
+    """whether these are the default figures, of which some never apply"""
 
     def is_file(self, out: str, sources: Sequence[Source]) -> bool:
         """Return True if `--out` is an image file and not a folder. Raises UsageError for other files."""
@@ -157,12 +165,16 @@ class Drawing(NamedTuple):
         for source in sources:
             path, (reasons, _) = source.folder.path, self._reasons(source)
             summaries = {figure.name: type(figure).summary() for figure in self.figures}
+            default = {figure.name: figure.is_default for figure in self.figures}
             rows = [
-                (name, f"no: {reasons[name]}" if reasons[name] else text) for name, text in summaries.items()
+                (name, "yes" if default[name] else "", f"no: {reasons[name]}" if reasons[name] else text)
+                for name, text in summaries.items()
             ]
-            self.output.result(Table(("figure", "description, or why it does not apply"), rows, path))
+            columns = "figure", "default", "description, or why it does not apply"
+            self.output.result(Table(columns, rows, path))
             kinds = [
-                {"kind": name, "summary": text, "reason": reasons[name]} for name, text in summaries.items()
+                {"kind": name, "default": default[name], "summary": text, "reason": reasons[name]}
+                for name, text in summaries.items()
             ]
             documents.append({self.noun: path, "kinds": kinds})
         self.output.document({f"{self.noun}s": documents})
@@ -202,7 +214,9 @@ class Drawing(NamedTuple):
                 self.output.result(target)
         for warning in filter(None, (missing, *source.data.warnings)):
             self.output.message(f"warning: {warning}")
-        if skipped:
+        if self.is_default:
+            self.output.message(f"all figures: {command_line('plot', path)} --all")
+        elif skipped:
             names = ", ".join(str(one["kind"]) for one in skipped)
             self.output.message(f"not drawn: {names}; for reasons: {command}")
         return {self.noun: path, "plots": drawn, "skipped": skipped}

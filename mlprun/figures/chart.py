@@ -41,6 +41,8 @@ Side = Literal["x", "y"]
 Scale = Literal["linear", "log", "category"]
 Extent = tuple[float, float, float, float]
 """left, right, bottom, top"""
+HEADING = 0.9
+"""inches that the title, the details and the labels below take"""
 LARGEST = 1e150
 """numbers beyond it are not drawn: their squares and differences overflow"""
 
@@ -56,7 +58,7 @@ class Line:
     dashes: tuple[float, ...] = ()
     """points on and off in turn; empty for a solid line"""
     marker: str = ""
-    """a marker at about eight of its points"""
+    """a marker at each point"""
     width: float = 1.5
     opacity: float = 1.0
     has_steps: bool = False
@@ -154,22 +156,55 @@ class Region:
     color: str = style.BLACK
     dashes: tuple[float, ...] = ()
     width: float = 1.0
+    labels: tuple[str, ...] = ()
+    """what is written on the outlines of each level; none for empty ones"""
     mark: Literal["region"] = "region"
 
 
 @dataclass(frozen=True, eq=False)
 class Text:
-    """Words at `x` [N] and `y` [N], moved by `offset` points to the right and up."""
+    """Words at `x` [N] and `y` [N], moved by `offset` points to the right and up.
+
+    They start to the right of a position, or end to the left of it where they are moved to the left, and are
+    centred where they are not moved across; likewise above, below and at its height.
+    """
 
     x: Array
     y: Array
     texts: tuple[str, ...]
     color: str = style.BLACK
     offset: tuple[float, float] = (4.0, 0.0)
+    size: float = style.SIZE - 2
+    weight: Literal["normal", "bold"] = "normal"
     mark: Literal["text"] = "text"
 
 
-Mark = Line | Band | Points | Bars | HeatMap | Interval | Region | Text
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """Straight lines from (`x0`, `y0`) to (`x1`, `y1`), each [N]."""
+
+    x0: Array
+    y0: Array
+    x1: Array
+    y1: Array
+    label: str = ""
+    color: str = style.BLACK
+    width: ArrayOrNumber = 1.0
+    """points"""
+    opacity: float = 1.0
+    mark: Literal["segments"] = "segments"
+
+
+@dataclass(frozen=True, eq=False)
+class Polygons:
+    """Filled polygons with `corners` [N, V, 2] in the colours of `values` [N] on the colour scale."""
+
+    corners: Array
+    values: Array
+    mark: Literal["polygons"] = "polygons"
+
+
+Mark = Line | Band | Points | Bars | HeatMap | Interval | Region | Text | Segments | Polygons
 
 
 @dataclass(frozen=True)
@@ -185,6 +220,8 @@ class Axis:
     ticks: tuple[float, ...] | None = None
     tick_labels: tuple[str, ...] | None = None
     is_integer: bool = False
+    is_hidden: bool = False
+    """without its line, ticks and label"""
 
 
 @dataclass(frozen=True)
@@ -192,10 +229,12 @@ class ColorScale:
     """Which colours values have, and the bar that says so."""
 
     label: str
+    """of the bar; without one there is no bar"""
     low: float
     high: float
     is_log: bool = False
-    palette: Literal["cividis", "cividis_r", "Blues", "surface"] = "cividis"
+    palette: Literal["cividis", "cividis_r", "Blues", "surface", "diverging"] = "cividis"
+    """`diverging` is white in the middle"""
     ticks: tuple[float, ...] | None = None
 
 
@@ -213,7 +252,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure: what is said above it, its panels in rows, and below them every mark with a label."""
+    """A figure: what is said above it, and its panels in rows, each with the legend of its own labels."""
 
     title: str
     details: tuple[str, ...]
@@ -248,11 +287,24 @@ def is_drawable(values: Any) -> Any:
     return np.abs(values) <= LARGEST
 
 
-def scale_of(*values: Any) -> Scale:
+def scale_of(*values: Any, span: float = 30.0) -> Scale:
     """`log` for positive values that span so much that a linear axis would show only the largest."""
     known = np.concatenate([np.ravel(np.asarray(some, np.float64)) for some in values])
     known = known[np.isfinite(known)]
-    return "log" if len(known) and known.min() > 0 and known.max() / known.min() >= 30 else "linear"
+    return "log" if len(known) and known.min() > 0 and known.max() / known.min() >= span else "linear"
+
+
+def fitted_axis(label: str, marks: Iterable[Line | Band], span: float) -> Axis:
+    """The axis that shows all of these curves and bands, and of others only what lies between them."""
+    sides = [
+        side for mark in marks for side in ((mark.y,) if isinstance(mark, Line) else (mark.low, mark.high))
+    ]
+    scale = scale_of(*sides, span=span)
+    known = np.concatenate([side[np.isfinite(side)] for side in sides])
+    on = np.log(known) if scale == "log" else known
+    room = 0.05 * float(np.ptp(on)) or 0.5
+    low, high = float(on.min()) - room, float(on.max()) + room
+    return Axis(label, scale, (float(np.exp(low)), float(np.exp(high))) if scale == "log" else (low, high))
 
 
 def horizontal(y: float, label: str = "", **look: Any) -> Line:
@@ -281,22 +333,28 @@ def grid_of(
     details: Iterable[str],
     panels: Iterable[Panel],
     *,
-    columns: int = 3,
+    columns: int = 4,
     height: float = 2.3,
-    alone: float = 3.9,
+    alone: float = 3.7,
     **options: Any,
 ) -> Chart:
-    """Panels in rows of at most `columns`, each `height` inches high; `alone` is that of a chart with one.
+    """Panels in one row or, of more than `columns`, in rows of equal length.
 
-    Two or four panels are in two columns, and higher.
+    A row is `height` inches high, more where it has few panels; `alone` is the height of a chart with one.
     """
     every = tuple(panels)
-    count = len(every)
-    if columns > 2 and count in (2, 4):
-        columns, height = 2, height * 1.3
-    columns = min(columns, count)
-    tall = alone if count == 1 else -(-count // columns) * height + 1.1
+    rows = -(-len(every) // columns)
+    columns = -(-len(every) // rows)
+    tall = alone if len(every) == 1 else rows * (height + 0.3 * max(0, 3 - columns)) + HEADING
     return Chart(title, tuple(filter(None, details)), every, columns, height=tall, **options)
+
+
+def height_of(panel: Panel, *, columns: int = 1, width: float = style.PAGE, side: float = 0.9) -> float:
+    """The inches that an equal aspect makes a panel of a row high; `side` is what stands beside it."""
+    (left, right), (bottom, top) = (axis.limits or (0.0, 1.0) for axis in (panel.x, panel.y))
+    across, up = (right or 0.0) - (left or 0.0), (top or 0.0) - (bottom or 0.0)
+    ratio = abs(up / across)
+    return float(np.clip((width - side) / columns * ratio, 1.2, 4.0))
 
 
 def evenly_spaced(count: int, most: int) -> NDArray[np.int64]:

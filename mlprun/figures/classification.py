@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
+from mlprun.analysis.statistics import success_rate
 from mlprun.figures import chart, style
-from mlprun.figures.chart import Axis, Bars, Chart, ColorScale, HeatMap, Line, Mark, Panel
+from mlprun.figures.chart import Axis, Bars, Chart, ColorScale, HeatMap, Interval, Line, Mark, Panel, Points
 from mlprun.figures.figure import NetworkFigure, run_figures
 from mlprun.figures.rows import class_label
 from mlprun.figures.style import SPLITS, LineStyle
@@ -24,13 +25,21 @@ if TYPE_CHECKING:
     from mlprun.parts.metrics import Predictions
 
 CLASSES = 10
-"""classes that have a curve or panel of their own, at most: those with most rows"""
+"""classes that have a panel of their own, at most: those with most rows"""
+CURVES = 5
+"""classes that have a curve of their own, at most: those that are told apart worst"""
+AVERAGED = 501
+"""places at which curves of classes are averaged"""
 POINTS = 2000
 """points of a drawn curve, at most"""
 NAMED = 30
 """classes whose names are beside the cells, at most"""
 CALIBRATION_BINS, HISTOGRAM_BINS = 10, 20
-PANELS = 12
+CALIBRATION_ROWS = 50
+"""rows of which a calibration says something, at least"""
+PANELS = 3
+DETAILED = 5
+"""classes whose cells have shares beside counts, at most"""
 DEFAULT_SPLIT = "split whose rows are drawn; by default test, or dev where there is no test"
 
 
@@ -64,18 +73,23 @@ class ConfusionMatrix(ClassFigure):
         assert predicted.classes is not None
         count, counts = len(predicted.classes), confusion(predicted)
         total, right = int(counts.sum()), float(np.trace(counts)) / max(1, int(counts.sum()))
-        details = f"{split}, {total:,} rows; {data.describe(epoch)}; {right:.1%} on the diagonal"
-        size = float(np.clip(3 + 0.27 * count, 3.6, style.PAGE))
+        details = f"{data.describe(epoch)}; {right:.1%} of {total:,} rows on the diagonal"
+        size = float(np.clip(2.9 + 0.27 * count, 3.5, style.PAGE))
         panel = _confusion_panel(counts, tuple(style.name(name, 14) for name in predicted.classes))
-        width = min(size + 1.1, style.PAGE)
-        return Chart(f"Confusion matrix of {data.name}", (details,), (panel,), width=width, height=size)
+        title = f"Confusion matrix: {data.name}, {split}"
+        return Chart(title, (details,), (panel,), width=min(size + 0.5, style.PAGE), height=size)
 
 
 def _confusion_panel(counts: NDArray[np.int64], names: tuple[str, ...]) -> Panel:
     """Cells of true classes down and predicted ones across."""
     count = len(names)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    texts = tuple(tuple(f"{n:,}" for n in row) for row in counts)
+    if count <= DETAILED:
+        pairs = zip(counts.ravel().tolist(), shares.ravel().tolist(), strict=True)
+        written = np.reshape([f"{n:,}\n{share:.0%}" for n, share in pairs], counts.shape)
+    else:
+        written = np.reshape([f"{n:,}" if n else "" for n in counts.ravel().tolist()], counts.shape)
+    texts = tuple(map(tuple, written.tolist()))
     axis = Axis("", "category", (-0.5, count - 0.5))
     if count <= NAMED:
         axis = replace(axis, ticks=tuple(range(count)), tick_labels=names)
@@ -84,8 +98,20 @@ def _confusion_panel(counts: NDArray[np.int64], names: tuple[str, ...]) -> Panel
         replace(axis, label="predicted class"),
         replace(axis, label="true class", limits=(count - 0.5, -0.5)),
         aspect="equal",
-        colors=ColorScale("share of the true class", 0, 1, palette="Blues"),
+        colors=ColorScale("", 0, 1, palette="Blues"),
     )
+
+
+class Curve(NamedTuple):
+    """The curve of a split or a class over all thresholds."""
+
+    label: str
+    x: Array
+    y: Array
+    area: float
+    point: tuple[float, float]
+    """where the network's own threshold or choice lies"""
+    look: LineStyle
 
 
 class ThresholdCurve(NetworkFigure):
@@ -94,6 +120,8 @@ class ThresholdCurve(NetworkFigure):
     title: ClassVar[str]
     labels: ClassVar[tuple[str, str]]
     """of the axes"""
+    area: ClassVar[str]
+    """what the area under the curve is called"""
     has_steps: ClassVar[bool] = False
 
     split: SplitName | None = Field(
@@ -107,22 +135,73 @@ class ThresholdCurve(NetworkFigure):
         return None if max(present) > 1 else "all rows are of one class"
 
     def compute(self, data: RunData) -> Chart:
-        about, ranked = rankings(data, self.epoch_of(data), self.split)
+        assert data.classes is not None
+        epoch = self.epoch_of(data)
+        if len(data.classes) <= 2:
+            curves, marks = self._of_splits(data, epoch)
+            about, name = f"{data.describe(epoch)}; positive class: {style.name(data.classes[-1])}", data.name
+        else:
+            split = _unseen(data, self.split)
+            curves, marks = self._of_classes(data.predictions(split, epoch))
+            about, name = f"{data.describe(epoch)}; each class against all others", f"{data.name}, {split}"
+            if len(curves) < len(data.classes):
+                about += f"; the {len(curves)} of {len(data.classes)} classes with the smallest {self.area}"
+        for one in curves:
+            shown, label = (
+                chart.evenly_spaced(len(one.x), POINTS),
+                f"{one.label} ({self.area} {one.area:.3f})",
+            )
+            line = one.x[shown], one.y[shown]
+            marks.append(Line(*line, label, *one.look[:2], has_steps=self.has_steps))
+            x, y = np.array(one.point)[:, None]
+            marks.append(Points(x, y, color=one.look.color, size=30))
+        marks.append(chart.legend_entry("at the threshold" if len(data.classes) <= 2 else "network's choice",
+                                        color=style.GREY, size=30))  # fmt: skip
         across, up = (Axis(label, limits=(-0.01, 1.01)) for label in self.labels)
-        marks = self.guides(list(ranked.values()))
-        for name, (ranking, look) in ranked.items():
-            (x, y), area = self.curve(ranking)
-            shown, label = chart.evenly_spaced(len(x), POINTS), f"{name} ({area})"
-            marks.append(Line(x[shown], y[shown], label, *look[:2], has_steps=self.has_steps))
         panel = Panel(tuple(marks), across, up, aspect="equal")
-        return Chart(f"{self.title} of {data.name}", (about,), (panel,), width=4.7, height=5.1)
+        return Chart(f"{self.title}: {name}", (about,), (panel,), width=4.5, height=4.7)
 
-    def guides(self, ranked: list[tuple[Ranking, LineStyle]]) -> list[Mark]:
-        """What chance would give."""
+    def _of_splits(self, data: RunData, epoch: int) -> tuple[list[Curve], list[Mark]]:
+        curves, shares = [], []
+        for split in (self.split,) if self.split in data.splits else data.splits:
+            assert split is not None
+            one = data.predictions(split, epoch)
+            positive = np.asarray(one.targets) == 1
+            ranking = rank(one.outputs[:, -1], positive)
+            if ranking.positives and ranking.negatives:
+                curves.append(self.curve(split, ranking, positive, one.labels == 1, SPLITS[split]))
+                shares.append(float(positive.mean()))
+        return curves, self.guides(shares)
+
+    def _of_classes(self, one: Predictions) -> tuple[list[Curve], list[Mark]]:
+        """The classes that are told apart worst, and the mean over all classes that have rows."""
+        assert one.classes is not None
+        curves, count = list[Curve](), len(one.classes)
+        for index, name in enumerate(one.classes):
+            positive = np.asarray(one.targets) == index
+            ranking = rank(one.outputs[:, index], positive)
+            look = LineStyle(style.color_of(index, count), style.DASHES[index % len(style.DASHES)])
+            if ranking.positives and ranking.negatives:
+                label = class_label(name)
+                curves.append(self.curve(label, ranking, positive, one.labels == index, look))
+        grid = np.linspace(0, 1, AVERAGED)
+        macro = np.mean([self.at(curve, grid) for curve in curves], axis=0)
+        area = float(np.mean([curve.area for curve in curves]))
+        worst = sorted(range(len(curves)), key=lambda k: (curves[k].area, k))[:CURVES]
+        marks = self.guides([1 / count])
+        marks.append(Line(grid, macro, f"mean of {len(curves)} classes ({self.area} {area:.3f})", width=2.4))
+        return [curves[k] for k in sorted(worst)], marks
+
+    def guides(self, shares: list[float]) -> list[Mark]:
+        """What chance would give for classes with these shares of the rows."""
         raise NotImplementedError
 
-    def curve(self, ranking: Ranking) -> tuple[Any, str]:
-        """The points of a curve and the area under it."""
+    def curve(self, label: str, ranking: Ranking, positive: Any, chosen: Any, look: LineStyle) -> Curve:
+        """The curve of one ranking; `chosen` rows [N] are those that the network says are of the class."""
+        raise NotImplementedError
+
+    def at(self, curve: Curve, places: Array) -> Array:
+        """The height of a curve at places across."""
         raise NotImplementedError
 
 
@@ -130,71 +209,58 @@ class ThresholdCurve(NetworkFigure):
 class RocCurve(ThresholdCurve):
     """The ROC curve: true against false positives over all thresholds.
 
-    Of more than two classes, each is ranked against all others.
+    Of more than two classes, each is ranked against all others: the five with the smallest area, and the mean
+    over all classes. Dots are the network's own choices.
     Source: Fawcett (2006), doi.org/10.1016/j.patrec.2005.10.010
     """
 
-    title = "ROC curve"
+    title, area = "ROC curve", "AUC"
     labels = ("false positive rate", "true positive rate")
     name: Literal["roc"] = "roc"
 
-    def guides(self, ranked: list[tuple[Ranking, LineStyle]]) -> list[Mark]:
-        return [chart.diagonal(0, 1, "chance (AUC = 0.50)")]
+    def guides(self, shares: list[float]) -> list[Mark]:
+        return [chart.diagonal(0, 1, "")]
 
-    def curve(self, ranking: Ranking) -> tuple[Any, str]:
-        return ranking.roc, f"AUC = {ranking.area:.3f}"
+    def curve(self, label: str, ranking: Ranking, positive: Any, chosen: Any, look: LineStyle) -> Curve:
+        point = float(np.mean(chosen[~positive])), float(np.mean(chosen[positive]))
+        return Curve(label, *ranking.roc, ranking.area, point, look)
+
+    def at(self, curve: Curve, places: Array) -> Array:
+        heights = np.interp(places, curve.x, curve.y)
+        heights[0] = 0.0
+        return heights
 
 
 @run_figures.register
 class PrecisionRecall(ThresholdCurve):
     """Precision against recall over all thresholds.
 
-    Of more than two classes, each is ranked against all others.
-    AP is the average precision; a thin line shows what chance would give.
+    Of more than two classes, each is ranked against all others: the five with the smallest area, and the mean
+    over all classes. AP is the average precision; a thin line shows what chance would give, and dots are the
+    network's own choices.
     Source: Davis and Goadrich (2006), doi.org/10.1145/1143844.1143874
     """
 
-    title = "Precision and recall"
+    title, area = "Precision and recall", "AP"
     labels = ("recall", "precision")
     name: Literal["precision_recall"] = "precision_recall"
 
     has_steps = True
 
-    def guides(self, ranked: list[tuple[Ranking, LineStyle]]) -> list[Mark]:
-        shares = [one.positives / (one.positives + one.negatives) for one, _ in ranked]
-        return [chart.horizontal(share, "chance: share of the class") for share in dict.fromkeys(shares)]
+    def guides(self, shares: list[float]) -> list[Mark]:
+        return [chart.horizontal(float(np.mean(shares)))] if shares else []
 
-    def curve(self, ranking: Ranking) -> tuple[Any, str]:
-        return ranking.precision_recall, f"AP = {ranking.average_precision:.3f}"
+    def curve(self, label: str, ranking: Ranking, positive: Any, chosen: Any, look: LineStyle) -> Curve:
+        """Of thresholds with one recall the highest precision; nothing is known at recall 0 itself."""
+        recall, precision = ranking.precision_recall
+        gained = np.flatnonzero(np.diff(recall, prepend=0.0) > 0)
+        x, y = np.append(0.0, recall[gained]), precision[gained][[0, *range(len(gained))]]
+        hits = float(np.sum(chosen & positive))
+        point = hits / ranking.positives, hits / max(1.0, float(np.sum(chosen)))
+        return Curve(label, x, y, ranking.average_precision, point, look)
 
-
-def rankings(
-    data: RunData, epoch: int, split: str | None
-) -> tuple[str, dict[str, tuple[Ranking, LineStyle]]]:
-    """Rankings of each split (of two classes) or of each class (of more, on one split), and what they are.
-
-    Those without rows of both kinds are left out.
-    """
-    classes = data.classes
-    assert classes is not None
-    ranked: dict[str, tuple[Ranking, LineStyle]] = {}
-    if len(classes) <= 2:
-        for name in (split,) if split in data.splits else data.splits:
-            assert name is not None
-            one = data.predictions(name, epoch)
-            ranked[name] = rank(one.outputs[:, -1], one.targets == 1), SPLITS[name]
-        about = f"{data.describe(epoch)}; positive class: {style.name(classes[-1])}"
-    else:
-        chosen = _unseen(data, split)
-        one = data.predictions(chosen, epoch)
-        frequent = frequent_classes(one)
-        for k, index in enumerate(frequent):
-            ranking = rank(one.outputs[:, index], one.targets == index)
-            ranked[class_label(classes[index])] = ranking, LineStyle.of(k)
-        about = f"{chosen}, {data.describe(epoch)}; each class against all others"
-        if len(frequent) < len(classes):
-            about += f"; the {len(frequent)} of {len(classes)} classes with most rows"
-    return about, {name: pair for name, pair in ranked.items() if pair[0].positives and pair[0].negatives}
+    def at(self, curve: Curve, places: Array) -> Array:
+        return curve.y[np.minimum(np.searchsorted(curve.x, places), len(curve.y) - 1)]
 
 
 def frequent_classes(predicted: Predictions) -> list[int]:
@@ -211,7 +277,9 @@ def _unseen(data: RunData, split: str | None) -> str:
 
 @run_figures.register
 class ProbabilityHistograms(ProbabilityFigure):
-    """Histograms of probabilities by true class, of two classes at each epoch of `snapshots:`."""
+    """Histograms of probabilities: of two classes before and after training, of more by true class."""
+
+    is_default = False
 
     name: Literal["probabilities"] = "probabilities"
     split: SplitName | None = Field(None, description=DEFAULT_SPLIT)
@@ -220,99 +288,141 @@ class ProbabilityHistograms(ProbabilityFigure):
         epoch, split = self.epoch_of(data), _unseen(data, self.split)
         predicted = data.predictions(split, epoch)
         assert predicted.classes is not None
-        about, classes = f"{split}, {len(predicted.targets):,} rows", predicted.classes
+        about, classes = f"{len(predicted.targets):,} rows", predicted.classes
         if len(classes) > 2:
-            about += f"; {data.describe(epoch)}"
-            labels, axis = ("rows of that class", "rows of all others"), "predicted probability"
-            counts = {
-                class_label(classes[k]): histogram_of(predicted, k) for k in frequent_classes(predicted)
-            }
+            about = f"{data.describe(epoch)}; {about}, each in the panel of its class"
+            axis, labels = "probability of the row's class", ("right", "wrong")
+            looks = [(style.BLUE, ""), (style.VERMILLION, "/////")]
+            pairs = {class_label(classes[k]): of_class(predicted, k) for k in frequent_classes(predicted)}
         else:
-            labels = class_label(classes[-1]), class_label(classes[0])
-            axis = f"probability of {labels[0]}"
-            counts = {
-                data.describe(moment): histogram_of(data.predictions(split, moment), 1)
-                for moment in data.kept_epochs(PANELS)
+            labels = class_label(classes[0]), class_label(classes[-1])
+            axis = f"probability of {labels[1]}"
+            looks = [(style.color_of(k, 2), style.HATCHES[k]) for k in range(2)]
+            moments = dict.fromkeys((*data.kept_epochs(PANELS - 1)[:1], epoch))
+            pairs = {
+                data.describe(moment): of_two_classes(data.predictions(split, moment)) for moment in moments
             }
-        edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
-        looks = ((1, style.BLUE, ""), (0, style.ORANGE, "/////"))
-        panels = [
-            Panel(
-                tuple(
-                    Bars(edges[:-1], edges[1:], pair[side].astype(np.float64), label=labels[side],
-                         color=style.lighter(color, 0.5), edge=color, hatch=hatch)
-                    for side, color, hatch in looks
-                ),
-                Axis(axis, limits=(0, 1)), Axis("rows"), title,
+        panels = []
+        for title, pair in pairs.items():
+            bases = np.zeros(HISTOGRAM_BINS), pair[0].astype(np.float64)
+            bars = tuple(
+                _stacked(counts, base, label, color, hatch)
+                for counts, base, label, (color, hatch) in zip(pair, bases, labels, looks, strict=True)
             )
-            for title, pair in counts.items()
-        ]  # fmt: skip
-        return chart.grid_of(
-            f"Probabilities by class of {data.name}", (about,), panels, height=1.9, share="x"
-        )
+            panels.append(Panel(bars, Axis(axis, limits=(0, 1), ticks=(0, 0.5, 1)), Axis("rows"), title))
+        title = f"Predicted probabilities: {data.name}, {split}"
+        height = 2.3 if len(panels) <= 4 else 1.7
+        return chart.grid_of(title, (about,), panels, columns=5, height=height, share="both")
 
 
-def histogram_of(predicted: Predictions, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Counts [HISTOGRAM_BINS] of rows by the probability of one class: of that class, and of all others."""
-    edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
-    scores = np.clip(predicted.probabilities[:, index], 0, 1)  # the last bin takes 1 itself
+def _stacked(counts: NDArray[np.int64], base: Array, label: str, color: str, hatch: str) -> Bars:
+    """Bars on top of others, without those of no height."""
+    edges, some = np.linspace(0, 1, HISTOGRAM_BINS + 1), counts > 0
+    start, end, low = edges[:-1][some], edges[1:][some], base[some]
+    return Bars(start, end, low + counts[some], low, label, style.lighter(color, 0.5), color, hatch)
+
+
+def of_two_classes(predicted: Predictions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Counts [HISTOGRAM_BINS] of rows by the probability of the second class: of the first, of the second."""
+    scores, is_second = predicted.probabilities[:, 1], np.asarray(predicted.targets) == 1
+    return _histogram(scores[~is_second]), _histogram(scores[is_second])
+
+
+def of_class(predicted: Predictions, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Counts [HISTOGRAM_BINS] of the rows of a class by its probability: rightly predicted ones, others."""
     inside = np.asarray(predicted.targets) == index
-    return np.histogram(scores[inside], edges)[0], np.histogram(scores[~inside], edges)[0]
+    scores, right = predicted.probabilities[inside, index], predicted.labels[inside] == index
+    return _histogram(scores[right]), _histogram(scores[~right])
+
+
+def _histogram(scores: Array) -> NDArray[np.int64]:
+    return np.histogram(np.clip(scores, 0, 1), np.linspace(0, 1, HISTOGRAM_BINS + 1))[0]
 
 
 @run_figures.register
 class CalibrationCurve(ProbabilityFigure):
-    """Observed frequency against predicted probability in ten bins, with the number of rows per bin below.
+    """Observed frequency against predicted probability in bins of equally many rows, with their intervals.
 
-    Of two classes it is the probability of the second, of more that of the predicted class. ECE is the
-    expected calibration error: the mean distance from the diagonal over rows.
+    Of two classes it is the probability of the second, of more that of the predicted class. Intervals are
+    Wilson's with 95% confidence. ECE is the expected calibration error: the mean distance of the bins from
+    the diagonal over rows. Below is how the probabilities are distributed.
     Source: Guo et al. (2017), arxiv.org/abs/1706.04599
     """
 
+    is_default = False
+
     name: Literal["calibration"] = "calibration"
+    split: SplitName | None = Field(None, description=DEFAULT_SPLIT)
+
+    def check(self, data: RunData) -> str | None:
+        reason = super().check(data)
+        if reason is None:
+            split = _unseen(data, self.split)
+            count = len(data.rows(split))
+            if count < CALIBRATION_ROWS:
+                return f"{split} has {count} rows; {CALIBRATION_ROWS} say something about probabilities"
+        return reason
 
     def compute(self, data: RunData) -> Chart:
         assert data.classes is not None
-        epoch, curves, counts = self.epoch_of(data), list[Mark](), list[Mark]()
+        epoch, split = self.epoch_of(data), _unseen(data, self.split)
+        predicted = data.predictions(split, epoch)
         names = ("probability of the predicted class", "share of right predictions")
         if len(data.classes) <= 2:
             second = class_label(data.classes[-1])
             names = (f"probability of {second}", f"share of {second}")
-        edges = np.linspace(0, 1, CALIBRATION_BINS + 1)
-        for split in data.splits:
-            means, shares, rows = reliability(data.predictions(split, epoch))
-            error = float(np.sum(np.abs(means - shares) * rows) / max(1, rows.sum()))
-            look = SPLITS[split]
-            curves.append(Line(means, shares, f"{split} (ECE = {error:.3f})", *look))
-            heights = np.histogram(means, edges, weights=rows)[0] / max(1, rows.sum())
-            outline = np.append(edges, 1), np.array([0, *heights, 0])
-            counts.append(Line(*outline, "", look.color, look.dashes, has_steps=True))
-        curves.append(chart.diagonal(0, 1, "perfectly calibrated"))
+        found = reliability(predicted)
+        error = float(np.sum(np.abs(found.means - found.shares) * found.rows) / found.rows.sum())
+        color, total = SPLITS[split].color, int(found.rows.sum())
+        least, most = int(found.rows.min()), int(found.rows.max())
+        curve: tuple[Mark, ...] = (
+            chart.diagonal(0, 1, "perfectly calibrated"),
+            Interval(found.means, found.low, found.high, color=color),
+            Line(found.means, found.shares, f"{split} (ECE {error:.3f})", color, marker="o", width=1.2),
+        )
+        edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
+        rows = _histogram(found.scores).astype(np.float64)
+        bars = Bars(edges[:-1], edges[1:], rows, color=style.lighter(color, 0.6), edge=color)
         x, y = Axis(names[0], limits=(0, 1)), Axis(names[1], limits=(-0.02, 1.02))
-        panels = Panel(tuple(curves), x, y), Panel(tuple(counts), x, Axis("share of rows"))
+        each = f"{least}" if least == most else f"{least} to {most}"
+        about = f"{data.describe(epoch)}; bins of {each} of {total:,} rows; Wilson's 95% intervals"
         return Chart(
-            f"Calibration of {data.name}",
-            (data.describe(epoch),),
-            panels,
-            width=4.9,
-            height=5.6,
+            f"Calibration: {data.name}, {split}",
+            (about,),
+            (Panel(curve, x, y), Panel((bars,), x, Axis("rows"))),
+            width=4.5,
+            height=5.0,
             share="x",
-            heights=(3.2, 1),
+            heights=(3.6, 1),
         )
 
 
-def reliability(predicted: Predictions) -> tuple[Array, Array, NDArray[np.int64]]:
-    """Per bin with any rows: the mean probability, the share that came true, and the number of rows."""
+class Reliability(NamedTuple):
+    """Bins of equally many rows by probability [B], or fewer where many rows are equally probable."""
+
+    means: Array
+    """mean probabilities"""
+    shares: Array
+    """how many came true"""
+    low: Array
+    high: Array
+    rows: NDArray[np.int64]
+    scores: Array
+    """[N] the probability of each row"""
+
+
+def reliability(predicted: Predictions) -> Reliability:
+    """How often probabilities came true; rows of one probability are in one bin."""
     targets = np.asarray(predicted.targets, np.int64)
     if predicted.classes is not None and len(predicted.classes) <= 2:
         scores, came_true = predicted.probabilities[:, 1], targets == 1
     else:
         scores, came_true = predicted.probabilities.max(axis=1), targets == predicted.labels
-    bins = np.clip((scores * CALIBRATION_BINS).astype(np.int64), 0, CALIBRATION_BINS - 1)
-    rows = np.bincount(bins, minlength=CALIBRATION_BINS)
-    present = rows > 0
-    means, shares = (
-        np.bincount(bins, weights=values, minlength=CALIBRATION_BINS)[present] / rows[present]
-        for values in (scores, came_true)
-    )
-    return means, shares, rows[present]
+    inner = np.quantile(scores, np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1])
+    _, bins, rows = np.unique(np.searchsorted(inner, scores), return_inverse=True, return_counts=True)
+    means, right = (np.bincount(bins, weights=values) / rows for values in (scores, came_true))
+    rates = [
+        success_rate(round(share * n), n) for share, n in zip(right.tolist(), rows.tolist(), strict=True)
+    ]
+    low, high = np.array([rate.interval for rate in rates], np.float64).T
+    return Reliability(means, right, low, high, rows, np.asarray(scores, np.float64))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mlprun.figures import chart, style
-from mlprun.figures.chart import Axis, Chart, Line, Mark, Panel, Points
+from mlprun.figures.chart import Axis, Chart, Line, Mark, Panel, Points, Text
 from mlprun.figures.figure import RunFigure, run_figures
 from mlprun.figures.style import LineStyle
 from mlprun.parts.losses import Loss
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 POINTS = 2000
 """points of a drawn curve, more or less; a long history keeps the extremes of each stretch"""
 PANELS = 40
+SPARSE = 25
+"""points of a curve that have a marker each, at most"""
+DECADE, TAIL = 10.0, 0.1
 EPOCHS = Axis("epoch", is_integer=True)
 
 
@@ -46,12 +49,12 @@ class LossCurves(RunFigure):
         return None if loss_curves(data) else "the history has no loss that is a finite number"
 
     def compute(self, data: RunData) -> Chart:
-        lines, names = loss_curves(data), dict.fromkeys([data.config.loss.name, *_extra_losses(data.config)])
-        unit = ", of standardised targets" if data.scaled_targets else ""
-        by = f"best epoch by {data.config.best.metric}" if data.best is not None else "no dev rows"
-        loss = Axis(f"{' and '.join(names)} (mean{unit})", chart.scale_of(*(line.y for line in lines)))
-        panel = Panel((*lines, *best_marks(data, "dev_loss")), EPOCHS, loss)
-        return Chart(f"Loss of {data.name}", (by,), (panel,))
+        lines, extra = loss_curves(data), _extra_losses(data.config)
+        name = "several" if extra else data.config.loss.title or data.config.loss.name
+        unit = "losses of standardised targets" if data.scaled_targets else ""
+        loss = Axis(f"loss ({name})", chart.scale_of(*(line.y for line in lines), span=DECADE))
+        panel = Panel((*lines, *best_marks(data, "dev_loss", lines)), EPOCHS, loss)
+        return Chart(f"Loss: {data.name}", chart.joined(best_text(data), unit), (panel,), height=3.5)
 
 
 @run_figures.register
@@ -67,13 +70,12 @@ class MetricCurves(RunFigure):
 
     def compute(self, data: RunData) -> Chart:
         curves = metric_curves(data)
-        by = f"best epoch by {data.config.best.metric}" if data.best is not None else ""
         panels = [
-            Panel((*lines, *best_marks(data, f"dev_{name}")), EPOCHS, Axis(name))
+            Panel((*lines, *best_marks(data, f"dev_{name}", lines)), EPOCHS, Axis(label_of(name)))
             for name, lines in list(curves.items())[:PANELS]
         ]
-        details = (by, not_shown(list(curves)[PANELS:]))
-        return chart.grid_of(f"Metrics of {data.name}", details, panels)
+        details = chart.joined(best_text(data), not_shown(list(curves)[PANELS:]))
+        return chart.grid_of(f"Metrics: {data.name}", details, panels, alone=3.5)
 
 
 @run_figures.register
@@ -81,6 +83,7 @@ class LearningRate(RunFigure):
     """The learning rate over epochs, where a schedule changes it."""
 
     needs_data = False
+    is_default = False
 
     name: Literal["learning_rate"] = "learning_rate"
 
@@ -92,24 +95,43 @@ class LearningRate(RunFigure):
     def compute(self, data: RunData) -> Chart:
         line = curve("", data.history, "lr", LineStyle(style.BLUE))
         assert line is not None
-        rate = Axis("learning rate", chart.scale_of(line.y))
+        # a schedule that ends at nearly 0 spans many decades in its last epochs alone
+        most = np.quantile(line.y, [TAIL, 1 - TAIL])
+        rate = Axis("learning rate", chart.scale_of(most, span=DECADE**2))
         details = (f"schedule {data.config.schedule.name}",)
-        return Chart(f"Learning rate of {data.name}", details, (Panel((line,), EPOCHS, rate),), height=3.2)
+        return Chart(f"Learning rate: {data.name}", details, (Panel((line,), EPOCHS, rate),), height=2.8)
 
 
-def best_marks(data: RunData, column: str) -> tuple[Mark, ...]:
-    """A line at the best epoch and, where its dev metric is a finite number, a star.
+def best_text(data: RunData) -> str:
+    """How the best epoch was chosen."""
+    return f"best epoch by {label_of(data.config.best.metric)}" if data.best is not None else "no dev rows"
 
-    An epoch may be evaluated without being logged; the star then lies beside the drawn curve.
+
+def best_marks(data: RunData, column: str, lines: Sequence[Line]) -> tuple[Mark, ...]:
+    """A line at the best epoch with its number and, where its dev metric is a finite number, a ring.
+
+    The number stands at the end of the line that the curves are farther from.
+
+    An epoch may be evaluated without being logged; the ring then lies beside the drawn curve.
     """
     epochs = data.history.get("epoch", ())
     if data.best is None or not len(epochs):
         return ()
     value = data.best_metrics.get(column, math.nan)
-    label = f"best epoch {data.best:,}" + ("" if data.best in epochs else " (evaluated, not logged)")
-    line = chart.vertical(data.best, label, width=0.9)
-    star = Points(np.array([data.best]), np.array([value]), marker="*", size=121)
-    return (line, star) if chart.is_drawable(value) else (line,)
+    at = np.array([float(data.best)])
+    label = f"best: {data.best:,}" + ("" if data.best in epochs else " (not logged)")
+    ends = [(line.y.min(), line.y.max()) for line in lines]
+    is_high = value > (min(low for low, _ in ends) + max(high for _, high in ends)) / 2
+    side, edge = (-4.0 if data.best > 0.6 * max(epochs) else 4.0), np.array([-np.inf if is_high else np.inf])
+    text = Text(at, edge, (label,), style.GREY, (side, 3.0 if is_high else -3.0))
+    marks: tuple[Mark, ...] = (chart.vertical(data.best, width=0.9), text)
+    ring = Points(at, np.array([value]), color=style.WHITE, edge=style.SPLITS["dev"].color, size=26)
+    return (*marks, ring) if chart.is_drawable(value) else marks
+
+
+def label_of(column: str) -> str:
+    """A column of the history as axes call it: `dev loss`, `R²`."""
+    return {"r2": "R²", "roc_auc": "ROC AUC", "f1": "F1"}.get(column, column.replace("_", " "))
 
 
 def _extra_losses(config: Config) -> list[str]:
@@ -162,7 +184,7 @@ def line_of(label: str, epochs: NDArray[Any], values: NDArray[Any], look: LineSt
     """A curve over the epochs at which it is a number that an axis can hold, thinned where it is long."""
     known = chart.is_drawable(values)
     x, y = downsample(np.asarray(epochs, np.float64)[known], np.asarray(values, np.float64)[known])
-    return Line(x, y, label, *look)
+    return Line(x, y, label, *(look if len(x) <= SPARSE else look[:2]))
 
 
 def downsample(epochs: Array, values: Array) -> tuple[Array, Array]:

@@ -29,6 +29,8 @@ class Figure(Part):
 
     formats: ClassVar[tuple[str, ...]] = FORMATS
     """file formats, the first being the default"""
+    is_default: ClassVar[bool] = True
+    """whether it is drawn unless figures are named"""
 
     def unsupported_reason(self, data: Any) -> str | None:
         """Return why the figure cannot be drawn of the run or sweep; None if it can."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize, to_rgba_array
@@ -14,7 +13,18 @@ from matplotlib.patches import Rectangle
 from matplotlib.transforms import blended_transform_factory
 
 from mlprun.figures import style
-from mlprun.figures.chart import Band, Bars, HeatMap, Interval, Line, Points, Region, Text
+from mlprun.figures.chart import (
+    Band,
+    Bars,
+    HeatMap,
+    Interval,
+    Line,
+    Points,
+    Polygons,
+    Region,
+    Segments,
+    Text,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,10 +32,6 @@ if TYPE_CHECKING:
 
     from mlprun.figures.chart import Array, ColorScale, Panel
 
-SURFACE = LinearSegmentedColormap.from_list(
-    "mlprun-surface", ["#6FA3CB", "#B4CFE3", "#E2E8EA", "#F8EDD5", "#FFF2CF"]
-)
-"""from blue to cream, ever lighter, so that it reads in black and white and points stand out"""
 SMALLEST = 5.0
 """points of the smallest letters in a cell"""
 
@@ -34,27 +40,7 @@ def draw_marks(axes: Axes, panel: Panel, colors: ColorScale | None) -> dict[str,
     """Draw the marks in their order; returns what stands in a legend by its label."""
     handles: dict[str, Any] = {}
     for index, mark in enumerate(panel.marks):
-        handle: Any = None
-        zorder = 2 + index / 100
-        match mark:
-            case Line(y=y) if np.ndim(y) == 2:
-                handle = _draw_lines(axes, mark, colors, zorder)
-            case Line():
-                handle = _draw_line(axes, mark, zorder)
-            case Band():
-                handle = _draw_band(axes, mark, zorder)
-            case Points():
-                handle = _draw_points(axes, mark, colors, zorder)
-            case Bars():
-                handle = _draw_bars(axes, mark, zorder)
-            case HeatMap():
-                _draw_heat_map(axes, mark, colors)
-            case Interval():
-                handle = _draw_interval(axes, mark, zorder)
-            case Region():
-                _draw_region(axes, mark, zorder)
-            case Text():
-                _draw_text(axes, mark, zorder)
+        handle = _DRAWING[type(mark)](axes, mark, colors, 2 + index / 100)
         label = getattr(mark, "label", "")
         if label:
             handles.setdefault(label, handle)
@@ -75,7 +61,9 @@ def _dashed(dashes: tuple[float, ...]) -> Any:
     return (0, dashes) if dashes else "-"
 
 
-def _draw_line(axes: Axes, mark: Line, zorder: float) -> Any:
+def _draw_line(axes: Axes, mark: Line, colors: ColorScale | None, zorder: float) -> Any:
+    if np.ndim(mark.y) == 2:
+        return _draw_lines(axes, mark, colors, zorder)
     x, y, transform = _on_edges(axes, mark.x, mark.y)
     (line,) = axes.plot(
         x,
@@ -84,7 +72,6 @@ def _draw_line(axes: Axes, mark: Line, zorder: float) -> Any:
         color=mark.color,
         linestyle=_dashed(mark.dashes),
         marker=mark.marker or None,
-        markevery=-(-len(x) // 12) or 1,
         linewidth=mark.width,
         alpha=mark.opacity,
         drawstyle="steps-pre" if mark.has_steps else "default",
@@ -106,7 +93,7 @@ def _draw_lines(axes: Axes, mark: Line, colors: ColorScale | None, zorder: float
     return Line2D([], [], color=mark.color, linewidth=mark.width)
 
 
-def _draw_band(axes: Axes, mark: Band, zorder: float) -> Any:
+def _draw_band(axes: Axes, mark: Band, _: ColorScale | None, zorder: float) -> Any:
     fill = axes.fill_between if mark.along == "x" else axes.fill_betweenx
     look: Any = {"color": mark.color, "alpha": mark.opacity, "linewidth": 0}
     return fill(mark.position, mark.low, mark.high, zorder=zorder, **look)
@@ -131,7 +118,7 @@ def _draw_points(axes: Axes, mark: Points, colors: ColorScale | None, zorder: fl
     )  # fmt: skip
 
 
-def _draw_bars(axes: Axes, mark: Bars, zorder: float) -> Any:
+def _draw_bars(axes: Axes, mark: Bars, _: ColorScale | None, zorder: float) -> Any:
     """Bars as one collection, since `Axes.bar` takes seconds for many."""
     low = np.broadcast_to(mark.base, np.shape(mark.start))
     along = np.stack([mark.start, mark.start, mark.end, mark.end], axis=1)
@@ -145,7 +132,7 @@ def _draw_bars(axes: Axes, mark: Bars, zorder: float) -> Any:
     return Rectangle((0, 0), 1, 1, linewidth=0.7, **look)
 
 
-def _draw_heat_map(axes: Axes, mark: HeatMap, colors: ColorScale | None) -> None:
+def _draw_heat_map(axes: Axes, mark: HeatMap, colors: ColorScale | None, _: float) -> None:
     rows, columns = mark.values.shape
     left, right, bottom, top = extent = mark.extent or (-0.5, columns - 0.5, -0.5, rows - 0.5)
     if mark.palette:
@@ -173,33 +160,72 @@ def _draw_heat_map(axes: Axes, mark: HeatMap, colors: ColorScale | None) -> None
         axes.text(x, y, mark.texts[row][column], fontsize=letters, **look)
 
 
-def _draw_interval(axes: Axes, mark: Interval, zorder: float) -> Any:
+def _draw_interval(axes: Axes, mark: Interval, _: ColorScale | None, zorder: float) -> Any:
     lines = axes.vlines if mark.along == "x" else axes.hlines
     look: Any = {"color": mark.color, "linewidth": mark.width}
     lines(mark.position, mark.low, mark.high, zorder=zorder, **look)
     return Line2D([], [], **look)
 
 
-def _draw_region(axes: Axes, mark: Region, zorder: float) -> None:
+def _draw_region(axes: Axes, mark: Region, _: ColorScale | None, zorder: float) -> None:
     """Outlines at the levels that the values cross; matplotlib warns of the others."""
     crossed = [level for level in mark.levels if mark.values.min() < level < mark.values.max()]
-    if crossed:
-        axes.contour(
-            mark.values, extent=mark.extent, levels=crossed, colors=mark.color, linewidths=mark.width,
-            linestyles=[_dashed(mark.dashes)], zorder=zorder,
-        )  # fmt: skip
+    if not crossed:
+        return
+    drawn = axes.contour(
+        mark.values, extent=mark.extent, levels=crossed, colors=mark.color, linewidths=mark.width,
+        linestyles=[_dashed(mark.dashes)], zorder=zorder,
+    )  # fmt: skip
+    if mark.labels:
+        names = dict(zip(mark.levels, mark.labels, strict=True))
+        written = [level for level in crossed if names[level]]
+        texts = drawn.clabel(written, fmt=names, fontsize=style.SIZE - 2.5, inline_spacing=2)
+        for text in texts:
+            text.set_zorder(zorder + 1)
 
 
-def _draw_text(axes: Axes, mark: Text, zorder: float) -> None:
-    xs, ys, transform = _on_edges(axes, mark.x, mark.y)
-    right, up = mark.offset
-    look: Any = {"ha": "left" if right else "center", "va": "bottom" if up else "center", "color": mark.color}
+def _draw_segments(axes: Axes, mark: Segments, _: ColorScale | None, zorder: float) -> Any:
+    ends = np.stack([np.column_stack([mark.x0, mark.y0]), np.column_stack([mark.x1, mark.y1])], axis=1)
+    look: Any = {"colors": mark.color, "alpha": mark.opacity, "zorder": zorder, "capstyle": "round"}
+    axes.add_collection(LineCollection(list(ends), linewidths=mark.width, **look))
+    axes.autoscale_view()
+    return Line2D([], [], color=mark.color, linewidth=2)
+
+
+_ACROSS = {-1: "right", 0: "center", 1: "left"}
+_UP = {-1: "top", 0: "center", 1: "bottom"}
+
+
+def _draw_text(axes: Axes, mark: Text, _: ColorScale | None, zorder: float) -> None:
+    across, up = (int(np.sign(side)) for side in mark.offset)
+    look: Any = {"ha": _ACROSS[across], "va": _UP[up], "color": mark.color, "weight": mark.weight}
     look["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
-    for x, y, text in zip(xs, ys, mark.texts, strict=True):
+    for x, y, text in zip(mark.x, mark.y, mark.texts, strict=True):
+        one_x, one_y, transform = _on_edges(axes, np.array([x]), np.array([y]))
         axes.annotate(
-            text, (x, y), xycoords=transform, xytext=mark.offset, textcoords="offset points",
-            fontsize=style.SIZE - 2, annotation_clip=False, zorder=zorder + 2, **look,
+            text, (one_x[0], one_y[0]), xycoords=transform, xytext=mark.offset, textcoords="offset points",
+            fontsize=mark.size, annotation_clip=False, zorder=zorder + 2, **look,
         )  # fmt: skip
+
+
+def _draw_polygons(axes: Axes, mark: Polygons, colors: ColorScale | None, zorder: float) -> None:
+    look: Any = {"edgecolors": "face", "linewidths": 0.2, "zorder": zorder, **_colors_of(colors)}
+    axes.add_collection(PolyCollection(list(mark.corners), array=mark.values, **look))
+    axes.autoscale_view()
+
+
+_DRAWING: dict[type[Any], Any] = {
+    Line: _draw_line,
+    Band: _draw_band,
+    Points: _draw_points,
+    Bars: _draw_bars,
+    HeatMap: _draw_heat_map,
+    Interval: _draw_interval,
+    Region: _draw_region,
+    Text: _draw_text,
+    Segments: _draw_segments,
+    Polygons: _draw_polygons,
+}
 
 
 def _colors_of(scale: ColorScale | None) -> dict[str, Any]:
@@ -210,7 +236,7 @@ def _colors_of(scale: ColorScale | None) -> dict[str, Any]:
 
 def colormap(scale: ColorScale) -> Any:
     """The colours of a scale, from low to high."""
-    return SURFACE if scale.palette == "surface" else mpl.colormaps[scale.palette]
+    return LinearSegmentedColormap.from_list(scale.palette, style.PALETTES[scale.palette])
 
 
 def norm_of(scale: ColorScale) -> Any:

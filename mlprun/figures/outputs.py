@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlprun.figures.run_data import RunData
     from mlprun.parts.metrics import Predictions
 
-PANELS = 12
+PANELS = 4
 ROWS = 200
 """rows drawn, at most"""
 
@@ -32,6 +32,8 @@ class OutputFigure(RunFigure):
 
     Several outputs are shades in a grid of rows and outputs instead.
     """
+
+    is_default = False
 
     name: Literal["outputs"] = "outputs"
     split: SplitName = Field("train", description="split whose rows are drawn")
@@ -71,7 +73,7 @@ class OutputFigure(RunFigure):
             f"the first of {len(names)} targets" if len(names) > 1 else "",
         )
         return chart.grid_of(
-            f"Outputs of {data.name}", details, panels, height=1.75, share="both", colors=colors
+            f"Outputs: {data.name}", details, panels, height=2.0, share="both", colors=colors
         )
 
 
@@ -81,7 +83,7 @@ def _label(data: RunData, predicted: Predictions) -> str:
     if not predicted.probabilistic:
         return "output"
     one = predicted.outputs.shape[1] == 1
-    return f"probability of class {style.name(predicted.classes[-1])}" if one else "probability"
+    return f"probability of {class_label(predicted.classes[-1])}" if one else "probability"
 
 
 def _bar_panel(outputs: Array, truth: NDArray[Any], predicted: Predictions, label: str, epoch: int) -> Panel:

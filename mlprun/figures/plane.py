@@ -48,6 +48,8 @@ class Plane:
     """what the figures say of it; empty where the inputs are the plane"""
     spread: float = np.inf
     """root mean square distance of the train rows from `origin` within the plane"""
+    has_equal_units: bool = True
+    """whether both axes measure the same, so that lengths on them may be compared"""
     variance_share: float = 1.0
     """share of the variance of the train rows that lies within the plane"""
 
@@ -82,7 +84,10 @@ def pair_plane(preprocessing: Preprocessing, inputs: NDArray[Any], features: Seq
     axes = np.eye(len(names))[pair]
     shown = (style.name(names[across]), style.name(names[up]))
     offset = origin[pair] * scales[pair] + means[pair]
-    plane = Plane(shown, origin, axes.T * scales[pair], axes / scales[pair][:, None], offset)
+    equal = bool(scales[across] == scales[up])
+    plane = Plane(
+        shown, origin, axes.T * scales[pair], axes / scales[pair][:, None], offset, has_equal_units=equal
+    )
     if len(names) == 2:
         return plane
     spread = float(np.sqrt(np.square((inputs - origin)[:, pair]).sum(axis=1).mean()))
@@ -112,7 +117,7 @@ def principal_plane(inputs: NDArray[Any]) -> Plane:
         two.T,
         two,
         np.zeros(2),
-        f"principal components (PC) of {chosen.shape[1]} inputs with their shares of the variance",
+        f"principal components (PC) of {chosen.shape[1]} inputs",
         float(np.sqrt(total * sum(shares) / len(chosen))),
-        sum(shares),
+        variance_share=sum(shares),
     )

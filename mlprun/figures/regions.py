@@ -11,7 +11,15 @@ from pydantic import Field
 from mlprun.figures import chart, style
 from mlprun.figures.chart import Axis, Chart, ColorScale, HeatMap, Mark, Panel, Region
 from mlprun.figures.figure import NetworkFigure, RunFigure, run_figures
-from mlprun.figures.rows import limits_of, many_classes, row_marks, shown_rows, thinning
+from mlprun.figures.rows import (
+    class_label,
+    limits_of,
+    many_classes,
+    plane_height,
+    row_marks,
+    shown_rows,
+    thinning,
+)
 from mlprun.parts import SplitName
 
 if TYPE_CHECKING:
@@ -22,11 +30,16 @@ GRID = 200
 """points of the grid on each side"""
 MIN_SHARE = 0.5
 """of the variance of the train rows that a plane must hold to be drawn unasked"""
-PANELS = 12
+PANELS = 4
+"""epochs beside one another, at most"""
 FRAMES = 60
 """frames of an animation, at most"""
-LEVELS = 10
+LEVELS = 8
 """lines of a surface, more or less"""
+SHADES = 16
+"""of each class, from white where it is as probable as all others to its colour"""
+STRONGEST = 0.45
+"""share of a class's colour in the strongest shade"""
 
 
 class PlaneFigure(RunFigure):
@@ -68,6 +81,8 @@ class DecisionRegions(PlaneFigure, NetworkFigure):
 class DecisionFrames(PlaneFigure):
     """Decision regions at epoch 0, at the epochs of `snapshots:`, at the best and the last, side by side."""
 
+    is_default = False
+
     name: Literal["frames"] = "frames"
 
     def check(self, data: RunData) -> str | None:
@@ -75,13 +90,21 @@ class DecisionFrames(PlaneFigure):
 
     def compute(self, data: RunData) -> Chart:
         found = surfaces(data, data.kept_epochs(PANELS), self.features, "train", scale=0.4)
-        title = f"{found.title} over training"
-        return chart.grid_of(title, found.details, found.panels, share="both", colors=found.colors)
+        height = plane_height(found.panels[0], columns=len(found.panels), bar=found.colors is not None)
+        return replace(
+            found,
+            title=f"{found.title}, over training",
+            columns=len(found.panels),
+            height=height,
+            share="both",
+        )
 
 
 @run_figures.register
 class Animation(PlaneFigure):
     """Decision regions from epoch 0 to the last as an animated GIF, a frame for each kept epoch."""
+
+    is_default = False
 
     name: Literal["animation"] = "animation"
     formats = ("gif",)
@@ -114,16 +137,17 @@ def surfaces(
     outputs = [np.asarray(one.outputs, np.float64).reshape(GRID, GRID, -1) for one in predicted]
     extent, colors = (*ends[0], *ends[1]), None
     if classes is not None and outputs[0].shape[2] > 1:
-        marks = [_class_regions(one, len(classes), extent) for one in outputs]
+        marks = [class_regions(one, predicted[0].probabilistic, extent) for one in outputs]
     else:
         numbers, threshold = [one[:, :, 0] for one in outputs], predicted[0].threshold
-        known = [0, 1] if predicted[0].probabilistic else [*numbers, *(one.truth for one in rows)]
-        colors = _color_scale(data, known, threshold)
+        known = [*numbers, *(one.truth for one in rows if classes is None)]
+        colors = _color_scale(data, [0, 1] if predicted[0].probabilistic else known, threshold)
         marks = [_surface(one, colors, None if classes is None else threshold, extent) for one in numbers]
     targets, count = data.preprocessing.target_names, len(data.models)
     details = (
         *chart.joined(
-            f"slice: {plane.note}; faded points lie farther from it" if plane.note else "",
+            data.describe(epochs[0]) if len(epochs) == 1 else "",
+            f"slice: {plane.note}; fainter points lie off it" if plane.note else "",
             thinning(rows),
             f"{len(epochs)} of {count} snapshots" if 1 < len(epochs) < count else "",
             f"the first of {len(targets)} targets" if len(targets) > 1 else "",
@@ -133,55 +157,69 @@ def surfaces(
     )
     what = "Decision regions" if classes is not None else f"Predicted {style.name(targets[0])}"
     x, y = (Axis(name, limits=side) for name, side in zip(plane.names, ends, strict=True))
-    points = row_marks(rows, classes, scale=scale)
-    panels = (
-        Panel((*surface, *points), x, y, data.describe(epoch))
+    points, aspect = row_marks(rows, classes, scale=scale), "equal" if plane.has_equal_units else "auto"
+    panels = tuple(
+        Panel((*surface, *points), x, y, data.describe(epoch) if len(epochs) > 1 else "", aspect)  # type: ignore[arg-type]
         for epoch, surface in zip(epochs, marks, strict=True)
     )
-    return Chart(f"{what} of {data.name}", details, tuple(panels), height=4.9, colors=colors)
+    height = plane_height(panels[0], bar=colors is not None)
+    return Chart(f"{what}: {data.name}", details, panels, height=height, colors=colors)
 
 
 def _color_scale(data: RunData, values: list[Any], threshold: float) -> ColorScale:
-    """What one output is, with round numbers at which lines are drawn."""
+    """What one output is, with round numbers at which lines are drawn.
+
+    Of classes it is white where both are as probable, or at the threshold of outputs that are no
+    probabilities, and as dark at one end as at the other.
+    """
     low, high = float(min(map(np.min, values))), float(max(map(np.max, values)))
     if low == high:
         low, high = low - 0.5, high + 0.5
-    label = style.name(data.preprocessing.target_names[0])
+    label, palette = style.name(data.preprocessing.target_names[0]), "surface"
     if data.classes is not None:
-        positive = style.name(data.classes[-1])
-        is_probable = (low, high) == (0, 1)
-        label = (
-            f"probability of class {positive}"
-            if is_probable
-            else f"output (class {positive} above {threshold:g})"
-        )
+        positive, palette = class_label(data.classes[-1]), "diverging"
+        if (low, high) == (0, 1):
+            label = f"probability of {positive}"
+            return ColorScale(label, 0, 1, palette="diverging", ticks=(0.1, 0.3, 0.5, 0.7, 0.9))
+        label = f"output ({positive} above {threshold:g})"
+        reach = max(high - threshold, threshold - low)
+        low, high = threshold - reach, threshold + reach
     ticks = tuple(style.round_ticks(low, high, LEVELS))
-    return ColorScale(label, low, high, palette="surface", ticks=ticks)
+    return ColorScale(label, low, high, palette=palette, ticks=ticks)  # type: ignore[arg-type]
 
 
-def _cells(values: Array, extent: Extent, palette: tuple[str, ...] = ()) -> HeatMap:
-    """Cells around the points of the grid."""
+def cells(values: Array, extent: Extent, palette: tuple[str, ...] = ()) -> HeatMap:
+    """Cells around the points of a grid."""
     left, right, bottom, top = extent
-    across, up = (right - left) / (GRID - 1) / 2, (top - bottom) / (GRID - 1) / 2
+    rows, columns = values.shape
+    across, up = (right - left) / (columns - 1) / 2, (top - bottom) / (rows - 1) / 2
     return HeatMap(values, (left - across, right + across, bottom - up, top + up), palette)
 
 
 def _surface(values: Array, colors: ColorScale, threshold: float | None, extent: Extent) -> list[Mark]:
-    """One output with lines at its levels, and a bold one where the class changes."""
+    """One output with labelled lines at its levels, and a bold one where the class changes."""
+    levels = tuple(tick for tick in colors.ticks or () if tick != threshold)
+    names = tuple(map(style.number, levels))
     marks: list[Mark] = [
-        _cells(values, extent),
-        Region(values, extent, colors.ticks or (), "#555555", width=0.6),
+        cells(values, extent),
+        Region(values, extent, levels, "#555555", width=0.6, labels=names),
     ]
     if threshold is not None:
         marks.append(Region(values, extent, (threshold,), width=1.6))
     return marks
 
 
-def _class_regions(outputs: Array, count: int, extent: Extent) -> list[Mark]:
-    """The class with the largest output at each point, with outlines."""
-    chosen = outputs.argmax(axis=2)
-    palette = tuple(style.lighter(style.color_of(k, count), 0.62) for k in range(count))
-    marks: list[Mark] = [_cells(chosen.astype(np.float64), extent, palette)]
+def class_regions(outputs: Array, is_probable: bool, extent: Extent) -> list[Mark]:  # noqa: FBT001
+    """The class with the largest output [R, C, K] at each point, in shades of how probable, with outlines."""
+    count, chosen = outputs.shape[2], outputs.argmax(axis=2)
+    certainty = (outputs.max(axis=2) - 1 / count) / (1 - 1 / count) if is_probable else np.ones(chosen.shape)
+    shade = np.clip(np.rint(certainty * (SHADES - 1)), 0, SHADES - 1)
+    palette = tuple(
+        style.lighter(style.color_of(k, count), 1 - STRONGEST * step / (SHADES - 1))
+        for k in range(count)
+        for step in range(SHADES)
+    )
+    marks: list[Mark] = [cells(chosen * SHADES + shade, extent, palette)]
     for index in map(int, np.unique(chosen)):
         others = np.delete(outputs, index, axis=2).max(axis=2)
         marks.append(Region(outputs[:, :, index] - others, extent, (0.0,), width=0.9))

@@ -7,17 +7,23 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from mlprun.figures import chart, style
-from mlprun.figures.chart import Axis, Chart, Line, Panel, Points
+from mlprun.figures.chart import Axis, Chart, ColorScale, Line, Mark, Panel, Points, Polygons, Text
+from mlprun.figures.density import hexagons
 from mlprun.figures.figure import NetworkFigure, run_figures
-from mlprun.figures.rows import ROWS
 from mlprun.figures.style import SPLITS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mlprun.figures.chart import Array
     from mlprun.figures.run_data import RunData
 
-TARGETS = 6
+TARGETS = 4
 BINS = 24
+HEXAGONS = 5000
+"""rows from which on hexagons show how many there are, in place of points"""
+COUNTED = 200_000
+"""rows of a split that are counted, at most"""
 
 
 class SplitPredictions(NamedTuple):
@@ -29,11 +35,26 @@ class SplitPredictions(NamedTuple):
     total: int
     """rows of the split, of which these are some"""
 
-    def points(self, x: Array, y: Array) -> Points:
-        """The rows as points in the split's colour and marker."""
-        color, _, marker = SPLITS[self.split]
-        size = float(np.clip(3000 / max(1, len(x)), 6, 26))
-        return Points(x, y, f"{self.split} ({self.total:,} rows)", color, marker, size)
+    @property
+    def is_dense(self) -> bool:
+        """Whether the rows are too many for points."""
+        return self.total > HEXAGONS
+
+    def marks(self, x: Array, y: Array, ends: tuple[tuple[float, float], tuple[float, float]]) -> list[Mark]:
+        """The rows as points in the split's colour, or as hexagons in the colours of their number."""
+        if self.is_dense:
+            found = hexagons(np.column_stack([x, y]), ends)
+            return [Polygons(found.corners, found.counts.astype(np.float64))]
+        size = float(np.clip(3000 / max(1, len(x)), 4, 22))
+        return [Points(x, y, color=SPLITS[self.split].color, size=size, opacity=0.7)]
+
+    @property
+    def quality(self) -> str:
+        """R² and the root mean square error."""
+        error = self.predicted - self.true
+        rmse, spread = float(np.sqrt(np.mean(error**2))), float(np.var(self.true))
+        score = f"R² {style.format_mathtext(f'{1 - rmse**2 / spread:.3f}')}\n" if spread else ""
+        return f"{score}RMSE {style.format_mathtext(f'{rmse:.3g}')}"
 
 
 class RegressionFigure(NetworkFigure):
@@ -43,13 +64,13 @@ class RegressionFigure(NetworkFigure):
         return "targets are classes" if data.classes is not None else None
 
     def targets(self, data: RunData) -> dict[str, list[SplitPredictions]]:
-        """What the network predicts for some rows of every split, for the first targets."""
+        """What the network predicts for the rows of every split, for the first targets."""
         epoch, found = self.epoch_of(data), dict[str, list[SplitPredictions]]()
         for k, target in enumerate(data.preprocessing.target_names[:TARGETS]):
             some = found.setdefault(style.name(target), [])
             for split in data.splits:
                 one = data.predictions(split, epoch)
-                rows = chart.evenly_spaced(len(one.outputs), ROWS)
+                rows = chart.evenly_spaced(len(one.outputs), COUNTED)
                 true, predicted = (
                     np.asarray(side[rows, k], np.float64) for side in (one.targets, one.outputs)
                 )
@@ -57,38 +78,53 @@ class RegressionFigure(NetworkFigure):
         return found
 
     def details(self, data: RunData) -> tuple[str, ...]:
-        """The epoch, and which rows and targets are shown."""
-        counts = {split: len(data.rows(split)) for split in data.splits}
-        fewer = [f"{ROWS:,} of {total:,} {split} rows" for split, total in counts.items() if total > ROWS]
+        """The epoch, and which targets are shown."""
         count = len(data.preprocessing.target_names)
         cut = f"the first {TARGETS} of {count} targets" if count > TARGETS else ""
-        return chart.joined(data.describe(self.epoch_of(data)), *fewer, cut)
+        return chart.joined(data.describe(self.epoch_of(data)), cut)
+
+
+def _counts(panels: Sequence[Panel]) -> ColorScale | None:
+    """The colours of hexagons, where there are any."""
+    values = [mark.values for panel in panels for mark in panel.marks if isinstance(mark, Polygons)]
+    return (
+        ColorScale("rows", 1, float(max(map(np.max, values))), is_log=True, palette="Blues")
+        if values
+        else None
+    )
 
 
 @run_figures.register
 class PredictedAgainstTrue(RegressionFigure):
-    """Predicted against true numbers on every split; a perfect prediction lies on the diagonal."""
+    """Predicted against true numbers, a panel for each split; a perfect prediction lies on the diagonal.
+
+    Beyond 5,000 rows hexagons show how many there are.
+    """
 
     name: Literal["predictions"] = "predictions"
 
     def compute(self, data: RunData) -> Chart:
         panels = []
         for target, splits in self.targets(data).items():
-            both = np.concatenate([side for one in splits for side in (one.true, one.predicted)])
-            low, high = float(both.min()), float(both.max())
-            room = (high - low) * 0.04 or 1.0
-            ends = low - room, high + room
-            diagonal = chart.diagonal(*ends, "predicted = true")
-            points = (one.points(one.true, one.predicted) for one in splits)
-            x, y = (Axis(f"{word} {target}", limits=ends) for word in ("true", "predicted"))
-            panels.append(Panel((diagonal, *points), x, y, aspect="equal"))
-        title = f"Predicted and true values of {data.name}"
-        return chart.grid_of(title, self.details(data), panels, columns=2, height=2.9, alone=5.4)
+            ends = _with_room([side for one in splits for side in (one.true, one.predicted)])
+            ticks = tuple(style.round_ticks(*ends, 4))
+            x, y = (Axis(f"{word} {target}", limits=ends, ticks=ticks) for word in ("true", "predicted"))
+            for one in splits:
+                text = Text(*CORNER, (one.quality,), offset=(4, -3))
+                marks = *one.marks(one.true, one.predicted, (ends, ends)), chart.diagonal(*ends, ""), text
+                panels.append(Panel(marks, x, y, f"{one.split} ({one.total:,})", aspect="equal"))
+        return chart.grid_of(
+            f"Predicted and true values: {data.name}", self.details(data), panels, columns=len(splits),
+            height=2.3, alone=4.4, colors=_counts(panels),
+        )  # fmt: skip
 
 
 @run_figures.register
 class Residuals(RegressionFigure):
-    """Residuals (predicted minus true) against predictions, and how they are distributed on each split."""
+    """Residuals (predicted minus true) against predictions, a panel for each split, and their distributions.
+
+    Beyond 5,000 rows hexagons show how many there are.
+    """
 
     name: Literal["residuals"] = "residuals"
 
@@ -96,16 +132,30 @@ class Residuals(RegressionFigure):
         panels, zero = list[Panel](), chart.horizontal(0)
         for target, splits in self.targets(data).items():
             residuals = [one.predicted - one.true for one in splits]
-            edges = np.histogram_bin_edges(np.concatenate(residuals), BINS)
-            points, shares = list[Points](), list[Line]()
+            ends = _with_room([one.predicted for one in splits]), _with_room(residuals)
+            edges, shares = np.linspace(*ends[1], BINS + 1), list[Line]()
+            x, y = Axis(f"predicted {target}", limits=ends[0]), Axis(f"residual of {target}", limits=ends[1])
             for one, values in zip(splits, residuals, strict=True):
-                points.append(one.points(one.predicted, values))
+                text = Text(*CORNER, (one.quality,), offset=(4, -3))
+                marks = *one.marks(one.predicted, values, ends), zero, text
+                panels.append(Panel(marks, x, y, f"{one.split} ({one.total:,})"))
                 heights = np.histogram(values, edges)[0] / max(1, len(values))
                 outline = np.array([0, *heights, 0]), np.append(edges[0], edges)
-                shares.append(Line(*outline, "", *SPLITS[one.split][:2], has_steps=True))
-            y = Axis(f"residual of {target}\n(predicted − true)")
-            panels.append(Panel((zero, *points), Axis(f"predicted {target}"), y))
-            panels.append(Panel((zero, *shares), Axis("share of rows")))
+                shares.append(Line(*outline, one.split, *SPLITS[one.split][:2], has_steps=True))
+            panels.append(Panel((zero, *shares), Axis("share of rows"), y, "distribution"))
         return chart.grid_of(
-            f"Residuals of {data.name}", self.details(data), panels, columns=2, share="row", widths=(3, 1.3)
-        )
+            f"Residuals (predicted − true): {data.name}", self.details(data), panels, columns=len(splits) + 1,
+            height=2.4, share="row", colors=_counts(panels),
+        )  # fmt: skip
+
+
+CORNER = np.array([-np.inf]), np.array([np.inf])
+"""the upper left one of a panel"""
+
+
+def _with_room(some: Sequence[Array]) -> tuple[float, float]:
+    """The ends of an axis of all these values."""
+    values = np.concatenate(some)
+    low, high = float(values.min()), float(values.max())
+    room = (high - low) * 0.05 or 1.0
+    return low - room, high + room

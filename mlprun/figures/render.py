@@ -23,6 +23,7 @@ from matplotlib.text import Text
 from mlprun import files
 from mlprun.config.tree import printable
 from mlprun.figures import style
+from mlprun.figures.legend import legends
 from mlprun.figures.marks import colormap, draw_marks, norm_of
 from mlprun.figures.registry import compute, format_of
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis as MplAxis
 
     from mlprun.figures.chart import Axis, Chart, ColorScale
+    from mlprun.figures.legend import Legend
 
 DPI = 200
 FRAME_DPI = 120
@@ -62,8 +64,15 @@ RC: Any = {
     "grid.color": "#dddddd",
     "grid.linewidth": 0.5,
     "lines.markersize": 4.0,
-    "legend.frameon": False,
-    "legend.handlelength": 2.6,
+    "legend.framealpha": 0.85,
+    "legend.edgecolor": "none",
+    "legend.fancybox": False,
+    "legend.borderaxespad": 0.3,
+    "legend.borderpad": 0.3,
+    "legend.labelspacing": 0.3,
+    "legend.handlelength": 2.2,
+    "legend.handletextpad": 0.6,
+    "legend.columnspacing": 1.2,
     "hatch.linewidth": 0.5,
     "hatch.color": "#333333",
     # names may hold dollar signs; what they enclose is no formula
@@ -208,20 +217,19 @@ def _draw(chart: Chart) -> NotebookFigure:
     room = 0.07 / chart.height if len(chart.panels) > 1 else 0  # between the title and those of panels
     figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06, rect=(0, 0, 1, 1 - room))
     every = _subplots(figure, chart)
-    handles: dict[str, Any] = {}
-    for axes, panel in zip(every, chart.panels, strict=True):
-        handles |= draw_marks(axes, panel, panel.colors or chart.colors)
+    for axes, panel, legend in zip(every, chart.panels, legends(chart), strict=True):
+        handles = draw_marks(axes, panel, panel.colors or chart.colors)
         axes.set_title(panel.title, loc="left", pad=4)
         axes.set_aspect(panel.aspect)
         for axis, wanted in ((axes.xaxis, panel.x), (axes.yaxis, panel.y)):
             _set_axis(axis, wanted, chart.columns)
+        _draw_legend(axes, legend, handles)
         if panel.colors is not None:
             _draw_bar(panel.colors, [axes])
     _label_axes(every, chart)
     if chart.colors is not None:
         _draw_bar(chart.colors, every)
     _set_title(figure, chart.title, chart.details)
-    _draw_legend(figure, handles)
     for text in figure.findobj(Text):
         text.set_text(escape(text.get_text()))
     axes_of_figure = [axis for axes in every for axis in (axes.xaxis, axes.yaxis)]
@@ -252,13 +260,16 @@ def _subplots(figure: Figure, chart: Chart) -> list[Axes]:
 
 
 def _label_axes(every: Sequence[Axes], chart: Chart) -> None:
-    """Name the axes; a name that all panels have stands once per column and once per row."""
+    """Name the axes; a name that all panels have stands once per row and once per column, or once of many."""
     same_x, same_y = (len({getattr(panel, side).label for panel in chart.panels}) == 1 for side in "xy")
+    is_once = same_x and chart.columns > 2
+    if is_once:
+        every[0].figure.supxlabel(chart.panels[0].x.label, fontsize=style.SIZE)
     for index, (axes, panel) in enumerate(zip(every, chart.panels, strict=True)):
         is_lowest = index + chart.columns >= len(every)
         if is_lowest:
             axes.xaxis.set_tick_params(labelbottom=True)
-        if is_lowest or not same_x:
+        if (is_lowest and not is_once) or not same_x:
             axes.set_xlabel(panel.x.label)
         if index % chart.columns == 0 or not same_y:
             axes.set_ylabel(panel.y.label)
@@ -266,6 +277,9 @@ def _label_axes(every: Sequence[Axes], chart: Chart) -> None:
 
 def _set_axis(axis: MplAxis, wanted: Axis, columns: int) -> None:
     axes, side = axis.axes, axis.axis_name  # type: ignore[attr-defined]
+    if wanted.is_hidden:
+        axis.set_visible(False)
+        axes.spines["bottom" if side == "x" else "left"].set_visible(False)
     if wanted.scale == "category":
         axes.grid(visible=False, axis=side)
     elif wanted.scale == "log":
@@ -317,6 +331,8 @@ def _separate_labels(axis: MplAxis) -> None:
 
 def _draw_bar(scale: ColorScale, every: Sequence[Axes]) -> None:
     """A bar of the colours at the right of panels."""
+    if not scale.label:
+        return
     drawn = ScalarMappable(norm_of(scale), colormap(scale))
     bar = every[0].figure.colorbar(drawn, ax=every, pad=0.02, aspect=30, label=scale.label)
     if scale.is_log:
@@ -325,11 +341,13 @@ def _draw_bar(scale: ColorScale, every: Sequence[Axes]) -> None:
         bar.set_ticks(scale.ticks, labels=[style.number(tick) for tick in scale.ticks])
 
 
-def _draw_legend(figure: Figure, handles: dict[str, Any]) -> None:
-    """One legend under the panels, where it hides nothing."""
-    if handles:
-        longest = max(map(len, handles))
-        columns = min(len(handles), max(1, int(figure.get_size_inches()[0] / (0.6 + 0.08 * longest))))
-        # matplotlib fills a legend column by column and makes the first ones longer
-        order = [name for column in range(columns) for name in list(handles)[column::columns]]
-        figure.legend([handles[name] for name in order], order, loc="outside lower center", ncols=columns)
+def _draw_legend(axes: Axes, legend: Legend, handles: dict[str, Any]) -> None:
+    """The legend of one panel, in its emptiest corner or above it."""
+    labels = list(legend.entries)
+    if not labels:
+        return
+    place: dict[str, Any] = {"loc": legend.place}
+    if legend.place == "above":
+        place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderpad": 0.2}
+    drawn = axes.legend([handles[label] for label in labels], labels, ncols=legend.columns, **place)
+    drawn.set_zorder(20)

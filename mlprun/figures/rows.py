@@ -9,7 +9,20 @@ import numpy as np
 from pydantic import Field
 
 from mlprun.figures import chart, style
-from mlprun.figures.chart import Axis, Chart, ColorScale, HeatMap, Line, Mark, Panel, Points
+from mlprun.figures.chart import (
+    Axis,
+    Chart,
+    ColorScale,
+    HeatMap,
+    Line,
+    Mark,
+    Panel,
+    Points,
+    Polygons,
+    Region,
+    Text,
+)
+from mlprun.figures.density import hexagons
 from mlprun.figures.figure import NetworkFigure, RunFigure, run_figures
 from mlprun.figures.style import SPLITS
 
@@ -19,7 +32,12 @@ if TYPE_CHECKING:
     from mlprun.figures.run_data import RunData
 
 ROWS = 2000
-"""rows of a split in one chart, at most: evenly spread ones"""
+"""rows drawn as points in one chart, at most: evenly spread ones"""
+DENSE = 100_000
+"""rows of a split that densities are computed from, at most"""
+DENSITY_BINS = 80
+NAMING, NEIGHBOURS = 600, 8
+"""rows that places of class names are chosen from, at most, and their neighbours that count"""
 NAMED_CLASSES = len(style.COLORS)
 """classes that have a colour and a marker of their own and an entry in the legend, at most"""
 SEQUENCES = 40
@@ -32,6 +50,8 @@ CURVES = 6
 class DataFigure(RunFigure):
     """The rows in the plane of two inputs (or principal components), with classes and splits marked."""
 
+    is_default = False
+
     name: Literal["data"] = "data"
     features: tuple[str, str] | None = Field(
         None, description="two inputs for the axes; by default the principal components of more than two"
@@ -42,28 +62,30 @@ class DataFigure(RunFigure):
 
     def compute(self, data: RunData) -> Chart:
         dataset = data.config.dataset.name
-        title = f"Data of {data.name}" + (f": {dataset}" if dataset != data.name else "")
+        title = f"Data: {data.name}" + (f" ({dataset})" if not data.name.startswith(dataset) else "")
         target = style.name(data.preprocessing.target_names[0])
         if data.has_tokens:
             return _sequences(data, title, target)
-        colors, note = None, ""
         if data.preprocessing.width == 1:
             rows = shown_rows(data, None, data.splits)
-            marks, x, y = split_marks(rows), Axis(style.name(data.preprocessing.names[0])), Axis(target)
+            x, y = Axis(style.name(data.preprocessing.names[0])), Axis(target)
             if data.classes is not None:
                 names = tuple(map(style.name, data.classes))
                 y = Axis(target, ticks=tuple(range(len(names))), tick_labels=names)
-        else:
-            plane = data.plane(self.features)
-            rows = shown_rows(data, replace(plane, spread=np.inf), data.splits)
-            note = plane.note if self.features is None else ""
-            x, y = (Axis(name, limits=ends) for name, ends in zip(plane.names, limits_of(rows), strict=True))
-            marks = row_marks(rows, data.classes)
-            if data.classes is None:
-                values = np.concatenate([one.truth for one in rows])
-                colors = ColorScale(target, float(values.min()), float(values.max()))
+            return Chart(title, chart.joined(thinning(rows)), (Panel(split_marks(rows), x, y),))
+        plane = data.plane(self.features)
+        rows = shown_rows(data, replace(plane, spread=np.inf), data.splits)
+        ends, colors, marks = limits_of(rows), None, row_marks(rows, data.classes)
+        if data.classes is None:
+            values = np.concatenate([one.truth for one in rows])
+            colors = ColorScale(target, float(values.min()), float(values.max()))
+            marks = (*_means(rows, ends), *marks) if is_dense(rows) else marks
+        x, y = (Axis(name, limits=side) for name, side in zip(plane.names, ends, strict=True))
+        panel = Panel(marks, x, y, aspect="equal" if plane.has_equal_units else "auto")
+        note = plane.note if self.features is None else ""
         details = (*chart.joined(note, thinning(rows)), *many_classes(data.classes))
-        return Chart(title, details, (Panel(marks, x, y),), height=4.6, colors=colors)
+        height = plane_height(panel, bar=colors is not None)
+        return Chart(title, details, (panel,), height=height, colors=colors)
 
 
 @run_figures.register
@@ -91,7 +113,13 @@ class FittedCurve(NetworkFigure):
             names = data.classes if outputs.shape[1] > 1 else data.classes[-1:]
             axis = "probability" if predicted.probabilistic else "output"
         lines = tuple(
-            Line(inputs, outputs[:, k], f"network: {style.name(name)}", style.COLORS[k + 2], style.DASHES[k])
+            Line(
+                inputs,
+                outputs[:, k],
+                "network" if len(names) == 1 else style.name(name),
+                style.COLORS[k + 2],
+                style.DASHES[k],
+            )
             for k, name in enumerate(names[:CURVES])
         )
         fewer = f"the first {CURVES} of {len(names)} outputs" if len(names) > CURVES else ""
@@ -100,7 +128,7 @@ class FittedCurve(NetworkFigure):
         x = Axis(style.name(data.preprocessing.names[0]), limits=(low, high))
         y = Axis(style.name(names[0]) if data.classes is None and len(names) == 1 else axis)
         details = chart.joined(data.describe(epoch), thinning(rows), fewer)
-        return Chart(f"Fit of {data.name}", details, (Panel((*points, *lines), x, y),))
+        return Chart(f"Fit: {data.name}", details, (Panel((*points, *lines), x, y),))
 
 
 # --- rows as points, for all charts that show some
@@ -116,33 +144,50 @@ class SplitRows:
     total: int
     """rows of the split, of which these are some"""
     opacity: Array
+    places: Array
+    """[M, 2] positions of more of them, for densities"""
+    truths: Array
+    """[M]"""
 
 
 def shown_rows(
     data: RunData, plane: Plane | None, splits: tuple[str, ...], epoch: int | None = None
 ) -> tuple[SplitRows, ...]:
-    """The rows of the splits in a plane, with class ids or their first target.
+    """Some rows of the splits in a plane, with class ids or their first target: ROWS of all splits together.
 
     Without a plane, their only input is across and the truth up, in the user's units.
     """
     found, (means, scales) = [], data.preprocessing.input_units
-    for split in splits:
-        rows = data.rows(split, epoch)
-        chosen = chart.evenly_spaced(len(rows), ROWS)
-        inputs, truth = rows.inputs[chosen], np.asarray(rows.truth, np.float64)[chosen]
+    every = {split: data.rows(split, epoch) for split in splits}
+    share = ROWS / max(ROWS, sum(map(len, every.values())))
+    for split, rows in every.items():
+        chosen = chart.evenly_spaced(len(rows), max(1, int(len(rows) * share)))
+        truth = np.asarray(rows.truth, np.float64)
         truth = truth if truth.ndim == 1 else truth[:, 0]
         if plane is None:
-            positions, opacity = np.column_stack([inputs * scales + means, truth]), np.ones(len(truth))
+            positions = np.column_stack([rows.inputs[chosen] * scales + means, truth[chosen]])
+            opacity = np.ones(len(chosen))
         else:
-            positions, opacity = plane.project(inputs), plane.opacity(inputs)
-        found.append(SplitRows(split, positions, truth, len(rows), opacity))
+            positions, opacity = plane.project(rows.inputs[chosen]), plane.opacity(rows.inputs[chosen])
+        dense = (positions, truth[chosen])
+        if share < 1 and plane is not None:
+            some = chart.evenly_spaced(len(rows), DENSE)
+            dense = plane.project(rows.inputs[some]), truth[some]
+        found.append(SplitRows(split, positions, truth[chosen], len(rows), opacity, *dense))
     return tuple(found)
+
+
+def is_dense(rows: tuple[SplitRows, ...]) -> bool:
+    """Return True for more rows than are drawn as points."""
+    return sum(one.total for one in rows) > ROWS
 
 
 def thinning(rows: tuple[SplitRows, ...]) -> str:
     """What a chart says where it does not show all rows."""
-    fewer = [one for one in rows if len(one.positions) < one.total]
-    return ", ".join(f"{len(one.positions):,} of {one.total:,} {one.split} rows shown" for one in fewer)
+    shown, total = (
+        sum(counts) for counts in zip(*((len(one.positions), one.total) for one in rows), strict=True)
+    )
+    return f"{shown:,} of {total:,} rows as points" if shown < total else ""
 
 
 def many_classes(classes: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -158,38 +203,92 @@ def limits_of(rows: tuple[SplitRows, ...]) -> list[tuple[float, float]]:
     return list(zip((low - room).tolist(), (high + room).tolist(), strict=True))
 
 
+def plane_height(panel: Panel, *, columns: int = 1, bar: bool = False) -> float:
+    """The height of a chart with one row of panels in a plane."""
+    if panel.aspect == "auto":
+        return 4.4 if columns == 1 else 2.9
+    return chart.HEADING + chart.height_of(panel, columns=columns, side=1.6 if bar else 0.7)
+
+
 def marker_size(rows: tuple[SplitRows, ...]) -> float:
     """Smaller markers where there are many, in points squared."""
-    return float(np.clip(9000 / max(1, sum(len(one.positions) for one in rows)), 5, 34))
+    return float(np.clip(9000 / max(1, sum(len(one.positions) for one in rows)), 5, 30))
 
 
 def row_marks(
     rows: tuple[SplitRows, ...], classes: tuple[str, ...] | None, *, scale: float = 1.0
 ) -> tuple[Mark, ...]:
-    """Rows with a marker and colour for each class, or coloured by their target, and their legend.
+    """Rows with a marker and colour for each class and its name among them, or coloured by their target.
 
-    Of classes, train is filled, dev hollow, and test filled with a black rim.
+    Of classes, train is filled, dev hollow, and test in between. Of more rows than are drawn, outlines show
+    where half and nine tenths of a class are.
     """
     size, marks = marker_size(rows) * scale, list[Mark]()
     for one in rows:
         label, (x, y) = rows_label(one), one.positions.T
         if classes is None:
             marker, values = SPLITS[one.split].marker, one.truth
-            look: Any = {"marker": marker, "edge": style.BLACK, "values": values, "opacity": one.opacity}
+            look: Any = {"marker": marker, "edge": "#444444", "values": values, "opacity": one.opacity}
             marks.append(Points(x, y, label, size=size, **look))
             continue
-        marks.append(chart.legend_entry(label, **_split_look(one.split, style.GREY)))
+        if len(rows) > 1:
+            marks.append(chart.legend_entry(label, **_split_look(one.split, style.GREY)))
         for index in map(int, np.unique(one.truth)):
             look = _split_look(one.split, style.color_of(index, len(classes)))
             look["marker"] = style.MARKERS[index] if len(classes) <= NAMED_CLASSES else "o"
             here = one.truth == index
             marks.append(Points(x[here], y[here], size=size, opacity=one.opacity[here], **look))
-    for k, name in enumerate(classes or ()):
-        if len(classes or ()) <= NAMED_CLASSES:
-            marks.append(
-                chart.legend_entry(class_label(name), color=style.COLORS[k], marker=style.MARKERS[k])
-            )
+    if classes is not None and len(classes) <= NAMED_CLASSES:
+        marks += _outlines(rows) if is_dense(rows) else []
+        marks += [_names(rows, classes)] if scale == 1.0 else []
     return tuple(marks)
+
+
+def _names(rows: tuple[SplitRows, ...], classes: tuple[str, ...]) -> Text:
+    """The name of each class where its rows are many and those of others far away."""
+    places, truth = (np.concatenate([getattr(one, side) for one in rows]) for side in ("positions", "truth"))
+    chosen = chart.evenly_spaced(len(places), NAMING)
+    truth, known = truth[chosen], places[chosen]
+    unit = (known - known.min(axis=0)) / np.maximum(np.ptp(known, axis=0), 1e-300)
+    distances = np.linalg.norm(unit[:, None] - unit[None], axis=2)
+    at, names = [], []
+    for index in map(int, np.unique(truth)):
+        here = truth == index
+        own = np.sort(distances[here][:, here], axis=1)[:, : 1 + NEIGHBOURS].mean(axis=1)
+        others = distances[here][:, ~here].min(axis=1, initial=1.0)
+        at.append(known[here][np.argmax(others - 2 * own)])
+        names.append(style.name(classes[index], 16))
+    x, y = np.array(at).T
+    return Text(x, y, tuple(names), offset=(0, 0), size=style.SIZE, weight="bold")
+
+
+def _outlines(rows: tuple[SplitRows, ...]) -> list[Mark]:
+    """Where the densest half and nine tenths of each class are."""
+    from scipy.ndimage import gaussian_filter
+
+    places, truth = (np.concatenate([getattr(one, side) for one in rows]) for side in ("places", "truths"))
+    ends = limits_of(rows)
+    marks = list[Mark]()
+    for index in map(int, np.unique(truth)):
+        x, y = places[truth == index].T
+        counts = np.histogram2d(x, y, DENSITY_BINS, ends)[0].T
+        density = gaussian_filter(counts, 1.5, mode="constant")
+        ordered = np.sort(density.ravel())[::-1]
+        mass = np.cumsum(ordered) / ordered.sum()
+        levels = sorted({float(ordered[np.searchsorted(mass, share)]) for share in (0.5, 0.9)})
+        left, right, bottom, top = (end for side in ends for end in side)
+        across, up = (right - left) / DENSITY_BINS / 2, (top - bottom) / DENSITY_BINS / 2
+        extent = left + across, right - across, bottom + up, top - up
+        marks.append(Region(density, extent, tuple(levels), style.COLORS[index], width=1.4))
+    return marks
+
+
+def _means(rows: tuple[SplitRows, ...], ends: list[tuple[float, float]]) -> list[Mark]:
+    """Hexagons with the mean target of the rows in them."""
+    places, truth = (np.concatenate([getattr(one, side) for one in rows]) for side in ("places", "truths"))
+    found = hexagons(places, ends)
+    sums = np.bincount(found.cells, weights=truth)
+    return [Polygons(found.corners, sums / found.counts)]
 
 
 def split_marks(rows: tuple[SplitRows, ...]) -> tuple[Mark, ...]:
@@ -203,18 +302,17 @@ def split_marks(rows: tuple[SplitRows, ...]) -> tuple[Mark, ...]:
 
 def class_label(name: str) -> str:
     """A class as legends call it; a number by itself would not say that it is one."""
-    return f"class {style.name(name)}"
+    return f"class {name}" if name.isdecimal() else style.name(name)
 
 
 def rows_label(rows: SplitRows) -> str:
     """A split as legends call it."""
-    return f"{rows.split} ({rows.total:,} rows)"
+    return f"{rows.split} ({rows.total:,})"
 
 
 def _split_look(split: str, color: str) -> dict[str, Any]:
-    if split == "dev":
-        return {"color": style.WHITE, "edge": color}
-    return {"color": color, "edge": style.WHITE if split == "train" else style.BLACK}
+    fill = {"train": color, "dev": style.WHITE, "test": style.lighter(color, 0.6)}[split]
+    return {"color": fill, "edge": style.WHITE if split == "train" else color}
 
 
 # --- sequences of tokens

@@ -40,6 +40,20 @@ DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1, 1.3), (6, 2, 1, 2), (3,
 HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++", "----", "oooo", "||||", "**")
 SHADES = ("#00224e", "#1a386f", "#434e6c", "#61656f", "#7d7c78", "#9b9476", "#bcae6c", "#dec958", "#fee838")
 """from dark to light, as cividis: Nunez, Anderton and Renslow (2018), doi.org/10.1371/journal.pone.0199239"""
+PALETTES: dict[str, tuple[str, ...]] = {
+    "cividis": SHADES,
+    "cividis_r": SHADES[::-1],
+    # colorbrewer2.org, by Cynthia Brewer
+    "Blues": (
+        *("#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c"),
+        "#08306b",
+    ),
+    # from blue to cream, ever lighter, so that it reads in black and white and points stand out
+    "surface": ("#6FA3CB", "#B4CFE3", "#E2E8EA", "#F8EDD5", "#FFF2CF"),
+    # the first two classes, or less and more: blue and orange of one lightness (86 in CIELAB) around white
+    "diverging": ("#bfdbec", WHITE, "#f4d48b"),
+}
+"""colour scales from low to high, linear between these colours in sRGB"""
 GUIDE: Any = {"color": GREY, "width": 1.0, "dashes": (4, 3)}
 """a line that values are compared with, such as equality or chance"""
 

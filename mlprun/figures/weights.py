@@ -21,27 +21,37 @@ MATRICES = 12
 DENSITY_WEIGHTS = 3000
 """weights that a violin's outline is computed from, at most: evenly spread ones of the sorted weights"""
 DENSITY_POINTS = 120
-DOTS = 120
-"""a matrix with at most so many weights shows each as a dot"""
+DOTS = 50
+"""weights that are dots; more are violins"""
 POINTS = 5000
 HALF_WIDTH = 0.43
 
 
 def weights_of(data: RunData, *epochs: int) -> dict[str, list[Array]]:
     """The weights [P] of the first matrices and embeddings by name, after each of the epochs."""
-    networks = [data.networks[epoch] for epoch in epochs]
-    wanted = {id(matrix) for matrix in networks[0].weights()}
-    names = [name for name, parameter in networks[0].named_parameters() if id(parameter) in wanted]
-    values = [dict(network.named_parameters()) for network in networks]
-    return {name: [_flat(one[name]) for one in values] for name in names[:MATRICES]}
+    models = [data.models[epoch] for epoch in epochs]
+    return {name: [_flat(one[name]) for one in models] for name in _matrices(data)[:MATRICES]}
+
+
+def _matrices(data: RunData) -> list[str]:
+    """The names of weight matrices and embeddings in the order of layers."""
+    if data.trained is None:
+        return []
+    tensors = data.trained.alone.tensors()
+    return [name for name, (_, shape) in tensors.items() if name.endswith("weight") and len(shape) == 2]
+
+
+def short_name(parameter: str) -> str:
+    """A weight matrix as axes call it: its layer."""
+    return style.name(parameter.removesuffix(".weight"), 18)
 
 
 def _flat(parameter: Any) -> Array:
-    return np.asarray(parameter.detach().numpy(), np.float64).ravel()
+    return np.asarray(parameter, np.float64).ravel()
 
 
 def _details(data: RunData, before: int, after: int) -> tuple[str, ...]:
-    count = len(data.networks[before].weights())
+    count = len(_matrices(data))
     fewer = f"the first {MATRICES} of {count} matrices" if count > MATRICES else ""
     return chart.joined(f"epoch {before:,} and {data.describe(after)}", fewer)
 
@@ -49,12 +59,12 @@ def _details(data: RunData, before: int, after: int) -> tuple[str, ...]:
 def _unchanged_reason(data: RunData, epoch: int) -> str | None:
     if epoch == min(data.models):
         return "the network drawn is that of epoch 0"
-    return None if next(iter(data.networks.values())).weights() else "the network has no weight matrix"
+    return None if _matrices(data) else "the network has no weight matrix"
 
 
 @run_figures.register
 class WeightViolins(NetworkFigure):
-    """The distribution of the weights of each matrix before training and after, as violins."""
+    """The weights of each matrix before training and after: dots, or violins of 50 and more."""
 
     needs_data = False
 
@@ -66,40 +76,47 @@ class WeightViolins(NetworkFigure):
     def compute(self, data: RunData) -> Chart:
         before, after = min(data.models), self.epoch_of(data)
         weights = weights_of(data, before, after)
-        looks = (f"epoch {before:,} (left)", style.SKY), (f"epoch {after:,} (right)", style.ORANGE)
+        looks = (f"epoch {before:,}", "#999999"), (data.describe(after), style.BLUE)
         marks: list[Mark] = [chart.horizontal(0, width=0.8, dashes=())]
         for position, pair in enumerate(weights.values()):
             for sign, values, look in zip((-1, 1), pair, looks, strict=True):
-                marks += _violin(values, position, sign, *look)
+                marks += _side(values, position, sign, *look)
         count = len(weights)
-        names = tuple(f"{style.name(name)}\n{len(pair[0]):,} weights" for name, pair in weights.items())
+        names = tuple(f"{short_name(name)}\n{len(pair[0]):,} weights" for name, pair in weights.items())
         x = Axis("weight matrix", "category", (-0.6, count - 0.4), tuple(range(count)), names)
-        details = (*_details(data, before, after), "white dots are medians, thick bars quartiles")
-        return Chart(f"Weights of {data.name}", details, (Panel(tuple(marks), x, Axis("weight")),))
+        return Chart(
+            f"Weights: {data.name}", _details(data, before, after), (Panel(tuple(marks), x, Axis("weight")),)
+        )
 
 
-def _violin(values: Array, position: int, sign: int, label: str, color: str) -> list[Mark]:
-    """Half a violin on its side of `position`, with the quartiles, and single weights where they are few."""
+def _side(values: Array, position: int, sign: int, label: str, color: str) -> list[Mark]:
+    """The weights on one side of `position` as dots, or as half a violin with its quartiles."""
     finite = np.sort(values[np.isfinite(values)])
     if not len(finite):
         return []
+    if len(finite) < DOTS:
+        x = position + sign * (0.2 + 0.22 * chart.jitter(len(finite)))
+        dots = Points(x, finite, label, color, size=16, opacity=0.9)
+        ends, median = position + sign * np.array([0.06, 0.34]), float(np.median(finite))
+        return [dots, Line(ends, np.repeat(median, 2), color=style.BLACK, width=1.2)]
     if finite[0] < finite[-1]:
         from scipy.stats import gaussian_kde
 
         grid = np.linspace(finite[0], finite[-1], DENSITY_POINTS)
         density = gaussian_kde(finite[chart.evenly_spaced(len(finite), DENSITY_WEIGHTS)])(grid)
         rim = position + sign * HALF_WIDTH * density / density.max()
-        marks: list[Mark] = [Band(grid, np.full(len(grid), float(position)), rim, label, color, along="y")]
+        fill = style.lighter(color, 0.35)
+        marks: list[Mark] = [Band(grid, np.full(len(grid), float(position)), rim, label, fill, along="y")]
     else:
         ends = np.array([position, position + sign * HALF_WIDTH])
         marks = [Line(ends, np.repeat(finite[0], 2), label, color, width=2.5)]
-    if len(finite) <= DOTS:
-        marks.append(Points(np.full(len(finite), position + sign * 0.1), finite, size=7, opacity=0.7))
     low, median, high = np.quantile(finite, [0.25, 0.5, 0.75])[:, None]
     x = np.array([position + sign * 0.03])
-    marks.append(Interval(x, low, high, width=2.2))
-    marks.append(Points(x, median, color=style.WHITE, size=10, edge=style.BLACK))
-    return marks
+    return [
+        *marks,
+        Interval(x, low, high, width=2.2),
+        Points(x, median, color=style.WHITE, size=10, edge=style.BLACK),
+    ]
 
 
 @run_figures.register
@@ -107,6 +124,7 @@ class WeightChanges(RunFigure):
     """Each weight after training (or some epochs) against itself before; unchanged ones on the diagonal."""
 
     needs_data = False
+    is_default = False
 
     name: Literal["weight_changes"] = "weight_changes"
     epochs: tuple[NonNegativeInt, NonNegativeInt] | None = Field(
@@ -132,18 +150,19 @@ class WeightChanges(RunFigure):
             low, high = min(first.min(), second.min()), max(first.max(), second.max())
             room = 0.1 * (high - low) or 0.1
             limits = float(low - room), float(high + room)
+            ticks = tuple(style.round_ticks(*limits, 4))
             chosen = chart.evenly_spaced(len(first), POINTS)
             size = float(np.clip(2000 / len(chosen), 4, 26))
             points = Points(first[chosen], second[chosen], color=style.BLUE, size=size, opacity=0.8)
             fewer = f", {len(chosen):,} shown" if len(chosen) < len(first) else ""
             panels.append(
                 Panel(
-                    (chart.diagonal(*limits, "unchanged"), points),
-                    Axis(x, limits=limits),
-                    Axis(y, limits=limits),
-                    f"{style.name(name)} ({len(first):,}{fewer})",
+                    (chart.diagonal(*limits, ""), points),
+                    Axis(x, limits=limits, ticks=ticks),
+                    Axis(y, limits=limits, ticks=ticks),
+                    f"{short_name(name)} ({len(first):,}{fewer})",
                     aspect="equal",
                 )
             )
-        title = f"Changes of weights of {data.name}"
-        return chart.grid_of(title, _details(data, before, after), panels, alone=4.6)
+        details = (*_details(data, before, after), "unchanged weights lie on the dashed line")
+        return chart.grid_of(f"Changes of weights: {data.name}", details, panels, height=2.1, alone=4.4)

@@ -47,6 +47,8 @@ class Loss(Part):
     """of numeric targets"""
     standardizable: ClassVar[bool] = True
     """whether numeric targets may be standardised; not where values have a meaning (counts, probabilities)"""
+    title: ClassVar[str] = ""
+    """what figures call it; by default its name"""
     torch_name: ClassVar[str]
     """the function in torch.nn.functional, of values and targets [B, K] with a `reduction`"""
 
@@ -174,6 +176,7 @@ class BCE(Loss):
     target_kind = "classes"
     standardizable = False
     bounds = (0, 1)
+    title = "binary cross-entropy"
 
     name: Literal["bce"] = "bce"
 
@@ -238,6 +241,7 @@ class CrossEntropy(ClassLoss):
     """
 
     activation = "softmax"
+    title = "cross-entropy"
 
     name: Literal["cross_entropy"] = "cross_entropy"
     label_smoothing: float = Field(
@@ -258,6 +262,7 @@ class NLL(ClassLoss):
     """
 
     activation = "log_softmax"
+    title = "negative log-likelihood"
 
     name: Literal["nll"] = "nll"
 
@@ -303,6 +308,7 @@ class KLDiv(Loss):
     activation = "softmax"
     standardizable = False
     output_per_class = True
+    title = "Kullback-Leibler divergence"
 
     name: Literal["kl_div"] = "kl_div"
 
@@ -350,6 +356,7 @@ class PoissonNLL(Loss):
     target_kind = "numbers"
     standardizable = False
     bounds = (0, math.inf)
+    title = "Poisson negative log-likelihood"
 
     name: Literal["poisson_nll"] = "poisson_nll"
     full: bool = Field(
@@ -379,6 +386,7 @@ class MSE(Regression):
     """
 
     torch_name = "mse_loss"
+    title = "mean squared error"
 
     name: Literal["mse"] = "mse"
 
@@ -391,6 +399,7 @@ class MAE(Regression):
     """
 
     torch_name = "l1_loss"
+    title = "mean absolute error"
 
     name: Literal["mae"] = "mae"
 

@@ -48,10 +48,22 @@ def test_a_run_is_drawn_into_its_own_folder(plotted: Plotted, folders: tuple[str
     assert code == 0
     assert [f"{run}/plots/{kind}.png" for kind in drawn] == out.splitlines()
     assert set(drawn) < set(KINDS)
-    assert {"loss", "metrics", "data", "regions", "confusion", "roc", "weights"} <= set(drawn)
+    assert {"loss", "metrics", "regions", "confusion", "roc", "weights"} <= set(drawn)
+    assert set(drawn) == {kind for kind in drawn if figures.run_figures[kind].is_default}
     assert sorted(os.listdir(f"{run}/plots")) == sorted(f"{kind}.png" for kind in drawn)
+    assert err == f"all figures: mlprun plot {run} --all\n"
+
+
+def test_all_figures_that_apply_are_drawn_when_asked_for(plotted: Plotted, folders: tuple[str, str]) -> None:
+    run = folders[0]
+    code, out, err = plotted(run, "--all", "--dpi", "40")
+    drawn = [Path(line).stem for line in out.splitlines()]
+    assert code == 0
+    assert {"data", "outputs", "weight_changes"} <= set(drawn)
     left_out = ", ".join(kind for kind in KINDS if kind not in drawn)
     assert err == f"not drawn: {left_out}; for reasons: mlprun plot {run} --list\n"
+    code, _, err = plotted(run, "--all", "--kind", "loss")
+    assert (code, "--all: does not go with --kind" in err) == (2, True)
 
 
 def test_open_hands_the_figure_or_the_folder_of_several_to_the_browser(
@@ -276,6 +288,6 @@ def test_a_table_that_is_gone_leaves_the_curves_and_a_warning(plotted: Plotted, 
     table.unlink()
     code, out, err = plotted(run, "--dpi", "40")
     assert code == 0
-    assert [Path(line).stem for line in out.splitlines()] == ["loss", "metrics", "weights", "weight_changes"]
+    assert [Path(line).stem for line in out.splitlines()] == ["loss", "metrics", "weights"]
     assert "t.csv" in err
     assert plotted(run, "--kind", "fit")[0] == 3

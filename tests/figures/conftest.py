@@ -38,7 +38,7 @@ def configs(folder: Path) -> dict[str, dict[str, Any]]:
     split = {"train": 60, "dev": 20, "test": 20}
     return {
         "moons": {
-            "dataset": {"name": "moons", "noise": 0.3, "split": split},
+            "dataset": {"name": "moons", "noise": 0.3, "split": {**split, "test": 60}},
             "architecture": {"hidden": [4], "activation": "tanh"},
             "optimizer": {"name": "sgd", "lr": 0.5},
             "schedule": {"name": "exponential", "gamma": 0.9},

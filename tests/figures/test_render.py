@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib.text import Text
+from matplotlib.text import Text as MplText
 from PIL import Image
 
 import mlprun.api as mlprun
 from mlprun import figures
 from mlprun.errors import CheckpointError, DataError, UsageError
-from mlprun.figures import Points, render, style
-from mlprun.figures.marks import SURFACE
+from mlprun.figures import render, style
+from mlprun.figures.chart import ColorScale, Text
+from mlprun.figures.marks import colormap
 from mlprun.figures.rows import NAMED_CLASSES
 from mlprun.storage import runs
 
@@ -42,7 +43,7 @@ EXPECTED = {
     "moons": set(KINDS) - {"fit", "predictions", "residuals"},
     "hinge": set(KINDS)
     - {"fit", "predictions", "residuals", "learning_rate", "animation", "probabilities", "calibration"},
-    "odd": set(KINDS) - {"fit", "predictions", "residuals", "learning_rate"},
+    "odd": set(KINDS) - {"fit", "predictions", "residuals", "learning_rate", "calibration"},
     "line": {
         "loss",
         "metrics",
@@ -60,9 +61,9 @@ EXPECTED = {
     },
     "symbols": {
         *("loss", "metrics", "data", "outputs", "confusion", "roc", "precision_recall", "probabilities"),
-        *("calibration", "weights", "weight_changes"),
+        *("weights", "weight_changes"),
     },
-    "fresh": set(KINDS) - {"fit", "predictions", "residuals", "learning_rate"},
+    "fresh": set(KINDS) - {"fit", "predictions", "residuals", "learning_rate", "calibration"},
     "untrained": {
         *(
             "data",
@@ -72,10 +73,9 @@ EXPECTED = {
             "roc",
             "precision_recall",
             "probabilities",
-            "calibration",
         )
     },
-    "no_dev": set(KINDS) - {"fit", "predictions", "residuals", "learning_rate", "animation"},
+    "no_dev": set(KINDS) - {"fit", "predictions", "residuals", "learning_rate", "animation", "calibration"},
 }
 
 
@@ -114,8 +114,8 @@ def test_every_figure_is_drawn_and_reads_well(shape: str, kind: str, run_data: d
         figure = render.to_matplotlib(chart)
         image = figure._repr_png_()
     assert len(set(Image.open(io.BytesIO(image)).convert("L").tobytes())) > 20  # something is on it
-    for text in figure.findobj(Text):
-        assert isinstance(text, Text)
+    for text in figure.findobj(MplText):
+        assert isinstance(text, MplText)
         assert not text.get_parse_math()
         assert all(character.isprintable() or character == "\n" for character in text.get_text())
         assert not any(character in text.get_text() for character in "\x1b\u202e")
@@ -239,8 +239,20 @@ def test_classes_differ_by_more_than_colour() -> None:
     for count in range(1, NAMED_CLASSES + 1):
         assert len({style.color_of(k, count) for k in range(count)}) == count
     assert len(set(style.MARKERS)) >= NAMED_CLASSES
-    surface = SURFACE(np.linspace(0, 1, 50))[:, :3] @ [0.2126, 0.7152, 0.0722]
-    assert (np.diff(surface) > 0).all()  # from dark to light, so that a copy in grey says the same
+    surface = colormap(ColorScale("", 0, 1, palette="surface"))(np.linspace(0, 1, 50))
+    # from dark to light, so that a copy in grey says the same
+    assert (np.diff(surface[:, :3] @ [0.2126, 0.7152, 0.0722]) > 0).all()
+
+
+def test_colour_scales_are_those_that_their_names_promise() -> None:
+    places = np.linspace(0, 1, 41)
+    for name in ("cividis", "cividis_r", "Blues"):
+        drawn = colormap(ColorScale("", 0, 1, palette=name))(places)  # type: ignore[arg-type]
+        np.testing.assert_allclose(drawn[:, :3], mpl.colormaps[name](places)[:, :3], atol=0.07)
+    both = colormap(ColorScale("", 0, 1, palette="diverging"))
+    assert both(0.5)[:3] == pytest.approx((1, 1, 1), abs=0.01)  # 256 colours have none just in the middle
+    low, high = (lab(mpl.colors.to_rgba_array(both(end))[:, :3] ** 2.2)[0, 0] for end in (0.0, 1.0))
+    assert low == pytest.approx(high, abs=1)
 
 
 def test_shades_of_many_classes_are_cividis() -> None:
@@ -307,8 +319,10 @@ def test_more_classes_than_colours_are_shades_and_the_charts_say_so(tmp_path: Pa
         for kind in ("data", "regions", "frames"):
             chart = figures.compute(kind, data)
             assert any("dark to light" in text for text in chart.details) is expected
-            named = {mark.label for mark in chart.marks(Points) if mark.label.startswith("class ")}
-            assert len(named) == (0 if expected else count)
+            named = [name for mark in chart.marks(Text) for name in mark.texts]
+            assert sorted(named, key=int) == (
+                [] if expected or kind == "frames" else [*map(str, range(count))]
+            )
 
 
 def test_a_figure_of_an_extension_is_drawn_beside_ours(tmp_path: Path) -> None:

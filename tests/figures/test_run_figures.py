@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from sklearn import calibration, decomposition
 from sklearn import metrics as reference
@@ -14,10 +15,14 @@ import mlprun.api as mlprun
 from mlprun import figures
 from mlprun.errors import UsageError
 from mlprun.figures import curves
-from mlprun.figures.chart import Bars, HeatMap, Line, Points, Region, evenly_spaced
-from mlprun.figures.classification import reliability
+from mlprun.figures.chart import Band, Bars, HeatMap, Line, Points, Polygons, Region, Text, evenly_spaced
+from mlprun.figures.classification import PrecisionRecall, RocCurve, reliability
+from mlprun.figures.density import hexagons
 from mlprun.figures.parts import activation_grid
+from mlprun.figures.regions import SHADES
+from mlprun.figures.regression import SplitPredictions
 from mlprun.figures.rows import ROWS
+from mlprun.figures.style import LineStyle
 from mlprun.parts.activations import activations
 from mlprun.parts.metrics import Predictions, rank
 from mlprun.storage import checkpoints
@@ -72,8 +77,11 @@ def test_a_surface_is_what_the_network_computes_at_each_point_of_the_grid(
         if len(outputs) == 1:
             np.testing.assert_allclose(cells.values[row, column], outputs[0], rtol=1e-5, atol=1e-6)
         elif data.classes is not None:
-            assert cells.values[row, column] == outputs.argmax()
-            first = int(cells.values.min())
+            chosen, shade = divmod(int(cells.values[row, column]), SHADES)
+            assert chosen == outputs.argmax()
+            certainty = (outputs.max() - 1 / len(outputs)) / (1 - 1 / len(outputs))
+            assert shade == pytest.approx(certainty * (SHADES - 1), abs=0.51)
+            first = int(cells.values.min()) // SHADES
             lead = outputs[first] - np.delete(outputs, first).max()
             np.testing.assert_allclose(regions[0].values[row, column], lead, rtol=1e-4, atol=1e-5)
 
@@ -167,21 +175,73 @@ def test_curves_over_all_thresholds_are_scikit_learns(ties: bool) -> None:
     np.testing.assert_allclose(ranking.precision_recall, (recall[::-1], precision[::-1]))
 
 
-def test_two_classes_are_ranked_on_every_split_and_more_against_all_others(
+def test_two_classes_are_ranked_on_every_split(
     run_data: dict[str, RunData], trained: dict[str, mlprun.Run]
 ) -> None:
-    labels = [label for label in by_label(computed("roc", run_data["moons"])) if "chance" not in label]
-    metrics = trained["moons"].best.evaluate()
-    assert labels == [
-        f"{split} (AUC = {metrics[split]['roc_auc']:.3f})" for split in ("train", "dev", "test")
-    ]
+    data, metrics = run_data["moons"], trained["moons"].best.evaluate()
+    for kind, area, metric in (("roc", "AUC", "roc_auc"), ("precision_recall", "AP", None)):
+        chart = computed(kind, data)
+        dots = [mark for mark in chart.marks(Points) if len(mark.x)]
+        for (label, line), dot in zip(by_label(chart).items(), dots, strict=True):
+            split = label.partition(" ")[0]
+            one = data.predictions(split, data.best)
+            true, scores = np.asarray(one.targets), one.outputs[:, 0]
+            if metric:
+                assert label == f"{split} (AUC {metrics[split][metric]:.3f})"
+                expected = np.mean(scores[true == 0] > 0.5), np.mean(scores[true == 1] > 0.5)
+            else:
+                assert label == f"{split} (AP {reference.average_precision_score(true, scores):.3f})"
+                expected = (
+                    reference.recall_score(true, scores > 0.5),
+                    reference.precision_score(true, scores > 0.5),
+                )
+                assert np.sum(line.y * np.diff(line.x, prepend=0.0)) == pytest.approx(
+                    reference.average_precision_score(true, scores)
+                )
+            assert (dot.x[0], dot.y[0]) == pytest.approx(expected)
+            assert area in label
+
+
+def test_more_classes_are_ranked_against_all_others_with_their_mean(run_data: dict[str, RunData]) -> None:
     data = run_data["odd"]
     one = data.predictions("test", data.best)
-    lines = computed("roc", data).marks(Line)[1:]
+    binary = np.eye(3)[one.targets]
+    macro, *lines = (mark for mark in computed("roc", data).marks(Line) if mark.label)
+    assert len(lines) == 3
     for k, line in enumerate(lines):
-        false, true, _ = reference.roc_curve(one.targets == k, one.outputs[:, k], drop_intermediate=False)
+        false, true, _ = reference.roc_curve(binary[:, k], one.outputs[:, k], drop_intermediate=False)
         np.testing.assert_allclose((line.x, line.y), (false, true))
-        assert f"AUC = {reference.roc_auc_score(one.targets == k, one.outputs[:, k]):.3f}" in line.label
+        assert f"AUC {reference.roc_auc_score(binary[:, k], one.outputs[:, k]):.3f}" in line.label
+    assert f"(AUC {reference.roc_auc_score(binary, one.outputs, average='macro'):.3f})" in macro.label
+    for at in (0.123, 0.5, 0.877):
+        heights = [np.interp(at, line.x, line.y) for line in lines]
+        assert np.interp(at, macro.x, macro.y) == pytest.approx(np.mean(heights), abs=0.01)
+    average = next(mark for mark in computed("precision_recall", data).marks(Line) if mark.label)
+    assert (
+        f"(AP {reference.average_precision_score(binary, one.outputs, average='macro'):.3f})" in average.label
+    )
+
+
+def test_of_many_classes_the_five_that_are_told_apart_worst_have_a_curve() -> None:
+    draw = np.random.default_rng(4)
+    targets = np.arange(160) % 8
+    outputs = np.eye(8)[targets] + draw.normal(size=(160, 8)) * np.linspace(0.1, 3, 8)
+    names = tuple(f"c{k}" for k in range(8))
+    lines, marks = RocCurve()._of_classes(Predictions(outputs, targets, names, probabilistic=False))
+    areas = [reference.roc_auc_score(targets == k, outputs[:, k]) for k in range(8)]
+    assert {line.label for line in lines} == {f"c{k}" for k in np.argsort(areas)[:5]}
+    assert f"mean of 8 classes (AUC {np.mean(areas):.3f})" in [getattr(mark, "label", "") for mark in marks]
+
+
+def test_precision_has_no_spike_where_nothing_is_recalled() -> None:
+    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
+    positive = np.array([False, True, True, False, True])
+    found = PrecisionRecall().curve(
+        "x", rank(scores, positive), positive, scores > 0.65, LineStyle("#000000")
+    )
+    assert found.x == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    assert found.y == pytest.approx([1 / 2, 1 / 2, 2 / 3, 3 / 5])
+    assert found.point == pytest.approx((2 / 3, 2 / 3))
 
 
 def test_the_confusion_matrix_is_scikit_learns(run_data: dict[str, RunData]) -> None:
@@ -199,29 +259,42 @@ def test_reliability_is_scikit_learns_calibration_curve() -> None:
     draw = np.random.default_rng(2)
     said = draw.random(500)
     true = (draw.random(500) < said**2).astype(np.int64)
-    means, shares, rows = reliability(Predictions(said[:, None], true, ("no", "yes"), probabilistic=True))
-    expected_shares, expected_means = calibration.calibration_curve(true, said, n_bins=10)
-    np.testing.assert_allclose(shares, expected_shares)
-    np.testing.assert_allclose(means, expected_means)
-    assert rows.sum() == 500
-    perfect = Predictions(np.eye(3)[true], true, ("a", "b", "c"), probabilistic=True)
-    means, shares, _ = reliability(perfect)
-    assert np.array_equal(means, shares)
+    found = reliability(Predictions(said[:, None], true, ("no", "yes"), probabilistic=True))
+    shares, means = calibration.calibration_curve(true, said, n_bins=10, strategy="quantile")
+    np.testing.assert_allclose(found.shares, shares)
+    np.testing.assert_allclose(found.means, means)
+    assert found.rows.tolist() == [50] * 10
+    for share, low, high in zip(found.shares, found.low, found.high, strict=True):
+        wilson = scipy.stats.binomtest(round(share * 50), 50).proportion_ci(method="wilson")
+        assert (low, high) == (pytest.approx(wilson.low, abs=1e-12), pytest.approx(wilson.high))
+    perfect = reliability(Predictions(np.eye(3)[true], true, ("a", "b", "c"), probabilistic=True))
+    assert np.array_equal(perfect.means, perfect.shares)
+
+
+def test_a_calibration_of_few_rows_is_refused(run_data: dict[str, RunData]) -> None:
+    assert unsupported("calibration", run_data["moons"]) is None
+    reason = unsupported("calibration", run_data["untrained"])
+    assert reason is not None
+    assert reason.startswith("test has 20 rows")
 
 
 def test_histograms_count_every_row_once(run_data: dict[str, RunData]) -> None:
     data = run_data["moons"]
     chart = computed("probabilities", data, split="dev")
-    assert len(chart.panels) == len(data.networks)
-    targets = data.rows("dev").truth
-    for epoch, panel in zip(data.networks, chart.panels, strict=True):
-        outside, inside = (mark.height for mark in panel.marks)
-        assert (inside.sum(), outside.sum()) == ((targets == 1).sum(), (targets == 0).sum())
-        outputs = outputs_of(data, epoch, data.rows("dev").inputs)[:, 0]
-        assert inside[10:].sum() == (outputs[targets == 1] >= 0.5).sum()
-    odd = run_data["odd"]
-    for panel in computed("probabilities", odd).panels:
-        assert sum(mark.height.sum() for mark in panel.marks) == len(odd.rows("test"))
+    assert [panel.title for panel in chart.panels] == ["epoch 0", data.describe(data.best)]
+    true = data.rows("dev").truth
+    scores = outputs_of(data, data.best, data.rows("dev").inputs)[:, 0]
+    for k, mark in enumerate(chart.panels[1].marks):
+        counts = np.histogram(scores[true == k], np.linspace(0, 1, 21))[0]
+        assert isinstance(mark, Bars)
+        assert np.array_equal(mark.height - mark.base, counts[counts > 0])
+    data = run_data["odd"]
+    one = data.predictions("test", data.best)
+    for k, panel in enumerate(computed("probabilities", data).panels):
+        right, wrong = (float(np.sum(mark.height - mark.base)) for mark in panel.marks)
+        inside = one.targets == k
+        assert right == np.sum(inside & (one.labels == k))
+        assert right + wrong == np.sum(inside)
 
 
 def test_outputs_are_what_each_kept_outputs_of_with_rows_sorted_by_class(
@@ -230,8 +303,10 @@ def test_outputs_are_what_each_kept_outputs_of_with_rows_sorted_by_class(
     data = run_data["moons"]
     chart, rows = computed("outputs", data), data.rows("train")
     order = np.argsort(rows.truth, kind="stable")
-    assert [panel.title for panel in chart.panels] == [f"epoch {epoch}" for epoch in data.networks]
-    for epoch, panel in zip(data.networks, chart.panels, strict=True):
+    epochs = data.kept_epochs(4)
+    assert {0, data.best, 8} <= set(epochs)
+    assert [panel.title for panel in chart.panels] == [f"epoch {epoch}" for epoch in epochs]
+    for epoch, panel in zip(epochs, chart.panels, strict=True):
         heights = np.concatenate([mark.height for mark in panel.marks if isinstance(mark, Bars)])
         np.testing.assert_allclose(heights, outputs_of(data, epoch, rows.inputs[order])[:, 0], rtol=1e-6)
 
@@ -239,15 +314,38 @@ def test_outputs_are_what_each_kept_outputs_of_with_rows_sorted_by_class(
 def test_predicted_numbers_are_in_the_users_units(
     run_data: dict[str, RunData], trained: dict[str, mlprun.Run]
 ) -> None:
-    points = by_label(computed("predictions", run_data["line"]), Points)
+    panels = computed("predictions", run_data["line"]).panels
+    residuals = computed("residuals", run_data["line"]).panels
     assert run_data["line"].scaled_targets
-    for split, metrics in trained["line"].best.evaluate().items():
-        (one,) = (mark for label, mark in points.items() if label.startswith(split))
+    assert [panel.title.partition(" ")[0] for panel in panels] == ["train", "dev", "test"]
+    for panel, other in zip(panels, residuals, strict=False):
+        metrics = trained["line"].best.evaluate()[panel.title.partition(" ")[0]]
+        (one,), (text,) = ([m for m in panel.marks if isinstance(m, kind)] for kind in (Points, Text))
         assert 39 < one.x.min() < one.x.max() < 61
         assert reference.r2_score(one.x, one.y) == pytest.approx(metrics["r2"])
-    residuals = by_label(computed("residuals", run_data["line"]), Points)
-    for label, one in points.items():
-        np.testing.assert_allclose(residuals[label].y, one.y - one.x)
+        rmse = reference.root_mean_squared_error(one.x, one.y)
+        assert text.texts == (f"R² {metrics['r2']:.3f}\nRMSE {rmse:.3g}".replace("-", "−"),)
+        (below,) = (mark for mark in other.marks if isinstance(mark, Points))
+        np.testing.assert_allclose(below.y, one.y - one.x)
+
+
+def test_many_predictions_are_counted_in_hexagons() -> None:
+    draw = np.random.default_rng(5)
+    true = draw.normal(size=6000)
+    one = SplitPredictions("test", true, true + draw.normal(size=6000), 6000)
+    ends = (-6.0, 6.0), (-9.0, 9.0)
+    (mark,) = one.marks(one.true, one.predicted, ends)
+    assert isinstance(mark, Polygons)
+    assert mark.values.sum() == 6000
+    found = hexagons(np.column_stack([one.true, one.predicted]), ends)
+    middles = found.corners.mean(axis=1)
+    size = np.array([12 / 40, 18 / 40 * np.sqrt(3)])  # where heights are as long as drawn, cells are regular
+    flat = (np.column_stack([one.true, one.predicted]) - middles[found.cells]) / size * [1, np.sqrt(3)]
+    everywhere = (
+        (np.column_stack([one.true, one.predicted])[:, None] - middles[None]) / size * [1, np.sqrt(3)]
+    )
+    nearest = np.linalg.norm(everywhere, axis=2).min(axis=1)
+    np.testing.assert_allclose(np.linalg.norm(flat, axis=1), nearest, atol=1e-9)
 
 
 def test_the_fit_is_what_the_network_computes_over_its_input(run_data: dict[str, RunData]) -> None:
@@ -268,8 +366,8 @@ def test_the_fit_is_what_the_network_computes_over_its_input(run_data: dict[str,
 def test_weights_are_those_of_both_networks_without_biases(run_data: dict[str, RunData]) -> None:
     data = run_data["moons"]
     chart = computed("weight_changes", data, epochs=(1, 5))
+    assert [panel.title for panel in chart.panels] == ["layers.0 (8)", "layers.1 (4)"]
     names = ["layers.0.weight", "layers.1.weight"]
-    assert [panel.title.partition(" ")[0] for panel in chart.panels] == names
     for name, points in zip(names, chart.marks(Points), strict=True):
         for epoch, weights in zip((1, 5), (points.x, points.y), strict=True):
             assert np.array_equal(weights, data.networks[epoch].state_dict()[name].numpy().ravel())
@@ -277,7 +375,14 @@ def test_weights_are_those_of_both_networks_without_biases(run_data: dict[str, R
         computed("weight_changes", data, epochs=(0, 3))
     labels = computed("weights", run_data["symbols"]).panels[0].x.tick_labels
     assert labels is not None
-    assert labels[0].startswith("embedding.weight\n")
+    assert labels[0].startswith("embedding\n")
+    few, many = (computed("weights", run_data[shape]) for shape in ("moons", "odd"))
+    assert not few.marks(Band)
+    values = np.sort(data.networks[data.best].state_dict()["layers.0.weight"].numpy().ravel())
+    np.testing.assert_array_equal(few.marks(Points)[1].y, values)
+    (median,) = (line.y[0] for line in few.marks(Line)[2:3])
+    assert median == np.median(values)
+    assert all(len(band.position) > 50 for band in many.marks(Band))
 
 
 def test_curves_are_the_columns_of_the_history_where_they_were_evaluated(
@@ -288,13 +393,14 @@ def test_curves_are_the_columns_of_the_history_where_they_were_evaluated(
     lines = by_label(chart)
     best = trained["moons"].metrics["best"]
     names = {"train bce", "dev bce", "train mse", "dev mse", "train, with penalties"}
-    assert set(lines) == {*names, f"best epoch {best['epoch']}"}
+    assert set(lines) == names
+    assert [text.texts for text in chart.marks(Text)] == [(f"best: {best['epoch']}",)]
     assert np.array_equal(lines["train bce"].y, history["train_loss"])
     assert list(lines["dev bce"].x) == [2, 4, 6, 8]
     (star,) = chart.marks(Points)
     assert (star.x[0], star.y[0]) == (best["epoch"], pytest.approx(best["value"]))
     panels = computed("metrics", run_data["moons"]).panels
-    assert [panel.y.label for panel in panels] == ["accuracy", "roc_auc"]
+    assert [panel.y.label for panel in panels] == ["accuracy", "ROC AUC"]
     (rates,) = computed("learning_rate", run_data["moons"]).marks(Line)
     np.testing.assert_allclose(rates.y, 0.5 * 0.9 ** np.arange(8))
 
@@ -315,7 +421,7 @@ def test_a_best_epoch_that_was_not_logged_is_marked_at_its_true_value(tmp_path: 
     for kind, column in (("loss", "dev_loss"), ("metrics", "dev_accuracy")):
         chart = computed(kind, data)
         (star,) = chart.marks(Points)
-        assert any("evaluated, not logged" in mark.label for mark in chart.marks(Line))
+        assert [text.texts for text in chart.marks(Text)] == [(f"best: {at + 1} (not logged)",)]
         assert (star.x[0], star.y[0]) == (at + 1, full[column][at])
 
 
@@ -342,10 +448,22 @@ def test_of_many_rows_evenly_spread_ones_are_drawn_and_the_picture_says_so(tmp_p
 
     split = {"train": 5000, "dev": 100, "test": 100}
     config = {"name": "many", "dataset": {"name": "moons", "split": split}, "training": {"epochs": 0}}
-    chart = computed("data", api.train(config, out=str(tmp_path)).figure_data)
-    train = [mark for mark in chart.marks(Points) if mark.edge == "#ffffff"]
-    assert sum(len(mark.x) for mark in train) == ROWS
-    assert "2,000 of 5,000 train rows shown" in "".join(chart.details)
+    data = api.train(config, out=str(tmp_path)).figure_data
+    chart = computed("data", data)
+    assert sum(len(mark.x) for mark in chart.marks(Points)) in range(ROWS - 3, ROWS + 1)
+    assert "of 5,200 rows as points" in "".join(chart.details)
+    for index, region in enumerate(chart.marks(Region)):  # the densest half and nine tenths of each class
+        rows = data.rows("train")
+        x, y = rows.inputs[rows.truth == index].T
+        left, right, bottom, top = region.extent
+        count = len(region.values) - 1
+        cells = (
+            np.rint((one - low) / (high - low) * count).astype(int)
+            for one, low, high in ((y, bottom, top), (x, left, right))
+        )
+        inside = region.values[tuple(cells)]
+        for level, share in zip(region.levels, (0.9, 0.5), strict=True):
+            assert np.mean(inside >= level) == pytest.approx(share, abs=0.06)
     chosen = evenly_spaced(5000, ROWS)
     assert len(set(chosen.tolist())) == ROWS
     assert (chosen[0], chosen[-1]) == (0, 4999)
@@ -362,7 +480,7 @@ def test_fresh_rows_are_those_that_the_epoch_was_evaluated_on(
     data = run_data["fresh"]
     details = computed("confusion", data, split="dev").details[0]
     figures = trained["fresh"].metrics["best"]["splits"]["dev"]
-    assert f"{figures['accuracy']:.1%} on the diagonal" in details
+    assert f"{figures['accuracy']:.1%} of 20 rows on the diagonal" in details
 
 
 def test_every_elementwise_activation_is_drawn_with_its_derivative() -> None:

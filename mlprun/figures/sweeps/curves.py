@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from mlprun.analysis.statistics import MIN_SAMPLE
 from mlprun.figures import chart, style
-from mlprun.figures.chart import Axis, Band, Chart, Line, Mark, Panel, grid_of
-from mlprun.figures.curves import EPOCHS
+from mlprun.figures.chart import Band, Chart, Line, Mark, Panel
+from mlprun.figures.curves import DECADE, EPOCHS, SPARSE, label_of
 from mlprun.figures.figure import SweepFigure, sweep_figures
 from mlprun.figures.style import LineStyle
 from mlprun.sweeps.objective import SOUND
@@ -22,18 +22,20 @@ if TYPE_CHECKING:
     from mlprun.figures.chart import Array
     from mlprun.figures.sweeps.sweep_data import History, SweepData
 
-TOGETHER = 4
-"""configurations whose bands can be told apart in one panel, at most; more have a panel each"""
-PANELS = 12
+TOGETHER = 6
+"""configurations that can be told apart in one panel, at most: the best"""
+BANDS = 4
+"""configurations whose bands can be"""
+OTHERS = 60
+"""further configurations that are drawn in grey, at most"""
 POINTS = 400
 """epochs at which bands are computed, at most"""
 TAIL = 0.1
 """of the trials lie below a band, and as many above"""
+OTHER = LineStyle("#bbbbbb")
 SPLITS = ("train", "dev")
 LABEL = 58
 """characters of a configuration in a legend"""
-TITLE = 28
-"""characters of a configuration over a panel"""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,9 @@ class SeedBand:
         known = [one for one in histories if column in one and len(one["epoch"])]
         if not known:
             return None
-        every = np.unique(np.concatenate([one["epoch"] for one in known])).astype(np.int64)
+        first = known[0]["epoch"]
+        is_same = all(np.array_equal(one["epoch"], first) for one in known)
+        every = first if is_same else np.unique(np.concatenate([one["epoch"] for one in known]))
         table = np.full((len(known), len(every)), np.nan)
         for row, one in zip(table, known, strict=True):
             row[np.searchsorted(every, one["epoch"])] = one[column]
@@ -71,15 +75,21 @@ class SeedBand:
             low = high = median
         return cls(every[chosen].astype(np.float64), low, median, high, len(known))
 
-    def marks(self, label: str, look: LineStyle) -> list[Mark]:
-        """The median with its band."""
-        fill = Band(self.epochs, self.low, self.high, color=look.color, opacity=0.2)
-        return [fill, Line(self.epochs, self.median, label, *look)]
+    def marks(self, label: str, look: LineStyle, *, has_band: bool) -> list[Mark]:
+        """The median, with its band if that can be seen."""
+        marker = look.marker if len(self.epochs) <= SPARSE else ""
+        line = Line(self.epochs, self.median, label, look.color, look.dashes, marker)
+        if not has_band:
+            return [replace(line, width=0.8) if look is OTHER else line]
+        return [Band(self.epochs, self.low, self.high, color=look.color, opacity=0.2), line]
 
 
 @sweep_figures.register
 class SweepCurves(SweepFigure):
-    """The metric over epochs: the median over seeds, with a band that holds the middle 80% of them."""
+    """The metric over epochs: medians of the best settings, with bands that hold the middle 80% of seeds.
+
+    Other settings are grey. A sweep of one setting has both train and dev.
+    """
 
     name: Literal["curves"] = "curves"
 
@@ -89,40 +99,42 @@ class SweepCurves(SweepFigure):
         return None if bands_of(data, most=1) else "no trial has ended"
 
     def compute(self, data: SweepData) -> Chart:
-        found = bands_of(data, most=PANELS)
-        lines, bands = [line for line, _ in found], [some for _, some in found]
-        sides = (side for some in bands for one in some.values() for side in (one.low, one.high))
-        y = Axis(_columns(data)[0].partition("_")[2].replace("_", " "), chart.scale_of(*sides))
-        most = max(band.trials for some in bands for band in some.values())
-        whole = len(data.lines) - len(data.pruned)
+        found = bands_of(data, most=TOGETHER + OTHERS)
+        best, others = found[:TOGETHER], found[TOGETHER:]
+        most = max(band.trials for _, some in found for band in some.values())
+        marks = list[Mark]()
+        if len(found) == 1:
+            for split, band in best[0][1].items():
+                marks += band.marks(split, style.SPLITS[split], has_band=True)
+        else:
+            for k, (_, some) in enumerate(others):
+                marks += _shown(some).marks("other settings" if k == 0 else "", OTHER, has_band=False)
+            labels = data.labels([line for line, _ in best], LABEL)
+            pairs = [
+                _shown(some).marks(label, LineStyle.of(k), has_band=k < BANDS)
+                for k, (label, (_, some)) in enumerate(zip(labels, best, strict=True))
+            ]
+            marks += [mark for pair in pairs[::-1] for mark in pair if isinstance(mark, Band)]
+            marks += [mark for pair in pairs for mark in pair if isinstance(mark, Line)]
+        column = _columns(data)[-1]
+        name = label_of(column if len(found) > 1 else column.partition("_")[2])
+        # others that diverge must not press the best ones together
+        y = chart.fitted_axis(
+            name, [one for one in marks if isinstance(one, Line | Band) and one.color != OTHER.color], DECADE
+        )
         held = f"; bands hold the middle {1 - 2 * TAIL:.0%}" if most >= MIN_SAMPLE else ", too few for bands"
+        whole = len(data.lines) - len(data.pruned)
         details = chart.joined(
             f"medians over {data.seeds}{held}" if most > 1 else f"one {data.seed_noun}",
-            f"the best {len(found)} of {whole:,} settings" if len(found) < whole else "",
+            f"the best {len(best)} of {whole:,} settings in colour" if len(best) < whole else "",
             data.left_out(),
         )
-        if len(found) > TOGETHER or len(found) == 1:  # a panel for each configuration
-            panels = {
-                label: [mark for split, one in some.items() for mark in one.marks(split, style.SPLITS[split])]
-                for label, some in zip(data.labels(lines, TITLE), bands, strict=True)
-            }
-        else:  # a panel for each split
-            labels = data.labels(lines, LABEL)
-            panels = {
-                split: [
-                    mark
-                    for index, (label, some) in enumerate(zip(labels, bands, strict=True))
-                    if split in some
-                    for mark in some[split].marks(label, LineStyle.of(index))
-                ]
-                for split in bands[0]
-            }
-        return grid_of(
-            f"Curves of {data.name}",
-            details,
-            (Panel(tuple(marks), EPOCHS, y, title) for title, marks in panels.items()),
-            share="both",
-        )
+        return Chart(f"Curves: {data.name}", details, (Panel(tuple(marks), EPOCHS, y),), height=4.2)
+
+
+def _shown(bands: dict[str, SeedBand]) -> SeedBand:
+    """The band on dev rows; on train rows where there are no others."""
+    return list(bands.values())[-1]
 
 
 def bands_of(data: SweepData, *, most: int) -> list[tuple[ConfigurationSummary, dict[str, SeedBand]]]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 ROWS = 30
 LABEL = 44
 """characters beside a row"""
+BOX = 5
+"""metrics that have quartiles, at least"""
 DOTS = 300
 """dots of one configuration, at most: evenly spread ones of its sorted metrics"""
 
@@ -40,9 +42,10 @@ class DistributionFigure(SweepFigure):
         marks = [mark for row, line in enumerate(lines) for mark in _row_marks(data, line, row)]
         has_intervals = any(line.stats.interval for line in lines)
         intervals = "with 95% intervals" if has_intervals else "of too few for intervals"
+        boxes = "boxes quartiles, " if any(len(line.values) >= BOX for line in lines) else ""
         details = chart.joined(
             data.seeds,
-            f"dots are single {data.seed_noun}s, boxes quartiles, diamonds means {intervals}",
+            f"dots are single {data.seed_noun}s, {boxes}diamonds means {intervals}",
             f"the best {count} of {len(every):,} settings" if count < len(every) else "",
             data.left_out(),
         )
@@ -50,7 +53,7 @@ class DistributionFigure(SweepFigure):
         names = tuple(data.labels(lines, LABEL))
         y = Axis("", "category", (count - 0.4, -0.6), tuple(range(count)), names)
         x = Axis(data.axis, chart.scale_of(*map(data.values, lines)))
-        title = f"{data.metric.capitalize()} of each setting of {data.name}"
+        title = f"{data.metric.capitalize()} of each setting: {data.name}"
         height = float(np.clip(1.5 + 0.27 * count, 2.6, 9.2))
         return Chart(title, details, (Panel(tuple(marks), x, y),), height=height)
 
@@ -64,11 +67,11 @@ def _row_marks(data: SweepData, line: ConfigurationSummary, row: int) -> list[Ma
         dots = values[chart.evenly_spaced(len(values), DOTS)]
         across = row + 0.56 * chart.jitter(len(dots))
         color = style.lighter(style.SKY, 0.7)
-        marks = [
-            Bars(y - 0.31, y + 0.31, high, low, color=color, edge=style.GREY, along="y"),
-            Points(dots, across, color=style.BLUE, size=float(np.clip(900 / len(dots), 5, 11)), opacity=0.5),
-            Interval(median, y - 0.31, y + 0.31, width=1.2),
-        ]
+        size = float(np.clip(900 / len(dots), 5, 16))
+        marks = [Points(dots, across, color=style.BLUE, size=size, opacity=0.5)]
+        if len(values) >= BOX:
+            box = Bars(y - 0.31, y + 0.31, high, low, color=color, edge=style.GREY, along="y")
+            marks = [box, *marks, Interval(median, y - 0.31, y + 0.31, width=1.2)]
     mean = line.stats.mean
     if mean is not None:
         low, high = np.array(line.stats.interval or (mean, mean))[:, None]

@@ -91,7 +91,7 @@ class MetricMap(TwoParameterFigure):
         return "fewer than two parameters vary" if len(data.dimensions) < 2 else data.no_metric_reason()
 
     def compute(self, data: SweepData) -> Chart:
-        title = f"{data.metric.capitalize()} over two parameters of {data.name}"
+        title = f"{data.metric.capitalize()} over two parameters: {data.name}"
         return self.draw(data, title, (f"means over {data.seeds}", data.left_out()), None)
 
     def value(self, lines: Sequence[ConfigurationSummary]) -> tuple[float | None, str]:
@@ -119,15 +119,13 @@ class SuccessMap(TwoParameterFigure):
         assert data.description.success is not None
         counts = data.summary.counts
         diverged, silent = counts.get("diverged", 0), describe_counts(counts, SILENT)
-        title, notes = f"Success rate of {data.name}", [f"success: {data.description.success['text']}"]
+        title, notes = f"Success rate: {data.name}", [f"success: {data.description.success['text']}"]
         notes += [f"{style.format_count(diverged, 'diverged trial')} without success"] if diverged else []
         notes += [f"left out: {', '.join(silent)}"] if silent else []
         if len(data.dimensions) == 1:
             details = chart.joined(*notes, "Wilson's 95% intervals")
             return Chart(title, details, (_rate_panel(data),), height=3.7)
-        return self.draw(
-            data, title, notes, ColorScale("share of successful trials", 0, 1, palette="cividis_r")
-        )
+        return self.draw(data, title, notes, ColorScale("share of successful trials", 0, 1, palette="Blues"))
 
     def value(self, lines: Sequence[ConfigurationSummary]) -> tuple[float | None, str]:
         rate = _rate(lines)

@@ -73,6 +73,8 @@ class ImportanceFigure(SweepFigure):
     Metrics that span a factor of 30 are taken as logarithms.
     """
 
+    is_default = False
+
     name: Literal["importance"] = "importance"
 
     def unsupported_reason(self, data: SweepData) -> str | None:
@@ -101,7 +103,7 @@ class ImportanceFigure(SweepFigure):
             parts += ["too little to tell which parameters matter"] if predicted < MIN_PREDICTED else []
             parts += ["chosen by earlier metrics, not evenly"] if data.is_adaptive else []
         height = float(np.clip(1.6 + 0.34 * (len(shares) + len(rest)), 2.6, 7.0))
-        title = f"What explains the {data.metric} of {data.name}"
+        title = f"What explains the {data.metric}: {data.name}"
         label = "a parameter alone" if data.is_grid else "a parameter, alone and with others"
         details = joined(*parts, data.left_out())
         return Chart(title, details, (_panel(label, shares, rest),), height=height)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from mlprun.figures import style
-from mlprun.figures.chart import Axis, Chart, Line, Mark, Panel, Text, evenly_spaced, joined
+from mlprun.figures.chart import Axis, Chart, Interval, Line, Mark, Panel, Text, evenly_spaced, joined
 from mlprun.figures.figure import SweepFigure, sweep_figures
 from mlprun.figures.sweeps.dimensions import FEW, number
 
 if TYPE_CHECKING:
+    from mlprun.figures.chart import Scale
     from mlprun.figures.sweeps.dimensions import Dimension
     from mlprun.figures.sweeps.sweep_data import SweepData
 
@@ -22,6 +25,8 @@ LINES = 600
 @sweep_figures.register
 class ParallelCoordinates(SweepFigure):
     """Every configuration as a line through its values to the mean it reached; the best is drawn thick."""
+
+    is_default = False
 
     name: Literal["parallel"] = "parallel"
 
@@ -41,7 +46,7 @@ class ParallelCoordinates(SweepFigure):
         known.sort(key=lambda pair: pair[1] if data.is_minimized else -pair[1])
         shown = known[:LINES]
         metrics = np.array([mean for _, mean in shown])
-        colors = data.color_scale(metrics)
+        colors = replace(data.color_scale(metrics), label="")  # the last axis says what they are
         on = np.log(metrics) if colors.is_log else metrics
         heights = np.array(
             [
@@ -51,30 +56,50 @@ class ParallelCoordinates(SweepFigure):
         )
         x = np.arange(len(dimensions) + 1.0)
         width = float(np.clip(40 / len(metrics), 0.5, 1.4))
-        best = f"the best: setting {shown[0][0].setting.id}"
         marks: list[Mark] = [
             Line(x, heights[:0:-1], width=width, opacity=0.75, values=metrics[:0:-1]),  # good ones on top
-            Line(x, heights[0], best, style.VERMILLION, width=2.4),
+            Line(x, heights[0], color=style.VERMILLION, width=2.4),
         ]
-        ends = {0.0: number(colors.low), 1.0: number(colors.high)}
+        ends = _between(colors.low, colors.high, "log" if colors.is_log else "linear")
         for place, ticks in enumerate([*map(_ticks, dimensions), ends]):
-            at = np.full(len(ticks), float(place))
-            marks.append(Line(np.full(2, float(place)), np.array([0.0, 1.0]), width=0.8))
-            marks.append(Text(at, np.array(list(ticks)), tuple(ticks.values())))
+            at, heights_of = np.full(len(ticks), float(place)), np.array(list(ticks))
+            marks.append(Line(np.full(2, float(place)), np.array([0.0, 1.0]), width=1.2))
+            marks.append(Interval(heights_of, at - 0.015, at + 0.015, width=1.2, along="y"))
+            marks.append(Text(at, heights_of, tuple(ticks.values()), offset=(5, 0), size=style.SIZE - 0.5))
         names = (*(style.name(one.axis().label, 30) for one in dimensions), data.axis)
         details = joined(
             f"a line is a setting, its colour the mean over {data.seeds} (dark is good)",
+            f"the thick one is the best, setting {shown[0][0].setting.id}",
             data.left_out(),
             f"the best {len(shown):,} of {len(known):,} settings" if len(shown) < len(known) else "",
             f"the first {len(dimensions)} of {count} parameters" if len(dimensions) < count else "",
         )
         across = Axis("", "category", (-0.1, len(x) - 0.7), tuple(range(len(x))), names)
-        panel = Panel(tuple(marks), across, Axis("", limits=(-0.05, 1.05), ticks=()), colors=colors)
-        return Chart(f"Settings of {data.name}", details, (panel,), height=4.3)
+        panel = Panel(tuple(marks), across, Axis("", limits=(-0.05, 1.05), is_hidden=True), colors=colors)
+        return Chart(f"Settings: {data.name}", details, (panel,), height=4.3)
 
 
 def _ticks(one: Dimension) -> dict[float, str]:
-    """What is written at positions between 0 and 1: the ends of many numbers, else evenly spread values."""
-    count = len(one.levels)
-    shown = evenly_spaced(count, FEW) if one.is_few or not one.is_number else (0, count - 1)
+    """What is written at positions between 0 and 1: round numbers of many, else evenly spread values."""
+    if one.is_number and not one.is_few:
+        return _between(one.position(one.levels[0]), one.position(one.levels[-1]), one.scale)
+    shown = evenly_spaced(len(one.levels), FEW)
     return {one.fraction(one.levels[k]): one.labels[k] for k in shown}
+
+
+def _between(low: float, high: float, scale: Scale) -> dict[float, str]:
+    """Round numbers from `low` to `high` by their positions between 0 and 1."""
+    if low == high:
+        return {0.0: number(low)}
+    if scale != "log":
+        return {(tick - low) / (high - low): number(tick) for tick in style.round_ticks(low, high, 4)}
+    ends = math.log10(low), math.log10(high)
+    exponents = range(math.ceil(ends[0]), math.floor(ends[1]) + 1)
+    ticks = [factor * 10.0**k for k in exponents for factor in ((1,) if len(exponents) > 2 else (1, 2, 5))]
+    if len(ticks) < 2:
+        ticks = [low, high]
+    return {
+        (math.log10(tick) - ends[0]) / (ends[1] - ends[0]): number(tick)
+        for tick in ticks
+        if low <= tick <= high
+    }

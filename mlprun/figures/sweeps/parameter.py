@@ -41,6 +41,8 @@ class Means:
     high: Array
     counts: tuple[int, ...]
     """how many metrics each mean is over"""
+    few: bool = True
+    """whether values are so few that a line joins their means"""
 
     @classmethod
     def of(cls, label: str, one: Dimension, metrics: Sequence[Sequence[float]], enough: int = 2) -> Means:
@@ -53,7 +55,7 @@ class Means:
                 rows.append((one.position(level), found.mean, *(interval or (np.nan, np.nan))))
                 counts.append(found.n)
         positions, means, low, high = np.array(rows, np.float64).reshape(-1, 4).T
-        return cls(label, positions, means, low, high, tuple(counts))
+        return cls(label, positions, means, low, high, tuple(counts), one.is_few)
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,8 @@ class AgainstParameter(SweepFigure):
             Panel((points, *_mean_marks(found)), one.axis(), y)
             for one, found, points in zip(chosen, averaged, dots, strict=True)
         ]
-        title = f"{data.metric.capitalize()} against {against} of {data.name}"
-        return grid_of(title, details, panels, height=2.6, share="y")
+        title = f"{data.metric.capitalize()} against {against}: {data.name}"
+        return grid_of(title, details, panels, columns=3, height=2.5, share="y")
 
 
 def averages(data: SweepData, one: Dimension) -> Averages:
@@ -164,6 +166,8 @@ def _means_text(data: SweepData, over: str, averaged: Sequence[Averages]) -> str
     most = max(count for line in means for count in line.counts)
     some = any(np.isfinite(line.low).any() for line in means)
     others = ", averaged over the other parameters" if over == "seed" and len(data.dimensions) > 2 else ""
+    if not any(line.few for line in means):
+        return f"large dots are means over {format_count(most, data.seed_noun if over == 'seed' else over)}"
     return (
         f"means over {format_count(most, data.seed_noun if over == 'seed' else over)}"
         f"{' with 95% intervals' if some else ', too few for intervals'}{others}"
@@ -184,10 +188,13 @@ def _dots(data: SweepData, one: Dimension) -> Points:
 
 
 def _mean_marks(averaged: Averages) -> list[Mark]:
-    """A line through the means, with their intervals."""
+    """A line through the means with their intervals, or only the means of many values."""
     marks: list[Mark] = []
     for index, line in enumerate(averaged.lines):
         look = LineStyle.of(index)
+        if not line.few:
+            marks.append(Points(line.positions, line.means, line.label, look.color, size=22))
+            continue
         known = np.isfinite(line.low)
         bounds = np.minimum(line.low, line.means)[known], np.maximum(line.high, line.means)[known]
         marks.append(Interval(line.positions[known], *bounds, color=look.color))

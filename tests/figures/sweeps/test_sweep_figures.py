@@ -62,12 +62,13 @@ def test_a_band_ends_where_half_of_the_trials_have_stopped() -> None:
 
 def test_curves_are_of_the_best_settings_and_leave_out_what_diverged(sweeps: dict[str, SweepData]) -> None:
     chart = computed("curves", sweeps["rates"])
-    dev = chart.panels[1]
-    lines = {mark.label: mark for mark in dev.marks if isinstance(mark, Line)}
+    (panel,) = chart.panels
+    assert panel.y.label == "dev loss"
+    lines = {mark.label: mark for mark in panel.marks if isinstance(mark, Line)}
     assert list(lines) == ["2: lr 0.1", "1: lr 0.01", "3: lr 1", "4: lr 3"]
     trials = [one for one in trials_of(MADE["rates"]) if one.setting == 4 and one.status == "finished"]
     kept = np.array([history(trial)["dev_loss"] for trial in trials])
-    line, band = lines["4: lr 3"], chart.marks(Band)[-1]
+    line, band = lines["4: lr 3"], chart.marks(Band)[0]  # the best are on top
     assert np.array_equal(line.x, np.arange(2, 13, 2))  # dev was evaluated at even epochs
     assert line.y == pytest.approx(np.median(kept[:, 1::2], axis=0))
     assert band.low == pytest.approx(np.quantile(kept[:, 1::2], 0.1, axis=0))
@@ -273,7 +274,8 @@ def test_two_seeds_have_no_bands_and_no_intervals(tmp_path: Path) -> None:
     band = curves.marks(Band)[0]
     assert np.array_equal(band.low, band.high)
     assert "means of too few for intervals" in computed("distribution", sweep).details[0]
-    assert "too few for intervals" in computed("parameter", sweep).details[0]
+    assert "large dots are means over 2 seeds" in computed("parameter", sweep).details[0]
+    assert not computed("distribution", sweep).marks(Bars)  # no box of two values
 
 
 def test_charts_say_that_pruned_trials_are_left_out(sweeps: dict[str, SweepData]) -> None:
