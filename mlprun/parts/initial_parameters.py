@@ -84,13 +84,14 @@ def _drawn(
 ) -> dict[str, NDArray[Any]]:
     """Draw the default of each layer, overwrite it, cast, and then set what is not drawn."""
     inits = architecture.all_inits
-    parameters = {name: _default(name, shapes, inits, generator) for name in shapes}
     overwritten: list[tuple[str, Initializer]] = [
         (f"{layer}.{kind}", getattr(init, kind))
         for layer, init in inits.items()
         for kind in ("weight", "bias")
         if f"{layer}.{kind}" in shapes
     ]
+    unused = {name for name, initializer in overwritten if initializer.name != "default"}
+    parameters = {name: _default(name, shapes, inits, generator, unused=name in unused) for name in shapes}
     named = getattr(architecture, "init", None)
     if not all(map(_is_built_in, (named, *(initializer for _, initializer in overwritten)))):
         raise NotImplementedError
@@ -111,15 +112,23 @@ def _drawn(
 
 
 def _default(
-    name: str, shapes: Shapes, inits: dict[str, LayerInit], generator: torch_random.TorchGenerator
+    name: str,
+    shapes: Shapes,
+    inits: dict[str, LayerInit],
+    generator: torch_random.TorchGenerator,
+    *,
+    unused: bool,
 ) -> NDArray[Any]:
-    """Return what nn.Linear, nn.Embedding, nn.BatchNorm1d or nn.LayerNorm starts with."""
+    """Return what nn.Linear, nn.Embedding, nn.BatchNorm1d or nn.LayerNorm starts with; or only draw it."""
     layer, _, kind = name.rpartition(".")
     shape = shapes[name]
     if layer not in inits:  # a norm
         return np.full(shape, float(kind == "weight"), np.float32)
     if layer == "embedding":
         return generator.normal(shape)
+    if unused:  # a uniform number takes one word
+        generator.words(math.prod(shape))
+        return np.zeros(shape, np.float32)
     if kind == "weight":
         return LINEAR.draw(shape, generator)
     bound = 1 / math.sqrt(shapes[f"{layer}.weight"][1])

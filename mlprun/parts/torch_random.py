@@ -26,16 +26,19 @@ from mlprun import files
 from mlprun.errors import FileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
     Singles = NDArray[np.float32]
+    MultiplyAdd = Callable[[Any, Any, Any], Singles]
     Shape = tuple[int, ...]
 
 F = np.float32
 BLOCK = 16
 """normal variables that are drawn together; fewer are drawn one by one, in float64"""
+FEW = 4096
+"""numbers whose sums are checked together"""
 SMALLEST, LARGEST = 1e-12, 1e30
 """scales of draws that neither underflow nor overflow on the way"""
 _FEATURES = {"AVX512": {"avx512vl", "avx512bw", "avx512dq", "fma"}, "AVX2": {"avx2", "fma"}}
@@ -101,20 +104,21 @@ class TorchGenerator:
     """
 
     def __init__(self, capability: str) -> None:
-        self._words = np.random.RandomState()
+        self._bits = np.random.MT19937()
+        self._seeded = np.random.RandomState(self._bits)
         self._has_avx2 = capability != "DEFAULT"
         self._multiply_add = fused_multiply_add if self._has_avx2 else _multiply_add
         self._next_sample: float | None = None
 
     def manual_seed(self, seed: int) -> TorchGenerator:
         """Start again from a seed, of which PyTorch reads 32 bits."""
-        self._words.seed(seed & 0xFFFFFFFF)
+        self._seeded.seed(seed & 0xFFFFFFFF)
         self._next_sample = None
         return self
 
     def words(self, count: int) -> NDArray[np.uint32]:
         """Return the next 32-bit words of MT19937."""
-        return self._words.randint(0, 2**32, count, dtype=np.uint32)
+        return self._bits.random_raw(count).astype(np.uint32)
 
     def uniform(self, shape: Shape, low: float = 0.0, high: float = 1.0) -> Singles:
         """Draw as Tensor.uniform_ does."""
@@ -129,15 +133,15 @@ class TorchGenerator:
         _check_scales(mean, std)
         size = math.prod(shape)
         if size < BLOCK:
-            values = [self._scaled(self._sample(), mean, std) for _ in range(size)]
+            values = [self._scaled(sample, mean, std) for sample in self._samples(size)]
             return np.array(values, F).reshape(shape)
         rest = size % BLOCK
         drawn = self._unit(size + BLOCK if rest else size)
         if rest:  # the last block is drawn again, and overlaps the one before
-            drawn = np.delete(drawn, slice(size - rest, size))
+            drawn = np.concatenate([drawn[: size - rest], drawn[size:]])
         drawn = self._box_muller(drawn, mean, std)
         if rest:
-            drawn = np.delete(drawn, slice(size - BLOCK, size - rest))
+            drawn = np.concatenate([drawn[: size - BLOCK], drawn[size - rest :]])
         return drawn.reshape(shape)
 
     def permutation(self, count: int) -> NDArray[np.int64]:
@@ -152,16 +156,16 @@ class TorchGenerator:
         """Return numbers in [0, 1) of 24 random bits each."""
         return (self.words(count) & 0xFFFFFF).astype(F) * F(2.0**-24)
 
-    def _sample(self) -> float:
-        """Return a standard normal variable in float64; the second one of a pair is kept for later."""
-        sample, self._next_sample = self._next_sample, None
-        if sample is not None:
-            return sample
-        words = self.words(4).tolist()
-        u1, u2 = (((words[i] << 32 | words[i + 1]) & (2**53 - 1)) * 2.0**-53 for i in (0, 2))
-        radius, angle = math.sqrt(-2.0 * math.log1p(-u2)), 2.0 * math.pi * u1
-        self._next_sample = radius * math.sin(angle)
-        return radius * math.cos(angle)
+    def _samples(self, count: int) -> list[float]:
+        """Return standard normal variables in float64; the second one of a pair is kept for later."""
+        samples = [] if self._next_sample is None else [self._next_sample]
+        words = self.words(4 * -(-(count - len(samples)) // 2)).tolist()
+        for i in range(0, len(words), 4):
+            u1, u2 = (((words[k] << 32 | words[k + 1]) & (2**53 - 1)) * 2.0**-53 for k in (i, i + 2))
+            radius, angle = math.sqrt(-2.0 * math.log1p(-u2)), 2.0 * math.pi * u1
+            samples += radius * math.cos(angle), radius * math.sin(angle)
+        self._next_sample = samples.pop() if len(samples) > count else None
+        return samples
 
     def _scaled(self, sample: float, mean: float, std: float) -> float:
         if mean and self._has_avx2:
@@ -175,8 +179,7 @@ class TorchGenerator:
         blocks = uniform.reshape(-1, 2, BLOCK // 2)
         u1, u2 = F(1) - blocks[:, 0], blocks[:, 1]
         if self._has_avx2:
-            radius = np.sqrt(F(-2) * _log(u1))
-            sine, cosine = _sine_and_cosine(F(2 * math.pi) * u2)
+            radius, sine, cosine = _polar(u1, u2)
         else:
             radius = np.sqrt(F(-2) * _libm("logf", u1))
             angle = (2 * math.pi * u2.astype(np.float64)).astype(F)
@@ -213,6 +216,23 @@ def fused_multiply_add(a: Any, b: Any, c: Any) -> Singles:
     return np.asarray(total, F)
 
 
+class _UncheckedSums:
+    """`fused_multiply_add` of few numbers, where the calls of NumPy cost most, with one check of all sums."""
+
+    def __init__(self) -> None:
+        self._totals: list[NDArray[np.float64]] = []
+
+    def __call__(self, a: Any, b: Any, c: Any) -> Singles:
+        total = np.multiply(a, b, dtype=np.float64) + c
+        self._totals.append(total)
+        return np.asarray(total, F)
+
+    def are_exact(self) -> bool:
+        """Return False if a sum was halfway, so that it may have been rounded to the wrong side."""
+        bits = np.concatenate(self._totals).view(np.int64)
+        return not np.count_nonzero((bits & 0x1FFFFFFF) == 0x10000000)
+
+
 def _singles(*numbers: float) -> tuple[float, ...]:
     return tuple(np.array(numbers, F).tolist())
 
@@ -233,16 +253,27 @@ _COSINE = _singles(2.443315711809948e-5, -1.388731625493765e-3, 4.16666456829882
 _QUARTER_PI = _singles(-0.78515625, -2.4187564849853515625e-4, -3.77489497744594108e-8)  # its negative
 
 
-def _polynomial(coefficients: tuple[float, ...], x: Singles) -> Singles:
+def _polynomial(fma: MultiplyAdd, coefficients: tuple[float, ...], x: Singles) -> Singles:
     value: Any = coefficients[0]
     wide = x.astype(np.float64)
     for coefficient in coefficients[1:]:
-        value = fused_multiply_add(value, wide, coefficient)
+        value = fma(value, wide, coefficient)
     result: Singles = value
     return result
 
 
-def _log(x: Singles) -> Singles:
+def _polar(u1: Singles, u2: Singles) -> tuple[Singles, Singles, Singles]:
+    """Return the radius, and the sine and cosine of the angle, of pairs of normal variables."""
+    if u1.size < FEW:
+        unchecked = _UncheckedSums()
+        found = _log(unchecked, u1), *_sine_and_cosine(unchecked, F(2 * math.pi) * u2)
+        if unchecked.are_exact():
+            return np.sqrt(F(-2) * found[0]), *found[1:]
+    logarithm = _log(fused_multiply_add, u1)
+    return np.sqrt(F(-2) * logarithm), *_sine_and_cosine(fused_multiply_add, F(2 * math.pi) * u2)
+
+
+def _log(fma: MultiplyAdd, x: Singles) -> Singles:
     """Return `log256_ps` of numbers in (0, 1]."""
     bits = x.view(np.int32)
     exponent = ((bits >> 23) - 126).astype(F)
@@ -251,25 +282,28 @@ def _log(x: Singles) -> Singles:
     exponent -= small
     x = (mantissa - F(1)) + np.where(small, mantissa, F(0))
     square = x * x
-    y = fused_multiply_add(_polynomial(_LOG, x) * x, square, exponent * F(-2.12194440e-4))
-    y = fused_multiply_add(square, -0.5, y)
-    return fused_multiply_add(exponent, 0.693359375, x + y)
+    y = fma(_polynomial(fma, _LOG, x) * x, square, exponent * F(-2.12194440e-4))
+    # the products are exact in float32 here, so that only the sums are rounded
+    y = square * F(-0.5) + y
+    return exponent * F(0.693359375) + (x + y)
 
 
-def _sine_and_cosine(x: Singles) -> tuple[Singles, Singles]:
+def _sine_and_cosine(fma: MultiplyAdd, x: Singles) -> tuple[Singles, Singles]:
     """Return `sincos256_ps` of angles in [0, 2 pi)."""
     octant = ((x * F(1.27323954473516)).astype(np.int32) + 1) & ~1
     y = octant.astype(F)
     for part in _QUARTER_PI:
-        x = fused_multiply_add(y, part, x)
+        x = fma(y, part, x)
     square = x * x
-    cosine = _polynomial(_COSINE, square) * square
-    cosine = fused_multiply_add(cosine, square, -(square * F(0.5))) + F(1)
-    sine = fused_multiply_add(_polynomial(_SINE, square) * square, x, x)
+    cosine = _polynomial(fma, _COSINE, square) * square
+    cosine = fma(cosine, square, -(square * F(0.5))) + F(1)
+    sine = fma(_polynomial(fma, _SINE, square) * square, x, x)
     swapped = (octant & 2) != 0
     sine, cosine = np.where(swapped, cosine, sine), np.where(swapped, sine, cosine)
-    negative_sine, negative_cosine = (octant & 4) != 0, ((octant + 2) & 4) != 0
-    return np.where(negative_sine, -sine, sine), np.where(negative_cosine, -cosine, cosine)
+    for values, turned in ((sine, octant), (cosine, octant + 2)):
+        signs = values.view(np.int32)
+        signs ^= (turned & 4) << 29
+    return sine, cosine
 
 
 def _libm(name: str, x: Singles) -> Singles:

@@ -59,7 +59,7 @@ for name, draw in draws.items():
 
 # fewer than 16 numbers are scaled in float64; rounding to float32 hides nearly every difference there
 g, expected = TorchGenerator(cpu_capability()).manual_seed(1), torch.Generator().manual_seed(1)
-found = np.array([g._scaled(g._sample(), 0.7, 1.3) for _ in range(15)])
+found = np.array([g._scaled(sample, 0.7, 1.3) for sample in g._samples(15)])
 expected = torch.empty(15, dtype=torch.float64).normal_(0.7, 1.3, generator=expected).numpy()
 result["scaled"] = (len(found), int((found != expected).sum()))
 print(json.dumps(result))
@@ -94,6 +94,14 @@ def test_noise_after_a_permutation_is_that_of_torch():
     assert generator.permutation(333).tolist() == torch.randperm(333, generator=expected).tolist()
     noise = torch.normal(0.0, 0.2, (333, 2), generator=expected).numpy()
     assert generator.normal((333, 2), 0.0, 0.2).tobytes() == noise.tobytes()
+
+
+def test_thousands_of_small_draws_have_the_bits_of_torch():
+    # their sums are checked together, and about one draw in two hundred is computed again
+    generator, expected = TorchGenerator(CAPABILITY), torch.Generator()
+    for seed in range(2000):
+        noise = torch.empty(200).normal_(0.0, 0.2, generator=expected.manual_seed(seed)).numpy()
+        assert generator.manual_seed(seed).normal((200,), std=0.2).tobytes() == noise.tobytes()
 
 
 def test_a_tensor_without_numbers_draws_nothing():
