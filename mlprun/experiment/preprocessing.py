@@ -79,9 +79,11 @@ class Operation(Options):
     @classmethod
     def of(cls, fitted: Mapping[str, tuple[Any, ...]]) -> list[Self]:
         """The operation with these entries for each column, if there is any: the reverse of `per_column`."""
+        if not fitted:
+            return []
         lists = zip(*((name, *entries) for name, entries in fitted.items()), strict=True)
         names = (name for name in cls.model_fields if name != "operation")
-        return [cls.model_validate(dict(zip(names, lists, strict=True)))] if fitted else []
+        return [cls.model_validate(dict(zip(names, lists, strict=True)))]
 
     def apply(self, table: Mapping[str, Cells]) -> dict[str, Cells]:
         """The table with the cells of `columns` replaced; the order of its columns stays."""

@@ -11,7 +11,8 @@ import inspect
 import os
 import re
 from abc import ABCMeta
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import wraps
 from threading import RLock
 from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, get_args
 
@@ -118,6 +119,8 @@ _PENDING |= {
     or name in ("__class_vars__", "__private_attributes__", "__hash__", "model_config")
 }
 
+MOST_KEPT = 64
+"""parts whose derived values are kept"""
 _FORMER_NAMES = {
     "facts": "info",
     "refuses": "unsupported_reason",
@@ -162,6 +165,30 @@ class Part(Options):
         return (inspect.getdoc(cls) or "").partition("\n")[0]
 
 
+T = TypeVar("T")
+P = TypeVar("P", bound=Part)
+PartClass = TypeVar("PartClass", bound=type[Part])
+
+
+def cached_by_identity(function: Callable[[P], T]) -> Callable[[P], T]:
+    """Keep what a function returns for the last parts: the trials of a sweep share theirs.
+
+    Equal parts are told apart, because they may differ in the sign of a zero.
+    """
+    known: dict[int, tuple[P, T]] = {}
+
+    @wraps(function)
+    def wrapper(part: P) -> T:
+        entry = known.get(id(part))
+        if entry is None or entry[0] is not part:
+            if len(known) >= MOST_KEPT:
+                known.clear()
+            entry = known[id(part)] = part, function(part)
+        return entry[1]
+
+    return wrapper
+
+
 class LayerSummary(NamedTuple):
     """A layer: its name in the module, what it is, the shape of one row after it, its trained numbers."""
 
@@ -169,10 +196,6 @@ class LayerSummary(NamedTuple):
     kind: str
     shape: tuple[int, ...]
     parameters: int
-
-
-P = TypeVar("P", bound=Part)
-PartClass = TypeVar("PartClass", bound=type[Part])
 
 
 class Registry(Generic[P]):

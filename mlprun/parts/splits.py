@@ -132,7 +132,7 @@ def _shares(split: Split) -> tuple[int | float, int | float, int | float]:
 
 def _exact(share: float) -> Fraction:
     """The fraction as it is written: 0.1 means a tenth, not the nearest double."""
-    return Fraction(repr(share))
+    return Fraction(share if isinstance(share, int) else repr(share))
 
 
 def _apportioned(shares: Sequence[float], rows: int) -> list[int]:

@@ -220,7 +220,7 @@ class Architecture(Part):
         return table | self.inits
 
     @property
-    def _layer_init(self) -> LayerInit:
+    def layer_init(self) -> LayerInit:
         """How a layer without its own `init` starts."""
         init = getattr(self, "init", None)
         return init if isinstance(init, LayerInit) else LayerInit()

@@ -18,7 +18,7 @@ from mlprun.parts.architectures.architecture import (
     architectures,
 )
 from mlprun.parts.initializers import InitField, LayerInit
-from mlprun.parts.part import LayerSummary, PositiveInt, Probability
+from mlprun.parts.part import LayerSummary, PositiveInt, Probability, cached_by_identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,18 +87,12 @@ class Mlp(Architecture):
     @property
     def hidden_layers(self) -> tuple[Layer, ...]:
         """The hidden layers with every option filled in."""
-        given = self.layers if self.layers is not None else tuple(Layer(units=n) for n in self.hidden or ())
-        return tuple(map(self._filled, given))
+        return _filled_layers(self)[0]
 
     @property
     def output_layer(self) -> OutputLayer:
         """The output layer with every option filled in."""
-        return self._filled(self.output)
-
-    def _filled(self, layer: AnyLayer) -> AnyLayer:
-        """The layer with the architecture's options where it has none of its own."""
-        options = {**dict(self), "init": self._layer_init}
-        return layer.model_copy(update={name: options[name] for name, own in layer if own is None})
+        return _filled_layers(self)[1]
 
     def shapes(self, inputs: int) -> dict[str, tuple[int, ...]]:
         assert self.outputs is not None
@@ -202,3 +196,15 @@ class Mlp(Architecture):
     def inits(self) -> dict[str, LayerInit]:
         inits = [*(layer.init for layer in self.hidden_layers), self.output_layer.init]
         return {f"layers.{number}": init for number, init in enumerate(inits) if init is not None}
+
+
+@cached_by_identity
+def _filled_layers(mlp: Mlp) -> tuple[tuple[Layer, ...], OutputLayer]:
+    """The hidden layers and the output layer, with the architecture's options where they have none."""
+    options = {**dict(mlp), "init": mlp.layer_init}
+
+    def filled(layer: AnyLayer) -> AnyLayer:
+        return layer.model_copy(update={name: options[name] for name, value in layer if value is None})
+
+    layers = mlp.layers if mlp.layers is not None else tuple(Layer(units=n) for n in mlp.hidden or ())
+    return tuple(map(filled, layers)), filled(mlp.output)

@@ -98,7 +98,7 @@ class Rnn(Architecture):
 
     @property
     def inits(self) -> dict[str, LayerInit]:
-        return dict.fromkeys(("cell.input", "cell.hidden", "cell.output"), self._layer_init)
+        return dict.fromkeys(("cell.input", "cell.hidden", "cell.output"), self.layer_init)
 
 
 def _unroll(cell: Any, steps: Tensor) -> Tensor:
