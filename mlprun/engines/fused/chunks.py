@@ -16,9 +16,7 @@ from mlprun.engines import epoch_protocol
 from mlprun.engines.contract import Best, ChunkResult, Improvement
 from mlprun.engines.epoch_protocol import EpochTotals, row_order
 from mlprun.engines.evaluation import metrics_of
-from mlprun.engines.fused.data import kernel_rows, r2_denominators
-from mlprun.engines.fused.records import DIVERGED, FINISHED, OUT_OF_PATIENCE, PAUSED, kernel_table
-from mlprun.engines.fused.run import EVALUATE
+from mlprun.engines.fused.records import DIVERGED, FINISHED, OUT_OF_PATIENCE, PAUSED
 from mlprun.experiment import history_metrics
 
 if TYPE_CHECKING:
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from mlprun.engines.contract import Arrays, Progress, Row, StopCondition, StopReason
     from mlprun.engines.fused.records import Workspace
     from mlprun.engines.fused.run import FusedRun
-    from mlprun.experiment import SplitArrays
 
 T = TypeVar("T")
 _STOP_REASONS: dict[int, StopReason] = {
@@ -125,7 +122,7 @@ class PythonMetricsTrainer:
     def evaluate(self) -> dict[str, Any]:
         """Return the loss of the dev rows from the kernel, and the other metrics of its outputs."""
         rows = self.experiment.rows("dev", epoch=self.epoch)
-        loss, _, logits = evaluate(self._run, self._space, rows)
+        loss, _, logits = self._run.evaluate(self._space, rows, keep=True)
         return {"loss": loss, **metrics_of(self.experiment, logits, rows)}
 
     def save_best(self) -> None:
@@ -166,18 +163,3 @@ def train(space: Workspace, run: FusedRun, until: int, stop: StopCondition) -> C
         _STOP_REASONS.get(status),
         incomplete=bool(state["batch_index"]),
     )
-
-
-def evaluate(run: FusedRun, space: Workspace, rows: SplitArrays) -> tuple[float, list[float], NDArray[Any]]:
-    """Return the loss of any rows, the metrics that kernels compute, and the logits [N, K]."""
-    outputs = np.zeros(len(rows) * run.outputs, run.layout.dtype)
-    logits = outputs.reshape(len(rows), run.outputs)
-    record = run.record.copy()
-    record["dev_rows"], record["python_metrics"] = len(rows), 1  # which keeps the outputs
-    data = run.data._replace(
-        dev=kernel_rows(run.experiment, rows, run.layout, in_blocks=True),
-        dev_r2=r2_denominators(run.experiment, rows, run.outputs),
-    )
-    records = (record, run.layout.network, data, run.parameters, space._replace(outputs=outputs))
-    loss = EVALUATE.compiled(run.layout.dtype.name)(kernel_table(records))
-    return float(loss), space.metrics[len(run.metrics) :].tolist(), logits

@@ -17,7 +17,6 @@ import numpy as np
 from mlprun.engines.contract import ChunkResult, State
 from mlprun.engines.epoch_protocol import advance_run
 from mlprun.engines.evaluation import metrics_of, outputs_of
-from mlprun.engines.fused import chunks
 from mlprun.engines.fused.chunks import advance
 from mlprun.engines.fused.compilation import compile_kernels
 from mlprun.engines.fused.run import EVALUATE, TRAIN, FusedRun
@@ -111,11 +110,11 @@ def evaluate(
     run = FusedRun(_with_rows(experiment, next(iter(rows.values()))), State(0, model))
     names = history_metrics(run.config) if run.metrics else ()
     for split, arrays in rows.items():
-        loss, computed, logits = chunks.evaluate(run, _workspace(run), arrays)
-        values = metrics_of(experiment, logits, arrays, tables=True)
-        if len(arrays):
-            values.update(zip(names, computed, strict=True))
-        found[split] = {"loss": loss, **values}
+        in_kernel = names if len(arrays) else ()
+        keep = len(in_kernel) < len(run.config.metrics)
+        loss, computed, logits = run.evaluate(_workspace(run), arrays, keep=keep)
+        values = metrics_of(experiment, logits, arrays, tables=True) if keep else {}
+        found[split] = {"loss": loss, **values, **dict(zip(in_kernel, computed, strict=False))}
     return found
 
 
@@ -126,7 +125,7 @@ def outputs(experiment: Experiment, model: Arrays, inputs: NDArray[Any]) -> NDAr
     targets = np.zeros(shape, np.int64 if experiment.config.loss.takes_ids else experiment.dtype)
     rows = SplitArrays(inputs, targets, (), np.zeros(count) if experiment.classes else targets)
     run = FusedRun(_with_rows(experiment, rows), State(0, model))
-    return outputs_of(experiment, chunks.evaluate(run, _workspace(run), rows)[2])
+    return outputs_of(experiment, run.evaluate(_workspace(run), rows, keep=True)[2])
 
 
 def _with_rows(experiment: Experiment, rows: SplitArrays) -> Experiment:

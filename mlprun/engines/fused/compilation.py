@@ -14,6 +14,7 @@ import hashlib
 import os
 import struct
 import sys
+from array import array
 from contextlib import suppress
 from functools import cache
 from importlib import import_module, metadata
@@ -110,9 +111,8 @@ class Kernel:
         result_type = self._result
 
         def call(table: Sequence[int]) -> Any:
-            result, exception = result_type(), pointer()
-            numbers = (ctypes.c_int64 * len(table))(*table)
-            status = native(*map(ctypes.addressof, (result, exception, numbers)))
+            result, exception, numbers = result_type(), pointer(), array("q", table)
+            status = native(ctypes.addressof(result), ctypes.addressof(exception), numbers.buffer_info()[0])
             assert status == 0, "kernels raise no exceptions"
             return result.value
 

@@ -222,6 +222,11 @@ class Layout:
         }
 
     @cached_property
+    def table(self) -> list[int]:
+        """The table that kernels read the network from."""
+        return kernel_table(self.network)
+
+    @cached_property
     def products(self) -> int:
         """Multiplications for one row in a forward and a backward pass."""
         layers = self.network.layers

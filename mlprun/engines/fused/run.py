@@ -6,6 +6,7 @@ import ctypes
 import math
 import threading
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlprun.engines.fused.compilation import CompileCode
-    from mlprun.experiment import Experiment
+    from mlprun.experiment import Experiment, SplitArrays
 
 HISTORY_ROWS = 4096
 """rows and improvements of one call of a kernel; when they are full it returns and is called again"""
@@ -235,13 +236,42 @@ class FusedRun:
             self.states[name] = math.nan if value is None else value
 
     @cached_property
+    def _evaluation_record(self) -> NDArray[Any]:
+        return np.frombuffer(bytearray(self.record.view(np.uint8)), RUN)  # `copy` goes field by field
+
+    @cached_property
+    def _data_table(self) -> Data:
+        return Data(*map(kernel_table, self.data))
+
+    @cached_property
+    def _parameters_table(self) -> list[int]:
+        return kernel_table(self.parameters)
+
+    @cached_property
     def _table(self) -> list[int]:
-        return kernel_table((self.record, self.layout.network, self.data, self.states, self.parameters))
+        record, states = kernel_table(self.record), kernel_table(self.states)
+        return [*record, *self.layout.table, *chain(*self._data_table), *states, *self._parameters_table]
 
     def call_kernel(self, space: Workspace, schedule: Schedule) -> int:
         """Call the training kernel once; return why it returned."""
         table = (*self._table, *_packed(space), *kernel_table(schedule))
         return int(TRAIN.compiled(self.layout.dtype.name)(table))
+
+    def evaluate(
+        self, space: Workspace, rows: SplitArrays, *, keep: bool
+    ) -> tuple[float, list[float], NDArray[Any]]:
+        """Return the loss of rows, the metrics that kernels compute, and with `keep` the logits [N, K]."""
+        count, record = len(rows) if keep else 0, self._evaluation_record
+        outputs = np.zeros(count * self.outputs, self.layout.dtype)
+        record["dev_rows"], record["python_metrics"] = len(rows), keep  # which keeps the outputs
+        dev = kernel_rows(self.experiment, rows, self.layout, in_blocks=True)
+        r2 = r2_denominators(self.experiment, rows, self.outputs)
+        data = self._data_table._replace(dev=kernel_table(dev), dev_r2=kernel_table(r2))
+        packed = kernel_table(space._replace(outputs=outputs)) if keep else _packed(space)
+        tables = (kernel_table(record), self.layout.table, *data, self._parameters_table, packed)
+        loss = EVALUATE.compiled(self.layout.dtype.name)([*chain(*tables)])
+        metrics = space.metrics[len(self.metrics) :].tolist()
+        return float(loss), metrics, outputs.reshape(count, self.outputs)
 
     def is_finite(self) -> bool:
         """Return True if every parameter is a finite number."""
