@@ -15,7 +15,6 @@ from typer import Argument, Option
 from mlprun import files, schema
 from mlprun.cli import reference
 from mlprun.cli.infer import infer_table
-from mlprun.cli.notation import inline
 from mlprun.cli.options import Force, save
 from mlprun.cli.terminal import Output
 from mlprun.cli.validate import SCHEMA_FILE, schema_text
@@ -23,6 +22,7 @@ from mlprun.config.document import from_mapping
 from mlprun.config.tree import printable
 from mlprun.errors import ConfigError, UsageError, command_line
 from mlprun.parts.datasets import datasets
+from mlprun.parts.notation import inline
 from mlprun.parts.part import Part, suggestion
 from mlprun.parts.splits import Split
 from mlprun.schema.model import split_value

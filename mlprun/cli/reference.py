@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 
 from mlprun import figures
-from mlprun.cli.notation import default_of, inline, plain
+from mlprun.parts.notation import default_of, inline, plain
 from mlprun.parts.part import Options, Part, Registry
 from mlprun.schema import registries
 

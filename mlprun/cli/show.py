@@ -8,10 +8,10 @@ from typer import Argument
 
 from mlprun import api, figures
 from mlprun.cli import metrics
-from mlprun.cli.notation import inline, plain
 from mlprun.cli.options import AllowCode, Force, Plot, RunPath, save
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import MlprunError, UsageError, command_line
+from mlprun.parts.notation import inline, plain
 from mlprun.storage.runs import find as find_runs
 from mlprun.storage.runs import resolve_latest
 from mlprun.sweeps.folder import find as find_sweeps

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from mlprun import figures
 from mlprun.cli import reference
-from mlprun.cli.notation import inline
 from mlprun.parts.activations import OneActivation
+from mlprun.parts.notation import inline
 from mlprun.parts.part import ConfigPath, Options, Part, PositiveInt, Seed
 from mlprun.schema import Config, registries
 

@@ -9,10 +9,10 @@ from typer import Argument, Option
 from mlprun.analysis import columns, comparisons, report_text
 from mlprun.analysis.comparisons import compare
 from mlprun.analysis.summary import summarize
-from mlprun.cli.notation import inline
 from mlprun.cli.options import Metric, Of, SweepPath  # noqa: TC001 -- Typer reads them
 from mlprun.cli.sweep.show import unpruned
 from mlprun.cli.terminal import Output, Table
+from mlprun.parts.notation import inline
 from mlprun.sweeps.folder import open_sweep
 from mlprun.sweeps.objective import LAST
 

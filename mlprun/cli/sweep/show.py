@@ -9,10 +9,10 @@ from typer import Option
 
 from mlprun.analysis import columns, report_text, statistics
 from mlprun.analysis.summary import describe_counts, summarize
-from mlprun.cli.notation import inline
 from mlprun.cli.options import Metric, Of, SweepPath  # noqa: TC001 -- Typer reads them
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import command_line, shell_path
+from mlprun.parts.notation import inline
 from mlprun.sweeps.folder import open_sweep
 from mlprun.sweeps.objective import APART, LAST, SOUND, UNSOUND, test_data_warning
 
