@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from mlprun import evaluation, figures, files, schema
+from mlprun import evaluation, figures, files, report, schema
 from mlprun.config import document as reading
 from mlprun.engines.device import resolve
 from mlprun.errors import (
@@ -131,6 +131,12 @@ class Run:
     def plot(self, kind: str = "loss", **options: Any) -> Figure:
         """One figure of the run as a matplotlib Figure; `mlprun list plots` names the kinds."""
         return figures.draw(kind, self.figure_data, **options)
+
+    def report(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Write the report, one HTML file, and return its path: by default report.html in the run folder."""
+        target = os.path.join(self.path, report.FILE) if path is None else os.fspath(path)
+        files.write_atomic(target, report.run_report(self.folder, allow_code=self.allow_code))
+        return target
 
     def __repr__(self) -> str:
         status = self.status

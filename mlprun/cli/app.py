@@ -37,6 +37,7 @@ COMMANDS: dict[str, str] = {
     "eval": "eval",
     "predict": "eval",
     "plot": "plot",
+    "report": "report",
     "show": "show",
     "ls": "show",
     "compare": "show",

@@ -18,6 +18,7 @@ from mlprun.errors import CheckpointError, DataError, MlprunError, UsageError
 from mlprun.experiment import SPLITS, Experiment
 from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.experiment.rows import read_rows
+from mlprun.parts.architectures import Mlp, OutputLayer
 from mlprun.parts.initializers import File
 from mlprun.parts.limits import MAX_BYTES
 from mlprun.parts.splits import divide
@@ -125,6 +126,33 @@ class TrainedModel:
         """[N, K] outputs after the output activation of preprocessed inputs [N, D]."""
         with compute_context(self.config.training.threads, self.device):
             return self.engine.outputs(self.alone, self.model, inputs, device=self.device)
+
+    def hidden_outputs(self, inputs: Array) -> dict[str, Array]:
+        """[N, H] activations of every hidden layer of an MLP for preprocessed inputs, by the layer's name.
+
+        A layer with a norm is left out, and all layers of other architectures are. Each is computed by the
+        engine as the output of a network that ends there.
+        """
+        whole, found = self.config.architecture, {}
+        if not isinstance(whole, Mlp):
+            return {}
+        for number, layer in enumerate(whole.hidden_layers):
+            if layer.norm != "none":
+                continue
+            front = whole.model_copy(
+                update={
+                    "hidden": (),
+                    "layers": whole.hidden_layers[:number],
+                    "outputs": layer.units,
+                    "output": OutputLayer(bias=layer.bias),
+                    "output_activation": layer.activation,
+                }
+            )
+            alone = self.config.model_copy(update={"architecture": front})
+            names = Experiment.without_data(alone, self.preprocessing).tensors()
+            model = {name: self.model[name] for name in names}
+            found[f"layers.{number}"] = replace(self, config=alone, model=model).outputs(inputs)
+        return found
 
     def predict(self, data: Data) -> Predictions:
         """Outputs, classes and probabilities of raw rows, in the user's units; targets are not looked at."""

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
     from mlprun.figures.chart import Chart, ColorScale, Mark, Panel
 
-WIDTH = 600.0
-"""pixels of a panel by itself, and of all columns of panels"""
-ALL_COLUMNS = 920.0
+WIDTH = 460.0
+"""pixels of a panel by itself, two of which stand side by side on a wide page"""
+ALL_COLUMNS = 940.0
+"""pixels of all panels of a row"""
 LABEL = 24
 """characters of a tick's label"""
 
@@ -56,6 +57,7 @@ def figure(chart: Chart, *, of: str = "") -> Markup:
         ),
         element("ul", legend, class_="legend") if legend else None,
         [element("div", row, class_="panels") for row in rows],
+        class_="wide" if chart.columns > 1 else None,
     )
 
 
@@ -65,7 +67,7 @@ def _size(chart: Chart, index: int) -> tuple[float, float]:
     width = WIDTH * min(1.0, chart.width / style.PAGE) if columns == 1 else ALL_COLUMNS
     widths, heights = chart.widths or (1.0,) * columns, chart.heights or (1.0,) * rows
     row, column = divmod(index, columns)
-    height = max(150.0 * rows, (chart.height - 0.6) * 100)
+    height = max(150.0 * rows, (chart.height - 0.6) * (80 if columns == 1 else 100))
     return width * widths[column] / sum(widths), height * heights[row] / sum(heights)
 
 

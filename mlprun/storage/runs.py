@@ -463,7 +463,11 @@ def remove_prepared(folder: str, names: Sequence[str]) -> None:
 
 def is_allowed_file_name(name: str) -> bool:
     """Return True if a file of the user may have this name in a run folder."""
-    return os.path.basename(name) == name and not name.startswith(".") and name not in (*_FILES, "plots", "")
+    return (
+        os.path.basename(name) == name
+        and not name.startswith(".")
+        and name not in (*_FILES, "plots", "report.html", "")
+    )
 
 
 def check_name(name: str) -> None:

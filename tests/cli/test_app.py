@@ -332,6 +332,6 @@ def test_a_deleted_working_directory_is_one_line_for_every_command(tmp_path, mon
     assert (ended.returncode, ended.stdout, ended.stderr) == (7, "", line)
     needed = {"train": ["x"], "compare": ["x"], "predict": ["x", "x"], "sweep": ["run", "x"]}
     for verb in (*app.COMMANDS, "sweep"):
-        one = verb in ("resume", "reproduce", "eval", "plot", "show", "verify", "validate")
+        one = verb in ("resume", "reproduce", "eval", "plot", "report", "show", "verify", "validate")
         assert cli.main([verb, *needed.get(verb, ["x"] if one else [])]) == 7, verb
         assert capsys.readouterr() == ("", line)

@@ -1,0 +1,494 @@
+"""What a run's curves, metrics, units and rows say about it: findings with evidence and what to try.
+
+Every finding is a rule of thumb with a number behind it. Thresholds are named below; a rule says nothing
+where its evidence is missing, as when the data is gone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from mlprun.analysis import statistics
+from mlprun.parts.activations import each
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from mlprun.evaluation import TrainedModel
+    from mlprun.experiment import Experiment
+    from mlprun.parts.data import Array, Floats
+    from mlprun.schema import Config
+    from mlprun.storage.runs import Status
+
+Level = Literal["good", "note", "warning"]
+RISE = 1.05
+"""dev loss at the end relative to its best, from which on the network overfits"""
+GAP = 1.5
+"""dev loss relative to train loss at the best epoch that is worth a note"""
+FALL = 0.01
+"""share by which the loss still falls over the last tenth of the epochs where more epochs help"""
+JUMP = 0.1
+"""share of the epochs in which the train loss rises by a tenth, from which on a curve is unsteady"""
+SATURATED = 0.9
+"""share of the rows for which a saturated unit is near its bounds"""
+NEAR = 0.01
+"""of the range of a bounded activation: how near its bounds is"""
+RARE, COMMON = 0.05, 0.8
+"""shares of a class that make classes unbalanced"""
+STANDARD_ERRORS = 2.5
+"""by which metrics of dev and test differ where that is worth a note"""
+ROWS = 10_000
+"""rows that duplicates and single features are looked for in, at most"""
+ALONE = 0.99
+"""share of rows that a single feature predicts where it may hold the target"""
+BOUNDS = {"tanh": (-1, 1), "hard_tanh": (-1, 1), "logistic": (0, 1), "hard_logistic": (0, 1)}
+UNCERTAIN = 0.08
+"""width of the interval of an accuracy that is worth a note"""
+
+
+class Finding(NamedTuple):
+    """One thing that was found, the numbers that say so, and what may help."""
+
+    kind: str
+    level: Level
+    claim: str
+    evidence: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A verdict in words, and the findings, warnings first."""
+
+    verdict: str
+    findings: tuple[Finding, ...]
+
+
+def diagnose(
+    status: Status,
+    history: Mapping[str, NDArray[Any]],
+    model: TrainedModel,
+    experiment: Experiment | None,
+) -> Diagnosis:
+    """Return what is found in a run; `model` is its best epoch's, `experiment` None if the data is gone."""
+    case = _Case(status, history, model, experiment)
+    found = [finding for rule in RULES for finding in rule(case)]
+    order: dict[str, int] = {"warning": 0, "note": 1, "good": 2}
+    return Diagnosis(_verdict(case), tuple(sorted(found, key=lambda one: order[one.level])))
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A run that is diagnosed."""
+
+    status: Status
+    history: Mapping[str, NDArray[Any]]
+    model: TrainedModel
+    experiment: Experiment | None
+
+    @property
+    def config(self) -> Config:
+        """The config that was trained."""
+        return self.model.config
+
+    @cached_property
+    def splits(self) -> Mapping[str, Mapping[str, Any]]:
+        """Metrics by split of the best epoch, or of the last one; none before the run has ended."""
+        figures = self.status.figures
+        chosen = figures.get("best") or figures.get("last") or {"splits": {}}
+        splits: Mapping[str, Mapping[str, Any]] = chosen["splits"]
+        return splits
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of these metrics."""
+        figures = self.status.figures
+        return int((figures.get("best") or figures.get("last") or {"epoch": self.status.epochs})["epoch"])
+
+    @property
+    def split(self) -> str:
+        """The split that a model is judged by."""
+        return next((name for name in ("test", "dev", "train") if name in self.splits), "")
+
+    @property
+    def metric(self) -> str:
+        """The metric that a model is judged by."""
+        known = self.splits.get(self.split, {})
+        return next((name for name in ("accuracy", "r2") if not math.isnan(_finite(known.get(name)))), "loss")
+
+    def of(self, split: str, metric: str | None = None) -> float:
+        """A metric of a split; nan where there is none."""
+        return _finite(self.splits.get(split, {}).get(metric or self.metric))
+
+    def baseline(self, *, is_constant: bool) -> tuple[str, float]:
+        """The baseline of that kind with its metric; nan where there is none."""
+        for name, splits in self.status.figures.get("baselines", {}).items():
+            value = _finite(splits.get(self.split, {}).get(self.metric))
+            if (name in ("majority", "mean")) == is_constant and not math.isnan(value):
+                return name, value
+        return "", math.nan
+
+    def rows(self, split: str) -> int:
+        """How many rows a split has; 0 where they are gone."""
+        if self.experiment is None or not self.experiment.has(split):
+            return 0
+        return len(self.experiment.rows(split, epoch=self.epoch))
+
+    @cached_property
+    def has_own_rows(self) -> bool:
+        """Whether the split that the model is judged by has rows of its own."""
+        if self.experiment is None or self.split == "train":
+            return False
+        train, other = (self.experiment.rows(one, epoch=self.epoch).inputs for one in ("train", self.split))
+        return not np.array_equal(train, other)
+
+    def curve(self, column: str) -> tuple[NDArray[Any], Floats]:
+        """Epochs and finite values of a column of the history."""
+        values = np.asarray(self.history.get(column, np.empty(0)), np.float64)
+        known = np.isfinite(values)
+        return np.asarray(self.history.get("epoch", np.empty(0)))[known], values[known]
+
+
+def _finite(value: Any) -> float:
+    """A metric; nan for a table, for infinity and for none."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else math.nan
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _share(value: float) -> str:
+    return f"{value:.1%}" if value < 1 else "100%"
+
+
+def _shown(case: _Case, value: float) -> str:
+    return _share(value) if case.metric == "accuracy" else _number(value)
+
+
+# --- the verdict
+
+
+def _verdict(case: _Case) -> str:
+    """How good the network is, measured where, and beside which baseline."""
+    if not case.splits:
+        return f"The run is {case.status.state}: there are no final metrics yet."
+    value, rows, split = case.of(case.split), case.rows(case.split), case.split
+    count = f"{rows:,} {split} rows" if rows else f"the {split} rows"
+    which = "best" if case.status.figures.get("best") else "last"
+    subject = f"The network of the {which} epoch ({case.epoch:,})"
+    if case.metric == "accuracy":
+        text = f"{subject} predicts the class of {_share(value)} of {count}"
+        interval = statistics.success_rate(round(value * rows), rows).interval if rows else None
+        if interval is not None and case.has_own_rows:
+            text += f" (95% interval {interval.low:.0%} to {interval.high:.0%})"
+    elif case.metric == "r2":
+        text = f"{subject} explains {_share(value)} of the variance of {count}"
+        if value < 0:
+            text = f"{subject} predicts {count} worse than their mean would"
+    else:
+        text = f"{subject} has a {case.config.loss.name} loss of {_number(value)} on {count}"
+    baselines = [case.baseline(is_constant=one) for one in (False, True)]
+    compared = [f"{name} {_shown(case, known)}" for name, known in baselines if name]
+    text += f"; {', '.join(compared)}." if compared else "."
+    if not case.has_own_rows and case.experiment is not None:
+        text += " These are the rows that it was trained on: how it does on others is not known."
+    return text
+
+
+# --- rules about the result
+
+
+def _against_baselines(case: _Case) -> Iterator[Finding]:
+    value = case.of(case.split)
+    sign = 1 if case.metric in ("accuracy", "r2") else -1
+    (constant, low), (linear, high) = (case.baseline(is_constant=one) for one in (True, False))
+    if constant and sign * value <= sign * low:
+        claim = f"The network is no better than the baseline {constant!r}, which looks at no input."
+        remedy = "train longer, or try another optimizer.lr, a wider network, other features"
+        yield Finding("baseline", "warning", claim, _beside(case, constant, low), remedy)
+        return
+    if not linear:
+        return
+    margin = _margin(case, value, high)
+    if sign * (value - high) > margin:
+        claim = f"The network is better than {linear}: it uses what no linear model can."
+        yield Finding("baseline", "good", claim, _beside(case, linear, high))
+    elif sign * (value - high) < -margin:
+        claim = f"{linear.capitalize()} is better than the network."
+        yield Finding("baseline", "warning", claim, _beside(case, linear, high),
+                      "stop earlier, add penalty.l2, or take the simpler model")  # fmt: skip
+    else:
+        claim = f"The network is no better than {linear}, within the uncertainty of the rows."
+        remedy = "a wider or deeper architecture.hidden, more training.epochs, or the simpler model"
+        yield Finding("baseline", "note", claim, _beside(case, linear, high), remedy)
+
+
+def _margin(case: _Case, value: float, other: float) -> float:
+    """By how much two models may differ by chance alone."""
+    rows = case.rows(case.split)
+    if case.metric == "accuracy" and rows:
+        share = min(max((value + other) / 2, 1 / rows), 1 - 1 / rows)
+        return 2 * math.sqrt(share * (1 - share) / rows)
+    return 0.02 if case.metric == "r2" else 0.05 * abs(other)
+
+
+def _beside(case: _Case, name: str, value: float) -> str:
+    mine = _shown(case, case.of(case.split))
+    return f"{case.split} {case.metric}: {mine}, {name} {_shown(case, value)}"
+
+
+def _uncertainty(case: _Case) -> Iterator[Finding]:
+    rows = case.rows(case.split)
+    if case.metric != "accuracy" or not rows or not case.has_own_rows:
+        return
+    interval = statistics.success_rate(round(case.of(case.split) * rows), rows).interval
+    if interval is not None and interval.high - interval.low > UNCERTAIN:
+        about = f"{(interval.high - interval.low) / 2:.0%}"
+        claim = f"{rows:,} {case.split} rows are few: the accuracy is known to about {about}."
+        evidence = f"95% interval {interval.low:.1%} to {interval.high:.1%}"
+        yield Finding("uncertainty", "note", claim, evidence,
+                      "more test rows, or cross-validation: folds in a sweep")  # fmt: skip
+
+
+def _test_far_from_dev(case: _Case) -> Iterator[Finding]:
+    dev, test, rows = case.of("dev"), case.of("test"), (case.rows("dev"), case.rows("test"))
+    if case.metric != "accuracy" or not all(rows) or not math.isfinite(dev + test):
+        return
+    share = min(max((dev * rows[0] + test * rows[1]) / sum(rows), 0.01), 0.99)
+    error = math.sqrt(share * (1 - share) * (1 / rows[0] + 1 / rows[1]))
+    if abs(dev - test) > STANDARD_ERRORS * error:
+        claim = "Dev and test differ by more than chance explains."
+        evidence = f"accuracy {_share(dev)} on dev, {_share(test)} on test; standard error {error:.1%}"
+        remedy = "shuffle and stratify dataset.split, and check whether the rows have an order"
+        yield Finding("splits", "warning", claim, evidence, remedy)
+
+
+# --- rules about the curves
+
+
+def _ending(case: _Case) -> Iterator[Finding]:
+    status, planned = case.status, case.config.training.epochs
+    reached = f"{status.epochs:,} of {planned:,} epochs"
+    if status.state == "diverged":
+        lr = case.config.optimizer.lr
+        claim = "Training diverged: the loss or a weight became infinite."
+        remedy = f"optimizer.lr={_number(lr / 10)} or training.clip_norm=1"
+        yield Finding(
+            "diverged", "warning", claim, f"after {reached}, with learning rate {_number(lr)}", remedy
+        )
+    elif status.state != "finished":
+        claim = f"The run is {status.state}: its metrics are those of its last checkpoint."
+        yield Finding("unfinished", "warning", claim, reached, "mlprun resume RUN")
+    elif status.reason == "early_stopping":
+        patience = case.config.early_stopping.patience if case.config.early_stopping else 0
+        claim = f"Training stopped early: {case.config.best.metric} was not improved for {patience:,} epochs."
+        yield Finding("early_stopping", "note", claim, f"after {reached}; best epoch {case.epoch:,}")
+    elif status.reason not in ("", "finished"):
+        yield Finding("stopped", "note", f"Training was stopped by {status.reason}.", f"after {reached}")
+
+
+def _overfitting(case: _Case) -> Iterator[Finding]:
+    (epochs, dev), (_, train) = case.curve("dev_loss"), case.curve("train_loss")
+    if len(dev) < 3 or not case.has_own_rows:
+        return
+    best, gap = int(dev.argmin()), case.of("dev", "loss") / max(case.of("train", "loss"), 1e-12)
+    remedy = "early_stopping.patience, penalty.l2, architecture.dropout, fewer units, or more rows"
+    if dev[-1] > RISE * dev[best] > 0 and train[-1] < train[min(best, len(train) - 1)]:
+        claim = "The network overfits: dev loss rises while train loss falls on."
+        lowest, last = (f"{_number(dev[k])} at epoch {epochs[k]:,}" for k in (best, -1))
+        evidence = f"dev loss {lowest}, {last}"
+        is_kept = case.status.figures.get("best") is not None and case.config.best.metric == "dev_loss"
+        kept = "; the best epoch is kept" if is_kept else ""
+        yield Finding("overfitting", "warning", claim, evidence + kept, remedy)
+    elif gap > GAP and case.of("dev", "loss") - case.of("train", "loss") > 0.01:
+        claim = "The network fits train rows better than others: it learns some of them by heart."
+        evidence = (
+            f"train loss {_number(case.of('train', 'loss'))}, dev loss {_number(case.of('dev', 'loss'))}"
+        )
+        yield Finding("overfitting", "note", claim, evidence, remedy)
+
+
+def _underfitting(case: _Case) -> Iterator[Finding]:
+    """Train rows themselves are fitted no better than by a linear model."""
+    train = {
+        name: _finite(splits.get("train", {}).get("loss"))
+        for name, splits in case.status.figures.get("baselines", {}).items()
+    }
+    linear, mine = next((name for name in train if name.endswith("regression")), ""), case.of("train", "loss")
+    # where little is left to learn, train rows are fitted well enough
+    if linear and mine > 0.97 * train[linear] and mine > 0.1 * max(train.values()):
+        claim = f"The network underfits: it fits train rows no better than {linear}."
+        evidence = f"train loss {_number(mine)}, {linear} {_number(train[linear])}"
+        remedy = "more units in architecture.hidden, more training.epochs, a larger optimizer.lr, or adam"
+        yield Finding("underfitting", "note", claim, evidence, remedy)
+
+
+def _more_epochs(case: _Case) -> Iterator[Finding]:
+    column = "dev_loss" if len(case.curve("dev_loss")[1]) > 10 else "train_loss"
+    epochs, values = case.curve(column)
+    if len(values) < 10 or case.status.state != "finished" or case.status.reason == "early_stopping":
+        return
+    last = max(2, len(values) // 10)
+    before, after = float(values[-2 * last : -last].mean()), float(values[-last:].mean())
+    name, span = column.replace("_", " "), f"the last {epochs[-1] - epochs[-last]:,} epochs"
+    best = int(epochs[int(values.argmin())])
+    if before > 0 and (before - after) / before > FALL:
+        claim = "More epochs would help: the loss still falls."
+        evidence = f"{name} fell by {(before - after) / before:.1%} over {span}"
+        yield Finding(
+            "epochs", "note", claim, evidence, f"mlprun resume RUN --epochs {2 * case.status.epochs}"
+        )
+    elif best <= 0.8 * epochs[-1]:
+        claim = "More epochs would not help."
+        yield Finding("epochs", "good", claim, f"lowest {name} at epoch {best:,} of {epochs[-1]:,}")
+    else:
+        claim = "The curves are flat: more epochs would change little."
+        evidence = f"{name} changed by {abs(before - after) / max(before, 1e-12):.1%} over {span}"
+        yield Finding("epochs", "good", claim, evidence)
+
+
+def _unsteady(case: _Case) -> Iterator[Finding]:
+    _, values = case.curve("train_loss")
+    if len(values) < 20:
+        return
+    share = float(np.mean(values[1:] > 1.1 * values[:-1]))
+    if share > JUMP:
+        claim = "The train loss is unsteady."
+        evidence = f"it rises by a tenth or more in {share:.0%} of the epochs"
+        yield Finding(
+            "unsteady", "note", claim, evidence, "a lower optimizer.lr, a schedule, or larger batches"
+        )
+
+
+# --- rules about the units
+
+
+def _units(case: _Case) -> Iterator[Finding]:
+    if case.experiment is None:
+        return
+    if "train" not in case.experiment.fixed or not len(case.experiment.fixed["train"]):
+        return
+    inputs = case.experiment.fixed["train"].inputs[:ROWS]
+    layers = getattr(case.config.architecture, "hidden_layers", ())
+    for name, outputs in case.model.hidden_outputs(inputs).items():
+        number = int(name.rpartition(".")[2])
+        activation = "+".join(one.names()[0] for one in each(layers[number].activation))
+        units, which = outputs.shape[1], f"hidden layer {number + 1}"
+        constant = np.ptp(outputs, axis=0) <= 1e-6 * max(1e-12, float(np.abs(outputs).max()))
+        count = int(constant.sum())
+        if count:
+            word = "dead" if activation == "relu" else "constant"
+            claim = f"{count} of {units} units of {which} are {word}: they give one value for every row."
+            evidence = f"{count / units:.0%} of the units on {len(inputs):,} train rows"
+            remedy = "a lower optimizer.lr, leaky_relu, another architecture.init, or fewer units"
+            yield Finding("dead_units", "warning" if 4 * count >= units else "note", claim, evidence, remedy)
+        if activation in BOUNDS:
+            saturated = int((_near_bounds(outputs, *BOUNDS[activation]) & ~constant).sum())
+            claim = f"{saturated} of {units} units of {which} are saturated: they hardly learn any more."
+            evidence = f"within {NEAR:.0%} of their bounds for over {SATURATED:.0%} of train rows"
+            remedy = "smaller initial weights, dataset.standardize, penalty.l2, or relu"
+            level: Level = "warning" if 2 * saturated > units else "note"
+            yield from [Finding("saturation", level, claim, evidence, remedy)] * bool(saturated)
+
+
+def _near_bounds(outputs: Array, low: float, high: float) -> NDArray[np.bool_]:
+    """Which units are near a bound of their activation for most rows."""
+    room = NEAR * (high - low)
+    near = (outputs < low + room) | (outputs > high - room)
+    return np.asarray(near.mean(axis=0) > SATURATED)
+
+
+# --- rules about the rows
+
+
+def _imbalance(case: _Case) -> Iterator[Finding]:
+    experiment = case.experiment
+    if experiment is None or experiment.classes is None or "train" not in experiment.fixed:
+        return
+    truth = np.asarray(experiment.fixed["train"].truth, np.int64)
+    counts = np.bincount(truth, minlength=len(experiment.classes))
+    largest, smallest = int(counts.argmax()), int(counts.argmin())
+    total = int(counts.sum())
+    if counts[largest] > COMMON * total or counts[smallest] < RARE * total / max(1, len(counts) / 4):
+        names = experiment.classes
+        claim = "Classes are unbalanced: accuracy says little about rare ones."
+        most, least = (f"{counts[k]:,} of {names[k]!r}" for k in (largest, smallest))
+        evidence = f"train rows: {most}, {least}"
+        remedy = "metrics: [balanced_accuracy, f1], loss.class_weights, dataset.split.stratify"
+        yield Finding("imbalance", "note", claim, evidence, remedy)
+
+
+def _duplicates(case: _Case) -> Iterator[Finding]:
+    experiment = case.experiment
+    if experiment is None or not case.has_own_rows or "train" not in experiment.fixed:
+        return
+    train = {row.tobytes() for row in experiment.fixed["train"].inputs[:ROWS]}
+    rows = experiment.rows(case.split, epoch=case.epoch).inputs[:ROWS]
+    count = sum(row.tobytes() in train for row in rows)
+    if count:
+        few = len(train) < len(experiment.fixed["train"].inputs[:ROWS]) / 2
+        claim = f"{count:,} of {len(rows):,} {case.split} rows have the inputs of a train row."
+        evidence = f"train rows have {len(train):,} different inputs"
+        why = "with so few different inputs that is no surprise; others are new to the network"
+        remedy = why if few else "remove duplicates, or keep rows that belong together in one split"
+        level: Level = "note" if few or count < 0.02 * len(rows) else "warning"
+        yield Finding("duplicates", level, claim, evidence, remedy)
+
+
+def _single_feature(case: _Case) -> Iterator[Finding]:
+    experiment = case.experiment
+    if (
+        experiment is None
+        or "train" not in experiment.fixed
+        or case.config.architecture.vocabulary is not None
+    ):
+        return
+    rows, names = experiment.fixed["train"], experiment.preprocessing.names
+    inputs = np.asarray(rows.inputs[:ROWS], np.float64)
+    if len(names) < 2 or len(inputs) < 30:
+        return
+    truth = np.asarray(rows.truth[:ROWS], np.float64).reshape(len(inputs), -1)[:, 0]
+    score = _class_share if experiment.classes is not None else _squared_correlation
+    shares = [score(column, truth) for column in inputs.T]
+    best = int(np.argmax(shares))
+    if shares[best] >= ALONE:
+        claim = f"The input {names[best]!r} alone predicts the target: it may hold what is to be predicted."
+        share = _share(shares[best])
+        evidence = f"it explains {share} of the variance of the target on train rows"
+        if experiment.classes is not None:
+            evidence = f"it tells the class of {share} of train rows"
+        remedy = (
+            "check that it is known when predictions are made; otherwise leave it out of dataset.features"
+        )
+        yield Finding("leakage", "note", claim, evidence, remedy)
+
+
+def _class_share(column: Array, truth: Floats) -> float:
+    """The share of rows whose class the nearest median of a column tells, beyond equal columns."""
+    classes = np.unique(truth)
+    if len(classes) < 2 or len(classes) > 20:
+        return 0.0
+    medians = np.array([np.median(column[truth == one]) for one in classes])
+    nearest = classes[np.abs(column[:, None] - medians).argmin(axis=1)]
+    largest = max(float(np.mean(truth == one)) for one in classes)
+    return float(np.mean(nearest == truth)) if largest < COMMON else 0.0
+
+
+def _squared_correlation(column: Array, truth: Floats) -> float:
+    if np.ptp(column) == 0 or np.ptp(truth) == 0:
+        return 0.0
+    return float(np.corrcoef(column, truth)[0, 1] ** 2)
+
+
+RULES = (
+    _against_baselines, _ending, _overfitting, _underfitting, _more_epochs, _unsteady, _units,
+    _test_far_from_dev, _uncertainty, _imbalance, _duplicates, _single_feature,
+)  # fmt: skip

@@ -1,0 +1,55 @@
+"""`mlprun report`: one HTML file for a run, a sweep, or several runs."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+from typer import Argument, Option
+
+from mlprun import files, report
+from mlprun.cli.options import AllowCode, Open  # noqa: TC001 -- Typer reads them
+from mlprun.cli.terminal import Output  # noqa: TC001
+from mlprun.cli.viewer import open_result
+from mlprun.errors import UsageError
+from mlprun.storage import runs
+
+
+def report_command(
+    names: Annotated[list[str], Argument(metavar="RUN|SWEEP", help="run folders, or one sweep folder")],
+    *,
+    out: Annotated[
+        str | None, Option("--out", "-o", metavar="FILE", help="Default: report.html in the folder.")
+    ] = None,
+    open_: Open = False,
+    allow_code: AllowCode = False,
+    output: Output,
+) -> None:
+    """Write a report: one HTML file that needs no network.
+
+    mlprun report runs/moons-001
+    mlprun report runs/moons-001 --open
+    mlprun report runs/moons-001 -o moons.html
+    mlprun report runs/xor_width-001                a sweep
+    mlprun report runs/moons-00* -o compared.html   several runs side by side
+
+    The report of a run states how good the network is, what is wrong with it and
+    what to try, and shows its curves, data, predictions, config and environment;
+    that of a sweep compares its settings. Both can be read without scripts and
+    printed. Several runs need --out.
+
+    --json prints {"report": FILE, "of": [RUN or SWEEP, ...], "bytes"}.
+
+    Exit codes: 0 success, 2 usage, 4 run folder, 7 files.
+    """
+    paths = list(dict.fromkeys(names))
+    if out is None and len(paths) > 1:
+        raise UsageError("report", "several runs have no folder of their own", "name a file with --out")
+    folder = runs.open_run(paths[0])
+    page = report.run_report(folder, allow_code=allow_code)
+    target = os.path.join(folder.path, report.FILE) if out is None else out
+    files.write_atomic(target, page)
+    output.document({"report": target, "of": paths, "bytes": len(page)})
+    output.result(target)
+    if open_:
+        open_result(target, output)

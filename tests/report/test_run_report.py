@@ -1,0 +1,112 @@
+"""The report of a run: complete, readable, and safe whatever names it shows."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from mlprun.report import run_report
+from mlprun.storage import runs as run_folders
+
+SECTIONS = ["Diagnosis", "Result", "Curves", "Predictions", "Data", "Network", "Config", "Reproduce"]
+
+
+@pytest.fixture(scope="module")
+def pages(runs):
+    return {name: run_report(run.folder) for name, run in runs.items()}
+
+
+@pytest.mark.parametrize("name", ["classes", "numbers", "moons"])
+def test_hostile_names_are_shown_and_never_reach_markup(pages, parsed, name):
+    page = parsed(pages[name])
+    assert not {"img", "iframe", "object", "embed", "form", "base"} & {tag for tag, _ in page.elements}
+    assert all(one.get("type") == "application/json" for one in page.all("script")[:-1])
+    for tag, attributes in page.elements:
+        for attribute, value in attributes.items():
+            assert not attribute.startswith("on"), (tag, attribute)
+            assert attribute not in ("style", "srcset", "srcdoc")
+            if attribute in ("href", "src"):
+                assert re.match(r"#|data:image/png;base64,", value)
+    assert not re.search("[\u202e\u2066\u200f\x00-\x08]", pages[name].decode())
+    if name != "moons":
+        assert "<script>canary()</script>" in "".join(page.text)
+
+
+@pytest.mark.parametrize("name", ["classes", "numbers", "moons"])
+def test_a_page_loads_nothing_and_has_no_names_but_the_namespace(pages, name):
+    text = pages[name].decode()
+    markup = re.sub(r"&[a-z#0-9]+;|url\(https://example|https://example.org\S*", "", text)
+    assert not re.search(r"(https?:)?//[a-z]+\.", markup)
+    assert "Content-Security-Policy" in text
+    assert len(pages[name]) < 250_000
+
+
+def test_a_page_has_a_heading_for_each_section_and_headers_in_tables(pages, parsed):
+    page = parsed(pages["moons"])
+    headings = [tag for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
+    assert headings == ["h1"] + ["h2"] * len(SECTIONS)
+    assert [one["href"] for one in page.all("a")][1:] == [f"#{name.lower()}" for name in SECTIONS]
+    assert all(one.get("scope") in ("col", "row") for one in page.all("th"))
+    identities = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(identities) == len(set(identities))
+    assert (
+        len(page.all("title"))
+        == len([one for one in page.all("svg") if one.get("role") == "img" and "aria-label" not in one]) + 1
+    )
+
+
+def test_the_verdict_and_the_metrics_of_the_run_are_in_the_page(pages, parsed, runs):
+    text = " ".join(parsed(pages["moons"]).text)
+    metrics = runs["moons"].metrics
+    best = metrics["best"]
+    assert f"{best['splits']['test']['accuracy']:.1%} of 20 test rows" in text
+    for split in ("train", "dev", "test"):
+        assert f"{best['splits'][split]['loss']:.4f}" in text
+    assert "logistic regression" in text
+    assert "mlprun reproduce" in text
+
+
+def test_a_run_whose_table_is_gone_still_has_a_report(runs, parsed, hostile_table):
+    moved = hostile_table.with_name("moved.csv")
+    hostile_table.rename(moved)
+    try:
+        text = " ".join(parsed(run_report(runs["classes"].folder)).text)
+    finally:
+        moved.rename(hostile_table)
+    assert "whose rows are gone" in text
+    assert "Loss" in text
+
+
+def test_the_command_writes_the_report_into_the_run_or_to_a_file(runs, call, tmp_path):
+    path = runs["moons"].path
+    code, out, err = call("report", path)
+    assert (code, err) == (0, "")
+    assert out == f"{path}/report.html\n"
+    assert (run_folders.open_run(path)).status().state == "finished"
+    target = tmp_path / "r.html"
+    code, out, _ = call("report", path, "-o", target, "--json")
+    said = json.loads(out)
+    assert code == 0
+    assert said == {"report": str(target), "of": [path], "bytes": os.path.getsize(target)}
+    assert target.read_bytes() == Path(path, "report.html").read_bytes()
+    assert runs["moons"].report(target) == str(target)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("missing",), 4, "missing: no such folder"),
+        (("{run}", "-o", "{run}/none/r.html"), 7, "cannot be written"),
+        (("{run}", "{other}"), 2, "name a file with --out"),
+        (("{run}", "-o", "{link}"), 7, "symbolic link"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_with_an_exit_code(runs, call, tmp_path, arguments, code, words):
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    names = {"run": runs["moons"].path, "other": runs["classes"].path, "link": tmp_path / "link"}
+    got, out, err = call("report", *(one.format(**names) for one in arguments))
+    assert (got, out) == (code, "")
+    assert words in err
+    assert err.count("\n") == 1
