@@ -43,6 +43,10 @@ _REFUSED_ATTRIBUTES = {
 _VOID = {"br", "col", "hr", "img", "input", "wbr"}
 _LEAVES = {"circle", "ellipse", "image", "line", "path", "polygon", "polyline", "rect", "stop", "use"}
 """elements of SVG that hold nothing"""
+_SPACES = re.compile(
+    r"""("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)| *([=<>*/%,:;?{}()\[\]&|!]+) *"""
+)
+"""strings of a script, and spaces around its operators (+ and - keep them: `a - -b`)"""
 STYLES = ("report.css",)
 SCRIPTS = ("report.js",)
 """of every page"""
@@ -223,14 +227,16 @@ def _data(name: str, value: Any) -> str:
     return f'<script type="application/json" id="data-{name}">{text}</script>'
 
 
-def _sources(names: Iterable[str]) -> str:
-    """Our own scripts or styles one after the other, each once, without indentation and lines of comments."""
-    parts = []
+def _sources(names: Sequence[str]) -> str:
+    """Our own scripts or styles one after the other, each once, without comment lines and idle spaces."""
+    parts: list[str] = []
     for name in dict.fromkeys(names):
         text = files.read_text(os.path.join(_FOLDER, name), cap=10**6)
         lines = (line.strip() for line in text.splitlines())
         parts += [line for line in lines if line and not line.startswith("//")]
     source = "\n".join(parts)
+    if any(name.endswith(".js") for name in names):
+        source = _SPACES.sub(lambda found: found[1] or found[2], source)
     if re.search(r"</|<!--|\]\]>", source):
         raise ValueError("a script or style contains the end of its element")
     return source

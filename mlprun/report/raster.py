@@ -18,28 +18,11 @@ if TYPE_CHECKING:
 
 STEPS = 64
 """colours of a scale in an image, at most"""
-PALETTES: dict[str, tuple[str, ...]] = {
-    "cividis": style.SHADES,
-    "cividis_r": style.SHADES[::-1],
-    "Blues": (
-        "#f7fbff",
-        "#deebf7",
-        "#c6dbef",
-        "#9ecae1",
-        "#6baed6",
-        "#4292c6",
-        "#2171b5",
-        "#08519c",
-        "#08306b",
-    ),
-    "surface": ("#6FA3CB", "#B4CFE3", "#E2E8EA", "#F8EDD5", "#FFF2CF"),
-}
-"""colours from low to high. Source of Blues: colorbrewer2.org"""
 
 
 def colors_at(scale: ColorScale, count: int) -> list[str]:
     """`count` colours of a scale from low to high."""
-    known = np.array([list(bytes.fromhex(color[1:])) for color in PALETTES[scale.palette]], np.float64)
+    known = np.array([list(bytes.fromhex(color[1:])) for color in style.PALETTES[scale.palette]], np.float64)
     places = np.linspace(0, len(known) - 1, count)
     channels = [np.interp(places, np.arange(len(known)), one) for one in known.T]
     return ["#" + bytes(row).hex() for row in np.rint(np.stack(channels, axis=1)).astype(np.uint8)]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlprun.figures import style
-from mlprun.figures.chart import Axis, HeatMap, Interval, Line, Points, Text
+from mlprun.figures.chart import Axis, HeatMap, Interval, Line, Points, Segments, Text
 from mlprun.report import raster
 from mlprun.report.page import Markup, element, join
 from mlprun.report.scales import Scale, Tick, scale_of, ticks_of
@@ -34,7 +34,9 @@ LABEL = 24
 
 def figure(chart: Chart, *, of: str = "") -> Markup:
     """The chart with its title, which does not repeat the name `of` its page, details, legend and panels."""
-    title = chart.title.replace(f" of {of}", "", 1) if of else chart.title
+    title = chart.title
+    if of and f": {of}" in title:  # `Loss: NAME`, `Confusion matrix: NAME, test`
+        title = title.replace(f": {of}", "", 1)
     scales = _shared_scales(chart)
     panels = [
         _image(
@@ -45,7 +47,9 @@ def figure(chart: Chart, *, of: str = "") -> Markup:
         for index, (panel, both) in enumerate(zip(chart.panels, scales, strict=True))
     ]
     rows = [panels[start : start + chart.columns] for start in range(0, len(panels), chart.columns)]
-    bars = dict.fromkeys(scale for scale in (chart.colors, *(one.colors for one in chart.panels)) if scale)
+    bars = dict.fromkeys(
+        scale for scale in (chart.colors, *(one.colors for one in chart.panels)) if scale and scale.label
+    )
     legend = [element("li", _swatch(mark), " ", label) for label, mark in _labelled(chart).items()]
     legend += [element("li", _color_bar(scale)) for scale in bars]
     return element(
@@ -110,8 +114,9 @@ def _swatch(mark: Any) -> Markup:
             line = look(stroke=mark.color, width=max(1.5, mark.width), dashes=mark.dashes)
             marker = markers(*here, mark.marker, 3.2, fill=mark.color) if mark.marker else None
             drawn = join(element("path", d="M1 7h26", **line), marker)
-        case Interval():
-            drawn = element("path", d="M1 7h26", **look(stroke=mark.color, width=mark.width))
+        case Interval() | Segments():
+            width = float(np.max(mark.width, initial=1.0))
+            drawn = element("path", d="M1 7h26", **look(stroke=mark.color, width=width))
         case Points():
             radius = float(np.clip(math.sqrt(mark.size) / 2, 3.0, 5.0))
             color = style.GREY if mark.values is not None else mark.color
@@ -185,8 +190,8 @@ class _Layout:
 def _layout(panel: Panel, scales: tuple[Scale, Scale], size: tuple[float, float]) -> _Layout:
     """Give labels the room that they need, and the rest to the marks."""
     (x, y), (width, height) = scales, size
-    x_ticks = ticks_of(panel.x, x, int(width / 75))
-    y_ticks = ticks_of(panel.y, y, max(3, int(height / 45)))
+    x_ticks = [] if panel.x.is_hidden else ticks_of(panel.x, x, int(width / 75))
+    y_ticks = [] if panel.y.is_hidden else ticks_of(panel.y, y, max(3, int(height / 45)))
     left = 12 + _longest(y_ticks) + (20 if panel.y.label else 0)
     top, right = 24.0 if panel.title else 8.0, 14.0
     across = width - left - right
@@ -281,7 +286,9 @@ def _axes(layout: _Layout) -> Markup:
         parts.append(_text(name, 13, middle_y, "name", text_anchor="middle", transform=turn))
     if panel.title:
         parts.append(_text(panel.title.replace("\n", ", "), x.start, 15, "panel"))
-    frame = element("path", d=f"M{x.start:.1f} {y.end:g}V{y.start:.1f}H{x.end:.1f}", class_="axis")
+    down = "" if panel.y.is_hidden else f"M{x.start:.1f} {y.end:g}V{y.start:.1f}"
+    across = "" if panel.x.is_hidden else f"M{x.start:.1f} {y.start:.1f}H{x.end:.1f}"
+    frame = element("path", d=down + across, class_="axis") if down + across else None
     return element("g", frame, parts)
 
 

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlprun.figures import style
-from mlprun.figures.chart import Band, Bars, HeatMap, Interval, Line, Points, Region, Text
+from mlprun.figures.chart import (
+    Band,
+    Bars,
+    HeatMap,
+    Interval,
+    Line,
+    Points,
+    Polygons,
+    Region,
+    Segments,
+    Text,
+)
 from mlprun.report import raster
 from mlprun.report.page import Markup, element, join
 from mlprun.report.scales import Scale, extent_of
@@ -32,6 +43,10 @@ COLORS = {color.lower(): f"c{index}" for index, color in enumerate(style.COLORS)
 OPACITIES = 5
 HUES = 24
 """opacities and colours of curves and points, at most"""
+POINT = 1.5
+"""pixels of a point of letters, which are larger than in print"""
+LABELLED = 25
+"""corners of an outline that has room for a label, at least"""
 CELLS = 400
 """cells that are drawn as rectangles, at most; more are an image"""
 SHAPES: dict[str, tuple[tuple[float, float], ...]] = {
@@ -78,6 +93,10 @@ class Drawing:
                 return self._intervals(mark)
             case Region():
                 return self._region(mark)
+            case Segments():
+                return self._segments(mark)
+            case Polygons():
+                return self._polygons(mark)
         return join()
 
     def _line(self, mark: Line) -> Markup:
@@ -85,8 +104,7 @@ class Drawing:
         if mark.has_steps:  # the value of a point holds from the one before it
             x, y = np.repeat(x, 2)[:-1], np.repeat(y, 2)[1:]
         attributes = look(stroke=mark.color, width=mark.width, dashes=mark.dashes, opacity=mark.opacity)
-        every = -(-len(mark.x) // 12) or 1
-        marker = markers(x[::every], y[::every], mark.marker, 2.8, fill=mark.color) if mark.marker else None
+        marker = markers(x, y, mark.marker, 2.8, fill=mark.color) if mark.marker else None
         return join(element("path", d=_path(x, y), **attributes), marker)
 
     def _lines(self, mark: Line) -> Markup:
@@ -224,22 +242,59 @@ class Drawing:
         found = contourpy.contour_generator(
             self.x(np.linspace(left, right, columns)), self.y(np.linspace(bottom, top, rows)), mark.values
         )
-        lines: list[Any] = [line for level in mark.levels for line in found.lines(level)]
-        attributes = look(stroke=mark.color, width=mark.width, dashes=mark.dashes)
-        return element("path", d="".join(_path(*line.T) for line in lines), **attributes) if lines else join()
+        names = mark.labels or ("",) * len(mark.levels)
+        parts, labels = [], list[Markup]()
+        for level, name in zip(mark.levels, names, strict=True):
+            lines: list[Any] = list(found.lines(level))
+            parts += [_path(*line.T) for line in lines]
+            longest = max(lines, key=len, default=())
+            if name and len(longest) > LABELLED:
+                x, y = longest[len(longest) // 2]
+                place = {"x": short(x), "y": short(y + 4), "class_": "label", "text_anchor": "middle"}
+                labels.append(element("text", name, font_size=10, **place))
+        outline = look(stroke=mark.color, width=mark.width, dashes=mark.dashes)
+        return join(element("path", d="".join(parts), **outline) if parts else None, labels)
+
+    def _segments(self, mark: Segments) -> Markup:
+        ends = self.x(mark.x0), self.y(mark.y0), self.x(mark.x1), self.y(mark.y1)
+        widths = np.round(np.broadcast_to(mark.width, np.shape(mark.x0)), 1)
+        lines = np.array([f"M{a:.1f} {b:.1f}L{c:.1f} {d:.1f}" for a, b, c, d in zip(*ends, strict=True)])
+        return join(
+            element(
+                "path",
+                d="".join(lines[widths == width]),
+                **look(stroke=mark.color, width=width, opacity=mark.opacity),
+            )
+            for width in np.unique(widths)
+        )
+
+    def _polygons(self, mark: Polygons) -> Markup:
+        steps, colors = self._colored(mark.values, style.GREY, len(mark.values))
+        x, y = self.x(mark.corners[:, :, 0]), self.y(mark.corners[:, :, 1])
+        shapes = [
+            "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(*corners, strict=True)) + "z"
+            for corners in zip(x, y, strict=True)
+        ]
+        outlines = np.array(shapes, dtype=object)
+        return join(
+            element("path", d="".join(outlines[steps == step]), **look(colors[step]))
+            for step in np.unique(steps[steps >= 0])
+        )
 
     def texts(self, mark: Text) -> Markup:
         """The words of a mark, which may stand out over the edge of the panel."""
         right, up = mark.offset
-        count = len(mark.texts)
+        count, size = len(mark.texts), mark.size * POINT
         xs, ys = np.broadcast_to(self.x(mark.x), count), np.broadcast_to(self.y(mark.y), count)
-        attributes = look(mark.color)
-        attributes["class_"] = f"label {attributes.get('class_', '')}".strip()
+        attributes = look(mark.color) | {"font_size": short(size)}
+        attributes["class_"] = " ".join(filter(None, ("label", mark.weight, attributes.get("class_"))))
+        attributes["text_anchor"] = "start" if right > 0 else "end" if right < 0 else "middle"
+        below = -up + (0 if up > 0 else 0.75 * size if up < 0 else 0.35 * size)
         return join(
-            element("text", text, x=f"{x + right:.1f}", y=f"{y - up + (0 if up else 4):.1f}",
-                    text_anchor="start" if right else "middle", **attributes)
-            for x, y, text in zip(xs, ys, mark.texts, strict=True) if math.isfinite(x + y)
-        )  # fmt: skip
+            element("text", text, x=short(x + right), y=short(y + below), **attributes)
+            for x, y, text in zip(xs, ys, mark.texts, strict=True)
+            if math.isfinite(x + y)
+        )
 
 
 # --- paths and looks

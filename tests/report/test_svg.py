@@ -22,7 +22,9 @@ from mlprun.figures.chart import (
     Line,
     Panel,
     Points,
+    Polygons,
     Region,
+    Segments,
     Text,
 )
 from mlprun.report import raster, svg
@@ -115,7 +117,9 @@ def test_every_kind_of_mark_is_drawn():
         HeatMap(grid, texts=(("a",) * 4,) * 4),
         HeatMap(np.zeros((30, 30)), palette=("#ff0000",)),
         Interval(ONE, ONE, ONE + 1),
-        Region(grid, (0, 3, 0, 3), (2.5,)),
+        Region(grid, (0, 3, 0, 3), (2.5,), labels=("2.5",)),
+        Segments(ONE, ONE, ONE + 1, ONE + 2, width=np.array([1.0, 2.0, 1.0])),
+        Polygons(np.zeros((2, 3, 2)) + np.arange(3)[:, None], np.array([1.0, 5.0])),
         Text(ONE, ONE, ("a", "b", "c")),
     )
     for mark in marks:
