@@ -63,6 +63,8 @@ BOUNDS = {
     "files entered by a sweep on torch": Bound(70),
     "files entered by a sweep on fused": Bound(70),
     "modules imported by train": Bound(130),
+    "code lines of JavaScript": Bound(2_000),
+    "bytes of JavaScript in a page": Bound(80_000),
 }
 
 CONFIG = """
@@ -244,6 +246,16 @@ def kernel_parameters(found: Iterable[Source]) -> list[str]:
     return [argument.arg for argument in kernel.args.args]
 
 
+def scripts() -> tuple[int, int]:
+    """The code lines of all scripts for pages, and their bytes in a page that has every one of them."""
+    from mlprun.report.page import compact
+
+    texts = [path.read_text(encoding="utf-8") for path in sorted(PACKAGE.glob("report/page/*.js"))]
+    lines = [line.strip() for text in texts for line in text.splitlines()]
+    code = [line for line in lines if line and not line.startswith("//")]
+    return len(code), len(compact("\n".join(code)).encode())
+
+
 def traced() -> dict[str, dict[str, list[str]]]:
     """For each of COMMANDS the files entered and the modules imported."""
     with tempfile.TemporaryDirectory() as folder:
@@ -273,6 +285,7 @@ def measure() -> tuple[dict[str, float], dict[str, list[str]]]:
         "places that call engine.advance": [one for source in found for one in advance_calls(source)],
     }
     places["parameters of the fused training kernel"] = kernel_parameters(found)
+    javascript, javascript_bytes = scripts()
     traces = traced()
     places |= {f"files entered by {name}": trace["entered"] for name, trace in traces.items()}
     places |= {"modules imported by train": traces["train"]["modules"]}
@@ -282,6 +295,8 @@ def measure() -> tuple[dict[str, float], dict[str, list[str]]]:
         "files": len(found),
         "median lines of a file": statistics.median(totals),
         "lines of the longest file": max(totals),
+        "code lines of JavaScript": javascript,
+        "bytes of JavaScript in a page": javascript_bytes,
         **{name: len(where) for name, where in places.items()},
     }
     return {name: values[name] for name in BOUNDS}, places
