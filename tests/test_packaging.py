@@ -55,7 +55,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 def test_the_wheel_holds_every_module_and_nothing_else(wheel: zipfile.ZipFile) -> None:
     packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "mlprun").rglob("*.py")}
-    assert packed == modules | {"mlprun/py.typed"}
+    page = {f"mlprun/report/page/{path.name}" for path in (ROOT / "mlprun/report/page").iterdir()}
+    assert packed == modules | page | {"mlprun/py.typed"}
 
 
 def test_the_wheel_names_its_command_license_and_version(wheel: zipfile.ZipFile) -> None:
