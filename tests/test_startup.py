@@ -34,6 +34,8 @@ COMMANDS = (
     "predict runs/run-001 rows.csv",
     "show runs/run-001",
     "ls",
+    "play --no-open",
+    f"play {CONFIGS}/iris.yaml --no-open",
 )
 
 

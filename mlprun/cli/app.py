@@ -38,6 +38,7 @@ COMMANDS: dict[str, str] = {
     "predict": "eval",
     "plot": "plot",
     "report": "report",
+    "play": "play",
     "show": "show",
     "ls": "show",
     "compare": "show",
