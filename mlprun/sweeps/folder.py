@@ -18,13 +18,14 @@ import re
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from mlprun import files
 from mlprun.config.document import read_without_bases
 from mlprun.errors import CheckpointError, MlprunError
 from mlprun.storage import runs
 from mlprun.sweeps import database
+from mlprun.sweeps.schema import type_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -62,7 +63,8 @@ class SweepStatus:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         """Return the status of the content of status.json. Raises ValueError for anything else."""
-        return TypeAdapter(cls).validate_python(value)
+        status: Self = type_adapter(cls).validate_python(value)
+        return status
 
 
 class SweepFolder(runs.Folder[SweepStatus]):

@@ -29,6 +29,7 @@ import json
 import math
 from collections.abc import Mapping  # noqa: TC003 -- pydantic reads annotations
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -197,13 +198,19 @@ def check_queries(description: Description) -> list[str]:
     return [*queries, f"SELECT 'trials', 'seed' WHERE EXISTS ({twice})"]
 
 
+@cache
+def type_adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    """Return pydantic's adapter of a dataclass, which takes longer to build than a database to check."""
+    return TypeAdapter(kind)
+
+
 def checked_description(fields: Mapping[str, Any]) -> Description:
     """Return the description with these fields. Raises ValueError if no sweep writes such values."""
     if not _is_bounded(fields, math.inf):
         raise ValueError("sweep: nested too deeply")
     known = {key: value for key, value in fields.items() if key in Description.__dataclass_fields__}
     try:
-        one = TypeAdapter(Description).validate_python(known)
+        one: Description = type_adapter(Description).validate_python(known)
     except ValidationError as error:
         raise ValueError(f"sweep: {error.errors()[0]['loc'][0]} has a wrong value") from error
     success = one.success

@@ -23,8 +23,8 @@ base:
   dataset: {name: moons, split: {train: 64, dev: 16, test: 16}}
   architecture: {hidden: [3], activation: tanh}
   optimizer: {name: adam, lr: 0.05}
-  early_stopping: {patience: 60}
-  training: {epochs: 150}
+  early_stopping: {patience: 30}
+  training: {epochs: 80}
   engine: %s
 seeds: %d
 """
@@ -34,9 +34,9 @@ random: {optimizer.lr: {choice: [0.01, 0.05, 0.1, 1e+30]}, penalty.l2: {uniform:
 search: {name: random, trials: 12, batch: 6, pruner: {min_epochs: 10, reduction_factor: 2}}
 """
 KINDS = {
-    "fused": SWEEP % ("fused", 100) + GRID,
+    "fused": SWEEP % ("fused", 50) + GRID,
     "torch": SWEEP % ("torch", 2) + GRID,
-    "pruned": SWEEP % ("fused", 20) + PRUNED,
+    "pruned": SWEEP % ("fused", 10) + PRUNED,
 }
 
 

@@ -5,13 +5,16 @@ Reads lines of JSON, each a list of children that start together, and answers ea
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import io
 import json
 import os
 import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -157,11 +160,31 @@ def together(orders: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [child.told(began) for child in children]
 
 
+def rehearse_sweep() -> None:
+    """Import and build what sweeps need, which each child would do anew."""
+    dataset = {"name": "moons", "split": {"train": 4, "dev": 4, "test": 4}}
+    random = {"optimizer.lr": {"uniform": [0.1, 0.2]}}
+    with tempfile.TemporaryDirectory() as folder, open(os.path.join(folder, "s.yaml"), "w") as file:
+        json.dump(
+            {
+                "base": {"dataset": dataset, "training": {"epochs": 1}, "engine": "fused"},
+                "random": random,
+                "search": {"name": "random", "trials": 2},
+            },
+            file,
+        )
+        file.flush()
+        with contextlib.redirect_stdout(io.StringIO()):
+            assert cli.main(["sweep", "run", file.name, "--out", folder, "-q"]) == 0
+
+
 if __name__ == "__main__":
     import mlprun.cli.sweep.run
     import mlprun.cli.train  # noqa: F401 -- what commands load otherwise in each child
     from faulty.storm import prepare
+    from mlprun import cli
 
     prepare(["adam with dropout", "fused"])
+    rehearse_sweep()
     for line in sys.stdin:
         print(json.dumps(together(json.loads(line))), flush=True)
