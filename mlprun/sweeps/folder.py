@@ -63,7 +63,7 @@ class SweepStatus:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         """Return the status of the content of status.json. Raises ValueError for anything else."""
-        status: Self = type_adapter(cls).validate_python(value)
+        status: Self = type_adapter(SweepStatus).validate_python(value)
         return status
 
 
