@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TINY = config_of("momentum", architecture={"hidden": [1]}, training={"epochs": 2})
-CI_SECONDS = 5.0
+CI_SECONDS = 1.5
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_every_flipped_bit_and_every_truncation_leads_to_the_checkpoint_before(
 ) -> None:
     """Each is found where resume looks; the resume itself is done below for some of each part of the file."""
     data = bytearray(read(run.last))
-    step = 1 if request.config.getoption("--slow") else 10  # tests/storage has every bit of every byte
+    step = 1 if request.config.getoption("--slow") else 30  # tests/storage has every bit of every byte
     for position in range(len(data)):
         for bit in range(position % step, 8, step):
             data[position] ^= 1 << bit

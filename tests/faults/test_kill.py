@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +13,6 @@ from faulty.variants import VARIANTS
 if TYPE_CHECKING:
     from pathlib import Path
 
-HERE = os.path.dirname(__file__)
 CONTROLS = {
     "in place": "is damaged|no usable checkpoint|snapshots.* differs",
     "last before history": "does not fit the checkpoint",
@@ -30,7 +25,7 @@ SURVIVED = set(OF_A_RUN) - {"before the history", "over"}
 
 
 @pytest.fixture(scope="module")
-def done(memory_folder: Path, request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+def done(children: Any, memory_folder: Path, request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     """Everything at once, in two processes that fork their runs."""
     slow = request.config.getoption("--slow")
     kills = 400 if slow else 14
@@ -58,14 +53,8 @@ def done(memory_folder: Path, request: pytest.FixtureRequest) -> list[dict[str, 
     ]
     numbered = [{**job, "number": number} for number, job in enumerate(jobs)]
     halves = [{"folder": str(memory_folder), "jobs": numbered[start::2]} for start in (0, 1)]
-    command = [sys.executable, "-W", "error", "-m", "faulty.storm"]
-    running = [
-        subprocess.Popen([*command, json.dumps(half)], cwd=HERE, stdout=subprocess.PIPE, text=True)
-        for half in halves
-    ]
-    told = [process.communicate()[0] for process in running]
-    assert [process.returncode for process in running] == [0, 0]
-    return [result for text in told for result in json.loads(text)]
+    told = children.call("storm.main", *halves, seconds=3000)
+    return [result for half in told for result in half]
 
 
 def chosen(done: list[dict[str, Any]], does: str, *, control: bool = False) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +14,13 @@ from faulty.comparing import read
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HERE = Path(__file__).parent
 UNSHARE = ["unshare", "--mount", "--propagation", "private"]
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Path], list[dict[str, Any]]]:
+def done(
+    children: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, Path], list[dict[str, Any]]]:
     """Does a job of faulty.mounts in a mount namespace of its own; skips where none can be had."""
     place = tmp_path_factory.mktemp("mount")
     command = [*UNSHARE, "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
@@ -32,11 +32,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Path], list
         pytest.skip(f"no file system may be mounted here: {tried.stderr.strip()}")
 
     def do(job: str, folder: Path) -> list[dict[str, Any]]:
-        program = [sys.executable, "-W", "error", "-m", "faulty.mounts", job, str(folder)]
-        told = subprocess.run([*UNSHARE, *program], cwd=HERE, capture_output=True, text=True)
-        assert told.returncode == 0, told.stderr
-        answer: list[dict[str, Any]] = json.loads(told.stdout)
-        return answer
+        (answer,) = children.call("mounts.main", (job, str(folder)))
+        return list(answer)
 
     return do
 
@@ -52,7 +49,7 @@ def test_a_run_on_a_read_only_file_system_can_be_looked_at_and_not_be_trained(
         assert "ead-only file system; choose a folder that can be written to" in command["err"]
         assert command["err"].count("\n") == 1
     assert len(told) == 11
-    assert os.listdir(tmp_path / "locked") == ["run-001"]
+    assert sorted(os.listdir(tmp_path / "locked")) == ["latest", "run-001"]
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads(read(str(tmp_path / "locked/run-001/status.json")))["state"] == "finished"
 

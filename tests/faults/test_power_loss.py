@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from faulty.comparing import compare, read
 from faulty.disk import Step, Tree
 
-EPOCHS = 5
+EPOCHS = 4
 
 
 def recorded(
@@ -118,7 +118,7 @@ def test_a_power_loss_at_any_moment_keeps_every_acknowledged_checkpoint(
     steps = recorded(live, train, monkeypatch, "")
     assert [step[1] for step in steps if step[0] == "acknowledge"] == list(range(EPOCHS + 1))
     replay = Replay(memory, config(variant))
-    losses = replay.run(steps, draws=40 if slow else 3, every=3 if slow else 24)
+    losses = replay.run(steps, draws=40 if slow else 2, every=3 if slow else 24)
     assert losses > 200
     assert replay.resumed > 7
 

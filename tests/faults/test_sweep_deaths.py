@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from faulty.swept import state
+from faulty.swept import state, written
 
 import mlprun
 from mlprun import files
@@ -19,17 +19,6 @@ from mlprun.sweeps.folder import open_sweep
 if TYPE_CHECKING:
     from pathlib import Path
 
-SWEEP = """
-base:
-  dataset: {name: moons, split: {train: 64, dev: 16, test: 16}}
-  architecture: {hidden: [3], activation: tanh}
-  optimizer: {name: adam, lr: 0.05}
-  training: {epochs: 60}
-  engine: fused
-seeds: 10
-random: {optimizer.lr: {choice: [0.01, 0.05, 0.1, 1e+30]}, penalty.l2: {uniform: [0, 0.1]}}
-search: {name: random, trials: 8, batch: 4, pruner: {min_epochs: 10, reduction_factor: 2}}
-"""
 DEATHS = [
     ("saving a cohort in the middle", 1),
     ("between a cohort's file and its rows", 1),
@@ -43,12 +32,6 @@ DEATHS = [
     ("writing the status", 2),
 ]
 """a phase, and which time it is come to; the second cohort is the last"""
-
-
-def written(folder: Path) -> str:
-    path = folder / "small.yaml"
-    path.write_text(SWEEP)
-    return str(path)
 
 
 @pytest.fixture(scope="module")

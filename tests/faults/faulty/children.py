@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,9 @@ class Children:
     def run(self, *children: dict[str, Any]) -> list[dict[str, Any]]:
         """Start children together and wait for them: `code`, `out`, `err`, `seconds`, `phase` of each.
 
-        A child has `arguments` and `folder` to work in; `limits` (of the resource module, by name);
+        A child has `arguments` and `folder` to work in, or calls a `function` of this package, "module.name",
+        with what is `given`, and its `out` is the answer as JSON; `seconds` it may take; `limits` (of the
+        resource module, by name);
         `signals`, pairs of a delay and a number; `at`, arguments of `Doomed`; and with `until_alone` it is
         asked to stop when all others have ended.
         """
@@ -51,6 +55,12 @@ class Children:
         """One child."""
         (told,) = self.run({"arguments": list(map(str, arguments)), "folder": str(folder), **more})
         return told
+
+    def call(self, function: str, *given: Any, seconds: float = 300) -> list[Any]:
+        """What a function of this package answers in children of their own, one for each that is given."""
+        told = self.run(*({"function": function, "given": one, "seconds": seconds} for one in given))
+        assert [one["code"] for one in told] == [0] * len(given), told
+        return [json.loads(one["out"]) for one in told]
 
     def close(self) -> None:
         """Let the process end."""
@@ -86,7 +96,7 @@ class Child:
         from faulty.phases import Doomed, announce
         from mlprun import cli
 
-        os.chdir(self.order["folder"])
+        os.chdir(self.order.get("folder", HERE))
         null = os.open(os.devnull, os.O_RDONLY)
         for stream, descriptor in enumerate((null, self.out[1], self.err[1])):
             os.dup2(descriptor, stream)
@@ -96,6 +106,13 @@ class Child:
             number = getattr(resource, name)
             most = most + _size() if name == "RLIMIT_AS" else most
             resource.setrlimit(number, (most, resource.getrlimit(number)[1]))
+        if "function" in self.order:
+            warnings.simplefilter("error")
+            module, _, name = self.order["function"].rpartition(".")
+            print(
+                json.dumps(getattr(import_module(f"faulty.{module}"), name)(self.order["given"])), flush=True
+            )
+            return 0
         announce(Doomed(self.board, **self.order.get("at", {})))
         os.read(gate, 1)  # the end of the file: all start when the other end is closed
         return cli.main(self.order["arguments"])
@@ -153,8 +170,8 @@ def together(orders: list[dict[str, Any]]) -> list[dict[str, Any]]:
         alive = [child for child in alive if not child.follow(time.monotonic(), began)]
         if len(alive) == 1 and alive[0].order.pop("until_alone", False):
             os.kill(alive[0].pid, signal.SIGTERM)  # once: a second one would stop it at once
-        if time.monotonic() - began > 60:
-            for child in alive:
+        for child in alive:
+            if time.monotonic() - began > child.order.get("seconds", 60):
                 os.kill(child.pid, signal.SIGKILL)
         time.sleep(0.0005)
     return [child.told(began) for child in children]

@@ -1,16 +1,14 @@
 """Runs killed again and again: a process of its own, which forks the runs, so that none has to import torch.
 
-python -m faulty.storm '{"folder": ..., "jobs": [{"number": 1, "variant": "lbfgs", "does": "run", "arguments":
-{"kills": 25}}]}' prints what came of each job as JSON.
+`main({"folder": ..., "jobs": [{"number": 1, "variant": "lbfgs", "does": "run", "arguments":
+{"kills": 25}}]})` tells what came of each job.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -190,7 +188,3 @@ def main(orders: dict[str, Any]) -> list[dict[str, Any]]:
         except AssertionError as error:
             told.append({**job, "failed": str(error)})
     return told
-
-
-if __name__ == "__main__":
-    print(json.dumps(main(json.loads(sys.argv[1]))))
