@@ -31,7 +31,9 @@ def plot_command(
         bool, Option("--all", help="Draw all figures that apply, not only the default ones.")
     ] = False,
     list_: Annotated[bool, Option("--list", help="List the figures that apply.")] = False,
-    form: Annotated[Literal["png", "svg", "pdf"], Option("--format", help="Format of the files.")] = "png",
+    form: Annotated[
+        Literal["png", "svg", "pdf", "apng"], Option("--format", help="Format of the files.")
+    ] = "png",
     out: Annotated[
         str | None, Option(metavar="FOLDER|FILE", help="Default: RUN/plots; a file for one --kind.")
     ] = None,
@@ -62,7 +64,8 @@ def plot_command(
     mlprun plot runs/xor_width-001 --kind heat_map --metric test_accuracy    a sweep
     mlprun plot runs/xor_width-001 --format pdf --no-title    for use with a caption
 
-    Use --out for run folders that are not writable. Animations are always GIFs.
+    Use --out for run folders that are not writable. Animations are GIFs,
+    or APNGs with --format apng.
 
     --json prints {"run", "plots": [{"kind", "path"}], "skipped": [{"kind", "reason"}]}
       and for several runs {"runs": [{...}, ...], "together": [{"kind", "path"}]};
@@ -230,7 +233,8 @@ class Drawing(NamedTuple):
             except UsageError as error:
                 self.output.message(f"{name} not drawn together: {error}")
                 continue
-            path = os.path.join(_folder(sources[0], out), f"together_{name}.{self.form}")
+            form = self.form if self.form in figures.FORMATS else figures.FORMATS[0]
+            path = os.path.join(_folder(sources[0], out), f"together_{name}.{form}")
             figures.save(chart, path, dpi=self.dpi)
             self.output.result(path)
             drawn.append({"kind": name, "path": path})

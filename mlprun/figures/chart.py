@@ -270,8 +270,8 @@ class Chart:
     heights: tuple[float, ...] = ()
     colors: ColorScale | None = None
     """of all panels, with one bar"""
-    is_animated: bool = False
-    """panels are shown one after the other in place of side by side"""
+    frames: int = 1
+    """groups of panels that are shown one after the other, each under one of the first details"""
 
     def to_dict(self) -> dict[str, Any]:
         """The chart as JSON holds it: floats exact, arrays as lists."""

@@ -1,4 +1,4 @@
-"""Decision regions, or the predicted number all over a plane: after one epoch, of several, and animated."""
+"""Decision regions, or the predicted number all over a plane: after one epoch and of several."""
 
 from __future__ import annotations
 
@@ -32,8 +32,6 @@ MIN_SHARE = 0.5
 """of the variance of the train rows that a plane must hold to be drawn unasked"""
 PANELS = 4
 """epochs beside one another, at most"""
-FRAMES = 60
-"""frames of an animation, at most"""
 LEVELS = 8
 """lines of a surface, more or less"""
 SHADES = 16
@@ -98,24 +96,6 @@ class DecisionFrames(PlaneFigure):
             height=height,
             share="both",
         )
-
-
-@run_figures.register
-class Animation(PlaneFigure):
-    """Decision regions from epoch 0 to the last as an animated GIF, a frame for each kept epoch."""
-
-    is_default = False
-
-    name: Literal["animation"] = "animation"
-    formats = ("gif",)
-
-    def check(self, data: RunData) -> str | None:
-        few = "there are too few epochs; name some under `snapshots:` in the config"
-        return super().check(data) or (few if len(data.models) < 3 else None)
-
-    def compute(self, data: RunData) -> Chart:
-        found = surfaces(data, data.kept_epochs(FRAMES), self.features, "train")
-        return replace(found, title=f"{found.title} over training", is_animated=True)
 
 
 def surfaces(

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 DPI = 200
 FRAME_DPI = 120
 """of an animation, at most"""
-FRAME_MILLISECONDS = (400, 2000)
+FRAME_MILLISECONDS = (250, 3000)
 """how long a frame is shown, and the last one"""
 METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
@@ -115,9 +115,9 @@ def draw(kind: str, data: Any, **options: Any) -> NotebookFigure:
 
 
 def to_matplotlib(chart: Chart) -> NotebookFigure:
-    """The chart as a matplotlib figure, to be shown outside our style; of an animation its last panel."""
+    """The chart as a matplotlib figure, to be shown outside our style; of an animation its last frame."""
     with styled():
-        figure = _draw(_frame(chart, len(chart.panels) - 1) if chart.is_animated else chart)
+        figure = _draw(_frame(chart, chart.frames - 1))
         figure.draw_without_rendering()  # ticks are labelled now, in our style
     return figure
 
@@ -128,9 +128,9 @@ def save(chart: Chart, path: str, *, dpi: int = DPI) -> None:
 
 
 def encode(chart: Chart, form: str, *, dpi: int = DPI) -> bytes:
-    """The chart as the bytes of a PNG, SVG or PDF file without dates, or of a GIF that repeats."""
-    if form == "gif":
-        return _animation(chart, min(dpi, FRAME_DPI))
+    """The chart as the bytes of a PNG, SVG or PDF file without dates, or of a GIF or APNG that repeats."""
+    if form in ("gif", "apng"):
+        return _animation(chart, form, min(dpi, FRAME_DPI))
     with styled():
         figure = _draw(chart)
     return _encode(figure, form, dpi=dpi)
@@ -143,24 +143,32 @@ def _encode(figure: Figure, form: str, *, dpi: int) -> bytes:
     return stream.getvalue()
 
 
-def _animation(chart: Chart, dpi: int) -> bytes:
+def _animation(chart: Chart, form: str, dpi: int) -> bytes:
     from PIL import Image
 
     images = []
-    for index in range(len(chart.panels)):
-        frame = Image.open(io.BytesIO(encode(_frame(chart, index), "png", dpi=dpi)))
-        images.append(frame.convert("RGB").quantize(128, dither=Image.Dither.NONE))
+    for index in range(chart.frames):
+        image = Image.open(io.BytesIO(encode(_frame(chart, index), "png", dpi=dpi))).convert("RGB")
+        images.append(
+            image.quantize(255, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+            if form == "gif"
+            else image
+        )
     durations = [FRAME_MILLISECONDS[0]] * (len(images) - 1) + [FRAME_MILLISECONDS[1]]
-    stream = io.BytesIO()
-    images[0].save(
-        stream, "gif", save_all=True, append_images=images[1:], duration=durations, loop=0, optimize=False
-    )
+    stream, saved = io.BytesIO(), "gif" if form == "gif" else "png"
+    images[0].save(stream, saved, save_all=True, append_images=images[1:], duration=durations, loop=0)
     return stream.getvalue()
 
 
 def _frame(chart: Chart, index: int) -> Chart:
-    """One panel of an animation as a chart of its own."""
-    return replace(chart, panels=(chart.panels[index],), is_animated=False)
+    """One group of panels of an animation as a chart of its own."""
+    if chart.frames == 1:
+        return chart
+    size = len(chart.panels) // chart.frames
+    panels = chart.panels[index * size : (index + 1) * size]
+    return replace(
+        chart, panels=panels, details=(chart.details[index], *chart.details[chart.frames :]), frames=1
+    )
 
 
 # --- text

@@ -19,8 +19,8 @@ from PIL import Image
 import mlprun.api as mlprun
 from mlprun import figures
 from mlprun.errors import CheckpointError, DataError, UsageError
-from mlprun.figures import render, style
-from mlprun.figures.chart import ColorScale, Text
+from mlprun.figures import Points, render, style
+from mlprun.figures.chart import ColorScale, HeatMap, Region, Text
 from mlprun.figures.marks import colormap
 from mlprun.figures.rows import NAMED_CLASSES
 from mlprun.storage import runs
@@ -36,13 +36,13 @@ MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF", "gif": b"GIF8"}
 
 def drawn(kind: str, data: RunData, form: str | None = None) -> bytes:
     chart = figures.compute(kind, data)
-    return figures.encode(chart, form or ("gif" if chart.is_animated else "png"), dpi=40)
+    return figures.encode(chart, form or ("gif" if chart.frames > 1 else "png"), dpi=40)
 
 
 EXPECTED = {
     "moons": set(KINDS) - {"fit", "predictions", "residuals"},
     "hinge": set(KINDS)
-    - {"fit", "predictions", "residuals", "learning_rate", "animation", "probabilities", "calibration"},
+    - {"fit", "predictions", "residuals", "learning_rate", "probabilities", "calibration"},
     "odd": set(KINDS) - {"fit", "predictions", "residuals", "learning_rate", "calibration"},
     "line": {
         "loss",
@@ -54,14 +54,15 @@ EXPECTED = {
         "residuals",
         "weights",
         "weight_changes",
+        "animation",
     },
     "two_targets": {
         *("loss", "metrics", "data", "regions", "frames", "outputs", "predictions", "residuals"),
-        *("weights", "weight_changes"),
+        *("weights", "weight_changes", "animation"),
     },
     "symbols": {
         *("loss", "metrics", "data", "outputs", "confusion", "roc", "precision_recall", "probabilities"),
-        *("weights", "weight_changes"),
+        *("weights", "weight_changes", "animation"),
     },
     "fresh": set(KINDS) - {"fit", "predictions", "residuals", "learning_rate", "calibration"},
     "untrained": {
@@ -75,7 +76,7 @@ EXPECTED = {
             "probabilities",
         )
     },
-    "no_dev": set(KINDS) - {"fit", "predictions", "residuals", "learning_rate", "animation", "calibration"},
+    "no_dev": set(KINDS) - {"fit", "predictions", "residuals", "learning_rate", "calibration"},
 }
 
 
@@ -172,15 +173,38 @@ def test_a_notebook_shows_a_figure_without_pyplot(trained: dict[str, mlprun.Run]
     assert "8" in labels or "0" in labels  # ticks are labelled in our style, not later in the user's
 
 
-def test_an_animation_has_a_frame_for_each_kept_epoch(run_data: dict[str, RunData]) -> None:
-    image: Any = Image.open(io.BytesIO(drawn("animation", run_data["moons"])))
-    assert list(run_data["moons"].networks) == sorted({0, 1, 2, 5, run_data["moons"].best, 8})
-    assert image.n_frames == len(run_data["moons"].networks)
-    frames = set()
-    for frame in range(image.n_frames):
-        image.seek(frame)
-        frames.add(image.convert("RGB").tobytes())
-    assert len(frames) == image.n_frames
+def test_an_animation_has_a_frame_for_each_snapshot_and_holds_the_last(run_data: dict[str, RunData]) -> None:
+    data = run_data["moons"]
+    for form in ("gif", "apng"):
+        image: Any = Image.open(io.BytesIO(drawn("animation", data, form)))
+        assert image.n_frames == len(data.snapshots) == 9  # 8 epochs and the start
+        frames, durations = set(), []
+        for frame in range(image.n_frames):
+            image.seek(frame)
+            frames.add(image.convert("RGB").tobytes())
+            durations.append(image.info["duration"])
+        assert len(frames) == image.n_frames
+        assert durations[-1] > 5 * max(durations[:-1])
+
+
+@pytest.mark.parametrize(
+    ("shape", "mark"), [("moons", Region), ("two_targets", HeatMap), ("symbols", HeatMap), ("line", Points)]
+)
+def test_an_animation_shows_regions_or_a_confusion_matrix_or_predictions(
+    shape: str, mark: Any, run_data: dict[str, RunData]
+) -> None:
+    data = run_data[shape]
+    found = figures.compute("animation", data)
+    assert found.frames == len(data.snapshots)
+    pictures, curves = found.panels[::2], found.panels[1::2]
+    assert all(any(isinstance(one, mark) for one in panel.marks) for panel in pictures)
+    assert (
+        len({(panel.x, panel.y) for panel in pictures}) == len({(panel.x, panel.y) for panel in curves}) == 1
+    )
+    for detail, epoch in zip(found.details, data.snapshots, strict=False):
+        assert detail.startswith(f"epoch {epoch:,}")
+    last = data.history["dev_loss"][-1]
+    assert f"dev {style.number(last)}" in found.details[found.frames - 1]
 
 
 def test_a_run_whose_table_is_gone_still_shows_its_curves_and_weights(
