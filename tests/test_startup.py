@@ -33,9 +33,12 @@ COMMANDS = (
     "eval runs/run-001 --data rows.csv",
     "predict runs/run-001 rows.csv",
     "show runs/run-001",
-    "ls",
+    "ls --sort dev_loss --where dataset=xor",
     "play --no-open",
     f"play {CONFIGS}/iris.yaml --no-open",
+    "tag runs/run-001 first",
+    "note runs/run-001 text",
+    "rm runs/run-001",
 )
 
 

@@ -1,24 +1,20 @@
-"""`mlprun show`, `ls` and `compare`: one run, all runs and sweeps of a folder, several runs side by side."""
+"""`mlprun show` and `compare`: one run, and several runs side by side."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Annotated, Any
 
 from pydantic import BaseModel
 from typer import Argument
 
 from mlprun import api, figures
 from mlprun.cli import metrics
+from mlprun.cli.ls import date_of
 from mlprun.cli.options import AllowCode, Force, Plot, RunPath, save
-from mlprun.cli.terminal import Output, Table
-from mlprun.errors import MlprunError, UsageError, command_line
+from mlprun.cli.terminal import Output, Table, duration, sparkline
+from mlprun.errors import CheckpointError, UsageError, command_line
 from mlprun.parts.notation import inline, plain
-from mlprun.storage.runs import find as find_runs
 from mlprun.storage.runs import resolve_latest
-from mlprun.sweeps.folder import find as find_sweeps
-
-if TYPE_CHECKING:
-    from mlprun.storage.runs import RunFolder
-    from mlprun.sweeps.folder import SweepFolder
 
 
 def show_command(
@@ -27,12 +23,12 @@ def show_command(
     allow_code: AllowCode = False,
     output: Output,
 ) -> None:
-    """Show a run: status, config, network and metrics.
+    """Show a run: status, curves, config, network, metrics, tags and note.
 
     mlprun show runs/moons-001
 
-    --json prints {"run", "status", "epochs", "seconds", "reason", "metrics",
-      "config", "edited": WARNING or null,
+    --json prints {"run", "date": ISO 8601, "status", "epochs", "seconds", "reason",
+      "tags": [TAG, ...], "note", "metrics", "config", "edited": WARNING or null,
       "layers": [{"name", "kind", "shape", "parameters"}], "record"}.
 
     Exit codes: 0 success, 4 run folder, 7 files.
@@ -42,13 +38,16 @@ def show_command(
         output.message(f"warning: {warning}")
     status, record, config = shown.status, shown.record, shown.config
     described, network = metrics.layers_table(shown.best.alone.layers())
+    notes, started = shown.folder.notes(), date_of(shown.folder)
     output.document(
         {
             "run": shown.path,
+            "date": started.isoformat(timespec="seconds"),
             "status": status.state,
             "epochs": status.epochs,
             "seconds": status.seconds,
             "reason": status.reason,
+            **asdict(notes),
             "metrics": status.figures,
             "config": config.model_dump(mode="json"),
             "edited": shown.edited,
@@ -56,9 +55,13 @@ def show_command(
             "record": record,
         }
     )
-    epochs = f"{status.state}, {status.epochs} of {config.training.epochs} epochs, {status.seconds:.2f} s"
+    epochs = f"{status.state}, {status.epochs} of {config.training.epochs} epochs, {duration(status.seconds)}"
     output.result(f"{shown.path}: {epochs}, engine {record['engine']} on {record['device']}")
-    output.result(*metrics.early_end(status), "")
+    output.result(*metrics.early_end(status), f"started: {started:%Y-%m-%d %H:%M}")
+    output.result(
+        *[f"tags: {', '.join(notes.tags)}"] * bool(notes.tags), *[f"note: {notes.note}"] * bool(notes.note)
+    )
+    output.result("", *_curves(shown, output))
     values = {name: value for name, value in config if name not in ("name", "extend")}
     sections = [(name, inline(value)) for name, value in values.items() if value not in (None, ())]
     rows = [(name, text) for name, text in sections if text != "{}"]
@@ -69,38 +72,17 @@ def show_command(
         output.result(f"\nnext: {command_line('resume', shown.path)}")
 
 
-def ls_command(
-    folder: Annotated[str, Argument(help="the folder of run folders")] = "runs",
-    *,
-    output: Output,
-) -> None:
-    """List the runs and sweeps in a folder with status and test metrics.
-
-    mlprun ls
-    mlprun ls runs/sweep-of-monday
-
-    A run with status `crashed` was killed; `mlprun resume RUN` continues it, and
-    `mlprun show RUN` shows how many of its epochs are saved.
-
-    --json prints {"runs": [{"run", "name", "status", "epochs": number or null,
-      "seconds", "best": {"epoch", "metric", "value"} or null, "of", "splits"}], "sweeps":
-      [{"sweep", "name", "status", "trials", "total", "seconds"}]}; a damaged folder
-      has "status": "damaged" and "problem".
-
-    Exit codes: 0 success, 4 no such folder, 7 files.
-    """
-    runs = [*_described("run", find_runs(folder), _describe_run)]
-    sweeps = [*_described("sweep", find_sweeps(folder), _describe_sweep)]
-    output.document({"runs": runs, "sweeps": sweeps})
-    if not runs and not sweeps:
-        output.message(f"no runs in {folder}; create one with mlprun train CONFIG")
-    if runs:
-        columns = ("run", "status", "epochs", "seconds", "of", "test")
-        output.result(Table(columns, [_run_row(run) for run in runs]), *[""] * bool(sweeps))
-    if sweeps:
-        names = ("sweep", "status", "trials", "total", "seconds", "problem")
-        columns = ("sweep", "status", "trials", "of", "seconds", "")
-        output.result(Table(columns, [[sweep.get(name) for name in names] for sweep in sweeps]))
+def _curves(run: api.Run, output: Output) -> list[str | Table]:
+    """Return the losses of the history as a table with a curve in block characters, if there are any."""
+    rows = []
+    try:
+        for name in ("train_loss", "dev_loss"):
+            values = [float(value) for value in run.history.get(name, ()) if value == value]
+            if len(values) > 1:
+                rows.append((name, values[0], min(values), values[-1], sparkline(values)))
+    except CheckpointError as error:
+        output.message(f"warning: {error}")
+    return [Table(("history", "first", "lowest", "last", "curve"), rows), ""] if rows else []
 
 
 def compare_command(
@@ -143,40 +125,6 @@ def compare_command(
         chart = figures.overlay([run.figure_data for run in runs])
         save(plot, figures.encode(chart, figures.format_of(plot)), force=force)
         output.message(f"curves saved to {plot}")
-
-
-def _described(
-    kind: str, folders: Iterable[Any], describe: Callable[[Any], dict[str, Any]]
-) -> Iterator[dict[str, Any]]:
-    for folder in folders:
-        head = {kind: folder.path, "name": folder.name}
-        try:
-            yield {**head, **describe(folder)}
-        except MlprunError as error:
-            yield {**head, "status": "damaged", "problem": str(error)}
-
-
-def _describe_run(run: "RunFolder") -> dict[str, Any]:
-    status = run.status(read_checkpoints=False)
-    epochs = None if status.state in ("crashed", "failed") else status.epochs
-    head = {"status": status.state, "epochs": epochs, "seconds": status.seconds}
-    return {**head, **metrics.selected(status.figures)}
-
-
-def _describe_sweep(sweep: "SweepFolder") -> dict[str, Any]:
-    one = sweep.status()
-    return {"status": one.state, "trials": one.done, "total": one.total, "seconds": one.seconds}
-
-
-def _run_row(run: dict[str, Any]) -> Sequence[str | float | None]:
-    if "problem" in run:
-        return (run["run"], run["status"], None, None, "", run["problem"])
-    of = f"best (epoch {run['best']['epoch']})" if run["best"] else run["of"]
-    test = run["splits"].get("test", {})
-    numbers = {name: value for name, value in test.items() if isinstance(value, int | float)}
-    names = sorted(numbers, key=lambda name: name != "loss")
-    values = ", ".join(f"{name} {numbers[name]:.4g}" for name in names)
-    return (run["run"], run["status"], run["epochs"], run["seconds"], of, values)
 
 
 def _shown(value: Any) -> str:

@@ -20,6 +20,9 @@ from mlprun.config.tree import printable
 from mlprun.errors import FileError
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results only, no progress and messages.")]
+_SHORT, _NARROWEST = 18, 8
+"""characters of a column that is kept whole where the terminal allows it, and of one that is wrapped"""
+_BLOCKS = "▁▂▃▄▅▆▇█"
 LINE_SECONDS = 10.0
 """between progress lines if standard error is not a terminal"""
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
@@ -78,16 +81,29 @@ class Table:
         rules = box.Box(
             "    \n    \n ── \n    \n ── \n    \n    \n    \n"
         )  # below headings, between sections
-        grid = Grid(box=rules, pad_edge=False, header_style="", show_edge=False)
+        grid = Grid(box=rules, padding=(0, 1, 0, 0), pad_edge=False, header_style="", show_edge=False)
+        width = shutil.get_terminal_size().columns
+        short = self._short_columns(width)
         for index, name in enumerate(self.columns):
             justify: Any = "right" if self.is_numeric(index) else "left"
-            grid.add_column(Text(printable(name)), justify=justify, overflow="fold")
+            grid.add_column(Text(printable(name)), justify=justify, overflow="fold", no_wrap=index in short)
         for index, cells in enumerate(self.cells(), 1):
             grid.add_row(*map(Text, cells), end_section=index == self.rule)
-        console = Console(file=io.StringIO(), width=shutil.get_terminal_size().columns, color_system=None)
+        console = Console(file=io.StringIO(), width=width, color_system=None)
         with console.capture() as capture:
             console.print(*[Text(printable(self.title))] * bool(self.title), grid, sep="\n")
         return capture.get()
+
+    def _short_columns(self, width: int) -> list[int]:
+        """The columns that are kept whole, as many from the left as leave some room for the others."""
+        rows = zip([printable(name) for name in self.columns], *self.cells(), strict=True)
+        widths = [max(map(_width, cells)) for cells in rows]
+        room, kept = width - len(widths) * (_NARROWEST + 2), []
+        for index, own in enumerate(widths):
+            if own <= _SHORT and own - _NARROWEST <= room:
+                room -= own - _NARROWEST
+                kept.append(index)
+        return kept if room >= 0 else []
 
 
 class Output:
@@ -154,6 +170,35 @@ class ProgressReporter:
         self._bar = Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True)
         self._bar.start()
         self._bar.add_task(unit, total=total, completed=done, figures="")
+
+
+def duration(seconds: float) -> str:
+    """Return a time in suitable units, such as 0.07 s, 45 s, 3 min 20 s, 2 h 05 min."""
+    if seconds < 60:
+        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def sparkline(values: Sequence[float], width: int = 40) -> str:
+    """Return a curve as block characters; on a logarithmic scale if it spans more than a decade."""
+    known = [value for value in values if math.isfinite(value)]
+    if not known:
+        return ""
+    low, high = min(known), max(known)
+    scale = math.log if low > 0 and high > 10 * low else float
+    bottom, span = scale(low), scale(high) - scale(low)
+    signs = []
+    for index in range(width):
+        start = index * len(values) // width
+        part = [
+            v for v in values[start : max(start + 1, (index + 1) * len(values) // width)] if math.isfinite(v)
+        ]
+        level = (scale(sum(part) / len(part)) - bottom) / span if part and span else 0.0
+        signs.append(_BLOCKS[round(level * (len(_BLOCKS) - 1))] if part else " ")
+    return "".join(signs).rstrip()
 
 
 def is_terminal(stream: TextIO) -> bool:

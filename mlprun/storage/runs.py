@@ -44,6 +44,7 @@ _FILES = (
     "last.previous.safetensors",
     "snapshots.safetensors",
     "train.log",
+    "notes.json",
     "lock",
 )
 _NEEDED = ("config.yaml", "run.json", "status.json")
@@ -52,6 +53,8 @@ _SWEEP = "trials.sqlite"
 """a file of sweep folders, which run folders lack"""
 LATEST = "latest"
 """the name of the newest run of a folder, as in runs/latest: a symbolic link where the system allows it"""
+TRASH = ".trash"
+"""the folder beside runs into which `trash` moves them"""
 _RESTORE = "put the run's own file back"
 _PATIENCE = 0.25
 """seconds to wait for a lock; `ls` and `show` hold it for microseconds while they ask whether it is held"""
@@ -93,6 +96,26 @@ class Status:
             raise ValueError("a value has a wrong type")
         lists = {"differences": tuple(value["differences"]), "extended": tuple(value["extended"])}
         return cls(**{key: value[key] for key in _STATUS_TYPES} | lists)
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What users write about a run: notes.json, which mlprun only shows and filters by."""
+
+    tags: tuple[str, ...] = ()
+    note: str = ""
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Notes:
+        """Return the notes of the content of notes.json. Raises ValueError for anything else."""
+        tags, note = value.get("tags"), value.get("note")
+        if (
+            not isinstance(tags, list)
+            or not isinstance(note, str)
+            or any(type(one) is not str for one in tags)
+        ):
+            raise ValueError("a value has a wrong type")
+        return cls(tuple(tags), note)
 
 
 def _is_result(value: dict[str, Any]) -> bool:
@@ -311,6 +334,20 @@ class RunFolder(Folder[Status]):
             return replace(status, epochs=self._saved_epochs())
         return status
 
+    def notes(self) -> Notes:
+        """Return the tags and the note of the user."""
+        path = os.path.join(self.path, "notes.json")
+        if files.kind(path) is None:
+            return Notes()
+        try:
+            return Notes.from_json(self._read_json("notes.json"))
+        except ValueError as error:
+            raise CheckpointError(path, "is damaged: it holds no tags and note", "remove it") from error
+
+    def write_notes(self, notes: Notes) -> None:
+        """Replace notes.json; the lock is not needed, since nothing but users depends on it."""
+        files.write_atomic(os.path.join(self.path, "notes.json"), encode_json(asdict(notes)))
+
     def _saved_epochs(self) -> int:
         """Return the epoch of the newest checkpoint; 0 where none can be read."""
         with contextlib.suppress(CheckpointError):
@@ -441,7 +478,8 @@ def claim(prepared: str, out: str, name: str) -> str:
 
 def next_free(out: str, name: str) -> str:
     """Return the path below `out` of the name NAME-001, NAME-002, ... after those that are taken."""
-    taken = files.names(out) if files.is_folder(out) else []
+    folders = filter(files.is_folder, (out, os.path.join(out, TRASH)))
+    taken = [taken for folder in folders for taken in files.names(folder)]
     number = max((number_of(found, name) for found in taken), default=0) + 1
     return os.path.join(out, f"{name}-{number:03d}")
 
@@ -549,6 +587,29 @@ def open_run(path: str) -> RunFolder:
             what = f"is a {kind}, which mlprun does not follow out of a run folder"
             raise CheckpointError(os.path.join(path, name), what, "put the file itself there")
     return RunFolder(path)
+
+
+def trash(folder: Folder[Any]) -> str:
+    """Move a run or sweep, whose lock the caller holds, to the trash beside it; return its new path.
+
+    Raises UsageError for a link and for a name that the trash holds already, RunInUseError, FileError.
+    """
+    path = os.path.abspath(folder.path)
+    out, name = os.path.split(path)
+    if files.kind(path) != "folder":
+        raise UsageError(folder.path, "is a symbolic link", "remove the link, or name the folder itself")
+    bin_ = os.path.join(out, TRASH)
+    if files.kind(bin_) not in (None, "folder"):
+        raise FileError(bin_, f"is a {files.kind(bin_)}", "expected a folder")
+    files.make_folder(bin_)
+    try:
+        files.claim(path, os.path.join(bin_, name))
+    except FileExistsError as error:
+        raise UsageError(folder.path, f"is in {bin_} already", "rename the one there") from error
+    files.sync_folder(out)
+    if _linked_run(out) == name:
+        point_latest(out)
+    return os.path.join(os.path.dirname(folder.path), TRASH, name)
 
 
 def suggest_run(path: str) -> str:

@@ -406,7 +406,7 @@ def test_tables_fit_narrow_terminals_and_no_heading_is_torn(home, monkeypatch, w
         (("train", "small.yaml", "-q", "--seeds", "2", "--out", "drawn"), "metric mean ± std min"),
         (("eval", "runs/small-001"), "metric train dev test"),
         (("show", "runs/small-001"), "metric train dev test"),
-        (("ls", "drawn"), "run status epochs seconds of test"),
+        (("ls", "drawn"), "run date status time test"),
         (("compare", "runs/small-001", "runs/small-002"), "split metric small-001 small-002"),
         (("sweep", "show", "drawn/small-seeds-001"), "setting n mean"),
         (("list",), "kind count names"),
