@@ -33,7 +33,7 @@ PHASES = (
     "between best and last",
     "between replace and append",
 )
-CONFIG = config_of("adam with dropout", training={"epochs": 30})
+CONFIG = config_of("adam with dropout", training={"epochs": 16})
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import textwrap
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +15,7 @@ from mlprun.errors import InterruptedRunError
 from mlprun.interrupts import StopFlag
 from mlprun.storage import runs
 from mlprun.sweeps import database
-from mlprun.sweeps.folder import SweepStatus
+from mlprun.sweeps.folder import SweepFolder, SweepStatus
 from mlprun.sweeps.schema import Configuration, Description, Trial
 
 if TYPE_CHECKING:
@@ -89,6 +89,17 @@ def write(path: Path, description: Description, trials: list[Trial], values: Any
         pending = [Trial(one.id, one.setting, one.seed, one.fold) for one in trials]
         writer.extend([Configuration(number, one) for number, one in chosen.items()], pending)
         writer.record([one for one in trials if one.status != "pending"])
+
+
+def content(place: SweepFolder) -> tuple[list[Trial], list[bytes]]:
+    """The trials of a sweep, but for their seconds, and the bytes of its cohorts."""
+    with place.results() as results:
+        trials = [replace(trial, seconds=None) for trial in results.trials()]
+    found = []
+    for number in {trial.cohort for trial in trials}:
+        with open(place.cohort(number), "rb") as file:
+            found.append(file.read())
+    return trials, found
 
 
 ROWS = """

@@ -3,7 +3,6 @@
 import pickle
 import threading
 from concurrent.futures import Future
-from dataclasses import replace
 
 import pytest
 
@@ -15,6 +14,8 @@ from mlprun.sweeps import run, trials
 from mlprun.sweeps.definition import read
 from mlprun.sweeps.plan import Plan
 from mlprun.sweeps.trials import BatchResult, ResumeState
+
+from .conftest import content
 
 TEXT = "seeds: 5\ngrid: {optimizer.lr: [0.5, 1e+38]}\nfolds: 2"
 WORDS = ("base.loss=mse", "base.architecture.activation=identity")
@@ -61,14 +62,17 @@ class Far:
         self.halt()
 
 
-def content(place):
-    with place.results() as results:
-        trials = [replace(trial, seconds=None) for trial in results.trials()]
-    found = []
-    for number in {trial.cohort for trial in trials}:
-        with open(place.cohort(number), "rb") as file:
-            found.append(file.read())
-    return trials, found
+def trained_far(tmp_path, words):
+    """The far workers of that sweep, and the sweep."""
+    made = []
+
+    def remote():
+        made.append(Far())
+        return made[0]
+
+    definition = read(str(tmp_path / "trials.yaml"), words)
+    there = run.run(definition, out=str(tmp_path / "far"), reporter=mlprun.api.SilentSweep(), remote=remote)
+    return made[0], there
 
 
 @pytest.fixture
@@ -81,16 +85,9 @@ def few(monkeypatch):
 def test_trials_trained_remotely_are_the_same_to_the_byte(engine, few, sweep, tmp_path):
     words = (f"base.engine={engine}", *WORDS)
     here = sweep(TEXT, *words)
-    made = []
-
-    def remote():
-        made.append(Far())
-        return made[0]
-
-    definition = read(str(tmp_path / "trials.yaml"), words)
-    there = run.run(definition, out=str(tmp_path / "far"), reporter=mlprun.api.SilentSweep(), remote=remote)
-    assert sorted(made[0].trained) == list(range(1, 21))
-    assert made[0].trained != sorted(made[0].trained)
+    far, there = trained_far(tmp_path, words)
+    assert sorted(far.trained) == list(range(1, 21))
+    assert far.trained != sorted(far.trained)
     assert content(there.folder) == content(here.folder)
     assert {trial.status for trial in here.trials} == {"finished", "diverged"}
 
@@ -100,15 +97,8 @@ def test_a_long_trial_elsewhere_goes_on_turn_by_turn_to_the_same_bytes(sweep, tm
     here = sweep("seeds: 3", *words)
     monkeypatch.setattr(trials, "TURN_SECONDS", 0.0)
     monkeypatch.setattr("mlprun.sweeps.trials.CHUNK_SECONDS", 0.0)
-    made = []
-
-    def remote():
-        made.append(Far())
-        return made[0]
-
-    definition = read(str(tmp_path / "trials.yaml"), words)
-    there = run.run(definition, out=str(tmp_path / "far"), reporter=mlprun.api.SilentSweep(), remote=remote)
-    assert made[0].turns > 3 * 5
+    far, there = trained_far(tmp_path, words)
+    assert far.turns > 3 * 5
     assert content(there.folder) == content(here.folder)
 
 

@@ -1,7 +1,6 @@
 """A trial that lacks memory for a moment is trained once more; a sweep that lacks it for good says so."""
 
 import threading
-from dataclasses import replace
 
 import pytest
 
@@ -13,6 +12,8 @@ from mlprun.sweeps.definition import read
 from mlprun.sweeps.folder import SweepFolder
 from mlprun.sweeps.plan import Plan
 from mlprun.sweeps.trials import BatchTrainer, ResumeState
+
+from .conftest import content
 
 TORCH = "base.engine=torch"
 
@@ -50,16 +51,6 @@ def lacking(monkeypatch):
     monkeypatch.setattr(executors, "cores", lambda: 3)
     monkeypatch.setattr("mlprun.sweeps.cohorts.MAX_MEMBERS", 4)
     return lack
-
-
-def content(place):
-    with place.results() as results:
-        trials = [replace(trial, seconds=None) for trial in results.trials()]
-    found = []
-    for number in {trial.cohort for trial in trials}:
-        with open(place.cohort(number), "rb") as file:
-            found.append(file.read())
-    return trials, found
 
 
 @pytest.mark.parametrize("kind", [MemoryError, RuntimeError])

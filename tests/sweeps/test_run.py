@@ -197,7 +197,7 @@ def test_a_cohort_that_ended_is_recorded_where_a_trial_of_it_stops_the_sweep(swe
 
 
 def test_a_sweep_that_is_stopped_says_what_it_keeps_in_the_middle(sweep, tmp_path, stopping, call):
-    text = "seeds: 400"
+    text = "seeds: 200"
     with stopping(after=20) as counting:
         sweep(text, "base.training.epochs=300", reporter=counting)
     (place,) = folder.find(str(tmp_path / "runs"))
@@ -205,12 +205,12 @@ def test_a_sweep_that_is_stopped_says_what_it_keeps_in_the_middle(sweep, tmp_pat
     found = cohort_file.read(place.partial(1))
     in_the_middle = len(found.partial_results)
     assert (status.state, status.done, status.kept) == ("interrupted", 0, in_the_middle)
-    assert 20 <= in_the_middle < 400
+    assert 20 <= in_the_middle < 200
     out = call("sweep", "show", place.path)[1]
-    assert f": interrupted, 0 of 400 trials, {in_the_middle} more partially trained, 1 setting\n" in out
+    assert f": interrupted, 0 of 200 trials, {in_the_middle} more partially trained, 1 setting\n" in out
     place.write_status(replace(status, state="running"))  # as one that was killed now had written it
     assert (
-        f": crashed, 0 of 400 trials, {in_the_middle} more partially trained, "
+        f": crashed, 0 of 200 trials, {in_the_middle} more partially trained, "
         in call("sweep", "show", place.path)[1]
     )
     with stopping(after=20) as counting:

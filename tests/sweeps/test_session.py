@@ -22,8 +22,9 @@ TORCH = "base.engine=torch"
 
 @pytest.fixture
 def long(monkeypatch):
-    """Each trial is as long as a cohort may be."""
+    """Each trial is as long as a cohort may be, and told of ten times a second."""
     monkeypatch.setattr("mlprun.sweeps.cohorts.MAX_SECONDS", 1e-9)
+    monkeypatch.setattr("mlprun.sweeps.trials.CHUNK_SECONDS", 0.1)
 
 
 def cores(monkeypatch, count):
@@ -119,7 +120,7 @@ def test_an_error_waits_until_what_is_trained_has_stopped(long, sweep, monkeypat
             assert begun.wait(20)
             raise FileError("disk", "is full", "free some")
         begun.set()
-        time.sleep(0.5)
+        time.sleep(0.1)
         states.append(torch.are_deterministic_algorithms_enabled())
 
     on_devices(monkeypatch, cpu="cuda")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Train = Callable[..., mlprun.Run]
     Undisturbed = Callable[[str], mlprun.Run]
 
-LONG = 1500
+LONG = 800
 BUSY = {"seconds": 0.02, "epochs": None}
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {"training": {"epochs": 2 * LONG}},
@@ -35,13 +35,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "optimizer": {"name": "adam", "lr": 0.01},
         "architecture": {"dropout": 0.2},
         "training": {"epochs": LONG // 2, "batch_size": 16},
-        "snapshots": [100, 600],
+        "snapshots": [100, 300],
     },
     "patience": {
         "optimizer": {"lr": 3.0, "momentum": 0.9},
         "schedule": {"name": "reduce_on_plateau", "patience": 50},
         "training": {"epochs": LONG},
-        "early_stopping": {"patience": 750},
+        "early_stopping": {"patience": LONG // 2},
         "best": {"metric": "dev_accuracy"},
     },
 }

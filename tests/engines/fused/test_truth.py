@@ -28,6 +28,8 @@ SHAPES = {
     "symbols": st.sampled_from([0, 6]),
 }
 PLAIN = {"norm": "none", "dropout": 0.0, "symbols": 0}
+LARGE: dict[str, Any] = {"count": 300, "inputs": 33, "hidden": [70, 17, 16], "outputs": 3, "batch": "full",
+                         "bias": True, "loss": "cross_entropy", "seed": 1, "activation": "tanh"}  # fmt: skip
 BOUND = {"float32": 1e-5, "float64": 1e-12}
 odd = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
@@ -96,32 +98,8 @@ def torch_gradient(experiment: Any) -> dict[str, Any]:
     activation="relu",
     **PLAIN,
 )
-@example(
-    count=300,
-    inputs=33,
-    hidden=[70, 17, 16],
-    outputs=3,
-    batch="full",
-    bias=True,
-    loss="cross_entropy",
-    seed=1,
-    activation="tanh",
-    **PLAIN,
-)
-@example(
-    count=300,
-    inputs=33,
-    hidden=[70, 17, 16],
-    outputs=3,
-    batch="full",
-    bias=True,
-    loss="cross_entropy",
-    seed=1,
-    activation="tanh",
-    norm="batch",
-    dropout=0.3,
-    symbols=6,
-)
+@example(**LARGE, **PLAIN)
+@example(**LARGE, norm="batch", dropout=0.3, symbols=6)
 @example(
     count=50,
     inputs=16,
@@ -145,6 +123,14 @@ def test_the_first_gradient_is_autograds(lab: Any, dtype: str, activation: str, 
     assert lab.distance(expected, found) <= BOUND[dtype] * max(lab.largest(expected), 1e-30)
 
 
+def rounds_like_torch(lab: Any, config: dict[str, Any]) -> None:
+    """Demand that the trained model is as near as torch's to that of torch in float64."""
+    exact = lab.model("torch", config, "float64")
+    theirs = lab.distance(exact, lab.model("torch", config, "float32"))
+    assert lab.distance(exact, lab.model("fused", config, "float32")) <= 4 * theirs + 1e-6
+    assert lab.distance(exact, lab.model("fused", config, "float64")) <= 1e-9
+
+
 @given(**SHAPES, activation=st.sampled_from(SMOOTH))
 @settings(max_examples=10)
 def test_after_a_hundred_steps_rounding_has_grown_as_little_as_in_torch(
@@ -153,18 +139,10 @@ def test_after_a_hundred_steps_rounding_has_grown_as_little_as_in_torch(
     config = settings_of(lab, shape, activation, epochs=1)
     steps = 1 if shape["batch"] == "full" else -(-len(config["dataset"]["inputs"]) // shape["batch"])
     config["training"]["epochs"] = max(1, 100 // steps)
-    exact = lab.model("torch", config, "float64")
-    theirs = lab.distance(exact, lab.model("torch", config, "float32"))
-    ours = lab.distance(exact, lab.model("fused", config, "float32"))
-    assert ours <= 4 * theirs + 1e-6
-    assert lab.distance(exact, lab.model("fused", config, "float64")) <= 1e-9
+    rounds_like_torch(lab, config)
 
 
 @given(**{**SHAPES, "batch": st.just("full")}, activation=st.sampled_from(KINKED))
 @settings(max_examples=10)
 def test_activations_with_kinks_agree_over_ten_steps(lab: Any, activation: str, **shape: Any) -> None:
-    config = settings_of(lab, shape, activation, epochs=10)
-    exact = lab.model("torch", config, "float64")
-    theirs = lab.distance(exact, lab.model("torch", config, "float32"))
-    assert lab.distance(exact, lab.model("fused", config, "float32")) <= 4 * theirs + 1e-6
-    assert lab.distance(exact, lab.model("fused", config, "float64")) <= 1e-9
+    rounds_like_torch(lab, settings_of(lab, shape, activation, epochs=10))

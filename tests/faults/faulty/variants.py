@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-EPOCHS = 16
+EPOCHS = 12
 EVERY_EPOCH = {"epochs": 1}
 BATCHES = {"batch_size": 16, "shuffle": True}
 
@@ -81,7 +81,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "default interval": {
         "optimizer": {"name": "adam", "lr": 0.02},
-        "training": {**BATCHES, "epochs": 120},
+        "training": {**BATCHES, "epochs": 60},
         "checkpoint": {},
     },
 }
