@@ -43,10 +43,6 @@ _REFUSED_ATTRIBUTES = {
 _VOID = {"br", "col", "hr", "img", "input", "wbr"}
 _LEAVES = {"circle", "ellipse", "image", "line", "path", "polygon", "polyline", "rect", "stop", "use"}
 """elements of SVG that hold nothing"""
-_SPACES = re.compile(
-    r"""("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)| *([=<>*/%,:;?{}()\[\]&|!]+) *"""
-)
-"""strings of a script, and spaces around its operators (+ and - keep them: `a - -b`)"""
 STYLES = ("report.css",)
 SCRIPTS = ("report.js",)
 """of every page"""
@@ -186,7 +182,7 @@ def write_page(path: str, title: str, sections: Sequence[Section], *, lead: Chil
 def assemble(title: str, sections: Sequence[Section], *, lead: Child = None) -> bytes:
     """The page as UTF-8; `lead` stands under its title."""
     style = _sources((*STYLES, *(name for one in sections for name in one.styles)))
-    script = compact(_sources((*SCRIPTS, *(name for one in sections for name in one.scripts))))
+    script = _sources((*SCRIPTS, *(name for one in sections for name in one.scripts)))
     script = f'(() => {{\n"use strict";\n{script}\n}})();'
     data = {name: value for one in sections for name, value in one.data.items()}
     policy = (
@@ -236,23 +232,24 @@ def _sources(names: Sequence[str]) -> str:
         parts += [line for line in lines if line and not line.startswith("//")]
     source = "\n".join(parts)
     if any(name.endswith(".js") for name in names):
-        source = _SPACES.sub(lambda found: found[1] or found[2], source)
+        source = compact(source)
     if re.search(r"</|<!--|\]\]>", source):
         raise ValueError("a script or style contains the end of its element")
     return source
 
 
 _LITERAL_OR_SIGNS = re.compile(
-    r"""("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)| *([=<>*/%,:;?{}()\[\]&|!]+) *"""
+    r"""("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)"""
+    r"""| *([=<>*/%,:;?{}()\[\]&|!]+) *|(?<![+-]) ([+-]) (?![+-])"""
 )
 
 
 def compact(script: str) -> str:
-    """A script without spaces beside its signs, which are a tenth of it; `+` and `-` keep theirs.
+    """A script without spaces beside its signs, which are a tenth of it, except those in `a + +b`.
 
     Strings and lines stay as they are. Templates must not hold templates, nor regular expressions quotes.
     """
-    return _LITERAL_OR_SIGNS.sub(lambda found: found[1] or found[2], script)
+    return _LITERAL_OR_SIGNS.sub(lambda found: found[1] or found[2] or found[3], script)
 
 
 def _hash(source: str) -> str:

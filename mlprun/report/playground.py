@@ -47,11 +47,8 @@ ACTIVATIONS = (
     "logistic",
     "leaky_relu",
     "elu",
-    "selu",
-    "gelu",
     "softplus",
     "swish",
-    "mish",
 )
 LOSSES = ("bce", "cross_entropy", "mse", "mae", "hinge")
 OPTIMIZERS = ("sgd", "adam", "adamw")

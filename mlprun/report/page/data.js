@@ -100,13 +100,13 @@ const DATASETS = {
   bumps: { title: "Six bumps", noise: 0, draw: (i, rows, random) => surface(random, bumps) },
 };
 
-// What a network can read of a table with two columns, as in the TensorFlow Playground.
-const TRANSFORMS = [
-  ["²", (a, b) => a * a, 0],
-  ["²", (a, b) => b * b, 1],
-  ["·", (a, b) => a * b],
-  ["sin π", (a, b) => Math.sin(Math.PI * a), 0],
-  ["sin π", (a, b) => Math.sin(Math.PI * b), 1],
+// What a network can read of a table with two columns beside these, as in the TensorFlow Playground.
+const derived = (one, two) => [
+  { name: `${one}²`, of: (values, at) => values[at] ** 2 },
+  { name: `${two}²`, of: (values, at) => values[at + 1] ** 2 },
+  { name: `${one}·${two}`, of: (values, at) => values[at] * values[at + 1] },
+  { name: `sin π${one}`, of: (values, at) => Math.sin(Math.PI * values[at]) },
+  { name: `sin π${two}`, of: (values, at) => Math.sin(Math.PI * values[at + 1]) },
 ];
 
 // Rows: `values` [N, C], `truth` [N, T] with class ids (T = 1) or numbers, and `split` [N], indices into `splits`.
@@ -135,14 +135,7 @@ class Table {
   // The inputs to choose from: each a name and a function of a row's values.
   get features() {
     const plain = this.names.map((name, column) => ({ name, of: (values, at) => values[at + column] }));
-    if (this.columns !== 2) return plain;
-    const [one, two] = this.names;
-    const derived = TRANSFORMS.map(([sign, f, column]) => ({
-      name: column === undefined ? one + sign + two : sign === "²" ? this.names[column] + sign
-        : sign + this.names[column],
-      of: (values, at) => f(values[at], values[at + 1]),
-    }));
-    return [...plain, ...derived];
+    return this.columns === 2 ? [...plain, ...derived(...this.names)] : plain;
   }
 
   // The features by name of rows with these values, [N, D].
@@ -180,6 +173,18 @@ class Table {
     return means;
   }
 
+  // The squared correlation of each column with its first target, or with the number of the class.
+  relevances() {
+    const { columns, rows, truth, targetNames: { length: targets } } = this;
+    const target = Float64Array.from({ length: rows }, (_, row) => truth[row * targets]);
+    return this.names.map((_, column) => {
+      const values = target.map((_, row) => this.values[row * columns + column]);
+      const [x, y] = [values, target].map((some) => some.map((one) => one - some.reduce((a, b) => a + b) / rows));
+      const product = (a, b) => a.reduce((sum, one, row) => sum + one * b[row], 0);
+      return product(x, y) ** 2 / (product(x, x) * product(y, y) || 1);
+    });
+  }
+
   // The range of a column, with a margin.
   range(column, values = this.values, columns = this.columns) {
     let low = Infinity, high = -Infinity;
@@ -214,26 +219,16 @@ function generate(name, { rows, noise, share, seed }) {
 
 // The records of a CSV text; quoted cells may hold separators, line breaks and doubled quotes.
 function parseCsv(text) {
-  const start = text.slice(0, 10000).split("\n")[0];
-  const separator = [",", "\t", ";"].find((one) => start.includes(one)) ?? ",";
+  const start = text.slice(0, text.indexOf("\n")), separator = [",", "\t", ";"].find((one) => start.includes(one)) ?? ",";
+  const cell = new RegExp(`("(?:[^"]|"")*"|[^${separator}\\n]*)(${separator}|\\n|$)`, "g");
   const records = [[]];
-  let cell = "", isQuoted = false;
-  const endCell = () => {
-    records.at(-1).push(cell.trim());
-    cell = "";
-  };
-  for (let i = 0; i < text.length; i++) {
-    const sign = text[i];
-    if (isQuoted && sign === '"' && text[i + 1] === '"') cell += text[++i];
-    else if (sign === '"' && (isQuoted || cell === "")) isQuoted = !isQuoted;
-    else if (!isQuoted && sign === separator) endCell();
-    else if (!isQuoted && sign === "\n") {
-      endCell();
-      records.push([]);
-    } else if (sign !== "\r") cell += sign;
+  for (const [, content, end] of text.replaceAll("\r", "").trim().matchAll(cell)) {
+    const isQuoted = content.startsWith('"');
+    records.at(-1).push(isQuoted ? content.slice(1, -1).replaceAll('""', '"') : content.trim());
+    if (end === "\n") records.push([]);
+    if (end === "") break;
   }
-  endCell();
-  return records.filter((record) => record.some((one) => one !== ""));
+  return records;
 }
 
 const MOST_ROWS = 4000;

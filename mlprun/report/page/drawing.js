@@ -40,10 +40,14 @@ class Diagram {
     });
     const units = layers.map((layer, number) => Array.from({ length: Math.min(layer.units, MOST_UNITS) }, (_, i) => (
       { layer: number, index: i, name: this.nameOf(number, i, table) })));
-    this.columns = [inputs.slice(0, MOST_UNITS), ...units];
-    this.hidden = [inputs.length, ...layers.map((layer) => layer.units)];
+    this.columns = [mostRelevant(inputs, table), ...units];
+    this.counts = [inputs.length, ...layers.map((layer) => layer.units)];
     this.nodes = this.columns.flat();
-    this.holder.replaceChildren(this.lines, ...this.nodes.map((node) => this.button(node)), ...this.remainders());
+    this.notes = this.columns.map((column, i) => {
+      const rest = this.counts[i] - column.length;
+      return make("span", { className: "rest" }, rest ? `and ${rest} more` : "");
+    });
+    this.holder.replaceChildren(this.lines, ...this.nodes.map((node) => this.button(node)), ...this.notes);
     this.edges = [];
     layers.forEach((layer, number) => {
       const before = this.columns[number].filter((node) => node.layer >= 0 || node.isChosen);
@@ -81,15 +85,6 @@ class Diagram {
     return node.button;
   }
 
-  // What is said below a column that shows only some of its units.
-  remainders() {
-    this.notes = this.columns.map((column, i) => {
-      const rest = this.hidden[i] - column.length;
-      return make("span", { className: "rest" }, rest ? `and ${rest} more` : "");
-    });
-    return this.notes;
-  }
-
   // Lay the nodes out in the width that there is.
   place() {
     const width = this.holder.clientWidth, most = Math.max(...this.columns.map((column) => column.length));
@@ -121,12 +116,11 @@ class Diagram {
   // Paint the units' maps, and the lines by their weights.
   refresh(plane, colors) {
     for (const node of this.nodes) {
-      const isInput = node.layer < 0;
-      paintUnit(node.canvas, colors, this.valuesOf(node, plane), UNIT_GRID);
-      if (isInput) continue;
-      node.button.classList.toggle("dead", this.isDead(node, plane));
+      const isDead = paintUnit(node.canvas, colors, this.valuesOf(node, plane)) <= NOTHING;
+      node.button.classList.toggle("dead", isDead);
+      node.button.title = isDead ? "0 all over the map" : "";
     }
-    const most = Math.max(1e-12, ...this.edges.map((edge) => Math.abs(edge.layer.weight[this.weightIndex(edge)])));
+    const most = Math.max(NOTHING, ...this.edges.map((edge) => Math.abs(edge.layer.weight[this.weightIndex(edge)])));
     for (const edge of this.edges) {
       const weight = edge.layer.weight[this.weightIndex(edge)], share = Math.abs(weight) / most;
       edge.path.setAttribute("stroke-width", (0.4 + 4.6 * share).toFixed(2));
@@ -137,20 +131,12 @@ class Diagram {
 
   // What a node computes over the plane.
   valuesOf(node, plane) {
-    if (node.layer < 0) return { values: plane.features, unit: node.feature, units: this.hidden[0] };
+    if (node.layer < 0) return { values: plane.features, unit: node.feature, units: this.counts[0], isInput: true };
     const layer = this.network.layers[node.layer], isLast = layer === this.network.layers.at(-1);
     const link = isLast ? LOSSES[this.network.loss].link : null;
     const isProbability = Boolean(link) || layer.activation.name === "logistic";
     const values = link ? plane.outputs : plane.space.y[node.layer];
     return { values, unit: node.index, units: layer.units, isProbability };
-  }
-
-  // A ReLU that is 0 all over the plane.
-  isDead(node, plane) {
-    const layer = this.network.layers[node.layer], y = plane.space.y[node.layer];
-    if (layer.activation.name !== "relu") return false;
-    for (let at = node.index; at < y.length; at += layer.units) if (y[at] > 0) return false;
-    return true;
   }
 
   // Mark the line nearest to the pointer.
@@ -175,6 +161,13 @@ class Diagram {
     const value = edge && edge.layer.weight[this.weightIndex(edge)];
     this.listen.say(edge ? `Weight from ${edge.from.name} to ${edge.to.name}: ${numberText(value)}. Click to edit.` : "");
   }
+}
+
+// At most as many inputs as there is room for, in their order.
+function mostRelevant(inputs, table) {
+  if (inputs.length <= MOST_UNITS) return inputs;
+  const relevances = table.relevances(), least = relevances.toSorted((a, b) => b - a)[MOST_UNITS - 1];
+  return inputs.filter(({ feature }) => relevances[feature] >= least).slice(0, MOST_UNITS);
 }
 
 // Loss curves on a linear axis, or a logarithmic one where they span more than a decade.

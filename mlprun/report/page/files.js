@@ -30,14 +30,13 @@ function yamlOf(training, source) {
   const output = network.layers.at(-1).activation.name;
   if (output !== "identity") architecture.output_activation = output;
   const penalty = Object.fromEntries(["l1", "l2"].filter((name) => settings[name]).map((name) => [name, settings[name]]));
-  const { optimizerOptions: options } = settings;
   const epochs = Math.max(1, Math.round(training.epoch) || 100);
   const sections = {
     dataset: datasetOf(training, source),
     architecture,
-    loss: named({ name: network.loss, ...settings.lossOptions }),
+    loss: network.loss,
     ...(Object.keys(penalty).length && { penalty }),
-    optimizer: { ...options, name: settings.optimizer, lr: settings.lr },
+    optimizer: { ...settings.optimizerOptions, name: settings.optimizer, lr: settings.lr },
     training: { epochs, batch_size: settings.batch, seed: settings.seed },
     metrics: [table.classes === null ? "r2" : "accuracy"],
   };
@@ -49,22 +48,20 @@ function yamlOf(training, source) {
 
 // The dataset of a config: a generator, the file that was read, a run's own, or else the rows themselves.
 function datasetOf({ table, settings, rows, inputs, network }, source) {
-  const plain = table.names.length === settings.inputs.length && table.names.every((name) => settings.inputs.includes(name));
-  const counts = { train: rows.train.length, dev: 0, test: 0 };
+  const isPlain = !table.isEdited && String(table.names) === String(settings.inputs);
+  const { config, noiseName = "noise" } = DATASETS[source.name] ?? {};
+  const counts = { train: 0, dev: 0, test: 0 };
   for (const split of Object.keys(rows)) counts[split] = rows[split].length;
-  if (source.config && plain && !table.isEdited) return source.config;
-  if (source.kind === "generator" && DATASETS[source.name].config && plain && !table.isEdited) {
-    const { config, noiseName = "noise" } = DATASETS[source.name];
+  if (source.config && isPlain) return source.config;
+  if (config && isPlain) {
     const noise = noiseName === "std" ? Math.max(source.noise, 0.01) : source.noise;
     return { ...config, [noiseName]: noise, split: counts };
   }
-  if (source.kind === "file" && !table.isEdited) {
-    const columns = [...new Set(settings.inputs.map((name) => source.columns.find((one) => name === one || name.startsWith(`${one}=`))))];
-    if (columns.every(Boolean)) {
-      const share = Number(source.share.toFixed(2)), test = Number((1 - share).toFixed(2));
-      return { name: "table", path: source.name, target: source.target, features: columns,
-        task: table.classes === null ? "numbers" : "classes", missing: "impute", split: { train: share, dev: 0, test } };
-    }
+  if (source.kind === "file" && !table.isEdited && settings.inputs.every((name) => table.names.includes(name))) {
+    const features = source.columns.filter((name) => settings.inputs.some((one) => one === name || one.startsWith(`${name}=`)));
+    const test = Number((1 - source.share).toFixed(2)), task = table.classes === null ? "numbers" : "classes";
+    return { name: "table", path: source.name, target: source.target, features, task, missing: "impute",
+      split: { train: source.share, dev: 0, test } };
   }
   const short = (number) => Number(number.toPrecision(7)), width = network.inputs, K = table.targetNames.length;
   const all = Object.keys(rows).flatMap((split) => rows[split].map((row, i) => ({

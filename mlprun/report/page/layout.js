@@ -15,11 +15,11 @@ function layOut(play) {
     layOutBar(play, only(BAR)),
     ...(play.json.snapshots ? [layOutTimeline(play)] : []),
     make("div", { className: "settings" }, ...only(TRAINING)),
+    play.message,
     make("div", { className: "columns" },
       group("data", "Data", ...layOutData(play, only(DATA))),
       group("network", "Network", ...layOutNetwork(play)),
       group("output", "Output", ...layOutOutput(play, only(["showsTest", "isDiscrete"])))),
-    play.message,
     layOutDownloads(play),
   );
 }
@@ -197,7 +197,7 @@ function showChoices(play) {
 
 function showDatasets(play) {
   const { source, settings } = play, kinds = [];
-  if (play.fixed) kinds.push(["run", "The run's data"]);
+  if (play.fixed) kinds.push(["run", `Rows of ${play.json.name}`]);
   for (const [name, { title }] of Object.entries(DATASETS)) kinds.push([name, title]);
   if (source.kind === "file") kinds.push(["file", source.name]);
   const current = source.kind === "generator" ? settings.dataset : source.kind;

@@ -4,6 +4,7 @@ const GRID = 60;
 const UNIT_GRID = GRID / 2;
 const SHADES = 256;
 const MOST_DRAWN = 1200;
+const NOTHING = 1e-12;
 
 // The colours of the page's theme as [r, g, b]: `low` to `paper` to `high` for numbers, and one per class.
 class Colors {
@@ -13,6 +14,7 @@ class Colors {
     this.middle = read("--middle");
     this.ink = style.getPropertyValue("--ink");
     this.paper = style.getPropertyValue("--paper");
+    this.soft = style.getPropertyValue("--soft");
     this.splits = Object.fromEntries(["train", "dev", "test"].map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
     const [low, high] = this.classes;
     this.shades = Array.from({ length: SHADES }, (_, i) => {
@@ -140,16 +142,19 @@ function paint(canvas, size, colorOf) {
   context.putImageData(image, 0, 0);
 }
 
-// A unit's values over the plane: `values` [places, units], scaled to its largest, or from 0 to 1.
-function paintUnit(canvas, colors, { values, unit, units, isProbability }, size = UNIT_GRID) {
+// A unit's values over the plane: `values` [places, units], scaled to its largest, which is returned, or from 0 to 1.
+// An input that is the same everywhere has no colour.
+function paintUnit(canvas, colors, { values, unit, units, isProbability, isInput }, size = UNIT_GRID) {
   const jump = GRID / size;
   const at = (place) => (Math.floor(place / size) * GRID + (place % size)) * jump * units + unit;
-  let most = 1e-12;
-  for (let place = 0; place < size * size; place++) most = Math.max(most, Math.abs(values[at(place)]));
-  paint(canvas, size, (place) => {
-    const value = values[at(place)];
-    return colors.shade(isProbability ? 2 * value - 1 : value / most);
-  });
+  let most = NOTHING, least = Infinity;
+  for (let place = 0; place < size * size; place++) {
+    most = Math.max(most, Math.abs(values[at(place)]));
+    least = Math.min(least, Math.abs(values[at(place)]));
+  }
+  if (isInput && most - least < 1e-9) most = Infinity;
+  paint(canvas, size, (place) => colors.shade(isProbability ? 2 * values[at(place)] - 1 : values[at(place)] / most));
+  return most;
 }
 
 // The network's outputs over the plane as colours: [r, g, b] at a place.
@@ -160,6 +165,7 @@ function outputColor(plane, network, colors, isDiscrete) {
       ? mix(colors.middle, colors.classes[largest(outputs, place * K, K) % 10], 0.65)
       : colors.blend(outputs, place * K, K);
   }
+  if (plane.isCurve && table.classes === null) return () => colors.middle;
   const scale = outputScale(table, network.loss);
   return (place) => {
     const value = scale(outputs[place * K]);
@@ -209,12 +215,12 @@ function drawRows(canvas, plane, colors, splits) {
   const scale = outputScale(table, ""), shown = visibleRows(table, splits);
   for (const row of shown) {
     const [x, y] = plane.place(row), id = table.truth[row * table.targetNames.length];
-    const color = table.classes ? colors.ofClass(id) : cssColor(colors.shade(1.15 * scale(id)));
+    const color = table.classes ? colors.ofClass(id) : plane.isCurve ? colors.ofClass(0) : cssColor(colors.shade(scale(id)));
     const isTrain = table.split[row] === 0;
     context.beginPath();
     trace(context, table.classes ? id : 0, x * width, y * height, isTrain ? 3.2 : 2.8);
     context.fillStyle = color;
-    context.strokeStyle = isTrain ? colors.paper : colors.ink;
+    context.strokeStyle = !isTrain ? colors.ink : table.classes ? colors.paper : colors.soft;
     context.lineWidth = isTrain ? 1 : 1.1;
     context.fill();
     context.stroke();

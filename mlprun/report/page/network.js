@@ -6,24 +6,6 @@
 const logistic = (z) => (z >= 0 ? 1 / (1 + Math.exp(-z)) : Math.exp(z) / (1 + Math.exp(z)));
 const softplus = (z) => Math.max(z, 0) + Math.log1p(Math.exp(-Math.abs(z)));
 
-// The error function: its Taylor series near 0, and Lentz's continued fraction of 1 - erf beyond.
-function erf(x) {
-  const square = x * x;
-  if (Math.abs(x) < 2.5) {
-    let term = x, sum = x;
-    for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(sum); n++) {
-      term *= -square / n;
-      sum += term / (2 * n + 1);
-    }
-    return (2 / Math.sqrt(Math.PI)) * sum;
-  }
-  let fraction = 0;
-  for (let n = 60; n > 0; n--) fraction = n / 2 / (Math.abs(x) + fraction);
-  const tail = Math.exp(-square) / Math.sqrt(Math.PI) / (Math.abs(x) + fraction);
-  return Math.sign(x) * (1 - tail);
-}
-
-
 // By mlprun's name: from the options, y = f(z), and f'(z) as a function of z and y.
 const ACTIVATIONS = {
   identity: () => [(z) => z, () => 1],
@@ -32,27 +14,10 @@ const ACTIVATIONS = {
   logistic: () => [logistic, (z, y) => y * (1 - y)],
   leaky_relu: ({ slope = 0.01 }) => [(z) => (z > 0 ? z : slope * z), (z) => (z > 0 ? 1 : slope)],
   elu: ({ alpha = 1 }) => [(z) => (z > 0 ? z : alpha * Math.expm1(z)), (z, y) => (z > 0 ? 1 : y + alpha)],
-  selu: () => {
-    const alpha = 1.6732632423543772, scale = 1.0507009873554805;
-    return [(z) => scale * (z > 0 ? z : alpha * Math.expm1(z)), (z, y) => (z > 0 ? scale : y + alpha * scale)];
-  },
-  gelu: () => {
-    const below = (z) => (1 + erf(z / Math.SQRT2)) / 2;
-    return [(z) => z * below(z), (z) => below(z) + (z * Math.exp((-z * z) / 2)) / Math.sqrt(2 * Math.PI)];
-  },
   softplus: ({ beta = 1, threshold = 20 }) => [
-    (z) => (beta * z > threshold ? z : softplus(beta * z) / beta),
-    (z) => (beta * z > threshold ? 1 : logistic(beta * z)),
-  ],
+    (z) => (beta * z > threshold ? z : softplus(beta * z) / beta), (z) => (beta * z > threshold ? 1 : logistic(beta * z))],
   swish: ({ beta = 1 }) => [
     (z) => z * logistic(beta * z), (z, y) => beta * y + logistic(beta * z) * (1 - beta * y)],
-  mish: () => [
-    (z) => z * Math.tanh(softplus(z)),
-    (z) => {
-      const t = Math.tanh(softplus(z));
-      return t + z * (1 - t * t) * logistic(z);
-    },
-  ],
 };
 
 // Losses of outputs y and targets t, summed over rows: `value`, and its derivative `slope`, of one number, and

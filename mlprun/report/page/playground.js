@@ -4,10 +4,9 @@ const DEFAULTS = {
   dataset: "moons", rows: 400, noise: 0.2, share: 0.7, seed: 0, inputs: ["x₁", "x₂"],
   hidden: [{ units: 6, activation: { name: "tanh" } }, { units: 4, activation: { name: "tanh" } }],
   loss: "bce", optimizer: "adam", lr: 0.01, batch: 32, l1: 0, l2: 0, dropout: 0, speed: "full",
-  isDiscrete: false, showsTest: true, optimizerOptions: {}, lossOptions: {},
+  isDiscrete: false, showsTest: true, optimizerOptions: {},
 };
-const IN_ADDRESS = ["dataset", "rows", "noise", "share", "seed", "inputs", "hidden", "loss", "optimizer", "lr", "batch",
-  "l1", "l2", "dropout", "isDiscrete", "showsTest"];
+const IN_ADDRESS = Object.keys(DEFAULTS).filter((name) => name !== "optimizerOptions");
 const MOST_LAYERS = 6;
 const isReduced = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -72,7 +71,8 @@ class Playground {
   rebuild() {
     const { table, settings } = this, { columns } = table;
     if (!this.axes || this.axes.some((axis) => axis >= columns) || this.axes.length !== Math.min(columns, 2)) {
-      this.axes = [0, 1].slice(0, columns);
+      const relevances = table.relevances(), order = table.names.map((_, i) => i).sort((a, b) => relevances[b] - relevances[a]);
+      this.axes = (columns > 2 ? order : [0, 1]).slice(0, Math.min(columns, 2)).sort((a, b) => a - b);
     }
     this.plane = new Plane(table, this.axes, settings.inputs);
     this.plane.compute(this.training.network);
@@ -188,11 +188,11 @@ class Playground {
 
   showResults() {
     const { training } = this, score = this.table.classes === null ? "R²" : "accuracy";
-    this.epochText.textContent = training.stepsPerEpoch > 1 ? training.epoch.toFixed(1) : String(Math.round(training.epoch));
-    const cells = training.splits.flatMap((split) => {
+    this.epochText.textContent = training.epoch.toFixed(training.stepsPerEpoch > 1 && training.epoch < 100 ? 1 : 0);
+    const cells = training.splits.map((split) => {
       const { loss, score: value } = training.results[split];
       const text = score === "R²" ? numberText(value) : `${(100 * value).toFixed(1)} %`;
-      return [make("span", { className: `split ${split}` }, split), ` loss ${numberText(loss)}, ${score} ${text}`];
+      return make("span", {}, make("b", { className: split }, split), ` loss ${numberText(loss)}, ${score} ${text}`);
     });
     this.results.replaceChildren(...cells);
   }
@@ -311,7 +311,6 @@ class Playground {
     settings[name] = value;
     if (name === "activation") settings.hidden.forEach((layer) => value && (layer.activation = { name: value }));
     if (name === "optimizer") settings.optimizerOptions = {};
-    if (name === "loss") settings.lossOptions = {};
     if (redo === "data" && !(name === "seed" && this.source.kind === "run")) this.renew({ keepsNetwork: name !== "seed" });
     else if (redo === "network" || redo === "data") this.start();
     else if (redo === "training") {
@@ -328,7 +327,7 @@ class Playground {
 
   setUnits(number, units) {
     this.settings.hidden[number].units = units;
-    this.training.resize(number, units);
+    this.training.resize();
     this.holdsRun = false;
     this.rebuild();
   }

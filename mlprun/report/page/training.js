@@ -17,7 +17,7 @@ function outputsOf({ classes, targetNames }, loss) {
 }
 
 const LOSS_NAMES = {
-  bce: "log loss", cross_entropy: "log loss of softmax", mse: "squared error", mae: "absolute error", hinge: "hinge loss",
+  bce: "log loss", cross_entropy: "cross-entropy", mse: "squared error", mae: "absolute error", hinge: "hinge loss",
 };
 
 class Training {
@@ -32,13 +32,27 @@ class Training {
 
   // Start again, with new weights.
   reset() {
+    this.use(this.draw());
+  }
+
+  // Units were added or removed: the weights of those that stay are kept, and training goes on.
+  resize() {
+    const { network, steps, curves, firstEpoch } = this, made = this.draw();
+    made.layers.forEach((layer, number) => overlap(network.layers[number], layer));
+    this.use(made);
+    Object.assign(this, { steps, curves, firstEpoch });
+    this.record();
+  }
+
+  // A network of the settings with random weights.
+  draw() {
     const { settings, table } = this, random = new Random(settings.seed);
     const widths = [this.inputs.train.length / this.rows.train.length, ...settings.hidden.map(({ units }) => units)];
     const { loss } = settings, isProbability = table.classes !== null && loss === "mse";
     const layers = settings.hidden.map(({ activation }, i) => new Layer(widths[i], widths[i + 1], activation));
     layers.push(new Layer(widths.at(-1), outputsOf(table, loss), { name: isProbability ? "logistic" : "identity" }));
     layers.forEach((layer) => layer.initialize(random));
-    this.use(new Network(layers, loss));
+    return new Network(layers, loss);
   }
 
   // Train this network from now on, from step 0.
@@ -157,23 +171,6 @@ class Training {
 
   get hasDiverged() {
     return !Number.isFinite(this.results.train.loss);
-  }
-
-  // Change the units of a hidden layer; the weights of those that stay are kept.
-  resize(number, units) {
-    const { layers, loss } = this.network, former = [layers[number], layers[number + 1]];
-    const random = new Random(this.settings.seed + units);
-    const made = former.map(({ inputs, units: count, activation }, i) =>
-      new Layer(i ? units : inputs, i ? count : units, activation));
-    made.forEach((layer, i) => {
-      layer.initialize(random);
-      overlap(former[i], layer);
-    });
-    layers.splice(number, 2, ...made);
-    const { steps, curves, firstEpoch } = this;
-    this.use(new Network(layers, loss));
-    Object.assign(this, { steps, curves, firstEpoch });
-    this.record();
   }
 }
 

@@ -155,7 +155,7 @@ STEPS = """(() => {
         (
             BLOBS,
             {
-                "architecture": {"hidden": [5], "activation": "gelu"},
+                "architecture": {"hidden": [5], "activation": "elu"},
                 "optimizer": {"name": "adam", "lr": 0.02},
             },
         ),
@@ -209,6 +209,7 @@ def test_dropout_keeps_the_mean_and_drops_its_share(evaluate: Evaluate) -> None:
     ("values", "reason"),
     [
         ({"architecture": {"hidden": [4], "norm": "batch"}}, "batch or layer norm"),
+        ({"architecture": {"hidden": [4], "activation": "gelu"}}, "no gelu activation"),
         ({"architecture": {"hidden": [4], "activation": ["relu", "tanh"]}}, "several activations"),
         ({"loss": {"name": "bce", "reduction": "sum"}}, "bce loss"),
         ({"architecture": {"hidden": [200, 200]}}, "parameters"),
