@@ -6,13 +6,19 @@ import math
 from typing import TYPE_CHECKING
 
 from mlprun.analysis.statistics import LEVEL, MIN_SAMPLE
+from mlprun.sweeps.objective import SOUND, test_data_warning
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from mlprun.analysis.significance import Comparison, Spearman
     from mlprun.analysis.statistics import Interval, SuccessRate
+    from mlprun.analysis.summary import ConfigurationSummary, Summary
 
 FEW = 5
 """Seeds; a result from fewer is introduced as unreliable."""
+FEWEST_OF_MEDIAN = 6
+"""seeds of an interval of a median, at least"""
 
 
 def interval_text(interval: Interval | None) -> str:
@@ -124,3 +130,48 @@ def _rounded(value: float, half: float) -> str:
     digits = max(0, 1 - math.floor(math.log10(half)))
     text = f"{value:.{digits}f}"
     return text if float(text) else text.removeprefix("-")
+
+
+# --- how not to interpret a table of settings
+
+
+def notes(summary: Summary, shown: Sequence[ConfigurationSummary]) -> Iterator[str]:
+    """Yield notes on how settings are sorted and how not to interpret their statistics."""
+    best = "larger" if summary.direction == "max" else "smaller"
+    how = {"success": "success rate", "median": f"median, {best} first"}
+    success = summary.description.success
+    told = f"; success: {success['text']}" if success is not None else ""
+    yield f"sorted by {how.get(summary.aggregate, f'mean, {best} first')}{told}"
+    undefined = [line for line in shown if not line.stats.n and any(line.counts.get(one) for one in SOUND)]
+    if undefined:
+        yield f"{summary.column} is not a number in the trials of {_named(undefined)}"
+    yield from (f"{text}; they are listed last" for text in unpruned(shown))
+    if len(summary.lines) > 1:  # sorting by a test metric selects on test data
+        by = success["figure"] if summary.aggregate == "success" and success else summary.column
+        yield from test_data_warning(by, summary.description.figures)
+    yield from _interval_notes(summary, shown)
+
+
+def unpruned(lines: Sequence[ConfigurationSummary]) -> Iterator[str]:
+    """Yield a warning if metrics are means over few surviving trials."""
+    few = [line for line in lines if line.has_mostly_diverged and line.stats.n]
+    if few:
+        yield f"most trials of {_named(few)} diverged: metrics are of the remaining trials only"
+
+
+def _named(lines: Sequence[ConfigurationSummary]) -> str:
+    numbers = ", ".join(str(line.setting.id) for line in lines)
+    return f"setting{'' if len(lines) == 1 else 's'} {numbers}"
+
+
+def _interval_notes(summary: Summary, shown: Sequence[ConfigurationSummary]) -> Iterator[str]:
+    """Yield notes on the limits of the intervals."""
+    if summary.description.folds is not None:
+        if summary.has_folds_by_seed:
+            yield "intervals reflect seeds and folds of these rows, not the sampling of new rows"
+        else:
+            yield "folds of one seed share rows: intervals over them are too narrow; use more seeds"
+    least = FEWEST_OF_MEDIAN if summary.aggregate == "median" else MIN_SAMPLE
+    if any(0 < line.stats.n < least for line in shown):
+        what = "median" if summary.aggregate == "median" else "mean"
+        yield f"an interval of the {what} requires at least {least} seeds"

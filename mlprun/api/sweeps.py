@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from mlprun import figures
+from mlprun import figures, files, report
 from mlprun.analysis import export
 from mlprun.analysis.comparisons import compare
 from mlprun.analysis.summary import summarize
@@ -118,6 +118,12 @@ class Sweep:
     ) -> Figure:
         """One figure of the sweep as a matplotlib Figure; `mlprun list sweep_plots` names the kinds."""
         return figures.draw(kind, figures.SweepData.of(self.path, metric=metric, of=of), **options)
+
+    def report(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Write the report, one HTML file, and return its path: by default report.html in the folder."""
+        target = os.path.join(self.path, report.FILE) if path is None else os.fspath(path)
+        files.write_atomic(target, report.sweep_report(self.path))
+        return target
 
     def __repr__(self) -> str:
         status = self.status

@@ -13,6 +13,7 @@ from mlprun.cli.terminal import Output  # noqa: TC001
 from mlprun.cli.viewer import open_result
 from mlprun.errors import UsageError
 from mlprun.storage import runs
+from mlprun.sweeps.folder import is_sweep
 
 
 def report_command(
@@ -45,9 +46,14 @@ def report_command(
     paths = list(dict.fromkeys(names))
     if out is None and len(paths) > 1:
         raise UsageError("report", "several runs have no folder of their own", "name a file with --out")
-    folder = runs.open_run(paths[0])
-    page = report.run_report(folder, allow_code=allow_code)
-    target = os.path.join(folder.path, report.FILE) if out is None else out
+    if any(map(is_sweep, paths)):
+        if len(paths) > 1:
+            raise UsageError(next(filter(is_sweep, paths)), "is a sweep", "report it by itself")
+        folder, page = paths[0], report.sweep_report(paths[0])
+    else:
+        run = runs.open_run(paths[0])
+        folder, page = run.path, report.run_report(run, allow_code=allow_code)
+    target = os.path.join(folder, report.FILE) if out is None else out
     files.write_atomic(target, page)
     output.document({"report": target, "of": paths, "bytes": len(page)})
     output.result(target)

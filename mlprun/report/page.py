@@ -124,9 +124,13 @@ def table(
     *,
     caption: Child = None,
     numeric: Iterable[int] = (),
-    class_: str | None = None,
+    ids: Sequence[str] = (),
+    is_tall: bool = False,
 ) -> Markup:
-    """A table whose first column names its rows; the columns `numeric` are aligned as numbers."""
+    """A table whose first column names its rows; the columns `numeric` are aligned as numbers.
+
+    `ids` are what links to rows name.
+    """
     right = set(numeric)
 
     def cell(tag: str, index: int, content: Child, scope: str | None) -> Markup:
@@ -134,8 +138,12 @@ def table(
 
     heading = element("tr", [cell("th", k, one, "col") for k, one in enumerate(head)])
     body = [
-        element("tr", [cell("td" if k else "th", k, one, None if k else "row") for k, one in enumerate(row)])
-        for row in rows
+        element(
+            "tr",
+            [cell("td" if k else "th", k, one, None if k else "row") for k, one in enumerate(row)],
+            id=ids[number] if ids else None,
+        )
+        for number, row in enumerate(rows)
     ]
     parts = (
         element("caption", caption) if caption else None,
@@ -146,8 +154,8 @@ def table(
     name = caption if isinstance(caption, str) else "table"
     return element(
         "div",
-        element("table", *parts, class_=class_),
-        class_="scroll",
+        element("table", *parts),
+        class_="scroll tall" if is_tall else "scroll",
         tabindex=0,
         role="region",
         aria_label=name,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlprun.figures import style
-from mlprun.figures.chart import Axis, HeatMap, Interval, Line, Points, Segments, Text
+from mlprun.figures.chart import Axis, HeatMap, Interval, Line, Points, Polygons, Segments, Text
 from mlprun.report import raster
 from mlprun.report.page import Markup, element, join
 from mlprun.report.scales import Scale, Tick, scale_of, ticks_of
@@ -232,14 +232,24 @@ def _image(layout: _Layout, title: str, colors: ColorScale | None) -> Markup:
         viewBox=box,
     )
     labels = [drawing.texts(mark) for mark in panel.marks if isinstance(mark, Text)]
-    # images keep their light colours, and so does what is drawn upon them
-    is_paper = any(isinstance(mark, HeatMap) for mark in panel.marks)
+    # colours of values are made for light paper, and so is what is drawn upon them
+    is_paper = any(
+        isinstance(mark, HeatMap | Polygons) or getattr(mark, "values", None) is not None
+        for mark in panel.marks
+    )
+    sheet = element("rect", x=short(x.start), y=short(y.end), width=across, height=up, class_="sheet")
     return element(
         "svg",
         element("title", title),
         element("desc", describe(panel)),
-        _grid(layout),
-        element("g", marks, labels, class_="paper" if is_paper else None),
+        element(
+            "g",
+            sheet if is_paper else None,
+            _grid(layout),
+            marks,
+            labels,
+            class_="paper" if is_paper else None,
+        ),
         _axes(layout),
         viewBox=f"0 0 {layout.width:.0f} {layout.height:.0f}",
         width=f"{layout.width:.0f}",

@@ -10,7 +10,6 @@ from mlprun.analysis import columns, comparisons, report_text
 from mlprun.analysis.comparisons import compare
 from mlprun.analysis.summary import summarize
 from mlprun.cli.options import Metric, Of, SweepPath  # noqa: TC001 -- Typer reads them
-from mlprun.cli.sweep.show import unpruned
 from mlprun.cli.terminal import Output, Table
 from mlprun.parts.notation import inline
 from mlprun.sweeps.folder import open_sweep
@@ -90,7 +89,7 @@ def compare_command(
     for name in dict.fromkeys(pair.metric for pair in pairs):
         _show([pair for pair in pairs if pair.metric == name], summary.description.success, output)
     compared = [side.key for pair in pairs for side in (pair.first, pair.second)]
-    for text in unpruned([line for line in summary.lines if by or line.setting.id in compared]):
+    for text in report_text.unpruned([line for line in summary.lines if by or line.setting.id in compared]):
         output.result(text)
 
 

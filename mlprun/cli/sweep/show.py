@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
-from mlprun.analysis import columns, report_text, statistics
+from mlprun.analysis import columns, report_text
 from mlprun.analysis.summary import describe_counts, summarize
 from mlprun.cli.options import Metric, Of, SweepPath  # noqa: TC001 -- Typer reads them
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import command_line, shell_path
 from mlprun.parts.notation import inline
 from mlprun.sweeps.folder import open_sweep
-from mlprun.sweeps.objective import APART, LAST, SOUND, UNSOUND, test_data_warning
+from mlprun.sweeps.objective import APART, LAST, UNSOUND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from mlprun.analysis.statistics import SuccessRate
     from mlprun.analysis.summary import ConfigurationSummary, Summary
     from mlprun.sweeps.folder import SweepFolder, SweepStatus
-
-_FEWEST_OF_MEDIAN = 6
 
 
 def show_command(
@@ -70,7 +68,9 @@ def show_command(
     output.document(_document(folder, status, summary))
     shown = summary.lines[: top or None]
     output.result(_status_line(folder, status, summary) + "\n", table(summary, shown), "")
-    for text in (*notes(summary, shown), *next_steps(sweep, status, summary)):
+    if len(shown) < len(summary.lines):
+        output.result(f"{len(summary.lines) - len(shown):,} more settings; --top 0 shows all")
+    for text in (*report_text.notes(summary, shown), *next_steps(sweep, status, summary)):
         output.result(text)
 
 
@@ -173,50 +173,6 @@ def _setting_document(line: ConfigurationSummary) -> Mapping[str, Any]:
         "trials": line.counts,
         "best": best,
     }
-
-
-def notes(summary: Summary, shown: Sequence[ConfigurationSummary]) -> Iterator[str]:
-    """Yield notes on how the table is sorted and how not to interpret it."""
-    best = "larger" if summary.direction == "max" else "smaller"
-    how = {"success": "success rate", "median": f"median, {best} first"}
-    success = summary.description.success
-    told = f"; success: {success['text']}" if success is not None else ""
-    yield f"sorted by {how.get(summary.aggregate, f'mean, {best} first')}{told}"
-    if len(shown) < len(summary.lines):
-        yield f"{len(summary.lines) - len(shown):,} more settings; --top 0 shows all"
-    undefined = [line for line in shown if not line.stats.n and any(line.counts.get(one) for one in SOUND)]
-    if undefined:
-        yield f"{summary.column} is not a number in the trials of {_named(undefined)}"
-    yield from (f"{text}; they are listed last" for text in unpruned(shown))
-    if len(summary.lines) > 1:  # sorting by a test metric selects on test data
-        by = success["figure"] if summary.aggregate == "success" and success else summary.column
-        yield from test_data_warning(by, summary.description.figures)
-    yield from _interval_notes(summary, shown)
-
-
-def unpruned(lines: Sequence[ConfigurationSummary]) -> Iterator[str]:
-    """Yield a warning if metrics are means over few surviving trials."""
-    few = [line for line in lines if line.has_mostly_diverged and line.stats.n]
-    if few:
-        yield f"most trials of {_named(few)} diverged: metrics are of the remaining trials only"
-
-
-def _named(lines: Sequence[ConfigurationSummary]) -> str:
-    numbers = ", ".join(str(line.setting.id) for line in lines)
-    return f"setting{'' if len(lines) == 1 else 's'} {numbers}"
-
-
-def _interval_notes(summary: Summary, shown: Sequence[ConfigurationSummary]) -> Iterator[str]:
-    """Yield notes on the limits of the intervals."""
-    if summary.description.folds is not None:
-        if summary.has_folds_by_seed:
-            yield "intervals reflect seeds and folds of these rows, not the sampling of new rows"
-        else:
-            yield "folds of one seed share rows: intervals over them are too narrow; use more seeds"
-    least = _FEWEST_OF_MEDIAN if summary.aggregate == "median" else statistics.MIN_SAMPLE
-    if any(0 < line.stats.n < least for line in shown):
-        what = "median" if summary.aggregate == "median" else "mean"
-        yield f"an interval of the {what} requires at least {least} seeds"
 
 
 def next_steps(sweep: SweepFolder, status: SweepStatus, summary: Summary) -> Iterator[str]:

@@ -1,0 +1,305 @@
+"""The report of a sweep: the best setting, how far others differ, tables, figures, and settings to filter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from mlprun import figures
+from mlprun.analysis import columns, report_text
+from mlprun.analysis.comparisons import compare
+from mlprun.analysis.summary import describe_counts
+from mlprun.errors import UsageError, command_line
+from mlprun.figures import style
+from mlprun.figures.chart import Text
+from mlprun.figures.sweeps.dimensions import configuration_label, format_value
+from mlprun.parts.notation import inline
+from mlprun.report import raster, svg
+from mlprun.report.page import Child, Markup, Section, assemble, element, join, table
+from mlprun.report.run import metric_text
+from mlprun.sweeps.folder import open_sweep
+from mlprun.sweeps.objective import UNSOUND
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlprun.analysis.comparisons import Pair
+    from mlprun.analysis.summary import ConfigurationSummary
+    from mlprun.figures import SweepData
+
+ROWS = 200
+"""settings in the table, at most"""
+TALL = 20
+"""settings of a table that scrolls on screens"""
+SENTENCES = 6
+"""comparisons in words, at most"""
+TRIALS = 10
+"""best trials that are listed, at most"""
+HUES = 16
+STOPS = 60
+"""values of a parameter at which a filter can begin or end, at most"""
+PARAMETERS = ("parameter", "heat_map", "success", "importance")
+SEEDS = ("curves", "distribution")
+
+
+def sweep_report(folder: str) -> bytes:
+    """The page of a sweep as HTML. Raises CheckpointError, UsageError where no metric is known."""
+    data = figures.SweepData.of(folder)
+    found = [
+        _comparison(data),
+        _settings(data),
+        _explorer(data),
+        _figures("Parameters", data, PARAMETERS),
+        _figures("Seeds and curves", data, SEEDS),
+        _trials(data, folder),
+        _source(data, folder),
+    ]
+    name = open_sweep(folder).name
+    return assemble(name, [one for one in found if one is not None], lead=_lead(data, folder))
+
+
+def _lead(data: SweepData, folder: str) -> Markup:
+    summary, description, status = data.summary, data.description, open_sweep(folder).status()
+    ended = sum(summary.counts.values()) - summary.counts.get("pending", 0)
+    better = "larger" if summary.direction == "max" else "smaller"
+    facts = {
+        "Settings": f"{len(data.lines):,}, {data.seeds} each",
+        "Trials": ", ".join(
+            [f"{ended:,} of {description.total:,}", *describe_counts(summary.counts, UNSOUND)]
+        ),
+        "Status": status.state,
+        "Sorted by": f"{summary.aggregate} of {data.axis}, {better} is better",
+    }
+    if description.success is not None:
+        facts["Success"] = str(description.success["text"])
+    listed = [element("div", element("dt", name), element("dd", text)) for name, text in facts.items()]
+    return join(element("p", _verdict(data), class_="verdict"), element("dl", listed, class_="facts"))
+
+
+def _verdict(data: SweepData) -> Child:
+    """The best setting with its metric, and how many others cannot be told from it."""
+    best = data.lines[0] if data.lines else None
+    if best is None or not best.stats.n:
+        return "No setting has a metric yet."
+    interval = report_text.interval_text(best.stats.interval)
+    value = f"mean {data.metric} {style.number(best.stats.mean or 0.0)}"
+    value += f" (95% interval {interval})" if interval else ""
+    if len(data.lines) == 1:
+        return f"Over {data.seeds}: {value}."
+    label = configuration_label(data.dimensions, best.setting.values)
+    text = [
+        _link(best.setting.id, f"Setting {best.setting.id}"),
+        f" is the best of {len(data.lines):,}: {label}, {value}.",
+    ]
+    pairs = _pairs(data)
+    if pairs:
+        clear = sum(pair.comparison.is_evidence for pair in pairs)
+        text.append(f" Of {len(pairs):,} others, {clear:,} differ from it with statistical evidence.")
+    return text
+
+
+def _link(setting: int, text: str) -> Markup:
+    return element("a", text, href=f"#setting-{setting}")
+
+
+def _pairs(data: SweepData) -> list[Pair]:
+    """The best setting against each other one by what they are sorted by, the next best first."""
+    try:
+        pairs = compare(data.summary)
+    except UsageError:
+        return []
+    by_success = data.summary.aggregate == "success"
+    ranks = {line.setting.id: rank for rank, line in enumerate(data.lines)}
+    known = [
+        pair for pair in pairs if pair.comparison.p is not None and (pair.metric == "success") == by_success
+    ]
+    return sorted(known, key=lambda pair: ranks[_other(pair, data)])
+
+
+def _other(pair: Pair, data: SweepData) -> int:
+    """The setting of a pair that is not the best."""
+    keys = [int(side.key) for side in (pair.first, pair.second)]
+    return next(key for key in keys if key != data.lines[0].setting.id)
+
+
+def _comparison(data: SweepData) -> Section | None:
+    pairs = _pairs(data)
+    if not pairs:
+        return None
+    settings = {line.setting.id: line.setting for line in data.lines}
+    items = []
+    for pair in pairs[:SENTENCES]:
+        setting = settings[_other(pair, data)]
+        label = configuration_label(data.dimensions, setting.values)
+        items.append(
+            element("li", _link(setting.id, f"Setting {setting.id}"), f" ({label}): {pair.verdict}.")
+        )
+    best = f"setting {data.lines[0].setting.id}"
+    which = "The next best" if len(items) < len(pairs) else "The others"
+    caution = (
+        "The best setting was chosen with the same seeds, so that its advantage tends to be overestimated. "
+        "Intervals and p-values are corrected for the number of comparisons (Bonferroni)."
+    )
+    notes = [element("p", note, class_="soft") for note in report_text.notes(data.summary, data.lines)]
+    text = element("p", f"{which}, each against {best}:"), element("ul", items)
+    return Section("Comparison", join(text, element("p", caution, class_="soft"), notes))
+
+
+def _settings(data: SweepData) -> Section:
+    """The settings, best first; rows are named for links and for the filter."""
+    lines, names = data.lines[:ROWS], columns.short_names(data.description.parameters)
+    has_success = data.description.success is not None
+    head = ["setting", *names.values(), "n", "mean", "deviation", "95% interval"]
+    head += ["success", "best trial"] if has_success else ["best trial"]
+    rows = []
+    for line in lines:
+        values = [format_value(line.setting.values.get(path)) for path in names]
+        stats = line.stats
+        row = [str(line.setting.id), *values, f"{stats.n}", _number(stats.mean), _number(stats.std)]
+        row.append(report_text.interval_text(stats.interval))
+        if has_success:
+            row.append(report_text.fraction(line.success) if line.success else "–")
+        rows.append([*row, f"{_number(line.best[1])} (trial {line.best[0].id})" if line.best else "–"])
+    caption = f"{data.axis} over seeds"
+    caption += (
+        f"; the best {len(lines):,} of {len(data.lines):,} settings" if len(lines) < len(data.lines) else ""
+    )
+    numeric = range(1 + len(names), len(head) - 1)
+    ids = [f"setting-{line.setting.id}" for line in lines]
+    return Section(
+        "Settings", table(head, rows, caption=caption, numeric=numeric, ids=ids, is_tall=len(rows) > TALL)
+    )
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else style.number(value)
+
+
+def _figures(title: str, data: SweepData, kinds: Sequence[str]) -> Section | None:
+    drawn = charts(data, kinds)
+    return Section(title, element("div", drawn, class_="figures")) if drawn else None
+
+
+def charts(data: SweepData, kinds: Sequence[str]) -> list[Markup]:
+    """The figures of these kinds that apply."""
+    made = [figures.make(figures.sweep_figures, kind, {}) for kind in kinds if kind in figures.sweep_figures]
+    return [
+        svg.figure(one.compute(data), of=data.name) for one in made if one.unsupported_reason(data) is None
+    ]
+
+
+# --- parallel coordinates
+
+
+def _explorer(data: SweepData) -> Section | None:
+    """Parallel coordinates; with scripts, axes can be dragged along to filter settings."""
+    figure = figures.make(figures.sweep_figures, "parallel", {})
+    if figure.unsupported_reason(data) is not None:
+        return None
+    chart = figure.compute(data)
+    ticks = [list(zip(mark.y.tolist(), mark.texts, strict=True)) for mark in chart.marks(Text)]
+    names = [*(one.name for one in data.dimensions[: len(ticks) - 1]), data.axis]
+    lines = [line for line in data.lines[:ROWS] if line.stats.mean is not None]
+    values = np.array([line.stats.mean for line in lines], np.float64)
+    scale = data.color_scale(values)
+    on = np.log(values) if scale.is_log else values
+    heights = (on - on.min()) / (np.ptp(on) or 1.0)
+    hues, palette = raster.steps_of(scale, values, HUES), raster.colors_at(scale, HUES)
+    settings = []
+    for line, height, hue in zip(lines, heights, hues, strict=True):
+        label = f"setting {line.setting.id}: {configuration_label(data.dimensions, line.setting.values)}"
+        at = [*_fractions(data, line, len(names) - 1), round(float(height), 5)]
+        label = f"{label}, {metric_text(line.stats.mean)}"
+        settings.append({"id": line.setting.id, "at": at, "color": palette[hue], "label": label})
+    axes = [
+        {"name": style.name(name, 30), "ticks": marked, "stops": _stops(data, k, settings)}
+        for k, (name, marked) in enumerate(zip(names, ticks, strict=True))
+    ]
+    content = element("div", svg.figure(chart, of=data.name), class_="explorer")
+    values_of_page = {"explore": {"axes": axes, "settings": settings}}
+    return Section("Explore", content, scripts=("explore.js",), data=values_of_page)
+
+
+def _fractions(data: SweepData, line: ConfigurationSummary, count: int) -> list[float | None]:
+    """Where the values of a setting stand on the first axes."""
+    found = [one.fraction(line.setting.values[one.path]) if one.path in line.setting.values else None
+             for one in data.dimensions[:count]]  # fmt: skip
+    return [None if one is None else round(float(one), 5) for one in found]
+
+
+def _stops(data: SweepData, axis: int, settings: Sequence[dict[str, Any]]) -> list[tuple[float, str]]:
+    """Places on an axis where a filter can begin or end, with what they are called."""
+    if axis < len(data.dimensions):
+        one = data.dimensions[axis]
+        stops = [
+            (round(one.fraction(level), 5), text) for level, text in zip(one.levels, one.labels, strict=True)
+        ]
+    else:
+        ends = {setting["at"][axis]: setting["label"].rpartition(", ")[2] for setting in settings}
+        stops = sorted(ends.items())
+    chosen = np.linspace(0, len(stops) - 1, min(len(stops), STOPS)).round().astype(int)
+    return [stops[k] for k in chosen]
+
+
+# --- trials and the sweep file
+
+
+def _trials(data: SweepData, folder: str) -> Section | None:
+    """The best trials, and how to get each as a run."""
+    found = [(line.best[1], line.best[0], line) for line in data.lines if line.best is not None]
+    sign = 1 if data.is_minimized else -1
+    found.sort(key=lambda one: (sign * one[0], one[1].id))
+    rows = [
+        (
+            str(trial.id),
+            _link(line.setting.id, f"setting {line.setting.id}"),
+            str(trial.seed),
+            _number(value),
+            element("code", f"{command_line('sweep trial', folder)} {trial.id}"),
+        )
+        for value, trial, line in found[:TRIALS]
+    ]
+    if not rows:
+        return None
+    head = ["trial", "of", "seed", data.axis, "as a run folder with checkpoint, curves and report"]
+    return Section(
+        "Best trials",
+        table(head, rows, caption="The best trial of each of the best settings", numeric=[2, 3]),
+    )
+
+
+def _source(data: SweepData, folder: str) -> Section:
+    description = data.description
+    definition = {name: value for name, value in description.definition.items() if name != "base"}
+    text = yaml.safe_dump(_plain(definition), sort_keys=False, allow_unicode=True, width=100)
+    commands = [
+        (command_line("sweep show", folder), "all settings with statistics"),
+        (command_line("sweep compare", folder), "significance tests"),
+        (f"{command_line('sweep export', folder)} -o trials.csv", "every trial"),
+    ]
+    listed = [(element("code", command), what) for command, what in commands]
+    base = {
+        name: inline(value) for name, value in description.base.items() if value not in (None, (), [], {})
+    }
+    rows = [(name, element("code", value)) for name, value in base.items()]
+    return Section(
+        "Sweep file",
+        join(
+            element("pre", element("code", text), tabindex=0),
+            element(
+                "details",
+                element("summary", "Base config"),
+                table(["section", "value"], rows, caption="Base config"),
+            ),
+            table(["command", "purpose"], listed, caption="Commands"),
+        ),
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A value as YAML writes it without tags."""
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
