@@ -193,7 +193,9 @@ def _show_end(run: "Run", output: Output) -> None:
     output.result(f"\n{status.epochs} epochs in {status.seconds:.2f} s, {where}")
     for reason in metrics.early_end(status):
         output.result(reason)
-    output.result(f"run folder: {run.path}\nnext: {command_line('plot', run.path)} --open")
+    output.result(f"run folder: {run.path}")
+    output.result(f"next: {command_line('plot', run.path)} --open")
+    output.result(f"      {command_line('report', run.path)} --open")
 
 
 def _show_differences(made: "Reproduction", output: Output) -> None:

@@ -64,7 +64,11 @@ def test_train_ends_with_a_table_the_folder_and_the_next_command(call):
     assert [line.split()[0] for line in (lines[3], lines[6], lines[8])] == ["accuracy"] * 3
     assert lines[4] == "-" * max(map(len, lines[1:9]))
     assert len(lines[4]) <= 80
-    assert lines[-2:] == ["run folder: runs/table-001", "next: mlprun plot runs/table-001 --open"]
+    assert lines[-3:] == [
+        "run folder: runs/table-001",
+        "next: mlprun plot runs/table-001 --open",
+        "      mlprun report runs/table-001 --open",
+    ]
     told = err.splitlines()
     assert told[0] == "network: 13 parameters"
     assert [line.split()[-1] for line in told[2:5]] == ["9", "0", "4"]
