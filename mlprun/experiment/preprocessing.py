@@ -145,7 +145,7 @@ class ClassIds(Operation):
     takes = "text"
 
     operation: Literal["class_ids"] = "class_ids"
-    classes: tuple[tuple[str, ...], ...]
+    classes: tuple[Annotated[tuple[str, ...], Field(min_length=2)], ...]
 
     @staticmethod
     def _cells(cells: Cells, classes: Names) -> Cells:

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 _FLOAT = "$float"
+_MAX_DIGITS = 300
+"""an integer of more need not fit a float, and none is ever written"""
 _SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -34,7 +36,9 @@ def digest(value: object) -> str:
 def decode(text: str | bytes) -> Any:
     """Return the value of a text that `encode` wrote; raises ValueError for any other or one too deep."""
     try:
-        return json.loads(text, object_hook=_decode_special, parse_constant=_refuse_constant)
+        return json.loads(
+            text, object_hook=_decode_special, parse_int=_decode_int, parse_constant=_refuse_constant
+        )
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -66,6 +70,12 @@ def _decode_special(mapping: dict[str, Any]) -> Any:
     if not isinstance(mapping[_FLOAT], str) or mapping[_FLOAT] not in _SPECIAL:
         raise ValueError(f"{mapping[_FLOAT]!r} is not a float")
     return _SPECIAL[mapping[_FLOAT]]
+
+
+def _decode_int(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
 
 
 def _refuse_constant(constant: str) -> float:
