@@ -23,7 +23,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from mlprun.cli.failures import explain, hint
-from mlprun.cli.terminal import Output, flush_or_drop, printable_lines, write
+from mlprun.cli.terminal import LoadingNotice, Output, flush_or_drop, printable_lines, write
 from mlprun.config.tree import printable
 from mlprun.errors import FileError, UsageError
 from mlprun.interrupts import SignalCapture, raise_if_interrupted
@@ -204,7 +204,9 @@ def _with_output(function: Callable[..., None]) -> Callable[..., None]:
     def run(**values: Any) -> None:
         _check_working_directory()
         shared = {name: values.pop(name) for name in options}
-        function(**values, output=Output(**shared))
+        output = Output(**shared)
+        with LoadingNotice(output) if output.is_interactive else nullcontext():
+            function(**values, output=output)
 
     own = dict(inspect.signature(function, eval_str=True).parameters)
     del own["output"]

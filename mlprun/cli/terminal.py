@@ -4,15 +4,17 @@ Everything that `mlprun` prints passes through this module, so that names from u
 cursor nor be interpreted as markup.
 """
 
+import contextlib
 import io
 import json
 import math
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, ClassVar, TextIO
 
 import typer
 
@@ -23,8 +25,6 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results only, 
 _SHORT, _NARROWEST = 18, 8
 """characters of a column that is kept whole where the terminal allows it, and of one that is wrapped"""
 _BLOCKS = "▁▂▃▄▅▆▇█"
-LINE_SECONDS = 10.0
-"""between progress lines if standard error is not a terminal"""
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback when something fails.")]
 
@@ -134,42 +134,131 @@ class Output:
         """Print text for other programs (CSV, YAML, JSON), unchanged in files and pipes."""
         write(sys.stdout, text)
 
+    @property
+    def is_interactive(self) -> bool:
+        """Whether somebody watches a terminal, where lines may be drawn and redrawn."""
+        return is_terminal(sys.stderr) and not self.quiet and not self.as_json
+
+    def note(self, text: str) -> None:
+        """Show a line on a terminal until something else is printed."""
+        if self.is_interactive:
+            block.draw([printable(text)[: terminal_size().columns - 1]])
+
     def message(self, text: str) -> None:
         """Print a message or progress line to standard error, unless `-q` is given."""
         if not self.quiet:
             write(sys.stderr, printable_lines(text) + "\n")
 
 
-class ProgressReporter:
-    """Base of the reporters of runs and sweeps. Close it when the training is over, however it ended."""
+class Block:
+    """Lines at the bottom of a terminal, on standard error, that are drawn again in place.
 
-    def __init__(self, output: Output) -> None:
+    Nothing of the terminal's state is changed, so there is nothing to restore. Lines that were drawn before
+    the terminal was made narrower count as the rows that it breaks them into.
+    """
+
+    def __init__(self) -> None:
+        self._widths: list[int] = []
+
+    def draw(self, lines: Sequence[str]) -> None:
+        """Replace the lines; each fits the terminal and holds no control characters but colours."""
+        lines = lines[-max(1, terminal_size().lines - 1) :]
+        text = self._to_top() + "\n".join(f"{line}\x1b[K" for line in lines) + "\x1b[J"
+        self._widths = [_width(_COLORS.sub("", line)) for line in lines]
+        encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+        if not encoding.lower().startswith("utf"):
+            text = text.translate(_PLAIN)
+        _send(sys.stderr, text)
+
+    def clear(self) -> None:
+        """Remove the lines."""
+        if self._widths:
+            _send(sys.stderr, self._to_top() + "\x1b[J")
+            self._widths = []
+
+    def leave(self) -> None:
+        """Keep the lines as they are; what is written next follows below them."""
+        if self._widths:
+            _send(sys.stderr, "\n")
+            self._widths = []
+
+    def _to_top(self) -> str:
+        columns = terminal_size().columns
+        rows = sum(max(1, -(-width // columns)) for width in self._widths)
+        return "\r" + (f"\x1b[{rows - 1}A" if rows > 1 else "")
+
+
+BLUE, ORANGE = (86, 180, 233), (230, 159, 0)
+block = Block()
+"""the lines of this process"""
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
+_PLAIN = {ord(sign): plain for sign, plain in zip("━─·▀▁▂▃▄▅▆▇█", '=-|"._-=+*##', strict=True)}
+
+
+def terminal_size() -> os.terminal_size:
+    """Return columns and lines of the terminal on standard error."""
+    with contextlib.suppress(OSError, ValueError):
+        size = os.get_terminal_size(sys.stderr.fileno())
+        if size.columns and size.lines:
+            return size
+    return shutil.get_terminal_size()
+
+
+def has_color() -> bool:
+    """Return False if the user wants no colours (no-color.org)."""
+    return not os.environ.get("NO_COLOR")
+
+
+def paint(text: str, *codes: str) -> str:
+    """Return a text in colours, given as `foreground` and `background` return them."""
+    return f"\x1b[{';'.join(codes)}m{text}\x1b[0m" if text and has_color() else text
+
+
+def foreground(color: Sequence[int]) -> str:
+    """Return the code of a colour: red, green and blue from 0 to 255."""
+    return f"38;{_code(color)}"
+
+
+def background(color: Sequence[int]) -> str:
+    """Return the code of a colour behind the text."""
+    return f"48;{_code(color)}"
+
+
+def _code(color: Sequence[int]) -> str:
+    """Return the colour itself or, for a terminal that has 256, the nearest of its cube of 6 x 6 x 6."""
+    if os.environ.get("COLORTERM") in ("truecolor", "24bit"):
+        return f"2;{';'.join(map(str, color))}"
+    red, green, blue = (0 if part < 48 else 1 if part < 115 else (part - 35) // 40 for part in color)
+    return f"5;{16 + 36 * red + 6 * green + blue}"
+
+
+class LoadingNotice:
+    """An importer that imports nothing, and says which large package is being loaded; a context."""
+
+    PACKAGES: ClassVar = {
+        "torch": "PyTorch",
+        "numba": "Numba",
+        "sklearn": "scikit-learn",
+        "matplotlib": "matplotlib",
+        "polars": "Polars",
+        "optuna": "Optuna",
+        "ray": "Ray",
+    }
+
+    def __init__(self, output: "Output") -> None:
         self._output = output
-        self._bar: Any = None
 
-    def say(self, message: str) -> None:
-        """A message on standard error."""
-        self._output.message(message)
+    def __enter__(self) -> None:
+        sys.meta_path.insert(0, self)
 
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+    def __exit__(self, *_: object) -> None:
+        sys.meta_path.remove(self)
+        block.clear()
 
-    def _start_bar(self, unit: str, total: int, done: int) -> None:
-        """Show a bar where somebody watches a terminal."""
-        if not is_terminal(sys.stderr) or self._output.quiet or self._output.as_json:
-            return
-        from rich.console import Console
-        from rich.progress import Progress, TextColumn
-
-        progress = TextColumn("{task.completed} of {task.total}  {task.fields[figures]}")
-        columns = (*Progress.get_default_columns(), progress)
-        # drawn when progress is reported, never by a thread of its own: the training loop is all that runs
-        self._bar = Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True)
-        self._bar.start()
-        self._bar.add_task(unit, total=total, completed=done, figures="")
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        """Say what is loaded, and leave finding it to the importers behind."""
+        if name in self.PACKAGES:
+            self._output.note(f"loading {self.PACKAGES[name]} ...")
 
 
 def duration(seconds: float) -> str:
@@ -213,6 +302,11 @@ def write(stream: TextIO, text: str) -> None:
     """
     if stream.isatty():
         text = printable_lines(text)
+        block.clear()
+    _send(stream, text)
+
+
+def _send(stream: TextIO, text: str) -> None:
     try:
         stream.write(text)
         stream.flush()

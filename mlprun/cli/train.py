@@ -1,8 +1,6 @@
 """`mlprun train`, `resume` and `reproduce`: training runs from the command line."""
 
 import json
-import time
-from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,17 +8,19 @@ from typer import Option
 
 from mlprun import api
 from mlprun.cli import metrics
-from mlprun.cli.metrics import layers_table
 from mlprun.cli.options import AllowCode, ConfigPath, DryRun, Out, Overrides, RunPath
-from mlprun.cli.terminal import LINE_SECONDS, Output, ProgressReporter, Table
+from mlprun.cli.progress import RunProgress
+from mlprun.cli.terminal import Output, Table
 from mlprun.errors import CheckFailedError, DivergedError, InterruptedRunError, UsageError, command_line
 
 if TYPE_CHECKING:
     from mlprun.api import Run
-    from mlprun.engines import ChunkResult
     from mlprun.training.reproducing import Reproduction
-    from mlprun.training.trainer import TrainingRun
 
+Live = Annotated[
+    bool,
+    Option("--live", help="Draw losses and, for two inputs, predictions in the terminal while training."),
+]
 SHOWN = 12
 """rows of the table of the largest differences"""
 
@@ -35,6 +35,7 @@ def train_command(
     device: Annotated[str | None, Option(help="Short for device=DEVICE.")] = None,
     engine: Annotated[str | None, Option(help="Short for engine=ENGINE.")] = None,
     seeds: Annotated[int | None, Option(min=1, help="Train N seeds and report means.")] = None,
+    live: Live = False,
     dry_run: DryRun = False,
     allow_code: AllowCode = False,
     output: Output,
@@ -44,6 +45,7 @@ def train_command(
     mlprun train configs/moons.yaml
     mlprun train configs/moons.yaml optimizer.lr=0.1 --seed 3
     mlprun train configs/moons.yaml --dry-run
+    mlprun train configs/moons.yaml training.epochs=20000 --live
 
     mlprun train configs/moons.yaml --seeds 20
 
@@ -86,7 +88,8 @@ def train_command(
         document, tables = plan(api.load_config(config, *values, allow_code=allow_code))
         output.result(*tables)
         return output.document(document)
-    return follow(partial(api.train, config, *values, out=out, allow_code=allow_code), output)
+    output.note(f"reading {config} ...")
+    return follow(partial(api.train, config, *values, out=out, allow_code=allow_code), output, live=live)
 
 
 def resume_command(
@@ -94,6 +97,7 @@ def resume_command(
     *,
     epochs: Annotated[int | None, Option(help="Extend the run to so many epochs in total.")] = None,
     device: Annotated[str | None, Option(help="Resume on a different device.")] = None,
+    live: Live = False,
     allow_code: AllowCode = False,
     output: Output,
 ) -> None:
@@ -112,7 +116,9 @@ def resume_command(
     """
     if epochs is not None and epochs >= 2**63:
         raise UsageError("--epochs", "is too large", "use fewer than 2^63")
-    follow(partial(api.resume, run, epochs=epochs, device=device, allow_code=allow_code), output)
+    output.note(f"reading {run} ...")
+    resumed = partial(api.resume, run, epochs=epochs, device=device, allow_code=allow_code)
+    follow(resumed, output, live=live)
 
 
 def reproduce_command(
@@ -143,8 +149,8 @@ def reproduce_command(
     Exit codes: 0 reproduced, 2 usage, 3 data, 4 run folder, 6 device, 7 files,
     9 memory, 10 not reproduced, 130 Ctrl-C, 143 SIGTERM.
     """
-    with closing(RunProgress(output)) as progress:
-        made = api.reproduce(run, out=out, allow_code=allow_code, callbacks=[progress])
+    callbacks = [] if output.quiet else [RunProgress(output)]
+    made = api.reproduce(run, out=out, allow_code=allow_code, callbacks=callbacks)
     path = made.path if out is not None else None
     names = ("largest", "first_epoch", "rows", "history", "weights", "differences")
     details = {name: getattr(made, name) for name in names}
@@ -154,11 +160,10 @@ def reproduce_command(
         raise _not_reproduced(run, made)
 
 
-def follow(training: "partial[Run]", output: Output) -> None:
+def follow(training: "partial[Run]", output: Output, *, live: bool) -> None:
     """Train with progress output and report the result, also if training diverged or was interrupted."""
     try:
-        with closing(RunProgress(output)) as progress:
-            run = training(callbacks=[progress])
+        run = training(callbacks=[] if output.quiet else [RunProgress(output, live=live)])
     except (DivergedError, InterruptedRunError) as error:
         _print_document(api.load(error.where, allow_code=training.keywords["allow_code"]), output)
         raise
@@ -217,34 +222,3 @@ def _not_reproduced(run: str, made: "Reproduction") -> CheckFailedError:
     return CheckFailedError(
         run, what, f"changed: {'; '.join(made.differences)}" * bool(made.differences) or nothing
     )
-
-
-class RunProgress(ProgressReporter):
-    """A callback that shows how far a run is."""
-
-    def __init__(self, output: Output) -> None:
-        super().__init__(output)
-        self._start = self._said_at = time.monotonic()
-
-    def on_message(self, message: str) -> None:
-        """Show a message."""
-        self.say(message)
-
-    def on_train_start(self, run: "TrainingRun") -> None:
-        """Show where the run is written, and the bar."""
-        for warning in run.experiment.warnings:
-            self.say(f"warning: {warning}")
-        self.say(f"{layers_table(run.experiment.layers())[1].plain()}\n\ntraining in {run.path}")
-        self._start = time.monotonic()
-        self._start_bar("epoch", run.config.training.epochs, run.epoch)
-
-    def on_chunk_end(self, run: "TrainingRun", chunk: "ChunkResult") -> None:
-        """Move the bar; without one, print a line every few seconds."""
-        metrics = f"train loss {chunk.rows[-1][2]:.4g}" if chunk.rows else ""
-        if self._bar is not None:
-            self._bar.update(0, completed=run.epoch, figures=metrics, refresh=True)
-        elif time.monotonic() - self._said_at >= LINE_SECONDS:
-            self._said_at = time.monotonic()
-            seconds = self._said_at - self._start
-            done = f"epoch {run.epoch} of {run.config.training.epochs}, {seconds:.0f} s"
-            self.say(", ".join(filter(None, (done, metrics))))

@@ -72,7 +72,8 @@ def test_train_ends_with_a_table_the_folder_and_the_next_command(call):
     told = err.splitlines()
     assert told[0] == "network: 13 parameters"
     assert [line.split()[-1] for line in told[2:5]] == ["9", "0", "4"]
-    assert told[-1] == "training in runs/table-001"
+    assert told[-2] == "training in runs/table-001"
+    assert told[-1].startswith("table  epoch 12/12 · train 0.")
 
 
 def test_a_dry_run_shows_rows_and_layers_and_writes_nothing(call, home):

@@ -13,7 +13,7 @@ def test_the_first_line_comes_after_a_moment(capsys, monkeypatch) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     follower = SweepProgress(Output())
-    follower.begin("runs/x-001", SimpleNamespace(total=8), 8)
+    follower.begin("runs/x-001", SimpleNamespace(total=8, description=SimpleNamespace(name="x")), 8)
     capsys.readouterr()
     said = []
     for seconds in range(25):
@@ -23,7 +23,7 @@ def test_the_first_line_comes_after_a_moment(capsys, monkeypatch) -> None:
     assert said == [2, 12, 22]
     # the trial of an earlier session took no time of this one
     monkeypatch.setattr("mlprun.cli.sweep.run.plan_summary", lambda *_: "")
-    follower.begin("runs/x-001", SimpleNamespace(total=8), 1)
+    follower.begin("runs/x-001", SimpleNamespace(total=8, description=SimpleNamespace(name="x")), 1)
     capsys.readouterr()
     now[0] = 150.0
     follower.report(3, 50.0)

@@ -1,7 +1,6 @@
 """`mlprun sweep export` and `trial`: a sweep's trials as a table, and one of them as an ordinary run."""
 
 import os
-from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
@@ -9,8 +8,8 @@ from typer import Argument, Option
 from mlprun.analysis import export
 from mlprun.analysis.summary import describe_counts
 from mlprun.cli.options import AllowCode, Force, Out, SweepPath, save
+from mlprun.cli.progress import RunProgress
 from mlprun.cli.terminal import Output
-from mlprun.cli.train import RunProgress
 from mlprun.errors import CheckFailedError, UsageError, command_line
 from mlprun.sweeps.folder import open_sweep
 from mlprun.sweeps.objective import SOUND, UNSOUND
@@ -100,8 +99,8 @@ def trial_command(
     """
     from mlprun.sweeps.extract import extract
 
-    with closing(RunProgress(output)) as progress:
-        made = extract(open_sweep(folder), number, out=out, callbacks=[progress], allow_code=allow_code)
+    callbacks = [] if output.quiet else [RunProgress(output)]
+    made = extract(open_sweep(folder), number, out=out, callbacks=callbacks, allow_code=allow_code)
     path = made.folder.path
     head = {"sweep": folder, "trial": number, "run": path, "status": made.trial.status}
     output.document({**head, "equal": not made.differences, "differences": made.differences})

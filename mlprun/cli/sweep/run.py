@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
 from mlprun import api
 from mlprun.cli.options import AllowCode, DryRun, Out, Overrides  # noqa: TC001 -- Typer reads them
-from mlprun.cli.terminal import LINE_SECONDS, Output, ProgressReporter
+from mlprun.cli.progress import Piece, ProgressReporter, clock
+from mlprun.cli.terminal import Output  # noqa: TC001 -- Typer reads it
 from mlprun.errors import command_line
 from mlprun.sweeps.objective import test_data_warning
 
@@ -114,8 +113,10 @@ def follow(
     sweep: str | Mapping[str, Any], overrides: Sequence[str], output: Output, **options: Any
 ) -> api.Sweep:
     """Run a sweep with progress output; `options` are those of `api.sweep`."""
-    with closing(SweepProgress(output)) as progress:
-        return api.sweep(sweep, *overrides, processes=True, reporter=progress, **options)
+    if isinstance(sweep, str):
+        output.note(f"reading {sweep} ...")
+    reporter = None if output.quiet else SweepProgress(output)
+    return api.sweep(sweep, *overrides, processes=True, reporter=reporter, **options)
 
 
 def _show_end(sweep: Sweep, output: Output) -> None:
@@ -158,27 +159,34 @@ class SweepProgress(ProgressReporter):
 
     def __init__(self, output: Output) -> None:
         super().__init__(output)
-        self._total, self._before, self._due = 0, 0, 0.0
+        self._name, self._total, self._before = "", 0, 0
 
     def begin(self, folder: str, plan: Plan, done: int) -> None:
-        """Show the plan, the folder and the progress bar."""
-        self._total, self._before, self._due = plan.total, done, time.monotonic() + FIRST_SECONDS
+        """Show the plan and the folder."""
+        self._total, self._before = plan.total, done
+        self.restart(FIRST_SECONDS)
         if done == plan.total:
             self.say(progress_summary(folder, done, plan.total))
             return
+        self._name = plan.description.name
         self.say(plan_summary(plan, folder if done else None, done))
         if not done:
             self.say(f"running in {folder}")
-        self._start_bar("trial", plan.total, done)
 
     def report(self, done: int, seconds: float) -> None:
-        """Update the bar; without one, print a line after a moment and then every few seconds."""
-        if self._bar is not None:
-            self._bar.update(0, completed=done, refresh=True)
-        elif time.monotonic() >= self._due:
-            self._due = time.monotonic() + LINE_SECONDS
-            ended = done - self._before
-            rest = f", about {duration(seconds * (self._total - done) / ended)} left" if ended else ""
+        """Draw the line again; without a terminal, print one after a moment and then every few seconds."""
+        if not self.is_due():
+            return
+        ended = done - self._before
+        left = seconds * (self._total - done) / ended if ended else 0.0
+        if self.is_drawn:
+            pieces = [Piece(self._name, 3), Piece(f"trial {done:,}/{self._total:,}", 0)]
+            if ended:
+                rate = float(f"{ended / max(seconds, 1e-9):.3g}")
+                pieces += [Piece(f"{rate:,g} trials/s", 2), Piece(f"{clock(left)} left", 1)]
+            self.show(pieces, done / self._total)
+        else:
+            rest = f", about {duration(left)} left" if ended else ""
             self.say(f"{done} of {self._total} trials, {seconds:.0f} s{rest}")
 
 
