@@ -10,7 +10,6 @@ from mlprun.cli.live import LiveView
 from mlprun.cli.metrics import layers_table
 from mlprun.cli.terminal import BLUE, block, foreground, paint, terminal_size
 from mlprun.config.tree import printable
-from mlprun.experiment import history_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,7 +133,7 @@ class RunProgress(ProgressReporter):
 
     def on_chunk_end(self, run: TrainingRun, chunk: ChunkResult) -> None:
         """Draw the line again, at most ten times a second, or print one every few seconds."""
-        names = history_columns(run.config)
+        names = run.columns
         for row in chunk.rows[-1:]:
             self._metrics |= {n: value for n, value in zip(names, row, strict=True) if value is not None}
         self._best = chunk.best or self._best
@@ -148,7 +147,7 @@ class RunProgress(ProgressReporter):
         if not self._metrics:
             return
         if self._view is not None:
-            self._show(run)
+            block.draw(self._view.lines(run))
             block.leave()
         name, *pieces = self._pieces(run)[:-1]
         pieces = [name._replace(rank=0), *pieces, Piece(f"{run.seconds:.2f} s", 1)]

@@ -72,6 +72,11 @@ class TrainingRun:
         return self.experiment.config
 
     @property
+    def columns(self) -> Sequence[str]:
+        """The columns of history.csv, which are those of the rows of a chunk."""
+        return history_columns(self.config)
+
+    @property
     def state(self) -> State:
         """The state after `epoch` epochs; one copy serves until the run is trained on."""
         if callable(self._state):
@@ -184,7 +189,7 @@ class HistoryRecorder(Callback):
 
     def on_train_start(self, run: TrainingRun) -> None:
         """Learn the columns of the history."""
-        self._names = history_columns(run.config)
+        self._names = run.columns
 
     def on_chunk_end(self, run: TrainingRun, chunk: ChunkResult) -> None:
         """Keep the rows of a chunk."""
@@ -365,7 +370,7 @@ def _follows_epochs(run: TrainingRun) -> bool:
 
 def _events(run: TrainingRun, result: ChunkResult) -> Iterator[tuple[int, str, tuple[Any, ...]]]:
     """Yield the improvements and the logged epochs of a chunk, by epoch."""
-    names = history_columns(run.config)[1:]
+    names = run.columns[1:]
     items: list[Improvement | Row] = [*result.improvements, *result.rows]
     for item in sorted(items, key=_epoch_of):  # stable: of one epoch, the improvement comes first
         if isinstance(item, Improvement):
