@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlprun import engines
-from mlprun.cli.terminal import BLUE, ORANGE, background, foreground, has_color, paint, terminal_size
+from mlprun.cli.terminal import (
+    BLUE,
+    ORANGE,
+    background,
+    foreground,
+    has_color,
+    paint,
+    sparkline,
+    terminal_size,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +31,8 @@ if TYPE_CHECKING:
 
 MOST = 2048
 """losses that are kept; of more, every second"""
-WIDEST, TALLEST = 64, 24
-"""columns and rows of the map"""
+WIDEST, TALLEST, LEAST = 64, 24, 12
+"""columns and rows of the map, and those of a terminal that has room for one"""
 ROWS = 200
 """train rows that are drawn, at most"""
 MARGIN = 0.08
@@ -33,7 +42,6 @@ COLORS = (
     *((204, 121, 167), (240, 228, 66), (136, 51, 238), (102, 51, 17)),
 )
 """of the classes"""
-BLOCKS = "▁▂▃▄▅▆▇█"
 SHADES = " .:+*#"
 """from the lowest to the highest value, where there are no colours"""
 
@@ -68,11 +76,12 @@ class LiveView:
     def lines(self, run: TrainingRun) -> list[str]:
         """Return the lines of the map and of the sparklines for a terminal of the present size."""
         columns, rows = terminal_size()
-        lines = [] if self._engine is None or rows < 12 else self._map(run, columns - 1, rows - 5)
-        for (split, losses), shade in zip(self._losses.items(), (BLUE, ORANGE), strict=True):
-            if losses:
-                curve = _sparkline(losses, max(1, min(WIDEST, columns - 1) - 6))
-                lines.append(f"{split:5} {paint(curve, foreground(shade))}")
+        with np.errstate(all="ignore"):  # of a run that diverges
+            has_map = self._engine is not None and rows >= LEAST and columns >= LEAST
+            lines = self._map(run, columns - 1, rows - 5) if has_map else []
+            for (split, losses), shade in zip(self._losses.items(), (BLUE, ORANGE), strict=True):
+                curve = sparkline(losses, max(1, min(WIDEST, columns - 1) - 6))
+                lines += [f"{split:5} {paint(curve, foreground(shade))}"] if curve else []
         return lines
 
     def _map(self, run: TrainingRun, columns: int, rows: int) -> list[str]:
@@ -120,19 +129,6 @@ def _color_of(classes: Array) -> Array:
     """Return the colours [..., 3] of class numbers."""
     colors: Array = np.asarray(COLORS, np.float64)[classes % len(COLORS)]
     return colors
-
-
-def _sparkline(values: Sequence[float], width: int) -> str:
-    """Return a curve as block characters, on a logarithmic scale if it spans more than a decade."""
-    array = np.asarray(values, np.float64)
-    parts = np.array_split(array, min(width, len(array)))
-    means = np.array([part[np.isfinite(part)].mean() for part in parts if np.isfinite(part).any()])
-    if not len(means):
-        return ""
-    if means.min() > 0 and means.max() > 10 * means.min():
-        means = np.log(means)
-    share = (means - means.min()) / max(float(np.ptp(means)), 1e-12)
-    return "".join(BLOCKS[int(one)] for one in np.rint(share * (len(BLOCKS) - 1)))
 
 
 def _shaded(values: Array) -> list[str]:
