@@ -10,7 +10,7 @@ from typer import Argument, Option
 from mlprun.cli.options import RunPath
 from mlprun.cli.terminal import Output
 from mlprun.errors import UsageError, shell_path
-from mlprun.storage.runs import TRASH, Folder, Notes, RunFolder, open_run, resolve_latest, trash
+from mlprun.storage.runs import Folder, Notes, RunFolder, open_run, resolve_latest, trash
 from mlprun.sweeps.folder import is_sweep, open_sweep
 
 LONGEST_TAG, LONGEST_NOTE = 64, 4000
@@ -68,7 +68,7 @@ def note_command(
     if len(text) > LONGEST_NOTE:
         raise UsageError("note", f"has {len(text)} characters", f"use at most {LONGEST_NOTE}")
     folder = open_run(run)
-    _write(folder, replace(folder.notes(), note=_encodable(text)), output)
+    _write(folder, replace(folder.notes(), note=text), output)
 
 
 def rm_command(
@@ -90,7 +90,7 @@ def rm_command(
 
     Exit codes: 0 success, 2 usage, 4 not a run or sweep folder, 5 in use, 7 files.
     """
-    paths = dict.fromkeys(os.path.normpath(resolve_latest(name)) for name in names)
+    paths = dict.fromkeys(_named(resolve_latest(name)) for name in names)
     folders: list[Folder[Any]] = [open_sweep(path) if is_sweep(path) else open_run(path) for path in paths]
     with ExitStack() as held:
         for folder in folders:
@@ -99,21 +99,23 @@ def rm_command(
     output.document({"removed": [{"run": path, "trash": target} for path, target in moved.items()]})
     for path, target in moved.items():
         output.result(f"moved {path} to {target}")
-    path, target = next(iter(moved.items()))
-    parent = os.path.dirname(path) or os.curdir
-    output.message(f"to restore: mv {shell_path(target)} {shell_path(parent)}{os.sep}")
-    output.message(f"to free the space: rm -r {shell_path(os.path.join(parent, TRASH))}")
+    bin_ = os.path.dirname(target)
+    output.message(
+        f"to restore: mv {shell_path(target)} {shell_path(os.path.dirname(bin_) or os.curdir)}{os.sep}"
+    )
+    output.message(f"to free the space: rm -r {shell_path(bin_)}")
+
+
+def _named(path: str) -> str:
+    """The path of a folder with its name at the end, which . and .. lack."""
+    path = os.path.normpath(path)
+    return os.path.abspath(path) if os.path.basename(path) in (os.curdir, os.pardir) else path
 
 
 def _check_tag(tag: str) -> None:
     if not tag.isprintable() or tag != tag.strip() or "," in tag or not 0 < len(tag) <= LONGEST_TAG:
         remedy = f"expected 1 to {LONGEST_TAG} printable characters without a comma"
         raise UsageError("tag", f"{tag!r} is not allowed", remedy)
-
-
-def _encodable(text: str) -> str:
-    """The text with bytes of a shell that are not UTF-8 replaced."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _write(folder: RunFolder, notes: Notes, output: Output) -> None:

@@ -167,19 +167,22 @@ def test_removed_runs_lie_in_the_trash_and_can_be_put_back(home: Path, call: Cal
         "moved runs/small-seeds-001 to runs/.trash/small-seeds-001\n"
     )
     restore, free = err.splitlines()
-    assert restore == "to restore: mv runs/.trash/small-003 runs/"
+    assert restore == "to restore: mv runs/.trash/small-seeds-001 runs/"
     assert free == "to free the space: rm -r runs/.trash"
     assert sorted(os.listdir("runs")) == [".trash", "latest", "small-001", "small-002"]
     assert os.readlink("runs/latest") == "small-002"
     assert call("train", "small.yaml", "-q", "--json")[0] == 0
     assert os.readlink("runs/latest") == "small-004"  # the number is not used again
     assert os.system(restore.partition(": ")[2]) == 0  # what the user is told to type
+    os.rename("runs/.trash/small-003", "runs/small-003")
     assert Path("runs/small-003/my plans.txt").read_text() == "mine"
     assert call("eval", "runs/small-003")[0] == 0
     told = json.loads(call("rm", *[f"runs/small-00{number}" for number in "1234"], "--json")[1])
+    assert call("sweep", "show", "runs/small-seeds-001")[0] == 0
     assert told["removed"][0] == {"run": "runs/small-001", "trash": "runs/.trash/small-001"}
-    assert os.listdir("runs") == [".trash"]
-    assert call("ls")[:2] == (0, "")
+    assert sorted(os.listdir("runs")) == [".trash", "small-seeds-001"]
+    os.chdir("runs/small-seeds-001")
+    assert call("rm", ".")[1].endswith("/runs/.trash/small-seeds-001\n")
 
 
 def test_a_run_in_use_a_link_and_what_is_no_run_are_not_removed(home: Path, call: Call) -> None:
