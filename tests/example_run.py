@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import platform
@@ -17,6 +18,8 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from mlprun import api, cli, figures
 
@@ -87,16 +90,22 @@ def photograph(folder: str) -> None:
     """Take pictures of the report and the playground, where training has gone on for a while."""
     from playwright.sync_api import sync_playwright
 
-    pages = {"report": (EXAMPLE / "report.html", 760), "playground": (Path(folder, "playground.html"), 700)}
+    pages = {
+        "report": (EXAMPLE / "report.html", 1000, 840),
+        "playground": (Path(folder, "playground.html"), 1320, 1060),
+    }
     with sync_playwright() as started:
         browser = started.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"] * (os.geteuid() == 0)
         )
-        for name, (path, height) in pages.items():
-            page = browser.new_page(viewport={"width": 1000, "height": height})
+        for name, (path, width, height) in pages.items():
+            page = browser.new_page(viewport={"width": width, "height": height})
             page.goto(path.resolve().as_uri())
+            if name == "playground":
+                page.get_by_role("button", name="Train", exact=True).click()
             page.wait_for_timeout(2000)
-            page.screenshot(path=EXAMPLE / f"{name}.png")
+            picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(128)
+            picture.save(EXAMPLE / f"{name}.png", optimize=True)
         browser.close()
 
 

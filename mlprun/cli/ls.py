@@ -149,10 +149,9 @@ class Condition(NamedTuple):
 
     def holds(self, value: Any) -> bool:
         """Return True if a value meets the condition; a missing one is only unequal to others."""
-        if isinstance(value, list) and self.key == "tag":
-            return any(map(self._equals, value)) == (self.sign == "=")
         if self.sign in "!=":
-            return self._equals(value) == (self.sign == "=")
+            values = value or () if self.key == "tag" else (value,)
+            return any(map(self._equals, values)) == (self.sign == "=")
         if value is None:
             return False
         there, here = _order(value), _order(self.wanted)
