@@ -10,13 +10,25 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from mlprun.engines.fused.compat import device_function
-from mlprun.engines.fused.lanes import Lanes, Variable, integer, lane_function, lane_mask, loop, tiles, times
+from mlprun.engines.fused.lanes import (
+    Lanes,
+    Matrix,
+    Variable,
+    integer,
+    lane_function,
+    lane_mask,
+    loop,
+    tiles,
+    times,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlprun.engines.fused.lanes import FloatType
 
+CHUNK = 256
+"""products that are added up for all tiles of some vectors before the next ones"""
 TILE_UNITS = (4, 1)
 """rows of register tiles: as many of the first size as there are, then of the next"""
 TILE_VECTORS = (2, 1)
@@ -84,18 +96,24 @@ def _add_dots(builder: Any, operands: Any, shape: Any) -> None:
 
 
 @device_function
-def multiply(operands: Any, shape: Any, bias: Any) -> None:
-    """c[u] = bias[u] + sum over k of a[u, k] * b[k].
-
-    The operands are c, a and b; the shape is (units u, count k, vectors of c and b).
-    """
-    _multiply(operands, shape, bias)
-
-
-@device_function
 def add_product(operands: Any, shape: Any) -> None:
     """c[u] += sum over k of a[u, k] * b[k], with operands and shape as in `multiply`."""
     _add_product(operands, shape)
+
+
+@device_function
+def multiply(operands: Any, shape: Any, bias: Any) -> None:
+    """c[u] = bias[u] + sum over k of a[u, k] * b[k].
+
+    The operands are c, a and b; the shape is (units u, count k, vectors of c and b). The sum is taken in
+    chunks, whose part of b stays in the cache; the order of additions, and so every bit, is that of one loop.
+    """
+    (c, a, b), (units, count, vectors) = operands, shape
+    _multiply(operands, (units, min(count, CHUNK), vectors), bias)
+    for k in range(CHUNK, count, CHUNK):
+        left = Matrix(a.array, a.start + k * a.column, a.row, a.column)
+        right = Matrix(b.array, b.start + k * b.row, b.row, b.column)
+        add_product((c, left, right), (units, min(CHUNK, count - k), vectors))
 
 
 @device_function

@@ -311,7 +311,7 @@ def _layout(
         if inputs >= lanes and outputs >= MIN_UNITS_TO_TRANSPOSE and not layer["dim"]:
             row = _padded(inputs, lanes)
             layer["transposes"], layer["gradient_row"] = 1, row
-            longest = max(longest, row)
+            longest = max(longest, (row // lanes | 1) * lanes)  # see `backward`
             if inputs % lanes:
                 layer["gradient"], gradient = gradient, gradient + outputs * row
         layer["first_activation"], layer["activations"] = len(codes), len(stage.activations)

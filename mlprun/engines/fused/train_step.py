@@ -203,10 +203,12 @@ def backward(run: Any, network: Any, parameters: Any, space: Any, block: Any) ->
             add_to_rows(layer, space.gradient, values, block)
         elif layer.transposes == 1:
             length = layer.gradient_row
-            transposed = Matrix(values, run.transposed, length, 1)
+            # an odd number of vectors, since strides of a power of two meet in few sets of the cache
+            row = (length // lanes | 1) * lanes
+            transposed = Matrix(values, run.transposed, row, 1)
             for i in range(0, block.vectors * lanes, lanes):
                 for k in range(0, length, lanes):
-                    transpose_block(shift(source, k * stride + i), shift(transposed, i * length + k))
+                    transpose_block(shift(source, k * stride + i), shift(transposed, i * row + k))
             add_product((gradient, delta, transposed), (units, block.count, length // lanes))
         else:
             add_dots((gradient, delta, source), (units, inputs, block.vectors))
