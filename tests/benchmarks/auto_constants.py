@@ -1,9 +1,10 @@
 """What `engine: auto` goes by, measured: the constants of mlprun/engines/fused/support.py.
 
-    python tests/benchmarks/auto_constants.py [--turns 5]
+    python tests/benchmarks/auto_constants.py [--turns 5] [--widths 8 32 ...] [--rows 1 4 ...]
 
-CPU times. A table of both engines' microseconds per step over widths and rows, with what the constants say of
-them, shows where `auto` would choose the slower one and by how much.
+CPU times on one thread. First what a step of torch costs, by its parts, beside the constants; then, over
+widths and rows of a batch, both engines' microseconds per step with what the constants say of them, and what
+the fused engine takes as a ratio to torch: above 1.1 `auto` should choose torch.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from mlprun.engines.torch import TorchEngine
 from mlprun.experiment import Experiment
 
 LONG = 10**9
-WIDTHS, ROWS = (4, 64, 256, 512, 1024), (4, 32, 256, 2000)
+WIDTHS, ROWS = (8, 32, 128, 512, 1024), (1, 4, 32, 256, 1024, 4096)
 START = """
 import time
 from mlprun import api
@@ -41,37 +42,63 @@ print(time.process_time() - began)
 
 
 def main() -> None:
-    """Print the start-up and the table."""
+    """Print the start-up, the parts of a step, and the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--turns", type=int, default=5)
-    turns = parser.parse_args().turns
+    parser.add_argument("--widths", type=int, nargs="*", default=WIDTHS)
+    parser.add_argument("--rows", type=int, nargs="*", default=ROWS)
+    arguments = parser.parse_args()
+    turns = arguments.turns
     torch.set_num_threads(1)
     begins = [float(subprocess.check_output([sys.executable, "-c", START]).split()[-1]) for _ in range(turns)]
     print(f"start-up {statistics.median(begins):.2f} s (STARTUP {support.STARTUP})")
-    heads = ("width", "rows", "torch µs", "said", "fused µs", "said", "torch/fused")
+    parts(turns)
+    heads = ("width", "rows", "torch µs", "said", "fused µs", "said", "fused/torch", "said")
     print(" ".join(f"{head:>11}" for head in heads))
-    for width in WIDTHS:
-        for rows in ROWS:
-            experiment = made(width, rows)
+    for width in arguments.widths:
+        for rows in arguments.rows:
+            experiment = made([width, width], rows)
             torch_said, fused_said = (1e6 * seconds for seconds in per_step(experiment))
             theirs, ours = measured(experiment, turns)
-            cells = (theirs, torch_said, ours, fused_said, theirs / ours)
+            cells = (theirs, torch_said, ours, fused_said, ours / theirs, fused_said / torch_said)
             print(f"{width:11} {rows:11}", " ".join(f"{cell:11.2f}" for cell in cells), flush=True)
 
 
-def made(width: int, rows: int) -> Experiment:
-    """Two hidden layers of a width on so many rows of eight features, full batches."""
-    dataset = {
-        "name": "classification",
-        "features": 8,
-        "informative": 4,
-        "split": {"train": rows, "dev": 0, "test": 20},
-    }
+def parts(turns: int) -> None:
+    """Print what parts of a network add to a step of four rows, in microseconds, beside the constants."""
+    adam = {"optimizer": {"name": "adam", "lr": 1e-4}}
+    every = {"training": {"epochs": LONG, "log_every": 1000, "evaluate_every": 1}}
+    plain = measured(made([8, 8], 4), turns)
+
+    def added(constant: float, name: str, experiment: Experiment, count: int) -> None:
+        torch_, fused = (
+            (found - base) / count for found, base in zip(measured(experiment, turns), plain, strict=True)
+        )
+        print(f"{name:32} torch {torch_:7.1f} (said {1e6 * constant:.0f}), fused {fused:6.2f} µs", flush=True)
+
+    print(f"a step of three linear layers: torch {plain[0]:.1f}, fused {plain[1]:.2f} µs")
+    added(support.TORCH.layer, "a linear layer", made([8] * 6, 4), 4)
+    added(support.TORCH.state, "an optimizer with a state", made([8, 8], 4, **adam), 1)
+    added(support.TORCH.evaluation, "an evaluation of dev", made([8, 8], 4, dev=4, **every), 1)
+    added(support.TORCH.norm, "a batch norm", made([8, 8], 4, norm="batch"), 2)
+    added(support.TORCH.norm, "a layer norm", made([8, 8], 4, norm="layer"), 2)
+    added(support.TORCH.dropout, "dropout of a layer", made([8, 8], 4, dropout=0.5), 2)
+    for name, options in (("plain", {}), ("dropout", {"dropout": 0.5}), ("batch norm", {"norm": "batch"})):
+        found = measured(made([128, 128], 1024, **options), turns)
+        units = 256 * 1024 / 1000
+        print(f"128, 128, 1024 rows, {name:11} ns per unit: {found[0] / units:.1f}, {found[1] / units:.1f}")
+
+
+def made(hidden: list[int], rows: int, *, dev: int = 0, **changes: Any) -> Experiment:
+    """Hidden layers on so many rows of eight features, full batches."""
+    split = {"train": rows, "dev": dev, "test": 20}
+    layers = {key: changes.pop(key) for key in ("norm", "dropout") if key in changes}
     config: dict[str, Any] = {
-        "dataset": dataset,
-        "architecture": {"hidden": [width, width], "activation": "tanh"},
+        "dataset": {"name": "regression", "features": 8, "informative": 4, "split": split},
+        "architecture": {"hidden": hidden, "activation": "tanh", **layers},
         "optimizer": {"name": "sgd", "lr": 1e-4},
         "training": {"epochs": LONG, "log_every": 1000},
+        **changes,
     }
     return Experiment.of(load_config(config))
 

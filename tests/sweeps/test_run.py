@@ -294,7 +294,7 @@ def test_two_processes_do_not_run_one_sweep(sweep):
 
 
 def test_the_engine_is_a_function_of_the_whole_sweep(sweep, monkeypatch):
-    monkeypatch.setattr("mlprun.engines.fused.support.STARTUP", 2.0)  # one trial gains less
+    monkeypatch.setattr("mlprun.engines.fused.support.STARTUP", 3.0)  # two trials gain less
     few = sweep("seeds: 2")
     many = Plan(from_definition(few, "seeds=200000"))
     assert {trial.engine for trial in few.trials} == {"torch"}

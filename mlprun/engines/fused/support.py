@@ -5,8 +5,9 @@ Nothing here loads Numba or LLVM: `engine: auto` asks before it is known whether
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache, wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from mlprun.engines.capabilities import MLP, Capabilities
 from mlprun.engines.epoch_protocol import batch_size
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from mlprun.engines.state_spec import OptimizerSpec, Slots
     from mlprun.experiment import Experiment
     from mlprun.parts.activations import Activation
+    from mlprun.parts.architectures.architecture import Layer
     from mlprun.parts.losses import Loss
     from mlprun.parts.optimizers import Optimizer
     from mlprun.parts.part import Part
@@ -32,26 +34,77 @@ if TYPE_CHECKING:
 K = TypeVar("K", "KernelActivation", "KernelLoss", "KernelOptimizer")
 P = ParamSpec("P")
 T = TypeVar("T")
-# `auto` compares the time of whole commands: only ratios matter. CPU times, measured with
-# tests/benchmarks/auto_constants.py: a fast server (2023) takes 120 us for a step of two hidden layers, a
-# slow machine with two cores (2026) 540 us; the constants of steps are the geometric mean, in the server's
-# seconds. On the slow one a step takes 150 us, each linear layer 130 more, an optimizer with state 300, and
-# an evaluation of dev 360.
-TORCH_STEP = 50e-6
-"""seconds of a step of the torch engine without its layers, nearly all of it overhead"""
-TORCH_LAYER = 45e-6
-"""seconds for each linear layer, however small"""
-TORCH_STATE = 100e-6
-"""seconds for an optimizer with a state, beyond plain sgd"""
-TORCH_EVALUATION = 120e-6
-"""seconds to evaluate dev"""
-TORCH_PRODUCTS = 80e9
-"""multiplications per second of the torch engine in wide layers"""
-TORCH_UNIT = 1.3e-9
-"""seconds of the torch engine for the activation of a unit in a row, forward and backward"""
-FUSED_PRODUCTS = 60e9
-"""multiplications per second of the kernels, everything else included"""
-STARTUP, TORCH_STARTUP = 0.1, 1.0
+
+
+class Costs(NamedTuple):
+    """Seconds that an engine takes for a step, by what there is in it."""
+
+    step: float
+    layer: float
+    norm: float
+    dropout: float
+    state: float
+    """of an optimizer, beyond plain sgd"""
+    evaluation: float
+    """of dev"""
+    parameter: float
+    """to read and update it, whatever the number of rows"""
+    product: float
+    """this and the following for each row, forward and backward"""
+    unit: float
+    unit_norm: float
+    unit_dropout: float
+
+    def of_step(self, experiment: Experiment, rows: int) -> float:
+        """Return the seconds of a training step of so many rows."""
+        config = experiment.config
+        shapes = (config.architecture.shapes(experiment.width) or {}).values()
+        matrices = [shape for shape in shapes if len(shape) == 2]
+        parameters, units = sum(map(math.prod, matrices)), sum(shape[0] for shape in matrices)
+        hidden: tuple[Layer, ...] = getattr(config.architecture, "hidden_layers", ())
+        norms = [layer.units for layer in hidden if layer.norm in ("batch", "layer")]
+        dropouts = [layer.units for layer in hidden if layer.dropout]
+        has_state = config.optimizer.name != "sgd" or bool(getattr(config.optimizer, "momentum", None))
+        row = 3 * parameters * self.product + units * self.unit
+        row += sum(norms) * self.unit_norm + sum(dropouts) * self.unit_dropout
+        layers = len(matrices) * self.layer + len(norms) * self.norm + len(dropouts) * self.dropout
+        return self.step + layers + has_state * self.state + parameters * self.parameter + rows * row
+
+    def of_evaluation(self, experiment: Experiment, rows: int) -> float:
+        """Return the seconds of an evaluation of so many rows: a third of the products of a step."""
+        forward = (self.of_step(experiment, rows) - self.of_step(experiment, 0)) / 3
+        return self.evaluation + forward
+
+
+# `auto` compares the time of whole commands: only ratios matter. CPU times on one thread of an AMD EPYC
+# (Zen 4), measured with tests/benchmarks/auto_constants.py.
+TORCH = Costs(
+    step=165e-6,
+    layer=40e-6,
+    norm=90e-6,
+    dropout=130e-6,
+    state=230e-6,
+    evaluation=260e-6,
+    parameter=1.62e-9,
+    product=1 / 39e9,
+    unit=4.3e-9,
+    unit_norm=2e-9,
+    unit_dropout=10e-9,
+)
+FUSED = Costs(
+    step=0.5e-6,
+    layer=0.0,
+    norm=0.0,
+    dropout=0.0,
+    state=0.0,
+    evaluation=0.0,
+    parameter=0.9e-9,
+    product=1 / 44e9,
+    unit=0.3e-9,
+    unit_norm=1e-9,
+    unit_dropout=4e-9,
+)
+STARTUP, TORCH_STARTUP = 0.1, 1.8
 """seconds to load the kernels from disk, and to import torch, which runs on the kernels do without"""
 
 
@@ -193,20 +246,14 @@ def kernel_metrics(experiment: Experiment) -> list[tuple[int, int]] | None:
 
 def estimated_seconds(experiment: Experiment) -> tuple[float, float]:
     """Return the seconds of a run on the torch engine and on this one, without start-up, from the config."""
-    config = experiment.config
-    rows = len(experiment.fixed["train"])
-    batch = batch_size(config, rows)
-    steps = config.training.epochs * -(-rows // batch)
-    shapes = (config.architecture.shapes(experiment.width) or {}).values()
-    matrices = [shape for shape in shapes if len(shape) == 2]
-    units, products = sum(m[0] for m in matrices), 3 * sum(m[0] * m[1] for m in matrices)
-    overhead = TORCH_STEP + len(matrices) * TORCH_LAYER
-    optimizer = config.optimizer
-    if optimizer.name != "sgd" or getattr(optimizer, "momentum", None):
-        overhead += TORCH_STATE
-    torch = steps * (overhead + batch * (products / TORCH_PRODUCTS + units * TORCH_UNIT))
+    training, rows = experiment.config.training, len(experiment.fixed["train"])
+    batch = batch_size(experiment.config, rows)
+    steps = training.epochs * -(-rows // batch)
+    computed = -(-batch // 16) * 16  # kernels compute rows in whole vectors of sixteen
+    torch, fused = steps * TORCH.of_step(experiment, batch), steps * FUSED.of_step(experiment, computed)
     # with metrics in Python both engines evaluate alike
     if experiment.has("dev") and kernel_metrics(experiment) is not None:
-        torch += config.training.epochs / config.training.evaluate_every * TORCH_EVALUATION
-    # rows are computed in whole vectors of sixteen
-    return torch, steps * products * (-(-batch // 16) * 16) / FUSED_PRODUCTS
+        dev, evaluations = len(experiment.fixed["dev"]), training.epochs / training.evaluate_every
+        torch += evaluations * TORCH.of_evaluation(experiment, dev)
+        fused += evaluations * FUSED.of_evaluation(experiment, dev)
+    return torch, fused

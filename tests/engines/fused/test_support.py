@@ -95,23 +95,38 @@ def test_a_loss_with_a_width_for_each_target_is_not_supported(lab: Any) -> None:
     assert "the option delta of loss huber" in support.CAPABILITIES.missing(experiment)
 
 
-def test_auto_takes_fused_but_for_long_runs_of_wide_networks(lab: Any) -> None:
+def test_auto_takes_fused_but_for_long_runs_of_wide_networks_on_single_rows(lab: Any) -> None:
     assert engines.choose(lab.make(config()), "auto")[0].name == "fused"
     assert engines.choose(lab.make(config(training={"epochs": 10**6})), "auto")[0].name == "fused"
-    wide = {"architecture": {"name": "mlp", "hidden": [1024, 1024]}, "training": {"epochs": 10**6}}
-    assert engines.choose(lab.make(config() | wide), "auto")[0].name == "torch"
+    wide = {"architecture": {"name": "mlp", "hidden": [1024, 1024]}}
+    for batch, engine in ((1, "torch"), (4, "fused")):
+        training = {"epochs": 10**6, "batch_size": batch, "evaluate_every": 1000}
+        assert engines.choose(lab.make(config(**wide, training=training)), "auto")[0].name == engine
 
 
 def test_what_auto_takes_depends_on_the_config_alone(lab: Any) -> None:
     """The constants are published numbers, and nothing of this machine is asked."""
     experiment = lab.make(config(training={"epochs": 1000}))
     torch, fused = support.estimated_seconds(experiment)
-    overhead = support.TORCH_STEP + 2 * support.TORCH_LAYER + support.TORCH_EVALUATION
+    overhead = support.TORCH.step + 2 * support.TORCH.layer + support.TORCH.evaluation
     assert torch == pytest.approx(1000 * overhead, rel=0.01)
     assert fused < 0.01 * torch
     for changes in ({"optimizer": {"name": "adam"}}, {"optimizer": {"name": "sgd", "momentum": 0.9}}):
         with_state, _ = support.estimated_seconds(lab.make(config(training={"epochs": 1000}, **changes)))
-        assert with_state - torch == pytest.approx(1000 * support.TORCH_STATE)
+        assert with_state - torch == pytest.approx(1000 * support.TORCH.state)
+
+
+def test_auto_counts_norms_and_dropout(lab: Any) -> None:
+    def seconds(**options: Any) -> Any:
+        architecture = {"name": "mlp", "hidden": [8, 8], **options}
+        return support.estimated_seconds(lab.make(config(architecture=architecture)))
+
+    plain = seconds()
+    for options in ({"norm": "batch"}, {"norm": "layer"}, {"dropout": 0.5}):
+        torch, fused = seconds(**options)
+        cost = support.TORCH.dropout if "dropout" in options else support.TORCH.norm
+        assert torch - plain[0] == pytest.approx(2 * 3 * cost, rel=0.01)
+        assert plain[1] < fused < 3 * plain[1]
 
 
 @pytest.mark.parametrize(
