@@ -72,15 +72,16 @@ def play_section(experiment: Experiment | None) -> Section:
 
     The network starts with weights of the browser, not with those that mlprun would draw.
     """
+    title = "Train a network"
     if experiment is None:
-        return _section({}, "")
+        return _section(title, {}, "")
     reason = unsupported_reason(experiment.config, experiment.width)
     if reason is not None:
         return _unsupported(reason)
     splits = [split for split in ("train", "dev", "test") if experiment.has(split)]
     if experiment.config.dataset.split is not None and experiment.config.dataset.split.same:
         splits = splits[:1]
-    return _section(_settings_and_rows(experiment, splits), _optimizer_note(experiment.config))
+    return _section(title, _settings_and_rows(experiment, splits), _optimizer_note(experiment.config))
 
 
 def playground_section(data: RunData) -> Section | None:
@@ -102,7 +103,7 @@ def playground_section(data: RunData) -> Section | None:
         "history": _history(data, epochs),
         "snapshots": {"epochs": epochs, "type": dtype, "values": models},
     }
-    return _section(values, _optimizer_note(data.config))
+    return _section("Playground", values, _optimizer_note(data.config))
 
 
 def network_json(data: RunData, epoch: int) -> dict[str, Any] | None:
@@ -146,13 +147,13 @@ def unsupported_reason(config: Config, inputs: int) -> str | None:
     return None
 
 
-def _section(values: Mapping[str, Any], note: str) -> Section:
+def _section(title: str, values: Mapping[str, Any], note: str) -> Section:
     content = (
         element("p", note, class_="soft") if note else None,
         element("div", element("p", "This needs JavaScript.", class_="soft"), class_="playground"),
     )
     return Section(
-        "Playground",
+        title,
         element("div", *content),
         scripts=SCRIPTS,
         styles=("playground.css",),

@@ -123,6 +123,10 @@ class Diagram {
     const most = Math.max(NOTHING, ...this.edges.map((edge) => Math.abs(edge.layer.weight[this.weightIndex(edge)])));
     for (const edge of this.edges) {
       const weight = edge.layer.weight[this.weightIndex(edge)], share = Math.abs(weight) / most;
+      // most lines look the same as in the last frame, and elements are slow to change
+      const look = Math.round(50 * share) * Math.sign(weight);
+      if (look === edge.look) continue;
+      edge.look = look;
       edge.path.setAttribute("stroke-width", (0.4 + 4.6 * share).toFixed(2));
       edge.path.setAttribute("stroke-opacity", (0.15 + 0.75 * share).toFixed(2));
       edge.path.setAttribute("class", weight < 0 ? "negative" : "positive");

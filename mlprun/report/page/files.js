@@ -100,14 +100,17 @@ function safetensorsOf({ layers }) {
 }
 
 // The map with its rows, the network and the loss curves side by side, as one SVG.
-function pictureOf({ diagram, chart, map, points, holder }) {
+function pictureOf({ diagram, chart, map, points, boundary, holder }) {
   const style = getComputedStyle(holder), value = (name) => style.getPropertyValue(name).trim();
   const drawn = diagram.holder.getBoundingClientRect(), side = 300, top = 24;
   const image = (canvas, x, y, size) => svg("image", { href: canvas.toDataURL(), x, y, width: size, height: size });
   const network = svg("g", { transform: `translate(0 ${top})` }, ...Array.from(diagram.lines.children, (one) => one.cloneNode()));
-  for (const { canvas, x, y, size, isChosen } of diagram.nodes) {
+  for (const { canvas, x, y, size, isChosen, name } of diagram.nodes) {
     if (isChosen !== false) network.append(image(canvas, x - size / 2, y - size / 2, size));
+    if (isChosen) network.append(svg("text", { x: x - size / 2 - 5, y: y + 4, "text-anchor": "end" }, name));
   }
+  const line = svg("path", { d: boundary.getAttribute("d"), stroke: value("--ink"), "stroke-width": 1.6,
+    "vector-effect": "non-scaling-stroke", transform: `translate(${drawn.width + 30} ${top}) scale(${side})` });
   const curves = svg("g", { transform: `translate(${drawn.width + 20} ${top + side + 20})` },
     ...Array.from(chart.picture.children, (one) => one.cloneNode(true)));
   const width = drawn.width + side + 60, height = Math.max(drawn.height + 2 * top, side + 240);
@@ -115,6 +118,6 @@ function pictureOf({ diagram, chart, map, points, holder }) {
     path{fill:none}text{font:11px sans-serif;fill:${value("--soft")}}.grid{stroke:${value("--grid")}}`;
   const whole = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height }, svg("style", {}, sheet),
     svg("rect", { width, height, fill: value("--paper") }), network,
-    image(map, drawn.width + 30, top, side), image(points, drawn.width + 30, top, side), curves);
+    image(map, drawn.width + 30, top, side), line, image(points, drawn.width + 30, top, side), curves);
   return new XMLSerializer().serializeToString(whole);
 }

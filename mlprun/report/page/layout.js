@@ -1,6 +1,5 @@
 // The elements of the playground: built once by `layOut`; `showLayers` and `showChoices` follow the network and data.
 
-const BAR = ["speed"];
 const DATA = ["noise", "rows", "share"];
 const TRAINING = ["lr", "optimizer", "batch", "activation", "loss", "l1", "l2", "dropout", "seed"];
 const THUMBNAIL = 44;
@@ -12,7 +11,7 @@ function layOut(play) {
   const group = (name, title, ...children) => make("div", { className: `group ${name}` }, make("h3", {}, title), ...children);
   play.message = make("p", { className: "message", role: "status" });
   play.holder.replaceChildren(
-    layOutBar(play, only(BAR)),
+    layOutBar(play, only(["speed"])),
     ...(play.json.snapshots ? [layOutTimeline(play)] : []),
     make("div", { className: "settings" }, ...only(TRAINING)),
     play.message,
@@ -58,9 +57,9 @@ function layOutData(play, controls) {
     event.preventDefault();
     if (event.dataTransfer.files[0]) play.open(event.dataTransfer.files[0]);
   };
-  const again = button("New rows", "Draw or divide the rows with another seed", () => play.change("seed", play.settings.seed + 1));
+  play.again = button("New rows", "Draw or divide the rows with another seed", () => play.change("seed", play.settings.seed + 1));
   return [play.choices, make("label", { className: "file", htmlFor: "file" }, "Your CSV file, or drop one here", file),
-    play.targetLabel, ...controls, again];
+    play.targetLabel, ...controls, play.again];
 }
 
 function layOutNetwork(play) {
@@ -131,13 +130,11 @@ function listenToMap(play, stack) {
 }
 
 function layOutDownloads(play) {
-  const { diagram, chart, map, points, holder } = play, title = play.json.name ?? "playground";
+  const title = play.json.name ?? "playground";
   return make("div", { className: "downloads" },
     button("Config (YAML)", "A config for mlprun train", () => save(`${title}.yaml`, yamlOf(play.training, play.source), "text/yaml")),
-    button("Weights (safetensors)", "The weights by the names of mlprun's checkpoints", () =>
-      save("weights.safetensors", safetensorsOf(play.training.network), "application/octet-stream")),
-    button("Picture (SVG)", "Network, map and loss curves", () =>
-      save(`${title}.svg`, pictureOf({ diagram, chart, map, points, holder }), "image/svg+xml")));
+    button("Weights (safetensors)", "The weights by the names of mlprun's checkpoints", () => save("weights.safetensors", safetensorsOf(play.training.network), "")),
+    button("Picture (SVG)", "Network, map and loss curves", () => save(`${title}.svg`, pictureOf(play), "image/svg+xml")));
 }
 
 // What stands above each column of the network: units and activation of a layer, and buttons to add and remove layers.
@@ -178,6 +175,7 @@ function showChoices(play) {
   controls.activation.write(common.size === 1 ? [...common][0] : "");
   for (const name of DATA) controls[name].element.hidden = source.kind === "run" || (source.kind === "file" && name !== "share");
   showDatasets(play);
+  play.again.hidden = source.kind === "run";
   play.targetLabel.hidden = source.kind !== "file";
   if (source.kind === "file") {
     play.target.replaceChildren(...optionsOf(source.columns.map((name) => [name, name])));
@@ -233,7 +231,7 @@ function thumbnail(play, name) {
   const colors = new Colors(play.holder), scale = outputScale(table, "");
   for (let row = 0; row < table.rows; row++) {
     const [x, y] = axes.place(row), id = table.truth[row];
-    context.fillStyle = table.classes ? colors.ofClass(id) : cssColor(colors.shade(scale(id)));
+    context.fillStyle = table.classes ? colors.ofClass(id) : cssColor(colors.shade(scale(id), colors.tones));
     context.fillRect(2 * THUMBNAIL * x - 2, 2 * THUMBNAIL * y - 2, 4, 4);
   }
   return canvas;

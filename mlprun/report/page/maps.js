@@ -1,15 +1,21 @@
 // What is drawn on canvases: a network's outputs and its units over the plane of two columns, and the rows.
 
-const GRID = 60;
+const GRID = 52;
 const UNIT_GRID = GRID / 2;
 const SHADES = 256;
 const MOST_DRAWN = 1200;
 const NOTHING = 1e-12;
 
-// The colours of the page's theme as [r, g, b]: `low` to `paper` to `high` for numbers, and one per class.
+const channels = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+const mix = (from, to, share) => from.map((channel, i) => channel + (to[i] - channel) * share);
+const word = ([red, green, blue]) => (0xff000000 | (blue << 16) | (green << 8) | red) >>> 0;
+const cssColor = (color) => `rgb(${color.map(Math.round).join(" ")})`;
+
+// The colours of the page's theme: shades from the first class to the second one for numbers, and one per class.
+// On canvases they are 32-bit words as image data holds them, elsewhere [r, g, b].
 class Colors {
   constructor(holder) {
-    const style = getComputedStyle(holder), read = (name) => hexChannels(style.getPropertyValue(name).trim());
+    const style = getComputedStyle(holder), read = (name) => channels(style.getPropertyValue(name).trim());
     this.classes = Array.from({ length: 10 }, (_, k) => read(`--class-${k}`));
     this.middle = read("--middle");
     this.ink = style.getPropertyValue("--ink");
@@ -17,43 +23,33 @@ class Colors {
     this.soft = style.getPropertyValue("--soft");
     this.splits = Object.fromEntries(["train", "dev", "test"].map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
     const [low, high] = this.classes;
-    this.shades = Array.from({ length: SHADES }, (_, i) => {
+    this.tones = Array.from({ length: SHADES }, (_, i) => {
       const v = (2 * i) / (SHADES - 1) - 1;
       return mix(this.middle, v < 0 ? low : high, 0.85 * Math.abs(v));
     });
+    this.words = Uint32Array.from(this.tones, word);
+    this.pale = this.classes.map((color) => mix(this.middle, color, 0.65));
   }
 
-  // The shade of a number from -1 to 1.
-  shade(value) {
+  // The shade of a number from -1 to 1, as a word or as [r, g, b]; the middle one for what is no number.
+  shade(value, shades = this.words) {
     const index = Math.round(((value + 1) / 2) * (SHADES - 1));
-    return this.shades[Math.min(Math.max(index, 0), SHADES - 1)] ?? this.middle;
+    return shades[Math.min(Math.max(index, 0), SHADES - 1)] ?? shades[SHADES / 2];
   }
 
   // The classes' colours, mixed by their probabilities.
   blend(p, start, K) {
     const mixed = [0, 0, 0];
     for (let k = 0; k < K; k++) {
-      const color = this.classes[k % 10], weight = p[start + k];
-      for (let c = 0; c < 3; c++) mixed[c] += weight * (0.35 * this.middle[c] + 0.65 * color[c]);
+      const color = this.pale[k % 10], weight = p[start + k];
+      for (let c = 0; c < 3; c++) mixed[c] += weight * color[c];
     }
-    return mixed;
+    return word(mixed);
   }
 
   ofClass(k) {
     return cssColor(this.classes[k % 10]);
   }
-}
-
-function hexChannels(hex) {
-  return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
-}
-
-function mix(from, to, share) {
-  return from.map((channel, i) => channel + (to[i] - channel) * share);
-}
-
-function cssColor(channels) {
-  return `rgb(${channels.map(Math.round).join(" ")})`;
 }
 
 // The plane of two columns of a table. A table of one column has its first target on the other axis.
@@ -128,44 +124,40 @@ function axisRanges(table, axes) {
   return ranges.map(([low, high]) => [(low + high) / 2 - length, (low + high) / 2 + length]);
 }
 
-// Paint values at the places of a grid; `colorOf` gives [r, g, b] at a place.
+// Paint the places of a grid; `colorOf` gives the word of a place.
 function paint(canvas, size, colorOf) {
   if (canvas.width !== size) canvas.width = canvas.height = size;
-  const context = canvas.getContext("2d"), image = context.createImageData(size, size), { data } = image;
-  for (let place = 0, at = 0; place < size * size; place++, at += 4) {
-    const color = colorOf(place);
-    data[at] = color[0];
-    data[at + 1] = color[1];
-    data[at + 2] = color[2];
-    data[at + 3] = 255;
-  }
-  context.putImageData(image, 0, 0);
+  canvas.image ??= new ImageData(size, size);
+  const pixels = new Uint32Array(canvas.image.data.buffer);
+  for (let place = 0; place < size * size; place++) pixels[place] = colorOf(place);
+  canvas.getContext("2d").putImageData(canvas.image, 0, 0);
 }
 
 // A unit's values over the plane: `values` [places, units], scaled to its largest, which is returned, or from 0 to 1.
 // An input that is the same everywhere has no colour.
 function paintUnit(canvas, colors, { values, unit, units, isProbability, isInput }, size = UNIT_GRID) {
-  const jump = GRID / size;
-  const at = (place) => (Math.floor(place / size) * GRID + (place % size)) * jump * units + unit;
+  const jump = GRID / size, shown = new Float64Array(size * size);
   let most = NOTHING, least = Infinity;
   for (let place = 0; place < size * size; place++) {
-    most = Math.max(most, Math.abs(values[at(place)]));
-    least = Math.min(least, Math.abs(values[at(place)]));
+    const row = Math.floor(place / size) * GRID + (place % size), value = values[row * jump * units + unit];
+    shown[place] = isProbability ? 2 * value - 1 : value;
+    most = Math.max(most, Math.abs(value));
+    least = Math.min(least, Math.abs(value));
   }
-  if (isInput && most - least < 1e-9) most = Infinity;
-  paint(canvas, size, (place) => colors.shade(isProbability ? 2 * values[at(place)] - 1 : values[at(place)] / most));
+  const scale = isProbability ? 1 : isInput && most - least < 1e-9 ? Infinity : most;
+  paint(canvas, size, (place) => colors.shade(shown[place] / scale));
   return most;
 }
 
-// The network's outputs over the plane as colours: [r, g, b] at a place.
+// The network's outputs over the plane as colours: the word of a place.
 function outputColor(plane, network, colors, isDiscrete) {
   const { outputs, table } = plane, K = network.outputs;
   if (table.classes !== null && K > 1) {
     return (place) => isDiscrete
-      ? mix(colors.middle, colors.classes[largest(outputs, place * K, K) % 10], 0.65)
+      ? word(colors.pale[largest(outputs, place * K, K) % 10])
       : colors.blend(outputs, place * K, K);
   }
-  if (plane.isCurve && table.classes === null) return () => colors.middle;
+  if (plane.isCurve && table.classes === null) return () => word(colors.middle);
   const scale = outputScale(table, network.loss);
   return (place) => {
     const value = scale(outputs[place * K]);
@@ -215,7 +207,7 @@ function drawRows(canvas, plane, colors, splits) {
   const scale = outputScale(table, ""), shown = visibleRows(table, splits);
   for (const row of shown) {
     const [x, y] = plane.place(row), id = table.truth[row * table.targetNames.length];
-    const color = table.classes ? colors.ofClass(id) : plane.isCurve ? colors.ofClass(0) : cssColor(colors.shade(scale(id)));
+    const color = table.classes ? colors.ofClass(id) : plane.isCurve ? colors.ofClass(0) : cssColor(colors.shade(scale(id), colors.tones));
     const isTrain = table.split[row] === 0;
     context.beginPath();
     trace(context, table.classes ? id : 0, x * width, y * height, isTrain ? 3.2 : 2.8);

@@ -22,7 +22,10 @@ class Playground {
     this.start(json.network ? readNetwork(json.network) : null);
     if (json.snapshots) this.scrub(json.snapshots.epochs.length - 1);
     onTheme(() => this.repaint());
-    new ResizeObserver(() => this.resize()).observe(this.diagram.holder);
+    new ResizeObserver(() => {
+      this.diagram.place();
+      this.repaint();
+    }).observe(this.diagram.holder);
   }
 
   // --- data and network
@@ -83,11 +86,6 @@ class Playground {
     showChoices(this);
     this.repaint();
     writeAddress(this.settings, this.source);
-  }
-
-  resize() {
-    this.diagram.place();
-    this.repaint();
   }
 
   repaint() {
@@ -311,7 +309,7 @@ class Playground {
     settings[name] = value;
     if (name === "activation") settings.hidden.forEach((layer) => value && (layer.activation = { name: value }));
     if (name === "optimizer") settings.optimizerOptions = {};
-    if (redo === "data" && !(name === "seed" && this.source.kind === "run")) this.renew({ keepsNetwork: name !== "seed" });
+    if (redo === "data" && this.source.kind !== "run") this.renew({ keepsNetwork: name !== "seed" });
     else if (redo === "network" || redo === "data") this.start();
     else if (redo === "training") {
       training.applySettings();
