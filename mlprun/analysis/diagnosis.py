@@ -28,14 +28,12 @@ if TYPE_CHECKING:
     from mlprun.storage.runs import Status
 
 Level = Literal["good", "note", "warning"]
-RISE = 1.05
-"""dev loss at the end relative to its best, from which on the network overfits"""
+RISE, SLIGHT_RISE = 1.1, 1.02
+"""dev loss at the end relative to its best, from which on the network overfits, or does so slightly"""
 GAP = 1.5
 """dev loss relative to train loss at the best epoch that is worth a note"""
 FALL = 0.01
 """share by which the loss still falls over the last tenth of the epochs where more epochs help"""
-JUMP = 0.1
-"""share of the epochs in which the train loss rises by a tenth, from which on a curve is unsteady"""
 SATURATED = 0.9
 """share of the rows for which a saturated unit is near its bounds"""
 NEAR = 0.01
@@ -299,20 +297,27 @@ def _overfitting(case: _Case) -> Iterator[Finding]:
     (epochs, dev), (_, train) = case.curve("dev_loss"), case.curve("train_loss")
     if len(dev) < 3 or not case.has_own_rows:
         return
-    best, gap = int(dev.argmin()), case.of("dev", "loss") / max(case.of("train", "loss"), 1e-12)
+    best, mine, other = int(dev.argmin()), case.of("train", "loss"), case.of("dev", "loss")
+    lowest, last = (f"{_number(dev[k])} at epoch {epochs[k]:,}" for k in (best, -1))
+    evidence = f"dev loss {lowest}, {last}"
     remedy = "early_stopping.patience, penalty.l2, architecture.dropout, fewer units, or more rows"
-    if dev[-1] > RISE * dev[best] > 0 and train[-1] < train[min(best, len(train) - 1)]:
+    is_falling = train[-1] < train[min(best, len(train) - 1)]
+    _, accuracy = case.curve("dev_accuracy")
+    # a loss may rise by the certainty of few wrong predictions, and by chance from epoch to epoch
+    is_no_better = len(accuracy) != len(dev) or accuracy[-1] <= accuracy[best]
+    noise = 2 * float(np.std(np.diff(dev[-max(3, len(dev) // 5) :])))
+    if is_falling and dev[-1] > RISE * dev[best] and dev[-1] - dev[best] > noise and is_no_better:
         claim = "The network overfits: dev loss rises while train loss falls on."
-        lowest, last = (f"{_number(dev[k])} at epoch {epochs[k]:,}" for k in (best, -1))
-        evidence = f"dev loss {lowest}, {last}"
-        is_kept = case.status.figures.get("best") is not None and case.config.best.metric == "dev_loss"
-        kept = "; the best epoch is kept" if is_kept else ""
-        yield Finding("overfitting", "warning", claim, evidence + kept, remedy)
-    elif gap > GAP and case.of("dev", "loss") - case.of("train", "loss") > 0.01:
-        claim = "The network fits train rows better than others: it learns some of them by heart."
-        evidence = (
-            f"train loss {_number(case.of('train', 'loss'))}, dev loss {_number(case.of('dev', 'loss'))}"
+        if case.status.figures.get("best") and case.config.best.metric == "dev_loss":
+            evidence += "; the best epoch is kept"
+        yield Finding("overfitting", "warning", claim, evidence, remedy)
+    elif is_falling and dev[-1] > SLIGHT_RISE * dev[best]:
+        yield Finding(
+            "overfitting", "note", f"Slight overfitting after epoch {epochs[best]:,}.", evidence, remedy
         )
+    elif other > GAP * mine and other - mine > 0.01:
+        claim = "The network fits train rows better than others: it learns some of them by heart."
+        evidence = f"train loss {_number(mine)}, dev loss {_number(other)}"
         yield Finding("overfitting", "note", claim, evidence, remedy)
 
 
@@ -346,26 +351,9 @@ def _more_epochs(case: _Case) -> Iterator[Finding]:
         yield Finding(
             "epochs", "note", claim, evidence, f"mlprun resume RUN --epochs {2 * case.status.epochs}"
         )
-    elif best <= 0.8 * epochs[-1]:
-        claim = "More epochs would not help."
-        yield Finding("epochs", "good", claim, f"lowest {name} at epoch {best:,} of {epochs[-1]:,}")
     else:
-        claim = "The curves are flat: more epochs would change little."
-        evidence = f"{name} changed by {abs(before - after) / max(before, 1e-12):.1%} over {span}"
-        yield Finding("epochs", "good", claim, evidence)
-
-
-def _unsteady(case: _Case) -> Iterator[Finding]:
-    _, values = case.curve("train_loss")
-    if len(values) < 20:
-        return
-    share = float(np.mean(values[1:] > 1.1 * values[:-1]))
-    if share > JUMP:
-        claim = "The train loss is unsteady."
-        evidence = f"it rises by a tenth or more in {share:.0%} of the epochs"
-        yield Finding(
-            "unsteady", "note", claim, evidence, "a lower optimizer.lr, a schedule, or larger batches"
-        )
+        claim = f"More epochs would {'not help' if best <= 0.8 * epochs[-1] else 'change little'}."
+        yield Finding("epochs", "good", claim, f"lowest {name} at epoch {best:,} of {epochs[-1]:,}")
 
 
 # --- rules about the units
@@ -489,6 +477,6 @@ def _squared_correlation(column: Array, truth: Floats) -> float:
 
 
 RULES = (
-    _against_baselines, _ending, _overfitting, _underfitting, _more_epochs, _unsteady, _units,
+    _against_baselines, _ending, _overfitting, _underfitting, _more_epochs, _units,
     _test_far_from_dev, _uncertainty, _imbalance, _duplicates, _single_feature,
 )  # fmt: skip

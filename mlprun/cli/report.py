@@ -51,8 +51,12 @@ def report_command(
             raise UsageError(next(filter(is_sweep, paths)), "is a sweep", "report it by itself")
         folder, page = paths[0], report.sweep_report(paths[0])
     else:
-        run = runs.open_run(paths[0])
-        folder, page = run.path, report.run_report(run, allow_code=allow_code)
+        found = [runs.open_run(path) for path in paths]
+        folder = found[0].path
+        if len(found) == 1:
+            page = report.run_report(found[0], allow_code=allow_code)
+        else:
+            page = report.comparison_report(found, allow_code=allow_code)
     target = os.path.join(folder, report.FILE) if out is None else out
     files.write_atomic(target, page)
     output.document({"report": target, "of": paths, "bytes": len(page)})

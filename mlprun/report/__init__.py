@@ -7,16 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlprun.report.page import Markup, Section, assemble, element, write_page
-    from mlprun.report.run import run_report
+    from mlprun.report.run import comparison_report, run_report
     from mlprun.report.sweep import sweep_report
 
-__all__ = ["Markup", "Section", "assemble", "element", "run_report", "sweep_report", "write_page"]
+__all__ = [
+    "Markup",
+    "Section",
+    "assemble",
+    "comparison_report",
+    "element",
+    "run_report",
+    "sweep_report",
+    "write_page",
+]
 
 FILE = "report.html"
 """the name of a report in the folder of a run or sweep"""
 _MODULES = {
     "page": ("Markup", "Section", "assemble", "element", "write_page"),
-    "run": ("run_report",),
+    "run": ("comparison_report", "run_report"),
     "sweep": ("sweep_report",),
 }
 

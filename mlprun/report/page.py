@@ -182,6 +182,18 @@ class Section:
         return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-") or "section"
 
 
+def section(title: str, *parts: Markup | None) -> Section | None:
+    """A section with its parts side by side where there is room; None without any."""
+    known = [part for part in parts if part is not None]
+    return Section(title, element("div", known, class_="figures")) if known else None
+
+
+def facts(listed: Mapping[str, Child]) -> Markup:
+    """Names with what they are, side by side."""
+    pairs = [element("div", element("dt", name), element("dd", text)) for name, text in listed.items()]
+    return element("dl", pairs, class_="facts")
+
+
 def write_page(path: str, title: str, sections: Sequence[Section], *, lead: Child = None) -> None:
     """Write a page to a file, replacing what is there. Raises FileError."""
     files.write_atomic(path, assemble(title, sections, lead=lead))

@@ -1,27 +1,29 @@
-"""The report of one run: verdict, diagnosis, result, curves, predictions, data, config and environment."""
+"""The reports of a run and of several: verdict, diagnosis, metrics, figures, data, config and environment."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel
 
-from mlprun import figures
+from mlprun import figures, schema
 from mlprun.analysis.diagnosis import Diagnosis, diagnose
-from mlprun.errors import DataError, command_line, shell_path
+from mlprun.config import document
+from mlprun.errors import DataError, MlprunError, command_line, shell_path
 from mlprun.figures import style
 from mlprun.parts import SPLITS
-from mlprun.parts.notation import default_of, inline, plain
+from mlprun.parts.notation import inline
 from mlprun.report import svg
-from mlprun.report.page import Markup, Section, assemble, element, join, table
+from mlprun.report.page import Markup, Section, assemble, element, facts, join, section, table
+from mlprun.report.playground import network_json, playground_section
 from mlprun.training import metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mlprun.figures import RunData
     from mlprun.storage.runs import RunFolder, Status
@@ -29,10 +31,10 @@ if TYPE_CHECKING:
 CURVES = ("loss", "metrics", "learning_rate", "gradients")
 RESULTS = (
     "regions",
+    "confusion",
     "fit",
     "predictions",
     "residuals",
-    "confusion",
     "roc",
     "precision_recall",
     "calibration",
@@ -42,8 +44,6 @@ LEFT_OUT = ("data", "animation", "frames", "landscape")
 """shown elsewhere in the page, or slow"""
 COLUMNS = 40
 """inputs that are listed, at most"""
-UNSHOWN = ("name", "extend", "format")
-"""of a config, where only what a user chose is listed"""
 BADGES = {"warning": "Warning", "note": "Note", "good": "Good"}
 
 
@@ -53,8 +53,9 @@ class RunSource(NamedTuple):
     folder: RunFolder
     data: RunData
     status: Status
-    record: Mapping[str, Any]
     diagnosis: Diagnosis
+    counts: Mapping[str, int]
+    """rows by split; none where they are gone"""
 
 
 def load_source(folder: RunFolder, *, allow_code: bool = False) -> RunSource:
@@ -62,64 +63,83 @@ def load_source(folder: RunFolder, *, allow_code: bool = False) -> RunSource:
     data, status = figures.RunData.of(folder, allow_code=allow_code), folder.status()
     assert data.trained is not None
     model = replace(data.trained, model=data.models[data.best_or_last], epoch=data.best_or_last)
-    experiment = None
+    experiment, counts = None, dict[str, int]()
     with contextlib.suppress(DataError):
         experiment = data.experiment
-    return RunSource(
-        folder, data, status, metadata.record_of(folder), diagnose(status, data.history, model, experiment)
-    )
+        counts = {split: len(data.rows(split)) for split in data.splits}
+    return RunSource(folder, data, status, diagnose(status, data.history, model, experiment), counts)
 
 
 def run_report(folder: RunFolder, *, allow_code: bool = False) -> bytes:
     """The page of a run as HTML. Raises CheckpointError before its first checkpoint."""
     source = load_source(folder, allow_code=allow_code)
+    data = source.data
     found = [
         _diagnosis(source),
-        _result(source),
-        _figures_section("Curves", source, CURVES),
-        _figures_section("Predictions", source, RESULTS),
+        section("Result", _result({"": source})),
+        section("Curves", *_charts(data, CURVES)),
+        section("Predictions", *_charts(data, RESULTS)),
+        playground_section(data) if source.counts else None,
+        _predict(source),
         _data(source),
-        _network(source),
+        _network(data),
         _config(source),
         _environment(source),
     ]
-    sections = [section for section in found if section is not None]
-    return assemble(source.data.name, sections, lead=_lead(source))
+    return assemble(data.name, [one for one in found if one is not None], lead=_lead(source))
 
 
-# --- the top of the page
+def comparison_report(folders: Sequence[RunFolder], *, allow_code: bool = False) -> bytes:
+    """The page of several runs side by side as HTML. Raises UsageError for more than curves can show."""
+    sources = [load_source(folder, allow_code=allow_code) for folder in folders]
+    names = [source.data.name for source in sources]
+    labels = [name if names.count(name) == 1 else f"{name} ({k + 1})" for k, name in enumerate(names)]
+    by_name = dict(zip(labels, sources, strict=True))
+    verdicts = table(["run", "verdict"], [(name, one.diagnosis.verdict) for name, one in by_name.items()])
+    own = {name: _own_settings(one) for name, one in by_name.items()}
+    paths = dict.fromkeys(path for settings in own.values() for path in settings)
+    rows = [(path, *(own[name].get(path, "default") for name in labels)) for path in paths]
+    rows = [row for row in rows if len(set(row[1:])) > 1]
+    drawn = []
+    for kind in figures.OVERLAYS:
+        with contextlib.suppress(MlprunError):
+            drawn.append(svg.figure(figures.overlay([one.data for one in sources], kind)))
+    found = [
+        section("Verdicts", verdicts),
+        section("Results", _result(by_name)),
+        section("Curves", *drawn),
+        section(
+            "Differences", table(["setting", *labels], rows, caption="Settings that differ") if rows else None
+        ),
+    ]
+    return assemble(f"{len(sources)} runs", [one for one in found if one is not None])
+
+
+def _charts(data: RunData, kinds: Sequence[str]) -> list[Markup]:
+    return svg.figures_of(figures.run_figures, data, kinds)
 
 
 def _lead(source: RunSource) -> Markup:
     config, status, data = source.data.config, source.status, source.data
     layers = data.trained.alone.layers() if data.trained is not None else []
-    parameters = style.format_count(sum(layer.parameters for layer in layers), "parameter")
-    widths = [
-        data.preprocessing.width,
-        *(layer.shape[-1] for layer in layers if layer.kind.startswith("linear")),
-    ]
-    ended = f"{status.state}, {status.epochs:,} of {config.training.epochs:,} epochs"
-    facts = {
-        "Data": _rows_text(source),
-        "Network": f"{config.architecture.name} {'-'.join(map(str, widths))}, {parameters}",
-        "Loss and optimizer": f"{inline(config.loss)}, {inline(config.optimizer)}",
-        "Training": f"{ended} in {status.seconds:.2f} s",
+    sizes = [layer.shape[-1] for layer in layers if layer.kind.startswith("linear")]
+    shape = "-".join(map(str, [data.preprocessing.width, *sizes]))
+    rows = ", ".join(f"{count:,} {split}" for split, count in source.counts.items())
+    optimizer = f"{config.optimizer.names()[0]} (lr {style.number(config.optimizer.lr)})"
+    ended = (
+        f"{status.state}, {status.epochs:,} of {config.training.epochs:,} epochs in {status.seconds:.2f} s"
+    )
+    listed = {
+        "Data": f"{config.dataset.name}: {rows} rows"
+        if rows
+        else f"{config.dataset.name}, whose rows are gone",
+        "Network": f"{config.architecture.name} {shape}, "
+        + style.format_count(sum(layer.parameters for layer in layers), "parameter"),
+        "Loss and optimizer": f"{config.loss.names()[0]}, {optimizer}",
+        "Training": ended,
     }
     warnings = [element("p", f"Warning: {warning}", class_="soft") for warning in data.warnings]
-    listed = [element("div", element("dt", name), element("dd", text)) for name, text in facts.items()]
-    return join(
-        element("p", source.diagnosis.verdict, class_="verdict"),
-        warnings,
-        element("dl", listed, class_="facts"),
-    )
-
-
-def _rows_text(source: RunSource) -> str:
-    name = source.data.config.dataset.name
-    with contextlib.suppress(DataError):
-        counts = {split: len(source.data.rows(split)) for split in source.data.splits}
-        return f"{name}: {', '.join(f'{count:,} {split}' for split, count in counts.items())} rows"
-    return f"{name}, whose rows are gone"
+    return join(element("p", source.diagnosis.verdict, class_="verdict"), warnings, facts(listed))
 
 
 def _diagnosis(source: RunSource) -> Section | None:
@@ -134,186 +154,198 @@ def _diagnosis(source: RunSource) -> Section | None:
         )
         for one in source.diagnosis.findings
     ]
-    return Section("Diagnosis", element("ul", items, class_="findings")) if items else None
+    return section("Diagnosis", element("ul", items, class_="findings") if items else None)
 
 
-def _result(source: RunSource) -> Section | None:
-    metrics = source.status.figures
-    if not metrics:
-        return None
-    ends, best = {}, metrics["best"]
-    if best is not None:
-        ends[f"best epoch {best['epoch']:,}"] = best["splits"]
-    if best is None or best["epoch"] < metrics["last"]["epoch"]:
-        ends[f"last epoch {metrics['last']['epoch']:,}"] = metrics["last"]["splits"]
-    columns: dict[str, Any] = {**ends, **metrics["baselines"]}
-    names = dict.fromkeys(
-        (split, name)
-        for split in SPLITS
-        for splits in columns.values()
-        for name, value in splits.get(split, {}).items()
-        if not isinstance(value, list)
-    )
+def _result(sources: Mapping[str, RunSource]) -> Markup | None:
+    """A row for the best and the last epoch of each run and for each baseline, a column for each metric."""
+    found: dict[str, Mapping[str, Mapping[str, Any]]] = {}
+    for name, source in sources.items():
+        metrics, best = source.status.figures, source.status.figures.get("best")
+        if best:
+            found[f"{name} best epoch {best['epoch']:,}".strip()] = best["splits"]
+        if metrics and (not best or best["epoch"] < metrics["last"]["epoch"]):
+            found[f"{name} last epoch {metrics['last']['epoch']:,}".strip()] = metrics["last"]["splits"]
+    found |= next(iter(sources.values())).status.figures.get("baselines", {}) if len(sources) == 1 else {}
+    splits = [split for split in SPLITS if any(split in one for one in found.values())]
+    names = dict.fromkeys(name for one in found.values() for split in one.values() for name in split)
+    columns = [(name, split) for name in names for split in splits]
     rows = [
-        [
-            f"{split} {name.replace('_', ' ')}",
-            *(metric_text(splits.get(split, {}).get(name)) for splits in columns.values()),
-        ]
-        for split, name in names
+        [label, *(metric_text(one.get(split, {}).get(name)) for name, split in columns)]
+        for label, one in found.items()
     ]
-    positive = metrics.get("positive")
-    caption = "Metrics of each split; losses are in the units of training"
-    caption += f"; positive class: {positive}" if positive is not None else ""
-    return Section("Result", table(["metric", *columns], rows, caption=caption, numeric=range(1, 9)))
+    if not rows:
+        return None
+    head = ["", *(f"{name.replace('_', ' ')}, {split}" for name, split in columns)]
+    keep = [k for k in range(len(head)) if any(row[k] for row in rows)]
+    caption = "Losses are in the units of training"
+    positive = next(iter(sources.values())).status.figures.get("positive")
+    caption += f"; positive class: {style.name(positive, 60)}" if positive is not None else ""
+    return table(
+        [head[k] for k in keep],
+        [[row[k] for k in keep] for row in rows],
+        caption=caption,
+        numeric=range(1, 99),
+    )
 
 
 def metric_text(value: Any) -> str:
-    """A metric with so many decimals that metrics of one size stand below each other."""
-    if value is None:
-        return "–"
-    digits = 4 if 0.001 <= abs(value) < 10 else 2
+    """A metric with so many decimals that metrics of one size stand below each other; none of tables."""
+    if value is None or isinstance(value, list):
+        return ""
+    digits = 4 if abs(value) < 10 else 2
     is_plain = value == 0 or 0.001 <= abs(value) < 100_000
     return style.format_mathtext(f"{value:.{digits}f}") if is_plain else style.number(value)
 
 
-# --- figures
-
-
-def charts(source: RunSource, kinds: Iterable[str]) -> list[Markup]:
-    """The figures of these kinds that apply; none where their data is gone."""
-    found = []
-    for kind in kinds:
-        if kind not in figures.run_figures:
-            continue
-        figure = figures.make(figures.run_figures, kind, {})
-        with contextlib.suppress(DataError):
-            if figure.unsupported_reason(source.data) is None:
-                found.append(svg.figure(figure.compute(source.data), of=source.data.name))
-    return found
-
-
-def _figures_section(title: str, source: RunSource, kinds: Sequence[str]) -> Section | None:
-    drawn = charts(source, kinds)
-    return Section(title, element("div", drawn, class_="figures")) if drawn else None
-
-
-def _network(source: RunSource) -> Section | None:
-    data = source.data
+def _network(data: RunData) -> Section | None:
     layers = data.trained.alone.layers() if data.trained is not None else []
     rows = [
-        (layer.name, layer.kind.replace("->", "→"), "×".join(map(str, layer.shape)), f"{layer.parameters:,}")
-        for layer in layers
+        (one.name, one.kind.replace("->", "→"), "×".join(map(str, one.shape)), f"{one.parameters:,}")
+        for one in layers
     ]
-    listed = table(["layer", "kind", "output", "parameters"], rows, caption="Layers in order", numeric=(2, 3))
+    listed = table(["layer", "kind", "output", "parameters"], rows, numeric=(2, 3))
     shown = {*CURVES, *RESULTS, *NETWORK, *LEFT_OUT}
-    others = [part.names()[0] for part in figures.run_figures if part.names()[0] not in shown]
-    more = charts(source, others)
+    more = _charts(data, [name for part in figures.run_figures if (name := part.names()[0]) not in shown])
     folded = element("details", element("summary", "More figures"), element("div", more, class_="figures"))
-    drawn = element("div", charts(source, NETWORK), class_="figures")
-    return Section("Network", join(listed, drawn, folded if more else None))
+    return section("Network", listed, *_charts(data, NETWORK), folded if more else None)
 
 
 # --- data
 
 
 def _data(source: RunSource) -> Section | None:
-    data = source.data
-    try:
-        counts = {split: len(data.rows(split)) for split in data.splits}
-    except DataError as error:
-        return Section("Data", element("p", f"The rows are gone: {error}"))
-    parts = [
-        table(["split", "rows"], [(s, f"{n:,}") for s, n in counts.items()], caption="Rows", numeric=[1])
-    ]
+    data, splits = source.data, source.counts
+    if not splits:
+        return section("Data", element("p", "The rows are gone, or no longer those that it was trained on."))
+    rows = [("all", *(f"{count:,}" for count in splits.values()))]
     if data.classes is not None:
-        parts = [_class_counts(data)]
+        truth = [np.asarray(data.rows(split).truth, np.int64) for split in splits]
+        counts = np.array([np.bincount(one, minlength=len(data.classes)) for one in truth]).T
+        named = zip(data.classes, counts, strict=False)
+        rows = [(style.name(name, 60), *(f"{one:,}" for one in row)) for name, row in named] + rows
+    tables = [table(["rows", *splits], rows, numeric=range(1, 4))]
     if not data.has_tokens and data.preprocessing.width <= COLUMNS:
-        parts.append(_inputs(data))
-    return Section("Data", join(parts, element("div", charts(source, ["data"]), class_="figures")))
+        statistics = (np.min, np.median, np.max, np.std)
+        rows = [
+            (style.name(name, 60), *(style.number(float(f(column))) for f in statistics))
+            for name, column in zip(data.preprocessing.names, _raw(data).T, strict=True)
+        ]
+        tables.append(table(["train rows", "min", "median", "max", "std"], rows, numeric=range(1, 5)))
+    return section("Data", *_charts(data, ["data"]), element("div", tables))
 
 
-def _class_counts(data: RunData) -> Markup:
-    """Rows of each class in each split."""
-    assert data.classes is not None
-    counts = {
-        split: np.bincount(np.asarray(data.rows(split).truth, np.int64), minlength=len(data.classes))
-        for split in data.splits
-    }
-    rows = [
-        (style.name(name, 60), *(f"{one[index]:,}" for one in counts.values()))
-        for index, name in enumerate(data.classes)
-    ]
-    rows.append(("all", *(f"{one.sum():,}" for one in counts.values())))
-    return table(["class", *counts], rows, caption="Rows of each class", numeric=range(1, 4))
-
-
-def _inputs(data: RunData) -> Markup:
-    """What the inputs are like on train, in the user's units."""
+def _raw(data: RunData) -> Any:
+    """[N, D] inputs of train rows in the user's units; categories are columns of 0 and 1."""
     means, scales = data.preprocessing.input_units
-    values = np.asarray(data.rows("train").inputs, np.float64) * scales + means
-    rows = [
-        (style.name(name, 60), *(style.number(float(f(column))) for f in (np.min, np.median, np.max, np.std)))
-        for name, column in zip(data.preprocessing.names, values.T, strict=True)
-    ]
-    caption = "Inputs on train rows"
-    return table(
-        ["input", "least", "median", "greatest", "deviation"], rows, caption=caption, numeric=range(1, 5)
-    )
+    return np.asarray(data.rows("train").inputs, np.float64) * scales + means
+
+
+def _predict(source: RunSource) -> Section | None:
+    """A field for each column of the user's data; the network itself computes in the browser."""
+    data, columns, place = source.data, list[dict[str, Any]](), 0
+    preprocessing = data.preprocessing
+    if not source.counts or data.has_tokens or len(preprocessing.inputs) > COLUMNS:
+        return None
+    network = network_json(data, data.best_or_last)
+    if network is None:
+        return None
+    (means, scales), raw = preprocessing.input_units, _raw(data)
+    for name, categories in zip(preprocessing.input_names, preprocessing.categories, strict=True):
+        column, shown = raw[:, place], style.name(name, 60)
+        if categories is None:
+            low, middle, high = (float(f"{f(column):.6g}") for f in (np.min, np.median, np.max))
+            unit = {"mean": float(means[place]), "scale": float(scales[place])}
+            columns.append({"name": shown, "low": low, "start": middle, "high": high, **unit})
+        else:
+            counts = raw[:, place : place + len(categories)].sum(axis=0)
+            columns.append({"name": shown, "categories": categories, "start": int(counts.argmax())})
+        place += len(categories or (None,))
+    target_means, target_scales = (side.tolist() for side in preprocessing.target_units)
+    names = [style.name(name, 60) for name in data.classes or preprocessing.target_names]
+    values = {
+        "columns": columns,
+        "network": network,
+        "classes": names if data.classes else None,
+        "targets": names,
+        "means": target_means,
+        "scales": target_scales,
+        "threshold": data.config.loss.threshold,
+    }
+    content = element("div", element("p", "This needs JavaScript.", class_="soft"), class_="predict")
+    return Section("What if", content, scripts=("network.js", "predict.js"), data={"predict": values})
 
 
 # --- config and environment
 
 
-def _config(source: RunSource) -> Section:
-    config = source.data.config
-    fields = {name: field for name, field in type(config).model_fields.items() if name not in UNSHOWN}
-    values = {name: plain(getattr(config, name)) for name in fields}
-    own = {name: value for name, value in values.items() if value != plain(default_of(fields[name]))}
-    rows = [(name, element("code", inline(value))) for name, value in own.items()]
-    lines = element("pre", element("code", _config_lines(config, 0)), tabindex=0)
-    every = element("details", element("summary", "All settings, those unlike the defaults in bold"), lines)
-    caption = "What the config sets beside the defaults"
-    return Section("Config", join(table(["section", "value"], rows, caption=caption), every))
+def _own_settings(source: RunSource) -> dict[str, str]:
+    """The settings by dotted path without which the config would mean something else."""
+    config, where = source.data.config, source.folder.path
+    stored, info = schema.dump(config, where), None
+    with contextlib.suppress(MlprunError):
+        info = config.dataset.info()
+
+    def is_needed(path: tuple[str, ...]) -> bool:
+        without = copy.deepcopy(stored)
+        holder = without
+        for key in path[:-1]:
+            holder = holder[key]
+        del holder[path[-1]]
+        try:
+            found = document.from_mapping(without, where, "config")
+            other = schema.parse(found, data=info is not None, info_of=lambda _: info)  # type: ignore[arg-type, return-value]
+        except MlprunError:
+            return True
+        return schema.dump(other, where) != stored
+
+    def needed(value: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+        for name, one in value.items():
+            here = (*path, name)
+            if here[0] not in ("name", "format") and is_needed(here):
+                yield from needed(one, here) if isinstance(one, dict) else [(".".join(here), inline(one))]
+
+    return dict(needed(stored, ()))
 
 
-def _config_lines(model: BaseModel, depth: int) -> Iterator[Markup]:
-    """A line for each setting as in YAML."""
-    for name, field in type(model).model_fields.items():
-        value, default = getattr(model, name), default_of(field)
-        is_nested = isinstance(value, BaseModel) and depth < 2
-        text = f"{'  ' * depth}{name}:" + ("" if is_nested else f" {inline(value)}")
-        is_own = not is_nested and plain(value) != plain(default)
-        yield join(element("mark", text) if is_own else text, "\n")
-        if is_nested:
-            yield from _config_lines(value, depth + 1)
+def _leaves(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    for name, one in value.items():
+        here = (*path, name)
+        yield from _leaves(one, here) if isinstance(one, dict) else [(".".join(here), inline(one))]
 
 
-def _environment(source: RunSource) -> Section:
-    record, path = source.record, source.folder.path
-    commands = [
-        (command_line("reproduce", path), "train it again and compare every digit"),
-        (command_line("eval", path), "its metrics"),
-        (command_line("predict", path, "NEW.csv"), "predictions for new rows"),
-        (command_line("train", os.path.join(path, "config.yaml")), "a new run with the same config"),
+def _config(source: RunSource) -> Section | None:
+    own = _own_settings(source)
+    rows = [(path, element("code", value)) for path, value in own.items()]
+    lines = [
+        join(element("mark", f"{path}: {value}") if path in own else f"{path}: {value}", "\n")
+        for path, value in _leaves(schema.dump(source.data.config, source.folder.path))
     ]
-    listed = [(element("code", command), what) for command, what in commands]
-    git, platform = record.get("git") or {}, record.get("platform") or {}
-    facts = {
+    every = element("pre", element("code", lines), tabindex=0)
+    full = element("details", element("summary", "Full config (non-default values in bold)"), every)
+    return section("Config", table(["setting", "value"], rows, caption="Non-default values"), full)
+
+
+def _environment(source: RunSource) -> Section | None:
+    record, path = metadata.record_of(source.folder), source.folder.path
+    commands = {
+        command_line("reproduce", path): "train it again and compare every digit",
+        command_line("predict", path, "NEW.csv"): "predictions for new rows",
+        command_line("train", os.path.join(path, "config.yaml")): "a new run with the same config",
+    }
+    listed = {
         "engine": f"{record.get('engine')} ({record.get('engine_reason')})",
-        "device": record.get("device"),
+        **{name: record.get(name) for name in ("device", "threads")},
         "seeds": inline(record.get("seeds")),
-        "threads": record.get("threads"),
-        "platform": " ".join(map(str, platform.values())),
+        "platform": " ".join(map(str, (record.get("platform") or {}).values())),
         "CPU": (record.get("cpu") or {}).get("model"),
-        "git commit": git.get("commit"),
-        "digest of the data": record.get("data_digest"),
+        "git commit": (record.get("git") or {}).get("commit"),
+        "data digest": record.get("data_digest"),
         "versions": ", ".join(f"{name} {one}" for name, one in (record.get("versions") or {}).items()),
     }
-    rows = [(name, str(value)) for name, value in facts.items() if value is not None]
-    return Section(
+    rows = [(name, str(value)) for name, value in listed.items() if value is not None]
+    return section(
         "Reproduce",
-        join(
-            table(["command", "purpose"], listed, caption="Commands"),
-            table(["property", "value"], rows, caption="Where and with what it was trained"),
-        ),
+        table(["command", "purpose"], [(element("code", one), what) for one, what in commands.items()]),
+        table(["environment", ""], rows),
     )

@@ -6,12 +6,14 @@ and colour bars are text of the page above them.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlprun.errors import DataError
 from mlprun.figures import style
 from mlprun.figures.chart import Axis, HeatMap, Interval, Line, Points, Polygons, Segments, Text
 from mlprun.report import raster
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlprun.figures.chart import Chart, ColorScale, Mark, Panel
+    from mlprun.parts.part import Registry
 
 WIDTH = 460.0
 """pixels of a panel by itself, two of which stand side by side on a wide page"""
@@ -63,6 +66,18 @@ def figure(chart: Chart, *, of: str = "") -> Markup:
         [element("div", row, class_="panels") for row in rows],
         class_="wide" if chart.columns > 1 else None,
     )
+
+
+def figures_of(registry: Registry[Any], data: Any, kinds: Sequence[str]) -> list[Markup]:
+    """The figures of these kinds that apply to a run or sweep; none where their data is gone."""
+    found = []
+    for kind in kinds:
+        if kind in registry:
+            made = registry[kind].model_validate({"name": kind})
+            with contextlib.suppress(DataError):
+                if made.unsupported_reason(data) is None:
+                    found.append(figure(made.compute(data), of=data.name))
+    return found
 
 
 def _size(chart: Chart, index: int) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from mlprun.figures.chart import Text
 from mlprun.figures.sweeps.dimensions import configuration_label, format_value
 from mlprun.parts.notation import inline
 from mlprun.report import raster, svg
-from mlprun.report.page import Child, Markup, Section, assemble, element, join, table
+from mlprun.report.page import Child, Markup, Section, assemble, element, facts, join, section, table
 from mlprun.report.run import metric_text
 from mlprun.sweeps.folder import open_sweep
 from mlprun.sweeps.objective import UNSOUND
@@ -35,8 +35,6 @@ TALL = 20
 """settings of a table that scrolls on screens"""
 SENTENCES = 6
 """comparisons in words, at most"""
-TRIALS = 10
-"""best trials that are listed, at most"""
 HUES = 16
 STOPS = 60
 """values of a parameter at which a filter can begin or end, at most"""
@@ -51,9 +49,8 @@ def sweep_report(folder: str) -> bytes:
         _comparison(data),
         _settings(data),
         _explorer(data),
-        _figures("Parameters", data, PARAMETERS),
-        _figures("Seeds and curves", data, SEEDS),
-        _trials(data, folder),
+        section("Parameters", *svg.figures_of(figures.sweep_figures, data, PARAMETERS)),
+        section("Seeds and curves", *svg.figures_of(figures.sweep_figures, data, SEEDS)),
         _source(data, folder),
     ]
     name = open_sweep(folder).name
@@ -64,7 +61,7 @@ def _lead(data: SweepData, folder: str) -> Markup:
     summary, description, status = data.summary, data.description, open_sweep(folder).status()
     ended = sum(summary.counts.values()) - summary.counts.get("pending", 0)
     better = "larger" if summary.direction == "max" else "smaller"
-    facts = {
+    listed = {
         "Settings": f"{len(data.lines):,}, {data.seeds} each",
         "Trials": ", ".join(
             [f"{ended:,} of {description.total:,}", *describe_counts(summary.counts, UNSOUND)]
@@ -73,9 +70,8 @@ def _lead(data: SweepData, folder: str) -> Markup:
         "Sorted by": f"{summary.aggregate} of {data.axis}, {better} is better",
     }
     if description.success is not None:
-        facts["Success"] = str(description.success["text"])
-    listed = [element("div", element("dt", name), element("dd", text)) for name, text in facts.items()]
-    return join(element("p", _verdict(data), class_="verdict"), element("dl", listed, class_="facts"))
+        listed["Success"] = str(description.success["text"])
+    return join(element("p", _verdict(data), class_="verdict"), facts(listed))
 
 
 def _verdict(data: SweepData) -> Child:
@@ -177,19 +173,6 @@ def _number(value: float | None) -> str:
     return "–" if value is None else style.number(value)
 
 
-def _figures(title: str, data: SweepData, kinds: Sequence[str]) -> Section | None:
-    drawn = charts(data, kinds)
-    return Section(title, element("div", drawn, class_="figures")) if drawn else None
-
-
-def charts(data: SweepData, kinds: Sequence[str]) -> list[Markup]:
-    """The figures of these kinds that apply."""
-    made = [figures.make(figures.sweep_figures, kind, {}) for kind in kinds if kind in figures.sweep_figures]
-    return [
-        svg.figure(one.compute(data), of=data.name) for one in made if one.unsupported_reason(data) is None
-    ]
-
-
 # --- parallel coordinates
 
 
@@ -246,35 +229,15 @@ def _stops(data: SweepData, axis: int, settings: Sequence[dict[str, Any]]) -> li
 # --- trials and the sweep file
 
 
-def _trials(data: SweepData, folder: str) -> Section | None:
-    """The best trials, and how to get each as a run."""
-    found = [(line.best[1], line.best[0], line) for line in data.lines if line.best is not None]
-    sign = 1 if data.is_minimized else -1
-    found.sort(key=lambda one: (sign * one[0], one[1].id))
-    rows = [
-        (
-            str(trial.id),
-            _link(line.setting.id, f"setting {line.setting.id}"),
-            str(trial.seed),
-            _number(value),
-            element("code", f"{command_line('sweep trial', folder)} {trial.id}"),
-        )
-        for value, trial, line in found[:TRIALS]
-    ]
-    if not rows:
-        return None
-    head = ["trial", "of", "seed", data.axis, "as a run folder with checkpoint, curves and report"]
-    return Section(
-        "Best trials",
-        table(head, rows, caption="The best trial of each of the best settings", numeric=[2, 3]),
-    )
-
-
 def _source(data: SweepData, folder: str) -> Section:
     description = data.description
     definition = {name: value for name, value in description.definition.items() if name != "base"}
     text = yaml.safe_dump(_plain(definition), sort_keys=False, allow_unicode=True, width=100)
     commands = [
+        (
+            f"{command_line('sweep trial', folder)} TRIAL",
+            "a trial as a run folder with checkpoint, curves and report",
+        ),
         (command_line("sweep show", folder), "all settings with statistics"),
         (command_line("sweep compare", folder), "significance tests"),
         (f"{command_line('sweep export', folder)} -o trials.csv", "every trial"),
