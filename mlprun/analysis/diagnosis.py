@@ -47,8 +47,6 @@ ROWS = 10_000
 ALONE = 0.99
 """share of rows that a single feature predicts where it may hold the target"""
 BOUNDS = {"tanh": (-1, 1), "hard_tanh": (-1, 1), "logistic": (0, 1), "hard_logistic": (0, 1)}
-UNCERTAIN = 0.08
-"""width of the interval of an accuracy that is worth a note"""
 
 
 class Finding(NamedTuple):
@@ -243,19 +241,6 @@ def _beside(case: _Case, name: str, value: float) -> str:
     return f"{case.split} {case.metric}: {mine}, {name} {_shown(case, value)}"
 
 
-def _uncertainty(case: _Case) -> Iterator[Finding]:
-    rows = case.rows(case.split)
-    if case.metric != "accuracy" or not rows or not case.has_own_rows:
-        return
-    interval = statistics.success_rate(round(case.of(case.split) * rows), rows).interval
-    if interval is not None and interval.high - interval.low > UNCERTAIN:
-        about = f"{(interval.high - interval.low) / 2:.0%}"
-        claim = f"{rows:,} {case.split} rows are few: the accuracy is known to about {about}."
-        evidence = f"95% interval {interval.low:.1%} to {interval.high:.1%}"
-        yield Finding("uncertainty", "note", claim, evidence,
-                      "more test rows, or cross-validation: folds in a sweep")  # fmt: skip
-
-
 def _test_far_from_dev(case: _Case) -> Iterator[Finding]:
     dev, test, rows = case.of("dev"), case.of("test"), (case.rows("dev"), case.rows("test"))
     if case.metric != "accuracy" or not all(rows) or not math.isfinite(dev + test):
@@ -433,50 +418,34 @@ def _duplicates(case: _Case) -> Iterator[Finding]:
 
 def _single_feature(case: _Case) -> Iterator[Finding]:
     experiment = case.experiment
-    if (
-        experiment is None
-        or "train" not in experiment.fixed
-        or case.config.architecture.vocabulary is not None
-    ):
+    if experiment is None or case.config.architecture.vocabulary is not None:
         return
-    rows, names = experiment.fixed["train"], experiment.preprocessing.names
+    rows, names = experiment.fixed.get("train"), experiment.preprocessing.names
+    if rows is None or len(rows) < 30 or len(names) < 2:
+        return
     inputs = np.asarray(rows.inputs[:ROWS], np.float64)
-    if len(names) < 2 or len(inputs) < 30:
-        return
     truth = np.asarray(rows.truth[:ROWS], np.float64).reshape(len(inputs), -1)[:, 0]
-    score = _class_share if experiment.classes is not None else _squared_correlation
-    shares = [score(column, truth) for column in inputs.T]
+    groups = [truth == one for one in np.unique(truth)] if experiment.classes is not None else None
+    shares = [_explained(column, truth, groups) for column in inputs.T]
     best = int(np.argmax(shares))
     if shares[best] >= ALONE:
         claim = f"The input {names[best]!r} alone predicts the target: it may hold what is to be predicted."
-        share = _share(shares[best])
-        evidence = f"it explains {share} of the variance of the target on train rows"
-        if experiment.classes is not None:
-            evidence = f"it tells the class of {share} of train rows"
-        remedy = (
-            "check that it is known when predictions are made; otherwise leave it out of dataset.features"
-        )
+        evidence = f"they share {_share(shares[best])} of their variance on train rows"
+        remedy = "check that it is known when predictions are made, or leave it out of dataset.features"
         yield Finding("leakage", "note", claim, evidence, remedy)
 
 
-def _class_share(column: Array, truth: Floats) -> float:
-    """The share of rows whose class the nearest median of a column tells, beyond equal columns."""
-    classes = np.unique(truth)
-    if len(classes) < 2 or len(classes) > 20:
-        return 0.0
-    medians = np.array([np.median(column[truth == one]) for one in classes])
-    nearest = classes[np.abs(column[:, None] - medians).argmin(axis=1)]
-    largest = max(float(np.mean(truth == one)) for one in classes)
-    return float(np.mean(nearest == truth)) if largest < COMMON else 0.0
-
-
-def _squared_correlation(column: Array, truth: Floats) -> float:
+def _explained(column: Array, truth: Floats, groups: list[Any] | None) -> float:
+    """The share of variance that a column has in common with a number, or between classes."""
     if np.ptp(column) == 0 or np.ptp(truth) == 0:
         return 0.0
-    return float(np.corrcoef(column, truth)[0, 1] ** 2)
+    if groups is None:
+        return float(np.corrcoef(column, truth)[0, 1] ** 2)
+    between = sum(group.mean() * (column[group].mean() - column.mean()) ** 2 for group in groups)
+    return float(between / column.var())
 
 
 RULES = (
     _against_baselines, _ending, _overfitting, _underfitting, _more_epochs, _units,
-    _test_far_from_dev, _uncertainty, _imbalance, _duplicates, _single_feature,
+    _test_far_from_dev, _imbalance, _duplicates, _single_feature,
 )  # fmt: skip

@@ -6,33 +6,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlprun.report.page import Markup, Section, assemble, element, write_page
     from mlprun.report.run import comparison_report, run_report
     from mlprun.report.sweep import sweep_report
 
-__all__ = [
-    "Markup",
-    "Section",
-    "assemble",
-    "comparison_report",
-    "element",
-    "run_report",
-    "sweep_report",
-    "write_page",
-]
+__all__ = ["FILE", "comparison_report", "run_report", "sweep_report"]
 
 FILE = "report.html"
 """the name of a report in the folder of a run or sweep"""
-_MODULES = {
-    "page": ("Markup", "Section", "assemble", "element", "write_page"),
-    "run": ("comparison_report", "run_report"),
-    "sweep": ("sweep_report",),
-}
 
 
 def __getattr__(name: str) -> Any:
     """Import a name when it is first used: importing this package alone loads nothing."""
-    module = next((module for module, names in _MODULES.items() if name in names), None)
-    if module is None:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = "sweep" if name == "sweep_report" else "run"
     return getattr(import_module(f"{__name__}.{module}"), name)

@@ -19,7 +19,7 @@ from mlprun.figures.chart import Axis, HeatMap, Interval, Line, Points, Polygons
 from mlprun.report import raster
 from mlprun.report.page import Markup, element, join
 from mlprun.report.scales import Scale, Tick, scale_of, ticks_of
-from mlprun.report.svg_marks import Drawing, hatching, look, markers, short, text_width
+from mlprun.report.svg_marks import Drawing, look, markers, short, text_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,10 +137,12 @@ def _swatch(mark: Any) -> Markup:
             color = style.GREY if mark.values is not None else mark.color
             drawn = markers(*here, mark.marker, radius, fill=color, edge=mark.edge)
         case _:
-            edge, opacity = getattr(mark, "edge", ""), getattr(mark, "opacity", 1.0)
+            edge, opacity = (
+                getattr(mark, "edge", ""),
+                0.6 if getattr(mark, "hatch", "") else getattr(mark, "opacity", 1.0),
+            )
             box = element("rect", x=2, y=2, width=24, height=10, **look(mark.color, edge, opacity=opacity))
-            lines = element("path", d=hatching(2, 26, 2, 12), **look(stroke=edge, width=0.7))
-            drawn = join(box, lines if getattr(mark, "hatch", "") else None)
+            drawn = box
     return element("svg", drawn, width=28, height=14, viewBox="0 0 28 14", aria_hidden="true")
 
 
@@ -332,11 +334,4 @@ def describe(panel: Panel) -> str:
             ends = (known[0], known[-1], known.min(), known.max())
             first, last, low, high = (style.number(float(one)) for one in ends)
             parts.append(f"{label}: from {first} to {last}, lowest {low}, highest {high}")
-        elif isinstance(mark, Points) and label and len(mark.x):
-            parts.append(f"{label}: {style.format_count(len(mark.x), 'point')}")
-        elif isinstance(mark, HeatMap) and mark.texts and mark.values.size <= 100:
-            parts += [
-                f"row {row + 1}: " + ", ".join(texts).replace("\n", " ")
-                for row, texts in enumerate(mark.texts)
-            ]
     return ". ".join(parts)

@@ -157,15 +157,14 @@ class Drawing:
             other(np.broadcast_to(mark.base, np.shape(mark.start))),
             other(mark.height),
         )
-        bars, lines = list[str](), list[str]()
+        bars = list[str]()
         for a, b, c, d in np.round(np.column_stack(sides), 1).tolist():
             x1, x2, y1, y2 = (a, b, c, d) if mark.along == "x" else (c, d, a, b)
             if all(map(math.isfinite, (x1, x2, y1, y2))):
                 bars.append(f"M{x1:g} {y1:g}H{x2:g}V{y2:g}H{x1:g}z")
-                lines.append(hatching(*sorted((x1, x2)), *sorted((y1, y2))) if mark.hatch else "")
-        drawn = element("path", d="".join(bars), **look(mark.color, mark.edge, width=0.8))
-        over = element("path", d="".join(lines), **look(stroke=mark.edge or style.BLACK, width=0.7))
-        return join(drawn, over if mark.hatch else None)
+        # hatches are too dense for screens: such bars are paler
+        opacity = 0.6 if mark.hatch else 1.0
+        return element("path", d="".join(bars), **look(mark.color, mark.edge, width=0.8, opacity=opacity))
 
     def _heat_map(self, mark: HeatMap) -> Markup:
         rows, columns = mark.values.shape
@@ -388,17 +387,6 @@ def _outline(marker: str, radius: float) -> str:
     corners = np.array(SHAPES[marker]) * radius
     moves = np.diff(np.vstack([[0, 0], corners]), axis=0)
     return "m" + " ".join(f"{a:.1f} {b:.1f}" for a, b in moves) + "z"
-
-
-def hatching(x1: float, x2: float, y1: float, y2: float) -> str:
-    """Lines from lower left to upper right through a rectangle."""
-    found, step = [], 6.0
-    for k in range(math.ceil((x1 + y1) / step), math.floor((x2 + y2) / step) + 1):
-        total = k * step  # points with x + y = total
-        a, b = max(x1, total - y2), min(x2, total - y1)
-        if b > a:
-            found.append(f"M{a:.1f} {total - a:.1f}L{b:.1f} {total - b:.1f}")
-    return "".join(found)
 
 
 def look(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import yaml
 
 from mlprun import figures
 from mlprun.analysis import columns, report_text
@@ -15,18 +14,15 @@ from mlprun.errors import UsageError, command_line
 from mlprun.figures import style
 from mlprun.figures.chart import Text
 from mlprun.figures.sweeps.dimensions import configuration_label, format_value
-from mlprun.parts.notation import inline
 from mlprun.report import raster, svg
 from mlprun.report.page import Child, Markup, Section, assemble, element, facts, join, section, table
 from mlprun.report.run import metric_text
 from mlprun.sweeps.folder import open_sweep
 from mlprun.sweeps.objective import UNSOUND
+from mlprun.training import metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mlprun.analysis.comparisons import Pair
-    from mlprun.analysis.summary import ConfigurationSummary
     from mlprun.figures import SweepData
 
 ROWS = 200
@@ -36,8 +32,6 @@ TALL = 20
 SENTENCES = 6
 """comparisons in words, at most"""
 HUES = 16
-STOPS = 60
-"""values of a parameter at which a filter can begin or end, at most"""
 PARAMETERS = ("parameter", "heat_map", "success", "importance")
 SEEDS = ("curves", "distribution")
 
@@ -192,77 +186,32 @@ def _explorer(data: SweepData) -> Section | None:
     hues, palette = raster.steps_of(scale, values, HUES), raster.colors_at(scale, HUES)
     settings = []
     for line, height, hue in zip(lines, heights, hues, strict=True):
-        label = f"setting {line.setting.id}: {configuration_label(data.dimensions, line.setting.values)}"
-        at = [*_fractions(data, line, len(names) - 1), round(float(height), 5)]
-        label = f"{label}, {metric_text(line.stats.mean)}"
-        settings.append({"id": line.setting.id, "at": at, "color": palette[hue], "label": label})
-    axes = [
-        {"name": style.name(name, 30), "ticks": marked, "stops": _stops(data, k, settings)}
-        for k, (name, marked) in enumerate(zip(names, ticks, strict=True))
-    ]
+        at, texts = [], []
+        for one in data.dimensions[: len(names) - 1]:
+            value = line.setting.values.get(one.path)
+            at.append(round(one.fraction(value), 5) if one.path in line.setting.values else None)
+            texts.append(format_value(value))
+        at, texts = [*at, round(float(height), 5)], [*texts, metric_text(line.stats.mean)]
+        settings.append({"id": line.setting.id, "at": at, "texts": texts, "color": palette[hue]})
+    axes = [{"name": style.name(name, 30), "ticks": one} for name, one in zip(names, ticks, strict=True)]
     content = element("div", svg.figure(chart, of=data.name), class_="explorer")
     values_of_page = {"explore": {"axes": axes, "settings": settings}}
     return Section("Explore", content, scripts=("explore.js",), data=values_of_page)
 
 
-def _fractions(data: SweepData, line: ConfigurationSummary, count: int) -> list[float | None]:
-    """Where the values of a setting stand on the first axes."""
-    found = [one.fraction(line.setting.values[one.path]) if one.path in line.setting.values else None
-             for one in data.dimensions[:count]]  # fmt: skip
-    return [None if one is None else round(float(one), 5) for one in found]
-
-
-def _stops(data: SweepData, axis: int, settings: Sequence[dict[str, Any]]) -> list[tuple[float, str]]:
-    """Places on an axis where a filter can begin or end, with what they are called."""
-    if axis < len(data.dimensions):
-        one = data.dimensions[axis]
-        stops = [
-            (round(one.fraction(level), 5), text) for level, text in zip(one.levels, one.labels, strict=True)
-        ]
-    else:
-        ends = {setting["at"][axis]: setting["label"].rpartition(", ")[2] for setting in settings}
-        stops = sorted(ends.items())
-    chosen = np.linspace(0, len(stops) - 1, min(len(stops), STOPS)).round().astype(int)
-    return [stops[k] for k in chosen]
-
-
-# --- trials and the sweep file
-
-
-def _source(data: SweepData, folder: str) -> Section:
-    description = data.description
-    definition = {name: value for name, value in description.definition.items() if name != "base"}
-    text = yaml.safe_dump(_plain(definition), sort_keys=False, allow_unicode=True, width=100)
-    commands = [
-        (
-            f"{command_line('sweep trial', folder)} TRIAL",
-            "a trial as a run folder with checkpoint, curves and report",
-        ),
-        (command_line("sweep show", folder), "all settings with statistics"),
-        (command_line("sweep compare", folder), "significance tests"),
-        (f"{command_line('sweep export', folder)} -o trials.csv", "every trial"),
-    ]
-    listed = [(element("code", command), what) for command, what in commands]
-    base = {
-        name: inline(value) for name, value in description.base.items() if value not in (None, (), [], {})
+def _source(data: SweepData, folder: str) -> Section | None:
+    definition = dict(data.description.definition)
+    base = metadata.as_yaml(definition.pop("base", {}))
+    commands = {
+        f"{command_line('sweep trial', folder)} TRIAL": "a trial as a run, which has a report too",
+        command_line("sweep compare", folder): "significance tests",
+        f"{command_line('sweep export', folder)} -o trials.csv": "every trial",
     }
-    rows = [(name, element("code", value)) for name, value in base.items()]
-    return Section(
+    return section(
         "Sweep file",
-        join(
-            element("pre", element("code", text), tabindex=0),
-            element(
-                "details",
-                element("summary", "Base config"),
-                table(["section", "value"], rows, caption="Base config"),
-            ),
-            table(["command", "purpose"], listed, caption="Commands"),
+        element("pre", element("code", metadata.as_yaml(definition)), tabindex=0),
+        table(["command", "purpose"], [(element("code", one), what) for one, what in commands.items()]),
+        element(
+            "details", element("summary", "Base config"), element("pre", element("code", base), tabindex=0)
         ),
     )
-
-
-def _plain(value: Any) -> Any:
-    """A value as YAML writes it without tags."""
-    if isinstance(value, dict):
-        return {str(name): _plain(one) for name, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value

@@ -112,13 +112,12 @@ def test_divergence_and_unfinished_runs_are_warnings(moons):
     assert "mlprun resume RUN" in kinds(found(moons, state="interrupted"))["unfinished"].remedy
 
 
-def test_few_test_rows_and_splits_that_differ_are_found(moons):
+def test_splits_that_differ_are_found(moons):
     far = figures_of(
         splits({"loss": 1, "accuracy": 1.0}, {"loss": 1, "accuracy": 1.0}, {"loss": 1, "accuracy": 0.5}), {}
     )
     finding = kinds(found(moons, metrics=far))
     assert finding["splits"].level == "warning"
-    assert "20 test rows are few" in finding["uncertainty"].claim
 
 
 def test_dead_and_saturated_units_are_counted(moons, tmp_path):
@@ -152,7 +151,7 @@ def test_rows_that_repeat_and_a_feature_that_is_the_target_are_found(tmp_path):
     finding = kinds(diagnose(run.status, run.history, run.best, run.best.experiment))
     assert finding["duplicates"].level == "warning"
     assert finding["duplicates"].claim.startswith("20 of 20 test rows")
-    assert "100" in finding["leakage"].evidence
+    assert finding["leakage"].evidence.startswith("they share 100")
 
 
 def test_unbalanced_classes_are_found(tmp_path):

@@ -40,7 +40,9 @@ def test_hostile_names_are_shown_and_never_reach_markup(pages, parsed, name):
 @pytest.mark.parametrize("name", ["classes", "numbers", "moons"])
 def test_a_page_loads_nothing_and_has_no_names_but_the_namespace(pages, name):
     text = pages[name].decode()
-    markup = re.sub(r"http://www.w3.org/2000/svg|&[a-z#0-9]+;|url\(https://example|https://example.org\S*", "", text)
+    markup = re.sub(
+        r"http://www.w3.org/2000/svg|&[a-z#0-9]+;|url\(https://example|https://example.org\S*", "", text
+    )
     assert not re.search(r"(https?:)?//[a-z]+\.", markup)
     assert "Content-Security-Policy" in text
     assert len(pages[name]) < 400_000

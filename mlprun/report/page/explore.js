@@ -2,6 +2,10 @@
 {
   const { axes, settings } = pageData("explore");
   const holder = document.querySelector(".explorer");
+  axes.forEach((axis, k) => {
+    const texts = new Map(settings.filter((one) => one.at[k] !== null).map((one) => [one.at[k], one.texts[k]]));
+    axis.stops = [...texts].sort((a, b) => a[0] - b[0]);
+  });
   const width = 940, height = 330, low = height - 14, high = 34, left = 60, right = 90;
   const x = (k) => left + (k * (width - left - right)) / Math.max(1, axes.length - 1);
   const y = (share) => low - share * (low - high);
@@ -21,7 +25,7 @@
   const lines = settings.map((setting) => {
     const corners = setting.at.map((share, k) => `${x(k)} ${y(share === null ? -1 : share)}`);
     const line = draw("path", { d: "M" + corners.join("L"), stroke: setting.color, class: "line" });
-    line.append(draw("title", {}, setting.label));
+    line.append(draw("title", {}, `setting ${setting.id}: ${axes.map((axis, k) => axis.name + " " + setting.texts[k]).join(", ")}`));
     return line;
   });
   const bands = axes.map((axis, k) => {
