@@ -51,7 +51,7 @@ class Bound(NamedTuple):
 # the playground, figures and the terminal 3,500 and 35,000.
 BOUNDS = {
     "code lines": Bound(29_500),
-    "tokens": Bound(310_000),
+    "tokens": Bound(300_000),
     "files": Bound(240),
     "median lines of a file": Bound(120, at_least=True),
     "lines of the longest file": Bound(800),

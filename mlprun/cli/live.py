@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,8 +43,6 @@ COLORS = (
     *((204, 121, 167), (240, 228, 66), (136, 51, 238), (102, 51, 17)),
 )
 """of the classes"""
-SHADES = " .:+*#"
-"""from the lowest to the highest value, where there are no colours"""
 
 
 class LiveView:
@@ -77,7 +76,7 @@ class LiveView:
         """Return the lines of the map and of the sparklines for a terminal of the present size."""
         columns, rows = terminal_size()
         with np.errstate(all="ignore"):  # of a run that diverges
-            has_map = self._engine is not None and rows >= LEAST and columns >= LEAST
+            has_map = self._engine is not None and has_color() and min(rows, columns) >= LEAST
             lines = self._map(run, columns - 1, rows - 5) if has_map else []
             for (split, losses), shade in zip(self._losses.items(), (BLUE, ORANGE), strict=True):
                 curve = sparkline(losses, max(1, min(WIDEST, columns - 1) - 6))
@@ -85,7 +84,7 @@ class LiveView:
         return lines
 
     def _map(self, run: TrainingRun, columns: int, rows: int) -> list[str]:
-        """Return the map in half blocks, each two pixels, or in characters where there are no colours."""
+        """Return the map in half blocks, each two pixels."""
         low, high = self._inputs.min(axis=0), self._inputs.max(axis=0)
         room = MARGIN * np.where(high > low, high - low, 1.0)
         low, high = low - room, high + room
@@ -98,8 +97,6 @@ class LiveView:
         assert self._engine is not None
         outputs = self._engine.outputs(run.experiment, run.state.model, inputs, device="cpu")
         values = np.asarray(outputs, np.float64).reshape(height, width, -1)
-        if not has_color():
-            return _shaded(values[::2])
         pixels = _colored(values, run)
         points, truth = self._points
         at = np.rint((points - low) / (high - low) * (width - 1, height - 1)).astype(np.int64)
@@ -131,23 +128,9 @@ def _color_of(classes: Array) -> Array:
     return colors
 
 
-def _shaded(values: Array) -> list[str]:
-    """Return characters that are the darker the higher the first output, or the class's number."""
-    one = values.argmax(axis=2) if values.shape[2] > 1 else values[:, :, 0]
-    span = one.max() - one.min()
-    level = np.nan_to_num((one - one.min()) / span if span else one * 0)
-    return ["".join(SHADES[k] for k in row) for row in np.rint(level * (len(SHADES) - 1)).astype(int)]
-
-
 def _half_blocks(upper: Array, lower: Array) -> str:
     """Return a line of two rows of pixels; neighbours of the same colours share one escape sequence."""
-    runs: list[tuple[tuple[str, str], int]] = []
-    for one, two in zip(
-        np.rint(upper).astype(int).tolist(), np.rint(lower).astype(int).tolist(), strict=True
-    ):
-        codes = foreground(one), background(two)
-        if runs and runs[-1][0] == codes:
-            runs[-1] = codes, runs[-1][1] + 1
-        else:
-            runs.append((codes, 1))
-    return "".join(paint("▀" * count, *codes) for codes, count in runs)
+    pairs = zip(np.rint(upper).astype(int).tolist(), np.rint(lower).astype(int).tolist(), strict=True)
+    return "".join(
+        paint("▀" * len(list(same)), foreground(one), background(two)) for (one, two), same in groupby(pairs)
+    )

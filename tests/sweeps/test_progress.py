@@ -27,4 +27,4 @@ def test_the_first_line_comes_after_a_moment(capsys, monkeypatch) -> None:
     capsys.readouterr()
     now[0] = 150.0
     follower.report(3, 50.0)
-    assert capsys.readouterr().err == "3 of 8 trials, 50 s, about 2 minutes left\n"
+    assert capsys.readouterr().err == "3 of 8 trials, 50 s, about 2 min 05 s left\n"

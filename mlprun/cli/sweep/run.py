@@ -10,7 +10,7 @@ from typer import Argument, Option
 from mlprun import api
 from mlprun.cli.options import AllowCode, DryRun, Out, Overrides  # noqa: TC001 -- Typer reads them
 from mlprun.cli.progress import Piece, ProgressReporter, clock
-from mlprun.cli.terminal import Output  # noqa: TC001 -- Typer reads it
+from mlprun.cli.terminal import Output, duration
 from mlprun.errors import command_line
 from mlprun.sweeps.objective import test_data_warning
 
@@ -259,14 +259,6 @@ def progress_summary(folder: str, done: int, total: int) -> str:
 
 def _count(number: int, singular: str, plural: str = "") -> str:
     return f"{number} {singular if number == 1 else plural or singular + 's'}"
-
-
-def duration(seconds: float) -> str:
-    """Return an estimated time in suitable units."""
-    for unit, size in (("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(1, round(seconds))} s"
 
 
 def _search_warning(plan: Plan) -> Iterator[str]:
