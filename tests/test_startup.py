@@ -11,7 +11,7 @@ import pytest
 from mlprun.parts.initial_parameters import matches_torch
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-HEAVY = ("torch", "sklearn", "scipy", "numba", "matplotlib")
+HEAVY = ("torch", "sklearn", "scipy", "numba", "matplotlib", "polars")
 PROBE = """
 import json, sys
 from mlprun.cli import main
@@ -30,7 +30,6 @@ COMMANDS = (
     "resume runs/run-001 --epochs 30",
     "reproduce runs/run-001",
     "eval runs/run-001",
-    "eval runs/run-001 --data rows.csv",
     "predict runs/run-001 rows.csv",
     "show runs/run-001",
     "ls --sort dev_loss --where dataset=xor",
@@ -38,6 +37,7 @@ COMMANDS = (
     f"play {CONFIGS}/iris.yaml --no-open",
     "tag runs/run-001 first",
     "note runs/run-001 text",
+    "eval runs/run-001 --data rows.csv",  # a table with labels, which polars reads
     "rm runs/run-001",
 )
 
@@ -57,4 +57,8 @@ def test_runs_on_the_fused_engine_import_no_heavy_package(tmp_path):
     (tmp_path / "rows.csv").write_text("x1,x2,xor\n0.5,0.25,1\n1,0,0\n")
     (tmp_path / "first").mkdir()
     modules_after(COMMANDS[:1], tmp_path / "first")  # compiles the kernels, if need be
-    assert modules_after(COMMANDS, tmp_path) == [[command, 0, []] for command in COMMANDS]
+    expected = [
+        [command, 0, ["polars"] * command.startswith(("eval runs/run-001 --data", "rm"))]
+        for command in COMMANDS
+    ]
+    assert modules_after(COMMANDS, tmp_path) == expected

@@ -40,7 +40,8 @@ def read_rows(
     header = _Header(preprocessing, preprocessing.input_names + target_names)
     # labels and categories that look like numbers must stay the text that training met
     text = any(preprocessing.categories) or (targets and preprocessing.classes is not None)
-    sheet = read(source, header=header, text=text)
+    numbers = not targets and all(seen is None for seen in preprocessing.categories)
+    sheet = read(source, header=header, text=text, numbers=numbers)
     _check_columns(sheet, header.names)
     inputs = np.empty((sheet.rows, len(preprocessing.inputs)))
     categories: list[Names | None] = []
@@ -108,10 +109,12 @@ def _check_columns(sheet: Sheet, needed: Names) -> None:
 
 
 def _input(
-    sheet: Sheet, series: pl.Series, preprocessing: Preprocessing, index: int
+    sheet: Sheet, series: pl.Series | Floats, preprocessing: Preprocessing, index: int
 ) -> tuple[Floats, Names | None]:
     """One input column: numbers, or indices into the categories of this table."""
     seen = preprocessing.categories[index]
+    if isinstance(series, np.ndarray):
+        return series, None
     if seen is None:
         settled = columns.resolve_column_type(series, sheet, may_be_empty=True)
         values, known = columns.numbers(settled, sheet), None

@@ -12,7 +12,7 @@ from mlprun.errors import DataError, MlprunError
 from mlprun.experiment.preprocessing import fit
 from mlprun.experiment.rows import read_rows
 from mlprun.parts.data import Data
-from mlprun.parts.datasets.table import Table
+from mlprun.parts.datasets.table import Table, delimited
 
 TRAIN = "size,colour,kind\n1.5,red,rose\n2.5,blue,iris\n3.5,red,iris\n4.5,green,rose\n"
 
@@ -255,3 +255,40 @@ def test_mutated_rows_give_data_or_an_error_a_user_can_read(tmp_path, draw: rand
         assert "\n" not in str(error)
     else:
         assert np.isfinite(fitted.transform(data, np.arange(len(data.inputs)), float)).all()
+
+
+PLAIN = st.one_of(
+    st.integers(-(10**16), 10**16).map(str),
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.sampled_from(
+        ["-0", "-0.0", "007", "1e5", "1.", ".5", "+1", "0x1", "1_0", " 2", "", "NA", "-", "1e400"]
+    ),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    cells=st.lists(st.tuples(PLAIN, PLAIN), min_size=1, max_size=4),
+    separator=st.sampled_from([",", ";", "\t"]),
+    end=st.sampled_from(["\n", "\r\n"]),
+    head=st.sampled_from(["x0{0}x1", "x1{0} x0 ", "x0{0}x0", "x0{0}x1{0}more", "1{0}2", "\ufeffx0{0}x1", ""]),
+)
+def test_a_table_of_numbers_reads_without_polars_as_it_does_with_it(tmp_path, cells, separator, end, head):
+    lines = [head.format(separator), *map(separator.join, cells)]
+    path = new(tmp_path, (end.join(lines) + end).encode())
+    outcomes = []
+    for small in (delimited.SMALL, -1):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(delimited, "SMALL", small)
+            try:
+                data = read_rows(path, generated(None), targets=False)
+                outcomes.append((data.inputs.tobytes(), data.inputs.shape, data.warnings))
+            except MlprunError as error:
+                outcomes.append(str(error))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_plain_numbers_are_read_without_polars(tmp_path, monkeypatch):
+    monkeypatch.setattr(delimited, "_parse", None)
+    data = read_rows(new(tmp_path, "x1,x0\n-1,2.5e-3\r\n3,4"), generated(None), targets=False)
+    assert data.inputs.tolist() == [[0.0025, -1.0], [4.0, 3.0]]

@@ -14,6 +14,7 @@ import torch
 import mlprun.api as mlprun
 from mlprun.errors import CheckpointError, ConfigError, DataError, UsageError
 from mlprun.storage import provenance
+from mlprun.version import NUMERICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,12 +54,15 @@ def test_nothing_is_said_where_nothing_differs(train: Train, heard: Any) -> None
 
 def test_a_run_of_an_older_version_may_have_other_bytes(train: Train, heard: Any) -> None:
     run = train()
-    assert run.record["numerics"] == run.folder.load_last().checkpoint.meta["numerics"] == 2
+    assert run.record["numerics"] == run.folder.load_last().checkpoint.meta["numerics"] == NUMERICS
     changed(run, lambda record: record.pop("numerics"))
     assert mlprun.reproduce(run.path, callbacks=[heard]).equal
-    assert f"{run.path} was trained with numerics 1, and this version has 2: bytes may differ" in heard.said
+    assert (
+        f"{run.path} was trained with numerics 1, and this version has {NUMERICS}: bytes may differ"
+        in heard.said
+    )
     mlprun.resume(run.path, epochs=20, callbacks=[heard])
-    assert heard.said[-1].endswith("the bytes of an undisturbed run: numerics was 1 and is 2")
+    assert heard.said[-1].endswith(f"the bytes of an undisturbed run: numerics was 1 and is {NUMERICS}")
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import gc
 import hashlib
 import os
 import struct
 import sys
 from array import array
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,7 +25,7 @@ from mlprun import files
 from mlprun.errors import FileError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     CompileCode = Callable[[str], tuple[str, bytes, Callable[[], int]]]
 
@@ -78,7 +79,8 @@ class Kernel:
     def compiled(self, dtype: str) -> Callable[[Sequence[int]], Any]:
         """Return the machine code for a type, as a function of its table."""
         if not self.is_ready(dtype):
-            symbol, code, numba_address = self._compile(dtype)
+            with _no_garbage_collection():
+                symbol, code, numba_address = self._compile(dtype)
             object_code = ObjectCode(symbol, undefined_symbols(code), code)
             try:
                 address, path = link(object_code), self._path(dtype)
@@ -125,6 +127,18 @@ class Kernel:
             return None
         key = hashlib.sha256(repr((self.name, dtype, *_build_key())).encode()).hexdigest()
         return os.path.join(folder, f"{self.name}-{key[:32]}{_SUFFIX}")
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Search for no garbage while Numba compiles: a sixth of the time, for 50 MB of memory."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def compile_kernels(kernels: Sequence[Kernel], dtype: str, message: Callable[[str], None]) -> None:

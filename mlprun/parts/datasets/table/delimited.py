@@ -18,12 +18,14 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mlprun.parts.datasets.table.source import Source, check_size, line_of, shown
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from mlprun.parts.data import Names
+    from mlprun.parts.data import Floats, Names
 
 
 SEPARATORS = (",", "\t", ";")
@@ -78,6 +80,12 @@ HeaderCheck = Callable[[Source, tuple[str, ...]], tuple[str, ...] | None]
 # polars looks at so many rows before it settles the types; a later surprise costs a second reading
 INFERRED = 1000
 
+SMALL, MOST_NAMES = 2**18, 200
+"""bytes and columns of a table of numbers that is read without polars"""
+_PLAIN_HEADER = re.compile(rb"[\t\r !#-~]+")
+# but `-0`, which polars reads as 0 in a column of whole numbers
+_PLAIN_NUMBER = rb"(?!-0+(?:[^0-9.eE]|\Z))-?[0-9]{1,15}(?:\.[0-9]{1,20})?(?:[eE][-+]?[0-9]{1,2})?"
+
 
 @dataclass(frozen=True)
 class _Form:
@@ -107,14 +115,43 @@ def read(
     first = next(_records(source, separator), None)
     if first is None:  # a byte order mark and nothing else
         raise source.empty()
-    names = tuple(cell.strip() for cell in first[1])
-    replaced = header(source, names) if header is not None else None
-    form = _Form(separator, replaced or names, 0 if replaced is not None else 1, text)
-    _check_names(source, form.names)
+    form = _form(source, separator, first[1], header=header, text=text)
     rewritten = [] if all(map(form.pattern().fullmatch, whole_lines(source))) else [_rewritten(source, form)]
     frame = _parse(source, form, lambda: rewritten or whole_lines(source))
     frame.columns = list(form.names)
     return frame, partial(line_of, lambda: islice(_records(source, separator), form.skipped, None))
+
+
+def read_numbers(source: Source, *, header: HeaderCheck | None) -> dict[str, Floats] | None:
+    """The columns of a small text table of nothing but numbers; None for others, which polars reads.
+
+    Importing polars takes longer than all else that predictions for a few rows need.
+    """
+    content = next(source.pieces(SMALL + 1), b"")
+    line, _, rest = content.partition(b"\n")
+    if len(content) > SMALL or not _PLAIN_HEADER.fullmatch(line) or not line.strip():
+        return None
+    separator = "\t" if source.tabs else next((one for one in SEPARATORS if one.encode() in line), ",")
+    names, mark = line.decode().split(separator), separator.encode()
+    row = _PLAIN_NUMBER + (mark + _PLAIN_NUMBER) * (len(names) - 1)
+    if len(names) > MOST_NAMES or not re.fullmatch(rb"(?:%s\r?\n)*%s\r?\n?" % (row, row), rest):
+        return None
+    form = _form(source, separator, names, header=header, text=False)
+    if not form.skipped:
+        return None
+    cells = np.array([float(cell) for cell in rest.replace(mark, b" ").split()])
+    return dict(zip(form.names, cells.reshape(-1, len(names)).T, strict=True))
+
+
+def _form(
+    source: Source, separator: str, first: Sequence[str], *, header: HeaderCheck | None, text: bool
+) -> _Form:
+    """How a table is written whose first line has these cells."""
+    names = tuple(cell.strip() for cell in first)
+    replaced = header(source, names) if header is not None else None
+    form = _Form(separator, replaced or names, 0 if replaced is not None else 1, text)
+    _check_names(source, form.names)
+    return form
 
 
 def _records(source: Source, separator: str) -> Iterator[tuple[int, list[str]]]:

@@ -124,12 +124,22 @@ def _refuse(name: str) -> None:
     raise ValueError(f"{name} is not allowed; write null")
 
 
-def read(source: Source, *, header: delimited.HeaderCheck | None = None, text: bool = False) -> Sheet:
+def read(
+    source: Source,
+    *,
+    header: delimited.HeaderCheck | None = None,
+    text: bool = False,
+    numbers: bool = False,
+) -> Sheet:
     """The table of a source; `header` may refuse or replace the names of a text file's first line.
 
-    With `text` the cells of a text file are not converted. Raises DataError for anything that is
-    not a table.
+    With `text` the cells of a text file are not converted. With `numbers` columns may be arrays. Raises
+    DataError for anything that is not a table.
     """
+    arrays = delimited.read_numbers(source, header=header) if numbers and source.format == "text" else None
+    if arrays is not None:
+        rows = len(next(iter(arrays.values())))
+        return Sheet(source, rows, arrays, lambda row: str(row + 2))
     if source.format == "text":
         frame, find = delimited.read(source, header=header, text=text)
     else:

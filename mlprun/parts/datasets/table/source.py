@@ -108,11 +108,12 @@ class Sheet:
 
     source: Source
     rows: int
-    columns: dict[str, pl.Series]
+    columns: dict[str, Any]
+    """as Series of polars, or as arrays of numbers"""
     find: Callable[[int], str]
     """the position of a row, counted from 0; the source is read again for it"""
 
-    def take(self, names: Iterable[str]) -> Iterator[pl.Series]:
+    def take(self, names: Iterable[str]) -> Iterator[Any]:
         """The columns in this order, text without the spaces around it; each can be taken once."""
         return map(self.columns.pop, names)
 
