@@ -42,9 +42,9 @@ COMMANDS = (
 )
 
 
-def modules_after(commands, folder):
+def modules_after(commands, folder, heavy=HEAVY):
     """For each command its exit code and the heavy packages that are loaded after it."""
-    process = [sys.executable, "-c", PROBE, ",".join(HEAVY), *commands]
+    process = [sys.executable, "-c", PROBE, ",".join(heavy), *commands]
     environment = {**os.environ, "PYTHONPATH": str(CONFIGS.parent)}
     done = subprocess.run(process, cwd=folder, env=environment, capture_output=True, text=True, check=True)
     lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("[")]
@@ -62,3 +62,10 @@ def test_runs_on_the_fused_engine_import_no_heavy_package(tmp_path):
         for command in COMMANDS
     ]
     assert modules_after(COMMANDS, tmp_path) == expected
+
+
+def test_commands_that_read_and_write_text_import_neither_numpy_nor_type_adapters(tmp_path):
+    heavy = (*HEAVY, "numpy._core", "typer._adapters", "importlib.metadata._meta")
+    (tmp_path / "runs").mkdir()
+    commands = ["--help", "schema", "ls", f"validate {CONFIGS}/moons.yaml {CONFIGS}/iris.yaml", "list"]
+    assert modules_after(commands, tmp_path, heavy) == [[command, 0, []] for command in commands]

@@ -48,7 +48,7 @@ COMMANDS: dict[str, str] = {
     "validate": "validate",
     "init": "init",
     "list": "list",
-    "schema": "validate",
+    "schema": "schema",
     "verify": "verify",
     "bench": "bench",
     "doctor": "doctor",

@@ -16,8 +16,8 @@ from mlprun import files, schema
 from mlprun.cli import reference
 from mlprun.cli.infer import infer_table
 from mlprun.cli.options import Force, save
+from mlprun.cli.schema import SCHEMA_FILE, schema_text
 from mlprun.cli.terminal import Output
-from mlprun.cli.validate import SCHEMA_FILE, schema_text
 from mlprun.config.document import from_mapping
 from mlprun.config.tree import printable
 from mlprun.errors import ConfigError, UsageError, command_line

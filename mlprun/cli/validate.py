@@ -1,19 +1,12 @@
-"""`mlprun validate` and `mlprun schema`: the problems of configs and sweep files, and their JSON Schema."""
+"""`mlprun validate`: the problems of configs and sweep files."""
 
 from collections.abc import Sequence
-from typing import Annotated
-
-from pydantic_core import to_json
-from typer import Option
 
 from mlprun import files, schema
-from mlprun.cli.options import AllowCode, Configs, Force, save
+from mlprun.cli.options import AllowCode, Configs
 from mlprun.cli.terminal import Output
 from mlprun.errors import ConfigError, MlprunError, UsageError
-from mlprun.sweeps.definition import Sweep, is_sweep, read
-
-SCHEMA_FILE = "mlprun.schema.json"
-"""name of the schema file that `mlprun init` writes next to a config"""
+from mlprun.sweeps.definition import is_sweep, read
 
 
 def validate_command(
@@ -53,41 +46,6 @@ def validate_command(
         raise failures[0]
     if failures:  # configs that share a base share its problems
         raise ConfigError(list(dict.fromkeys(every)))
-
-
-def schema_command(
-    out: Annotated[str | None, Option(metavar="FILE", help="Write to this file.")] = None,
-    *,
-    sweep: Annotated[bool, Option("--sweep", help="Print the schema of sweep files instead.")] = False,
-    force: Force = False,
-    output: Output,
-) -> None:
-    """Print the JSON Schema of configs or sweep files.
-
-    Includes the description, default and bounds of every option.
-
-    mlprun schema --out mlprun.schema.json
-
-    Editors with a YAML language server complete and check a config that starts
-    with the line
-    # yaml-language-server: $schema=mlprun.schema.json
-
-    --json prints the schema too; with --out, {"schema": FILE}.
-    Exit codes: 0 success, 2 the file exists, 7 it cannot be written.
-    """
-    text = schema_text(sweep=sweep)
-    if out is None:
-        output.data(text)
-        return
-    save(out, text.encode(), force=force)
-    output.message(f"wrote {out}")
-    output.document({"schema": out})
-
-
-def schema_text(*, sweep: bool = False) -> str:
-    """Return the JSON Schema of configs or sweep files."""
-    document = schema.json_schema_of(Sweep) if sweep else schema.json_schema()
-    return to_json(document, indent=2).decode() + "\n"
 
 
 def divide(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -7,7 +7,7 @@ import pytest
 
 from mlprun import cli, schema
 from mlprun.cli.init import template_names
-from mlprun.cli.validate import SCHEMA_FILE
+from mlprun.cli.schema import SCHEMA_FILE
 
 ROWS = "area,colour,y\n" + "1.5,red,yes\n2.0,blue,no\n2.5,red,yes\n3.0,blue,no\n" * 5
 

@@ -1,9 +1,11 @@
 import json
+import sys
 from functools import partial
 
 import pytest
 
 from mlprun import schema
+from mlprun.cli import schema as command
 from mlprun.sweeps.definition import Sweep
 
 
@@ -39,3 +41,19 @@ def test_sweep_files_have_a_schema_with_every_word_and_its_description(call):
     draw = told["$defs"]["Draw"]["properties"]
     assert draw["log_uniform"]["anyOf"][0]["prefixItems"] == [{"type": "number"}, {"type": "number"}]
     assert told["properties"]["folds"]["anyOf"][0]["minimum"] == 2
+
+
+def test_the_schema_is_kept_until_it_is_damaged_or_mlprun_changes(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delitem(sys.modules, "mlprun.schema")
+    texts = iter(["first", "second", "third", "fourth"])
+    monkeypatch.setattr(command, "_made", lambda *, sweep: next(texts))
+    assert [command.schema_text() for _ in range(3)] == ["first"] * 3
+    assert command.schema_text(sweep=True) == "second"
+    for damage in ("", "[1]", '{"of": 1}'):
+        (tmp_path / "mlprun/schema/config.json").write_text(damage)
+    assert [command.schema_text() for _ in range(2)] == ["third"] * 2
+    monkeypatch.setattr(command, "_SOURCES", ("parts",))
+    assert command.schema_text() == "fourth"
+    monkeypatch.undo()
+    assert json.loads(command.schema_text()) == schema.json_schema()  # user code may have registered parts
