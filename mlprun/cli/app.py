@@ -156,10 +156,6 @@ class LazyModule(ModuleType):
         self.__dict__.update(vars(module))  # for those that hold this object
         return getattr(module, name)
 
-    def call(self, function: str, *arguments: Any, **options: Any) -> Any:
-        """Import the module and call its function."""
-        return self.__getattr__(function)(*arguments, **options)
-
 
 def import_lazily(name: str, *functions: str) -> None:
     """Delay the import of a module until it is used; a module that is already imported stays as it is.
@@ -173,7 +169,9 @@ def import_lazily(name: str, *functions: str) -> None:
         if functions:
             module.__path__ = []  # which Python looks up before a function
         for function in functions:
-            setattr(module, function, partial(module.call, function))
+            setattr(
+                module, function, lambda *_, of=function, **options: module.__getattr__(of)(*_, **options)
+            )
         sys.modules[name] = module
         package, _, last = name.rpartition(".")
         if package:

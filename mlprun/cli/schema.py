@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated
 
 from typer import Option
@@ -18,7 +19,6 @@ from mlprun.errors import FileError
 
 SCHEMA_FILE = "mlprun.schema.json"
 """name of the schema file that `mlprun init` writes next to a config"""
-_SOURCES = ("config", "parts", "schema", "sweeps")
 _MAX_BYTES = 10_000_000
 
 
@@ -77,21 +77,13 @@ def _made(*, sweep: bool) -> str:
 
     from mlprun import schema
 
-    if sweep:
-        document = schema.json_schema_of(import_module("mlprun.sweeps.definition").Sweep)
-    else:
-        document = schema.json_schema()
+    kind = import_module("mlprun.sweeps.definition").Sweep if sweep else None
+    document = schema.json_schema_of(kind) if kind else schema.json_schema()
     return to_json(document, indent=2).decode() + "\n"
 
 
 def _sources() -> str:
-    """Return a digest of the names, sizes and times of all files that determine a schema."""
-    root, pydantic = os.path.dirname(os.path.dirname(__file__)), find_spec("pydantic")
-    paths = [pydantic.origin] if pydantic is not None and pydantic.origin else []
-    for top in _SOURCES:
-        for folder, _, names in sorted(os.walk(os.path.join(root, top))):
-            paths += [os.path.join(folder, name) for name in sorted(names) if name.endswith(".py")]
-    stats = [
-        (path, status.st_size, status.st_mtime_ns) for path in sorted(paths) if (status := os.stat(path))
-    ]
-    return hashlib.sha256(repr((sys.version, stats)).encode()).hexdigest()
+    """Return a digest of the names, sizes and times of the files that determine a schema."""
+    paths = [*Path(__file__).parents[1].rglob("*.py"), Path(str(find_spec("pydantic").origin))]  # type: ignore[union-attr]
+    found = [(path, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(paths)]
+    return hashlib.sha256(repr((sys.version, found)).encode()).hexdigest()

@@ -14,7 +14,7 @@ from abc import ABCMeta
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from threading import RLock
-from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, get_args
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -105,18 +105,10 @@ class Options(BaseModel, metaclass=LazyModel):
         use_attribute_docstrings=False,
     )
 
-    @classmethod
-    def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        """Spare subclasses some time: pydantic evaluates the annotations of class variables for each anew."""
-        own = vars(cls).get("__annotations__", {})
-        own.update(dict.fromkeys(own.keys() & cls.__class_vars__, ClassVar))
 
-
+_OTHERS = ("__class_vars__", "__private_attributes__", "__hash__", "model_config")
 _PENDING |= {
-    name: _Pending(name)
-    for name in vars(Options)
-    if (name.startswith("__pydantic_") and name != "__pydantic_init_subclass__")
-    or name in ("__class_vars__", "__private_attributes__", "__hash__", "model_config")
+    name: _Pending(name) for name in vars(Options) if name.startswith("__pydantic_") or name in _OTHERS
 }
 
 MOST_KEPT = 64
@@ -141,7 +133,6 @@ class Part(Options):
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
         """Take over what user code defines under a former name."""
-        super().__pydantic_init_subclass__(**options)
         for former in _FORMER_NAMES.keys() & vars(cls).keys() - cls.model_fields.keys():
             setattr(cls, _FORMER_NAMES[former], vars(cls)[former])
 
@@ -149,9 +140,7 @@ class Part(Options):
     def names(cls) -> tuple[str, ...]:
         """The names that a config may use for this part; the first is the one that documentation shows."""
         pending = vars(cls).get("__namespace__") or {}
-        hint = pending.get("__annotations__", {}).get("name")
-        if hint is None:
-            return get_args(cls.model_fields["name"].annotation)
+        hint = pending.get("__annotations__", {}).get("name") or cls.model_fields["name"].annotation
         return tuple(re.findall(r"['\"](.+?)['\"]", str(hint)))
 
     @classmethod

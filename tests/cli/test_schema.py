@@ -53,7 +53,7 @@ def test_the_schema_is_kept_until_it_is_damaged_or_mlprun_changes(tmp_path, monk
     for damage in ("", "[1]", '{"of": 1}'):
         (tmp_path / "mlprun/schema/config.json").write_text(damage)
     assert [command.schema_text() for _ in range(2)] == ["third"] * 2
-    monkeypatch.setattr(command, "_SOURCES", ("parts",))
+    monkeypatch.setattr(sys, "version", "another")
     assert command.schema_text() == "fourth"
     monkeypatch.undo()
     assert json.loads(command.schema_text()) == schema.json_schema()  # user code may have registered parts
