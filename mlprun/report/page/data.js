@@ -160,9 +160,9 @@ class Table {
   add(columns, position, truth) {
     const values = this.means();
     columns.forEach((column, i) => (values[column] = position[i]));
-    this.values = Float64Array.of(...this.values, ...values);
-    this.truth = Float64Array.of(...this.truth, truth, ...this.targetNames.slice(1).map(() => 0));
-    this.split = Uint8Array.of(...this.split, 0);
+    this.values = joined(this.values, values);
+    this.truth = joined(this.truth, [truth, ...this.targetNames.slice(1).map(() => 0)]);
+    this.split = joined(this.split, [0]);
     this.isEdited = true;
   }
 
@@ -200,6 +200,13 @@ class Table {
   inUnits(column, value) {
     return value * this.units.scales[column] + this.units.means[column];
   }
+}
+
+function joined(array, more) {
+  const made = new array.constructor(array.length + more.length);
+  made.set(array);
+  made.set(more, array.length);
+  return made;
 }
 
 // So many rows of a generator, the first `share` of them for training.

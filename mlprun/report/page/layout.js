@@ -195,7 +195,7 @@ function showChoices(play) {
 
 function showDatasets(play) {
   const { source, settings } = play, kinds = [];
-  if (play.fixed) kinds.push(["run", `Rows of ${play.json.name}`]);
+  if (play.json.table) kinds.push(["run", `Rows of ${play.json.name}`]);
   for (const [name, { title }] of Object.entries(DATASETS)) kinds.push([name, title]);
   if (source.kind === "file") kinds.push(["file", source.name]);
   const current = source.kind === "generator" ? settings.dataset : source.kind;

@@ -15,8 +15,7 @@ class Playground {
     this.holder = holder;
     this.json = json;
     this.settings = structuredClone({ ...DEFAULTS, ...json.settings, ...(json.table ? {} : readAddress()) });
-    this.fixed = json.table ? readTable(json.table) : null;
-    this.source = this.fixed ? { kind: "run", config: json.config } : { kind: "generator" };
+    this.source = json.table ? { kind: "run", config: json.config } : { kind: "generator" };
     this.fit();
     layOut(this);
     this.start(json.network ? readNetwork(json.network) : null);
@@ -32,7 +31,7 @@ class Playground {
 
   makeTable() {
     const { settings, source } = this, { rows, noise, share, seed } = settings;
-    if (source.kind === "run") return this.fixed;
+    if (source.kind === "run") return readTable(this.json.table);
     if (source.kind === "file") return tableOf(source.records, { target: source.target, share, seed });
     Object.assign(source, { name: settings.dataset, noise, share });
     return generate(settings.dataset, { rows, noise, share, seed });
@@ -379,14 +378,14 @@ function readAddress() {
   const found = {}, isKnown = {
     dataset: (name) => name in DATASETS, inputs: Array.isArray,
     hidden: (layers) => layers.length <= MOST_LAYERS &&
-      layers.every(({ units, activation: { name } }) => units > 0 && units <= 64 && name in ACTIVATIONS),
+      layers.every(({ units, activation: { name } }) => Number.isInteger(units) && units > 0 && units <= 64 && name in ACTIVATIONS),
   };
   for (const part of location.hash.slice(1).split("&")) {
     const [name, text] = part.split("=");
     try {
-      const value = JSON.parse(decodeURIComponent(text)), { kind, options, min = 0, max = Infinity } = CONTROLS[name] ?? {};
+      const value = JSON.parse(decodeURIComponent(text)), { kind, options, min = 0, max = Infinity, step = 0 } = CONTROLS[name] ?? {};
       const isAllowed = isKnown[name] ?? { select: (one) => one in options, check: (one) => typeof one === "boolean" }[kind] ??
-        ((one) => typeof one === "number" && one >= min && one <= max);
+        ((one) => typeof one === "number" && one >= min && one <= max && (step < 1 || Number.isInteger(one)));
       if (IN_ADDRESS.includes(name) && isAllowed(value)) found[name] = value;
     } catch {
       // an address that was changed by hand

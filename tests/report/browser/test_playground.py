@@ -343,7 +343,7 @@ def test_the_address_brings_the_settings_back(opened: Open) -> None:
             0.1,
             3,
         ]
-        page.evaluate('location.hash = \'dataset="nothing"&lr="x"&hidden=[{}]&rows=1e9\'')
+        page.evaluate('location.hash = \'dataset="nothing"&lr="x"&hidden=[{}]&rows=100.5\'')
         page.reload()
         assert js(page, "[p.settings.dataset, p.settings.lr, p.settings.hidden.length, p.settings.rows]") == [
             "moons",
