@@ -151,7 +151,7 @@ def table(
         element("tbody", body),
     )
     # wide tables scroll by themselves, also by keyboard
-    name = caption if isinstance(caption, str) else "table"
+    name = caption if isinstance(caption, str) else f"Table of {head[0]}"
     return element(
         "div",
         element("table", *parts),

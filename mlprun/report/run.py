@@ -176,7 +176,7 @@ def _result(sources: Mapping[str, RunSource]) -> Markup | None:
     ]
     if not rows:
         return None
-    head = ["", *(f"{name.replace('_', ' ')}, {split}" for name, split in columns)]
+    head = ["model", *(f"{name.replace('_', ' ')}, {split}" for name, split in columns)]
     keep = [k for k in range(len(head)) if any(row[k] for row in rows)]
     caption = "Losses are in the units of training"
     positive = next(iter(sources.values())).status.figures.get("positive")
@@ -347,5 +347,5 @@ def _environment(source: RunSource) -> Section | None:
     return section(
         "Reproduce",
         table(["command", "purpose"], [(element("code", one), what) for one, what in commands.items()]),
-        table(["environment", ""], rows),
+        table(["environment", "value"], rows),
     )

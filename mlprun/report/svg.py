@@ -149,18 +149,8 @@ def _swatch(mark: Any) -> Markup:
 def _color_bar(scale: ColorScale) -> Markup:
     """A bar of the colours with numbers under it."""
     width, pad, count = 220.0, 18.0, 32
-    colors = raster.colors_at(scale, count)
-    cells = [
-        element(
-            "rect",
-            x=short(pad + k * width / count),
-            y=0,
-            width=short(width / count + 0.5),
-            height=10,
-            fill=color,
-        )
-        for k, color in enumerate(colors)
-    ]
+    image = raster.png_uri(np.arange(count)[None], raster.colors_at(scale, count))
+    cells = element("image", href=image, x=pad, width=width, height=10, preserveAspectRatio="none")
     place = Scale(scale.low, scale.high, pad, pad + width, scale.is_log)
     ticks = _apart(ticks_of(Axis(ticks=scale.ticks), place, 4), place)
     texts = [

@@ -47,8 +47,10 @@ POINT = 1.5
 """pixels of a point of letters, which are larger than in print"""
 LABELLED = 25
 """corners of an outline that has room for a label, at least"""
-CELLS = 400
-"""cells that are drawn as rectangles, at most; more are an image"""
+SMOOTH = 100
+"""columns of cells that are points of a surface, at least"""
+PIXELS = {"image_rendering": "pixelated"}
+
 SHAPES: dict[str, tuple[tuple[float, float], ...]] = {
     "s": ((-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)),
     "^": ((0, -1.2), (1.1, 0.8), (-1.1, 0.8)),
@@ -182,20 +184,12 @@ class Drawing:
             "width": short(abs(xs[-1] - xs[0])),
             "height": short(abs(ys[-1] - ys[0])),
         }
-        if rows * columns > CELLS:
-            # an axis that runs the other way has its first row on top
-            steps = steps[:, ::-1] if xs[0] > xs[-1] else steps
-            image = raster.png_uri(steps[::-1] if ys[0] < ys[-1] else steps, palette)
-            smooth = None if columns >= 100 and not mark.palette else "pixelated"
-            return element("image", href=image, preserveAspectRatio="none", image_rendering=smooth, **box)
-        parts = [element("rect", class_="empty", **box)]
-        for step in np.unique(steps[steps >= 0]):
-            d = "".join(
-                f"M{xs[c]:.1f} {ys[r]:.1f}H{xs[c + 1]:.1f}V{ys[r + 1]:.1f}H{xs[c]:.1f}z"
-                for r, c in zip(*np.nonzero(steps == step), strict=True)
-            )
-            parts.append(element("path", d=d, fill=palette[step]))
-        return join(parts, self._cell_texts(mark, steps, palette, (xs, ys)))
+        # an axis that runs the other way has its first row on top
+        turned = steps[:: -1 if ys[0] < ys[-1] else 1, :: -1 if xs[0] > xs[-1] else 1]
+        look_of = {"preserveAspectRatio": "none"} | ({} if columns >= SMOOTH and not mark.palette else PIXELS)
+        image = element("image", href=raster.png_uri(turned, palette), **box, **look_of)
+        empty = element("rect", class_="empty", **box) if (steps < 0).any() else None
+        return join(empty, image, self._cell_texts(mark, steps, palette, (xs, ys)))
 
     def _cell_texts(
         self, mark: HeatMap, steps: Any, palette: list[str], edges: tuple[Array, Array]
