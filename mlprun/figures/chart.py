@@ -233,8 +233,8 @@ class ColorScale:
     low: float
     high: float
     is_log: bool = False
-    palette: Literal["cividis", "cividis_r", "Blues", "surface", "diverging"] = "cividis"
-    """`diverging` is white in the middle"""
+    palette: Literal["cividis", "cividis_r", "Blues", "surface", "diverging", "signed"] = "cividis"
+    """`diverging` and `signed` are white in the middle"""
     ticks: tuple[float, ...] | None = None
 
 
@@ -354,7 +354,7 @@ def height_of(panel: Panel, *, columns: int = 1, width: float = style.PAGE, side
     (left, right), (bottom, top) = (axis.limits or (0.0, 1.0) for axis in (panel.x, panel.y))
     across, up = (right or 0.0) - (left or 0.0), (top or 0.0) - (bottom or 0.0)
     ratio = abs(up / across)
-    return float(np.clip((width - side) / columns * ratio, 1.2, 4.0))
+    return float(np.clip((width - side) / columns * ratio, 0.4, 4.0))
 
 
 def evenly_spaced(count: int, most: int) -> NDArray[np.int64]:

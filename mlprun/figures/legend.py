@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from mlprun.figures.chart import HEADING, Band, Bars, Interval, Line, Points, Polygons, Segments, Text
+from mlprun.figures.chart import HEADING, Band, Bars, Line, Points, Polygons, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
     from mlprun.figures.chart import Array, Axis, Chart, Mark, Panel
 
@@ -79,17 +79,21 @@ def _place(panel: Panel, entries: dict[str, Any], inches: tuple[float, float]) -
 
 def positions(panel: Panel) -> Array:
     """Places [N, 2] of what a panel shows, from 0 to 1 between its edges; lines count by their length."""
-    pairs = [np.column_stack(pair) for mark in panel.marks for pair in _outline(mark)]
-    every = np.concatenate([np.empty((0, 2)), *pairs])
-    scaled = [_scaled(every[:, side], axis) for side, axis in enumerate((panel.x, panel.y))]
-    pieces = np.split(np.column_stack(scaled), np.cumsum([len(pair) for pair in pairs])[:-1])
-    unit = np.concatenate([np.empty((0, 2)), *map(_evenly, pieces)])
-    return np.asarray(unit[np.isfinite(unit).all(axis=1)])
+    found = [
+        (isinstance(mark, Line | Band), np.array(pair)) for mark in panel.marks for pair in _outline(mark)
+    ]
+    every = np.concatenate([np.empty((2, 0)), *(pair for _, pair in found)], axis=1)
+    unit = np.column_stack(
+        [_scaled(side, axis) for side, axis in zip(every, (panel.x, panel.y), strict=True)]
+    )
+    parts = np.split(unit, np.cumsum([pair.shape[1] for _, pair in found])[:-1])
+    known = [part[np.isfinite(part).all(axis=1)] for part in parts]
+    lines = [is_line for is_line, _ in found] or [False]
+    return np.concatenate([_evenly(part) if line else part for line, part in zip(lines, known, strict=True)])
 
 
 def _evenly(places: Array) -> Array:
     """Places [N, 2] along a line through known ones, STEPS for each length of a panel's side."""
-    places = places[np.isfinite(places).all(axis=1)]
     if len(places) < 2:
         return places
     lengths = np.append(0, np.cumsum(np.hypot(*np.diff(places, axis=0).T)))
@@ -97,40 +101,24 @@ def _evenly(places: Array) -> Array:
     return np.column_stack([np.interp(along, lengths, side) for side in places.T])
 
 
-def _outline(mark: Mark) -> Iterator[tuple[Array, Array]]:
+def _outline(mark: Mark) -> Sequence[tuple[Array, Array]]:
+    """Positions of a mark; guides across the whole panel and lines between units may be hidden in part."""
     match mark:
-        case Line() if np.isinf(mark.x).any() or np.isinf(mark.y).any():
-            return  # a guide across the panel may be hidden in part
-        case Line():
-            yield from ((mark.x, y) for y in np.atleast_2d(mark.y))
-        case Band() | Bars() | Interval():
-            yield from (pair if mark.along == "x" else pair[::-1] for pair in _along(mark))
-        case Points():
-            yield from map(_alone, mark.x, mark.y)
-        case Text():
-            yield from (_alone(x, y) for x, y in zip(mark.x, mark.y, strict=True) for _ in range(STEPS // 4))
-        case Segments():
-            for x0, y0, x1, y1 in zip(mark.x0, mark.y0, mark.x1, mark.y1, strict=True):
-                yield np.array([x0, x1]), np.array([y0, y1])
-        case Polygons():
-            yield from map(_alone, *mark.corners.mean(axis=1).T)
-
-
-def _along(mark: Band | Bars | Interval) -> Iterator[tuple[Array, Array]]:
-    """Positions on the axis of a mark with those on the other."""
-    match mark:
+        case Line() if not (np.isinf(mark.x).any() or np.isinf(mark.y).any()):
+            return [(mark.x, y) for y in np.atleast_2d(mark.y)]
         case Band():
-            yield from ((mark.position, side) for side in (mark.low, mark.high))
+            pairs = [(mark.position, mark.low), (mark.position, mark.high)]
         case Bars():
-            middles, base = (mark.start + mark.end) / 2, np.broadcast_to(mark.base, mark.height.shape)
-            yield from zip(np.column_stack([middles] * 2), np.column_stack([base, mark.height]), strict=True)
-        case Interval():
-            ends = np.column_stack([mark.low, mark.high])
-            yield from zip(np.column_stack([mark.position] * 2), ends, strict=True)
-
-
-def _alone(x: float, y: float) -> tuple[Array, Array]:
-    return np.array([x]), np.array([y])
+            pairs = [((mark.start + mark.end) / 2, mark.height * share) for share in (0.5, 1.0)]
+        case Points():
+            return [(mark.x, mark.y)]
+        case Text():
+            return [(mark.x, mark.y)] * (STEPS // 4)
+        case Polygons():
+            return [tuple(mark.corners.mean(axis=1).T)]
+        case _:
+            return []
+    return pairs if mark.along == "x" else [pair[::-1] for pair in pairs]
 
 
 def _scaled(values: Array, axis: Axis) -> Array:

@@ -13,18 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.transforms import blended_transform_factory
 
 from mlprun.figures import style
-from mlprun.figures.chart import (
-    Band,
-    Bars,
-    HeatMap,
-    Interval,
-    Line,
-    Points,
-    Polygons,
-    Region,
-    Segments,
-    Text,
-)
+from mlprun.figures.chart import Band, Bars, HeatMap, Interval, Line, Points, Polygons, Region, Segments, Text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

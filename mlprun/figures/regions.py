@@ -200,7 +200,20 @@ def class_regions(outputs: Array, is_probable: bool, extent: Extent) -> list[Mar
         for step in range(SHADES)
     )
     marks: list[Mark] = [cells(chosen * SHADES + shade, extent, palette)]
-    for index in map(int, np.unique(chosen)):
+    return [*marks, *_outlines(outputs, extent)]
+
+
+def _outlines(outputs: Array, extent: Extent) -> list[Mark]:
+    """Lines around the points where each class has the largest output [R, C, K]."""
+    marks: list[Mark] = []
+    for index in map(int, np.unique(outputs.argmax(axis=2))):
         others = np.delete(outputs, index, axis=2).max(axis=2)
         marks.append(Region(outputs[:, :, index] - others, extent, (0.0,), width=0.9))
     return marks
+
+
+def boundaries(outputs: Array, data: RunData, extent: Extent) -> list[Mark]:
+    """Lines where the predicted class changes, of outputs [R, C, K]."""
+    if outputs.shape[2] > 1:
+        return _outlines(outputs, extent)
+    return [Region(outputs[:, :, 0], extent, (data.config.loss.threshold,), width=0.9)]

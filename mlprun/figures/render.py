@@ -286,7 +286,7 @@ def _label_axes(every: Sequence[Axes], chart: Chart) -> None:
 def _set_axis(axis: MplAxis, wanted: Axis, columns: int) -> None:
     axes, side = axis.axes, axis.axis_name  # type: ignore[attr-defined]
     if wanted.is_hidden:
-        axis.set_visible(False)
+        axis.set_ticks([])
         axes.spines["bottom" if side == "x" else "left"].set_visible(False)
     if wanted.scale == "category":
         axes.grid(visible=False, axis=side)

@@ -207,7 +207,7 @@ def plane_height(panel: Panel, *, columns: int = 1, bar: bool = False) -> float:
     """The height of a chart with one row of panels in a plane."""
     if panel.aspect == "auto":
         return 4.4 if columns == 1 else 2.9
-    return chart.HEADING + chart.height_of(panel, columns=columns, side=1.6 if bar else 0.7)
+    return chart.HEADING + max(1.2, chart.height_of(panel, columns=columns, side=1.6 if bar else 0.7))
 
 
 def marker_size(rows: tuple[SplitRows, ...]) -> float:

@@ -52,6 +52,8 @@ PALETTES: dict[str, tuple[str, ...]] = {
     "surface": ("#6FA3CB", "#B4CFE3", "#E2E8EA", "#F8EDD5", "#FFF2CF"),
     # the first two classes, or less and more: blue and orange of one lightness (86 in CIELAB) around white
     "diverging": ("#bfdbec", WHITE, "#f4d48b"),
+    # the same where no points lie on it
+    "signed": (BLUE, WHITE, ORANGE),
 }
 """colour scales from low to high, linear between these colours in sRGB"""
 GUIDE: Any = {"color": GREY, "width": 1.0, "dashes": (4, 3)}

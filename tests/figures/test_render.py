@@ -39,6 +39,7 @@ def drawn(kind: str, data: RunData, form: str | None = None) -> bytes:
     return figures.encode(chart, form or ("gif" if chart.frames > 1 else "png"), dpi=40)
 
 
+INSIDE = {"network", "gradients", "landscape", "animation"}
 EXPECTED = {
     "moons": set(KINDS) - {"fit", "predictions", "residuals"},
     "hinge": set(KINDS)
@@ -54,15 +55,16 @@ EXPECTED = {
         "residuals",
         "weights",
         "weight_changes",
-        "animation",
+        *INSIDE,
     },
     "two_targets": {
         *("loss", "metrics", "data", "regions", "frames", "outputs", "predictions", "residuals"),
-        *("weights", "weight_changes", "animation"),
+        *("weights", "weight_changes", "units"),
+        *INSIDE,
     },
     "symbols": {
         *("loss", "metrics", "data", "outputs", "confusion", "roc", "precision_recall", "probabilities"),
-        *("weights", "weight_changes", "animation"),
+        *("weights", "weight_changes", "gradients", "landscape", "animation"),
     },
     "fresh": set(KINDS) - {"fit", "predictions", "residuals", "learning_rate", "calibration"},
     "untrained": {
@@ -74,6 +76,9 @@ EXPECTED = {
             "roc",
             "precision_recall",
             "probabilities",
+            "network",
+            "units",
+            "landscape",
         )
     },
     "no_dev": set(KINDS) - {"fit", "predictions", "residuals", "learning_rate", "calibration"},
@@ -95,7 +100,10 @@ def test_each_shape_of_run_has_the_figures_that_apply_to_it(run_data: dict[str, 
 DRAWN = [
     *(("moons", kind) for kind in KINDS if kind in EXPECTED["moons"]),
     *(("line", kind) for kind in ("fit", "predictions", "residuals")),
-    *(("odd", kind) for kind in ("data", "regions", "outputs", "confusion", "probabilities", "weights")),
+    *(
+        ("odd", kind)
+        for kind in ("data", "regions", "outputs", "confusion", "probabilities", "weights", "network")
+    ),
     ("symbols", "data"),
     ("two_targets", "regions"),
     ("hinge", "outputs"),
@@ -108,8 +116,9 @@ def test_every_figure_is_drawn_and_reads_well(shape: str, kind: str, run_data: d
     data = run_data[shape]
     chart = figures.compute(kind, data)
     assert data.name in chart.title
-    assert any(panel.x.label for panel in chart.panels)
-    assert any(panel.y.label for panel in chart.panels)
+    for side in ("x", "y"):
+        axes = [getattr(panel, side) for panel in chart.panels]
+        assert any(axis.label or axis.tick_labels or axis.is_hidden for axis in axes)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a layout that does not fit and a glyph that is missing are warnings
         figure = render.to_matplotlib(chart)
