@@ -69,7 +69,8 @@ def plot_command(
 
     --json prints {"run", "plots": [{"kind", "path"}], "skipped": [{"kind", "reason"}]}
       and for several runs {"runs": [{...}, ...], "together": [{"kind", "path"}]};
-      with --list {"runs": [{"run", "kinds": [{"kind", "default", "summary", "reason" or null}]}]};
+      with --list {"runs": [{"run", "kinds": [...]}]}, where a kind is
+      {"kind", "default", "summary", "reason" or null};
       for sweeps the same with "sweep" and "sweeps" instead of "run" and "runs"
 
     Exit codes: 0 success, 2 usage or nothing to draw, 3 data, 4 run folder, 7 files.

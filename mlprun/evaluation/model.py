@@ -130,14 +130,14 @@ class TrainedModel:
     def hidden_outputs(self, inputs: Array) -> dict[str, Array]:
         """[N, H] activations of every hidden layer of an MLP for preprocessed inputs, by the layer's name.
 
-        A layer with a norm is left out, and all layers of other architectures are. Each is computed by the
-        engine as the output of a network that ends there.
+        Layers with a norm or several activations are left out, as are other architectures. Each is computed
+        by the engine as the output of a network that ends there.
         """
         whole, found = self.config.architecture, {}
         if not isinstance(whole, Mlp):
             return {}
         for number, layer in enumerate(whole.hidden_layers):
-            if layer.norm != "none":
+            if layer.norm != "none" or isinstance(layer.activation, tuple):
                 continue
             front = whole.model_copy(
                 update={

@@ -294,19 +294,6 @@ def scale_of(*values: Any, span: float = 30.0) -> Scale:
     return "log" if len(known) and known.min() > 0 and known.max() / known.min() >= span else "linear"
 
 
-def fitted_axis(label: str, marks: Iterable[Line | Band], span: float) -> Axis:
-    """The axis that shows all of these curves and bands, and of others only what lies between them."""
-    sides = [
-        side for mark in marks for side in ((mark.y,) if isinstance(mark, Line) else (mark.low, mark.high))
-    ]
-    scale = scale_of(*sides, span=span)
-    known = np.concatenate([side[np.isfinite(side)] for side in sides])
-    on = np.log(known) if scale == "log" else known
-    room = 0.05 * float(np.ptp(on)) or 0.5
-    low, high = float(on.min()) - room, float(on.max()) + room
-    return Axis(label, scale, (float(np.exp(low)), float(np.exp(high))) if scale == "log" else (low, high))
-
-
 def horizontal(y: float, label: str = "", **look: Any) -> Line:
     """A line across the whole panel."""
     return Line(np.array([-np.inf, np.inf]), np.array([y, y]), label, **{**style.GUIDE, **look})

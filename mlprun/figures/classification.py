@@ -37,7 +37,6 @@ NAMED = 30
 CALIBRATION_BINS, HISTOGRAM_BINS = 10, 20
 CALIBRATION_ROWS = 50
 """rows of which a calibration says something, at least"""
-PANELS = 3
 DETAILED = 5
 """classes whose cells have shares beside counts, at most"""
 DEFAULT_SPLIT = "split whose rows are drawn; by default test, or dev where there is no test"
@@ -277,7 +276,7 @@ def _unseen(data: RunData, split: str | None) -> str:
 
 @run_figures.register
 class ProbabilityHistograms(ProbabilityFigure):
-    """Histograms of probabilities: of two classes before and after training, of more by true class."""
+    """Histograms of the probability that rows of each class give it, rightly predicted ones and others."""
 
     is_default = False
 
@@ -286,46 +285,20 @@ class ProbabilityHistograms(ProbabilityFigure):
 
     def compute(self, data: RunData) -> Chart:
         epoch, split = self.epoch_of(data), _unseen(data, self.split)
-        predicted = data.predictions(split, epoch)
+        predicted, panels, edges = data.predictions(split, epoch), [], np.linspace(0, 1, HISTOGRAM_BINS + 1)
         assert predicted.classes is not None
-        about, classes = f"{len(predicted.targets):,} rows", predicted.classes
-        if len(classes) > 2:
-            about = f"{data.describe(epoch)}; {about}, each in the panel of its class"
-            axis, labels = "probability of the row's class", ("right", "wrong")
-            looks = [(style.BLUE, ""), (style.VERMILLION, "/////")]
-            pairs = {class_label(classes[k]): of_class(predicted, k) for k in frequent_classes(predicted)}
-        else:
-            labels = class_label(classes[0]), class_label(classes[-1])
-            axis = f"probability of {labels[1]}"
-            looks = [(style.color_of(k, 2), style.HATCHES[k]) for k in range(2)]
-            moments = dict.fromkeys((*data.kept_epochs(PANELS - 1)[:1], epoch))
-            pairs = {
-                data.describe(moment): of_two_classes(data.predictions(split, moment)) for moment in moments
-            }
-        panels = []
-        for title, pair in pairs.items():
-            bases = np.zeros(HISTOGRAM_BINS), pair[0].astype(np.float64)
-            bars = tuple(
-                _stacked(counts, base, label, color, hatch)
-                for counts, base, label, (color, hatch) in zip(pair, bases, labels, looks, strict=True)
+        for index in frequent_classes(predicted):
+            right, wrong = (counts.astype(np.float64) for counts in of_class(predicted, index))
+            bars = (
+                Bars(edges[:-1], edges[1:], right, label="right", color=style.SKY),
+                Bars(edges[:-1], edges[1:], right + wrong, right, "wrong", style.VERMILLION),
             )
-            panels.append(Panel(bars, Axis(axis, limits=(0, 1), ticks=(0, 0.5, 1)), Axis("rows"), title))
+            x = Axis("probability of the row's class", limits=(0, 1), ticks=(0, 0.5, 1))
+            panels.append(Panel(bars, x, Axis("rows"), class_label(predicted.classes[index])))
         title = f"Predicted probabilities: {data.name}, {split}"
+        about = f"{data.describe(epoch)}; {len(predicted.targets):,} rows, each in the panel of its class"
         height = 2.3 if len(panels) <= 4 else 1.7
         return chart.grid_of(title, (about,), panels, columns=5, height=height, share="both")
-
-
-def _stacked(counts: NDArray[np.int64], base: Array, label: str, color: str, hatch: str) -> Bars:
-    """Bars on top of others, without those of no height."""
-    edges, some = np.linspace(0, 1, HISTOGRAM_BINS + 1), counts > 0
-    start, end, low = edges[:-1][some], edges[1:][some], base[some]
-    return Bars(start, end, low + counts[some], low, label, style.lighter(color, 0.5), color, hatch)
-
-
-def of_two_classes(predicted: Predictions) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Counts [HISTOGRAM_BINS] of rows by the probability of the second class: of the first, of the second."""
-    scores, is_second = predicted.probabilities[:, 1], np.asarray(predicted.targets) == 1
-    return _histogram(scores[~is_second]), _histogram(scores[is_second])
 
 
 def of_class(predicted: Predictions, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

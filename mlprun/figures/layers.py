@@ -13,7 +13,7 @@ from mlprun.figures import chart
 from mlprun.figures.chart import Axis, Chart, Line, Panel
 from mlprun.figures.figure import RunFigure, run_figures
 from mlprun.figures.style import LineStyle, name
-from mlprun.figures.units import dead_units, hidden_reason, hidden_values
+from mlprun.figures.units import dead_units, hidden_outputs, hidden_reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,11 +54,12 @@ class LayersOverTraining(RunFigure):
         size = Axis("gradient (root mean square)", "log" if positive else "linear")
         panels, note = [Panel(tuple(marks), axis, size)], ""
         if hidden_reason(data.config) is None:
-            shares = np.array([_dead(data, model) for model in data.snapshots.values()])
-            lines = (
-                Line(x, share, f"layers.{k}", *LineStyle.of(k)) for k, share in enumerate(shares.T[:LAYERS])
-            )
-            if shares.any():
+            shares = [_dead(data, model) for model in data.snapshots.values()]
+            lines = [
+                Line(x, np.array([one[layer] for one in shares]), layer, *LineStyle.of(k))
+                for k, layer in enumerate(list(shares[0])[:LAYERS])
+            ]
+            if any(line.y.any() for line in lines):
                 panels.append(Panel(tuple(lines), axis, Axis("share of dead units", limits=(-0.03, 1.03))))
             else:
                 note = "no dead units"
@@ -88,9 +89,9 @@ def gradients(data: RunData, epoch: int, model: Mapping[str, Any]) -> dict[str, 
     return {layer: float(np.sqrt(np.mean(np.concatenate(some) ** 2))) for layer, some in layers.items()}
 
 
-def _dead(data: RunData, model: Mapping[str, Any]) -> list[float]:
+def _dead(data: RunData, model: Mapping[str, Any]) -> dict[str, float]:
     rows = data.rows("train").inputs[chart.evenly_spaced(len(data.rows("train")), ROWS)]
-    return [float(dead_units(one).mean()) for one in hidden_values(data.config, model, rows)]
+    return {name: float(dead_units(one).mean()) for name, one in hidden_outputs(data, model, rows).items()}
 
 
 def _axis(epochs: Array) -> Axis:

@@ -23,7 +23,6 @@ from matplotlib.text import Text
 from mlprun import files
 from mlprun.config.tree import printable
 from mlprun.figures import style
-from mlprun.figures.legend import legends
 from mlprun.figures.marks import colormap, draw_marks, norm_of
 from mlprun.figures.registry import compute, format_of
 
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis as MplAxis
 
     from mlprun.figures.chart import Axis, Chart, ColorScale
-    from mlprun.figures.legend import Legend
 
 DPI = 200
 FRAME_DPI = 120
@@ -225,13 +223,17 @@ def _draw(chart: Chart) -> NotebookFigure:
     room = 0.07 / chart.height if len(chart.panels) > 1 else 0  # between the title and those of panels
     figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06, rect=(0, 0, 1, 1 - room))
     every = _subplots(figure, chart)
-    for axes, panel, legend in zip(every, chart.panels, legends(chart), strict=True):
+    known = set[str]()
+    for axes, panel in zip(every, chart.panels, strict=True):
         handles = draw_marks(axes, panel, panel.colors or chart.colors)
         axes.set_title(panel.title, loc="left", pad=4)
         axes.set_aspect(panel.aspect)
         for axis, wanted in ((axes.xaxis, panel.x), (axes.yaxis, panel.y)):
             _set_axis(axis, wanted, chart.columns)
-        _draw_legend(axes, legend, handles)
+        new = {label: handle for label, handle in handles.items() if label not in known}
+        known |= new.keys()
+        if new:  # where it hides least
+            axes.legend(list(new.values()), list(new), loc="best").set_zorder(20)
         if panel.colors is not None:
             _draw_bar(panel.colors, [axes])
     _label_axes(every, chart)
@@ -347,15 +349,3 @@ def _draw_bar(scale: ColorScale, every: Sequence[Axes]) -> None:
         _log_ticks(bar.ax.yaxis)
     elif scale.ticks:
         bar.set_ticks(scale.ticks, labels=[style.number(tick) for tick in scale.ticks])
-
-
-def _draw_legend(axes: Axes, legend: Legend, handles: dict[str, Any]) -> None:
-    """The legend of one panel, in its emptiest corner or above it."""
-    labels = list(legend.entries)
-    if not labels:
-        return
-    place: dict[str, Any] = {"loc": legend.place}
-    if legend.place == "above":
-        place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderpad": 0.2}
-    drawn = axes.legend([handles[label] for label in labels], labels, ncols=legend.columns, **place)
-    drawn.set_zorder(20)

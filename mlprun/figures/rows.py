@@ -18,11 +18,9 @@ from mlprun.figures.chart import (
     Mark,
     Panel,
     Points,
-    Polygons,
     Region,
     Text,
 )
-from mlprun.figures.density import hexagons
 from mlprun.figures.figure import NetworkFigure, RunFigure, run_figures
 from mlprun.figures.style import SPLITS
 
@@ -33,9 +31,7 @@ if TYPE_CHECKING:
 
 ROWS = 2000
 """rows drawn as points in one chart, at most: evenly spread ones"""
-DENSE = 100_000
-"""rows of a split that densities are computed from, at most"""
-DENSITY_BINS = 80
+DENSITY_BINS = 60
 NAMING, NEIGHBOURS = 600, 8
 """rows that places of class names are chosen from, at most, and their neighbours that count"""
 NAMED_CLASSES = len(style.COLORS)
@@ -79,7 +75,6 @@ class DataFigure(RunFigure):
         if data.classes is None:
             values = np.concatenate([one.truth for one in rows])
             colors = ColorScale(target, float(values.min()), float(values.max()))
-            marks = (*_means(rows, ends), *marks) if is_dense(rows) else marks
         x, y = (Axis(name, limits=side) for name, side in zip(plane.names, ends, strict=True))
         panel = Panel(marks, x, y, aspect="equal" if plane.has_equal_units else "auto")
         note = plane.note if self.features is None else ""
@@ -144,10 +139,6 @@ class SplitRows:
     total: int
     """rows of the split, of which these are some"""
     opacity: Array
-    places: Array
-    """[M, 2] positions of more of them, for densities"""
-    truths: Array
-    """[M]"""
 
 
 def shown_rows(
@@ -169,11 +160,7 @@ def shown_rows(
             opacity = np.ones(len(chosen))
         else:
             positions, opacity = plane.project(rows.inputs[chosen]), plane.opacity(rows.inputs[chosen])
-        dense = (positions, truth[chosen])
-        if share < 1 and plane is not None:
-            some = chart.evenly_spaced(len(rows), DENSE)
-            dense = plane.project(rows.inputs[some]), truth[some]
-        found.append(SplitRows(split, positions, truth[chosen], len(rows), opacity, *dense))
+        found.append(SplitRows(split, positions, truth[chosen], len(rows), opacity))
     return tuple(found)
 
 
@@ -266,7 +253,7 @@ def _outlines(rows: tuple[SplitRows, ...]) -> list[Mark]:
     """Where the densest half and nine tenths of each class are."""
     from scipy.ndimage import gaussian_filter
 
-    places, truth = (np.concatenate([getattr(one, side) for one in rows]) for side in ("places", "truths"))
+    places, truth = (np.concatenate([getattr(one, side) for one in rows]) for side in ("positions", "truth"))
     ends = limits_of(rows)
     marks = list[Mark]()
     for index in map(int, np.unique(truth)):
@@ -281,14 +268,6 @@ def _outlines(rows: tuple[SplitRows, ...]) -> list[Mark]:
         extent = left + across, right - across, bottom + up, top - up
         marks.append(Region(density, extent, tuple(levels), style.COLORS[index], width=1.4))
     return marks
-
-
-def _means(rows: tuple[SplitRows, ...], ends: list[tuple[float, float]]) -> list[Mark]:
-    """Hexagons with the mean target of the rows in them."""
-    places, truth = (np.concatenate([getattr(one, side) for one in rows]) for side in ("places", "truths"))
-    found = hexagons(places, ends)
-    sums = np.bincount(found.cells, weights=truth)
-    return [Polygons(found.corners, sums / found.counts)]
 
 
 def split_marks(rows: tuple[SplitRows, ...]) -> tuple[Mark, ...]:

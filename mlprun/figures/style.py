@@ -37,7 +37,6 @@ The other two lie farthest in CIELAB from those and from each other, whichever c
 """
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1, 1.3), (6, 2, 1, 2), (3, 1, 1, 1, 1, 1), (9, 3))
-HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++", "----", "oooo", "||||", "**")
 SHADES = ("#00224e", "#1a386f", "#434e6c", "#61656f", "#7d7c78", "#9b9476", "#bcae6c", "#dec958", "#fee838")
 """from dark to light, as cividis: Nunez, Anderton and Renslow (2018), doi.org/10.1371/journal.pone.0199239"""
 PALETTES: dict[str, tuple[str, ...]] = {

@@ -59,7 +59,7 @@ def test_all_figures_that_apply_are_drawn_when_asked_for(plotted: Plotted, folde
     code, out, err = plotted(run, "--all", "--dpi", "40")
     drawn = [Path(line).stem for line in out.splitlines()]
     assert code == 0
-    assert {"data", "outputs", "weight_changes"} <= set(drawn)
+    assert {"data", "network", "weight_changes"} <= set(drawn)
     left_out = ", ".join(kind for kind in KINDS if kind not in drawn)
     assert err == f"not drawn: {left_out}; for reasons: mlprun plot {run} --list\n"
     code, _, err = plotted(run, "--all", "--kind", "loss")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from mlprun.analysis.statistics import MIN_SAMPLE
 from mlprun.figures import chart, style
-from mlprun.figures.chart import Band, Chart, Line, Mark, Panel
+from mlprun.figures.chart import Axis, Band, Chart, Line, Mark, Panel
 from mlprun.figures.curves import DECADE, EPOCHS, SPARSE, label_of
 from mlprun.figures.figure import SweepFigure, sweep_figures
 from mlprun.figures.style import LineStyle
@@ -24,15 +24,10 @@ if TYPE_CHECKING:
 
 TOGETHER = 6
 """configurations that can be told apart in one panel, at most: the best"""
-BANDS = 4
-"""configurations whose bands can be"""
-OTHERS = 60
-"""further configurations that are drawn in grey, at most"""
 POINTS = 400
 """epochs at which bands are computed, at most"""
 TAIL = 0.1
 """of the trials lie below a band, and as many above"""
-OTHER = LineStyle("#bbbbbb")
 SPLITS = ("train", "dev")
 LABEL = 58
 """characters of a configuration in a legend"""
@@ -75,20 +70,12 @@ class SeedBand:
             low = high = median
         return cls(every[chosen].astype(np.float64), low, median, high, len(known))
 
-    def marks(self, label: str, look: LineStyle, *, has_band: bool) -> list[Mark]:
-        """The median, with its band if that can be seen."""
-        marker = look.marker if len(self.epochs) <= SPARSE else ""
-        line = Line(self.epochs, self.median, label, look.color, look.dashes, marker)
-        if not has_band:
-            return [replace(line, width=0.8) if look is OTHER else line]
-        return [Band(self.epochs, self.low, self.high, color=look.color, opacity=0.2), line]
-
 
 @sweep_figures.register
 class SweepCurves(SweepFigure):
     """The metric over epochs: medians of the best settings, with bands that hold the middle 80% of seeds.
 
-    Other settings are grey. A sweep of one setting has both train and dev.
+    A sweep of one setting has both train and dev.
     """
 
     name: Literal["curves"] = "curves"
@@ -99,42 +86,34 @@ class SweepCurves(SweepFigure):
         return None if bands_of(data, most=1) else "no trial has ended"
 
     def compute(self, data: SweepData) -> Chart:
-        found = bands_of(data, most=TOGETHER + OTHERS)
-        best, others = found[:TOGETHER], found[TOGETHER:]
-        most = max(band.trials for _, some in found for band in some.values())
-        marks = list[Mark]()
+        found = bands_of(data, most=TOGETHER)
         if len(found) == 1:
-            for split, band in best[0][1].items():
-                marks += band.marks(split, style.SPLITS[split], has_band=True)
-        else:
-            for k, (_, some) in enumerate(others):
-                marks += _shown(some).marks("other settings" if k == 0 else "", OTHER, has_band=False)
-            labels = data.labels([line for line, _ in best], LABEL)
-            pairs = [
-                _shown(some).marks(label, LineStyle.of(k), has_band=k < BANDS)
-                for k, (label, (_, some)) in enumerate(zip(labels, best, strict=True))
-            ]
-            marks += [mark for pair in pairs[::-1] for mark in pair if isinstance(mark, Band)]
-            marks += [mark for pair in pairs for mark in pair if isinstance(mark, Line)]
-        column = _columns(data)[-1]
-        name = label_of(column if len(found) > 1 else column.partition("_")[2])
-        # others that diverge must not press the best ones together
-        y = chart.fitted_axis(
-            name, [one for one in marks if isinstance(one, Line | Band) and one.color != OTHER.color], DECADE
+            curves = {split: (band, style.SPLITS[split]) for split, band in found[0][1].items()}
+        else:  # dev, or train where there are no dev rows
+            labels = data.labels([line for line, _ in found], LABEL)
+            pairs = enumerate(zip(labels, found, strict=True))
+            curves = {label: (list(some.values())[-1], LineStyle.of(k)) for k, (label, (_, some)) in pairs}
+        marks: list[Mark] = [  # the best on top
+            Band(one.epochs, one.low, one.high, color=look.color, opacity=0.2)
+            for one, look in list(curves.values())[::-1]
+        ]
+        for label, (one, look) in curves.items():
+            marker = look.marker if len(one.epochs) <= SPARSE else ""
+            marks.append(Line(one.epochs, one.median, label, look.color, look.dashes, marker))
+        column, sides = (
+            _columns(data)[-1],
+            (side for one, _ in curves.values() for side in (one.low, one.high)),
         )
+        name = label_of(column if len(found) > 1 else column.partition("_")[2])
+        y = Axis(name, chart.scale_of(*sides, span=DECADE))
+        most, whole = max(one.trials for one, _ in curves.values()), len(data.lines) - len(data.pruned)
         held = f"; bands hold the middle {1 - 2 * TAIL:.0%}" if most >= MIN_SAMPLE else ", too few for bands"
-        whole = len(data.lines) - len(data.pruned)
         details = chart.joined(
             f"medians over {data.seeds}{held}" if most > 1 else f"one {data.seed_noun}",
-            f"the best {len(best)} of {whole:,} settings in colour" if len(best) < whole else "",
+            f"the best {len(found)} of {whole:,} settings" if len(found) < whole else "",
             data.left_out(),
         )
         return Chart(f"Curves: {data.name}", details, (Panel(tuple(marks), EPOCHS, y),), height=4.2)
-
-
-def _shown(bands: dict[str, SeedBand]) -> SeedBand:
-    """The band on dev rows; on train rows where there are no others."""
-    return list(bands.values())[-1]
 
 
 def bands_of(data: SweepData, *, most: int) -> list[tuple[ConfigurationSummary, dict[str, SeedBand]]]:
