@@ -75,6 +75,7 @@ class SweepFolder(runs.Folder[SweepStatus]):
     def __init__(self, path: str) -> None:
         super().__init__(path)
         self.definition, self.database = os.path.join(path, "sweep.yaml"), os.path.join(path, DATABASE)
+        self._former = os.path.join(path, ".sweep.former.yaml")
 
     def cohort(self, number: int) -> str:
         """Return the path of a cohort's histories and weights."""
@@ -111,22 +112,29 @@ class SweepFolder(runs.Folder[SweepStatus]):
             content = None
         if json.dumps(content, sort_keys=True) == json.dumps(definition, sort_keys=True):
             return None
+        if files.kind(self._former) == "file" and self.has_definition(_read(self._former)):
+            return None  # a process died after it had extended the database
         return (
             f"{self.definition} differs from the definition in the database (edited, or left by an "
             "interrupted update); the database's is used"
         )
 
+    def keep_definition(self) -> None:
+        """Keep the text of sweep.yaml until the next is written: it is no edit if it then differs."""
+        files.write_atomic(self._former, _read(self.definition))
+
     def write_definition(self, text: str, *, keep_edited: bool = False) -> None:
         """Replace sweep.yaml, if it differs; `keep_edited` keeps the former text as sweep.edited.yaml."""
-        if not self.has_definition(text):
+        if not self.has_definition(text.encode()):
             if keep_edited:
-                data = files.read_bytes(self.definition, cap=_MAX_JSON, follow=False)
-                files.write_atomic(os.path.join(self.path, "sweep.edited.yaml"), data)
+                files.write_atomic(os.path.join(self.path, "sweep.edited.yaml"), _read(self.definition))
             files.write_atomic(self.definition, text.encode())
+        if files.kind(self._former) == "file":
+            files.remove(self._former)
 
-    def has_definition(self, text: str) -> bool:
+    def has_definition(self, text: bytes) -> bool:
         """Return True if sweep.yaml has this text."""
-        return files.read_bytes(self.definition, cap=_MAX_JSON, follow=False) == text.encode()
+        return _read(self.definition) == text
 
     def make_cohorts(self) -> None:
         """Create the folder of cohorts if it is missing."""
@@ -142,6 +150,10 @@ class SweepFolder(runs.Folder[SweepStatus]):
         """Remove the partial results of a cohort, if there are any."""
         if files.kind(self.partial(number)) == "file":
             files.remove(self.partial(number))
+
+
+def _read(path: str) -> bytes:
+    return files.read_bytes(path, cap=_MAX_JSON, follow=False)
 
 
 def create(

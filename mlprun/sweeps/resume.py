@@ -200,7 +200,7 @@ def _stored(
         was = None
         with suppress(CheckpointError):
             was = found.record().get("sweep_digest")  # before it was extended, if it was
-        if was == sweep_digest(wanted) or found.has_definition(as_yaml(wanted)):
+        if was == sweep_digest(wanted) or found.has_definition(as_yaml(wanted).encode()):
             raise
         on_message(f"warning: {error.where}: {error.what}; it is passed over")
         return None
@@ -312,6 +312,8 @@ def extend(
     reasons = tuple(dict.fromkeys((*status.differences, *different)))
     if known["total"] != now["total"] or plan.again or reasons != status.differences:
         found.write_status(replace(status, state="running", total=plan.total, differences=reasons))
+    if "definition" in changed and edited is None:
+        found.keep_definition()
     if changed or plan.added or plan.again:
         with found.writer() as writer:
             writer.reopen(plan.again)

@@ -289,6 +289,8 @@ def test_a_kill_leaves_the_old_sweep_or_the_extended_one(
         again = sweep(few)
         assert (again.path, again.status.state, content(again)) == (first.path, "finished", old)
     assert content(sweep(many)) == expected
+    # nobody edited sweep.yaml
+    assert {"sweep.edited.yaml", ".sweep.former.yaml"}.isdisjoint(os.listdir(first.path))
 
 
 def test_a_sweep_that_was_stopped_is_extended_in_the_middle(sweep, tmp_path, stopping, monkeypatch):
