@@ -168,7 +168,13 @@ def _result(sources: Mapping[str, RunSource]) -> Markup | None:
             found[f"{name} last epoch {metrics['last']['epoch']:,}".strip()] = metrics["last"]["splits"]
     found |= next(iter(sources.values())).status.figures.get("baselines", {}) if len(sources) == 1 else {}
     splits = [split for split in SPLITS if any(split in one for one in found.values())]
-    names = dict.fromkeys(name for one in found.values() for split in one.values() for name in split)
+    names = dict.fromkeys(
+        name
+        for one in found.values()
+        for metrics in one.values()
+        for name, value in metrics.items()
+        if not isinstance(value, list)
+    )
     columns = [(name, split) for name in names for split in splits]
     rows = [
         [label, *(metric_text(one.get(split, {}).get(name)) for name, split in columns)]
@@ -177,21 +183,15 @@ def _result(sources: Mapping[str, RunSource]) -> Markup | None:
     if not rows:
         return None
     head = ["model", *(f"{name.replace('_', ' ')}, {split}" for name, split in columns)]
-    keep = [k for k in range(len(head)) if any(row[k] for row in rows)]
     caption = "Losses are in the units of training"
     positive = next(iter(sources.values())).status.figures.get("positive")
     caption += f"; positive class: {style.name(positive, 60)}" if positive is not None else ""
-    return table(
-        [head[k] for k in keep],
-        [[row[k] for k in keep] for row in rows],
-        caption=caption,
-        numeric=range(1, 99),
-    )
+    return table(head, rows, caption=caption, numeric=range(1, len(head)))
 
 
 def metric_text(value: Any) -> str:
-    """A metric with so many decimals that metrics of one size stand below each other; none of tables."""
-    if value is None or isinstance(value, list):
+    """A metric with so many decimals that metrics of one size stand below each other."""
+    if value is None:
         return ""
     digits = 4 if abs(value) < 10 else 2
     is_plain = value == 0 or 0.001 <= abs(value) < 100_000

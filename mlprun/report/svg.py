@@ -137,12 +137,9 @@ def _swatch(mark: Any) -> Markup:
             color = style.GREY if mark.values is not None else mark.color
             drawn = markers(*here, mark.marker, radius, fill=color, edge=mark.edge)
         case _:
-            edge, opacity = (
-                getattr(mark, "edge", ""),
-                0.6 if getattr(mark, "hatch", "") else getattr(mark, "opacity", 1.0),
-            )
-            box = element("rect", x=2, y=2, width=24, height=10, **look(mark.color, edge, opacity=opacity))
-            drawn = box
+            opacity = 0.6 if getattr(mark, "hatch", "") else getattr(mark, "opacity", 1.0)
+            style_of = look(mark.color, getattr(mark, "edge", ""), opacity=opacity)
+            drawn = element("rect", x=2, y=2, width=24, height=10, **style_of)
     return element("svg", drawn, width=28, height=14, viewBox="0 0 28 14", aria_hidden="true")
 
 
