@@ -103,7 +103,7 @@ def photograph(folder: str) -> None:
             page.goto(path.resolve().as_uri())
             if name == "playground":
                 page.get_by_role("button", name="Train", exact=True).click()
-            page.wait_for_timeout(2000)
+            page.wait_for_timeout(800)
             picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(128)
             picture.save(EXAMPLE / f"{name}.png", optimize=True)
         browser.close()
