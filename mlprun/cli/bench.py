@@ -4,15 +4,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from mlprun import api, figures
-from mlprun.cli.options import AllowCode, Force, Overrides, check_writable, save
+from mlprun import api
+from mlprun.cli.options import AllowCode, Overrides
 from mlprun.cli.terminal import Output, Table
-from mlprun.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from mlprun.figures import CostPanel
 
 
 def bench_command(
@@ -21,8 +18,6 @@ def bench_command(
     *,
     rounds: Annotated[int, Option(min=1, help="Repetitions.")] = 5,
     seconds: Annotated[float, Option(min=0.001, help="Seconds per repetition.")] = 0.2,
-    plot: Annotated[str | None, Option(metavar="FILE", help="Plot cost over rows, width and runs.")] = None,
-    force: Force = False,
     allow_code: AllowCode = False,
     output: Output,
 ) -> None:
@@ -30,35 +25,20 @@ def bench_command(
 
     mlprun bench
     mlprun bench configs/moons.yaml training.batch_size=32
-    mlprun bench --plot cost.pdf
 
     The plain loop trains the same network. All evaluate dev and keep a row of
     history every 100 steps, on one thread, in turn; times are CPU times, medians
     over the repetitions.
 
-    --plot draws how the cost grows with rows, width and the number of runs that
-    are trained together (those in wall time, on all cores). A curve ends where
-    100 steps take too long for the minute.
-
     --json prints {"workloads": [{"name", "engines":
       [{"engine", "microseconds", "steps_per_second", "ratio"}],
       "refused": [{"engine", "reason"}]}]}
-      where ratio says how many times faster than the plain loop;
-      with --plot {"plot": FILE, "curves": [{"over", "work", "sizes",
-      "microseconds": {ENGINE: [number or null, ...]}}]}
+      where ratio says how many times faster than the plain loop.
 
-    Exit codes: 0 done, 2 config or usage, 3 data, 7 the figure cannot be written.
+    Exit codes: 0 done, 2 config or usage, 3 data.
     """
     from mlprun.cli import measuring, workloads  # here, since --help needs no torch
 
-    if plot is not None:
-        if config is not None:
-            raise UsageError("--plot", "draws networks of its own", "leave the config out")
-        form = figures.format_of(plot)
-        check_writable(plot, force=force)
-        panels = measuring.measure_families(measuring.FAMILIES, measuring.SECONDS, output.message)
-        save(plot, figures.encode(figures.costs(panels, measuring.DETAILS), form), force=force)
-        return _show_panels(plot, panels, output)
     if config is None:
         configs = {name: workloads.workload(text) for name, text in workloads.WORKLOADS.items()}
     else:
@@ -69,15 +49,6 @@ def bench_command(
         for name, one in configs.items()
     ]
     return _show(costs, output)
-
-
-def _show_panels(path: str, panels: "Sequence[CostPanel]", output: Output) -> None:
-    output.result(f"wrote {path}")
-    curves = [
-        {"over": one.axis, "work": one.heading, "sizes": one.sizes, "microseconds": one.microseconds}
-        for one in panels
-    ]
-    output.document({"plot": path, "curves": curves})
 
 
 def _show(workloads: "Sequence[Mapping[str, Any]]", output: Output) -> None:

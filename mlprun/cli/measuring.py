@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import statistics
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from mlprun import engines
-from mlprun.cli.workloads import ENDLESS, STEPS_PER_EVALUATION, PlainLoop, moons, unlimited_epochs, wide
+from mlprun.cli.workloads import ENDLESS, PlainLoop, unlimited_epochs
 from mlprun.engines import device as devices
 from mlprun.errors import DivergedError
-from mlprun.figures import CostPanel
-from mlprun.sweeps.executors import cores
 from mlprun.training.trainer import Trainer, TrainingRun
 from mlprun.verification.trajectories import steps_per_epoch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mlprun.engines import Engine
     from mlprun.experiment import Experiment
@@ -34,15 +32,6 @@ if TYPE_CHECKING:
 PLAIN = "plain PyTorch"
 _LEAST_LR = 1e-12
 
-SECONDS = 45.0
-"""Of measuring for `--plot`; with everything else the command takes about a minute."""
-ROUNDS = 3
-"""Turns that count for `--plot`; finding their length takes about 1.5 more."""
-_GROWTH = 4.0
-"""How much longer a turn is expected to take than at the size before."""
-_PATIENCE = 2.0
-"""Shares of the time that one point of a curve may take; the curve ends where it would take more."""
-
 
 def measure(config: Config, *, rounds: int, seconds: float, say: Say) -> dict[str, Any]:
     """Measure the plain loop and every engine that can run a config; a turn of each takes about `seconds`.
@@ -55,7 +44,7 @@ def measure(config: Config, *, rounds: int, seconds: float, say: Say) -> dict[st
     clock = time.thread_time if config.training.threads == 1 else time.perf_counter
     try:
         with devices.compute_context(config.training.threads, "cpu"):
-            runners = runners_of([experiment], every, say)
+            runners = runners_of(experiment, every, say)
             turns = take_turns(runners, rounds=rounds, seconds=seconds, unit=every, clock=clock)
     except DivergedError:
         lr = config.optimizer.lr
@@ -69,44 +58,28 @@ def measure(config: Config, *, rounds: int, seconds: float, say: Say) -> dict[st
     return {"engines": compare_turns(turns, steps_per_epoch(experiment)), "refused": refused}
 
 
-def runners_of(
-    experiments: Sequence[Experiment], every: int, say: Say, skip: Collection[str] = ()
-) -> dict[str, Runner]:
-    """The plain loop, one run after another, and the engines that can train the runs, by name."""
-    runners: dict[str, Runner] = {}
-    if PLAIN not in skip:
-        runners[PLAIN] = plain_runner([PlainLoop(experiment, every) for experiment in experiments])
+def runners_of(experiment: Experiment, every: int, say: Say) -> dict[str, Runner]:
+    """The plain loop, and the engines that can train the experiment, by name."""
+    runners: dict[str, Runner] = {PLAIN: PlainLoop(experiment, every).train}
     for engine in engines.every():
-        if engine.name not in skip and engine.unsupported_reason(experiments[0]) is None:
-            engine.warm_up(experiments[0], say)
-            runners[engine.name] = cohort_runner(engine, experiments)
+        if engine.unsupported_reason(experiment) is None:
+            engine.warm_up(experiment, say)
+            runners[engine.name] = engine_runner(engine, experiment)
     return runners
 
 
-def plain_runner(loops: Sequence[PlainLoop]) -> Runner:
-    """Train plain loops one after another."""
+def engine_runner(engine: Engine, experiment: Experiment) -> Runner:
+    """Train an experiment as `train` does. The runner raises DivergedError."""
+    run = TrainingRun(experiment, engine.initial_state(experiment), until=0)
+    trainer = Trainer(engine, [run])
 
     def train(epochs: int) -> None:
-        for loop in loops:
-            loop.train(epochs)
-
-    return train
-
-
-def cohort_runner(engine: Engine, experiments: Sequence[Experiment]) -> Runner:
-    """Train experiments as one cohort, as sweeps do. The runner raises DivergedError."""
-    runs = [TrainingRun(one, engine.initial_state(one), until=0) for one in experiments]
-    trainer = Trainer(engine, runs)
-
-    def train(epochs: int) -> None:
-        for run in runs:
-            run.until += epochs
+        run.until += epochs
         trainer.fit()
-        for run in runs:
-            run.raise_for_error()
-            if run.stop_reason is not None:
-                what = f"a run {run.stop_reason} after epoch {run.epoch} while it was measured"
-                raise DivergedError("bench", what, "choose a smaller learning rate")
+        run.raise_for_error()
+        if run.stop_reason is not None:
+            what = f"a run {run.stop_reason} after epoch {run.epoch} while it was measured"
+            raise DivergedError("bench", what, "choose a smaller learning rate")
 
     return train
 
@@ -152,59 +125,3 @@ def _time(run: Runner, epochs: int, clock: Clock) -> float:
     start = clock()
     run(epochs)
     return max(clock() - start, 1e-9)
-
-
-class Family(NamedTuple):
-    """Workloads of growing size: `runs` gives the runs that are trained together."""
-
-    heading: str
-    axis: str
-    sizes: tuple[int, ...]
-    runs: Callable[[int], list[Config]]
-    clock: Clock = time.thread_time
-
-
-FAMILIES = [
-    Family("2-5-1, SGD, full batch", "rows", tuple(4**k for k in range(1, 7)), lambda rows: [moons(rows)]),
-    Family(
-        "20-W-W-1, 32 rows, Adam", "width W", tuple(2**k for k in range(1, 9)), lambda units: [wide(units)]
-    ),
-    Family(
-        f"2-5-1, 640 rows, {cores()} cores",
-        "runs together",
-        tuple(4**k for k in range(6)),
-        lambda runs: [moons(640, seed=seed) for seed in range(runs)],
-        time.perf_counter,  # several threads work
-    ),
-]
-DETAILS = (
-    f"Medians of {ROUNDS} repetitions, float32, dev evaluated every {STEPS_PER_EVALUATION} steps; CPU time "
-    f"of one core. Runs together: wall time on {cores()} cores."
-)
-"""How the costs of `FAMILIES` are measured."""
-
-
-def measure_families(families: Sequence[Family], seconds: float, say: Say) -> list[CostPanel]:
-    """Measure every family, each in an equal part of about `seconds`."""
-    with devices.compute_context(1, "cpu"):
-        return [_measure_family(family, seconds / len(families), say) for family in families]
-
-
-def _measure_family(family: Family, seconds: float, say: Say) -> CostPanel:
-    share = seconds / len(family.sizes) / (ROUNDS + 1.5)
-    costs: dict[str, list[float | None]] = {}
-    too_slow: set[str] = set()
-    for size in family.sizes:
-        endless_runs = [unlimited_epochs(config) for config in family.runs(size)]
-        experiments, every = [experiment for experiment, _ in endless_runs], endless_runs[0][1]
-        runners = runners_of(experiments, every, say, too_slow)
-        length = share / max(1, len(runners))
-        turns = take_turns(runners, rounds=ROUNDS, seconds=length, unit=every, clock=family.clock)
-        for name in runners:
-            seconds_of_epoch = statistics.median(turn[name] for turn in turns)
-            costs.setdefault(name, []).append(1e6 * seconds_of_epoch / len(experiments))
-            if _GROWTH * seconds_of_epoch * every > _PATIENCE * share:
-                too_slow.add(name)
-    count = len(family.sizes)
-    curves = {name: [*found, *[None] * (count - len(found))] for name, found in costs.items()}
-    return CostPanel(family.heading, family.axis, family.sizes, curves)

@@ -60,17 +60,6 @@ def workload(text: str, *overrides: str) -> Config:
     return parse(reading.from_mapping(settings, "", "workload", overrides))
 
 
-def moons(rows: int, *, seed: int = 0) -> Config:
-    """A 2-5-1 network on so many rows of two interleaving arcs."""
-    split = f"dataset.split={{train: {rows}, dev: {rows // 4}, test: {rows // 4}}}"
-    return workload(WORKLOADS["moons, 640 rows, 2-5-1"], split, f"training.seed={seed}")
-
-
-def wide(units: int) -> Config:
-    """Two hidden layers of so many units for 20 inputs, on 32 rows, with Adam."""
-    return workload(WORKLOADS["32 rows, 20-64-64-1 ReLU, Adam"], f"architecture.hidden=[{units}, {units}]")
-
-
 def unlimited_epochs(config: Config) -> tuple[Experiment, int]:
     """The experiment as it is measured, and the epochs between two of its evaluations.
 
@@ -80,7 +69,12 @@ def unlimited_epochs(config: Config) -> tuple[Experiment, int]:
     training = config.training.model_copy(
         update={"epochs": ENDLESS, "evaluate_every": every, "log_every": every}
     )
-    changes = {"early_stopping": None, "device": "cpu", "snapshots": (), "schedule": moons(4).schedule}
+    changes = {
+        "early_stopping": None,
+        "device": "cpu",
+        "snapshots": (),
+        "schedule": workload("dataset: xor").schedule,
+    }
     return Experiment.of(config.model_copy(update={"training": training, **changes})), every
 
 

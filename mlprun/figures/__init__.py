@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlprun.figures.chart import Axis, Bars, Chart, Line, Panel, Points
-    from mlprun.figures.comparison import OVERLAYS, CostPanel, agreement, costs, overlay
+    from mlprun.figures.comparison import OVERLAYS, agreement, overlay
     from mlprun.figures.figure import Figure, RunFigure, SweepFigure
     from mlprun.figures.parts import activation_grid, dataset_chart
     from mlprun.figures.registry import FORMATS, compute, format_of, make, run_figures
@@ -38,7 +38,6 @@ __all__ = [
     "Axis",
     "Bars",
     "Chart",
-    "CostPanel",
     "Figure",
     "Line",
     "Panel",
@@ -50,7 +49,6 @@ __all__ = [
     "activation_grid",
     "agreement",
     "compute",
-    "costs",
     "dataset_chart",
     "draw",
     "encode",
@@ -65,7 +63,7 @@ __all__ = [
 
 _MODULES = {
     "chart": ("Axis", "Bars", "Chart", "Line", "Panel", "Points"),
-    "comparison": ("OVERLAYS", "CostPanel", "agreement", "costs", "overlay"),
+    "comparison": ("OVERLAYS", "agreement", "overlay"),
     "figure": ("Figure", "RunFigure", "SweepFigure"),
     "parts": ("activation_grid", "dataset_chart"),
     "render": ("draw", "encode", "save"),

@@ -1,8 +1,7 @@
-"""Several curves compared: of runs, of engines that should agree, of what a training step costs."""
+"""Several curves compared: of runs, and of engines that should agree."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +14,7 @@ from mlprun.figures.style import LineStyle
 from mlprun.parts.losses import Loss
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from mlprun.figures.run_data import RunData
     from mlprun.verification.verify import Verification
@@ -108,39 +107,3 @@ def agreement(verified: Verification) -> Chart:
         height=5.2,
         share="x",
     )
-
-
-@dataclass(frozen=True)
-class CostPanel:
-    """Microseconds of a step over `sizes` by engine; None where one was not measured."""
-
-    heading: str
-    axis: str
-    sizes: tuple[int, ...]
-    microseconds: Mapping[str, Sequence[float | None]]
-
-
-def costs(panels: Sequence[CostPanel], *details: str) -> Chart:
-    """What a training step costs over a size of the work: a panel per size, a curve per engine."""
-    # the last is the quickest, and the solid line is its
-    names = list(dict.fromkeys(name for panel in panels for name in panel.microseconds))[::-1]
-    looks = {name: LineStyle.of(index) for index, name in enumerate(names)}
-    time = Axis("µs per step of a run", "log")
-    return Chart(
-        "What a training step costs",
-        details,
-        tuple(_cost_panel(panel, looks, time) for panel in panels),
-        columns=len(panels),
-        height=3.8,
-        share="y",
-    )
-
-
-def _cost_panel(panel: CostPanel, looks: Mapping[str, LineStyle], time: Axis) -> Panel:
-    """The curves that were measured, over a logarithmic axis with ticks at the sizes."""
-    lines = [
-        line_of(name, np.array(panel.sizes[: len(costs)]), np.array(costs, np.float64), looks[name])
-        for name, costs in panel.microseconds.items()
-    ]
-    sizes = Axis(panel.axis, "log", ticks=tuple(panel.sizes), tick_labels=tuple(map(str, panel.sizes)))
-    return Panel(tuple(line for line in lines if len(line.x)), sizes, time, panel.heading)

@@ -119,10 +119,11 @@ def measure(given: argparse.Namespace) -> int:
 
 def subjects(name: str) -> tuple[str, list[Any], int]:
     """A workload's title, its experiments as `mlprun bench` measures them, and epochs between evaluations."""
-    from mlprun.cli.workloads import WORKLOADS, moons, unlimited_epochs, workload
+    from mlprun.cli.workloads import WORKLOADS, unlimited_epochs, workload
 
     if name == COHORT:
-        made = [unlimited_epochs(moons(640, seed=seed)) for seed in range(RUNS)]
+        moons = next(text for title, text in WORKLOADS.items() if title.startswith("moons"))
+        made = [unlimited_epochs(workload(moons, f"training.seed={seed}")) for seed in range(RUNS)]
         return f"{COHORT}, {RUNS} times moons", [experiment for experiment, _ in made], made[0][1]
     title = next(title for title in WORKLOADS if title.replace(",", " ").split()[0] == name)
     experiment, every = unlimited_epochs(workload(WORKLOADS[title]))

@@ -11,7 +11,7 @@ import torch
 
 from mlprun import engines, schema
 from mlprun.cli import main, measuring
-from mlprun.cli.workloads import STEPS_PER_EVALUATION, WORKLOADS, PlainLoop, moons, unlimited_epochs, workload
+from mlprun.cli.workloads import STEPS_PER_EVALUATION, WORKLOADS, PlainLoop, unlimited_epochs, workload
 from mlprun.engines.torch import TorchEngine
 from mlprun.verification.trajectories import steps_per_epoch, train
 
@@ -70,7 +70,7 @@ def test_any_shipped_config_can_be_measured(path: Path) -> None:
     config = schema.load(str(path), (), allow_code=True)
     experiment, every = unlimited_epochs(config)
     assert every * steps_per_epoch(experiment) == pytest.approx(STEPS_PER_EVALUATION, rel=0.5) or every == 1
-    runners = measuring.runners_of([experiment], every, silent)
+    runners = measuring.runners_of(experiment, every, silent)
     refusing = [
         engine.name for engine in engines.every() if engine.unsupported_reason(experiment) is not None
     ]
@@ -138,83 +138,6 @@ def test_a_run_that_diverges_is_measured_with_a_smaller_learning_rate(
     told = capsys.readouterr()
     assert json.loads(told.out)["workloads"][0]["engines"]
     assert "wild diverges in the long run with lr 100; measured with 0.0001" in told.err
-
-
-def small(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Families of two sizes each, to be measured in so many seconds."""
-    families = [family._replace(sizes=family.sizes[:2]) for family in measuring.FAMILIES]
-    monkeypatch.setattr(measuring, "FAMILIES", families)
-    monkeypatch.setattr(measuring, "SECONDS", seconds)
-
-
-def test_costs_are_drawn_over_rows_width_and_runs(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    small(monkeypatch, 100.0)
-    monkeypatch.setattr(measuring, "take_turns", lambda runners, **_: [dict.fromkeys(runners, 3e-6)])
-    path = tmp_path / "cost.svg"
-    assert main(["bench", "--plot", str(path), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["plot"] == str(path)
-    assert [curve["over"] for curve in told["curves"]] == ["rows", "width W", "runs together"]
-    assert [curve["sizes"] for curve in told["curves"]] == [[4, 16], [2, 4], [1, 4]]
-    rows, width, runs = (curve["microseconds"] for curve in told["curves"])
-    for each in (rows, width, runs):
-        assert list(each)[:3] == [measuring.PLAIN, "torch", "fused"]
-    assert rows["fused"] == width["fused"] == pytest.approx([3, 3])
-    assert runs["fused"] == pytest.approx([3, 3 / 4])  # of a step of a run
-    assert path.read_text().startswith("<?xml")
-
-
-def test_what_would_take_too_long_is_left_out(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    small(monkeypatch, 1.0)
-
-    def turns(runners: Any, **_: Any) -> Any:
-        return [{name: 1e-6 if name == "fused" else 1.0 for name in runners}]
-
-    monkeypatch.setattr(measuring, "take_turns", turns)
-    assert main(["bench", "--plot", str(tmp_path / "cost.png"), "--json"]) == 0
-    for curve in json.loads(capsys.readouterr().out)["curves"]:
-        assert curve["microseconds"][measuring.PLAIN] == [pytest.approx(1e6), None]
-        assert None not in curve["microseconds"]["fused"]
-
-
-def test_runs_together_are_trained_as_they_are_alone() -> None:
-    """Whatever is measured, of the plain loop and of each engine, is training of every run."""
-    members = [unlimited_epochs(moons(40, seed=seed)) for seed in range(3)]
-    experiments, every = [experiment for experiment, _ in members], members[0][1]
-    runners = measuring.runners_of(experiments, every, silent)
-    assert measuring.PLAIN in runners
-    for run in runners.values():
-        run(every)
-    alone = PlainLoop(experiments[2], every)
-    alone.train(every)
-    loops = [PlainLoop(experiment, every) for experiment in experiments]
-    measuring.plain_runner(loops)(every)
-    assert loops[2].history == alone.history
-    assert loops[0].history != alone.history
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "told"),
-    [
-        (["configs/moons.yaml", "--plot", "cost.png"], 2, "leave the config out"),
-        (["--plot", "cost.jpg"], 2, "is no figure's name"),
-        (["--plot", "there.png"], 2, "there.png: exists"),
-        (["--plot", "nowhere/cost.png"], 7, "nowhere: is not a folder"),
-    ],
-)
-def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_measured(
-    arguments: list[str], code: int, told: str,
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(measuring, "measure_families", None)
-    Path("there.png").touch()
-    assert main(["bench", *arguments]) == code
-    assert told in capsys.readouterr().err
 
 
 def test_ratios_are_medians_of_each_turns_ratio_to_the_first() -> None:

@@ -1,4 +1,4 @@
-"""Charts of several curves: runs, engines that should agree, and what a training step costs."""
+"""Charts of several curves: runs, and engines that should agree."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from mlprun import api, figures
 from mlprun.errors import UsageError
-from mlprun.figures.comparison import PRECISIONS, RUNS, CostPanel, agreement, costs, overlay
+from mlprun.figures.comparison import PRECISIONS, RUNS, agreement, overlay
 from mlprun.figures.style import LineStyle
 
 if TYPE_CHECKING:
@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 
     from mlprun.figures import RunData
     from mlprun.verification.verify import Verification
-
-ROWS = CostPanel("2-5-1", "rows", (4, 16, 64), {"loop": [100.0, 110.0, 120.0], "kernel": [1.0, 2.0, 4.0]})
-RUNS_PANEL = CostPanel(
-    "2 cores", "runs", (1, 2), {"loop": [90.0, None], "kernel": [3.0, 1.5], "new": [None, 7.0]}
-)
 
 
 def test_runs_are_drawn_over_one_another(run_data: dict[str, RunData]) -> None:
@@ -97,19 +92,3 @@ def test_equal_losses_are_drawn_without_warnings() -> None:
     found = api.verify({"dataset": "xor", "loss": "mse", "architecture": architecture})
     assert found.agrees
     assert figures.encode(agreement(found), "png", dpi=40).startswith(b"\x89PNG")
-
-
-def test_curves_of_costs_are_what_was_measured() -> None:
-    chart = costs([ROWS, RUNS_PANEL], "on a machine")
-    rows, runs = ({mark.label: mark for mark in panel.marks} for panel in chart.panels)
-    np.testing.assert_array_equal([rows["loop"].x, rows["loop"].y], [[4, 16, 64], [100, 110, 120]])
-    np.testing.assert_array_equal([runs["loop"].x, runs["loop"].y], [[1], [90]])
-    np.testing.assert_array_equal([runs["new"].x, runs["new"].y], [[2], [7]])
-    assert [(panel.x.label, panel.x.scale, panel.y.scale) for panel in chart.panels] == [
-        ("rows", "log", "log"),
-        ("runs", "log", "log"),
-    ]
-    assert chart.share == "y"
-    assert chart.panels[0].x.tick_labels == ("4", "16", "64")
-    looks = {(mark.label, mark.color, mark.marker) for mark in chart.marks()}
-    assert len(looks) == 3  # the same in both panels
