@@ -48,7 +48,7 @@ class Animation(RunFigure):
     def compute(self, data: RunData) -> Chart:
         epochs = tuple(data.snapshots)
         epochs = tuple(epochs[index] for index in chart.evenly_spaced(len(epochs), MOST))
-        kept = replace(data, models=data.snapshots, load=lambda: data.experiment)
+        kept = replace(data, models=data.snapshots)
         pictures = _pictures(kept, epochs, self.features)
         panels: list[Panel] = []
         for epoch, picture in zip(epochs, pictures.panels, strict=True):

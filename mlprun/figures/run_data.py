@@ -15,7 +15,7 @@ from mlprun.parts import SPLITS
 from mlprun.storage import history
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -36,12 +36,10 @@ class RunData:
 
     name: str
     """what titles call it: the run folder's name"""
-    config: Config
+    trained: TrainedModel
+    """the last of the models with all that feeds it"""
     history: Mapping[str, NDArray[Any]]
     """columns of history.csv; nan where dev was not evaluated"""
-    preprocessing: Preprocessing
-    load: Callable[[], Experiment]
-    """the experiment with its data; raises DataError when the data is gone"""
     models: Mapping[int, Arrays]
     """parameters and buffers by epoch, in order: the first, the snapshots, the best, the last"""
     best: int | None
@@ -50,8 +48,6 @@ class RunData:
     """its dev metrics by column of the history, which need not have a row of that epoch"""
     warnings: tuple[str, ...] = ()
     """what a reader of the figures must know, such as that the best epoch's network is missing"""
-    trained: TrainedModel | None = None
-    """one of the models with all that feeds it; None for rows without a run"""
     snapshots: Mapping[int, Arrays] = field(default_factory=dict)
     """those of `models` and of snapshots.safetensors by epoch, in order"""
 
@@ -78,15 +74,12 @@ class RunData:
             warnings = (*warnings, str(error))
         return cls(
             folder.name,
-            last.config,
+            last,
             history.read(folder.history) if os.path.lexists(folder.history) else {},
-            last.preprocessing,
-            lambda: last.experiment,
             {epoch: models[epoch] for epoch in sorted(models)},
             None if best is None else best.epoch,
             {} if best is None else {f"dev_{name}": value for name, value in best.metrics.items()},
             warnings,
-            last,
             dict(sorted({**snapshots, **models}.items())),
         )
 
@@ -98,7 +91,6 @@ class RunData:
     @cached_property
     def networks(self) -> dict[int, Network]:
         """The modules by epoch, in the same order."""
-        assert self.trained is not None
         alone = self.trained.alone
         return {epoch: alone.filled_network(model) for epoch, model in self.models.items()}
 
@@ -107,10 +99,20 @@ class RunData:
         """The best epoch; the last one where no dev rows chose a best."""
         return self.last if self.best is None else self.best
 
-    @cached_property
+    @property
+    def config(self) -> Config:
+        """The complete config."""
+        return self.trained.config
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What was learnt from train rows to prepare inputs and targets."""
+        return self.trained.preprocessing
+
+    @property
     def experiment(self) -> Experiment:
         """The experiment with its data. Raises DataError when the data is gone."""
-        return self.load()
+        return self.trained.experiment
 
     @cached_property
     def _predictions(self) -> dict[tuple[str, int], Predictions]:
@@ -159,7 +161,6 @@ class RunData:
 
     def outputs(self, epoch: int, inputs: NDArray[Any]) -> NDArray[Any]:
         """[N, K] outputs of the network after `epoch` for inputs as it reads them."""
-        assert self.trained is not None
         return replace(self.trained, model=self.models[epoch]).outputs(inputs)
 
     def predict(self, epoch: int, inputs: NDArray[Any]) -> Predictions:

@@ -35,8 +35,6 @@ def weights_of(data: RunData, *epochs: int) -> dict[str, list[Array]]:
 
 def _matrices(data: RunData) -> list[str]:
     """The names of weight matrices and embeddings in the order of layers."""
-    if data.trained is None:
-        return []
     tensors = data.trained.alone.tensors()
     return [name for name, (_, shape) in tensors.items() if name.endswith("weight") and len(shape) == 2]
 

@@ -61,7 +61,6 @@ class RunSource(NamedTuple):
 def load_source(folder: RunFolder, *, allow_code: bool = False) -> RunSource:
     """Read a run and diagnose it. Raises CheckpointError before its first checkpoint."""
     data, status = figures.RunData.of(folder, allow_code=allow_code), folder.status()
-    assert data.trained is not None
     model = replace(data.trained, model=data.models[data.best_or_last], epoch=data.best_or_last)
     experiment, counts = None, dict[str, int]()
     with contextlib.suppress(DataError):
@@ -121,7 +120,7 @@ def _charts(data: RunData, kinds: Sequence[str]) -> list[Markup]:
 
 def _lead(source: RunSource) -> Markup:
     config, status, data = source.data.config, source.status, source.data
-    layers = data.trained.alone.layers() if data.trained is not None else []
+    layers = data.trained.alone.layers()
     sizes = [layer.shape[-1] for layer in layers if layer.kind.startswith("linear")]
     shape = "-".join(map(str, [data.preprocessing.width, *sizes]))
     rows = ", ".join(f"{count:,} {split}" for split, count in source.counts.items())
@@ -199,10 +198,9 @@ def metric_text(value: Any) -> str:
 
 
 def _network(data: RunData) -> Section | None:
-    layers = data.trained.alone.layers() if data.trained is not None else []
     rows = [
         (one.name, one.kind.replace("->", "→"), "×".join(map(str, one.shape)), f"{one.parameters:,}")
-        for one in layers
+        for one in data.trained.alone.layers()
     ]
     listed = table(["layer", "kind", "output", "parameters"], rows, numeric=(2, 3))
     shown = {*CURVES, *RESULTS, *NETWORK, *LEFT_OUT}

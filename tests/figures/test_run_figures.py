@@ -18,12 +18,10 @@ from mlprun.figures import curves
 from mlprun.figures.chart import Band, Bars, HeatMap, Line, Points, Polygons, Region, Text, evenly_spaced
 from mlprun.figures.classification import PrecisionRecall, RocCurve, reliability
 from mlprun.figures.density import hexagons
-from mlprun.figures.parts import activation_grid
 from mlprun.figures.regions import SHADES
 from mlprun.figures.regression import SplitPredictions
 from mlprun.figures.rows import ROWS
 from mlprun.figures.style import LineStyle
-from mlprun.parts.activations import activations
 from mlprun.parts.metrics import Predictions, rank
 from mlprun.storage import checkpoints
 
@@ -469,16 +467,3 @@ def test_fresh_rows_are_those_that_the_epoch_was_evaluated_on(
     details = computed("confusion", data, split="dev").details[0]
     figures = trained["fresh"].metrics["best"]["splits"]["dev"]
     assert f"{figures['accuracy']:.1%} of 20 rows on the diagonal" in details
-
-
-def test_every_elementwise_activation_is_drawn_with_its_derivative() -> None:
-    panels = activation_grid().panels
-    names = [panel.title.partition("\n")[0] for panel in panels]
-    assert set(names) == {part.names()[0] for part in activations if part.elementwise}
-    for name, panel in zip(names, panels, strict=True):
-        function, derivative = panel.marks[2:]
-        slopes = np.gradient(function.y, function.x)
-        smooth = (np.abs(np.gradient(slopes)) < 0.02) & np.isfinite(derivative.y)  # away from kinks
-        np.testing.assert_allclose(derivative.y[smooth], slopes[smooth], atol=0.02, err_msg=name)
-    hard = [panel.marks[3] for name, panel in zip(names, panels, strict=True) if name == "hard_logistic"]
-    assert sorted(float(mark.y[400]) for mark in hard) == pytest.approx([1 / 6, 1 / 4])
