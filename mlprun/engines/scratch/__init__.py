@@ -1,5 +1,4 @@
 """The scratch engine: networks that learn, in NumPy and nothing else, written to be read in this order.
 
-tensor (differentiation), functions (activations, losses), network (layers, optimizers), by_hand (the same
-without chapter 1), engine, trainer.
+tensor (differentiation), functions (activations, losses), network (layers, optimizers), engine, trainer.
 """

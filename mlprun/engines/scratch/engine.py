@@ -1,4 +1,4 @@
-"""Chapter 5: a config as layers, losses and an optimizer of the chapters before: a network that learns."""
+"""Chapter 4: a config as layers, losses and an optimizer of the chapters before: a network that learns."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple

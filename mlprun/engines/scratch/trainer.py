@@ -1,4 +1,4 @@
-"""Chapter 6: the engine, whose runs train a `Learner` epoch by epoch, evaluate it and save its state."""
+"""Chapter 5: the engine, whose runs train a `Learner` epoch by epoch, evaluate it and save its state."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from mlprun.engines.scratch import by_hand
-from mlprun.engines.scratch.by_hand import SLOPES, Activation, Linear, binary_cross_entropy, squared_error
 from mlprun.engines.scratch.functions import ACTIVATIONS
 from mlprun.engines.scratch.tensor import Tensor
+from tests.engines.scratch import by_hand
+from tests.engines.scratch.by_hand import SLOPES, Activation, Linear, binary_cross_entropy, squared_error
 
 RNG = np.random.default_rng(7)
 ROWS, TARGETS = RNG.normal(size=(6, 3)), RNG.uniform(0.1, 0.9, size=(6, 2))

@@ -1,4 +1,4 @@
-"""Chapter 4: the same without chapter 1. Each operator keeps what it needs and goes back by itself.
+"""Networks without automatic differentiation: each operator keeps what it needs and goes back by itself.
 
 `forward` takes inputs; `backward` takes dL/d(outputs), keeps dL/d(parameters) in `grads`, gives dL/d(inputs).
 """
