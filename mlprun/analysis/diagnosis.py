@@ -30,16 +30,18 @@ if TYPE_CHECKING:
 Level = Literal["good", "note", "warning"]
 RISE, SLIGHT_RISE = 1.1, 1.02
 """dev loss at the end relative to its best, from which on the network overfits, or does so slightly"""
+SMALL = 0.005
+"""share of the first dev loss below which a rise is not reported"""
 GAP = 1.5
 """dev loss relative to train loss at the best epoch that is worth a note"""
 FALL = 0.01
-"""share by which the loss still falls over the last tenth of the epochs where more epochs help"""
+"""share by which the loss still falls over the last tenth of the epochs where more epochs may help"""
 SATURATED = 0.9
 """share of the rows for which a saturated unit is near its bounds"""
 NEAR = 0.01
 """of the range of a bounded activation: how near its bounds is"""
 RARE, COMMON = 0.05, 0.8
-"""shares of a class that make classes unbalanced"""
+"""shares of a class that make classes imbalanced"""
 STANDARD_ERRORS = 2.5
 """by which metrics of dev and test differ where that is worth a note"""
 ROWS = 10_000
@@ -166,6 +168,8 @@ def _share(value: float) -> str:
 
 
 def _shown(case: _Case, value: float) -> str:
+    if case.metric == "r2":
+        return f"{value + 0.0:.3f}"
     return _share(value) if case.metric == "accuracy" else _number(value)
 
 
@@ -181,21 +185,21 @@ def _verdict(case: _Case) -> str:
     which = "best" if case.status.figures.get("best") else "last"
     subject = f"The network of the {which} epoch ({case.epoch:,})"
     if case.metric == "accuracy":
-        text = f"{subject} predicts the class of {_share(value)} of {count}"
+        text = f"{subject} classifies {_share(value)} of {count} correctly"
         interval = statistics.success_rate(round(value * rows), rows).interval if rows else None
         if interval is not None and case.has_own_rows:
             text += f" (95% interval {interval.low:.0%} to {interval.high:.0%})"
     elif case.metric == "r2":
-        text = f"{subject} explains {_share(value)} of the variance of {count}"
+        text = f"{subject} explains {_share(value)} of the variance of {count} (R² {_shown(case, value)})"
         if value < 0:
             text = f"{subject} predicts {count} worse than their mean would"
     else:
-        text = f"{subject} has a {case.config.loss.name} loss of {_number(value)} on {count}"
+        text = f"{subject} reaches a loss ({case.config.loss.name}) of {_number(value)} on {count}"
     baselines = [case.baseline(is_constant=one) for one in (False, True)]
     compared = [f"{name} {_shown(case, known)}" for name, known in baselines if name]
     text += f"; {', '.join(compared)}." if compared else "."
     if not case.has_own_rows and case.experiment is not None:
-        text += " These are the rows that it was trained on: how it does on others is not known."
+        text += " These are its training rows: performance on new rows is unknown."
     return text
 
 
@@ -207,23 +211,23 @@ def _against_baselines(case: _Case) -> Iterator[Finding]:
     sign = 1 if case.metric in ("accuracy", "r2") else -1
     (constant, low), (linear, high) = (case.baseline(is_constant=one) for one in (True, False))
     if constant and sign * value <= sign * low:
-        claim = f"The network is no better than the baseline {constant!r}, which looks at no input."
-        remedy = "train longer, or try another optimizer.lr, a wider network, other features"
+        claim = f"The network is no better than the {constant} baseline, which ignores the inputs."
+        remedy = "train longer, or try another optimizer.lr, a wider network or other features"
         yield Finding("baseline", "warning", claim, _beside(case, constant, low), remedy)
         return
     if not linear:
         return
     margin = _margin(case, value, high)
     if sign * (value - high) > margin:
-        claim = f"The network is better than {linear}: it uses what no linear model can."
+        claim = f"The network is better than {linear}: it has learned a nonlinear relation."
         yield Finding("baseline", "good", claim, _beside(case, linear, high))
     elif sign * (value - high) < -margin:
         claim = f"{linear.capitalize()} is better than the network."
         yield Finding("baseline", "warning", claim, _beside(case, linear, high),
-                      "stop earlier, add penalty.l2, or take the simpler model")  # fmt: skip
+                      "stop earlier, add penalty.l2, or use the simpler model")  # fmt: skip
     else:
-        claim = f"The network is no better than {linear}, within the uncertainty of the rows."
-        remedy = "a wider or deeper architecture.hidden, more training.epochs, or the simpler model"
+        claim = f"The difference from {linear} is within the uncertainty of {case.split} metrics."
+        remedy = "more rows, a wider or deeper architecture.hidden, or the simpler model"
         yield Finding("baseline", "note", claim, _beside(case, linear, high), remedy)
 
 
@@ -233,6 +237,9 @@ def _margin(case: _Case, value: float, other: float) -> float:
     if case.metric == "accuracy" and rows:
         share = min(max((value + other) / 2, 1 / rows), 1 - 1 / rows)
         return 2 * math.sqrt(share * (1 - share) / rows)
+    if case.metric == "r2" and rows:  # the standard error of R² is 2 R (1 - R²) / sqrt(rows)
+        share = min(max((value + other) / 2, 0), 1)
+        return max(0.02, 4 * math.sqrt(share / rows) * (1 - share))
     return 0.02 if case.metric == "r2" else 0.05 * abs(other)
 
 
@@ -248,7 +255,7 @@ def _test_far_from_dev(case: _Case) -> Iterator[Finding]:
     share = min(max((dev * rows[0] + test * rows[1]) / sum(rows), 0.01), 0.99)
     error = math.sqrt(share * (1 - share) * (1 / rows[0] + 1 / rows[1]))
     if abs(dev - test) > STANDARD_ERRORS * error:
-        claim = "Dev and test differ by more than chance explains."
+        claim = "Dev and test accuracy differ by more than chance explains."
         evidence = f"accuracy {_share(dev)} on dev, {_share(test)} on test; standard error {error:.1%}"
         remedy = "shuffle and stratify dataset.split, and check whether the rows have an order"
         yield Finding("splits", "warning", claim, evidence, remedy)
@@ -272,7 +279,7 @@ def _ending(case: _Case) -> Iterator[Finding]:
         yield Finding("unfinished", "warning", claim, reached, "mlprun resume RUN")
     elif status.reason == "early_stopping":
         patience = case.config.early_stopping.patience if case.config.early_stopping else 0
-        claim = f"Training stopped early: {case.config.best.metric} was not improved for {patience:,} epochs."
+        claim = f"Training stopped early: {case.config.best.metric} did not improve for {patience:,} epochs."
         yield Finding("early_stopping", "note", claim, f"after {reached}; best epoch {case.epoch:,}")
     elif status.reason not in ("", "finished"):
         yield Finding("stopped", "note", f"Training was stopped by {status.reason}.", f"after {reached}")
@@ -285,39 +292,45 @@ def _overfitting(case: _Case) -> Iterator[Finding]:
     best, mine, other = int(dev.argmin()), case.of("train", "loss"), case.of("dev", "loss")
     lowest, last = (f"{_number(dev[k])} at epoch {epochs[k]:,}" for k in (best, -1))
     evidence = f"dev loss {lowest}, {last}"
-    remedy = "early_stopping.patience, penalty.l2, architecture.dropout, fewer units, or more rows"
+    remedy = "penalty.l2, architecture.dropout, fewer units, or more rows"
+    is_stopped = case.status.reason == "early_stopping"
     is_falling = train[-1] < train[min(best, len(train) - 1)]
+    rise = float(dev[-1] - dev[best])
     _, accuracy = case.curve("dev_accuracy")
-    # a loss may rise by the certainty of few wrong predictions, and by chance from epoch to epoch
+    # a loss may rise by few confident errors, and by chance from epoch to epoch
     is_no_better = len(accuracy) != len(dev) or accuracy[-1] <= accuracy[best]
     noise = 2 * float(np.std(np.diff(dev[-max(3, len(dev) // 5) :])))
-    if is_falling and dev[-1] > RISE * dev[best] and dev[-1] - dev[best] > noise and is_no_better:
-        claim = "The network overfits: dev loss rises while train loss falls on."
+    is_rising = is_falling and rise > max(noise, SMALL * dev[0])
+    if is_rising and dev[-1] > RISE * dev[best] and is_no_better:
+        claim = "The network overfits: dev loss rises while train loss keeps falling."
         if case.status.figures.get("best") and case.config.best.metric == "dev_loss":
             evidence += "; the best epoch is kept"
-        yield Finding("overfitting", "warning", claim, evidence, remedy)
-    elif is_falling and dev[-1] > SLIGHT_RISE * dev[best]:
+        yield Finding("overfitting", "note" if is_stopped else "warning", claim, evidence,
+                      remedy if is_stopped else f"early_stopping.patience, {remedy}")  # fmt: skip
+    elif is_rising and dev[-1] > SLIGHT_RISE * dev[best]:
         yield Finding(
             "overfitting", "note", f"Slight overfitting after epoch {epochs[best]:,}.", evidence, remedy
         )
     elif other > GAP * mine and other - mine > 0.01:
-        claim = "The network fits train rows better than others: it learns some of them by heart."
+        claim = "The network fits training rows better than new ones (generalization gap)."
         evidence = f"train loss {_number(mine)}, dev loss {_number(other)}"
         yield Finding("overfitting", "note", claim, evidence, remedy)
 
 
 def _underfitting(case: _Case) -> Iterator[Finding]:
-    """Train rows themselves are fitted no better than by a linear model."""
+    """The training rows themselves are fitted no better than by a linear model."""
     train = {
         name: _finite(splits.get("train", {}).get("loss"))
         for name, splits in case.status.figures.get("baselines", {}).items()
     }
     linear, mine = next((name for name in train if name.endswith("regression")), ""), case.of("train", "loss")
+    # a network whose best epoch was an early one may still have fitted the rows later
+    mine = min([mine, *case.curve("train_loss")[1][-1:].tolist()])
     # where little is left to learn, train rows are fitted well enough
     if linear and mine > 0.97 * train[linear] and mine > 0.1 * max(train.values()):
-        claim = f"The network underfits: it fits train rows no better than {linear}."
+        claim = f"The network underfits: it fits the training rows no better than {linear}."
         evidence = f"train loss {_number(mine)}, {linear} {_number(train[linear])}"
-        remedy = "more units in architecture.hidden, more training.epochs, a larger optimizer.lr, or adam"
+        remedy = "more units in architecture.hidden, more training.epochs, another optimizer.lr, or adam"
         yield Finding("underfitting", "note", claim, evidence, remedy)
 
 
@@ -328,17 +341,30 @@ def _more_epochs(case: _Case) -> Iterator[Finding]:
         return
     last = max(2, len(values) // 10)
     before, after = float(values[-2 * last : -last].mean()), float(values[-last:].mean())
-    name, span = column.replace("_", " "), f"the last {epochs[-1] - epochs[-last]:,} epochs"
+    name, span = column.replace("_", " "), f"the last {epochs[-1] - epochs[-last - 1]:,} epochs"
     best = int(epochs[int(values.argmin())])
-    if before > 0 and (before - after) / before > FALL:
-        claim = "More epochs would help: the loss still falls."
+    is_late = best > 0.8 * epochs[-1]
+    if is_late and before > 0 and (before - after) / before > FALL:
+        claim = f"More epochs may help: {name} is still falling."
         evidence = f"{name} fell by {(before - after) / before:.1%} over {span}"
         yield Finding(
             "epochs", "note", claim, evidence, f"mlprun resume RUN --epochs {2 * case.status.epochs}"
         )
+    elif _oscillates(values):
+        claim = f"{name.capitalize()} oscillates: the learning rate may be too large."
+        evidence = f"between {_number(values[-last:].min())} and {_number(values[-last:].max())} over {span}"
+        remedy = f"optimizer.lr={_number(case.config.optimizer.lr / 3)}, or a schedule that lowers it"
+        yield Finding("oscillation", "note", claim, evidence, remedy)
     else:
-        claim = f"More epochs would {'not help' if best <= 0.8 * epochs[-1] else 'change little'}."
+        claim = f"More epochs would {'change little' if is_late else 'not help'}."
         yield Finding("epochs", "good", claim, f"lowest {name} at epoch {best:,} of {epochs[-1]:,}")
+
+
+def _oscillates(loss: Floats) -> bool:
+    """Return True if the last fifth of a loss rises and falls by over a tenth of it, far from zero."""
+    end = loss[-max(10, len(loss) // 5) :]
+    steps, mean = np.abs(np.diff(end)), float(end.mean())
+    return bool(mean > 0.1 * loss[0] and steps.mean() > 0.1 * mean > abs(end[-1] - end[0]) / len(steps))
 
 
 # --- rules about the units
@@ -359,17 +385,23 @@ def _units(case: _Case) -> Iterator[Finding]:
         count = int(constant.sum())
         if count:
             word = "dead" if activation == "relu" else "constant"
-            claim = f"{count} of {units} units of {which} are {word}: they give one value for every row."
-            evidence = f"{count / units:.0%} of the units on {len(inputs):,} train rows"
+            claim = f"{count} of {units} units of {which} {_are(count)} {word}: one output for all rows."
+            evidence = f"{_share(count / units)} of the units, on {len(inputs):,} training rows"
             remedy = "a lower optimizer.lr, leaky_relu, another architecture.init, or fewer units"
-            yield Finding("dead_units", "warning" if 4 * count >= units else "note", claim, evidence, remedy)
+            yield Finding("dead_units", "warning" if 4 * count > units else "note", claim, evidence, remedy)
         if activation in BOUNDS:
             saturated = int((_near_bounds(outputs, *BOUNDS[activation]) & ~constant).sum())
-            claim = f"{saturated} of {units} units of {which} are saturated: they hardly learn any more."
-            evidence = f"within {NEAR:.0%} of their bounds for over {SATURATED:.0%} of train rows"
-            remedy = "smaller initial weights, dataset.standardize, penalty.l2, or relu"
+            claim = (
+                f"{saturated} of {units} units of {which} {_are(saturated)} saturated: gradients near zero."
+            )
+            evidence = f"within {NEAR:.0%} of a bound for over {SATURATED:.0%} of training rows"
+            remedy = "a smaller optimizer.lr, smaller initial weights, dataset.standardize, or relu"
             level: Level = "warning" if 2 * saturated > units else "note"
             yield from [Finding("saturation", level, claim, evidence, remedy)] * bool(saturated)
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _near_bounds(outputs: Array, low: float, high: float) -> NDArray[np.bool_]:
@@ -392,7 +424,7 @@ def _imbalance(case: _Case) -> Iterator[Finding]:
     total = int(counts.sum())
     if counts[largest] > COMMON * total or counts[smallest] < RARE * total / max(1, len(counts) / 4):
         names = experiment.classes
-        claim = "Classes are unbalanced: accuracy says little about rare ones."
+        claim = "Classes are imbalanced: accuracy says little about rare ones."
         most, least = (f"{counts[k]:,} of {names[k]!r}" for k in (largest, smallest))
         evidence = f"train rows: {most}, {least}"
         remedy = "metrics: [balanced_accuracy, f1], loss.class_weights, dataset.split.stratify"
@@ -408,9 +440,9 @@ def _duplicates(case: _Case) -> Iterator[Finding]:
     count = sum(row.tobytes() in train for row in rows)
     if count:
         few = len(train) < len(experiment.fixed["train"].inputs[:ROWS]) / 2
-        claim = f"{count:,} of {len(rows):,} {case.split} rows have the inputs of a train row."
-        evidence = f"train rows have {len(train):,} different inputs"
-        why = "with so few different inputs that is no surprise; others are new to the network"
+        claim = f"{count:,} of {len(rows):,} {case.split} rows have the same inputs as a training row."
+        evidence = f"{len(train):,} distinct inputs among training rows"
+        why = "expected with so few distinct inputs"
         remedy = why if few else "remove duplicates, or keep rows that belong together in one split"
         level: Level = "note" if few or count < 0.02 * len(rows) else "warning"
         yield Finding("duplicates", level, claim, evidence, remedy)
@@ -429,9 +461,9 @@ def _single_feature(case: _Case) -> Iterator[Finding]:
     shares = [_explained(column, truth, groups) for column in inputs.T]
     best = int(np.argmax(shares))
     if shares[best] >= ALONE:
-        claim = f"The input {names[best]!r} alone predicts the target: it may hold what is to be predicted."
-        evidence = f"they share {_share(shares[best])} of their variance on train rows"
-        remedy = "check that it is known when predictions are made, or leave it out of dataset.features"
+        claim = f"The input {names[best]!r} alone predicts the target: possible leakage."
+        evidence = f"they share {_share(shares[best])} of their variance on training rows"
+        remedy = "check that it is known when predictions are made, or drop it from dataset.features"
         yield Finding("leakage", "note", claim, evidence, remedy)
 
 

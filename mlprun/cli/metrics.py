@@ -27,7 +27,7 @@ def comparison_table(columns: Mapping[str, Metrics], title: str) -> Table:
     # splits in order of use, losses before metrics: JSON does not keep the order
     names = sorted(cells, key=lambda name: (ORDER.index(name[0]), name[1] != "loss"))
     rows = [(*name, *(cells[name].get(column) for column in columns)) for name in names]
-    return Table(("split", "metric", *columns), rows, title)
+    return Table(("split", "metric", *columns), rows, title, is_fixed=True)
 
 
 def result_table(results: Mapping[str, Metrics], title: str, positive: str | None = None) -> Table:
@@ -47,7 +47,7 @@ def result_table(results: Mapping[str, Metrics], title: str, positive: str | Non
     if positive is not None:
         title = f"{title}; positive class: {positive}"
     rule = starts[1] if len(starts) > 1 else None
-    return Table(("", "metric", *splits), rows, title, rule)
+    return Table(("", "metric", *splits), rows, title, rule, is_fixed=True)
 
 
 def confusion_tables(metrics: Mapping[str, Any], classes: tuple[str, ...] | None, split: str) -> list[Table]:

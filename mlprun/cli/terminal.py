@@ -38,17 +38,19 @@ def printable_lines(text: str) -> str:
 class Table:
     """Rows under column names; numbers are right-aligned, floats have four significant digits.
 
-    A rule separates the row at index `rule` from those above it.
+    A rule separates the row at index `rule` from those above it. With `is_fixed`, floats below 10 have four
+    decimals and others two, so that metrics of one size are aligned.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str | float | None]]
     title: str = ""
     rule: int | None = None
+    is_fixed: bool = False
 
     def cells(self) -> list[list[str]]:
         """Return the rows as printable text."""
-        return [[_cell(value) for value in row] for row in self.rows]
+        return [[_cell(value, is_fixed=self.is_fixed) for value in row] for row in self.rows]
 
     def is_numeric(self, column: int) -> bool:
         """Return True if every value of a column is a number or None."""
@@ -336,12 +338,16 @@ def detach(stream: TextIO) -> None:
             return
 
 
-def _cell(value: str | float | None) -> str:
+def _cell(value: str | float | None, *, is_fixed: bool) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
         return printable(value)
-    return str(value) if isinstance(value, int) else f"{value + 0.0:.4g}"  # adding 0 turns -0 into 0
+    if isinstance(value, int):
+        return str(value)
+    if is_fixed and (value == 0 or 0.001 <= abs(value) < 100_000):
+        return f"{value + 0.0:.{4 if abs(value) < 10 else 2}f}"
+    return f"{value + 0.0:.4g}"  # adding 0 turns -0 into 0
 
 
 def _width(text: str) -> int:

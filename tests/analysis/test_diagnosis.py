@@ -56,9 +56,9 @@ def baselines(accuracy, loss=0.4):
     ("accuracy", "linear", "level", "words"),
     [
         (0.99, 0.6, "good", "better than logistic regression"),
-        (0.86, 0.85, "note", "no better than logistic regression"),
+        (0.86, 0.85, "note", "difference from logistic regression is within"),
         (0.60, 0.95, "warning", "Logistic regression is better"),
-        (0.50, 0.85, "warning", "no better than the baseline 'majority'"),
+        (0.50, 0.85, "warning", "no better than the majority baseline"),
     ],
 )
 def test_the_network_is_compared_with_its_baselines(moons, accuracy, linear, level, words):
@@ -68,7 +68,7 @@ def test_the_network_is_compared_with_its_baselines(moons, accuracy, linear, lev
     assert finding.level == level
     assert words in finding.claim
     assert f"{accuracy:.1%}" in finding.evidence
-    assert f"{accuracy:.1%} of 20 test rows" in diagnosis.verdict
+    assert f"{accuracy:.1%} of 20 test rows correctly" in diagnosis.verdict
     assert "logistic regression" in diagnosis.verdict
 
 
@@ -103,6 +103,23 @@ def test_a_loss_that_still_falls_asks_for_more_epochs_and_a_flat_one_does_not(mo
     stopped = found(moons, history=falling, reason="early_stopping")
     assert "epochs" not in kinds(stopped)
     assert "early_stopping" in kinds(stopped)
+
+
+def test_a_loss_that_oscillates_asks_for_a_lower_learning_rate(moons):
+    swings = 0.5 + 0.2 * (-1.0) ** EPOCHS
+    history = {"dev_loss": swings, "train_loss": swings}
+    finding = kinds(found(moons, history=history))
+    assert "epochs" not in finding
+    assert finding["oscillation"].evidence.startswith("between 0.3 and 0.7")
+
+
+def test_a_small_difference_in_r2_on_few_rows_is_no_advantage(moons):
+    better = {"linear regression": same(loss=0.5, r2=0.5), "mean": same(loss=1, r2=0.0)}
+    few = found(moons, metrics=figures_of(same(loss=0.4, r2=0.55), better))
+    assert kinds(few)["baseline"].level == "note"
+    assert "(R² 0.550)" in few.verdict
+    many = found(moons, metrics=figures_of(same(loss=0.1, r2=0.95), better))
+    assert kinds(many)["baseline"].level == "good"
 
 
 def test_divergence_and_unfinished_runs_are_warnings(moons):
@@ -154,7 +171,7 @@ def test_rows_that_repeat_and_a_feature_that_is_the_target_are_found(tmp_path):
     assert finding["leakage"].evidence.startswith("they share 100")
 
 
-def test_unbalanced_classes_are_found(tmp_path):
+def test_imbalanced_classes_are_found(tmp_path):
     table = tmp_path / "t.csv"
     numbers = np.random.default_rng(0).normal(size=60)
     table.write_text("\n".join(["x,y", *(f"{x},{'ab'[k >= 57]}" for k, x in enumerate(numbers))]))

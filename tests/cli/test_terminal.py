@@ -38,6 +38,16 @@ def test_a_plain_table_aligns_numbers_to_the_right_and_text_to_the_left():
     assert table.plain() == "moons\nsplit  rows    loss\ntrain   640  0.4362\ndev     160"
 
 
+def test_metrics_of_one_size_have_the_same_decimals():
+    rows = [("accuracy", 0.98, 1.0), ("mae", 49.746, 312.8), ("loss", 0.000012345, 0.0)]
+    lines = Table(("metric", "dev", "test"), rows, is_fixed=True).plain().splitlines()
+    assert [line.split()[1:] for line in lines[1:]] == [
+        ["0.9800", "1.0000"],
+        ["49.75", "312.80"],
+        ["1.234e-05", "0.0000"],
+    ]
+
+
 def test_wide_characters_take_two_columns():
     assert Table(("a", "b"), [("東京", "x"), ("abc", "y")]).plain() == "a     b\n東京  x\nabc   y"
 
