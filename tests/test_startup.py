@@ -65,7 +65,9 @@ def test_runs_on_the_fused_engine_import_no_heavy_package(tmp_path):
 
 
 def test_commands_that_read_and_write_text_import_neither_numpy_nor_type_adapters(tmp_path):
-    heavy = (*HEAVY, "numpy._core", "typer._adapters", "importlib.metadata._meta")
-    (tmp_path / "runs").mkdir()
-    commands = ["--help", "schema", "ls", f"validate {CONFIGS}/moons.yaml {CONFIGS}/iris.yaml", "list"]
+    unneeded = ("threadpoolctl", "mlprun.api.runs", "mlprun.figures.figure", "mlprun.engines.scratch.tensor")
+    heavy = (*HEAVY, *unneeded, "numpy._core", "typer._adapters", "importlib.metadata._meta")
+    modules_after([f"{TRAIN} --name run"], tmp_path)
+    validate = f"validate {CONFIGS}/moons.yaml {CONFIGS}/iris.yaml"
+    commands = ["--help", "schema", "ls", validate, "list", "show runs/run-001"]
     assert modules_after(commands, tmp_path, heavy) == [[command, 0, []] for command in commands]

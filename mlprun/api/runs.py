@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,6 @@ from mlprun import evaluation, figures, files, report, schema
 from mlprun.config import document as reading
 from mlprun.engines.device import resolve
 from mlprun.errors import (
-    CheckpointError,
     ConfigError,
     DivergedError,
     InterruptedRunError,
@@ -88,12 +87,12 @@ class Run:
     @cached_property
     def best(self) -> evaluation.TrainedModel:
         """The best epoch's network with all that feeds it; the last one's if no dev rows chose a best."""
-        return best(self.folder, allow_code=self.allow_code)
+        return evaluation.best(self.folder, allow_code=self.allow_code)
 
     @cached_property
     def last(self) -> evaluation.TrainedModel:
         """The newest network with all that feeds it."""
-        return newest(self.folder, allow_code=self.allow_code)
+        return evaluation.newest(self.folder, allow_code=self.allow_code)
 
     def snapshots(self) -> dict[int, dict[str, NDArray[Any]]]:
         """Parameters and buffers by epoch: 0, log-spaced ones, those of `snapshots:`, and the last.
@@ -257,25 +256,6 @@ def load_checkpoint(
     device = resolve(device)
     path = runs.resolve_latest(os.fspath(path))
     if os.path.isdir(path) or (files.kind(path) is None and not path.endswith(".safetensors")):
-        return best(runs.open_run(path), device=device, allow_code=allow_code)
+        return evaluation.best(runs.open_run(path), device=device, allow_code=allow_code)
     checkpoint = checkpoints.read(path)
     return evaluation.load(checkpoint, path, os.path.dirname(path), device=device, allow_code=allow_code)
-
-
-def best(folder: RunFolder, *, device: str = "cpu", allow_code: bool) -> evaluation.TrainedModel:
-    """Return the best epoch's network of a run, or the newest if no dev rows chose a best."""
-    if files.kind(folder.best) is None:
-        loaded, last = newest(folder, device=device, allow_code=allow_code), folder.load_last()
-        warnings = () if last is None else evaluation.missing_best_warnings(last.checkpoint, folder.best)
-        return replace(loaded, warnings=warnings)
-    checkpoint = folder.load_best()
-    return evaluation.load(checkpoint, folder.best, folder.path, device=device, allow_code=allow_code)
-
-
-def newest(folder: RunFolder, *, device: str = "cpu", allow_code: bool) -> evaluation.TrainedModel:
-    """Return the newest network of a run that can be read."""
-    last = folder.load_last()
-    if last is None:
-        remedy = f"resume with: {command_line('resume', folder.path)}"
-        raise CheckpointError(folder.path, "was stopped before its first checkpoint", remedy)
-    return evaluation.load(last.checkpoint, last.path, folder.path, device=device, allow_code=allow_code)

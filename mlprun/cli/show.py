@@ -7,14 +7,16 @@ from typing import Annotated, Any
 from pydantic import BaseModel
 from typer import Argument
 
-from mlprun import api, figures
+from mlprun import api, evaluation, figures
 from mlprun.cli import metrics
 from mlprun.cli.ls import date_of
 from mlprun.cli.options import AllowCode, Force, Plot, RunPath, save
 from mlprun.cli.terminal import Output, Table, duration, sparkline
 from mlprun.errors import CheckpointError, UsageError, command_line
 from mlprun.parts.notation import inline, plain
-from mlprun.storage.runs import resolve_latest
+from mlprun.storage import history
+from mlprun.storage.runs import RunFolder, open_run, resolve_latest
+from mlprun.training import metadata
 
 
 def show_command(
@@ -33,12 +35,14 @@ def show_command(
 
     Exit codes: 0 success, 4 run folder, 7 files.
     """
-    shown = api.load(run, allow_code=allow_code)
-    for warning in filter(None, (shown.edited, *shown.best.warnings)):
+    shown = open_run(run)
+    config, edited = metadata.trained_config(shown, allow_code=allow_code)
+    best = evaluation.best(shown, allow_code=allow_code)
+    for warning in filter(None, (edited, *best.warnings)):
         output.message(f"warning: {warning}")
-    status, record, config = shown.status, shown.record, shown.config
-    described, network = metrics.layers_table(shown.best.alone.layers())
-    notes, started = shown.folder.notes(), date_of(shown.folder)
+    status, record = shown.status(), metadata.record_of(shown)
+    described, network = metrics.layers_table(best.alone.layers())
+    notes, started = shown.notes(), date_of(shown)
     output.document(
         {
             "run": shown.path,
@@ -50,7 +54,7 @@ def show_command(
             **asdict(notes),
             "metrics": status.figures,
             "config": config.model_dump(mode="json"),
-            "edited": shown.edited,
+            "edited": edited,
             "layers": described,
             "record": record,
         }
@@ -72,12 +76,13 @@ def show_command(
         output.result(f"\nnext: {command_line('resume', shown.path)}")
 
 
-def _curves(run: api.Run, output: Output) -> list[str | Table]:
+def _curves(run: RunFolder, output: Output) -> list[str | Table]:
     """Return the losses of the history as a table with a curve in block characters, if there are any."""
     rows = []
     try:
+        cells = history.read_cells(run.history)
         for name in ("train_loss", "dev_loss"):
-            values = [float(value) for value in run.history.get(name, ()) if value == value]
+            values = [float(cell) for cell in cells.get(name, ()) if cell not in ("", "nan")]
             if len(values) > 1:
                 rows.append((name, values[0], min(values), values[-1], sparkline(values)))
     except CheckpointError as error:

@@ -7,8 +7,6 @@ import sys
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from threadpoolctl import threadpool_limits
-
 from mlprun.errors import DeviceError
 from mlprun.experiment.experiment import torch_threads
 
@@ -37,6 +35,8 @@ def resolve(name: str) -> str:
 @contextmanager
 def compute_context(threads: int, device: str) -> Iterator[None]:
     """Compute with this number of threads, and the same bits every time, within the block."""
+    from threadpoolctl import threadpool_limits
+
     # NumPy's products have other bits with another number of threads as well
     torch = torch_threads(threads) if "torch" in sys.modules else nullcontext()
     with threadpool_limits(threads, user_api="blas"), torch, deterministic(device):

@@ -1,14 +1,15 @@
 """Trained models: metrics of splits, predictions for new rows, and baselines to compare with."""
 
-from mlprun.evaluation.baselines import baselines
 from mlprun.evaluation.model import (
     PredictionTable,
     TrainedModel,
+    best,
     check_initial_weights,
     check_metadata,
     check_tensors,
     load,
     missing_best_warnings,
+    newest,
     snapshots,
     split_rows,
     trajectory,
@@ -17,12 +18,13 @@ from mlprun.evaluation.model import (
 __all__ = [
     "PredictionTable",
     "TrainedModel",
-    "baselines",
+    "best",
     "check_initial_weights",
     "check_metadata",
     "check_tensors",
     "load",
     "missing_best_warnings",
+    "newest",
     "snapshots",
     "split_rows",
     "trajectory",

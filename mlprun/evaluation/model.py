@@ -14,7 +14,7 @@ import numpy as np
 from mlprun import engines, files, schema
 from mlprun.config import document as reading
 from mlprun.engines.device import compute_context
-from mlprun.errors import CheckpointError, DataError, MlprunError, UsageError
+from mlprun.errors import CheckpointError, DataError, MlprunError, UsageError, command_line
 from mlprun.experiment import SPLITS, Experiment
 from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.experiment.rows import read_rows
@@ -193,6 +193,25 @@ def load(
     return TrainedModel(where, config, preprocessing, model, epoch, digest, trained_by, device)
 
 
+def best(folder: RunFolder, *, device: str = "cpu", allow_code: bool) -> TrainedModel:
+    """Return the best epoch's network of a run, or the newest if no dev rows chose a best."""
+    if files.kind(folder.best) is None:
+        loaded, last = newest(folder, device=device, allow_code=allow_code), folder.load_last()
+        warnings = () if last is None else missing_best_warnings(last.checkpoint, folder.best)
+        return replace(loaded, warnings=warnings)
+    checkpoint = folder.load_best()
+    return load(checkpoint, folder.best, folder.path, device=device, allow_code=allow_code)
+
+
+def newest(folder: RunFolder, *, device: str = "cpu", allow_code: bool) -> TrainedModel:
+    """Return the newest network of a run that can be read."""
+    last = folder.load_last()
+    if last is None:
+        remedy = f"resume with: {command_line('resume', folder.path)}"
+        raise CheckpointError(folder.path, "was stopped before its first checkpoint", remedy)
+    return load(last.checkpoint, last.path, folder.path, device=device, allow_code=allow_code)
+
+
 def missing_best_warnings(newest: Checkpoint, best: str) -> Names:
     """A warning where training chose a best epoch but its checkpoint, at the path `best`, is missing."""
     progress = newest.meta.get("progress")
@@ -247,8 +266,9 @@ def check_tensors(
     Nothing of the network's size is allocated for it: a config may claim any size.
     """
     expected = Experiment.without_data(config, preprocessing).tensors()
+    given = model.stored if isinstance(model, checkpoints.Tensors) else model
     for name, (dtype, shape) in expected.items():
-        array = model.get(name)
+        array = given.get(name)
         if array is None:
             raise CheckpointError(where, f"tensor {name} is missing", _ANOTHER)
         needed = f"{dtype}{list(shape)}"

@@ -268,7 +268,7 @@ class Preprocessing(Options):
             np.concatenate(columns, axis=1, out=result[start : start + size], casting="same_kind")
         return result
 
-    def transform_targets(self, data: Data, indices: Ints, dtype: DTypeLike = np.float64) -> Array:
+    def transform_targets(self, data: Data, indices: Ints, dtype: DTypeLike = "float64") -> Array:
         """The targets of the rows at `indices`: [N] int64 class ids, or [N, K] float64, scaled if asked for.
 
         Raises DataError for a number that `dtype` cannot hold, and for other targets than in training.

@@ -46,15 +46,15 @@ def decode(text: str | bytes) -> Any:
 def _plain(value: object) -> object:
     if isinstance(value, str | int | None):
         return value
-    if isinstance(value, float | np.floating):
+    if isinstance(value, float):
         number = float(value)
         return number if math.isfinite(number) else {_FLOAT: repr(number)}
-    if isinstance(value, np.integer | np.bool_):
-        return value.item()
     if isinstance(value, Mapping):
         return {_key(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, np.floating | np.integer | np.bool_):  # last: the rest needs no numpy
+        return _plain(value.item())
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 

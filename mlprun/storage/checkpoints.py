@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,8 +21,6 @@ from mlprun.parts.limits import MAX_BYTES, MAX_TENSORS
 from mlprun.storage import canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
 VERSION = 2
@@ -46,6 +45,31 @@ _FOREIGN = {
 }
 
 
+class Stored(NamedTuple):
+    """An array as it lies in a file."""
+
+    dtype: str
+    shape: list[int]
+    data: bytearray
+
+
+class Tensors(Mapping[str, "NDArray[Any]"]):
+    """The arrays of a file, each made when it is asked for: their types and shapes need no NumPy."""
+
+    def __init__(self, stored: Mapping[str, Stored | NDArray[Any]]) -> None:
+        self.stored = stored
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        one = self.stored[name]
+        return np.frombuffer(one.data, one.dtype).reshape(one.shape) if isinstance(one, Stored) else one
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.stored)
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """The state of a run: arrays of float32, float64, int64, uint8 or bool by name, and `meta`, JSON."""
@@ -53,10 +77,11 @@ class Checkpoint:
     tensors: Mapping[str, NDArray[Any]]
     meta: Mapping[str, Any]
 
-    def under(self, prefix: str) -> dict[str, NDArray[Any]]:
+    def under(self, prefix: str) -> Mapping[str, NDArray[Any]]:
         """Return the arrays whose names begin with `prefix`, by the rest of their names."""
-        found = ((name, array) for name, array in self.tensors.items() if name.startswith(prefix))
-        return {name.removeprefix(prefix): array for name, array in found}
+        every = self.tensors.stored if isinstance(self.tensors, Tensors) else self.tensors
+        found = ((name, one) for name, one in every.items() if name.startswith(prefix))
+        return Tensors({name.removeprefix(prefix): one for name, one in found})
 
     def snapshots(self) -> dict[int, dict[str, NDArray[Any]]]:
         """Return the models kept of earlier epochs, by epoch. Raises ValueError for names without one."""
@@ -171,7 +196,7 @@ def _too_large(data: bytes, tensors: int = 0) -> str | None:
 
 
 def _parsed(data: bytes, where: str) -> Checkpoint:
-    import safetensors.numpy
+    from safetensors import deserialize
 
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     record = canonical.decode(header.pop("__metadata__")["mlprun"])
@@ -185,5 +210,6 @@ def _parsed(data: bytes, where: str) -> Checkpoint:
             raise ValueError(f"{name!r} is {tensor['dtype']!r}")
     if not isinstance(record["meta"], dict):
         raise TypeError("its metadata is not a mapping")
-    tensors = safetensors.numpy.load(data)
-    return Checkpoint({name: tensors[name] for name in sorted(tensors)}, record["meta"])
+    views = sorted(deserialize(data), key=lambda named: named[0])  # type: ignore[no-untyped-call]
+    stored = {name: Stored(_DTYPES[one["dtype"]], one["shape"], one["data"]) for name, one in views}
+    return Checkpoint(Tensors(stored), record["meta"])

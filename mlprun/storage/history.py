@@ -103,7 +103,12 @@ def check(path: str, columns: Sequence[str], offset: int) -> None:
 
 
 def read(path: str) -> dict[str, NDArray[Any]]:
-    """Return the columns by name: int64 if every value is an integer, else float64; empty cells are nan.
+    """Return the columns by name: int64 if every value is an integer, else float64; empty cells are nan."""
+    return {column: _array(values) for column, values in read_cells(path).items()}
+
+
+def read_cells(path: str) -> dict[str, tuple[str, ...]]:
+    """Return the columns by name, their numbers as text.
 
     Only an unterminated last line is forgiven; other damage is a CheckpointError with the line's number.
     """
@@ -118,7 +123,7 @@ def read(path: str) -> dict[str, NDArray[Any]]:
         if row.fullmatch(line) is None:
             raise CheckpointError(f"{path}:{number}", f"is not a row of {len(columns)} numbers", _REMEDY)
     cells = zip(*(line.split(",") for line in lines[1:]), strict=True) if lines[1:] else [()] * len(columns)
-    return {column: _array(values) for column, values in zip(columns, cells, strict=True)}
+    return dict(zip(columns, cells, strict=True))
 
 
 def _lines(path: str) -> list[str]:

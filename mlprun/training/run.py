@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun import engines, evaluation
 from mlprun.engines import device as devices
+from mlprun.evaluation.baselines import baselines
 from mlprun.experiment import SPLITS
 from mlprun.interrupts import StopFlag
 from mlprun.storage import runs
@@ -193,7 +194,7 @@ def final_metrics(context: TrainContext, state: State, best: Best | None) -> dic
         "positive": classes[1] if len(classes) == 2 else None,
         "best": first,
         "last": {"epoch": state.epoch, "splits": last},
-        "baselines": evaluation.baselines(experiment, rows),
+        "baselines": baselines(experiment, rows),
     }
 
 

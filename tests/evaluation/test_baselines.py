@@ -26,7 +26,7 @@ def measured(dataset: Any, **sections: Any) -> tuple[Experiment, dict[str, Any]]
     config = mlprun.load_config({"dataset": dataset, "training": {"dtype": "float64"}, **sections})
     experiment = Experiment.of(config)
     rows = evaluation.split_rows(experiment, SPLITS, epoch=0)
-    return experiment, evaluation.baselines(experiment, rows)
+    return experiment, module.baselines(experiment, rows)
 
 
 def splits(experiment: Experiment) -> Iterator[tuple[str, Any]]:
