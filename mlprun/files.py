@@ -13,7 +13,6 @@ import errno
 import fcntl
 import os
 import re
-import secrets
 import stat
 import sys
 from abc import ABC, abstractmethod
@@ -375,7 +374,7 @@ def point_link(path: PathLike, target: str) -> None:
 
     Where that is not possible, as on file systems without links, `path` names nothing afterwards.
     """
-    temporary = os.path.join(os.path.dirname(path), f".mlprun-{secrets.token_hex(8)}.tmp")
+    temporary = os.path.join(os.path.dirname(path), f".mlprun-{os.urandom(8).hex()}.tmp")
     try:
         with _removed_on_failure(temporary):
             system.symlink(target, temporary)
@@ -414,7 +413,7 @@ def _removed_on_failure(temporary: PathLike) -> Iterator[None]:
 @contextlib.contextmanager
 def _replacing(path: PathLike) -> Iterator[str]:
     """Yield the name of a temporary file beside `path` that replaces it at the end of the block."""
-    temporary = os.path.join(os.path.dirname(path), f".mlprun-{secrets.token_hex(8)}.tmp")
+    temporary = os.path.join(os.path.dirname(path), f".mlprun-{os.urandom(8).hex()}.tmp")
     with _removed_on_failure(temporary):
         yield temporary
         with writing_errors(path):

@@ -19,12 +19,10 @@ from mlprun.storage.runs import find as find_runs
 from mlprun.sweeps.folder import find as find_sweeps
 
 if TYPE_CHECKING:
-    from mlprun.storage.runs import Folder, RunFolder
+    from mlprun.storage.runs import RunFolder
     from mlprun.sweeps.folder import SweepFolder
 
 FIELDS = ("run", "name", "date", "status", "epochs", "seconds", "tag", "note")
-_LATEST_DATE = 2**37
-"""seconds, in the year 6325: a file's time can lie beyond what dates can say"""
 _CONDITION = re.compile(r"\s*([A-Za-z][A-Za-z0-9_.]*)\s*(<=|>=|!=|=|<|>)(.*)", re.DOTALL)
 
 
@@ -85,12 +83,6 @@ def ls_command(
     if sweeps:
         columns = ("sweep", "date", "status", "trials", "of", "time", "")
         output.result(Table(columns, [_sweep_row(sweep) for sweep in sweeps]))
-
-
-def date_of(folder: "Folder[Any]") -> datetime:
-    """Return when a run or sweep was started, in local time."""
-    seconds = min(folder.started_at() // 10**9, _LATEST_DATE)
-    return datetime.fromtimestamp(seconds, tz=UTC).astimezone()
 
 
 @dataclass(frozen=True)
@@ -192,7 +184,7 @@ def _described(
     kind: str, folders: Iterable[Any], describe: Callable[[Any], dict[str, Any]]
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
     for folder in folders:
-        date = date_of(folder).isoformat(timespec="seconds")
+        date = metrics.date_of(folder).isoformat(timespec="seconds")
         head = {kind: folder.path, "name": folder.name, "date": date}
         try:
             yield folder, {**head, **describe(folder)}

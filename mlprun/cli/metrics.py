@@ -1,8 +1,9 @@
-"""Tables of metrics, of one network beside its baselines or of several runs, and of layers."""
+"""Tables of metrics, of one network beside its baselines or of several runs, and of layers; dates."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mlprun.cli.terminal import Table
@@ -10,10 +11,12 @@ from mlprun.parts import SPLITS
 
 if TYPE_CHECKING:
     from mlprun.parts.part import LayerSummary as Layer
-    from mlprun.storage.runs import Status
+    from mlprun.storage.runs import Folder, Status
 
 ORDER = (*SPLITS, "data")
 Metrics = Mapping[str, Mapping[str, Any]]
+_LATEST_DATE = 2**37
+"""seconds, in the year 6325: a file's time can lie beyond what dates can say"""
 
 
 def comparison_table(columns: Mapping[str, Metrics], title: str) -> Table:
@@ -86,6 +89,12 @@ def early_end(status: Status) -> list[str]:
     """Return a line about what ended a run before its last epoch, if it did not run to the end."""
     is_early = status.state == "finished" and status.reason not in ("", "finished")
     return [f"stopped by {status.reason}"] * is_early
+
+
+def date_of(folder: Folder[Any]) -> datetime:
+    """Return when a run or sweep was started, in local time."""
+    seconds = min(folder.started_at() // 10**9, _LATEST_DATE)
+    return datetime.fromtimestamp(seconds, tz=UTC).astimezone()
 
 
 def layers_table(layers: Sequence[Layer]) -> tuple[list[dict[str, Any]], Table]:

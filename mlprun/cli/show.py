@@ -9,7 +9,6 @@ from typer import Argument
 
 from mlprun import api, evaluation, figures
 from mlprun.cli import metrics
-from mlprun.cli.ls import date_of
 from mlprun.cli.options import AllowCode, Force, Plot, RunPath, save
 from mlprun.cli.terminal import Output, Table, duration, sparkline
 from mlprun.errors import CheckpointError, UsageError, command_line
@@ -42,7 +41,7 @@ def show_command(
         output.message(f"warning: {warning}")
     status, record = shown.status(), metadata.record_of(shown)
     described, network = metrics.layers_table(best.alone.layers())
-    notes, started = shown.notes(), date_of(shown)
+    notes, started = shown.notes(), metrics.date_of(shown)
     output.document(
         {
             "run": shown.path,

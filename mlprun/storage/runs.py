@@ -12,7 +12,6 @@ import difflib
 import os
 import platform
 import re
-import secrets
 import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
@@ -454,7 +453,7 @@ def prepare(
     `undo` removes it, with the files named `more`. A process that dies meanwhile leaves it behind.
     """
     files.make_folder(out)
-    prepared = os.path.join(out, f".{name}-{secrets.token_hex(8)}")
+    prepared = os.path.join(out, f".{name}-{os.urandom(8).hex()}")
     undo.callback(remove_prepared, prepared, (*contents, "lock", *more))
     files.make_folder(prepared, exclusive=True)
     for file, data in contents.items():
