@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from mlprun.parts.initializers import Initializer, Shapes
     from mlprun.parts.part import Dtype
 
-LINEAR = Kaiming(nonlinearity="leaky_relu", slope=math.sqrt(5))
-"""how nn.Linear initialises its weight"""
 MOST_NUMBERS = 2_000_000
 """parameters up to which NumPy draws; torch takes a tenth of the time and of the memory beside its import"""
 EQUAL, DIFFERENT = b"equal\n", b"different\n"
@@ -130,7 +128,7 @@ def _default(
         generator.words(math.prod(shape))
         return np.zeros(shape, np.float32)
     if kind == "weight":
-        return LINEAR.draw(shape, generator)
+        return Kaiming(nonlinearity="leaky_relu", slope=math.sqrt(5)).draw(shape, generator)
     bound = 1 / math.sqrt(shapes[f"{layer}.weight"][1])
     return generator.uniform(shape, -bound, bound)
 

@@ -172,9 +172,9 @@ _KIND = reading.FileKind(
     "`base: moons.yaml` (a config) and what to vary, such as `seeds: 20`",
     "`mlprun sweep run --help` shows one",
     folder="sweeps",
-    keys=frozenset(Sweep.model_fields) | schema.CONFIG_FILE.keys,  # a config is reported as one
+    keys=frozenset(Sweep.__annotations__) | schema.CONFIG_FILE.keys,  # a config is reported as one
 )
-_SWEEP_ONLY = Sweep.model_fields.keys() - schema.Config.model_fields.keys() - {"base"}
+_SWEEP_ONLY = Sweep.__annotations__.keys() - schema.Config.model_fields.keys() - {"base"}
 
 
 class Success(NamedTuple):
