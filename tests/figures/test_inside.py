@@ -60,7 +60,7 @@ def of_torch(data: RunData, epoch: int, rows: np.ndarray) -> list[np.ndarray]:
 
 
 def test_activations_of_hidden_units_are_torchs(deep: RunData, run_data: dict[str, RunData]) -> None:
-    for data in (deep, run_data["moons"], run_data["odd"]):
+    for data in (deep, *(run_data[name] for name in ("moons", "odd", "two_targets"))):
         rows = data.rows("train").inputs
         ours = hidden_outputs(data, data.models[data.last], rows)
         theirs = of_torch(data, data.last, rows)

@@ -119,11 +119,12 @@ def r2_denominators(experiment: Experiment, rows: SplitArrays | None, outputs: i
 
 
 def output_units(experiment: Experiment, outputs: int) -> NDArray[np.float64]:
-    """Return the size of 1 of each output in the user's units."""
+    """Return the size of 1 of each output in the user's units; a hidden layer's have those of any target."""
     if experiment.classes is not None:
         return np.ones(outputs)
-    units = experiment.preprocessing.restore(np.array([np.zeros(outputs), np.ones(outputs)]))
-    return np.asarray(np.abs(units[1] - units[0]), np.float64)
+    targets = len(experiment.preprocessing.target_names)
+    units = experiment.preprocessing.restore(np.array([np.zeros(targets), np.ones(targets)]))
+    return np.resize(np.abs(units[1] - units[0]), outputs)
 
 
 _ARRAYS: weakref.WeakKeyDictionary[SplitArrays, dict[Hashable, NDArray[Any]]] = weakref.WeakKeyDictionary()
