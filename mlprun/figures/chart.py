@@ -116,6 +116,14 @@ class Bars:
     along: Side = "x"
     mark: Literal["bars"] = "bars"
 
+    @property
+    def corners(self) -> Array:
+        """[N, 4, 2] as those of polygons."""
+        low = np.broadcast_to(self.base, np.shape(self.start))
+        along = np.stack([self.start, self.start, self.end, self.end], axis=1)
+        across = np.stack([low, self.height, self.height, low], axis=1)
+        return np.stack((along, across) if self.along == "x" else (across, along), axis=2)
+
 
 @dataclass(frozen=True, eq=False)
 class HeatMap:
@@ -129,20 +137,6 @@ class HeatMap:
     texts: tuple[tuple[str, ...], ...] = ()
     """[R, C] what is written in the cells where there is room"""
     mark: Literal["heat_map"] = "heat_map"
-
-
-@dataclass(frozen=True, eq=False)
-class Interval:
-    """Lines from `low` to `high` [N] at positions [N] on the axis `along`."""
-
-    position: Array
-    low: Array
-    high: Array
-    label: str = ""
-    color: str = style.BLACK
-    width: float = 1.0
-    along: Side = "x"
-    mark: Literal["interval"] = "interval"
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +198,7 @@ class Polygons:
     mark: Literal["polygons"] = "polygons"
 
 
-Mark = Line | Band | Points | Bars | HeatMap | Interval | Region | Text | Segments | Polygons
+Mark = Line | Band | Points | Bars | HeatMap | Region | Text | Segments | Polygons
 
 
 @dataclass(frozen=True)
@@ -302,6 +296,14 @@ def horizontal(y: float, label: str = "", **look: Any) -> Line:
 def vertical(x: float, label: str = "", **look: Any) -> Line:
     """A line from the lower edge of the panel to the upper."""
     return Line(np.array([x, x]), np.array([-np.inf, np.inf]), label, **{**style.GUIDE, **look})
+
+
+def intervals(
+    position: Array, low: Array, high: Array, label: str = "", *, along: Side = "x", **look: Any
+) -> Segments:
+    """Lines from `low` to `high` [N] at positions [N] on the axis `along`."""
+    ends = (position, low, position, high) if along == "x" else (low, position, high, position)
+    return Segments(*ends, label, **look)
 
 
 def diagonal(low: float, high: float, label: str) -> Line:

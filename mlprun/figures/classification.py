@@ -10,7 +10,7 @@ from pydantic import Field
 
 from mlprun.analysis.statistics import success_rate
 from mlprun.figures import chart, style
-from mlprun.figures.chart import Axis, Bars, Chart, ColorScale, HeatMap, Interval, Line, Mark, Panel, Points
+from mlprun.figures.chart import Axis, Bars, Chart, ColorScale, HeatMap, Line, Mark, Panel, Points
 from mlprun.figures.figure import NetworkFigure, run_figures
 from mlprun.figures.rows import class_label
 from mlprun.figures.style import SPLITS, LineStyle
@@ -350,7 +350,7 @@ class CalibrationCurve(ProbabilityFigure):
         least, most = int(found.rows.min()), int(found.rows.max())
         curve: tuple[Mark, ...] = (
             chart.diagonal(0, 1, "perfectly calibrated"),
-            Interval(found.means, found.low, found.high, color=color),
+            chart.intervals(found.means, found.low, found.high, color=color),
             Line(found.means, found.shares, f"{split} (ECE {error:.3f})", color, marker="o", width=1.2),
         )
         edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)

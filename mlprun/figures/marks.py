@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.transforms import blended_transform_factory
 
 from mlprun.figures import style
-from mlprun.figures.chart import Band, Bars, HeatMap, Interval, Line, Points, Polygons, Region, Segments, Text
+from mlprun.figures.chart import Band, Bars, HeatMap, Line, Points, Polygons, Region, Segments, Text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,14 +109,8 @@ def _draw_points(axes: Axes, mark: Points, colors: ColorScale | None, zorder: fl
 
 def _draw_bars(axes: Axes, mark: Bars, _: ColorScale | None, zorder: float) -> Any:
     """Bars as one collection, since `Axes.bar` takes seconds for many."""
-    low = np.broadcast_to(mark.base, np.shape(mark.start))
-    along = np.stack([mark.start, mark.start, mark.end, mark.end], axis=1)
-    across = np.stack([low, mark.height, mark.height, low], axis=1)
-    corners = (along, across) if mark.along == "x" else (across, along)
     look: Any = {"facecolor": mark.color, "edgecolor": mark.edge or "none", "hatch": mark.hatch or None}
-    axes.add_collection(
-        PolyCollection(list(np.stack(corners, axis=2)), linewidths=0.7, zorder=zorder, **look)
-    )
+    axes.add_collection(PolyCollection(list(mark.corners), linewidths=0.7, zorder=zorder, **look))
     axes.autoscale_view()
     return Rectangle((0, 0), 1, 1, linewidth=0.7, **look)
 
@@ -149,13 +143,6 @@ def _draw_heat_map(axes: Axes, mark: HeatMap, colors: ColorScale | None, _: floa
         axes.text(x, y, mark.texts[row][column], fontsize=letters, **look)
 
 
-def _draw_interval(axes: Axes, mark: Interval, _: ColorScale | None, zorder: float) -> Any:
-    lines = axes.vlines if mark.along == "x" else axes.hlines
-    look: Any = {"color": mark.color, "linewidth": mark.width}
-    lines(mark.position, mark.low, mark.high, zorder=zorder, **look)
-    return Line2D([], [], **look)
-
-
 def _draw_region(axes: Axes, mark: Region, _: ColorScale | None, zorder: float) -> None:
     """Outlines at the levels that the values cross; matplotlib warns of the others."""
     crossed = [level for level in mark.levels if mark.values.min() < level < mark.values.max()]
@@ -175,7 +162,7 @@ def _draw_region(axes: Axes, mark: Region, _: ColorScale | None, zorder: float) 
 
 def _draw_segments(axes: Axes, mark: Segments, _: ColorScale | None, zorder: float) -> Any:
     ends = np.stack([np.column_stack([mark.x0, mark.y0]), np.column_stack([mark.x1, mark.y1])], axis=1)
-    look: Any = {"colors": mark.color, "alpha": mark.opacity, "zorder": zorder, "capstyle": "round"}
+    look: Any = {"colors": mark.color, "alpha": mark.opacity, "zorder": zorder}
     axes.add_collection(LineCollection(list(ends), linewidths=mark.width, **look))
     axes.autoscale_view()
     return Line2D([], [], color=mark.color, linewidth=2)
@@ -209,7 +196,6 @@ _DRAWING: dict[type[Any], Any] = {
     Points: _draw_points,
     Bars: _draw_bars,
     HeatMap: _draw_heat_map,
-    Interval: _draw_interval,
     Region: _draw_region,
     Text: _draw_text,
     Segments: _draw_segments,

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from mlprun.errors import UsageError
 from mlprun.figures import chart, style
-from mlprun.figures.chart import Axis, Band, Chart, Interval, Line, Mark, Panel, Points
+from mlprun.figures.chart import Axis, Band, Chart, Line, Mark, Panel, Points
 from mlprun.figures.figure import NetworkFigure, RunFigure, run_figures
 from mlprun.parts.part import NonNegativeInt
 
@@ -112,7 +112,7 @@ def _side(values: Array, position: int, sign: int, label: str, color: str) -> li
     x = np.array([position + sign * 0.03])
     return [
         *marks,
-        Interval(x, low, high, width=2.2),
+        chart.intervals(x, low, high, width=2.2),
         Points(x, median, color=style.WHITE, size=10, edge=style.BLACK),
     ]
 

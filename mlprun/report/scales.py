@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from mlprun.figures import style
-from mlprun.figures.chart import Band, Bars, HeatMap, Interval, Line, Points, Polygons, Region, Segments
+from mlprun.figures.chart import Band, Bars, HeatMap, Line, Points, Polygons, Region, Segments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -85,14 +85,11 @@ def _positions(side: Side, marks: Sequence[Mark]) -> Array:
         match mark:
             case Line() | Points():
                 found.append(getattr(mark, side))
-            case Band() | Interval():
+            case Band():
                 found += [mark.position] if mark.along == side else [mark.low, mark.high]
-            case Bars():
-                across = [mark.height, np.broadcast_to(mark.base, np.shape(mark.height))]
-                found += [mark.start, mark.end] if mark.along == side else across
             case Segments():
                 found += [mark.x0, mark.x1] if side == "x" else [mark.y0, mark.y1]
-            case Polygons():
+            case Bars() | Polygons():
                 found.append(mark.corners[:, :, 0 if side == "x" else 1])
             case HeatMap() | Region():
                 found.append(extent_of(mark)[:2] if side == "x" else extent_of(mark)[2:])

@@ -15,7 +15,7 @@ import numpy as np
 
 from mlprun.errors import DataError
 from mlprun.figures import style
-from mlprun.figures.chart import Axis, HeatMap, Interval, Line, Points, Polygons, Segments, Text
+from mlprun.figures.chart import Axis, HeatMap, Line, Points, Polygons, Segments, Text
 from mlprun.report import raster
 from mlprun.report.page import Markup, element, join
 from mlprun.report.scales import Scale, Tick, scale_of, ticks_of
@@ -129,7 +129,7 @@ def _swatch(mark: Any) -> Markup:
             line = look(stroke=mark.color, width=max(1.5, mark.width), dashes=mark.dashes)
             marker = markers(*here, mark.marker, 3.2, fill=mark.color) if mark.marker else None
             drawn = join(element("path", d="M1 7h26", **line), marker)
-        case Interval() | Segments():
+        case Segments():
             width = float(np.max(mark.width, initial=1.0))
             drawn = element("path", d="M1 7h26", **look(stroke=mark.color, width=width))
         case Points():

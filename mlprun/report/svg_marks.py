@@ -13,7 +13,6 @@ from mlprun.figures.chart import (
     Band,
     Bars,
     HeatMap,
-    Interval,
     Line,
     Points,
     Polygons,
@@ -91,8 +90,6 @@ class Drawing:
                 return self._bars(mark)
             case HeatMap():
                 return self._heat_map(mark)
-            case Interval():
-                return self._intervals(mark)
             case Region():
                 return self._region(mark)
             case Segments():
@@ -152,21 +149,19 @@ class Drawing:
         return join(parts)
 
     def _bars(self, mark: Bars) -> Markup:
-        along, other = (self.x, self.y) if mark.along == "x" else (self.y, self.x)
-        sides = (
-            along(mark.start),
-            along(mark.end),
-            other(np.broadcast_to(mark.base, np.shape(mark.start))),
-            other(mark.height),
-        )
-        bars = list[str]()
-        for a, b, c, d in np.round(np.column_stack(sides), 1).tolist():
-            x1, x2, y1, y2 = (a, b, c, d) if mark.along == "x" else (c, d, a, b)
-            if all(map(math.isfinite, (x1, x2, y1, y2))):
-                bars.append(f"M{x1:g} {y1:g}H{x2:g}V{y2:g}H{x1:g}z")
         # hatches are too dense for screens: such bars are paler
         opacity = 0.6 if mark.hatch else 1.0
-        return element("path", d="".join(bars), **look(mark.color, mark.edge, width=0.8, opacity=opacity))
+        bars = "".join(self._outlines(mark.corners))
+        return element("path", d=bars, **look(mark.color, mark.edge, width=0.8, opacity=opacity))
+
+    def _outlines(self, corners: Array) -> Any:
+        """[N] paths around polygons with `corners` [N, V, 2]; nothing around those without a place."""
+        places = np.stack([self.x(corners[:, :, 0]), self.y(corners[:, :, 1])], axis=2)
+        paths = [
+            f"M{'L'.join(f'{a:.1f} {b:.1f}' for a, b in one)}z" if np.isfinite(one).all() else ""
+            for one in places
+        ]
+        return np.array(paths, object)
 
     def _heat_map(self, mark: HeatMap) -> Markup:
         rows, columns = mark.values.shape
@@ -217,16 +212,6 @@ class Drawing:
                 parts.append(element("text", line, x=short(x), y=short(below), class_=color))
         return element("g", parts, font_size=short(size), text_anchor="middle")
 
-    def _intervals(self, mark: Interval) -> Markup:
-        along, other = (self.x, self.y) if mark.along == "x" else (self.y, self.x)
-        ends = zip(along(mark.position), other(mark.low), other(mark.high), strict=True)
-        known = [one for one in ends if np.isfinite(one).all()]
-        lines = (
-            f"M{p:.1f} {a:.1f}V{b:.1f}" if mark.along == "x" else f"M{a:.1f} {p:.1f}H{b:.1f}"
-            for p, a, b in known
-        )
-        return element("path", d="".join(lines), **look(stroke=mark.color, width=mark.width))
-
     def _region(self, mark: Region) -> Markup:
         import contourpy  # comes with matplotlib
 
@@ -249,9 +234,10 @@ class Drawing:
         return join(element("path", d="".join(parts), **outline) if parts else None, labels)
 
     def _segments(self, mark: Segments) -> Markup:
-        ends = self.x(mark.x0), self.y(mark.y0), self.x(mark.x1), self.y(mark.y1)
-        widths = np.round(np.broadcast_to(mark.width, np.shape(mark.x0)), 1)
-        lines = np.array([f"M{a:.1f} {b:.1f}L{c:.1f} {d:.1f}" for a, b, c, d in zip(*ends, strict=True)])
+        ends = np.array([self.x(mark.x0), self.y(mark.y0), self.x(mark.x1), self.y(mark.y1)])
+        known = np.isfinite(ends).all(axis=0)
+        widths = np.round(np.broadcast_to(mark.width, np.shape(mark.x0)), 1)[known]
+        lines = np.array([f"M{a:.1f} {b:.1f}L{c:.1f} {d:.1f}" for a, b, c, d in ends.T[known]], object)
         return join(
             element(
                 "path",
@@ -263,12 +249,7 @@ class Drawing:
 
     def _polygons(self, mark: Polygons) -> Markup:
         steps, colors = self._colored(mark.values, style.GREY, len(mark.values))
-        x, y = self.x(mark.corners[:, :, 0]), self.y(mark.corners[:, :, 1])
-        shapes = [
-            "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(*corners, strict=True)) + "z"
-            for corners in zip(x, y, strict=True)
-        ]
-        outlines = np.array(shapes, dtype=object)
+        outlines = self._outlines(mark.corners)
         return join(
             element("path", d="".join(outlines[steps == step]), **look(colors[step]))
             for step in np.unique(steps[steps >= 0])

@@ -18,7 +18,6 @@ from mlprun.figures.chart import (
     Chart,
     ColorScale,
     HeatMap,
-    Interval,
     Line,
     Panel,
     Points,
@@ -26,6 +25,7 @@ from mlprun.figures.chart import (
     Region,
     Segments,
     Text,
+    intervals,
 )
 from mlprun.report import raster, svg
 from mlprun.report.page import Section, assemble
@@ -116,7 +116,7 @@ def test_every_kind_of_mark_is_drawn():
         Bars(ONE, ONE + 0.5, ONE, along="y"),
         HeatMap(grid, texts=(("a",) * 4,) * 4),
         HeatMap(np.zeros((30, 30)), palette=("#ff0000",)),
-        Interval(ONE, ONE, ONE + 1),
+        intervals(ONE, ONE, ONE + 1),
         Region(grid, (0, 3, 0, 3), (2.5,), labels=("2.5",)),
         Segments(ONE, ONE, ONE + 1, ONE + 2, width=np.array([1.0, 2.0, 1.0])),
         Polygons(np.zeros((2, 3, 2)) + np.arange(3)[:, None], np.array([1.0, 5.0])),

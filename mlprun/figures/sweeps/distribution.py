@@ -8,7 +8,7 @@ import numpy as np
 
 from mlprun.analysis.summary import describe_counts
 from mlprun.figures import chart, style
-from mlprun.figures.chart import Axis, Bars, Chart, Interval, Mark, Panel, Points, Text
+from mlprun.figures.chart import Axis, Bars, Chart, Mark, Panel, Points, Text
 from mlprun.figures.figure import SweepFigure, sweep_figures
 from mlprun.sweeps.objective import UNSOUND
 
@@ -71,11 +71,11 @@ def _row_marks(data: SweepData, line: ConfigurationSummary, row: int) -> list[Ma
         marks = [Points(dots, across, color=style.BLUE, size=size, opacity=0.5)]
         if len(values) >= BOX:
             box = Bars(y - 0.31, y + 0.31, high, low, color=color, edge=style.GREY, along="y")
-            marks = [box, *marks, Interval(median, y - 0.31, y + 0.31, width=1.2)]
+            marks = [box, *marks, chart.intervals(median, y - 0.31, y + 0.31, width=1.2)]
     mean = line.stats.mean
     if mean is not None:
         low, high = np.array(line.stats.interval or (mean, mean))[:, None]
-        marks.append(Interval(y, low, high, color=style.VERMILLION, width=1.6, along="y"))
+        marks.append(chart.intervals(y, low, high, color=style.VERMILLION, width=1.6, along="y"))
         marks.append(Points(np.array([mean]), y, color=style.VERMILLION, marker="D", size=18))
     apart = ", ".join(describe_counts(line.counts, UNSOUND))
     if apart:

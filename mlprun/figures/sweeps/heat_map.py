@@ -11,7 +11,7 @@ from mlprun.analysis import report_text, statistics
 from mlprun.analysis.summary import describe_counts
 from mlprun.errors import UsageError
 from mlprun.figures import chart, style
-from mlprun.figures.chart import Axis, Chart, ColorScale, HeatMap, Interval, Line, Mark, Panel, Points, Text
+from mlprun.figures.chart import Axis, Chart, ColorScale, HeatMap, Line, Mark, Panel, Points, Text
 from mlprun.figures.figure import SweepFigure, sweep_figures
 from mlprun.figures.sweeps.importance import most_important
 from mlprun.sweeps.objective import SILENT, UNSOUND
@@ -164,7 +164,7 @@ def _rate_panel(data: SweepData) -> Panel:
             texts.append(report_text.fraction(rate) if one.is_few else "")
     x, rates, low, high = np.array(rows, np.float64).T
     marks: tuple[Mark, ...] = (
-        Interval(x, np.minimum(low, rates), np.maximum(high, rates), color=style.BLUE),
+        chart.intervals(x, np.minimum(low, rates), np.maximum(high, rates), color=style.BLUE),
         Line(x, rates, color=style.BLUE, marker="o", width=1.2),
         Text(x, high, tuple(texts), offset=(0, 4)),
     )

@@ -13,11 +13,11 @@ from mlprun.figures.chart import (
     Axis,
     Bars,
     Chart,
-    Interval,
     Mark,
     Panel,
     Text,
     evenly_spaced,
+    intervals,
     joined,
     scale_of,
 )
@@ -126,7 +126,7 @@ def _panel(label: str, shares: list[Share], rest: dict[str, float]) -> Panel:
     known = np.isfinite(thresholds)
     if known.any():
         at, low, high = thresholds[known], start[:count][known], end[:count][known]
-        marks.append(Interval(at, low, high, "95% null threshold", style.VERMILLION, 1.8))
+        marks.append(intervals(at, low, high, "95% null threshold", color=style.VERMILLION, width=1.8))
     marks.append(Text(lengths, rows, tuple(f"{share:.1%}" for share in lengths)))
     x = Axis("share of the variance", limits=(0, 1.13 * max(0.02, *lengths, *thresholds[known])))
     y = Axis("", "category", (len(names) - 0.4, -0.6), tuple(range(len(names))), names)

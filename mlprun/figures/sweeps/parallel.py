@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from mlprun.figures import style
-from mlprun.figures.chart import Axis, Chart, Interval, Line, Mark, Panel, Text, evenly_spaced, joined
+from mlprun.figures.chart import Axis, Chart, Line, Mark, Panel, Text, evenly_spaced, intervals, joined
 from mlprun.figures.figure import SweepFigure, sweep_figures
 from mlprun.figures.sweeps.dimensions import FEW, number
 
@@ -64,7 +64,7 @@ class ParallelCoordinates(SweepFigure):
         for place, ticks in enumerate([*map(_ticks, dimensions), ends]):
             at, heights_of = np.full(len(ticks), float(place)), np.array(list(ticks))
             marks.append(Line(np.full(2, float(place)), np.array([0.0, 1.0]), width=1.2))
-            marks.append(Interval(heights_of, at - 0.015, at + 0.015, width=1.2, along="y"))
+            marks.append(intervals(heights_of, at - 0.015, at + 0.015, width=1.2, along="y"))
             marks.append(Text(at, heights_of, tuple(ticks.values()), offset=(5, 0), size=style.SIZE - 0.5))
         names = (*(style.name(one.axis().label, 30) for one in dimensions), data.axis)
         details = joined(

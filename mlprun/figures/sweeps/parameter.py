@@ -10,7 +10,7 @@ import numpy as np
 
 from mlprun.analysis import pooling, statistics
 from mlprun.figures import style
-from mlprun.figures.chart import Axis, Chart, Interval, Line, Mark, Panel, Points, grid_of, joined, scale_of
+from mlprun.figures.chart import Axis, Chart, Line, Mark, Panel, Points, grid_of, intervals, joined, scale_of
 from mlprun.figures.figure import SweepFigure, sweep_figures
 from mlprun.figures.style import LineStyle, format_count
 
@@ -197,6 +197,6 @@ def _mean_marks(averaged: Averages) -> list[Mark]:
             continue
         known = np.isfinite(line.low)
         bounds = np.minimum(line.low, line.means)[known], np.maximum(line.high, line.means)[known]
-        marks.append(Interval(line.positions[known], *bounds, color=look.color))
+        marks.append(intervals(line.positions[known], *bounds, color=look.color))
         marks.append(Line(line.positions, line.means, style.name(line.label, 30), *look, width=1.3))
     return marks

@@ -13,7 +13,7 @@ import scipy.stats
 
 from mlprun import figures
 from mlprun.figures import SweepData
-from mlprun.figures.chart import Band, Bars, HeatMap, Interval, Line, Points, Text
+from mlprun.figures.chart import Band, Bars, HeatMap, Line, Points, Segments, Text
 from mlprun.figures.sweeps.curves import SeedBand
 from mlprun.figures.sweeps.importance import interactions_of
 
@@ -132,9 +132,9 @@ def test_success_rates_count_what_diverged_as_no_success(sweeps: dict[str, Sweep
         assert cells.values[rate, units] == good / SEEDS
         assert cells.texts[rate][units] == f"{good}/{SEEDS}"
     chart = computed("success", sweeps["rates"])
-    (line,), (interval,), (text,) = (chart.marks(kind) for kind in (Line, Interval, Text))
+    (line,), (interval,), (text,) = (chart.marks(kind) for kind in (Line, Segments, Text))
     assert len(text.texts) == 5
-    for count, rate, low, high in zip(text.texts, line.y, interval.low, interval.high, strict=True):
+    for count, rate, low, high in zip(text.texts, line.y, interval.y0, interval.y1, strict=True):
         good, n = map(int, count.split("/"))
         wilson = scipy.stats.binomtest(good, n).proportion_ci(method="wilson")
         assert rate == good / n
@@ -203,7 +203,7 @@ def shares_of(chart: Chart) -> tuple[dict[str, float], list[float]]:
     """The length of each bar by its name, and the thresholds."""
     names = chart.panels[0].y.tick_labels or ()
     lengths = np.concatenate([bars.height for bars in chart.marks(Bars)])
-    thresholds = [float(x) for mark in chart.marks(Interval) for x in mark.position]
+    thresholds = [float(x) for mark in chart.marks(Segments) for x in mark.x0]
     return dict(zip(names, lengths.tolist(), strict=True)), thresholds
 
 
