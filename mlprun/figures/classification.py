@@ -18,6 +18,8 @@ from mlprun.parts import SplitName
 from mlprun.parts.metrics import Ranking, confusion, rank
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from mlprun.figures.chart import Array
@@ -39,11 +41,19 @@ CALIBRATION_ROWS = 50
 """rows of which a calibration says something, at least"""
 DETAILED = 5
 """classes whose cells have shares beside counts, at most"""
-DEFAULT_SPLIT = "split whose rows are drawn; by default test, or dev where there is no test"
 
 
 class ClassFigure(NetworkFigure):
-    """Base of the figures of predicted classes."""
+    """Base of the figures of predicted classes on one split."""
+
+    split: SplitName | None = Field(
+        None, description="split whose rows are drawn; by default test, or dev where there is no test"
+    )
+
+    def drawn(self, data: RunData) -> tuple[int, str, Predictions]:
+        """The epoch, the split, and what is predicted there."""
+        epoch, split = self.epoch_of(data), _unseen(data, self.split)
+        return epoch, split, data.predictions(split, epoch)
 
     def check(self, data: RunData) -> str | None:
         return "targets are numbers" if data.classes is None else None
@@ -64,11 +74,9 @@ class ConfusionMatrix(ClassFigure):
     """Number of rows of each class by predicted class."""
 
     name: Literal["confusion"] = "confusion"
-    split: SplitName | None = Field(None, description=DEFAULT_SPLIT)
 
     def compute(self, data: RunData) -> Chart:
-        epoch, split = self.epoch_of(data), _unseen(data, self.split)
-        predicted = data.predictions(split, epoch)
+        epoch, split, predicted = self.drawn(data)
         assert predicted.classes is not None
         count, counts = len(predicted.classes), confusion(predicted)
         total, right = int(counts.sum()), float(np.trace(counts)) / max(1, int(counts.sum()))
@@ -111,6 +119,8 @@ class Curve(NamedTuple):
     point: tuple[float, float]
     """where the network's own threshold or choice lies"""
     look: LineStyle
+    share: float
+    """of the rows that are of the class"""
 
 
 class ThresholdCurve(NetworkFigure):
@@ -135,61 +145,47 @@ class ThresholdCurve(NetworkFigure):
 
     def compute(self, data: RunData) -> Chart:
         assert data.classes is not None
-        epoch = self.epoch_of(data)
-        if len(data.classes) <= 2:
-            curves, marks = self._of_splits(data, epoch)
-            about, name = f"{data.describe(epoch)}; positive class: {style.name(data.classes[-1])}", data.name
+        epoch, is_binary, name = self.epoch_of(data), len(data.classes) <= 2, data.name
+        splits = data.splits if is_binary and self.split not in data.splits else (_unseen(data, self.split),)
+        curves = [curve for split in splits for curve in self._curves(data, split, epoch)]
+        marks = self.guides([one.share for one in curves])
+        if is_binary:
+            about = f"positive class: {style.name(data.classes[-1])}"
         else:
-            split = _unseen(data, self.split)
-            curves, marks = self._of_classes(data.predictions(split, epoch))
-            about, name = f"{data.describe(epoch)}; each class against all others", f"{data.name}, {split}"
+            about, name = "each class against all others", f"{data.name}, {splits[0]}"
+            grid, area = np.linspace(0, 1, AVERAGED), float(np.mean([curve.area for curve in curves]))
+            macro = np.mean([self.at(curve, grid) for curve in curves], axis=0)
+            label = f"mean of {len(curves)} classes ({self.area} {area:.3f})"
+            marks.append(Line(grid, macro, label, width=2.4))
+            worst = sorted(range(len(curves)), key=lambda k: (curves[k].area, k))[:CURVES]
+            curves = [curves[k] for k in sorted(worst)]
             if len(curves) < len(data.classes):
                 about += f"; the {len(curves)} of {len(data.classes)} classes with the smallest {self.area}"
         for one in curves:
-            shown, label = (
-                chart.evenly_spaced(len(one.x), POINTS),
-                f"{one.label} ({self.area} {one.area:.3f})",
-            )
-            line = one.x[shown], one.y[shown]
-            marks.append(Line(*line, label, *one.look[:2], has_steps=self.has_steps))
+            shown = chart.evenly_spaced(len(one.x), POINTS)
+            label = f"{one.label} ({self.area} {one.area:.3f})"
+            marks.append(Line(one.x[shown], one.y[shown], label, *one.look[:2], has_steps=self.has_steps))
             x, y = np.array(one.point)[:, None]
             marks.append(Points(x, y, color=one.look.color, size=30))
-        marks.append(chart.legend_entry("at the threshold" if len(data.classes) <= 2 else "network's choice",
-                                        color=style.GREY, size=30))  # fmt: skip
+        where = "at the threshold" if is_binary else "network's choice"
+        marks.append(chart.legend_entry(where, color=style.GREY, size=30))
         across, up = (Axis(label, limits=(-0.01, 1.01)) for label in self.labels)
         panel = Panel(tuple(marks), across, up, aspect="equal")
+        about = f"{data.describe(epoch)}; {about}"
         return Chart(f"{self.title}: {name}", (about,), (panel,), width=4.5, height=4.7)
 
-    def _of_splits(self, data: RunData, epoch: int) -> tuple[list[Curve], list[Mark]]:
-        curves, shares = [], []
-        for split in (self.split,) if self.split in data.splits else data.splits:
-            assert split is not None
-            one = data.predictions(split, epoch)
-            positive = np.asarray(one.targets) == 1
-            ranking = rank(one.outputs[:, -1], positive)
-            if ranking.positives and ranking.negatives:
-                curves.append(self.curve(split, ranking, positive, one.labels == 1, SPLITS[split]))
-                shares.append(float(positive.mean()))
-        return curves, self.guides(shares)
-
-    def _of_classes(self, one: Predictions) -> tuple[list[Curve], list[Mark]]:
-        """The classes that are told apart worst, and the mean over all classes that have rows."""
+    def _curves(self, data: RunData, split: str, epoch: int) -> Iterator[Curve]:
+        """The curve of the second of two classes, or of each class that has rows, on a split."""
+        one = data.predictions(split, epoch)
         assert one.classes is not None
-        curves, count = list[Curve](), len(one.classes)
-        for index, name in enumerate(one.classes):
-            positive = np.asarray(one.targets) == index
-            ranking = rank(one.outputs[:, index], positive)
+        count = len(one.classes)
+        for index in range(count) if count > 2 else (count - 1,):
             look = LineStyle(style.color_of(index, count), style.DASHES[index % len(style.DASHES)])
+            label, look = (class_label(one.classes[index]), look) if count > 2 else (split, SPLITS[split])
+            positive = np.asarray(one.targets) == index
+            ranking = rank(one.outputs[:, index if count > 2 else -1], positive)
             if ranking.positives and ranking.negatives:
-                label = class_label(name)
-                curves.append(self.curve(label, ranking, positive, one.labels == index, look))
-        grid = np.linspace(0, 1, AVERAGED)
-        macro = np.mean([self.at(curve, grid) for curve in curves], axis=0)
-        area = float(np.mean([curve.area for curve in curves]))
-        worst = sorted(range(len(curves)), key=lambda k: (curves[k].area, k))[:CURVES]
-        marks = self.guides([1 / count])
-        marks.append(Line(grid, macro, f"mean of {len(curves)} classes ({self.area} {area:.3f})", width=2.4))
-        return [curves[k] for k in sorted(worst)], marks
+                yield self.curve(label, ranking, positive, one.labels == index, look)
 
     def guides(self, shares: list[float]) -> list[Mark]:
         """What chance would give for classes with these shares of the rows."""
@@ -222,7 +218,7 @@ class RocCurve(ThresholdCurve):
 
     def curve(self, label: str, ranking: Ranking, positive: Any, chosen: Any, look: LineStyle) -> Curve:
         point = float(np.mean(chosen[~positive])), float(np.mean(chosen[positive]))
-        return Curve(label, *ranking.roc, ranking.area, point, look)
+        return Curve(label, *ranking.roc, ranking.area, point, look, float(positive.mean()))
 
     def at(self, curve: Curve, places: Array) -> Array:
         heights = np.interp(places, curve.x, curve.y)
@@ -256,7 +252,7 @@ class PrecisionRecall(ThresholdCurve):
         x, y = np.append(0.0, recall[gained]), precision[gained][[0, *range(len(gained))]]
         hits = float(np.sum(chosen & positive))
         point = hits / ranking.positives, hits / max(1.0, float(np.sum(chosen)))
-        return Curve(label, x, y, ranking.average_precision, point, look)
+        return Curve(label, x, y, ranking.average_precision, point, look, float(positive.mean()))
 
     def at(self, curve: Curve, places: Array) -> Array:
         return curve.y[np.minimum(np.searchsorted(curve.x, places), len(curve.y) - 1)]
@@ -281,11 +277,10 @@ class ProbabilityHistograms(ProbabilityFigure):
     is_default = False
 
     name: Literal["probabilities"] = "probabilities"
-    split: SplitName | None = Field(None, description=DEFAULT_SPLIT)
 
     def compute(self, data: RunData) -> Chart:
-        epoch, split = self.epoch_of(data), _unseen(data, self.split)
-        predicted, panels, edges = data.predictions(split, epoch), [], np.linspace(0, 1, HISTOGRAM_BINS + 1)
+        epoch, split, predicted = self.drawn(data)
+        panels, edges = [], np.linspace(0, 1, HISTOGRAM_BINS + 1)
         assert predicted.classes is not None
         for index in frequent_classes(predicted):
             right, wrong = (counts.astype(np.float64) for counts in of_class(predicted, index))
@@ -325,7 +320,6 @@ class CalibrationCurve(ProbabilityFigure):
     is_default = False
 
     name: Literal["calibration"] = "calibration"
-    split: SplitName | None = Field(None, description=DEFAULT_SPLIT)
 
     def check(self, data: RunData) -> str | None:
         reason = super().check(data)
@@ -338,8 +332,7 @@ class CalibrationCurve(ProbabilityFigure):
 
     def compute(self, data: RunData) -> Chart:
         assert data.classes is not None
-        epoch, split = self.epoch_of(data), _unseen(data, self.split)
-        predicted = data.predictions(split, epoch)
+        epoch, split, predicted = self.drawn(data)
         names = ("probability of the predicted class", "share of right predictions")
         if len(data.classes) <= 2:
             second = class_label(data.classes[-1])

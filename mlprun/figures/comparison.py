@@ -36,7 +36,7 @@ def overlay(runs: Sequence[RunData], kind: str = "loss") -> Chart:
     for column in dict.fromkeys(column for run in runs for column in _columns(run, kind)):
         every = (
             curve(label, run.history, column, LineStyle.of(index))
-            for index, (label, run) in enumerate(zip(_labels(runs), runs, strict=True))
+            for index, (label, run) in enumerate(zip(run_labels(runs), runs, strict=True))
         )
         lines = [line for line in every if line is not None]
         if lines:
@@ -67,7 +67,7 @@ def _columns(run: RunData, kind: str) -> list[str]:
     return sorted(wanted, key=lambda column: names.index(column.partition("_")[2]))
 
 
-def _labels(runs: Sequence[RunData]) -> list[str]:
+def run_labels(runs: Sequence[RunData]) -> list[str]:
     """The runs' names; of equal ones from different folders, each with its number."""
     names = [style.name(run.name, 40) for run in runs]
     return [name if names.count(name) == 1 else f"{name} ({k + 1})" for k, name in enumerate(names)]

@@ -46,19 +46,12 @@ class LayersOverTraining(RunFigure):
         found = [gradients(data, epoch, model) for epoch, model in data.snapshots.items()]
         x = np.where(epochs > 0, epochs, START)
         axis = _axis(epochs)
-        marks = [
-            Line(x, np.array([one[layer] for one in found]), name(layer, 18), *LineStyle.of(k))
-            for k, layer in enumerate(list(found[0])[:LAYERS])
-        ]
+        marks = _lines(x, found)
         positive = all((mark.y > 0).all() for mark in marks)
         size = Axis("gradient (root mean square)", "log" if positive else "linear")
         panels, note = [Panel(tuple(marks), axis, size)], ""
         if hidden_reason(data.config) is None:
-            shares = [_dead(data, model) for model in data.snapshots.values()]
-            lines = [
-                Line(x, np.array([one[layer] for one in shares]), layer, *LineStyle.of(k))
-                for k, layer in enumerate(list(shares[0])[:LAYERS])
-            ]
+            lines = _lines(x, [_dead(data, model) for model in data.snapshots.values()])
             if any(line.y.any() for line in lines):
                 panels.append(Panel(tuple(lines), axis, Axis("share of dead units", limits=(-0.03, 1.03))))
             else:
@@ -68,6 +61,14 @@ class LayersOverTraining(RunFigure):
             f"{len(found)} snapshots", note, f"the first {LAYERS} of {count} layers" if count > LAYERS else ""
         )
         return chart.grid_of(f"Gradients and dead units: {data.name}", details, panels, height=2.6, alone=3.7)
+
+
+def _lines(x: Array, found: list[dict[str, float]]) -> list[Line]:
+    """A curve of each layer's number."""
+    return [
+        Line(x, np.array([one[layer] for one in found]), name(layer, 18), *LineStyle.of(k))
+        for k, layer in enumerate(list(found[0])[:LAYERS])
+    ]
 
 
 START = 0.5

@@ -120,11 +120,16 @@ def format_count(count: int, noun: str) -> str:
 
 def color_of(index: int, count: int) -> str:
     """The colour of class `index` among `count`; many classes are shades from dark to light."""
-    if count <= len(COLORS):
-        return COLORS[index]
-    position = index / (count - 1) * (len(SHADES) - 1)
-    channels = zip(*map(_channels, SHADES), strict=True)
-    return _hex([np.interp(position, range(len(SHADES)), one) for one in channels])
+    return COLORS[index] if count <= len(COLORS) else colors_between(SHADES, count)[index]
+
+
+def colors_between(colors: tuple[str, ...], count: int) -> list[str]:
+    """`count` colours from the first to the last of some, linear between them in sRGB."""
+    places = np.linspace(0, len(colors) - 1, count)
+    channels = zip(*map(_channels, colors), strict=True)
+    return list(
+        map(_hex, zip(*(np.interp(places, range(len(colors)), one) for one in channels), strict=True))
+    )
 
 
 def lighter(color: str, share: float) -> str:

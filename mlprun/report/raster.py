@@ -22,10 +22,7 @@ STEPS = 64
 
 def colors_at(scale: ColorScale, count: int) -> list[str]:
     """`count` colours of a scale from low to high."""
-    known = np.array([list(bytes.fromhex(color[1:])) for color in style.PALETTES[scale.palette]], np.float64)
-    places = np.linspace(0, len(known) - 1, count)
-    channels = [np.interp(places, np.arange(len(known)), one) for one in known.T]
-    return ["#" + bytes(row).hex() for row in np.rint(np.stack(channels, axis=1)).astype(np.uint8)]
+    return style.colors_between(style.PALETTES[scale.palette], count)
 
 
 def steps_of(scale: ColorScale, values: Array, count: int) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ from mlprun.analysis.diagnosis import Diagnosis, diagnose
 from mlprun.config import document
 from mlprun.errors import DataError, MlprunError, command_line, shell_path
 from mlprun.figures import style
+from mlprun.figures.comparison import run_labels
 from mlprun.parts import SPLITS
 from mlprun.parts.notation import inline
 from mlprun.report import svg
@@ -40,7 +41,7 @@ RESULTS = (
     "calibration",
 )
 NETWORK = ("network", "units", "weights")
-LEFT_OUT = ("data", "animation", "frames", "landscape")
+LEFT_OUT = ("data", "animation", "landscape")
 """shown elsewhere in the page, or slow"""
 COLUMNS = 40
 """inputs that are listed, at most"""
@@ -91,8 +92,7 @@ def run_report(folder: RunFolder, *, allow_code: bool = False) -> bytes:
 def comparison_report(folders: Sequence[RunFolder], *, allow_code: bool = False) -> bytes:
     """The page of several runs side by side as HTML. Raises UsageError for more than curves can show."""
     sources = [load_source(folder, allow_code=allow_code) for folder in folders]
-    names = [source.data.name for source in sources]
-    labels = [name if names.count(name) == 1 else f"{name} ({k + 1})" for k, name in enumerate(names)]
+    labels = run_labels([source.data for source in sources])
     by_name = dict(zip(labels, sources, strict=True))
     verdicts = table(["run", "verdict"], [(name, one.diagnosis.verdict) for name, one in by_name.items()])
     own = {name: _own_settings(one) for name, one in by_name.items()}

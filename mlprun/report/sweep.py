@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from mlprun import figures
 from mlprun.analysis import columns, report_text
 from mlprun.analysis.comparisons import compare
@@ -14,6 +12,7 @@ from mlprun.errors import UsageError, command_line
 from mlprun.figures import style
 from mlprun.figures.chart import Text
 from mlprun.figures.sweeps.dimensions import configuration_label, format_value
+from mlprun.figures.sweeps.parallel import placed
 from mlprun.report import raster, svg
 from mlprun.report.page import Child, Markup, Section, assemble, element, facts, join, section, table
 from mlprun.report.run import metric_text
@@ -177,21 +176,15 @@ def _explorer(data: SweepData) -> Section | None:
         return None
     chart = figure.compute(data)
     ticks = [list(zip(mark.y.tolist(), mark.texts, strict=True)) for mark in chart.marks(Text)]
-    names = [*(one.name for one in data.dimensions[: len(ticks) - 1]), data.axis]
-    lines = [line for line in data.lines[:ROWS] if line.stats.mean is not None]
-    values = np.array([line.stats.mean for line in lines], np.float64)
-    scale = data.color_scale(values)
-    on = np.log(values) if scale.is_log else values
-    heights = (on - on.min()) / (np.ptp(on) or 1.0)
-    hues, palette = raster.steps_of(scale, values, HUES), raster.colors_at(scale, HUES)
+    dimensions = data.dimensions[: len(ticks) - 1]
+    names = [*(one.name for one in dimensions), data.axis]
+    lines, means, places = placed(data)
+    scale = data.color_scale(means)
+    hues, palette = raster.steps_of(scale, means, HUES), raster.colors_at(scale, HUES)
     settings = []
-    for line, height, hue in zip(lines, heights, hues, strict=True):
-        at, texts = [], []
-        for one in data.dimensions[: len(names) - 1]:
-            value = line.setting.values.get(one.path)
-            at.append(round(one.fraction(value), 5) if one.path in line.setting.values else None)
-            texts.append(format_value(value))
-        at, texts = [*at, round(float(height), 5)], [*texts, metric_text(line.stats.mean)]
+    for line, at, hue in zip(lines[:ROWS], places.round(5).tolist(), hues, strict=False):
+        texts = [format_value(line.setting.values[one.path]) for one in dimensions]
+        texts.append(metric_text(line.stats.mean))
         settings.append({"id": line.setting.id, "at": at, "texts": texts, "color": palette[hue]})
     axes = [{"name": style.name(name, 30), "ticks": one} for name, one in zip(names, ticks, strict=True)]
     content = element("div", svg.figure(chart, of=data.name), class_="explorer")

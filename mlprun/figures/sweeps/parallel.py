@@ -14,7 +14,8 @@ from mlprun.figures.figure import SweepFigure, sweep_figures
 from mlprun.figures.sweeps.dimensions import FEW, number
 
 if TYPE_CHECKING:
-    from mlprun.figures.chart import Scale
+    from mlprun.analysis.summary import ConfigurationSummary
+    from mlprun.figures.chart import Array, Scale
     from mlprun.figures.sweeps.dimensions import Dimension
     from mlprun.figures.sweeps.sweep_data import SweepData
 
@@ -38,22 +39,9 @@ class ParallelCoordinates(SweepFigure):
 
     def compute(self, data: SweepData) -> Chart:
         dimensions, count = data.dimensions[: AXES - 1], len(data.dimensions)
-        known = [
-            (line, line.stats.mean)
-            for line in data.lines
-            if line.stats.mean is not None and all(one.path in line.setting.values for one in dimensions)
-        ]
-        known.sort(key=lambda pair: pair[1] if data.is_minimized else -pair[1])
-        shown = known[:LINES]
-        metrics = np.array([mean for _, mean in shown])
+        shown, metrics, heights = placed(data)
+        known = sum(line.stats.mean is not None for line in data.lines)
         colors = replace(data.color_scale(metrics), label="")  # the last axis says what they are
-        on = np.log(metrics) if colors.is_log else metrics
-        heights = np.array(
-            [
-                [*(one.fraction(line.setting.values[one.path]) for one in dimensions), height]
-                for (line, _), height in zip(shown, (on - on.min()) / (np.ptp(on) or 1), strict=True)
-            ]
-        )
         x = np.arange(len(dimensions) + 1.0)
         width = float(np.clip(40 / len(metrics), 0.5, 1.4))
         marks: list[Mark] = [
@@ -69,14 +57,30 @@ class ParallelCoordinates(SweepFigure):
         names = (*(style.name(one.axis().label, 30) for one in dimensions), data.axis)
         details = joined(
             f"a line is a setting, its colour the mean over {data.seeds} (dark is good)",
-            f"the thick one is the best, setting {shown[0][0].setting.id}",
+            f"the thick one is the best, setting {shown[0].setting.id}",
             data.left_out(),
-            f"the best {len(shown):,} of {len(known):,} settings" if len(shown) < len(known) else "",
+            f"{len(shown):,} of {known:,} settings" if len(shown) < known else "",
             f"the first {len(dimensions)} of {count} parameters" if len(dimensions) < count else "",
         )
         across = Axis("", "category", (-0.1, len(x) - 0.7), tuple(range(len(x))), names)
         panel = Panel(tuple(marks), across, Axis("", limits=(-0.05, 1.05), is_hidden=True), colors=colors)
         return Chart(f"Settings: {data.name}", details, (panel,), height=4.3)
+
+
+def placed(data: SweepData) -> tuple[list[ConfigurationSummary], Array, Array]:
+    """The settings [S] that have a metric, the best first, their means [S] and places on the axes [S, A]."""
+    dimensions = data.dimensions[: AXES - 1]
+    known = [
+        line
+        for line in data.lines
+        if line.stats.mean is not None and all(one.path in line.setting.values for one in dimensions)
+    ]
+    means = np.array([line.stats.mean for line in known], np.float64)
+    order = np.argsort(means if data.is_minimized else -means, kind="stable")[:LINES]
+    shown, means = [known[k] for k in order], means[order]
+    on = np.log(means) if data.color_scale(means).is_log else means
+    places = [[one.fraction(line.setting.values[one.path]) for one in dimensions] for line in shown]
+    return shown, means, np.column_stack([places, (on - on.min()) / (np.ptp(on) or 1.0)])
 
 
 def _ticks(one: Dimension) -> dict[float, str]:
