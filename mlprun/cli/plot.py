@@ -59,7 +59,7 @@ def plot_command(
     mlprun plot runs/moons-001 --kind loss,regions --format pdf
     mlprun plot runs/moons-001 --kind regions --out regions.svg
     mlprun plot runs/wine-001 --kind regions --features alcohol,hue
-    mlprun plot runs/moons-00* --out figures/     also plots their curves together
+    mlprun plot runs/moons-00* --out figures/     a folder for each run
     mlprun plot runs/moons-001 --list
     mlprun plot runs/xor_width-001 --kind heat_map --metric test_accuracy    a sweep
     mlprun plot runs/xor_width-001 --format pdf --no-title    for use with a caption
@@ -68,7 +68,7 @@ def plot_command(
     or APNGs with --format apng.
 
     --json prints {"run", "plots": [{"kind", "path"}], "skipped": [{"kind", "reason"}]}
-      and for several runs {"runs": [{...}, ...], "together": [{"kind", "path"}]};
+      and for several runs {"runs": [{...}, ...]};
       with --list {"runs": [{"run", "kinds": [...]}]}, where a kind is
       {"kind", "default", "summary", "reason" or null};
       for sweeps the same with "sweep" and "sweeps" instead of "run" and "runs"
@@ -184,7 +184,7 @@ class Drawing(NamedTuple):
         self.output.document({f"{self.noun}s": documents})
 
     def draw(self, sources: Sequence[Source], out: str | None, *, is_file: bool) -> Sequence[str]:
-        """Plot each run or sweep, and the curves of several runs together; return the paths."""
+        """Plot each run or sweep; return the paths."""
         documents, names = [], [source.folder.name for source in sources]
         for index, source in enumerate(sources):
             target = out
@@ -194,10 +194,8 @@ class Drawing(NamedTuple):
             documents.append(self._draw(source, target, is_file=is_file))
         if len(sources) == 1:
             self.output.document(documents[0])
-        elif self.noun == "sweep":
-            self.output.document({"sweeps": documents})
         else:
-            self.output.document({"runs": documents, "together": self._draw_together(sources, out)})
+            self.output.document({f"{self.noun}s": documents})
         return [plot["path"] for document in documents for plot in document["plots"]]
 
     def _draw(self, source: Source, out: str | None, *, is_file: bool) -> dict[str, Any]:
@@ -224,22 +222,6 @@ class Drawing(NamedTuple):
             names = ", ".join(str(one["kind"]) for one in skipped)
             self.output.message(f"not drawn: {names}; for reasons: {command}")
         return {self.noun: path, "plots": drawn, "skipped": skipped}
-
-    def _draw_together(self, sources: Sequence[Source], out: str | None) -> Sequence[Mapping[str, str]]:
-        """Plot the curves of all runs in one figure, for kinds that support it."""
-        drawn = []
-        for name in [figure.name for figure in self.figures if figure.name in figures.OVERLAYS]:
-            try:
-                chart = figures.overlay([source.data for source in sources], name)
-            except UsageError as error:
-                self.output.message(f"{name} not drawn together: {error}")
-                continue
-            form = self.form if self.form in figures.FORMATS else figures.FORMATS[0]
-            path = os.path.join(_folder(sources[0], out), f"together_{name}.{form}")
-            figures.save(chart, path, dpi=self.dpi)
-            self.output.result(path)
-            drawn.append({"kind": name, "path": path})
-        return drawn
 
     def _reasons(self, source: Source) -> tuple[dict[str, str | None], DataError | None]:
         """Why each figure does not apply, None if it does, and the error if data is missing."""

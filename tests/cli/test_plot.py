@@ -112,17 +112,14 @@ def test_json_names_what_was_drawn_and_why_the_rest_was_not(
     }
 
 
-def test_several_runs_are_also_drawn_together(
-    plotted: Plotted, folders: tuple[str, str], tmp_path: Path
-) -> None:
+def test_several_runs_have_a_folder_each(plotted: Plotted, folders: tuple[str, str], tmp_path: Path) -> None:
     code, out, _ = plotted(*folders, *FAST, "--format", "svg", "--out", str(tmp_path))
     assert code == 0
-    expected = ["m-001/loss.svg", "m-001/roc.svg", "m-002/loss.svg", "m-002/roc.svg", "together_loss.svg"]
+    expected = ["m-001/loss.svg", "m-001/roc.svg", "m-002/loss.svg", "m-002/roc.svg"]
     assert out.splitlines() == [f"{tmp_path}/{name}" for name in expected]
     assert all((tmp_path / name).read_bytes().startswith(b"<?xml") for name in expected)
     said = json.loads(plotted(*folders, *FAST, "--json")[1])
     assert [one["run"] for one in said["runs"]] == list(folders)
-    assert said["together"] == [{"kind": "loss", "path": f"{folders[0]}/plots/together_loss.png"}]
 
 
 def test_one_picture_goes_to_the_file_that_is_named(

@@ -76,13 +76,9 @@ def _moments(w: Lanes, g: Lanes, state: State, s: Any) -> tuple[Lanes, Lanes, La
 
 def _adam(w: Lanes, g: Lanes, state: State, s: Any) -> tuple[Lanes, State]:
     w, mean, square = _moments(w, g, state, s)
-    return w - s.lr * (mean / (square.sqrt() * s.second + s.eps)), [mean, square]
-
-
-def _amsgrad(w: Lanes, g: Lanes, state: State, s: Any) -> tuple[Lanes, State]:
-    w, mean, square = _moments(w, g, state, s)
-    largest = state[2].maximum(square)
-    return w - s.lr * (mean / (largest.sqrt() * s.second + s.eps)), [mean, square, largest]
+    largest = [one.maximum(square) for one in state[2:]]  # of amsgrad
+    divisor = (largest or [square])[0].sqrt() * s.second + s.eps
+    return w - s.lr * (mean / divisor), [mean, square, *largest]
 
 
 def _nadam_scalars(o: Any, lr: Any, step: Any, state: Any, s: Any) -> None:
@@ -115,16 +111,10 @@ def _rmsprop_scalars(o: Any, lr: Any, step: Any, state: Any, s: Any) -> None:
 def _rmsprop(w: Lanes, g: Lanes, state: State, s: Any) -> tuple[Lanes, State]:
     g = w * s.decay + g
     square = state[0] * s.keep + g * g * s.rest
-    step = state[1] * s.momentum + g / (square.sqrt() + s.eps)
-    return w - s.lr * step, [square, step]
-
-
-def _rmsprop_centered(w: Lanes, g: Lanes, state: State, s: Any) -> tuple[Lanes, State]:
-    g = w * s.decay + g
-    square = state[0] * s.keep + g * g * s.rest
-    mean = state[2] + (g - state[2]) * s.rest
-    step = state[1] * s.momentum + g / ((square - mean * mean).sqrt() + s.eps)
-    return w - s.lr * step, [square, step, mean]
+    means = [mean + (g - mean) * s.rest for mean in state[2:]]  # of the centered one
+    spread = square - means[0] * means[0] if means else square
+    step = state[1] * s.momentum + g / (spread.sqrt() + s.eps)
+    return w - s.lr * step, [square, step, *means]
 
 
 def _adagrad_scalars(o: Any, lr: Any, step: Any, state: Any, s: Any) -> None:
@@ -237,7 +227,7 @@ OPTIMIZERS = (
     KernelOptimizer("sgd", (), _sgd_scalars, _sgd, when={"momentum": 0, "weight_decay": 0}),
     KernelOptimizer("momentum", ("momentum_buffer",), _sgd_scalars, _momentum, {"sgd": {}}),
     KernelOptimizer("adam", _MOMENTS, _adam_scalars, _adam, _ADAMS, {"amsgrad": False}),
-    KernelOptimizer("amsgrad", (*_MOMENTS, "max_exp_avg_sq"), _adam_scalars, _amsgrad, _ADAMS),
+    KernelOptimizer("amsgrad", (*_MOMENTS, "max_exp_avg_sq"), _adam_scalars, _adam, _ADAMS),
     KernelOptimizer("nadam", _MOMENTS, _nadam_scalars, _nadam, numbers={"mu_product": 1}),
     KernelOptimizer(
         "rmsprop", ("square_avg", "momentum_buffer"), _rmsprop_scalars, _rmsprop, when={"centered": False}
@@ -246,7 +236,7 @@ OPTIMIZERS = (
         "rmsprop_centered",
         ("square_avg", "momentum_buffer", "grad_avg"),
         _rmsprop_scalars,
-        _rmsprop_centered,
+        _rmsprop,
         {"rmsprop": {}},
     ),
     KernelOptimizer("adagrad", ("sum",), _adagrad_scalars, _adagrad),
