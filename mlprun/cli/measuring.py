@@ -15,7 +15,6 @@ from mlprun.cli.workloads import ENDLESS, PlainLoop, unlimited_epochs
 from mlprun.engines import device as devices
 from mlprun.errors import DivergedError
 from mlprun.training.trainer import Trainer, TrainingRun
-from mlprun.verification.trajectories import steps_per_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +54,7 @@ def measure(config: Config, *, rounds: int, seconds: float, say: Say) -> dict[st
         slow = config.model_copy(update={"optimizer": slower})
         return measure(slow, rounds=rounds, seconds=seconds, say=say)
     refused = [{"engine": name, "reason": reason} for name, reason in reasons.items() if reason is not None]
-    return {"engines": compare_turns(turns, steps_per_epoch(experiment)), "refused": refused}
+    return {"engines": compare_turns(turns, experiment.steps_per_epoch), "refused": refused}
 
 
 def runners_of(experiment: Experiment, every: int, say: Say) -> dict[str, Runner]:

@@ -172,8 +172,7 @@ class RunProgress(ProgressReporter):
                 pieces.append(Piece(f"(best {value} @ {best.epoch})", 4))
         if config.early_stopping is not None and best is not None:
             pieces.append(Piece(f"patience {run.epoch - best.epoch}/{config.early_stopping.patience}", 6))
-        rows, batch = len(run.experiment.fixed["train"]), config.training.batch_size
-        steps = done * (1 if batch == "full" else -(-rows // batch)) / max(seconds, 1e-9)
+        steps = done * run.experiment.steps_per_epoch / max(seconds, 1e-9)
         pieces.append(Piece(f"{float(f'{steps:.3g}'):,.0f} steps/s" if done else "", 7))
         left = seconds / done * (total - run.epoch) if done else 0.0
         pieces.append(Piece(f"{clock(left)} left" if done else "", 1))

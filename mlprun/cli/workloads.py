@@ -12,7 +12,6 @@ from mlprun.config import document as reading
 from mlprun.engines.torch.metrics import SplitTensors
 from mlprun.experiment import Experiment
 from mlprun.schema import parse
-from mlprun.verification.trajectories import steps_per_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +64,7 @@ def unlimited_epochs(config: Config) -> tuple[Experiment, int]:
 
     It trains on the CPU, never ends, and has no schedule.
     """
-    every = max(1, STEPS_PER_EVALUATION // steps_per_epoch(Experiment.of(config)))
+    every = max(1, STEPS_PER_EVALUATION // Experiment.of(config).steps_per_epoch)
     training = config.training.model_copy(
         update={"epochs": ENDLESS, "evaluate_every": every, "log_every": every}
     )

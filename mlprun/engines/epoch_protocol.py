@@ -49,19 +49,13 @@ def learning_rate(config: Config, epoch: int, progress: Progress) -> float:
     return config.optimizer.lr * progress.plateau.factor
 
 
-def batch_size(config: Config, rows: int) -> int:
-    """Return how many of `rows` train rows a batch has; the last one may have fewer."""
-    size = config.training.batch_size
-    return rows if size == "full" else min(size, rows)
-
-
 def row_order(config: Config, rows: int, epoch: int) -> NDArray[np.int64] | None:
     """Return the order in which an epoch visits its rows; None for the data's own.
 
     A full batch is one slice in any order, so it stays as it is.
     """
     training = config.training
-    if not training.shuffle or batch_size(config, rows) == rows:
+    if not training.shuffle or training.batch_rows(rows) == rows:
         return None
     return randomness.order(training.seed, Purpose.ORDER, rows, epoch=epoch)
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlprun.engines.contract import Arrays, State
-    from mlprun.experiment import Experiment
 
 
 def pack(value: Any, name: str, arrays: dict[str, NDArray[Any]]) -> Any:
@@ -130,12 +129,6 @@ Slots = dict[str, SlotSpec]
 """what is kept of one parameter"""
 OptimizerSpec = list[dict[str, Slots]]
 """for each of the optimizers, what is kept of its parameters by name"""
-
-
-def steps_so_far(experiment: Experiment, epoch: int) -> int:
-    """Return the number of updates in `epoch` epochs."""
-    rows, size = len(experiment.fixed["train"]), experiment.config.training.batch_size
-    return epoch * (1 if size == "full" else -(-rows // min(size, rows)))
 
 
 def state_error(state: State, expected: OptimizerSpec) -> str | None:

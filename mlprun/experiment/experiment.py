@@ -212,6 +212,11 @@ class Experiment:
         return np.dtype(self.config.training.dtype)
 
     @property
+    def steps_per_epoch(self) -> int:
+        """The number of batches in an epoch."""
+        return self.config.training.steps(len(self.fixed["train"]))
+
+    @property
     def classes(self) -> Names | None:
         """Class names; None when targets are numbers."""
         return self.preprocessing.classes

@@ -181,8 +181,7 @@ def checkpoint_problem(config: Config, shapes: Mapping[str, tuple[int, ...]], ro
     Counted are the weights, the snapshots, the model at epoch 0 and the optimizer's state.
     """
     weights = sum(map(math.prod, shapes.values()))
-    batch = config.training.batch_size
-    steps = config.training.epochs * (1 if batch == "full" else -(-rows // batch))
+    steps = config.training.epochs * config.training.steps(rows)
     state_tensors, state = config.optimizer.state_size(len(shapes), weights, steps)
     itemsize = 8 if config.training.dtype == "float64" else 4
     models = 1 + len({0, *config.snapshots})
@@ -202,7 +201,7 @@ def checkpoint_problem(config: Config, shapes: Mapping[str, tuple[int, ...]], ro
 
 def memory_problem(config: Config, rows: int, inputs: int) -> Problem | None:
     """Return why memory cannot hold so many rows, or a batch of them in the network; None if it can."""
-    split, batch = config.dataset.split, config.training.batch_size
+    split = config.dataset.split
     every = (
         rows + sum(one.fresh for one in (split.dev, split.test) if isinstance(one, Fresh)) if split else rows
     )
@@ -213,7 +212,7 @@ def memory_problem(config: Config, rows: int, inputs: int) -> Problem | None:
         return Problem(("dataset",), f"{what}; use fewer rows or columns")
     is_whole = split is None or split.same or split.column is not None
     train = rows if split is None or is_whole else split_sizes(split, rows)[0]
-    size = train if batch == "full" else min(batch, train)
+    size = config.training.batch_rows(train)
     kept = config.architecture.activations(inputs, fused=config.engine in ("auto", "fused"))
     needed = size * kept * (8 if config.training.dtype == "float64" else 4)
     if needed > memory:

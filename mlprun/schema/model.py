@@ -173,6 +173,14 @@ class Training(Options):
     clip_norm: PositiveFloat | None = Field(None, description="maximum norm of all gradients")
     clip_value: PositiveFloat | None = Field(None, description="maximum absolute value of each gradient")
 
+    def batch_rows(self, rows: int) -> int:
+        """Return how many of `rows` train rows a batch has; the last one may have fewer."""
+        return rows if self.batch_size == "full" else min(self.batch_size, rows)
+
+    def steps(self, rows: int) -> int:
+        """Return the number of batches in an epoch of `rows` train rows."""
+        return 1 if self.batch_size == "full" else -(-rows // self.batch_size)
+
 
 def _default_optimizer(value: Any) -> Any:
     """Complete options without a name to those of the default optimizer and its learning rate."""

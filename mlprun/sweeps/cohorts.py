@@ -94,8 +94,7 @@ class Cost:
 def _kernel_seconds(experiment: Experiment, weights: int) -> float:
     """Return the seconds in the kernels, by the speed of one core of a common machine."""
     training, rows = experiment.config.training, len(experiment.fixed["train"])
-    batch = rows if training.batch_size == "full" else min(training.batch_size, rows)
-    steps = training.epochs * -(-rows // batch)
+    batch, steps = training.batch_rows(rows), training.epochs * experiment.steps_per_epoch
     dev = len(experiment.fixed["dev"]) if "dev" in experiment.fixed else 0
     trained = 3 * steps * (-(-batch // 16) * 16)
     evaluated = training.epochs / training.evaluate_every * (-(-dev // 16) * 16)

@@ -77,8 +77,7 @@ class Variation(NamedTuple):
 def scale_factors(experiment: Experiment) -> dict[float, str]:
     """The factors between a sum and a mean that a gradient or a loss may be off by, each with its meaning."""
     config, rows = experiment.config, experiment.fixed["train"]
-    size = config.training.batch_size
-    count = len(rows) if size == "full" else min(size, len(rows))
+    count = config.training.batch_rows(len(rows))
     outputs = config.architecture.outputs or 1
     meanings = [
         ("N", float(count), "one side sums over rows, the other takes their mean"),

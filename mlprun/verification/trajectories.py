@@ -125,17 +125,11 @@ def cast(state: State, dtype: str) -> State:
     return replace(state, model=model)
 
 
-def steps_per_epoch(experiment: Experiment) -> int:
-    """The number of batches in an epoch."""
-    size, rows = experiment.config.training.batch_size, len(experiment.fixed["train"])
-    return 1 if size == "full" else -(-rows // size)
-
-
 def epochs_for(experiment: Experiment, steps: int | None) -> int:
     """Whole epochs of at most so many steps (by default 100, or 10 if nonsmooth), at least one."""
     if steps is None:
         steps = NONSMOOTH_STEPS if is_nonsmooth(experiment.blank_network()) else STEPS
-    return min(experiment.config.training.epochs, max(1, steps // steps_per_epoch(experiment)))
+    return min(experiment.config.training.epochs, max(1, steps // experiment.steps_per_epoch))
 
 
 def is_nonsmooth(network: nn.Module) -> bool:

@@ -16,7 +16,6 @@ from mlprun.verification.trajectories import (
     Setup,
     Trajectory,
     epochs_for,
-    steps_per_epoch,
 )
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ def verify(
         config.name,
         config.training.dtype,
         epochs,
-        epochs * steps_per_epoch(setup.experiments["float64"]),
+        epochs * setup.experiments["float64"].steps_per_epoch,
         requested,
         tuple(trajectories),
         refused,

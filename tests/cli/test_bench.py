@@ -13,7 +13,7 @@ from mlprun import engines, schema
 from mlprun.cli import main, measuring
 from mlprun.cli.workloads import STEPS_PER_EVALUATION, WORKLOADS, PlainLoop, unlimited_epochs, workload
 from mlprun.engines.torch import TorchEngine
-from mlprun.verification.trajectories import steps_per_epoch, train
+from mlprun.verification.trajectories import train
 
 if TYPE_CHECKING:
     from mlprun.schema import Config
@@ -69,7 +69,7 @@ def test_an_engine_that_refuses_all_workloads_is_named_once(
 def test_any_shipped_config_can_be_measured(path: Path) -> None:
     config = schema.load(str(path), (), allow_code=True)
     experiment, every = unlimited_epochs(config)
-    assert every * steps_per_epoch(experiment) == pytest.approx(STEPS_PER_EVALUATION, rel=0.5) or every == 1
+    assert every * experiment.steps_per_epoch == pytest.approx(STEPS_PER_EVALUATION, rel=0.5) or every == 1
     runners = measuring.runners_of(experiment, every, silent)
     refusing = [
         engine.name for engine in engines.every() if engine.unsupported_reason(experiment) is not None

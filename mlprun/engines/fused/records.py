@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mlprun.engines.epoch_protocol import batch_size
 from mlprun.engines.fused.compilation import vector_bytes
 from mlprun.engines.fused.functions import ACTIVATIONS, STORED
 from mlprun.engines.fused.optimizers import OPTIONS
@@ -238,7 +237,7 @@ def layout_of(experiment: Experiment) -> Layout:
     config = experiment.config
     architecture: Mlp = config.architecture  # type: ignore[assignment]
     lanes = vector_bytes() // experiment.dtype.itemsize
-    rows = batch_size(config, len(experiment.fixed["train"]))
+    rows = config.training.batch_rows(len(experiment.fixed["train"]))
     whole = any(layer.norm == "batch" for layer in architecture.hidden_layers)
     block_rows = _block_rows(rows, lanes, most=rows if whole else BLOCK_VECTORS)
     has_logits = config.loss.activation is not None

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlprun.engines.contract import Plateau, Progress, State
-from mlprun.engines.epoch_protocol import batch_size
 from mlprun.engines.fused.compilation import Kernel
 from mlprun.engines.fused.data import fields_of, has_constant, kernel_rows, output_units, r2_denominators
 from mlprun.engines.fused.losses import LOSSES
@@ -113,7 +112,7 @@ class FusedRun:
         self.python_metrics, self.metrics = metrics is None, metrics or []
         train, dev = experiment.fixed["train"], experiment.fixed.get("dev")
         self.train_rows, self.dev_rows = len(train), 0 if dev is None else len(dev)
-        self.batch_size = batch_size(config, self.train_rows)
+        self.batch_size = config.training.batch_rows(self.train_rows)
         self.full_batch = self.batch_size == self.train_rows
         self.data = Data(
             kernel_rows(

@@ -10,11 +10,10 @@ from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from mlprun.engines.capabilities import MLP, Capabilities
-from mlprun.engines.epoch_protocol import batch_size
 from mlprun.engines.fused.functions import ACTIVATIONS
 from mlprun.engines.fused.losses import LOSSES
 from mlprun.engines.fused.optimizers import OPTIMIZERS, OPTIONS
-from mlprun.engines.state_spec import Array, Number, steps_so_far
+from mlprun.engines.state_spec import Array, Number
 from mlprun.parts.metrics import Metric
 
 if TYPE_CHECKING:
@@ -166,7 +165,7 @@ def optimizer_spec(experiment: Experiment, epoch: int) -> OptimizerSpec:
     match = kernel_optimizer(experiment.config.optimizer)
     if match is None or not match[0].state:
         return [{}]
-    slots: Slots = {"step": Number(1, steps_so_far(experiment, epoch), whole=True)}
+    slots: Slots = {"step": Number(1, epoch * experiment.steps_per_epoch, whole=True)}
     slots |= {name: Number(0, most) for name, most in match[0].numbers.items()}
     shapes, dtype = experiment.config.architecture.shapes(experiment.width) or {}, str(experiment.dtype)
     return [
@@ -247,7 +246,7 @@ def kernel_metrics(experiment: Experiment) -> list[tuple[int, int]] | None:
 def estimated_seconds(experiment: Experiment) -> tuple[float, float]:
     """Return the seconds of a run on the torch engine and on this one, without start-up, from the config."""
     training, rows = experiment.config.training, len(experiment.fixed["train"])
-    batch = batch_size(experiment.config, rows)
+    batch = experiment.config.training.batch_rows(rows)
     steps = training.epochs * -(-rows // batch)
     computed = -(-batch // 16) * 16  # kernels compute rows in whole vectors of sixteen
     torch, fused = steps * TORCH.of_step(experiment, batch), steps * FUSED.of_step(experiment, computed)

@@ -19,7 +19,7 @@ def optimizer_spec(experiment: Experiment, state: State) -> state_spec.Optimizer
     zeros = {name: np.zeros_like(array) for name, array in state.model.items()}
     blank = Learner(experiment.config, zeros, {})
     blank.step(zeros, 0.0)
-    steps = state_spec.steps_so_far(experiment, state.epoch)
+    steps = state.epoch * experiment.steps_per_epoch
     return [
         {
             parameter: {
@@ -113,7 +113,7 @@ class NumpyTrainer:
         return self.train if order is None else self.train.take(order)
 
     def _batches(self, rows: SplitArrays) -> list[SplitArrays]:
-        size = protocol.batch_size(self.config, len(rows))
+        size = self.config.training.batch_rows(len(rows))
         return [rows.take(slice(start, start + size)) for start in range(0, len(rows), size)]
 
 

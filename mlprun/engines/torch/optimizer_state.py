@@ -18,7 +18,6 @@ from mlprun.engines.state_spec import (
     Slots,
     SlotSpec,
     pack,
-    steps_so_far,
     unpack,
 )
 from mlprun.parts.optimizers import step_function
@@ -82,7 +81,7 @@ def optimizer_spec(experiment: Experiment, state: State) -> OptimizerSpec | None
     parameters = dict(network.named_parameters())
     if optimizer.needs_closure:
         return [_lbfgs_spec(parameters, optimizer.model_dump()["history_size"], state)]
-    embeddings, steps = network.embeddings(), steps_so_far(experiment, state.epoch)
+    embeddings, steps = network.embeddings(), state.epoch * experiment.steps_per_epoch
     names = {id(parameter): name for name, parameter in parameters.items()}
     spec: OptimizerSpec = []
     for part in optimizer.build(parameters, embeddings=embeddings):

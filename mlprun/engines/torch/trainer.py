@@ -39,7 +39,7 @@ class TorchTrainer:
         self.train = SplitTensors.of(experiment.fixed["train"], self.device)
         dev = experiment.fixed.get("dev")
         self.dev = None if dev is None else SplitTensors.of(dev, self.device)
-        self.batch = protocol.batch_size(config, len(self.train))
+        self.batch = config.training.batch_rows(len(self.train))
         self._steps = [step_function(optimizer) for optimizer in self.optimizers]
         self._loss, self._penalties, self._weights = (
             config.loss.build(),
