@@ -157,7 +157,7 @@ def _diagnosis(source: RunSource) -> Section | None:
 
 
 def _result(sources: Mapping[str, RunSource]) -> Markup | None:
-    """A row for the best and the last epoch of each run and for each baseline, a column for each metric."""
+    """Rows for the best and the last epoch of each run and for each baseline, a column for each split."""
     found: dict[str, Mapping[str, Mapping[str, Any]]] = {}
     for name, source in sources.items():
         metrics, best = source.status.figures, source.status.figures.get("best")
@@ -167,25 +167,20 @@ def _result(sources: Mapping[str, RunSource]) -> Markup | None:
             found[f"{name} last epoch {metrics['last']['epoch']:,}".strip()] = metrics["last"]["splits"]
     found |= next(iter(sources.values())).status.figures.get("baselines", {}) if len(sources) == 1 else {}
     splits = [split for split in SPLITS if any(split in one for one in found.values())]
-    names = dict.fromkeys(
-        name
-        for one in found.values()
-        for metrics in one.values()
-        for name, value in metrics.items()
-        if not isinstance(value, list)
-    )
-    columns = [(name, split) for name in names for split in splits]
-    rows = [
-        [label, *(metric_text(one.get(split, {}).get(name)) for name, split in columns)]
-        for label, one in found.items()
-    ]
+    rows: list[list[str]] = []
+    for label, one in found.items():
+        columns = [one.get(split, {}) for split in splits]
+        names = {name for values in columns for name, value in values.items() if not isinstance(value, list)}
+        for k, name in enumerate(sorted(names, key=lambda name: (name != "loss", name))):
+            values = [metric_text(values.get(name)) for values in columns]
+            rows.append(["" if k else label, name.replace("_", " "), *values])
     if not rows:
         return None
-    head = ["model", *(f"{name.replace('_', ' ')}, {split}" for name, split in columns)]
+    head = ["model", "metric", *splits]
     caption = "Losses are in the units of training"
     positive = next(iter(sources.values())).status.figures.get("positive")
     caption += f"; positive class: {style.name(positive, 60)}" if positive is not None else ""
-    return table(head, rows, caption=caption, numeric=range(1, len(head)))
+    return table(head, rows, caption=caption, numeric=range(2, len(head)))
 
 
 def metric_text(value: Any) -> str:

@@ -71,6 +71,7 @@ def test_the_verdict_and_the_metrics_of_the_run_are_in_the_page(pages, parsed, r
     for split in ("train", "dev", "test"):
         assert f"{best['splits'][split]['loss']:.4f}" in text
     assert "logistic regression" in text
+    assert "model metric train dev test" in text, "a column per split, as in the terminal"
     assert "mlprun reproduce" in text
 
 

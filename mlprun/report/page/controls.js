@@ -1,6 +1,6 @@
 // The controls of settings: what each is called, what it may be, and what a change of it asks for.
 
-const percent = (share) => `${Math.round(100 * share)} %`;
+const percent = (share) => `${Math.round(100 * share)}%`;
 const sameNames = (names) => Object.fromEntries(names.map((name) => [name, name]));
 
 // Controls by setting. `kind`: number (with suggestions), range, select or check; `redo`: what a change asks for,

@@ -188,7 +188,7 @@ class Playground {
     this.epochText.textContent = training.epoch.toFixed(training.stepsPerEpoch > 1 && training.epoch < 100 ? 1 : 0);
     const cells = training.splits.map((split) => {
       const { loss, score: value } = training.results[split];
-      const text = score === "R²" ? numberText(value) : `${(100 * value).toFixed(1)} %`;
+      const text = score === "R²" ? numberText(value) : `${(100 * value).toFixed(1)}%`;
       return make("span", {}, make("b", { className: split }, split), ` loss ${numberText(loss)}, ${score} ${text}`);
     });
     this.results.replaceChildren(...cells);
@@ -294,7 +294,7 @@ class Playground {
     if (classes === null) return targetNames.map((name, k) => `${name} ${numberText(output[k] * scales[k] + means[k])}`).join(", ");
     if (this.training.network.loss === "hinge") return `${classes[Number(output[0] > 0)]} (${numberText(output[0])})`;
     const p = output.length > 1 ? output : [1 - output[0], output[0]], best = largest(p, 0, p.length);
-    return `${classes[best]} ${(100 * p[best]).toFixed(1)} %`;
+    return `${classes[best]} ${(100 * p[best]).toFixed(1)}%`;
   }
 
   say(text) {
