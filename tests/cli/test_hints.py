@@ -37,7 +37,7 @@ def test_commands_of_train_show_plot_and_reproduce(home, call, name):
     code, out, err = call("train", "small.yaml", "-q", f"--out={name}", "--name=run")
     assert (code, err) == (0, "")
     run = f"{name}/run-001"
-    assert suggested(out) == ["mlprun", "plot", path_of(run)]
+    assert suggested(out) == ["mlprun", "report", path_of(run), "--open"]
     code, out, err = call("plot", "--kind=residuals", "--", run)
     assert code == 2
     assert suggested(err.partition(" --list")[0]) == ["mlprun", "plot", path_of(run)]
