@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -154,8 +155,7 @@ class Condition(NamedTuple):
     def _equals(self, value: Any) -> bool:
         if _order(value) == _order(self.wanted):
             return True
-        pattern = ".*".join(map(re.escape, self.wanted.split("*")))
-        return re.fullmatch(pattern, _text(value), re.DOTALL) is not None
+        return fnmatchcase(_text(value), re.sub(r"[?[]", r"[\g<0>]", self.wanted))  # only * is special
 
 
 def _text(value: Any) -> str:

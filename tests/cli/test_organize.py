@@ -101,6 +101,9 @@ def test_runs_are_sorted_by_metrics_fields_and_values_of_the_config(listed: Call
         (["tag=thesis"], "1"),
         (["tag!=thesis"], "23"),
         (["note=*fast*"], "2"),
+        (["note=m*h*fast, I*think"], "2"),
+        (["note=*[f]a?t*"], ""),
+        (["run=" + "*s" * 30 + "x"], ""),
     ],
 )
 def test_conditions_select_runs(conditions: list[str], found: str, listed: Callable[..., list[str]]) -> None:
