@@ -39,17 +39,13 @@ def steps_of(scale: ColorScale, values: Array, count: int) -> NDArray[np.int64]:
 def png_uri(steps: NDArray[np.int64], palette: list[str]) -> str:
     """A `data:` URI of an image [R, C] whose first row is the lowest; -1 is transparent."""
     rows, columns = steps.shape
-    assert len(palette) < 256
-    pixels = np.where(steps < 0, len(palette), steps).astype(np.uint8)[::-1]
-    colors = b"".join(bytes.fromhex(color[1:]) for color in palette) + b"\0\0\0"
-    opacity = b"\xff" * len(palette) + b"\0"
+    colors = np.array([*(list(bytes.fromhex(f"{color[1:]}ff")) for color in palette), [0] * 4], np.uint8)
+    pixels = colors[steps[::-1]].reshape(rows, -1)
     lines = np.column_stack([np.zeros(rows, np.uint8), pixels]).tobytes()
     data = b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
         for kind, body in (
-            (b"IHDR", struct.pack(">IIBBBBB", columns, rows, 8, 3, 0, 0, 0)),
-            (b"PLTE", colors),
-            (b"tRNS", opacity),
+            (b"IHDR", struct.pack(">IIBBBBB", columns, rows, 8, 6, 0, 0, 0)),
             (b"IDAT", zlib.compress(lines, 9)),
             (b"IEND", b""),
         )

@@ -132,12 +132,12 @@ def test_every_kind_of_mark_is_drawn():
 
 
 def test_an_image_has_its_first_row_at_the_bottom():
-    steps = np.array([[0, 1, -1], [1, 1, 1]])
+    steps, red, green = np.array([[0, 1, -1], [1, 1, 1]]), [255, 0, 0, 255], [0, 255, 0, 255]
     data = base64.b64decode(raster.png_uri(steps, ["#ff0000", "#00ff00"]).partition(",")[2])
     assert struct.unpack(">II", data[16:24]) == (3, 2)
     start = data.index(b"IDAT") + 4
     (size,) = struct.unpack(">I", data[start - 8 : start - 4])
-    assert list(zlib.decompress(data[start : start + size])) == [0, 1, 1, 1, 0, 0, 1, 2]
+    assert list(zlib.decompress(data[start : start + size])) == [0, *green * 3, 0, *red, *green, *[0] * 4]
 
 
 def test_colours_of_a_scale_are_those_of_matplotlib():
