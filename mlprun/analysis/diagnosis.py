@@ -142,7 +142,7 @@ class _Case:
     @cached_property
     def has_own_rows(self) -> bool:
         """Whether the split that the model is judged by has rows of its own."""
-        if self.experiment is None or self.split == "train":
+        if self.experiment is None or self.split in ("", "train"):
             return False
         train, other = (self.experiment.rows(one, epoch=self.epoch).inputs for one in ("train", self.split))
         return not np.array_equal(train, other)

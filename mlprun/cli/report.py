@@ -7,11 +7,12 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from mlprun import files, report
+from mlprun import report
 from mlprun.cli.options import AllowCode, Open  # noqa: TC001 -- Typer reads them
 from mlprun.cli.terminal import Output  # noqa: TC001
 from mlprun.cli.viewer import open_result
 from mlprun.errors import UsageError
+from mlprun.report.page import write
 from mlprun.storage import runs
 from mlprun.sweeps.folder import is_sweep
 
@@ -58,7 +59,7 @@ def report_command(
         else:
             page = report.comparison_report(found, allow_code=allow_code)
     target = os.path.join(folder, report.FILE) if out is None else out
-    files.write_atomic(target, page)
+    write(target, page)
     output.document({"report": target, "of": paths, "bytes": len(page)})
     output.result(target)
     if open_:

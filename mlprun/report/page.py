@@ -20,6 +20,7 @@ from typing import Any
 
 from mlprun import files
 from mlprun.config.tree import printable
+from mlprun.errors import UsageError
 from mlprun.version import __version__
 
 _FOLDER = os.path.join(os.path.dirname(__file__), "page")
@@ -196,7 +197,14 @@ def facts(listed: Mapping[str, Child]) -> Markup:
 
 def write_page(path: str, title: str, sections: Sequence[Section], *, lead: Child = None) -> None:
     """Write a page to a file, replacing what is there. Raises FileError."""
-    files.write_atomic(path, assemble(title, sections, lead=lead))
+    write(path, assemble(title, sections, lead=lead))
+
+
+def write(path: str, page: bytes) -> None:
+    """Write a finished page to a file; UsageError for the name of another kind of file, such as a config."""
+    if not path.endswith(".html"):
+        raise UsageError(path, "is no name for a page", "choose one that ends in .html")
+    files.write_atomic(path, page)
 
 
 def assemble(title: str, sections: Sequence[Section], *, lead: Child = None) -> bytes:

@@ -321,6 +321,8 @@ def _config(source: RunSource) -> Section | None:
 
 def _environment(source: RunSource) -> Section | None:
     record, path = metadata.record_of(source.folder), source.folder.path
+    groups = (record.get(name) for name in ("platform", "cpu", "git", "versions"))
+    platform, cpu, git, versions = (one if isinstance(one, dict) else {} for one in groups)
     commands = {
         command_line("reproduce", path): "train it again and compare every digit",
         command_line("predict", path, "NEW.csv"): "predictions for new rows",
@@ -330,11 +332,11 @@ def _environment(source: RunSource) -> Section | None:
         "engine": f"{record.get('engine')} ({record.get('engine_reason')})",
         **{name: record.get(name) for name in ("device", "threads")},
         "seeds": inline(record.get("seeds")),
-        "platform": " ".join(map(str, (record.get("platform") or {}).values())),
-        "CPU": (record.get("cpu") or {}).get("model"),
-        "git commit": (record.get("git") or {}).get("commit"),
+        "platform": " ".join(map(str, platform.values())),
+        "CPU": cpu.get("model"),
+        "git commit": git.get("commit"),
         "data digest": record.get("data_digest"),
-        "versions": ", ".join(f"{name} {one}" for name, one in (record.get("versions") or {}).items()),
+        "versions": ", ".join(f"{name} {one}" for name, one in versions.items()),
     }
     rows = [(name, str(value)) for name, value in listed.items() if value is not None]
     return section(

@@ -125,13 +125,16 @@ def _is_result(value: dict[str, Any]) -> bool:
         best, last = value["best"], value["last"]
         epochs = [last] if best is None else [last, best]
         tables = [*(one["splits"] for one in epochs), *value["baselines"].values()]
-        metrics = [metric for table in tables for split in table.values() for metric in split.values()]
+        pairs = [pair for table in tables for split in table.values() for pair in split.items()]
+        lists = {name for name, metric in pairs if isinstance(metric, list)}
         return (
             isinstance(value.get("positive"), str | None)
             and all(isinstance(one["epoch"], int) for one in epochs)
             and (best is None or (isinstance(best["metric"], str) and isinstance(best["value"], float | int)))
             and all(split in SPLITS for table in tables for split in table)
-            and all(isinstance(metric, float | int | list | None) for metric in metrics)
+            and all(
+                isinstance(metric, list if name in lists else float | int | None) for name, metric in pairs
+            )
         )
     except (KeyError, TypeError, AttributeError):
         return False

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import mlprun.api as mlprun
 from mlprun.report import run_report
 from mlprun.storage import runs as run_folders
 
@@ -132,12 +133,38 @@ def test_the_command_writes_the_report_into_the_run_or_to_a_file(runs, call, tmp
         (("{run}", "-o", "{run}/none/r.html"), 7, "cannot be written"),
         (("{run}", "{other}"), 2, "name a file with --out"),
         (("{run}", "-o", "{link}"), 7, "symbolic link"),
+        (("{run}", "-o", "{run}/last.safetensors"), 2, "choose one that ends in .html"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_with_an_exit_code(runs, call, tmp_path, arguments, code, words):
-    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
-    names = {"run": runs["moons"].path, "other": runs["classes"].path, "link": tmp_path / "link"}
+    (tmp_path / "link.html").symlink_to(tmp_path / "elsewhere")
+    names = {"run": runs["moons"].path, "other": runs["classes"].path, "link": tmp_path / "link.html"}
     got, out, err = call("report", *(one.format(**names) for one in arguments))
     assert (got, out) == (code, "")
     assert words in err
     assert err.count("\n") == 1
+
+
+def test_a_run_with_several_targets_has_a_report_and_forged_files_break_none(call, tmp_path):
+    rows = [[x / 8, y / 8] for x in range(8) for y in range(8)]
+    config = {
+        "dataset": {"name": "inline", "inputs": rows, "targets": [[x, y, x * y] for x, y in rows]},
+        "architecture": {"hidden": [4], "activation": "relu"},
+        "loss": "mse",
+        "training": {"epochs": 1},
+    }
+    path = Path(mlprun.train(config, out=str(tmp_path)).path)
+    assert call("report", path)[0] == 0
+    record, status = (json.loads((path / name).read_text()) for name in ("run.json", "status.json"))
+    (path / "run.json").write_text(
+        json.dumps({**record, "platform": "x", "cpu": 3, "git": [1], "versions": 1})
+    )
+    status["figures"]["last"]["splits"] = {}
+    status["figures"]["best"] = None
+    (path / "status.json").write_text(json.dumps(status))
+    assert call("report", path)[0] == 0
+    status["figures"]["baselines"] = {"a": {"train": {"loss": [1]}, "dev": {"loss": 1.0}}}
+    (path / "status.json").write_text(json.dumps(status))
+    code, out, err = call("report", path)
+    assert (code, out) == (4, "")
+    assert "status.json: is damaged" in err
