@@ -4,11 +4,14 @@ import inspect
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from typer import Argument
+from typer import Argument, Option
 
+from mlprun import figures
 from mlprun.cli import reference
+from mlprun.cli.options import Force, save
 from mlprun.cli.terminal import Output, Table
 from mlprun.errors import UsageError
+from mlprun.parts.datasets import datasets
 from mlprun.parts.part import Part, suggestion
 from mlprun.schema import Config
 
@@ -19,6 +22,9 @@ def list_command(
     kind: Annotated[str | None, Argument(help="datasets, losses, ... (default: all kinds)")] = None,
     name: Annotated[str | None, Argument(help="a part of this kind, with all its options")] = None,
     *,
+    plot: Annotated[bool, Option("--plot", help="Plot a dataset, or all activations.")] = False,
+    out: Annotated[str | None, Option(metavar="FILE", help="Image file (default: NAME.png).")] = None,
+    force: Force = False,
     output: Output,
 ) -> None:
     """List everything a config can name: datasets, losses, optimizers, ...
@@ -31,6 +37,8 @@ def list_command(
     mlprun list config training    the keys of one section
     mlprun list plots              the figures of a run, see mlprun plot
     mlprun list sweep_plots        the figures of a sweep
+    mlprun list datasets moons --plot
+    mlprun list activations --plot --out activations.pdf
 
     --json prints, in the same order,
       {"config": [KEY, ...], "kinds": {KIND: [NAME, ...]}}
@@ -38,10 +46,17 @@ def list_command(
       {"kind": KIND, "name", "names", "documentation",
        "options": [{"name", "values", "required", "default", "description"}]}
       {"kind": "config", "options": [...]}
+      {"plot": FILE}
 
-    Exit codes: 0 success, 2 unknown kind or name.
+    Exit codes: 0 success, 2 unknown kind or name, 7 the image cannot be written.
     """
     kinds = reference.kinds(reference.of_kind(kind))
+    if plot:
+        plural, name = _resolve(kind, name, kinds)
+        path = out or f"{name or plural}.png"
+        save(path, _picture(plural, name, path), force=force)
+        output.result(f"wrote {path}")
+        return output.document({"plot": path})
     if kind is None:
         return _show_kinds(kinds, output)
     if kind == "config":
@@ -52,16 +67,27 @@ def list_command(
     return _show_part(plural, _find(name, plural, kinds[plural]), output)
 
 
-def _resolve(kind: str, name: str | None, kinds: Kinds) -> tuple[str, str | None]:
+def _resolve(kind: str | None, name: str | None, kinds: Kinds) -> tuple[str, str | None]:
     """Return the plural of the kind and the name of the part; an unambiguous name needs no kind."""
     singular = {registry.kind: registry.plural for registry in reference.of_kind(kind)}
-    plural = kind if kind in kinds else singular.get(kind)
+    plural = kind if kind in kinds else singular.get(kind or "")
     if plural is not None:
         return plural, name
     homes = [plural for plural, parts in kinds.items() if any(kind in part.names() for part in parts)]
     if name is None and len(homes) == 1:
         return homes[0], kind
-    raise UsageError(kind, "no such kind", suggestion(kind, ("config", *kinds)))
+    raise UsageError(kind or "--plot", "no such kind", suggestion(kind or "", ("config", *kinds)))
+
+
+def _picture(plural: str, name: str | None, path: str) -> bytes:
+    """The plot of a dataset or of the activations as the bytes of an image file."""
+    if plural == "datasets" and name is not None:
+        part = _find(name, plural, tuple(datasets))
+        return figures.encode(figures.dataset_chart(part.names()[0]), figures.format_of(path))
+    if plural == "activations" and name is None:
+        return figures.encode(figures.activation_grid(), figures.format_of(path))
+    what = "mlprun list datasets NAME --plot or mlprun list activations --plot"
+    raise UsageError("--plot", "plots one dataset or all activations", f"try {what}")
 
 
 def _find(name: str, plural: str, parts: Sequence[type[Part]]) -> type[Part]:

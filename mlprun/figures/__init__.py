@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mlprun.figures.chart import Axis, Bars, Chart, Line, Panel, Points
     from mlprun.figures.comparison import OVERLAYS, agreement, overlay
     from mlprun.figures.figure import Figure, RunFigure, SweepFigure
+    from mlprun.figures.parts import activation_grid, dataset_chart
     from mlprun.figures.registry import FORMATS, compute, format_of, make, run_figures
     from mlprun.figures.render import draw, encode, save
     from mlprun.figures.run_data import RunData
@@ -45,8 +46,10 @@ __all__ = [
     "RunFigure",
     "SweepData",
     "SweepFigure",
+    "activation_grid",
     "agreement",
     "compute",
+    "dataset_chart",
     "draw",
     "encode",
     "format_of",
@@ -62,6 +65,7 @@ _MODULES = {
     "chart": ("Axis", "Bars", "Chart", "Line", "Panel", "Points"),
     "comparison": ("OVERLAYS", "agreement", "overlay"),
     "figure": ("Figure", "RunFigure", "SweepFigure"),
+    "parts": ("activation_grid", "dataset_chart"),
     "render": ("draw", "encode", "save"),
     "run_data": ("RunData",),
     "style": ("without_titles",),

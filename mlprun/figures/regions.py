@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -29,6 +30,8 @@ GRID = 200
 """points of the grid on each side"""
 MIN_SHARE = 0.5
 """of the variance of the train rows that a plane must hold to be drawn unasked"""
+PANELS = 4
+"""epochs beside one another, at most"""
 LEVELS = 8
 """lines of a surface, more or less"""
 SHADES = 16
@@ -70,6 +73,29 @@ class DecisionRegions(PlaneFigure, NetworkFigure):
 
     def compute(self, data: RunData) -> Chart:
         return surfaces(data, (self.epoch_of(data),), self.features, self.split)
+
+
+@run_figures.register
+class DecisionFrames(PlaneFigure):
+    """Decision regions at epoch 0, at the epochs of `snapshots:`, at the best and the last, side by side."""
+
+    is_default = False
+
+    name: Literal["frames"] = "frames"
+
+    def check(self, data: RunData) -> str | None:
+        return super().check(data) or ("there is only one epoch to draw" if len(data.models) < 2 else None)
+
+    def compute(self, data: RunData) -> Chart:
+        found = surfaces(data, data.kept_epochs(PANELS), self.features, "train", scale=0.4)
+        height = plane_height(found.panels[0], columns=len(found.panels), bar=found.colors is not None)
+        return replace(
+            found,
+            title=f"{found.title}, over training",
+            columns=len(found.panels),
+            height=height,
+            share="both",
+        )
 
 
 def surfaces(

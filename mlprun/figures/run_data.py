@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlprun.errors import CheckpointError
+from mlprun.figures.chart import evenly_spaced
 from mlprun.figures.plane import pair_plane, principal_plane
 from mlprun.parts import SPLITS
 from mlprun.storage import history
@@ -166,6 +167,16 @@ class RunData:
     def predict(self, epoch: int, inputs: NDArray[Any]) -> Predictions:
         """Outputs as metrics read them (in the user's units) for inputs without a known truth."""
         return self.experiment.predictions(self.outputs(epoch, inputs), np.zeros(len(inputs), np.int64))
+
+    def kept_epochs(self, most: int) -> tuple[int, ...]:
+        """The epochs with a kept network; of too many the first, the last, the best and some between."""
+        epochs = tuple(self.models)
+        chosen = {epochs[index] for index in evenly_spaced(len(epochs), most)}
+        best = self.best
+        if best is not None and best not in chosen:
+            inner = sorted(chosen - {epochs[0], epochs[-1]}, key=lambda epoch: abs(epoch - best))
+            chosen = (chosen - set(inner[:1])) | {best}
+        return tuple(sorted(chosen))
 
     def predictions(self, split: str, epoch: int) -> Predictions:
         """Outputs of the network after `epoch` for a split, and the true targets."""

@@ -115,6 +115,48 @@ def test_one_section_of_a_config_is_listed_alone(listed):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "place", "magic"),
+    [
+        (["datasets", "moons"], "moons.png", b"\x89PNG"),
+        (["xor", "--out", "x.pdf"], "x.pdf", b"%PDF"),
+        (["sequences"], "sequences.png", b"\x89PNG"),
+        (["activations", "--out", "x.svg"], "x.svg", b"<?xml"),
+    ],
+)
+def test_a_dataset_and_the_activations_are_drawn_but_over_no_file(
+    arguments, place, magic, listed, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert listed(*arguments, "--plot") == (0, f"wrote {place}\n", "")
+    assert (tmp_path / place).read_bytes().startswith(magic)
+    refused = f"error: {place}: exists; choose another name or add --force\n"
+    assert listed(*arguments, "--plot") == (2, "", refused)
+
+
+def test_a_dataset_is_drawn_over_a_file_where_asked_for(listed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "moons.png").write_text("old")
+    assert document(listed, "datasets", "moons", "--plot", "--force") == {"plot": "moons.png"}
+    assert (tmp_path / "moons.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["losses"], "error: --plot: plots one dataset or all activations; try mlprun list datasets NAME"),
+        (["table"], "error: table: has no rows without options; "),
+        (["moons", "--out", "x.gif"], "error: x.gif: is no figure's name; "),
+    ],
+)
+def test_what_cannot_be_drawn_says_what_can(arguments, line, listed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = listed(*arguments, "--plot")
+    assert (code, out) == (2, "")
+    assert err.startswith(line)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
     ("arguments", "line"),
     [
         (["lossess"], "error: lossess: no such kind; did you mean losses?"),

@@ -50,6 +50,7 @@ EXPECTED = {
         "metrics",
         "data",
         "fit",
+        "outputs",
         "predictions",
         "residuals",
         "weights",
@@ -57,12 +58,12 @@ EXPECTED = {
         *INSIDE,
     },
     "two_targets": {
-        *("loss", "metrics", "data", "regions", "predictions", "residuals"),
+        *("loss", "metrics", "data", "regions", "frames", "outputs", "predictions", "residuals"),
         *("weights", "weight_changes", "units"),
         *INSIDE,
     },
     "symbols": {
-        *("loss", "metrics", "data", "confusion", "roc", "precision_recall", "probabilities"),
+        *("loss", "metrics", "data", "outputs", "confusion", "roc", "precision_recall", "probabilities"),
         *("weights", "weight_changes", "gradients", "landscape", "animation"),
     },
     "fresh": set(KINDS) - {"fit", "predictions", "residuals", "learning_rate", "calibration"},
@@ -70,6 +71,7 @@ EXPECTED = {
         *(
             "data",
             "regions",
+            "outputs",
             "confusion",
             "roc",
             "precision_recall",
@@ -98,9 +100,13 @@ def test_each_shape_of_run_has_the_figures_that_apply_to_it(run_data: dict[str, 
 DRAWN = [
     *(("moons", kind) for kind in KINDS if kind in EXPECTED["moons"]),
     *(("line", kind) for kind in ("fit", "predictions", "residuals")),
-    *(("odd", kind) for kind in ("data", "regions", "confusion", "probabilities", "weights", "network")),
+    *(
+        ("odd", kind)
+        for kind in ("data", "regions", "outputs", "confusion", "probabilities", "weights", "network")
+    ),
     ("symbols", "data"),
     ("two_targets", "regions"),
+    ("hinge", "outputs"),
 ]
 
 
@@ -342,11 +348,13 @@ def test_more_classes_than_colours_are_shades_and_the_charts_say_so(tmp_path: Pa
             "training": {"epochs": 2},
         }
         data = mlprun.train(config, out=str(tmp_path)).figure_data
-        for kind in ("data", "regions"):
+        for kind in ("data", "regions", "frames"):
             chart = figures.compute(kind, data)
             assert any("dark to light" in text for text in chart.details) is expected
             named = [name for mark in chart.marks(Text) for name in mark.texts]
-            assert sorted(named, key=int) == ([] if expected else [*map(str, range(count))])
+            assert sorted(named, key=int) == (
+                [] if expected or kind == "frames" else [*map(str, range(count))]
+            )
 
 
 def test_a_figure_of_an_extension_is_drawn_beside_ours(tmp_path: Path) -> None:

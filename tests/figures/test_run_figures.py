@@ -19,10 +19,12 @@ from mlprun.figures import curves
 from mlprun.figures.chart import Band, Bars, HeatMap, Line, Points, Polygons, Region, Text, evenly_spaced
 from mlprun.figures.classification import PrecisionRecall, RocCurve, reliability
 from mlprun.figures.density import hexagons
+from mlprun.figures.parts import activation_grid
 from mlprun.figures.regions import SHADES
 from mlprun.figures.regression import SplitPredictions
 from mlprun.figures.rows import ROWS
 from mlprun.figures.style import LineStyle
+from mlprun.parts.activations import activations
 from mlprun.parts.metrics import Predictions, rank
 from mlprun.storage import checkpoints
 
@@ -150,7 +152,7 @@ def test_regions_in_a_plane_that_holds_little_of_the_data_are_drawn_only_when_as
     ).figure_data
     share = decomposition.PCA(2).fit(draw).explained_variance_ratio_.sum()
     assert share < 0.5
-    for kind in ("regions", "units"):
+    for kind in ("regions", "frames", "units"):
         reason = unsupported(kind, data)
         assert reason is not None
         assert f"at most {share:.0%} of the variance of 8 inputs; name two of them with --features" in reason
@@ -299,6 +301,20 @@ def test_histograms_count_every_row_once(run_data: dict[str, RunData]) -> None:
         inside = one.targets == k
         assert right == np.sum(inside & (one.labels == k))
         assert right + wrong == np.sum(inside)
+
+
+def test_outputs_are_what_each_kept_network_gives_with_rows_sorted_by_class(
+    run_data: dict[str, RunData],
+) -> None:
+    data = run_data["moons"]
+    chart, rows = computed("outputs", data), data.rows("train")
+    order = np.argsort(rows.truth, kind="stable")
+    epochs = data.kept_epochs(4)
+    assert {0, data.best, 8} <= set(epochs)
+    assert [panel.title for panel in chart.panels] == [f"epoch {epoch}" for epoch in epochs]
+    for epoch, panel in zip(epochs, chart.panels, strict=True):
+        heights = np.concatenate([mark.height for mark in panel.marks if isinstance(mark, Bars)])
+        np.testing.assert_allclose(heights, outputs_of(data, epoch, rows.inputs[order])[:, 0], rtol=1e-6)
 
 
 def test_predicted_numbers_are_in_the_users_units(
@@ -471,3 +487,16 @@ def test_fresh_rows_are_those_that_the_epoch_was_evaluated_on(
     details = computed("confusion", data, split="dev").details[0]
     figures = trained["fresh"].metrics["best"]["splits"]["dev"]
     assert f"{figures['accuracy']:.1%} of 20 rows on the diagonal" in details
+
+
+def test_every_elementwise_activation_is_drawn_with_its_derivative() -> None:
+    panels = activation_grid().panels
+    names = [panel.title.partition("\n")[0] for panel in panels]
+    assert set(names) == {part.names()[0] for part in activations if part.elementwise}
+    for name, panel in zip(names, panels, strict=True):
+        function, derivative = panel.marks[2:]
+        slopes = np.gradient(function.y, function.x)
+        smooth = (np.abs(np.gradient(slopes)) < 0.02) & np.isfinite(derivative.y)  # away from kinks
+        np.testing.assert_allclose(derivative.y[smooth], slopes[smooth], atol=0.02, err_msg=name)
+    hard = [panel.marks[3] for name, panel in zip(names, panels, strict=True) if name == "hard_logistic"]
+    assert sorted(float(mark.y[400]) for mark in hard) == pytest.approx([1 / 6, 1 / 4])
