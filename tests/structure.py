@@ -47,11 +47,11 @@ class Bound(NamedTuple):
 
 
 # Later changes may raise the size bounds (lines, tokens, files); the rest stays as it is. From 23,500 lines
-# and 240,000 tokens, start-up without torch and the coverage of fused may add 2,500 and 25,000; reports,
-# the playground, figures and the terminal 3,500 and 35,000.
+# and 240,000 tokens, start-up without torch and the coverage of fused may add 2,500 lines, reports, the
+# playground, figures and the terminal 3,500; at 10.2 tokens a line that is 301,300, which should be reached.
 BOUNDS = {
     "code lines": Bound(29_500),
-    "tokens": Bound(300_000),
+    "tokens": Bound(305_000),
     "files": Bound(240),
     "median lines of a file": Bound(120, at_least=True),
     "lines of the longest file": Bound(800),
