@@ -17,7 +17,9 @@ def play_command(
     config: Annotated[str | None, Argument(help="a config whose data and network to start with")] = None,
     overrides: Overrides = None,
     *,
-    out: Annotated[str, Option("--out", "-o", metavar="FILE", help="The HTML file.")] = "playground.html",
+    out: Annotated[
+        str, Option("--out", "-o", metavar="FILE", help="The page; ends in .html.")
+    ] = "playground.html",
     open_: Annotated[bool, Option("--open/--no-open", help="Open it in the browser.")] = True,
     allow_code: AllowCode = False,
     output: Output,

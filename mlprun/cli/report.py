@@ -21,7 +21,8 @@ def report_command(
     names: Annotated[list[str], Argument(metavar="RUN|SWEEP", help="run folders, or one sweep folder")],
     *,
     out: Annotated[
-        str | None, Option("--out", "-o", metavar="FILE", help="Default: report.html in the folder.")
+        str | None,
+        Option("--out", "-o", metavar="FILE", help="Ends in .html (default: report.html in the folder)."),
     ] = None,
     open_: Open = False,
     allow_code: AllowCode = False,
