@@ -167,7 +167,7 @@ class ThresholdCurve(NetworkFigure):
             marks.append(Line(one.x[shown], one.y[shown], label, *one.look[:2], has_steps=self.has_steps))
             x, y = np.array(one.point)[:, None]
             marks.append(Points(x, y, color=one.look.color, size=30))
-        where = "at the threshold" if is_binary else "network's choice"
+        where = "at the threshold" if is_binary else "predicted class"
         marks.append(chart.legend_entry(where, color=style.GREY, size=30))
         across, up = (Axis(label, limits=(-0.01, 1.01)) for label in self.labels)
         panel = Panel(tuple(marks), across, up, aspect="equal")
@@ -285,8 +285,8 @@ class ProbabilityHistograms(ProbabilityFigure):
         for index in frequent_classes(predicted):
             right, wrong = (counts.astype(np.float64) for counts in of_class(predicted, index))
             bars = (
-                Bars(edges[:-1], edges[1:], right, label="right", color=style.SKY),
-                Bars(edges[:-1], edges[1:], right + wrong, right, "wrong", style.VERMILLION),
+                Bars(edges[:-1], edges[1:], right, label="correct", color=style.SKY),
+                Bars(edges[:-1], edges[1:], right + wrong, right, "incorrect", style.VERMILLION),
             )
             x = Axis("probability of the row's class", limits=(0, 1), ticks=(0, 0.5, 1))
             panels.append(Panel(bars, x, Axis("rows"), class_label(predicted.classes[index])))
