@@ -31,7 +31,7 @@ CLASSES = 10
 CURVES = 5
 """classes that have a curve of their own, at most: those that are told apart worst"""
 AVERAGED = 501
-"""places at which curves of classes are averaged"""
+"""points at which curves of classes are averaged"""
 POINTS = 2000
 """points of a drawn curve, at most"""
 NAMED = 30
@@ -195,8 +195,8 @@ class ThresholdCurve(NetworkFigure):
         """The curve of one ranking; `chosen` rows [N] are those that the network says are of the class."""
         raise NotImplementedError
 
-    def at(self, curve: Curve, places: Array) -> Array:
-        """The height of a curve at places across."""
+    def at(self, curve: Curve, x: Array) -> Array:
+        """The height [P] of a curve at `x` [P]."""
         raise NotImplementedError
 
 
@@ -220,8 +220,8 @@ class RocCurve(ThresholdCurve):
         point = float(np.mean(chosen[~positive])), float(np.mean(chosen[positive]))
         return Curve(label, *ranking.roc, ranking.area, point, look, float(positive.mean()))
 
-    def at(self, curve: Curve, places: Array) -> Array:
-        heights = np.interp(places, curve.x, curve.y)
+    def at(self, curve: Curve, x: Array) -> Array:
+        heights = np.interp(x, curve.x, curve.y)
         heights[0] = 0.0
         return heights
 
@@ -254,8 +254,8 @@ class PrecisionRecall(ThresholdCurve):
         point = hits / ranking.positives, hits / max(1.0, float(np.sum(chosen)))
         return Curve(label, x, y, ranking.average_precision, point, look, float(positive.mean()))
 
-    def at(self, curve: Curve, places: Array) -> Array:
-        return curve.y[np.minimum(np.searchsorted(curve.x, places), len(curve.y) - 1)]
+    def at(self, curve: Curve, x: Array) -> Array:
+        return curve.y[np.minimum(np.searchsorted(curve.x, x), len(curve.y) - 1)]
 
 
 def frequent_classes(predicted: Predictions) -> list[int]:

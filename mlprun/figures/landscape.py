@@ -134,7 +134,6 @@ class Path:
 
 def train_loss(data: RunData) -> Callable[[Model], float]:
     """The loss on train rows of any weights, computed by the engine that trained the run."""
-    assert data.trained is not None
     trained, rows = data.trained, data.rows("train")
     few = replace(rows.take(chart.evenly_spaced(len(rows), ROWS)), extra=())
     experiment = replace(trained.alone, config=trained.config.model_copy(update={"metrics": ()}))

@@ -43,10 +43,10 @@ class LayersOverTraining(RunFigure):
 
     def compute(self, data: RunData) -> Chart:
         epochs = np.array(list(data.snapshots), np.float64)
-        found = [gradients(data, epoch, model) for epoch, model in data.snapshots.items()]
+        sizes = [gradients(data, epoch, model) for epoch, model in data.snapshots.items()]
         x = np.where(epochs > 0, epochs, START)
         axis = _axis(epochs)
-        marks = _lines(x, found)
+        marks = _lines(x, sizes)
         positive = all((mark.y > 0).all() for mark in marks)
         size = Axis("gradient (root mean square)", "log" if positive else "linear")
         panels, note = [Panel(tuple(marks), axis, size)], ""
@@ -56,18 +56,18 @@ class LayersOverTraining(RunFigure):
                 panels.append(Panel(tuple(lines), axis, Axis("share of dead units", limits=(-0.03, 1.03))))
             else:
                 note = "no dead units"
-        count = len(found[0])
+        count = len(sizes[0])
         details = chart.joined(
-            f"{len(found)} snapshots", note, f"the first {LAYERS} of {count} layers" if count > LAYERS else ""
+            f"{len(sizes)} snapshots", note, f"the first {LAYERS} of {count} layers" if count > LAYERS else ""
         )
         return chart.grid_of(f"Gradients and dead units: {data.name}", details, panels, height=2.6, alone=3.7)
 
 
-def _lines(x: Array, found: list[dict[str, float]]) -> list[Line]:
+def _lines(x: Array, values: list[dict[str, float]]) -> list[Line]:
     """A curve of each layer's number."""
     return [
-        Line(x, np.array([one[layer] for one in found]), name(layer, 18), *LineStyle.of(k))
-        for k, layer in enumerate(list(found[0])[:LAYERS])
+        Line(x, np.array([one[layer] for one in values]), name(layer, 18), *LineStyle.of(k))
+        for k, layer in enumerate(list(values[0])[:LAYERS])
     ]
 
 
@@ -77,15 +77,14 @@ START = 0.5
 
 def gradients(data: RunData, epoch: int, model: Mapping[str, Any]) -> dict[str, float]:
     """The root mean square of the gradient of the train objective by layer, weights and biases together."""
-    assert data.trained is not None
     config = data.experiment.config
     training = config.training.model_copy(update={"batch_size": "full"})
     config = config.model_copy(update={"training": training})
     experiment = replace(data.experiment, config=config)
     with compute_context(config.training.threads, "cpu"):
-        found = data.trained.engine.gradients(experiment, State(epoch, model), device="cpu")
+        by_parameter = data.trained.engine.gradients(experiment, State(epoch, model), device="cpu")
     layers: dict[str, list[Array]] = {}
-    for parameter, gradient in found.items():
+    for parameter, gradient in by_parameter.items():
         layers.setdefault(parameter.rpartition(".")[0], []).append(np.asarray(gradient, np.float64).ravel())
     return {layer: float(np.sqrt(np.mean(np.concatenate(some) ** 2))) for layer, some in layers.items()}
 

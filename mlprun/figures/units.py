@@ -40,7 +40,6 @@ def hidden_reason(config: Config) -> str | None:
 
 def hidden_outputs(data: RunData, model: Arrays, inputs: Array) -> dict[str, Array]:
     """Activations [N, H] by hidden layer of one network of a run."""
-    assert data.trained is not None
     found = replace(data.trained, model=model).hidden_outputs(inputs)
     return {layer: np.asarray(values, np.float64) for layer, values in found.items()}
 

@@ -598,6 +598,8 @@ def trash(folder: Folder[Any]) -> str:
     """
     path = os.path.abspath(folder.path)
     out, name = os.path.split(path)
+    if os.path.basename(out) == TRASH:
+        raise UsageError(folder.path, "is in the trash already", "free the space with rm -r")
     if files.kind(path) != "folder":
         raise UsageError(folder.path, "is a symbolic link", "remove the link, or name the folder itself")
     bin_ = os.path.join(out, TRASH)

@@ -34,7 +34,9 @@ def moons(tmp_path_factory):
     return mlprun.train(config, out=str(tmp_path_factory.mktemp("runs")))
 
 
-def found(run, *, history=None, metrics=None, model=None, state="finished", reason="finished", epochs=100):
+def diagnosed(
+    run, *, history=None, metrics=None, model=None, state="finished", reason="finished", epochs=100
+):
     """The findings of a run with another history and other metrics, by kind."""
     metrics = metrics or figures_of(same(loss=0.5, accuracy=0.8), {})
     status = Status(state, epochs, 1.0, metrics, reason)
@@ -63,7 +65,7 @@ def baselines(accuracy, loss=0.4):
 )
 def test_the_network_is_compared_with_its_baselines(moons, accuracy, linear, level, words):
     metrics = figures_of(same(loss=0.3, accuracy=accuracy), baselines(linear))
-    diagnosis = found(moons, metrics=metrics)
+    diagnosis = diagnosed(moons, metrics=metrics)
     finding = kinds(diagnosis)["baseline"]
     assert finding.level == level
     assert words in finding.claim
@@ -75,32 +77,34 @@ def test_the_network_is_compared_with_its_baselines(moons, accuracy, linear, lev
 def test_dev_loss_that_rises_while_train_loss_falls_is_overfitting(moons):
     dev = np.r_[np.linspace(1, 0.2, 40), np.linspace(0.2, 0.5, 60)]
     history = {"train_loss": np.geomspace(1, 0.01, 100), "dev_loss": dev}
-    finding = kinds(found(moons, history=history))["overfitting"]
+    finding = kinds(diagnosed(moons, history=history))["overfitting"]
     assert finding.level == "warning"
     assert "0.2 at epoch 40, 0.5 at epoch 100" in finding.evidence
     slight = {**history, "dev_loss": np.r_[np.linspace(1, 0.2, 40), np.linspace(0.2, 0.21, 60)]}
-    assert kinds(found(moons, history=slight))["overfitting"].claim == "Slight overfitting after epoch 40."
+    assert (
+        kinds(diagnosed(moons, history=slight))["overfitting"].claim == "Slight overfitting after epoch 40."
+    )
     better = {**history, "dev_accuracy": np.linspace(0.5, 1, 100)}
-    assert kinds(found(moons, history=better))["overfitting"].level == "note"
+    assert kinds(diagnosed(moons, history=better))["overfitting"].level == "note"
     rising = {"train_loss": np.linspace(0.1, 1, 100), "dev_loss": dev}
-    assert "overfitting" not in kinds(found(moons, history=rising))
+    assert "overfitting" not in kinds(diagnosed(moons, history=rising))
 
 
 def test_a_gap_between_train_and_dev_is_a_note(moons):
     metrics = figures_of(splits(*({"loss": loss} for loss in (0.1, 0.4, 0.4))), {})
     flat = {"train_loss": np.full(100, 0.1), "dev_loss": np.full(100, 0.4)}
-    assert kinds(found(moons, metrics=metrics, history=flat))["overfitting"].level == "note"
+    assert kinds(diagnosed(moons, metrics=metrics, history=flat))["overfitting"].level == "note"
 
 
 def test_a_loss_that_still_falls_asks_for_more_epochs_and_a_flat_one_does_not(moons):
     falling = {"dev_loss": np.geomspace(1, 0.1, 100), "train_loss": np.geomspace(1, 0.1, 100)}
-    finding = kinds(found(moons, history=falling))["epochs"]
+    finding = kinds(diagnosed(moons, history=falling))["epochs"]
     assert finding.level == "note"
     assert finding.remedy == "mlprun resume RUN --epochs 200"
     assert "20." in finding.evidence, "ten epochs of 100 lose a tenth of the decade: 1 − 10^(−1/10)"
     flat = {"dev_loss": np.r_[np.linspace(1, 0.2, 50), np.full(50, 0.21)], "train_loss": np.full(100, 0.1)}
-    assert kinds(found(moons, history=flat))["epochs"].claim == "More epochs would not help."
-    stopped = found(moons, history=falling, reason="early_stopping")
+    assert kinds(diagnosed(moons, history=flat))["epochs"].claim == "More epochs would not help."
+    stopped = diagnosed(moons, history=falling, reason="early_stopping")
     assert "epochs" not in kinds(stopped)
     assert "early_stopping" in kinds(stopped)
 
@@ -108,32 +112,32 @@ def test_a_loss_that_still_falls_asks_for_more_epochs_and_a_flat_one_does_not(mo
 def test_a_loss_that_oscillates_asks_for_a_lower_learning_rate(moons):
     swings = 0.5 + 0.2 * (-1.0) ** EPOCHS
     history = {"dev_loss": swings, "train_loss": swings}
-    finding = kinds(found(moons, history=history))
+    finding = kinds(diagnosed(moons, history=history))
     assert "epochs" not in finding
     assert finding["oscillation"].evidence.startswith("between 0.3 and 0.7")
 
 
 def test_a_small_difference_in_r2_on_few_rows_is_no_advantage(moons):
     better = {"linear regression": same(loss=0.5, r2=0.5), "mean": same(loss=1, r2=0.0)}
-    few = found(moons, metrics=figures_of(same(loss=0.4, r2=0.55), better))
+    few = diagnosed(moons, metrics=figures_of(same(loss=0.4, r2=0.55), better))
     assert kinds(few)["baseline"].level == "note"
     assert "(R² 0.550)" in few.verdict
-    many = found(moons, metrics=figures_of(same(loss=0.1, r2=0.95), better))
+    many = diagnosed(moons, metrics=figures_of(same(loss=0.1, r2=0.95), better))
     assert kinds(many)["baseline"].level == "good"
 
 
 def test_divergence_and_unfinished_runs_are_warnings(moons):
-    diverged = kinds(found(moons, state="diverged", epochs=7))["diverged"]
+    diverged = kinds(diagnosed(moons, state="diverged", epochs=7))["diverged"]
     assert diverged.level == "warning"
     assert "after 7 of 2 epochs, with learning rate" in diverged.evidence
-    assert "mlprun resume RUN" in kinds(found(moons, state="interrupted"))["unfinished"].remedy
+    assert "mlprun resume RUN" in kinds(diagnosed(moons, state="interrupted"))["unfinished"].remedy
 
 
 def test_splits_that_differ_are_found(moons):
     far = figures_of(
         splits({"loss": 1, "accuracy": 1.0}, {"loss": 1, "accuracy": 1.0}, {"loss": 1, "accuracy": 0.5}), {}
     )
-    finding = kinds(found(moons, metrics=far))
+    finding = kinds(diagnosed(moons, metrics=far))
     assert finding["splits"].level == "warning"
 
 
@@ -142,7 +146,7 @@ def test_dead_and_saturated_units_are_counted(moons, tmp_path):
 
     model = {name: array.copy() for name, array in moons.best.model.items()}
     model["layers.0.bias"][:3] = -100
-    dead = kinds(found(moons, model=replace(moons.best, model=model)))["dead_units"]
+    dead = kinds(diagnosed(moons, model=replace(moons.best, model=model)))["dead_units"]
     assert dead.level == "warning"
     assert dead.claim.startswith("3 of 8 units of hidden layer 1 are dead")
     config = {"dataset": {"name": "moons", "split": SPLIT}, "training": {"epochs": 1}}
@@ -150,7 +154,7 @@ def test_dead_and_saturated_units_are_counted(moons, tmp_path):
     model = {name: array.copy() for name, array in tanh.model.items()}
     model["layers.0.weight"][:] = 0.1
     model["layers.0.weight"][:2] *= 1000
-    saturated = kinds(found(moons, model=replace(tanh, model=model)))["saturation"]
+    saturated = kinds(diagnosed(moons, model=replace(tanh, model=model)))["saturation"]
     assert saturated.claim.startswith("2 of 6 units of hidden layer 1 are saturated")
 
 

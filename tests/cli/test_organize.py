@@ -183,6 +183,9 @@ def test_removed_runs_lie_in_the_trash_and_can_be_put_back(home: Path, call: Cal
     told = json.loads(call("rm", *[f"runs/small-00{number}" for number in "1234"], "--json")[1])
     assert call("sweep", "show", "runs/small-seeds-001")[0] == 0
     assert told["removed"][0] == {"run": "runs/small-001", "trash": "runs/.trash/small-001"}
+    code, out, err = call("rm", "runs/.trash/small-001")
+    assert (code, out) == (2, "")
+    assert err == "error: runs/.trash/small-001: is in the trash already; free the space with rm -r\n"
     assert sorted(os.listdir("runs")) == [".trash", "small-seeds-001"]
     os.chdir("runs/small-seeds-001")
     assert call("rm", ".")[1].endswith("/runs/.trash/small-seeds-001\n")
