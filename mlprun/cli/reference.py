@@ -64,9 +64,11 @@ def kinds(sources: Iterable[Registry[Any]]) -> dict[str, list[type[Part]]]:
 def options(model: type[BaseModel], prefix: str = "") -> Iterator[Option]:
     """Yield the options of a part or section: own before inherited, nested ones with dotted names."""
     properties = model.model_json_schema()["properties"]
-    own = [name for name in model.model_fields if name in vars(model).get("__annotations__", {})]
-    for name in dict.fromkeys([*own, *model.model_fields]):
-        field = model.model_fields[name]
+    annotations = vars(model).get("__annotations__", {})
+    own = [name for name in model.model_fields if name in annotations]
+    for field_name in dict.fromkeys([*own, *model.model_fields]):
+        field = model.model_fields[field_name]
+        name = field.alias or field_name
         if name == "name" and issubclass(model, Part):
             continue
         values = describe(properties[name])
@@ -103,7 +105,7 @@ def describe(schema: Mapping[str, Any]) -> str:
 
 
 def _nested(annotation: Any) -> Iterator[tuple[type[Options], str]]:
-    """The sections that an annotation allows, with the prefix of their keys: `N.` in a list.
+    """The sections that an annotation allows, with the prefix of their keys: `N.` in a list, `NAME.` by name.
 
     Parts are excluded; they are documented separately.
     """
@@ -111,4 +113,4 @@ def _nested(annotation: Any) -> Iterator[tuple[type[Options], str]]:
         yield annotation, ""
     for argument in get_args(annotation):
         for nested, prefix in _nested(argument):
-            yield nested, f"N.{prefix}" if get_origin(annotation) is tuple else prefix
+            yield nested, {tuple: "N.", dict: "NAME."}.get(get_origin(annotation), "") + prefix

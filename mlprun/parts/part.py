@@ -14,7 +14,7 @@ from abc import ABCMeta
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from threading import RLock
-from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -32,6 +32,9 @@ from pydantic_core.core_schema import ErrorType
 from mlprun import files
 from mlprun.config.tree import ConfigStr, truncate
 from mlprun.parts import aliases
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 _completing = RLock()
 
@@ -103,7 +106,16 @@ class Options(BaseModel, metaclass=LazyModel):
         validate_default=False,
         defer_build=True,  # user code may register parts before the first validation
         use_attribute_docstrings=False,
+        serialize_by_alias=True,
     )
+
+    stored_if_set: ClassVar[frozenset[str]] = frozenset()
+    """fields that are stored only if they are set, so that the configs of other runs keep their bytes"""
+
+    @classmethod
+    def fields_by_key(cls) -> dict[str, FieldInfo]:
+        """The fields by the keys that a config has for them."""
+        return {field.alias or name: field for name, field in cls.model_fields.items()}
 
 
 _OTHERS = ("__class_vars__", "__private_attributes__", "__hash__", "model_config")

@@ -149,7 +149,7 @@ def valid_keys(path: Path, data: Mapping[str, Any], model: type[Options] = Confi
     """Return the keys that the mapping at `path` may have."""
     types, value = _types(path, data, model)
     models = (model for annotation in types for model in _models(annotation, value))
-    return list(dict.fromkeys(name for model in models for name in model.model_fields))
+    return list(dict.fromkeys(name for model in models for name in model.fields_by_key()))
 
 
 def sections_with(key: str, data: Mapping[str, Any], model: type[Options] = Config) -> list[str]:
@@ -188,8 +188,8 @@ def _types_at(key: str, annotation: Any, value: Any) -> Iterator[Any]:
         yield get_args(annotation)[1]
         return
     for model in _models(annotation, value):
-        if key in model.model_fields:
-            yield _field_type(model.model_fields[key])
+        if key in model.fields_by_key():
+            yield _field_type(model.fields_by_key()[key])
 
 
 def _field_type(field: FieldInfo) -> Any:

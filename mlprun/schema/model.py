@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 from pydantic.fields import FieldInfo
@@ -144,6 +144,8 @@ class EarlyStopping(Options):
 class CheckpointSettings(Options):
     """The frequency of checkpoints while training."""
 
+    stored_if_set: ClassVar[frozenset[str]] = frozenset({"snapshots"})
+
     seconds: PositiveFloat = Field(1.0, description="maximum seconds between checkpoints")
     epochs: PositiveInt | None = Field(
         None, description="maximum epochs between checkpoints; null for no limit"
@@ -204,6 +206,8 @@ class Config(Options):
     `load` and `parse` return it with every default set, including those that depend on the data.
     """
 
+    stored_if_set: ClassVar[frozenset[str]] = frozenset({"callbacks"})
+
     name: RunName = Field(DERIVED, description="name of the run (default: file name)")
     extend: tuple[ConfigPath, ...] = Field(
         (), description="Python files that register custom parts; they run only with --allow-code"
@@ -259,8 +263,6 @@ class Config(Options):
         return tuple(penalties[name](name=name, coefficient=factor) for name, factor in factors)
 
 
-_LATER = {(Config, "callbacks"), (CheckpointSettings, "snapshots")}
-"""fields that are stored only if they are set, so that the configs of other runs keep their bytes"""
 _built = 0
 
 
@@ -290,9 +292,9 @@ def _plain(value: Any, folder: str, *, defaults: bool) -> Any:
     if isinstance(value, Options):
         explicit = value.model_fields_set
         return {
-            name: _plain(inner, folder, defaults=defaults)
+            type(value).model_fields[name].alias or name: _plain(inner, folder, defaults=defaults)
             for name, inner in value
-            if (defaults and (inner or (type(value), name) not in _LATER)) or name in explicit
+            if (defaults and (inner or name not in value.stored_if_set)) or name in explicit
         }
     if isinstance(value, dict):
         return {key: _plain(inner, folder, defaults=defaults) for key, inner in value.items()}

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from mlprun import schema
 from mlprun.config.document import from_mapping
-from mlprun.errors import DataError
+from mlprun.errors import ConfigError, DataError
 from mlprun.parts.datasets.table import Table, source
 from mlprun.parts.datasets.table import table as table_module
 from mlprun.parts.datasets.table.delimited import MISSING
@@ -347,3 +347,42 @@ def test_one_other_cell_makes_all_of_them_numbers(tmp_path, cells):
     path.write_text("a,b,y\n3,{},0.5\n0,{},1.5\n7,{},2.5\n".format(*cells, cells[0]))
     data = Table(path=str(path), target="y", missing="impute").load()
     assert (data.inputs.dtype, data.info.tokens) == (np.float64, None)
+
+
+def test_a_skipped_column_is_no_feature(write):
+    table = Table(path=write(flowers()), target="kind", columns={"wide": {"as": "skip"}})
+    assert table.load().input_names == ("long",)
+
+
+def test_a_skipped_column_cannot_be_a_feature(write):
+    with pytest.raises(
+        ValidationError, match=r"columns\.wide is skipped, but it is named as target, feature"
+    ):
+        Table(path=write(flowers()), target="kind", features=("wide",), columns={"wide": {"as": "skip"}})
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ("{widt: {as: skip}}", "dataset.columns.widt: .*t.csv: has no column 'widt'; did you mean wide?"),
+        ("{wide: {az: skip}}", "dataset.columns.wide.az: unknown key; expected one of as"),
+        ("{wide: {as: skipped}}", "dataset.columns.wide.as: expected skip"),
+        ("{wide: skip}", "dataset.columns.wide: expected a mapping, got the string 'skip'; its keys are as"),
+    ],
+)
+def test_wrong_options_of_columns_are_named_by_their_path(write, tmp_path, columns, message):
+    write(flowers())
+    config = write(f"dataset: {{name: table, path: t.csv, target: kind, columns: {columns}}}\n", "c.yaml")
+    with pytest.raises(ConfigError, match=message):
+        schema.load(config)
+
+
+def test_options_of_columns_are_stored_if_they_are_set(write, tmp_path):
+    path = write(flowers())
+    table = {"name": "table", "path": path, "target": "kind"}
+    plain, chosen = (
+        schema.dump(schema.parse(from_mapping({"dataset": dataset}, "", "t.yaml")), str(tmp_path))["dataset"]
+        for dataset in (table, {**table, "columns": {"wide": {"as": "skip"}}})
+    )
+    assert "columns" not in plain
+    assert chosen["columns"]["wide"]["as"] == "skip"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -14,6 +14,8 @@ from mlprun.parts import SPLITS
 from mlprun.parts.data import Data, DatasetInfo
 from mlprun.parts.datasets.dataset import Dataset, datasets, shortened
 from mlprun.parts.datasets.table import columns
+from mlprun.parts.datasets.table.column_options import ColumnOptions
+from mlprun.parts.datasets.table.columns import CLASSES
 from mlprun.parts.datasets.table.delimited import is_number, repeated
 from mlprun.parts.datasets.table.reading import read
 from mlprun.parts.datasets.table.source import Sheet, Source, shown
@@ -68,6 +70,8 @@ class Table(Dataset):
     names in the first line, separated by commas (without any: tabs or semicolons).
     """
 
+    stored_if_set: ClassVar[frozenset[str]] = frozenset({"columns"})
+
     name: Literal["table"] = "table"
     path: ConfigPath = Field(description="a .csv, .tsv, .parquet, .jsonl or .ndjson file of at most 2 GB")
     target: str | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
@@ -81,7 +85,7 @@ class Table(Dataset):
         description="type of the target; auto: inferred from the loss, or from the values if the loss "
         "accepts both; values: from the values only, as in mlprun 0.1",
     )
-    classes: Annotated[int, Field(ge=2, le=columns.CLASSES)] | None = Field(
+    classes: Annotated[int, Field(ge=2, le=CLASSES)] | None = Field(
         None,
         description="number of classes if the target holds class ids from 0 "
         "(default: architecture.outputs, or the ids in the rows)",
@@ -94,6 +98,8 @@ class Table(Dataset):
         description="numbers or dates in other formats, such as 1,000.00; categories: use them as "
         "categories or classes, as in mlprun 0.1",
     )
+
+    columns: dict[str, ColumnOptions] = Field({}, description="options of single columns, by name")
 
     @property
     def targets(self) -> Names:
@@ -130,6 +136,11 @@ class Table(Dataset):
         if twice is not None:
             what = f"column {shown(twice)} is named twice among target, features and split.column"
             raise ValueError(f"{what}; expected it once")
+        skipped = next((name for name in named if self._is_skipped(name)), None)
+        if skipped is not None:
+            raise ValueError(
+                f"columns.{skipped} is skipped, but it is named as target, feature or split.column"
+            )
         if self.task == "classes" and len(self.targets) > 1:
             raise ValueError("classes need a single target; expected task: numbers")
         if self.classes is not None and (self.task == "numbers" or len(self.targets) > 1):
@@ -182,17 +193,22 @@ class Table(Dataset):
             *((("target",) if single else ("target", k), name) for k, name in enumerate(self.targets)),
             *((("features", k), name) for k, name in enumerate(self.features or ())),
             *([] if column is None else [(("split", "column"), column)]),
+            *((("columns", name), name) for name in self.columns),
         ]
         missing = [(option, name) for option, name in named if name not in sheet.columns]
         if missing:
             raise UnknownColumnsError(self.path, missing, list(sheet.columns))
-        features = self.features or tuple(n for n in sheet.columns if n not in (*self.targets, column))
+        others = (name for name in sheet.columns if name not in (*self.targets, column))
+        features = self.features or tuple(name for name in others if not self._is_skipped(name))
         if not features:
             raise sheet.source.error("", "has no column beside the target", "expected at least one feature")
         if self.features is None and "" in features:
             what = f"column {list(sheet.columns).index('') + 1} has no name, as if it counted the rows"
             raise sheet.source.error("1", what, "name it, remove it, or list dataset.features")
         return features
+
+    def _is_skipped(self, name: str) -> bool:
+        return name in self.columns and self.columns[name].reading == "skip"
 
     def _parts(self, sheet: Sheet) -> NDArray[np.str_] | None:
         if self.split is None or self.split.column is None:
