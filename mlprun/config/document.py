@@ -95,6 +95,18 @@ class Document:
         return data
 
     @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that files and overrides name, sorted."""
+        sources, nodes = set[Source](), [self.root]
+        for node in nodes:
+            sources.add(node.position.source)
+            if isinstance(node.value, dict):
+                nodes += (entry.node for entry in node.value.values())
+            elif isinstance(node.value, tuple):
+                nodes += node.value
+        return tuple(sorted({name for source in sources for name in source.variables}))
+
+    @property
     def title(self) -> str:
         """The name of the whole config in messages."""
         return printable(self.root.position.source.title)

@@ -6,6 +6,7 @@ without bound, and let ValueError, RecursionError and worse through (the C loade
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from itertools import count
@@ -54,6 +55,9 @@ _NAMED_SCALARS: Final[dict[str, bool | float | None]] = {
     **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
     **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
 }
+_REFERENCE: Final = re.compile(r"\$\{(env:[^{}\n]*)\}")
+_HIDDEN: Final = str.maketrans("\ue000\ue001", "{}")
+_VARIABLE: Final = re.compile(r"\$?\$\{env:(?:([A-Za-z_][A-Za-z0-9_]*)(?:(:-)([^{}\n]*))?\})?")
 _DECIMAL: Final = re.compile(r"[-+]?[0-9]+")
 _BASED: Final = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
@@ -62,7 +66,9 @@ _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0
 def compose(text: str, source: Source, problems: list[ReadProblem]) -> Node | None:
     """Return the tree of one YAML document, None when it is empty.
 
-    Problems are added to `problems`; raises ConfigError with all of them where reading cannot continue.
+    `${env:NAME}` and `${env:NAME:-default}` in a scalar stand for an environment variable, whose value is
+    read as if it stood there; `$${env:` stands for these characters. Problems are added to `problems`; raises
+    ConfigError with all of them where reading cannot continue.
     """
     composer = _Composer(source, problems)
     bad = _FORBIDDEN.search(text)
@@ -72,7 +78,8 @@ def compose(text: str, source: Source, problems: list[ReadProblem]) -> Node | No
         if _UNDECODED.match(bad[0]):
             what = "is not UTF-8 text; write it in UTF-8"
         composer.fatal(Position(source, len(before) - 1, len(before[-1])), what)
-    return composer.compose(text)
+    # braces would end a plain scalar in a flow collection: characters without a meaning stand for them there
+    return composer.compose(_REFERENCE.sub("$\ue000\\1\ue001", text))
 
 
 class _Composer:
@@ -174,14 +181,37 @@ class _Composer:
 
     def scalar(self, event: Any, position: Position, path: Path) -> Node:
         value: Any = event.value
+        if "env:" in value:
+            written = value.translate(_HIDDEN)
+            value = _VARIABLE.sub(lambda found: self.variable(found, position, path), written)
         if event.implicit[0] and not event.style:
             try:
-                value = parse_scalar(event.value)
+                value = parse_scalar(value.strip())
             except OverflowError:
                 self.problem(position, _TOO_MANY_DIGITS, path)
         if isinstance(value, str):
             value = ConfigStr.in_folder(self.source.folder, value)
         return Node(value, position)
+
+    def variable(self, found: re.Match[str], position: Position, path: Path) -> str:
+        """Return what a reference to an environment variable stands for."""
+        name, default = found[1], found[3]
+        if found[0].startswith("$$"):
+            return found[0][1:]
+        value = os.environ.get(name or "")
+        bad = _FORBIDDEN.search(value or "")
+        message = ""
+        if name is None:
+            message = "expected ${env:NAME} or ${env:NAME:-default}; $${env: stands for these characters"
+        elif bad:
+            message = f"the environment variable {name} holds the character U+{ord(bad[0]):04X}; remove it"
+        elif value is None and default is None:
+            message = f"the environment variable {name} is not set; set it, or write ${{env:{name}:-default}}"
+        if message:
+            self.problem(position, message, path)
+            return ""
+        self.source.variables.add(name)
+        return default if default is not None and not value else value or ""
 
     def alias(self, name: str, position: Position, path: Path) -> Node:
         node = self.anchors.get(name)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -93,6 +93,8 @@ class Source:
     rank: int
     text: str | None = None
     key: str = ""
+    variables: set[str] = field(default_factory=set)
+    """environment variables that its values name"""
 
     @cached_property
     def lines(self) -> list[str]:

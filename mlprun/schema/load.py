@@ -52,7 +52,10 @@ def load(path: str, overrides: Sequence[str] = (), *, allow_code: bool = False) 
     Raises UsageError when there is no such file, ConfigError with every problem, DataError for a table that
     cannot be read, FileError.
     """
-    return parse(read(path, overrides), allow_code=allow_code)
+    document = read(path, overrides)
+    config = parse(document, allow_code=allow_code)
+    # with an underscore it is no field: neither dumped nor compared, and kept by copies
+    return config.model_copy(update={"_variables": document.variables}) if document.variables else config
 
 
 def read(path: str, overrides: Sequence[str] = ()) -> Document:

@@ -257,6 +257,11 @@ class Config(Options):
     )
 
     @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that the config's file and overrides name."""
+        return tuple(vars(self).get("_variables", ()))
+
+    @property
     def penalties(self) -> tuple[Penalty, ...]:
         """The penalties whose coefficient is not 0."""
         factors = ((name, factor) for name, factor in self.penalty if factor > 0)

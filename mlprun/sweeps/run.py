@@ -212,11 +212,13 @@ def _create_folder(configs: Configs, plan: Plan, out: str, stack: ExitStack) -> 
     """Create a folder, its lock held by `stack`. Raises RunInUseError if another process was faster."""
     definition = plan.definition
     sibling = resume.sibling(definition, out)
+    variables = sorted({*definition.document.variables, *definition.base.variables})
     content = resume.serialize(definition, sibling)
     record = {
         "name": definition.name,
         "sweep_digest": resume.sweep_digest(content),
         "trials": plan.total,
+        **({"config_variables": variables} if variables else {}),
         **resume.environment(plan),
     }
     rows = resume.row_digests(plan, sibling)

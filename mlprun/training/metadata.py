@@ -60,6 +60,7 @@ class _Dumper(yaml.SafeDumper):
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     style = None if is_plain_string(value) else "'"
+    value = value.replace("${env:", "$${env:")
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
@@ -88,6 +89,7 @@ def describe(
         "torch_capability": cpu_capability(),
         "engine": engine,
         "engine_reason": why,
+        **({"config_variables": config.variables} if config.variables else {}),
         **_environment(experiment, device, code),
     }
 

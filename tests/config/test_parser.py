@@ -177,3 +177,63 @@ def test_any_text_is_read_or_refused(text):
         problems = error.problems
     assert all(problem.startswith("a.yaml:") for problem in problems)
     assert "".join(problems).replace("\n", "").isprintable()
+
+
+VALUES = [
+    ("a: ${env:LR}", {"a": 0.1}),
+    ("a: {b: ${env:LR}, c: [${env:LR}, ${env:UNSET:-7}]}", {"a": {"b": 0.1, "c": (0.1, 7)}}),
+    ("a: '${env:LR}'", {"a": "0.1"}),
+    ('a: "${env:LR}"', {"a": "0.1"}),
+    ("a: x${env:LR}/${env:WORD}.csv", {"a": "x0.1/moons.csv"}),
+    ("a: ${env:LIST}", {"a": "[1, 2]"}),
+    ("a: ${env:EMPTY}", {"a": None}),
+    ("a: ${env:EMPTY:-true}", {"a": True}),
+    ("a: ${env:UNSET:-}", {"a": None}),
+    ("a: ${env:UNSET:-1e-3}", {"a": 1e-3}),
+    ("a: ${env:LR:-5}", {"a": 0.1}),
+    ("a: $${env:LR}", {"a": "${env:LR}"}),
+    ("a: {b: $${env:LR}}", {"a": {"b": "${env:LR}"}}),
+    ("a: $$${env:LR}", {"a": "$${env:LR}"}),
+    ("a: $${env:x", {"a": "${env:x"}),
+    ("a: |\n  ${env:WORD}\n# ${env:UNSET}", {"a": "moons\n"}),
+    ("${env:WORD}: 1", {"moons": 1}),
+    ("a: ${HOME} $HOME ${oc.env:X}", {"a": "${HOME} $HOME ${oc.env:X}"}),
+]
+
+
+@pytest.fixture
+def variables(monkeypatch):
+    known = {"LR": "0.1", "WORD": "moons", "LIST": "[1, 2]", "EMPTY": "", "BAD": "a\x1bb"}
+    for name, value in known.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("UNSET", raising=False)
+
+
+@pytest.mark.usefixtures("variables")
+@pytest.mark.parametrize(("text", "value"), VALUES)
+def test_environment_variables_have_the_type_of_what_they_hold(text, value):
+    assert read(text) == value
+
+
+EXPECTED = "expected ${env:NAME} or ${env:NAME:-default}; $${env: stands for these characters"
+
+
+@pytest.mark.usefixtures("variables")
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "a: 1\nb: {c: ${env:UNSET}}",
+            "2:8: b.c: the environment variable UNSET is not set; set it, or write ${env:UNSET:-default}",
+        ),
+        ("a: ${env:BAD}", "1:4: a: the environment variable BAD holds the character U+001B; remove it"),
+        ("a: ${env:}", f"1:4: a: {EXPECTED}"),
+        ("a: ${env:1A}", f"1:4: a: {EXPECTED}"),
+        ("a: ${env:LR:5}", f"1:4: a: {EXPECTED}"),
+        ("a: ${env:LR", f"1:4: a: {EXPECTED}"),
+    ],
+)
+def test_a_variable_without_a_value_is_named_with_its_position(text, line):
+    (problem,) = refusal(text)
+    assert problem.splitlines()[0] == f"a.yaml:{line}"
+    assert problem.splitlines()[1] == f"  {text.splitlines()[-1]}"
