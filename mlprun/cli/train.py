@@ -35,6 +35,7 @@ def train_command(
     device: Annotated[str | None, Option(help="Short for device=DEVICE.")] = None,
     engine: Annotated[str | None, Option(help="Short for engine=ENGINE.")] = None,
     seeds: Annotated[int | None, Option(min=1, help="Train N seeds and report means.")] = None,
+    folds: Annotated[int | None, Option(min=2, help="Cross-validate with N folds and report means.")] = None,
     live: Live = False,
     dry_run: DryRun = False,
     allow_code: AllowCode = False,
@@ -48,14 +49,19 @@ def train_command(
     mlprun train configs/moons.yaml training.epochs=20000 --live
 
     mlprun train configs/moons.yaml --seeds 20
+    mlprun train configs/wine.yaml --folds 5
 
     Prints the metrics of the best and the last epoch on train, dev and test,
     next to those of simple baselines. Ctrl-C saves the last completed epoch;
     `mlprun resume RUN` continues from there.
 
     --seeds N runs a sweep over N seeds, starting with training.seed, and prints
-    the mean of each metric with its 95% interval. The same command resumes an
-    interrupted sweep.
+    the mean of each metric with its 95% interval. --folds N trains N networks,
+    each with another fold of the rows as test rows; the rest is divided into train
+    and dev in the proportion of the config's split. Folds share train rows, so that
+    their interval is rather too narrow; with --seeds each seed divides the rows
+    anew, and the interval is over the means of the seeds. The same command resumes
+    an interrupted sweep.
 
     --json prints {"run", "status", "engine", "device", "epochs", "seconds",
       "best": {"epoch", "metric", "value"} or null, "positive": CLASS or null (the
@@ -66,22 +72,24 @@ def train_command(
       with --dry-run {"config": {...}, "engine": {"name", "why"}, "device",
       "rows": {SPLIT: N}, "layers": [{"name", "kind", "shape", "parameters"}],
       "parameters"};
-      with --seeds {"sweep": FOLDER, "status", "seeds", "counts": {STATUS: N},
-      "seconds", "of": "best" | "last", "metrics": {SPLIT_METRIC: {"n", "mean",
-      "deviation", "interval": [LOW, HIGH]}}}, with --dry-run as `sweep run`
+      with --seeds or --folds {"sweep": FOLDER, "status", "seeds", "folds" (with
+      --folds), "counts": {STATUS: N}, "seconds", "of": "best" | "last", "metrics":
+      {SPLIT_METRIC: {"n", "mean", "deviation", "interval": [LOW, HIGH]}}}, with
+      --dry-run as `sweep run`
 
     Exit codes: 0 success, 2 config or usage, 3 data, 6 device, 7 files, 8 diverged,
-    9 memory, 130 Ctrl-C, 143 SIGTERM; with --seeds, if no seed finished: 8 if any
-    diverged, 10 if all failed.
+    9 memory, 130 Ctrl-C, 143 SIGTERM; with --seeds or --folds, if none finished: 8 if
+    any diverged, 10 if all failed.
     """
     # quoted, since values are parsed as YAML: a run may be named 2024
     given = {"name": name, "device": device, "engine": engine}
     values = [f"{key}={json.dumps(text)}" for key, text in given.items() if text is not None]
     values = [*(overrides or ()), *values, *([] if seed is None else [f"training.seed={seed}"])]
-    if seeds is not None:
-        from mlprun.cli.sweep.seeds import train_seeds
+    if seeds is not None or folds is not None:
+        from mlprun.cli.sweep.seeds import train_repeated
 
-        return train_seeds(config, values, seeds, output, out=out, allow_code=allow_code, dry_run=dry_run)
+        repeated = partial(train_repeated, config, values, output, seeds=seeds, folds=folds)
+        return repeated(out=out, allow_code=allow_code, dry_run=dry_run)
     if dry_run:
         from mlprun.cli.plan import plan
 

@@ -63,6 +63,10 @@ class Configs:
             self.base = self._parse(definition.base)
         except ConfigError as error:
             raise ConfigError([*error.problems, *self._further_problems(error.problems)]) from error
+        split = self.base.dataset.split
+        if definition.sweep.folds is not None and split is not None and split.column is not None:
+            what = "cannot be combined with dataset.split.column, which divides the rows; remove one of them"
+            raise ConfigError([definition.document.problem(("folds",), what)])
 
     def of(self, candidate: Candidate) -> tuple[Config, bool]:
         """Return a config with the base's seed, and whether it sets the dataset's seed explicitly."""

@@ -7,6 +7,7 @@ import shlex
 from functools import partial
 from typing import get_args
 
+import numpy as np
 import pytest
 import scipy.stats
 
@@ -50,6 +51,57 @@ def test_the_means_are_of_the_runs_that_each_seed_gives_alone(train, tmp_path):
         assert found["deviation"] == pytest.approx(expected.variance**0.5)
         half = scipy.stats.t.ppf(0.975, 3) * found["deviation"] / 2
         assert found["interval"] == pytest.approx([expected.mean - half, expected.mean + half])
+
+
+def test_folds_give_the_means_of_the_runs_of_each_fold(train, tmp_path):
+    code, out, err = train("--folds", "4", "--json", "-q")
+    assert (code, err) == (0, "")
+    made = json.loads(out)
+    assert (made["seeds"], made["folds"], made["status"]) == (1, 4, "finished")
+    assert os.path.basename(made["sweep"]) == "small-folds-001"
+    alone = [fold_of(tmp_path, fold, seed=5) for fold in range(1, 5)]
+    for figure in ("train_loss", "dev_loss", "test_accuracy"):
+        split, name = figure.split("_")
+        values = [run.metrics["best"]["splits"][split][name] for run in alone]
+        found, expected = made["metrics"][figure], scipy.stats.describe(values)
+        assert (found["n"], found["mean"]) == (4, pytest.approx(expected.mean))
+        assert found["deviation"] == pytest.approx(expected.variance**0.5)
+    seen = np.concatenate([run.rows("test").inputs for run in alone])
+    assert len(np.unique(seen, axis=0)) == len(seen) == 80
+    assert "best epoch, mean over 4 folds with 95% interval" in train("--folds", "4", "-q")[1]
+
+
+def fold_of(tmp_path, fold, *, seed):
+    options = (f"training.seed={seed}", "dataset.split.folds=4", f"dataset.split.fold={fold}")
+    return mlprun.train(tmp_path / "small.yaml", *options, out=str(tmp_path / "alone"))
+
+
+def test_with_seeds_the_interval_is_over_means_of_folds(train, tmp_path):
+    made = json.loads(train("--folds", "4", "--seeds", "3", "--json", "-q")[1])
+    runs = {seed: [fold_of(tmp_path, fold, seed=seed) for fold in range(1, 5)] for seed in (5, 6, 7)}
+    values = [
+        np.mean([run.metrics["best"]["splits"]["test"]["loss"] for run in one]) for one in runs.values()
+    ]
+    found = made["metrics"]["test_loss"]
+    assert (found["n"], found["mean"]) == (3, pytest.approx(np.mean(values)))
+    half = scipy.stats.t.ppf(0.975, 2) * np.std(values, ddof=1) / 3**0.5
+    assert found["interval"] == pytest.approx([np.mean(values) - half, np.mean(values) + half])
+    assert "mean over 3 seeds of 4 folds" in train("--folds", "4", "--seeds", "3", "-q")[1]
+
+
+def test_folds_that_cannot_be_made_are_one_line(train, call, tmp_path):
+    code, out, err = train("--folds", "90", "-q")
+    assert (code, out) == (2, "")
+    assert err == (
+        "sweep: dataset.split.folds: 80 rows cannot be divided into 90 folds; expected at most 80\n"
+    )
+    rows = "".join(f"{x},{x % 3},{'train' if x % 2 else 'test'}\n" for x in range(20))
+    (tmp_path / "a.csv").write_text(f"x,y,part\n{rows}")
+    config = "{dataset: {name: table, path: a.csv, target: y, split: {column: part}}}"
+    (tmp_path / "a.yaml").write_text(config)
+    code, _, err = call("train", tmp_path / "a.yaml", "--folds", "3", "-q")
+    message = "cannot be combined with dataset.split.column, which divides the rows; remove one of them"
+    assert (code, err) == (2, f"sweep: folds: {message}\n")
 
 
 def test_a_table_shows_means_and_what_was_left_out(train):
