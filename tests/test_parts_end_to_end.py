@@ -150,10 +150,11 @@ def of_schedule(part: type[Part], folder: Path) -> Mapping:
 
 
 def of_metric(part: type[Part], folder: Path) -> Mapping:
-    suiting = {"classes": (THREE_CLASSES, TWO_CLASSES), "numbers": (NUMBERS,)}[part.target]
+    kinds = {"classes": (THREE_CLASSES, TWO_CLASSES), "numbers": (NUMBERS,), "quantiles": (NUMBERS,)}
+    suiting, loss = kinds[part.target], {"loss": "quantile"} if part.target == "quantiles" else {}
     dataset = suiting[-1] if part.two_classes_only else suiting[0]
     best = {"best": {"metric": f"dev_{part.names()[0]}"}} if part.scalar else {}
-    return {"dataset": dataset, "metrics": [named(part)], **best}
+    return {"dataset": dataset, "metrics": [named(part)], **best, **loss}
 
 
 MAKERS = {

@@ -129,7 +129,7 @@ class _Case:
         """The baseline of that kind with its metric; nan where there is none."""
         for name, splits in self.status.figures.get("baselines", {}).items():
             value = _finite(splits.get(self.split, {}).get(self.metric))
-            if (name in ("majority", "mean")) == is_constant and not math.isnan(value):
+            if name.endswith("regression") != is_constant and not math.isnan(value):
                 return name, value
         return "", math.nan
 

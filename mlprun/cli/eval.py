@@ -101,7 +101,8 @@ def predict_command(
     The table must have the columns that the network was trained on, in any
     order; other columns are ignored. The CSV has `class` and the probability of
     each class for classification, and one column per target, in its original
-    units, for regression.
+    units, for regression; one per quantile, such as price_q0.1, with the loss
+    quantile.
 
     --json prints {"checkpoint", "epoch", "columns": [NAME, ...], "rows": [[...], ...]}.
 

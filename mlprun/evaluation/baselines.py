@@ -56,7 +56,10 @@ class Linear:
 
 
 def baselines(experiment: Experiment, rows: Mapping[str, SplitArrays]) -> dict[str, SplitMetrics]:
-    """Figures by baseline and split: `majority` or `mean`, and `logistic regression` or `linear regression`.
+    """Figures by baseline and split: a constant, and `logistic regression` or `linear regression`.
+
+    The constant is `majority`, `mean`, or `quantiles`, those of the train rows. A linear regression of
+    quantiles is that of the mean, shifted by the quantiles of its residuals.
 
     There is none where the output activation is neither a probability nor the identity. The regression is
     left out where it would take long, and where the numbers are too large to be squared.
@@ -75,19 +78,22 @@ def _models(experiment: Experiment) -> Iterator[tuple[str, Linear]]:
     link = (experiment.config.architecture.output_activation or Identity()).link
     if link is None:
         return
-    constant, targets = "mean" if experiment.classes is None else "majority", _targets(experiment)
-    mean = targets.mean(axis=0)
+    levels, targets = experiment.config.loss.levels, _targets(experiment)
+    constant = "quantiles" if levels else "mean" if experiment.classes is None else "majority"
+    mean = np.quantile(targets[:, 0], levels) if levels else targets.mean(axis=0)
     if not np.isfinite(mean).all():
         return
     share = np.clip(mean, 1e-7, 1 - 1e-7)
-    levels = {"identity": mean, "logit": np.log(share / (1 - share)), "multinomial": np.log(share)}
-    yield constant, Linear(experiment, None, levels[link])
+    logits = {"identity": mean, "logit": np.log(share / (1 - share)), "multinomial": np.log(share)}
+    yield constant, Linear(experiment, None, logits[link])
     if not _is_quick(experiment, len(mean)):
         return
     features = _features(experiment)
     with suppress(np.linalg.LinAlgError):
         if link == "identity":
             weight, bias = _least_squares(features, targets)
+            if levels:
+                bias = bias + np.quantile((targets - features @ weight - bias)[:, 0], levels)
         else:
             weight, bias = _logistic(features, targets, independent=link == "logit")
         yield f"{'linear' if link == 'identity' else 'logistic'} regression", Linear(experiment, weight, bias)

@@ -297,7 +297,12 @@ class PredictionTable:
 
 
 def prediction_table(predictions: Predictions, target_names: Names, warnings: Names = ()) -> PredictionTable:
-    """For classes the predicted one and, where outputs are probabilities, each class's; else outputs."""
+    """For classes the predicted one and, where outputs are probabilities, each class's; else outputs.
+
+    The quantile of level 0.1 of `price` is in the column `price_q0.1`.
+    """
+    if predictions.levels:
+        target_names = tuple(f"{name}_q{level:g}" for name in target_names for level in predictions.levels)
     if predictions.classes is None:
         return PredictionTable(target_names, predictions.outputs.tolist(), warnings)
     named = [[predictions.classes[label]] for label in predictions.labels]

@@ -181,7 +181,7 @@ class Experiment:
             return
         outputs = np.zeros((len(dev), config.architecture.outputs or 1))
         with np.errstate(all="ignore"):
-            value = metric.compute(Predictions(outputs, dev.truth, self.classes, probabilistic=True))
+            value = metric.compute(self.predictions(outputs, dev.truth))
         if isinstance(value, float) and np.isnan(value):
             what = f"{named} is not a number on {plural(len(dev), 'dev row')} with these targets"
             remedy = "give dev other rows, or watch another metric, such as dev_loss"
@@ -309,9 +309,15 @@ class Experiment:
         output_kind = (config.architecture.output_activation or Identity()).output_kind
         if output_kind == "log_probabilities":
             outputs = np.exp(outputs)
-        if self.classes is None:
+        loss = config.loss
+        if loss.levels:  # each quantile is one of the only target; sorted, they do not cross
+            restored = self.preprocessing.restore(outputs.reshape(-1, 1))
+            outputs = np.sort(restored.reshape(outputs.shape), axis=1)
+        elif self.classes is None:
             outputs = self.preprocessing.restore(outputs)
-        return Predictions(outputs, truth, self.classes, output_kind != "numbers", config.loss.threshold)
+        return Predictions(
+            outputs, truth, self.classes, output_kind != "numbers", loss.threshold, loss.levels
+        )
 
 
 def history_metrics(config: Config) -> Names:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from functools import cache, partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from mlprun.parts.part import NonNegativeFloat, Part, PositiveFloat, Registry
 
@@ -58,6 +59,15 @@ class Loss(Part):
     scale: PositiveFloat = Field(
         1.0, description="factor used for the gradient; the reported loss does not include it"
     )
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The levels of the quantiles that outputs are, in rising order; none for other losses."""
+        return ()
+
+    def default_metrics(self, info: DatasetInfo) -> tuple[str, ...]:
+        """The names of the metrics that are logged unless a config names others."""
+        return ("r2",) if info.classes is None else ("accuracy",)
 
     def outputs(self, info: DatasetInfo) -> int:
         """How many network outputs the targets call for."""
@@ -473,3 +483,75 @@ class Huber(HuberLike):
     delta: PositiveFloat = Field(
         1.0, description="error above which the loss is linear, in units of the target"
     )
+
+
+@losses.register
+class Quantile(Regression):
+    """Pinball loss of several quantiles of one number, an output for each: the mean over rows and quantiles.
+
+    For an error e = target - output it is level * e above 0 and (level - 1) * e below, so that the share of
+    targets below an output tends to its level; of 0.5 it is half the absolute error. Outputs and target are
+    in the same units, as is the value. Wherever outputs are read as predictions, those of a row are sorted:
+    quantiles never cross, and sorting never increases the mean.
+    Source: Koenker & Bassett (1978), doi.org/10.2307/1913643; sorting: Chernozhukov, Fernández-Val & Galichon
+    (2010), doi.org/10.3982/ECTA7880
+    """
+
+    title = "pinball loss"
+
+    name: Literal["quantile"] = "quantile"
+    quantiles: tuple[float, ...] = Field(
+        (0.1, 0.5, 0.9),
+        min_length=1,
+        max_length=99,
+        description="levels between 0 and 1 of the predicted quantiles, in rising order",
+    )
+
+    @field_validator("quantiles")
+    @classmethod
+    def _levels_rise(cls, levels: tuple[float, ...]) -> tuple[float, ...]:
+        for level in levels:
+            if not 0 < level < 1:
+                raise ValueError(f"{level:g} is no level of a quantile; expected numbers between 0 and 1")
+        for level, following in pairwise(levels):
+            if level >= following:
+                what = f"{following:g} follows {level:g}"
+                raise ValueError(f"{what}; expected each level once, rising: {sorted(set(levels))}")
+        return levels
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        return self.quantiles
+
+    def default_metrics(self, info: DatasetInfo) -> tuple[str, ...]:
+        return ("pinball", "coverage", "interval_width") if len(self.quantiles) > 1 else ("pinball",)
+
+    def outputs(self, info: DatasetInfo) -> int:
+        return len(self.quantiles)
+
+    def unsupported_reason(self, info: DatasetInfo, outputs: int) -> str | None:
+        if info.classes is not None:
+            return "quantile takes numbers, not classes; loss: cross_entropy takes classes"
+        if info.targets > 1:
+            return f"quantile takes 1 number per row, not {info.targets}; name one target for each config"
+        if outputs == len(self.quantiles):
+            return None
+        what = f"{plural(len(self.quantiles), 'quantile')} need as many outputs, not {outputs}"
+        return f"{what}; leave architecture.outputs out"
+
+    def encode(self, targets: NDArray[np.generic], classes: int | None) -> NDArray[np.generic]:
+        """The number of each row, [N, 1], once for each quantile."""
+        return np.repeat(targets, len(self.quantiles), axis=1)
+
+    def function(self) -> LossFunction:
+        import torch
+
+        @cache
+        def slopes(dtype: torch.dtype, device: torch.device) -> Tensor:
+            return torch.tensor(self.quantiles, dtype=dtype, device=device) - 0.5
+
+        def function(values: Tensor, targets: Tensor) -> Tensor:
+            errors = targets - values
+            return self.reduced(errors.abs() / 2 + slopes(values.dtype, values.device) * errors)
+
+        return function

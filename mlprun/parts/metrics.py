@@ -23,13 +23,18 @@ if TYPE_CHECKING:
     Truth = NDArray[np.bool_]
 
 
+MEDIAN = 0.5
+"""the level of the quantile that is the median"""
+
+
 @dataclass(frozen=True)
 class Predictions:
     """The outputs of a network for N rows, and their targets.
 
     `outputs` is [N, K] after the output activation (log-probabilities already exponentiated, numbers already
     in the user's units); `targets` is [N] int64 class ids or [N, K] numbers; `probabilistic` says whether
-    outputs are probabilities; with one output class 1 means output > `threshold`.
+    outputs are probabilities; with one output class 1 means output > `threshold`. With `levels` outputs are
+    quantiles of these levels, in rising order, of targets [N, 1].
     """
 
     outputs: NDArray[np.floating]
@@ -37,6 +42,13 @@ class Predictions:
     classes: Names | None
     probabilistic: bool
     threshold: float = 0.5
+    levels: tuple[float, ...] = ()
+
+    @property
+    def points(self) -> NDArray[np.floating]:
+        """[N, K] the number that is predicted of each target: an output, or the median of quantiles."""
+        median = self.levels.index(MEDIAN) if MEDIAN in self.levels else 0
+        return self.outputs[:, [median]] if self.levels else self.outputs
 
     @cached_property
     def labels(self) -> Ints:
@@ -56,7 +68,8 @@ class Predictions:
 class Metric(Part):
     """Base of all metrics."""
 
-    target: ClassVar[Literal["classes", "numbers"]] = "classes"
+    target: ClassVar[Literal["classes", "numbers", "quantiles"]] = "classes"
+    """what it is of: true and predicted classes, numbers, or numbers and their predicted quantiles"""
     mode: ClassVar[Literal["min", "max"]] = "max"
     bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     """no value is below the first or above the second"""
@@ -210,7 +223,7 @@ class _OfNumbers(Metric):
 
     def compute_rows(self, predictions: Predictions) -> float:
         truth = np.asarray(predictions.targets, np.float64)
-        return float(np.mean(self._per_target(predictions.outputs - truth, truth)))
+        return float(np.mean(self._per_target(predictions.points - truth, truth)))
 
     def _per_target(self, errors: Floats, truth: Floats) -> Any:
         """[K] values from the errors [N, K] and the true numbers [N, K]."""
@@ -418,3 +431,51 @@ class AveragePrecision(Metric):
 
     def compute_rows(self, predictions: Predictions) -> float:
         return _mean(predictions, lambda ranking: ranking.average_precision)
+
+
+class _OfQuantiles(Metric):
+    target = "quantiles"
+    mode: ClassVar[Literal["min", "max"]] = "min"
+    bounds = (0.0, math.inf)
+
+
+@metrics.register
+class Pinball(_OfQuantiles):
+    """Mean pinball loss of the predicted quantiles, in units of the target.
+
+    Source: Koenker & Bassett (1978), doi.org/10.2307/1913643
+    """
+
+    name: Literal["pinball"] = "pinball"
+
+    def compute_rows(self, predictions: Predictions) -> float:
+        errors = np.asarray(predictions.targets, np.float64) - predictions.outputs
+        levels = np.array(predictions.levels)
+        return float(np.mean(np.maximum(levels * errors, (levels - 1) * errors)))
+
+
+@metrics.register
+class Coverage(_OfQuantiles):
+    """Share of rows between the lowest and the highest quantile, both included.
+
+    It should be near the difference of their levels: 0.8 for quantiles of 0.1 and 0.9.
+    """
+
+    mode = "max"
+    bounds = (0.0, 1.0)
+
+    name: Literal["coverage"] = "coverage"
+
+    def compute_rows(self, predictions: Predictions) -> float:
+        truth, outputs = np.asarray(predictions.targets, np.float64)[:, 0], predictions.outputs
+        return float(np.mean((truth >= outputs[:, 0]) & (truth <= outputs[:, -1])))
+
+
+@metrics.register
+class IntervalWidth(_OfQuantiles):
+    """Mean distance from the lowest to the highest quantile, in units of the target."""
+
+    name: Literal["interval_width"] = "interval_width"
+
+    def compute_rows(self, predictions: Predictions) -> float:
+        return float(np.mean(predictions.outputs[:, -1] - predictions.outputs[:, 0]))

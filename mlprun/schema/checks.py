@@ -17,6 +17,7 @@ from mlprun.parts.datasets.inline import Inline
 from mlprun.parts.datasets.table import Table
 from mlprun.parts.datasets.table.delimited import is_number
 from mlprun.parts.losses import Loss, losses
+from mlprun.parts.metrics import MEDIAN
 from mlprun.parts.part import suggestion
 from mlprun.parts.splits import Fresh, split_problems, split_sizes
 from mlprun.schema.model import metric_direction
@@ -294,7 +295,7 @@ def metrics_fit(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Require metrics that can be computed from these targets and outputs."""
     outputs, output = config.architecture.outputs or 1, _output(config)
     for index, metric in enumerate(config.metrics):
-        if misfit := _of_other_targets(metric, info):
+        if misfit := _of_other_targets(metric, info) or _of_other_outputs(metric, config.loss):
             refusal: str | None = misfit + _other_task(config, info)
         elif isinstance(metric, Loss):
             refusal = metric.unsupported_reason(info, outputs) or _loss_misreads(metric, output)
@@ -313,7 +314,7 @@ def _of_other_targets(metric: Metric | Loss, info: DatasetInfo) -> str | None:
         is_loss = "reduction" in metric.model_fields_set
         misfit = metric.target_kind == "numbers" and info.classes is not None and not is_loss
     else:
-        misfit = (metric.target == "numbers") == (info.classes is not None)
+        misfit = (metric.target != "classes") == (info.classes is not None)
     if not misfit:
         return None
     if info.classes is None:
@@ -321,6 +322,18 @@ def _of_other_targets(metric: Metric | Loss, info: DatasetInfo) -> str | None:
     what = f"{metric.name} is of numbers and these targets are classes; use accuracy, f1 or roc_auc"
     loss = f", or {{name: {metric.name}, reduction: mean}} for the loss on targets of 0 and 1"
     return what + (loss if metric.name in losses else "")
+
+
+def _of_other_outputs(metric: Metric | Loss, loss: Loss) -> str | None:
+    """Return why a metric of quantiles or of numbers does not fit the outputs of a loss."""
+    kind, levels = getattr(metric, "target", None), loss.levels
+    if kind == "quantiles" and not levels:
+        return f"{metric.name} is of quantiles; set loss: {{name: quantile, quantiles: [0.1, 0.5, 0.9]}}"
+    if metric.name in ("coverage", "interval_width") and len(levels) == 1:
+        return f"{metric.name} is of two quantiles or more; add one to loss.quantiles, or use pinball"
+    if kind == "numbers" and levels and MEDIAN not in levels:
+        return f"{metric.name} is of the median; add 0.5 to loss.quantiles, or use pinball"
+    return None
 
 
 def _loss_misreads(loss: Loss, output: Activation) -> str | None:

@@ -321,7 +321,7 @@ def _complete(config: Config, info: DatasetInfo | None, stem: str, *, old: bool)
         )
         update["metrics"] = tuple(_resolved(metric, info, old=old) for metric in config.metrics or ())
         if "metrics" not in config.model_fields_set:
-            update["metrics"] = (default_part(metrics, "r2" if info.classes is None else "accuracy"),)
+            update["metrics"] = tuple(default_part(metrics, name) for name in loss.default_metrics(info))
     if "mode" not in config.best.model_fields_set:
         watched = config.best.metric.removeprefix("dev_")
         mode = metric_direction(watched, update.get("metrics", config.metrics) or ())

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import hinge_loss
+from sklearn.metrics import hinge_loss, mean_pinball_loss
 from torch import nn
 
+from mlprun import api
+from mlprun.errors import ConfigError
 from mlprun.parts.activations import activations
 from mlprun.parts.data import DatasetInfo
 from mlprun.parts.losses import losses
@@ -16,7 +18,8 @@ ROWS = 7
 TWO = DatasetInfo(ROWS, 3, classes=("no", "yes"))
 THREE = DatasetInfo(ROWS, 3, classes=("a", "b", "c"))
 NUMBERS = DatasetInfo(ROWS, 3, classes=None, targets=2)
-KINDS = {"two classes": TWO, "three classes": THREE, "numbers": NUMBERS}
+NUMBER = DatasetInfo(ROWS, 3, classes=None, targets=1)
+KINDS = {"two classes": TWO, "three classes": THREE, "numbers": NUMBERS, "number": NUMBER}
 
 
 def raw_targets(info, rows=ROWS):
@@ -25,7 +28,7 @@ def raw_targets(info, rows=ROWS):
     if info.classes is not None:
         return np.arange(rows) % len(info.classes)
     first = generator.uniform(size=(rows, 1))
-    return np.concatenate([first, 1 - first], axis=1)
+    return np.concatenate([first, 1 - first], axis=1)[:, : info.targets]
 
 
 def example(loss, info, dtype=torch.float64):
@@ -44,6 +47,7 @@ def accepted():
     weighted = losses["cross_entropy"](class_weights=(0.5, 2.0, 7.0), label_smoothing=0.1)
     yield pytest.param(weighted, THREE, id="cross_entropy weighted and smoothed")
     yield pytest.param(losses["nll"](class_weights=(0.5, 2.0)), TWO, id="nll weighted")
+    yield pytest.param(losses["quantile"](quantiles=(0.25,)), NUMBER, id="quantile alone")
     yield pytest.param(losses["poisson_nll"](full=True), NUMBERS, id="poisson_nll full")
 
 
@@ -141,11 +145,13 @@ def mean_log_likelihood(z, ids):
     return np.log((softmax(z) * one_hot(ids, z.shape[1])).sum(axis=1)).mean()
 
 
+LEVELS = np.array([0.1, 0.5, 0.9])
 CLOSED_FORMS = {
     "mse": lambda z, t: ((z - t) ** 2).mean(),
     "mae": lambda z, t: np.abs(z - t).mean(),
     "smooth_l1": lambda z, t: np.where(abs(z - t) < 1, 0.5 * (z - t) ** 2, abs(z - t) - 0.5).mean(),
     "huber": lambda z, t: np.where(abs(z - t) < 1, 0.5 * (z - t) ** 2, abs(z - t) - 0.5).mean(),
+    "quantile": lambda z, t: np.where(t > z, LEVELS * (t - z), (1 - LEVELS) * (z - t)).mean(),
     "bce": lambda z, t: -(t * np.log(logistic(z)) + (1 - t) * np.log(1 - logistic(z))).mean(),
     "cross_entropy": lambda z, t: -mean_log_likelihood(z, t),
     "nll": lambda z, t: -mean_log_likelihood(z, t),
@@ -218,6 +224,51 @@ def test_smooth_l1_of_beta_zero_is_mae():
     )
 
 
+def test_quantile_is_scikit_learns_mean_pinball_loss():
+    loss = losses["quantile"](quantiles=(0.05, 0.3, 0.95))
+    values, targets = example(loss, NUMBER)
+    expected = [
+        mean_pinball_loss(targets[:, 0], values[:, k], alpha=level) for k, level in enumerate(loss.levels)
+    ]
+    assert loss.build()(values, targets).item() == pytest.approx(np.mean(expected), rel=1e-12)
+
+
+def test_a_constant_that_minimises_the_quantile_loss_is_the_quantile():
+    loss = losses["quantile"](quantiles=(0.1, 0.75))
+    rows = np.random.default_rng(3).exponential(size=(401, 1))
+    encoded = torch.from_numpy(loss.encode(rows, None))
+    values = torch.zeros(1, 2, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([values], max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        found = loss.build()(values.expand(401, 2), encoded)
+        found.backward()
+        return found
+
+    optimizer.step(closure)
+    np.testing.assert_allclose(values.detach()[0], np.quantile(rows, (0.1, 0.75)), atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("levels", "message"),
+    [
+        ([0.1, 0.9, 0.5], "0.5 follows 0.9; expected each level once, rising: [0.1, 0.5, 0.9]"),
+        ([0.1, 0.1, 0.5], "0.1 follows 0.1; expected each level once, rising: [0.1, 0.5]"),
+        ([0.1, 1.0], "1 is no level of a quantile; expected numbers between 0 and 1"),
+        ([0.0], "0 is no level of a quantile"),
+        ([-0.5, 0.5], "-0.5 is no level of a quantile"),
+    ],
+)
+def test_levels_that_are_no_quantiles_are_refused_in_one_line(levels, message):
+    config = {"dataset": "regression", "loss": {"name": "quantile", "quantiles": levels}}
+    with pytest.raises(ConfigError) as caught:
+        api.load_config(config)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith("config: loss.quantiles: ")
+    assert message in line
+
+
 def test_hinge_on_two_classes_is_scikit_learns():
     loss = losses["hinge"]()
     values, targets = example(loss, TWO)
@@ -258,6 +309,9 @@ def test_two_classes_can_have_an_output_each(name):
         ("nll", {}, NUMBERS, 2, "nll takes classes, not numbers; loss: mse"),
         ("cross_entropy", {"class_weights": (1.0, 2.0)}, THREE, 3, "2 class weights for 3 classes; give 3"),
         ("nll", {"class_weights": (1.0,)}, TWO, 2, "1 class weight for 2 classes; give 2"),
+        ("quantile", {}, TWO, 3, "quantile takes numbers, not classes; loss: cross_entropy"),
+        ("quantile", {}, NUMBERS, 3, "quantile takes 1 number per row, not 2"),
+        ("quantile", {}, NUMBER, 1, "3 quantiles need as many outputs, not 1"),
         ("hinge", {}, NUMBERS, 2, "hinge takes classes, not numbers; loss: mse"),
         ("poisson_nll", {}, TWO, 1, "poisson_nll takes counts, not classes; loss: cross_entropy"),
         (

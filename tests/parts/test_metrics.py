@@ -51,6 +51,18 @@ def predicted_numbers(draw: st.DrawFn) -> Predictions:
     return Predictions(targets + random.normal(0.1, 1, shape), targets, None, probabilistic=False)
 
 
+@st.composite
+def predicted_quantiles(draw: st.DrawFn) -> Predictions:
+    random = np.random.default_rng(draw(SEEDS))
+    rows, levels = draw(st.integers(2, 40)), draw(st.sampled_from([(0.1, 0.5, 0.9), (0.25, 0.75)]))
+    targets = random.normal(3, 2, (rows, 1)).round(1)
+    outputs = np.sort(random.normal(3, 2, (rows, len(levels))).round(1), axis=1)
+    return Predictions(outputs, targets, None, probabilistic=False, levels=levels)
+
+
+KINDS = {"classes": predicted_classes, "numbers": predicted_numbers, "quantiles": predicted_quantiles}
+
+
 def scores(p: Predictions) -> np.ndarray:
     return p.probabilities[:, 1] if len(p.classes) == 2 else p.outputs
 
@@ -108,7 +120,7 @@ def test_figures_of_probabilities_are_those_of_scikit_learn(p):
 @given(data=st.data())
 def test_no_value_is_out_of_the_bounds_that_a_metric_names(name, data):
     low, high = metrics[name].bounds
-    p = data.draw(predicted_classes() if metrics[name].target == "classes" else predicted_numbers())
+    p = data.draw(KINDS[metrics[name].target]())
     if not (metrics[name].two_classes_only and len(p.classes) > 2):
         value = metric(name).compute(p)
         assert math.isnan(value) or low - 1e-12 <= value <= high + 1e-12
@@ -127,6 +139,18 @@ def test_figures_of_numbers_are_those_of_scikit_learn(p):
     assert metric("r2").compute(p) == close(sk.r2_score(p.targets, p.outputs))
     columns = zip(p.targets.T, p.outputs.T, strict=True)
     assert metric("max_error").compute(p) == close(np.mean([sk.max_error(t, o) for t, o in columns]))
+
+
+@given(predicted_quantiles())
+def test_figures_of_quantiles_are_those_of_scikit_learn_and_of_their_definition(p):
+    truth = p.targets[:, 0]
+    losses = [sk.mean_pinball_loss(truth, p.outputs[:, k], alpha=level) for k, level in enumerate(p.levels)]
+    assert metric("pinball").compute(p) == close(np.mean(losses))
+    inside = sum(low <= y <= high for y, (low, *_, high) in zip(truth, p.outputs, strict=True))
+    assert metric("coverage").compute(p) == close(inside / len(truth))
+    assert metric("interval_width").compute(p) == close(np.mean([row[-1] - row[0] for row in p.outputs]))
+    if 0.5 in p.levels:
+        assert metric("mae").compute(p) == close(sk.mean_absolute_error(truth, p.outputs[:, 1]))
 
 
 def test_class_one_is_strictly_above_the_threshold():
@@ -185,6 +209,12 @@ def test_a_perfect_prediction_is_as_good_as_its_goal_says(part):
         perfect, poor = (
             of_classes(np.eye(3)[targets], targets, 3),
             of_classes(np.eye(3)[targets[::-1]], targets, 3),
+        )
+    elif part.target == "quantiles":
+        targets = random.normal(size=(30, 1))
+        perfect, poor = (
+            Predictions(targets + width * np.array([-1, 1]), targets, None, False, levels=(0.1, 0.9))
+            for width in (0, -1 if part.names()[0] == "coverage" else 2)
         )
     else:
         targets = random.normal(size=(30, 2))

@@ -86,6 +86,12 @@ REFUSED = [
      "dataset.split: 2 train rows cannot show 3 classes; give train at least one row of each"),
     ({"dataset": {"name": "inline", "inputs": [0, 1, 2], "targets": [[0], [-1], [4]]}, "loss": "poisson_nll"},
      "dataset.targets: poisson_nll takes targets from 0 to inf, not -1"),
+    (NUMBERS | {"metrics": ["pinball"]},
+     "metrics.0: pinball is of quantiles; set loss: {name: quantile, quantiles: [0.1, 0.5, 0.9]}"),
+    (NUMBERS | {"loss": {"name": "quantile", "quantiles": [0.5]}, "metrics": ["coverage"]},
+     "metrics.0: coverage is of two quantiles or more; add one to loss.quantiles, or use pinball"),
+    (NUMBERS | {"loss": {"name": "quantile", "quantiles": [0.1, 0.9]}, "metrics": ["mae"]},
+     "metrics.0: mae is of the median; add 0.5 to loss.quantiles, or use pinball"),
     ({"dataset": {"name": "moons", "split": {"train": 50, "test": 50}}, "schedule": "reduce_on_plateau"},
      "schedule: reduce_on_plateau watches dev metrics, and dev has no rows;"
      " give dataset.split.dev some rows, or set split: same"),
@@ -123,6 +129,7 @@ ALLOWED = [
     MOONS | {"architecture": {"output_activation": "sigmoid"}},
     {"dataset": {"name": "moons", "split": {"train": 50, "dev": {"fresh": 20}}}},
     NUMBERS | {"loss": "poisson_nll"},
+    NUMBERS | {"loss": "quantile", "metrics": ["mae", "r2", "pinball"]},
     {"dataset": "xor", "early_stopping": {}, "schedule": "reduce_on_plateau"},
     {"dataset": "xor", "engine": "torch", "device": "cuda:1", "training": {"dtype": "float64"}},
 ]
@@ -178,8 +185,9 @@ def test_every_loss_fits_targets_or_is_refused_for_them(loss, dataset):
 @pytest.mark.parametrize("name", metrics.names())
 @pytest.mark.parametrize("dataset", ["moons", "iris", "diabetes"])
 def test_every_metric_is_computed_of_targets_or_refused_for_them(name, dataset):
-    found = problems({"dataset": dataset, "metrics": [name]})
     classes = dataset != "diabetes"
+    loss = {"loss": "quantile"} if metrics[name].target == "quantiles" and not classes else {}
+    found = problems({"dataset": dataset, "metrics": [name], **loss})
     fits = (metrics[name].target == "classes") is classes
     assert (found == []) is fits or metrics[name].two_classes_only
 

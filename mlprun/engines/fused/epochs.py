@@ -60,7 +60,7 @@ def evaluate(run: Any, network: Any, data: Any, parameters: Any, space: Any) -> 
         block = block_at(run, dev, begin, count)
         at = begin * run.outputs if run.python_metrics == 1 else -1
         forward(network, parameters.current, space, block, Pass(at, -1, run.seed, 0, 0, count, begin))
-        total += block_loss(run, last, values, block, (run.loss, 0.0))
+        total += block_loss(run, last, values, block, (run.loss, data.loss_options, 0.0))
         add_sums(run, last, values, block, sums)
         if field > 0:
             for i in range(block.count):
@@ -149,13 +149,13 @@ def draw_order(run: Any, state: Any, words: Any, counts: Any, order: Any) -> Non
 
 @inlined
 def train_batches(
-    run: Any, network: Any, rows: Any, state: Any, parameters: Any, space: Any, epoch: Any
+    run: Any, network: Any, data: Any, state: Any, parameters: Any, space: Any, epoch: Any
 ) -> Any:
     """Train on the remaining batches of the epoch, at most `budget`; return what is left of the budget.
 
     `epoch` is the learning rate, whether loss and metric are read, whether outputs are kept, and the budget.
     """
-    lr, read, keep, budget = epoch
+    (lr, read, keep, budget), rows = epoch, data.train
     size, count = run.batch_size, run.train_rows
     batches = (count + size - 1) // size
     while state.batch_index < batches and budget > 0:
@@ -169,7 +169,8 @@ def train_batches(
                 rows, space.order, run.shuffle == 1, (begin, here, run.fields, run.block_rows), space.batch
             )
             source = space.batch
-        train_step(run, network, state, parameters, space, (source, here, lr, read, offset))
+        batch = source, here, data.loss_options, lr, read, offset
+        train_step(run, network, state, parameters, space, batch)
         state.batch_index += 1
     return budget
 
@@ -213,7 +214,7 @@ def train_epochs(
             space.sums[:] = 0.0
         if size < count:
             draw_order(run, state, space.words, space.counts, space.order)
-        budget = train_batches(run, network, data.train, state, parameters, space, (lr, read, keep, budget))
+        budget = train_batches(run, network, data, state, parameters, space, (lr, read, keep, budget))
         if state.batch_index * size < count:
             return PAUSED
         state.batch_index, state.epoch = 0, epoch
@@ -248,7 +249,7 @@ def train_signature(dtype: str) -> tuple[Any, ...]:
     return (
         run,
         named_tuple(Network, layers, int_, float_),
-        named_tuple(Data, real, real, float_, float_, float_, int_),
+        named_tuple(Data, real, real, float_, float_, float_, float_, int_),
         state,
         named_tuple(Parameters, real, real, real),
         named_tuple(

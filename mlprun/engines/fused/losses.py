@@ -68,6 +68,11 @@ def _poisson(z: Lanes, t: Lanes, p: Lanes) -> tuple[Lanes, Lanes]:
     return mean - t * z, mean - t
 
 
+def _quantile(y: Lanes, t: Lanes, level: Lanes) -> tuple[Lanes, Lanes]:
+    error, slope = y - t, 0.5 - level
+    return error * slope + abs(error) * 0.5, slope + sign(error) * 0.5
+
+
 class KernelLoss(NamedTuple):
     """A loss in kernels."""
 
@@ -75,7 +80,7 @@ class KernelLoss(NamedTuple):
     function: Function | None
     """of one output and its target; None for cross entropy, which elementwise.py sums over all outputs"""
     options: tuple[str, ...] = ()
-    """the option of the config's part that `function` takes, if any"""
+    """the option of the config's part that `function` takes, if any: a number, or one for each output"""
     parts: Mapping[str, Mapping[str, float]] = {}
     """the parts it computes, with the options that they fix; by default the one of its name"""
     when: Mapping[str, object] = {}
@@ -92,6 +97,7 @@ LOSSES = (
     KernelLoss("mae", _mae, parts={"mae": {}, "smooth_l1": {}}, when={"beta": 0}),
     KernelLoss("smooth_l1", _smooth_l1, options=("beta",)),
     KernelLoss("huber", _huber, options=("delta",)),
+    KernelLoss("quantile", _quantile, options=("quantiles",)),
     KernelLoss("hinge", _hinge),
     KernelLoss("poisson_nll", _poisson, when={"full": False}),
     KernelLoss("cross_entropy", None, parts={"cross_entropy": {}, "nll": {}, "kl_div": {}}),

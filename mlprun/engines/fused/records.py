@@ -53,7 +53,7 @@ RUN = _dtype(
     "optimizer plateau plateau_patience plateau_cooldown plateau_absolute "
     # flat arrays: see Layout
     "parameters transposed",
-    "lr scale loss_option l2 l1 clip_norm clip_value output_threshold target_threshold "
+    "lr scale l2 l1 clip_norm clip_value output_threshold target_threshold "
     "plateau_factor plateau_threshold plateau_min_lr plateau_eps",
     ("options", OPTIONS),
 )
@@ -97,8 +97,8 @@ class Network(NamedTuple):
 class Data(NamedTuple):
     """Rows of train and dev, and what metrics are computed with.
 
-    For each output what a sum of squared errors is multiplied by for R2, and its scale in the user's units;
-    kind and average of each metric.
+    For each output what a sum of squared errors is multiplied by for R2, its scale in the user's units, and
+    the option of the loss; kind and average of each metric.
     """
 
     train: Any
@@ -106,6 +106,7 @@ class Data(NamedTuple):
     train_r2: Any
     dev_r2: Any
     units: Any
+    loss_options: Any
     metrics: Any
 
 

@@ -105,8 +105,11 @@ class FusedRun:
         config = experiment.computed
         optimizer = kernel_optimizer(config.optimizer)
         assert optimizer is not None, "optimizers without a kernel are not supported"
+        loss = kernel_loss(config.loss)
+        assert loss is not None, "losses without a kernel are not supported"
         self.experiment, self.config, self.layout = experiment, config, layout
         self.optimizer, self._options = optimizer
+        self._loss = loss[0]
         self.outputs = config.architecture.outputs or 0
         metrics = kernel_metrics(experiment)
         self.python_metrics, self.metrics = metrics is None, metrics or []
@@ -124,6 +127,7 @@ class FusedRun:
             r2_denominators(experiment, train, self.outputs),
             r2_denominators(experiment, dev, self.outputs),
             output_units(experiment, self.outputs),
+            np.resize(np.array(loss[1], np.float64), self.outputs),
             np.array(self.metrics, np.int64).ravel(),
         )
         dtype, length = layout.dtype, layout.length
@@ -173,16 +177,12 @@ class FusedRun:
         self.record[0] = tuple(values.get(name, 0) for name in _RUN_FIELDS)
 
     def _loss_values(self) -> dict[str, Any]:
-        part = self.config.loss
-        kernel = kernel_loss(part)
-        assert kernel is not None, "losses without a kernel are not supported"
-        loss, option = kernel
+        part, loss = self.config.loss, self._loss
         names = [other.name for other in LOSSES]
         per_row = loss.function is None and not has_constant(part)
         return {
             "loss": names.index(loss.name),
             "unread_loss": names.index(loss.unread or loss.name),
-            "loss_option": option,
             "sum_reduction": part.reduction == "sum",
             "scale": part.scale,
             "weight_per_row": 1 if per_row else self.outputs,

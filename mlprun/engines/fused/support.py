@@ -142,16 +142,13 @@ def kernel_activation(part: Activation) -> tuple[KernelActivation, tuple[float, 
 
 
 @cached
-def kernel_loss(part: Loss) -> tuple[KernelLoss, float] | None:
-    """Return the kernel for a loss and its option, or None if there is none."""
+def kernel_loss(part: Loss) -> tuple[KernelLoss, float | tuple[float, ...]] | None:
+    """Return the kernel for a loss and its option, one for each output in a tuple; None if there is none."""
     match = _find(LOSSES, part)
     if match is None:
         return None
     kernel, options = match
-    values = [options[name] for name in kernel.options]
-    if any(isinstance(value, tuple) for value in values):
-        return None  # one for each of several targets
-    return kernel, float(values[0]) if values else 0.0
+    return kernel, options[kernel.options[0]] if kernel.options else 0.0
 
 
 @cached
@@ -181,13 +178,7 @@ def _known_options(kernels: Sequence[Any], part: Part, *others: str) -> Collecti
     return None if _find(kernels, part) is None else read | set(others)
 
 
-def _known_loss_options(part: Loss) -> Collection[str] | None:
-    known = _known_options(LOSSES, part, "reduction", "scale", "units", "class_weights", "label_smoothing")
-    if known is not None and kernel_loss(part) is None:  # one width for each of several targets
-        return set(known) - {"beta", "delta"}
-    return known
-
-
+_LOSS_OPTIONS = ("reduction", "scale", "units", "class_weights", "label_smoothing")
 _OPTIMIZER_OPTIONS = (
     *("lr", "betas", "etas", "step_sizes", "initial_accumulator_value"),
     *(OPTIONS.names or ()),
@@ -197,7 +188,7 @@ CAPABILITIES = Capabilities(
     architectures={"mlp": (*MLP, "embedding")},
     layers=("dropout", "batch norm", "layer norm"),
     activation=lambda part: _known_options(ACTIVATIONS, part),
-    loss=_known_loss_options,
+    loss=lambda part: _known_options(LOSSES, part, *_LOSS_OPTIONS),
     optimizer=lambda part: _known_options(OPTIMIZERS, part, *_OPTIMIZER_OPTIONS),
 )
 
@@ -235,7 +226,8 @@ def kernel_metrics(experiment: Experiment) -> list[tuple[int, int]] | None:
         name, average = part.name, getattr(part, "average", "binary")
         if name in _RECALLS:
             name, average = "recall", _RECALLS[name]
-        if name not in METRICS or (part.target == "numbers" and config.loss.activation is not None):
+        of_outputs = config.loss.activation is None and not config.loss.levels
+        if name not in METRICS or (part.target == "numbers" and not of_outputs):
             return None
         if average == "auto":
             average = "macro" if (config.architecture.outputs or 0) > 2 else "binary"

@@ -222,9 +222,9 @@ def backward(run: Any, network: Any, parameters: Any, space: Any, block: Any) ->
 def block_loss(run: Any, layer: Any, values: Any, block: Any, scaling: Any) -> Any:
     """Return the loss summed over a block; its derivative becomes the delta of the last layer.
 
-    `scaling` is the code of the loss and the factor on the derivative.
+    `scaling` is the code of the loss, its option for each output, and the factor on the derivative.
     """
-    code, factor = scaling
+    code, options, factor = scaling
     outputs = Matrix(values, layer.values, block.stride, 1)
     gradient = Matrix(values, layer.delta, block.stride, 1)
     targets, mask = feature(block, run.inputs), feature(block, run.inputs + run.outputs)
@@ -236,7 +236,7 @@ def block_loss(run: Any, layer: Any, values: Any, block: Any, scaling: Any) -> A
         for k in range(run.outputs):
             at = k * block.stride
             views = (shift(outputs, at), shift(targets, at), mask, shift(gradient, at))
-            total += sum_loss(code, views, block.vectors, factor, run.loss_option)
+            total += sum_loss(code, views, block.vectors, factor, options[k])
     if run.constant_field > 0:
         constant = feature(block, run.constant_field)
         for i in range(block.vectors * (VECTOR_BYTES // values.itemsize)):
@@ -390,10 +390,10 @@ update = update_function(OPTIMIZERS)
 def train_step(run: Any, network: Any, state: Any, parameters: Any, space: Any, batch: Any) -> None:
     """Update the parameters on a batch; add its loss, weight, objective and sums for metrics.
 
-    `batch` is the rows in blocks, their number, the learning rate, whether loss and metric are read, and the
-    offset where the outputs are kept, or -1.
+    `batch` is the rows in blocks, their number, the options of the loss, the learning rate, whether loss and
+    metric are read, and the offset where the outputs are kept, or -1.
     """
-    rows, count, lr, read, outputs_start = batch
+    rows, count, options, lr, read, outputs_start = batch
     values, gradient = space.values, space.gradient
     weight = batch_weight(run, rows, count)
     factor = run.scale if run.sum_reduction == 1 else run.scale / weight
@@ -407,7 +407,7 @@ def train_step(run: Any, network: Any, state: Any, parameters: Any, space: Any, 
         mask = feature(block, run.inputs + run.outputs).start
         mode = Pass(at, mask, run.seed, state.epoch, state.batch_index, count, begin)
         forward(network, parameters.current, space, block, mode)
-        total += block_loss(run, last, values, block, (code, factor))
+        total += block_loss(run, last, values, block, (code, options, factor))
         if read:
             add_sums(run, last, values, block, space.sums)
         backward(run, network, parameters.current, space, block)

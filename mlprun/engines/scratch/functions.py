@@ -114,6 +114,12 @@ def huber(y: Tensor, t: Array, delta: Any = 1.0) -> Tensor:
     return clipped * (d - clipped / 2)
 
 
+def quantile(y: Tensor, t: Array, quantiles: Any) -> Tensor:
+    """q e for an error e = t - y above 0 and (q - 1) e below, of each output's own level q."""
+    e = Tensor(t) - y
+    return absolute(e) / 2 + e * Tensor(np.full(t.shape, quantiles) - 0.5)
+
+
 def bce(z: Tensor, t: Array) -> Tensor:
     """-t log p - (1 - t) log(1 - p) for p = logistic(z) is log(1 + e^z) - t z; its derivative is p - t."""
     return softplus(z, threshold=np.inf) - z * Tensor(t)
@@ -139,6 +145,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "mae": lambda y, t: absolute(y - Tensor(t)),
     "huber": huber,
     "smooth_l1": lambda y, t, beta: huber(y, t, beta) / np.asarray(beta) if beta else absolute(y - Tensor(t)),
+    "quantile": quantile,
     "bce": bce,
     "hinge": lambda y, t: leaky_relu(y * Tensor(-t) + 1, 0.0),
     # for the mean e^z of a count t

@@ -56,6 +56,8 @@ class Lab:
         if loss in CLASS_LOSSES:
             classes = max(2, outputs)
             targets = (np.arange(count) % classes).tolist() if count >= classes else [*range(classes)][:count]
+        elif loss == "quantile":
+            targets = [row[:1] for row in targets]
         elif loss == "bce":
             targets = rng.uniform(size=(count, outputs)).tolist()
         elif loss == "kl_div":

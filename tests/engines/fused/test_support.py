@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mlprun import engines
@@ -86,13 +87,15 @@ def test_options_decide_on_the_kernel_of_a_part() -> None:
     assert name(support.kernel_activation, gelu(approximate="tanh")) == "gelu_tanh"
 
 
-def test_a_loss_with_a_width_for_each_target_is_not_supported(lab: Any) -> None:
-    targets = [[0.0, 1.0], [2.0, 5.0], [1.0, 0.0], [3.0, 4.0]]
-    dataset = {"name": "inline", "inputs": [[0], [1], [2], [3]], "targets": targets, "standardize": True}
-    experiment = lab.make(
-        {"dataset": dataset | {"split": {"train": 4}}, "loss": {"name": "huber", "delta": 0.5}}
-    )
-    assert "the option delta of loss huber" in support.CAPABILITIES.missing(experiment)
+@pytest.mark.parametrize("loss", [{"name": "huber", "delta": 0.5}, {"name": "smooth_l1", "beta": 2.0}])
+def test_a_loss_with_a_width_for_each_target_agrees_with_torch(lab: Any, loss: dict[str, Any]) -> None:
+    dataset = lab.rows(20, 2, 3, "mse") | {"standardize": True, "split": {"train": 12, "dev": 8}}
+    dataset["targets"] = [[a, 100 * b, 0.1 * c] for a, b, c in dataset["targets"]]
+    experiment = lab.make(config(dataset=dataset, loss=loss, training={"epochs": 5, "dtype": "float64"}))
+    option = support.kernel_loss(experiment.computed.loss)[1]
+    assert len(set(option)) == 3
+    (ours, _), (theirs, _) = (lab.run(engine, experiment) for engine in ("fused", "torch"))
+    np.testing.assert_allclose(np.array(ours.rows, float), np.array(theirs.rows, float), rtol=1e-10)
 
 
 def test_auto_takes_fused_but_for_long_runs_of_wide_networks_on_single_rows(lab: Any) -> None:

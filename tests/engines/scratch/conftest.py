@@ -71,6 +71,8 @@ class Lab:
         targets: Any = rng.normal(size=(count, outputs))
         if loss in CLASS_LOSSES:
             targets = np.arange(count) % max(2, outputs)
+        elif loss == "quantile":
+            targets = targets[:, :1]
         elif loss == "bce":
             targets = rng.uniform(size=(count, outputs))
         elif loss == "kl_div":

@@ -74,7 +74,12 @@ MORE: dict[str, list[dict[str, Any]]] = {
     "cross_entropy": [{"label_smoothing": 0.2, "class_weights": (0.5, 2.0, 7.0, 1.0)}],
     "nll": [{"class_weights": (0.5, 2.0, 7.0, 1.0)}],
 }
-CASES = [part(**options) for part in losses for options in ({}, *MORE.get(part.names()[0], []))]
+DEFAULTS = {"quantile": {"quantiles": (0.1, 0.2, 0.5, 0.95)}}
+CASES = [
+    part(**options)
+    for part in losses
+    for options in (DEFAULTS.get(part.names()[0], {}), *MORE.get(part.names()[0], []))
+]
 every_loss = pytest.mark.parametrize("loss", CASES, ids=lambda loss: f"{loss!r}"[:70])
 
 
