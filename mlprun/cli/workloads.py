@@ -11,6 +11,7 @@ import yaml
 from mlprun.config import document as reading
 from mlprun.engines.torch.metrics import SplitTensors
 from mlprun.experiment import Experiment
+from mlprun.parts.optimizers import build_trained
 from mlprun.schema import parse
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ class PlainLoop:
         self.dev = SplitTensors.of(experiment.rows("dev", epoch=0)) if experiment.has("dev") else None
         embeddings = self.model.embeddings()
         parameters = dict(self.model.named_parameters())
-        self.optimizers = self.config.optimizer.build(parameters, embeddings=embeddings)
+        rules = self.config.optimizer.update_rules(self.config.freeze, parameters)
+        self.optimizers = build_trained(self.config.optimizer, parameters, rules, embeddings)
         self.loss, self.penalties = self.config.loss.build(), self.config.penalties
         self.forward = self.model if self.config.loss.activation is None else self.model.preactivation
         self.history: list[tuple[float, ...]] = []

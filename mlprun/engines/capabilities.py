@@ -126,7 +126,7 @@ def first_name(part: Part) -> str:
     return type(part).names()[0]
 
 
-COMMON = ("lr", "reduction", "scale", "units")
+COMMON = ("lr", "groups", "reduction", "scale", "units")
 """options that engines made of functions deal with themselves"""
 
 

@@ -23,7 +23,7 @@ from mlprun.parts.losses import Loss, plural
 from mlprun.parts.metrics import Metric, Predictions
 from mlprun.parts.splits import Fresh, divide
 from mlprun.parts.torch_random import drawing
-from mlprun.schema.checks import batch_problem, checkpoint_problem, memory_problem
+from mlprun.schema.checks import batch_problem, checkpoint_problem, memory_problem, pattern_problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -150,6 +150,7 @@ class Experiment:
         if self.config.architecture.shapes(self.width) is None:
             shapes = {name: shape for name, (_, shape) in self.tensors().items()}
             self._refuse(checkpoint_problem(self.config, shapes, len(self.fixed["train"])))
+            self._refuse(next(pattern_problems(self.config, list(shapes)), None))
 
     def tensors(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """The dtype and shape of each parameter and buffer of the network, which is not allocated."""

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import inspect
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from mlprun.errors import UsageError
-from mlprun.parts.part import NonNegativeFloat, Part, PositiveFloat, PositiveInt, Probability, Registry
+from mlprun.parts.part import (
+    NonNegativeFloat,
+    Options,
+    Part,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    Registry,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import torch
     from torch import nn
@@ -38,6 +47,35 @@ Betas = Annotated[
 ]
 
 
+Patterns = tuple[str, ...]
+
+
+class ParameterGroup(Options):
+    """Parameters with options of their own; what is not given is the optimizer's."""
+
+    parameters: str | Annotated[Patterns, Field(min_length=1)] = Field(
+        description="patterns of parameter names, such as layers.0.*; the first group that matches counts"
+    )
+    lr: PositiveFloat | None = Field(
+        None, description="learning rate, which a schedule multiplies as it does the optimizer's"
+    )
+    weight_decay: NonNegativeFloat | None = Field(
+        None, description="weight decay, where the optimizer has one"
+    )
+
+    @property
+    def patterns(self) -> Patterns:
+        """The patterns as a tuple."""
+        return (self.parameters,) if isinstance(self.parameters, str) else self.parameters
+
+
+class UpdateRule(NamedTuple):
+    """How a parameter is updated: the factor on the learning rate, and a weight decay of its own or None."""
+
+    lr_factor: float = 1.0
+    weight_decay: float | None = None
+
+
 class Optimizer(Part):
     """Base of all optimizers: torch's classes, named in lower case, with torch's options and defaults.
 
@@ -50,8 +88,32 @@ class Optimizer(Part):
     """slots that torch keeps on the CPU whatever the device, since reading them there would synchronise it"""
     sparse: ClassVar[bool] = False
     """takes sparse gradients of embeddings"""
+    stored_if_set: ClassVar[frozenset[str]] = frozenset({"groups"})
 
     lr: LearningRate = 0.001
+    groups: tuple[ParameterGroup, ...] = Field((), description="parameters with options of their own")
+
+    @field_validator("groups")
+    @classmethod
+    def _supports_groups(cls, groups: tuple[ParameterGroup, ...]) -> tuple[ParameterGroup, ...]:
+        name = cls.names()[0]
+        if groups and cls.needs_closure:
+            raise ValueError(f"{name} updates all parameters as one vector; remove groups, or use adam")
+        if "weight_decay" not in cls.model_fields and any(one.weight_decay is not None for one in groups):
+            raise ValueError(f"{name} has no weight_decay; remove it from the groups, or use adamw")
+        return groups
+
+    def update_rules(self, freeze: Patterns, names: Iterable[str]) -> dict[str, UpdateRule]:
+        """Return how each parameter is updated, by name; those that `freeze` matches are left out."""
+        rules = {}
+        for name in names:
+            if not matches(freeze, name):
+                found = (group for group in self.groups if matches(group.patterns, name))
+                group = next(found, None)
+                rate = group.lr if group is not None else None
+                factor = 1.0 if rate is None else rate / self.lr
+                rules[name] = UpdateRule(factor, None if group is None else group.weight_decay)
+        return rules
 
     def state_size(self, parameters: int, numbers: int, steps: int) -> tuple[int, int]:
         """Tensors and numbers of the state after `steps` steps, at most, for so many parameter tensors."""
@@ -62,13 +124,45 @@ class Optimizer(Part):
     ) -> list[torch.optim.Optimizer]:
         """The torch.optim objects that together update `parameters`; `embeddings` names the embedding tables.
 
-        Each object's one group has `param_names` beside `params`, and `lr`, which a schedule may set.
+        Each object's groups have `params`, and `lr`, which a schedule may set.
         """
         return [construct(type(self).__name__, parameters, **self.options())]
 
     def options(self) -> dict[str, Any]:
         """The options under the names torch gives them."""
-        return {name: value for name, value in self if name != "name"}
+        return {name: value for name, value in self if name not in ("name", "groups")}
+
+
+def matches(patterns: Sequence[str], name: str) -> bool:
+    """Return True if one of the patterns matches a parameter's name."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def build_trained(
+    optimizer: Optimizer,
+    parameters: Mapping[str, nn.Parameter],
+    rules: Mapping[str, UpdateRule],
+    embeddings: frozenset[str],
+) -> list[torch.optim.Optimizer]:
+    """Return the torch.optim objects that update the parameters that have a rule, one group for each rule.
+
+    A group's `lr_factor` is what its learning rate is multiplied by.
+    """
+    trained = {name: parameter for name, parameter in parameters.items() if name in rules}
+    names = {id(parameter): name for name, parameter in trained.items()}
+    built = optimizer.build(trained, embeddings=embeddings & trained.keys())
+    for one in built:
+        groups: list[dict[str, Any]] = []
+        for group in one.param_groups:
+            by_rule: dict[UpdateRule, list[nn.Parameter]] = {}
+            for parameter in group["params"]:
+                by_rule.setdefault(rules[names[id(parameter)]], []).append(parameter)
+            for rule, some in by_rule.items():
+                decay = {} if rule.weight_decay is None else {"weight_decay": rule.weight_decay}
+                groups.append({**group, **decay, "params": some, "lr_factor": rule.lr_factor})
+                groups[-1]["lr"] *= rule.lr_factor
+        one.param_groups = groups
+    return built
 
 
 def construct(

@@ -18,13 +18,15 @@ from mlprun.parts.datasets.table import Table
 from mlprun.parts.datasets.table.delimited import is_number
 from mlprun.parts.losses import Loss, losses
 from mlprun.parts.metrics import MEDIAN
+from mlprun.parts.optimizers import matches
 from mlprun.parts.part import suggestion
 from mlprun.parts.splits import Fresh, split_problems, split_sizes
 from mlprun.schema.model import metric_direction
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from mlprun.config.tree import Path
     from mlprun.parts.datasets import Dataset, DatasetInfo
     from mlprun.parts.metrics import Metric
     from mlprun.schema.model import Config
@@ -34,6 +36,8 @@ Finder = TypeVar("Finder", bound=Callable[..., Iterator[Problem]])
 
 _BYTES_PER_NUMBER: Final = 16
 """of memory, at least: the data as loaded and as prepared for the network"""
+_MOST_NAMES: Final = 20
+"""of parameters, in a message"""
 _RESERVED: Final = frozenset({"loss", "objective"})
 
 
@@ -76,6 +80,28 @@ def sparse_gradients_stay_sparse(config: Config) -> Iterator[Problem]:
     for path in dense if config.optimizer.sparse else ():
         what = f"cannot be used with the sparse gradients that {config.optimizer.name} takes"
         yield Problem(path, f"{what}; remove it, or use adam")
+
+
+@reads("architecture", "optimizer", "freeze", data=True)
+def patterns_match_parameters(config: Config, info: DatasetInfo) -> Iterator[Problem]:
+    """Require patterns that match, and a parameter to train; the names do not depend on a table's columns."""
+    shapes = config.architecture.shapes(info.inputs)
+    yield from pattern_problems(config, list(shapes or ()))
+
+
+def pattern_problems(config: Config, names: Sequence[str]) -> Iterator[Problem]:
+    """Yield what is wrong with the patterns of a network whose parameters have these names."""
+    every: list[tuple[Path, Sequence[str]]] = [(("freeze", i), (one,)) for i, one in enumerate(config.freeze)]
+    groups = enumerate(config.optimizer.groups)
+    every += [(("optimizer", "groups", i, "parameters"), group.patterns) for i, group in groups]
+    for path, patterns in every if names else ():
+        for pattern in patterns:
+            if not any(matches((pattern,), name) for name in names):
+                most = f", ... ({len(names)} in all)" if len(names) > _MOST_NAMES else ""
+                known = ", ".join(names[:_MOST_NAMES]) + most
+                yield Problem(path, f"{pattern} matches no parameter; the parameters are {known}")
+    if names and all(matches(config.freeze, name) for name in names):
+        yield Problem(("freeze",), "leaves no parameter to train; freeze fewer")
 
 
 def _train_rows(dataset: Dataset, info: DatasetInfo) -> int | None:

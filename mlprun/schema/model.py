@@ -206,7 +206,7 @@ class Config(Options):
     `load` and `parse` return it with every default set, including those that depend on the data.
     """
 
-    stored_if_set: ClassVar[frozenset[str]] = frozenset({"callbacks"})
+    stored_if_set: ClassVar[frozenset[str]] = frozenset({"callbacks", "freeze"})
 
     name: RunName = Field(DERIVED, description="name of the run (default: file name)")
     extend: tuple[ConfigPath, ...] = Field(
@@ -223,6 +223,11 @@ class Config(Options):
     optimizer: OptimizerField = Field(
         default_factory=lambda: optimizers["sgd"].model_validate(DEFAULT_OPTIMIZER),
         description="optimizer (default: sgd with lr 0.2)",
+    )
+    freeze: tuple[str, ...] = Field(
+        (),
+        description="patterns of the names of parameters that keep their initial values, such as layers.0.*; "
+        "a batch norm whose parameters are all frozen uses its running statistics and keeps them",
     )
     schedule: ScheduleField = Field(
         default_factory=lambda: default_part(schedules, "constant"),

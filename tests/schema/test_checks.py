@@ -107,6 +107,20 @@ REFUSED = [
      "penalty.l1: cannot be used with the sparse gradients that sparseadam takes; remove it, or use adam"),
     (SYMBOLS | {"optimizer": "sparseadam", "training": {"clip_norm": 1}},
      "training.clip_norm: cannot be used with the sparse gradients that sparseadam takes; remove it, or use adam"),
+    (MOONS | {"architecture": {"hidden": [3]}, "freeze": ["layer.0.*"]},
+     "freeze.0: layer.0.* matches no parameter; the parameters are layers.0.weight, layers.0.bias, layers.1.weight, "
+     "layers.1.bias"),
+    (MOONS | {"architecture": {"hidden": [3] * 11}, "freeze": ["layers.12.*"]},
+     "freeze.0: layers.12.* matches no parameter; the parameters are layers.0.weight, "),
+    (MOONS | {"freeze": ["layers.*", "norms.*"], "architecture": {"norm": "batch"}},
+     "freeze: leaves no parameter to train; freeze fewer"),
+    (MOONS | {"optimizer": {"groups": [{"parameters": ["layers.0.*", "x"], "lr": 0.1}]}},
+     "optimizer.groups.0.parameters: x matches no parameter; "),
+    (MOONS | {"optimizer": {"name": "rprop", "groups": [{"parameters": "*", "weight_decay": 0.1}]}},
+     "optimizer.groups: rprop has no weight_decay; remove it from the groups, or use adamw"),
+    (MOONS | {"optimizer": {"name": "lbfgs", "groups": [{"parameters": "*", "lr": 0.1}]}},
+     "optimizer.groups: lbfgs updates all parameters as one vector; remove groups, or use adam"),
+    (MOONS | {"optimizer": {"groups": [{"parameters": "*", "lr": 0}]}}, "optimizer.groups.0.lr: "),
 ]  # fmt: skip
 
 

@@ -48,6 +48,11 @@ def test_resuming_a_run_that_stopped_early_does_nothing(train: Train, contents: 
         {"optimizer": {"name": "adam", "lr": 0.01}, "training": {"batch_size": 16}},
         {"optimizer": {"name": "lbfgs", "lr": 0.2, "max_iter": 4}},
         {"schedule": {"name": "step", "step_size": 4}},
+        *(
+            {"engine": engine, "freeze": ["*.0.bias"], "training": {"batch_size": 16, "dtype": "float64"}}
+            | {"optimizer": {"name": "adam", "groups": [{"parameters": "*.1.*", "lr": 0.1}]}}
+            for engine in ("torch", "fused", "scratch")
+        ),
         {"schedule": {"name": "reduce_on_plateau", "patience": 0, "factor": 0.5}, "optimizer": {"lr": 30.0}},
     ],
 )

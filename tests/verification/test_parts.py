@@ -48,6 +48,30 @@ def test_optimizers(name: str) -> None:
     verified(steps=3 if name == "lbfgs" else 12, **sections)  # one step of L-BFGS is up to 20
 
 
+@pytest.mark.parametrize("name", [name for name in names(optimizers) if name != "lbfgs"])
+def test_optimizers_with_groups_and_frozen_parameters(name: str) -> None:
+    decay = {"weight_decay": 0.1} if "weight_decay" in optimizers[name].model_fields else {}
+    rate = {} if name == "asgd" else {"lr": 0.003}  # which fused refuses
+    sparse = optimizers[name].sparse
+    first = {"parameters": "embedding*" if sparse else "*.1.bias", **rate}
+    groups = [first, {"parameters": "layers.1.*", **decay, **rate}]
+    sections: dict[str, Any] = {"dataset": SYMBOLS if sparse else MOONS}
+    embedding = {"embedding": {"vocabulary": 3, "dim": 3}} if sparse else {}
+    verified(
+        architecture={"hidden": [4, 5, 4], **embedding},
+        training={"epochs": 60, "batch_size": 16, "dtype": "float64"}
+        | ({} if sparse else {"clip_norm": 0.2}),
+        optimizer={"name": name, "groups": groups},
+        freeze=["layers.0.*"],
+        **sections,
+    )
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_frozen_norms(norm: str) -> None:
+    verified(architecture={"hidden": [4, 5], "norm": norm}, freeze=["norms.0.*", "layers.1.bias"])
+
+
 @pytest.mark.parametrize("name", [part.names()[0] for part in activations if part.elementwise])
 def test_activations(name: str) -> None:
     verified(architecture={"hidden": [4], "activation": name})

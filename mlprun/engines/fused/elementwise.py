@@ -220,19 +220,21 @@ def scalars_function(optimizers: Sequence[KernelOptimizer]) -> Any:
 def update_function(optimizers: Sequence[KernelOptimizer]) -> Any:
     """Return the intrinsic for a step of the optimizer with an index.
 
-    It takes flat arrays of parameters, gradient and the optimizer's state, one array after the other.
+    It takes flat arrays of parameters, gradient and the optimizer's state, one array after the other, and
+    where to begin, how many numbers to update, and the length of an array of the state.
     """
 
     @lane_function()
-    def update(builder: Any, code: Any, arrays: Any, length: Any, scalars: Any) -> None:
-        parameters, gradient, state = arrays
+    def update(builder: Any, code: Any, arrays: Any, extent: Any, scalars: Any) -> None:
+        begin, length, stride = extent
+        parameters, gradient, state = (array.shift(begin) for array in arrays)
         count = parameters.type.count
 
         def case(optimizer: KernelOptimizer) -> None:
             numbers = SimpleNamespace(
                 **{name: broadcast(builder, parameters.type, scalars(name)) for name in SCALARS.names or ()}
             )
-            starts = [times(builder, length, index) for index in range(len(optimizer.state))]
+            starts = [times(builder, stride, index) for index in range(len(optimizer.state))]
             for i in loop(builder, builder.sdiv(length, integer(count)), count):
                 former = [state.load(i, start) for start in starts]
                 after, slots = optimizer.update(parameters.load(i), gradient.load(i), former, numbers)

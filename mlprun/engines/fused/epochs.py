@@ -20,6 +20,7 @@ from mlprun.engines.fused.optimizers import SCALARS
 from mlprun.engines.fused.records import (
     DIVERGED,
     FINISHED,
+    GROUP,
     LAYER,
     OUT_OF_PATIENCE,
     PAUSED,
@@ -243,7 +244,8 @@ def train_signature(dtype: str) -> tuple[Any, ...]:
     A record is an array of one: a single record takes Numba long to read.
     """
     float_, int_ = (types.Array(type_, 1, "C") for type_ in (types.float64, types.int64))
-    run, state, layers, scalars = (record_array(fields) for fields in (RUN, STATE, LAYER, SCALARS))
+    kinds = (RUN, STATE, LAYER, GROUP, SCALARS)
+    run, state, layers, groups, scalars = (record_array(fields) for fields in kinds)
     real = types.Array(types.float32 if dtype == "float32" else types.float64, 1, "C")
     words, table = types.Array(types.uint64, 1, "C"), types.Array(types.float64, 2, "C")
     return (
@@ -251,7 +253,7 @@ def train_signature(dtype: str) -> tuple[Any, ...]:
         named_tuple(Network, layers, int_, float_),
         named_tuple(Data, real, real, float_, float_, float_, float_, int_),
         state,
-        named_tuple(Parameters, real, real, real),
+        named_tuple(Parameters, real, real, real, groups),
         named_tuple(
             Workspace, real, real, real, real, scalars, float_, float_, words, int_, int_, real, table, table
         ),

@@ -167,7 +167,7 @@ def normalize(layer: Any, parameters: Any, values: Any, block: Any, mask: Any) -
     x, y = Matrix(values, layer.linear, stride, 1), Matrix(values, layer.z, stride, 1)
     gain, shift = Matrix(parameters, layer.gain, 0, 1), Matrix(parameters, layer.shift, 0, 1)
     if layer.norm == BATCH_NORM:
-        _batch_statistics(layer, parameters, values, block, mask)
+        _batch_statistics(layer, parameters, values, block, mask if layer.frozen == 0 else -1)
         mean = Matrix(values, layer.statistics, 0, 1)
         factor = Matrix(values, layer.statistics + layer.outputs, 0, 1)
         _normalize_units((x, y, gain, shift, mean, factor), shape)
@@ -180,7 +180,8 @@ def normalize(layer: Any, parameters: Any, values: Any, block: Any, mask: Any) -
 def differentiate_norm(layer: Any, parameters: Any, space: Any, block: Any, mask: Any) -> None:
     """Turn the gradient by what a norm returns into that by the outputs of the linear layer.
 
-    The gradient of a bias before batch norm is 0.
+    The gradient of a bias before batch norm is 0, unless the norm is frozen: then the mean and the factor do
+    not depend on the rows, as if these were infinitely many.
     """
     values, gradient, stride = space.values, space.gradient, block.stride
     shape = layer.outputs, block.vectors
@@ -189,7 +190,11 @@ def differentiate_norm(layer: Any, parameters: Any, space: Any, block: Any, mask
     if layer.norm == BATCH_NORM:
         factor = Matrix(values, layer.statistics + layer.outputs, 0, 1)
         views = (x, delta, Matrix(block.array, mask, 0, 1), gain, factor, gain_gradient)
-        _differentiate_units(views, shape, float(block.count))
+        _differentiate_units(views, shape, math.inf if layer.frozen == 1 else float(block.count))
+        if layer.frozen == 1 and layer.bias >= 0:
+            for unit in range(layer.outputs):
+                for i in range(block.count):
+                    gradient[layer.bias + unit] += values[layer.delta + unit * stride + i]
     elif layer.norm == LAYER_NORM:
         factors, bias = Matrix(values, layer.statistics, 0, 1), Matrix(gradient, layer.bias, 0, 1)
         views = (x, delta, gain, factors, gain_gradient, bias)

@@ -19,6 +19,7 @@ from mlprun.engines.fused.functions import ACTIVATIONS, STORED
 from mlprun.engines.fused.optimizers import OPTIONS
 from mlprun.engines.fused.support import cached, kernel_activation
 from mlprun.parts.activations import Identity, each
+from mlprun.parts.optimizers import matches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from mlprun.experiment import Experiment
     from mlprun.parts.activations import Activation
     from mlprun.parts.architectures.mlp import Mlp
+    from mlprun.parts.optimizers import UpdateRule
 
 # What a kernel sums up over rows for metrics; the binary ones are of one output.
 NO_SUMS, BINARY_HITS, HITS, BINARY_COUNTS, COUNTS, SQUARED_ERRORS, ERRORS = range(7)
@@ -55,7 +57,6 @@ RUN = _dtype(
     "parameters transposed",
     "lr scale l2 l1 clip_norm clip_value output_threshold target_threshold "
     "plateau_factor plateau_threshold plateau_min_lr plateau_eps",
-    ("options", OPTIONS),
 )
 """what does not change while a run is trained; kernels call it `run`"""
 
@@ -68,12 +69,15 @@ STATE = _dtype(
 )
 """the progress of a run; best values are nan at first"""
 
+GROUP = _dtype("begin length", "lr_factor", ("options", OPTIONS))
+"""parameters that are updated alike: whole vectors of the flat arrays, and the optimizer's options"""
+
 LAYER = _dtype(
     "inputs outputs weight weights bias gradient gradient_row linear z values slopes delta derivative "
     "first_activation activations transposes "
     # the norm, with the offsets of its parameters, of the mean or the factor of deviations in the
-    # intermediate values, and of the running statistics behind the parameters
-    "norm gain shift statistics running "
+    # intermediate values, of the running statistics behind the parameters, and whether it keeps these
+    "norm gain shift statistics running frozen "
     # the 53 random bits from which a unit is kept, 0 without dropout, and the units of dropout layers before
     "dropout units_before "
     # the dimension of an embedding, 0 for a linear layer
@@ -111,11 +115,15 @@ class Data(NamedTuple):
 
 
 class Parameters(NamedTuple):
-    """Flat arrays: the parameters, the optimizer's state, and the parameters of the best epoch."""
+    """Flat arrays: the parameters, the optimizer's state, and the parameters of the best epoch.
+
+    `groups` says how the parameters are updated; those of no group are frozen.
+    """
 
     current: Any
     optimizer: Any
     best: Any
+    groups: Any
 
 
 class Workspace(NamedTuple):
@@ -174,7 +182,7 @@ class Layout:
     shapes: dict[str, tuple[int, ...]]
     """of parameters and running statistics"""
     offsets: dict[str, int]
-    """of the parameters"""
+    """of the parameters; each begins a vector if they are updated in groups, or follows the one before"""
     running: dict[str, int]
     """offsets of the running statistics behind the parameters"""
     parameters: int
@@ -187,6 +195,8 @@ class Layout:
     """offset of transposed inputs in the intermediate values"""
     values_size: int
     gradient_size: int
+    frozen: tuple[str, ...]
+    """batch norms that keep their running statistics"""
     dropout_words: int
     """random words for the dropout of a block"""
 
@@ -222,6 +232,25 @@ class Layout:
         }
 
     @cached_property
+    def used(self) -> Any:
+        """What selects the numbers of the parameters in a flat array, without the padding between them."""
+        offsets = np.concatenate([np.arange(*self._slices[name][:2]) for name in self.offsets])
+        return offsets if len(offsets) < self.parameters else slice(self.parameters)
+
+    def groups(self, rules: Mapping[str, UpdateRule]) -> list[tuple[int, int, UpdateRule]]:
+        """Return where neighbouring parameters with one rule begin, for how many numbers, and the rule."""
+        found: list[tuple[int, int, UpdateRule]] = []
+        ends = [*list(self.offsets.values())[1:], self.length]
+        for (name, begin), end in zip(self.offsets.items(), ends, strict=True):
+            if name in rules:
+                first, length, rule = found[-1] if found else (0, 0, rules[name])
+                if (first + length, rule) == (begin, rules[name]):
+                    found[-1:] = [(first, end - first, rule)]
+                else:
+                    found.append((begin, end - begin, rules[name]))
+        return found
+
+    @cached_property
     def table(self) -> list[int]:
         """The table that kernels read the network from."""
         return kernel_table(self.network)
@@ -239,10 +268,22 @@ def layout_of(experiment: Experiment) -> Layout:
     architecture: Mlp = config.architecture  # type: ignore[assignment]
     lanes = vector_bytes() // experiment.dtype.itemsize
     rows = config.training.batch_rows(len(experiment.fixed["train"]))
-    whole = any(layer.norm == "batch" for layer in architecture.hidden_layers)
+    norms = {f"norms.{k}": layer.norm for k, layer in enumerate(architecture.hidden_layers)}
+    frozen = [k for k in norms if all(matches(config.freeze, f"{k}.{kind}") for kind in ("weight", "bias"))]
+    aligned = bool(config.freeze or config.optimizer.groups)
+    whole = "batch" in norms.values()
     block_rows = _block_rows(rows, lanes, most=rows if whole else BLOCK_VECTORS)
     has_logits = config.loss.activation is not None
-    return _layout(architecture, experiment.width, experiment.dtype, lanes, block_rows, has_logits=has_logits)
+    return _layout(
+        architecture,
+        experiment.width,
+        experiment.dtype,
+        lanes,
+        block_rows,
+        has_logits=has_logits,
+        frozen=tuple(frozen),
+        aligned=aligned,
+    )
 
 
 def _padded(size: int, lanes: int) -> int:
@@ -286,11 +327,20 @@ def _stages(architecture: Mlp, *, has_logits: bool) -> list[_Stage]:
 
 @cached
 def _layout(
-    architecture: Mlp, width: int, dtype: np.dtype[Any], lanes: int, block_rows: int, *, has_logits: bool
+    architecture: Mlp,
+    width: int,
+    dtype: np.dtype[Any],
+    lanes: int,
+    block_rows: int,
+    *,
+    has_logits: bool,
+    frozen: tuple[str, ...],
+    aligned: bool,
 ) -> Layout:
     shapes = architecture.shapes(width)
     assert shapes is not None
-    ends = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes.values())])
+    unit = lanes if aligned else 1
+    ends = np.cumsum([0, *(_padded(int(np.prod(shape)), unit) for shape in shapes.values())])
     offsets = {name: int(begin) for name, begin in zip(shapes, ends, strict=False)}
     length = _padded(int(ends[-1]), lanes)
     stages = _stages(architecture, has_logits=has_logits)
@@ -340,7 +390,7 @@ def _layout(
             layer["z"] = layer["values"] = values
             values += outputs * block_rows
         if stage.norm_kind == BATCH_NORM:
-            layer["running"] = size
+            layer["running"], layer["frozen"] = size, stage.norm in frozen
             for kind in ("mean", "var"):
                 name = f"{stage.norm}.running_{kind}"
                 running[name], shapes[name], size = size, (outputs,), size + outputs
@@ -364,6 +414,7 @@ def _layout(
         transposed=transposed,
         values_size=transposed + longest * block_rows + lanes * block_rows,
         gradient_size=gradient + lanes,
+        frozen=frozen,
         # of a block and a layer, from a whole block of four words to another
         dropout_words=_padded(int(layers["outputs"][layers["dropout"] > 0].max(initial=0)) * block_rows, 4)
         + 4,

@@ -21,6 +21,7 @@ from mlprun.engines.fused.records import (
     BINARY_HITS,
     COUNTS,
     ERRORS,
+    GROUP,
     HITS,
     NO_SUMS,
     RUN,
@@ -132,10 +133,11 @@ class FusedRun:
         )
         dtype, length = layout.dtype, layout.length
         slots = len(self.optimizer.state)
-        self.record, self.states, *parameters = aligned_zeros(
+        self.record, self.states, current, state_of_optimizer, best = aligned_zeros(
             (1, RUN), (1, STATE), (layout.size, dtype), (slots * length, dtype), (layout.size, dtype)
         )
-        self.parameters = Parameters(*parameters)
+        self.rules = config.optimizer.update_rules(config.freeze, layout.offsets)
+        self.parameters = Parameters(current, state_of_optimizer, best, self._groups())
         self._fill_record()
         self.load_state(state)
 
@@ -173,8 +175,17 @@ class FusedRun:
             options = ("patience", "cooldown", "factor", "threshold", "min_lr", "eps")
             values |= {f"plateau_{name}": getattr(config.schedule, name) for name in options}
             values |= {"plateau": 1, "plateau_absolute": config.schedule.threshold_mode == "abs"}
-        values["options"] = tuple(self._options.get(name, 0.0) for name in _OPTIONS)
         self.record[0] = tuple(values.get(name, 0) for name in _RUN_FIELDS)
+
+    def _groups(self) -> NDArray[Any]:
+        found = self.layout.groups(self.rules)
+        groups = np.zeros(len(found), GROUP)
+        for index, (begin, length, rule) in enumerate(found):
+            own = {} if rule.weight_decay is None else {"weight_decay": rule.weight_decay}
+            options = {**self._options, **own}
+            numbers = tuple(options.get(name, 0.0) for name in _OPTIONS)
+            groups[index] = (begin, length, rule.lr_factor, numbers)
+        return groups
 
     def _loss_values(self) -> dict[str, Any]:
         part, loss = self.config.loss, self._loss
@@ -274,7 +285,7 @@ class FusedRun:
 
     def is_finite(self) -> bool:
         """Return True if every parameter is a finite number."""
-        return bool(np.isfinite(self.parameters.current[: self.layout.parameters]).all())
+        return bool(np.isfinite(self.parameters.current[self.layout.used]).all())
 
     def snapshot(self) -> list[NDArray[Any]]:
         """Return a copy of the state, for `restore`."""
@@ -315,7 +326,8 @@ class FusedRun:
         # kernels do not count the batches of batch norm: every step is one
         since, counts = self._counts
         steps = (epoch - since) * -(-self.train_rows // self.batch_size)
-        tracked = {name: np.array(count + steps) for name, count in counts.items()}
+        frozen = {f"{name}.num_batches_tracked" for name in self.layout.frozen}
+        tracked = {name: np.array(count + steps * (name not in frozen)) for name, count in counts.items()}
         return self.layout.unflatten(flat) | self.layout.statistics(flat) | tracked
 
     def state(self) -> State:
@@ -326,10 +338,11 @@ class FusedRun:
             return State(self.epoch, model, {}, None, self.progress)
         arrays: dict[str, NDArray[Any]] = {}
         numbers = {"step": steps} | {name: self.states[name].item() for name in self.optimizer.numbers}
-        kept = {name: dict(numbers) for name in layout.offsets}
+        kept = {name: dict(numbers) for name in self.rules}
         for index, slot in enumerate(slots):
-            for name, array in layout.unflatten(self.parameters.optimizer[index * layout.length :]).items():
-                kept[name][slot] = array
+            arrays_of_slot = layout.unflatten(self.parameters.optimizer[index * layout.length :])
+            for name, slots_of_name in kept.items():
+                slots_of_name[slot] = arrays_of_slot[name]
         meta = {name: pack(values, f"0.{name}", arrays) for name, values in kept.items()}
         return State(self.epoch, model, arrays, [meta], self.progress)
 

@@ -154,7 +154,12 @@ def kernel_loss(part: Loss) -> tuple[KernelLoss, float | tuple[float, ...]] | No
 @cached
 def kernel_optimizer(part: Optimizer) -> tuple[KernelOptimizer, dict[str, Any]] | None:
     """Return the kernel for an optimizer and its options, or None if there is none."""
-    return _find(OPTIMIZERS, part)
+    match = _find(OPTIMIZERS, part)
+    decay = max((group.weight_decay or 0.0 for group in part.groups), default=0.0)
+    if match is not None and decay > 0:  # one that has it, for all groups
+        other = _find(OPTIMIZERS, part.model_copy(update={"weight_decay": decay}))
+        return None if other is None else (other[0], match[1])
+    return match
 
 
 def optimizer_spec(experiment: Experiment, epoch: int) -> OptimizerSpec:
@@ -164,10 +169,10 @@ def optimizer_spec(experiment: Experiment, epoch: int) -> OptimizerSpec:
         return [{}]
     slots: Slots = {"step": Number(1, epoch * experiment.steps_per_epoch, whole=True)}
     slots |= {name: Number(0, most) for name, most in match[0].numbers.items()}
-    shapes, dtype = experiment.config.architecture.shapes(experiment.width) or {}, str(experiment.dtype)
-    return [
-        {name: slots | dict.fromkeys(match[0].state, Array(dtype, shape)) for name, shape in shapes.items()}
-    ]
+    config, dtype = experiment.config, str(experiment.dtype)
+    shapes = config.architecture.shapes(experiment.width) or {}
+    trained = config.optimizer.update_rules(config.freeze, shapes)
+    return [{name: slots | dict.fromkeys(match[0].state, Array(dtype, shapes[name])) for name in trained}]
 
 
 def _known_options(kernels: Sequence[Any], part: Part, *others: str) -> Collection[str] | None:
@@ -180,7 +185,7 @@ def _known_options(kernels: Sequence[Any], part: Part, *others: str) -> Collecti
 
 _LOSS_OPTIONS = ("reduction", "scale", "units", "class_weights", "label_smoothing")
 _OPTIMIZER_OPTIONS = (
-    *("lr", "betas", "etas", "step_sizes", "initial_accumulator_value"),
+    *("lr", "groups", "betas", "etas", "step_sizes", "initial_accumulator_value"),
     *(OPTIONS.names or ()),
 )
 CAPABILITIES = Capabilities(
@@ -198,6 +203,8 @@ def unsupported_reason(experiment: Experiment) -> str | None:
     config = experiment.config
     if config.training.dtype == "float32" and (config.architecture.vocabulary or 0) > 2**24:
         return f"float32 numbers the symbols of an embedding up to {2**24} only; set training.dtype=float64"
+    if config.optimizer.name == "asgd" and any(group.lr is not None for group in config.optimizer.groups):
+        return "asgd decays one learning rate there, not one for each of optimizer.groups"
     return CAPABILITIES.missing(experiment)
 
 

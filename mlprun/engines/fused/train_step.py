@@ -192,9 +192,8 @@ def backward(run: Any, network: Any, parameters: Any, space: Any, block: Any) ->
             (Matrix(space.gradient, bias, 1, 1), bias),
         )
         if layer.norm != NO_NORM:
-            differentiate_norm(
-                layer, parameters, space, block, feature(block, run.inputs + run.outputs).start
-            )
+            mask = feature(block, run.inputs + run.outputs).start
+            differentiate_norm(layer, parameters, space, block, mask)
         source = Matrix(block.array, block.start, stride, 1)
         if index > 0:
             source = Matrix(values, layers[index - 1].values, stride, 1)
@@ -338,13 +337,15 @@ def penalize(run: Any, layers: Any, parameters: Any, gradient: Any) -> Any:
 
 
 @device_function
-def clip(run: Any, gradient: Any) -> None:
-    """Clip the gradient's norm, then each number, as torch does."""
+def clip(run: Any, groups: Any, gradient: Any) -> None:
+    """Clip the norm of the gradient of all groups, then each number, as torch does."""
     length = run.parameters
     if run.clip_norm >= 0:
         squares = 0.0
-        for i in range(length):
-            squares += gradient[i] * gradient[i]
+        for index in range(groups.shape[0]):
+            begin = groups[index].begin
+            for i in range(begin, begin + groups[index].length):
+                squares += gradient[i] * gradient[i]
         share = run.clip_norm / (math.sqrt(squares) + 1e-6)
         if not share > 1.0:
             factor = gradient.dtype.type(share)
@@ -387,6 +388,19 @@ update = update_function(OPTIMIZERS)
 
 
 @inlined
+def update_groups(run: Any, state: Any, parameters: Any, space: Any, lr: Any) -> None:
+    """Update the parameters of each group with its own learning rate and options."""
+    groups, scalars = parameters.groups, space.scalars[0]
+    arrays = (parameters.current, space.gradient, parameters.optimizer)
+    former = state.mu_product, state.eta, state.mu  # numbers that a step changes once, not for each group
+    for index in range(groups.shape[0]):
+        group = groups[index]
+        state.mu_product, state.eta, state.mu = former
+        set_scalars(run.optimizer, group.options, lr * group.lr_factor, state, scalars)
+        update(run.optimizer, arrays, (group.begin, group.length, run.parameters), scalars)
+
+
+@inlined
 def train_step(run: Any, network: Any, state: Any, parameters: Any, space: Any, batch: Any) -> None:
     """Update the parameters on a batch; add its loss, weight, objective and sums for metrics.
 
@@ -415,12 +429,9 @@ def train_step(run: Any, network: Any, state: Any, parameters: Any, space: Any, 
     objective = total * factor
     if run.l2 > 0 or run.l1 > 0:
         objective += penalize(run, network.layers, parameters.current, gradient)
-    clip(run, gradient)
+    clip(run, parameters.groups, gradient)
     state.steps += 1
-    scalars = space.scalars[0]
-    set_scalars(run.optimizer, run.options, lr, state, scalars)
-    arrays = (parameters.current, gradient, parameters.optimizer)
-    update(run.optimizer, arrays, run.parameters, scalars)
+    update_groups(run, state, parameters, space, lr)
     state.loss_sum += total
     state.weight_sum += weight
     state.objective_sum += objective * count

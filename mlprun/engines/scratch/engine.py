@@ -72,6 +72,7 @@ class Learner:
     def __init__(self, config: Any, model: Mapping[str, Array], slots: Slots) -> None:
         self.config, self.model, self.slots = config, dict(model), slots
         self.activate = activation(config.architecture.output_activation)
+        self.rules = config.optimizer.update_rules(config.freeze, model)
 
     def logits(self, inputs: Array) -> Array:
         return network(self.config.architecture, self.tensors(requires_grad=False))(inputs).data
@@ -98,5 +99,9 @@ class Learner:
 
     def step(self, gradients: dict[str, Array], rate: float) -> None:
         rule, training = entry(OPTIMIZERS, self.config.optimizer), self.config.training
-        for name, g in clipped(gradients, training.clip_norm, training.clip_value).items():
-            self.model[name] = rule(self.model[name], g, self.slots.setdefault(name, {}), rate)
+        trained = {name: gradients[name] for name in self.rules}
+        for name, g in clipped(trained, training.clip_norm, training.clip_value).items():
+            factor, decay = self.rules[name]
+            own = {} if decay is None else {"weight_decay": decay}
+            slots = self.slots.setdefault(name, {})
+            self.model[name] = rule(self.model[name], g, slots, rate * factor, **own)

@@ -20,7 +20,7 @@ from mlprun.engines.state_spec import (
     pack,
     unpack,
 )
-from mlprun.parts.optimizers import step_function
+from mlprun.parts.optimizers import build_trained, step_function
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,12 +79,14 @@ def optimizer_spec(experiment: Experiment, state: State) -> OptimizerSpec | None
         return None
     network = experiment.blank_network()
     parameters = dict(network.named_parameters())
+    rules = optimizer.update_rules(experiment.config.freeze, parameters)
+    parameters = {name: parameter for name, parameter in parameters.items() if name in rules}
     if optimizer.needs_closure:
         return [_lbfgs_spec(parameters, optimizer.model_dump()["history_size"], state)]
     embeddings, steps = network.embeddings(), state.epoch * experiment.steps_per_epoch
     names = {id(parameter): name for name, parameter in parameters.items()}
     spec: OptimizerSpec = []
-    for part in optimizer.build(parameters, embeddings=embeddings):
+    for part in build_trained(optimizer, parameters, rules, embeddings):
         for group in part.param_groups:
             for parameter in group["params"]:
                 nothing = torch.zeros_like(parameter)

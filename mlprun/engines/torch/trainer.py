@@ -14,7 +14,7 @@ from mlprun.engines.contract import State
 from mlprun.engines.torch.metrics import MetricComputer, SplitTensors, evaluate, outputs
 from mlprun.engines.torch.optimizer_state import flatten, optimizer_spec, unflatten
 from mlprun.experiment.experiment import load_model
-from mlprun.parts.optimizers import step_function
+from mlprun.parts.optimizers import build_trained, step_function
 from mlprun.randomness import Purpose
 
 if TYPE_CHECKING:
@@ -34,7 +34,11 @@ class TorchTrainer:
         # blank: the state fills it, and a file of initial weights may be gone by now
         self.network = experiment.blank_network().to(self.device)
         self.parameters = dict(self.network.named_parameters())
-        self.optimizers = config.optimizer.build(self.parameters, embeddings=self.network.embeddings())
+        rules = config.optimizer.update_rules(config.freeze, self.parameters)
+        self.optimizers = build_trained(config.optimizer, self.parameters, rules, self.network.embeddings())
+        self._frozen = [parameter for name, parameter in self.parameters.items() if name not in rules]
+        for parameter in self._frozen:
+            parameter.requires_grad = False
         self.meter = MetricComputer(experiment)
         self.train = SplitTensors.of(experiment.fixed["train"], self.device)
         dev = experiment.fixed.get("dev")
@@ -49,7 +53,10 @@ class TorchTrainer:
         # whether train and eval mode differ: switching a network that has no such layer costs time for
         # nothing
         self._dropouts = self.network.dropouts
-        self._modal = any(hasattr(module, "running_mean") for module in self.network.modules())
+        norms = [module for module in self.network.modules() if hasattr(module, "running_mean")]
+        own = [(module, list(module.parameters(recurse=False))) for module in norms]
+        self._frozen_norms = [m for m, some in own if some and not any(one.requires_grad for one in some)]
+        self._modal = bool(norms)
         self.network.eval()
         self._live = list(self.network.state_dict().values())
         self._best = [tensor.clone() for tensor in self._live]
@@ -91,9 +98,8 @@ class TorchTrainer:
         lr = protocol.learning_rate(self.experiment.config, self.epoch, self.progress)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = lr
-        if self._modal:
-            self.network.train()
+                group["lr"] = lr * group["lr_factor"]
+        self._set_modes()
         try:
             totals = self._batches(lr, stop)
         except RuntimeError as error:
@@ -107,6 +113,13 @@ class TorchTrainer:
         if totals is not None:
             self.epoch += 1
         return totals
+
+    def _set_modes(self) -> None:
+        """Let dropout and norms behave as in training; a frozen batch norm stays as in evaluation."""
+        if self._modal:
+            self.network.train()
+            for module in self._frozen_norms:
+                module.eval()
 
     def _batches(self, lr: float, stop: StopCondition) -> protocol.EpochTotals | None:
         rows = self._ordered()
@@ -179,8 +192,7 @@ class TorchTrainer:
     def first_batch(self) -> tuple[Tensor, Tensor]:
         """Return inputs and targets of the next step; its dropout is drawn, and nothing is updated."""
         rows = self._ordered()
-        if self._modal:
-            self.network.train()
+        self._set_modes()
         self._draw_dropout(0, self.batch)
         return rows.inputs[: self.batch], rows.targets[: self.batch]
 
@@ -190,13 +202,17 @@ class TorchTrainer:
 
     def next_gradient(self) -> dict[str, NDArray[Any]]:
         """Return the gradient of the next step by parameter name; 0 for one that it does not depend on."""
+        batch = self.first_batch()
         for parameter in self.parameters.values():
             parameter.grad = None
-        torch.autograd.backward(self.objective(*self.first_batch()))
+            parameter.requires_grad_()
+        torch.autograd.backward(self.objective(*batch))
         found = {}
         for name, parameter in self.parameters.items():
             gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             found[name] = np.array(gradient.to_dense().cpu().numpy())
+        for parameter in self._frozen:
+            parameter.requires_grad = False
         return found
 
     def _clip(self) -> None:

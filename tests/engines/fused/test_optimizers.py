@@ -31,7 +31,7 @@ def test_an_optimizer_is_one_record(dtype: Any) -> None:
     def step(options: Any, states: Any, scalars: Any, arrays: Any) -> None:
         states[0].steps += 1
         set_scalars(1, options[0], 0.5, states[0], scalars[0])
-        update(1, arrays, arrays[0].shape[0], scalars[0])
+        update(1, arrays, (0, arrays[0].shape[0], arrays[0].shape[0]), scalars[0])
 
     options, states, scalars = (np.zeros(1, fields) for fields in (OPTIONS, STATE, SCALARS))
     options["momentum"] = 0.25

@@ -1,0 +1,100 @@
+"""Frozen parameters, groups with their own rates, and the rest of what fine-tuning needs, on every engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from mlprun import engines
+from mlprun.engines.contract import RunFailure, never
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mlprun.engines import State
+    from mlprun.experiment import Experiment
+
+    Make = Callable[..., Experiment]
+
+NAMES = ("torch", "fused", "scratch")
+FLOAT64 = {"dtype": "float64", "epochs": 3, "batch_size": 16, "shuffle": False}
+
+
+def trained(experiment: Experiment, name: str) -> State:
+    """The state of a run at its end."""
+    engine = engines.choose(experiment, name)[0]
+    engine.warm_up(experiment, lambda _: None)
+    cohort = engine.open([experiment], [engine.initial_state(experiment)], device="cpu")
+    (result,) = engine.advance(cohort, [experiment.config.training.epochs], never)
+    assert not isinstance(result, RunFailure)
+    return engine.states(cohort, [0])[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_groups_are_those_of_torch_optim(name: str, experiment: Make) -> None:
+    groups = [
+        {"parameters": "layers.1.weight", "lr": 0.05},
+        {"parameters": ["layers.1.*"], "lr": 0.01, "weight_decay": 0.3},
+    ]
+    options = {"name": "adam", "lr": 0.02, "weight_decay": 0.1, "groups": groups}
+    schedule = {"name": "step", "step_size": 1, "gamma": 0.5}
+    made = experiment(optimizer=options, schedule=schedule, freeze=["layers.0.bias"], training=FLOAT64)
+    network, train = made.network(), made.fixed["train"]
+    parameters, frozen = dict(network.named_parameters()), network.layers[0].bias.detach().clone()
+    by_hand = torch.optim.Adam(
+        [
+            {"params": [parameters["layers.0.weight"]]},
+            {"params": [parameters["layers.1.weight"]], "lr": 0.05},
+            {"params": [parameters["layers.1.bias"]], "lr": 0.01, "weight_decay": 0.3},
+        ],
+        lr=0.02,
+        weight_decay=0.1,
+    )
+    decay = torch.optim.lr_scheduler.StepLR(by_hand, step_size=1, gamma=0.5)
+    for _ in range(3):
+        for start in range(0, len(train), 16):
+            inputs, targets = (torch.from_numpy(a[start : start + 16]) for a in (train.inputs, train.targets))
+            network.zero_grad()
+            torch.nn.functional.binary_cross_entropy_with_logits(
+                network.preactivation(inputs), targets
+            ).backward()
+            by_hand.step()
+        decay.step()
+    model = trained(made, name).model
+    np.testing.assert_array_equal(model["layers.0.bias"], frozen)
+    for parameter, tensor in network.named_parameters():
+        np.testing.assert_allclose(model[parameter], tensor.detach().numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES[:2])
+def test_a_frozen_batch_norm_keeps_its_running_statistics(name: str, experiment: Make) -> None:
+    architecture = {"hidden": [4, 3], "norm": "batch"}
+    made = experiment(architecture=architecture, freeze=["norms.0.*"], training=FLOAT64)
+    before, after = made.initial(), trained(made, name).model
+    for buffer in ("running_mean", "running_var", "num_batches_tracked"):
+        np.testing.assert_array_equal(after[f"norms.0.{buffer}"], before[f"norms.0.{buffer}"])
+        assert not np.array_equal(after[f"norms.1.{buffer}"], before[f"norms.1.{buffer}"])
+
+
+def test_auto_takes_torch_for_what_kernels_cannot_group(experiment: Make) -> None:
+    groups = [{"parameters": "*.bias", "lr": 0.1}]
+    made = experiment(optimizer={"name": "asgd", "lr": 0.2, "groups": groups})
+    engine, why = engines.choose(made, "auto")
+    assert engine.name == "torch"
+    assert "asgd decays one learning rate" in why
+
+
+def test_neighbouring_parameters_with_one_rule_are_one_group(experiment: Make) -> None:
+    from mlprun.engines.fused.run import FusedRun
+
+    def groups(**sections: Any) -> list[tuple[int, int]]:
+        made = experiment(architecture={"hidden": [8, 8]}, **sections)
+        run = FusedRun(made, engines.choose(made, "fused")[0].initial_state(made))
+        return [(int(group["begin"]), int(group["length"])) for group in run.parameters.groups]
+
+    assert len(groups()) == len(groups(optimizer={"groups": [{"parameters": "*", "lr": 0.1}]})) == 1
+    assert len(groups(freeze=["layers.0.*"])) == 1
+    assert len(groups(freeze=["layers.1.weight"])) == 2
