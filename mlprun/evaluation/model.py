@@ -21,7 +21,6 @@ from mlprun.experiment.rows import read_rows
 from mlprun.parts.architectures import Mlp, OutputLayer
 from mlprun.parts.initializers import File
 from mlprun.parts.limits import MAX_BYTES
-from mlprun.parts.splits import divide
 from mlprun.schema import with_format
 from mlprun.storage import checkpoints
 
@@ -368,13 +367,11 @@ def _trained_on(
     None where the data of the checkpoint is gone.
     """
     dataset = experiment.config.dataset
-    assert dataset.split is not None
-    assert dataset.seed is not None
     try:
         document = reading.from_mapping(with_format(checkpoint.meta["config"]), os.path.dirname(path), path)
         former = Experiment.of(schema.parse(document, data=False), preprocessing=then)
         data = dataset.with_positive(dataset.load())
-        indices = divide(dataset.split, data, seed=dataset.seed)
+        indices = dataset.divide(data)
         train, test = (former.prepare(data, places).inputs for places in (indices.train, indices.test))
     except (MlprunError, KeyError, TypeError):
         return 0, 0

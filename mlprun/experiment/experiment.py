@@ -17,11 +17,12 @@ from mlprun.experiment import preprocessing as pre
 from mlprun.parts import SPLITS
 from mlprun.parts.activations import Identity
 from mlprun.parts.datasets.dataset import shortened
+from mlprun.parts.datasets.table.source import shown
 from mlprun.parts.initial_parameters import initial_parameters
 from mlprun.parts.initializers import LayerInit
 from mlprun.parts.losses import Loss, plural
 from mlprun.parts.metrics import Metric, Predictions
-from mlprun.parts.splits import Fresh, divide
+from mlprun.parts.splits import Fresh
 from mlprun.parts.torch_random import drawing
 from mlprun.schema.checks import batch_problem, checkpoint_problem, memory_problem, pattern_problems
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from mlprun.parts.datasets import Data
     from mlprun.parts.network import Network
     from mlprun.parts.part import LayerSummary, Part
+    from mlprun.parts.splits import SplitIndices
     from mlprun.schema import Config, Problem
 
     State = dict[str, Tensor]
@@ -102,10 +104,7 @@ class Experiment:
         """
         dataset = config.dataset
         data = dataset.with_positive(dataset.load())
-        split = dataset.split
-        assert split is not None, "the schema floor spells the split out"
-        assert dataset.seed is not None
-        indices = divide(split, data, seed=dataset.seed)
+        split, indices = dataset.split, dataset.divide(data)
         fitted = preprocessing or _fitted(config, data, indices.train)
         unseen = (
             warning
@@ -113,7 +112,8 @@ class Experiment:
             if data.categories is not None and not isinstance(getattr(split, name), Fresh)
             for warning in fitted.unseen(data, getattr(indices, name), f"{name} rows")
         )
-        made = cls(config, fitted, fitted.width, {}, (*data.warnings, *shortened(unseen)))
+        warnings = (*data.warnings, *shortened(_absent_classes(data, indices)), *shortened(unseen))
+        made = cls(config, fitted, fitted.width, {}, warnings)
         made._refuse(memory_problem(config, len(data.inputs), fitted.width))  # one-hot encoded
         fixed = {n: getattr(indices, n) for n in SPLITS if not isinstance(getattr(split, n), Fresh)}
         made.fixed.update(made._prepared(data, fixed))
@@ -367,11 +367,12 @@ def plain(loss: Loss) -> Loss:
 def data_key(config: Config, *, ignore_seeds: bool = False) -> tuple[Any, ...]:
     """What `Experiment.of` makes rows of: equal for configs whose experiments have equal rows.
 
-    With `ignore_seeds`, seeds and real numbers such as noise are left out: they do not change shapes.
+    With `ignore_seeds`, seeds and real numbers such as noise are left out: they do not change shapes, as the
+    fraction of train rows does.
     """
 
     def options(part: Part) -> str:
-        left_out = {name for name, value in part if name == "seed" or isinstance(value, float)}
+        left_out = {name for name, value in part if name == "seed" or isinstance(value, float)} - {"fraction"}
         return part.model_dump_json(exclude=left_out if ignore_seeds else None)
 
     losses = (config.loss, *(part for part in config.metrics if isinstance(part, Loss)))
@@ -381,6 +382,17 @@ def data_key(config: Config, *, ignore_seeds: bool = False) -> tuple[Any, ...]:
         config.training.dtype,
         config.architecture.vocabulary,
     )
+
+
+def _absent_classes(data: Data, indices: SplitIndices) -> Iterator[str]:
+    """A warning for each class of dev or test rows that no train row has."""
+    if data.classes is None:
+        return
+    counts = [np.bincount(data.targets[getattr(indices, n)], minlength=len(data.classes)) for n in SPLITS]
+    for name, train, dev, test in zip(data.classes, *counts, strict=True):
+        if not train and dev + test:
+            has = " and ".join(f"{n} {split} rows" for n, split in ((dev, "dev"), (test, "test")) if n)
+            yield f"class {shown(name)} has no train rows, but {has}: it cannot be learnt"
 
 
 def _fitted(config: Config, data: Data, train: Ints) -> Preprocessing:

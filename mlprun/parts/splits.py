@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -68,6 +69,7 @@ SplitField = Annotated[Split, BeforeValidator(expand_split, json_schema_input_ty
 
 # hand-written fractions such as 0.3333 three times are meant to be the whole; 0.9 is not
 TOLERANCE = Fraction(1, 1000)
+_HALF = Fraction(1, 2)
 
 
 def resolve_sizes(split: Split, rows: int) -> Split:
@@ -214,12 +216,32 @@ class SplitIndices:
     test: Ints
 
 
-def divide(split: Split, data: Data, *, seed: int) -> SplitIndices:
-    """The rows of each split.
+def divide(split: Split, data: Data, *, seed: int, fraction: float | None = None) -> SplitIndices:
+    """The rows of each split; with a `fraction` only so many of the train rows, drawn from (seed, FRACTION).
 
     Where the split leaves it open, rows are shuffled, and shuffled rows stratified when targets are classes.
     Shuffled rows come in the order drawn from (seed, SPLIT), others in the data's.
     """
+    indices = _divided(split, data, seed)
+    if fraction is None:
+        return indices
+    train = indices.train
+    order = randomness.order(seed, randomness.Purpose.FRACTION, len(train))
+    labels = np.zeros(len(train), np.int64) if data.classes is None else np.asarray(data.targets)[train]
+    # ranks within a class as shares of its rows: the first ones have every class in its proportion
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    sizes = np.bincount(labels)
+    ranks = np.concatenate([(np.arange(size) + 0.5) / size for size in sizes if size])
+    first = by_class[np.argsort(ranks, kind="stable")][: fraction_of(len(train), fraction)]
+    return replace(indices, train=train[np.sort(first)])
+
+
+def fraction_of(rows: int, fraction: float | None) -> int:
+    """How many of so many train rows a fraction of them is: the nearest number, at least 1."""
+    return rows if fraction is None else min(max(1, math.floor(_exact(fraction) * rows + _HALF)), rows)
+
+
+def _divided(split: Split, data: Data, seed: int) -> SplitIndices:
     problems = split_problems(split, data.info, has_columns=data.parts is not None)
     if found := " and ".join(": ".join(filter(None, problem)) for problem in problems):
         raise UsageError("dataset.split", found)

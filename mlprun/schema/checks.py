@@ -20,7 +20,7 @@ from mlprun.parts.losses import Loss, losses
 from mlprun.parts.metrics import MEDIAN
 from mlprun.parts.optimizers import matches
 from mlprun.parts.part import suggestion
-from mlprun.parts.splits import Fresh, split_problems, split_sizes
+from mlprun.parts.splits import Fresh, fraction_of, split_problems, split_sizes
 from mlprun.schema.model import metric_direction
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _train_rows(dataset: Dataset, info: DatasetInfo) -> int | None:
     split = dataset.split
     if split is None or split.column is not None:
         return None
-    return info.rows if split.same else split_sizes(split, info.rows)[0]
+    return fraction_of(info.rows if split.same else split_sizes(split, info.rows)[0], dataset.fraction)
 
 
 def _lacks_dev(dataset: Dataset, info: DatasetInfo) -> bool:

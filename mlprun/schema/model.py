@@ -302,11 +302,12 @@ def _plain(value: Any, folder: str, *, defaults: bool) -> Any:
     if isinstance(value, Split) and (defaults or value.same or value.column is not None):
         return split_value(value)
     if isinstance(value, Options):
-        explicit = value.model_fields_set
+        explicit, fields = value.model_fields_set, type(value).model_fields
         return {
-            type(value).model_fields[name].alias or name: _plain(inner, folder, defaults=defaults)
+            fields[name].alias or name: _plain(inner, folder, defaults=defaults)
             for name, inner in value
-            if (defaults and (inner or name not in value.stored_if_set)) or name in explicit
+            if (defaults and (name not in value.stored_if_set or inner != fields[name].default))
+            or name in explicit
         }
     if isinstance(value, dict):
         return {key: _plain(inner, folder, defaults=defaults) for key, inner in value.items()}

@@ -86,3 +86,24 @@ def test_splits_are_the_same_prepared_together_and_apart(tmp_path, monkeypatch, 
         for array, expected in [*pairs, *zip(split.extra, other.extra, strict=True)]:
             assert array.tobytes() == expected.tobytes()
             assert array.base is None  # memory of its own, aligned as any other
+
+
+def test_a_class_of_dev_or_test_that_train_lacks_is_a_warning(tmp_path):
+    labels = ["a", "b"] * 5 + ["c", "a", "c"] + ["c", "d", "b"]
+    parts = ["train"] * 10 + ["dev"] * 3 + ["test"] * 3
+    rows = "".join(f"{k},{p},{c}\n" for k, (c, p) in enumerate(zip(labels, parts, strict=True)))
+    made = experiment(tmp_path / "t.csv", "x,part,y\n" + rows, dataset={"split": {"column": "part"}})
+    assert made.warnings == (
+        "class 'c' has no train rows, but 2 dev rows and 1 test rows: it cannot be learnt",
+        "class 'd' has no train rows, but 1 test rows: it cannot be learnt",
+    )
+
+
+def test_a_fraction_leaves_dev_test_and_what_is_fitted_to_the_train_rows(tmp_path):
+    rows = "x,y\n" + "".join(f"{k},{k * k}\n" for k in range(100))
+    whole = experiment(tmp_path / "t.csv", rows)
+    part = experiment(tmp_path / "t.csv", rows, dataset={"fraction": 0.5})
+    assert [len(one) for one in part.fixed.values()] == [30, 20, 20]
+    assert part.fixed["train"].inputs.mean() == pytest.approx(0, abs=1e-6)
+    for split in ("dev", "test"):
+        assert part.fixed[split].truth.tolist() == whole.fixed[split].truth.tolist()

@@ -13,6 +13,7 @@ from mlprun.parts.splits import (
     Split,
     controlled_rounding,
     divide,
+    fraction_of,
     resolve_sizes,
     split_problems,
     split_sizes,
@@ -266,3 +267,32 @@ def test_folds_test_on_every_row_once_and_keep_the_shares_of_the_rest(classes, f
 def test_folds_that_make_no_sense_are_refused(options, message):
     found = split_problems(Split(**options), numbers(10).info)
     assert message in " and ".join(map(": ".join, found))
+
+
+FRACTIONS = (0.01, 0.1, 0.3, 0.5, 0.99, 1.0)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_smaller_fractions_of_train_are_part_of_larger_ones_and_keep_the_classes(shuffle):
+    data = labelled([0] * 150 + [1] * 50)
+    split = Split(train=160, dev=20, test=20, shuffle=shuffle)
+    whole = divide(split, data, seed=3)
+    former: set[int] = set()
+    for fraction in FRACTIONS:
+        part = divide(split, data, seed=3, fraction=fraction)
+        assert len(part.train) == max(1, round(160 * fraction)) == fraction_of(160, fraction)
+        assert former <= set(part.train)
+        former = set(part.train)
+        assert [row for row in whole.train if row in former] == list(part.train)
+        assert parts(part)[1:] == parts(whole)[1:]
+        for label in (0, 1):
+            share = fraction * (data.targets[whole.train] == label).sum()
+            assert abs((data.targets[part.train] == label).sum() - share) <= 1
+    assert parts(divide(split, data, seed=3, fraction=1.0)) == parts(whole)
+
+
+def test_a_fraction_is_drawn_whatever_the_order_of_the_rows():
+    split = Split(train=100, dev=0, test=0, shuffle=False)
+    draws = [set(divide(split, numbers(100), seed=seed, fraction=0.2).train) for seed in (0, 1)]
+    assert draws[0] != draws[1]
+    assert all(max(one) > 50 for one in draws)

@@ -50,6 +50,7 @@ def test_rows_are_loaded_once_and_let_go_of_when_they_are_many(monkeypatch, load
         (["dataset.seed=9"], False, True),
         (["dataset.noise=0.4"], False, True),
         (["dataset.split={train: 0.5, dev: 0.25, test: 0.25}"], False, False),
+        (["dataset.fraction=0.5"], False, False),
         (["training.dtype=float64"], False, False),
         (["loss=mse"], False, False),
         (["metrics=[accuracy, hinge]"], False, False),

@@ -11,13 +11,14 @@ from pydantic import BeforeValidator, Field
 from mlprun import randomness
 from mlprun.parts.data import Data, DatasetInfo
 from mlprun.parts.part import Part, PositiveInt, Registry, Seed
-from mlprun.parts.splits import Split, SplitField
+from mlprun.parts.splits import Split, SplitField, divide
 from mlprun.randomness import Purpose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from mlprun.parts.data import Array, Floats, Ints, Names
+    from mlprun.parts.splits import SplitIndices
 
     Layout = tuple[int, Names]
     Rows = tuple[Floats, Ints]
@@ -56,6 +57,7 @@ STANDARDIZE = (
 class Dataset(Part):
     """Base of all datasets. `shuffles`: rows are shuffled (and classes stratified) before a split."""
 
+    stored_if_set: ClassVar[frozenset[str]] = frozenset({"fraction"})
     shuffles: ClassVar[bool] = True
     default_split: ClassVar[Split] = Split.model_construct()  # validation would take time in every command
 
@@ -64,7 +66,9 @@ class Dataset(Part):
     seed: Seed | None = Field(
         None, description="seed for generating and splitting the data (default: training.seed)"
     )
-
+    fraction: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="train on this share of the train rows; smaller shares are part of larger ones"
+    )
     positive: Annotated[str, BeforeValidator(_class_name)] | None = Field(
         None,
         description="positive class (class 1) of precision, recall, f1 and similar metrics "
@@ -94,6 +98,12 @@ class Dataset(Part):
         if data.classes is None or self._positive_of(data.classes) != data.classes[0]:
             return data
         return replace(data, classes=data.classes[::-1], targets=1 - data.targets)
+
+    def divide(self, data: Data) -> SplitIndices:
+        """The rows of each split; train is the `fraction` of its rows. The split is complete by then."""
+        assert self.split is not None, "the schema floor spells the split out"
+        assert self.seed is not None
+        return divide(self.split, data, seed=self.seed, fraction=self.fraction)
 
     def info(self) -> DatasetInfo:
         """What the rows are like, without scikit-learn or torch (a table may be read for it)."""

@@ -70,7 +70,7 @@ class Table(Dataset):
     names in the first line, separated by commas (without any: tabs or semicolons).
     """
 
-    stored_if_set: ClassVar[frozenset[str]] = frozenset({"columns"})
+    stored_if_set: ClassVar[frozenset[str]] = Dataset.stored_if_set | {"columns"}
 
     name: Literal["table"] = "table"
     path: ConfigPath = Field(description="a .csv, .tsv, .parquet, .jsonl or .ndjson file of at most 2 GB")
@@ -153,7 +153,7 @@ class Table(Dataset):
             found = files.system.stat(self.path)
         except (OSError, ValueError):
             return ""  # reading says what is wrong, and nothing is kept
-        options = self.model_dump_json(exclude={"split", "standardize", "seed", "positive"})
+        options = self.model_dump_json(exclude={"split", "standardize", "seed", "positive", "fraction"})
         # the rest of a split is spelled out between the look at a table and its use
         column = None if self.split is None else self.split.column
         return f"{options} {column!r} {found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
