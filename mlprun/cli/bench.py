@@ -37,10 +37,10 @@ def bench_command(
 
     Exit codes: 0 done, 2 config or usage, 3 data.
     """
-    from mlprun.cli import measuring, workloads  # here, since --help needs no torch
+    from mlprun.cli import measuring  # here, since --help needs no torch
 
     if config is None:
-        configs = {name: workloads.workload(text) for name, text in workloads.WORKLOADS.items()}
+        configs = {name: measuring.workload(text) for name, text in measuring.WORKLOADS.items()}
     else:
         loaded = api.load_config(config, *(overrides or ()), allow_code=allow_code)
         configs = {loaded.name: loaded}

@@ -1,12 +1,17 @@
-"""Options and arguments that several commands share, and `save`, which writes a file that the user names."""
+"""Options and arguments that several commands share, and what they do: save a file, and open a result."""
 
 import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Annotated, Literal
 
 from typer import Argument, Option
 
 from mlprun import files
-from mlprun.errors import FileError, UsageError
+from mlprun.cli.terminal import Output
+from mlprun.errors import FileError, UsageError, shell_path
 
 ConfigPath = Annotated[str, Argument(help="the config, a YAML file")]
 Overrides = Annotated[list[str] | None, Argument(metavar="KEY=VALUE", help="values that override the config")]
@@ -29,6 +34,8 @@ Open = Annotated[bool, Option("--open", help="Open the result in the desktop's v
 Force = Annotated[bool, Option("--force", help="Overwrite an existing file.")]
 Metric = Annotated[str | None, Option(help="Metric such as test_accuracy (default: that of the objective).")]
 Of = Annotated[Literal["best", "last"], Option(help="Use metrics of this epoch of each trial.")]
+_OPENER_SECONDS = 2.0
+"""to wait for an opener that fails; one that becomes the viewer itself runs on"""
 
 
 def check_writable(path: str, *, force: bool) -> None:
@@ -46,3 +53,33 @@ def save(path: str, data: bytes, *, force: bool) -> None:
         (files.write_atomic if force else files.write_new)(path, data)
     except FileExistsError as error:
         raise UsageError(path, "exists", "choose another name or add --force") from error
+
+
+def open_result(path: str, output: Output) -> None:
+    """Open a file or folder, or tell where it is if this machine has no display or no program for it."""
+    if not (_has_display() and _opened(os.path.abspath(path))):
+        output.message(f"no program here can show it; open it elsewhere: {shell_path(os.path.relpath(path))}")
+
+
+def _has_display() -> bool:
+    names = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
+    return sys.platform == "darwin" or any(os.environ.get(name) for name in names)
+
+
+def _opened(path: str) -> bool:
+    """Try the user's browser if BROWSER names one, then the desktop's opener, then any browser."""
+    import webbrowser
+
+    opener = shutil.which("open" if sys.platform == "darwin" else "xdg-open")
+    if opener is None or os.environ.get("BROWSER"):
+        return webbrowser.open(Path(path).as_uri())
+    silent = subprocess.DEVNULL
+    try:
+        process = subprocess.Popen(
+            [opener, path], stdin=silent, stdout=silent, stderr=silent, start_new_session=True
+        )
+        return process.wait(_OPENER_SECONDS) == 0
+    except subprocess.TimeoutExpired:
+        return True
+    except OSError:
+        return False

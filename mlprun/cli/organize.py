@@ -39,7 +39,9 @@ def tag_command(
     folder = open_run(run)
     notes = folder.notes()
     for tag in tags:
-        _check_tag(tag)
+        if not tag.isprintable() or tag != tag.strip() or "," in tag or not 0 < len(tag) <= LONGEST_TAG:
+            remedy = f"expected 1 to {LONGEST_TAG} printable characters without a comma"
+            raise UsageError("tag", f"{tag!r} is not allowed", remedy)
         if remove and tag not in notes.tags:
             present = f"its tags: {', '.join(notes.tags)}" if notes.tags else "it has no tags"
             raise UsageError(folder.path, f"has no tag {tag!r}", present)
@@ -110,12 +112,6 @@ def _named(path: str) -> str:
     """The path of a folder with its name at the end, which . and .. lack."""
     path = os.path.normpath(path)
     return os.path.abspath(path) if os.path.basename(path) in (os.curdir, os.pardir) else path
-
-
-def _check_tag(tag: str) -> None:
-    if not tag.isprintable() or tag != tag.strip() or "," in tag or not 0 < len(tag) <= LONGEST_TAG:
-        remedy = f"expected 1 to {LONGEST_TAG} printable characters without a comma"
-        raise UsageError("tag", f"{tag!r} is not allowed", remedy)
 
 
 def _write(folder: RunFolder, notes: Notes, output: Output) -> None:

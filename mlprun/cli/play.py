@@ -5,9 +5,8 @@ from typing import Annotated
 from typer import Argument, Option
 
 from mlprun import api
-from mlprun.cli.options import AllowCode, Overrides
+from mlprun.cli.options import AllowCode, Overrides, open_result
 from mlprun.cli.terminal import Output
-from mlprun.cli.viewer import open_result
 from mlprun.experiment import Experiment
 from mlprun.report.page import write_page
 from mlprun.report.playground import play_section

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from typer import Argument, Option
 
 from mlprun import api, figures, files
-from mlprun.cli.options import AllowCode, Metric, Open  # noqa: TC001 -- Typer reads them
+from mlprun.cli.options import AllowCode, Metric, Open, open_result
 from mlprun.cli.terminal import Output, Table
-from mlprun.cli.viewer import open_result
 from mlprun.errors import DataError, UsageError, command_line
 from mlprun.storage.runs import RunFolder, resolve_latest
 from mlprun.sweeps.folder import is_sweep

@@ -8,9 +8,8 @@ from typing import Annotated
 from typer import Argument, Option
 
 from mlprun import report
-from mlprun.cli.options import AllowCode, Open  # noqa: TC001 -- Typer reads them
+from mlprun.cli.options import AllowCode, Open, open_result
 from mlprun.cli.terminal import Output  # noqa: TC001
-from mlprun.cli.viewer import open_result
 from mlprun.errors import UsageError
 from mlprun.report.page import write
 from mlprun.storage import runs

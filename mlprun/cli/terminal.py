@@ -273,6 +273,11 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def plural(count: int, noun: str, several: str = "") -> str:
+    """Return a number of things: `1 step`, `1,000 steps`."""
+    return f"{count:,} {noun if count == 1 else several or noun + 's'}"
+
+
 def sparkline(values: Sequence[float], width: int = 40) -> str:
     """Return a curve as block characters; on a logarithmic scale if it spans more than a decade."""
     known = [value for value in values if math.isfinite(value)]

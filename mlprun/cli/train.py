@@ -2,19 +2,22 @@
 
 import json
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
-from mlprun import api
+from mlprun import api, engines, evaluation
 from mlprun.cli import metrics
 from mlprun.cli.options import AllowCode, ConfigPath, DryRun, Out, Overrides, RunPath
 from mlprun.cli.progress import RunProgress
 from mlprun.cli.terminal import Output, Table
+from mlprun.engines import device as devices
 from mlprun.errors import CheckFailedError, DivergedError, InterruptedRunError, UsageError, command_line
+from mlprun.experiment import SPLITS, Experiment
 
 if TYPE_CHECKING:
     from mlprun.api import Run
+    from mlprun.schema import Config
     from mlprun.training.reproducing import Reproduction
 
 Live = Annotated[
@@ -86,14 +89,12 @@ def train_command(
     values = [f"{key}={json.dumps(text)}" for key, text in given.items() if text is not None]
     values = [*(overrides or ()), *values, *([] if seed is None else [f"training.seed={seed}"])]
     if seeds is not None or folds is not None:
-        from mlprun.cli.sweep.seeds import train_repeated
+        from mlprun.cli.sweep.run import train_repeated
 
         repeated = partial(train_repeated, config, values, output, seeds=seeds, folds=folds)
         return repeated(out=out, allow_code=allow_code, dry_run=dry_run)
     if dry_run:
-        from mlprun.cli.plan import plan
-
-        document, tables = plan(api.load_config(config, *values, allow_code=allow_code))
+        document, tables = _plan(api.load_config(config, *values, allow_code=allow_code))
         output.result(*tables)
         return output.document(document)
     output.note(f"reading {config} ...")
@@ -166,6 +167,26 @@ def reproduce_command(
     _show_differences(made, output)
     if not made.equal and not (tolerance > 0 and made.largest <= tolerance):
         raise _not_reproduced(run, made)
+
+
+def _plan(config: "Config") -> tuple[dict[str, Any], list[Table]]:
+    """Return the JSON document and the tables of the plan. Raises what training would raise."""
+    experiment = evaluation.check_initial_weights(Experiment.of(config))
+    engine, why = engines.choose(experiment, config.engine)
+    where = devices.resolve(config.device)
+    engine.initial_state(experiment)  # fails as training would, as for a weights file of other shapes
+    counts = {split: len(experiment.rows(split, epoch=0)) for split in SPLITS}
+    described, table = metrics.layers_table(experiment.layers())
+    document = {
+        "config": config.model_dump(mode="json"),
+        "engine": {"name": engine.name, "why": why},
+        "device": where,
+        "rows": counts,
+        "layers": described,
+        "parameters": sum(row["parameters"] for row in described),
+    }
+    rows = Table(("split", "rows"), list(counts.items()), f"data: {config.dataset.name}")
+    return document, [rows, table]
 
 
 def follow(training: "partial[Run]", output: Output, *, live: bool) -> None:

@@ -8,7 +8,7 @@ from typer import Option
 
 from mlprun import api, figures
 from mlprun.cli.options import AllowCode, Configs, Force, Plot, check_writable, save
-from mlprun.cli.terminal import Output, Table
+from mlprun.cli.terminal import Output, Table, plural
 from mlprun.cli.validate import divide
 from mlprun.errors import CheckFailedError, UsageError
 
@@ -106,7 +106,7 @@ def _raise_if_failed(results: Mapping[str, "Verification"]) -> None:
 
 def _report(config: str, result: "Verification") -> Iterator[str | Table]:
     """Lines and tables about one config."""
-    yield f"{config}: {_plural(result.steps, 'step')} ({_plural(result.epochs, 'epoch')})"
+    yield f"{config}: {plural(result.steps, 'step')} ({plural(result.epochs, 'epoch')})"
     if result.epochs < result.requested_epochs:
         yield (
             f"not {result.requested_epochs} epochs: after these, rounding alone moves torch's float32 by a "
@@ -140,7 +140,7 @@ def _report(config: str, result: "Verification") -> Iterator[str | Table]:
 
 
 def _report_comparison(one: "ReferenceComparison") -> Iterator[str]:
-    name, epochs = one.reference.name, f"{_plural(one.rows, 'epoch')} in common"
+    name, epochs = one.reference.name, f"{plural(one.rows, 'epoch')} in common"
     sizes = f"largest difference {_short(one.difference)}, bound {_short(one.bound)}"
     if one.agrees:
         how = "to the digits written" if one.reference.margin.any() else f"in {one.reference.dtype}"
@@ -163,11 +163,6 @@ def _bound(one: "Difference") -> tuple[str, str]:
 
 def _verdict(one: "Difference | GradientCheck") -> str:
     return "yes" if one.agrees else "NO"
-
-
-def _plural(count: int, noun: str) -> str:
-    """`1 step`, `100 steps`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _short(value: float) -> str:

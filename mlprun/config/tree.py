@@ -17,6 +17,8 @@ Path = tuple[str | int, ...]
 
 MAX_DEPTH: Final = 100
 _MAX_TITLE: Final = 120
+_WIDTH: Final = 96
+"""characters of a line that are shown"""
 _LINE_BREAK: Final = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # where YAML's parsers count a new line
 _PLAIN_STRINGS: Final = frozenset(
     {"split", "init", "best", "penalty", "training", "early_stopping", "checkpoint"}
@@ -65,12 +67,12 @@ def dotted(path: Path) -> str:
     return ".".join(truncate(str(part), 80) for part in path)
 
 
-def excerpt(line: str, column: int, *, width: int = 96) -> str:
+def excerpt(line: str, column: int) -> str:
     """Return a source line and a caret under `column` (from 0); a long line is cut around the caret."""
     # one column for each character, and nothing that a terminal would act on
     shown = [c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in line]
-    start = max(0, min(column - width // 2, len(line) - width))
-    before, after = "".join(shown[start:column]), "".join(shown[column : start + width])
+    start = max(0, min(column - _WIDTH // 2, len(line) - _WIDTH))
+    before, after = "".join(shown[start:column]), "".join(shown[column : start + _WIDTH])
     wide = sum(unicodedata.east_asian_width(c) in "WF" for c in before)
     return f"  {before}{after.rstrip()}\n  {' ' * (len(before) + wide)}^"
 

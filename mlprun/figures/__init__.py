@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlprun.figures.chart import Axis, Bars, Chart, Line, Panel, Points
-    from mlprun.figures.comparison import OVERLAYS, agreement, overlay
+    from mlprun.figures.curves import OVERLAYS, agreement, overlay
     from mlprun.figures.figure import Figure, RunFigure, SweepFigure
     from mlprun.figures.parts import activation_grid, dataset_chart
     from mlprun.figures.registry import FORMATS, compute, format_of, make, run_figures
@@ -63,7 +63,7 @@ __all__ = [
 
 _MODULES = {
     "chart": ("Axis", "Bars", "Chart", "Line", "Panel", "Points"),
-    "comparison": ("OVERLAYS", "agreement", "overlay"),
+    "curves": ("OVERLAYS", "agreement", "overlay"),
     "figure": ("Figure", "RunFigure", "SweepFigure"),
     "parts": ("activation_grid", "dataset_chart"),
     "render": ("draw", "encode", "save"),

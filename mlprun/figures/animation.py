@@ -6,13 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from pydantic import Field
 
 from mlprun.figures import chart, style
 from mlprun.figures.chart import Axis, Chart, Panel, Points
 from mlprun.figures.classification import ConfusionMatrix
 from mlprun.figures.curves import loss_curves
-from mlprun.figures.figure import RunFigure, run_figures
+from mlprun.figures.figure import Features, RunFigure, run_figures
 from mlprun.figures.regions import PlaneFigure, surfaces
 from mlprun.figures.regression import PredictedAgainstTrue
 
@@ -38,7 +37,7 @@ class Animation(RunFigure):
     name: Literal["animation"] = "animation"
     formats = ("gif", "apng")
     is_default = False
-    features: tuple[str, str] | None = Field(None, description="two inputs for the axes")
+    features: Features = None
 
     def check(self, data: RunData) -> str | None:
         if len(data.snapshots) < FEWEST:

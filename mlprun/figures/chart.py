@@ -293,9 +293,9 @@ def horizontal(y: float, label: str = "", **look: Any) -> Line:
     return Line(np.array([-np.inf, np.inf]), np.array([y, y]), label, **{**style.GUIDE, **look})
 
 
-def vertical(x: float, label: str = "", **look: Any) -> Line:
+def vertical(x: float, **look: Any) -> Line:
     """A line from the lower edge of the panel to the upper."""
-    return Line(np.array([x, x]), np.array([-np.inf, np.inf]), label, **{**style.GUIDE, **look})
+    return Line(np.array([x, x]), np.array([-np.inf, np.inf]), **{**style.GUIDE, **look})
 
 
 def intervals(
@@ -338,12 +338,12 @@ def grid_of(
     return Chart(title, tuple(filter(None, details)), every, columns, height=tall, **options)
 
 
-def height_of(panel: Panel, *, columns: int = 1, width: float = style.PAGE, side: float = 0.9) -> float:
+def height_of(panel: Panel, *, columns: int, side: float) -> float:
     """The inches that an equal aspect makes a panel of a row high; `side` is what stands beside it."""
     (left, right), (bottom, top) = (axis.limits or (0.0, 1.0) for axis in (panel.x, panel.y))
     across, up = (right or 0.0) - (left or 0.0), (top or 0.0) - (bottom or 0.0)
     ratio = abs(up / across)
-    return float(np.clip((width - side) / columns * ratio, 0.4, 4.0))
+    return float(np.clip((style.PAGE - side) / columns * ratio, 0.4, 4.0))
 
 
 def evenly_spaced(count: int, most: int) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ under `extend:` is drawn beside ours.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -60,6 +60,12 @@ class RunFigure(Figure):
 
     def compute(self, data: RunData) -> Chart:
         raise NotImplementedError
+
+
+Features = Annotated[
+    tuple[str, str] | None,
+    Field(description="two inputs for the axes; by default the principal components of more than two"),
+]
 
 
 class NetworkFigure(RunFigure):

@@ -50,7 +50,7 @@ class NetworkDrawing(NetworkFigure):
 
     def compute(self, data: RunData) -> Chart:
         epoch, widths = self.epoch_of(data), _widths(data)
-        model, heights = data.models[epoch], [_heights(count) for count in widths]
+        model, heights = data.models[epoch], [1 - (np.arange(count) + 0.5) / count for count in widths]
         weights = [np.asarray(model[f"layers.{k}.weight"], np.float64) for k in range(len(widths) - 1)]
         largest = max(float(np.abs(one).max()) for one in weights) or 1.0
         widest = WIDTHS[1] * min(1.0, 32 / max(widths))
@@ -97,11 +97,6 @@ def _widths(data: RunData) -> list[int]:
         *(layer.units for layer in architecture.hidden_layers),
         architecture.outputs or 1,
     ]
-
-
-def _heights(count: int) -> Array:
-    """Where the units of a column are, the first on top."""
-    return 1 - (np.arange(count) + 0.5) / count
 
 
 def _edges(weights: list[Array], heights: list[Array]) -> Array:

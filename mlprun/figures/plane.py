@@ -62,6 +62,11 @@ class Plane:
         distances = np.linalg.norm(inputs - self.unproject(self.project(inputs)), axis=1)
         return np.asarray(FAINTEST + (1 - FAINTEST) * np.exp(-0.5 * (distances / self.spread) ** 2))
 
+    def grid(self, ends: Sequence[tuple[float, float]], count: int) -> Array:
+        """The inputs [count², D] at points between (left, right) and (bottom, top), the lowest row first."""
+        x, y = np.meshgrid(*(np.linspace(*side, count) for side in ends))
+        return self.unproject(np.column_stack([x.ravel(), y.ravel()]))
+
     def unproject(self, positions: Array) -> Array:
         """The inputs [N, D] at positions [N, 2] in the plane."""
         return np.asarray(self.origin + (positions - self.offset) @ self.embedding)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from mlprun.figures import chart, style
 from mlprun.figures.chart import Axis, Chart, ColorScale, HeatMap, Mark, Panel, Region
-from mlprun.figures.figure import NetworkFigure, RunFigure, run_figures
+from mlprun.figures.figure import Features, NetworkFigure, RunFigure, run_figures
 from mlprun.figures.rows import (
     class_label,
     limits_of,
@@ -43,9 +43,7 @@ STRONGEST = 0.45
 class PlaneFigure(RunFigure):
     """Base of the figures of outputs all over a plane."""
 
-    features: tuple[str, str] | None = Field(
-        None, description="two inputs for the axes; by default the principal components of more than two"
-    )
+    features: Features = None
 
     def check(self, data: RunData) -> str | None:
         if data.has_tokens:
@@ -111,9 +109,8 @@ def surfaces(
     splits = tuple(name for name in data.splits if split in (None, name)) or data.splits
     rows = shown_rows(data, plane, splits, epochs[-1])
     ends = limits_of(rows)
-    grid = np.meshgrid(*(np.linspace(*side, GRID) for side in ends))
-    inputs = plane.unproject(np.column_stack([side.ravel() for side in grid]))
-    predicted = [data.predict(epoch, inputs.astype(data.experiment.dtype)) for epoch in epochs]
+    inputs = plane.grid(ends, GRID).astype(data.experiment.dtype)
+    predicted = [data.predict(epoch, inputs) for epoch in epochs]
     outputs = [np.asarray(one.outputs, np.float64).reshape(GRID, GRID, -1) for one in predicted]
     extent, colors = (*ends[0], *ends[1]), None
     if classes is not None and outputs[0].shape[2] > 1:

@@ -8,12 +8,13 @@ import numpy as np
 
 from mlprun.figures import chart, style
 from mlprun.figures.chart import Axis, Chart, ColorScale, Line, Mark, Panel, Points, Polygons, Text
-from mlprun.figures.density import hexagons
 from mlprun.figures.figure import NetworkFigure, run_figures
 from mlprun.figures.style import SPLITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from mlprun.figures.chart import Array
     from mlprun.figures.run_data import RunData
@@ -24,6 +25,8 @@ HEXAGONS = 5000
 """rows from which on hexagons show how many there are, in place of points"""
 COUNTED = 200_000
 """rows of a split that are counted, at most"""
+ACROSS = 40
+"""hexagons beside one another"""
 
 
 class SplitPredictions(NamedTuple):
@@ -49,12 +52,13 @@ class SplitPredictions(NamedTuple):
         return [Points(x, y, color=SPLITS[self.split].color, size=size, opacity=0.7)]
 
     @property
-    def quality(self) -> str:
-        """R² and the root mean square error."""
+    def quality(self) -> Text:
+        """R² and the root mean square error, in the upper left corner."""
         error = self.predicted - self.true
         rmse, spread = float(np.sqrt(np.mean(error**2))), float(np.var(self.true))
         score = f"R² {style.format_mathtext(f'{1 - rmse**2 / spread:.3f}')}\n" if spread else ""
-        return f"{score}RMSE {style.format_mathtext(f'{rmse:.3g}')}"
+        text = f"{score}RMSE {style.format_mathtext(f'{rmse:.3g}')}"
+        return Text(np.array([-np.inf]), np.array([np.inf]), (text,), offset=(4, -3))
 
 
 class RegressionFigure(NetworkFigure):
@@ -110,8 +114,8 @@ class PredictedAgainstTrue(RegressionFigure):
             ticks = tuple(style.round_ticks(*ends, 4))
             x, y = (Axis(f"{word} {target}", limits=ends, ticks=ticks) for word in ("true", "predicted"))
             for one in splits:
-                text = Text(*CORNER, (one.quality,), offset=(4, -3))
-                marks = *one.marks(one.true, one.predicted, (ends, ends)), chart.diagonal(*ends, ""), text
+                points = one.marks(one.true, one.predicted, (ends, ends))
+                marks = *points, chart.diagonal(*ends, ""), one.quality
                 panels.append(Panel(marks, x, y, f"{one.split} ({one.total:,})", aspect="equal"))
         return chart.grid_of(
             f"Predicted and true values: {data.name}", self.details(data), panels, columns=len(splits),
@@ -136,8 +140,7 @@ class Residuals(RegressionFigure):
             edges, shares = np.linspace(*ends[1], BINS + 1), list[Line]()
             x, y = Axis(f"predicted {target}", limits=ends[0]), Axis(f"residual of {target}", limits=ends[1])
             for one, values in zip(splits, residuals, strict=True):
-                text = Text(*CORNER, (one.quality,), offset=(4, -3))
-                marks = *one.marks(one.predicted, values, ends), zero, text
+                marks = *one.marks(one.predicted, values, ends), zero, one.quality
                 panels.append(Panel(marks, x, y, f"{one.split} ({one.total:,})"))
                 heights = np.histogram(values, edges)[0] / max(1, len(values))
                 outline = np.array([0, *heights, 0]), np.append(edges[0], edges)
@@ -149,13 +152,38 @@ class Residuals(RegressionFigure):
         )  # fmt: skip
 
 
-CORNER = np.array([-np.inf]), np.array([np.inf])
-"""the upper left one of a panel"""
-
-
 def _with_room(some: Sequence[Array]) -> tuple[float, float]:
     """The ends of an axis of all these values."""
     values = np.concatenate(some)
     low, high = float(values.min()), float(values.max())
     room = (high - low) * 0.05 or 1.0
     return low - room, high + room
+
+
+class Hexagons(NamedTuple):
+    """The hexagons of a tiling with any points in them."""
+
+    corners: Array
+    """[C, 6, 2]"""
+    counts: NDArray[np.int64]
+    """[C] points in each"""
+    cells: NDArray[np.int64]
+    """[N] the hexagon of each point"""
+
+
+def hexagons(points: Array, ends: Sequence[tuple[float, float]]) -> Hexagons:
+    """Points [N, 2] in hexagons that are regular where (left, right) and (bottom, top) are of one length.
+
+    The middles are two grids of rectangles, one shifted by half a cell; a point belongs to the nearest.
+    Source: Carr et al. (1987), doi.org/10.1080/01621459.1987.10478445
+    """
+    low = np.array([side[0] for side in ends])
+    cell = np.array([(right - left) for left, right in ends]) / (ACROSS, ACROSS / np.sqrt(3))
+    places = (points - low) / cell
+    one, other = np.rint(places), np.floor(places) + 0.5
+    metric = np.array([1.0, 3.0])  # cells are sqrt(3) times as high as wide
+    is_other = (metric * (places - other) ** 2).sum(axis=1) < (metric * (places - one) ** 2).sum(axis=1)
+    middles = np.where(is_other[:, None], other, one)
+    kept, cells, counts = np.unique(middles, axis=0, return_inverse=True, return_counts=True)
+    corners = np.array([(0, 1 / 3), (0.5, 1 / 6), (0.5, -1 / 6), (0, -1 / 3), (-0.5, -1 / 6), (-0.5, 1 / 6)])
+    return Hexagons((kept[:, None] + corners) * cell + low, counts, cells.ravel())

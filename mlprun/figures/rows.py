@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import Field
 
 from mlprun.figures import chart, style
 from mlprun.figures.chart import (
@@ -21,7 +20,7 @@ from mlprun.figures.chart import (
     Region,
     Text,
 )
-from mlprun.figures.figure import NetworkFigure, RunFigure, run_figures
+from mlprun.figures.figure import Features, NetworkFigure, RunFigure, run_figures
 from mlprun.figures.style import SPLITS
 
 if TYPE_CHECKING:
@@ -49,9 +48,7 @@ class DataFigure(RunFigure):
     is_default = False
 
     name: Literal["data"] = "data"
-    features: tuple[str, str] | None = Field(
-        None, description="two inputs for the axes; by default the principal components of more than two"
-    )
+    features: Features = None
 
     def check(self, data: RunData) -> str | None:
         return None if data.splits else "there are no rows"

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from mlprun.experiment.preprocessing import Preprocessing
     from mlprun.figures.plane import Plane
     from mlprun.parts.metrics import Predictions
-    from mlprun.parts.network import Network
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
 
@@ -88,12 +87,6 @@ class RunData:
     def last(self) -> int:
         """The newest epoch that there is a network of."""
         return max(self.models)
-
-    @cached_property
-    def networks(self) -> dict[int, Network]:
-        """The modules by epoch, in the same order."""
-        alone = self.trained.alone
-        return {epoch: alone.filled_network(model) for epoch, model in self.models.items()}
 
     @property
     def best_or_last(self) -> int:

@@ -135,8 +135,8 @@ class WeightChanges(RunFigure):
     def compute(self, data: RunData) -> Chart:
         before, after = self.epochs or (min(data.models), data.best_or_last)
         for epoch in (before, after):
-            if epoch not in data.networks:
-                kept = ", ".join(map(str, list(data.networks)[:20]))
+            if epoch not in data.models:
+                kept = ", ".join(map(str, list(data.models)[:20]))
                 raise UsageError(
                     "--epochs",
                     f"no network was kept of epoch {epoch}",

@@ -15,7 +15,7 @@ from mlprun.analysis.diagnosis import Diagnosis, diagnose
 from mlprun.config import document
 from mlprun.errors import DataError, MlprunError, command_line, shell_path
 from mlprun.figures import style
-from mlprun.figures.comparison import run_labels
+from mlprun.figures.curves import run_labels
 from mlprun.parts import SPLITS
 from mlprun.parts.notation import inline
 from mlprun.report import svg

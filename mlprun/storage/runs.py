@@ -528,7 +528,7 @@ def resolve_latest(path: str) -> str:
     if name != LATEST:
         return path
     target = _linked_run(folder)
-    if target is not None and _is_run(os.path.join(folder, target)):
+    if target is not None and has_files(os.path.join(folder, target)):
         return os.path.join(folder, target)
     if target is None and files.kind(path) is not None:
         return path
@@ -640,11 +640,12 @@ def find(folder: str) -> list[RunFolder]:
     if LATEST in names and files.kind(os.path.join(folder, LATEST)) == "symbolic link":
         names.remove(LATEST)
     paths = (os.path.join(folder, name) for name in names if not name.startswith("."))
-    return [RunFolder(path) for path in sorted(paths, key=_natural) if _is_run(path)]
+    return [RunFolder(path) for path in sorted(paths, key=_natural) if has_files(path)]
 
 
-def _is_run(path: str) -> bool:
-    return all(files.kind(os.path.join(path, name)) == "file" for name in _NEEDED)
+def has_files(path: str, names: Sequence[str] = _NEEDED) -> bool:
+    """Return True if a folder has all of these files, by default those of every run."""
+    return all(files.kind(os.path.join(path, name)) == "file" for name in names)
 
 
 def _natural(path: str) -> tuple[str, int, str]:

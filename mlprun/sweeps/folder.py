@@ -188,7 +188,7 @@ def create(
 
 def is_sweep(path: str) -> bool:
     """Return True if a folder holds a sweep."""
-    return all(files.kind(os.path.join(path, name)) == "file" for name in _NEEDED)
+    return runs.has_files(path, _NEEDED)
 
 
 def open_sweep(path: str) -> SweepFolder:

@@ -119,7 +119,7 @@ def measure(given: argparse.Namespace) -> int:
 
 def subjects(name: str) -> tuple[str, list[Any], int]:
     """A workload's title, its experiments as `mlprun bench` measures them, and epochs between evaluations."""
-    from mlprun.cli.workloads import WORKLOADS, unlimited_epochs, workload
+    from mlprun.cli.measuring import WORKLOADS, unlimited_epochs, workload
 
     if name == COHORT:
         moons = next(text for title, text in WORKLOADS.items() if title.startswith("moons"))

@@ -22,7 +22,7 @@ import torch
 
 import mlprun
 from mlprun import schema
-from mlprun.cli.workloads import PlainLoop
+from mlprun.cli.measuring import PlainLoop
 from mlprun.engines.fused import FusedEngine
 from mlprun.experiment import Experiment
 from mlprun.sweeps import definition

@@ -27,7 +27,7 @@ def test_without_jax_a_line_says_what_to_install() -> None:
 
 
 def test_the_workloads_are_those_of_the_bench_command(script: Any) -> None:
-    from mlprun.cli.workloads import WORKLOADS
+    from mlprun.cli.measuring import WORKLOADS
 
     jax_scan = script("jax_scan")
     titles = [jax_scan.subjects(name)[0] for name in jax_scan.MUSTS if name != jax_scan.COHORT]

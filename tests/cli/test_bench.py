@@ -11,7 +11,7 @@ import torch
 
 from mlprun import engines, schema
 from mlprun.cli import main, measuring
-from mlprun.cli.workloads import STEPS_PER_EVALUATION, WORKLOADS, PlainLoop, unlimited_epochs, workload
+from mlprun.cli.measuring import STEPS_PER_EVALUATION, WORKLOADS, PlainLoop, unlimited_epochs, workload
 from mlprun.engines.torch import TorchEngine
 from mlprun.verification.trajectories import train
 

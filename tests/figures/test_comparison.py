@@ -10,7 +10,7 @@ import pytest
 
 from mlprun import api, figures
 from mlprun.errors import UsageError
-from mlprun.figures.comparison import PRECISIONS, RUNS, agreement, overlay
+from mlprun.figures.curves import PRECISIONS, RUNS, agreement, overlay
 from mlprun.figures.style import LineStyle
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ import mlprun.api as mlprun
 from mlprun import figures
 from mlprun.figures.chart import HeatMap, Line, Points, Region, Segments
 from mlprun.figures.landscape import GRID, Path, filter_normalized, train_loss
-from mlprun.figures.layers import gradients
-from mlprun.figures.units import dead_units, hidden_outputs
+from mlprun.figures.units import dead_units, gradients, hidden_outputs
 
 if TYPE_CHECKING:
     from mlprun.figures import Chart, RunData
@@ -47,7 +46,7 @@ def computed(kind: str, data: RunData, **options: Any) -> Chart:
 def of_torch(data: RunData, epoch: int, rows: np.ndarray) -> list[np.ndarray]:
     """What torch's modules pass on after each activation."""
     found: list[np.ndarray] = []
-    network = data.networks[epoch]
+    network = data.trained.alone.filled_network(data.models[epoch])
     handles = [
         one.register_forward_hook(lambda _module, _inputs, output: found.append(output.numpy()))
         for one in network.get_submodule("activations").children()
@@ -80,7 +79,9 @@ def test_a_map_is_a_units_activation_all_over_the_plane(deep: RunData) -> None:
     for cells, values in zip(maps, expected.T, strict=True):
         np.testing.assert_allclose(cells.values.ravel(), values / np.abs(values).max(), atol=1e-9)
     with torch.no_grad():
-        outputs = deep.networks[deep.best_or_last](torch.from_numpy(grid)).numpy()
+        outputs = deep.trained.alone.filled_network(deep.models[deep.best_or_last])(
+            torch.from_numpy(grid)
+        ).numpy()
     np.testing.assert_allclose(chart.marks(Region)[0].values.ravel(), outputs[:, 0], atol=1e-9)
 
 
@@ -92,7 +93,7 @@ def test_a_unit_is_dead_where_it_answers_alike_to_all_rows() -> None:
 def test_lines_of_the_network_are_its_weights(run_data: dict[str, RunData]) -> None:
     data = run_data["moons"]
     chart = computed("network", data)
-    state = data.networks[data.best_or_last].state_dict()
+    state = data.trained.alone.filled_network(data.models[data.best_or_last]).state_dict()
     weights = np.concatenate([state[f"layers.{k}.weight"].numpy().ravel() for k in range(2)])
     lines = {
         label: [mark for mark in chart.marks(Segments) if mark.label.startswith(label)] for label in "np"
@@ -115,7 +116,7 @@ def test_gradients_are_those_of_autograd_over_all_train_rows(tmp_path: Any) -> N
     architecture = {"hidden": [5, 4], "activation": "relu"}
     data = mlprun.train({**config, "architecture": architecture}, out=str(tmp_path)).figure_data
     rows, epoch = data.rows("train"), data.last
-    network = data.networks[epoch].train()
+    network = data.trained.alone.filled_network(data.models[epoch]).train()
     outputs = network(torch.from_numpy(rows.inputs))
     loss = torch.nn.functional.binary_cross_entropy(outputs, torch.from_numpy(rows.targets))
     (loss + 1e-2 * sum((weight**2).sum() for weight in network.weights())).backward()

@@ -18,10 +18,9 @@ from mlprun.errors import UsageError
 from mlprun.figures import curves
 from mlprun.figures.chart import Band, Bars, HeatMap, Line, Points, Polygons, Region, Text, evenly_spaced
 from mlprun.figures.classification import PrecisionRecall, RocCurve, reliability
-from mlprun.figures.density import hexagons
 from mlprun.figures.parts import activation_grid
 from mlprun.figures.regions import SHADES
-from mlprun.figures.regression import SplitPredictions
+from mlprun.figures.regression import SplitPredictions, hexagons
 from mlprun.figures.rows import ROWS
 from mlprun.figures.style import LineStyle
 from mlprun.parts.activations import activations
@@ -46,19 +45,18 @@ def by_label(chart: Chart, kind: type[Any] = Line) -> dict[str, Any]:
 
 def outputs_of(data: RunData, epoch: int, inputs: np.ndarray) -> np.ndarray:
     with torch.no_grad():
-        return data.networks[epoch](torch.from_numpy(inputs)).numpy()
+        return data.trained.alone.filled_network(data.models[epoch])(torch.from_numpy(inputs)).numpy()
 
 
 def test_the_networks_are_those_of_the_checkpoints(trained: dict[str, mlprun.Run]) -> None:
     run, data = trained["moons"], trained["moons"].figure_data
     best, last = (checkpoints.read(path) for path in (run.folder.best, run.folder.last))
-    assert list(data.networks) == sorted({0, 1, 2, 5, best.meta["epoch"], 8})
+    assert list(data.models) == sorted({0, 1, 2, 5, best.meta["epoch"], 8})
     assert data.best == best.meta["epoch"]
     for epoch, tensors in {data.best: best.under("model."), 8: last.under("model.")}.items():
-        state = data.networks[epoch].state_dict()
-        assert all(np.array_equal(state[name], array) for name, array in tensors.items())
+        assert all(np.array_equal(data.models[epoch][name], array) for name, array in tensors.items())
     start = data.experiment.network().state_dict()
-    assert all(torch.equal(start[name], value) for name, value in data.networks[0].state_dict().items())
+    assert all(np.array_equal(start[name], value) for name, value in data.models[0].items())
 
 
 @pytest.mark.parametrize("shape", ["moons", "odd", "two_targets", "hinge"])
@@ -376,7 +374,10 @@ def test_weights_are_those_of_both_networks_without_biases(run_data: dict[str, R
     names = ["layers.0.weight", "layers.1.weight"]
     for name, points in zip(names, chart.marks(Points), strict=True):
         for epoch, weights in zip((1, 5), (points.x, points.y), strict=True):
-            assert np.array_equal(weights, data.networks[epoch].state_dict()[name].numpy().ravel())
+            assert np.array_equal(
+                weights,
+                data.models[epoch][name].ravel(),
+            )
     with pytest.raises(UsageError, match="no network was kept of epoch 3"):
         computed("weight_changes", data, epochs=(0, 3))
     labels = computed("weights", run_data["symbols"]).panels[0].x.tick_labels
@@ -384,7 +385,7 @@ def test_weights_are_those_of_both_networks_without_biases(run_data: dict[str, R
     assert labels[0].startswith("embedding\n")
     few, many = (computed("weights", run_data[shape]) for shape in ("moons", "odd"))
     assert not few.marks(Band)
-    values = np.sort(data.networks[data.best].state_dict()["layers.0.weight"].numpy().ravel())
+    values = np.sort(data.models[data.best]["layers.0.weight"].ravel())
     np.testing.assert_array_equal(few.marks(Points)[1].y, values)
     (median,) = (line.y[0] for line in few.marks(Line)[2:3])
     assert median == pytest.approx(np.median(values), rel=1e-6)

@@ -18,7 +18,7 @@ from mlprun.sweeps.objective import LAST
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mlprun.analysis.comparisons import Correlation, Group, Pair
+    from mlprun.analysis.comparisons import Group, Pair
 
 SENTENCES = 6
 """maximum number of comparisons with a sentence; of more, the most significant"""
@@ -79,7 +79,10 @@ def compare_command(
     pairs = [] if by_many else compare(summary, settings or (), by)
     documents = {
         "comparisons": [_document(pair) for pair in pairs],
-        "correlations": [_correlation(one) for one in correlations],
+        "correlations": [
+            {"parameter": one.path, "metric": one.metric, **one.spearman._asdict(), "verdict": one.verdict}
+            for one in correlations
+        ],
     }
     output.document({"sweep": folder, "metric": summary.column.removeprefix(LAST), "of": of, **documents})
     for one in correlations:
@@ -122,10 +125,6 @@ def _table(pairs: Sequence[Pair], title: str) -> Table:
         effect = (one.effect, interval, one.adjusted, report_text.evidence(one))
         rows.append((*sides, size, pair.left_out, *effect))
     return Table(headings, rows, title)
-
-
-def _correlation(one: Correlation) -> Mapping[str, Any]:
-    return {"parameter": one.path, "metric": one.metric, **one.spearman._asdict(), "verdict": one.verdict}
 
 
 def _document(pair: Pair) -> Mapping[str, Any]:

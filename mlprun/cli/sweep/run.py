@@ -1,18 +1,21 @@
-"""`mlprun sweep run`: run or resume a sweep."""
+"""`mlprun sweep run`, which runs or resumes a sweep, and `mlprun train --seeds N`, `--folds N`."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from typer import Argument, Option
 
 from mlprun import api
+from mlprun.analysis.statistics import LEVEL, MIN_SAMPLE
+from mlprun.analysis.summary import describe_counts
 from mlprun.cli.options import AllowCode, DryRun, Out, Overrides  # noqa: TC001 -- Typer reads them
 from mlprun.cli.progress import Piece, ProgressReporter, clock
-from mlprun.cli.terminal import Output, duration
-from mlprun.errors import command_line
-from mlprun.sweeps.objective import test_data_warning
+from mlprun.cli.terminal import Output, Table, duration, plural
+from mlprun.errors import CheckFailedError, DivergedError, command_line, shell_path
+from mlprun.sweeps.objective import BAD, LAST, SOUND, test_data_warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 FIRST_SECONDS = 2.0
 """before the first progress line"""
+_LONGEST = 58
+"""characters of the config's name in that of a sweep over its seeds"""
 
 
 def run_command(
@@ -233,16 +238,16 @@ def plan_summary(plan: Plan, folder: str | None, done: int) -> str:
     document = plan_document(plan, folder, done)
     folds = f" × {document['folds']} folds" if document["folds"] else ""
     engines = ", ".join(
-        f"{_count(count, 'trial')} on the {name} engine" for name, count in document["engines"].items()
+        f"{plural(count, 'trial')} on the {name} engine" for name, count in document["engines"].items()
     )
     search, estimate = document["search"], document["estimate"]
-    rounds = f", proposed in {_count(search['rounds'], 'batch', 'batches')}" if search else ""
-    sizes = [_count(document["trials"], "trial"), _count(document["settings"], "setting")]
-    lines = [f"{sizes[0]}: {sizes[1]} × {_count(document['seeds'], 'seed')}{folds}{rounds}"]
+    rounds = f", proposed in {plural(search['rounds'], 'batch', 'batches')}" if search else ""
+    sizes = [plural(document["trials"], "trial"), plural(document["settings"], "setting")]
+    lines = [f"{sizes[0]}: {sizes[1]} × {plural(document['seeds'], 'seed')}{folds}{rounds}"]
     if document["rungs"]:
         lines.append(f"pruned after epochs {', '.join(map(str, document['rungs']))}")
     lines += _search_warning(plan)
-    lines.append(f"{engines} in {_count(document['cohorts'], 'cohort')}, {_count(document['cores'], 'core')}")
+    lines.append(f"{engines} in {plural(document['cohorts'], 'cohort')}, {plural(document['cores'], 'core')}")
     memory = f"{estimate['bytes_of_a_cohort'] / 1e6:.3g} MB of memory"
     lines.append(f"estimate: {duration(estimate['seconds'])}, {memory}")
     if folder is not None:
@@ -257,10 +262,6 @@ def progress_summary(folder: str, done: int, total: int) -> str:
     return f"resuming {folder}: {done:,} of {total:,} trials are complete"
 
 
-def _count(number: int, singular: str, plural: str = "") -> str:
-    return f"{number} {singular if number == 1 else plural or singular + 's'}"
-
-
 def _search_warning(plan: Plan) -> Iterator[str]:
     """Yield a warning if a search or pruner selects on test data."""
     search, description = plan.sweep.search, plan.description
@@ -269,3 +270,68 @@ def _search_warning(plan: Plan) -> Iterator[str]:
     objective, success = description.objective, description.success
     by = success["figure"] if objective["aggregate"] == "success" and success else objective["metric"]
     yield from test_data_warning(by, description.figures)
+
+
+def train_repeated(
+    config: str,
+    overrides: Sequence[str],
+    output: Output,
+    *,
+    seeds: int | None,
+    folds: int | None,
+    out: str,
+    allow_code: bool,
+    dry_run: bool,
+) -> None:
+    """Run a sweep over seeds, folds or both and show the mean of each metric; with `dry_run`, the plan."""
+    name = api.load_config(config, *overrides, allow_code=allow_code).name
+    unit = "seeds" if folds is None else "folds"
+    sweep = {"name": f"{name[:_LONGEST]}-{unit}", "base": config, "seeds": seeds or 1, "folds": folds}
+    if dry_run:
+        return show_plan(sweep, overrides, output, out=out, allow_code=allow_code)
+    swept = follow(sweep, overrides, output, out=out, allow_code=allow_code)
+    return _show_means(swept, seeds or 1, folds, output)
+
+
+def _show_means(sweep: Sweep, seeds: int, folds: int | None, output: Output) -> None:
+    names = [name for name in sweep.description.figures if not name.startswith(LAST)]
+    samples = {name: sweep.summary(name).lines[0].stats for name in names}
+    status, counts = sweep.status, sweep.summary().counts
+    of = "best" if any(one.best_epoch is not None for one in sweep.trials) else "last"
+    rows, figures = [], {}
+    for name, one in samples.items():
+        half = None if one.interval is None else (one.interval.high - one.interval.low) / 2
+        rows.append((name, one.mean, half, one.std, one.minimum, one.maximum))
+        figures[name] = {"n": one.n, "mean": one.mean, "deviation": one.std, "interval": one.interval}
+    head = {"sweep": sweep.path, "status": status.state, "seeds": seeds}
+    head |= {"folds": folds, "counts": dict(counts)} if folds else {"counts": dict(counts)}
+    output.document({**head, "seconds": status.seconds, "of": of, "metrics": figures})
+    unit = "fold" if folds and seeds == 1 else "seed"
+    sound = sum(counts[one] for one in SOUND)
+    if not sound:
+        _raise(sweep, unit)
+    if folds and seeds > 1:  # each seed counts once, with all of its folds
+        sound = max(one.n for one in samples.values())
+    title = f"{of} epoch, mean over {plural(sound, unit)}"
+    title += f" of {folds} folds" if folds and seeds > 1 else ""
+    if sound < MIN_SAMPLE:
+        title += f": an interval requires at least {MIN_SAMPLE}"
+    else:
+        title += f" with {100 * LEVEL:g}% interval"
+    output.result(Table(("metric", "mean", "±", "std", "min", "max"), rows, title))
+    for text in describe_counts(counts, BAD):
+        output.result(f"{text}: excluded from the means")
+    output.result(f"\n{status.total} trials in {status.seconds:.2f} s\nsweep folder: {sweep.path}")
+    output.result(f"next: {command_line('sweep show', sweep.path)}")
+
+
+def _raise(sweep: Sweep, unit: str) -> NoReturn:
+    """Raise the error of a sweep of which no seed or fold finished."""
+    epochs = [one.epochs or 0 for one in sweep.trials if one.status == "diverged"]
+    if epochs:
+        what = f"no {unit} finished: {len(epochs)} diverged after {max(epochs)} epochs or fewer"
+        remedy = f"{command_line('sweep show', sweep.path)} shows them; try a smaller learning rate"
+        raise DivergedError(sweep.path, what, remedy)
+    what, out = f"no {unit} finished: {sweep.trials[0].error}", os.path.dirname(sweep.path) or "."
+    command = f"{command_line('sweep run', sweep.folder.definition)} --retry-failed --out {shell_path(out)}"
+    raise CheckFailedError(sweep.path, what, f"to train them again: {command}")

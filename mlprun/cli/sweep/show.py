@@ -10,7 +10,7 @@ from typer import Option
 from mlprun.analysis import columns, report_text
 from mlprun.analysis.summary import describe_counts, summarize
 from mlprun.cli.options import Metric, Of, SweepPath  # noqa: TC001 -- Typer reads them
-from mlprun.cli.terminal import Output, Table
+from mlprun.cli.terminal import Output, Table, plural
 from mlprun.errors import command_line, shell_path
 from mlprun.parts.notation import inline
 from mlprun.sweeps.folder import open_sweep
@@ -85,7 +85,9 @@ def table(summary: Summary, lines: Sequence[ConfigurationSummary]) -> Table:
     if has_success := summary.description.success is not None:
         headings += ["success", "95% interval"]
     if has_pruned := any(line.pruned_at is not None for line in lines):
-        headings += ["pruned at", f"{_pruned_by(summary)} then"]
+        objective = summary.description.objective  # of the pruner, whichever metric is shown
+        by = "success" if objective["aggregate"] == "success" else objective["metric"]
+        headings += ["pruned at", f"{by} then"]
     rows = []
     for line in lines:
         row = [line.setting.id, *(_value(line.setting.values.get(path)) for path in names)]
@@ -100,12 +102,6 @@ def table(summary: Summary, lines: Sequence[ConfigurationSummary]) -> Table:
 
 def _of(summary: Summary) -> str:
     return "last" if summary.column.startswith(LAST) else "best"
-
-
-def _pruned_by(summary: Summary) -> str:
-    """The metric that a pruner uses, independent of the metric shown."""
-    objective = summary.description.objective
-    return "success" if objective["aggregate"] == "success" else str(objective["metric"])
 
 
 def _center(line: ConfigurationSummary, aggregate: str) -> tuple[str | float | None, ...]:
@@ -133,7 +129,7 @@ def _status_line(folder: str, status: SweepStatus, summary: Summary) -> str:
     ended = sum(counts.values()) - counts.get("pending", 0)
     parts = [status.state, f"{ended:,} of {total:,} trials"]
     parts += [f"{status.kept:,} more partially trained"] if status.kept else []
-    parts.append(f"{settings:,} setting{'' if settings == 1 else 's'}")
+    parts.append(plural(settings, "setting"))
     parts += describe_counts(counts, UNSOUND)
     return f"{folder}: {', '.join(parts)}"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from mlprun.analysis import pooling, statistics
+from mlprun.analysis import comparisons, statistics
 from mlprun.figures import style
 from mlprun.figures.chart import Axis, Chart, Line, Mark, Panel, Points, grid_of, intervals, joined, scale_of
 from mlprun.figures.figure import SweepFigure, sweep_figures
@@ -145,13 +145,13 @@ def _over_others(one: Dimension, known: Sequence[ConfigurationSummary]) -> Avera
 
     A value of which less than half of the trials are left has none.
     """
-    values: dict[int, Mapping[Hashable, pooling.Values]] = {
+    values: dict[int, Mapping[Hashable, comparisons.Values]] = {
         one.index(json.loads(value)): {others: line.values for others, line in lines.items()}
-        for value, lines in pooling.group_by_value(known, one.path).items()
+        for value, lines in comparisons.group_by_value(known, one.path).items()
     }
     every = {(others, seed) for value in values.values() for others, some in value.items() for seed in some}
     most = {k: value for k, value in values.items() if sum(map(len, value.values())) * 2 >= len(every)}
-    found = pooling.center_by_configuration(list(most.values()))
+    found = comparisons.center_by_configuration(list(most.values()))
     metrics: list[list[float]] = [[] for _ in one.levels]
     for k, means in zip(most, found.means, strict=True):
         metrics[k] = list(means.values())

@@ -10,7 +10,7 @@ import pytest
 import scipy.stats
 
 from mlprun import figures
-from mlprun.analysis import pooling
+from mlprun.analysis import comparisons
 from mlprun.figures import SweepData
 from mlprun.figures.sweeps.parameter import averages
 
@@ -113,11 +113,11 @@ def test_a_value_where_most_trials_diverged_has_no_mean_and_takes_nothing_away(t
 def test_without_holes_centered_metrics_are_pooled_ones() -> None:
     table = np.random.default_rng(0).normal(size=(3, 4, 5))
     values = [{str(c): dict(enumerate(row)) for c, row in enumerate(value)} for value in table]
-    plain, level = pooling.pool_by_seed(values), pooling.center_by_configuration(values)
+    plain, level = comparisons.pool_by_seed(values), comparisons.center_by_configuration(values)
     for one, other, value in zip(plain.means, level.means, table, strict=True):
         for means in (one, other):
             assert list(means.values()) == pytest.approx(list(value.mean(axis=0)))
-    assert pooling.center_by_configuration([{}, {}]).means == ({}, {})
+    assert comparisons.center_by_configuration([{}, {}]).means == ({}, {})
 
 
 def test_settings_that_were_drawn_are_what_intervals_are_over(sweeps: dict[str, SweepData]) -> None:

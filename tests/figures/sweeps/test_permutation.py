@@ -10,7 +10,7 @@ import pytest
 
 from mlprun.analysis.statistics import SampleStats
 from mlprun.analysis.summary import ConfigurationSummary
-from mlprun.figures.sweeps import permutation
+from mlprun.figures.sweeps import importance
 from mlprun.figures.sweeps.dimensions import dimension
 from mlprun.sweeps.schema import Configuration
 
@@ -82,14 +82,14 @@ def exceeds(case: str, repeats: int, effect: float, parameter: str = LAST) -> in
         settings = design(draw)
         lines = lines_of(settings, figures(settings, seeds, draw, effect))
         one = dimension(parameter, "x", [line.setting.values[parameter] for line in lines], "linear")
-        sums = permutation.sums_of_squares(parameter, levels_of(one, lines), lines)
-        found += int(sums[0] > permutation.null_threshold(sums) * (1 + 1e-9))
+        sums = importance.sums_of_squares(parameter, levels_of(one, lines), lines)
+        found += int(sums[0] > importance.null_threshold(sums) * (1 + 1e-9))
     return found
 
 
 @pytest.fixture
 def _few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(permutation, "PERMUTATIONS", permutation.MIN_PERMUTATIONS)
+    monkeypatch.setattr(importance, "PERMUTATIONS", importance.MIN_PERMUTATIONS)
 
 
 @pytest.mark.usefixtures("_few")
@@ -117,7 +117,7 @@ def test_the_threshold_is_the_95th_of_100_permutations_that_there_are() -> None:
     table = np.random.default_rng(1).normal(size=(6, 1)) + np.array([[0, 1, 5, 2, 3, 9]]).T
     lines = lines_of(settings, table)
     one = dimension(LAST, "l2", [1, 2, 3], "linear")
-    sums = permutation.sums_of_squares(LAST, levels_of(one, lines), lines)
+    sums = importance.sums_of_squares(LAST, levels_of(one, lines), lines)
     first, second = table.reshape(2, 3)
     every = []
     for left, right in product(permutations(first), permutations(second)):
@@ -126,7 +126,7 @@ def test_the_threshold_is_the_95th_of_100_permutations_that_there_are() -> None:
     assert set(np.round(sums, 9)) == set(np.round(every, 9))
     assert sums[0] == pytest.approx(every[0])
     assert np.isnan(
-        permutation.null_threshold(sums)
+        importance.null_threshold(sums)
     )  # one in six exchanges at the least is as good as the best
 
 
@@ -134,5 +134,5 @@ def test_there_is_no_threshold_where_values_cannot_be_exchanged() -> None:
     paired = [{FIRST: k, "b": "p", LAST: k} for k in range(8)]
     lines = lines_of(paired, np.random.default_rng(0).normal(size=(8, 3)))
     one = dimension(LAST, "l2", list(range(8)), "linear")
-    sums = permutation.sums_of_squares(LAST, levels_of(one, lines), lines)
-    assert np.isnan(permutation.null_threshold(sums))
+    sums = importance.sums_of_squares(LAST, levels_of(one, lines), lines)
+    assert np.isnan(importance.null_threshold(sums))

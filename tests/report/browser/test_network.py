@@ -79,7 +79,7 @@ def test_outputs_equal_torchs_for_every_activation(
     data = trained(tmp_path, dataset=BLOBS, architecture=architecture, engine="torch", training={"epochs": 0})
     inputs = 3 * np.random.default_rng(0).standard_normal((50, 2))
     with torch.no_grad():
-        expected = data.networks[0](torch.from_numpy(inputs)).numpy()
+        expected = data.trained.alone.filled_network(data.models[0])(torch.from_numpy(inputs)).numpy()
     np.testing.assert_allclose(forward(evaluate, data, 0, inputs), expected, rtol=0, atol=1e-12)
 
 
@@ -110,7 +110,7 @@ def test_outputs_equal_torchs_for_every_loss(
     )
     inputs = data.rows("test").inputs
     with torch.no_grad():
-        expected = data.networks[3](torch.from_numpy(inputs)).numpy()
+        expected = data.trained.alone.filled_network(data.models[3])(torch.from_numpy(inputs)).numpy()
     np.testing.assert_allclose(forward(evaluate, data, 3, inputs), expected, rtol=0, atol=1e-12)
 
 
