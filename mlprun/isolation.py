@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import os
 import re
 import sys
@@ -39,6 +38,11 @@ class _Loader(SourceFileLoader):
     """Executes a module that reads settings from files; those outside its own package appear empty."""
 
     def exec_module(self, module: ModuleType) -> None:
+        if self.name == _MATPLOTLIB:
+            import logging  # which no light command needs
+
+            # it warns about a home folder that is read-only, although a temporary folder serves as well
+            logging.getLogger(_MATPLOTLIB).setLevel(logging.ERROR)
         own = (os.path.dirname(self.path) + os.sep, "/proc/")
 
         def open_own(path: Any, *rest: Any, **options: Any) -> Any:
@@ -94,8 +98,6 @@ def isolate_command() -> None:
     """Isolate this process, which runs a command, from its working directory and environment."""
     _isolate(_MATPLOTLIB)
     os.environ["MPLBACKEND"] = "agg"  # figures are written to files
-    # it warns about a home folder that is read-only, although a temporary folder serves as well
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     for name in list(os.environ):
         if name.startswith(_DROPPED) and name != "POLARS_MAX_THREADS":
             del os.environ[name]

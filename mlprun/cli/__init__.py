@@ -7,6 +7,7 @@ gc.disable()  # imports create tens of thousands of objects, all of which stay
 try:
     from mlprun.cli.app import main
 finally:
+    gc.freeze()  # the first collection would look at all of them
     if _enabled:
         gc.enable()
 

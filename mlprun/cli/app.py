@@ -183,6 +183,7 @@ def quick_imports() -> Iterator[None]:
     """Import without numpy, without searching for pydantic plugins and without garbage collection."""
     import_lazily("numpy")
     import_lazily("mlprun.parts.torch_random", "cpu_capability", "drawing")  # whose constants need numpy
+    import_lazily("secrets")  # for pydantic's comparison of secrets
     import_lazily("importlib.metadata", "entry_points")  # for pydantic's search
     # which reads the metadata of every installed package
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")

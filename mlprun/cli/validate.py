@@ -6,7 +6,6 @@ from mlprun import files, schema
 from mlprun.cli.options import AllowCode, Configs
 from mlprun.cli.terminal import Output
 from mlprun.errors import ConfigError, MlprunError, UsageError
-from mlprun.sweeps.definition import is_sweep, read
 
 
 def validate_command(
@@ -63,11 +62,13 @@ def _failure(config: str, overrides: Sequence[str], *, allow_code: bool) -> Mlpr
         try:
             schema.load(config, overrides, allow_code=allow_code)
         except ConfigError:
-            if not is_sweep(config):
-                raise
-            from mlprun.sweeps.plan import Plan  # imports torch, which configs do not need
+            # which configs do not need
+            from mlprun.sweeps import definition
+            from mlprun.sweeps.plan import Plan
 
-            Plan(read(config, overrides), allow_code=allow_code)
+            if not definition.is_sweep(config):
+                raise
+            Plan(definition.read(config, overrides), allow_code=allow_code)
     except MlprunError as error:
         return error
     return None

@@ -129,7 +129,7 @@ class RunFailure:
 
 
 class Engine(Protocol):
-    """One way of executing steps, the base class of ours."""
+    """One way of executing steps."""
 
     name: str
 
@@ -138,16 +138,16 @@ class Engine(Protocol):
         ...
 
     def cohort_key(self, experiment: Experiment) -> Hashable:
-        """Return a key: runs with equal keys may share a cohort; by default all may."""
-        return self.name
+        """Return a key: runs with equal keys may share a cohort."""
+        ...
 
     def warm_up(self, experiment: Experiment, message: Callable[[str], None]) -> None:
         """Do what is done once before the first step; call `message` if the user has to wait for it."""
-        return None  # noqa: RET501 -- nothing by default; a body of a docstring alone is abstract
+        ...
 
     def initial_state(self, experiment: Experiment) -> State:
         """Return the state at epoch 0."""
-        return State(0, experiment.initial())
+        ...
 
     def gradients(self, experiment: Experiment, state: State, *, device: str) -> Arrays:
         """Return the gradient of `train_objective` on the first batch after `state`, before clipping.

@@ -19,7 +19,6 @@ from mlprun.engines import state_spec
 from mlprun.engines.contract import (
     Best,
     ChunkResult,
-    Engine,
     Improvement,
     Plateau,
     RunFailure,
@@ -32,7 +31,7 @@ from mlprun.parts.schedules import EpochSchedule, ReduceOnPlateau
 from mlprun.randomness import Purpose
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -331,13 +330,28 @@ class SequentialTrainer(EpochTrainer, Protocol):
 S = TypeVar("S", bound=SequentialTrainer)
 
 
-class SequentialEngine(Engine, Generic[S]):
+class SequentialEngine(Generic[S]):
     """Base of the engines that train their runs one after another, step by step."""
 
+    name: str
     trainer: Callable[[Experiment, State, str], S]
     """makes a live run that continues from a state, on a device"""
+    unsupported_reason: Callable[[Experiment], str | None]
     optimizer_spec: Callable[[Experiment, State], state_spec.OptimizerSpec | None]
     """what the optimizer keeps in a state; None if that is not known"""
+    evaluate: Callable[..., dict[str, dict[str, Any]]]
+    outputs: Callable[..., NDArray[Any]]
+
+    def cohort_key(self, experiment: Experiment) -> Hashable:
+        """Return the same key for every run: they are trained one after another."""
+        return self.name
+
+    def warm_up(self, experiment: Experiment, message: Callable[[str], None]) -> None:
+        """Nothing needs to be done."""
+
+    def initial_state(self, experiment: Experiment) -> State:
+        """Return the state at epoch 0."""
+        return State(0, experiment.initial())
 
     def gradients(self, experiment: Experiment, state: State, *, device: str) -> Arrays:
         """Return the gradient of the first step after `state`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import traceback
 from importlib import import_module
@@ -56,6 +55,8 @@ def _extend(path: str) -> str | None:
         return f"{path}: there is no such file of Python code; correct extend in the config"
     except FileError as error:
         return str(error)
+    import hashlib  # loads OpenSSL
+
     digest = hashlib.sha256(source).hexdigest()
     if (path, digest) in executed:
         return None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlprun.engines import state_spec
-from mlprun.engines.contract import ChunkResult, Engine, State
+from mlprun.engines.contract import ChunkResult, State
 from mlprun.engines.epoch_protocol import advance_run
 from mlprun.engines.evaluation import metrics_of, outputs_of
 from mlprun.engines.fused import support
@@ -25,7 +25,7 @@ from mlprun.engines.fused.run import EVALUATE, TRAIN, FusedRun
 from mlprun.experiment import SplitArrays, history_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -82,15 +82,23 @@ def _workspace(run: FusedRun) -> Workspace:
     return space
 
 
-class FusedEngine(Engine):
+class FusedEngine:
     """Numba kernels, compiled once per floating-point type and machine."""
 
     name = "fused"
     unsupported_reason = staticmethod(support.unsupported_reason)
 
+    def cohort_key(self, experiment: Experiment) -> Hashable:
+        """Return the same key for every run: kernels take each network as data."""
+        return self.name
+
     def warm_up(self, experiment: Experiment, message: Callable[[str], None]) -> None:
         """Load the kernels of an experiment; if they must be compiled first, say so."""
         compile_kernels([TRAIN, EVALUATE], experiment.config.training.dtype, message)
+
+    def initial_state(self, experiment: Experiment) -> State:
+        """Return the state at epoch 0."""
+        return State(0, experiment.initial())
 
     def gradients(self, experiment: Experiment, state: State, *, device: str) -> dict[str, NDArray[Any]]:
         """Return the gradient of the objective on the first batch after `state`, by parameter name.

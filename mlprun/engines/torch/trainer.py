@@ -249,9 +249,7 @@ class TorchEngine(protocol.SequentialEngine[TorchTrainer]):
 
     name = "torch"
     trainer = TorchTrainer
+    unsupported_reason = staticmethod(lambda _: None)
     optimizer_spec = staticmethod(optimizer_spec)
     evaluate = staticmethod(evaluate)
     outputs = staticmethod(outputs)
-
-    def unsupported_reason(self, experiment: Experiment) -> None:
-        """Return None."""
