@@ -87,7 +87,7 @@ class ConfusionMatrix(ClassFigure):
         return Chart(title, (details,), (panel,), width=min(size + 0.5, style.PAGE), height=size)
 
 
-def _confusion_panel(counts: NDArray[np.int64], names: tuple[str, ...]) -> Panel:
+def _confusion_panel(counts: NDArray[Any], names: tuple[str, ...]) -> Panel:
     """Cells of true classes down and predicted ones across."""
     count = len(names)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     Scores = NDArray[np.floating]
     Truth = NDArray[np.bool_]
+    Counts = Ints | Floats
+    """of rows, or the sums of their weights"""
 
 
 MEDIAN = 0.5
@@ -34,7 +36,8 @@ class Predictions:
     `outputs` is [N, K] after the output activation (log-probabilities already exponentiated, numbers already
     in the user's units); `targets` is [N] int64 class ids or [N, K] numbers; `probabilistic` says whether
     outputs are probabilities; with one output class 1 means output > `threshold`. With `levels` outputs are
-    quantiles of these levels, in rising order, of targets [N, 1].
+    quantiles of these levels, in rising order, of targets [N, 1]. `weights` [N] are those of the rows, None
+    for 1 each: as scikit-learn's `sample_weight`, weight 2 counts as two copies of a row.
     """
 
     outputs: NDArray[np.floating]
@@ -43,12 +46,34 @@ class Predictions:
     probabilistic: bool
     threshold: float = 0.5
     levels: tuple[float, ...] = ()
+    weights: Floats | None = None
 
     @property
     def points(self) -> NDArray[np.floating]:
         """[N, K] the number that is predicted of each target: an output, or the median of quantiles."""
         median = self.levels.index(MEDIAN) if MEDIAN in self.levels else 0
         return self.outputs[:, [median]] if self.levels else self.outputs
+
+    @property
+    def total(self) -> float:
+        """The number of rows, or the sum of their weights."""
+        return len(self.targets) if self.weights is None else float(self.weights.sum())
+
+    def sum(self, values: NDArray[Any]) -> Any:
+        """The weighted sum over rows of values [N] or [N, K]."""
+        return values.sum(axis=0) if self.weights is None else self.weights @ values
+
+    def mean(self, values: NDArray[Any]) -> Any:
+        """The weighted mean over rows of values [N] or [N, K]."""
+        return values.mean(axis=0) if self.weights is None else self.sum(values) / self.total
+
+    def with_weight(self) -> Predictions:
+        """The rows whose weight is not 0."""
+        if self.weights is None or self.weights.all():
+            return self
+        kept = self.weights > 0
+        rows = {name: getattr(self, name)[kept] for name in ("outputs", "targets", "weights")}
+        return replace(self, **rows)
 
     @cached_property
     def labels(self) -> Ints:
@@ -84,9 +109,10 @@ class Metric(Part):
             return f"{self.name} is of two classes and these targets have {len(info.classes)}; use accuracy"
         return None
 
-    def compute(self, predictions: Predictions) -> float | list[list[int]]:
-        """The value; nan where it is not defined for these rows."""
-        return self.compute_rows(predictions) if len(predictions.targets) else math.nan
+    def compute(self, predictions: Predictions) -> float | list[list[float]]:
+        """The value; nan where it is not defined for these rows. Rows of weight 0 do not count."""
+        counted = predictions.with_weight()
+        return self.compute_rows(counted) if len(counted.targets) else math.nan
 
     def compute_rows(self, predictions: Predictions) -> float:
         """The value for at least one row; nan where it is not defined."""
@@ -99,12 +125,17 @@ metrics: Registry[Metric] = Registry("metric", "metrics")
 Average = Literal["auto", "binary", "macro", "micro", "weighted"]
 
 
-def confusion(predictions: Predictions) -> Ints:
-    """[C, C] counts of rows: true class by predicted class."""
+def confusion(predictions: Predictions) -> Counts:
+    """[C, C] counts of rows, or sums of their weights: true class by predicted class."""
     # an output may speak of a class that no row has
     count = max(len(predictions.classes or ()), predictions.outputs.shape[1], 2)
     cells = np.asarray(predictions.targets, np.int64) * count + predictions.labels
-    return np.bincount(cells, minlength=count * count).reshape(count, count)
+    return np.bincount(cells, predictions.weights, minlength=count * count).reshape(count, count)
+
+
+def _ratio(numerator: Counts, denominator: Counts) -> Floats:
+    """The quotients; 0 where the denominator is 0."""
+    return np.asarray(numerator / np.where(denominator > 0, denominator, 1))
 
 
 @metrics.register
@@ -115,7 +146,7 @@ class Accuracy(Metric):
     name: Literal["accuracy"] = "accuracy"
 
     def compute_rows(self, predictions: Predictions) -> float:
-        return float(np.mean(predictions.labels == predictions.targets))
+        return float(predictions.mean(predictions.labels == predictions.targets))
 
 
 @metrics.register
@@ -158,15 +189,15 @@ class _Averaged(Metric):
             average = "binary" if len(table) == 2 else "macro"
         if average == "micro":  # the same for all: each row that is missed by one class is taken by another
             return float(correct.sum() / table.sum())
-        values = self._per_class(correct, actual, predicted)
+        values = _ratio(*self._per_class(correct, actual, predicted))
         if average == "binary":
             return float(values[1])
         present = actual + predicted > 0
         weights = actual[present] if average == "weighted" else None
         return float(np.average(values[present], weights=weights))
 
-    def _per_class(self, correct: Ints, actual: Ints, predicted: Ints) -> Floats:
-        """The metric of each class, from its rows: rightly predicted as it, of it, and predicted as it."""
+    def _per_class(self, correct: Counts, actual: Counts, predicted: Counts) -> Any:
+        """Numerator and denominator of each class, from its rows: correct ones, its own, predicted as it."""
         raise NotImplementedError
 
 
@@ -176,8 +207,8 @@ class Precision(_Averaged):
 
     name: Literal["precision"] = "precision"
 
-    def _per_class(self, correct: Ints, actual: Ints, predicted: Ints) -> Floats:
-        return correct / np.maximum(predicted, 1)
+    def _per_class(self, correct: Counts, actual: Counts, predicted: Counts) -> Any:
+        return correct, predicted
 
 
 @metrics.register
@@ -186,8 +217,8 @@ class Recall(_Averaged):
 
     name: Literal["recall"] = "recall"
 
-    def _per_class(self, correct: Ints, actual: Ints, predicted: Ints) -> Floats:
-        return correct / np.maximum(actual, 1)
+    def _per_class(self, correct: Counts, actual: Counts, predicted: Counts) -> Any:
+        return correct, actual
 
 
 @metrics.register
@@ -199,20 +230,20 @@ class F1(_Averaged):
 
     name: Literal["f1"] = "f1"
 
-    def _per_class(self, correct: Ints, actual: Ints, predicted: Ints) -> Floats:
-        return np.asarray(2 * correct / np.maximum(actual + predicted, 1))
+    def _per_class(self, correct: Counts, actual: Counts, predicted: Counts) -> Any:
+        return 2 * correct, actual + predicted
 
 
 @metrics.register
 class ConfusionMatrix(Metric):
-    """Counts of rows by true class (lists) and predicted class (entries)."""
+    """Counts of rows, or sums of their weights, by true class (lists) and predicted class (entries)."""
 
     scalar = False
 
     name: Literal["confusion_matrix"] = "confusion_matrix"
 
-    def compute(self, predictions: Predictions) -> list[list[int]]:
-        counts: list[list[int]] = confusion(predictions).tolist()
+    def compute(self, predictions: Predictions) -> list[list[float]]:
+        counts: list[list[float]] = confusion(predictions).tolist()
         return counts
 
 
@@ -223,10 +254,10 @@ class _OfNumbers(Metric):
 
     def compute_rows(self, predictions: Predictions) -> float:
         truth = np.asarray(predictions.targets, np.float64)
-        return float(np.mean(self._per_target(predictions.points - truth, truth)))
+        return float(np.mean(self._per_target(predictions.points - truth, predictions)))
 
-    def _per_target(self, errors: Floats, truth: Floats) -> Any:
-        """[K] values from the errors [N, K] and the true numbers [N, K]."""
+    def _per_target(self, errors: Floats, predictions: Predictions) -> Any:
+        """[K] values from the errors [N, K]."""
         raise NotImplementedError
 
 
@@ -236,8 +267,8 @@ class MeanSquaredError(_OfNumbers):
 
     name: Literal["mse"] = "mse"
 
-    def _per_target(self, errors: Floats, truth: Floats) -> Any:
-        return (errors**2).mean(axis=0)
+    def _per_target(self, errors: Floats, predictions: Predictions) -> Any:
+        return predictions.mean(errors**2)
 
 
 @metrics.register
@@ -246,8 +277,8 @@ class RootMeanSquaredError(_OfNumbers):
 
     name: Literal["rmse"] = "rmse"
 
-    def _per_target(self, errors: Floats, truth: Floats) -> Any:
-        return np.sqrt((errors**2).mean(axis=0))
+    def _per_target(self, errors: Floats, predictions: Predictions) -> Any:
+        return np.sqrt(predictions.mean(errors**2))
 
 
 @metrics.register
@@ -256,8 +287,8 @@ class MeanAbsoluteError(_OfNumbers):
 
     name: Literal["mae"] = "mae"
 
-    def _per_target(self, errors: Floats, truth: Floats) -> Any:
-        return np.abs(errors).mean(axis=0)
+    def _per_target(self, errors: Floats, predictions: Predictions) -> Any:
+        return predictions.mean(np.abs(errors))
 
 
 @metrics.register
@@ -266,7 +297,7 @@ class MaxError(_OfNumbers):
 
     name: Literal["max_error"] = "max_error"
 
-    def _per_target(self, errors: Floats, truth: Floats) -> Any:
+    def _per_target(self, errors: Floats, predictions: Predictions) -> Any:
         return np.abs(errors).max(axis=0)
 
 
@@ -282,10 +313,11 @@ class R2(_OfNumbers):
 
     name: Literal["r2"] = "r2"
 
-    def _per_target(self, errors: Floats, truth: Floats) -> Any:
-        spread = ((truth - truth.mean(axis=0)) ** 2).sum(axis=0)
+    def _per_target(self, errors: Floats, predictions: Predictions) -> Any:
+        truth = np.asarray(predictions.targets, np.float64)
+        spread = predictions.sum((truth - predictions.mean(truth)) ** 2)
         spread[np.ptp(truth, axis=0) == 0] = math.nan  # rounding of the mean may leave a little
-        score = 1 - (errors**2).sum(axis=0) / spread
+        score = 1 - predictions.sum(errors**2) / spread
         score[np.abs(score) < 1e-14] = 0  # rounding: the mean itself scores 0, not -2e-16
         return score
 
@@ -308,7 +340,7 @@ class LogLoss(Metric):
         probabilities = predictions.probabilities
         of_truth = probabilities[np.arange(len(probabilities)), predictions.targets]
         step = float(np.finfo(probabilities.dtype).eps)
-        return float(-np.mean(np.log(np.clip(of_truth.astype(np.float64), step, 1 - step))))
+        return float(-predictions.mean(np.log(np.clip(of_truth.astype(np.float64), step, 1 - step))))
 
 
 @metrics.register
@@ -327,9 +359,10 @@ class Brier(Metric):
 
     def compute_rows(self, predictions: Predictions) -> float:
         probabilities = predictions.probabilities.astype(np.float64)
-        rows = len(probabilities)
-        probabilities[np.arange(rows), predictions.targets] -= 1
-        return float(np.sum(probabilities**2)) / (2 * rows if probabilities.shape[1] == 2 else rows)
+        probabilities[np.arange(len(probabilities)), predictions.targets] -= 1
+        squares, weights, total = probabilities**2, predictions.weights, predictions.total
+        summed = np.sum(squares if weights is None else squares * weights[:, None])
+        return float(summed) / (2 * total if probabilities.shape[1] == 2 else total)
 
 
 def _mean(predictions: Predictions, metric: Callable[[Ranking], float]) -> float:
@@ -339,35 +372,36 @@ def _mean(predictions: Predictions, metric: Callable[[Ranking], float]) -> float
         return math.nan
     of_two = len(predictions.classes or ()) <= 2
     scores = {1: outputs[:, -1]} if of_two else dict(enumerate(outputs.T))
-    values = [metric(rank(some, predictions.targets == number)) for number, some in scores.items()]
+    weights = predictions.weights
+    values = [metric(rank(some, predictions.targets == number, weights)) for number, some in scores.items()]
     defined = [value for value in values if not math.isnan(value)]
     return float(np.mean(defined)) if defined else math.nan
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Rows ranked by the score of one class: counts [T] of the rows above each threshold.
+    """Rows ranked by the score of one class: counts [T] (or weights) of the rows above each threshold.
 
     Entry 0 is the threshold that no row passes.
     """
 
-    true_positives: Ints
-    false_positives: Ints
+    true_positives: Counts
+    false_positives: Counts
 
     @property
-    def positives(self) -> int:
-        """Rows of the class."""
-        return int(self.true_positives[-1])
+    def positives(self) -> float:
+        """Rows of the class, or the sum of their weights."""
+        return float(self.true_positives[-1])
 
     @property
-    def negatives(self) -> int:
-        """Rows of other classes."""
-        return int(self.false_positives[-1])
+    def negatives(self) -> float:
+        """Rows of other classes, or the sum of their weights."""
+        return float(self.false_positives[-1])
 
     @property
     def roc(self) -> tuple[Floats, Floats]:
         """False and true positive rates."""
-        return self.false_positives / max(1, self.negatives), self.true_positives / max(1, self.positives)
+        return self.false_positives / (self.negatives or 1), self.true_positives / (self.positives or 1)
 
     @property
     def area(self) -> float:
@@ -382,8 +416,8 @@ class Ranking:
     def precision_recall(self) -> tuple[Floats, Floats]:
         """Recall and precision; where nothing is above the threshold, precision is 1."""
         above = self.true_positives + self.false_positives
-        precision = np.where(above > 0, self.true_positives / np.maximum(above, 1), 1.0)
-        return self.true_positives / max(1, self.positives), precision
+        precision = np.where(above > 0, _ratio(self.true_positives, above), 1.0)
+        return self.true_positives / (self.positives or 1), precision
 
     @property
     def average_precision(self) -> float:
@@ -393,13 +427,14 @@ class Ranking:
         return gained / self.positives if self.positives else math.nan
 
 
-def rank(scores: Scores, positive: Truth) -> Ranking:
+def rank(scores: Scores, positive: Truth, weights: Floats | None = None) -> Ranking:
     """The ranking of rows by `scores` [N], those of equal score together."""
     order = np.argsort(-scores, kind="stable")
     is_last = np.append(np.diff(scores[order]) != 0, True)[: len(scores)]  # of those with its score
     ends = np.flatnonzero(is_last)
-    right = np.cumsum(positive[order])[ends]
-    return Ranking(np.append(0, right), np.append(0, ends + 1 - right))
+    counts = np.ones(len(scores), np.int64) if weights is None else weights
+    right, wrong = (np.cumsum((side * counts)[order])[ends] for side in (positive, ~positive))
+    return Ranking(np.append(0, right), np.append(0, wrong))
 
 
 @metrics.register

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -26,6 +27,10 @@ def of_classes(outputs: object, targets: object, classes: int, **options: object
     return Predictions(np.asarray(outputs), np.asarray(targets), names, probabilistic=True, **options)
 
 
+def drawn_weights(draw: st.DrawFn, random: np.random.Generator, rows: int) -> np.ndarray | None:
+    return random.integers(1, 9, rows) / 4 if draw(st.booleans()) else None
+
+
 @st.composite
 def predicted_classes(draw: st.DrawFn, *, every_class: bool = False) -> Predictions:
     """Rounded probabilities, so that ties are common; two classes in one column or two."""
@@ -34,13 +39,13 @@ def predicted_classes(draw: st.DrawFn, *, every_class: bool = False) -> Predicti
     targets = random.integers(classes, size=rows)
     if every_class:
         targets[:classes] = np.arange(classes)
-    digits = draw(st.sampled_from([1, 2, 12]))
+    digits, weights = draw(st.sampled_from([1, 2, 12])), drawn_weights(draw, random, rows)
     if classes == 2 and draw(st.booleans()):
         outputs = random.random((rows, 1)).round(digits)
-        return of_classes(outputs, targets, 2)
+        return of_classes(outputs, targets, 2, weights=weights)
     # multiples of 2^-digits that sum to 1 exactly, as scikit-learn asks of probabilities
     counts = random.multinomial(2 ** (digits + 2), np.full(classes, 1 / classes), size=rows)
-    return of_classes(counts / 2 ** (digits + 2), targets, classes)
+    return of_classes(counts / 2 ** (digits + 2), targets, classes, weights=weights)
 
 
 @st.composite
@@ -48,7 +53,9 @@ def predicted_numbers(draw: st.DrawFn) -> Predictions:
     random = np.random.default_rng(draw(SEEDS))
     shape = draw(st.integers(2, 40)), draw(st.integers(1, 3))
     targets = random.normal(3, 2, shape)
-    return Predictions(targets + random.normal(0.1, 1, shape), targets, None, probabilistic=False)
+    weights = drawn_weights(draw, random, len(targets))
+    outputs = targets + random.normal(0.1, 1, shape)
+    return Predictions(outputs, targets, None, probabilistic=False, weights=weights)
 
 
 @st.composite
@@ -73,17 +80,23 @@ def close(value: float) -> object:
 
 @given(predicted_classes())
 def test_shares_of_right_classes_are_those_of_scikit_learn(p):
-    assert metric("accuracy").compute(p) == close(sk.accuracy_score(p.targets, p.labels))
+    assert metric("accuracy").compute(p) == close(sk.accuracy_score(p.targets, p.labels, sample_weight=p.weights))
     present = [c for c in range(len(p.classes)) if (p.targets == c).any()]
-    recalls = sk.recall_score(p.targets, p.labels, average=None, labels=present, zero_division=0)
+    recalls = sk.recall_score(
+        p.targets, p.labels, average=None, labels=present, zero_division=0, sample_weight=p.weights
+    )
     assert metric("balanced_accuracy").compute(p) == close(np.mean(recalls))
-    expected = sk.confusion_matrix(p.targets, p.labels, labels=range(len(p.classes)))
+    expected = sk.confusion_matrix(
+        p.targets, p.labels, labels=range(len(p.classes)), sample_weight=p.weights
+    )
     assert metric("confusion_matrix").compute(p) == expected.tolist()
 
 
 @given(predicted_classes(), st.sampled_from(["macro", "micro", "weighted"]))
 def test_averaged_figures_are_those_of_scikit_learn(p, average):
-    expected = sk.precision_recall_fscore_support(p.targets, p.labels, average=average, zero_division=0)
+    expected = sk.precision_recall_fscore_support(
+        p.targets, p.labels, average=average, zero_division=0, sample_weight=p.weights
+    )
     for name, value in zip(("precision", "recall", "f1"), expected[:3], strict=True):
         assert metric(name, average=average).compute(p) == close(value)
 
@@ -91,27 +104,37 @@ def test_averaged_figures_are_those_of_scikit_learn(p, average):
 @given(predicted_classes())
 def test_figures_are_of_class_one_for_two_classes_and_macro_for_more(p):
     average = "binary" if len(p.classes) == 2 else "macro"
-    expected = sk.precision_recall_fscore_support(p.targets, p.labels, average=average, zero_division=0)
+    expected = sk.precision_recall_fscore_support(
+        p.targets, p.labels, average=average, zero_division=0, sample_weight=p.weights
+    )
     for name, value in zip(("precision", "recall", "f1"), expected[:3], strict=True):
         assert metric(name).compute(p) == close(value)
 
 
 @given(predicted_classes(every_class=True))
 def test_figures_of_the_order_are_those_of_scikit_learn(p):
-    options = {} if len(p.classes) == 2 else {"multi_class": "ovr"}
-    assert metric("roc_auc").compute(p) == close(sk.roc_auc_score(p.targets, scores(p), **options))
+    weights = p.weights
+    if len(p.classes) == 2:
+        expected = sk.roc_auc_score(p.targets, scores(p), sample_weight=weights)
+    else:
+        expected = np.mean(
+            [sk.roc_auc_score(p.targets == c, s, sample_weight=weights) for c, s in enumerate(p.outputs.T)]
+        )
+    assert metric("roc_auc").compute(p) == close(expected)
     truth = p.targets if len(p.classes) == 2 else label_binarize(p.targets, classes=range(len(p.classes)))
-    assert metric("average_precision").compute(p) == close(sk.average_precision_score(truth, scores(p)))
+    expected = sk.average_precision_score(truth, scores(p), sample_weight=weights)
+    assert metric("average_precision").compute(p) == close(expected)
 
 
 @given(predicted_classes(every_class=True))
 def test_figures_of_probabilities_are_those_of_scikit_learn(p):
     labels = list(range(len(p.classes)))
-    assert metric("log_loss").compute(p) == close(sk.log_loss(p.targets, p.probabilities, labels=labels))
+    expected = sk.log_loss(p.targets, p.probabilities, labels=labels, sample_weight=p.weights)
+    assert metric("log_loss").compute(p) == close(expected)
     truth = np.eye(len(labels))[p.targets]
-    expected = np.mean((p.probabilities[:, 1] - p.targets) ** 2)
+    expected = np.average((p.probabilities[:, 1] - p.targets) ** 2, weights=p.weights)
     if len(labels) > 2:
-        expected = np.mean(np.sum((p.probabilities - truth) ** 2, axis=1))
+        expected = np.average(np.sum((p.probabilities - truth) ** 2, axis=1), weights=p.weights)
     assert metric("brier").compute(p) == close(expected)
 
 
@@ -133,10 +156,11 @@ def test_brier_of_two_classes_is_that_of_scikit_learn():
 
 @given(predicted_numbers())
 def test_figures_of_numbers_are_those_of_scikit_learn(p):
-    assert metric("mse").compute(p) == close(sk.mean_squared_error(p.targets, p.outputs))
-    assert metric("rmse").compute(p) == close(sk.root_mean_squared_error(p.targets, p.outputs))
-    assert metric("mae").compute(p) == close(sk.mean_absolute_error(p.targets, p.outputs))
-    assert metric("r2").compute(p) == close(sk.r2_score(p.targets, p.outputs))
+    weights = {"sample_weight": p.weights}
+    assert metric("mse").compute(p) == close(sk.mean_squared_error(p.targets, p.outputs, **weights))
+    assert metric("rmse").compute(p) == close(sk.root_mean_squared_error(p.targets, p.outputs, **weights))
+    assert metric("mae").compute(p) == close(sk.mean_absolute_error(p.targets, p.outputs, **weights))
+    assert metric("r2").compute(p) == close(sk.r2_score(p.targets, p.outputs, **weights))
     columns = zip(p.targets.T, p.outputs.T, strict=True)
     assert metric("max_error").compute(p) == close(np.mean([sk.max_error(t, o) for t, o in columns]))
 
@@ -243,3 +267,17 @@ def test_r2_of_the_mean_is_exactly_zero():
         truth = generator.normal(3, 2, (rows, 1))
         mean = np.broadcast_to(truth.mean(axis=0), truth.shape)
         assert metric("r2").compute(Predictions(mean, truth, None, probabilistic=False)) == 0
+
+
+@pytest.mark.parametrize("part", list(metrics), ids=lambda part: part.names()[0])
+@settings(max_examples=30)
+@given(data=st.data(), seed=SEEDS)
+def test_a_weight_counts_copies_of_a_row(part, data, seed):
+    p = data.draw(predicted_classes() if part.target == "classes" else predicted_numbers())
+    copies = np.random.default_rng(seed).integers(0, 4, len(p.targets))
+    copies[:2] = 1
+    rows = np.repeat(np.arange(len(copies)), copies)
+    copied = dataclasses.replace(p, outputs=p.outputs[rows], targets=p.targets[rows], weights=None)
+    weighted = dataclasses.replace(p, weights=copies.astype(np.float64))
+    one = part.model_validate({})
+    assert np.allclose(one.compute(weighted), one.compute(copied), rtol=1e-10, atol=1e-12, equal_nan=True)
