@@ -63,7 +63,7 @@ def row_order(config: Config, rows: int, epoch: int) -> NDArray[np.int64] | None
 def mean_loss(loss: Loss, differentiated: float, weight: float) -> float:
     """Return the mean that the history shows, from a loss value with its own reduction and scale."""
     unscaled = differentiated / loss.scale
-    return unscaled / weight if loss.reduction == "sum" else unscaled
+    return unscaled / (weight or 1.0) if loss.reduction == "sum" else unscaled
 
 
 class EpochTotals:
@@ -87,7 +87,7 @@ class EpochTotals:
         self._sums = self._sums[0] + loss * weight, self._sums[1] + objective * rows
         self._weight, self._rows = self._weight + weight, self._rows + rows
         first = len(self.logits) == 1
-        self.loss = loss if first else self._sums[0] / self._weight
+        self.loss = loss if first else self._sums[0] / (self._weight or 1.0)
         self.objective = objective if first else self._sums[1] / self._rows
 
 

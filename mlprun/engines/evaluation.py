@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlprun.engines.capabilities import entry, first_name
-from mlprun.engines.scratch.functions import ACTIVATIONS, LOSSES
+from mlprun.engines.scratch.functions import ACTIVATIONS, LOSSES, weighted_sum
 from mlprun.engines.scratch.tensor import Tensor
 from mlprun.experiment import compute_metrics, plain
 from mlprun.parts.activations import Identity
@@ -40,17 +40,19 @@ def outputs_of(experiment: Experiment, logits: Array) -> Array:
         return np.asarray(part.build()(torch.from_numpy(logits)).numpy())
 
 
-def loss_of(loss: Loss, logits: Array, outputs: Array, targets: Array) -> float:
-    """Return the mean that the history shows, of the logits or the outputs."""
-    values = logits if loss.activation else outputs
+def loss_of(loss: Loss, values: Array, targets: Array, weights: Array | None) -> float:
+    """Return the mean that the history shows, of the logits or the outputs, and the rows' weights [N]."""
     if _is_known(loss, LOSSES):
         with np.errstate(all="ignore"):
-            total = float(entry(LOSSES, loss)(Tensor(values), targets).sum().data)
-            return float(np.float64(total) / loss.weight(targets))
+            total = float(weighted_sum(entry(LOSSES, loss)(Tensor(values), targets), weights).data)
+            return float(np.float64(total) / loss.weight(targets, weights))
     import torch
 
+    tensors = (torch.from_numpy(array) for array in (values, targets))
     with torch.no_grad():
-        return plain(loss).build()(torch.from_numpy(values), torch.from_numpy(targets)).item()
+        if weights is None:
+            return plain(loss).build()(*tensors).item()
+        return plain(loss).build()(*tensors, torch.from_numpy(weights)).item()
 
 
 def metrics_of(
@@ -60,17 +62,20 @@ def metrics_of(
     outputs = outputs_of(experiment, logits)
 
     def mean(loss: Loss, targets: Array) -> float:
-        return loss_of(loss, logits, outputs, targets)
+        return loss_of(loss, logits if loss.activation else outputs, targets, rows.weights_of(loss))
 
-    return compute_metrics(experiment, outputs, rows.truth, rows.extra, mean, tables=tables)
+    options: dict[str, Any] = {"weights": rows.weights, "tables": tables}
+    return compute_metrics(experiment, outputs, rows.truth, rows.extra, mean, **options)
 
 
 def evaluate_logits(
     experiment: Experiment, logits: Array, rows: SplitArrays, *, tables: bool = False
 ) -> dict[str, Any]:
     """Return `loss`, then the metrics, of [N, K] logits and their rows."""
-    loss = loss_of(experiment.computed.loss, logits, outputs_of(experiment, logits), rows.targets)
-    return {"loss": loss, **metrics_of(experiment, logits, rows, tables=tables)}
+    loss = experiment.computed.loss
+    values = logits if loss.activation else outputs_of(experiment, logits)
+    mean = loss_of(loss, values, rows.targets, rows.weights_of(loss))
+    return {"loss": mean, **metrics_of(experiment, logits, rows, tables=tables)}
 
 
 def _is_known(part: Part, functions: Mapping[str, Any]) -> bool:

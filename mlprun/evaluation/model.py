@@ -114,8 +114,8 @@ class TrainedModel:
         return self._rows(path, targets=True)
 
     def _rows(self, path: str, *, targets: bool) -> Data:
-        vocabulary = self.config.architecture.vocabulary
-        return read_rows(path, self.preprocessing, targets=targets, vocabulary=vocabulary)
+        vocabulary, weight = self.config.architecture.vocabulary, getattr(self.config.dataset, "weight", None)
+        return read_rows(path, self.preprocessing, targets=targets, vocabulary=vocabulary, weight=weight)
 
     def evaluate_data(self, data: Data) -> dict[str, Any]:
         """`loss` and metrics of raw rows with known targets."""

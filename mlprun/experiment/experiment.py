@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from mlprun.experiment.preprocessing import Preprocessing
     from mlprun.parts.architectures import Architecture
-    from mlprun.parts.data import Array, Ints, Names
+    from mlprun.parts.data import Array, Floats, Ints, Names
     from mlprun.parts.datasets import Data
     from mlprun.parts.network import Network
     from mlprun.parts.part import LayerSummary, Part
@@ -67,18 +67,25 @@ class SplitArrays:
 
     `inputs` is [N, D] in the run's dtype or [N, T] int64 symbols; `targets` are encoded for the loss: [N, K]
     in the run's dtype or [N] int64, and in `extra` for each loss that is logged beside it; `truth` is what
-    metrics compare with: [N] class ids or [N, K] numbers in the user's units.
+    metrics compare with: [N] class ids or [N, K] numbers in the user's units. `weights` are those of the
+    rows, [N] float64, or None for 1 each.
     """
 
     inputs: Array
     targets: Array
     extra: tuple[Array, ...]
     truth: Array
+    weights: Floats | None = None
 
     def take(self, rows: Ints | slice) -> SplitArrays:
         """Return some of the rows; those at indices in arrays of their own."""
         extra = tuple(targets[rows] for targets in self.extra)
-        return SplitArrays(self.inputs[rows], self.targets[rows], extra, self.truth[rows])
+        weights = None if self.weights is None else self.weights[rows]
+        return SplitArrays(self.inputs[rows], self.targets[rows], extra, self.truth[rows], weights)
+
+    def weights_of(self, loss: Loss) -> Floats | None:
+        """[N] what the losses of rows are multiplied by, for the loss or one of those in `extra`."""
+        return loss.row_weights(self.truth, self.weights)
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -136,6 +143,11 @@ class Experiment:
         rows = len(self.fixed["train"])
         if not rows:
             raise UsageError("dataset.split.train", "no rows to train on", "give train a larger share")
+        for split, arrays in self.fixed.items():
+            if len(arrays) and arrays.weights is not None and not arrays.weights.any():
+                where = getattr(config.dataset, "path", "dataset")
+                remedy = "give some of them a positive one, or divide the rows otherwise"
+                raise DataError(where, f"the weight of every {split} row is 0", remedy)
         if not self.has("dev") and (config.early_stopping is not None or config.schedule.plateau):
             which = "early_stopping" if config.early_stopping is not None else config.schedule.name
             raise UsageError(which, "watches dev metrics, and dev has no rows", "name some rows dev")
@@ -176,13 +188,13 @@ class Experiment:
     def _check_watched(self, config: Config) -> None:
         """Raise UsageError where the metric that chooses the best epoch is not a number on these dev rows."""
         named = config.best.metric
-        found = (part for part in config.metrics if f"dev_{part.name}" == named and isinstance(part, Metric))
-        metric, dev = next(found, None), self.fixed.get("dev")
-        if metric is None or not dev:
+        watched = (part for part in config.metrics if f"dev_{part.name}" == named)
+        metric, dev = next(watched, None), self.fixed.get("dev")
+        if not isinstance(metric, Metric) or not dev:
             return
         outputs = np.zeros((len(dev), config.architecture.outputs or 1))
         with np.errstate(all="ignore"):
-            value = metric.compute(self.predictions(outputs, dev.truth))
+            value = metric.compute(self.predictions(outputs, dev.truth, dev.weights))
         if isinstance(value, float) and np.isnan(value):
             what = f"{named} is not a number on {plural(len(dev), 'dev row')} with these targets"
             remedy = "give dev other rows, or watch another metric, such as dev_loss"
@@ -229,7 +241,8 @@ class Experiment:
         targets = self.preprocessing.transform_targets(data, chosen, self.dtype)
         losses = (self.config.loss, *(part for part in self.config.metrics if isinstance(part, Loss)))
         encoded, *extra = (_encoded(loss, targets, self.classes, self.dtype) for loss in losses)
-        return SplitArrays(inputs, encoded, tuple(extra), np.asarray(data.targets[chosen]))
+        weights = None if data.weights is None else data.weights[chosen]
+        return SplitArrays(inputs, encoded, tuple(extra), np.asarray(data.targets[chosen]), weights)
 
     def inputs(self, data: Data, indices: Ints | None = None) -> Array:
         """Only the inputs of raw rows: [N, width] in the run's dtype, or [N, T] int64 symbols."""
@@ -300,12 +313,12 @@ class Experiment:
         digest = hashlib.sha256()
         for name, rows in self.fixed.items():
             digest.update(name.encode())
-            for array in (rows.inputs, rows.targets):
+            for array in (rows.inputs, rows.targets, *(() if rows.weights is None else (rows.weights,))):
                 digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
-    def predictions(self, outputs: Array, truth: Array) -> Predictions:
-        """Outputs [N, K] and the truth of the same rows as metrics read them, in the user's units."""
+    def predictions(self, outputs: Array, truth: Array, weights: Floats | None = None) -> Predictions:
+        """Outputs [N, K], truth and weights of the same rows as metrics read them, in the user's units."""
         config = self.config
         output_kind = (config.architecture.output_activation or Identity()).output_kind
         if output_kind == "log_probabilities":
@@ -316,9 +329,8 @@ class Experiment:
             outputs = np.sort(restored.reshape(outputs.shape), axis=1)
         elif self.classes is None:
             outputs = self.preprocessing.restore(outputs)
-        return Predictions(
-            outputs, truth, self.classes, output_kind != "numbers", loss.threshold, loss.levels
-        )
+        is_probability = output_kind != "numbers"
+        return Predictions(outputs, truth, self.classes, is_probability, loss.threshold, loss.levels, weights)
 
 
 def history_metrics(config: Config) -> Names:
@@ -340,16 +352,18 @@ def compute_metrics(
     extra: Sequence[T],
     mean: Callable[[Loss, T], float],
     *,
+    weights: Floats | None = None,
     tables: bool = False,
 ) -> dict[str, Any]:
     """Metrics of [N, K] outputs and the truth of their rows, and what `mean` says of each loss among them.
 
-    `extra` has the targets of these losses; `tables` includes metrics that are no single number.
+    `extra` has the targets of these losses; `weights` [N] are those of rows; `tables` includes metrics that
+    are no single number.
     """
     targets = iter(extra)
     # a metric may overflow to infinity, as it does in torch: that is no reason for a warning
     with np.errstate(over="ignore", invalid="ignore"):
-        predictions = experiment.predictions(outputs, truth)
+        predictions = experiment.predictions(outputs, truth, weights)
         return {
             part.name: mean(part, next(targets)) if isinstance(part, Loss) else part.compute(predictions)
             for part in experiment.computed.metrics

@@ -26,14 +26,20 @@ STANDARD_INPUT = "-"
 
 
 def read_rows(
-    path: str, preprocessing: Preprocessing, *, targets: bool, vocabulary: int | None = None
+    path: str,
+    preprocessing: Preprocessing,
+    *,
+    targets: bool,
+    vocabulary: int | None = None,
+    weight: str | None = None,
 ) -> Data:
     """The rows of a table for the model that `preprocessing` belongs to; `-` is CSV or TSV on standard input.
 
     Columns may stand in any order and others are ignored. A text file of nothing but numbers may lack a
     header where the number of columns leaves no doubt; `Data.warnings` says so then, and of categories that
-    training did not meet. Without `targets` the targets are [N, 0]. Symbols are below `vocabulary`. Raises
-    DataError for missing columns, unknown labels and cells that cannot be read.
+    training did not meet. Without `targets` the targets are [N, 0]; with them the column `weight` has the
+    weights of rows, each 1 in a table without it. Symbols are below `vocabulary`. Raises DataError for
+    missing columns, unknown labels and cells that cannot be read.
     """
     source = _standard_input() if path == STANDARD_INPUT else Source.of(path)
     target_names = preprocessing.target_names if targets else ()
@@ -43,6 +49,12 @@ def read_rows(
     numbers = not targets and all(seen is None for seen in preprocessing.categories)
     sheet = read(source, header=header, text=text, numbers=numbers)
     _check_columns(sheet, header.names)
+    weights = None
+    if targets and weight is not None and weight in sheet.columns:
+        weights = columns.weights(next(sheet.take([weight])), sheet)
+    elif targets and weight is not None:
+        what = f"{source.name}: has no column {shown(weight)} of weights; each row counts once"
+        header.warnings = (*header.warnings, what)
     inputs = np.empty((sheet.rows, len(preprocessing.inputs)))
     categories: list[Names | None] = []
     for k, series in enumerate(sheet.take(preprocessing.input_names)):
@@ -55,6 +67,7 @@ def read_rows(
         target_names=target_names,
         classes=preprocessing.classes,
         categories=tuple(categories) if any(categories) else None,
+        weights=weights,
         imputed=preprocessing.imputed,
     )
     unseen = preprocessing.unseen(data, np.arange(sheet.rows), "rows")

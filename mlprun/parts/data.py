@@ -50,6 +50,8 @@ class Data:
     """per input column the category names, None for a numeric one; None when no column is categorical"""
     parts: NDArray[np.str_] | None = None
     """[N] the split named in each row (`split: {column: ...}`)"""
+    weights: Floats | None = None
+    """[N] the weight of each row in loss and metrics; None for 1 each"""
     imputed: bool = False
     """missing cells are allowed, here and in new rows; preprocessing fills them in"""
     warnings: tuple[str, ...] = ()

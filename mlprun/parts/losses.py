@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, field_validator
 
+from mlprun.errors import UsageError
 from mlprun.parts.part import NonNegativeFloat, Part, PositiveFloat, Registry
 
 if TYPE_CHECKING:
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from mlprun.parts.data import Array, DatasetInfo
+    from mlprun.parts.data import Array, DatasetInfo, Floats
 
-    LossFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+    LossFunction: TypeAlias = Callable[..., Tensor]
+    """of values and targets, and in a loss that `takes_weights` of the weights of rows"""
 
 
 class Loss(Part):
@@ -32,6 +34,7 @@ class Loss(Part):
     column, more are one-hot. `activation` names the output activation a loss implies: such a loss is computed
     stably from the values before it; a loss with None is computed from the network's outputs, whatever their
     activation. On any rows the sum is the mean times `weight(targets)`, so that batches add up to the whole.
+    With weights w of rows the mean of their losses is sum(w loss) / sum(w), and 0 where all weights are 0.
     """
 
     activation: ClassVar[str | None] = None
@@ -116,18 +119,36 @@ class Loss(Part):
         return self
 
     def build(self) -> LossFunction:
-        """A function (values [B, K], encoded targets) -> scalar: `scale` times the mean or the sum.
+        """A function (values [B, K], encoded targets, weights) -> scalar: `scale` times the mean or the sum.
 
-        It holds nothing that must be moved to a device. Shapes that differ are an AssertionError.
+        The weights of rows are [B], or None for 1 each. It holds nothing that must be moved to a device.
+        Shapes that differ are an AssertionError.
         """
         function, scale, takes_ids = self.function(), self.scale, self.takes_ids
+        per_row = self.model_copy(update={"reduction": "none"}).function()
 
-        def build(values: Tensor, targets: Tensor) -> Tensor:
+        def build(values: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
             require_equal_shapes(values, targets, takes_ids=takes_ids)
-            result = function(values, targets)
+            if weights is None:
+                result = function(values, targets)
+            else:
+                result = self._weighted(per_row(values, targets), targets, weights)
             return result if scale == 1.0 else scale * result
 
         return build
+
+    def _weighted(self, losses: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        """The sum or mean of `losses` [B] or [B, K] of rows with weights [B]."""
+        if len(losses.shape) not in (1, 2) or len(losses) != len(weights):
+            what = f"{self.name} is computed of all rows together, which have weights"
+            raise UsageError("loss", what, "let its function return [B, K] where reduction is none")
+        total = (losses.reshape(len(weights), -1) * weights.to(losses.dtype)[:, None]).sum()
+        return total if self.reduction == "sum" else total / (self.weight(targets, weights) or 1.0)
+
+    @property
+    def takes_weights(self) -> bool:
+        """Whether what `build` returns takes weights; that of user code need not."""
+        return type(self).build is Loss.build
 
     def function(self) -> LossFunction:
         """The function that `build` returns, before `scale` and without a check of shapes."""
@@ -139,12 +160,19 @@ class Loss(Part):
         return partial(getattr(functional, self.torch_name), reduction=self.reduction, **options)
 
     def reduced(self, values: Tensor) -> Tensor:
-        """The mean or the sum of values [B, K]."""
+        """The mean or the sum of values [B, K]; the values with reduction "none", of rows with weights."""
+        if self.reduction not in ("mean", "sum"):
+            return values
         return values.sum() if self.reduction == "sum" else values.mean()
 
-    def weight(self, targets: Tensor | Array) -> float:
-        """What the mean over encoded targets divides by: rows times outputs, unless rows are weighted."""
-        return float(math.prod(targets.shape))
+    def row_weights(self, truth: Array, weights: Floats | None) -> Floats | None:
+        """[N] what the losses of rows are multiplied by, of class ids [N] and the weights of rows or None."""
+        return weights
+
+    def weight(self, targets: Tensor | Array, weights: Tensor | Array | None = None) -> float:
+        """What the mean over encoded targets divides by: the sum of the rows' weights times outputs."""
+        rows = len(targets) if weights is None else float(weights.sum())
+        return float(rows * math.prod(targets.shape[1:]))
 
 
 losses: Registry[Loss] = Registry("loss", "losses")
@@ -219,11 +247,14 @@ class ClassLoss(Loss):
             return f"{given} for {describe(info)}; give {expected}, one for each class"
         return super().unsupported_reason(info, outputs)
 
-    def weight(self, targets: Tensor | Array) -> float:
+    def weight(self, targets: Tensor | Array, weights: Tensor | Array | None = None) -> float:
         if self.class_weights is None:
-            return float(len(targets))
+            return super().weight(targets, weights)
         ids = targets if isinstance(targets, np.ndarray) else targets.cpu().numpy()
-        return float(np.asarray(self.class_weights)[ids].sum())
+        own = np.asarray(self.class_weights)[ids]
+        if weights is not None:
+            own = own * (weights if isinstance(weights, np.ndarray) else weights.cpu().numpy())
+        return float(own.sum())
 
     def _torch_function(self, **options: object) -> LossFunction:
         import torch
@@ -438,6 +469,8 @@ class HuberLike(Regression):
         return self.model_copy(update={self.width: widths[0] if one else widths, "units": "standardized"})
 
     def function(self) -> LossFunction:
+        import torch
+
         width = getattr(self, self.width)
         if not isinstance(width, tuple):
             return self._torch_function(**{self.width: width})
@@ -445,6 +478,8 @@ class HuberLike(Regression):
 
         def function(values: Tensor, targets: Tensor) -> Tensor:
             parts = [one(values[:, [k]], targets[:, [k]]) for k, one in enumerate(columns)]
+            if self.reduction not in ("mean", "sum"):
+                return torch.cat(parts, dim=1)
             total = sum(parts[1:], parts[0])
             return total if self.reduction == "sum" else total / len(parts)
 

@@ -486,7 +486,7 @@ class Pinball(_OfQuantiles):
     def compute_rows(self, predictions: Predictions) -> float:
         errors = np.asarray(predictions.targets, np.float64) - predictions.outputs
         levels = np.array(predictions.levels)
-        return float(np.mean(np.maximum(levels * errors, (levels - 1) * errors)))
+        return float(np.mean(predictions.mean(np.maximum(levels * errors, (levels - 1) * errors))))
 
 
 @metrics.register
@@ -503,7 +503,7 @@ class Coverage(_OfQuantiles):
 
     def compute_rows(self, predictions: Predictions) -> float:
         truth, outputs = np.asarray(predictions.targets, np.float64)[:, 0], predictions.outputs
-        return float(np.mean((truth >= outputs[:, 0]) & (truth <= outputs[:, -1])))
+        return float(predictions.mean((truth >= outputs[:, 0]) & (truth <= outputs[:, -1])))
 
 
 @metrics.register
@@ -513,4 +513,4 @@ class IntervalWidth(_OfQuantiles):
     name: Literal["interval_width"] = "interval_width"
 
     def compute_rows(self, predictions: Predictions) -> float:
-        return float(np.mean(predictions.outputs[:, -1] - predictions.outputs[:, 0]))
+        return float(predictions.mean(predictions.outputs[:, -1] - predictions.outputs[:, 0]))

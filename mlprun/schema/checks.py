@@ -279,6 +279,17 @@ def _other_task(config: Config, info: DatasetInfo) -> str:
     return "; for a regression set dataset.task: numbers" if all(map(is_number, info.classes)) else ""
 
 
+@reads("dataset", "loss", "metrics")
+def losses_take_weights(config: Config) -> Iterator[Problem]:
+    """Require losses that can be weighed where rows have weights."""
+    parts = [((), config.loss), *(((index,), metric) for index, metric in enumerate(config.metrics or ()))]
+    for index, part in parts if isinstance(config.dataset, Table) and config.dataset.weight else ():
+        if isinstance(part, Loss) and not part.takes_weights:
+            what = f"{part.name} takes no weights of rows: its class defines build"
+            remedy = "define function instead, or remove dataset.weight"
+            yield Problem(("metrics" if index else "loss", *index), f"{what}; {remedy}")
+
+
 @reads("dataset", data=True)
 def positive_is_valid(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Require a positive class that is one of two."""

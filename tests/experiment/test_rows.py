@@ -292,3 +292,15 @@ def test_plain_numbers_are_read_without_polars(tmp_path, monkeypatch):
     monkeypatch.setattr(delimited, "_parse", None)
     data = read_rows(new(tmp_path, "x1,x0\n-1,2.5e-3\r\n3,4"), generated(None), targets=False)
     assert data.inputs.tolist() == [[0.0025, -1.0], [4.0, 3.0]]
+
+
+def test_new_rows_with_targets_have_weights(tmp_path):
+    _, fitted = trained(tmp_path, "size,w,kind\n1.5,1,rose\n2.5,2,iris\n", weight="w")
+    path = new(tmp_path, "size,w,kind\n1.5,0.5,rose\n2.5,3,iris\n")
+    assert read_rows(path, fitted, targets=True, weight="w").weights.tolist() == [0.5, 3]
+    assert read_rows(path, fitted, targets=False, weight="w").weights is None
+    without = read_rows(new(tmp_path, "size,kind\n1.5,rose\n"), fitted, targets=True, weight="w")
+    assert without.weights is None
+    assert without.warnings == (f"{tmp_path}/new.csv: has no column 'w' of weights; each row counts once",)
+    with pytest.raises(DataError, match=r"new\.csv:3: column 'w' is '-1\.0'; expected a weight"):
+        read_rows(new(tmp_path, "size,w,kind\n1,1,rose\n1,-1,rose\n"), fitted, targets=True, weight="w")

@@ -64,7 +64,8 @@ def predicted_quantiles(draw: st.DrawFn) -> Predictions:
     rows, levels = draw(st.integers(2, 40)), draw(st.sampled_from([(0.1, 0.5, 0.9), (0.25, 0.75)]))
     targets = random.normal(3, 2, (rows, 1)).round(1)
     outputs = np.sort(random.normal(3, 2, (rows, len(levels))).round(1), axis=1)
-    return Predictions(outputs, targets, None, probabilistic=False, levels=levels)
+    weights = drawn_weights(draw, random, rows)
+    return Predictions(outputs, targets, None, probabilistic=False, levels=levels, weights=weights)
 
 
 KINDS = {"classes": predicted_classes, "numbers": predicted_numbers, "quantiles": predicted_quantiles}
@@ -80,15 +81,15 @@ def close(value: float) -> object:
 
 @given(predicted_classes())
 def test_shares_of_right_classes_are_those_of_scikit_learn(p):
-    assert metric("accuracy").compute(p) == close(sk.accuracy_score(p.targets, p.labels, sample_weight=p.weights))
+    assert metric("accuracy").compute(p) == close(
+        sk.accuracy_score(p.targets, p.labels, sample_weight=p.weights)
+    )
     present = [c for c in range(len(p.classes)) if (p.targets == c).any()]
     recalls = sk.recall_score(
         p.targets, p.labels, average=None, labels=present, zero_division=0, sample_weight=p.weights
     )
     assert metric("balanced_accuracy").compute(p) == close(np.mean(recalls))
-    expected = sk.confusion_matrix(
-        p.targets, p.labels, labels=range(len(p.classes)), sample_weight=p.weights
-    )
+    expected = sk.confusion_matrix(p.targets, p.labels, labels=range(len(p.classes)), sample_weight=p.weights)
     assert metric("confusion_matrix").compute(p) == expected.tolist()
 
 
@@ -167,14 +168,17 @@ def test_figures_of_numbers_are_those_of_scikit_learn(p):
 
 @given(predicted_quantiles())
 def test_figures_of_quantiles_are_those_of_scikit_learn_and_of_their_definition(p):
-    truth = p.targets[:, 0]
-    losses = [sk.mean_pinball_loss(truth, p.outputs[:, k], alpha=level) for k, level in enumerate(p.levels)]
+    truth, weights = p.targets[:, 0], {"sample_weight": p.weights}
+    columns = zip(p.levels, p.outputs.T, strict=True)
+    losses = [sk.mean_pinball_loss(truth, column, alpha=level, **weights) for level, column in columns]
     assert metric("pinball").compute(p) == close(np.mean(losses))
-    inside = sum(low <= y <= high for y, (low, *_, high) in zip(truth, p.outputs, strict=True))
-    assert metric("coverage").compute(p) == close(inside / len(truth))
-    assert metric("interval_width").compute(p) == close(np.mean([row[-1] - row[0] for row in p.outputs]))
+    inside = [low <= y <= high for y, (low, *_, high) in zip(truth, p.outputs, strict=True)]
+    assert metric("coverage").compute(p) == close(np.average(inside, weights=p.weights))
+    widths = [row[-1] - row[0] for row in p.outputs]
+    assert metric("interval_width").compute(p) == close(np.average(widths, weights=p.weights))
     if 0.5 in p.levels:
-        assert metric("mae").compute(p) == close(sk.mean_absolute_error(truth, p.outputs[:, 1]))
+        expected = sk.mean_absolute_error(truth, p.outputs[:, 1], **weights)
+        assert metric("mae").compute(p) == close(expected)
 
 
 def test_class_one_is_strictly_above_the_threshold():
@@ -273,7 +277,7 @@ def test_r2_of_the_mean_is_exactly_zero():
 @settings(max_examples=30)
 @given(data=st.data(), seed=SEEDS)
 def test_a_weight_counts_copies_of_a_row(part, data, seed):
-    p = data.draw(predicted_classes() if part.target == "classes" else predicted_numbers())
+    p = data.draw(KINDS[part.target]())
     copies = np.random.default_rng(seed).integers(0, 4, len(p.targets))
     copies[:2] = 1
     rows = np.repeat(np.arange(len(copies)), copies)

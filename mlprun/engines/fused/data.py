@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from mlprun.parts.metrics import Predictions
+
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
@@ -24,6 +26,9 @@ class Fields(NamedTuple):
     """1 in rows, 0 in the padding of the last block"""
     classes: int
     weight: int
+    """what the loss of a row counts in the mean"""
+    sample_weight: int
+    """what a row counts in metrics"""
     constant: int
     size: int
     """numbers of a row"""
@@ -31,21 +36,23 @@ class Fields(NamedTuple):
 
 def fields_of(experiment: Experiment) -> Fields:
     """Return the fields of rows: classes if there are several outputs, others if the loss needs them."""
-    loss, outputs = experiment.config.loss, experiment.config.architecture.outputs
+    loss, outputs = experiment.computed.loss, experiment.config.architecture.outputs
     assert outputs is not None
-    mask = experiment.width + outputs
+    mask, weighted = experiment.width + outputs, experiment.fixed["train"].weights is not None
     needed = (
         experiment.classes is not None and outputs > 1,
         # the class is asked first: pydantic is slow to say that an option is missing
-        "class_weights" in type(loss).model_fields and getattr(loss, "class_weights", None) is not None,
+        weighted
+        or ("class_weights" in type(loss).model_fields and getattr(loss, "class_weights", None) is not None),
+        weighted,
         has_constant(loss),
     )
     offsets, size = [], mask + 1
     for present in needed:
         offsets.append(size * present)
         size += present
-    classes, weight, constant = offsets
-    return Fields(mask, classes, weight, constant, size)
+    classes, weight, sample_weight, constant = offsets
+    return Fields(mask, classes, weight, sample_weight, constant, size)
 
 
 def has_constant(loss: Loss) -> bool:
@@ -53,40 +60,46 @@ def has_constant(loss: Loss) -> bool:
     return type(loss).names()[0] == "kl_div"
 
 
-def target_columns(loss: Loss, targets: NDArray[Any], outputs: int) -> tuple[NDArray[Any], ...]:
+def target_columns(loss: Loss, rows: SplitArrays, outputs: int) -> tuple[NDArray[Any], ...]:
     """Return encoded targets as columns [N, K], and the weight [N] and constant [N] of each row.
 
     The mean divides by the sum of weights; constants are added to the loss and have no derivative. For cross
-    entropy a column is the weight of its class in the row: class weights and smoothing are part of it.
+    entropy a column is the weight of its class in the row: all weights and smoothing are part of it.
     """
-    rows = len(targets)
+    targets, count = rows.targets, len(rows)
     name, options = type(loss).names()[0], dict(loss)
-    weights, constants = np.full(rows, float(outputs)), np.zeros(rows)
+    given, constants = rows.weights_of(loss), np.zeros(count)
+    weights = np.ones(count) if given is None else given
     if name == "kl_div":
         columns = targets.astype(np.float64)
         logs = np.log(columns, out=np.zeros_like(columns), where=columns > 0)
-        return columns, weights, (columns * logs).sum(axis=1)
+        return columns * weights[:, None], weights, (columns * logs).sum(axis=1) * weights
     if name not in ("cross_entropy", "nll"):
-        return targets.reshape(rows, outputs), weights, constants
+        return targets.reshape(count, outputs), weights, constants
     class_weights = np.array(options.get("class_weights") or [1.0] * outputs)
     smoothing = float(options.get("label_smoothing", 0.0))
     columns = np.eye(outputs)[targets] * class_weights * (1 - smoothing) + class_weights * (
         smoothing / outputs
     )
-    return columns, class_weights[targets], constants
+    return columns * weights[:, None], class_weights[targets] * weights, constants
 
 
 def row_table(experiment: Experiment, rows: SplitArrays) -> NDArray[Any]:
     """Return rows with all their fields, row-major [N, fields] in the run's dtype."""
     outputs, fields = experiment.config.architecture.outputs, fields_of(experiment)
     assert outputs is not None
-    columns, weights, constants = target_columns(experiment.config.loss, rows.targets, outputs)
+    columns, weights, constants = target_columns(experiment.computed.loss, rows, outputs)
     table = np.ones((len(rows), fields.size), experiment.dtype)
     table[:, : experiment.width] = rows.inputs
     table[:, experiment.width : fields.mask] = columns
-    optional = ((fields.classes, rows.truth), (fields.weight, weights), (fields.constant, constants))
+    optional = (
+        (fields.classes, rows.truth),
+        (fields.weight, weights),
+        (fields.sample_weight, rows.weights),
+        (fields.constant, constants),
+    )
     for offset, values in optional:
-        if offset:
+        if offset and values is not None:
             table[:, offset] = values
     return table
 
@@ -112,8 +125,10 @@ def r2_denominators(experiment: Experiment, rows: SplitArrays | None, outputs: i
     if rows is None or experiment.classes is not None or not len(rows):
         return np.zeros(outputs)
     truth = np.asarray(rows.truth, np.float64).reshape(len(rows), -1)
+    counted = Predictions(truth, truth, None, probabilistic=False, weights=rows.weights).with_weight()
+    truth = np.asarray(counted.outputs, np.float64)
     with np.errstate(over="ignore", invalid="ignore"):  # R2 of numbers near the end of their range is nan
-        variation = np.sum((truth - truth.mean(axis=0)) ** 2, axis=0)
+        variation = counted.sum((truth - counted.mean(truth)) ** 2)
     variation[np.ptp(truth, axis=0) == 0] = np.nan
     return np.ascontiguousarray(output_units(experiment, outputs) ** 2 / variation)
 
@@ -136,7 +151,7 @@ def kernel_rows(
     """Return rows for kernels, row-major or `in_blocks`; they are made once for as long as the rows exist."""
     outputs, stride = experiment.config.architecture.outputs, layout.block_rows if in_blocks else 0
     arrays = _ARRAYS.setdefault(rows, {})
-    key = (experiment.config.loss, outputs, layout.lanes, stride, padded)
+    key = (experiment.computed.loss, outputs, layout.lanes, stride, padded)
     if key not in arrays:
         table = row_table(experiment, rows)
         arrays[key] = blocks(layout, table, padded=padded) if in_blocks else table.ravel()

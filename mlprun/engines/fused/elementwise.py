@@ -137,9 +137,10 @@ def keep_units(builder: Any, views: Any, words: Any, shape: Any, limits: Any) ->
 def sum_loss(builder: Any, code: Any, views: Any, vectors: Any, factor: Any, option: Any) -> Any:
     """Return the sum of a loss of one output over rows; write its derivative times `factor`.
 
-    `views` are outputs, targets, the mask of the rows that count, and the derivatives.
+    `views` are outputs, targets, the weights of rows, which are 0 for those that do not count, and the
+    derivatives.
     """
-    outputs, targets, mask, gradient = views
+    outputs, targets, weights, gradient = views
     option, scale = (broadcast(builder, outputs.type, number) for number in (option, factor))
     total = Variable(builder, outputs.type)
     total.clear()
@@ -148,9 +149,10 @@ def sum_loss(builder: Any, code: Any, views: Any, vectors: Any, factor: Any, opt
         assert loss.function is not None
         for i in loop(builder, vectors, outputs.type.count):
             value, slope = loss.function(outputs.load(i), targets.load(i), option)
-            counts = mask.load(i) > 0.0
-            gradient.store((slope * scale).where(counts, 0.0), i)
-            total.add(value.where(counts, 0.0))
+            weight = weights.load(i)
+            counts = weight > 0.0
+            gradient.store((slope * scale * weight).where(counts, 0.0), i)
+            total.add((value * weight).where(counts, 0.0))
 
     switch(builder, code, LOSSES[:CROSS_ENTROPY], case)
     return total.get().sum_as_double()
@@ -158,7 +160,10 @@ def sum_loss(builder: Any, code: Any, views: Any, vectors: Any, factor: Any, opt
 
 @lane_function(types.float64)
 def sum_cross_entropy(builder: Any, views: Any, shape: Any, factor: Any) -> Any:
-    """Return the cross entropy of softmax outputs and target distributions; otherwise as `sum_loss`."""
+    """Return the cross entropy of softmax outputs and target distributions; otherwise as `sum_loss`.
+
+    The targets of a row are multiplied by its weight already, and the third view is the mask.
+    """
     (logits, targets, mask, gradient), (outputs, vectors) = views, shape
     scale = broadcast(builder, logits.type, factor)
     total, largest, weight, losses, exponentials = (Variable(builder, logits.type) for _ in range(5))

@@ -66,10 +66,9 @@ def evaluate(run: Any, network: Any, data: Any, parameters: Any, space: Any) -> 
         if field > 0:
             for i in range(block.count):
                 weight += dev[block.start + field * stride + i]
-    if field == 0:
-        weight = float(count * run.weight_per_row)
+    weight = weight * run.weight_per_row if field > 0 else float(count * run.weight_per_row)
     metrics = space.metrics[space.metrics.shape[0] // 2 :]
-    compute_metrics(run, data, sums, (count, data.dev_r2), metrics)
+    compute_metrics(run, data, sums, (run.dev_weight, data.dev_r2), metrics)
     return total / weight
 
 
@@ -223,7 +222,7 @@ def train_epochs(
         state.epoch_objective, state.epoch_lr = state.objective_sum / count, lr
         if read:
             metrics = space.metrics[: space.metrics.shape[0] // 2]
-            compute_metrics(run, data, space.sums, (count, data.train_r2), metrics)
+            compute_metrics(run, data, space.sums, (run.train_weight, data.train_r2), metrics)
         status, dev = evaluate_epoch(run, network, data, state, parameters, space, due)
         if status == DIVERGED:
             return DIVERGED

@@ -46,7 +46,7 @@ def _dtype(integers: str, floats: str = "", *records: tuple[str, np.dtype[Any]])
 
 RUN = _dtype(
     # rows and their fields; offsets are in numbers of a row, 0 for what it lacks
-    "train_rows dev_rows inputs outputs fields class_field weight_field constant_field "
+    "train_rows dev_rows inputs outputs fields class_field weight_field sample_weight_field constant_field "
     # training
     "batch_size block_rows shuffle seed epochs evaluate_every log_every patience python_metrics "
     # loss and metrics: one of the constants above, the classes that are counted (1 for hits), and the index
@@ -55,6 +55,8 @@ RUN = _dtype(
     "optimizer plateau plateau_patience plateau_cooldown plateau_absolute "
     # flat arrays: see Layout
     "parameters transposed",
+    # the sums of the weights of rows, for metrics
+    "train_weight dev_weight "
     "lr scale l2 l1 clip_norm clip_value output_threshold target_threshold "
     "plateau_factor plateau_threshold plateau_min_lr plateau_eps",
 )

@@ -98,6 +98,13 @@ def _packed(space: Workspace) -> list[int]:
     return last[1]
 
 
+def _total(rows: SplitArrays | None) -> float:
+    """Return the sum of the rows' weights: their number where they have none."""
+    if rows is None or rows.weights is None:
+        return 0.0 if rows is None else len(rows)
+    return float(rows.weights.sum())
+
+
 class FusedRun:
     """A run between `open` and the last `advance`."""
 
@@ -152,6 +159,9 @@ class FusedRun:
             "fields": fields.size,
             "class_field": fields.classes,
             "weight_field": fields.weight,
+            "sample_weight_field": fields.sample_weight,
+            "train_weight": _total(self.experiment.fixed["train"]),
+            "dev_weight": _total(self.experiment.fixed.get("dev")),
             "constant_field": fields.constant,
             "batch_size": self.batch_size,
             "block_rows": layout.block_rows,
@@ -274,6 +284,7 @@ class FusedRun:
         count, record = len(rows) if keep else 0, self._evaluation_record
         outputs = np.zeros(count * self.outputs, self.layout.dtype)
         record["dev_rows"], record["python_metrics"] = len(rows), keep  # which keeps the outputs
+        record["dev_weight"] = _total(rows)
         dev = kernel_rows(self.experiment, rows, self.layout, in_blocks=True)
         r2 = r2_denominators(self.experiment, rows, self.outputs)
         data = self._data_table._replace(dev=kernel_table(dev), dev_r2=kernel_table(r2))

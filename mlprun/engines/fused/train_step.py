@@ -227,14 +227,15 @@ def block_loss(run: Any, layer: Any, values: Any, block: Any, scaling: Any) -> A
     outputs = Matrix(values, layer.values, block.stride, 1)
     gradient = Matrix(values, layer.delta, block.stride, 1)
     targets, mask = feature(block, run.inputs), feature(block, run.inputs + run.outputs)
+    weights = feature(block, run.weight_field) if run.weight_field > 0 else mask
     total = 0.0
-    if code == CROSS_ENTROPY:
+    if code == CROSS_ENTROPY:  # its targets contain the weights
         views = (outputs, targets, mask, gradient)
         total += sum_cross_entropy(views, (run.outputs, block.vectors), factor)
     else:
         for k in range(run.outputs):
             at = k * block.stride
-            views = (shift(outputs, at), shift(targets, at), mask, shift(gradient, at))
+            views = (shift(outputs, at), shift(targets, at), weights, shift(gradient, at))
             total += sum_loss(code, views, block.vectors, factor, options[k])
     if run.constant_field > 0:
         constant = feature(block, run.constant_field)
@@ -253,27 +254,39 @@ def predicted_class(run: Any, values: Any, outputs: Any, stride: Any) -> Any:
     return predicted
 
 
+@inlined
+def sample_weights(run: Any, block: Any) -> Any:
+    """Return where the weights of a block's rows in metrics start; those of the mask are 1."""
+    field = run.sample_weight_field if run.sample_weight_field > 0 else run.inputs + run.outputs
+    return feature(block, field).start
+
+
 @device_function
 def add_hits(run: Any, layer: Any, values: Any, block: Any, sums: Any) -> None:
-    """Add how many of a block's rows are correct, and how many there are."""
+    """Add the weights of a block's rows that are correct, and of all."""
     array, stride, hits, outputs = block.array, block.stride, 0.0, layer.values
+    weights, total = sample_weights(run, block), 0.0
     if run.sums == BINARY_HITS:
         targets = feature(block, run.inputs).start
         output_threshold, target_threshold = run.output_threshold, run.target_threshold
         for i in range(block.count):
-            hits += (values[outputs + i] > output_threshold) == (array[targets + i] > target_threshold)
+            hit = (values[outputs + i] > output_threshold) == (array[targets + i] > target_threshold)
+            hits += array[weights + i] if hit else 0.0
+            total += array[weights + i]
     else:
         classes = feature(block, run.class_field).start
         for i in range(block.count):
-            hits += predicted_class(run, values, outputs + i, stride) == array[classes + i]
+            hit = predicted_class(run, values, outputs + i, stride) == array[classes + i]
+            hits += array[weights + i] if hit else 0.0
+            total += array[weights + i]
     sums[0] += hits
-    sums[1] += block.count
+    sums[1] += total
 
 
 @device_function
 def add_counts(run: Any, layer: Any, values: Any, block: Any, sums: Any) -> None:
-    """Add a block's rows by class: those that are correct, those of the class, and those predicted as it."""
-    array, outputs, classes = block.array, layer.values, run.classes
+    """Add the weights of rows by class: of those that are correct, of the class, and predicted as it."""
+    array, outputs, classes, weights = block.array, layer.values, run.classes, sample_weights(run, block)
     targets, ids = feature(block, run.inputs).start, feature(block, run.class_field).start
     for i in range(block.count):
         if run.sums == BINARY_COUNTS:
@@ -282,9 +295,24 @@ def add_counts(run: Any, layer: Any, values: Any, block: Any, sums: Any) -> None
         else:
             predicted = predicted_class(run, values, outputs + i, block.stride)
             actual = int(array[ids + i])
-        sums[actual] += predicted == actual
-        sums[classes + actual] += 1.0
-        sums[2 * classes + predicted] += 1.0
+        weight = array[weights + i]
+        sums[actual] += weight if predicted == actual else 0.0
+        sums[classes + actual] += weight
+        sums[2 * classes + predicted] += weight
+
+
+@device_function
+def add_weighted_errors(run: Any, layer: Any, values: Any, block: Any, sums: Any) -> None:
+    """Do the same for rows with weights; a product with 1 could be contracted to another last digit."""
+    array, stride, count, weights = block.array, block.stride, run.outputs, sample_weights(run, block)
+    targets, outputs = feature(block, run.inputs).start, layer.values
+    for k in range(count):
+        for i in range(block.count):
+            weight = float(array[weights + i])
+            size = abs(float(values[outputs + k * stride + i]) - float(array[targets + k * stride + i]))
+            sums[k] += weight * (size * size)
+            sums[count + k] += weight * size
+            sums[2 * count + k] = max(sums[2 * count + k], size if weight > 0 else 0.0)
 
 
 @device_function
@@ -292,6 +320,9 @@ def add_errors(run: Any, layer: Any, values: Any, block: Any, sums: Any) -> None
     """Add a block's squared errors of each output, and for ERRORS the absolute ones and the largest."""
     array, stride, count = block.array, block.stride, run.outputs
     targets, outputs = feature(block, run.inputs).start, layer.values
+    if run.sample_weight_field > 0:
+        add_weighted_errors(run, layer, values, block, sums)
+        return
     for k in range(count):
         total, absolute, largest = 0.0, 0.0, sums[2 * count + k]
         for i in range(block.count):
@@ -380,7 +411,7 @@ def batch_weight(run: Any, rows: Any, count: Any) -> Any:
     total, stride, field = 0.0, run.block_rows, run.weight_field
     for i in range(count):
         total += rows[(i // stride * run.fields + field) * stride + i % stride]
-    return total
+    return total * run.weight_per_row
 
 
 set_scalars = scalars_function(OPTIMIZERS)
@@ -410,7 +441,7 @@ def train_step(run: Any, network: Any, state: Any, parameters: Any, space: Any, 
     rows, count, options, lr, read, outputs_start = batch
     values, gradient = space.values, space.gradient
     weight = batch_weight(run, rows, count)
-    factor = run.scale if run.sum_reduction == 1 else run.scale / weight
+    factor = run.scale if run.sum_reduction == 1 or weight == 0.0 else run.scale / weight
     code = run.loss if read else run.unread_loss
     last = network.layers[network.layers.shape[0] - 1]
     gradient[:] = 0

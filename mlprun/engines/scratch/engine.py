@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from mlprun.engines.capabilities import MLP, NETWORK, Capabilities, entry, function_options
-from mlprun.engines.scratch.functions import ACTIVATIONS, LOSSES, absolute
+from mlprun.engines.scratch.functions import ACTIVATIONS, LOSSES, absolute, weighted_sum
 from mlprun.engines.scratch.network import OPTIMIZERS, Embedding, Layer, Linear, RNNCell, Sequential, clipped
 from mlprun.engines.scratch.network import Slots as ParameterSlots
 from mlprun.engines.scratch.tensor import Array, Tensor
@@ -80,16 +80,18 @@ class Learner:
     def tensors(self, *, requires_grad: bool) -> dict[str, Tensor]:
         return {name: Tensor(array, requires_grad=requires_grad) for name, array in self.model.items()}
 
-    def summed(self, loss: Loss, logits: Tensor, targets: Array) -> Tensor:
+    def summed(self, loss: Loss, logits: Tensor, targets: Array, weights: Any = None) -> Tensor:
         """A loss before it is averaged, of the values before the output activation or after it."""
-        return entry(LOSSES, loss)(logits if loss.activation else self.activate(logits), targets).sum()
+        values = logits if loss.activation else self.activate(logits)
+        return weighted_sum(entry(LOSSES, loss)(values, targets), weights)
 
-    def differentiate(self, inputs: Array, targets: Array) -> LossAndGradients:
+    def differentiate(self, inputs: Array, targets: Array, weights: Any = None) -> LossAndGradients:
         """Forward through the network, the loss and the penalties, then all the way back."""
         tensors, loss = self.tensors(requires_grad=True), self.config.loss
         logits = network(self.config.architecture, tensors)(inputs)
-        total = self.summed(loss, logits, targets)
-        scaled = objective = (total if loss.reduction == "sum" else total / loss.weight(targets)) * loss.scale
+        total = self.summed(loss, logits, targets, weights)
+        divisor = 1.0 if loss.reduction == "sum" else loss.weight(targets, weights) or 1.0
+        scaled = objective = total / divisor * loss.scale
         for penalty in self.config.penalties:
             for weight in (tensor for name, tensor in tensors.items() if name.endswith("weight")):
                 objective = objective + PENALTIES[penalty.name](weight).sum() * penalty.coefficient

@@ -85,9 +85,10 @@ class NumpyTrainer:
         for batch in self._batches(rows):
             if stop():
                 return None
-            batch_result = self.learner.differentiate(batch.inputs, batch.targets)
+            weights = batch.weights_of(loss)
+            batch_result = self.learner.differentiate(batch.inputs, batch.targets, weights)
             self.learner.step(batch_result.gradients, lr)
-            weight = loss.weight(batch.targets)
+            weight = loss.weight(batch.targets, weights)
             mean = protocol.mean_loss(loss, batch_result.loss, weight)
             totals.add(batch_result.logits, mean, batch_result.objective, weight=weight, rows=len(batch))
         self.epoch += 1
@@ -96,7 +97,8 @@ class NumpyTrainer:
     def next_gradient(self) -> Arrays:
         """Return the gradient of the next step's objective by parameter name, before clipping."""
         batch = self._batches(self._ordered())[0]
-        return self.learner.differentiate(batch.inputs, batch.targets).gradients
+        weights = batch.weights_of(self.config.loss)
+        return self.learner.differentiate(batch.inputs, batch.targets, weights).gradients
 
     def train_metrics(self, totals: protocol.EpochTotals) -> dict[str, Any]:
         """Return the metrics and extra losses of the train rows during the epoch."""

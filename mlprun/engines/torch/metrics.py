@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mlprun.experiment import Experiment, SplitArrays
-    from mlprun.parts.data import Array
+    from mlprun.parts.data import Array, Floats
     from mlprun.parts.network import Network
 
 CHUNK = 65_536
@@ -29,25 +29,32 @@ _THREAD = threading.local()
 
 @dataclass(frozen=True)
 class SplitTensors:
-    """A split on its device; fields as in Rows, `truth` stays in NumPy."""
+    """A split on its device; fields as in Rows, `truth` and `weights` stay in NumPy."""
 
     inputs: Tensor
     targets: Tensor
     extra: tuple[Tensor, ...]
     truth: Array
+    weights: Floats | None = None
 
     @classmethod
     def of(cls, rows: SplitArrays, device: torch.device | str = "cpu") -> SplitTensors:
         """The rows as tensors; on the CPU they share the rows' memory."""
         extra = tuple(torch.from_numpy(targets).to(device) for targets in rows.extra)
         inputs, targets = torch.from_numpy(rows.inputs), torch.from_numpy(rows.targets)
-        return cls(inputs.to(device), targets.to(device), extra, rows.truth)
+        return cls(inputs.to(device), targets.to(device), extra, rows.truth, rows.weights)
+
+    def weights_of(self, loss: Loss) -> tuple[Tensor, ...]:
+        """What the losses of rows are multiplied by, [N] float64; empty where that is 1."""
+        weights = loss.row_weights(self.truth, self.weights)
+        return () if weights is None else (torch.from_numpy(weights).to(self.inputs.device),)
 
     def reordered(self, order: Array) -> SplitTensors:
         """The same rows in another order."""
         index = torch.from_numpy(order).to(self.inputs.device)
         extra = tuple(targets[index] for targets in self.extra)
-        return SplitTensors(self.inputs[index], self.targets[index], extra, self.truth[order])
+        weights = None if self.weights is None else self.weights[order]
+        return SplitTensors(self.inputs[index], self.targets[index], extra, self.truth[order], weights)
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -75,10 +82,12 @@ class MetricComputer:
 
         def mean(loss: Loss, targets: Tensor) -> float:
             with torch.no_grad():
-                return self._means[loss.name](before if loss.activation else outputs, targets).item()
+                values, weights = before if loss.activation else outputs, rows.weights_of(loss)
+                return self._means[loss.name](values, targets, *weights).item()
 
         array = outputs.cpu().numpy()
-        return compute_metrics(self._experiment, array, rows.truth, rows.extra, mean, tables=tables)
+        options: dict[str, Any] = {"weights": rows.weights, "tables": tables}
+        return compute_metrics(self._experiment, array, rows.truth, rows.extra, mean, **options)
 
     def evaluate(self, network: Network, rows: SplitTensors, *, tables: bool = False) -> dict[str, Any]:
         """`loss`, then the metrics, of a network on some rows; the network is left in evaluation mode."""
@@ -87,7 +96,7 @@ class MetricComputer:
         before = compute_logits(network, rows.inputs)
         with torch.no_grad():
             values = before if self._loss.activation else network.output_activation(before)
-            loss = self._plain(values, rows.targets).item()
+            loss = self._plain(values, rows.targets, *rows.weights_of(self._loss)).item()
         return {"loss": loss, **self.compute(network, before, rows, tables=tables)}
 
 

@@ -123,18 +123,19 @@ class TorchTrainer:
 
     def _batches(self, lr: float, stop: StopCondition) -> protocol.EpochTotals | None:
         rows = self._ordered()
-        totals = protocol.EpochTotals(rows, lr)
+        totals, part = protocol.EpochTotals(rows, lr), self.config.loss
+        tensors = (rows.inputs, rows.targets, *rows.weights_of(part))
         for step, start in enumerate(range(0, len(rows), self.batch)):
             if stop():
                 return None
-            inputs, targets = rows.inputs, rows.targets
+            batch = tensors
             if self.batch < len(rows):
-                inputs, targets = inputs[start : start + self.batch], targets[start : start + self.batch]
-            self._draw_dropout(step, len(inputs))
-            logits, loss, objective = self._step(inputs, targets)
-            weight = self.config.loss.weight(targets)
-            mean = protocol.mean_loss(self.config.loss, loss, weight)
-            totals.add(logits, mean, objective, weight=weight, rows=len(inputs))
+                batch = tuple(tensor[start : start + self.batch] for tensor in tensors)
+            self._draw_dropout(step, len(batch[0]))
+            logits, loss, objective = self._step(*batch)
+            weight = part.weight(*batch[1:])
+            mean = protocol.mean_loss(part, loss, weight)
+            totals.add(logits, mean, objective, weight=weight, rows=len(batch[0]))
         return totals
 
     def _ordered(self) -> SplitTensors:
@@ -154,51 +155,55 @@ class TorchTrainer:
             keep = part.reshape(rows, layer.width) >= layer.probability
             layer.keep = torch.from_numpy(keep.astype(self.experiment.dtype)).to(self.device)
 
-    def _step(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, float, float]:
-        """Update once; return the logits, the loss and the objective, all from before the update."""
+    def _step(self, *batch: Tensor) -> tuple[Tensor, float, float]:
+        """Update once; return the logits, the loss and the objective, all from before the update.
+
+        A batch is the inputs, the targets and, if there are any, the weights of rows in the loss.
+        """
         if not self.config.optimizer.needs_closure:
-            before_update = self._differentiate(inputs, targets)
+            before_update = self._differentiate(*batch)
             for step in self._steps:
                 step()
             return before_update
         passes: list[tuple[Tensor, float, float]] = []
 
         def closure() -> float:
-            passes.append(self._differentiate(inputs, targets))
+            passes.append(self._differentiate(*batch))
             return passes[-1][2]
 
         for step in self._steps:
             step(closure)
         return passes[0]
 
-    def _differentiate(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, float, float]:
+    def _differentiate(self, *batch: Tensor) -> tuple[Tensor, float, float]:
         for parameter in self.parameters.values():
             parameter.grad = None
-        logits, loss, objective = self._forward(inputs, targets)
+        logits, loss, objective = self._forward(*batch)
         torch.autograd.backward(objective)
         self._clip()
         value = loss.item()
         return logits.detach(), value, value if objective is loss else objective.item()
 
-    def _forward(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _forward(self, inputs: Tensor, *targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the logits, the loss, and the loss with its penalties."""
         logits = self.network.preactivation(inputs)
         values = logits if self.config.loss.activation else self.network.output_activation(logits)
-        loss = objective = self._loss(values, targets)
+        loss = objective = self._loss(values, *targets)
         for penalty in self._penalties:
             objective = objective + penalty.value(self._weights)
         return logits, loss, objective
 
-    def first_batch(self) -> tuple[Tensor, Tensor]:
-        """Return inputs and targets of the next step; its dropout is drawn, and nothing is updated."""
+    def first_batch(self) -> tuple[Tensor, ...]:
+        """Return the batch of the next step; its dropout is drawn, and nothing is updated."""
         rows = self._ordered()
         self._set_modes()
         self._draw_dropout(0, self.batch)
-        return rows.inputs[: self.batch], rows.targets[: self.batch]
+        tensors = (rows.inputs, rows.targets, *rows.weights_of(self.config.loss))
+        return tuple(tensor[: self.batch] for tensor in tensors)
 
-    def objective(self, inputs: Tensor, targets: Tensor) -> Tensor:
+    def objective(self, *batch: Tensor) -> Tensor:
         """Return what a step on a batch differentiates."""
-        return self._forward(inputs, targets)[2]
+        return self._forward(*batch)[2]
 
     def next_gradient(self) -> dict[str, NDArray[Any]]:
         """Return the gradient of the next step by parameter name; 0 for one that it does not depend on."""

@@ -356,7 +356,7 @@ def test_a_skipped_column_is_no_feature(write):
 
 def test_a_skipped_column_cannot_be_a_feature(write):
     with pytest.raises(
-        ValidationError, match=r"columns\.wide is skipped, but it is named as target, feature"
+        ValidationError, match=r"columns\.wide is skipped, but it is named as target or feature"
     ):
         Table(path=write(flowers()), target="kind", features=("wide",), columns={"wide": {"as": "skip"}})
 
@@ -386,3 +386,50 @@ def test_options_of_columns_are_stored_if_they_are_set(write, tmp_path):
     )
     assert "columns" not in plain
     assert chosen["columns"]["wide"]["as"] == "skip"
+
+
+WEIGHTED = "a,w,y\n1,2,0.5\n2,0,1.5\n3,0.25,2.5\n4,1,3.5\n"
+
+
+def test_weights_are_no_feature(write):
+    table = Table(path=write(WEIGHTED), target="y", weight="w")
+    data = table.load()
+    assert (data.input_names, data.weights.tolist()) == (("a",), [2, 0, 0.25, 1])
+    assert Table(path=write(WEIGHTED), target="y").load().weights is None
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["1", "-2"], "t.csv:3: column 'w' is '-2'; expected a weight: 0, or from 1e-30 to 1e+30"),
+        (["1", ""], "t.csv:3: column 'w' is missing; expected a weight: 0, or from 1e-30 to 1e+30"),
+        (["1", "nan"], "t.csv:3: column 'w' is missing; expected a weight"),
+        (["1", "inf"], "t.csv:3: column 'w' is 'inf'; expected a finite number"),
+        (["1", "many"], "t.csv:3: column 'w' is 'many'; expected a weight"),
+        (["0", "0"], "t.csv: column 'w' is 0 in every row; expected some positive weights"),
+        (["", ""], "t.csv:2: column 'w' is missing; expected a weight"),
+    ],
+)
+def test_cells_that_are_no_weights_are_named(write, cells, message):
+    path = write("a,w,y\n" + "".join(f"{k},{cell},{k}.5\n" for k, cell in enumerate([*cells, *cells])))
+    with pytest.raises(DataError) as caught:
+        Table(path=path, target="y", weight="w").load()
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("weight: v", "dataset.weight: .*t.csv: has no column 'v'; its columns are a, w, y"),
+        ("weight: w, features: [w]", "column 'w' is named twice among target, feature and weight"),
+        (
+            "weight: w, columns: {w: {as: skip}}",
+            "columns.w is skipped, but it is named as target, feature or",
+        ),
+    ],
+)
+def test_a_weight_has_a_column_of_its_own(write, options, message):
+    write(WEIGHTED)
+    config = write(f"dataset: {{name: table, path: t.csv, target: y, {options}}}\n", "c.yaml")
+    with pytest.raises(ConfigError, match=message):
+        schema.load(config)

@@ -195,6 +195,23 @@ def numbers(series: pl.Series, sheet: Sheet, *, unit: str = "a number") -> Float
     return cells
 
 
+WEIGHTS = 1e-30, 1e30
+"""weights of rows other than 0: products with a loss stay numbers of float32"""
+
+
+def weights(series: pl.Series, sheet: Sheet) -> Floats:
+    """The weights of rows. Raises DataError for the first that is none, and where all are 0."""
+    series = resolve_column_type(series, sheet, may_be_empty=True)
+    values = numbers(series, sheet, unit="a weight")
+    low, high = WEIGHTS
+    valid = (values == 0) | ((values >= low) & (values <= high))
+    sheet.refuse(~valid, series, f"expected a weight: 0, or from {low:g} to {high:g}")
+    if not values.any():
+        what = f"column {shown(series.name)} is 0 in every row"
+        raise sheet.source.error("", what, "expected some positive weights")
+    return values
+
+
 def feature(series: pl.Series, sheet: Sheet, *, other_formats: bool = False) -> tuple[Floats, Names | None]:
     """A feature's cells as numbers, or as indices into its sorted categories; NaN for missing cells.
 

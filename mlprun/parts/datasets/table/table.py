@@ -70,7 +70,7 @@ class Table(Dataset):
     names in the first line, separated by commas (without any: tabs or semicolons).
     """
 
-    stored_if_set: ClassVar[frozenset[str]] = Dataset.stored_if_set | {"columns"}
+    stored_if_set: ClassVar[frozenset[str]] = Dataset.stored_if_set | {"columns", "weight"}
 
     name: Literal["table"] = "table"
     path: ConfigPath = Field(description="a .csv, .tsv, .parquet, .jsonl or .ndjson file of at most 2 GB")
@@ -99,7 +99,19 @@ class Table(Dataset):
         "categories or classes, as in mlprun 0.1",
     )
 
+    weight: str | None = Field(
+        None,
+        description="column with the weight of each row in loss and metrics, which is no feature: 2 counts "
+        "as two copies of the row, 0 as none (default: 1 each)",
+    )
     columns: dict[str, ColumnOptions] = Field({}, description="options of single columns, by name")
+
+    @property
+    def _role_columns(self) -> list[tuple[Option, str]]:
+        """The columns that are neither target nor feature, each with the option that names it."""
+        column = None if self.split is None else self.split.column
+        roles: list[tuple[Option, str | None]] = [(("split", "column"), column), (("weight",), self.weight)]
+        return [(option, name) for option, name in roles if name is not None]
 
     @property
     def targets(self) -> Names:
@@ -130,17 +142,17 @@ class Table(Dataset):
     @model_validator(mode="after")
     def _roles(self) -> Self:
         """Every column has one role."""
-        column = self.split.column if self.split is not None else None
-        named = [*self.targets, *(self.features or ()), *([] if column is None else [column])]
+        roles = self._role_columns
+        named = [*self.targets, *(self.features or ()), *(name for _, name in roles)]
+        options = ["target", "feature", *(".".join(map(str, option)) for option, _ in roles)]
         twice = repeated(named)
         if twice is not None:
-            what = f"column {shown(twice)} is named twice among target, features and split.column"
-            raise ValueError(f"{what}; expected it once")
+            among = ", ".join(options[:-1]) + f" and {options[-1]}"
+            raise ValueError(f"column {shown(twice)} is named twice among {among}; expected it once")
         skipped = next((name for name in named if self._is_skipped(name)), None)
         if skipped is not None:
-            raise ValueError(
-                f"columns.{skipped} is skipped, but it is named as target, feature or split.column"
-            )
+            one = ", ".join(options[:-1]) + f" or {options[-1]}"
+            raise ValueError(f"columns.{skipped} is skipped, but it is named as {one}")
         if self.task == "classes" and len(self.targets) > 1:
             raise ValueError("classes need a single target; expected task: numbers")
         if self.classes is not None and (self.task == "numbers" or len(self.targets) > 1):
@@ -162,6 +174,9 @@ class Table(Dataset):
         sheet = read(Source.of(self.path), header=self._refuse_rows_without_header)
         features = self._features(sheet)
         parts = self._parts(sheet)
+        weights = None
+        if self.weight is not None:
+            weights = columns.weights(next(sheet.take([self.weight])), sheet)
         targets, classes, has_many_categories = self._targets(sheet)
         inputs, categories, warnings = self._inputs(sheet, features)
         are_symbols = not any(categories) and all(map(_could_be_symbols, inputs.T))
@@ -176,6 +191,7 @@ class Table(Dataset):
             classes=classes,
             categories=categories if any(categories) else None,
             parts=parts,
+            weights=weights,
             imputed=self.missing == "impute",
             warnings=shortened(f"{self.path}: {warning}" for warning in (*has_many_categories, *warnings)),
         )
@@ -187,18 +203,18 @@ class Table(Dataset):
 
     def _features(self, sheet: Sheet) -> Names:
         """The feature columns, once every named column is known to exist."""
-        column = self.split.column if self.split is not None else None
-        single = isinstance(self.target, str)
+        roles, single = self._role_columns, isinstance(self.target, str)
         named: list[tuple[Option, str]] = [
             *((("target",) if single else ("target", k), name) for k, name in enumerate(self.targets)),
             *((("features", k), name) for k, name in enumerate(self.features or ())),
-            *([] if column is None else [(("split", "column"), column)]),
+            *roles,
             *((("columns", name), name) for name in self.columns),
         ]
         missing = [(option, name) for option, name in named if name not in sheet.columns]
         if missing:
             raise UnknownColumnsError(self.path, missing, list(sheet.columns))
-        others = (name for name in sheet.columns if name not in (*self.targets, column))
+        taken = {*self.targets, *(name for _, name in roles)}
+        others = (name for name in sheet.columns if name not in taken)
         features = self.features or tuple(name for name in others if not self._is_skipped(name))
         if not features:
             raise sheet.source.error("", "has no column beside the target", "expected at least one feature")
