@@ -29,6 +29,10 @@ class DatasetInfo:
     """numbers per row; 1 if targets are classes"""
     tokens: int | None = None
     """how many symbols integer inputs need (largest id + 1); None when inputs are not ids"""
+    groups: int | None = None
+    """how many groups there are, whose rows stay together; None when rows have no group"""
+    times: int | None = None
+    """how many different times the rows have; None when they have none"""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,10 @@ class Data:
     """[N] the split named in each row (`split: {column: ...}`)"""
     weights: Floats | None = None
     """[N] the weight of each row in loss and metrics; None for 1 each"""
+    groups: Ints | None = None
+    """[N] the group of each row, whose rows are in one split"""
+    times: Floats | None = None
+    """[N] the time of each row, by which splits go forward"""
     imputed: bool = False
     """missing cells are allowed, here and in new rows; preprocessing fills them in"""
     warnings: tuple[str, ...] = ()
@@ -67,4 +75,6 @@ class Data:
             classes=self.classes,
             targets=1 if self.targets.ndim == 1 else self.targets.shape[1],
             tokens=int(self.inputs.max()) + 1 if integer and self.inputs.size else None,
+            groups=None if self.groups is None else len(np.unique(self.groups)),
+            times=None if self.times is None else len(np.unique(self.times)),
         )

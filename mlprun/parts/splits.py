@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field
 from mlprun import randomness
 from mlprun.errors import UsageError
 from mlprun.parts import SPLITS
+from mlprun.parts.blocks import cut, deal_groups, forward_folds
 from mlprun.parts.part import NonNegativeInt, Options, PositiveInt, Probability
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def split_problems(
     offers: a generator's fresh rows, a table's columns.
     """
     split = resolve_sizes(split, info.rows)
+    yield from _block_problems(split, info)
     if split.same or split.column is not None:
         yield from _exclusive_problems(split, has_columns=has_columns)
         return
@@ -125,6 +127,30 @@ def split_problems(
         yield from _fold_problems(split, info.rows)
     else:
         yield from _share_problems(split, info.rows, can_draw_fresh=can_draw_fresh)
+
+
+def _block_problems(split: Split, info: DatasetInfo) -> Problems:
+    """Why rows that stay together, of a group or a time, cannot be divided so."""
+    forward = info.times is not None
+    blocks, option = (info.times, "time") if forward else (info.groups, "group")
+    if blocks is None:
+        return
+    if split.same or split.column is not None:
+        way = "same" if split.same else "column"
+        yield way, f"divides the rows already, and dataset.{option} does too; remove one of them"
+        return
+    if forward and split.shuffle:
+        yield "shuffle", "splits go forward in time with dataset.time; expected false"
+    if split.stratify and (forward or split.shuffle is False):
+        which = "go forward in time" if forward else "are not shuffled"
+        yield "stratify", f"splits of dataset.{option} {which}; expected false"
+    unit = "different times" if forward else "groups"
+    if split.folds is not None and blocks < split.folds + forward:
+        most = f"expected at most {blocks - forward}" if blocks > 1 + forward else "expected no folds"
+        yield "folds", f"{blocks} {unit} cannot be divided into {split.folds} folds; {most}"
+    wanted = [name for name, share in zip(SPLITS, _shares(split), strict=True) if share]
+    if split.folds is None and blocks < len(wanted):
+        yield "", f"{blocks} {unit} cannot be divided into {', '.join(wanted)}; leave some of these out"
 
 
 def _shares(split: Split) -> tuple[int | float, int | float, int | float]:
@@ -219,6 +245,9 @@ class SplitIndices:
 def divide(split: Split, data: Data, *, seed: int, fraction: float | None = None) -> SplitIndices:
     """The rows of each split; with a `fraction` only so many of the train rows, drawn from (seed, FRACTION).
 
+    Rows of a group are in one split. With times, train is before dev before test, rows with equal times are
+    in one split, and a fraction of train is the newest part of it.
+
     Where the split leaves it open, rows are shuffled, and shuffled rows stratified when targets are classes.
     Shuffled rows come in the order drawn from (seed, SPLIT), others in the data's.
     """
@@ -226,6 +255,8 @@ def divide(split: Split, data: Data, *, seed: int, fraction: float | None = None
     if fraction is None:
         return indices
     train = indices.train
+    if data.times is not None:
+        return replace(indices, train=train[-fraction_of(len(train), fraction) :])
     order = randomness.order(seed, randomness.Purpose.FRACTION, len(train))
     labels = np.zeros(len(train), np.int64) if data.classes is None else np.asarray(data.targets)[train]
     # ranks within a class as shares of its rows: the first ones have every class in its proportion
@@ -251,19 +282,53 @@ def _divided(split: Split, data: Data, seed: int) -> SplitIndices:
         return SplitIndices(*(np.arange(rows) for _ in SPLITS))
     if split.column is not None:
         return SplitIndices(*(np.flatnonzero(data.parts == name) for name in SPLITS))
-    shuffle = split.shuffle is not False
+    shuffle = split.shuffle is not False and data.times is None
     stratify = shuffle if split.stratify is None else split.stratify
-    classes = np.asarray(data.targets) if stratify and data.classes is not None else None
     purpose = randomness.Purpose.SPLIT if split.folds is None else randomness.Purpose.FOLDS
     order = randomness.order(seed, purpose, rows) if shuffle else np.arange(rows)
+    divided = _Divided(data, order, seed if shuffle else None, stratify=stratify)
     if split.folds is None or split.fold is None:
-        return SplitIndices(*_parted(order, split_sizes(split, rows), classes))
+        return SplitIndices(*divided.parts(order, split_sizes(split, rows), purpose))
     # all folds of a seed come from one order, so that each row is in one of them
-    sizes = [len(fold) for fold in np.array_split(order, split.folds)]
-    test = _parted(order, sizes, classes)[split.fold - 1]
-    rest = order[~np.isin(order, test)]
-    train, dev = _parted(rest, split_sizes(split, rows)[:2], classes)
+    test, rest = divided.fold(split.folds, split.fold)
+    train, dev = divided.parts(rest, _apportioned(_shares(split)[:2], len(rest)), randomness.Purpose.SPLIT)
     return SplitIndices(train, dev, test)
+
+
+@dataclass(frozen=True)
+class _Divided:
+    """How rows in an order are divided into parts: one by one, by class, by group or by time."""
+
+    data: Data
+    order: Ints
+    seed: int | None
+    """None for rows that are not shuffled"""
+    stratify: bool
+
+    def parts(self, rows: Ints, sizes: Sequence[int], purpose: randomness.Purpose) -> list[Ints]:
+        """These rows in parts of about these sizes."""
+        data = self.data
+        if data.times is not None:
+            return [rows[part] for part in cut(data.times[rows], sizes, "time")]
+        classes = np.asarray(data.targets) if self.stratify and data.classes is not None else None
+        if data.groups is None:
+            return _parted(rows, sizes, classes)
+        groups = data.groups[rows]
+        if self.seed is None:  # groups come in the order of their first rows
+            first, group = np.unique(groups, return_index=True, return_inverse=True)[1:]
+            return [rows[part] for part in cut(first[group], sizes, "group")]
+        labels = None if classes is None else classes[rows]
+        part = deal_groups(groups, sizes, labels, seed=self.seed, purpose=purpose)
+        return [rows[part == k] for k in range(len(sizes))]
+
+    def fold(self, folds: int, fold: int) -> tuple[Ints, Ints]:
+        """The test rows of a fold, and those that train and dev share: of time, the earlier ones."""
+        if self.data.times is not None:
+            consecutive = forward_folds(self.data.times, folds)
+            return consecutive[fold], np.concatenate(consecutive[:fold])
+        sizes = [len(part) for part in np.array_split(self.order, folds)]
+        test = self.parts(self.order, sizes, randomness.Purpose.FOLDS)[fold - 1]
+        return test, self.order[~np.isin(self.order, test)]
 
 
 def _parted(order: Ints, sizes: Sequence[int], classes: Array | None) -> list[Ints]:

@@ -105,9 +105,9 @@ def pattern_problems(config: Config, names: Sequence[str]) -> Iterator[Problem]:
 
 
 def _train_rows(dataset: Dataset, info: DatasetInfo) -> int | None:
-    """Return the rows of train; None where a column decides."""
+    """Return the rows of train; None where a column, groups or times decide."""
     split = dataset.split
-    if split is None or split.column is not None:
+    if split is None or split.column is not None or info.groups is not None or info.times is not None:
         return None
     return fraction_of(info.rows if split.same else split_sizes(split, info.rows)[0], dataset.fraction)
 

@@ -333,7 +333,7 @@ def _with_split(dataset: Dataset, info: DatasetInfo) -> Dataset:
     """Return the dataset with every field of its split set."""
     split = resolve_sizes(dataset.split or dataset.default_split, info.rows)
     if not split.same and split.column is None:
-        shuffle = dataset.shuffles if split.shuffle is None else split.shuffle
+        shuffle = (dataset.shuffles and info.times is None) if split.shuffle is None else split.shuffle
         stratify = (shuffle and info.classes is not None) if split.stratify is None else split.stratify
         sizes = {name: getattr(split, name) for name in SPLITS}
         split = split.model_copy(update={**sizes, "shuffle": shuffle, "stratify": stratify})
