@@ -48,19 +48,32 @@ class Progress:
     best_value: float | None = None
     plateau: Plateau = Plateau()
     undefined: int = 0
-    """evaluations since the best one where the watched metric was not a number"""
+    """evaluations since the one that patience counts from where the watched metric was not a number"""
+    reference: tuple[int, float] | None = None
+    """epoch and value that patience counts from, where it is not the best evaluation: those since then were
+    not better by more than `early_stopping.min_delta`"""
+
+    @property
+    def patience_start(self) -> int:
+        """The epoch that patience counts from."""
+        return self.best_epoch if self.reference is None else self.reference[0]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for a checkpoint."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "reference" or value}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Progress:
         """The inverse of `to_json`. Raises an error of Python's own for what it cannot have returned."""
         plateau = Plateau(**value["plateau"])
         undefined = value.get("undefined", 0)  # mlprun 0.1 did not count them
-        counts = value["best_epoch"], plateau.bad_evaluations, plateau.cooldown_left, undefined
+        counts = [value["best_epoch"], plateau.bad_evaluations, plateau.cooldown_left, undefined]
         metrics = [metric for metric in (value["best_value"], plateau.best) if metric is not None]
+        reference = tuple(value["reference"]) if "reference" in value else None
+        if reference is not None:
+            counts, metrics = [*counts, reference[0]], [*metrics, *reference[1:]]
+            if len(reference) != 2:
+                raise ValueError("its progress counts patience from no evaluation")
         if not all(type(count) is int and 0 <= count < 2**53 for count in counts):
             raise ValueError("its progress counts what is no count")
         if not all(type(metric) in (int, float) and not math.isnan(metric) for metric in metrics):
@@ -69,7 +82,7 @@ class Progress:
             raise ValueError("its plateau has a factor that is none")
         if (value["best_value"] is None) != (value["best_epoch"] == 0):
             raise ValueError("its progress has a best epoch without a value, or a value without an epoch")
-        return cls(value["best_epoch"], value["best_value"], plateau, undefined)
+        return cls(value["best_epoch"], value["best_value"], plateau, undefined, reference)
 
 
 @dataclass(frozen=True, eq=False)

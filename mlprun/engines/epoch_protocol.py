@@ -238,7 +238,8 @@ def _evaluate_and_log(trainer: EpochTrainer, totals: EpochTotals, chunk: _Chunk)
 def _observe_dev(trainer: EpochTrainer, dev: dict[str, float], chunk: _Chunk) -> None:
     config, before, epoch = trainer.experiment.config, trainer.progress, trainer.epoch
     value = dev[config.best.metric.removeprefix("dev_")]
-    progress = observe(before, epoch, value, config.best.mode)
+    stopping = config.early_stopping
+    progress = observe(before, epoch, value, config.best.mode, stopping.min_delta if stopping else 0.0)
     if progress.best_epoch == epoch:
         chunk.improvements.append(Improvement(epoch, before.best_value, value))
         chunk.best = (epoch, dev)
@@ -246,7 +247,7 @@ def _observe_dev(trainer: EpochTrainer, dev: dict[str, float], chunk: _Chunk) ->
     if isinstance(config.schedule, ReduceOnPlateau):
         progress = observe_plateau(progress, value, config.best.mode, config.schedule, lr=config.optimizer.lr)
     trainer.progress = progress
-    patience = config.early_stopping.patience if config.early_stopping else None
+    patience = stopping.patience if stopping else None
     if out_of_patience(progress, epoch, patience, every=config.training.evaluate_every):
         chunk.stopped = "early_stopping"
 
@@ -267,11 +268,23 @@ def improves(value: float, best: float | None, mode: str) -> bool:
     return value < best if mode == "min" else value > best
 
 
-def observe(progress: Progress, epoch: int, value: float, mode: str) -> Progress:
-    """Return the progress after the watched dev metric was `value` at `epoch`."""
+def observe(progress: Progress, epoch: int, value: float, mode: str, min_delta: float = 0.0) -> Progress:
+    """Return the progress after the watched dev metric was `value` at `epoch`.
+
+    Any strictly better value is the best; patience counts from one that is better by more than `min_delta`.
+    """
+    if math.isnan(value):
+        return replace(progress, undefined=progress.undefined + 1)
+    before = progress.reference or (progress.best_epoch, progress.best_value)
+    moves = improves(value + (min_delta if mode == "min" else -min_delta), before[1], mode)
     if improves(value, progress.best_value, mode):
-        return replace(progress, best_epoch=epoch, best_value=value, undefined=0)
-    return replace(progress, undefined=progress.undefined + 1) if math.isnan(value) else progress
+        progress = replace(progress, best_epoch=epoch, best_value=value)
+    reference: Any = (epoch, value) if moves else before
+    return replace(
+        progress,
+        undefined=0 if moves else progress.undefined,
+        reference=None if reference[0] == progress.best_epoch else reference,
+    )
 
 
 def observe_plateau(
@@ -297,11 +310,11 @@ def observe_plateau(
 
 
 def out_of_patience(progress: Progress, epoch: int, patience: int | None, *, every: int = 1) -> bool:
-    """Return True if `patience` epochs have passed since the best one.
+    """Return True if `patience` epochs have passed since the one that it counts from.
 
     Epochs whose metric was nan do not count. An evaluation stands for the `every` epochs up to it.
     """
-    passed = epoch - progress.best_epoch - progress.undefined * every
+    passed = epoch - progress.patience_start - progress.undefined * every
     return patience is not None and passed >= patience
 
 

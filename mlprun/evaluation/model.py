@@ -25,7 +25,7 @@ from mlprun.schema import with_format
 from mlprun.storage import checkpoints
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mlprun.engines import Engine
     from mlprun.engines.contract import Arrays
@@ -322,41 +322,56 @@ def check_initial_weights(experiment: Experiment) -> Experiment:
     """The experiment, with a warning where test rows were train rows of the checkpoint that it starts from.
 
     Other safetensors files know no names and are not looked at. Raises UsageError for columns or classes with
-    other names, or in another order, than the checkpoint's; CheckpointError for a damaged one.
+    other names, or in another order, than the checkpoint's; CheckpointError for a damaged one. With
+    `strict: false` these are warnings, and so is what is left out.
     """
     init = getattr(experiment.config.architecture, "init", None)
     if not isinstance(init, File):
         return experiment
-    path = init.path
+    path = init.file
     try:
         content = files.read_bytes(path, cap=MAX_BYTES)
     except (FileNotFoundError, files.WrongKindError, files.TooLargeError):
         return experiment  # reported where it is read
-    if not checkpoints.is_checkpoint(content):
-        return experiment
-    checkpoint = checkpoints.decode(content, path)
+    warnings = []
+    if not init.strict:
+        shapes = {name: shape for name, (_, shape) in experiment.tensors().items()}
+        problems = init.left_out(shapes)
+        warnings += [f"{path}: left out {'; '.join(problems)}"] if problems else []
+    if checkpoints.is_checkpoint(content):
+        warnings += _transfer_warnings(checkpoints.decode(content, path), path, experiment, init)
+    return replace(experiment, warnings=(*experiment.warnings, *warnings))
+
+
+def _transfer_warnings(
+    checkpoint: Checkpoint, path: str, experiment: Experiment, init: File
+) -> Iterator[str]:
     then, now = Preprocessing.from_json(checkpoint.meta.get("preprocessing", {})), experiment.preprocessing
-    _compare("columns", path, then.names, now.names, "list dataset.features in that order")
     classes = then.classes or ("",)
-    _compare(
-        "classes", path, then.classes or (), now.classes or (), f"set dataset.positive to {classes[-1]!r}"
-    )
+    for error in (
+        _difference("columns", path, then.names, now.names, "list dataset.features in that order"),
+        _difference(
+            "classes", path, then.classes or (), now.classes or (), f"set dataset.positive to {classes[-1]!r}"
+        ),
+    ):
+        if error is not None and init.strict:
+            raise error
+        if error is not None:
+            yield error.what
     count, rows = _trained_on(checkpoint, path, then, experiment)
-    if not count:
-        return experiment
-    what = f"{count} of {rows} test rows were train rows of {path}"
-    warning = f"{what}: metrics of the test rows are better than those of new rows would be"
-    return replace(experiment, warnings=(*experiment.warnings, warning))
+    if count:
+        what = f"{count} of {rows} test rows were train rows of {path}"
+        yield f"{what}: metrics of the test rows are better than those of new rows would be"
 
 
-def _compare(what: str, path: str, then: Names, now: Names, remedy: str) -> None:
+def _difference(what: str, path: str, then: Names, now: Names, remedy: str) -> UsageError | None:
     if then == now:
-        return
+        return None
     if sorted(then) != sorted(now):
         remedy = "rename them in the data, or start from a safetensors file with the tensors alone"
     was, are = (", ".join(names[:_NAMES]) or "none" for names in (then, now))
     problem = f"{path} was trained with {what} {was}, and this dataset has {are}"
-    raise UsageError("architecture.init.path", problem, remedy)
+    return UsageError("architecture.init.path", problem, remedy)
 
 
 def _trained_on(

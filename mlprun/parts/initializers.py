@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
@@ -454,17 +455,21 @@ def _problems(given: Shapes, known: Shapes) -> list[str]:
     return problems
 
 
-def _check(given: Shapes, known: Shapes, where: str) -> None:
+_FORMS = "weights are [outputs, inputs], biases [outputs], embeddings [vocabulary, dim]"
+
+
+def _check(given: Shapes, known: Shapes, where: str, remedy: str = _FORMS) -> None:
     if problems := _problems(given, known):
-        remedy = "weights are [outputs, inputs], biases [outputs], embeddings [vocabulary, dim]"
         raise UsageError(where, "; ".join(problems), remedy)
 
 
-def _copy(tensors: Mapping[str, torch.Tensor], known: Mapping[str, torch.Tensor], where: str) -> None:
+def _copy(
+    tensors: Mapping[str, torch.Tensor], known: Mapping[str, torch.Tensor], where: str, remedy: str = _FORMS
+) -> None:
     import torch
 
     given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    _check(given, {name: tuple(tensor.shape) for name, tensor in known.items()}, where)
+    _check(given, {name: tuple(tensor.shape) for name, tensor in known.items()}, where, remedy)
     with torch.no_grad():
         for name, tensor in tensors.items():
             known[name].copy_(tensor)
@@ -510,16 +515,46 @@ class File(ModuleInitializer):
     file lacks start by default. Nothing in the file is executed.
     """
 
+    stored_if_set = frozenset({"strict"})
+
     name: Literal["file"] = "file"
-    path: ConfigPath = Field(description="the file, relative to the config")
+    path: ConfigPath = Field(
+        description="the file, relative to the config; of a run folder its best checkpoint, or the last"
+    )
+    strict: bool = Field(
+        default=True,
+        description="refuse tensors that the network lacks or has in another shape; false leaves them out, "
+        "with a warning",
+    )
+
+    @property
+    def file(self) -> str:
+        """The path of the file itself."""
+        inside = [os.path.join(self.path, f"{name}.safetensors") for name in ("best", "last")]
+        return next((path for path in inside if os.path.isfile(path)), self.path)
 
     def assign(self, module: nn.Module) -> None:
-        tensors = _load(self.path)
-        prefix = "model."
-        if any(name.startswith(prefix) for name in tensors):
-            tensors = {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
         # state_dict: with the running statistics of batch norm; it shares the module's memory
-        _copy(tensors, module.state_dict(), self.path)
+        tensors, known = self._tensors(), module.state_dict()
+        if not self.strict:
+            fitting = {
+                name: t for name, t in tensors.items() if name in known and t.shape == known[name].shape
+            }
+            if not fitting:
+                what = "none of its tensors has the name and shape of a parameter of this network"
+                raise UsageError(self.file, what, "name the file of a similar network")
+            tensors = fitting
+        _copy(tensors, known, self.file, f"{_FORMS}; architecture.init.strict: false leaves tensors out")
+
+    def left_out(self, known: Shapes) -> list[str]:
+        """Return why tensors of the file do not fit a network with these parameters and buffers."""
+        return _problems({name: tuple(tensor.shape) for name, tensor in self._tensors().items()}, known)
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        tensors, prefix = _load(self.file), "model."
+        if any(name.startswith(prefix) for name in tensors):
+            return {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
+        return tensors
 
 
 def _bytes(path: str) -> bytes:

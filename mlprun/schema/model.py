@@ -138,7 +138,12 @@ class Best(Options):
 class EarlyStopping(Options):
     """Stopping before the last epoch."""
 
+    stored_if_set: ClassVar[frozenset[str]] = frozenset({"min_delta"})
+
     patience: PositiveInt = Field(100, description="epochs without improvement of best.metric")
+    min_delta: NonNegativeFloat = Field(
+        0.0, description="what an improvement must exceed for patience; the best epoch is still the very best"
+    )
 
 
 class CheckpointSettings(Options):

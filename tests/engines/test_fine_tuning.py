@@ -98,3 +98,30 @@ def test_neighbouring_parameters_with_one_rule_are_one_group(experiment: Make) -
     assert len(groups()) == len(groups(optimizer={"groups": [{"parameters": "*", "lr": 0.1}]})) == 1
     assert len(groups(freeze=["layers.0.*"])) == 1
     assert len(groups(freeze=["layers.1.weight"])) == 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("metric", "delta"), [("loss", 0.03), ("accuracy", 0.06), ("roc_auc", 0.01)])
+def test_min_delta_ends_a_run_at_the_same_epoch_however_it_is_cut(
+    name: str, metric: str, delta: float, experiment: Make
+) -> None:
+    stopping = {"patience": 4, "min_delta": delta}
+    training = {**FLOAT64, "epochs": 40, "batch_size": "full"}
+    sections: dict[str, Any] = {"best": {"metric": f"dev_{metric}"}, "training": training}
+    sections |= {"metrics": ["roc_auc" if metric == "roc_auc" else "accuracy"], "optimizer": {"lr": 0.4}}
+    made = experiment(early_stopping=stopping, **sections)
+    engine = engines.choose(made, name)[0]
+    state, epoch, stopped = engine.initial_state(made), 0, None
+    while stopped is None:  # reopened after each epoch
+        cohort = engine.open([made], [state], device="cpu")
+        (result,) = engine.advance(cohort, [epoch + 1], never)
+        assert not isinstance(result, RunFailure)
+        epoch, stopped, (state,) = result.epoch, result.stopped, engine.states(cohort, [0])
+    whole = trained(made, name)
+    assert (whole.epoch, whole.progress) == (state.epoch, state.progress)
+    if metric == "loss":
+        assert whole.epoch < trained(experiment(early_stopping={"patience": 4}, **sections), name).epoch
+    assert (whole.epoch, whole.progress.best_epoch) == (
+        trained(made, "torch").epoch,
+        trained(made, "torch").progress.best_epoch,
+    )

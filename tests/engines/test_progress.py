@@ -175,3 +175,43 @@ def test_patience_is_looked_at_only_when_dev_is(
     assert run.stopped == "early_stopping"
     assert run.epoch % 4 == 0
     assert run.epoch - run.best.epoch == 8  # after 4 epochs there was still patience
+
+
+def keras_stop(values: list[float], mode: str, delta: float, patience: int) -> int | None:
+    """The epoch at which keras.callbacks.EarlyStopping ends a training, written out."""
+    sign, best, wait = (1.0 if mode == "min" else -1.0), math.inf, 0
+    for epoch, value in enumerate(values, 1):
+        wait += 1
+        if sign * value + delta < best:
+            best, wait = sign * value, 0
+        if wait >= patience:
+            return epoch
+    return None
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("delta", [0.0, 0.03, 0.3])
+def test_patience_counts_from_improvements_by_more_than_min_delta_as_in_keras(
+    mode: str, delta: float
+) -> None:
+    sign = 1.0 if mode == "min" else -1.0
+    random = np.random.default_rng(3)
+    for _ in range(20):
+        values = (sign * np.cumsum(random.normal(-0.02, 0.1, 60))).tolist()
+        progress, stopped = Progress(), None
+        for epoch, value in enumerate(values, 1):
+            progress = observe(progress, epoch, value, mode, delta)
+            stored = canonical.decode(canonical.encode(progress.to_json()))
+            assert Progress.from_json(stored) == progress
+            if stopped is None and out_of_patience(progress, epoch, 7):
+                stopped = epoch
+        assert stopped == keras_stop(values, mode, delta, 7)
+        best = min(values, key=lambda value: sign * value)
+        assert (progress.best_value, progress.best_epoch) == (best, values.index(best) + 1)
+
+
+@pytest.mark.parametrize("reference", [[3], [-1, 0.5], [1, "x"], [1, math.nan], [1.5, 0.5]])
+def test_a_forged_reference_is_refused(reference: list[Any]) -> None:
+    stored = {**Progress(2, 0.5).to_json(), "reference": reference}
+    with pytest.raises(ValueError, match="its progress"):
+        Progress.from_json(stored)

@@ -6,7 +6,7 @@ from safetensors.numpy import save_file
 
 import mlprun.api as mlprun
 from mlprun import evaluation
-from mlprun.errors import UsageError
+from mlprun.errors import CheckpointError, UsageError
 from mlprun.experiment import Experiment
 from mlprun.parts import splits
 from mlprun.storage import checkpoints
@@ -61,6 +61,33 @@ def test_a_file_without_names_is_taken_as_it_is(first, tmp_path):
     dataset = table(tmp_path, "other.csv", labels={"malignant": "bad", "benign": "ok"})
     again = train(tmp_path, dataset, tmp_path / "plain.safetensors", training={"epochs": 0})
     assert again.last.network.state_dict().keys() == first.last.network.state_dict().keys()
+
+
+def test_what_does_not_fit_is_left_out_and_named_if_init_is_not_strict(first, tmp_path):
+    dataset = table(tmp_path, "other.csv", labels={"malignant": "bad", "benign": "ok"})
+
+    def made(path, hidden, **options):
+        init = {"name": "file", "path": str(path), **options}
+        config = {"dataset": dataset, "architecture": {"hidden": hidden, "init": init}}
+        experiment = evaluation.check_initial_weights(Experiment.of(mlprun.load_config(config)))
+        return experiment, experiment.initial()
+
+    experiment, taken = made(first.folder.path, [3, 2], strict=False)  # the best checkpoint of the run folder
+    model = checkpoints.read(first.folder.best).under("model.")
+    np.testing.assert_array_equal(taken["layers.0.weight"], model["layers.0.weight"])
+    left_out, classes = experiment.warnings
+    shapes = "layers.1.weight has shape [1, 3] where the network has [2, 3]"
+    assert left_out.startswith(f"{first.folder.best}: left out layers.1.bias has shape")
+    assert shapes in left_out
+    assert "was trained with classes benign, malignant" in classes
+    plain = tmp_path / "plain.safetensors"
+    save_file({name: np.array(array) for name, array in model.items()}, plain)
+    with pytest.raises(UsageError, match=r"\[2, 3\]; .*architecture.init.strict: false leaves tensors out"):
+        made(plain, [3, 2])
+    with pytest.raises(UsageError, match="none of its tensors has the name and shape"):
+        made(plain, [], strict=False)
+    with pytest.raises(CheckpointError, match="is a folder, not a file"):
+        made(tmp_path, [3])
 
 
 def test_test_rows_that_were_trained_on_are_counted(first, tmp_path):

@@ -106,22 +106,26 @@ def update_progress(run: Any, state: Any, parameters: Any, space: Any, dev_loss:
     epoch, best, value = state.epoch, state.best_value, dev_loss
     if run.best_metric >= 0:
         value = metrics[count + run.best_metric]
+    reference, delta = state.reference_value, run.min_delta
     if math.isnan(value):
         state.undefined += 1
-    elif math.isnan(best) or (value > best if run.maximize == 1 else value < best):
+    elif math.isnan(reference) or (
+        value - delta > reference if run.maximize == 1 else value + delta < reference
+    ):
+        state.reference_value, state.reference_epoch, state.undefined = value, epoch, 0
+    if not math.isnan(value) and (math.isnan(best) or (value > best if run.maximize == 1 else value < best)):
         row = state.improvements
         improvements[row, 0], improvements[row, 1], improvements[row, 2] = epoch, best, value
         improvements[row, 3] = dev_loss
         for index in range(count):
             improvements[row, 4 + index] = metrics[count + index]
         state.improvements += 1
-        state.undefined = 0
         state.best_value, state.best_epoch = value, epoch
         for i in range(parameters.current.shape[0]):
             parameters.best[i] = parameters.current[i]
     if run.plateau == 1 and not math.isnan(value):
         update_plateau(run, state, value)
-    passed = epoch - state.best_epoch - state.undefined * run.evaluate_every
+    passed = epoch - state.reference_epoch - state.undefined * run.evaluate_every
     return run.patience >= 0 and passed >= run.patience
 
 

@@ -57,19 +57,20 @@ RUN = _dtype(
     "parameters transposed",
     # the sums of the weights of rows, for metrics
     "train_weight dev_weight "
-    "lr scale l2 l1 clip_norm clip_value output_threshold target_threshold "
+    "lr scale l2 l1 clip_norm clip_value min_delta output_threshold target_threshold "
     "plateau_factor plateau_threshold plateau_min_lr plateau_eps",
 )
 """what does not change while a run is trained; kernels call it `run`"""
 
 STATE = _dtype(
-    "epoch batch_index steps best_epoch undefined plateau_bad_evaluations plateau_cooldown_left "
+    "epoch batch_index steps best_epoch reference_epoch undefined "
+    "plateau_bad_evaluations plateau_cooldown_left "
     # of the last call: rows written to the history, improvements, the epoch whose row order is in `order`
     "rows_written improvements drawn_epoch",
-    "best_value plateau_factor plateau_best mu_product eta mu "
+    "best_value reference_value plateau_factor plateau_best mu_product eta mu "
     "loss_sum weight_sum objective_sum epoch_loss epoch_objective epoch_lr",
 )
-"""the progress of a run; best values are nan at first"""
+"""the progress of a run, with the evaluation that patience counts from; best values are nan at first"""
 
 GROUP = _dtype("begin length", "lr_factor", ("options", OPTIONS))
 """parameters that are updated alike: whole vectors of the flat arrays, and the optimizer's options"""

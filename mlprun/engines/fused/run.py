@@ -167,6 +167,7 @@ class FusedRun:
             "block_rows": layout.block_rows,
             "shuffle": training.shuffle and not self.full_batch,
             "patience": config.early_stopping.patience if config.early_stopping else -1,
+            "min_delta": config.early_stopping.min_delta if config.early_stopping else 0.0,
             "python_metrics": self.python_metrics,
             "best_metric": self._best_metric(),
             "maximize": config.best.mode == "max",
@@ -246,12 +247,16 @@ class FusedRun:
         state: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in values}
         names = ("factor", "best", "bad_evaluations", "cooldown_left")
         plateau = Plateau(*(state[f"plateau_{name}"] for name in names))
-        return Progress(state["best_epoch"], state["best_value"], plateau, state["undefined"])
+        reference = state["reference_epoch"], state["reference_value"]
+        best = state["best_epoch"], state["best_value"]
+        return Progress(*best, plateau, state["undefined"], None if reference == best else reference)
 
     @progress.setter
     def progress(self, progress: Progress) -> None:
         values = {name: getattr(progress, name) for name in ("best_epoch", "best_value", "undefined")}
         values |= {f"plateau_{name}": value for name, value in vars(progress.plateau).items()}
+        reference = progress.reference or (progress.best_epoch, progress.best_value)
+        values |= dict(zip(("reference_epoch", "reference_value"), reference, strict=True))
         for name, value in values.items():
             self.states[name] = math.nan if value is None else value
 
