@@ -19,6 +19,7 @@ from mlprun.experiment import SPLITS, Experiment
 from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.experiment.rows import read_rows
 from mlprun.parts.architectures import Mlp, OutputLayer
+from mlprun.parts.datasets.table import Table
 from mlprun.parts.initializers import File
 from mlprun.parts.limits import MAX_BYTES
 from mlprun.schema import with_format
@@ -89,10 +90,9 @@ class TrainedModel:
             raise DataError(error.where, error.what, ANOTHER_TABLE) from error
         if made.digest() == self.data_digest:
             return made
-        path = getattr(self.config.dataset, "path", None)
-        if path is not None:
+        if isinstance(self.config.dataset, Table):
             what = "its rows are no longer those that the network was trained with"
-            raise DataError(path, what, ANOTHER_TABLE)
+            raise DataError(self.config.dataset.location, what, ANOTHER_TABLE)
         warning = "the generated rows are not those that the network was trained with"
         return replace(made, warnings=(*made.warnings, warning))
 
@@ -114,8 +114,15 @@ class TrainedModel:
         return self._rows(path, targets=True)
 
     def _rows(self, path: str, *, targets: bool) -> Data:
-        vocabulary, weight = self.config.architecture.vocabulary, getattr(self.config.dataset, "weight", None)
-        return read_rows(path, self.preprocessing, targets=targets, vocabulary=vocabulary, weight=weight)
+        options = self.config.dataset if isinstance(self.config.dataset, Table) else None
+        return read_rows(
+            path,
+            self.preprocessing,
+            targets=targets,
+            vocabulary=self.config.architecture.vocabulary,
+            weight=None if options is None else options.weight,
+            options=options,
+        )
 
     def evaluate_data(self, data: Data) -> dict[str, Any]:
         """`loss` and metrics of raw rows with known targets."""

@@ -12,7 +12,8 @@ from mlprun.errors import DataError
 from mlprun.parts.data import Data
 from mlprun.parts.datasets.dataset import shortened
 from mlprun.parts.datasets.table import columns
-from mlprun.parts.datasets.table.delimited import is_number
+from mlprun.parts.datasets.table.column_options import ReadOptions
+from mlprun.parts.datasets.table.formats import is_number
 from mlprun.parts.datasets.table.reading import read
 from mlprun.parts.datasets.table.source import CAP, Sheet, Source, shown
 
@@ -32,22 +33,25 @@ def read_rows(
     targets: bool,
     vocabulary: int | None = None,
     weight: str | None = None,
+    options: ReadOptions | None = None,
 ) -> Data:
     """The rows of a table for the model that `preprocessing` belongs to; `-` is CSV or TSV on standard input.
 
     Columns may stand in any order and others are ignored. A text file of nothing but numbers may lack a
     header where the number of columns leaves no doubt; `Data.warnings` says so then, and of categories that
     training did not meet. Without `targets` the targets are [N, 0]; with them the column `weight` has the
-    weights of rows, each 1 in a table without it. Symbols are below `vocabulary`. Raises DataError for
-    missing columns, unknown labels and cells that cannot be read.
+    weights of rows, each 1 in a table without it. Symbols are below `vocabulary`. The file is read with
+    `options`, those of the training. Raises DataError for missing columns, unknown labels and cells that
+    cannot be read.
     """
-    source = _standard_input() if path == STANDARD_INPUT else Source.of(path)
+    source = _standard_input(options) if path == STANDARD_INPUT else Source.of(path, options)
     target_names = preprocessing.target_names if targets else ()
     header = _Header(preprocessing, preprocessing.input_names + target_names)
     # labels and categories that look like numbers must stay the text that training met
     text = any(preprocessing.categories) or (targets and preprocessing.classes is not None)
     numbers = not targets and all(seen is None for seen in preprocessing.categories)
     sheet = read(source, header=header, text=text, numbers=numbers)
+    sheet.for_model = True
     _check_columns(sheet, header.names)
     weights = None
     if targets and weight is not None and weight in sheet.columns:
@@ -68,6 +72,7 @@ def read_rows(
         classes=preprocessing.classes,
         categories=tuple(categories) if any(categories) else None,
         weights=weights,
+        dates=tuple(name for name in preprocessing.input_names if sheet.options.of(name).reading == "date"),
         imputed=preprocessing.imputed,
     )
     unseen = preprocessing.unseen(data, np.arange(sheet.rows), "rows")
@@ -76,11 +81,11 @@ def read_rows(
     )
 
 
-def _standard_input() -> Source:
+def _standard_input(options: ReadOptions | None) -> Source:
     content = sys.stdin.buffer.read(CAP + 1)
     if len(content) > CAP:
         raise DataError("standard input", f"is larger than {CAP / 1e9:g} GB", "give fewer rows")
-    return Source("standard input", "text", kept=content)
+    return Source("standard input", "text", kept=content, options=options or ReadOptions.model_construct())
 
 
 @dataclass

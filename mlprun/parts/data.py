@@ -52,6 +52,8 @@ class Data:
     classes: tuple[str, ...] | None = None
     categories: tuple[tuple[str, ...] | None, ...] | None = None
     """per input column the category names, None for a numeric one; None when no column is categorical"""
+    dates: tuple[str, ...] = ()
+    """input columns that are days since 1970-01-01"""
     parts: NDArray[np.str_] | None = None
     """[N] the split named in each row (`split: {column: ...}`)"""
     weights: Floats | None = None

@@ -202,7 +202,9 @@ def _settings_and_rows(experiment: Experiment, splits: Sequence[str]) -> dict[st
     }
     dataset = dump(config, "", defaults=False)["dataset"]
     if "path" in dataset:
-        dataset["path"] = os.path.basename(dataset["path"])
+        one = isinstance(dataset["path"], str)
+        names = [os.path.basename(path) for path in ([dataset["path"]] if one else dataset["path"])]
+        dataset["path"] = names[0] if one else names
     return {"name": config.name, "settings": settings, "config": dataset, "table": _rows(experiment, splits)}
 
 

@@ -15,7 +15,7 @@ from mlprun.parts import limits
 from mlprun.parts.activations import Activation, Identity, activations
 from mlprun.parts.datasets.inline import Inline
 from mlprun.parts.datasets.table import Table
-from mlprun.parts.datasets.table.delimited import is_number
+from mlprun.parts.datasets.table.formats import is_number
 from mlprun.parts.losses import Loss, losses
 from mlprun.parts.metrics import MEDIAN
 from mlprun.parts.optimizers import matches

@@ -17,7 +17,7 @@ from mlprun.parts.activations import activations
 from mlprun.parts.datasets import Generated
 from mlprun.parts.datasets.inline import Inline
 from mlprun.parts.datasets.table import FEW, Table, UnknownColumnsError
-from mlprun.parts.datasets.table.delimited import is_number
+from mlprun.parts.datasets.table.formats import is_number
 from mlprun.parts.losses import BCE, ClassLoss, Loss, losses
 from mlprun.parts.metrics import Metric, metrics
 from mlprun.parts.part import Options

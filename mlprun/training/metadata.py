@@ -243,7 +243,7 @@ def check_rows(record: Mapping[str, Any], experiment: Experiment, changes: list[
     """
     if experiment.digest() == record["data_digest"]:
         return
-    path = getattr(experiment.config.dataset, "path", None)
+    path = getattr(experiment.config.dataset, "location", None)
     if path is None and changes:
         changes.append("the generated rows were others")
         return

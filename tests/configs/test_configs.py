@@ -42,7 +42,8 @@ def test_a_config_with_code_of_its_own_is_refused_without_leave() -> None:
         schema.load(str(CONFIGS / "regression_fourth_power.yaml"))
 
 
-def test_the_table_is_what_its_recipe_prints() -> None:
-    recipe = [sys.executable, CONFIGS / "data/flats.py"]
+@pytest.mark.parametrize("name", ["flats", "cars"])
+def test_a_table_is_what_its_recipe_prints(name: str) -> None:
+    recipe = [sys.executable, CONFIGS / f"data/{name}.py"]
     printed = subprocess.run(recipe, capture_output=True, text=True, check=True).stdout
-    assert (CONFIGS / "data/flats.csv").read_text() == printed
+    assert (CONFIGS / f"data/{name}.csv").read_text() == printed

@@ -1,3 +1,4 @@
+import gzip
 import io
 import random
 from types import SimpleNamespace
@@ -49,6 +50,54 @@ def test_columns_may_stand_in_any_order_and_others_are_ignored(tmp_path):
     expected = fitted.transform(data, np.array([1, 0]), float)
     np.testing.assert_array_equal(fitted.transform(again, np.arange(2), float), expected)
     assert again.targets.tolist() == [0, 1]
+
+
+EUROPEAN = {
+    "decimal": ",",
+    "thousands": ".",
+    "missing": {"values": ("-",), "fill": "impute"},
+    "columns": {
+        "share": {"as": "percent"},
+        "sold": {"as": "date", "format": "%d.%m.%Y"},
+        "code": {"as": "category"},
+        "price": {"strip": "€"},
+        "note": {"as": "skip"},
+    },
+}
+CARS = """size;share;sold;code;note;price
+1.000,5;12,5 %;31.12.2020;01;x;1.000,00 €
+-;5 %;01.01.2021;02;y;2.000,50 €
+2,5;0,5 %;02.01.2021;01;z;3 €
+"""
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_new_rows_are_read_with_the_options_of_the_training(tmp_path, zipped):
+    data, fitted = trained(tmp_path, CARS, "price", **EUROPEAN)
+    options = Table(path="gone.csv", target="price", **EUROPEAN)
+    content = gzip.compress(CARS.encode()) if zipped else CARS
+    path = new(tmp_path, content, "new.csv.gz" if zipped else "new.csv")
+    again = read_rows(path, fitted, targets=True, options=options)
+    rows = np.arange(3)
+    np.testing.assert_array_equal(fitted.transform(again, rows, float), fitted.transform(data, rows, float))
+    np.testing.assert_array_equal(fitted.transform_targets(again, rows), fitted.transform_targets(data, rows))
+    assert again.dates == data.dates == ("sold",)
+
+
+@pytest.mark.parametrize(
+    ("old", "message"),
+    [
+        ("31.12.2020", "new.csv:2: column 'sold' is '@'; expected a date in the format %d.%m.%Y"),
+        ("1.000,5", "new.csv:2: column 'size' is '@'; expected a number with decimal ','"),
+        ("12,5 %", "new.csv:2: column 'share' is '@'; expected a number with decimal ','"),
+    ],
+)
+def test_new_rows_in_another_format_than_in_training_are_refused(tmp_path, old, message):
+    _, fitted = trained(tmp_path, CARS, "price", **EUROPEAN)
+    path = new(tmp_path, CARS.replace(old, "@"))
+    with pytest.raises(DataError) as caught:
+        read_rows(path, fitted, targets=False, options=Table(path="gone.csv", target="price", **EUROPEAN))
+    assert message in str(caught.value)
 
 
 def test_unlabelled_rows_need_no_target_column(tmp_path):

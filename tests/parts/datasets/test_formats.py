@@ -1,6 +1,6 @@
 import pytest
 
-from mlprun.parts.datasets.table.columns import kind, misread
+from mlprun.parts.datasets.table.formats import kind, misread
 
 CELLS = {
     "plain": ["5", "-5", "+5", "1.5", "1e5", "007", ".5", "1."],

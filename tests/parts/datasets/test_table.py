@@ -12,7 +12,7 @@ from mlprun.config.document import from_mapping
 from mlprun.errors import ConfigError, DataError
 from mlprun.parts.datasets.table import Table, source
 from mlprun.parts.datasets.table import table as table_module
-from mlprun.parts.datasets.table.delimited import MISSING
+from mlprun.parts.datasets.table.formats import MISSING
 from mlprun.parts.part import ConfigStr
 
 
@@ -270,8 +270,8 @@ def test_numbers_are_read_to_the_last_bit(write):
 @pytest.fixture
 def reads(monkeypatch):
     """One entry for each time that a table is read."""
-    found, original = [], table_module.read
-    monkeypatch.setattr(table_module, "read", lambda *a, **k: (found.append(1), original(*a, **k))[1])
+    found, original = [], table_module.read_all
+    monkeypatch.setattr(table_module, "read_all", lambda *a, **k: (found.append(1), original(*a, **k))[1])
     return found
 
 
@@ -366,7 +366,7 @@ def test_a_skipped_column_cannot_be_a_feature(write):
     [
         ("{widt: {as: skip}}", "dataset.columns.widt: .*t.csv: has no column 'widt'; did you mean wide?"),
         ("{wide: {az: skip}}", "dataset.columns.wide.az: unknown key; expected one of as"),
-        ("{wide: {as: skipped}}", "dataset.columns.wide.as: expected skip"),
+        ("{wide: {as: skipped}}", "dataset.columns.wide.as: expected number, percent"),
         ("{wide: skip}", "dataset.columns.wide: expected a mapping, got the string 'skip'; its keys are as"),
     ],
 )

@@ -80,7 +80,13 @@ BAD_TEXT = [
     ("a quote that never closes", 'x,y\n1,1.5\n2,"2.5\n3,4\n', "3", "is never closed"),
     ("text after a quote", 'x,y\n1,"1.5"x\n', "2", "cannot be split into cells"),
     ("not UTF-8", b"x,y\n1,1.5\n\xe9,2.5\n", "3", "byte 0xe9 is not UTF-8"),
-    ("UTF-16", "x,y\n1,2\n".encode("utf-16"), "", "is UTF-16 text"),
+    ("UTF-16 cut short", "x,y\n1,2\n2,3".encode("utf-16")[:-1], "3", "byte 0x33 is not UTF-16"),
+    (
+        "UTF-16 without a mark",
+        "x,y\n1,2\n".encode("utf-16-le"),
+        "1",
+        "NUL byte; set dataset.encoding, such as",
+    ),
     ("a column of nothing", "x,z,y\n1,,1.5\n2,NA,2.5\n", "", "column 'z' has no value in any row"),
     ("dates", "x,y\n2020-01-31,1.5\n2020-02-01,2.5\n", "2", "'x' is '2020-01-31', a date or time;"),
     (
@@ -89,12 +95,12 @@ BAD_TEXT = [
         "2",
         "'x' is '31.1.2020', a date",
     ),
-    ("decimal commas", "x;y\n0,5;1\n1,25;2\n", "2", "column 'x' is '0,5'; write numbers with a decimal"),
+    ("decimal commas", "x;y\n0,5;1\n1,25;2\n", "2", "column 'x' is '0,5'; set dataset.decimal to ','"),
     (
         "decimal commas in quotes",
         'x,y\n"0,5",1\n"1,25",2\n',
         "2",
-        "column 'x' is '0,5'; write numbers with a decimal",
+        "column 'x' is '0,5'; set dataset.decimal to ','",
     ),
     ("only the target", "y\n1.5\n2.5\n", "", "has no column beside the target"),
     (
@@ -142,18 +148,24 @@ def test_where_a_file_is_cut_does_not_change_what_is_wrong(
 def test_the_message_of_the_style_guide(tmp_path):
     with pytest.raises(DataError) as caught:
         load(tmp_path, "alcohol,y\n" + "12.5,1\n" * 12 + "n/a,2\n")
-    expected = (
-        ":14: column 'alcohol' is 'n/a'; expected a number (missing values: leave the cell empty and set "
-    )
-    assert str(caught.value) == f"{tmp_path}/t.csv{expected}dataset.missing)"
+    expected = ":14: column 'alcohol' is 'n/a'; expected a number (missing values: list the cell in "
+    assert str(caught.value) == f"{tmp_path}/t.csv{expected}dataset.missing.values, or leave it empty)"
 
 
 @pytest.mark.parametrize(
     ("content", "where", "message"),
     [
-        ('x,y\n12,1\n13.5,2\n"1,200",3\n', ":4", "'x' is '1,200'; write numbers with a decimal point (no"),
-        ("x,y\nn/a,1\n€5,2\n€6,3\n€7,4\n", ":3", "column 'x' is '€5'; write numbers with a decimal point"),
-        ("x,y\n1,5 kg\n2,6 kg\n3,5 kg\n", ":2", "units or signs), or set dataset.task to classes"),
+        ('x,y\n12,1\n13.5,2\n"1,200",3\n', ":4", "'x' is '1,200'; set dataset.thousands to ','"),
+        (
+            "x,y\nn/a,1\n€5,2\n€6,3\n€7,4\n",
+            ":3",
+            "column 'x' is '€5'; set dataset.columns.x.strip to '€', leave",
+        ),
+        (
+            "x,y\n1,5 kg\n2,6 kg\n3,5 kg\n",
+            ":2",
+            "'5 kg'; set dataset.columns.y.strip to 'kg', or set dataset.task to classes",
+        ),
         ("x,y\n1,Jan 2020\n2,Feb 2020\n3,Jan 2020\n", ":2", "since a start, or set dataset.task to classes"),
         ("x,y\nJan,1\nFeb,2\nMay,3\nJan,4\n", ":2", "column 'x' is 'Jan', a date or time"),
         ("x,y\ntrue,1\n12:30,2\n13:05,3\n", ":3", "column 'x' is '12:30', a date or time"),
@@ -182,7 +194,7 @@ def test_other_formats_are_categories_and_classes_where_the_config_says_so(tmp_p
 
 def test_only_a_feature_can_be_left_out(tmp_path):
     dates = parquet(x=[1, 2], day=pl.Series([1, 2]).cast(pl.Date))
-    advice = "a date or time; give it as numbers, such as days since a start"
+    advice = "a date or time; set dataset.columns.day to {as: date}"
     with pytest.raises(DataError, match=f"{advice}, or leave the column out by dataset.features$"):
         load(tmp_path, dates, "t.parquet", target="x")
     with pytest.raises(DataError, match=f"{advice}$"):
@@ -341,7 +353,8 @@ BAD_FILES = [
     ("JSON cut short", '{"x":1,"y":0.5}\n{"x":2,"y"', "t.jsonl", ":2: is not JSON"),
     ("JSON of lists", '{"x":1,"y":0.5}\n\n{"x":[2],"y":1.5}\n', "t.jsonl", ":3: column 'x' is '[2]'"),
     ("JSON of objects", '{"x":{"a":1},"y":0.5}\n', "t.ndjson", ":1: column 'x' is '{\"a\": 1}'"),
-    ("JSON without objects", '[{"x":1,"y":0.5}]\n', "t.jsonl", ":1: is not a JSON object"),
+    ("JSON without objects", "1\n2\n", "t.jsonl", ":1: is not a JSON object"),
+    ("a JSON array of numbers", '[{"x":1,"y":0.5},\n\n2]\n', "t.json", ":row 2: is not a JSON object"),
     ("JSON with NaN", '{"x":1,"y":0.5}\n{"x":NaN,"y":1.5}\n', "t.jsonl", ":2: is not JSON (NaN is not"),
     (
         "JSON of two types",
@@ -357,9 +370,12 @@ BAD_FILES = [
         "t.jsonl",
         ":3: column 'x'",
     ),
-    ("a spreadsheet", b"PK\x03\x04", "t.xlsx", "is a spreadsheet; expected a .csv"),
-    ("a JSON document", '{"x": [1]}', "t.json", "is one JSON document"),
-    ("a compressed table", b"\x1f\x8b", "t.csv.gz", "is compressed"),
+    ("a spreadsheet", b"PK\x03\x04", "t.ods", "is a spreadsheet of another format; expected a .csv"),
+    ("a JSON document", '{"x": [1]}', "t.json", "column 'x' is '[1]'; expected a number"),
+    ("a compressed table", b"PK\x03\x04", "t.csv.zip", "is compressed"),
+    ("a gzip file cut short", b"\x1f\x8b", "t.csv.gz", "is damaged: it ends too early"),
+    ("a gzip file that is none", b"x,y\n1,2\n", "t.csv.gz", "is damaged or not a gzip file"),
+    ("a table compressed twice", b"\x1f\x8b", "t.parquet.gz", "is compressed twice"),
     ("a picture", b"\x89PNG\r\n\x1a\n\x00\x00", "t.csv", "byte 0x89 is not UTF-8"),
 ]
 

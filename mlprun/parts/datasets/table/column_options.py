@@ -1,19 +1,171 @@
-"""Options of single columns of a table: how their cells are read, and (fitted on train rows) prepared."""
+"""How the cells of a table are read: options of the whole file and of single columns."""
 
 from __future__ import annotations
 
-from typing import Literal
+import codecs
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
+from mlprun.parts.datasets.table import formats
 from mlprun.parts.part import Options
 
-Reading = Literal["skip"]
+if TYPE_CHECKING:
+    from typing import Self
+
+    import polars as pl
+
+Reading = Literal["number", "percent", "date", "category", "skip"]
+
+Text = Annotated[str, Field(min_length=1)]
 
 
 class ColumnOptions(Options):
     """How the cells of a column are read. A column without options is read as its values suggest."""
 
+    stored_if_set: ClassVar[frozenset[str]] = frozenset({"strip", "format"})
+
     reading: Reading | None = Field(
-        None, alias="as", description="type of the cells (default: inferred); skip: the column is not used"
+        None,
+        alias="as",
+        description="type of the cells (default: inferred); percent: 12.5 % is 0.125; date: days since "
+        "1970-01-01; category: text, even if the cells are numbers; skip: the column is not used",
     )
+    strip: Text | tuple[Text, ...] = Field(
+        (), description="text before or after numbers, such as a currency or unit, that is removed"
+    )
+    format: Text | tuple[Text, ...] = Field(
+        (), description='format of dates, such as "%d.%m.%Y" (default: ISO 8601, such as 2024-03-31 12:30)'
+    )
+
+    @model_validator(mode="after")
+    def _options_fit_the_type(self) -> Self:
+        if self.format and self.reading != "date":
+            raise ValueError("format is for dates; set as: date, or leave it out")
+        if self.strip and self.reading not in (None, "number", "percent"):
+            raise ValueError("strip is for numbers; set as: number or as: percent, or leave it out")
+        return self
+
+    @property
+    def date_formats(self) -> tuple[str, ...]:
+        """The formats of dates, none for ISO 8601."""
+        return (self.format,) if isinstance(self.format, str) else self.format
+
+    @property
+    def is_number(self) -> bool:
+        """Whether these options say that the cells are numbers."""
+        return self.reading in ("number", "percent") or bool(self.strip)
+
+
+def _known_codec(name: str) -> str:
+    try:
+        codec = codecs.lookup(name)
+    except LookupError:
+        raise ValueError(
+            f"there is no encoding {name[:40]!r}; expected a name such as utf-8 or cp1252"
+        ) from None
+    if not getattr(codec, "_is_text_encoding", True):
+        raise ValueError(f"{name!r} is no encoding of text; expected a name such as utf-8 or cp1252")
+    return name
+
+
+def _one_character(value: str) -> str:
+    if value != "auto" and (len(value) != 1 or value in '"\r\n' or not value.isascii()):
+        raise ValueError(f"expected auto or one ASCII character such as ';' or '|', got {value[:40]!r}")
+    return value
+
+
+def _thousands_mark(value: str | None) -> str | None:
+    """A mark as it is known: every kind of space is one, and so is every apostrophe."""
+    if value is None or value in (",", ".", "'"):
+        return value
+    if len(value) == 1 and value in formats.SPACES:
+        return " "
+    if value == "’":
+        return "'"
+    raise ValueError(f"expected ',', '.', ' ' or \"'\", got {value[:40]!r}")
+
+
+class MissingCells(Options):
+    """Cells that hold nothing beside the usual ones, and what is done about missing cells."""
+
+    values: tuple[str | int | float, ...] = Field(
+        (), description="cells that are missing, added to empty, NA, N/A, NaN, nan, null and ?"
+    )
+    fill: Literal["refuse", "impute"] = Field(
+        "refuse", description="impute: replace missing values by the train mean or the most frequent category"
+    )
+
+
+class ReadOptions(Options):
+    """How a table file is read: what its text means. New rows for a trained model are read likewise."""
+
+    stored_if_set: ClassVar[frozenset[str]] = frozenset(
+        {"encoding", "separator", "decimal", "thousands", "columns"}
+    )
+
+    encoding: Annotated[str, AfterValidator(_known_codec)] | None = Field(
+        None,
+        description="encoding of text, such as cp1252 (default: UTF-8, or UTF-16 with a byte order mark)",
+    )
+    separator: Annotated[str, AfterValidator(_one_character)] = Field(
+        "auto", description="character between cells (auto: comma, tab, semicolon or |, as in the first line)"
+    )
+    decimal: Literal[".", ","] = Field(".", description="decimal separator of numbers")
+    thousands: Annotated[str | None, AfterValidator(_thousands_mark)] = Field(
+        None, description='separator of thousands: ",", ".", " " (any space) or "\'"'
+    )
+    columns: dict[str, ColumnOptions] = Field({}, description="options of single columns, by name")
+
+    @model_validator(mode="after")
+    def _marks_differ(self) -> Self:
+        if self.thousands == self.decimal:
+            raise ValueError(
+                f"decimal and thousands are both {self.decimal!r}; expected different characters"
+            )
+        return self
+
+    @property
+    def missing_texts(self) -> tuple[str, ...]:
+        """The cells that hold nothing, exactly as written."""
+        return (*formats.MISSING, *map(str, self.more_missing))
+
+    @property
+    def missing_numbers(self) -> tuple[float, ...]:
+        """The numbers that stand for a missing cell."""
+        return tuple(float(value) for value in self.more_missing if formats.is_number(str(value)))
+
+    @property
+    def more_missing(self) -> tuple[str | float, ...]:
+        """Cells that are missing beside the known ones."""
+        return ()
+
+    def of(self, name: str) -> ColumnOptions:
+        """The options of a column."""
+        return self.columns.get(name) or ColumnOptions.model_construct()
+
+    @property
+    def has_plain_numbers(self) -> bool:
+        """Whether numbers have a decimal point and no thousands separator."""
+        return self.decimal == "." and self.thousands is None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a text file of nothing but numbers means what it does without options."""
+        formats = self.encoding is None and self.separator == "auto" and self.has_plain_numbers
+        return formats and not self.more_missing and not any(map(self.reads_text, self.columns))
+
+    def reads_text(self, name: str) -> bool:
+        """Whether a column's own options need the text of its cells."""
+        own = self.of(name)
+        return own.is_number or own.reading in ("date", "category")
+
+    def numbers(self, series: pl.Series) -> pl.Series:
+        """Text as float64, null where it is no number by these options."""
+        own = self.of(series.name)
+        strip = (own.strip,) if isinstance(own.strip, str) else own.strip
+        if own.reading == "percent":
+            return (
+                formats.parse_numbers(series, self.decimal, self.thousands, (*strip, *formats.PERCENT)) / 100
+            )
+        return formats.parse_numbers(series, self.decimal, self.thousands, strip)

@@ -2,122 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from mlprun.parts.datasets.table.delimited import MISSING
+from mlprun.errors import UsageError
+from mlprun.parts.datasets.table import formats
+from mlprun.parts.datasets.table.formats import kind
 from mlprun.parts.datasets.table.source import Sheet, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import polars as pl
 
     from mlprun.parts.data import Floats, Ints, Names
-
-
-Kind = Literal["plain", "number", "date", "text"]
-
-FEW_BANDS = 20
-"""different values among which ranges such as 10-20 show that all of them are categories"""
-
-LONGEST = 40
-"""characters of a number or date at most"""
-
-_SPACE = " \u00a0\u2007\u2009\u202f"
-_DASH = r"\-\u2010-\u2015\u2212\ufe63\uff0d"
-_DECADE = re.compile(r"(?:1[5-9]|20)\d0s", re.ASCII)
-_PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_CODE = re.compile(r"\d+[A-Za-z]{1,2}", re.ASCII)
-_BAND = re.compile(rf"[<>≤≥]|\d\s*[{_DASH}]\s*\d|\d\s*\+|\d to \d")
-
-_CURRENCY = (
-    r"(?:US|HK|NZ|[ACRS])?[$¢-¥฿\u20a0-\u20cf﷼＄￠￡￥]"
-    r"|(?i:usd|eur|gbp|chf|jpy|cny|rmb|inr|sek|nok|dkk|pln|czk|huf|aud|cad|nzd|sgd|hkd|brl|zar|mxn|krw|try|rub)"
-    r"|(?i:kr|rs|fr|sfr)\.?|zł|Kč|Ft|(?i:dollars?|euros?|pounds?|cents?)"
-)
-_UNIT = (
-    r"[kcdmnµμ]?m|[kmnµμ]?g|[mcdµμ]?[lL]|[mnµμ]?s|[km]?[WV]|[mk]A|[kMG]?Hz|[kMG]?Wh|[kMGT]W|[kKMGT]i?B|[kMG]bps"
-    r"|[kM]J|k?cal|[hkM]?Pa|[mnµμ]?mol|[°º] ?[CFK]?|[℃℉Ω%‰‱٪％]|h|t|ha|px|IU|in|ft|yd|mi|lbs?|oz|gal"
-    r"|(?i:secs?|mins?|hrs?|wks?|mths?|yrs?|seconds?|minutes?|hours?|days?|weeks?|months?|years?"
-    r"|pct|per ?cent|inch(?:es)?|foot|feet|yards?|miles?|(?:kilo|centi|milli)?met(?:er|re)s?"
-    r"|(?:kilo|milli)?grams?|tons?|tonnes?|lit(?:er|re)s?|acres?|sq\.? ?(?:ft|m|km|mi)|deg(?:rees?)?|rpm"
-    r"|mpg|kmpl|hp|bhp|cc|ccm|bpm|mph|kmh|kph|bar|psi|mmhg|ppm|ppb|bps?|pp|pts?|pcs|bytes?|bits?)"
-)
-_SCALE = r"[kKM]|(?i:bn|mn|mio|mrd|tsd|thousand|million|billion|trillion|lakh|crore)\.?"
-_MONTH = (
-    r"(?i:jan(?:uary?|v(?:ier)?)?|feb(?:ruary?)?|f[ée]v(?:r(?:ier)?)?|mar(?:ch|s|zo)?|märz?|mrz|apr(?:il)?"
-    r"|avr(?:il)?|ma[iy]|mayo|june?|juni|juin|jul[iy]?|juil(?:let)?|aug(?:ust)?|août|sept?(?:ember)?"
-    r"|o[ck]t(?:ober|obre)?|nov(?:ember|embre)?|de[cz](?:ember)?|déc(?:embre)?)\.?"
-)
-
-
-_POWER = r"[eE][+\-−]?\d+|\s*[x×*·]\s*10(?:\^?[+\-−]\d+|\^\d+|[⁺⁻⁰¹²³⁴-⁹]+)"
-_GROUPED = (
-    rf"\d{{1,3}}(?P<mark>[.,'’٬_{_SPACE}])\d{{3}}(?:(?P=mark)\d{{3}})*"
-    r"|\d{1,2}(?:,\d{2})+,\d{3}"  # in India
-)
-_DIGITS = rf"(?:(?:{_GROUPED}|\d+)(?:[.,٫]\d*)?|[.,٫]\d+)(?:{_POWER})?"
-_ONE_UNIT = rf"(?:{_UNIT}|{_CURRENCY}|[\"″”])(?:\^?[23²³])?"
-_UNITS = rf"(?:{_SCALE})?\s*(?:{_ONE_UNIT}(?:\s*(?:/|per)\s*\d*\s*{_ONE_UNIT})?\.?)?"
-_SIGN = rf"(?:[+±~≈{_DASH}]\s*)?"
-_NUMBER = (
-    rf"{_SIGN}\(?{_SIGN}(?:(?:{_CURRENCY})\s*)?{_SIGN}{_DIGITS}(?:\s*{_UNITS}|[.,][{_DASH}]+)\s*[{_DASH}]?\)?"
-    rf"|(?:\d+(?:[.,]\d+)?\s*(?:{_UNIT})[\s,]*){{2,4}}"  # 1h 30m
-    r"|\d+\s*['′’]\s*(?:\d+\s*(?:[\"″”]|''|’’)?)?"  # feet and inches
-    rf"|0[xX][0-9a-fA-F]+|[+{_DASH}]?∞"
-)
-
-_CLOCK = r"\d{1,3}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?:\s*[AaPp]\.?[Mm]\.?)?(?:\s*(?:Z|UTC|GMT|[+-]\d{2}:?\d{2}))?"
-_TIME = rf"(?:{_CLOCK}|\d{{1,2}}\s*[AaPp]\.?[Mm]\.?|\d{{1,2}}h\d{{2}})"
-_DAY, _MONTH_NUMBER, _YEAR = r"(?:0?[1-9]|[12]\d|3[01])", r"(?:0?[1-9]|1[0-2])", r"(?:\d{4}|['’]?\d{2})"
-_NTH, _MARK, _GAP = rf"{_DAY}(?:st|nd|rd|th|\.)?", r"\s*[-/.\s]\s*", r"[\s./'’,\-]"
-_WEEKDAY = r"(?:(?i:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?i:day)?,?\s+)?"
-_DAY_OF_YEAR = (
-    rf"{_WEEKDAY}{_NTH}{_GAP}*(?:of )?{_MONTH}(?:{_GAP}*{_YEAR})?"
-    rf"|{_WEEKDAY}{_MONTH}{_GAP}+(?:{_NTH}(?:{_GAP}+{_YEAR})?|{_YEAR})|{_MONTH}{_GAP}*\d{{4}}"
-    rf"|\d{{4}}{_GAP}*{_MONTH}(?:{_GAP}*{_NTH})?"
-    rf"|\d{{4}}{_MARK}{_MONTH_NUMBER}(?:{_MARK}{_DAY})?|{_DAY}{_MARK}{_DAY}{_MARK}{_YEAR}|{_MONTH_NUMBER}[-/.]\d{{4}}"
-    r"|Q[1-4][\s/'-]*\d{2,4}|\d{4}[\s/-]*Q[1-4]|\d{4}-?W\d{2}(?:-?\d)?|\d{4}年(?:\d{1,2}月)?(?:\d{1,2}日)?"
-)
-_DATE = rf"(?:{_DAY_OF_YEAR})(?:(?:\s*,\s*|[T\s]+){_TIME})?|(?:\d+ days?,?\s*)?{_TIME}"
-
-
-def kind(cell: str) -> Kind:
-    """What a cell is: a plain number, a number in another format, a date or time, or any other text."""
-    if _PLAIN.fullmatch(cell):
-        return "plain"
-    cell = " ".join(cell.split())
-    if re.fullmatch(_MONTH, cell):
-        return "date"
-    if len(cell) > LONGEST or _DECADE.fullmatch(cell) or not ("∞" in cell or any(map(str.isdigit, cell))):
-        return "text"
-    if re.fullmatch(_DATE, cell):
-        return "date"
-    return "number" if re.fullmatch(_NUMBER, cell) else "text"
-
-
-def misread(cells: Sequence[str | None]) -> int | None:
-    """The position of the first number or date where most cells of a text column are such, else None.
-
-    Most means more than half of all cells, or of the different ones.
-    """
-    counts = Counter(cell for cell in cells if cell is not None)
-    kinds = {cell: kind(cell) for cell in counts}
-    texts = [cell for cell in counts if kinds[cell] == "text"]
-    if len(counts) <= FEW_BANDS and any(map(_BAND.search, texts)):
-        return None
-    if any(map(_CODE.fullmatch, texts)):  # beside 1B, 2M is a code as well
-        kinds |= {cell: "text" for cell in counts if _CODE.fullmatch(cell)}
-    for wanted in ("number", "date"):
-        among = [cell for cell in counts if kinds[cell] in (wanted, "plain")]
-        most = 2 * len(among) > len(counts) or 2 * sum(map(counts.__getitem__, among)) > counts.total()
-        if most and wanted in kinds.values():
-            return next(k for k, cell in enumerate(cells) if cell is not None and kinds[cell] == wanted)
-    return None
+    from mlprun.parts.datasets.table.column_options import ReadOptions
 
 
 CATEGORIES = 100
@@ -134,17 +32,14 @@ LEAVE_OUT = "leave the column out by dataset.features"
 MANY = 0.8
 """categories or classes per row from which on there is a warning"""
 
-LOOKED_AT = 10_000
-"""rows of a text column that are searched for number and date formats"""
 
-
-def stripped(frame: pl.DataFrame) -> pl.DataFrame:
+def stripped(frame: pl.DataFrame, options: ReadOptions) -> pl.DataFrame:
     """The columns with text stripped of spaces, and null where it says that the cell is missing."""
     import polars as pl
 
     texts = pl.selectors.by_dtype(pl.Categorical, pl.Enum, pl.String)
     cells = texts.cast(pl.String).str.strip_chars()
-    return frame.with_columns(pl.when(~cells.is_in(list(MISSING))).then(cells))
+    return frame.with_columns(pl.when(~cells.is_in(list(options.missing_texts))).then(cells))
 
 
 def resolve_column_type(
@@ -152,31 +47,52 @@ def resolve_column_type(
 ) -> pl.Series:
     """A stripped column as booleans, numbers or text, with null for every missing cell.
 
-    Text becomes booleans where all of it is true or false in any case, numbers where all of it is numbers.
-    Raises DataError for dates (`other` is what would also work), nested values and, unless it may be empty, a
-    column without any value.
+    Text becomes booleans where all of it is true or false in any case, numbers where all of it is numbers,
+    and what the column's options say. Raises DataError for cells that are not what they say, dates without
+    any (`other` is what would also work), nested values and, unless it may be empty, a column without any
+    value.
     """
     import polars as pl
 
-    dtype, name = series.dtype, series.name
-    if dtype.is_temporal() and series.null_count() < len(series):
-        _refuse_format(series, int(series.is_not_null().arg_max() or 0), sheet, other)
-    if dtype.is_temporal():
-        series = series.cast(pl.Float64)
-    elif dtype == pl.String:
-        series = _of_text(series)
-    elif dtype.is_decimal():
-        whole = isinstance(dtype, pl.Decimal) and dtype.scale == 0
-        series = series.cast(pl.Int128 if whole else pl.Float64)
-    elif not (dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)):
-        what = f"column {shown(name)} holds {str(dtype).partition('(')[0].lower()} values"
-        raise sheet.source.error("", what, "expected numbers or text")
+    name, declared = series.name, sheet.options.of(series.name)
+    if declared.reading == "category":
+        series = texts(series)
+    elif declared.reading == "date":
+        series = _days(series, sheet)
+    elif declared.is_number and series.dtype == pl.String:
+        series = _numbers_of_text(series, sheet.options.numbers(series), sheet, "a number")
+    else:
+        series = _as_inferred(series, sheet, other)
+        series = series / 100 if declared.reading == "percent" else series
+    if sheet.options.missing_numbers and series.dtype.is_numeric():
+        is_missing = series.cast(pl.Float64).is_in(sheet.options.missing_numbers)
+        series = series.set(is_missing.fill_null(value=False), None)
     if series.dtype.is_float():
         series = series.cast(pl.Float64)
         if int(np.isnan(series.to_numpy()).sum()) > series.null_count():
             series = series.fill_nan(None)
     if series.null_count() == len(series) and not may_be_empty:
         raise sheet.source.error("", f"column {shown(name)} has no value in any row", LEAVE_OUT)
+    return series
+
+
+def _as_inferred(series: pl.Series, sheet: Sheet, other: str) -> pl.Series:
+    """A column without options as its values suggest."""
+    import polars as pl
+
+    dtype = series.dtype
+    if dtype.is_temporal() and series.null_count() < len(series):
+        _refuse_format(series, int(series.is_not_null().arg_max() or 0), sheet, other)
+    if dtype.is_temporal():
+        return series.cast(pl.Float64)
+    if dtype == pl.String:
+        return _of_text(series, sheet.options)
+    if dtype.is_decimal():
+        whole = isinstance(dtype, pl.Decimal) and dtype.scale == 0
+        return series.cast(pl.Int128 if whole else pl.Float64)
+    if not (dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)):
+        what = f"column {shown(series.name)} holds {str(dtype).partition('(')[0].lower()} values"
+        raise sheet.source.error("", what, "expected numbers or text")
     return series
 
 
@@ -187,9 +103,10 @@ def numbers(series: pl.Series, sheet: Sheet, *, unit: str = "a number") -> Float
     """
     import polars as pl
 
-    values = series.cast(pl.Float64, strict=False)
     if series.dtype == pl.String:
-        values = _numbers_of_text(series, values, sheet, unit)
+        values = _numbers_of_text(series, sheet.options.numbers(series), sheet, unit)
+    else:
+        values = series.cast(pl.Float64, strict=False)
     cells = values.to_numpy().astype(np.float64, copy=False)
     sheet.refuse(np.isinf(cells), series, "expected a finite number")
     return cells
@@ -219,10 +136,11 @@ def feature(series: pl.Series, sheet: Sheet, *, other_formats: bool = False) -> 
     """
     import polars as pl
 
+    is_category = sheet.options.of(series.name).reading == "category"
     series = resolve_column_type(series, sheet, other=f", or {LEAVE_OUT}")
-    if series.dtype != pl.String or _mostly_numbers(series):
+    if series.dtype != pl.String or (not is_category and _mostly_numbers(series, sheet)):
         return numbers(series, sheet), None
-    if not other_formats:
+    if not other_formats and not is_category:
         _refuse_misread(series, sheet, f", {LEAVE_OUT}, or set dataset.other_formats to categories")
     categories = distinct(series)
     if len(categories) > CATEGORIES:
@@ -308,20 +226,22 @@ def refuse_non_numbers(series: pl.Series, sheet: Sheet, *, other_formats: bool =
     """
     import polars as pl
 
-    if series.dtype != pl.String:
+    if series.dtype != pl.String or sheet.options.of(series.name).reading == "category":
         return
-    if _mostly_numbers(series):
+    if _mostly_numbers(series, sheet):
         numbers(series, sheet)
     elif not other_formats:
         _refuse_misread(series, sheet, ", or set dataset.task to classes")
 
 
-def _of_text(series: pl.Series) -> pl.Series:
+def _of_text(series: pl.Series, options: ReadOptions) -> pl.Series:
     import polars as pl
 
-    values = series.cast(pl.Float64, strict=False)
+    values = options.numbers(series)
     if values.null_count() == series.null_count():
-        if (np.abs(values.to_numpy()) >= 2**53).any():  # labels that float64 would not tell apart
+        if (
+            options.has_plain_numbers and (np.abs(values.to_numpy()) >= 2**53).any()
+        ):  # labels that float64 would not tell apart
             exact = series.cast(pl.Int128, strict=False)
             return values if exact.null_count() > series.null_count() else exact
         return values
@@ -345,30 +265,55 @@ def number_name(value: float) -> str:
     return str(int(value)) if np.isfinite(value) and value == int(value) else repr(float(value))
 
 
-def _mostly_numbers(series: pl.Series) -> bool:
-    """Whether text is numbers with stray cells among them, rather than codes some of which are digits."""
+def _days(series: pl.Series, sheet: Sheet) -> pl.Series:
+    """A column of dates as days since 1970-01-01. Raises DataError for the first cell that is none."""
     import polars as pl
 
-    values = series.cast(pl.Float64, strict=False)
+    if series.dtype in (pl.Date, pl.Datetime):
+        return formats.days_of(series)
+    cells, name = texts(series), series.name
+    named = sheet.options.of(name).date_formats
+    try:
+        days = formats.parse_dates(cells, named or formats.ISO_8601)
+    except ValueError as error:
+        where, what = f"dataset.columns.{name}.format", "is no format of dates"
+        raise UsageError(where, f"{what}: {error}", 'expected one such as "%d.%m.%Y"') from error
+    bad = days.is_null() & cells.is_not_null()
+    if bad.any():
+        cell = cells[int(bad.arg_max() or 0)]
+        known = "" if sheet.for_model else formats.date_remedy(cells, cell)
+        expected = f"a date in the format {' or '.join(named)}" if named else "a date such as 2024-03-31"
+        sheet.refuse(bad, cells, known or f"expected {expected}")
+    return days
+
+
+def _mostly_numbers(series: pl.Series, sheet: Sheet) -> bool:
+    """Whether text is numbers with stray cells among them, rather than codes some of which are digits."""
+    values = sheet.options.numbers(series)
     most = 2 * (len(values) - values.null_count()) > len(series) - series.null_count()
     return most and not is_few_integers(values)
 
 
 def _refuse_misread(series: pl.Series, sheet: Sheet, other: str) -> None:
     """Raise DataError for a text column that is numbers or dates; `other` is what would also work."""
-    row = misread(series.head(LOOKED_AT).to_list())
+    row = formats.misread(series.head(formats.LOOKED_AT).to_list())
     if row is not None:
         _refuse_format(series, row, sheet, other)
 
 
 def _refuse_format(series: pl.Series, row: int, sheet: Sheet, other: str = "") -> NoReturn:
-    cell = str(series[row])
+    import polars as pl
+
+    cell, options = str(series[row]), sheet.options
+    cells = series if series.dtype == pl.String else pl.Series(series.name, [cell])
     what = f"column {shown(series.name)} is {shown(cell)}"
     if kind(cell) == "number":
+        known = formats.number_remedy(cells, cell, options.decimal, options.thousands)
         remedy = "write numbers with a decimal point (no thousands separators, units or signs)"
     else:
+        known = formats.date_remedy(cells, cell)
         what, remedy = f"{what}, a date or time", "give it as numbers, such as days since a start"
-    raise sheet.error(row, what, remedy + other)
+    raise sheet.error(row, what, (known if known and not sheet.for_model else remedy) + other)
 
 
 def _numbers_of_text(series: pl.Series, values: pl.Series, sheet: Sheet, unit: str) -> pl.Series:
@@ -376,6 +321,8 @@ def _numbers_of_text(series: pl.Series, values: pl.Series, sheet: Sheet, unit: s
 
     Raises DataError for the first cell that is neither.
     """
+    if values.null_count() == series.null_count():
+        return values
     flags = _flags(series)
     if flags.null_count() < values.null_count():
         unit = "true or false"
@@ -384,6 +331,8 @@ def _numbers_of_text(series: pl.Series, values: pl.Series, sheet: Sheet, unit: s
     row = bad.arg_max() if bad.any() else None
     if row is not None and unit == "a number" and kind(series[row]) in ("number", "date"):
         _refuse_format(series, row, sheet)
-    remedy = f"expected {unit} (missing values: leave the cell empty and set dataset.missing)"
-    sheet.refuse(bad, series, remedy)
+    if not sheet.options.has_plain_numbers:
+        unit += f" with decimal {sheet.options.decimal!r}"
+    known = "" if sheet.for_model else "list the cell in dataset.missing.values, or "
+    sheet.refuse(bad, series, f"expected {unit} (missing values: {known}leave it empty)")
     return values

@@ -9,12 +9,11 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -28,33 +27,26 @@ if TYPE_CHECKING:
     from mlprun.parts.data import Floats, Names
 
 
-SEPARATORS = (",", "\t", ";")
+SEPARATORS = (",", "\t", ";", "|")
 
 
-def scan_cells(source: Source) -> str:
-    """What separates the cells of the first line. Raises DataError for an empty table or no UTF-8 text."""
-    first, lines = b"", 0
+def _first_line(source: Source) -> bytes:
+    """The first line that is not blank. Raises DataError where there is none."""
     for piece in whole_lines(source):
-        _check_encoding(source, piece, lines)
-        lines += piece.count(b"\n")
-        first = first or piece.lstrip().split(b"\n", 1)[0]
-    if not first:
-        raise source.empty()
-    return next((sign for sign in SEPARATORS if sign.encode() in first), ",")
+        if piece.strip():
+            return piece.lstrip().split(b"\n", 1)[0]
+    raise source.empty()
 
 
-def _check_encoding(source: Source, piece: bytes, lines: int) -> None:
-    """Raise DataError unless a piece, `lines` line ends into the file, is UTF-8 text."""
-    if not lines and piece[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise source.error("", "is UTF-16 text", "save it as UTF-8")
-    at, what = piece.find(b"\0"), "holds a NUL byte, so it is not text"
-    try:
-        if at < 0:
-            piece.decode()
-    except UnicodeDecodeError as error:
-        at, what = error.start, f"byte 0x{piece[error.start]:02x} is not UTF-8"
-    if at >= 0:
-        raise source.error(str(lines + piece.count(b"\n", 0, at) + 1), what, "save it as UTF-8 text")
+def find_separator(source: Source, line: bytes) -> str:
+    """What separates the cells of the first line, unless an option or the file's name says so."""
+    if source.options.separator != "auto":
+        return source.options.separator
+    if source.tabs:
+        return "\t"
+    # the decimal comma of a name such as "price (1,5 l)" rarely separates cells
+    signs = SEPARATORS if source.options.decimal == "." else (*SEPARATORS[1:], ",")
+    return next((sign for sign in signs if sign.encode() in line), ",")
 
 
 def whole_lines(source: Source) -> Iterator[bytes]:
@@ -70,9 +62,6 @@ def whole_lines(source: Source) -> Iterator[bytes]:
     if rest:
         yield rest
 
-
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "?")
-"""cells that hold nothing, exactly as written"""
 
 HeaderCheck = Callable[[Source, tuple[str, ...]], tuple[str, ...] | None]
 """Given the first line: None when it holds column names, otherwise the names of a file without any."""
@@ -98,9 +87,22 @@ class _Form:
     text: bool
     """no cells are converted"""
 
-    def pattern(self) -> re.Pattern[bytes]:
-        """What matches lines that are records of the right width with whole cells in quotes, if any."""
-        cell, mark = rb'(?:"[^"\r\n]*+"|[^"\r\n%s]*+)', self.separator.encode()
+    def is_regular(self, piece: bytes) -> bool:
+        """Whether lines are records of the right width with whole cells in quotes, if any."""
+        width, mark = len(self.names), self.separator.encode()
+        if width > 1 and b'"' not in piece:  # ten times as fast
+            end = b"\r\n" if b"\r" in piece else b"\n"
+            others = bytes(set(range(256)) - {*mark, *b"\r\n"})
+            marks = piece.translate(None, others) + end * (not piece.endswith(b"\n"))
+            line = mark * (width - 1) + end
+            if marks == line * (len(marks) // len(line)):
+                return True
+        return self._pattern.fullmatch(piece) is not None
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[bytes]:
+        """What matches such lines."""
+        cell, mark = rb'(?:"[^"\r\n]*+"|[^"\r\n%s]*+)', re.escape(self.separator.encode())
         cell %= mark
         line = rb"(?![\r\n])%s(?:%s%s){%d}+(?:\r?\n|\Z)" % (cell, mark, cell, len(self.names) - 1)
         return re.compile(rb"(?:%s)*+" % line)
@@ -110,13 +112,12 @@ def read(
     source: Source, *, header: HeaderCheck | None, text: bool
 ) -> tuple[pl.DataFrame, Callable[[int], str]]:
     """The columns of a text table, and how to find the line of a row."""
-    separator = scan_cells(source)
-    separator = "\t" if source.tabs else separator
+    separator = find_separator(source, _first_line(source))
     first = next(_records(source, separator), None)
     if first is None:  # a byte order mark and nothing else
         raise source.empty()
     form = _form(source, separator, first[1], header=header, text=text)
-    rewritten = [] if all(map(form.pattern().fullmatch, whole_lines(source))) else [_rewritten(source, form)]
+    rewritten = [] if all(map(form.is_regular, whole_lines(source))) else [_rewritten(source, form)]
     frame = _parse(source, form, lambda: rewritten or whole_lines(source))
     frame.columns = list(form.names)
     return frame, partial(line_of, lambda: islice(_records(source, separator), form.skipped, None))
@@ -127,11 +128,11 @@ def read_numbers(source: Source, *, header: HeaderCheck | None) -> dict[str, Flo
 
     Importing polars takes longer than all else that predictions for a few rows need.
     """
-    content = next(source.pieces(SMALL + 1), b"")
+    content = b"".join(islice(source.pieces(SMALL + 1), 2))
     line, _, rest = content.partition(b"\n")
     if len(content) > SMALL or not _PLAIN_HEADER.fullmatch(line) or not line.strip():
         return None
-    separator = "\t" if source.tabs else next((one for one in SEPARATORS if one.encode() in line), ",")
+    separator = find_separator(source, line)
     names, mark = line.decode().split(separator), separator.encode()
     row = _PLAIN_NUMBER + (mark + _PLAIN_NUMBER) * (len(names) - 1)
     if len(names) > MOST_NAMES or not re.fullmatch(rb"(?:%s\r?\n)*%s\r?\n?" % (row, row), rest):
@@ -184,14 +185,6 @@ def repeated(names: Sequence[str]) -> str | None:
     return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
-def is_number(cell: str) -> bool:
-    """Whether a cell reads as a finite number."""
-    try:
-        return math.isfinite(float(cell)) and "_" not in cell
-    except ValueError:
-        return False
-
-
 def _rewritten(source: Source, form: _Form) -> bytes:
     """The same records in the plainest form: no blank lines, quotes where they must be.
 
@@ -214,12 +207,19 @@ def _parse(source: Source, form: _Form, pieces: Callable[[], Iterable[bytes]]) -
     """
     import polars as pl
 
+    plain = source.options.has_plain_numbers
     for inferred in (0,) if form.text else (INFERRED, 0):
         read = partial(
-            pl.scan_csv, separator=form.separator, null_values=list(MISSING), infer_schema_length=inferred
+            pl.scan_csv,
+            separator=form.separator,
+            null_values=list(source.options.missing_texts),
+            infer_schema_length=inferred,
         )
         try:
             schema = read(next(iter(pieces())), has_header=form.skipped > 0).collect_schema()
+            for name, (key, dtype) in zip(form.names, list(schema.items()), strict=True):
+                if source.options.reads_text(name) or (dtype.is_float() and not plain):
+                    schema[key] = pl.String()
             frames = [
                 read(piece, has_header=form.skipped > at, schema=schema).collect()
                 for at, piece in enumerate(pieces())

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import os
+import zlib
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from mlprun import files
 from mlprun.errors import DataError, FileError, shell_path
+from mlprun.parts.datasets.table.column_options import ReadOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -30,15 +33,27 @@ CELLS = 2**28
 COLUMNS = 2**16
 """columns that a table may have"""
 
-FORMATS = "a .csv, .tsv, .parquet, .jsonl or .ndjson file"
+FORMATS = "a .csv, .tsv, .jsonl, .ndjson or .json file, one of these with .gz, a .parquet or .xlsx file"
 
-Format = Literal["text", "parquet", "json"]
+Format = Literal["text", "parquet", "json", "excel"]
+
+_FORMATS: dict[str, Format] = {
+    **dict.fromkeys((".parquet", ".pq"), "parquet"),
+    **dict.fromkeys((".jsonl", ".ndjson", ".json"), "json"),
+    **dict.fromkeys((".xlsx", ".xlsm"), "excel"),
+}
+
+_BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",  # begins with that of UTF-16
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 
 # files that people have instead, which would otherwise fail as unreadable text
 _OTHERS = {
-    "one JSON document": (".json",),
-    "a spreadsheet": (".xls", ".xlsx", ".ods"),
-    "compressed": (".gz", ".zip", ".bz2", ".xz", ".zst"),
+    "a spreadsheet of another format": (".xls", ".ods"),
+    "compressed": (".zip", ".bz2", ".xz", ".zst"),
     "an Arrow file": (".feather", ".arrow"),
     "a NumPy file": (".npy", ".npz"),
     "a pickle": (".pkl",),
@@ -55,31 +70,43 @@ class Source:
     """cells are separated by tabs, whatever the header looks like"""
     kept: bytes | None = field(default=None, repr=False)
     """content that cannot be read a second time"""
+    options: ReadOptions = field(default_factory=ReadOptions.model_construct, repr=False)
+    zipped: bool = False
+    """the bytes are compressed by gzip"""
 
     @classmethod
-    def of(cls, path: str) -> Source:
+    def of(cls, path: str, options: ReadOptions | None = None) -> Source:
         """The source for a file name. Raises DataError for a kind of file that is not read."""
         if files.is_url(path):
             raise DataError(path, "is a URL", "download it and give the path of the file")
-        ending = os.path.splitext(path)[1].lower()
+        stem, ending = os.path.splitext(path.lower())
+        zipped = ending == ".gz"
+        ending = os.path.splitext(stem)[1] if zipped else ending
         for other, endings in _OTHERS.items():
             if ending in endings:
                 raise DataError(path, f"is {other}", f"expected {FORMATS}")
-        if ending in (".parquet", ".pq"):
-            return cls(path, "parquet")
-        if ending in (".jsonl", ".ndjson"):
-            return cls(path, "json")
-        return cls(path, "text", tabs=ending in (".tsv", ".tab"))
+        known = _FORMATS.get(ending, "text")
+        if zipped and known in ("parquet", "excel"):
+            raise DataError(path, "is compressed twice", "unpack it with gunzip")
+        options = options or ReadOptions.model_construct()
+        return cls(path, known, tabs=ending in (".tsv", ".tab"), options=options, zipped=zipped)
 
     def read(self) -> bytes:
         """All bytes. Raises as `pieces` does."""
         return b"".join(self.pieces(CAP))
 
     def pieces(self, size: int | None = None) -> Iterator[bytes]:
-        """The bytes, PIECE of them at a time unless told otherwise; each call starts anew.
+        """The bytes, PIECE of them at a time unless told otherwise; text is UTF-8. Each call starts anew.
 
-        Raises DataError for a missing path, a folder or too much, FileError for the rest.
+        Raises DataError for a missing path, a folder, too much or another encoding, FileError for the rest.
         """
+        pieces = self._stored(size)
+        if self.zipped:
+            pieces = self._unpacked(pieces)
+        return self._as_utf8(pieces) if self.format in ("text", "json") else pieces
+
+    def _stored(self, size: int | None) -> Iterator[bytes]:
+        """The bytes as they are stored."""
         if self.kept is not None:
             yield self.kept
             return
@@ -92,6 +119,70 @@ class Source:
             raise DataError(self.name, f"is {error.kind}, not a file", f"expected {FORMATS}") from error
         except FileNotFoundError as error:
             raise DataError(self.name, "no such file", _near(self.name)) from error
+
+    def _unpacked(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """The content of a gzip file, which may have several members."""
+        member, total = None, 0
+        try:
+            for piece in pieces:
+                rest = piece
+                while rest:
+                    member = member or zlib.decompressobj(wbits=31)
+                    content = member.decompress(rest, PIECE)
+                    total += len(content)
+                    if total > CAP:
+                        raise self.error(
+                            "", f"holds more than {CAP / 1e9:g} GB", "give fewer rows or columns"
+                        )
+                    yield content
+                    rest = member.unconsumed_tail or member.unused_data
+                    member = None if member.eof else member
+            if member is not None:
+                yield member.flush()
+                if not member.eof:
+                    raise self.error("", "is damaged: it ends too early", "compress it again")
+        except zlib.error as error:
+            raise self.error("", "is damaged or not a gzip file", "compress it again") from error
+
+    def _as_utf8(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """Text as UTF-8, piece by piece. Raises DataError for bytes that are no text, with their line."""
+        first = next(pieces, b"")
+        codec = codecs.lookup(self.options.encoding or "utf-8").name
+        if codec == "utf-8":
+            marks = (other for mark, other in _BYTE_ORDER_MARKS.items() if first.startswith(mark))
+            codec = next(marks, codec)
+        decoder, lines, is_utf8 = codecs.getincrementaldecoder(codec)(), 1, codec == "utf-8"
+        pieces = chain(iter([first]), pieces, [b""])
+        del first  # a piece that is held takes room beside the numbers
+        for piece in pieces:
+            try:
+                text = decoder.decode(piece, final=not piece)
+            except UnicodeDecodeError as error:
+                raise self._wrong_encoding(error, codec, lines) from error
+            at = text.find("\0")
+            if at >= 0:
+                line = str(lines + text.count("\n", 0, at))
+                remedy = "set dataset.encoding, such as utf-16-le, or save it as UTF-8 text"
+                raise self.error(line, "holds a NUL byte", remedy)
+            lines += piece.count(b"\n") if is_utf8 else text.count("\n")
+            yield piece if is_utf8 else text.encode()
+
+    def _wrong_encoding(self, error: UnicodeDecodeError, codec: str, lines: int) -> DataError:
+        """The error for a byte that is no text, with an encoding that reads it."""
+        content, at = bytes(error.object), error.start
+        line = lines + content[:at].count(b"\n")
+        start, end = content.rfind(b"\n", 0, at) + 1, content.find(b"\n", at) % (len(content) + 1)
+        what = f"byte 0x{content[at]:02x} is not {codec.upper()}"
+        around = content[max(start, at - 10) : min(end, at + 10)]
+        for other in ("cp1252", "latin-1"):
+            try:
+                word = around.decode(other)
+            except UnicodeDecodeError:
+                continue
+            if word.isprintable():
+                known = f"set dataset.encoding, for example to {other}, which reads {word!r} there"
+                return self.error(str(line), what, f"{known}, or save it as UTF-8")
+        return self.error(str(line), what, "save it as UTF-8 text")
 
     def empty(self) -> DataError:
         """The error for a table without any text."""
@@ -111,7 +202,14 @@ class Sheet:
     columns: dict[str, Any]
     """as Series of polars, or as arrays of numbers"""
     find: Callable[[int], str]
-    """the position of a row, counted from 0; the source is read again for it"""
+    """the file and position of a row, counted from 0; the source is read again for it"""
+    for_model: bool = False
+    """the options are those of a trained model"""
+
+    @property
+    def options(self) -> ReadOptions:
+        """How the cells are read."""
+        return self.source.options
 
     def take(self, names: Iterable[str]) -> Iterator[Any]:
         """The columns in this order, text without the spaces around it; each can be taken once."""
@@ -119,7 +217,7 @@ class Sheet:
 
     def error(self, row: int, what: str, remedy: str = "") -> DataError:
         """A DataError about a row."""
-        return self.source.error(self.find(row), what, remedy)
+        return DataError(self.find(row), what, remedy)
 
     def refuse(self, wrong: Any, series: pl.Series, remedy: str) -> None:
         """Raise DataError about a column's cell in the first row that is wrong, if any is."""

@@ -14,11 +14,12 @@ from mlprun.parts import SPLITS
 from mlprun.parts.data import Data, DatasetInfo
 from mlprun.parts.datasets.dataset import Dataset, datasets, shortened
 from mlprun.parts.datasets.table import columns
-from mlprun.parts.datasets.table.column_options import ColumnOptions
+from mlprun.parts.datasets.table.column_options import MissingCells, ReadOptions
 from mlprun.parts.datasets.table.columns import CLASSES
-from mlprun.parts.datasets.table.delimited import is_number, repeated
-from mlprun.parts.datasets.table.reading import read
-from mlprun.parts.datasets.table.source import Sheet, Source, shown
+from mlprun.parts.datasets.table.delimited import repeated
+from mlprun.parts.datasets.table.formats import is_number
+from mlprun.parts.datasets.table.reading import read_all
+from mlprun.parts.datasets.table.source import FORMATS, Sheet, Source, shown
 from mlprun.parts.part import ConfigPath
 
 if TYPE_CHECKING:
@@ -55,25 +56,28 @@ def _meant(name: str, known: Sequence[str]) -> str:
 
 
 @datasets.register
-class Table(Dataset):
-    """Rows of a CSV, TSV, Parquet or JSON lines file.
+class Table(ReadOptions, Dataset):
+    """Rows of a CSV, TSV, Parquet, JSON or Excel file, or of several with the same columns.
 
     Inputs are [N, D]: numbers, true/false as 1/0, and text as categories (at most 100), which become one-hot
     columns; where all are whole numbers from 0, an architecture with an embedding reads them as symbols. A
     cell is missing when it is empty, NA, N/A, NaN, nan, null or ?, exactly as written; spaces around cells do
-    not count. Text that is mostly numbers or dates in another format (1,000.00, 5 kg, 12:30) is refused.
+    not count. Text that is mostly numbers or dates in another format (1,000.00, 5 kg, 12:30) is refused with
+    the options that read it: decimal, thousands, and in `columns` as, strip and format.
 
     A loss of numbers (mse, mae, huber, ...) predicts a target of numbers as such; for a loss of classes (bce,
     cross_entropy, ...) whole numbers are class ids. Without a loss, one target is classes when it is text,
     true/false, or whole numbers of which there are at most 20 and each is in two rows on average; otherwise,
-    and with several targets, targets are numbers. Class names are sorted. Text files are UTF-8 with column
-    names in the first line, separated by commas (without any: tabs or semicolons).
+    and with several targets, targets are numbers. Class names are sorted. Text files have column names in the
+    first line.
     """
 
-    stored_if_set: ClassVar[frozenset[str]] = Dataset.stored_if_set | {"columns", "weight"}
+    stored_if_set: ClassVar[frozenset[str]] = Dataset.stored_if_set | ReadOptions.stored_if_set | {"weight"}
 
     name: Literal["table"] = "table"
-    path: ConfigPath = Field(description="a .csv, .tsv, .parquet, .jsonl or .ndjson file of at most 2 GB")
+    path: ConfigPath | Annotated[tuple[ConfigPath, ...], Field(min_length=1)] = Field(
+        description=f"{FORMATS}, of at most 2 GB, or a list of files with the same columns"
+    )
     target: str | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
         description="target column, or several numeric ones"
     )
@@ -90,8 +94,10 @@ class Table(Dataset):
         description="number of classes if the target holds class ids from 0 "
         "(default: architecture.outputs, or the ids in the rows)",
     )
-    missing: Literal["refuse", "impute"] = Field(
-        "refuse", description="impute: replace missing values by the train mean or the most frequent category"
+    missing: Literal["refuse", "impute"] | MissingCells = Field(
+        "refuse",
+        description="impute: replace missing values by the train mean or the most frequent category; "
+        "{values: [...], fill: impute}: other cells are missing, too",
     )
     other_formats: Literal["refuse", "categories"] = Field(
         "refuse",
@@ -104,7 +110,25 @@ class Table(Dataset):
         description="column with the weight of each row in loss and metrics, which is no feature: 2 counts "
         "as two copies of the row, 0 as none (default: 1 each)",
     )
-    columns: dict[str, ColumnOptions] = Field({}, description="options of single columns, by name")
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files."""
+        return (self.path,) if isinstance(self.path, str) else self.path
+
+    @property
+    def location(self) -> str:
+        """The files as messages name them."""
+        return self.paths[0] + (f" and {len(self.paths) - 1} more" if len(self.paths) > 1 else "")
+
+    @property
+    def imputes(self) -> bool:
+        """Whether missing features are filled in."""
+        return (self.missing.fill if isinstance(self.missing, MissingCells) else self.missing) == "impute"
+
+    @property
+    def more_missing(self) -> tuple[str | float, ...]:
+        return self.missing.values if isinstance(self.missing, MissingCells) else ()
 
     @property
     def _role_columns(self) -> list[tuple[Option, str]]:
@@ -162,16 +186,18 @@ class Table(Dataset):
     def key(self) -> str:
         """What a table that was read is known by until it is loaded; empty where it cannot be."""
         try:
-            found = files.system.stat(self.path)
+            stats = list(map(files.system.stat, self.paths))
         except (OSError, ValueError):
             return ""  # reading says what is wrong, and nothing is kept
         options = self.model_dump_json(exclude={"split", "standardize", "seed", "positive", "fraction"})
         # the rest of a split is spelled out between the look at a table and its use
         column = None if self.split is None else self.split.column
-        return f"{options} {column!r} {found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns}"
+        files_now = [(one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns) for one in stats]
+        return f"{options} {column!r} {files_now}"
 
     def _read(self) -> Data:
-        sheet = read(Source.of(self.path), header=self._refuse_rows_without_header)
+        sources = [Source.of(path, self) for path in self.paths]
+        sheet = read_all(sources, header=self._refuse_rows_without_header)
         features = self._features(sheet)
         parts = self._parts(sheet)
         weights = None
@@ -192,8 +218,11 @@ class Table(Dataset):
             categories=categories if any(categories) else None,
             parts=parts,
             weights=weights,
-            imputed=self.missing == "impute",
-            warnings=shortened(f"{self.path}: {warning}" for warning in (*has_many_categories, *warnings)),
+            dates=tuple(name for name in features if self.of(name).reading == "date"),
+            imputed=self.imputes,
+            warnings=shortened(
+                f"{self.location}: {warning}" for warning in (*has_many_categories, *warnings)
+            ),
         )
 
     def _refuse_rows_without_header(self, source: Source, names: Names) -> None:
@@ -212,7 +241,7 @@ class Table(Dataset):
         ]
         missing = [(option, name) for option, name in named if name not in sheet.columns]
         if missing:
-            raise UnknownColumnsError(self.path, missing, list(sheet.columns))
+            raise UnknownColumnsError(self.location, missing, list(sheet.columns))
         taken = {*self.targets, *(name for _, name in roles)}
         others = (name for name in sheet.columns if name not in taken)
         features = self.features or tuple(name for name in others if not self._is_skipped(name))
@@ -224,7 +253,7 @@ class Table(Dataset):
         return features
 
     def _is_skipped(self, name: str) -> bool:
-        return name in self.columns and self.columns[name].reading == "skip"
+        return self.of(name).reading == "skip"
 
     def _parts(self, sheet: Sheet) -> NDArray[np.str_] | None:
         if self.split is None or self.split.column is None:
@@ -278,7 +307,7 @@ class Table(Dataset):
             if known is not None:
                 warnings += columns.has_many_categories(series, "categories", len(known))
             gaps = np.isnan(values)
-            if self.missing == "refuse":
+            if not self.imputes:
                 sheet.refuse(gaps, series, "set dataset.missing to impute, or fill the cells")
             present = values[~gaps] if gaps.any() else values
             if present.size and (present == present[0]).all():
