@@ -140,8 +140,8 @@ def notes(summary: Summary, shown: Sequence[ConfigurationSummary]) -> Iterator[s
     best = "larger" if summary.direction == "max" else "smaller"
     how = {"success": "success rate", "median": f"median, {best} first"}
     success = summary.description.success
-    told = f"; success: {success['text']}" if success is not None else ""
-    yield f"sorted by {how.get(summary.aggregate, f'mean, {best} first')}{told}"
+    criterion = f"; success: {success['text']}" if success is not None else ""
+    yield f"sorted by {how.get(summary.aggregate, f'mean, {best} first')}{criterion}"
     undefined = [line for line in shown if not line.stats.n and any(line.counts.get(one) for one in SOUND)]
     if undefined:
         yield f"{summary.column} is not a number in the trials of {_named(undefined)}"

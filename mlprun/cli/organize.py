@@ -94,9 +94,9 @@ def rm_command(
     """
     paths = dict.fromkeys(_named(resolve_latest(name)) for name in names)
     folders: list[Folder[Any]] = [open_sweep(path) if is_sweep(path) else open_run(path) for path in paths]
-    with ExitStack() as held:
+    with ExitStack() as locks:
         for folder in folders:
-            held.enter_context(folder.lock())
+            locks.enter_context(folder.lock())
         moved = {folder.path: trash(folder) for folder in folders}
     output.document({"removed": [{"run": path, "trash": target} for path, target in moved.items()]})
     for path, target in moved.items():

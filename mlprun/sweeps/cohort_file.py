@@ -90,7 +90,7 @@ def encode_partial(results: Sequence[TrialResult], columns: Sequence[str], diges
     """Return the partial file of a cohort: the trials that have ended, and checkpoints of the others."""
     ended = [one for one in results if one.has_ended]
     stacked = _stack(ended, columns, digest)
-    told: dict[str, Any] = {
+    record: dict[str, Any] = {
         "ended": [{name: getattr(one, name) for name in _PLAIN_FIELDS} for one in ended],
         "running": [],
         "forms": [],
@@ -104,11 +104,11 @@ def encode_partial(results: Sequence[TrialResult], columns: Sequence[str], diges
         assert one.history is not None
         state, arrays = one.state, _checkpoint_arrays(one)
         form = [[name, array.dtype.name, list(array.shape)] for name, array in arrays.items()]
-        told["running"].append(
+        record["running"].append(
             {
                 "trial": one.trial,
-                "form": _index(told["forms"], form),
-                "optimizer": _index(told["optimizers"], state.optimizer_meta),
+                "form": _index(record["forms"], form),
+                "optimizer": _index(record["optimizers"], state.optimizer_meta),
                 "rows": len(one.history),
                 "epoch": state.epoch,
                 "progress": state.progress.to_json(),
@@ -122,7 +122,7 @@ def encode_partial(results: Sequence[TrialResult], columns: Sequence[str], diges
             values.setdefault(array.dtype.name, []).append(array.ravel())
     tensors = {
         **stacked.tensors,
-        "told": np.frombuffer(canonical.encode(told).encode(), np.uint8),
+        "told": np.frombuffer(canonical.encode(record).encode(), np.uint8),
         "middle.history": np.concatenate(histories),
         **{f"middle.{dtype}": np.concatenate(pieces) for dtype, pieces in values.items()},
     }
@@ -235,30 +235,30 @@ class CohortFile:
     def partial_results(self) -> list[TrialResult]:
         """The trials of a partial file, those that have ended first. Raises CheckpointError."""
         try:
-            told = canonical.decode(self.checkpoint.tensors["told"].tobytes())
+            record = canonical.decode(self.checkpoint.tensors["told"].tobytes())
             ended = [
                 TrialResult(
                     **one, history=self.history(member), best=self.best(member), last=self.last(member)
                 )
-                for member, one in enumerate(told["ended"])
+                for member, one in enumerate(record["ended"])
             ]
-            return [*map(_checked, ended), *map(_checked, self._checkpoints(told))]
+            return [*map(_checked, ended), *map(_checked, self._checkpoints(record))]
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise CheckpointError(self.path, f"is damaged: {error}", _RESTORE) from error
 
-    def _checkpoints(self, told: Mapping[str, Any]) -> Iterator[TrialResult]:
+    def _checkpoints(self, record: Mapping[str, Any]) -> Iterator[TrialResult]:
         tensors = self.checkpoint.tensors
         offsets: dict[str, int] = {}
         row = 0
-        for one in told["running"]:
+        for one in record["running"]:
             groups: dict[str, dict[str, NDArray[Any]]] = {group: {} for group in _ARRAYS}
-            for path, dtype, shape in told["forms"][one["form"]]:
+            for path, dtype, shape in record["forms"][one["form"]]:
                 begin = offsets.get(dtype, 0)
                 end = offsets[dtype] = begin + math.prod(shape)
                 group, _, name = path.partition(".")
                 groups[group][name] = tensors[f"middle.{dtype}"][begin:end].reshape(shape)
             model, slots, best = groups.values()
-            optimizer, progress = told["optimizers"][one["optimizer"]], Progress.from_json(one["progress"])
+            optimizer, progress = record["optimizers"][one["optimizer"]], Progress.from_json(one["progress"])
             state = State(one["epoch"], model, slots, optimizer, progress)
             history = tensors["middle.history"][row : row + one["rows"]]
             row += one["rows"]

@@ -131,8 +131,8 @@ def _show_end(sweep: Sweep, output: Output) -> None:
         counts = results.counts()
     head = {"sweep": sweep.path, "status": status.state, "trials": status.total}
     output.document({**head, "counts": dict(counts), "seconds": status.seconds})
-    told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
-    output.result(f"{status.done} of {status.total} trials in {status.seconds:.2f} s: {told}")
+    by_status = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count)
+    output.result(f"{status.done} of {status.total} trials in {status.seconds:.2f} s: {by_status}")
     if counts["failed"]:
         output.result("add --retry-failed to the same command to train failed trials again")
     output.result(f"sweep folder: {sweep.path}\nnext: {command_line('sweep show', sweep.path)}")
@@ -206,7 +206,7 @@ def plan_document(plan: Plan, folder: str | None, done: int) -> dict[str, Any]:
     search = plan.sweep.search
     # only the first rounds of a search are known; assume that the others are similar
     rounds = 1 if search is None else -(-search.trials // search.batch)
-    begun = 1 if search is None else -(-len(plan.settings) // search.batch)
+    planned = 1 if search is None else -(-len(plan.settings) // search.batch)
     known, left = sum(engines.values()), 1 - done / plan.total
     return {
         "name": description.name,
@@ -222,7 +222,7 @@ def plan_document(plan: Plan, folder: str | None, done: int) -> dict[str, Any]:
         "success": description.success and description.success["text"],
         "search": search and {"name": search.name, "rounds": rounds, "batch": search.batch},
         "rungs": list(plan.rungs),
-        "cohorts": len(plan.cohorts) * rounds // begun,
+        "cohorts": len(plan.cohorts) * rounds // planned,
         "engines": {name: round(plan.total * count / known) for name, count in engines.items()},
         "cores": cores(),
         "estimate": {

@@ -107,9 +107,9 @@ class SweepCurves(SweepFigure):
         name = label_of(column if len(found) > 1 else column.partition("_")[2])
         y = Axis(name, chart.scale_of(*sides, span=DECADE))
         most, whole = max(one.trials for one, _ in curves.values()), len(data.lines) - len(data.pruned)
-        held = f"; bands hold the middle {1 - 2 * TAIL:.0%}" if most >= MIN_SAMPLE else ", too few for bands"
+        bands = f"; bands hold the middle {1 - 2 * TAIL:.0%}" if most >= MIN_SAMPLE else ", too few for bands"
         details = chart.joined(
-            f"medians over {data.seeds}{held}" if most > 1 else f"one {data.seed_noun}",
+            f"medians over {data.seeds}{bands}" if most > 1 else f"one {data.seed_noun}",
             f"the best {len(found)} of {whole:,} settings" if len(found) < whole else "",
             data.left_out(),
         )
