@@ -6,11 +6,17 @@ runs when the dataset's facts are known.
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
+import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from mlprun import files
 from mlprun.config.document import Problem
+from mlprun.errors import FileError
 from mlprun.parts import limits
 from mlprun.parts.activations import Activation, Identity, activations
 from mlprun.parts.datasets.inline import Inline
@@ -38,6 +44,7 @@ _BYTES_PER_NUMBER: Final = 16
 """of memory, at least: the data as loaded and as prepared for the network"""
 _MOST_NAMES: Final = 20
 """of parameters, in a message"""
+_CGROUPS: Final = "/sys/fs/cgroup"
 _RESERVED: Final = frozenset({"loss", "objective"})
 
 
@@ -232,7 +239,7 @@ def memory_problem(config: Config, rows: int, inputs: int) -> Problem | None:
     every = (
         rows + sum(one.fresh for one in (split.dev, split.test) if isinstance(one, Fresh)) if split else rows
     )
-    needed, memory = _BYTES_PER_NUMBER * every * inputs, limits.memory()
+    needed, memory = _BYTES_PER_NUMBER * every * inputs, available_memory()
     have = f"and this machine has {_gib(memory)}"
     if needed > memory:
         what = f"{every:,} rows of {inputs:,} inputs need at least {_gib(needed)} of memory, {have}"
@@ -409,3 +416,25 @@ def best_is_logged(config: Config, info: DatasetInfo) -> Iterator[Problem]:
             yield Problem(("best", "mode"), f"{wanted} is better when {size}; set best.mode: {good}")
     else:
         yield Problem(("best", "metric"), f"no such dev metric is logged; {suggestion(named, known)}")
+
+
+@cache
+def available_memory() -> int:
+    """Return the bytes of memory that this process may use: the machine's, or its control group's limit."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    own = re.search("^0::/(.*)$", _read("/proc/self/cgroup"), re.MULTILINE)
+    group = own[1].strip("/") if own else ""
+    while True:  # every group above counts too; inside a container the path may be that of the host
+        limit = _read(os.path.join(_CGROUPS, group, "memory.max")).strip()
+        limits += [int(limit)] if limit.isdigit() else []
+        if not group:
+            break
+        group = os.path.dirname(group)
+    limit = _read(os.path.join(_CGROUPS, "memory", "memory.limit_in_bytes")).strip()  # version 1
+    return min([*limits, *([int(limit)] if limit.isdigit() else [])])
+
+
+def _read(path: str) -> str:
+    with contextlib.suppress(OSError, ValueError, FileError):
+        return files.read_text(path, cap=100_000)
+    return ""

@@ -79,7 +79,7 @@ PARAMETERS = math.prod((20_000, 20_000)) + 20_000 * (2 + 1 + 1 + 1) + 1
     ],
 )
 def test_what_is_too_large_is_refused_before_it_is_built(sections, message, monkeypatch, tmp_path):
-    monkeypatch.setattr(limits, "memory", lambda: 2**36)
+    monkeypatch.setattr(checks, "available_memory", lambda: 2**36)
     monkeypatch.setattr(Moons, "load", lambda _: pytest.fail("rows were drawn"))
     monkeypatch.setattr(Experiment, "of", lambda *_: pytest.fail("an experiment was made"))
     with pytest.raises(ConfigError, match=message):
@@ -168,7 +168,7 @@ def test_the_memory_is_the_least_that_the_machine_and_control_groups_allow(monke
         "/sys/fs/cgroup/a/memory.max": "4096\n",
         "/sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
     }
-    monkeypatch.setattr(limits, "_read", lambda path: texts.get(path, ""))
-    assert limits.memory.__wrapped__() == 4096
-    monkeypatch.setattr(limits, "_read", lambda _: "")
-    assert limits.memory.__wrapped__() > 2**20
+    monkeypatch.setattr(checks, "_read", lambda path: texts.get(path, ""))
+    assert checks.available_memory.__wrapped__() == 4096
+    monkeypatch.setattr(checks, "_read", lambda _: "")
+    assert checks.available_memory.__wrapped__() > 2**20
