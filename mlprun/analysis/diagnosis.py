@@ -169,7 +169,7 @@ def _share(value: float) -> str:
 
 def _shown(case: _Case, value: float) -> str:
     if case.metric == "r2":
-        return f"{value + 0.0:.3f}"
+        return f"{value + 0.0:.3f}".replace("-", "\N{MINUS SIGN}")
     return _share(value) if case.metric == "accuracy" else _number(value)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mlprun.cli.live import LiveView
 from mlprun.cli.metrics import layers_table
-from mlprun.cli.terminal import BLUE, block, duration, foreground, paint, terminal_size
+from mlprun.cli.terminal import BLUE, block, foreground, paint, terminal_size
 from mlprun.config.tree import printable
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class RunProgress(ProgressReporter):
             block.draw(self._view.lines(run))
             block.leave()
         name, *pieces = self._pieces(run)[:-1]
-        pieces = [name._replace(rank=0), *pieces, Piece(duration(run.seconds), 1)]
+        pieces = [name._replace(rank=0), *pieces]
         self.say(line_of(fitted(pieces, terminal_size().columns) if self.is_drawn else pieces))
 
     def _show(self, run: TrainingRun) -> None:

@@ -333,7 +333,7 @@ class CalibrationCurve(ProbabilityFigure):
     def compute(self, data: RunData) -> Chart:
         assert data.classes is not None
         epoch, split, predicted = self.drawn(data)
-        names = ("probability of the predicted class", "share of right predictions")
+        names = ("probability of the predicted class", "share of correct predictions")
         if len(data.classes) <= 2:
             second = class_label(data.classes[-1])
             names = (f"probability of {second}", f"share of {second}")

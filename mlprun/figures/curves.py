@@ -138,7 +138,8 @@ def best_marks(data: RunData, column: str, lines: Sequence[Line]) -> tuple[Mark,
 
 def label_of(column: str) -> str:
     """A column of the history as axes call it: `dev loss`, `R²`."""
-    return {"r2": "R²", "roc_auc": "ROC AUC", "f1": "F1"}.get(column, column.replace("_", " "))
+    names = {"r2": "R²", "roc_auc": "ROC AUC", "f1": "F1", "rmse": "RMSE", "mae": "MAE"}
+    return names.get(column, column.replace("_", " "))
 
 
 def _extra_losses(config: Config) -> list[str]:

@@ -70,8 +70,8 @@ class NetworkDrawing(NetworkFigure):
             look: Any = {"values": bias} if column else {"color": "#dddddd"}
             marks.append(Points(x, places, size=size, edge=style.BLACK, **look))
         names = _names(data, heights)
-        most = max(float(np.abs(bias).max(initial=0.0)) for bias in biases) or 1.0
-        colors = ColorScale("bias", -most, most, palette="signed")
+        most = max(float(np.abs(bias).max(initial=0.0)) for bias in biases)
+        colors = ColorScale("bias" if most else "", -most or -1.0, most or 1.0, palette="signed")
         count = sum(one.size for one in weights)
         details = chart.joined(
             data.describe(epoch),
@@ -80,7 +80,7 @@ class NetworkDrawing(NetworkFigure):
         )
         ticks, labels = tuple(range(len(widths))), tuple(_layers(data, widths))
         longest = [max((len(text) for text in mark.texts), default=6) for mark in names]
-        ends = (-0.2 - room * len(widths) for room in (0.014 * longest[0], 0.014 * longest[-1]))
+        ends = (-0.2 - room * len(widths) for room in (0.02 * longest[0], 0.02 * longest[-1]))
         limits = next(ends), len(widths) - 1 - next(ends)
         x_axis = Axis("", "category", limits, ticks, labels)
         panel = Panel((*marks, *names), x_axis, Axis(limits=(-0.08, 1.08), is_hidden=True))

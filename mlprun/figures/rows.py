@@ -33,6 +33,10 @@ ROWS = 2000
 DENSITY_BINS = 60
 NAMING, NEIGHBOURS = 600, 8
 """rows that places of class names are chosen from, at most, and their neighbours that count"""
+APART = 0.15, 0.07
+"""shares of the plane across and up by which names of classes are apart, where there is a choice"""
+FEW = 40
+"""rows beside which names of classes are written, at most; those of more are written over them"""
 NAMED_CLASSES = len(style.COLORS)
 """classes that have a colour and a marker of their own and an entry in the legend, at most"""
 SEQUENCES = 40
@@ -235,15 +239,20 @@ def _names(rows: tuple[SplitRows, ...], classes: tuple[str, ...]) -> Text:
     truth, known = truth[chosen], places[chosen]
     unit = (known - known.min(axis=0)) / np.maximum(np.ptp(known, axis=0), 1e-300)
     distances = np.linalg.norm(unit[:, None] - unit[None], axis=2)
-    at, names = [], []
+    at, names, taken = list[Any](), list[str](), np.empty((0, 2))
     for index in map(int, np.unique(truth)):
         here = truth == index
         own = np.sort(distances[here][:, here], axis=1)[:, : 1 + NEIGHBOURS].mean(axis=1)
         others = distances[here][:, ~here].min(axis=1, initial=1.0)
-        at.append(known[here][np.argmax(others - 2 * own)])
+        is_taken = (np.abs(unit[here][:, None] - taken) < APART).all(axis=2).any(axis=1)
+        best = np.argmax(others - 2 * own - 9 * is_taken)
+        at.append(known[here][best])
+        taken = np.vstack([taken, unit[here][best]])
         names.append(style.name(classes[index], 16))
     x, y = np.array(at).T
-    return Text(x, y, tuple(names), offset=(0, 0), size=style.SIZE, weight="bold")
+    # among few rows a name would hide the one at its place
+    right = 6.0 if len(places) < FEW else 0.0
+    return Text(x, y, tuple(names), offset=(right, 0.0), size=style.SIZE, weight="bold")
 
 
 def _outlines(rows: tuple[SplitRows, ...]) -> list[Mark]:
@@ -287,7 +296,7 @@ def rows_label(rows: SplitRows) -> str:
 
 
 def _split_look(split: str, color: str) -> dict[str, Any]:
-    fill = {"train": color, "dev": style.WHITE, "test": style.lighter(color, 0.6)}[split]
+    fill = {"train": color, "dev": style.WHITE, "test": style.test_tint(color)}[split]
     return {"color": fill, "edge": style.WHITE if split == "train" else color}
 
 

@@ -138,6 +138,11 @@ def lighter(color: str, share: float) -> str:
     return _hex(channels + (255 - channels) * share)
 
 
+def test_tint(color: str) -> str:
+    """The colour of test rows where those of train have `color`."""
+    return lighter(color, 0.6)
+
+
 def round_ticks(low: float, high: float, count: int) -> list[float]:
     """Round numbers between two, about `count` of them."""
     rough = (high - low) / count

@@ -268,16 +268,17 @@ def _sources(names: Sequence[str]) -> str:
 
 _LITERAL_OR_SIGNS = re.compile(
     r"""("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)"""
-    r"""| *([=<>*/%,:;?{}()\[\]&|!]+) *|(?<![+-]) ([+-]) (?![+-])"""
+    r"""| *([=<>*/%,:;?{}()\[\]&|!]+) *|(?<![+-]) ([+-]) (?![+-])|(?<=[,;{(\[])(\n)"""
 )
 
 
 def compact(script: str) -> str:
-    """A script without spaces beside its signs, which are a tenth of it, except those in `a + +b`.
+    """A script without idle spaces and line breaks, which are a tenth of it; those in `a + +b` are not idle.
 
-    Strings and lines stay as they are. Templates must not hold templates, nor regular expressions quotes.
+    Strings stay as they are. Templates must not hold templates, nor regular expressions quotes, and comments
+    must have lines of their own.
     """
-    return _LITERAL_OR_SIGNS.sub(lambda found: found[1] or found[2] or found[3], script)
+    return _LITERAL_OR_SIGNS.sub(lambda found: found[1] or found[2] or found[3] or "", script)
 
 
 def _hash(source: str) -> str:

@@ -40,19 +40,9 @@ SCRIPTS = (
     "layout.js",
     "playground.js",
 )
-ACTIVATIONS = (
-    "identity",
-    "relu",
-    "tanh",
-    "logistic",
-    "leaky_relu",
-    "elu",
-    "softplus",
-    "swish",
-)
 LOSSES = ("bce", "cross_entropy", "mse", "mae", "hinge")
 OPTIMIZERS = ("sgd", "adam", "adamw")
-"""what network.js can compute, by mlprun's names"""
+"""what network.js can compute, by mlprun's names, beside all elementwise activations"""
 MOST_ROWS = 2000
 MOST_BYTES = 200_000
 """of rows, and of all snapshots together, before they become text"""
@@ -124,6 +114,8 @@ def unsupported_reason(config: Config, inputs: int) -> str | None:
     architecture, loss = config.architecture, config.loss
     if not isinstance(architecture, Mlp):
         return f"It has no networks of type {architecture.name}."
+    if not architecture.is_built_in:
+        return "It runs no code of yours, as that of an activation."
     if architecture.vocabulary is not None:
         return "It has no embeddings."
     layers = architecture.hidden_layers
@@ -131,13 +123,9 @@ def unsupported_reason(config: Config, inputs: int) -> str | None:
         return "It has no batch or layer norm."
     if any(len(each(layer.activation or ())) > 1 for layer in layers):
         return "It has no layers with several activations."
-    activations = [_activation(layer.activation) for layer in layers]
-    lacking = [one["name"] for one in activations if one["name"] not in ACTIVATIONS]
     output = architecture.output_activation
-    if loss.activation is None and output is not None and output.name not in ACTIVATIONS:
-        lacking.append(output.name)
-    if lacking:
-        return f"It has no {lacking[0]} activation."
+    if loss.activation is None and output is not None and not output.elementwise:
+        return f"It has no {output.name} activation."
     options = loss.model_dump(exclude={"name"})
     if loss.name not in LOSSES or any(_DEFAULT_OPTIONS.get(name) != value for name, value in options.items()):
         return f"It has no {loss.name} loss with these options."

@@ -15,7 +15,7 @@ from mlprun.analysis.diagnosis import Diagnosis, diagnose
 from mlprun.config import document
 from mlprun.errors import DataError, MlprunError, command_line, shell_path
 from mlprun.figures import style
-from mlprun.figures.curves import run_labels
+from mlprun.figures.curves import label_of, run_labels
 from mlprun.parts import SPLITS
 from mlprun.parts.notation import inline
 from mlprun.report import svg
@@ -173,13 +173,16 @@ def _result(sources: Mapping[str, RunSource]) -> Markup | None:
         names = {name for values in columns for name, value in values.items() if not isinstance(value, list)}
         for k, name in enumerate(sorted(names, key=lambda name: (name != "loss", name))):
             values = [metric_text(values.get(name)) for values in columns]
-            rows.append(["" if k else label, name.replace("_", " "), *values])
+            rows.append(["" if k else label, label_of(name), *values])
     if not rows:
         return None
     head = ["model", "metric", *splits]
-    caption = "Losses are in the units of training"
-    positive = next(iter(sources.values())).status.figures.get("positive")
-    caption += f"; positive class: {style.name(positive, 60)}" if positive is not None else ""
+    first = next(iter(sources.values()))
+    positive, caption = first.status.figures.get("positive"), ""
+    if positive is not None:
+        caption = f"Positive class: {style.name(positive, 60)}"
+    elif first.data.classes is None and (first.data.preprocessing.target_units[1] != 1).any():
+        caption = "Losses are of standardised targets, other metrics in the target's units"
     return table(head, rows, caption=caption, numeric=range(2, len(head)))
 
 
@@ -231,7 +234,9 @@ def _data(source: RunSource) -> Section | None:
 def _raw(data: RunData) -> Any:
     """[N, D] inputs of train rows in the user's units; categories are columns of 0 and 1."""
     means, scales = data.preprocessing.input_units
-    return np.asarray(data.rows("train").inputs, np.float64) * scales + means
+    raw = np.asarray(data.rows("train").inputs, np.float64) * scales + means
+    # standardised in float32, 0 comes back as a rounding error of the mean
+    return np.where(np.abs(raw) < 1e-6 * (np.abs(means) + scales), 0.0, raw)
 
 
 def _predict(source: RunSource) -> Section | None:

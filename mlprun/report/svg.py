@@ -15,7 +15,7 @@ import numpy as np
 
 from mlprun.errors import DataError
 from mlprun.figures import style
-from mlprun.figures.chart import Axis, HeatMap, Line, Points, Polygons, Segments, Text
+from mlprun.figures.chart import Axis, HeatMap, Line, Points, Region, Segments, Text
 from mlprun.report import raster
 from mlprun.report.page import Markup, element, join
 from mlprun.report.scales import Scale, Tick, scale_of, ticks_of
@@ -31,7 +31,7 @@ WIDTH = 460.0
 """pixels of a panel by itself, two of which stand side by side on a wide page"""
 ALL_COLUMNS = 940.0
 """pixels of all panels of a row"""
-LABEL = 24
+LABEL = 26
 """characters of a tick's label"""
 
 
@@ -64,7 +64,8 @@ def figure(chart: Chart, *, of: str = "") -> Markup:
         ),
         element("ul", legend, class_="legend") if legend else None,
         [element("div", row, class_="panels") for row in rows],
-        class_="wide" if chart.columns > 1 else None,
+        class_=" ".join(filter(None, ("wide" * (chart.columns > 1), "turned" * (not chart.marks(HeatMap)))))
+        or None,
     )
 
 
@@ -197,7 +198,8 @@ def _layout(panel: Panel, scales: tuple[Scale, Scale], size: tuple[float, float]
     x_ticks = [] if panel.x.is_hidden else ticks_of(panel.x, x, int(width / 75))
     y_ticks = [] if panel.y.is_hidden else ticks_of(panel.y, y, max(3, int(height / 45)))
     left = 12 + _longest(y_ticks) + (20 if panel.y.label else 0)
-    top, right = 24.0 if panel.title else 8.0, 14.0
+    beside = [text for mark in _texts(panel) if np.isposinf(mark.x).any() for text in mark.texts]
+    top, right = 24.0 if panel.title else 8.0, 14.0 + max(map(text_width, beside), default=0.0)
     across = width - left - right
     is_turned = panel.x.tick_labels is not None and len(
         _apart(x_ticks, replace(x, start=0.0, end=across))
@@ -235,11 +237,11 @@ def _image(layout: _Layout, title: str, colors: ColorScale | None) -> Markup:
         height=up,
         viewBox=box,
     )
-    labels = [drawing.texts(mark) for mark in panel.marks if isinstance(mark, Text)]
-    # colours of values are made for light paper, and so is what is drawn upon them
+    labels = map(drawing.texts, _texts(panel))
+    # colours of values are made for light paper, and so is what is drawn upon them; dark pages turn them
+    # over, except those of heat maps
     is_paper = any(
-        isinstance(mark, HeatMap | Polygons) or getattr(mark, "values", None) is not None
-        for mark in panel.marks
+        not isinstance(mark, Region) and getattr(mark, "values", None) is not None for mark in panel.marks
     )
     sheet = element("rect", x=short(x.start), y=short(y.end), width=across, height=up, class_="sheet")
     return element(
@@ -262,6 +264,10 @@ def _image(layout: _Layout, title: str, colors: ColorScale | None) -> Markup:
     )
 
 
+def _texts(panel: Panel) -> list[Text]:
+    return [mark for mark in panel.marks if isinstance(mark, Text)]
+
+
 def _grid(layout: _Layout) -> Markup:
     panel, x, y, d = layout.panel, layout.x, layout.y, ""
     if panel.x.scale != "category":
@@ -279,6 +285,9 @@ def _axes(layout: _Layout) -> Markup:
         at = float(x(tick.value))
         turn = f"rotate(-30 {at:.1f} {below:.1f})" if layout.is_turned else None
         anchor = "end" if layout.is_turned else "middle"
+        if not layout.is_turned:  # within the image
+            half = _longest([tick]) / 2
+            at = max(half, min(at, layout.width - half))
         for k, line in enumerate(tick.label.split("\n")):
             place = at, below + 14 * k
             parts.append(_text(_cut(line), *place, "tick", text_anchor=anchor, transform=turn))

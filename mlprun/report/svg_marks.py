@@ -38,6 +38,7 @@ COLORS = {color.lower(): f"c{index}" for index, color in enumerate(style.COLORS)
     style.GREY: "cg",
     style.WHITE: "cw",
 }
+COLORS |= {style.test_tint(color): f"t{COLORS[color.lower()][1:]}" for color in (*style.COLORS, style.GREY)}
 """classes of colours that differ between light and dark pages"""
 OPACITIES = 5
 HUES = 24

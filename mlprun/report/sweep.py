@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlprun import figures
@@ -22,6 +23,8 @@ from mlprun.training import metadata
 
 if TYPE_CHECKING:
     from mlprun.analysis.comparisons import Pair
+    from mlprun.analysis.statistics import Interval
+    from mlprun.analysis.summary import ConfigurationSummary
     from mlprun.figures import SweepData
 
 ROWS = 200
@@ -72,8 +75,9 @@ def _verdict(data: SweepData) -> Child:
     best = data.lines[0] if data.lines else None
     if best is None or not best.stats.n:
         return "No setting has a metric yet."
-    interval = report_text.interval_text(best.stats.interval)
-    value = f"mean {data.metric} {style.number(best.stats.mean or 0.0)}"
+    name, center, bounds = _center(data, best)
+    interval = report_text.interval_text(bounds)
+    value = f"{name} {data.metric} {style.number(center or 0.0)}"
     value += f" (95% interval {interval})" if interval else ""
     if len(data.lines) == 1:
         return f"Over {data.seeds}: {value}."
@@ -131,7 +135,8 @@ def _comparison(data: SweepData) -> Section | None:
         "The best setting was chosen with the same seeds, so that its advantage tends to be overestimated. "
         "Intervals and p-values are corrected for the number of comparisons (Bonferroni)."
     )
-    notes = [element("p", note, class_="soft") for note in report_text.notes(data.summary, data.lines)]
+    every = report_text.notes(data.summary, data.lines)
+    notes = [element("p", note, class_="soft") for note in every if not note.startswith("sorted by")]
     text = element("p", f"{which}, each against {best}:"), element("ul", items)
     return Section("Comparison", join(text, element("p", caution, class_="soft"), notes))
 
@@ -140,14 +145,15 @@ def _settings(data: SweepData) -> Section:
     """The settings, best first; rows are named for links and for the filter."""
     lines, names = data.lines[:ROWS], columns.short_names(data.description.parameters)
     has_success = data.description.success is not None
-    head = ["setting", *names.values(), "n", "mean", "deviation", "95% interval"]
+    head = ["setting", *names.values(), "n", _center(data, lines[0])[0], "deviation", "95% interval"]
     head += ["success", "best trial"] if has_success else ["best trial"]
     rows = []
     for line in lines:
         values = [format_value(line.setting.values.get(path)) for path in names]
         stats = line.stats
-        row = [str(line.setting.id), *values, f"{stats.n}", _number(stats.mean), _number(stats.std)]
-        row.append(report_text.interval_text(stats.interval))
+        _, center, interval = _center(data, line)
+        row = [str(line.setting.id), *values, f"{stats.n}", _number(center), _number(stats.std)]
+        row.append(report_text.interval_text(interval))
         if has_success:
             row.append(report_text.fraction(line.success) if line.success else "–")
         rows.append([*row, f"{_number(line.best[1])} (trial {line.best[0].id})" if line.best else "–"])
@@ -160,6 +166,13 @@ def _settings(data: SweepData) -> Section:
     return Section(
         "Settings", table(head, rows, caption=caption, numeric=numeric, ids=ids, is_tall=len(rows) > TALL)
     )
+
+
+def _center(data: SweepData, line: ConfigurationSummary) -> tuple[str, float | None, Interval | None]:
+    """The mean or median by which settings are sorted, with its name and its interval."""
+    if data.summary.aggregate == "median":
+        return "median", line.stats.median, line.stats.median_interval
+    return "mean", line.stats.mean, line.stats.interval
 
 
 def _number(value: float | None) -> str:
@@ -175,6 +188,8 @@ def _explorer(data: SweepData) -> Section | None:
     if figure.unsupported_reason(data) is not None:
         return None
     chart = figure.compute(data)
+    # dark pages turn the colours over
+    chart = replace(chart, details=tuple(text.replace(" (dark is good)", "") for text in chart.details))
     ticks = [list(zip(mark.y.tolist(), mark.texts, strict=True)) for mark in chart.marks(Text)]
     dimensions = data.dimensions[: len(ticks) - 1]
     names = [*(one.name for one in dimensions), data.axis]
@@ -187,7 +202,7 @@ def _explorer(data: SweepData) -> Section | None:
         texts.append(metric_text(line.stats.mean))
         settings.append({"id": line.setting.id, "at": at, "texts": texts, "color": palette[hue]})
     axes = [{"name": style.name(name, 30), "ticks": one} for name, one in zip(names, ticks, strict=True)]
-    content = element("div", svg.figure(chart, of=data.name), class_="explorer")
+    content = element("div", svg.figure(chart, of=data.name), class_="explorer turned")
     values_of_page = {"explore": {"axes": axes, "settings": settings}}
     return Section("Explore", content, scripts=("explore.js",), data=values_of_page)
 

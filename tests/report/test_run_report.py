@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,29 @@ def test_a_page_loads_nothing_and_has_no_names_but_the_namespace(pages, name):
     assert not re.search(r"(https?:)?//[a-z]+\.", markup)
     assert "Content-Security-Policy" in text
     assert len(pages[name]) < 400_000
+
+
+def test_a_page_without_the_users_data_is_no_larger_than_promised(pages):
+    text = pages["moons"].decode()
+    data = re.findall(r'<script type="application/json".*?</script>|<figure.*?</figure>', text, re.DOTALL)
+    assert len(data) > 10
+    assert len(text) - sum(map(len, data)) < 150_000
+
+
+def test_hostile_names_of_a_run_and_its_metrics_are_text(runs, parsed, hostile, tmp_path):
+    folder = tmp_path / hostile["quotes"].replace("/", "")
+    shutil.copytree(runs["moons"].path, folder)
+    for name in ("status.json", "history.csv"):
+        text = (folder / name).read_text()
+        quoted = json.dumps("<img src=x onerror=canary()>")[1:-1]
+        (folder / name).write_text(text.replace("accuracy", quoted))
+    page = parsed(run_report(run_folders.RunFolder(str(folder))))
+    assert not {"img", "iframe"} & {tag for tag, _ in page.elements}
+    assert not [
+        attributes for _, attributes in page.elements if any(one.startswith("on") for one in attributes)
+    ]
+    assert "<img src=x onerror=canary()>" in "".join(page.text)
+    assert "onmouseover=canary() x=" in "".join(page.text)
 
 
 def test_a_page_has_a_heading_for_each_section_and_headers_in_tables(pages, parsed):

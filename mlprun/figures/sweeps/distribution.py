@@ -66,11 +66,10 @@ def _row_marks(data: SweepData, line: ConfigurationSummary, row: int) -> list[Ma
         low, median, high = np.quantile(values, [0.25, 0.5, 0.75])[:, None]
         dots = values[chart.evenly_spaced(len(values), DOTS)]
         across = row + 0.56 * chart.jitter(len(dots))
-        color = style.lighter(style.SKY, 0.7)
         size = float(np.clip(900 / len(dots), 5, 16))
         marks = [Points(dots, across, color=style.BLUE, size=size, opacity=0.5)]
         if len(values) >= BOX:
-            box = Bars(y - 0.31, y + 0.31, high, low, color=color, edge=style.GREY, along="y")
+            box = Bars(y - 0.31, y + 0.31, high, low, color=style.WHITE, edge=style.GREY, along="y")
             marks = [box, *marks, chart.intervals(median, y - 0.31, y + 0.31, width=1.2)]
     mean = line.stats.mean
     if mean is not None:

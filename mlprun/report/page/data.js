@@ -114,16 +114,13 @@ class Table {
   constructor(fields) {
     Object.assign(this, { classes: null, targetNames: ["y"], splits: ["train", "test"] }, fields);
     const { names } = this;
+    this.columns = names.length;
     this.units ??= { means: names.map(() => 0), scales: names.map(() => 1) };
     this.targetUnits ??= { means: this.targetNames.map(() => 0), scales: this.targetNames.map(() => 1) };
   }
 
   get rows() {
     return this.split.length;
-  }
-
-  get columns() {
-    return this.names.length;
   }
 
   // The indices of the rows of a split.
@@ -160,9 +157,9 @@ class Table {
   add(columns, position, truth) {
     const values = this.means();
     columns.forEach((column, i) => (values[column] = position[i]));
-    this.values = joined(this.values, values);
-    this.truth = joined(this.truth, [truth, ...this.targetNames.slice(1).map(() => 0)]);
-    this.split = joined(this.split, [0]);
+    this.values = Float64Array.from([...this.values, ...values]);
+    this.truth = Float64Array.from([...this.truth, truth, ...this.targetNames.slice(1).map(() => 0)]);
+    this.split = Uint8Array.from([...this.split, 0]);
     this.isEdited = true;
   }
 
@@ -202,13 +199,6 @@ class Table {
   }
 }
 
-function joined(array, more) {
-  const made = new array.constructor(array.length + more.length);
-  made.set(array);
-  made.set(more, array.length);
-  return made;
-}
-
 // So many rows of a generator, the first `share` of them for training.
 function generate(name, { rows, noise, share, seed }) {
   const { draw, classes = null } = DATASETS[name], random = new Random(seed);
@@ -226,11 +216,14 @@ function generate(name, { rows, noise, share, seed }) {
 
 // The records of a CSV text; quoted cells may hold separators, line breaks and doubled quotes.
 function parseCsv(text) {
-  const start = text.slice(0, text.indexOf("\n")), separator = [",", "\t", ";"].find((one) => start.includes(one)) ?? ",";
+  if (/[\0\ufffd]/.test(text)) throw new Error("The file is no text in UTF-8.");
+  const clean = text.replace(/\r\n?/g, "\n").replace(/^\s*\n|\n\s*$/g, ""), head = clean.split("\n", 1)[0].replace(/\x22[^\x22]*\x22/g, "");
+  const separator = [",", "\t", ";"].sort((a, b) => head.split(b).length - head.split(a).length)[0];
   const cell = new RegExp(`("(?:[^"]|"")*"|[^${separator}\\n]*)(${separator}|\\n|$)`, "g");
   const records = [[]];
-  for (const [, content, end] of text.replaceAll("\r", "").trim().matchAll(cell)) {
+  for (const [, content, end] of clean.matchAll(cell)) {
     const isQuoted = content.startsWith('"');
+    if (isQuoted && (content.length < 2 || !content.endsWith('"'))) throw new Error(`Row ${records.length} has a quote that is not closed.`);
     records.at(-1).push(isQuoted ? content.slice(1, -1).replaceAll('""', '"') : content.trim());
     if (end === "\n") records.push([]);
     if (end === "") break;
@@ -243,20 +236,24 @@ const isMissing = (text) => ["", "NA", "N/A", "NaN", "nan", "null", "?"].include
 const isNumber = (text) => text !== "" && Number.isFinite(Number(text));
 
 // A table of CSV records with a target column: numbers are standardised, texts become one column per category.
-// Rows with a missing cell are left out. Throws an Error with one line for what cannot be read.
+// Rows with a missing cell and columns with too many texts are left out, which `note` says. Throws an Error with
+// one line for what cannot be read.
 function tableOf(records, { target, share, seed }) {
   const [header, ...all] = records, goal = header.indexOf(target);
-  if (header.some((name, i) => name === "" || header.indexOf(name) !== i)) {
+  if (header.length < 2) throw new Error("Expected two or more columns, separated by commas, semicolons or tabs.");
+  if (header.every(isNumber) || header.some((name, i) => name === "" || header.indexOf(name) !== i)) {
     throw new Error("The first line must name every column once.");
   }
   const whole = all.filter((record) => record.length === header.length && !record.some(isMissing));
   const random = new Random(seed);
   const rows = Array.from(random.order(whole.length).slice(0, MOST_ROWS), (i) => whole[i]);
-  if (header.length < 2 || rows.length < 2) throw new Error("Expected at least two columns and two whole rows.");
+  if (rows.length < 2) throw new Error(`Complete rows: ${rows.length} of ${all.length}; expected two or more.`);
   const cells = rows.map((record) => record[goal]);
   const classes = classesOf(cells);
   const train = Math.max(1, Math.round(share * rows.length));
-  const columns = header.flatMap((name, i) => (i === goal ? [] : encode(name, rows.map((row) => row[i]), train)));
+  const encoded = header.map((name, i) => (i === goal ? [] : encode(name, rows.map((row) => row[i]), train)));
+  const columns = encoded.flat(), dropped = header.filter((name, i) => i !== goal && encoded[i].length === 0);
+  if (!columns.length) throw new Error("No column beside the target has numbers, or up to 20 different texts.");
   const output = classes === null ? standardized(target, cells.map(Number), train) : null;
   return new Table({
     names: columns.map(({ name }) => name),
@@ -268,7 +265,10 @@ function tableOf(records, { target, share, seed }) {
     targetUnits: output ? { means: [output.mean], scales: [output.scale] } : undefined,
     classes,
     split: Uint8Array.from(rows, (_, row) => (row < train ? 0 : 1)),
-    note: whole.length < all.length ? `${all.length - whole.length} incomplete rows were left out.` : "",
+    note: [
+      whole.length < all.length && `${all.length - whole.length} incomplete rows were left out.`,
+      rows.length < whole.length && `${rows.length} of ${whole.length} rows are used, drawn at random.`,
+      dropped.length && `Left out for more than 20 different texts: ${dropped.join(", ")}.`].filter(Boolean).join(" "),
   });
 }
 
@@ -278,7 +278,7 @@ function classesOf(cells) {
   const areIds = names.every((name) => Number.isInteger(Number(name)));
   if (areNumbers && !(areIds && names.length <= 20 && 2 * names.length <= cells.length)) return null;
   if (names.length < 2 || names.length > 20) {
-    throw new Error(`The target has ${names.length} different values; expected numbers, or 2 to 20 classes.`);
+    throw new Error(`Different values of the target: ${names.length}; expected numbers, or 2 to 20 classes.`);
   }
   return names.sort((a, b) => (areNumbers ? a - b : a < b ? -1 : 1));
 }

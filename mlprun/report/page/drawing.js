@@ -224,12 +224,12 @@ class Chart {
   // Names at the ends of the curves, moved apart where they would overlap.
   labels(series, y, right, bottom) {
     const named = series.filter(({ isFaint, points }) => !isFaint && points.length)
-      .map(({ name, color, points }) => ({ name, color, at: y(points.at(-1)[1]) }))
+      .map(({ name, points }) => ({ name, at: y(points.at(-1)[1]) }))
       .filter(({ at }) => Number.isFinite(at)).sort((a, b) => a.at - b.at);
     named.forEach((one, i) => (one.at = i ? Math.max(one.at, named[i - 1].at + 13) : one.at));
     const excess = named.length ? Math.max(0, named.at(-1).at - bottom) : 0;
-    return named.map(({ name, color, at }) =>
-      svg("text", { x: right + 5, y: at + 4 - excess, fill: color, class: "label" }, name));
+    return named.map(({ name, at }) =>
+      svg("text", { x: right + 5, y: at + 4 - excess, class: `label ${name}` }, name));
   }
 }
 

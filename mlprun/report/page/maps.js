@@ -18,17 +18,17 @@ class Colors {
     const style = getComputedStyle(holder), read = (name) => channels(style.getPropertyValue(name).trim());
     this.classes = Array.from({ length: 10 }, (_, k) => read(`--class-${k}`));
     this.middle = read("--middle");
-    this.ink = style.getPropertyValue("--ink");
-    this.paper = style.getPropertyValue("--paper");
-    this.soft = style.getPropertyValue("--soft");
+    for (const name of ["ink", "paper", "soft"]) this[name] = style.getPropertyValue(`--${name}`);
     this.splits = Object.fromEntries(["train", "dev", "test"].map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
     const [low, high] = this.classes;
-    this.tones = Array.from({ length: SHADES }, (_, i) => {
+    const tones = (strength) => Array.from({ length: SHADES }, (_, i) => {
       const v = (2 * i) / (SHADES - 1) - 1;
-      return mix(this.middle, v < 0 ? low : high, 0.85 * Math.abs(v));
+      return mix(this.middle, v < 0 ? low : high, strength * Math.abs(v));
     });
+    this.tones = tones(0.85);
     this.words = Uint32Array.from(this.tones, word);
-    this.pale = this.classes.map((color) => mix(this.middle, color, 0.65));
+    this.paleWords = Uint32Array.from(tones(0.5), word);
+    this.pale = this.classes.map((color) => mix(this.middle, color, 0.5));
   }
 
   // The shade of a number from -1 to 1, as a word or as [r, g, b]; the middle one for what is no number.
@@ -161,7 +161,7 @@ function outputColor(plane, network, colors, isDiscrete) {
   const scale = outputScale(table, network.loss);
   return (place) => {
     const value = scale(outputs[place * K]);
-    return colors.shade(isDiscrete ? 0.8 * Math.sign(value) : value);
+    return colors.shade(isDiscrete ? 0.8 * Math.sign(value) : value, colors.paleWords);
   };
 }
 

@@ -5,15 +5,44 @@
 
 const logistic = (z) => (z >= 0 ? 1 / (1 + Math.exp(-z)) : Math.exp(z) / (1 + Math.exp(z)));
 const softplus = (z) => Math.max(z, 0) + Math.log1p(Math.exp(-Math.abs(z)));
+const clip = (z, low, high) => Math.min(Math.max(z, low), high);
 
-// By mlprun's name: from the options, y = f(z), and f'(z) as a function of z and y.
+// The standard normal distribution function: exp(-z²/2) times a series of terms of one sign (Abramowitz and Stegun, 26.2.11).
+function normalShare(z) {
+  if (Math.abs(z) > 9) return Number(z > 0);
+  let term = z, sum = z;
+  for (let n = 3; Math.abs(term) > 1e-17 * Math.abs(sum); n += 2) sum += term *= (z * z) / n;
+  return 0.5 + (sum * Math.exp((-z * z) / 2)) / Math.sqrt(2 * Math.PI);
+}
+
+function elu(alpha, scale) {
+  return [(z) => scale * (z > 0 ? z : alpha * Math.expm1(z)), (z, y) => (z > 0 ? scale : y + scale * alpha)];
+}
+
+function gelu(approximate) {
+  if (approximate === "none") {
+    return [(z) => z * normalShare(z), (z) => normalShare(z) + (z * Math.exp((-z * z) / 2)) / Math.sqrt(2 * Math.PI)];
+  }
+  const a = Math.sqrt(8 / Math.PI), b = 0.044715, share = (z) => logistic(a * (z + b * z ** 3));
+  return [(z) => z * share(z), (z) => share(z) * (1 + z * (1 - share(z)) * a * (1 + 3 * b * z * z))];
+}
+
+// All elementwise ones by mlprun's name: from the options, y = f(z), and f'(z) as a function of z and y.
 const ACTIVATIONS = {
   identity: () => [(z) => z, () => 1],
   relu: () => [(z) => (z > 0 ? z : 0 * z), (z) => (z > 0 ? 1 : 0)],
   tanh: () => [Math.tanh, (z, y) => 1 - y * y],
   logistic: () => [logistic, (z, y) => y * (1 - y)],
   leaky_relu: ({ slope = 0.01 }) => [(z) => (z > 0 ? z : slope * z), (z) => (z > 0 ? 1 : slope)],
-  elu: ({ alpha = 1 }) => [(z) => (z > 0 ? z : alpha * Math.expm1(z)), (z, y) => (z > 0 ? 1 : y + alpha)],
+  elu: ({ alpha = 1 }) => elu(alpha, 1),
+  selu: () => elu(1.6732632423543772, 1.0507009873554805),
+  gelu: ({ approximate = "none" }) => gelu(approximate),
+  mish: () => [
+    (z) => z * Math.tanh(softplus(z)), (z) => Math.tanh(softplus(z)) + (z * logistic(z)) / Math.cosh(softplus(z)) ** 2],
+  exp: () => [Math.exp, (z, y) => y],
+  hard_tanh: () => [(z) => clip(z, -1, 1), (z) => (Math.abs(z) < 1 ? 1 : 0)],
+  hard_logistic: ({ slope = 1 / 6, offset = 0.5 }) => [
+    (z) => clip(slope * z + offset, 0, 1), (z, y) => (y > 0 && y < 1 ? slope : 0)],
   softplus: ({ beta = 1, threshold = 20 }) => [
     (z) => (beta * z > threshold ? z : softplus(beta * z) / beta), (z) => (beta * z > threshold ? 1 : logistic(beta * z))],
   swish: ({ beta = 1 }) => [
@@ -33,22 +62,8 @@ const LOSSES = {
 // A linear layer and its activation: y = f(W x + b).
 class Layer {
   constructor(inputs, units, activation = { name: "identity" }) {
-    this.inputs = inputs;
-    this.units = units;
-    this.weight = new Float64Array(units * inputs);
-    this.bias = new Float64Array(units);
-    this.hasBias = true;
-    this.dropout = 0;
-    this.activation = activation;
-  }
-
-  get activation() {
-    return this.options;
-  }
-
-  set activation(options) {
-    this.options = options;
-    [this.value, this.slope] = ACTIVATIONS[options.name](options);
+    const [weight, bias] = [units * inputs, units].map((size) => new Float64Array(size));
+    Object.assign(this, { inputs, units, weight, bias, hasBias: true, dropout: 0, activation });
   }
 
   // As torch.nn.Linear starts: uniform within 1 / sqrt(inputs).
@@ -78,16 +93,7 @@ class Workspace {
 
 class Network {
   constructor(layers, loss) {
-    this.layers = layers;
-    this.loss = loss;
-  }
-
-  get inputs() {
-    return this.layers[0].inputs;
-  }
-
-  get outputs() {
-    return this.layers.at(-1).units;
+    Object.assign(this, { layers, loss, inputs: layers[0].inputs, outputs: layers.at(-1).units });
   }
 
   // Parameters in the order of the layers, each weight before its bias: numbers, or base64 of float32 or float64.
@@ -236,7 +242,8 @@ function linearBackward(x, { inputs, units, weight }, delta, [dW, db], dx) {
 }
 
 // y = f(z). The common functions are written out: a call per number takes longer than the rest of a layer.
-function activate({ activation: { name }, value }, z, y) {
+function activate({ activation }, z, y) {
+  const { name } = activation, [value] = ACTIVATIONS[name](activation);
   if (name === "identity") y.set(z);
   else if (name === "relu") for (let i = 0; i < z.length; i++) y[i] = z[i] > 0 ? z[i] : 0 * z[i];
   else if (name === "tanh") for (let i = 0; i < z.length; i++) y[i] = Math.tanh(z[i]);
@@ -245,7 +252,8 @@ function activate({ activation: { name }, value }, z, y) {
 }
 
 // dL/dz = dL/dy f'(z), in place of dL/dy.
-function activateBackward({ activation: { name }, slope }, z, y, delta) {
+function activateBackward({ activation }, z, y, delta) {
+  const { name } = activation, [, slope] = ACTIVATIONS[name](activation);
   if (name === "identity") return;
   if (name === "relu") for (let i = 0; i < z.length; i++) delta[i] *= z[i] > 0 ? 1 : 0;
   else if (name === "tanh") for (let i = 0; i < z.length; i++) delta[i] *= 1 - y[i] * y[i];

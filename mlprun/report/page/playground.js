@@ -137,7 +137,7 @@ class Playground {
 
   play() {
     this.endReplay();
-    this.isPlaying = true;
+    Object.assign(this, { isPlaying: true, lastFrame: null, budget: BUDGET });
     this.playButton.textContent = "Pause";
     requestAnimationFrame((now) => this.frame(now));
   }
@@ -150,10 +150,13 @@ class Playground {
   frame(now) {
     if (!this.isPlaying) return;
     const { speed } = this.settings, pauseBetween = speed === "slow" ? 500 : 0;
+    // fewer steps after a frame that came late, a little more after one in time: 60 frames per second where one step fits
+    this.budget = now - (this.lastFrame ?? now) > 20 ? Math.max(2, 0.8 * this.budget) : Math.min(BUDGET, this.budget + 0.05);
+    this.lastFrame = now;
     if (now - (this.lastStep ?? 0) >= pauseBetween) {
-      this.training.advance(speed, performance.now());
+      this.training.advance(speed, this.budget);
       this.lastStep = now;
-      // with 12 ms of steps, a drawing of 4 ms fits into every frame, a longer one into every second or third
+      // a drawing of 4 ms fits into every frame, a longer one into every second or third
       const least = isReduced.matches ? 500 : 4 * (this.cost ?? 0);
       if (now - (this.lastDrawn ?? 0) >= least) {
         const start = performance.now();
@@ -162,7 +165,7 @@ class Playground {
         this.lastDrawn = now;
       }
     }
-    if (this.training.hasDiverged) {
+    if (!Number.isFinite(this.training.results.train.loss)) {
       this.pause();
       this.refresh();
       this.say("The loss is no longer a number. Reset, and try a smaller learning rate.");
@@ -185,7 +188,8 @@ class Playground {
 
   showResults() {
     const { training } = this, score = this.table.classes === null ? "R²" : "accuracy";
-    this.epochText.textContent = training.epoch.toFixed(training.stepsPerEpoch > 1 && training.epoch < 100 ? 1 : 0);
+    const { epoch } = training, digits = epoch < 100 && !Number.isInteger(epoch) ? 1 : 0;
+    this.epochText.textContent = epoch.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
     const cells = training.splits.map((split) => {
       const { loss, score: value } = training.results[split];
       const text = score === "R²" ? numberText(value) : `${(100 * value).toFixed(1)}%`;
@@ -211,7 +215,8 @@ class Playground {
     this.slider.setAttribute("aria-valuetext", `epoch ${snapshots.epochs[index]}`);
     const at = history ? history.epochs.indexOf(snapshots.epochs[index]) : -1;
     const logged = at < 0 ? [] : Object.entries(history.metrics).filter(([, values]) => values[at] !== null);
-    this.logged.textContent = logged.map(([name, values]) => `${name} ${numberText(values[at])}`).join(" · ");
+    const text = (value) => (value === 1 ? "1.000" : numberText(value));
+    this.logged.textContent = logged.map(([name, values]) => `${name.replace("_", " ")} ${text(values[at])}`).join(" · ");
     this.refresh();
   }
 
@@ -247,8 +252,12 @@ class Playground {
   async open(file) {
     try {
       if (file.size > 20e6) throw new Error("The file is larger than 20 MB.");
-      const records = parseCsv(await file.text());
-      this.useFile({ kind: "file", name: file.name, records, columns: records[0], target: records[0].at(-1) });
+      if (!(await file.text()).trim()) throw new Error("The file is empty.");
+      const records = parseCsv(await file.text()), columns = records[0];
+      // the last column with several numbers or few texts
+      const [, ...rows] = records, isTarget = (cells) => new Set(cells).size > 1 && (cells.every(isNumber) || new Set(cells).size <= 20);
+      const target = columns.findLast((_, i) => isTarget(rows.map((row) => row[i] ?? "").filter((cell) => !isMissing(cell))));
+      this.useFile({ kind: "file", name: file.name, records, columns, target: target ?? columns.at(-1) });
     } catch (error) {
       this.say(`${file.name}: ${error.message}`);
     }

@@ -26,13 +26,7 @@ class Training {
   constructor(settings, table, network = null) {
     this.settings = settings;
     this.useTable(table);
-    if (network) this.use(network);
-    else this.reset();
-  }
-
-  // Start again, with new weights.
-  reset() {
-    this.use(this.draw());
+    this.use(network ?? this.draw());
   }
 
   // Units were added or removed: the weights of those that stay are kept, and training goes on.
@@ -57,11 +51,7 @@ class Training {
 
   // Train this network from now on, from step 0.
   use(network) {
-    this.network = network;
-    this.optimizer = null;
-    this.steps = 0;
-    this.firstEpoch = 0;
-    this.curves = [];
+    Object.assign(this, { network, optimizer: null, steps: 0, firstEpoch: 0, curves: [] });
     this.random = new Random(this.settings.seed + 1);
     this.applySettings();
     this.encode();
@@ -137,10 +127,11 @@ class Training {
       targets: take(this.targets.train, some, this.network.outputs) };
   }
 
-  // As many steps as a frame has time for at this speed.
-  advance(speed, start) {
+  // One step, at full speed as many as so many milliseconds have time for.
+  advance(speed, budget) {
+    const end = performance.now() + budget;
     do this.step();
-    while (speed === "full" && performance.now() - start < BUDGET);
+    while (speed === "full" && performance.now() < end);
     this.record();
   }
 
@@ -167,10 +158,6 @@ class Training {
     if (this.curves.at(-1)?.epoch === point.epoch) this.curves.pop();
     this.curves.push(point);
     if (this.curves.length > MOST_POINTS) this.curves = this.curves.filter((_, i) => i % 2 === 0 || i > MOST_POINTS - 2);
-  }
-
-  get hasDiverged() {
-    return !Number.isFinite(this.results.train.loss);
   }
 }
 

@@ -11,6 +11,7 @@ import torch
 
 import mlprun
 from mlprun.figures import RunData
+from mlprun.parts.activations import Activation, activations
 from mlprun.report import playground
 from mlprun.storage.runs import RunFolder
 from tests.report.browser.conftest import SCRIPTS
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 BLOBS = {"name": "blobs", "center_box": [-2, 2], "split": {"train": 30, "dev": 5, "test": 5}}
 MOONS = {"name": "moons", "split": {"train": 30, "dev": 5, "test": 5}}
+ELEMENTWISE = [
+    part.names()[0] for part in activations if part.elementwise and part.__module__ == Activation.__module__
+]
 NUMBERS = {"name": "regression", "features": 3, "targets": 2, "samples": 40, "scale": "max"}
 
 
@@ -58,7 +62,7 @@ def names_in(script: str, table: str) -> list[str]:
 @pytest.mark.parametrize(
     ("table", "known"),
     [
-        ("ACTIVATIONS", playground.ACTIVATIONS),
+        ("ACTIVATIONS", ELEMENTWISE),
         ("LOSSES", playground.LOSSES),
         ("OPTIMIZERS", playground.OPTIMIZERS),
     ],
@@ -67,7 +71,7 @@ def test_python_knows_what_the_browser_can_compute(table: str, known: Sequence[s
     assert sorted(names_in("network.js", table)) == sorted(known)
 
 
-@pytest.mark.parametrize("activation", playground.ACTIVATIONS)
+@pytest.mark.parametrize("activation", ELEMENTWISE)
 def test_outputs_equal_torchs_for_every_activation(
     evaluate: Evaluate, tmp_path: Path, activation: str
 ) -> None:
@@ -183,7 +187,7 @@ def test_a_hundred_steps_equal_those_of_the_scratch_engine(
         np.testing.assert_allclose(found, expected[name].ravel(), rtol=0, atol=1e-10, err_msg=name)
 
 
-@pytest.mark.parametrize("activation", playground.ACTIVATIONS)
+@pytest.mark.parametrize("activation", ELEMENTWISE)
 def test_slopes_equal_differences(evaluate: Evaluate, activation: str) -> None:
     points = np.linspace(-4, 4, 33) + 0.01
     expression = """value.points.map((z) => {
@@ -209,7 +213,14 @@ def test_dropout_keeps_the_mean_and_drops_its_share(evaluate: Evaluate) -> None:
     ("values", "reason"),
     [
         ({"architecture": {"hidden": [4], "norm": "batch"}}, "batch or layer norm"),
-        ({"architecture": {"hidden": [4], "activation": "gelu"}}, "no gelu activation"),
+        (
+            {
+                "architecture": {"hidden": [4], "output_activation": "softmax"},
+                "dataset": BLOBS,
+                "loss": "mse",
+            },
+            "no softmax activation",
+        ),
         ({"architecture": {"hidden": [4], "activation": ["relu", "tanh"]}}, "several activations"),
         ({"loss": {"name": "bce", "reduction": "sum"}}, "bce loss"),
         ({"architecture": {"hidden": [200, 200]}}, "parameters"),
@@ -219,7 +230,7 @@ def test_dropout_keeps_the_mean_and_drops_its_share(evaluate: Evaluate) -> None:
 def test_what_the_browser_lacks_is_said_in_a_line(
     tmp_path: Path, values: dict[str, Any], reason: str
 ) -> None:
-    data = trained(tmp_path, dataset=MOONS, engine="torch", training={"epochs": 1}, **values)
+    data = trained(tmp_path, **{"dataset": MOONS, "engine": "torch", "training": {"epochs": 1}, **values})
     section = playground.playground_section(data)
     assert section is not None
     assert reason in section.content.html
