@@ -278,6 +278,19 @@ def lock(descriptor: int, path: PathLike, *, shared: bool = False) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def locked_folder(folder: PathLike) -> Iterator[None]:
+    """Hold a lock on a folder, after waiting for whoever holds it."""
+    with writing_errors(folder, "locked"):
+        descriptor = system.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with writing_errors(folder, "locked"):
+            system.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        system.close(descriptor)
+
+
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
 

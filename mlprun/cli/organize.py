@@ -37,16 +37,20 @@ def tag_command(
     Exit codes: 0 success, 2 usage, 4 run folder, 7 files.
     """
     folder = open_run(run)
-    notes = folder.notes()
     for tag in tags:
         if not tag.isprintable() or tag != tag.strip() or "," in tag or not 0 < len(tag) <= LONGEST_TAG:
             remedy = f"expected 1 to {LONGEST_TAG} printable characters without a comma"
             raise UsageError("tag", f"{tag!r} is not allowed", remedy)
-        if remove and tag not in notes.tags:
+
+    def change(notes: Notes) -> Notes:
+        if not remove:
+            return replace(notes, tags=tuple(dict.fromkeys([*notes.tags, *tags])))
+        if missing := [tag for tag in tags if tag not in notes.tags]:
             present = f"its tags: {', '.join(notes.tags)}" if notes.tags else "it has no tags"
-            raise UsageError(folder.path, f"has no tag {tag!r}", present)
-    kept = [tag for tag in notes.tags if not remove or tag not in tags]
-    _write(folder, replace(notes, tags=tuple(dict.fromkeys(kept if remove else [*kept, *tags]))), output)
+            raise UsageError(folder.path, f"has no tag {missing[0]!r}", present)
+        return replace(notes, tags=tuple(tag for tag in notes.tags if tag not in tags))
+
+    _show(folder, folder.change_notes(change), output)
 
 
 def note_command(
@@ -70,7 +74,7 @@ def note_command(
     if len(text) > LONGEST_NOTE:
         raise UsageError("note", f"has {len(text)} characters", f"use at most {LONGEST_NOTE}")
     folder = open_run(run)
-    _write(folder, replace(folder.notes(), note=text), output)
+    _show(folder, folder.change_notes(lambda notes: replace(notes, note=text)), output)
 
 
 def rm_command(
@@ -114,7 +118,6 @@ def _named(path: str) -> str:
     return os.path.abspath(path) if os.path.basename(path) in (os.curdir, os.pardir) else path
 
 
-def _write(folder: RunFolder, notes: Notes, output: Output) -> None:
-    folder.write_notes(notes)
+def _show(folder: RunFolder, notes: Notes, output: Output) -> None:
     output.document({"run": folder.path, **asdict(notes)})
     output.result(f"{folder.path}: {', '.join(notes.tags) or 'no tags'}; {notes.note or 'no note'}")

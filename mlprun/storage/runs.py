@@ -24,7 +24,7 @@ from mlprun.storage import canonical, checkpoints, provenance
 from mlprun.storage.history import History
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mlprun.storage.checkpoints import Checkpoint
 
@@ -346,9 +346,15 @@ class RunFolder(Folder[Status]):
         except ValueError as error:
             raise CheckpointError(path, "is damaged: it holds no tags and note", "remove it") from error
 
-    def write_notes(self, notes: Notes) -> None:
-        """Replace notes.json; the lock is not needed, since nothing but users depends on it."""
-        files.write_atomic(os.path.join(self.path, "notes.json"), encode_json(asdict(notes)))
+    def change_notes(self, change: Callable[[Notes], Notes]) -> Notes:
+        """Replace notes.json by what `change` makes of it, one process at a time; return the new notes.
+
+        The lock of the run is not needed, since nothing but users depends on notes.
+        """
+        with files.locked_folder(self.path):
+            notes = change(self.notes())
+            files.write_atomic(os.path.join(self.path, "notes.json"), encode_json(asdict(notes)))
+        return notes
 
     def _saved_epochs(self) -> int:
         """Return the epoch of the newest checkpoint; 0 where none can be read."""

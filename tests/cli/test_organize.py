@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,8 +108,8 @@ def test_runs_are_sorted_by_metrics_fields_and_values_of_the_config(listed: Call
     ],
 )
 def test_conditions_select_runs(conditions: list[str], found: str, listed: Callable[..., list[str]]) -> None:
-    runs.RunFolder("runs/small-001").write_notes(runs.Notes(("thesis", "figure 3")))
-    runs.RunFolder("runs/small-002").write_notes(runs.Notes(note="much too fast, I think"))
+    runs.RunFolder("runs/small-001").change_notes(lambda _: runs.Notes(("thesis", "figure 3")))
+    runs.RunFolder("runs/small-002").change_notes(lambda _: runs.Notes(note="much too fast, I think"))
     assert listed(*[word for text in conditions for word in ("--where", text)]) == list(found)
 
 
@@ -147,6 +148,16 @@ def test_tags_and_notes_are_shown_replaced_and_removed(home: Path, call: Call) -
     assert call("note", "runs/small-001", "")[:2] == (0, "runs/small-001: a, c; no note\n")
     assert Path("runs/small-001/run.json").read_bytes() == record
     assert call("reproduce", "runs/small-001", "-q")[0] == 0
+
+
+def test_tags_that_are_added_at_once_are_all_kept(home: Path) -> None:
+    def add(tag: int) -> None:
+        folder = runs.RunFolder("runs/small-001")  # with a descriptor of its own, as another process has
+        folder.change_notes(lambda notes: runs.Notes((*notes.tags, str(tag)), notes.note))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(64)))
+    assert sorted(runs.RunFolder("runs/small-001").notes().tags, key=int) == list(map(str, range(64)))
 
 
 def test_show_draws_the_losses(home: Path, call: Call) -> None:
