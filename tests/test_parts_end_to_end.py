@@ -149,10 +149,22 @@ def of_schedule(part: type[Part], folder: Path) -> Mapping:
     return {"dataset": TWO_CLASSES, "schedule": named(part)}
 
 
+def labels(folder: Path) -> Mapping:
+    path = folder / "labels.csv"
+    rows = "".join(f"{k},{k % 7},{k % 2},{k // 2 % 2}\n" for k in range(40))
+    path.write_text("first,second,a,b\n" + rows)
+    return {"name": "table", "path": str(path), "target": ["a", "b"], "task": "labels"}
+
+
 def of_metric(part: type[Part], folder: Path) -> Mapping:
-    kinds = {"classes": (THREE_CLASSES, TWO_CLASSES), "numbers": (NUMBERS,), "quantiles": (NUMBERS,)}
-    suiting, loss = kinds[part.target], {"loss": "quantile"} if part.target == "quantiles" else {}
-    dataset = suiting[-1] if part.two_classes_only else suiting[0]
+    datasets_by_kind = {
+        "classes": TWO_CLASSES if part.two_classes_only else THREE_CLASSES,
+        "labels": labels(folder),
+        "numbers": NUMBERS,
+        "quantiles": NUMBERS,
+    }
+    dataset = datasets_by_kind[part.target]
+    loss = {"quantiles": {"loss": "quantile"}, "labels": {"loss": "bce"}}.get(part.target, {})
     best = {"best": {"metric": f"dev_{part.names()[0]}"}} if part.scalar else {}
     return {"dataset": dataset, "metrics": [named(part)], **best, **loss}
 

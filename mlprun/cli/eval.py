@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
-from mlprun import api
+from mlprun import api, evaluation
 from mlprun.cli import metrics
 from mlprun.cli.options import AllowCode, Checkpoint, Device, Force, save
 from mlprun.cli.terminal import Output
@@ -47,7 +47,9 @@ def eval_command(
 
     --json prints {"checkpoint", "epoch", "positive", "splits": {SPLIT: {"loss",
       METRIC, ...}}}; with --data the only split is "data"; "positive" is the
-      positive class of precision, recall, f1 and average_precision.
+      positive class of precision, recall, f1 and average_precision. Several
+      targets add "targets": {SPLIT: {TARGET: {METRIC, ...}}}, and labels
+      "averages": {SPLIT: {"macro": {METRIC, ...}, "micro": {...}}}.
 
     Exit codes: 0 success, 2 usage, 3 data, 4 checkpoint, 6 device, 7 files,
     10 a metric is below --fail-under or above --fail-over.
@@ -58,9 +60,11 @@ def eval_command(
     loaded = api.load_checkpoint(checkpoint, device=device, allow_code=allow_code)
     if data is None:
         splits, warnings = loaded.evaluate(selected), loaded.experiment.warnings
+        rows = evaluation.split_rows(loaded.experiment, selected, epoch=loaded.epoch)
     else:
-        rows = loaded.table(data)
-        splits, warnings = {"data": loaded.evaluate_data(rows)}, rows.warnings
+        table = loaded.table(data)
+        splits, warnings = {"data": loaded.evaluate_data(table)}, table.warnings
+        rows = {"data": loaded.alone.prepare(table)}
     for warning in (*loaded.warnings, *warnings):
         output.message(f"warning: {warning}")
     numbers = {
@@ -73,12 +77,17 @@ def eval_command(
     failures = [_failure(option, text, numbers, loaded.config) for option, text in bounds]
     classes = loaded.preprocessing.classes
     positive = classes[1] if classes is not None and len(classes) == 2 else None
-    output.document(
-        {"checkpoint": loaded.where, "epoch": loaded.epoch, "positive": positive, "splits": splits}
-    )
+    by_split = loaded.target_metrics(rows)
+    document = {"checkpoint": loaded.where, "epoch": loaded.epoch, "positive": positive, "splits": splits}
+    for field in ("targets", "averages"):
+        if found := {split: values for split, one in by_split.items() if (values := getattr(one, field))}:
+            document[field] = found
+    output.document(document)
     output.result(metrics.result_table({f"epoch {loaded.epoch}": splits}, loaded.where, positive))
     for name, values in splits.items():
         output.result(*metrics.confusion_tables(values, classes, name))
+    for name, one in by_split.items():
+        output.result(metrics.target_table(one, name))
     for failure in filter(None, failures):
         raise failure
 
@@ -102,7 +111,7 @@ def predict_command(
     order; other columns are ignored. The CSV has `class` and the probability of
     each class for classification, and one column per target, in its original
     units, for regression; one per quantile, such as price_q0.1, with the loss
-    quantile.
+    quantile; of several labels each as 0 or 1, then the probability of each.
 
     --json prints {"checkpoint", "epoch", "columns": [NAME, ...], "rows": [[...], ...]}.
 

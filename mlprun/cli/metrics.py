@@ -10,6 +10,7 @@ from mlprun.cli.terminal import Table
 from mlprun.parts import SPLITS
 
 if TYPE_CHECKING:
+    from mlprun.evaluation import TargetMetrics
     from mlprun.parts.part import LayerSummary as Layer
     from mlprun.storage.runs import Folder, Status
 
@@ -65,6 +66,15 @@ def confusion_tables(metrics: Mapping[str, Any], classes: tuple[str, ...] | None
         for title, value in metrics.items()
         if isinstance(value, list)
     ]
+
+
+def target_table(metrics: TargetMetrics, split: str) -> Table:
+    """Return the metrics of each target, a row each, and below a rule the averages over labels."""
+    averages = {f"{kind} average": values for kind, values in metrics.averages.items()}
+    names = list(next(iter(metrics.targets.values())))
+    rows = [(name, *map(one.get, names)) for name, one in [*metrics.targets.items(), *averages.items()]]
+    rule = len(metrics.targets) if averages else None
+    return Table(("target", *names), rows, f"{split}: each target", rule, is_fixed=True)
 
 
 def final_table(metrics: Mapping[str, Any]) -> Table:

@@ -14,9 +14,11 @@ from mlprun.evaluation.model import (
     split_rows,
     trajectory,
 )
+from mlprun.evaluation.targets import TargetMetrics, target_metrics
 
 __all__ = [
     "PredictionTable",
+    "TargetMetrics",
     "TrainedModel",
     "best",
     "check_initial_weights",
@@ -27,5 +29,6 @@ __all__ = [
     "newest",
     "snapshots",
     "split_rows",
+    "target_metrics",
     "trajectory",
 ]

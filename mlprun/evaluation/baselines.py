@@ -79,7 +79,8 @@ def _models(experiment: Experiment) -> Iterator[tuple[str, Linear]]:
     if link is None:
         return
     levels, targets = experiment.config.loss.levels, _targets(experiment)
-    constant = "quantiles" if levels else "mean" if experiment.classes is None else "majority"
+    numbers = experiment.classes is None and not experiment.preprocessing.multilabel
+    constant = "quantiles" if levels else "mean" if numbers else "majority"
     mean = np.quantile(targets[:, 0], levels) if levels else targets.mean(axis=0)
     if not np.isfinite(mean).all():
         return

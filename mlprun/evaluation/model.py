@@ -15,6 +15,7 @@ from mlprun import engines, files, schema
 from mlprun.config import document as reading
 from mlprun.engines.device import compute_context
 from mlprun.errors import CheckpointError, DataError, MlprunError, UsageError, command_line
+from mlprun.evaluation.targets import TargetMetrics, target_metrics
 from mlprun.experiment import SPLITS, Experiment
 from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.experiment.rows import read_rows
@@ -127,6 +128,16 @@ class TrainedModel:
     def evaluate_data(self, data: Data) -> dict[str, Any]:
         """`loss` and metrics of raw rows with known targets."""
         return self._evaluate(self.alone, {"data": self.alone.prepare(data)})["data"]
+
+    def target_metrics(self, rows: Mapping[str, SplitArrays]) -> dict[str, TargetMetrics]:
+        """The metrics of each target on some rows by name; nothing where there is only one target."""
+        names = self.preprocessing.target_names
+        return {
+            split: target_metrics(
+                self.alone.predictions(self.outputs(one.inputs), one.truth, one.weights), names
+            )
+            for split, one in (rows.items() if len(names) > 1 else ())
+        }
 
     def outputs(self, inputs: Array) -> Array:
         """[N, K] outputs after the output activation of preprocessed inputs [N, D]."""
@@ -305,8 +316,13 @@ class PredictionTable:
 def prediction_table(predictions: Predictions, target_names: Names, warnings: Names = ()) -> PredictionTable:
     """For classes the predicted one and, where outputs are probabilities, each class's; else outputs.
 
-    The quantile of level 0.1 of `price` is in the column `price_q0.1`.
+    The quantile of level 0.1 of `price` is in the column `price_q0.1`; of several labels each is 0 or 1, and
+    their probabilities follow.
     """
+    if predictions.multilabel and predictions.probabilistic:
+        columns = (*target_names, *(f"p({name})" for name in target_names))
+        pairs = zip(predictions.labels.tolist(), predictions.outputs.tolist(), strict=True)
+        return PredictionTable(columns, [[*labels, *outputs] for labels, outputs in pairs], warnings)
     if predictions.levels:
         target_names = tuple(f"{name}_q{level:g}" for name in target_names for level in predictions.levels)
     if predictions.classes is None:

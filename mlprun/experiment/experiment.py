@@ -329,8 +329,10 @@ class Experiment:
             outputs = np.sort(restored.reshape(outputs.shape), axis=1)
         elif self.classes is None:
             outputs = self.preprocessing.restore(outputs)
-        is_probability = output_kind != "numbers"
-        return Predictions(outputs, truth, self.classes, is_probability, loss.threshold, loss.levels, weights)
+        probabilistic, multilabel = output_kind != "numbers", self.preprocessing.multilabel
+        return Predictions(
+            outputs, truth, self.classes, probabilistic, loss.threshold, loss.levels, weights, multilabel
+        )
 
 
 def history_metrics(config: Config) -> Names:

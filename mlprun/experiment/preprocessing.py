@@ -44,7 +44,7 @@ BLOCK_CELLS, BLOCK_ROWS = 2**22, 1024
 NAMED = 3
 """categories that a warning names, at most"""
 
-CellType = Literal["number", "text", "symbol"]
+CellType = Literal["number", "text", "symbol", "label"]
 
 
 class Cells(NamedTuple):
@@ -157,7 +157,7 @@ TargetOperation = Annotated[Scale | ClassIds, Field(discriminator="operation")]
 
 
 class Column(Options):
-    """A raw column: `symbol` is a whole number that no operation changes."""
+    """A raw column: no operation changes a `symbol`, a whole number, and a `label`, which is 0 or 1."""
 
     name: str
     type: CellType = "number"
@@ -212,6 +212,11 @@ class Preprocessing(Options):
     def classes(self) -> Names | None:
         """Class names in the order of their ids; None when targets are numbers."""
         return next((one.classes[0] for one in self.target_operations if isinstance(one, ClassIds)), None)
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether targets are several labels."""
+        return any(column.type == "label" for column in self.targets)
 
     @property
     def symbols(self) -> bool:
@@ -352,13 +357,16 @@ def _assembled(
     targets: Names,
     classes: Names | None,
     scaled: Mapping[str, tuple[float, float]],
+    *,
+    multilabel: bool = False,
 ) -> Preprocessing:
     """The preprocessing with the operations on targets: classes to ids, and numbers scaled."""
+    target: CellType = "label" if multilabel else "number" if classes is None else "text"
     ids = {} if classes is None else dict.fromkeys(targets, (classes,))
     return Preprocessing(
         inputs=tuple(Column(name=name, type=cell_type) for name, cell_type in inputs.items()),
         input_operations=input_operations,
-        targets=tuple(Column(name=name, type="text" if ids else "number") for name in targets),
+        targets=tuple(Column(name=name, type=target) for name in targets),
         target_operations=(*ClassIds.of(ids), *Scale.of({} if ids else scaled)),
     )
 
@@ -415,7 +423,7 @@ def fit(
     number: CellType = "symbol" if are_symbols else "number"
     categories = dict(zip(data.input_names, data.categories or (None,) * len(data.input_names), strict=True))
     scaled: dict[str, tuple[float, float]] = {}
-    if standardize if standardize_targets is None else standardize_targets:
+    if not data.multilabel and (standardize if standardize_targets is None else standardize_targets):
         values = np.asarray(data.targets[train_indices], np.float64)
         for k, name in enumerate(data.target_names if data.classes is None else ()):
             scaled[name] = _mean_and_scale(name, values[:, k], len(values), standardize=True)
@@ -425,6 +433,7 @@ def fit(
         data.target_names,
         data.classes,
         scaled,
+        multilabel=data.multilabel,
     )
 
 

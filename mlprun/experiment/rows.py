@@ -70,6 +70,7 @@ def read_rows(
         input_names=preprocessing.input_names,
         target_names=target_names,
         classes=preprocessing.classes,
+        multilabel=preprocessing.multilabel,
         categories=tuple(categories) if any(categories) else None,
         weights=weights,
         dates=tuple(name for name in preprocessing.input_names if sheet.options.of(name).reading == "date"),
@@ -177,7 +178,8 @@ def _targets(sheet: Sheet, preprocessing: Preprocessing) -> Ints | Floats:
     if preprocessing.classes is not None:
         return _class_ids(sheet, _labels(series[0], sheet), preprocessing.classes)
     settled = [columns.resolve_column_type(column, sheet) for column in series]
-    return np.stack([columns.numbers(column, sheet) for column in settled], axis=1)
+    read = columns.labels if preprocessing.multilabel else columns.numbers
+    return np.stack([read(column, sheet) for column in settled], axis=1)
 
 
 def _class_ids(sheet: Sheet, labels: pl.Series, classes: Names) -> Ints:

@@ -33,6 +33,8 @@ class DatasetInfo:
     """how many groups there are, whose rows stay together; None when rows have no group"""
     times: int | None = None
     """how many different times the rows have; None when they have none"""
+    multilabel: bool = False
+    """whether targets are several labels: 0 or 1 in each of the columns"""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Data:
     """[N] the time of each row, by which splits go forward"""
     imputed: bool = False
     """missing cells are allowed, here and in new rows; preprocessing fills them in"""
+    multilabel: bool = False
+    """whether targets are labels, 0 or 1 in each of several columns"""
     warnings: tuple[str, ...] = ()
     """what the user should know about these rows, each a printable line"""
 
@@ -79,4 +83,5 @@ class Data:
             tokens=int(self.inputs.max()) + 1 if integer and self.inputs.size else None,
             groups=None if self.groups is None else len(np.unique(self.groups)),
             times=None if self.times is None else len(np.unique(self.times)),
+            multilabel=self.multilabel,
         )

@@ -70,6 +70,8 @@ class Loss(Part):
 
     def default_metrics(self, info: DatasetInfo) -> tuple[str, ...]:
         """The names of the metrics that are logged unless a config names others."""
+        if info.multilabel:
+            return "label_accuracy", "subset_accuracy", "f1"
         return ("r2",) if info.classes is None else ("accuracy",)
 
     def outputs(self, info: DatasetInfo) -> int:
@@ -82,7 +84,8 @@ class Loss(Part):
     def unsupported_reason(self, info: DatasetInfo, outputs: int) -> str | None:
         """Why this loss cannot go with these targets and outputs, ending in what would work, or None."""
         if self.classes_only and info.classes is None:
-            return f"{self.name} takes classes, not numbers; loss: mse takes numbers"
+            kind, other = ("labels", "bce") if info.multilabel else ("numbers", "mse")
+            return f"{self.name} takes classes, not {kind}; loss: {other} takes {kind}"
         expected = self.outputs(info)
         if outputs == expected:
             return None
@@ -188,9 +191,9 @@ def require_equal_shapes(values: Tensor, targets: Tensor, *, takes_ids: bool = F
 
 
 def describe(info: DatasetInfo) -> str:
-    """The targets in words: `3 classes`, `1 number per row`."""
+    """The targets in words: `3 classes`, `1 number per row`, `4 labels per row`."""
     if info.classes is None:
-        return f"{plural(info.targets, 'number')} per row"
+        return f"{plural(info.targets, 'label' if info.multilabel else 'number')} per row"
     return plural(len(info.classes), "class")
 
 

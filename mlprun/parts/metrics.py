@@ -37,7 +37,8 @@ class Predictions:
     in the user's units); `targets` is [N] int64 class ids or [N, K] numbers; `probabilistic` says whether
     outputs are probabilities; with one output class 1 means output > `threshold`. With `levels` outputs are
     quantiles of these levels, in rising order, of targets [N, 1]. `weights` [N] are those of the rows, None
-    for 1 each: as scikit-learn's `sample_weight`, weight 2 counts as two copies of a row.
+    for 1 each: as scikit-learn's `sample_weight`, weight 2 counts as two copies of a row. With `multilabel`
+    targets are labels, 0 or 1 in each column, and so is output > `threshold`.
     """
 
     outputs: NDArray[np.floating]
@@ -47,6 +48,15 @@ class Predictions:
     threshold: float = 0.5
     levels: tuple[float, ...] = ()
     weights: Floats | None = None
+    multilabel: bool = False
+
+    def target(self, index: int) -> Predictions:
+        """What is predicted of one of several targets; a label is two classes."""
+        outputs, targets = self.outputs[:, [index]], self.targets[:, [index]]
+        if not self.multilabel:
+            return replace(self, outputs=outputs, targets=targets)
+        ids = targets[:, 0].astype(np.int64)
+        return replace(self, outputs=outputs, targets=ids, classes=("0", "1"), multilabel=False)
 
     @property
     def points(self) -> NDArray[np.floating]:
@@ -77,7 +87,9 @@ class Predictions:
 
     @cached_property
     def labels(self) -> Ints:
-        """[N] predicted class ids."""
+        """[N] predicted class ids; [N, K] predicted labels."""
+        if self.multilabel:
+            return (self.outputs > self.threshold).astype(np.int64)
         if self.outputs.shape[1] == 1:
             return (self.outputs[:, 0] > self.threshold).astype(np.int64)
         return np.asarray(np.argmax(self.outputs, axis=1), np.int64)
@@ -89,12 +101,21 @@ class Predictions:
             return np.concatenate([1 - self.outputs, self.outputs], axis=1)
         return self.outputs
 
+    @property
+    def of_truth(self) -> NDArray[np.floating]:
+        """[N] the probability of each row's class; [N, K] of each label as it is."""
+        if self.multilabel:
+            return np.where(self.targets == 1, self.outputs, 1 - self.outputs)
+        return self.probabilities[np.arange(len(self.targets)), np.asarray(self.targets, np.int64)]
+
 
 class Metric(Part):
     """Base of all metrics."""
 
-    target: ClassVar[Literal["classes", "numbers", "quantiles"]] = "classes"
-    """what it is of: true and predicted classes, numbers, or numbers and their predicted quantiles"""
+    target: ClassVar[Literal["classes", "labels", "numbers", "quantiles"]] = "classes"
+    """what it is of: true and predicted classes, labels or numbers, or numbers and their quantiles"""
+    of_labels: ClassVar[bool] = False
+    """whether a metric of classes is one of several labels, too"""
     mode: ClassVar[Literal["min", "max"]] = "max"
     bounds: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     """no value is below the first or above the second"""
@@ -150,6 +171,30 @@ class Accuracy(Metric):
 
 
 @metrics.register
+class LabelAccuracy(Metric):
+    """Share of all labels of all rows that are predicted correctly: 1 minus the Hamming loss."""
+
+    target = "labels"
+    bounds = (0.0, 1.0)
+    name: Literal["label_accuracy"] = "label_accuracy"
+
+    def compute_rows(self, predictions: Predictions) -> float:
+        return float(np.mean(predictions.mean(predictions.labels == predictions.targets)))
+
+
+@metrics.register
+class SubsetAccuracy(Metric):
+    """Share of rows of which every label is predicted correctly."""
+
+    target = "labels"
+    bounds = (0.0, 1.0)
+    name: Literal["subset_accuracy"] = "subset_accuracy"
+
+    def compute_rows(self, predictions: Predictions) -> float:
+        return float(predictions.mean((predictions.labels == predictions.targets).all(axis=1)))
+
+
+@metrics.register
 class BalancedAccuracy(Metric):
     """Mean recall of the classes that occur in the data.
 
@@ -167,34 +212,39 @@ class BalancedAccuracy(Metric):
 
 class _Averaged(Metric):
     bounds = (0.0, 1.0)
+    of_labels = True
 
     average: Average = Field(
         "auto",
-        description="binary: for the positive class (dataset.positive); macro: mean over classes; "
+        description="binary: for the positive class (dataset.positive); macro: mean over classes or labels; "
         "micro: over all rows; weighted: mean weighted by class counts; "
-        "auto: binary for two classes, macro for more",
+        "auto: binary for two classes, macro for more and for labels",
     )
 
     def unsupported_reason(self, info: DatasetInfo) -> str | None:
         many = info.classes is not None and len(info.classes) > 2
-        if many and self.average == "binary":
+        if (many or info.multilabel) and self.average == "binary":
             return f"{self.name} with average: binary is of two classes; use macro, micro or weighted"
         return super().unsupported_reason(info)
 
     def compute_rows(self, predictions: Predictions) -> float:
-        table = confusion(predictions)
-        correct, actual, predicted = table.diagonal(), table.sum(axis=1), table.sum(axis=0)
+        if predictions.multilabel:
+            truth, labels = np.asarray(predictions.targets, np.int64), predictions.labels
+            correct, actual, predicted = map(predictions.sum, (truth * labels, truth, labels))
+        else:
+            table = confusion(predictions)
+            correct, actual, predicted = table.diagonal(), table.sum(axis=1), table.sum(axis=0)
         average = self.average
         if average == "auto":
-            average = "binary" if len(table) == 2 else "macro"
-        if average == "micro":  # the same for all: each row that is missed by one class is taken by another
-            return float(correct.sum() / table.sum())
+            average = "binary" if len(actual) == 2 and not predictions.multilabel else "macro"
+        if average == "micro":  # of classes all three are the same: a row that one misses, another takes
+            return float(_ratio(*self._per_class(correct.sum(), actual.sum(), predicted.sum())))
         values = _ratio(*self._per_class(correct, actual, predicted))
         if average == "binary":
             return float(values[1])
-        present = actual + predicted > 0
-        weights = actual[present] if average == "weighted" else None
-        return float(np.average(values[present], weights=weights))
+        counted = (actual + predicted > 0) | predictions.multilabel
+        weights = actual[counted] if average == "weighted" and actual.any() else None
+        return float(np.average(values[counted], weights=weights))
 
     def _per_class(self, correct: Counts, actual: Counts, predicted: Counts) -> Any:
         """Numerator and denominator of each class, from its rows: correct ones, its own, predicted as it."""
@@ -324,7 +374,7 @@ class R2(_OfNumbers):
 
 @metrics.register
 class LogLoss(Metric):
-    """Mean negative log-probability of the true class.
+    """Mean negative log-probability of the true class, or of each label as it is.
 
     Probabilities below the smallest step at 1 of their number format count as that step, so that one certain
     mistake is not infinite.
@@ -333,31 +383,35 @@ class LogLoss(Metric):
     mode = "min"
     bounds = (0.0, math.inf)
     needs_probabilities = True
+    of_labels = True
 
     name: Literal["log_loss"] = "log_loss"
 
     def compute_rows(self, predictions: Predictions) -> float:
-        probabilities = predictions.probabilities
-        of_truth = probabilities[np.arange(len(probabilities)), predictions.targets]
-        step = float(np.finfo(probabilities.dtype).eps)
-        return float(-predictions.mean(np.log(np.clip(of_truth.astype(np.float64), step, 1 - step))))
+        of_truth = predictions.of_truth
+        step = float(np.finfo(of_truth.dtype).eps)
+        logs = np.log(np.clip(of_truth.astype(np.float64), step, 1 - step))
+        return float(-np.mean(predictions.mean(logs)))
 
 
 @metrics.register
 class Brier(Metric):
     """Mean squared difference between predicted probabilities and outcomes.
 
-    Of class 1 for two classes (0 to 1), summed over the classes for more (0 to 2).
+    Of class 1 for two classes and of each label (0 to 1), summed over the classes for more (0 to 2).
     Source: Brier (1950), doi.org/10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2
     """
 
     mode = "min"
     bounds = (0.0, 2.0)
     needs_probabilities = True
+    of_labels = True
 
     name: Literal["brier"] = "brier"
 
     def compute_rows(self, predictions: Predictions) -> float:
+        if predictions.multilabel:
+            return float(np.mean(predictions.mean((1 - predictions.of_truth.astype(np.float64)) ** 2)))
         probabilities = predictions.probabilities.astype(np.float64)
         probabilities[np.arange(len(probabilities)), predictions.targets] -= 1
         squares, weights, total = probabilities**2, predictions.weights, predictions.total
@@ -366,14 +420,17 @@ class Brier(Metric):
 
 
 def _mean(predictions: Predictions, metric: Callable[[Ranking], float]) -> float:
-    """The mean over class 1, or each of more than two, where it is defined; nan where it is for none."""
-    outputs = predictions.outputs
+    """The mean over class 1, or each of more than two or each label, where it is defined; else nan."""
+    outputs, targets = predictions.outputs, predictions.targets
     if np.isnan(outputs).any():
         return math.nan
-    of_two = len(predictions.classes or ()) <= 2
-    scores = {1: outputs[:, -1]} if of_two else dict(enumerate(outputs.T))
     weights = predictions.weights
-    values = [metric(rank(some, predictions.targets == number, weights)) for number, some in scores.items()]
+    if predictions.multilabel:
+        values = [metric(rank(*pair, weights)) for pair in zip(outputs.T, targets.T == 1, strict=True)]
+    else:
+        of_two = len(predictions.classes or ()) <= 2
+        scores = {1: outputs[:, -1]} if of_two else dict(enumerate(outputs.T))
+        values = [metric(rank(some, targets == number, weights)) for number, some in scores.items()]
     defined = [value for value in values if not math.isnan(value)]
     return float(np.mean(defined)) if defined else math.nan
 
@@ -441,11 +498,13 @@ def rank(scores: Scores, positive: Truth, weights: Floats | None = None) -> Rank
 class RocAuc(Metric):
     """Probability that a row of the class is ranked above a row of another class; ties count half.
 
-    With more than two classes the mean over classes, each against the rest; nan where one class has all rows.
+    With more than two classes the mean over classes, each against the rest; of labels the mean over those
+    that differ between rows. nan where one class has all rows.
     Source: Hanley and McNeil (1982), doi.org/10.1148/radiology.143.1.7063747
     """
 
     bounds = (0.0, 1.0)
+    of_labels = True
     name: Literal["roc_auc"] = "roc_auc"
 
     def compute_rows(self, predictions: Predictions) -> float:
@@ -456,12 +515,13 @@ class RocAuc(Metric):
 class AveragePrecision(Metric):
     """Mean precision over the rows of the class, each at the threshold that just includes it.
 
-    With more than two classes the mean over those that have rows, each against the rest; nan where class 1 of
-    two has none.
+    With more than two classes, and of labels, the mean over those that have rows, each against the rest; nan
+    where class 1 of two has none.
     Source: Manning, Raghavan and Schuetze (2008), nlp.stanford.edu/IR-book, chapter 8
     """
 
     bounds = (0.0, 1.0)
+    of_labels = True
     name: Literal["average_precision"] = "average_precision"
 
     def compute_rows(self, predictions: Predictions) -> float:

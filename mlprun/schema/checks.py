@@ -279,6 +279,8 @@ def loss_fits_targets(config: Config, info: DatasetInfo) -> Iterator[Problem]:
 def _other_task(config: Config, info: DatasetInfo) -> str:
     """Return how to read a table's target the other way, after a `;`; empty where it cannot be."""
     dataset = config.dataset
+    if info.multilabel:
+        return "; for a regression set dataset.task: numbers"
     if not isinstance(dataset, Table) or dataset.classes is not None or len(dataset.targets) > 1:
         return ""
     if info.classes is None:
@@ -354,15 +356,23 @@ def metrics_fit(config: Config, info: DatasetInfo) -> Iterator[Problem]:
 
 def _of_other_targets(metric: Metric | Loss, info: DatasetInfo) -> str | None:
     """Return why a metric does not fit these targets; a loss of numbers with a `reduction` fits classes."""
+    kind = "numbers" if isinstance(metric, Loss) else metric.target
     if isinstance(metric, Loss):
         is_loss = "reduction" in metric.model_fields_set
         misfit = metric.target_kind == "numbers" and info.classes is not None and not is_loss
+    elif info.multilabel:
+        misfit = kind != "labels" and not metric.of_labels
     else:
-        misfit = (metric.target != "classes") == (info.classes is not None)
+        misfit = kind not in (("classes",) if info.classes is not None else ("numbers", "quantiles"))
     if not misfit:
         return None
+    if info.multilabel:
+        use = "label_accuracy, subset_accuracy, f1 or roc_auc"
+        return f"{metric.name} is not of several labels, which these targets are; use {use}"
     if info.classes is None:
-        return f"{metric.name} is of classes and these targets are numbers; use r2, rmse or mae"
+        return f"{metric.name} is of {kind} and these targets are numbers; use r2, rmse or mae"
+    if kind == "labels":
+        return f"{metric.name} is of several labels and these targets are classes; use accuracy"
     what = f"{metric.name} is of numbers and these targets are classes; use accuracy, f1 or roc_auc"
     loss = f", or {{name: {metric.name}, reduction: mean}} for the loss on targets of 0 and 1"
     return what + (loss if metric.name in losses else "")

@@ -276,12 +276,11 @@ def _readings(dataset: Dataset, info: DatasetInfo, loss: Loss | None, outputs: i
     if not isinstance(dataset, Table) or loss is None or dataset.classes is not None:
         return []
     updates: list[dict[str, Any]] = []
-    if (
-        loss.target_kind == "numbers"
-        and dataset.task == "auto"
-        and all(map(is_number, info.classes or ("",)))
-    ):
+    is_auto, are_numbers = dataset.task == "auto", all(map(is_number, info.classes or ("",)))
+    if loss.target_kind == "numbers" and is_auto and (info.multilabel or are_numbers):
         updates = [{"task": "numbers"}]
+    elif loss.target_kind == "classes" and is_auto and len(dataset.targets) > 1:
+        updates = [{"task": "labels"}]
     elif loss.target_kind == "classes" and len(dataset.targets) <= 1 and dataset.task != "numbers":
         if dataset.task == "values" and not isinstance(loss, ClassLoss):
             return []
@@ -293,7 +292,7 @@ def _readings(dataset: Dataset, info: DatasetInfo, loss: Loss | None, outputs: i
 
 def _suits(dataset: Table, read: DatasetInfo, before: DatasetInfo, loss: Loss) -> bool:
     """Return True if the facts of a table read another way are what the loss takes."""
-    if dataset.task == "numbers":
+    if dataset.task in ("numbers", "labels"):
         return True
     names = read.classes or ()
     # so few whole numbers from 0 are ids rather than amounts

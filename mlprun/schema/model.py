@@ -241,8 +241,8 @@ class Config(Options):
     training: Training = Field(default_factory=Training, description="epochs, batches, seed, ...")
     metrics: tuple[MetricField, ...] = Field(
         DERIVED,
-        description="metrics to log (default: accuracy; r2 for regression; pinball, coverage and "
-        "interval_width for quantiles)",
+        description="metrics to log (default: accuracy; label_accuracy, subset_accuracy and f1 for labels; "
+        "r2 for regression; pinball, coverage and interval_width for quantiles)",
     )
     best: Best = Field(default_factory=Best, description="selection of the best epoch")
     early_stopping: EarlyStopping | None = Field(None, description="early stopping (default: none)")

@@ -42,7 +42,7 @@ def test_a_config_with_code_of_its_own_is_refused_without_leave() -> None:
         schema.load(str(CONFIGS / "regression_fourth_power.yaml"))
 
 
-@pytest.mark.parametrize("name", ["flats", "cars"])
+@pytest.mark.parametrize("name", ["flats", "cars", "dishes"])
 def test_a_table_is_what_its_recipe_prints(name: str) -> None:
     recipe = [sys.executable, CONFIGS / f"data/{name}.py"]
     printed = subprocess.run(recipe, capture_output=True, text=True, check=True).stdout

@@ -57,20 +57,15 @@ def test_the_width_of_a_loss_is_in_the_targets_units(tmp_path, name, target):
 @pytest.mark.parametrize("name", ["huber", "smooth_l1"])
 def test_engines_agree_on_a_width_in_the_targets_units(tmp_path, name, reduction):
     loss = {"name": name, {"huber": "delta", "smooth_l1": "beta"}[name]: DELTA, "reduction": reduction}
-    for target, able in (("big", ("torch", "scratch", "fused")), (["big", "small"], ("torch", "scratch"))):
+    for target in ("big", ["big", "small"]):
         experiment = made(tmp_path, loss, target)
         found = []
-        for engine in map(engines.named, able):
+        for engine in map(engines.named, ("torch", "scratch", "fused")):
             assert engine.unsupported_reason(experiment) is None
             found.append(engine.gradients(experiment, engine.initial_state(experiment), device="cpu"))
         for gradients in found[1:]:
             for parameter, gradient in gradients.items():
                 assert gradient == pytest.approx(found[0][parameter], rel=1e-9)
-    assert "huber" in str(
-        engines.named("fused").unsupported_reason(
-            made(tmp_path, {"name": "huber", "delta": 1}, ["big", "small"])
-        )
-    )
 
 
 def test_without_a_width_it_is_one_standard_deviation(tmp_path):

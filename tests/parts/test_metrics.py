@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 from sklearn.preprocessing import label_binarize
 
+from mlprun.evaluation import target_metrics
 from mlprun.parts.data import DatasetInfo
 from mlprun.parts.metrics import Metric, Predictions, metrics
 
@@ -68,7 +69,23 @@ def predicted_quantiles(draw: st.DrawFn) -> Predictions:
     return Predictions(outputs, targets, None, probabilistic=False, levels=levels, weights=weights)
 
 
-KINDS = {"classes": predicted_classes, "numbers": predicted_numbers, "quantiles": predicted_quantiles}
+@st.composite
+def predicted_labels(draw: st.DrawFn, *, every: bool = False) -> Predictions:
+    random = np.random.default_rng(draw(SEEDS))
+    shape = draw(st.integers(5, 40)), draw(st.integers(2, 4))
+    targets = random.integers(2, size=shape).astype(float)
+    if every:
+        targets[0], targets[1] = 0, 1
+    outputs = random.random(shape).round(draw(st.sampled_from([1, 12])))
+    return Predictions(outputs, targets, None, probabilistic=True, multilabel=True)
+
+
+KINDS = {
+    "classes": predicted_classes,
+    "labels": predicted_labels,
+    "numbers": predicted_numbers,
+    "quantiles": predicted_quantiles,
+}
 
 
 def scores(p: Predictions) -> np.ndarray:
@@ -166,6 +183,56 @@ def test_figures_of_numbers_are_those_of_scikit_learn(p):
     assert metric("max_error").compute(p) == close(np.mean([sk.max_error(t, o) for t, o in columns]))
 
 
+@given(predicted_labels(every=True))
+def test_figures_of_labels_are_those_of_scikit_learn(p):
+    assert metric("label_accuracy").compute(p) == close(1 - sk.hamming_loss(p.targets, p.labels))
+    assert metric("subset_accuracy").compute(p) == close(sk.accuracy_score(p.targets, p.labels))
+    assert metric("roc_auc").compute(p) == close(sk.roc_auc_score(p.targets, p.outputs, average="macro"))
+    expected = sk.average_precision_score(p.targets, p.outputs, average="macro")
+    assert metric("average_precision").compute(p) == close(expected)
+    columns = list(zip(p.targets.T, p.outputs.T, strict=True))
+    losses = [sk.log_loss(truth, scores, labels=[0, 1]) for truth, scores in columns]
+    assert metric("log_loss").compute(p) == close(np.mean(losses))
+    assert metric("brier").compute(p) == close(np.mean([sk.brier_score_loss(*pair) for pair in columns]))
+
+
+@given(predicted_labels(), st.sampled_from(["macro", "micro", "weighted", "auto"]))
+def test_averages_over_labels_are_those_of_scikit_learn(p, average):
+    of = "macro" if average == "auto" else average
+    expected = sk.precision_recall_fscore_support(p.targets, p.labels, average=of, zero_division=0)
+    for name, value in zip(("precision", "recall", "f1"), expected, strict=False):
+        assert metric(name, average=average).compute(p) == close(value)
+
+
+@given(predicted_labels(every=True))
+def test_every_label_has_the_figures_of_its_own_two_classes(p):
+    names = tuple("abcd"[: p.targets.shape[1]])
+    found = target_metrics(p, names)
+    expected = sk.precision_recall_fscore_support(p.targets, p.labels, average=None, zero_division=0)
+    for k, name in enumerate(names):
+        values = [found.targets[name][one] for one in ("precision", "recall", "f1", "support")]
+        assert values == [close(column[k]) for column in expected]
+        area = sk.roc_auc_score(p.targets[:, k], p.outputs[:, k])
+        assert found.targets[name]["roc_auc"] == close(area)
+    for kind, values in found.averages.items():
+        expected = sk.precision_recall_fscore_support(p.targets, p.labels, average=kind, zero_division=0)
+        assert list(values.values()) == [close(value) for value in expected[:3]]
+
+
+@given(predicted_numbers())
+def test_every_target_has_the_figures_of_its_own_numbers(p):
+    names, weights = tuple("abc"[: p.targets.shape[1]]), {"sample_weight": p.weights}
+    found = target_metrics(p, names)
+    assert found.averages == {}
+    for name, truth, outputs in zip(names, p.targets.T, p.outputs.T, strict=True):
+        assert found.targets[name] == {
+            "mse": close(sk.mean_squared_error(truth, outputs, **weights)),
+            "rmse": close(sk.root_mean_squared_error(truth, outputs, **weights)),
+            "mae": close(sk.mean_absolute_error(truth, outputs, **weights)),
+            "r2": close(sk.r2_score(truth, outputs, **weights)),
+        }
+
+
 @given(predicted_quantiles())
 def test_figures_of_quantiles_are_those_of_scikit_learn_and_of_their_definition(p):
     truth, weights = p.targets[:, 0], {"sample_weight": p.weights}
@@ -237,6 +304,12 @@ def test_a_perfect_prediction_is_as_good_as_its_goal_says(part):
         perfect, poor = (
             of_classes(np.eye(3)[targets], targets, 3),
             of_classes(np.eye(3)[targets[::-1]], targets, 3),
+        )
+    elif part.target == "labels":
+        targets = np.eye(3)[np.arange(30) % 3]
+        perfect, poor = (
+            Predictions(some, targets, None, probabilistic=True, multilabel=True)
+            for some in (targets, targets[::-1])
         )
     elif part.target == "quantiles":
         targets = random.normal(size=(30, 1))

@@ -129,6 +129,13 @@ def weights(series: pl.Series, sheet: Sheet) -> Floats:
     return values
 
 
+def labels(series: pl.Series, sheet: Sheet) -> Floats:
+    """A settled column of 0 and 1, or of true and false, as numbers; raises DataError for any other cell."""
+    values = numbers(series, sheet, unit="0 or 1")
+    sheet.refuse(~np.isin(values, (0, 1)), series, "expected a label: 0 or 1, true or false")
+    return values
+
+
 def feature(series: pl.Series, sheet: Sheet, *, other_formats: bool = False) -> tuple[Floats, Names | None]:
     """A feature's cells as numbers, or as indices into its sorted categories; NaN for missing cells.
 

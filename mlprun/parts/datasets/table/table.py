@@ -68,8 +68,9 @@ class Table(ReadOptions, Dataset):
     A loss of numbers (mse, mae, huber, ...) predicts a target of numbers as such; for a loss of classes (bce,
     cross_entropy, ...) whole numbers are class ids. Without a loss, one target is classes when it is text,
     true/false, or whole numbers of which there are at most 20 and each is in two rows on average; otherwise,
-    and with several targets, targets are numbers. Class names are sorted. Text files have column names in the
-    first line.
+    and with several targets, targets are numbers. Several targets are labels, each a question of its own,
+    when all are true/false, or 0/1 and the loss is of classes (bce). Class names are sorted. Text files
+    have column names in the first line.
     """
 
     stored_if_set: ClassVar[frozenset[str]] = Dataset.stored_if_set | ReadOptions.stored_if_set | {"weight"}
@@ -79,15 +80,16 @@ class Table(ReadOptions, Dataset):
         description=f"{FORMATS}, of at most 2 GB, or a list of files with the same columns"
     )
     target: str | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
-        description="target column, or several numeric ones"
+        description="target column, or several of numbers or of labels"
     )
     features: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         None, description="feature columns (default: all others)"
     )
-    task: Literal["auto", "classes", "numbers", "values"] = Field(
+    task: Literal["auto", "classes", "labels", "numbers", "values"] = Field(
         "auto",
-        description="type of the target; auto: inferred from the loss, or from the values if the loss "
-        "accepts both; values: from the values only, as in mlprun 0.1",
+        description="type of the target; labels: several targets of 0/1 or true/false (multi-label); "
+        "auto: inferred from the loss, or from the values if the loss accepts both; values: from the values "
+        "only, as in mlprun 0.1",
     )
     classes: Annotated[int, Field(ge=2, le=CLASSES)] | None = Field(
         None,
@@ -158,7 +160,8 @@ class Table(ReadOptions, Dataset):
         """The table with the task that `info` shows, so that it stays the same with other rows."""
         if self.task != "auto":
             return self
-        made = self.model_copy(update={"task": "numbers" if info.classes is None else "classes"})
+        one = "labels" if info.multilabel else "numbers" if info.classes is None else "classes"
+        made = self.model_copy(update={"task": one})
         if data := _looked_at.pop(self.key(), None):
             _looked_at[made.key()] = data
         return made
@@ -178,7 +181,9 @@ class Table(ReadOptions, Dataset):
             one = ", ".join(options[:-1]) + f" or {options[-1]}"
             raise ValueError(f"columns.{skipped} is skipped, but it is named as {one}")
         if self.task == "classes" and len(self.targets) > 1:
-            raise ValueError("classes need a single target; expected task: numbers")
+            raise ValueError("classes need a single target; expected task: numbers or labels")
+        if self.task == "labels" and len(self.targets) == 1:
+            raise ValueError("labels are several targets; expected task: classes")
         if self.classes is not None and (self.task == "numbers" or len(self.targets) > 1):
             raise ValueError("classes counts the ids of a single target that is classes; leave it out")
         return self
@@ -203,7 +208,7 @@ class Table(ReadOptions, Dataset):
         weights = None
         if self.weight is not None:
             weights = columns.weights(next(sheet.take([self.weight])), sheet)
-        targets, classes, has_many_categories = self._targets(sheet)
+        targets, classes, multilabel, has_many_categories = self._targets(sheet)
         inputs, categories, warnings = self._inputs(sheet, features)
         are_symbols = not any(categories) and all(map(_could_be_symbols, inputs.T))
         held = inputs.astype(np.int64) if are_symbols else inputs
@@ -215,6 +220,7 @@ class Table(ReadOptions, Dataset):
             input_names=features,
             target_names=self.targets,
             classes=classes,
+            multilabel=multilabel,
             categories=categories if any(categories) else None,
             parts=parts,
             weights=weights,
@@ -267,16 +273,21 @@ class Table(ReadOptions, Dataset):
             raise sheet.source.error("", what, "expected rows to train on")
         return np.array(named.to_list(), dtype=np.str_)
 
-    def _targets(self, sheet: Sheet) -> tuple[Ints | Floats, Names | None, Names]:
-        """The targets, the names of their classes, and warnings."""
+    def _targets(self, sheet: Sheet) -> tuple[Ints | Floats, Names | None, bool, Names]:
+        """The targets, the names of their classes, whether they are labels, and warnings."""
+        import polars as pl
+
         settled = [self._target(sheet, series) for series in sheet.take(self.targets)]
         if self.classes is not None:
-            return *columns.ids(settled[0], self.classes, sheet), ()
+            return *columns.ids(settled[0], self.classes, sheet), False, ()
         if len(settled) == 1 and self._are_classes(settled[0], sheet):
             ids, names = columns.classes(settled[0], sheet)
-            return ids, names, columns.has_many_categories(settled[0], "classes", len(names))
-        values = np.stack([columns.numbers(series, sheet) for series in settled], axis=1)
-        return np.ascontiguousarray(values), None, ()
+            return ids, names, False, columns.has_many_categories(settled[0], "classes", len(names))
+        are_flags = len(settled) > 1 and all(series.dtype == pl.Boolean for series in settled)
+        multilabel = self.task == "labels" or (self.task == "auto" and are_flags)
+        read = columns.labels if multilabel else columns.numbers
+        values = np.stack([read(series, sheet) for series in settled], axis=1)
+        return np.ascontiguousarray(values), None, multilabel, ()
 
     def _target(self, sheet: Sheet, series: pl.Series) -> pl.Series:
         series, name = columns.resolve_column_type(series, sheet), series.name
