@@ -35,8 +35,8 @@ LAYER = ("units", "activation", "bias", "init", "dropout", "norm")
 EMBEDDING = ("vocabulary", "dim", "activation", "init")
 PLATEAU = ("factor", "patience", "threshold", "threshold_mode", "cooldown", "min_lr", "eps")
 TRAINING = (
-    "epochs", "batch_size", "shuffle", "seed", "dtype", "threads", "evaluate_every", "log_every",
-    "report_every", "clip_norm", "clip_value",
+    "epochs", "batch_size", "accumulate", "shuffle", "seed", "dtype", "threads", "evaluate_every",
+    "log_every", "report_every", "clip_norm", "clip_value", "average",
 )  # fmt: skip
 PENALTIES = {"l1": ("coefficient",), "l2": ("coefficient",)}
 

@@ -375,7 +375,8 @@ class SequentialEngine(Generic[S]):
         if state.epoch == 0:
             return state_spec.untrained_state_error(state)
         known = self.optimizer_spec(experiment, state)
-        return None if known is None else state_spec.state_error(state, known)
+        averages = experiment.config.training.average is not None
+        return None if known is None else state_spec.state_error(state, known, averages=averages)
 
     def open(
         self,

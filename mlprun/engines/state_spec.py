@@ -125,14 +125,35 @@ class Items:
         )
 
 
+TRAINED = "trained."
+"""before the names of parameters and buffers in an optimizer's state: where the model is their average,
+training continues from these"""
+
+
+def trained_model(state: State) -> Arrays:
+    """Return the parameters and buffers that training continues from."""
+    kept = state.optimizer_state.items()
+    found = {name.removeprefix(TRAINED): array for name, array in kept if name.startswith(TRAINED)}
+    return found or state.model
+
+
+def with_trained(arrays: Arrays, model: Arrays) -> Arrays:
+    """Return the arrays of an optimizer's state with the parameters that it trains."""
+    return {**arrays, **{TRAINED + name: array for name, array in model.items()}}
+
+
 Slots = dict[str, SlotSpec]
 """what is kept of one parameter"""
 OptimizerSpec = list[dict[str, Slots]]
 """for each of the optimizers, what is kept of its parameters by name"""
 
 
-def state_error(state: State, expected: OptimizerSpec) -> str | None:
+def state_error(state: State, expected: OptimizerSpec, *, averages: bool) -> str | None:
     """Return why an engine that keeps this cannot have left a trained state; None if it can."""
+    trained = [TRAINED + name for name in state.model] if averages else []
+    for name, array in zip(trained, state.model.values(), strict=False):
+        if not Array(str(array.dtype), array.shape).fits({"array": name}, name, state.optimizer_state):
+            return f"the averaged run lacks {name}, or has it in another shape or type"
     structure = [{}] * len(expected) if state.optimizer_meta is None else state.optimizer_meta
     if not isinstance(structure, list) or len(structure) != len(expected):
         return "the optimizer's state is not a list of one mapping for each optimizer"
@@ -146,7 +167,7 @@ def state_error(state: State, expected: OptimizerSpec) -> str | None:
             for slot, kind in slots.items():
                 if not kind.fits(packed["of"][slot], f"{number}.{name}.{slot}", state.optimizer_state):
                     return f"the optimizer's slot {slot} of {name} is not what the config needs"
-    unknown = state.optimizer_state.keys() - set(_named(structure))
+    unknown = state.optimizer_state.keys() - {*_named(structure), *trained}
     return f"unknown slot {min(unknown)}" if unknown else None
 
 

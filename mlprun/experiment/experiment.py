@@ -226,8 +226,9 @@ class Experiment:
 
     @property
     def steps_per_epoch(self) -> int:
-        """The number of batches in an epoch."""
-        return self.config.training.steps(len(self.fixed["train"]))
+        """The number of steps in an epoch."""
+        training = self.config.training
+        return -(-training.steps(len(self.fixed["train"])) // training.accumulate)
 
     @property
     def classes(self) -> Names | None:

@@ -19,6 +19,7 @@ from mlprun.config.document import Problem
 from mlprun.errors import FileError
 from mlprun.parts import limits
 from mlprun.parts.activations import Activation, Identity, activations
+from mlprun.parts.averages import Swa
 from mlprun.parts.datasets.inline import Inline
 from mlprun.parts.datasets.table import Table
 from mlprun.parts.datasets.table.formats import is_number
@@ -109,6 +110,28 @@ def pattern_problems(config: Config, names: Sequence[str]) -> Iterator[Problem]:
                 yield Problem(path, f"{pattern} matches no parameter; the parameters are {known}")
     if names and all(matches(config.freeze, name) for name in names):
         yield Problem(("freeze",), "leaves no parameter to train; freeze fewer")
+
+
+@reads("optimizer", "training")
+def batches_can_accumulate(config: Config) -> Iterator[Problem]:
+    """Refuse to accumulate for L-BFGS, which evaluates a batch several times per step."""
+    if config.optimizer.needs_closure and config.training.accumulate > 1:
+        what = f"{config.optimizer.name} evaluates a batch several times per step"
+        yield Problem(("training", "accumulate"), f"{what}; remove it, and use a larger batch_size")
+
+
+@reads("architecture", "training")
+def averages_fit_norms(config: Config) -> Iterator[Problem]:
+    """Refuse SWA with batch norm; and epochs that training does not reach."""
+    average, epochs = config.training.average, config.training.epochs
+    if not isinstance(average, Swa):
+        return
+    if config.architecture.buffers:
+        what = "the running statistics of batch norm are not those of averaged weights"
+        yield Problem(("training", "average"), f"{what}; use norm: layer, or average: ema")
+    if average.start > epochs > 0:
+        what = f"training ends at epoch {epochs}, before {average.start}"
+        yield Problem(("training", "average", "start"), f"{what}; start earlier")
 
 
 def _train_rows(dataset: Dataset, info: DatasetInfo) -> int | None:
@@ -218,7 +241,7 @@ def checkpoint_problem(config: Config, shapes: Mapping[str, tuple[int, ...]], ro
     steps = config.training.epochs * config.training.steps(rows)
     state_tensors, state = config.optimizer.state_size(len(shapes), weights, steps)
     itemsize = 8 if config.training.dtype == "float64" else 4
-    models = 1 + len({0, *config.snapshots})
+    models = 1 + (config.training.average is not None) + len({0, *config.snapshots})
     tensors = models * (len(shapes) + len(config.architecture.buffers)) + state_tensors
     size = itemsize * (models * weights + state)
     if tensors <= limits.MAX_TENSORS and size <= limits.MAX_BYTES:

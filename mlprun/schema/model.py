@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from mlprun.parts.activations import activations
 from mlprun.parts.architectures import Architecture, architectures
+from mlprun.parts.averages import Average, averages
 from mlprun.parts.callbacks import CallbackPart, callbacks
 from mlprun.parts.datasets import Dataset, datasets
 from mlprun.parts.initializers import initializers, module_initializers
@@ -106,6 +107,7 @@ def registries() -> tuple[Registry[Any], ...]:
         losses,
         penalties,
         optimizers,
+        averages,
         schedules,
         metrics,
     )
@@ -166,9 +168,14 @@ class CheckpointSettings(Options):
 class Training(Options):
     """The training loop: epochs, batches, precision and logging."""
 
+    stored_if_set: ClassVar[frozenset[str]] = frozenset({"accumulate", "average"})
+
     epochs: NonNegativeInt = Field(1000, description="passes over the train rows")
     batch_size: PositiveInt | Literal["full"] = Field(
         "full", description="rows per step, or full for all rows"
+    )
+    accumulate: PositiveInt = Field(
+        1, description="batches whose rows make one step; the last step of an epoch may have fewer"
     )
     shuffle: bool = Field(default=True, description="shuffle the rows in each epoch")
     seed: Seed = Field(0, description="seed for initial weights, row order and dropout")
@@ -179,6 +186,10 @@ class Training(Options):
     report_every: PositiveInt = Field(50, description="epochs between lines of train.log on logged epochs")
     clip_norm: PositiveFloat | None = Field(None, description="maximum norm of all gradients")
     clip_value: PositiveFloat | None = Field(None, description="maximum absolute value of each gradient")
+    average: Annotated[Average, Named(averages)] | None = Field(
+        None,
+        description="average of the parameters that is evaluated and saved in their place (default: none)",
+    )
 
     def batch_rows(self, rows: int) -> int:
         """Return how many of `rows` train rows a batch has; the last one may have fewer."""

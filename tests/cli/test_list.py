@@ -109,7 +109,8 @@ def test_the_keys_of_a_config_are_listed_with_those_of_its_sections(listed):
 
 def test_one_section_of_a_config_is_listed_alone(listed):
     said = document(listed, "config", "early_stopping")
-    assert [option["name"] for option in said["options"]] == ["early_stopping", "early_stopping.patience"]
+    names = ["early_stopping", "early_stopping.patience", "early_stopping.min_delta"]
+    assert [option["name"] for option in said["options"]] == names
     error = "error: trainin: unknown config key; did you mean training?\n"
     assert listed("config", "trainin") == (2, "", error)
 

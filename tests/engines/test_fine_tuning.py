@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from mlprun import engines
+from mlprun.engines import state_spec
 from mlprun.engines.contract import RunFailure, never
 
 if TYPE_CHECKING:
@@ -125,3 +127,85 @@ def test_min_delta_ends_a_run_at_the_same_epoch_however_it_is_cut(
         trained(made, "torch").epoch,
         trained(made, "torch").progress.best_epoch,
     )
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("loss", ["bce", {"name": "cross_entropy", "class_weights": [1.0, 4.0]}])
+def test_accumulated_batches_are_a_larger_batch(name: str, loss: Any, experiment: Make) -> None:
+    """45 rows are steps of 20, 20 and 5, the last of a single batch."""
+    sections: dict[str, Any] = {
+        "loss": loss,
+        "optimizer": {"name": "adam", "lr": 0.1},
+        "penalty": {"l2": 0.1},
+    }
+    training = {"dtype": "float64", "epochs": 4, "log_every": 1}
+    accumulated = experiment(training={**training, "batch_size": 5, "accumulate": 4}, **sections)
+    larger = experiment(training={**training, "batch_size": 20}, **sections)
+    one, other = trained(accumulated, name), trained(larger, name)
+    for parameter, array in one.model.items():
+        np.testing.assert_allclose(array, other.model[parameter], rtol=1e-10, atol=1e-13)
+    assert accumulated.steps_per_epoch == 3
+
+
+def newest(state: State) -> dict[str, Any]:
+    return dict(state_spec.trained_model(state))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_averages_are_those_of_the_parameters_of_a_plain_run(name: str, experiment: Make) -> None:
+    def made(epochs: int, **average: Any) -> State:
+        return trained(
+            experiment(training={**FLOAT64, "batch_size": "full", "epochs": epochs, **average}), name
+        )
+
+    after = [made(epochs).model for epochs in range(1, 7)]  # a step each
+    swa = made(6, average={"name": "swa", "start": 3})
+    reference = torch.optim.swa_utils.AveragedModel(torch.nn.Linear(2, 4, dtype=torch.float64))
+    for model in after[2:]:
+        layer = torch.nn.Linear(2, 4, dtype=torch.float64)
+        weights = {kind: torch.from_numpy(model[f"layers.0.{kind}"]) for kind in ("weight", "bias")}
+        layer.load_state_dict(weights)
+        reference.update_parameters(layer)
+    np.testing.assert_allclose(swa.model["layers.0.weight"], reference.module.weight.detach(), rtol=1e-12)
+    ema, shares = made(6, average={"name": "ema", "decay": 0.7}), 0.7 ** np.arange(5, -1, -1)
+    for parameter, array in ema.model.items():
+        mean = np.average([model[parameter] for model in after], axis=0, weights=shares)
+        np.testing.assert_allclose(array, mean, rtol=1e-12)
+    for state in (swa, ema):  # training continues from the newest parameters
+        for parameter, array in newest(state).items():
+            np.testing.assert_array_equal(array, after[-1][parameter])
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("metrics", [["accuracy"], ["roc_auc"]])
+def test_averages_are_evaluated_and_are_the_best_model(
+    name: str, metrics: list[str], experiment: Make
+) -> None:
+    training = {**FLOAT64, "epochs": 6, "average": {"name": "ema", "decay": 0.9}}
+    made = experiment(training=training, metrics=metrics)
+    engine = engines.choose(made, name)[0]
+    cohort = engine.open([made], [engine.initial_state(made)], device="cpu")
+    (result,) = engine.advance(cohort, [6], never)
+    (state,) = engine.states(cohort, [0])
+    assert not isinstance(result, RunFailure)
+    assert result.best is not None
+    assert result.best.epoch == 6  # the loss still falls
+    for parameter, array in state.model.items():
+        np.testing.assert_array_equal(result.best.model[parameter], array)
+    dev = engine.evaluate(made, state.model, {"dev": made.fixed["dev"]}, device="cpu")["dev"]
+    assert result.best.metrics == {key: pytest.approx(dev[key], rel=1e-12) for key in ("loss", *metrics)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_state_without_the_parameters_that_were_averaged_is_refused(name: str, experiment: Make) -> None:
+    made = experiment(training={**FLOAT64, "average": {"name": "ema"}}, optimizer={"name": "adam", "lr": 0.1})
+    engine, state = engines.choose(made, name)[0], trained(made, name)
+    assert engine.validate_state(made, state) is None
+    key = "trained.layers.0.weight"
+    for arrays in ({k: v for k, v in state.optimizer_state.items() if k != key}, {key: np.zeros(3)}):
+        forged = replace(
+            state, optimizer_state={**state.optimizer_state, **arrays} if len(arrays) == 1 else arrays
+        )
+        assert "the averaged run lacks trained.layers.0.weight" in str(engine.validate_state(made, forged))
+    plain = experiment(training=FLOAT64, optimizer={"name": "adam", "lr": 0.1})
+    assert "unknown slot trained." in str(engine.validate_state(plain, state))

@@ -121,6 +121,13 @@ REFUSED = [
     (MOONS | {"optimizer": {"name": "lbfgs", "groups": [{"parameters": "*", "lr": 0.1}]}},
      "optimizer.groups: lbfgs updates all parameters as one vector; remove groups, or use adam"),
     (MOONS | {"optimizer": {"groups": [{"parameters": "*", "lr": 0}]}}, "optimizer.groups.0.lr: "),
+    (MOONS | {"optimizer": "lbfgs", "training": {"accumulate": 2}},
+     "training.accumulate: lbfgs evaluates a batch several times per step; remove it, and use a larger batch_size"),
+    (MOONS | {"architecture": {"norm": "batch"}, "training": {"average": {"name": "swa", "start": 1}}},
+     "training.average: the running statistics of batch norm are not those of averaged weights; use norm: layer, or "
+     "average: ema"),
+    (MOONS | {"training": {"epochs": 3, "average": {"name": "swa", "start": 4}}},
+     "training.average.start: training ends at epoch 3, before 4; start earlier"),
 ]  # fmt: skip
 
 

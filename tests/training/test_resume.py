@@ -49,6 +49,14 @@ def test_resuming_a_run_that_stopped_early_does_nothing(train: Train, contents: 
         {"optimizer": {"name": "lbfgs", "lr": 0.2, "max_iter": 4}},
         {"schedule": {"name": "step", "step_size": 4}},
         *(
+            {"engine": engine, "training": {"batch_size": 8, "dtype": "float64", "accumulate": 4} | average}
+            for engine in ("torch", "fused", "scratch")
+            for average in (
+                {"average": {"name": "ema", "decay": 0.9}},
+                {"average": {"name": "swa", "start": 5}},
+            )
+        ),
+        *(
             {"engine": engine, "freeze": ["*.0.bias"], "training": {"batch_size": 16, "dtype": "float64"}}
             | {"optimizer": {"name": "adam", "groups": [{"parameters": "*.1.*", "lr": 0.1}]}}
             for engine in ("torch", "fused", "scratch")

@@ -67,6 +67,25 @@ def test_optimizers_with_groups_and_frozen_parameters(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"loss": {"name": "bce", "reduction": "sum", "scale": 0.2}, "penalty": {"l2": 0.1}},
+        {"loss": {"name": "cross_entropy", "class_weights": [1, 3]}},
+        {"architecture": {"hidden": [9, 5], "dropout": 0.3, "norm": "layer"}, "optimizer": "adam"},
+    ],
+)
+def test_accumulated_batches(sections: dict[str, Any]) -> None:
+    training = {"epochs": 60, "batch_size": 8, "dtype": "float64", "accumulate": 4, "clip_norm": 0.3}
+    verified(training=training, **sections)
+
+
+@pytest.mark.parametrize("average", [{"name": "ema", "decay": 0.8}, {"name": "swa", "start": 2}])
+def test_averages(average: dict[str, Any]) -> None:
+    training = {"epochs": 60, "batch_size": 16, "dtype": "float64", "average": average}
+    verified(training=training, **({"architecture": {"norm": "batch"}} if average["name"] == "ema" else {}))
+
+
 @pytest.mark.parametrize("norm", ["batch", "layer"])
 def test_frozen_norms(norm: str) -> None:
     verified(architecture={"hidden": [4, 5], "norm": norm}, freeze=["norms.0.*", "layers.1.bias"])

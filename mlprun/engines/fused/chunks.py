@@ -127,7 +127,7 @@ class PythonMetricsTrainer:
 
     def save_best(self) -> None:
         """Copy the model as it is now: it is the best so far."""
-        self._run.parameters.best[:] = self._run.parameters.current
+        self._run.parameters.best[:] = self._run.parameters.evaluated
 
     def best_model(self) -> Arrays:
         """Return the model as it was at the last `save_best`."""

@@ -146,7 +146,8 @@ class FusedEngine:
         """Return what is wrong with an optimizer's state, or None."""
         if state.epoch == 0:
             return state_spec.untrained_state_error(state)
-        return state_spec.state_error(state, support.optimizer_spec(experiment, state.epoch))
+        spec, average = support.optimizer_spec(experiment, state.epoch), experiment.config.training.average
+        return state_spec.state_error(state, spec, averages=average is not None)
 
     def open(
         self,

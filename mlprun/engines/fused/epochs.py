@@ -27,6 +27,7 @@ from mlprun.engines.fused.records import (
     REACHED,
     RUN,
     STATE,
+    SWA,
     Data,
     Network,
     Parameters,
@@ -39,6 +40,7 @@ from mlprun.engines.fused.train_step import (
     block_at,
     block_loss,
     forward,
+    take_average,
     train_step,
 )
 from mlprun.randomness import Purpose
@@ -60,7 +62,7 @@ def evaluate(run: Any, network: Any, data: Any, parameters: Any, space: Any) -> 
     for begin in range(0, count, stride):
         block = block_at(run, dev, begin, count)
         at = begin * run.outputs if run.python_metrics == 1 else -1
-        forward(network, parameters.current, space, block, Pass(at, -1, run.seed, 0, 0, count, begin))
+        forward(network, parameters.evaluated, space, block, Pass(at, -1, run.seed, 0, 0, count, begin))
         total += block_loss(run, last, values, block, (run.loss, data.loss_options, 0.0))
         add_sums(run, last, values, block, sums)
         if field > 0:
@@ -121,8 +123,8 @@ def update_progress(run: Any, state: Any, parameters: Any, space: Any, dev_loss:
             improvements[row, 4 + index] = metrics[count + index]
         state.improvements += 1
         state.best_value, state.best_epoch = value, epoch
-        for i in range(parameters.current.shape[0]):
-            parameters.best[i] = parameters.current[i]
+        for i in range(parameters.best.shape[0]):
+            parameters.best[i] = parameters.evaluated[i]
     if run.plateau == 1 and not math.isnan(value):
         update_plateau(run, state, value)
     passed = epoch - state.reference_epoch - state.undefined * run.evaluate_every
@@ -162,7 +164,8 @@ def train_batches(
     (lr, read, keep, budget), rows = epoch, data.train
     size, count = run.batch_size, run.train_rows
     batches = (count + size - 1) // size
-    while state.batch_index < batches and budget > 0:
+    # the gradient of a step that is not complete would not outlive the call
+    while state.batch_index < batches and (budget > 0 or state.step_batches > 0):
         budget -= 1
         begin = state.batch_index * size
         here = min(size, count - begin)
@@ -173,10 +176,20 @@ def train_batches(
                 rows, space.order, run.shuffle == 1, (begin, here, run.fields, run.block_rows), space.batch
             )
             source = space.batch
-        batch = source, here, data.loss_options, lr, read, offset
+        batch = source, here, data.loss_options, lr, read, offset, begin + here == count
         train_step(run, network, state, parameters, space, batch)
         state.batch_index += 1
     return budget
+
+
+@device_function
+def complete_average(run: Any, parameters: Any, epoch: Any) -> None:
+    """Take the average of an epoch, and the newest running statistics behind the parameters."""
+    if run.average == SWA:
+        count = max(1, epoch - run.average_start + 1)
+        take_average(run, parameters, (count - 1) / count)
+    for i in range(run.parameters, parameters.current.shape[0]):
+        parameters.evaluated[i] = parameters.current[i]
 
 
 @inlined
@@ -222,6 +235,8 @@ def train_epochs(
         if state.batch_index * size < count:
             return PAUSED
         state.batch_index, state.epoch = 0, epoch
+        if run.average > 0:
+            complete_average(run, parameters, epoch)
         state.epoch_loss = state.loss_sum / state.weight_sum
         state.epoch_objective, state.epoch_lr = state.objective_sum / count, lr
         if read:
@@ -256,7 +271,7 @@ def train_signature(dtype: str) -> tuple[Any, ...]:
         named_tuple(Network, layers, int_, float_),
         named_tuple(Data, real, real, float_, float_, float_, float_, int_),
         state,
-        named_tuple(Parameters, real, real, real, groups),
+        named_tuple(Parameters, real, real, real, real, groups),
         named_tuple(
             Workspace, real, real, real, real, scalars, float_, float_, words, int_, int_, real, table, table
         ),

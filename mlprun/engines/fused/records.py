@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 NO_SUMS, BINARY_HITS, HITS, BINARY_COUNTS, COUNTS, SQUARED_ERRORS, ERRORS = range(7)
 # How a layer is normalised.
 NO_NORM, BATCH_NORM, LAYER_NORM = range(3)
+# Which average of the parameters is evaluated.
+NO_AVERAGE, EMA, SWA = range(3)
 # Why a kernel returned.
 PAUSED, REACHED, FINISHED, OUT_OF_PATIENCE, DIVERGED = range(5)
 
@@ -48,29 +50,33 @@ RUN = _dtype(
     # rows and their fields; offsets are in numbers of a row, 0 for what it lacks
     "train_rows dev_rows inputs outputs fields class_field weight_field sample_weight_field constant_field "
     # training
-    "batch_size block_rows shuffle seed epochs evaluate_every log_every patience python_metrics "
+    "batch_size accumulate block_rows shuffle seed epochs evaluate_every log_every patience python_metrics "
     # loss and metrics: one of the constants above, the classes that are counted (1 for hits), and the index
     # of the metric that decides on the best epoch, -1 for the loss
     "loss unread_loss sum_reduction weight_per_row sums classes best_metric maximize "
     "optimizer plateau plateau_patience plateau_cooldown plateau_absolute "
     # flat arrays: see Layout
-    "parameters transposed",
+    "parameters transposed average average_start",
     # the sums of the weights of rows, for metrics
     "train_weight dev_weight "
-    "lr scale l2 l1 clip_norm clip_value min_delta output_threshold target_threshold "
+    "lr scale l2 l1 clip_norm clip_value min_delta average_decay output_threshold target_threshold "
     "plateau_factor plateau_threshold plateau_min_lr plateau_eps",
 )
 """what does not change while a run is trained; kernels call it `run`"""
 
 STATE = _dtype(
-    "epoch batch_index steps best_epoch reference_epoch undefined "
+    "epoch batch_index step_batches steps averaged_steps best_epoch reference_epoch undefined "
     "plateau_bad_evaluations plateau_cooldown_left "
     # of the last call: rows written to the history, improvements, the epoch whose row order is in `order`
     "rows_written improvements drawn_epoch",
     "best_value reference_value plateau_factor plateau_best mu_product eta mu "
-    "loss_sum weight_sum objective_sum epoch_loss epoch_objective epoch_lr",
+    "loss_sum weight_sum objective_sum step_loss step_weight step_rows epoch_loss epoch_objective epoch_lr",
 )
-"""the progress of a run, with the evaluation that patience counts from; best values are nan at first"""
+"""the progress of a run, with the evaluation that patience counts from; best values are nan at first
+
+`step_batches`, `step_loss`, `step_weight` and `step_rows` are sums over the batches of a step so far.
+`averaged_steps` counts all steps of the training, where `steps` may begin anew with a state.
+"""
 
 GROUP = _dtype("begin length", "lr_factor", ("options", OPTIONS))
 """parameters that are updated alike: whole vectors of the flat arrays, and the optimizer's options"""
@@ -120,12 +126,14 @@ class Data(NamedTuple):
 class Parameters(NamedTuple):
     """Flat arrays: the parameters, the optimizer's state, and the parameters of the best epoch.
 
-    `groups` says how the parameters are updated; those of no group are frozen.
+    `evaluated` are the averaged parameters, or `current` itself where no average is taken. `groups` says
+    how the parameters are updated; those of no group are frozen.
     """
 
     current: Any
     optimizer: Any
     best: Any
+    evaluated: Any
     groups: Any
 
 

@@ -20,6 +20,7 @@ from mlprun.engines.fused.records import (
     BINARY_COUNTS,
     BINARY_HITS,
     COUNTS,
+    EMA,
     ERRORS,
     GROUP,
     HITS,
@@ -27,6 +28,7 @@ from mlprun.engines.fused.records import (
     RUN,
     SQUARED_ERRORS,
     STATE,
+    SWA,
     Data,
     Parameters,
     Schedule,
@@ -42,7 +44,7 @@ from mlprun.engines.fused.support import (
     kernel_metrics,
     kernel_optimizer,
 )
-from mlprun.engines.state_spec import pack, unpack
+from mlprun.engines.state_spec import pack, trained_model, unpack, with_trained
 from mlprun.experiment import history_metrics
 from mlprun.parts.schedules import EpochSchedule, ReduceOnPlateau
 
@@ -124,6 +126,7 @@ class FusedRun:
         train, dev = experiment.fixed["train"], experiment.fixed.get("dev")
         self.train_rows, self.dev_rows = len(train), 0 if dev is None else len(dev)
         self.batch_size = config.training.batch_rows(self.train_rows)
+        self.steps_per_epoch = -(-self.train_rows // (self.batch_size * config.training.accumulate))
         self.full_batch = self.batch_size == self.train_rows
         self.data = Data(
             kernel_rows(
@@ -140,11 +143,19 @@ class FusedRun:
         )
         dtype, length = layout.dtype, layout.length
         slots = len(self.optimizer.state)
-        self.record, self.states, current, state_of_optimizer, best = aligned_zeros(
-            (1, RUN), (1, STATE), (layout.size, dtype), (slots * length, dtype), (layout.size, dtype)
+        average = config.training.average
+        self.record, self.states, current, state_of_optimizer, best, averaged = aligned_zeros(
+            (1, RUN),
+            (1, STATE),
+            (layout.size, dtype),
+            (slots * length, dtype),
+            (layout.size, dtype),
+            (0 if average is None else layout.size, dtype),
         )
         self.rules = config.optimizer.update_rules(config.freeze, layout.offsets)
-        self.parameters = Parameters(current, state_of_optimizer, best, self._groups())
+        self.parameters = Parameters(
+            current, state_of_optimizer, best, current if average is None else averaged, self._groups()
+        )
         self._fill_record()
         self.load_state(state)
 
@@ -164,6 +175,10 @@ class FusedRun:
             "dev_weight": _total(self.experiment.fixed.get("dev")),
             "constant_field": fields.constant,
             "batch_size": self.batch_size,
+            "accumulate": training.accumulate,
+            "average": 0 if training.average is None else (EMA if training.average.name == "ema" else SWA),
+            "average_decay": getattr(training.average, "decay", 0.0),
+            "average_start": getattr(training.average, "start", 0),
             "block_rows": layout.block_rows,
             "shuffle": training.shuffle and not self.full_batch,
             "patience": config.early_stopping.patience if config.early_stopping else -1,
@@ -319,7 +334,9 @@ class FusedRun:
         record["epoch"], self.progress = state.epoch, state.progress
         for number in self.optimizer.numbers:
             record[number] = 1.0
-        self.parameters.current[:] = layout.flatten(state.model)
+        record["averaged_steps"] = state.epoch * self.steps_per_epoch
+        self.parameters.evaluated[:] = layout.flatten(state.model)
+        self.parameters.current[:] = layout.flatten(trained_model(state))
         names = state.model.keys() - layout.shapes
         self._counts = state.epoch, {name: int(state.model[name]) for name in names}
         self.parameters.optimizer[:] = 0
@@ -349,10 +366,12 @@ class FusedRun:
     def state(self) -> State:
         """Return a copy of the state."""
         layout, slots, steps = self.layout, self.optimizer.state, self.states["steps"].item()
-        model = self.model(self.parameters.current, self.epoch)
-        if not steps or not slots:
-            return State(self.epoch, model, {}, None, self.progress)
+        model = self.model(self.parameters.evaluated, self.epoch)
         arrays: dict[str, NDArray[Any]] = {}
+        if self.config.training.average is not None and self.epoch:
+            arrays |= with_trained({}, self.model(self.parameters.current, self.epoch))
+        if not steps or not slots:
+            return State(self.epoch, model, arrays, None, self.progress)
         numbers = {"step": steps} | {name: self.states[name].item() for name in self.optimizer.numbers}
         kept = {name: dict(numbers) for name in self.rules}
         for index, slot in enumerate(slots):

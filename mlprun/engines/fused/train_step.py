@@ -35,6 +35,7 @@ from mlprun.engines.fused.records import (
     BINARY_COUNTS,
     BINARY_HITS,
     COUNTS,
+    EMA,
     ERRORS,
     HITS,
     NO_NORM,
@@ -431,20 +432,62 @@ def update_groups(run: Any, state: Any, parameters: Any, space: Any, lr: Any) ->
         update(run.optimizer, arrays, (group.begin, group.length, run.parameters), scalars)
 
 
+@device_function
+def take_average(run: Any, parameters: Any, keep: Any) -> None:
+    """Let a share of the average of the parameters stay, and give the rest to the parameters."""
+    current, averaged = parameters.current, parameters.evaluated
+    share = current.dtype.type(keep)
+    for i in range(run.parameters):
+        averaged[i] = current[i] + share * (averaged[i] - current[i])
+
+
+@inlined
+def update_parameters(run: Any, network: Any, state: Any, parameters: Any, space: Any, lr: Any) -> None:
+    """Complete a step, of one batch or several; add its objective."""
+    gradient = space.gradient
+    compact(network.layers, gradient)
+    factor = mean_factor(run, state.step_weight)
+    if run.accumulate > 1:
+        share = gradient.dtype.type(factor)
+        for i in range(run.parameters):
+            gradient[i] *= share
+    objective = state.step_loss * factor
+    if run.l2 > 0 or run.l1 > 0:
+        objective += penalize(run, network.layers, parameters.current, gradient)
+    clip(run, parameters.groups, gradient)
+    state.steps += 1
+    update_groups(run, state, parameters, space, lr)
+    if run.average == EMA:
+        state.averaged_steps += 1
+        power = run.average_decay ** float(state.averaged_steps)
+        take_average(run, parameters, (run.average_decay - power) / (1.0 - power))
+    state.objective_sum += objective * state.step_rows
+    state.step_batches = 0
+
+
+@inlined
+def mean_factor(run: Any, weight: Any) -> Any:
+    """Return what a sum of losses is multiplied by, where the weights of its rows sum to `weight`."""
+    return run.scale if run.sum_reduction == 1 or weight == 0.0 else run.scale / weight
+
+
 @inlined
 def train_step(run: Any, network: Any, state: Any, parameters: Any, space: Any, batch: Any) -> None:
-    """Update the parameters on a batch; add its loss, weight, objective and sums for metrics.
+    """Add a batch to its step, which updates the parameters if it is complete; add what is logged.
 
     `batch` is the rows in blocks, their number, the options of the loss, the learning rate, whether loss and
-    metric are read, and the offset where the outputs are kept, or -1.
+    metric are read, the offset where the outputs are kept, or -1, and whether it ends the epoch.
     """
-    rows, count, options, lr, read, outputs_start = batch
+    rows, count, options, lr, read, outputs_start, is_last = batch
     values, gradient = space.values, space.gradient
     weight = batch_weight(run, rows, count)
-    factor = run.scale if run.sum_reduction == 1 or weight == 0.0 else run.scale / weight
+    # the weight of all batches of a step is known at its end only
+    factor = mean_factor(run, weight) if run.accumulate == 1 else 1.0
     code = run.loss if read else run.unread_loss
     last = network.layers[network.layers.shape[0] - 1]
-    gradient[:] = 0
+    if state.step_batches == 0:
+        gradient[:] = 0
+        state.step_loss, state.step_weight, state.step_rows = 0.0, 0.0, 0.0
     total = 0.0
     for begin in range(0, count, run.block_rows):
         block = block_at(run, rows, begin, count)
@@ -456,13 +499,11 @@ def train_step(run: Any, network: Any, state: Any, parameters: Any, space: Any, 
         if read:
             add_sums(run, last, values, block, space.sums)
         backward(run, network, parameters.current, space, block)
-    compact(network.layers, gradient)
-    objective = total * factor
-    if run.l2 > 0 or run.l1 > 0:
-        objective += penalize(run, network.layers, parameters.current, gradient)
-    clip(run, parameters.groups, gradient)
-    state.steps += 1
-    update_groups(run, state, parameters, space, lr)
     state.loss_sum += total
     state.weight_sum += weight
-    state.objective_sum += objective * count
+    state.step_loss += total
+    state.step_weight += weight
+    state.step_rows += count
+    state.step_batches += 1
+    if is_last or state.step_batches == run.accumulate:
+        update_parameters(run, network, state, parameters, space, lr)

@@ -48,7 +48,8 @@ class NumpyTrainer:
             name: state_spec.unpack(packed, state.optimizer_state)
             for name, packed in (state.optimizer_meta or [{}])[0].items()
         }
-        self.learner = Learner(self.config, state.model, kept)
+        self.learner = Learner(self.config, state_spec.trained_model(state), kept)
+        self.averaged: Arrays = dict(state.model)
         self.save_best()
 
     def state(self) -> State:
@@ -60,13 +61,21 @@ class NumpyTrainer:
             for name, slots in self.learner.slots.items()
             if slots
         }
-        return State(self.epoch, dict(self.learner.model), arrays, [structure], self.progress)
+        kept: Arrays = arrays
+        if self.config.training.average is not None and self.epoch:
+            kept = state_spec.with_trained(arrays, self.learner.model)
+        return State(self.epoch, dict(self.model), kept, [structure], self.progress)
+
+    @property
+    def model(self) -> Arrays:
+        """The parameters that are evaluated."""
+        return self.learner.model if self.config.training.average is None else self.averaged
 
     snapshot = state
 
     def save_best(self) -> None:
         """Copy the model as it is now."""
-        self._best = dict(self.learner.model)
+        self._best = dict(self.model)
 
     def best_model(self) -> Arrays:
         """Return the model as it was at the last `save_best`."""
@@ -82,17 +91,26 @@ class NumpyTrainer:
         rows, loss = self._ordered(), self.config.loss
         lr = protocol.learning_rate(self.experiment.config, self.epoch, self.progress)
         totals = protocol.EpochTotals(rows, lr)
-        for batch in self._batches(rows):
+        average, batches = self.config.training.average, self._batches(rows)
+        for step, batch in enumerate(batches, self.epoch * len(batches) + 1):
             if stop():
                 return None
             weights = batch.weights_of(loss)
             batch_result = self.learner.differentiate(batch.inputs, batch.targets, weights)
             self.learner.step(batch_result.gradients, lr)
+            self._average(average.after_step(step) if average else None)
             weight = loss.weight(batch.targets, weights)
             mean = protocol.mean_loss(loss, batch_result.loss, weight)
             totals.add(batch_result.logits, mean, batch_result.objective, weight=weight, rows=len(batch))
         self.epoch += 1
+        self._average(average.after_epoch(self.epoch) if average else None)
         return totals
+
+    def _average(self, keep: float | None) -> None:
+        """Let a share of the average stay, and give the rest to the parameters."""
+        if keep is not None:
+            former = self.averaged
+            self.averaged = {name: w + keep * (former[name] - w) for name, w in self.learner.model.items()}
 
     def next_gradient(self) -> Arrays:
         """Return the gradient of the next step's objective by parameter name, before clipping."""
@@ -108,14 +126,16 @@ class NumpyTrainer:
     def evaluate(self) -> dict[str, Any]:
         """Return `loss` and the metrics of the dev rows after the epochs so far."""
         rows = self.experiment.rows("dev", epoch=self.epoch)
-        return evaluate_logits(self.experiment, self.learner.logits(rows.inputs), rows)
+        logits = Learner(self.config, self.model, {}).logits(rows.inputs)
+        return evaluate_logits(self.experiment, logits, rows)
 
     def _ordered(self) -> SplitArrays:
         order = protocol.row_order(self.config, len(self.train), self.epoch)
         return self.train if order is None else self.train.take(order)
 
     def _batches(self, rows: SplitArrays) -> list[SplitArrays]:
-        size = self.config.training.batch_rows(len(rows))
+        # a sum over batches is a sum over their rows
+        size = self.config.training.batch_rows(len(rows)) * self.config.training.accumulate
         return [rows.take(slice(start, start + size)) for start in range(0, len(rows), size)]
 
 

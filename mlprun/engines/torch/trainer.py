@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import torch
 
 from mlprun import randomness
 from mlprun.engines import epoch_protocol as protocol
+from mlprun.engines import state_spec
 from mlprun.engines.contract import State
 from mlprun.engines.torch.metrics import MetricComputer, SplitTensors, evaluate, outputs
 from mlprun.engines.torch.optimizer_state import flatten, optimizer_spec, unflatten
@@ -18,10 +20,12 @@ from mlprun.parts.optimizers import build_trained, step_function
 from mlprun.randomness import Purpose
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from mlprun.engines.contract import StopCondition
+    from mlprun.engines.contract import Arrays, StopCondition
     from mlprun.experiment import Experiment
 
 
@@ -44,6 +48,7 @@ class TorchTrainer:
         dev = experiment.fixed.get("dev")
         self.dev = None if dev is None else SplitTensors.of(dev, self.device)
         self.batch = config.training.batch_rows(len(self.train))
+        self._step_rows = self.batch * config.training.accumulate
         self._steps = [step_function(optimizer) for optimizer in self.optimizers]
         self._loss, self._penalties, self._weights = (
             config.loss.build(),
@@ -58,7 +63,10 @@ class TorchTrainer:
         self._frozen_norms = [m for m, some in own if some and not any(one.requires_grad for one in some)]
         self._modal = bool(norms)
         self.network.eval()
-        self._live = list(self.network.state_dict().values())
+        self._average = config.training.average
+        # where no average is taken, the network that is trained is evaluated
+        self.evaluated = self.network if self._average is None else copy.deepcopy(self.network)
+        self._live = list(self.evaluated.state_dict().values())
         self._best = [tensor.clone() for tensor in self._live]
         self.restore(state)
 
@@ -66,7 +74,9 @@ class TorchTrainer:
         """Continue from a state."""
         self._state: State | None = state
         self.epoch, self.progress = state.epoch, state.progress
-        load_model(self.network, state.model)
+        load_model(self.network, state_spec.trained_model(state))
+        if self._average is not None:
+            load_model(self.evaluated, state.model)
         host = self.config.optimizer.host_slots
         unflatten(self.optimizers, self.parameters, state.optimizer_state, state.optimizer_meta, host=host)
 
@@ -76,7 +86,10 @@ class TorchTrainer:
             return self._state
         names = {id(parameter): name for name, parameter in self.parameters.items()}
         slots, structure = flatten(self.optimizers, names)
-        self._state = State(self.epoch, arrays_of(self.network), slots, structure, self.progress)
+        kept: Arrays = slots
+        if self._average is not None and self.epoch:
+            kept = state_spec.with_trained(slots, arrays_of(self.network))
+        self._state = State(self.epoch, arrays_of(self.evaluated), kept, structure, self.progress)
         return self._state
 
     snapshot = state
@@ -112,7 +125,18 @@ class TorchTrainer:
             dropout.keep = None
         if totals is not None:
             self.epoch += 1
+            if self._average is not None:
+                self._take_average(self._average.after_epoch(self.epoch))
+                for mine, buffer in zip(self.evaluated.buffers(), self.network.buffers(), strict=True):
+                    mine.copy_(buffer)
         return totals
+
+    @torch.no_grad()
+    def _take_average(self, keep: float | None) -> None:
+        """Let a share of the average stay, and give the rest to the parameters."""
+        if keep is not None:
+            for average, newest in zip(self.evaluated.parameters(), self.parameters.values(), strict=True):
+                average.copy_(newest + keep * (average - newest))
 
     def _set_modes(self) -> None:
         """Let dropout and norms behave as in training; a frozen batch norm stays as in evaluation."""
@@ -125,14 +149,16 @@ class TorchTrainer:
         rows = self._ordered()
         totals, part = protocol.EpochTotals(rows, lr), self.config.loss
         tensors = (rows.inputs, rows.targets, *rows.weights_of(part))
-        for step, start in enumerate(range(0, len(rows), self.batch)):
+        for start in range(0, len(rows), self._step_rows):
             if stop():
                 return None
             batch = tensors
-            if self.batch < len(rows):
-                batch = tuple(tensor[start : start + self.batch] for tensor in tensors)
-            self._draw_dropout(step, len(batch[0]))
-            logits, loss, objective = self._step(*batch)
+            if self._step_rows < len(rows):
+                batch = tuple(tensor[start : start + self._step_rows] for tensor in tensors)
+            logits, loss, objective = self._step(start // self.batch, *batch)
+            if self._average is not None:
+                steps = self.epoch * self.experiment.steps_per_epoch + start // self._step_rows + 1
+                self._take_average(self._average.after_step(steps))
             weight = part.weight(*batch[1:])
             mean = protocol.mean_loss(part, loss, weight)
             totals.add(logits, mean, objective, weight=weight, rows=len(batch[0]))
@@ -155,55 +181,69 @@ class TorchTrainer:
             keep = part.reshape(rows, layer.width) >= layer.probability
             layer.keep = torch.from_numpy(keep.astype(self.experiment.dtype)).to(self.device)
 
-    def _step(self, *batch: Tensor) -> tuple[Tensor, float, float]:
+    def _step(self, first: int, *batch: Tensor) -> tuple[Tensor, float, float]:
         """Update once; return the logits, the loss and the objective, all from before the update.
 
-        A batch is the inputs, the targets and, if there are any, the weights of rows in the loss.
+        A batch is the inputs, the targets and, if there are any, the weights of rows in the loss; here it has
+        the rows of all batches from `first` that make the step.
         """
         if not self.config.optimizer.needs_closure:
-            before_update = self._differentiate(*batch)
+            before_update = self._differentiate(first, *batch)
             for step in self._steps:
                 step()
             return before_update
         passes: list[tuple[Tensor, float, float]] = []
 
         def closure() -> float:
-            passes.append(self._differentiate(*batch))
+            passes.append(self._differentiate(first, *batch))
             return passes[-1][2]
 
         for step in self._steps:
             step(closure)
         return passes[0]
 
-    def _differentiate(self, *batch: Tensor) -> tuple[Tensor, float, float]:
+    def _differentiate(self, first: int, *batch: Tensor) -> tuple[Tensor, float, float]:
         for parameter in self.parameters.values():
             parameter.grad = None
-        logits, loss, objective = self._forward(*batch)
-        torch.autograd.backward(objective)
+        parts = []
+        for logits, loss, objective in self._forward(first, *batch):
+            torch.autograd.backward(objective)
+            value = loss.item()
+            parts.append((logits.detach(), value, value if objective is loss else objective.item()))
         self._clip()
-        value = loss.item()
-        return logits.detach(), value, value if objective is loss else objective.item()
+        if len(parts) == 1:
+            return parts[0]
+        every, losses, objectives = zip(*parts, strict=True)
+        return torch.cat(every), sum(losses), sum(objectives)
 
-    def _forward(self, inputs: Tensor, *targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the logits, the loss, and the loss with its penalties."""
-        logits = self.network.preactivation(inputs)
-        values = logits if self.config.loss.activation else self.network.output_activation(logits)
-        loss = objective = self._loss(values, *targets)
-        for penalty in self._penalties:
-            objective = objective + penalty.value(self._weights)
-        return logits, loss, objective
+    def _forward(self, first: int, *batch: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield the logits, the loss, and the loss with its penalties: of each batch of a step its share."""
+        part, rows = self.config.loss, len(batch[0])
+        for start in range(0, rows, self.batch):
+            is_whole = rows <= self.batch
+            inputs, *targets = batch if is_whole else (one[start : start + self.batch] for one in batch)
+            self._draw_dropout(first + start // self.batch, len(inputs))
+            logits = self.network.preactivation(inputs)
+            values = logits if part.activation else self.network.output_activation(logits)
+            loss = self._loss(values, *targets)
+            if not is_whole and part.reduction == "mean":
+                loss = loss * (part.weight(*targets) / (part.weight(*batch[1:]) or 1.0))
+            objective = loss
+            for penalty in self._penalties if start == 0 else ():
+                objective = objective + penalty.value(self._weights)
+            yield logits, loss, objective
 
     def first_batch(self) -> tuple[Tensor, ...]:
-        """Return the batch of the next step; its dropout is drawn, and nothing is updated."""
+        """Return the rows of the next step; nothing is updated."""
         rows = self._ordered()
         self._set_modes()
-        self._draw_dropout(0, self.batch)
         tensors = (rows.inputs, rows.targets, *rows.weights_of(self.config.loss))
-        return tuple(tensor[: self.batch] for tensor in tensors)
+        return tuple(tensor[: self._step_rows] for tensor in tensors)
 
     def objective(self, *batch: Tensor) -> Tensor:
-        """Return what a step on a batch differentiates."""
-        return self._forward(*batch)[2]
+        """Return what the first step of an epoch differentiates, on its rows."""
+        first, *others = (objective for *_, objective in self._forward(0, *batch))
+        return sum(others, first)
 
     def next_gradient(self) -> dict[str, NDArray[Any]]:
         """Return the gradient of the next step by parameter name; 0 for one that it does not depend on."""
@@ -237,7 +277,7 @@ class TorchTrainer:
         rows = self.dev
         if rows is None:
             rows = SplitTensors.of(self.experiment.rows("dev", epoch=self.epoch), self.device)
-        return self.meter.evaluate(self.network, rows)
+        return self.meter.evaluate(self.evaluated, rows)
 
     def is_finite(self) -> bool:
         """Return True if every parameter is a finite number."""
