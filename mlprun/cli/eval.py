@@ -50,6 +50,8 @@ def eval_command(
       positive class of precision, recall, f1 and average_precision. Several
       targets add "targets": {SPLIT: {TARGET: {METRIC, ...}}}, and labels
       "averages": {SPLIT: {"macro": {METRIC, ...}, "micro": {...}}}.
+      "threshold", "temperature" and "ece" (before and after) are there if
+      chosen on dev.
 
     Exit codes: 0 success, 2 usage, 3 data, 4 checkpoint, 6 device, 7 files,
     10 a metric is below --fail-under or above --fail-over.
@@ -78,12 +80,20 @@ def eval_command(
     classes = loaded.preprocessing.classes
     positive = classes[1] if classes is not None and len(classes) == 2 else None
     by_split = loaded.target_metrics(rows)
-    document = {"checkpoint": loaded.where, "epoch": loaded.epoch, "positive": positive, "splits": splits}
+    decision = {} if loaded.decision is None else loaded.decision.to_json()
+    document = {
+        "checkpoint": loaded.where,
+        "epoch": loaded.epoch,
+        "positive": positive,
+        **decision,
+        "splits": splits,
+    }
     for field in ("targets", "averages"):
         if found := {split: values for split, one in by_split.items() if (values := getattr(one, field))}:
             document[field] = found
     output.document(document)
-    output.result(metrics.result_table({f"epoch {loaded.epoch}": splits}, loaded.where, positive))
+    title = "; ".join([loaded.where, *metrics.described(decision)])
+    output.result(metrics.result_table({f"epoch {loaded.epoch}": splits}, title, positive))
     for name, values in splits.items():
         output.result(*metrics.confusion_tables(values, classes, name))
     for name, one in by_split.items():

@@ -114,7 +114,7 @@ def _colored(values: Array, run: TrainingRun) -> Array:
     else:
         one = values[:, :, :1]
         is_class = run.experiment.classes is not None
-        middle = run.config.loss.threshold if is_class else (one.min() + one.max()) / 2
+        middle = run.experiment.decision_threshold if is_class else (one.min() + one.max()) / 2
         distance = np.abs(one - middle)
         share = np.clip(distance / max(distance.max(), 0.5 if is_class else 1e-12), 0, 1)
         color = _color_of((one[:, :, 0] > middle).astype(np.int64))

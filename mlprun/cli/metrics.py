@@ -81,8 +81,20 @@ def final_table(metrics: Mapping[str, Any]) -> Table:
     """Return the final metrics of a run, of the best epoch (else the last one), with its baselines."""
     one, last = selected(metrics), metrics["last"]["epoch"]
     title = f"best epoch: {one['best']['epoch']} of {last}" if one["best"] else f"last epoch: {last}"
+    title = "; ".join([title, *described(metrics[one["of"]].get("decision"))])
     constant_last = sorted(metrics["baselines"].items(), key=lambda item: "regression" not in item[0])
     return result_table({one["of"]: one["splits"]} | dict(constant_last), title, metrics.get("positive"))
+
+
+def described(decision: Mapping[str, Any] | None) -> list[str]:
+    """Return a text for each choice on dev: the temperature and the threshold."""
+    values, texts = decision or {}, []
+    if "temperature" in values:
+        before, after = values["ece"]
+        texts.append(f"temperature: {values['temperature']:.4g} (dev ECE {before:.4f} -> {after:.4f})")
+    if "threshold" in values:
+        texts.append(f"threshold: {values['threshold']:.4g}, chosen on dev")
+    return texts
 
 
 def selected(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Trained models: metrics of splits, predictions for new rows, and baselines to compare with."""
 
+from mlprun.evaluation.decision import Decision, decide, decided
 from mlprun.evaluation.model import (
     PredictionTable,
     TrainedModel,
@@ -17,6 +18,7 @@ from mlprun.evaluation.model import (
 from mlprun.evaluation.targets import TargetMetrics, target_metrics
 
 __all__ = [
+    "Decision",
     "PredictionTable",
     "TargetMetrics",
     "TrainedModel",
@@ -24,6 +26,8 @@ __all__ = [
     "check_initial_weights",
     "check_metadata",
     "check_tensors",
+    "decide",
+    "decided",
     "load",
     "missing_best_warnings",
     "newest",

@@ -7,12 +7,13 @@ take longer to import than most runs take to train.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlprun.engines.evaluation import evaluate_logits
+from mlprun.engines.evaluation import evaluate_logits, outputs_of
+from mlprun.evaluation.decision import best_threshold
 from mlprun.parts.activations import Identity
 
 if TYPE_CHECKING:
@@ -67,11 +68,22 @@ def baselines(experiment: Experiment, rows: Mapping[str, SplitArrays]) -> dict[s
     with np.errstate(over="ignore", invalid="ignore"):
         return {
             name: {
-                split: evaluate_logits(experiment, model.logits(arrays.inputs), arrays)
+                split: evaluate_logits(_decided(model, rows), model.logits(arrays.inputs), arrays)
                 for split, arrays in rows.items()
             }
             for name, model in _models(experiment)
         }
+
+
+def _decided(model: Linear, rows: Mapping[str, SplitArrays]) -> Experiment:
+    """Return the experiment with the threshold that is best on dev for the model, if it is to be chosen."""
+    experiment, dev = model.experiment, rows.get("dev")
+    if dev is None or not experiment.config.decides_on_dev:
+        return experiment
+    predicted = experiment.predictions(
+        outputs_of(experiment, model.logits(dev.inputs)), dev.truth, dev.weights
+    )
+    return replace(experiment, threshold=best_threshold(experiment.config, predicted))
 
 
 def _models(experiment: Experiment) -> Iterator[tuple[str, Linear]]:

@@ -15,6 +15,7 @@ from mlprun import engines, files, schema
 from mlprun.config import document as reading
 from mlprun.engines.device import compute_context
 from mlprun.errors import CheckpointError, DataError, MlprunError, UsageError, command_line
+from mlprun.evaluation.decision import Decision, calibrated
 from mlprun.evaluation.targets import TargetMetrics, target_metrics
 from mlprun.experiment import SPLITS, Experiment
 from mlprun.experiment.preprocessing import Preprocessing
@@ -63,6 +64,17 @@ class TrainedModel:
     """the name of the engine, if the checkpoint has one"""
     device: str = "cpu"
     warnings: Names = ()
+    decision: Decision | None = None
+    """what was chosen on dev when training ended, if anything was"""
+
+    @cached_property
+    def calibrated(self) -> Arrays:
+        """The model that outputs are computed with: its logits are divided by the temperature, if any."""
+        return self.model if self.decision is None else calibrated(self.config, self.model, self.decision)
+
+    @property
+    def _threshold(self) -> float | None:
+        return None if self.decision is None else self.decision.threshold
 
     @cached_property
     def engine(self) -> Engine:
@@ -76,7 +88,7 @@ class TrainedModel:
     @cached_property
     def network(self) -> Network:
         """The nn.Module in evaluation mode, on the device."""
-        return self.alone.filled_network(self.model).to(self.device)
+        return self.alone.filled_network(self.calibrated).to(self.device)
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -89,6 +101,7 @@ class TrainedModel:
             made = Experiment.of(self.config, preprocessing=self.preprocessing)
         except DataError as error:
             raise DataError(error.where, error.what, ANOTHER_TABLE) from error
+        made = replace(made, threshold=self._threshold)
         if made.digest() == self.data_digest:
             return made
         if isinstance(self.config.dataset, Table):
@@ -100,7 +113,8 @@ class TrainedModel:
     @cached_property
     def alone(self) -> Experiment:
         """The experiment without any of its data: enough for rows that are brought along."""
-        return Experiment.without_data(self.config, self.preprocessing)
+        alone = Experiment.without_data(self.config, self.preprocessing)
+        return replace(alone, threshold=self._threshold)
 
     def evaluate(self, splits: Sequence[str] = SPLITS) -> SplitMetrics:
         """`loss` and metrics of the splits that have rows, as they were when this epoch was trained."""
@@ -108,7 +122,7 @@ class TrainedModel:
 
     def _evaluate(self, experiment: Experiment, rows: Mapping[str, SplitArrays]) -> SplitMetrics:
         with compute_context(self.config.training.threads, self.device):
-            return self.engine.evaluate(experiment, self.model, rows, device=self.device)
+            return self.engine.evaluate(experiment, self.calibrated, rows, device=self.device)
 
     def table(self, path: str) -> Data:
         """The rows of a table with known targets; raises DataError for one that does not fit."""
@@ -142,7 +156,7 @@ class TrainedModel:
     def outputs(self, inputs: Array) -> Array:
         """[N, K] outputs after the output activation of preprocessed inputs [N, D]."""
         with compute_context(self.config.training.threads, self.device):
-            return self.engine.outputs(self.alone, self.model, inputs, device=self.device)
+            return self.engine.outputs(self.alone, self.calibrated, inputs, device=self.device)
 
     def hidden_outputs(self, inputs: Array) -> dict[str, Array]:
         """[N, H] activations of every hidden layer of an MLP for preprocessed inputs, by the layer's name.
@@ -168,7 +182,8 @@ class TrainedModel:
             alone = self.config.model_copy(update={"architecture": front})
             names = Experiment.without_data(alone, self.preprocessing).tensors()
             model = {name: self.model[name] for name in names}
-            found[f"layers.{number}"] = replace(self, config=alone, model=model).outputs(inputs)
+            part = replace(self, config=alone, model=model, decision=None)
+            found[f"layers.{number}"] = part.outputs(inputs)
         return found
 
     def predict(self, data: Data) -> Predictions:
@@ -207,7 +222,13 @@ def load(
         what = f"is of epoch {meta['epoch']}, and its config goes to {config.training.epochs}"
         raise CheckpointError(where, what, _ANOTHER)
     trained_by, epoch, digest = meta.get("engine"), meta["epoch"], meta["data_digest"]
-    return TrainedModel(where, config, preprocessing, model, epoch, digest, trained_by, device)
+    made = TrainedModel(where, config, preprocessing, model, epoch, digest, trained_by, device)
+    if "decision" in meta:
+        return replace(made, decision=Decision.from_json(meta["decision"], where))
+    if meta.get("kind") in ("best", "last") and config.decides_on_dev:
+        warning = f"{where} was saved before training ended, when threshold and temperature are chosen"
+        return replace(made, warnings=(warning,))
+    return made
 
 
 def best(folder: RunFolder, *, device: str = "cpu", allow_code: bool) -> TrainedModel:
@@ -215,7 +236,7 @@ def best(folder: RunFolder, *, device: str = "cpu", allow_code: bool) -> Trained
     if files.kind(folder.best) is None:
         loaded, last = newest(folder, device=device, allow_code=allow_code), folder.load_last()
         warnings = () if last is None else missing_best_warnings(last.checkpoint, folder.best)
-        return replace(loaded, warnings=warnings)
+        return replace(loaded, warnings=(*loaded.warnings, *warnings))
     checkpoint = folder.load_best()
     return load(checkpoint, folder.best, folder.path, device=device, allow_code=allow_code)
 

@@ -102,6 +102,8 @@ class Experiment:
     fixed: dict[str, SplitArrays]
     """the splits that stay as they are; fresh ones are drawn at each evaluation"""
     warnings: Names = ()
+    threshold: float | None = None
+    """what the output of class 1 of two must exceed, where it was chosen on dev"""
 
     @classmethod
     def of(cls, config: Config, *, preprocessing: Preprocessing | None = None) -> Experiment:
@@ -318,6 +320,12 @@ class Experiment:
                 digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
+    @property
+    def decision_threshold(self) -> float:
+        """What the output of class 1 of two must exceed."""
+        chosen = self.config.threshold if self.threshold is None else self.threshold
+        return chosen if isinstance(chosen, float) else self.config.loss.threshold
+
     def predictions(self, outputs: Array, truth: Array, weights: Floats | None = None) -> Predictions:
         """Outputs [N, K], truth and weights of the same rows as metrics read them, in the user's units."""
         config = self.config
@@ -331,8 +339,9 @@ class Experiment:
         elif self.classes is None:
             outputs = self.preprocessing.restore(outputs)
         probabilistic, multilabel = output_kind != "numbers", self.preprocessing.multilabel
+        threshold = self.decision_threshold
         return Predictions(
-            outputs, truth, self.classes, probabilistic, loss.threshold, loss.levels, weights, multilabel
+            outputs, truth, self.classes, probabilistic, threshold, loss.levels, weights, multilabel
         )
 
 

@@ -15,7 +15,7 @@ from mlprun.figures.figure import NetworkFigure, run_figures
 from mlprun.figures.rows import class_label
 from mlprun.figures.style import SPLITS, LineStyle
 from mlprun.parts import SplitName
-from mlprun.parts.metrics import Ranking, confusion, rank
+from mlprun.parts.metrics import ECE, Ranking, confusion, probability_bins, rank
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ POINTS = 2000
 """points of a drawn curve, at most"""
 NAMED = 30
 """classes whose names are beside the cells, at most"""
-CALIBRATION_BINS, HISTOGRAM_BINS = 10, 20
+HISTOGRAM_BINS = 20
 CALIBRATION_ROWS = 50
 """rows of which a calibration says something, at least"""
 DETAILED = 5
@@ -167,7 +167,8 @@ class ThresholdCurve(NetworkFigure):
             marks.append(Line(one.x[shown], one.y[shown], label, *one.look[:2], has_steps=self.has_steps))
             x, y = np.array(one.point)[:, None]
             marks.append(Points(x, y, color=one.look.color, size=30))
-        where = "at the threshold" if is_binary else "predicted class"
+        threshold = data.predictions(splits[0], epoch).threshold
+        where = f"at the threshold {threshold:.3g}" if is_binary else "predicted class"
         marks.append(chart.legend_entry(where, color=style.GREY, size=30))
         across, up = (Axis(label, limits=(-0.01, 1.01)) for label in self.labels)
         panel = Panel(tuple(marks), across, up, aspect="equal")
@@ -337,13 +338,15 @@ class CalibrationCurve(ProbabilityFigure):
         if len(data.classes) <= 2:
             second = class_label(data.classes[-1])
             names = (f"probability of {second}", f"share of {second}")
-        found = reliability(predicted)
-        error = float(np.sum(np.abs(found.means - found.shares) * found.rows) / found.rows.sum())
+        found, error = probability_bins(predicted), ECE().compute_rows(predicted)
+        counts = zip(found.shares.tolist(), found.rows.tolist(), strict=True)
+        rates = [success_rate(round(share * rows), rows) for share, rows in counts]
+        low, high = np.array([rate.interval for rate in rates], np.float64).T
         color, total = SPLITS[split].color, int(found.rows.sum())
         least, most = int(found.rows.min()), int(found.rows.max())
         curve: tuple[Mark, ...] = (
             chart.diagonal(0, 1, "perfectly calibrated"),
-            chart.intervals(found.means, found.low, found.high, color=color),
+            chart.intervals(found.means, low, high, color=color),
             Line(found.means, found.shares, f"{split} (ECE {error:.3f})", color, marker="o", width=1.2),
         )
         edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
@@ -361,34 +364,3 @@ class CalibrationCurve(ProbabilityFigure):
             share="x",
             heights=(3.6, 1),
         )
-
-
-class Reliability(NamedTuple):
-    """Bins of equally many rows by probability [B], or fewer where many rows are equally probable."""
-
-    means: Array
-    """mean probabilities"""
-    shares: Array
-    """how many came true"""
-    low: Array
-    high: Array
-    rows: NDArray[np.int64]
-    scores: Array
-    """[N] the probability of each row"""
-
-
-def reliability(predicted: Predictions) -> Reliability:
-    """How often probabilities came true; rows of one probability are in one bin."""
-    targets = np.asarray(predicted.targets, np.int64)
-    if predicted.classes is not None and len(predicted.classes) <= 2:
-        scores, came_true = predicted.probabilities[:, 1], targets == 1
-    else:
-        scores, came_true = predicted.probabilities.max(axis=1), targets == predicted.labels
-    inner = np.quantile(scores, np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1])
-    _, bins, rows = np.unique(np.searchsorted(inner, scores), return_inverse=True, return_counts=True)
-    means, right = (np.bincount(bins, weights=values) / rows for values in (scores, came_true))
-    rates = [
-        success_rate(round(share * n), n) for share, n in zip(right.tolist(), rows.tolist(), strict=True)
-    ]
-    low, high = np.array([rate.interval for rate in rates], np.float64).T
-    return Reliability(means, right, low, high, rows, np.asarray(scores, np.float64))

@@ -213,4 +213,4 @@ def boundaries(outputs: Array, data: RunData, extent: Extent) -> list[Mark]:
     """Lines where the predicted class changes, of outputs [R, C, K]."""
     if outputs.shape[2] > 1:
         return _outlines(outputs, extent)
-    return [Region(outputs[:, :, 0], extent, (data.config.loss.threshold,), width=0.9)]
+    return [Region(outputs[:, :, 0], extent, (data.experiment.decision_threshold,), width=0.9)]

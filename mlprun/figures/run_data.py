@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mlprun.engines.contract import Arrays
-    from mlprun.evaluation import TrainedModel
+    from mlprun.evaluation import Decision, TrainedModel
     from mlprun.experiment import Experiment, SplitArrays
     from mlprun.experiment.preprocessing import Preprocessing
     from mlprun.figures.plane import Plane
@@ -50,6 +50,8 @@ class RunData:
     """what a reader of the figures must know, such as that the best epoch's network is missing"""
     snapshots: Mapping[int, Arrays] = field(default_factory=dict)
     """those of `models` and of snapshots.safetensors by epoch, in order"""
+    decisions: Mapping[int, Decision | None] = field(default_factory=dict)
+    """what was chosen on dev for the models of some epochs"""
 
     @classmethod
     def of(cls, folder: RunFolder, *, allow_code: bool = False) -> RunData:
@@ -61,8 +63,13 @@ class RunData:
             raise CheckpointError(folder.path, "has no checkpoint yet", "wait a second, or train it again")
         last = evaluation.load(newest.checkpoint, newest.path, folder.path, allow_code=allow_code)
         models = evaluation.snapshots(newest.checkpoint, last.config, last.preprocessing, newest.path)
-        best = training.best_from(folder.load_best(), folder.best) if os.path.lexists(folder.best) else None
-        if best is not None:
+        decisions, best = {last.epoch: last.decision}, None
+        if os.path.lexists(folder.best):
+            checkpoint = folder.load_best()
+            best = training.best_from(checkpoint, folder.best)
+            if "decision" in checkpoint.meta:
+                decision = evaluation.Decision.from_json(checkpoint.meta["decision"], folder.best)
+                decisions[best.epoch] = decision
             evaluation.check_tensors(last.config, last.preprocessing, best.model, folder.best)
             models[best.epoch] = dict(best.model)
         models[last.epoch] = dict(last.model)
@@ -81,6 +88,7 @@ class RunData:
             {} if best is None else {f"dev_{name}": value for name, value in best.metrics.items()},
             warnings,
             dict(sorted({**snapshots, **models}.items())),
+            decisions,
         )
 
     @property
@@ -155,11 +163,22 @@ class RunData:
 
     def outputs(self, epoch: int, inputs: NDArray[Any]) -> NDArray[Any]:
         """[N, K] outputs of the network after `epoch` for inputs as it reads them."""
-        return replace(self.trained, model=self.models[epoch]).outputs(inputs)
+        return self.trained_at(epoch).outputs(inputs)
+
+    def trained_at(self, epoch: int) -> TrainedModel:
+        """The model after `epoch` with all that feeds it and what was chosen on dev for it."""
+        model, decision = self.models[epoch], self.decisions.get(epoch)
+        return replace(self.trained, model=model, epoch=epoch, decision=decision)
 
     def predict(self, epoch: int, inputs: NDArray[Any]) -> Predictions:
         """Outputs as metrics read them (in the user's units) for inputs without a known truth."""
-        return self.experiment.predictions(self.outputs(epoch, inputs), np.zeros(len(inputs), np.int64))
+        return self._read(epoch, self.outputs(epoch, inputs), np.zeros(len(inputs), np.int64))
+
+    def _read(self, epoch: int, outputs: NDArray[Any], truth: NDArray[Any]) -> Predictions:
+        """Outputs of the network after `epoch` as metrics read them, at the threshold chosen for it."""
+        decision = self.decisions.get(epoch)
+        threshold = None if decision is None else decision.threshold
+        return replace(self.experiment, threshold=threshold).predictions(outputs, truth)
 
     def kept_epochs(self, most: int) -> tuple[int, ...]:
         """The epochs with a kept network; of too many the first, the last, the best and some between."""
@@ -176,7 +195,7 @@ class RunData:
         known = self._predictions.get((split, epoch))
         if known is None:
             rows = self.rows(split, epoch)
-            known = self.experiment.predictions(self.outputs(epoch, rows.inputs), rows.truth)
+            known = self._read(epoch, self.outputs(epoch, rows.inputs), rows.truth)
             if epoch in (self.best, self.last):  # others are asked for once, and tables can be large
                 self._predictions[split, epoch] = known
         return known

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 MEDIAN = 0.5
 """the level of the quantile that is the median"""
+EVEN = 0.5
+"""the threshold at which two classes are equally probable"""
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,18 @@ class Predictions:
 
     `outputs` is [N, K] after the output activation (log-probabilities already exponentiated, numbers already
     in the user's units); `targets` is [N] int64 class ids or [N, K] numbers; `probabilistic` says whether
-    outputs are probabilities; with one output class 1 means output > `threshold`. With `levels` outputs are
-    quantiles of these levels, in rising order, of targets [N, 1]. `weights` [N] are those of the rows, None
-    for 1 each: as scikit-learn's `sample_weight`, weight 2 counts as two copies of a row. With `multilabel`
-    targets are labels, 0 or 1 in each column, and so is output > `threshold`.
+    outputs are probabilities; with one output class 1 means output > `threshold`, and with two outputs too
+    where it is not 0.5. With `levels` outputs are quantiles of these levels, in rising order, of targets
+    [N, 1]. `weights` [N] are those of the rows, None for 1 each: as scikit-learn's `sample_weight`, weight 2
+    counts as two copies of a row. With `multilabel` targets are labels, 0 or 1 in each column, and so is
+    output > `threshold`.
     """
 
     outputs: NDArray[np.floating]
     targets: NDArray[np.generic]
     classes: Names | None
     probabilistic: bool
-    threshold: float = 0.5
+    threshold: float = EVEN
     levels: tuple[float, ...] = ()
     weights: Floats | None = None
     multilabel: bool = False
@@ -90,8 +93,9 @@ class Predictions:
         """[N] predicted class ids; [N, K] predicted labels."""
         if self.multilabel:
             return (self.outputs > self.threshold).astype(np.int64)
-        if self.outputs.shape[1] == 1:
-            return (self.outputs[:, 0] > self.threshold).astype(np.int64)
+        count = self.outputs.shape[1]
+        if count == 1 or (count == 2 and self.threshold != EVEN):
+            return (self.outputs[:, -1] > self.threshold).astype(np.int64)
         return np.asarray(np.argmax(self.outputs, axis=1), np.int64)
 
     @cached_property
@@ -122,6 +126,8 @@ class Metric(Part):
     scalar: ClassVar[bool] = True
     """False for values that are a table (a confusion matrix): shown by eval, not logged in the history"""
     needs_probabilities: ClassVar[bool] = False
+    ranks: ClassVar[bool] = False
+    """whether it is of the order of the rows by their outputs, and of no threshold"""
     two_classes_only: ClassVar[bool] = False
 
     def unsupported_reason(self, info: DatasetInfo) -> str | None:
@@ -419,6 +425,61 @@ class Brier(Metric):
         return float(summed) / (2 * total if probabilities.shape[1] == 2 else total)
 
 
+class ProbabilityBins(NamedTuple):
+    """Bins of equally many rows by probability [B], or fewer where many rows are equally probable."""
+
+    means: Floats
+    """mean probabilities"""
+    shares: Floats
+    """how many came true"""
+    rows: Ints
+    mass: Floats
+    """rows, or the sums of their weights"""
+    scores: Floats
+    """[N] the probability of each row: of class 1 of two classes, of more that of the predicted one"""
+
+
+def probability_bins(predictions: Predictions, count: int = 10) -> ProbabilityBins:
+    """How often probabilities came true; rows of one probability are in one bin."""
+    targets = np.asarray(predictions.targets, np.int64)
+    probabilities = np.asarray(predictions.probabilities, np.float64)
+    if probabilities.shape[1] == 2:
+        scores, came_true = probabilities[:, 1], targets == 1
+    else:
+        scores, came_true = probabilities.max(axis=1), targets == probabilities.argmax(axis=1)
+    weights = np.ones(len(scores)) if predictions.weights is None else predictions.weights
+    _, group = np.unique(scores, return_inverse=True)
+    groups = np.bincount(group, weights)
+    before = np.cumsum(groups) - groups  # of smaller probability
+    _, bins, rows = np.unique(
+        np.floor(count * before / groups.sum())[group], return_inverse=True, return_counts=True
+    )
+    mass = np.asarray(np.bincount(bins, weights), np.float64)
+    means, shares = (np.bincount(bins, weights * values) / mass for values in (scores, came_true))
+    return ProbabilityBins(means, shares, rows, mass, scores)
+
+
+@metrics.register
+class ECE(Metric):
+    """Expected calibration error: mean distance of probabilities from the shares of rows that come true.
+
+    Over ten bins of equally many rows by the probability of class 1 of two classes, or else of the predicted
+    class.
+    Source: Guo et al. (2017), arxiv.org/abs/1706.04599; equal bins: Nguyen and O'Connor (2015),
+    doi.org/10.18653/v1/D15-1182
+    """
+
+    mode = "min"
+    bounds = (0.0, 1.0)
+    needs_probabilities = True
+
+    name: Literal["ece"] = "ece"
+
+    def compute_rows(self, predictions: Predictions) -> float:
+        found = probability_bins(predictions)
+        return float(np.sum(np.abs(found.means - found.shares) * found.mass) / found.mass.sum())
+
+
 def _mean(predictions: Predictions, metric: Callable[[Ranking], float]) -> float:
     """The mean over class 1, or each of more than two or each label, where it is defined; else nan."""
     outputs, targets = predictions.outputs, predictions.targets
@@ -505,6 +566,7 @@ class RocAuc(Metric):
 
     bounds = (0.0, 1.0)
     of_labels = True
+    ranks = True
     name: Literal["roc_auc"] = "roc_auc"
 
     def compute_rows(self, predictions: Predictions) -> float:
@@ -522,6 +584,7 @@ class AveragePrecision(Metric):
 
     bounds = (0.0, 1.0)
     of_labels = True
+    ranks = True
     name: Literal["average_precision"] = "average_precision"
 
     def compute_rows(self, predictions: Predictions) -> float:

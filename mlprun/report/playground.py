@@ -105,7 +105,7 @@ def network_json(data: RunData, epoch: int) -> dict[str, Any] | None:
     if unsupported_reason(config, width) is not None:
         return None
     dtype = config.training.dtype
-    parameters = {"type": dtype, "values": _encoded(_parameters(data.models[epoch]), dtype)}
+    parameters = {"type": dtype, "values": _encoded(_parameters(data.trained_at(epoch).calibrated), dtype)}
     return {"loss": config.loss.name, "layers": _layers(config, width), "parameters": parameters}
 
 

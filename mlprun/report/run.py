@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -62,7 +61,7 @@ class RunSource(NamedTuple):
 def load_source(folder: RunFolder, *, allow_code: bool = False) -> RunSource:
     """Read a run and diagnose it. Raises CheckpointError before its first checkpoint."""
     data, status = figures.RunData.of(folder, allow_code=allow_code), folder.status()
-    model = replace(data.trained, model=data.models[data.best_or_last], epoch=data.best_or_last)
+    model = data.trained_at(data.best_or_last)
     experiment, counts = None, dict[str, int]()
     with contextlib.suppress(DataError):
         experiment = data.experiment
@@ -268,7 +267,7 @@ def _predict(source: RunSource) -> Section | None:
         "targets": names,
         "means": target_means,
         "scales": target_scales,
-        "threshold": data.config.loss.threshold,
+        "threshold": data.trained_at(data.best_or_last).alone.decision_threshold,
     }
     content = element("div", element("p", "This needs JavaScript.", class_="soft"), class_="predict")
     return Section("What if", content, scripts=("network.js", "predict.js"), data={"predict": values})

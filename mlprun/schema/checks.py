@@ -24,7 +24,7 @@ from mlprun.parts.datasets.inline import Inline
 from mlprun.parts.datasets.table import Table
 from mlprun.parts.datasets.table.formats import is_number
 from mlprun.parts.losses import Loss, losses
-from mlprun.parts.metrics import MEDIAN
+from mlprun.parts.metrics import MEDIAN, Metric
 from mlprun.parts.optimizers import matches
 from mlprun.parts.part import suggestion
 from mlprun.parts.splits import Fresh, fraction_of, split_problems, split_sizes
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
     from mlprun.config.tree import Path
     from mlprun.parts.datasets import Dataset, DatasetInfo
-    from mlprun.parts.metrics import Metric
     from mlprun.schema.model import Config
 
 
@@ -423,6 +422,46 @@ def _loss_misreads(loss: Loss, output: Activation) -> str | None:
         return None
     what = f"{loss.name} is computed from logits of {loss.activation}, and the output is {output.name}"
     return f"{what}; remove it, or set architecture.output_activation: {loss.activation}"
+
+
+@reads("dataset", "loss", "architecture", "threshold", "calibrate", data=True)
+def decisions_can_be_made(config: Config, info: DatasetInfo) -> Iterator[Problem]:
+    """Require two classes for a threshold, probabilities for a temperature, and dev rows to choose on."""
+    chosen, output = config.threshold, _output(config)
+    kind = "classes" if info.classes else "numbers"
+    if chosen is not None:
+        if len(info.classes or ()) != 2:
+            count = f"{len(info.classes)} classes" if info.classes else "numbers"
+            yield Problem(("threshold",), f"is for two classes, and these targets are {count}; remove it")
+        elif output.output_kind == "numbers" and config.architecture.outputs != 1:
+            what = f"needs one output or probabilities, and the output activation is {output.name}"
+            yield Problem(("threshold",), f"{what}; use loss: bce")
+        elif isinstance(chosen, float) and output.output_kind != "numbers" and not 0 < chosen < 1:
+            yield Problem(
+                ("threshold",), f"is a probability; expected a number between 0 and 1, not {chosen:g}"
+            )
+    if config.calibrate is not None and (info.classes is None or config.loss.activation is None):
+        what = f"needs probabilities of classes, and {config.loss.name} on {kind} has none"
+        yield Problem(("calibrate",), f"{what}; use a loss such as bce or cross_entropy, or remove it")
+    elif config.calibrate is not None and config.architecture.output_layer_name is None:
+        yield Problem(("calibrate",), f"needs the output layer of mlp or rnn, not {config.architecture.name}")
+    fitted = {"calibrate": config.calibrate, "threshold": None if isinstance(chosen, float) else chosen}
+    for option, value in fitted.items():
+        if value is not None and _divides(config, info) and _lacks_dev(config.dataset, info):
+            remedy = "give dataset.split.dev some rows, or set split: same"
+            yield Problem((option,), f"is chosen on dev, and dev has no rows; {remedy}")
+
+
+@reads("threshold", "dataset", data=True)
+def threshold_metric_fits(config: Config, info: DatasetInfo) -> Iterator[Problem]:
+    """Require a metric of classes that depends on the threshold."""
+    metric = getattr(config.threshold, "metric", None)
+    if metric is None or info.classes is None:
+        return
+    fits = isinstance(metric, Metric) and metric.scalar and metric.target == "classes"
+    if not fits or metric.ranks or metric.needs_probabilities:
+        what = f"{metric.name} does not depend on the threshold"
+        yield Problem(("threshold", "metric"), f"{what}; use f1, accuracy or balanced_accuracy")
 
 
 @reads("metrics")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, TypeVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic.fields import FieldInfo
 
 from mlprun.parts.activations import activations
@@ -148,6 +148,31 @@ class EarlyStopping(Options):
     )
 
 
+Cost = Annotated[float, Field(ge=0)]
+
+
+class ThresholdChoice(Options):
+    """The choice of a decision threshold on dev: the best by a metric, or the one of the lowest cost."""
+
+    metric: MetricField | None = Field(None, description="metric of classes, such as f1 or accuracy")
+    costs: tuple[tuple[Cost, Cost], tuple[Cost, Cost]] | None = Field(
+        None, description="cost of a row by its true class (lists) and predicted class (entries)"
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.metric is None) == (self.costs is None):
+            raise ValueError("expected either metric or costs")
+        return self
+
+
+def _expand_threshold(value: Any) -> Any:
+    """`f1` stands for `{metric: f1}`; an override with a name arrives as the option `name`."""
+    if isinstance(value, Mapping) and "name" in value:
+        value = value["name"]
+    return {"metric": value} if isinstance(value, str) else value
+
+
 class CheckpointSettings(Options):
     """The frequency of checkpoints while training."""
 
@@ -222,7 +247,7 @@ class Config(Options):
     `load` and `parse` return it with every default set, including those that depend on the data.
     """
 
-    stored_if_set: ClassVar[frozenset[str]] = frozenset({"callbacks", "freeze"})
+    stored_if_set: ClassVar[frozenset[str]] = frozenset({"callbacks", "freeze", "threshold", "calibrate"})
 
     name: RunName = Field(DERIVED, description="name of the run (default: file name)")
     extend: tuple[ConfigPath, ...] = Field(
@@ -257,6 +282,15 @@ class Config(Options):
     )
     best: Best = Field(default_factory=Best, description="selection of the best epoch")
     early_stopping: EarlyStopping | None = Field(None, description="early stopping (default: none)")
+    threshold: Annotated[float | ThresholdChoice | None, BeforeValidator(_expand_threshold)] = Field(
+        None,
+        description="what the probability of class 1 must exceed: a number, or chosen on dev when training "
+        "ends, by a metric or costs (default: 0.5)",
+    )
+    calibrate: Literal["temperature"] | None = Field(
+        None,
+        description="temperature: divide logits by a number fitted on dev when training ends (default: none)",
+    )
     checkpoint: CheckpointSettings = Field(
         default_factory=CheckpointSettings, description="checkpoint intervals"
     )
@@ -283,6 +317,11 @@ class Config(Options):
     def variables(self) -> tuple[str, ...]:
         """The environment variables that the config's file and overrides name."""
         return tuple(vars(self).get("_variables", ()))
+
+    @property
+    def decides_on_dev(self) -> bool:
+        """Whether a threshold or a temperature is chosen on dev when training ends."""
+        return self.calibrate is not None or isinstance(self.threshold, ThresholdChoice)
 
     @property
     def penalties(self) -> tuple[Penalty, ...]:

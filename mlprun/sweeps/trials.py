@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from mlprun import engines, schema
+from mlprun import engines, evaluation, schema
 from mlprun.config import document as reading
 from mlprun.engines import State
 from mlprun.engines import device as devices
@@ -188,6 +188,10 @@ class BatchTrainer:
         """Return `train_loss`, `train_accuracy`, ... of a model after `epoch` epochs."""
         present = [split for split in SPLITS if experiment.has(split)]
         rows = {split: experiment.rows(split, epoch=epoch) for split in present}
+        if experiment.config.decides_on_dev:
+            engine, device = self.engine, self.device
+            decision = evaluation.decide(experiment, engine, weights, epoch=epoch, device=device)
+            experiment, weights = evaluation.decided(experiment, weights, decision)
         names = {id(arrays): split for split, arrays in rows.items()}  # splits may be the same rows
         distinct = {split: rows[split] for split in names.values()}
         computed = self.engine.evaluate(experiment, weights, distinct, device=self.device)

@@ -22,14 +22,17 @@ from mlprun.storage.checkpoints import Checkpoint
 from mlprun.training.trainer import Callback, emit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from mlprun.engines import ChunkResult
     from mlprun.engines.contract import Arrays, Row, StopReason
+    from mlprun.evaluation import Decision
     from mlprun.experiment import Experiment
     from mlprun.schema import Config
     from mlprun.storage.runs import RunFolder
     from mlprun.training.trainer import TrainingRun
+
+    Decide = Callable[[Arrays, int], Decision | None]
 
 SNAPSHOTS, SMALL = 24, 10_000
 """models that are kept of a network by default if it has fewer parameters than these"""
@@ -39,13 +42,21 @@ class RunRecorder(Closeable, Callback):
     """Writes the log, the history and the checkpoints of a run; a context that closes the files.
 
     A run that has no checkpoint yet starts `anew`, and has no history either, whatever a kill left of it.
+    `decide` returns what is chosen on dev for the model after so many epochs, if anything.
     """
 
     def __init__(
-        self, folder: RunFolder, experiment: Experiment, constants: Mapping[str, Any], *, anew: bool
+        self,
+        folder: RunFolder,
+        experiment: Experiment,
+        constants: Mapping[str, Any],
+        decide: Decide,
+        *,
+        anew: bool,
     ) -> None:
         config = experiment.config
         self._folder, self._constants, self._checkpoint = folder, constants, config.checkpoint
+        self._decide = decide
         self._columns = history_columns(config)
         self._watched, self._report_every = config.best.metric, config.training.report_every
         self._log = folder.open_log()
@@ -135,12 +146,22 @@ class RunRecorder(Closeable, Callback):
         self._history.sync()
         self._rows.clear()
         self._trajectory.save(self._constants)
-        if self.best is not None and not self._best_written:
-            self._folder.save_best(checkpoints.encode(best_checkpoint(self.best, self._constants)))
-            self._best_written = True
-        saved = TrainState(state, self._history.offset, self._snapshots, _STORED_REASONS.get(stopped))
-        self._folder.save_last(checkpoints.encode(last_checkpoint(saved, self._constants)))
+        reason = _STORED_REASONS.get(stopped)
+        if self.best is not None:
+            chosen = self._chosen(self.best.model, self.best.epoch, reason)
+            if chosen or not self._best_written:
+                made = best_checkpoint(self.best, {**self._constants, **chosen})
+                self._folder.save_best(checkpoints.encode(made))
+                self._best_written = True
+        saved = TrainState(state, self._history.offset, self._snapshots, reason)
+        chosen = self._chosen(state.model, state.epoch, reason)
+        self._folder.save_last(checkpoints.encode(last_checkpoint(saved, {**self._constants, **chosen})))
         self._saved_at, self._saved_epoch = time.monotonic(), state.epoch
+
+    def _chosen(self, model: Arrays, epoch: int, reason: StopReason | None) -> dict[str, Any]:
+        """Return the metadata about what is chosen on dev, which is done when training has ended."""
+        decision = None if reason is None else self._decide(model, epoch)
+        return {} if decision is None else {"decision": decision.to_json()}
 
 
 class Trajectory:

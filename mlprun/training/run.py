@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from mlprun.engines import Best, Engine, State
     from mlprun.engines.contract import Arrays, StopReason
-    from mlprun.engines.evaluation import SplitMetrics
-    from mlprun.experiment import Experiment, SplitArrays
+    from mlprun.evaluation import Decision
+    from mlprun.experiment import Experiment
     from mlprun.storage.runs import RunFolder
     from mlprun.training.recorder import TrainState
 
@@ -65,9 +65,20 @@ class TrainContext:
     pause: int | None = None
     """an epoch to stop at"""
 
-    def evaluate(self, model: Arrays, rows: Mapping[str, SplitArrays]) -> SplitMetrics:
-        """Return `loss` and the metrics of a model on some rows by name."""
-        return self.engine.evaluate(self.experiment, model, rows, device=self.device)
+    def evaluate(self, model: Arrays, epoch: int) -> dict[str, Any]:
+        """Return `splits`, the metrics of the model after `epoch` epochs, and `decision`, if there is one."""
+        rows = evaluation.split_rows(self.experiment, SPLITS, epoch=epoch)
+        experiment, decision = self.experiment, self.decide(model, epoch)
+        if decision is not None:
+            experiment, model = evaluation.decided(experiment, model, decision)
+        splits = self.engine.evaluate(experiment, model, rows, device=self.device)
+        return {"splits": splits} | ({} if decision is None else {"decision": decision.to_json()})
+
+    def decide(self, model: Arrays, epoch: int) -> Decision | None:
+        """Choose on dev what the config asks for; None where it asks for nothing."""
+        if not self.experiment.config.decides_on_dev:
+            return None
+        return evaluation.decide(self.experiment, self.engine, model, epoch=epoch, device=self.device)
 
 
 def start(
@@ -160,7 +171,8 @@ def _fit(
     status: StatusWriter,
 ) -> Best | None:
     """Train a run into its folder; returns its best evaluation, of this session or before."""
-    with RunRecorder(context.folder, run.experiment, context.constants, anew=saved is None) as recorder:
+    constants, decide = context.constants, context.decide
+    with RunRecorder(context.folder, run.experiment, constants, decide, anew=saved is None) as recorder:
         if saved is None:
             recorder.begin(run.state)
         else:
@@ -177,23 +189,22 @@ def _fit(
 def final_metrics(context: TrainContext, state: State, best: Best | None) -> dict[str, Any]:
     """Return what status.json keeps: `best` (None without dev rows), `last` and `baselines`, with `splits`.
 
-    `positive` names the class, of two, that precision, recall and the like are of.
+    The first two have a `decision` where something was chosen on dev. `positive` names the class, of two,
+    that precision, recall and the like are of.
     """
     experiment = context.experiment
     watched = experiment.config.best.metric
-    rows = evaluation.split_rows(experiment, SPLITS, epoch=state.epoch)
-    last, first = context.evaluate(state.model, rows), None
+    last, first = context.evaluate(state.model, state.epoch), None
     if best is not None:
-        is_last = best.epoch == state.epoch
-        of_best = evaluation.split_rows(experiment, SPLITS, epoch=best.epoch)
-        splits = last if is_last else context.evaluate(best.model, of_best)
+        metrics = last if best.epoch == state.epoch else context.evaluate(best.model, best.epoch)
         value = best.metrics[watched.removeprefix("dev_")]
-        first = {"epoch": best.epoch, "metric": watched, "value": value, "splits": splits}
+        first = {"epoch": best.epoch, "metric": watched, "value": value, **metrics}
+    rows = evaluation.split_rows(experiment, SPLITS, epoch=state.epoch)
     classes = experiment.classes or ()
     return {
         "positive": classes[1] if len(classes) == 2 else None,
         "best": first,
-        "last": {"epoch": state.epoch, "splits": last},
+        "last": {"epoch": state.epoch, **last},
         "baselines": baselines(experiment, rows),
     }
 

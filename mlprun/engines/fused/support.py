@@ -223,7 +223,8 @@ def kernel_metrics(experiment: Experiment) -> list[tuple[int, int]] | None:
     All are computed between two calls of a kernel then.
     """
     config, metrics = experiment.config, []
-    if experiment.preprocessing.multilabel or (experiment.has("dev") and "dev" not in experiment.fixed):
+    in_python = config.threshold is not None or experiment.preprocessing.multilabel
+    if in_python or (experiment.has("dev") and "dev" not in experiment.fixed):
         return None
     for part in config.metrics:
         if isinstance(part, Metric) and not part.scalar:

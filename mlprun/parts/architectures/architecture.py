@@ -147,6 +147,11 @@ class Architecture(Part):
         return tuple(one for owner in named for one in each(getattr(owner, "activation", None) or ()))
 
     @property
+    def output_layer_name(self) -> str | None:
+        """What precedes the names of the parameters of the linear output layer; None where there is none."""
+        return None
+
+    @property
     def is_built_in(self) -> bool:
         """Whether neither it nor an activation is of user code: no module has more than is described here."""
         parts: list[Part | None] = [self, self.output_activation, *self.hidden_activations]

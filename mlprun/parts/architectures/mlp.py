@@ -114,6 +114,10 @@ class Mlp(Architecture):
         return shapes
 
     @property
+    def output_layer_name(self) -> str:
+        return f"layers.{len(self.hidden_layers)}"
+
+    @property
     def buffers(self) -> dict[str, tuple[int, ...]]:
         return {
             f"norms.{number}.{name}": shape

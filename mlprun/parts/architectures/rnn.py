@@ -59,6 +59,10 @@ class Rnn(Architecture):
                 shapes[f"cell.{name}.bias"] = size[:1]
         return shapes
 
+    @property
+    def output_layer_name(self) -> str:
+        return "cell.output"
+
     def layer_summaries(self, inputs: int) -> list[LayerSummary]:
         assert self.outputs is not None
         rows: list[LayerSummary] = []

@@ -1,0 +1,218 @@
+"""What is chosen on dev when training has ended: a threshold and a temperature, stored and applied."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from scipy import optimize, special
+from sklearn.metrics import f1_score, log_loss
+
+import mlprun.api as mlprun
+from mlprun.errors import CheckpointError, ConfigError
+from mlprun.evaluation.decision import Decision, best_threshold, temperature
+from mlprun.figures import RunData
+from mlprun.parts.metrics import Predictions
+from mlprun.schema.model import ThresholdChoice
+from mlprun.storage import checkpoints
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+CONFIG: dict[str, Any] = {
+    "name": "run",
+    "dataset": {"name": "moons", "noise": 0.4, "split": {"train": 60, "dev": 200, "test": 100}},
+    "architecture": {"hidden": [16]},
+    "optimizer": {"name": "adam", "lr": 0.05},
+    "training": {"epochs": 60},
+    "metrics": ["accuracy", "f1", "log_loss", "ece"],
+}
+
+
+def train(folder: Path, **sections: Any) -> mlprun.Run:
+    return mlprun.train({**CONFIG, **sections}, out=str(folder))
+
+
+@pytest.fixture(scope="module")
+def decided(tmp_path_factory: pytest.TempPathFactory) -> mlprun.Run:
+    """A run with a threshold by F1 and a temperature."""
+    return train(tmp_path_factory.mktemp("decided"), threshold="f1", calibrate="temperature")
+
+
+def test_a_temperature_has_the_smallest_loss_on_dev() -> None:
+    draw = np.random.default_rng(0)
+    for outputs in (1, 3):
+        logits = 4 * draw.normal(size=(300, outputs))
+        both = np.hstack([np.zeros((300, 1)), logits]) if outputs == 1 else logits
+        targets = np.array([draw.choice(len(row), p=special.softmax(row / 2.5)) for row in both])
+        found = temperature(logits, targets)
+
+        def loss(factor: float, both: Any = both, targets: Any = targets) -> float:
+            return float(log_loss(targets, special.softmax(both / factor, axis=1)))
+
+        least = optimize.minimize_scalar(loss, bounds=(0.1, 10), method="bounded", options={"xatol": 1e-9})
+        assert found == pytest.approx(least.x, rel=1e-5)
+
+
+def test_a_temperature_of_separable_rows_stays_within_its_bounds() -> None:
+    assert temperature(np.array([[-1.0], [1.0]]), np.array([0, 1])) == pytest.approx(0.05)
+    assert temperature(np.array([[-1.0], [1.0]]), np.array([1, 0])) == pytest.approx(20)
+
+
+class Asked:
+    """A config with nothing but its threshold."""
+
+    def __init__(self, **choice: Any) -> None:
+        self.threshold = ThresholdChoice.model_validate(choice)
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_a_threshold_is_the_best_on_the_rows(columns: int) -> None:
+    draw = np.random.default_rng(1)
+    scores = draw.random(80)
+    targets = (draw.random(80) < scores**2).astype(np.int64)
+    outputs = np.stack([1 - scores, scores], axis=1)[:, -columns:]
+    predicted = Predictions(outputs, targets, ("no", "yes"), probabilistic=True)
+    chosen = best_threshold(Asked(metric={"name": "f1"}), predicted)  # type: ignore[arg-type]
+    assert chosen is not None
+    best = max(f1_score(targets, scores > one) for one in scores)
+    assert f1_score(targets, scores > chosen) == best > f1_score(targets, scores > 0.5)
+    costs = np.array([[0, 1], [5, 0]])
+    cheapest = best_threshold(Asked(costs=((0.0, 1.0), (5.0, 0.0))), predicted)  # type: ignore[arg-type]
+    assert cheapest is not None
+    cost = {one: costs[targets, (scores > one).astype(int)].sum() for one in [*scores, cheapest]}
+    assert cost[cheapest] == min(cost.values())
+
+
+def test_of_equally_good_thresholds_the_usual_one_is_taken() -> None:
+    scores = np.array([[0.1], [0.2], [0.8], [0.9]])
+    predicted = Predictions(scores, np.array([0, 0, 1, 1]), ("a", "b"), probabilistic=True)
+    assert best_threshold(Asked(metric={"name": "accuracy"}), predicted) == 0.5  # type: ignore[arg-type]
+
+
+def test_eval_and_predict_use_what_training_chose(
+    decided: mlprun.Run, tmp_path: Path, call: Callable[..., Any]
+) -> None:
+    loaded, best = decided.best, decided.metrics["best"]
+    assert loaded.decision is not None
+    assert best["decision"] == loaded.decision.to_json()
+    assert loaded.evaluate() == best["splits"]
+    status, out, _ = call("eval", decided.path, "--json")
+    said = json.loads(out)
+    assert (status, said["splits"]) == (0, best["splits"])
+    assert {name: said[name] for name in ("threshold", "temperature", "ece")} == best["decision"]
+    before, after = said["ece"]
+    assert after == said["splits"]["dev"]["ece"] != before
+    rows = loaded.experiment.rows("dev", epoch=0)
+    outputs = loaded.outputs(rows.inputs)[:, 0]
+    plain = mlprun.train({**CONFIG}, out=str(tmp_path)).best
+    logits = special.logit(plain.outputs(rows.inputs)[:, 0].astype(np.float64))
+    divided = special.logit(outputs.astype(np.float64))
+    np.testing.assert_allclose(divided, logits / said["temperature"], rtol=1e-4, atol=1e-5)
+    assert f1_score(rows.truth, outputs > said["threshold"]) == pytest.approx(said["splits"]["dev"]["f1"])
+    table = tmp_path / "new.csv"
+    table.write_text("x1,x2\n" + "".join(f"{x},{y}\n" for x, y in rows.inputs.tolist()))
+    columns, *predictions = (line.split(",") for line in call("predict", decided.path, table)[1].splitlines())
+    assert columns == ["class", "p(outer)", "p(inner)"]
+    np.testing.assert_allclose([float(row[2]) for row in predictions], outputs, rtol=1e-6)
+    assert [row[0] == "inner" for row in predictions] == (outputs > said["threshold"]).tolist()
+
+
+def test_train_show_and_eval_print_the_choices(decided: mlprun.Run, call: Callable[..., Any]) -> None:
+    expected = r"temperature: \S+ \(dev ECE \S+ -> \S+\); threshold: \S+, chosen on dev"
+    for command in ("show", "eval"):
+        assert re.search(expected, call(command, decided.path)[1])
+
+
+def test_the_networks_module_and_figures_are_calibrated(decided: mlprun.Run) -> None:
+    import torch
+
+    best = decided.best
+    rows = best.experiment.rows("test", epoch=0)
+    with torch.no_grad():
+        outputs = decided.model(torch.from_numpy(rows.inputs)).numpy()
+    np.testing.assert_allclose(outputs, best.outputs(rows.inputs), rtol=1e-5)
+
+    data = RunData.of(decided.folder)
+    assert best.decision is not None
+    assert data.predictions("test", data.best_or_last).threshold == best.decision.threshold
+    drawn = data.predictions("test", data.best_or_last).outputs
+    np.testing.assert_array_equal(drawn, best.outputs(rows.inputs))
+
+
+def test_a_resumed_run_chooses_the_same(tmp_path: Path, decided: mlprun.Run) -> None:
+    sections = {"threshold": "f1", "calibrate": "temperature", "training": {"epochs": 30}}
+    short = train(tmp_path, **sections)
+    extended = mlprun.resume(short.path, epochs=60)
+    assert extended.metrics == decided.metrics
+    for name in ("best", "last"):
+        one, other = (checkpoints.read(getattr(run.folder, name)) for run in (extended, decided))
+        assert one.meta["decision"] == other.meta["decision"]
+
+
+def test_a_number_is_the_threshold_of_all_metrics(tmp_path: Path) -> None:
+    runs = {
+        engine: train(tmp_path, threshold=0.2, engine=engine, training={"epochs": 9, "dtype": "float64"})
+        for engine in ("torch", "fused", "scratch")
+    }
+    for run in runs.values():
+        last = run.last
+        rows = last.experiment.rows("dev", epoch=0)
+        expected = f1_score(rows.truth, last.outputs(rows.inputs)[:, 0] > 0.2)
+        assert run.history["dev_f1"][-1] == pytest.approx(expected)
+        assert last.evaluate(["dev"])["dev"]["f1"] == pytest.approx(expected)
+        assert last.decision is None
+
+
+def test_sweeps_report_what_a_run_reports(tmp_path: Path) -> None:
+    options = {"threshold": "f1", "calibrate": "temperature"}
+    base = {**CONFIG, **options, "training": {"epochs": 5}}
+    sweep = mlprun.sweep({"name": "s", "base": base, "seeds": [0]}, out=str(tmp_path))
+    (trial,) = sweep.trials
+    alone = train(tmp_path, **options, training={"epochs": 5})
+    assert trial.figures["test_f1"] == alone.metrics["best"]["splits"]["test"]["f1"]
+    assert trial.figures["last_dev_log_loss"] == alone.metrics["last"]["splits"]["dev"]["log_loss"]
+
+
+def test_a_checkpoint_from_before_the_end_has_no_choice(tmp_path: Path, decided: mlprun.Run) -> None:
+    checkpoint = checkpoints.read(decided.folder.best)
+    meta = dict(checkpoint.meta)
+    for decision, warned in ((None, True), ({"threshold": 0.3}, False)):
+        meta.pop("decision", None)
+        if decision is not None:
+            meta["decision"] = decision
+        path = tmp_path / "one.safetensors"
+        path.write_bytes(checkpoints.encode(checkpoints.Checkpoint(checkpoint.tensors, meta)))
+        loaded = mlprun.load_checkpoint(path)
+        assert bool(loaded.warnings) is warned
+        assert loaded.decision == (None if decision is None else Decision(threshold=0.3))
+    meta["decision"] = {"temperature": -1}
+    path.write_bytes(checkpoints.encode(checkpoints.Checkpoint(checkpoint.tensors, meta)))
+    with pytest.raises(CheckpointError, match="threshold or temperature is damaged"):
+        mlprun.load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"threshold": 1.5}, "threshold: is a probability; expected a number between 0 and 1, not 1.5"),
+        ({"threshold": "abc"}, "threshold: unknown metric 'abc'"),
+        ({"threshold": {}}, "threshold: expected either metric or costs"),
+        ({"threshold": "roc_auc"}, "threshold.metric: roc_auc does not depend on the threshold; use f1"),
+        ({"threshold": {"costs": [[0, -1], [1, 0]]}}, "threshold.costs.0.1"),
+        ({"threshold": "f1", "dataset": {"name": "blobs"}}, "threshold: is for two classes"),
+        ({"calibrate": "temperature", "loss": "hinge", "metrics": ["f1"]}, "calibrate: needs probabilities"),
+        ({"calibrate": "isotonic"}, "calibrate: expected temperature"),
+        (
+            {"threshold": "f1", "dataset": {"name": "moons", "split": {"train": 50, "dev": 0, "test": 50}}},
+            "threshold: is chosen on dev, and dev has no rows",
+        ),
+    ],
+)
+def test_impossible_choices_are_refused(sections: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        train(tmp_path, **sections)
