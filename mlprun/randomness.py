@@ -28,6 +28,7 @@ class Purpose(IntEnum):
     FOLDS = 6
     SPACE = 7
     PERMUTATION = 8
+    ENCODING = 9
     FRACTION = 10
 
 

@@ -12,10 +12,14 @@ from mlprun.cli import metrics
 from mlprun.cli.options import AllowCode, Force, Plot, RunPath, save
 from mlprun.cli.terminal import Output, Table, duration, sparkline
 from mlprun.errors import CheckpointError, UsageError, command_line
+from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.parts.notation import inline, plain
 from mlprun.storage import history
 from mlprun.storage.runs import RunFolder, open_run, resolve_latest
 from mlprun.training import metadata
+
+COLUMNS, NAMED = 20, 3
+"""columns whose preprocessing is shown, and inputs that are named for each, at most"""
 
 
 def show_command(
@@ -24,12 +28,13 @@ def show_command(
     allow_code: AllowCode = False,
     output: Output,
 ) -> None:
-    """Show a run: status, curves, config, network, metrics, tags and note.
+    """Show a run: status, curves, config, preprocessing, network, metrics, tags and note.
 
     mlprun show runs/moons-001
 
     --json prints {"run", "date": ISO 8601, "status", "epochs", "seconds", "reason",
       "tags": [TAG, ...], "note", "metrics", "config", "edited": WARNING or null,
+      "preprocessing": the operations as in checkpoints,
       "layers": [{"name", "kind", "shape", "parameters"}], "record"}.
 
     Exit codes: 0 success, 4 run folder, 7 files.
@@ -54,6 +59,7 @@ def show_command(
             "metrics": status.figures,
             "config": config.model_dump(mode="json"),
             "edited": edited,
+            "preprocessing": best.preprocessing.to_json(),
             "layers": described,
             "record": record,
         }
@@ -68,11 +74,25 @@ def show_command(
     values = {name: value for name, value in config if name not in ("name", "extend")}
     sections = [(name, inline(value)) for name, value in values.items() if value not in (None, ())]
     rows = [(name, text) for name, text in sections if text != "{}"]
-    output.result(Table(("section", "value"), rows, "config (non-default values)"), "", network)
+    output.result(Table(("section", "value"), rows, "config (non-default values)"), "")
+    output.result(*_preprocessing(best.preprocessing), network)
     if status.figures:
         output.result("", metrics.final_table(status.figures))
     if status.state in ("crashed", "interrupted"):
         output.result(f"\nnext: {command_line('resume', shown.path)}")
+
+
+def _preprocessing(preprocessing: Preprocessing) -> list[str | Table]:
+    """Return what is made of each column, as a table, if any column is changed."""
+    rows = [
+        (name, kind, "; ".join(steps), ", ".join(inputs[:NAMED]) + (", ..." if len(inputs) > NAMED else ""))
+        for name, kind, steps, inputs in preprocessing.summaries()
+    ]
+    if not any(steps for _, _, steps, _ in rows):
+        return []
+    more = f"\n{len(rows) - COLUMNS} more columns: --json" if len(rows) > COLUMNS else ""
+    title = f"preprocessing, fitted on train rows: {preprocessing.width} inputs"
+    return [Table(("column", "type", "operations", "inputs"), rows[:COLUMNS], title), more]
 
 
 def _curves(run: RunFolder, output: Output) -> list[str | Table]:

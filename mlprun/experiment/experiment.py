@@ -13,10 +13,12 @@ import numpy as np
 
 from mlprun.config.tree import dotted
 from mlprun.errors import DataError, UsageError
-from mlprun.experiment import preprocessing as pre
+from mlprun.experiment import fitting
+from mlprun.experiment.preprocessing import plain_preprocessing
 from mlprun.parts import SPLITS
 from mlprun.parts.activations import Identity
 from mlprun.parts.datasets.dataset import shortened
+from mlprun.parts.datasets.table import Table
 from mlprun.parts.datasets.table.source import shown
 from mlprun.parts.initial_parameters import initial_parameters
 from mlprun.parts.initializers import LayerInit
@@ -134,11 +136,21 @@ class Experiment:
     def _prepared(self, data: Data, indices: dict[str, Ints]) -> dict[str, SplitArrays]:
         """The rows of each split; few of them are prepared in one go, which takes a third of the time."""
         ends = np.cumsum([len(rows) for rows in indices.values()]).tolist()
-        if ends[-1] > FEW:
-            return {name: self.prepare(data, rows) for name, rows in indices.items()}
+        if ends[-1] > FEW or self.preprocessing.encodes_targets:
+            made = {name: self.prepare(data, rows) for name, rows in indices.items()}
+            if self.preprocessing.encodes_targets:
+                self._cross_fit(data, indices["train"], made["train"].inputs)
+            return made
         every = self.prepare(data, np.concatenate(list(indices.values())))
         positions = np.split(np.arange(ends[-1]), ends[:-1])
         return {name: every.take(rows) for name, rows in zip(indices, positions, strict=True)}
+
+    def _cross_fit(self, data: Data, train: Ints, inputs: Array) -> None:
+        """Encode train rows by the targets of others, in place."""
+        assert self.config.dataset.seed is not None
+        folds = fitting.cross_fitted(self.preprocessing, data, train, seed=self.config.dataset.seed)
+        for inside, preprocessing in folds:
+            inputs[inside] = preprocessing.transform(data, train[inside], self.dtype)
 
     def _check_rows(self, config: Config) -> None:
         """What the schema checks, for rows that a column of a table names: they are known only now."""
@@ -425,13 +437,19 @@ def _fitted(config: Config, data: Data, train: Ints) -> Preprocessing:
     problem = config.loss.unsupported_targets(data.targets)
     if problem is not None:
         raise UsageError("loss", problem)
-    standardize = config.dataset.standardize
-    return pre.fit(
+    dataset, symbols = config.dataset, config.architecture.vocabulary is not None
+    standardize, columns = dataset.standardize, dataset.columns if isinstance(dataset, Table) else {}
+    is_plain = not (standardize or columns or data.imputed or data.dates or dataset.target_transform)
+    if is_plain and data.categories is None:
+        return plain_preprocessing(data, symbols=symbols)
+    return fitting.fit(
         data,
         train,
         standardize=standardize,
         standardize_targets=standardize and config.loss.standardizable,
-        symbols=config.architecture.vocabulary is not None,
+        symbols=symbols,
+        columns=columns,
+        target_transform=dataset.target_transform,
     )
 
 

@@ -1,8 +1,9 @@
 """Preprocessing as a list of declared operations, fitted on train rows and kept in the checkpoint as JSON.
 
-The JSON is enough to replay it elsewhere. A column is a list of cells: numbers or texts, some missing. Each
-operation replaces the cells of the columns that it names; afterwards all columns, side by side in their
-order, are the network's inputs. Everything is computed in float64 and rounded once, to the run's dtype.
+The JSON is enough to replay it elsewhere. A column is a list of cells: numbers, texts or dates (in days since
+1970-01-01), some missing. Each operation replaces the cells of the columns that it names, or puts several
+columns in the place of one; afterwards all columns, side by side in their order, are the network's inputs.
+Everything is computed in float64 and rounded once, to the run's dtype.
 
     {"inputs": [{"name": "size", "type": "number"}, {"name": "colour", "type": "text"}],
      "input_operations": [
@@ -13,151 +14,57 @@ order, are the network's inputs. Everything is computed in float64 and rounded o
      "target_operations": [{"operation": "scale", "columns": ["price"], "means": [7.0], "scales": [2.0]}]}
 
 makes the inputs 0, 1, 0 of a row whose size is 3.5 and whose colour is blue. A new operation is one class
-and an entry in `InputOperation` or `TargetOperation`.
+in `parts/operations.py` and an entry in `InputOperation` or `TargetOperation`; `fitting` fits them.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from mlprun.errors import CheckpointError, DataError
 from mlprun.interrupts import defer_interrupts
-from mlprun.parts.datasets.table.delimited import repeated
+from mlprun.parts.data import Cells, CellType, Trace
+from mlprun.parts.datasets.dataset import domain_of, outside_domain
 from mlprun.parts.datasets.table.source import shown
-from mlprun.parts.part import Options, PositiveFloat
+from mlprun.parts.operations import (
+    ClassIds,
+    Encoder,
+    Function,
+    GroupRare,
+    Impute,
+    Indicator,
+    InputOperation,
+    OneHot,
+    Quantile,
+    Scale,
+    TargetEncode,
+    TargetOperation,
+)
+from mlprun.parts.part import Options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import DTypeLike
 
-    from mlprun.parts.data import Array, Data, Floats, Ints, Names
+    from mlprun.parts.data import Array, Data, Floats, Ints, Names, Operation, Traces
 
 BLOCK_CELLS, BLOCK_ROWS = 2**22, 1024
 """cells prepared together, and the fewest rows: no second matrix of all rows stands beside the result"""
 NAMED = 3
 """categories that a warning names, at most"""
 
-CellType = Literal["number", "text", "symbol", "label"]
-
-
-class Cells(NamedTuple):
-    """The cells of a column in N rows as float64: [N], or [N, K] where an operation made K columns of it.
-
-    Missing cells are NaN. With `categories` a value is the index of the cell's text in them.
-    """
-
-    values: Floats
-    categories: Names | None = None
-
-    def positions(self, texts: Sequence[str]) -> Ints:
-        """[N] the position of each cell's text in `texts`, -1 for any other text and for missing cells."""
-        positions, own = {text: position for position, text in enumerate(texts)}, self.categories or ()
-        lookup = np.array([*(positions.get(text, -1) for text in own), -1])
-        return lookup[np.where(np.isnan(self.values), len(own), self.values).astype(np.int64)]
-
-
-class Operation(Options):
-    """Base of all operations. Every field is a list with an entry for each of the columns."""
-
-    takes: ClassVar[CellType | None] = None
-    """the type of cells that are replaced by numbers; None where cells keep their type"""
-
-    operation: str
-    columns: tuple[str, ...]
-
-    def per_column(self) -> Iterator[tuple[Any, ...]]:
-        """Each column with its entries of the other fields. Raises ValueError for lists of unequal length."""
-        return zip(*(value for name, value in self if name != "operation"), strict=True)
-
-    @classmethod
-    def of(cls, fitted: Mapping[str, tuple[Any, ...]]) -> list[Self]:
-        """The operation with these entries for each column, if there is any: the reverse of `per_column`."""
-        if not fitted:
-            return []
-        lists = zip(*((name, *entries) for name, entries in fitted.items()), strict=True)
-        names = (name for name in cls.model_fields if name != "operation")
-        return [cls.model_validate(dict(zip(names, lists, strict=True)))]
-
-    def apply(self, table: Mapping[str, Cells]) -> dict[str, Cells]:
-        """The table with the cells of `columns` replaced; the order of its columns stays."""
-        return {**table, **{name: self._cells(table[name], *fitted) for name, *fitted in self.per_column()}}
-
-    @staticmethod
-    def _cells(cells: Cells, *fitted: Any) -> Cells:
-        """What the cells of one column become."""
-        raise NotImplementedError
-
-
-class Impute(Operation):
-    """Missing cells become a number, or a text that need not be among the other cells'."""
-
-    operation: Literal["impute"] = "impute"
-    values: tuple[float | str, ...]
-
-    @staticmethod
-    def _cells(cells: Cells, value: float | str) -> Cells:
-        categories = cells.categories
-        if isinstance(value, str):
-            categories = tuple(dict.fromkeys([*(categories or ()), value]))
-            value = categories.index(value)
-        return Cells(np.where(np.isnan(cells.values), value, cells.values), categories)
-
-
-class Scale(Operation):
-    """A number becomes (number - mean) / scale: of mean 0 and variance 1 on the train rows."""
-
-    takes = "number"
-
-    operation: Literal["scale"] = "scale"
-    means: tuple[float, ...]
-    scales: tuple[PositiveFloat, ...]
-
-    @staticmethod
-    def _cells(cells: Cells, mean: float, scale: float) -> Cells:
-        with np.errstate(over="ignore"):
-            return Cells((cells.values - mean) / scale)
-
-
-class OneHot(Operation):
-    """A text becomes K numbers, one per category: 1 for its own, 0 for others; all 0 for any other text."""
-
-    takes = "text"
-
-    operation: Literal["one_hot"] = "one_hot"
-    categories: tuple[Annotated[tuple[str, ...], Field(min_length=1)], ...]
-
-    @staticmethod
-    def _cells(cells: Cells, categories: Names) -> Cells:
-        own = cells.positions(categories)[:, None] == np.arange(len(categories))
-        return Cells(own.astype(np.float64))
-
-
-class ClassIds(Operation):
-    """The name of a class becomes its position in the list of classes, counted from 0."""
-
-    takes = "text"
-
-    operation: Literal["class_ids"] = "class_ids"
-    classes: tuple[Annotated[tuple[str, ...], Field(min_length=2)], ...]
-
-    @staticmethod
-    def _cells(cells: Cells, classes: Names) -> Cells:
-        return Cells(cells.positions(classes).astype(np.float64))
-
-
-InputOperation = Annotated[Impute | Scale | OneHot, Field(discriminator="operation")]
-TargetOperation = Annotated[Scale | ClassIds, Field(discriminator="operation")]
-
 
 class Column(Options):
-    """A raw column: no operation changes a `symbol`, a whole number, and a `label`, which is 0 or 1."""
+    """A raw column: no operation changes a `symbol`, a whole number, and a `label`, which is 0 or 1.
+
+    A `date` is a number of days since 1970-01-01.
+    """
 
     name: str
     type: CellType = "number"
@@ -174,22 +81,15 @@ class Preprocessing(Options):
 
     @model_validator(mode="after")
     def _operations_fit_their_columns(self) -> Self:
-        for columns, operations in (
-            (self.inputs, self.input_operations),
-            (self.targets, self.target_operations),
-        ):
-            types: dict[str, str] = {column.name: column.type for column in columns}
-            if len(types) < len(columns):
-                raise ValueError("two columns have one name")
-            for operation in operations:
-                for name, *fitted in operation.per_column():
-                    takes = operation.takes or ("text" if isinstance(fitted[0], str) else "number")
-                    if types.get(name) != takes:
-                        raise ValueError(f"{operation.operation} does not take the column {name!r}")
-                    types[name] = "number" if operation.takes else takes
-            if "text" in types.values():
-                raise ValueError("a column of texts is not made into numbers")
+        for traces in (self.traces, self._target_traces):
+            if any(trace.type in ("text", "date") for trace in traces.values()):
+                raise ValueError("a column is not made into numbers")
         return self
+
+    @cached_property
+    def traces(self) -> Traces:
+        """What becomes of the input columns, in the order of the network's inputs."""
+        return _traced(self.inputs, self.input_operations)[-1]
 
     @cached_property
     def input_names(self) -> Names:
@@ -204,9 +104,18 @@ class Preprocessing(Options):
     @cached_property
     def categories(self) -> tuple[Names | None, ...]:
         """The texts seen in train for each input column; None for numbers."""
-        one_hot = (one for one in self.input_operations if isinstance(one, OneHot))
-        known = {name: categories for one in one_hot for name, categories in one.per_column()}
+        known: dict[str, Names] = {}
+        for operation in self.input_operations:
+            if isinstance(operation, GroupRare | Encoder):
+                for name, kept, *fitted in operation.per_column():
+                    known.setdefault(name, kept + fitted[0] if isinstance(operation, GroupRare) else kept)
         return tuple(known.get(name) for name in self.input_names)
+
+    @cached_property
+    def one_hot(self) -> dict[str, Names]:
+        """The categories of the columns that are one-hot."""
+        found = (one for one in self.input_operations if isinstance(one, OneHot))
+        return {name: categories for one in found for name, categories in one.per_column()}
 
     @cached_property
     def classes(self) -> Names | None:
@@ -223,19 +132,43 @@ class Preprocessing(Options):
         """Whether inputs are integer symbols."""
         return self.inputs[0].type == "symbol"
 
+    @cached_property
+    def imputed(self) -> frozenset[str]:
+        """The columns in which missing cells are filled in; in others new rows may have none."""
+        return frozenset(
+            name for one in self.input_operations if isinstance(one, Impute) for name in one.columns
+        )
+
     @property
-    def imputed(self) -> bool:
-        """Whether missing cells are filled in; otherwise new rows may have none."""
-        return any(isinstance(operation, Impute) for operation in self.input_operations)
+    def functions(self) -> dict[str, str]:
+        """The functions of input columns that are not defined for every number."""
+        return _functions(self.input_operations)
+
+    @property
+    def target_functions(self) -> dict[str, str]:
+        """The functions of targets that are not defined for every number."""
+        return _functions(self.target_operations)
+
+    @property
+    def encodes_targets(self) -> bool:
+        """Whether categories are encoded by the target, and train rows therefore otherwise than new ones."""
+        return any(isinstance(one, TargetEncode) for one in self.input_operations)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether each input is a number that is scaled at most, or a category, and targets are linear."""
+        plain = (Impute, GroupRare, Scale, OneHot)
+        return all(isinstance(one, plain) for one in self.input_operations) and self.has_linear_targets
+
+    @property
+    def has_linear_targets(self) -> bool:
+        """Whether `restore` scales and shifts outputs, so that errors of a target differ by a factor only."""
+        return all(isinstance(one, Scale | ClassIds) for one in self.target_operations)
 
     @cached_property
     def names(self) -> Names:
         """A name for each network input; a category's is `column=category`."""
-        return tuple(
-            name if category is None else f"{name}={category}"
-            for name, categories in zip(self.input_names, self.categories, strict=True)
-            for category in categories or (None,)
-        )
+        return tuple(name for trace in self.traces.values() for name in trace.names)
 
     @property
     def width(self) -> int:
@@ -244,15 +177,22 @@ class Preprocessing(Options):
 
     @cached_property
     def input_units(self) -> tuple[Floats, Floats]:
-        """`means` and `scales` [width]: a network input times scale plus mean is in the user's units."""
-        means, scales = _units(self.inputs, self.input_operations)
-        counts = [len(categories or (None,)) for categories in self.categories]
-        return np.repeat(means, counts), np.repeat(scales, counts)
+        """`means` and `scales` [width]: a network input times scale plus mean is in the units of its name."""
+        return _units([trace for trace in self.traces.values() for _ in trace.names])
 
     @cached_property
     def target_units(self) -> tuple[Floats, Floats]:
-        """`means` and `scales` [K] of the targets, as in `input_units`; 0 and 1 for classes."""
-        return _units(self.targets, self.target_operations)
+        """`means` and `scales` [K] of targets before `Scale`, as in `input_units`; 0 and 1 for classes."""
+        return _units(list(self._target_traces.values()))
+
+    @property
+    def target_labels(self) -> Names:
+        """A name for each target in these units, such as `price log1p`."""
+        return tuple(name for trace in self._target_traces.values() for name in trace.names)
+
+    @cached_property
+    def _target_traces(self) -> Traces:
+        return _traced(self.targets, self.target_operations)[-1]
 
     def transform(self, data: Data, indices: Ints, dtype: DTypeLike) -> Array:
         """The rows at `indices` as the network reads them: [N, width] of `dtype`; symbols are only cast.
@@ -264,7 +204,7 @@ class Preprocessing(Options):
             return np.asarray(data.inputs[indices], dtype)
         result = np.empty((len(indices), self.width), dtype)
         texts = data.categories or (None,) * len(self.inputs)
-        size = max(BLOCK_CELLS // len(self.inputs), BLOCK_ROWS)
+        size = max(BLOCK_CELLS // max(len(self.inputs), self.width), BLOCK_ROWS)
         for start in range(0, len(indices), size):
             values = np.asarray(data.inputs[indices[start : start + size]], np.float64)
             cells = map(Cells, values.T, texts)
@@ -283,15 +223,24 @@ class Preprocessing(Options):
         chosen = data.targets[indices]
         if self.classes is not None:
             return np.asarray(chosen, np.int64)
-        table = dict(zip(self.target_names, map(Cells, np.asarray(chosen, np.float64).T), strict=True))
-        return np.concatenate(_replay(table, self.target_operations, np.dtype(dtype)), axis=1)
+        return np.concatenate(
+            replay_targets(self.target_names, chosen, self.target_operations, dtype), axis=1
+        )
 
     def restore(self, outputs: Array) -> Array:
         """Outputs [N, K] for numeric targets back in the user's units, float64; class outputs as they are."""
         if self.classes is not None:
             return outputs
         means, scales = self.target_units
-        return np.asarray(outputs, np.float64) * scales + means
+        values = np.asarray(outputs, np.float64) * scales + means
+        for operation in self.target_operations:
+            if not isinstance(operation, Function | Quantile):
+                continue
+            for name, *fitted in operation.per_column():
+                own = slice(None) if len(self.targets) == 1 else self.target_names.index(name)
+                with np.errstate(over="ignore"):
+                    values[:, own] = operation.inverse(values[:, own], *fitted)
+        return values
 
     def unseen(self, data: Data, indices: Ints, rows: str) -> Iterator[str]:
         """A warning for each column with categories in these rows (such as "dev rows") that train lacks."""
@@ -306,7 +255,36 @@ class Preprocessing(Options):
                 count = int(new.sum())
                 named = ", ".join(shown(text) for text in met[:NAMED]) + (", ..." if len(met) > NAMED else "")
                 what = f"{count} of {len(values)} {rows} {'holds' if count == 1 else 'hold'} categories"
-                yield f"column {shown(name)}: {what} not seen during training ({named}), encoded as all zeros"
+                place = self._encoding_of_unseen(name)
+                yield f"column {shown(name)}: {what} not seen during training ({named}), encoded as {place}"
+
+    def _encoding_of_unseen(self, name: str) -> str:
+        for operation in self.input_operations:
+            if isinstance(operation, GroupRare) and name in operation.columns:
+                return shown(operation.others[operation.columns.index(name)])
+        encoders = (one for one in self.input_operations if isinstance(one, Encoder))
+        return next(one.unseen for one in encoders if name in one.columns)
+
+    def summaries(self) -> Iterator[tuple[str, str, tuple[str, ...], Names]]:
+        """Each column of the data: its name, type, operations in words, and the inputs made of it.
+
+        Those of targets come last, without inputs.
+        """
+        for columns, operations in (
+            (self.inputs, self.input_operations),
+            (self.targets, self.target_operations),
+        ):
+            *before, last = _traced(columns, operations)
+            steps: dict[str, list[str]] = {column.name: [] for column in columns}
+            for traces, operation in zip(before, operations, strict=True):
+                for name, *fitted in operation.per_column():
+                    source = traces[name].source
+                    part = f"{name.removeprefix(source).strip()}: " if name != source else ""
+                    steps[source].append(part + operation.summary(*fitted))
+            for column in columns:
+                own = (trace.names for trace in last.values() if trace.source == column.name)
+                made = tuple(name for names in own for name in names) if columns is self.inputs else ()
+                yield column.name, column.type, tuple(steps[column.name]), made
 
     def to_json(self) -> dict[str, Any]:
         """Everything as JSON values; `json.dumps` writes floats so that they read back exactly."""
@@ -351,6 +329,12 @@ def _from_version_1(values: Mapping[str, Any]) -> Preprocessing:
     )
 
 
+def plain_preprocessing(data: Data, *, symbols: bool) -> Preprocessing:
+    """The preprocessing of numbers that are not changed, or of integer inputs that are symbols."""
+    number: CellType = "symbol" if symbols and np.issubdtype(data.inputs.dtype, np.integer) else "number"
+    return _assembled(dict.fromkeys(data.input_names, number), (), data.target_names, data.classes, {})
+
+
 def _assembled(
     inputs: Mapping[str, CellType],
     input_operations: tuple[InputOperation, ...],
@@ -379,11 +363,33 @@ def _check_names(what: str, names: Names, expected: Names) -> None:
         raise DataError("dataset", f"its {what} are now {now}", remedy)
 
 
-def _units(columns: Sequence[Column], operations: Sequence[Operation]) -> tuple[Floats, Floats]:
-    scalers = (one for one in operations if isinstance(one, Scale))
-    known = {name: units for one in scalers for name, *units in one.per_column()}
-    units = np.array([known.get(column.name, (0.0, 1.0)) for column in columns]).reshape(-1, 2)
+def _traced(columns: Sequence[Column], operations: Sequence[Operation]) -> list[Traces]:
+    """What has become of the columns before each operation, and after the last."""
+    traces = [{column.name: Trace(column.name, column.type, (column.name,)) for column in columns}]
+    if len(traces[0]) < len(columns):
+        raise ValueError("two columns have one name")
+    for operation in operations:
+        traces.append(operation.trace(traces[-1]))
+    return traces
+
+
+def _functions(operations: Sequence[Operation]) -> dict[str, str]:
+    return {
+        name: own[0] for one in operations if isinstance(one, Function) for name, *own in one.per_column()
+    }
+
+
+def _units(traces: Sequence[Trace]) -> tuple[Floats, Floats]:
+    units = np.array([(trace.mean, trace.scale) for trace in traces]).reshape(-1, 2)
     return units[:, 0], units[:, 1]
+
+
+def replay_targets(
+    names: Names, targets: Array, operations: Sequence[TargetOperation], dtype: DTypeLike
+) -> list[Floats]:
+    """[N, 1] numbers of each target of [N, K] in the user's units. Raises DataError as `_replay` does."""
+    table = dict(zip(names, map(Cells, np.asarray(targets, np.float64).T), strict=True))
+    return _replay(table, operations, np.dtype(dtype))
 
 
 def _replay(table: dict[str, Cells], operations: Sequence[Operation], dtype: np.dtype[Any]) -> list[Floats]:
@@ -391,93 +397,17 @@ def _replay(table: dict[str, Cells], operations: Sequence[Operation], dtype: np.
     raw = table
     for operation in operations:
         table = operation.apply(table)
-        raw = table if isinstance(operation, Impute) else raw
+        raw = table if isinstance(operation, Indicator | Impute) else raw
     for name, cells in table.items():
         with np.errstate(over="ignore"):
             finite = np.isfinite(cells.values.astype(dtype, copy=False))
         if not finite.all():
-            what = f"column {name!r} is {raw[name].values[~finite][0]:g}, which {dtype} cannot hold"
-            raise DataError("dataset", what, "give it in a larger unit, or set training.dtype to float64")
+            former = raw.get(name, cells).values[~finite][0]
+            remedy = "give it in a larger unit, or set training.dtype to float64"
+            what = f"{dtype} cannot hold"
+            for function in (one for one in operations if isinstance(one, Function) and name in one.columns):
+                used = function.functions[function.columns.index(name)]
+                if outside_domain(used, former):
+                    what, remedy = f"{used} is not defined for", f"expected numbers {domain_of(used)}"
+            raise DataError("dataset", f"column {name!r} is {former:g}, which {what}", remedy)
     return [values if values.ndim == 2 else values[:, None] for values, _ in table.values()]
-
-
-def fit(
-    data: Data,
-    train_indices: Ints,
-    *,
-    standardize: bool,
-    standardize_targets: bool | None = None,
-    symbols: bool | None = None,
-) -> Preprocessing:
-    """Fit the operations that these rows call for; numbers are scaled with `standardize`.
-
-    Numeric targets follow `standardize` unless `standardize_targets` says otherwise. `symbols` says whether
-    integer inputs are symbols rather than numbers; they are unless it says no. Raises DataError when a column
-    has no value in these rows, or its numbers are too large to add up.
-    """
-    for names in (data.input_names, data.target_names):
-        twice = repeated(names)
-        if twice is not None:
-            raise DataError("dataset", f"two columns are called {shown(twice)}", "give each its own name")
-    are_symbols = np.issubdtype(data.inputs.dtype, np.integer) and symbols is not False
-    number: CellType = "symbol" if are_symbols else "number"
-    categories = dict(zip(data.input_names, data.categories or (None,) * len(data.input_names), strict=True))
-    scaled: dict[str, tuple[float, float]] = {}
-    if not data.multilabel and (standardize if standardize_targets is None else standardize_targets):
-        values = np.asarray(data.targets[train_indices], np.float64)
-        for k, name in enumerate(data.target_names if data.classes is None else ()):
-            scaled[name] = _mean_and_scale(name, values[:, k], len(values), standardize=True)
-    return _assembled(
-        {name: number if texts is None else "text" for name, texts in categories.items()},
-        () if are_symbols else _fit_inputs(data, train_indices, categories, standardize=standardize),
-        data.target_names,
-        data.classes,
-        scaled,
-        multilabel=data.multilabel,
-    )
-
-
-def _fit_inputs(
-    data: Data, rows: Ints, categories: Mapping[str, Names | None], *, standardize: bool
-) -> tuple[InputOperation, ...]:
-    """The operations on input columns, fitted to these rows."""
-    filled: dict[str, tuple[float | str]] = {}
-    scaled: dict[str, tuple[float, float]] = {}
-    texts: dict[str, tuple[Names]] = {}
-    for index, (name, known) in enumerate(categories.items()):
-        values = np.asarray(data.inputs[rows, index], np.float64)
-        present = values[~np.isnan(values)]
-        if not present.size:
-            what = f"column {name!r} has no value in any train row"
-            remedy = "leave it out by dataset.features, or divide the rows differently"
-            raise DataError("dataset", what, remedy)
-        if known is not None:
-            tally = np.bincount(present.astype(np.int64), minlength=len(known))
-            texts[name] = (tuple(known[k] for k in np.flatnonzero(tally)),)
-            filled[name] = (known[int(tally.argmax())],)  # the first among equals, as in scikit-learn
-        elif standardize or data.imputed:
-            scaled[name] = _mean_and_scale(name, present, len(values), standardize=standardize)
-            filled[name] = scaled[name][:1]
-    return (
-        *Impute.of(filled if data.imputed else {}),
-        *Scale.of(scaled if standardize else {}),
-        *OneHot.of(texts),
-    )
-
-
-def _mean_and_scale(name: str, values: Floats, rows: int, *, standardize: bool) -> tuple[float, float]:
-    """Mean and standard deviation of a column of `rows` cells, `values` being those that are not missing.
-
-    Missing cells are filled with the mean: they add nothing to the variance but count as rows.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        # rounding may move the mean of equal numbers off them, and a constant feature must become exactly 0
-        first = float(values[0])
-        mean = first if bool((values == first).all()) else float(values.mean())
-        variance = float(np.square(values - mean).sum()) / rows if standardize else 0.0
-    if not (np.isfinite(mean) and np.isfinite(variance)):
-        raise DataError(f"column {name!r}", "its numbers are too large to add up", "give it in a larger unit")
-    # scikit-learn's rule: a deviation that is nothing but rounding is none
-    eps, deviation = float(np.finfo(np.float64).eps), math.sqrt(variance)
-    is_rounding = deviation * math.sqrt(max(1 - rows * eps, 0)) <= abs(rows * eps * mean)
-    return mean, 1.0 if is_rounding else deviation

@@ -10,7 +10,7 @@ import numpy as np
 
 from mlprun.errors import DataError
 from mlprun.parts.data import Data
-from mlprun.parts.datasets.dataset import shortened
+from mlprun.parts.datasets.dataset import domain_of, outside_domain, shortened
 from mlprun.parts.datasets.table import columns
 from mlprun.parts.datasets.table.column_options import ReadOptions
 from mlprun.parts.datasets.table.formats import is_number
@@ -74,7 +74,7 @@ def read_rows(
         categories=tuple(categories) if any(categories) else None,
         weights=weights,
         dates=tuple(name for name in preprocessing.input_names if sheet.options.of(name).reading == "date"),
-        imputed=preprocessing.imputed,
+        imputed=bool(preprocessing.imputed),
     )
     unseen = preprocessing.unseen(data, np.arange(sheet.rows), "rows")
     return replace(
@@ -143,10 +143,20 @@ def _input(
         labels = settled.replace(forms)
         known = columns.distinct(labels)
         values = columns.codes(labels, known)
-    if not preprocessing.imputed:
+    name = preprocessing.input_names[index]
+    if name not in preprocessing.imputed:
         remedy = "the model was trained on complete rows; fill the cell"
         sheet.refuse(np.isnan(values), settled, remedy)
+    _check_domain(sheet, settled, values, preprocessing.functions.get(name))
     return values, known
+
+
+def _check_domain(sheet: Sheet, series: pl.Series, values: Floats, function: str | None) -> None:
+    """Raise DataError for the first number that the function of a column is not defined for."""
+    if function is not None:
+        sheet.refuse(
+            outside_domain(function, values), series, f"{function} takes numbers {domain_of(function)}"
+        )
 
 
 def _labels(series: pl.Series, sheet: Sheet) -> pl.Series:
@@ -179,7 +189,10 @@ def _targets(sheet: Sheet, preprocessing: Preprocessing) -> Ints | Floats:
         return _class_ids(sheet, _labels(series[0], sheet), preprocessing.classes)
     settled = [columns.resolve_column_type(column, sheet) for column in series]
     read = columns.labels if preprocessing.multilabel else columns.numbers
-    return np.stack([read(column, sheet) for column in settled], axis=1)
+    values = [read(column, sheet) for column in settled]
+    for column, own in zip(settled, values, strict=True):
+        _check_domain(sheet, column, own, preprocessing.target_functions.get(column.name))
+    return np.stack(values, axis=1)
 
 
 def _class_ids(sheet: Sheet, labels: pl.Series, classes: Names) -> Ints:

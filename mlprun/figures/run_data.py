@@ -129,7 +129,8 @@ class RunData:
     def scaled_targets(self) -> bool:
         """Return True if losses are of standardised targets (metrics and predictions never are)."""
         means, scales = self.preprocessing.target_units
-        return bool((means != 0).any() or (scales != 1).any())
+        is_scaled = bool((means != 0).any() or (scales != 1).any())
+        return is_scaled or not self.preprocessing.has_linear_targets
 
     @property
     def has_tokens(self) -> bool:

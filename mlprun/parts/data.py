@@ -1,13 +1,17 @@
-"""Raw rows of a dataset, and what the checks of a config need to know of them."""
+"""Raw rows of a dataset, what the checks of a config need to know of them, and operations on columns."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 
+from mlprun.parts.part import Options
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
@@ -85,3 +89,105 @@ class Data:
             times=None if self.times is None else len(np.unique(self.times)),
             multilabel=self.multilabel,
         )
+
+
+CellType = Literal["number", "text", "symbol", "label", "date"]
+
+
+class Cells(NamedTuple):
+    """The cells of a column in N rows as float64: [N], or [N, K] where an operation made K columns of it.
+
+    Missing cells are NaN. With `categories` a value is the index of the cell's text in them.
+    """
+
+    values: Floats
+    categories: Names | None = None
+
+    def positions(self, texts: Sequence[str]) -> Ints:
+        """[N] the position of each cell's text in `texts`, -1 for any other text and for missing cells."""
+        positions, own = {text: position for position, text in enumerate(texts)}, self.categories or ()
+        lookup = np.array([*(positions.get(text, -1) for text in own), -1])
+        return lookup[np.where(np.isnan(self.values), len(own), self.values).astype(np.int64)]
+
+
+class Trace(NamedTuple):
+    """What has become of a column: its source, the type of its cells, and the names of its numbers."""
+
+    source: str
+    type: CellType
+    names: Names
+    mean: float = 0.0
+    scale: float = 1.0
+    """a number times scale plus mean is in the units that its name tells"""
+
+
+Traces = dict[str, Trace]
+
+
+class Operation(Options):
+    """Base of all operations. Every field is a list with an entry for each of the columns."""
+
+    takes: ClassVar[tuple[CellType, ...]] = ("number",)
+    """the types of cells that it can be applied to"""
+    gives: ClassVar[CellType | None] = None
+    """the type that cells get; None where it stays"""
+
+    operation: str
+    columns: tuple[str, ...]
+
+    def per_column(self) -> Iterator[tuple[Any, ...]]:
+        """Each column with its entries of the other fields. Raises ValueError for lists of unequal length."""
+        return zip(*(value for name, value in self if name != "operation"), strict=True)
+
+    @classmethod
+    def of(cls, fitted: Mapping[str, tuple[Any, ...]]) -> list[Self]:
+        """The operation with these entries for each column, if there is any: the reverse of `per_column`."""
+        if not fitted:
+            return []
+        lists = zip(*((name, *entries) for name, entries in fitted.items()), strict=True)
+        names = (name for name in cls.model_fields if name != "operation")
+        return [cls.model_validate(dict(zip(names, lists, strict=True)))]
+
+    def apply(self, table: Mapping[str, Cells]) -> dict[str, Cells]:
+        """The table with the cells of `columns` replaced; the order of its columns stays."""
+        entries: dict[str, Any] = {name: fitted for name, *fitted in self.per_column()}
+        result: dict[str, Cells] = {}
+        for name, cells in table.items():
+            result |= self.replaced(name, cells, *entries[name]) if name in entries else {name: cells}
+        return result
+
+    def trace(self, traces: Traces) -> Traces:
+        """What becomes of columns as in `apply`. Raises ValueError for other columns than it takes."""
+        entries: dict[str, Any] = {name: fitted for name, *fitted in self.per_column()}
+        if any(name not in traces or traces[name].type not in self.takes for name in entries):
+            raise ValueError(f"{self.operation} does not take these columns")
+        found = [
+            pair
+            for name, trace in traces.items()
+            for pair in (
+                self.traced(name, trace, *entries[name]) if name in entries else {name: trace}
+            ).items()
+        ]
+        if len(result := dict(found)) < len(found):
+            raise ValueError("two columns have one name")
+        return result
+
+    @classmethod
+    def replaced(cls, name: str, cells: Cells, *fitted: Any) -> dict[str, Cells]:
+        """The columns that stand in the place of one."""
+        return {name: cls.cells(cells, *fitted)}
+
+    @classmethod
+    def cells(cls, cells: Cells, *fitted: Any) -> Cells:
+        """What the cells of one column become."""
+        raise NotImplementedError
+
+    @classmethod
+    def traced(cls, name: str, trace: Trace, *fitted: Any) -> Traces:
+        """What becomes of one column."""
+        return {name: trace if cls.gives is None else trace._replace(type=cls.gives)}
+
+    @classmethod
+    def summary(cls, *fitted: Any) -> str:
+        """The operation on a column with its fitted numbers, in a few words; x is the cell before it."""
+        raise NotImplementedError

@@ -14,6 +14,7 @@ from mlprun.parts.part import Part, Registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
 
     from numpy.typing import NDArray
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     Scores = NDArray[np.floating]
     Truth = NDArray[np.bool_]
-    Counts = Ints | Floats
+    Counts: TypeAlias = Ints | Floats
     """of rows, or the sums of their weights"""
 
 

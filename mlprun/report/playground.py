@@ -210,7 +210,7 @@ def _rows(experiment: Experiment, splits: Sequence[str]) -> dict[str, Any]:
     return {
         "names": list(preprocessing.names),
         "units": {"means": means.tolist(), "scales": scales.tolist()},
-        "targetNames": list(preprocessing.target_names),
+        "targetNames": list(preprocessing.target_labels),
         "targetUnits": {"means": target_means.tolist(), "scales": target_scales.tolist()},
         "classes": None if preprocessing.classes is None else list(preprocessing.classes),
         "splits": list(splits),

@@ -244,12 +244,14 @@ def _predict(source: RunSource) -> Section | None:
     preprocessing = data.preprocessing
     if not source.counts or data.has_tokens or len(preprocessing.inputs) > COLUMNS:
         return None
+    if not preprocessing.is_linear:
+        return None
     network = network_json(data, data.best_or_last)
     if network is None:
         return None
     (means, scales), raw = preprocessing.input_units, _raw(data)
-    for name, categories in zip(preprocessing.input_names, preprocessing.categories, strict=True):
-        column, shown = raw[:, place], style.name(name, 60)
+    for name in preprocessing.input_names:
+        column, shown, categories = raw[:, place], style.name(name, 60), preprocessing.one_hot.get(name)
         if categories is None:
             low, middle, high = (float(f"{f(column):.6g}") for f in (np.min, np.median, np.max))
             unit = {"mean": float(means[place]), "scale": float(scales[place])}

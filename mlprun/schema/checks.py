@@ -329,6 +329,21 @@ def positive_is_valid(config: Config, info: DatasetInfo) -> Iterator[Problem]:
 
 
 @reads("dataset", "loss", data=True)
+def target_transform_is_valid(config: Config, info: DatasetInfo) -> Iterator[Problem]:
+    """Require numbers, and a loss that has no units of its own that a transform would change."""
+    transform, loss = config.dataset.target_transform, config.loss
+    if refusal := config.dataset.unsupported_transform(info):
+        yield Problem(("dataset", "target_transform"), refusal)
+    elif transform is not None and not loss.standardizable:
+        what = f"does not fit {loss.name}, which reads counts or probabilities; use mse, mae or huber"
+        yield Problem(("dataset", "target_transform"), what)
+    for path, part in [(("loss",), loss), *((("metrics",), part) for part in config.metrics)]:
+        if transform is not None and getattr(part, "units", None) == "target":
+            what = f"of {part.name} have no constant size in transformed targets; set units to standardized"
+            yield Problem((*path, "units"), f"units of the target {what}")
+
+
+@reads("dataset", "loss", data=True)
 def inline_targets_fit_loss(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Check targets written in the config here, so that the problem is shown at their position."""
     loss, dataset = config.loss, config.dataset

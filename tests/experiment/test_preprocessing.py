@@ -11,7 +11,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from mlprun.errors import CheckpointError, DataError
 from mlprun.experiment import preprocessing
-from mlprun.experiment.preprocessing import Preprocessing, fit
+from mlprun.experiment.fitting import fit
+from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.parts.data import Data
 
 RANDOM = np.random.default_rng(5)
@@ -221,10 +222,14 @@ def test_the_records_of_checkpoints_of_version_1_become_operations():
     assert read.transform_targets(data, rows).tolist() == [[1.0]] * 3
     assert read.names == ("size", "colour=blue", "colour=red")
     classes = Preprocessing.from_json({**VERSION_1, "classes": ["a", "b"]})
-    assert (classes.classes, classes.imputed, classes.target_units[1]) == (("a", "b"), True, [1.0])
+    assert (classes.classes, classes.imputed, classes.target_units[1]) == (
+        ("a", "b"),
+        {"size", "colour"},
+        [1.0],
+    )
     plain = [{**VERSION_1["columns"][0], "mean": 0.0, "scale": 1.0}]
     symbols = Preprocessing.from_json({**VERSION_1, "columns": plain, "symbols": True})
-    assert (symbols.symbols, symbols.imputed) == (True, False)
+    assert (symbols.symbols, symbols.imputed) == (True, frozenset())
 
 
 def test_raw_rows_are_left_as_they_were():

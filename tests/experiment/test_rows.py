@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlprun.errors import DataError, MlprunError
-from mlprun.experiment.preprocessing import fit
+from mlprun.experiment.fitting import fit
 from mlprun.experiment.rows import read_rows
 from mlprun.parts.data import Data
 from mlprun.parts.datasets.table import Table, delimited

@@ -226,6 +226,8 @@ def kernel_metrics(experiment: Experiment) -> list[tuple[int, int]] | None:
     in_python = config.threshold is not None or experiment.preprocessing.multilabel
     if in_python or (experiment.has("dev") and "dev" not in experiment.fixed):
         return None
+    if not experiment.preprocessing.has_linear_targets:
+        return None
     for part in config.metrics:
         if isinstance(part, Metric) and not part.scalar:
             continue

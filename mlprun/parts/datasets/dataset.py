@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
+import numpy as np
 from pydantic import BeforeValidator, Field
 
 from mlprun import randomness
@@ -16,6 +17,8 @@ from mlprun.randomness import Purpose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
 
     from mlprun.parts.data import Array, Floats, Ints, Names
     from mlprun.parts.splits import SplitIndices
@@ -54,10 +57,25 @@ STANDARDIZE = (
 )
 
 
+TargetTransform = Literal["log", "log1p", "sqrt", "quantile"]
+_DOMAINS = {"log": (0.0, "above 0"), "log1p": (-1.0, "above -1"), "sqrt": (0.0, "from 0")}
+
+
+def domain_of(function: str) -> str:
+    """The numbers that a function is defined for, such as `above 0`."""
+    return _DOMAINS[function][1]
+
+
+def outside_domain(function: str, values: Floats) -> NDArray[np.bool_]:
+    """[N] whether a function, or the transform of a target, is not defined for these numbers."""
+    low = _DOMAINS.get(function, (-np.inf,))[0]
+    return values < low if function in ("sqrt", "quantile") else values <= low
+
+
 class Dataset(Part):
     """Base of all datasets. `shuffles`: rows are shuffled (and classes stratified) before a split."""
 
-    stored_if_set: ClassVar[frozenset[str]] = frozenset({"fraction"})
+    stored_if_set: ClassVar[frozenset[str]] = frozenset({"fraction", "target_transform"})
     shuffles: ClassVar[bool] = True
     default_split: ClassVar[Split] = Split.model_construct()  # validation would take time in every command
 
@@ -74,6 +92,17 @@ class Dataset(Part):
         description="positive class (class 1) of precision, recall, f1 and similar metrics "
         "(default: the second class, in a table the second by name)",
     )
+    target_transform: TargetTransform | None = Field(
+        None,
+        description="function of numeric targets that the network learns; quantile: the quantile in train, "
+        "from 0 to 1. Predictions and metrics are in the user's units",
+    )
+
+    def unsupported_transform(self, info: DatasetInfo) -> str | None:
+        """Why `target_transform` cannot be applied to these targets, ending in what would work, or None."""
+        if self.target_transform is None or info.classes is None:
+            return None
+        return "is of numbers and these targets are classes; leave it out"
 
     def unsupported_positive(self, info: DatasetInfo) -> str | None:
         """Why `positive` is no class of these targets, ending in what would work, or None."""

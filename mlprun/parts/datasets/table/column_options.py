@@ -15,15 +15,26 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+Scaling = Literal["standard", "robust", "quantile", "minmax", "log", "none"]
+
+MOST_CATEGORIES = 10_000
+"""categories of a feature that is not one-hot, or of which rare ones are grouped"""
+
 Reading = Literal["number", "percent", "date", "category", "skip"]
 
 Text = Annotated[str, Field(min_length=1)]
 
 
 class ColumnOptions(Options):
-    """How the cells of a column are read. A column without options is read as its values suggest."""
+    """How the cells of a column are read, and what is made of them.
 
-    stored_if_set: ClassVar[frozenset[str]] = frozenset({"strip", "format"})
+    A column without options is read as its values suggest, and prepared as `standardize` and `missing` say.
+    What is fitted is fitted on train rows only.
+    """
+
+    stored_if_set: ClassVar[frozenset[str]] = frozenset(
+        {"strip", "format", "encode", "max_categories", "scale", "missing", "indicator"}
+    )
 
     reading: Reading | None = Field(
         None,
@@ -37,6 +48,37 @@ class ColumnOptions(Options):
     format: Text | tuple[Text, ...] = Field(
         (), description='format of dates, such as "%d.%m.%Y" (default: ISO 8601, such as 2024-03-31 12:30)'
     )
+    encode: Literal["onehot", "ordinal", "target"] | None = Field(
+        None,
+        description="what a category becomes (default: onehot); ordinal: its position when sorted; target: "
+        " the smoothed mean of the target in train rows of the category, of those in other folds for "
+        "train rows themselves",
+    )
+    max_categories: Annotated[int, Field(ge=2, le=MOST_CATEGORIES)] | None = Field(
+        None,
+        description="categories at most; of as many or more, rare ones become one, called other, which is "
+        "one of them and also what categories not seen in train become",
+    )
+    scale: Scaling | None = Field(
+        None,
+        description="how numbers are scaled (default: standard if dataset.standardize, otherwise none); "
+        "robust: by median and quartiles; minmax: to 0 to 1; log: log(1 + x), quantile: the quantile in "
+        "train, both standardized if dataset.standardize",
+    )
+    missing: float | str | None = Field(
+        None,
+        description="what a missing cell becomes: median, mean, most_frequent or a constant; refuse: none "
+        "may be missing (default: dataset.missing)",
+    )
+    indicator: bool = Field(
+        default=False, description="add an input that is 1 where the cell is missing and 0 elsewhere"
+    )
+
+    @property
+    def most_categories(self) -> int | None:
+        """The categories that a feature may have; None for the usual number."""
+        is_narrow = self.max_categories is not None or self.encode in ("ordinal", "target")
+        return MOST_CATEGORIES if is_narrow else None
 
     @model_validator(mode="after")
     def _options_fit_the_type(self) -> Self:

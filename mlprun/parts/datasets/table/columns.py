@@ -136,7 +136,9 @@ def labels(series: pl.Series, sheet: Sheet) -> Floats:
     return values
 
 
-def feature(series: pl.Series, sheet: Sheet, *, other_formats: bool = False) -> tuple[Floats, Names | None]:
+def feature(
+    series: pl.Series, sheet: Sheet, *, other_formats: bool = False, limit: int = CATEGORIES
+) -> tuple[Floats, Names | None]:
     """A feature's cells as numbers, or as indices into its sorted categories; NaN for missing cells.
 
     Unless `other_formats` are categories, raises DataError for text that is numbers or dates.
@@ -150,9 +152,11 @@ def feature(series: pl.Series, sheet: Sheet, *, other_formats: bool = False) -> 
     if not other_formats and not is_category:
         _refuse_misread(series, sheet, f", {LEAVE_OUT}, or set dataset.other_formats to categories")
     categories = distinct(series)
-    if len(categories) > CATEGORIES:
+    if len(categories) > limit:
         what = f"column {shown(series.name)} has {len(categories)} categories, such as {shown(categories[0])}"
-        raise sheet.source.error("", what, f"expected at most {CATEGORIES} categories; {LEAVE_OUT}")
+        remedy = f"expected at most {limit} categories; "
+        remedy += f"set dataset.columns.{series.name}.max_categories, or " if limit == CATEGORIES else ""
+        raise sheet.source.error("", what, remedy + LEAVE_OUT)
     return codes(series, categories), categories
 
 

@@ -12,7 +12,7 @@ from mlprun import files
 from mlprun.errors import UsageError
 from mlprun.parts import SPLITS
 from mlprun.parts.data import Data, DatasetInfo
-from mlprun.parts.datasets.dataset import Dataset, datasets, shortened
+from mlprun.parts.datasets.dataset import Dataset, datasets, domain_of, outside_domain, shortened
 from mlprun.parts.datasets.table import columns
 from mlprun.parts.datasets.table.column_options import MissingCells, ReadOptions
 from mlprun.parts.datasets.table.columns import CLASSES
@@ -285,9 +285,18 @@ class Table(ReadOptions, Dataset):
             return ids, names, False, columns.has_many_categories(settled[0], "classes", len(names))
         are_flags = len(settled) > 1 and all(series.dtype == pl.Boolean for series in settled)
         multilabel = self.task == "labels" or (self.task == "auto" and are_flags)
-        read = columns.labels if multilabel else columns.numbers
+        read = columns.labels if multilabel else self._numbers
         values = np.stack([read(series, sheet) for series in settled], axis=1)
         return np.ascontiguousarray(values), None, multilabel, ()
+
+    def _numbers(self, series: pl.Series, sheet: Sheet) -> Floats:
+        """A target of numbers. Raises DataError for the first outside the domain of `target_transform`."""
+        values, transform = columns.numbers(series, sheet), self.target_transform
+        if transform not in (None, "quantile"):
+            remedy = f"{transform} takes numbers {domain_of(transform)}; set target_transform to "
+            remedy += "log1p or quantile" if transform == "log" else "quantile"
+            sheet.refuse(outside_domain(transform, values), series, remedy)
+        return values
 
     def _target(self, sheet: Sheet, series: pl.Series) -> pl.Series:
         series, name = columns.resolve_column_type(series, sheet), series.name
@@ -312,14 +321,23 @@ class Table(ReadOptions, Dataset):
         categories: list[Names | None] = []
         warnings: list[str] = []
         for k, series in enumerate(sheet.take(features)):
-            values, known = columns.feature(series, sheet, other_formats=self.other_formats == "categories")
+            options = self.of(series.name)
+            values, known = columns.feature(
+                series,
+                sheet,
+                other_formats=self.other_formats == "categories",
+                limit=options.most_categories or columns.CATEGORIES,
+            )
             inputs[:, k] = values
             categories.append(known)
             if known is not None:
                 warnings += columns.has_many_categories(series, "categories", len(known))
             gaps = np.isnan(values)
-            if not self.imputes:
+            if (options.missing or ("impute" if self.imputes else "refuse")) == "refuse":
                 sheet.refuse(gaps, series, "set dataset.missing to impute, or fill the cells")
+            if options.scale == "log" and known is None:
+                remedy = f"log1p takes numbers {domain_of('log1p')}; set scale to robust or quantile"
+                sheet.refuse(outside_domain("log1p", values), series, remedy)
             present = values[~gaps] if gaps.any() else values
             if present.size and (present == present[0]).all():
                 name = shown(series.name)

@@ -1,0 +1,182 @@
+"""Options of columns and transformed targets from the config to predictions in the user's units."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+import mlprun
+
+COLUMNS = {
+    "city": {"encode": "target", "max_categories": 3},
+    "kind": {"max_categories": 2},
+    "income": {"scale": "log", "missing": "median", "indicator": True},
+    "grade": {"encode": "ordinal"},
+    "size": {"scale": "quantile"},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a table of 60 rows."""
+    random, folder = np.random.default_rng(2), tmp_path_factory.mktemp("columns")
+    lines = ["city,kind,income,grade,size,price"]
+    for k in range(60):
+        city, kind = (
+            ("Oslo", "Rome", "Bern", "Lima")[int(random.integers(0, 4)) * (k % 3 > 0)],
+            "abc"[k % 7 % 3],
+        )
+        income = "" if k % 9 == 0 else f"{random.lognormal(9, 1):.0f}"
+        size = random.uniform(10, 90)
+        price = np.exp(size / 30 + 0.3 * (city == "Oslo") + 0.1 * random.normal()) * (k != 5)
+        lines.append(f"{city},{kind},{income},{['low', 'mid', 'high'][k % 3]},{size:.2f},{price:.3f}")
+    (folder / "t.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def config(folder, **changed):
+    dataset = {
+        "name": "table",
+        "path": str(folder / "t.csv"),
+        "target": "price",
+        "target_transform": "log1p",
+        "split": {"train": 40, "dev": 10, "test": 10},
+        "columns": COLUMNS,
+    }
+    return {
+        "dataset": {**dataset, **changed},
+        "architecture": {"hidden": [4]},
+        "loss": "mse",
+        "optimizer": {"name": "adam", "lr": 0.01},
+        "training": {"epochs": 8, "batch_size": 16, "dtype": "float64"},
+        "metrics": ["mae", "r2"],
+    }
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    return mlprun.train(config(folder), out=str(folder / "runs"))
+
+
+def test_engines_agree_on_metrics_in_the_users_units(folder, run):
+    assert run.record["engine"] == "fused"
+    for engine in ("torch", "scratch"):
+        other = mlprun.train({**config(folder), "engine": engine}, out=str(folder / "runs"))
+        for name, column in run.history.items():
+            np.testing.assert_allclose(other.history[name], column, rtol=1e-9, err_msg=name)
+
+
+def test_metrics_and_predictions_are_in_the_users_units(folder, run, call):
+    code, out, _ = call("eval", run.path, "--json")
+    metrics = json.loads(out)["splits"]
+    assert code == 0
+    assert metrics["train"] == run.metrics["best"]["splits"]["train"]
+    best = run.best
+    rows, lines = best.experiment.fixed["test"], (folder / "t.csv").read_text().splitlines()
+    assert set(rows.truth[:, 0]) <= {float(row["price"]) for row in csv.DictReader(lines)}
+    predicted = best.experiment.predictions(best.outputs(rows.inputs), rows.truth).outputs
+    assert metrics["test"]["mae"] == pytest.approx(np.abs(predicted - rows.truth).mean())
+    code, out, err = call("predict", run.path, str(folder / "t.csv"))
+    values = np.array([float(line) for line in out.split()[1:]])
+    assert (code, err) == (0, "")
+    assert set(np.round(predicted[:, 0], 9)) <= set(np.round(values, 9))
+
+
+def test_train_rows_are_encoded_by_other_rows_when_they_are_evaluated_again(run):
+    best = run.best
+    train = best.experiment.fixed["train"].inputs
+    place = best.preprocessing.names.index("city mean of price")
+    assert len(np.unique(train[:, place])) > 3
+    assert len(np.unique(best.experiment.fixed["dev"].inputs[:, place])) <= 3
+    again = best.experiment.of(best.config, preprocessing=best.preprocessing)
+    np.testing.assert_array_equal(again.fixed["train"].inputs, train)
+    assert again.digest() == best.experiment.digest()
+
+
+def test_show_says_what_is_made_of_each_column(run, call):
+    code, out, _ = call("show", run.path)
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    start = lines.index("preprocessing, fitted on train rows: 7 inputs")
+    shown = {line.split()[0]: line for line in lines[start + 2 : start + 8]}
+    assert code == 0
+    assert (
+        "rare categories = other; target means of 3 categories, cross-fitted on train rows" in shown["city"]
+    )
+    assert shown["kind"].endswith("one-hot of 2 categories kind=a, kind=other")
+    assert "missing indicator; missing = " in shown["income"]
+    assert shown["income"].endswith("income log1p, income missing")
+    assert "position in 3 categories; (x - " in shown["grade"]
+    assert "quantile of x by 40 from " in shown["size"]
+    assert "log1p(x); (x - " in shown["price"]
+    code, out, _ = call("show", run.path, "--json")
+    assert json.loads(out)["preprocessing"] == run.best.preprocessing.to_json()
+
+
+def test_new_rows_say_which_categories_are_new_and_which_cells_cannot_be_read(folder, run, call):
+    new = folder / "new.csv"
+    new.write_text("city,kind,income,grade,size\nOslo,z,,low,1\nAtlantis,a,5,low,2\n")
+    code, out, err = call("predict", run.path, str(new))
+    assert code == 0
+    assert len(out.split()) == 3
+    assert (
+        "column 'kind': 1 of 2 rows holds categories not seen during training ('z'), encoded as 'other'"
+        in err
+    )
+    assert "('Atlantis'), encoded as 'other'" in err
+    new.write_text("city,kind,income,grade,size\nOslo,a,3,low,1\nOslo,a,-1,low,2\n")
+    code, _, err = call("predict", run.path, str(new))
+    assert code == 3
+    assert err.endswith("new.csv:3: column 'income' is '-1.0'; log1p takes numbers above -1\n")
+    new.write_text("city,kind,income,grade,size\nOslo,a,3,,1\n")
+    code, _, err = call("predict", run.path, str(new))
+    assert (code, "column 'grade' is missing" in err) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("changed", "loss", "code", "message"),
+    [
+        (
+            {"target_transform": "log"},
+            "mse",
+            3,
+            "t.csv:7: column 'price' is '0.0'; log takes numbers above 0; set target",
+        ),
+        (
+            {"columns": {"income": {"scale": "log"}}},
+            "mse",
+            3,
+            "t.csv:2: column 'income' is missing; set dataset.missing",
+        ),
+        (
+            {"columns": {"city": {"scale": "log"}}, "missing": "impute"},
+            "mse",
+            2,
+            "dataset.columns.city.scale: is for",
+        ),
+        ({"columns": {"size": {"max_categories": 1}}}, "mse", 2, "dataset.columns.size.max_categories: "),
+        (
+            {"target": "kind"},
+            "cross_entropy",
+            2,
+            "target_transform: is of numbers and these",
+        ),
+    ],
+)
+def test_impossible_options_are_refused(folder, changed, loss, code, message, call):
+    path = folder / "bad.yaml"
+    path.write_text(json.dumps({**config(folder, **changed), "loss": loss}))
+    found, _, err = call("train", str(path))
+    assert (found, message in err) == (code, True), err
+
+
+def test_units_of_a_transformed_target_have_no_constant_size(folder, call):
+    path = folder / "huber.yaml"
+    path.write_text(json.dumps({**config(folder), "loss": {"name": "huber", "delta": 2.0}}))
+    code, _, err = call("validate", str(path))
+    assert code == 2
+    assert "set units to standardized" in err
+    path.write_text(json.dumps({**config(folder), "loss": "poisson_nll"}))
+    code, _, err = call("validate", str(path))
+    assert code == 2
+    assert "does not fit poisson_nll" in err
