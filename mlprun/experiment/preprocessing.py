@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
     from mlprun.parts.data import Array, Data, Floats, Ints, Names, Operation, Traces
 
-BLOCK_CELLS, BLOCK_ROWS = 2**22, 1024
+BLOCK_CELLS, BLOCK_ROWS = 2**18, 1024
 """cells prepared together, and the fewest rows: no second matrix of all rows stands beside the result"""
 NAMED = 3
 """categories that a warning names, at most"""

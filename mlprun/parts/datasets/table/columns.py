@@ -27,13 +27,16 @@ CLASSES = 1000
 FEW = 20
 """distinct whole numbers that are still taken for class labels"""
 
+FIRST = 1000
+"""rows of a text column that are looked at before all are"""
+
 LEAVE_OUT = "leave the column out by dataset.features"
 
 MANY = 0.8
 """categories or classes per row from which on there is a warning"""
 
 
-def stripped(frame: pl.DataFrame, options: ReadOptions) -> pl.DataFrame:
+def stripped(frame: pl.LazyFrame, options: ReadOptions) -> pl.LazyFrame:
     """The columns with text stripped of spaces, and null where it says that the cell is missing."""
     import polars as pl
 
@@ -248,17 +251,22 @@ def refuse_non_numbers(series: pl.Series, sheet: Sheet, *, other_formats: bool =
 def _of_text(series: pl.Series, options: ReadOptions) -> pl.Series:
     import polars as pl
 
-    values = options.numbers(series)
-    if values.null_count() == series.null_count():
-        if (
-            options.has_plain_numbers and (np.abs(values.to_numpy()) >= 2**53).any()
-        ):  # labels that float64 would not tell apart
-            exact = series.cast(pl.Int128, strict=False)
+    for some in (series.head(FIRST), series):  # the first show that most columns of text are such
+        values = options.numbers(some)
+        if values.null_count() > some.null_count():
+            break
+    else:
+        if options.has_plain_numbers and (np.abs(values.to_numpy()) >= 2**53).any():
+            exact = series.cast(pl.Int128, strict=False)  # labels that float64 would not tell apart
             return values if exact.null_count() > series.null_count() else exact
         return values
-    if all(cell.lower() in ("true", "false") for cell in distinct(series)):
+    if _is_flag(series.drop_nulls()[0]) and all(map(_is_flag, distinct(series))):
         return _flags(series).cast(pl.Boolean)
     return series
+
+
+def _is_flag(cell: str) -> bool:
+    return cell.lower() in ("true", "false")
 
 
 def _flags(series: pl.Series) -> pl.Series:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mlprun.parts.datasets.table.columns import stripped
 from mlprun.parts.datasets.table.source import Source, check_size, line_of, shown
 
 if TYPE_CHECKING:
@@ -117,8 +118,11 @@ def read(
     if first is None:  # a byte order mark and nothing else
         raise source.empty()
     form = _form(source, separator, first[1], header=header, text=text)
-    rewritten = [] if all(map(form.is_regular, whole_lines(source))) else [_rewritten(source, form)]
-    frame = _parse(source, form, lambda: rewritten or whole_lines(source))
+    try:
+        frame = _parse(source, form, partial(_regular_lines, source, form))
+    except _IrregularLinesError:
+        rewritten = [_rewritten(source, form)]
+        frame = _parse(source, form, lambda: rewritten)
     frame.columns = list(form.names)
     return frame, partial(line_of, lambda: islice(_records(source, separator), form.skipped, None))
 
@@ -134,7 +138,7 @@ def read_numbers(source: Source, *, header: HeaderCheck | None) -> dict[str, Flo
         return None
     separator = find_separator(source, line)
     names, mark = line.decode().split(separator), separator.encode()
-    row = _PLAIN_NUMBER + (mark + _PLAIN_NUMBER) * (len(names) - 1)
+    row = _PLAIN_NUMBER + (re.escape(mark) + _PLAIN_NUMBER) * (len(names) - 1)
     if len(names) > MOST_NAMES or not re.fullmatch(rb"(?:%s\r?\n)*%s\r?\n?" % (row, row), rest):
         return None
     form = _form(source, separator, names, header=header, text=False)
@@ -185,6 +189,22 @@ def repeated(names: Sequence[str]) -> str | None:
     return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
+class _IrregularLinesError(Exception):
+    """Raised for lines that polars must not read as they are."""
+
+
+def _regular_lines(source: Source, form: _Form) -> Iterator[bytes]:
+    for piece in whole_lines(source):
+        if not form.is_regular(piece):
+            raise _IrregularLinesError
+        yield piece
+
+
+def _may_need_stripping(piece: bytes) -> bool:
+    """Whether cells may have spaces around them, or quotes, in which polars finds no missing values."""
+    return not piece.isascii() or any(sign in piece for sign in (b" ", b'"', b"\t", b"\v", b"\f"))
+
+
 def _rewritten(source: Source, form: _Form) -> bytes:
     """The same records in the plainest form: no blank lines, quotes where they must be.
 
@@ -220,10 +240,11 @@ def _parse(source: Source, form: _Form, pieces: Callable[[], Iterable[bytes]]) -
             for name, (key, dtype) in zip(form.names, list(schema.items()), strict=True):
                 if source.options.reads_text(name) or (dtype.is_float() and not plain):
                     schema[key] = pl.String()
-            frames = [
-                read(piece, has_header=form.skipped > at, schema=schema).collect()
-                for at, piece in enumerate(pieces())
-            ]
+            frames = []
+            for at, piece in enumerate(pieces()):
+                cells = read(piece, has_header=form.skipped > at, schema=schema)
+                cells = stripped(cells, source.options) if _may_need_stripping(piece) else cells
+                frames.append(cells.collect())
             return pl.concat(frames, rechunk=False)  # in one block they would stand in memory twice
         except pl.exceptions.PolarsError:
             continue

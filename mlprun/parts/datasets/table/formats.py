@@ -161,6 +161,13 @@ def parse_numbers(
     import polars as pl
 
     cells = pl.col(series.name)
+    if decimal == "." and thousands is None and strip:  # most columns have one text on one side of the number
+        plain = series
+        for text in strip:
+            plain = plain.str.strip_prefix(text).str.strip_suffix(text)
+        values = plain.str.strip_chars().cast(pl.Float64, strict=False)
+        if values.null_count() == series.null_count():
+            return values
     if strip:
         texts = "|".join(map(re.escape, sorted(strip, key=len, reverse=True)))
         around = rf"^([+-]?)\s*(?:{texts})?\s*|\s*(?:{texts})$"

@@ -206,10 +206,11 @@ def read(
         frame, find = delimited.read(source, header=header, text=text)
     else:
         frame, find = _READERS[source.format](source)
+        frame = stripped(frame.lazy(), source.options).collect()
     if not frame.height:
         raise source.error("", "has a header but no rows", "expected at least one row")
     check_size(source, frame.width, frame.height)
-    columns = {one.name: one for one in stripped(frame, source.options)}
+    columns = {one.name: one for one in frame}
     return Sheet(source, frame.height, columns, lambda row: f"{source.name}:{find(row)}")
 
 

@@ -103,7 +103,7 @@ class Source:
         pieces = self._stored(size)
         if self.zipped:
             pieces = self._unpacked(pieces)
-        return self._as_utf8(pieces) if self.format in ("text", "json") else pieces
+        return self._as_utf8(pieces, size) if self.format in ("text", "json") else pieces
 
     def _stored(self, size: int | None) -> Iterator[bytes]:
         """The bytes as they are stored."""
@@ -144,28 +144,31 @@ class Source:
         except zlib.error as error:
             raise self.error("", "is damaged or not a gzip file", "compress it again") from error
 
-    def _as_utf8(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    def _as_utf8(self, pieces: Iterator[bytes], size: int | None) -> Iterator[bytes]:
         """Text as UTF-8, piece by piece. Raises DataError for bytes that are no text, with their line."""
         first = next(pieces, b"")
         codec = codecs.lookup(self.options.encoding or "utf-8").name
         if codec == "utf-8":
             marks = (other for mark, other in _BYTE_ORDER_MARKS.items() if first.startswith(mark))
             codec = next(marks, codec)
-        decoder, lines, is_utf8 = codecs.getincrementaldecoder(codec)(), 1, codec == "utf-8"
+        decoder, is_utf8 = codecs.getincrementaldecoder(codec)(), codec == "utf-8"
         pieces = chain(iter([first]), pieces, [b""])
         del first  # a piece that is held takes room beside the numbers
-        for piece in pieces:
+        for number, piece in enumerate(pieces):
             try:
                 text = decoder.decode(piece, final=not piece)
             except UnicodeDecodeError as error:
-                raise self._wrong_encoding(error, codec, lines) from error
+                raise self._wrong_encoding(error, codec, self._lines(number, size)) from error
             at = text.find("\0")
             if at >= 0:
-                line = str(lines + text.count("\n", 0, at))
+                line = str(self._lines(number, size) + text.count("\n", 0, at))
                 remedy = "set dataset.encoding, such as utf-16-le, or save it as UTF-8 text"
                 raise self.error(line, "holds a NUL byte", remedy)
-            lines += piece.count(b"\n") if is_utf8 else text.count("\n")
             yield piece if is_utf8 else text.encode()
+
+    def _lines(self, pieces: int, size: int | None) -> int:
+        """The line in which the piece behind so many pieces begins; they are read again for it."""
+        return 1 + sum(piece.count(b"\n") for piece in islice(self.pieces(size), pieces))
 
     def _wrong_encoding(self, error: UnicodeDecodeError, codec: str, lines: int) -> DataError:
         """The error for a byte that is no text, with an encoding that reads it."""

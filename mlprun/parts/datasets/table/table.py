@@ -211,7 +211,7 @@ class Table(ReadOptions, Dataset):
         targets, classes, multilabel, has_many_categories = self._targets(sheet)
         inputs, categories, warnings = self._inputs(sheet, features)
         are_symbols = not any(categories) and all(map(_could_be_symbols, inputs.T))
-        held = inputs.astype(np.int64) if are_symbols else inputs
+        held = inputs.astype(np.int64, order="C") if are_symbols else inputs
         for array in (held, targets):
             array.setflags(write=False)
         return Data(
@@ -317,7 +317,7 @@ class Table(ReadOptions, Dataset):
 
     def _inputs(self, sheet: Sheet, features: Names) -> tuple[Floats, tuple[Names | None, ...], Names]:
         """The feature matrix, filled column by column so that no second one stands beside it."""
-        inputs = np.empty((sheet.rows, len(features)))
+        inputs = np.empty((len(features), sheet.rows)).T  # whose columns are contiguous
         categories: list[Names | None] = []
         warnings: list[str] = []
         for k, series in enumerate(sheet.take(features)):
