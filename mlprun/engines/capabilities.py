@@ -30,7 +30,7 @@ KnownOptions = Callable[[Any], Collection[str] | None]
 """the options of a part that an engine takes into account; None for a part that it lacks"""
 NETWORK = ("outputs", "output_activation", "hidden", "activation", "bias", "init")
 """options of every architecture; the initial parameters are the same for all engines"""
-MLP = (*NETWORK, "layers", "output", "dropout", "norm")
+MLP = (*NETWORK, "layers", "output", "dropout", "norm", "residual")
 LAYER = ("units", "activation", "bias", "init", "dropout", "norm")
 EMBEDDING = ("vocabulary", "dim", "activation", "init")
 PLATEAU = ("factor", "patience", "threshold", "threshold_mode", "cooldown", "min_lr", "eps")

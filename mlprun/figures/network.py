@@ -132,8 +132,8 @@ def _layers(data: RunData, widths: list[int]) -> list[str]:
     architecture = data.config.architecture
     assert isinstance(architecture, Mlp)
     hidden = [
-        f"{layer.units} {' + '.join(one.name for one in each(layer.activation or ()))}"
-        for layer in architecture.hidden_layers
+        f"{layer.units} {' + '.join(one.name for one in each(layer.activation or ()))}{' + input' * skips}"
+        for layer, skips in zip(architecture.hidden_layers, architecture.skips, strict=True)
     ]
     last = architecture.output_activation
     output = f"{widths[-1]} {'identity' if last is None else last.name}"

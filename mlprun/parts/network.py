@@ -183,6 +183,18 @@ class Elementwise(nn.Module):
         return self.function(values)
 
 
+class Sum(nn.Module):
+    """What a block of layers returns plus its input; `label` is what tables call it."""
+
+    def __init__(self, label: str) -> None:
+        super().__init__()
+        self.label = label
+
+    def forward(self, values: Tensor, inputs: Tensor | float = 0.0) -> Tensor:
+        """[B, H] and [B, H] to [B, H]."""
+        return inputs + values
+
+
 def layer_table(network: Network, inputs: int) -> list[LayerSummary]:
     """A row per layer in the order of computing, for `inputs` columns; the output activation comes last."""
     names = {module: name for name, module in network.named_modules()}

@@ -121,6 +121,8 @@ def unsupported_reason(config: Config, inputs: int) -> str | None:
     layers = architecture.hidden_layers
     if any(layer.norm != "none" for layer in layers):
         return "It has no batch or layer norm."
+    if architecture.residual:
+        return "It has no residual connections."
     if any(len(each(layer.activation or ())) > 1 for layer in layers):
         return "It has no layers with several activations."
     output = architecture.output_activation

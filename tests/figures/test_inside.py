@@ -178,3 +178,24 @@ def test_the_path_of_training_is_that_of_a_principal_component_analysis() -> Non
         rebuilt = np.concatenate([path.directions[k]["w"].ravel(), path.directions[k]["b"]])
         assert apart[0] @ rebuilt == pytest.approx(places[0])
         assert places[0] >= 0
+
+
+def test_the_drawing_says_which_layers_add_their_input(tmp_path: Any) -> None:
+    architecture = {"hidden": [3, 3], "activation": "tanh", "residual": True}
+    run = mlprun.train(
+        {"dataset": "xor", "architecture": architecture, "training": {"epochs": 1}}, out=str(tmp_path)
+    )
+    chart = computed("network", run.figure_data)
+    assert chart.panels[0].x.tick_labels == ("2 inputs", "3 tanh", "3 tanh + input", "1 logistic")
+    np.testing.assert_allclose(
+        hidden_outputs(run.figure_data, run.last.model, run.figure_data.rows("train").inputs)["layers.1"],
+        np.tanh(_before(run)),
+        rtol=1e-5,
+    )
+
+
+def _before(run: mlprun.Run) -> Any:
+    """What the second layer activates."""
+    model, rows = run.last.model, run.figure_data.rows("train").inputs
+    first = np.tanh(rows @ model["layers.0.weight"].T + model["layers.0.bias"])
+    return first @ model["layers.1.weight"].T + model["layers.1.bias"]

@@ -57,6 +57,7 @@ EXAMPLES = {
         ),
         4,
     ),
+    "residual": (mlp(hidden=(4, 4, 3, 3), norm="layer", dropout=0.1, residual=True), 4),
     "rnn": (rnn(), 4),
     "rnn of symbols": (rnn(hidden=6, embedding={"vocabulary": 5, "dim": 3}, activation="logistic"), 4),
     "rnn without bias": (rnn(bias=False, init="xavier"), 4),
@@ -335,6 +336,19 @@ def test_the_summary_names_every_layer_and_counts_its_parameters():
     assert kinds["dropout.0"] == ("dropout 0.25", (6,))
     assert kinds["layers.1"] == ("linear 6 -> 4, no bias", (4,))
     assert kinds["activations.1"] == ("gelu", (4,))
+
+
+def test_a_residual_layer_adds_its_input_to_its_output():
+    """The first layer adds nothing, even with as many inputs as units, nor does one of another width."""
+    network = built(mlp(hidden=(3, 3, 2), activation="tanh", residual=True), 3)
+    rows = rows_for(mlp(), 3)
+    first, second, third, last = network.layers
+    h = first(rows).tanh()
+    h = h + second(h).tanh()
+    torch.testing.assert_close(network.preactivation(rows), last(third(h).tanh()))
+    table = {row.name: row.kind for row in layer_table(network, 3)}
+    assert list(table)[3:6] == ["activations.1", "residual.1", "layers.2"]
+    assert table["residual.1"] == "plus the input of layers.1"
 
 
 @CASES

@@ -126,6 +126,8 @@ REFUSED = [
     (MOONS | {"architecture": {"norm": "batch"}, "training": {"average": {"name": "swa", "start": 1}}},
      "training.average: the running statistics of batch norm are not those of averaged weights; use norm: layer, or "
      "average: ema"),
+    (MOONS | {"architecture": {"hidden": [3, 4], "residual": True}},
+     "architecture: residual needs two hidden layers in a row with the same number of units; remove it"),
     (MOONS | {"training": {"epochs": 3, "average": {"name": "swa", "start": 4}}},
      "training.average.start: training ends at epoch 3, before 4; start earlier"),
 ]  # fmt: skip

@@ -86,6 +86,14 @@ def test_averages(average: dict[str, Any]) -> None:
     verified(training=training, **({"architecture": {"norm": "batch"}} if average["name"] == "ema" else {}))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"activation": "relu", "dropout": 0.3}, {"norm": "batch"}, {"activation": ["tanh", "gelu"]}],
+)
+def test_residual_connections(options: dict[str, Any]) -> None:
+    verified(architecture={"hidden": [5, 5, 5, 3, 3], "activation": "tanh", "residual": True, **options})
+
+
 @pytest.mark.parametrize("norm", ["batch", "layer"])
 def test_frozen_norms(norm: str) -> None:
     verified(architecture={"hidden": [4, 5], "norm": norm}, freeze=["norms.0.*", "layers.1.bias"])

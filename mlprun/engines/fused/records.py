@@ -90,7 +90,9 @@ LAYER = _dtype(
     # the 53 random bits from which a unit is kept, 0 without dropout, and the units of dropout layers before
     "dropout units_before "
     # the dimension of an embedding, 0 for a linear layer
-    "dim",
+    "dim "
+    # where the gradient of what is added to the layer's input is kept, 0 for a layer that adds nothing
+    "skip",
     "dropout_scale",
 )
 """a linear layer or an embedding, its norm, activations and dropout: offsets into flat arrays
@@ -321,6 +323,7 @@ class _Stage(NamedTuple):
     norm: str = ""
     norm_kind: int = NO_NORM
     dropout: float = 0.0
+    skips: bool = False
 
 
 def _stages(architecture: Mlp, *, has_logits: bool) -> list[_Stage]:
@@ -331,7 +334,8 @@ def _stages(architecture: Mlp, *, has_logits: bool) -> list[_Stage]:
     for k, layer in enumerate(architecture.hidden_layers):
         kind = {"batch": BATCH_NORM, "layer": LAYER_NORM}.get(layer.norm or "", NO_NORM)
         activations = each(layer.activation or Identity())
-        stages.append(_Stage(f"layers.{k}", activations, f"norms.{k}", kind, layer.dropout or 0.0))
+        dropout, skips = layer.dropout or 0.0, architecture.skips[k]
+        stages.append(_Stage(f"layers.{k}", activations, f"norms.{k}", kind, dropout, skips))
     name = f"layers.{len(architecture.hidden_layers)}"
     return [*stages, _Stage(name, (Identity() if has_logits else output,))]
 
@@ -388,8 +392,8 @@ def _layout(
                 1 / (1 - stage.dropout),
             )
             layer["units_before"], dropped = dropped, dropped + outputs
-        # the derivative cannot be computed from values that dropout has changed
-        stored = len(stage.activations) > 1 or codes[-1] >= STORED or stage.dropout > 0
+        # the derivative cannot be computed from values that dropout or a residual connection has changed
+        stored = len(stage.activations) > 1 or codes[-1] >= STORED or stage.dropout > 0 or stage.skips
         layer["derivative"] = STORED if stored else codes[-1]
         layer["linear"] = layer["z"] = layer["values"] = values
         values += outputs * block_rows
@@ -410,7 +414,9 @@ def _layout(
             values += 2 * outputs * block_rows
     widest = int(layers["outputs"].max()) * block_rows
     layers["delta"] = values + np.arange(len(layers)) % 2 * widest  # two buffers take turns
-    transposed = values + 2 * widest
+    skips = np.array([stage.skips for stage in stages])
+    layers["skip"][skips] = values + 2 * widest
+    transposed = values + (2 + int(skips.any())) * widest
     return Layout(
         dtype=dtype,
         lanes=lanes,

@@ -131,6 +131,13 @@ def add_to_rows(layer: Any, gradient: Any, values: Any, block: Any) -> None:
                 gradient[row + d] += values[layer.delta + (t * dim + d) * stride + i]
 
 
+@inlined
+def add_features(values: Any, block: Any, target: Any, source: Any, features: Any) -> None:
+    """Add features of a block at one offset to those at another."""
+    for i in range(features * block.stride):
+        values[target + i] += values[source + i]
+
+
 @device_function
 def forward(network: Any, parameters: Any, space: Any, block: Any, mode: Any) -> None:
     """Compute the values of all layers for a block."""
@@ -172,6 +179,8 @@ def forward(network: Any, parameters: Any, space: Any, block: Any, mode: Any) ->
                 )
         if layer.dropout > 0 and mode.mask >= 0:
             drop(layer, values, block, space.words, mode)
+        if layer.skip > 0:
+            add_features(values, block, layer.values, layers[index - 1].values, layer.outputs)
         source, start = values, layer.values
 
 
@@ -184,6 +193,9 @@ def backward(run: Any, network: Any, parameters: Any, space: Any, block: Any) ->
         layer = layers[index]
         units, inputs = layer.outputs, layer.inputs
         delta = Matrix(values, layer.delta, stride, 1)
+        if layer.skip > 0:  # the derivative changes it in place
+            for i in range(units * stride):
+                values[layer.skip + i] = values[layer.delta + i]
         bias = layer.bias if layer.norm == NO_NORM else layer.shift
         differentiate(
             layer.derivative,
@@ -216,6 +228,8 @@ def backward(run: Any, network: Any, parameters: Any, space: Any, block: Any) ->
             weight = Matrix(parameters, layer.weight, 1, inputs)
             operands = Matrix(values, layers[index - 1].delta, stride, 1), weight, delta
             multiply(operands, (inputs, units, block.vectors), Matrix(space.zero, 0, 0, 1))
+        if layer.skip > 0:
+            add_features(values, block, layers[index - 1].delta, layer.skip, units)
 
 
 @device_function

@@ -5,7 +5,16 @@ from typing import Any, NamedTuple
 
 from mlprun.engines.capabilities import MLP, NETWORK, Capabilities, entry, function_options
 from mlprun.engines.scratch.functions import ACTIVATIONS, LOSSES, absolute, weighted_sum
-from mlprun.engines.scratch.network import OPTIMIZERS, Embedding, Layer, Linear, RNNCell, Sequential, clipped
+from mlprun.engines.scratch.network import (
+    OPTIMIZERS,
+    Embedding,
+    Layer,
+    Linear,
+    Residual,
+    RNNCell,
+    Sequential,
+    clipped,
+)
 from mlprun.engines.scratch.network import Slots as ParameterSlots
 from mlprun.engines.scratch.tensor import Array, Tensor
 from mlprun.parts.activations import each
@@ -45,7 +54,8 @@ def network(architecture: Any, p: dict[str, Tensor]) -> Layer:
         return lambda rows: cell.unroll([read(column if table else column[:, None]) for column in rows.T])
     layers: list[Layer] = [read, lambda values: values.reshape(len(values.data), -1)]  # symbols side by side
     for number, layer in enumerate(architecture.hidden_layers):
-        layers += [linear(f"layers.{number}"), activation(layer.activation)]
+        block = Sequential(linear(f"layers.{number}"), activation(layer.activation))
+        layers.append(Residual(block) if architecture.skips[number] else block)
     return Sequential(*layers, linear(f"layers.{len(architecture.hidden_layers)}"))
 
 

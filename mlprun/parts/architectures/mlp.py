@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 AnyLayer = TypeVar("AnyLayer", Layer, OutputLayer)
 
 _DEFAULT_HIDDEN = (8,)
+_SUM = "plus the input of layers.{}"
 MOST_LAYERS = 1000
 """hidden layers: a checkpoint with more of them would hold too many tensors"""
 
@@ -40,9 +42,13 @@ class Mlp(Architecture):
 
     Rows are [B, D] numbers, or with `embedding` [B, T] symbols that become T * dim numbers. `hidden: []` is
     linear or logistic regression. The output layer follows the hidden ones by itself; parameters are
-    layers.0.weight, layers.0.bias, ..., the output layer's being the last.
-    Source: Rumelhart, Hinton and Williams (1986), doi.org/10.1038/323533a0
+    layers.0.weight, layers.0.bias, ..., the output layer's being the last. With `residual` a hidden layer
+    with as many units as the hidden layer before it computes x + dropout(activation(norm(W x + b))) of x.
+    Source: Rumelhart, Hinton and Williams (1986), doi.org/10.1038/323533a0; residual: He et al. (2016),
+    doi.org/10.1109/CVPR.2016.90
     """
+
+    stored_if_set = frozenset({"residual"})
 
     name: Literal["mlp"] = "mlp"
     hidden: tuple[PositiveInt, ...] | None = Field(
@@ -63,6 +69,9 @@ class Mlp(Architecture):
     )
     dropout: Probability = Field(0.0, description="dropout probability of hidden layers")
     norm: Norm = Field("none", description="normalisation of hidden layers before the activation")
+    residual: bool = Field(
+        default=False, description="add its input to a hidden layer of the same width as the one before"
+    )
     output: OutputLayer = Field(default_factory=OutputLayer, description="bias and init of the output layer")
     embedding: Embedding | None = Field(None, description="embedding of integer inputs")
 
@@ -78,7 +87,16 @@ class Mlp(Architecture):
         if self.hidden is not None and self.layers is not None:
             message = "hidden and layers both name the hidden layers; keep one of them"
             raise PydanticCustomError("mlp_layers", message)
+        if self.residual and not any(self.skips):
+            message = "residual needs two hidden layers in a row with the same number of units; remove it"
+            raise PydanticCustomError("mlp_residual", message)
         return self
+
+    @property
+    def skips(self) -> list[bool]:
+        """Whether each hidden layer adds its input to its output."""
+        units = [layer.units for layer in self.hidden_layers]
+        return [self.residual and before == after for before, after in zip([0, *units], units, strict=False)]
 
     @property
     def smallest_batch(self) -> int:
@@ -150,6 +168,8 @@ class Mlp(Architecture):
             rows += activation_summary(f"activations.{number}", layer.activation, shape)
             if layer.dropout:
                 rows.append(LayerSummary(f"dropout.{number}", f"dropout {layer.dropout:g}", shape, 0))
+            if self.skips[number]:
+                rows.append(LayerSummary(f"residual.{number}", _SUM.format(number), shape, 0))
         rows.append(self._layer(f"layers.{len(self.hidden_layers)}", (self.outputs,), inputs))
         return [*rows, *activation_summary("output_activation", self.output_activation, (self.outputs,))]
 
@@ -159,7 +179,7 @@ class Mlp(Architecture):
     def modules(self, inputs: int) -> dict[str, nn.Module]:
         from torch import nn
 
-        from mlprun.parts.network import Dropout  # brings torch
+        from mlprun.parts.network import Dropout, Sum  # brings torch
 
         assert self.outputs is not None
         hidden = dict(enumerate(self.hidden_layers))
@@ -172,7 +192,9 @@ class Mlp(Architecture):
             for before, after, bias in zip(widths, widths[1:], biases, strict=False)
         ]
         norms = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
-        return {
+        sums = {str(k): Sum(_SUM.format(k)) for k, skips in enumerate(self.skips) if skips}
+        residual: dict[str, nn.Module] = {"residual": nn.ModuleDict(sums)} if sums else {}
+        return residual | {
             "layers": nn.ModuleList(layers),
             "norms": nn.ModuleDict(
                 {str(k): norms[one.norm](one.units) for k, one in hidden.items() if one.norm in norms}
@@ -189,17 +211,36 @@ class Mlp(Architecture):
         steps: list[Callable[[Tensor], Tensor]] = []
         if self.embedding is not None:
             steps += [network.embedding, nn.Flatten(), network.embedding_activation]
-        for k, activation in enumerate(network.activations):
-            steps.append(network.layers[k])
-            steps += [network.norms[str(k)]] if str(k) in network.norms else []
-            steps.append(activation)
-            steps += [network.dropout[str(k)]] if str(k) in network.dropout else []
+        for k, skips in enumerate(self.skips):
+            block = self._block(network, k)
+            steps += [partial(_sum, block[:-1], block[-1])] if skips else block
         return [*steps, network.layers[-1]]
+
+    def stages(self, network: Any) -> list[nn.Module]:
+        blocks = [module for k in range(len(self.hidden_layers)) for module in self._block(network, k)]
+        front = [] if self.embedding is None else [network.embedding, network.embedding_activation]
+        return [*front, *blocks, network.layers[-1]] if self.residual else []
+
+    def _block(self, network: Any, k: int) -> list[nn.Module]:
+        """The modules of a hidden layer in their order."""
+        norm = [network.norms[str(k)]] if str(k) in network.norms else []
+        dropout = [network.dropout[str(k)]] if str(k) in network.dropout else []
+        last = [network.residual[str(k)]] if self.skips[k] else []
+        return [network.layers[k], *norm, network.activations[k], *dropout, *last]
 
     @property
     def inits(self) -> dict[str, LayerInit]:
         inits = [*(layer.init for layer in self.hidden_layers), self.output_layer.init]
         return {f"layers.{number}": init for number, init in enumerate(inits) if init is not None}
+
+
+def _sum(block: list[nn.Module], sum_with: nn.Module, rows: Tensor) -> Tensor:
+    """What the modules of a block return, plus the rows."""
+    values = rows
+    for module in block:
+        values = module(values)
+    total: Tensor = sum_with(values, rows)
+    return total
 
 
 @cached_by_identity
