@@ -125,11 +125,12 @@ class _Case:
         """A metric of a split; nan where there is none."""
         return _finite(self.splits.get(split, {}).get(metric or self.metric))
 
-    def baseline(self, *, is_constant: bool) -> tuple[str, float]:
+    def baseline(self, kind: Literal["constant", "regression", "boosting"]) -> tuple[str, float]:
         """The baseline of that kind with its metric; nan where there is none."""
         for name, splits in self.status.figures.get("baselines", {}).items():
             value = _finite(splits.get(self.split, {}).get(self.metric))
-            if name.endswith("regression") != is_constant and not math.isnan(value):
+            own = next((one for one in ("regression", "boosting") if name.endswith(one)), "constant")
+            if own == kind and not math.isnan(value):
                 return name, value
         return "", math.nan
 
@@ -195,7 +196,7 @@ def _verdict(case: _Case) -> str:
             text = f"{subject} predicts {count} worse than their mean would"
     else:
         text = f"{subject} reaches a loss ({case.config.loss.name}) of {_number(value)} on {count}"
-    baselines = [case.baseline(is_constant=one) for one in (False, True)]
+    baselines = [case.baseline(one) for one in ("boosting", "regression", "constant")]
     compared = [f"{name} {_shown(case, known)}" for name, known in baselines if name]
     text += f"; {', '.join(compared)}." if compared else "."
     if not case.has_own_rows and case.experiment is not None:
@@ -209,7 +210,7 @@ def _verdict(case: _Case) -> str:
 def _against_baselines(case: _Case) -> Iterator[Finding]:
     value = case.of(case.split)
     sign = 1 if case.metric in ("accuracy", "r2") else -1
-    (constant, low), (linear, high) = (case.baseline(is_constant=one) for one in (True, False))
+    (constant, low), (linear, high) = case.baseline("constant"), case.baseline("regression")
     if constant and sign * value <= sign * low:
         claim = f"The network is no better than the {constant} baseline, which ignores the inputs."
         remedy = "train longer, or try another optimizer.lr, a wider network or other features"

@@ -148,16 +148,19 @@ def train(
     out: str = "runs",
     allow_code: bool = False,
     callbacks: Sequence[Any] = (),
+    baselines: Sequence[str] = (),
 ) -> Run:
     """Train a config (a file, or a mapping of the same form) with `KEY=VALUE` overrides in a new run folder.
 
-    `callbacks` are objects with methods of `mlprun.Callback`.
+    `callbacks` are objects with methods of `mlprun.Callback`. `baselines=["boosting"]` adds scikit-learn's
+    gradient boosting to the baselines.
 
     Raises ConfigError, DataError, DeviceError, FileError; DivergedError and InterruptedRunError after saving.
     """
     resolved = load_config(config, *overrides, allow_code=allow_code)
     experiment = Experiment.of(resolved)
-    return _run_of(training.start(experiment, out=out, callbacks=callbacks), allow_code=allow_code)
+    ended = training.start(experiment, out=out, callbacks=callbacks, baselines=baselines)
+    return _run_of(ended, allow_code=allow_code)
 
 
 def resume(

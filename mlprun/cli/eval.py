@@ -7,9 +7,10 @@ from typer import Argument, Option
 
 from mlprun import api, evaluation
 from mlprun.cli import metrics
-from mlprun.cli.options import AllowCode, Checkpoint, Device, Force, save
+from mlprun.cli.options import AllowCode, Baselines, Checkpoint, Device, Force, save
 from mlprun.cli.terminal import Output
 from mlprun.errors import CheckFailedError, UsageError
+from mlprun.evaluation.baselines import boosting
 from mlprun.parts import SPLITS
 from mlprun.schema import metric_direction
 
@@ -31,6 +32,7 @@ def eval_command(
     fail_over: Annotated[
         list[str] | None, Option(metavar="METRIC=NUMBER", help="Exit with 10 if the metric is higher.")
     ] = None,
+    baselines: Baselines = None,
     device: Device = "cpu",
     allow_code: AllowCode = False,
     output: Output,
@@ -41,17 +43,19 @@ def eval_command(
     mlprun eval runs/moons-001/last.safetensors --split test
     mlprun eval runs/wine-001 --data new.csv --fail-under data_accuracy=0.9
     mlprun eval runs/moons-001 --fail-over test_loss=0.3
+    mlprun eval runs/table-001 --baselines boosting
 
     Needs only the checkpoint for generated and bundled data; a table is read
-    again from the path in the config, or from --data.
+    again from the path in the config, or from --data. --baselines boosting fits
+    scikit-learn's gradient boosting to the same train rows.
 
     --json prints {"checkpoint", "epoch", "positive", "splits": {SPLIT: {"loss",
       METRIC, ...}}}; with --data the only split is "data"; "positive" is the
       positive class of precision, recall, f1 and average_precision. Several
       targets add "targets": {SPLIT: {TARGET: {METRIC, ...}}}, and labels
-      "averages": {SPLIT: {"macro": {METRIC, ...}, "micro": {...}}}.
-      "threshold", "temperature" and "ece" (before and after) are there if
-      chosen on dev.
+      "averages": {SPLIT: {"macro": {METRIC, ...}, "micro": {...}}}; --baselines
+      adds "baselines": {NAME: {SPLIT: {METRIC, ...}}}. "threshold", "temperature"
+      and "ece" (before and after) are there if chosen on dev.
 
     Exit codes: 0 success, 2 usage, 3 data, 4 checkpoint, 6 device, 7 files,
     10 a metric is below --fail-under or above --fail-over.
@@ -60,6 +64,7 @@ def eval_command(
     if data is not None and split is not None:
         raise UsageError("--split", "cannot be combined with --data, which has no splits", "omit --split")
     loaded = api.load_checkpoint(checkpoint, device=device, allow_code=allow_code)
+    table = None
     if data is None:
         splits, warnings = loaded.evaluate(selected), loaded.experiment.warnings
         rows = evaluation.split_rows(loaded.experiment, selected, epoch=loaded.epoch)
@@ -91,9 +96,11 @@ def eval_command(
     for field in ("targets", "averages"):
         if found := {split: values for split, one in by_split.items() if (values := getattr(one, field))}:
             document[field] = found
-    output.document(document)
+    others = {} if baselines is None else boosting(loaded.experiment, rows, table)
+    output.document(document if baselines is None else {**document, "baselines": others})
     title = "; ".join([loaded.where, *metrics.described(decision)])
-    output.result(metrics.result_table({f"epoch {loaded.epoch}": splits}, title, positive))
+    results = {f"epoch {loaded.epoch}": splits, **others}
+    output.result(metrics.result_table(results, title, positive))
     for name, values in splits.items():
         output.result(*metrics.confusion_tables(values, classes, name))
     for name, one in by_split.items():

@@ -82,7 +82,9 @@ def final_table(metrics: Mapping[str, Any]) -> Table:
     one, last = selected(metrics), metrics["last"]["epoch"]
     title = f"best epoch: {one['best']['epoch']} of {last}" if one["best"] else f"last epoch: {last}"
     title = "; ".join([title, *described(metrics[one["of"]].get("decision"))])
-    constant_last = sorted(metrics["baselines"].items(), key=lambda item: "regression" not in item[0])
+    words = ("regression", "boosting", "")
+    found = metrics["baselines"].items()
+    constant_last = sorted(found, key=lambda item: [word in item[0] for word in words].index(True))
     return result_table({one["of"]: one["splits"]} | dict(constant_last), title, metrics.get("positive"))
 
 

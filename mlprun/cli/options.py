@@ -25,6 +25,9 @@ Checkpoint = Annotated[
 ]
 Out = Annotated[str, Option(help="Folder for the new run or sweep folder.")]
 DryRun = Annotated[bool, Option("--dry-run", help="Check everything and show the plan without training.")]
+Baselines = Annotated[
+    Literal["boosting"] | None, Option(help="Add scikit-learn's gradient boosting to the baselines.")
+]
 Device = Annotated[str, Option(help="cpu, cuda, cuda:1 or auto.")]
 AllowCode = Annotated[
     bool, Option("--allow-code", help="Execute user code: files that `extend` in the config names.")

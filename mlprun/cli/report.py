@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from mlprun import report
-from mlprun.cli.options import AllowCode, Open, open_result
+from mlprun.cli.options import AllowCode, Baselines, Open, open_result
 from mlprun.cli.terminal import Output  # noqa: TC001
 from mlprun.errors import UsageError
 from mlprun.report.page import write
@@ -23,6 +23,7 @@ def report_command(
         str | None,
         Option("--out", "-o", metavar="FILE", help="Ends in .html (default: report.html in the folder)."),
     ] = None,
+    baselines: Baselines = None,
     open_: Open = False,
     allow_code: AllowCode = False,
     output: Output,
@@ -38,13 +39,17 @@ def report_command(
     The report of a run states how good the network is, what is wrong with it and
     what to try, and shows its curves, data, predictions, config and environment;
     that of a sweep compares its settings. Both can be read without scripts and
-    printed. Several runs need --out.
+    printed. Several runs need --out. --baselines boosting fits scikit-learn's
+    gradient boosting to the train rows of a run.
 
     --json prints {"report": FILE, "of": [RUN or SWEEP, ...], "bytes"}.
 
     Exit codes: 0 success, 2 usage, 4 run folder, 7 files.
     """
     paths = list(dict.fromkeys(names))
+    more = [] if baselines is None else [baselines]
+    if more and (len(paths) > 1 or is_sweep(paths[0])):
+        raise UsageError("--baselines", "is for the report of a single run", "leave it out")
     if out is None and len(paths) > 1:
         raise UsageError("report", "several runs have no folder of their own", "name a file with --out")
     if any(map(is_sweep, paths)):
@@ -55,7 +60,7 @@ def report_command(
         found = [runs.open_run(path) for path in paths]
         folder = found[0].path
         if len(found) == 1:
-            page = report.run_report(found[0], allow_code=allow_code)
+            page = report.run_report(found[0], allow_code=allow_code, baselines=more)
         else:
             page = report.comparison_report(found, allow_code=allow_code)
     target = os.path.join(folder, report.FILE) if out is None else out

@@ -8,7 +8,7 @@ from typer import Option
 
 from mlprun import api, engines, evaluation
 from mlprun.cli import metrics
-from mlprun.cli.options import AllowCode, ConfigPath, DryRun, Out, Overrides, RunPath
+from mlprun.cli.options import AllowCode, Baselines, ConfigPath, DryRun, Out, Overrides, RunPath
 from mlprun.cli.progress import RunProgress
 from mlprun.cli.terminal import Output, Table
 from mlprun.engines import device as devices
@@ -39,6 +39,7 @@ def train_command(
     engine: Annotated[str | None, Option(help="Short for engine=ENGINE.")] = None,
     seeds: Annotated[int | None, Option(min=1, help="Train N seeds and report means.")] = None,
     folds: Annotated[int | None, Option(min=2, help="Cross-validate with N folds and report means.")] = None,
+    baselines: Baselines = None,
     live: Live = False,
     dry_run: DryRun = False,
     allow_code: AllowCode = False,
@@ -53,10 +54,12 @@ def train_command(
 
     mlprun train configs/moons.yaml --seeds 20
     mlprun train configs/wine.yaml --folds 5
+    mlprun train configs/table.yaml --baselines boosting
 
     Prints the metrics of the best and the last epoch on train, dev and test,
-    next to those of simple baselines. Ctrl-C saves the last completed epoch;
-    `mlprun resume RUN` continues from there.
+    next to those of simple baselines; --baselines boosting adds scikit-learn's
+    gradient boosting, which reads the columns of a table as they are. Ctrl-C saves
+    the last completed epoch; `mlprun resume RUN` continues from there.
 
     --seeds N runs a sweep over N seeds, starting with training.seed, and prints
     the mean of each metric with its 95% interval. --folds N trains N networks,
@@ -89,6 +92,8 @@ def train_command(
     values = [f"{key}={json.dumps(text)}" for key, text in given.items() if text is not None]
     values = [*(overrides or ()), *values, *([] if seed is None else [f"training.seed={seed}"])]
     if seeds is not None or folds is not None:
+        if baselines is not None:
+            raise UsageError("--baselines", "is for a single run", "leave it out beside --seeds and --folds")
         from mlprun.cli.sweep.run import train_repeated
 
         repeated = partial(train_repeated, config, values, output, seeds=seeds, folds=folds)
@@ -98,7 +103,9 @@ def train_command(
         output.result(*tables)
         return output.document(document)
     output.note(f"reading {config} ...")
-    return follow(partial(api.train, config, *values, out=out, allow_code=allow_code), output, live=live)
+    more = [] if baselines is None else [baselines]
+    training = partial(api.train, config, *values, out=out, allow_code=allow_code, baselines=more)
+    return follow(training, output, live=live)
 
 
 def resume_command(

@@ -1,27 +1,28 @@
-"""Baselines that metrics are compared with: a constant and a linear model, in NumPy.
+"""Baselines that metrics are compared with: a constant and a linear model, in NumPy, and gradient boosting.
 
-Both are networks without a hidden layer, so that the same losses and metrics measure them. scikit-learn would
-take longer to import than most runs take to train.
+The first two are networks without a hidden layer, so that the same losses and metrics measure them.
+scikit-learn would take longer to import than most runs take to train: only gradient boosting needs it.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlprun.engines.evaluation import evaluate_logits, outputs_of
+from mlprun.errors import DataError
 from mlprun.evaluation.decision import best_threshold
 from mlprun.parts.activations import Identity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from mlprun.engines.evaluation import SplitMetrics
     from mlprun.experiment import Experiment, SplitArrays
-    from mlprun.parts.data import Array, Floats
+    from mlprun.parts.data import Array, Data, Floats, Ints, Names
 
 
 ROWS = 10_000
@@ -34,6 +35,13 @@ WORK = 3e8
 """multiplications that a fit may take, so that it never costs more than a moment"""
 STEPS = 500
 """updates of the logistic fit, at most"""
+OPTIONAL = ("boosting",)
+"""what may be asked for beside the constant and the linear model"""
+BOOSTING = "gradient boosting"
+BINS = 255
+"""values of a column that boosting tells apart; more categories are read as numbers"""
+TINY = 1e-7
+"""the least probability of a class, whose logarithm is a logit"""
 
 
 @dataclass(frozen=True)
@@ -67,22 +75,27 @@ def baselines(experiment: Experiment, rows: Mapping[str, SplitArrays]) -> dict[s
     """
     with np.errstate(over="ignore", invalid="ignore"):
         return {
-            name: {
-                split: evaluate_logits(_decided(model, rows), model.logits(arrays.inputs), arrays)
-                for split, arrays in rows.items()
-            }
+            name: _evaluated(
+                experiment, {split: model.logits(arrays.inputs) for split, arrays in rows.items()}, rows
+            )
             for name, model in _models(experiment)
         }
 
 
-def _decided(model: Linear, rows: Mapping[str, SplitArrays]) -> Experiment:
-    """Return the experiment with the threshold that is best on dev for the model, if it is to be chosen."""
-    experiment, dev = model.experiment, rows.get("dev")
-    if dev is None or not experiment.config.decides_on_dev:
+def _evaluated(
+    experiment: Experiment, logits: Mapping[str, Array], rows: Mapping[str, SplitArrays]
+) -> SplitMetrics:
+    """Return the metrics of logits by split, with the threshold that is best on dev if the config says so."""
+    if "dev" in logits:
+        experiment = _decided(experiment, logits["dev"], rows["dev"])
+    return {name: evaluate_logits(experiment, values, rows[name]) for name, values in logits.items()}
+
+
+def _decided(experiment: Experiment, logits: Array, dev: SplitArrays) -> Experiment:
+    """Return the experiment with the threshold that is best on dev for the logits, if it is to be chosen."""
+    if not experiment.config.decides_on_dev:
         return experiment
-    predicted = experiment.predictions(
-        outputs_of(experiment, model.logits(dev.inputs)), dev.truth, dev.weights
-    )
+    predicted = experiment.predictions(outputs_of(experiment, logits), dev.truth, dev.weights)
     return replace(experiment, threshold=best_threshold(experiment.config, predicted))
 
 
@@ -173,3 +186,104 @@ def _logistic(features: Floats, targets: Floats, *, independent: bool) -> tuple[
 def _softmax(values: Floats) -> Floats:
     shifted = np.exp(values - values.max(axis=1, keepdims=True))
     return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+
+
+def boosting(
+    experiment: Experiment, rows: Mapping[str, SplitArrays], data: Data | None = None
+) -> dict[str, SplitMetrics]:
+    """Figures of scikit-learn's histogram gradient boosting with its defaults, by baseline and split.
+
+    It is fitted to all train rows with the weights of rows and classes, and reads columns as they are in the
+    table: categories by nature, missing cells, and numbers without a scale. `data` has the raw rows of the
+    split `data`. Rows that are drawn anew are left out. There is none for outputs that are neither numbers
+    nor probabilities of classes.
+
+    Raises DataError where the data is gone, and for rows that scikit-learn refuses.
+    """
+    fixed = {name: arrays for name, arrays in rows.items() if name == "data" or name in experiment.fixed}
+    dataset = experiment.config.dataset
+    whole = dataset.with_positive(dataset.load())
+    indices = dataset.divide(whole)
+    known = whole.categories or (None,) * len(whole.input_names)
+    try:
+        logits = _boosted(experiment, _raw(whole, indices.train, known), known)
+    except ValueError as error:
+        what = f"{BOOSTING} cannot be fitted: {' '.join(str(error).split())[:200]}"
+        raise DataError("--baselines", what, "leave it out") from error
+    if logits is None:
+        return {}
+    more = {"dev": experiment.fixed["dev"]} if experiment.has("dev") and "dev" in experiment.fixed else {}
+    found = {}
+    for name in {**more, **fixed}:
+        source = data if name == "data" and data is not None else whole
+        every = np.arange(len(source.inputs)) if name == "data" else getattr(indices, name)
+        found[name] = logits(_raw(source, every, known)).astype(experiment.dtype)
+    metrics = _evaluated(experiment, found, {**more, **fixed})
+    return {BOOSTING: {name: metrics[name] for name in fixed}}
+
+
+def _raw(data: Data, rows: Ints, known: Sequence[Names | None]) -> Floats:
+    """[N, D] columns as they are; categories by their position among the `known` ones, NaN for others."""
+    values = np.array(data.inputs[rows], np.float64)
+    for k, names in enumerate(known):
+        own = data.categories[k] if data.categories is not None else None
+        if names is not None and own is not None and own != names:
+            at = {name: float(position) for position, name in enumerate(names)}
+            places = np.array([*(at.get(name, np.nan) for name in own), np.nan])
+            values[:, k] = places[np.where(np.isnan(values[:, k]), -1, values[:, k]).astype(np.int64)]
+    return values
+
+
+def _boosted(
+    experiment: Experiment, features: Floats, known: Sequence[Names | None]
+) -> Callable[[Floats], Floats] | None:
+    """Fit to the train rows; returns logits [N, K] of columns [N, D]."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    loss, train = experiment.computed.loss, experiment.fixed["train"]
+    link = (experiment.config.architecture.output_activation or Identity()).link
+    weights, targets = train.weights_of(loss), train.targets
+    options: dict[str, Any] = {
+        "categorical_features": [names is not None and len(names) <= BINS for names in known],
+        "random_state": experiment.config.training.seed,
+    }
+
+    def classifier(labels: Array) -> Callable[[Floats], Floats]:
+        """The shares of the labels that there are, [N, K]."""
+        present, counts = np.unique(labels, return_counts=True)
+        stopping = "auto" if counts.min() > 1 else False  # whose own validation rows are stratified
+        model = HistGradientBoostingClassifier(early_stopping=stopping, **options)
+        model = model.fit(features, labels, sample_weight=weights) if len(present) > 1 else None
+        return lambda rows: np.ones((len(rows), 1)) if model is None else model.predict_proba(rows)
+
+    if link == "multinomial":
+        labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
+        of_classes, present = classifier(labels), np.unique(labels)
+
+        def logits(rows: Floats) -> Floats:
+            shares = np.zeros((len(rows), len(experiment.classes or ())))
+            shares[:, present] = of_classes(rows)
+            return np.log(np.clip(shares, TINY, 1))
+
+        return logits
+    if link == "logit" and np.isin(targets, (0, 1)).all():
+        columns = [(classifier(column), column.max()) for column in targets.T]
+
+        def log_odds(rows: Floats) -> Floats:
+            shares = [np.clip(one(rows)[:, -1] * top, TINY, 1 - TINY) for one, top in columns]
+            return np.stack([np.log(share / (1 - share)) for share in shares], axis=1)
+
+        return log_odds
+    if link != "identity" or targets.ndim == 1:
+        return None
+    kinds = [{"loss": "quantile", "quantile": level} for level in loss.levels]
+    kinds = (
+        kinds or [{"loss": "absolute_error" if loss.name == "mae" else "squared_error"}] * targets.shape[1]
+    )
+    models = [
+        HistGradientBoostingRegressor(**kind, **options).fit(
+            features, targets[:, min(k, targets.shape[1] - 1)], sample_weight=weights
+        )
+        for k, kind in enumerate(kinds)
+    ]
+    return lambda rows: np.stack([model.predict(rows) for model in models], axis=1)

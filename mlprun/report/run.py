@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from mlprun import figures, schema
 from mlprun.analysis.diagnosis import Diagnosis, diagnose
 from mlprun.config import document
 from mlprun.errors import DataError, MlprunError, command_line, shell_path
+from mlprun.evaluation import split_rows
+from mlprun.evaluation.baselines import boosting
 from mlprun.figures import style
 from mlprun.figures.curves import label_of, run_labels
 from mlprun.parts import SPLITS
@@ -58,20 +61,29 @@ class RunSource(NamedTuple):
     """rows by split; none where they are gone"""
 
 
-def load_source(folder: RunFolder, *, allow_code: bool = False) -> RunSource:
-    """Read a run and diagnose it. Raises CheckpointError before its first checkpoint."""
+def load_source(folder: RunFolder, *, allow_code: bool = False, baselines: Sequence[str] = ()) -> RunSource:
+    """Read a run and diagnose it, with more `baselines` beside those of its status.
+
+    Raises CheckpointError before its first checkpoint.
+    """
     data, status = figures.RunData.of(folder, allow_code=allow_code), folder.status()
     model = data.trained_at(data.best_or_last)
     experiment, counts = None, dict[str, int]()
     with contextlib.suppress(DataError):
         experiment = data.experiment
         counts = {split: len(data.rows(split)) for split in data.splits}
+    if "boosting" in baselines and status.figures:
+        found = {
+            **status.figures.get("baselines", {}),
+            **boosting(model.experiment, split_rows(model.experiment, SPLITS, epoch=model.epoch)),
+        }
+        status = replace(status, figures={**status.figures, "baselines": found})
     return RunSource(folder, data, status, diagnose(status, data.history, model, experiment), counts)
 
 
-def run_report(folder: RunFolder, *, allow_code: bool = False) -> bytes:
+def run_report(folder: RunFolder, *, allow_code: bool = False, baselines: Sequence[str] = ()) -> bytes:
     """The page of a run as HTML. Raises CheckpointError before its first checkpoint."""
-    source = load_source(folder, allow_code=allow_code)
+    source = load_source(folder, allow_code=allow_code, baselines=baselines)
     data = source.data
     found = [
         _diagnosis(source),

@@ -10,6 +10,7 @@ from mlprun import engines, evaluation
 from mlprun.config import document as reading
 from mlprun.engines import device as devices
 from mlprun.errors import CheckpointError, UsageError, command_line
+from mlprun.evaluation.baselines import OPTIONAL
 from mlprun.experiment import Experiment, history_columns, history_metrics
 from mlprun.experiment.preprocessing import Preprocessing
 from mlprun.interrupts import StopFlag
@@ -108,7 +109,9 @@ def _context(
     engine, _ = engines.choose(experiment, record["engine"])
     constants = constants_of(experiment, stored, engine)
     before = replace(before, differences=tuple(dict.fromkeys((*before.differences, *changes))))
-    return TrainContext(experiment, folder, engine, resolved, constants, before, callbacks)
+    named = record.get("baselines")
+    more = [one for one in OPTIONAL if isinstance(named, list) and one in named]
+    return TrainContext(experiment, folder, engine, resolved, constants, before, callbacks, baselines=more)
 
 
 def _check_config(folder: RunFolder, last: LastCheckpoint | None) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlprun import engines, evaluation
 from mlprun.engines import device as devices
-from mlprun.evaluation.baselines import baselines
+from mlprun.errors import MlprunError, UsageError
+from mlprun.evaluation.baselines import OPTIONAL, baselines, boosting
 from mlprun.experiment import SPLITS
 from mlprun.interrupts import StopFlag
 from mlprun.storage import runs
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 
     from mlprun.engines import Best, Engine, State
     from mlprun.engines.contract import Arrays, StopReason
+    from mlprun.engines.evaluation import SplitMetrics
     from mlprun.evaluation import Decision
-    from mlprun.experiment import Experiment
+    from mlprun.experiment import Experiment, SplitArrays
     from mlprun.storage.runs import RunFolder
     from mlprun.training.recorder import TrainState
 
@@ -64,6 +66,8 @@ class TrainContext:
     callbacks: Sequence[Any] = ()
     pause: int | None = None
     """an epoch to stop at"""
+    baselines: Sequence[str] = ()
+    """those of `OPTIONAL` that are computed beside the usual ones"""
 
     def evaluate(self, model: Arrays, epoch: int) -> dict[str, Any]:
         """Return `splits`, the metrics of the model after `epoch` epochs, and `decision`, if there is one."""
@@ -82,13 +86,23 @@ class TrainContext:
 
 
 def start(
-    experiment: Experiment, *, out: str, callbacks: Sequence[Any] = (), pause: int | None = None
+    experiment: Experiment,
+    *,
+    out: str,
+    callbacks: Sequence[Any] = (),
+    pause: int | None = None,
+    baselines: Sequence[str] = (),
 ) -> TrainResult:
     """Train a new run in a new folder below `out`; up to an epoch `pause`, it ends there as interrupted.
+
+    `baselines` are those of `OPTIONAL` that are computed beside the usual ones.
 
     Raises UsageError, DeviceError or FileError before a folder exists when it cannot be done as asked.
     """
     check_callbacks(callbacks)
+    for name in baselines:
+        if name not in OPTIONAL:
+            raise UsageError("baselines", f"unknown baseline {name!r}", f"use {', '.join(OPTIONAL)}")
     experiment = evaluation.check_initial_weights(experiment)
     config = experiment.config
     engine, why = engines.choose(experiment, config.engine)
@@ -103,12 +117,16 @@ def start(
     record = describe(
         experiment, engine=engine.name, why=why, device=device, code=code, stored=stored, text=text
     )
+    if baselines:
+        record["baselines"] = list(baselines)
     constants = constants_of(experiment, stored, engine)
     with StopFlag() as stop:
         folder, lock = runs.create(out, config.name, config=text, record=record, code=code)
         with lock:
             new = Status("running")
-            context = TrainContext(experiment, folder, engine, device, constants, new, callbacks, pause)
+            context = TrainContext(
+                experiment, folder, engine, device, constants, new, callbacks, pause, baselines
+            )
             return train(context, None, stop)
 
 
@@ -205,8 +223,17 @@ def final_metrics(context: TrainContext, state: State, best: Best | None) -> dic
         "positive": classes[1] if len(classes) == 2 else None,
         "best": first,
         "last": {"epoch": state.epoch, **last},
-        "baselines": baselines(experiment, rows),
+        "baselines": {**baselines(experiment, rows), **_optional_baselines(context, rows)},
     }
+
+
+def _optional_baselines(context: TrainContext, rows: Mapping[str, SplitArrays]) -> dict[str, SplitMetrics]:
+    """Return the baselines that were asked for; a message says why one is missing, and the run ends well."""
+    try:
+        return boosting(context.experiment, rows) if "boosting" in context.baselines else {}
+    except MlprunError as error:
+        emit(context.callbacks, "on_message", f"warning: {error}")
+        return {}
 
 
 class StatusWriter(Callback):
