@@ -53,6 +53,9 @@ def read_rows(
     sheet = read(source, header=header, text=text, numbers=numbers)
     sheet.for_model = True
     _check_columns(sheet, header.names)
+    if targets:
+        sheet, left_out = columns.with_targets(sheet, target_names)
+        header.warnings = (*header.warnings, *(f"{source.name}: {one}" for one in left_out))
     weights = None
     if targets and weight is not None and weight in sheet.columns:
         weights = columns.weights(next(sheet.take([weight])), sheet)
@@ -182,9 +185,6 @@ def _symbols(sheet: Sheet, inputs: Floats, preprocessing: Preprocessing, vocabul
 
 def _targets(sheet: Sheet, preprocessing: Preprocessing) -> Ints | Floats:
     series = list(sheet.take(preprocessing.target_names))
-    for column in series:
-        cells = _labels(column, sheet)
-        sheet.refuse(cells.is_null(), cells, "remove rows without a target")
     if preprocessing.classes is not None:
         return _class_ids(sheet, _labels(series[0], sheet), preprocessing.classes)
     settled = [columns.resolve_column_type(column, sheet) for column in series]

@@ -143,7 +143,7 @@ class ReadOptions(Options):
     """How a table file is read: what its text means. New rows for a trained model are read likewise."""
 
     stored_if_set: ClassVar[frozenset[str]] = frozenset(
-        {"encoding", "separator", "decimal", "thousands", "columns"}
+        {"encoding", "separator", "decimal", "thousands", "columns", "missing_target"}
     )
 
     encoding: Annotated[str, AfterValidator(_known_codec)] | None = Field(
@@ -156,6 +156,9 @@ class ReadOptions(Options):
     decimal: Literal[".", ","] = Field(".", description="decimal separator of numbers")
     thousands: Annotated[str | None, AfterValidator(_thousands_mark)] = Field(
         None, description='separator of thousands: ",", ".", " " (any space) or "\'"'
+    )
+    missing_target: Literal["refuse", "drop"] = Field(
+        "refuse", description="rows without a target: an error that names them, or leave them out"
     )
     columns: dict[str, ColumnOptions] = Field({}, description="options of single columns, by name")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
@@ -12,6 +13,8 @@ from mlprun.parts.datasets.table.formats import kind
 from mlprun.parts.datasets.table.source import Sheet, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import polars as pl
 
     from mlprun.parts.data import Floats, Ints, Names
@@ -304,6 +307,63 @@ def _days(series: pl.Series, sheet: Sheet) -> pl.Series:
         expected = f"a date in the format {' or '.join(named)}" if named else "a date such as 2024-03-31"
         sheet.refuse(bad, cells, known or f"expected {expected}")
     return days
+
+
+def times(series: pl.Series, sheet: Sheet) -> Floats:
+    """A column of numbers or dates as numbers. Raises DataError for a missing cell and for a single time."""
+    import polars as pl
+
+    is_date = series.dtype in (pl.Date, pl.Datetime)
+    settled = _days(series, sheet) if is_date else resolve_column_type(series, sheet)
+    if settled.dtype == pl.String:
+        settled = _days(settled, sheet)
+    sheet.refuse(settled.is_null(), settled, "a row without a time has no place; fill the cell")
+    values = numbers(settled, sheet, unit="a time")
+    if (values == values[0]).all():
+        what = f"column {shown(series.name)} is {shown(series[0])} in every row"
+        raise sheet.source.error("", what, "expected times that differ")
+    return values
+
+
+def groups(series: pl.Series, sheet: Sheet) -> Ints:
+    """The group of each row as a number. Raises DataError for a missing cell and for a single group."""
+    settled = texts(resolve_column_type(series, sheet))
+    sheet.refuse(settled.is_null(), settled, "a row without a group has no place; fill the cell")
+    names = distinct(settled)
+    if len(names) < 2:
+        what = f"column {shown(series.name)} is {shown(names[0])} in every row"
+        raise sheet.source.error("", what, "expected several groups")
+    return codes(settled, names).astype(np.int64)
+
+
+def with_targets(sheet: Sheet, names: Iterable[str]) -> tuple[Sheet, Names]:
+    """The table as `missing_target` says: without rows that lack a target, with a warning that counts them.
+
+    Raises DataError, naming rows, where these are refused.
+    """
+    import polars as pl
+
+    gaps = np.zeros(sheet.rows, bool)
+    for name in names:
+        settled = resolve_column_type(sheet.columns[name], sheet, may_be_empty=True)
+        missing = np.flatnonzero(settled.is_null().to_numpy())
+        if len(missing) and (sheet.options.missing_target == "refuse" or len(missing) == sheet.rows):
+            others = [sheet.find(int(row)) for row in missing[1:4]]
+            others += [f"{len(missing) - 4} more rows"] if len(missing) > 4 else []
+            what = f"column {shown(name)} is missing" + (f", and in {', '.join(others)}" if others else "")
+            remedy = "fill the cells, or set dataset.missing_target to drop"
+            raise sheet.error(int(missing[0]), what, remedy)
+        gaps[missing] = True
+    kept = np.flatnonzero(~gaps)
+    if len(kept) == sheet.rows:
+        return sheet, ()
+    if not len(kept):
+        raise sheet.source.error("", "has no row with every target", "fill some of them")
+    found = {name: series.filter(pl.Series(~gaps)) for name, series in sheet.columns.items()}
+    count = sheet.rows - len(kept)
+    warning = f"{count} row{'s'[: count > 1]} without a target {'were' if count > 1 else 'was'} left out"
+    find = sheet.find
+    return replace(sheet, rows=len(kept), columns=found, find=lambda row: find(int(kept[row]))), (warning,)
 
 
 def _mostly_numbers(series: pl.Series, sheet: Sheet) -> bool:

@@ -34,6 +34,13 @@ if TYPE_CHECKING:
     Option = tuple[str | int, ...]
 
 
+ROLES = frozenset({"weight", "group", "time"})
+"""options that name a column with a role of its own"""
+
+DIVIDING = frozenset({"group", "time"})
+"""those of them whose column may be a feature, too"""
+
+
 class UnknownColumnsError(UsageError):
     """Columns that the config names and the table lacks.
 
@@ -73,7 +80,7 @@ class Table(ReadOptions, Dataset):
     have column names in the first line.
     """
 
-    stored_if_set: ClassVar[frozenset[str]] = Dataset.stored_if_set | ReadOptions.stored_if_set | {"weight"}
+    stored_if_set: ClassVar[frozenset[str]] = Dataset.stored_if_set | ReadOptions.stored_if_set | ROLES
 
     name: Literal["table"] = "table"
     path: ConfigPath | Annotated[tuple[ConfigPath, ...], Field(min_length=1)] = Field(
@@ -113,6 +120,15 @@ class Table(ReadOptions, Dataset):
         "as two copies of the row, 0 as none (default: 1 each)",
     )
 
+    group: str | None = Field(
+        None, description="column whose rows with equal values stay together in every split and fold"
+    )
+    time: str | None = Field(
+        None,
+        description="column of numbers or dates: train is before dev before test, in folds too, and nothing "
+        "is shuffled",
+    )
+
     @property
     def paths(self) -> tuple[str, ...]:
         """The files."""
@@ -136,7 +152,8 @@ class Table(ReadOptions, Dataset):
     def _role_columns(self) -> list[tuple[Option, str]]:
         """The columns that are neither target nor feature, each with the option that names it."""
         column = None if self.split is None else self.split.column
-        roles: list[tuple[Option, str | None]] = [(("split", "column"), column), (("weight",), self.weight)]
+        roles: list[tuple[Option, str | None]] = [(("split", "column"), column)]
+        roles += [((name,), getattr(self, name)) for name in sorted(ROLES)]
         return [(option, name) for option, name in roles if name is not None]
 
     @property
@@ -170,7 +187,10 @@ class Table(ReadOptions, Dataset):
     def _roles(self) -> Self:
         """Every column has one role."""
         roles = self._role_columns
-        named = [*self.targets, *(self.features or ()), *(name for _, name in roles)]
+        features = self.features or ()
+        # what rows are divided by may be a feature, too
+        alone = [name for (option, *_), name in roles if option not in DIVIDING or name not in features]
+        named = [*self.targets, *features, *alone]
         options = ["target", "feature", *(".".join(map(str, option)) for option, _ in roles)]
         twice = repeated(named)
         if twice is not None:
@@ -180,6 +200,8 @@ class Table(ReadOptions, Dataset):
         if skipped is not None:
             one = ", ".join(options[:-1]) + f" or {options[-1]}"
             raise ValueError(f"columns.{skipped} is skipped, but it is named as {one}")
+        if self.group is not None and self.time is not None:
+            raise ValueError("group and time cannot both divide the rows; keep one of them")
         if self.task == "classes" and len(self.targets) > 1:
             raise ValueError("classes need a single target; expected task: numbers or labels")
         if self.task == "labels" and len(self.targets) == 1:
@@ -204,7 +226,10 @@ class Table(ReadOptions, Dataset):
         sources = [Source.of(path, self) for path in self.paths]
         sheet = read_all(sources, header=self._refuse_rows_without_header)
         features = self._features(sheet)
+        sheet, left_out = columns.with_targets(sheet, self.targets)
         parts = self._parts(sheet)
+        groups = None if self.group is None else columns.groups(self._role(sheet, self.group), sheet)
+        times = None if self.time is None else columns.times(self._role(sheet, self.time), sheet)
         weights = None
         if self.weight is not None:
             weights = columns.weights(next(sheet.take([self.weight])), sheet)
@@ -224,10 +249,12 @@ class Table(ReadOptions, Dataset):
             categories=categories if any(categories) else None,
             parts=parts,
             weights=weights,
+            groups=groups,
+            times=times,
             dates=tuple(name for name in features if self.of(name).reading == "date"),
             imputed=self.imputes,
             warnings=shortened(
-                f"{self.location}: {warning}" for warning in (*has_many_categories, *warnings)
+                f"{self.location}: {warning}" for warning in (*left_out, *has_many_categories, *warnings)
             ),
         )
 
@@ -257,6 +284,13 @@ class Table(ReadOptions, Dataset):
             what = f"column {list(sheet.columns).index('') + 1} has no name, as if it counted the rows"
             raise sheet.source.error("1", what, "name it, remove it, or list dataset.features")
         return features
+
+    def _role(self, sheet: Sheet, name: str) -> pl.Series:
+        """A column that may be a feature, too."""
+        column: pl.Series = sheet.columns[name]
+        if name not in (self.features or ()):
+            del sheet.columns[name]
+        return column
 
     def _is_skipped(self, name: str) -> bool:
         return self.of(name).reading == "skip"
@@ -300,8 +334,6 @@ class Table(ReadOptions, Dataset):
 
     def _target(self, sheet: Sheet, series: pl.Series) -> pl.Series:
         series, name = columns.resolve_column_type(series, sheet), series.name
-        remedy = "remove rows without a target: only features can be imputed"
-        sheet.refuse(series.is_null(), series, remedy)
         if series.n_unique() == 1:
             what = f"target {shown(name)} is {shown(series[0])} in every row"
             raise sheet.source.error("", what, "expected a target that varies")
