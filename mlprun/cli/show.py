@@ -76,6 +76,10 @@ def show_command(
     rows = [(name, text) for name, text in sections if text != "{}"]
     output.result(Table(("section", "value"), rows, "config (non-default values)"), "")
     output.result(*_preprocessing(best.preprocessing), network)
+    if best.preprocessing.class_weights is not None:
+        pairs = zip(best.preprocessing.classes or (), best.preprocessing.class_weights, strict=True)
+        named = ", ".join(f"{name}: {weight:.4g}" for name, weight in pairs)
+        output.result("", f"balanced class weights: {named}")
     if status.figures:
         output.result("", metrics.final_table(status.figures))
     if status.state in ("crashed", "interrupted"):

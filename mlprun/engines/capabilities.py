@@ -140,7 +140,7 @@ def function_options(table: Mapping[str, Callable[..., Any]]) -> KnownOptions:
 
     def known(part: Part) -> Collection[str] | None:
         function = table.get(first_name(part))
-        return None if function is None else (*COMMON, *_parameters(function))
+        return None if function is None else (*COMMON, "class_weights", *_parameters(function))
 
     return known
 

@@ -22,7 +22,7 @@ from mlprun.parts.datasets.table import Table
 from mlprun.parts.datasets.table.source import shown
 from mlprun.parts.initial_parameters import initial_parameters
 from mlprun.parts.initializers import LayerInit
-from mlprun.parts.losses import Loss, plural
+from mlprun.parts.losses import Loss, balanced_weights, plural
 from mlprun.parts.metrics import Metric, Predictions
 from mlprun.parts.splits import Fresh
 from mlprun.parts.torch_random import drawing
@@ -222,10 +222,15 @@ class Experiment:
 
     @cached_property
     def computed(self) -> Config:
-        """The config as engines compute it: options of losses in the units of the encoded targets."""
-        scales = self.preprocessing.target_units[1].tolist()
-        loss, metrics = self.config.loss.in_units(scales), self.config.metrics
-        metrics = tuple(part.in_units(scales) if isinstance(part, Loss) else part for part in metrics)
+        """The config as engines compute it: losses in the units of encoded targets, weights of each class."""
+        scales, balanced = self.preprocessing.target_units[1].tolist(), self.preprocessing.class_weights
+
+        def computed(part: T) -> T:
+            if not isinstance(part, Loss):
+                return part
+            return part.in_units(scales).with_class_weights(self.classes, balanced)
+
+        loss, metrics = computed(self.config.loss), tuple(map(computed, self.config.metrics))
         return self.config.model_copy(update={"loss": loss, "metrics": metrics})
 
     @classmethod
@@ -437,6 +442,16 @@ def _fitted(config: Config, data: Data, train: Ints) -> Preprocessing:
     problem = config.loss.unsupported_targets(data.targets)
     if problem is not None:
         raise UsageError("loss", problem)
+    fitted = _fitted_columns(config, data, train)
+    losses = (config.loss, *(part for part in config.metrics if isinstance(part, Loss)))
+    if data.classes is None or all(loss.class_weights != "balanced" for loss in losses):
+        return fitted
+    weights = None if data.weights is None else data.weights[train]
+    own = balanced_weights(data.targets[train].astype(np.int64), max(2, len(data.classes)), weights)
+    return fitted.model_copy(update={"class_weights": own})
+
+
+def _fitted_columns(config: Config, data: Data, train: Ints) -> Preprocessing:
     dataset, symbols = config.dataset, config.architecture.vocabulary is not None
     standardize, columns = dataset.standardize, dataset.columns if isinstance(dataset, Table) else {}
     is_plain = not (standardize or columns or data.imputed or data.dates or dataset.target_transform)

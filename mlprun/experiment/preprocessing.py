@@ -45,7 +45,7 @@ from mlprun.parts.operations import (
     TargetEncode,
     TargetOperation,
 )
-from mlprun.parts.part import Options
+from mlprun.parts.part import Options, PositiveFloat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -78,12 +78,16 @@ class Preprocessing(Options):
     input_operations: tuple[InputOperation, ...] = ()
     targets: tuple[Column, ...]
     target_operations: tuple[TargetOperation, ...] = ()
+    class_weights: tuple[PositiveFloat, ...] | None = None
+    """what `balanced` class weights of the loss came to, in the order of class ids"""
 
     @model_validator(mode="after")
     def _operations_fit_their_columns(self) -> Self:
         for traces in (self.traces, self._target_traces):
             if any(trace.type in ("text", "date") for trace in traces.values()):
                 raise ValueError("a column is not made into numbers")
+        if self.class_weights is not None and len(self.class_weights) != len(self.classes or ()):
+            raise ValueError("class weights are not those of the classes")
         return self
 
     @cached_property
@@ -288,7 +292,7 @@ class Preprocessing(Options):
 
     def to_json(self) -> dict[str, Any]:
         """Everything as JSON values; `json.dumps` writes floats so that they read back exactly."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", exclude_none=True)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Preprocessing:

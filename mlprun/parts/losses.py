@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from mlprun.errors import UsageError
-from mlprun.parts.part import NonNegativeFloat, Part, PositiveFloat, Registry
+from mlprun.parts.part import NonNegativeFloat, Part, PositiveFloat, Registry, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,10 +21,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from mlprun.parts.data import Array, DatasetInfo, Floats
+    from mlprun.parts.data import Array, DatasetInfo, Floats, Ints, Names
 
     LossFunction: TypeAlias = Callable[..., Tensor]
     """of values and targets, and in a loss that `takes_weights` of the weights of rows"""
+
+
+ClassWeights = Literal["balanced"] | dict[str, PositiveFloat] | tuple[PositiveFloat, ...]
+
+
+def balanced_weights(ids: Ints, classes: int, weights: Floats | None) -> tuple[float, ...]:
+    """The weights n / (K n_k) of classes with n_k of n rows, or such sums of weights; 1 of those without.
+
+    Equal to scikit-learn's `compute_class_weight("balanced", sample_weight=weights)`.
+    """
+    counts = np.bincount(ids, weights, minlength=classes)
+    present = counts > 0
+    own = counts.sum() / (present.sum() * np.where(present, counts, 1))
+    return tuple(np.where(present, own, 1.0).tolist())
 
 
 class Loss(Part):
@@ -34,8 +48,11 @@ class Loss(Part):
     column, more are one-hot. `activation` names the output activation a loss implies: such a loss is computed
     stably from the values before it; a loss with None is computed from the network's outputs, whatever their
     activation. On any rows the sum is the mean times `weight(targets)`, so that batches add up to the whole.
-    With weights w of rows the mean of their losses is sum(w loss) / sum(w), and 0 where all weights are 0.
+    With weights w of rows the mean of their losses is sum(w loss) / sum(w), and 0 where all weights are 0;
+    those of classes multiply those of rows.
     """
+
+    stored_if_set: ClassVar[frozenset[str]] = frozenset({"class_weights"})
 
     activation: ClassVar[str | None] = None
     threshold: ClassVar[float] = 0.5
@@ -61,6 +78,12 @@ class Loss(Part):
     )
     scale: PositiveFloat = Field(
         1.0, description="factor used for the gradient; the reported loss does not include it"
+    )
+    class_weights: ClassWeights | None = Field(
+        None,
+        description="weight of each class, which multiplies those of rows: a list in the order of class ids, "
+        "a mapping by name (others: 1), or balanced: n / (K n_k) for n_k of n train rows in K classes "
+        "(default: 1)",
     )
 
     @property
@@ -170,7 +193,38 @@ class Loss(Part):
 
     def row_weights(self, truth: Array, weights: Floats | None) -> Floats | None:
         """[N] what the losses of rows are multiplied by, of class ids [N] and the weights of rows or None."""
-        return weights
+        if self.class_weights is None:
+            return weights
+        own = np.asarray(self.class_weights)[truth]
+        return own if weights is None else own * weights
+
+    def unsupported_class_weights(self, info: DatasetInfo) -> str | None:
+        """Why `class_weights` do not fit these targets, ending in what would work, or None."""
+        given, classes = self.class_weights, info.classes
+        if given is None:
+            return None
+        if not self.takes_weights:
+            return f"{self.name} takes no weights: its class defines build; define function instead"
+        if classes is None:
+            return f"class_weights are of classes, and these targets are {describe(info)}; leave them out"
+        if isinstance(given, dict):
+            unknown = next((name for name in given if name not in classes), None)
+            hint = "" if unknown is None else suggestion(unknown, classes[:10])
+            return None if unknown is None else f"there is no class {unknown[:40]!r}; {hint}"
+        expected = max(2, len(classes))
+        if given == "balanced" or len(given) == expected:
+            return None
+        return (
+            f"{plural(len(given), 'class weight')} for {describe(info)}; give {expected}, one for each class"
+        )
+
+    def with_class_weights(self, classes: Names | None, balanced: tuple[float, ...] | None) -> Self:
+        """The loss with `class_weights` as a list in the order of class ids; `balanced` are such weights."""
+        given = self.class_weights
+        if given is None or isinstance(given, tuple):
+            return self
+        weights = balanced if given == "balanced" else tuple(given.get(name, 1.0) for name in classes or ())
+        return self.model_copy(update={"class_weights": weights})
 
     def weight(self, targets: Tensor | Array, weights: Tensor | Array | None = None) -> float:
         """What the mean over encoded targets divides by: the sum of the rows' weights times outputs."""
@@ -208,7 +262,8 @@ class BCE(Loss):
 
     Computed stably from logits, [B, K], of any size. Targets are two
     classes (one output), or numbers between 0 and 1 in one or several columns, each a question of its own
-    (multi-label).
+    (multi-label). `class_weights: {"1": p}` is torch's `pos_weight` p, but for the mean: torch divides by
+    the number of rows, mlprun by the sum of their weights.
     Source: Cox (1958), doi.org/10.1111/j.2517-6161.1958.tb00292.x
     """
 
@@ -239,16 +294,10 @@ class ClassLoss(Loss):
     target_kind = "classes"
     torch_name = "cross_entropy"  # from the values before softmax or log-softmax, which is the same
 
-    class_weights: tuple[PositiveFloat, ...] | None = Field(
-        None, description="weight of each class, in the order of class ids (default: 1)"
-    )
+    stored_if_set = frozenset[str]()
 
-    def unsupported_reason(self, info: DatasetInfo, outputs: int) -> str | None:
-        expected, weights = self.outputs(info), self.class_weights
-        if info.classes is not None and weights is not None and len(weights) != expected:
-            given = plural(len(weights), "class weight")
-            return f"{given} for {describe(info)}; give {expected}, one for each class"
-        return super().unsupported_reason(info, outputs)
+    def row_weights(self, truth: Array, weights: Floats | None) -> Floats | None:
+        return weights  # class weights are of outputs
 
     def weight(self, targets: Tensor | Array, weights: Tensor | Array | None = None) -> float:
         if self.class_weights is None:

@@ -163,6 +163,8 @@ def _optimizer_note(config: Config) -> str:
         return f"Training continues with Adam, since the playground has no {name} with these options."
     if config.schedule.name != "constant":
         return "Training continues with a constant learning rate."
+    if getattr(config.dataset, "weight", None) is not None:
+        return "Training continues with rows of equal weight."
     return ""
 
 

@@ -310,6 +310,15 @@ def _other_task(config: Config, info: DatasetInfo) -> str:
     return "; for a regression set dataset.task: numbers" if all(map(is_number, info.classes)) else ""
 
 
+@reads("dataset", "loss", "metrics", data=True)
+def class_weights_fit_targets(config: Config, info: DatasetInfo) -> Iterator[Problem]:
+    """Require class weights of known classes."""
+    metrics = [(("metrics", index), part) for index, part in enumerate(config.metrics or ())]
+    for path, part in [(("loss",), config.loss), *metrics]:
+        if isinstance(part, Loss) and (refusal := part.unsupported_class_weights(info)):
+            yield Problem((*path, "class_weights"), refusal)
+
+
 @reads("dataset", "loss", "metrics")
 def losses_take_weights(config: Config) -> Iterator[Problem]:
     """Require losses that can be weighed where rows have weights."""

@@ -123,7 +123,7 @@ def _hint(kinds: set[str], value: Any) -> str:
     """Return how to write a value of another type than expected; empty where only another value would do."""
     if value is None:
         return "; give a value, or remove the key"
-    if "tuple_type" in kinds and isinstance(value, str | int | float):
+    if "tuple_type" in kinds and "dict_type" not in kinds and isinstance(value, str | int | float):
         return "; put it in brackets"
     if "string_type" in kinds and isinstance(value, bool | int | float):
         return "; quote it (on the command line: KEY=\"'VALUE'\")"

@@ -83,7 +83,7 @@ def scale_factors(experiment: Experiment) -> dict[float, str]:
         ("N", float(count), "one side sums over rows, the other takes their mean"),
         ("2", 2.0, "one side has a half in front"),
     ]
-    if config.loss.weight(torch.from_numpy(rows.targets[:count])) == count * outputs:
+    if experiment.computed.loss.weight(torch.from_numpy(rows.targets[:count])) == count * outputs:
         product_of_both = count * outputs
         meanings[:1] = [
             ("N·K/2", product_of_both / 2, "a squared error's 2/(N·K) is left out of one side"),

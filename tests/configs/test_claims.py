@@ -171,6 +171,7 @@ def test_small_problems_are_solved(name: str, trained: Train) -> None:
         ("regression", "r2", 0.9),
         ("table", "r2", 0.8),
         ("table_classes", "accuracy", 0.5),
+        ("table_imbalanced", "balanced_accuracy", 0.7),
     ],
 )
 def test_real_and_tabular_data_are_learnt(name: str, figure: str, least: float, trained: Train) -> None:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from mlprun import engines
+from mlprun.errors import CheckpointError
 from mlprun.experiment import history_columns
+from mlprun.experiment.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,3 +151,69 @@ def test_losses_that_are_metrics_are_weighted(experiment: Make) -> None:
         assert values == pytest.approx(expected, rel=1e-12)
         plain = used.evaluate(made, model, {"dev": made.fixed["dev"]}, device="cpu")["dev"]
         assert values != pytest.approx(plain, rel=1e-3)
+
+
+WEIGHTED_CLASSES = {
+    "bce": (TWO, [1.0, 4.0]),
+    "hinge": (THREE, [0.5, 2.0, 7.0]),
+    "kl_div": (THREE, [0.5, 2.0, 7.0]),
+    "mse": (TWO, [1.0, 4.0]),
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("loss", WEIGHTED_CLASSES)
+def test_class_weights_multiply_those_of_rows_and_leave_metrics_alone(
+    engine: str, loss: str, experiment: Make
+) -> None:
+    dataset, weights = WEIGHTED_CLASSES[loss]
+
+    def make(**options: Any) -> Experiment:
+        training = {"dtype": "float64", "epochs": 3, "batch_size": 16}
+        return with_copies(
+            experiment(dataset=dataset, loss={"name": loss, **options}, metrics=["f1"], training=training),
+            weighted,
+        )
+
+    by_class, plain = make(class_weights=weights), make()
+    fixed = {
+        name: dataclasses.replace(rows, weights=rows.weights * np.array(weights)[rows.truth])
+        for name, rows in plain.fixed.items()
+    }
+    by_row = dataclasses.replace(plain, fixed=fixed)
+    found, state, used = train(engine, by_class)
+    expected, other, _ = train(engine, by_row)
+    columns = [k for k, name in enumerate(history_columns(plain.config)) if not name.endswith("f1")]
+    np.testing.assert_allclose(found[:, columns], expected[:, columns], rtol=1e-10)
+    for name, array in other.model.items():
+        np.testing.assert_allclose(state.model[name], array, rtol=1e-9, atol=1e-12)
+    rows = {"dev": by_class.fixed["dev"]}
+    values = used.evaluate(by_class, state.model, rows, device="cpu")["dev"]
+    unweighted = used.evaluate(plain, state.model, rows, device="cpu")["dev"]
+    assert values["f1"] == unweighted["f1"]
+    assert values["loss"] != pytest.approx(unweighted["loss"], rel=1e-3)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_predictions_need_no_weights(engine: str, experiment: Make) -> None:
+    made = experiment(loss={"name": "bce", "class_weights": "balanced"}, training={"dtype": "float64"})
+    used, inputs = engines.named(engine), made.fixed["dev"].inputs
+    alone = type(made).without_data(made.config, made.preprocessing)
+    plain = experiment(training={"dtype": "float64"})
+    outputs = used.outputs(alone, made.initial(), inputs, device="cpu")
+    np.testing.assert_array_equal(outputs, used.outputs(plain, made.initial(), inputs, device="cpu"))
+
+
+def test_balanced_is_of_train_rows_and_what_a_checkpoint_has_is_kept(experiment: Make) -> None:
+    made = experiment(loss={"name": "bce", "class_weights": "balanced"}, dataset={"samples": 80})
+    counts = np.bincount(made.fixed["train"].truth)
+    expected = tuple(len(made.fixed["train"]) / (2 * counts))
+    assert made.computed.loss.class_weights == pytest.approx(expected)
+    stored = Preprocessing.from_json(made.preprocessing.to_json())
+    assert stored == made.preprocessing
+    other = stored.model_copy(update={"class_weights": (1.0, 9.0)})
+    again = type(made).of(made.config, preprocessing=other)
+    assert again.computed.loss.class_weights == (1, 9)
+    assert "class_weights" not in experiment().preprocessing.to_json()
+    with pytest.raises(CheckpointError):
+        Preprocessing.from_json(other.to_json() | {"class_weights": [1.0]})

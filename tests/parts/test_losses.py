@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import hinge_loss, mean_pinball_loss
+from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
 from mlprun import api
 from mlprun.errors import ConfigError
 from mlprun.parts.activations import activations
 from mlprun.parts.data import DatasetInfo
-from mlprun.parts.losses import losses
+from mlprun.parts.losses import balanced_weights, losses
 
 ROWS = 7
 TWO = DatasetInfo(ROWS, 3, classes=("no", "yes"))
@@ -307,8 +308,6 @@ def test_two_classes_can_have_an_output_each(name):
         ("bce", {}, THREE, 3, "bce takes two classes, not 3; loss: cross_entropy"),
         ("cross_entropy", {}, NUMBERS, 2, "cross_entropy takes classes, not numbers; loss: mse"),
         ("nll", {}, NUMBERS, 2, "nll takes classes, not numbers; loss: mse"),
-        ("cross_entropy", {"class_weights": (1.0, 2.0)}, THREE, 3, "2 class weights for 3 classes; give 3"),
-        ("nll", {"class_weights": (1.0,)}, TWO, 2, "1 class weight for 2 classes; give 2"),
         ("quantile", {}, TWO, 3, "quantile takes numbers, not classes; loss: cross_entropy"),
         ("quantile", {}, NUMBERS, 3, "quantile takes 1 number per row, not 2"),
         ("quantile", {}, NUMBER, 1, "3 quantiles need as many outputs, not 1"),
@@ -344,6 +343,52 @@ def test_target_values_that_cannot_work_are_refused(name, targets, reason):
 @on_every_loss
 def test_target_values_that_work_are_not_refused(loss, info):
     assert loss.unsupported_targets(raw_targets(info)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "info", "reason"),
+    [
+        ("cross_entropy", (1.0, 2.0), THREE, "2 class weights for 3 classes; give 3"),
+        ("bce", (1.0,), TWO, "1 class weight for 2 classes; give 2"),
+        ("hinge", {"yess": 2.0}, TWO, "there is no class 'yess'; did you mean yes?"),
+        ("mse", "balanced", NUMBERS, "class_weights are of classes, and these targets are 2 numbers per row"),
+        ("quantile", "balanced", NUMBER, "these targets are 1 number per row; leave them out"),
+    ],
+)
+def test_class_weights_of_other_classes_are_refused(name, weights, info, reason):
+    assert reason in losses[name](class_weights=weights).unsupported_class_weights(info)
+
+
+@pytest.mark.parametrize("weights", [None, np.arange(9.0)])
+def test_balanced_weights_are_those_of_scikit_learn(weights):
+    ids = np.array([0, 0, 2, 1, 0, 0, 2, 2, 0])
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=ids, sample_weight=weights)
+    assert balanced_weights(ids, 3, weights) == pytest.approx(tuple(expected))
+    assert balanced_weights(ids, 5, weights) == pytest.approx((*expected, 1, 1))
+
+
+def test_a_class_weight_of_bce_is_torchs_pos_weight_up_to_the_mean():
+    loss = losses["bce"](class_weights={"1": 3.0}).with_class_weights(("0", "1"), None)
+    assert loss.class_weights == (1, 3)
+    values, targets = example(loss, TWO)
+    weights = torch.from_numpy(loss.row_weights(raw_targets(TWO), None))
+    reference = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(3.0))(values, targets)
+    value = loss.build()(values, targets, weights)
+    assert value.item() == pytest.approx(reference.item() * ROWS / weights.sum().item(), rel=1e-12)
+
+
+@on_every_loss
+def test_weights_count_copies_of_rows(loss, info):
+    values, targets = example(loss, info)
+    copies = torch.tensor([2, 0, 1, 3, 1, 1, 5])
+    repeated = (tensor.repeat_interleave(copies, dim=0) for tensor in (values, targets))
+    for reduction in ("mean", "sum"):
+        function = with_options(loss, reduction=reduction).build()
+        expected = function(*(tensor.repeat_interleave(copies, dim=0) for tensor in (values, targets)))
+        found = function(values, targets, copies.double())
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+        assert function(values, targets, copies.double() * 0).item() == 0
+    assert loss.weight(targets, copies.double()) == pytest.approx(loss.weight(list(repeated)[1]), rel=1e-12)
 
 
 def test_only_targets_without_a_meaning_of_their_own_are_standardised():

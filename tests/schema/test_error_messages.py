@@ -35,7 +35,7 @@ LINES = [
     ("loss: bec", "2:7: loss: unknown loss 'bec'; did you mean bce?"),
     ("loss: {name: bec}", "2:14: loss.name: unknown loss 'bec'; did you mean bce?"),
     ("loss: {scale: 2}", "2:7: loss: expected a loss: a name or a mapping with 'name'"),
-    ("loss: {name: bce, bce: 3}", "2:19: loss.bce: unknown key; expected one of name, reduction, scale"),
+    ("loss: {name: bce, bce: 3}", "2:19: loss.bce: unknown key; expected one of name, reduction, scale, class_weights"),
     ("loss: 3", "2:7: loss: expected a loss: a name or a mapping with 'name'"),
     ("loss: {name: bce, scale: '0.1'}", "2:26: loss.scale: expected a number, got the string '0.1'"),
     ("loss: {name: bce, scale: abc}", "2:26: loss.scale: expected a number, got the string 'abc'"),
@@ -127,12 +127,22 @@ def test_names_that_read_as_numbers_are_to_be_quoted(refusal, line):
     assert "; quote it" in found[0] or found[0].endswith("; put it in brackets")
 
 
-def test_class_weights_are_a_list_with_no_word_for_balanced(refusal):
-    (problem,) = refusal("dataset: iris\nloss: {name: cross_entropy, class_weights: balanced}\n")
-    assert (
-        problem
-        == "c.yaml:2:44: loss.class_weights: expected a list, got the string 'balanced'; put it in brackets"
-    )
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ("balance", "expected balanced, a mapping or a list, got the string 'balance'"),
+        ("{setos: 2}", "there is no class 'setos'; did you mean setosa?"),
+        ("[1, 2]", "2 class weights for 3 classes; give 3, one for each class"),
+    ],
+)
+def test_class_weights_are_balanced_a_mapping_or_a_list(refusal, weights, message):
+    (problem,) = refusal(f"dataset: iris\nloss: {{name: cross_entropy, class_weights: {weights}}}\n")
+    assert problem == f"c.yaml:2:44: loss.class_weights: {message}"
+
+
+def test_a_weight_of_a_class_is_positive(refusal):
+    (problem,) = refusal('dataset: moons\nloss: {name: bce, class_weights: {"1": 0}}\n')
+    assert problem == "c.yaml:2:40: loss.class_weights.1: must be greater than 0, got 0"
 
 
 def test_a_url_keeps_its_slashes_and_is_to_be_downloaded(refusal, tmp_path):

@@ -138,7 +138,7 @@ class FusedEngine:
         count, classes = len(inputs), experiment.config.architecture.outputs or 1
         shape = (count,) if experiment.config.loss.takes_ids else (count, classes)
         targets = np.zeros(shape, np.int64 if experiment.config.loss.takes_ids else experiment.dtype)
-        rows = SplitArrays(inputs, targets, (), np.zeros(count) if experiment.classes else targets)
+        rows = SplitArrays(inputs, targets, (), np.zeros(count, np.int64) if experiment.classes else targets)
         run = FusedRun(_with_rows(experiment, rows), State(0, model))
         return outputs_of(experiment, run.evaluate(_workspace(run), rows, keep=True)[2])
 

@@ -41,9 +41,7 @@ def fields_of(experiment: Experiment) -> Fields:
     mask, weighted = experiment.width + outputs, experiment.fixed["train"].weights is not None
     needed = (
         experiment.classes is not None and outputs > 1,
-        # the class is asked first: pydantic is slow to say that an option is missing
-        weighted
-        or ("class_weights" in type(loss).model_fields and getattr(loss, "class_weights", None) is not None),
+        weighted or loss.class_weights is not None,
         weighted,
         has_constant(loss),
     )
