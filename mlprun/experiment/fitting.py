@@ -293,8 +293,8 @@ def cross_fitted(
     """For each fold of train rows which of them are in it, and the preprocessing that encodes these.
 
     Categories are encoded by the targets of the rows in other folds. With the encoding that new rows get, a
-    train row's own target would be part of its inputs. Folds are drawn from (seed, ENCODING): of rows as
-    their classes are, and of whole groups where there are any.
+    train row's own target would be part of its inputs. Folds are drawn from (seed, ENCODING); each has its
+    share of every class, and where rows have groups, whole groups.
     """
     labels, targets = numeric_targets(data, train, preprocessing.target_operations)
     folds = encoding_folds(data, train, seed=seed)
@@ -321,6 +321,11 @@ def cross_fitted(
 def encoding_folds(data: Data, train: Ints, *, seed: int) -> Ints:
     """[N] the fold of each train row, from 0 to FOLDS - 1."""
     order = randomness.order(seed, Purpose.ENCODING, len(train))
+    if data.groups is not None:
+        _, first, members = np.unique(data.groups[train], return_index=True, return_inverse=True)
+        places = np.empty(len(first), np.int64)
+        places[np.argsort(order.argsort()[first])] = np.arange(len(first))
+        return np.asarray(places[members] % FOLDS)
     if data.classes is not None and data.targets.ndim == 1:
         order = order[np.argsort(data.targets[train][order], kind="stable")]
     folds = np.empty(len(train), np.int64)

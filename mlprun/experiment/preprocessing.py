@@ -336,7 +336,8 @@ def _from_version_1(values: Mapping[str, Any]) -> Preprocessing:
 def plain_preprocessing(data: Data, *, symbols: bool) -> Preprocessing:
     """The preprocessing of numbers that are not changed, or of integer inputs that are symbols."""
     number: CellType = "symbol" if symbols and np.issubdtype(data.inputs.dtype, np.integer) else "number"
-    return _assembled(dict.fromkeys(data.input_names, number), (), data.target_names, data.classes, {})
+    inputs = dict.fromkeys(data.input_names, number)
+    return _assembled(inputs, (), data.target_names, data.classes, {}, multilabel=data.multilabel)
 
 
 def _assembled(

@@ -220,6 +220,18 @@ def test_folds_have_equal_shares_of_each_class_and_come_from_the_seed():
     assert not np.array_equal(folds, encoding_folds(data, ROWS, seed=4))
 
 
+def test_rows_of_a_group_are_in_one_fold():
+    groups = RANDOM.integers(0, 30, 200)
+    data = replace(cities()[0], groups=groups)
+    folds = encoding_folds(data, TRAIN, seed=3)
+    pairs = {(group, fold) for group, fold in zip(groups[TRAIN].tolist(), folds.tolist(), strict=True)}
+    assert len(pairs) == len({group for group, _ in pairs})
+    assert np.bincount([fold for _, fold in pairs]).tolist() == [
+        len(pairs) // 5 + (k < len(pairs) % 5) for k in range(5)
+    ]
+    assert not np.array_equal(folds, encoding_folds(data, TRAIN, seed=4))
+
+
 def test_dates_become_their_parts():
     days = np.arange("2023-11-30", "2024-12-05", dtype="datetime64[D]")
     data = replace(numbers(days.astype(float) + 0.25)[0], dates=("x",))

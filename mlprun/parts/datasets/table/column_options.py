@@ -39,8 +39,9 @@ class ColumnOptions(Options):
     reading: Reading | None = Field(
         None,
         alias="as",
-        description="type of the cells (default: inferred); percent: 12.5 % is 0.125; date: days since "
-        "1970-01-01; category: text, even if the cells are numbers; skip: the column is not used",
+        description="type of the cells (default: inferred); percent: 12.5 % is 0.125; date: becomes "
+        "year, month, weekday, day of the year and days since the first; category: text, even if the cells "
+        "are numbers; skip: the column is not used",
     )
     strip: Text | tuple[Text, ...] = Field(
         (), description="text before or after numbers, such as a currency or unit, that is removed"
