@@ -249,6 +249,20 @@ def _beside(case: _Case, name: str, value: float) -> str:
     return f"{case.split} {case.metric}: {mine}, {name} {_shown(case, value)}"
 
 
+def _coverage(case: _Case) -> Iterator[Finding]:
+    """Quantiles hold another share of new rows than their levels say."""
+    value, levels = case.of(case.split, "coverage"), case.config.loss.levels
+    if not math.isfinite(value) or not (rows := case.rows(case.split)):
+        return
+    wanted = levels[-1] - levels[0]
+    if abs(value - wanted) > STANDARD_ERRORS * math.sqrt(wanted * (1 - wanted) / rows):
+        few = value < wanted
+        claim = f"The quantiles hold {'fewer' if few else 'more'} rows between them than their levels say."
+        evidence = f"coverage {_share(value)} of {rows:,} {case.split} rows, expected {_share(wanted)}"
+        remedy = "stop earlier, add penalty.l2, or use more rows" if few else "train longer, or more units"
+        yield Finding("coverage", "warning", claim, evidence, remedy)
+
+
 def _test_far_from_dev(case: _Case) -> Iterator[Finding]:
     dev, test, rows = case.of("dev"), case.of("test"), (case.rows("dev"), case.rows("test"))
     if case.metric != "accuracy" or not all(rows) or not math.isfinite(dev + test):
@@ -479,6 +493,6 @@ def _explained(column: Array, truth: Floats, groups: list[Any] | None) -> float:
 
 
 RULES = (
-    _against_baselines, _ending, _overfitting, _underfitting, _more_epochs, _units,
+    _against_baselines, _coverage, _ending, _overfitting, _underfitting, _more_epochs, _units,
     _test_far_from_dev, _imbalance, _duplicates, _single_feature,
 )  # fmt: skip

@@ -39,6 +39,7 @@ def plot_command(
     features: Annotated[
         str | None, Option(metavar="A,B", help="Features for the axes of regions and data.")
     ] = None,
+    feature: Annotated[str | None, Option(help="Feature that rows are sorted by in quantiles.")] = None,
     split: Annotated[str | None, Option(help="Split to plot: train, dev or test.")] = None,
     epoch: Annotated[str | None, Option(help="Epoch to plot: best or last.")] = None,
     epochs: Annotated[str | None, Option(metavar="A,B", help="Two snapshots for weight_changes.")] = None,
@@ -78,7 +79,8 @@ def plot_command(
     kinds = [word.strip() for word in ",".join(kind or ()).split(",") if word.strip()]
     if every and kinds:
         raise UsageError("--all", "does not go with --kind", "use one of them")
-    options = _options(features=features, split=split, epoch=epoch, epochs=epochs, parameters=parameters)
+    pairs = {"features": features, "epochs": epochs, "parameters": parameters}
+    options = _options(**pairs, feature=feature, split=split, epoch=epoch)
     sweeps = [path for path in paths if is_sweep(path)]
     if sweeps and len(sweeps) < len(paths):
         raise UsageError(sweeps[0], "is a sweep, unlike others", "plot runs and sweeps separately")

@@ -9,9 +9,9 @@ import numpy as np
 
 from mlprun.figures import chart, style
 from mlprun.figures.chart import Axis, Chart, Panel, Points
-from mlprun.figures.classification import ConfusionMatrix
+from mlprun.figures.classification import ConfusionMatrix, RocCurve
 from mlprun.figures.curves import loss_curves
-from mlprun.figures.figure import Features, RunFigure, run_figures
+from mlprun.figures.figure import Features, NetworkFigure, RunFigure, run_figures
 from mlprun.figures.regions import PlaneFigure, surfaces
 from mlprun.figures.regression import PredictedAgainstTrue
 
@@ -67,11 +67,13 @@ class Animation(RunFigure):
 
 
 def _pictures(data: RunData, epochs: Sequence[int], features: tuple[str, str] | None) -> Chart:
-    """A panel for each epoch: regions of two inputs, else a confusion matrix, else predicted numbers."""
+    """A panel for each epoch: regions of two inputs, else confusion, ROC curves, or predicted numbers."""
     if PlaneFigure(name="plane", features=features).check(data) is None:
         found = surfaces(data, tuple(epochs), features, "train", scale=0.5)
         return replace(found, panels=tuple(replace(one, colors=found.colors) for one in found.panels))
-    kind = PredictedAgainstTrue() if data.classes is None else ConfusionMatrix()
+    kind: NetworkFigure = PredictedAgainstTrue() if data.classes is None else ConfusionMatrix()
+    if data.preprocessing.multilabel:
+        kind = RocCurve()
     every = []
     for epoch in epochs:
         of_epoch = replace(data, models={epoch: data.models[epoch]}, best=None)

@@ -56,7 +56,14 @@ class ClassFigure(NetworkFigure):
         return epoch, split, data.predictions(split, epoch)
 
     def check(self, data: RunData) -> str | None:
-        return "targets are numbers" if data.classes is None else None
+        return _no_classes(data)
+
+
+def _no_classes(data: RunData) -> str | None:
+    """Why a figure of classes cannot be drawn, if so."""
+    if data.classes is not None:
+        return None
+    return f"targets are {'labels' if data.preprocessing.multilabel else 'numbers'}"
 
 
 class ProbabilityFigure(ClassFigure):
@@ -138,29 +145,31 @@ class ThresholdCurve(NetworkFigure):
     )
 
     def check(self, data: RunData) -> str | None:
-        if data.classes is None:
-            return "targets are numbers"
+        if not data.preprocessing.multilabel and (reason := _no_classes(data)):
+            return reason
         present = [len(np.unique(data.rows(split).truth)) for split in data.splits]
         return None if max(present) > 1 else "all rows are of one class"
 
     def compute(self, data: RunData) -> Chart:
-        assert data.classes is not None
-        epoch, is_binary, name = self.epoch_of(data), len(data.classes) <= 2, data.name
+        classes, name = data.classes or data.preprocessing.target_names, data.name
+        unit, about = ("classes", "each class against all others") if data.classes else ("labels", "")
+        epoch, is_binary = self.epoch_of(data), unit == "classes" and len(classes) <= 2
         splits = data.splits if is_binary and self.split not in data.splits else (_unseen(data, self.split),)
         curves = [curve for split in splits for curve in self._curves(data, split, epoch)]
         marks = self.guides([one.share for one in curves])
         if is_binary:
-            about = f"positive class: {style.name(data.classes[-1])}"
+            about = f"positive class: {style.name(classes[-1])}"
         else:
-            about, name = "each class against all others", f"{data.name}, {splits[0]}"
+            name = f"{data.name}, {splits[0]}"
             grid, area = np.linspace(0, 1, AVERAGED), float(np.mean([curve.area for curve in curves]))
             macro = np.mean([self.at(curve, grid) for curve in curves], axis=0)
-            label = f"mean of {len(curves)} classes ({self.area} {area:.3f})"
+            label = f"mean of {len(curves)} {unit} ({self.area} {area:.3f})"
             marks.append(Line(grid, macro, label, width=2.4))
             worst = sorted(range(len(curves)), key=lambda k: (curves[k].area, k))[:CURVES]
             curves = [curves[k] for k in sorted(worst)]
-            if len(curves) < len(data.classes):
-                about += f"; the {len(curves)} of {len(data.classes)} classes with the smallest {self.area}"
+            if len(curves) < len(classes):
+                cut = f"the {len(curves)} of {len(classes)} {unit} with the smallest {self.area}"
+                about = f"{about}; {cut}" if about else cut
         for one in curves:
             shown = chart.evenly_spaced(len(one.x), POINTS)
             label = f"{one.label} ({self.area} {one.area:.3f})"
@@ -168,25 +177,27 @@ class ThresholdCurve(NetworkFigure):
             x, y = np.array(one.point)[:, None]
             marks.append(Points(x, y, color=one.look.color, size=30))
         threshold = data.predictions(splits[0], epoch).threshold
-        where = f"at the threshold {threshold:.3g}" if is_binary else "predicted class"
+        chosen = f"at the threshold {threshold:.3g}"
+        where = chosen if is_binary or unit == "labels" else "predicted class"
         marks.append(chart.legend_entry(where, color=style.GREY, size=30))
         across, up = (Axis(label, limits=(-0.01, 1.01)) for label in self.labels)
         panel = Panel(tuple(marks), across, up, aspect="equal")
-        about = f"{data.describe(epoch)}; {about}"
-        return Chart(f"{self.title}: {name}", (about,), (panel,), width=4.5, height=4.7)
+        details = chart.joined(data.describe(epoch), about)
+        return Chart(f"{self.title}: {name}", details, (panel,), width=4.5, height=4.7)
 
     def _curves(self, data: RunData, split: str, epoch: int) -> Iterator[Curve]:
-        """The curve of the second of two classes, or of each class that has rows, on a split."""
+        """The curve of the second of two classes, or of each class or label that has rows, on a split."""
         one = data.predictions(split, epoch)
-        assert one.classes is not None
-        count = len(one.classes)
-        for index in range(count) if count > 2 else (count - 1,):
+        names = tuple(map(class_label, one.classes or data.preprocessing.target_names))
+        count, is_binary = len(names), one.classes is not None and len(names) <= 2
+        for index in (count - 1,) if is_binary else range(count):
             look = LineStyle(style.color_of(index, count), style.DASHES[index % len(style.DASHES)])
-            label, look = (class_label(one.classes[index]), look) if count > 2 else (split, SPLITS[split])
-            positive = np.asarray(one.targets) == index
-            ranking = rank(one.outputs[:, index if count > 2 else -1], positive)
+            label, look = (split, SPLITS[split]) if is_binary else (names[index], look)
+            answer, of = (one.target(index), 1) if one.multilabel else (one, index)
+            positive = np.asarray(answer.targets) == of
+            ranking = rank(one.outputs[:, -1 if is_binary else index], positive)
             if ranking.positives and ranking.negatives:
-                yield self.curve(label, ranking, positive, one.labels == index, look)
+                yield self.curve(label, ranking, positive, answer.labels == of, look)
 
     def guides(self, shares: list[float]) -> list[Mark]:
         """What chance would give for classes with these shares of the rows."""

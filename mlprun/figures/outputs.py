@@ -53,7 +53,7 @@ class OutputFigure(RunFigure):
         last = every[-1]
         # targets have scales of their own, which one axis cannot show together
         shown = last.outputs.shape[1] if last.classes else 1
-        outputs = [np.asarray(one.outputs[:, :shown], np.float64) for one in every]
+        outputs = [np.asarray(one.points[:, :shown], np.float64) for one in every]
         label, colors = _label(data, last), None
         if shown > 1:
             panels = [

@@ -111,7 +111,7 @@ def surfaces(
     ends = limits_of(rows)
     inputs = plane.grid(ends, GRID).astype(data.experiment.dtype)
     predicted = [data.predict(epoch, inputs) for epoch in epochs]
-    outputs = [np.asarray(one.outputs, np.float64).reshape(GRID, GRID, -1) for one in predicted]
+    outputs = [np.asarray(one.points, np.float64).reshape(GRID, GRID, -1) for one in predicted]
     extent, colors = (*ends[0], *ends[1]), None
     if classes is not None and outputs[0].shape[2] > 1:
         marks = [class_regions(one, predicted[0].probabilistic, extent) for one in outputs]

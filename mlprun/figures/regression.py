@@ -65,7 +65,8 @@ class RegressionFigure(NetworkFigure):
     """Base of the figures of predicted numbers."""
 
     def check(self, data: RunData) -> str | None:
-        return "targets are classes" if data.classes is not None else None
+        labels = "targets are labels" if data.preprocessing.multilabel else None
+        return "targets are classes" if data.classes is not None else labels
 
     def targets(self, data: RunData) -> dict[str, list[SplitPredictions]]:
         """What the network predicts for the rows of every split, for the first targets."""
@@ -76,7 +77,7 @@ class RegressionFigure(NetworkFigure):
                 one = data.predictions(split, epoch)
                 rows = chart.evenly_spaced(len(one.outputs), COUNTED)
                 true, predicted = (
-                    np.asarray(side[rows, k], np.float64) for side in (one.targets, one.outputs)
+                    np.asarray(side[rows, k], np.float64) for side in (one.targets, one.points)
                 )
                 some.append(SplitPredictions(split, true, predicted, len(one.outputs)))
         return found

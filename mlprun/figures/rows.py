@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mlprun.figures.chart import Array
     from mlprun.figures.plane import Plane
     from mlprun.figures.run_data import RunData
+    from mlprun.parts.metrics import Predictions
 
 ROWS = 2000
 """rows drawn as points in one chart, at most: evenly spread ones"""
@@ -93,16 +94,15 @@ class FittedCurve(NetworkFigure):
     def check(self, data: RunData) -> str | None:
         if data.has_tokens:
             return "inputs are symbols, which have no place on an axis"
+        if data.config.loss.levels:
+            return "outputs are quantiles; see quantiles"
         return "there is more than one input" if data.preprocessing.width > 1 else None
 
     def compute(self, data: RunData) -> Chart:
         epoch = self.epoch_of(data)
         rows = shown_rows(data, None, data.splits, epoch)
         (low, high), _ = limits_of(rows)
-        inputs = np.linspace(low, high, GRID)
-        means, scales = data.preprocessing.input_units
-        scaled = ((inputs - means[0]) / scales[0])[:, None]
-        predicted = data.predict(epoch, scaled.astype(data.experiment.dtype))
+        inputs, predicted = over_input(data, epoch, (low, high))
         outputs = np.asarray(predicted.outputs, np.float64)
         names, axis = data.preprocessing.target_names, "target"
         if data.classes is not None:
@@ -125,6 +125,14 @@ class FittedCurve(NetworkFigure):
         y = Axis(style.name(names[0]) if data.classes is None and len(names) == 1 else axis)
         details = chart.joined(data.describe(epoch), thinning(rows), fewer)
         return Chart(f"Fit: {data.name}", details, (Panel((*points, *lines), x, y),))
+
+
+def over_input(data: RunData, epoch: int, limits: tuple[float, float]) -> tuple[Array, Predictions]:
+    """A grid of the only input in the user's units, and what the network predicts there."""
+    inputs = np.linspace(*limits, GRID)
+    means, scales = data.preprocessing.input_units
+    scaled = ((inputs - means[0]) / scales[0])[:, None]
+    return inputs, data.predict(epoch, scaled.astype(data.experiment.dtype))
 
 
 # --- rows as points, for all charts that show some

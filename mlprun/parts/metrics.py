@@ -64,9 +64,9 @@ class Predictions:
 
     @property
     def points(self) -> NDArray[np.floating]:
-        """[N, K] the number that is predicted of each target: an output, or the median of quantiles."""
-        median = self.levels.index(MEDIAN) if MEDIAN in self.levels else 0
-        return self.outputs[:, [median]] if self.levels else self.outputs
+        """[N, K] the number that is predicted of each target: an output, or of quantiles that nearest 0.5."""
+        distances = [abs(level - MEDIAN) for level in self.levels]
+        return self.outputs[:, [distances.index(min(distances))]] if distances else self.outputs
 
     @property
     def total(self) -> float:

@@ -14,7 +14,7 @@ from mlprun import figures, schema
 from mlprun.analysis.diagnosis import Diagnosis, diagnose
 from mlprun.config import document
 from mlprun.errors import DataError, MlprunError, command_line, shell_path
-from mlprun.evaluation import split_rows
+from mlprun.evaluation import split_rows, target_metrics
 from mlprun.evaluation.baselines import boosting
 from mlprun.figures import style
 from mlprun.figures.curves import label_of, run_labels
@@ -36,6 +36,7 @@ RESULTS = (
     "regions",
     "confusion",
     "fit",
+    "quantiles",
     "predictions",
     "residuals",
     "roc",
@@ -87,7 +88,7 @@ def run_report(folder: RunFolder, *, allow_code: bool = False, baselines: Sequen
     data = source.data
     found = [
         _diagnosis(source),
-        section("Result", _result({"": source})),
+        section("Result", _result({"": source}), _targets(source)),
         section("Curves", *_charts(data, CURVES)),
         section("Predictions", *_charts(data, RESULTS)),
         playground_section(data) if source.counts else None,
@@ -195,6 +196,26 @@ def _result(sources: Mapping[str, RunSource]) -> Markup | None:
     elif first.data.classes is None and (first.data.preprocessing.target_units[1] != 1).any():
         caption = "Losses are of standardised targets, other metrics in the target's units"
     return table(head, rows, caption=caption, numeric=range(2, len(head)))
+
+
+def _targets(source: RunSource) -> Markup | None:
+    """The metrics of each of several targets on the split that was used least."""
+    data, names = source.data, source.data.preprocessing.target_names
+    if len(names) < 2 or not source.counts:
+        return None
+    split = data.splits[-1]
+    found = target_metrics(data.predictions(split, data.best_or_last), names)
+    averages = {f"{kind} average": values for kind, values in found.averages.items()}
+    columns = list(next(iter(found.targets.values())))
+    rows = [
+        [
+            style.name(name, 60),
+            *(f"{one}" if isinstance(one, int) else metric_text(one) for one in map(values.get, columns)),
+        ]
+        for name, values in [*found.targets.items(), *averages.items()]
+    ]
+    head = ["target", *(name.replace("_", " ") for name in columns)]
+    return table(head, rows, caption=f"Each target on {split} rows", numeric=range(1, len(head)))
 
 
 def metric_text(value: Any) -> str:

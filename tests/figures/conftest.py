@@ -31,6 +31,8 @@ def write_tables(folder: Path) -> None:
     inputs = draw.uniform(-3, 3, 60)
     lines = [f"{x:.17g},{50 + 10 * np.sin(x):.17g}" for x in inputs]
     (folder / "line.csv").write_text("\n".join(["x [m],y [kg]", *lines]))
+    labels = [f"{a:.3f},{b:.3f},{int(a > 0)},{int(a + b > 0)}" for a, b in draw.normal(size=(60, 2))]
+    (folder / "labels.csv").write_text("\n".join(["a,b,high,far", *labels]))
 
 
 def configs(folder: Path) -> dict[str, dict[str, Any]]:
@@ -59,6 +61,18 @@ def configs(folder: Path) -> dict[str, dict[str, Any]]:
             "architecture": {"hidden": [6], "activation": "tanh"},
             "optimizer": adam,
             "training": {"epochs": 20, "dtype": "float64"},
+        },
+        "quantiles": {
+            "dataset": {"name": "table", "path": str(folder / "line.csv"), "target": "y [kg]"},
+            "loss": {"name": "quantile", "quantiles": [0.1, 0.3, 0.5, 0.9]},
+            "optimizer": adam,
+            "training": {"epochs": 20},
+        },
+        "labels": {
+            "dataset": {"name": "table", "path": str(folder / "labels.csv"), "target": ["high", "far"]},
+            "loss": "bce",
+            "optimizer": adam,
+            "training": {"epochs": 20},
         },
         "two_targets": {
             "dataset": {
@@ -91,7 +105,19 @@ def configs(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-SHAPES = ("moons", "hinge", "odd", "line", "two_targets", "symbols", "fresh", "untrained", "no_dev")
+SHAPES = (
+    "moons",
+    "hinge",
+    "odd",
+    "line",
+    "quantiles",
+    "labels",
+    "two_targets",
+    "symbols",
+    "fresh",
+    "untrained",
+    "no_dev",
+)
 
 
 @pytest.fixture(scope="session")

@@ -39,12 +39,12 @@ def drawn(kind: str, data: RunData, form: str | None = None) -> bytes:
     return figures.encode(chart, form or ("gif" if chart.frames > 1 else "png"), dpi=40)
 
 
+NUMBERS = {"fit", "predictions", "residuals", "quantiles"}
 INSIDE = {"network", "gradients", "landscape", "animation"}
 EXPECTED = {
-    "moons": set(KINDS) - {"fit", "predictions", "residuals"},
-    "hinge": set(KINDS)
-    - {"fit", "predictions", "residuals", "learning_rate", "probabilities", "calibration"},
-    "odd": set(KINDS) - {"fit", "predictions", "residuals", "learning_rate", "calibration"},
+    "moons": set(KINDS) - {*NUMBERS},
+    "hinge": set(KINDS) - {*NUMBERS, "learning_rate", "probabilities", "calibration"},
+    "odd": set(KINDS) - {*NUMBERS, "learning_rate", "calibration"},
     "line": {
         "loss",
         "metrics",
@@ -57,6 +57,16 @@ EXPECTED = {
         "weight_changes",
         *INSIDE,
     },
+    "quantiles": {
+        *("loss", "metrics", "data", "outputs", "predictions", "residuals", "quantiles"),
+        *("weights", "weight_changes"),
+        *INSIDE,
+    },
+    "labels": {
+        *("loss", "metrics", "data", "regions", "frames", "outputs", "roc", "precision_recall"),
+        *("weights", "weight_changes", "units"),
+        *INSIDE,
+    },
     "two_targets": {
         *("loss", "metrics", "data", "regions", "frames", "outputs", "predictions", "residuals"),
         *("weights", "weight_changes", "units"),
@@ -66,7 +76,7 @@ EXPECTED = {
         *("loss", "metrics", "data", "outputs", "confusion", "roc", "precision_recall", "probabilities"),
         *("weights", "weight_changes", "gradients", "landscape", "animation"),
     },
-    "fresh": set(KINDS) - {"fit", "predictions", "residuals", "learning_rate", "calibration"},
+    "fresh": set(KINDS) - {*NUMBERS, "learning_rate", "calibration"},
     "untrained": {
         *(
             "data",
@@ -81,7 +91,7 @@ EXPECTED = {
             "landscape",
         )
     },
-    "no_dev": set(KINDS) - {"fit", "predictions", "residuals", "learning_rate", "calibration"},
+    "no_dev": set(KINDS) - {*NUMBERS, "learning_rate", "calibration"},
 }
 
 
@@ -105,6 +115,8 @@ DRAWN = [
         for kind in ("data", "regions", "outputs", "confusion", "probabilities", "weights", "network")
     ),
     ("symbols", "data"),
+    ("quantiles", "quantiles"),
+    *(("labels", kind) for kind in ("outputs", "roc", "animation")),
     ("two_targets", "regions"),
     ("hinge", "outputs"),
 ]

@@ -329,6 +329,47 @@ def test_predicted_numbers_are_in_the_users_units(
         np.testing.assert_allclose(below.y, one.y - one.x)
 
 
+@pytest.mark.parametrize("feature", [None, "x [m]"])
+def test_the_fan_has_bands_of_pairs_of_quantiles_and_marks_what_is_outside(
+    feature: str | None, run_data: dict[str, RunData]
+) -> None:
+    data = run_data["quantiles"]
+    (panel,) = computed("quantiles", data, feature=feature).panels
+    predicted = data.predictions("test", data.best_or_last)
+    bands = [mark for mark in panel.marks if isinstance(mark, Band)]
+    assert [band.label for band in bands] == ["0.1 to 0.9", "0.3 to 0.5"]
+    assert all((band.low <= band.high).all() for band in bands)
+    inside, outside = (mark for mark in panel.marks if isinstance(mark, Points))
+    truth = predicted.targets[:, 0]
+    covered = (truth >= predicted.outputs[:, 0]) & (truth <= predicted.outputs[:, -1])
+    assert sorted(inside.y) == sorted(truth[covered])
+    assert sorted(outside.y) == sorted(truth[~covered])
+    low = np.interp(inside.x, bands[0].position, bands[0].low)
+    assert (inside.y >= low - 0.02 * np.ptp(truth)).all()
+
+
+def test_the_predicted_number_of_quantiles_is_their_median(run_data: dict[str, RunData]) -> None:
+    data = run_data["quantiles"]
+    (points,) = (mark for mark in computed("predictions", data).panels[-1].marks if isinstance(mark, Points))
+    predicted = data.predictions("test", data.best_or_last)
+    np.testing.assert_array_equal(points.y, predicted.outputs[:, 2])
+    assert unsupported("quantiles", data, feature="z").startswith("no input 'z'")
+
+
+def test_labels_have_a_roc_curve_each_and_their_mean(run_data: dict[str, RunData]) -> None:
+    data = run_data["labels"]
+    predicted = data.predictions("test", data.best_or_last)
+    areas = [
+        reference.roc_auc_score(truth, scores)
+        for truth, scores in zip(predicted.targets.T, predicted.outputs.T, strict=True)
+    ]
+    lines = [mark.label for mark in computed("roc", data).panels[0].marks if isinstance(mark, Line)]
+    names = [f"{name} (AUC {area:.3f})" for name, area in zip(("high", "far"), areas, strict=True)]
+    assert lines[1:] == [f"mean of 2 labels (AUC {np.mean(areas):.3f})", *names]
+    for kind in ("confusion", "predictions"):
+        assert unsupported(kind, data) == "targets are labels"
+
+
 def test_many_predictions_are_counted_in_hexagons() -> None:
     draw = np.random.default_rng(5)
     true = draw.normal(size=6000)

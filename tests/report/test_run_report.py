@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import mlprun.api as mlprun
@@ -192,3 +193,35 @@ def test_a_run_with_several_targets_has_a_report_and_forged_files_break_none(cal
     code, out, err = call("report", path)
     assert (code, out) == (4, "")
     assert "status.json: is damaged" in err
+
+
+def test_a_report_of_quantiles_has_their_fan_and_says_where_coverage_is_wrong(call, tmp_path):
+    draw = np.random.default_rng(0)
+    inputs = draw.uniform(-1, 1, (200, 1))
+    config = {
+        "name": "prices",
+        "dataset": {"name": "inline", "inputs": inputs.tolist(), "targets": (inputs + 5).tolist()},
+        "loss": "quantile",
+        "training": {"epochs": 1},
+    }
+    config["dataset"]["split"] = {"train": 100, "dev": 50, "test": 50}
+    run = mlprun.train(config, out=str(tmp_path))
+    coverage = run.metrics["last"]["splits"]["test"]["coverage"]
+    assert coverage < 0.5
+    assert call("report", run.path)[0] == 0
+    page = (Path(run.path) / "report.html").read_text()
+    assert "The quantiles hold fewer rows between them than their levels say." in page
+    assert f"coverage {coverage:.1%} of 50 test rows, expected 80.0%" in page
+    assert "80% expected inside" in page
+
+
+def test_a_report_of_labels_has_a_table_of_each(call, tmp_path):
+    rows = [f"{k % 7},{k % 5},{int(k % 7 > 3)},{int(k % 5 > 2)}" for k in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["x,y,warm,wet", *rows]))
+    dataset = {"name": "table", "path": str(tmp_path / "t.csv"), "target": ["warm", "wet"]}
+    run = mlprun.train({"dataset": dataset, "loss": "bce", "training": {"epochs": 30}}, out=str(tmp_path))
+    assert call("report", run.path)[0] == 0
+    page = (Path(run.path) / "report.html").read_text()
+    assert "Each target on test rows" in page
+    for word in ("warm", "wet", "macro average", "micro average", "support", "subset accuracy"):
+        assert word in page
