@@ -95,20 +95,41 @@ def test_a_cell_in_another_format_than_the_options_is_refused(read, cell, option
 @pytest.mark.parametrize(
     ("cells", "remedy"),
     [
-        (("1.000,00", "1.137,00"), "set dataset.decimal to ',' and dataset.thousands to '.', leave"),
-        (("1,000.50", "1,137.25"), "set dataset.thousands to ',', leave"),
-        (("7,622", "1,234"), "set dataset.decimal to ',' or set dataset.thousands to ',', leave"),
-        (("7 622,5", "1 234"), "set dataset.decimal to ',' and dataset.thousands to ' ', leave"),
-        (("7’622", "1’234"), 'set dataset.thousands to "\'", leave'),
-        (("€5", "€6"), "set dataset.columns.x.strip to '€', leave"),
-        (("5,25 kg", "6 kg"), "set dataset.columns.x.strip to 'kg' and dataset.decimal to ',', leave"),
-        (("12,5 %", "7 %"), "set dataset.columns.x.as to percent and dataset.decimal to ',', leave"),
+        (
+            ("1.000,00", "1.137,00"),
+            "set dataset.decimal to ',' and dataset.thousands to '.', set dataset.columns.x.as",
+        ),
+        (("1,000.50", "1,137.25"), "set dataset.thousands to ',', set dataset.columns.x.as"),
+        (
+            ("7,622", "1,234"),
+            "set dataset.decimal to ',' or set dataset.thousands to ',', set dataset.columns.x.as",
+        ),
+        (
+            ("7 622,5", "1 234"),
+            "set dataset.decimal to ',' and dataset.thousands to ' ', set dataset.columns.x.as",
+        ),
+        (("7’622", "1’234"), 'set dataset.thousands to "\'", set'),
+        (("€5", "€6"), "set dataset.columns.x.strip to '€', set dataset.columns.x.as"),
+        (
+            ("5,25 kg", "6 kg"),
+            "set dataset.columns.x.strip to 'kg' and dataset.decimal to ',', set dataset.columns.x.as",
+        ),
+        (
+            ("12,5 %", "7 %"),
+            "set dataset.columns.x.as to percent and dataset.decimal to ',', set dataset.columns.x.as",
+        ),
         (("3.5k", "4k"), "write numbers with a decimal point"),
         (("(5)", "(6)"), "write numbers with a decimal point"),
-        (("2024-03-31", "2024-04-01"), "set dataset.columns.x to {as: date}, leave"),
-        (("2024-03-31 12:30", "2024-04-01"), "set dataset.columns.x to {as: date}, leave"),
-        (("31.03.2024", "01.04.2024"), 'set dataset.columns.x to {as: date, format: "%d.%m.%Y"}, leave'),
-        (("3/31/24", "4/1/24"), 'set dataset.columns.x to {as: date, format: "%m/%d/%y"}, leave'),
+        (("2024-03-31", "2024-04-01"), "set dataset.columns.x to {as: date}, set dataset.columns.x.as"),
+        (("2024-03-31 12:30", "2024-04-01"), "set dataset.columns.x to {as: date}, set dataset.columns.x.as"),
+        (("31.03.2024", "01.04.2024"), 'set dataset.columns.x to {as: date, format: "%d.%m.%Y"}, set'),
+        (("3/31/24", "4/1/24"), 'set dataset.columns.x to {as: date, format: "%m/%d/%y"}, set'),
+        (
+            ("31.12.2020", "2020-12-30"),
+            'set dataset.columns.x to {as: date, format: ["%d.%m.%Y", "%Y-%m-%d"]}, set',
+        ),
+        (("5 kg", "600 g"), "write numbers with a decimal point"),
+        (("0,202", "0,5"), "set dataset.decimal to ',', set"),
         (
             ("01/02/2024", "03/04/2024"),
             'set dataset.columns.x to {as: date, format: "%d/%m/%Y"} or set dataset.columns.x to {as: date',
@@ -162,7 +183,7 @@ def test_dates_are_read_in_the_format_that_is_named(read, cell, written, expecte
     [
         (
             None,
-            "t.csv:3: column 'x' is '31.12.2020'; set dataset.columns.x to {as: date, format: \"%d.%m.%Y\"}",
+            "t.csv:3: column 'x' is '31.12.2020'; set dataset.columns.x to {as: date, format: [\"%d.%m.%Y\"",
         ),
         ("%Y/%m/%d", "t.csv:2: column 'x' is '2020-02-29'; "),
     ],
@@ -242,6 +263,15 @@ def test_files_of_other_formats_hold_the_same_rows(read, name):
     assert (data.input_names, data.categories) == (("x", "z"), (None, ("a", "b")))
     assert data.inputs.tolist() == [[1, 0], [2, 1]]
     assert data.targets[:, 0].tolist() == [0.5, 1.5]
+
+
+def test_a_separator_may_end_each_line(read):
+    assert read("x,y,\n1,0.5,\n2,1.5,\n").input_names == ("x",)
+
+
+def test_a_separator_that_fits_better_is_named(read):
+    with pytest.raises(DataError, match=r"t\.csv:2: has 3 cells, .*; set dataset\.separator to ';'$"):
+        read("price, net;n;y\n1,5;1;2,5\n")
 
 
 def test_any_character_may_separate_cells(read):

@@ -159,7 +159,7 @@ def test_the_message_of_the_style_guide(tmp_path):
         (
             "x,y\nn/a,1\n€5,2\n€6,3\n€7,4\n",
             ":3",
-            "column 'x' is '€5'; set dataset.columns.x.strip to '€', leave",
+            "column 'x' is '€5'; set dataset.columns.x.strip to '€', set dataset.columns.x.as",
         ),
         (
             "x,y\n1,5 kg\n2,6 kg\n3,5 kg\n",
@@ -195,7 +195,7 @@ def test_other_formats_are_categories_and_classes_where_the_config_says_so(tmp_p
 def test_only_a_feature_can_be_left_out(tmp_path):
     dates = parquet(x=[1, 2], day=pl.Series([1, 2]).cast(pl.Date))
     advice = "a date or time; set dataset.columns.day to {as: date}"
-    with pytest.raises(DataError, match=f"{advice}, or leave the column out by dataset.features$"):
+    with pytest.raises(DataError, match=f"{advice}, or set dataset.columns.day.as to skip$"):
         load(tmp_path, dates, "t.parquet", target="x")
     with pytest.raises(DataError, match=f"{advice}$"):
         load(tmp_path, dates, "t.parquet", target="day")

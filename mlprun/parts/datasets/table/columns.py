@@ -33,8 +33,6 @@ FEW = 20
 FIRST = 1000
 """rows of a text column that are looked at before all are"""
 
-LEAVE_OUT = "leave the column out by dataset.features"
-
 MANY = 0.8
 """categories or classes per row from which on there is a warning"""
 
@@ -78,7 +76,7 @@ def resolve_column_type(
         if int(np.isnan(series.to_numpy()).sum()) > series.null_count():
             series = series.fill_nan(None)
     if series.null_count() == len(series) and not may_be_empty:
-        raise sheet.source.error("", f"column {shown(name)} has no value in any row", LEAVE_OUT)
+        raise sheet.source.error("", f"column {shown(name)} has no value in any row", _skip(name))
     return series
 
 
@@ -152,18 +150,22 @@ def feature(
     import polars as pl
 
     is_category = sheet.options.of(series.name).reading == "category"
-    series = resolve_column_type(series, sheet, other=f", or {LEAVE_OUT}")
+    series = resolve_column_type(series, sheet, other=f", or {_skip(series.name)}")
     if series.dtype != pl.String or (not is_category and _mostly_numbers(series, sheet)):
         return numbers(series, sheet), None
     if not other_formats and not is_category:
-        _refuse_misread(series, sheet, f", {LEAVE_OUT}, or set dataset.other_formats to categories")
+        _refuse_misread(series, sheet, f", {_skip(series.name)}, or set dataset.other_formats to categories")
     categories = distinct(series)
     if len(categories) > limit:
         what = f"column {shown(series.name)} has {len(categories)} categories, such as {shown(categories[0])}"
         remedy = f"expected at most {limit} categories; "
         remedy += f"set dataset.columns.{series.name}.max_categories, or " if limit == CATEGORIES else ""
-        raise sheet.source.error("", what, remedy + LEAVE_OUT)
+        raise sheet.source.error("", what, remedy + _skip(series.name))
     return codes(series, categories), categories
+
+
+def _skip(name: str) -> str:
+    return f"set dataset.columns.{name}.as to skip"
 
 
 def has_many_categories(series: pl.Series, unit: str, count: int) -> Names:
@@ -412,6 +414,6 @@ def _numbers_of_text(series: pl.Series, values: pl.Series, sheet: Sheet, unit: s
         _refuse_format(series, row, sheet)
     if not sheet.options.has_plain_numbers:
         unit += f" with decimal {sheet.options.decimal!r}"
-    known = "" if sheet.for_model else "list the cell in dataset.missing.values, or "
-    sheet.refuse(bad, series, f"expected {unit} (missing values: {known}leave it empty)")
+    known = "(missing values: list the cell in dataset.missing.values, or leave it empty)"
+    sheet.refuse(bad, series, f"expected {unit}" if sheet.for_model else f"expected {unit} {known}")
     return values

@@ -215,9 +215,19 @@ def _rewritten(source: Source, form: _Form) -> bytes:
     for line, cells in _records(source, form.separator):
         if len(cells) != width:
             what = f"has {len(cells)} cells, but the header has {width}"
-            raise source.error(str(line), what, "give every row as many cells as the header")
+            raise source.error(str(line), what, _ragged_remedy(form, cells))
         writer.writerow(cells)
     return plain.getvalue().encode()
+
+
+def _ragged_remedy(form: _Form, cells: Sequence[str]) -> str:
+    """Another separator, if it divides the header and a row into as many cells."""
+    lines = [form.separator.join(some) for some in (form.names, cells)]
+    for other in SEPARATORS:
+        count = lines[0].count(other)
+        if other != form.separator and count and count == lines[1].count(other):
+            return f"set dataset.separator to {other!r}"
+    return "give every row as many cells as the first line, which must hold the names of the columns"
 
 
 def _parse(source: Source, form: _Form, pieces: Callable[[], Iterable[bytes]]) -> pl.DataFrame:

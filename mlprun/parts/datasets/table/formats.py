@@ -138,7 +138,18 @@ ISO_8601 = (
 
 _DATE_FORMATS = (
     *("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d"),
-    *("%d.%m.%y", "%d/%m/%y", "%m/%d/%y", "%d %B %Y", "%B %d, %Y", "%d-%B-%Y", "%d-%B-%y", "%Y-%m", "%m/%Y"),
+    *(
+        "%d.%m.%y",
+        "%d/%m/%y",
+        "%m/%d/%y",
+        "%d %B %Y",
+        "%B %d, %Y",
+        "%B %d %Y",
+        "%d-%B-%Y",
+        "%d-%B-%y",
+        "%Y-%m",
+        "%m/%Y",
+    ),
 )
 _FIRST_DAY = -354_285
 """1000-01-01: before that, the year of a date was written with fewer than four digits"""
@@ -175,7 +186,7 @@ def parse_numbers(
     if thousands is not None:
         mark = {" ": f"[{SPACES}]", "'": "['’]"}.get(thousands, re.escape(thousands))
         point = re.escape(decimal)
-        grouped = rf"^[+-]?\d{{1,3}}(?:{mark}\d{{2,3}})*{mark}\d{{3}}(?:{point}\d*)?(?:[eE][+-]?\d+)?$"
+        grouped = rf"^[+-]?[1-9]\d{{0,2}}(?:{mark}\d{{2,3}})*{mark}\d{{3}}(?:{point}\d*)?(?:[eE][+-]?\d+)?$"
         ungrouped = cells.str.replace_all(mark, "")
         cells = pl.when(cells.str.contains(grouped)).then(ungrouped).otherwise(cells)
     if decimal != ".":  # exchanged, so that a point left over is no decimal point
@@ -238,18 +249,23 @@ def number_remedy(series: pl.Series, cell: str, decimal: str, thousands: str | N
             *([f"dataset.thousands to {mark!r}"] if mark not in (None, thousands) else []),
         ]
         for point, mark in ways
+        if 2 * parse_numbers(cells, point, mark, strip).null_count() < len(cells)
     )
 
 
 def date_remedy(series: pl.Series, cell: str) -> str:
     """What to set so that a cell, and most of its column, is a date; as `number_remedy`."""
     cells, column = _different(series, cell), f"dataset.columns.{series.name}"
-    formats = [ISO_8601, *((date + time,) for date in _DATE_FORMATS for time in _TIMES)]
-    ways = _best({way: parse_dates(cells, way) for way in formats})
-    return _alternatives(
-        [f"{column} to {{as: date}}" if way == ISO_8601 else f'{column} to {{as: date, format: "{way[0]}"}}']
-        for way in ways
-    )
+    ways = [ISO_8601, *((date + time,) for date in _DATE_FORMATS for time in _TIMES)]
+    found = []
+    for way in _best({way: parse_dates(cells, way) for way in ways}):
+        rest = cells.filter(parse_dates(cells, way).is_null())
+        others = _best({other: parse_dates(rest, other) for other in ways}) if len(rest) else []
+        both = [f'"{one[0]}"' for one in (way, *others[:1])]
+        written = both[0] if len(both) == 1 else f"[{', '.join(both)}]"
+        options = "as: date" if way == ISO_8601 and not others else f"as: date, format: {written}"
+        found.append([f"{column} to {{{options}}}"])
+    return _alternatives(found)
 
 
 def _alternatives(settings: Iterable[Sequence[str]]) -> str:

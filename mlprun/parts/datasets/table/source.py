@@ -214,6 +214,10 @@ class Sheet:
         """How the cells are read."""
         return self.source.options
 
+    def is_empty(self, name: str) -> bool:
+        """Whether a column has no value in any row."""
+        return bool(self.columns[name].null_count() == self.rows)
+
     def take(self, names: Iterable[str]) -> Iterator[Any]:
         """The columns in this order, text without the spaces around it; each can be taken once."""
         return map(self.columns.pop, names)

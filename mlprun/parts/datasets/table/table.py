@@ -278,6 +278,8 @@ class Table(ReadOptions, Dataset):
         taken = {*self.targets, *(name for _, name in roles)}
         others = (name for name in sheet.columns if name not in taken)
         features = self.features or tuple(name for name in others if not self._is_skipped(name))
+        if self.features is None and "" in features and sheet.is_empty(""):  # a separator ends each line
+            features = tuple(filter(None, features))
         if not features:
             raise sheet.source.error("", "has no column beside the target", "expected at least one feature")
         if self.features is None and "" in features:
