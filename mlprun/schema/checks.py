@@ -452,10 +452,10 @@ def _loss_misreads(loss: Loss, output: Activation) -> str | None:
 def decisions_can_be_made(config: Config, info: DatasetInfo) -> Iterator[Problem]:
     """Require two classes for a threshold, probabilities for a temperature, and dev rows to choose on."""
     chosen, output = config.threshold, _output(config)
-    kind = "classes" if info.classes else "numbers"
+    kind = "classes" if info.classes else "labels" if info.multilabel else "numbers"
     if chosen is not None:
         if len(info.classes or ()) != 2:
-            count = f"{len(info.classes)} classes" if info.classes else "numbers"
+            count = f"{len(info.classes)} classes" if info.classes else kind
             yield Problem(("threshold",), f"is for two classes, and these targets are {count}; remove it")
         elif output.output_kind == "numbers" and config.architecture.outputs != 1:
             what = f"needs one output or probabilities, and the output activation is {output.name}"

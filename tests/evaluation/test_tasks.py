@@ -84,6 +84,20 @@ def test_metrics_of_quantiles_are_in_the_users_units_on_every_engine(
     assert last == pytest.approx(run.metrics["last"]["splits"]["dev"]["pinball"], rel=1e-9)
 
 
+def test_quantiles_of_a_transformed_target_come_back_in_the_users_units(
+    prices: dict[str, Any], tmp_path: Path
+) -> None:
+    run = mlprun.train(prices, "dataset.target_transform=log1p", out=str(tmp_path))
+    inputs, truth = split_of(run, "test")
+    predicted = np.array(run.predict(table(tmp_path / "new.csv", "size", inputs[:, 0])).rows)
+    losses = [mean_pinball_loss(truth, predicted[:, k], alpha=level) for k, level in enumerate(LEVELS)]
+    metrics = run.best.evaluate(["test"])["test"]
+    assert metrics["pinball"] == pytest.approx(np.mean(losses), rel=1e-9)
+    assert (np.diff(predicted, axis=1) >= 0).all()
+    assert predicted.min() > 80_000
+    assert metrics["coverage"] > 0.5
+
+
 def test_a_linear_network_reaches_scikit_learns_quantile_regression(
     prices: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -174,6 +188,32 @@ def test_the_engines_agree_on_labels(dishes: dict[str, Any], tmp_path: Path) -> 
     for name, column in runs[0].history.items():
         for other in runs[1:]:
             np.testing.assert_allclose(other.history[name], column, rtol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("kind", ["labels", "quantiles"])
+def test_a_row_of_weight_two_is_two_rows(
+    kind: str, engine: str, dishes: dict[str, Any], prices: dict[str, Any], tmp_path: Path
+) -> None:
+    config = dishes if kind == "labels" else prices
+    header, *rows = (tmp_path / f"{config['name']}.csv").read_text().split()
+    weights = [1 + k % 2 for k in range(len(rows))]
+    twice = [row for row, weight in zip(rows, weights, strict=True) for _ in range(weight)]
+    weighted = [f"{row},{weight}" for row, weight in zip(rows, weights, strict=True)]
+    losses = []
+    for name, lines in (("twice", [header, *twice]), ("weighted", [f"{header},w", *weighted])):
+        path = tmp_path / f"{name}.csv"
+        path.write_text("\n".join(lines))
+        weight = {"weight": "w"} if name == "weighted" else {}
+        options = {"split": "same", "standardize": False, **weight, "path": str(path)}
+        made = {
+            **config,
+            "dataset": {**config["dataset"], **options},
+            "optimizer": {"name": "sgd", "lr": 0.01},
+        }
+        run = mlprun.train(made, f"engine={engine}", "training.epochs=3", out=str(tmp_path / kind / name))
+        losses.append({name: column[-1] for name, column in run.history.items()})
+    assert losses[1] == pytest.approx(losses[0], rel=1e-9)
 
 
 def test_baselines_of_labels_are_the_priors_and_a_logistic_regression_of_each(
