@@ -9,9 +9,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mlprun import figures, files, report
+from mlprun.analysis import ensemble as ensembles
 from mlprun.analysis import export
 from mlprun.analysis.comparisons import compare
 from mlprun.analysis.summary import summarize
+from mlprun.engines.device import resolve
 from mlprun.errors import CheckpointError, InterruptedRunError
 from mlprun.sweeps import cohort_file
 from mlprun.sweeps import definition as definitions
@@ -112,6 +114,15 @@ class Sweep:
         Raises UsageError where there is nothing to compare.
         """
         return compare(self.summary(metric, of=of), settings, by)
+
+    def ensemble(
+        self, setting: int | None = None, *, device: str = "cpu", allow_code: bool = False
+    ) -> ensembles.Ensemble:
+        """The trials of a setting, by default of the best one, with the mean of their predictions.
+
+        Raises UsageError where none of them has finished, and DataError where the data is gone.
+        """
+        return ensembles.load(self.folder, setting, device=resolve(device), allow_code=allow_code)
 
     def plot(
         self, kind: str = "curves", *, metric: str | None = None, of: str = "best", **options: Any

@@ -1,28 +1,35 @@
 """`mlprun eval` and `mlprun predict`: a trained model's metrics, and its predictions for new rows."""
 
+import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from mlprun import api, evaluation
+from mlprun import api, evaluation, files
+from mlprun.analysis import report_text
 from mlprun.cli import metrics
-from mlprun.cli.options import AllowCode, Baselines, Checkpoint, Device, Force, save
-from mlprun.cli.terminal import Output
+from mlprun.cli.options import AllowCode, Baselines, CheckpointOrSweep, Device, Force, save
+from mlprun.cli.terminal import Output, Table
 from mlprun.errors import CheckFailedError, UsageError
 from mlprun.evaluation.baselines import boosting
 from mlprun.parts import SPLITS
 from mlprun.schema import metric_direction
 
 if TYPE_CHECKING:
+    from mlprun.analysis.ensemble import Ensemble
+    from mlprun.evaluation import TrainedModel
     from mlprun.schema import Config
 
 UNDER, OVER = "--fail-under", "--fail-over"
 EXAMPLES = {UNDER: "test_accuracy=0.9", OVER: "test_loss=0.3"}
 
 
+Setting = Annotated[int | None, Option(help="Setting of the sweep (default: the best one).")]
+
+
 def eval_command(
-    checkpoint: Checkpoint,
+    checkpoint: CheckpointOrSweep,
     *,
     split: Annotated[str | None, Option(help="Evaluate only these, such as train,dev.")] = None,
     data: Annotated[str | None, Option(help="Evaluate this table with targets instead.")] = None,
@@ -33,6 +40,7 @@ def eval_command(
         list[str] | None, Option(metavar="METRIC=NUMBER", help="Exit with 10 if the metric is higher.")
     ] = None,
     baselines: Baselines = None,
+    setting: Setting = None,
     device: Device = "cpu",
     allow_code: AllowCode = False,
     output: Output,
@@ -44,10 +52,15 @@ def eval_command(
     mlprun eval runs/wine-001 --data new.csv --fail-under data_accuracy=0.9
     mlprun eval runs/moons-001 --fail-over test_loss=0.3
     mlprun eval runs/table-001 --baselines boosting
+    mlprun eval runs/moons-sweep-001       the ensemble of a sweep's trials
 
     Needs only the checkpoint for generated and bundled data; a table is read
     again from the path in the config, or from --data. --baselines boosting fits
     scikit-learn's gradient boosting to the same train rows.
+
+    Of a sweep it compares the trials of one setting with their ensemble, which
+    averages probabilities, or numbers. Intervals of single trials are over trials,
+    those of the ensemble over rows (bootstrap).
 
     --json prints {"checkpoint", "epoch", "positive", "splits": {SPLIT: {"loss",
       METRIC, ...}}}; with --data the only split is "data"; "positive" is the
@@ -56,6 +69,10 @@ def eval_command(
       "averages": {SPLIT: {"macro": {METRIC, ...}, "micro": {...}}}; --baselines
       adds "baselines": {NAME: {SPLIT: {METRIC, ...}}}. "threshold", "temperature"
       and "ece" (before and after) are there if chosen on dev.
+    Of a sweep --json prints {"sweep", "setting", "trials": [N, ...],
+      "splits" and "ensemble": {SPLIT: {METRIC: NUMBER}}, the means of single
+      trials and the ensemble's, "splits_interval" and "ensemble_interval":
+      {SPLIT: {METRIC: [LOW, HIGH] or null}}}.
 
     Exit codes: 0 success, 2 usage, 3 data, 4 checkpoint, 6 device, 7 files,
     10 a metric is below --fail-under or above --fail-over.
@@ -63,6 +80,11 @@ def eval_command(
     selected = _splits(split)
     if data is not None and split is not None:
         raise UsageError("--split", "cannot be combined with --data, which has no splits", "omit --split")
+    bounds = [(UNDER, text) for text in fail_under or ()] + [(OVER, text) for text in fail_over or ()]
+    if _is_sweep(checkpoint, setting):
+        ensemble = api.load_sweep(checkpoint).ensemble(setting, device=device, allow_code=allow_code)
+        _eval_ensemble(ensemble, selected, data, bounds, output)
+        return
     loaded = api.load_checkpoint(checkpoint, device=device, allow_code=allow_code)
     table = None
     if data is None:
@@ -74,14 +96,7 @@ def eval_command(
         rows = {"data": loaded.alone.prepare(table)}
     for warning in (*loaded.warnings, *warnings):
         output.message(f"warning: {warning}")
-    numbers = {
-        f"{name}_{metric}": value
-        for name, values in splits.items()
-        for metric, value in values.items()
-        if isinstance(value, float)
-    }
-    bounds = [(UNDER, text) for text in fail_under or ()] + [(OVER, text) for text in fail_over or ()]
-    failures = [_failure(option, text, numbers, loaded.config) for option, text in bounds]
+    failures = _failures(bounds, splits, loaded.config)
     classes = loaded.preprocessing.classes
     positive = classes[1] if classes is not None and len(classes) == 2 else None
     by_split = loaded.target_metrics(rows)
@@ -105,14 +120,75 @@ def eval_command(
         output.result(*metrics.confusion_tables(values, classes, name))
     for name, one in by_split.items():
         output.result(metrics.target_table(one, name))
-    for failure in filter(None, failures):
+    for failure in failures:
+        raise failure
+
+
+def _is_sweep(path: str, setting: int | None) -> bool:
+    """Return True for the folder of a sweep, which alone has settings."""
+    is_sweep = files.kind(os.path.join(path, "sweep.yaml")) is not None
+    if setting is not None and not is_sweep:
+        raise UsageError("--setting", f"{path} is not a sweep, which has settings", "leave it out")
+    return is_sweep
+
+
+def _eval_ensemble(
+    ensemble: "Ensemble",
+    selected: Sequence[str],
+    data: str | None,
+    bounds: Sequence[tuple[str, str]],
+    output: Output,
+) -> None:
+    """Report the metrics of single trials and of their ensemble."""
+    if data is None:
+        splits, warnings = ensemble.evaluate(selected), ensemble.experiments[0].warnings
+    else:
+        table = ensemble.models[0].table(data)
+        splits, warnings = {"data": ensemble.evaluate_data(table)}, table.warnings
+    for warning in warnings:
+        output.message(f"warning: {warning}")
+    fields = {"splits": "single", "splits_interval": "single_interval"}
+    fields |= {name: name for name in ("ensemble", "ensemble_interval")}
+    values = {
+        field: {
+            split: {metric: getattr(one, name) for metric, one in found.items()}
+            for split, found in splits.items()
+        }
+        for field, name in fields.items()
+    }
+    failures = _failures(bounds, values["ensemble"], ensemble.models[0].config)
+    about = {"sweep": ensemble.path, "setting": ensemble.setting, "trials": ensemble.trials}
+    output.document({**about, **values})
+    headings = ("split", "metric", "single", "95% interval", "ensemble", "95% interval")
+    rows = [
+        (
+            split,
+            metric,
+            one.single,
+            report_text.interval_text(one.single_interval),
+            one.ensemble,
+            report_text.interval_text(one.ensemble_interval),
+        )
+        for split, found in splits.items()
+        for metric, one in found.items()
+    ]
+    count = len(ensemble.trials)
+    title = f"{ensemble.path}, setting {ensemble.setting}: the mean of {count} trials and their ensemble"
+    if data is None and not ensemble.shares_rows:
+        title += f", on the rows of trial {ensemble.trials[0]}"
+    output.result(Table(headings, rows, title, is_fixed=True))
+    for failure in failures:
         raise failure
 
 
 def predict_command(
-    checkpoint: Checkpoint,
+    checkpoint: CheckpointOrSweep,
     data: Annotated[str, Argument(help="a table of new rows; - for standard input")],
     *,
+    keep: Annotated[str | None, Option(help="Columns of the table to copy, such as id,name.")] = None,
+    threshold: Annotated[float | None, Option(help="Threshold of class 1 (default: the model's).")] = None,
+    digits: Annotated[int | None, Option(min=1, max=17, help="Significant digits of numbers.")] = None,
+    setting: Setting = None,
     out: Annotated[str | None, Option(help="Write the CSV to this file.")] = None,
     force: Force = False,
     device: Device = "cpu",
@@ -122,7 +198,8 @@ def predict_command(
     """Predict the rows of a table: a CSV with one line per row, in the same order.
 
     mlprun predict runs/wine-001 new.csv > predicted.csv
-    cat new.csv | mlprun predict runs/wine-001 -
+    cat new.csv | mlprun predict runs/wine-001 - --keep id,name --digits 4
+    mlprun predict runs/wine-sweep-001 new.csv
 
     The table must have the columns that the network was trained on, in any
     order; other columns are ignored. The CSV has `class` and the probability of
@@ -130,17 +207,28 @@ def predict_command(
     units, for regression; one per quantile, such as price_q0.1, with the loss
     quantile; of several labels each as 0 or 1, then the probability of each.
 
-    --json prints {"checkpoint", "epoch", "columns": [NAME, ...], "rows": [[...], ...]}.
+    Of a sweep the trials of one setting are averaged, and a column std_NAME has the
+    standard deviation over trials of each probability or number: how much the
+    trials disagree.
+
+    --json prints {"checkpoint", "epoch", "columns": [NAME, ...], "rows": [[...], ...]};
+    of a sweep {"sweep", "setting", "trials", "columns", "rows"}.
 
     Exit codes: 0 success, 2 usage, 3 data, 4 checkpoint, 6 device, 7 files.
     """
-    loaded = api.load_checkpoint(checkpoint, device=device, allow_code=allow_code)
-    table = loaded.predict_table(data)
-    for warning in (*loaded.warnings, *table.warnings):
+    model: Ensemble | TrainedModel
+    if _is_sweep(checkpoint, setting):
+        model = api.load_sweep(checkpoint).ensemble(setting, device=device, allow_code=allow_code)
+        about = {"sweep": model.path, "setting": model.setting, "trials": model.trials}
+    else:
+        model = api.load_checkpoint(checkpoint, device=device, allow_code=allow_code)
+        about = {"checkpoint": model.where, "epoch": model.epoch}
+    names = () if keep is None else tuple(name.strip() for name in keep.split(","))
+    table = model.predict_table(data, keep=names, threshold=threshold)
+    table = table if digits is None else table.rounded(digits)
+    for warning in (*model.warnings, *table.warnings):
         output.message(f"warning: {warning}")
-    output.document(
-        {"checkpoint": loaded.where, "epoch": loaded.epoch, "columns": table.columns, "rows": table.rows}
-    )
+    output.document({**about, "columns": table.columns, "rows": table.rows})
     text = table.csv()
     if out is not None:
         save(out, text.encode(), force=force)
@@ -157,6 +245,20 @@ def _splits(text: str | None) -> Sequence[str]:
         if name not in SPLITS:
             raise UsageError("--split", f"unknown split {name!r}", f"use {', '.join(SPLITS)}")
     return names
+
+
+def _failures(
+    bounds: Sequence[tuple[str, str]], splits: Mapping[str, Mapping[str, Any]], config: "Config"
+) -> list[CheckFailedError]:
+    """The errors of the metrics that are outside the bounds given with --fail-under and --fail-over."""
+    numbers = {
+        f"{name}_{metric}": value
+        for name, values in splits.items()
+        for metric, value in values.items()
+        if isinstance(value, float)
+    }
+    found = [_failure(option, text, numbers, config) for option, text in bounds]
+    return [failure for failure in found if failure is not None]
 
 
 def _failure(

@@ -20,8 +20,9 @@ Configs = Annotated[
 ]
 RunPath = Annotated[str, Argument(help="the run folder")]
 SweepPath = Annotated[str, Argument(help="the sweep's folder")]
-Checkpoint = Annotated[
-    str, Argument(metavar="CHECKPOINT|RUN", help="a checkpoint, or a run folder for its best epoch")
+CheckpointOrSweep = Annotated[
+    str,
+    Argument(metavar="CHECKPOINT|RUN|SWEEP", help="a checkpoint, a run folder (its best epoch) or a sweep's"),
 ]
 Out = Annotated[str, Option(help="Folder for the new run or sweep folder.")]
 DryRun = Annotated[bool, Option("--dry-run", help="Check everything and show the plan without training.")]

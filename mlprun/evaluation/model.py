@@ -125,10 +125,14 @@ class TrainedModel:
             return self.engine.evaluate(experiment, self.calibrated, rows, device=self.device)
 
     def table(self, path: str) -> Data:
-        """The rows of a table with known targets; raises DataError for one that does not fit."""
-        return self._rows(path, targets=True)
+        """The rows of a table with known targets. Raises DataError for one that does not fit."""
+        return self.read_rows(path, targets=True)
 
-    def _rows(self, path: str, *, targets: bool) -> Data:
+    def read_rows(self, path: str, *, targets: bool = False, keep: Names = ()) -> Data:
+        """The rows of a table, with the columns `keep` as text; `-` is standard input.
+
+        Raises DataError for a table that does not fit.
+        """
         options = self.config.dataset if isinstance(self.config.dataset, Table) else None
         return read_rows(
             path,
@@ -136,6 +140,7 @@ class TrainedModel:
             targets=targets,
             vocabulary=self.config.architecture.vocabulary,
             weight=None if options is None else options.weight,
+            keep=keep,
             options=options,
         )
 
@@ -191,10 +196,16 @@ class TrainedModel:
         outputs = self.outputs(self.alone.inputs(data))
         return self.alone.predictions(outputs, np.zeros(len(outputs), np.int64))
 
-    def predict_table(self, path: str) -> PredictionTable:
-        """The predictions for each row of a table; `-` is standard input."""
-        data = self._rows(path, targets=False)
-        return prediction_table(self.predict(data), self.preprocessing.target_names, data.warnings)
+    def predict_table(
+        self, path: str, *, keep: Names = (), threshold: float | None = None
+    ) -> PredictionTable:
+        """The predictions for each row of a table, behind its columns `keep`; `-` is standard input.
+
+        A `threshold` is used in place of the model's own. Raises UsageError where there are not two classes.
+        """
+        data = self.read_rows(path, keep=keep)
+        predicted = at_threshold(self.predict(data), threshold)
+        return prediction_table(predicted, self.preprocessing.target_names, data.warnings, data.kept)
 
 
 def split_rows(experiment: Experiment, splits: Sequence[str], *, epoch: int) -> dict[str, SplitArrays]:
@@ -325,6 +336,14 @@ class PredictionTable:
     rows: list[list[Any]]
     warnings: Names = ()
 
+    def rounded(self, digits: int) -> PredictionTable:
+        """The table with numbers in so many significant digits."""
+
+        def cell(value: Any) -> Any:
+            return float(f"{value:.{digits}g}") if isinstance(value, float) else value
+
+        return replace(self, rows=[[cell(value) for value in row] for row in self.rows])
+
     def csv(self) -> str:
         """The table as CSV, numbers in the shortest digits that read back exactly."""
         text = io.StringIO()
@@ -334,28 +353,56 @@ class PredictionTable:
         return text.getvalue()
 
 
-def prediction_table(predictions: Predictions, target_names: Names, warnings: Names = ()) -> PredictionTable:
+def at_threshold(predictions: Predictions, threshold: float | None) -> Predictions:
+    """The predictions at another threshold of class 1. Raises UsageError where there are not two classes."""
+    if threshold is None:
+        return predictions
+    classes = predictions.classes
+    if len(classes or ()) != 2 and not predictions.multilabel:
+        what = "numbers" if classes is None else f"{len(classes)} classes"
+        raise UsageError("--threshold", f"is for two classes, and the model predicts {what}", "leave it out")
+    if predictions.probabilistic and not 0 < threshold < 1:
+        raise UsageError("--threshold", f"{threshold:g} is no probability", "give a number between 0 and 1")
+    return replace(predictions, threshold=threshold)
+
+
+def prediction_table(
+    predictions: Predictions,
+    target_names: Names,
+    warnings: Names = (),
+    kept: Mapping[str, Sequence[str | None]] | None = None,
+) -> PredictionTable:
     """For classes the predicted one and, where outputs are probabilities, each class's; else outputs.
 
     The quantile of level 0.1 of `price` is in the column `price_q0.1`; of several labels each is 0 or 1, and
-    their probabilities follow.
+    their probabilities follow. In front are the columns `kept` of the rows.
     """
+    labels, outputs = _labels(predictions), predictions.outputs
     if predictions.multilabel and predictions.probabilistic:
         columns = (*target_names, *(f"p({name})" for name in target_names))
-        pairs = zip(predictions.labels.tolist(), predictions.outputs.tolist(), strict=True)
-        return PredictionTable(columns, [[*labels, *outputs] for labels, outputs in pairs], warnings)
-    if predictions.levels:
-        target_names = tuple(f"{name}_q{level:g}" for name in target_names for level in predictions.levels)
-    if predictions.classes is None:
-        return PredictionTable(target_names, predictions.outputs.tolist(), warnings)
-    named = [[predictions.classes[label]] for label in predictions.labels]
-    if predictions.probabilistic:
-        columns, values = tuple(f"p({name})" for name in predictions.classes), predictions.probabilities
+    elif predictions.levels:
+        columns = tuple(f"{name}_q{level:g}" for name in target_names for level in predictions.levels)
+    elif predictions.classes is None:
+        columns = target_names
+    elif predictions.probabilistic:
+        columns = ("class", *(f"p({name})" for name in predictions.classes))
+        outputs = predictions.probabilities
     else:
-        count = predictions.outputs.shape[1]
-        columns, values = tuple(f"output{number}" for number in range(count)), predictions.outputs
-    rows = [[*label, *row] for label, row in zip(named, values.tolist(), strict=True)]
-    return PredictionTable(("class", *columns), rows, warnings)
+        columns = ("class", *(f"output{number}" for number in range(outputs.shape[1])))
+    beside = kept or {}
+    cells = zip(*beside.values(), strict=True) if beside else [()] * len(outputs)
+    rows = [[*own, *label, *row] for own, label, row in zip(cells, labels, outputs.tolist(), strict=True)]
+    return PredictionTable((*beside, *columns), rows, warnings)
+
+
+def _labels(predictions: Predictions) -> list[list[Any]]:
+    """The predicted class or labels of each row; nothing for numbers."""
+    if predictions.multilabel and predictions.probabilistic:
+        found: list[list[Any]] = predictions.labels.tolist()
+        return found
+    if predictions.classes is None:
+        return [[]] * len(predictions.outputs)
+    return [[predictions.classes[label]] for label in predictions.labels]
 
 
 _NAMES = 10

@@ -33,6 +33,7 @@ def read_rows(
     targets: bool,
     vocabulary: int | None = None,
     weight: str | None = None,
+    keep: Names = (),
     options: ReadOptions | None = None,
 ) -> Data:
     """The rows of a table for the model that `preprocessing` belongs to; `-` is CSV or TSV on standard input.
@@ -40,19 +41,20 @@ def read_rows(
     Columns may stand in any order and others are ignored. A text file of nothing but numbers may lack a
     header where the number of columns leaves no doubt; `Data.warnings` says so then, and of categories that
     training did not meet. Without `targets` the targets are [N, 0]; with them the column `weight` has the
-    weights of rows, each 1 in a table without it. Symbols are below `vocabulary`. The file is read with
-    `options`, those of the training. Raises DataError for missing columns, unknown labels and cells that
-    cannot be read.
+    weights of rows, each 1 in a table without it. The columns `keep` are kept as text. Symbols are below
+    `vocabulary`. The file is read with `options`, those of the training. Raises DataError for missing
+    columns, unknown labels and cells that cannot be read.
     """
     source = _standard_input(options) if path == STANDARD_INPUT else Source.of(path, options)
     target_names = preprocessing.target_names if targets else ()
     header = _Header(preprocessing, preprocessing.input_names + target_names)
     # labels and categories that look like numbers must stay the text that training met
-    text = any(preprocessing.categories) or (targets and preprocessing.classes is not None)
-    numbers = not targets and all(seen is None for seen in preprocessing.categories)
+    text = bool(keep) or any(preprocessing.categories) or (targets and preprocessing.classes is not None)
+    numbers = not targets and not keep and all(seen is None for seen in preprocessing.categories)
     sheet = read(source, header=header, text=text, numbers=numbers)
     sheet.for_model = True
-    _check_columns(sheet, header.names)
+    _check_columns(sheet, header.names, "the model was trained on", header.names)
+    _check_columns(sheet, keep, "its columns are", tuple(sheet.columns))
     if targets:
         sheet, left_out = columns.with_targets(sheet, target_names)
         header.warnings = (*header.warnings, *(f"{source.name}: {one}" for one in left_out))
@@ -77,6 +79,7 @@ def read_rows(
         categories=tuple(categories) if any(categories) else None,
         weights=weights,
         dates=tuple(name for name in preprocessing.input_names if sheet.options.of(name).reading == "date"),
+        kept={series.name: _labels(series, sheet).to_list() for series in sheet.take(keep)},
         imputed=bool(preprocessing.imputed),
     )
     unseen = preprocessing.unseen(data, np.arange(sheet.rows), "rows")
@@ -122,12 +125,12 @@ class _Header:
         return all(is_number(cell) or _class_id(cell, classes) is not None for cell in rest)
 
 
-def _check_columns(sheet: Sheet, needed: Names) -> None:
+def _check_columns(sheet: Sheet, needed: Names, about: str, names: Names) -> None:
     known = frozenset(sheet.columns)
     lacking = [name for name in needed if name not in known]
     if lacking:
         what = f"has no column {', '.join(shown(name) for name in lacking[:10])}"
-        raise sheet.source.error("", what, f"the model was trained on {', '.join(needed[:20])}")
+        raise sheet.source.error("", what, f"{about} {', '.join(names[:20])}")
 
 
 def _input(

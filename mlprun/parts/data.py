@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
@@ -68,6 +68,8 @@ class Data:
     """[N] the group of each row, whose rows are in one split"""
     times: Floats | None = None
     """[N] the time of each row, by which splits go forward"""
+    kept: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
+    """[N] cells, as text, of columns that are to stand beside predictions"""
     imputed: bool = False
     """missing cells are allowed, here and in new rows; preprocessing fills them in"""
     multilabel: bool = False
