@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter, mul, sub
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,11 +18,8 @@ if TYPE_CHECKING:
 
 ORDERS = 20
 """orders of the groups that are tried; the nearest to the shares counts"""
-PLACED = 20_000
-"""groups that are placed in all orders together, so that many groups take no longer"""
-
-DIGITS = 12
-"""decimals of what is compared: the last bits of equal sums differ between processors"""
+PLACED = 200_000
+"""shares of groups that are placed in all orders together, so that many groups take no longer"""
 
 
 def deal_groups(
@@ -45,30 +43,36 @@ def deal_groups(
         cells = np.bincount(group * len(names) + label, minlength=count * len(names))
         has = np.column_stack([has, cells.reshape(count, -1)])
     has /= has.sum(axis=0)
-    shares = np.array([*sizes, len(groups) - sum(sizes)]) / len(groups)
-    wanted = np.array([size > 0 for size in sizes] + [False])
-    if count < wanted.sum():
-        what = f"{count} group{'s'[: count > 1]} cannot be divided into {wanted.sum()} parts"
+    shares = [size / len(groups) for size in (*sizes, len(groups) - sum(sizes))]
+    wanted = [part for part, size in enumerate(sizes) if size > 0]
+    if count < len(wanted):
+        what = f"{count} group{'s'[: count > 1]} cannot be divided into {len(wanted)} parts"
         raise UsageError("dataset.group", what, "use fewer folds, or leave dev or test without rows")
-    tries = int(np.clip(PLACED // count, 1, ORDERS))
-    orders = (randomness.order(seed, purpose, count, step=1 + k) for k in range(tries))
-    placed = (_placed(has, order, shares, wanted) for order in orders)
-    return min(placed, key=lambda pair: pair[0])[1][group]
+    tries = max(1, min(PLACED // has.size, ORDERS))
+    orders = (randomness.order(seed, purpose, count, step=1 + k).tolist() for k in range(tries))
+    placed = (_placed(has.tolist(), order, shares, wanted) for order in orders)
+    return np.array(min(placed, key=itemgetter(0))[1])[group]
 
 
-def _placed(has: Floats, order: Ints, shares: Floats, wanted: Array) -> tuple[float, Ints]:
-    """The squared distance to the shares and the part of each group, placed one by one."""
-    lacks = np.outer(shares, np.ones(has.shape[1]))
-    parts, empty = np.zeros(len(has), np.int64), wanted.copy()
-    closed = np.where(shares > 0, 0.0, -np.inf)
+def _placed(
+    has: list[list[float]], order: list[int], shares: list[float], wanted: list[int]
+) -> tuple[float, list[int]]:
+    """The squared distance to the shares and the part of each group, placed one by one.
+
+    NumPy would take longer for so few numbers, and its sums may differ between processors.
+    """
+    lacks = [[share] * len(has[0]) for share in shares]
+    parts, empty = [0] * len(has), list(wanted)
+    filled = [part for part, share in enumerate(shares) if share > 0]
     for left, one in zip(range(len(order), 0, -1), order, strict=True):
-        gain = np.round(lacks @ has[one], DIGITS) + closed
-        if left <= empty.sum():  # every part gets a group at least
-            gain[~empty] = -np.inf
-        part = int(gain.argmax())
-        lacks[part] -= has[one]
-        parts[one], empty[part] = part, False
-    return round(float(np.square(lacks).sum()), DIGITS), parts
+        choices = empty if left <= len(empty) else filled  # every part gets a group at least
+        gains = [sum(map(mul, lacks[part], has[one])) for part in choices]
+        part = choices[gains.index(max(gains))]
+        lacks[part] = list(map(sub, lacks[part], has[one]))
+        parts[one] = part
+        if part in empty:
+            empty.remove(part)
+    return sum(number * number for row in lacks for number in row), parts
 
 
 def cut(keys: Array, sizes: Sequence[int], option: str) -> list[Ints]:

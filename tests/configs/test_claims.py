@@ -183,3 +183,10 @@ def test_parity_at_its_published_pace(trained: Train) -> None:
     run = trained("parity_1400000_steps")
     assert run.history["train_loss"][350] > 0.68  # one row per hundred steps
     assert last(run, "test", "accuracy") > 0.99
+
+
+def test_shuffled_splits_promise_more_than_forecasts_reach(trained: Train, tmp_path: Path) -> None:
+    forward = trained("table_time").metrics["best"]["splits"]["test"]["r2"]
+    mixed = mlprun.train(CONFIGS / "table_time.yaml", "dataset.time=null", out=str(tmp_path))
+    assert forward == pytest.approx(0.33, abs=0.15)
+    assert mixed.metrics["best"]["splits"]["test"]["r2"] == pytest.approx(0.93, abs=0.02)
