@@ -32,9 +32,15 @@ BUSY = {"seconds": 0.02, "epochs": None}
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {"training": {"epochs": 2 * LONG}},
     "batches": {
-        "optimizer": {"name": "adam", "lr": 0.01},
+        "optimizer": {"name": "adam", "lr": 0.01, "groups": [{"parameters": "layers.1.*", "lr": 0.02}]},
         "architecture": {"dropout": 0.2},
-        "training": {"epochs": LONG // 2, "batch_size": 16},
+        "freeze": ["layers.0.bias"],
+        "training": {
+            "epochs": LONG // 2,
+            "batch_size": 16,
+            "accumulate": 2,
+            "average": {"name": "ema", "decay": 0.9},
+        },
         "snapshots": [100, 300],
     },
     "patience": {

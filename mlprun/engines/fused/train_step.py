@@ -456,16 +456,19 @@ def take_average(run: Any, parameters: Any, keep: Any) -> None:
 
 
 @inlined
-def update_parameters(run: Any, network: Any, state: Any, parameters: Any, space: Any, lr: Any) -> None:
-    """Complete a step, of one batch or several; add its objective."""
-    gradient = space.gradient
+def update_parameters(run: Any, network: Any, state: Any, parameters: Any, space: Any, step: Any) -> None:
+    """Complete a step, of one batch or several; add its objective.
+
+    `step` is its learning rate, and its sums of losses, weights and rows.
+    """
+    gradient, (lr, losses, weight, rows) = space.gradient, step
     compact(network.layers, gradient)
-    factor = mean_factor(run, state.step_weight)
+    factor = mean_factor(run, weight)
     if run.accumulate > 1:
         share = gradient.dtype.type(factor)
         for i in range(run.parameters):
             gradient[i] *= share
-    objective = state.step_loss * factor
+    objective = losses * factor
     if run.l2 > 0 or run.l1 > 0:
         objective += penalize(run, network.layers, parameters.current, gradient)
     clip(run, parameters.groups, gradient)
@@ -475,8 +478,7 @@ def update_parameters(run: Any, network: Any, state: Any, parameters: Any, space
         state.averaged_steps += 1
         power = run.average_decay ** float(state.averaged_steps)
         take_average(run, parameters, (run.average_decay - power) / (1.0 - power))
-    state.objective_sum += objective * state.step_rows
-    state.step_batches = 0
+    state.objective_sum += objective * rows
 
 
 @inlined
@@ -501,7 +503,6 @@ def train_step(run: Any, network: Any, state: Any, parameters: Any, space: Any, 
     last = network.layers[network.layers.shape[0] - 1]
     if state.step_batches == 0:
         gradient[:] = 0
-        state.step_loss, state.step_weight, state.step_rows = 0.0, 0.0, 0.0
     total = 0.0
     for begin in range(0, count, run.block_rows):
         block = block_at(run, rows, begin, count)
@@ -515,9 +516,11 @@ def train_step(run: Any, network: Any, state: Any, parameters: Any, space: Any, 
         backward(run, network, parameters.current, space, block)
     state.loss_sum += total
     state.weight_sum += weight
-    state.step_loss += total
-    state.step_weight += weight
-    state.step_rows += count
-    state.step_batches += 1
-    if is_last or state.step_batches == run.accumulate:
-        update_parameters(run, network, state, parameters, space, lr)
+    losses, weights, seen = total, weight, float(count)
+    if run.accumulate > 1:
+        losses, weights, seen = losses + state.step_loss, weights + state.step_weight, seen + state.step_rows
+        state.step_batches += 1
+        state.step_loss, state.step_weight, state.step_rows = losses, weights, seen
+    if is_last or run.accumulate == 1 or state.step_batches == run.accumulate:
+        update_parameters(run, network, state, parameters, space, (lr, losses, weights, seen))
+        state.step_batches, state.step_loss, state.step_weight, state.step_rows = 0, 0.0, 0.0, 0.0

@@ -5,16 +5,7 @@ from typing import Any, NamedTuple
 
 from mlprun.engines.capabilities import MLP, NETWORK, Capabilities, entry, function_options
 from mlprun.engines.scratch.functions import ACTIVATIONS, LOSSES, absolute, weighted_sum
-from mlprun.engines.scratch.network import (
-    OPTIMIZERS,
-    Embedding,
-    Layer,
-    Linear,
-    Residual,
-    RNNCell,
-    Sequential,
-    clipped,
-)
+from mlprun.engines.scratch.network import OPTIMIZERS, Embedding, Layer, Linear, RNNCell, Sequential, clipped
 from mlprun.engines.scratch.network import Slots as ParameterSlots
 from mlprun.engines.scratch.tensor import Array, Tensor
 from mlprun.parts.activations import each
@@ -40,6 +31,11 @@ def activation(parts: Any) -> Layer:
     return lambda z: sum((other(z) for other in others), first(z))
 
 
+def residual(layer: Layer) -> Layer:
+    """Y = X + f(X), so that the gradient has a way around f."""
+    return lambda rows: rows + layer(rows)
+
+
 def network(architecture: Any, p: dict[str, Tensor]) -> Layer:
     """The layers before the output activation, of tensors that go by torch's names."""
 
@@ -55,7 +51,7 @@ def network(architecture: Any, p: dict[str, Tensor]) -> Layer:
     layers: list[Layer] = [read, lambda values: values.reshape(len(values.data), -1)]  # symbols side by side
     for number, layer in enumerate(architecture.hidden_layers):
         block = Sequential(linear(f"layers.{number}"), activation(layer.activation))
-        layers.append(Residual(block) if architecture.skips[number] else block)
+        layers.append(residual(block) if architecture.skips[number] else block)
     return Sequential(*layers, linear(f"layers.{len(architecture.hidden_layers)}"))
 
 

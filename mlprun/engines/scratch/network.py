@@ -53,16 +53,6 @@ class Sequential:
 
 
 @dataclass
-class Residual:
-    """Y = X + f(X), so that the gradient has a way around f."""
-
-    layer: Layer
-
-    def __call__(self, values: Tensor) -> Tensor:
-        return values + self.layer(values)
-
-
-@dataclass
 class RNNCell:
     """One step of a recurrent network: h' = f(input(x) + hidden(h)). `output` reads the last state.
 
