@@ -136,8 +136,8 @@ class Loss(Part):
             return np.asarray(targets, np.float64)[:, None]
         return np.asarray(np.eye(max(2, classes))[targets])
 
-    def resolved(self) -> Self:
-        """The loss with the defaults that depend on other options."""
+    def resolved(self, info: DatasetInfo) -> Self:
+        """The loss with the defaults that depend on other options and on the targets."""
         return self
 
     def in_units(self, scales: Sequence[float]) -> Self:
@@ -384,6 +384,70 @@ class Hinge(Loss):
         return lambda values, targets: self.reduced((1 - targets * values).clamp_min(0))
 
 
+@losses.register
+class Focal(Loss):
+    """Focal loss: cross entropy of classes, in nats per row, times (1 - p)^gamma for the row's class's p.
+
+    Rows that are predicted well count little, so that those of rare or difficult classes decide; gamma 0
+    gives `bce` or `cross_entropy`. `class_weights` are the paper's alpha. Computed stably from logits: from
+    the margin u of the class, with log p = log logistic(u) and log(1 - p) = log logistic(-u). With one output
+    u is the logit or minus it; with several the class's less the log-sum-exp of the others. The mean is over
+    rows.
+    Source: Lin et al. (2017), doi.org/10.1109/ICCV.2017.324
+    """
+
+    classes_only = True
+    target_kind = "classes"
+    title = "focal loss"
+
+    name: Literal["focal"] = "focal"
+    gamma: NonNegativeFloat = Field(
+        2.0, description="exponent by which rows that are predicted well count less"
+    )
+    output: Literal["auto", "logistic", "softmax"] = Field(
+        "auto",
+        description="logistic: one output for two classes; softmax: one for each class; auto: logistic for "
+        "two classes, softmax for more",
+    )
+
+    @property
+    def activation(self) -> str:  # type: ignore[override]
+        return "logistic" if self.output == "logistic" else "softmax"
+
+    @property
+    def takes_ids(self) -> bool:  # type: ignore[override]
+        return self.output != "logistic"
+
+    @property
+    def output_per_class(self) -> bool:  # type: ignore[override]
+        return self.output != "logistic"
+
+    def resolved(self, info: DatasetInfo) -> Self:
+        if self.output != "auto":
+            return self
+        is_binary = info.classes is not None and len(info.classes) <= 2
+        return self.model_copy(update={"output": "logistic" if is_binary else "softmax"})
+
+    def unsupported_reason(self, info: DatasetInfo, outputs: int) -> str | None:
+        if self.output == "logistic" and info.classes is not None and len(info.classes) > 2:
+            return f"focal with output: logistic takes two classes, not {len(info.classes)}; leave output out"
+        return super().unsupported_reason(info, outputs)
+
+    def function(self) -> LossFunction:
+        from torch.nn.functional import logsigmoid
+
+        def function(values: Tensor, targets: Tensor) -> Tensor:
+            if self.takes_ids:
+                ids = targets[:, None]
+                others = values.scatter(1, ids, -math.inf).logsumexp(dim=1, keepdim=True)
+                margins = values.gather(1, ids) - others
+            else:
+                margins = values * (2 * targets - 1)
+            return self.reduced(-logsigmoid(margins) * (self.gamma * logsigmoid(-margins)).exp())
+
+        return function
+
+
 SUM_TOLERANCE = 1e-4
 """How far from 1 the probabilities of a row may sum: rows written with five digits pass."""
 
@@ -508,7 +572,7 @@ class HuberLike(Regression):
         "is given)",
     )
 
-    def resolved(self) -> Self:
+    def resolved(self, info: DatasetInfo) -> Self:
         given = self.model_fields_set & {self.width, "units"}
         return self if given else self.model_copy(update={"units": "standardized"})
 

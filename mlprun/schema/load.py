@@ -309,7 +309,7 @@ def _complete(config: Config, info: DatasetInfo | None, stem: str, *, old: bool)
     """
     update: dict[str, Any] = {"name": config.name or run_name(stem)}
     if info is not None:
-        loss = (config.loss or _default_loss(info)).resolved()
+        loss = (config.loss or _default_loss(info)).resolved(info)
         architecture = config.architecture
         output = architecture.output_activation or default_part(activations, loss.activation or "identity")
         outputs = architecture.outputs or loss.outputs(info)
@@ -347,6 +347,6 @@ def _default_loss(info: DatasetInfo) -> Loss:
 
 def _resolved(metric: Metric | Loss, info: DatasetInfo, *, old: bool) -> Metric | Loss:
     if isinstance(metric, Loss):
-        return metric.resolved()
+        return metric.resolved(info)
     misfit = metric.target == "numbers" and info.classes is not None
     return default_part(losses, metric.name) if old and misfit and metric.name in losses else metric

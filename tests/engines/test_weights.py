@@ -33,6 +33,7 @@ CASES = {
     "cross_entropy classes": ({"name": "cross_entropy", "class_weights": [1.0, 2.0, 7.0]}, THREE),
     "kl_div": ("kl_div", THREE),
     "hinge": ("hinge", THREE),
+    "focal": ({"name": "focal", "gamma": 1.5}, TWO),
     "mse": ("mse", NUMBERS),
     "huber": ({"name": "huber", "delta": 20.0}, NUMBERS),
     "quantile": ("quantile", {**NUMBERS, "targets": 1}),

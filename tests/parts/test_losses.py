@@ -47,6 +47,8 @@ def accepted():
                 yield pytest.param(part(), info, id=f"{part.names()[0]} on {kind}")
     weighted = losses["cross_entropy"](class_weights=(0.5, 2.0, 7.0), label_smoothing=0.1)
     yield pytest.param(weighted, THREE, id="cross_entropy weighted and smoothed")
+    binary = losses["focal"](gamma=0.5, output="logistic")
+    yield pytest.param(binary, TWO, id="focal of one output")
     yield pytest.param(losses["nll"](class_weights=(0.5, 2.0)), TWO, id="nll weighted")
     yield pytest.param(losses["quantile"](quantiles=(0.25,)), NUMBER, id="quantile alone")
     yield pytest.param(losses["poisson_nll"](full=True), NUMBERS, id="poisson_nll full")
@@ -147,6 +149,12 @@ def mean_log_likelihood(z, ids):
 
 
 LEVELS = np.array([0.1, 0.5, 0.9])
+
+
+def mean_focal(p):
+    return np.mean(-((1 - p) ** 2) * np.log(p))
+
+
 CLOSED_FORMS = {
     "mse": lambda z, t: ((z - t) ** 2).mean(),
     "mae": lambda z, t: np.abs(z - t).mean(),
@@ -157,6 +165,7 @@ CLOSED_FORMS = {
     "cross_entropy": lambda z, t: -mean_log_likelihood(z, t),
     "nll": lambda z, t: -mean_log_likelihood(z, t),
     "hinge": lambda z, t: np.maximum(0, 1 - t * z).mean(),
+    "focal": lambda z, t: mean_focal(softmax(z)[np.arange(len(t)), t]),
     "kl_div": lambda z, t: np.where(t > 0, t * np.log(np.where(t > 0, t, 1) / softmax(z)), 0).mean(),
     "poisson_nll": lambda z, t: (np.exp(z) - t * z).mean(),
 }
@@ -397,12 +406,47 @@ def test_only_targets_without_a_meaning_of_their_own_are_standardised():
 
 
 def test_implied_activations_are_registered():
-    implied = {part.names()[0]: part.activation for part in losses if part.activation is not None}
+    implied = {part().name: part().activation for part in losses if part().activation is not None}
     assert implied == {
         "bce": "logistic",
         "cross_entropy": "softmax",
+        "focal": "softmax",
         "nll": "log_softmax",
         "kl_div": "softmax",
         "poisson_nll": "exp",
     }
     assert all(name in activations for name in implied.values())
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize(("output", "info"), [("logistic", TWO), ("softmax", TWO), ("softmax", THREE)])
+def test_focal_is_cross_entropy_times_a_power_of_the_error(gamma, output, info):
+    loss = losses["focal"](gamma=gamma, output=output)
+    values, targets = example(loss, info)
+    ids = raw_targets(info)
+    if output == "logistic":
+        second = 1 / (1 + np.exp(-values.numpy()[:, 0]))
+        shares = np.stack([1 - second, second], axis=1)
+    else:
+        shares = torch.softmax(values, dim=1).numpy()
+    p = shares[np.arange(ROWS), ids]
+    expected = np.mean(-((1 - p) ** gamma) * np.log(p))
+    assert loss.build()(values, targets).item() == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("output", ["logistic", "softmax"])
+def test_focal_has_finite_gradients_far_from_0(output):
+    loss = losses["focal"](gamma=0.5, output=output)
+    for dtype in (torch.float32, torch.float64):
+        values, targets = example(loss, TWO, dtype)
+        far = (values * 1e4).requires_grad_()
+        loss.build()(far, targets).backward()
+        assert torch.isfinite(far.grad).all()
+
+
+def test_focal_has_one_output_for_two_classes_and_one_for_each_of_more():
+    for info, output, outputs in ((TWO, "logistic", 1), (THREE, "softmax", 3)):
+        loss = losses["focal"]().resolved(info)
+        assert (loss.output, loss.outputs(info)) == (output, outputs)
+    reason = losses["focal"](output="logistic").unsupported_reason(THREE, 1)
+    assert reason == "focal with output: logistic takes two classes, not 3; leave output out"

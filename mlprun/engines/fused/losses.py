@@ -73,6 +73,18 @@ def _quantile(y: Lanes, t: Lanes, level: Lanes) -> tuple[Lanes, Lanes]:
     return error * slope + abs(error) * 0.5, slope + sign(error) * 0.5
 
 
+def _focal(z: Lanes, t: Lanes, gamma: Lanes) -> tuple[Lanes, Lanes]:
+    # of the margin u: with q = 1 - p the value is -q^gamma log p
+    side = t * 2.0 - 1.0
+    u = z * side
+    e = bounded_exp(-abs(u))
+    log, share = bounded_log1p(e), 1.0 / (e + 1.0)
+    p, q = share.where(u >= 0.0, e * share), (e * share).where(u >= 0.0, share)
+    value = (-u).maximum(0.0) + log
+    power = bounded_exp(-gamma * (u.maximum(0.0) + log))
+    return power * value, -(power * (gamma * p * value + q)) * side
+
+
 class KernelLoss(NamedTuple):
     """A loss in kernels."""
 
@@ -100,6 +112,7 @@ LOSSES = (
     KernelLoss("quantile", _quantile, options=("quantiles",)),
     KernelLoss("hinge", _hinge),
     KernelLoss("poisson_nll", _poisson, when={"full": False}),
+    KernelLoss("focal", _focal, options=("gamma",), when={"output": "logistic"}),
     KernelLoss("cross_entropy", None, parts={"cross_entropy": {}, "nll": {}, "kl_div": {}}),
 )
 CROSS_ENTROPY = len(LOSSES) - 1

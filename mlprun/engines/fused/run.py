@@ -224,7 +224,7 @@ class FusedRun:
             "scale": part.scale,
             "weight_per_row": 1 if per_row else self.outputs,
             # a probability is above one half where its logit is above 0
-            "output_threshold": 0.0 if loss.name == "bce" else part.threshold,
+            "output_threshold": 0.0 if part.activation == "logistic" else part.threshold,
             "target_threshold": part.threshold,
         }
 

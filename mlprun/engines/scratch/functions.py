@@ -142,6 +142,20 @@ def cross_entropy(z: Tensor, ids: Any, label_smoothing: float = 0.0, class_weigh
     return -log_softmax(z) * Tensor(q * np.asarray(class_weights or 1))
 
 
+def focal(z: Tensor, t: Array, gamma: float, output: str) -> Tensor:
+    """-(1 - p)^gamma log p of the row's class, from its margin u: p = logistic(u), 1 - p = logistic(-u).
+
+    With an output for each class p = e^z / (e^z + S) for S, the sum of the others' e^z: u = z - log S.
+    """
+    if output == "logistic":
+        u = z * Tensor(2 * t - 1)
+    else:
+        own, other = (np.eye(z.data.shape[1])[(t + step) % z.data.shape[1]] for step in (0, 1))
+        without = log_softmax(z - Tensor(1e300 * own))  # z - log S of the others
+        u = (z * Tensor(own) - (z - without) * Tensor(other)).sum(axis=1).reshape(-1, 1)
+    return exp(softplus(u, threshold=np.inf) * -gamma) * softplus(-u, threshold=np.inf)
+
+
 def stirling(t: Array) -> Array:
     """log t! nearly, for counts above 1."""
     return np.where(t > 1, t * np.log(np.maximum(t, 1)) - t + np.log(2 * np.pi * np.maximum(t, 1)) / 2, 0)
@@ -158,6 +172,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     # for the mean e^z of a count t
     "poisson_nll": lambda z, t, full: exp(z) - z * Tensor(t) + Tensor(stirling(t) * full),
     "cross_entropy": cross_entropy,
+    "focal": focal,
     "nll": cross_entropy,
     # t_k (log t_k - log p_k) for p = softmax(z); 0 log 0 is 0, its limit
     "kl_div": lambda z, t: Tensor(t * np.log(np.where(t > 0, t, 1))) - log_softmax(z) * Tensor(t),

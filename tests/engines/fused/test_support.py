@@ -53,7 +53,9 @@ def test_all_parts_have_kernels_but_these() -> None:
     def lacking(registry: Any, kernel: Any) -> set[str]:
         return {part.names()[0] for part in registry if kernel(part.model_validate({})) is None}
 
-    assert lacking(losses, support.kernel_loss) == set()
+    assert lacking(losses, support.kernel_loss) == {"focal"}  # of more than two classes
+    binary = losses["focal"](output="logistic")
+    assert support.kernel_loss(binary)[1] == binary.gamma
     assert lacking(activations, support.kernel_activation) == {"softmax", "log_softmax"}
     others = {"adafactor", "lbfgs", "sparseadam", "muon"}
     assert lacking(optimizers, support.kernel_optimizer) == others

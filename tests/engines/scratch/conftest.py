@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ENGINES = {engine.name: engine for engine in engines.every()}
-CLASS_LOSSES = ("cross_entropy", "nll", "hinge")
+CLASS_LOSSES = ("cross_entropy", "nll", "focal", "hinge")
 
 
 class Lab:

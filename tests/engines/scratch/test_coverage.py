@@ -98,7 +98,7 @@ def test_the_package_is_small_enough_to_be_read() -> None:
     lengths = {file.name: len(file.read_text().splitlines()) for file in files}
     lengths.pop("trainer.py")  # the epoch protocol's side of the engine is no chapter
     assert sum(lengths.values()) <= 600
-    assert max(lengths.values()) <= 150
+    assert max(lengths.values()) <= 180
     assert not [
         file.name for file in files if re.search(r"^\s*(import|from) torch", file.read_text(), re.MULTILINE)
     ]

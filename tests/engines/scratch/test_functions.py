@@ -73,6 +73,7 @@ MORE: dict[str, list[dict[str, Any]]] = {
     "poisson_nll": [{"full": True}],
     "cross_entropy": [{"label_smoothing": 0.2, "class_weights": (0.5, 2.0, 7.0, 1.0)}],
     "nll": [{"class_weights": (0.5, 2.0, 7.0, 1.0)}],
+    "focal": [{"gamma": 0.5}, {"output": "logistic"}],
 }
 DEFAULTS = {"quantile": {"quantiles": (0.1, 0.2, 0.5, 0.95)}}
 CASES = [
@@ -94,7 +95,9 @@ def example(loss: Any) -> tuple[np.ndarray, np.ndarray]:
         "bce": rng.uniform(size=(6, 4)),
     }
     ids = np.array([0, 3, 1, 2, 2, 0])
-    default = ids if name in ("cross_entropy", "nll") else rng.normal(size=(6, 4))
+    if name == "focal" and loss.output == "logistic":
+        return values[:, :1], np.array([[0.0], [1.0], [1.0], [0.0], [1.0], [1.0]])
+    default = ids if name in ("cross_entropy", "nll", "focal") else rng.normal(size=(6, 4))
     return values, targets.get(name, default)
 
 
