@@ -250,9 +250,9 @@ class _Feature:
         first = float(np.floor(self.cells.values.min()))
         self.steps.append((DateParts, self.name, (first,)))
         if self.options.scale == "standard" or (self.options.scale is None and self.standardize):
-            parts = DateParts.replaced(self.name, self.cells, first)
-            for name in (f"{self.name} year", f"{self.name} days"):
-                units = _mean_and_scale(name, parts[name].values, len(self.rows), standardize=True)
+            parts = {"year": DateParts.years(self.cells.values), "days": self.cells.values - first}
+            for name, values in ((f"{self.name} {part}", values) for part, values in parts.items()):
+                units = _mean_and_scale(name, values, len(self.rows), standardize=True)
                 self.steps.append((Scale, name, units))
 
     def _fit_text(self, targets: Sequence[Any]) -> None:

@@ -188,20 +188,32 @@ class DateParts(Operation):
     operation: Literal["date_parts"] = "date_parts"
     first: tuple[float, ...]
 
+    @staticmethod
+    def years(values: Floats) -> Floats:
+        """[N] the years of days since 1970-01-01, none of them missing."""
+        days = np.floor(values).astype(np.int64).astype("datetime64[D]")
+        return days.astype("datetime64[Y]").astype(np.float64) + 1970
+
     @classmethod
     def replaced(cls, name: str, cells: Cells, *fitted: Any) -> dict[str, Cells]:
         missing = np.isnan(cells.values)
         days = np.floor(np.where(missing, 0.0, cells.values)).astype(np.int64).astype("datetime64[D]")
         months, years = days.astype("datetime64[M]"), days.astype("datetime64[Y]")
-        year = years.astype(np.int64) + 1970
-        month = (months - years.astype("datetime64[M]")).astype(np.int64) / 12
-        day = (days - years.astype("datetime64[D]")).astype(np.int64) / 365.25
-        weekday = (days.astype(np.int64) + 3) % 7 / 7
-        columns = {"year": year.astype(np.float64)}
-        for part, turn in (("month", month), ("weekday", weekday), ("day of year", day)):
-            columns |= {f"{part} sin": np.sin(2 * np.pi * turn), f"{part} cos": np.cos(2 * np.pi * turn)}
+        month = (months.astype(np.int64)) % 12
+        day = (days - years.astype("datetime64[D]")).astype(np.int64)
+        weekday = (days.astype(np.int64) + 3) % 7
+        columns = {"year": years.astype(np.float64) + 1970}
+        for part, numbers, period in (
+            ("month", month, 12),
+            ("weekday", weekday, 7),
+            ("day of year", day, 365.25),
+        ):
+            angles = 2 * np.pi * (np.arange(math.ceil(period)) / period)  # few, which all rows share
+            columns |= {f"{part} sin": np.sin(angles)[numbers], f"{part} cos": np.cos(angles)[numbers]}
         columns["days"] = cells.values - fitted[0]
-        return {f"{name} {part}": Cells(np.where(missing, np.nan, one)) for part, one in columns.items()}
+        if missing.any():
+            columns = {part: np.where(missing, np.nan, one) for part, one in columns.items()}
+        return {f"{name} {part}": Cells(one) for part, one in columns.items()}
 
     @classmethod
     def traced(cls, name: str, trace: Trace, *fitted: Any) -> Traces:

@@ -22,7 +22,7 @@ SETUP = """
 import sys, time
 from numpy import arange
 import polars as pl
-from mlprun.experiment.preprocessing import fit
+from mlprun.experiment.fitting import fit
 from mlprun.parts.datasets.table import Table
 tiny, large = sys.argv[1:]
 def peak():

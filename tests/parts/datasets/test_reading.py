@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import zipfile
 from datetime import UTC, datetime
 
 import numpy as np
@@ -333,17 +334,51 @@ def test_bytes_of_another_encoding_are_named_with_one_that_reads_them(read):
         read("x,name,y\n1,a,2\n1,Müller,2\n".encode("cp1252"))
 
 
+def workbook(path, rows):
+    """Write an Excel file with the least that one has, texts in their cells."""
+
+    def cell(value):
+        if isinstance(value, str):
+            return f'<c t="inlineStr"><is><t>{value}</t></is></c>'
+        return f"<c><v>{value}</v></c>"
+
+    main = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    package = "http://schemas.openxmlformats.org/package/2006"
+    kind = "application/vnd.openxmlformats-officedocument.spreadsheetml"
+    lines = (f'<row r="{at}">{"".join(map(cell, row))}</row>' for at, row in enumerate(rows, 1))
+    members = {
+        "[Content_Types].xml": f'<Types xmlns="{package}/content-types">'
+        f'<Override PartName="/xl/workbook.xml" ContentType="{kind}.sheet.main+xml"/>'
+        f'<Override PartName="/xl/sheet1.xml" ContentType="{kind}.worksheet+xml"/></Types>',
+        "_rels/.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" '
+        f'Type="{office}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook {main} xmlns:r="{office}"><sheets>'
+        '<sheet name="a" sheetId="1" r:id="r1"/></sheets></workbook>',
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" '
+        f'Type="{office}/worksheet" Target="sheet1.xml"/></Relationships>',
+        "xl/sheet1.xml": f"<worksheet {main}><sheetData>{''.join(lines)}</sheetData></worksheet>",
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in members.items():
+            archive.writestr(name, text)
+
+
 def test_excel_files_are_read(tmp_path):
-    xlsxwriter = pytest.importorskip("xlsxwriter")
     pytest.importorskip("fastexcel")
-    with xlsxwriter.Workbook(tmp_path / "t.xlsx") as book:
-        sheet = book.add_worksheet()
-        for row, cells in enumerate([("x", "z", "y"), (1, "a", 0.5), (), (2.5, "b", 1.5)]):
-            sheet.write_row(row, 0, cells)
-    data = Table(path=str(tmp_path / "t.xlsx"), target="y").load()
+    path = str(tmp_path / "t.xlsx")
+    workbook(path, [("x", "z", "y"), (1, 7, 0.5), (), (2.5, "b", 1.5)])
+    data = Table(path=path, target="y").load()
     assert data.inputs.tolist() == [[1, 0], [2.5, 1]]
     with pytest.raises(DataError, match=r"t\.xlsx:row 4: column 'z' is 'b'"):
-        Table(path=str(tmp_path / "t.xlsx"), target="y", columns={"z": {"as": "number"}}).load()
+        Table(path=path, target="y", columns={"z": {"as": "number"}}).load()
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04", b"x,y\n1,2\n"])
+def test_a_damaged_excel_file_is_refused(read, content):
+    pytest.importorskip("fastexcel")
+    with pytest.raises(DataError, match=r"t\.xlsx: is damaged or not an \.xlsx file"):
+        read(content, "t.xlsx")
 
 
 def test_a_library_that_excel_files_need_is_named(monkeypatch):
