@@ -12,7 +12,7 @@ from mlprun.errors import DataError, UsageError
 from mlprun.experiment.preprocessing import Column, Preprocessing, replay_targets
 from mlprun.parts.data import Cells
 from mlprun.parts.datasets.dataset import domain_of, outside_domain
-from mlprun.parts.datasets.table.column_options import ColumnOptions
+from mlprun.parts.datasets.table.column_options import STATISTICS, ColumnOptions
 from mlprun.parts.datasets.table.columns import number_name
 from mlprun.parts.datasets.table.delimited import repeated
 from mlprun.parts.datasets.table.source import shown
@@ -33,7 +33,6 @@ from mlprun.randomness import Purpose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from typing import NoReturn
 
     from numpy.typing import NDArray
 
@@ -47,7 +46,6 @@ QUANTILES = 200
 """of a column, at most: those at evenly spaced levels"""
 FOLDS = 5
 """of train rows, each of which is encoded by the targets of the others"""
-STATISTICS = ("refuse", "mean", "median", "most_frequent")
 ORDER: tuple[type[Operation], ...] = (
     Indicator,
     Impute,
@@ -167,22 +165,17 @@ class _Feature:
 
     def fit(self, targets: Sequence[Any]) -> None:
         """Find the steps; `targets` are the operations on targets, for encodings by them."""
+        if problem := self.options.unsuitable(self.type, imputed=self.data.imputed):
+            raise UsageError(f"dataset.columns.{self.name}.{problem[0]}", problem[1])
         present = self.cells.values[~np.isnan(self.cells.values)]
         fill = self._fill(present)
-        if self.options.indicator and fill is None:
-            self._refuse("indicator", "marks missing cells, which are refused", "set missing, such as median")
         if self.options.indicator:
             self.steps.append((Indicator, self.name, ()))
         if fill is not None:
             self._apply(Impute, fill)
         if self.type == "text":
             self._fit_text(targets)
-            return
-        for option in ("encode", "max_categories"):
-            if getattr(self.options, option) is not None:
-                what = f"is for categories, and the column has {self.type}s"
-                self._refuse(option, what, "set as: category, or leave it out")
-        if self.type == "date":
+        elif self.type == "date":
             self._fit_date()
         else:
             self._fit_number(present if fill is not None and self._how == "mean" else self.cells.values)
@@ -190,9 +183,6 @@ class _Feature:
     def _apply(self, kind: type[Operation], *fitted: Any) -> None:
         self.steps.append((kind, self.name, fitted))
         self.cells = kind.cells(self.cells, *fitted)
-
-    def _refuse(self, option: str, what: str, remedy: str) -> NoReturn:
-        raise UsageError(f"dataset.columns.{self.name}.{option}", what, remedy)
 
     @property
     def _how(self) -> float | str:
@@ -207,10 +197,6 @@ class _Feature:
             what = f"column {self.name!r} has no value in any train row"
             remedy = "leave it out by dataset.features, or divide the rows differently"
             raise DataError("dataset", what, remedy)
-        if is_text and how in ("mean", "median"):
-            self._refuse("missing", f"is {how}, and the column has categories", "use most_frequent or a text")
-        if not is_text and isinstance(how, str) and how not in STATISTICS:
-            self._refuse("missing", f"is {shown(how)}, and the column has {self.type}s", "give a number")
         match how:
             case "refuse":
                 return None
@@ -243,10 +229,6 @@ class _Feature:
 
     def _fit_date(self) -> None:
         """Year and days are scaled as numbers are; the other parts are sines and cosines."""
-        if self.options.scale not in (None, "standard", "none"):
-            self._refuse(
-                "scale", f"is {self.options.scale}, and the column has dates", "use standard or none"
-            )
         first = float(np.floor(self.cells.values.min()))
         self.steps.append((DateParts, self.name, (first,)))
         if self.options.scale == "standard" or (self.options.scale is None and self.standardize):
@@ -258,9 +240,6 @@ class _Feature:
     def _fit_text(self, targets: Sequence[Any]) -> None:
         """Group rare categories, and encode."""
         encode, most = self.options.encode or "onehot", self.options.max_categories
-        if self.options.scale is not None and encode != "ordinal":
-            what = f"is for numbers, and the column has categories, encoded as {encode}"
-            self._refuse("scale", what, "leave it out, or set encode: ordinal")
         known = self.cells.categories or ()
         present = self.cells.values[~np.isnan(self.cells.values)]
         tally = np.bincount(present.astype(np.int64), minlength=len(known))

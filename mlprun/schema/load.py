@@ -16,7 +16,7 @@ from mlprun.parts import SPLITS
 from mlprun.parts.activations import activations
 from mlprun.parts.datasets import Generated
 from mlprun.parts.datasets.inline import Inline
-from mlprun.parts.datasets.table import FEW, Table, UnknownColumnsError
+from mlprun.parts.datasets.table import FEW, ColumnsError, Table
 from mlprun.parts.datasets.table.formats import is_number
 from mlprun.parts.losses import BCE, ClassLoss, Loss, losses
 from mlprun.parts.metrics import Metric, metrics
@@ -94,8 +94,8 @@ def parse(
     problems += check(config, info, valid)
     if not data and not problems:
         problems += _gaps(config)
-    if isinstance(failure, UnknownColumnsError):
-        problems += [Problem(("dataset", *option), message) for option, message in failure.missing]
+    if isinstance(failure, ColumnsError):
+        problems += [Problem(("dataset", *option), message) for option, message in failure.problems]
     elif failure is not None and (problems or document.read_problems):
         path = ("dataset", "path") if isinstance(failure, DataError) else ("dataset",)
         problems.append(Problem(path, str(failure)))

@@ -180,3 +180,23 @@ def test_units_of_a_transformed_target_have_no_constant_size(folder, call):
     code, _, err = call("validate", str(path))
     assert code == 2
     assert "does not fit poisson_nll" in err
+
+
+def test_validate_reports_every_option_that_does_not_fit_its_column_at_its_position(folder, call):
+    path = folder / "unfit.yaml"
+    path.write_text(
+        f"dataset:\n  path: {folder / 't.csv'}\n  name: table\n  target: price\n  missing: impute\n"
+        "  columns:\n"
+        "    city: {scale: robust}\n    size: {encode: target}\n    income: {missing: none}\n"
+        "    kind: {missing: refuse, indicator: true}\n"
+    )
+    for command in ("validate", "train"):
+        code, _, err = call(command, str(path))
+        assert code == 2
+        for place, what in (
+            ("7:19: dataset.columns.city.scale", "is for numbers, and the column has categories"),
+            ("8:20: dataset.columns.size.encode", "is for categories, and the column has numbers"),
+            ("9:23: dataset.columns.income.missing", "is 'none', and the column has numbers; give a number"),
+            ("10:40: dataset.columns.kind.indicator", "marks missing cells, which are refused; set missing"),
+        ):
+            assert f"unfit.yaml:{place}: {what}" in err, err

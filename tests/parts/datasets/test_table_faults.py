@@ -480,7 +480,7 @@ def test_a_column_that_the_config_names_in_vain_is_a_usage_error(tmp_path, optio
     with pytest.raises(UnknownColumnsError, match=f"has no column '{name}'") as caught:
         table.load()
     assert isinstance(caught.value, UsageError)
-    assert [found for found, _ in caught.value.missing] == [option]
+    assert [found for found, _ in caught.value.problems] == [option]
     hint = "did you mean" if name != "part" else "its columns are x, y"
     assert hint in str(caught.value)
 

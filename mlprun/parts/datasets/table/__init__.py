@@ -1,6 +1,6 @@
 """Tables as datasets: CSV, TSV, Parquet and JSON lines, and which cell is wrong when one is."""
 
 from mlprun.parts.datasets.table.columns import FEW
-from mlprun.parts.datasets.table.table import Table, UnknownColumnsError
+from mlprun.parts.datasets.table.table import ColumnsError, Table, UnknownColumnsError
 
-__all__ = ["FEW", "Table", "UnknownColumnsError"]
+__all__ = ["FEW", "ColumnsError", "Table", "UnknownColumnsError"]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Scaling = Literal["standard", "robust", "quantile", "minmax", "log", "none"]
 
+STATISTICS = ("refuse", "mean", "median", "most_frequent")
+"""of a column, that missing cells become"""
 MOST_CATEGORIES = 10_000
 """categories of a feature that is not one-hot, or of which rare ones are grouped"""
 
@@ -74,6 +76,31 @@ class ColumnOptions(Options):
     indicator: bool = Field(
         default=False, description="add an input that is 1 where the cell is missing and 0 elsewhere"
     )
+
+    def unsuitable(self, cells: str, *, imputed: bool) -> tuple[str, str] | None:
+        """The option that does not fit a column of numbers, texts or dates, and why.
+
+        The reason ends in what would work. `imputed` says whether missing cells are filled in where `missing`
+        says nothing. None if all fit.
+        """
+        of_text, how = cells == "text", self.missing
+        held = "categories" if of_text else f"{cells}s"
+        if self.indicator and (how == "refuse" or (how is None and not imputed)):
+            return "indicator", "marks missing cells, which are refused; set missing, such as median"
+        if of_text and how in ("mean", "median"):
+            return "missing", f"is {how}, and the column has categories; use most_frequent or a text"
+        if not of_text and isinstance(how, str) and how not in STATISTICS:
+            return "missing", f"is {how[:40]!r}, and the column has {held}; give a number"
+        if of_text and self.scale is not None and self.encode != "ordinal":
+            what = "is for numbers, and the column has categories"
+            return "scale", f"{what}; leave it out, or set encode: ordinal"
+        if cells == "date" and self.scale not in (None, "standard", "none"):
+            return "scale", f"is {self.scale}, and the column has dates; use standard or none"
+        for option in () if of_text else ("encode", "max_categories"):
+            if getattr(self, option) is not None:
+                what = f"is for categories, and the column has {held}"
+                return option, f"{what}; set as: category, or leave it out"
+        return None
 
     @property
     def most_categories(self) -> int | None:

@@ -41,17 +41,24 @@ DIVIDING = frozenset({"group", "time"})
 """those of them whose column may be a feature, too"""
 
 
-class UnknownColumnsError(UsageError):
-    """Columns that the config names and the table lacks.
+class ColumnsError(UsageError):
+    """Options that do not fit the columns of a table.
 
-    `missing` holds where below `dataset` each is named, and what is wrong there.
+    `problems` holds where below `dataset` each is, and what is wrong there.
     """
+
+    def __init__(self, where: str, what: str, remedy: str, problems: Sequence[tuple[Option, str]]) -> None:
+        self.problems = problems
+        super().__init__(where, what, remedy)
+
+
+class UnknownColumnsError(ColumnsError):
+    """Columns that the config names and the table lacks."""
 
     def __init__(self, path: str, named: Sequence[tuple[Option, str]], known: Sequence[str]) -> None:
         problems = [(option, f"has no column {shown(name)}", _meant(name, known)) for option, name in named]
-        self.missing = [(option, f"{path}: {what}; {remedy}") for option, what, remedy in problems]
-        _, what, remedy = problems[0]
-        super().__init__(path, what, remedy)
+        every = [(option, f"{path}: {what}; {remedy}") for option, what, remedy in problems]
+        super().__init__(path, *problems[0][1:], every)
 
 
 def _meant(name: str, known: Sequence[str]) -> str:
@@ -354,6 +361,7 @@ class Table(ReadOptions, Dataset):
         inputs = np.empty((len(features), sheet.rows)).T  # whose columns are contiguous
         categories: list[Names | None] = []
         warnings: list[str] = []
+        problems: list[tuple[Option, str]] = []
         for k, series in enumerate(sheet.take(features)):
             options = self.of(series.name)
             values, known = columns.feature(
@@ -364,6 +372,9 @@ class Table(ReadOptions, Dataset):
             )
             inputs[:, k] = values
             categories.append(known)
+            cells = "date" if options.reading == "date" else "number" if known is None else "text"
+            if problem := options.unsuitable(cells, imputed=self.imputes):
+                problems.append((("columns", series.name, problem[0]), problem[1]))
             if known is not None:
                 warnings += columns.has_many_categories(series, "categories", len(known))
             gaps = np.isnan(values)
@@ -376,6 +387,9 @@ class Table(ReadOptions, Dataset):
             if present.size and (present == present[0]).all():
                 name = shown(series.name)
                 warnings.append(f"column {name} is the same in every row; it carries no information")
+        if problems:
+            where = ".".join(map(str, ("dataset", *problems[0][0])))
+            raise ColumnsError(where, problems[0][1], "", problems)
         return inputs, tuple(categories), tuple(warnings)
 
 
