@@ -36,6 +36,7 @@ COMMANDS: dict[str, str] = {
     "reproduce": "train",
     "eval": "eval",
     "predict": "eval",
+    "explain": "eval",
     "plot": "plot",
     "report": "report",
     "play": "play",

@@ -377,22 +377,29 @@ def prediction_table(
     The quantile of level 0.1 of `price` is in the column `price_q0.1`; of several labels each is 0 or 1, and
     their probabilities follow. In front are the columns `kept` of the rows.
     """
-    labels, outputs = _labels(predictions), predictions.outputs
+    columns, outputs = output_columns(predictions, target_names)
     if predictions.multilabel and predictions.probabilistic:
-        columns = (*target_names, *(f"p({name})" for name in target_names))
-    elif predictions.levels:
-        columns = tuple(f"{name}_q{level:g}" for name in target_names for level in predictions.levels)
-    elif predictions.classes is None:
-        columns = target_names
-    elif predictions.probabilistic:
-        columns = ("class", *(f"p({name})" for name in predictions.classes))
-        outputs = predictions.probabilities
-    else:
-        columns = ("class", *(f"output{number}" for number in range(outputs.shape[1])))
-    beside = kept or {}
+        columns = (*target_names, *columns)
+    elif predictions.classes is not None:
+        columns = ("class", *columns)
+    beside, labels = kept or {}, _labels(predictions)
     cells = zip(*beside.values(), strict=True) if beside else [()] * len(outputs)
     rows = [[*own, *label, *row] for own, label, row in zip(cells, labels, outputs.tolist(), strict=True)]
     return PredictionTable((*beside, *columns), rows, warnings)
+
+
+def output_columns(predictions: Predictions, target_names: Names) -> tuple[Names, Array]:
+    """Names of the K outputs, and [N, K] outputs: probabilities of both classes where there are two."""
+    outputs = predictions.outputs
+    if predictions.multilabel and predictions.probabilistic:
+        return tuple(f"p({name})" for name in target_names), outputs
+    if predictions.levels:
+        return tuple(f"{name}_q{level:g}" for name in target_names for level in predictions.levels), outputs
+    if predictions.classes is None:
+        return target_names, outputs
+    if predictions.probabilistic:
+        return tuple(f"p({name})" for name in predictions.classes), predictions.probabilities
+    return tuple(f"output{number}" for number in range(outputs.shape[1])), outputs
 
 
 def _labels(predictions: Predictions) -> list[list[Any]]:

@@ -277,11 +277,16 @@ class Experiment:
         known = self.fixed.get(split)
         if known is not None:
             return known
+        return self.prepare(self.raw_rows(split, epoch=epoch))
+
+    def raw_rows(self, split: str, *, epoch: int) -> Data:
+        """A split's rows as they are in the data, which is read again; fresh ones as `rows` sees them."""
         dataset = self.config.dataset
         share = getattr(dataset.split, split)
-        assert isinstance(share, Fresh)
-        drawn = dataset.fresh(share.fresh, epoch=epoch, step=SPLITS.index(split))
-        return self.prepare(dataset.with_positive(drawn))
+        if isinstance(share, Fresh):
+            return dataset.with_positive(dataset.fresh(share.fresh, epoch=epoch, step=SPLITS.index(split)))
+        data = dataset.with_positive(dataset.load())
+        return data.take(getattr(dataset.divide(data), split))
 
     def has(self, split: str) -> bool:
         """Whether a split has any rows."""

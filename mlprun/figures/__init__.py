@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mlprun.figures.chart import Axis, Bars, Chart, Line, Panel, Points
     from mlprun.figures.curves import OVERLAYS, agreement, overlay
+    from mlprun.figures.explanation import dependence_chart, importance_chart
     from mlprun.figures.figure import Figure, RunFigure, SweepFigure
     from mlprun.figures.parts import activation_grid, dataset_chart
     from mlprun.figures.registry import FORMATS, compute, format_of, make, run_figures
@@ -50,9 +51,11 @@ __all__ = [
     "agreement",
     "compute",
     "dataset_chart",
+    "dependence_chart",
     "draw",
     "encode",
     "format_of",
+    "importance_chart",
     "make",
     "overlay",
     "run_figures",
@@ -64,6 +67,7 @@ __all__ = [
 _MODULES = {
     "chart": ("Axis", "Bars", "Chart", "Line", "Panel", "Points"),
     "curves": ("OVERLAYS", "agreement", "overlay"),
+    "explanation": ("dependence_chart", "importance_chart"),
     "figure": ("Figure", "RunFigure", "SweepFigure"),
     "parts": ("activation_grid", "dataset_chart"),
     "render": ("draw", "encode", "save"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 # importing a figure registers it, in the order in which they are listed and drawn
 from mlprun.figures import curves, rows, regions, outputs, regression, quantiles  # noqa: F401
 from mlprun.figures import classification, weights, animation  # noqa: F401
-from mlprun.figures import network, units, landscape  # noqa: F401
+from mlprun.figures import network, units, landscape, explanation  # noqa: F401
 
 # isort: on
 from mlprun.errors import UsageError

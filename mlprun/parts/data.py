@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
@@ -76,6 +76,12 @@ class Data:
     """whether targets are labels, 0 or 1 in each of several columns"""
     warnings: tuple[str, ...] = ()
     """what the user should know about these rows, each a printable line"""
+
+    def take(self, rows: Ints) -> Data:
+        """Return the rows at these indices."""
+        names = ("inputs", "targets", "parts", "weights", "groups", "times")
+        chosen = {name: array[rows] for name in names if (array := getattr(self, name)) is not None}
+        return replace(self, **chosen)
 
     @property
     def info(self) -> DatasetInfo:

@@ -40,6 +40,7 @@ def drawn(kind: str, data: RunData, form: str | None = None) -> bytes:
 
 
 NUMBERS = {"fit", "predictions", "residuals", "quantiles"}
+EXPLAINED = {"importance", "partial_dependence"}
 INSIDE = {"network", "gradients", "landscape", "animation"}
 EXPECTED = {
     "moons": set(KINDS) - {*NUMBERS},
@@ -56,25 +57,29 @@ EXPECTED = {
         "weights",
         "weight_changes",
         *INSIDE,
+        *EXPLAINED,
     },
     "quantiles": {
         *("loss", "metrics", "data", "outputs", "predictions", "residuals", "quantiles"),
         *("weights", "weight_changes"),
         *INSIDE,
+        *EXPLAINED,
     },
     "labels": {
         *("loss", "metrics", "data", "regions", "frames", "outputs", "roc", "precision_recall"),
         *("weights", "weight_changes", "units"),
         *INSIDE,
+        *EXPLAINED,
     },
     "two_targets": {
         *("loss", "metrics", "data", "regions", "frames", "outputs", "predictions", "residuals"),
         *("weights", "weight_changes", "units"),
         *INSIDE,
+        *EXPLAINED,
     },
     "symbols": {
         *("loss", "metrics", "data", "outputs", "confusion", "roc", "precision_recall", "probabilities"),
-        *("weights", "weight_changes", "gradients", "landscape", "animation"),
+        *("weights", "weight_changes", "gradients", "landscape", "animation", "importance"),
     },
     "fresh": set(KINDS) - {*NUMBERS, "learning_rate", "calibration"},
     "untrained": {
@@ -89,9 +94,11 @@ EXPECTED = {
             "network",
             "units",
             "landscape",
+            "importance",
+            "partial_dependence",
         )
     },
-    "no_dev": set(KINDS) - {*NUMBERS, "learning_rate", "calibration"},
+    "no_dev": set(KINDS) - {*NUMBERS, "learning_rate", "calibration", *EXPLAINED},
 }
 
 
