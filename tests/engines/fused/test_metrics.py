@@ -11,7 +11,7 @@ import pytest
 from mlprun.engines.fused.support import kernel_metrics
 from mlprun.parts.metrics import metrics
 
-BETWEEN_CALLS = {"log_loss", "brier", "roc_auc", "average_precision"}
+BETWEEN_CALLS = {"log_loss", "brier", "ece", "roc_auc", "average_precision"}
 """metrics that rank rows or need probabilities: these are computed in Python"""
 AVERAGES = ("auto", "macro", "micro", "weighted")
 SPLIT = {"split": {"train": 44, "dev": 14, "test": 2}}
