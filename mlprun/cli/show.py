@@ -168,6 +168,6 @@ def _differences(values: Sequence[Any], key: str = "") -> Iterator[tuple[str, li
     if not isinstance(first, BaseModel) or any(type(value) is not type(first) for value in values):
         yield key, list(values)
         return
-    for name in type(first).model_fields:
-        fields = [getattr(value, name) for value in values]
-        yield from _differences(fields, f"{key}.{name}" if key else name)
+    for name, field in type(first).model_fields.items():
+        fields, shown = [getattr(value, name) for value in values], field.alias or name
+        yield from _differences(fields, f"{key}.{shown}" if key else shown)

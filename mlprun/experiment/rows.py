@@ -64,6 +64,7 @@ def read_rows(
     elif targets and weight is not None:
         what = f"{source.name}: has no column {shown(weight)} of weights; each row counts once"
         header.warnings = (*header.warnings, what)
+    kept = {name: _labels(sheet.columns[name], sheet).to_list() for name in keep}  # which may be inputs too
     inputs = np.empty((sheet.rows, len(preprocessing.inputs)))
     categories: list[Names | None] = []
     for k, series in enumerate(sheet.take(preprocessing.input_names)):
@@ -79,7 +80,7 @@ def read_rows(
         categories=tuple(categories) if any(categories) else None,
         weights=weights,
         dates=tuple(name for name in preprocessing.input_names if sheet.options.of(name).reading == "date"),
-        kept={series.name: _labels(series, sheet).to_list() for series in sheet.take(keep)},
+        kept=kept,
         imputed=bool(preprocessing.imputed),
     )
     unseen = preprocessing.unseen(data, np.arange(sheet.rows), "rows")

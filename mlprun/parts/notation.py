@@ -35,8 +35,11 @@ def plain(value: Any) -> Any:
     """Return a value as mappings, lists, numbers and text; a part with default options is its name."""
     if isinstance(value, BaseModel):
         fields = {name: field for name, field in type(value).model_fields.items() if name != "name"}
-        current = {name: getattr(value, name) for name in fields}
-        changed = {name: plain(one) for name, one in current.items() if one != default_of(fields[name])}
+        changed = {
+            field.alias or name: plain(one)
+            for name, field in fields.items()
+            if (one := getattr(value, name)) != default_of(field)
+        }
         if not isinstance(value, Part):
             return changed
         return {"name": value.names()[0], **changed} if changed else value.names()[0]

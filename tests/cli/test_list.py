@@ -9,6 +9,7 @@ from pydantic import Field
 from mlprun import figures
 from mlprun.cli import reference
 from mlprun.parts.activations import OneActivation
+from mlprun.parts.datasets.table.column_options import ColumnOptions
 from mlprun.parts.notation import inline
 from mlprun.parts.part import ConfigPath, Options, Part, PositiveInt, Seed
 from mlprun.schema import Config, registries
@@ -215,3 +216,7 @@ def test_a_part_as_a_default_is_written_as_short_as_a_config_allows():
     assert inline(Example()) == "example"
     assert inline(Example(mode="sum")) == "{name: example, mode: sum}"
     assert inline({"a b": ["true", "x y", 1e-8, None]}) == '{"a b": ["true", "x y", 1e-08, null]}'
+
+
+def test_an_option_is_written_by_its_key() -> None:
+    assert inline(ColumnOptions.model_validate({"as": "date"})) == "{as: date}"
