@@ -104,9 +104,11 @@ def _models(experiment: Experiment) -> Iterator[tuple[str, Linear]]:
     if link is None:
         return
     levels, targets = experiment.config.loss.levels, _targets(experiment)
+    own = experiment.fixed["train"].weights
+    weights = np.ones(len(targets)) if own is None else own[:ROWS]
     numbers = experiment.classes is None and not experiment.preprocessing.multilabel
     constant = "quantiles" if levels else "mean" if numbers else "majority"
-    mean = np.quantile(targets[:, 0], levels) if levels else targets.mean(axis=0)
+    mean = np.quantile(targets[:, 0], levels) if levels else _mean(targets, weights)
     if not np.isfinite(mean).all():
         return
     share = np.clip(mean, 1e-7, 1 - 1e-7)
@@ -117,12 +119,17 @@ def _models(experiment: Experiment) -> Iterator[tuple[str, Linear]]:
     features = _features(experiment)
     with suppress(np.linalg.LinAlgError):
         if link == "identity":
-            weight, bias = _least_squares(features, targets)
+            weight, bias = _least_squares(features, targets, weights)
             if levels:
                 bias = bias + np.quantile((targets - features @ weight - bias)[:, 0], levels)
         else:
-            weight, bias = _logistic(features, targets, independent=link == "logit")
+            weight, bias = _logistic(features, targets, weights, independent=link == "logit")
         yield f"{'linear' if link == 'identity' else 'logistic'} regression", Linear(experiment, weight, bias)
+
+
+def _mean(values: Floats, weights: Floats) -> Floats:
+    """The weighted mean over rows [N, K]."""
+    return np.asarray((values * weights[:, None]).sum(axis=0) / weights.sum())
 
 
 def _targets(experiment: Experiment) -> Floats:
@@ -149,16 +156,19 @@ def _features(experiment: Experiment) -> Floats:
     return np.asarray(inputs, np.float64)
 
 
-def _least_squares(features: Floats, targets: Floats) -> tuple[Floats, Floats]:
+def _least_squares(features: Floats, targets: Floats, weights: Floats) -> tuple[Floats, Floats]:
     """Linear regression; collinear features share their weight (the minimum-norm solution)."""
-    center, level = features.mean(axis=0), targets.mean(axis=0)
+    center, level = _mean(features, weights), _mean(targets, weights)
     if not (np.isfinite(center).all() and np.isfinite(level).all()):
         raise np.linalg.LinAlgError  # LAPACK would write to the terminal before it said so
-    weight = np.linalg.lstsq(features - center, targets - level, rcond=None)[0]
-    return weight, level - center @ weight
+    root = np.sqrt(weights)[:, None]
+    weight = np.linalg.lstsq(root * (features - center), root * (targets - level), rcond=None)[0]
+    return np.asarray(weight), level - center @ weight
 
 
-def _logistic(features: Floats, targets: Floats, *, independent: bool) -> tuple[Floats, Floats]:
+def _logistic(
+    features: Floats, targets: Floats, weights: Floats, *, independent: bool
+) -> tuple[Floats, Floats]:
     """Logistic regression per column (`independent`) or over the columns together (softmax).
 
     Each update divides the gradient by a bound on the Hessian that holds everywhere, so the likelihood never
@@ -167,15 +177,16 @@ def _logistic(features: Floats, targets: Floats, *, independent: bool) -> tuple[
     center, spread = features.mean(axis=0), features.std(axis=0)
     scaled = np.column_stack([(features - center) / np.where(spread > 0, spread, 1), np.ones(len(features))])
     rows, width = scaled.shape
+    share = (weights / weights.sum())[:, None]
     penalty = np.append(np.full(width - 1, RIDGE), 0.0)
-    bound = scaled.T @ scaled / rows * (0.25 if independent else 0.5) + np.diag(penalty + 1e-12)
+    bound = scaled.T @ (share * scaled) * (0.25 if independent else 0.5) + np.diag(penalty + 1e-12)
     inverse = np.linalg.inv(bound)
     weight = np.zeros((width, targets.shape[1]))
     steps = int(np.clip(WORK / (2 * rows * width * targets.shape[1]), 1, STEPS))
     for _ in range(steps):
         values = scaled @ weight
         guess = 1 / (1 + np.exp(-np.clip(values, -500, 500))) if independent else _softmax(values)
-        change = inverse @ (scaled.T @ (targets - guess) / rows - penalty[:, None] * weight)
+        change = inverse @ (scaled.T @ (share * (targets - guess)) - penalty[:, None] * weight)
         weight += change
         if np.abs(change).max() < 1e-5:
             break

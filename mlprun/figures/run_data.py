@@ -204,7 +204,9 @@ class RunData:
     def describe(self, epoch: int) -> str:
         """An epoch as titles call it: `best epoch 120`, `epoch 20`."""
         which = "best " if epoch == self.best else "last " if epoch == self.last else ""
-        return f"{which}epoch {epoch:,}"
+        # figures count rows, whatever their weights are
+        unweighted = ", rows unweighted" if getattr(self.config.dataset, "weight", None) is not None else ""
+        return f"{which}epoch {epoch:,}{unweighted}"
 
 
 def _are_same(rows: list[SplitArrays]) -> bool:

@@ -183,3 +183,21 @@ def test_an_activation_says_itself_what_it_gives_and_which_regression_it_is() ->
     )
     assert set(found) == {"majority", "logistic regression"}
     assert found["logistic regression"]["train"]["brier"] < 0.05
+
+
+def test_weighted_rows_are_copies_for_baselines() -> None:
+    random = np.random.default_rng(0)
+    features = random.normal(size=(60, 3))
+    numbers = features @ [[1.0], [-2.0], [0.5]] + random.normal(size=(60, 1))
+    labels, copies = np.eye(2)[(numbers[:, 0] > 0.3).astype(int)], random.integers(0, 4, 60)
+    rows, once = np.repeat(np.arange(60), copies), np.ones(copies.sum())
+    found = module._least_squares(features, numbers, copies.astype(float))
+    expected = module._least_squares(features[rows], numbers[rows], once)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10)
+    reference = LinearRegression().fit(features, numbers, sample_weight=copies)
+    np.testing.assert_allclose(found[0].T, reference.coef_, rtol=1e-8)
+    model = LogisticRegression(C=1e6).fit(features, labels[:, 1], sample_weight=copies)
+    slopes, bias = module._logistic(features, labels[:, 1:], copies.astype(float), independent=True)
+    predicted = features @ slopes + bias > 0
+    assert (predicted[:, 0] == model.predict(features)).mean() > 0.95
